@@ -1,0 +1,51 @@
+# One command per purpose; `make` lists them. Works with GNU make 3.81, and in a folder with spaces in its name.
+.PHONY: help setup demo test check clean
+.DEFAULT_GOAL := help
+
+# git finds git-annex, and pipelines find python3, through PATH.
+ON_PATH := PATH="$$PWD/.venv/bin:$$PATH"
+PYTHON  := $(ON_PATH) .venv/bin/python
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+
+setup: .venv/ready ## make .venv and install minipach into it (Python >= 3.11)
+	@echo "ready: .venv/bin/minipach"
+
+demo: .venv/ready ## run examples/photographs in a new folder ./demo
+	@$(PYTHON) examples/demo.py --force demo
+
+test: .venv/ready ## the tests, less the slow ones
+	@$(PYTHON) -m pytest -m "not slow" -n 2
+
+check: .venv/ready ## lint, format, types, generated docs, slow tests
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+	@$(PYTHON) -m minipach.specdoc --check docs/spec-reference.md
+	@$(PYTHON) -m pytest -m slow -n 2
+
+clean: ## remove .venv, caches and the demo
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist minipach.egg-info
+	@find minipach tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	@if [ -f demo/.git/minipach-demo ]; then chmod -R u+w demo && rm -rf demo; fi
+
+# Two stamps: a new pin installs again, but does not make the environment again.
+.venv/created:
+	@for python in python3.13 python3.12 python3.11 python3 ""; do \
+	  if [ -z "$$python" ]; then \
+	    echo "no Python >= 3.11 with venv on PATH; install one (Debian: apt-get install python3 python3-venv, macOS: brew install python)" >&2; \
+	    exit 1; \
+	  fi; \
+	  if "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	    break; \
+	  fi; \
+	done; \
+	echo "making .venv with $$("$$python" --version)"; \
+	"$$python" -m venv .venv
+	@touch $@
+
+.venv/ready: .venv/created pyproject.toml constraints.txt
+	@echo "installing minipach into .venv"
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,demo]'
+	@touch $@

@@ -1,0 +1,163 @@
+"""Make datasets: a project's superdataset, and a pipeline's dataset out of a plain folder with a `spec.yml`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from minipach.base import clone_file
+from minipach.errors import UserError
+from minipach.git import FILE, GITLINK, Repo, TreeEntry, child_environment, need_identity, private_index
+from minipach.keys import key_of_link, key_of_pointer
+from minipach.project import MARK, SPEC, Place, Project, find_project
+
+_PIPELINE_ATTRIBUTES = (
+    "* annex.backend=SHA256E",
+    "**/.git* annex.largefiles=nothing",
+    f"/{SPEC} annex.largefiles=nothing",
+    "/README* annex.largefiles=nothing",
+    "/code/** annex.largefiles=((mimeencoding=binary)and(largerthan=0))",
+)
+_PROJECT_ATTRIBUTES = (
+    "* annex.backend=SHA256E",
+    "**/.git* annex.largefiles=nothing",
+    f"{SPEC} annex.largefiles=nothing",
+    "README* annex.largefiles=nothing",
+    "**/code/** annex.largefiles=((mimeencoding=binary)and(largerthan=0))",
+)
+
+
+def init_project(folder: Path) -> tuple[Project, list[str]]:
+    """Make a project, or adopt an existing superdataset; what was done, a line each (none: it was one already)."""
+    done: list[str] = []
+    folder = Path(os.path.realpath(folder))
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: a file, not a folder")
+    config = folder / ".datalad" / "config"
+    fresh = not config.is_file()
+    if fresh:
+        if (folder / ".git").exists():
+            raise UserError(f"{folder}: a git repository, but no dataset; datalad create --force {folder}")
+        if folder.is_dir() and any(folder.iterdir()):
+            raise UserError(f"{folder}: not empty; datalad create --force {folder}, then minipach init {folder}")
+        folder.mkdir(parents=True, exist_ok=True)
+        need_identity(Repo(folder))
+        create_dataset(folder, _PROJECT_ATTRIBUTES)
+        done.append(f"made the superdataset {folder}")
+    repo = Repo(folder)
+    need_identity(repo)
+    if repo.config(f"{MARK}.version", str(config)) is None:
+        repo.git("config", "--file", str(config), f"{MARK}.version", "1")
+        repo.git("add", "--", ".datalad/config", *([".gitattributes"] if fresh else []))
+        repo.git(
+            "commit",
+            "--quiet",
+            "--no-verify",
+            "-m",
+            "minipach: a project begins here",
+            "--",
+            ".datalad/config",
+            *([".gitattributes"] if fresh else []),
+        )
+        done.append("marked it as a minipach project in .datalad/config")
+    return find_project(folder), done
+
+
+def create_dataset(folder: Path, attributes: tuple[str, ...]) -> None:
+    """`datalad create` in a folder that may hold files, with the given lines of `.gitattributes` (not committed)."""
+    os.environ.update(child_environment({"DATALAD_LOG_LEVEL": "error"}))
+    from datalad.api import create
+    from datalad.support.exceptions import IncompleteResultsError
+
+    try:
+        create(path=str(folder), force=True, result_renderer="disabled", return_type="list")
+    except IncompleteResultsError as error:
+        raise UserError(f"{folder}: datalad create failed: {str(error).splitlines()[0]}") from None
+    (folder / ".gitattributes").write_text("".join(f"{line}\n" for line in attributes))
+
+
+def adopt(project: Project, place: Place) -> list[str]:
+    """Make the folder of a pipeline a dataset of the project; what was done. Goes on where a kill cut it short."""
+    folder = project.root / place.path
+    done: list[str] = []
+    tracked = _tracked_below(project, place.path)
+    if not (folder / ".datalad" / "config").is_file():
+        need_identity(project.repo)
+        _own_content(folder, tracked, project)
+        create_dataset(folder, _PIPELINE_ATTRIBUTES)
+        done.append(f"made {place.path} a dataset")
+    repo = Repo(folder)
+    if repo.resolve(f"HEAD:{SPEC}") is None:
+        _own_content(folder, tracked, project)
+        repo.git("add", "--", ".")
+        repo.git("commit", "--quiet", "--no-verify", "-m", "minipach: a pipeline begins here")
+    if not _registered(project, place.path):
+        _register(project, place.path, tracked)
+        moved = f", {len(tracked)} files that the superdataset tracked moved over" if tracked else ""
+        done.append(f"registered {place.path} in the superdataset{moved}")
+    return done
+
+
+def _tracked_below(project: Project, path: str) -> list[TreeEntry]:
+    head = project.repo.head()
+    found = project.repo.ls_tree(head, f":(top,literal){path}", recursive=True) if head else []
+    return [e for e in found if e.path.startswith(path + "/")]
+
+
+def _own_content(folder: Path, tracked: list[TreeEntry], project: Project) -> None:
+    """Replace links into the superdataset's annex by their content: the new dataset can't use that annex."""
+    absent: list[Path] = []
+    links: list[Path] = []
+    for entry in tracked:
+        there = project.root / entry.path
+        if there.is_symlink() and key_of_link(os.fsencode(os.readlink(there))):
+            (links if there.exists() else absent).append(there)
+        elif there.is_file() and not there.is_symlink():
+            with there.open("rb") as stream:
+                if key_of_pointer(stream.read(512)):
+                    absent.append(there)
+    if absent:
+        raise UserError(f"{absent[0]}: its content is not here; datalad get {absent[0]}")
+    for link in links:
+        fd, name = tempfile.mkstemp(dir=link.parent, prefix=".minipach-")
+        os.close(fd)
+        clone_file(Path(os.path.realpath(link)), Path(name))
+        os.chmod(name, 0o644)
+        os.replace(name, link)
+
+
+def _registered(project: Project, path: str) -> bool:
+    head = project.repo.head()
+    entries = project.repo.ls_tree(head, f":(top,literal){path}") if head else []
+    return bool(entries) and entries[0].mode == GITLINK
+
+
+def _register(project: Project, path: str, tracked: list[TreeEntry]) -> None:
+    """One superdataset commit: the gitlink and `.gitmodules` come, the files that were tracked there go."""
+    repo = project.repo
+    head = repo.head()
+    pipeline = Repo(project.root / path)
+    commit = pipeline.head()
+    assert head is not None and commit is not None
+    with tempfile.NamedTemporaryFile(prefix="minipach-modules.") as file:
+        file.write(repo.objects.read(f"{head}:.gitmodules") or b"")
+        file.flush()
+        dataset = pipeline.config("datalad.dataset.id", str(pipeline.path / ".datalad" / "config"))
+        for key, value in (("path", path), ("url", f"./{path}"), ("datalad-id", dataset)):
+            if value:
+                repo.git("config", "--file", file.name, f"submodule.{path}.{key}", value)
+        modules = repo.hash_blob(Path(file.name).read_bytes())
+    rows = [f"0 {'0' * 40}\t{e.path}" for e in tracked]
+    rows += [f"{GITLINK} {commit}\t{path}", f"{FILE} {modules}\t.gitmodules"]
+    info = b"".join(os.fsencode(row) + b"\0" for row in rows)
+    with private_index(repo.common_dir / "minipach-index") as env:
+        repo.git("read-tree", head, env=env)
+        repo.git("update-index", "-z", "--index-info", stdin=info, env=env)
+        tree = repo.line("write-tree", env=env)
+    moved = f"\n\n{len(tracked)} files that were tracked here are tracked there now.\n" if tracked else "\n"
+    new = repo.commit_tree(tree, f"minipach: {path} becomes a dataset{moved}", [head])
+    branch = repo.branch()
+    repo.git("update-ref", "-m", "minipach", f"refs/heads/{branch}" if branch else "HEAD", new, head)
+    repo.git("update-index", "-z", "--index-info", stdin=info)
+    repo.git("checkout-index", "--force", "--index", "--", ".gitmodules")

@@ -1,0 +1,244 @@
+"""One pipeline as it stands now: its spec, its inputs' snapshots, its datums with ids, and its plan. Reads only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from minipach.datums import Datum, make_datums, out_path
+from minipach.errors import UserError
+from minipach.git import EXECUTABLE, FILE, GITLINK, Repo, TreeEntry, is_dataset
+from minipach.identity import Recipe, code_id, datum_id, input_files, recipe
+from minipach.image import Image, resolve_image
+from minipach.plan import Plan, make_plan, reason_for
+from minipach.project import Project
+from minipach.records import Task
+from minipach.results import Known
+from minipach.snapshot import FileEntry, Snapshot, classify, open_repo, read_snapshot
+from minipach.spec import Pipeline
+from minipach.state import Published, read_state
+
+
+class SnapshotStore:
+    """Snapshots of a project's repos, each read once per commit."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self._read: dict[tuple[str, str], Snapshot] = {}
+
+    def at(self, repo_path: str, branch: str | None) -> Snapshot:
+        """The snapshot of a repo's branch (the one checked out, if None); committed content only."""
+        repo = open_repo(self.project.root, repo_path)
+        try:
+            rev = f"refs/heads/{branch}^{{commit}}" if branch else "HEAD^{commit}"
+            commit = repo.resolve(rev)
+            if commit is None:
+                what = f'no branch "{branch}"' if branch else "no commit yet; datalad save"
+                raise UserError(f"{repo_path}: {what}")
+            key = (repo_path, commit)
+            if key not in self._read:
+                self._read[key] = read_snapshot(repo, commit)
+            return self._read[key]
+        finally:
+            repo.close()
+
+
+@dataclass
+class Assessment:
+    """Everything that the plan of one pipeline follows from. Computed piece by piece, when asked for."""
+
+    project: Project
+    path: str
+    store: SnapshotStore
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The parsed spec."""
+        return self.project.pipelines[self.path]
+
+    @cached_property
+    def repo(self) -> Repo:
+        """The pipeline's own repo (which may not exist yet)."""
+        return Repo(self.project.root / self.path)
+
+    @cached_property
+    def exists(self) -> bool:
+        """Whether the pipeline's folder is a dataset already."""
+        return is_dataset(self.repo.path)
+
+    @cached_property
+    def head(self) -> str | None:
+        """The commit of the pipeline's branch."""
+        return self.repo.head() if self.exists else None
+
+    @cached_property
+    def snapshots(self) -> dict[tuple[str, str | None], Snapshot]:
+        """The snapshot of each (repo, branch) that the spec names."""
+        found = {}
+        problems: list[str] = []
+        for pfs in self.pipeline.pfs_inputs():
+            try:
+                found[pfs.repo, pfs.branch] = self.store.at(pfs.repo, pfs.branch)
+            except UserError as error:
+                problems += [f"{self.pipeline.source}: {p}" for p in error.problems]
+        if problems:
+            raise UserError(problems)
+        return found
+
+    @cached_property
+    def datums(self) -> list[Datum]:
+        """The datums of now, checked for what can't be processed."""
+        found = make_datums(self.pipeline.input, self.snapshots)
+        self._check_matches(found)
+        return found
+
+    def _check_matches(self, datums: Sequence[Datum]) -> None:
+        for datum in datums:
+            for match in datum.matches:
+                try:
+                    (match.path + datum.name).encode()
+                except UnicodeEncodeError:
+                    raise UserError(
+                        f"{match.repo}: the file name {os.fsencode(match.path)!r} is not UTF-8; rename it"
+                    ) from None
+        for (repo, branch), snapshot in self.snapshots.items():
+            for missing in snapshot.missing:
+                self._check_missing(repo, branch, missing, datums)
+
+    def _check_missing(self, repo: str, branch: str | None, missing: str, datums: Sequence[Datum]) -> None:
+        """A subdataset that isn't installed is an error where a glob could reach into it."""
+        from minipach.glob import compile_glob
+
+        inside = "/" + missing
+        for pfs in self.pipeline.pfs_inputs():
+            if (pfs.repo, pfs.branch) != (repo, branch):
+                continue
+            glob = compile_glob(pfs.glob)
+            below = glob.depth is None or glob.depth > inside.count("/")
+            near = inside.startswith(glob.prefix) or glob.prefix.startswith(inside + "/")
+            matched = glob.match(inside) is not None or any(
+                (m.repo, m.branch) == (repo, branch) and (m.path == "/" or inside.startswith(m.path + "/"))
+                for d in datums
+                for m in d.matches
+            )
+            if matched or (below and near):
+                where = self.project.root / repo / missing
+                raise UserError(
+                    f"{repo}: the subdataset {missing} is not installed, and the glob {pfs.glob} "
+                    f"reaches it; datalad get -n {where}"
+                )
+
+    @cached_property
+    def code(self) -> dict[str, FileEntry]:
+        """The files of `code/`, as committed (as they lie there, in a folder that is no dataset yet)."""
+        if self.head is None:
+            return self._loose_code()
+        entries = [e for e in self.repo.ls_tree(self.head, ":(top,literal)code", recursive=True) if e.mode != GITLINK]
+        kinds = classify(self.repo, entries)
+        found = {}
+        for e in entries:
+            kind, content, key = kinds[e.sha, e.mode == "120000"]
+            found[e.path.removeprefix("code/")] = FileEntry(content, kind, e.mode == EXECUTABLE, e.sha, key, "")
+        return found
+
+    def _loose_code(self) -> dict[str, FileEntry]:
+        folder = self.repo.path / "code"
+        found = {}
+        for here, _, names in os.walk(folder):
+            for name in names:
+                path = os.path.join(here, name)
+                mode = EXECUTABLE if os.access(path, os.X_OK) else FILE
+                sha = self.project.repo.line("hash-object", "--no-filters", "--", path)
+                entry = TreeEntry(mode, sha, os.path.relpath(path, folder))
+                found[entry.path] = FileEntry(f"git:{sha}", "git", mode == EXECUTABLE, sha, None, "")
+        return found
+
+    @cached_property
+    def image(self) -> Image:
+        """The image that the spec names, or the host environment."""
+        return resolve_image(self.project, self.path)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The shared part of every datum's identity."""
+        return recipe(self.pipeline, self.image.content, code_id(self.code))
+
+    @cached_property
+    def tasks(self) -> list[Task]:
+        """The datums with their ids and the places of their outputs."""
+        by_path = self.pipeline.identity == "path"
+        return [
+            Task(
+                datum,
+                datum_id(self.recipe, self.files_of(datum), by_path=by_path),
+                out_path(self.pipeline.out, datum),
+            )
+            for datum in self.datums
+        ]
+
+    def files_of(self, datum: Datum) -> dict[str, list[list[object]]]:
+        """The inputs of a datum as identity sees them."""
+        return input_files(datum, self.snapshots, by_path=self.pipeline.identity == "path")
+
+    @cached_property
+    def known(self) -> Known:
+        """The results on the results branch."""
+        return Known(self.repo) if self.exists else _NoResults(self.repo)
+
+    @cached_property
+    def state(self) -> dict[str, Published]:
+        """What the branch holds now."""
+        return read_state(self.repo, self.head) if self.exists else {}
+
+    def plan(self, blocked: str = "") -> Plan:
+        """What would happen, with reasons."""
+        return make_plan(
+            self.pipeline.name,
+            self.tasks,
+            state=self.state,
+            known=self.known,
+            explain=self._explain,
+            blocked=blocked,
+        )
+
+    def _explain(self, task: Task, before: Published) -> str:
+        if before.id == task.id:
+            return f"its place changed from {before.dest or '/'} to {task.dest or '/'}"
+        results = self.known.of(before.id)
+        old = next((r for r in results if r.name == before.name), results[0] if results else None)
+        return reason_for(
+            old=old,
+            new=self.recipe,
+            inputs=self.files_of(task.datum),
+            task=task,
+            code_changes=lambda: self._code_changes(old.code_tree if old else ""),
+            image_label=self.image.label,
+        )
+
+    def _code_changes(self, old_tree: str) -> list[str]:
+        now = self.repo.resolve(f"{self.head}:code") if self.head else None
+        if not old_tree or not now or self.repo.resolve(f"{old_tree}^{{tree}}") is None:
+            return []
+        out = self.repo.git("diff-tree", "-r", "-z", "--name-only", "--no-renames", old_tree, now)
+        return [os.fsdecode(name) for name in out.split(b"\0") if name]
+
+    def refresh(self) -> None:
+        """Forget what may have changed in the pipeline's own repo (after results were folded in)."""
+        for name in ("head", "known", "state", "image", "recipe", "code", "tasks", "exists"):
+            self.__dict__.pop(name, None)
+
+    def close(self) -> None:
+        """End the git process of this pipeline's repo."""
+        self.repo.close()
+
+
+class _NoResults(Known):
+    """The results of a pipeline that is no dataset yet: none."""
+
+    def __init__(self, repo: Repo) -> None:
+        self.repo = repo
+        self.commit = None
+        self._folders = {}
+        self._loaded = {}

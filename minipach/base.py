@@ -1,0 +1,217 @@
+"""The base commit of a pipeline: its branch less the outputs, with inputs pinned, scripts and image registered.
+
+Workers run in this small tree, so that the cost of a datum does not grow with the number of outputs; the publisher
+takes these entries over when it builds the branch's next state. It is kept alive by `refs/minipach/base`.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from minipach import records
+from minipach.assess import Assessment
+from minipach.errors import UserError
+from minipach.git import EXECUTABLE, FILE, GITLINK, SYMLINK, Repo, TreeEntry, annex
+from minipach.image import BASE_REF, CONTAINER, Image, archive_folder, entry_of
+from minipach.snapshot import reserved_in_pipeline
+from minipach.state import FOLDER as STATE
+
+_ATTRIBUTES = b"* annex.largefiles=nothing\n"
+_IGNORE = b"/tmp.*\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A base commit: what it pins, and the ids that results remember of it."""
+
+    commit: str
+    tree: str
+    image_path: str
+    code_tree: str
+    commits: Mapping[tuple[str, str | None], str]
+    dataset_id: str
+
+
+def build_base(assessment: Assessment) -> Base:
+    """Build (or find again) the base commit for the pipeline as it stands. Idempotent: same state, same commit."""
+    repo, head = assessment.repo, assessment.head
+    if head is None:
+        raise UserError(f"{assessment.path}: no commit yet; datalad save -d {repo.path}")
+    entries = {e.path: e for e in _reserved_entries(repo, head)}
+    for name, mode, data in _scripts():
+        entries[f".minipach/{name}"] = TreeEntry(mode, repo.hash_blob(data), f".minipach/{name}")
+    for entry in _image_entries(assessment):
+        entries[entry.path] = entry
+    _set_config(assessment, entries)
+    commits = _set_inputs(assessment, entries)
+    tree = repo.write_tree(entries.values())
+    old = repo.resolve(BASE_REF + "^{commit}")
+    commit = old if old and repo.resolve(f"{old}^{{tree}}") == tree else _commit(repo, tree, assessment.path)
+    if commit != old:
+        repo.git("update-ref", BASE_REF, commit)
+    return Base(
+        commit,
+        tree,
+        assessment.image.path,
+        repo.resolve(f"{commit}:code") or "",
+        commits,
+        repo.config("datalad.dataset.id", f"blob:{commit}:.datalad/config") or "",
+    )
+
+
+def _commit(repo: Repo, tree: str, path: str) -> str:
+    return repo.commit_tree(tree, f"minipach: what the datums of {path} start from\n")
+
+
+def _reserved_entries(repo: Repo, head: str) -> list[TreeEntry]:
+    names = [e.path for e in repo.ls_tree(head) if reserved_in_pipeline(e.path)]
+    found = repo.ls_tree(head, *(f":(top,literal){n}" for n in names), recursive=True) if names else []
+    return [e for e in found if not e.path.startswith(STATE + "/")]
+
+
+def _scripts() -> list[tuple[str, str, bytes]]:
+    folder = resources.files("minipach") / "scripts"
+    found = [(name, EXECUTABLE, (folder / name).read_bytes()) for name in ("launch", "datum")]
+    return [*found, (".gitattributes", FILE, _ATTRIBUTES), (".gitignore", FILE, _IGNORE)]
+
+
+def _image_entries(assessment: Assessment) -> list[TreeEntry]:
+    """The image's entry in the tree; its content is taken in where it isn't in the repo yet."""
+    repo, image = assessment.repo, assessment.image
+    if image.text is not None:
+        return [TreeEntry(FILE, repo.hash_blob(image.text.encode()), image.path)]
+    if image.source is None:
+        for rev in ("HEAD", BASE_REF):
+            if repo.resolve(f"{rev}:{image.path}"):
+                return repo.ls_tree(rev, f":(top,literal){image.path}", recursive=True)
+        raise UserError(f"{assessment.path}: image {image.label} is not committed; datalad save")
+    if image.content.startswith("url:"):
+        return [_from_url(repo, image)]
+    return [import_image(repo, image)]
+
+
+def import_image(repo: Repo, image: Image) -> TreeEntry:
+    """Put an image file (or folder, as an archive) into the repo's annex, without touching its work tree."""
+    assert image.source is not None
+    source = Path(os.path.realpath(image.source))
+    with tempfile.TemporaryDirectory(dir=repo.common_dir, prefix="minipach-image.") as scratch:
+        copy = Path(scratch) / "image"
+        if source.is_dir():
+            with copy.open("wb") as stream:
+                archive_folder(source, stream)
+        elif source.is_file():
+            # git-annex moves the file that it is given: it gets a copy of its own
+            clone_file(source, copy)
+        else:
+            raise UserError(f"{image.source}: the image's content is not here; datalad get {image.source}")
+        key = image.key or os.fsdecode(annex(repo, "calckey", "--backend=SHA256E", str(copy))).strip()
+        annex(repo, "setkey", key, str(copy))
+    return annexed_entry(repo, key, image.path)
+
+
+def annexed_entry(repo: Repo, key: str, path: str) -> TreeEntry:
+    """The locked symlink for a key at a path of the tree."""
+    location = os.fsdecode(annex(repo, "contentlocation", key)).strip()
+    target = "../" * path.count("/") + ".git/annex/objects/" + location.partition("annex/objects/")[2]
+    return TreeEntry(SYMLINK, repo.hash_blob(os.fsencode(target)), path)
+
+
+def clone_file(source: Path, target: Path) -> None:
+    """Copy a file's content, sharing its blocks where the file system can."""
+    with source.open("rb") as reader, target.open("wb") as writer:
+        try:
+            import fcntl
+
+            fcntl.ioctl(writer.fileno(), 0x40049409, reader.fileno())  # FICLONE
+        except (ImportError, OSError):
+            shutil.copyfileobj(reader, writer, 1024 * 1024)
+
+
+def _from_url(repo: Repo, image: Image) -> TreeEntry:
+    """Let datalad-container fetch an image by its URL, in a worktree of our own."""
+    from minipach.slots import temporary_worktree
+
+    assert image.source is not None
+    with temporary_worktree(repo, "HEAD") as tree:
+        from datalad.api import containers_add
+        from datalad.support.exceptions import IncompleteResultsError
+
+        name = image.path.split("/")[2]
+        try:
+            containers_add(name, url=image.source, image=image.path, dataset=str(tree.path), result_renderer="disabled")
+        except (IncompleteResultsError, ValueError, OSError, RuntimeError) as error:
+            raise UserError(f"image {image.source}: could not be fetched: {str(error).splitlines()[0]}") from None
+        entry = entry_of(tree, "HEAD", image.path)
+        assert entry is not None
+        repo.git("update-ref", BASE_REF, tree.line("rev-parse", "HEAD"))  # kept: the next plan finds it
+        return entry
+
+
+def _set_config(assessment: Assessment, entries: dict[str, TreeEntry]) -> None:
+    """Register the image with datalad-container, under our own name and with our launcher."""
+    values = {
+        f"datalad.containers.{CONTAINER}.image": assessment.image.path,
+        f"datalad.containers.{CONTAINER}.cmdexec": f"{records.LAUNCH} {{img}} {{cmd}}",
+    }
+    _edit(assessment.repo, entries, ".datalad/config", values)
+
+
+def _set_inputs(assessment: Assessment, entries: dict[str, TreeEntry]) -> dict[tuple[str, str | None], str]:
+    """Pin each input as an uninstalled subdataset: a gitlink and its lines in `.gitmodules`; stale ones go."""
+    repo, project = assessment.repo, assessment.project
+    folders = records.slugs(assessment.pipeline)
+    commits = {pair: snapshot.commit for pair, snapshot in assessment.snapshots.items()}
+    keep = {f"inputs/{slug}" for slug in folders.values()}
+    for path in [p for p, e in entries.items() if p.startswith("inputs/") and e.mode == GITLINK]:
+        if path not in keep:
+            del entries[path]
+    values: dict[str, str | None] = {}
+    for pair, slug in sorted(folders.items(), key=lambda item: item[1]):
+        path = f"inputs/{slug}"
+        entries[path] = TreeEntry(GITLINK, commits[pair], path)
+        source = Repo(project.root / pair[0])
+        dataset = source.config("datalad.dataset.id", f"blob:{commits[pair]}:.datalad/config")
+        url = posixpath.relpath(pair[0], assessment.path)
+        values[f"submodule.{path}.path"] = path
+        values[f"submodule.{path}.url"] = url if url.startswith(".") else f"./{url}"
+        if dataset:
+            values[f"submodule.{path}.datalad-id"] = dataset
+    _edit(repo, entries, ".gitmodules", values, keep=keep)
+    return commits
+
+
+def _edit(
+    repo: Repo,
+    entries: dict[str, TreeEntry],
+    path: str,
+    values: Mapping[str, str | None],
+    keep: set[str] | None = None,
+) -> None:
+    """Change a git configuration file of the tree through git itself, which knows how to quote."""
+    old = repo.objects.read(entries[path].sha) if path in entries else b""
+    with tempfile.NamedTemporaryFile(prefix="minipach-config.") as file:
+        file.write(old or b"")
+        file.flush()
+        if keep is not None:
+            _drop_stale_inputs(repo, file.name, keep)
+        for key, value in values.items():
+            if value is not None and repo.config(key, file.name) != value:
+                repo.git("config", "--file", file.name, "--replace-all", key, value)
+        new = Path(file.name).read_bytes()
+    if new != old:
+        entries[path] = TreeEntry(FILE, repo.hash_blob(new), path)
+
+
+def _drop_stale_inputs(repo: Repo, file: str, keep: set[str]) -> None:
+    out = repo.git("config", "--file", file, "-z", "--get-regexp", r"^submodule\..*\.path$", ok=(0, 1))
+    for row in out.split(b"\0"):
+        key, _, path = os.fsdecode(row).partition("\n")
+        if path.startswith("inputs/") and path not in keep:
+            repo.git("config", "--file", file, "--remove-section", key.removesuffix(".path"))

@@ -1,0 +1,187 @@
+"""Bring a checkout along when its branch moves: only the paths that changed, never over somebody's work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from minipach.git import GITLINK, Repo, blob_id
+
+_ABSENT = "0" * 40
+
+
+class InTheWay(Exception):
+    """Uncommitted changes at paths that would be written."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.paths = tuple(paths)
+        super().__init__(", ".join(paths))
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    path: str
+    old_mode: str
+    new_mode: str
+    old: str
+    new: str
+
+
+def _journal(repo: Repo) -> Path:
+    return repo.common_dir / "minipach" / "checkout"
+
+
+def check_free(repo: Repo, old: str, new: str) -> None:
+    """InTheWay if a path that differs between the commits has uncommitted changes, staged ones included."""
+    changes = _changes(repo, old, new)
+    staged = repo.git("diff-index", "--cached", "-z", "--name-only", "--ignore-submodules=dirty", old)
+    taken = {os.fsdecode(p) for p in staged.split(b"\0") if p}
+    _verify(repo, changes, taken)
+
+
+def _verify(repo: Repo, changes: list[_Change], staged: set[str]) -> None:
+    blocked = [c.path for c in changes if c.path in staged]
+    found = _worktree_ids(repo, changes)
+    blocked += [c.path for c in changes if found.get(c.path, _ABSENT) not in (c.old, c.new, _ABSENT)]
+    if blocked:
+        raise InTheWay(sorted(set(blocked)))
+
+
+def move_branch(repo: Repo, ref: str, old: str, new: str, more: Sequence[str] = ()) -> None:
+    """Move the checked-out branch in one transaction (with `more` update-ref lines), then its checkout.
+
+    Call `check_free` first. A kill in between is mended by `recover`. GitError if the branch has moved meanwhile.
+    """
+    journal = _journal(repo)
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    journal.write_text(f"{old} {new}\n")
+    try:
+        repo.update_refs([f"update {ref} {new} {old}", *more])
+    except BaseException:
+        if repo.head() != new:
+            journal.unlink(missing_ok=True)
+        raise
+    _apply(repo, _changes(repo, old, new))
+    journal.unlink(missing_ok=True)
+
+
+def recover(repo: Repo) -> tuple[str, ...]:
+    """Finish a checkout that a kill cut short; the paths that were left alone because somebody changed them."""
+    journal = _journal(repo)
+    if not journal.is_file():
+        return ()
+    parts = journal.read_text().split()
+    left: tuple[str, ...] = ()
+    if len(parts) == 2 and repo.head() == parts[1]:
+        lock = Path(os.path.realpath(repo.path / repo.line("rev-parse", "--git-path", "index.lock")))
+        if lock.exists() and lock.stat().st_mtime >= journal.stat().st_mtime:
+            lock.unlink()  # our own, of the git that was killed with us: we hold the project's lock
+        changes = _changes(repo, parts[0], parts[1])
+        try:
+            _verify(repo, changes, set())
+        except InTheWay as found:
+            left = found.paths
+        _apply(repo, [c for c in changes if c.path not in left])
+    journal.unlink(missing_ok=True)
+    return left
+
+
+def _changes(repo: Repo, old: str, new: str) -> list[_Change]:
+    out = repo.git("diff-tree", "-r", "-z", "--no-renames", old, new).split(b"\0")
+    found = []
+    for meta, path in zip(out[::2], out[1::2], strict=False):
+        old_mode, new_mode, old_sha, new_sha, _ = meta.decode().lstrip(":").split()
+        found.append(_Change(os.fsdecode(path), old_mode, new_mode, old_sha, new_sha))
+    return found
+
+
+def _worktree_ids(repo: Repo, changes: list[_Change]) -> dict[str, str]:
+    """What lies at each path, as git would store it (`clean` filters applied); absent paths are left out."""
+    files: list[str] = []
+    found: dict[str, str] = {}
+    for change in changes:
+        if GITLINK in (change.old_mode, change.new_mode):
+            continue  # an input's folder: uninstalled, or somebody's own checkout, which git leaves alone too
+        there = repo.path / change.path
+        if _behind_a_link(repo.path, change.path):
+            found[change.path] = "a link"
+        elif there.is_symlink():
+            target = os.fsencode(os.readlink(there))
+            found[change.path] = blob_id(target)
+        elif there.is_file():
+            files.append(change.path)
+        elif there.is_dir() and any(names for _, _, names in os.walk(there)):
+            inside = {c.path for c in changes if c.path.startswith(change.path + "/")}
+            if not all(_listed(repo.path, there, inside)):
+                found[change.path] = "a folder"
+    if files:
+        plain = [f for f in files if "\n" not in f]
+        ids = repo.line("hash-object", "--stdin-paths", stdin="".join(f"{f}\n" for f in plain).encode()).split()
+        found.update(zip(plain, ids, strict=True))
+        for name in set(files) - set(plain):
+            found[name] = repo.line("hash-object", "--", name)
+    return found
+
+
+def _behind_a_link(root: Path, path: str) -> bool:
+    folder = os.path.dirname(path)
+    while folder:
+        if os.path.islink(root / folder):
+            return True
+        folder = os.path.dirname(folder)
+    return False
+
+
+def _listed(root: Path, folder: Path, known: set[str]) -> list[bool]:
+    return [
+        os.path.relpath(os.path.join(here, name), root) in known for here, _, names in os.walk(folder) for name in names
+    ]
+
+
+def _apply(repo: Repo, changes: list[_Change]) -> None:
+    """Set index and work tree to the new side of the changes."""
+    if not changes:
+        return
+    info = b"".join(
+        (f"0 {_ABSENT}\t" if c.new == _ABSENT else f"{c.new_mode} {c.new}\t").encode() + os.fsencode(c.path) + b"\0"
+        for c in changes
+    )
+    repo.git("update-index", "-z", "--index-info", stdin=info)
+    for change in changes:
+        if change.new == _ABSENT and change.old_mode != GITLINK:
+            _remove(repo.path, change.path)
+        elif change.new_mode == GITLINK:
+            (repo.path / change.path).mkdir(parents=True, exist_ok=True)
+    written = [c.path for c in changes if c.new != _ABSENT and c.new_mode != GITLINK]
+    if written:
+        names = b"".join(os.fsencode(p) + b"\0" for p in written)
+        repo.git("checkout-index", "--force", "--index", "-z", "--stdin", stdin=names)
+
+
+def _remove(root: Path, path: str) -> None:
+    there = root / path
+    if there.is_symlink() or there.is_file():
+        there.unlink()
+    folder = os.path.dirname(path)
+    while folder:
+        try:
+            os.rmdir(root / folder)
+        except OSError:
+            return  # not empty: something else lives there
+        folder = os.path.dirname(folder)
+
+
+def dirty_paths(repo: Repo, *below: str) -> list[str]:
+    """Paths with uncommitted changes (untracked files included, ignored ones not), below the given folders or all."""
+    out = repo.git(
+        "status",
+        "--porcelain",
+        "-z",
+        "--untracked-files=normal",
+        "--ignore-submodules=dirty",
+        "--no-renames",
+        *(["--", *(f":(literal,top){b}" for b in below)] if below else []),
+    )
+    return [os.fsdecode(row[3:]) for row in out.split(b"\0") if row]

@@ -1,0 +1,60 @@
+"""The command line: `minipach [-C DIR] COMMAND`. Each family of commands is a module; no logic lives here."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from minipach import __version__
+from minipach.cli import look, plans, runs, setup, specs
+from minipach.cli.frame import Here
+
+app = typer.Typer(
+    name="minipach",
+    help="A miniature Pachyderm on DataLad: computes what new data makes necessary, once, on record.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"minipach {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    directory: Annotated[Path, typer.Option("-C", metavar="DIR", help="Work as if started in DIR.")] = Path(),
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    context.obj = Here(directory)
+
+
+for module in (setup, specs, plans, runs, look):
+    module.register(app)
+
+
+def main() -> None:
+    """Entry point of the `minipach` program."""
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        app()
+    except BrokenPipeError:
+        # whoever read our output has left (`minipach plan | head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _as_interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt

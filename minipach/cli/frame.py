@@ -1,0 +1,84 @@
+"""What all commands share: where they work, how errors become exit codes, how JSON is printed."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import typer
+
+from minipach.errors import UserError
+from minipach.git import GitError
+from minipach.project import Project, find_project
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+OK, FAILED, USER, INTERRUPTED = 0, 1, 2, 130
+
+
+@dataclass(frozen=True)
+class Here:
+    """Where the command was told to work (`-C DIR`)."""
+
+    directory: Path
+
+    def project(self) -> Project:
+        """The project around this folder."""
+        return find_project(self.directory)
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn trouble into one clear line per problem on stderr and the documented exit code."""
+
+    @functools.wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except UserError as error:
+            for problem in error.problems:
+                say(problem)
+            raise typer.Exit(USER) from None
+        except KeyboardInterrupt:
+            say("interrupted; the same command goes on from here")
+            raise typer.Exit(INTERRUPTED) from None
+        except (GitError, OSError) as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            say(f"minipach: {error}")
+            raise typer.Exit(USER) from None
+
+    return wrapper
+
+
+def say(message: str) -> None:
+    """A line for people, on stderr; what can't be shown is escaped."""
+    text = "".join(c if c.isprintable() or c in "\t\n" else repr(c)[1:-1] for c in message)
+    print(text.encode("utf-8", "backslashreplace").decode(), file=sys.stderr, flush=True)
+
+
+def show(text: str = "") -> None:
+    """A line of the result, on stdout."""
+    print(text.encode("utf-8", "backslashreplace").decode())
+
+
+def show_json(data: Any) -> None:
+    """The result as JSON, on stdout."""
+    json.dump(data, sys.stdout, indent=None if not sys.stdout.isatty() else 1, ensure_ascii=True)
+    sys.stdout.write("\n")
+
+
+def colours(stream: Any) -> bool:
+    """Whether colours may be used on a stream (https://no-color.org)."""
+    return bool(stream.isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, code: str) -> str:
+    """`text` in a colour (an SGR code such as 31), where stdout shows colours."""
+    return f"\x1b[{code}m{text}\x1b[0m" if colours(sys.stdout) else text

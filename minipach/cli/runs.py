@@ -1,0 +1,165 @@
+"""`schedule`: do what the plan says."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from minipach.cli.frame import FAILED, USER, Here, colours, guarded, say, show, show_json
+from minipach.plan import Plan
+
+if TYPE_CHECKING:
+    from minipach.schedule import PipelineReport
+    from minipach.sets import Outcome
+
+
+def register(app: typer.Typer) -> None:
+    """Add this family's commands."""
+    app.command()(schedule)
+
+
+@guarded
+def schedule(
+    context: typer.Context,
+    pipelines: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PIPELINE]...", help="All, if none is named; what is downstream follows."),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option("-j", "--jobs", min=1, metavar="N", help="Datums at once (default: the cores)."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="If another schedule runs: wait for it, or leave.")
+    ] = True,
+) -> None:
+    """Compute everything that is missing, publish it, and go on downstream.
+
+    Exit code 0: all is current. 1: a datum failed; what could be done is done and kept. 2: something for you to mend.
+
+    Example: minipach schedule edges -j 4
+    """
+    from minipach.executors.local import LocalExecutor
+    from minipach.ledger import Ledger
+    from minipach.lock import project_lock
+    from minipach.schedule import Scheduler
+    from minipach.settings import slots
+
+    here: Here = context.obj
+    project = here.project()
+    at_once = slots(project.repo, jobs)
+    reporter = Terminal()
+    with project_lock(project.state_dir / "lock", wait=wait, tell=say):
+        ledger = Ledger(project.state_dir / "ledger.sqlite")
+        scheduler = Scheduler(project, ledger, lambda: LocalExecutor(at_once), reporter)
+        try:
+            report = scheduler.run(pipelines or [])
+        except BaseException:
+            reporter.stop()
+            if scheduler.executor is not None:
+                scheduler.executor.cancel()
+            raise
+        finally:
+            if scheduler.executor is not None:
+                scheduler.executor.close()
+            ledger.close()
+    for problem in report.problems:
+        say(problem)
+    if as_json:
+        show_json(report.as_json())
+    elif report.ok and all(p.state == "current" for p in report.pipelines):
+        show("nothing to do" if report.pipelines else "no pipelines yet; a folder with a spec.yml is one")
+    if report.problems:
+        raise typer.Exit(USER)
+    if not report.ok:
+        raise typer.Exit(FAILED)
+
+
+class Terminal:
+    """Progress for people, on stderr: a bar on a terminal, plain lines elsewhere."""
+
+    def __init__(self) -> None:
+        self._bar: object | None = None
+        self._task: object = None
+        self._last = 0.0
+        self._tty = colours(sys.stderr)
+
+    def say(self, message: str) -> None:
+        """A line that people should read."""
+        say(message)
+
+    def begin(self, pipeline: str, plan: Plan) -> None:
+        """A pipeline starts."""
+        counts = ", ".join(f"{n} {action}" for action, n in plan.counts.items() if n)
+        say(f"{pipeline}: {counts}")
+        self._last = time.monotonic()
+
+    def progress(self, pipeline: str, done: int, failed: int, total: int) -> None:
+        """A datum is done."""
+        if self._tty:
+            self._draw(pipeline, done, failed, total)
+        elif done == total or time.monotonic() - self._last > 5:
+            self._last = time.monotonic()
+            say(f"{pipeline}: {done} of {total} done" + (f", {failed} failed" if failed else ""))
+
+    def _draw(self, pipeline: str, done: int, failed: int, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        if self._bar is None:
+            self._bar = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[failed]}"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(pipeline, total=total, failed="")
+        assert isinstance(self._bar, Progress)
+        self._bar.update(
+            self._task,  # type: ignore[arg-type]
+            description=pipeline,
+            completed=done,
+            total=total,
+            failed=f"{failed} failed" if failed else "",
+        )
+        if done == total:
+            self.stop()
+
+    def stop(self) -> None:
+        """Take the bar off the screen."""
+        from rich.progress import Progress
+
+        if isinstance(self._bar, Progress):
+            self._bar.stop()
+        self._bar = None
+
+    def failure(self, pipeline: str, datum: str, outcome: Outcome) -> None:
+        """A datum failed: why, and the end of its log."""
+        from minipach.schedule import log_tail
+
+        what = "failed" if outcome.kind == "failed" else "could not be run"
+        say(f"{pipeline}: {datum} {what}: {outcome.message}")
+        for line in log_tail(outcome.log):
+            say(f"    {line}")
+
+    def end(self, report: PipelineReport) -> None:
+        """A pipeline is done with."""
+        self.stop()
+        if report.state == "current":
+            return
+        counts = ", ".join(f"{n} {what}" for what, n in report.counts.items() if n)
+        line = f"{report.name}: {report.state}"
+        if report.state != "error":
+            line += f" ({counts})" if counts else ""
+            line += f": {report.reason}" if report.reason else ""
+            if report.failed:
+                line += f"; minipach logs {report.name}"
+            say(line)

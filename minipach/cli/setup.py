@@ -1,0 +1,93 @@
+"""`init`, `doctor`, `lock`: make a project, and see that this machine can run it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from minipach.cli.frame import USER, Here, guarded, paint, show, show_json
+
+
+def register(app: typer.Typer) -> None:
+    """Add this family's commands."""
+    app.command()(init)
+    app.command()(doctor)
+    app.command()(lock)
+
+
+@guarded
+def init(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path(),
+) -> None:
+    """Make a project in DIR (default: here), or adopt the superdataset that is there.
+
+    Example: minipach init study
+    """
+    from minipach.adopt import init_project
+
+    here: Here = context.obj
+    project, done = init_project(here.directory / folder)
+    for line in done or [f"{project.root} is a minipach project already"]:
+        show(line)
+    if done:
+        show(
+            "next: datalad create -d . images; put files in; a folder with a spec.yml is a pipeline; minipach schedule"
+        )
+
+
+@guarded
+def doctor(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Look for what is missing or misconfigured on this machine, each with its fix.
+
+    Exit code 2 if something must be mended.
+
+    Example: minipach doctor
+    """
+    from minipach.doctor import examine
+
+    here: Here = context.obj
+    findings = examine(here.directory)
+    if as_json:
+        show_json({"schema": 1, "findings": [f.as_json() for f in findings]})
+    else:
+        marks = {
+            "ok": paint("ok     ", "32"),
+            "note": paint("note   ", "33"),
+            "problem": paint("problem", "31"),
+        }
+        for f in findings:
+            show(f"{marks[f.level]} {f.what}" + (f"; {f.fix}" if f.fix else ""))
+    if any(f.level == "problem" for f in findings):
+        raise typer.Exit(USER)
+
+
+@guarded
+def lock(
+    context: typer.Context,
+    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE")],
+) -> None:
+    """Take this host's environment in as the one that a pipeline without an image runs in.
+
+    Commits the new fingerprint to the pipeline's branch; every datum's identity changes with it.
+
+    Example: minipach lock edges
+    """
+    from minipach.cli.frame import say
+    from minipach.lock import project_lock
+    from minipach.lockenv import lock_environment
+
+    here: Here = context.obj
+    project = here.project()
+    path = project.path_of(pipeline)
+    with project_lock(project.state_dir / "lock", wait=True, tell=say):
+        changes = lock_environment(project, path)
+    if not changes:
+        show(f"{pipeline}: the environment on record is this host's; nothing to do")
+    for line in changes:
+        show(line)

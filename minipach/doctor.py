@@ -1,0 +1,169 @@
+"""What is missing or misconfigured on this machine and in this project, each with the fix. Reads only."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from minipach import hostenv
+from minipach.assess import Assessment, SnapshotStore
+from minipach.errors import UserError
+from minipach.git import Repo, child_environment, is_dataset, need_identity
+from minipach.project import Project, find_project
+from minipach.slots import slots_dir
+
+_RUNTIMES = ("apptainer", "singularity", "podman", "docker", "ch-run", "bwrap")
+_LEAST_GIT = (2, 30)
+_LEAST_ANNEX = "10.20230626"
+_LOW_DISK = 2 * 1024**3  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. level: ok, note (works, but know it), problem (mend it)."""
+
+    level: Literal["ok", "note", "problem"]
+    what: str
+    fix: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """As documented for `minipach doctor --json`."""
+        return {"level": self.level, "what": self.what, "fix": self.fix}
+
+
+def examine(folder: Path) -> list[Finding]:
+    """Look at the machine, then at the project around `folder`, if there is one."""
+    findings = [*_programs(folder), *_runtimes()]
+    try:
+        project = find_project(folder)
+    except UserError as error:
+        return [*findings, Finding("note", error.problems[0])]
+    return [*findings, *_project(project)]
+
+
+def _programs(folder: Path) -> Iterator[Finding]:
+    version = _output("git", "--version")
+    found = re.search(r"(\d+)\.(\d+)", version)
+    if not found:
+        yield Finding("problem", "git is not on PATH", "install git 2.30 or later")
+        return
+    old = (int(found[1]), int(found[2])) < _LEAST_GIT
+    yield Finding("problem" if old else "ok", version, "install git 2.30 or later" if old else "")
+    annex = re.search(r"version: (\S+)", _output("git", "annex", "version"))
+    if not annex:
+        yield Finding("problem", "git-annex is not on PATH", "pip install git-annex, or your system's package")
+    else:
+        old = annex[1].partition("-")[0] < _LEAST_ANNEX
+        yield Finding("problem" if old else "ok", f"git-annex {annex[1]}", f"upgrade to {_LEAST_ANNEX}" if old else "")
+    for package in ("datalad", "datalad-container"):
+        try:
+            yield Finding("ok", f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            yield Finding("problem", f"{package} is not installed", f"pip install {package}")
+    try:
+        need_identity(Repo(folder))
+        yield Finding("ok", "git knows who commits")
+    except UserError as error:
+        what, _, fix = error.problems[0].partition("; ")
+        yield Finding("problem", what, fix)
+
+
+def _runtimes() -> Iterator[Finding]:
+    path = child_environment()["PATH"]
+    found = [name for name in _RUNTIMES if shutil.which(name, path=path)]
+    if found:
+        yield Finding("ok", f"container runtimes: {', '.join(found)}")
+    else:
+        yield Finding(
+            "note", "no container runtime: only pipelines without an image run", "install podman or apptainer"
+        )
+    if (
+        "bwrap" in found
+        and subprocess.run(["bwrap", "--dev-bind", "/", "/", "true"], capture_output=True, check=False).returncode
+    ):
+        yield Finding(
+            "note",
+            "bubblewrap can't make user namespaces here: host commands get their inputs as copies under $PFS",
+            "sysctl kernel.unprivileged_userns_clone=1",
+        )
+    if "bwrap" not in found:
+        yield Finding(
+            "note",
+            "no bubblewrap: commands without an image see $PFS, not /pfs",
+            "install bubblewrap (Linux)",
+        )
+
+
+def _project(project: Project) -> Iterator[Finding]:
+    yield Finding("ok", f"project {project.root}")
+    free = shutil.disk_usage(project.root).free
+    if free < _LOW_DISK:
+        yield Finding(
+            "problem",
+            f"only {free // 1024**2} MiB free at {project.root}",
+            "make space: datalad drop, git annex unused",
+        )
+    for path in project.repos:
+        if not is_dataset(project.root / path):
+            yield Finding("note", f"{path} is not installed", f"datalad get -n {project.root / path}")
+            continue
+        repo = Repo(project.root / path)
+        attributes = project.root / path / ".gitattributes"
+        if attributes.is_file() and "annex.backend=MD5E" in attributes.read_text("utf-8", "replace"):
+            yield Finding(
+                "note",
+                f"{path} names content by MD5, which can be forged",
+                f"set annex.backend=SHA256E in {path}/.gitattributes for what is added from now on",
+            )
+        if (repo.branch() or "").startswith("adjusted/"):
+            yield Finding("problem", f"{path} has an adjusted branch checked out", f"git -C {repo.path} switch main")
+        folder = slots_dir(repo)
+        left = [p.name for p in folder.iterdir() if p.suffix != ".lock"] if folder.is_dir() else []
+        if left:
+            yield Finding(
+                "note",
+                f"{path}: {len(left)} slots in use or left by a crash",
+                "the next schedule clears them",
+            )
+    try:
+        paths = project.order
+    except UserError as error:
+        yield from (Finding("problem", p) for p in error.problems)
+        return
+    for path in paths:
+        yield from _drift(project, path)
+
+
+def _drift(project: Project, path: str) -> Iterator[Finding]:
+    assessment = Assessment(project, path, SnapshotStore(project))
+    name = assessment.pipeline.name
+    try:
+        image = assessment.image
+    except UserError as error:
+        yield from (Finding("problem", p) for p in error.problems)
+        return
+    finally:
+        assessment.close()
+    if image.text is not None and assessment.exists:
+        changes = hostenv.drift(image.text, hostenv.fingerprint(assessment.pipeline.transform.cmd))
+        if changes:
+            yield Finding(
+                "note",
+                f"{name}: this host's environment differs from the one on record ({'; '.join(changes[:3])})",
+                f"minipach lock {name}",
+            )
+
+
+def _output(*command: str) -> str:
+    try:
+        done = subprocess.run(command, env=child_environment(), capture_output=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return os.fsdecode(done.stdout).strip()

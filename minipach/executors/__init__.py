@@ -1,0 +1,1 @@
+"""Where datum sets run: one small interface, one file per engine."""

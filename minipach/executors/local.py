@@ -1,0 +1,254 @@
+"""The local executor: N warm worker processes on this machine, each with a slot per pipeline."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import queue
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from minipach.git import Repo, child_environment
+from minipach.sets import Outcome, WorkSet
+from minipach.slots import Owner, Slot, clear_scratch, kill_inside, remove_slot, slots_dir
+
+_LOST_TRIES = 3  # a set whose worker dies this often isn't tried again in this job
+_GRACE = 5.0  # seconds between asking a process tree to end and ending it
+
+
+@dataclass
+class _Worker:
+    process: subprocess.Popen[bytes]
+    number: int
+    work: WorkSet | None = None
+    buffer: bytearray = field(default_factory=bytearray)
+
+    @property
+    def stdout(self) -> int:
+        assert self.process.stdout is not None
+        return self.process.stdout.fileno()
+
+
+class LocalExecutor:
+    """Worker processes that stay warm, so that datalad is imported once per worker and not per set."""
+
+    def __init__(self, slots: int) -> None:
+        self._slots = slots
+        self._queue: deque[WorkSet] = deque()
+        self._workers: list[_Worker] = []
+        self._owners: dict[str, Owner] = {}
+        self._lost: dict[str, int] = {}
+        self._limits: dict[str, int] = {}
+        self._selector = selectors.DefaultSelector()
+        self._cancelled = False
+
+    def limit(self, pipeline: str, sets: int) -> None:
+        """At most so many sets of this pipeline at once (`parallelism_spec.constant`)."""
+        self._limits[pipeline] = sets
+
+    @property
+    def running(self) -> int:
+        """How many sets run just now."""
+        return sum(w.work is not None for w in self._workers)
+
+    def submit(self, sets: Sequence[WorkSet]) -> None:
+        """Queue the sets and start what fits."""
+        self._queue.extend(sets)
+        self._start()
+
+    def poll(self, timeout: float) -> list[Outcome]:
+        """Outcomes since the last call; waits up to `timeout` seconds for the first one."""
+        outcomes: list[Outcome] = []
+        for key, _ in self._selector.select(timeout):
+            worker: _Worker = key.data
+            data = os.read(worker.stdout, 65536)
+            if not data:
+                outcomes += self._died(worker)
+                continue
+            worker.buffer += data
+            while b"\n" in worker.buffer:
+                line, _, rest = bytes(worker.buffer).partition(b"\n")
+                worker.buffer[:] = rest
+                worker.work = None
+                outcomes.append(Outcome(**json.loads(line)))
+        self._start()
+        return outcomes
+
+    def cancel(self) -> None:
+        """End all workers with their process trees."""
+        self._cancelled = True
+        self._queue.clear()
+        for worker in self._workers:
+            _signal_group(worker.process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + _GRACE
+        while time.monotonic() < deadline and any(_group_alive(w.process.pid) for w in self._workers):
+            for worker in self._workers:
+                worker.process.poll()
+            time.sleep(0.02)
+        for worker in self._workers:
+            _signal_group(worker.process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End the workers and remove their slots."""
+        for worker in self._workers:
+            self._end(worker)
+        self._workers.clear()
+        self._selector.close()
+        for repo_path, owner in self._owners.items():
+            repo = Repo(Path(repo_path))
+            for path in slots_dir(repo).glob(f"{owner.name}.*"):
+                if path.suffix != ".lock":
+                    kill_inside(path)
+                    remove_slot(repo, path)
+            owner.release()
+        self._owners.clear()
+
+    def _end(self, worker: _Worker) -> None:
+        assert worker.process.stdin is not None and worker.process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            worker.process.stdin.close()
+        try:
+            worker.process.wait(timeout=_GRACE)
+        except subprocess.TimeoutExpired:
+            _signal_group(worker.process.pid, signal.SIGKILL)
+            worker.process.wait()
+        worker.process.stdout.close()
+
+    def _start(self) -> None:
+        while self._queue and not self._cancelled:
+            work = self._next()
+            if work is None:
+                return
+            worker = next((w for w in self._workers if w.work is None), None)
+            if worker is None:
+                worker = self._spawn()
+            self._queue.remove(work)
+            slot = self._slot(work, worker.number)
+            worker.work = work
+            request = json.dumps({"slot": str(slot), "work": work.to_json()}) + "\n"
+            assert worker.process.stdin is not None
+            try:
+                worker.process.stdin.write(request.encode())
+                worker.process.stdin.flush()
+            except BrokenPipeError:
+                pass  # it died; its stdout says so at the next poll
+
+    def _next(self) -> WorkSet | None:
+        """The first queued set that has a free slot and is within its pipeline's limit."""
+        if self.running >= self._slots:
+            return None
+        for work in self._queue:
+            busy = sum(w.work is not None and w.work.pipeline == work.pipeline for w in self._workers)
+            if busy < self._limits.get(work.pipeline, self._slots):
+                return work
+        return None
+
+    def _slot(self, work: WorkSet, number: int) -> Path:
+        if work.repo not in self._owners:
+            self._owners[work.repo] = Owner(Repo(Path(work.repo)))
+        return slots_dir(Repo(Path(work.repo))) / f"{self._owners[work.repo].name}.{number}"
+
+    def _spawn(self) -> _Worker:
+        taken = {w.number for w in self._workers}
+        number = next(n for n in range(self._slots + 1) if n not in taken)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "minipach.executors.local"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=child_environment({"DATALAD_LOG_LEVEL": "error", "DATALAD_UI_PROGRESSBAR": "none"}),
+            start_new_session=True,  # its process tree is one group, which can be ended as a whole
+        )
+        worker = _Worker(process, number)
+        self._workers.append(worker)
+        self._selector.register(worker.stdout, selectors.EVENT_READ, worker)
+        return worker
+
+    def _died(self, worker: _Worker) -> list[Outcome]:
+        """A worker is gone: end what it left running, and give its set to another."""
+        self._selector.unregister(worker.stdout)
+        _signal_group(worker.process.pid, signal.SIGKILL)
+        worker.process.wait()
+        self._workers.remove(worker)
+        work = worker.work
+        if work is None or self._cancelled:
+            return []
+        slot = Slot(Repo(Path(work.repo)), self._slot(work, worker.number))
+        kill_inside(slot.path)
+        clear_scratch(slot.path)
+        slot.remove()
+        self._lost[work.id] = self._lost.get(work.id, 0) + 1
+        if self._lost[work.id] < _LOST_TRIES:
+            self._queue.appendleft(work)
+            return []
+        code = worker.process.returncode
+        message = f"its worker died {self._lost[work.id]} times (last: exit {code}); out of memory?"
+        return [Outcome(work.id, "lost", code, message, 0.0, self._lost[work.id], work.log, platform.node())]
+
+
+def _signal_group(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _group_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def main() -> None:
+    """A worker process: requests as JSON lines on stdin, outcomes as JSON lines on stdout, until stdin ends.
+
+    When stdin ends while a set runs, the scheduler is gone: the whole process tree ends at once, since nobody
+    would know of it any more.
+    """
+    from minipach.worker import run_set
+
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints must not end up among the answers
+    requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    busy = threading.Event()
+
+    def listen() -> None:
+        for line in sys.stdin.buffer:
+            busy.set()
+            requests.put(line)
+        requests.put(None)
+        if busy.is_set():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, _end_group)
+    threading.Thread(target=listen, daemon=True).start()
+    import datalad_container.containers_run  # noqa: F401
+
+    while (line := requests.get()) is not None:
+        request = json.loads(line)
+        work = WorkSet.from_json(request["work"])
+        outcome = run_set(work, Slot(Repo(Path(work.repo)), Path(request["slot"])))
+        answers.write(json.dumps(asdict(outcome)) + "\n")
+        answers.flush()
+        busy.clear()
+
+
+def _end_group(_number: int, _frame: object) -> None:
+    """Ask this worker's whole process tree to end, then end it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(0, signal.SIGTERM)
+    time.sleep(0.5)  # the launcher ends its container meanwhile
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

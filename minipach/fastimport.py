@@ -1,0 +1,71 @@
+"""A writer for `git fast-import`: many commits in one process, no work tree, no index."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from minipach.git import Repo
+
+
+@dataclass
+class Stream:
+    """Commits on top of `parent`, one after the other; `run` stores them and returns the last one's id.
+
+    The commits hang on `ref`, a private name that a kill may leave behind and the next run takes over.
+    """
+
+    ref: str
+    parent: str | None
+    committer: str
+    _parts: list[bytes] = field(default_factory=list)
+    _count: int = 0
+
+    def commit(self, message: str, author: str | None = None) -> None:
+        """Begin a commit; changes follow."""
+        text = os.fsencode(message)
+        self._count += 1
+        head = f"commit {self.ref}\nmark :{self._count}\n"
+        if author:
+            head += f"author {author}\n"
+        self._parts.append(os.fsencode(f"{head}committer {self.committer}\ndata {len(text)}\n") + text + b"\n")
+        if self._count == 1 and self.parent:
+            self._parts.append(f"from {self.parent}\n".encode())
+
+    def delete(self, path: str) -> None:
+        """Remove a path."""
+        self._parts.append(b"D " + quote(path) + b"\n")
+
+    def put(self, mode: str, sha: str, path: str) -> None:
+        """Set a path to an object that is stored already."""
+        self._parts.append(f"M {mode} {sha} ".encode() + quote(path) + b"\n")
+
+    def write(self, mode: str, data: bytes, path: str) -> None:
+        """Set a path to new content."""
+        self._parts.append(f"M {mode} inline ".encode() + quote(path) + f"\ndata {len(data)}\n".encode() + data + b"\n")
+
+    def run(self, repo: Repo) -> str | None:
+        """Store everything; the id of the last commit (the parent, if there was none)."""
+        if not self._count:
+            return self.parent
+        # `reset` first: a ref of this name that a kill left must not become the parent
+        start = f"reset {self.ref}\n".encode()
+        repo.git("fast-import", "--quiet", "--force", "--date-format=raw", stdin=start + b"".join(self._parts))
+        return repo.line("rev-parse", self.ref)
+
+
+def quote(path: str) -> bytes:
+    """A path as fast-import reads it: C-style, with everything that could end the line escaped."""
+    raw = os.fsencode(path).replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
+    return b'"' + raw + b'"'
+
+
+def committer(repo: Repo) -> str:
+    """Who commits, now: `Name <mail> seconds zone`."""
+    return repo.line("var", "GIT_COMMITTER_IDENT")
+
+
+def deletions(repo: Repo, refs: Iterable[str]) -> list[str]:
+    """`update-ref --stdin` lines that remove refs."""
+    return [f"delete {ref}" for ref in refs if repo.resolve(ref)]

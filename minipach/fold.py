@@ -1,0 +1,56 @@
+"""Fold result refs into the results branch: one commit for all that are pending, then the refs go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from minipach.fastimport import Stream, committer
+from minipach.git import FILE, Repo
+from minipach.results import BRANCH, PENDING, RESULT_FILE, Known, folder_of
+from minipach.worker import RESULTS_FILE, result_json
+
+_BUILD = "refs/minipach/build/results"
+
+
+def fold(repo: Repo) -> int:
+    """Fold every pending result of this repo; how many. Safe to kill at any point, and to run again."""
+    pending = repo.refs(PENDING)
+    if not pending:
+        return 0
+    known = Known(repo)
+    taken = {where for i in known.ids for where in known.folders_of(i)}
+    stream = Stream(_BUILD, known.commit, committer(repo))
+    described = [d for sha in pending.values() for d in _described(repo, sha)]
+    fresh = [d for d in described if known.named(d["id"], d["name"]) is None]
+    if fresh:
+        names = ", ".join(str(d["name"]) for d in fresh[:3]) + (" ..." if len(fresh) > 3 else "")
+        stream.commit(f"minipach: {len(fresh)} results: {names}\n")
+    seen: set[tuple[str, str]] = set()
+    for d in fresh:
+        if (d["id"], d["name"]) in seen:
+            continue
+        seen.add((d["id"], d["name"]))
+        where = folder_of(d["id"], d["name"], taken)
+        taken.add(where)
+        _add(stream, d, where)
+    new = stream.run(repo)
+    lines = [f"delete {ref} {sha}" for ref, sha in pending.items()]
+    if new and new != known.commit:
+        lines.append(f"update {BRANCH} {new} {known.commit or '0' * len(new)}")
+        lines.append(f"delete {_BUILD}")
+    repo.update_refs(lines)
+    return len(seen)
+
+
+def _described(repo: Repo, commit: str) -> list[dict[str, Any]]:
+    data = repo.objects.read(f"{commit}:{RESULTS_FILE}")
+    return list(json.loads(data)) if data else []
+
+
+def _add(stream: Stream, described: Mapping[str, Any], where: str) -> None:
+    prefix = described["dest"] + "/" if described["dest"] else ""
+    for path, mode, blob in described["files"]:
+        stream.put(mode, blob, f"{where}/out/{path.removeprefix(prefix)}")
+    stream.write(FILE, result_json(dict(described)), f"{where}/{RESULT_FILE}")

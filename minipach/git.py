@@ -1,0 +1,320 @@
+"""The git and git-annex plumbing; no other module starts a git process."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.util
+import os
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO
+
+from minipach.errors import UserError
+
+GITLINK = "160000"
+SYMLINK = "120000"
+TREE = "040000"
+FILE = "100644"
+EXECUTABLE = "100755"
+
+# A repository that is named by the environment (as in a hook) is never the one meant here.
+_INHERITED = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+)
+_CHUNK = 500  # requests written ahead of the answers: 500 lines of 41 bytes fit into a pipe's buffer
+
+
+def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for every child process: this installation's programs come first on PATH.
+
+    The git-annex wheel puts its binary beside the interpreter's scripts, where git's hooks must find it too.
+    """
+    env = {k: v for k, v in os.environ.items() if k not in _INHERITED}
+    ours = [str(Path(sys.executable).parent), sysconfig.get_path("scripts")]
+    binary = _annex_wheel()
+    if binary is not None:
+        # the wheel's script of this name starts a Python only to exec the binary: 30 ms a call
+        ours.insert(0, str(binary))
+        if (binary / "magic.mgc").is_file():
+            env["MAGIC"] = str(binary / "magic.mgc")
+    path = env.get("PATH", os.defpath).split(os.pathsep)
+    env["PATH"] = os.pathsep.join(dict.fromkeys([*ours, *path]))
+    env.update(extra or {})
+    return env
+
+
+@functools.cache
+def _annex_wheel() -> Path | None:
+    """The folder of the git-annex wheel's own binary, if this environment has the wheel."""
+    spec = importlib.util.find_spec("git_annex")
+    folder = Path(spec.origin).parent if spec and spec.origin else None
+    return folder if folder and os.access(folder / "git-annex", os.X_OK) else None
+
+
+class GitError(Exception):
+    """A git command failed: its arguments and what it printed on stderr."""
+
+    def __init__(self, repo: Path, args: Sequence[str], code: int, stderr: str) -> None:
+        self.code, self.stderr = code, stderr.strip()
+        super().__init__(f"{repo}: git {' '.join(args[:4])} failed ({code}): {self.stderr}")
+
+
+@dataclass(frozen=True, slots=True)
+class TreeEntry:
+    """One line of a git tree: octal mode, object id, and the path as text (surrogates keep odd bytes)."""
+
+    mode: str
+    sha: str
+    path: str
+
+
+class Repo:
+    """One git repository, found by its work tree (or bare folder)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._cat: CatFile | None = None
+
+    def __repr__(self) -> str:
+        return f"Repo({str(self.path)!r})"
+
+    def git(
+        self,
+        *args: str,
+        stdin: bytes | None = None,
+        env: Mapping[str, str] | None = None,
+        ok: Iterable[int] = (0,),
+    ) -> bytes:
+        """Run git here and return its stdout; GitError unless the exit code is in `ok`."""
+        done = subprocess.run(
+            ["git", *args],
+            cwd=self.path,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            env=child_environment(env),
+            check=False,
+        )
+        if done.returncode not in ok:
+            raise GitError(self.path, args, done.returncode, os.fsdecode(done.stderr))
+        return done.stdout
+
+    def line(self, *args: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None) -> str:
+        """The output of a git command less its last newline."""
+        return os.fsdecode(self.git(*args, stdin=stdin, env=env)).rstrip("\n")
+
+    def succeeds(self, *args: str) -> bool:
+        """Whether a git command exits with 0."""
+        try:
+            self.git(*args)
+        except GitError:
+            return False
+        return True
+
+    def resolve(self, rev: str) -> str | None:
+        """The object id that `rev` names, or None."""
+        out = self.git("rev-parse", "--verify", "--quiet", "--end-of-options", rev, ok=(0, 1, 128))
+        return out.decode().strip() or None
+
+    def branch(self) -> str | None:
+        """The branch that is checked out (short name), or None on a detached HEAD."""
+        out = os.fsdecode(self.git("symbolic-ref", "--quiet", "HEAD", ok=(0, 1))).strip()
+        return out.removeprefix("refs/heads/") or None
+
+    def head(self) -> str | None:
+        """The commit checked out, or None in a repository without commits."""
+        return self.resolve("HEAD^{commit}")
+
+    @cached_property
+    def common_dir(self) -> Path:
+        """The folder that all worktrees share (`.git` of the main one)."""
+        return Path(os.path.realpath(self.path / self.line("rev-parse", "--git-common-dir")))
+
+    @property
+    def objects(self) -> CatFile:
+        """The long-lived object reader of this repository."""
+        if self._cat is None or not self._cat.alive:
+            self._cat = CatFile(self.path)
+        return self._cat
+
+    def close(self) -> None:
+        """End the object reader, if one runs."""
+        if self._cat is not None:
+            self._cat.close()
+            self._cat = None
+
+    def ls_tree(self, treeish: str, *paths: str, recursive: bool = False) -> list[TreeEntry]:
+        """The entries of a tree, with full paths; with `recursive` only what is not a tree."""
+        args = ["ls-tree", "-z", "--full-tree"] + (["-r"] if recursive else []) + [treeish]
+        if paths:
+            args += ["--", *paths]
+        return list(parse_ls_tree(self.git(*args)))
+
+    def config(self, key: str, file: str | None = None) -> str | None:
+        """A git setting of this repository, or of one file (a path, or `blob:REV:PATH`)."""
+        where: list[str] = []
+        if file is not None:
+            where = ["--blob", file[5:]] if file.startswith("blob:") else ["--file", file]
+        try:
+            out = self.git("config", *where, "--get", key, ok=(0, 1))
+        except GitError:
+            return None
+        return os.fsdecode(out).rstrip("\n") if out else None
+
+    def hash_blob(self, data: bytes) -> str:
+        """Store `data` as a blob and return its id."""
+        return self.line("hash-object", "-w", "--stdin", stdin=data)
+
+    def write_tree(self, entries: Iterable[TreeEntry]) -> str:
+        """Store the tree that holds exactly `entries` (full paths, no trees among them)."""
+        index = self.common_dir / "minipach-index"
+        with private_index(index) as env:
+            self.git("read-tree", "--empty", env=env)
+            info = b"".join(f"{e.mode} {e.sha}\t".encode() + os.fsencode(e.path) + b"\0" for e in entries)
+            self.git("update-index", "-z", "--index-info", stdin=info, env=env)
+            return self.line("write-tree", "--missing-ok", env=env)
+
+    def commit_tree(
+        self, tree: str, message: str, parents: Sequence[str] = (), env: Mapping[str, str] | None = None
+    ) -> str:
+        """Store a commit of `tree` and return its id; no ref moves."""
+        args = ["commit-tree", "--no-gpg-sign", tree]
+        for parent in parents:
+            args += ["-p", parent]
+        return self.line(*args, "-F", "-", stdin=os.fsencode(message), env=env)
+
+    def update_refs(self, lines: Sequence[str]) -> None:
+        """One transaction of `git update-ref --stdin`: all of the lines, or none (GitError)."""
+        if lines:
+            text = "start\n" + "".join(f"{line}\n" for line in lines) + "prepare\ncommit\n"
+            self.git("update-ref", "--stdin", stdin=text.encode())
+
+    def refs(self, prefix: str) -> dict[str, str]:
+        """All refs below `prefix` with the objects that they point to."""
+        out = self.line("for-each-ref", "--format=%(objectname) %(refname)", prefix)
+        return {name: sha for sha, _, name in (row.partition(" ") for row in out.splitlines())}
+
+
+@contextlib.contextmanager
+def private_index(path: Path) -> Iterator[dict[str, str]]:
+    """An index file of one's own, as an environment for git; it is gone afterwards."""
+    own = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        yield {"GIT_INDEX_FILE": str(own)}
+    finally:
+        for leftover in (own, own.with_name(own.name + ".lock")):
+            leftover.unlink(missing_ok=True)
+
+
+def parse_ls_tree(data: bytes) -> Iterator[TreeEntry]:
+    """Entries of `git ls-tree -z` output."""
+    for row in data.split(b"\0"):
+        if row:
+            meta, _, path = row.partition(b"\t")
+            mode, _kind, sha = meta.split()
+            yield TreeEntry(mode.decode(), sha.decode(), os.fsdecode(path))
+
+
+def parse_tree(data: bytes) -> Iterator[TreeEntry]:
+    """Entries of a raw tree object (SHA-1): `mode SP name NUL 20-bytes`, names without folders."""
+    at = 0
+    while at < len(data):
+        space = data.index(b" ", at)
+        nul = data.index(b"\0", space)
+        mode = data[at:space].decode().rjust(6, "0")
+        yield TreeEntry(mode, data[nul + 1 : nul + 21].hex(), os.fsdecode(data[space + 1 : nul]))
+        at = nul + 21
+
+
+class CatFile:
+    """One `git cat-file --batch` process: objects by id without a process per object."""
+
+    def __init__(self, repo: Path) -> None:
+        self._process = subprocess.Popen(
+            ["git", "cat-file", "--batch"],
+            cwd=repo,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=child_environment(),
+            start_new_session=True,  # Ctrl-C is for us to handle; it must not end the reader first
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._in: IO[bytes] = self._process.stdin
+        self._out: IO[bytes] = self._process.stdout
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process still answers."""
+        return self._process.poll() is None
+
+    def close(self) -> None:
+        """End the process."""
+        with contextlib.suppress(BrokenPipeError):
+            self._in.close()
+        self._out.close()
+        self._process.wait()
+
+    def read(self, name: str) -> bytes | None:
+        """The content of one object, named by id or `REV:PATH` (no newline in it); None if missing."""
+        if "\n" in name:
+            return None
+        return next(iter(self.read_many([name])))
+
+    def read_many(self, names: Sequence[str]) -> Iterator[bytes | None]:
+        """The contents of many objects, in order."""
+        for start in range(0, len(names), _CHUNK):
+            chunk = names[start : start + _CHUNK]
+            self._in.write(b"".join(os.fsencode(n) + b"\n" for n in chunk))
+            self._in.flush()
+            for _ in chunk:
+                yield self._answer()
+
+    def _answer(self) -> bytes | None:
+        header = self._out.readline()
+        if not header:
+            raise GitError(Path(), ["cat-file"], -1, "the object reader ended")
+        if header.endswith((b" missing\n", b" ambiguous\n")):
+            return None
+        size = int(header.rsplit(b" ", 1)[1])
+        data = self._out.read(size)
+        self._out.read(1)
+        return data
+
+
+def blob_id(data: bytes) -> str:
+    """The id that git gives to a blob (SHA-1 repositories, as git and DataLad make them)."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+def is_dataset(path: Path) -> bool:
+    """Whether `path` is the top of an installed git repository of its own."""
+    return (path / ".git").exists()
+
+
+def need_identity(repo: Repo) -> None:
+    """UserError unless git knows who commits here."""
+    if not repo.succeeds("var", "GIT_COMMITTER_IDENT") or not repo.succeeds("var", "GIT_AUTHOR_IDENT"):
+        raise UserError(
+            "git: no identity for commits; git config --global user.name 'Your Name' && "
+            "git config --global user.email you@example.org"
+        )
+
+
+def annex(repo: Repo, *args: str, stdin: bytes | None = None, ok: Iterable[int] = (0,)) -> bytes:
+    """Run `git annex` in a repository."""
+    return repo.git("annex", *args, stdin=stdin, ok=ok)

@@ -1,0 +1,238 @@
+"""The image of a pipeline: what `image:` in a spec names, and the content id that it adds to identity."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+
+from minipach import hostenv
+from minipach.errors import UserError
+from minipach.git import SYMLINK, Repo, TreeEntry
+from minipach.keys import content_id, key_of_link
+from minipach.project import Project, suggest
+from minipach.snapshot import classify, reserved_in_pipeline
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
+BASE_REF = "refs/minipach/base"
+CONTAINER = "minipach"  # the name under which each pipeline's repo registers its image with datalad-container
+_URL = re.compile(r"^[a-z][a-z0-9+.-]*:(?!\\)")
+_NAME = re.compile(r"^[0-9A-Za-z-]+$")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image as identity and the record see it.
+
+    content: its content id · path: where it lies in the pipeline's repo · source: the file, folder or URL that it
+    is still to be taken from (None: it is in the repo already) · key: the annex key to keep, if the source has one
+    · text: a host environment's fingerprint · label: how people call it.
+    """
+
+    content: str
+    path: str
+    label: str
+    source: str | None = None
+    key: str | None = None
+    text: str | None = None
+
+
+def resolve_image(project: Project, path: str) -> Image:
+    """The image of the pipeline at `path`. Reads only; UserError where the name leads nowhere."""
+    pipeline = project.pipelines[path]
+    repo = Repo(project.root / path)
+    try:
+        wanted = pipeline.transform.image
+        if wanted is None:
+            return _host(repo, pipeline.transform.cmd)
+        if _URL.match(wanted):
+            slug = "url-" + hashlib.sha256(wanted.encode()).hexdigest()[:12]
+            place = f".datalad/environments/{slug}/image"
+            content = _content_at(repo, place)
+            return Image(content or f"url:{wanted}", place, wanted, None if content else wanted)
+        if _NAME.match(wanted) and wanted != CONTAINER:
+            image = _registered_here(repo, wanted) or _registered_in_project(project, repo, wanted)
+            if image:
+                return image
+        image = _file(project, path, repo, wanted)
+        if image:
+            return image
+        raise UserError(
+            f'{pipeline.source}: image "{wanted}" is no container registered in {path} or the project, and no file'
+            + suggest(wanted, _container_names(project, repo))
+        )
+    finally:
+        repo.close()
+
+
+def _host(repo: Repo, cmd: tuple[str, ...]) -> Image:
+    """The recorded fingerprint; a new one only where none was ever written."""
+    text: bytes | None = None
+    if (repo.path / ".git").exists():
+        for rev in ("HEAD", BASE_REF):
+            text = text or repo.objects.read(f"{rev}:{hostenv.PATH_IN_REPO}")
+    recorded = text.decode("utf-8", "replace") if text else hostenv.fingerprint(cmd)
+    return Image(hostenv.content_of(recorded), hostenv.PATH_IN_REPO, "the host environment", text=recorded)
+
+
+def _content_at(repo: Repo, place: str) -> str | None:
+    """The content id of what is committed at a path (on the branch, or kept for its next state)."""
+    if not (repo.path / ".git").exists():
+        return None
+    for rev in ("HEAD", BASE_REF):
+        if repo.resolve(f"{rev}:{place}") is None:
+            continue
+        found = repo.ls_tree(rev, f":(literal){place}", recursive=True)
+        if len(found) == 1 and found[0].path == place:
+            return classify(repo, found)[found[0].sha, found[0].mode == SYMLINK][1]
+        if found:
+            return f"tree:{repo.resolve(f'{rev}:{place}')}"
+    return None
+
+
+def _registered_here(repo: Repo, name: str) -> Image | None:
+    if not (repo.path / ".git").exists():
+        return None
+    place = repo.config(f"datalad.containers.{name}.image", "blob:HEAD:.datalad/config")
+    if place is None or place.startswith("/") or ".." in place.split("/"):
+        return None
+    content = _content_at(repo, place)
+    if content is None:
+        raise UserError(f'{repo.path}: container "{name}" is registered, but {place} is not committed; datalad save')
+    return Image(content, place, name)
+
+
+def _registered_in_project(project: Project, repo: Repo, name: str) -> Image | None:
+    place = project.repo.config(f"datalad.containers.{name}.image", str(project.root / ".datalad" / "config"))
+    if place is None or place.startswith("/") or ".." in place.split("/"):
+        return None
+    return _taken_from(project, repo, project.root / place, name)
+
+
+def _file(project: Project, path: str, repo: Repo, wanted: str) -> Image | None:
+    """A path: as seen from the pipeline's folder, else from the project's root."""
+    for folder in (project.root / path, project.root):
+        there = folder / wanted
+        if not os.path.lexists(there):
+            continue
+        inside = os.path.relpath(os.path.normpath(there), project.root / path)
+        if not inside.startswith("..") and reserved_in_pipeline(inside.split("/")[0]):
+            content = _content_at(repo, inside)
+            if content is not None:
+                return Image(content, inside, wanted)
+        return _taken_from(project, repo, there, re.sub(r"[^0-9A-Za-z]+", "-", wanted).strip("-") or "image")
+    return None
+
+
+def _taken_from(project: Project, repo: Repo, there: Path, name: str) -> Image:
+    place = f".datalad/environments/{name}/image"
+    target = os.readlink(there) if there.is_symlink() else ""
+    key = key_of_link(os.fsencode(target))
+    if key is not None:
+        content = content_id(key)
+    elif there.is_dir() or there.is_file():
+        content = f"SHA256--{_cached_digest(project, there)}"
+    else:
+        raise UserError(f"{there}: no such image file")
+    if _content_at(repo, place) == content:
+        return Image(content, place, name)
+    return Image(content, place, name, source=str(there), key=key)
+
+
+def _container_names(project: Project, repo: Repo) -> set[str]:
+    files = [project.root / ".datalad" / "config", repo.path / ".datalad" / "config"]
+    names = set()
+    for file in files:
+        if file.is_file():
+            out = project.repo.git(
+                "config",
+                "--file",
+                str(file),
+                "--name-only",
+                "--get-regexp",
+                r"^datalad\.containers\..*\.image$",
+                ok=(0, 1),
+            )
+            names |= {row.split(".")[2] for row in os.fsdecode(out).splitlines()}
+    return names - {CONTAINER}
+
+
+def _cached_digest(project: Project, path: Path) -> str:
+    """SHA-256 of an image file (of its archive, for a folder), remembered by size and time of change."""
+    stamp = _stamp(path)
+    memo = project.state_dir / "cache" / "images" / hashlib.sha256(os.fsencode(path)).hexdigest()
+    if memo.is_file():
+        known, _, digest = memo.read_text().partition(" ")
+        if known == stamp:
+            return digest
+    digest = _digest(path)
+    memo.parent.mkdir(parents=True, exist_ok=True)
+    memo.write_text(f"{stamp} {digest}")
+    return digest
+
+
+def _stamp(path: Path) -> str:
+    if path.is_file():
+        info = path.stat()
+        return f"{info.st_size}:{info.st_mtime_ns}:{info.st_ino}"
+    seen = hashlib.sha256()
+    for folder, folders, files in os.walk(path):
+        folders.sort()
+        for name in sorted([*files, *folders]):
+            info = os.lstat(os.path.join(folder, name))
+            seen.update(f"{info.st_mode}:{info.st_size}:{info.st_mtime_ns}".encode() + os.fsencode(name) + b"\0")
+    return seen.hexdigest()
+
+
+def _digest(path: Path) -> str:
+    if path.is_file():
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    sink = _Hashing()
+    archive_folder(path, sink)
+    return sink.digest.hexdigest()
+
+
+class _Hashing(io.RawIOBase):
+    """A file object that only hashes what is written to it."""
+
+    def __init__(self) -> None:
+        self.digest = hashlib.sha256()
+
+    def write(self, data: Buffer, /) -> int:
+        """Hash the data."""
+        self.digest.update(data)
+        return memoryview(data).nbytes
+
+
+def archive_folder(folder: Path, sink: IO[bytes] | _Hashing) -> None:
+    """Write a root file system's folder as a tar that depends on its content alone (order, no times, no owners).
+
+    A folder can't be kept in git as it is: modes, empty folders and internal links would be lost.
+    """
+    with tarfile.open(fileobj=cast(IO[bytes], sink), mode="w|", format=tarfile.GNU_FORMAT) as tar:
+        for path in sorted(folder.rglob("*"), key=lambda p: os.fsencode(p.relative_to(folder))):
+            info = tar.gettarinfo(path, arcname="./" + str(path.relative_to(folder)))
+            if info.ischr() or info.isblk() or info.isfifo():
+                continue
+            info.uid = info.gid = 0
+            info.uname = info.gname = ""
+            info.mtime = 0
+            if info.isfile():
+                with path.open("rb") as stream:
+                    tar.addfile(info, stream)
+            else:
+                tar.addfile(info)
+
+
+def entry_of(repo: Repo, rev: str, place: str) -> TreeEntry | None:
+    """The tree entry at a path of a commit (a folder's entry is its tree), or None."""
+    found = repo.ls_tree(rev, f":(literal){place}") if repo.resolve(f"{rev}:{place}") else []
+    return found[0] if found else None

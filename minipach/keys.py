@@ -1,0 +1,51 @@
+"""git-annex keys: how a tree names annexed content, and the content id that follows from a key."""
+
+from __future__ import annotations
+
+import re
+
+_KEY = re.compile(r"^(?P<backend>[A-Z0-9_]+)(?P<fields>(?:-[a-zA-Z][^-]*)*)--(?P<name>.+)$", re.DOTALL)
+_POINTER = b"/annex/objects/"
+MAX_POINTER = 1024  # bytes; git-annex writes pointers of some 100 bytes and reads no large ones
+_HASHES = re.compile(r"^(?:MD5|SHA1|SHA2?(?:224|256|384|512)|SHA3_\d+|SKEIN\d+|BLAKE[0-9A-Z]+)$")
+
+
+def key_of_link(target: bytes) -> str | None:
+    """The key that a symlink's target names, or None if it leads to no annex object."""
+    return target.rsplit(b"/", 1)[1].decode("utf-8", "surrogateescape") if _POINTER in target else None
+
+
+def key_of_pointer(blob: bytes) -> str | None:
+    """The key in an unlocked file's pointer blob, or None for ordinary content."""
+    if len(blob) > MAX_POINTER or not blob.startswith(_POINTER):
+        return None
+    first = blob.split(b"\n", 1)[0]
+    return first[len(_POINTER) :].strip().decode("utf-8", "surrogateescape") or None
+
+
+def content_id(key: str) -> str:
+    """What a key says of the content alone.
+
+    The E backends append the file's extension: it is dropped, so that the same bytes under three extensions are
+    one content. Keys that aren't hashes (WORM, URL) name no content: they stand for themselves.
+    Source: https://git-annex.branchable.com/internals/key_format/
+    """
+    found = _KEY.match(key)
+    if not found:
+        return key
+    backend, name = found["backend"], found["name"]
+    if backend.endswith("E") and _HASHES.match(backend[:-1]):
+        backend, name = backend[:-1], name.split(".", 1)[0]
+    return f"{backend}--{name}" if _HASHES.match(backend) else key
+
+
+def names_content(key: str) -> bool:
+    """Whether the key is made of the content (a hash), so that equal keys mean equal bytes."""
+    found = _KEY.match(key)
+    return found is not None and bool(_HASHES.match(found["backend"].removesuffix("E")))
+
+
+def size_of(key: str) -> int | None:
+    """The content's size in bytes, if the key tells it."""
+    found = re.match(r"^[A-Z0-9_]+(?:-[a-zA-Z][^-]*)*?-s(\d+)", key)
+    return int(found[1]) if found else None

@@ -1,0 +1,202 @@
+"""The plan: for each datum what would happen to it, and why. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from minipach.git import TreeEntry
+from minipach.identity import Recipe
+from minipach.records import Task
+from minipach.results import Result
+from minipach.reuse import NO_RENAMING, Renaming, renaming, tokens
+from minipach.state import Published
+
+Action = Literal["run", "reuse", "current", "remove", "blocked"]
+ACTIONS: tuple[Action, ...] = ("run", "reuse", "current", "remove", "blocked")
+
+
+class KnownResults(Protocol):
+    """What the plan asks of the results branch."""
+
+    def __contains__(self, datum_id: str) -> bool: ...
+
+    def of(self, datum_id: str) -> tuple[Result, ...]:
+        """The stored results of an id."""
+        ...
+
+    def files(self, result: Result) -> Sequence[TreeEntry]:
+        """The files of a result, relative to its place."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One datum's action with its reason; `task` is None for what is removed.
+
+    source: the result that a reuse copies (None while its first run is itself still to come).
+    """
+
+    name: str
+    id: str
+    action: Action
+    reason: str
+    task: Task | None = None
+    source: Result | None = None
+    rename: Renaming = NO_RENAMING
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps of one pipeline, in the order of its datums, what is removed last."""
+
+    pipeline: str
+    steps: tuple[Step, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many datums have each action."""
+        found = Counter(step.action for step in self.steps)
+        return {action: found[action] for action in ACTIONS}
+
+    @property
+    def is_current(self) -> bool:
+        """Whether there is nothing to do."""
+        return all(step.action == "current" for step in self.steps)
+
+    def of(self, action: Action) -> tuple[Step, ...]:
+        """The steps with one action."""
+        return tuple(step for step in self.steps if step.action == action)
+
+    def as_json(self) -> dict[str, Any]:
+        """The plan as documented for `minipach plan --json`."""
+        return {
+            "name": self.pipeline,
+            "counts": self.counts,
+            "datums": [{"name": s.name, "id": s.id, "action": s.action, "reason": s.reason} for s in self.steps],
+        }
+
+
+def make_plan(
+    pipeline: str,
+    tasks: Sequence[Task],
+    *,
+    state: Mapping[str, Published],
+    known: KnownResults,
+    explain: Callable[[Task, Published], str],
+    blocked: str = "",
+) -> Plan:
+    """Compare what should be with what is.
+
+    explain: why a published datum must run again (see `reason_for`) · blocked: if set, the reason why nothing of
+    this pipeline can be decided yet; datums that are current stay so.
+    """
+    steps: list[Step] = []
+    leaders: dict[str, Task] = {}
+    for task in tasks:
+        name = task.datum.name
+        before = state.get(name)
+        if before is not None and (before.id, before.dest) == (task.id, task.dest):
+            steps.append(Step(name, task.id, "current", "", task))
+            continue
+        if blocked:
+            steps.append(Step(name, task.id, "blocked", blocked, task))
+            continue
+        step = _from_known(task, known) if task.id in known else None
+        if step is not None and step.action == "reuse":
+            steps.append(step)
+            continue
+        leader = leaders.get(task.id)
+        if leader is not None and step is None:
+            steps.append(Step(name, task.id, "reuse", f"same content as {leader.datum.name}", task))
+            continue
+        leaders.setdefault(task.id, task)
+        reason = step.reason if step else explain(task, before) if before else "new content"
+        steps.append(Step(name, task.id, "run", reason, task))
+    wanted = {task.datum.name for task in tasks}
+    for name in sorted(state.keys() - wanted):
+        action: Action = "blocked" if blocked else "remove"
+        steps.append(Step(name, state[name].id, action, blocked or "no longer matched"))
+    return Plan(pipeline, tuple(steps))
+
+
+def words_of(task: Task, *, is_file: bool) -> tuple[str, ...]:
+    """The words by which a datum's name could show in its outputs."""
+    return tokens(task.datum.name, is_file=is_file)
+
+
+def _from_known(task: Task, known: KnownResults) -> Step:
+    """Reuse of a stored result, or a run with the reason why none can be reused."""
+    name = task.datum.name
+    results = known.of(task.id)
+    for result in results:
+        if result.name == name:
+            return Step(name, task.id, "reuse", "computed before", task, result)
+    refusals = []
+    for result in results:
+        found = renaming(
+            tokens(result.name, is_file=result.is_file),
+            words_of(task, is_file=result.is_file),
+            result.leaks,
+            _paths(result, known),
+        )
+        if not found.refusal:
+            return Step(name, task.id, "reuse", f"same content as {result.name}", task, result, found)
+        refusals.append(found.refusal)
+    reason = f"not reused: {refusals[0]}" if refusals else "its stored result can't be read"
+    return Step(name, task.id, "run", reason, task)
+
+
+def _paths(result: Result, known: KnownResults) -> list[str]:
+    prefix = result.dest + "/" if result.dest else ""
+    return [prefix + entry.path for entry in known.files(result)]
+
+
+def reason_for(
+    *,
+    old: Result | None,
+    new: Recipe,
+    inputs: Mapping[str, Sequence[Any]],
+    task: Task,
+    code_changes: Callable[[], Sequence[str]],
+    image_label: str,
+) -> str:
+    """What changed between the result that is published and what is wanted now."""
+    if old is None:
+        return "its published result isn't known here"
+    reasons = []
+    if old.recipe.get("image") != new.image:
+        reasons.append(f"image {image_label} changed ({short(old.recipe.get('image', ''))} → {short(new.image)})")
+    if old.recipe.get("code") != new.code:
+        changed = code_changes()
+        reasons += [f"code/{path} changed" for path in changed] or ["code/ changed"]
+    before = old.recipe.get("transform", {})
+    for field in sorted(before.keys() | new.transform.keys()):
+        if before.get(field) != new.transform.get(field):
+            reasons.append(f"{field} changed")
+    if not reasons:
+        reasons = [f"inputs {where} changed" for where in _changed_inputs(old.inputs, inputs, task)]
+    if len(reasons) > 3:
+        reasons = [*reasons[:3], f"and {len(reasons) - 3} more"]
+    return "; ".join(reasons) or "identity changed"
+
+
+def short(content: str) -> str:
+    """A content id for people: `sha256 1a2b3c4d…`."""
+    kind, _, value = content.replace("--", ":", 1).partition(":")
+    return f"{kind.lower()} {value[:8]}…" if value else content
+
+
+def _changed_inputs(old: Mapping[str, Sequence[Any]], new: Mapping[str, Sequence[Any]], task: Task) -> list[str]:
+    found = []
+    for name in sorted(old.keys() | new.keys()):
+        before = {tuple(row) for row in old.get(name, ())}
+        after = {tuple(row) for row in new.get(name, ())}
+        matched = [m for m in task.datum.matches if m.input == name]
+        base = matched[0].path.rstrip("/") if len(matched) == 1 else ""
+        for path in sorted({str(row[0]) for row in before ^ after}):
+            is_suffix = len(matched) == 1 and (not path or (path.startswith(".") and base.endswith(path)))
+            found.append(f"{name}:{base if is_suffix else base + '/' + path}")
+    return found

@@ -1,0 +1,310 @@
+"""The publisher: known results → the next state of a pipeline's branch, in one atomic step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from minipach import records
+from minipach.assess import Assessment
+from minipach.base import Base
+from minipach.checkout import InTheWay, check_free, move_branch
+from minipach.errors import UserError
+from minipach.fastimport import Stream, committer
+from minipach.git import FILE, SYMLINK, GitError, TreeEntry
+from minipach.keys import key_of_link
+from minipach.plan import Plan, Step
+from minipach.results import Result
+from minipach.sets import record_extra
+from minipach.snapshot import reserved_in_pipeline
+from minipach.state import FOLDER as STATE
+from minipach.state import Published, write_shards
+
+_BUILD = "refs/minipach/build/branch"
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """One file of a result at its place in the repo; `data` if its bytes differ from the stored blob's."""
+
+    path: str
+    mode: str
+    sha: str
+    data: bytes | None = None
+
+
+def publish(assessment: Assessment, base: Base, plan: Plan, job: str) -> str:
+    """Move the pipeline's branch to what the plan wants, and its checkout with it; the new commit.
+
+    Steps that still have to run keep what they had published before. UserError if two datums write one path, if an
+    uncommitted change is in the way, or if the branch can't be moved; the state before stays then.
+    """
+    repo, head = assessment.repo, assessment.head
+    assert head is not None
+    branch = repo.branch()
+    if branch is None or branch.startswith("adjusted/"):
+        what = "no branch is checked out" if branch is None else f"the adjusted branch {branch} is checked out"
+        raise UserError(f"{assessment.path}: {what}; git -C {repo.path} switch <its branch>")
+    added = [s for s in plan.of("reuse") if s.source is not None]
+    state = dict(assessment.state)
+    replaced = [state[s.name] for s in (*added, *plan.of("remove")) if s.name in state]
+    gone = {path: old.name for old in replaced for path in _old_paths(assessment, old)}
+    outputs = [(step, _outputs(assessment, step)) for step in added]
+    existing = _existing(assessment, head)
+    _check_collisions(assessment, outputs, set(existing) - gone.keys())
+    for old in replaced:
+        state.pop(old.name, None)
+    for step in added:
+        assert step.task is not None
+        state[step.name] = Published(step.name, step.id, step.task.dest)
+    touched = {s.name for s in added} | {old.name for old in replaced}
+    stream = Stream(_BUILD, head, committer(repo))
+    stream.commit(_summary(assessment, plan, job))
+    _house(assessment, base, stream, head)
+    for path in sorted(gone.keys() & set(existing)):
+        stream.delete(path)
+    for path, data in write_shards(state, touched).items():
+        if data:
+            stream.write(FILE, data, path)
+        elif repo.resolve(f"{head}:{path}"):
+            stream.delete(path)
+    for step, files in outputs:
+        if files:
+            _record_commit(assessment, base, stream, step, files, job)
+    new = stream.run(repo)
+    assert new is not None
+    _move(assessment, branch, head, new)
+    return new
+
+
+def _move(assessment: Assessment, branch: str, old: str, new: str) -> None:
+    repo = assessment.repo
+    try:
+        check_free(repo, old, new)
+        move_branch(repo, f"refs/heads/{branch}", old, new, [f"delete {_BUILD}"])
+    except InTheWay as error:
+        shown = ", ".join(error.paths[:3]) + (f" and {len(error.paths) - 3} more" if len(error.paths) > 3 else "")
+        raise UserError(
+            f"{assessment.path}: results are ready, but not published: uncommitted changes are in the way ({shown}); "
+            f"commit or move them, then run the same command again (nothing is computed twice)"
+        ) from None
+    except GitError as error:
+        if repo.head() == old:
+            raise UserError(
+                f"{assessment.path}: the branch {branch} could not be moved: {error.stderr or error}; "
+                "run the same command again"
+            ) from None
+        raise
+
+
+def _house(assessment: Assessment, base: Base, stream: Stream, head: str) -> None:
+    """The reserved entries become the base's: inputs pinned anew, scripts, image, registration."""
+    repo = assessment.repo
+    names = [e.path for e in repo.ls_tree(head) if reserved_in_pipeline(e.path)]
+    old = {
+        e.path: e
+        for e in (repo.ls_tree(head, *(f":(top,literal){n}" for n in names), recursive=True) if names else [])
+        if not e.path.startswith(STATE + "/")
+    }
+    new = {e.path: e for e in repo.ls_tree(base.commit, recursive=True)}
+    for path in sorted(old.keys() - new.keys()):
+        stream.delete(path)
+    for path, entry in sorted(new.items()):
+        if old.get(path) != entry:
+            stream.put(entry.mode, entry.sha, path)
+
+
+def _summary(assessment: Assessment, plan: Plan, job: str) -> str:
+    counts = plan.counts
+    fresh = sum(1 for s in plan.of("reuse") if s.source and s.reason == "computed before")
+    copied = counts["reuse"] - fresh
+    parts = [
+        f"{fresh} new",
+        f"{copied} reused",
+        f"{counts['current']} as before",
+        f"{counts['remove']} removed",
+    ]
+    if counts["run"]:
+        parts.append(f"{counts['run']} missing")
+    lines = [f"minipach: {assessment.pipeline.name}: {', '.join(parts)}", "", f"job: {job}"]
+    for (repo, branch), snapshot in sorted(assessment.snapshots.items(), key=lambda item: item[0][0]):
+        lines.append(f"input: {repo}{'@' + branch if branch else ''} {snapshot.commit}")
+    return "\n".join(lines) + "\n"
+
+
+def _record_commit(
+    assessment: Assessment, base: Base, stream: Stream, step: Step, files: Sequence[_Output], job: str
+) -> None:
+    source, task = step.source, step.task
+    assert source is not None and task is not None
+    matches = tuple((m.input, m.repo, m.path) for m in task.datum.matches)
+    if source.name == step.name and source.dest == task.dest and source.matches == matches:
+        message = source.record
+    else:
+        message = _copied_record(assessment, base, step, files, job)
+    stream.commit(message, source.author)
+    for file in files:
+        if file.data is None:
+            stream.put(file.mode, file.sha, file.path)
+        else:
+            stream.write(file.mode, file.data, file.path)
+
+
+def _copied_record(assessment: Assessment, base: Base, step: Step, files: Sequence[_Output], job: str) -> str:
+    """The record of a copy: it names the copy's own inputs, so that rerunning it recomputes it."""
+    source, task = step.source, step.task
+    assert source is not None and task is not None
+    command = records.command(assessment.pipeline, [task], base.commits, job)
+    _, original = records.parse(source.record)
+    record = {
+        "chain": [],
+        "cmd": f"{records.LAUNCH} {base.image_path} {records.escape_format(command)}",
+        "dsid": base.dataset_id,
+        "exit": original.get("exit", 0),
+        "extra_inputs": [base.image_path],
+        "inputs": records.record_inputs(assessment.pipeline, [task]),
+        "outputs": [records.record_path(f.path) for f in files],
+        "pwd": ".",
+        "minipach": {
+            **record_extra(assessment.pipeline.name, [task], job),
+            "reused_from": {"name": source.name, "id": source.id},
+        },
+    }
+    return records.compose(records.title(assessment.pipeline, [task]), record)
+
+
+def _outputs(assessment: Assessment, step: Step) -> list[_Output]:
+    """A result's files at their places for this datum: renamed, and links relocated where the depth differs."""
+    source, task = step.source, step.task
+    assert source is not None and task is not None
+    entries = assessment.known.files(source)
+    links = [e.sha for e in entries if e.mode == SYMLINK]
+    old_prefix = source.dest + "/" if source.dest else ""
+    new_prefix = task.dest + "/" if task.dest else ""
+    targets: dict[str, bytes | None] = {}
+    found = []
+    for entry in entries:
+        path = new_prefix + step.rename.apply(entry.path)
+        if reserved_in_pipeline(path.split("/", 1)[0]):
+            raise UserError(f"{assessment.path}: the output {path} of {step.name} would land on a reserved name")
+        data = None
+        if entry.mode == SYMLINK and path.count("/") != (old_prefix + entry.path).count("/"):
+            if not targets:
+                targets = dict(zip(links, assessment.repo.objects.read_many(links), strict=True))
+            data = relocate(targets[entry.sha] or b"", path.count("/"))
+        found.append(_Output(path, entry.mode, entry.sha, data))
+    return found
+
+
+def relocate(target: bytes, depth: int) -> bytes:
+    """An annexed symlink's target as seen from a file that lies `depth` folders deep; others as they are."""
+    if key_of_link(target) is None:
+        return target
+    while target.startswith(b"../"):
+        target = target[3:]
+    return b"../" * depth + target
+
+
+def _old_paths(assessment: Assessment, old: Published) -> Iterable[str]:
+    """The paths that a published datum's outputs have on the branch."""
+    results = assessment.known.of(old.id)
+    prefix = old.dest + "/" if old.dest else ""
+    exact = next((r for r in results if r.name == old.name), None)
+    if exact is not None:
+        return [prefix + e.path for e in assessment.known.files(exact)]
+    for result in results:
+        step = _renamed_copy(assessment, old, result)
+        if step is not None:
+            return step
+    return _paths_by_record(assessment, old)
+
+
+def _renamed_copy(assessment: Assessment, old: Published, result: Result) -> list[str] | None:
+    """The paths of a copy under its own name, found as they were made."""
+    from minipach.reuse import renaming, tokens
+
+    entries: list[TreeEntry] = assessment.known.files(result)
+    source_prefix = result.dest + "/" if result.dest else ""
+    found = renaming(
+        tokens(result.name, is_file=result.is_file),
+        tokens(old.name, is_file=result.is_file),
+        result.leaks,
+        [source_prefix + e.path for e in entries],
+    )
+    if found.refusal:
+        return None
+    prefix = old.dest + "/" if old.dest else ""
+    return [prefix + found.apply(e.path) for e in entries]
+
+
+def _paths_by_record(assessment: Assessment, old: Published) -> list[str]:
+    """Where the stored result is gone (results branch deleted): the outputs that the branch's own records name."""
+    head = assessment.head or ""
+    log = (
+        assessment.repo.git("log", "-1", "--format=%H", "--fixed-strings", f'--grep="id": "{old.id}"', head)
+        .decode()
+        .split()
+    )
+    for commit in log:
+        out = assessment.repo.git("diff-tree", "-r", "-z", "--name-only", "--no-commit-id", commit)
+        return [os.fsdecode(p) for p in out.split(b"\0") if p]
+    return []
+
+
+def _existing(assessment: Assessment, head: str) -> list[str]:
+    out = assessment.repo.git("ls-tree", "-r", "-z", "--name-only", "--full-tree", head)
+    paths = (os.fsdecode(p) for p in out.split(b"\0") if p)
+    return [p for p in paths if not reserved_in_pipeline(p.split("/", 1)[0])]
+
+
+def _check_collisions(
+    assessment: Assessment, outputs: Sequence[tuple[Step, Sequence[_Output]]], kept: set[str]
+) -> None:
+    """UserError, naming both datums, if a path has two writers (or is a file for one and a folder for the other)."""
+    folders: dict[str, str] = {}
+    for path in kept:
+        for folder in _parents(path):
+            folders.setdefault(folder, path)
+    writers: dict[str, str] = {}
+    for step, files in outputs:
+        for file in files:
+            if file.path in writers or file.path in kept or file.path in folders:
+                other = writers.get(file.path) or _writer(assessment, folders.get(file.path, file.path), writers)
+                raise _collision(assessment, file.path, other, step.name)
+            for folder in _parents(file.path):
+                if folder in writers or folder in kept:
+                    other = writers.get(folder) or _writer(assessment, folder, writers)
+                    raise _collision(assessment, folder, other, step.name)
+        for file in files:
+            writers[file.path] = step.name
+            for folder in _parents(file.path):
+                folders.setdefault(folder, file.path)
+
+
+def _parents(path: str) -> Iterable[str]:
+    folder = path.rpartition("/")[0]
+    while folder:
+        yield folder
+        folder = folder.rpartition("/")[0]
+
+
+def _writer(assessment: Assessment, path: str, writers: Mapping[str, str]) -> str:
+    if path in writers:
+        return writers[path]
+    for published in assessment.state.values():
+        if path in _old_paths(assessment, published):
+            return published.name
+    return ""
+
+
+def _collision(assessment: Assessment, path: str, one: str, other: str) -> UserError:
+    if not one:
+        return UserError(
+            f"{assessment.path}: the output {path} of datum {other!r} would overwrite a file that no datum made; "
+            "move it away or set minipach.out"
+        )
+    return UserError(
+        f"{assessment.path}: the datums {one!r} and {other!r} both write {path}; "
+        'give each its own place, for example minipach: {out: "{name}/"}'
+    )

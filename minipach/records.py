@@ -1,0 +1,141 @@
+"""Run records: the command that executes a datum set, and datalad's record of it, in datalad's own form."""
+
+from __future__ import annotations
+
+import glob
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from minipach.datums import Datum
+from minipach.errors import UserError
+from minipach.spec import Pipeline
+
+_TOP = "=== Do not change lines below ==="
+_END = "^^^ Do not change lines above ^^^"
+# datalad hands the command to one `sh -c`; Linux takes 128 KiB for a single argument
+MAX_COMMAND = 126_000
+LAUNCH = "sh .minipach/launch"
+
+
+def slugs(pipeline: Pipeline) -> dict[tuple[str, str | None], str]:
+    """The folder below `inputs/` for each (repo, branch): the repo's last part where that is unique."""
+    pairs = list(dict.fromkeys((p.repo, p.branch) for p in pipeline.pfs_inputs()))
+    last = [repo.rpartition("/")[2] for repo, _ in pairs]
+    found = {}
+    for pair, short in zip(pairs, last, strict=True):
+        repo, branch = pair
+        name = short if last.count(short) == 1 else repo.replace("/", "-")
+        if sum(r == repo for r, _ in pairs) > 1 and branch:
+            name += "@" + branch.replace("/", "-")
+        found[pair] = name
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A datum with what its record says of it: its id and the place of its output (`""` is the root)."""
+
+    datum: Datum
+    id: str
+    dest: str
+
+
+def command(pipeline: Pipeline, tasks: Sequence[Task], commits: Mapping[tuple[str, str | None], str], job: str) -> str:
+    """The container's command for a datum set: one program with quoted arguments, braces still single."""
+    t = pipeline.transform
+    args = ["sh", ".minipach/datum"]
+    shared = {"PPS_PIPELINE_NAME": pipeline.name, "PACH_JOB_ID": job, "PACH_OUTPUT_COMMIT_ID": job}
+    for pfs in pipeline.pfs_inputs():
+        shared[f"{pfs.name}_COMMIT"] = commits[pfs.repo, pfs.branch]
+    for name, value in {**shared, **dict(t.env)}.items():
+        args += ["-e", f"{name}={value}"]
+    for line in t.stdin:
+        args += ["-i", line]
+    for code in t.accept_return_code:
+        args += ["-a", str(code)]
+    if t.working_dir:
+        args += ["-w", t.working_dir]
+    folders = slugs(pipeline)
+    for task in tasks:
+        args += ["-d", task.datum.name, task.dest]
+        for name, value in datum_variables(task).items():
+            args += ["-v", f"{name}={value}"]
+        for m in task.datum.matches:
+            how = "-z" if m.empty_files else "-l" if m.lazy else "-f"
+            args += [how, m.input, f"inputs/{folders[m.repo, m.branch]}", m.path]
+    text = shlex.join([*args, "--", *t.cmd])
+    if len(text.encode("utf-8", "surrogateescape")) > MAX_COMMAND:
+        raise UserError(
+            f"{pipeline.source}: datum {tasks[0].datum.name!r} has too many files "
+            f"({len(tasks[0].datum.matches)}) for one command line; match their folders instead of the files"
+        )
+    return text
+
+
+def datum_variables(task: Task) -> dict[str, str]:
+    """The environment of one datum (spec.md, "What the code sees")."""
+    variables = {"PACH_DATUM_ID": task.id}
+    by_input: dict[str, list[Any]] = {}
+    for match in task.datum.matches:
+        by_input.setdefault(match.input, []).append(match)
+    for name, matches in by_input.items():
+        only = matches[0].path if len(matches) == 1 else ""
+        variables[name] = f"/pfs/{name}{only.rstrip('/')}"
+        if matches[0].join_on:
+            variables[f"PACH_DATUM_{name}_JOIN_ON"] = matches[0].join_on
+        if matches[0].group_by:
+            variables[f"PACH_DATUM_{name}_GROUP_BY"] = matches[0].group_by
+    return variables
+
+
+def escape_format(text: str) -> str:
+    """Double the braces: datalad formats commands once more when it runs or reruns them."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def record_path(path: str) -> str:
+    """A path as an input or output of a record: datalad globs it, and formats it each time it is rerun.
+
+    Braces can't survive both, so they become `?`, which matches them.
+    """
+    return glob.escape(path).replace("{", "?").replace("}", "?")
+
+
+def record_inputs(pipeline: Pipeline, tasks: Sequence[Task]) -> list[str]:
+    """The inputs of a record: the matched paths below `inputs/`."""
+    folders = slugs(pipeline)
+    found: dict[str, None] = {}
+    for task in tasks:
+        for m in task.datum.matches:
+            if not m.empty_files:
+                found[record_path(f"inputs/{folders[m.repo, m.branch]}{m.path}".rstrip("/"))] = None
+    return list(found)
+
+
+def title(pipeline: Pipeline, tasks: Sequence[Task]) -> str:
+    """The first line of a record: printable whatever the datums are called."""
+    names = [t.datum.name for t in tasks]
+    text = names[0] if len(names) == 1 else f"{len(names)} datums, {names[0]} ... {names[-1]}"
+    plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return f"{pipeline.name}: {plain}"
+
+
+def compose(subject: str, record: Mapping[str, Any]) -> str:
+    """A commit message that `datalad rerun` reads."""
+    body = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False)
+    return f"[DATALAD RUNCMD] {subject}\n\n{_TOP}\n{body}\n{_END}\n"
+
+
+def parse(message: str) -> tuple[str, dict[str, Any]]:
+    """The subject and the record of a commit message; ValueError if there is none."""
+    head, top, rest = message.partition(f"\n{_TOP}\n")
+    body, end, _ = rest.rpartition(f"\n{_END}")
+    if not top or not end:
+        raise ValueError("no run record in this message")
+    record = json.loads(body)
+    if not isinstance(record, dict):
+        raise ValueError("the run record is no object")
+    return head.strip().removeprefix("[DATALAD RUNCMD] "), record

@@ -1,0 +1,127 @@
+"""The results branch `minipach`: `<2 hex>/<datum id>/{out/, result.json}`; known results, read and fold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from minipach.git import TREE, Repo, TreeEntry, parse_ls_tree, parse_tree
+
+BRANCH = "refs/heads/minipach"
+PENDING = "refs/minipach/results/"
+RESULT_FILE = "result.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One stored result.
+
+    where: its folder on the results branch · tree: its `out/` tree (None: no output) · dest: the place in the repo
+    that `out/` was written for (annexed symlinks in it are relative to that depth) · leaks: words of the name that
+    occur in outputs, with the output's path · matches: [input, repo, path] · record: the run record's message.
+    """
+
+    id: str
+    where: str
+    tree: str | None
+    name: str
+    is_file: bool
+    dest: str
+    leaks: Mapping[str, str]
+    matches: tuple[tuple[str, str, str], ...]
+    recipe: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    record: str
+    author: str
+    code_tree: str
+
+
+class Known:
+    """The results on the results branch at one commit. Ids are read at once, contents when asked for."""
+
+    def __init__(self, repo: Repo) -> None:
+        self.repo = repo
+        self.commit = repo.resolve(BRANCH)
+        self._folders: dict[str, list[tuple[str, str]]] = {}
+        if self.commit:
+            tops = repo.ls_tree(self.commit)
+            for top, data in zip(tops, repo.objects.read_many([t.sha for t in tops]), strict=True):
+                if top.mode == TREE and len(top.path) == 2:
+                    for entry in parse_tree(data or b""):
+                        self._folders.setdefault(entry.path.partition(".")[0], []).append(
+                            (f"{top.path}/{entry.path}", entry.sha)
+                        )
+        self._loaded: dict[str, tuple[Result, ...]] = {}
+
+    def __contains__(self, datum_id: str) -> bool:
+        return datum_id in self._folders
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """All datum ids that have a result."""
+        return frozenset(self._folders)
+
+    def folders_of(self, datum_id: str) -> list[str]:
+        """The folders on the results branch that hold an id's results."""
+        return [where for where, _ in self._folders.get(datum_id, [])]
+
+    def of(self, datum_id: str) -> tuple[Result, ...]:
+        """The results of an id: one, or several where the datum's name shows in them."""
+        if datum_id not in self._loaded:
+            found = (self._load(where, tree) for where, tree in sorted(self._folders.get(datum_id, [])))
+            self._loaded[datum_id] = tuple(r for r in found if r is not None)
+        return self._loaded[datum_id]
+
+    def named(self, datum_id: str, name: str) -> Result | None:
+        """The result of an id that was computed (or copied) under this name."""
+        return next((r for r in self.of(datum_id) if r.name == name), None)
+
+    def files(self, result: Result) -> list[TreeEntry]:
+        """The files of a result, with paths relative to its `dest`."""
+        if result.tree is None:
+            return []
+        return list(parse_ls_tree(self.repo.git("ls-tree", "-r", "-z", "--full-tree", result.tree)))
+
+    def _load(self, where: str, tree: str) -> Result | None:
+        entries = {e.path: e for e in parse_tree(self.repo.objects.read(tree) or b"")}
+        text = self.repo.objects.read(entries[RESULT_FILE].sha) if RESULT_FILE in entries else None
+        if text is None:
+            return None
+        out = entries.get("out")
+        return from_json(json.loads(text), where, out.sha if out else None)
+
+
+def from_json(data: Mapping[str, Any], where: str, tree: str | None) -> Result:
+    """A result from its `result.json`."""
+    return Result(
+        id=data["id"],
+        where=where,
+        tree=tree,
+        name=data["name"],
+        is_file=data["is_file"],
+        dest=data["dest"],
+        leaks=data["leaks"],
+        matches=tuple((m[0], m[1], m[2]) for m in data["matches"]),
+        recipe=data["recipe"],
+        inputs=data["inputs"],
+        record=data["record"],
+        author=data["author"],
+        code_tree=data["code_tree"],
+    )
+
+
+def to_json(data: Mapping[str, Any]) -> bytes:
+    """The canonical bytes of a `result.json`."""
+    return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=True).encode() + b"\n"
+
+
+def folder_of(datum_id: str, name: str, taken: Iterable[str]) -> str:
+    """The folder for a new result; a second name of the same id gets a folder of its own beside the first."""
+    first = f"{datum_id[:2]}/{datum_id}"
+    if first not in set(taken):
+        return first
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    return f"{first}.{digest}"

@@ -1,0 +1,345 @@
+"""The loop over the DAG: assess, run what is missing, fold, publish, go on downstream; then one superdataset commit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from minipach.adopt import adopt
+from minipach.assess import Assessment, SnapshotStore
+from minipach.base import Base, build_base
+from minipach.checkout import dirty_paths, recover
+from minipach.errors import UserError
+from minipach.executors.base import Executor
+from minipach.fold import fold
+from minipach.git import Repo, need_identity
+from minipach.ledger import Ledger
+from minipach.plan import Plan, Step
+from minipach.project import Project
+from minipach.publish import publish
+from minipach.records import Task
+from minipach.sets import Outcome, WorkSet, make_set
+from minipach.slots import clean_up
+from minipach.superdataset import commit_gitlinks
+
+
+class Reporter(Protocol):
+    """Whoever shows people what goes on."""
+
+    def say(self, message: str) -> None:
+        """A line that people should read."""
+        ...
+
+    def begin(self, pipeline: str, plan: Plan) -> None:
+        """A pipeline starts with this plan."""
+        ...
+
+    def progress(self, pipeline: str, done: int, failed: int, total: int) -> None:
+        """So many datums of this round are done."""
+        ...
+
+    def failure(self, pipeline: str, datum: str, outcome: Outcome) -> None:
+        """A datum failed."""
+        ...
+
+    def end(self, report: PipelineReport) -> None:
+        """A pipeline is done with."""
+        ...
+
+
+@dataclass
+class PipelineReport:
+    """What a schedule did to one pipeline. state: current, published, failed, blocked, error."""
+
+    name: str
+    state: str
+    job: str = ""
+    commit: str = ""
+    counts: dict[str, int] = field(
+        default_factory=lambda: {"ran": 0, "reused": 0, "current": 0, "removed": 0, "failed": 0}
+    )
+    failed: list[dict[str, str]] = field(default_factory=list)
+    reason: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """As documented for `minipach schedule --json`."""
+        data: dict[str, Any] = {
+            "name": self.name,
+            "job": self.job,
+            "commit": self.commit,
+            "counts": self.counts,
+            "failed": self.failed,
+            "state": self.state,
+        }
+        if self.reason:
+            data["reason"] = self.reason
+        return data
+
+
+@dataclass(frozen=True)
+class ScheduleReport:
+    """What a schedule did. problems: the user's to mend (exit code 2)."""
+
+    pipelines: tuple[PipelineReport, ...]
+    problems: tuple[str, ...]
+    commit: str | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything asked for is done."""
+        return not self.problems and all(p.state in ("current", "published") and not p.failed for p in self.pipelines)
+
+    def as_json(self) -> dict[str, Any]:
+        """As documented for `minipach schedule --json`."""
+        return {
+            "schema": 1,
+            "ok": self.ok,
+            "pipelines": [p.as_json() for p in self.pipelines],
+            "problems": list(self.problems),
+            "superdataset": self.commit,
+        }
+
+
+class Scheduler:
+    """One pass over a project. The caller holds the project's lock and closes the executor."""
+
+    def __init__(
+        self, project: Project, ledger: Ledger, make_executor: Callable[[], Executor], reporter: Reporter
+    ) -> None:
+        self.project = project
+        self.ledger = ledger
+        self.reporter = reporter
+        self._make_executor = make_executor
+        self.executor: Executor | None = None
+        self._warned: set[str] = set()
+
+    def run(self, names: Sequence[str]) -> ScheduleReport:
+        """Bring the named pipelines (all, if none) and everything downstream up to date."""
+        chosen = self.project.select(names)
+        reports: dict[str, PipelineReport] = {}
+        problems: list[str] = []
+        commits: dict[str, str] = {}
+        for path in chosen:
+            name = self.project.name_of(path)
+            stuck = [u for u in self.project.upstream(path) if u in reports and reports[u].state in _STOPPED]
+            if stuck:
+                waits = self.project.name_of(stuck[0])
+                report = PipelineReport(name, "blocked", reason=f"waits for {waits}")
+            else:
+                try:
+                    report = self._pipeline(path, commits)
+                except UserError as error:
+                    problems += error.problems
+                    report = PipelineReport(name, "error", reason=error.problems[0])
+            reports[path] = report
+            self.reporter.end(report)
+        new = self._commit_project(reports, commits)
+        return ScheduleReport(tuple(reports.values()), tuple(problems), new)
+
+    def _commit_project(self, reports: dict[str, PipelineReport], commits: dict[str, str]) -> str | None:
+        done = [r for r in reports.values() if r.state == "published"]
+        lines = [f"minipach: {', '.join(r.name for r in done) or 'inputs as used'}", ""]
+        for r in done:
+            lines.append(f"{r.name}: " + ", ".join(f"{n} {what}" for what, n in r.counts.items() if n))
+            if r.failed:
+                lines.append(f"{r.name}: {len(r.failed)} missing")
+        return commit_gitlinks(self.project, commits, "\n".join(lines).rstrip() + "\n")
+
+    def _pipeline(self, path: str, commits: dict[str, str]) -> PipelineReport:
+        place = next(p for p in self.project.places if p.path == path)
+        if not place.is_dataset or path not in self.project.repos:
+            for line in adopt(self.project, place):
+                self.reporter.say(line)
+        assessment = Assessment(self.project, path, SnapshotStore(self.project))
+        try:
+            self._tidy(assessment)
+            self._warn_of_changes(assessment)
+            report = _Pass(self, assessment).run()
+            if assessment.head:
+                commits[path] = assessment.head
+            for (repo, branch), snapshot in assessment.snapshots.items():
+                if branch is None:
+                    commits[repo] = snapshot.commit
+            return report
+        finally:
+            assessment.close()
+
+    def _tidy(self, assessment: Assessment) -> None:
+        """Finish or clear up what a kill left behind: a half-made checkout, slots, results not folded in yet."""
+        for path in recover(assessment.repo):
+            self.reporter.say(f"{assessment.path}: {path} was changed by somebody and is left as it is")
+        clean_up(assessment.repo)
+        folded = fold(assessment.repo)
+        if folded:
+            self.reporter.say(f"{assessment.pipeline.name}: {folded} results of an interrupted job are kept")
+
+    def _warn_of_changes(self, assessment: Assessment) -> None:
+        """Say what isn't committed, since only what is committed counts."""
+        for path in dict.fromkeys([assessment.path, *(r for r, _ in assessment.snapshots)]):
+            if path in self._warned:
+                continue
+            self._warned.add(path)
+            changed = dirty_paths(Repo(self.project.root / path))
+            if changed:
+                more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+                self.reporter.say(
+                    f"{path}: uncommitted changes are left out ({', '.join(changed[:3])}{more}); "
+                    f"datalad save -d {self.project.root / path}"
+                )
+
+    def engine(self) -> Executor:
+        """The executor, made when the first set is to run."""
+        if self.executor is None:
+            self.executor = self._make_executor()
+        return self.executor
+
+
+_STOPPED = frozenset({"failed", "blocked", "error"})
+
+
+class _Pass:
+    """One pipeline's pass: rounds of plan and run until only copies are left, then publish."""
+
+    def __init__(self, scheduler: Scheduler, assessment: Assessment) -> None:
+        self.scheduler = scheduler
+        self.assessment = assessment
+        self.name = assessment.pipeline.name
+        self.ran: set[str] = set()
+        self.failed: dict[str, Outcome] = {}
+
+    def run(self) -> PipelineReport:
+        """Do what the plan says; what happened."""
+        a = self.assessment
+        plan = a.plan()
+        report = PipelineReport(self.name, "current", commit=a.head or "")
+        report.counts["current"] = plan.counts["current"]
+        if plan.is_current:
+            return report
+        need_identity(a.repo)
+        base = build_base(a)
+        a.refresh()  # an image that was taken in just now has a place and a content id
+        plan = a.plan()
+        self.scheduler.reporter.begin(self.name, plan)
+        report.job = _job_id(a, base)
+        key = self.scheduler.ledger.start_job(report.job, self.name)
+        try:
+            plan = self._rounds(plan, base, report.job, key)
+            self._publish(plan, base, report)
+        finally:
+            self.scheduler.ledger.end_job(key, report.state, report.counts, report.commit)
+        return report
+
+    def _rounds(self, plan: Plan, base: Base, job: str, key: int) -> Plan:
+        """Run until nothing is left to run: a copy that turned out not to be provable runs in a second round."""
+        a = self.assessment
+        while True:
+            todo = [s for s in plan.of("run") if s.name not in self.failed]
+            again = [s.name for s in todo if s.name in self.ran]
+            if again:
+                raise UserError(f"{a.path}: the result of {again[0]!r} was stored, but can't be found again")
+            if not todo:
+                return plan
+            try:
+                self._run(todo, base, job, key)
+            finally:
+                fold(a.repo)
+            a.refresh()
+            plan = a.plan()
+
+    def _run(self, todo: Sequence[Step], base: Base, job: str, key: int) -> None:
+        engine, ledger = self.scheduler.engine(), self.scheduler.ledger
+        tasks = [s.task for s in todo if s.task is not None]
+        logs = self.scheduler.project.state_dir / "logs" / self.name / str(key)
+        sets: dict[str, tuple[WorkSet, Task]] = {}
+        for number, task in enumerate(tasks):
+            log = logs / f"{number:06d}-{_slug(task.datum.name)}.log"
+            work = make_set(self.assessment, base, [task], job, str(log))
+            sets[work.id] = (work, task)
+        limit = self.assessment.pipeline.parallelism
+        if limit is not None:
+            engine.limit(self.name, limit)
+        engine.submit([work for work, _ in sets.values()])
+        waiting, failed = set(sets), 0
+        while waiting:
+            for outcome in engine.poll(0.5):
+                if outcome.set_id not in waiting:
+                    continue
+                waiting.discard(outcome.set_id)
+                task = sets[outcome.set_id][1]
+                name = task.datum.name
+                self.ran.add(name)
+                if outcome.kind != "ok":
+                    failed += 1
+                    self.failed[name] = outcome
+                    self.scheduler.reporter.failure(self.name, name, outcome)
+                ledger.add_attempt(
+                    key,
+                    self.name,
+                    name,
+                    task.id,
+                    kind=outcome.kind,
+                    code=outcome.exit,
+                    message=outcome.message,
+                    seconds=outcome.seconds,
+                    tries=outcome.tries,
+                    host=outcome.host,
+                    log=outcome.log,
+                )
+                self.scheduler.reporter.progress(self.name, len(sets) - len(waiting), failed, len(sets))
+
+    def _publish(self, plan: Plan, base: Base, report: PipelineReport) -> None:
+        a = self.assessment
+        counts = plan.counts
+        ran = self.ran - self.failed.keys()
+        report.counts.update(
+            ran=len(ran),
+            reused=sum(s.name not in ran for s in plan.of("reuse") if s.source is not None),
+            current=counts["current"],
+            removed=counts["remove"],
+            failed=len(self.failed),
+        )
+        report.failed = [{"name": n, "log": o.log} for n, o in sorted(self.failed.items())]
+        if self.failed and a.pipeline.publish == "complete":
+            report.state = "failed"
+            report.reason = f"{len(self.failed)} of {len(plan.steps)} datums failed; the branch stays as it was"
+            report.counts["reused"] = report.counts["removed"] = 0
+            return
+        changes = [s for s in plan.steps if s.action == "remove" or (s.action == "reuse" and s.source)]
+        if changes:
+            report.commit = publish(a, base, plan, report.job)
+            a.refresh()
+        report.state = "published"
+
+
+def _job_id(assessment: Assessment, base: Base) -> str:
+    """One pass of one pipeline over one state of its inputs: the same state is the same job, wherever it runs."""
+    parts = [assessment.pipeline.name, base.tree, sorted(t.id for t in assessment.tasks)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _slug(name: str) -> str:
+    """A datum's name as part of a log's file name."""
+    return re.sub(r"[^0-9A-Za-z._-]+", "_", name)[:60].strip(".") or "datum"
+
+
+def log_tail(log: str, lines: int = 5) -> list[str]:
+    """The last lines of a log, for people; control characters are shown, not sent."""
+    path = Path(log)
+    if not path.is_file():
+        return []
+    with path.open("rb") as stream:
+        stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, stream.tell() - 8192))
+        text = stream.read().decode("utf-8", "replace")
+    return [printable(line) for line in text.splitlines()[-lines:]]
+
+
+def printable(text: str) -> str:
+    """Text from data, safe to show on a terminal."""
+    return "".join(c if c.isprintable() or c == "\t" else repr(c)[1:-1] for c in text)

@@ -1,0 +1,163 @@
+"""Datum sets as data: what travels to a worker, and what comes back. JSON, never code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from minipach import records
+from minipach.assess import Assessment
+from minipach.base import Base
+from minipach.errors import UserError
+from minipach.plan import words_of
+from minipach.records import Task
+
+
+@dataclass(frozen=True, slots=True)
+class StagedFile:
+    """One input file: where it goes in the slot, and where its content is.
+
+    dest: `inputs/<slug>/<path>` · repo: absolute path of the dataset that has it · kind: as in FileEntry, or
+    `empty` · blob: git object id · key: annex key, for kind `annex`.
+    """
+
+    dest: str
+    repo: str
+    kind: Literal["annex", "git", "link", "empty"]
+    blob: str
+    key: str | None
+    executable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkSet:
+    """A datum set for a worker. `id` is made of the datums' content and names, so that to submit twice is harmless."""
+
+    id: str
+    pipeline: str
+    repo: str
+    base: str
+    image: str
+    command: str
+    title: str
+    inputs: tuple[str, ...]
+    files: tuple[StagedFile, ...]
+    datums: tuple[dict[str, Any], ...]
+    extra: dict[str, Any]
+    tries: int
+    log: str
+
+    def to_json(self) -> str:
+        """The set as one line of JSON."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> WorkSet:
+        """The set from its JSON."""
+        data = json.loads(text)
+        data["inputs"] = tuple(data["inputs"])
+        data["files"] = tuple(StagedFile(**f) for f in data["files"])
+        data["datums"] = tuple(data["datums"])
+        return WorkSet(**data)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a set.
+
+    kind: `ok` · `failed` (the command's own failure, `exit` is its code) · `lost` (infrastructure: the worker died,
+    a fetch failed; `message` tells) · seconds: of the last try.
+    """
+
+    set_id: str
+    kind: Literal["ok", "failed", "lost"]
+    exit: int
+    message: str
+    seconds: float
+    tries: int
+    log: str
+    host: str
+
+
+def set_id(pipeline: str, tasks: Sequence[Task]) -> str:
+    """The id of a set: the hash of its datums' ids and names."""
+    rows = [[t.id, t.datum.name, t.dest] for t in tasks]
+    return hashlib.sha256(json.dumps([pipeline, rows]).encode()).hexdigest()[:40]
+
+
+def make_set(assessment: Assessment, base: Base, tasks: Sequence[Task], job: str, log: str) -> WorkSet:
+    """Everything that a worker must know to run these datums."""
+    pipeline = assessment.pipeline
+    command = records.command(pipeline, tasks, base.commits, job)
+    return WorkSet(
+        id=set_id(pipeline.name, tasks),
+        pipeline=pipeline.name,
+        repo=str(assessment.repo.path),
+        base=base.commit,
+        image=base.image_path,
+        command=records.escape_format(command),
+        title=records.title(pipeline, tasks),
+        inputs=tuple(records.record_inputs(pipeline, tasks)),
+        files=tuple(staged_files(assessment, tasks)),
+        datums=tuple(describe(assessment, base, task) for task in tasks),
+        extra=record_extra(pipeline.name, tasks, job),
+        tries=pipeline.datum_tries,
+        log=log,
+    )
+
+
+def record_extra(pipeline: str, tasks: Sequence[Task], job: str) -> dict[str, Any]:
+    """Our own object in the run record."""
+    return {
+        "schema": 1,
+        "pipeline": pipeline,
+        "job": job,
+        "datums": [{"name": t.datum.name, "id": t.id} for t in tasks],
+    }
+
+
+def is_single_file(assessment: Assessment, task: Task) -> bool:
+    """Whether the datum is one matched file, so that its name ends in a suffix that is part of its identity."""
+    matches = task.datum.matches
+    return len(matches) == 1 and assessment.snapshots[matches[0].repo, matches[0].branch].is_file(matches[0].path)
+
+
+def describe(assessment: Assessment, base: Base, task: Task) -> dict[str, Any]:
+    """What `result.json` says of a datum before it ran."""
+    single = is_single_file(assessment, task)
+    return {
+        "schema": 1,
+        "id": task.id,
+        "name": task.datum.name,
+        "is_file": single,
+        "words": list(words_of(task, is_file=single)),
+        "dest": task.dest,
+        "matches": [[m.input, m.repo, m.path] for m in task.datum.matches],
+        "recipe": assessment.recipe.as_json(),
+        "inputs": assessment.files_of(task.datum),
+        "code_tree": base.code_tree,
+    }
+
+
+def staged_files(assessment: Assessment, tasks: Sequence[Task]) -> list[StagedFile]:
+    """The files that these datums matched, each once."""
+    folders = records.slugs(assessment.pipeline)
+    root = assessment.project.root
+    found: dict[str, StagedFile] = {}
+    for task in tasks:
+        for m in task.datum.matches:
+            snapshot = assessment.snapshots[m.repo, m.branch]
+            folder = f"inputs/{folders[m.repo, m.branch]}"
+            for path, entry in snapshot.below(m.path):
+                dest = f"{folder}/{path}"
+                if any(part in ("", ".", "..", ".git") for part in path.split("/")):
+                    raise UserError(f"{m.repo}: the path {path!r} leads out of its repo; refused")
+                where = str(root / m.repo / entry.sub) if entry.sub else str(root / m.repo)
+                if m.empty_files:
+                    found.setdefault(dest, StagedFile(dest, where, "empty", "", None, entry.executable))
+                else:
+                    found[dest] = StagedFile(dest, where, entry.kind, entry.blob, entry.key, entry.executable)
+    return list(found.values())

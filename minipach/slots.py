@@ -1,0 +1,166 @@
+"""Slots: small worktrees of a pipeline's repo in which datum sets run, made, reset, and cleared up after a crash."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from minipach.git import Repo, child_environment
+
+_PREFIX = "minipach-"
+
+
+def slots_dir(repo: Repo) -> Path:
+    """Where a repo's slots are: beside its annex, so that outputs move there by a rename."""
+    return repo.common_dir / "minipach" / "slots"
+
+
+class Owner:
+    """A lock file that lives as long as the process which uses the slots; it dies with that process."""
+
+    def __init__(self, repo: Repo) -> None:
+        self.name = f"{_PREFIX}{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        folder = slots_dir(repo)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / f"{self.name}.lock"
+        self._file = self._path.open("w")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def release(self) -> None:
+        """Give the slots up: the next clean-up may take them away."""
+        self._path.unlink(missing_ok=True)
+        self._file.close()
+
+
+class Slot:
+    """One worktree, at one base commit at a time."""
+
+    def __init__(self, main: Repo, path: Path) -> None:
+        self.main = main
+        self.repo = Repo(path)
+        self.path = path
+
+    def reset(self, base: str) -> None:
+        """Make the worktree equal to `base`, with no staged inputs and nothing left over; make it if need be."""
+        if not self.path.exists():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.main.git("worktree", "add", "--quiet", "--force", "--detach", str(self.path), base)
+            return
+        clear_scratch(self.path)
+        inputs = self.path / "inputs"
+        if inputs.is_dir():
+            remove_tree(inputs)
+        self.repo.git("reset", "--quiet", "--hard", base)
+        self.repo.git("clean", "-ffdxq")
+
+    def remove(self) -> None:
+        """Take the worktree away, its registration included."""
+        self.repo.close()
+        remove_slot(self.main, self.path)
+
+
+def remove_slot(main: Repo, path: Path) -> None:
+    """Remove a worktree's folder and git's entry for it, whatever state a crash left them in."""
+    if path.exists():
+        clear_scratch(path)
+        remove_tree(path)
+    # `git worktree prune` would also drop a person's worktree whose disk isn't mounted just now
+    remove_tree(main.common_dir / "worktrees" / path.name)
+
+
+def remove_tree(path: Path) -> None:
+    """Delete a folder of ours, read-only subfolders included. Never follows symlinks."""
+    if not os.path.lexists(path):
+        return
+
+    def unlock(_function: object, failed: str, _error: object) -> None:
+        for target in (os.path.dirname(failed), failed):
+            with contextlib.suppress(OSError):
+                if not os.path.islink(target):
+                    os.chmod(target, stat.S_IRWXU)
+        if os.path.isdir(failed) and not os.path.islink(failed):
+            shutil.rmtree(failed, ignore_errors=True)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(failed)
+
+    shutil.rmtree(path, onerror=unlock)
+
+
+def clear_scratch(path: Path) -> None:
+    """Remove what a killed launcher left, and end the podman container that it may have left running."""
+    for scratch in (path / ".minipach").glob("tmp.*"):
+        for cid in scratch.glob("**/cid*"):
+            if cid.is_file() and shutil.which("podman"):
+                subprocess.run(
+                    ["podman", "rm", "--force", "--ignore", cid.read_text().strip()],
+                    env=child_environment(),
+                    capture_output=True,
+                    check=False,
+                )
+        remove_tree(scratch)
+
+
+def clean_up(repo: Repo) -> int:
+    """Remove the slots of owners that are gone, and end what still runs in them; how many there were."""
+    folder = slots_dir(repo)
+    if not folder.is_dir():
+        return 0
+    removed = 0
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".lock" or not path.name.startswith(_PREFIX):
+            continue
+        owner = folder / f"{path.name.rpartition('.')[0]}.lock"
+        if _held(owner):
+            continue
+        kill_inside(path)
+        remove_slot(repo, path)
+        removed += 1
+    for lock in folder.glob("*.lock"):
+        if not _held(lock):
+            lock.unlink(missing_ok=True)
+    return removed
+
+
+def _held(lock: Path) -> bool:
+    try:
+        with lock.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return False
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+
+
+def kill_inside(folder: Path) -> None:
+    """End every process whose working directory is in `folder` (Linux; elsewhere there is no way to ask)."""
+    inside = os.path.realpath(folder)
+    for entry in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            where = os.readlink(entry)
+            if (where == inside or where.startswith(inside + "/")) and int(entry.parts[2]) != os.getpid():
+                os.kill(int(entry.parts[2]), signal.SIGKILL)
+        except OSError:
+            continue  # gone meanwhile, or another user's
+
+
+@contextlib.contextmanager
+def temporary_worktree(repo: Repo, rev: str) -> Iterator[Repo]:
+    """A worktree for a moment."""
+    owner = Owner(repo)
+    path = slots_dir(repo) / f"{owner.name}.tmp"
+    try:
+        repo.git("worktree", "add", "--quiet", "--detach", str(path), rev)
+        yield Repo(path)
+    finally:
+        remove_slot(repo, path)
+        owner.release()

@@ -1,0 +1,189 @@
+"""A repo at one commit: its paths, each with a content id, read from git alone (no content is needed)."""
+
+from __future__ import annotations
+
+import posixpath
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from minipach.errors import UserError
+from minipach.git import EXECUTABLE, GITLINK, SYMLINK, Repo, TreeEntry, is_dataset
+from minipach.keys import MAX_POINTER, content_id, key_of_link, key_of_pointer
+
+RESERVED = frozenset({"spec.yml", "code", "inputs", ".datalad", ".minipach"})
+_HOUSEKEEPING = frozenset({".datalad", ".minipach"})
+
+
+def reserved_in_pipeline(name: str) -> bool:
+    """Whether a name at the root of a pipeline's repo is not output (design: "A project on disk")."""
+    return name in RESERVED or name.startswith((".git", "README"))
+
+
+def reserved_in_data(name: str) -> bool:
+    """Whether a name at the root of any dataset is housekeeping, not data."""
+    return name in _HOUSEKEEPING or name.startswith(".git")
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file: what its content is, and where git keeps it.
+
+    content: the content id (`SHA256--...`, `git:<blob>`, `link:<blob>`) · sub: the subdataset that holds it, as a
+    path in the repo ("" for the repo itself) · blob: the object id in that dataset · key: its annex key, if annexed.
+    """
+
+    content: str
+    kind: Literal["annex", "git", "link"]
+    executable: bool
+    blob: str
+    key: str | None
+    sub: str
+
+
+class Snapshot:
+    """The files of one repo at one commit, by path from the repo's root (no leading slash)."""
+
+    def __init__(
+        self, commit: str, files: dict[str, FileEntry], missing: Iterable[str] = (), pipeline: bool = False
+    ) -> None:
+        self.commit = commit
+        self.files = files
+        self.missing = tuple(missing)  # subdatasets that aren't installed
+        self.pipeline = pipeline
+
+    @cached_property
+    def _by_depth(self) -> dict[int, list[str]]:
+        found: dict[int, set[str]] = {}
+        known: set[str] = set()
+        for path in self.files:
+            full = "/" + path
+            found.setdefault(full.count("/"), set()).add(full)
+            folder = full.rpartition("/")[0]
+            while folder not in known:
+                known.add(folder)
+                found.setdefault(folder.count("/"), set()).add(folder or "/")
+                folder = folder.rpartition("/")[0]
+        return {depth: sorted(paths) for depth, paths in found.items()}
+
+    def paths(self, depth: int | None = None) -> list[str]:
+        """Sorted absolute paths of all files and folders, or of those with `depth` parts ("/" has none)."""
+        if depth is not None:
+            return self._by_depth.get(depth, [])
+        return sorted(path for paths in self._by_depth.values() for path in paths)
+
+    @cached_property
+    def _sorted(self) -> list[str]:
+        return sorted(self.files)
+
+    def below(self, match: str) -> Iterator[tuple[str, FileEntry]]:
+        """The files of a match (absolute path): the file itself, or all of a folder's subtree, in order."""
+        path = match.strip("/")
+        if path in self.files:
+            yield path, self.files[path]
+            return
+        if not path:
+            yield from ((p, self.files[p]) for p in self._sorted)
+            return
+        prefix = path + "/"
+        for i in range(bisect_left(self._sorted, prefix), len(self._sorted)):
+            if not self._sorted[i].startswith(prefix):
+                return
+            yield self._sorted[i], self.files[self._sorted[i]]
+
+    def is_file(self, match: str) -> bool:
+        """Whether a match is one file (not a folder)."""
+        return match.strip("/") in self.files
+
+
+def read_snapshot(repo: Repo, commit: str) -> Snapshot:
+    """Read a commit of a repo, subdatasets at the commits that it pins included.
+
+    What is housekeeping (`.datalad`, `.git*`) and, in a pipeline's repo, all reserved names are left out.
+    """
+    files: dict[str, FileEntry] = {}
+    missing: list[str] = []
+    pipeline = _read_into(repo, commit, "", files, missing)
+    return Snapshot(commit, files, missing, pipeline)
+
+
+def _read_into(repo: Repo, commit: str, sub: str, files: dict[str, FileEntry], missing: list[str]) -> bool:
+    entries = repo.ls_tree(commit, recursive=True)
+    pipeline = any(e.path == "spec.yml" for e in entries)
+    reserved = reserved_in_pipeline if pipeline else reserved_in_data
+    kept = [e for e in entries if not reserved(e.path.split("/", 1)[0])]
+    contents = classify(repo, kept)
+    prefix = sub + "/" if sub else ""
+    for entry in kept:
+        if entry.mode == GITLINK:
+            where = prefix + entry.path
+            nested = repo.path / entry.path
+            if not is_dataset(nested):
+                missing.append(where)
+                continue
+            child = Repo(nested)
+            try:
+                if child.resolve(entry.sha + "^{commit}") is None:
+                    raise UserError(
+                        f"{nested}: the pinned commit {entry.sha[:10]} isn't here; "
+                        f"datalad update -d {nested} or datalad get -n {nested}"
+                    )
+                _read_into(child, entry.sha, where, files, missing)
+            finally:
+                child.close()
+            continue
+        kind, content, key = contents[entry.sha, entry.mode == SYMLINK]
+        files[prefix + entry.path] = FileEntry(content, kind, entry.mode == EXECUTABLE, entry.sha, key, sub)
+    return pipeline
+
+
+_Content = tuple[Literal["annex", "git", "link"], str, str | None]
+
+
+def classify(repo: Repo, entries: Iterable[TreeEntry]) -> dict[tuple[str, bool], _Content]:
+    """(kind, content id, key) of each blob, by (blob id, is it a symlink).
+
+    Symlinks and small blobs are read in one `cat-file --batch`; a small blob may be an unlocked file's pointer.
+    """
+    wanted = {(e.sha, e.mode == SYMLINK) for e in entries if e.mode != GITLINK}
+    links = sorted(sha for sha, link in wanted if link)
+    plain = sorted(sha for sha, link in wanted if not link)
+    found: dict[tuple[str, bool], _Content] = {}
+    for sha, target in zip(links, repo.objects.read_many(links), strict=True):
+        key = key_of_link(target or b"")
+        found[sha, True] = ("annex", content_id(key), key) if key else ("link", f"link:{sha}", None)
+    small = _small(repo, plain)
+    for sha, blob in zip(small, repo.objects.read_many(small), strict=True):
+        key = key_of_pointer(blob or b"")
+        if key:
+            found[sha, False] = ("annex", content_id(key), key)
+    for sha in plain:
+        found.setdefault((sha, False), ("git", f"git:{sha}", None))
+    return found
+
+
+def _small(repo: Repo, blobs: list[str]) -> list[str]:
+    if not blobs:
+        return []
+    sizes = repo.git("cat-file", "--batch-check=%(objectsize)", stdin="".join(f"{b}\n" for b in blobs).encode()).split(
+        b"\n"
+    )
+    return [b for b, s in zip(blobs, sizes, strict=False) if s.isdigit() and int(s) <= MAX_POINTER]
+
+
+def stays_inside(path: str, target: str) -> bool:
+    """Whether a symlink at `path` with this target leads to a place in the same repo."""
+    if target.startswith("/"):
+        return False
+    return not posixpath.normpath(posixpath.join(posixpath.dirname(path), target)).startswith("..")
+
+
+def open_repo(root: Path, path: str) -> Repo:
+    """The repo at `path` in the project, or a UserError that says how to get it."""
+    where = root / path
+    if not is_dataset(where):
+        raise UserError(f"{path}: not installed in this project; datalad get -n {where}")
+    return Repo(where)

@@ -1,0 +1,197 @@
+"""The types of the values in spec.yml: text, numbers, quantities, and fields without effect."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from minipach.specyaml import Number, show
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
+NAME_RULE = "letters, digits, _ and -, a letter or digit first, at most 63"
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_QUANTITY = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)(m|[kKMGTPE]|[KMGTPE]i)?")
+_UNITS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
+_UNITS |= {f"{letter}i": 1024 ** (n + 1) for n, letter in enumerate("KMGTPE")}
+_BAD_REF = re.compile(r"^[-/]|[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(^|/)\.|/$|\.lock$|\.$")
+
+
+@dataclass(frozen=True)
+class Label:
+    """How the reference names a type."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A field that is known and refused; Pachyderm's unset values (false, "", []) pass."""
+
+    why: Literal["not built yet", "not supported"]
+    way_out: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"enum": [False, "", []], "$comment": f"{self.why.capitalize()}; {self.way_out}."}
+
+    def _check(self, value: object) -> object:
+        if value is False or value in ("", []):
+            return None
+        raise PydanticCustomError("refused", "{why}; {way_out}", {"why": f"is {self.why}", "way_out": self.way_out})
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A field that is accepted and has no effect: `text` becomes a note."""
+
+    text: str
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(schema) | {"$comment": f"{self.text.capitalize()}."}
+
+
+def _bad(problem: str) -> PydanticCustomError:
+    return PydanticCustomError("spec", "{problem}", {"problem": problem})
+
+
+def _text(value: object) -> object:
+    # One rule for all text: a number counts as it is written; yes, no, on, off, true and false need quotes.
+    if isinstance(value, Number):
+        return value.text
+    if isinstance(value, bool):
+        raise _bad("true or false to YAML, but this is text; put it in quotes")
+    if not isinstance(value, str):
+        raise _bad("text is needed here, not " + _kind(value) + "; put it in quotes if it is text")
+    if "\0" in value:
+        raise _bad("a zero character, which no program can take; remove it")
+    return value
+
+
+def _kind(value: object) -> str:
+    return "a list" if isinstance(value, list) else "a mapping" if isinstance(value, dict) else "this"
+
+
+def _integer(value: object) -> object:
+    text = value.text if isinstance(value, Number) else value
+    # quoted integers too: that is how protobuf's JSON writes 64-bit numbers
+    if not isinstance(text, str) or not re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", text):
+        raise _bad("a whole number is needed here; write it in digits, as in 3")
+    return int(text)
+
+
+def _boolean(value: object) -> object:
+    if not isinstance(value, bool):
+        raise _bad("true or false is needed here; write one of them, without quotes")
+    return value
+
+
+def _list(value: object) -> object:
+    if not isinstance(value, list):
+        raise _bad("a list is needed here; write [a, b], or one `- item` a line")
+    if not value:
+        raise _bad("an empty list; give it at least one item, or remove the key")
+    return value
+
+
+def _any_list(value: object) -> object:
+    return value if value == [] else _list(value)
+
+
+def command(value: object) -> object:
+    """Check a command before its words are."""
+    if isinstance(value, str):
+        raise _bad("a list of words is needed here, no shell reads it; write [sh, -c, ...] or [python3, code/run.py]")
+    if value == [] or (isinstance(value, list) and value[0] == ""):
+        raise _bad("an empty command; name a program, as in [python3, code/run.py]")
+    return _list(value)
+
+
+def _env_name(value: str) -> str:
+    if not _ENV_NAME.fullmatch(value):
+        raise _bad(f"{show(value)} can't be a variable's name; use letters, digits and _, no digit first")
+    return value
+
+
+def _ref(value: str) -> str:
+    if _BAD_REF.search(value):
+        raise _bad(f"{show(value)} can't be a branch's name; use one that `git branch` lists")
+    return value
+
+
+def _code(value: int) -> int:
+    if not 0 <= value <= 255:
+        raise _bad(f"{value} can't be an exit code; write one from 0 to 255")
+    return value
+
+
+def _tries(value: int) -> int:
+    if value < 1:
+        raise _bad(f"{value} tries; write 1 or more, the first one counts")
+    return value
+
+
+def reprocess(value: str) -> str:
+    """Check when a datum that succeeded runs again."""
+    if value == "every_job":
+        raise _bad("every_job is not built yet; remove the line, and change `salt` to run everything again")
+    return value
+
+
+def _count(value: int) -> int:
+    if value < 0:
+        raise _bad(f"{value} is less than nothing; write 0 or more")
+    return value
+
+
+def _quantity(value: object) -> object:
+    text = value.text if isinstance(value, Number) else value
+    found = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
+    if not found:
+        raise _bad("not a quantity; write bytes, as in 512M, 2Gi or 1.5G")
+    if found[2] == "m":
+        raise _bad("thousandths of a byte; write bytes, as in 512M or 512Mi")
+    whole, _, digits = found[1].partition(".")
+    scaled = int(whole + digits) * _UNITS[found[2] or ""]
+    return -(-scaled // 10 ** len(digits))  # rounded up, in whole numbers: exact at any size
+
+
+def _cpu(value: object) -> object:
+    text = value.text if isinstance(value, Number) else value
+    found = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
+    if not found or found[2] not in (None, "m"):
+        raise _bad("not a number of CPUs; write it as in 2, 0.5 or 500m")
+    return float(found[1]) / (1000 if found[2] else 1)
+
+
+_INTEGER_SCHEMA = WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^-?[0-9]+$"}]})
+_QUANTITY_SCHEMA = WithJsonSchema({"type": ["string", "number"]})
+
+Text = Annotated[str, BeforeValidator(_text), Label("text"), WithJsonSchema({"type": ["string", "number"]})]
+Integer = Annotated[int, BeforeValidator(_integer), Label("whole number"), _INTEGER_SCHEMA]
+Boolean = Annotated[bool, BeforeValidator(_boolean), Label("true or false")]
+Bytes = Annotated[int, BeforeValidator(_quantity), Label("bytes, as in `2Gi`"), _QUANTITY_SCHEMA]
+Cpus = Annotated[float, BeforeValidator(_cpu), Label("number, as in `0.5`"), _QUANTITY_SCHEMA]
+
+Item = TypeVar("Item")
+Some = Annotated[list[Item], BeforeValidator(_list), Field(min_length=1)]
+Many = Annotated[list[Item], BeforeValidator(_any_list)]
+Branch = Annotated[Text, AfterValidator(_ref)]
+EnvName = Annotated[Text, AfterValidator(_env_name)]
+ExitCode = Annotated[Integer, AfterValidator(_code)]
+Tries = Annotated[Integer, AfterValidator(_tries)]
+Count = Annotated[Integer, AfterValidator(_count)]
+Later = Annotated[Any, Refused("not built yet", "remove it for now")]

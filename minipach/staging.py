@@ -1,0 +1,109 @@
+"""Staging: put just what a datum set matched into its slot, so that the source can't be changed from there."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from minipach.base import clone_file
+from minipach.git import Repo, annex
+from minipach.sets import StagedFile
+from minipach.snapshot import stays_inside
+
+
+class StagingError(Exception):
+    """An input could not be had: which, and why."""
+
+
+def stage(slot: Path, files: Sequence[StagedFile], *, share: bool) -> int:
+    """Place the files below `slot`; the bytes that they hold.
+
+    share: whether hard links to the source are safe, which is so only where the command gets them read-only;
+    else a reflink where the file system can, or a copy. Raises StagingError.
+    """
+    by_repo: dict[str, list[StagedFile]] = {}
+    for file in files:
+        by_repo.setdefault(file.repo, []).append(file)
+    total = 0
+    for path, group in by_repo.items():
+        repo = Repo(Path(path))
+        try:
+            contents = locate(repo, {f.key for f in group if f.key})
+            for file in group:
+                total += _place(repo, slot / file.dest, file, contents, share=share)
+        finally:
+            repo.close()
+    return total
+
+
+def locate(repo: Repo, keys: set[str]) -> dict[str, Path]:
+    """Where the content of each key is, fetched first if it isn't here. Raises StagingError."""
+    found = _present(repo, keys)
+    absent = sorted(keys - found.keys())
+    if absent:
+        fetch(repo, absent)
+        found |= _present(repo, set(absent))
+        missing = [key for key in absent if key not in found]
+        if missing:
+            raise StagingError(
+                f"{repo.path}: content of {missing[0]} is not here and no remote gave it; "
+                f"git -C {repo.path} annex whereis --key {missing[0]}"
+            )
+    return found
+
+
+def _present(repo: Repo, keys: Iterable[str]) -> dict[str, Path]:
+    ordered = [k for k in sorted(keys) if "\n" not in k]
+    if not ordered:
+        return {}
+    out = annex(repo, "contentlocation", "--batch", stdin="".join(f"{k}\n" for k in ordered).encode())
+    lines = os.fsdecode(out).split("\n")
+    base = repo.common_dir.parent if repo.common_dir.name == ".git" else repo.path
+    return {key: Path(os.path.normpath(base / line)) for key, line in zip(ordered, lines, strict=False) if line}
+
+
+def fetch(repo: Repo, keys: Sequence[str]) -> None:
+    """Get contents by key from any remote that has them. Raises StagingError with git-annex's own words."""
+    request = "".join(f"{k}\n" for k in keys).encode()
+    # exit code 1 says that some could not be had; the caller looks which
+    out = annex(repo, "get", "--json", "--json-error-messages", "--batch-keys", stdin=request, ok=(0, 1))
+    for line in out.splitlines():
+        row = json.loads(line)
+        if not row.get("success", True):
+            why = " ".join(row.get("error-messages", [])) or row.get("note", "no reason given")
+            raise StagingError(f"{repo.path}: git annex get {row.get('key')}: {why.strip()}")
+
+
+def _place(repo: Repo, target: Path, file: StagedFile, contents: dict[str, Path], *, share: bool) -> int:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if file.kind == "empty":
+        target.touch()
+        return 0
+    if file.kind == "link":
+        to = os.fsdecode(repo.objects.read(file.blob) or b"")
+        if not stays_inside(file.dest.split("/", 2)[2], to):
+            raise StagingError(f"{file.dest}: a symbolic link that leads out of its repo ({to}); refused")
+        os.symlink(to, target)
+        return 0
+    if file.kind == "git":
+        data = repo.objects.read(file.blob)
+        if data is None:
+            raise StagingError(f"{repo.path}: git object {file.blob} is missing; git fsck")
+        target.write_bytes(data)
+    else:
+        source = contents[file.key or ""]
+        if not (share and _hard_link(source, target)):
+            clone_file(source, target)
+    if file.executable and not (share and file.kind == "annex"):
+        os.chmod(target, 0o755)
+    return target.stat().st_size
+
+
+def _hard_link(source: Path, target: Path) -> bool:
+    try:
+        os.link(source, target)
+    except OSError:
+        return False  # another file system, or one without hard links
+    return True

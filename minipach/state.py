@@ -1,0 +1,54 @@
+"""What a pipeline's branch holds now: `.minipach/state/<2 hex>`, a line per datum (name, id, place of its output).
+
+Cut into 256 files by the name's hash, so that one datum's change rewrites one small file, whatever the size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from minipach.git import Repo
+
+FOLDER = ".minipach/state"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A datum whose outputs are on the branch."""
+
+    name: str
+    id: str
+    dest: str
+
+
+def read_state(repo: Repo, commit: str | None) -> dict[str, Published]:
+    """The published datums by name; empty before the first publish."""
+    if commit is None or repo.resolve(f"{commit}:{FOLDER}") is None:
+        return {}
+    shards = repo.ls_tree(commit, FOLDER + "/")
+    found = {}
+    for data in repo.objects.read_many([s.sha for s in shards]):
+        for line in (data or b"").splitlines():
+            name, datum_id, dest = json.loads(line)
+            found[name] = Published(name, datum_id, dest)
+    return found
+
+
+def shard_of(name: str) -> str:
+    """The file that holds a datum's line."""
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:2]
+
+
+def write_shards(state: Mapping[str, Published], touched: Iterable[str]) -> dict[str, bytes]:
+    """The new content (empty: the file goes) of every shard that a change of these names concerns."""
+    shards = {shard_of(name) for name in touched}
+    rows: dict[str, list[bytes]] = {shard: [] for shard in shards}
+    for name in sorted(state):
+        shard = shard_of(name)
+        if shard in shards:
+            p = state[name]
+            rows[shard].append(json.dumps([p.name, p.id, p.dest]).encode() + b"\n")
+    return {f"{FOLDER}/{shard}": b"".join(lines) for shard, lines in rows.items()}

@@ -1,0 +1,106 @@
+"""How each pipeline stands: the plan put into one word, with the failures that the ledger remembers. Reads only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from minipach.assess import Assessment, SnapshotStore
+from minipach.git import is_dataset
+from minipach.ledger import Attempt, Ledger
+from minipach.plan import Plan
+from minipach.project import Project
+
+State = Literal["current", "behind", "failed", "blocked", "new"]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One pipeline. counts: datums, current, missing, failed (of the missing, at their last attempt), upstream."""
+
+    name: str
+    state: State
+    counts: dict[str, int]
+    details: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """As documented for `minipach status --json`."""
+        return {"name": self.name, "state": self.state, "counts": self.counts, "details": list(self.details)}
+
+
+def project_status(project: Project) -> list[Status]:
+    """The status of every pipeline, in order."""
+    store = SnapshotStore(project)
+    ledger_path = project.state_dir / "ledger.sqlite"
+    ledger = Ledger(ledger_path) if ledger_path.is_file() else None
+    rows: list[Status] = []
+    pending: set[str] = set()
+    for path in project.order:
+        waits = [u for u in project.upstream(path) if u in pending]
+        assessment = Assessment(project, path, store)
+        try:
+            attempts = ledger.last_attempts(assessment.pipeline.name) if ledger else {}
+            unborn = any(not is_dataset(project.root / u) for u in project.upstream(path))
+            row = _status(assessment, waits, attempts, unborn=unborn)
+        finally:
+            assessment.close()
+        if row.state != "current":
+            pending.add(path)
+        rows.append(row)
+    if ledger:
+        ledger.close()
+    return rows
+
+
+def _status(assessment: Assessment, waits: list[str], attempts: dict[str, Attempt], *, unborn: bool) -> Status:
+    name = assessment.pipeline.name
+    waiting = ", ".join(assessment.project.name_of(w) for w in waits)
+    if unborn:
+        counts = {"datums": 0, "current": 0, "missing": 0, "failed": 0, "remove": 0, "upstream": 0}
+        return Status(name, "blocked", counts, (f"waits for {waiting}",))
+    plan = assessment.plan()
+    missing = [s for s in plan.steps if s.action in ("run", "reuse")]
+    ids = {s.name: s.id for s in missing}
+    failed = [a for a in attempts.values() if a.kind != "ok" and ids.get(a.datum) == a.datum_id]
+    upstream = _upstream_changes(assessment)
+    counts = {
+        "datums": len(assessment.tasks),
+        "current": plan.counts["current"],
+        "missing": len(missing),
+        "failed": len(failed),
+        "remove": plan.counts["remove"],
+        "upstream": len(upstream),
+    }
+    details = [f"failed: {a.datum}: {a.message}; minipach logs {name} {a.datum}" for a in failed[:5]]
+    details += [f"and {len(failed) - 5} more failed"] if len(failed) > 5 else []
+    details += upstream if not plan.is_current else []
+    if waits:
+        details.append(f"waits for {waiting}")
+    return Status(name, _word(assessment, plan, failed, waits), counts, tuple(details))
+
+
+def _word(assessment: Assessment, plan: Plan, failed: list[Attempt], waits: list[str]) -> State:
+    if failed:
+        return "failed"
+    if waits:
+        return "blocked"
+    if plan.is_current:
+        return "current"
+    return "behind" if assessment.state else "new"
+
+
+def _upstream_changes(assessment: Assessment) -> list[str]:
+    """The inputs that have moved on since the commit that the branch pins."""
+    from minipach.records import slugs
+
+    if assessment.head is None:
+        return []
+    folders = slugs(assessment.pipeline)
+    entries = assessment.repo.ls_tree(assessment.head, ":(top,literal)inputs", recursive=True)
+    pinned = {e.path: e.sha for e in entries}
+    found = []
+    for (repo, branch), snapshot in assessment.snapshots.items():
+        was = pinned.get(f"inputs/{folders[repo, branch]}")
+        if was is not None and was != snapshot.commit:
+            found.append(f"{repo} has moved on ({was[:8]} → {snapshot.commit[:8]})")
+    return found

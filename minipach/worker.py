@@ -1,0 +1,209 @@
+"""A worker: one datum set → `datalad containers-run` in a slot → one result ref. Nothing else is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minipach import records
+from minipach.git import SYMLINK, GitError, Repo, child_environment
+from minipach.image import CONTAINER
+from minipach.keys import key_of_link
+from minipach.results import PENDING, to_json
+from minipach.reuse import find_leaks
+from minipach.sets import Outcome, WorkSet
+from minipach.slots import Slot
+from minipach.staging import StagingError, stage
+
+RESULTS_FILE = ".minipach/results.json"
+_LAUNCHER_FAILED = 125  # the launcher's own exit code for "could not even start"
+
+
+def run_set(work: WorkSet, slot: Slot) -> Outcome:
+    """Run one set in a slot and point its result ref at the commit. Failures come back as outcomes."""
+    started = time.monotonic()
+    tries = 0
+    try:
+        with logging_to(Path(work.log)):
+            slot.reset(work.base)
+            share = _inputs_are_read_only(slot.path, work.image)
+            stage(slot.path, work.files, share=share)
+            run = _Run(1, "not started")
+            while tries < work.tries:
+                tries += 1
+                if tries > 1:
+                    print(f"minipach: try {tries} of {work.tries}", flush=True)
+                started = time.monotonic()
+                run = _containers_run(work, slot)
+                if run.exit in (0, _LAUNCHER_FAILED):
+                    break
+        seconds = time.monotonic() - started
+        if run.exit != 0:
+            return _outcome(work, "failed", run.exit, run.message, seconds, tries)
+        _keep(work, slot, seconds)
+        return _outcome(work, "ok", 0, "", seconds, tries)
+    except (StagingError, GitError, OSError) as error:
+        _note(work.log, str(error))
+        return _outcome(work, "lost", 1, str(error), time.monotonic() - started, tries)
+
+
+def _outcome(work: WorkSet, kind: Any, code: int, message: str, seconds: float, tries: int) -> Outcome:
+    return Outcome(work.id, kind, code, message, seconds, tries, work.log, platform.node())
+
+
+def _note(log: str, message: str) -> None:
+    with Path(log).open("a", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(f"minipach: {message}\n")
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Send stdout and stderr of this process, and of all its children, to a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    saved = os.dup(1), os.dup(2)
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+    try:
+        os.dup2(target, 1)
+        os.dup2(target, 2)
+        yield
+    finally:
+        os.dup2(saved[0], 1)
+        os.dup2(saved[1], 2)
+        for fd in (*saved, target):
+            os.close(fd)
+
+
+def _inputs_are_read_only(slot: Path, image: str) -> bool:
+    """Ask the launcher: which runtime it would take, and whether that protects the inputs."""
+    done = subprocess.run(
+        ["sh", ".minipach/launch", "--runtime", image],
+        cwd=slot,
+        env=child_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode == 0 and done.stdout.split()[-1:] == ["read-only"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    exit: int
+    message: str
+
+
+def _containers_run(work: WorkSet, slot: Slot) -> _Run:
+    """`datalad containers-run`, in this warm process."""
+    os.environ.update(child_environment())
+    from datalad.distribution.dataset import Dataset
+    from datalad_container.containers_run import ContainersRun  # noqa: F401
+
+    dataset = Dataset(str(slot.path))
+    dataset.config.reload(force=True)  # the slot's committed configuration changes with its base
+    results = dataset.containers_run(
+        work.command,
+        container_name=CONTAINER,
+        inputs=list(work.inputs),
+        message=work.title,
+        on_failure="ignore",
+        result_renderer="disabled",
+        return_type="list",
+    )
+    for result in results:
+        if result.get("action") == "run" and result.get("exit_code"):
+            return _Run(int(result["exit_code"]), f"the command exited with {result['exit_code']}")
+    for result in results:
+        if result.get("status") in ("error", "impossible"):
+            raise StagingError(f"datalad {result.get('action')} {result.get('path')}: {_text(result)}")
+    return _Run(0, "")
+
+
+def _text(result: dict[str, Any]) -> str:
+    message = result.get("error_message") or result.get("message") or "failed"
+    if isinstance(message, tuple):
+        return str(message[0]) % message[1:]
+    return str(message)
+
+
+def _keep(work: WorkSet, slot: Slot, seconds: float) -> None:
+    """Complete datalad's commit with our object in the record and the results' description; set the result ref."""
+    repo = slot.repo
+    head = repo.line("rev-parse", "HEAD")
+    changed = _changed(repo, work.base, head) if head != work.base else []
+    if head != work.base:
+        subject, record = records.parse(repo.line("log", "-1", "--format=%B", head) + "\n")
+        author = repo.line("log", "-1", "--format=%an <%ae> %ad", "--date=raw", head)
+    else:  # no output at all: datalad makes no commit, but what ran is on record in the results branch
+        subject, record = work.title, _bare_record(work, repo)
+        author = repo.line("var", "GIT_AUTHOR_IDENT")
+    record["outputs"] = [records.record_path(path) for path, _, _ in changed]
+    record["minipach"] = work.extra
+    message = records.compose(subject, record)
+    results = [_describe(d, slot, changed, message, author, seconds) for d in work.datums]
+    blob = repo.hash_blob(json.dumps(results).encode())
+    repo.git("update-index", "--add", "--cacheinfo", f"100644,{blob},{RESULTS_FILE}")
+    commit = repo.commit_tree(repo.line("write-tree"), message, [work.base])
+    slot.main.git("update-ref", PENDING + work.id, commit)
+
+
+def _bare_record(work: WorkSet, repo: Repo) -> dict[str, Any]:
+    return {
+        "chain": [],
+        "cmd": f"{records.LAUNCH} {work.image} {work.command}",
+        "dsid": repo.config("datalad.dataset.id", str(repo.path / ".datalad" / "config")) or "",
+        "exit": 0,
+        "extra_inputs": [work.image],
+        "inputs": list(work.inputs),
+        "pwd": ".",
+    }
+
+
+def _changed(repo: Repo, base: str, head: str) -> list[tuple[str, str, str]]:
+    """(path, mode, blob) of what the run added."""
+    out = repo.git("diff-tree", "-r", "-z", "--no-renames", base, head).split(b"\0")
+    rows = []
+    for meta, path in zip(out[::2], out[1::2], strict=False):
+        _, mode, _, blob, status = meta.decode().split()
+        if status != "D":
+            rows.append((os.fsdecode(path), mode, blob))
+    return rows
+
+
+def _describe(
+    datum: dict[str, Any],
+    slot: Slot,
+    changed: list[tuple[str, str, str]],
+    message: str,
+    author: str,
+    seconds: float,
+) -> dict[str, Any]:
+    """`result.json` of a datum, the search for its name's words in its outputs included."""
+    files = []
+    for path, mode, _ in changed:
+        there = slot.path / path
+        if mode == SYMLINK and key_of_link(os.fsencode(os.readlink(there))) is None:
+            continue
+        files.append((path, there.stat().st_size, there.read_bytes))
+    found = dict(datum)
+    words = found.pop("words")
+    return {
+        **found,
+        "leaks": find_leaks(words, files),
+        "record": message,
+        "author": author,
+        "seconds": round(seconds, 3),
+        "files": [[path, mode, blob] for path, mode, blob in changed],
+    }
+
+
+def result_json(described: dict[str, Any]) -> bytes:
+    """The `result.json` that is stored, from what a worker described."""
+    return to_json({k: v for k, v in described.items() if k != "files"})
