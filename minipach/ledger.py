@@ -117,8 +117,8 @@ class Ledger:
     def last_attempts(self, pipeline: str) -> dict[str, Attempt]:
         """The last attempt of each datum, by name."""
         rows = self._db.execute(
-            "SELECT a.datum, a.datum_id, a.kind, a.exit, a.message, a.seconds, a.ended, a.log, ifnull(j.id, '') FROM attempt a"
-            " LEFT JOIN job j ON j.key = a.job WHERE a.pipeline = ? ORDER BY a.key",
+            "SELECT a.datum, a.datum_id, a.kind, a.exit, a.message, a.seconds, a.ended, a.log, ifnull(j.id, '')"
+            " FROM attempt a LEFT JOIN job j ON j.key = a.job WHERE a.pipeline = ? ORDER BY a.key",
             (pipeline,),
         )
         return {row[0]: Attempt(*row) for row in rows}

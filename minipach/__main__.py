@@ -1,0 +1,5 @@
+"""`python -m minipach`."""
+
+from minipach.cli import main
+
+main()
