@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,13 +51,9 @@ class Study:
 
     @staticmethod
     def create(root: Path, *repos: str) -> Study:
-        """A project with the given empty data repos (default: `images`)."""
-        study = Study(root)
-        done = run(*MINIPACH, "init", str(root), cwd=root.parent)
-        assert done.code == 0, done.err
-        for repo in repos or ("images",):
-            study.ok("datalad", "create", "-d", ".", repo)
-        return study
+        """A project with the given empty data repos (default: `images`), as a copy of one made earlier."""
+        shutil.copytree(_template(repos or ("images",)), root, symlinks=True)
+        return Study(root)
 
     def ok(self, *command: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
         """Run a program in the project; its stdout. Fails the test if it fails."""
@@ -86,7 +85,7 @@ class Study:
             there.unlink()
         there.write_bytes(content.encode() if isinstance(content, str) else content)
         if save:
-            self.save(path.split("/")[0])
+            self.save(path.split("/", maxsplit=1)[0])
 
     def copy(self, source: Path, path: str) -> None:
         """Copy a file into the project and save."""
@@ -100,7 +99,7 @@ class Study:
     def remove(self, path: str) -> None:
         """Remove a file of a repo and save."""
         (self.root / path).unlink()
-        self.save(path.split("/")[0])
+        self.save(path.split("/", maxsplit=1)[0])
 
     def pipeline(self, name: str, spec: str, **code: str) -> None:
         """A pipeline's folder: `spec.yml`, and `code/<name>.sh` for each keyword. Not saved."""
@@ -129,6 +128,17 @@ class Study:
     def read(self, path: str) -> bytes:
         """A file's content, through the annex link."""
         return (self.root / path).read_bytes()
+
+
+@functools.cache
+def _template(repos: tuple[str, ...]) -> Path:
+    root = Path(tempfile.mkdtemp(prefix="minipach-study.")) / "study"
+    atexit.register(shutil.rmtree, root.parent, ignore_errors=True)
+    done = run(*MINIPACH, "init", str(root), cwd=root.parent)
+    assert done.code == 0, done.err
+    for repo in repos:
+        Study(root).ok("datalad", "create", "-d", ".", repo)
+    return root
 
 
 def need(program: str) -> None:
