@@ -8,9 +8,10 @@ from pathlib import Path
 
 from minipach.base import clone_file
 from minipach.errors import UserError
-from minipach.git import FILE, GITLINK, Repo, TreeEntry, child_environment, need_identity, private_index
+from minipach.git import FILE, GITLINK, Repo, TreeEntry, child_environment, is_dataset, need_identity, private_index
 from minipach.keys import key_of_link, key_of_pointer
 from minipach.project import MARK, SPEC, Place, Project, find_project
+from minipach.slots import remove_tree
 
 _PIPELINE_ATTRIBUTES = (
     "* annex.backend=SHA256E",
@@ -73,7 +74,7 @@ def create_dataset(folder: Path, attributes: tuple[str, ...]) -> None:
     try:
         create(path=str(folder), force=True, result_renderer="disabled", return_type="list")
     except IncompleteResultsError as error:
-        raise UserError(f"{folder}: datalad create failed: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{folder}: datalad create failed: {' '.join(str(error).split())}") from None
     (folder / ".gitattributes").write_text("".join(f"{line}\n" for line in attributes))
 
 
@@ -82,10 +83,10 @@ def adopt(project: Project, place: Place) -> list[str]:
     folder = project.root / place.path
     done: list[str] = []
     tracked = _tracked_below(project, place.path)
-    if not (folder / ".datalad" / "config").is_file():
+    if not is_dataset(folder):
         need_identity(project.repo)
         _own_content(folder, tracked, project)
-        create_dataset(folder, _PIPELINE_ATTRIBUTES)
+        _make_dataset_in_place(project, folder)
         done.append(f"made {place.path} a dataset")
     repo = Repo(folder)
     if repo.resolve(f"HEAD:{SPEC}") is None:
@@ -97,6 +98,22 @@ def adopt(project: Project, place: Place) -> list[str]:
         moved = f", {len(tracked)} files that the superdataset tracked moved over" if tracked else ""
         done.append(f"registered {place.path} in the superdataset{moved}")
     return done
+
+
+def _make_dataset_in_place(project: Project, folder: Path) -> None:
+    """Make the dataset aside and move it in: datalad makes none where the superdataset tracks files.
+
+    `.git` comes last, by a rename: the folder is a dataset only when all of it is there.
+    """
+    aside = project.state_dir / "adopt"
+    remove_tree(aside)
+    create_dataset(aside, _PIPELINE_ATTRIBUTES)
+    for name in (".datalad", ".gitattributes"):
+        there = folder / name
+        if not os.path.lexists(there):
+            os.rename(aside / name, there)
+    os.rename(aside / ".git", folder / ".git")
+    remove_tree(aside)
 
 
 def _tracked_below(project: Project, path: str) -> list[TreeEntry]:
