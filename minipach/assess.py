@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +12,15 @@ from functools import cached_property
 from minipach.datums import Datum, make_datums, out_path
 from minipach.errors import UserError
 from minipach.git import EXECUTABLE, FILE, GITLINK, Repo, TreeEntry, is_dataset
-from minipach.identity import Recipe, code_id, datum_id, input_files, recipe
+from minipach.identity import VERSION, Identifier, Recipe, Row, code_id, input_files, recipe
 from minipach.image import Image, resolve_image
-from minipach.plan import Plan, make_plan, reason_for
+from minipach.plan import Plan, Step, make_plan, reason_for
 from minipach.project import Project
 from minipach.records import Task
-from minipach.results import Known
+from minipach.results import BRANCH, Known
 from minipach.snapshot import FileEntry, Snapshot, classify, open_repo, read_snapshot
 from minipach.spec import Pipeline
+from minipach.state import FOLDER as STATE
 from minipach.state import Published, read_state
 
 
@@ -28,21 +31,25 @@ class SnapshotStore:
         self.project = project
         self._read: dict[tuple[str, str], Snapshot] = {}
 
-    def at(self, repo_path: str, branch: str | None) -> Snapshot:
-        """The snapshot of a repo's branch (the one checked out, if None); committed content only."""
+    def commit(self, repo_path: str, branch: str | None) -> str:
+        """The commit of a repo's branch (the one checked out, if None)."""
         repo = open_repo(self.project.root, repo_path)
-        try:
-            rev = f"refs/heads/{branch}^{{commit}}" if branch else "HEAD^{commit}"
-            commit = repo.resolve(rev)
-            if commit is None:
-                what = f'no branch "{branch}"' if branch else "no commit yet; datalad save"
-                raise UserError(f"{repo_path}: {what}")
-            key = (repo_path, commit)
-            if key not in self._read:
-                self._read[key] = read_snapshot(repo, commit)
-            return self._read[key]
-        finally:
-            repo.close()
+        commit = repo.resolve(f"refs/heads/{branch}^{{commit}}" if branch else "HEAD^{commit}")
+        if commit is None:
+            what = f'no branch "{branch}"' if branch else "no commit yet; datalad save"
+            raise UserError(f"{repo_path}: {what}")
+        return commit
+
+    def at(self, repo_path: str, commit: str) -> Snapshot:
+        """The snapshot of a repo at a commit."""
+        key = (repo_path, commit)
+        if key not in self._read:
+            repo = open_repo(self.project.root, repo_path)
+            try:
+                self._read[key] = read_snapshot(repo, commit, self.project.cache)
+            finally:
+                repo.close()
+        return self._read[key]
 
 
 @dataclass
@@ -74,18 +81,23 @@ class Assessment:
         return self.repo.head() if self.exists else None
 
     @cached_property
-    def snapshots(self) -> dict[tuple[str, str | None], Snapshot]:
-        """The snapshot of each (repo, branch) that the spec names."""
+    def commits(self) -> dict[tuple[str, str | None], str]:
+        """The commit of each (repo, branch) that the spec names."""
         found = {}
         problems: list[str] = []
         for pfs in self.pipeline.pfs_inputs():
             try:
-                found[pfs.repo, pfs.branch] = self.store.at(pfs.repo, pfs.branch)
+                found[pfs.repo, pfs.branch] = self.store.commit(pfs.repo, pfs.branch)
             except UserError as error:
                 problems += [f"{self.pipeline.source}: {p}" for p in error.problems]
         if problems:
             raise UserError(problems)
         return found
+
+    @cached_property
+    def snapshots(self) -> dict[tuple[str, str | None], Snapshot]:
+        """The snapshot of each (repo, branch) that the spec names; committed content only."""
+        return {pair: self.store.at(pair[0], commit) for pair, commit in self.commits.items()}
 
     @cached_property
     def datums(self) -> list[Datum]:
@@ -168,17 +180,11 @@ class Assessment:
     @cached_property
     def tasks(self) -> list[Task]:
         """The datums with their ids and the places of their outputs."""
-        by_path = self.pipeline.identity == "path"
-        return [
-            Task(
-                datum,
-                datum_id(self.recipe, self.files_of(datum), by_path=by_path),
-                out_path(self.pipeline.out, datum),
-            )
-            for datum in self.datums
-        ]
+        ids = Identifier(self.recipe, by_path=self.pipeline.identity == "path")
+        out = self.pipeline.out
+        return [Task(datum, ids.id_of(self.files_of(datum)), out_path(out, datum)) for datum in self.datums]
 
-    def files_of(self, datum: Datum) -> dict[str, list[list[object]]]:
+    def files_of(self, datum: Datum) -> dict[str, list[Row]]:
         """The inputs of a datum as identity sees them."""
         return input_files(datum, self.snapshots, by_path=self.pipeline.identity == "path")
 
@@ -201,6 +207,50 @@ class Assessment:
             known=self.known,
             explain=self._explain,
             blocked=blocked,
+        )
+
+    def quick_plan(self, blocked: str = "") -> Plan:
+        """The plan for showing (its steps have no tasks): out of the cache where nothing that it follows from moved."""
+        key = self._plan_key(blocked)
+        kept = self.project.cache.get("plan", str(self.repo.path)) if key else None
+        if kept is not None and kept[0] == key and self._subdatasets_as(kept[1]):
+            return Plan(self.pipeline.name, tuple(map(Step, *kept[2])))
+        plan = self.plan(blocked)
+        if key:
+            steps = plan.steps
+            columns = (
+                [s.name for s in steps],
+                [s.id for s in steps],
+                [s.action for s in steps],
+                [s.reason for s in steps],
+            )
+            self.project.cache.put("plan", str(self.repo.path), (key, self._subdatasets(), columns))
+        return plan
+
+    def _plan_key(self, blocked: str) -> str | None:
+        """A hash of everything that the plan is a function of, in object ids; None if that isn't in git yet."""
+        if self.head is None:
+            return None
+        parts = [
+            VERSION,
+            repr(self.pipeline),
+            [self.image.content, self.image.label],
+            self.recipe.code,
+            self.repo.resolve(f"{self.head}:{STATE}"),
+            self.repo.resolve(BRANCH),
+            sorted((repo, branch or "", commit) for (repo, branch), commit in self.commits.items()),
+            blocked,
+        ]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def _subdatasets(self) -> list[tuple[str, list[str], list[str]]]:
+        return [(repo, list(s.nested), list(s.missing)) for (repo, _), s in self.snapshots.items()]
+
+    def _subdatasets_as(self, kept: list[tuple[str, list[str], list[str]]]) -> bool:
+        root = self.project.root
+        return all(
+            all(is_dataset(root / repo / p) for p in nested) and not any(is_dataset(root / repo / p) for p in missing)
+            for repo, nested, missing in kept
         )
 
     def _explain(self, task: Task, before: Published) -> str:

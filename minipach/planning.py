@@ -18,7 +18,7 @@ def plan_project(project: Project, names: Sequence[str]) -> tuple[list[Plan], li
     remarks: list[str] = []
     pending: dict[str, str] = {}
     chosen = project.select(names)
-    for path in project.order:
+    for path in project.upstream_of(chosen):
         waits = next((pending[u] for u in project.upstream(path) if u in pending), "")
         unborn = [u for u in project.upstream(path) if not is_dataset(project.root / u)]
         assessment = Assessment(project, path, store)
@@ -28,7 +28,7 @@ def plan_project(project: Project, names: Sequence[str]) -> tuple[list[Plan], li
                 plan = Plan(assessment.pipeline.name, ())
                 remarks.append(f"{plan.pipeline}: {waits or 'waits for ' + unborn[0]}")
             else:
-                plan = assessment.plan(blocked=waits)
+                plan = assessment.quick_plan(blocked=waits)
                 remarks += _drift(assessment) if path in chosen else []
         finally:
             assessment.close()

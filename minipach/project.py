@@ -10,6 +10,7 @@ from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+from minipach.cache import Cache
 from minipach.errors import UserError
 from minipach.git import Repo, is_dataset
 from minipach.snapshot import RESERVED
@@ -38,6 +39,11 @@ class Project:
     def state_dir(self) -> Path:
         """Local and disposable state: ledger, logs, slots, caches (`.git/minipach`)."""
         return self.repo.common_dir / "minipach"
+
+    @cached_property
+    def cache(self) -> Cache:
+        """Snapshots and plans of earlier."""
+        return Cache(self.state_dir / "cache")
 
     @cached_property
     def repos(self) -> tuple[str, ...]:
@@ -160,6 +166,14 @@ class Project:
         for path in self.order:
             if chosen & set(self.upstream(path)):
                 chosen.add(path)
+        return tuple(p for p in self.order if p in chosen)
+
+    def upstream_of(self, paths: Iterable[str]) -> tuple[str, ...]:
+        """The given pipelines and all that they depend on, in order."""
+        chosen = set(paths)
+        for path in reversed(self.order):
+            if path in chosen:
+                chosen |= set(self.upstream(path))
         return tuple(p for p in self.order if p in chosen)
 
     def select(self, names: Sequence[str]) -> tuple[str, ...]:

@@ -163,9 +163,9 @@ class Scheduler:
             report = _Pass(self, assessment).run()
             if assessment.head:
                 commits[path] = assessment.head
-            for (repo, branch), snapshot in assessment.snapshots.items():
+            for (repo, branch), commit in assessment.commits.items():
                 if branch is None:
-                    commits[repo] = snapshot.commit
+                    commits[repo] = commit
             return report
         finally:
             assessment.close()
@@ -181,7 +181,7 @@ class Scheduler:
 
     def _warn_of_changes(self, assessment: Assessment) -> None:
         """Say what isn't committed, since only what is committed counts."""
-        for path in dict.fromkeys([assessment.path, *(r for r, _ in assessment.snapshots)]):
+        for path in dict.fromkeys([assessment.path, *(r for r, _ in assessment.commits)]):
             if path in self._warned:
                 continue
             self._warned.add(path)
@@ -216,7 +216,7 @@ class _Pass:
     def run(self) -> PipelineReport:
         """Do what the plan says; what happened."""
         a = self.assessment
-        plan = a.plan()
+        plan = a.quick_plan()
         report = PipelineReport(self.name, "current", commit=a.head or "")
         report.counts["current"] = plan.counts["current"]
         if plan.is_current:

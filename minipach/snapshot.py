@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from minipach.cache import Cache
 from minipach.errors import UserError
-from minipach.git import EXECUTABLE, GITLINK, SYMLINK, Repo, TreeEntry, is_dataset
+from minipach.git import EXECUTABLE, GITLINK, SYMLINK, GitError, Repo, TreeEntry, is_dataset
 from minipach.keys import MAX_POINTER, content_id, key_of_link, key_of_pointer
 
 RESERVED = frozenset({"spec.yml", "code", "inputs", ".datalad", ".minipach"})
@@ -48,12 +50,18 @@ class Snapshot:
     """The files of one repo at one commit, by path from the repo's root (no leading slash)."""
 
     def __init__(
-        self, commit: str, files: dict[str, FileEntry], missing: Iterable[str] = (), pipeline: bool = False
+        self,
+        commit: str,
+        files: dict[str, FileEntry],
+        missing: Iterable[str] = (),
+        pipeline: bool = False,
+        nested: Iterable[str] = (),
     ) -> None:
         self.commit = commit
         self.files = files
         self.missing = tuple(missing)  # subdatasets that aren't installed
         self.pipeline = pipeline
+        self.nested = tuple(nested)  # subdatasets that are
 
     @cached_property
     def _by_depth(self) -> dict[int, list[str]]:
@@ -99,31 +107,54 @@ class Snapshot:
         return match.strip("/") in self.files
 
 
-def read_snapshot(repo: Repo, commit: str) -> Snapshot:
+def read_snapshot(repo: Repo, commit: str, cache: Cache | None = None) -> Snapshot:
     """Read a commit of a repo, subdatasets at the commits that it pins included.
 
     What is housekeeping (`.datalad`, `.git*`) and, in a pipeline's repo, all reserved names are left out.
+    With a cache, an earlier snapshot of the repo is taken and only what changed since is read.
     """
-    files: dict[str, FileEntry] = {}
-    missing: list[str] = []
-    pipeline = _read_into(repo, commit, "", files, missing)
-    return Snapshot(commit, files, missing, pipeline)
+    tree = repo.resolve(commit + "^{tree}")
+    assert tree is not None
+    kept = _restore(repo, cache.get("snapshot", str(repo.path))) if cache else None
+    if kept is not None:
+        old_tree, reader, pipeline = kept
+        changed = reader.update(repo, old_tree, tree) if old_tree != tree else 0
+        if changed is not None:
+            if cache and changed > len(reader.files) // 50:
+                cache.put("snapshot", str(repo.path), reader.packed(tree, pipeline))
+            return Snapshot(commit, reader.files, reader.missing, pipeline, reader.nested)
+    reader = _Reader({}, [], [])
+    pipeline = reader.read(repo, commit, "")
+    if cache:
+        cache.put("snapshot", str(repo.path), reader.packed(tree, pipeline))
+    return Snapshot(commit, reader.files, reader.missing, pipeline, reader.nested)
 
 
-def _read_into(repo: Repo, commit: str, sub: str, files: dict[str, FileEntry], missing: list[str]) -> bool:
-    entries = repo.ls_tree(commit, recursive=True)
-    pipeline = any(e.path == "spec.yml" for e in entries)
-    reserved = reserved_in_pipeline if pipeline else reserved_in_data
-    kept = [e for e in entries if not reserved(e.path.split("/", 1)[0])]
-    contents = classify(repo, kept)
-    prefix = sub + "/" if sub else ""
-    for entry in kept:
-        if entry.mode == GITLINK:
+@dataclass
+class _Reader:
+    """The files found so far. nested: installed subdatasets · missing: those that aren't."""
+
+    files: dict[str, FileEntry]
+    nested: list[str]
+    missing: list[str]
+
+    def read(self, repo: Repo, commit: str, sub: str) -> bool:
+        """Add the files of a commit below `sub`; whether it is a pipeline's repo."""
+        entries = repo.ls_tree(commit, recursive=True)
+        pipeline = any(e.path == "spec.yml" for e in entries)
+        reserved = reserved_in_pipeline if pipeline else reserved_in_data
+        kept = [e for e in entries if not reserved(e.path.split("/", 1)[0])]
+        self._add(repo, [e for e in kept if e.mode != GITLINK], sub)
+        prefix = sub + "/" if sub else ""
+        for entry in kept:
+            if entry.mode != GITLINK:
+                continue
             where = prefix + entry.path
             nested = repo.path / entry.path
             if not is_dataset(nested):
-                missing.append(where)
+                self.missing.append(where)
                 continue
+            self.nested.append(where)
             child = Repo(nested)
             try:
                 if child.resolve(entry.sha + "^{commit}") is None:
@@ -131,13 +162,74 @@ def _read_into(repo: Repo, commit: str, sub: str, files: dict[str, FileEntry], m
                         f"{nested}: the pinned commit {entry.sha[:10]} isn't here; "
                         f"datalad update -d {nested} or datalad get -n {nested}"
                     )
-                _read_into(child, entry.sha, where, files, missing)
+                self.read(child, entry.sha, where)
             finally:
                 child.close()
-            continue
-        kind, content, key = contents[entry.sha, entry.mode == SYMLINK]
-        files[prefix + entry.path] = FileEntry(content, kind, entry.mode == EXECUTABLE, entry.sha, key, sub)
-    return pipeline
+        return pipeline
+
+    def _add(self, repo: Repo, entries: list[TreeEntry], sub: str) -> None:
+        contents = classify(repo, entries)
+        prefix = sub + "/" if sub else ""
+        for entry in entries:
+            kind, content, key = contents[entry.sha, entry.mode == SYMLINK]
+            self.files[prefix + entry.path] = FileEntry(content, kind, entry.mode == EXECUTABLE, entry.sha, key, sub)
+
+    def update(self, repo: Repo, old: str, new: str) -> int | None:
+        """Apply what differs between two root trees; how many paths, or None if all must be read anew."""
+        try:
+            out = repo.git("diff-tree", "-r", "-z", "--no-renames", old, new).split(b"\0")
+        except GitError:
+            return None  # the old tree was pruned
+        added: list[TreeEntry] = []
+        gone: list[str] = []
+        pipeline = "spec.yml" in repo_top(repo, new)
+        reserved = reserved_in_pipeline if pipeline else reserved_in_data
+        for meta, name in zip(out[::2], out[1::2], strict=False):
+            old_mode, new_mode, _, sha, status = meta.decode().lstrip(":").split()
+            path = os.fsdecode(name)
+            if GITLINK in (old_mode, new_mode) or path == "spec.yml":
+                return None
+            if reserved(path.split("/", 1)[0]):
+                continue
+            gone.append(path)
+            if status != "D":
+                added.append(TreeEntry(new_mode, sha, path))
+        for path in gone:
+            self.files.pop(path, None)
+        self._add(repo, added, "")
+        return len(gone)
+
+    def packed(self, tree: str, pipeline: bool) -> tuple[Any, ...]:
+        """Everything in columns of plain values."""
+        rows = self.files.values()
+        return (
+            tree,
+            pipeline,
+            self.nested,
+            self.missing,
+            list(self.files),
+            [f.content for f in rows],
+            [f.kind for f in rows],
+            [f.executable for f in rows],
+            [f.blob for f in rows],
+            [f.key for f in rows],
+            [f.sub for f in rows],
+        )
+
+
+def repo_top(repo: Repo, tree: str) -> set[str]:
+    """The names at the root of a tree."""
+    return {e.path for e in repo.ls_tree(tree)}
+
+
+def _restore(repo: Repo, packed: Any) -> tuple[str, _Reader, bool] | None:
+    """A snapshot out of the cache, if the subdatasets are installed as they were then."""
+    if packed is None:
+        return None
+    tree, pipeline, nested, missing, paths, *columns = packed
+    if not all(is_dataset(repo.path / p) for p in nested) or any(is_dataset(repo.path / p) for p in missing):
+        return None
+    return tree, _Reader(dict(zip(paths, map(FileEntry, *columns), strict=True)), nested, missing), pipeline
 
 
 _Content = tuple[Literal["annex", "git", "link"], str, str | None]

@@ -58,13 +58,13 @@ def _status(assessment: Assessment, waits: list[str], attempts: dict[str, Attemp
     if unborn:
         counts = {"datums": 0, "current": 0, "missing": 0, "failed": 0, "remove": 0, "upstream": 0}
         return Status(name, "blocked", counts, (f"waits for {waiting}",))
-    plan = assessment.plan()
+    plan = assessment.quick_plan()
     missing = [s for s in plan.steps if s.action in ("run", "reuse")]
     ids = {s.name: s.id for s in missing}
     failed = [a for a in attempts.values() if a.kind != "ok" and ids.get(a.datum) == a.datum_id]
     upstream = _upstream_changes(assessment)
     counts = {
-        "datums": len(assessment.tasks),
+        "datums": len(plan.steps) - plan.counts["remove"],
         "current": plan.counts["current"],
         "missing": len(missing),
         "failed": len(failed),
@@ -99,8 +99,8 @@ def _upstream_changes(assessment: Assessment) -> list[str]:
     entries = assessment.repo.ls_tree(assessment.head, ":(top,literal)inputs", recursive=True)
     pinned = {e.path: e.sha for e in entries}
     found = []
-    for (repo, branch), snapshot in assessment.snapshots.items():
+    for (repo, branch), commit in assessment.commits.items():
         was = pinned.get(f"inputs/{folders[repo, branch]}")
-        if was is not None and was != snapshot.commit:
-            found.append(f"{repo} has moved on ({was[:8]} → {snapshot.commit[:8]})")
+        if was is not None and was != commit:
+            found.append(f"{repo} has moved on ({was[:8]} → {commit[:8]})")
     return found

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +87,8 @@ def podman_config(path: Path) -> dict[str, str]:
     (path / "containers.conf").write_text(
         '[containers]\ndefault_ulimits=["nofile=1024:1024","nproc=1024:1024"]\nnetns="none"\nlog_driver="k8s-file"\n'
         '[engine]\nruntime="runc"\ncgroup_manager="cgroupfs"\nevents_logger="file"\n'
+        # Its own, since parallel test processes have stores of their own: else they wait for each other.
+        f'lock_type="file"\ntmp_dir="{path}/tmp"\n'
     )
     (path / "storage.conf").write_text(
         f'[storage]\ndriver="overlay"\ngraphroot="{path}/graph"\nrunroot="{path}/run"\n'
@@ -154,6 +156,10 @@ class Images:
 
 
 @pytest.fixture(scope="session")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
     """The session's images. Import this fixture's name in the test module that wants it."""
-    return Images(tmp_path_factory.mktemp("images"))
+    folder = tmp_path_factory.mktemp("images")
+    yield Images(folder)
+    # podman leaves its store mounted, and pytest could then not remove the folder.
+    subprocess.run(["umount", "-q", folder / "podman" / "graph" / "overlay"], check=False)
+    shutil.rmtree(folder / "podman", ignore_errors=True)

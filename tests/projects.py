@@ -122,7 +122,7 @@ class Study:
     def outputs(self, repo: str) -> dict[str, str]:
         """The outputs on a pipeline's branch: path to what git stores there (mode and object id)."""
         reserved = ("spec.yml", "code/", "inputs/", ".datalad/", ".minipach/", ".git", "README")
-        rows = (r.split("\t") for r in self.git(repo, "ls-tree", "-r", "-z", "HEAD").split("\0") if r)
+        rows = (r.split("\t", 1) for r in self.git(repo, "ls-tree", "-r", "-z", "HEAD").split("\0") if r)
         return {path: meta for meta, path in rows if not path.startswith(reserved)}
 
     def read(self, path: str) -> bytes:

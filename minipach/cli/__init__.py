@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -48,6 +49,8 @@ for module in (setup, specs, plans, runs, look):
 def main() -> None:
     """Entry point of the `minipach` program."""
     signal.signal(signal.SIGTERM, _as_interrupt)
+    # plans are millions of small objects without cycles: looking for those after each 700 costs a third of the time
+    gc.set_threshold(200_000, 20, 100)
     try:
         app()
     except BrokenPipeError:

@@ -70,8 +70,7 @@ def show(text: str = "") -> None:
 
 def show_json(data: Any) -> None:
     """The result as JSON, on stdout."""
-    json.dump(data, sys.stdout, indent=None if not sys.stdout.isatty() else 1, ensure_ascii=True)
-    sys.stdout.write("\n")
+    sys.stdout.write(json.dumps(data, indent=1 if sys.stdout.isatty() else None, ensure_ascii=True) + "\n")
 
 
 def colours(stream: Any) -> bool:
