@@ -6,12 +6,14 @@ import os
 import tempfile
 from pathlib import Path
 
+from minipach import leftovers
 from minipach.base import clone_file
+from minipach.checkout import InTheWay, check_free, move_branch
 from minipach.errors import UserError
 from minipach.git import FILE, GITLINK, Repo, TreeEntry, child_environment, is_dataset, need_identity, private_index
 from minipach.keys import key_of_link, key_of_pointer
 from minipach.project import MARK, SPEC, Place, Project, find_project
-from minipach.slots import remove_tree
+from minipach.slots import kill_inside, remove_tree
 
 _PIPELINE_ATTRIBUTES = (
     "* annex.backend=SHA256E",
@@ -89,10 +91,13 @@ def adopt(project: Project, place: Place) -> list[str]:
         _make_dataset_in_place(project, folder)
         done.append(f"made {place.path} a dataset")
     repo = Repo(folder)
+    leftovers.clear(repo)
     if repo.resolve(f"HEAD:{SPEC}") is None:
+        leftovers.begin(repo)
         _own_content(folder, tracked, project)
         repo.git("add", "--", ".")
         repo.git("commit", "--quiet", "--no-verify", "-m", "minipach: a pipeline begins here")
+        leftovers.end(repo)
     if not _registered(project, place.path):
         _register(project, place.path, tracked)
         moved = f", {len(tracked)} files that the superdataset tracked moved over" if tracked else ""
@@ -106,8 +111,10 @@ def _make_dataset_in_place(project: Project, folder: Path) -> None:
     `.git` comes last, by a rename: the folder is a dataset only when all of it is there.
     """
     aside = project.state_dir / "adopt"
+    kill_inside(aside)
     remove_tree(aside)
     create_dataset(aside, _PIPELINE_ATTRIBUTES)
+    leftovers.begin(Repo(aside))
     for name in (".datalad", ".gitattributes"):
         there = folder / name
         if not os.path.lexists(there):
@@ -137,7 +144,9 @@ def _own_content(folder: Path, tracked: list[TreeEntry], project: Project) -> No
     if absent:
         raise UserError(f"{absent[0]}: its content is not here; datalad get {absent[0]}")
     for link in links:
-        fd, name = tempfile.mkstemp(dir=link.parent, prefix=".minipach-")
+        for leftover in link.parent.glob(".minipach-adopt.*"):
+            leftover.unlink()
+        fd, name = tempfile.mkstemp(dir=link.parent, prefix=".minipach-adopt.")
         os.close(fd)
         clone_file(Path(os.path.realpath(link)), Path(name))
         os.chmod(name, 0o644)
@@ -157,7 +166,7 @@ def _register(project: Project, path: str, tracked: list[TreeEntry]) -> None:
     pipeline = Repo(project.root / path)
     commit = pipeline.head()
     assert head is not None and commit is not None
-    with tempfile.NamedTemporaryFile(prefix="minipach-modules.") as file:
+    with tempfile.NamedTemporaryFile(dir=repo.common_dir, prefix="minipach-modules.") as file:
         file.write(repo.objects.read(f"{head}:.gitmodules") or b"")
         file.flush()
         dataset = pipeline.config("datalad.dataset.id", str(pipeline.path / ".datalad" / "config"))
@@ -175,6 +184,8 @@ def _register(project: Project, path: str, tracked: list[TreeEntry]) -> None:
     moved = f"\n\n{len(tracked)} files that were tracked here are tracked there now.\n" if tracked else "\n"
     new = repo.commit_tree(tree, f"minipach: {path} becomes a dataset{moved}", [head])
     branch = repo.branch()
-    repo.git("update-ref", "-m", "minipach", f"refs/heads/{branch}" if branch else "HEAD", new, head)
-    repo.git("update-index", "-z", "--index-info", stdin=info)
-    repo.git("checkout-index", "--force", "--index", "--", ".gitmodules")
+    try:
+        check_free(repo, head, new)
+    except InTheWay as error:
+        raise UserError(f"{repo.path}: uncommitted changes are in the way ({error}); commit or undo them") from None
+    move_branch(repo, f"refs/heads/{branch}" if branch else "HEAD", head, new)

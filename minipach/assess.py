@@ -116,6 +116,11 @@ class Assessment:
                         f"{match.repo}: the file name {os.fsencode(match.path)!r} is not UTF-8; rename it"
                     ) from None
         for (repo, branch), snapshot in self.snapshots.items():
+            broken = next((path for path in snapshot.files if "\n" in path), None)
+            if broken is not None:  # matched or not: datalad 1.7 takes such a file for deleted, and reruns nothing
+                raise UserError(
+                    f"{repo}: the file name {broken!r} holds a line break, which datalad can't save or rerun; rename it"
+                )
             for missing in snapshot.missing:
                 self._check_missing(repo, branch, missing, datums)
 
@@ -265,6 +270,7 @@ class Assessment:
             task=task,
             code_changes=lambda: self._code_changes(old.code_tree if old else ""),
             image_label=self.image.label,
+            by_path=self.pipeline.identity == "path",
         )
 
     def _code_changes(self, old_tree: str) -> list[str]:

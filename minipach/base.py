@@ -196,7 +196,7 @@ def _edit(
 ) -> None:
     """Change a git configuration file of the tree through git itself, which knows how to quote."""
     old = repo.objects.read(entries[path].sha) if path in entries else b""
-    with tempfile.NamedTemporaryFile(prefix="minipach-config.") as file:
+    with tempfile.NamedTemporaryFile(dir=repo.common_dir, prefix="minipach-config.") as file:
         file.write(old or b"")
         file.flush()
         if keep is not None:

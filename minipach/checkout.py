@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from minipach.git import GITLINK, Repo, blob_id
+from minipach.git import GITLINK, Repo, TreeEntry, blob_id
 
 _ABSENT = "0" * 40
 
@@ -27,6 +27,7 @@ class _Change:
     new_mode: str
     old: str
     new: str
+    moved: bool = False  # its folder becomes a dataset of its own, which has the file now
 
 
 def _journal(repo: Repo) -> Path:
@@ -42,17 +43,20 @@ def check_free(repo: Repo, old: str, new: str) -> None:
 
 
 def _verify(repo: Repo, changes: list[_Change], staged: set[str]) -> None:
-    blocked = [c.path for c in changes if c.path in staged]
+    # what moves into a new dataset is still there, as whoever staged it left it
+    into = {c.path for c in changes if c.moved or (c.new_mode == GITLINK and c.old == _ABSENT)}
+    blocked = [c.path for c in changes if c.path in staged - into]
     found = _worktree_ids(repo, changes)
     blocked += [c.path for c in changes if found.get(c.path, _ABSENT) not in (c.old, c.new, _ABSENT)]
     if blocked:
         raise InTheWay(sorted(set(blocked)))
 
 
-def move_branch(repo: Repo, ref: str, old: str, new: str, more: Sequence[str] = ()) -> None:
+def move_branch(repo: Repo, ref: str, old: str, new: str, more: Sequence[str] = (), keep: Collection[str] = ()) -> None:
     """Move the checked-out branch in one transaction (with `more` update-ref lines), then its checkout.
 
-    Call `check_free` first. A kill in between is mended by `recover`. GitError if the branch has moved meanwhile.
+    The paths in `keep` stay as they are in the checkout. Call `check_free` first. A kill in between is mended by
+    `recover`. GitError if the branch has moved meanwhile.
     """
     journal = _journal(repo)
     journal.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +67,7 @@ def move_branch(repo: Repo, ref: str, old: str, new: str, more: Sequence[str] = 
         if repo.head() != new:
             journal.unlink(missing_ok=True)
         raise
-    _apply(repo, _changes(repo, old, new))
+    _apply(repo, [c for c in _changes(repo, old, new) if c.path not in keep])
     journal.unlink(missing_ok=True)
 
 
@@ -75,17 +79,32 @@ def recover(repo: Repo) -> tuple[str, ...]:
     parts = journal.read_text().split()
     left: tuple[str, ...] = ()
     if len(parts) == 2 and repo.head() == parts[1]:
-        lock = Path(os.path.realpath(repo.path / repo.line("rev-parse", "--git-path", "index.lock")))
-        if lock.exists() and lock.stat().st_mtime >= journal.stat().st_mtime:
-            lock.unlink()  # our own, of the git that was killed with us: we hold the project's lock
         changes = _changes(repo, parts[0], parts[1])
         try:
-            _verify(repo, changes, set())
+            _verify(repo, changes, _staged_since(repo, changes))
         except InTheWay as found:
             left = found.paths
         _apply(repo, [c for c in changes if c.path not in left])
     journal.unlink(missing_ok=True)
     return left
+
+
+def _staged_since(repo: Repo, changes: list[_Change]) -> set[str]:
+    """Paths where the index holds neither side of a change: somebody staged something there."""
+    staged = {e.path: e.sha for e in index_entries(repo)}
+    return {c.path for c in changes if staged.get(c.path, _ABSENT) not in (c.old, c.new)}
+
+
+def index_entries(repo: Repo, *paths: str) -> list[TreeEntry]:
+    """What the index holds at the given paths (all, if none is given); unmerged paths come more than once."""
+    out = repo.git("ls-files", "-s", "-z", *(["--", *(f":(top,literal){p}" for p in paths)] if paths else []))
+    found = []
+    for row in out.split(b"\0"):
+        if row:
+            meta, _, path = row.partition(b"\t")
+            mode, sha, _ = meta.decode().split()
+            found.append(TreeEntry(mode, sha, os.fsdecode(path)))
+    return found
 
 
 def _changes(repo: Repo, old: str, new: str) -> list[_Change]:
@@ -94,7 +113,18 @@ def _changes(repo: Repo, old: str, new: str) -> list[_Change]:
     for meta, path in zip(out[::2], out[1::2], strict=False):
         old_mode, new_mode, old_sha, new_sha, _ = meta.decode().lstrip(":").split()
         found.append(_Change(os.fsdecode(path), old_mode, new_mode, old_sha, new_sha))
+    datasets = {c.path for c in found if c.new_mode == GITLINK and c.old == _ABSENT}
+    if datasets:
+        found = [replace(c, moved=c.new == _ABSENT and not datasets.isdisjoint(parents(c.path))) for c in found]
     return found
+
+
+def parents(path: str) -> Iterator[str]:
+    """The folders above a path, nearest first."""
+    folder = path.rpartition("/")[0]
+    while folder:
+        yield folder
+        folder = folder.rpartition("/")[0]
 
 
 def _worktree_ids(repo: Repo, changes: list[_Change]) -> dict[str, str]:
@@ -102,7 +132,7 @@ def _worktree_ids(repo: Repo, changes: list[_Change]) -> dict[str, str]:
     files: list[str] = []
     found: dict[str, str] = {}
     for change in changes:
-        if GITLINK in (change.old_mode, change.new_mode):
+        if change.moved or GITLINK in (change.old_mode, change.new_mode):
             continue  # an input's folder: uninstalled, or somebody's own checkout, which git leaves alone too
         there = repo.path / change.path
         if _behind_a_link(repo.path, change.path):
@@ -144,13 +174,14 @@ def _apply(repo: Repo, changes: list[_Change]) -> None:
     """Set index and work tree to the new side of the changes."""
     if not changes:
         return
+    # removals first: a path may give way to a folder of the same name, or the other way round
     info = b"".join(
         (f"0 {_ABSENT}\t" if c.new == _ABSENT else f"{c.new_mode} {c.new}\t").encode() + os.fsencode(c.path) + b"\0"
-        for c in changes
+        for c in sorted(changes, key=lambda c: c.new != _ABSENT)
     )
     repo.git("update-index", "-z", "--index-info", stdin=info)
     for change in changes:
-        if change.new == _ABSENT and change.old_mode != GITLINK:
+        if change.new == _ABSENT and change.old_mode != GITLINK and not change.moved:
             _remove(repo.path, change.path)
         elif change.new_mode == GITLINK:
             (repo.path / change.path).mkdir(parents=True, exist_ok=True)

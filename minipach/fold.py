@@ -23,7 +23,7 @@ def fold(repo: Repo) -> int:
     taken = {where for i in known.ids for where in known.folders_of(i)}
     stream = Stream(_BUILD, known.commit, committer(repo))
     described = [d for sha in pending.values() for d in _described(repo, sha)]
-    fresh = [d for d in described if known.named(d["id"], d["name"]) is None]
+    fresh = [d for d in described if d.get("forced") or known.named(d["id"], d["name"]) is None]
     if fresh:
         names = ", ".join(str(d["name"]) for d in fresh[:3]) + (" ..." if len(fresh) > 3 else "")
         stream.commit(f"minipach: {len(fresh)} results: {names}\n")
@@ -32,7 +32,10 @@ def fold(repo: Repo) -> int:
         if (d["id"], d["name"]) in seen:
             continue
         seen.add((d["id"], d["name"]))
-        where = folder_of(d["id"], d["name"], taken)
+        old = known.named(d["id"], d["name"])
+        if old is not None:  # it was run again on purpose: the new result takes the place of the old one
+            stream.delete(old.where)
+        where = old.where if old else folder_of(d["id"], d["name"], taken)
         taken.add(where)
         _add(stream, d, where)
     new = stream.run(repo)

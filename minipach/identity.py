@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minipach.datums import Datum
+from minipach.datums import Datum, Match
 from minipach.snapshot import FileEntry, Snapshot
 from minipach.spec import Pipeline
 
@@ -60,20 +60,24 @@ def code_id(files: Mapping[str, FileEntry]) -> str:
 def input_files(datum: Datum, snapshots: Snapshots, *, by_path: bool) -> dict[str, list[Row]]:
     """Per input name, the files as (path relative to the match, content id, executable), sorted.
 
-    For a matched file the relative path is its suffix alone; with `by_path` the whole path counts instead.
-    Files of an input with `empty_files` count by name only.
+    For a matched file the relative path is its suffix alone; where an input has several matches (in a group), paths
+    are relative to the folder that they share, so that it counts which content has which name. With `by_path` the
+    whole path counts, and so it does with `empty_files`, where nothing but names is to be had.
     """
     found: dict[str, list[Row]] = {}
+    shared = shared_folders(datum.matches)
     for match in datum.matches:
         files = snapshots[match.repo, match.branch]
         base = match.path[1:]
         rows = found.setdefault(match.input, [])
+        cut = 0 if by_path or match.empty_files else shared.get(match.input)
         single = files.files.get(base)
         if single is not None:
-            name = base if by_path else suffix(base)
+            name = suffix(base) if cut is None else base[cut:]
             rows.append((name, "" if match.empty_files else single.content, single.executable))
             continue
-        cut = 0 if by_path or not base else len(base) + 1
+        if cut is None:
+            cut = len(base) + 1 if base else 0
         rows += [
             (path[cut:], "" if match.empty_files else entry.content, entry.executable)
             for path, entry in files.below(match.path)
@@ -83,14 +87,24 @@ def input_files(datum: Datum, snapshots: Snapshots, *, by_path: bool) -> dict[st
     return found
 
 
+def shared_folders(matches: Sequence[Match]) -> dict[str, int]:
+    """For each input with several matches: how many characters of its files' paths are the folder they all share."""
+    folders: dict[str, list[str]] = {}
+    for match in matches:
+        folders.setdefault(match.input, []).append(posixpath.dirname(match.path))
+    return {
+        name: len(posixpath.commonpath(several).rstrip("/")) for name, several in folders.items() if len(several) > 1
+    }
+
+
 def suffix(path: str) -> str:
     """A file name's suffix, and the one before it if the last is a compression's: `.nii.gz`, "" of `.profile`."""
-    name = posixpath.basename(path)
-    stem, last = posixpath.splitext(name)
-    if last in COMPRESSIONS:
-        inner = posixpath.splitext(stem)[1]
-        return inner + last
-    return last
+    name = path[path.rfind("/") + 1 :].lstrip(".")
+    at = name.rfind(".")
+    if at > 0 and name[at:] in COMPRESSIONS:
+        inner = name.rfind(".", 0, at)
+        at = inner if inner > 0 else at
+    return name[at:] if at > 0 else ""
 
 
 def datum_id(shared: Recipe, files: Inputs, *, by_path: bool) -> str:

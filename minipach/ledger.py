@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS job (
     ran INTEGER, reused INTEGER, current INTEGER, removed INTEGER, failed INTEGER, commit_id TEXT);
 CREATE TABLE IF NOT EXISTS attempt (
     key INTEGER PRIMARY KEY, job INTEGER, pipeline TEXT, datum TEXT, datum_id TEXT, ended REAL, seconds REAL,
-    kind TEXT, exit INTEGER, message TEXT, tries INTEGER, host TEXT, log TEXT);
+    kind TEXT, exit INTEGER, message TEXT, tries INTEGER, host TEXT, log TEXT, cpu REAL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS attempt_by_datum ON attempt (pipeline, datum, key);
 CREATE INDEX IF NOT EXISTS job_by_pipeline ON job (pipeline, key);
 """
@@ -36,6 +36,14 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Duration:
+    """What one run took: wall seconds, and seconds of processor time."""
+
+    seconds: float
+    cpu: float
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """The last job of a pipeline. state: running, ok, failed, blocked."""
 
@@ -53,6 +61,8 @@ class Ledger:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._db = self._open(path)
+        except sqlite3.OperationalError:
+            raise  # busy or out of reach, not broken
         except sqlite3.DatabaseError:
             path.rename(path.with_suffix(f".broken-{int(time.time())}"))
             self._db = self._open(path)
@@ -61,6 +71,8 @@ class Ledger:
     def _open(path: Path) -> sqlite3.Connection:
         db = sqlite3.connect(path, timeout=30, isolation_level=None)
         db.executescript(_SCHEMA)
+        if "cpu" not in {row[1] for row in db.execute("PRAGMA table_info(attempt)")}:
+            db.execute("ALTER TABLE attempt ADD COLUMN cpu REAL DEFAULT 0")
         return db
 
     def close(self) -> None:
@@ -106,12 +118,13 @@ class Ledger:
         tries: int,
         host: str,
         log: str,
+        cpu: float = 0.0,
     ) -> None:
         """Note what became of a datum."""
         self._db.execute(
             "INSERT INTO attempt (job, pipeline, datum, datum_id, ended,"
-            " seconds, kind, exit, message, tries, host, log) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (job, pipeline, datum, datum_id, time.time(), seconds, kind, code, message, tries, host, log),
+            " seconds, kind, exit, message, tries, host, log, cpu) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (job, pipeline, datum, datum_id, time.time(), seconds, kind, code, message, tries, host, log, cpu),
         )
 
     def last_attempts(self, pipeline: str) -> dict[str, Attempt]:
@@ -122,6 +135,14 @@ class Ledger:
             (pipeline,),
         )
         return {row[0]: Attempt(*row) for row in rows}
+
+    def durations(self, pipeline: str, most: int = 200) -> list[Duration]:
+        """What the last successful runs of a pipeline took."""
+        rows = self._db.execute(
+            "SELECT seconds, cpu FROM attempt WHERE pipeline = ? AND kind = 'ok' ORDER BY key DESC LIMIT ?",
+            (pipeline, most),
+        )
+        return [Duration(*row) for row in rows]
 
     def last_job(self, pipeline: str) -> Job | None:
         """The last job of a pipeline."""

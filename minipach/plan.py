@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence, Set, Set
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
+from minipach.datums import Match
 from minipach.git import TreeEntry
-from minipach.identity import Recipe
+from minipach.identity import Recipe, shared_folders, suffix
 from minipach.records import Task
 from minipach.results import Result
 from minipach.reuse import NO_RENAMING, Renaming, renaming, tokens
@@ -25,6 +26,10 @@ class KnownResults(Protocol):
 
     def of(self, datum_id: str) -> tuple[Result, ...]:
         """The stored results of an id."""
+        ...
+
+    def named(self, datum_id: str, name: str) -> Result | None:
+        """The result of an id that was stored under this name."""
         ...
 
     def files(self, result: Result) -> Sequence[TreeEntry]:
@@ -122,6 +127,28 @@ def make_plan(
     return Plan(pipeline, tuple(steps))
 
 
+def force(plan: Plan, names: Set[str]) -> Plan:
+    """The plan with the named datums run again, whatever is known of them."""
+    steps = tuple(
+        replace(s, action="run", reason="forced", source=None, rename=NO_RENAMING)
+        if s.name in names and s.action in ("current", "reuse")
+        else s
+        for s in plan.steps
+    )
+    return replace(plan, steps=steps)
+
+
+def again_published(plan: Plan, names: Set[str], known: KnownResults) -> Plan:
+    """The plan with the named datums, which ran again though current, published from their new results."""
+    steps = tuple(
+        replace(s, action="reuse", reason="computed before", source=known.named(s.id, s.name))
+        if s.name in names and s.action == "current"
+        else s
+        for s in plan.steps
+    )
+    return replace(plan, steps=steps)
+
+
 def words_of(task: Task, *, is_file: bool) -> tuple[str, ...]:
     """The words by which a datum's name could show in its outputs."""
     return tokens(task.datum.name, is_file=is_file)
@@ -162,6 +189,7 @@ def reason_for(
     task: Task,
     code_changes: Callable[[], Sequence[str]],
     image_label: str,
+    by_path: bool = False,
 ) -> str:
     """What changed between the result that is published and what is wanted now."""
     if old is None:
@@ -177,7 +205,7 @@ def reason_for(
         if before.get(field) != new.transform.get(field):
             reasons.append(f"{field} changed")
     if not reasons:
-        reasons = [f"inputs {where} changed" for where in _changed_inputs(old.inputs, inputs, task)]
+        reasons = [f"inputs {where} changed" for where in _changed_inputs(old.inputs, inputs, task, by_path)]
     if len(reasons) > 3:
         reasons = [*reasons[:3], f"and {len(reasons) - 3} more"]
     return "; ".join(reasons) or "identity changed"
@@ -189,14 +217,30 @@ def short(content: str) -> str:
     return f"{kind.lower()} {value[:8]}…" if value else content
 
 
-def _changed_inputs(old: Mapping[str, Sequence[Any]], new: Mapping[str, Sequence[Any]], task: Task) -> list[str]:
+def _changed_inputs(
+    old: Mapping[str, Sequence[Any]], new: Mapping[str, Sequence[Any]], task: Task, by_path: bool
+) -> list[str]:
     found = []
     for name in sorted(old.keys() | new.keys()):
         before = {tuple(row) for row in old.get(name, ())}
         after = {tuple(row) for row in new.get(name, ())}
         matched = [m for m in task.datum.matches if m.input == name]
-        base = matched[0].path.rstrip("/") if len(matched) == 1 else ""
-        for path in sorted({str(row[0]) for row in before ^ after}):
-            is_suffix = len(matched) == 1 and (not path or (path.startswith(".") and base.endswith(path)))
-            found.append(f"{name}:{base if is_suffix else base + '/' + path}")
+        changed = sorted({str(row[0]) for row in before ^ after})
+        if changed and not matched:
+            found.append(name)
+        elif changed:
+            found += dict.fromkeys(f"{name}:{where}" for where in _places(changed, after, matched, by_path))
     return found
+
+
+def _places(changed: Sequence[str], after: Set[tuple[Any, ...]], matched: Sequence[Match], by_path: bool) -> list[str]:
+    """The absolute paths in the repo of files that identity knows by a shorter name."""
+    first = matched[0].path.rstrip("/")
+    if by_path or matched[0].empty_files:
+        return ["/" + path for path in changed]
+    if len(matched) > 1:
+        folder = first[: shared_folders(matched)[matched[0].input]]
+        return [f"{folder}/{path}" for path in changed]
+    if {row[0] for row in after} == {suffix(first)}:
+        return [first]
+    return [f"{first}/{path}" for path in changed]

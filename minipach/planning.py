@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from minipach import hostenv
 from minipach.assess import Assessment, SnapshotStore
 from minipach.git import is_dataset
-from minipach.plan import Plan
+from minipach.ledger import Ledger
+from minipach.plan import Plan, force
 from minipach.project import Project
+from minipach.targets import Targets
 
 
-def plan_project(project: Project, names: Sequence[str]) -> tuple[list[Plan], list[str]]:
-    """The plans of the named pipelines and those downstream, in order; and remarks for people."""
+def plan_project(project: Project, targets: Targets, *, forced: bool = False) -> tuple[list[Plan], list[str]]:
+    """The plans of the chosen pipelines, in order, cut down to the datums asked for; and remarks for people."""
     store = SnapshotStore(project)
     plans: list[Plan] = []
     remarks: list[str] = []
     pending: dict[str, str] = {}
-    chosen = project.select(names)
-    for path in project.upstream_of(chosen):
+    for path in project.upstream_of(targets.order):
         waits = next((pending[u] for u in project.upstream(path) if u in pending), "")
         unborn = [u for u in project.upstream(path) if not is_dataset(project.root / u)]
         assessment = Assessment(project, path, store)
@@ -29,14 +30,23 @@ def plan_project(project: Project, names: Sequence[str]) -> tuple[list[Plan], li
                 remarks.append(f"{plan.pipeline}: {waits or 'waits for ' + unborn[0]}")
             else:
                 plan = assessment.quick_plan(blocked=waits)
-                remarks += _drift(assessment) if path in chosen else []
+                if forced and path in targets.named:
+                    plan = force(plan, targets.names(path, [s.name for s in plan.steps if s.action != "remove"]))
+                remarks += _drift(assessment) if path in targets.order else []
         finally:
             assessment.close()
         if waits or unborn or not plan.is_current:
             pending[path] = _waits_for(plan)
-        if path in chosen:
-            plans.append(plan)
+        if path in targets.order:
+            plans.append(_limited(plan, targets, path))
     return plans, remarks
+
+
+def _limited(plan: Plan, targets: Targets, path: str) -> Plan:
+    if not targets.limits(path):
+        return plan
+    names = targets.names(path, [s.name for s in plan.steps])
+    return replace(plan, steps=tuple(s for s in plan.steps if s.name in names))
 
 
 def _waits_for(plan: Plan) -> str:
@@ -57,3 +67,68 @@ def _drift(assessment: Assessment) -> list[str]:
     return [
         f"{name}: this host's environment differs from the one on record ({shown}); minipach lock {name} takes it in"
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the runs of a plan are expected to take, from what such datums took before.
+
+    wall: seconds at `slots` at once · cpu: seconds of processor time · runs: how many earlier runs this is made of ·
+    unknown: datums of pipelines that never ran here, which are not counted in.
+    """
+
+    datums: int
+    wall: float
+    cpu: float
+    slots: int
+    runs: int
+    unknown: int
+
+    def as_json(self) -> dict[str, float | int]:
+        """As documented for `minipach plan --json`."""
+        return {
+            "datums": self.datums,
+            "wall_seconds": round(self.wall, 1),
+            "cpu_hours": round(self.cpu / 3600, 4),
+            "slots": self.slots,
+            "from_runs": self.runs,
+            "datums_unknown": self.unknown,
+        }
+
+    def text(self) -> str:
+        """For people."""
+        more = f"; {self.unknown} more datums of pipelines that never ran here" if self.unknown else ""
+        return (
+            f"expected: {self.datums} datums, about {_duration(self.wall)} at -j {self.slots}, "
+            f"{self.cpu / 3600:.2g} CPU hours (from {self.runs} earlier runs){more}"
+        )
+
+
+def expected_cost(project: Project, plans: list[Plan], slots: int) -> Cost | None:
+    """The expected cost of the runs in these plans; None where there is nothing to run or nothing is known."""
+    path = project.state_dir / "ledger.sqlite"
+    if not path.is_file():
+        return None
+    ledger = Ledger(path)
+    datums = runs = unknown = 0
+    wall = cpu = 0.0
+    for plan in plans:
+        count = plan.counts["run"]
+        times = ledger.durations(plan.pipeline)
+        if count and times:
+            seconds = sum(t.seconds for t in times) / len(times)
+            datums += count
+            runs += len(times)
+            wall += max(seconds * count / slots, seconds)
+            cpu += count * sum(t.cpu for t in times) / len(times)
+        else:
+            unknown += count
+    ledger.close()
+    return Cost(datums, wall, cpu, slots, runs, unknown) if datums else None
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 1):.0f} s"

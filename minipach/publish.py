@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from minipach import records
@@ -48,8 +48,9 @@ def publish(assessment: Assessment, base: Base, plan: Plan, job: str) -> str:
         raise UserError(f"{assessment.path}: {what}; git -C {repo.path} switch <its branch>")
     added = [s for s in plan.of("reuse") if s.source is not None]
     state = dict(assessment.state)
+    again = {s.name for s in added if s.name in state and state[s.name].id == s.id}
     replaced = [state[s.name] for s in (*added, *plan.of("remove")) if s.name in state]
-    gone = {path: old.name for old in replaced for path in _old_paths(assessment, old)}
+    gone = {path: old.name for old in replaced for path in _old_paths(assessment, old, again)}
     outputs = [(step, _outputs(assessment, step)) for step in added]
     existing = _existing(assessment, head)
     _check_collisions(assessment, outputs, set(existing) - gone.keys())
@@ -206,11 +207,13 @@ def relocate(target: bytes, depth: int) -> bytes:
     return b"../" * depth + target
 
 
-def _old_paths(assessment: Assessment, old: Published) -> Iterable[str]:
+def _old_paths(assessment: Assessment, old: Published, again: Set[str] = frozenset()) -> Iterable[str]:
     """The paths that a published datum's outputs have on the branch."""
     results = assessment.known.of(old.id)
     prefix = old.dest + "/" if old.dest else ""
     exact = next((r for r in results if r.name == old.name), None)
+    if old.name in again:  # its stored result is the new one already
+        return _paths_by_record(assessment, old)
     if exact is not None:
         return [prefix + e.path for e in assessment.known.files(exact)]
     for result in results:

@@ -55,12 +55,10 @@ NO_RENAMING = Renaming()
 def renaming(old: tuple[str, ...], new: tuple[str, ...], leaks: Mapping[str, str], paths: Iterable[str]) -> Renaming:
     """Whether outputs at `paths` (in the repo) of a datum with the words `old` can stand for one with `new`.
 
-    Provably clean means: every path carries, as a whole word, a part of the name that differs; and no part that
-    differs occurs in any output's bytes.
+    Provably clean means: every path carries, as a whole word, a part of the name that differs; no part that differs
+    occurs in any output's bytes; and no two paths become one.
     """
-    if old == new:
-        return Renaming()
-    if len(old) != len(new):
+    if len(old) != len(new) or old == new:
         return Renaming(refusal=f'the names "{"/".join(old)}" and "{"/".join(new)}" are built differently')
     changed = {a: b for a, b in zip(old, new, strict=True) if a != b}
     for word in changed:
@@ -69,10 +67,16 @@ def renaming(old: tuple[str, ...], new: tuple[str, ...], leaks: Mapping[str, str
     if any(changed.get(a, a) != b for a, b in zip(old, new, strict=True)):
         return Renaming(refusal="one word of the name would have to become two different ones")
     pattern = _whole_words(changed)
+    found = Renaming(tuple(sorted(changed.items())))
+    places: dict[str, str] = {}
     for path in paths:
         if not pattern.search(path):
             return Renaming(refusal=f"{path} does not carry the datum's name")
-    return Renaming(tuple(sorted(changed.items())))
+        parts = path.split("/")
+        for place in ("/".join(parts[: n + 1]) for n in range(len(parts))):
+            if places.setdefault(found.apply(place), place) != place:
+                return Renaming(refusal=f"{path} would get the name of another output")
+    return found
 
 
 def _whole_words(words: Iterable[str]) -> re.Pattern[str]:

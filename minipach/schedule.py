@@ -20,13 +20,14 @@ from minipach.executors.base import Executor
 from minipach.fold import fold
 from minipach.git import Repo, need_identity
 from minipach.ledger import Ledger
-from minipach.plan import Plan, Step
+from minipach.plan import Plan, Step, again_published, force
 from minipach.project import Project
 from minipach.publish import publish
 from minipach.records import Task
 from minipach.sets import Outcome, WorkSet, make_set
 from minipach.slots import clean_up
 from minipach.superdataset import commit_gitlinks
+from minipach.targets import Targets
 
 
 class Reporter(Protocol):
@@ -55,7 +56,7 @@ class Reporter(Protocol):
 
 @dataclass
 class PipelineReport:
-    """What a schedule did to one pipeline. state: current, published, failed, blocked, error."""
+    """What a schedule did to one pipeline. state: current, published, partial, failed, blocked, error."""
 
     name: str
     state: str
@@ -93,7 +94,9 @@ class ScheduleReport:
     @property
     def ok(self) -> bool:
         """Whether everything asked for is done."""
-        return not self.problems and all(p.state in ("current", "published") and not p.failed for p in self.pipelines)
+        return not self.problems and all(
+            p.state in ("current", "published", "partial") and not p.failed for p in self.pipelines
+        )
 
     def as_json(self) -> dict[str, Any]:
         """As documented for `minipach schedule --json`."""
@@ -104,6 +107,14 @@ class ScheduleReport:
             "problems": list(self.problems),
             "superdataset": self.commit,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to go about it. force: run the datums asked for again · fail_fast: start nothing after a failure."""
+
+    force: bool = False
+    fail_fast: bool = False
 
 
 class Scheduler:
@@ -119,13 +130,12 @@ class Scheduler:
         self.executor: Executor | None = None
         self._warned: set[str] = set()
 
-    def run(self, names: Sequence[str]) -> ScheduleReport:
-        """Bring the named pipelines (all, if none) and everything downstream up to date."""
-        chosen = self.project.select(names)
+    def run(self, targets: Targets, options: Options) -> ScheduleReport:
+        """Bring the chosen pipelines up to date, one after the other."""
         reports: dict[str, PipelineReport] = {}
         problems: list[str] = []
         commits: dict[str, str] = {}
-        for path in chosen:
+        for path in targets.order:
             name = self.project.name_of(path)
             stuck = [u for u in self.project.upstream(path) if u in reports and reports[u].state in _STOPPED]
             if stuck:
@@ -133,7 +143,7 @@ class Scheduler:
                 report = PipelineReport(name, "blocked", reason=f"waits for {waits}")
             else:
                 try:
-                    report = self._pipeline(path, commits)
+                    report = self._pipeline(path, commits, targets, options)
                 except UserError as error:
                     problems += error.problems
                     report = PipelineReport(name, "error", reason=error.problems[0])
@@ -151,7 +161,7 @@ class Scheduler:
                 lines.append(f"{r.name}: {len(r.failed)} missing")
         return commit_gitlinks(self.project, commits, "\n".join(lines).rstrip() + "\n")
 
-    def _pipeline(self, path: str, commits: dict[str, str]) -> PipelineReport:
+    def _pipeline(self, path: str, commits: dict[str, str], targets: Targets, options: Options) -> PipelineReport:
         place = next(p for p in self.project.places if p.path == path)
         if not place.is_dataset or path not in self.project.repos:
             for line in adopt(self.project, place):
@@ -160,7 +170,7 @@ class Scheduler:
         try:
             self._tidy(assessment)
             self._warn_of_changes(assessment)
-            report = _Pass(self, assessment).run()
+            report = _Pass(self, assessment, targets, options).run()
             if assessment.head:
                 commits[path] = assessment.head
             for (repo, branch), commit in assessment.commits.items():
@@ -200,17 +210,22 @@ class Scheduler:
         return self.executor
 
 
-_STOPPED = frozenset({"failed", "blocked", "error"})
+_STOPPED = frozenset({"failed", "blocked", "error", "partial"})
 
 
 class _Pass:
     """One pipeline's pass: rounds of plan and run until only copies are left, then publish."""
 
-    def __init__(self, scheduler: Scheduler, assessment: Assessment) -> None:
+    def __init__(self, scheduler: Scheduler, assessment: Assessment, targets: Targets, options: Options) -> None:
         self.scheduler = scheduler
         self.assessment = assessment
         self.name = assessment.pipeline.name
+        self.targets = targets
+        self.options = options
         self.ran: set[str] = set()
+        self.forced: set[str] = set()
+        self.asked: set[str] | None = None  # None: every datum
+        self.stopped = False
         self.failed: dict[str, Outcome] = {}
 
     def run(self) -> PipelineReport:
@@ -219,12 +234,18 @@ class _Pass:
         plan = a.quick_plan()
         report = PipelineReport(self.name, "current", commit=a.head or "")
         report.counts["current"] = plan.counts["current"]
-        if plan.is_current:
+        forced = self.options.force and self.assessment.path in self.targets.named
+        if plan.is_current and not forced:
             return report
         need_identity(a.repo)
         base = build_base(a)
         a.refresh()  # an image that was taken in just now has a place and a content id
         plan = a.plan()
+        if self.targets.limits(a.path):
+            self.asked = self.targets.names(a.path, [t.datum.name for t in a.tasks])
+        if forced:
+            self.forced = self.asked if self.asked is not None else {t.datum.name for t in a.tasks}
+            plan = force(plan, self.forced)
         self.scheduler.reporter.begin(self.name, plan)
         report.job = _job_id(a, base)
         key = self.scheduler.ledger.start_job(report.job, self.name)
@@ -239,18 +260,20 @@ class _Pass:
         """Run until nothing is left to run: a copy that turned out not to be provable runs in a second round."""
         a = self.assessment
         while True:
-            todo = [s for s in plan.of("run") if s.name not in self.failed]
+            todo = [
+                s for s in plan.of("run") if s.name not in self.failed and (self.asked is None or s.name in self.asked)
+            ]
             again = [s.name for s in todo if s.name in self.ran]
             if again:
                 raise UserError(f"{a.path}: the result of {again[0]!r} was stored, but can't be found again")
-            if not todo:
+            if not todo or self.stopped:
                 return plan
             try:
                 self._run(todo, base, job, key)
             finally:
                 fold(a.repo)
             a.refresh()
-            plan = a.plan()
+            plan = again_published(a.plan(), self.forced & self.ran, a.known)
 
     def _run(self, todo: Sequence[Step], base: Base, job: str, key: int) -> None:
         engine, ledger = self.scheduler.engine(), self.scheduler.ledger
@@ -259,7 +282,8 @@ class _Pass:
         sets: dict[str, tuple[WorkSet, Task]] = {}
         for number, task in enumerate(tasks):
             log = logs / f"{number:06d}-{_slug(task.datum.name)}.log"
-            work = make_set(self.assessment, base, [task], job, str(log))
+            forced = task.datum.name in self.forced
+            work = make_set(self.assessment, base, [task], job, str(log), forced=forced)
             sets[work.id] = (work, task)
         limit = self.assessment.pipeline.parallelism
         if limit is not None:
@@ -278,6 +302,10 @@ class _Pass:
                     failed += 1
                     self.failed[name] = outcome
                     self.scheduler.reporter.failure(self.name, name, outcome)
+                    if self.options.fail_fast and not self.stopped:
+                        self.stopped = True
+                        dropped = engine.discard()
+                        waiting -= dropped
                 ledger.add_attempt(
                     key,
                     self.name,
@@ -290,6 +318,7 @@ class _Pass:
                     tries=outcome.tries,
                     host=outcome.host,
                     log=outcome.log,
+                    cpu=outcome.cpu,
                 )
                 self.scheduler.reporter.progress(self.name, len(sets) - len(waiting), failed, len(sets))
 
@@ -308,6 +337,12 @@ class _Pass:
         if self.failed and a.pipeline.publish == "complete":
             report.state = "failed"
             report.reason = f"{len(self.failed)} of {len(plan.steps)} datums failed; the branch stays as it was"
+            report.counts["reused"] = report.counts["removed"] = 0
+            return
+        missing = [s for s in plan.of("run") if s.name not in self.failed]
+        if missing and a.pipeline.publish == "complete":
+            report.state = "partial"
+            report.reason = f"{len(missing)} datums were not asked for; nothing is published until all are there"
             report.counts["reused"] = report.counts["removed"] = 0
             return
         changes = [s for s in plan.steps if s.action == "remove" or (s.action == "reuse" and s.source)]

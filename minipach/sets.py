@@ -69,7 +69,8 @@ class Outcome:
     """What became of a set.
 
     kind: `ok` · `failed` (the command's own failure, `exit` is its code) · `lost` (infrastructure: the worker died,
-    a fetch failed; `message` tells) · seconds: of the last try.
+    a fetch failed; `message` tells) · seconds, cpu: wall and processor
+    time of the last try.
     """
 
     set_id: str
@@ -80,6 +81,7 @@ class Outcome:
     tries: int
     log: str
     host: str
+    cpu: float = 0.0
 
 
 def set_id(pipeline: str, tasks: Sequence[Task]) -> str:
@@ -88,7 +90,9 @@ def set_id(pipeline: str, tasks: Sequence[Task]) -> str:
     return hashlib.sha256(json.dumps([pipeline, rows]).encode()).hexdigest()[:40]
 
 
-def make_set(assessment: Assessment, base: Base, tasks: Sequence[Task], job: str, log: str) -> WorkSet:
+def make_set(
+    assessment: Assessment, base: Base, tasks: Sequence[Task], job: str, log: str, *, forced: bool = False
+) -> WorkSet:
     """Everything that a worker must know to run these datums."""
     pipeline = assessment.pipeline
     command = records.command(pipeline, tasks, base.commits, job)
@@ -103,15 +107,16 @@ def make_set(assessment: Assessment, base: Base, tasks: Sequence[Task], job: str
         inputs=tuple(records.record_inputs(pipeline, tasks)),
         files=tuple(staged_files(assessment, tasks)),
         datums=tuple(describe(assessment, base, task) for task in tasks),
-        extra=record_extra(pipeline.name, tasks, job),
+        extra=record_extra(pipeline.name, tasks, job, forced=forced),
         tries=pipeline.datum_tries,
         log=log,
     )
 
 
-def record_extra(pipeline: str, tasks: Sequence[Task], job: str) -> dict[str, Any]:
+def record_extra(pipeline: str, tasks: Sequence[Task], job: str, *, forced: bool = False) -> dict[str, Any]:
     """Our own object in the run record."""
     return {
+        **({"forced": True} if forced else {}),
         "schema": 1,
         "pipeline": pipeline,
         "job": job,

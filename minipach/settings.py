@@ -25,6 +25,6 @@ def slots(repo: Repo, asked: int | None) -> int:
     value = local_setting(repo, "jobs")
     if value is None:
         return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    if not value.isdigit() or int(value) < 1:
+    if not value.isdecimal() or int(value) < 1:
         raise UserError(f'minipach.jobs: "{value}" is no number of slots; git config minipach.jobs 4')
     return int(value)

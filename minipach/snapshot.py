@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import posixpath
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -267,10 +266,13 @@ def _small(repo: Repo, blobs: list[str]) -> list[str]:
 
 
 def stays_inside(path: str, target: str) -> bool:
-    """Whether a symlink at `path` with this target leads to a place in the same repo."""
-    if target.startswith("/"):
-        return False
-    return not posixpath.normpath(posixpath.join(posixpath.dirname(path), target)).startswith("..")
+    """Whether a symlink at `path` with this target leads to a place in the same repo.
+
+    ".." is taken at the target's start only: after a name, which may be a link itself, it could lead anywhere.
+    """
+    parts = [part for part in target.split("/") if part not in ("", ".")]
+    up = next((i for i, part in enumerate(parts) if part != ".."), len(parts))
+    return not target.startswith("/") and up <= path.count("/") and ".." not in parts[up:]
 
 
 def open_repo(root: Path, path: str) -> Repo:

@@ -94,9 +94,10 @@ def _place(repo: Repo, target: Path, file: StagedFile, contents: dict[str, Path]
         target.write_bytes(data)
     else:
         source = contents[file.key or ""]
-        if not (share and _hard_link(source, target)):
+        # an executable gets a copy: the mode is the content's, which all its links share
+        if file.executable or not share or not _hard_link(source, target):
             clone_file(source, target)
-    if file.executable and not (share and file.kind == "annex"):
+    if file.executable:
         os.chmod(target, 0o755)
     return target.stat().st_size
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from minipach.git import GITLINK, GitError, Repo, TreeEntry, private_index
+from minipach.checkout import index_entries, move_branch
+from minipach.git import GITLINK, Repo, private_index
 from minipach.project import Project
 
 
@@ -57,27 +58,11 @@ def _commit_in(repo: Repo, commits: Mapping[str, str], message: str) -> str | No
         tree = repo.line("write-tree", env=env)
     commit = repo.commit_tree(tree, message, [head])
     branch = repo.branch()
-    repo.git("update-ref", "-m", "minipach", f"refs/heads/{branch}" if branch else "HEAD", commit, head)
-    staged = {e.path: e for e in _index(repo, list(changed))}
-    mine = {p: s for p, s in changed.items() if staged.get(p) == now[p]}
-    if mine:
-        try:
-            repo.git("update-index", "-z", "--index-info", stdin=_info(mine))
-        except GitError:
-            repo.git("reset", "--quiet", "--", *(f":(top,literal){p}" for p in mine), ok=(0, 1))
+    staged = {e.path: e for e in index_entries(repo, *changed)}
+    theirs = {p for p in changed if staged.get(p) != now[p]}
+    move_branch(repo, f"refs/heads/{branch}" if branch else "HEAD", head, commit, keep=theirs)
     return commit
 
 
 def _info(links: Mapping[str, str]) -> bytes:
     return b"".join(f"{GITLINK} {sha}\t{path}\0".encode() for path, sha in links.items())
-
-
-def _index(repo: Repo, paths: list[str]) -> list[TreeEntry]:
-    out = repo.git("ls-files", "-s", "-z", "--", *(f":(top,literal){p}" for p in paths)).decode()
-    found = []
-    for row in out.split("\0"):
-        if row:
-            meta, _, path = row.partition("\t")
-            mode, sha, _ = meta.split()
-            found.append(TreeEntry(mode, sha, path))
-    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import resource
 import subprocess
 import time
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ _LAUNCHER_FAILED = 125  # the launcher's own exit code for "could not even start
 
 def run_set(work: WorkSet, slot: Slot) -> Outcome:
     """Run one set in a slot and point its result ref at the commit. Failures come back as outcomes."""
-    started = time.monotonic()
+    started, cpu = time.monotonic(), _cpu()
     tries = 0
     try:
         with logging_to(Path(work.log)):
@@ -41,22 +42,35 @@ def run_set(work: WorkSet, slot: Slot) -> Outcome:
                 tries += 1
                 if tries > 1:
                     print(f"minipach: try {tries} of {work.tries}", flush=True)
-                started = time.monotonic()
+                started, cpu = time.monotonic(), _cpu()
                 run = _containers_run(work, slot)
                 if run.exit in (0, _LAUNCHER_FAILED):
                     break
         seconds = time.monotonic() - started
         if run.exit != 0:
-            return _outcome(work, "failed", run.exit, run.message, seconds, tries)
-        _keep(work, slot, seconds)
-        return _outcome(work, "ok", 0, "", seconds, tries)
+            return _outcome(work, "failed", run.exit, run.message, seconds, tries, _cpu() - cpu)
+        cpu = _cpu() - cpu
+        try:
+            _keep(work, slot, seconds)
+        except _BadNameError as error:
+            _note(work.log, str(error))
+            return _outcome(work, "failed", 1, str(error), seconds, tries, cpu)
+        return _outcome(work, "ok", 0, "", seconds, tries, cpu)
     except (StagingError, GitError, OSError) as error:
         _note(work.log, str(error))
         return _outcome(work, "lost", 1, str(error), time.monotonic() - started, tries)
 
 
-def _outcome(work: WorkSet, kind: Any, code: int, message: str, seconds: float, tries: int) -> Outcome:
-    return Outcome(work.id, kind, code, message, seconds, tries, work.log, platform.node())
+def _outcome(
+    work: WorkSet, kind: Any, code: int, message: str, seconds: float, tries: int, cpu: float = 0.0
+) -> Outcome:
+    return Outcome(work.id, kind, code, message, seconds, tries, work.log, platform.node(), cpu)
+
+
+def _cpu() -> float:
+    """Processor time, in seconds, of all children of this process that have ended."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def _note(log: str, message: str) -> None:
@@ -138,6 +152,8 @@ def _keep(work: WorkSet, slot: Slot, seconds: float) -> None:
     repo = slot.repo
     head = repo.line("rev-parse", "HEAD")
     changed = _changed(repo, work.base, head) if head != work.base else []
+    for path, _, _ in changed:
+        _check_name(path)
     if head != work.base:
         subject, record = records.parse(repo.line("log", "-1", "--format=%B", head) + "\n")
         author = repo.line("log", "-1", "--format=%an <%ae> %ad", "--date=raw", head)
@@ -147,11 +163,29 @@ def _keep(work: WorkSet, slot: Slot, seconds: float) -> None:
     record["outputs"] = [records.record_path(path) for path, _, _ in changed]
     record["minipach"] = work.extra
     message = records.compose(subject, record)
-    results = [_describe(d, slot, changed, message, author, seconds) for d in work.datums]
+    results = [_describe(work, d, slot, changed, message, author, seconds) for d in work.datums]
     blob = repo.hash_blob(json.dumps(results).encode())
     repo.git("update-index", "--add", "--cacheinfo", f"100644,{blob},{RESULTS_FILE}")
     commit = repo.commit_tree(repo.line("write-tree"), message, [work.base])
     slot.main.git("update-ref", PENDING + work.id, commit)
+
+
+class _BadNameError(Exception):
+    """An output's name that can't be kept: which, and why."""
+
+
+def _check_name(path: str) -> None:
+    """DataLad 1.7 can't rerun what adds a path with a backslash, nor anything where a path has a line break.
+
+    It reads `git ls-files` with a pattern that ends at a line break, and takes backslashes for Windows' separators.
+    """
+    for odd, what in (("\n", "a line break"), ("\\", "a backslash")):
+        if odd in path:
+            raise _BadNameError(f"output {path!r}: {what} in its name, which `datalad rerun` can't handle; rename it")
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise _BadNameError(f"output {os.fsencode(path)!r}: its name is not UTF-8; rename it") from None
 
 
 def _bare_record(work: WorkSet, repo: Repo) -> dict[str, Any]:
@@ -178,6 +212,7 @@ def _changed(repo: Repo, base: str, head: str) -> list[tuple[str, str, str]]:
 
 
 def _describe(
+    work: WorkSet,
     datum: dict[str, Any],
     slot: Slot,
     changed: list[tuple[str, str, str]],
@@ -196,6 +231,7 @@ def _describe(
     words = found.pop("words")
     return {
         **found,
+        "forced": bool(work.extra.get("forced")),
         "leaks": find_leaks(words, files),
         "record": message,
         "author": author,
@@ -206,4 +242,4 @@ def _describe(
 
 def result_json(described: dict[str, Any]) -> bytes:
     """The `result.json` that is stored, from what a worker described."""
-    return to_json({k: v for k, v in described.items() if k != "files"})
+    return to_json({k: v for k, v in described.items() if k not in ("files", "forced")})

@@ -8,6 +8,7 @@ import typer
 
 from minipach.cli.frame import Here, guarded, paint, say, show, show_json
 from minipach.plan import Plan
+from minipach.project import Project
 
 _COLOURS = {"run": "33", "reuse": "36", "current": "32", "remove": "31", "blocked": "2"}
 
@@ -20,28 +21,64 @@ def register(app: typer.Typer) -> None:
 @guarded
 def plan(
     context: typer.Context,
-    pipelines: Annotated[
-        list[str] | None, typer.Argument(metavar="[PIPELINE]...", help="All, if none is named.")
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PIPELINE[:DATUM]]...", help="All, if none is named; datums may be globs."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Name the datums that are current, too.")] = False,
+    why: Annotated[str | None, typer.Option("--why", metavar="DATUM", help="The whole story of one datum.")] = None,
+    upstream: Annotated[bool, typer.Option("--upstream", help="Also what they take their input from.")] = False,
+    downstream: Annotated[
+        bool, typer.Option("--downstream/--no-downstream", help="Go on to what takes input from them.")
+    ] = True,
+    force: Annotated[bool, typer.Option("--force", help="As `schedule --force` would.")] = False,
+    jobs: Annotated[
+        int | None, typer.Option("-j", "--jobs", min=1, metavar="N", help="Datums at once, for the estimate.")
+    ] = None,
 ) -> None:
     """Show what `schedule` would do and why. Changes nothing.
 
-    Example: minipach plan edges
+    Example: minipach plan edges, or minipach plan edges --why chelsea.png
     """
-    from minipach.planning import plan_project
+    from minipach.planning import expected_cost, plan_project
+    from minipach.settings import slots
+    from minipach.targets import parse_targets
 
     here: Here = context.obj
     project = here.project()
-    plans, remarks = plan_project(project, pipelines or [])
+    if why is not None:
+        _why(project, what or [], why, as_json=as_json)
+        return
+    targets = parse_targets(project, what or [], upstream=upstream, downstream=downstream)
+    plans, remarks = plan_project(project, targets, forced=force)
+    cost = expected_cost(project, plans, slots(project.repo, jobs))
     for remark in remarks:
         say(remark)
     if as_json:
-        show_json({"schema": 1, "pipelines": [p.as_json() for p in plans]})
+        data: dict[str, object] = {"schema": 1, "pipelines": [p.as_json() for p in plans]}
+        if cost is not None:
+            data["expected"] = cost.as_json()
+        show_json(data)
         return
     for one in plans:
         _show_plan(one, everything=everything)
+    if cost is not None:
+        show(cost.text())
+
+
+def _why(project: Project, what: list[str], datum: str, *, as_json: bool) -> None:
+    from minipach.errors import UserError
+    from minipach.why import story
+
+    if len(what) != 1:
+        raise UserError("--why: name one pipeline; minipach plan PIPELINE --why DATUM")
+    facts = story(project, project.path_of(what[0]), datum)
+    if as_json:
+        show_json({"schema": 1, **facts.as_json()})
+        return
+    for line in facts.lines():
+        show(line)
 
 
 def _show_plan(plan: Plan, *, everything: bool) -> None:

@@ -24,15 +24,23 @@ def register(app: typer.Typer) -> None:
 @guarded
 def schedule(
     context: typer.Context,
-    pipelines: Annotated[
+    what: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PIPELINE]...", help="All, if none is named; what is downstream follows."),
+        typer.Argument(metavar="[PIPELINE[:DATUM]]...", help="All, if none is named; datums may be globs."),
     ] = None,
     jobs: Annotated[
         int | None,
         typer.Option("-j", "--jobs", min=1, metavar="N", help="Datums at once (default: the cores)."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
+    upstream: Annotated[bool, typer.Option("--upstream", help="Also what they take their input from.")] = False,
+    downstream: Annotated[
+        bool, typer.Option("--downstream/--no-downstream", help="Go on to what takes input from them.")
+    ] = True,
+    force: Annotated[bool, typer.Option("--force", help="Run again although current; the record says so.")] = False,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast/--keep-going", help="After a failure, start nothing more.")
+    ] = False,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="If another schedule runs: wait for it, or leave.")
     ] = True,
@@ -41,23 +49,25 @@ def schedule(
 
     Exit code 0: all is current. 1: a datum failed; what could be done is done and kept. 2: something for you to mend.
 
-    Example: minipach schedule edges -j 4
+    Example: minipach schedule edges -j 4, or minipach schedule 'edges:sub-*'
     """
     from minipach.executors.local import LocalExecutor
     from minipach.ledger import Ledger
     from minipach.lock import project_lock
-    from minipach.schedule import Scheduler
+    from minipach.schedule import Options, Scheduler
     from minipach.settings import slots
+    from minipach.targets import parse_targets
 
     here: Here = context.obj
     project = here.project()
+    targets = parse_targets(project, what or [], upstream=upstream, downstream=downstream)
     at_once = slots(project.repo, jobs)
     reporter = Terminal()
     with project_lock(project.state_dir / "lock", wait=wait, tell=say):
         ledger = Ledger(project.state_dir / "ledger.sqlite")
         scheduler = Scheduler(project, ledger, lambda: LocalExecutor(at_once), reporter)
         try:
-            report = scheduler.run(pipelines or [])
+            report = scheduler.run(targets, Options(force=force, fail_fast=fail_fast))
         except BaseException:
             reporter.stop()
             if scheduler.executor is not None:

@@ -23,6 +23,10 @@ class Executor(Protocol):
         """Outcomes since the last call; waits up to `timeout` seconds for the first one."""
         ...
 
+    def discard(self) -> set[str]:
+        """Drop the sets that have not started; their ids."""
+        ...
+
     @property
     def running(self) -> int:
         """How many sets run just now."""

@@ -84,6 +84,12 @@ class LocalExecutor:
         self._start()
         return outcomes
 
+    def discard(self) -> set[str]:
+        """Drop the sets that have not started; their ids."""
+        dropped = {work.id for work in self._queue}
+        self._queue.clear()
+        return dropped
+
     def cancel(self) -> None:
         """End all workers with their process trees."""
         self._cancelled = True

@@ -1,0 +1,147 @@
+"""Big repos without the work: fast-import with made-up annex keys, and published states that nothing computed.
+
+The trees, the results branch and the branch's state are in minipach's own formats, written through its own modules;
+only the contents that the keys would name don't exist, and no location log names them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from minipach import records
+from minipach.assess import Assessment, SnapshotStore
+from minipach.base import Base, build_base
+from minipach.fastimport import Stream, committer, quote
+from minipach.git import FILE, SYMLINK, Repo, child_environment
+from minipach.project import find_project
+from minipach.records import Task
+from minipach.results import BRANCH, RESULT_FILE, folder_of
+from minipach.sets import describe, record_extra
+from minipach.state import Published, write_shards
+from minipach.worker import result_json
+
+_REF = "refs/minipach/build/benchmark"
+
+
+def link_target(path: str, what: str) -> bytes:
+    """The target of a locked file's symlink, with a key made up from `what`."""
+    digest = hashlib.sha256(what.encode()).hexdigest()
+    suffix = path.rpartition("/")[2].partition(".")[2]
+    key = f"SHA256E-s4096--{digest}" + (f".{suffix}" if suffix else "")
+    return f"{'../' * path.count('/')}.git/annex/objects/{digest[:2]}/{digest[2:4]}/{key}/{key}".encode()
+
+
+def import_files(repo_path: Path, paths: Iterable[str], *, salt: str = "", removed: Iterable[str] = ()) -> None:
+    """One commit on the branch that is checked out: each path an annexed file of its own made-up content.
+
+    The work tree stays as it was.
+    """
+    repo = Repo(repo_path)
+    branch, head, who = repo.branch(), repo.head(), committer(repo)
+    process = subprocess.Popen(
+        ["git", "fast-import", "--quiet", "--force", "--date-format=raw"],
+        cwd=repo_path,
+        stdin=subprocess.PIPE,
+        env=child_environment(),
+    )
+    assert process.stdin is not None
+    message = b"made by a benchmark\n"
+    process.stdin.write(f"commit refs/heads/{branch}\ncommitter {who}\ndata {len(message)}\n".encode() + message)
+    process.stdin.write(f"from {head}\n".encode())
+    for path in removed:
+        process.stdin.write(b"D " + quote(path) + b"\n")
+    for path in paths:
+        target = link_target(path, path + salt)
+        process.stdin.write(f"M {SYMLINK} inline ".encode() + quote(path) + f"\ndata {len(target)}\n".encode() + target)
+        process.stdin.write(b"\n")
+    process.stdin.close()
+    if process.wait() != 0:
+        raise RuntimeError(f"{repo_path}: git fast-import failed")
+
+
+def folders(count: int, files: int) -> Iterator[str]:
+    """`sub-00000/f0.dat`, ...: so many folders with so many files each."""
+    return (f"sub-{n:05d}/f{m}.dat" for n in range(count) for m in range(files))
+
+
+def publish_forged(root: Path, path: str = "edges", outputs: Sequence[str] = ()) -> int:
+    """Make the pipeline at `path` current without running anything; the number of datums.
+
+    outputs: the files of each datum below its place (default: one, with the datum's name). What a real `schedule`
+    would write: the base, a result per datum on the results branch, the branch with outputs and state, but in one
+    commit instead of one for each record. It runs in a process of its own, so that its memory isn't taken for that
+    of the commands measured: a new process starts with the peak of the one that made it.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
+        return apart.submit(_publish, root, path, outputs).result()
+
+
+def _publish(root: Path, path: str, outputs: Sequence[str]) -> int:
+    project = find_project(root)
+    assessment = Assessment(project, path, SnapshotStore(project))
+    try:
+        base = build_base(assessment)
+        assessment.refresh()
+        tasks = assessment.tasks
+        made = {task.id: [_at(task, name) for name in outputs or (task.datum.name,)] for task in tasks}
+        _results_branch(assessment, base, made)
+        _pipeline_branch(assessment, base, made)
+    finally:
+        assessment.close()
+    return len(tasks)
+
+
+def _at(task: Task, name: str) -> str:
+    return f"{task.dest}/{name}" if task.dest else name
+
+
+def _results_branch(assessment: Assessment, base: Base, made: dict[str, list[str]]) -> None:
+    repo = assessment.repo
+    stream = Stream(_REF, repo.resolve(BRANCH), committer(repo))
+    stream.commit("results made up by a benchmark\n")
+    author = committer(repo)
+    for task in assessment.tasks:
+        where = folder_of(task.id, task.datum.name, ())
+        prefix = f"{task.dest}/" if task.dest else ""
+        for path in made[task.id]:
+            stream.write(SYMLINK, link_target(path, task.id + path), f"{where}/out/{path.removeprefix(prefix)}")
+        described = describe(assessment, base, task)
+        described.pop("words")
+        record = {
+            "chain": [],
+            "cmd": f"{records.LAUNCH} {base.image_path} "
+            + records.command(assessment.pipeline, [task], base.commits, "made-up"),
+            "dsid": base.dataset_id,
+            "exit": 0,
+            "extra_inputs": [base.image_path],
+            "inputs": records.record_inputs(assessment.pipeline, [task]),
+            "outputs": made[task.id],
+            "pwd": ".",
+            "minipach": record_extra(assessment.pipeline.name, [task], "made-up"),
+        }
+        message = records.compose(records.title(assessment.pipeline, [task]), record)
+        described.update(leaks={}, record=message, author=author, seconds=1.0)
+        stream.write(FILE, result_json(described), f"{where}/{RESULT_FILE}")
+    new = stream.run(repo)
+    repo.update_refs([f"update {BRANCH} {new}", f"delete {_REF}"])
+
+
+def _pipeline_branch(assessment: Assessment, base: Base, made: dict[str, list[str]]) -> None:
+    repo, head = assessment.repo, assessment.head
+    stream = Stream(_REF, head, committer(repo))
+    stream.commit("outputs made up by a benchmark\n")
+    for entry in repo.ls_tree(base.commit, recursive=True):
+        stream.put(entry.mode, entry.sha, entry.path)
+    for task in assessment.tasks:
+        for path in made[task.id]:
+            stream.write(SYMLINK, link_target(path, task.id + path), path)
+    state = {t.datum.name: Published(t.datum.name, t.id, t.dest) for t in assessment.tasks}
+    for path, data in write_shards(state, state).items():
+        stream.write(FILE, data, path)
+    new = stream.run(repo)
+    repo.update_refs([f"update refs/heads/{repo.branch()} {new} {head}", f"delete {_REF}"])

@@ -1,0 +1,117 @@
+"""The overhead per datum: `minipach schedule -j 2`, one datum per set, beside a loop of `datalad containers-run`.
+
+Both run the same commands in the same image through the same launcher: the loop takes them from the run records
+that minipach made, each as a process of its own, as a person's loop would, in a clone of the pipeline's dataset at
+the commit that minipach's workers start from. Aim: at least 4 times less.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+from common import BenchmarkError, call, conditions, measure, minipach, new_pipeline, new_project, parser
+from common import simple_spec, table, workplace
+from minipach.git import Repo
+from minipach.image import BASE_REF
+from minipach.records import LAUNCH, parse
+
+
+def main() -> None:
+    """Run both on the same work and print the ratio."""
+    options = parser(__doc__ or "")
+    options.add_argument("--datums", type=int, default=30, help="datums for minipach")
+    options.add_argument("--loop", type=int, default=10, help="of these, so many for the loop, which is slower")
+    options.add_argument("--image", help="an image file or folder (default: the host environment)")
+    chosen = options.parse_args()
+    with workplace(chosen) as scratch:
+        print(conditions())
+        print("the work: copy a file of 1 kB; " + (f"image {chosen.image}" if chosen.image else "no image") + "\n")
+        ours, project = _minipach(scratch / "project", chosen.datums, chosen.image)
+        found = _records(Repo(project / "edges"))
+        theirs, bare = _loop(project, found[: chosen.loop])
+    rows = [
+        [f"minipach schedule -j 1, {chosen.datums} datums", *_cells(ours[1], bare, theirs)],
+        [f"minipach schedule -j 2, {chosen.datums} datums", *_cells(ours[2], bare, theirs)],
+        [f"loop of {min(chosen.loop, len(found))} datalad containers-run", *_cells(theirs, bare, theirs)],
+        ["the launcher and the command alone", f"{bare:.2f}", "", ""],
+    ]
+    print("seconds per datum: wall time of the whole ÷ datums (start of the program and publishing included);")
+    print("overhead: less the launcher and the command alone (at -j 2: half of it)")
+    table(["what", "per datum", "overhead", "loop ÷ this"], rows)
+    print(f"\noverhead of the loop ÷ overhead of minipach at -j 2: {(theirs - bare) / max(ours[2] - bare / 2, 1e-9):.1f}")
+
+
+def _cells(seconds: float, bare: float, theirs: float) -> list[str]:
+    return [f"{seconds:.2f}", f"{seconds - bare:.2f}", f"{theirs / seconds:.1f}x"]
+
+
+def _minipach(root: Path, count: int, image: str | None) -> tuple[dict[int, float], Path]:
+    """Seconds per datum at -j 1 and -j 2, on two batches of new files, after a first datum that sets all up."""
+    project = new_project(root, "images")
+    spec = simple_spec("/*")
+    if image:
+        spec = spec.replace("{cmd:", "{image: " + str(Path(image).resolve()) + ", cmd:")
+    _add(project / "images", ["first"])
+    new_pipeline(project, spec)
+    minipach(project, "schedule")
+    found = {}
+    for at_once in (1, 2):
+        _add(project / "images", [f"img-{at_once}-{n:04d}" for n in range(count)])
+        run = minipach(project, "schedule", "-j", str(at_once))
+        if f"edges: {count} run" not in run.err:
+            raise BenchmarkError(f"not {count} datums: {run.err}")
+        found[at_once] = run.seconds / count
+    return found, project
+
+
+def _add(repo: Path, names: list[str]) -> None:
+    for name in names:
+        (repo / f"{name}.dat").write_bytes((name + "\n").encode() * 64)
+    call("git", "annex", "add", "--quiet", ".", cwd=repo)
+    call("git", "commit", "--quiet", "-m", "new files", cwd=repo)
+
+
+def _records(repo: Repo) -> list[dict[str, Any]]:
+    """The run records of the last batch, one per datum."""
+    messages = repo.git("log", "-z", "--format=%B", "--grep=^.DATALAD RUNCMD.").decode().split("\0")
+    return [parse(message.strip("\n") + "\n")[1] for message in messages if message.strip()]
+
+
+def _loop(project: Path, found: list[dict[str, Any]]) -> tuple[float, float]:
+    """Seconds per record of a loop of `datalad containers-run`, and of the launcher alone."""
+    call("datalad", "clone", "edges", "loop", cwd=project)
+    loop = project / "loop"
+    base = Repo(project / "edges").line("rev-parse", BASE_REF)
+    call("git", "fetch", "--quiet", "origin", BASE_REF, cwd=loop)
+    call("git", "reset", "--quiet", "--hard", base, cwd=loop)
+    call("datalad", "get", "-n", "inputs/images", cwd=loop)
+    for record in found:
+        call("datalad", "get", *record["inputs"], *record["extra_inputs"], cwd=loop)
+    commands = [_command(record) for record in found]
+    started = time.perf_counter()
+    for record, command in zip(found, commands, strict=True):
+        inputs = [part for path in record["inputs"] for part in ("--input", path)]
+        outputs = [part for path in record.get("outputs", []) for part in ("--output", path)]
+        measure(["datalad", "containers-run", "-n", "minipach", "-m", "x", *inputs, *outputs, command], loop)
+    theirs = (time.perf_counter() - started) / len(found)
+    if len(_records(Repo(loop))) < len(found):
+        raise BenchmarkError("the loop made fewer records than commands")
+    call("git", "reset", "--quiet", "--hard", base, cwd=loop)
+    started = time.perf_counter()
+    for record in found:
+        measure(["sh", "-c", record["cmd"].replace("{{", "{").replace("}}", "}")], loop)
+    return theirs, (time.perf_counter() - started) / len(found)
+
+
+def _command(record: dict[str, Any]) -> str:
+    """What the record runs in the container: its command less the launcher and the image."""
+    words = shlex.split(record["cmd"])
+    skip = len(LAUNCH.split()) + 1
+    return shlex.join(words[skip:])
+
+
+if __name__ == "__main__":
+    main()

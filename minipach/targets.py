@@ -1,0 +1,60 @@
+"""What a command is to work on: pipelines, or some of their datums (`edges`, `edges:sub-1`, `edges:sub-*`)."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from minipach.errors import UserError
+from minipach.project import Project, suggest
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The pipelines chosen, in order, and for some of them the datum patterns that they are limited to."""
+
+    order: tuple[str, ...]
+    patterns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    named: frozenset[str] = frozenset()  # those that the words name themselves (all, if there are no words)
+
+    def limits(self, path: str) -> bool:
+        """Whether only some datums of this pipeline are asked for."""
+        return path in self.patterns
+
+    def names(self, path: str, known: Sequence[str]) -> set[str]:
+        """Those of the known datums that are asked for; UserError if a pattern matches none."""
+        if path not in self.patterns:
+            return set(known)
+        chosen: set[str] = set()
+        for pattern in self.patterns[path]:
+            match = re.compile(fnmatch.translate(pattern)).match
+            found = [name for name in known if name == pattern] or [name for name in known if match(name)]
+            if not found:
+                raise UserError(f"{path}: no datum is called {pattern!r}" + suggest(pattern, known))
+            chosen |= set(found)
+        return chosen
+
+
+def parse_targets(
+    project: Project, words: Sequence[str], *, upstream: bool = False, downstream: bool = True
+) -> Targets:
+    """The targets of a command line: all pipelines if there are no words. A datum name may hold colons and globs."""
+    whole: set[str] = set()
+    patterns: dict[str, list[str]] = {}
+    for word in words:
+        name, colon, pattern = word.partition(":")
+        path = project.path_of(name)
+        if colon and pattern:
+            patterns.setdefault(path, []).append(pattern)
+        else:
+            whole.add(path)
+    chosen = {*whole, *patterns} if words else set(project.order)
+    named = frozenset(chosen)
+    limited = {path: tuple(found) for path, found in patterns.items() if path not in whole}
+    if upstream:
+        chosen |= set(project.upstream_of(chosen))
+    if downstream:
+        chosen |= set(project.downstream(chosen))
+    return Targets(tuple(p for p in project.order if p in chosen), limited, named)
