@@ -147,8 +147,10 @@ def _worktree_ids(repo: Repo, changes: list[_Change]) -> dict[str, str]:
             if not all(_listed(repo.path, there, inside)):
                 found[change.path] = "a folder"
     if files:
-        plain = [f for f in files if "\n" not in f]
-        ids = repo.line("hash-object", "--stdin-paths", stdin="".join(f"{f}\n" for f in plain).encode()).split()
+        # git takes a line that begins with a quote for a quoted name, and drops a carriage return at its end
+        plain = [f for f in files if "\n" not in f and not f.startswith('"') and not f.endswith("\r")]
+        request = b"".join(os.fsencode(f) + b"\n" for f in plain)
+        ids = repo.line("hash-object", "--stdin-paths", stdin=request).split()
         found.update(zip(plain, ids, strict=True))
         for name in set(files) - set(plain):
             found[name] = repo.line("hash-object", "--", name)

@@ -19,7 +19,7 @@ from minipach.results import Result
 from minipach.sets import record_extra
 from minipach.snapshot import reserved_in_pipeline
 from minipach.state import FOLDER as STATE
-from minipach.state import Published, write_shards
+from minipach.state import Published, record_commit, write_shards
 
 _BUILD = "refs/minipach/build/branch"
 
@@ -243,16 +243,11 @@ def _renamed_copy(assessment: Assessment, old: Published, result: Result) -> lis
 
 def _paths_by_record(assessment: Assessment, old: Published) -> list[str]:
     """Where the stored result is gone (results branch deleted): the outputs that the branch's own records name."""
-    head = assessment.head or ""
-    log = (
-        assessment.repo.git("log", "-1", "--format=%H", "--fixed-strings", f'--grep="id": "{old.id}"', head)
-        .decode()
-        .split()
-    )
-    for commit in log:
-        out = assessment.repo.git("diff-tree", "-r", "-z", "--name-only", "--no-commit-id", commit)
-        return [os.fsdecode(p) for p in out.split(b"\0") if p]
-    return []
+    commit = record_commit(assessment.repo, assessment.head or "", old)
+    if commit is None:
+        return []
+    out = assessment.repo.git("diff-tree", "-r", "-z", "--name-only", "--no-commit-id", commit)
+    return [os.fsdecode(p) for p in out.split(b"\0") if p]
 
 
 def _existing(assessment: Assessment, head: str) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from minipach import leftovers
 from minipach.adopt import adopt
 from minipach.assess import Assessment, SnapshotStore
 from minipach.base import Base, build_base
@@ -135,6 +136,8 @@ class Scheduler:
         reports: dict[str, PipelineReport] = {}
         problems: list[str] = []
         commits: dict[str, str] = {}
+        self._recover(self.project.repo, "the superdataset")
+        leftovers.begin(self.project.repo)
         for path in targets.order:
             name = self.project.name_of(path)
             stuck = [u for u in self.project.upstream(path) if u in reports and reports[u].state in _STOPPED]
@@ -150,6 +153,7 @@ class Scheduler:
             reports[path] = report
             self.reporter.end(report)
         new = self._commit_project(reports, commits)
+        leftovers.end(self.project.repo)
         return ScheduleReport(tuple(reports.values()), tuple(problems), new)
 
     def _commit_project(self, reports: dict[str, PipelineReport], commits: dict[str, str]) -> str | None:
@@ -171,6 +175,7 @@ class Scheduler:
             self._tidy(assessment)
             self._warn_of_changes(assessment)
             report = _Pass(self, assessment, targets, options).run()
+            leftovers.end(assessment.repo)
             if assessment.head:
                 commits[path] = assessment.head
             for (repo, branch), commit in assessment.commits.items():
@@ -182,12 +187,17 @@ class Scheduler:
 
     def _tidy(self, assessment: Assessment) -> None:
         """Finish or clear up what a kill left behind: a half-made checkout, slots, results not folded in yet."""
-        for path in recover(assessment.repo):
-            self.reporter.say(f"{assessment.path}: {path} was changed by somebody and is left as it is")
-        clean_up(assessment.repo)
+        self._recover(assessment.repo, assessment.path)
+        leftovers.begin(assessment.repo)
         folded = fold(assessment.repo)
         if folded:
             self.reporter.say(f"{assessment.pipeline.name}: {folded} results of an interrupted job are kept")
+
+    def _recover(self, repo: Repo, where: str) -> None:
+        clean_up(repo)
+        leftovers.clear(repo)
+        for path in recover(repo):
+            self.reporter.say(f"{where}: {path} was changed by somebody and is left as it is")
 
     def _warn_of_changes(self, assessment: Assessment) -> None:
         """Say what isn't committed, since only what is committed counts."""

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from minipach.git import Repo, child_environment
+from minipach.git import GitError, Repo, child_environment
 
 _PREFIX = "minipach-"
 
@@ -51,15 +51,22 @@ class Slot:
     def reset(self, base: str) -> None:
         """Make the worktree equal to `base`, with no staged inputs and nothing left over; make it if need be."""
         if not self.path.exists():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.main.git("worktree", "add", "--quiet", "--force", "--detach", str(self.path), base)
+            self._make(base)
             return
         clear_scratch(self.path)
         inputs = self.path / "inputs"
         if inputs.is_dir():
             remove_tree(inputs)
-        self.repo.git("reset", "--quiet", "--hard", base)
-        self.repo.git("clean", "-ffdxq")
+        try:
+            self.repo.git("reset", "--quiet", "--hard", base)
+            self.repo.git("clean", "-ffdxq")
+        except GitError:  # a git that was killed here left a lock, or half a worktree
+            self.remove()
+            self._make(base)
+
+    def _make(self, base: str) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.main.git("worktree", "add", "--quiet", "--force", "--detach", str(self.path), base)
 
     def remove(self) -> None:
         """Take the worktree away, its registration included."""
@@ -115,7 +122,9 @@ def clean_up(repo: Repo) -> int:
     if not folder.is_dir():
         return 0
     removed = 0
-    for path in sorted(folder.iterdir()):
+    # git registers a worktree before it makes its folder: a kill between the two leaves the entry alone
+    names = {p.name for there in (folder, repo.common_dir / "worktrees") if there.is_dir() for p in there.iterdir()}
+    for path in (folder / name for name in sorted(names)):
         if path.suffix == ".lock" or not path.name.startswith(_PREFIX):
             continue
         owner = folder / f"{path.name.rpartition('.')[0]}.lock"

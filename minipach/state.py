@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from minipach.git import Repo
+from minipach.records import parse
 
 FOLDER = ".minipach/state"
 
@@ -52,3 +54,18 @@ def write_shards(state: Mapping[str, Published], touched: Iterable[str]) -> dict
             p = state[name]
             rows[shard].append(json.dumps([p.name, p.id, p.dest]).encode() + b"\n")
     return {f"{FOLDER}/{shard}": b"".join(lines) for shard, lines in rows.items()}
+
+
+def record_commit(repo: Repo, head: str, published: Published) -> str | None:
+    """The newest commit of the branch with the run record of a published datum (not that of a copy of it)."""
+    wanted = f'"id": "{published.id}"'
+    out = repo.git("log", "-z", "--format=%H%n%B", "--fixed-strings", f"--grep={wanted}", head)
+    for row in os.fsdecode(out).split("\0"):
+        commit, _, message = row.partition("\n")
+        try:
+            ours = parse(message + "\n")[1].get("minipach", {})
+        except ValueError:
+            continue
+        if any((d["name"], d["id"]) == (published.name, published.id) for d in ours.get("datums", [])):
+            return commit
+    return None

@@ -11,7 +11,7 @@ from minipach.errors import UserError
 from minipach.ledger import Attempt, Ledger
 from minipach.plan import Step
 from minipach.project import Project, suggest
-from minipach.state import Published
+from minipach.state import Published, record_commit
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ def _record(a: Assessment, datum: str) -> str:
     published = a.state.get(datum)
     if published is None or a.head is None:
         return ""
-    wanted = f'"id": "{published.id}"'
-    return a.repo.line("log", "-1", "--format=%H %s", "--fixed-strings", f"--grep={wanted}", a.head)
+    commit = record_commit(a.repo, a.head, published)
+    return a.repo.line("log", "-1", "--format=%H %s", commit) if commit else ""
 
 
 def _attempt(project: Project, pipeline: str, datum: str) -> Attempt | None:
