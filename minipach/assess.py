@@ -16,7 +16,7 @@ from minipach.identity import VERSION, Identifier, Recipe, Row, code_id, input_f
 from minipach.image import Image, resolve_image
 from minipach.plan import Plan, Step, make_plan, reason_for
 from minipach.project import Project
-from minipach.records import Task
+from minipach.records import Task, record_inputs
 from minipach.results import BRANCH, Known
 from minipach.snapshot import FileEntry, Snapshot, classify, open_repo, read_snapshot
 from minipach.spec import Pipeline
@@ -188,6 +188,11 @@ class Assessment:
         ids = Identifier(self.recipe, by_path=self.pipeline.identity == "path")
         out = self.pipeline.out
         return [Task(datum, ids.id_of(self.files_of(datum)), out_path(out, datum)) for datum in self.datums]
+
+    def record_inputs(self, tasks: Sequence[Task]) -> list[str]:
+        """The inputs of a record: what was matched, and `code` if some of it is annexed, so that a clone gets it."""
+        found = record_inputs(self.pipeline, tasks)
+        return [*found, "code"] if any(f.kind == "annex" for f in self.code.values()) else found
 
     def files_of(self, datum: Datum) -> dict[str, list[Row]]:
         """The inputs of a datum as identity sees them."""

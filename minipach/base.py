@@ -147,11 +147,20 @@ def _from_url(repo: Repo, image: Image) -> TreeEntry:
         try:
             containers_add(name, url=image.source, image=image.path, dataset=str(tree.path), result_renderer="disabled")
         except (IncompleteResultsError, ValueError, OSError, RuntimeError) as error:
-            raise UserError(f"image {image.source}: could not be fetched: {str(error).splitlines()[0]}") from None
+            raise UserError(f"image {image.source}: could not be fetched: {_reason(error)}") from None
         entry = entry_of(tree, "HEAD", image.path)
         assert entry is not None
         repo.git("update-ref", BASE_REF, tree.line("rev-parse", "HEAD"))  # kept: the next plan finds it
         return entry
+
+
+def _reason(error: Exception) -> str:
+    """Why an image could not be fetched: git-annex's own words (its line begins with `>`), if there are some."""
+    failed = getattr(error, "failed", None)
+    text = str(failed[0].get("message", "")) if failed else str(error)
+    lines = text.strip().splitlines() or [type(error).__name__]
+    said = next((line[1:] for line in lines if line.startswith(">")), lines[0])
+    return said.partition(" [err:")[0]
 
 
 def _set_config(assessment: Assessment, entries: dict[str, TreeEntry]) -> None:

@@ -37,7 +37,8 @@ def content_id(key: str) -> str:
     """What a key says of the content alone.
 
     The E backends append the file's extension: it is dropped, so that the same bytes under three extensions are one
-    content. A chunk's key (fields S and C) is made from the whole file's hash: it stands for itself. Keys that aren't hashes (WORM, URL) name no content: they stand for themselves.
+    content. A chunk's key (fields S and C) is made from the whole file's hash: it stands for itself. Keys that
+    aren't hashes (WORM, URL) name no content: they stand for themselves, too.
     Source: https://git-annex.branchable.com/internals/key_format/
     """
     found = _KEY.match(key)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from minipach.cache import Cache
 from minipach.errors import UserError
-from minipach.git import Repo, is_dataset
+from minipach.git import Repo, annex, is_dataset
+from minipach.keys import MAX_POINTER, key_of_link, key_of_pointer
 from minipach.snapshot import RESERVED
 from minipach.spec import Pipeline, load_spec
 
@@ -104,7 +105,7 @@ class Project:
         if place.is_dataset:
             repo = Repo(self.root / place.path)
             try:
-                text = repo.objects.read(f"HEAD:{SPEC}")
+                text = _content(repo, source, repo.objects.read(f"HEAD:{SPEC}"))
             finally:
                 repo.close()
         if text is None:
@@ -179,6 +180,19 @@ class Project:
     def select(self, names: Sequence[str]) -> tuple[str, ...]:
         """The pipelines named (all, if none is) with everything downstream of them, in order."""
         return self.downstream([self.path_of(n) for n in names]) if names else self.order
+
+
+def _content(repo: Repo, source: str, blob: bytes | None) -> bytes | None:
+    """The text behind a blob: its annexed content, if that is what it names (a plain `datalad create` annexes all)."""
+    if blob is None or len(blob) > MAX_POINTER or b"\n" in blob.strip():
+        return blob
+    key = key_of_link(blob) or key_of_pointer(blob)
+    if key is None or " " in key:
+        return blob
+    location = annex(repo, "contentlocation", key, ok=(0, 1)).rstrip(b"\n")
+    if not location:
+        raise UserError(f"{source}: its content is annexed and not here; datalad get {repo.path / SPEC}")
+    return (repo.path / os.fsdecode(location)).read_bytes()
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

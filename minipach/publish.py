@@ -164,7 +164,7 @@ def _copied_record(assessment: Assessment, base: Base, step: Step, files: Sequen
         "dsid": base.dataset_id,
         "exit": original.get("exit", 0),
         "extra_inputs": [base.image_path],
-        "inputs": records.record_inputs(assessment.pipeline, [task]),
+        "inputs": assessment.record_inputs([task]),
         "outputs": [records.record_path(f.path) for f in files],
         "pwd": ".",
         "minipach": {

@@ -104,7 +104,7 @@ def make_set(
         image=base.image_path,
         command=records.escape_format(command),
         title=records.title(pipeline, tasks),
-        inputs=tuple(records.record_inputs(pipeline, tasks)),
+        inputs=tuple(assessment.record_inputs(tasks)),
         files=tuple(staged_files(assessment, tasks)),
         datums=tuple(describe(assessment, base, task) for task in tasks),
         extra=record_extra(pipeline.name, tasks, job, forced=forced),

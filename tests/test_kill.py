@@ -1,0 +1,246 @@
+"""SIGKILL at any moment: the next `schedule` completes, the result is the same, and nothing piles up."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.projects import Study
+from tests.remains import (
+    Background,
+    hold,
+    leftovers,
+    no_leftovers,
+    result_of,
+    schedule_killed,
+    two_pipelines,
+    unpublished,
+    until,
+)
+
+
+def twins(tmp_path: Path, *, published: bool = True) -> tuple[Study, Study]:
+    """A project to kill in, and its like that is left in peace."""
+    make = two_pipelines if published else unpublished
+    study = make(tmp_path / "killed" / "study")
+    shutil.copytree(study.root, tmp_path / "peace" / "study", symlinks=True)
+    return study, Study(tmp_path / "peace" / "study")
+
+
+def change(study: Study) -> None:
+    """A new file, and a removed one."""
+    study.put("images/new.txt", "new\n")
+    study.remove("images/0.txt")
+
+
+# --- at random ---------------------------------------------------------------------------------------------------
+
+
+def kill_at_random(study: Study, kills: int, seed: int) -> list[str]:
+    """Kill so many times, with a complete run after each fourth; which kinds of process it hit."""
+    chance = random.Random(seed)
+    hit = []
+    for n in range(kills):
+        study.put(f"images/more {n}.txt", f"picture {n}\n")
+        if n % 3 == 2:
+            study.remove(f"images/more {n - 1}.txt")
+        wanted = ("scheduler", "worker", "launch", "command", "git")[chance.randrange(5)]
+        moment = chance.uniform(0, 1.5)
+        running = Background(study, "schedule", "-j", "2")
+        start = time.monotonic()
+        while running.process.poll() is None:
+            found = running.of(wanted)
+            if time.monotonic() - start > moment and (found or wanted == "scheduler"):
+                victim = chance.choice(found).pid if found else running.process.pid
+                try:
+                    os.kill(victim, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+                hit.append(wanted)
+                break
+        done = running.end()
+        assert "Traceback" not in done.err, done.err
+        if n % 4 == 3:
+            study.schedule()
+            assert leftovers(study) == []
+    return hit
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+def test_after_kills_at_random_moments_the_result_is_that_of_an_undisturbed_run(tmp_path: Path, kills: int) -> None:
+    study, peace = twins(tmp_path)
+    hit = kill_at_random(study, kills, seed=20261122)
+    assert len(hit) >= kills * 2 // 3, f"too few processes were hit: {hit}"
+    study.schedule()
+    for picture in (study.root / "images").glob("*.txt"):
+        shutil.copyfile(picture, peace.root / "images" / picture.name, follow_symlinks=True)
+    peace.save("images")
+    peace.schedule()
+    assert result_of(study) == result_of(peace)
+    assert leftovers(study) == []
+    assert study.minipach("schedule").out == "nothing to do\n"
+
+
+# --- the processes of a running datum ----------------------------------------------------------------------------
+
+
+def test_a_killed_command_is_a_failed_datum_and_the_others_are_kept(tmp_path: Path) -> None:
+    study, peace = twins(tmp_path)
+    change(study), change(peace)
+    gate = hold(study)
+    running = Background(study, "schedule", "-j", "1").waiting()
+    os.kill(running.of("command")[0].pid, signal.SIGKILL)
+    done = running.end()
+    assert done.code == 1
+    assert "new.txt failed" in done.err
+    gate.unlink()
+    with no_leftovers(study):
+        assert study.schedule()["edges"]["counts"]["ran"] == 1
+    peace.schedule()
+    assert result_of(study) == result_of(peace)
+
+
+@pytest.mark.parametrize("kind", ["worker", "launch"])
+def test_a_killed_worker_is_replaced_in_the_same_run_and_a_killed_launcher_fails_its_datum(
+    tmp_path: Path, kind: str
+) -> None:
+    study = two_pipelines(tmp_path / "study")
+    change(study)
+    gate = hold(study)
+    running = Background(study, "schedule", "-j", "1").waiting()
+    before = {p.pid for p in running.processes()}
+    os.kill(running.of(kind)[0].pid, signal.SIGKILL)
+    if kind == "worker":
+        until("another worker runs the datum", lambda: {p.pid for p in running.of("command")} - before)
+    gate.unlink()
+    assert running.end().code == (0 if kind == "worker" else 1)
+    with no_leftovers(study):
+        study.schedule()
+    assert sorted(study.outputs("edges")) == ["1.txt", "new.txt"]
+
+
+def test_what_a_killed_scheduler_started_ends_with_it_and_its_results_are_kept(tmp_path: Path) -> None:
+    study, peace = twins(tmp_path)
+    study.put("images/a first.txt", "first\n")
+    change(study)
+    with no_leftovers(study):
+        running = Background(study, "schedule", "-j", "1")
+        refs = "refs/minipach/results"
+        until("the first result", lambda: study.git("edges", "for-each-ref", refs))
+        gate = hold(study)
+        running.waiting().kill()  # waits until no process of it is left
+        assert leftovers(study) != []
+        gate.unlink()
+        assert study.schedule()["edges"]["counts"]["ran"] == 1
+    peace.put("images/a first.txt", "first\n")
+    change(peace)
+    peace.schedule()
+    assert result_of(study) == result_of(peace)
+
+
+# --- the scheduler, between two of its steps ---------------------------------------------------------------------
+
+ADOPTION = [
+    ("after", "minipach.adopt:create_dataset", 1),
+    ("after", "minipach.adopt:_make_dataset_in_place", 1),
+    ("before", "minipach.adopt:_register", 1),
+    ("before", "minipach.adopt:move_branch", 1),
+    ("before", "minipach.checkout:_apply", 1),
+]
+PUBLISHING = [
+    ("before", "minipach.slots:Owner.release", 1),
+    ("after", "minipach.fastimport:Stream.run", 1),  # of fold
+    ("after", "minipach.fastimport:Stream.run", 2),  # of publish
+    ("before", "minipach.checkout:_apply", 1),
+    ("before", "minipach.checkout:_remove", 1),
+    ("before", "minipach.superdataset:commit_gitlinks", 1),
+    ("before", "minipach.superdataset:move_branch", 1),
+    ("before", "minipach.checkout:_apply", 3),  # of the superdataset
+]
+
+
+@pytest.mark.parametrize(("when", "point", "nth"), ADOPTION, ids=lambda value: str(value).rpartition(":")[2])
+@pytest.mark.slow
+def test_killed_while_a_folder_becomes_a_dataset(tmp_path: Path, when: str, point: str, nth: int) -> None:
+    study, peace = twins(tmp_path, published=False)
+    for one in (study, peace):  # some of it is tracked by the superdataset already: those files move over
+        one.ok("datalad", "save", "-d", ".", "-m", "drafts", "edges/code")
+    schedule_killed(study, when, point, nth)
+    with no_leftovers(study):
+        study.schedule()
+    peace.schedule()
+    assert result_of(study) == result_of(peace)
+    assert study.minipach("schedule").out == "nothing to do\n"
+
+
+@pytest.mark.parametrize(("when", "point", "nth"), PUBLISHING, ids=lambda value: str(value).rpartition(":")[2])
+@pytest.mark.slow
+def test_killed_between_two_steps_of_publishing(tmp_path: Path, when: str, point: str, nth: int) -> None:
+    study, peace = twins(tmp_path)
+    change(study), change(peace)
+    schedule_killed(study, when, point, nth)
+    with no_leftovers(study):
+        study.schedule()
+    peace.schedule()
+    assert result_of(study) == result_of(peace)
+
+
+def test_killed_between_the_branch_and_its_checkout(tmp_path: Path) -> None:
+    study = two_pipelines(tmp_path / "study")
+    change(study)
+    old = study.git("edges", "rev-parse", "HEAD")
+    schedule_killed(study, "before", "minipach.checkout:_apply")
+    assert study.git("edges", "rev-parse", "HEAD") != old
+    assert not (study.root / "edges/new.txt").is_symlink()
+    (study.root / "edges/.git/index.lock").touch()  # as of a git that was killed with it
+    with no_leftovers(study):
+        study.schedule()
+    assert study.read("edges/new.txt") == b"new\n"
+    assert not (study.root / "edges/0.txt").is_symlink()
+    result_of(study)
+
+
+def test_what_somebody_changed_after_the_kill_is_left_as_it_is(tmp_path: Path) -> None:
+    study = two_pipelines(tmp_path / "study")
+    change(study)
+    schedule_killed(study, "before", "minipach.checkout:_apply")
+    (study.root / "edges/new.txt").write_text("mine")
+    done = study.minipach("schedule")
+    assert done.code == 0, done.err
+    assert "edges: new.txt was changed by somebody and is left as it is" in done.err
+    assert study.read("edges/new.txt") == b"mine"
+    assert not (study.root / "edges/0.txt").is_symlink()
+    assert leftovers(study) == []
+
+
+def test_killed_in_the_superdataset_commit(tmp_path: Path) -> None:
+    study = two_pipelines(tmp_path / "study")
+    change(study)
+    head = study.git(".", "rev-parse", "HEAD")
+    schedule_killed(study, "before", "minipach.superdataset:move_branch")
+    assert study.git(".", "rev-parse", "HEAD") == head
+    with no_leftovers(study):
+        assert study.schedule()["edges"]["counts"]["ran"] == 0
+    result_of(study)
+    assert study.git(".", "rev-parse", "HEAD~1") == head
+
+
+def test_killed_while_an_image_is_taken_in(tmp_path: Path) -> None:
+    study = two_pipelines(tmp_path / "study")
+    study.put("images/a.sqfs", b"hsqs, but no image\n", save=False)
+    study.save("images")
+    spec = study.root / "edges/spec.yml"
+    spec.write_text(spec.read_text().replace("{cmd:", "{image: images/a.sqfs, cmd:"))
+    study.save("edges")
+    spec.write_text(spec.read_text())
+    schedule_killed(study, "before", "minipach.base:annexed_entry")
+    schedule_killed(study, "after", "minipach.base:annex")
+    assert leftovers(study) != []
+    assert study.minipach("schedule").code == 1  # the image is none
+    assert leftovers(study) == []
