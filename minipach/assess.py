@@ -17,7 +17,7 @@ from minipach.image import Image, resolve_image
 from minipach.plan import Plan, Step, make_plan, reason_for
 from minipach.project import Project
 from minipach.records import Task, record_inputs
-from minipach.results import BRANCH, Known
+from minipach.results import Known, results_commit
 from minipach.snapshot import FileEntry, Snapshot, classify, open_repo, read_snapshot
 from minipach.spec import Pipeline
 from minipach.state import FOLDER as STATE
@@ -180,7 +180,7 @@ class Assessment:
     @cached_property
     def recipe(self) -> Recipe:
         """The shared part of every datum's identity."""
-        return recipe(self.pipeline, self.image.content, code_id(self.code))
+        return recipe(self.pipeline, self.image.content, code_id(self.code), self.commits)
 
     @cached_property
     def tasks(self) -> list[Task]:
@@ -247,7 +247,7 @@ class Assessment:
             [self.image.content, self.image.label],
             self.recipe.code,
             self.repo.resolve(f"{self.head}:{STATE}"),
-            self.repo.resolve(BRANCH),
+            results_commit(self.repo),
             sorted((repo, branch or "", commit) for (repo, branch), commit in self.commits.items()),
             blocked,
         ]
@@ -300,6 +300,6 @@ class _NoResults(Known):
 
     def __init__(self, repo: Repo) -> None:
         self.repo = repo
-        self.commit = None
+        self.own = self.commit = None
         self._folders = {}
         self._loaded = {}

@@ -6,9 +6,11 @@ takes these entries over when it builds the branch's next state. It is kept aliv
 
 from __future__ import annotations
 
+import json
 import os
 import posixpath
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from pathlib import Path
 from minipach import records
 from minipach.assess import Assessment
 from minipach.errors import UserError
-from minipach.git import EXECUTABLE, FILE, GITLINK, SYMLINK, Repo, TreeEntry, annex
+from minipach.git import EXECUTABLE, FILE, GITLINK, SYMLINK, Repo, TreeEntry, annex, child_environment
 from minipach.image import BASE_REF, CONTAINER, Image, archive_folder, entry_of
 from minipach.snapshot import reserved_in_pipeline
 from minipach.state import FOLDER as STATE
@@ -140,27 +142,31 @@ def _from_url(repo: Repo, image: Image) -> TreeEntry:
 
     assert image.source is not None
     with temporary_worktree(repo, "HEAD") as tree:
-        from datalad.api import containers_add
-        from datalad.support.exceptions import IncompleteResultsError
-
+        # a process of its own: the command prints to stdout whatever it is told, and that is for our JSON
         name = image.path.split("/")[2]
-        try:
-            containers_add(name, url=image.source, image=image.path, dataset=str(tree.path), result_renderer="disabled")
-        except (IncompleteResultsError, ValueError, OSError, RuntimeError) as error:
-            raise UserError(f"image {image.source}: could not be fetched: {_reason(error)}") from None
-        entry = entry_of(tree, "HEAD", image.path)
-        assert entry is not None
+        options = ["-d", str(tree.path), "--url", image.source, "--image", image.path]
+        done = subprocess.run(
+            ["datalad", "-f", "json", "containers-add", *options, name],
+            cwd=tree.path,
+            env=child_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        entry = entry_of(tree, "HEAD", image.path) if done.returncode == 0 else None
+        if entry is None:
+            raise UserError(f"image {image.source}: could not be fetched: {_reason(done)}")
         repo.git("update-ref", BASE_REF, tree.line("rev-parse", "HEAD"))  # kept: the next plan finds it
         return entry
 
 
-def _reason(error: Exception) -> str:
-    """Why an image could not be fetched: git-annex's own words (its line begins with `>`), if there are some."""
-    failed = getattr(error, "failed", None)
-    text = str(failed[0].get("message", "")) if failed else str(error)
-    lines = text.strip().splitlines() or [type(error).__name__]
-    said = next((line[1:] for line in lines if line.startswith(">")), lines[0])
-    return said.partition(" [err:")[0]
+def _reason(done: subprocess.CompletedProcess[bytes]) -> str:
+    """Why datalad failed: git-annex's own words (its line begins with `>`), if there are some."""
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
+    said = [str(row.get("message") or "") for row in rows if row.get("status") in ("error", "impossible")]
+    lines = "\n".join([*said, os.fsdecode(done.stderr)]).strip().splitlines() or [f"exit code {done.returncode}"]
+    found = next((line[1:] for line in lines if line.startswith(">")), lines[0])
+    return found.partition(" [err:")[0].strip()
 
 
 def _set_config(assessment: Assessment, entries: dict[str, TreeEntry]) -> None:

@@ -131,12 +131,13 @@ def _worktree_ids(repo: Repo, changes: list[_Change]) -> dict[str, str]:
     """What lies at each path, as git would store it (`clean` filters applied); absent paths are left out."""
     files: list[str] = []
     found: dict[str, str] = {}
+    going = {c.path for c in changes if c.new == _ABSENT}
     for change in changes:
         if change.moved or GITLINK in (change.old_mode, change.new_mode):
             continue  # an input's folder: uninstalled, or somebody's own checkout, which git leaves alone too
         there = repo.path / change.path
-        if _behind_a_link(repo.path, change.path):
-            found[change.path] = "a link"
+        if _behind_something(repo.path, change.path, going):
+            found[change.path] = "behind a link or a file"
         elif there.is_symlink():
             target = os.fsencode(os.readlink(there))
             found[change.path] = blob_id(target)
@@ -157,12 +158,12 @@ def _worktree_ids(repo: Repo, changes: list[_Change]) -> dict[str, str]:
     return found
 
 
-def _behind_a_link(root: Path, path: str) -> bool:
-    folder = os.path.dirname(path)
-    while folder:
-        if os.path.islink(root / folder):
+def _behind_something(root: Path, path: str, going: Collection[str]) -> bool:
+    """Whether a folder above the path is really a link or a file, and not one that goes with these changes."""
+    for folder in parents(path):
+        there = root / folder
+        if (there.is_symlink() or there.is_file()) and folder not in going:
             return True
-        folder = os.path.dirname(folder)
     return False
 
 

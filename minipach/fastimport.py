@@ -33,6 +33,10 @@ class Stream:
         if self._count == 1 and self.parent:
             self._parts.append(f"from {self.parent}\n".encode())
 
+    def merge(self, other: str) -> None:
+        """Make the commit that was just begun a merge with another one."""
+        self._parts.append(f"merge {other}\n".encode())
+
     def delete(self, path: str) -> None:
         """Remove a path."""
         self._parts.append(b"D " + quote(path) + b"\n")

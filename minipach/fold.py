@@ -41,7 +41,7 @@ def fold(repo: Repo) -> int:
     new = stream.run(repo)
     lines = [f"delete {ref} {sha}" for ref, sha in pending.items()]
     if new and new != known.commit:
-        lines.append(f"update {BRANCH} {new} {known.commit or '0' * len(new)}")
+        lines.append(f"update {BRANCH} {new} {known.own or '0' * len(new)}")
         lines.append(f"delete {_BUILD}")
     repo.update_refs(lines)
     return len(seen)

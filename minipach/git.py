@@ -66,10 +66,10 @@ def _annex_wheel() -> Path | None:
 
 
 class GitError(Exception):
-    """A git command failed: its arguments and what it printed on stderr."""
+    """A git command failed: its arguments and what it printed."""
 
-    def __init__(self, repo: Path, args: Sequence[str], code: int, stderr: str) -> None:
-        self.code, self.stderr = code, stderr.strip()
+    def __init__(self, repo: Path, args: Sequence[str], code: int, stderr: str, stdout: bytes = b"") -> None:
+        self.code, self.stderr, self.stdout = code, stderr.strip(), stdout
         super().__init__(f"{repo}: git {' '.join(args[:4])} failed ({code}): {self.stderr}")
 
 
@@ -110,7 +110,7 @@ class Repo:
             check=False,
         )
         if done.returncode not in ok:
-            raise GitError(self.path, args, done.returncode, os.fsdecode(done.stderr))
+            raise GitError(self.path, args, done.returncode, os.fsdecode(done.stderr), done.stdout)
         return done.stdout
 
     def line(self, *args: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None) -> str:

@@ -34,8 +34,14 @@ class Recipe:
         return {"transform": self.transform, "image": self.image, "code": self.code}
 
 
-def recipe(pipeline: Pipeline, image: str, code: str) -> Recipe:
-    """The recipe of a pipeline, from the content ids of its image and its `code/`."""
+def recipe(
+    pipeline: Pipeline, image: str, code: str, commits: Mapping[tuple[str, str | None], str] | None = None
+) -> Recipe:
+    """The recipe of a pipeline, from the content ids of its image and its `code/`.
+
+    commits: of the inputs. They count only with `reprocess_spec: every_job`: each new state of any input is a new
+    job, in which every datum runs again.
+    """
     t = pipeline.transform
     transform: dict[str, Any] = {"cmd": list(t.cmd), "out": pipeline.out}
     # what isn't used is left out, so that a later version can add a field and keep every id
@@ -49,6 +55,8 @@ def recipe(pipeline: Pipeline, image: str, code: str) -> Recipe:
         transform["working_dir"] = t.working_dir
     if pipeline.salt:
         transform["salt"] = pipeline.salt
+    if pipeline.reprocess == "every_job":
+        transform["every_job"] = sorted(f"{repo}@{branch or ''} {c}" for (repo, branch), c in (commits or {}).items())
     return Recipe(transform, image, code)
 
 

@@ -136,6 +136,13 @@ class Ledger:
         )
         return {row[0]: Attempt(*row) for row in rows}
 
+    def ids_since(self, pipeline: str, when: float) -> set[str]:
+        """The datum ids that ran for a pipeline after a moment (seconds since 1970)."""
+        rows = self._db.execute(
+            "SELECT DISTINCT datum_id FROM attempt WHERE pipeline = ? AND ended >= ?", (pipeline, when)
+        )
+        return {row[0] for row in rows}
+
     def durations(self, pipeline: str, most: int = 200) -> list[Duration]:
         """What the last successful runs of a pipeline took."""
         rows = self._db.execute(

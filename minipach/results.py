@@ -39,21 +39,52 @@ class Result:
     code_tree: str
 
 
+def results_commit(repo: Repo) -> str | None:
+    """Where results are read from: the results branch, or in a clone that has none yet the one of its remote."""
+    own = repo.resolve(BRANCH)
+    if own is not None:
+        return own
+    found = repo.refs("refs/remotes/*/minipach")
+    origin = found.get("refs/remotes/origin/minipach")
+    # of several others none is the one that is meant
+    return origin or (next(iter(found.values())) if len(found) == 1 else None)
+
+
+def own_branch(repo: Repo) -> None:
+    """Begin the results branch of a clone where its remote's ends; nothing, if there is one already."""
+    commit = results_commit(repo)
+    if commit is not None and repo.resolve(BRANCH) is None:
+        repo.update_refs([f"create {BRANCH} {commit}"])
+
+
+def read_folders(repo: Repo, commit: str | None) -> dict[str, str]:
+    """The results at a commit of the results branch: each one's folder with its tree."""
+    tops = [t for t in repo.ls_tree(commit) if t.mode == TREE and len(t.path) == 2] if commit else []
+    found = {}
+    for top, data in zip(tops, repo.objects.read_many([t.sha for t in tops]), strict=True):
+        for entry in parse_tree(data or b""):
+            found[f"{top.path}/{entry.path}"] = entry.sha
+    return found
+
+
+def id_of_folder(where: str) -> str:
+    """The datum id that a result's folder is for."""
+    return where.partition("/")[2].partition(".")[0]
+
+
 class Known:
-    """The results on the results branch at one commit. Ids are read at once, contents when asked for."""
+    """The results on the results branch at one commit. Ids are read at once, contents when asked for.
+
+    own: the commit of the repo's own results branch; None in a clone that still reads its remote's.
+    """
 
     def __init__(self, repo: Repo) -> None:
         self.repo = repo
-        self.commit = repo.resolve(BRANCH)
+        self.own = repo.resolve(BRANCH)
+        self.commit = self.own or results_commit(repo)
         self._folders: dict[str, list[tuple[str, str]]] = {}
-        if self.commit:
-            tops = repo.ls_tree(self.commit)
-            for top, data in zip(tops, repo.objects.read_many([t.sha for t in tops]), strict=True):
-                if top.mode == TREE and len(top.path) == 2:
-                    for entry in parse_tree(data or b""):
-                        self._folders.setdefault(entry.path.partition(".")[0], []).append(
-                            (f"{top.path}/{entry.path}", entry.sha)
-                        )
+        for where, tree in read_folders(repo, self.commit).items():
+            self._folders.setdefault(id_of_folder(where), []).append((where, tree))
         self._loaded: dict[str, tuple[Result, ...]] = {}
 
     def __contains__(self, datum_id: str) -> bool:

@@ -25,6 +25,7 @@ from minipach.plan import Plan, Step, again_published, force
 from minipach.project import Project
 from minipach.publish import publish
 from minipach.records import Task
+from minipach.results import own_branch
 from minipach.sets import Outcome, WorkSet, make_set
 from minipach.slots import clean_up
 from minipach.superdataset import commit_gitlinks
@@ -189,6 +190,7 @@ class Scheduler:
         """Finish or clear up what a kill left behind: a half-made checkout, slots, results not folded in yet."""
         self._recover(assessment.repo, assessment.path)
         leftovers.begin(assessment.repo)
+        own_branch(assessment.repo)
         folded = fold(assessment.repo)
         if folded:
             self.reporter.say(f"{assessment.pipeline.name}: {folded} results of an interrupted job are kept")

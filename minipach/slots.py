@@ -103,8 +103,9 @@ def remove_tree(path: Path) -> None:
 
 
 def clear_scratch(path: Path) -> None:
-    """Remove what a killed launcher left, and end the podman container that it may have left running."""
+    """Remove what a killed launcher left, and end the command or podman container that it may have left running."""
     for scratch in (path / ".minipach").glob("tmp.*"):
+        kill_inside(path)
         for cid in scratch.glob("**/cid*"):
             if cid.is_file() and shutil.which("podman"):
                 subprocess.run(

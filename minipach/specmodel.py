@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     AliasChoices,
     AliasGenerator,
     BaseModel,
@@ -33,7 +32,6 @@ from minipach.spectypes import (
     Text,
     Tries,
     command,
-    reprocess,
 )
 from minipach.specyaml import camel
 
@@ -207,13 +205,10 @@ class PipelineSpec(Model):
     )
     resource_limits: ResourceSpec | None = Field(default=None, description="What a run may not exceed.")
     salt: Text = Field(default="", description="Part of every datum's identity: change it, and everything runs again.")
-    reprocess_spec: Annotated[
-        Literal["until_success", "every_job"],
-        AfterValidator(reprocess),
-        WithJsonSchema({"enum": ["until_success"]}),
-    ] = Field(
+    reprocess_spec: Literal["until_success", "every_job"] = Field(
         default="until_success",
-        description="`until_success`: a datum that succeeded doesn't run again. `every_job`: not built yet.",
+        description="`until_success`: a datum that succeeded doesn't run again. "
+        "`every_job`: every new commit of an input runs them all again.",
     )
     datum_timeout: Later = Field(default=None, description="Longest time for one try of a datum: `90s`, `2h30m`.")
     job_timeout: Later = Field(default=None, description="Longest time for a job.")

@@ -144,13 +144,6 @@ def _tries(value: int) -> int:
     return value
 
 
-def reprocess(value: str) -> str:
-    """Check when a datum that succeeded runs again."""
-    if value == "every_job":
-        raise _bad("every_job is not built yet; remove the line, and change `salt` to run everything again")
-    return value
-
-
 def _count(value: int) -> int:
     if value < 0:
         raise _bad(f"{value} is less than nothing; write 0 or more")

@@ -21,7 +21,8 @@ from minipach.keys import key_of_link
 from minipach.results import PENDING, to_json
 from minipach.reuse import find_leaks
 from minipach.sets import Outcome, WorkSet
-from minipach.slots import Slot
+from minipach.slots import Slot, clear_scratch
+from minipach.snapshot import reserved_in_pipeline
 from minipach.staging import StagingError, stage
 
 RESULTS_FILE = ".minipach/results.json"
@@ -42,6 +43,7 @@ def run_set(work: WorkSet, slot: Slot) -> Outcome:
                 tries += 1
                 if tries > 1:
                     print(f"minipach: try {tries} of {work.tries}", flush=True)
+                    clear_scratch(slot.path)  # of a launcher that was killed: its command may run on
                 started, cpu = time.monotonic(), _cpu()
                 run = _containers_run(work, slot)
                 if run.exit in (0, _LAUNCHER_FAILED):
@@ -52,7 +54,7 @@ def run_set(work: WorkSet, slot: Slot) -> Outcome:
         cpu = _cpu() - cpu
         try:
             _keep(work, slot, seconds)
-        except _BadNameError as error:
+        except _BadOutputError as error:
             _note(work.log, str(error))
             return _outcome(work, "failed", 1, str(error), seconds, tries, cpu)
         return _outcome(work, "ok", 0, "", seconds, tries, cpu)
@@ -153,7 +155,7 @@ def _keep(work: WorkSet, slot: Slot, seconds: float) -> None:
     head = repo.line("rev-parse", "HEAD")
     changed = _changed(repo, work.base, head) if head != work.base else []
     for path, _, _ in changed:
-        _check_name(path)
+        _check_output(path)
     if head != work.base:
         subject, record = records.parse(repo.line("log", "-1", "--format=%B", head) + "\n")
         author = repo.line("log", "-1", "--format=%an <%ae> %ad", "--date=raw", head)
@@ -170,22 +172,24 @@ def _keep(work: WorkSet, slot: Slot, seconds: float) -> None:
     slot.main.git("update-ref", PENDING + work.id, commit)
 
 
-class _BadNameError(Exception):
-    """An output's name that can't be kept: which, and why."""
+class _BadOutputError(Exception):
+    """An output that can't be kept: which, and why."""
 
 
-def _check_name(path: str) -> None:
+def _check_output(path: str) -> None:
     """DataLad 1.7 can't rerun what adds a path with a backslash, nor anything where a path has a line break.
 
     It reads `git ls-files` with a pattern that ends at a line break, and takes backslashes for Windows' separators.
     """
+    if reserved_in_pipeline(path.split("/", 1)[0]):  # without a container, nothing keeps a command from writing there
+        raise _BadOutputError(f"output {path!r}: reserved in a pipeline's repo; a command writes to /pfs/out alone")
     for odd, what in (("\n", "a line break"), ("\\", "a backslash")):
         if odd in path:
-            raise _BadNameError(f"output {path!r}: {what} in its name, which `datalad rerun` can't handle; rename it")
+            raise _BadOutputError(f"output {path!r}: {what} in its name, which `datalad rerun` can't handle; rename it")
     try:
         path.encode()
     except UnicodeEncodeError:
-        raise _BadNameError(f"output {os.fsencode(path)!r}: its name is not UTF-8; rename it") from None
+        raise _BadOutputError(f"output {os.fsencode(path)!r}: its name is not UTF-8; rename it") from None
 
 
 def _bare_record(work: WorkSet, repo: Repo) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,17 +83,15 @@ def podman(arguments: list[str], env: Mapping[str, str]) -> str:
 
 
 def podman_config(path: Path) -> dict[str, str]:
-    """Write a configuration of podman that works as root in a container, with a store of its own; the variables to set."""
-    path.mkdir(parents=True)
+    """Write a configuration of podman for root in a container, with a store of its own; the variables to set."""
+    path.mkdir(parents=True, exist_ok=True)
     (path / "containers.conf").write_text(
         '[containers]\ndefault_ulimits=["nofile=1024:1024","nproc=1024:1024"]\nnetns="none"\nlog_driver="k8s-file"\n'
         '[engine]\nruntime="runc"\ncgroup_manager="cgroupfs"\nevents_logger="file"\n'
         # Its own, since parallel test processes have stores of their own: else they wait for each other.
         f'lock_type="file"\ntmp_dir="{path}/tmp"\n'
     )
-    (path / "storage.conf").write_text(
-        f'[storage]\ndriver="overlay"\ngraphroot="{path}/graph"\nrunroot="{path}/run"\n'
-    )
+    (path / "storage.conf").write_text(f'[storage]\ndriver="overlay"\ngraphroot="{path}/graph"\nrunroot="{path}/run"\n')
     return {
         "CONTAINERS_CONF": str(path / "containers.conf"),
         "CONTAINERS_STORAGE_CONF": str(path / "storage.conf"),
@@ -113,15 +112,11 @@ class Images:
     """Images in one directory, each made when it is first asked for."""
 
     folder: Path
+    podman: Path
 
     def env(self) -> dict[str, str]:
         """The environment to run with: a cache for unpacked images, and podman's configuration."""
-        config = self.folder / "podman"
-        variables = podman_config(config) if not config.exists() else {
-            "CONTAINERS_CONF": str(config / "containers.conf"),
-            "CONTAINERS_STORAGE_CONF": str(config / "storage.conf"),
-        }
-        return base_env() | variables | {"MINIPACH_CACHE": str(self.folder / "cache")}
+        return base_env() | podman_config(self.podman) | {"MINIPACH_CACHE": str(self.folder / "cache")}
 
     def directory(self, *, mount_points: bool = False) -> Path:
         """A root file system as a directory."""
@@ -158,8 +153,9 @@ class Images:
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
     """The session's images. Import this fixture's name in the test module that wants it."""
-    folder = tmp_path_factory.mktemp("images")
-    yield Images(folder)
-    # podman leaves its store mounted, and pytest could then not remove the folder.
-    subprocess.run(["umount", "-q", folder / "podman" / "graph" / "overlay"], check=False)
-    shutil.rmtree(folder / "podman", ignore_errors=True)
+    # A short path for podman: with a long one its sockets can't be made, and it waits 20 s at the end of each run.
+    store = Path(tempfile.mkdtemp(prefix="podman."))
+    yield Images(tmp_path_factory.mktemp("images"), store)
+    # podman leaves its store mounted.
+    subprocess.run(["umount", "-q", store / "graph" / "overlay"], check=False)
+    shutil.rmtree(store, ignore_errors=True)

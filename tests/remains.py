@@ -56,7 +56,7 @@ def unpublished(root: Path, *, images: int = 2) -> Study:
     for n in range(images):
         study.put(f"images/{n}.txt", f"picture {n}\n", save=False)
     study.save("images")
-    edges = 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/copy.sh]}\n'
+    edges = 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/copy.sh]}\ndatum_tries: 1\n'
     study.pipeline("edges", edges, copy=HOLD)
     montage = 'input: {pfs: {repo: edges, glob: "/"}}\ntransform: {cmd: [sh, code/gather.sh]}\n'
     study.pipeline("montage", montage, gather=GATHER)

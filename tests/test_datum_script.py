@@ -18,8 +18,19 @@ from tests.images import need
 SCRIPT = Path(__file__).parent.parent / "minipach" / "scripts" / "datum"
 SHELLS = {"dash": ["dash"], "busybox": ["busybox", "sh"]}
 HOSTILE = [
-    "with space.txt", "it's \"quoted\".txt", "$(touch x).txt", "`touch y`.txt", "new\nline", "-rf", "--", "*", "ümläut.txt",
-    "trailing\n", "{out}", "back\\slash", "a;b|c&d",
+    "with space.txt",
+    'it\'s "quoted".txt',
+    "$(touch x).txt",
+    "`touch y`.txt",
+    "new\nline",
+    "-rf",
+    "--",
+    "*",
+    "ümläut.txt",
+    "trailing\n",
+    "{out}",
+    "back\\slash",
+    "a;b|c&d",
 ]
 
 
@@ -34,8 +45,12 @@ class Run:
     def __call__(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*self.shell, str(SCRIPT), *arguments],
-            cwd=self.dataset, env={"PATH": os.environ["PATH"], "PFS": str(self.pfs), **env},
-            capture_output=True, text=True, check=False, timeout=60,
+            cwd=self.dataset,
+            env={"PATH": os.environ["PATH"], "PFS": str(self.pfs), **env},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
         )
 
     @property
@@ -101,8 +116,24 @@ def ok(done: subprocess.CompletedProcess[str]) -> None:
 
 def test_a_file_goes_in_and_a_result_comes_out(run: Run) -> None:
     run.write("inputs/images/sub/a.png", "A")
-    ok(run("-d", "a", "", "-f", "images", "inputs/images", "/sub/a.png", "--",
-           "sh", "-c", 'cat "$1" >"$2/$MINIPACH_DATUM"', "sh", "{images}", "{out}"))
+    ok(
+        run(
+            "-d",
+            "a",
+            "",
+            "-f",
+            "images",
+            "inputs/images",
+            "/sub/a.png",
+            "--",
+            "sh",
+            "-c",
+            'cat "$1" >"$2/$MINIPACH_DATUM"',
+            "sh",
+            "{images}",
+            "{out}",
+        )
+    )
     assert files(run.done) == {"a": "A"}
     assert sorted(p.name for p in run.pfs.iterdir()) == [".minipach"]
 
@@ -112,24 +143,72 @@ def test_a_file_goes_in_and_a_result_comes_out(run: Run) -> None:
 def test_hostile_names_are_only_names(run: Run, name: str, mode: str) -> None:
     run.annex(f"inputs/images/{name}/{name}", "A")
     keep = 'cat "$1" >"$PFS/out/$label"; printf "%s" "$MINIPACH_DATUM" >"$PFS/out/name"; echo "$1" >"$PFS/out/path"'
-    ok(run("-d", name, name, "-v", f"label=got {name}", mode, "images", "inputs/images", f"/{name}/{name}", "--",
-           "sh", "-c", keep, "sh", "{images}"))
-    assert files(run.done / name) == {f"got {name}": "A", "name": name, "path": f"{run.pfs}/images/{name}/{name}\n"}
+    ok(
+        run(
+            "-d",
+            name,
+            name,
+            "-v",
+            f"label=got {name}",
+            mode,
+            "images",
+            "inputs/images",
+            f"/{name}/{name}",
+            "--",
+            "sh",
+            "-c",
+            keep,
+            "sh",
+            "{images}",
+        )
+    )
+    assert files(run.done / name) == {
+        f"got {name}": "A",
+        "name": name,
+        "path": f"{run.pfs}/images/{name}/{name}\n",
+    }
     assert not list(run.dataset.rglob("x")) and not list(run.dataset.rglob("y"))
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_arguments_are_replaced_once_and_exactly(run: Run, name: str) -> None:
     run.write(f"inputs/images/{name}", "A")
-    ok(run("-d", "n", "", "-f", "images", "inputs/images", f"/{name}", "--",
-           "sh", "-c", 'printf "%s" "$1" >"$PFS/out/said"', "sh", "{{images}} {other} {a/b} { } {images}{out}"))
+    ok(
+        run(
+            "-d",
+            "n",
+            "",
+            "-f",
+            "images",
+            "inputs/images",
+            f"/{name}",
+            "--",
+            "sh",
+            "-c",
+            'printf "%s" "$1" >"$PFS/out/said"',
+            "sh",
+            "{{images}} {other} {a/b} { } {images}{out}",
+        )
+    )
     images = f"{run.pfs}/images/{name}"
     assert (run.done / "said").read_bytes().decode() == f"{{{images}}} {{other}} {{a/b}} {{ }} {images}{run.pfs}/out"
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_outputs_with_hostile_names(run: Run, name: str) -> None:
-    ok(run("-d", "n", f"of/{name}", "--", "sh", "-c", 'mkdir "$PFS/out/$1" && echo 1 >"$PFS/out/$1/$1"', "sh", name.replace("{out}", "{o}")))
+    ok(
+        run(
+            "-d",
+            "n",
+            f"of/{name}",
+            "--",
+            "sh",
+            "-c",
+            'mkdir "$PFS/out/$1" && echo 1 >"$PFS/out/$1/$1"',
+            "sh",
+            name.replace("{out}", "{o}"),
+        )
+    )
     clean = name.replace("{out}", "{o}")
     assert files(run.done) == {f"of/{name}/{clean}/{clean}": "1\n"}
 
@@ -138,7 +217,20 @@ def test_several_matches_of_an_input_name_its_directory(run: Run) -> None:
     for name in "ab":
         run.write(f"inputs/images/{name}")
     both = ["-f", "images", "inputs/images", "/a", "-f", "images", "inputs/images", "/b"]
-    ok(run("-d", "n", "", *both, "--", "sh", "-c", 'ls "$1" >"$PFS/out/seen"; echo "$1" >>"$PFS/out/seen"', "sh", "{images}"))
+    ok(
+        run(
+            "-d",
+            "n",
+            "",
+            *both,
+            "--",
+            "sh",
+            "-c",
+            'ls "$1" >"$PFS/out/seen"; echo "$1" >>"$PFS/out/seen"',
+            "sh",
+            "{images}",
+        )
+    )
     assert (run.done / "seen").read_text() == f"a\nb\n{run.pfs}/images\n"
 
 
@@ -152,15 +244,33 @@ def test_the_same_file_twice_is_one(run: Run) -> None:
 def test_a_directory_without_what_is_no_data(run: Run) -> None:
     for kept in ("a", "sub/.datalad/kept", "spec.yml", "code/c", "README.md", ".hidden", "..odd"):
         run.write(f"inputs/images/{kept}", "k")
-    for left in (".git/config", ".datalad/config", ".gitattributes", ".gitmodules", ".gitignore", "sub/.git/config"):
+    for left in (
+        ".git/config",
+        ".datalad/config",
+        ".gitattributes",
+        ".gitmodules",
+        ".gitignore",
+        "sub/.git/config",
+    ):
         run.write(f"inputs/images/{left}")
     ok(run("-d", "n", "", "-f", "images", "inputs/images", "/", "--", *copy_all()))
-    assert set(files(run.done)) == {"images/" + n for n in
-                                    ("a", "sub/.datalad/kept", "spec.yml", "code/c", "README.md", ".hidden", "..odd")}
+    assert set(files(run.done)) == {
+        "images/" + n for n in ("a", "sub/.datalad/kept", "spec.yml", "code/c", "README.md", ".hidden", "..odd")
+    }
 
 
 def test_a_pipelines_repo_as_input_shows_only_its_results(run: Run) -> None:
-    for name in ("spec.yml", "code/c", "inputs/x/y", "README", "README.md", ".minipach/datum", "result", "sub/README", "sub/code/z"):
+    for name in (
+        "spec.yml",
+        "code/c",
+        "inputs/x/y",
+        "README",
+        "README.md",
+        ".minipach/datum",
+        "result",
+        "sub/README",
+        "sub/code/z",
+    ):
         run.write(f"inputs/images/{name}", "k")
     ok(run("-d", "n", "", "-f", "images", "inputs/images", "/", "--", *copy_all()))
     assert set(files(run.done)) == {"images/result", "images/sub/README", "images/sub/code/z"}
@@ -170,7 +280,10 @@ def test_annexed_files_become_files_and_plain_links_stay(run: Run) -> None:
     run.annex("inputs/images/s/a", "A")
     (run.dataset / "inputs/images/s/link").symlink_to("a")
     (run.dataset / "inputs/images/s/to dir").symlink_to("../s")
-    seen = 'cd "$PFS/images/s"; for f in *; do [ -L "$f" ] && echo "$f link" || echo "$f file"; done >"$PFS/out/seen"; cat link >>"$PFS/out/seen"'
+    seen = (
+        'cd "$PFS/images/s"; for f in *; do [ -L "$f" ] && echo "$f link" || echo "$f file"; done >"$PFS/out/seen";'
+        'cat link >>"$PFS/out/seen"'
+    )
     ok(run("-d", "n", "", "-f", "images", "inputs/images", "/s", "--", "sh", "-c", seen))
     assert (run.done / "seen").read_text() == "a file\nlink link\nto dir link\nA"
 
@@ -203,7 +316,10 @@ def test_what_the_command_does_to_its_inputs_stays_with_it(run: Run, mode: str) 
     """Even as root: here the dataset is writable, as without a container."""
     stored = run.annex("inputs/images/s/a", "A")
     plain = run.write("inputs/images/s/p", "P")
-    harm = 'cd "$PFS/images/s"; chmod 777 . a p; echo evil >>a; echo evil >>p; rm p; echo new >n; ln -s / "$PFS/images/root"; true'
+    harm = (
+        'cd "$PFS/images/s"; chmod 777 . a p; echo evil >>a; echo evil >>p; rm p; echo new >n;'
+        'ln -s / "$PFS/images/root"; true'
+    )
     ok(run("-d", "n", "", mode, "images", "inputs/images", "/s", "--", "sh", "-c", harm))
     assert (stored.read_text(), plain.read_text()) == ("A", "P")
     assert stat.S_IMODE(stored.stat().st_mode) == 0o444
@@ -220,14 +336,47 @@ def test_a_command_that_swaps_an_input_for_a_link_harms_nothing(run: Run) -> Non
 
 def test_read_only_leftovers_are_removed(run: Run) -> None:
     run.annex("inputs/images/s/a")
-    ok(run("-d", "1", "", "-f", "images", "inputs/images", "/s", "--", "sh", "-c", 'chmod -R a-w "$PFS/images"; mkdir "$PFS/tmp"'))
+    ok(
+        run(
+            "-d",
+            "1",
+            "",
+            "-f",
+            "images",
+            "inputs/images",
+            "/s",
+            "--",
+            "sh",
+            "-c",
+            'chmod -R a-w "$PFS/images"; mkdir "$PFS/tmp"',
+        )
+    )
     assert sorted(p.name for p in run.pfs.iterdir()) == [".minipach"]
 
 
 def test_environment(run: Run) -> None:
-    done = run("-e", "a-b.c=1 2", "-e", "NL=x\ny\n", "-d", "n1", "", "-v", "images=/pfs/images/a", "-v", "images_COMMIT=/pfsx",
-               "--", "env")
-    for line in ("a-b.c=1 2", f"images={run.pfs}/images/a", "images_COMMIT=/pfsx", "MINIPACH_DATUM=n1", f"PFS={run.pfs}"):
+    done = run(
+        "-e",
+        "a-b.c=1 2",
+        "-e",
+        "NL=x\ny\n",
+        "-d",
+        "n1",
+        "",
+        "-v",
+        "images=/pfs/images/a",
+        "-v",
+        "images_COMMIT=/pfsx",
+        "--",
+        "env",
+    )
+    for line in (
+        "a-b.c=1 2",
+        f"images={run.pfs}/images/a",
+        "images_COMMIT=/pfsx",
+        "MINIPACH_DATUM=n1",
+        f"PFS={run.pfs}",
+    ):
         assert line in done.stdout.splitlines()
     assert "NL=x\ny\n\n" in done.stdout
 
@@ -237,13 +386,45 @@ def test_each_datum_has_its_own_environment_inputs_and_output(run: Run) -> None:
     run.write("inputs/images/b", "B")
     one = ["-d", "a", "x", "-v", "only=1", "-f", "images", "inputs/images", "/a"]
     two = ["-d", "b", "x/y", "-f", "pictures", "inputs/images", "/b"]
-    ok(run("-e", "all=2", *one, *two, "--", "sh", "-c",
-           'ls "$PFS" >"$PFS/out/$MINIPACH_DATUM"; echo "${only-} $all {pictures}" >>"$PFS/out/$MINIPACH_DATUM"'))
-    assert files(run.done) == {"x/a": "images\nout\n1 2 {pictures}\n", "x/y/b": f"out\npictures\n 2 {run.pfs}/pictures/b\n"}
+    ok(
+        run(
+            "-e",
+            "all=2",
+            *one,
+            *two,
+            "--",
+            "sh",
+            "-c",
+            'ls "$PFS" >"$PFS/out/$MINIPACH_DATUM"; echo "${only-} $all {pictures}" >>"$PFS/out/$MINIPACH_DATUM"',
+        )
+    )
+    assert files(run.done) == {
+        "x/a": "images\nout\n1 2 {pictures}\n",
+        "x/y/b": f"out\npictures\n 2 {run.pfs}/pictures/b\n",
+    }
 
 
 def test_standard_input(run: Run) -> None:
-    ok(run("-i", "one", "-i", "$(two)", "-i", "--", "-d", "1", "1", "-d", "2", "2", "--", "sh", "-c", 'cat >"$PFS/out/in"'))
+    ok(
+        run(
+            "-i",
+            "one",
+            "-i",
+            "$(two)",
+            "-i",
+            "--",
+            "-d",
+            "1",
+            "1",
+            "-d",
+            "2",
+            "2",
+            "--",
+            "sh",
+            "-c",
+            'cat >"$PFS/out/in"',
+        )
+    )
     assert files(run.done) == {"1/in": "one\n$(two)\n--\n", "2/in": "one\n$(two)\n--\n"}
     ok(run("-d", "3", "3", "--", "sh", "-c", 'cat >"$PFS/out/in"'))
     assert (run.done / "3/in").read_text() == ""
@@ -259,20 +440,43 @@ def test_working_directory(run: Run) -> None:
 
 
 def test_exit_codes(run: Run) -> None:
-    done = run("-d", "one", "1", "-d", "two", "2", "-d", "three", "3", "--", "sh", "-c", '[ $MINIPACH_DATUM != two ] || exit 3; touch "$PFS/out/f"')
+    done = run(
+        "-d",
+        "one",
+        "1",
+        "-d",
+        "two",
+        "2",
+        "-d",
+        "three",
+        "3",
+        "--",
+        "sh",
+        "-c",
+        '[ $MINIPACH_DATUM != two ] || exit 3; touch "$PFS/out/f"',
+    )
     assert (done.returncode, done.stderr) == (3, "datum: two: the command failed with exit code 3\n")
     ok(run("-a", "3", "-a", "4", "-d", "one", "x", "--", "sh", "-c", "exit 4"))
     assert run("-d", "one", "x", "--", "no-such-command").returncode == 127
 
 
-@pytest.mark.parametrize("arguments", [
-    ["-d", "n", ""], ["-d", "n", "", "--"], ["--", "true"], ["-x", "--", "true"], ["-d", "n"],
-    ["-e", "noequals", "-d", "n", "", "--", "true"], ["-e", "-u=1", "-d", "n", "", "--", "true"],
-    ["-a", "x", "-d", "n", "", "--", "true"], ["-d", "n", "../x", "--", "true"],
-    ["-d", "n", "", "-f", "out", "inputs/images", "/a", "--", "true"],
-    ["-d", "n", "", "-f", "a/b", "inputs/images", "/a", "--", "true"],
-    ["-d", "n", "", "-f", "a", "inputs/images", "/../../a", "--", "true"],
-])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-d", "n", ""],
+        ["-d", "n", "", "--"],
+        ["--", "true"],
+        ["-x", "--", "true"],
+        ["-d", "n"],
+        ["-e", "noequals", "-d", "n", "", "--", "true"],
+        ["-e", "-u=1", "-d", "n", "", "--", "true"],
+        ["-a", "x", "-d", "n", "", "--", "true"],
+        ["-d", "n", "../x", "--", "true"],
+        ["-d", "n", "", "-f", "out", "inputs/images", "/a", "--", "true"],
+        ["-d", "n", "", "-f", "a/b", "inputs/images", "/a", "--", "true"],
+        ["-d", "n", "", "-f", "a", "inputs/images", "/../../a", "--", "true"],
+    ],
+)
 def test_wrong_arguments(run: Run, arguments: list[str]) -> None:
     done = run(*arguments)
     assert done.returncode == 126
@@ -280,8 +484,18 @@ def test_wrong_arguments(run: Run, arguments: list[str]) -> None:
 
 
 def test_outputs_keep_their_tree_and_mode(run: Run) -> None:
-    ok(run("-d", "n", "./deep/er/", "--", "sh", "-c",
-           'cd "$PFS/out"; mkdir -p a/b .c; echo 1 >a/b/f; echo 2 >.c/g; echo 3 >..d; echo 4 >x; chmod 755 x; chmod 444 a/b/f; chmod 555 a a/b'))
+    ok(
+        run(
+            "-d",
+            "n",
+            "./deep/er/",
+            "--",
+            "sh",
+            "-c",
+            'cd "$PFS/out"; mkdir -p a/b .c; echo 1 >a/b/f; echo 2 >.c/g; echo 3 >..d; echo 4 >x;'
+            "chmod 755 x; chmod 444 a/b/f; chmod 555 a a/b",
+        )
+    )
     assert files(run.done / "deep/er") == {"a/b/f": "1\n", ".c/g": "2\n", "..d": "3\n", "x": "4\n"}
     assert os.access(run.done / "deep/er/x", os.X_OK)
     assert not stat.S_IMODE((run.done / "deep/er/a/b/f").stat().st_mode) & 0o111
@@ -293,14 +507,32 @@ def test_no_output_is_no_error(run: Run) -> None:
 
 
 def test_datums_of_a_set_merge_directories_but_not_files(run: Run) -> None:
-    ok(run("-d", "a", "", "-d", "b", "", "--", "sh", "-c", 'mkdir -p "$PFS/out/s/t"; echo 1 >"$PFS/out/s/t/$MINIPACH_DATUM"'))
+    ok(
+        run(
+            "-d",
+            "a",
+            "",
+            "-d",
+            "b",
+            "",
+            "--",
+            "sh",
+            "-c",
+            'mkdir -p "$PFS/out/s/t"; echo 1 >"$PFS/out/s/t/$MINIPACH_DATUM"',
+        )
+    )
     assert files(run.done) == {"s/t/a": "1\n", "s/t/b": "1\n"}
     shutil.rmtree(run.done)
     done = run("-d", "a", "x", "-d", "b", "x", "--", "sh", "-c", 'echo 1 >"$PFS/out/f"')
-    assert (done.returncode, done.stderr) == (126, 'datum: output b: "x/f" was written by another datum of this set too\n')
+    assert (done.returncode, done.stderr) == (
+        126,
+        'datum: output b: "x/f" was written by another datum of this set too\n',
+    )
 
 
-@pytest.mark.parametrize("name", ["code", "spec.yml", "inputs", ".datalad", ".minipach", ".gitmodules", "README.md", "README"])
+@pytest.mark.parametrize(
+    "name", ["code", "spec.yml", "inputs", ".datalad", ".minipach", ".gitmodules", "README.md", "README"]
+)
 def test_reserved_names(run: Run, name: str) -> None:
     message = f'datum: output "{name}" is a reserved name in a pipeline\'s repo; write elsewhere or set minipach.out\n'
     done = run("-d", "n", ".", "--", "sh", "-c", 'echo 1 >"$PFS/out/$1"', "sh", name)
@@ -310,20 +542,25 @@ def test_reserved_names(run: Run, name: str) -> None:
     ok(run("-d", "n", "sub", "--", "sh", "-c", 'echo 1 >"$PFS/out/$1"', "sh", name))
 
 
-@pytest.mark.parametrize(("make", "problem"), [
-    ('mkfifo "$PFS/out/a"', '"a" is neither a file nor a directory'),
-    ('mkdir -p "$PFS/out/s/.git"', '"s/.git" can\'t be kept: a dataset can\'t hold another\'s .git'),
-    ('rm -r "$PFS/out"', "/pfs/out is gone; it must stay a directory"),
-    ('rm -r "$PFS/out"; ln -s / "$PFS/out"', "/pfs/out is gone; it must stay a directory"),
-    ('ln -s /etc/passwd "$PFS/out/x"', 'symbolic link "x" points outside /pfs'),
-    ('ln -s ../../../../../../../../../etc "$PFS/out/x"', 'symbolic link "x" points outside /pfs'),
-    ('ln -s nowhere "$PFS/out/x"', 'symbolic link "x" points outside /pfs'),
-    ('ln -s x "$PFS/out/x"', 'symbolic link "x" points outside /pfs'),
-    ('ln -s "$PWD/code/c" "$PFS/out/x"', 'symbolic link "x" points outside /pfs'),
-    ('ln -s . "$PFS/out/x"', 'symbolic link "x" points to a directory that holds it'),
-    ('mkdir "$PFS/d"; ln -s /etc/passwd "$PFS/d/p"; ln -s ../d "$PFS/out/x"',
-     'symbolic link "x" leads to "d/p", which points outside /pfs'),
-])
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        ('mkfifo "$PFS/out/a"', '"a" is neither a file nor a directory'),
+        ('mkdir -p "$PFS/out/s/.git"', "\"s/.git\" can't be kept: a dataset can't hold another's .git"),
+        ('rm -r "$PFS/out"', "/pfs/out is gone; it must stay a directory"),
+        ('rm -r "$PFS/out"; ln -s / "$PFS/out"', "/pfs/out is gone; it must stay a directory"),
+        ('ln -s /etc/passwd "$PFS/out/x"', 'symbolic link "x" points outside /pfs'),
+        ('ln -s ../../../../../../../../../etc "$PFS/out/x"', 'symbolic link "x" points outside /pfs'),
+        ('ln -s nowhere "$PFS/out/x"', 'symbolic link "x" points outside /pfs'),
+        ('ln -s x "$PFS/out/x"', 'symbolic link "x" points outside /pfs'),
+        ('ln -s "$PWD/code/c" "$PFS/out/x"', 'symbolic link "x" points outside /pfs'),
+        ('ln -s . "$PFS/out/x"', 'symbolic link "x" points to a directory that holds it'),
+        (
+            'mkdir "$PFS/d"; ln -s /etc/passwd "$PFS/d/p"; ln -s ../d "$PFS/out/x"',
+            'symbolic link "x" leads to "d/p", which points outside /pfs',
+        ),
+    ],
+)
 def test_outputs_that_cannot_be_kept(run: Run, make: str, problem: str) -> None:
     run.write("code/c")
     done = run("-d", "n", "", "--", "sh", "-c", make)
@@ -334,12 +571,38 @@ def test_outputs_that_cannot_be_kept(run: Run, make: str, problem: str) -> None:
 def test_links_become_what_they_point_to(run: Run, mode: str) -> None:
     run.annex("inputs/images/s/a", "A")
     run.annex("inputs/images/s/t/b", "B")
-    make = ('cd "$PFS/out"; ln -s "$PFS/images/s/a" abs; ln -s ../images/s/a rel; ln -s rel twice; ln -s "$PFS/images/s" dir;'
-            ' mkdir d; echo f >d/f; ln -s ../d/f d/l; ln -s "$PFS/images/s/t/../a" d/up; ln -s "$PFS/images/s/t/" d/slash')
+    make = (
+        'cd "$PFS/out"; ln -s "$PFS/images/s/a" abs; ln -s ../images/s/a rel; ln -s rel twice;'
+        ' ln -s "$PFS/images/s" dir;'
+        ' mkdir d; echo f >d/f; ln -s ../d/f d/l; ln -s "$PFS/images/s/t/../a" d/up; ln -s "$PFS/images/s/t/" d/slash'
+    )
     ok(run("-d", "n", "", mode, "images", "inputs/images", "/s", "--", "sh", "-c", make))
-    assert files(run.done) == {"abs": "A", "rel": "A", "twice": "A", "dir/a": "A", "dir/t/b": "B", "d/f": "f\n", "d/l": "f\n",
-                               "d/up": "A", "d/slash/b": "B"}
-    ok(run("-d", "n", "again", mode, "images", "inputs/images", "/s", "--", "sh", "-c", 'cp -RP "$PFS/images/s" "$PFS/out/"'))
+    assert files(run.done) == {
+        "abs": "A",
+        "rel": "A",
+        "twice": "A",
+        "dir/a": "A",
+        "dir/t/b": "B",
+        "d/f": "f\n",
+        "d/l": "f\n",
+        "d/up": "A",
+        "d/slash/b": "B",
+    }
+    ok(
+        run(
+            "-d",
+            "n",
+            "again",
+            mode,
+            "images",
+            "inputs/images",
+            "/s",
+            "--",
+            "sh",
+            "-c",
+            'cp -RP "$PFS/images/s" "$PFS/out/"',
+        )
+    )
     assert files(run.done / "again") == {"s/a": "A", "s/t/b": "B"}
 
 
@@ -347,7 +610,10 @@ def test_lazy_inputs_are_links_where_the_dataset_is_read_only(run: Run, readonly
     run.annex("inputs/images/s/a", "A")
     run.write("inputs/images/.datalad/config")
     readonly(run.dataset)
-    look = 'cd "$PFS/images"; readlink s/a >"$PFS/out/target"; ls -A >"$PFS/out/ls"; ln -s "$PFS/images/s/a" "$PFS/out/same"'
+    look = (
+        'cd "$PFS/images"; readlink s/a >"$PFS/out/target"; ls -A >"$PFS/out/ls";'
+        'ln -s "$PFS/images/s/a" "$PFS/out/same"'
+    )
     ok(run("-d", "n", "", "-l", "images", "inputs/images", "/", "--", "sh", "-c", look))
     assert files(run.done) == {"target": f"{run.dataset}/inputs/images/s/a\n", "ls": "s\n", "same": "A"}
 
@@ -376,13 +642,34 @@ def test_it_needs_only_busybox(tmp_path: Path) -> None:
     need("busybox")
     tools = tmp_path / "bin"
     tools.mkdir()
-    for tool in ("sh", "mkdir", "cp", "mv", "rm", "ln", "find", "readlink", "env", "chmod", "head", "cat", "ls"):
+    for tool in (
+        "sh",
+        "mkdir",
+        "cp",
+        "mv",
+        "rm",
+        "ln",
+        "find",
+        "readlink",
+        "env",
+        "chmod",
+        "head",
+        "cat",
+        "ls",
+    ):
         (tools / tool).symlink_to(str(shutil.which("busybox")))
     dataset = tmp_path / "ds"
     (dataset / "inputs/images").mkdir(parents=True)
     (dataset / "inputs/images/a").write_text("A")
-    command = f"{shlex.quote(str(tools / 'sh'))} {shlex.quote(str(SCRIPT))} -d n '' -f images inputs/images / -- sh -c 'ln -s ../images/a $PFS/out/b'"
-    done = subprocess.run(["/bin/sh", "-c", command], cwd=dataset, env={"PATH": str(tools), "PFS": str(tmp_path / "pfs")},
-                          capture_output=True, text=True, check=False)
+    script = "-d n '' -f images inputs/images / -- sh -c 'ln -s ../images/a $PFS/out/b'"
+    command = f"{shlex.quote(str(tools / 'sh'))} {shlex.quote(str(SCRIPT))} {script}"
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        cwd=dataset,
+        env={"PATH": str(tools), "PFS": str(tmp_path / "pfs")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     ok(done)
     assert files(tmp_path / "pfs/.minipach/done") == {"b": "A"}

@@ -78,13 +78,17 @@ def test_after_kills_at_random_moments_the_result_is_that_of_an_undisturbed_run(
     hit = kill_at_random(study, kills, seed=20261122)
     assert len(hit) >= kills * 2 // 3, f"too few processes were hit: {hit}"
     study.schedule()
-    for picture in (study.root / "images").glob("*.txt"):
-        shutil.copyfile(picture, peace.root / "images" / picture.name, follow_symlinks=True)
-    peace.save("images")
-    peace.schedule()
-    assert result_of(study) == result_of(peace)
     assert leftovers(study) == []
     assert study.minipach("schedule").out == "nothing to do\n"
+    result = result_of(study)
+    names = sorted(path.name for path in (study.root / "images").glob("*.txt"))
+    assert sorted(study.outputs("edges")) == names
+    assert study.read("montage/all.txt") == b"".join(study.read(f"images/{name}") for name in names)
+    if kills > 3:
+        shutil.rmtree(peace.root / "images")
+        peace.ok("datalad", "clone", str(study.root / "images"), "images")
+        peace.schedule()
+        assert result == result_of(peace)
 
 
 # --- the processes of a running datum ----------------------------------------------------------------------------
@@ -106,6 +110,7 @@ def test_a_killed_command_is_a_failed_datum_and_the_others_are_kept(tmp_path: Pa
     assert result_of(study) == result_of(peace)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["worker", "launch"])
 def test_a_killed_worker_is_replaced_in_the_same_run_and_a_killed_launcher_fails_its_datum(
     tmp_path: Path, kind: str
@@ -125,6 +130,7 @@ def test_a_killed_worker_is_replaced_in_the_same_run_and_a_killed_launcher_fails
     assert sorted(study.outputs("edges")) == ["1.txt", "new.txt"]
 
 
+@pytest.mark.slow
 def test_what_a_killed_scheduler_started_ends_with_it_and_its_results_are_kept(tmp_path: Path) -> None:
     study, peace = twins(tmp_path)
     study.put("images/a first.txt", "first\n")
@@ -191,6 +197,7 @@ def test_killed_between_two_steps_of_publishing(tmp_path: Path, when: str, point
     assert result_of(study) == result_of(peace)
 
 
+@pytest.mark.slow
 def test_killed_between_the_branch_and_its_checkout(tmp_path: Path) -> None:
     study = two_pipelines(tmp_path / "study")
     change(study)
@@ -219,6 +226,7 @@ def test_what_somebody_changed_after_the_kill_is_left_as_it_is(tmp_path: Path) -
     assert leftovers(study) == []
 
 
+@pytest.mark.slow
 def test_killed_in_the_superdataset_commit(tmp_path: Path) -> None:
     study = two_pipelines(tmp_path / "study")
     change(study)
@@ -231,6 +239,7 @@ def test_killed_in_the_superdataset_commit(tmp_path: Path) -> None:
     assert study.git(".", "rev-parse", "HEAD~1") == head
 
 
+@pytest.mark.slow
 def test_killed_while_an_image_is_taken_in(tmp_path: Path) -> None:
     study = two_pipelines(tmp_path / "study")
     study.put("images/a.sqfs", b"hsqs, but no image\n", save=False)

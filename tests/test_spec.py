@@ -384,7 +384,6 @@ NOT_BUILT = [
     "datum_timeout: 90s",
     "jobTimeout: 2h30m",
     "datum_set_spec: {number: 10}",
-    "reprocess_spec: every_job",
 ]
 NOT_SUPPORTED = [
     "input: {pfs: {repo: a, glob: /, s3: true}}",

@@ -46,9 +46,9 @@ def status(
 @guarded
 def logs(
     context: typer.Context,
-    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE")],
+    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Its name.")],
     datum: Annotated[
-        str | None, typer.Argument(metavar="[DATUM]", help="All that failed last time, if left out.")
+        str | None, typer.Argument(metavar="DATUM", help="All that failed last time, if left out.")
     ] = None,
 ) -> None:
     """Show what the command of a datum printed, at its last attempt.

@@ -23,7 +23,7 @@ def plan(
     context: typer.Context,
     what: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PIPELINE[:DATUM]]...", help="All, if none is named; datums may be globs."),
+        typer.Argument(metavar="PIPELINE[:DATUM]", help="All, if none is named; datums may be globs."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Name the datums that are current, too.")] = False,

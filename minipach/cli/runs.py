@@ -26,7 +26,7 @@ def schedule(
     context: typer.Context,
     what: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PIPELINE[:DATUM]]...", help="All, if none is named; datums may be globs."),
+        typer.Argument(metavar="PIPELINE[:DATUM]", help="All, if none is named; datums may be globs."),
     ] = None,
     jobs: Annotated[
         int | None,

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 @guarded
 def init(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR")] = Path(),
 ) -> None:
     """Make a project in DIR (default: here), or adopt the superdataset that is there.
 
@@ -70,7 +70,7 @@ def doctor(
 @guarded
 def lock(
     context: typer.Context,
-    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE")],
+    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Its name.")],
 ) -> None:
     """Take this host's environment in as the one that a pipeline without an image runs in.
 

@@ -24,7 +24,7 @@ def check(
     context: typer.Context,
     what: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PIPELINE or FILE]...", help="All pipelines, if none is named."),
+        typer.Argument(metavar="PIPELINE or FILE", help="All pipelines, if none is named."),
     ] = None,
 ) -> None:
     """Validate specs and the project's layout; all problems at once, exit code 2 if there are any.

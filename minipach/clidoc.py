@@ -1,0 +1,92 @@
+"""docs/commands.md, generated from the commands' own help: `python -m minipach.clidoc [--check FILE]`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+_HEAD = """\
+# Commands
+
+Generated from the commands themselves (`python -m minipach.clidoc`). `-C DIR` works before every command.
+
+Exit codes: 0 done · 1 a datum failed (what could be done is done, and kept) · 2 something for you to mend ·
+130 interrupted (the same command goes on).
+
+Results go to stdout, everything else to stderr. Colours and bars appear on a terminal only, and never with `NO_COLOR`.
+`minipach --install-completion` sets up shell completion.
+
+## JSON
+
+Every command that reports takes `--json`. The shapes have a `schema` number; later versions only add to them.
+
+```
+datums:   {"schema": 1, "pipeline": "edges",
+           "datums": [{"name": "chelsea.png", "id": "<hex>",
+                       "files": [{"input": "images", "repo": "images", "path": "/chelsea.png"}],
+                       "matches": [{"input": "images", "repo": "images", "path": "/chelsea.png"}]}]}
+plan:     {"schema": 1, "pipelines": [{"name": "edges",
+           "counts": {"run": 1, "reuse": 0, "current": 3, "remove": 0, "blocked": 0},
+           "datums": [{"name": "chelsea.png", "id": "<hex>", "action": "run", "reason": "new content"}]}],
+           "expected": {"datums": 1, "wall_seconds": 0.7, "cpu_hours": 0.0002, "slots": 2, "from_runs": 18,
+                        "datums_unknown": 0}}         (only where earlier runs are known)
+schedule: {"schema": 1, "ok": true, "superdataset": "<sha or null>", "problems": [],
+           "pipelines": [{"name": "edges", "state": "published", "job": "<id>", "commit": "<sha>",
+                          "counts": {"ran": 1, "reused": 0, "current": 3, "removed": 0, "failed": 0},
+                          "failed": [{"name": "...", "log": "<path>"}]}]}
+          state: current, published, partial, failed, blocked, error
+status:   {"schema": 1, "pipelines": [{"name": "edges", "state": "current|behind|failed|blocked|new", "details": [],
+           "counts": {"datums": 4, "current": 4, "missing": 0, "failed": 0, "remove": 0, "upstream": 0}}]}
+doctor:   {"schema": 1, "findings": [{"level": "ok|note|problem", "what": "...", "fix": "..."}]}
+```
+"""
+
+
+def reference() -> str:
+    """The whole page."""
+    parts = [_HEAD]
+    for words in _commands([]):
+        parts.append(f"## minipach {' '.join(words)}\n\n```\n{_help(words)}```\n")
+    return "\n".join(parts)
+
+
+def _commands(prefix: list[str]) -> list[list[str]]:
+    """All commands, those of a group after it."""
+    found = []
+    listing = _help(prefix).partition("\nCommands:\n")[2]
+    for line in listing.splitlines():
+        if line.startswith("  ") and not line.startswith("   "):
+            words = [*prefix, line.split()[0]]
+            found += [words, *_commands(words)]
+    return found
+
+
+def _help(words: list[str]) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "minipach", *words, "--help"],
+        env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return "\n".join(line.rstrip() for line in done.stdout.splitlines()).strip("\n").replace(
+        "python -m minipach", "minipach"
+    ) + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Print the page, or compare it with a file (exit code 1 if it differs)."""
+    page = reference()
+    if arguments[:1] == ["--check"]:
+        if Path(arguments[1]).read_text() == page:
+            return 0
+        print(f"{arguments[1]}: out of date; python -m minipach.clidoc > {arguments[1]}", file=sys.stderr)
+        return 1
+    print(page, end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

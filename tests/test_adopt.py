@@ -1,0 +1,168 @@
+"""How a project begins, and how plain folders in it become pipelines' datasets."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.projects import MINIPACH, Study, run
+from tests.test_main_job import counts, spec
+
+
+def init(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    done = run(*MINIPACH, "init", *arguments, cwd=folder)
+    return done.code, done.out, done.err
+
+
+def test_init_makes_a_project_and_says_what_it_did(tmp_path: Path) -> None:
+    code, out, _ = init(tmp_path, "study")
+    assert code == 0
+    assert f"made the superdataset {tmp_path / 'study'}\n" in out
+    assert "next: datalad create -d . images" in out
+    study = Study(tmp_path / "study")
+    assert study.git(".", "status", "--porcelain") == ""
+    assert study.git(".", "config", "--file", ".datalad/config", "minipach.project.version") == "1"
+    assert "annex.backend=SHA256E" in study.git(".", "show", "HEAD:.gitattributes")
+    head = study.git(".", "rev-parse", "HEAD")
+    code, out, _ = init(tmp_path, "study")
+    assert (code, out) == (0, f"{tmp_path / 'study'} is a minipach project already\n")
+    assert study.git(".", "rev-parse", "HEAD") == head
+
+
+def test_init_adopts_a_superdataset(tmp_path: Path) -> None:
+    study = Study(tmp_path / "old")
+    study.root.mkdir()
+    study.ok("datalad", "create", "--force", ".")
+    (study.root / "notes.txt").write_text("mine\n")
+    before = study.git(".", "rev-parse", "HEAD")
+    code, out, err = init(study.root)
+    assert code == 0, err
+    assert out.startswith("marked it as a minipach project in .datalad/config\n")
+    assert study.git(".", "rev-parse", "HEAD^") == before
+    assert study.git(".", "diff", "--name-only", "HEAD^") == ".datalad/config"
+    assert study.git(".", "status", "--porcelain") == "?? notes.txt"
+
+
+def test_init_touches_nothing_that_is_no_dataset(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("x")
+    code, _, err = init(tmp_path, "full")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "not empty; datalad create --force" in err
+    assert os.listdir(tmp_path / "full") == ["file"]
+    (tmp_path / "repo").mkdir()
+    run("git", "init", "-q", cwd=tmp_path / "repo")
+    code, _, err = init(tmp_path, "repo")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "a git repository, but no dataset; datalad create --force" in err
+    code, _, err = init(tmp_path, "full/file")
+    assert code == 2
+    assert "a file, not a folder" in err
+
+
+@pytest.mark.slow
+def test_a_folder_that_the_superdataset_tracks_moves_over_in_one_commit(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    study.put("images/a.txt", "alpha\n")
+    study.pipeline("edges", spec("images", "/*", "run"), run='cp "$images" "$PFS/out/"\n')
+    study.put("edges/code/table.bin", bytes(range(256)) * 40, save=False)
+    study.put("edges/README.md", "# Edges\n", save=False)
+    study.put("edges/code/tool.sh", "#!/bin/sh\n", save=False)
+    (study.root / "edges/code/tool.sh").chmod(0o755)
+    study.put("notes.bin", bytes(range(256)) * 30, save=False)
+    study.save(".")
+    tracked = study.git(".", "ls-files", "edges").splitlines()
+    assert len(tracked) == 5
+    assert (study.root / "edges/code/table.bin").is_symlink(), "annexed in the superdataset"
+    head = study.git(".", "rev-parse", "HEAD")
+
+    done = study.minipach("schedule")
+    assert done.code == 0, done.err
+    assert "registered edges in the superdataset, 5 files that the superdataset tracked moved over" in done.err
+    assert study.read("edges/a.txt") == b"alpha\n"
+    assert study.read("edges/code/table.bin") == bytes(range(256)) * 40
+    assert study.read("notes.bin") == bytes(range(256)) * 30
+    inside = study.git("edges", "ls-tree", "-r", "--name-only", "HEAD").splitlines()
+    assert {t.removeprefix("edges/") for t in tracked} <= set(inside)
+    assert study.git("edges", "ls-tree", "HEAD", "code/tool.sh").startswith("100755 ")
+    assert study.git("edges", "show", "HEAD:spec.yml").startswith("input:")
+    assert study.git("edges", "status", "--porcelain") == ""
+    study.git("edges", "annex", "fsck", "--quiet")
+
+    commits = study.git(".", "rev-list", "--reverse", f"{head}..HEAD").split()
+    first = commits[0]
+    assert study.git(".", "ls-tree", first, "edges").startswith("160000 commit ")
+    assert "edges becomes a dataset" in study.git(".", "log", "-1", "--format=%s", first)
+    assert "5 files that were tracked here are tracked there now" in study.git(".", "log", "-1", "--format=%B", first)
+    assert study.git(".", "config", "--file", ".gitmodules", "submodule.edges.url") == "./edges"
+    assert study.git(".", "status", "--porcelain") == ""
+    assert counts(study.schedule()["edges"]) == {"current": 1}
+    assert run("datalad", "-f", "json", "subdatasets", cwd=study.root).out.count('"status": "ok"') == 2
+
+
+@pytest.mark.slow
+def test_a_dataset_that_nobody_registered_is_taken_in(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    study.put("images/a.txt", "alpha\n")
+    study.copier()
+    study.ok("datalad", "create", "--force", "edges")
+    study.save("edges")
+    head = study.git("edges", "rev-parse", "HEAD")
+    done = study.minipach("schedule")
+    assert done.code == 0, done.err
+    assert "registered edges in the superdataset\n" in done.err
+    study.git("edges", "merge-base", "--is-ancestor", head, "HEAD")
+    assert study.git(".", "ls-tree", "HEAD", "edges").startswith("160000 commit ")
+
+
+@pytest.mark.slow
+def test_content_of_a_tracked_file_that_is_not_here_stops_it_before_anything_moves(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    study.put("images/a.txt", "alpha\n")
+    study.copier()
+    study.put("edges/code/table.bin", bytes(range(256)) * 40, save=False)
+    study.save(".")
+    study.git(".", "annex", "drop", "--force", "edges/code/table.bin")
+    head = study.git(".", "rev-parse", "HEAD")
+    done = study.minipach("schedule")
+    assert done.code == 2
+    assert "edges/code/table.bin: its content is not here; datalad get" in done.err
+    assert not (study.root / "edges/.git").exists()
+    assert (study.git(".", "rev-parse", "HEAD"), study.git(".", "status", "--porcelain")) == (head, "")
+
+
+def test_lock_takes_a_changed_environment_in_only_when_asked(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    study.put("images/a.txt", "alpha\n")
+    study.copier()
+    early = study.minipach("lock", "edges")
+    assert early.code == 2
+    assert "edges: not a dataset yet; minipach schedule edges writes the first fingerprint" in early.err
+    study.schedule()
+    unchanged = study.minipach("lock", "edges")
+    assert (unchanged.code, unchanged.out) == (0, "edges: the environment on record is this host's; nothing to do\n")
+
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    shutil.copy(shutil.which("sh") or "/bin/sh", tools / "sh")
+    with (tools / "sh").open("ab") as program:
+        program.write(b"\0")
+    (tools / "python3").write_text("#!/bin/sh\nexit 1\n")
+    (tools / "python3").chmod(0o755)
+    # child processes look into the interpreter's own folder first: shadow what is found there
+    other = {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
+    plan = study.minipach("plan", env=other)
+    assert plan.out == "edges: nothing to do\n", "a drift alone runs nothing"
+    assert "edges: this host's environment differs from the one on record" in plan.err
+    assert "minipach lock edges takes it in" in plan.err
+    assert "program: sh" in study.git("edges", "show", "HEAD:.datalad/environments/host/image")
+    assert any("minipach lock edges" in row for row in study.minipach("doctor", env=other).out.splitlines())
+    locked = study.minipach("lock", "edges", env=other)
+    assert locked.code == 0, locked.err
+    assert "sh sha256:" in locked.out
+    assert study.git("edges", "status", "--porcelain") == ""
+    reasons = {(d["action"], d["reason"].split(" (")[0]) for d in study.plan()["edges"]["datums"]}
+    assert reasons == {("run", "image the host environment changed")}

@@ -1,0 +1,180 @@
+"""Uncommitted changes: never lost, never used, and the message says what was left out and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.projects import Study
+from tests.remains import leftovers, result_of, two_pipelines
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Study:
+    """`images` -> `edges` -> `montage`, published; edges/1.txt will change with the next `schedule`."""
+    study = two_pipelines(tmp_path / "study")
+    study.put("images/1.txt", "changed\n")
+    return study
+
+
+def in_the_way(study: Study, *paths: str) -> None:
+    """`schedule` computes, but does not publish over these paths of `edges`."""
+    head = study.git("edges", "rev-parse", "HEAD")
+    done = study.minipach("schedule")
+    assert done.code == 2
+    assert (
+        f"edges: results are ready, but not published: uncommitted changes are in the way ({', '.join(paths)}); "
+        "commit or move them" in done.err
+    )
+    assert study.git("edges", "rev-parse", "HEAD") == head
+    assert leftovers(study) == [] or leftovers(study) == [str(study.root / "edges/.git/minipach/working")]
+
+
+def nothing_is_computed_twice(study: Study) -> None:
+    """The next `schedule` publishes what is known, and runs only what is downstream."""
+    done = study.schedule()
+    assert (done["edges"]["counts"]["ran"], done["edges"]["counts"]["reused"]) == (0, 1)
+    assert study.read("edges/1.txt") == b"changed\n"
+    assert done["montage"]["counts"]["ran"] == 1
+    result_of(study)
+
+
+def test_an_edited_output_is_in_the_way_until_it_is_moved(published: Study) -> None:
+    there = published.root / "edges/1.txt"
+    there.unlink()
+    there.write_text("mine")
+    in_the_way(published, "1.txt")
+    assert there.read_text() == "mine"
+    there.unlink()
+    nothing_is_computed_twice(published)
+
+
+@pytest.mark.slow
+def test_an_edited_output_that_is_committed_is_replaced_but_stays_in_history(published: Study) -> None:
+    there = published.root / "edges/1.txt"
+    there.unlink()
+    there.write_text("mine")
+    in_the_way(published, "1.txt")
+    published.save("edges")
+    mine = published.git("edges", "rev-parse", "HEAD")
+    nothing_is_computed_twice(published)
+    assert published.git("edges", "merge-base", mine, "HEAD") == mine
+    assert published.git("edges", "log", "-1", "--format=%s", mine) == "test"
+
+
+@pytest.mark.slow
+def test_a_staged_output_is_in_the_way(published: Study) -> None:
+    there = published.root / "edges/1.txt"
+    there.unlink()
+    there.write_text("mine")
+    published.git("edges", "-c", "annex.largefiles=nothing", "add", "1.txt")
+    staged = published.git("edges", "rev-parse", ":1.txt")
+    in_the_way(published, "1.txt")
+    assert published.git("edges", "rev-parse", ":1.txt") == staged
+    published.git("edges", "reset", "--quiet", "--hard")
+    nothing_is_computed_twice(published)
+
+
+@pytest.mark.slow
+def test_a_deleted_output_comes_back_with_its_next_state(published: Study) -> None:
+    (published.root / "edges/1.txt").unlink()
+    (published.root / "edges/0.txt").unlink()
+    done = published.minipach("schedule")
+    assert done.code == 0, done.err
+    assert "edges: uncommitted changes are left out (0.txt, 1.txt)" in done.err
+    assert published.read("edges/1.txt") == b"changed\n"
+    assert published.git("edges", "status", "--porcelain") == " D 0.txt"  # unchanged by this run, so it stays deleted
+
+
+def test_an_untracked_file_where_an_output_will_land_is_in_the_way(published: Study) -> None:
+    published.put("images/new.txt", "new\n")
+    there = published.root / "edges/new.txt"
+    there.write_text("mine")
+    in_the_way(published, "new.txt")
+    assert there.read_text() == "mine"
+    there.unlink()
+    done = published.schedule()["edges"]["counts"]
+    assert (done["ran"], done["reused"]) == (0, 2)
+    result_of(published)
+
+
+def test_changes_that_are_not_in_the_way_are_left_out_and_stay(published: Study) -> None:
+    code, notes = published.root / "edges/code/copy.sh", published.root / "edges/notes.txt"
+    code.write_text("exit 1\n")
+    notes.write_text("mine")
+    published.git("edges", "add", "code/copy.sh")
+    code.write_text("exit 2\n")
+    picture = published.root / "images/0.txt"
+    picture.unlink()
+    picture.write_text("not saved")
+    (published.root / "images/loose.txt").write_text("not saved")
+    done = published.minipach("schedule")
+    assert done.code == 0, done.err
+    assert (
+        "edges: uncommitted changes are left out (code/copy.sh, notes.txt); "
+        f"datalad save -d {published.root}/edges" in done.err
+    )
+    assert (
+        "images: uncommitted changes are left out (0.txt, loose.txt); "
+        f"datalad save -d {published.root}/images" in done.err
+    )
+    assert (code.read_text(), notes.read_text()) == ("exit 2\n", "mine")
+    assert published.git("edges", "show", ":code/copy.sh") == "exit 1"
+    assert picture.read_text() == "not saved"
+    assert sorted(published.outputs("edges")) == ["0.txt", "1.txt"]
+    assert (published.read("edges/0.txt"), published.read("edges/1.txt")) == (b"picture 0\n", b"changed\n")
+
+
+@pytest.mark.slow
+def test_changes_of_the_superdataset_stay_as_they_are(published: Study) -> None:
+    root = published.root
+    (root / "tracked").write_text("committed")
+    (root / "other").write_text("committed")
+    published.git(".", "add", "tracked", "other")
+    published.git(".", "commit", "--quiet", "-m", "notes")
+    (root / "tracked").write_text("staged")
+    published.git(".", "add", "tracked")
+    (root / "other").write_text("not staged")
+    (root / "untracked").write_text("untracked")
+    published.schedule()
+    assert published.git(".", "status", "--porcelain").splitlines() == [" M other", "M  tracked", "?? untracked"]
+    assert published.git(".", "show", ":tracked") == "staged"
+    assert published.git(".", "show", "HEAD:tracked") == "committed"
+    assert (root / "other").read_text() == "not staged"
+
+
+def test_commits_of_people_to_a_pipelines_branch_are_kept(published: Study) -> None:
+    (published.root / "edges/README.md").write_text("# Edges\n")
+    (published.root / "edges/by-hand.txt").write_text("drawn\n")
+    published.save("edges")
+    mine = published.git("edges", "rev-parse", "HEAD")
+    published.schedule()
+    assert published.git("edges", "merge-base", mine, "HEAD") == mine
+    assert published.read("edges/README.md") == b"# Edges\n"
+    assert published.read("edges/by-hand.txt") == b"drawn\n"
+    assert published.read("edges/1.txt") == b"changed\n"
+
+
+@pytest.mark.parametrize(
+    ("switch", "what"),
+    [
+        (("switch", "--quiet", "--detach"), "no branch is checked out"),
+        (("switch", "--quiet", "-c", "adjusted/main(unlocked)"), "the adjusted branch adjusted/main(unlocked) is"),
+    ],
+    ids=["detached", "adjusted"],
+)
+@pytest.mark.slow
+def test_a_pipeline_whose_branch_is_not_checked_out_is_not_published(
+    published: Study, switch: tuple[str, ...], what: str
+) -> None:
+    branch = published.git("edges", "symbolic-ref", "--short", "HEAD")
+    head = published.git("edges", "rev-parse", "HEAD")
+    published.git("edges", *switch)
+    done = published.minipach("schedule")
+    assert done.code == 2
+    assert f"edges: {what}" in done.err
+    assert "switch <its branch>" in done.err
+    assert published.git("edges", "rev-parse", "HEAD") == published.git("edges", "rev-parse", branch) == head
+    published.git("edges", "switch", "--quiet", branch)
+    nothing_is_computed_twice(published)

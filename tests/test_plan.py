@@ -1,0 +1,367 @@
+"""The plan: each datum's action, and the reason for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minipach.datums import Datum, Match
+from minipach.git import FILE, TreeEntry
+from minipach.identity import Recipe
+from minipach.plan import ACTIONS, Plan, Step, again_published, force, make_plan, reason_for, short
+from minipach.records import Task
+from minipach.results import Result
+from minipach.state import Published
+
+RECIPE = Recipe({"cmd": ["sh", "code/x.sh"], "out": "/"}, "SHA256--aaaaaaaaaa", "code1")
+
+
+class Shelf:
+    """Known results in memory."""
+
+    def __init__(self, *results: tuple[Result, Sequence[str]]) -> None:
+        self._results = [r for r, _ in results]
+        self._files = {(r.id, r.name): paths for r, paths in results}
+
+    def __contains__(self, datum_id: str) -> bool:
+        return any(r.id == datum_id for r in self._results)
+
+    def of(self, datum_id: str) -> tuple[Result, ...]:
+        return tuple(r for r in self._results if r.id == datum_id)
+
+    def named(self, datum_id: str, name: str) -> Result | None:
+        return next((r for r in self.of(datum_id) if r.name == name), None)
+
+    def files(self, result: Result) -> Sequence[TreeEntry]:
+        return [TreeEntry(FILE, "sha", path) for path in self._files[result.id, result.name]]
+
+
+def match(path: str, input: str = "images", **more: Any) -> Match:
+    values: dict[str, Any] = {"captures": (), "join_on": "", "group_by": "", "lazy": False, "empty_files": False}
+    return Match(input=input, repo=input, branch=None, path=path, **{**values, **more})
+
+
+def task(name: str, datum_id: str, dest: str = "") -> Task:
+    return Task(Datum(name, (match("/" + name),)), datum_id, dest)
+
+
+def result(name: str, datum_id: str, dest: str = "", **more: Any) -> Result:
+    values: dict[str, Any] = {
+        "where": f"{datum_id[:2]}/{datum_id}",
+        "tree": "tree",
+        "is_file": False,
+        "leaks": {},
+        "matches": (("images", "images", "/" + name),),
+        "recipe": RECIPE.as_json(),
+        "inputs": {},
+        "record": "record",
+        "author": "A",
+        "code_tree": "",
+    }
+    return Result(id=datum_id, name=name, dest=dest, **{**values, **more})
+
+
+def published(*rows: tuple[str, str, str]) -> dict[str, Published]:
+    return {name: Published(name, datum_id, dest) for name, datum_id, dest in rows}
+
+
+def plan(
+    *tasks: Task, state: Mapping[str, Published] | None = None, known: Shelf | None = None, blocked: str = ""
+) -> dict[str, tuple[str, str]]:
+    """Name → (action, reason)."""
+    return {s.name: (s.action, s.reason) for s in steps(*tasks, state=state, known=known, blocked=blocked).steps}
+
+
+def steps(
+    *tasks: Task, state: Mapping[str, Published] | None = None, known: Shelf | None = None, blocked: str = ""
+) -> Plan:
+    return make_plan(
+        "edges",
+        tasks,
+        state=state or {},
+        known=known or Shelf(),
+        explain=lambda t, before: f"{before.id} became {t.id}",
+        blocked=blocked,
+    )
+
+
+# Actions
+
+
+def test_what_is_new_runs() -> None:
+    assert plan(task("a", "1")) == {"a": ("run", "new content")}
+
+
+def test_what_changed_runs_and_is_explained() -> None:
+    assert plan(task("a", "2"), state=published(("a", "1", ""))) == {"a": ("run", "1 became 2")}
+
+
+def test_what_is_published_is_current_even_if_its_result_is_lost() -> None:
+    assert plan(task("a", "1"), state=published(("a", "1", ""))) == {"a": ("current", "")}
+
+
+def test_a_new_place_is_no_longer_current() -> None:
+    found = steps(task("a", "1", "new"), state=published(("a", "1", "old")), known=Shelf((result("a", "1"), ["a"])))
+    assert [(s.action, s.reason) for s in found.steps] == [("reuse", "computed before")]
+
+
+def test_what_was_computed_before_is_reused() -> None:
+    stored = result("a", "1")
+    [step] = steps(task("a", "1"), known=Shelf((stored, ["a.txt"]))).steps
+    assert (step.action, step.reason, step.source) == ("reuse", "computed before", stored)
+
+
+def test_a_stored_result_stands_renamed_for_another_datum() -> None:
+    [step] = steps(task("b", "1"), known=Shelf((result("a", "1"), ["a.txt"]))).steps
+    assert (step.action, step.reason) == ("reuse", "same content as a")
+    assert step.rename.apply("x/a.txt") == "x/b.txt"
+
+
+def test_ones_own_result_goes_before_anothers() -> None:
+    known = Shelf((result("a", "1"), ["a.txt"]), (result("b", "1"), ["b.txt"]))
+    assert plan(task("b", "1"), known=known) == {"b": ("reuse", "computed before")}
+
+
+def test_a_place_that_carries_the_name_proves_it_too() -> None:
+    known = Shelf((result("a", "1", dest="a"), ["out.txt"]))
+    assert plan(task("b", "1", dest="b"), known=known) == {"b": ("reuse", "same content as a")}
+
+
+@pytest.mark.parametrize(
+    ("stored", "paths", "reason"),
+    [
+        (result("a", "1", leaks={"a": "a.txt"}), ["a.txt"], 'not reused: "a" occurs in a.txt'),
+        (result("a", "1"), ["sum.txt"], "not reused: sum.txt does not carry the datum's name"),
+        (
+            result("a~x", "1"),
+            ["a.txt"],
+            'not reused: the names "a/x" and "b" are built differently',
+        ),
+    ],
+)
+def test_without_proof_it_runs_and_says_why(stored: Result, paths: list[str], reason: str) -> None:
+    assert plan(task("b", "1"), known=Shelf((stored, paths))) == {"b": ("run", reason)}
+
+
+def test_any_of_several_results_may_prove_it() -> None:
+    known = Shelf((result("a", "1", leaks={"a": "a.txt"}), ["a.txt"]), (result("c", "1"), ["c.txt"]))
+    assert plan(task("b", "1"), known=known) == {"b": ("reuse", "same content as c")}
+
+
+def test_a_files_suffix_is_no_part_of_its_name() -> None:
+    stored = result("a.png", "1", is_file=True)
+    [step] = steps(task("b.png", "1"), known=Shelf((stored, ["a.txt"]))).steps
+    assert step.rename.apply("a.txt") == "b.txt"
+
+
+def test_of_equal_datums_the_first_runs_and_the_others_wait_for_it() -> None:
+    found = steps(task("a", "1"), task("b", "1"), task("c", "1"), task("d", "2"))
+    assert [(s.name, s.action, s.reason) for s in found.steps] == [
+        ("a", "run", "new content"),
+        ("b", "reuse", "same content as a"),
+        ("c", "reuse", "same content as a"),
+        ("d", "run", "new content"),
+    ]
+    assert all(s.source is None for s in found.steps)
+
+
+def test_where_the_name_shows_every_equal_datum_runs() -> None:
+    known = Shelf((result("z", "1", leaks={"z": "z.txt"}), ["z.txt"]))
+    found = plan(task("a", "1"), task("b", "1"), known=known)
+    assert found == dict.fromkeys("ab", ("run", 'not reused: "z" occurs in z.txt'))
+
+
+def test_what_is_no_longer_matched_is_removed_last() -> None:
+    found = steps(task("m", "1"), state=published(("z", "3", ""), ("b", "2", "")))
+    assert [(s.name, s.id, s.action, s.reason, s.task) for s in found.steps[1:]] == [
+        ("b", "2", "remove", "no longer matched", None),
+        ("z", "3", "remove", "no longer matched", None),
+    ]
+
+
+def test_blocked_decides_nothing_but_what_is_current() -> None:
+    state = published(("a", "1", ""), ("b", "1", ""), ("gone", "9", ""))
+    known = Shelf((result("c", "3"), ["c"]))
+    found = plan(task("a", "1"), task("b", "2"), task("c", "3"), state=state, known=known, blocked="waits for x")
+    waits = ("blocked", "waits for x")
+    assert found == {"a": ("current", ""), "b": waits, "c": waits, "gone": waits}
+
+
+def test_an_empty_plan_is_current() -> None:
+    assert steps().is_current
+    assert steps(blocked="waits").is_current
+
+
+# Counts, JSON
+
+
+def test_counts_follow_from_the_steps() -> None:
+    found = Plan("p", (Step("0", "id", "run", ""), Step("1", "id", "run", ""), Step("2", "id", "current", "")))
+    assert found.counts == {"run": 2, "reuse": 0, "current": 1, "remove": 0, "blocked": 0}
+    assert not found.is_current
+    assert [s.name for s in found.of("run")] == ["0", "1"]
+
+
+def test_the_json_is_as_documented() -> None:
+    assert steps(task("a", "1")).as_json() == {
+        "name": "edges",
+        "counts": {"run": 1, "reuse": 0, "current": 0, "remove": 0, "blocked": 0},
+        "datums": [{"name": "a", "id": "1", "action": "run", "reason": "new content"}],
+    }
+
+
+_tasks = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from("123"), max_size=6)
+
+
+@given(_tasks, _tasks, st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from("123")), unique=True))
+def test_a_plan_is_whole(now: dict[str, str], before: dict[str, str], stored: list[tuple[str, str]]) -> None:
+    """Each datum has one step, nothing that is known runs, and of one id at most one datum runs without need."""
+    known = Shelf(*((result(name, i), [f"{name}.txt"]) for name, i in stored))
+    state = published(*((name, i, "") for name, i in before.items()))
+    found = steps(*(task(name, i) for name, i in now.items()), state=state, known=known)
+    assert [s.name for s in found.steps] == [*now, *sorted(before.keys() - now.keys())]
+    assert sum(found.counts.values()) == len(found.steps)
+    assert tuple(found.counts) == ACTIONS
+    runs = [s.id for s in found.of("run")]
+    assert len(set(runs)) == len(runs)
+    assert not any(i in known for i in runs)
+    for step in found.of("current"):
+        assert before[step.name] == step.id == now[step.name]
+    for step in found.of("reuse"):
+        assert (step.source is not None) == (step.id in known)
+        assert step.source is not None or step.id in runs
+
+
+# Forced
+
+
+def test_forced_datums_run_whatever_is_known() -> None:
+    known = Shelf((result("b", "2"), ["b"]))
+    made = steps(task("a", "1"), task("b", "2"), task("c", "3"), state=published(("a", "1", "")), known=known)
+    found = force(made, {"a", "b", "c"})
+    assert [(s.action, s.reason, s.source) for s in found.steps] == [
+        ("run", "forced", None),
+        ("run", "forced", None),
+        ("run", "new content", None),
+    ]
+    assert force(made, set()) == made
+
+
+def test_what_is_removed_cannot_be_forced() -> None:
+    made = steps(state=published(("a", "1", "")))
+    assert force(made, {"a"}) == made
+
+
+def test_a_forced_result_is_published_again() -> None:
+    stored = result("a", "1")
+    made = steps(task("a", "1"), task("b", "2"), state=published(("a", "1", ""), ("b", "2", "")))
+    found = again_published(made, {"a"}, Shelf((stored, ["a"])))
+    assert [(s.action, s.source) for s in found.steps] == [("reuse", stored), ("current", None)]
+
+
+# Reasons
+
+
+def reason(
+    old: Result | None,
+    *,
+    new: Recipe = RECIPE,
+    inputs: Mapping[str, Sequence[Any]] | None = None,
+    of: Task | None = None,
+    code: Sequence[str] = (),
+    by_path: bool = False,
+) -> str:
+    return reason_for(
+        old=old,
+        new=new,
+        inputs=inputs or {},
+        task=of or task("a.png", "2"),
+        code_changes=lambda: code,
+        image_label="opencv",
+        by_path=by_path,
+    )
+
+
+def test_the_image_is_named_with_both_contents() -> None:
+    found = reason(result("a", "1"), new=replace(RECIPE, image="SHA256--bbbbbbbbbb"))
+    assert found == "image opencv changed (sha256 aaaaaaaa… → sha256 bbbbbbbb…)"
+
+
+def test_changed_code_is_named_by_file() -> None:
+    new = replace(RECIPE, code="code2")
+    assert reason(result("a", "1"), new=new, code=["x.sh", "lib/y.py"]) == "code/x.sh changed; code/lib/y.py changed"
+    assert reason(result("a", "1"), new=new) == "code/ changed"
+
+
+def test_many_changes_are_counted() -> None:
+    new = replace(RECIPE, code="code2")
+    assert reason(result("a", "1"), new=new, code=list("abcde")).endswith("code/c changed; and 2 more")
+
+
+def test_a_changed_transform_is_named_by_field() -> None:
+    new = replace(RECIPE, transform={"cmd": ["sh"], "out": "/", "env": {"A": "1"}})
+    assert reason(result("a", "1"), new=new) == "cmd changed; env changed"
+
+
+def _with(*rows: tuple[str, str, bool], input: str = "images") -> Result:
+    return result("a", "1", inputs={input: [list(row) for row in rows]})
+
+
+def test_a_changed_file_is_named_by_its_path() -> None:
+    old = _with((".png", "1", False))
+    assert reason(old, inputs={"images": [(".png", "2", False)]}) == "inputs images:/a.png changed"
+    old = _with(("", "1", False))
+    assert reason(old, inputs={"images": [("", "2", False)]}, of=task("a", "2")) == "inputs images:/a changed"
+
+
+def test_a_changed_file_in_a_folder_is_named_by_its_path() -> None:
+    old = _with(("b/x.png", "1", False), ("y.png", "1", False), ("same", "1", False))
+    new = {"images": [("b/x.png", "2", False), ("z.png", "1", False), ("same", "1", False)]}
+    found = reason(old, inputs=new, of=task("d", "2"))
+    assert found == "inputs images:/d/b/x.png changed; inputs images:/d/y.png changed; inputs images:/d/z.png changed"
+
+
+def test_the_root_is_named_so_too() -> None:
+    root = Task(Datum("/", (match("/"),)), "2", "")
+    old = _with(("d/x", "1", False))
+    assert reason(old, inputs={"images": [("d/x", "2", False)]}, of=root) == "inputs images:/d/x changed"
+
+
+def test_by_path_a_file_is_named_once() -> None:
+    old = _with(("d/a.png", "1", False))
+    found = reason(old, inputs={"images": [("d/a.png", "2", False)]}, of=task("d/a.png", "2"), by_path=True)
+    assert found == "inputs images:/d/a.png changed"
+
+
+def test_in_a_group_a_file_is_named_by_its_path() -> None:
+    group = Task(Datum("s1", (match("/s1/x.nii"), match("/s1/d/y.nii"))), "2", "")
+    old = _with(("d/y.nii", "1", False), ("x.nii", "1", False))
+    new = {"images": [("d/y.nii", "1", False), ("x.nii", "2", False)]}
+    assert reason(old, inputs=new, of=group) == "inputs images:/s1/x.nii changed"
+
+
+def test_an_input_that_is_no_longer_there_is_named() -> None:
+    old = result("a", "1", inputs={"images": [[".png", "1", False]], "t2": [[".nii", "1", False]]})
+    assert reason(old, inputs={"images": [(".png", "1", False)]}) == "inputs t2 changed"
+
+
+def test_without_the_old_result_there_is_no_more_to_say() -> None:
+    assert reason(None) == "its published result isn't known here"
+    assert reason(result("a", "1")) == "identity changed"
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ("SHA256--0123456789", "sha256 01234567…"),
+        ("git:0123456789", "git 01234567…"),
+        ("", ""),
+    ],
+)
+def test_contents_are_short_for_people(content: str, shown: str) -> None:
+    assert short(content) == shown
