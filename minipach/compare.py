@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,11 +13,11 @@ from minipach.errors import UserError
 from minipach.git import EXECUTABLE, GITLINK, SYMLINK, Repo, TreeEntry, is_dataset
 from minipach.history import added_paths, publishes, record_commits, resolve_state
 from minipach.image import CONTAINER
+from minipach.plan import short
 from minipach.project import Project
+from minipach.results import Known
 from minipach.snapshot import classify, repo_top, reserved_in_data, reserved_in_pipeline
 from minipach.state import Published, read_state
-
-_NONE = "0" * 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ def _changes(repo: Repo, old: str, new: str, *paths: str) -> list[_Change]:
     for meta, name in zip(out[::2], out[1::2], strict=False):
         old_mode, new_mode, old_sha, new_sha, status = meta.decode().lstrip(":").split()
         path = os.fsdecode(name)
-        before = TreeEntry(old_mode, old_sha, path) if old_sha.strip("0") or status not in "A" else None
+        before = TreeEntry(old_mode, old_sha, path) if status != "A" else None
         after = TreeEntry(new_mode, new_sha, path) if status != "D" else None
         found.append(_Change(path, before, after, status))
     return found
@@ -259,7 +259,7 @@ def _input_paths(project: Project, where: str, old: str | None, new: str | None)
         repo.close()
 
 
-def _reserved(repo: Repo, commit: str) -> Any:
+def _reserved(repo: Repo, commit: str) -> Callable[[str], bool]:
     return reserved_in_pipeline if "spec.yml" in repo_top(repo, commit) else reserved_in_data
 
 
@@ -313,8 +313,8 @@ def _image(repo: Repo, old: str, new: str) -> list[str]:
     texts = [image[2] if image else "" for image in (before, after)]
     if all(text.startswith(hostenv.FIRST_LINE) for text in texts):
         return list(hostenv.drift(*texts))
-    names = [f"{image[0]} ({image[1]})" if image else "none" for image in (before, after)]
-    return [f"{names[0]} -> {names[1]}"]
+    names = [f"{image[0]} ({short(image[1])})" if image else "none" for image in (before, after)]
+    return [f"{names[0]} → {names[1]}"]
 
 
 def _image_at(repo: Repo, commit: str) -> tuple[str, str, str] | None:
@@ -350,22 +350,26 @@ def _datums(
 
 
 def _files_of(repo: Repo, commit: str, datums: Sequence[Published]) -> dict[str, dict[str, str] | None]:
-    """For each datum its files, by the path in its own place: the content ids. None: its record holds several datums.
+    """For each datum its files, by the path in its own place: the content ids. None: nothing here tells.
 
-    A datum without a record published no output.
+    What published no output has no record on the branch, but a result without a tree.
     """
     records = record_commits(repo, commit, [(d.name, d.id) for d in datums])
     paths = added_paths(repo, [c for c, _ in records.values()])
-    every = {e.path: e for e in repo.ls_tree(commit, recursive=True)} if records else {}
     wanted = {p for found in paths.values() for p in found}
-    content = _content(repo, [e for p, e in every.items() if p in wanted])
+    every = {e.path: e for e in repo.ls_tree(commit, recursive=True) if e.path in wanted} if wanted else {}
+    content = _content(repo, every.values())
+    known = Known(repo) if len(records) < len(datums) else None
     result: dict[str, dict[str, str] | None] = {}
     for d in datums:
         record = records.get((d.name, d.id))
-        if record is not None and len(record[1]["minipach"]["datums"]) > 1:
-            result[d.name] = None
-            continue
-        prefix = d.dest + "/" if d.dest else ""
-        mine = [every[p] for p in (paths.get(record[0], []) if record else []) if p in every and p in wanted]
-        result[d.name] = {e.path.removeprefix(prefix): content[e.mode, e.sha] for e in mine if e.mode != GITLINK}
+        if record is None:
+            stored = known.of(d.id) if known else ()
+            result[d.name] = {} if any(r.tree is None for r in stored) else None
+        elif len(record[1]["minipach"]["datums"]) > 1:
+            result[d.name] = None  # which of the record's files are this datum's, it doesn't say
+        else:
+            prefix = d.dest + "/" if d.dest else ""
+            mine = [every[p] for p in paths.get(record[0], []) if p in every]
+            result[d.name] = {e.path.removeprefix(prefix): content[e.mode, e.sha] for e in mine if e.mode != GITLINK}
     return result

@@ -238,5 +238,6 @@ def _box(item: _Item, node: Node) -> Iterator[str]:
     for edge in item.inputs:
         text = _port_text(edge)
         at = item.port(edge) - item.y + 4
-        yield f'<text class="dim" x="{_PAD}" y="{at:.1f}"><title>{escape.xml(text)}</title>{escape.xml(_cut(text))}</text>'
+        whole, short = escape.xml(text), escape.xml(_cut(text))
+        yield f'<text class="dim" x="{_PAD}" y="{at:.1f}"><title>{whole}</title>{short}</text>'
     yield "</g>"

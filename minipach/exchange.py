@@ -53,10 +53,11 @@ class Exchange:
 
 def choose(project: Project, words: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
     """The remote and the pipelines (all, if none is named) of `[REMOTE] [PIPELINE...]`."""
-    remote: str | None = None
-    if words and not (words[0] in _pipeline_words(project) and not _is_remote(project, words[0])):
-        remote, words = words[0], words[1:]
-    return remote, datasets(project, words)
+    first = words[0] if words else None
+    names = {*project.pipelines, *(p.name for p in project.pipelines.values())}
+    if first in names and not any(first in _remotes(Repo(project.root / p)) for p in datasets(project, ())):
+        return None, datasets(project, words)
+    return first, datasets(project, words[1:])
 
 
 def datasets(project: Project, names: Sequence[str]) -> tuple[str, ...]:
@@ -68,14 +69,6 @@ def datasets(project: Project, names: Sequence[str]) -> tuple[str, ...]:
         if not is_dataset(project.root / path):
             raise UserError(f"{path}: not a dataset yet; minipach schedule {project.name_of(path)}")
     return paths
-
-
-def _pipeline_words(project: Project) -> set[str]:
-    return set(project.pipelines) | {p.name for p in project.pipelines.values()}
-
-
-def _is_remote(project: Project, word: str) -> bool:
-    return any(word in _remotes(Repo(project.root / path)) for path in datasets(project, ()))
 
 
 def _remotes(repo: Repo) -> list[str]:

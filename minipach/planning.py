@@ -32,7 +32,7 @@ def plan_project(project: Project, targets: Targets, *, forced: bool = False) ->
                 plan = assessment.quick_plan(blocked=waits)
                 if forced and path in targets.named:
                     plan = force(plan, targets.names(path, [s.name for s in plan.steps if s.action != "remove"]))
-                remarks += _drift(assessment) if path in targets.order else []
+                remarks += drift_remarks(assessment) if path in targets.order else []
         finally:
             assessment.close()
         if waits or unborn or not plan.is_current:
@@ -54,7 +54,7 @@ def _waits_for(plan: Plan) -> str:
     return f"waits for {plan.pipeline}" + (f" ({runs} to run)" if runs else "")
 
 
-def _drift(assessment: Assessment) -> list[str]:
+def drift_remarks(assessment: Assessment) -> list[str]:
     """A remark if the host environment is no longer the one on record."""
     image = assessment.image
     if image.text is None or assessment.head is None:

@@ -183,6 +183,9 @@ class Scheduler:
                 if branch is None:
                     commits[repo] = commit
             return report
+        except UserError:
+            leftovers.clear(assessment.repo)
+            raise
         finally:
             assessment.close()
 

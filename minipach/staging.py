@@ -17,11 +17,12 @@ class StagingError(Exception):
     """An input could not be had: which, and why."""
 
 
-def stage(slot: Path, files: Sequence[StagedFile], *, share: bool) -> int:
+def stage(slot: Path, files: Sequence[StagedFile], *, share: bool, get: bool = True) -> int:
     """Place the files below `slot`; the bytes that they hold.
 
     share: whether hard links to the source are safe, which is so only where the command gets them read-only;
-    else a reflink where the file system can, or a copy. Raises StagingError.
+    else a reflink where the file system can, or a copy · get: whether content that isn't here may be fetched into its
+    dataset. Raises StagingError.
     """
     by_repo: dict[str, list[StagedFile]] = {}
     for file in files:
@@ -30,7 +31,7 @@ def stage(slot: Path, files: Sequence[StagedFile], *, share: bool) -> int:
     for path, group in by_repo.items():
         repo = Repo(Path(path))
         try:
-            contents = locate(repo, {f.key for f in group if f.key})
+            contents = locate(repo, {f.key for f in group if f.key}, get=get)
             for file in group:
                 total += _place(repo, slot / file.dest, file, contents, share=share)
         finally:
@@ -38,10 +39,14 @@ def stage(slot: Path, files: Sequence[StagedFile], *, share: bool) -> int:
     return total
 
 
-def locate(repo: Repo, keys: set[str]) -> dict[str, Path]:
-    """Where the content of each key is, fetched first if it isn't here. Raises StagingError."""
+def locate(repo: Repo, keys: set[str], *, get: bool = True) -> dict[str, Path]:
+    """Where the content of each key is, fetched first (if `get`) where it isn't here. Raises StagingError."""
     found = _present(repo, keys)
     absent = sorted(keys - found.keys())
+    if absent and not get:
+        raise StagingError(
+            f"{repo.path}: content of {absent[0]} is not here; git -C {repo.path} annex get --key {absent[0]}"
+        )
     if absent:
         fetch(repo, absent)
         found |= _present(repo, set(absent))

@@ -44,12 +44,19 @@ def project_status(project: Project) -> list[Status]:
             row = _status(assessment, waits, attempts, unborn=unborn)
         finally:
             assessment.close()
-        if row.state != "current":
+        if row.state != "current" and not _gave_what_it_has(assessment, row, waits):
             pending.add(path)
         rows.append(row)
     if ledger:
         ledger.close()
     return rows
+
+
+def _gave_what_it_has(assessment: Assessment, row: Status, waits: list[str]) -> bool:
+    """Whether only failed datums are missing where `publish: available` lets downstream go on without them."""
+    counts = row.counts
+    settled = counts["missing"] == counts["failed"] and not counts["remove"] and not waits
+    return assessment.pipeline.publish == "available" and row.state == "failed" and settled
 
 
 def _status(assessment: Assessment, waits: list[str], attempts: dict[str, Attempt], *, unborn: bool) -> Status:

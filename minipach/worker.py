@@ -36,7 +36,7 @@ def run_set(work: WorkSet, slot: Slot) -> Outcome:
     try:
         with logging_to(Path(work.log)):
             slot.reset(work.base)
-            share = _inputs_are_read_only(slot.path, work.image)
+            share = inputs_are_read_only(slot.path, work.image)
             stage(slot.path, work.files, share=share)
             run = _Run(1, "not started")
             while tries < work.tries:
@@ -97,7 +97,7 @@ def logging_to(path: Path) -> Iterator[None]:
             os.close(fd)
 
 
-def _inputs_are_read_only(slot: Path, image: str) -> bool:
+def inputs_are_read_only(slot: Path, image: str) -> bool:
     """Ask the launcher: which runtime it would take, and whether that protects the inputs."""
     done = subprocess.run(
         ["sh", ".minipach/launch", "--runtime", image],

@@ -48,7 +48,7 @@ def test_what_a_command_does_to_its_inputs_stays_with_it(
     need(*programs)
     for name, value in images.env().items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("MINIPACH_RUNTIME", way.split()[0])
+    monkeypatch.setenv("MINIPACH_RUNTIME", way.split(maxsplit=1)[0])
     study.put("images/a.txt", "alpha")
     image = ""
     if kind:
@@ -56,7 +56,7 @@ def test_what_a_command_does_to_its_inputs_stays_with_it(
         image = "image: image, "
     study.pipeline(
         "edges",
-        f'input: {{pfs: {{repo: images, glob: "/*"}}}}\ntransform: {{{image}cmd: [sh, code/attack.sh]}}\ndatum_tries: 1\n',
+        f'input: {{pfs: {{repo: images, glob: "/*"}}}}\ntransform: {{{image}cmd: [sh, code/attack.sh]}}\n',
         attack=ATTACK.replace("$images", "$PFS/images/a.txt"),
         helper="echo helper\n",
     )

@@ -94,6 +94,7 @@ def test_after_kills_at_random_moments_the_result_is_that_of_an_undisturbed_run(
 # --- the processes of a running datum ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_killed_command_is_a_failed_datum_and_the_others_are_kept(tmp_path: Path) -> None:
     study, peace = twins(tmp_path)
     change(study), change(peace)

@@ -1,0 +1,231 @@
+"""`results`: the stored results of each pipeline; exchange them with other clones, and drop what nobody needs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from minipach.cli.frame import USER, Here, guarded, say, show, show_json
+from minipach.errors import UserError
+from minipach.project import Project
+
+if TYPE_CHECKING:
+    from minipach.collect import Collection, Stored
+    from minipach.exchange import Exchange
+
+_WORDS = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[REMOTE] [PIPELINE]...", help="Default: the branch's remote or origin; all pipelines."),
+]
+_PIPELINES = Annotated[list[str] | None, typer.Argument(metavar="[PIPELINE]...", help="All, if none is named.")]
+_JSON = Annotated[bool, typer.Option("--json", help="As JSON.")]
+_WAIT = Annotated[
+    bool, typer.Option("--wait/--no-wait", help="If another command works on the project: wait, or leave.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this family's commands."""
+    family = typer.Typer(
+        help="Look at stored results, exchange them with other clones, drop what nobody needs.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    family.command("list")(list_)
+    family.command()(pull)
+    family.command()(push)
+    family.command("gc")(collect_)
+    app.add_typer(family, name="results")
+
+
+@guarded
+def list_(
+    context: typer.Context,
+    what: _PIPELINES = None,
+    as_json: _JSON = False,
+    everything: Annotated[bool, typer.Option("--all", help="A row for each result.")] = False,
+) -> None:
+    """Show how many results each pipeline has stored, and how many of them are published now.
+
+    Example: minipach results list edges --all
+    """
+    from minipach.collect import stored
+    from minipach.exchange import datasets
+
+    here: Here = context.obj
+    project = here.project()
+    found = {project.name_of(path): stored(project, path) for path in datasets(project, what or [])}
+    if as_json:
+        show_json({"schema": 1, "pipelines": [_as_json(n, rows, everything=everything) for n, rows in found.items()]})
+        return
+    for name, rows in found.items():
+        ids, published = len({r.id for r in rows}), sum(r.published for r in rows)
+        distinct = f" of {ids} different datums" if ids != len(rows) else ""
+        size = _size(sum(r.bytes for r in rows))
+        show(f"{name}: {_results(len(rows))}{distinct}, {published} published now, {size} in git")
+        for row in rows if everything else []:
+            state = "published" if row.published else "stored"
+            show(f"  {row.id[:12]} {state:9} {_size(row.bytes):>9} in git {_size(row.annexed):>9} annexed  {row.name}")
+
+
+def _as_json(name: str, rows: Sequence[Stored], *, everything: bool) -> dict[str, object]:
+    data: dict[str, object] = {
+        "name": name,
+        "results": len(rows),
+        "ids": len({r.id for r in rows}),
+        "published": sum(r.published for r in rows),
+        "bytes": sum(r.bytes for r in rows),
+    }
+    if everything:
+        data["rows"] = [r.as_json() for r in rows]
+    return data
+
+
+@guarded
+def pull(context: typer.Context, words: _WORDS = None, as_json: _JSON = False, wait: _WAIT = True) -> None:
+    """Fetch a remote's results and merge them with ours; there are no conflicts. Contents come when they are needed.
+
+    Example: minipach results pull, or minipach results pull colleague edges
+    """
+    from minipach.exchange import pull as pull_results
+
+    here: Here = context.obj
+    _exchange(here.project(), words or [], pull_results, as_json=as_json, wait=wait)
+
+
+@guarded
+def push(
+    context: typer.Context,
+    words: _WORDS = None,
+    data: Annotated[bool, typer.Option("--data/--no-data", help="Copy the results' annexed contents, too.")] = True,
+    as_json: _JSON = False,
+    wait: _WAIT = True,
+) -> None:
+    """Merge with a remote's results, then send it ours, with the contents that are here.
+
+    Example: minipach results push, or minipach results push origin edges --no-data
+    """
+    from minipach.exchange import push as push_results
+
+    def send(project: Project, path: str, remote: str | None) -> Exchange:
+        return push_results(project, path, remote, data=data)
+
+    here: Here = context.obj
+    _exchange(here.project(), words or [], send, as_json=as_json, wait=wait)
+
+
+def _exchange(
+    project: Project,
+    words: Sequence[str],
+    act: Callable[[Project, str, str | None], Exchange],
+    *,
+    as_json: bool,
+    wait: bool,
+) -> None:
+    """Do it for each pipeline; trouble with one doesn't keep the others from it."""
+    from minipach.exchange import choose
+    from minipach.lock import project_lock
+
+    remote, paths = choose(project, words)
+    done: list[Exchange] = []
+    problems: list[str] = []
+    with project_lock(project.state_dir / "lock", wait=wait, tell=say):
+        for path in paths:
+            try:
+                done.append(act(project, path, remote))
+            except UserError as error:
+                problems += error.problems
+    problems += [p for one in done for p in one.problems]
+    for problem in problems:
+        say(problem)
+    if as_json:
+        show_json({"schema": 1, "pipelines": [one.as_json() for one in done], "problems": problems})
+    for one in () if as_json else done:
+        parts = [f"{_results(one.came)} came from {one.remote}"] if one.came else []
+        parts += [f"{_results(one.went)} went to {one.remote}"] if one.went else []
+        parts += [f"{one.contents} contents copied"] if one.contents else []
+        show(f"{one.pipeline}: {', '.join(parts) or f'nothing new with {one.remote}'}; {_results(one.results)} now")
+        for note in one.notes:
+            show(f"  {note}")
+    if problems:
+        raise typer.Exit(USER)
+
+
+@guarded
+def collect_(
+    context: typer.Context,
+    what: _PIPELINES = None,
+    drop: Annotated[bool, typer.Option("--drop", help="Drop them from the results branch.")] = False,
+    keep_days: Annotated[
+        float, typer.Option("--keep-days", min=0, metavar="N", help="Keep what ran or came in the last N days.")
+    ] = 30,
+    as_json: _JSON = False,
+    wait: _WAIT = True,
+) -> None:
+    """Show which results no branch's history, no recent job and no datum of now needs; with --drop they go.
+
+    Annexed contents are never dropped here.
+
+    Example: minipach results gc, then minipach results gc --drop
+    """
+    import contextlib
+
+    from minipach.collect import collect
+    from minipach.exchange import datasets
+    from minipach.lock import project_lock
+
+    here: Here = context.obj
+    project = here.project()
+    found: dict[str, Collection] = {}
+    problems: list[str] = []
+    lock = project_lock(project.state_dir / "lock", wait=wait, tell=say) if drop else contextlib.nullcontext()
+    with lock:
+        for path in datasets(project, what or []):
+            try:
+                found[path] = collect(project, path, keep_days=keep_days, now=time.time(), drop=drop)
+            except UserError as error:
+                problems += error.problems
+    for problem in problems:
+        say(problem)
+    if as_json:
+        show_json({"schema": 1, "pipelines": [c.as_json() for c in found.values()], "problems": problems})
+    else:
+        for path, one in found.items():
+            _show_collection(project, path, one)
+    if problems:
+        raise typer.Exit(USER)
+
+
+def _show_collection(project: Project, path: str, one: Collection) -> None:
+    if not one.unneeded:
+        show(f"{one.pipeline}: {_results(len(one.kept))}, all needed")
+        return
+    size = _size(sum(s.bytes for s in one.unneeded))
+    verb = "dropped" if one.commit else "not needed"
+    show(f"{one.pipeline}: {_results(len(one.unneeded))} {verb} ({size} in git), {len(one.kept)} kept")
+    for row in one.unneeded:
+        show(f"  {row.id[:12]} {_size(row.bytes):>9} in git {_size(row.annexed):>9} annexed  {row.name}")
+    if not one.commit:
+        show(f"  minipach results gc {one.pipeline} --drop takes them off the results branch")
+    if one.annexed:
+        repo = project.root / path
+        show(
+            f"  their annexed contents stay ({_size(one.annexed)}); when no remote has these results either, "
+            f"git -C {repo} annex unused lists them, and annex dropunused removes those that another repository has, "
+            "too; what is only here is never dropped"
+        )
+
+
+def _results(number: int) -> str:
+    return f"{number} result" if number == 1 else f"{number} results"
+
+
+def _size(number: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"

@@ -1,0 +1,210 @@
+"""Run one published datum again in a slot, save nothing, and compare what it wrote with what is published."""
+
+from __future__ import annotations
+
+import contextlib
+import filecmp
+import hashlib
+import os
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from minipach import records
+from minipach.git import EXECUTABLE, SYMLINK, GitError, Repo, annex, blob_id, child_environment
+from minipach.keys import content_id, names_content
+from minipach.sets import WorkSet
+from minipach.slots import Slot, clear_scratch, kill_inside
+from minipach.snapshot import reserved_in_pipeline
+from minipach.staging import StagingError, locate, stage
+from minipach.worker import inputs_are_read_only
+
+_GRACE = 5.0  # seconds between asking a process tree to end and ending it
+_HASHLIB = {"MD5": "md5", **{f"SHA{n}": f"sha{n}" for n in (1, 224, 256, 384, 512)}}
+_HASHLIB |= {f"SHA3_{n}": f"sha3_{n}" for n in (224, 256, 384, 512)}
+Outcome = Literal["reproducible", "different", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A published file. mode: git's, octal · key: its annex key, if it is annexed · blob: git's object id."""
+
+    mode: str
+    key: str | None
+    blob: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A datum to run again. id: its datum id · expected: what is published for it, by path in the repo."""
+
+    pipeline: str
+    name: str
+    id: str
+    work: WorkSet
+    expected: Mapping[str, Kept]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an audit found for one datum.
+
+    differ, missing, extra: paths with other content, not written this time, written for the first time ·
+    message: why it failed · seconds: wall time of the command.
+    """
+
+    pipeline: str
+    name: str
+    id: str
+    outcome: Outcome
+    differ: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+    message: str = ""
+    log: str = ""
+    seconds: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """As documented for `minipach audit --json`."""
+        return {
+            "pipeline": self.pipeline,
+            "name": self.name,
+            "id": self.id,
+            "outcome": self.outcome,
+            "differ": list(self.differ),
+            "missing": list(self.missing),
+            "extra": list(self.extra),
+            "message": self.message,
+            "log": self.log,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+class Processes:
+    """The commands that run now, so that all can be ended from another thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: dict[subprocess.Popen[bytes], Path] = {}
+        self.cancelled = False
+
+    def run(self, command: list[str], folder: Path, log: Path) -> int:
+        """Run a command to its end, output appended to the log; its exit code (minus the signal, if it was killed)."""
+        with self._lock, log.open("ab") as output:
+            if self.cancelled:
+                return -signal.SIGTERM
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=child_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a group of its own, which can be ended as a whole
+            )
+            self._running[process] = folder
+        try:
+            return process.wait()
+        finally:
+            with self._lock:
+                del self._running[process]
+
+    def cancel(self) -> None:
+        """Ask all to end, end those that don't, and start no more."""
+        with self._lock:
+            self.cancelled = True
+            running = dict(self._running)
+        for process in running:
+            _signal(process, signal.SIGTERM)
+        deadline = time.monotonic() + _GRACE
+        while time.monotonic() < deadline and self._running:
+            time.sleep(0.02)
+        for process, folder in running.items():
+            if process in self._running:
+                _signal(process, signal.SIGKILL)
+            kill_inside(folder)
+
+
+def _signal(process: subprocess.Popen[bytes], number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def reexecute(trial: Trial, slot: Slot, processes: Processes) -> Verdict:
+    """Run a datum in a slot and compare. Every failure comes back as a verdict; no ref and no annex is written."""
+    work, log = trial.work, Path(trial.work.log)
+    who = (trial.pipeline, trial.name, trial.id)
+    seconds = 0.0
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_bytes(b"")
+    try:
+        slot.reset(work.base)
+        # content is not fetched: that would put objects into the input's annex
+        stage(slot.path, work.files, share=inputs_are_read_only(slot.path, work.image), get=False)
+        code = 0
+        for _ in range(work.tries):
+            clear_scratch(slot.path)
+            started = time.monotonic()
+            code = processes.run(_command(work), slot.path, log)
+            seconds = time.monotonic() - started
+            if code == 0 or processes.cancelled:
+                break
+        if code != 0:
+            return Verdict(*who, "failed", message=f"the command exited with {code}", log=work.log, seconds=seconds)
+        differ, missing, extra = _compare(trial.expected, slot)
+    except (StagingError, GitError, OSError) as error:
+        return Verdict(*who, "failed", message=str(error), log=work.log, seconds=seconds)
+    outcome: Outcome = "different" if differ or missing or extra else "reproducible"
+    return Verdict(*who, outcome, differ, missing, extra, log=work.log, seconds=seconds)
+
+
+def _command(work: WorkSet) -> list[str]:
+    """The command as datalad would run it: braces single again, its words apart."""
+    plain = work.command.replace("{{", "{").replace("}}", "}")
+    return [*shlex.split(records.LAUNCH), work.image, *shlex.split(plain)]
+
+
+def _compare(expected: Mapping[str, Kept], slot: Slot) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """The paths that (differ, are missing, are extra)."""
+    written = set(_written(slot.path))
+    differ = [p for p in sorted(written & expected.keys()) if not _equal(slot.path / p, expected[p], slot.main)]
+    return tuple(differ), tuple(sorted(expected.keys() - written)), tuple(sorted(written - expected.keys()))
+
+
+def _written(slot: Path) -> list[str]:
+    found = []
+    for here, folders, names in os.walk(slot):
+        if here == str(slot):
+            folders[:] = [f for f in folders if not reserved_in_pipeline(f)]
+            names = [n for n in names if not reserved_in_pipeline(n)]  # noqa: PLW2901
+        links = [f for f in folders if os.path.islink(os.path.join(here, f))]
+        found += [os.path.relpath(os.path.join(here, name), slot) for name in (*names, *links)]
+    return found
+
+
+def _equal(file: Path, kept: Kept, repo: Repo) -> bool:
+    """Whether a file has the published content; the executable bit counts where git keeps it."""
+    if file.is_symlink():
+        return kept.mode == SYMLINK and kept.key is None and blob_id(os.fsencode(os.readlink(file))) == kept.blob
+    if kept.mode != SYMLINK and os.access(file, os.X_OK) != (kept.mode == EXECUTABLE):
+        return False
+    if kept.key is None:
+        return kept.mode != SYMLINK and blob_id(file.read_bytes()) == kept.blob
+    if not names_content(kept.key):  # WORM, URL: there is nothing but the bytes to compare
+        return filecmp.cmp(locate(repo, {kept.key}, get=False)[kept.key], file, shallow=False)
+    content = content_id(kept.key)
+    return _content_of(file, content.partition("--")[0], repo) == content
+
+
+def _content_of(file: Path, backend: str, repo: Repo) -> str:
+    """The content id of a file by a hash backend of git-annex."""
+    if backend in _HASHLIB:
+        with file.open("rb") as stream:
+            return f"{backend}--{hashlib.file_digest(stream, _HASHLIB[backend]).hexdigest()}"
+    return content_id(os.fsdecode(annex(repo, "calckey", f"--backend={backend}", str(file))).strip())

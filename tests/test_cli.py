@@ -1,0 +1,339 @@
+"""The command line: help, JSON shapes, exit codes, plain output, and one clear line for each mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from minipach import __version__
+from tests.projects import MINIPACH, Done, Study, run
+from tests.test_main_job import duplicate, spec
+
+SCRIPT = 'tr a-z A-Z <"$images" >"$PFS/out/$MINIPACH_DATUM"\n'
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Two datums computed, a third one to come, and a pipeline that is new. Only to look at."""
+    study = Study.create(tmp_path_factory.mktemp("cli") / "study")
+    study.put("images/moon.txt", "pale\n", save=False)
+    study.put("images/sun.txt", "hot\n")
+    study.pipeline("edges", spec("images", "/*", "run"), run=SCRIPT)
+    report = study.minipach("schedule", "--json")
+    assert report.code == 0, report.err
+    check_schedule(report, study)
+    study.put("images/star.txt", "far\n")
+    study.pipeline("fresh", spec("edges", "/", "run"), run="true\n")
+    return study
+
+
+def check_schedule(report: Done, study: Study) -> None:
+    data = report.json
+    assert {"schema", "ok", "pipelines"} <= data.keys()
+    assert (data["schema"], data["ok"]) == (1, True)
+    (row,) = data["pipelines"]
+    assert row["name"] == "edges"
+    assert row["job"]
+    assert row["commit"] == study.git("edges", "rev-parse", "HEAD")
+    assert row["counts"] == {"ran": 2, "reused": 0, "current": 0, "removed": 0, "failed": 0}
+    assert row["failed"] == []
+
+
+def on_terminal(study: Study, *arguments: str, env: Mapping[str, str]) -> str:
+    """What minipach writes to a terminal."""
+    master, slave = pty.openpty()
+    environ = {**os.environ, "TERM": "xterm", **env}
+    with subprocess.Popen([*MINIPACH, *arguments], cwd=study.root, stdout=slave, stderr=slave, env=environ) as process:
+        os.close(slave)
+        parts = list(_read(master))
+        process.wait(timeout=60)
+    os.close(master)
+    return b"".join(parts).decode()
+
+
+def _read(descriptor: int) -> Iterator[bytes]:
+    while True:
+        try:
+            data = os.read(descriptor, 4096)
+        except OSError:  # how Linux says that the last writer has left
+            return
+        if not data:
+            return
+        yield data
+
+
+def one_line(result: Done) -> str:
+    """The only line on stderr of a command that the user must mend something for."""
+    assert result.code == 2, (result.code, result.out, result.err)
+    assert "Traceback" not in result.err
+    (line,) = result.err.splitlines()
+    return line
+
+
+# Help
+
+
+def commands(*above: str) -> Iterator[tuple[str, ...]]:
+    text = run(*MINIPACH, *above, "--help", cwd=Path()).out
+    if "\nCommands:\n" not in text:
+        yield above
+        return
+    for row in text.split("\nCommands:\n")[1].splitlines():
+        if row.startswith("  ") and row[2] != " ":
+            yield from commands(*above, row.split()[0])
+
+
+def test_every_commands_help_holds_an_example() -> None:
+    found = list(commands())
+    wanted = {"init", "check", "schema", "datums", "plan", "schedule", "status", "logs", "doctor", "lock"}
+    assert wanted <= {words[0] for words in found}
+    for words in found:
+        text = run(*MINIPACH, *words, "--help", cwd=Path()).out
+        assert f"Example: minipach {' '.join(words)}" in text, words
+
+
+def test_version_and_no_command_and_wrong_options(tmp_path: Path) -> None:
+    assert run(*MINIPACH, "--version", cwd=tmp_path).out == f"minipach {__version__}\n"
+    assert "Usage:" in run(*MINIPACH, cwd=tmp_path).out + run(*MINIPACH, cwd=tmp_path).err
+    for wrong in (["nonsense"], ["plan", "--nonsense"], ["schedule", "-j", "0"], ["logs"]):
+        result = run(*MINIPACH, *wrong, cwd=tmp_path)
+        assert result.code == 2
+        assert "Traceback" not in result.err
+
+
+# JSON, as the commands' page promises
+
+
+def test_datums_as_json(done: Study) -> None:
+    data = done.minipach("datums", "edges", "--json").json
+    assert (data["schema"], data["pipeline"]) == (1, "edges")
+    assert [d["name"] for d in data["datums"]] == ["moon.txt", "star.txt", "sun.txt"]
+    for datum in data["datums"]:
+        assert int(datum["id"], 16) and len(datum["id"]) == 64
+        assert datum["files"] == [{"input": "images", "repo": "images", "path": f"/{datum['name']}"}]
+    assert done.minipach("datums", "edges").out == "moon.txt\nstar.txt\nsun.txt\n"
+
+
+def test_datums_needs_no_content_and_no_run(done: Study, tmp_path: Path) -> None:
+    done.ok("datalad", "clone", str(done.root), str(tmp_path / "clone"))
+    clone = Study(tmp_path / "clone")
+    clone.ok("datalad", "get", "-n", "images")
+    assert not (clone.root / "images/star.txt").exists()
+    ids = [d["id"] for d in clone_datums(clone)]
+    assert len(ids) == 2 and set(ids) < {d["id"] for d in clone_datums(done)}
+
+
+def clone_datums(study: Study) -> list[dict[str, str]]:
+    """The datums of `edges`; in a clone where `edges` isn't installed its spec is taken from a file."""
+    if not (study.root / "edges/spec.yml").exists():
+        study.ok("datalad", "get", "-n", "edges")
+    rows: list[dict[str, str]] = study.minipach("datums", "edges", "--json").json["datums"]
+    return rows
+
+
+def test_plan_as_json(done: Study) -> None:
+    data = done.minipach("plan", "--json").json
+    assert data["schema"] == 1
+    edges, fresh = data["pipelines"]
+    assert edges["name"] == "edges"
+    assert edges["counts"] == {"run": 1, "reuse": 0, "current": 2, "remove": 0, "blocked": 0}
+    rows = {d["name"]: d for d in edges["datums"]}
+    assert (rows["star.txt"]["action"], rows["star.txt"]["reason"]) == ("run", "new content")
+    assert rows["moon.txt"]["action"] == "current"
+    assert len(rows["moon.txt"]["id"]) == 64
+    assert fresh["counts"]["blocked"] == 1
+    assert fresh["datums"][0]["reason"] == "waits for edges (1 to run)"
+
+
+def test_plan_for_people(done: Study) -> None:
+    out = done.minipach("plan").out
+    assert "edges: 1 run, 2 current" in out
+    assert "  run star.txt: new content\n" in out
+    assert "moon.txt" not in out
+    assert "  current moon.txt\n" in done.minipach("plan", "edges", "--all").out
+
+
+def test_status_as_json(done: Study) -> None:
+    data = done.minipach("status", "--json").json
+    assert data["schema"] == 1
+    edges, fresh = data["pipelines"]
+    assert (edges["name"], edges["state"]) == ("edges", "behind")
+    wanted = {"datums": 3, "current": 2, "missing": 1, "failed": 0, "upstream": 1}
+    assert {k: edges["counts"][k] for k in wanted} == wanted
+    assert (fresh["name"], fresh["state"]) == ("fresh", "blocked")
+    assert "images has moved on" in done.minipach("status").out
+
+
+def test_looking_changes_nothing(done: Study) -> None:
+    before = done.git(".", "status", "--porcelain"), done.git("edges", "for-each-ref"), done.git(".", "for-each-ref")
+    for command in ("plan", "status", "check", "doctor", "datums edges", "plan --json", "logs edges"):
+        done.minipach(*command.split())
+    assert not (done.root / "fresh/.git").exists()
+    after = done.git(".", "status", "--porcelain"), done.git("edges", "for-each-ref"), done.git(".", "for-each-ref")
+    assert before == after
+
+
+def test_doctor_as_json_and_its_exit_code(done: Study) -> None:
+    result = done.minipach("doctor", "--json")
+    assert result.code == 0, result.out
+    data = result.json
+    assert data["schema"] == 1
+    levels = {f["level"] for f in data["findings"]}
+    assert "ok" in levels and levels <= {"ok", "note", "problem"}
+    text = " ".join(f["what"] for f in data["findings"])
+    for part in ("git version", "git-annex", "datalad ", "datalad-container", "git knows who commits", "project "):
+        assert part in text
+    assert any("images names content by MD5" in f["what"] and f["fix"] for f in data["findings"])
+
+
+def test_schema_is_a_json_schema() -> None:
+    schema = json.loads(run(*MINIPACH, "schema", cwd=Path()).out)
+    assert schema["type"] == "object"
+    assert {"input", "transform"} <= schema["properties"].keys()
+
+
+def test_check_says_all_problems_at_once(done: Study, tmp_path: Path) -> None:
+    assert done.minipach("check").out == "2 specs checked, no problems\n"
+    assert done.minipach("check", "edges").out == "1 spec checked, no problems\n"
+    bad = tmp_path / "bad" / "spec.yml"
+    bad.parent.mkdir()
+    bad.write_text("inptu: 1\ntransform: {cmd: [true]}\n")
+    result = run(*MINIPACH, "check", str(bad), cwd=tmp_path)
+    assert result.code == 2
+    assert f'{bad}:1:1: unknown key "inptu"' in result.err
+    assert "input" in result.err
+    assert len(result.err.splitlines()) >= 2
+    assert "Traceback" not in result.err
+
+
+# Where and how it writes
+
+
+def test_another_folder_and_any_folder_inside(done: Study, tmp_path: Path) -> None:
+    from_outside = run(*MINIPACH, "-C", str(done.root), "status", "--json", cwd=tmp_path)
+    assert from_outside.json == done.minipach("status", "--json").json
+    inside = run(*MINIPACH, "status", "--json", cwd=done.root / "edges" / "code")
+    assert inside.json == from_outside.json
+    assert run(*MINIPACH, "-C", str(done.root / "images"), "status", "--json", cwd=tmp_path).json == inside.json
+    file = run(*MINIPACH, "-C", "edges", "datums", "spec.yml", cwd=done.root)
+    assert file.out == "moon.txt\nstar.txt\nsun.txt\n"
+
+
+def test_colours_on_a_terminal_only_and_never_with_no_color(done: Study) -> None:
+    assert "\x1b[" in on_terminal(done, "status", env={"NO_COLOR": ""})
+    assert "\x1b" not in on_terminal(done, "status", env={"NO_COLOR": "1"})
+    assert "\x1b" not in on_terminal(done, "plan", env={"NO_COLOR": "", "TERM": "dumb"})
+    for command in ("status", "plan", "doctor", "check"):
+        result = done.minipach(command)
+        assert "\x1b" not in result.out + result.err
+
+
+@pytest.mark.slow
+def test_progress_on_a_terminal_and_without_one(done: Study, tmp_path: Path) -> None:
+    study = duplicate(done, tmp_path / "bar")
+    assert "\x1b[" in on_terminal(study, "schedule", "edges", env={"NO_COLOR": ""})
+    study.put("images/comet.txt", "late\n")
+    shown = on_terminal(study, "schedule", "edges", env={"NO_COLOR": "1"})
+    assert "\x1b" not in shown
+    assert "edges: 1 of 1 done" in shown
+    study.put("images/comet.txt", "later\n")
+    plain = study.minipach("schedule", "edges")
+    assert (plain.code, plain.out) == (0, "")
+    assert "\x1b" not in plain.err and "\r" not in plain.err
+    assert "edges: published (1 ran, 3 current)" in plain.err
+
+
+def test_a_reader_that_leaves_early_is_no_error(done: Study) -> None:
+    command = f"'{MINIPACH[0]}' -m minipach schema | head -n 1"
+    result = run("sh", "-c", command, cwd=done.root)
+    assert (result.code, result.out, result.err) == (0, "{\n", "")
+
+
+# Mistakes, each with one clear line
+
+
+def test_not_in_a_project(tmp_path: Path) -> None:
+    for command in (["status"], ["plan"], ["schedule"], ["datums", "edges"], ["logs", "edges"], ["check"]):
+        line = one_line(run(*MINIPACH, *command, cwd=tmp_path))
+        assert line.endswith("not inside a project; minipach init makes one here")
+    assert one_line(run(*MINIPACH, "-C", "nowhere", "status", cwd=tmp_path)) == "nowhere: no such folder"
+
+
+def test_an_unknown_pipeline(done: Study) -> None:
+    for command in ("plan", "schedule", "datums", "logs", "check", "lock"):
+        assert one_line(done.minipach(command, "edgse")) == (
+            'edgse: no such pipeline in this project; did you mean "edges"?'
+        )
+
+
+@pytest.fixture
+def study(done: Study, tmp_path: Path) -> Study:
+    return duplicate(done, tmp_path / "study")
+
+
+def test_a_missing_repo(study: Study) -> None:
+    study.pipeline("fresh", spec("image", "/", "run"))
+    for command in ("plan", "schedule", "check", "status"):
+        assert one_line(study.minipach(command)).endswith(
+            'no repo "image" in this project; did you mean "images"?'
+        )
+    assert study.git(".", "log", "-1", "--format=%s") == Study(study.root).git(".", "log", "-1", "--format=%s")
+
+
+def test_a_cycle(study: Study) -> None:
+    study.pipeline("one", spec("two", "/", "run"))
+    study.pipeline("two", spec("one", "/", "run"))
+    for command in ("plan", "schedule", "check", "status"):
+        line = one_line(study.minipach(command))
+        assert "these pipelines wait for each other" in line
+        assert "one -> two -> one" in line or "two -> one -> two" in line
+
+
+def test_a_missing_image(study: Study) -> None:
+    study.pipeline("fresh", spec("images", "/*", "run").replace("{cmd", "{image: opncv, cmd"))
+    study.git(".", "config", "--file", ".datalad/config", "datalad.containers.opencv.image", "x.sif")
+    expected = 'fresh/spec.yml: image "opncv" is no container registered in fresh or the project, and no file'
+    for command in ("check", "plan"):
+        assert one_line(study.minipach(command, "fresh")) == f'{expected}; did you mean "opencv"?'
+
+
+def test_bad_specs_are_all_told_before_anything_runs(study: Study) -> None:
+    heads = study.git("edges", "rev-parse", "HEAD")
+    study.pipeline("fresh", "input: {pfs: {repo: edges, glob: /}}\n")
+    study.pipeline("other", "transform: {cmd: [x]}\nwhat: 1\n")
+    result = study.minipach("schedule")
+    assert result.code == 2
+    assert "Traceback" not in result.err
+    places = [line.split(": ")[0] for line in result.err.splitlines()]
+    assert any(p.startswith("fresh/spec.yml:1:") for p in places)
+    assert any(p.startswith("other/spec.yml:2:") for p in places)
+    assert heads == study.git("edges", "rev-parse", "HEAD")
+
+
+def test_a_repo_that_is_not_installed_or_has_no_such_branch(study: Study, tmp_path: Path) -> None:
+    study.pipeline("fresh", 'input: {pfs: {repo: images, glob: /, branch: dev}}\ntransform: {cmd: ["true"]}\n')
+    assert one_line(study.minipach("check", "fresh")) == 'fresh/spec.yml: images: no branch "dev"'
+    study.ok("datalad", "clone", str(study.root), str(tmp_path / "clone"))
+    clone = Study(tmp_path / "clone")
+    clone.ok("datalad", "get", "-n", "edges")
+    line = one_line(clone.minipach("plan", "edges"))
+    assert line.startswith("edges/spec.yml: images: not installed in this project; datalad get -n ")
+
+
+def test_no_git_identity(study: Study) -> None:
+    nobody = {name: "" for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")}
+    nobody |= {"EMAIL": "", "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "user.useConfigOnly", "GIT_CONFIG_VALUE_0": "true"}
+    head = study.git("edges", "rev-parse", "HEAD")
+    line = one_line(study.minipach("schedule", "edges", env=nobody)).splitlines()[-1]
+    assert line.startswith("git: no identity for commits; git config --global user.name")
+    assert study.git("edges", "rev-parse", "HEAD") == head
+    assert one_line(study.minipach("init", "new", env=nobody)) == line
+    doctor = study.minipach("doctor", env=nobody)
+    assert doctor.code == 2
+    assert "problem git: no identity for commits; git config --global user.name" in doctor.out

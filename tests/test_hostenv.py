@@ -1,0 +1,83 @@
+"""The host environment's fingerprint: written once, drift is told, taken in only when asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from minipach import hostenv
+from tests.projects import Study
+
+OLD = "minipach host environment\nsystem: Linux x86_64\npython3: 3.11.7\npackage: numpy 2.4.6\npackage: zarr 3.0\n"
+PLACE = ".datalad/environments/host/image"
+
+
+def test_drift_names_what_differs() -> None:
+    now = OLD.replace("2.4.6", "2.5.0").replace("package: zarr 3.0\n", "program: sh sha256:ff\n")
+    assert hostenv.drift(OLD, now) == (
+        "numpy 2.4.6 -> 2.5.0",
+        "sh absent -> sha256:ff",
+        "zarr 3.0 -> absent",
+    )
+    assert hostenv.drift(OLD, OLD) == ()
+
+
+def test_the_fingerprint_is_text_that_the_launcher_knows() -> None:
+    text = hostenv.fingerprint(["sh", "-c", "true"])
+    assert text == hostenv.fingerprint(["sh", "-c", "true"])
+    lines = text.splitlines()
+    assert lines[0] == "minipach host environment"
+    assert [line for line in lines if line.startswith("package: ")] == sorted(
+        line for line in lines if line.startswith("package: ")
+    )
+    assert any(line.startswith("program: sh sha256:") for line in lines)
+    assert any(line.startswith("python3: 3.") for line in lines)
+    assert not any(line.startswith("program: ") for line in hostenv.fingerprint(["code/run.sh"]).splitlines())
+
+
+def test_a_new_package_is_told_and_taken_in_only_when_asked(study: Study, tmp_path: Path) -> None:
+    study.put("images/a.txt", "alpha")
+    study.put("images/b.txt", "beta")
+    study.copier()
+    study.schedule()
+    recorded = study.git("edges", "show", f"HEAD:{PLACE}")
+    assert recorded.startswith("minipach host environment\n")
+    head = study.git("edges", "rev-parse", "HEAD")
+
+    info = tmp_path / "site" / "newcomer-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: newcomer\nVersion: 1.0\n")
+    elsewhere = {"PYTHONPATH": str(info.parent)}
+
+    again = study.minipach("schedule", env=elsewhere)
+    assert (again.code, again.out) == (0, "nothing to do\n"), "written once: another host changes nothing by itself"
+    assert study.git("edges", "rev-parse", "HEAD") == head
+    plan = study.minipach("plan", env=elsewhere)
+    assert "differs from the one on record (newcomer absent -> 1.0); minipach lock edges takes it in" in plan.err
+    assert "newcomer" not in study.minipach("plan").err
+    doctor = study.minipach("doctor", env=elsewhere)
+    assert "newcomer absent -> 1.0" in doctor.out + doctor.err and "minipach lock edges" in doctor.out + doctor.err
+
+    lock = study.minipach("lock", "edges", env=elsewhere)
+    assert lock.code == 0 and "newcomer absent -> 1.0" in lock.out + lock.err
+    assert "newcomer absent -> 1.0" in study.git("edges", "log", "-1", "--format=%B")
+    assert set(study.git("edges", "diff", "--name-only", head, "HEAD").split()) == {PLACE}
+    assert study.git("edges", "status", "--porcelain") == "", "the checkout follows"
+    locked = study.git("edges", "rev-parse", "HEAD")
+    assert study.minipach("lock", "edges", env=elsewhere).code == 0
+    assert study.git("edges", "rev-parse", "HEAD") == locked, "nothing new: nothing is committed"
+
+    steps = study.plan()["edges"]["datums"]
+    assert {s["name"]: s["action"] for s in steps} == {"a.txt": "run", "b.txt": "run"}
+    assert all(s["reason"].startswith("image the host environment changed (env ") for s in steps)
+    done = study.minipach("schedule", "--json", env=elsewhere)
+    assert done.json["pipelines"][0]["counts"]["ran"] == 2
+    assert study.minipach("schedule").out == "nothing to do\n"
+
+
+def test_lock_says_why_it_has_nothing_to_lock(study: Study) -> None:
+    study.pipeline("edges", 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {image: x.sif, cmd: [sh]}\n')
+    done = study.minipach("lock", "edges")
+    assert done.code == 2 and "it runs in the image x.sif; there is nothing to lock" in done.err
+    study.copier()
+    done = study.minipach("lock", "edges")
+    assert done.code == 2 and "minipach schedule edges writes the first fingerprint" in done.err

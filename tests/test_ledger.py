@@ -1,0 +1,101 @@
+"""The ledger: jobs and attempts; a broken file costs its history and nothing else."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from minipach.ledger import Ledger
+
+COUNTS = {"ran": 2, "reused": 1, "current": 0, "removed": 0, "failed": 1}
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """An empty ledger in a folder that doesn't exist yet."""
+    made = Ledger(tmp_path / "state" / "ledger.sqlite")
+    yield made
+    made.close()
+
+
+def attempt(ledger: Ledger, job: int, datum: str, *, pipeline: str = "edges", kind: str = "ok", code: int = 0) -> None:
+    ledger.add_attempt(
+        job, pipeline, datum, "id", kind=kind, code=code, message="m", seconds=1.5, tries=1, host="h", log=f"{job}.log"
+    )
+
+
+def test_an_empty_ledger_knows_nothing(ledger: Ledger) -> None:
+    assert ledger.last_job("edges") is None
+    assert ledger.last_attempts("edges") == {}
+
+
+def test_a_job_runs_until_it_has_ended(ledger: Ledger) -> None:
+    key = ledger.start_job("j1", "edges")
+    job = ledger.last_job("edges")
+    assert job is not None
+    assert (job.id, job.state, job.ended, job.commit) == ("j1", "running", None, "")
+    ledger.end_job(key, "ok", COUNTS, "abc")
+    job = ledger.last_job("edges")
+    assert job is not None
+    assert (job.state, job.commit) == ("ok", "abc")
+    assert job.ended is not None
+    assert job.ended >= job.started
+
+
+def test_the_last_job_of_each_pipeline_counts(ledger: Ledger) -> None:
+    for job, pipeline in (("j1", "edges"), ("j2", "montage"), ("j1", "edges"), ("j3", "edges")):
+        ledger.start_job(job, pipeline)
+    last = [ledger.last_job(p) for p in ("edges", "montage")]
+    assert [job.id for job in last if job] == ["j3", "j2"]
+
+
+def test_the_last_attempt_of_each_datum_counts(ledger: Ledger) -> None:
+    first, second = ledger.start_job("j1", "edges"), ledger.start_job("j2", "edges")
+    attempt(ledger, first, "a", kind="failed", code=3)
+    attempt(ledger, first, "b")
+    attempt(ledger, second, "a")
+    attempt(ledger, second, "a", pipeline="montage", kind="failed")
+    found = ledger.last_attempts("edges")
+    assert {name: (a.kind, a.exit, a.job, a.log) for name, a in found.items()} == {
+        "a": ("ok", 0, "j2", "2.log"),
+        "b": ("ok", 0, "j1", "1.log"),
+    }
+    assert found["a"].seconds == 1.5
+
+
+def test_any_text_is_kept(ledger: Ledger) -> None:
+    name = "new\nline ' \" ; DROP TABLE job; ü"
+    attempt(ledger, ledger.start_job(name, name), name, pipeline=name)
+    assert ledger.last_attempts(name)[name].job == name
+
+
+def test_what_was_written_is_there_next_time(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    one = Ledger(path)
+    one.start_job("j1", "edges")
+    two = Ledger(path)  # at the same time, too
+    assert two.last_job("edges") is not None
+    one.close()
+    two.close()
+
+
+def test_a_broken_file_is_put_aside(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.write_bytes(b"this is no database, but it is long enough to be taken for one" * 50)
+    ledger = Ledger(path)
+    ledger.start_job("j1", "edges")
+    assert ledger.last_job("edges") is not None
+    ledger.close()
+    [aside] = tmp_path.glob("ledger.broken-*")
+    assert aside.read_bytes().startswith(b"this is no database")
+
+
+def test_a_file_that_cannot_be_reached_is_not_taken_for_broken(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.mkdir()
+    with pytest.raises(sqlite3.OperationalError):
+        Ledger(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["ledger.sqlite"]

@@ -1,0 +1,140 @@
+"""Run records: the text of a record, what is escaped in it, and the command that it holds."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import shlex
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from minipach import records
+from minipach.datums import Datum, Match
+from minipach.errors import UserError
+from minipach.records import Task
+from minipach.spec import Pipeline, load_spec
+
+# a busy machine is no fault of the code under test
+calm = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+TEXT = st.text(st.characters(blacklist_categories=["Cs"]))
+LINE = st.text(st.characters(blacklist_categories=["Cs", "Cc", "Zl", "Zp"])).map(str.strip)
+NAME = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0/"), min_size=1).filter(
+    lambda s: s not in (".", "..")
+)
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | TEXT, lambda x: st.lists(x) | st.dictionaries(TEXT, x))
+
+
+def pipeline(text: str) -> Pipeline:
+    return load_spec(text, source="edges/spec.yml", folder="edges")
+
+
+def match(path: str, *, repo: str = "images", **changes: bool) -> Match:
+    return Match(
+        repo.rpartition("/")[2], repo, None, path, (), "", "", **{"lazy": False, "empty_files": False} | changes
+    )
+
+
+ONE = pipeline('input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/x.sh, "{images}"]}\n')
+COMMITS = {("images", None): "c" * 40}
+
+
+@calm
+@given(LINE, st.dictionaries(TEXT, JSON))
+def test_a_composed_record_reads_back(subject: str, record: dict[str, object]) -> None:
+    assert records.parse(records.compose(subject, record)) == (subject, record)
+
+
+@calm
+@given(TEXT)
+def test_text_with_the_records_own_marks_inside_reads_back(text: str) -> None:
+    record = {"cmd": f"=== Do not change lines below ===\n{text}\n^^^ Do not change lines above ^^^"}
+    assert records.parse(records.compose("edges: a", record))[1] == record
+
+
+@pytest.mark.parametrize("message", ["", "a commit\n", "a\n\n=== Do not change lines below ===\n{}\n", "x\n^^^ Do not"])
+def test_a_message_without_a_record(message: str) -> None:
+    with pytest.raises(ValueError, match="no run record"):
+        records.parse(message)
+
+
+def test_a_record_that_is_no_object() -> None:
+    with pytest.raises(ValueError, match="no object"):
+        records.parse(
+            "[DATALAD RUNCMD] x\n\n=== Do not change lines below ===\n[]\n^^^ Do not change lines above ^^^\n"
+        )
+
+
+@calm
+@given(TEXT)
+def test_what_datalad_formats_comes_out_as_it_was(text: str) -> None:
+    assert records.escape_format(text).format(inputs="X", outputs="Y", img="Z") == text
+
+
+@calm
+@given(NAME)
+def test_a_record_path_matches_its_own_file_after_formatting(name: str) -> None:
+    """DataLad formats it first and globs then: nothing may be left to format, and the glob finds the file."""
+    pattern = records.record_path(name)
+    assert "{" not in pattern and "}" not in pattern
+    assert fnmatch.fnmatchcase(name, pattern)
+    if not set(name) & set("{}"):
+        assert pattern == glob.escape(name)
+
+
+@pytest.mark.parametrize("name", ["*?[a].txt", "{name}.txt", "[!x]", "a b", "-rf", "~", "$HOME"])
+def test_a_record_path_finds_the_real_file(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    (tmp_path / "other").touch()
+    assert glob.glob(records.record_path(name), root_dir=tmp_path) == [name]
+
+
+@calm
+@given(NAME)
+def test_the_command_is_words_whatever_the_name(name: str) -> None:
+    """One program with quoted arguments: a shell takes it apart into exactly what was meant."""
+    text = records.command(ONE, [Task(Datum(name, (match("/" + name),)), "f" * 64, "o")], COMMITS, "j" * 32)
+    words = shlex.split(text)
+    assert words[:2] == ["sh", ".minipach/datum"]
+    at = words.index("-d")
+    assert words[at : at + 3] == ["-d", name, "o"]
+    end = at + words[at:].index("-f")
+    assert words[end : end + 4] == ["-f", "images", "inputs/images", "/" + name]
+    assert words[-4:] == ["--", "sh", "code/x.sh", "{images}"]
+
+
+def test_the_command_says_how_each_input_is_wanted() -> None:
+    task = Task(Datum("n", (match("/a", lazy=True), match("/b", empty_files=True))), "f" * 64, "")
+    words = shlex.split(records.command(ONE, [task], COMMITS, "j"))
+    assert words[words.index("-l") :][:4] == ["-l", "images", "inputs/images", "/a"]
+    assert words[words.index("-z") :][:4] == ["-z", "images", "inputs/images", "/b"]
+    assert records.record_inputs(ONE, [task]) == ["inputs/images/a"], "a name without content is nothing to fetch"
+
+
+def test_a_command_that_is_too_long_for_a_shell_is_refused() -> None:
+    task = Task(Datum("all", tuple(match(f"/{i:0200d}") for i in range(700))), "f" * 64, "")
+    with pytest.raises(UserError, match=r"'all' has too many files \(700\).*match their folders"):
+        records.command(ONE, [task], COMMITS, "j")
+
+
+def test_inputs_of_the_same_last_name_get_folders_of_their_own() -> None:
+    both = pipeline(
+        'input: {cross: [{pfs: {repo: a/raw, glob: "/*", name: x}}, {pfs: {repo: b/raw, glob: "/*", name: y}},\n'
+        '  {pfs: {repo: c, glob: "/*"}}, {pfs: {repo: c, glob: "/*", branch: dev/1, name: d}}]}\n'
+        "transform: {cmd: [sh]}\n"
+    )
+    assert set(records.slugs(both).values()) == {"a-raw", "b-raw", "c", "c@dev-1"}
+
+
+@calm
+@given(NAME)
+def test_a_title_is_one_printable_line(name: str) -> None:
+    title = records.title(ONE, [Task(Datum(name, (match("/" + name),)), "f", "")])
+    assert title.isprintable() and title.startswith("edges: ")
+
+
+def test_the_title_of_many() -> None:
+    tasks = [Task(Datum(n, ()), "f", "") for n in ("a", "b", "c")]
+    assert records.title(ONE, tasks) == "edges: 3 datums, a ... c"

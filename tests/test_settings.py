@@ -1,0 +1,54 @@
+"""Settings that choose what runs here come from here alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from minipach.errors import UserError
+from minipach.settings import local_setting, slots
+from tests.repos import Files
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Files:
+    """A project's repository."""
+    return Files.create(tmp_path / "project")
+
+
+def test_git_configuration_is_read(repo: Files) -> None:
+    assert local_setting(repo, "jobs") is None
+    repo.git("config", "minipach.jobs", "3")
+    assert local_setting(repo, "jobs") == "3"
+
+
+def test_the_environment_goes_first(repo: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    repo.git("config", "minipach.rq.some-url", "from git")
+    monkeypatch.setenv("MINIPACH_RQ_SOME_URL", "from here")
+    assert local_setting(repo, "rq.some-url") == "from here"
+    monkeypatch.setenv("MINIPACH_RQ_SOME_URL", "")
+    assert local_setting(repo, "rq.some-url") == "from git"
+
+
+def test_a_committed_file_chooses_nothing(repo: Files) -> None:
+    """Whoever can push to the project must not be able to name a program that runs here."""
+    for path in (".datalad/config", ".gitconfig", ".gitmodules"):
+        repo.put(path, "[minipach]\n\tjobs = 99\n\trunner = evil\n")
+    repo.commit()
+    assert local_setting(repo, "jobs") is None
+    assert local_setting(repo, "runner") is None
+
+
+def test_slots_are_the_option_the_setting_or_the_cores(repo: Files) -> None:
+    assert slots(repo, None) >= 1
+    repo.git("config", "minipach.jobs", "3")
+    assert slots(repo, None) == 3
+    assert slots(repo, 5) == 5
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "many", "1.5", "²"])
+def test_a_number_of_slots_that_is_none_is_an_error(repo: Files, value: str) -> None:
+    repo.git("config", "minipach.jobs", value)
+    with pytest.raises(UserError, match=f'minipach.jobs: "{value}" is no number of slots; git config'):
+        slots(repo, None)
