@@ -1,5 +1,5 @@
 # One command per purpose; `make` lists them. Works with GNU make 3.81, and in a folder with spaces in its name.
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo test check bench clean
 .DEFAULT_GOAL := help
 
 # git finds git-annex, and pipelines find python3, through PATH.
@@ -24,6 +24,11 @@ check: .venv/ready ## lint, format, types, generated docs, slow tests
 	@$(PYTHON) -m mypy
 	@$(PYTHON) -m minipach.specdoc --check docs/spec-reference.md
 	@$(PYTHON) -m pytest -m slow -n 2
+
+bench: .venv/ready ## measure minipach beside its peers (some 20 minutes)
+	@for script in overhead noop outputs20k plan peers; do \
+	  echo; echo "== $$script"; $(PYTHON) benchmarks/$$script.py || exit 1; \
+	done
 
 clean: ## remove .venv, caches and the demo
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist minipach.egg-info

@@ -7,7 +7,6 @@ import contextlib
 import importlib.metadata
 import os
 import platform
-import resource
 import shutil
 import subprocess
 import sys
@@ -42,7 +41,11 @@ class BenchmarkError(Exception):
 
 @dataclass(frozen=True)
 class Measured:
-    """A finished command. seconds: wall time from start to exit · peak: MB (2**20) of its largest process."""
+    """A finished command.
+
+    seconds: wall time from start to exit · cpu: seconds, its children's included · peak: MB (2**20) of its largest
+    process. Linux counts the peak from that of the process that started it: 60 MB is the least that can show.
+    """
 
     seconds: float
     cpu: float
@@ -174,10 +177,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows in columns: the first to the left, numbers to the right."""
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     for row in [head, ["-" * w for w in widths], *rows]:
-        cells = [cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        cells = [
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
         print("  ".join(cells).rstrip(), flush=True)
-
-
-def own_peak() -> float:
-    """This process's own peak memory in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

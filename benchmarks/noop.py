@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from common import BenchmarkError, check_out, conditions, median, minipach, new_pipeline, new_project, parser
-from common import simple_spec, table, workplace
+from common import (
+    BenchmarkError,
+    check_out,
+    conditions,
+    median,
+    minipach,
+    new_pipeline,
+    new_project,
+    parser,
+    simple_spec,
+    table,
+    workplace,
+)
 from forge import import_files, publish_forged
 
 

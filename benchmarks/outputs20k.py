@@ -8,8 +8,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common import BenchmarkError, call, check_out, conditions, median, minipach, new_pipeline, new_project, parser
-from common import simple_spec, table, workplace
+from common import (
+    BenchmarkError,
+    call,
+    check_out,
+    conditions,
+    median,
+    minipach,
+    new_pipeline,
+    new_project,
+    parser,
+    simple_spec,
+    table,
+    workplace,
+)
 from forge import import_files, publish_forged
 
 
@@ -32,15 +44,12 @@ def main() -> None:
         for number, (_, datums, outputs) in enumerate(shapes):
             project = _build(scratch / f"project-{number}", datums, outputs)
             measured.append(_measure(project, chosen.repeats))
-    base_whole, base_idle = measured[0]
     rows = []
-    for (what, _, _), (whole, idle) in zip(shapes, measured, strict=True):
-        rows.append(
-            [what, f"{whole:.2f}", f"{whole / base_whole:.2f}", f"{idle:.2f}"]
-            + [f"{whole - idle:.2f}", f"{(whole - idle) / (base_whole - base_idle):.2f}"]
-        )
-    print(f"one more datum: seconds, median of {chosen.repeats}, -j 1, interpreter start included")
-    table(["in", "schedule", "ratio", "with nothing to do", "difference", "ratio"], rows)
+    for (what, _, _), times in zip(shapes, measured, strict=True):
+        cells = [[f"{t:.2f}", f"{t / base:.2f}"] for t, base in zip(times, measured[0], strict=True)]
+        rows.append([what, *(cell for pair in cells for cell in pair)])
+    print(f"schedule -j 1, seconds and ratio; median of {chosen.repeats}, interpreter start included")
+    table(["in", "one more", "ratio", "right after", "ratio", "nothing to do", "ratio"], rows)
 
 
 def _build(root: Path, datums: int, outputs: int) -> Path:
@@ -67,16 +76,19 @@ def _one_more(project: Path, name: str) -> float:
     return run.seconds
 
 
-def _measure(project: Path, repeats: int) -> tuple[float, float]:
-    """Seconds of a schedule with one new datum, and of one with none."""
-    whole, idle = [], []
+def _measure(project: Path, repeats: int) -> tuple[float, float, float]:
+    """Seconds of a schedule with one new datum, of the next one, and of one more that has nothing to do either."""
+    more: list[float] = []
+    after: list[float] = []
+    idle: list[float] = []
     for number in range(repeats):
-        whole.append(_one_more(project, f"new-{number}"))
-        run = minipach(project, "schedule")
-        if "nothing to do" not in run.out:
-            raise BenchmarkError(f"there was something to do: {run.out}{run.err}")
-        idle.append(run.seconds)
-    return median(whole), median(idle)
+        more.append(_one_more(project, f"new-{number}"))
+        for times in (after, idle):
+            run = minipach(project, "schedule")
+            if "nothing to do" not in run.out:
+                raise BenchmarkError(f"there was something to do: {run.out}{run.err}")
+            times.append(run.seconds)
+    return median(more), median(after), median(idle)
 
 
 if __name__ == "__main__":

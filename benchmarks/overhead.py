@@ -12,8 +12,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import BenchmarkError, call, conditions, measure, minipach, new_pipeline, new_project, parser
-from common import simple_spec, table, workplace
+from common import (
+    BenchmarkError,
+    call,
+    conditions,
+    measure,
+    minipach,
+    new_pipeline,
+    new_project,
+    parser,
+    simple_spec,
+    table,
+    workplace,
+)
+
 from minipach.git import Repo
 from minipach.image import BASE_REF
 from minipach.records import LAUNCH, parse
@@ -41,7 +53,9 @@ def main() -> None:
     print("seconds per datum: wall time of the whole ÷ datums (start of the program and publishing included);")
     print("overhead: less the launcher and the command alone (at -j 2: half of it)")
     table(["what", "per datum", "overhead", "loop ÷ this"], rows)
-    print(f"\noverhead of the loop ÷ overhead of minipach at -j 2: {(theirs - bare) / max(ours[2] - bare / 2, 1e-9):.1f}")
+    print(
+        f"\noverhead of the loop ÷ overhead of minipach at -j 2: {(theirs - bare) / max(ours[2] - bare / 2, 1e-9):.1f}"
+    )
 
 
 def _cells(seconds: float, bare: float, theirs: float) -> list[str]:

@@ -12,8 +12,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-from common import BenchmarkError, Measured, call, check_out, conditions, measure, minipach, new_pipeline, new_project
-from common import parser, simple_spec, table, workplace
+from common import (
+    BenchmarkError,
+    Measured,
+    call,
+    check_out,
+    conditions,
+    measure,
+    minipach,
+    new_pipeline,
+    new_project,
+    parser,
+    simple_spec,
+    table,
+    workplace,
+)
 from forge import publish_forged
 
 PINS = {"snakemake": "snakemake==9.27.1", "dvc": "dvc==3.67.1"}
@@ -69,7 +82,14 @@ def environment(name: str) -> Path:
     if not (folder / "complete").exists():
         print(f"installing {PINS[name]} into {folder}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip: list[str | Path] = [
+            folder / "bin" / "python",
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]
         subprocess.run([*pip, PINS[name]], check=True)
         (folder / "complete").touch()
     measure([program, "--version"], Path("/"))  # once for its byte code
@@ -122,12 +142,16 @@ def _dvc(program: Path, root: Path, jobs: int) -> dict[str, tuple[Measured, Meas
     item = "${item}"
     (root / "dvc.yaml").write_text(
         f"stages:\n  step:\n    foreach: [{names}]\n    do:\n"
-        f"      cmd: cp images/{item}.dat out/{item}.dat\n      deps: [images/{item}.dat]\n      outs: [out/{item}.dat]\n"
+        f"      cmd: cp images/{item}.dat out/{item}.dat\n"
+        f'      deps: ["images/{item}.dat"]\n      outs: ["out/{item}.dat"]\n'
     )
     call("git", "init", "--quiet", cwd=root)
     quiet = {"DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(root / "site")}
     measure([program, "init", "--quiet"], root, env=quiet)
-    commands = {"dvc status": [program, "status"], "dvc repro --dry": [program, "repro", "--dry"]}
+    commands: dict[str, list[str | Path]] = {
+        "dvc status": [program, "status"],
+        "dvc repro --dry": [program, "repro", "--dry"],
+    }
     first = {name: measure(command, root, env=quiet) for name, command in commands.items()}
     _files(root / "out", jobs)
     measure([program, "commit", "--force", "--quiet"], root, env=quiet)

@@ -11,8 +11,19 @@ import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from common import BenchmarkError, Measured, conditions, minipach, new_pipeline, new_project, parser, simple_spec
-from common import LIST, table, workplace
+from common import (
+    LIST,
+    BenchmarkError,
+    Measured,
+    conditions,
+    minipach,
+    new_pipeline,
+    new_project,
+    parser,
+    simple_spec,
+    table,
+    workplace,
+)
 from forge import folders, import_files, publish_forged
 
 Rows = list[list[str]]
@@ -111,7 +122,8 @@ def huge(scratch: Path, chosen: argparse.Namespace) -> Rows:
 
 def joins(scratch: Path, chosen: argparse.Namespace) -> Rows:
     """Two repos of N/2 folders each, joined by the folder's name; N and 2N."""
-    rows, times = [], []
+    rows: Rows = []
+    times: list[float] = []
     for count in (chosen.files // 4, chosen.files // 2):
         project = new_project(scratch / f"join-{count}", "t1", "t2")
         for repo in ("t1", "t2"):
@@ -125,11 +137,14 @@ def joins(scratch: Path, chosen: argparse.Namespace) -> Rows:
 
 def groups(scratch: Path, chosen: argparse.Namespace) -> Rows:
     """N files in 1,000 groups; N and 2N."""
-    rows, times = [], []
+    rows: Rows = []
+    times: list[float] = []
     for count in (chosen.files // 2, chosen.files):
         keys = min(1000, count)
         project = new_project(scratch / f"group-{count}", "images")
-        import_files(project / "images", (f"day-{m:03d}/k{k:04d}.dat" for m in range(count // keys) for k in range(keys)))
+        import_files(
+            project / "images", (f"day-{m:03d}/k{k:04d}.dat" for m in range(count // keys) for k in range(keys))
+        )
         spec = 'input: {group: [{pfs: {repo: images, glob: "/*/(*).dat", group_by: "$1"}}]}\n'
         new_pipeline(project, spec + "transform: {cmd: [sh, code/step.sh]}\n", script=LIST)
         rows += _datums_and_plan(project, f"group of {count:,} files in {keys:,} keys", keys, times)

@@ -43,13 +43,19 @@ class Node:
 
     @property
     def summary(self) -> str:
-        """Its counts in words: `3 datums, 1 missing`."""
+        """Its counts in words: `3 datums, 1 missing, 1 failed` (what failed is missing too, and told once)."""
         if not self.counts:
             return ""
         datums = self.counts["datums"]
         parts = [f"{datums} datum{'' if datums == 1 else 's'}"]
-        shown = {**self.counts, "current": 0 if self.state == "current" else self.counts["current"], "upstream": 0}
-        return ", ".join(parts + [f"{n} {what}" for what, n in shown.items() if n and what != "datums"])
+        current = self.counts["current"]
+        shown = {
+            "current": 0 if current == datums else current,
+            "missing": self.counts["missing"] - self.counts["failed"],
+            "failed": self.counts["failed"],
+            "to remove": self.counts["remove"],
+        }
+        return ", ".join(parts + [f"{n} {what}" for what, n in shown.items() if n])
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,10 @@ from minipach.dag import COLOURS, Dag, Edge, Node
 
 # all in pixels
 _MARGIN, _COLUMN_GAP, _ROW_GAP, _PAD, _LINE = 16.0, 72.0, 18.0, 12.0, 18.0
-_CHARACTER = 7.0  # wide at 12 px in a plain sans-serif, some more than most fonts need
+_CHARACTER, _BOLD = (
+    7.0,
+    8.6,
+)  # wide at 12 px in a plain sans-serif, and in the bold 13 px of names: most fonts need less
 _MOST = 36  # characters of a name or glob; the whole text is in the tooltip
 _SWEEPS = 8
 
@@ -178,27 +181,32 @@ def _stack(column: list[_Item], wanted: list[float]) -> None:
 def _width(item: _Item) -> float:
     if item.node is None:
         return 0.0
-    texts = [item.node.name, item.node.summary, *(_port_text(e) for e in item.inputs)]
-    longest = max(_cells(_cut(t)) for t in texts)
-    return max(longest * _CHARACTER, 60.0) + 2 * _PAD
+    texts = [_cut(item.node.summary), *(_port_text(e) for e in item.inputs)]
+    longest = max(_cells(t) for t in texts)
+    return max(longest * _CHARACTER, _cells(_cut(item.node.name)) * _BOLD, _pill(item.node)) + 2 * _PAD
+
+
+def _pill(node: Node) -> float:
+    return len(node.state) * 7.4 + 14
 
 
 def _cells(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, most: int = _MOST) -> str:
     """Text that fits; what is cut off is in the tooltip."""
     text = escape.printable(text)
-    if _cells(text) <= _MOST:
+    if _cells(text) <= most:
         return text
-    while _cells(text) > _MOST - 1:
+    while _cells(text) > most - 1:
         text = text[:-1]
     return text + "…"
 
 
 def _port_text(edge: Edge) -> str:
-    return f"{edge.source} {edge.label}"
+    source = _cut(edge.source, max(_MOST // 2, _MOST - 1 - _cells(escape.printable(edge.label))))
+    return f"{source} {_cut(edge.label, _MOST - 1 - _cells(source))}"
 
 
 def _edge(edge: Edge, route: list[_Item]) -> str:
@@ -229,15 +237,14 @@ def _box(item: _Item, node: Node) -> Iterator[str]:
     y = _PAD / 2 + 13
     yield f'<text class="name" x="{_PAD}" y="{y}">{escape.xml(_cut(node.name))}</text>'
     y += _LINE
-    pill = len(node.state) * 6.6 + 12
+    pill = _pill(node)
     yield f'<rect x="{_PAD}" y="{y - 12}" width="{pill:.1f}" height="16" rx="8" fill="{colour}"/>'
     yield f'<text class="word" x="{_PAD + pill / 2:.1f}" y="{y - 0.5}" text-anchor="middle">{node.state}</text>'
     if node.summary:
         y += _LINE
         yield f'<text x="{_PAD}" y="{y}">{escape.xml(_cut(node.summary))}</text>'
     for edge in item.inputs:
-        text = _port_text(edge)
         at = item.port(edge) - item.y + 4
-        whole, short = escape.xml(text), escape.xml(_cut(text))
+        whole, short = escape.xml(f"{edge.source} {edge.label}"), escape.xml(_port_text(edge))
         yield f'<text class="dim" x="{_PAD}" y="{at:.1f}"><title>{whole}</title>{short}</text>'
     yield "</g>"

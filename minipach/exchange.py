@@ -222,11 +222,9 @@ def _copy_contents(repo: Repo, done: Exchange) -> Exchange:
     stores = os.fsdecode(repo.git("config", "--get-all", f"remote.{remote}.datalad-publish-depends", ok=(0, 1))).split()
     copied, notes, problems = 0, [], []
     for store in dict.fromkeys([*stores, remote]):
-        number, problem = 0, ""
         ignored = repo.config(f"remote.{store}.annex-ignore") == "true"
-        if not ignored:
-            number, problem = _copy_to(repo, store)
-            copied += number
+        number, problem = (0, "") if ignored else _copy_to(repo, store)
+        copied += number
         if ignored or (problem and store == remote and repo.config(f"remote.{store}.annex-uuid") is None):
             if not stores:
                 notes.append(f"{store} keeps no annexed contents: only the results went there")

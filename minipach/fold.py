@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from minipach.fastimport import Stream, committer
-from minipach.git import FILE, Repo
+from minipach.git import FILE, GitError, Repo
 from minipach.results import BRANCH, PENDING, RESULT_FILE, Known, folder_of
 from minipach.worker import RESULTS_FILE, result_json
 
@@ -43,7 +43,12 @@ def fold(repo: Repo) -> int:
     if new and new != known.commit:
         lines.append(f"update {BRANCH} {new} {known.own or '0' * len(new)}")
         lines.append(f"delete {_BUILD}")
-    repo.update_refs(lines)
+    try:
+        repo.update_refs(lines)
+    except GitError:
+        if repo.resolve(BRANCH) == known.own:
+            raise
+        return fold(repo)  # somebody pushed results into this repo meanwhile: fold on top of those
     return len(seen)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from minipach import hostenv
-from minipach.checkout import InTheWay, check_free, move_branch
+from minipach import hostenv, leftovers
+from minipach.checkout import InTheWay, check_free, move_branch, recover
 from minipach.errors import UserError
 from minipach.git import FILE, Repo, is_dataset, need_identity, private_index
 from minipach.project import Project
@@ -27,6 +27,9 @@ def lock_environment(project: Project, path: str) -> tuple[str, ...]:
         if before == now:
             return ()
         need_identity(repo)
+        leftovers.clear(repo)
+        recover(repo)  # a move that was cut short comes before the next one
+        leftovers.begin(repo)
         with private_index(repo.common_dir / "minipach-index") as env:
             repo.git("read-tree", head, env=env)
             blob = repo.hash_blob(now.encode())
@@ -40,6 +43,7 @@ def lock_environment(project: Project, path: str) -> tuple[str, ...]:
         except InTheWay as error:
             raise UserError(f"{path}: uncommitted changes are in the way ({error}); commit or move them") from None
         move_branch(repo, f"refs/heads/{branch}", head, new)
+        leftovers.end(repo)
         return changes
     finally:
         repo.close()

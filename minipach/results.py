@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,10 +149,10 @@ def to_json(data: Mapping[str, Any]) -> bytes:
     return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=True).encode() + b"\n"
 
 
-def folder_of(datum_id: str, name: str, taken: Iterable[str]) -> str:
+def folder_of(datum_id: str, name: str, taken: Container[str]) -> str:
     """The folder for a new result; a second name of the same id gets a folder of its own beside the first."""
     first = f"{datum_id[:2]}/{datum_id}"
-    if first not in set(taken):
+    if first not in taken:
         return first
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:12]
     return f"{first}.{digest}"

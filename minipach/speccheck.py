@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ValidationError
 
 from minipach.glob import GlobError, compile_glob
-from minipach.specmodel import PipelineSpec
+from minipach.specmodel import InputSpec, PipelineSpec
 from minipach.spectypes import NAME, NAME_RULE, Noted, Refused
 from minipach.specyaml import Document, Loc, Number, camel, show, snake
 
@@ -19,6 +19,7 @@ Kind = Literal["cross", "union", "join", "group"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _REFERENCE = re.compile(r"\$(?:(\$)|([0-9]+)|\{([0-9]+)\})?")
+_INSTEAD = {"input": ("spout",), "transform": ("tf_job",)}  # Pachyderm's fields that stand in for ours: refused anyway
 _UNSET: tuple[object, ...] = (False, "", [])  # protobuf's JSON writes a field that isn't set like this
 
 
@@ -46,6 +47,8 @@ def _report(document: Document, loc: Loc, kind: str, message: str, context: Mapp
     name = str(loc[-1]) if loc else ""
     thing = f"`{name}`" if loc and isinstance(loc[-1], str) else "this item"
     if kind == "missing":
+        if len(loc) == 1 and any(dig(document.data, field) is not None for field in _INSTEAD.get(name, ())):
+            return
         where = f"`{loc[-2]}`" if len(loc) > 1 and isinstance(loc[-2], str) else "the spec"
         document.add(loc[:-1], f"{where} has no `{name}`; add it")
     elif kind == "extra_forbidden":
@@ -169,7 +172,8 @@ class _Inputs:
         if not isinstance(node, dict):
             return taken
         given = [kind for kind in ("pfs", *KINDS, "cron") if kind in node and node[kind] not in _UNSET[:2]]
-        if len(given) != 1:
+        strange = not given and any(isinstance(key, str) and key not in InputSpec.model_fields for key in node)
+        if len(given) != 1 and not strange:  # a key that is no kind is reported as such
             has = "none" if not given else " and ".join(f"`{kind}`" for kind in given)
             self.document.add(loc, f"one input is exactly one of pfs, cross, union, join, group; this has {has}")
         for kind in given:

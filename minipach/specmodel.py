@@ -73,6 +73,9 @@ class PfsSpec(Model):
     )
     empty_files: Boolean = Field(default=False, description="Give names only: every file is empty.")
     project: Annotated[Any, Noted(_PROJECT)] = Field(default=None, description="Pachyderm's project of the repo.")
+    repo_type: Annotated[Any, Noted("ignored; every repo is a dataset")] = Field(
+        default=None, description="Pachyderm's kind of the repo."
+    )
     trigger: Later = Field(default=None, description="When new content counts.")
     s3: Annotated[Any, Refused("not supported", "read the files below /pfs")] = Field(
         default=None, description="Access through an S3 gateway."

@@ -52,12 +52,11 @@ def run_set(work: WorkSet, slot: Slot) -> Outcome:
         if run.exit != 0:
             return _outcome(work, "failed", run.exit, run.message, seconds, tries, _cpu() - cpu)
         cpu = _cpu() - cpu
-        try:
-            _keep(work, slot, seconds)
-        except _BadOutputError as error:
-            _note(work.log, str(error))
-            return _outcome(work, "failed", 1, str(error), seconds, tries, cpu)
+        _keep(work, slot, seconds)
         return _outcome(work, "ok", 0, "", seconds, tries, cpu)
+    except _BadOutputError as error:
+        _note(work.log, str(error))
+        return _outcome(work, "failed", 1, str(error), time.monotonic() - started, tries)
     except (StagingError, GitError, OSError) as error:
         _note(work.log, str(error))
         return _outcome(work, "lost", 1, str(error), time.monotonic() - started, tries)
@@ -124,15 +123,20 @@ def _containers_run(work: WorkSet, slot: Slot) -> _Run:
 
     dataset = Dataset(str(slot.path))
     dataset.config.reload(force=True)  # the slot's committed configuration changes with its base
-    results = dataset.containers_run(
-        work.command,
-        container_name=CONTAINER,
-        inputs=list(work.inputs),
-        message=work.title,
-        on_failure="ignore",
-        result_renderer="disabled",
-        return_type="list",
-    )
+    try:
+        results = dataset.containers_run(
+            work.command,
+            container_name=CONTAINER,
+            inputs=list(work.inputs),
+            message=work.title,
+            on_failure="ignore",
+            result_renderer="disabled",
+            return_type="list",
+        )
+    except Exception as error:  # datalad raises many kinds, and a worker must outlive them
+        _check_new_names(slot)
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise StagingError(f"datalad containers-run: {why}") from error
     for result in results:
         if result.get("action") == "run" and result.get("exit_code"):
             return _Run(int(result["exit_code"]), f"the command exited with {result['exit_code']}")
@@ -190,6 +194,15 @@ def _check_output(path: str) -> None:
         path.encode()
     except UnicodeEncodeError:
         raise _BadOutputError(f"output {os.fsencode(path)!r}: its name is not UTF-8; rename it") from None
+
+
+def _check_new_names(slot: Slot) -> None:
+    """Names that are not UTF-8 end datalad itself, before it has committed anything that could be looked at."""
+    for raw in slot.repo.git("ls-files", "--others", "-z").split(b"\0"):
+        try:
+            raw.decode()
+        except UnicodeDecodeError:
+            raise _BadOutputError(f"output {raw!r}: its name is not UTF-8; rename it") from None
 
 
 def _bare_record(work: WorkSet, repo: Repo) -> dict[str, Any]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from minipach.fastimport import Stream, committer
 from minipach.git import FILE
-from minipach.results import BRANCH, RESULT_FILE, folder_of, to_json
+from minipach.results import BRANCH, PENDING, RESULT_FILE, folder_of, to_json
+from minipach.worker import RESULTS_FILE
 from tests.projects import Study
-from tests.repos import Files
+from tests.repos import Files, tree_of
 
 SPEC = 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: ["true"]}\n'
 
@@ -52,14 +55,25 @@ def datum_id(short: str) -> str:
 def add_result(repo: Files, short: str, name: str = "one", out: str = "") -> str:
     """Commit a result to the results branch; its folder. One of that name takes the place of the one before."""
     where = folder_of(datum_id(short), name, [w for w, n in names(repo).items() if n != name])
-    result = {"id": datum_id(short), "name": name, "is_file": True, "dest": "", "leaks": {}, "matches": []}
-    result |= {"recipe": {}, "inputs": {}, "record": "", "author": "A <a@example.org> 0 +0000", "code_tree": ""}
     stream = Stream("refs/minipach/build/test", repo.resolve(BRANCH), committer(repo))
     stream.commit(f"result {name}\n")
-    stream.write(FILE, to_json(result), f"{where}/{RESULT_FILE}")
+    stream.write(FILE, to_json(_described(short, name)), f"{where}/{RESULT_FILE}")
     stream.write(FILE, out.encode(), f"{where}/out/f")
     repo.git("update-ref", BRANCH, stream.run(repo) or "")
     return where
+
+
+def add_pending(repo: Files, short: str, name: str) -> None:
+    """A result as a worker leaves it, not folded in yet."""
+    data = json.dumps([{**_described(short, name), "files": []}]).encode()
+    commit = repo.commit_tree(tree_of(repo, {RESULTS_FILE: data}), "a result\n")
+    repo.git("update-ref", f"{PENDING}{short}", commit)
+
+
+def _described(short: str, name: str) -> dict[str, Any]:
+    result = {"id": datum_id(short), "name": name, "is_file": True, "dest": "", "leaks": {}, "matches": []}
+    author = "A <a@example.org> 0 +0000"
+    return {**result, "recipe": {}, "inputs": {}, "record": "", "author": author, "code_tree": ""}
 
 
 def drop_result(repo: Files, where: str) -> None:
@@ -72,8 +86,6 @@ def drop_result(repo: Files, where: str) -> None:
 
 def names(repo: Files, rev: str = BRANCH) -> dict[str, str]:
     """The results on a results branch: folder to the name that it was made under."""
-    import json
-
     found = {}
     for path in repo.listing(rev) if repo.resolve(rev) else ():
         folder, _, file = path.decode().rpartition("/")

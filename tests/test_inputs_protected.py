@@ -39,7 +39,7 @@ echo "end of the attack"
 """
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [pytest.param(w, marks=pytest.mark.slow) if k[1] else w for w, k in WAYS.items()])
 def test_what_a_command_does_to_its_inputs_stays_with_it(
     way: str, study: Study, images: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,10 @@ from minipach.records import parse
 from tests.projects import Study
 
 UPPER = 'tr a-z A-Z <"$images" >"$PFS/out/$MINIPACH_DATUM"\n'
-SHEET = 'cd "$PFS/edges" && find . -type f | LC_ALL=C sort | while read -r f; do echo "$f"; cat "$f"; done >"$PFS/out/sheet"\n'
+SHEET = """
+cd "$PFS/edges"
+find . -type f | LC_ALL=C sort | while read -r f; do echo "$f"; cat "$f"; done >"$PFS/out/sheet"
+"""
 SKY = {"moon.txt": "pale\n", "star.txt": "far\n", "comet.txt": "late\n"}
 
 
@@ -139,6 +142,7 @@ def test_one_file_added_runs_one_datum(study: Study) -> None:
     assert b"./cloud.txt\nLOW\n" in study.read("montage/sheet")
 
 
+@pytest.mark.slow
 def test_one_file_removed_takes_its_output_away(study: Study) -> None:
     before = study.git("edges", "rev-parse", "HEAD")
     study.remove("images/star.txt")
@@ -274,7 +278,11 @@ def test_an_uncommitted_change_in_the_way_stops_only_the_publishing(study: Study
 # What specs can say. One project with a pipeline for each; the tests look.
 
 VARIETY = {
-    "folders": ("input: {pfs: {repo: images, glob: '/*'}}", "minipach: {out: '{name}/'}", 'cat "$images" >"$PFS/out/o"'),
+    "folders": (
+        "input: {pfs: {repo: images, glob: '/*'}}",
+        "minipach: {out: '{name}/'}",
+        'cat "$images" >"$PFS/out/o"',
+    ),
     "pairs": (
         "input: {cross: [{pfs: {repo: images, glob: '/*'}}, {pfs: {repo: more, glob: '/*.cfg'}}]}",
         "minipach: {out: '{images.stem}-{more.stem}'}",
@@ -286,7 +294,11 @@ VARIETY = {
         "",
         'mkdir "$PFS/out/d"; ln -s "$images" "$PFS/out/d/"; ln -s d/"$MINIPACH_DATUM" "$PFS/out/"',
     ),
-    "steps/deep": ("input: {pfs: {repo: raw/t1, glob: '/**.txt'}}", "", 'mkdir -p "$PFS/out/x"; cp "$t1" "$PFS/out/x/"'),
+    "steps/deep": (
+        "input: {pfs: {repo: raw/t1, glob: '/**.txt'}}",
+        "",
+        'mkdir -p "$PFS/out/x"; cp "$t1" "$PFS/out/x/"',
+    ),
     "kinds": ("input: {pfs: {repo: more, glob: '/(plain|unlocked|annexed|tool)'}}", "", 'cp "$more" "$PFS/out/"'),
     "none": ("input: {pfs: {repo: images, glob: '/*.nii'}}", "", "exit 1"),
     "names": ("input: {pfs: {repo: images, name: pics, glob: /moon.txt}}", "", 'cp "$pics" "$PFS/out/"'),
@@ -301,7 +313,9 @@ transform:
   working_dir: code/place
 """
 SETTINGS_SH = """
-{ cat; echo "$GREETING|$B"; basename "$PWD"; cat "$1"; echo "$3"; env | grep -E '^(PPS|PACH|MINI|images)' | sort; } >"$2/all"
+exec >"$2/all"
+cat; echo "$GREETING|$B"; basename "$PWD"; cat "$1"; echo "$3"
+env | grep -E '^(PPS|PACH|MINI|images)' | sort
 exit 3
 """
 

@@ -28,8 +28,9 @@ FEW = [
     ".hidden\t\x01\u202e",
 ]
 MANY = [
-    "with space.txt", "trailing ", " ", "it's.txt", 'say "hi".txt', "$(touch x).txt", "`touch x`.txt", "$HOME", "--help",
-    "--", "-", "{name}.txt", "{}", "{out}", "{images}", "{", "}", "*", "?", "[a]", "[!b]", "**", "%s", "%(x)s", "%%",
+    "with space.txt", "trailing ", " ", "it's.txt", 'say "hi".txt', "$(touch x).txt", "`touch x`.txt", "$HOME",
+    "--help", "--", "-", "{name}.txt", "{}", "{out}", "{images}", "{", "}",
+    "*", "?", "[a]", "[!b]", "**", "%s", "%(x)s", "%%",
     ";touch x", "|touch x", "&&touch x", ">x", "<x", "=x=y", "!x", "@", "#hash", "~", "~root", "...", "..x", ".hidden",
     "a,b:c", "a~b", "tab\t", "\x01", "\x7f", "\u202e", "\u2028", "e\u0301", "\u00e9", "名前", "🙂", "n" * 250,
 ]  # fmt: skip
@@ -133,9 +134,11 @@ def test_folders_with_such_names(study: Study, tmp_path: Path) -> None:
     study.put(f"images/{folder}/back\\slash", "2", save=False)
     study.put(f"images/{folder}/deeper `touch x`/.a", "3", save=False)
     study.save("images")
-    study.pipeline("edges", SPEC + 'minipach: {out: "o"}\n', copy='cat "$images"/* "$images"/*/.a >"$PFS/out/all"\n')
+    study.pipeline(
+        "edges", SPEC + 'minipach: {out: "o"}\n', copy='cat "$images"/-* "$images"/b* "$images"/*/.a >"$PFS/out/all"\n'
+    )
     study.schedule()
-    assert study.read("edges/o/all") in (b"123", b"213")
+    assert study.read("edges/o/all") == b"123"
     rerun_in_a_clone(study, tmp_path / "clone", "all")
     nothing_was_executed(tmp_path)
 
@@ -165,8 +168,10 @@ def test_a_spec_at_the_root_makes_a_pipeline(study: Study) -> None:
 
 
 def test_a_name_that_is_not_utf8_is_refused(study: Study) -> None:
-    (Path(os.fsdecode(os.fsencode(study.root / "images") + b"/caf\xe9.txt"))).write_text("latin 1")
-    study.save("images")
+    """Git takes it; `datalad save` itself can't, so this one came in by hand."""
+    Path(os.fsdecode(os.fsencode(study.root / "images") + b"/caf\xe9.txt")).write_text("latin 1")
+    study.git("images", "-c", "annex.largefiles=nothing", "add", ".")
+    study.git("images", "commit", "-qm", "by hand")
     study.copier()
     done = study.minipach("schedule")
     assert done.code == 2
@@ -190,14 +195,8 @@ def test_a_line_break_in_an_inputs_name_is_refused(study: Study) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        (
-            "two\\nlines",
-            "output 'two\\nlines': a line break in its name, which `datalad rerun` can't handle; rename it",
-        ),
-        (
-            "back\\\\slash",
-            "output 'back\\\\slash': a backslash in its name, which `datalad rerun` can't handle; rename",
-        ),
+        ("two\\nlines", "output 'two\\nlines': a line break in its name, which `datalad rerun` can't handle"),
+        ("back\\\\slash", "output 'back\\\\slash': a backslash in its name, which `datalad rerun` can't handle"),
         ("caf\\351", "output b'caf\\xe9': its name is not UTF-8; rename it"),
     ],
 )

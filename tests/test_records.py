@@ -20,7 +20,7 @@ from minipach.spec import Pipeline, load_spec
 # a busy machine is no fault of the code under test
 calm = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TEXT = st.text(st.characters(blacklist_categories=["Cs"]))
-LINE = st.text(st.characters(blacklist_categories=["Cs", "Cc", "Zl", "Zp"])).map(str.strip)
+LINE = st.text(st.characters(blacklist_categories=["Cs", "Cc", "Zl", "Zp"])).map(str.strip).filter(bool)
 NAME = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0/"), min_size=1).filter(
     lambda s: s not in (".", "..")
 )

@@ -74,6 +74,7 @@ def test_in_a_fresh_clone_of_the_pipelines_repo_alone(
         rerun(alone, ".", found[name][0], without_minipach)
 
 
+@pytest.mark.slow
 def test_a_result_that_was_lost_comes_back(done: Study, tmp_path: Path, without_minipach: dict[str, str]) -> None:
     key = done.git("edges", "annex", "lookupkey", "star.txt")
     alone = clone(done, "edges", tmp_path / "alone", without_minipach)

@@ -1,0 +1,265 @@
+"""`minipach audit`: published datums run again in scratch; what is reproducible, what isn't, and nothing changes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minipach.git import Repo, blob_id
+from minipach.reexecute import Kept, _equal
+from minipach.slots import Slot
+from tests.projects import MINIPACH, Study
+
+UPPER = 'tr a-z A-Z <"$images" >"$PFS/out/$MINIPACH_DATUM"\n'
+NOISE = """
+echo same >"$PFS/out/$MINIPACH_DATUM.same"
+date +%s%N >"$PFS/out/$MINIPACH_DATUM.when"
+"""
+# what a command writes the first time only: a file beside the project tells the runs apart
+FICKLE = """
+if [ -e "$WITNESS" ]; then echo late >"$PFS/out/$MINIPACH_DATUM.late"; else echo early >"$PFS/out/$MINIPACH_DATUM.early"; fi
+echo same >"$PFS/out/$MINIPACH_DATUM.same"
+"""
+
+
+def spec(script: str, more: str = "") -> str:
+    return f'input: {{pfs: {{repo: images, glob: "/*"}}}}\ntransform: {{cmd: [sh, code/{script}.sh]{more}}}\n'
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """`edges` is reproducible, `noise` writes the time of day. Only to look at, and to audit."""
+    study = Study.create(tmp_path_factory.mktemp("audit") / "study")
+    for name in ("moon", "star", "comet"):
+        study.put(f"images/{name}.txt", f"{name}\n", save=False)
+    study.save("images")
+    study.pipeline("edges", spec("upper"), upper=UPPER)
+    study.pipeline("noise", spec("noise"), noise=NOISE)
+    study.schedule("-j", "2")
+    return study
+
+
+def copy(study: Study, root: Path) -> Study:
+    shutil.copytree(study.root, root, symlinks=True)
+    return Study(root)
+
+
+def audit(study: Study, *arguments: str, code: int = 0) -> dict[str, Any]:
+    """`minipach audit --json` with the exit code that it must have."""
+    done = study.minipach("audit", "--json", *arguments)
+    assert done.code == code, f"exit {done.code}\n{done.out}\n{done.err}"
+    found: dict[str, Any] = done.json
+    assert found["schema"] == 1
+    return found
+
+
+def outcomes(found: dict[str, Any]) -> dict[str, str]:
+    return {f"{d['pipeline']}:{d['name']}": d["outcome"] for d in found["datums"]}
+
+
+def everything(study: Study) -> list[str]:
+    """All refs, annexed objects, worktrees and slots of the project, and its ledger's content."""
+    found = []
+    for repo in (".", "images", "edges", "noise"):
+        git = study.root / repo / ".git"
+        found += [study.git(repo, "for-each-ref"), study.git(repo, "worktree", "list"), study.git(repo, "status", "-s")]
+        found += sorted(str(p) for p in (git / "annex" / "objects").rglob("*"))
+        found += sorted(str(p) for p in (git / "minipach" / "slots").glob("*"))
+    status = study.minipach("status", "--json").out
+    return [*found, status, str((study.root / ".git/minipach/ledger.sqlite").read_bytes())]
+
+
+def test_what_is_reproducible_is_told_from_what_is_not_and_nothing_changes(published: Study) -> None:
+    before = everything(published)
+    found = audit(published, "--all", "-j", "2", code=1)
+    assert found["ok"] is False
+    assert outcomes(found) == {
+        f"{pipeline}:{name}.txt": outcome
+        for pipeline, outcome in (("edges", "reproducible"), ("noise", "different"))
+        for name in ("comet", "moon", "star")
+    }
+    for datum in found["datums"]:
+        wanted = [f"{datum['name']}.when"] if datum["pipeline"] == "noise" else []
+        assert (datum["differ"], datum["missing"], datum["extra"]) == (wanted, [], [])
+    assert everything(published) == before
+
+
+def test_one_datum_can_be_chosen(published: Study) -> None:
+    found = audit(published, "edges:star.txt")
+    assert outcomes(found) == {"edges:star.txt": "reproducible"}
+    assert found["ok"] is True
+
+
+def test_for_people_the_paths_are_named(published: Study) -> None:
+    done = published.minipach("audit", "noise:moon.txt")
+    assert done.code == 1
+    assert done.out.splitlines() == [
+        "noise: moon.txt: different",
+        "  moon.txt.when differs",
+        "0 of 1 reproducible bit for bit",
+    ]
+
+
+def test_a_seed_draws_the_same_sample(published: Study) -> None:
+    first = audit(published, "edges", "--sample", "1", "--seed", "7")
+    again = audit(published, "edges", "noise", "--sample", "1", "--seed", "7", code=1)
+    assert len(first["datums"]) == 1
+    assert set(outcomes(first)) < set(outcomes(again))
+    assert len(again["datums"]) == 2
+
+
+def test_all_and_a_sample_exclude_each_other(published: Study) -> None:
+    assert published.minipach("audit", "--all", "--sample", "2").code == 2
+
+
+# Each in a project of its own
+
+
+def test_what_is_behind_is_left_out_with_a_remark(published: Study, tmp_path: Path) -> None:
+    study = copy(published, tmp_path / "study")
+    study.put("images/moon.txt", "full moon\n", save=False)
+    study.remove("images/comet.txt")
+    found = audit(study, "edges", "--all")
+    assert outcomes(found) == {"edges:star.txt": "reproducible"}
+    assert {s["name"]: s["reason"].partition(":")[0] for s in found["skipped"]} == {
+        "moon.txt": "behind",
+        "comet.txt": "no longer matched",
+    }
+    done = study.minipach("audit", "edges:moon.txt")
+    assert done.code == 2
+    assert "nothing to audit" in done.err
+
+
+def test_missing_extra_and_failed_are_told_apart(study: Study, tmp_path: Path) -> None:
+    study.put("images/moon.txt", "pale\n")
+    witness = tmp_path / "witness"
+    environment = f', env: {{WITNESS: "{witness}"}}'
+    study.pipeline("fickle", spec("fickle", environment), fickle=FICKLE)
+    study.pipeline("later", spec("later", environment), later='[ ! -e "$WITNESS" ] || exit 7\n' + UPPER)
+    study.schedule()
+    witness.touch()
+    found = {d["pipeline"]: d for d in audit(study, code=1)["datums"]}
+    fickle = found["fickle"]
+    assert fickle["outcome"] == "different"
+    assert (fickle["differ"], fickle["missing"], fickle["extra"]) == ([], ["moon.txt.early"], ["moon.txt.late"])
+    assert found["later"]["outcome"] == "failed"
+    assert found["later"]["message"] == "the command exited with 7"
+    assert "failed with exit code 7" in Path(found["later"]["log"]).read_text()
+
+
+def test_a_published_output_that_somebody_changed_is_found(published: Study, tmp_path: Path) -> None:
+    study = copy(published, tmp_path / "study")
+    study.put("edges/moon.txt", "forged\n")
+    found = audit(study, "edges:moon.txt", code=1)
+    assert found["datums"][0]["differ"] == ["moon.txt"]
+
+
+def test_inputs_that_are_not_here_are_not_fetched(published: Study, tmp_path: Path) -> None:
+    study = copy(published, tmp_path / "study")
+    study.ok("git", "annex", "drop", "--force", "moon.txt", cwd=study.root / "images")
+    before = everything(study)
+    (datum,) = audit(study, "edges:moon.txt", code=1)["datums"]
+    assert datum["outcome"] == "failed"
+    assert "is not here; git -C" in datum["message"]
+    assert everything(study) == before
+
+
+def test_copies_and_what_is_in_git_are_compared_too(study: Study) -> None:
+    """The names show in paths only, so one result is a copy; the outputs are plain git files, one executable."""
+    study.put("images/moon.txt", "pale\n", save=False)
+    study.put("images/luna.txt", "pale\n")
+    tool = 'cp "$images" "$PFS/out/$MINIPACH_DATUM"; echo "exit 0" >"$PFS/out/$MINIPACH_DATUM.sh"; chmod +x "$PFS/out/$MINIPACH_DATUM.sh"\n'
+    study.pipeline("edges", spec("tool"), tool=tool)
+    (study.root / "edges" / ".gitattributes").write_text("* annex.largefiles=nothing\n")
+    assert study.schedule()["edges"]["counts"]["reused"] == 1
+    assert outcomes(audit(study, "--all")) == {"edges:luna.txt": "reproducible", "edges:moon.txt": "reproducible"}
+
+
+def test_what_the_record_gave_to_the_command_is_given_again(study: Study) -> None:
+    """The job's id and the inputs' commits are those of the first run, though an input has moved on since."""
+    study.put("images/moon.txt", "pale\n")
+    study.pipeline("edges", spec("ids"), ids='echo "$PACH_JOB_ID $images_COMMIT" >"$PFS/out/$MINIPACH_DATUM"\n')
+    study.schedule()
+    study.put("images/star.txt", "far\n")
+    assert outcomes(audit(study, "--all")) == {"edges:moon.txt": "reproducible"}
+
+
+def test_an_annexed_image_is_found_from_a_slot(study: Study) -> None:
+    """A host environment's text stands for an image here, annexed like one."""
+    (study.root / "env.img").write_text("minipach host environment\nsystem: any\n")
+    study.put("images/moon.txt", "pale\n")
+    study.pipeline("edges", spec("upper", ", image: ../env.img"), upper=UPPER)
+    study.schedule()
+    assert outcomes(audit(study)) == {"edges:moon.txt": "reproducible"}
+
+
+def test_an_interrupt_ends_the_command_and_clears_up(published: Study, tmp_path: Path) -> None:
+    study = copy(published, tmp_path / "study")
+    started, slow = tmp_path / "started", tmp_path / "slow"
+    script = f"[ ! -e {slow} ] || {{ echo $$ >{started}; exec sleep 300; }}\n" + UPPER
+    study.put("edges/code/upper.sh", script)
+    study.schedule("edges")
+    before = everything(study)
+    slow.touch()
+    command = subprocess.Popen([*MINIPACH, "audit", "edges:moon.txt"], cwd=study.root, stderr=subprocess.PIPE)
+    wait_until(lambda: started.is_file() and started.read_text().strip() != "", 60)
+    command.send_signal(signal.SIGINT)
+    _, err = command.communicate(timeout=60)
+    assert command.returncode == 130, err
+    assert everything(study) == before
+    assert not any(b"sleep\x00300" in p.read_bytes() for p in processes_in(study.root))
+
+
+def wait_until(condition: Any, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def processes_in(folder: Path) -> list[Path]:
+    """The command lines of the processes that work below a folder."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            if os.readlink(link).startswith(str(folder)):
+                found.append(link.parent / "cmdline")
+        except OSError:
+            continue
+    return found
+
+
+# Content by whichever backend
+
+
+@pytest.mark.parametrize(
+    "backend", ["SHA256E", "MD5E", "SHA1", "SHA512E", "SHA3_256E", "BLAKE2B256E", "SKEIN256", "WORM"]
+)
+def test_every_backend_is_compared_with_its_own_hash(study: Study, backend: str) -> None:
+    images = Repo(study.root / "images")
+    (images.path / "moon.txt").write_text("pale\n")
+    images.git("annex", "add", f"--backend={backend}", "--force-large", "moon.txt")
+    key = images.line("annex", "lookupkey", "moon.txt")
+    assert key.startswith(backend)
+    slot = Slot(images, images.path)
+    for text, equal in (("pale\n", True), ("dark\n", False)):
+        written = study.root / "written.txt"
+        written.write_text(text)
+        assert _equal(written, Kept("120000", key, ""), slot.main) is equal
+
+
+def test_the_executable_bit_counts_where_git_keeps_it(tmp_path: Path) -> None:
+    file = tmp_path / "run"
+    file.write_bytes(b"x")
+    kept = blob_id(b"x")
+    assert _equal(file, Kept("100644", None, kept), Repo(tmp_path))
+    assert not _equal(file, Kept("100755", None, kept), Repo(tmp_path))
+    file.chmod(0o755)
+    assert _equal(file, Kept("100755", None, kept), Repo(tmp_path))

@@ -1,0 +1,139 @@
+"""Datum sets as data: what a worker is told, and that it survives the way there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from minipach.assess import Assessment, SnapshotStore
+from minipach.base import Base
+from minipach.datums import Datum
+from minipach.errors import UserError
+from minipach.project import Project
+from minipach.records import Task
+from minipach.sets import StagedFile, WorkSet, is_single_file, make_set, record_extra, set_id, staged_files
+from tests.projects import Study
+
+
+def task(name: str, datum_id: str = "1", dest: str = "") -> Task:
+    return Task(Datum(name, ()), datum_id, dest)
+
+
+def test_a_sets_id_is_made_of_its_datums() -> None:
+    base = set_id("edges", [task("a"), task("b")])
+    assert base == set_id("edges", [task("a"), task("b")])
+    others = [
+        set_id("montage", [task("a"), task("b")]),
+        set_id("edges", [task("a")]),
+        set_id("edges", [task("b"), task("a")]),
+        set_id("edges", [task("a"), task("b", "2")]),
+        set_id("edges", [task("a"), task("c")]),
+        set_id("edges", [task("a"), task("b", dest="x")]),
+    ]
+    assert len({base, *others}) == 7
+    assert set_id("edges", [task("\udcff")])  # it is part of a ref's name: hexadecimal, whatever the datum is called
+    assert all(c in "0123456789abcdef" for c in base)
+
+
+def test_a_set_survives_the_way_to_its_worker() -> None:
+    work = WorkSet(
+        id="id",
+        pipeline="edges",
+        repo="/project/edges",
+        base="base",
+        image="image",
+        command="sh -c 'echo \"{{x}}\"'\nü \udcff",
+        title="title",
+        inputs=("inputs/images/a",),
+        files=(StagedFile("inputs/images/a", "/project/images", "annex", "blob", "key", True),),
+        datums=({"name": "a", "matches": [["images", "images", "/a"]]},),
+        extra={"schema": 1},
+        tries=3,
+        log="/log",
+    )
+    text = work.to_json()
+    assert "\n" not in text  # sets travel as lines
+    assert text.isascii()
+    assert WorkSet.from_json(text) == work
+
+
+def test_the_record_names_the_datums() -> None:
+    assert record_extra("edges", [task("a", "1"), task("b", "2")], "job") == {
+        "schema": 1,
+        "pipeline": "edges",
+        "job": "job",
+        "datums": [{"name": "a", "id": "1"}, {"name": "b", "id": "2"}],
+    }
+
+
+# Of a real project
+
+BASE = Base("base-commit", "tree", "image-path", "code-tree", {("images", None): "c" * 40}, "dsid")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Pictures in a folder and beside it, and a pipeline that was never run. Only to look at."""
+    made = Study.create(tmp_path_factory.mktemp("sets") / "study")
+    for path in ("a.png", "d/b.png", "d/e f.png"):
+        made.put(f"images/{path}", path, save=False)
+    made.save("images")
+    made.copier()
+    return made
+
+
+def assess(study: Study) -> Assessment:
+    return Assessment(Project(study.root), "edges", SnapshotStore(Project(study.root)))
+
+
+def test_a_worker_is_told_everything(study: Study) -> None:
+    assessment = assess(study)
+    folder = next(t for t in assessment.tasks if t.datum.name == "d")
+    work = make_set(assessment, BASE, [folder], "job", "/log")
+    assert (work.pipeline, work.repo, work.base, work.image) == (
+        "edges",
+        str(study.root / "edges"),
+        "base-commit",
+        "image-path",
+    )
+    assert work.title == "edges: d"
+    assert work.inputs == ("inputs/images/d",)
+    assert [f.dest for f in work.files] == ["inputs/images/d/b.png", "inputs/images/d/e f.png"]
+    assert {f.kind for f in work.files} == {"annex"}
+    assert {f.repo for f in work.files} == {str(study.root / "images")}
+    assert work.tries == 3
+    [told] = work.datums
+    assert (told["id"], told["name"], told["dest"], told["is_file"]) == (folder.id, "d", "", False)
+    assert told["words"] == ["d"]
+    assert told["matches"] == [["images", "images", "/d"]]
+    assert [row[0] for row in told["inputs"]["images"]] == ["b.png", "e f.png"]
+    assert WorkSet.from_json(work.to_json()).files == work.files
+    json.dumps(told)
+
+
+def test_a_matched_file_is_a_single_one(study: Study) -> None:
+    assessment = assess(study)
+    assert {t.datum.name: is_single_file(assessment, t) for t in assessment.tasks} == {"a.png": True, "d": False}
+
+
+def test_what_several_datums_match_is_staged_once(study: Study) -> None:
+    assessment = assess(study)
+    assert len(staged_files(assessment, [*assessment.tasks, *assessment.tasks])) == 3
+
+
+@pytest.mark.parametrize("path", ["../x", "d/../../x", ".git/config", "d/.git/hooks/post-checkout", "d//x"])
+def test_a_path_that_leads_out_is_refused(study: Study, path: str) -> None:
+    """Git itself makes no such path, but whoever writes the objects by hand may."""
+    assessment = assess(study)
+    snapshot = assessment.snapshots["images", None]
+    snapshot.files = {path: next(iter(snapshot.files.values()))}
+    match = assessment.tasks[0].datum.matches[0]
+    root = type(match)("images", "images", None, "/", (), "", "", False, False)
+    with pytest.raises(UserError, match="leads out of its repo; refused"):
+        staged_files(assessment, [Task(Datum("/", (root,)), "1", "")])
+
+
+def test_nothing_was_written(study: Study) -> None:
+    assert not Path(study.root / "edges" / ".git").exists()
