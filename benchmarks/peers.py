@@ -63,14 +63,19 @@ def main() -> None:
             rows.append(_row("minipach plan", chosen.dvc_jobs, few, few))
             for command, theirs in _dvc(programs["dvc"], scratch / "dvc", chosen.dvc_jobs).items():
                 rows.append(_row(command, chosen.dvc_jobs, theirs, few))
-    print("seconds; unchanged: all outputs are there and current; ÷: how many times slower than minipach")
-    table(["command", "jobs", "first", "÷", "unchanged", "÷", "peak MB"], rows)
+    print("seconds of wall and CPU time; unchanged: all outputs are there and current; ÷: that by minipach's")
+    table(["command", "jobs", "first", "÷", "CPU", "÷", "unchanged", "÷", "CPU", "÷", "peak MB"], rows)
 
 
 def _row(what: str, jobs: int, runs: tuple[Measured, Measured], ours: tuple[Measured, Measured]) -> list[str]:
     cells = [what, f"{jobs:,}"]
     for run, own in zip(runs, ours, strict=True):
-        cells += [f"{run.seconds:.2f}", f"{run.seconds / own.seconds:.1f}x"]
+        cells += [
+            f"{run.seconds:.2f}",
+            f"{run.seconds / own.seconds:.1f}x",
+            f"{run.cpu:.2f}",
+            f"{run.cpu / own.cpu:.1f}x",
+        ]
     return [*cells, f"{max(run.peak for run in runs):.0f}"]
 
 

@@ -16,7 +16,7 @@ from minipach.identity import VERSION, Identifier, Recipe, Row, code_id, input_f
 from minipach.image import Image, resolve_image
 from minipach.plan import Plan, Step, make_plan, reason_for
 from minipach.project import Project
-from minipach.records import Task, record_inputs
+from minipach.records import Task
 from minipach.results import Known, results_commit
 from minipach.snapshot import FileEntry, Snapshot, classify, open_repo, read_snapshot
 from minipach.spec import Pipeline
@@ -189,10 +189,10 @@ class Assessment:
         out = self.pipeline.out
         return [Task(datum, ids.id_of(self.files_of(datum)), out_path(out, datum)) for datum in self.datums]
 
-    def record_inputs(self, tasks: Sequence[Task]) -> list[str]:
-        """The inputs of a record: what was matched, and `code` if some of it is annexed, so that a clone gets it."""
-        found = record_inputs(self.pipeline, tasks)
-        return [*found, "code"] if any(f.kind == "annex" for f in self.code.values()) else found
+    @property
+    def always_inputs(self) -> tuple[str, ...]:
+        """What every record has as an input: `code`, if some of it is annexed, so that a clone gets it."""
+        return ("code",) if any(f.kind == "annex" for f in self.code.values()) else ()
 
     def files_of(self, datum: Datum) -> dict[str, list[Row]]:
         """The inputs of a datum as identity sees them."""

@@ -20,7 +20,7 @@ from minipach.assess import Assessment, SnapshotStore
 from minipach.base import Base
 from minipach.errors import UserError
 from minipach.git import GITLINK, SYMLINK, TREE, Repo, TreeEntry
-from minipach.history import added_paths, record_commits
+from minipach.history import added_paths, outputs_of, record_commits
 from minipach.image import CONTAINER
 from minipach.planning import drift_remarks
 from minipach.project import Project
@@ -167,8 +167,8 @@ def _published_paths(
     for task in chosen:
         name = task.datum.name
         commit, record = records.get((name, task.id), ("", {}))
-        if record and len(record["minipach"]["datums"]) == 1:
-            found[name] = added.get(commit, [])
+        if record:
+            found[name] = outputs_of(record, added.get(commit, []), name, task.id)
             continue
         known = known or a.known
         result = known.named(task.id, name)

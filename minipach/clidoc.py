@@ -71,9 +71,12 @@ def _help(words: list[str]) -> str:
         text=True,
         check=True,
     )
-    return "\n".join(line.rstrip() for line in done.stdout.splitlines()).strip("\n").replace(
-        "python -m minipach", "minipach"
-    ) + "\n"
+    return (
+        "\n".join(line.rstrip() for line in done.stdout.splitlines())
+        .strip("\n")
+        .replace("python -m minipach", "minipach")
+        + "\n"
+    )
 
 
 def main(arguments: list[str]) -> int:

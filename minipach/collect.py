@@ -114,7 +114,7 @@ def _stored(repo: Repo) -> list[Stored]:
         mode, _, sha, size = meta.decode().split()
         where = f"{top}/{folder}"
         sizes[where] = sizes.get(where, 0) + (int(size) if size.isdecimal() else 0)
-        if inside != RESULT_FILE:
+        if inside.startswith("out/"):
             outputs.setdefault(where, []).append(TreeEntry(mode, sha, path))
     kinds = classify(repo, [e for entries in outputs.values() for e in entries])
     keys = {where: frozenset(_keys(kinds, entries)) for where, entries in outputs.items()}

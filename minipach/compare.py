@@ -11,7 +11,7 @@ from typing import Any, Literal
 from minipach import hostenv
 from minipach.errors import UserError
 from minipach.git import EXECUTABLE, GITLINK, SYMLINK, Repo, TreeEntry, is_dataset
-from minipach.history import added_paths, publishes, record_commits, resolve_state
+from minipach.history import added_paths, outputs_of, publishes, record_commits, resolve_state
 from minipach.image import CONTAINER
 from minipach.plan import short
 from minipach.project import Project
@@ -366,10 +366,9 @@ def _files_of(repo: Repo, commit: str, datums: Sequence[Published]) -> dict[str,
         if record is None:
             stored = known.of(d.id) if known else ()
             result[d.name] = {} if any(r.tree is None for r in stored) else None
-        elif len(record[1]["minipach"]["datums"]) > 1:
-            result[d.name] = None  # which of the record's files are this datum's, it doesn't say
         else:
             prefix = d.dest + "/" if d.dest else ""
-            mine = [every[p] for p in paths.get(record[0], []) if p in every]
+            own = outputs_of(record[1], paths.get(record[0], []), d.name, d.id)
+            mine = [every[p] for p in own if p in every]
             result[d.name] = {e.path.removeprefix(prefix): content[e.mode, e.sha] for e in mine if e.mode != GITLINK}
     return result

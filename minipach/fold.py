@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from minipach.fastimport import Stream, committer
 from minipach.git import FILE, GitError, Repo
-from minipach.results import BRANCH, PENDING, RESULT_FILE, Known, folder_of
+from minipach.results import BRANCH, PENDING, RECORD_FILE, RESULT_FILE, Known, folder_of
 from minipach.worker import RESULTS_FILE, result_json
 
 _BUILD = "refs/minipach/build/results"
@@ -54,7 +55,10 @@ def fold(repo: Repo) -> int:
 
 def _described(repo: Repo, commit: str) -> list[dict[str, Any]]:
     data = repo.objects.read(f"{commit}:{RESULTS_FILE}")
-    return list(json.loads(data)) if data else []
+    if not data:
+        return []
+    found = json.loads(data)
+    return [{**result, "record": found["record"]} for result in found["results"]]
 
 
 def _add(stream: Stream, described: Mapping[str, Any], where: str) -> None:
@@ -62,3 +66,5 @@ def _add(stream: Stream, described: Mapping[str, Any], where: str) -> None:
     for path, mode, blob in described["files"]:
         stream.put(mode, blob, f"{where}/out/{path.removeprefix(prefix)}")
     stream.write(FILE, result_json(dict(described)), f"{where}/{RESULT_FILE}")
+    # beside it, not in it: the datums of a set share one record, and so one blob
+    stream.write(FILE, os.fsencode(described["record"]), f"{where}/{RECORD_FILE}")

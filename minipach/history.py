@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +83,14 @@ def record_commits(
         if not left:
             break
     return found
+
+
+def outputs_of(record: Mapping[str, Any], added: Sequence[str], name: str, datum_id: str) -> list[str]:
+    """The paths that one datum of a record wrote: in a set of several the record says which, else it is all."""
+    for datum in record["minipach"].get("datums", []):
+        if (datum.get("name"), datum.get("id")) == (name, datum_id) and "outputs" in datum:
+            return list(datum["outputs"])
+    return list(added)
 
 
 def added_paths(repo: Repo, commits: Collection[str]) -> dict[str, list[str]]:

@@ -7,6 +7,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from minipach.rounds import DatumEnd
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS job (
@@ -104,27 +108,26 @@ class Ledger:
             ),
         )
 
-    def add_attempt(
-        self,
-        job: int,
-        pipeline: str,
-        datum: str,
-        datum_id: str,
-        *,
-        kind: str,
-        code: int,
-        message: str,
-        seconds: float,
-        tries: int,
-        host: str,
-        log: str,
-        cpu: float = 0.0,
-    ) -> None:
+    def add_attempt(self, job: int, pipeline: str, end: DatumEnd) -> None:
         """Note what became of a datum."""
         self._db.execute(
             "INSERT INTO attempt (job, pipeline, datum, datum_id, ended,"
             " seconds, kind, exit, message, tries, host, log, cpu) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (job, pipeline, datum, datum_id, time.time(), seconds, kind, code, message, tries, host, log, cpu),
+            (
+                job,
+                pipeline,
+                end.task.datum.name,
+                end.task.id,
+                time.time(),
+                end.seconds,
+                end.kind,
+                end.exit,
+                end.message,
+                end.tries,
+                end.host,
+                end.log,
+                end.cpu,
+            ),
         )
 
     def last_attempts(self, pipeline: str) -> dict[str, Attempt]:

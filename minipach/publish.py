@@ -19,7 +19,7 @@ from minipach.results import Result
 from minipach.sets import record_extra
 from minipach.snapshot import reserved_in_pipeline
 from minipach.state import FOLDER as STATE
-from minipach.state import Published, record_commit, write_shards
+from minipach.state import Published, recorded_outputs, write_shards
 
 _BUILD = "refs/minipach/build/branch"
 
@@ -70,9 +70,7 @@ def publish(assessment: Assessment, base: Base, plan: Plan, job: str) -> str:
             stream.write(FILE, data, path)
         elif repo.resolve(f"{head}:{path}"):
             stream.delete(path)
-    for step, files in outputs:
-        if files:
-            _record_commit(assessment, base, stream, step, files, job)
+    _record_commits(assessment, base, stream, outputs, job)
     new = stream.run(repo)
     assert new is not None
     _move(assessment, branch, head, new)
@@ -134,45 +132,88 @@ def _summary(assessment: Assessment, plan: Plan, job: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _record_commit(
-    assessment: Assessment, base: Base, stream: Stream, step: Step, files: Sequence[_Output], job: str
-) -> None:
-    source, task = step.source, step.task
-    assert source is not None and task is not None
-    matches = tuple((m.input, m.repo, m.path) for m in task.datum.matches)
-    if source.name == step.name and source.dest == task.dest and source.matches == matches:
-        message = source.record
-    else:
-        message = _copied_record(assessment, base, step, files, job)
+_Part = tuple[Step, Sequence[_Output]]
+
+
+def _record_commits(assessment: Assessment, base: Base, stream: Stream, parts: Sequence[_Part], job: str) -> None:
+    """A commit for each record: one for a whole set that is published as it ran, one for each copy."""
+    sets: dict[str, list[_Part]] = {}
+    for step, files in parts:
+        source, task = step.source, step.task
+        assert source is not None and task is not None
+        matches = tuple((m.input, m.repo, m.path) for m in task.datum.matches)
+        if (source.name, source.dest, source.matches) == (step.name, task.dest, matches):
+            sets.setdefault(source.record, []).append((step, files))
+        elif files:
+            _commit(stream, _own_record(assessment, base, [(step, files)], job, copy=True), [(step, files)])
+    for record, members in sets.items():
+        recorded = records.parse(record)[1]["minipach"]["datums"]
+        if len(recorded) == len(members):
+            _commit(stream, record, members)
+        else:  # only some of a set: the others are current, or wanted no more
+            for chunk in _chunks(assessment, members):
+                _commit(stream, _own_record(assessment, base, chunk, job, copy=False), chunk)
+
+
+def _commit(stream: Stream, message: str, parts: Sequence[_Part]) -> None:
+    source = parts[0][0].source
+    assert source is not None
+    if not any(files for _, files in parts):
+        return  # no output: the record is on the results branch alone
     stream.commit(message, source.author)
-    for file in files:
-        if file.data is None:
-            stream.put(file.mode, file.sha, file.path)
-        else:
-            stream.write(file.mode, file.data, file.path)
+    for _, files in parts:
+        for file in files:
+            if file.data is None:
+                stream.put(file.mode, file.sha, file.path)
+            else:
+                stream.write(file.mode, file.data, file.path)
 
 
-def _copied_record(assessment: Assessment, base: Base, step: Step, files: Sequence[_Output], job: str) -> str:
-    """The record of a copy: it names the copy's own inputs, so that rerunning it recomputes it."""
-    source, task = step.source, step.task
-    assert source is not None and task is not None
-    command = records.command(assessment.pipeline, [task], base.commits, job)
-    _, original = records.parse(source.record)
+def _chunks(assessment: Assessment, parts: Sequence[_Part]) -> Iterable[Sequence[_Part]]:
+    """Cut so that each chunk's command fits a command line."""
+    chunk: list[_Part] = []
+    size = 0
+    for part in parts:
+        task = part[0].task
+        assert task is not None
+        length = records.length(assessment.pipeline, task)
+        if chunk and size + length > records.MAX_COMMAND // 2:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(part)
+        size += length
+    if chunk:
+        yield chunk
+
+
+def _own_record(assessment: Assessment, base: Base, parts: Sequence[_Part], job: str, *, copy: bool) -> str:
+    """A record for what was computed under another name or in another set: rerunning it recomputes just these."""
+    tasks = [step.task for step, _ in parts if step.task is not None]
+    source = parts[0][0].source
+    assert source is not None
+    command = records.command(assessment.pipeline, tasks, base.commits, job).text()
+    inputs = records.record_inputs(assessment.pipeline, tasks)
+    datums: list[dict[str, object]] = []
+    for step, files in parts:
+        datum: dict[str, object] = {"name": step.name, "id": step.id}
+        if len(parts) > 1:
+            datum["outputs"] = [f.path for f in files]
+        datums.append(datum)
+    ours = record_extra(assessment.pipeline.name, job, datums)
+    if copy:
+        ours["reused_from"] = {"name": source.name, "id": source.id}
     record = {
         "chain": [],
         "cmd": f"{records.LAUNCH} {base.image_path} {records.escape_format(command)}",
         "dsid": base.dataset_id,
-        "exit": original.get("exit", 0),
+        "exit": records.parse(source.record)[1].get("exit", 0),
         "extra_inputs": [base.image_path],
-        "inputs": assessment.record_inputs([task]),
-        "outputs": [records.record_path(f.path) for f in files],
+        "inputs": [*inputs, *assessment.always_inputs],
+        "outputs": [records.record_path(f.path) for _, files in parts for f in files],
         "pwd": ".",
-        "minipach": {
-            **record_extra(assessment.pipeline.name, [task], job),
-            "reused_from": {"name": source.name, "id": source.id},
-        },
+        "minipach": ours,
     }
-    return records.compose(records.title(assessment.pipeline, [task]), record)
+    return records.compose(records.title(assessment.pipeline.name, [t.datum.name for t in tasks]), record)
 
 
 def _outputs(assessment: Assessment, step: Step) -> list[_Output]:
@@ -213,14 +254,14 @@ def _old_paths(assessment: Assessment, old: Published, again: Set[str] = frozens
     prefix = old.dest + "/" if old.dest else ""
     exact = next((r for r in results if r.name == old.name), None)
     if old.name in again:  # its stored result is the new one already
-        return _paths_by_record(assessment, old)
+        return recorded_outputs(assessment.repo, assessment.head or "", old)
     if exact is not None:
         return [prefix + e.path for e in assessment.known.files(exact)]
     for result in results:
         step = _renamed_copy(assessment, old, result)
         if step is not None:
             return step
-    return _paths_by_record(assessment, old)
+    return recorded_outputs(assessment.repo, assessment.head or "", old)
 
 
 def _renamed_copy(assessment: Assessment, old: Published, result: Result) -> list[str] | None:
@@ -239,15 +280,6 @@ def _renamed_copy(assessment: Assessment, old: Published, result: Result) -> lis
         return None
     prefix = old.dest + "/" if old.dest else ""
     return [prefix + found.apply(e.path) for e in entries]
-
-
-def _paths_by_record(assessment: Assessment, old: Published) -> list[str]:
-    """Where the stored result is gone (results branch deleted): the outputs that the branch's own records name."""
-    commit = record_commit(assessment.repo, assessment.head or "", old)
-    if commit is None:
-        return []
-    out = assessment.repo.git("diff-tree", "-r", "-z", "--name-only", "--no-commit-id", commit)
-    return [os.fsdecode(p) for p in out.split(b"\0") if p]
 
 
 def _existing(assessment: Assessment, head: str) -> list[str]:

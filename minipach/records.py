@@ -43,36 +43,60 @@ class Task:
     dest: str
 
 
-def command(pipeline: Pipeline, tasks: Sequence[Task], commits: Mapping[tuple[str, str | None], str], job: str) -> str:
-    """The container's command for a datum set: one program with quoted arguments, braces still single."""
+@dataclass(frozen=True, slots=True)
+class Command:
+    """The container's command for a datum set, in pieces: what is shared, each datum's own, and the command proper."""
+
+    head: tuple[str, ...]
+    parts: tuple[tuple[str, ...], ...]
+    tail: tuple[str, ...]
+
+    def text(self, chosen: Sequence[int] | None = None) -> str:
+        """One program with quoted arguments, for all datums or some, braces still single."""
+        indices = range(len(self.parts)) if chosen is None else chosen
+        return shlex.join([*self.head, *(arg for i in indices for arg in self.parts[i]), *self.tail])
+
+
+def command(
+    pipeline: Pipeline, tasks: Sequence[Task], commits: Mapping[tuple[str, str | None], str], job: str
+) -> Command:
+    """The command that executes these datums; UserError if one alone is too long for a command line."""
     t = pipeline.transform
-    args = ["sh", ".minipach/datum"]
+    head = ["sh", ".minipach/datum"]
     shared = {"PPS_PIPELINE_NAME": pipeline.name, "PACH_JOB_ID": job, "PACH_OUTPUT_COMMIT_ID": job}
     for pfs in pipeline.pfs_inputs():
         shared[f"{pfs.name}_COMMIT"] = commits[pfs.repo, pfs.branch]
     for name, value in {**shared, **dict(t.env)}.items():
-        args += ["-e", f"{name}={value}"]
+        head += ["-e", f"{name}={value}"]
     for line in t.stdin:
-        args += ["-i", line]
+        head += ["-i", line]
     for code in t.accept_return_code:
-        args += ["-a", str(code)]
+        head += ["-a", str(code)]
     if t.working_dir:
-        args += ["-w", t.working_dir]
+        head += ["-w", t.working_dir]
     folders = slugs(pipeline)
-    for task in tasks:
-        args += ["-d", task.datum.name, task.dest]
-        for name, value in datum_variables(task).items():
-            args += ["-v", f"{name}={value}"]
-        for m in task.datum.matches:
-            how = "-z" if m.empty_files else "-l" if m.lazy else "-f"
-            args += [how, m.input, f"inputs/{folders[m.repo, m.branch]}", m.path]
-    text = shlex.join([*args, "--", *t.cmd])
-    if len(text.encode("utf-8", "surrogateescape")) > MAX_COMMAND:
+    found = Command(tuple(head), tuple(_part(task, folders) for task in tasks), ("--", *t.cmd))
+    if len(tasks) == 1 and len(found.text().encode("utf-8", "surrogateescape")) > MAX_COMMAND:
         raise UserError(
             f"{pipeline.source}: datum {tasks[0].datum.name!r} has too many files "
             f"({len(tasks[0].datum.matches)}) for one command line; match their folders instead of the files"
         )
-    return text
+    return found
+
+
+def _part(task: Task, folders: Mapping[tuple[str, str | None], str]) -> tuple[str, ...]:
+    args = ["-d", task.datum.name, task.dest]
+    for name, value in datum_variables(task).items():
+        args += ["-v", f"{name}={value}"]
+    for m in task.datum.matches:
+        how = "-z" if m.empty_files else "-l" if m.lazy else "-f"
+        args += [how, m.input, f"inputs/{folders[m.repo, m.branch]}", m.path]
+    return tuple(args)
+
+
+def length(pipeline: Pipeline, task: Task) -> int:
+    """How many bytes a datum adds to its set's command, about."""
+    return len(shlex.join(_part(task, slugs(pipeline))).encode("utf-8", "surrogateescape")) + 1
 
 
 def datum_variables(task: Task) -> dict[str, str]:
@@ -115,12 +139,11 @@ def record_inputs(pipeline: Pipeline, tasks: Sequence[Task]) -> list[str]:
     return list(found)
 
 
-def title(pipeline: Pipeline, tasks: Sequence[Task]) -> str:
+def title(pipeline: str, names: Sequence[str]) -> str:
     """The first line of a record: printable whatever the datums are called."""
-    names = [t.datum.name for t in tasks]
     text = names[0] if len(names) == 1 else f"{len(names)} datums, {names[0]} ... {names[-1]}"
     plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    return f"{pipeline.name}: {plain}"
+    return f"{pipeline}: {plain}"
 
 
 def compose(subject: str, record: Mapping[str, Any]) -> str:

@@ -166,7 +166,7 @@ def reexecute(trial: Trial, slot: Slot, processes: Processes) -> Verdict:
 
 def _command(work: WorkSet) -> list[str]:
     """The command as datalad would run it: braces single again, its words apart."""
-    plain = work.command.replace("{{", "{").replace("}}", "}")
+    plain = work.command().replace("{{", "{").replace("}}", "}")
     return [*shlex.split(records.LAUNCH), work.image, *shlex.split(plain)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from minipach.git import TREE, Repo, TreeEntry, parse_ls_tree, parse_tree
 BRANCH = "refs/heads/minipach"
 PENDING = "refs/minipach/results/"
 RESULT_FILE = "result.json"
+RECORD_FILE = "record"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +124,11 @@ class Known:
         if text is None:
             return None
         out = entries.get("out")
-        return from_json(json.loads(text), where, out.sha if out else None)
+        record = self.repo.objects.read(entries[RECORD_FILE].sha) if RECORD_FILE in entries else b""
+        return from_json(json.loads(text), where, out.sha if out else None, os.fsdecode(record or b""))
 
 
-def from_json(data: Mapping[str, Any], where: str, tree: str | None) -> Result:
+def from_json(data: Mapping[str, Any], where: str, tree: str | None, record: str) -> Result:
     """A result from its `result.json`."""
     return Result(
         id=data["id"],
@@ -138,7 +141,7 @@ def from_json(data: Mapping[str, Any], where: str, tree: str | None) -> Result:
         matches=tuple((m[0], m[1], m[2]) for m in data["matches"]),
         recipe=data["recipe"],
         inputs=data["inputs"],
-        record=data["record"],
+        record=record,
         author=data["author"],
         code_tree=data["code_tree"],
     )

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from minipach import leftovers
@@ -24,9 +21,8 @@ from minipach.ledger import Ledger
 from minipach.plan import Plan, Step, again_published, force
 from minipach.project import Project
 from minipach.publish import publish
-from minipach.records import Task
 from minipach.results import own_branch
-from minipach.sets import Outcome, WorkSet, make_set
+from minipach.rounds import DatumEnd, Round
 from minipach.slots import clean_up
 from minipach.superdataset import commit_gitlinks
 from minipach.targets import Targets
@@ -47,7 +43,7 @@ class Reporter(Protocol):
         """So many datums of this round are done."""
         ...
 
-    def failure(self, pipeline: str, datum: str, outcome: Outcome) -> None:
+    def failure(self, pipeline: str, end: DatumEnd) -> None:
         """A datum failed."""
         ...
 
@@ -241,7 +237,7 @@ class _Pass:
         self.forced: set[str] = set()
         self.asked: set[str] | None = None  # None: every datum
         self.stopped = False
-        self.failed: dict[str, Outcome] = {}
+        self.failed: dict[str, DatumEnd] = {}
 
     def run(self) -> PipelineReport:
         """Do what the plan says; what happened."""
@@ -291,51 +287,22 @@ class _Pass:
             plan = again_published(a.plan(), self.forced & self.ran, a.known)
 
     def _run(self, todo: Sequence[Step], base: Base, job: str, key: int) -> None:
-        engine, ledger = self.scheduler.engine(), self.scheduler.ledger
+        """Run these datums, in sets whose size follows from what the first ones took."""
         tasks = [s.task for s in todo if s.task is not None]
         logs = self.scheduler.project.state_dir / "logs" / self.name / str(key)
-        sets: dict[str, tuple[WorkSet, Task]] = {}
-        for number, task in enumerate(tasks):
-            log = logs / f"{number:06d}-{_slug(task.datum.name)}.log"
-            forced = task.datum.name in self.forced
-            work = make_set(self.assessment, base, [task], job, str(log), forced=forced)
-            sets[work.id] = (work, task)
-        limit = self.assessment.pipeline.parallelism
-        if limit is not None:
-            engine.limit(self.name, limit)
-        engine.submit([work for work, _ in sets.values()])
-        waiting, failed = set(sets), 0
-        while waiting:
-            for outcome in engine.poll(0.5):
-                if outcome.set_id not in waiting:
-                    continue
-                waiting.discard(outcome.set_id)
-                task = sets[outcome.set_id][1]
-                name = task.datum.name
-                self.ran.add(name)
-                if outcome.kind != "ok":
-                    failed += 1
-                    self.failed[name] = outcome
-                    self.scheduler.reporter.failure(self.name, name, outcome)
-                    if self.options.fail_fast and not self.stopped:
-                        self.stopped = True
-                        dropped = engine.discard()
-                        waiting -= dropped
-                ledger.add_attempt(
-                    key,
-                    self.name,
-                    name,
-                    task.id,
-                    kind=outcome.kind,
-                    code=outcome.exit,
-                    message=outcome.message,
-                    seconds=outcome.seconds,
-                    tries=outcome.tries,
-                    host=outcome.host,
-                    log=outcome.log,
-                    cpu=outcome.cpu,
-                )
-                self.scheduler.reporter.progress(self.name, len(sets) - len(waiting), failed, len(sets))
+        round_ = Round(self.assessment, base, job, logs, self.scheduler.engine(), frozenset(self.forced))
+        round_.learn_from(self.scheduler.ledger.durations(self.name))
+        for end in round_.run(tasks):
+            self.ran.add(end.task.datum.name)
+            if end.kind != "ok":
+                self.failed[end.task.datum.name] = end
+                self.scheduler.reporter.failure(self.name, end)
+                if self.options.fail_fast:
+                    self.stopped = True
+                    round_.stop()
+            self.scheduler.ledger.add_attempt(key, self.name, end)
+            failed = sum(t.datum.name in self.failed for t in tasks)
+            self.scheduler.reporter.progress(self.name, round_.done, failed, len(tasks))
 
     def _publish(self, plan: Plan, base: Base, report: PipelineReport) -> None:
         a = self.assessment
@@ -371,25 +338,3 @@ def _job_id(assessment: Assessment, base: Base) -> str:
     """One pass of one pipeline over one state of its inputs: the same state is the same job, wherever it runs."""
     parts = [assessment.pipeline.name, base.tree, sorted(t.id for t in assessment.tasks)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-
-
-def _slug(name: str) -> str:
-    """A datum's name as part of a log's file name."""
-    return re.sub(r"[^0-9A-Za-z._-]+", "_", name)[:60].strip(".") or "datum"
-
-
-def log_tail(log: str, lines: int = 5) -> list[str]:
-    """The last lines of a log, for people; control characters are shown, not sent."""
-    path = Path(log)
-    if not path.is_file():
-        return []
-    with path.open("rb") as stream:
-        stream.seek(0, os.SEEK_END)
-        stream.seek(max(0, stream.tell() - 8192))
-        text = stream.read().decode("utf-8", "replace")
-    return [printable(line) for line in text.splitlines()[-lines:]]
-
-
-def printable(text: str) -> str:
-    """Text from data, safe to show on a terminal."""
-    return "".join(c if c.isprintable() or c == "\t" else repr(c)[1:-1] for c in text)

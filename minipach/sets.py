@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -34,21 +34,44 @@ class StagedFile:
 
 @dataclass(frozen=True, slots=True)
 class WorkSet:
-    """A datum set for a worker. `id` is made of the datums' content and names, so that to submit twice is harmless."""
+    """A datum set for a worker. `id` is made of the datums' content and names, so that to submit twice is harmless.
+
+    head, parts, tail: the command in pieces, one part per datum (see records.Command) · inputs: per datum, what the
+    record says of its inputs · always: inputs that every record has.
+    """
 
     id: str
     pipeline: str
     repo: str
     base: str
     image: str
-    command: str
-    title: str
-    inputs: tuple[str, ...]
+    head: tuple[str, ...]
+    parts: tuple[tuple[str, ...], ...]
+    tail: tuple[str, ...]
+    inputs_of: tuple[tuple[str, ...], ...]
+    always: tuple[str, ...]
     files: tuple[StagedFile, ...]
     datums: tuple[dict[str, Any], ...]
-    extra: dict[str, Any]
+    job: str
+    forced: bool
     tries: int
     log: str
+
+    def command(self, chosen: Sequence[int] | None = None) -> str:
+        """The command for all datums or some, as datalad takes it (braces doubled)."""
+        text = records.Command(self.head, self.parts, self.tail).text(chosen)
+        return records.escape_format(text)
+
+    def inputs(self, chosen: Sequence[int] | None = None) -> list[str]:
+        """The record's inputs for all datums or some, each once."""
+        indices = range(len(self.parts)) if chosen is None else chosen
+        found = [path for i in indices for path in self.inputs_of[i]]
+        return list(dict.fromkeys([*found, *self.always]))
+
+    def title(self, chosen: Sequence[int] | None = None) -> str:
+        """The record's first line."""
+        indices = range(len(self.parts)) if chosen is None else chosen
+        return records.title(self.pipeline, [self.datums[i]["name"] for i in indices])
 
     def to_json(self) -> str:
         """The set as one line of JSON."""
@@ -58,9 +81,11 @@ class WorkSet:
     def from_json(text: str) -> WorkSet:
         """The set from its JSON."""
         data = json.loads(text)
-        data["inputs"] = tuple(data["inputs"])
+        for name in ("head", "tail", "always", "datums"):
+            data[name] = tuple(data[name])
+        for name in ("parts", "inputs_of"):
+            data[name] = tuple(tuple(row) for row in data[name])
         data["files"] = tuple(StagedFile(**f) for f in data["files"])
-        data["datums"] = tuple(data["datums"])
         return WorkSet(**data)
 
 
@@ -68,9 +93,9 @@ class WorkSet:
 class Outcome:
     """What became of a set.
 
-    kind: `ok` · `failed` (the command's own failure, `exit` is its code) · `lost` (infrastructure: the worker died,
-    a fetch failed; `message` tells) · seconds, cpu: wall and processor
-    time of the last try.
+    kind: `ok` (all that are not in `bad` succeeded) · `failed` (no datum succeeded; `exit` is the last code) · `lost`
+    (infrastructure: the worker died, a fetch failed; `message` tells) · bad: (index, exit code) of the datums that
+    failed while others succeeded · seconds, cpu: wall and processor time of the last try.
     """
 
     set_id: str
@@ -82,6 +107,14 @@ class Outcome:
     log: str
     host: str
     cpu: float = 0.0
+    bad: tuple[tuple[int, int, str], ...] = ()
+
+    @staticmethod
+    def from_json(text: str | bytes) -> Outcome:
+        """The outcome from its JSON."""
+        data = json.loads(text)
+        data["bad"] = tuple((i, code, message) for i, code, message in data["bad"])
+        return Outcome(**data)
 
 
 def set_id(pipeline: str, tasks: Sequence[Task]) -> str:
@@ -102,25 +135,30 @@ def make_set(
         repo=str(assessment.repo.path),
         base=base.commit,
         image=base.image_path,
-        command=records.escape_format(command),
-        title=records.title(pipeline, tasks),
-        inputs=tuple(assessment.record_inputs(tasks)),
+        head=command.head,
+        parts=command.parts,
+        tail=command.tail,
+        inputs_of=tuple(tuple(records.record_inputs(pipeline, [task])) for task in tasks),
+        always=assessment.always_inputs,
         files=tuple(staged_files(assessment, tasks)),
         datums=tuple(describe(assessment, base, task) for task in tasks),
-        extra=record_extra(pipeline.name, tasks, job, forced=forced),
+        job=job,
+        forced=forced,
         tries=pipeline.datum_tries,
         log=log,
     )
 
 
-def record_extra(pipeline: str, tasks: Sequence[Task], job: str, *, forced: bool = False) -> dict[str, Any]:
-    """Our own object in the run record."""
+def record_extra(
+    pipeline: str, job: str, datums: Sequence[Mapping[str, Any]], *, forced: bool = False
+) -> dict[str, Any]:
+    """Our own object in the run record. datums: each with name and id, and in a set of several with its outputs."""
     return {
         **({"forced": True} if forced else {}),
         "schema": 1,
         "pipeline": pipeline,
         "job": job,
-        "datums": [{"name": t.datum.name, "id": t.id} for t in tasks],
+        "datums": [dict(d) for d in datums],
     }
 
 

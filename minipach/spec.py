@@ -53,6 +53,15 @@ class Transform:
 
 
 @dataclass(frozen=True)
+class SetSpec:
+    """How datums are cut into sets: so many, so many input bytes, so many sets per worker; 0 where nothing is said."""
+
+    number: int = 0
+    size_bytes: int = 0
+    per_worker: int = 0
+
+
+@dataclass(frozen=True)
 class Resources:
     """What one run needs: CPUs (parts too), bytes, and GPUs; None and 0 where nothing is said."""
 
@@ -85,6 +94,7 @@ class Pipeline:
     publish: Literal["complete", "available"] = "complete"
     datum_tries: int = 3
     parallelism: int | None = None
+    sets: SetSpec = SetSpec()
     salt: str = ""
     reprocess: Literal["until_success", "every_job"] = "until_success"
     resource_requests: Resources | None = None
@@ -233,6 +243,7 @@ def _pipeline(spec: PipelineSpec, folder: str, source: str, notes: tuple[str, ..
         publish=spec.minipach.publish,
         datum_tries=spec.datum_tries,
         parallelism=spec.parallelism_spec.constant or None,
+        sets=SetSpec(spec.datum_set_spec.number, spec.datum_set_spec.size_bytes, spec.datum_set_spec.per_worker),
         salt=spec.salt,
         reprocess=spec.reprocess_spec,
         resource_requests=_resources(spec.resource_requests),

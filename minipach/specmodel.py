@@ -137,6 +137,14 @@ class ParallelismSpec(Model):
     )
 
 
+class DatumSetSpec(Model):
+    """How datums are cut into sets, each of which one container executes."""
+
+    number: Count = Field(default=0, description="Datums in a set; 1: a run record for each datum.")
+    size_bytes: Count = Field(default=0, description="Bytes of input in a set.")
+    per_worker: Count = Field(default=0, description="Sets for each worker (slot).")
+
+
 class GpuSpec(Model):
     """Graphics processors."""
 
@@ -215,8 +223,8 @@ class PipelineSpec(Model):
     )
     datum_timeout: Later = Field(default=None, description="Longest time for one try of a datum: `90s`, `2h30m`.")
     job_timeout: Later = Field(default=None, description="Longest time for a job.")
-    datum_set_spec: Later = Field(
-        default=None, description="How datums are cut into sets. Default: by measured duration."
+    datum_set_spec: DatumSetSpec = Field(
+        default=DatumSetSpec(), description="How datums are cut into sets. Default: by measured duration."
     )
     output_branch: Annotated[Any, Noted(_KEPT)] = _kept("Branch that results go to.")
     autoscaling: Annotated[Any, Noted(_KEPT)] = _kept("Stop workers that have nothing to do.")

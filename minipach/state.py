@@ -56,8 +56,8 @@ def write_shards(state: Mapping[str, Published], touched: Iterable[str]) -> dict
     return {f"{FOLDER}/{shard}": b"".join(lines) for shard, lines in rows.items()}
 
 
-def record_commit(repo: Repo, head: str, published: Published) -> str | None:
-    """The newest commit of the branch with the run record of a published datum (not that of a copy of it)."""
+def recorded_outputs(repo: Repo, head: str, published: Published) -> list[str]:
+    """The outputs of a published datum, as the newest run record of it on the branch has them."""
     wanted = f'"id": "{published.id}"'
     out = repo.git("log", "-z", "--format=%H%n%B", "--fixed-strings", f"--grep={wanted}", head)
     for row in os.fsdecode(out).split("\0"):
@@ -66,6 +66,10 @@ def record_commit(repo: Repo, head: str, published: Published) -> str | None:
             ours = parse(message + "\n")[1].get("minipach", {})
         except ValueError:
             continue
-        if any((d["name"], d["id"]) == (published.name, published.id) for d in ours.get("datums", [])):
-            return commit
-    return None
+        for datum in ours.get("datums", []):
+            if (datum["name"], datum["id"]) == (published.name, published.id):
+                if "outputs" in datum:
+                    return list(datum["outputs"])
+                paths = repo.git("diff-tree", "-r", "-z", "--name-only", "--no-commit-id", commit)
+                return [os.fsdecode(p) for p in paths.split(b"\0") if p]
+    return []

@@ -8,10 +8,11 @@ from typing import Any
 
 from minipach.assess import Assessment, SnapshotStore
 from minipach.errors import UserError
+from minipach.history import record_commits
 from minipach.ledger import Attempt, Ledger
 from minipach.plan import Step
 from minipach.project import Project, suggest
-from minipach.state import Published, record_commit
+from minipach.state import Published
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def _record(a: Assessment, datum: str) -> str:
     published = a.state.get(datum)
     if published is None or a.head is None:
         return ""
-    commit = record_commit(a.repo, a.head, published)
+    found = record_commits(a.repo, a.head, [(published.name, published.id)])
+    commit = next((commit for commit, _ in found.values()), "")
     return a.repo.line("log", "-1", "--format=%H %s", commit) if commit else ""
 
 

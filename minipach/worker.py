@@ -7,10 +7,11 @@ import os
 import platform
 import resource
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from minipach.image import CONTAINER
 from minipach.keys import key_of_link
 from minipach.results import PENDING, to_json
 from minipach.reuse import find_leaks
-from minipach.sets import Outcome, WorkSet
+from minipach.sets import Outcome, WorkSet, record_extra
 from minipach.slots import Slot, clear_scratch
 from minipach.snapshot import reserved_in_pipeline
 from minipach.staging import StagingError, stage
@@ -34,7 +35,7 @@ def run_set(work: WorkSet, slot: Slot) -> Outcome:
     started, cpu = time.monotonic(), _cpu()
     tries = 0
     try:
-        with logging_to(Path(work.log)):
+        with logging_to(Path(work.log)), tempfile.TemporaryDirectory(prefix="minipach-report.") as folder:
             slot.reset(work.base)
             share = inputs_are_read_only(slot.path, work.image)
             stage(slot.path, work.files, share=share)
@@ -45,21 +46,48 @@ def run_set(work: WorkSet, slot: Slot) -> Outcome:
                     print(f"minipach: try {tries} of {work.tries}", flush=True)
                     clear_scratch(slot.path)  # of a launcher that was killed: its command may run on
                 started, cpu = time.monotonic(), _cpu()
-                run = _containers_run(work, slot)
+                run = _containers_run(work, slot, folder if len(work.parts) > 1 else "")
                 if run.exit in (0, _LAUNCHER_FAILED):
                     break
+            report = _read_report(Path(folder), len(work.parts))
         seconds = time.monotonic() - started
         if run.exit != 0:
             return _outcome(work, "failed", run.exit, run.message, seconds, tries, _cpu() - cpu)
         cpu = _cpu() - cpu
-        _keep(work, slot, seconds)
-        return _outcome(work, "ok", 0, "", seconds, tries, cpu)
+        bad = _keep(work, slot, seconds, report)
+        for index, _, message in bad:
+            _note(work.log, f"{work.datums[index]['name']}: {message}")
+        if len(bad) == len(work.parts):
+            return _outcome(work, "failed", bad[-1][1], bad[-1][2], seconds, tries, cpu)
+        return replace(_outcome(work, "ok", 0, "", seconds, tries, cpu), bad=tuple(bad))
     except _BadOutputError as error:
         _note(work.log, str(error))
         return _outcome(work, "failed", 1, str(error), time.monotonic() - started, tries)
     except (StagingError, GitError, OSError) as error:
         _note(work.log, str(error))
         return _outcome(work, "lost", 1, str(error), time.monotonic() - started, tries)
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """What the datum script said of a set of several: exit code and output paths (below the datum's place) by index."""
+
+    codes: dict[int, int]
+    files: dict[int, list[str]]
+
+
+def _read_report(folder: Path, count: int) -> _Report | None:
+    if not (folder / "codes").is_file():
+        return None
+    rows = [line.split() for line in (folder / "codes").read_text().splitlines()]
+    codes = {int(number) - 1: int(code) for number, code in rows}
+    files = {}
+    for index in range(count):
+        listing = folder / str(index + 1)
+        if listing.is_file():
+            names = os.fsdecode(listing.read_bytes()).split("\n")
+            files[index] = [name.removeprefix("./") for name in names if name]
+    return _Report(codes, files)
 
 
 def _outcome(
@@ -115,9 +143,9 @@ class _Run:
     message: str
 
 
-def _containers_run(work: WorkSet, slot: Slot) -> _Run:
-    """`datalad containers-run`, in this warm process."""
-    os.environ.update(child_environment())
+def _containers_run(work: WorkSet, slot: Slot, report: str) -> _Run:
+    """`datalad containers-run`, in this warm process. report: a folder for the launcher's report, or ""."""
+    os.environ.update(child_environment({"MINIPACH_REPORT": report}))
     from datalad.distribution.dataset import Dataset
     from datalad_container.containers_run import ContainersRun  # noqa: F401
 
@@ -125,10 +153,10 @@ def _containers_run(work: WorkSet, slot: Slot) -> _Run:
     dataset.config.reload(force=True)  # the slot's committed configuration changes with its base
     try:
         results = dataset.containers_run(
-            work.command,
+            work.command(),
             container_name=CONTAINER,
-            inputs=list(work.inputs),
-            message=work.title,
+            inputs=work.inputs(),
+            message=work.title(),
             on_failure="ignore",
             result_renderer="disabled",
             return_type="list",
@@ -153,27 +181,76 @@ def _text(result: dict[str, Any]) -> str:
     return str(message)
 
 
-def _keep(work: WorkSet, slot: Slot, seconds: float) -> None:
-    """Complete datalad's commit with our object in the record and the results' description; set the result ref."""
+_Bad = tuple[int, int, str]  # index of a datum, its exit code, what was wrong
+_Row = tuple[str, str, str]  # path, mode, blob
+
+
+def _keep(work: WorkSet, slot: Slot, seconds: float, report: _Report | None) -> list[_Bad]:
+    """Complete datalad's commit with our object in the record and the results' description; set the result ref.
+
+    What could not be kept of the set comes back; the record then states what was.
+    """
     repo = slot.repo
     head = repo.line("rev-parse", "HEAD")
     changed = _changed(repo, work.base, head) if head != work.base else []
-    for path, _, _ in changed:
-        _check_output(path)
+    rows, bad = _attribute(work, changed, report)
+    good = sorted(rows)
+    if not good:
+        return bad
     if head != work.base:
-        subject, record = records.parse(repo.line("log", "-1", "--format=%B", head) + "\n")
+        _, record = records.parse(repo.line("log", "-1", "--format=%B", head) + "\n")
         author = repo.line("log", "-1", "--format=%an <%ae> %ad", "--date=raw", head)
     else:  # no output at all: datalad makes no commit, but what ran is on record in the results branch
-        subject, record = work.title, _bare_record(work, repo)
+        record = _bare_record(work, repo)
         author = repo.line("var", "GIT_AUTHOR_IDENT")
-    record["outputs"] = [records.record_path(path) for path, _, _ in changed]
-    record["minipach"] = work.extra
-    message = records.compose(subject, record)
-    results = [_describe(work, d, slot, changed, message, author, seconds) for d in work.datums]
-    blob = repo.hash_blob(json.dumps(results).encode())
+    if bad:
+        record["cmd"] = f"{records.LAUNCH} {work.image} {work.command(good)}"
+        record["inputs"] = work.inputs(good)
+    record["outputs"] = [records.record_path(path) for i in good for path, _, _ in rows[i]]
+    record["minipach"] = record_extra(work.pipeline, work.job, _named(work, rows), forced=work.forced)
+    message = records.compose(work.title(good), record)
+    share = seconds / len(work.parts)
+    results = [_describe(work, i, slot, rows[i], author, share) for i in good]
+    blob = repo.hash_blob(json.dumps({"record": message, "results": results}).encode())
     repo.git("update-index", "--add", "--cacheinfo", f"100644,{blob},{RESULTS_FILE}")
     commit = repo.commit_tree(repo.line("write-tree"), message, [work.base])
     slot.main.git("update-ref", PENDING + work.id, commit)
+    return bad
+
+
+def _named(work: WorkSet, rows: dict[int, list[_Row]]) -> list[dict[str, Any]]:
+    """The record's datums; in a set of several each with its own outputs."""
+    found = []
+    for index in sorted(rows):
+        datum: dict[str, Any] = {"name": work.datums[index]["name"], "id": work.datums[index]["id"]}
+        if len(rows) > 1:
+            datum["outputs"] = [path for path, _, _ in rows[index]]
+        found.append(datum)
+    return found
+
+
+def _attribute(work: WorkSet, changed: list[_Row], report: _Report | None) -> tuple[dict[int, list[_Row]], list[_Bad]]:
+    """Which datum wrote what, and which failed or wrote what can't be kept."""
+    rows: dict[int, list[_Row]] = {}
+    bad: list[_Bad] = []
+    by_path = {row[0]: row for row in changed}
+    for index, datum in enumerate(work.datums):
+        code = report.codes.get(index, 1) if report else 0
+        if code:
+            bad.append((index, code, f"the command exited with {code}"))
+            continue
+        mine = changed
+        if report:
+            prefix = datum["dest"] + "/" if datum["dest"] else ""
+            mine = [by_path[prefix + p] for p in report.files.get(index, []) if prefix + p in by_path]
+        try:
+            for path, _, _ in mine:
+                _check_output(path)
+        except _BadOutputError as error:
+            bad.append((index, 1, str(error)))
+            continue
+        rows[index] = mine
+    return rows, bad
 
 
 class _BadOutputError(Exception):
@@ -208,11 +285,11 @@ def _check_new_names(slot: Slot) -> None:
 def _bare_record(work: WorkSet, repo: Repo) -> dict[str, Any]:
     return {
         "chain": [],
-        "cmd": f"{records.LAUNCH} {work.image} {work.command}",
+        "cmd": f"{records.LAUNCH} {work.image} {work.command()}",
         "dsid": repo.config("datalad.dataset.id", str(repo.path / ".datalad" / "config")) or "",
         "exit": 0,
         "extra_inputs": [work.image],
-        "inputs": list(work.inputs),
+        "inputs": work.inputs(),
         "pwd": ".",
     }
 
@@ -229,13 +306,7 @@ def _changed(repo: Repo, base: str, head: str) -> list[tuple[str, str, str]]:
 
 
 def _describe(
-    work: WorkSet,
-    datum: dict[str, Any],
-    slot: Slot,
-    changed: list[tuple[str, str, str]],
-    message: str,
-    author: str,
-    seconds: float,
+    work: WorkSet, index: int, slot: Slot, changed: list[_Row], author: str, seconds: float
 ) -> dict[str, Any]:
     """`result.json` of a datum, the search for its name's words in its outputs included."""
     files = []
@@ -244,13 +315,12 @@ def _describe(
         if mode == SYMLINK and key_of_link(os.fsencode(os.readlink(there))) is None:
             continue
         files.append((path, there.stat().st_size, there.read_bytes))
-    found = dict(datum)
+    found = dict(work.datums[index])
     words = found.pop("words")
     return {
         **found,
-        "forced": bool(work.extra.get("forced")),
+        "forced": work.forced,
         "leaks": find_leaks(words, files),
-        "record": message,
         "author": author,
         "seconds": round(seconds, 3),
         "files": [[path, mode, blob] for path, mode, blob in changed],
@@ -259,4 +329,4 @@ def _describe(
 
 def result_json(described: dict[str, Any]) -> bytes:
     """The `result.json` that is stored, from what a worker described."""
-    return to_json({k: v for k, v in described.items() if k not in ("files", "forced")})
+    return to_json({k: v for k, v in described.items() if k not in ("files", "forced", "record")})

@@ -65,7 +65,7 @@ def add_result(repo: Files, short: str, name: str = "one", out: str = "") -> str
 
 def add_pending(repo: Files, short: str, name: str) -> None:
     """A result as a worker leaves it, not folded in yet."""
-    data = json.dumps([{**_described(short, name), "files": []}]).encode()
+    data = json.dumps({"record": "", "results": [{**_described(short, name), "files": []}]}).encode()
     commit = repo.commit_tree(tree_of(repo, {RESULTS_FILE: data}), "a result\n")
     repo.git("update-ref", f"{PENDING}{short}", commit)
 
@@ -73,7 +73,7 @@ def add_pending(repo: Files, short: str, name: str) -> None:
 def _described(short: str, name: str) -> dict[str, Any]:
     result = {"id": datum_id(short), "name": name, "is_file": True, "dest": "", "leaks": {}, "matches": []}
     author = "A <a@example.org> 0 +0000"
-    return {**result, "recipe": {}, "inputs": {}, "record": "", "author": author, "code_tree": ""}
+    return {**result, "recipe": {}, "inputs": {}, "author": author, "code_tree": ""}
 
 
 def drop_result(repo: Files, where: str) -> None:

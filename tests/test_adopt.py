@@ -134,6 +134,7 @@ def test_content_of_a_tracked_file_that_is_not_here_stops_it_before_anything_mov
     assert (study.git(".", "rev-parse", "HEAD"), study.git(".", "status", "--porcelain")) == (head, "")
 
 
+@pytest.mark.slow
 def test_lock_takes_a_changed_environment_in_only_when_asked(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study")
     study.put("images/a.txt", "alpha\n")

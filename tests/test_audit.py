@@ -22,28 +22,48 @@ NOISE = """
 echo same >"$PFS/out/$MINIPACH_DATUM.same"
 date +%s%N >"$PFS/out/$MINIPACH_DATUM.when"
 """
-# what a command writes the first time only: a file beside the project tells the runs apart
+# a command that does something else once there is a file beside the project
 FICKLE = """
-if [ -e "$WITNESS" ]; then echo late >"$PFS/out/$MINIPACH_DATUM.late"; else echo early >"$PFS/out/$MINIPACH_DATUM.early"; fi
+word=early
+[ ! -e "$WITNESS" ] || word=late
+echo $word >"$PFS/out/$MINIPACH_DATUM.$word"
 echo same >"$PFS/out/$MINIPACH_DATUM.same"
+"""
+LATER = '[ ! -e "$WITNESS" ] || exit 7\n' + UPPER
+IDS = 'echo "$PACH_JOB_ID $images_COMMIT" >"$PFS/out/$MINIPACH_DATUM"\n'
+TOOL = """
+cp "$images" "$PFS/out/$MINIPACH_DATUM"
+echo "exit 0" >"$PFS/out/$MINIPACH_DATUM.sh"
+chmod +x "$PFS/out/$MINIPACH_DATUM.sh"
 """
 
 
-def spec(script: str, more: str = "") -> str:
-    return f'input: {{pfs: {{repo: images, glob: "/*"}}}}\ntransform: {{cmd: [sh, code/{script}.sh]{more}}}\n'
+def spec(script: str, glob: str = "/*", more: str = "") -> str:
+    return f'input: {{pfs: {{repo: images, glob: "{glob}"}}}}\ntransform: {{cmd: [sh, code/{script}.sh]{more}}}\n'
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """`edges` is reproducible, `noise` writes the time of day. Only to look at, and to audit."""
+    """Pipelines of all kinds, computed; moon.txt and luna.txt have one content. Only to look at, and to audit."""
     study = Study.create(tmp_path_factory.mktemp("audit") / "study")
-    for name in ("moon", "star", "comet"):
-        study.put(f"images/{name}.txt", f"{name}\n", save=False)
+    for name, text in (("moon", "pale"), ("luna", "pale"), ("star", "far")):
+        study.put(f"images/{name}.txt", f"{text}\n", save=False)
     study.save("images")
     study.pipeline("edges", spec("upper"), upper=UPPER)
-    study.pipeline("noise", spec("noise"), noise=NOISE)
-    study.schedule("-j", "2")
+    study.pipeline("noise", spec("noise", "/moon.txt"), noise=NOISE)
+    environment = f', env: {{WITNESS: "{witness(study)}"}}'
+    study.pipeline("fickle", spec("fickle", "/moon.txt", environment), fickle=FICKLE)
+    study.pipeline("later", spec("later", "/moon.txt", environment), later=LATER)
+    study.pipeline("ids", spec("ids", "/moon.txt"), ids=IDS)
+    reports = study.schedule("-j", "2")
+    assert reports["edges"]["counts"]["reused"] == 1
+    witness(study).touch()
     return study
+
+
+def witness(study: Study) -> Path:
+    """The file that makes `fickle` and `later` behave otherwise."""
+    return study.root.parent / "witness"
 
 
 def copy(study: Study, root: Path) -> Study:
@@ -67,7 +87,7 @@ def outcomes(found: dict[str, Any]) -> dict[str, str]:
 def everything(study: Study) -> list[str]:
     """All refs, annexed objects, worktrees and slots of the project, and its ledger's content."""
     found = []
-    for repo in (".", "images", "edges", "noise"):
+    for repo in (".", "images", "edges", "noise", "fickle", "later", "ids"):
         git = study.root / repo / ".git"
         found += [study.git(repo, "for-each-ref"), study.git(repo, "worktree", "list"), study.git(repo, "status", "-s")]
         found += sorted(str(p) for p in (git / "annex" / "objects").rglob("*"))
@@ -79,16 +99,24 @@ def everything(study: Study) -> list[str]:
 def test_what_is_reproducible_is_told_from_what_is_not_and_nothing_changes(published: Study) -> None:
     before = everything(published)
     found = audit(published, "--all", "-j", "2", code=1)
+    assert everything(published) == before
     assert found["ok"] is False
     assert outcomes(found) == {
-        f"{pipeline}:{name}.txt": outcome
-        for pipeline, outcome in (("edges", "reproducible"), ("noise", "different"))
-        for name in ("comet", "moon", "star")
+        "edges:luna.txt": "reproducible",  # a copy of moon.txt's result: it runs for itself here
+        "edges:moon.txt": "reproducible",
+        "edges:star.txt": "reproducible",
+        "noise:moon.txt": "different",
+        "fickle:moon.txt": "different",
+        "later:moon.txt": "failed",
+        "ids:moon.txt": "reproducible",
     }
-    for datum in found["datums"]:
-        wanted = [f"{datum['name']}.when"] if datum["pipeline"] == "noise" else []
-        assert (datum["differ"], datum["missing"], datum["extra"]) == (wanted, [], [])
-    assert everything(published) == before
+    datums = {d["pipeline"]: d for d in found["datums"]}
+    paths = {name: (d["differ"], d["missing"], d["extra"]) for name, d in datums.items()}
+    assert paths["noise"] == (["moon.txt.when"], [], [])
+    assert paths["fickle"] == ([], ["moon.txt.early"], ["moon.txt.late"])
+    assert paths["edges"] == paths["later"] == ([], [], [])
+    assert datums["later"]["message"] == "the command exited with 7"
+    assert "failed with exit code 7" in Path(datums["later"]["log"]).read_text()
 
 
 def test_one_datum_can_be_chosen(published: Study) -> None:
@@ -124,34 +152,18 @@ def test_all_and_a_sample_exclude_each_other(published: Study) -> None:
 
 def test_what_is_behind_is_left_out_with_a_remark(published: Study, tmp_path: Path) -> None:
     study = copy(published, tmp_path / "study")
-    study.put("images/moon.txt", "full moon\n", save=False)
-    study.remove("images/comet.txt")
-    found = audit(study, "edges", "--all")
-    assert outcomes(found) == {"edges:star.txt": "reproducible"}
+    study.put("images/star.txt", "farther\n", save=False)
+    study.remove("images/luna.txt")
+    found = audit(study, "edges", "ids", "--all")
+    # the job's id and the input's commit, which `ids` writes down, are those of the first run
+    assert outcomes(found) == {"edges:moon.txt": "reproducible", "ids:moon.txt": "reproducible"}
     assert {s["name"]: s["reason"].partition(":")[0] for s in found["skipped"]} == {
-        "moon.txt": "behind",
-        "comet.txt": "no longer matched",
+        "star.txt": "behind",
+        "luna.txt": "no longer matched",
     }
-    done = study.minipach("audit", "edges:moon.txt")
+    done = study.minipach("audit", "edges:star.txt")
     assert done.code == 2
     assert "nothing to audit" in done.err
-
-
-def test_missing_extra_and_failed_are_told_apart(study: Study, tmp_path: Path) -> None:
-    study.put("images/moon.txt", "pale\n")
-    witness = tmp_path / "witness"
-    environment = f', env: {{WITNESS: "{witness}"}}'
-    study.pipeline("fickle", spec("fickle", environment), fickle=FICKLE)
-    study.pipeline("later", spec("later", environment), later='[ ! -e "$WITNESS" ] || exit 7\n' + UPPER)
-    study.schedule()
-    witness.touch()
-    found = {d["pipeline"]: d for d in audit(study, code=1)["datums"]}
-    fickle = found["fickle"]
-    assert fickle["outcome"] == "different"
-    assert (fickle["differ"], fickle["missing"], fickle["extra"]) == ([], ["moon.txt.early"], ["moon.txt.late"])
-    assert found["later"]["outcome"] == "failed"
-    assert found["later"]["message"] == "the command exited with 7"
-    assert "failed with exit code 7" in Path(found["later"]["log"]).read_text()
 
 
 def test_a_published_output_that_somebody_changed_is_found(published: Study, tmp_path: Path) -> None:
@@ -171,31 +183,20 @@ def test_inputs_that_are_not_here_are_not_fetched(published: Study, tmp_path: Pa
     assert everything(study) == before
 
 
-def test_copies_and_what_is_in_git_are_compared_too(study: Study) -> None:
-    """The names show in paths only, so one result is a copy; the outputs are plain git files, one executable."""
-    study.put("images/moon.txt", "pale\n", save=False)
-    study.put("images/luna.txt", "pale\n")
-    tool = 'cp "$images" "$PFS/out/$MINIPACH_DATUM"; echo "exit 0" >"$PFS/out/$MINIPACH_DATUM.sh"; chmod +x "$PFS/out/$MINIPACH_DATUM.sh"\n'
-    study.pipeline("edges", spec("tool"), tool=tool)
-    (study.root / "edges" / ".gitattributes").write_text("* annex.largefiles=nothing\n")
-    assert study.schedule()["edges"]["counts"]["reused"] == 1
-    assert outcomes(audit(study, "--all")) == {"edges:luna.txt": "reproducible", "edges:moon.txt": "reproducible"}
-
-
-def test_what_the_record_gave_to_the_command_is_given_again(study: Study) -> None:
-    """The job's id and the inputs' commits are those of the first run, though an input has moved on since."""
+def test_what_is_in_git_is_compared_too(study: Study) -> None:
     study.put("images/moon.txt", "pale\n")
-    study.pipeline("edges", spec("ids"), ids='echo "$PACH_JOB_ID $images_COMMIT" >"$PFS/out/$MINIPACH_DATUM"\n')
+    study.pipeline("edges", spec("tool"), tool=TOOL)
+    (study.root / "edges" / ".gitattributes").write_text("* annex.largefiles=nothing\n")
     study.schedule()
-    study.put("images/star.txt", "far\n")
-    assert outcomes(audit(study, "--all")) == {"edges:moon.txt": "reproducible"}
+    assert {meta[:6] for meta in study.outputs("edges").values()} == {"100644", "100755"}
+    assert outcomes(audit(study)) == {"edges:moon.txt": "reproducible"}
 
 
 def test_an_annexed_image_is_found_from_a_slot(study: Study) -> None:
     """A host environment's text stands for an image here, annexed like one."""
     (study.root / "env.img").write_text("minipach host environment\nsystem: any\n")
     study.put("images/moon.txt", "pale\n")
-    study.pipeline("edges", spec("upper", ", image: ../env.img"), upper=UPPER)
+    study.pipeline("edges", spec("upper", "/*", ", image: ../env.img"), upper=UPPER)
     study.schedule()
     assert outcomes(audit(study)) == {"edges:moon.txt": "reproducible"}
 

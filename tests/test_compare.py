@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from minipach.compare import compare
+from minipach.project import find_project
 from tests.projects import Study
 
 UPPER = 'tr a-z A-Z <"$images" >"$PFS/out/$MINIPACH_DATUM"\n'
@@ -38,13 +40,9 @@ def jobs(study: Study) -> list[str]:
     return [line.removeprefix("job: ") for line in lines if line.startswith("job: ")]
 
 
-def diff(study: Study, *arguments: str) -> dict[str, Any]:
-    """`minipach diff edges --json`."""
-    done = study.minipach("diff", "edges", *arguments, "--json")
-    assert done.code == 0, done.err
-    found: dict[str, Any] = done.json
-    assert found["schema"] == 1
-    return found
+def diff(study: Study, old: str | None = None, new: str | None = None, *, patch: bool = False) -> dict[str, Any]:
+    """What `minipach diff edges --json` shows."""
+    return compare(find_project(study.root), "edges", old, new, patch=patch).as_json()
 
 
 def kinds(found: dict[str, Any]) -> dict[str, str]:
@@ -97,6 +95,11 @@ def test_a_job_stands_for_the_state_that_it_left(published: Study) -> None:
     assert (found["datums"], found["datums_unchanged"]) == ([], 3)
 
 
+def test_json_says_its_schema(published: Study) -> None:
+    found = published.minipach("diff", "edges", "--json").json
+    assert found == {"schema": 1, **diff(published)}
+
+
 def test_with_one_argument_the_other_side_is_head(published: Study) -> None:
     first = jobs(published)[0]
     assert diff(published, first)["new"] == published.git("edges", "rev-parse", "HEAD")
@@ -122,7 +125,7 @@ def test_for_people_it_is_short(published: Study) -> None:
 def test_patch_shows_the_lines(published: Study) -> None:
     assert "+# louder" not in published.ok("minipach", "diff", "edges")
     assert "+# louder" in published.ok("minipach", "diff", "edges", "--patch")
-    assert "\n+# louder\n" in diff(published, "--patch")["patch"]
+    assert "\n+# louder\n" in diff(published, patch=True)["patch"]
 
 
 @pytest.mark.parametrize("word", ["nonsense", "abcdef012345", "-x"])

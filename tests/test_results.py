@@ -42,7 +42,6 @@ def described(repo: Files, name: str, datum_id: str = ID, dest: str = "", **outp
         "inputs": {"images": [[".png", "git:1", False]]},
         "code_tree": "tree",
         "leaks": {},
-        "record": f"record of {name}",
         "author": "A Tester <tester@example.org> 1700000000 +0000",
         "seconds": 0.5,
         "files": [[prefix + p.replace("__", "/"), FILE, repo.hash_blob(c.encode())] for p, c in outputs.items()],
@@ -51,7 +50,8 @@ def described(repo: Files, name: str, datum_id: str = ID, dest: str = "", **outp
 
 def pending(repo: Files, set_id: str, *datums: dict[str, Any]) -> None:
     """What a worker leaves: a ref to a commit that describes the results of a set."""
-    commit = repo.commit_tree(tree_of(repo, {RESULTS_FILE: json.dumps(datums).encode()}), "result")
+    told = {"record": f"record of {set_id}", "results": datums}
+    commit = repo.commit_tree(tree_of(repo, {RESULTS_FILE: json.dumps(told).encode()}), "result")
     repo.git("update-ref", PENDING + set_id, commit)
 
 
@@ -76,13 +76,14 @@ def test_a_folded_result_is_found_by_its_id(repo: Files) -> None:
     assert set(repo.listing(BRANCH)) == {
         f"ab/{ID}/out/d/a".encode(),
         f"ab/{ID}/out/b".encode(),
+        f"ab/{ID}/record".encode(),
         f"ab/{ID}/result.json".encode(),
     }
     known = Known(repo)
     assert known.ids == {ID}
     [found] = known.of(ID)
     assert found == known.named(ID, "a.png")
-    assert (found.name, found.dest, found.record, found.is_file) == ("a.png", "", "record of a.png", True)
+    assert (found.name, found.dest, found.record, found.is_file) == ("a.png", "", "record of s1", True)
     assert found.matches == (("images", "images", "/a.png"),)
     assert [e.path for e in known.files(found)] == ["b", "d/a"]
     assert repo.refs(PENDING) == {}
@@ -222,22 +223,31 @@ def test_a_result_that_was_folded_though_its_ref_is_still_there_is_not_folded_ag
     assert (repo.resolve(BRANCH), repo.refs(PENDING)) == (before, {})
 
 
-def test_when_another_moved_the_branch_nothing_is_lost(repo: Files) -> None:
-    """Compare-and-swap: the fold fails as a whole, and the next one has everything."""
+def test_results_that_came_in_meanwhile_are_folded_onto(repo: Files) -> None:
+    """Somebody pushed to the branch between the reading and the writing: compare-and-swap, and once more."""
     pending(repo, "s1", described(repo, "a.png", a="alpha"))
-    meanwhile = repo.commit_tree(tree_of(repo, {"zz/x": b"x"}), "somebody else's")
+    meanwhile = repo.commit_tree(tree_of(repo, {"README.md": b"x"}), "somebody else's")
 
-    class Slow(Files):
+    class Shared(Files):
         def update_refs(self, lines: Any) -> None:
             self.git("update-ref", BRANCH, meanwhile)
             super().update_refs(lines)
 
-    with pytest.raises(GitError):
-        fold(Slow(repo.path))
-    assert repo.resolve(BRANCH) == meanwhile
-    assert len(repo.refs(PENDING)) == 1
-    assert fold(repo) == 1
+    assert fold(Shared(repo.path)) == 1
     assert repo.line("rev-parse", f"{BRANCH}^") == meanwhile
+    assert set(Known(repo).ids) == {ID}
+    assert repo.refs(PENDING) == {}
+
+
+def test_a_fold_that_fails_changes_nothing(repo: Files) -> None:
+    pending(repo, "s1", described(repo, "a.png", a="alpha"))
+    lock = repo.path / ".git" / (BRANCH + ".lock")
+    lock.touch()
+    with pytest.raises(GitError):
+        fold(repo)
+    assert (repo.resolve(BRANCH), len(repo.refs(PENDING))) == (None, 1)
+    lock.unlink()
+    assert fold(repo) == 1
 
 
 def test_a_ref_without_results_goes(repo: Files) -> None:

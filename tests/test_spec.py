@@ -383,7 +383,6 @@ NOT_BUILT = [
     "transform: {cmd: [x], datum_batching: true}",
     "datum_timeout: 90s",
     "jobTimeout: 2h30m",
-    "datum_set_spec: {number: 10}",
 ]
 NOT_SUPPORTED = [
     "input: {pfs: {repo: a, glob: /, s3: true}}",

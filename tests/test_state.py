@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipach.records import compose
-from minipach.state import FOLDER, Published, read_state, record_commit, shard_of, write_shards
+from minipach.state import FOLDER, Published, read_state, shard_of, write_shards
 from tests.repos import Files, tree_of
 
 
@@ -81,27 +79,3 @@ def test_shard_by_shard_is_the_same_as_all_at_once(rows: dict[str, str], data: s
     files = write_shards({n: p for n, p in everything.items() if n in first}, first)
     files |= write_shards(everything, rows.keys() - first)
     assert files == write_shards(everything, everything)
-
-
-def test_a_copys_record_is_not_its_originals(tmp_path: Path) -> None:
-    """Equal content has one id: the record that belongs to a datum has its name, too."""
-    repo = Files.create(tmp_path / "repo")
-    found = {}
-    for name in ("a", "b", "ü"):
-        ours = {"datums": [{"name": name, "id": "77"}], "reused_from": {"name": "a", "id": "77"}}
-        found[name] = repo.commit(compose(f"edges: {name}", {"cmd": "x", "minipach": ours}))
-    repo.commit('mentions "id": "77" in passing')
-    head = repo.commit(compose("somebody's own", {"cmd": 'echo "id": "77"', "x": {"id": "77"}}))
-    for name, commit in found.items():
-        assert record_commit(repo, head, Published(name, "77", "")) == commit
-    assert record_commit(repo, head, Published("a", "78", "")) is None
-    assert record_commit(repo, head, Published("c", "77", "")) is None
-    assert record_commit(repo, found["a"], Published("b", "77", "")) is None
-
-
-def test_the_newest_record_counts(tmp_path: Path) -> None:
-    repo = Files.create(tmp_path / "repo")
-    record = {"cmd": "x", "minipach": {"datums": [{"name": "a", "id": "77"}]}}
-    repo.commit(compose("first", record))
-    newest = repo.commit(compose("again", record))
-    assert record_commit(repo, newest, Published("a", "77", "")) == newest

@@ -12,8 +12,8 @@ from minipach.cli.frame import FAILED, USER, Here, colours, guarded, say, show, 
 from minipach.plan import Plan
 
 if TYPE_CHECKING:
+    from minipach.rounds import DatumEnd
     from minipach.schedule import PipelineReport
-    from minipach.sets import Outcome
 
 
 def register(app: typer.Typer) -> None:
@@ -151,13 +151,13 @@ class Terminal:
             self._bar.stop()
         self._bar = None
 
-    def failure(self, pipeline: str, datum: str, outcome: Outcome) -> None:
+    def failure(self, pipeline: str, end: DatumEnd) -> None:
         """A datum failed: why, and the end of its log."""
-        from minipach.schedule import log_tail
+        from minipach.logs import log_tail
 
-        what = "failed" if outcome.kind == "failed" else "could not be run"
-        say(f"{pipeline}: {datum} {what}: {outcome.message}")
-        for line in log_tail(outcome.log):
+        what = "failed" if end.kind == "failed" else "could not be run"
+        say(f"{pipeline}: {end.task.datum.name} {what}: {end.message}")
+        for line in log_tail(end.log):
             say(f"    {line}")
 
     def end(self, report: PipelineReport) -> None:

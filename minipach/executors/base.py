@@ -28,6 +28,11 @@ class Executor(Protocol):
         ...
 
     @property
+    def slots(self) -> int:
+        """How many sets can run at once."""
+        ...
+
+    @property
     def running(self) -> int:
         """How many sets run just now."""
         ...

@@ -57,6 +57,11 @@ class LocalExecutor:
         self._limits[pipeline] = sets
 
     @property
+    def slots(self) -> int:
+        """How many sets can run at once."""
+        return self._slots
+
+    @property
     def running(self) -> int:
         """How many sets run just now."""
         return sum(w.work is not None for w in self._workers)
@@ -80,7 +85,7 @@ class LocalExecutor:
                 line, _, rest = bytes(worker.buffer).partition(b"\n")
                 worker.buffer[:] = rest
                 worker.work = None
-                outcomes.append(Outcome(**json.loads(line)))
+                outcomes.append(Outcome.from_json(line))
         self._start()
         return outcomes
 
