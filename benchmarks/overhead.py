@@ -46,7 +46,7 @@ def main() -> None:
         theirs, bare = _loop(project, found[: chosen.loop])
     rows = [
         [f"minipach schedule -j 1, {chosen.datums} datums", *_cells(ours[1], bare, theirs)],
-        [f"minipach schedule -j 2, {chosen.datums} datums", *_cells(ours[2], bare, theirs)],
+        [f"minipach schedule -j 2, {chosen.datums} datums", *_cells(ours[2], bare / 2, theirs)],
         [f"loop of {min(chosen.loop, len(found))} datalad containers-run", *_cells(theirs, bare, theirs)],
         ["the launcher and the command alone", f"{bare:.2f}", "", ""],
     ]

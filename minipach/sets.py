@@ -12,6 +12,7 @@ from minipach import records
 from minipach.assess import Assessment
 from minipach.base import Base
 from minipach.errors import UserError
+from minipach.identity import suffix
 from minipach.plan import words_of
 from minipach.records import Task
 
@@ -163,9 +164,14 @@ def record_extra(
 
 
 def is_single_file(assessment: Assessment, task: Task) -> bool:
-    """Whether the datum is one matched file, so that its name ends in a suffix that is part of its identity."""
+    """Whether the datum is one matched file, so that its name ends in a suffix that is part of its identity.
+
+    Not so a name that is a key of a join or group: `v1.2` has no suffix.
+    """
     matches = task.datum.matches
-    return len(matches) == 1 and assessment.snapshots[matches[0].repo, matches[0].branch].is_file(matches[0].path)
+    if len(matches) != 1 or suffix(task.datum.name) != suffix(matches[0].path):
+        return False
+    return assessment.snapshots[matches[0].repo, matches[0].branch].is_file(matches[0].path)
 
 
 def describe(assessment: Assessment, base: Base, task: Task) -> dict[str, Any]:

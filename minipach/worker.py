@@ -229,8 +229,13 @@ def _named(work: WorkSet, rows: dict[int, list[_Row]]) -> list[dict[str, Any]]:
     return found
 
 
-def _attribute(work: WorkSet, changed: list[_Row], report: _Report | None) -> tuple[dict[int, list[_Row]], list[_Bad]]:
-    """Which datum wrote what, and which failed or wrote what can't be kept."""
+def _attribute(
+    work: WorkSet, changed: list[_Row], report: _Report | None
+) -> tuple[dict[int, list[_Row]], list[_Bad]]:
+    """Which datum wrote what, and which failed or wrote what can't be kept.
+
+    Raises StagingError if the report and the outputs don't add up: a lost output must never pass for a success.
+    """
     rows: dict[int, list[_Row]] = {}
     bad: list[_Bad] = []
     by_path = {row[0]: row for row in changed}
@@ -242,7 +247,10 @@ def _attribute(work: WorkSet, changed: list[_Row], report: _Report | None) -> tu
         mine = changed
         if report:
             prefix = datum["dest"] + "/" if datum["dest"] else ""
-            mine = [by_path[prefix + p] for p in report.files.get(index, []) if prefix + p in by_path]
+            paths = [prefix + path for path in report.files.get(index, ["?"])]
+            if any(path not in by_path for path in paths):
+                raise StagingError(f"{datum['name']}: its outputs and the set's report on them don't agree")
+            mine = [by_path.pop(path) for path in paths]
         try:
             for path, _, _ in mine:
                 _check_output(path)
@@ -250,6 +258,8 @@ def _attribute(work: WorkSet, changed: list[_Row], report: _Report | None) -> tu
             bad.append((index, 1, str(error)))
             continue
         rows[index] = mine
+    if report and by_path:
+        raise StagingError(f"{next(iter(by_path))}: an output that no datum of the set is said to have written")
     return rows, bad
 
 

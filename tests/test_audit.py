@@ -203,14 +203,14 @@ def test_an_annexed_image_is_found_from_a_slot(study: Study) -> None:
 
 def test_an_interrupt_ends_the_command_and_clears_up(published: Study, tmp_path: Path) -> None:
     study = copy(published, tmp_path / "study")
-    started, slow = tmp_path / "started", tmp_path / "slow"
-    script = f"[ ! -e {slow} ] || {{ echo $$ >{started}; exec sleep 300; }}\n" + UPPER
-    study.put("edges/code/upper.sh", script)
+    slow = tmp_path / "slow"
+    study.put("edges/code/upper.sh", f"[ ! -e {slow} ] || {{ echo begun; exec sleep 300; }}\n" + UPPER)
     study.schedule("edges")
     before = everything(study)
     slow.touch()
     command = subprocess.Popen([*MINIPACH, "audit", "edges:moon.txt"], cwd=study.root, stderr=subprocess.PIPE)
-    wait_until(lambda: started.is_file() and started.read_text().strip() != "", 60)
+    logs = study.root / ".git/minipach/logs/edges/audit"
+    wait_until(lambda: any("begun" in log.read_text() for log in logs.glob("moon.txt-*.log")), 60)
     command.send_signal(signal.SIGINT)
     _, err = command.communicate(timeout=60)
     assert command.returncode == 130, err

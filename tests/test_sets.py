@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from minipach.datums import Datum
 from minipach.errors import UserError
 from minipach.project import Project
 from minipach.records import Task
-from minipach.sets import StagedFile, WorkSet, is_single_file, make_set, record_extra, set_id, staged_files
+from minipach.sets import Outcome, StagedFile, WorkSet, is_single_file, make_set, record_extra, set_id, staged_files
 from tests.projects import Study
 
 
@@ -37,35 +39,52 @@ def test_a_sets_id_is_made_of_its_datums() -> None:
     assert all(c in "0123456789abcdef" for c in base)
 
 
+WORK = WorkSet(
+    id="id",
+    pipeline="edges",
+    repo="/project/edges",
+    base="base",
+    image="image",
+    head=("sh", ".minipach/datum", "-e", "A={x}\nü \udcff"),
+    parts=(("-d", "a", ""), ("-d", "b", "")),
+    tail=("--", "cp"),
+    inputs_of=(("inputs/images/a", "inputs/masks/m"), ("inputs/images/b", "inputs/masks/m")),
+    always=("code",),
+    files=(StagedFile("inputs/images/a", "/project/images", "annex", "blob", "key", True),),
+    datums=({"name": "a", "matches": [["images", "images", "/a"]]}, {"name": "b"}),
+    job="job",
+    forced=False,
+    tries=3,
+    log="/log",
+)
+
+
 def test_a_set_survives_the_way_to_its_worker() -> None:
-    work = WorkSet(
-        id="id",
-        pipeline="edges",
-        repo="/project/edges",
-        base="base",
-        image="image",
-        command="sh -c 'echo \"{{x}}\"'\nü \udcff",
-        title="title",
-        inputs=("inputs/images/a",),
-        files=(StagedFile("inputs/images/a", "/project/images", "annex", "blob", "key", True),),
-        datums=({"name": "a", "matches": [["images", "images", "/a"]]},),
-        extra={"schema": 1},
-        tries=3,
-        log="/log",
-    )
-    text = work.to_json()
+    text = WORK.to_json()
     assert "\n" not in text  # sets travel as lines
     assert text.isascii()
-    assert WorkSet.from_json(text) == work
+    assert WorkSet.from_json(text) == WORK
+
+
+def test_an_outcome_survives_the_way_back() -> None:
+    outcome = Outcome("id", "ok", 0, "ü\n", 1.5, 2, "/log", "host", 0.5, ((1, 3, "exit 3"), (4, 1, "")))
+    assert Outcome.from_json(json.dumps(asdict(outcome))) == outcome
+
+
+def test_the_record_of_some_datums_is_theirs_alone() -> None:
+    assert WORK.inputs() == ["inputs/images/a", "inputs/masks/m", "inputs/images/b", "code"]
+    assert WORK.inputs([1]) == ["inputs/images/b", "inputs/masks/m", "code"]
+    assert (WORK.title(), WORK.title([1])) == ("edges: 2 datums, a ... b", "edges: b")
+    words = shlex.split(WORK.command([1]).format())  # datalad formats commands, which halves the braces
+    assert words == ["sh", ".minipach/datum", "-e", "A={x}\nü \udcff", "-d", "b", "", "--", "cp"]
+    assert shlex.split(WORK.command().format()).count("-d") == 2
 
 
 def test_the_record_names_the_datums() -> None:
-    assert record_extra("edges", [task("a", "1"), task("b", "2")], "job") == {
-        "schema": 1,
-        "pipeline": "edges",
-        "job": "job",
-        "datums": [{"name": "a", "id": "1"}, {"name": "b", "id": "2"}],
-    }
+    datums = [{"name": "a", "id": "1"}, {"name": "b", "id": "2"}]
+    wanted = {"schema": 1, "pipeline": "edges", "job": "job", "datums": datums}
+    assert record_extra("edges", "job", datums) == wanted
+    assert record_extra("edges", "job", datums, forced=True) == {**wanted, "forced": True}
 
 
 # Of a real project
@@ -98,8 +117,8 @@ def test_a_worker_is_told_everything(study: Study) -> None:
         "base-commit",
         "image-path",
     )
-    assert work.title == "edges: d"
-    assert work.inputs == ("inputs/images/d",)
+    assert work.title() == "edges: d"
+    assert work.inputs()[0] == "inputs/images/d"
     assert [f.dest for f in work.files] == ["inputs/images/d/b.png", "inputs/images/d/e f.png"]
     assert {f.kind for f in work.files} == {"annex"}
     assert {f.repo for f in work.files} == {str(study.root / "images")}
@@ -116,6 +135,14 @@ def test_a_worker_is_told_everything(study: Study) -> None:
 def test_a_matched_file_is_a_single_one(study: Study) -> None:
     assessment = assess(study)
     assert {t.datum.name: is_single_file(assessment, t) for t in assessment.tasks} == {"a.png": True, "d": False}
+
+
+@pytest.mark.parametrize(("key", "single"), [("v1.2", False), ("v1", False), ("v1.png", True)])
+def test_a_keys_last_dot_begins_no_suffix(study: Study, key: str, single: bool) -> None:
+    """The name of a join's or group's datum is its key: `v1.2` and `v1.3` must not pass for one name."""
+    assessment = assess(study)
+    a = next(t for t in assessment.tasks if t.datum.name == "a.png")
+    assert is_single_file(assessment, Task(Datum(key, a.datum.matches, key), "1", "")) is single
 
 
 def test_what_several_datums_match_is_staged_once(study: Study) -> None:
