@@ -7,6 +7,7 @@ only the contents that the keys would name don't exist, and no location log name
 from __future__ import annotations
 
 import hashlib
+import json
 import multiprocessing
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,15 +18,17 @@ from minipach import records
 from minipach.assess import Assessment, SnapshotStore
 from minipach.base import Base, build_base
 from minipach.fastimport import Stream, committer, quote
-from minipach.git import FILE, SYMLINK, Repo, child_environment
+from minipach.fold import fold
+from minipach.git import FILE, SYMLINK, Repo, blob_id, child_environment
 from minipach.project import find_project
 from minipach.records import Task
-from minipach.results import BRANCH, RESULT_FILE, folder_of
-from minipach.sets import describe, record_extra
+from minipach.results import PENDING
+from minipach.sets import make_set, record_extra
 from minipach.state import Published, write_shards
-from minipach.worker import result_json
+from minipach.worker import RESULTS_FILE
 
 _REF = "refs/minipach/build/benchmark"
+_SET = 50  # datums that share a made-up record
 
 
 def link_target(path: str, what: str) -> bytes:
@@ -101,34 +104,41 @@ def _at(task: Task, name: str) -> str:
 
 
 def _results_branch(assessment: Assessment, base: Base, made: dict[str, list[str]]) -> None:
+    """What workers would have left: a result ref for each set; then they are folded in as always."""
     repo = assessment.repo
-    stream = Stream(_REF, repo.resolve(BRANCH), committer(repo))
-    stream.commit("results made up by a benchmark\n")
     author = committer(repo)
-    for task in assessment.tasks:
-        where = folder_of(task.id, task.datum.name, ())
-        prefix = f"{task.dest}/" if task.dest else ""
-        for path in made[task.id]:
-            stream.write(SYMLINK, link_target(path, task.id + path), f"{where}/out/{path.removeprefix(prefix)}")
-        described = describe(assessment, base, task)
-        described.pop("words")
+    updates = []
+    for start in range(0, len(assessment.tasks), _SET):
+        tasks = assessment.tasks[start : start + _SET]
+        work = make_set(assessment, base, tasks, "made-up", "")
         record = {
             "chain": [],
-            "cmd": f"{records.LAUNCH} {base.image_path} "
-            + records.command(assessment.pipeline, [task], base.commits, "made-up"),
+            "cmd": f"{records.LAUNCH} {work.image} {work.command()}",
             "dsid": base.dataset_id,
             "exit": 0,
-            "extra_inputs": [base.image_path],
-            "inputs": records.record_inputs(assessment.pipeline, [task]),
-            "outputs": made[task.id],
+            "extra_inputs": [work.image],
+            "inputs": list(work.inputs()),
             "pwd": ".",
-            "minipach": record_extra(assessment.pipeline.name, [task], "made-up"),
+            "minipach": record_extra(
+                work.pipeline, work.job, [{"name": d["name"], "id": d["id"]} for d in work.datums]
+            ),
         }
-        message = records.compose(records.title(assessment.pipeline, [task]), record)
-        described.update(leaks={}, record=message, author=author, seconds=1.0)
-        stream.write(FILE, result_json(described), f"{where}/{RESULT_FILE}")
-    new = stream.run(repo)
-    repo.update_refs([f"update {BRANCH} {new}", f"delete {_REF}"])
+        stream = Stream(_REF, None, author)
+        stream.commit("a set made up by a benchmark\n")
+        results = []
+        for task, datum in zip(tasks, work.datums, strict=True):
+            files = []
+            for path in made[task.id]:
+                target = link_target(path, task.id + path)
+                stream.write(SYMLINK, target, path)
+                files.append([path, SYMLINK, blob_id(target)])
+            described = {name: value for name, value in datum.items() if name != "words"}
+            results.append({**described, "leaks": {}, "author": author, "seconds": 1.0, "files": files})
+        message = records.compose(records.title(work.pipeline, [t.datum.name for t in tasks]), record)
+        stream.write(FILE, json.dumps({"record": message, "results": results}).encode(), RESULTS_FILE)
+        updates.append(f"update {PENDING}{work.id} {stream.run(repo)}")
+    repo.update_refs([*updates, f"delete {_REF}"])
+    fold(repo)
 
 
 def _pipeline_branch(assessment: Assessment, base: Base, made: dict[str, list[str]]) -> None:

@@ -65,7 +65,7 @@ def _cells(seconds: float, bare: float, theirs: float) -> list[str]:
 def _minipach(root: Path, count: int, image: str | None) -> tuple[dict[int, float], Path]:
     """Seconds per datum at -j 1 and -j 2, on two batches of new files, after a first datum that sets all up."""
     project = new_project(root, "images")
-    spec = simple_spec("/*")
+    spec = simple_spec("/*", "datum_set_spec: {number: 1}\n")
     if image:
         spec = spec.replace("{cmd:", "{image: " + str(Path(image).resolve()) + ", cmd:")
     _add(project / "images", ["first"])

@@ -9,7 +9,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from minipach.git import TREE, Repo, TreeEntry, parse_ls_tree, parse_tree
+from minipach.git import TREE, Repo, TreeEntry, parse_tree
 
 BRANCH = "refs/heads/minipach"
 PENDING = "refs/minipach/results/"
@@ -116,7 +116,16 @@ class Known:
         """The files of a result, with paths relative to its `dest`."""
         if result.tree is None:
             return []
-        return list(parse_ls_tree(self.repo.git("ls-tree", "-r", "-z", "--full-tree", result.tree)))
+        found: list[TreeEntry] = []
+        folders = [("", result.tree)]
+        while folders:  # through the one object reader: a process for each result would be most of a publish
+            prefix, tree = folders.pop()
+            for entry in parse_tree(self.repo.objects.read(tree) or b""):
+                if entry.mode == TREE:
+                    folders.append((f"{prefix}{entry.path}/", entry.sha))
+                else:
+                    found.append(TreeEntry(entry.mode, entry.sha, prefix + entry.path))
+        return sorted(found, key=lambda entry: entry.path)
 
     def _load(self, where: str, tree: str) -> Result | None:
         entries = {e.path: e for e in parse_tree(self.repo.objects.read(tree) or b"")}

@@ -50,6 +50,8 @@ class Slot:
 
     def reset(self, base: str) -> None:
         """Make the worktree equal to `base`, with no staged inputs and nothing left over; make it if need be."""
+        if self._private_marker.exists():
+            self.remove()
         if not self.path.exists():
             self._make(base)
             return
@@ -63,6 +65,27 @@ class Slot:
         except GitError:  # a git that was killed here left a lock, or half a worktree
             self.remove()
             self._make(base)
+
+    @property
+    def _private_marker(self) -> Path:
+        return self.main.common_dir / "worktrees" / self.path.name / "minipach-private"
+
+    def make_code_private(self) -> None:
+        """Put copies in the place of annexed files in `code/`, for commands that could write through the links.
+
+        Git is told not to look at them; the slot is made anew for the next set.
+        """
+        links = [p for p in (self.path / "code").rglob("*") if p.is_symlink() and "/annex/objects/" in os.readlink(p)]
+        if not links:
+            return
+        self._private_marker.touch()
+        names = b"".join(os.fsencode(p.relative_to(self.path)) + b"\0" for p in links)
+        self.repo.git("update-index", "--skip-worktree", "-z", "--stdin", stdin=names)
+        for link in links:
+            content = Path(os.path.realpath(link))
+            link.unlink()
+            if content.is_file():
+                shutil.copyfile(content, link)
 
     def _make(self, base: str) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -39,6 +39,8 @@ def run_set(work: WorkSet, slot: Slot) -> Outcome:
             slot.reset(work.base)
             share = inputs_are_read_only(slot.path, work.image)
             stage(slot.path, work.files, share=share)
+            if not share:
+                slot.make_code_private()
             run = _Run(1, "not started")
             while tries < work.tries:
                 tries += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import sqlite3
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt:
             say("interrupted; the same command goes on from here")
             raise typer.Exit(INTERRUPTED) from None
-        except (GitError, OSError) as error:
+        except (GitError, OSError, sqlite3.Error) as error:
             if isinstance(error, BrokenPipeError):
                 raise
             say(f"minipach: {error}")
