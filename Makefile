@@ -23,6 +23,7 @@ check: .venv/ready ## lint, format, types, generated docs, slow tests
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
 	@$(PYTHON) -m minipach.specdoc --check docs/spec-reference.md
+	@$(PYTHON) -m minipach.clidoc --check docs/commands.md
 	@$(PYTHON) -m pytest -m slow -n 2
 
 bench: .venv/ready ## measure minipach beside its peers (some 20 minutes)

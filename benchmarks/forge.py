@@ -111,6 +111,7 @@ def _results_branch(assessment: Assessment, base: Base, made: dict[str, list[str
     for start in range(0, len(assessment.tasks), _SET):
         tasks = assessment.tasks[start : start + _SET]
         work = make_set(assessment, base, tasks, "made-up", "")
+        datums = [{"name": d["name"], "id": d["id"]} for d in work.datums]
         record = {
             "chain": [],
             "cmd": f"{records.LAUNCH} {work.image} {work.command()}",
@@ -119,9 +120,7 @@ def _results_branch(assessment: Assessment, base: Base, made: dict[str, list[str
             "extra_inputs": [work.image],
             "inputs": list(work.inputs()),
             "pwd": ".",
-            "minipach": record_extra(
-                work.pipeline, work.job, [{"name": d["name"], "id": d["id"]} for d in work.datums]
-            ),
+            "minipach": record_extra(work.pipeline, work.job, datums),
         }
         stream = Stream(_REF, None, author)
         stream.commit("a set made up by a benchmark\n")

@@ -8,12 +8,12 @@ the commit that minipach's workers start from. Aim: at least 4 times less.
 from __future__ import annotations
 
 import shlex
-import time
 from pathlib import Path
 from typing import Any
 
 from common import (
     BenchmarkError,
+    Measured,
     call,
     conditions,
     measure,
@@ -30,6 +30,8 @@ from minipach.git import Repo
 from minipach.image import BASE_REF
 from minipach.records import LAUNCH, parse
 
+_Cost = tuple[float, float]  # wall and CPU seconds per datum
+
 
 def main() -> None:
     """Run both on the same work and print the ratio."""
@@ -45,24 +47,29 @@ def main() -> None:
         found = _records(Repo(project / "edges"))
         theirs, bare = _loop(project, found[: chosen.loop])
     rows = [
-        [f"minipach schedule -j 1, {chosen.datums} datums", *_cells(ours[1], bare, theirs)],
-        [f"minipach schedule -j 2, {chosen.datums} datums", *_cells(ours[2], bare / 2, theirs)],
-        [f"loop of {min(chosen.loop, len(found))} datalad containers-run", *_cells(theirs, bare, theirs)],
-        ["the launcher and the command alone", f"{bare:.2f}", "", ""],
+        [f"minipach schedule -j 1, {chosen.datums} datums", *_cells(ours[1], bare[0], theirs, bare[0])],
+        [f"minipach schedule -j 2, {chosen.datums} datums", *_cells(ours[2], bare[0] / 2, theirs, bare[0])],
+        [f"loop of {min(chosen.loop, len(found))} datalad containers-run", *_cells(theirs, bare[0], theirs, bare[0])],
+        ["the launcher and the command alone", f"{bare[0]:.2f}", "", "", "", f"{bare[1]:.2f}", ""],
     ]
     print("seconds per datum: wall time of the whole ÷ datums (start of the program and publishing included);")
     print("overhead: less the launcher and the command alone (at -j 2: half of it)")
-    table(["what", "per datum", "overhead", "loop ÷ this"], rows)
-    print(
-        f"\noverhead of the loop ÷ overhead of minipach at -j 2: {(theirs - bare) / max(ours[2] - bare / 2, 1e-9):.1f}"
-    )
+    table(["what", "per datum", "loop ÷ this", "overhead", "loop ÷ this", "CPU", "loop ÷ this"], rows)
 
 
-def _cells(seconds: float, bare: float, theirs: float) -> list[str]:
-    return [f"{seconds:.2f}", f"{seconds - bare:.2f}", f"{theirs / seconds:.1f}x"]
+def _cells(ours: _Cost, bare: float, theirs: _Cost, their_bare: float) -> list[str]:
+    overhead = ours[0] - bare
+    return [
+        f"{ours[0]:.2f}",
+        f"{theirs[0] / ours[0]:.1f}x",
+        f"{overhead:.2f}",
+        f"{(theirs[0] - their_bare) / max(overhead, 1e-9):.1f}x",
+        f"{ours[1]:.2f}",
+        f"{theirs[1] / ours[1]:.1f}x",
+    ]
 
 
-def _minipach(root: Path, count: int, image: str | None) -> tuple[dict[int, float], Path]:
+def _minipach(root: Path, count: int, image: str | None) -> tuple[dict[int, _Cost], Path]:
     """Seconds per datum at -j 1 and -j 2, on two batches of new files, after a first datum that sets all up."""
     project = new_project(root, "images")
     spec = simple_spec("/*", "datum_set_spec: {number: 1}\n")
@@ -71,13 +78,13 @@ def _minipach(root: Path, count: int, image: str | None) -> tuple[dict[int, floa
     _add(project / "images", ["first"])
     new_pipeline(project, spec)
     minipach(project, "schedule")
-    found = {}
+    found: dict[int, _Cost] = {}
     for at_once in (1, 2):
         _add(project / "images", [f"img-{at_once}-{n:04d}" for n in range(count)])
         run = minipach(project, "schedule", "-j", str(at_once))
         if f"edges: {count} run" not in run.err:
             raise BenchmarkError(f"not {count} datums: {run.err}")
-        found[at_once] = run.seconds / count
+        found[at_once] = (run.seconds / count, run.cpu / count)
     return found, project
 
 
@@ -94,8 +101,8 @@ def _records(repo: Repo) -> list[dict[str, Any]]:
     return [parse(message.strip("\n") + "\n")[1] for message in messages if message.strip()]
 
 
-def _loop(project: Path, found: list[dict[str, Any]]) -> tuple[float, float]:
-    """Seconds per record of a loop of `datalad containers-run`, and of the launcher alone."""
+def _loop(project: Path, found: list[dict[str, Any]]) -> tuple[_Cost, _Cost]:
+    """The cost per record of a loop of `datalad containers-run`, and of the launcher alone."""
     call("datalad", "clone", "edges", "loop", cwd=project)
     loop = project / "loop"
     base = Repo(project / "edges").line("rev-parse", BASE_REF)
@@ -104,20 +111,21 @@ def _loop(project: Path, found: list[dict[str, Any]]) -> tuple[float, float]:
     call("datalad", "get", "-n", "inputs/images", cwd=loop)
     for record in found:
         call("datalad", "get", *record["inputs"], *record["extra_inputs"], cwd=loop)
-    commands = [_command(record) for record in found]
-    started = time.perf_counter()
-    for record, command in zip(found, commands, strict=True):
+    runs = []
+    for record in found:
         inputs = [part for path in record["inputs"] for part in ("--input", path)]
         outputs = [part for path in record.get("outputs", []) for part in ("--output", path)]
-        measure(["datalad", "containers-run", "-n", "minipach", "-m", "x", *inputs, *outputs, command], loop)
-    theirs = (time.perf_counter() - started) / len(found)
+        options = ["-n", "minipach", "-m", "x", *inputs, *outputs]
+        runs.append(measure(["datalad", "containers-run", *options, _command(record)], loop))
     if len(_records(Repo(loop))) < len(found):
         raise BenchmarkError("the loop made fewer records than commands")
     call("git", "reset", "--quiet", "--hard", base, cwd=loop)
-    started = time.perf_counter()
-    for record in found:
-        measure(["sh", "-c", record["cmd"].replace("{{", "{").replace("}}", "}")], loop)
-    return theirs, (time.perf_counter() - started) / len(found)
+    alone = [measure(["sh", "-c", r["cmd"].replace("{{", "{").replace("}}", "}")], loop) for r in found]
+    return _mean(runs), _mean(alone)
+
+
+def _mean(runs: list[Measured]) -> _Cost:
+    return sum(r.seconds for r in runs) / len(runs), sum(r.cpu for r in runs) / len(runs)
 
 
 def _command(record: dict[str, Any]) -> str:

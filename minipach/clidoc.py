@@ -39,6 +39,17 @@ schedule: {"schema": 1, "ok": true, "superdataset": "<sha or null>", "problems":
           state: current, published, partial, failed, blocked, error
 status:   {"schema": 1, "pipelines": [{"name": "edges", "state": "current|behind|failed|blocked|new", "details": [],
            "counts": {"datums": 4, "current": 4, "missing": 0, "failed": 0, "remove": 0, "upstream": 0}}]}
+dag:      {"schema": 1, "nodes": [{"path", "name", "kind": "repo|pipeline", "state", "counts", "depth"}],
+           "edges": [{"from", "to", "input", "glob", "branch"}]}
+diff:     {"schema": 1, "pipeline", "old": "<sha>", "new": "<sha>", "inputs": [], "code": [], "patch", "image": [],
+           "datums": [], "datums_unchanged": 19,
+           "outputs": {"added": [], "removed": [], "changed": [], "moved": [], "same_content": []}}
+audit:    {"schema": 1, "ok": true, "seed": 1, "skipped": [],
+           "datums": [{"pipeline", "name", "id", "outcome": "reproducible|different|failed", "differ": [],
+                       "missing": [], "extra": [], "message", "log", "seconds"}]}
+results list: {"schema": 1, "pipelines": [{"name", "results": 19, "ids": 19, "published": 19, "bytes": 40565}]}
+results gc:   {"schema": 1, "pipelines": [{"name", "kept", "unneeded": [], "bytes", "annexed", "dropped"}],
+               "problems": []}
 doctor:   {"schema": 1, "findings": [{"level": "ok|note|problem", "what": "...", "fix": "..."}]}
 ```
 """

@@ -246,14 +246,14 @@ class _Pass:
         report = PipelineReport(self.name, "current", commit=a.head or "")
         report.counts["current"] = plan.counts["current"]
         forced = self.options.force and self.assessment.path in self.targets.named
+        if self.targets.limits(a.path):  # even if nothing is to be done: a mistyped name must not pass
+            self.asked = self.targets.names(a.path, [s.name for s in plan.steps if s.action != "remove"])
         if plan.is_current and not forced:
             return report
         need_identity(a.repo)
         base = build_base(a)
         a.refresh()  # an image that was taken in just now has a place and a content id
         plan = a.plan()
-        if self.targets.limits(a.path):
-            self.asked = self.targets.names(a.path, [t.datum.name for t in a.tasks])
         if forced:
             self.forced = self.asked if self.asked is not None else {t.datum.name for t in a.tasks}
             plan = force(plan, self.forced)

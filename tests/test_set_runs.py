@@ -1,0 +1,112 @@
+"""Datum sets: several datums in one containers-run, and what becomes of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from minipach.records import parse
+from tests.projects import Study, run
+
+NUMBER = "datum_set_spec: {number: 4}\ndatum_tries: 2\n"
+UNLUCKY = 'case $images in */bad*) echo no luck here; exit 3;; esac\ncp "$images" "$PFS/out/"\n'
+
+
+def in_sets(study: Study, more: str = NUMBER, script: str | None = None) -> None:
+    """Eight small files, and a pipeline that copies each, four in a set."""
+    for name in "abcdefgh":
+        study.put(f"images/{name}.txt", f"content of {name}\n", save=False)
+    study.save("images")
+    study.copier(more=more)
+    if script:
+        (study.root / "edges/code/copy.sh").write_text(script)
+
+
+def datums_of(study: Study, commit: str) -> list[str]:
+    """The datums that the record of a commit names."""
+    return [
+        d["name"] for d in parse(study.git("edges", "log", "-1", "--format=%B", commit) + "\n")[1]["minipach"]["datums"]
+    ]
+
+
+def test_a_set_is_one_record_that_names_its_datums_and_their_outputs(study: Study) -> None:
+    in_sets(study)
+    assert study.schedule()["edges"]["counts"]["ran"] == 8
+    assert sorted(study.outputs("edges")) == [f"{n}.txt" for n in "abcdefgh"]
+    assert [study.read(f"edges/{n}.txt") for n in "ah"] == [b"content of a\n", b"content of h\n"]
+    commits = study.git("edges", "log", "--format=%H", "--grep=DATALAD RUNCMD").split()
+    assert [len(datums_of(study, c)) for c in commits] == [4, 4]
+    record = parse(study.git("edges", "log", "-1", "--format=%B") + "\n")[1]
+    assert [d["outputs"] for d in record["minipach"]["datums"]] == [[d["name"]] for d in record["minipach"]["datums"]]
+    assert study.minipach("schedule").out == "nothing to do\n"
+
+
+@pytest.mark.slow
+def test_a_set_reruns_in_a_clone(study: Study, tmp_path: Path) -> None:
+    in_sets(study)
+    study.schedule()
+    clone = tmp_path / "clone"
+    study.ok("datalad", "clone", str(study.root / "edges"), str(clone))
+    head = run("git", "rev-parse", "HEAD", cwd=clone).out
+    done = run("datalad", "rerun", cwd=clone)
+    assert done.code == 0, done.err
+    assert run("git", "rev-parse", "HEAD", cwd=clone).out == head, "a rerun had something to save"
+    assert run("git", "status", "--porcelain", cwd=clone).out == ""
+    assert len(run("git", "annex", "find", cwd=clone).out.split()) == 4
+
+
+def test_a_failing_datum_costs_its_set_nothing(study: Study) -> None:
+    in_sets(study, script=UNLUCKY)
+    study.put("images/bad.txt", "an unlucky one\n")
+    report = study.schedule(code=1)["edges"]
+    assert (report["counts"]["ran"], report["counts"]["failed"]) == (8, 1)
+    printed = study.minipach("logs", "edges", "bad.txt").out
+    assert "no luck here" in printed
+    assert "content of" not in printed
+    study.remove("images/bad.txt")
+    after = study.schedule()["edges"]
+    assert (after["counts"]["ran"], after["counts"]["reused"]) == (0, 8)
+    assert sorted(study.outputs("edges")) == [f"{n}.txt" for n in "abcdefgh"]
+    named = [
+        n
+        for c in study.git("edges", "log", "--format=%H", "--grep=DATALAD RUNCMD").split()
+        for n in datums_of(study, c)
+    ]
+    assert sorted(named) == [f"{n}.txt" for n in "abcdefgh"], "a record names just what succeeded"
+
+
+@pytest.mark.slow
+def test_one_of_a_set_changes_and_only_it_runs_again(study: Study) -> None:
+    in_sets(study)
+    study.schedule()
+    study.put("images/b.txt", "another content\n")
+    assert study.schedule()["edges"]["counts"] == {"ran": 1, "reused": 0, "current": 7, "removed": 0, "failed": 0}
+    assert study.read("edges/b.txt") == b"another content\n"
+    study.put("images/b.txt", "content of b\n")
+    back = study.schedule()["edges"]["counts"]
+    assert (back["ran"], back["reused"]) == (0, 1)
+    assert datums_of(study, "HEAD") == ["b.txt"], "a part of a set that is published anew has a record of its own"
+    study.remove("images/c.txt")
+    assert study.schedule()["edges"]["counts"]["removed"] == 1
+    assert sorted(study.outputs("edges")) == [f"{n}.txt" for n in "abdefgh"]
+
+
+def test_two_of_a_set_that_write_one_path_are_an_error_that_names_one(study: Study) -> None:
+    in_sets(study, script='cp "$images" "$PFS/out/same"\n')
+    done = study.minipach("schedule")
+    assert done.code in (1, 2)
+    assert "same" in done.err
+    assert study.outputs("edges") == {}
+
+
+def test_without_a_number_sets_grow_with_what_the_first_ones_took(study: Study) -> None:
+    for number in range(24):
+        study.put(f"images/{number:02}.txt", f"{number}\n", save=False)
+    study.save("images")
+    study.copier()
+    assert study.schedule("-j", "2")["edges"]["counts"]["ran"] == 24
+    commits = study.git("edges", "log", "--format=%H", "--grep=DATALAD RUNCMD").split()
+    sizes = [len(datums_of(study, c)) for c in commits]
+    assert sum(sizes) == 24
+    assert max(sizes) > 1
