@@ -45,9 +45,7 @@ class Walk:
 
     def ask(self, *command: str) -> str:
         """What a command prints, without showing it."""
-        done = subprocess.run(
-            command, cwd=self.project, env=self.env, check=False, capture_output=True, text=True
-        )
+        done = subprocess.run(command, cwd=self.project, env=self.env, check=False, capture_output=True, text=True)
         if done.returncode:
             raise Failed(f"`{shlex.join(command)}` failed: {done.stderr.strip()}")
         return done.stdout.strip()
@@ -57,9 +55,7 @@ class Walk:
         shown = ["cp", *(["-r"] if source.is_dir() else []), str(source), target]
         self.say(f"{self.project.name}$ {shlex.join(shown)}")
         if source.is_dir():
-            shutil.copytree(
-                source, self.project / target / source.name, ignore=shutil.ignore_patterns("__pycache__")
-            )
+            shutil.copytree(source, self.project / target / source.name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copyfile(source, self.project / target / source.name)
 
@@ -72,9 +68,7 @@ def photographs() -> dict[str, Path]:
     found = {
         path.name: path
         for path in sorted(Path(package.origin).parent.joinpath("data").iterdir())
-        if path.suffix in {".jpg", ".png"}
-        and path.stat().st_size > SMALLEST
-        and path.name not in NOT_PHOTOGRAPHS
+        if path.suffix in {".jpg", ".png"} and path.stat().st_size > SMALLEST and path.name not in NOT_PHOTOGRAPHS
     }
     if LATECOMER not in found or len(found) == 1:
         raise Failed(f"the installed scikit-image has no {LATECOMER} among its photographs")
@@ -151,9 +145,7 @@ def add_one(walk: Walk, picture: Path) -> None:
 
 def show(walk: Walk) -> None:
     """Show the result, the record of one datum, and how to repeat it."""
-    record = walk.ask(
-        "git", "-C", "edges", "log", "-1", "--format=%H", "--grep=DATALAD RUNCMD", "--", LATECOMER
-    )
+    record = walk.ask("git", "-C", "edges", "log", "-1", "--format=%H", "--grep=DATALAD RUNCMD", "--", LATECOMER)
     sheet = walk.project / "montage" / "contact-sheet.png"
     if not record or not sheet.is_file():
         raise Failed(f"no {sheet}" if record else f"edges/{LATECOMER} has no run record")

@@ -66,10 +66,15 @@ def resolve_image(project: Project, path: str) -> Image:
             return image
         raise UserError(
             f'{pipeline.source}: image "{wanted}" is no container registered in {path} or the project, and no file'
-            + suggest(wanted, _container_names(project, repo))
+            + (suggest(wanted, _container_names(project, repo)) if _NAME.match(wanted) else _from_registry(wanted))
         )
     finally:
         repo.close()
+
+
+def _from_registry(wanted: str) -> str:
+    """The way out where a registry's image is meant, as in Pachyderm's specs."""
+    return f"; if a registry has it, write docker://{wanted}, or save it as an archive and name that file"
 
 
 def _host(repo: Repo, cmd: tuple[str, ...]) -> Image:

@@ -231,9 +231,7 @@ def _named(work: WorkSet, rows: dict[int, list[_Row]]) -> list[dict[str, Any]]:
     return found
 
 
-def _attribute(
-    work: WorkSet, changed: list[_Row], report: _Report | None
-) -> tuple[dict[int, list[_Row]], list[_Bad]]:
+def _attribute(work: WorkSet, changed: list[_Row], report: _Report | None) -> tuple[dict[int, list[_Row]], list[_Bad]]:
     """Which datum wrote what, and which failed or wrote what can't be kept.
 
     Raises StagingError if the report and the outputs don't add up: a lost output must never pass for a success.

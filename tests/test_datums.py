@@ -233,9 +233,7 @@ def test_group_of_a_join_keys_each_file_anew() -> None:
 
 def test_a_flattened_cross_gives_each_file_once() -> None:
     node = both("group", both("cross", pfs("a", "/*"), pfs("b", "/*")))
-    assert shape(datums(node, a=["/1", "/2"], b=["/x", "/y"])) == [
-        [["a", "/1"], ["b", "/x"], ["b", "/y"], ["a", "/2"]]
-    ]
+    assert shape(datums(node, a=["/1", "/2"], b=["/x", "/y"])) == [[["a", "/1"], ["b", "/x"], ["b", "/y"], ["a", "/2"]]]
 
 
 def test_join_of_a_group() -> None:
@@ -264,9 +262,7 @@ def test_nesting_goes_deep() -> None:
 def test_the_last_resort_is_a_number() -> None:
     files = {"a": ["/1"], "b": [f"/x{i}" for i in range(7)]}
     group = both("group", pfs("b", "/*"))
-    node = both(
-        "union", both("cross", pfs("a", "/*", name="z"), group), both("cross", pfs("a", "/(*)"), group)
-    )
+    node = both("union", both("cross", pfs("a", "/*", name="z"), group), both("cross", pfs("a", "/(*)"), group))
     found = names(node, **files)
     assert len(set(found)) == len(found) == 2
 
@@ -303,9 +299,7 @@ def leaves(draw: st.DrawFn) -> PfsInput:
 KINDS = st.sampled_from(["cross", "union", "join", "group"])
 TREES: st.SearchStrategy[Input] = st.recursive(
     leaves(),
-    lambda inner: st.builds(
-        lambda kind, members: both(kind, *members), KINDS, st.lists(inner, min_size=1, max_size=3)
-    ),
+    lambda inner: st.builds(lambda kind, members: both(kind, *members), KINDS, st.lists(inner, min_size=1, max_size=3)),
     max_leaves=4,
 )
 
@@ -337,14 +331,10 @@ def test_cross_multiplies(members: list[Input], repos: dict[str, list[str]]) -> 
 
 
 @given(REPOS, KEYS, KEYS, GLOBS, GLOBS)
-def test_join_is_a_filtered_cross(
-    repos: dict[str, list[str]], on: str, at: str, glob: str, other: str
-) -> None:
+def test_join_is_a_filtered_cross(repos: dict[str, list[str]], on: str, at: str, glob: str, other: str) -> None:
     members = pfs("a", glob, join_on=on), pfs("b", other, join_on=at)
     joined = datums(both("join", *members), **repos)
-    crossed = [
-        d for d in datums(both("cross", *members), **repos) if d.matches[0].join_on == d.matches[1].join_on
-    ]
+    crossed = [d for d in datums(both("cross", *members), **repos) if d.matches[0].join_on == d.matches[1].join_on]
     assert {d.matches for d in joined} == {d.matches for d in crossed}
     assert len(joined) == len(crossed)
 

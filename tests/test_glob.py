@@ -139,9 +139,7 @@ def test_anything_but(pattern: str, path: str, expected: bool) -> None:
         ("/(**).nii", "/s/a.nii", ("s/a",)),
     ],
 )
-def test_captures_are_numbered_by_their_opening_parenthesis(
-    pattern: str, path: str, captures: tuple[str, ...]
-) -> None:
+def test_captures_are_numbered_by_their_opening_parenthesis(pattern: str, path: str, captures: tuple[str, ...]) -> None:
     glob = compile_glob(pattern)
     assert glob.match(path) == captures
     assert glob.groups == len(captures)

@@ -327,11 +327,7 @@ def test_an_input_that_cannot_be(pfs: str, expected: str) -> None:
 
 @pytest.mark.parametrize("glob", ["/[a", "'/[a'", '"/[a"', '"\\\\*[a"', "'''[a'", '"\\x41[a"', "&glob '/[a'"])
 def test_a_bad_glob_is_shown_at_the_bad_character(glob: str) -> None:
-    line = (
-        f"  pfs: {{repo: a, name: b, glob: {glob}}}"
-        if glob != "/[a"
-        else "  pfs:\n    glob: /[a\n    repo: a"
-    )
+    line = f"  pfs: {{repo: a, name: b, glob: {glob}}}" if glob != "/[a" else "  pfs:\n    glob: /[a\n    repo: a"
     text = f"input:\n{line}\n{TRANSFORM}"
     where = next(row for row in text.split("\n") if "glob" in row)
     assert places(text) == [f"2:{where.index('[') + 1}" if glob != "/[a" else f"3:{where.index('[') + 1}"]
@@ -398,9 +394,7 @@ NOT_SUPPORTED = [
 
 @pytest.mark.parametrize("line", NOT_BUILT)
 def test_what_is_not_built_yet_says_so(line: str) -> None:
-    text = (
-        line + "\n" + (INPUT if "input" not in line else "") + (TRANSFORM if "transform" not in line else "")
-    )
+    text = line + "\n" + (INPUT if "input" not in line else "") + (TRANSFORM if "transform" not in line else "")
     assert "is not built yet; " in problem(text)
     assert problem(text).startswith("1:")
 
@@ -460,9 +454,7 @@ def test_a_file_that_is_no_spec(text: str, expected: str) -> None:
 
 def test_no_python_object_is_ever_made() -> None:
     found = problems(MINIMAL + 'salt: !!python/object/apply:os.system ["touch /tmp/owned"]')
-    assert found == [
-        '3:7: the tag "!!python/object/apply:os.system" means nothing here; remove it, or add quotes'
-    ]
+    assert found == ['3:7: the tag "!!python/object/apply:os.system" means nothing here; remove it, or add quotes']
 
 
 def test_a_bomb_of_aliases_costs_a_message() -> None:
@@ -477,9 +469,7 @@ def test_a_bomb_of_aliases_costs_a_message() -> None:
 
 
 def test_a_message_stays_on_its_line_whatever_the_file_says() -> None:
-    assert problem(MINIMAL + '"a\\nb\\e[31m\\x9b": 1').startswith(
-        '3:1: unknown key "a\\nb\\u001b[31m\\u009b"; '
-    )
+    assert problem(MINIMAL + '"a\\nb\\e[31m\\x9b": 1').startswith('3:1: unknown key "a\\nb\\u001b[31m\\u009b"; ')
 
 
 @given(st.text(max_size=60))
