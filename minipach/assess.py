@@ -287,8 +287,11 @@ class Assessment:
 
     def refresh(self) -> None:
         """Forget what may have changed in the pipeline's own repo (after results were folded in)."""
-        for name in ("head", "known", "state", "image", "recipe", "code", "tasks", "exists"):
+        before = self.__dict__.get("recipe")
+        for name in ("head", "known", "state", "image", "recipe", "code", "exists"):
             self.__dict__.pop(name, None)
+        if before is not None and self.exists and self.recipe != before:
+            self.__dict__.pop("tasks", None)  # the ids; the same recipe on the same snapshots gives the same ones
 
     def close(self) -> None:
         """End the git process of this pipeline's repo."""

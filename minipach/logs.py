@@ -1,4 +1,4 @@
-"""Logs: what a datum's command printed. The log of a set holds those of all its datums, one after the other."""
+"""Logs: what a datum's command printed. The log of a set is cut into one file for each of its datums."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from minipach.escape import printable
 _BEGINS = re.compile(rb"^datum: begins (\d+)\n", re.MULTILINE)
 
 
-def read_log(log: str) -> str | None:
-    """A datum's part of a log (`PATH`, or `PATH#N` for the N-th datum of a set); None if the file is gone.
+def part_of(log: str, index: int) -> str:
+    """The log of the datum with this index (from 0) in a set whose log is `log`."""
+    return f"{log.removesuffix('.log')}.{index + 1}.log"
 
-    What the set printed around its datums (tries, failures of the launcher) belongs to each of them.
-    """
-    name, _, number = log.partition(".log#")
-    path = Path(name + ".log" if number else log)
-    if not path.is_file():
-        return None
-    data = path.read_bytes()
-    if number:
-        pieces = _BEGINS.split(data)
-        mine = [text for n, text in zip(pieces[1::2], pieces[2::2], strict=True) if int(n) == int(number)]
-        data = pieces[0] + b"".join(mine)
-    return data.decode("utf-8", "replace")
+
+def split_log(log: Path, count: int) -> None:
+    """Cut the log of a set of `count` datums. What was printed before the first belongs to each of them."""
+    pieces = _BEGINS.split(log.read_bytes())
+    texts: dict[int, bytes] = {}
+    for number, text in zip(pieces[1::2], pieces[2::2], strict=True):
+        texts[int(number)] = texts.get(int(number), b"") + text
+    for index in range(count):
+        Path(part_of(str(log), index)).write_bytes(pieces[0] + texts.get(index + 1, b""))
 
 
 def log_tail(log: str, lines: int = 5) -> list[str]:
     """The last lines of a log, for people; control characters are shown, not sent."""
-    text = read_log(log) or ""
-    return [printable(line) for line in text[-8192:].splitlines()[-lines:]]
+    path = Path(log)
+    text = path.read_bytes()[-8192:].decode("utf-8", "replace") if path.is_file() else ""
+    return [printable(line) for line in text.splitlines()[-lines:]]

@@ -15,6 +15,7 @@ from minipach.base import Base
 from minipach.executors.base import Executor
 from minipach.keys import size_of
 from minipach.ledger import Duration
+from minipach.logs import part_of
 from minipach.records import Task
 from minipach.sets import Outcome, WorkSet, make_set
 from minipach.sizing import BOOKKEEPING, Sizer
@@ -24,7 +25,7 @@ from minipach.sizing import BOOKKEEPING, Sizer
 class DatumEnd:
     """What became of a datum.
 
-    kind: as in Outcome · seconds, cpu: its share of the set's · log: a file, with `#N` the N-th part of it.
+    kind: as in Outcome · seconds, cpu: its share of the set's · log: a file, its own where it has one.
     """
 
     task: Task
@@ -123,7 +124,7 @@ class Round:
             if kind == "failed" and count > 1 and more > 0:
                 self._alone.append((task, more))
                 continue
-            log = f"{outcome.log}#{index + 1}" if count > 1 else outcome.log
+            log = part_of(outcome.log, index) if count > 1 and outcome.kind != "lost" else outcome.log
             tries = outcome.tries + (self.assessment.pipeline.datum_tries - work.tries if count == 1 else 0)
             yield DatumEnd(
                 task, kind, code, message, outcome.seconds / count, outcome.cpu / count, tries, outcome.host, log

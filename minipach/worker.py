@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import platform
@@ -19,6 +21,7 @@ from minipach import records
 from minipach.git import SYMLINK, GitError, Repo, child_environment
 from minipach.image import CONTAINER
 from minipach.keys import key_of_link
+from minipach.logs import split_log
 from minipach.results import PENDING, to_json
 from minipach.reuse import find_leaks
 from minipach.sets import Outcome, WorkSet, record_extra
@@ -32,6 +35,13 @@ _LAUNCHER_FAILED = 125  # the launcher's own exit code for "could not even start
 
 def run_set(work: WorkSet, slot: Slot) -> Outcome:
     """Run one set in a slot and point its result ref at the commit. Failures come back as outcomes."""
+    outcome = _run_set(work, slot)
+    if len(work.parts) > 1 and outcome.kind != "lost":
+        split_log(Path(work.log), len(work.parts))
+    return outcome
+
+
+def _run_set(work: WorkSet, slot: Slot) -> Outcome:
     started, cpu = time.monotonic(), _cpu()
     tries = 0
     try:
@@ -128,6 +138,14 @@ def logging_to(path: Path) -> Iterator[None]:
 
 def inputs_are_read_only(slot: Path, image: str) -> bool:
     """Ask the launcher: which runtime it would take, and whether that protects the inputs."""
+    with contextlib.suppress(OSError):  # an image that isn't here has nothing to be remembered by
+        return _is_read_only(str(slot), image, os.path.realpath(slot / image, strict=True))
+    return False
+
+
+@functools.lru_cache(maxsize=64)
+def _is_read_only(slot: str, image: str, _content: str) -> bool:
+    """Asked once for each image (annexed content never changes in place) in a worker's life."""
     done = subprocess.run(
         ["sh", ".minipach/launch", "--runtime", image],
         cwd=slot,

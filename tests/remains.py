@@ -22,7 +22,13 @@ from tests.projects import MINIPACH, Done, Study, run
 WAIT = 60.0  # seconds that a condition gets to come true
 
 # A datum of `holder` waits while the file `hold` is there. The slot is <repo>/.git/minipach/slots/NAME.
-HOLD = 'while [ -e ../../hold ]; do sleep 0.1; done\ncp "$images" "$PFS/out/"\n'
+HOLD = """\
+case $images in
+  *'a first.txt') ;; # this one is never held
+  *) while [ -e ../../hold ]; do sleep 0.1; done ;;
+esac
+cp "$images" "$PFS/out/"
+"""
 GATHER = 'cat "$PFS"/edges/* > "$PFS/out/all.txt"\n'
 
 
@@ -56,6 +62,7 @@ def unpublished(root: Path, *, images: int = 2) -> Study:
         study.put(f"images/{n}.txt", f"picture {n}\n", save=False)
     study.save("images")
     edges = 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/copy.sh]}\ndatum_tries: 1\n'
+    edges += "datum_set_spec: {number: 1}\n"
     study.pipeline("edges", edges, copy=HOLD)
     montage = 'input: {pfs: {repo: edges, glob: "/"}}\ntransform: {cmd: [sh, code/gather.sh]}\n'
     study.pipeline("montage", montage, gather=GATHER)

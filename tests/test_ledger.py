@@ -5,10 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from minipach.datums import Datum
 from minipach.ledger import Ledger
+from minipach.records import Task
+from minipach.rounds import DatumEnd
 
 COUNTS = {"ran": 2, "reused": 1, "current": 0, "removed": 0, "failed": 1}
 
@@ -21,10 +25,17 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     made.close()
 
 
-def attempt(ledger: Ledger, job: int, datum: str, *, pipeline: str = "edges", kind: str = "ok", code: int = 0) -> None:
-    ledger.add_attempt(
-        job, pipeline, datum, "id", kind=kind, code=code, message="m", seconds=1.5, tries=1, host="h", log=f"{job}.log"
-    )
+def attempt(
+    ledger: Ledger,
+    job: int,
+    datum: str,
+    *,
+    pipeline: str = "edges",
+    kind: Literal["ok", "failed", "lost"] = "ok",
+    code: int = 0,
+) -> None:
+    task = Task(Datum(datum, ()), "id", "")
+    ledger.add_attempt(job, pipeline, DatumEnd(task, kind, code, "m", 1.5, 0.5, 1, "h", f"{job}.log"))
 
 
 def test_an_empty_ledger_knows_nothing(ledger: Ledger) -> None:

@@ -92,9 +92,9 @@ def test_an_interrupted_schedule_ends_its_processes_and_keeps_what_was_finished(
     study = two_pipelines(tmp_path / "study")
     study.put("images/a first.txt", "first\n", save=False)
     study.put("images/new.txt", "new\n")
+    gate = hold(study)
     running = Background(study, "schedule", "-j", "1")
     until("the first result", lambda: study.git("edges", "for-each-ref", "refs/minipach/results"))
-    gate = hold(study)
     running.waiting()
     if number == signal.SIGINT:
         os.killpg(running.process.pid, number)  # as a terminal does

@@ -95,7 +95,7 @@ def test_a_record_path_finds_the_real_file(name: str, tmp_path: Path) -> None:
 @given(NAME)
 def test_the_command_is_words_whatever_the_name(name: str) -> None:
     """One program with quoted arguments: a shell takes it apart into exactly what was meant."""
-    text = records.command(ONE, [Task(Datum(name, (match("/" + name),)), "f" * 64, "o")], COMMITS, "j" * 32)
+    text = records.command(ONE, [Task(Datum(name, (match("/" + name),)), "f" * 64, "o")], COMMITS, "j" * 32).text()
     words = shlex.split(text)
     assert words[:2] == ["sh", ".minipach/datum"]
     at = words.index("-d")
@@ -107,7 +107,7 @@ def test_the_command_is_words_whatever_the_name(name: str) -> None:
 
 def test_the_command_says_how_each_input_is_wanted() -> None:
     task = Task(Datum("n", (match("/a", lazy=True), match("/b", empty_files=True))), "f" * 64, "")
-    words = shlex.split(records.command(ONE, [task], COMMITS, "j"))
+    words = shlex.split(records.command(ONE, [task], COMMITS, "j").text())
     assert words[words.index("-l") :][:4] == ["-l", "images", "inputs/images", "/a"]
     assert words[words.index("-z") :][:4] == ["-z", "images", "inputs/images", "/b"]
     assert records.record_inputs(ONE, [task]) == ["inputs/images/a"], "a name without content is nothing to fetch"
@@ -131,10 +131,9 @@ def test_inputs_of_the_same_last_name_get_folders_of_their_own() -> None:
 @calm
 @given(NAME)
 def test_a_title_is_one_printable_line(name: str) -> None:
-    title = records.title(ONE, [Task(Datum(name, (match("/" + name),)), "f", "")])
+    title = records.title("edges", [name])
     assert title.isprintable() and title.startswith("edges: ")
 
 
 def test_the_title_of_many() -> None:
-    tasks = [Task(Datum(n, ()), "f", "") for n in ("a", "b", "c")]
-    assert records.title(ONE, tasks) == "edges: 3 datums, a ... c"
+    assert records.title("edges", ["a", "b", "c"]) == "edges: 3 datums, a ... c"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -55,7 +56,6 @@ def logs(
     Example: minipach logs edges chelsea.png
     """
     from minipach.ledger import Ledger
-    from minipach.logs import read_log
     from minipach.project import suggest
 
     here: Here = context.obj
@@ -78,7 +78,7 @@ def logs(
     for attempt in chosen:
         if len(chosen) > 1 or datum is None:
             show(f"== {attempt.datum}: {attempt.kind}{', ' + attempt.message if attempt.message else ''}")
-        text = read_log(attempt.log)
-        if text is None:
-            raise UserError(f"{attempt.log}: this log is gone")
-        show(text.rstrip("\n"))
+        path = Path(attempt.log)
+        if not path.is_file():
+            raise UserError(f"{path}: this log is gone")
+        show(path.read_bytes().decode("utf-8", "replace").rstrip("\n"))

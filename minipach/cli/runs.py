@@ -145,6 +145,8 @@ class Terminal:
 
     def stop(self) -> None:
         """Take the bar off the screen."""
+        if self._bar is None:
+            return
         from rich.progress import Progress
 
         if isinstance(self._bar, Progress):

@@ -23,6 +23,8 @@ from minipach.sets import Outcome, WorkSet
 from minipach.slots import Owner, Slot, clear_scratch, kill_inside, remove_slot, slots_dir
 
 _LOST_TRIES = 3  # a set whose worker dies this often isn't tried again in this job
+# datalad's worker threads poll with sleeps of 0.1 s: for the few files of a set, one after the other is faster
+_SERIAL = {"DATALAD_RUNTIME_MAX__JOBS": "0"}
 _GRACE = 5.0  # seconds between asking a process tree to end and ending it
 
 
@@ -176,7 +178,7 @@ class LocalExecutor:
             [sys.executable, "-m", "minipach.executors.local"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=child_environment({"DATALAD_LOG_LEVEL": "error", "DATALAD_UI_PROGRESSBAR": "none"}),
+            env=child_environment({"DATALAD_LOG_LEVEL": "error", "DATALAD_UI_PROGRESSBAR": "none", **_SERIAL}),
             start_new_session=True,  # its process tree is one group, which can be ended as a whole
         )
         worker = _Worker(process, number)
