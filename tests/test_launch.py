@@ -729,3 +729,20 @@ def test_without_bubblewrap_the_host_runs_it_directly(launch: Launcher, tmp_path
     )
     assert (launch.dataset / "inputs/images/s/a").read_text() == "A"
     assert (launch.dataset / "copy").read_text() == "Aevil\n"
+
+
+def test_a_mount_that_vanishes_while_bubblewrap_begins_is_tried_again(launch: Launcher, tmp_path: Path) -> None:
+    """A stand-in that fails once, as bubblewrap does when something below / is unmounted meanwhile; then the real one."""
+    need("bwrap")
+    real = shutil.which("bwrap", path=launch.env["PATH"])
+    flag = tmp_path / "failed"
+    log = stand_in(
+        tmp_path / "bin",
+        "bwrap",
+        f'case "$*" in *--args*) [ -e {flag} ] || {{ : >{flag}; exit 1; }} ;; esac\nexec {real} "$@"',
+    )
+    env = {"PATH": f"{tmp_path / 'bin'}:{launch.env['PATH']}", "MINIPACH_RUNTIME": "bubblewrap"}
+    done = launch(launch.image("host"), "sh", "-c", "echo ran; exit 7", **env)
+    assert (done.returncode, done.stdout) == (7, "ran\n"), "the command itself runs once, whatever its exit code"
+    assert flag.exists()
+    assert log.read_text().count("--args") == 2
