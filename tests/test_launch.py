@@ -732,7 +732,7 @@ def test_without_bubblewrap_the_host_runs_it_directly(launch: Launcher, tmp_path
 
 
 def test_a_mount_that_vanishes_while_bubblewrap_begins_is_tried_again(launch: Launcher, tmp_path: Path) -> None:
-    """A stand-in that fails once, as bubblewrap does when something below / is unmounted meanwhile; then the real one."""
+    """A stand-in that fails once, as bubblewrap does if something below / is unmounted meanwhile; then the real one."""
     need("bwrap")
     real = shutil.which("bwrap", path=launch.env["PATH"])
     flag = tmp_path / "failed"
