@@ -99,7 +99,7 @@ class Cost:
         """For people."""
         more = f"; {self.unknown} more datums of pipelines that never ran here" if self.unknown else ""
         return (
-            f"expected: {self.datums} datums, about {_duration(self.wall)} at -j {self.slots}, "
+            f"expected: {self.datums} {'datum' if self.datums == 1 else 'datums'}, about {_duration(self.wall)} at -j {self.slots}, "
             f"{self.cpu / 3600:.2g} CPU hours (from {self.runs} earlier runs){more}"
         )
 
