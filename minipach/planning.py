@@ -97,9 +97,10 @@ class Cost:
 
     def text(self) -> str:
         """For people."""
+        what = "datum" if self.datums == 1 else "datums"
         more = f"; {self.unknown} more datums of pipelines that never ran here" if self.unknown else ""
         return (
-            f"expected: {self.datums} {'datum' if self.datums == 1 else 'datums'}, about {_duration(self.wall)} at -j {self.slots}, "
+            f"expected: {self.datums} {what}, about {_duration(self.wall)} at -j {self.slots}, "
             f"{self.cpu / 3600:.2g} CPU hours (from {self.runs} earlier runs){more}"
         )
 
