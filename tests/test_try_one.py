@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import re
 import subprocess
 from pathlib import Path
 
@@ -134,6 +135,7 @@ def test_a_shell_on_a_terminal(study_of_two: Study) -> None:
     until("the shell runs a command", lambda: sees(b"begins"))
     # Ctrl-C ends what the shell runs, and neither the shell nor minipach
     os.write(terminal, b"\x03")
+    until("it prompts again", lambda: sees(b"^C") and re.search(rb"\^C.*[#$] ", shown, re.DOTALL))
     os.write(terminal, b'[ -t 0 ] && [ -e "$images" ] && echo "on a $((1 + 1))nd terminal"\n')
     until("the shell answers", lambda: sees(b"on a 2nd terminal"))
     os.write(terminal, b"exit 5\n")
