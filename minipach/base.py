@@ -43,6 +43,29 @@ class Base:
 
 def build_base(assessment: Assessment) -> Base:
     """Build (or find again) the base commit for the pipeline as it stands. Idempotent: same state, same commit."""
+    repo = assessment.repo
+    tree, commits = _build_tree(assessment)
+    old = repo.resolve(BASE_REF + "^{commit}")
+    commit = old if old and repo.resolve(f"{old}^{{tree}}") == tree else _commit(repo, tree, assessment.path)
+    if commit != old:
+        repo.git("update-ref", BASE_REF, commit)
+    return _base(assessment, commit, tree, commits)
+
+
+def scratch_base(assessment: Assessment) -> Base:
+    """The same for a trial, which leaves no ref and takes no image in: UserError where one is still to be taken in."""
+    if assessment.image.source is not None:
+        raise UserError(
+            f"{assessment.path}: the image {assessment.image.label} is not in its dataset yet; "
+            f"minipach schedule {assessment.pipeline.name} takes it in"
+        )
+    tree, commits = _build_tree(assessment)
+    epoch = {"GIT_AUTHOR_DATE": "@0 +0000", "GIT_COMMITTER_DATE": "@0 +0000"}  # the same tree is the same commit
+    commit = assessment.repo.commit_tree(tree, "minipach: a trial\n", env=epoch)
+    return _base(assessment, commit, tree, commits)
+
+
+def _build_tree(assessment: Assessment) -> tuple[str, dict[tuple[str, str | None], str]]:
     repo, head = assessment.repo, assessment.head
     if head is None:
         raise UserError(f"{assessment.path}: no commit yet; datalad save -d {repo.path}")
@@ -53,11 +76,11 @@ def build_base(assessment: Assessment) -> Base:
         entries[entry.path] = entry
     _set_config(assessment, entries)
     commits = _set_inputs(assessment, entries)
-    tree = repo.write_tree(entries.values())
-    old = repo.resolve(BASE_REF + "^{commit}")
-    commit = old if old and repo.resolve(f"{old}^{{tree}}") == tree else _commit(repo, tree, assessment.path)
-    if commit != old:
-        repo.git("update-ref", BASE_REF, commit)
+    return repo.write_tree(entries.values()), commits
+
+
+def _base(assessment: Assessment, commit: str, tree: str, commits: dict[tuple[str, str | None], str]) -> Base:
+    repo = assessment.repo
     return Base(
         commit,
         tree,

@@ -50,6 +50,20 @@ audit:    {"schema": 1, "ok": true, "seed": 1, "skipped": [],
 results list: {"schema": 1, "pipelines": [{"name", "results": 19, "ids": 19, "published": 19, "bytes": 40565}]}
 results gc:   {"schema": 1, "pipelines": [{"name", "kept", "unneeded": [], "bytes", "annexed", "dropped"}],
                "problems": []}
+jobs:     {"schema": 1, "jobs": [{"id": "<hex>", "pipeline": "edges", "state", "started": "<UTC>",
+           "ended": "<UTC or null>", "seconds": 4.3, "commit": "<sha>",
+           "counts": {"ran": 2, "reused": 0, "current": 0, "removed": 0, "failed": 1}}]}
+          state: running, current, published, partial, failed, error, interrupted
+job:      {"schema": 1, (as in jobs), "passes": [(as in jobs)], "attempts": [{"pass": 0, "datum": "chelsea.png",
+           "id": "<hex>", "kind": "ok|failed|lost", "exit": 0, "message", "tries": 1, "seconds": 0.7, "cpu": 0.6,
+           "memory": 70500352, "bytes_in": 240512, "bytes_out": 8140, "host", "log": "<path>", "ended": "<UTC>"}]}
+          passes over the same state are one job; memory (peak, bytes), bytes_in, bytes_out: null if not known
+datums --state: each datum has "state": "current|missing|failed", too
+usage:    {"schema": 1, "pipeline", "runs": 18, "seconds": {"min", "median", "p95", "max", "runs"}, "cpu": {},
+           "memory": {}, "bytes_in": {}, "bytes_out": {}, "histogram": [{"low", "high", "count"}],
+           "resource_requests": {"cpu": 1, "memory": "96Mi"}}       (a measure that is not known is null)
+run-one:  {"schema": 1, "pipeline", "datum", "id", "exit": 0, "seconds": 0.7,
+           "outputs": [{"path": "chelsea.png", "bytes": 8140, "text": "(if it is short text)"}]}
 doctor:   {"schema": 1, "findings": [{"level": "ok|note|problem", "what": "...", "fix": "..."}]}
 ```
 """

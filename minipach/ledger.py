@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from minipach.rounds import DatumEnd
@@ -18,10 +18,14 @@ CREATE TABLE IF NOT EXISTS job (
     ran INTEGER, reused INTEGER, current INTEGER, removed INTEGER, failed INTEGER, commit_id TEXT);
 CREATE TABLE IF NOT EXISTS attempt (
     key INTEGER PRIMARY KEY, job INTEGER, pipeline TEXT, datum TEXT, datum_id TEXT, ended REAL, seconds REAL,
-    kind TEXT, exit INTEGER, message TEXT, tries INTEGER, host TEXT, log TEXT, cpu REAL DEFAULT 0);
+    kind TEXT, exit INTEGER, message TEXT, tries INTEGER, host TEXT, log TEXT, cpu REAL DEFAULT 0,
+    memory INTEGER, bytes_in INTEGER, bytes_out INTEGER);
 CREATE INDEX IF NOT EXISTS attempt_by_datum ON attempt (pipeline, datum, key);
+CREATE INDEX IF NOT EXISTS attempt_by_job ON attempt (job);
 CREATE INDEX IF NOT EXISTS job_by_pipeline ON job (pipeline, key);
 """
+# columns that earlier versions did not have
+_ADDED = {"cpu": "REAL DEFAULT 0", "memory": "INTEGER", "bytes_in": "INTEGER", "bytes_out": "INTEGER"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,57 @@ class Duration:
 
     seconds: float
     cpu: float
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What happened to a datum in a job, and what it used.
+
+    seconds, cpu: wall and processor time of the last try, in a set its share · memory: peak of the command's processes
+    together, in bytes, in a set that of the set; None: not known · bytes_in, bytes_out: of its files; None: not known.
+    """
+
+    datum: str
+    datum_id: str
+    kind: str
+    exit: int
+    message: str
+    tries: int
+    seconds: float
+    cpu: float
+    memory: int | None
+    bytes_in: int | None
+    bytes_out: int | None
+    host: str
+    log: str
+    ended: float
+
+
+_USED = "datum, datum_id, kind, exit, message, tries, seconds, cpu, memory, bytes_in, bytes_out, host, log, ended"
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """One pass of a pipeline. key: the ledger's own number; several passes over the same state share an id."""
+
+    key: int
+    id: str
+    pipeline: str
+    state: str
+    started: float
+    ended: float | None
+    commit: str
+    counts: dict[str, int]
+
+
+_JOB = "key, id, pipeline, state, started, ended, ifnull(commit_id, ''), ran, reused, current, removed, failed"
+_COUNTS = ("ran", "reused", "current", "removed", "failed")
+
+
+def _job_row(row: tuple[Any, ...]) -> JobRow:
+    counts = {name: n or 0 for name, n in zip(_COUNTS, row[7:], strict=True)}
+    key, job, pipeline, state, started, ended, commit = row[:7]
+    return JobRow(key, job, pipeline, state, started, ended, commit, counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +130,9 @@ class Ledger:
     def _open(path: Path) -> sqlite3.Connection:
         db = sqlite3.connect(path, timeout=30, isolation_level=None)
         db.executescript(_SCHEMA)
-        if "cpu" not in {row[1] for row in db.execute("PRAGMA table_info(attempt)")}:
-            db.execute("ALTER TABLE attempt ADD COLUMN cpu REAL DEFAULT 0")
+        there = {row[1] for row in db.execute("PRAGMA table_info(attempt)")}
+        for name in _ADDED.keys() - there:
+            db.execute(f"ALTER TABLE attempt ADD COLUMN {name} {_ADDED[name]}")
         return db
 
     def close(self) -> None:
@@ -112,7 +168,8 @@ class Ledger:
         """Note what became of a datum."""
         self._db.execute(
             "INSERT INTO attempt (job, pipeline, datum, datum_id, ended,"
-            " seconds, kind, exit, message, tries, host, log, cpu) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " seconds, kind, exit, message, tries, host, log, cpu, memory, bytes_in, bytes_out)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 job,
                 pipeline,
@@ -127,6 +184,9 @@ class Ledger:
                 end.host,
                 end.log,
                 end.cpu,
+                end.memory,
+                end.bytes_in,
+                end.bytes_out,
             ),
         )
 
@@ -161,3 +221,32 @@ class Ledger:
             (pipeline,),
         ).fetchone()
         return Job(row[0], row[1], row[2], row[3], row[4] or "") if row else None
+
+    def jobs(self, pipeline: str | None = None, most: int = -1) -> list[JobRow]:
+        """The last jobs of a pipeline, or of all; the newest first."""
+        rows = self._db.execute(
+            f"SELECT {_JOB} FROM job WHERE ?1 IS NULL OR pipeline = ?1 ORDER BY key DESC LIMIT ?2", (pipeline, most)
+        )
+        return [_job_row(row) for row in rows]
+
+    def jobs_called(self, start: str, pipeline: str | None = None) -> list[JobRow]:
+        """All jobs whose id begins so; the newest first."""
+        rows = self._db.execute(
+            f"SELECT {_JOB} FROM job WHERE substr(id, 1, length(?1)) = ?1 AND (?2 IS NULL OR pipeline = ?2)"
+            " ORDER BY key DESC",
+            (start, pipeline),
+        )
+        return [_job_row(row) for row in rows]
+
+    def attempts(self, key: int) -> list[Used]:
+        """What happened to each datum of a job, in order."""
+        rows = self._db.execute(f"SELECT {_USED} FROM attempt WHERE job = ? ORDER BY key", (key,))
+        return [Used(*row) for row in rows]
+
+    def successes(self, pipeline: str, most: int) -> list[Used]:
+        """The last runs of a pipeline that succeeded, the newest first."""
+        rows = self._db.execute(
+            f"SELECT {_USED} FROM attempt WHERE pipeline = ? AND kind = 'ok' ORDER BY key DESC LIMIT ?",
+            (pipeline, most),
+        )
+        return [Used(*row) for row in rows]

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def project_lock(path: Path, *, wait: bool, tell: Callable[[str], None]) -> Iter
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         if not _try(file.fileno()):
-            who = _holder(path)
+            who = _read(path) or "another process"
             if not wait:
                 raise UserError(f"{path}: held by {who}; wait for it, or leave out --no-wait")
             tell(f"waiting for {who}")
@@ -55,9 +56,52 @@ def _try(descriptor: int) -> bool:
     return True
 
 
-def _holder(path: Path) -> str:
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds the lock. since: ISO 8601 · command: as it was typed."""
+
+    pid: int
+    host: str
+    since: str
+    command: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} ({self.command}, since {self.since})"
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is a process of this machine."""
+        return self.host == platform.node()
+
+
+def holder(path: Path) -> Holder | None:
+    """Who holds the lock now; None: nobody (what a killed holder left in the file does not count)."""
+    found = _read(path)
+    if found is None:
+        return None
+    with path.open("r+") as file:
+        # the kernel knows: a lock that can be had is nobody's; it is given back at once
+        return None if _try(file.fileno()) else found
+
+
+def has_open(pid: int, path: Path) -> bool:
+    """Whether a process of this machine has a file open (where there is no /proc: whether it exists)."""
+    folder = Path(f"/proc/{pid}/fd")
+    if not Path("/proc/self/fd").is_dir():
+        try:
+            os.kill(pid, 0)
+        except OSError:
+            return False
+        return True
+    try:
+        return any(entry.exists() and entry.samefile(path) for entry in folder.iterdir())
+    except OSError:
+        return False  # gone, or another user's
+
+
+def _read(path: Path) -> Holder | None:
     try:
         data = json.loads(path.read_text())
-        return f"process {data['pid']} on {data['host']} ({data['command']}, since {data['since']})"
-    except (ValueError, KeyError, OSError):
-        return "another process"
+        return Holder(int(data["pid"]), str(data["host"]), str(data["since"]), str(data["command"]))
+    except (ValueError, KeyError, TypeError, OSError):
+        return None

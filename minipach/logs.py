@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from minipach.escape import printable
@@ -13,6 +15,16 @@ _BEGINS = re.compile(rb"^datum: begins (\d+)\n", re.MULTILINE)
 def part_of(log: str, index: int) -> str:
     """The log of the datum with this index (from 0) in a set whose log is `log`."""
     return f"{log.removesuffix('.log')}.{index + 1}.log"
+
+
+SETS = "sets.jsonl"  # in a job's folder of logs: which datums each of them is of
+
+
+def note_set(folder: Path, log: str, names: Sequence[str]) -> None:
+    """Say in a job's folder of logs which datums a log will be of, for those who follow it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / SETS).open("a") as file:
+        file.write(json.dumps({"log": log, "datums": list(names)}) + "\n")
 
 
 def split_log(log: Path, count: int) -> None:

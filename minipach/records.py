@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,18 @@ def _part(task: Task, folders: Mapping[tuple[str, str | None], str]) -> tuple[st
         how = "-z" if m.empty_files else "-l" if m.lazy else "-f"
         args += [how, m.input, f"inputs/{folders[m.repo, m.branch]}", m.path]
     return tuple(args)
+
+
+_SIZES = {"-d": 3, "-v": 2, "-f": 4, "-l": 4, "-z": 4}  # options of a datum's part, themselves included
+
+
+def matched(part: Sequence[str]) -> Iterator[str]:
+    """The paths below `inputs/` that a datum's part of a command lays out (`inputs/images/a.png`)."""
+    place = 0
+    while place < len(part):
+        if _SIZES[part[place]] == 4:
+            yield (part[place + 2] + part[place + 3]).rstrip("/")
+        place += _SIZES[part[place]]
 
 
 def length(pipeline: Pipeline, task: Task) -> int:

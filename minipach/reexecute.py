@@ -94,15 +94,18 @@ class Processes:
         self._running: dict[subprocess.Popen[bytes], Path] = {}
         self.cancelled = False
 
-    def run(self, command: list[str], folder: Path, log: Path) -> int:
-        """Run a command to its end, output appended to the log; its exit code (minus the signal, if it was killed)."""
-        with self._lock, log.open("ab") as output:
+    def run(self, command: list[str], folder: Path, log: Path | None) -> int:
+        """Run a command to its end, output appended to the log; its exit code (minus the signal, if it was killed).
+
+        log: None sends the output to stderr.
+        """
+        with self._lock, log.open("ab") if log else contextlib.nullcontext(2) as output:
             if self.cancelled:
                 return -signal.SIGTERM
             process = subprocess.Popen(
                 command,
                 cwd=folder,
-                env=child_environment(),
+                env=child_environment({"MINIPACH_INTERACTIVE": ""}),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -144,14 +147,12 @@ def reexecute(trial: Trial, slot: Slot, processes: Processes) -> Verdict:
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_bytes(b"")
     try:
-        slot.reset(work.base)
-        # content is not fetched: that would put objects into the input's annex
-        stage(slot.path, work.files, share=inputs_are_read_only(slot.path, work.image), get=False)
+        lay_out(work, slot)
         code = 0
         for _ in range(work.tries):
             clear_scratch(slot.path)
             started = time.monotonic()
-            code = processes.run(_command(work), slot.path, log)
+            code = processes.run(command_line(work), slot.path, log)
             seconds = time.monotonic() - started
             if code == 0 or processes.cancelled:
                 break
@@ -164,7 +165,17 @@ def reexecute(trial: Trial, slot: Slot, processes: Processes) -> Verdict:
     return Verdict(*who, outcome, differ, missing, extra, log=work.log, seconds=seconds)
 
 
-def _command(work: WorkSet) -> list[str]:
+def lay_out(work: WorkSet, slot: Slot) -> None:
+    """Make a slot ready for a datum, as a worker would. Raises StagingError."""
+    slot.reset(work.base)
+    share = inputs_are_read_only(slot.path, work.image)
+    # content is not fetched: that would put objects into the input's annex
+    stage(slot.path, work.files, share=share, get=False)
+    if not share:
+        slot.make_code_private()
+
+
+def command_line(work: WorkSet) -> list[str]:
     """The command as datalad would run it: braces single again, its words apart."""
     plain = work.command().replace("{{", "{").replace("}}", "}")
     return [*shlex.split(records.LAUNCH), work.image, *shlex.split(plain)]
@@ -172,12 +183,13 @@ def _command(work: WorkSet) -> list[str]:
 
 def _compare(expected: Mapping[str, Kept], slot: Slot) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """The paths that (differ, are missing, are extra)."""
-    written = set(_written(slot.path))
+    written = set(written_files(slot.path))
     differ = [p for p in sorted(written & expected.keys()) if not _equal(slot.path / p, expected[p], slot.main)]
     return tuple(differ), tuple(sorted(expected.keys() - written)), tuple(sorted(written - expected.keys()))
 
 
-def _written(slot: Path) -> list[str]:
+def written_files(slot: Path) -> list[str]:
+    """The paths that a datum wrote into its slot."""
     found = []
     for here, folders, names in os.walk(slot):
         if here == str(slot):

@@ -15,7 +15,7 @@ from minipach.base import Base
 from minipach.executors.base import Executor
 from minipach.keys import size_of
 from minipach.ledger import Duration
-from minipach.logs import part_of
+from minipach.logs import note_set, part_of
 from minipach.records import Task
 from minipach.sets import Outcome, WorkSet, make_set
 from minipach.sizing import BOOKKEEPING, Sizer
@@ -25,7 +25,8 @@ from minipach.sizing import BOOKKEEPING, Sizer
 class DatumEnd:
     """What became of a datum.
 
-    kind: as in Outcome · seconds, cpu: its share of the set's · log: a file, its own where it has one.
+    kind: as in Outcome · seconds, cpu: its share of the set's · memory: the set's peak, in bytes · bytes_in, bytes_out:
+    of its files (None: not known) · log: a file, its own where it has one.
     """
 
     task: Task
@@ -37,6 +38,9 @@ class DatumEnd:
     tries: int
     host: str
     log: str
+    memory: int | None = None
+    bytes_in: int | None = None
+    bytes_out: int | None = None
 
 
 class Round:
@@ -108,6 +112,7 @@ class Round:
             work = replace(work, tries=tries)
         elif len(members) > 1:
             work = replace(work, tries=1)  # those that fail are tried again by themselves
+        note_set(self.logs, log.name, [t.datum.name for t in members])
         self._waiting[work.id] = (work, members)
         self.engine.submit([work])
 
@@ -126,9 +131,9 @@ class Round:
                 continue
             log = part_of(outcome.log, index) if count > 1 and outcome.kind != "lost" else outcome.log
             tries = outcome.tries + (self.assessment.pipeline.datum_tries - work.tries if count == 1 else 0)
-            yield DatumEnd(
-                task, kind, code, message, outcome.seconds / count, outcome.cpu / count, tries, outcome.host, log
-            )
+            came, went = outcome.moved[index] if outcome.moved else (None, None)
+            share, cpu = outcome.seconds / count, outcome.cpu / count
+            yield DatumEnd(task, kind, code, message, share, cpu, tries, outcome.host, log, outcome.memory, came, went)
 
     def _size(self, task: Task) -> int:
         """Bytes of a datum's inputs, as far as keys tell them."""

@@ -263,6 +263,9 @@ class _Pass:
         try:
             plan = self._rounds(plan, base, report.job, key)
             self._publish(plan, base, report)
+        except BaseException as error:
+            report.state = "error" if isinstance(error, Exception) else "interrupted"
+            raise
         finally:
             self.scheduler.ledger.end_job(key, report.state, report.counts, report.commit)
         return report

@@ -96,7 +96,9 @@ class Outcome:
 
     kind: `ok` (all that are not in `bad` succeeded) · `failed` (no datum succeeded; `exit` is the last code) · `lost`
     (infrastructure: the worker died, a fetch failed; `message` tells) · bad: (index, exit code) of the datums that
-    failed while others succeeded · seconds, cpu: wall and processor time of the last try.
+    failed while others succeeded · seconds, cpu: wall and processor time of the last try · memory: peak of the
+    command's processes together, in bytes (None: not known) · moved: per datum the
+    bytes of its inputs and of its outputs.
     """
 
     set_id: str
@@ -109,12 +111,15 @@ class Outcome:
     host: str
     cpu: float = 0.0
     bad: tuple[tuple[int, int, str], ...] = ()
+    memory: int | None = None
+    moved: tuple[tuple[int, int | None], ...] = ()
 
     @staticmethod
     def from_json(text: str | bytes) -> Outcome:
         """The outcome from its JSON."""
         data = json.loads(text)
         data["bad"] = tuple((i, code, message) for i, code, message in data["bad"])
+        data["moved"] = tuple((came, went) for came, went in data.get("moved", ()))
         return Outcome(**data)
 
 

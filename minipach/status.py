@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from minipach.assess import Assessment, SnapshotStore
 from minipach.git import is_dataset
+from minipach.jobs import failed_now
 from minipach.ledger import Attempt, Ledger
 from minipach.plan import Plan
 from minipach.project import Project
@@ -67,8 +68,7 @@ def _status(assessment: Assessment, waits: list[str], attempts: dict[str, Attemp
         return Status(name, "blocked", counts, (f"waits for {waiting}",))
     plan = assessment.quick_plan()
     missing = [s for s in plan.steps if s.action in ("run", "reuse")]
-    ids = {s.name: s.id for s in missing}
-    failed = [a for a in attempts.values() if a.kind != "ok" and ids.get(a.datum) == a.datum_id]
+    failed = failed_now(plan, attempts)
     upstream = _upstream_changes(assessment)
     counts = {
         "datums": len(plan.steps) - plan.counts["remove"],

@@ -22,6 +22,7 @@ from minipach.git import SYMLINK, GitError, Repo, child_environment
 from minipach.image import CONTAINER
 from minipach.keys import key_of_link
 from minipach.logs import split_log
+from minipach.meter import Meter
 from minipach.results import PENDING, to_json
 from minipach.reuse import find_leaks
 from minipach.sets import Outcome, WorkSet, record_extra
@@ -35,13 +36,14 @@ _LAUNCHER_FAILED = 125  # the launcher's own exit code for "could not even start
 
 def run_set(work: WorkSet, slot: Slot) -> Outcome:
     """Run one set in a slot and point its result ref at the commit. Failures come back as outcomes."""
-    outcome = _run_set(work, slot)
+    with Meter(work, slot.path) as meter:
+        outcome = _run_set(work, slot, meter)
     if len(work.parts) > 1 and outcome.kind != "lost":
         split_log(Path(work.log), len(work.parts))
-    return outcome
+    return replace(outcome, memory=meter.memory, moved=meter.moved)
 
 
-def _run_set(work: WorkSet, slot: Slot) -> Outcome:
+def _run_set(work: WorkSet, slot: Slot, meter: Meter) -> Outcome:
     started, cpu = time.monotonic(), _cpu()
     tries = 0
     try:
@@ -49,6 +51,7 @@ def _run_set(work: WorkSet, slot: Slot) -> Outcome:
             slot.reset(work.base)
             share = inputs_are_read_only(slot.path, work.image)
             stage(slot.path, work.files, share=share)
+            meter.count_inputs()
             if not share:
                 slot.make_code_private()
             run = _Run(1, "not started")
@@ -66,7 +69,7 @@ def _run_set(work: WorkSet, slot: Slot) -> Outcome:
         if run.exit != 0:
             return _outcome(work, "failed", run.exit, run.message, seconds, tries, _cpu() - cpu)
         cpu = _cpu() - cpu
-        bad = _keep(work, slot, seconds, report)
+        bad = _keep(work, slot, seconds, report, meter)
         for index, _, message in bad:
             _note(work.log, f"{work.datums[index]['name']}: {message}")
         if len(bad) == len(work.parts):
@@ -165,7 +168,7 @@ class _Run:
 
 def _containers_run(work: WorkSet, slot: Slot, report: str) -> _Run:
     """`datalad containers-run`, in this warm process. report: a folder for the launcher's report, or ""."""
-    os.environ.update(child_environment({"MINIPACH_REPORT": report}))
+    os.environ.update(child_environment({"MINIPACH_REPORT": report, "MINIPACH_INTERACTIVE": ""}))
     from datalad.distribution.dataset import Dataset
     from datalad_container.containers_run import ContainersRun  # noqa: F401
 
@@ -205,7 +208,7 @@ _Bad = tuple[int, int, str]  # index of a datum, its exit code, what was wrong
 _Row = tuple[str, str, str]  # path, mode, blob
 
 
-def _keep(work: WorkSet, slot: Slot, seconds: float, report: _Report | None) -> list[_Bad]:
+def _keep(work: WorkSet, slot: Slot, seconds: float, report: _Report | None, meter: Meter) -> list[_Bad]:
     """Complete datalad's commit with our object in the record and the results' description; set the result ref.
 
     What could not be kept of the set comes back; the record then states what was.
@@ -215,6 +218,7 @@ def _keep(work: WorkSet, slot: Slot, seconds: float, report: _Report | None) -> 
     changed = _changed(repo, work.base, head) if head != work.base else []
     rows, bad = _attribute(work, changed, report)
     good = sorted(rows)
+    meter.count_outputs({i: [path for path, _, _ in rows[i]] for i in good})
     if not good:
         return bad
     if head != work.base:

@@ -164,6 +164,24 @@ def test_every_runtime_computes_a_datum(launch: Launcher, way: tuple[str, str]) 
     assert launch.clean()
 
 
+@pytest.mark.parametrize("way", [EVERY_WAY[n] for n in (0, 3, 5, 8, 10)], ids=" ".join)
+def test_a_person_takes_the_commands_place(launch: Launcher, way: tuple[str, str]) -> None:
+    env = launch.env | use(way) | {"MINIPACH_INTERACTIVE": "1"}
+    command = ["sh", ".minipach/datum", "-d", "a", "", "-f", "images", "inputs/images", "/s/a", "--", "sh"]
+    done = subprocess.run(
+        [*launch.shell, ".minipach/launch", launch.image(way[1]), *command],
+        cwd=launch.dataset,
+        env=env,
+        input='cat "$PFS/images/s/a"; echo x >"$PFS/out/x"; exit 5\n',
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (5, "A", "")
+    assert launch.clean() and not (launch.dataset / "x").exists()
+
+
 @pytest.mark.parametrize("way", [w for w in EVERY_WAY if w[0] != "none"], ids=" ".join)
 def test_nothing_but_pfs_and_tmp_can_be_written_not_even_by_root(launch: Launcher, way: tuple[str, str]) -> None:
     script = (

@@ -10,10 +10,12 @@ import typer
 
 from minipach.cli.frame import FAILED, USER, Here, colours, guarded, say, show, show_json
 from minipach.plan import Plan
+from minipach.project import Project
 
 if TYPE_CHECKING:
     from minipach.rounds import DatumEnd
-    from minipach.schedule import PipelineReport
+    from minipach.schedule import Options, PipelineReport
+    from minipach.targets import Targets
 
 
 def register(app: typer.Typer) -> None:
@@ -51,23 +53,32 @@ def schedule(
 
     Example: minipach schedule edges -j 4, or minipach schedule 'edges:sub-*'
     """
-    from minipach.executors.local import LocalExecutor
-    from minipach.ledger import Ledger
-    from minipach.lock import project_lock
-    from minipach.schedule import Options, Scheduler
-    from minipach.settings import slots
+    from minipach.schedule import Options
     from minipach.targets import parse_targets
 
     here: Here = context.obj
     project = here.project()
     targets = parse_targets(project, what or [], upstream=upstream, downstream=downstream)
+    carry_out(project, targets, Options(force=force, fail_fast=fail_fast), jobs, as_json=as_json, wait=wait)
+
+
+def carry_out(
+    project: Project, targets: Targets, options: Options, jobs: int | None, *, as_json: bool, wait: bool
+) -> None:
+    """Run a schedule under the project's lock, report, and leave with its exit code."""
+    from minipach.executors.local import LocalExecutor
+    from minipach.ledger import Ledger
+    from minipach.lock import project_lock
+    from minipach.schedule import Scheduler
+    from minipach.settings import slots
+
     at_once = slots(project.repo, jobs)
     reporter = Terminal()
     with project_lock(project.state_dir / "lock", wait=wait, tell=say):
         ledger = Ledger(project.state_dir / "ledger.sqlite")
         scheduler = Scheduler(project, ledger, lambda: LocalExecutor(at_once), reporter)
         try:
-            report = scheduler.run(targets, Options(force=force, fail_fast=fail_fast))
+            report = scheduler.run(targets, options)
         except BaseException:
             reporter.stop()
             if scheduler.executor is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -10,6 +11,14 @@ from minipach.cli.frame import Here, guarded, say, show, show_json
 from minipach.errors import UserError
 from minipach.project import SPEC, Place, Project
 from minipach.spec import Pipeline, json_schema, load_spec
+
+
+class State(StrEnum):
+    """How a datum stands."""
+
+    current = "current"
+    missing = "missing"
+    failed = "failed"
 
 
 def register(app: typer.Typer) -> None:
@@ -122,18 +131,27 @@ def datums(
     context: typer.Context,
     what: Annotated[str, typer.Argument(metavar="PIPELINE or FILE")],
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with ids and files.")] = False,
+    state: Annotated[
+        State | None,
+        typer.Option("--state", help="Only those that are current, missing (failed ones, too), or failed last time."),
+    ] = None,
 ) -> None:
     """Show which datums there would be. Needs no earlier run and none of the files' content.
 
-    Example: minipach datums edges --json
+    Example: minipach datums edges --json, or minipach datums edges --state failed
     """
     from minipach.assess import Assessment, SnapshotStore
+    from minipach.jobs import datum_states
 
     here: Here = context.obj
     project = here.project()
     path = _from_file(here, project, what) if _is_file(here, what) else project.path_of(what)
     assessment = Assessment(project, path, SnapshotStore(project))
     tasks = assessment.tasks
+    states = datum_states(project, assessment) if state is not None else {}
+    if state is not None:
+        wanted = {State.missing, State.failed} if state is State.missing else {state}
+        tasks = [t for t in tasks if states[t.datum.name] in wanted]
     if not as_json:
         for task in tasks:
             show(task.datum.name)
@@ -146,7 +164,8 @@ def datums(
             for file, _ in snapshot.below(match.path):
                 files.append({"input": match.input, "repo": match.repo, "path": "/" + file})
         matches = [{"input": m.input, "repo": m.repo, "path": m.path} for m in task.datum.matches]
-        rows.append({"name": task.datum.name, "id": task.id, "files": files, "matches": matches})
+        row = {"name": task.datum.name, "id": task.id, "files": files, "matches": matches}
+        rows.append({**row, "state": states[task.datum.name]} if states else row)
     show_json({"schema": 1, "pipeline": assessment.pipeline.name, "datums": rows})
 
 

@@ -1,0 +1,281 @@
+"""`jobs`, `job`, `logs`, `usage`, `retry`, `cancel`, `wait`: what ran, what runs, and how it went."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from minipach.cli.frame import FAILED, Here, guarded, paint, say, show, show_json
+from minipach.errors import UserError
+from minipach.escape import printable
+from minipach.project import Project
+
+if TYPE_CHECKING:
+    from minipach.jobs import JobStory
+    from minipach.ledger import JobRow, Used
+    from minipach.usage import Usage
+
+_STATES = {"current": "32", "published": "32", "running": "36", "failed": "31", "error": "31", "interrupted": "33"}
+_KINDS = {"ok": "32", "failed": "31", "lost": "33"}
+_BAR = 40  # characters of the longest bar
+
+_JSON = Annotated[bool, typer.Option("--json", help="As JSON.")]
+_TIMEOUT = Annotated[
+    float | None, typer.Option("--timeout", min=0, metavar="SECONDS", help="Give up after so long (exit code 1).")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this family's commands."""
+    for command in (jobs, job, logs, usage, retry, cancel, wait):
+        app.command()(command)
+
+
+@guarded
+def jobs(
+    context: typer.Context,
+    pipeline: Annotated[str | None, typer.Argument(metavar="[PIPELINE]", help="All, if left out.")] = None,
+    most: Annotated[int, typer.Option("-n", "--last", min=1, metavar="N", help="So many, the newest first.")] = 20,
+    as_json: _JSON = False,
+) -> None:
+    """Show the last jobs on this machine: state, start, duration, counts, commit.
+
+    Example: minipach jobs edges -n 5
+    """
+    from minipach.jobs import job_json, last_jobs
+
+    here: Here = context.obj
+    project = here.project()
+    rows = last_jobs(project, _name(project, pipeline), most)
+    if as_json:
+        show_json({"schema": 1, "jobs": [job_json(row) for row in rows]})
+        return
+    for row in rows:
+        show(_line(row))
+    if not rows:
+        show("no jobs on this machine yet; minipach schedule")
+
+
+def _name(project: Project, pipeline: str | None) -> str | None:
+    return None if pipeline is None else project.name_of(project.path_of(pipeline))
+
+
+def _line(row: JobRow) -> str:
+    started = datetime.fromtimestamp(row.started).strftime("%Y-%m-%d %H:%M:%S")
+    took = _seconds(row.ended - row.started) if row.ended is not None else "-"
+    counts = ", ".join(f"{n} {what}" for what, n in row.counts.items() if n)
+    state = paint(f"{row.state:11}", _STATES.get(row.state, "0"))
+    line = f"{row.id[:12]}  {row.pipeline:12} {state} {started}  {took:>8}  {row.commit[:10]:10}  {counts}"
+    return line.rstrip()
+
+
+@guarded
+def job(
+    context: typer.Context,
+    ident: Annotated[str, typer.Argument(metavar="ID", help="Its id, or how it begins.")],
+    as_json: _JSON = False,
+) -> None:
+    """Show one job and what happened to each of its datums: exit code, tries, time, memory, bytes, host, log.
+
+    Example: minipach job 3f2a
+    """
+    from minipach.jobs import read_job
+
+    here: Here = context.obj
+    story = read_job(here.project(), ident)
+    if as_json:
+        show_json({"schema": 1, **story.as_json()})
+        return
+    for line in _story(story):
+        show(line)
+
+
+def _story(story: JobStory) -> Iterator[str]:
+    for row in story.passes:
+        yield _line(row)
+    for number, used in story.attempts:
+        several = f"pass {number + 1}: " if len(story.passes) > 1 else ""
+        what = paint(used.kind, _KINDS.get(used.kind, "0")) + (f", {printable(used.message)}" if used.message else "")
+        yield f"  {several}{printable(used.datum)}: {what}; {', '.join(_facts(used))}"
+        yield f"    {used.log}"
+
+
+def _facts(used: Used) -> Iterator[str]:
+    if used.tries > 1:
+        yield f"{used.tries} tries"
+    yield _seconds(used.seconds)
+    yield f"{used.cpu:.2f} s CPU"
+    if used.memory is not None:
+        yield f"{_size(used.memory)} memory"
+    if used.bytes_in is not None:
+        yield f"{_size(used.bytes_in)} in"
+    if used.bytes_out is not None:
+        yield f"{_size(used.bytes_out)} out"
+    yield f"on {used.host}"
+
+
+def _seconds(value: float) -> str:
+    for size, unit in ((3600, "h"), (60, "min")):
+        if value >= 2 * size:
+            return f"{value / size:.1f} {unit}"
+    return f"{value:.2f} s"
+
+
+def _size(number: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+@guarded
+def logs(
+    context: typer.Context,
+    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Its name.")],
+    datum: Annotated[
+        str | None, typer.Argument(metavar="[DATUM]", help="All that failed last time, if left out.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Of all datums that run now, as they print, until the job ends.")
+    ] = False,
+    ident: Annotated[str | None, typer.Option("--job", metavar="ID", help="Of this job instead of the last.")] = None,
+) -> None:
+    """Show what the command of a datum printed, at its last attempt.
+
+    Example: minipach logs edges chelsea.png, or minipach logs edges --follow
+    """
+    from minipach.printed import choose_logs, stream
+
+    here: Here = context.obj
+    project = here.project()
+    path = project.path_of(pipeline)
+    if follow:
+        for name, line in stream(project, path, datum, ident, tell=say):
+            show(f"{printable(name)} | {printable(line)}")
+            sys.stdout.flush()  # whoever follows through a pipe wants it now
+        return
+    chosen = choose_logs(project, path, datum, ident)
+    for attempt in chosen:
+        if len(chosen) > 1 or datum is None:
+            show(f"== {attempt.datum}: {attempt.kind}{', ' + attempt.message if attempt.message else ''}")
+        there = Path(attempt.log)
+        if not there.is_file():
+            raise UserError(f"{there}: this log is gone")
+        show(there.read_bytes().decode("utf-8", "replace").rstrip("\n"))
+
+
+@guarded
+def usage(
+    context: typer.Context,
+    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE")],
+    as_json: _JSON = False,
+) -> None:
+    """Show what the datums of a pipeline used on this machine, and what to ask for in its spec.
+
+    Seconds and CPU are those of a datum; memory is the peak of its set. Of datums that succeeded, the last 10,000.
+
+    Example: minipach usage edges
+    """
+    from minipach.usage import read_usage
+
+    here: Here = context.obj
+    project = here.project()
+    found = read_usage(project, project.path_of(pipeline))
+    if as_json:
+        show_json({"schema": 1, **found.as_json()})
+        return
+    for line in _usage(found):
+        show(line)
+
+
+_MEASURES = {"seconds": "time", "cpu": "CPU time", "memory": "memory", "bytes_in": "read", "bytes_out": "written"}
+
+
+def _usage(found: Usage) -> Iterator[str]:
+    yield f"{found.pipeline}: {found.runs} {'run' if found.runs == 1 else 'runs'} of a datum"
+    yield f"  {'':9}{'min':>10}{'median':>10}{'95%':>10}{'max':>10}"
+    for name, label in _MEASURES.items():
+        summary = found.measures[name]
+        form = _seconds if name in ("seconds", "cpu") else _size
+        values = [summary.min, summary.median, summary.p95, summary.max] if summary else []
+        shown = "".join(f"{form(v):>10}" for v in values) if summary else f"{'not known':>10}"
+        yield f"  {label:9}{shown}"
+    most = max(b.count for b in found.histogram)
+    yield "time of a datum"
+    for b in found.histogram:
+        bar = "#" * -(-_BAR * b.count // most)
+        yield f"  {_seconds(b.low):>9} - {_seconds(b.high):<9} {bar:{_BAR}} {b.count}"
+    yield "for spec.yml"
+    yield "resource_requests:"
+    for name, value in found.suggested.items():
+        yield f"  {name}: {value}"
+
+
+@guarded
+def retry(
+    context: typer.Context,
+    pipelines: Annotated[
+        list[str] | None, typer.Argument(metavar="[PIPELINE]...", help="All, if none is named.")
+    ] = None,
+    at_once: Annotated[
+        int | None, typer.Option("-j", "--jobs", min=1, metavar="N", help="Datums at once (default: the cores).")
+    ] = None,
+    as_json: _JSON = False,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="If another schedule runs: wait for it, or leave.")
+    ] = True,
+) -> None:
+    """Run the datums that failed at their last attempt, and no others; then publish and go on as `schedule` does.
+
+    Example: minipach retry edges
+    """
+    from minipach.cli.runs import carry_out
+    from minipach.jobs import failed_last_time
+    from minipach.schedule import Options
+
+    here: Here = context.obj
+    project = here.project()
+    paths = [project.path_of(name) for name in pipelines or []] or list(project.order)
+    targets = failed_last_time(project, paths)
+    if targets is not None:
+        carry_out(project, targets, Options(), at_once, as_json=as_json, wait=wait)
+    elif as_json:
+        show_json({"schema": 1, "ok": True, "pipelines": [], "problems": [], "superdataset": None})
+    else:
+        show("nothing failed last time")
+
+
+@guarded
+def cancel(context: typer.Context, timeout: _TIMEOUT = None) -> None:
+    """Ask the schedule that runs now to end, as Ctrl-C would, and wait until it has. What is done is kept.
+
+    Example: minipach cancel
+    """
+    from minipach.running import cancel as end
+
+    here: Here = context.obj
+    who, gone = end(here.project().state_dir / "lock", timeout)
+    if not gone:
+        say(f"still running: {who}")
+        raise typer.Exit(FAILED)
+    show(f"ended: {who}" if who else "nothing runs")
+
+
+@guarded
+def wait(context: typer.Context, timeout: _TIMEOUT = None) -> None:
+    """Wait until no schedule runs.
+
+    Example: minipach wait --timeout 3600
+    """
+    from minipach.running import wait_until_free
+
+    here: Here = context.obj
+    if not wait_until_free(here.project().state_dir / "lock", timeout, say):
+        say(f"still running after {timeout:g} seconds")
+        raise typer.Exit(FAILED)

@@ -1,0 +1,69 @@
+"""`run-one`, `shell`: one datum in scratch, to see what goes wrong."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Annotated
+
+import typer
+
+from minipach.cli.frame import FAILED, Here, guarded, say, show, show_json
+from minipach.escape import printable
+
+_WORD = Annotated[str, typer.Argument(metavar="PIPELINE:DATUM", help="One datum; its name may be a glob.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this family's commands."""
+    app.command("run-one")(run_one)
+    app.command()(shell)
+
+
+@guarded
+def run_one(
+    context: typer.Context,
+    what: _WORD,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Run one datum in scratch and show its outputs. Publishes nothing, stores nothing.
+
+    What the command prints goes to stderr. It runs once, as committed now. Exit code 1: it failed.
+
+    Example: minipach run-one edges:chelsea.png
+    """
+    from minipach.tryone import choose
+    from minipach.tryone import run_one as run
+
+    here: Here = context.obj
+    trial = run(choose(here.project(), what))
+    if as_json:
+        show_json({"schema": 1, **trial.as_json()})
+    for output in () if as_json else trial.outputs:
+        show(f"{output.bytes:>10}  {printable(output.path)}")
+        for line in (output.text or "").splitlines():
+            show(f"            | {printable(line)}")
+    if not as_json and trial.exit == 0:
+        count = len(trial.outputs)
+        show(f"{count} {'output' if count == 1 else 'outputs'} in {trial.seconds:.2f} s; nothing is kept")
+    if trial.exit != 0:
+        say(f"{trial.pipeline}: {trial.datum}: the command exited with {trial.exit}")
+        raise typer.Exit(FAILED)
+
+
+@guarded
+def shell(context: typer.Context, what: _WORD) -> None:
+    """Open a shell in a datum's container, with /pfs laid out as a run would have it. What is written is thrown away.
+
+    Without a container, /pfs is at $PFS. Leave it with `exit`; its exit code is this command's.
+
+    Example: minipach shell edges:chelsea.png
+    """
+    from minipach.tryone import choose, open_shell
+
+    here: Here = context.obj
+    chosen = choose(here.project(), what)
+    say(f"{chosen.work.pipeline}: {chosen.name}; a run would start here: {shlex.join(chosen.work.tail[1:])}")
+    say("what you write is thrown away; `exit` leaves")
+    code = open_shell(chosen)
+    if code:
+        raise typer.Exit(code if code > 0 else 128 - code)

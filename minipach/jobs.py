@@ -1,0 +1,165 @@
+"""Jobs of earlier and now, as the ledger of this machine remembers them; what failed last time. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from minipach.assess import Assessment, SnapshotStore
+from minipach.errors import UserError
+from minipach.ledger import Attempt, JobRow, Ledger, Used
+from minipach.lock import holder
+from minipach.plan import Plan
+from minipach.project import Project
+from minipach.targets import Targets
+
+
+def open_ledger(project: Project) -> Ledger:
+    """The project's ledger."""
+    return Ledger(project.state_dir / "ledger.sqlite")
+
+
+def last_jobs(project: Project, pipeline: str | None, most: int) -> list[JobRow]:
+    """The last jobs, the newest first. A job whose schedule was killed reads `interrupted`."""
+    ledger = open_ledger(project)
+    try:
+        return as_they_are(project, ledger.jobs(pipeline, most))
+    finally:
+        ledger.close()
+
+
+def as_they_are(project: Project, rows: Sequence[JobRow]) -> list[JobRow]:
+    """The rows, `running` only where the project's lock says that somebody works on it."""
+    if not any(row.state == "running" for row in rows):
+        return list(rows)
+    lost = holder(project.state_dir / "lock") is None
+    newest: set[str] = set()
+    found = []
+    for row in sorted(rows, key=lambda r: -r.key):
+        gone = row.state == "running" and (lost or row.pipeline in newest)
+        found.append(replace(row, state="interrupted") if gone else row)
+        newest.add(row.pipeline)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class JobStory:
+    """A job: its last pass, all passes over the same state, and what happened to its datums in each."""
+
+    job: JobRow
+    passes: tuple[JobRow, ...]
+    attempts: tuple[tuple[int, Used], ...]  # (index of the pass, attempt)
+
+    def as_json(self) -> dict[str, Any]:
+        """As documented for `minipach job --json`."""
+        rows = [{"pass": index, **attempt_json(used)} for index, used in self.attempts]
+        return {**job_json(self.job), "passes": [job_json(p) for p in self.passes], "attempts": rows}
+
+
+def read_job(project: Project, start: str, pipeline: str | None = None) -> JobStory:
+    """The job whose id begins so; UserError if there is none, or if there are several."""
+    ledger = open_ledger(project)
+    try:
+        rows = as_they_are(project, ledger.jobs_called(start, pipeline))
+        ids = sorted({row.id for row in rows})
+        if not start or not ids:
+            raise UserError(f'no job "{start}" on this machine; minipach jobs lists them')
+        if len(ids) > 1:
+            raise UserError(f'"{start}" begins the ids of {len(ids)} jobs: {", ".join(i[:12] for i in ids[:5])}')
+        passes = tuple(reversed(rows))
+        attempts = tuple((n, used) for n, row in enumerate(passes) for used in ledger.attempts(row.key))
+        return JobStory(passes[-1], passes, attempts)
+    finally:
+        ledger.close()
+
+
+def job_json(row: JobRow) -> dict[str, Any]:
+    """As documented for `minipach jobs --json`. Times are ISO 8601 in UTC; seconds is null while it runs."""
+    return {
+        "id": row.id,
+        "pipeline": row.pipeline,
+        "state": row.state,
+        "started": iso(row.started),
+        "ended": iso(row.ended) if row.ended is not None else None,
+        "seconds": round(row.ended - row.started, 3) if row.ended is not None else None,
+        "counts": row.counts,
+        "commit": row.commit,
+    }
+
+
+def attempt_json(used: Used) -> dict[str, Any]:
+    """As documented for `minipach job --json`."""
+    return {
+        "datum": used.datum,
+        "id": used.datum_id,
+        "kind": used.kind,
+        "exit": used.exit,
+        "message": used.message,
+        "tries": used.tries,
+        "seconds": round(used.seconds, 3),
+        "cpu": round(used.cpu, 3),
+        "memory": used.memory,
+        "bytes_in": used.bytes_in,
+        "bytes_out": used.bytes_out,
+        "host": used.host,
+        "log": used.log,
+        "ended": iso(used.ended),
+    }
+
+
+def iso(moment: float) -> str:
+    """Seconds since 1970 as ISO 8601, UTC."""
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+
+
+# --- the datums of now, by how they stand --------------------------------------------------------------------
+
+
+def failed_now(plan: Plan, attempts: dict[str, Attempt]) -> list[Attempt]:
+    """The last attempts of the datums that are missing because they failed, as they are now."""
+    ids = {s.name: s.id for s in plan.steps if s.action in ("run", "reuse")}
+    return [a for a in attempts.values() if a.kind != "ok" and ids.get(a.datum) == a.datum_id]
+
+
+def datum_states(project: Project, assessment: Assessment) -> dict[str, str]:
+    """`current`, `missing` or `failed` (missing, and failed at its last attempt) for each datum of now."""
+    plan = assessment.quick_plan()
+    ledger = open_ledger(project)
+    failed = {a.datum for a in failed_now(plan, ledger.last_attempts(assessment.pipeline.name))}
+    ledger.close()
+    found = {}
+    for step in plan.steps:
+        if step.action != "remove":
+            rest = "failed" if step.name in failed else "missing"
+            found[step.name] = "current" if step.action == "current" else rest
+    return found
+
+
+def failed_last_time(project: Project, paths: Sequence[str]) -> Targets | None:
+    """Targets for the datums that are to run and failed at their last attempt, whatever has changed since; None: none.
+
+    By name: whoever has mended the code wants those to run first.
+    """
+    store = SnapshotStore(project)
+    ledger = open_ledger(project)
+    patterns: dict[str, tuple[str, ...]] = {}
+    try:
+        for path in paths:
+            attempts = ledger.last_attempts(project.name_of(path))
+            names = {a.datum for a in attempts.values() if a.kind != "ok"}
+            if not names:
+                continue
+            assessment = Assessment(project, path, store)
+            try:
+                chosen = tuple(s.name for s in assessment.quick_plan().of("run") if s.name in names)
+            finally:
+                assessment.close()
+            if chosen:
+                patterns[path] = chosen
+    finally:
+        ledger.close()
+    if not patterns:
+        return None
+    return Targets(project.downstream(patterns), patterns, frozenset(patterns))

@@ -1,0 +1,167 @@
+"""Try one datum in scratch: run it and look at its outputs, or open a shell in its place. Nothing is kept."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from minipach.assess import Assessment, SnapshotStore
+from minipach.base import scratch_base
+from minipach.errors import UserError
+from minipach.git import Repo, child_environment
+from minipach.project import Project
+from minipach.reexecute import Processes, command_line, lay_out, written_files
+from minipach.sets import WorkSet, make_set
+from minipach.slots import Owner, Slot, clear_scratch, kill_inside, slots_dir
+from minipach.staging import StagingError
+from minipach.targets import parse_targets
+
+TEXT_LIMIT = 2000  # bytes of an output that is shown as text
+_JOB = "0" * 32  # a trial is no job
+_SHELL = "if command -v bash >/dev/null 2>&1; then exec bash; else exec sh; fi"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A file that a trial wrote. text: its content, if that is short text."""
+
+    path: str
+    bytes: int
+    text: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """As documented for `minipach run-one --json`."""
+        return {"path": self.path, "bytes": self.bytes, **({} if self.text is None else {"text": self.text})}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What came of a run in scratch. seconds: wall time of the command."""
+
+    pipeline: str
+    datum: str
+    id: str
+    exit: int
+    seconds: float
+    outputs: tuple[Output, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """As documented for `minipach run-one --json`."""
+        return {
+            "pipeline": self.pipeline,
+            "datum": self.datum,
+            "id": self.id,
+            "exit": self.exit,
+            "seconds": round(self.seconds, 3),
+            "outputs": [output.as_json() for output in self.outputs],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A datum made ready to be tried: as committed now, whether it ran before or not."""
+
+    id: str
+    work: WorkSet
+
+    @property
+    def name(self) -> str:
+        """The datum's name."""
+        return str(self.work.datums[0]["name"])
+
+
+def choose(project: Project, word: str) -> Chosen:
+    """The datum that `PIPELINE:DATUM` names; UserError if it isn't exactly one, or can't be tried as things stand."""
+    if not word.partition(":")[2]:
+        raise UserError(f"{word}: name one datum, as in {word.rstrip(':')}:DATUM; minipach datums {word.rstrip(':')}")
+    targets = parse_targets(project, [word], downstream=False)
+    (path,) = targets.order
+    assessment = Assessment(project, path, SnapshotStore(project))
+    try:
+        if not assessment.exists:
+            raise UserError(f"{path}: not a dataset yet; minipach schedule {assessment.pipeline.name} makes it one")
+        tasks = {t.datum.name: t for t in assessment.tasks}
+        names = sorted(targets.names(path, sorted(tasks)))
+        if len(names) > 1:
+            raise UserError(f"{word}: {len(names)} datums ({', '.join(names[:3])}, ...); name one of them")
+        task = tasks[names[0]]
+        work = make_set(assessment, scratch_base(assessment), [task], _JOB, "")
+        return Chosen(task.id, work)
+    finally:
+        assessment.close()
+
+
+def run_one(chosen: Chosen) -> Trial:
+    """Run the datum once; what it prints goes to stderr. UserError if its inputs can't be had."""
+    processes = Processes()
+    with _scratch(chosen.work) as slot, ThreadPoolExecutor(1) as pool:
+        started = time.monotonic()
+        # in a thread, so that an interrupt can end what runs
+        future = pool.submit(processes.run, command_line(chosen.work), slot.path, None)
+        try:
+            code = future.result()
+        except BaseException:
+            processes.cancel()
+            raise
+        seconds = time.monotonic() - started
+        paths = sorted(written_files(slot.path)) if code == 0 else []
+        outputs = tuple(_output(slot.path, path) for path in paths)
+    return Trial(chosen.work.pipeline, chosen.name, chosen.id, code, seconds, outputs)
+
+
+def open_shell(chosen: Chosen) -> int:
+    """A shell on this terminal in the place of the datum's command; its exit code."""
+    work = replace(chosen.work, tail=("--", "sh", "-c", _SHELL))
+    with _scratch(work) as slot:
+        env = child_environment({"MINIPACH_INTERACTIVE": "1"})
+        # in our own process group, which has the terminal
+        process = subprocess.Popen(command_line(work), cwd=slot.path, env=env)
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue  # Ctrl-C is the shell's
+
+
+@contextmanager
+def _scratch(work: WorkSet) -> Iterator[Slot]:
+    """A slot with the datum's inputs; gone afterwards, with what still runs in it."""
+    repo = Repo(Path(work.repo))
+    owner = Owner(repo)
+    slot = Slot(repo, slots_dir(repo) / f"{owner.name}.0")
+    try:
+        try:
+            lay_out(work, slot)
+        except StagingError as error:
+            raise UserError(str(error)) from None
+        yield slot
+    finally:
+        if slot.path.exists():
+            kill_inside(slot.path)
+            clear_scratch(slot.path)
+        slot.remove()
+        owner.release()
+        repo.close()
+
+
+def _output(slot: Path, path: str) -> Output:
+    there = slot / path
+    if there.is_symlink():
+        return Output(path, 0, f"-> {os.readlink(there)}")
+    size = there.stat().st_size
+    text = None
+    if size <= TEXT_LIMIT:
+        try:
+            text = there.read_bytes().decode()
+        except UnicodeDecodeError:
+            text = None
+        if text is not None and "\0" in text:
+            text = None
+    return Output(path, size, text)

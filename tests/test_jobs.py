@@ -1,0 +1,341 @@
+"""`jobs`, `job`, `logs`, `usage`, `retry`, `cancel`, `wait`: what ran, what runs, and how it went."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minipach.follow import follow
+from minipach.ledger import Ledger, Used
+from minipach.lock import holder
+from minipach.logs import note_set
+from minipach.meter import memory_below
+from minipach.usage import histogram, summarize, usage_of
+from tests.projects import Study
+from tests.remains import Background, hold, leftovers, unpublished, until
+from tests.test_main_job import duplicate
+
+PICKY = """
+echo "this is $MINIPACH_DATUM"
+grep -q bad "$images" && exit 7
+cat "$images" "$images" >"$PFS/out/$MINIPACH_DATUM"
+"""
+
+
+@pytest.fixture(scope="module")
+def study_of_three(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Two datums succeeded, one failed. Only to look at."""
+    study = Study.create(tmp_path_factory.mktemp("three") / "study")
+    for name, text in (("a.txt", "12345"), ("b.txt", "123"), ("c.txt", "bad")):
+        study.put(f"images/{name}", text, save=False)
+    study.save("images")
+    study.copier(more="datum_tries: 2\n")
+    (study.root / "edges/code/copy.sh").write_text(PICKY)
+    study.schedule("-j", "1", code=1)
+    return study
+
+
+def last_job(study: Study) -> dict[str, Any]:
+    """The last job, as `minipach job --json` tells it."""
+    row = study.minipach("jobs", "--json").json["jobs"][0]
+    found: dict[str, Any] = study.minipach("job", row["id"], "--json").json
+    return found
+
+
+# --- jobs ------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_is_listed(study_of_three: Study) -> None:
+    data = study_of_three.minipach("jobs", "--json").json
+    assert data["schema"] == 1
+    (row,) = data["jobs"]
+    assert (row["pipeline"], row["state"]) == ("edges", "failed")
+    assert row["counts"] == {"ran": 2, "reused": 0, "current": 0, "removed": 0, "failed": 1}
+    assert row["commit"] == study_of_three.git("edges", "rev-parse", "HEAD")
+    assert row["started"] <= row["ended"] and row["seconds"] > 0
+    (line,) = study_of_three.minipach("jobs", "edges").out.splitlines()
+    assert line.startswith(row["id"][:12]) and line.endswith("2 ran, 1 failed")
+    assert study_of_three.minipach("jobs", "-n", "1", "edges").out.count("\n") == 1
+
+
+def test_a_job_tells_what_happened_to_each_datum(study_of_three: Study) -> None:
+    job = last_job(study_of_three)
+    rows = {row["datum"]: row for row in job["attempts"]}
+    shown = {n: (r["kind"], r["exit"], r["tries"], r["bytes_in"], r["bytes_out"]) for n, r in rows.items()}
+    assert shown == {"a.txt": ("ok", 0, 1, 5, 10), "b.txt": ("ok", 0, 1, 3, 6), "c.txt": ("failed", 7, 2, 3, None)}
+    for row in rows.values():
+        assert row["seconds"] > 0 and row["cpu"] > 0 and row["host"]
+        assert row["memory"] is None or row["memory"] > 0
+    ids = {d["name"]: d["id"] for d in study_of_three.minipach("datums", "edges", "--json").json["datums"]}
+    assert {name: row["id"] for name, row in rows.items()} == ids
+    text = study_of_three.minipach("job", job["id"][:6]).out
+    assert "  c.txt: failed, the command exited with 7; 2 tries" in text
+    assert rows["c.txt"]["log"].partition("#")[0] in text
+
+
+def test_an_unknown_job_is_told(study_of_three: Study) -> None:
+    done = study_of_three.minipach("job", "zzz")
+    assert (done.code, done.err) == (2, 'no job "zzz" on this machine; minipach jobs lists them\n')
+
+
+def test_datums_by_state(study_of_three: Study) -> None:
+    assert study_of_three.minipach("datums", "edges", "--state", "failed").out == "c.txt\n"
+    assert study_of_three.minipach("datums", "edges", "--state", "missing").out == "a.txt\nb.txt\nc.txt\n"
+    assert study_of_three.minipach("datums", "edges", "--state", "current").out == ""
+    rows = study_of_three.minipach("datums", "edges", "--state", "missing", "--json").json["datums"]
+    assert [row["state"] for row in rows] == ["missing", "missing", "failed"]
+    assert "state" not in study_of_three.minipach("datums", "edges", "--json").json["datums"][0]
+
+
+def test_logs_of_a_job(study_of_three: Study) -> None:
+    job = last_job(study_of_three)["id"]
+    assert study_of_three.minipach("logs", "edges", "a.txt", "--job", job[:8]).out == "this is a.txt\n"
+    text = study_of_three.minipach("logs", "edges", "--job", job).out
+    assert [line for line in text.splitlines() if line.startswith("==")] == [
+        "== a.txt: ok",
+        "== b.txt: ok",
+        "== c.txt: failed, the command exited with 7",
+    ]
+    unknown = study_of_three.minipach("logs", "edges", "d.txt", "--job", job)
+    assert unknown.code == 2 and "no attempt of a datum" in unknown.err
+    idle = study_of_three.minipach("logs", "edges", "--follow")
+    assert (idle.code, idle.err) == (2, "edges: no job runs now; minipach logs edges, or minipach jobs edges\n")
+
+
+# --- retry -----------------------------------------------------------------------------------------------------
+
+
+def test_retry_runs_what_failed_and_nothing_else(study_of_three: Study, tmp_path: Path) -> None:
+    study = duplicate(study_of_three, tmp_path / "study")
+    study.put("images/d.txt", "new\n", save=False)
+    study.put("images/c.txt", "mended\n")
+    done = study.minipach("retry", "edges", "--json")
+    (report,) = done.json["pipelines"]
+    assert report["counts"]["ran"] == 1
+    assert report["state"] == "partial"  # d.txt was not asked for
+    assert [row["datum"] for row in last_job(study)["attempts"]] == ["c.txt"]
+    assert study.minipach("retry").out == "nothing failed last time\n"
+    study.schedule()
+    assert sorted(study.outputs("edges")) == ["a.txt", "b.txt", "c.txt", "d.txt"]
+    assert study.minipach("datums", "edges", "--state", "missing").out == ""
+    assert study.minipach("datums", "edges", "--state", "current").out.count("\n") == 4
+
+
+# --- what runs now ---------------------------------------------------------------------------------------------
+
+
+def running(tmp_path: Path) -> tuple[Study, Path, Background]:
+    """A schedule whose first datums wait."""
+    study = unpublished(tmp_path / "study")
+    study.pipeline("edges", (study.root / "edges/spec.yml").read_text(), copy=SAYS)
+    study.schedule()
+    gate = hold(study)
+    for n in range(2):
+        study.put(f"images/{n}.txt", f"new {n}\n", save=False)
+    study.save("images")
+    return study, gate, Background(study, "schedule", "-j", "2").waiting()
+
+
+SAYS = (
+    'echo "begins $MINIPACH_DATUM"\nwhile [ -e ../../hold ]; do sleep 0.1; done\ncp "$images" "$PFS/out/"\necho done\n'
+)
+
+
+def test_follow_wait_and_cancel(tmp_path: Path) -> None:
+    study, gate, schedule = running(tmp_path)
+    follower = Background(study, "logs", "edges", "--follow")
+    until("the first lines come", lambda: follower.out.count("begins") == 2)
+    assert sorted(follower.out.splitlines()) == ["0.txt | begins 0.txt", "1.txt | begins 1.txt"]
+    late = study.minipach("wait", "--timeout", "0")
+    assert late.code == 1 and "still running after 0 seconds" in late.err
+    assert study.minipach("jobs", "--json").json["jobs"][0]["state"] == "running"
+
+    cancelled = study.minipach("cancel")
+    assert cancelled.code == 0, cancelled.err
+    assert cancelled.out.startswith(f"ended: process {schedule.process.pid} on ")
+    done = schedule.end()
+    assert (done.code, done.err.splitlines()[-1]) == (130, "interrupted; the same command goes on from here")
+    assert follower.end().code == 0
+    assert study.minipach("jobs", "--json").json["jobs"][0]["state"] == "interrupted"
+    assert (study.minipach("cancel").out, study.minipach("wait").code) == ("nothing runs\n", 0)
+
+    gate.unlink()
+    study.schedule()
+    assert study.read("edges/1.txt") == b"new 1\n"
+    assert leftovers(study) == []
+
+
+@pytest.mark.slow
+def test_a_stream_holds_every_line_to_the_end_and_wait_ends_with_the_schedule(tmp_path: Path) -> None:
+    study, gate, schedule = running(tmp_path)
+    follower = Background(study, "logs", "edges", "--follow")
+    one = Background(study, "logs", "edges", "1.txt", "--follow")
+    until("the first lines come", lambda: "begins 1.txt" in one.out and "begins 0.txt" in follower.out)
+    waiter = Background(study, "wait")
+    until("it waits", lambda: "waiting for process" in waiter.err)
+    gate.unlink()
+    assert schedule.end().code == 0
+    assert waiter.end().code == 0
+    lines = [f"{n}.txt | {what}" for n in range(2) for what in (f"begins {n}.txt", "done")]
+    assert sorted(follower.end().out.splitlines()) == sorted(lines)
+    assert one.end().out.splitlines() == ["1.txt | begins 1.txt", "1.txt | done"]
+
+
+@pytest.mark.slow
+def test_a_killed_schedule_reads_interrupted_and_there_is_nothing_to_cancel(tmp_path: Path) -> None:
+    study, gate, schedule = running(tmp_path)
+    os.kill(schedule.process.pid, signal.SIGKILL)
+    schedule.end()
+    assert study.minipach("jobs", "--json").json["jobs"][0]["state"] == "interrupted"
+    assert study.minipach("cancel").out == "nothing runs\n"
+    assert study.minipach("wait").code == 0
+    gate.unlink()
+
+
+def test_cancel_ends_only_the_process_that_holds_the_lock(study: Study) -> None:
+    lock = study.root / ".git/minipach/lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    code = f"""
+        import fcntl, json, os, platform
+        file = open({str(lock)!r}, "w")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        json.dump({{"pid": {os.getpid()}, "host": platform.node(), "since": "now", "command": "c"}}, file)
+        file.flush()
+        print(flush=True)
+        input()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        found = holder(lock)
+        assert found is not None and found.pid == os.getpid()  # which is this test: a number that was used again
+        done = study.minipach("cancel")
+        assert (done.code, done.out) == (2, "")
+        assert "nothing was ended" in done.err
+        other.communicate("\n")
+    assert holder(lock) is None  # what a holder left in the file doesn't count
+
+
+# --- what it used ----------------------------------------------------------------------------------------------
+
+RUN = Used("a", "1", "ok", 0, "", 1, 2.0, 1.0, 100 * 2**20, 10, 20, "host", "log", 0.0)
+
+
+def test_usage_adds_up() -> None:
+    runs = [replace(RUN, seconds=float(n), cpu=2.5 * n, memory=n * 2**20) for n in range(1, 101)]
+    found = usage_of("edges", runs).as_json()
+    assert found["seconds"] == {"min": 1, "median": 50, "p95": 95, "max": 100, "runs": 100}
+    assert found["memory"]["max"] == 100 * 2**20
+    assert found["resource_requests"] == {"cpu": 3, "memory": "128Mi"}
+    assert sum(b["count"] for b in found["histogram"]) == 100
+    assert found["histogram"][0]["low"] == 1 and found["histogram"][-1]["high"] == 100
+
+
+def test_usage_without_any_memory_suggests_none() -> None:
+    found = usage_of("edges", [replace(RUN, memory=None, bytes_in=None)]).as_json()
+    assert found["memory"] is None and found["bytes_in"] is None
+    assert found["resource_requests"] == {"cpu": 1}
+
+
+def test_few_or_equal_values() -> None:
+    assert summarize([]) is None
+    assert [b.count for b in histogram([0.0])] == [1]
+    assert [b.count for b in histogram([3.0] * 7)] == [7]
+    assert [b.count for b in histogram([1.0, 2.0])] == [1, 1]
+
+
+def test_usage_of_a_pipeline(study_of_three: Study) -> None:
+    data = study_of_three.minipach("usage", "edges", "--json").json
+    assert (data["schema"], data["pipeline"], data["runs"]) == (1, "edges", 2)
+    assert (data["bytes_in"]["max"], data["bytes_out"]["min"]) == (5, 6)
+    text = study_of_three.minipach("usage", "edges").out
+    assert "resource_requests:\n  cpu: 1\n" in text
+    assert "edges: 2 runs of a datum\n" in text
+
+
+def test_memory_is_that_of_the_command_alone(tmp_path: Path) -> None:
+    (tmp_path / ".minipach").mkdir()
+    gate = tmp_path / "gate"
+    (tmp_path / ".minipach/launch").write_text(f"setsid {sys.executable} -c '{HOLDS}' &\nwait $!\n")
+    beside = [sys.executable, "-c", f"x = bytearray(300 << 20); {WAITS}"]
+    with (
+        subprocess.Popen(["sh", ".minipach/launch"], cwd=tmp_path) as launcher,
+        subprocess.Popen(beside, cwd=tmp_path) as other,
+    ):
+        try:
+            until("it has its memory", lambda: (memory_below(os.getpid(), tmp_path) or 0) > 60 * 2**20)
+            until("so has the other", lambda: resident(other.pid) > 250 * 2**20)
+            found = memory_below(os.getpid(), tmp_path)
+            assert found is not None and 60 * 2**20 < found < 250 * 2**20
+        finally:
+            gate.touch()
+            launcher.wait(60)
+    assert memory_below(os.getpid(), tmp_path) is None
+
+
+WAITS = 'import os, time\nwhile not os.path.exists("gate"): time.sleep(0.05)'
+HOLDS = f"x = bytearray(64 << 20)\n{WAITS}"
+
+
+def resident(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_ledger_of_an_earlier_version_gets_its_columns(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    db = sqlite3.connect(path)
+    db.execute(
+        "CREATE TABLE attempt (key INTEGER PRIMARY KEY, job INTEGER, pipeline TEXT, datum TEXT, datum_id TEXT,"
+        " ended REAL, seconds REAL, kind TEXT, exit INTEGER, message TEXT, tries INTEGER, host TEXT, log TEXT)"
+    )
+    db.execute("INSERT INTO attempt VALUES (1, 1, 'edges', 'a', 'id', 1, 2, 'ok', 0, '', 1, 'h', 'l')")
+    db.commit()
+    db.close()
+    ledger = Ledger(path)
+    (used,) = ledger.successes("edges", 10)
+    ledger.close()
+    assert (used.seconds, used.cpu, used.memory, used.bytes_in) == (2, 0, None, None)
+
+
+# --- the stream ------------------------------------------------------------------------------------------------
+
+
+def test_a_sets_log_is_told_by_datum(tmp_path: Path) -> None:
+    note_set(tmp_path, "0.log", ["a", "b"])
+    note_set(tmp_path, "1.log", ["c"])
+    note_set(tmp_path, "2.log", ["not begun"])
+    (tmp_path / "0.log").write_bytes(b"set up\ndatum: begins 1\none\xff\ndatum: begins 2\ntwo\nno end")
+    (tmp_path / "1.log").write_bytes(b"datum: begins 1\n")
+    assert list(follow(tmp_path, lambda: True)) == [
+        ("a ... b", "set up"),
+        ("a", "one�"),
+        ("b", "two"),
+        ("b", "no end"),
+        ("c", "datum: begins 1"),  # a set of one has no such marks: its command printed this
+    ]
+
+
+def test_a_log_that_is_begun_anew_is_read_anew(tmp_path: Path) -> None:
+    note_set(tmp_path, "0.log", ["a"])
+    log = tmp_path / "0.log"
+    log.write_text("a long first line\nhalf")
+    looks = 0
+
+    def ended() -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            log.write_text("again\n")
+        return looks == 2
+
+    assert list(follow(tmp_path, ended)) == [("a", "a long first line"), ("a", "again")]
