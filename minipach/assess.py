@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from minipach.datums import Datum, make_datums, out_path
@@ -59,6 +59,7 @@ class Assessment:
     project: Project
     path: str
     store: SnapshotStore
+    _code_diffs: dict[tuple[str, str], list[str]] = field(default_factory=dict)
 
     @property
     def pipeline(self) -> Pipeline:
@@ -279,6 +280,12 @@ class Assessment:
         )
 
     def _code_changes(self, old_tree: str) -> list[str]:
+        key = (self.head or "", old_tree)
+        if key not in self._code_diffs:  # the same for all datums that ran with the same code
+            self._code_diffs[key] = self._diff_code(old_tree)
+        return self._code_diffs[key]
+
+    def _diff_code(self, old_tree: str) -> list[str]:
         now = self.repo.resolve(f"{self.head}:code") if self.head else None
         if not old_tree or not now or self.repo.resolve(f"{old_tree}^{{tree}}") is None:
             return []

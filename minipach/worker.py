@@ -166,6 +166,9 @@ class _Run:
     message: str
 
 
+_seen_bases: dict[Path, str] = {}
+
+
 def _containers_run(work: WorkSet, slot: Slot, report: str) -> _Run:
     """`datalad containers-run`, in this warm process. report: a folder for the launcher's report, or ""."""
     os.environ.update(child_environment({"MINIPACH_REPORT": report, "MINIPACH_INTERACTIVE": ""}))
@@ -173,12 +176,15 @@ def _containers_run(work: WorkSet, slot: Slot, report: str) -> _Run:
     from datalad_container.containers_run import ContainersRun  # noqa: F401
 
     dataset = Dataset(str(slot.path))
-    dataset.config.reload(force=True)  # the slot's committed configuration changes with its base
+    if _seen_bases.get(slot.path) != work.base:
+        dataset.config.reload(force=True)  # the slot's committed configuration changes with its base
+        _seen_bases[slot.path] = work.base
     try:
         results = dataset.containers_run(
             work.command(),
             container_name=CONTAINER,
-            inputs=work.inputs(),
+            # what was matched is staged already: the record gets it afterwards, and datalad need not look for each file
+            inputs=list(work.always),
             message=work.title(),
             on_failure="ignore",
             result_renderer="disabled",
@@ -229,7 +235,7 @@ def _keep(work: WorkSet, slot: Slot, seconds: float, report: _Report | None, met
         author = repo.line("var", "GIT_AUTHOR_IDENT")
     if bad:
         record["cmd"] = f"{records.LAUNCH} {work.image} {work.command(good)}"
-        record["inputs"] = work.inputs(good)
+    record["inputs"] = work.inputs(good)
     record["outputs"] = [records.record_path(path) for i in good for path, _, _ in rows[i]]
     record["minipach"] = record_extra(work.pipeline, work.job, _named(work, rows), forced=work.forced)
     message = records.compose(work.title(good), record)
