@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from minipach.git import GITLINK, Repo, TreeEntry, blob_id
+from minipach.git import GITLINK, SYMLINK, Repo, TreeEntry, blob_id
+from minipach.keys import key_of_pointer
 
 _ABSENT = "0" * 40
 _SMALL = 1024 * 1024  # bytes
@@ -195,10 +196,20 @@ def _apply(repo: Repo, changes: list[_Change]) -> None:
             _remove(repo.path, change.path)
         elif change.new_mode == GITLINK:
             (repo.path / change.path).mkdir(parents=True, exist_ok=True)
-    written = [c.path for c in changes if c.new != _ABSENT and c.new_mode != GITLINK]
-    if written:
-        names = b"".join(os.fsencode(p) + b"\0" for p in written)
-        repo.git("checkout-index", "--force", "--index", "-z", "--stdin", stdin=names)
+    written = [c for c in changes if c.new != _ABSENT and c.new_mode != GITLINK]
+    unlocked = _unlocked(repo, written)
+    # only unlocked files need git-annex's filter, which looks through the whole index each time it starts
+    for filters, chosen in ((_UNFILTERED, [c for c in written if c not in unlocked]), ((), unlocked)):
+        if chosen:
+            names = b"".join(os.fsencode(c.path) + b"\0" for c in chosen)
+            repo.git(*filters, "checkout-index", "--force", "--index", "-z", "--stdin", stdin=names)
+
+
+def _unlocked(repo: Repo, changes: Sequence[_Change]) -> list[_Change]:
+    """Those whose new content is the pointer of an unlocked annexed file."""
+    files = [c for c in changes if c.new_mode != SYMLINK]
+    blobs = repo.objects.read_many([c.new for c in files])
+    return [c for c, blob in zip(files, blobs, strict=True) if key_of_pointer(blob or b"")]
 
 
 def _remove(root: Path, path: str) -> None:
