@@ -53,6 +53,12 @@ def recipe(
         transform["accept_return_code"] = list(t.accept_return_code)
     if t.working_dir:
         transform["working_dir"] = t.working_dir
+    if t.err_cmd:
+        transform["err_cmd"] = list(t.err_cmd)
+    if t.err_stdin:
+        transform["err_stdin"] = list(t.err_stdin)
+    if t.secrets:  # by name only: nothing that is kept may tell a value
+        transform["secrets"] = [[s.env_var, s.name] for s in t.secrets]
     if pipeline.salt:
         transform["salt"] = pipeline.salt
     if pipeline.reprocess == "every_job":

@@ -119,8 +119,13 @@ def iso(moment: float) -> str:
 
 def failed_now(plan: Plan, attempts: dict[str, Attempt]) -> list[Attempt]:
     """The last attempts of the datums that are missing because they failed, as they are now."""
+    return [a for a in last_now(plan, attempts) if a.kind in ("failed", "lost")]
+
+
+def last_now(plan: Plan, attempts: dict[str, Attempt]) -> list[Attempt]:
+    """The last attempts of the datums that are missing, as they are now."""
     ids = {s.name: s.id for s in plan.steps if s.action in ("run", "reuse")}
-    return [a for a in attempts.values() if a.kind != "ok" and ids.get(a.datum) == a.datum_id]
+    return [a for a in attempts.values() if ids.get(a.datum) == a.datum_id]
 
 
 def datum_states(project: Project, assessment: Assessment) -> dict[str, str]:

@@ -149,6 +149,17 @@ def again_published(plan: Plan, names: Set[str], known: KnownResults) -> Plan:
     return replace(plan, steps=steps)
 
 
+def without_output(plan: Plan, ids: Set[str], state: Mapping[str, Published]) -> Plan:
+    """The plan with what was published before for these datum ids, which recovered, taken away."""
+    steps = tuple(
+        replace(s, action="remove", reason="recovered: it has no output", task=None)
+        if s.id in ids and s.action in ("run", "reuse") and s.source is None and s.name in state
+        else s
+        for s in plan.steps
+    )
+    return replace(plan, steps=steps)
+
+
 def words_of(task: Task, *, is_file: bool) -> tuple[str, ...]:
     """The words by which a datum's name could show in its outputs."""
     return tokens(task.datum.name, is_file=is_file)

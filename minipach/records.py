@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 from minipach.datums import Datum
 from minipach.errors import UserError
 from minipach.spec import Pipeline
+from minipach.spectypes import secret_variable
 
 _TOP = "=== Do not change lines below ==="
 _END = "^^^ Do not change lines above ^^^"
@@ -62,7 +64,7 @@ def command(
 ) -> Command:
     """The command that executes these datums; UserError if one alone is too long for a command line."""
     t = pipeline.transform
-    head = ["sh", ".minipach/datum"]
+    head = [*_launch_options(pipeline), "sh", ".minipach/datum"]
     shared = {"PPS_PIPELINE_NAME": pipeline.name, "PACH_JOB_ID": job, "PACH_OUTPUT_COMMIT_ID": job}
     for pfs in pipeline.pfs_inputs():
         shared[f"{pfs.name}_COMMIT"] = commits[pfs.repo, pfs.branch]
@@ -75,13 +77,33 @@ def command(
     if t.working_dir:
         head += ["-w", t.working_dir]
     folders = slugs(pipeline)
-    found = Command(tuple(head), tuple(_part(task, folders) for task in tasks), ("--", *t.cmd))
+    found = Command(tuple(head), tuple(_part(task, folders) for task in tasks), _tail(pipeline))
     if len(tasks) == 1 and len(found.text().encode("utf-8", "surrogateescape")) > MAX_COMMAND:
         raise UserError(
             f"{pipeline.source}: datum {tasks[0].datum.name!r} has too many files "
             f"({len(tasks[0].datum.matches)}) for one command line; match their folders instead of the files"
         )
     return found
+
+
+def _launch_options(pipeline: Pipeline) -> list[str]:
+    """What the launcher sees to: the time limit, and which variables of the caller hold secrets."""
+    found = []
+    if pipeline.datum_timeout is not None:
+        found += ["-t", str(math.ceil(pipeline.datum_timeout))]
+    for secret in pipeline.transform.secrets:
+        found += ["-s", f"{secret.env_var}={secret_variable(secret.name)}"]
+    return found
+
+
+def _tail(pipeline: Pipeline) -> tuple[str, ...]:
+    # after the datums: words of a command, which follow all variables where `env` runs it
+    found = []
+    for word in pipeline.transform.err_cmd:
+        found += ["-x", word]
+    for line in pipeline.transform.err_stdin:
+        found += ["-j", line]
+    return (*found, "--", *pipeline.transform.cmd)
 
 
 def _part(task: Task, folders: Mapping[tuple[str, str | None], str]) -> tuple[str, ...]:

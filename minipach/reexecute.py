@@ -19,6 +19,7 @@ from typing import Any, Literal
 from minipach import records
 from minipach.git import EXECUTABLE, SYMLINK, GitError, Repo, annex, blob_id, child_environment
 from minipach.keys import content_id, names_content
+from minipach.secret import SecretError, redact, secret_values
 from minipach.sets import WorkSet
 from minipach.slots import Slot, clear_scratch, kill_inside
 from minipach.snapshot import reserved_in_pipeline
@@ -94,10 +95,10 @@ class Processes:
         self._running: dict[subprocess.Popen[bytes], Path] = {}
         self.cancelled = False
 
-    def run(self, command: list[str], folder: Path, log: Path | None) -> int:
+    def run(self, command: list[str], folder: Path, log: Path | None, env: Mapping[str, str]) -> int:
         """Run a command to its end, output appended to the log; its exit code (minus the signal, if it was killed).
 
-        log: None sends the output to stderr.
+        log: None sends the output to stderr · env: variables besides those of this process.
         """
         with self._lock, log.open("ab") if log else contextlib.nullcontext(2) as output:
             if self.cancelled:
@@ -105,7 +106,7 @@ class Processes:
             process = subprocess.Popen(
                 command,
                 cwd=folder,
-                env=child_environment({"MINIPACH_INTERACTIVE": ""}),
+                env=child_environment({"MINIPACH_INTERACTIVE": "", **env}),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -148,18 +149,20 @@ def reexecute(trial: Trial, slot: Slot, processes: Processes) -> Verdict:
     log.write_bytes(b"")
     try:
         lay_out(work, slot)
+        secrets = secret_values(work.secrets, work.secrets_folder)
         code = 0
         for _ in range(work.tries):
             clear_scratch(slot.path)
             started = time.monotonic()
-            code = processes.run(command_line(work), slot.path, log)
+            code = processes.run(command_line(work), slot.path, log, secrets)
             seconds = time.monotonic() - started
+            redact(log, list(secrets.values()))
             if code == 0 or processes.cancelled:
                 break
         if code != 0:
             return Verdict(*who, "failed", message=f"the command exited with {code}", log=work.log, seconds=seconds)
         differ, missing, extra = _compare(trial.expected, slot)
-    except (StagingError, GitError, OSError) as error:
+    except (StagingError, SecretError, GitError, OSError) as error:
         return Verdict(*who, "failed", message=str(error), log=work.log, seconds=seconds)
     outcome: Outcome = "different" if differ or missing or extra else "reproducible"
     return Verdict(*who, outcome, differ, missing, extra, log=work.log, seconds=seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,18 +20,20 @@ from minipach.logs import note_set, part_of
 from minipach.records import Task
 from minipach.sets import Outcome, WorkSet, make_set
 from minipach.sizing import BOOKKEEPING, Sizer
+from minipach.spec import SetSpec
 
 
 @dataclass(frozen=True, slots=True)
 class DatumEnd:
     """What became of a datum.
 
-    kind: as in Outcome · seconds, cpu: its share of the set's · memory: the set's peak, in bytes · bytes_in, bytes_out:
-    of its files (None: not known) · log: a file, its own where it has one.
+    kind: as in Outcome, or `recovered`: it failed and its `err_cmd` succeeded · seconds, cpu: its share of the set's ·
+    memory: the set's peak, in bytes · bytes_in, bytes_out: of its files (None: not known) · log: a file, its own where
+    it has one.
     """
 
     task: Task
-    kind: Literal["ok", "failed", "lost"]
+    kind: Literal["ok", "failed", "lost", "recovered"]
     exit: int
     message: str
     seconds: float
@@ -56,9 +59,14 @@ class Round:
         self.engine = engine
         self.forced = forced
         self.done = 0
+        self.overdue = False
         pipeline = assessment.pipeline
         slots = min(engine.slots, pipeline.parallelism or engine.slots)
-        self.sizer = Sizer(slots, pipeline.sets, lambda t: records.length(pipeline, t), self._size)
+        sets = pipeline.sets
+        if pipeline.datum_timeout is not None and pipeline.transform.err_cmd:
+            # a time that is over ends the whole set, and then err_cmd would have no datum to run for
+            sets = SetSpec(number=1)
+        self.sizer = Sizer(slots, sets, lambda t: records.length(pipeline, t), self._size)
         self._waiting: dict[str, tuple[WorkSet, Sequence[Task]]] = {}
         self._queue: deque[Task] = deque()
         self._alone: deque[tuple[Task, int]] = deque()
@@ -69,14 +77,23 @@ class Round:
         if durations:
             self.sizer.work = max(0.0, sum(d.seconds for d in durations) / len(durations) - BOOKKEEPING)
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[DatumEnd]:
-        """Run the datums; each comes back once, as it ends for good."""
+    def run(self, tasks: Sequence[Task], deadline: float | None = None) -> Iterator[DatumEnd]:
+        """Run the datums; each comes back once, as it ends for good.
+
+        deadline: when the job's time is over, on the clock of `time.monotonic`. What isn't done by then has failed, and
+        the executor is cancelled: the caller makes a new one.
+        """
         limit = self.assessment.pipeline.parallelism
         if limit is not None:
             self.engine.limit(self.assessment.pipeline.name, limit)
         self._queue.extend(tasks)
         total = len(tasks)
         while self._queue or self._alone or self._waiting:
+            if deadline is not None and time.monotonic() > deadline:
+                self.overdue = True
+                self.engine.cancel()
+                yield from self._give_up()
+                return
             self._fill(total)
             for outcome in self.engine.poll(0.5):
                 if outcome.set_id in self._waiting:
@@ -84,6 +101,17 @@ class Round:
                     for end in self._ends(work, members, outcome):
                         self.done += 1
                         yield end
+
+    def _give_up(self) -> Iterator[DatumEnd]:
+        running = [(task, work.log) for work, members in self._waiting.values() for task in members]
+        waiting = [(task, "") for task in (*self._queue, *(task for task, _ in self._alone))]
+        self._waiting.clear()
+        self._queue.clear()
+        self._alone.clear()
+        for task, log in (*running, *waiting):
+            what = "ended" if log else "not started"
+            self.done += 1
+            yield DatumEnd(task, "failed", 1, f"{what}: the job's time (job_timeout) was over", 0.0, 0.0, 0, "", log)
 
     def stop(self) -> None:
         """Start nothing more; what runs goes on to its end."""
@@ -122,10 +150,18 @@ class Round:
         if outcome.kind == "ok":
             self.sizer.learn(outcome.seconds, count)
         bad = {index: (code, message) for index, code, message in outcome.bad}
-        more = self.assessment.pipeline.datum_tries - 1
+        recovered = {index: (code, message) for index, code, message in outcome.recovered}
+        most = self.assessment.pipeline.datum_tries
         for index, task in enumerate(members):
-            code, message = bad.get(index, (outcome.exit, outcome.message))
-            kind = "failed" if index in bad else outcome.kind
+            code, message = bad.get(index) or recovered.get(index) or (outcome.exit, outcome.message)
+            kind: Literal["ok", "failed", "lost", "recovered"] = outcome.kind
+            if index in recovered:  # also in a failed set, and there beside what its time ended
+                kind = "recovered"
+            elif index in bad:
+                kind = "failed"
+            # another datum's time was over, which ended the set: that was no try of this one
+            spared = outcome.kind == "failed" and bool(bad) and index not in bad
+            more = most if spared else most - 1
             if kind == "failed" and count > 1 and more > 0:
                 self._alone.append((task, more))
                 continue

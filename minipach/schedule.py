@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -18,7 +19,7 @@ from minipach.executors.base import Executor
 from minipach.fold import fold
 from minipach.git import Repo, need_identity
 from minipach.ledger import Ledger
-from minipach.plan import Plan, Step, again_published, force
+from minipach.plan import Plan, Step, again_published, force, without_output
 from minipach.project import Project
 from minipach.publish import publish
 from minipach.results import own_branch
@@ -61,7 +62,7 @@ class PipelineReport:
     job: str = ""
     commit: str = ""
     counts: dict[str, int] = field(
-        default_factory=lambda: {"ran": 0, "reused": 0, "current": 0, "removed": 0, "failed": 0}
+        default_factory=lambda: {"ran": 0, "reused": 0, "current": 0, "removed": 0, "recovered": 0, "failed": 0}
     )
     failed: list[dict[str, str]] = field(default_factory=list)
     reason: str = ""
@@ -220,6 +221,12 @@ class Scheduler:
             self.executor = self._make_executor()
         return self.executor
 
+    def drop_engine(self) -> None:
+        """Give up an executor that was cancelled: the next pipeline gets another."""
+        if self.executor is not None:
+            self.executor.close()
+            self.executor = None
+
 
 _STOPPED = frozenset({"failed", "blocked", "error", "partial"})
 
@@ -237,7 +244,11 @@ class _Pass:
         self.forced: set[str] = set()
         self.asked: set[str] | None = None  # None: every datum
         self.stopped = False
+        self.overdue = False
         self.failed: dict[str, DatumEnd] = {}
+        self.recovered: dict[str, DatumEnd] = {}
+        limit = assessment.pipeline.job_timeout
+        self.deadline = None if limit is None else time.monotonic() + limit
 
     def run(self) -> PipelineReport:
         """Do what the plan says; what happened."""
@@ -275,7 +286,11 @@ class _Pass:
         a = self.assessment
         while True:
             todo = [
-                s for s in plan.of("run") if s.name not in self.failed and (self.asked is None or s.name in self.asked)
+                s
+                for s in plan.of("run")
+                if s.name not in self.failed
+                and s.name not in self.recovered
+                and (self.asked is None or s.name in self.asked)
             ]
             again = [s.name for s in todo if s.name in self.ran]
             if again:
@@ -287,7 +302,11 @@ class _Pass:
             finally:
                 fold(a.repo)
             a.refresh()
-            plan = again_published(a.plan(), self.forced & self.ran, a.known)
+            plan = again_published(a.plan(), self.forced & self._succeeded, a.known)
+
+    @property
+    def _succeeded(self) -> set[str]:
+        return self.ran - self.failed.keys() - self.recovered.keys()
 
     def _run(self, todo: Sequence[Step], base: Base, job: str, key: int) -> None:
         """Run these datums, in sets whose size follows from what the first ones took."""
@@ -295,9 +314,11 @@ class _Pass:
         logs = self.scheduler.project.state_dir / "logs" / self.name / str(key)
         round_ = Round(self.assessment, base, job, logs, self.scheduler.engine(), frozenset(self.forced))
         round_.learn_from(self.scheduler.ledger.durations(self.name))
-        for end in round_.run(tasks):
+        for end in round_.run(tasks, self.deadline):
             self.ran.add(end.task.datum.name)
-            if end.kind != "ok":
+            if end.kind == "recovered":
+                self.recovered[end.task.datum.name] = end
+            elif end.kind != "ok":
                 self.failed[end.task.datum.name] = end
                 self.scheduler.reporter.failure(self.name, end)
                 if self.options.fail_fast:
@@ -306,30 +327,36 @@ class _Pass:
             self.scheduler.ledger.add_attempt(key, self.name, end)
             failed = sum(t.datum.name in self.failed for t in tasks)
             self.scheduler.reporter.progress(self.name, round_.done, failed, len(tasks))
+        if round_.overdue:
+            self.stopped = self.overdue = True
+            self.scheduler.drop_engine()
 
     def _publish(self, plan: Plan, base: Base, report: PipelineReport) -> None:
         a = self.assessment
         counts = plan.counts
-        ran = self.ran - self.failed.keys()
+        ran = self._succeeded
         report.counts.update(
             ran=len(ran),
             reused=sum(s.name not in ran for s in plan.of("reuse") if s.source is not None),
             current=counts["current"],
             removed=counts["remove"],
+            recovered=len(self.recovered),
             failed=len(self.failed),
         )
         report.failed = [{"name": n, "log": o.log} for n, o in sorted(self.failed.items())]
         if self.failed and a.pipeline.publish == "complete":
             report.state = "failed"
-            report.reason = f"{len(self.failed)} of {len(plan.steps)} datums failed; the branch stays as it was"
+            over = "; the job's time (job_timeout) was over" if self.overdue else ""
+            report.reason = f"{len(self.failed)} of {len(plan.steps)} datums failed{over}; the branch stays as it was"
             report.counts["reused"] = report.counts["removed"] = 0
             return
-        missing = [s for s in plan.of("run") if s.name not in self.failed]
+        missing = [s for s in plan.of("run") if s.name not in self.failed and s.name not in self.recovered]
         if missing and a.pipeline.publish == "complete":
             report.state = "partial"
             report.reason = f"{len(missing)} datums were not asked for; nothing is published until all are there"
             report.counts["reused"] = report.counts["removed"] = 0
             return
+        plan = without_output(plan, {end.task.id for end in self.recovered.values()}, a.state)
         changes = [s for s in plan.steps if s.action == "remove" or (s.action == "reuse" and s.source)]
         if changes:
             report.commit = publish(a, base, plan, report.job)

@@ -15,6 +15,7 @@ from minipach.errors import UserError
 from minipach.identity import suffix
 from minipach.plan import words_of
 from minipach.records import Task
+from minipach.secret import secrets_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class WorkSet:
     """A datum set for a worker. `id` is made of the datums' content and names, so that to submit twice is harmless.
 
     head, parts, tail: the command in pieces, one part per datum (see records.Command) · inputs: per datum, what the
-    record says of its inputs · always: inputs that every record has.
+    record says of its inputs · always: inputs that every record has · secrets: their names · secrets_folder: where
+    files with secrets are on the scheduler's machine.
     """
 
     id: str
@@ -57,6 +59,8 @@ class WorkSet:
     forced: bool
     tries: int
     log: str
+    secrets: tuple[str, ...] = ()
+    secrets_folder: str = ""
 
     def command(self, chosen: Sequence[int] | None = None) -> str:
         """The command for all datums or some, as datalad takes it (braces doubled)."""
@@ -82,7 +86,7 @@ class WorkSet:
     def from_json(text: str) -> WorkSet:
         """The set from its JSON."""
         data = json.loads(text)
-        for name in ("head", "tail", "always", "datums"):
+        for name in ("head", "tail", "always", "datums", "secrets"):
             data[name] = tuple(data[name])
         for name in ("parts", "inputs_of"):
             data[name] = tuple(tuple(row) for row in data[name])
@@ -94,11 +98,12 @@ class WorkSet:
 class Outcome:
     """What became of a set.
 
-    kind: `ok` (all that are not in `bad` succeeded) · `failed` (no datum succeeded; `exit` is the last code) · `lost`
-    (infrastructure: the worker died, a fetch failed; `message` tells) · bad: (index, exit code) of the datums that
-    failed while others succeeded · seconds, cpu: wall and processor time of the last try · memory: peak of the
-    command's processes together, in bytes (None: not known) · moved: per datum the
-    bytes of its inputs and of its outputs.
+    kind: `ok` (all that are not in `bad` or `recovered` succeeded) · `failed` (no datum succeeded; `exit` is the last
+    code) · `lost` (infrastructure: the worker died, a fetch failed; `message` tells) · bad: (index, exit code, message)
+    of the datums that failed while others succeeded; in a failed set: of the one whose time was over, which ended the
+    set before the others could be done · recovered: the same of those that failed, and whose `err_cmd` succeeded ·
+    seconds, cpu: wall and processor time of the last try · memory: peak of the command's processes together, in bytes
+    (None: not known) · moved: per datum the bytes of its inputs and of its outputs.
     """
 
     set_id: str
@@ -111,6 +116,7 @@ class Outcome:
     host: str
     cpu: float = 0.0
     bad: tuple[tuple[int, int, str], ...] = ()
+    recovered: tuple[tuple[int, int, str], ...] = ()
     memory: int | None = None
     moved: tuple[tuple[int, int | None], ...] = ()
 
@@ -118,7 +124,8 @@ class Outcome:
     def from_json(text: str | bytes) -> Outcome:
         """The outcome from its JSON."""
         data = json.loads(text)
-        data["bad"] = tuple((i, code, message) for i, code, message in data["bad"])
+        for name in ("bad", "recovered"):
+            data[name] = tuple((i, code, message) for i, code, message in data.get(name, ()))
         data["moved"] = tuple((came, went) for came, went in data.get("moved", ()))
         return Outcome(**data)
 
@@ -152,6 +159,8 @@ def make_set(
         forced=forced,
         tries=pipeline.datum_tries,
         log=log,
+        secrets=tuple(dict.fromkeys(s.name for s in pipeline.transform.secrets)),
+        secrets_folder=str(secrets_folder(assessment.project.repo)) if pipeline.transform.secrets else "",
     )
 
 

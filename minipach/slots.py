@@ -129,10 +129,11 @@ def clear_scratch(path: Path) -> None:
     """Remove what a killed launcher left, and end the command or podman container that it may have left running."""
     for scratch in (path / ".minipach").glob("tmp.*"):
         kill_inside(path)
-        for cid in scratch.glob("**/cid*"):
-            if cid.is_file() and shutil.which("podman"):
+        container = scratch / ".minipach" / "container"
+        for runtime in ("podman", "docker"):
+            if container.is_file() and shutil.which(runtime):
                 subprocess.run(
-                    ["podman", "rm", "--force", "--ignore", cid.read_text().strip()],
+                    [runtime, "rm", "--force", container.read_text().strip()],
                     env=child_environment(),
                     capture_output=True,
                     check=False,
@@ -175,13 +176,18 @@ def _held(lock: Path) -> bool:
 
 
 def kill_inside(folder: Path) -> None:
-    """End every process whose working directory is in `folder` (Linux; elsewhere there is no way to ask)."""
+    """End every process whose working directory is in `folder`, and every command whose /pfs is, with what it started.
+
+    Linux; elsewhere there is no way to ask.
+    """
     inside = os.path.realpath(folder)
-    for entry in Path("/proc").glob("[0-9]*/cwd"):
+    scratch = b"PFS=" + os.fsencode(inside) + b"/.minipach/tmp."
+    for entry in Path("/proc").glob("[0-9]*"):
         try:
-            where = os.readlink(entry)
-            if (where == inside or where.startswith(inside + "/")) and int(entry.parts[2]) != os.getpid():
-                os.kill(int(entry.parts[2]), signal.SIGKILL)
+            where = os.readlink(entry / "cwd")
+            found = where == inside or where.startswith(inside + "/") or scratch in (entry / "environ").read_bytes()
+            if found and int(entry.name) != os.getpid():
+                os.kill(int(entry.name), signal.SIGKILL)
         except OSError:
             continue  # gone meanwhile, or another user's
 

@@ -9,7 +9,17 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from minipach.errors import UserError
-from minipach.speccheck import KINDS, Kind, check_inputs, check_name, clean_repo, dig, note_fields, validate
+from minipach.speccheck import (
+    KINDS,
+    Kind,
+    check_inputs,
+    check_name,
+    check_secrets,
+    clean_repo,
+    dig,
+    note_fields,
+    validate,
+)
 from minipach.specmodel import InputSpec, MetadataSpec, PfsSpec, PipelineSpec, ResourceSpec
 from minipach.specyaml import Document, camel, read_yaml
 
@@ -41,6 +51,14 @@ Input = PfsInput | Combination
 
 
 @dataclass(frozen=True)
+class Secret:
+    """A secret by its name (with its key, `name/key`), and the variable in which the command gets its value."""
+
+    name: str
+    env_var: str
+
+
+@dataclass(frozen=True)
 class Transform:
     """What runs for each datum; `image` None is the host's environment, `working_dir` "" is the repo."""
 
@@ -50,6 +68,9 @@ class Transform:
     env: tuple[tuple[str, str], ...] = ()
     accept_return_code: tuple[int, ...] = ()
     working_dir: str = ""
+    err_cmd: tuple[str, ...] = ()
+    err_stdin: tuple[str, ...] = ()
+    secrets: tuple[Secret, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,7 +103,10 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """One checked spec. `notes` are what was accepted without effect, each `source:line:column: note`."""
+    """One checked spec. `notes` are what was accepted without effect, each `source:line:column: note`.
+
+    datum_timeout, job_timeout: seconds; None is no limit.
+    """
 
     name: str
     input: Input
@@ -93,6 +117,8 @@ class Pipeline:
     out: str = "/"
     publish: Literal["complete", "available"] = "complete"
     datum_tries: int = 3
+    datum_timeout: float | None = None
+    job_timeout: float | None = None
     parallelism: int | None = None
     sets: SetSpec = SetSpec()
     salt: str = ""
@@ -119,6 +145,7 @@ def load_spec(text: str, *, source: str, folder: str) -> Pipeline:
     notes = Document(places=document.places)
     check_name(document, folder)
     check_inputs(document, notes)
+    check_secrets(document)
     _check_out(document, spec)
     if document.problems or spec is None:
         raise UserError(_lines(source, document))
@@ -235,6 +262,12 @@ def _pipeline(spec: PipelineSpec, folder: str, source: str, notes: tuple[str, ..
             env=_pairs(transform.env),
             accept_return_code=tuple(sorted(set(transform.accept_return_code))),
             working_dir=transform.working_dir,
+            err_cmd=tuple(transform.err_cmd),
+            err_stdin=tuple(transform.err_stdin),
+            secrets=tuple(
+                Secret(f"{s.name}/{s.key}" if s.key else s.name, s.env_var)
+                for s in sorted(transform.secrets, key=lambda s: s.env_var)
+            ),
         ),
         description=spec.description,
         metadata=_metadata(spec.metadata),
@@ -242,6 +275,8 @@ def _pipeline(spec: PipelineSpec, folder: str, source: str, notes: tuple[str, ..
         out=spec.minipach.out,
         publish=spec.minipach.publish,
         datum_tries=spec.datum_tries,
+        datum_timeout=spec.datum_timeout or None,
+        job_timeout=spec.job_timeout or None,
         parallelism=spec.parallelism_spec.constant or None,
         sets=SetSpec(spec.datum_set_spec.number, spec.datum_set_spec.size_bytes, spec.datum_set_spec.per_worker),
         salt=spec.salt,

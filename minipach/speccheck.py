@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from minipach.glob import GlobError, compile_glob
 from minipach.specmodel import InputSpec, PipelineSpec
-from minipach.spectypes import NAME, NAME_RULE, Noted, Refused
+from minipach.spectypes import NAME, NAME_RULE, Noted, Refused, secret_variable
 from minipach.specyaml import Document, Loc, Number, camel, show, snake
 
 Kind = Literal["cross", "union", "join", "group"]
@@ -240,6 +240,33 @@ class _Inputs:
                     loc,
                     f"{found[0]} names no capture, the glob {has}; put parentheses in the glob: (*)",
                     offset=found.start(),
+                )
+
+
+_RESERVED_VARIABLE = re.compile(r"(MINIPACH|PACH|PPS)_.*|PFS|PATH|IFS|LD_PRELOAD|LD_LIBRARY_PATH")
+
+
+def check_secrets(document: Document) -> None:
+    """Each secret has a variable of its own, and a name that no other's can be taken for."""
+    env = dig(document.data, "transform", "env")
+    secrets = dig(document.data, "transform", "secrets")
+    variables, names = set(env) if isinstance(env, dict) else set(), dict[str, str]()
+    for n, secret in enumerate(secrets if isinstance(secrets, list) else ()):
+        variable, name, key = (_text(secret, field) for field in ("env_var", "name", "key"))
+        loc = ("transform", "secrets", n)
+        if variable and _RESERVED_VARIABLE.fullmatch(variable):
+            document.add((*loc, "env_var"), f"{show(variable)} has a meaning of its own; use another variable")
+        elif variable in variables:
+            document.add((*loc, "env_var"), f"the variable {show(variable or '')} is set twice; use another one")
+        if variable:
+            variables.add(variable)
+        if name:
+            full = f"{name}/{key}" if key else name
+            other = names.setdefault(secret_variable(full), full)
+            if other != full:
+                document.add(
+                    (*loc, "name"),
+                    f"{show(full)} and {show(other)} have the same variable {secret_variable(full)}; rename one",
                 )
 
 

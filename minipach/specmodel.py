@@ -22,16 +22,19 @@ from minipach.spectypes import (
     Bytes,
     Count,
     Cpus,
+    Duration,
     EnvName,
     ExitCode,
     Later,
     Many,
     Noted,
     Refused,
+    SecretName,
     Some,
     Text,
     Tries,
     command,
+    error_command,
 )
 from minipach.specyaml import camel
 
@@ -100,6 +103,17 @@ class InputSpec(Model):
     cron: Later = Field(default=None, description="A datum per point in time.")
 
 
+class SecretSpec(Model):
+    """One secret: the run gets its value, and nothing that is kept does."""
+
+    name: SecretName = Field(description="Whose value; part of the datum's identity, as the value is not.")
+    env_var: EnvName = Field(description="Environment variable in which the program finds it.")
+    key: SecretName | Literal[""] = Field(default="", description="Which value of a secret that has several.")
+    mount_path: Annotated[Any, Refused("not supported", "read it from `env_var`")] = Field(
+        default=None, description="A folder with the secret's values as files."
+    )
+
+
 class TransformSpec(Model):
     """What runs for each datum."""
 
@@ -120,11 +134,16 @@ class TransformSpec(Model):
         default=[], description="Exit codes (0-255) besides 0 that are a success."
     )
     working_dir: Text = Field(default="", description="Where the program starts. Default: the pipeline's repo.")
-    secrets: Later = Field(default=None, description="Secrets as environment variables.")
-    err_cmd: Later = Field(
-        default=None, description="Runs after each failing try; if it succeeds, the datum is recovered."
+    secrets: Many[SecretSpec] = Field(
+        default=[],
+        description="Environment variables whose values stand nowhere in the project (see docs/howto-trying.md).",
     )
-    err_stdin: Later = Field(default=None, description="Lines fed to `err_cmd`.")
+    err_cmd: Annotated[list[Text], BeforeValidator(error_command)] = Field(
+        default=[],
+        description="A program like `cmd` that runs after each failing try. If it exits with 0, the datum is "
+        "recovered: it has no output, doesn't count as failed, and is tried again in the next job.",
+    )
+    err_stdin: Many[Text] = Field(default=[], description="Lines fed to the standard input of `err_cmd`.")
     user: Later = Field(default=None, description="User to run as.")
     datum_batching: Later = Field(default=None, description="One start of the program for many datums.")
 
@@ -221,8 +240,16 @@ class PipelineSpec(Model):
         description="`until_success`: a datum that succeeded doesn't run again. "
         "`every_job`: every new commit of an input runs them all again.",
     )
-    datum_timeout: Later = Field(default=None, description="Longest time for one try of a datum: `90s`, `2h30m`.")
-    job_timeout: Later = Field(default=None, description="Longest time for a job.")
+    datum_timeout: Duration = Field(
+        default=0.0,
+        description="Longest time for one try of a datum: `90s`, `2h30m`; counted in whole seconds. When it is over, "
+        "all processes of the try are ended, and it has failed. Default: no limit.",
+    )
+    job_timeout: Duration = Field(
+        default=0.0,
+        description="Longest time for a job. When it is over, what runs is ended, and the datums without a result "
+        "have failed. Default: no limit.",
+    )
     datum_set_spec: DatumSetSpec = Field(
         default=DatumSetSpec(), description="How datums are cut into sets. Default: by measured duration."
     )

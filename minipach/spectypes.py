@@ -23,6 +23,10 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
 NAME_RULE = "letters, digits, _ and -, a letter or digit first, at most 63"
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _QUANTITY = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)(m|[kKMGTPE]|[KMGTPE]i)?")
+_DURATION = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{0,9})?(?:h|ms|m|s|us|µs|ns))+")
+_DURATION_PART = re.compile(r"([0-9.]+)([a-zµ]+)")
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_SECRET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _UNITS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
 _UNITS |= {f"{letter}i": 1024 ** (n + 1) for n, letter in enumerate("KMGTPE")}
 _BAD_REF = re.compile(r"^[-/]|[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(^|/)\.|/$|\.lock$|\.$")
@@ -170,6 +174,30 @@ def _cpu(value: object) -> object:
     return float(found[1]) / (1000 if found[2] else 1)
 
 
+def _duration(value: object) -> object:
+    if value == "":  # protobuf's JSON writes a field that isn't set like this
+        return 0.0
+    if isinstance(value, Number) or not isinstance(value, str) or not _DURATION.fullmatch(value):
+        raise _bad("not a duration; write it with its unit, as in 90s, 10m or 2h30m")
+    return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(value))
+
+
+def _secret_name(value: str) -> str:
+    if not _SECRET.fullmatch(value):
+        raise _bad(f"{show(value)} can't be a secret's name; use letters, digits, dots, _ and -, no dot first")
+    return value
+
+
+def secret_variable(name: str) -> str:
+    """The environment variable that holds a secret: MINIPACH_SECRET_<NAME>, for workers and for reruns."""
+    return "MINIPACH_SECRET_" + re.sub(r"[^A-Z0-9]", "_", name.upper())
+
+
+def error_command(value: object) -> object:
+    """Check a command that may be left out before its words are."""
+    return value if value == [] else command(value)
+
+
 _INTEGER_SCHEMA = WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^-?[0-9]+$"}]})
 _QUANTITY_SCHEMA = WithJsonSchema({"type": ["string", "number"]})
 
@@ -179,11 +207,19 @@ Boolean = Annotated[bool, BeforeValidator(_boolean), Label("true or false")]
 Bytes = Annotated[int, BeforeValidator(_quantity), Label("bytes, as in `2Gi`"), _QUANTITY_SCHEMA]
 Cpus = Annotated[float, BeforeValidator(_cpu), Label("number, as in `0.5`"), _QUANTITY_SCHEMA]
 
+Duration = Annotated[
+    float,
+    BeforeValidator(_duration),
+    Label("duration, as in `90s`"),
+    WithJsonSchema({"type": "string", "pattern": "^([0-9]+(\\.[0-9]*)?(h|ms|m|s|us|µs|ns))*$"}),
+]
+
 Item = TypeVar("Item")
 Some = Annotated[list[Item], BeforeValidator(_list), Field(min_length=1)]
 Many = Annotated[list[Item], BeforeValidator(_any_list)]
 Branch = Annotated[Text, AfterValidator(_ref)]
 EnvName = Annotated[Text, AfterValidator(_env_name)]
+SecretName = Annotated[Text, AfterValidator(_secret_name)]
 ExitCode = Annotated[Integer, AfterValidator(_code)]
 Tries = Annotated[Integer, AfterValidator(_tries)]
 Count = Annotated[Integer, AfterValidator(_count)]

@@ -17,6 +17,10 @@ class StagingError(Exception):
     """An input could not be had: which, and why."""
 
 
+class HopelessError(StagingError):
+    """A staging error that trying again can't mend."""
+
+
 def stage(slot: Path, files: Sequence[StagedFile], *, share: bool, get: bool = True) -> int:
     """Place the files below `slot`; the bytes that they hold.
 
@@ -52,7 +56,7 @@ def locate(repo: Repo, keys: set[str], *, get: bool = True) -> dict[str, Path]:
         found |= _present(repo, set(absent))
         missing = [key for key in absent if key not in found]
         if missing:
-            raise StagingError(
+            raise HopelessError(
                 f"{repo.path}: content of {missing[0]} is not here and no remote gave it; "
                 f"git -C {repo.path} annex whereis --key {missing[0]}"
             )
@@ -89,13 +93,13 @@ def _place(repo: Repo, target: Path, file: StagedFile, contents: dict[str, Path]
     if file.kind == "link":
         to = os.fsdecode(repo.objects.read(file.blob) or b"")
         if not stays_inside(file.dest.split("/", 2)[2], to):
-            raise StagingError(f"{file.dest}: a symbolic link that leads out of its repo ({to}); refused")
+            raise HopelessError(f"{file.dest}: a symbolic link that leads out of its repo ({to}); refused")
         os.symlink(to, target)
         return 0
     if file.kind == "git":
         data = repo.objects.read(file.blob)
         if data is None:
-            raise StagingError(f"{repo.path}: git object {file.blob} is missing; git fsck")
+            raise HopelessError(f"{repo.path}: git object {file.blob} is missing; git fsck")
         target.write_bytes(data)
     else:
         source = contents[file.key or ""]

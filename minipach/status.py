@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from minipach.assess import Assessment, SnapshotStore
 from minipach.git import is_dataset
-from minipach.jobs import failed_now
+from minipach.jobs import failed_now, last_now
 from minipach.ledger import Attempt, Ledger
 from minipach.plan import Plan
 from minipach.project import Project
@@ -64,17 +64,19 @@ def _status(assessment: Assessment, waits: list[str], attempts: dict[str, Attemp
     name = assessment.pipeline.name
     waiting = ", ".join(assessment.project.name_of(w) for w in waits)
     if unborn:
-        counts = {"datums": 0, "current": 0, "missing": 0, "failed": 0, "remove": 0, "upstream": 0}
+        counts = {"datums": 0, "current": 0, "missing": 0, "failed": 0, "recovered": 0, "remove": 0, "upstream": 0}
         return Status(name, "blocked", counts, (f"waits for {waiting}",))
     plan = assessment.quick_plan()
     missing = [s for s in plan.steps if s.action in ("run", "reuse")]
     failed = failed_now(plan, attempts)
+    recovered = sum(a.kind == "recovered" for a in last_now(plan, attempts))
     upstream = _upstream_changes(assessment)
     counts = {
         "datums": len(plan.steps) - plan.counts["remove"],
         "current": plan.counts["current"],
         "missing": len(missing),
         "failed": len(failed),
+        "recovered": recovered,
         "remove": plan.counts["remove"],
         "upstream": len(upstream),
     }

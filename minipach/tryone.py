@@ -18,6 +18,7 @@ from minipach.errors import UserError
 from minipach.git import Repo, child_environment
 from minipach.project import Project
 from minipach.reexecute import Processes, command_line, lay_out, written_files
+from minipach.secret import SecretError, secret_values
 from minipach.sets import WorkSet, make_set
 from minipach.slots import Owner, Slot, clear_scratch, kill_inside, slots_dir
 from minipach.staging import StagingError
@@ -101,10 +102,11 @@ def choose(project: Project, word: str) -> Chosen:
 def run_one(chosen: Chosen) -> Trial:
     """Run the datum once; what it prints goes to stderr. UserError if its inputs can't be had."""
     processes = Processes()
+    secrets = _secrets(chosen.work)
     with _scratch(chosen.work) as slot, ThreadPoolExecutor(1) as pool:
         started = time.monotonic()
         # in a thread, so that an interrupt can end what runs
-        future = pool.submit(processes.run, command_line(chosen.work), slot.path, None)
+        future = pool.submit(processes.run, command_line(chosen.work), slot.path, None, secrets)
         try:
             code = future.result()
         except BaseException:
@@ -120,7 +122,7 @@ def open_shell(chosen: Chosen) -> int:
     """A shell on this terminal in the place of the datum's command; its exit code."""
     work = replace(chosen.work, tail=("--", "sh", "-c", _SHELL))
     with _scratch(work) as slot:
-        env = child_environment({"MINIPACH_INTERACTIVE": "1"})
+        env = child_environment({"MINIPACH_INTERACTIVE": "1", **_secrets(work)})
         # in our own process group, which has the terminal
         process = subprocess.Popen(command_line(work), cwd=slot.path, env=env)
         while True:
@@ -128,6 +130,13 @@ def open_shell(chosen: Chosen) -> int:
                 return process.wait()
             except KeyboardInterrupt:
                 continue  # Ctrl-C is the shell's
+
+
+def _secrets(work: WorkSet) -> dict[str, str]:
+    try:
+        return secret_values(work.secrets, work.secrets_folder)
+    except SecretError as error:
+        raise UserError(str(error)) from None
 
 
 @contextmanager

@@ -9,29 +9,30 @@ import os
 import platform
 import resource
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from minipach import records
+from minipach.attempt import DataladError, Report, attempt
 from minipach.git import SYMLINK, GitError, Repo, child_environment
-from minipach.image import CONTAINER
 from minipach.keys import key_of_link
 from minipach.logs import split_log
 from minipach.meter import Meter
 from minipach.results import PENDING, to_json
 from minipach.reuse import find_leaks
+from minipach.secret import SecretError
 from minipach.sets import Outcome, WorkSet, record_extra
 from minipach.slots import Slot, clear_scratch
 from minipach.snapshot import reserved_in_pipeline
-from minipach.staging import StagingError, stage
+from minipach.staging import HopelessError, StagingError, stage
 
 RESULTS_FILE = ".minipach/results.json"
-_LAUNCHER_FAILED = 125  # the launcher's own exit code for "could not even start"
+_LOST_TRIES = 3  # of what isn't the command's fault
+_PAUSE = 1.0  # seconds before another go, once and twice that
 
 
 def run_set(work: WorkSet, slot: Slot) -> Outcome:
@@ -39,74 +40,113 @@ def run_set(work: WorkSet, slot: Slot) -> Outcome:
     with Meter(work, slot.path) as meter:
         outcome = _run_set(work, slot, meter)
     if len(work.parts) > 1 and outcome.kind != "lost":
-        split_log(Path(work.log), len(work.parts))
+        with contextlib.suppress(OSError):
+            split_log(Path(work.log), len(work.parts))
     return replace(outcome, memory=meter.memory, moved=meter.moved)
 
 
 def _run_set(work: WorkSet, slot: Slot, meter: Meter) -> Outcome:
-    started, cpu = time.monotonic(), _cpu()
-    tries = 0
+    started = time.monotonic()
     try:
-        with logging_to(Path(work.log)), tempfile.TemporaryDirectory(prefix="minipach-report.") as folder:
-            slot.reset(work.base)
-            share = inputs_are_read_only(slot.path, work.image)
-            stage(slot.path, work.files, share=share)
-            meter.count_inputs()
-            if not share:
-                slot.make_code_private()
-            run = _Run(1, "not started")
-            while tries < work.tries:
-                tries += 1
-                if tries > 1:
-                    print(f"minipach: try {tries} of {work.tries}", flush=True)
-                    clear_scratch(slot.path)  # of a launcher that was killed: its command may run on
-                started, cpu = time.monotonic(), _cpu()
-                run = _containers_run(work, slot, folder if len(work.parts) > 1 else "")
-                if run.exit in (0, _LAUNCHER_FAILED):
-                    break
-            report = _read_report(Path(folder), len(work.parts))
-        seconds = time.monotonic() - started
-        if run.exit != 0:
-            return _outcome(work, "failed", run.exit, run.message, seconds, tries, _cpu() - cpu)
-        cpu = _cpu() - cpu
-        bad = _keep(work, slot, seconds, report, meter)
+        with logging_to(Path(work.log)):
+            return _Tries(work, slot, meter).run()
+    except OSError as error:  # the log can't be written
+        return _outcome(work, "lost", 1, str(error), time.monotonic() - started, 1)
+
+
+class _Tries:
+    """The tries of a set: those of the command are counted apart from those that never were up to it."""
+
+    def __init__(self, work: WorkSet, slot: Slot, meter: Meter) -> None:
+        self.work = work
+        self.slot = slot
+        self.meter = meter
+        self.tries = 0
+        self.lost = 0
+        self.started = time.monotonic()
+        self.cpu = _cpu()
+        self._ready = False
+
+    def run(self) -> Outcome:
+        """Try until it is done, or as often as may be."""
+        work = self.work
+        while True:
+            try:
+                outcome = self._once()
+                if outcome is not None:
+                    return outcome
+                print(f"minipach: try {self.tries + 1} of {work.tries}", flush=True)
+            except _BadOutputError as error:
+                _note(work.log, str(error))
+                return self._outcome("failed", 1, str(error))
+            except (StagingError, SecretError, GitError, OSError) as error:
+                self.lost += 1
+                self._ready = False
+                _note(work.log, f"not the command's fault: {error}")
+                if self.lost >= _LOST_TRIES or isinstance(error, (HopelessError, SecretError)):
+                    return self._outcome("lost", 1, str(error))
+                time.sleep(_PAUSE * self.lost)
+                _note(
+                    work.log, f"once more, {self.lost + 1} of {_LOST_TRIES}; this doesn't count as a try of the datum"
+                )
+
+    def _once(self) -> Outcome | None:
+        """One try; None if the command failed and may try again."""
+        work, slot = self.work, self.slot
+        self._prepare()
+        self.started, self.cpu = time.monotonic(), _cpu()
+        try:
+            tried = attempt(work, slot)
+        except DataladError:
+            self.tries += 1
+            _check_new_names(slot)
+            self.tries -= 1
+            raise
+        if tried.failure:
+            raise StagingError(tried.failure)
+        self.tries += 1
+        seconds, cpu = time.monotonic() - self.started, _cpu() - self.cpu
+        report = tried.report
+        if tried.exit != 0:
+            recovered = [(i, report.codes.get(i, tried.exit), tried.message) for i in sorted(report.recovered)]
+            if self.tries < work.tries and len(recovered) < len(work.parts):
+                return None
+            failed = self._outcome("failed", tried.exit, tried.message)
+            over = [(report.timed_out, tried.exit, tried.message)] if report.timed_out is not None else []
+            return replace(failed, bad=tuple(over), recovered=tuple(recovered))
+        bad, recovered = _keep(work, slot, seconds, report, self.meter)
         for index, _, message in bad:
             _note(work.log, f"{work.datums[index]['name']}: {message}")
         if len(bad) == len(work.parts):
-            return _outcome(work, "failed", bad[-1][1], bad[-1][2], seconds, tries, cpu)
-        return replace(_outcome(work, "ok", 0, "", seconds, tries, cpu), bad=tuple(bad))
-    except _BadOutputError as error:
-        _note(work.log, str(error))
-        return _outcome(work, "failed", 1, str(error), time.monotonic() - started, tries)
-    except (StagingError, GitError, OSError) as error:
-        _note(work.log, str(error))
-        return _outcome(work, "lost", 1, str(error), time.monotonic() - started, tries)
+            return _outcome(work, "failed", bad[-1][1], bad[-1][2], seconds, self.tries, cpu)
+        found = _outcome(work, "ok", 0, "", seconds, self.tries, cpu)
+        return replace(found, bad=tuple(bad), recovered=tuple(recovered))
 
+    def _prepare(self) -> None:
+        if self._ready:
+            clear_scratch(self.slot.path)  # of a launcher that was killed: its command may run on
+            return
+        self.slot.reset(self.work.base)
+        share = inputs_are_read_only(self.slot.path, self.work.image)
+        stage(self.slot.path, self.work.files, share=share)
+        self.meter.count_inputs()
+        if not share:
+            self.slot.make_code_private()
+        self._ready = True
 
-@dataclass(frozen=True, slots=True)
-class _Report:
-    """What the datum script said of a set of several: exit code and output paths (below the datum's place) by index."""
-
-    codes: dict[int, int]
-    files: dict[int, list[str]]
-
-
-def _read_report(folder: Path, count: int) -> _Report | None:
-    if not (folder / "codes").is_file():
-        return None
-    rows = [line.split() for line in (folder / "codes").read_text().splitlines()]
-    codes = {int(number) - 1: int(code) for number, code in rows}
-    files = {}
-    for index in range(count):
-        listing = folder / str(index + 1)
-        if listing.is_file():
-            names = os.fsdecode(listing.read_bytes()).split("\n")
-            files[index] = [name.removeprefix("./") for name in names if name]
-    return _Report(codes, files)
+    def _outcome(self, kind: Literal["ok", "failed", "lost"], code: int, message: str) -> Outcome:
+        tries = self.lost if kind == "lost" else self.tries
+        return _outcome(self.work, kind, code, message, time.monotonic() - self.started, tries, _cpu() - self.cpu)
 
 
 def _outcome(
-    work: WorkSet, kind: Any, code: int, message: str, seconds: float, tries: int, cpu: float = 0.0
+    work: WorkSet,
+    kind: Literal["ok", "failed", "lost"],
+    code: int,
+    message: str,
+    seconds: float,
+    tries: int,
+    cpu: float = 0.0,
 ) -> Outcome:
     return Outcome(work.id, kind, code, message, seconds, tries, work.log, platform.node(), cpu)
 
@@ -118,7 +158,7 @@ def _cpu() -> float:
 
 
 def _note(log: str, message: str) -> None:
-    with Path(log).open("a", encoding="utf-8", errors="surrogateescape") as file:
+    with contextlib.suppress(OSError), Path(log).open("a", encoding="utf-8", errors="surrogateescape") as file:
         file.write(f"minipach: {message}\n")
 
 
@@ -160,80 +200,30 @@ def _is_read_only(slot: str, image: str, _content: str) -> bool:
     return done.returncode == 0 and done.stdout.split()[-1:] == ["read-only"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    exit: int
-    message: str
-
-
-_seen_bases: dict[Path, str] = {}
-
-
-def _containers_run(work: WorkSet, slot: Slot, report: str) -> _Run:
-    """`datalad containers-run`, in this warm process. report: a folder for the launcher's report, or ""."""
-    os.environ.update(child_environment({"MINIPACH_REPORT": report, "MINIPACH_INTERACTIVE": ""}))
-    from datalad.distribution.dataset import Dataset
-    from datalad_container.containers_run import ContainersRun  # noqa: F401
-
-    dataset = Dataset(str(slot.path))
-    if _seen_bases.get(slot.path) != work.base:
-        dataset.config.reload(force=True)  # the slot's committed configuration changes with its base
-        _seen_bases[slot.path] = work.base
-    try:
-        results = dataset.containers_run(
-            work.command(),
-            container_name=CONTAINER,
-            # what was matched is staged already: the record gets it afterwards, and datalad need not look for each file
-            inputs=list(work.always),
-            message=work.title(),
-            on_failure="ignore",
-            result_renderer="disabled",
-            return_type="list",
-        )
-    except Exception as error:  # datalad raises many kinds, and a worker must outlive them
-        _check_new_names(slot)
-        why = next(iter(str(error).splitlines()), type(error).__name__)
-        raise StagingError(f"datalad containers-run: {why}") from error
-    for result in results:
-        if result.get("action") == "run" and result.get("exit_code"):
-            return _Run(int(result["exit_code"]), f"the command exited with {result['exit_code']}")
-    for result in results:
-        if result.get("status") in ("error", "impossible"):
-            raise StagingError(f"datalad {result.get('action')} {result.get('path')}: {_text(result)}")
-    return _Run(0, "")
-
-
-def _text(result: dict[str, Any]) -> str:
-    message = result.get("error_message") or result.get("message") or "failed"
-    if isinstance(message, tuple):
-        return str(message[0]) % message[1:]
-    return str(message)
-
-
 _Bad = tuple[int, int, str]  # index of a datum, its exit code, what was wrong
 _Row = tuple[str, str, str]  # path, mode, blob
 
 
-def _keep(work: WorkSet, slot: Slot, seconds: float, report: _Report | None, meter: Meter) -> list[_Bad]:
+def _keep(work: WorkSet, slot: Slot, seconds: float, report: Report, meter: Meter) -> tuple[list[_Bad], list[_Bad]]:
     """Complete datalad's commit with our object in the record and the results' description; set the result ref.
 
-    What could not be kept of the set comes back; the record then states what was.
+    What could not be kept of the set comes back (what failed, what recovered); the record then states what was.
     """
     repo = slot.repo
     head = repo.line("rev-parse", "HEAD")
     changed = _changed(repo, work.base, head) if head != work.base else []
-    rows, bad = _attribute(work, changed, report)
+    rows, bad, recovered = _attribute(work, changed, report)
     good = sorted(rows)
     meter.count_outputs({i: [path for path, _, _ in rows[i]] for i in good})
     if not good:
-        return bad
+        return bad, recovered
     if head != work.base:
         _, record = records.parse(repo.line("log", "-1", "--format=%B", head) + "\n")
         author = repo.line("log", "-1", "--format=%an <%ae> %ad", "--date=raw", head)
     else:  # no output at all: datalad makes no commit, but what ran is on record in the results branch
         record = _bare_record(work, repo)
         author = repo.line("var", "GIT_AUTHOR_IDENT")
-    if bad:
+    if len(good) < len(work.parts):
         record["cmd"] = f"{records.LAUNCH} {work.image} {work.command(good)}"
     record["inputs"] = work.inputs(good)
     record["outputs"] = [records.record_path(path) for i in good for path, _, _ in rows[i]]
@@ -245,7 +235,7 @@ def _keep(work: WorkSet, slot: Slot, seconds: float, report: _Report | None, met
     repo.git("update-index", "--add", "--cacheinfo", f"100644,{blob},{RESULTS_FILE}")
     commit = repo.commit_tree(repo.line("write-tree"), message, [work.base])
     slot.main.git("update-ref", PENDING + work.id, commit)
-    return bad
+    return bad, recovered
 
 
 def _named(work: WorkSet, rows: dict[int, list[_Row]]) -> list[dict[str, Any]]:
@@ -259,21 +249,26 @@ def _named(work: WorkSet, rows: dict[int, list[_Row]]) -> list[dict[str, Any]]:
     return found
 
 
-def _attribute(work: WorkSet, changed: list[_Row], report: _Report | None) -> tuple[dict[int, list[_Row]], list[_Bad]]:
-    """Which datum wrote what, and which failed or wrote what can't be kept.
+def _attribute(
+    work: WorkSet, changed: list[_Row], report: Report
+) -> tuple[dict[int, list[_Row]], list[_Bad], list[_Bad]]:
+    """Which datum wrote what, which failed or wrote what can't be kept, and which failed and recovered.
 
     Raises StagingError if the report and the outputs don't add up: a lost output must never pass for a success.
     """
     rows: dict[int, list[_Row]] = {}
     bad: list[_Bad] = []
+    recovered: list[_Bad] = []
+    of_several = len(work.parts) > 1
     by_path = {row[0]: row for row in changed}
     for index, datum in enumerate(work.datums):
-        code = report.codes.get(index, 1) if report else 0
+        code = report.codes.get(index, 1) if of_several else 0
         if code:
-            bad.append((index, code, f"the command exited with {code}"))
+            which = recovered if index in report.recovered else bad
+            which.append((index, code, f"the command exited with {code}"))
             continue
         mine = changed
-        if report:
+        if of_several:
             prefix = datum["dest"] + "/" if datum["dest"] else ""
             paths = [prefix + path for path in report.files.get(index, ["?"])]
             if any(path not in by_path for path in paths):
@@ -286,9 +281,9 @@ def _attribute(work: WorkSet, changed: list[_Row], report: _Report | None) -> tu
             bad.append((index, 1, str(error)))
             continue
         rows[index] = mine
-    if report and by_path:
+    if of_several and by_path:
         raise StagingError(f"{next(iter(by_path))}: an output that no datum of the set is said to have written")
-    return rows, bad
+    return rows, bad, recovered
 
 
 class _BadOutputError(Exception):

@@ -25,6 +25,7 @@ from minipach.slots import Owner, Slot, clear_scratch, kill_inside, remove_slot,
 _LOST_TRIES = 3  # a set whose worker dies this often isn't tried again in this job
 # datalad's worker threads poll with sleeps of 0.1 s: for the few files of a set, one after the other is faster
 _SERIAL = {"DATALAD_RUNTIME_MAX__JOBS": "0"}
+_LAUNCHERS_END = 4.0  # seconds that a launcher has to end its command: it needs 2 for one that ignores TERM
 _GRACE = 5.0  # seconds between asking a process tree to end and ending it
 
 
@@ -259,8 +260,25 @@ def _end_group(_number: int, _frame: object) -> None:
     """Ask this worker's whole process tree to end, then end it."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.killpg(0, signal.SIGTERM)
-    time.sleep(0.5)  # the launcher ends its container meanwhile
+    deadline = time.monotonic() + _LAUNCHERS_END
+    while time.monotonic() < deadline and _launcher_runs():
+        time.sleep(0.05)
     os.killpg(0, signal.SIGKILL)
+
+
+def _launcher_runs() -> bool:
+    """Whether a launcher of this worker is still ending its command (Linux; elsewhere it has half a second)."""
+    group = os.getpgid(0)
+    if not os.path.isdir("/proc/self"):
+        time.sleep(0.5)
+        return False
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            # `sh .minipach/launch IMAGE ...`; datalad's own `sh -c '...'` names it too, and ends with it
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if words[1:2] == [b".minipach/launch"] and os.getpgid(int(entry.name)) == group:
+                return True
+    return False
 
 
 if __name__ == "__main__":

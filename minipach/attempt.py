@@ -1,0 +1,155 @@
+"""One try of a set: `datalad containers-run` in a slot, and what the launcher and the datum script said of it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from minipach.git import child_environment
+from minipach.image import CONTAINER
+from minipach.secret import redact, secret_values
+from minipach.sets import WorkSet
+from minipach.slots import Slot
+from minipach.staging import StagingError
+
+
+class DataladError(StagingError):
+    """datalad itself failed: what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was said of the datums, each by its index in the set.
+
+    codes, files: exit code and output paths (below the datum's place), in a set of several · recovered: whose err_cmd
+    succeeded · timed_out: whose time was over, which ended the try.
+    """
+
+    codes: dict[int, int] = field(default_factory=dict)
+    files: dict[int, list[str]] = field(default_factory=dict)
+    recovered: frozenset[int] = frozenset()
+    timed_out: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """How a try ended.
+
+    failure: why, if that was not the command's doing; else `exit` and `message` are the command's.
+    """
+
+    exit: int
+    message: str
+    failure: str
+    report: Report
+
+
+def attempt(work: WorkSet, slot: Slot) -> Tried:
+    """Run a set's command once. Raises DataladError, and SecretError for a secret that isn't to be had."""
+    secrets = secret_values(work.secrets, work.secrets_folder)
+    with tempfile.TemporaryDirectory(prefix="minipach-report.") as name:
+        with _environment({**secrets, "MINIPACH_REPORT": name, "MINIPACH_INTERACTIVE": ""}):
+            try:
+                code = _containers_run(work, slot)
+            finally:
+                redact(Path(work.log), list(secrets.values()))
+        return _judge(code, Path(name), len(work.parts))
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """This process's environment, for datalad's child, with these variables for a while."""
+    os.environ.update(child_environment())
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+_seen_bases: dict[Path, str] = {}
+
+
+def _containers_run(work: WorkSet, slot: Slot) -> int:
+    """`datalad containers-run`, in this warm process; the command's exit code."""
+    from datalad.distribution.dataset import Dataset
+    from datalad_container.containers_run import ContainersRun  # noqa: F401
+
+    dataset = Dataset(str(slot.path))
+    if _seen_bases.get(slot.path) != work.base:
+        dataset.config.reload(force=True)  # the slot's committed configuration changes with its base
+        _seen_bases[slot.path] = work.base
+    try:
+        results = dataset.containers_run(
+            work.command(),
+            container_name=CONTAINER,
+            # what was matched is staged already: the record gets it afterwards, and datalad need not look for each file
+            inputs=list(work.always),
+            message=work.title(),
+            on_failure="ignore",
+            result_renderer="disabled",
+            return_type="list",
+        )
+    except Exception as error:  # datalad raises many kinds, and a worker must outlive them
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataladError(f"datalad containers-run: {why}") from error
+    for result in results:
+        if result.get("action") == "run" and result.get("exit_code"):
+            return int(result["exit_code"])
+    for result in results:
+        if result.get("status") in ("error", "impossible"):
+            raise StagingError(f"datalad {result.get('action')} {result.get('path')}: {_text(result)}")
+    return 0
+
+
+def _text(result: dict[str, Any]) -> str:
+    message = result.get("error_message") or result.get("message") or "failed"
+    if isinstance(message, tuple):
+        return str(message[0]) % message[1:]
+    return str(message)
+
+
+def _judge(code: int, folder: Path, count: int) -> Tried:
+    """Whose doing it was. The launcher leaves `exit` when the command failed, and `failure` when itself did."""
+    report = _read_report(folder, count)
+    if code == 0:
+        return Tried(0, "", "", report)
+    if (folder / "failure").is_file():
+        return Tried(code, "", "launcher: " + (folder / "failure").read_text(errors="replace").strip(), report)
+    if not (folder / "exit").is_file():
+        return Tried(code, "", f"the launcher was killed (exit {code}); out of memory?", report)
+    if (folder / "timed-out").is_file():
+        limit = (folder / "timed-out").read_text().split()[-1]
+        return Tried(code, f"timed out: not done after {limit} s", "", report)
+    return Tried(code, f"the command exited with {code}", "", report)
+
+
+def _read_report(folder: Path, count: int) -> Report:
+    codes = {}
+    for number, code in _rows(folder / "codes"):
+        codes[int(number) - 1] = int(code)
+    files = {}
+    for index in range(count):
+        listing = folder / str(index + 1)
+        if listing.is_file():
+            names = os.fsdecode(listing.read_bytes()).split("\n")
+            files[index] = [name.removeprefix("./") for name in names if name]
+    recovered = frozenset(int(row[0]) - 1 for row in _rows(folder / "recovered"))
+    over = _rows(folder / "timed-out")
+    # before the first datum began, it is that one's time
+    timed_out = int(over[0][0]) - 1 if over and len(over[0]) > 1 else 0 if over else None
+    return Report(codes, files, recovered, timed_out)
+
+
+def _rows(path: Path) -> list[list[str]]:
+    return [line.split() for line in path.read_text().splitlines()] if path.is_file() else []
