@@ -34,11 +34,12 @@ plan:     {"schema": 1, "pipelines": [{"name": "edges",
                         "datums_unknown": 0}}         (only where earlier runs are known)
 schedule: {"schema": 1, "ok": true, "superdataset": "<sha or null>", "problems": [],
            "pipelines": [{"name": "edges", "state": "published", "job": "<id>", "commit": "<sha>",
-                          "counts": {"ran": 1, "reused": 0, "current": 3, "removed": 0, "failed": 0},
+                          "counts": {"ran": 1, "reused": 0, "current": 3, "removed": 0, "recovered": 0, "failed": 0},
                           "failed": [{"name": "...", "log": "<path>"}]}]}
           state: current, published, partial, failed, blocked, error
 status:   {"schema": 1, "pipelines": [{"name": "edges", "state": "current|behind|failed|blocked|new", "details": [],
-           "counts": {"datums": 4, "current": 4, "missing": 0, "failed": 0, "remove": 0, "upstream": 0}}]}
+           "counts": {"datums": 4, "current": 4, "missing": 0, "failed": 0,
+                                                      "recovered": 0, "remove": 0, "upstream": 0}}]}
 dag:      {"schema": 1, "nodes": [{"path", "name", "kind": "repo|pipeline", "state", "counts", "depth"}],
            "edges": [{"from", "to", "input", "glob", "branch"}]}
 diff:     {"schema": 1, "pipeline", "old": "<sha>", "new": "<sha>", "inputs": [], "code": [], "patch", "image": [],

@@ -41,7 +41,7 @@ def check_schedule(report: Done, study: Study) -> None:
     assert row["name"] == "edges"
     assert row["job"]
     assert row["commit"] == study.git("edges", "rev-parse", "HEAD")
-    assert row["counts"] == {"ran": 2, "reused": 0, "current": 0, "removed": 0, "failed": 0}
+    assert row["counts"] == {"ran": 2, "reused": 0, "current": 0, "removed": 0, "recovered": 0, "failed": 0}
     assert row["failed"] == []
 
 

@@ -21,7 +21,7 @@ HOSTILE = 'a"]; rm -rf / <b>&\\N `x` #quot; |é\x1b[31m\n%%{init}%%'
 
 
 def pipeline(path: str, depth: int, state: str = "current", **counts: int) -> Node:
-    zero = {"datums": 0, "current": 0, "missing": 0, "failed": 0, "remove": 0, "upstream": 0}
+    zero = {"datums": 0, "current": 0, "missing": 0, "failed": 0, "recovered": 0, "remove": 0, "upstream": 0}
     return Node(path, path, "pipeline", state, {**zero, **counts}, depth)
 
 

@@ -14,7 +14,7 @@ from minipach.ledger import Ledger
 from minipach.records import Task
 from minipach.rounds import DatumEnd
 
-COUNTS = {"ran": 2, "reused": 1, "current": 0, "removed": 0, "failed": 1}
+COUNTS = {"ran": 2, "reused": 1, "current": 0, "removed": 0, "recovered": 0, "failed": 1}
 
 
 @pytest.fixture

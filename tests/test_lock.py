@@ -107,7 +107,14 @@ def test_an_interrupted_schedule_ends_its_processes_and_keeps_what_was_finished(
     assert [path for path in leftovers(study) if not path.endswith("/minipach/working")] == []
     gate.unlink()
     with no_leftovers(study):
-        assert study.schedule()["edges"]["counts"] == {"ran": 1, "reused": 1, "current": 2, "removed": 0, "failed": 0}
+        assert study.schedule()["edges"]["counts"] == {
+            "ran": 1,
+            "reused": 1,
+            "current": 2,
+            "removed": 0,
+            "recovered": 0,
+            "failed": 0,
+        }
     result_of(study)
 
 

@@ -47,7 +47,14 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """The sky, computed. Only to look at."""
     study = sky(tmp_path_factory.mktemp("sky") / "study")
     reports = study.schedule("-j", "2")
-    assert reports["edges"]["counts"] == {"ran": 3, "reused": 0, "current": 0, "removed": 0, "failed": 0}
+    assert reports["edges"]["counts"] == {
+        "ran": 3,
+        "reused": 0,
+        "current": 0,
+        "removed": 0,
+        "recovered": 0,
+        "failed": 0,
+    }
     assert reports["montage"]["counts"]["ran"] == 1
     return study
 

@@ -81,7 +81,14 @@ def test_one_of_a_set_changes_and_only_it_runs_again(study: Study) -> None:
     in_sets(study)
     study.schedule()
     study.put("images/b.txt", "another content\n")
-    assert study.schedule()["edges"]["counts"] == {"ran": 1, "reused": 0, "current": 7, "removed": 0, "failed": 0}
+    assert study.schedule()["edges"]["counts"] == {
+        "ran": 1,
+        "reused": 0,
+        "current": 7,
+        "removed": 0,
+        "recovered": 0,
+        "failed": 0,
+    }
     assert study.read("edges/b.txt") == b"another content\n"
     study.put("images/b.txt", "content of b\n")
     back = study.schedule()["edges"]["counts"]

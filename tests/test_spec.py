@@ -372,13 +372,8 @@ def test_a_transform_that_cannot_be(transform: str, expected: str) -> None:
 NOT_BUILT = [
     "input: {cron: {name: tick, spec: '@daily'}}",
     "input: {pfs: {repo: a, glob: /, trigger: {size: 1G}}}",
-    "transform: {cmd: [x], err_cmd: [y]}",
-    "transform: {cmd: [x], errStdin: [y]}",
-    "transform: {cmd: [x], secrets: [{name: a, envVar: A}]}",
     "transform: {cmd: [x], user: me}",
     "transform: {cmd: [x], datum_batching: true}",
-    "datum_timeout: 90s",
-    "jobTimeout: 2h30m",
 ]
 NOT_SUPPORTED = [
     "input: {pfs: {repo: a, glob: /, s3: true}}",
@@ -403,6 +398,44 @@ def test_what_is_not_built_yet_says_so(line: str) -> None:
 def test_what_is_not_supported_says_so(line: str) -> None:
     text = line + "\n" + (INPUT if "input" not in line else "") + TRANSFORM
     assert "is not supported; " in problem(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("2h30m", 9000), ("1.5h", 5400), ("100ms", 0.1), ("0s", None), ('""', None)],
+)
+def test_durations(text: str, seconds: float | None) -> None:
+    assert read(f"datum_timeout: {text}\njobTimeout: {text}\n{MINIMAL}").datum_timeout == seconds
+    assert read(f"datum_timeout: {text}\njobTimeout: {text}\n{MINIMAL}").job_timeout == seconds
+
+
+@pytest.mark.parametrize("text", ["90", "'90'", "-1s", "1d", "s", "1 h", "true", "[1s]"])
+def test_what_is_no_duration(text: str) -> None:
+    assert problem(f"datum_timeout: {text}\n{MINIMAL}").startswith("1:16: not a duration; write it with its unit")
+
+
+def test_err_cmd_and_secrets() -> None:
+    found = read(
+        "transform: {cmd: [x], err_cmd: [y, 1], errStdin: [z], secrets: [{name: s3, envVar: B, key: id}, "
+        "{name: other.one, env_var: A}]}\n" + INPUT
+    ).transform
+    assert (found.err_cmd, found.err_stdin) == (("y", "1"), ("z",))
+    assert [(s.name, s.env_var) for s in found.secrets] == [("other.one", "A"), ("s3/id", "B")]
+
+
+@pytest.mark.parametrize(
+    ("secrets", "expected"),
+    [
+        ("{name: a}", "`0` has no `env_var`"),
+        ("{name: ../a, env_var: A}", "can't be a secret's name"),
+        ("{name: a, env_var: PATH}", '"PATH" has a meaning of its own'),
+        ("{name: a, env_var: SET}", 'the variable "SET" is set twice'),
+        ("{name: a.b, env_var: A}, {name: a-b, env_var: B}", "have the same variable MINIPACH_SECRET_A_B"),
+        ("{name: a, env_var: A, mount_path: /x}", "`mount_path` is not supported; read it from `env_var`"),
+    ],
+)
+def test_secrets_that_can_not_be(secrets: str, expected: str) -> None:
+    assert expected in problem(f"transform: {{cmd: [x], env: {{SET: x}}, secrets: [{secrets}]}}\n{INPUT}")
 
 
 def test_a_refused_field_that_is_not_set_is_no_problem() -> None:

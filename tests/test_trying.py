@@ -1,0 +1,364 @@
+"""Tries: time limits, err_cmd and recovered datums, secrets; and what is not the command's fault."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from minipach.secret import SecretError, redact, secret_values
+from tests.images import Images, images
+from tests.projects import Study
+from tests.remains import Background, until
+from tests.test_launch import Launcher, launch, make_dataset, processes, use, wait_until
+
+__all__ = ["images", "launch"]
+
+# Nothing of this goes by itself: it ignores TERM, has a child, and one in a session of its own in another folder.
+STUBBORN = """
+trap '' TERM
+sh -c 'trap "" TERM; while :; do sleep 1$0; done' MARK &
+setsid sh -c 'trap "" TERM; cd /; while :; do sleep 2$0; done' MARK &
+echo started
+while :; do sleep 3MARK; done
+"""
+WAYS = [
+    ("none", "host"),
+    ("bubblewrap", "host"),
+    ("bubblewrap", "directory"),
+    ("charliecloud", "full directory"),
+    ("podman", "docker archive"),
+]
+SPEC = """
+input: {pfs: {repo: images, glob: "/*"}}
+transform: {cmd: [sh, code/run.sh]%s}
+datum_set_spec: {number: %d}
+%s
+"""
+
+
+def mark() -> str:
+    """Digits that no other process has in its command line; long enough to sleep for."""
+    return f"{os.getpid()}{time.time_ns() % 10**6:06}"
+
+
+def spec(transform: str = "", more: str = "datum_tries: 1", *, together: int = 1) -> str:
+    return SPEC % (", " + transform if transform else "", together, more)
+
+
+def log_of(study: Study, name: str = "a.txt") -> str:
+    return study.minipach("logs", "edges", name).out
+
+
+# --- time limits -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", WAYS, ids=" ".join)
+@pytest.mark.parametrize("how", ["time", "signal"])
+def test_nothing_survives_the_end_of_a_try(launch: Launcher, way: tuple[str, str], how: str) -> None:
+    tag = mark()
+    options = ("-t", "1") if how == "time" else ()
+    running = launch.start(launch.image(way[1]), *options, "sh", "-c", STUBBORN.replace("MARK", tag), **use(way))
+    assert running.stdout is not None and running.stdout.readline() == "started\n"
+    if how == "signal":
+        wait_until(lambda: len({line[:7] for line in processes(tag) if line.startswith(b"sleep")}) == 3)
+        running.terminate()
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == (124 if how == "time" else 143), said
+    assert how == "signal" or "launch: time is over (1 s)" in said
+    wait_until(lambda: not processes(tag))
+    assert launch.clean()
+
+
+def test_each_datum_has_the_whole_time(launch: Launcher) -> None:
+    datums = [word for name in ("one", "two", "three") for word in ("-d", name, "")]
+    command = 'sleep 1.5; echo x >"$PFS/out/$MINIPACH_DATUM"'
+    done = launch(launch.image("host"), "-t", "3", "sh", ".minipach/datum", *datums, "--", "sh", "-c", command)
+    assert done.returncode == 0, done.stderr
+    assert (launch.dataset / "three").read_text() == "x\n"
+
+
+def test_a_datum_whose_time_is_over_has_failed_and_is_tried_again(study: Study) -> None:
+    study.put("images/a.txt", "alpha\n", save=False)
+    study.put("images/b.txt", "beta\n")
+    tag = mark()
+    script = f'case $images in *b.txt) {STUBBORN.replace("MARK", tag)} ;; esac; cp "$images" "$PFS/out/"\n'
+    study.pipeline("edges", spec(more="datum_tries: 2\ndatum_timeout: 1500ms", together=2), run=script)
+    done = study.minipach("schedule", "-j", "1", "--json")
+    assert done.code == 1
+    (edges,) = done.json["pipelines"]
+    assert [row["name"] for row in edges["failed"]] == ["b.txt"]
+    assert "timed out: not done after 2 s" in done.err
+    assert log_of(study, "b.txt").count("started\n") in (1, 2)  # in the set, and by itself
+    assert not processes(tag)
+    study.put("edges/code/run.sh", script.replace("*b.txt", "*never"))
+    assert study.schedule()["edges"]["counts"]["ran"] == 2
+
+
+def test_when_the_job_has_had_its_time_what_is_done_is_kept_and_the_next_pipeline_runs(study: Study) -> None:
+    study.put("images/a.txt", "alpha\n", save=False)
+    study.put("images/b.txt", "beta\n", save=False)
+    study.put("images/c.txt", "gamma\n")
+    tag = mark()
+    script = f'case $images in *b.txt) {STUBBORN.replace("MARK", tag)} ;; esac; cp "$images" "$PFS/out/"\n'
+    study.pipeline("edges", spec(more="job_timeout: 8s\nminipach: {publish: available}"), run=script)
+    study.copier("other")
+    done = study.minipach("schedule", "-j", "1", "--json")
+    assert done.code == 1
+    found = {p["name"]: p for p in done.json["pipelines"]}
+    assert [row["name"] for row in found["edges"]["failed"]] == ["b.txt", "c.txt"]
+    assert "job_timeout" in done.err
+    assert sorted(study.outputs("edges")) == ["a.txt"]
+    assert found["other"]["state"] == "published"
+    assert not processes(tag)
+
+
+def test_a_rerun_keeps_to_the_time_too(study: Study) -> None:
+    study.put("images/a.txt", "alpha\n")
+    gate = study.root / "slow"
+    script = f'[ ! -e {gate} ] || {{ echo slow; sleep 1000; }}; cp "$images" "$PFS/out/"\n'
+    study.pipeline("edges", spec(more="datum_timeout: 2s"), run=script)
+    study.schedule()
+    gate.touch()
+    rerun = subprocess.run(
+        ["datalad", "rerun", "--onto", ""], cwd=study.root / "edges", capture_output=True, text=True, check=False
+    )
+    assert rerun.returncode != 0
+    assert "launch: time is over (2 s)" in rerun.stderr + rerun.stdout
+
+
+# --- err_cmd -----------------------------------------------------------------------------------------------------
+
+PICKY = 'echo half >"$PFS/out/half"; grep -q bad "$images" && exit 7; cp "$images" "$PFS/out/"; rm "$PFS/out/half"\n'
+MEND = "[sh, -c, 'read word; test -e $PFS/out/half && grep -q hopeful {images} && echo $word for $MINIPACH_DATUM']"
+
+
+@pytest.mark.parametrize("together", [1, 4])
+def test_a_recovered_datum_blocks_nothing_and_is_tried_again(study: Study, together: int) -> None:
+    study.put("images/a.txt", "good\n", save=False)
+    study.put("images/b.txt", "bad but hopeful\n")
+    study.pipeline("edges", spec(f"err_cmd: {MEND}, err_stdin: [sorry]", together=together), run=PICKY)
+    report = study.schedule()["edges"]
+    assert report["state"] == "published" and report["failed"] == []
+    assert {k: v for k, v in report["counts"].items() if v} == {"ran": 1, "recovered": 1}
+    assert sorted(study.outputs("edges")) == ["a.txt"]
+    assert "sorry for b.txt" in log_of(study, "b.txt")
+    (row,) = study.minipach("status", "--json").json["pipelines"]
+    assert (row["counts"]["recovered"], row["counts"]["failed"]) == (1, 0)
+    again = study.schedule()["edges"]
+    assert again["counts"]["recovered"] == 1
+    study.put("images/b.txt", "fine\n")
+    assert study.schedule()["edges"]["counts"]["ran"] == 1
+    assert sorted(study.outputs("edges")) == ["a.txt", "b.txt"]
+    study.put("images/b.txt", "bad again, but hopeful\n")  # a recovered datum has no output, not the one of before
+    assert study.schedule()["edges"]["state"] == "published"
+    assert sorted(study.outputs("edges")) == ["a.txt"]
+
+
+def test_err_cmd_runs_after_each_try_and_one_that_fails_recovers_nothing(study: Study) -> None:
+    study.put("images/a.txt", "bad\n")
+    study.pipeline("edges", spec(f"err_cmd: {MEND}", "datum_tries: 2"), run=PICKY)
+    report = study.schedule(code=1)["edges"]
+    assert (report["state"], report["counts"]["failed"]) == ("failed", 1)
+    assert log_of(study).count("so did err_cmd") == 2
+
+
+@pytest.mark.parametrize("way", WAYS, ids=" ".join)
+def test_err_cmd_runs_when_the_time_is_over(launch: Launcher, way: tuple[str, str], tmp_path: Path) -> None:
+    tag = mark()
+    report = tmp_path / "report"
+    report.mkdir()
+    done = launch(
+        launch.image(way[1]),
+        *("-t", "2", "sh", ".minipach/datum", "-d", "one", "", "-f", "images", "inputs/images", "/s/a"),
+        *("-x", "sh", "-x", "-c", "-x", "echo mending {images}; test -e {images}"),
+        *("--", "sh", "-c", STUBBORN.replace("MARK", tag)),
+        **use(way),
+        MINIPACH_REPORT=str(report),
+    )
+    assert done.returncode == 124, done.stderr
+    assert "err_cmd succeeded, so it is recovered" in done.stderr
+    assert "mending" in done.stdout
+    assert (report / "recovered").read_text() == "1\n"
+    wait_until(lambda: not processes(tag))
+    assert launch.clean()
+
+
+# --- secrets -----------------------------------------------------------------------------------------------------
+
+VALUE = "s3cr3t 'quoted' $(x)\nsecond line of it"
+
+
+@pytest.mark.parametrize("way", WAYS, ids=" ".join)
+def test_a_secret_reaches_the_command_and_no_argument_list(launch: Launcher, way: tuple[str, str]) -> None:
+    tag = "pass" + mark()
+    running = launch.start(
+        launch.image(way[1]),
+        *("-s", "TOKEN=MINIPACH_SECRET_MINE", "sh", ".minipach/datum", "-d", "one", "", "--", "sh", "-c"),
+        'ls -a "$PFS/.minipach"; env | grep -c MINIPACH_SECRET; echo "$TOKEN"; read nothing; sleep 2',
+        **use(way),
+        MINIPACH_SECRET_MINE=tag,
+        MINIPACH_SECRET_OTHER="other",
+    )
+    seen: set[bytes] = set()
+    while running.poll() is None:
+        seen.update(processes(tag))
+    out, err = running.communicate()
+    assert running.returncode == 0, err
+    assert out.splitlines()[-2:] == ["0", tag]
+    assert "secrets" not in out, "its file is gone before the command begins"
+    assert seen == set()
+
+
+def test_a_missing_secret_is_named(launch: Launcher) -> None:
+    done = launch(launch.image("host"), "-s", "TOKEN=MINIPACH_SECRET_MINE", "true")
+    assert done.returncode == 125
+    assert "put its value into the environment variable MINIPACH_SECRET_MINE" in done.stderr
+    for bad in ("TOKEN", "TOKEN=HOME", "T;x=MINIPACH_SECRET_A", "1=MINIPACH_SECRET_A", "A=MINIPACH_SECRET_$(x)"):
+        assert "not a secret" in launch(launch.image("host"), "-s", bad, "true").stderr
+
+
+@pytest.fixture
+def with_secret(study: Study) -> Iterator[Study]:
+    study.put("images/a.txt", "alpha\n")
+    script = 'echo "the token is $TOKEN"; printf %s "$TOKEN" | wc -c >"$PFS/out/length"\n'
+    study.pipeline("edges", spec("secrets: [{name: my-token, env_var: TOKEN}]"), run=script)
+    yield study
+
+
+def everything(study: Study) -> bytes:
+    """All that git and the logs hold, unpacked."""
+    found = []
+    for repo in (".", "images", "edges"):
+        folder = study.root / repo
+        ids = subprocess.run(
+            ["git", "cat-file", "--batch-all-objects", "--batch"], cwd=folder, capture_output=True, check=True
+        )
+        found.append(ids.stdout)
+    for path in study.root.rglob("*"):
+        if path.is_file() and "secrets" not in path.parts:
+            found.append(path.read_bytes())
+    return b"".join(found)
+
+
+def test_a_secret_is_in_no_record_and_a_rerun_takes_it_from_its_caller(with_secret: Study) -> None:
+    study = with_secret
+    done = study.minipach("schedule", "--json", env={"MINIPACH_SECRET_MY_TOKEN": VALUE})
+    assert done.code == 0, done.err
+    assert study.read("edges/length").split() == [str(len(VALUE)).encode()]
+    assert b"s3cr3t" not in everything(study) and b"second line" not in everything(study)
+    assert "the token is [secret]" in log_of(study)
+    message = study.git("edges", "log", "-1", "--format=%B")
+    assert "TOKEN=MINIPACH_SECRET_MY_TOKEN" in message
+    assert study.minipach("schedule").out == "nothing to do\n", "the value is no part of the identity"
+    rerun = ["datalad", "rerun", "--onto", ""]
+    without = subprocess.run(rerun, cwd=study.root / "edges", capture_output=True, text=True, check=False)
+    assert without.returncode != 0
+    assert "environment variable MINIPACH_SECRET_MY_TOKEN" in without.stderr + without.stdout
+    study.ok("git", "checkout", "-q", "-f", "-", cwd=study.root / "edges") if study.git(
+        "edges", "rev-parse", "--abbrev-ref", "HEAD"
+    ) == "HEAD" else None
+    study.ok(*rerun, cwd=study.root / "edges", env={"MINIPACH_SECRET_MY_TOKEN": "four"})
+    assert study.read("edges/length").split() == [b"4"]
+
+
+def test_a_secret_from_a_file_of_one_s_own(with_secret: Study) -> None:
+    study = with_secret
+    done = study.minipach("schedule")
+    assert done.code == 1
+    assert "secret my-token: not found; set MINIPACH_SECRET_MY_TOKEN, or write" in done.err
+    file = study.root / ".git" / "minipach" / "secrets" / "my-token"
+    file.parent.mkdir()
+    file.write_text(VALUE + "\n")
+    file.chmod(0o644)
+    assert "others can read" in study.minipach("schedule").err
+    file.chmod(0o600)
+    study.schedule()
+    assert study.read("edges/length").split() == [str(len(VALUE)).encode()]
+    assert b"s3cr3t" not in everything(study)
+
+
+def test_a_secret_from_the_keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyrings.alt.file.PlaintextKeyring")
+    with pytest.raises(SecretError, match="secret kept: not found"):
+        secret_values(["kept"], str(tmp_path / "none"))
+    subprocess.run(
+        [sys.executable, "-m", "keyring", "set", "minipach", "kept"], input=b"in the ring\n", check=True, timeout=60
+    )
+    assert secret_values(["kept"], str(tmp_path / "none")) == {"MINIPACH_SECRET_KEPT": "in the ring"}
+
+
+def test_a_value_is_taken_out_of_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("a word: hunter2!\nab\n")
+    redact(log, ["hunter2", "ab"])  # what is too short to be one would spoil the log
+    assert log.read_text() == "a word: [secret]!\nab\n"
+
+
+# --- not the command's fault -------------------------------------------------------------------------------------
+
+
+def test_a_launcher_that_is_killed_is_no_try_of_the_datum(study: Study) -> None:
+    study.put("images/a.txt", "alpha\n")
+    gate = study.root / "gate"
+    gate.touch()
+    script = f'while [ -e {gate} ]; do sleep 0.1; done; cp "$images" "$PFS/out/"\n'
+    study.pipeline("edges", spec().replace("run.sh", "copy.sh"), copy=script)
+    running = Background(study, "schedule", "-j", "1").waiting()
+    before = {p.pid for p in running.of("launch")}
+    for process in running.of("launch"):
+        os.kill(process.pid, 9)
+    until("it is tried again", lambda: {p.pid for p in running.of("launch")} - before)
+    gate.unlink()
+    assert running.end().code == 0
+    assert "the launcher was killed" in log_of(study)
+    assert "doesn't count as a try" in log_of(study)
+
+
+def test_what_the_launcher_can_not_do_is_tried_three_times_and_told_as_lost(study: Study) -> None:
+    study.put("images/a.txt", "alpha\n")
+    study.pipeline("edges", spec(more="datum_tries: 1"), run="exit 125\n")
+    done = study.minipach("schedule")
+    assert "the command exited with 125" in done.err  # the command's own code is nothing else
+    study.copier()
+    (study.root / "edges/spec.yml").write_text(spec().replace("run.sh", "copy.sh"))
+    study.save("edges")
+    done = study.minipach("schedule", env={"MINIPACH_RUNTIME": "podman"})
+    assert done.code == 1
+    assert "could not be run: launcher: MINIPACH_RUNTIME=podman can't run this image" in done.err
+    assert log_of(study).count("not the command's fault") == 3
+
+
+def test_a_full_disk_is_told_as_such(images: Images, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], check=False).returncode:
+        pytest.skip("LOUDLY SKIPPED: a small disk can't be mounted here")
+    try:
+        report = tmp_path / "report"
+        report.mkdir()
+        small = Launcher(make_dataset(disk / "edges"), images.env(), images, ("sh",))
+        done = small(small.image("host"), "sh", "-c", 'yes >"$PFS/out"', MINIPACH_REPORT=str(report))
+        assert done.returncode == 125
+        assert "the disk is full" in (report / "failure").read_text()
+        assert small.clean()
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_an_outcome_travels_as_json() -> None:
+    from dataclasses import asdict
+
+    from minipach.sets import Outcome
+
+    outcome = Outcome("id", "failed", 124, "late", 1.5, 1, "/log", "host", 0.5, ((1, 124, "late"),), ((0, 7, "x"),))
+    assert Outcome.from_json(json.dumps(asdict(outcome))) == outcome
+    assert shutil.which("datalad")
