@@ -147,6 +147,33 @@ class Ledger:
         )
         return int(cursor.lastrowid or 0)
 
+    def open_job(self, job: str, pipeline: str) -> JobRow | None:
+        """The pass of this job that was left with sets on their way, if there is one."""
+        row = self._db.execute(
+            f"SELECT {_JOB} FROM job WHERE id = ? AND pipeline = ? AND state = 'submitted' ORDER BY key DESC LIMIT 1",
+            (job, pipeline),
+        ).fetchone()
+        return _job_row(row) if row else None
+
+    def open_jobs(self, pipeline: str | None = None) -> list[JobRow]:
+        """The jobs that were left with sets on their way."""
+        rows = self._db.execute(
+            f"SELECT {_JOB} FROM job WHERE state = 'submitted' AND (?1 IS NULL OR pipeline = ?1) ORDER BY key",
+            (pipeline,),
+        )
+        return [_job_row(row) for row in rows]
+
+    def leave_job(self, key: int) -> None:
+        """Note that sets of a job go on without us."""
+        self._db.execute("UPDATE job SET state = 'submitted', ended = NULL WHERE key = ?", (key,))
+
+    def close_jobs(self, pipeline: str, state: str, but: int = -1) -> None:
+        """End the jobs of a pipeline that were left with sets on their way, as there is nothing to do for them now."""
+        self._db.execute(
+            "UPDATE job SET state = ?, ended = ? WHERE pipeline = ? AND state = 'submitted' AND key != ?",
+            (state, time.time(), pipeline, but),
+        )
+
     def end_job(self, key: int, state: str, counts: Mapping[str, int], commit: str) -> None:
         """Note how a job ended."""
         self._db.execute(

@@ -27,6 +27,11 @@ def note_set(folder: Path, log: str, names: Sequence[str]) -> None:
         file.write(json.dumps({"log": log, "datums": list(names)}) + "\n")
 
 
+def count_sets(folder: Path) -> int:
+    """How many logs a job's folder has already, so that a later pass of the job takes other names."""
+    return (folder / SETS).read_bytes().count(b"\n") if (folder / SETS).is_file() else 0
+
+
 def split_log(log: Path, count: int) -> None:
     """Cut the log of a set of `count` datums. What was printed before the first belongs to each of them."""
     pieces = _BEGINS.split(log.read_bytes())

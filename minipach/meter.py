@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from minipach import records
-from minipach.sets import WorkSet
+from minipach.sets import WorkSet, upwards
 
 _FIRST, _LAST = 0.02, 0.2  # seconds between two samples: short commands are looked at more often
 _LAUNCHER = b".minipach/launch"
@@ -60,7 +60,7 @@ class Meter:
         self._in = [0] * len(self._work.parts)
         for file in self._work.files:
             size = _size(self._slot / file.dest)
-            for index in set().union(*(owners.get(path, ()) for path in _upwards(file.dest))):
+            for index in set().union(*(owners.get(path, ()) for path in upwards(file.dest))):
                 self._in[index] += size
 
     def count_outputs(self, paths: Mapping[int, Sequence[str]]) -> None:
@@ -75,12 +75,6 @@ class Meter:
             if now is not None:
                 self.memory = max(now, self.memory or 0)
                 pause = min(pause * 1.3, _LAST)
-
-
-def _upwards(path: str) -> Iterator[str]:
-    while path:
-        yield path
-        path = path.rpartition("/")[0]
 
 
 def _size(path: Path) -> int:

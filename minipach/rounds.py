@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -15,10 +16,10 @@ from minipach.assess import Assessment
 from minipach.base import Base
 from minipach.executors.base import Executor
 from minipach.keys import size_of
-from minipach.ledger import Duration
-from minipach.logs import note_set, part_of
+from minipach.ledger import Duration, Used
+from minipach.logs import count_sets, note_set, part_of
 from minipach.records import Task
-from minipach.sets import Outcome, WorkSet, make_set
+from minipach.sets import Outcome, WorkSet, make_set, tried_again
 from minipach.sizing import BOOKKEEPING, Sizer
 from minipach.spec import SetSpec
 
@@ -46,6 +47,37 @@ class DatumEnd:
     bytes_out: int | None = None
 
 
+def end_of(task: Task, used: Used) -> DatumEnd:
+    """What became of a datum, as the ledger has it."""
+    kind: Literal["ok", "failed", "lost", "recovered"] = "failed"
+    for known in ("ok", "lost", "recovered"):
+        if used.kind == known:
+            kind = known
+    return DatumEnd(
+        task,
+        kind,
+        used.exit,
+        used.message,
+        used.seconds,
+        used.cpu,
+        used.tries,
+        used.host,
+        used.log,
+        used.memory,
+        used.bytes_in,
+        used.bytes_out,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """A set that was submitted: its datums (None: no longer one of the pipeline's), and the indices not told of yet."""
+
+    work: WorkSet
+    members: tuple[Task | None, ...]
+    left: set[int]
+
+
 class Round:
     """Runs datums once through an executor. A datum that fails in a set is tried again by itself."""
 
@@ -60,6 +92,7 @@ class Round:
         self.forced = forced
         self.done = 0
         self.overdue = False
+        self.ended: list[WorkSet] = []  # for the executor to settle, once their ends are on record
         pipeline = assessment.pipeline
         slots = min(engine.slots, pipeline.parallelism or engine.slots)
         sets = pipeline.sets
@@ -67,26 +100,46 @@ class Round:
             # a time that is over ends the whole set, and then err_cmd would have no datum to run for
             sets = SetSpec(number=1)
         self.sizer = Sizer(slots, sets, lambda t: records.length(pipeline, t), self._size)
-        self._waiting: dict[str, tuple[WorkSet, Sequence[Task]]] = {}
+        self._by_size = not (sets.number or sets.per_worker or sets.size_bytes)
+        self._waiting: dict[str, _Flight] = {}
         self._queue: deque[Task] = deque()
         self._alone: deque[tuple[Task, int]] = deque()
-        self._sets = 0
+        self._sets = count_sets(logs)
 
     def learn_from(self, durations: Sequence[Duration]) -> None:
         """Begin with what such datums took before."""
         if durations:
             self.sizer.work = max(0.0, sum(d.seconds for d in durations) / len(durations) - BOOKKEEPING)
 
-    def run(self, tasks: Sequence[Task], deadline: float | None = None) -> Iterator[DatumEnd]:
+    def adopt(self, sets: Sequence[WorkSet], tasks: Sequence[Task]) -> None:
+        """Wait for these sets too, which are on their way since an earlier pass. tasks: all that the pipeline has."""
+        there = {(t.id, t.datum.name): t for t in tasks}
+        for work in sets:
+            members = tuple(there.get((d["id"], d["name"])) for d in work.datums)
+            if any(members):
+                self._waiting[work.id] = _Flight(work, members, set(range(len(members))))
+
+    def waits_for(self, work: WorkSet) -> bool:
+        """Whether a set is waited for."""
+        return work.id in self._waiting
+
+    @property
+    def in_flight(self) -> int:
+        """How many sets are on their way."""
+        return len(self._waiting)
+
+    def run(self, tasks: Sequence[Task], deadline: float | None = None, *, follow: bool = True) -> Iterator[DatumEnd]:
         """Run the datums; each comes back once, as it ends for good.
 
         deadline: when the job's time is over, on the clock of `time.monotonic`. What isn't done by then has failed, and
-        the executor is cancelled: the caller makes a new one.
+        the executor is cancelled: the caller makes a new one · follow: if off, it ends as soon as all is on its way and
+        nothing more has come back (see `in_flight`).
         """
         limit = self.assessment.pipeline.parallelism
         if limit is not None:
             self.engine.limit(self.assessment.pipeline.name, limit)
-        self._queue.extend(tasks)
+        flying = {(t.id, t.datum.name) for flight in self._waiting.values() for t in flight.members if t}
+        self._queue.extend(t for t in tasks if (t.id, t.datum.name) not in flying)
         total = len(tasks)
         while self._queue or self._alone or self._waiting:
             if deadline is not None and time.monotonic() > deadline:
@@ -95,16 +148,30 @@ class Round:
                 yield from self._give_up()
                 return
             self._fill(total)
-            for outcome in self.engine.poll(0.5):
-                if outcome.set_id in self._waiting:
-                    work, members = self._waiting.pop(outcome.set_id)
-                    for end in self._ends(work, members, outcome):
-                        self.done += 1
-                        yield end
+            outcomes = self.engine.poll(0.5 if follow else 0)
+            for outcome in outcomes:
+                yield from self._told(outcome)
+            if not follow and not outcomes:
+                return
+
+    def _told(self, outcome: Outcome) -> Iterator[DatumEnd]:
+        flight = self._waiting.get(outcome.set_id)
+        if flight is None:
+            return
+        indices = outcome.members if outcome.members is not None else range(len(flight.members))
+        for index, end in self._ends(flight, indices, outcome):
+            flight.left.discard(index)
+            if end is not None:
+                self.done += 1
+                yield end
+        if not flight.left:
+            self.ended.append(self._waiting.pop(outcome.set_id).work)
 
     def _give_up(self) -> Iterator[DatumEnd]:
-        running = [(task, work.log) for work, members in self._waiting.values() for task in members]
+        flights = list(self._waiting.values())
+        running = [(task, f.work.log) for f in flights for i, task in enumerate(f.members) if task and i in f.left]
         waiting = [(task, "") for task in (*self._queue, *(task for task, _ in self._alone))]
+        self.ended += [f.work for f in flights]
         self._waiting.clear()
         self._queue.clear()
         self._alone.clear()
@@ -118,58 +185,81 @@ class Round:
         self._queue.clear()
         self._alone.clear()
         for dropped in self.engine.discard():
-            self._waiting.pop(dropped, None)
+            flight = self._waiting.pop(dropped, None)
+            if flight is not None:
+                self.ended.append(flight.work)
 
     def _fill(self, total: int) -> None:
-        """Keep the executor busy, with little queued ahead: later sets are cut with what earlier ones taught."""
-        ahead = 1 if self.sizer.work is None and not self.assessment.pipeline.sets.number else 2
-        while (self._queue or self._alone) and len(self._waiting) < ahead * self.sizer.slots:
+        """Keep the executor busy, with little queued ahead: later sets are cut with what earlier ones taught.
+
+        An executor whose sets outlive us gets all, once it is known how long they take, or if it can't wait for that.
+        """
+        known = self.sizer.work is not None or not self._by_size
+        most = (2 if known or self.engine.lasting else 1) * self.sizer.slots
+        if self.engine.lasting and (known or self.engine.at_once):
+            most = sys.maxsize
+        sets = []
+        while (self._queue or self._alone) and len(self._waiting) < most:
             if self._alone:
                 task, tries = self._alone.popleft()
-                self._submit([task], tries)
+                sets.append(self._cut([task], tries))
+            elif self.engine.at_once and self._by_size:
+                count = self.sizer.chunk(total)
+                members = [self._queue.popleft() for _ in range(min(count, len(self._queue)))]
+                sets.append(self._cut(members, None, chunk=True))
             else:
                 count = self.sizer.take(self._queue, total)
-                self._submit([self._queue.popleft() for _ in range(count)], None)
+                sets.append(self._cut([self._queue.popleft() for _ in range(count)], None))
+        if sets:
+            self.engine.submit(sets)
 
-    def _submit(self, members: Sequence[Task], tries: int | None) -> None:
+    def _cut(self, members: Sequence[Task], tries: int | None, *, chunk: bool = False) -> WorkSet:
         forced = members[0].datum.name in self.forced
         log = self.logs / f"{self._sets:06d}-{_slug(members[0].datum.name)}.log"
         self._sets += 1
         work = make_set(self.assessment, self.base, members, self.job, str(log), forced=forced)
         if tries is not None:
             work = replace(work, tries=tries)
+        elif chunk and len(members) > 1:
+            work = replace(work, chunk=True)
         elif len(members) > 1:
             work = replace(work, tries=1)  # those that fail are tried again by themselves
-        note_set(self.logs, log.name, [t.datum.name for t in members])
-        self._waiting[work.id] = (work, members)
-        self.engine.submit([work])
+        # the worker of a chunk says what it cuts
+        note_set(self.logs, log.name, [] if work.chunk else [t.datum.name for t in members])
+        self._waiting[work.id] = _Flight(work, tuple(members), set(range(len(members))))
+        return work
 
-    def _ends(self, work: WorkSet, members: Sequence[Task], outcome: Outcome) -> Iterator[DatumEnd]:
-        """The datums that are done with; the others go back to be tried by themselves."""
-        count = len(members)
+    def _ends(self, flight: _Flight, indices: Sequence[int], outcome: Outcome) -> Iterator[tuple[int, DatumEnd | None]]:
+        """The datums that are done with, by their index; the others go back to be tried by themselves."""
+        count = len(indices)
         if outcome.kind == "ok":
             self.sizer.learn(outcome.seconds, count)
         bad = {index: (code, message) for index, code, message in outcome.bad}
         recovered = {index: (code, message) for index, code, message in outcome.recovered}
         most = self.assessment.pipeline.datum_tries
-        for index, task in enumerate(members):
-            code, message = bad.get(index) or recovered.get(index) or (outcome.exit, outcome.message)
-            kind: Literal["ok", "failed", "lost", "recovered"] = outcome.kind
-            if index in recovered:  # also in a failed set, and there beside what its time ended
-                kind = "recovered"
-            elif index in bad:
-                kind = "failed"
-            # another datum's time was over, which ended the set: that was no try of this one
-            spared = outcome.kind == "failed" and bool(bad) and index not in bad
-            more = most if spared else most - 1
-            if kind == "failed" and count > 1 and more > 0:
-                self._alone.append((task, more))
+        again = tried_again(outcome, count, most)
+        for place, index in enumerate(indices):
+            task = flight.members[index]
+            if place in again:
+                if not flight.work.chunk:  # whose worker tries by itself, and tells of it once more
+                    if task is not None:
+                        self._alone.append((task, again[place]))
+                    yield index, None
                 continue
-            log = part_of(outcome.log, index) if count > 1 and outcome.kind != "lost" else outcome.log
-            tries = outcome.tries + (self.assessment.pipeline.datum_tries - work.tries if count == 1 else 0)
-            came, went = outcome.moved[index] if outcome.moved else (None, None)
-            share, cpu = outcome.seconds / count, outcome.cpu / count
-            yield DatumEnd(task, kind, code, message, share, cpu, tries, outcome.host, log, outcome.memory, came, went)
+            if task is None:
+                yield index, None
+                continue
+            code, message = bad.get(place) or recovered.get(place) or (outcome.exit, outcome.message)
+            kind: Literal["ok", "failed", "lost", "recovered"] = outcome.kind
+            if place in recovered:  # also in a failed set, and there beside what its time ended
+                kind = "recovered"
+            elif place in bad:
+                kind = "failed"
+            log = part_of(outcome.log, place) if count > 1 and outcome.kind != "lost" else outcome.log
+            tries = outcome.tries + (most - flight.work.tries if count == 1 and kind != "lost" else 0)
+            came, went = outcome.moved[place] if outcome.moved else (None, None)
+            share, cpu, memory = outcome.seconds / count, outcome.cpu / count, outcome.memory
+            yield index, DatumEnd(task, kind, code, message, share, cpu, tries, outcome.host, log, memory, came, went)
 
     def _size(self, task: Task) -> int:
         """Bytes of a datum's inputs, as far as keys tell them."""

@@ -9,7 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from minipach.errors import UserError
-from minipach.lock import Holder, has_open, holder
+from minipach.executors.choose import choose
+from minipach.git import Repo
+from minipach.ledger import JobRow, Ledger
+from minipach.lock import Holder, has_open, holder, project_lock
+from minipach.project import Project
 
 _PAUSE = 0.1  # seconds between two looks
 
@@ -26,6 +30,53 @@ def wait_until_free(lock: Path, timeout: float | None, tell: Callable[[str], Non
             told = found
         time.sleep(_PAUSE)
     return True
+
+
+def wait_until_done(project: Project, timeout: float | None, tell: Callable[[str], None]) -> bool:
+    """Wait until nobody holds the project's lock and no job has sets on their way; False if some still do."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    told = False
+    while True:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if not wait_until_free(project.state_dir / "lock", left, tell):
+            return False
+        ledger = Ledger(project.state_dir / "ledger.sqlite")
+        rows = ledger.open_jobs()
+        ledger.close()
+        if not rows:
+            return True
+        if deadline is not None and time.monotonic() >= deadline:
+            return False
+        if not told:
+            tell("waiting for " + ", ".join(f"{row.pipeline} (job {row.id[:12]})" for row in rows))
+            told = True
+        time.sleep(_PAUSE)
+
+
+def cancel_sets(project: Project, tell: Callable[[str], None]) -> list[JobRow]:
+    """End the sets that schedules left on their way; their jobs."""
+    choice = choose(project)
+    ledger = Ledger(project.state_dir / "ledger.sqlite")
+    try:
+        rows = ledger.open_jobs()
+        if not choice.lasting:
+            for row in rows:  # of an executor that was set up before
+                ledger.close_jobs(row.pipeline, "cancelled")
+            return rows
+        with project_lock(project.state_dir / "lock", wait=True, tell=tell):
+            engine = choice.make()
+            try:
+                for place in project.places:
+                    if place.is_dataset:
+                        engine.adopt(Repo(project.root / place.path))
+                engine.cancel()
+            finally:
+                engine.close()
+            for row in rows:
+                ledger.close_jobs(row.pipeline, "cancelled")
+        return rows
+    finally:
+        ledger.close()
 
 
 def cancel(lock: Path, timeout: float | None) -> tuple[Holder | None, bool]:

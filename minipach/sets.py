@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from minipach import records
@@ -16,6 +16,7 @@ from minipach.identity import suffix
 from minipach.plan import words_of
 from minipach.records import Task
 from minipach.secret import secrets_folder
+from minipach.spec import Pipeline, Resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,37 @@ class StagedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Needs:
+    """What a set asks of its machine: CPUs (parts too), bytes of memory and of scratch, GPUs. 0: no matter."""
+
+    cpu: float = 0.0
+    memory: int = 0
+    disk: int = 0
+    gpus: int = 0
+    gpu_type: str = ""
+
+    @staticmethod
+    def of(pipeline: Pipeline) -> Needs:
+        """What a pipeline's spec asks for: its requests, and its limits where it requests nothing."""
+        ask, limit = pipeline.resource_requests or Resources(), pipeline.resource_limits or Resources()
+        gpu = ask if ask.gpu_number else limit
+        return Needs(
+            cpu=ask.cpu or limit.cpu or 0.0,
+            memory=ask.memory or limit.memory or 0,
+            disk=ask.disk or limit.disk or 0,
+            gpus=gpu.gpu_number,
+            gpu_type=gpu.gpu_type,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class WorkSet:
     """A datum set for a worker. `id` is made of the datums' content and names, so that to submit twice is harmless.
 
     head, parts, tail: the command in pieces, one part per datum (see records.Command) · inputs: per datum, what the
-    record says of its inputs · always: inputs that every record has · secrets: their names · secrets_folder: where
-    files with secrets are on the scheduler's machine.
+    record says of its inputs · chunk: the worker may cut it into several sets, by what the first ones took · always:
+    inputs that every record has · secrets: their names · secrets_folder: where files with secrets are on the
+    scheduler's machine · needs: what it asks of a machine · timeout: seconds that one datum may take (None: no limit).
     """
 
     id: str
@@ -61,6 +87,9 @@ class WorkSet:
     log: str
     secrets: tuple[str, ...] = ()
     secrets_folder: str = ""
+    chunk: bool = False
+    needs: Needs = Needs()
+    timeout: float | None = None
 
     def command(self, chosen: Sequence[int] | None = None) -> str:
         """The command for all datums or some, as datalad takes it (braces doubled)."""
@@ -78,6 +107,21 @@ class WorkSet:
         indices = range(len(self.parts)) if chosen is None else chosen
         return records.title(self.pipeline, [self.datums[i]["name"] for i in indices])
 
+    def part(self, chosen: Sequence[int]) -> WorkSet:
+        """The set of some of the datums, with an id and a log of its own."""
+        wanted = {path for i in chosen for path in records.matched(self.parts[i])}
+        rows = [[self.datums[i]["id"], self.datums[i]["name"], self.datums[i]["dest"]] for i in chosen]
+        return replace(
+            self,
+            id=_id(self.pipeline, rows),
+            parts=tuple(self.parts[i] for i in chosen),
+            inputs_of=tuple(self.inputs_of[i] for i in chosen),
+            datums=tuple(self.datums[i] for i in chosen),
+            files=tuple(f for f in self.files if any(above in wanted for above in upwards(f.dest))),
+            log=f"{self.log.removesuffix('.log')}-{chosen[0] + 1}.log",
+            chunk=False,
+        )
+
     def to_json(self) -> str:
         """The set as one line of JSON."""
         return json.dumps(asdict(self))
@@ -91,6 +135,7 @@ class WorkSet:
         for name in ("parts", "inputs_of"):
             data[name] = tuple(tuple(row) for row in data[name])
         data["files"] = tuple(StagedFile(**f) for f in data["files"])
+        data["needs"] = Needs(**data["needs"])
         return WorkSet(**data)
 
 
@@ -103,7 +148,8 @@ class Outcome:
     of the datums that failed while others succeeded; in a failed set: of the one whose time was over, which ended the
     set before the others could be done · recovered: the same of those that failed, and whose `err_cmd` succeeded ·
     seconds, cpu: wall and processor time of the last try · memory: peak of the command's processes together, in bytes
-    (None: not known) · moved: per datum the bytes of its inputs and of its outputs.
+    (None: not known) · moved: per datum the bytes of its inputs and of its outputs · members: of a chunk, the
+    indices of the datums that this tells of (None: of all); the other indices are then positions among these.
     """
 
     set_id: str
@@ -119,6 +165,11 @@ class Outcome:
     recovered: tuple[tuple[int, int, str], ...] = ()
     memory: int | None = None
     moved: tuple[tuple[int, int | None], ...] = ()
+    members: tuple[int, ...] | None = None
+
+    def to_json(self) -> str:
+        """The outcome as one line of JSON."""
+        return json.dumps(asdict(self))
 
     @staticmethod
     def from_json(text: str | bytes) -> Outcome:
@@ -127,12 +178,34 @@ class Outcome:
         for name in ("bad", "recovered"):
             data[name] = tuple((i, code, message) for i, code, message in data.get(name, ()))
         data["moved"] = tuple((came, went) for came, went in data.get("moved", ()))
+        data["members"] = None if data.get("members") is None else tuple(data["members"])
         return Outcome(**data)
+
+
+def tried_again(outcome: Outcome, count: int, tries: int) -> dict[int, int]:
+    """Of the datums that did not succeed in a set of several: which are to be tried by themselves, and how often.
+
+    tries: as in the spec. Where another datum's time was over, which ended the set, that was no try of the others.
+    """
+    if count == 1:
+        return {}
+    bad = {index for index, _, _ in outcome.bad}
+    recovered = {index for index, _, _ in outcome.recovered}
+    found = {}
+    for index in range(count):
+        spared = outcome.kind == "failed" and bool(bad) and index not in bad
+        left = tries if spared else tries - 1
+        if index not in recovered and (index in bad or outcome.kind == "failed") and left > 0:
+            found[index] = left
+    return found
 
 
 def set_id(pipeline: str, tasks: Sequence[Task]) -> str:
     """The id of a set: the hash of its datums' ids and names."""
-    rows = [[t.id, t.datum.name, t.dest] for t in tasks]
+    return _id(pipeline, [[t.id, t.datum.name, t.dest] for t in tasks])
+
+
+def _id(pipeline: str, rows: Sequence[Sequence[str]]) -> str:
     return hashlib.sha256(json.dumps([pipeline, rows]).encode()).hexdigest()[:40]
 
 
@@ -161,7 +234,16 @@ def make_set(
         log=log,
         secrets=tuple(dict.fromkeys(s.name for s in pipeline.transform.secrets)),
         secrets_folder=str(secrets_folder(assessment.project.repo)) if pipeline.transform.secrets else "",
+        needs=Needs.of(pipeline),
+        timeout=pipeline.datum_timeout,
     )
+
+
+def upwards(path: str) -> Iterator[str]:
+    """A path, and the folders that it is in, from the inside out."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
 
 
 def record_extra(

@@ -12,7 +12,13 @@ from minipach.spec import SetSpec
 
 BOOKKEEPING = 0.5  # seconds that a set costs whatever is in it: worktree, record, container
 SHARE = 0.05  # of the work: what bookkeeping may cost
+CHUNK = 60.0  # seconds of work that a chunk has at least, if that is known
 MOST = 64  # datums in a set; a lost worker costs no more than these
+
+
+def enough(work: float) -> int:
+    """How many datums of so many seconds make bookkeeping a small part of their set."""
+    return min(math.ceil(BOOKKEEPING * (1 - SHARE) / (SHARE * max(work, 0.001))), MOST)
 
 
 @dataclass
@@ -35,6 +41,11 @@ class Sizer:
         one = max(seconds - BOOKKEEPING, 0.0) / datums
         self.work = one if self.work is None else (self.work + one) / 2
 
+    def chunk(self, left: int) -> int:
+        """How many datums make a chunk, if all are handed over at once: at least a minute's work, if that is known."""
+        share = math.ceil(left / self.slots)
+        return share if self.work is None else min(share, math.ceil(CHUNK / max(self.work, 0.001)))
+
     def _count(self, left: int, total: int) -> int:
         if self.spec.number:
             return self.spec.number
@@ -44,8 +55,7 @@ class Sizer:
             return left
         if self.work is None:
             return 1  # one for each slot, to see how long they take
-        enough = math.ceil(BOOKKEEPING * (1 - SHARE) / (SHARE * max(self.work, 0.001)))
-        return min(enough, math.ceil(left / self.slots), MOST)
+        return min(enough(self.work), math.ceil(left / self.slots))
 
     def take(self, queue: Collection[Task], total: int) -> int:
         """How many datums at the front of the queue make the next set (at least one)."""

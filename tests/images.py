@@ -156,6 +156,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
     # A short path for podman: with a long one its sockets can't be made, and it waits 20 s at the end of each run.
     store = Path(tempfile.mkdtemp(prefix="podman."))
     yield Images(tmp_path_factory.mktemp("images"), store)
-    # podman leaves its store mounted.
-    subprocess.run(["umount", "-q", store / "graph" / "overlay"], check=False)
+    # podman leaves its store mounted, and killed containers leave theirs.
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for mount in reversed([m for m in mounts if m.startswith(f"{store}/")]):
+        subprocess.run(["umount", "-q", "-l", mount], check=False)
     shutil.rmtree(store, ignore_errors=True)

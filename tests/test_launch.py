@@ -262,7 +262,8 @@ def test_a_signal_ends_the_command_and_its_children(
     running = launch.start(
         launch.image(way[1]), "sh", "-c", f"sleep 1{mark} & sleep 2{mark} & echo started; wait", **use(way)
     )
-    assert running.stdout is not None and running.stdout.readline() == "started\n"
+    assert running.stdout is not None and running.stderr is not None
+    assert running.stdout.readline() == "started\n", running.stderr.read()
     begun = time.monotonic()
     running.send_signal(sig)
     assert running.wait(30) == 128 + sig

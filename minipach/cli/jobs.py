@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from minipach.ledger import JobRow, Used
     from minipach.usage import Usage
 
-_STATES = {"current": "32", "published": "32", "running": "36", "failed": "31", "error": "31", "interrupted": "33"}
+_STATES = {
+    "current": "32",
+    "published": "32",
+    "running": "36",
+    "submitted": "36",
+    "failed": "31",
+    "error": "31",
+    "interrupted": "33",
+}
 _KINDS = {"ok": "32", "failed": "31", "lost": "33"}
 _BAR = 40  # characters of the longest bar
 
@@ -227,9 +235,7 @@ def retry(
         int | None, typer.Option("-j", "--jobs", min=1, metavar="N", help="Datums at once (default: the cores).")
     ] = None,
     as_json: _JSON = False,
-    wait: Annotated[
-        bool, typer.Option("--wait/--no-wait", help="If another schedule runs: wait for it, or leave.")
-    ] = True,
+    wait: Annotated[bool | None, typer.Option("--wait/--no-wait", help="As for minipach schedule.")] = None,
 ) -> None:
     """Run the datums that failed at their last attempt, and no others; then publish and go on as `schedule` does.
 
@@ -237,7 +243,7 @@ def retry(
     """
     from minipach.cli.runs import carry_out
     from minipach.jobs import failed_last_time
-    from minipach.schedule import Options
+    from minipach.report import Options
 
     here: Here = context.obj
     project = here.project()
@@ -253,29 +259,37 @@ def retry(
 
 @guarded
 def cancel(context: typer.Context, timeout: _TIMEOUT = None) -> None:
-    """Ask the schedule that runs now to end, as Ctrl-C would, and wait until it has. What is done is kept.
+    """Ask the schedule that runs now to end, as Ctrl-C would, wait until it has, and end what it left on its way.
+
+    What is done is kept.
 
     Example: minipach cancel
     """
     from minipach.running import cancel as end
+    from minipach.running import cancel_sets
 
     here: Here = context.obj
-    who, gone = end(here.project().state_dir / "lock", timeout)
+    project = here.project()
+    who, gone = end(project.state_dir / "lock", timeout)
     if not gone:
         say(f"still running: {who}")
         raise typer.Exit(FAILED)
-    show(f"ended: {who}" if who else "nothing runs")
+    jobs = cancel_sets(project, say)
+    for row in jobs:
+        show(f"ended: job {row.id[:12]} of {row.pipeline}")
+    if who or not jobs:
+        show(f"ended: {who}" if who else "nothing runs")
 
 
 @guarded
 def wait(context: typer.Context, timeout: _TIMEOUT = None) -> None:
-    """Wait until no schedule runs.
+    """Wait until no schedule runs, and nothing that one left on its way.
 
     Example: minipach wait --timeout 3600
     """
-    from minipach.running import wait_until_free
+    from minipach.running import wait_until_done
 
     here: Here = context.obj
-    if not wait_until_free(here.project().state_dir / "lock", timeout, say):
+    if not wait_until_done(here.project(), timeout, say):
         say(f"still running after {timeout:g} seconds")
         raise typer.Exit(FAILED)

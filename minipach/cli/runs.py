@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,8 +14,8 @@ from minipach.plan import Plan
 from minipach.project import Project
 
 if TYPE_CHECKING:
+    from minipach.report import Options, PipelineReport
     from minipach.rounds import DatumEnd
-    from minipach.schedule import Options, PipelineReport
     from minipach.targets import Targets
 
 
@@ -44,8 +45,13 @@ def schedule(
         bool, typer.Option("--fail-fast/--keep-going", help="After a failure, start nothing more.")
     ] = False,
     wait: Annotated[
-        bool, typer.Option("--wait/--no-wait", help="If another schedule runs: wait for it, or leave.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--wait/--no-wait",
+            help="Follow until all is done (the default, where sets end with this command); "
+            "with --no-wait leave if another schedule runs.",
+        ),
+    ] = None,
 ) -> None:
     """Compute everything that is missing, publish it, and go on downstream.
 
@@ -53,7 +59,7 @@ def schedule(
 
     Example: minipach schedule edges -j 4, or minipach schedule 'edges:sub-*'
     """
-    from minipach.schedule import Options
+    from minipach.report import Options
     from minipach.targets import parse_targets
 
     here: Here = context.obj
@@ -63,26 +69,32 @@ def schedule(
 
 
 def carry_out(
-    project: Project, targets: Targets, options: Options, jobs: int | None, *, as_json: bool, wait: bool
+    project: Project, targets: Targets, options: Options, jobs: int | None, *, as_json: bool, wait: bool | None
 ) -> None:
-    """Run a schedule under the project's lock, report, and leave with its exit code."""
-    from minipach.executors.local import LocalExecutor
+    """Run a schedule under the project's lock, report, and leave with its exit code.
+
+    wait: follow to the end, also where sets outlive this command (None: there, hand over and go) · False: also don't
+    wait for another schedule.
+    """
+    from minipach.executors.choose import choose
     from minipach.ledger import Ledger
     from minipach.lock import project_lock
     from minipach.schedule import Scheduler
-    from minipach.settings import slots
 
-    at_once = slots(project.repo, jobs)
+    choice = choose(project, jobs)
+    options = replace(options, follow=bool(wait) or not choice.lasting)
     reporter = Terminal()
-    with project_lock(project.state_dir / "lock", wait=wait, tell=say):
+    with project_lock(project.state_dir / "lock", wait=wait is not False, tell=say):
         ledger = Ledger(project.state_dir / "ledger.sqlite")
-        scheduler = Scheduler(project, ledger, lambda: LocalExecutor(at_once), reporter)
+        scheduler = Scheduler(project, ledger, choice.make, reporter, lasting=choice.lasting)
         try:
             report = scheduler.run(targets, options)
-        except BaseException:
+        except BaseException as error:
             reporter.stop()
-            if scheduler.executor is not None:
+            if scheduler.executor is not None and not choice.lasting:
                 scheduler.executor.cancel()
+            elif isinstance(error, KeyboardInterrupt):
+                say("what was handed over goes on; minipach wait, or minipach cancel")
             raise
         finally:
             if scheduler.executor is not None:
@@ -92,6 +104,8 @@ def carry_out(
         say(problem)
     if as_json:
         show_json(report.as_json())
+    elif report.in_flight:
+        show("on its way; minipach wait, minipach jobs, minipach logs --follow")
     elif report.ok and all(p.state == "current" for p in report.pipelines):
         show("nothing to do" if report.pipelines else "no pipelines yet; a folder with a spec.yml is one")
     if report.problems:

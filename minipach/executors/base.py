@@ -5,42 +5,76 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from minipach.git import Repo
 from minipach.sets import Outcome, WorkSet
 
 
 class Executor(Protocol):
     """Runs datum sets somewhere. To submit a set twice is harmless: its id is made of its content."""
 
-    def submit(self, sets: Sequence[WorkSet]) -> None:
-        """Take sets to run, in order; returns at once."""
+    @property
+    def lasting(self) -> bool:
+        """Whether sets go on when the scheduler leaves: then it may leave, and another one adopts them later."""
+        ...
+
+    @property
+    def at_once(self) -> bool:
+        """Whether all sets are best handed over in one go, as with a batch system that queues for hours.
+
+        Then they are cut as chunks (`WorkSet.chunk`), whose worker measures and cuts further.
+        """
+        ...
+
+    @property
+    def slots(self) -> int:
+        """How many sets can run at once, as far as it is known; at least 1."""
+        ...
+
+    @property
+    def running(self) -> int:
+        """How many sets run just now, as far as it is known."""
         ...
 
     def limit(self, pipeline: str, sets: int) -> None:
         """At most so many sets of this pipeline at once (`parallelism_spec.constant`)."""
         ...
 
+    def submit(self, sets: Sequence[WorkSet]) -> None:
+        """Take sets to run, in order; returns at once. A set that is there already, not ended, is not run twice."""
+        ...
+
+    def adopt(self, repo: Repo) -> list[WorkSet]:
+        """The sets of this pipeline's repo that an earlier scheduler submitted and that were not settled since.
+
+        `poll` tells of them from now on. Always none where sets don't outlive their scheduler.
+        """
+        ...
+
     def poll(self, timeout: float) -> list[Outcome]:
-        """Outcomes since the last call; waits up to `timeout` seconds for the first one."""
+        """Outcomes since the last call; waits up to `timeout` seconds for the first one.
+
+        Every set that was submitted or adopted, and neither discarded nor cancelled, comes back: once, or a chunk in
+        parts (`Outcome.members`), each index once. A set whose worker is gone is given to another; if that happens too
+        often it comes back as `lost`.
+        """
+        ...
+
+    def settle(self, sets: Sequence[WorkSet]) -> None:
+        """What became of these sets is on record (ledger, results branch): nothing of them need be kept."""
         ...
 
     def discard(self) -> set[str]:
         """Drop the sets that have not started; their ids."""
         ...
 
-    @property
-    def slots(self) -> int:
-        """How many sets can run at once."""
-        ...
-
-    @property
-    def running(self) -> int:
-        """How many sets run just now."""
+    def leave(self, repo: Repo) -> None:
+        """The scheduler goes, and what it submitted for this repo goes on: see to it that a pass is made afterwards."""
         ...
 
     def cancel(self) -> None:
-        """End everything that runs, process trees included; nothing more starts."""
+        """End everything that was submitted or adopted, process trees included; nothing more starts."""
         ...
 
     def close(self) -> None:
-        """Give back processes and folders. Call once, also after `cancel`."""
+        """Give back processes, folders and connections of this scheduler. Call once, also after `cancel`."""
         ...

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from minipach.git import Repo, child_environment
@@ -58,6 +58,26 @@ class LocalExecutor:
     def limit(self, pipeline: str, sets: int) -> None:
         """At most so many sets of this pipeline at once (`parallelism_spec.constant`)."""
         self._limits[pipeline] = sets
+
+    @property
+    def lasting(self) -> bool:
+        """No: workers end with their scheduler."""
+        return False
+
+    @property
+    def at_once(self) -> bool:
+        """No: nothing queues here."""
+        return False
+
+    def adopt(self, repo: Repo) -> list[WorkSet]:
+        """Never any: workers end with their scheduler."""
+        return []
+
+    def settle(self, sets: Sequence[WorkSet]) -> None:
+        """Nothing is kept of them."""
+
+    def leave(self, repo: Repo) -> None:
+        """Nothing goes on without the scheduler."""
 
     @property
     def slots(self) -> int:
@@ -251,7 +271,7 @@ def main() -> None:
         request = json.loads(line)
         work = WorkSet.from_json(request["work"])
         outcome = run_set(work, Slot(Repo(Path(work.repo)), Path(request["slot"])))
-        answers.write(json.dumps(asdict(outcome)) + "\n")
+        answers.write(outcome.to_json() + "\n")
         answers.flush()
         busy.clear()
 

@@ -1,0 +1,59 @@
+"""A chunk: more datums than one set should hold, handed to a worker, which cuts them by what the first ones take."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from minipach import records
+from minipach.logs import note_set
+from minipach.sets import Outcome, WorkSet, tried_again
+from minipach.sizing import BOOKKEEPING, enough
+from minipach.slots import Slot
+from minipach.worker import run_set
+
+
+def run_work(work: WorkSet, slot: Slot, tell: Callable[[Outcome], None]) -> None:
+    """Run a set, or a chunk in as many sets as it takes.
+
+    tell: gets each outcome as it comes; those of a chunk tell of some of its datums each (see Outcome.members).
+    """
+    if not work.chunk:
+        tell(run_set(work, slot))
+        return
+    todo = list(range(len(work.parts)))
+    pace: float | None = None  # seconds that one datum takes
+    while todo:
+        count = 1 if pace is None else enough(pace)
+        members = todo[: _fitting(work, todo[:count])]
+        del todo[: len(members)]
+        part = replace(work.part(members), tries=work.tries if len(members) == 1 else 1)
+        outcome = _run_part(work, part, members, slot, tell)
+        for place, tries in tried_again(outcome, len(members), work.tries).items():
+            alone = replace(work.part([members[place]]), tries=tries)
+            _run_part(work, alone, [members[place]], slot, tell)
+        if outcome.kind == "ok":
+            one = max(outcome.seconds - BOOKKEEPING, 0.0) / len(members)
+            pace = one if pace is None else (pace + one) / 2
+
+
+def _fitting(work: WorkSet, members: Sequence[int]) -> int:
+    """How many of these fit a command line, at least one."""
+    length = 0
+    for number, index in enumerate(members):
+        length += len(shlex.join(work.parts[index]).encode("utf-8", "surrogateescape")) + 1
+        if number and length > records.MAX_COMMAND // 2:
+            return number
+    return len(members)
+
+
+def _run_part(
+    work: WorkSet, part: WorkSet, members: Sequence[int], slot: Slot, tell: Callable[[Outcome], None]
+) -> Outcome:
+    log = Path(part.log)
+    note_set(log.parent, log.name, [str(d["name"]) for d in part.datums])
+    outcome = run_set(part, slot)
+    tell(replace(outcome, set_id=work.id, members=tuple(members)))
+    return outcome

@@ -1,0 +1,40 @@
+"""Which executor runs the sets: the setting `minipach.executor`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from minipach.errors import UserError
+from minipach.executors.base import Executor
+from minipach.project import Project
+from minipach.settings import local_setting, slots
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An executor that can be made. lasting: as `Executor.lasting`, told beforehand."""
+
+    name: str
+    lasting: bool
+    make: Callable[[], Executor]
+
+
+def choose(project: Project, jobs: int | None = None) -> Choice:
+    """The executor of this project on this machine; jobs: sets at once, for those that have it to say. UserError."""
+    name = local_setting(project.repo, "executor") or "local"
+    maker = _MAKERS.get(name)
+    if maker is None:
+        known = ", ".join(_MAKERS)
+        raise UserError(f'minipach.executor: "{name}" is none of {known}; git config minipach.executor local')
+    return maker(project, jobs)
+
+
+def _local(project: Project, jobs: int | None) -> Choice:
+    from minipach.executors.local import LocalExecutor
+
+    at_once = slots(project.repo, jobs)
+    return Choice("local", False, lambda: LocalExecutor(at_once))
+
+
+_MAKERS: dict[str, Callable[[Project, int | None], Choice]] = {"local": _local}

@@ -1,0 +1,142 @@
+"""An executor without processes, for tests: the sets run in this process, one after the other, when it is polled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from minipach.chunk import run_work
+from minipach.git import Repo
+from minipach.sets import Outcome, WorkSet
+from minipach.slots import Owner, Slot, remove_slot, slots_dir
+
+
+@dataclass
+class _Entry:
+    work: WorkSet
+    ended: bool = False
+    outcomes: list[Outcome] = field(default_factory=list)
+
+
+class Memory:
+    """What an engine would keep: the sets that were submitted, and their outcomes. It may outlive its executors."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, _Entry] = {}
+
+    def waiting(self) -> list[WorkSet]:
+        """The sets that have not run, in order."""
+        return [entry.work for entry in self.entries.values() if not entry.ended]
+
+    def work(self, most: int) -> None:
+        """Run so many sets, as workers would."""
+        for work in self.waiting()[:most]:
+            repo = Repo(Path(work.repo))
+            owner = Owner(repo)
+            slot = Slot(repo, slots_dir(repo) / f"{owner.name}.0")
+            entry = self.entries[work.id]
+            try:
+                run_work(work, slot, entry.outcomes.append)
+            finally:
+                remove_slot(repo, slot.path)
+                owner.release()
+                repo.close()
+            entry.ended = True
+
+
+class MemoryExecutor:
+    """lasting, at_once: as in `Executor`, so that both ways of a scheduler can be tried."""
+
+    def __init__(self, memory: Memory, slots: int = 1, *, lasting: bool = False, at_once: bool = False) -> None:
+        self.memory = memory
+        self._slots = slots
+        self._lasting = lasting
+        self._at_once = at_once
+        self._told: dict[str, int] = {}
+        self.left: list[Path] = []  # the repos for which a pass is to be made
+
+    @property
+    def lasting(self) -> bool:
+        """As it was made."""
+        return self._lasting
+
+    @property
+    def at_once(self) -> bool:
+        """As it was made."""
+        return self._at_once
+
+    @property
+    def slots(self) -> int:
+        """As it was made."""
+        return self._slots
+
+    @property
+    def running(self) -> int:
+        """Nothing runs between two polls."""
+        return 0
+
+    def limit(self, pipeline: str, sets: int) -> None:
+        """One at once is within every limit."""
+
+    def submit(self, sets: Sequence[WorkSet]) -> None:
+        """Note the sets."""
+        for work in sets:
+            entry = self.memory.entries.get(work.id)
+            if entry is None or entry.ended:
+                self.memory.entries[work.id] = _Entry(work)
+            self._told[work.id] = 0
+
+    def adopt(self, repo: Repo) -> list[WorkSet]:
+        """The sets of this repo that were not settled."""
+        if not self._lasting:
+            return []
+        found = [e.work for e in self.memory.entries.values() if e.work.repo == str(repo.path)]
+        for work in found:
+            self._told.setdefault(work.id, 0)
+        return found
+
+    def poll(self, timeout: float) -> list[Outcome]:
+        """Outcomes since the last call; with a timeout, one set runs meanwhile."""
+        new = self._new()
+        if not new and timeout:
+            self.memory.work(1)
+            new = self._new()
+        return new
+
+    def _new(self) -> list[Outcome]:
+        found = []
+        for name, told in self._told.items():
+            entry = self.memory.entries.get(name)
+            if entry is not None:
+                found += entry.outcomes[told:]
+                self._told[name] = len(entry.outcomes)
+        return found
+
+    def settle(self, sets: Sequence[WorkSet]) -> None:
+        """Forget the sets."""
+        for work in sets:
+            self.memory.entries.pop(work.id, None)
+            self._told.pop(work.id, None)
+
+    def discard(self) -> set[str]:
+        """Drop the sets that have not run."""
+        dropped = {work.id for work in self.memory.waiting() if work.id in self._told}
+        for name in dropped:
+            del self.memory.entries[name], self._told[name]
+        return dropped
+
+    def leave(self, repo: Repo) -> None:
+        """Note the repo."""
+        self.left.append(repo.path)
+
+    def cancel(self) -> None:
+        """Drop everything."""
+        for name in self._told:
+            self.memory.entries.pop(name, None)
+        self._told.clear()
+
+    def close(self) -> None:
+        """There is nothing to give back, and not lasting sets end."""
+        if not self._lasting:
+            self.cancel()

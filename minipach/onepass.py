@@ -1,0 +1,236 @@
+"""One pipeline's pass: rounds of plan and run until only copies are left, then publish."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from minipach.assess import Assessment
+from minipach.base import Base, build_base
+from minipach.errors import UserError
+from minipach.executors.base import Executor
+from minipach.fold import fold
+from minipach.git import need_identity
+from minipach.ledger import Ledger
+from minipach.plan import Plan, Step, again_published, force, without_output
+from minipach.project import Project
+from minipach.publish import publish
+from minipach.report import Options, PipelineReport, Reporter
+from minipach.rounds import DatumEnd, Round, end_of
+from minipach.sets import WorkSet
+from minipach.targets import Targets
+
+
+class Scheduling(Protocol):
+    """What a pass needs of the schedule that it is part of."""
+
+    project: Project
+    ledger: Ledger
+    reporter: Reporter
+    lasting: bool
+
+    def engine(self) -> Executor:
+        """The executor, made when the first set is to run."""
+        ...
+
+    def drop_engine(self) -> None:
+        """Give up an executor that was cancelled."""
+        ...
+
+
+class Pass:
+    """One pipeline's pass: rounds of plan and run until only copies are left, then publish."""
+
+    def __init__(self, scheduler: Scheduling, assessment: Assessment, targets: Targets, options: Options) -> None:
+        self.scheduler = scheduler
+        self.assessment = assessment
+        self.name = assessment.pipeline.name
+        self.targets = targets
+        self.options = options
+        self.ran: set[str] = set()
+        self.forced: set[str] = set()
+        self.asked: set[str] | None = None  # None: every datum
+        self.stopped = False
+        self.overdue = False
+        self.failed: dict[str, DatumEnd] = {}
+        self.recovered: dict[str, DatumEnd] = {}
+        self.flights: list[WorkSet] = []  # of earlier passes
+        self.in_flight = 0
+        self.deadline: float | None = None
+
+    def run(self) -> PipelineReport:
+        """Do what the plan says; what happened."""
+        a = self.assessment
+        plan = a.quick_plan()
+        report = PipelineReport(self.name, "current", commit=a.head or "")
+        report.counts["current"] = plan.counts["current"]
+        forced = self.options.force and self.assessment.path in self.targets.named
+        if self.targets.limits(a.path):  # even if nothing is to be done: a mistyped name must not pass
+            self.asked = self.targets.names(a.path, [s.name for s in plan.steps if s.action != "remove"])
+        if self.scheduler.lasting:
+            self.flights = self.scheduler.engine().adopt(a.repo)
+            self.forced = {str(d["name"]) for work in self.flights if work.forced for d in work.datums}
+        if plan.is_current and not forced and not self.flights:
+            self.scheduler.ledger.close_jobs(self.name, "published")
+            return report
+        need_identity(a.repo)
+        base = build_base(a)
+        a.refresh()  # an image that was taken in just now has a place and a content id
+        plan = a.plan()
+        if forced:
+            self.forced |= self.asked if self.asked is not None else {t.datum.name for t in a.tasks}
+        if self.forced:
+            plan = force(plan, self.forced)
+        self.scheduler.reporter.begin(self.name, plan)
+        report.job = _job_id(a, base)
+        key = self._begin(report.job)
+        try:
+            plan = self._rounds(plan, base, report.job, key)
+            if self.in_flight:
+                report.state = "submitted"
+                report.reason = f"{self.in_flight} sets on their way"
+                report.counts["ran"] = len(self._succeeded)
+            else:
+                self._publish(plan, base, report)
+        except BaseException as error:
+            report.state = "error" if isinstance(error, Exception) else "interrupted"
+            if self.scheduler.lasting and report.state == "interrupted":
+                report.state = "submitted"
+            raise
+        finally:
+            self._end(key, report)
+        return report
+
+    def _begin(self, job: str) -> int:
+        """The ledger's key for this pass: that of the job's earlier passes, if sets of it are on their way."""
+        ledger = self.scheduler.ledger
+        row = ledger.open_job(job, self.name) if self.scheduler.lasting else None
+        started = time.time()
+        if row is not None:
+            started = row.started
+            tasks = {(t.id, t.datum.name): t for t in self.assessment.tasks}
+            for used in ledger.attempts(row.key):
+                task = tasks.get((used.datum_id, used.datum))
+                if task is not None:
+                    self._note(end_of(task, used))
+        ledger.close_jobs(self.name, "superseded", but=row.key if row else -1)
+        limit = self.assessment.pipeline.job_timeout
+        if limit is not None:
+            self.deadline = time.monotonic() + limit - (time.time() - started)
+        return row.key if row else ledger.start_job(job, self.name)
+
+    def _end(self, key: int, report: PipelineReport) -> None:
+        if report.state == "submitted":
+            self.scheduler.ledger.leave_job(key)
+            self.scheduler.engine().leave(self.assessment.repo)
+        else:
+            self.scheduler.ledger.end_job(key, report.state, report.counts, report.commit)
+
+    def _note(self, end: DatumEnd) -> None:
+        name = end.task.datum.name
+        self.ran.add(name)
+        self.failed.pop(name, None)
+        self.recovered.pop(name, None)
+        if end.kind == "recovered":
+            self.recovered[name] = end
+        elif end.kind != "ok":
+            self.failed[name] = end
+
+    def _rounds(self, plan: Plan, base: Base, job: str, key: int) -> Plan:
+        """Run until nothing is left to run: a copy that turned out not to be provable runs in a second round."""
+        a = self.assessment
+        while True:
+            todo = [
+                s
+                for s in plan.of("run")
+                if s.name not in self.failed
+                and s.name not in self.recovered
+                and (self.asked is None or s.name in self.asked)
+            ]
+            again = [s.name for s in todo if s.name in self.ran]
+            if again:
+                raise UserError(f"{a.path}: the result of {again[0]!r} was stored, but can't be found again")
+            if not (todo or self.flights) or self.stopped or self.in_flight:
+                return plan
+            ended: list[WorkSet] = []
+            try:
+                self._run(todo, base, job, key, ended)
+            finally:
+                fold(a.repo)
+            if ended:
+                self.scheduler.engine().settle(ended)
+            self.flights = []
+            a.refresh()
+            plan = again_published(a.plan(), self.forced & self._succeeded, a.known)
+
+    @property
+    def _succeeded(self) -> set[str]:
+        return self.ran - self.failed.keys() - self.recovered.keys()
+
+    def _run(self, todo: Sequence[Step], base: Base, job: str, key: int, ended: list[WorkSet]) -> None:
+        """Run these datums, in sets whose size follows from what the first ones took.
+
+        ended: gets the sets that are done with.
+        """
+        tasks = [s.task for s in todo if s.task is not None]
+        logs = self.scheduler.project.state_dir / "logs" / self.name / str(key)
+        round_ = Round(self.assessment, base, job, logs, self.scheduler.engine(), frozenset(self.forced))
+        round_.learn_from(self.scheduler.ledger.durations(self.name))
+        round_.adopt(self.flights, self.assessment.tasks)
+        ended += [work for work in self.flights if not round_.waits_for(work)]  # of datums that are no more
+        for end in round_.run(tasks, self.deadline, follow=self.options.follow or not self.scheduler.lasting):
+            self._note(end)
+            if end.kind not in ("ok", "recovered"):
+                self.scheduler.reporter.failure(self.name, end)
+                if self.options.fail_fast:
+                    self.stopped = True
+                    round_.stop()
+            self.scheduler.ledger.add_attempt(key, self.name, end)
+            failed = sum(t.datum.name in self.failed for t in tasks)
+            self.scheduler.reporter.progress(self.name, round_.done, failed, len(tasks))
+        ended += round_.ended
+        self.in_flight = round_.in_flight
+        if round_.overdue:
+            self.stopped = self.overdue = True
+            self.scheduler.drop_engine()
+
+    def _publish(self, plan: Plan, base: Base, report: PipelineReport) -> None:
+        a = self.assessment
+        counts = plan.counts
+        ran = self._succeeded
+        report.counts.update(
+            ran=len(ran),
+            reused=sum(s.name not in ran for s in plan.of("reuse") if s.source is not None),
+            current=counts["current"],
+            removed=counts["remove"],
+            recovered=len(self.recovered),
+            failed=len(self.failed),
+        )
+        report.failed = [{"name": n, "log": o.log} for n, o in sorted(self.failed.items())]
+        if self.failed and a.pipeline.publish == "complete":
+            report.state = "failed"
+            over = "; the job's time (job_timeout) was over" if self.overdue else ""
+            report.reason = f"{len(self.failed)} of {len(plan.steps)} datums failed{over}; the branch stays as it was"
+            report.counts["reused"] = report.counts["removed"] = 0
+            return
+        missing = [s for s in plan.of("run") if s.name not in self.failed and s.name not in self.recovered]
+        if missing and a.pipeline.publish == "complete":
+            report.state = "partial"
+            report.reason = f"{len(missing)} datums were not asked for; nothing is published until all are there"
+            report.counts["reused"] = report.counts["removed"] = 0
+            return
+        plan = without_output(plan, {end.task.id for end in self.recovered.values()}, a.state)
+        changes = [s for s in plan.steps if s.action == "remove" or (s.action == "reuse" and s.source)]
+        if changes:
+            report.commit = publish(a, base, plan, report.job)
+            a.refresh()
+        report.state = "published"
+
+
+def _job_id(assessment: Assessment, base: Base) -> str:
+    """One pass of one pipeline over one state of its inputs: the same state is the same job, wherever it runs."""
+    parts = [assessment.pipeline.name, base.tree, sorted(t.id for t in assessment.tasks)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -1,0 +1,112 @@
+"""What a schedule is told to do, and what it tells of what it did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from minipach.plan import Plan
+from minipach.rounds import DatumEnd
+
+GOING = frozenset({"submitted", "waiting"})
+STOPPED = frozenset({"failed", "blocked", "error", "partial"}) | GOING
+FINE = frozenset({"current", "published", "partial"}) | GOING
+
+
+class Reporter(Protocol):
+    """Whoever shows people what goes on."""
+
+    def say(self, message: str) -> None:
+        """A line that people should read."""
+        ...
+
+    def begin(self, pipeline: str, plan: Plan) -> None:
+        """A pipeline starts with this plan."""
+        ...
+
+    def progress(self, pipeline: str, done: int, failed: int, total: int) -> None:
+        """So many datums of this round are done."""
+        ...
+
+    def failure(self, pipeline: str, end: DatumEnd) -> None:
+        """A datum failed."""
+        ...
+
+    def end(self, report: PipelineReport) -> None:
+        """A pipeline is done with."""
+        ...
+
+
+@dataclass
+class PipelineReport:
+    """What a schedule did to one pipeline.
+
+    state: current, published, partial, failed, blocked, error; submitted (its sets are on their way), waiting (for a
+    pipeline whose sets are).
+    """
+
+    name: str
+    state: str
+    job: str = ""
+    commit: str = ""
+    counts: dict[str, int] = field(
+        default_factory=lambda: {"ran": 0, "reused": 0, "current": 0, "removed": 0, "recovered": 0, "failed": 0}
+    )
+    failed: list[dict[str, str]] = field(default_factory=list)
+    reason: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """As documented for `minipach schedule --json`."""
+        data: dict[str, Any] = {
+            "name": self.name,
+            "job": self.job,
+            "commit": self.commit,
+            "counts": self.counts,
+            "failed": self.failed,
+            "state": self.state,
+        }
+        if self.reason:
+            data["reason"] = self.reason
+        return data
+
+
+@dataclass(frozen=True)
+class ScheduleReport:
+    """What a schedule did. problems: the user's to mend (exit code 2)."""
+
+    pipelines: tuple[PipelineReport, ...]
+    problems: tuple[str, ...]
+    commit: str | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything asked for is done, or on its way."""
+        return not self.problems and all(p.state in FINE and not p.failed for p in self.pipelines)
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether something is on its way."""
+        return any(p.state == "submitted" for p in self.pipelines)
+
+    def as_json(self) -> dict[str, Any]:
+        """As documented for `minipach schedule --json`."""
+        return {
+            "schema": 1,
+            "ok": self.ok,
+            "pipelines": [p.as_json() for p in self.pipelines],
+            "problems": list(self.problems),
+            "superdataset": self.commit,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to go about it.
+
+    force: run the datums asked for again · fail_fast: start nothing after a failure · follow: wait for what runs; if
+    off, and the executor's sets outlive us, hand them over and go.
+    """
+
+    force: bool = False
+    fail_fast: bool = False
+    follow: bool = True
