@@ -31,18 +31,20 @@ class Memory:
 
     def work(self, most: int) -> None:
         """Run so many sets, as workers would."""
-        for work in self.waiting()[:most]:
-            repo = Repo(Path(work.repo))
+        todo = self.waiting()[:most]
+        for path in dict.fromkeys(work.repo for work in todo):
+            repo = Repo(Path(path))
             owner = Owner(repo)
             slot = Slot(repo, slots_dir(repo) / f"{owner.name}.0")
-            entry = self.entries[work.id]
             try:
-                run_work(work, slot, entry.outcomes.append)
+                for entry in [self.entries[work.id] for work in todo if work.repo == path]:
+                    run_work(entry.work, slot, entry.outcomes.append)
+                    entry.ended = True
             finally:
+                slot.repo.close()
                 remove_slot(repo, slot.path)
                 owner.release()
                 repo.close()
-            entry.ended = True
 
 
 class MemoryExecutor:

@@ -1,0 +1,161 @@
+"""Passes that hand their sets over and go: a later pass takes what has come, publishes, and goes on downstream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from minipach.executors.memory import Memory, MemoryExecutor
+from minipach.ledger import Ledger
+from minipach.project import find_project
+from minipach.report import Options, PipelineReport, Reporter, ScheduleReport
+from minipach.schedule import Scheduler
+from minipach.targets import parse_targets
+from tests.projects import Study
+
+FAILS_ON_B = 'case $images in */b) exit 3 ;; esac; cp "$images" "$PFS/out/"\n'
+
+
+class Quiet(Reporter):
+    """Says nothing."""
+
+    def say(self, message: str) -> None: ...
+    def begin(self, *_: object) -> None: ...
+    def progress(self, *_: object) -> None: ...
+    def failure(self, *_: object) -> None: ...
+    def end(self, report: PipelineReport) -> None: ...
+
+
+@dataclass
+class Engine:
+    """A project, and an engine whose sets outlive each schedule."""
+
+    study: Study
+    memory: Memory = field(default_factory=Memory)
+    at_once: bool = False
+    left: list[Path] = field(default_factory=list)  # by the last pass
+
+    def pass_(self, *words: str, follow: bool = False, force: bool = False) -> ScheduleReport:
+        """One `minipach schedule`."""
+        project = find_project(self.study.root)
+        ledger = Ledger(project.state_dir / "ledger.sqlite")
+        engine = MemoryExecutor(self.memory, 2, lasting=True, at_once=self.at_once)
+        try:
+            scheduler = Scheduler(project, ledger, lambda: engine, Quiet(), lasting=True)
+            return scheduler.run(parse_targets(project, list(words)), Options(follow=follow, force=force))
+        finally:
+            engine.close()
+            ledger.close()
+            self.left = engine.left
+
+    def states(self, report: ScheduleReport) -> dict[str, str]:
+        return {row.name: row.state for row in report.pipelines}
+
+    def until_done(self) -> ScheduleReport:
+        """Work and pass in turn, as an engine's go-on steps would."""
+        for _ in range(20):
+            report = self.pass_()
+            if not report.in_flight:
+                return report
+            assert self.left, "nobody would go on"
+            self.memory.work(1000)
+        raise AssertionError("it never ends")
+
+
+@pytest.fixture
+def engine(study: Study) -> Engine:
+    for name in "abc":
+        study.put(f"images/{name}", name, save=False)
+    study.save("images")
+    study.copier()
+    study.copier("copies", repo="edges")
+    return Engine(study)
+
+
+def test_a_pass_leaves_and_later_ones_publish_and_go_on_downstream(engine: Engine) -> None:
+    report = engine.pass_()
+    assert engine.states(report) == {"edges": "submitted", "copies": "waiting"}
+    assert report.ok and not engine.study.outputs("edges")
+    assert [p.name for p in engine.left] == ["edges"]
+    assert engine.pass_().in_flight, "nothing has run yet: the sets are adopted, not submitted again"
+    assert len(engine.memory.waiting()) == 3
+    report = engine.until_done()
+    assert engine.states(report) == {"edges": "current", "copies": "published"}
+    assert set(engine.study.outputs("copies")) == {"a", "b", "c"}
+    assert not engine.memory.entries, "what is on record is settled"
+    jobs = engine.study.minipach("jobs", "--json").json["jobs"]
+    assert [(j["pipeline"], j["state"], j["counts"]["ran"]) for j in jobs] == [
+        ("copies", "published", 3),
+        ("edges", "published", 3),
+    ]
+
+
+def test_following_it_does_all_in_one_pass(engine: Engine) -> None:
+    assert engine.states(engine.pass_(follow=True)) == {"edges": "published", "copies": "published"}
+
+
+def test_handed_over_at_once_a_worker_cuts_the_sets(engine: Engine) -> None:
+    for number in range(10):
+        engine.study.put(f"images/n{number}", str(number), save=False)
+    engine.study.save("images")
+    engine.at_once = True
+    engine.pass_()
+    assert [len(w.parts) for w in engine.memory.waiting()] == [7, 6], "one chunk for each slot"
+    engine.until_done()
+    assert len(engine.study.outputs("copies")) == 13
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_what_failed_is_not_tried_again_by_itself_but_by_the_next_schedule(engine: Engine, at_once: bool) -> None:
+    engine.at_once = at_once
+    study = engine.study
+    study.pipeline(
+        "edges",
+        'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/copy.sh]}\ndatum_tries: 2\n',
+        copy=FAILS_ON_B,
+    )
+    report = engine.until_done()
+    assert engine.states(report) == {"edges": "failed", "copies": "blocked"}
+    (edges, _) = report.pipelines
+    assert [row["name"] for row in edges.failed] == ["b"]
+    assert not study.outputs("edges")
+    job = study.minipach("job", edges.job, "--json").json
+    assert sorted((a["datum"], a["kind"], a["tries"]) for a in job["attempts"]) == [
+        ("a", "ok", 1),
+        ("b", "failed", 2),
+        ("c", "ok", 1),
+    ]
+    assert engine.pass_().in_flight, "asked again, it is tried again"
+    assert [d["name"] for w in engine.memory.waiting() for d in w.datums] == ["b"]
+
+
+def test_an_engine_that_forgets_everything_costs_only_what_had_not_come(engine: Engine) -> None:
+    engine.pass_()
+    engine.memory.work(1)
+    engine.memory.entries.clear()
+    engine.pass_()
+    assert len(engine.memory.waiting()) == 2, "the result of the first is in git"
+    engine.until_done()
+    assert len(engine.study.outputs("copies")) == 3
+
+
+def test_sets_of_an_older_spec_are_not_waited_for(engine: Engine) -> None:
+    engine.pass_("edges")
+    engine.study.put("edges/code/copy.sh", 'cat "$images" "$images" >"$PFS/out/$(basename "$images")"\n')
+    report = engine.until_done()
+    assert engine.states(report)["edges"] == "current"
+    assert engine.study.read("edges/a") == b"aa"
+    states = [j["state"] for j in engine.study.minipach("jobs", "edges", "--json").json["jobs"]]
+    assert states == ["published", "superseded"]
+
+
+def test_a_forced_run_that_is_left_is_still_a_forced_run(engine: Engine) -> None:
+    engine.until_done()
+    before = engine.study.git("edges", "rev-list", "--count", "HEAD")
+    engine.pass_("edges:a", force=True)
+    engine.memory.work(10)
+    assert engine.states(engine.pass_())["edges"] == "published"
+    assert int(engine.study.git("edges", "rev-list", "--count", "HEAD")) > int(before)
+    assert '"forced": true' in engine.study.git("edges", "log", "-3", "--format=%B")
