@@ -7,12 +7,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from minipach.git import GITLINK, SYMLINK, Repo, TreeEntry, blob_id
+from minipach.git import GITLINK, SYMLINK, UNFILTERED, Repo, TreeEntry, blob_id
 from minipach.keys import key_of_pointer
 
 _ABSENT = "0" * 40
 _SMALL = 1024 * 1024  # bytes
-_UNFILTERED = ("-c", "filter.annex.process=", "-c", "filter.annex.clean=", "-c", "filter.annex.smudge=")
 
 
 class InTheWay(Exception):
@@ -190,7 +189,8 @@ def _apply(repo: Repo, changes: list[_Change]) -> None:
         (f"0 {_ABSENT}\t" if c.new == _ABSENT else f"{c.new_mode} {c.new}\t").encode() + os.fsencode(c.path) + b"\0"
         for c in sorted(changes, key=lambda c: c.new != _ABSENT)
     )
-    repo.git("update-index", "-z", "--index-info", stdin=info)
+    # unfiltered here too: git looks anew at files that are as young as the index when it writes that
+    repo.git(*UNFILTERED, "update-index", "-z", "--index-info", stdin=info)
     for change in changes:
         if change.new == _ABSENT and change.old_mode != GITLINK and not change.moved:
             _remove(repo.path, change.path)
@@ -199,7 +199,7 @@ def _apply(repo: Repo, changes: list[_Change]) -> None:
     written = [c for c in changes if c.new != _ABSENT and c.new_mode != GITLINK]
     unlocked = _unlocked(repo, written)
     # only unlocked files need git-annex's filter, which looks through the whole index each time it starts
-    for filters, chosen in ((_UNFILTERED, [c for c in written if c not in unlocked]), ((), unlocked)):
+    for filters, chosen in ((UNFILTERED, [c for c in written if c not in unlocked]), ((), unlocked)):
         if chosen:
             names = b"".join(os.fsencode(c.path) + b"\0" for c in chosen)
             repo.git(*filters, "checkout-index", "--force", "--index", "-z", "--stdin", stdin=names)
@@ -238,7 +238,7 @@ def dirty_paths(repo: Repo, *below: str) -> list[str]:
     ]
     # First without git-annex's filter, which after each run looks through the whole index (3 s for 20,000 files):
     # without it a file may look changed that isn't, never the reverse.
-    out = repo.git(*_UNFILTERED, *command, env={"GIT_OPTIONAL_LOCKS": "0"})
+    out = repo.git(*UNFILTERED, *command, env={"GIT_OPTIONAL_LOCKS": "0"})
     if out:
         out = repo.git(*command)
     return [os.fsdecode(row[3:]) for row in out.split(b"\0") if row]

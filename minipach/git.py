@@ -82,6 +82,10 @@ class TreeEntry:
     path: str
 
 
+# options of git: without git-annex's filter, which looks through the whole index each time it starts
+UNFILTERED = ("-c", "filter.annex.process=", "-c", "filter.annex.clean=", "-c", "filter.annex.smudge=")
+
+
 class Repo:
     """One git repository, found by its work tree (or bare folder)."""
 

@@ -49,7 +49,8 @@ def _report(document: Document, loc: Loc, kind: str, message: str, context: Mapp
     if kind == "missing":
         if len(loc) == 1 and any(dig(document.data, field) is not None for field in _INSTEAD.get(name, ())):
             return
-        where = f"`{loc[-2]}`" if len(loc) > 1 and isinstance(loc[-2], str) else "the spec"
+        above = loc[-2] if len(loc) > 1 else None
+        where = "the spec" if above is None else f"`{above}`" if isinstance(above, str) else "this item"
         document.add(loc[:-1], f"{where} has no `{name}`; add it")
     elif kind == "extra_forbidden":
         document.add(loc, _unknown(name, _model_at(loc[:-1]), dig(document.data, *loc[:-1])), key=True)

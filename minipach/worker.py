@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from minipach import records
 from minipach.attempt import DataladError, Report, attempt
-from minipach.git import SYMLINK, GitError, Repo, child_environment
+from minipach.git import SYMLINK, UNFILTERED, GitError, Repo, child_environment
 from minipach.keys import key_of_link
 from minipach.logs import split_log
 from minipach.meter import Meter
@@ -232,7 +232,7 @@ def _keep(work: WorkSet, slot: Slot, seconds: float, report: Report, meter: Mete
     share = seconds / len(work.parts)
     results = [_describe(work, i, slot, rows[i], author, share) for i in good]
     blob = repo.hash_blob(json.dumps({"record": message, "results": results}).encode())
-    repo.git("update-index", "--add", "--cacheinfo", f"100644,{blob},{RESULTS_FILE}")
+    repo.git(*UNFILTERED, "update-index", "--add", "--cacheinfo", f"100644,{blob},{RESULTS_FILE}")
     commit = repo.commit_tree(repo.line("write-tree"), message, [work.base])
     slot.main.git("update-ref", PENDING + work.id, commit)
     return bad, recovered

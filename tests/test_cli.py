@@ -10,8 +10,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from minipach import __version__
+from minipach.cli import app
 from tests.projects import MINIPACH, Done, Study, run
 from tests.test_main_job import duplicate, spec
 
@@ -79,8 +81,12 @@ def one_line(result: Done) -> str:
 # Help
 
 
+def help_of(*words: str) -> str:
+    return CliRunner().invoke(app, [*words, "--help"], prog_name="minipach").output
+
+
 def commands(*above: str) -> Iterator[tuple[str, ...]]:
-    text = run(*MINIPACH, *above, "--help", cwd=Path()).out
+    text = help_of(*above)
     if "\nCommands:\n" not in text:
         yield above
         return
@@ -94,7 +100,7 @@ def test_every_commands_help_holds_an_example() -> None:
     wanted = {"init", "check", "schema", "datums", "plan", "schedule", "status", "logs", "doctor", "lock"}
     assert wanted <= {words[0] for words in found}
     for words in found:
-        text = run(*MINIPACH, *words, "--help", cwd=Path()).out
+        text = help_of(*words)
         assert f"Example: minipach {' '.join(words)}" in text, words
 
 

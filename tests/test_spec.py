@@ -426,7 +426,7 @@ def test_err_cmd_and_secrets() -> None:
 @pytest.mark.parametrize(
     ("secrets", "expected"),
     [
-        ("{name: a}", "`0` has no `env_var`"),
+        ("{name: a}", "this item has no `env_var`; add it"),
         ("{name: ../a, env_var: A}", "can't be a secret's name"),
         ("{name: a, env_var: PATH}", '"PATH" has a meaning of its own'),
         ("{name: a, env_var: SET}", 'the variable "SET" is set twice'),
