@@ -27,7 +27,7 @@ check: .venv/ready ## lint, format, types, generated docs, slow tests
 	@$(PYTHON) -m pytest -m slow -n 2
 
 bench: .venv/ready ## measure minipach beside its peers (some 20 minutes)
-	@for script in overhead noop outputs20k plan peers; do \
+	@for script in overhead noop outputs20k plan peers thousand; do \
 	  echo; echo "== $$script"; $(PYTHON) benchmarks/$$script.py || exit 1; \
 	done
 

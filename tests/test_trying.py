@@ -29,13 +29,19 @@ setsid sh -c 'trap "" TERM; cd /; while :; do sleep 2$0; done' MARK &
 echo started
 while :; do sleep 3MARK; done
 """
+# A shell, a runtime and an image; each shell where it matters which programs of its own it has.
 WAYS = [
-    ("none", "host"),
-    ("bubblewrap", "host"),
-    ("bubblewrap", "directory"),
-    ("charliecloud", "full directory"),
-    ("podman", "docker archive"),
+    ("dash", ("none", "host")),
+    ("dash", ("bubblewrap", "host")),
+    ("dash", ("bubblewrap", "directory")),
+    ("dash", ("charliecloud", "full directory")),
+    ("dash", ("podman", "docker archive")),
+    ("busybox", ("none", "host")),
+    ("busybox", ("charliecloud", "full directory")),
 ]
+every_way = pytest.mark.parametrize(
+    ("launch", "way"), WAYS, ids=[f"{shell} {' '.join(way)}" for shell, way in WAYS], indirect=["launch"]
+)
 SPEC = """
 input: {pfs: {repo: images, glob: "/*"}}
 transform: {cmd: [sh, code/run.sh]%s}
@@ -60,7 +66,7 @@ def log_of(study: Study, name: str = "a.txt") -> str:
 # --- time limits -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", WAYS, ids=" ".join)
+@every_way
 @pytest.mark.parametrize("how", ["time", "signal"])
 def test_nothing_survives_the_end_of_a_try(launch: Launcher, way: tuple[str, str], how: str) -> None:
     tag = mark()
@@ -170,7 +176,7 @@ def test_err_cmd_runs_after_each_try_and_one_that_fails_recovers_nothing(study: 
     assert log_of(study).count("so did err_cmd") == 2
 
 
-@pytest.mark.parametrize("way", WAYS, ids=" ".join)
+@every_way
 def test_err_cmd_runs_when_the_time_is_over(launch: Launcher, way: tuple[str, str], tmp_path: Path) -> None:
     tag = mark()
     report = tmp_path / "report"
@@ -196,7 +202,7 @@ def test_err_cmd_runs_when_the_time_is_over(launch: Launcher, way: tuple[str, st
 VALUE = "s3cr3t 'quoted' $(x)\nsecond line of it"
 
 
-@pytest.mark.parametrize("way", WAYS, ids=" ".join)
+@every_way
 def test_a_secret_reaches_the_command_and_no_argument_list(launch: Launcher, way: tuple[str, str]) -> None:
     tag = "pass" + mark()
     running = launch.start(

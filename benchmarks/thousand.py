@@ -1,0 +1,146 @@
+"""1,000 datums of `cp`, from a cold start to published, beside `snakemake -c2` and `dvc repro`; then datums of 2 s.
+
+All is real: files in a dataset, every datum run in the host's environment and on record, outputs in the annex and on
+the branch. Snakemake copies the same files with one rule; DVC gets fewer stages, since it is slow, and is compared by
+the datum. Aims on 2 cores: under 30 s; snakemake at least 4 times slower, DVC at least 20 times slower per datum; 200
+datums of 2 s on 2 slots at most 1.06 times the ideal 200 s; under 6 KB in .git for a tiny datum.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from common import (
+    BenchmarkError,
+    Measured,
+    call,
+    conditions,
+    measure,
+    minipach,
+    new_pipeline,
+    new_project,
+    parser,
+    simple_spec,
+    table,
+    workplace,
+)
+from peers import PINS, SNAKEFILE, environment
+
+SLEEP = 'sleep 2; cp "$images" "$PFS/out/"\n'
+
+
+def main() -> None:
+    """Measure what was chosen and print the ratios."""
+    options = parser(__doc__ or "")
+    options.add_argument("--datums", type=int, default=1000)
+    options.add_argument("--dvc-stages", type=int, default=300)
+    options.add_argument("--long", type=int, default=200, help="datums of 2 s (0: none)")
+    options.add_argument("--peers", nargs="*", choices=list(PINS), default=list(PINS))
+    chosen = options.parse_args()
+    with workplace(chosen) as scratch:
+        print(conditions() + "\n", flush=True)
+        project = _project(scratch / "ours", chosen.datums)
+        ours = _schedule(project, chosen.datums)
+        rows = [_row("minipach schedule -j 2", chosen.datums, ours, ours, chosen.datums)]
+        if "snakemake" in chosen.peers:
+            theirs = _snakemake(environment("snakemake"), scratch / "snakemake", chosen.datums)
+            rows.append(_row("snakemake -c2", chosen.datums, theirs, ours, chosen.datums))
+        if "dvc" in chosen.peers:
+            theirs = _dvc(environment("dvc"), scratch / "dvc", chosen.dvc_stages)
+            rows.append(_row("dvc repro", chosen.dvc_stages, theirs, ours, chosen.datums))
+        table(["cp", "datums", "seconds", "CPU", "ms per datum", "÷ ours"], rows)
+        print(f"\n{_disk(project / 'edges', chosen.datums)}", flush=True)
+        if chosen.long:
+            _long(scratch / "long", chosen.long)
+
+
+def _row(what: str, count: int, run: Measured, ours: Measured, our_count: int) -> list[str]:
+    each, our_each = run.seconds / count, ours.seconds / our_count
+    ratio = f"{each / our_each:.1f}x"
+    return [what, f"{count:,}", f"{run.seconds:.1f}", f"{run.cpu:.1f}", f"{each * 1000:.0f}", ratio]
+
+
+def _names(count: int) -> list[str]:
+    return [f"img-{number:05d}.dat" for number in range(count)]
+
+
+def _files(folder: Path, count: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in _names(count):
+        (folder / name).write_text(f"{name}\n")
+
+
+def _project(root: Path, count: int, script: str | None = None) -> Path:
+    project = new_project(root, "images")
+    _files(project / "images", count)
+    call("git", "annex", "add", "--quiet", ".", cwd=project / "images")
+    call("git", "commit", "--quiet", "-m", "files", cwd=project / "images")
+    new_pipeline(project, simple_spec("/*"), **({} if script is None else {"script": script}))
+    return project
+
+
+def _schedule(project: Path, count: int) -> Measured:
+    run = minipach(project, "schedule", "-j", "2")
+    there = call("git", "ls-tree", "--name-only", "HEAD", cwd=project / "edges").split()
+    if not set(_names(count)) <= set(there):
+        raise BenchmarkError(f"not all outputs are on the branch: {run.err[-500:]}")
+    return run
+
+
+def _snakemake(program: Path, root: Path, count: int) -> Measured:
+    _files(root / "images", count)
+    (root / "Snakefile").write_text(SNAKEFILE)
+    run = measure([program, "-c2", "--quiet", "all"], root)
+    if len(os.listdir(root / "out")) != count:
+        raise BenchmarkError("snakemake did not make all outputs")
+    return run
+
+
+def _dvc(program: Path, root: Path, count: int) -> Measured:
+    _files(root / "images", count)
+    lines = ["stages:"]
+    for name in _names(count):
+        stem = name.removesuffix(".dat")
+        lines += [
+            f"  {stem}:",
+            f"    cmd: cp images/{name} out/{name}",
+            f"    deps: [images/{name}]",
+            f"    outs: [out/{name}]",
+        ]
+    (root / "dvc.yaml").write_text("\n".join(lines) + "\n")
+    (root / "out").mkdir()
+    call("git", "init", "--quiet", cwd=root)
+    call(program, "init", "--quiet", cwd=root)
+    call(program, "config", "core.analytics", "false", cwd=root)
+    run = measure([program, "repro", "--quiet"], root)
+    if len(os.listdir(root / "out")) < count:
+        raise BenchmarkError("dvc did not make all outputs")
+    return run
+
+
+def _disk(repo: Path, count: int) -> str:
+    """What a tiny datum takes in .git: git's objects once packed, and the contents and folders of the annex."""
+    call("git", "gc", "--quiet", cwd=repo)
+    objects = _bytes(repo / ".git" / "objects")
+    annex = _bytes(repo / ".git" / "annex" / "objects")
+    rest = _bytes(repo / ".git") - objects - annex
+    return (
+        f"in .git of the pipeline's repo after git gc, per datum: {objects / count / 1000:.2f} KB of git objects "
+        f"(records, results branch, annex logs), {rest / count / 1000:.2f} KB of index and the rest; the outputs themselves are "
+        f"{annex / count / 1000:.2f} KB (apparent sizes)"
+    )
+
+
+def _bytes(folder: Path) -> int:
+    return sum(os.lstat(os.path.join(here, name)).st_size for here, _, names in os.walk(folder) for name in names)
+
+
+def _long(root: Path, count: int) -> None:
+    project = _project(root, count, SLEEP)
+    run = _schedule(project, count)
+    print(f"{count} datums of 2 s on 2 slots: {run.seconds:.1f} s, {run.seconds / count:.3f} times the ideal {count} s")
+
+
+if __name__ == "__main__":
+    main()
