@@ -127,8 +127,8 @@ def _disk(repo: Path, count: int) -> str:
     rest = _bytes(repo / ".git") - objects - annex
     return (
         f"in .git of the pipeline's repo after git gc, per datum: {objects / count / 1000:.2f} KB of git objects "
-        f"(records, results branch, annex logs), {rest / count / 1000:.2f} KB of index and the rest; the outputs themselves are "
-        f"{annex / count / 1000:.2f} KB (apparent sizes)"
+        f"(records, results branch, annex logs), {rest / count / 1000:.2f} KB of index and the rest; the outputs "
+        f"themselves are {annex / count / 1000:.2f} KB (apparent sizes)"
     )
 
 
