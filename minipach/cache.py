@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 # marshal reads a million strings in a blink; its format belongs to one Python version, and the files to one machine
-_FORMAT = f"{sys.version_info[0]}.{sys.version_info[1]}-2"
+_FORMAT = f"{sys.version_info[0]}.{sys.version_info[1]}-1"
 
 
 class Cache:

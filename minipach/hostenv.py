@@ -3,47 +3,50 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import platform
 import shutil
-import subprocess
-from collections.abc import Sequence
-from pathlib import Path
+import time
+from collections.abc import Callable, Sequence
 
+from minipach import hostpython
+from minipach.cache import Cache
 from minipach.git import child_environment
 
 FIRST_LINE = "minipach host environment"
 PATH_IN_REPO = ".datalad/environments/host/image"
-# Run by the python3 that the datums' commands would find, which need not be the one that runs minipach.
-_PROBE = (
-    "import json,sys,importlib.metadata as m;"
-    "print(json.dumps([sys.version.split()[0],"
-    "sorted({((d.metadata['Name'] or '?').lower().replace('_','-')+' '+d.version) for d in m.distributions()})]))"
-)
 
 
-def fingerprint(cmd: Sequence[str]) -> str:
-    """A text that names the system, the python3 on PATH with its packages, and the command's own program."""
+def fingerprint(cmd: Sequence[str], cache: Cache | None = None, clock: Callable[[], int] = time.time_ns) -> str:
+    """A text that names the system, the python3 on PATH with its packages, and the command's own program.
+
+    With a cache, what is known of files that nothing touched since is not asked again. clock: the time of now (ns).
+    """
     env = child_environment()
     lines = [FIRST_LINE, f"system: {platform.system()} {platform.machine()}"]
     python = shutil.which("python3", path=env["PATH"])
-    if python:
-        probe = subprocess.run(
-            [python, "-c", _PROBE], env=env, stdin=subprocess.DEVNULL, capture_output=True, check=False
-        )
-        if probe.returncode == 0:
-            version, packages = json.loads(probe.stdout)
-            lines.append(f"python3: {version}")
-            lines += [f"package: {package}" for package in packages]
+    described = hostpython.describe(os.path.abspath(python), env, cache, clock) if python else None
+    if described:
+        version, packages = described
+        lines.append(f"python3: {version}")
+        lines += [f"package: {package}" for package in packages]
     program = shutil.which(cmd[0], path=env["PATH"]) if "/" not in cmd[0] else None
     if program and not cmd[0].startswith("python"):
-        lines.append(f"program: {cmd[0]} sha256:{_digest(Path(program))}")
+        lines.append(f"program: {cmd[0]} sha256:{_digest(os.path.abspath(program), cache, clock)}")
     return "\n".join(lines) + "\n"
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _digest(path: str, cache: Cache | None, clock: Callable[[], int]) -> str:
+    stamp = hostpython.stamp(path)
+    kept = cache.get("program", path) if cache else None
+    if kept is not None and kept[0] == stamp:
+        return str(kept[1])
+    started = clock()
+    with open(path, "rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if cache is not None and hostpython.settled([stamp], started):
+        cache.put("program", path, (stamp, digest))
+    return digest
 
 
 def content_of(text: str) -> str:

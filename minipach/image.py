@@ -51,7 +51,7 @@ def resolve_image(project: Project, path: str) -> Image:
     try:
         wanted = pipeline.transform.image
         if wanted is None:
-            return _host(repo, pipeline.transform.cmd)
+            return _host(project, repo, pipeline.transform.cmd)
         if _URL.match(wanted):
             slug = "url-" + hashlib.sha256(wanted.encode()).hexdigest()[:12]
             place = f".datalad/environments/{slug}/image"
@@ -77,13 +77,13 @@ def _from_registry(wanted: str) -> str:
     return f"; if a registry has it, write docker://{wanted}, or save it as an archive and name that file"
 
 
-def _host(repo: Repo, cmd: tuple[str, ...]) -> Image:
+def _host(project: Project, repo: Repo, cmd: tuple[str, ...]) -> Image:
     """The recorded fingerprint; a new one only where none was ever written."""
     text: bytes | None = None
     if (repo.path / ".git").exists():
         for rev in ("HEAD", BASE_REF):
             text = text or repo.objects.read(f"{rev}:{hostenv.PATH_IN_REPO}")
-    recorded = text.decode("utf-8", "replace") if text else hostenv.fingerprint(cmd)
+    recorded = text.decode("utf-8", "replace") if text else hostenv.fingerprint(cmd, project.cache)
     return Image(hostenv.content_of(recorded), hostenv.PATH_IN_REPO, "the host environment", text=recorded)
 
 

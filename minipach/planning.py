@@ -59,7 +59,8 @@ def drift_remarks(assessment: Assessment) -> list[str]:
     image = assessment.image
     if image.text is None or assessment.head is None:
         return []
-    changes = hostenv.drift(image.text, hostenv.fingerprint(assessment.pipeline.transform.cmd))
+    now = hostenv.fingerprint(assessment.pipeline.transform.cmd, assessment.project.cache)
+    changes = hostenv.drift(image.text, now)
     if not changes:
         return []
     shown = "; ".join(changes[:3]) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")
