@@ -15,7 +15,8 @@ from minipach.errors import UserError
 from minipach.git import Repo, annex, is_dataset
 from minipach.keys import MAX_POINTER, key_of_link, key_of_pointer
 from minipach.snapshot import RESERVED
-from minipach.spec import Pipeline, load_spec
+from minipach.spec import Pipeline
+from minipach.speccache import read_spec
 
 MARK = "minipach.project"  # the key in .datalad/config by which a project is known
 SPEC = "spec.yml"
@@ -114,7 +115,7 @@ class Project:
             decoded = text.decode()
         except UnicodeDecodeError as error:
             raise UserError(f"{source}: not UTF-8 text ({error.reason} at byte {error.start})") from None
-        return load_spec(decoded, source=source, folder=place.path.rpartition("/")[2])
+        return read_spec(decoded, source=source, folder=place.path.rpartition("/")[2], cache=self.cache)
 
     def path_of(self, name: str) -> str:
         """The path of the pipeline with this name (or path)."""

@@ -1,27 +1,12 @@
-"""spec.yml as a Pipeline: parsed and checked, every problem with its line, column and way out."""
+"""A pipeline as its spec.yml describes it: plain data. Reading the file is `specload`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import ValidationError
-
-from minipach.errors import UserError
-from minipach.speccheck import (
-    KINDS,
-    Kind,
-    check_inputs,
-    check_name,
-    check_secrets,
-    clean_repo,
-    dig,
-    note_fields,
-    validate,
-)
-from minipach.specmodel import InputSpec, MetadataSpec, PfsSpec, PipelineSpec, ResourceSpec
-from minipach.specyaml import Document, camel, read_yaml
+Kind = Literal["cross", "union", "join", "group"]
 
 
 @dataclass(frozen=True)
@@ -133,156 +118,9 @@ class Pipeline:
         return tuple(_leaves(self.input))
 
 
-def load_spec(text: str, *, source: str, folder: str) -> Pipeline:
-    """Read and check the spec of the pipeline in `folder` (its name, not its path).
-
-    Raises UserError with all problems at once, each `source:line:column: problem; way out`.
-    """
-    document = read_yaml(text)
-    if document.data is None:
-        raise UserError(_lines(source, document))
-    spec = validate(document)
-    notes = Document(places=document.places)
-    check_name(document, folder)
-    check_inputs(document, notes)
-    check_secrets(document)
-    _check_out(document, spec)
-    if document.problems or spec is None:
-        raise UserError(_lines(source, document))
-    note_fields(spec, (), notes)
-    return _pipeline(spec, folder, source, _lines(source, notes))
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of spec.yml, for editors: each key in both spellings, no other keys."""
-    schema = PipelineSpec.model_json_schema(mode="validation")
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = "minipach spec.yml"
-    schema["$comment"] = "A key may be written in snake_case or camelCase, but not both ways in one object."
-    for part in (schema, *schema["$defs"].values()):
-        properties = part["properties"]
-        for name, field in list(properties.items()):
-            _tidy(field)
-            if camel(name) != name:
-                properties[camel(name)] = field
-    return schema
-
-
-def _tidy(field: dict[str, Any]) -> None:
-    # pydantic writes "or null" and a null default for what may be left out; a spec never holds a null.
-    field.pop("title", None)
-    if without_effect := field.pop("$comment", None):
-        field["description"] = f"{without_effect} {field['description']}"
-    if field.get("default", ...) is None or isinstance(field.get("default"), dict):
-        del field["default"]
-    options = [option for option in field.get("anyOf", ()) if option != {"type": "null"}]
-    if len(options) == 1:
-        del field["anyOf"]
-        field.update(options[0])
-
-
-def _lines(source: str, document: Document) -> tuple[str, ...]:
-    found = dict.fromkeys(sorted(document.problems))
-    return tuple(f"{source}:{mark.line}:{mark.column}: {text}" for mark, text in found)
-
-
 def _leaves(node: Input) -> Iterator[PfsInput]:
     if isinstance(node, PfsInput):
         yield node
     else:
         for member in node.members:
             yield from _leaves(member)
-
-
-def _check_out(document: Document, spec: PipelineSpec | None) -> None:
-    from minipach.datums import check_out_template  # which imports this module's types
-
-    inputs = _valid_input(document)
-    out = spec.minipach.out if spec else dig(document.data, "minipach", "out")
-    if inputs and isinstance(out, str) and (problem := check_out_template(out, _input(inputs))):
-        document.add(("minipach", "out"), problem)
-
-
-def _valid_input(document: Document) -> InputSpec | None:
-    # The input alone: where only something else is wrong, what depends on it can still be checked.
-    if any(loc[:1] == ("input",) for loc in document.reported):
-        return None
-    try:
-        return InputSpec.model_validate(dig(document.data, "input"))
-    except ValidationError:
-        return None
-
-
-def _input(spec: InputSpec) -> Input:
-    if spec.pfs:
-        return _pfs(spec.pfs)
-    kind, members = next((kind, found) for kind in KINDS if (found := getattr(spec, kind)))
-    return Combination(kind, tuple(_input(member) for member in members))
-
-
-def _pfs(spec: PfsSpec) -> PfsInput:
-    repo = clean_repo(spec.repo)
-    return PfsInput(
-        name=spec.name or repo.rpartition("/")[2],
-        repo=repo,
-        glob=spec.glob,
-        branch=spec.branch or None,
-        join_on=spec.join_on,
-        outer_join=spec.outer_join,
-        group_by=spec.group_by,
-        lazy=spec.lazy,
-        empty_files=spec.empty_files,
-    )
-
-
-def _pairs(values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(values.items()))
-
-
-def _resources(spec: ResourceSpec | None) -> Resources | None:
-    if spec is None:
-        return None
-    gpu = spec.gpu
-    return Resources(spec.cpu, spec.memory, spec.disk, gpu.type if gpu else "", gpu.number if gpu else 0)
-
-
-def _metadata(spec: MetadataSpec) -> Metadata:
-    return Metadata(_pairs(spec.annotations), _pairs(spec.labels))
-
-
-def _pipeline(spec: PipelineSpec, folder: str, source: str, notes: tuple[str, ...]) -> Pipeline:
-    transform = spec.transform
-    return Pipeline(
-        name=folder,
-        input=_input(spec.input),
-        transform=Transform(
-            image=transform.image or None,
-            cmd=tuple(transform.cmd),
-            stdin=tuple(transform.stdin),
-            env=_pairs(transform.env),
-            accept_return_code=tuple(sorted(set(transform.accept_return_code))),
-            working_dir=transform.working_dir,
-            err_cmd=tuple(transform.err_cmd),
-            err_stdin=tuple(transform.err_stdin),
-            secrets=tuple(
-                Secret(f"{s.name}/{s.key}" if s.key else s.name, s.env_var)
-                for s in sorted(transform.secrets, key=lambda s: s.env_var)
-            ),
-        ),
-        description=spec.description,
-        metadata=_metadata(spec.metadata),
-        identity=spec.minipach.identity,
-        out=spec.minipach.out,
-        publish=spec.minipach.publish,
-        datum_tries=spec.datum_tries,
-        datum_timeout=spec.datum_timeout or None,
-        job_timeout=spec.job_timeout or None,
-        parallelism=spec.parallelism_spec.constant or None,
-        sets=SetSpec(spec.datum_set_spec.number, spec.datum_set_spec.size_bytes, spec.datum_set_spec.per_worker),
-        salt=spec.salt,
-        reprocess=spec.reprocess_spec,
-        resource_requests=_resources(spec.resource_requests),
-        resource_limits=_resources(spec.resource_limits),
-        notes=notes,
-        source=source,
-    )

@@ -6,16 +6,16 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from minipach.glob import GlobError, compile_glob
+from minipach.spec import Kind
 from minipach.specmodel import InputSpec, PipelineSpec
 from minipach.spectypes import NAME, NAME_RULE, Noted, Refused, secret_variable
 from minipach.specyaml import Document, Loc, Number, camel, show, snake
 
-Kind = Literal["cross", "union", "join", "group"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _REFERENCE = re.compile(r"\$(?:(\$)|([0-9]+)|\{([0-9]+)\})?")

@@ -15,7 +15,8 @@ from minipach import records
 from minipach.datums import Datum, Match
 from minipach.errors import UserError
 from minipach.records import Task
-from minipach.spec import Pipeline, load_spec
+from minipach.spec import Pipeline
+from minipach.specload import load_spec
 
 # a busy machine is no fault of the code under test
 calm = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -17,9 +17,8 @@ from minipach.spec import (
     Pipeline,
     Resources,
     Transform,
-    json_schema,
-    load_spec,
 )
+from minipach.specload import json_schema, load_spec
 
 INPUT = "input: {pfs: {repo: images, glob: /*}}\n"
 TRANSFORM = "transform: {cmd: [python3, code/edges.py]}\n"

@@ -10,7 +10,7 @@ import typer
 from minipach.cli.frame import Here, guarded, say, show, show_json
 from minipach.errors import UserError
 from minipach.project import SPEC, Place, Project
-from minipach.spec import Pipeline, json_schema, load_spec
+from minipach.spec import Pipeline
 
 
 class State(StrEnum):
@@ -107,6 +107,8 @@ def _is_file(here: Here, name: str) -> bool:
 
 
 def _read_file(here: Here, name: str) -> Pipeline:
+    from minipach.specload import load_spec  # the checker takes longer to import than an unchanged plan takes
+
     path = here.directory / name
     try:
         text = path.read_text()
@@ -122,6 +124,8 @@ def schema() -> None:
     Example: minipach schema > spec.schema.json
     """
     import json
+
+    from minipach.specload import json_schema
 
     show(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 
