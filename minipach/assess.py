@@ -22,6 +22,7 @@ from minipach.snapshot import FileEntry, Snapshot, classify, open_repo, read_sna
 from minipach.spec import Pipeline
 from minipach.state import FOLDER as STATE
 from minipach.state import Published, read_state
+from minipach.taskcache import make_tasks
 
 
 class SnapshotStore:
@@ -186,9 +187,17 @@ class Assessment:
     @cached_property
     def tasks(self) -> list[Task]:
         """The datums with their ids and the places of their outputs."""
-        ids = Identifier(self.recipe, by_path=self.pipeline.identity == "path")
-        out = self.pipeline.out
-        return [Task(datum, ids.id_of(self.files_of(datum)), out_path(out, datum)) for datum in self.datums]
+        pipeline, shared = self.pipeline, self.recipe
+        ids = Identifier(shared, by_path=pipeline.identity == "path")
+        return make_tasks(
+            self.project,
+            self.path,
+            self.datums,
+            lambda datum: (ids.id_of(self.files_of(datum)), out_path(pipeline.out, datum)),
+            key=json.dumps([VERSION, shared.as_json(), pipeline.identity, pipeline.out, repr(pipeline.input)]),
+            input=pipeline.input,
+            snapshots=self.snapshots,
+        )
 
     @property
     def always_inputs(self) -> tuple[str, ...]:
@@ -311,5 +320,5 @@ class _NoResults(Known):
     def __init__(self, repo: Repo) -> None:
         self.repo = repo
         self.own = self.commit = None
-        self._folders = {}
         self._loaded = {}
+        self._shards = {}

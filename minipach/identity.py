@@ -19,6 +19,7 @@ Snapshots = Mapping[tuple[str, str | None], Snapshot]
 Row = tuple[str, str, bool]  # path relative to the match, content id, executable
 Inputs = Mapping[str, Sequence[Row]]
 _text = json.encoder.encode_basestring_ascii
+_JSON = {True: "true", False: "false"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,9 @@ def input_files(datum: Datum, snapshots: Snapshots, *, by_path: bool) -> dict[st
     whole path counts, and so it does with `empty_files`, where nothing but names is to be had.
     """
     found: dict[str, list[Row]] = {}
-    shared = shared_folders(datum.matches)
-    for match in datum.matches:
+    matches = datum.matches
+    shared = shared_folders(matches) if len(matches) > 1 else {}
+    for match in matches:
         files = snapshots[match.repo, match.branch]
         base = match.path[1:]
         rows = found.setdefault(match.input, [])
@@ -97,7 +99,8 @@ def input_files(datum: Datum, snapshots: Snapshots, *, by_path: bool) -> dict[st
             for path, entry in files.below(match.path)
         ]
     for rows in found.values():
-        rows.sort()
+        if len(rows) > 1:
+            rows.sort()
     return found
 
 
@@ -145,17 +148,14 @@ class Identifier:
 
     def id_of(self, files: Inputs) -> str:
         """The id of the datum with these inputs."""
-        text = ",".join(
-            _text(name) + ":[" + ",".join([_row(*row) for row in files[name]]) + "]" for name in sorted(files)
-        )
+        parts = []
+        for name in sorted(files) if len(files) > 1 else files:
+            rows = [f"[{_text(path)},{_text(content)},{_JSON[executes]}]" for path, content, executes in files[name]]
+            parts.append(f"{_text(name)}:[{','.join(rows)}]")
         digest = self._head.copy()
-        digest.update(text.encode())
+        digest.update(",".join(parts).encode())
         digest.update(self._tail)
         return digest.hexdigest()
-
-
-def _row(path: str, content: str, executable: bool) -> str:
-    return f"[{_text(path)},{_text(content)},{'true' if executable else 'false'}]"
 
 
 def _canonical(data: Any) -> str:

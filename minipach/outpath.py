@@ -57,6 +57,8 @@ def out_path(template: str, datum: Datum) -> str:
     """
     try:
         parts = _parse(template)
+        if not parts:
+            return ""
         found: list[str] = []
         for part in parts:
             values = [_value(piece.text, datum) if isinstance(piece, _Field) else piece for piece in part]
@@ -124,11 +126,11 @@ def _may_vanish(part: _Part) -> bool:
 
 
 def _path_problem(parts: list[str]) -> str | None:
-    path = "/".join(parts)
     if "" in parts:
+        path = "/".join(parts)
         return f'"{path}" has an empty part' if parts[0] else f'"{path}" is no path in the repo'
     if "." in parts or ".." in parts:
-        return f'"{path}" has a part that is "." or ".."'
+        return f'"{"/".join(parts)}" has a part that is "." or ".."'
     if parts and reserved_in_pipeline(parts[0]):
         return f'"{parts[0]}" is reserved at the root of a pipeline\'s repo'
     return None
@@ -193,7 +195,7 @@ def _stem(name: str) -> str:
 
 def _safe_name(datum: Datum) -> str:
     """The datum's name, with a matched root called `root`: `/~a` can't be a path."""
-    if not any(match.path == "/" for match in datum.matches):
+    if "/" not in [match.path for match in datum.matches]:
         return datum.name
     return "~".join(_ROOT if part == "/" else part for part in datum.name.split("~"))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from minipach.git import TREE, Repo, TreeEntry, parse_tree
@@ -61,12 +62,20 @@ def own_branch(repo: Repo) -> None:
 
 def read_folders(repo: Repo, commit: str | None) -> dict[str, str]:
     """The results at a commit of the results branch: each one's folder with its tree."""
-    tops = [t for t in repo.ls_tree(commit) if t.mode == TREE and len(t.path) == 2] if commit else []
-    found = {}
-    for top, data in zip(tops, repo.objects.read_many([t.sha for t in tops]), strict=True):
-        for entry in parse_tree(data or b""):
-            found[f"{top.path}/{entry.path}"] = entry.sha
+    tops = _tops(repo, commit)
+    found: dict[str, str] = {}
+    for top, data in zip(tops, repo.objects.read_many(list(tops.values())), strict=True):
+        found.update(_folders(top, data))
     return found
+
+
+def _tops(repo: Repo, commit: str | None) -> dict[str, str]:
+    """The folders `<2 hex>` of a results branch with their trees."""
+    return {t.path: t.sha for t in repo.ls_tree(commit) if t.mode == TREE and len(t.path) == 2} if commit else {}
+
+
+def _folders(top: str, data: bytes | None) -> Iterator[tuple[str, str]]:
+    return ((f"{top}/{entry.path}", entry.sha) for entry in parse_tree(data or b""))
 
 
 def id_of_folder(where: str) -> str:
@@ -75,7 +84,7 @@ def id_of_folder(where: str) -> str:
 
 
 class Known:
-    """The results on the results branch at one commit. Ids are read at once, contents when asked for.
+    """The results on the results branch at one commit. All is read when asked for, ids by their first two digits.
 
     own: the commit of the repo's own results branch; None in a clone that still reads its remote's.
     """
@@ -84,27 +93,38 @@ class Known:
         self.repo = repo
         self.own = repo.resolve(BRANCH)
         self.commit = self.own or results_commit(repo)
-        self._folders: dict[str, list[tuple[str, str]]] = {}
-        for where, tree in read_folders(repo, self.commit).items():
-            self._folders.setdefault(id_of_folder(where), []).append((where, tree))
         self._loaded: dict[str, tuple[Result, ...]] = {}
+        self._shards: dict[str, dict[str, list[tuple[str, str]]]] = {}
+
+    @cached_property
+    def _tops(self) -> dict[str, str]:
+        return _tops(self.repo, self.commit)
+
+    def _shard(self, top: str) -> dict[str, list[tuple[str, str]]]:
+        """The ids that begin with two digits: the folders of each, with their trees."""
+        if top not in self._shards:
+            found = self._shards[top] = {}
+            tree = self._tops.get(top)
+            for where, sha in _folders(top, self.repo.objects.read(tree)) if tree else ():
+                found.setdefault(id_of_folder(where), []).append((where, sha))
+        return self._shards[top]
 
     def __contains__(self, datum_id: str) -> bool:
-        return datum_id in self._folders
+        return datum_id in self._shard(datum_id[:2])
 
     @property
     def ids(self) -> frozenset[str]:
         """All datum ids that have a result."""
-        return frozenset(self._folders)
+        return frozenset(datum_id for top in self._tops for datum_id in self._shard(top))
 
     def folders_of(self, datum_id: str) -> list[str]:
         """The folders on the results branch that hold an id's results."""
-        return [where for where, _ in self._folders.get(datum_id, [])]
+        return [where for where, _ in self._shard(datum_id[:2]).get(datum_id, [])]
 
     def of(self, datum_id: str) -> tuple[Result, ...]:
         """The results of an id: one, or several where the datum's name shows in them."""
         if datum_id not in self._loaded:
-            found = (self._load(where, tree) for where, tree in sorted(self._folders.get(datum_id, [])))
+            found = (self._load(where, tree) for where, tree in sorted(self._shard(datum_id[:2]).get(datum_id, [])))
             self._loaded[datum_id] = tuple(r for r in found if r is not None)
         return self._loaded[datum_id]
 

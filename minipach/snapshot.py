@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from minipach.cache import Cache
 from minipach.errors import UserError
@@ -29,9 +29,8 @@ def reserved_in_data(name: str) -> bool:
     return name in _HOUSEKEEPING or name.startswith(".git")
 
 
-@dataclass(frozen=True, slots=True)
-class FileEntry:
-    """One file: what its content is, and where git keeps it.
+class FileEntry(NamedTuple):
+    """One file: what its content is, and where git keeps it. (A named tuple: a million are made in half the time.)
 
     content: the content id (`SHA256--...`, `git:<blob>`, `link:<blob>`) · sub: the subdataset that holds it, as a
     path in the repo ("" for the repo itself) · blob: the object id in that dataset · key: its annex key, if annexed.
@@ -61,26 +60,38 @@ class Snapshot:
         self.missing = tuple(missing)  # subdatasets that aren't installed
         self.pipeline = pipeline
         self.nested = tuple(nested)  # subdatasets that are
-
-    @cached_property
-    def _by_depth(self) -> dict[int, list[str]]:
-        found: dict[int, set[str]] = {}
-        known: set[str] = set()
-        for path in self.files:
-            full = "/" + path
-            found.setdefault(full.count("/"), set()).add(full)
-            folder = full.rpartition("/")[0]
-            while folder not in known:
-                known.add(folder)
-                found.setdefault(folder.count("/"), set()).add(folder or "/")
-                folder = folder.rpartition("/")[0]
-        return {depth: sorted(paths) for depth, paths in found.items()}
+        self._paths: dict[int | None, list[str]] = {}
 
     def paths(self, depth: int | None = None) -> list[str]:
         """Sorted absolute paths of all files and folders, or of those with `depth` parts ("/" has none)."""
-        if depth is not None:
-            return self._by_depth.get(depth, [])
-        return sorted(path for paths in self._by_depth.values() for path in paths)
+        if depth not in self._paths:
+            self._paths[depth] = sorted(self._all() if depth is None else self._at(depth))
+        return self._paths[depth]
+
+    def _all(self) -> set[str]:
+        found = {"/" + path for path in self.files}
+        for path in self.files:
+            folder = "/" + path.rpartition("/")[0]
+            while folder not in found:
+                found.add(folder)
+                folder = folder.rpartition("/")[0] or "/"
+        return found
+
+    def _at(self, depth: int) -> set[str]:
+        if depth == 0:
+            return {"/"} if self.files else set()
+        found: set[str] = set()
+        last = "\0"  # the folder that was found last, which most often holds the next file, too
+        for path in self.files:
+            if path.startswith(last):
+                continue
+            parts = path.split("/", depth)
+            if len(parts) > depth:
+                last = path[: len(path) - len(parts[-1])]
+                found.add("/" + last[:-1])
+            elif len(parts) == depth:
+                found.add("/" + path)
+        return found
 
     @cached_property
     def _sorted(self) -> list[str]:
@@ -228,7 +239,8 @@ def _restore(repo: Repo, packed: Any) -> tuple[str, _Reader, bool] | None:
     tree, pipeline, nested, missing, paths, *columns = packed
     if not all(is_dataset(repo.path / p) for p in nested) or any(is_dataset(repo.path / p) for p in missing):
         return None
-    return tree, _Reader(dict(zip(paths, map(FileEntry, *columns), strict=True)), nested, missing), pipeline
+    files = dict(zip(paths, map(FileEntry._make, zip(*columns, strict=True)), strict=True))
+    return tree, _Reader(files, nested, missing), pipeline
 
 
 _Content = tuple[Literal["annex", "git", "link"], str, str | None]
