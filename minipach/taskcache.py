@@ -71,7 +71,7 @@ def _kept(
 ) -> tuple[dict[Any, tuple[str, str]], dict[tuple[str, str | None], AbstractSet[str]]]:
     """Ids and places by mark, and for each repo the paths where something changed since they were kept."""
     kept = project.cache.get("tasks", path)
-    if kept is None or kept[0] != key or not _whole(snapshots):
+    if kept is None or kept[0] != key:
         return {}, {}
     _, commits, marks, ids, places = kept
     touched: dict[tuple[str, str | None], AbstractSet[str]] = {}
@@ -102,9 +102,9 @@ def _touched(project: Project, path: str, old: str, snapshot: Snapshot) -> Abstr
     except GitError:
         return None  # the old commit was pruned
     names = [os.fsdecode(name) for name in out.split(b"\0") if name]
-    if len(names) > len(snapshot.files) // 10 or "spec.yml" in names:  # a pipeline's repo has other reserved names
+    if len(names) > len(snapshot.files) // 10:
         return None
-    found = {"/"}
+    found = {"/"}  # which also has all that a new spec.yml hides, whole folders below the root
     for name in names:
         found.update(accumulate(name.split("/"), lambda folder, part: f"{folder}/{part}", initial=""))
     return found

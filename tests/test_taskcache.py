@@ -85,6 +85,18 @@ def test_only_what_changed_is_computed(place: Place) -> None:
     assert [t for t in before if after.get(t.datum.name) != t] == [before[3], before[7]]
 
 
+@pytest.mark.parametrize(
+    ("glob", "changed"), [("/", ["/"]), ("/*", ["a"]), ("/*/*", ["a/b"]), ("/**", ["a", "a/b", "a/b/c"])]
+)
+def test_a_file_changes_the_folders_above_it(place: Place, glob: str, changed: list[str]) -> None:
+    files = {**MANY, "a/b/c": "1", "a/d/e": "1", "f/g": "1"}
+    input = replace(ONE, glob=glob)
+    place.tasks(input, {"images": place.commit("images", files)})
+    found, anew = place.both(input, {"images": place.commit("images", {**files, "a/b/c": "2"})})
+    assert found == anew
+    assert sorted(place.computed) == changed
+
+
 def test_another_recipe_or_input_is_all_computed(place: Place) -> None:
     commits = {"images": place.commit("images", MANY)}
     place.tasks(ONE, commits)
