@@ -12,8 +12,7 @@ from typing import Any
 
 from minipach.datums import Datum
 from minipach.errors import UserError
-from minipach.spec import Pipeline
-from minipach.spectypes import secret_variable
+from minipach.spec import Pipeline, secret_variable
 
 _TOP = "=== Do not change lines below ==="
 _END = "^^^ Do not change lines above ^^^"

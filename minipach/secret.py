@@ -14,7 +14,7 @@ from pathlib import Path
 
 from minipach.git import Repo, child_environment
 from minipach.settings import local_setting
-from minipach.spectypes import secret_variable
+from minipach.spec import secret_variable
 
 _SERVICE = "minipach"  # the name under which the keyring has them
 _PATIENCE = 30.0  # seconds for a keyring to answer

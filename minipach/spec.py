@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -116,6 +117,11 @@ class Pipeline:
     def pfs_inputs(self) -> tuple[PfsInput, ...]:
         """Every pfs input as written, from top to bottom."""
         return tuple(_leaves(self.input))
+
+
+def secret_variable(name: str) -> str:
+    """The environment variable that holds a secret: MINIPACH_SECRET_<NAME>, for workers and for reruns."""
+    return "MINIPACH_SECRET_" + re.sub(r"[^A-Z0-9]", "_", name.upper())
 
 
 def _leaves(node: Input) -> Iterator[PfsInput]:

@@ -11,9 +11,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from minipach.glob import GlobError, compile_glob
-from minipach.spec import Kind
+from minipach.spec import Kind, secret_variable
 from minipach.specmodel import InputSpec, PipelineSpec
-from minipach.spectypes import NAME, NAME_RULE, Noted, Refused, secret_variable
+from minipach.spectypes import NAME, NAME_RULE, Noted, Refused
 from minipach.specyaml import Document, Loc, Number, camel, show, snake
 
 KINDS: tuple[Kind, ...] = get_args(Kind)

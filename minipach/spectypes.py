@@ -188,11 +188,6 @@ def _secret_name(value: str) -> str:
     return value
 
 
-def secret_variable(name: str) -> str:
-    """The environment variable that holds a secret: MINIPACH_SECRET_<NAME>, for workers and for reruns."""
-    return "MINIPACH_SECRET_" + re.sub(r"[^A-Z0-9]", "_", name.upper())
-
-
 def error_command(value: object) -> object:
     """Check a command that may be left out before its words are."""
     return value if value == [] else command(value)
