@@ -177,10 +177,6 @@ _COMBINE = {"cross": _cross, "union": _union, "join": _join, "group": _group}
 def _by_key(member: list[Datum], key_of: Callable[[Match], str]) -> dict[str, list[Match | None]]:
     """The files of a member's datums under their own keys; what several datums share is there once a key."""
     found: dict[str, list[Match | None]] = {}
-    if all(len(datum.matches) == 1 for datum in member):  # then no two share a file: datums differ
-        for datum in member:
-            found.setdefault(key_of(datum.matches[0]), []).append(datum.matches[0])
-        return found
     seen: set[tuple[str, _Identity]] = set()
     for datum in member:
         for match in datum.matches:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from minipach.git import child_environment
@@ -20,6 +21,11 @@ _IDENTITY = {
     "DATALAD_UI_PROGRESSBAR": "none",
     "USER": os.environ.get("USER", "root"),  # charliecloud refuses to start without it
 }
+
+# CI tries the same examples each time, so that it says something about the change; people's machines try new ones.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 
 @pytest.fixture(autouse=True, scope="session")

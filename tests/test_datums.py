@@ -349,6 +349,12 @@ def test_group_partitions(node: Input, repos: dict[str, list[str]]) -> None:
     assert spread == Counter(files)
 
 
+def test_a_file_under_two_keys_of_a_join_is_once_in_its_group() -> None:
+    member = both("join", both("cross", pfs("a", "/*", join_on="$0", group_by="g"), pfs("a", "/*", group_by="g")))
+    (datum,) = datums(both("group", member), a=["/x"])
+    assert [m.path for m in datum.matches] == ["/x"]
+
+
 @given(TREES, TREES, REPOS)
 def test_union_holds_each_once(one: Input, two: Input, repos: dict[str, list[str]]) -> None:
     def files(found: list[Datum]) -> list[tuple[tuple[str, str], ...]]:
