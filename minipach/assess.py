@@ -304,8 +304,13 @@ class Assessment:
     def refresh(self) -> None:
         """Forget what may have changed in the pipeline's own repo (after results were folded in)."""
         before = self.__dict__.get("recipe")
-        for name in ("head", "known", "state", "image", "recipe", "code", "exists"):
+        head, known = self.__dict__.get("head"), self.__dict__.get("known")
+        for name in ("head", "image", "recipe", "code", "exists"):
             self.__dict__.pop(name, None)
+        if self.head is None or self.head != head:
+            self.__dict__.pop("state", None)
+        if known is None or not known.is_of_now():
+            self.__dict__.pop("known", None)
         if before is not None and self.exists and self.recipe != before:
             self.__dict__.pop("tasks", None)  # the ids; the same recipe on the same snapshots gives the same ones
 

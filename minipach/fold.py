@@ -21,9 +21,9 @@ def fold(repo: Repo) -> int:
     if not pending:
         return 0
     known = Known(repo)
-    taken = {where for i in known.ids for where in known.folders_of(i)}
     stream = Stream(_BUILD, known.commit, committer(repo))
     described = [d for sha in pending.values() for d in _described(repo, sha)]
+    taken = {where for d in described for where in known.folders_of(d["id"])}
     fresh = [d for d in described if d.get("forced") or known.named(d["id"], d["name"]) is None]
     if fresh:
         names = ", ".join(str(d["name"]) for d in fresh[:3]) + (" ..." if len(fresh) > 3 else "")

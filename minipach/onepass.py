@@ -77,6 +77,8 @@ class Pass:
             self.scheduler.ledger.close_jobs(self.name, "published")
             return report
         need_identity(a.repo)
+        if plan.counts["run"]:
+            self.scheduler.engine()  # its workers start meanwhile
         base = build_base(a)
         a.refresh()  # an image that was taken in just now has a place and a content id
         plan = a.plan()

@@ -96,6 +96,11 @@ class Known:
         self._loaded: dict[str, tuple[Result, ...]] = {}
         self._shards: dict[str, dict[str, list[tuple[str, str]]]] = {}
 
+    def is_of_now(self) -> bool:
+        """Whether the results branch is still at this commit."""
+        own = self.repo.resolve(BRANCH)
+        return self.commit is not None and (own, own or results_commit(self.repo)) == (self.own, self.commit)
+
     @cached_property
     def _tops(self) -> dict[str, str]:
         return _tops(self.repo, self.commit)

@@ -26,16 +26,27 @@ class Published:
     dest: str
 
 
+# what was read before in this process, by blob: from one pass to the next few files change
+_read: dict[str, dict[str, Published]] = {}
+_MOST = 4096
+
+
 def read_state(repo: Repo, commit: str | None) -> dict[str, Published]:
     """The published datums by name; empty before the first publish."""
     if commit is None or repo.resolve(f"{commit}:{FOLDER}") is None:
         return {}
-    shards = repo.ls_tree(commit, FOLDER + "/")
-    found = {}
-    for data in repo.objects.read_many([s.sha for s in shards]):
+    shards = [s.sha for s in repo.ls_tree(commit, FOLDER + "/")]
+    fresh = [sha for sha in shards if sha not in _read]
+    if len(_read) + len(fresh) > _MOST:
+        _read.clear()
+        fresh = shards
+    for sha, data in zip(fresh, repo.objects.read_many(fresh), strict=True):
         # one call for all lines: three times as fast
-        for row in json.loads(b"[" + b",".join((data or b"").splitlines()) + b"]"):
-            found[row[0]] = Published(*row)
+        rows = json.loads(b"[" + b",".join((data or b"").splitlines()) + b"]")
+        _read[sha] = {row[0]: Published(*row) for row in rows}
+    found: dict[str, Published] = {}
+    for sha in shards:
+        found.update(_read[sha])
     return found
 
 

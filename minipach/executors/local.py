@@ -54,6 +54,7 @@ class LocalExecutor:
         self._limits: dict[str, int] = {}
         self._selector = selectors.DefaultSelector()
         self._cancelled = False
+        self._spawn()  # the first one is needed at any rate: it imports datalad meanwhile
 
     def limit(self, pipeline: str, sets: int) -> None:
         """At most so many sets of this pipeline at once (`parallelism_spec.constant`)."""
