@@ -81,7 +81,7 @@ def carry_out(
     from minipach.lock import project_lock
     from minipach.schedule import Scheduler
 
-    choice = choose(project, jobs)
+    choice = choose(project, jobs, targets)
     options = replace(options, follow=bool(wait) or not choice.lasting)
     reporter = Terminal()
     with project_lock(project.state_dir / "lock", wait=wait is not False, tell=say):

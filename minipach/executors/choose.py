@@ -9,6 +9,7 @@ from minipach.errors import UserError
 from minipach.executors.base import Executor
 from minipach.project import Project
 from minipach.settings import local_setting, slots
+from minipach.targets import Targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,21 +21,33 @@ class Choice:
     make: Callable[[], Executor]
 
 
-def choose(project: Project, jobs: int | None = None) -> Choice:
-    """The executor of this project on this machine; jobs: sets at once, for those that have it to say. UserError."""
+def choose(project: Project, jobs: int | None = None, targets: Targets | None = None) -> Choice:
+    """The executor of this project on this machine. UserError.
+
+    jobs: sets at once, for those that have it to say · targets: what later passes are to work on (None: all).
+    """
     name = local_setting(project.repo, "executor") or "local"
     maker = _MAKERS.get(name)
     if maker is None:
         known = ", ".join(_MAKERS)
         raise UserError(f'minipach.executor: "{name}" is none of {known}; git config minipach.executor local')
-    return maker(project, jobs)
+    return maker(project, jobs, targets)
 
 
-def _local(project: Project, jobs: int | None) -> Choice:
+def _local(project: Project, jobs: int | None, _targets: Targets | None) -> Choice:
     from minipach.executors.local import LocalExecutor
 
     at_once = slots(project.repo, jobs)
     return Choice("local", False, lambda: LocalExecutor(at_once))
 
 
-_MAKERS: dict[str, Callable[[Project, int | None], Choice]] = {"local": _local}
+def _slurm(project: Project, jobs: int | None, targets: Targets | None) -> Choice:
+    from minipach.executors.slurm import SlurmExecutor
+    from minipach.executors.slurmnext import Request
+
+    request = Request.of(project, targets) if targets is not None else Request()
+    return Choice("slurm", True, lambda: SlurmExecutor(project, jobs, request))
+
+
+_Maker = Callable[[Project, int | None, Targets | None], Choice]
+_MAKERS: dict[str, _Maker] = {"local": _local, "slurm": _slurm}

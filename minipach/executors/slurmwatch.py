@@ -1,0 +1,197 @@
+"""The sets that are on their way through Slurm: what their tasks told, which are alive, and which go once more."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from minipach.executors import slurmclient as client
+from minipach.executors.slurmclient import AwayError, QueuedTask
+from minipach.executors.slurmfiles import Submission, final, narrowed
+from minipach.logs import note_set
+from minipach.sets import Outcome, WorkSet
+
+_LOST_TRIES = 3  # a set whose tasks tell nothing so often in a row isn't tried again in this job
+_PACE = 3.0  # seconds between two looks at squeue, at least
+_SLOWEST = 30.0
+
+
+@dataclass
+class Flight:
+    """A set on its way.
+
+    runs: the (array, index) of its tasks, the last one is the one that counts · last: the place in `runs` of the last
+    task that told anything · over: whether the last task said that it has ended · gone: when Slurm was first seen not
+    to have it any more, on the clock of `time.monotonic`.
+    """
+
+    work: WorkSet
+    submission: Submission
+    left: set[int]
+    runs: list[tuple[int, int]] = field(default_factory=list)
+    last: int = -1
+    over: bool = False
+    gone: float | None = None
+    state: str = ""
+
+    @property
+    def task(self) -> tuple[str, int]:
+        """Slurm's job and index of the last task; no job: not known."""
+        number, index = self.runs[-1] if self.runs else (-1, -1)
+        return self.submission.jobs.get(number, ""), index
+
+
+class Watch:
+    """Waits for sets. submit: hands sets of a submission to Slurm once more."""
+
+    def __init__(self, submit: Callable[[Submission, Sequence[WorkSet]], None], grace: float) -> None:
+        """grace: seconds that the file system may be late with what a task told before it ended."""
+        self.flights: dict[str, Flight] = {}
+        self.submissions: dict[Path, Submission] = {}
+        self.running = 0
+        self._submit = submit
+        self._grace = grace
+        self._news: list[Outcome] = []
+        self._away = False
+        self._began = self._looked = time.monotonic()
+
+    def take(self, submission: Submission, work: WorkSet) -> None:
+        """Wait for a set from now on."""
+        self.submissions[submission.folder] = submission
+        self.flights[work.id] = Flight(work, submission, set(range(len(work.parts))), submission.runs(work.id))
+
+    def look_soon(self, *, soon: bool) -> None:
+        """Ask Slurm at the next look (or: not for a while, since all was submitted just now)."""
+        self._looked = time.monotonic() - (_SLOWEST if soon else 0)
+
+    def news(self) -> list[Outcome]:
+        """What was told since the last call."""
+        self.read()
+        if not self._news:
+            self._look()
+        news, self._news = self._news, []
+        return news
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a task is gone, and what it told may still be on its way."""
+        return not self._away and any(f.gone is not None and f.left for f in self.flights.values())
+
+    def read(self) -> None:
+        """Take in what tasks told."""
+        for submission in self.submissions.values():
+            for told in submission.new_lines():
+                flight = self.flights.get(submission.arrays[told.array][told.index])
+                if flight is None or flight.submission is not submission:
+                    continue
+                run = flight.runs.index((told.array, told.index))
+                if told.outcome is None:
+                    flight.over = flight.over or run == len(flight.runs) - 1
+                    continue
+                flight.last = max(flight.last, run)
+                new = [index for index in final(flight.work, told.outcome) if index in flight.left]
+                flight.left.difference_update(new)
+                if new:
+                    self._news.append(narrowed(told.outcome, len(flight.work.parts), new))
+
+    def _look(self) -> None:
+        """Ask Slurm, if it is time, what is alive; what is gone and has not told all is tried again, or lost."""
+        now = time.monotonic()
+        waiting = [f for f in self.flights.values() if f.left]
+        pace = min(max(_PACE, (now - self._began) / 20), _SLOWEST)
+        question = any(f.over or (f.gone is not None and now - f.gone >= self._grace) for f in waiting)
+        if not waiting or (now - self._looked < pace and (self._away or not question)):
+            return
+        self._looked = now
+        try:
+            queued = self.queued(client.squeue())
+        except AwayError as error:
+            if not self._away:
+                say(f"{error.problems[0].partition(';')[0]}; waiting for it")
+            self._away = True
+            return
+        if self._away:
+            say("Slurm: slurmctld answers again")
+            self._away = False
+        self.running = sum(1 for f in waiting if (t := queued.get(f.task)) and t.state == "RUNNING")
+        lost = []
+        for flight in waiting:
+            task = queued.get(flight.task)
+            if task is not None:
+                flight.state = task.state + (f", {task.reason}" if task.reason not in ("", "None") else "")
+            if task is not None and task.alive and not flight.over:
+                flight.gone = None
+                continue
+            flight.gone = now if flight.gone is None else flight.gone
+            if flight.over or now - flight.gone >= self._grace:
+                lost.append(flight)
+        for folder in {flight.submission.folder for flight in lost}:
+            self.submissions[folder].look_again()
+        self.read()
+        for folder, submission in self.submissions.items():
+            self._try_again(submission, [f for f in lost if f.left and f.submission.folder == folder])
+
+    def _try_again(self, submission: Submission, flights: Sequence[Flight]) -> None:
+        """Submit once more what tasks left undone; a set that keeps killing its task is lost (of a chunk: a datum)."""
+        for flight in flights:
+            in_vain = len(flight.runs) - 1 - flight.last
+            if in_vain >= _LOST_TRIES:
+                self._lose(flight, in_vain)
+        again = [f for f in flights if f.left]
+        if not again:
+            return
+        try:
+            self._submit(submission, [f.work for f in again])
+        except AwayError:
+            pass  # later
+        finally:
+            for flight in again:
+                runs = submission.runs(flight.work.id)
+                if len(runs) > len(flight.runs):
+                    flight.runs, flight.over, flight.gone, flight.state = runs, False, None, ""
+
+    def _lose(self, flight: Flight, times: int) -> None:
+        """Give a set up (of a chunk: the datum that its tasks can't have come past), and say what Slurm knew."""
+        work = flight.work
+        first = min(flight.left)
+        part = work.part([first]) if work.chunk else work
+        number, index = flight.runs[-1]
+        message = f"its task ended {times} times and told nothing; Slurm: {flight.state or 'knows nothing of it'}"
+        log = Path(part.log)
+        with contextlib.suppress(OSError):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("a") as file:
+                file.write(f"minipach: {message}\n{flight.submission.said(number, index)}\n")
+            note_set(log.parent, log.name, [str(d["name"]) for d in part.datums])
+        members = (first,) if work.chunk else None
+        host = platform.node()
+        outcome = Outcome(work.id, "lost", 1, message, 0.0, times, part.log, host, members=members)
+        flight.submission.tell_lost(number, index, outcome)
+        self.read()
+
+    def queued(self, queue: Sequence[QueuedTask]) -> dict[tuple[str, int], QueuedTask]:
+        """The tasks by job and index; an array whose id could not be noted is known again by its comment."""
+        for submission in self.submissions.values():
+            for number in range(len(submission.arrays)):
+                if number not in submission.jobs:
+                    job = next((t.job for t in queue if t.comment == submission.comment(number)), None)
+                    if job is not None:
+                        submission.note_job(number, job)
+        return {(task.job, task.index): task for task in queue}
+
+    def drop_empty(self) -> None:
+        """Remove the submissions whose sets are all settled."""
+        for folder, submission in list(self.submissions.items()):
+            if not any((folder / "sets").iterdir()):
+                del self.submissions[folder]
+                submission.remove()
+
+
+def say(message: str) -> None:
+    """A line for whoever follows."""
+    print(message, file=sys.stderr, flush=True)

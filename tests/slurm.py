@@ -1,0 +1,158 @@
+"""A Slurm of the tests' own: one node, real daemons, free ports, a folder of its own; ended by their process ids."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.images import need
+from tests.remains import until
+
+_CONF = """\
+ClusterName={name}
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ctld_port}
+SlurmdPort={slurmd_port}
+AuthType=auth/none
+CredType=cred/none
+SlurmUser=root
+SlurmdUser=root
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SwitchType=switch/none
+MpiDefault=none
+MailProg=/bin/true
+ReturnToService=2
+SlurmdParameters=config_overrides
+SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=2,bf_interval=1
+EpilogMsgTime=0
+KillWait=8
+MessageTimeout=5
+JobCompType=jobcomp/filetxt
+JobCompLoc={folder}/jobcomp.log
+{more}
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=20000 State=UNKNOWN
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+@dataclass
+class Cluster:
+    """One slurmctld and one slurmd. `folder` is short: Slurm's sockets lie in it, and their paths have a limit."""
+
+    folder: Path
+    _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def conf(self) -> Path:
+        """Its configuration, for SLURM_CONF."""
+        return self.folder / "slurm.conf"
+
+    def start(self, program: str) -> None:
+        """Start `slurmctld` or `slurmd`, and wait until it answers."""
+        path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+        options = ["-N", socket.gethostname()] if program == "slurmd" else []
+        self._running[program] = subprocess.Popen(
+            [shutil.which(program, path=path) or program, "-D", *options],
+            env={**os.environ, "SLURM_CONF": str(self.conf), "PATH": path},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        if program == "slurmctld":
+            until("slurmctld answers", lambda: "UP" in self.ask("scontrol", "ping"))
+        else:
+            until("the node is there", lambda: self.ask("sinfo", "-h", "-o", "%T") in ("idle", "mixed", "allocated"))
+
+    def stop(self, program: str, number: int = signal.SIGTERM) -> None:
+        """End a daemon; the tasks that run don't end with slurmd."""
+        process = self._running.pop(program, None)
+        if process is not None:
+            process.send_signal(number)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def ask(self, *command: str) -> str:
+        """What a client of Slurm says, or nothing."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            done = subprocess.run(
+                command,
+                env={**os.environ, "SLURM_CONF": str(self.conf)},
+                capture_output=True,
+                text=True,
+                timeout=10,
+                check=False,
+            )
+            return done.stdout.strip()
+        return ""
+
+    def tasks(self) -> list[str]:
+        """`job_index STATE name` of what is queued or runs."""
+        return self.ask("squeue", "-r", "-h", "-o", "%i %T %j").splitlines()
+
+
+@contextmanager
+def cluster(*, cpus: int = 2, more: str = "") -> Iterator[Cluster]:
+    """A running Slurm, which SLURM_CONF points to as long as it runs. more: lines for slurm.conf."""
+    need("slurmctld", "slurmd", "sbatch", "squeue", "scancel")
+    folder = Path(tempfile.mkdtemp(prefix="slurm."))
+    made = Cluster(folder)
+    before = os.environ.get("SLURM_CONF")
+    with contextlib.ExitStack() as ports:
+        free = []
+        for _ in range(2):
+            port = ports.enter_context(socket.socket())
+            port.bind(("127.0.0.1", 0))
+            free.append(port.getsockname()[1])
+    (folder / "state").mkdir()
+    (folder / "spool").mkdir()
+    made.conf.write_text(
+        _CONF.format(
+            name=f"t{uuid.uuid4().hex[:10]}",
+            host=socket.gethostname(),
+            ctld_port=free[0],
+            slurmd_port=free[1],
+            folder=folder,
+            cpus=cpus,
+            more=more,
+        )
+    )
+    os.environ["SLURM_CONF"] = str(made.conf)
+    try:
+        made.start("slurmctld")
+        made.start("slurmd")
+        yield made
+    finally:
+        made.ask("scancel", "--me")
+        deadline = time.monotonic() + 15
+        while made.tasks() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        made.stop("slurmd")
+        made.stop("slurmctld")
+        shutil.rmtree(folder, ignore_errors=True)
+        if before is None:
+            del os.environ["SLURM_CONF"]
+        else:
+            os.environ["SLURM_CONF"] = before
