@@ -15,6 +15,7 @@ from typing import Any, Literal
 from minipach import hostenv
 from minipach.assess import Assessment, SnapshotStore
 from minipach.errors import UserError
+from minipach.executors.choose import choose
 from minipach.git import Repo, child_environment, is_dataset, need_identity
 from minipach.project import Project, find_project
 from minipach.slots import slots_dir
@@ -110,6 +111,7 @@ def _project(project: Project) -> Iterator[Finding]:
             f"only {free // 1024**2} MiB free at {project.root}",
             "make space: datalad drop, git annex unused",
         )
+    yield from _executor(project)
     for path in project.repos:
         if not is_dataset(project.root / path):
             yield Finding("note", f"{path} is not installed", f"datalad get -n {project.root / path}")
@@ -139,6 +141,19 @@ def _project(project: Project) -> Iterator[Finding]:
         return
     for path in paths:
         yield from _drift(project, path)
+
+
+def _executor(project: Project) -> Iterator[Finding]:
+    try:
+        name = choose(project).name
+    except UserError as error:
+        yield Finding("problem", *error.problems[0].split("; ", 1))
+        return
+    if name == "slurm":
+        from minipach.executors.slurmclient import problem
+
+        found = problem()
+        yield Finding("problem", *found.split("; ", 1)) if found else Finding("ok", "Slurm answers")
 
 
 def _drift(project: Project, path: str) -> Iterator[Finding]:

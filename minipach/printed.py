@@ -14,6 +14,7 @@ from minipach.lock import holder
 from minipach.project import Project, suggest
 
 _PAUSE = 0.2  # seconds between two looks
+_GOING = ("running", "submitted")
 
 
 class Logged(Protocol):
@@ -71,7 +72,7 @@ def stream(
 
     def ended() -> bool:
         now = _row(project, row.id, row.key)
-        return now is None or now.state != "running"
+        return now is None or now.state not in _GOING
 
     for found, line in follow(project.state_dir / "logs" / name / str(row.key), ended):
         if datum is None or found == datum:
@@ -98,7 +99,7 @@ def _running(project: Project, name: str, tell: Callable[[str], None]) -> JobRow
             rows = as_they_are(project, ledger.jobs(name, 1))
         finally:
             ledger.close()
-        if rows and rows[0].state == "running":
+        if rows and rows[0].state in _GOING:
             return rows[0]
         if who is None:
             return None

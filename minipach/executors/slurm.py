@@ -175,23 +175,23 @@ class SlurmExecutor:
         self._leaving = True
 
     def cancel(self) -> None:
-        """End all tasks, and the pending step if nothing is left for it. UserError if slurmctld is away."""
+        """End all tasks, and the step that goes on if nothing is left for it. UserError if slurmctld is away."""
+        self._leaving = False
         queue = client.squeue()
         self._watch.queued(queue)  # by which jobs are known again whose id was not noted
-        jobs = [job for s in self._watch.submissions.values() for job in s.jobs.values()]
-        client.scancel(list(dict.fromkeys(jobs)))
+        submissions = dict(self._watch.submissions)
+        jobs = [job for s in submissions.values() for job in s.jobs.values()]
+        if not set(self._folders()) - submissions.keys():
+            self._next.cancel(queue)  # first: it waits for the arrays to end
+        client.scancel(jobs)
         deadline = time.monotonic() + _END
         while time.monotonic() < deadline and any(t.alive and t.job in jobs for t in client.squeue()):
             time.sleep(_PAUSE * 3)
-        for submission in self._watch.submissions.values():
+        for submission in submissions.values():
             submission.remove()
-        repos = {submission.repo for submission in self._watch.submissions.values()}
         self._watch.submissions.clear()
         self._watch.flights.clear()
-        self._leaving = False
-        if not self._folders():
-            self._next.cancel()
-        for repo in repos:
+        for repo in {submission.repo for submission in submissions.values()}:
             self._sweep(Repo(Path(repo)))
 
     def close(self) -> None:
@@ -233,20 +233,13 @@ class SlurmExecutor:
             if throttle and before:
                 options.append(f"--dependency=afterany:{before}")
             try:
-                before = client.sbatch(
-                    options, [str(_STEP), sys.executable, "slurmtask", str(submission.folder), str(number)]
-                )
+                before = client.sbatch(options, [*_STEP, "slurmtask", str(submission.folder), str(number)])
             except BaseException:
                 submission.drop_array()
                 raise
             submission.note_job(number, before)
 
     # --- what there is
-
-    def _take(self, submission: Submission, work: WorkSet) -> None:
-        """Wait for a set from now on."""
-        self._watch.submissions[submission.folder] = submission
-        self._watch.flights[work.id] = _Flight(work, submission, set(range(len(work.parts))), submission.runs(work.id))
 
     def _is_there(self, work: WorkSet) -> bool:
         """Whether a set is on its way; if it ended, and was not settled, what is kept of it goes."""

@@ -102,11 +102,12 @@ class NextStep:
         for log in sorted(self._folder.glob("*.txt"), key=lambda p: p.stat().st_mtime)[:-_KEPT]:
             log.unlink(missing_ok=True)
 
-    def cancel(self) -> None:
-        """End the step that waits, and forget the requests."""
-        client.scancel([t.job for t in client.squeue() if t.comment == self._comment and t.state == "PENDING"])
+    def cancel(self, queue: Sequence[QueuedTask]) -> None:
+        """End the step (one that runs waits for the project's lock, if it isn't us), and forget the requests."""
         for name in ("step.json", "requests.json", "taken.json"):
             (self._folder / name).unlink(missing_ok=True)
+        own = os.environ.get("SLURM_JOB_ID")
+        client.scancel([t.job for t in queue if t.comment == self._comment and t.alive and t.job != own])
 
     def take(self) -> list[Any]:
         """The requests to go on with. They are kept until `done`, if this step should not come so far."""
