@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -112,47 +114,82 @@ class Cluster:
         """`job_index STATE name` of what is queued or runs."""
         return self.ask("squeue", "-r", "-h", "-o", "%i %T %j").splitlines()
 
+    def close(self) -> None:
+        """End what runs, and the daemons."""
+        if "slurmctld" not in self._running:
+            self.start("slurmctld")
+        self.ask("scancel", "--me")
+        deadline = time.monotonic() + 15
+        while self.tasks() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self.stop("slurmd")
+        self.stop("slurmctld")
+        shutil.rmtree(self.folder, ignore_errors=True)
 
-@contextmanager
-def cluster(*, cpus: int = 2, more: str = "") -> Iterator[Cluster]:
-    """A running Slurm, which SLURM_CONF points to as long as it runs. more: lines for slurm.conf."""
+
+def _start(cpus: int, more: str) -> Cluster:
     need("slurmctld", "slurmd", "sbatch", "squeue", "scancel")
-    folder = Path(tempfile.mkdtemp(prefix="slurm."))
-    made = Cluster(folder)
-    before = os.environ.get("SLURM_CONF")
+    made = Cluster(Path(tempfile.mkdtemp(prefix="slurm.")))
     with contextlib.ExitStack() as ports:
         free = []
         for _ in range(2):
             port = ports.enter_context(socket.socket())
             port.bind(("127.0.0.1", 0))
             free.append(port.getsockname()[1])
-    (folder / "state").mkdir()
-    (folder / "spool").mkdir()
+    (made.folder / "state").mkdir()
+    (made.folder / "spool").mkdir()
     made.conf.write_text(
         _CONF.format(
             name=f"t{uuid.uuid4().hex[:10]}",
             host=socket.gethostname(),
             ctld_port=free[0],
             slurmd_port=free[1],
-            folder=folder,
+            folder=made.folder,
             cpus=cpus,
             more=more,
         )
     )
+    made.start("slurmctld")
+    made.start("slurmd")
+    return made
+
+
+@contextmanager
+def _chosen(made: Cluster) -> Iterator[Cluster]:
+    """SLURM_CONF points to it for a while."""
+    before = os.environ.get("SLURM_CONF")
     os.environ["SLURM_CONF"] = str(made.conf)
     try:
-        made.start("slurmctld")
-        made.start("slurmd")
         yield made
     finally:
-        made.ask("scancel", "--me")
-        deadline = time.monotonic() + 15
-        while made.tasks() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        made.stop("slurmd")
-        made.stop("slurmctld")
-        shutil.rmtree(folder, ignore_errors=True)
         if before is None:
             del os.environ["SLURM_CONF"]
         else:
             os.environ["SLURM_CONF"] = before
+
+
+@contextmanager
+def cluster(*, cpus: int = 2, more: str = "") -> Iterator[Cluster]:
+    """A Slurm of one's own, to be ill-treated. more: lines for slurm.conf."""
+    made = _start(cpus, more)
+    try:
+        with _chosen(made):
+            yield made
+    finally:
+        made.close()
+
+
+@contextmanager
+def shared_cluster() -> Iterator[Cluster]:
+    """The Slurm that the tests of this process share: it must go on answering."""
+    made = _shared()
+    with _chosen(made):
+        yield made
+        made.ask("scancel", "--me")
+
+
+@functools.cache
+def _shared() -> Cluster:
+    made = _start(2, "")
+    atexit.register(made.close)
+    return made

@@ -16,6 +16,8 @@ from minipach.base import build_base
 from minipach.executors.base import Executor
 from minipach.executors.local import LocalExecutor
 from minipach.executors.memory import Memory, MemoryExecutor
+from minipach.executors.slurm import SlurmExecutor
+from minipach.executors.slurmnext import Request
 from minipach.fold import fold
 from minipach.git import Repo
 from minipach.project import find_project
@@ -23,6 +25,7 @@ from minipach.results import PENDING
 from minipach.sets import Outcome, WorkSet, make_set
 from minipach.slots import slots_dir
 from tests.projects import Study
+from tests.slurm import shared_cluster
 
 # It says where people can look that it runs, and for how long; the file's text says what it does.
 SCRIPT = """
@@ -104,10 +107,17 @@ def _local(study: Study) -> Iterator[Callable[[], Executor]]:
     yield lambda: LocalExecutor(2)
 
 
+@contextlib.contextmanager
+def _slurm(study: Study) -> Iterator[Callable[[], Executor]]:
+    with shared_cluster():
+        yield lambda: SlurmExecutor(find_project(study.root), None, Request())
+
+
 # name: what makes executors for a project, and takes down what they need. A lasting one is made several times.
 ENGINES: dict[str, Callable[[Study], contextlib.AbstractContextManager[Callable[[], Executor]]]] = {
     "memory": _memory,
     "local": _local,
+    "slurm": _slurm,
 }
 WITH_PROCESSES = [name for name in ENGINES if name != "memory"]
 LASTING = [name for name in ENGINES if name != "local"]
