@@ -48,11 +48,12 @@ SlurmdParameters=config_overrides
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=2,bf_interval=1
 EpilogMsgTime=0
 KillWait=8
+AuthInfo=cred_expire=5
 MessageTimeout=5
 JobCompType=jobcomp/filetxt
 JobCompLoc={folder}/jobcomp.log
 {more}
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=20000 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=20000 TmpDisk=10000 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 

@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -50,9 +51,11 @@ def main() -> int:
     child = 0
     try:
         sys.stdout.flush()
+        ours, childs = os.pipe()[::-1]
         child = os.fork()
         if child == 0:
-            _be_child(lambda: _work(submission, work, slot, done, Teller(folder, number, index, run)))
+            os.close(ours)
+            _be_child(lambda: _work(submission, work, slot, done, Teller(folder, number, index, run)), childs)
         _, status = os.waitpid(child, 0)
     except _AskedToEnd:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -87,11 +90,12 @@ def _clear(slot: Slot) -> None:
         remove_slot(slot.main, slot.path)
 
 
-def _be_child(job: Callable[[], None]) -> None:
-    """Do the job as a process group of its own, and end."""
+def _be_child(job: Callable[[], None], parent: int) -> None:
+    """Do the job as a process group of its own, and end. parent: a pipe that ends when the parent does."""
     code = 1
     try:
         os.setsid()
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.environ.update(child_environment(_QUIET))
         job()
@@ -104,6 +108,12 @@ def _be_child(job: Callable[[], None]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _end_with(parent: int) -> None:
+    """End the whole group when the parent was killed: Slurm does not always find what has lost its parent."""
+    os.read(parent, 1)
+    os.killpg(0, signal.SIGTERM)
 
 
 def _work(submission: Submission, work: WorkSet, slot: Slot, done: set[int], teller: Teller) -> None:

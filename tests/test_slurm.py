@@ -1,0 +1,415 @@
+"""Slurm: real daemons. What was handed over goes on by itself; what dies there is tried again; nothing hangs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from minipach.errors import UserError
+from minipach.executors import slurmclient
+from minipach.executors.slurmfiles import Submission, Teller, final, narrowed
+from minipach.executors.slurmnext import Request
+from minipach.executors.slurmoptions import SlurmOptions
+from minipach.project import find_project
+from minipach.sets import Needs, Outcome, WorkSet
+from minipach.targets import parse_targets
+from tests.projects import Study
+from tests.remains import Background, hold, leftovers, processes, result_of, unpublished, until
+from tests.slurm import Cluster, cluster, shared_cluster
+
+COPY = 'cp "$images" "$PFS/out/"\n'
+
+
+@pytest.fixture
+def slurm() -> Iterator[Cluster]:
+    with shared_cluster() as made:
+        yield made
+
+
+def on_slurm(study: Study, **settings: str) -> Study:
+    """The project's sets go to Slurm from now on."""
+    study.git(".", "config", "minipach.executor", "slurm")
+    study.git(".", "config", "minipach.slurm.grace", "1")  # no network file system here
+    for name, value in settings.items():
+        study.git(".", "config", f"minipach.slurm.{name}", value)
+    return study
+
+
+def submissions(study: Study) -> list[str]:
+    """The folders of what has been handed over and not settled."""
+    return [p.name for p in (study.root / ".git/minipach/slurm").glob("*-*")]
+
+
+def states(study: Study) -> dict[str, str]:
+    """The state of each pipeline's last job."""
+    rows = study.minipach("jobs", "--json").json["jobs"]
+    return {row["pipeline"]: row["state"] for row in reversed(rows)}
+
+
+def done(study: Study, seconds: float = 120) -> None:
+    """Wait until all is done."""
+    waited = study.minipach("wait", "--timeout", str(seconds), timeout=seconds + 30)
+    assert waited.code == 0, waited.err
+
+
+def running(slurm: Cluster, count: int) -> list[str]:
+    """Wait until so many tasks run; their ids."""
+    until(f"{count} tasks run", lambda: sum("RUNNING minipach:edges" in task for task in slurm.tasks()) >= count)
+    return [task.split()[0] for task in slurm.tasks() if "RUNNING minipach:edges" in task]
+
+
+# --- the way it goes ---------------------------------------------------------------------------------------------
+
+
+def test_both_pipelines_get_done_without_anyone_waiting(tmp_path: Path, slurm: Cluster) -> None:
+    study = on_slurm(unpublished(tmp_path / "study", images=3))
+    first = study.minipach("schedule")
+    assert first.code == 0, first.err
+    assert "on its way" in first.out
+    assert states(study) == {"edges": "submitted"}
+    names = [task.split()[2] for task in slurm.tasks()]
+    assert names.count("minipach:next") == 1, names
+    again = study.minipach("schedule")  # which submits nothing twice, and no second step
+    assert again.code == 0
+    assert sum("PENDING minipach:next" in task for task in slurm.tasks()) <= 1
+    done(study)
+    assert states(study) == {"edges": "published", "montage": "published"}
+    assert study.read("montage/all.txt") == b"picture 0\npicture 1\npicture 2\n"
+    until("the last step has ended", lambda: not slurm.tasks())
+    assert submissions(study) == []
+    assert leftovers(study) == []
+    assert study.minipach("schedule").out == "nothing to do\n"
+    assert not slurm.tasks()
+
+
+def test_a_failure_is_seen_and_retried_and_the_rest_is_kept(tmp_path: Path, slurm: Cluster) -> None:
+    study = on_slurm(Study.create(tmp_path / "study"))
+    study.copier(more="datum_tries: 1\n")
+    script = study.root / "edges/code/copy.sh"
+    script.write_text("case $images in *b) [ ! -e ../../bad ] || { echo no good; exit 7; } ;; esac\n" + COPY)
+    bad = study.root / "edges/.git/minipach/bad"
+    study.put("images/a", "a")
+    study.schedule("--wait")
+    bad.touch()
+    for name in ("b", "c"):
+        study.put(f"images/{name}", name)
+    followed = study.minipach("schedule", "--wait")
+    assert followed.code == 1
+    assert "edges: b failed: the command exited with 7" in followed.err
+    assert "no good" in study.minipach("logs", "edges", "b").out
+    assert [d["name"] for d in study.minipach("datums", "edges", "--state", "failed", "--json").json["datums"]] == ["b"]
+    ran = study.minipach("jobs", "--json").json["jobs"][0]
+    story = study.minipach("job", ran["id"][:12]).out
+    assert "b: failed, the command exited with 7" in story
+    bad.unlink()
+    assert study.minipach("retry", "edges").code == 0  # it leaves, and the step that goes on publishes
+    done(study)
+    assert sorted(study.outputs("edges")) == ["a", "b", "c"]
+    assert study.minipach("jobs", "--json").json["jobs"][0]["counts"]["ran"] == 1
+    assert leftovers(study) == []
+
+
+def test_cancel_ends_tasks_and_the_step_that_would_go_on(tmp_path: Path, slurm: Cluster) -> None:
+    study = on_slurm(unpublished(tmp_path / "study"))
+    study.schedule()
+    done(study)
+    gate = hold(study)
+    study.put("images/new.txt", "new\n")
+    assert study.minipach("schedule").code == 0
+    running(slurm, 1)
+    follower = Background(study, "logs", "edges", "--follow")
+    until("the command runs", lambda: any(p.kind == "command" for p in processes("SLURM_JOB_ID=", study.root)))
+    assert "ended: job" in study.minipach("cancel").out
+    assert not [p for p in processes("SLURM_JOB_ID=", study.root) if p.kind == "command"]
+    assert states(study)["edges"] == "cancelled"
+    follower.end()
+    until("nothing is left in Slurm", lambda: not slurm.tasks())
+    assert submissions(study) == []
+    assert leftovers(study) == []
+    gate.unlink()
+    study.schedule("--wait")
+    assert sorted(study.outputs("edges")) == ["0.txt", "1.txt", "new.txt"]
+
+
+# --- where Slurm isn't there -------------------------------------------------------------------------------------
+
+
+def test_without_slurmctld_nothing_is_submitted_and_one_line_says_so(tmp_path: Path) -> None:
+    with cluster() as slurm:
+        study = on_slurm(unpublished(tmp_path / "study"))
+        slurm.stop("slurmctld")
+        done_ = study.minipach("schedule")
+        assert done_.code == 2
+        assert done_.out == ""
+        lines = [line for line in done_.err.splitlines() if "slurmctld" in line]
+        assert len(lines) == 1 and "slurmctld is away" in lines[0] and "scontrol ping" in lines[0], done_.err
+        assert submissions(study) == []
+        doctor = study.minipach("doctor")
+        assert "slurmctld is away" in doctor.out
+        assert doctor.code != 0
+
+
+def test_without_slurms_programs_one_line_says_so(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(UserError, match="sbatch: not found"):
+        slurmclient.sbatch([], ["x"])
+
+
+@pytest.mark.slow
+def test_who_follows_waits_while_slurmctld_is_restarted(tmp_path: Path) -> None:
+    with cluster() as slurm:
+        study = on_slurm(unpublished(tmp_path / "study", images=3))
+        study.schedule("--wait")
+        gate = hold(study)
+        study.put("images/new.txt", "new\n")
+        following = Background(study, "schedule", "--wait")
+        running(slurm, 1)
+        slurm.stop("slurmctld", signal.SIGKILL)
+        until("it says so", lambda: "slurmctld is away" in following.err)
+        slurm.start("slurmctld")
+        until("it says so", lambda: "slurmctld answers again" in following.err)
+        gate.unlink()
+        ended = following.end()
+        assert ended.code == 0, ended.err
+        assert ended.err.count("is away") == 1
+        assert sorted(study.outputs("edges")) == ["0.txt", "1.txt", "2.txt", "new.txt"]
+        result_of(study)
+
+
+# --- what dies there ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_tasks_that_somebody_cancels_are_submitted_again(tmp_path: Path, slurm: Cluster) -> None:
+    study = on_slurm(unpublished(tmp_path / "study", images=3))
+    study.schedule("--wait")
+    gate = hold(study)
+    for n in range(3):
+        study.put(f"images/new {n}.txt", f"new {n}\n")
+    assert study.minipach("schedule").code == 0
+    before = running(slurm, 2)
+    waiting = [task.split()[0] for task in slurm.tasks() if "PENDING minipach:edges" in task]
+    for task in (before[0], *waiting):
+        slurm.ask("scancel", task)
+    gate.unlink()
+    done(study)
+    assert states(study) == {"edges": "published", "montage": "published"}
+    assert len(study.outputs("edges")) == 6
+    result_of(study)
+    until("nothing is left in Slurm", lambda: not slurm.tasks())
+    assert leftovers(study) == []
+
+
+@pytest.mark.slow
+def test_a_killed_node_daemon_costs_nothing(tmp_path: Path) -> None:
+    with cluster(more="SlurmdTimeout=5") as slurm:
+        study = on_slurm(unpublished(tmp_path / "study", images=2))
+        study.schedule("--wait")
+        gate = hold(study)
+        for n in range(4):
+            study.put(f"images/new {n}.txt", f"new {n}\n")
+        assert study.minipach("schedule").code == 0
+        running(slurm, 2)
+        slurm.stop("slurmd", signal.SIGKILL)
+        until("Slurm sees the node down", lambda: "down" in slurm.ask("sinfo", "-h", "-o", "%T"))
+        gate.unlink()
+        slurm.start("slurmd")
+        done(study, 200)
+        assert states(study) == {"edges": "published", "montage": "published"}
+        assert len(study.outputs("edges")) == 6
+        result_of(study)
+        until("nothing is left in Slurm", lambda: not slurm.tasks())
+        study.schedule()
+        assert leftovers(study) == []
+
+
+@pytest.mark.slow
+def test_a_datum_that_kills_its_task_costs_the_others_of_its_chunk_nothing(
+    tmp_path: Path, slurm: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINIPACH_RUNTIME", "none")  # so that the command can kill what runs it
+    study = on_slurm(Study.create(tmp_path / "study"), throttle="1")
+    study.copier()
+    script = study.root / "edges/code/copy.sh"
+    script.write_text('[ "$(cat "$images")" != 2 ] || { echo killing; kill -9 "$SLURM_TASK_PID"; sleep 60; }\n' + COPY)
+    for n in range(5):
+        study.put(f"images/{n}", str(n), save=False)
+    study.save("images")
+    followed = study.minipach("schedule", "--wait")
+    assert followed.code == 1, followed.err
+    assert "edges: 2 could not be run: its task ended 3 times and told nothing; Slurm: FAILED" in followed.err
+    attempts = study.minipach("job", study.minipach("jobs", "--json").json["jobs"][0]["id"], "--json").json["attempts"]
+    assert {a["datum"]: a["kind"] for a in attempts} == {"0": "ok", "1": "ok", "2": "lost", "3": "ok", "4": "ok"}
+    script.write_text(COPY)
+    study.save("edges")
+    study.schedule("--wait")
+    assert sorted(study.outputs("edges")) == ["0", "1", "2", "3", "4"]
+    assert leftovers(study) == []
+
+
+# --- sizes, places, secrets --------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_more_sets_than_an_array_may_have_with_a_throttle(tmp_path: Path) -> None:
+    with cluster(more="MaxArraySize=4") as slurm:
+        study = on_slurm(unpublished(tmp_path / "study", images=7), throttle="2")
+        assert study.minipach("schedule").code == 0
+        names = [task for task in slurm.tasks() if "minipach:edges" in task]
+        assert len({name.split("_")[0] for name in names}) >= 2, names
+        done(study)
+        assert len(study.outputs("edges")) == 7
+        until("nothing is left in Slurm", lambda: not slurm.tasks())
+        assert leftovers(study) == []
+
+
+def test_worktrees_lie_on_the_nodes_own_scratch_if_asked_for(
+    tmp_path: Path, slurm: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch of the node"
+    scratch.mkdir()
+    monkeypatch.setenv("NODE_SCRATCH", str(scratch))
+    monkeypatch.setenv("MINIPACH_SECRET_TOKEN", "swordfish-77")
+    study = on_slurm(Study.create(tmp_path / "study"))
+    study.git(".", "config", "minipach.scratch", "$NODE_SCRATCH")
+    study.copier()
+    script = study.root / "edges/code/copy.sh"
+    script.write_text('pwd >"$PFS/out/where"; env | grep -c SECRET_TOKEN >"$PFS/out/secrets" || :\n' + COPY)
+    (study.root / "edges/spec.yml").write_text(
+        (study.root / "edges/spec.yml").read_text() + "resource_requests: {cpu: 2, memory: 64M, disk: 1M}\n"
+    )
+    study.put("images/a", "a")
+    following = study.minipach("schedule", "--wait", env={"MINIPACH_RUNTIME": "none"})
+    assert following.code == 0, following.err
+    assert study.read("edges/where").decode().startswith(f"{scratch}/slurm-")
+    assert study.read("edges/a") == b"a"
+    assert study.read("edges/secrets") == b"0\n"
+    kept = [p for p in slurm.folder.rglob("*") if p.is_file()]
+    assert kept and not [p for p in kept if b"swordfish" in p.read_bytes()], "a secret went to Slurm's files"
+    assert list(scratch.iterdir()) == []
+    assert leftovers(study) == []
+
+
+# --- parts -------------------------------------------------------------------------------------------------------
+
+
+def a_set(count: int = 3, **more: object) -> WorkSet:
+    """A set without anything to run."""
+    datums = tuple({"id": f"{n}" * 64, "name": f"n{n}", "dest": ""} for n in range(count))
+    made = WorkSet(
+        id="",
+        pipeline="edges",
+        repo="/repo",
+        base="b",
+        image="i",
+        head=("head",),
+        parts=tuple(("-d", f"n{n}", "") for n in range(count)),
+        tail=(),
+        inputs_of=((),) * count,
+        always=(),
+        files=(),
+        datums=datums,
+        job="j",
+        forced=False,
+        tries=3,
+        log="/logs/0.log",
+    )
+    return replace(made, id=made.part(range(count)).id, **more)  # type: ignore[arg-type]
+
+
+def an_end(work: WorkSet, **more: object) -> Outcome:
+    """An outcome of a set."""
+    return replace(Outcome(work.id, "ok", 0, "", 1.0, 1, work.log, "host"), **more)  # type: ignore[arg-type]
+
+
+def test_a_submission_is_read_back_and_half_a_line_waits_for_its_end(tmp_path: Path) -> None:
+    work = a_set()
+    made = Submission.create(tmp_path, "/repo", "$TMPDIR", [work])
+    made.note_job(made.add_array([work.id]), "17")
+    there = Submission.open(made.folder)
+    assert (there.repo, there.scratch, there.jobs, there.arrays) == ("/repo", "$TMPDIR", {0: "17"}, [(work.id,)])
+    assert there.sets() == [work]
+    told = made.folder / "told" / "0-0-0.jsonl"
+    line = an_end(work).to_json() + "\n"
+    told.write_text(line[:20])
+    assert list(there.new_lines()) == []
+    told.write_text(line)
+    assert [t.outcome for t in there.new_lines()] == [an_end(work)]
+    with Teller(made.folder, 0, 0, "1") as teller:
+        teller.end(-9)
+    assert [(t.array, t.index, t.outcome) for t in there.new_lines()] == [(0, 0, None)]
+
+
+def test_a_set_that_is_not_what_its_name_says_is_not_run(tmp_path: Path) -> None:
+    work = a_set()
+    made = Submission.create(tmp_path, "/repo", "", [work])
+    made.add_array([work.id])
+    path = made.folder / "sets" / f"{work.id}.json"
+    path.write_text(path.read_text().replace('"n1"', '"other"'))
+    assert made.sets() == []
+
+
+def test_what_is_the_last_word_on_a_datum_of_a_chunk() -> None:
+    work = a_set(5, chunk=True)
+    assert final(work, an_end(work)) == (0, 1, 2, 3, 4)
+    failing = an_end(work, members=(1, 2, 3), bad=((1, 7, "no"),))
+    assert final(work, failing) == (1, 3), "the failing one is tried once more by itself"
+    assert final(work, an_end(work, kind="failed", members=(2,))) == (2,)
+    part = narrowed(an_end(work, members=(1, 2, 3), bad=((2, 7, "no"),), moved=((1, 1), (2, 2), (3, 3))), 5, (1, 3))
+    assert (part.members, part.bad, part.moved) == ((1, 3), ((1, 7, "no"),), ((1, 1), (3, 3)))
+
+
+def test_what_sets_need_becomes_options_of_sbatch(study: Study) -> None:
+    project = find_project(study.root)
+    study.git(".", "config", "minipach.slurm.account", "lab")
+    study.git(".", "config", "minipach.slurm.args", "--constraint='a b' --nice")
+    study.git(".", "config", "minipach.slurm.time", "1-00:00:00")
+    options = SlurmOptions(project, None)
+    assert options.of_tasks([a_set(needs=Needs(1.5, 3 * 2**30 + 1, 10**6, 2, "a100"))]) == [
+        "--account=lab",
+        "--cpus-per-task=2",
+        "--mem=3073M",
+        "--tmp=1M",
+        "--gres=gpu:a100:2",
+        "--time=1-00:00:00",
+        "--constraint=a b",
+        "--nice",
+    ]
+    assert "--gres=gpu:1" in options.of_tasks([a_set(needs=Needs(gpus=1, gpu_type="nvidia.com/gpu"))])
+    with pytest.raises(UserError, match="gpu type"):
+        options.of_tasks([a_set(needs=Needs(gpus=1, gpu_type="a b"))])
+    study.git(".", "config", "minipach.slurm.throttle", "many")
+    with pytest.raises(UserError, match=r"throttle: .many. is no number"):
+        _ = options.throttle
+
+
+def test_the_time_limit_follows_from_datum_timeout(study: Study, slurm: Cluster) -> None:
+    options = SlurmOptions(find_project(study.root), None)
+    assert "--time=185" in options.of_tasks([a_set(3, timeout=1200.0)])
+    assert not [o for o in options.of_tasks([a_set(3)]) if o.startswith("--time")]
+
+
+def test_a_request_is_kept_as_json(study: Study) -> None:
+    study.copier()
+    study.copier("more", repo="edges")
+    project = find_project(study.root)
+    assert Request.of(project, parse_targets(project, [])).as_json() is None
+    some = Request.of(project, parse_targets(project, ["edges:a*"], downstream=False))
+    assert Request.from_json(project, some.as_json()) == some
+    assert Request.from_json(project, None) == Request()
+
+
+def test_no_client_is_waited_for_without_end(tmp_path: Path, slurm: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    squeue = tmp_path / "squeue"
+    squeue.write_text("#!/bin/sh\nexec sleep 100\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    started = time.monotonic()
+    assert "slurmctld is away (squeue: no answer for 1 s)" in (slurmclient.problem(1) or "")
+    assert time.monotonic() - started < 20
