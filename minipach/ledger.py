@@ -129,6 +129,8 @@ class Ledger:
     @staticmethod
     def _open(path: Path) -> sqlite3.Connection:
         db = sqlite3.connect(path, timeout=30, isolation_level=None)
+        # a line per datum would wait for the disk three times; and what a power failure spoils here is begun anew
+        db.execute("PRAGMA synchronous = OFF")
         db.executescript(_SCHEMA)
         there = {row[1] for row in db.execute("PRAGMA table_info(attempt)")}
         for name in _ADDED.keys() - there:
