@@ -53,9 +53,7 @@ def main() -> None:
         _row(f"slurm, {tasks} tasks", theirs, local),
         ["an empty job of Slurm", f"{start:.1f}", "", ""],
     ]
-    print(
-        f"{chosen.datums:,} datums of cp, from nothing to published; seconds of wall and CPU time (Slurm's tasks: not in it)"
-    )
+    print(f"{chosen.datums:,} datums of cp, from nothing to published; wall and CPU seconds (without Slurm's tasks)")
     table(["executor", "seconds", "÷ local", "CPU"], rows)
     allowed = AIM * local.seconds + start
     print(f"aim: {AIM} x local + an empty job = {allowed:.1f} s; slurm took {theirs.seconds / allowed:.2f} of that")
