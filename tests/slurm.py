@@ -115,6 +115,12 @@ class Cluster:
         """`job_index STATE name` of what is queued or runs."""
         return self.ask("squeue", "-r", "-h", "-o", "%i %T %j").splitlines()
 
+    def ended(self, name: str, folder: Path) -> list[str]:
+        """Slurm's lines on the tasks with this name that worked in a folder and have ended."""
+        log = self.folder / "jobcomp.log"
+        lines = log.read_text().splitlines() if log.is_file() else []
+        return [line for line in lines if f"Name={name} " in line and f"WorkDir={folder}/" in line]
+
     def close(self) -> None:
         """End what runs, and the daemons."""
         if "slurmctld" not in self._running:

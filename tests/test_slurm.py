@@ -20,7 +20,7 @@ from minipach.project import find_project
 from minipach.sets import Needs, Outcome, WorkSet
 from minipach.targets import parse_targets
 from tests.projects import Study
-from tests.remains import Background, hold, leftovers, processes, result_of, unpublished, until
+from tests.remains import Background, hold, leftovers, processes, result_of, schedule_killed, unpublished, until
 from tests.slurm import Cluster, cluster, shared_cluster
 
 COPY = 'cp "$images" "$PFS/out/"\n'
@@ -88,6 +88,7 @@ def test_both_pipelines_get_done_without_anyone_waiting(tmp_path: Path, slurm: C
     assert not slurm.tasks()
 
 
+@pytest.mark.slow
 def test_a_failure_is_seen_and_retried_and_the_rest_is_kept(tmp_path: Path, slurm: Cluster) -> None:
     study = on_slurm(Study.create(tmp_path / "study"))
     study.copier(more="datum_tries: 1\n")
@@ -115,6 +116,7 @@ def test_a_failure_is_seen_and_retried_and_the_rest_is_kept(tmp_path: Path, slur
     assert leftovers(study) == []
 
 
+@pytest.mark.slow
 def test_cancel_ends_tasks_and_the_step_that_would_go_on(tmp_path: Path, slurm: Cluster) -> None:
     study = on_slurm(unpublished(tmp_path / "study"))
     study.schedule()
@@ -161,27 +163,6 @@ def test_without_slurms_programs_one_line_says_so(study: Study, monkeypatch: pyt
         slurmclient.sbatch([], ["x"])
 
 
-@pytest.mark.slow
-def test_who_follows_waits_while_slurmctld_is_restarted(tmp_path: Path) -> None:
-    with cluster() as slurm:
-        study = on_slurm(unpublished(tmp_path / "study", images=3))
-        study.schedule("--wait")
-        gate = hold(study)
-        study.put("images/new.txt", "new\n")
-        following = Background(study, "schedule", "--wait")
-        running(slurm, 1)
-        slurm.stop("slurmctld", signal.SIGKILL)
-        until("it says so", lambda: "slurmctld is away" in following.err)
-        slurm.start("slurmctld")
-        until("it says so", lambda: "slurmctld answers again" in following.err)
-        gate.unlink()
-        ended = following.end()
-        assert ended.code == 0, ended.err
-        assert ended.err.count("is away") == 1
-        assert sorted(study.outputs("edges")) == ["0.txt", "1.txt", "2.txt", "new.txt"]
-        result_of(study)
-
-
 # --- what dies there ---------------------------------------------------------------------------------------------
 
 
@@ -207,26 +188,53 @@ def test_tasks_that_somebody_cancels_are_submitted_again(tmp_path: Path, slurm: 
 
 
 @pytest.mark.slow
-def test_a_killed_node_daemon_costs_nothing(tmp_path: Path) -> None:
+def test_killed_daemons_cost_nothing_and_who_follows_waits_for_them(tmp_path: Path) -> None:
     with cluster(more="SlurmdTimeout=5") as slurm:
         study = on_slurm(unpublished(tmp_path / "study", images=2))
         study.schedule("--wait")
         gate = hold(study)
-        for n in range(4):
+        for n in range(3):
             study.put(f"images/new {n}.txt", f"new {n}\n")
-        assert study.minipach("schedule").code == 0
+        following = Background(study, "schedule", "--wait")
         running(slurm, 2)
+        slurm.stop("slurmctld", signal.SIGKILL)
+        until("it says so", lambda: "slurmctld is away" in following.err)
         slurm.stop("slurmd", signal.SIGKILL)
+        slurm.start("slurmctld")
+        until("it says so", lambda: "slurmctld answers again" in following.err)
         until("Slurm sees the node down", lambda: "down" in slurm.ask("sinfo", "-h", "-o", "%T"))
         gate.unlink()
         slurm.start("slurmd")
-        done(study, 200)
+        ended = following.end(200)
+        assert ended.code == 0, ended.err
+        assert ended.err.count("is away") == 1
         assert states(study) == {"edges": "published", "montage": "published"}
-        assert len(study.outputs("edges")) == 6
+        assert len(study.outputs("edges")) == 5
         result_of(study)
         until("nothing is left in Slurm", lambda: not slurm.tasks())
         study.schedule()
         assert leftovers(study) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("when", "point"),
+    [
+        ("before", "slurmclient:sbatch"),
+        ("before", "slurmfiles:Submission.note_job"),
+        ("before", "slurmwatch:Watch.take"),
+    ],
+)
+def test_a_scheduler_killed_as_it_submits(tmp_path: Path, slurm: Cluster, when: str, point: str) -> None:
+    study = on_slurm(unpublished(tmp_path / "study"))
+    schedule_killed(study, "before", f"minipach.executors.{point}")
+    study.schedule("--wait")
+    assert study.read("montage/all.txt") == b"picture 0\npicture 1\n"
+    until("nothing is left in Slurm", lambda: not slurm.tasks())
+    jobs = {line.split("ArrayJobId=")[1].split()[0] for line in slurm.ended("minipach:edges", study.root)}
+    assert len(jobs) == 1, "what the killed one had handed over was taken up"
+    assert submissions(study) == []
+    assert leftovers(study) == []
 
 
 @pytest.mark.slow
@@ -243,7 +251,7 @@ def test_a_datum_that_kills_its_task_costs_the_others_of_its_chunk_nothing(
     study.save("images")
     followed = study.minipach("schedule", "--wait")
     assert followed.code == 1, followed.err
-    assert "edges: 2 could not be run: its task ended 3 times and told nothing; Slurm: FAILED" in followed.err
+    assert "edges: 2 could not be run: its task ended 3 times without a result (Slurm: FAILED" in followed.err
     attempts = study.minipach("job", study.minipach("jobs", "--json").json["jobs"][0]["id"], "--json").json["attempts"]
     assert {a["datum"]: a["kind"] for a in attempts} == {"0": "ok", "1": "ok", "2": "lost", "3": "ok", "4": "ok"}
     script.write_text(COPY)
@@ -258,13 +266,13 @@ def test_a_datum_that_kills_its_task_costs_the_others_of_its_chunk_nothing(
 
 @pytest.mark.slow
 def test_more_sets_than_an_array_may_have_with_a_throttle(tmp_path: Path) -> None:
-    with cluster(more="MaxArraySize=4") as slurm:
-        study = on_slurm(unpublished(tmp_path / "study", images=7), throttle="2")
+    with cluster(more="MaxArraySize=3") as slurm:
+        study = on_slurm(unpublished(tmp_path / "study", images=5), throttle="2")
         assert study.minipach("schedule").code == 0
         names = [task for task in slurm.tasks() if "minipach:edges" in task]
         assert len({name.split("_")[0] for name in names}) >= 2, names
         done(study)
-        assert len(study.outputs("edges")) == 7
+        assert len(study.outputs("edges")) == 5
         until("nothing is left in Slurm", lambda: not slurm.tasks())
         assert leftovers(study) == []
 

@@ -82,8 +82,9 @@ def partition(name: str | None) -> Partition:
 
 def largest_array() -> int:
     """How many tasks an array may have."""
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config"), re.MULTILINE)
-    return max(int(found[1]) - 1, 1) if found else 1000
+    config = _ask("scontrol", "show", "config")
+    patterns = (r"^MaxArraySize\s*=\s*(\d+)", r"\bmax_array_tasks=(\d+)")
+    return max(1, min((int(m[1]) for p in patterns if (m := re.search(p, config, re.MULTILINE))), default=1000))
 
 
 def problem(patience: float = 10.0) -> str | None:

@@ -28,11 +28,15 @@ def slurm_dir(project: Project) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A line that a task left. outcome: of a set, or None where the task says that it has ended."""
+    """A line that a task left.
+
+    outcome: of a set, or None where the task says that it has ended · code: the exit code then, of a signal negative.
+    """
 
     array: int
     index: int
     outcome: Outcome | None
+    code: int = 0
 
 
 @dataclass
@@ -127,7 +131,10 @@ class Submission:
             self._read[entry.name] = at + len(whole)
             for line in whole.splitlines():
                 row = json.loads(line)
-                yield Told(array, index, None if "end" in row else Outcome.from_json(line))
+                if "end" in row:
+                    yield Told(array, index, None, int(row["end"]))
+                else:
+                    yield Told(array, index, Outcome.from_json(line))
 
     def runs(self, name: str) -> list[tuple[int, int]]:
         """The (array, index) of the tasks that have a set, the last one last."""

@@ -19,6 +19,7 @@ from minipach.sets import Outcome, WorkSet
 _LOST_TRIES = 3  # a set whose tasks tell nothing so often in a row isn't tried again in this job
 _PACE = 3.0  # seconds between two looks at squeue, at least
 _SLOWEST = 30.0
+_SOONEST = 0.5  # where the answer decides something
 
 
 @dataclass
@@ -36,8 +37,14 @@ class Flight:
     runs: list[tuple[int, int]] = field(default_factory=list)
     last: int = -1
     over: bool = False
+    code: int = 0
     gone: float | None = None
     state: str = ""
+
+    @property
+    def in_vain(self) -> int:
+        """How many tasks in a row told nothing, the last one included."""
+        return len(self.runs) - 1 - self.last
 
     @property
     def task(self) -> tuple[str, int]:
@@ -91,7 +98,8 @@ class Watch:
                     continue
                 run = flight.runs.index((told.array, told.index))
                 if told.outcome is None:
-                    flight.over = flight.over or run == len(flight.runs) - 1
+                    if run == len(flight.runs) - 1:
+                        flight.over, flight.code = True, told.code
                     continue
                 flight.last = max(flight.last, run)
                 new = [index for index in final(flight.work, told.outcome) if index in flight.left]
@@ -104,8 +112,9 @@ class Watch:
         now = time.monotonic()
         waiting = [f for f in self.flights.values() if f.left]
         pace = min(max(_PACE, (now - self._began) / 20), _SLOWEST)
-        question = any(f.over or (f.gone is not None and now - f.gone >= self._grace) for f in waiting)
-        if not waiting or (now - self._looked < pace and (self._away or not question)):
+        if not self._away and any(f.over or (f.gone is not None and now - f.gone >= self._grace) for f in waiting):
+            pace = _SOONEST
+        if not waiting or now - self._looked < pace:
             return
         self._looked = now
         try:
@@ -124,7 +133,8 @@ class Watch:
             task = queued.get(flight.task)
             if task is not None:
                 flight.state = task.state + (f", {task.reason}" if task.reason not in ("", "None") else "")
-            if task is not None and task.alive and not flight.over:
+            # one that says that it has ended need not be waited for, but what Slurm says of its end may be wanted
+            if task is not None and task.alive and (not flight.over or flight.in_vain >= _LOST_TRIES):
                 flight.gone = None
                 continue
             flight.gone = now if flight.gone is None else flight.gone
@@ -139,9 +149,8 @@ class Watch:
     def _try_again(self, submission: Submission, flights: Sequence[Flight]) -> None:
         """Submit once more what tasks left undone; a set that keeps killing its task is lost (of a chunk: a datum)."""
         for flight in flights:
-            in_vain = len(flight.runs) - 1 - flight.last
-            if in_vain >= _LOST_TRIES:
-                self._lose(flight, in_vain)
+            if flight.in_vain >= _LOST_TRIES:
+                self._lose(flight, flight.in_vain)
         again = [f for f in flights if f.left]
         if not again:
             return
@@ -161,7 +170,9 @@ class Watch:
         first = min(flight.left)
         part = work.part([first]) if work.chunk else work
         number, index = flight.runs[-1]
-        message = f"its task ended {times} times and told nothing; Slurm: {flight.state or 'knows nothing of it'}"
+        how = f"killed by signal {-flight.code}" if flight.code < 0 else f"exit code {flight.code}"
+        message = f"its task ended {times} times without a result ({f'its worker: {how}; ' if flight.over else ''}"
+        message += f"Slurm: {flight.state or 'knows nothing of it'})"
         log = Path(part.log)
         with contextlib.suppress(OSError):
             log.parent.mkdir(parents=True, exist_ok=True)
