@@ -205,6 +205,11 @@ def set_id(pipeline: str, tasks: Sequence[Task]) -> str:
     return _id(pipeline, [[t.id, t.datum.name, t.dest] for t in tasks])
 
 
+def id_of(work: WorkSet) -> str:
+    """The id that a set must have by what is in it."""
+    return _id(work.pipeline, [[d["id"], d["name"], d["dest"]] for d in work.datums])
+
+
 def _id(pipeline: str, rows: Sequence[Sequence[str]]) -> str:
     return hashlib.sha256(json.dumps([pipeline, rows]).encode()).hexdigest()[:40]
 
