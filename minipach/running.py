@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from minipach import goal
 from minipach.errors import UserError
 from minipach.executors.choose import choose
 from minipach.git import Repo
@@ -43,11 +44,11 @@ def wait_until_done(project: Project, timeout: float | None, tell: Callable[[str
         ledger = Ledger(project.state_dir / "ledger.sqlite")
         rows = ledger.open_jobs()
         ledger.close()
-        if not rows:
+        if not rows and not goal.exists(project):
             return True
         if deadline is not None and time.monotonic() >= deadline:
             return False
-        if not told:
+        if rows and not told:
             tell("waiting for " + ", ".join(f"{row.pipeline} (job {row.id[:12]})" for row in rows))
             told = True
         time.sleep(_PAUSE)
@@ -72,6 +73,7 @@ def cancel_sets(project: Project, tell: Callable[[str], None]) -> list[JobRow]:
                 engine.cancel()
             finally:
                 engine.close()
+            goal.keep(project, ())
             for row in rows:
                 ledger.close_jobs(row.pipeline, "cancelled")
         return rows

@@ -107,7 +107,7 @@ class Scheduler:
         leftovers.begin(assessment.repo)
         own_branch(assessment.repo)
         folded = fold(assessment.repo)
-        if folded:
+        if folded and not self.lasting:  # where sets outlive schedules, this is the way of all results
             self.reporter.say(f"{assessment.pipeline.name}: {folded} results of an interrupted job are kept")
 
     def _recover(self, repo: Repo, where: str) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from minipach import __version__
-from minipach.cli import jobs, look, plans, results, runs, setup, specs, try_one, views
+from minipach.cli import jobs, look, plans, results, runs, setup, specs, try_one, views, workers
 from minipach.cli.frame import Here
 
 app = typer.Typer(
@@ -42,7 +42,7 @@ def _options(
     context.obj = Here(directory)
 
 
-for module in (setup, specs, plans, runs, jobs, look, try_one, results, views):
+for module in (setup, specs, plans, runs, workers, jobs, look, try_one, results, views):
     module.register(app)
 
 

@@ -14,7 +14,7 @@ from minipach.plan import Plan
 from minipach.project import Project
 
 if TYPE_CHECKING:
-    from minipach.report import Options, PipelineReport
+    from minipach.report import Options, PipelineReport, ScheduleReport
     from minipach.rounds import DatumEnd
     from minipach.targets import Targets
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add this family's commands."""
     app.command()(schedule)
+    app.command("go-on", hidden=True)(go_on)
 
 
 @guarded
@@ -68,14 +69,24 @@ def schedule(
     carry_out(project, targets, Options(force=force, fail_fast=fail_fast), jobs, as_json=as_json, wait=wait)
 
 
+@guarded
+def go_on(context: typer.Context) -> None:
+    """Go on with what earlier schedules have left to be done (for executors; it does nothing if there is nothing)."""
+    from minipach.report import Options
+
+    here: Here = context.obj
+    carry_out(here.project(), None, Options(), None, as_json=False, wait=None)
+
+
 def carry_out(
-    project: Project, targets: Targets, options: Options, jobs: int | None, *, as_json: bool, wait: bool | None
+    project: Project, targets: Targets | None, options: Options, jobs: int | None, *, as_json: bool, wait: bool | None
 ) -> None:
     """Run a schedule under the project's lock, report, and leave with its exit code.
 
-    wait: follow to the end, also where sets outlive this command (None: there, hand over and go) · False: also don't
-    wait for another schedule.
+    targets: None for what earlier schedules have left to be done · wait: follow to the end, also where sets outlive
+    this command (None: there, hand over and go) · False: also don't wait for another schedule.
     """
+    from minipach import goal
     from minipach.executors.choose import choose
     from minipach.ledger import Ledger
     from minipach.lock import project_lock
@@ -85,21 +96,36 @@ def carry_out(
     options = replace(options, follow=bool(wait) or not choice.lasting)
     reporter = Terminal()
     with project_lock(project.state_dir / "lock", wait=wait is not False, tell=say):
+        targets = targets or goal.pending(project)
+        if targets is None:
+            return
+        if choice.lasting:
+            goal.begin(project, targets)
         ledger = Ledger(project.state_dir / "ledger.sqlite")
         scheduler = Scheduler(project, ledger, choice.make, reporter, lasting=choice.lasting)
         try:
             report = scheduler.run(targets, options)
+            if goal.exists(project):
+                goal.end(project, targets, report)
+                for broken in (p for p in report.pipelines if p.state == "error"):
+                    ledger.close_jobs(broken.name, "error")
         except BaseException as error:
             reporter.stop()
             if scheduler.executor is not None and not choice.lasting:
                 scheduler.executor.cancel()
-            elif isinstance(error, KeyboardInterrupt):
+            elif choice.lasting and isinstance(error, KeyboardInterrupt):
+                goal.keep(project, [project.path_of(row.pipeline) for row in ledger.open_jobs()])
                 say("what was handed over goes on; minipach wait, or minipach cancel")
             raise
         finally:
             if scheduler.executor is not None:
                 scheduler.executor.close()
             ledger.close()
+    _tell(report, as_json=as_json)
+
+
+def _tell(report: ScheduleReport, *, as_json: bool) -> None:
+    """Say what became of a schedule, and leave with its exit code."""
     for problem in report.problems:
         say(problem)
     if as_json:

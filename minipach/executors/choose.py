@@ -49,5 +49,14 @@ def _slurm(project: Project, jobs: int | None, targets: Targets | None) -> Choic
     return Choice("slurm", True, lambda: SlurmExecutor(project, jobs, request))
 
 
+def _rq(project: Project, jobs: int | None, targets: Targets | None) -> Choice:
+    def make() -> Executor:
+        from minipach.executors.rq import RqExecutor
+
+        return RqExecutor(project)
+
+    return Choice("rq", True, make)
+
+
 _Maker = Callable[[Project, int | None, Targets | None], Choice]
-_MAKERS: dict[str, _Maker] = {"local": _local, "slurm": _slurm}
+_MAKERS: dict[str, _Maker] = {"local": _local, "rq": _rq, "slurm": _slurm}

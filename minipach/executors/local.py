@@ -24,7 +24,7 @@ from minipach.slots import Owner, Slot, clear_scratch, kill_inside, remove_slot,
 
 _LOST_TRIES = 3  # a set whose worker dies this often isn't tried again in this job
 # datalad's worker threads poll with sleeps of 0.1 s: for the few files of a set, one after the other is faster
-_SERIAL = {"DATALAD_RUNTIME_MAX__JOBS": "0"}
+SERIAL = {"DATALAD_RUNTIME_MAX__JOBS": "0"}
 _LAUNCHERS_END = 4.0  # seconds that a launcher has to end its command: it needs 2 for one that ignores TERM
 _GRACE = 5.0  # seconds between asking a process tree to end and ending it
 
@@ -124,14 +124,14 @@ class LocalExecutor:
         self._cancelled = True
         self._queue.clear()
         for worker in self._workers:
-            _signal_group(worker.process.pid, signal.SIGTERM)
+            signal_group(worker.process.pid, signal.SIGTERM)
         deadline = time.monotonic() + _GRACE
-        while time.monotonic() < deadline and any(_group_alive(w.process.pid) for w in self._workers):
+        while time.monotonic() < deadline and any(group_alive(w.process.pid) for w in self._workers):
             for worker in self._workers:
                 worker.process.poll()
             time.sleep(0.02)
         for worker in self._workers:
-            _signal_group(worker.process.pid, signal.SIGKILL)
+            signal_group(worker.process.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """End the workers and remove their slots."""
@@ -155,7 +155,7 @@ class LocalExecutor:
         try:
             worker.process.wait(timeout=_GRACE)
         except subprocess.TimeoutExpired:
-            _signal_group(worker.process.pid, signal.SIGKILL)
+            signal_group(worker.process.pid, signal.SIGKILL)
             worker.process.wait()
         worker.process.stdout.close()
 
@@ -200,7 +200,7 @@ class LocalExecutor:
             [sys.executable, "-m", "minipach.executors.local"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=child_environment({"DATALAD_LOG_LEVEL": "error", "DATALAD_UI_PROGRESSBAR": "none", **_SERIAL}),
+            env=child_environment({"DATALAD_LOG_LEVEL": "error", "DATALAD_UI_PROGRESSBAR": "none", **SERIAL}),
             start_new_session=True,  # its process tree is one group, which can be ended as a whole
         )
         worker = _Worker(process, number)
@@ -211,7 +211,7 @@ class LocalExecutor:
     def _died(self, worker: _Worker) -> list[Outcome]:
         """A worker is gone: end what it left running, and give its set to another."""
         self._selector.unregister(worker.stdout)
-        _signal_group(worker.process.pid, signal.SIGKILL)
+        signal_group(worker.process.pid, signal.SIGKILL)
         worker.process.wait()
         self._workers.remove(worker)
         work = worker.work
@@ -230,12 +230,12 @@ class LocalExecutor:
         return [Outcome(work.id, "lost", code, message, 0.0, self._lost[work.id], work.log, platform.node())]
 
 
-def _signal_group(group: int, number: int) -> None:
+def signal_group(group: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
 
 
-def _group_alive(group: int) -> bool:
+def group_alive(group: int) -> bool:
     try:
         os.killpg(group, 0)
     except (ProcessLookupError, PermissionError):
@@ -264,7 +264,7 @@ def main() -> None:
         if busy.is_set():
             os.kill(os.getpid(), signal.SIGTERM)
 
-    signal.signal(signal.SIGTERM, _end_group)
+    signal.signal(signal.SIGTERM, end_group)
     threading.Thread(target=listen, daemon=True).start()
     import datalad_container.containers_run  # noqa: F401
 
@@ -277,7 +277,7 @@ def main() -> None:
         busy.clear()
 
 
-def _end_group(_number: int, _frame: object) -> None:
+def end_group(_number: int, _frame: object) -> None:
     """Ask this worker's whole process tree to end, then end it."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.killpg(0, signal.SIGTERM)

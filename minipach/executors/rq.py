@@ -1,0 +1,271 @@
+"""The RQ executor: sets are RQ jobs in Redis, which `minipach worker`s run, wherever they are.
+
+Redis holds ids and outcomes; the sets themselves are in git. What Redis has lost is submitted again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rq.command import send_command
+from rq.job import Job
+
+from minipach.errors import UserError
+from minipach.executors.redislink import AWAY, Client, away, check, connect
+from minipach.executors.rqboard import LOST_TRIES, Board, Ended
+from minipach.executors.rqlogs import receive_log
+from minipach.executors.rqnames import Names, ResourceClass, project_id
+from minipach.executors.setrefs import drop_sets, known_sets, write_sets
+from minipach.git import Repo
+from minipach.project import Project
+from minipach.sets import Outcome, WorkSet
+
+_LOOK = 2.0  # seconds between two looks at all jobs; in between, workers tell us
+_MISSING = 6.0  # seconds for a worker to say that it runs a set that Redis has forgotten; then it is queued again
+_PATIENCE = 10.0  # seconds for workers to end what is cancelled
+
+
+class RqExecutor:
+    """Submits to Redis and takes outcomes from there; workers need not be there yet."""
+
+    def __init__(self, project: Project, client: Client | None = None) -> None:
+        """client: for tests. UserError where Redis is away."""
+        self._project = project
+        self._repo = project.repo
+        self._client = client or connect(project.repo)
+        check(self._client, self._repo)
+        self._board = Board(self._client, Names(project_id(self._repo)))
+        self._limits: dict[str, int] = {}
+        self._waiting: dict[str, WorkSet] = {}
+        self._unsent: dict[str, WorkSet] = {}
+        self._missing: dict[str, float] = {}
+        self._running: set[str] = set()
+        self._looked = 0.0
+        self._slots: tuple[float, int] = (0.0, 1)
+        self._away = False
+        self._pubsub: Any = None
+
+    @property
+    def lasting(self) -> bool:
+        """Yes: workers go on when the scheduler leaves."""
+        return True
+
+    @property
+    def at_once(self) -> bool:
+        """No: sets start as soon as a worker is free."""
+        return False
+
+    @property
+    def slots(self) -> int:
+        """How many sets the workers that serve this project can run at once; at least 1."""
+        if time.monotonic() - self._slots[0] > _LOOK:
+            count = self._slots[1]
+            with contextlib.suppress(*AWAY):
+                count = sum(int(w.get("slots", 0)) for w in self._board.workers().values())
+            self._slots = (time.monotonic(), max(1, count))
+        return self._slots[1]
+
+    @property
+    def running(self) -> int:
+        """How many sets ran at the last look."""
+        return len(self._running)
+
+    def limit(self, pipeline: str, sets: int) -> None:
+        """At most so many sets of this pipeline at once: they get a queue of their own."""
+        self._limits[pipeline] = sets
+
+    def submit(self, sets: Sequence[WorkSet]) -> None:
+        """Write the sets to git and queue their ids. UserError where Redis is away and nothing has begun yet."""
+        by_repo: dict[str, list[WorkSet]] = {}
+        for work in sets:
+            by_repo.setdefault(work.repo, []).append(work)
+        for path, group in by_repo.items():
+            write_sets(Repo(Path(path)), group)
+        first = not self._waiting
+        for work in sets:
+            self._waiting[work.id] = self._unsent[work.id] = work
+        try:
+            self._send()
+        except AWAY as error:
+            if first:
+                raise UserError(away(self._repo, error)) from None
+            self._is_away(error)
+
+    def _send(self) -> None:
+        rows = [(w, self._place(w), self._kind(w)) for w in self._unsent.values()]
+        if rows:
+            self._board.enqueue(rows)
+            self._unsent.clear()
+
+    def _place(self, work: WorkSet) -> str:
+        return os.path.relpath(work.repo, self._project.root)
+
+    def _kind(self, work: WorkSet) -> ResourceClass:
+        return ResourceClass.of(work.needs, work.pipeline, self._limits.get(work.pipeline))
+
+    def adopt(self, repo: Repo) -> list[WorkSet]:
+        """The sets in git whose jobs Redis knows; the others are forgotten, so that they are submitted again."""
+        found = known_sets(repo)
+        if not found:
+            return []
+        try:
+            states = self._board.states(list(found))
+        except AWAY as error:
+            raise UserError(away(self._repo, error)) from None
+        drop_sets(repo, [i for i, work in found.items() if work is None or i not in states])
+        sets = [work for i, work in found.items() if work is not None and i in states]
+        self._waiting |= {work.id: work for work in sets}
+        return sets
+
+    def poll(self, timeout: float) -> list[Outcome]:
+        """Outcomes since the last call; where Redis is away, it is waited for."""
+        try:
+            self._send()
+            found = self._look(self._waiting) if not timeout or self._is_time() else []
+            if not found and timeout:
+                found = self._look(self._told(timeout))
+        except AWAY as error:
+            self._is_away(error)
+            time.sleep(min(timeout, 1.0))
+            return []
+        if self._away:
+            self._away = False
+            print("Redis is back", file=sys.stderr, flush=True)
+        return found
+
+    def _is_away(self, error: Exception) -> None:
+        if not self._away:
+            print(f"{away(self._repo, error)}; waiting for it", file=sys.stderr, flush=True)
+        self._away = True
+        self._end_pubsub()
+
+    def _is_time(self) -> bool:
+        if time.monotonic() - self._looked < _LOOK:
+            return False
+        self._looked = time.monotonic()
+        return True
+
+    def _told(self, timeout: float) -> list[str]:
+        """The sets that workers say have ended; waits for the first."""
+        if self._pubsub is None:
+            self._pubsub = self._client.pubsub(ignore_subscribe_messages=True)
+            self._pubsub.subscribe(self._board.names.done)
+        deadline = time.monotonic() + timeout
+        ids: list[str] = []
+        while True:
+            left = 0.0 if ids else max(0.0, deadline - time.monotonic())
+            message = self._pubsub.get_message(timeout=left)
+            if message is not None:
+                ids.append(message["data"].decode())
+            elif ids or time.monotonic() >= deadline:
+                return [i for i in dict.fromkeys(ids) if i in self._waiting]
+
+    def _look(self, ids: Iterable[str]) -> list[Outcome]:
+        names = list(ids)
+        if not names:
+            return []
+        whole = len(names) == len(self._waiting)
+        states = self._board.states(names)
+        if whole:
+            self._running = {i for i, state in states.items() if state == "started"}
+            self._heal(set(names) - states.keys())
+        found = []
+        for set_id, ended in self._board.ended([i for i in names if i in states]).items():
+            work = self._waiting.pop(set_id)
+            receive_log(self._client, self._board.names, work)
+            found.append(_outcome(work, ended))
+        return found
+
+    def _heal(self, missing: set[str]) -> None:
+        """Redis was emptied: what no worker claims to run is queued again."""
+        now = time.monotonic()
+        self._missing = {i: self._missing.get(i, now) for i in missing}
+        lost = [self._waiting[i] for i, since in self._missing.items() if now - since > _MISSING]
+        if lost:
+            self._unsent |= {work.id: work for work in lost}
+            self._send()
+
+    def settle(self, sets: Sequence[WorkSet]) -> None:
+        """Forget the sets, in Redis and in git."""
+        by_repo: dict[str, list[WorkSet]] = {}
+        for work in sets:
+            by_repo.setdefault(work.repo, []).append(work)
+            self._waiting.pop(work.id, None)
+            self._unsent.pop(work.id, None)
+        for path, group in by_repo.items():
+            with contextlib.suppress(*AWAY):  # then they go by themselves, after some days
+                self._board.forget([work.id for work in group], self._place(group[0]))
+            drop_sets(Repo(Path(path)), [work.id for work in group])
+
+    def discard(self) -> set[str]:
+        """Drop the sets that no worker has begun."""
+        dropped = set(self._unsent)
+        with contextlib.suppress(*AWAY):
+            dropped |= self._board.remove_queued(self._waiting)
+        for set_id in dropped:
+            self._waiting.pop(set_id, None)
+            self._unsent.pop(set_id, None)
+        return dropped
+
+    def leave(self, repo: Repo) -> None:
+        """The worker whose set is the last, or one of the last, has a pass made."""
+        with contextlib.suppress(*AWAY):
+            self._send()
+
+    def cancel(self) -> None:
+        """End everything; waits until the workers have ended what ran."""
+        by_repo: dict[str, list[str]] = {}
+        for work in self._waiting.values():
+            by_repo.setdefault(work.repo, []).append(work.id)
+        for path, ids in by_repo.items():  # first: a set that is in git no more doesn't begin, whoever has its id
+            drop_sets(Repo(Path(path)), ids)
+        try:
+            self._board.withdraw_publish()
+            removed = self._board.remove_queued(self._waiting)
+            self._stop_running([i for i in self._waiting if i not in removed])
+            self._board.forget(self._waiting)
+        except AWAY as error:
+            print(f"{away(self._repo, error)}; workers end cancelled sets when it is back", file=sys.stderr, flush=True)
+        self._waiting.clear()
+        self._unsent.clear()
+
+    def _stop_running(self, ids: Sequence[str]) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        asked: set[str] = set()
+        while time.monotonic() < deadline:
+            running = [i for i, state in self._board.states(ids).items() if state == "started"]
+            if not running:
+                return
+            for set_id in running:
+                job = self._board.names.job(set_id)
+                worker = self._client.hget(Job.key_for(job), "worker_name")
+                if worker and set_id not in asked:
+                    send_command(self._client, worker.decode(), "stop-job", job_id=job)
+                    asked.add(set_id)
+            time.sleep(0.1)
+
+    def _end_pubsub(self) -> None:
+        if self._pubsub is not None:
+            with contextlib.suppress(Exception):  # whatever a connection that is broken says on its way out
+                self._pubsub.close()
+            self._pubsub = None
+
+    def close(self) -> None:
+        """Close the connection; sets go on."""
+        self._end_pubsub()
+        self._client.close()
+
+
+def _outcome(work: WorkSet, ended: Ended) -> Outcome:
+    if ended.outcome is None:
+        return Outcome(work.id, "lost", 1, ended.message, 0.0, LOST_TRIES, work.log, platform.node())
+    known = ended.outcome
+    return replace(known, log=known.log or work.log)

