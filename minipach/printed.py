@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
+from minipach import goal
 from minipach.errors import UserError
 from minipach.follow import follow
 from minipach.jobs import as_they_are, open_ledger, read_job
@@ -14,7 +15,7 @@ from minipach.lock import holder
 from minipach.project import Project, suggest
 
 _PAUSE = 0.2  # seconds between two looks
-_GOING = ("running", "submitted")
+_GOING = ("running", "submitted")  # states of a job that isn't over
 
 
 class Logged(Protocol):
@@ -101,9 +102,9 @@ def _running(project: Project, name: str, tell: Callable[[str], None]) -> JobRow
             ledger.close()
         if rows and rows[0].state in _GOING:
             return rows[0]
-        if who is None:
+        if who is None and name not in {project.name_of(path) for path in goal.paths(project)}:
             return None
         if not told:
-            tell(f"{name}: no job runs yet; waiting for {who}")
+            tell(f"{name}: no job runs yet; waiting for {who or 'what comes before it'}")
             told = True
         time.sleep(_PAUSE)

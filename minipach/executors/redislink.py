@@ -34,6 +34,8 @@ def redis_url(repo: Repo) -> str:
 def shown(url: str) -> str:
     """An address as it may be shown: without its password, which also the query may have."""
     parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return f"unix://{parts.path}"
     name = f"{parts.username}@" if parts.username else ""
     place = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, name + place, parts.path, "", ""))

@@ -16,7 +16,7 @@ import redis
 from rq.command import PUBSUB_CHANNEL_TEMPLATE
 
 from minipach.executors.rqboard import Board
-from minipach.executors.rqlane import TTL, RqWorker, Task
+from minipach.executors.rqlane import FORGET, TTL, RqWorker, Task
 
 BEAT = 2.0  # seconds between two heartbeats
 # Redis has been there for so long before the jobs of silent workers count as abandoned: all have had time to speak up
@@ -90,15 +90,13 @@ class Heart:
                 worker.begin()
         busy = {worker.name: (worker, task) for worker, task in self._busy()}
         for worker in self._workers:
-            if worker.name not in busy:
-                worker.heartbeat()
-                continue
-            task = busy[worker.name][1]
-            if client.hexists(task.job.key, "status"):
-                worker.maintain_heartbeats(task.job, task.execution)
-            else:
-                worker.heartbeat()
-                self.poke(Order("missing", task.job.id))
+            if worker.name in busy:
+                task = busy[worker.name][1]
+                if client.hexists(task.job.key, "status"):
+                    worker.maintain_heartbeats(task.job, task.execution)
+                else:
+                    self.poke(Order("missing", task.job.id))
+            worker.heartbeat(FORGET)
         self._board.report(self._name, self._facts())
         if time.monotonic() - self._since > _SETTLED:
             self._board.tend()

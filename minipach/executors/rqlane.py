@@ -23,7 +23,7 @@ from minipach.executors.room import Share
 from minipach.git import child_environment
 
 TTL = 10  # seconds without a heartbeat after which a job's worker counts as gone
-_FORGET = 30  # seconds after which RQ's tools show a worker that is gone no more
+FORGET = 30  # seconds after which RQ's tools show a worker that is gone no more
 # what a worker's own processes have no use for, and a datum's command even less
 _NOT_FOR_CHILDREN = ("MINIPACH_REDIS", "MINIPACH_REDIS_PASSWORD_FILE")
 
@@ -157,7 +157,7 @@ def make_worker(client: Client, name: str, queues: list[Queue]) -> RqWorker:
     from rq.serializers import JSONSerializer
 
     worker = RqWorker(
-        queues, name=name, connection=client, serializer=JSONSerializer, worker_ttl=_FORGET, job_monitoring_interval=TTL
+        queues, name=name, connection=client, serializer=JSONSerializer, worker_ttl=FORGET, job_monitoring_interval=TTL
     )
     worker.begin()
     worker.set_state("idle")
