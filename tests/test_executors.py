@@ -113,11 +113,22 @@ def _slurm(study: Study) -> Iterator[Callable[[], Executor]]:
         yield lambda: SlurmExecutor(find_project(study.root), None, Request())
 
 
+@contextlib.contextmanager
+def _rq(study: Study) -> Iterator[Callable[[], Executor]]:
+    from minipach.executors.rq import RqExecutor
+    from tests.redises import Redis, Workers
+
+    with Redis() as server, Workers(study, server) as workers:
+        workers.start("-j", "2")
+        yield lambda: RqExecutor(find_project(study.root), server.client())
+
+
 # name: what makes executors for a project, and takes down what they need. A lasting one is made several times.
 ENGINES: dict[str, Callable[[Study], contextlib.AbstractContextManager[Callable[[], Executor]]]] = {
     "memory": _memory,
     "local": _local,
     "slurm": _slurm,
+    "rq": _rq,
 }
 WITH_PROCESSES = [name for name in ENGINES if name != "memory"]
 LASTING = [name for name in ENGINES if name != "local"]

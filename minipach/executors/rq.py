@@ -181,7 +181,7 @@ class RqExecutor:
         for set_id, ended in self._board.ended([i for i in names if i in states]).items():
             work = self._waiting.pop(set_id)
             receive_log(self._client, self._board.names, work)
-            found.append(_outcome(work, ended))
+            found += _outcomes(work, ended)
         return found
 
     def _heal(self, missing: set[str]) -> None:
@@ -264,8 +264,7 @@ class RqExecutor:
         self._client.close()
 
 
-def _outcome(work: WorkSet, ended: Ended) -> Outcome:
-    if ended.outcome is None:
-        return Outcome(work.id, "lost", 1, ended.message, 0.0, LOST_TRIES, work.log, platform.node())
-    known = ended.outcome
-    return replace(known, log=known.log or work.log)
+def _outcomes(work: WorkSet, ended: Ended) -> list[Outcome]:
+    if not ended.outcomes:
+        return [Outcome(work.id, "lost", 1, ended.message, 0.0, LOST_TRIES, work.log, platform.node())]
+    return [replace(outcome, log=outcome.log or work.log) for outcome in ended.outcomes]

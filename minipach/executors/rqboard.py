@@ -43,9 +43,9 @@ if redis.call('LREM', KEYS[1], 1, ARGV[1]) > 0 then redis.call('LPUSH', KEYS[2],
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A job that has ended. outcome: None if the set's worker was lost too often, or somebody stopped it."""
+    """A job that has ended. outcomes: none if the set's worker was lost too often, or somebody stopped it."""
 
-    outcome: Outcome | None
+    outcomes: tuple[Outcome, ...]
     message: str
 
 
@@ -132,14 +132,15 @@ class Board:
         result = Result.fetch_latest(job, serializer=JSONSerializer)
         if state == JobStatus.FINISHED and result is not None and result.return_value is not None:
             try:
-                outcome = Outcome.from_json(json.dumps(result.return_value))
+                outcomes = tuple(Outcome.from_json(json.dumps(row)) for row in result.return_value)
             except (ValueError, KeyError, TypeError):
-                return Ended(None, "its outcome in Redis can't be read")
-            return Ended(outcome, "") if outcome.set_id == set_id else Ended(None, "its outcome is another set's")
+                return Ended((), "its outcome in Redis can't be read")
+            same = all(outcome.set_id == set_id for outcome in outcomes)
+            return Ended(outcomes if same else (), "its outcome is another set's")
         why = (result.exc_string or "").strip().splitlines() if result is not None else []
         if state == JobStatus.FAILED:
-            return Ended(None, f"its worker was lost {LOST_TRIES} times (last: {why[-1] if why else 'gone'})")
-        return Ended(None, f"it was {state} in Redis")
+            return Ended((), f"its worker was lost {LOST_TRIES} times (last: {why[-1] if why else 'gone'})")
+        return Ended((), f"it was {state} in Redis")
 
     def remove_queued(self, ids: Iterable[str]) -> set[str]:
         """Take out of their queues those that nobody has taken yet; which they were."""

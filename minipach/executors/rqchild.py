@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def serve(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Run one set; {"outcome": ...}, or {"gone": why} if there is nothing to run any more."""
+    """Run one set; {"outcomes": [...]} (a chunk has several), or {"gone": why} if there is nothing to run any more."""
     repo = Repo(Path(request["repo"]))
     os.environ.update(request["env"])
     try:
@@ -61,10 +61,10 @@ def serve(request: Mapping[str, Any]) -> dict[str, Any]:
         if os.path.realpath(work.repo) != os.path.realpath(repo.path):
             return {"gone": f"{repo.path}: set {work.id} is of another folder, {work.repo}"}
         if has_whole_result(repo, work):
-            return {"outcome": json.loads(done_before(work).to_json())}
+            return {"outcomes": [json.loads(done_before(work).to_json())]}
         told: list[Outcome] = []
         run_work(work, Slot(repo, Path(request["slot"])), told.append)
-        return {"outcome": json.loads(told[-1].to_json())}
+        return {"outcomes": [json.loads(outcome.to_json()) for outcome in told]}
     except (UnknownSetError, GitError) as error:
         return {"gone": str(error)}
     finally:

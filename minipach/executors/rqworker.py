@@ -282,8 +282,8 @@ class Supervisor:
         assert lane.task is not None
         task, worker = lane.task, lane.worker
         answer = self._place.read_answer(line)
-        if "outcome" in answer:
-            self._over(worker, task, lambda: worker.finish(task.job, task.queue, task.execution, answer["outcome"]))
+        if "outcomes" in answer:
+            self._over(worker, task, lambda: worker.finish(task.job, task.queue, task.execution, answer["outcomes"]))
             self._place.after(self._client, self._board.names, task.set_id, answer)
         elif not task.stopped and self._place.project is None:  # a clone may not have it yet
             why = answer["gone"]

@@ -81,7 +81,7 @@ def drop_sets(repo: Repo, ids: Iterable[str]) -> None:
 
 def has_whole_result(repo: Repo, work: WorkSet) -> bool:
     """Whether a set that is not to be forced has a result ref already that holds all of its datums."""
-    if work.forced:
+    if work.forced or work.chunk:
         return False
     data = repo.objects.read(f"{PENDING}{work.id}:{RESULTS_FILE}")
     if data is None:
