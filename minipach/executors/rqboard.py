@@ -200,6 +200,10 @@ class Board:
             pipe.publish(self.names.done, set_id)
             return int(pipe.execute()[1])
 
+    def left(self, repo: str) -> int:
+        """How many sets of a repo have not ended."""
+        return int(self.client.scard(self.names.left(repo)))
+
     def tend(self) -> None:
         """Give jobs of workers that are gone to others: RQ's own way, but after seconds instead of minutes."""
         if not self.client.set(self.names.tending, "1", nx=True, ex=2):

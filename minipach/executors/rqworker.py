@@ -66,7 +66,7 @@ class Supervisor:
         self._away = False
         self._end: int | None = None  # the signal that told us to end
         self._going: Going | None = None
-        self._go_on_at: float | None = None  # when a pass is to be made although sets still run
+        self._go_on: tuple[float, str] | None = None  # when to have a pass made although sets of a repo still run
         self._quiet_since: float | None = None
 
     # --- life ------------------------------------------------------------------------------------------------
@@ -345,11 +345,13 @@ class Supervisor:
                 self._going.progress()
             if left == 0:
                 self._board.publish()
-            elif left <= self._all_slots() and self._go_on_at is None:
-                self._go_on_at = time.monotonic() + (0 if self._board.is_time_to_go_on() else SOON)
-        if self._go_on_at is not None and time.monotonic() >= self._go_on_at:
-            self._go_on_at = None
-            self._board.publish()
+            elif left <= self._all_slots() and self._go_on is None:
+                self._go_on = time.monotonic() + (0 if self._board.is_time_to_go_on() else SOON), task.repo
+        if self._go_on is not None and time.monotonic() >= self._go_on[0]:
+            repo = self._go_on[1]
+            self._go_on = None
+            if self._board.left(repo) <= self._all_slots():  # a pass may have found more meanwhile
+                self._board.publish()
 
     def _all_slots(self) -> int:
         return max(1, sum(int(facts.get("slots", 0)) for facts in self._board.workers().values()))
