@@ -24,7 +24,7 @@ from minipach.project import find_project
 from minipach.records import parse
 from tests.projects import MINIPACH, Study
 from tests.redises import Redis, Workers
-from tests.remains import leftovers, processes, until
+from tests.remains import leftovers, processes
 
 # Each run leaves a line; a second one of the same datum was for nothing.
 SCRIPT = """
@@ -59,13 +59,16 @@ class Summary:
     def wasted(self) -> int:
         return self.runs - self.datums
 
+    @property
+    def verdict(self) -> str:
+        return f"PROBLEMS: {self.problems}" if self.problems else "all well"
+
     def __str__(self) -> str:
         kills = ", ".join(f"{n} {what}" for what, n in sorted(self.kills.items()))
         return (
             f"chaos on RQ, seed {self.seed}: {self.datums} datums in {self.seconds:.0f} s; "
             f"{sum(self.kills.values())} kills ({kills}), Redis flushed once; "
-            f"{self.runs} runs, {self.wasted} of them wasted; "
-            + (f"PROBLEMS: {self.problems}" if self.problems else "all well")
+            f"{self.runs} runs, {self.wasted} of them wasted; {self.verdict}"
         )
 
 
@@ -103,15 +106,13 @@ class Chaos:
         try:
             self.attend()
             while sum(self.summary.kills.values()) < self.kills:
-                time.sleep(self.random.uniform(0.2, 1.2))
+                time.sleep(self.random.uniform(0.3, 1.7))
                 self.strike()
                 self.attend()
-                if not goal.exists(find_project(self.study.root)):
-                    self.add(_MORE)
-            if not self.busy():
-                self.add(_MORE)
-                self.attend()
-                until("something runs", self.busy)
+                self.go_on()
+            while not self.busy():
+                self.go_on()
+                time.sleep(0.2)
             self.server.client().flushall()
             self.finish()
             self.summary.seconds = time.monotonic() - started
@@ -123,6 +124,13 @@ class Chaos:
         self.look()
         return self.summary
 
+    def go_on(self) -> None:
+        """When all is done: more."""
+        ended = self.scheduler is not None and self.scheduler.poll() == 0
+        if ended and not goal.exists(find_project(self.study.root)):
+            self.add(_MORE)
+            self.schedule()
+
     def busy(self) -> bool:
         return any(state in ("queued", "started") for state in self.workers.jobs().values())
 
@@ -133,8 +141,13 @@ class Chaos:
         self.workers.all = [w for w in self.workers.all if w.poll() is None]
         while len(self.workers.all) < self.count:
             self.spawn_worker()
-        if self.scheduler is None or self.scheduler.poll() is not None:
-            self.scheduler = self.start("schedule", "--wait")
+        ended = self.scheduler is not None and self.scheduler.poll() == 0
+        if self.scheduler is None or not (ended or self.scheduler.poll() is None):
+            self.schedule()
+
+    def schedule(self) -> None:
+        """Sometimes it follows; sometimes it leaves the rest to the workers."""
+        self.scheduler = self.start("schedule", *self.random.choice([[], ["--wait"]]))
 
     def spawn_worker(self) -> None:
         """Without waiting for it."""
@@ -160,6 +173,9 @@ class Chaos:
             time.sleep(self.random.uniform(0.0, 1.5))
         elif what == "scheduler":
             assert self.scheduler is not None
+            if self.scheduler.poll() is not None:
+                self.schedule()
+                return
             self.scheduler.kill()
             self.scheduler.wait()
         elif what == "worker":

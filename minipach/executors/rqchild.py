@@ -5,6 +5,7 @@ When stdin ends while a set runs, the worker is gone: the set's whole process tr
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -77,4 +78,5 @@ def done_before(work: WorkSet) -> Outcome:
 
 
 if __name__ == "__main__":
-    main()
+    with contextlib.suppress(BrokenPipeError):  # the worker is gone; so are we
+        main()
