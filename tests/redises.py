@@ -30,19 +30,22 @@ from tests.remains import until
 class Redis:
     """A server behind a socket in a folder of its own. It keeps what it has over a `kill` and the next `start`."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, user: str = "", password: str = "") -> None:
+        self.user, self.password = user, password
+        options = ["--user", user, "on", f">{password}", "~*", "&*", "+@all", "--requirepass", "another"]
+        self.options = options if user else []
         self.folder = Path(tempfile.mkdtemp(prefix="mp-redis."))  # a short path: a socket's may not be long
         self.socket = self.folder / "s"
-        self.options = options
         self.process: subprocess.Popen[bytes] | None = None
         atexit.register(self.stop)
 
     @property
     def url(self) -> str:
-        return f"unix://{self.socket}"
+        who = f"{self.user}:{self.password}@" if self.user else ""
+        return f"unix://{who}{self.socket}"
 
     def client(self) -> redis.Redis:
-        return redis.Redis(unix_socket_path=str(self.socket), socket_timeout=15)
+        return redis.Redis.from_url(self.url, socket_timeout=15)
 
     def start(self) -> None:
         self.socket.unlink(missing_ok=True)
@@ -57,8 +60,6 @@ class Redis:
     def answers(self) -> bool:
         try:
             return bool(self.client().ping())
-        except redis.exceptions.AuthenticationError:
-            return True
         except redis.exceptions.RedisError:
             return False
 
@@ -71,7 +72,7 @@ class Redis:
     def stop(self) -> None:
         if self.process is not None:
             self.kill()
-        os.environ.get("MPKEEP") or shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Redis:
         self.start()
@@ -139,11 +140,12 @@ class Workers:
     def jobs(self) -> dict[str, str]:
         """The states of the sets' jobs in Redis, by job."""
         client = self.server.client()
-        prefix = Job.key_for("").decode() if isinstance(Job.key_for(""), bytes) else str(Job.key_for(""))
+        start = Job.key_for(self.board.names.job(""))
+        prefix = start.decode() if isinstance(start, bytes) else str(start)
         found = {}
         for key in client.scan_iter(f"{prefix}*"):
             if client.type(key) == b"hash" and not key.endswith(b"-publish"):
-                found[key.decode().removeprefix(prefix)] = (client.hget(key, "status") or b"").decode()
+                found[key.decode().rpartition(":")[2]] = (client.hget(key, "status") or b"").decode()
         return found
 
     def queues(self) -> set[str]:

@@ -20,6 +20,7 @@ from rq.job import Job
 
 from minipach.errors import UserError
 from minipach.executors.redislink import AWAY, Client, away, check, connect
+from minipach.executors.room import Room
 from minipach.executors.rqboard import LOST_TRIES, Board, Ended
 from minipach.executors.rqlogs import receive_log
 from minipach.executors.rqnames import Names, ResourceClass, project_id
@@ -48,6 +49,7 @@ class RqExecutor:
         self._unsent: dict[str, WorkSet] = {}
         self._missing: dict[str, float] = {}
         self._running: set[str] = set()
+        self._warned: set[ResourceClass] = set()
         self._looked = 0.0
         self._slots: tuple[float, int] = (0.0, 1)
         self._away = False
@@ -104,6 +106,18 @@ class RqExecutor:
         if rows:
             self._board.enqueue(rows)
             self._unsent.clear()
+            self._warn({kind for _, _, kind in rows})
+
+    def _warn(self, kinds: set[ResourceClass]) -> None:
+        """Say, once for each class, that nobody is there who could run its sets."""
+        rooms = [
+            Room(w["gpus"], w["cpus"], w["memory"], w["gpu_type"]) for w in self._board.workers().values() if w["slots"]
+        ]
+        for kind in sorted(kinds - self._warned, key=lambda k: k.name):
+            self._warned.add(kind)
+            if not any(room.can_ever(kind) for room in rooms):
+                what = f"that has {kind.name}" if kind.name != "any" and rooms else "serves this project"
+                print(f"no worker {what} yet: its sets wait; minipach worker, or minipach up", file=sys.stderr)
 
     def _place(self, work: WorkSet) -> str:
         return os.path.relpath(work.repo, self._project.root)

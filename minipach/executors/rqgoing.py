@@ -75,7 +75,7 @@ class Going:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                env=child_environment(),
+                env=child_environment({"MINIPACH_EXECUTOR": "rq"}),  # whatever the setting says now
                 start_new_session=True,
             )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import logging
 import os
 import platform
 import secrets
@@ -73,6 +74,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Work; the signal that ended it, or 0."""
+        logging.getLogger("rq").setLevel(logging.CRITICAL)  # what it has to say of lost jobs, outcomes say
         queues = [self._board.queue(name) for name, _ in self._fitting()]
         workers = [make_worker(self._client, f"{self._name}.{n}", queues) for n in range(self._plan.slots)]
         if self._place.project is not None:
@@ -219,6 +221,7 @@ class Supervisor:
 
     def _enlist(self, names: Sequence[str]) -> None:
         """RQ's tools show for each queue who serves it."""
+        logging.getLogger("rq").setLevel(logging.CRITICAL)  # what it has to say of lost jobs, outcomes say
         queues = [self._board.queue(name) for name in names]
         for lane in self._lanes:
             old = {q.name for q in lane.worker.queues}

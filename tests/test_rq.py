@@ -1,0 +1,295 @@
+"""The executor `rq`: real Redis, real workers; what a person sees, and what happens when things are killed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rq import Queue
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from minipach import goal
+from minipach.executors.rqnames import ResourceClass, project_id
+from minipach.executors.setrefs import SETS
+from minipach.git import Repo
+from minipach.ledger import Ledger
+from minipach.project import find_project
+from tests.chaos_rq import chaos
+from tests.projects import MINIPACH, Study, run
+from tests.redises import Redis, Workers
+from tests.remains import hold, leftovers, processes, unpublished, until
+
+# Says in a folder of its own that it runs, with which GPUs, and what it sees of the environment.
+SHOW = """
+name=$(basename "$images")
+echo "${CUDA_VISIBLE_DEVICES-none}" >"$MARKS/$name.gpus"
+env >"$MARKS/$name.env"
+sleep 0.5
+touch "$MARKS/$name.ended"
+cp "$images" "$PFS/out/$name"
+"""
+GPU = "resource_requests: {gpu: {type: nvidia.com/gpu, number: 1}}\n"
+
+
+def show(study: Study, name: str, marks: Path, glob: str, more: str = "") -> None:
+    """A pipeline whose datums leave marks, each a set of its own."""
+    spec = f'input: {{pfs: {{repo: images, glob: "{glob}"}}}}\n'
+    spec += f'transform: {{cmd: [sh, code/show.sh], env: {{MARKS: "{marks}"}}}}\ndatum_set_spec: {{number: 1}}\n{more}'
+    study.pipeline(name, spec, show=SHOW)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Redis]:
+    """A Redis with a password and a user of its own; each project has queues of its own in it."""
+    with Redis("mini", "s3cret-word") as server:
+        yield server
+
+
+@pytest.fixture
+def workers(study: Study, server: Redis, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
+    """No worker runs yet."""
+    monkeypatch.setenv("MINIPACH_RUNTIME", "none")  # so that commands can leave marks outside of /pfs
+    with Workers(study, server) as found:
+        yield found
+
+
+def test_sets_go_where_they_fit_and_no_two_have_one_gpu(study: Study, workers: Workers, tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    for name in ("g1", "g2", "g3", "c1", "c2", "c3", "c4"):
+        study.put(f"images/{name}", name, save=False)
+    study.save("images")
+    show(study, "onto", marks, "/g*", GPU)
+    show(study, "plain", marks, "/c*")
+    workers.start("-j", "4")  # has no GPU
+    assert workers.schedule()["onto"]["state"] == "submitted"
+    until("the plain ones are done", lambda: len(list(marks.glob("c*.ended"))) == 4)
+    assert not list(marks.glob("g*")), "a set with a GPU ran where there is none"
+    assert workers.queues() == {"gpu1", "any"}
+
+    workers.start("-j", "6", "--gpus", "0,1")
+    workers.minipach("wait", "--timeout", "60")
+    assert {(marks / f"{n}.gpus").read_text().strip() for n in ("c1", "c2", "c3", "c4")} <= {"none", ""}
+    had: dict[str, list[tuple[float, float]]] = {}
+    for name in ("g1", "g2", "g3"):
+        gpu = (marks / f"{name}.gpus").read_text().strip()
+        span = ((marks / f"{name}.gpus").stat().st_mtime, (marks / f"{name}.ended").stat().st_mtime)
+        had.setdefault(gpu, []).append(span)
+    assert set(had) == {"0", "1"}
+    for spans in had.values():
+        spans.sort()
+        assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans)), had
+
+    # whoever can read Redis learns names and ids: no command, no environment; and commands don't learn of Redis
+    assert b"show.sh" not in _everything(workers)
+    assert "s3cret-word" not in "".join(p.read_text() for p in marks.glob("*.env"))
+    assert "s3cret-word" not in workers.said
+
+
+def _everything(workers: Workers) -> bytes:
+    client = workers.server.client()
+    return b"".join(client.dump(key) or b"" for key in client.scan_iter("*"))
+
+
+def test_workers_publish_and_go_on_downstream_by_themselves(tmp_path: Path, server: Redis) -> None:
+    study = unpublished(tmp_path / "study", images=5)
+    with Workers(study, server) as workers:
+        said = workers.minipach("schedule")
+        assert "edges: submitted" in said and "montage: waiting" in said and "no worker serves this project" in said
+        assert set(workers.jobs().values()) == {"queued"}
+        worker = workers.start("-j", "2", "--burst")
+        assert worker.wait(90) == 0
+        workers.all.remove(worker)
+    assert study.read("montage/all.txt") == b"".join(b"picture %d\n" % n for n in range(5))
+    assert not goal.exists(find_project(study.root))
+    assert leftovers(study) == []
+    assert workers.jobs() == {}
+    ledger = Ledger(study.root / ".git/minipach/ledger.sqlite")
+    assert [(row.pipeline, row.state) for row in ledger.jobs()] == [("montage", "published"), ("edges", "published")]
+
+
+def test_what_kills_its_worker_is_lost_and_the_others_are_not(study: Study, workers: Workers) -> None:
+    kill = """
+case $images in *bad)
+  pid=$$
+  while ! grep -q rqchild /proc/$pid/cmdline; do pid=$(awk '/^PPid/ {print $2}' /proc/$pid/status); done
+  kill -9 "$pid"; sleep 60 ;;
+esac
+cp "$images" "$PFS/out/"
+"""
+    for name in ("bad", "good", "other"):
+        study.put(f"images/{name}", name, save=False)
+    study.save("images")
+    spec = 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/kill.sh]}\n'
+    study.pipeline("edges", spec + "datum_set_spec: {number: 1}\n", kill=kill)
+    workers.start("-j", "1")
+    (report,) = workers.schedule("--wait", code=1).values()
+    assert (report["state"], report["counts"]["ran"], report["counts"]["failed"]) == ("failed", 2, 1)
+    job = json.loads(workers.minipach("job", report["job"][:12], "--json"))
+    (lost,) = [a for a in job["attempts"] if a["kind"] == "lost"]
+    assert (lost["datum"], lost["tries"]) == ("bad", 3)
+    assert "lost 3 times" in lost["message"] and "-9" in lost["message"]
+    assert "bad" in workers.minipach("datums", "edges", "--state", "failed")
+    study.put("images/bad2", "x")
+    workers.minipach("schedule", "--wait", code=1)  # the worker still works
+    assert workers.jobs() == {}
+
+
+@pytest.mark.slow
+def test_a_killed_workers_set_goes_to_another(tmp_path: Path, server: Redis) -> None:
+    study = unpublished(tmp_path / "study", images=2)
+    with Workers(study, server) as workers:
+        workers.schedule()
+        held = hold(study)
+        first = workers.start("-j", "2")
+        until("both run", lambda: len(_commands(study)) == 2)
+        workers.end(first, signal.SIGKILL)
+        until("their commands end with them", lambda: not _commands(study))
+        workers.start("-j", "2")
+        until("another has them", lambda: len(_commands(study)) == 2, 40)
+        held.unlink()
+        workers.minipach("wait", "--timeout", "60")
+    assert len(study.outputs("edges")) == 2
+    assert [ref for ref in Repo(study.root / "edges").refs(SETS)] == []
+
+
+def _commands(study: Study) -> list[int]:
+    return [p.pid for p in processes("NONE=", study.root) if p.kind == "command"]
+
+
+def test_a_worker_that_is_told_to_end_hands_its_sets_back(tmp_path: Path, server: Redis) -> None:
+    study = unpublished(tmp_path / "study", images=1)
+    with Workers(study, server) as workers:
+        workers.schedule()
+        held = hold(study)
+        worker = workers.start("-j", "1")
+        until("it runs", lambda: _commands(study))
+        assert workers.end(worker, signal.SIGINT) == 130
+        assert not _commands(study)
+        assert set(workers.jobs().values()) == {"queued"}
+        (name,) = workers.jobs()
+        job = Job.fetch(name, connection=server.client(), serializer=JSONSerializer)
+        assert job.retries_left == 2, "that was no try"
+        assert not workers.board.workers()
+        held.unlink()
+        workers.start("-j", "1")
+        workers.minipach("wait", "--timeout", "60")
+    assert len(study.outputs("montage")) == 1
+
+
+@pytest.mark.slow
+def test_redis_emptied_or_killed_in_the_middle_costs_nothing(tmp_path: Path) -> None:
+    study = unpublished(tmp_path / "study", images=6)
+    with Redis() as server, Workers(study, server) as workers:
+        workers.schedule()
+        held = hold(study)
+        workers.start("-j", "1")
+        until("one runs", lambda: _commands(study))
+        running = _commands(study)
+        server.client().flushall()
+        until("the worker has said that it runs one", lambda: "started" in workers.jobs().values())
+        until("the others are submitted again", lambda: len(workers.jobs()) == 6, 40)
+        server.kill()
+        until("it is missed", lambda: "Connection refused" in workers.said)
+        server.start()
+        until("it is back", lambda: "Redis is back" in workers.said)
+        assert _commands(study) == running, "it went on all the time"
+        held.unlink()
+        workers.minipach("wait", "--timeout", "60")
+    assert len(study.outputs("edges")) == 6
+    assert study.outputs("montage")
+
+
+def test_cancel_ends_all_and_nothing_goes_on(tmp_path: Path, server: Redis) -> None:
+    study = unpublished(tmp_path / "study", images=4)
+    with Workers(study, server) as workers:
+        workers.schedule()
+        hold(study)
+        workers.start("-j", "2")
+        until("two run", lambda: len(_commands(study)) == 2)
+        assert "ended: job" in workers.minipach("cancel")
+        until("no command runs", lambda: not _commands(study))
+        assert not goal.exists(find_project(study.root))
+        assert workers.jobs() == {}
+        workers.minipach("wait", "--timeout", "5")
+        jobs = json.loads(workers.minipach("jobs", "--json"))["jobs"]
+        assert [j["state"] for j in jobs] == ["cancelled"]
+        assert [ref for ref in Repo(study.root / "edges").refs(SETS)] == []
+        until("the worker is free again", workers.board.workers)
+
+
+@pytest.mark.slow
+def test_logs_are_followed_across_passes(tmp_path: Path, server: Redis) -> None:
+    study = unpublished(tmp_path / "study", images=2)
+    (study.root / "edges/code/copy.sh").write_text('echo "saw $images"\ncp "$images" "$PFS/out"')
+    with Workers(study, server) as workers:
+        workers.schedule()
+        workers.start("-j", "1")
+        followed = workers.minipach("logs", "edges", "--follow")
+    assert {line.split(" | ")[0] for line in followed.splitlines() if " | saw " in line} == {"0.txt", "1.txt"}
+
+
+def test_a_job_that_somebody_else_queued_runs_nothing(study: Study, workers: Workers, tmp_path: Path) -> None:
+    study.put("images/a", "a")
+    study.copier()
+    workers.start("-j", "1")
+    client = workers.server.client()
+    queue = Queue(workers.board.names.queue(ResourceClass()), connection=client, serializer=JSONSerializer)
+    evil = queue.enqueue("os.system", f"touch {tmp_path}/evil", job_id="evil")
+    other = queue.enqueue("os.system", "a" * 40, "../../images", job_id=workers.board.names.job("a" * 40))
+    until("both are refused", lambda: {evil.get_status(), other.get_status()} == {"failed"})
+    workers.minipach("schedule", "--wait")
+    assert not (tmp_path / "evil").exists()
+    assert list(study.outputs("edges")) == ["a"]
+
+
+def test_redis_away_is_one_line_without_the_password(study: Study) -> None:
+    study.put("images/a", "a")
+    study.copier()
+    env = {"MINIPACH_EXECUTOR": "rq", "MINIPACH_REDIS": "redis://me:s3cret-word@127.0.0.1:1/0"}
+    for command in ("schedule", "worker"):
+        done = run(*MINIPACH, command, cwd=study.root, env=env)
+        assert done.code == 2, done.err
+        lines = [line for line in done.err.splitlines() if "127.0.0.1" in line]
+        assert lines[0].startswith("Redis at redis://me@127.0.0.1:1/0: ") and "minipach up" in lines[0]
+        assert "s3cret-word" not in done.err + done.out and "Traceback" not in done.err
+
+
+def test_up_brings_a_redis_and_a_worker_and_down_ends_them(study: Study) -> None:
+    study.put("images/a", "a")
+    study.copier()
+    study.ok(*MINIPACH, "up", "-j", "1")
+    study.ok(*MINIPACH, "up")  # again is harmless
+    assert study.schedule()["edges"]["state"] == "submitted"
+    study.ok(*MINIPACH, "wait", "--timeout", "60")
+    assert list(study.outputs("edges")) == ["a"]
+    folder = study.root / ".git/minipach/redis"
+    assert folder.stat().st_mode & 0o077 == 0
+    assert all(p.stat().st_mode & 0o077 == 0 for p in (folder / "redis.conf", *folder.glob("password")))
+    pids = [int((folder / f"{what}.pid").read_text()) for what in ("redis", "worker")]
+    study.ok(*MINIPACH, "down")
+    assert not any(p.pid in pids for p in processes("HOME=", study.root))
+    assert study.minipach("down").out == "nothing runs\n"
+    study.put("images/b", "b")
+    assert study.schedule()["edges"]["state"] == "published", "the local executor is back"
+    assert leftovers(study) == []
+
+
+def test_each_clone_of_a_project_has_queues_of_its_own(study: Study, tmp_path: Path) -> None:
+    study.ok("datalad", "clone", str(study.root), str(tmp_path / "clone"))
+    own, other = project_id(Repo(study.root)), project_id(Repo(tmp_path / "clone"))
+    assert own != other
+    assert project_id(Repo(tmp_path / "clone"), "origin") == own
+
+
+@pytest.mark.slow
+def test_chaos(tmp_path: Path) -> None:
+    summary = chaos(tmp_path / "it", datums=60, workers=4, kills=35, seed=4)
+    print(f"\n{summary}")
+    assert not summary.problems, summary
+    assert sum(summary.kills.values()) >= 30
