@@ -102,10 +102,14 @@ class Workers:
 
     def start(self, *options: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
         """Start one, and wait until it is known."""
+        return self.launch(*MINIPACH, "worker", *options, env=env)
+
+    def launch(self, *command: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+        """The same with a whole command."""
         before = set(self.board.workers())
         with self.log.open("ab") as log:
             worker = subprocess.Popen(
-                [*MINIPACH, "worker", *options],
+                command,
                 cwd=self.study.root,
                 env={**self.env, **(env or {})},
                 stdin=subprocess.DEVNULL,

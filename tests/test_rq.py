@@ -20,7 +20,7 @@ from minipach.git import Repo
 from minipach.ledger import Ledger
 from minipach.project import find_project
 from tests.chaos_rq import chaos
-from tests.projects import MINIPACH, Study, run
+from tests.projects import MINIPACH, Study, need, run
 from tests.redises import Redis, Workers
 from tests.remains import hold, leftovers, processes, unpublished, until
 
@@ -293,3 +293,47 @@ def test_chaos(tmp_path: Path) -> None:
     print(f"\n{summary}")
     assert not summary.problems, summary
     assert sum(summary.kills.values()) >= 30
+
+
+def test_a_worker_that_shares_no_filesystem_with_the_project(
+    study: Study, workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The project's own folder is hidden from it: it gets an address for git, and Redis."""
+    need("bwrap")
+    images, store = study.root / "images", tmp_path / "store"
+    study.ok("git", "init", "--quiet", "--bare", str(store))
+    study.ok("git", "annex", "init", "store", cwd=store)
+    study.put("images/a", "content of a")
+    study.ok("git", "remote", "add", "store", str(store), cwd=images)
+    study.ok("git", "annex", "initremote", "kept", "type=git", f"location={store}", "autoenable=true", cwd=images)
+    study.ok("git", "annex", "move", "--to", "store", cwd=images)  # a remote has it, the project doesn't
+    study.put("images/b", "content of b", save=False)
+    study.put("images/bad", "bad")
+    study.pipeline(
+        "edges",
+        'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/copy.sh]}\ndatum_tries: 1\n',
+        copy='n=$(basename "$images")\necho "saw $n"\ngrep -q bad "$images" && exit 3\ncp "$images" "$PFS/out/$n"\n',
+    )
+    study.ok("datalad", "save", "-r", "-m", "inputs")
+    served, scratch = tmp_path / "served", tmp_path / "scratch"
+    served.mkdir()
+    hiding = ("bwrap", "--dev-bind", "/", "/", "--bind", str(study.root), str(served), "--tmpfs", str(study.root))
+    workers.start("-j", "0")  # publishes
+    clone = ("worker", "-j", "2", "--clone", f"file://{served}", "--cache", "1")
+    workers.launch(*hiding, *MINIPACH, "-C", str(scratch), *clone)
+
+    (report,) = workers.schedule("--wait", code=1).values()
+    said = workers.minipach("job", report["job"][:12])
+    assert (report["counts"]["ran"], report["counts"]["failed"]) == (2, 1), said
+    assert "saw a" in workers.minipach("logs", "edges", "a")
+    assert "saw bad" in workers.minipach("logs", "edges", "bad")
+    study.remove("images/bad")
+    workers.minipach("schedule", "--wait")
+    assert study.read("edges/a") == b"content of a"
+    assert study.read("edges/b") == b"content of b"
+    study.ok("git", "annex", "fsck", "--quiet", cwd=study.root / "edges")
+    assert leftovers(study) == []
+    # nothing of it stays but what is cached, and that is bounded
+    refs = [ref for path in ("edges", "images") for ref in Repo(scratch / path).refs("refs/minipach")]
+    kept = [p for p in scratch.glob("*/.git/annex/objects/*/*/*/*") if p.is_file()]
+    assert (refs, kept) == ([], [])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -38,31 +40,49 @@ def worker(
     memory: Annotated[
         str | None, typer.Option("--memory", metavar="SIZE", help="Memory for its sets, as 32G (default: all).")
     ] = None,
+    clone: Annotated[
+        str | None,
+        typer.Option(
+            "--clone",
+            metavar="URL",
+            help="The project is there, and no filesystem is shared with it: work in private clones in this folder.",
+        ),
+    ] = None,
+    cache: Annotated[
+        str, typer.Option("--cache", metavar="SIZE", help="How much content the clones keep between sets.")
+    ] = "10G",
     burst: Annotated[bool, typer.Option("--burst", help="End when there is nothing more to do.")] = False,
 ) -> None:
     """Run the sets of this project that a schedule has queued in Redis, publish, and go on, until you end it.
 
     For `minipach.executor rq`. Redis is where MINIPACH_REDIS or the setting minipach.redis says.
 
-    Example: minipach worker -j 8 --gpus 0,1 --memory 32G
+    Example: minipach worker -j 8 --gpus 0,1 --memory 32G,
+    or minipach -C /scratch/worker worker --clone ssh://lab/data/project
     """
     from minipach.executors.redislink import check, connect
-    from minipach.executors.room import make_room
+    from minipach.executors.room import make_room, parse_size
     from minipach.executors.rqboard import Board
+    from minipach.executors.rqclone import ClonePlace, Clones
     from minipach.executors.rqnames import Names, class_of, project_id
     from minipach.executors.rqplace import Place
     from minipach.executors.rqworker import Plan, Supervisor
     from minipach.settings import slots
 
     here: Here = context.obj
-    project = here.project()
     room = make_room(gpus, gpu_type, cpus, memory)
-    client = connect(project.repo)
-    check(client, project.repo)
-    board = Board(client, Names(project_id(project.repo)))
-    count = slots(project.repo, jobs) if jobs != 0 else 0
+    size = parse_size(cache)
+    if clone is None:
+        place = Place(here.project())
+    else:
+        folder = Path(os.path.realpath(here.directory))
+        place = ClonePlace(Clones(folder, clone if "://" in clone else os.path.abspath(clone)), size)
+    client = connect(place.repo)
+    check(client, place.repo)
+    board = Board(client, Names(project_id(place.repo, place.remote)))
+    count = slots(place.repo, jobs) if jobs != 0 else 0
     plan = Plan(count, room, [class_of(q) for q in queue or []], burst)
-    ended = Supervisor(Place(project), client, board, plan, say).run()
+    ended = Supervisor(place, client, board, plan, say).run()
     client.close()
     if ended:
         say("ended; what ran was handed back")

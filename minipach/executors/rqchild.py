@@ -13,7 +13,7 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from minipach.sets import Outcome, WorkSet
 from minipach.slots import Slot
 
 
-def main() -> None:
+def serve_all(serve: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
     """Serve requests until stdin ends: {"set": id, "repo": path, "slot": path, "env": {...}}."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints must not end up among the answers
@@ -79,4 +79,4 @@ def done_before(work: WorkSet) -> Outcome:
 
 if __name__ == "__main__":
     with contextlib.suppress(BrokenPipeError):  # the worker is gone; so are we
-        main()
+        serve_all(serve)

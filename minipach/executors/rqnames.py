@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from minipach.git import Repo
 from minipach.sets import Needs, WorkSet
+from minipach.settings import local_setting
 
 _MIB = 1024 * 1024
 _ANY_GPU = frozenset({"", "gpu", "nvidia.com/gpu", "amd.com/gpu"})  # Pachyderm's types that name no model
@@ -19,7 +20,7 @@ def project_id(repo: Repo, remote: str | None = None) -> str:
 
     remote: of the clone's remote of this name instead of itself.
     """
-    found = repo.config(f"remote.{remote}.annex-uuid" if remote else "annex.uuid")
+    found = local_setting(repo, "project-id") or repo.config(f"remote.{remote}.annex-uuid" if remote else "annex.uuid")
     found = found or repo.config("datalad.dataset.id", str(repo.path / ".datalad" / "config")) or "project"
     return re.sub(r"[^0-9a-z]", "", found.lower())[:12]
 

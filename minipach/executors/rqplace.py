@@ -24,6 +24,7 @@ class Place:
         self.project: Project | None = project
         self.repo = project.repo
         self.root = project.root
+        self.remote: str | None = None  # which of the repo's remotes is the project, if it isn't the repo itself
         self._places = {p.path for p in project.places if p.is_dataset}
         self._owners: dict[str, Owner] = {}
         for path in self._places:

@@ -30,6 +30,7 @@ from minipach.executors.rqheart import Heart, Order
 from minipach.executors.rqlane import Lane, RqWorker, Task, make_worker, spawn
 from minipach.executors.rqnames import ResourceClass
 from minipach.executors.rqplace import Place
+from minipach.git import GitError
 
 _TICK = 0.5  # seconds between two looks when nobody says anything
 _QUEUES = 2.0  # seconds between two looks which queues there are
@@ -252,6 +253,9 @@ class Supervisor:
         try:
             set_id, repo = (str(arg) for arg in job.args)
             slot = self._place.slot(repo, lane.number)
+        except GitError as error:  # a clone that could not be made: perhaps there, later
+            lane.worker.fail(job, queue, execution, str(error))
+            return False
         except Exception as error:  # whatever somebody else has put into the queue
             job.retries_left = 0
             lane.worker.fail(job, queue, execution, f"not a job of this project: {error}")
