@@ -31,8 +31,13 @@ class Owner:
         folder = slots_dir(repo)
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / f"{self.name}.lock"
-        self._file = self._path.open("w")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        while True:
+            self._file = self._path.open("w")
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(self._file.fileno()), self._path.stat()):
+                    break
+            self._file.close()  # a clean-up came between, and took a file away that nobody held yet
 
     def release(self) -> None:
         """Give the slots up: the next clean-up may take them away."""
@@ -159,15 +164,17 @@ def clean_up(repo: Repo) -> int:
         remove_slot(repo, path)
         removed += 1
     for lock in folder.glob("*.lock"):
-        if not _held(lock):
-            lock.unlink(missing_ok=True)
+        _held(lock, remove=True)
     return removed
 
 
-def _held(lock: Path) -> bool:
+def _held(lock: Path, *, remove: bool = False) -> bool:
+    """Whether somebody holds it. remove: take it away if not, while it is ours."""
     try:
         with lock.open("r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if remove:
+                lock.unlink(missing_ok=True)
             return False
     except FileNotFoundError:
         return False

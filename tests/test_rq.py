@@ -19,6 +19,7 @@ from minipach.executors.setrefs import SETS
 from minipach.git import Repo
 from minipach.ledger import Ledger
 from minipach.project import find_project
+from minipach.spectypes import secret_variable
 from tests.chaos_rq import chaos
 from tests.projects import MINIPACH, Study, need, run
 from tests.redises import Redis, Workers
@@ -39,7 +40,10 @@ GPU = "resource_requests: {gpu: {type: nvidia.com/gpu, number: 1}}\n"
 def show(study: Study, name: str, marks: Path, glob: str, more: str = "") -> None:
     """A pipeline whose datums leave marks, each a set of its own."""
     spec = f'input: {{pfs: {{repo: images, glob: "{glob}"}}}}\n'
-    spec += f'transform: {{cmd: [sh, code/show.sh], env: {{MARKS: "{marks}"}}}}\ndatum_set_spec: {{number: 1}}\n{more}'
+    spec += (
+        f'transform: {{cmd: [sh, code/show.sh], env: {{MARKS: "{marks}"}}, secrets: [{{name: t, env_var: TOKEN}}]}}\n'
+    )
+    spec += f"datum_set_spec: {{number: 1}}\n{more}"
     study.pipeline(name, spec, show=SHOW)
 
 
@@ -66,13 +70,14 @@ def test_sets_go_where_they_fit_and_no_two_have_one_gpu(study: Study, workers: W
     study.save("images")
     show(study, "onto", marks, "/g*", GPU)
     show(study, "plain", marks, "/c*")
-    workers.start("-j", "4")  # has no GPU
+    secret = {secret_variable("t"): "hush-hush"}  # known to workers alone
+    workers.start("-j", "4", env=secret)  # has no GPU
     assert workers.schedule()["onto"]["state"] == "submitted"
     until("the plain ones are done", lambda: len(list(marks.glob("c*.ended"))) == 4)
     assert not list(marks.glob("g*")), "a set with a GPU ran where there is none"
     assert workers.queues() == {"gpu1", "any"}
 
-    workers.start("-j", "6", "--gpus", "0,1")
+    workers.start("-j", "6", "--gpus", "0,1", env=secret)
     workers.minipach("wait", "--timeout", "60")
     assert {(marks / f"{n}.gpus").read_text().strip() for n in ("c1", "c2", "c3", "c4")} <= {"none", ""}
     had: dict[str, list[tuple[float, float]]] = {}
@@ -87,7 +92,9 @@ def test_sets_go_where_they_fit_and_no_two_have_one_gpu(study: Study, workers: W
 
     # whoever can read Redis learns names and ids: no command, no environment; and commands don't learn of Redis
     assert b"show.sh" not in _everything(workers)
-    assert "s3cret-word" not in "".join(p.read_text() for p in marks.glob("*.env"))
+    seen = "".join(p.read_text() for p in marks.glob("*.env"))
+    assert "s3cret-word" not in seen
+    assert "TOKEN=hush-hush" in seen and b"hush-hush" not in _everything(workers)
     assert "s3cret-word" not in workers.said
 
 
