@@ -96,10 +96,11 @@ def carry_out(
     options = replace(options, follow=bool(wait) or not choice.lasting)
     reporter = Terminal()
     with project_lock(project.state_dir / "lock", wait=wait is not False, tell=say):
+        going_on = targets is None
         targets = targets or goal.pending(project)
         if targets is None:
             return
-        if choice.lasting:
+        if choice.by_goal:
             goal.begin(project, targets)
         ledger = Ledger(project.state_dir / "ledger.sqlite")
         scheduler = Scheduler(project, ledger, choice.make, reporter, lasting=choice.lasting)
@@ -107,6 +108,7 @@ def carry_out(
             report = scheduler.run(targets, options)
             if goal.exists(project):
                 goal.end(project, targets, report)
+            if choice.by_goal:
                 for broken in (p for p in report.pipelines if p.state == "error"):
                     ledger.close_jobs(broken.name, "error")
         except BaseException as error:
@@ -114,7 +116,9 @@ def carry_out(
             if scheduler.executor is not None and not choice.lasting:
                 scheduler.executor.cancel()
             elif choice.lasting and isinstance(error, KeyboardInterrupt):
-                goal.keep(project, [project.path_of(row.pipeline) for row in ledger.open_jobs()])
+                if not going_on:  # with that, whoever ends us means to make the pass anew
+                    handed_over = [project.path_of(row.pipeline) for row in ledger.open_jobs()]
+                    goal.keep(project, project.downstream(handed_over))
                 say("what was handed over goes on; minipach wait, or minipach cancel")
             raise
         finally:

@@ -14,11 +14,15 @@ from minipach.targets import Targets
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """An executor that can be made. lasting: as `Executor.lasting`, told beforehand."""
+    """An executor that can be made.
+
+    lasting: as `Executor.lasting`, told beforehand · by_goal: its workers make later passes, for what `goal` has noted.
+    """
 
     name: str
     lasting: bool
     make: Callable[[], Executor]
+    by_goal: bool = False
 
 
 def choose(project: Project, jobs: int | None = None, targets: Targets | None = None) -> Choice:
@@ -55,7 +59,7 @@ def _rq(project: Project, jobs: int | None, targets: Targets | None) -> Choice:
 
         return RqExecutor(project)
 
-    return Choice("rq", True, make)
+    return Choice("rq", True, make, by_goal=True)
 
 
 _Maker = Callable[[Project, int | None, Targets | None], Choice]
