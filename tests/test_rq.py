@@ -19,7 +19,7 @@ from minipach.executors.setrefs import SETS
 from minipach.git import Repo
 from minipach.ledger import Ledger
 from minipach.project import find_project
-from minipach.spectypes import secret_variable
+from minipach.spec import secret_variable
 from tests.chaos_rq import chaos
 from tests.projects import MINIPACH, Study, need, run
 from tests.redises import Redis, Workers
@@ -120,6 +120,7 @@ def test_workers_publish_and_go_on_downstream_by_themselves(tmp_path: Path, serv
     assert [(row.pipeline, row.state) for row in ledger.jobs()] == [("montage", "published"), ("edges", "published")]
 
 
+@pytest.mark.slow
 def test_what_kills_its_worker_is_lost_and_the_others_are_not(study: Study, workers: Workers) -> None:
     kill = """
 case $images in *bad)
@@ -302,6 +303,7 @@ def test_chaos(tmp_path: Path) -> None:
     assert sum(summary.kills.values()) >= 30
 
 
+@pytest.mark.slow
 def test_a_worker_that_shares_no_filesystem_with_the_project(
     study: Study, workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
