@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minipach.cli.frame import FAILED, Here, guarded, paint, say, show, show_json
+from minipach.cli.frame import FAILED, Here, colours, guarded, paint, say, show, show_json
 from minipach.errors import UserError
 from minipach.escape import printable
 from minipach.project import Project
@@ -31,6 +33,7 @@ _STATES = {
 }
 _KINDS = {"ok": "32", "failed": "31", "lost": "33"}
 _BAR = 40  # characters of the longest bar
+_REFRESH = 1.0  # seconds between two looks of `top`
 
 _JSON = Annotated[bool, typer.Option("--json", help="As JSON.")]
 _TIMEOUT = Annotated[
@@ -40,7 +43,7 @@ _TIMEOUT = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add this family's commands."""
-    for command in (jobs, job, logs, usage, retry, cancel, wait):
+    for command in (jobs, job, logs, top, usage, retry, cancel, wait):
         app.command()(command)
 
 
@@ -255,6 +258,42 @@ def retry(
         show_json({"schema": 1, "ok": True, "pipelines": [], "problems": [], "superdataset": None})
     else:
         show("nothing failed last time")
+
+
+@guarded
+def top(
+    context: typer.Context,
+    once: Annotated[bool, typer.Option("--once", help="Look once, as without a terminal.")] = False,
+    as_json: _JSON = False,
+) -> None:
+    """Show what goes on now: jobs, workers and what they run, where sets wait and why. Ctrl-C ends it.
+
+    Example: minipach top
+    """
+    from minipach.top import lines, look
+
+    here: Here = context.obj
+    project = here.project()
+    if as_json:
+        show_json({"schema": 1, **look(project).as_json()})
+        return
+    if once or not colours(sys.stdout):
+        for line in lines(look(project)):
+            show(line)
+        return
+    _watch(lambda: [printable(line) for line in lines(look(project))])
+
+
+def _watch(text: Callable[[], list[str]]) -> None:
+    """Show what changes until Ctrl-C, which is how one leaves, and no error."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    with suppress(KeyboardInterrupt), Live(console=Console(), screen=True, auto_refresh=False) as live:
+        while True:
+            live.update(Text("\n".join(text())), refresh=True)
+            time.sleep(_REFRESH)
 
 
 @guarded

@@ -1,0 +1,77 @@
+"""What Redis and the workers' own signs of life tell of a project: who runs what, and why the rest waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from typing import Any
+
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from minipach.errors import UserError
+from minipach.executors.looks import Waiting, Worker
+from minipach.executors.redislink import AWAY, away, check, connect
+from minipach.executors.room import Room
+from minipach.executors.rqboard import Board
+from minipach.executors.rqnames import Names, ResourceClass, project_id
+from minipach.project import Project
+
+
+def workers_and_waiting(project: Project) -> tuple[tuple[Worker, ...], tuple[Waiting, ...]]:
+    """The workers that serve a project with what they run, and the sets that wait. UserError where Redis is away."""
+    client = connect(project.repo)
+    try:
+        check(client, project.repo)
+        board = Board(client, Names(project_id(project.repo)))
+        facts = board.workers()
+        running = _running(board)
+        workers = tuple(Worker(name, _has(row), tuple(running.get(name, ()))) for name, row in sorted(facts.items()))
+        return workers, tuple(_waiting(board, list(facts.values()), sum(map(len, running.values()))))
+    except AWAY as error:
+        raise UserError(away(project.repo, error)) from None
+    finally:
+        client.close()
+
+
+def _has(facts: Mapping[str, Any]) -> str:
+    parts = [f"{facts['slots']} slots", f"{facts['cpus']:g} CPUs", f"{facts['memory'] / 1e9:.0f} GB"]
+    if facts["gpus"]:
+        parts.append(f"GPUs {','.join(facts['gpus'])}" + (f" ({facts['gpu_type']})" if facts["gpu_type"] else ""))
+    return ", ".join(parts)
+
+
+def _running(board: Board) -> dict[str, list[tuple[str, float]]]:
+    """What each worker runs, by its name."""
+    found: dict[str, list[tuple[str, float]]] = {}
+    for name in board.queues():
+        ids = board.queue(name).started_job_registry.get_job_ids(cleanup=False)
+        for job in Job.fetch_many(ids, connection=board.client, serializer=JSONSerializer):
+            if job is None:
+                continue
+            started = job.started_at.replace(tzinfo=UTC).timestamp() if job.started_at else time.time()
+            # a worker's slots are named after it, with a number behind
+            worker = str(job.worker_name or "?").rpartition(".")[0]
+            found.setdefault(worker, []).append((str(job.description), max(0.0, time.time() - started)))
+    return found
+
+
+def _waiting(board: Board, workers: Sequence[Mapping[str, Any]], running: int) -> list[Waiting]:
+    rooms = [Room(w["gpus"], w["cpus"], w["memory"], w["gpu_type"]) for w in workers if w["slots"]]
+    found = []
+    for name, kind in sorted(board.queues().items()):
+        count = len(board.queue(name))
+        if count:
+            found.append(Waiting(count, kind.name, _why(board, name, kind, rooms, running)))
+    return found
+
+
+def _why(board: Board, name: str, kind: ResourceClass, rooms: Sequence[Room], running: int) -> str:
+    if not rooms:
+        return "no worker serves this project; minipach worker, or minipach up"
+    if not any(room.can_ever(kind) for room in rooms):
+        return f"no worker has {kind.name}"
+    if kind.limit and len(board.queue(name).started_job_registry) >= kind.limit:
+        return f"parallelism_spec: at most {kind.limit} at once"
+    return f"for a free slot; {running} in use"
