@@ -84,7 +84,14 @@ class Cluster:
         if program == "slurmctld":
             until("slurmctld answers", lambda: "UP" in self.ask("scontrol", "ping"))
         else:
-            until("the node is there", lambda: self.ask("sinfo", "-h", "-o", "%T") in ("idle", "mixed", "allocated"))
+            until(
+                f"the node is there: {self.node}", lambda: self.node.isalpha() and self.node not in ("down", "unknown")
+            )
+
+    @property
+    def node(self) -> str:
+        """The state of the node; with a sign after it if that is not sure."""
+        return self.ask("sinfo", "-h", "-o", "%T")
 
     def stop(self, program: str, number: int = signal.SIGTERM) -> None:
         """End a daemon; the tasks that run don't end with slurmd."""

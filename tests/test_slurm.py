@@ -188,7 +188,7 @@ def test_tasks_that_somebody_cancels_are_submitted_again(tmp_path: Path, slurm: 
 
 
 @pytest.mark.slow
-def test_killed_daemons_cost_nothing_and_who_follows_waits_for_them(tmp_path: Path) -> None:
+def test_daemons_that_end_cost_nothing_and_who_follows_waits_for_them(tmp_path: Path) -> None:
     with cluster(more="SlurmdTimeout=5") as slurm:
         study = on_slurm(unpublished(tmp_path / "study", images=2))
         study.schedule("--wait")
@@ -197,7 +197,7 @@ def test_killed_daemons_cost_nothing_and_who_follows_waits_for_them(tmp_path: Pa
             study.put(f"images/new {n}.txt", f"new {n}\n")
         following = Background(study, "schedule", "--wait")
         running(slurm, 2)
-        slurm.stop("slurmctld", signal.SIGKILL)
+        slurm.stop("slurmctld")
         until("it says so", lambda: "slurmctld is away" in following.err)
         slurm.stop("slurmd", signal.SIGKILL)
         slurm.start("slurmctld")

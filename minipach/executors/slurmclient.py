@@ -37,6 +37,11 @@ class QueuedTask:
         """Whether it waits or runs (or is being ended)."""
         return self.state not in _ENDED
 
+    @property
+    def stuck(self) -> bool:
+        """Whether Slurm could not start it, and holds it until somebody looks."""
+        return self.state == "PENDING" and self.reason.startswith("launch failed")
+
 
 @dataclass(frozen=True, slots=True)
 class Partition:

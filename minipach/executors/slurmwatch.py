@@ -129,12 +129,20 @@ class Watch:
             self._away = False
         self.running = sum(1 for f in waiting if (t := queued.get(f.task)) and t.state == "RUNNING")
         lost = []
+        stuck = {(t.job, t.index) for t in queued.values() if t.stuck}
+        with contextlib.suppress(AwayError):
+            client.scancel([f"{f.task[0]}_{f.task[1]}" for f in waiting if f.task in stuck])
         for flight in waiting:
             task = queued.get(flight.task)
             if task is not None:
                 flight.state = task.state + (f", {task.reason}" if task.reason not in ("", "None") else "")
             # one that says that it has ended need not be waited for, but what Slurm says of its end may be wanted
-            if task is not None and task.alive and (not flight.over or flight.in_vain >= _LOST_TRIES):
+            if (
+                task is not None
+                and task.alive
+                and not task.stuck
+                and (not flight.over or flight.in_vain >= _LOST_TRIES)
+            ):
                 flight.gone = None
                 continue
             flight.gone = now if flight.gone is None else flight.gone
