@@ -167,7 +167,7 @@ class Chaos:
 
     def strike(self) -> None:
         """Kill something."""
-        what = self.random.choice(["worker", "worker", "process", "process", "pass", "scheduler", "scheduler", "redis"])
+        what = self.random.choice(["worker", "worker", "process", "process", "pass", "pass", "scheduler", "redis"])
         if what == "redis":
             self.server.kill()
             time.sleep(self.random.uniform(0.0, 1.5))
@@ -184,9 +184,10 @@ class Chaos:
             worker.wait()
         else:
             word = "minipach.executors.rqchild" if what == "process" else "go-on"
-            found = [p.pid for p in processes(self.tag, self.study.root) if word in p.args]
-            if not found:
-                return
+            deadline = time.monotonic() + 1.0
+            while not (found := [p.pid for p in processes(self.tag, self.study.root) if word in p.args]):
+                if time.monotonic() > deadline:
+                    return
             try:
                 os.kill(self.random.choice(sorted(found)), signal.SIGKILL)
             except ProcessLookupError:
