@@ -30,7 +30,7 @@ class Going:
     def __init__(self, project: Project, board: Board, worker: RqWorker) -> None:
         self._project = project
         self._board = board
-        self._worker = worker
+        self.worker = worker
         self._process: subprocess.Popen[bytes] | None = None
         self._task: tuple[Job, Execution] | None = None
         self._looked = time.monotonic()
@@ -60,8 +60,8 @@ class Going:
         if job is None:
             return
         self._board.client.delete(self._board.names.again)
-        execution = self._worker.prepare_execution(job)
-        self._worker.prepare_job_execution(job, True)
+        execution = self.worker.prepare_execution(job)
+        self.worker.prepare_job_execution(job, True)
         self._task = (job, execution)
         self._process = self._start()
 
@@ -86,12 +86,12 @@ class Going:
         again = bool(self._board.client.exists(self._board.names.again))
         if self._board.client.hexists(job.key, "status"):
             if code in (0, 1, 2):
-                self._worker.finish(job, queue, execution, {"exit": code})
+                self.worker.finish(job, queue, execution, {"exit": code})
             else:
-                self._worker.fail(job, queue, execution, f"the pass ended with {code}")
+                self.worker.fail(job, queue, execution, f"the pass ended with {code}")
         else:
-            self._worker.executions.pop(execution.id, None)
-        self._worker.set_state("idle")
+            self.worker.executions.pop(execution.id, None)
+        self.worker.set_state("idle")
         self._task = self._process = None
         if again or code < 0:
             self._board.publish()
@@ -146,4 +146,4 @@ class Going:
         if self._task is not None:
             job, execution = self._task
             self._task = None
-            self._worker.hand_back(job, self._board.queue(self._board.names.publish_queue), execution)
+            self.worker.hand_back(job, self._board.queue(self._board.names.publish_queue), execution)

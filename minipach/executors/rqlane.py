@@ -16,6 +16,7 @@ from rq import Queue, SimpleWorker
 from rq.executions import Execution
 from rq.job import Job
 from rq.utils import now
+from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from minipach.executors.local import SERIAL, signal_group
 from minipach.executors.redislink import Client
@@ -45,6 +46,16 @@ class RqWorker(SimpleWorker):
         untyped: Any = self
         self.connection.delete(self.key)
         untyped.register_birth()
+
+    def serve(self, queues: list[Queue]) -> None:
+        """Have RQ's tools show that it serves these queues."""
+        new = {queue.name for queue in queues} - {queue.name for queue in self.queues}
+        self.queues = queues
+        with self.connection.pipeline() as pipe:
+            for name in new:
+                pipe.sadd(WORKERS_BY_QUEUE_KEY % name, self.key)
+            pipe.hset(self.key, "queues", ",".join(queue.name for queue in queues))
+            pipe.execute()
 
     def retire(self) -> None:
         """Be known no more."""

@@ -83,7 +83,7 @@ class Supervisor:
                 self._client, f"{self._name}.publish", [self._board.queue(self._board.names.publish_queue)]
             )
             self._going = Going(self._place.project, self._board, going)
-        everyone = [*workers, *([self._going_worker()] if self._going else [])]
+        everyone = [*workers, *([self._going.worker] if self._going else [])]
         self._heart = Heart(self._board, everyone, self._busy, self._facts, self._name)
         self._selector.register(self._heart.wake, selectors.EVENT_READ)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -97,10 +97,6 @@ class Supervisor:
         finally:
             self._shut_down(everyone)
         return self._end or 0
-
-    def _going_worker(self) -> RqWorker:
-        assert self._going is not None
-        return self._going._worker
 
     def _signalled(self, number: int, _frame: object) -> None:
         self._end = number
@@ -131,7 +127,7 @@ class Supervisor:
             job, execution = self._going.task
             queue = self._board.queue(self._board.names.publish_queue)
             share = Room((), 0, 0).take(ResourceClass())
-            found.append((self._going_worker(), Task(job, queue, execution, "", "", Path(), share)))
+            found.append((self._going.worker, Task(job, queue, execution, "", "", Path(), share)))
         return found
 
     # --- one turn --------------------------------------------------------------------------------------------
@@ -213,26 +209,13 @@ class Supervisor:
                 and (not self._plan.queues or any(fnmatch.fnmatch(kind.name, p) for p in self._plan.queues))
             ]
             if [name for name, _ in found] != [name for name, _ in self._queues]:
-                self._enlist([name for name, _ in found])
+                for lane in self._lanes:
+                    lane.worker.serve([self._board.queue(name) for name, _ in found])
             self._queues = found
         self._turn += 1  # of those that need the same, each is first in turn
         turned = self._queues[self._turn % max(1, len(self._queues)) :] + self._queues
         ordered = list(dict.fromkeys(turned))
         return sorted(ordered, key=lambda row: (-row[1].gpus, -row[1].memory, -row[1].cpu))
-
-    def _enlist(self, names: Sequence[str]) -> None:
-        """RQ's tools show for each queue who serves it."""
-        logging.getLogger("rq").setLevel(logging.CRITICAL)  # what it has to say of lost jobs, outcomes say
-        queues = [self._board.queue(name) for name in names]
-        for lane in self._lanes:
-            old = {q.name for q in lane.worker.queues}
-            lane.worker.queues = queues
-            with self._client.pipeline() as pipe:
-                for queue in queues:
-                    if queue.name not in old:
-                        pipe.sadd(f"rq:workers:{queue.name}", lane.worker.key)
-                pipe.hset(lane.worker.key, "queues", ",".join(names))
-                pipe.execute()
 
     def _fetch(self) -> None:
         idle = [lane for lane in self._lanes if lane.idle]
