@@ -1,5 +1,5 @@
 # One command per purpose; `make` lists them. Works with GNU make 3.81, and in a folder with spaces in its name.
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test check soak bench clean
 .DEFAULT_GOAL := help
 
 # git finds git-annex, and pipelines find python3, through PATH.
@@ -16,7 +16,7 @@ demo: .venv/ready ## run examples/photographs in a new folder ./demo
 	@$(PYTHON) examples/demo.py --force demo
 
 test: .venv/ready ## the tests, less the slow ones
-	@$(PYTHON) -m pytest -m "not slow" -n 2
+	@$(PYTHON) -m pytest -m "not slow and not soak" -n 2
 
 check: .venv/ready ## lint, format, types, generated docs, slow tests
 	@$(PYTHON) -m ruff check .
@@ -24,7 +24,10 @@ check: .venv/ready ## lint, format, types, generated docs, slow tests
 	@$(PYTHON) -m mypy
 	@$(PYTHON) -m minipach.specdoc --check docs/spec-reference.md
 	@$(PYTHON) -m minipach.clidoc --check docs/commands.md
-	@$(PYTHON) -m pytest -m slow -n 2
+	@$(PYTHON) -m pytest -m "slow and not soak" -n 2
+
+soak: .venv/ready ## the tests that take longest: chaos, every name, every form of an image (some 20 minutes)
+	@$(PYTHON) -m pytest -m soak -n 2
 
 bench: .venv/ready ## measure minipach beside its peers (some 20 minutes)
 	@for script in overhead noop outputs20k plan peers thousand; do \

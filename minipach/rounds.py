@@ -192,11 +192,12 @@ class Round:
     def _fill(self, total: int) -> None:
         """Keep the executor busy, with little queued ahead: later sets are cut with what earlier ones taught.
 
-        An executor whose sets outlive us gets all, once it is known how long they take, or if it can't wait for that.
+        An executor whose sets outlive us gets all, once it is known how long they take, or if it can't wait for that;
+        and what is forced, since a later pass isn't told that it is.
         """
         known = self.sizer.work is not None or not self._by_size
         most = (2 if known or self.engine.lasting else 1) * self.sizer.slots
-        if self.engine.lasting and (known or self.engine.at_once):
+        if self.engine.lasting and (known or self.engine.at_once or self.forced):
             most = sys.maxsize
         sets = []
         while (self._queue or self._alone) and len(self._waiting) < most:

@@ -80,7 +80,7 @@ def stand_ins(folder: Path, **then: str) -> tuple[dict[str, str], Path]:
     return {"PATH": f"{folder}:{os.environ['PATH']}"}, log
 
 
-@pytest.mark.parametrize("form", [f if f == "registered" else pytest.param(f, marks=pytest.mark.slow) for f in FORMS])
+@pytest.mark.parametrize("form", [f if f == "registered" else pytest.param(f, marks=pytest.mark.soak) for f in FORMS])
 def test_every_form_of_an_image_runs_is_recorded_and_runs_once(
     form: str, study: Study, images: Images, tmp_path: Path
 ) -> None:
@@ -125,7 +125,7 @@ def test_a_url_that_can_not_be_fetched_says_why(study: Study) -> None:
     assert "image file:///no/such/image: could not be fetched: " in done.err and "does not exist" in done.err
 
 
-@pytest.mark.parametrize("form", ["squash", pytest.param("folder", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("form", ["squash", pytest.param("folder", marks=pytest.mark.soak)])
 def test_a_new_image_concerns_exactly_its_pipeline(form: str, study: Study, images: Images, tmp_path: Path) -> None:
     study.put("images/a.txt", "alpha ")
     study.put("images/b.txt", "beta ")

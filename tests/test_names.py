@@ -113,7 +113,7 @@ def test_the_results_are_reused_after_a_rename(tmp_path: Path) -> None:
     nothing_was_executed(tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_every_single_name_and_all_their_records(tmp_path: Path) -> None:
     study = project(tmp_path, MANY)

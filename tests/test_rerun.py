@@ -56,7 +56,7 @@ def rerun(study: Study, repo: str, commit: str, env: Mapping[str, str]) -> str:
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Study:
     study = sky(tmp_path_factory.mktemp("sky") / "study")
-    study.schedule()
+    study.schedule("-j", "3")  # a set for each
     return study
 
 

@@ -120,7 +120,7 @@ def test_workers_publish_and_go_on_downstream_by_themselves(tmp_path: Path, serv
     assert [(row.pipeline, row.state) for row in ledger.jobs()] == [("montage", "published"), ("edges", "published")]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_what_kills_its_worker_is_lost_and_the_others_are_not(study: Study, workers: Workers) -> None:
     kill = """
 case $images in *bad)
@@ -231,7 +231,7 @@ def test_cancel_ends_all_and_nothing_goes_on(tmp_path: Path, server: Redis) -> N
         until("the worker is free again", workers.board.workers)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_logs_are_followed_across_passes(tmp_path: Path, server: Redis) -> None:
     study = unpublished(tmp_path / "study", images=2)
     (study.root / "edges/code/copy.sh").write_text('echo "saw $images"\ncp "$images" "$PFS/out"')

@@ -166,7 +166,7 @@ def test_without_slurms_programs_one_line_says_so(study: Study, monkeypatch: pyt
 # --- what dies there ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_tasks_that_somebody_cancels_are_submitted_again(tmp_path: Path, slurm: Cluster) -> None:
     study = on_slurm(unpublished(tmp_path / "study", images=3))
     study.schedule("--wait")
@@ -216,7 +216,7 @@ def test_daemons_that_end_cost_nothing_and_who_follows_waits_for_them(tmp_path: 
         assert leftovers(study) == []
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("when", "point"),
     [
@@ -237,7 +237,7 @@ def test_a_scheduler_killed_as_it_submits(tmp_path: Path, slurm: Cluster, when: 
     assert leftovers(study) == []
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_datum_that_kills_its_task_costs_the_others_of_its_chunk_nothing(
     tmp_path: Path, slurm: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,7 +264,7 @@ def test_a_datum_that_kills_its_task_costs_the_others_of_its_chunk_nothing(
 # --- sizes, places, secrets --------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_more_sets_than_an_array_may_have_with_a_throttle(tmp_path: Path) -> None:
     with cluster(more="MaxArraySize=3") as slurm:
         study = on_slurm(unpublished(tmp_path / "study", images=5), throttle="2")

@@ -55,7 +55,7 @@ def strike(kind: str, slurm: Cluster, study: Study, chance: random.Random) -> bo
     return True
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_whatever_is_killed_every_datum_is_published_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINIPACH_RUNTIME", "none")  # so that commands can leave marks
     marks = tmp_path / "marks"
