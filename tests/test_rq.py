@@ -326,7 +326,18 @@ def test_a_worker_that_shares_no_filesystem_with_the_project(
     study.ok("datalad", "save", "-r", "-m", "inputs")
     served, scratch = tmp_path / "served", tmp_path / "scratch"
     served.mkdir()
-    hiding = ("bwrap", "--die-with-parent", "--dev-bind", "/", "/", "--bind", str(study.root), str(served), "--tmpfs", str(study.root))
+    hiding = (
+        "bwrap",
+        "--die-with-parent",
+        "--dev-bind",
+        "/",
+        "/",
+        "--bind",
+        str(study.root),
+        str(served),
+        "--tmpfs",
+        str(study.root),
+    )
     workers.start("-j", "0")  # publishes
     clone = ("worker", "-j", "2", "--clone", f"file://{served}", "--cache", "1")
     workers.launch(*hiding, *MINIPACH, "-C", str(scratch), *clone)
