@@ -2,6 +2,9 @@
 .PHONY: help setup demo test check soak bench clean
 .DEFAULT_GOAL := help
 
+# Python keeps its byte code, also where somebody has turned that off: the tests start it some thousand times.
+unexport PYTHONDONTWRITEBYTECODE
+
 # git finds git-annex, and pipelines find python3, through PATH.
 ON_PATH := PATH="$$PWD/.venv/bin:$$PATH"
 PYTHON  := $(ON_PATH) .venv/bin/python
