@@ -21,6 +21,8 @@ from minipach.project import Project, find_project
 from minipach.slots import slots_dir
 
 _RUNTIMES = ("apptainer", "singularity", "podman", "docker", "ch-run", "bwrap")
+# as .minipach/launch tries it: within a container, a /proc of one's own is what is forbidden
+_BUBBLEWRAP = ("bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--unshare-pid", "--proc", "/proc", "true")
 _LEAST_GIT = (2, 30)
 _LEAST_ANNEX = "10.20230626"
 _LOW_DISK = 2 * 1024**3  # bytes
@@ -85,14 +87,11 @@ def _runtimes() -> Iterator[Finding]:
         yield Finding(
             "note", "no container runtime: only pipelines without an image run", "install podman or apptainer"
         )
-    if (
-        "bwrap" in found
-        and subprocess.run(["bwrap", "--dev-bind", "/", "/", "true"], capture_output=True, check=False).returncode
-    ):
+    if "bwrap" in found and subprocess.run(_BUBBLEWRAP, capture_output=True, check=False).returncode:
         yield Finding(
             "note",
             "bubblewrap can't make user namespaces here: host commands get their inputs as copies under $PFS",
-            "sysctl kernel.unprivileged_userns_clone=1",
+            "sysctl kernel.unprivileged_userns_clone=1; inside a container: docs/howto-docker.md",
         )
     if "bwrap" not in found:
         yield Finding(
