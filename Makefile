@@ -1,5 +1,5 @@
 # One command per purpose; `make` lists them. Works with GNU make 3.81, and in a folder with spaces in its name.
-.PHONY: help setup demo test check soak bench clean
+.PHONY: help setup demo test check soak image-test bench clean
 .DEFAULT_GOAL := help
 
 # Python keeps its byte code, also where somebody has turned that off: the tests start it some thousand times.
@@ -10,7 +10,7 @@ ON_PATH := PATH="$$PWD/.venv/bin:$$PATH"
 PYTHON  := $(ON_PATH) .venv/bin/python
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: .venv/ready ## make .venv and install minipach into it (Python >= 3.11)
 	@echo "ready: .venv/bin/minipach"
@@ -19,7 +19,7 @@ demo: .venv/ready ## run examples/photographs in a new folder ./demo
 	@$(PYTHON) examples/demo.py --force demo
 
 test: .venv/ready ## the tests, less the slow ones
-	@$(PYTHON) -m pytest -m "not slow and not soak" -n 2
+	@$(PYTHON) -m pytest -m "not slow and not soak and not image" -n 2
 
 check: .venv/ready ## lint, format, types, generated docs, slow tests
 	@$(PYTHON) -m ruff check .
@@ -31,6 +31,9 @@ check: .venv/ready ## lint, format, types, generated docs, slow tests
 
 soak: .venv/ready ## the tests that take longest: chaos, every name, every form of an image (some 20 minutes)
 	@$(PYTHON) -m pytest -m soak -n 2
+
+image-test: .venv/ready ## build the Docker image from a fresh Debian and use it (as root; mmdebstrap, podman, runc)
+	@$(PYTHON) -m pytest -m image
 
 bench: .venv/ready ## measure minipach beside its peers (some 20 minutes)
 	@for script in overhead noop outputs20k plan peers thousand; do \
