@@ -147,7 +147,7 @@ def test_two_datums_that_write_one_path_are_both_named(tmp_path: Path) -> None:
     assert sorted(study.outputs("edges")) == ["a.txt/same", "b.txt/same"]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_file_and_a_folder_of_one_name_collide_too(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study")
     study.put("images/a", "x\n", save=False)

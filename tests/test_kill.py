@@ -155,13 +155,13 @@ ADOPTION = [
     pytest.param(*("after", "minipach.adopt:_make_dataset_in_place", 1), marks=pytest.mark.soak),
     pytest.param(*("before", "minipach.adopt:_register", 1), marks=pytest.mark.soak),
     pytest.param(*("before", "minipach.adopt:move_branch", 1), marks=pytest.mark.soak),
-    pytest.param(*("before", "minipach.checkout:_apply", 1), marks=pytest.mark.slow),
+    pytest.param(*("before", "minipach.checkout:_apply", 1), marks=pytest.mark.soak),
 ]
 PUBLISHING = [
     pytest.param(*("before", "minipach.slots:Owner.release", 1), marks=pytest.mark.soak),
     pytest.param(*("after", "minipach.fastimport:Stream.run", 1), marks=pytest.mark.slow),  # of fold
     pytest.param(*("after", "minipach.fastimport:Stream.run", 2), marks=pytest.mark.slow),  # of publish
-    pytest.param(*("before", "minipach.checkout:_apply", 1), marks=pytest.mark.slow),
+    pytest.param(*("before", "minipach.checkout:_apply", 1), marks=pytest.mark.soak),
     pytest.param(*("before", "minipach.checkout:_remove", 1), marks=pytest.mark.soak),
     pytest.param(*("before", "minipach.superdataset:commit_gitlinks", 1), marks=pytest.mark.slow),
     pytest.param(*("before", "minipach.superdataset:move_branch", 1), marks=pytest.mark.soak),

@@ -118,7 +118,7 @@ def test_an_interrupted_schedule_ends_its_processes_and_keeps_what_was_finished(
     result_of(study)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_two_interrupts_in_a_row_leave_nothing_running_either(tmp_path: Path) -> None:
     study = two_pipelines(tmp_path / "study")
     study.put("images/new.txt", "new\n")

@@ -190,7 +190,7 @@ def test_a_record_reruns_under_a_second_runtime(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["docker_archive", "oci_archive"])
+@pytest.mark.parametrize("kind", ["docker_archive", pytest.param("oci_archive", marks=pytest.mark.soak)])
 def test_an_archive_runs_and_reruns(
     tmp_path: Path, images: Images, without_minipach: dict[str, str], kind: str
 ) -> None:

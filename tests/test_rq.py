@@ -190,7 +190,7 @@ def test_a_worker_that_is_told_to_end_hands_its_sets_back(tmp_path: Path, server
     assert len(study.outputs("montage")) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_redis_emptied_or_killed_in_the_middle_costs_nothing(tmp_path: Path) -> None:
     study = unpublished(tmp_path / "study", images=6)
     with Redis() as server, Workers(study, server) as workers:

@@ -187,7 +187,7 @@ def test_tasks_that_somebody_cancels_are_submitted_again(tmp_path: Path, slurm: 
     assert leftovers(study) == []
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_daemons_that_end_cost_nothing_and_who_follows_waits_for_them(tmp_path: Path) -> None:
     with cluster(more="SlurmdTimeout=5") as slurm:
         study = on_slurm(unpublished(tmp_path / "study", images=2))
