@@ -81,7 +81,7 @@ def test_after_the_fix_only_the_one_runs(failed: Study, tmp_path: Path) -> None:
     assert {p["state"] for p in study.minipach("status", "--json").json["pipelines"]} == {"current"}
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_trying_again_runs_only_what_failed(failed: Study, tmp_path: Path) -> None:
     study = duplicate(failed, tmp_path / "study")
     again = study.minipach("schedule")
@@ -128,7 +128,7 @@ def test_what_is_available_is_published_if_asked_for(tmp_path: Path) -> None:
     assert study.read("edges/n5.txt") == b"GOOD 5\n", "a failed datum keeps its outputs of before"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_two_datums_that_write_one_path_are_both_named(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study")
     study.put("images/a.txt", "alpha\n")

@@ -174,7 +174,7 @@ def test_follow_wait_and_cancel(tmp_path: Path) -> None:
     assert leftovers(study) == []
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_stream_holds_every_line_to_the_end_and_wait_ends_with_the_schedule(tmp_path: Path) -> None:
     study, gate, schedule = running(tmp_path)
     follower = Background(study, "logs", "edges", "--follow")

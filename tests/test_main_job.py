@@ -177,7 +177,7 @@ def test_one_file_renamed_is_reused_under_its_new_name(study: Study) -> None:
     assert record["minipach"]["reused_from"]["name"] == "star.txt"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_name_that_leaks_into_the_output_is_computed_anew(study: Study) -> None:
     study.put("edges/code/upper.sh", 'basename "$images" >"$PFS/out/$MINIPACH_DATUM"\n')
     study.schedule()
@@ -189,7 +189,7 @@ def test_a_name_that_leaks_into_the_output_is_computed_anew(study: Study) -> Non
     assert study.read("edges/nova.txt") == b"nova.txt\n"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_two_files_of_one_content_are_computed_once(study: Study) -> None:
     study.put("images/cloud.txt", "low\n", save=False)
     study.put("images/fog.txt", "low\n")
@@ -211,7 +211,7 @@ def test_edited_code_runs_that_pipeline_and_stops_where_nothing_changed(study: S
     assert study.minipach("schedule").out == "nothing to do\n"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_there_and_back_again_runs_nothing(study: Study) -> None:
     first = study.outputs("edges"), study.outputs("montage")
     study.put("images/star.txt", "near\n")
@@ -223,7 +223,7 @@ def test_there_and_back_again_runs_nothing(study: Study) -> None:
     assert first == (study.outputs("edges"), study.outputs("montage"))
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_code_there_and_back_again_runs_nothing(study: Study) -> None:
     first = study.outputs("edges")
     study.put("edges/code/upper.sh", UPPER.replace("A-Z", "b-za"))
@@ -234,7 +234,7 @@ def test_code_there_and_back_again_runs_nothing(study: Study) -> None:
     assert study.outputs("edges") == first
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_one_pipeline_named_runs_it_and_what_is_downstream(study: Study) -> None:
     study.pipeline("other", spec("images", "/", "count"), count='ls "$PFS/images" | wc -l >"$PFS/out/n"\n')
     study.put("images/cloud.txt", "low\n")
@@ -436,7 +436,7 @@ def test_what_the_command_gets(variety: Study) -> None:
     assert {"PACH_JOB_ID", "PACH_OUTPUT_COMMIT_ID"} <= variables.keys()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_an_input_may_have_another_name(variety: Study) -> None:
     assert tree(variety, "names") == {"moon.txt": "pale\n"}
     assert json.dumps(records(variety, "names")["moon.txt"][1]["inputs"]) == '["inputs/images/moon.txt"]'

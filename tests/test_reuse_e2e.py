@@ -162,7 +162,7 @@ def same(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return study
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_equal_content_under_two_extensions_is_one_content(same: Study) -> None:
     keys = [same.git("scans", "annex", "lookupkey", f"keys-{x}.dat") for x in "ab"]
     assert [key.rpartition(".")[2] for key in keys] == ["raw", "dat"]
@@ -178,7 +178,7 @@ def test_two_hash_algorithms_cannot_be_equated(same: Study) -> None:
     assert same.read("keys/keys-c.dat") == same.read("keys/keys-a.dat")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_copy_at_another_depth_is_relocated(same: Study) -> None:
     assert sorted(same.outputs("moved")) == ["p/p-q.txt", "x/y/x.txt"]
     (copy,) = reused(same, "moved")
@@ -291,7 +291,7 @@ def test_targets_are_some_datums_of_a_pipeline(mine: Study) -> None:
     assert "first: no datum is called 'd.txt'" in unknown.err
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_upstream_and_downstream_are_asked_for(mine: Study) -> None:
     change_all(mine)
     assert ran(mine, "third", "second", "--no-downstream") == {"second": 0, "third": 0}
@@ -312,7 +312,7 @@ def test_forced_runs_are_recorded_as_such(mine: Study) -> None:
     assert mine.minipach("schedule").out == "nothing to do\n"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_why_tells_the_whole_story_of_a_datum(mine: Study) -> None:
     mine.put("images/a.txt", "another\n")
     story = mine.minipach("plan", "first", "--why", "a.txt", "--json").json
@@ -346,7 +346,7 @@ def test_a_plan_ends_with_what_it_will_cost_once_something_has_run(mine: Study) 
 PICKY = 'grep -q bad "$images" && exit 7\ncp "$images" "$PFS/out/"\n'
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_good_datums_of_a_failed_job_never_run_again(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study")
     texts = {"a.txt": "bad\n", "b.txt": "good\n", "c.txt": "fine\n", "d.txt": "nice\n"}
@@ -469,7 +469,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return study
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_three_hundred_datums_of_which_a_hundred_are_copies(many: Study) -> None:
     copies = {name_of(n): name_of(n - 1) for n in range(300) if n % 3 == 2}
@@ -482,7 +482,7 @@ def test_three_hundred_datums_of_which_a_hundred_are_copies(many: Study) -> None
     assert many.minipach("schedule").out == "nothing to do\n"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_a_copy_among_three_hundred_reruns_in_a_clone(
     many: Study, tmp_path: Path, without_minipach: dict[str, str]
