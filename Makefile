@@ -19,7 +19,7 @@ demo: .venv/ready ## run examples/photographs in a new folder ./demo
 	@$(PYTHON) examples/demo.py --force demo
 
 test: .venv/ready ## the tests, less the slow ones
-	@$(PYTHON) -m pytest -m "not slow and not soak and not image" -n 2
+	@$(PYTHON) -m pytest -m "not slow and not soak and not image" -n 2 --dist worksteal
 
 check: .venv/ready ## lint, format, types, generated docs, slow tests
 	@$(PYTHON) -m ruff check .
@@ -27,10 +27,10 @@ check: .venv/ready ## lint, format, types, generated docs, slow tests
 	@$(PYTHON) -m mypy
 	@$(PYTHON) -m minipach.specdoc --check docs/spec-reference.md
 	@$(PYTHON) -m minipach.clidoc --check docs/commands.md
-	@$(PYTHON) -m pytest -m "slow and not soak" -n 2
+	@$(PYTHON) -m pytest -m "slow and not soak" -n 2 --dist worksteal
 
 soak: .venv/ready ## the tests that take longest: chaos, every name, every form of an image (some 20 minutes)
-	@$(PYTHON) -m pytest -m soak -n 2
+	@$(PYTHON) -m pytest -m soak -n 2 --dist worksteal
 
 image-test: .venv/ready ## build the Docker image from a fresh Debian and use it (as root; mmdebstrap, podman, runc)
 	@$(PYTHON) -m pytest -m image

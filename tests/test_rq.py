@@ -268,7 +268,8 @@ def test_redis_away_is_one_line_without_the_password(study: Study) -> None:
         assert "s3cret-word" not in done.err + done.out and "Traceback" not in done.err
 
 
-def test_up_brings_a_redis_and_a_worker_and_down_ends_them(study: Study) -> None:
+def test_up_brings_a_redis_and_a_worker_and_down_ends_them(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")  # narrower than a worker's command line: ps would cut it
     study.put("images/a", "a")
     study.copier()
     study.ok(*MINIPACH, "up", "-j", "1")

@@ -12,8 +12,9 @@ from tests.repos import Files
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> Files:
-    """A project's repository."""
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
+    """A project's repository, and no setting in the environment."""
+    monkeypatch.delenv("MINIPACH_JOBS", raising=False)
     return Files.create(tmp_path / "project")
 
 

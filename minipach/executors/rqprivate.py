@@ -48,7 +48,7 @@ class Service:
         except (OSError, ValueError):
             return None
         listed = subprocess.run(
-            ["ps", "-o", "args=", "-p", str(pid)], capture_output=True, check=False, env=child_environment()
+            ["ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, check=False, env=child_environment()
         )
         return pid if self.word in os.fsdecode(listed.stdout) else None
 
