@@ -237,9 +237,8 @@ def test_what_the_other_computed_can_be_fetched(exchanged: Exchanged) -> None:
 
 
 @pytest.mark.slow
-def test_the_branches_differ_in_history_only_so_that_git_merges_them(exchanged: Exchanged) -> None:
-    a, b = exchanged.a, exchanged.b
-    assert a.git("edges", "rev-parse", "HEAD") != b.git("edges", "rev-parse", "HEAD")
+def test_the_branches_differ_in_history_at_most_so_that_git_merges_them(exchanged: Exchanged) -> None:
+    a, b = exchanged.a, exchanged.b  # made in the same second, they are the same commit
     assert a.git("edges", "rev-parse", "HEAD^{tree}") == b.git("edges", "rev-parse", "HEAD^{tree}")
     a.git("edges", "pull", "--quiet", "--no-rebase", "--no-edit", str(b.root / "edges"), "HEAD")
     assert a.minipach("schedule").out == "nothing to do\n"
