@@ -82,6 +82,7 @@ def test_what_a_command_does_to_its_inputs_stays_with_it(
     assert (done.code, study.read("edges/a.txt")) == (0, b"alpha"), done.err
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("runtime", ["bubblewrap", "none"])
 def test_annexed_code_is_the_same_for_the_next_datum(
     runtime: str, study: Study, monkeypatch: pytest.MonkeyPatch

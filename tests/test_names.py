@@ -100,6 +100,7 @@ def test_a_record_with_such_a_name_reruns(done: Study, tmp_path: Path, name: str
     nothing_was_executed(tmp_path)
 
 
+@pytest.mark.soak
 def test_the_results_are_reused_after_a_rename(tmp_path: Path) -> None:
     study = project(tmp_path, FEW[:6])
     study.schedule()
@@ -131,6 +132,7 @@ def test_every_single_name_and_all_their_records(tmp_path: Path) -> None:
     nothing_was_executed(tmp_path)
 
 
+@pytest.mark.soak
 def test_folders_with_such_names(study: Study, tmp_path: Path) -> None:
     folder = "it's $(touch x) {images} *"
     study.put(f"images/{folder}/-rf {{}}", "1", save=False)
@@ -146,6 +148,7 @@ def test_folders_with_such_names(study: Study, tmp_path: Path) -> None:
     nothing_was_executed(tmp_path)
 
 
+@pytest.mark.soak
 def test_names_that_are_reserved_in_a_pipeline_are_data_in_a_data_repo(study: Study) -> None:
     for path in ("code/run.sh", "inputs/a.txt", "README.md", "deep/spec.yml"):
         study.put(f"images/{path}", path, save=False)

@@ -107,7 +107,7 @@ def test_handed_over_at_once_a_worker_cuts_the_sets(engine: Engine) -> None:
     assert len(engine.study.outputs("copies")) == 13
 
 
-@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("at_once", [pytest.param(False, marks=pytest.mark.soak), True])
 def test_what_failed_is_not_tried_again_by_itself_but_by_the_next_schedule(engine: Engine, at_once: bool) -> None:
     engine.at_once = at_once
     study = engine.study

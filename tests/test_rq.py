@@ -170,6 +170,7 @@ def _commands(study: Study) -> list[int]:
     return [p.pid for p in processes("NONE=", study.root) if p.kind == "command"]
 
 
+@pytest.mark.soak
 def test_a_worker_that_is_told_to_end_hands_its_sets_back(tmp_path: Path, server: Redis) -> None:
     study = unpublished(tmp_path / "study", images=1)
     with Workers(study, server) as workers:

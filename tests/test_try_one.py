@@ -71,6 +71,7 @@ def test_a_datum_that_fails(study_of_two: Study) -> None:
     assert state(study_of_two) == before
 
 
+@pytest.mark.soak
 def test_not_exactly_one_datum(study_of_two: Study) -> None:
     for word, message in (
         ("edges", "edges: name one datum, as in edges:DATUM; minipach datums edges\n"),
@@ -82,6 +83,7 @@ def test_not_exactly_one_datum(study_of_two: Study) -> None:
             assert (done.code, done.out, done.err) == (2, "", message)
 
 
+@pytest.mark.soak
 def test_content_that_is_not_here_is_not_fetched(study_of_two: Study, tmp_path: Path) -> None:
     study_of_two.ok("datalad", "clone", str(study_of_two.root), str(tmp_path / "clone"))
     clone = Study(tmp_path / "clone")

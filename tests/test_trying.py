@@ -126,6 +126,7 @@ def test_when_the_job_has_had_its_time_what_is_done_is_kept_and_the_next_pipelin
     assert not processes(tag)
 
 
+@pytest.mark.soak
 def test_a_rerun_keeps_to_the_time_too(study: Study) -> None:
     study.put("images/a.txt", "alpha\n")
     gate = study.root / "slow"
@@ -146,7 +147,7 @@ PICKY = 'echo half >"$PFS/out/half"; grep -q bad "$images" && exit 7; cp "$image
 MEND = "[sh, -c, 'read word; test -e $PFS/out/half && grep -q hopeful {images} && echo $word for $MINIPACH_DATUM']"
 
 
-@pytest.mark.parametrize("together", [1, 4])
+@pytest.mark.parametrize("together", [1, pytest.param(4, marks=pytest.mark.soak)])
 def test_a_recovered_datum_blocks_nothing_and_is_tried_again(study: Study, together: int) -> None:
     study.put("images/a.txt", "good\n", save=False)
     study.put("images/b.txt", "bad but hopeful\n")
@@ -275,6 +276,7 @@ def test_a_secret_is_in_no_record_and_a_rerun_takes_it_from_its_caller(with_secr
     assert study.read("edges/length").split() == [b"4"]
 
 
+@pytest.mark.soak
 def test_a_secret_from_a_file_of_one_s_own(with_secret: Study) -> None:
     study = with_secret
     done = study.minipach("schedule")
@@ -329,6 +331,7 @@ def test_a_launcher_that_is_killed_is_no_try_of_the_datum(study: Study) -> None:
     assert "doesn't count as a try" in log_of(study)
 
 
+@pytest.mark.soak
 def test_what_the_launcher_can_not_do_is_tried_three_times_and_told_as_lost(study: Study) -> None:
     study.put("images/a.txt", "alpha\n")
     study.pipeline("edges", spec(more="datum_tries: 1"), run="exit 125\n")
