@@ -159,7 +159,7 @@ ADOPTION = [
 ]
 PUBLISHING = [
     pytest.param(*("before", "minipach.slots:Owner.release", 1), marks=pytest.mark.soak),
-    pytest.param(*("after", "minipach.fastimport:Stream.run", 1), marks=pytest.mark.slow),  # of fold
+    pytest.param(*("after", "minipach.fastimport:Stream.run", 1), marks=pytest.mark.soak),  # of fold
     pytest.param(*("after", "minipach.fastimport:Stream.run", 2), marks=pytest.mark.slow),  # of publish
     pytest.param(*("before", "minipach.checkout:_apply", 1), marks=pytest.mark.soak),
     pytest.param(*("before", "minipach.checkout:_remove", 1), marks=pytest.mark.soak),

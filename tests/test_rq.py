@@ -148,7 +148,7 @@ cp "$images" "$PFS/out/"
     assert workers.jobs() == {}
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_killed_workers_set_goes_to_another(tmp_path: Path, server: Redis) -> None:
     study = unpublished(tmp_path / "study", images=2)
     with Workers(study, server) as workers:
