@@ -6,26 +6,22 @@ import contextlib
 import json
 import os
 import platform
-import queue
 import selectors
 import signal
 import subprocess
-import sys
-import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from minipach.git import Repo, child_environment
+from minipach.executors.child import group_alive, serve_all, signal_group, spawn
+from minipach.git import Repo
 from minipach.sets import Outcome, WorkSet
 from minipach.slots import Owner, Slot, clear_scratch, kill_inside, remove_slot, slots_dir
 
 _LOST_TRIES = 3  # a set whose worker dies this often isn't tried again in this job
-# datalad's worker threads poll with sleeps of 0.1 s: for the few files of a set, one after the other is faster
-SERIAL = {"DATALAD_RUNTIME_MAX__JOBS": "0"}
-_LAUNCHERS_END = 4.0  # seconds that a launcher has to end its command: it needs 2 for one that ignores TERM
 _GRACE = 5.0  # seconds between asking a process tree to end and ending it
 
 
@@ -108,6 +104,8 @@ class LocalExecutor:
             while b"\n" in worker.buffer:
                 line, _, rest = bytes(worker.buffer).partition(b"\n")
                 worker.buffer[:] = rest
+                if not line:
+                    continue  # warm
                 worker.work = None
                 outcomes.append(Outcome.from_json(line))
         self._start()
@@ -196,13 +194,7 @@ class LocalExecutor:
     def _spawn(self) -> _Worker:
         taken = {w.number for w in self._workers}
         number = next(n for n in range(self._slots + 1) if n not in taken)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "minipach.executors.local"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=child_environment({"DATALAD_LOG_LEVEL": "error", "DATALAD_UI_PROGRESSBAR": "none", **SERIAL}),
-            start_new_session=True,  # its process tree is one group, which can be ended as a whole
-        )
+        process = spawn("minipach.executors.local")
         worker = _Worker(process, number)
         self._workers.append(worker)
         self._selector.register(worker.stdout, selectors.EVENT_READ, worker)
@@ -230,79 +222,15 @@ class LocalExecutor:
         return [Outcome(work.id, "lost", code, message, 0.0, self._lost[work.id], work.log, platform.node())]
 
 
-def signal_group(group: int, number: int) -> None:
-    """Send a signal to a process group, if it is still there."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)
-
-
-def group_alive(group: int) -> bool:
-    """Whether a process group has a process left."""
-    try:
-        os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
-
-
-def main() -> None:
-    """A worker process: requests as JSON lines on stdin, outcomes as JSON lines on stdout, until stdin ends.
-
-    When stdin ends while a set runs, the scheduler is gone: the whole process tree ends at once, since nobody
-    would know of it any more.
-    """
+def serve(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a set, in a worker process: {"slot": path, "work": set} becomes its outcome."""
     from minipach.worker import run_set
 
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a library prints must not end up among the answers
-    requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-    busy = threading.Event()
-
-    def listen() -> None:
-        for line in sys.stdin.buffer:
-            busy.set()
-            requests.put(line)
-        requests.put(None)
-        if busy.is_set():
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    signal.signal(signal.SIGTERM, end_group)
-    threading.Thread(target=listen, daemon=True).start()
-    import datalad_container.containers_run  # noqa: F401
-
-    while (line := requests.get()) is not None:
-        request = json.loads(line)
-        work = WorkSet.from_json(request["work"])
-        outcome = run_set(work, Slot(Repo(Path(work.repo)), Path(request["slot"])))
-        answers.write(outcome.to_json() + "\n")
-        answers.flush()
-        busy.clear()
-
-
-def end_group(_number: int, _frame: object) -> None:
-    """Ask this worker's whole process tree to end, then end it."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.killpg(0, signal.SIGTERM)
-    deadline = time.monotonic() + _LAUNCHERS_END
-    while time.monotonic() < deadline and _launcher_runs():
-        time.sleep(0.05)
-    os.killpg(0, signal.SIGKILL)
-
-
-def _launcher_runs() -> bool:
-    """Whether a launcher of this worker is still ending its command (Linux; elsewhere it has half a second)."""
-    group = os.getpgid(0)
-    if not os.path.isdir("/proc/self"):
-        time.sleep(0.5)
-        return False
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            # `sh .minipach/launch IMAGE ...`; datalad's own `sh -c '...'` names it too, and ends with it
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-            if words[1:2] == [b".minipach/launch"] and os.getpgid(int(entry.name)) == group:
-                return True
-    return False
+    work = WorkSet.from_json(request["work"])
+    outcome = run_set(work, Slot(Repo(Path(work.repo)), Path(request["slot"])))
+    answer: dict[str, Any] = json.loads(outcome.to_json())
+    return answer
 
 
 if __name__ == "__main__":
-    main()
+    serve_all(serve)

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from minipach.chunk import run_work
-from minipach.executors.rqchild import done_before, serve_all
+from minipach.executors.child import serve_all
+from minipach.executors.rqchild import done_before
 from minipach.executors.rqclone import REMOTE, Clones, touch, trim
 from minipach.executors.setrefs import SETS, UnknownSetError, has_whole_result, read_set
 from minipach.git import SYMLINK, GitError, Repo, annex
@@ -165,6 +166,4 @@ def _answer(outcomes: list[Outcome], log: str, here: str | None) -> dict[str, An
 
 
 if __name__ == "__main__":
-    child = CloneChild(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
-    with contextlib.suppress(BrokenPipeError):  # the worker is gone; so are we
-        serve_all(child.serve)
+    serve_all(CloneChild(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])).serve)

@@ -11,7 +11,7 @@ from rq.executions import Execution
 from rq.job import Job
 
 from minipach import goal
-from minipach.executors.local import group_alive, signal_group
+from minipach.executors.child import group_alive, signal_group
 from minipach.executors.rqboard import Board
 from minipach.executors.rqlane import RqWorker
 from minipach.executors.setrefs import set_ids

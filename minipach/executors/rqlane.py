@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,15 +17,12 @@ from rq.job import Job
 from rq.utils import now
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
-from minipach.executors.local import SERIAL, signal_group
+from minipach.executors.child import signal_group
 from minipach.executors.redislink import Client
 from minipach.executors.room import Share
-from minipach.git import child_environment
 
 TTL = 10  # seconds without a heartbeat after which a job's worker counts as gone
 FORGET = 30  # seconds after which RQ's tools show a worker that is gone no more
-# what a worker's own processes have no use for, and a datum's command even less
-_NOT_FOR_CHILDREN = ("MINIPACH_REDIS", "MINIPACH_REDIS_PASSWORD_FILE")
 
 
 class RqWorker(SimpleWorker):
@@ -147,20 +143,6 @@ class Lane:
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
-
-
-def spawn(module: str, *arguments: str) -> subprocess.Popen[bytes]:
-    """A process of our own, as a group that can be ended as a whole."""
-    env = child_environment({"DATALAD_LOG_LEVEL": "error", "DATALAD_UI_PROGRESSBAR": "none", **SERIAL})
-    for name in _NOT_FOR_CHILDREN:
-        env.pop(name, None)
-    return subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=env,
-        start_new_session=True,
-    )
 
 
 def make_worker(client: Client, name: str, queues: list[Queue]) -> RqWorker:

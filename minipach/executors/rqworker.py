@@ -22,16 +22,19 @@ from typing import Any
 import redis
 from rq.job import Job
 
+from minipach.executors.child import spawn
 from minipach.executors.redislink import AWAY, Client, away
 from minipach.executors.room import Room
 from minipach.executors.rqboard import SOON, Board
 from minipach.executors.rqgoing import Going
 from minipach.executors.rqheart import Heart, Order
-from minipach.executors.rqlane import Lane, RqWorker, Task, make_worker, spawn
+from minipach.executors.rqlane import Lane, RqWorker, Task, make_worker
 from minipach.executors.rqnames import ResourceClass
 from minipach.executors.rqplace import Place
 from minipach.git import GitError
 
+# what a worker's own processes have no use for, and a datum's command even less
+_NOT_FOR_CHILDREN = ("MINIPACH_REDIS", "MINIPACH_REDIS_PASSWORD_FILE")
 _TICK = 0.5  # seconds between two looks when nobody says anything
 _QUEUES = 2.0  # seconds between two looks which queues there are
 _GRACE = 7.0  # seconds for a process to end its set: a command that ignores TERM gets 2 from its launcher
@@ -103,7 +106,8 @@ class Supervisor:
         self._heart.poke(Order("shutdown"))
 
     def _open(self, number: int, worker: RqWorker) -> Lane:
-        lane = Lane(number, worker, spawn(self._place.child_module, *self._place.child_arguments))
+        process = spawn(self._place.child_module, *self._place.child_arguments, without=_NOT_FOR_CHILDREN)
+        lane = Lane(number, worker, process)
         self._selector.register(lane.stdout, selectors.EVENT_READ, lane)
         return lane
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from minipach.errors import UserError
+from minipach.executors.child import LAUNCHERS_END, QUIET
 from minipach.executors.slurmfiles import Submission, Teller, read_set
 from minipach.git import Repo, child_environment
 from minipach.sets import Outcome, WorkSet
@@ -23,10 +24,7 @@ from minipach.sizing import MOST
 from minipach.slots import Slot, kill_inside, remove_slot, slots_dir
 
 SLOT = "slurm-"  # how slots of tasks are called: not as those that end with a process of this machine
-_LAUNCHERS_END = 4.0  # seconds that a launcher has to end its command
 _ENDED = 143
-# datalad's worker threads poll with sleeps of 0.1 s: for the few files of a set, one after the other is faster
-_QUIET = {"DATALAD_LOG_LEVEL": "error", "DATALAD_UI_PROGRESSBAR": "none", "DATALAD_RUNTIME_MAX__JOBS": "0"}
 
 
 class _AskedToEnd(BaseException):
@@ -97,7 +95,7 @@ def _be_child(job: Callable[[], None], parent: int) -> None:
         os.setsid()
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.environ.update(child_environment(_QUIET))
+        os.environ.update(child_environment(QUIET))
         job()
         code = 0
     except BaseException:
@@ -153,7 +151,7 @@ def _end_tree(child: int) -> None:
     """Ask a child's whole process group to end, give launchers their time, and end it."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGTERM)
-    deadline = time.monotonic() + _LAUNCHERS_END
+    deadline = time.monotonic() + LAUNCHERS_END
     while time.monotonic() < deadline and _alive(child):
         time.sleep(0.05)
     with contextlib.suppress(ProcessLookupError):

@@ -1,0 +1,137 @@
+"""Warm child processes of an executor: requests as JSON lines on stdin, answers as JSON lines on stdout.
+
+When stdin ends while a request is worked on, the parent is gone: the child's whole process tree ends at once, since
+nobody would know of it any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+from minipach.git import child_environment
+
+QUIET = {
+    "DATALAD_LOG_LEVEL": "error",
+    "DATALAD_UI_PROGRESSBAR": "none",
+    # datalad's worker threads poll with sleeps of 0.1 s: for the few files of a set, one after the other is faster
+    "DATALAD_RUNTIME_MAX__JOBS": "0",
+}
+LAUNCHERS_END = 4.0  # seconds that a launcher has to end its command: it needs 2 for one that ignores TERM
+
+
+def spawn(module: str, *arguments: str, without: Iterable[str] = ()) -> subprocess.Popen[bytes]:
+    """A child that runs `python -m module`, as a group that can be ended as a whole.
+
+    without: variables of the environment that it does not get.
+    """
+    env = child_environment(QUIET)
+    for name in without:
+        env.pop(name, None)
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=env,
+        start_new_session=True,
+    )
+
+
+def signal_group(group: int, number: int) -> None:
+    """Send a signal to a process group, if it is still there."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def group_alive(group: int) -> bool:
+    """Whether a process group has a process left."""
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+# --- in the child --------------------------------------------------------------------------------------------
+
+
+def serve_all(serve: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+    """Serve requests until stdin ends. The first answer is an empty line: warm."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints must not end up among the answers
+    signal.signal(signal.SIGTERM, end_group)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
+
+    def warm() -> None:
+        import datalad_container.containers_run  # noqa: F401
+
+    with contextlib.suppress(BrokenPipeError):  # the parent is gone; so are we
+        answer(sys.stdin.buffer, answers, serve, warm, lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+
+def answer(
+    requests: BinaryIO,
+    answers: TextIO,
+    serve: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    warm: Callable[[], None],
+    end: Callable[[], None],
+) -> None:
+    """Answer one request after the other; the parent sends the next one when it has the answer to the one before.
+
+    warm: called once, while requests are read already. end: called if the requests end while one is worked on.
+    """
+    lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    busy = threading.Event()
+
+    def listen() -> None:
+        for line in requests:
+            busy.set()
+            lines.put(line)
+        lines.put(None)
+        if busy.is_set():
+            end()
+
+    threading.Thread(target=listen, daemon=True).start()
+    warm()
+    answers.write("\n")
+    answers.flush()
+    while (line := lines.get()) is not None:
+        done = json.dumps(serve(json.loads(line)))
+        busy.clear()  # before the answer is out: from then on, the next request may come
+        answers.write(done + "\n")
+        answers.flush()
+
+
+def end_group(_number: int, _frame: object) -> None:
+    """A signal handler: ask this child's whole process tree to end, then end it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(0, signal.SIGTERM)
+    deadline = time.monotonic() + LAUNCHERS_END
+    while time.monotonic() < deadline and _launcher_runs():
+        time.sleep(0.05)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _launcher_runs() -> bool:
+    """Whether a launcher of this child is still ending its command (Linux; elsewhere it has half a second)."""
+    group = os.getpgid(0)
+    if not os.path.isdir("/proc/self"):
+        time.sleep(0.5)
+        return False
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            # `sh .minipach/launch IMAGE ...`; datalad's own `sh -c '...'` names it too, and ends with it
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if words[1:2] == [b".minipach/launch"] and os.getpgid(int(entry.name)) == group:
+                return True
+    return False
