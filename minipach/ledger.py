@@ -19,13 +19,19 @@ CREATE TABLE IF NOT EXISTS job (
 CREATE TABLE IF NOT EXISTS attempt (
     key INTEGER PRIMARY KEY, job INTEGER, pipeline TEXT, datum TEXT, datum_id TEXT, ended REAL, seconds REAL,
     kind TEXT, exit INTEGER, message TEXT, tries INTEGER, host TEXT, log TEXT, cpu REAL DEFAULT 0,
-    memory INTEGER, bytes_in INTEGER, bytes_out INTEGER);
+    memory INTEGER, bytes_in INTEGER, bytes_out INTEGER, forced INTEGER DEFAULT 0);
 CREATE INDEX IF NOT EXISTS attempt_by_datum ON attempt (pipeline, datum, key);
 CREATE INDEX IF NOT EXISTS attempt_by_job ON attempt (job);
 CREATE INDEX IF NOT EXISTS job_by_pipeline ON job (pipeline, key);
 """
 # columns that earlier versions did not have
-_ADDED = {"cpu": "REAL DEFAULT 0", "memory": "INTEGER", "bytes_in": "INTEGER", "bytes_out": "INTEGER"}
+_ADDED = {
+    "cpu": "REAL DEFAULT 0",
+    "memory": "INTEGER",
+    "bytes_in": "INTEGER",
+    "bytes_out": "INTEGER",
+    "forced": "INTEGER DEFAULT 0",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,8 @@ class Used:
     """What happened to a datum in a job, and what it used.
 
     seconds, cpu: wall and processor time of the last try, in a set its share · memory: peak of the command's processes
-    together, in bytes, in a set that of the set; None: not known · bytes_in, bytes_out: of its files; None: not known.
+    together, in bytes, in a set that of the set; None: not known · bytes_in, bytes_out: of its files; None: not known ·
+    forced: it ran on purpose, whatever was known of it.
     """
 
     datum: str
@@ -73,9 +80,16 @@ class Used:
     host: str
     log: str
     ended: float
+    forced: bool = False
 
 
-_USED = "datum, datum_id, kind, exit, message, tries, seconds, cpu, memory, bytes_in, bytes_out, host, log, ended"
+_USED = (
+    "datum, datum_id, kind, exit, message, tries, seconds, cpu, memory, bytes_in, bytes_out, host, log, ended, forced"
+)
+
+
+def _used(row: tuple[Any, ...]) -> Used:
+    return Used(*(*row[:-1], bool(row[-1])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,12 +207,12 @@ class Ledger:
             ),
         )
 
-    def add_attempt(self, job: int, pipeline: str, end: DatumEnd) -> None:
-        """Note what became of a datum."""
+    def add_attempt(self, job: int, pipeline: str, end: DatumEnd, *, forced: bool = False) -> None:
+        """Note what became of a datum. forced: it ran on purpose, whatever was known of it."""
         self._db.execute(
             "INSERT INTO attempt (job, pipeline, datum, datum_id, ended,"
-            " seconds, kind, exit, message, tries, host, log, cpu, memory, bytes_in, bytes_out)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " seconds, kind, exit, message, tries, host, log, cpu, memory, bytes_in, bytes_out, forced)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 job,
                 pipeline,
@@ -216,6 +230,7 @@ class Ledger:
                 end.memory,
                 end.bytes_in,
                 end.bytes_out,
+                forced,
             ),
         )
 
@@ -270,7 +285,20 @@ class Ledger:
     def attempts(self, key: int) -> list[Used]:
         """What happened to each datum of a job, in order."""
         rows = self._db.execute(f"SELECT {_USED} FROM attempt WHERE job = ? ORDER BY key", (key,))
-        return [Used(*row) for row in rows]
+        return [_used(row) for row in rows]
+
+    def forced_runs(self, pipeline: str) -> list[Used]:
+        """The forced runs that succeeded in jobs since the last one that came to an end: they aren't published yet.
+
+        To be asked by the holder of the project's lock: a job that is `running` was killed then.
+        """
+        rows = self._db.execute(
+            f"SELECT {_USED} FROM attempt WHERE forced AND kind = 'ok' AND job IN ("
+            " SELECT key FROM job WHERE pipeline = ?1 AND key > ifnull((SELECT key FROM job WHERE pipeline = ?1"
+            " AND state NOT IN ('submitted', 'superseded', 'running') ORDER BY key DESC LIMIT 1), 0)) ORDER BY key",
+            (pipeline,),
+        )
+        return [_used(row) for row in rows]
 
     def successes(self, pipeline: str, most: int) -> list[Used]:
         """The last runs of a pipeline that succeeded, the newest first."""
@@ -278,4 +306,4 @@ class Ledger:
             f"SELECT {_USED} FROM attempt WHERE pipeline = ? AND kind = 'ok' ORDER BY key DESC LIMIT ?",
             (pipeline, most),
         )
-        return [Used(*row) for row in rows]
+        return [_used(row) for row in rows]

@@ -33,9 +33,10 @@ def attempt(
     pipeline: str = "edges",
     kind: Literal["ok", "failed", "lost"] = "ok",
     code: int = 0,
+    forced: bool = False,
 ) -> None:
     task = Task(Datum(datum, ()), "id", "")
-    ledger.add_attempt(job, pipeline, DatumEnd(task, kind, code, "m", 1.5, 0.5, 1, "h", f"{job}.log"))
+    ledger.add_attempt(job, pipeline, DatumEnd(task, kind, code, "m", 1.5, 0.5, 1, "h", f"{job}.log"), forced=forced)
 
 
 def test_an_empty_ledger_knows_nothing(ledger: Ledger) -> None:
@@ -75,6 +76,42 @@ def test_the_last_attempt_of_each_datum_counts(ledger: Ledger) -> None:
         "b": ("ok", 0, "j1", "1.log"),
     }
     assert found["a"].seconds == 1.5
+
+
+def test_forced_runs_are_known_until_a_job_after_them_came_to_an_end(ledger: Ledger) -> None:
+    def forced() -> list[str]:
+        return [used.datum for used in ledger.forced_runs("edges")]
+
+    killed, other = ledger.start_job("j1", "edges"), ledger.start_job("j2", "montage")
+    attempt(ledger, killed, "a", forced=True)
+    attempt(ledger, killed, "b")
+    attempt(ledger, other, "c", pipeline="montage", forced=True)
+    left = ledger.start_job("j3", "edges")
+    attempt(ledger, left, "d", forced=True)
+    attempt(ledger, left, "e", kind="failed", forced=True)
+    ledger.leave_job(left)
+    assert forced() == ["a", "d"]
+    ledger.close_jobs("edges", "superseded")
+    newest = ledger.start_job("j4", "edges")
+    assert forced() == ["a", "d"]
+    ledger.end_job(newest, "published", COUNTS, "abc")
+    assert forced() == []
+
+
+def test_a_file_of_an_earlier_version_gets_the_columns_that_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    now = Ledger(path)
+    attempt(now, now.start_job("j1", "edges"), "a")
+    now.close()
+    old = sqlite3.connect(path)
+    for column in ("forced", "memory"):
+        old.execute(f"ALTER TABLE attempt DROP COLUMN {column}")
+    old.commit()
+    old.close()
+    ledger = Ledger(path)
+    [used] = ledger.attempts(1)
+    assert (used.datum, used.memory, used.forced) == ("a", None, False)
+    ledger.close()
 
 
 def test_any_text_is_kept(ledger: Ledger) -> None:
