@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Protocol
 
 from minipach.assess import Assessment
@@ -14,7 +14,7 @@ from minipach.errors import UserError
 from minipach.executors.base import Executor
 from minipach.fold import fold
 from minipach.git import need_identity
-from minipach.ledger import Ledger
+from minipach.ledger import Ledger, Used
 from minipach.plan import Plan, Step, again_published, force, without_output
 from minipach.project import Project
 from minipach.publish import publish
@@ -52,6 +52,7 @@ class Pass:
         self.options = options
         self.ran: set[str] = set()
         self.forced: set[str] = set()
+        self.recorded: set[tuple[str, str]] = set()  # (datum, log) of the attempts that the ledger has for this job
         self.asked: set[str] | None = None  # None: every datum
         self.stopped = False
         self.overdue = False
@@ -70,10 +71,13 @@ class Pass:
         forced = self.options.force and self.assessment.path in self.targets.named
         if self.targets.limits(a.path):  # even if nothing is to be done: a mistyped name must not pass
             self.asked = self.targets.names(a.path, [s.name for s in plan.steps if s.action != "remove"])
+        before: list[Used] = []  # forced runs that ended in earlier passes
         if self.scheduler.lasting:
             self.flights = self.scheduler.engine().adopt(a.repo)
             self.forced = {str(d["name"]) for work in self.flights if work.forced for d in work.datums}
-        if plan.is_current and not forced and not self.flights:
+            wanted = {(s.id, s.name) for s in plan.steps}
+            before = [u for u in self.scheduler.ledger.forced_runs(self.name) if (u.datum_id, u.datum) in wanted]
+        if plan.is_current and not (forced or self.flights or before):
             self.scheduler.ledger.close_jobs(self.name, "published")
             return report
         need_identity(a.repo)
@@ -82,14 +86,14 @@ class Pass:
         base = build_base(a)
         a.refresh()  # an image that was taken in just now has a place and a content id
         plan = a.plan()
+        anew: set[str] = set()
         if forced:
-            self.forced |= self.asked if self.asked is not None else {t.datum.name for t in a.tasks}
-        if self.forced:
-            plan = force(plan, self.forced)
-        self.scheduler.reporter.begin(self.name, plan)
+            anew = self.asked if self.asked is not None else {t.datum.name for t in a.tasks}
         report.job = _job_id(a, base)
-        key = self._begin(report.job)
+        key = self._begin(report.job, before, anew)
         try:
+            plan = again_published(force(plan, self.forced - self.ran), self.forced & self._succeeded, a.known)
+            self.scheduler.reporter.begin(self.name, plan)
             plan = self._rounds(plan, base, report.job, key)
             if self.in_flight:
                 report.state = "submitted"
@@ -106,18 +110,26 @@ class Pass:
             self._end(key, report)
         return report
 
-    def _begin(self, job: str) -> int:
-        """The ledger's key for this pass: that of the job's earlier passes, if sets of it are on their way."""
+    def _begin(self, job: str, before: Sequence[Used], anew: Set[str]) -> int:
+        """The ledger's key for this pass: that of the job's earlier passes, if sets of it are on their way.
+
+        before: forced runs that ended in earlier passes, for this one to publish · anew: what this pass itself is to
+        force; of that only the forced runs of the same job count, so that to say it twice runs it once.
+        """
         ledger = self.scheduler.ledger
         row = ledger.open_job(job, self.name) if self.scheduler.lasting else None
-        started = time.time()
-        if row is not None:
-            started = row.started
-            tasks = {(t.id, t.datum.name): t for t in self.assessment.tasks}
-            for used in ledger.attempts(row.key):
-                task = tasks.get((used.datum_id, used.datum))
-                if task is not None:
-                    self._note(end_of(task, used))
+        started = row.started if row else time.time()
+        tasks = {(t.id, t.datum.name): t for t in self.assessment.tasks}
+        earlier = ledger.attempts(row.key) if row else []
+        same_job = set(earlier)
+        before = [u for u in before if (u.datum_id, u.datum) in tasks and (u in same_job or u.datum not in anew)]
+        self.forced |= anew | {u.datum for u in before}
+        self.recorded = {(u.datum, u.log) for u in earlier}
+        for used in (*before, *earlier):
+            task = tasks.get((used.datum_id, used.datum))
+            too_early = used.kind == "ok" and not used.forced and used.datum in self.forced
+            if task is not None and not too_early:
+                self._note(end_of(task, used))
         ledger.close_jobs(self.name, "superseded", but=row.key if row else -1)
         limit = self.assessment.pipeline.job_timeout
         if limit is not None:
@@ -190,7 +202,7 @@ class Pass:
                 if self.options.fail_fast:
                     self.stopped = True
                     round_.stop()
-            self.scheduler.ledger.add_attempt(key, self.name, end)
+            self._record(key, end)
             failed = sum(t.datum.name in self.failed for t in tasks)
             self.scheduler.reporter.progress(self.name, round_.done, failed, len(tasks))
         ended += round_.ended
@@ -198,6 +210,14 @@ class Pass:
         if round_.overdue:
             self.stopped = self.overdue = True
             self.scheduler.drop_engine()
+
+    def _record(self, key: int, end: DatumEnd) -> None:
+        """Note an attempt, once: a set that was not settled when a pass ended is told of by the next one too."""
+        name = end.task.datum.name
+        if end.log and (name, end.log) in self.recorded:
+            return
+        self.recorded.add((name, end.log))
+        self.scheduler.ledger.add_attempt(key, self.name, end, forced=name in self.forced)
 
     def _publish(self, plan: Plan, base: Base, report: PipelineReport) -> None:
         a = self.assessment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from minipach.ledger import Ledger
 from minipach.project import find_project
 from minipach.report import Options, PipelineReport, Reporter, ScheduleReport
 from minipach.schedule import Scheduler
+from minipach.sets import WorkSet
 from minipach.targets import parse_targets
 from tests.projects import Study
 
@@ -28,6 +30,21 @@ class Quiet(Reporter):
     def end(self, report: PipelineReport) -> None: ...
 
 
+class Interrupted(MemoryExecutor):
+    """Its pass is interrupted just before what it was told of is settled."""
+
+    def settle(self, sets: Sequence[WorkSet]) -> None:
+        raise KeyboardInterrupt
+
+
+class InterruptedLater(MemoryExecutor):
+    """Its pass is interrupted as soon as what it was told of is settled."""
+
+    def settle(self, sets: Sequence[WorkSet]) -> None:
+        super().settle(sets)
+        raise KeyboardInterrupt
+
+
 @dataclass
 class Engine:
     """A project, and an engine whose sets outlive each schedule."""
@@ -37,18 +54,20 @@ class Engine:
     at_once: bool = False
     left: list[Path] = field(default_factory=list)  # by the last pass
 
-    def pass_(self, *words: str, follow: bool = False, force: bool = False) -> ScheduleReport:
+    def pass_(
+        self, *words: str, follow: bool = False, force: bool = False, engine: type[MemoryExecutor] = MemoryExecutor
+    ) -> ScheduleReport:
         """One `minipach schedule`."""
         project = find_project(self.study.root)
         ledger = Ledger(project.state_dir / "ledger.sqlite")
-        engine = MemoryExecutor(self.memory, 2, lasting=True, at_once=self.at_once)
+        made = engine(self.memory, 2, lasting=True, at_once=self.at_once)
         try:
-            scheduler = Scheduler(project, ledger, lambda: engine, Quiet(), lasting=True)
+            scheduler = Scheduler(project, ledger, lambda: made, Quiet(), lasting=True)
             return scheduler.run(parse_targets(project, list(words)), Options(follow=follow, force=force))
         finally:
-            engine.close()
+            made.close()
             ledger.close()
-            self.left = engine.left
+            self.left = made.left
 
     def states(self, report: ScheduleReport) -> dict[str, str]:
         return {row.name: row.state for row in report.pipelines}
@@ -159,3 +178,67 @@ def test_a_forced_run_that_is_left_is_still_a_forced_run(engine: Engine) -> None
     assert engine.states(engine.pass_())["edges"] == "published"
     assert int(engine.study.git("edges", "rev-list", "--count", "HEAD")) > int(before)
     assert '"forced": true' in engine.study.git("edges", "log", "-3", "--format=%B")
+
+
+@pytest.fixture
+def forcing(study: Study) -> Engine:
+    """Three datums, a set for each, all published, and all forced to run again: nothing has run yet."""
+    for name in "abc":
+        study.put(f"images/{name}", name, save=False)
+    study.save("images")
+    study.copier(more="datum_set_spec: {number: 1}\n")
+    engine = Engine(study)
+    engine.until_done()
+    engine.pass_(force=True)
+    assert len(engine.memory.waiting()) == 3, "what is forced is handed over at once"
+    return engine
+
+
+def forced_records(engine: Engine, least: int) -> int:
+    """How many of the newest commits, at least so many, are records of forced runs."""
+    return engine.study.git("edges", "log", f"-{least + 2}", "--format=%B").count('"forced": true')
+
+
+def test_forced_runs_that_end_in_different_passes_are_all_published(forcing: Engine) -> None:
+    for _ in range(3):
+        forcing.memory.work(1)
+        report = forcing.pass_()
+    (edges,) = report.pipelines
+    assert (edges.state, edges.counts["ran"]) == ("published", 3)
+    assert forced_records(forcing, 3) == 3
+    assert forcing.states(forcing.pass_())["edges"] == "current"
+
+
+@pytest.mark.soak
+def test_forced_runs_are_published_though_their_inputs_grew_meanwhile(forcing: Engine) -> None:
+    forcing.memory.work(1)
+    forcing.pass_()
+    forcing.study.put("images/d", "d")
+    assert forcing.states(forcing.until_done())["edges"] == "published"
+    assert forced_records(forcing, 4) == 3
+    assert set(forcing.study.outputs("edges")) == {"a", "b", "c", "d"}
+
+
+def test_what_a_pass_has_recorded_but_not_settled_is_not_recorded_again(forcing: Engine) -> None:
+    forcing.memory.work(1)
+    with pytest.raises(KeyboardInterrupt):
+        forcing.pass_(engine=Interrupted)
+    assert len(forcing.memory.entries) == 3, "it is told of once more"
+    forcing.pass_(force=True)
+    assert len(forcing.memory.entries) == 2, "to force it twice runs it once"
+    report = forcing.until_done()
+    (edges,) = report.pipelines
+    assert (edges.state, edges.counts["ran"]) == ("published", 3)
+    job = forcing.study.minipach("job", edges.job, "--json").json
+    assert [a["datum"] for a in job["attempts"] if a["pass"] == 1] == ["a", "b", "c"]
+    assert forced_records(forcing, 3) == 3
+
+
+@pytest.mark.soak
+def test_forced_runs_are_published_by_the_next_pass_if_that_of_theirs_could_not(forcing: Engine) -> None:
+    forcing.memory.work(3)
+    with pytest.raises(KeyboardInterrupt):
+        forcing.pass_(engine=InterruptedLater)
+    assert not forcing.memory.entries, "all is settled, and the branch is as it was"
+    assert forcing.states(forcing.pass_())["edges"] == "published"
+    assert forced_records(forcing, 3) == 3
