@@ -242,3 +242,16 @@ def test_forced_runs_are_published_by_the_next_pass_if_that_of_theirs_could_not(
     assert not forcing.memory.entries, "all is settled, and the branch is as it was"
     assert forcing.states(forcing.pass_())["edges"] == "published"
     assert forced_records(forcing, 3) == 3
+
+
+@pytest.mark.parametrize("name", ["rq", "slurm"])
+def test_whoever_is_to_stop_at_a_failure_has_to_be_there(study: Study, name: str) -> None:
+    study.git(".", "config", "minipach.executor", name)
+    assert study.minipach("schedule", "--fail-fast", "--wait").code == 0, "there is no pipeline yet"
+    study.copier()
+    before = [study.git(".", *words) for words in (["status", "--short"], ["for-each-ref"])]
+    done = study.minipach("schedule", "--fail-fast")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == f"--fail-fast: what {name} runs goes on without this command; add --wait, or leave it out\n"
+    assert [study.git(".", *words) for words in (["status", "--short"], ["for-each-ref"])] == before
+    assert study.minipach("jobs", "--json").json["jobs"] == []

@@ -43,7 +43,8 @@ def schedule(
     ] = True,
     force: Annotated[bool, typer.Option("--force", help="Run again although current; the record says so.")] = False,
     fail_fast: Annotated[
-        bool, typer.Option("--fail-fast/--keep-going", help="After a failure, start nothing more.")
+        bool,
+        typer.Option("--fail-fast/--keep-going", help="After a failure, start nothing more (rq, slurm: with --wait)."),
     ] = False,
     wait: Annotated[
         bool | None,
@@ -84,9 +85,10 @@ def carry_out(
     """Run a schedule under the project's lock, report, and leave with its exit code.
 
     targets: None for what earlier schedules have left to be done · wait: follow to the end, also where sets outlive
-    this command (None: there, hand over and go) · False: also don't wait for another schedule.
+    this command (None: there, hand over and go) · False: also don't wait for another schedule. UserError.
     """
     from minipach import goal
+    from minipach.errors import UserError
     from minipach.executors.choose import choose
     from minipach.ledger import Ledger
     from minipach.lock import project_lock
@@ -94,6 +96,10 @@ def carry_out(
 
     choice = choose(project, jobs, targets)
     options = replace(options, follow=bool(wait) or not choice.lasting)
+    if options.fail_fast and not options.follow:
+        raise UserError(
+            f"--fail-fast: what {choice.name} runs goes on without this command; add --wait, or leave it out"
+        )
     reporter = Terminal()
     with project_lock(project.state_dir / "lock", wait=wait is not False, tell=say):
         going_on = targets is None
