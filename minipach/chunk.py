@@ -10,7 +10,7 @@ from pathlib import Path
 from minipach import records
 from minipach.logs import note_set
 from minipach.sets import Outcome, WorkSet, tried_again
-from minipach.sizing import BOOKKEEPING, enough
+from minipach.sizing import Pace, enough
 from minipach.slots import Slot
 from minipach.worker import run_set
 
@@ -24,9 +24,9 @@ def run_work(work: WorkSet, slot: Slot, tell: Callable[[Outcome], None]) -> None
         tell(run_set(work, slot))
         return
     todo = list(range(len(work.parts)))
-    pace: float | None = None  # seconds that one datum takes
+    pace = Pace()
     while todo:
-        count = 1 if pace is None else enough(pace)
+        count = 1 if pace.work is None else enough(pace.work)
         members = todo[: _fitting(work, todo[:count])]
         del todo[: len(members)]
         part = replace(work.part(members), tries=work.tries if len(members) == 1 else 1)
@@ -35,8 +35,7 @@ def run_work(work: WorkSet, slot: Slot, tell: Callable[[Outcome], None]) -> None
             alone = replace(work.part([members[place]]), tries=tries)
             _run_part(work, alone, [members[place]], slot, tell)
         if outcome.kind == "ok":
-            one = max(outcome.seconds - BOOKKEEPING, 0.0) / len(members)
-            pace = one if pace is None else (pace + one) / 2
+            pace.learn(outcome.seconds, len(members))
 
 
 def _fitting(work: WorkSet, members: Sequence[int]) -> int:

@@ -109,7 +109,7 @@ class Round:
     def learn_from(self, durations: Sequence[Duration]) -> None:
         """Begin with what such datums took before."""
         if durations:
-            self.sizer.work = max(0.0, sum(d.seconds for d in durations) / len(durations) - BOOKKEEPING)
+            self.sizer.pace.work = max(0.0, sum(d.seconds for d in durations) / len(durations) - BOOKKEEPING)
 
     def adopt(self, sets: Sequence[WorkSet], tasks: Sequence[Task]) -> None:
         """Wait for these sets too, which are on their way since an earlier pass. tasks: all that the pipeline has."""
@@ -195,7 +195,7 @@ class Round:
         An executor whose sets outlive us gets all, once it is known how long they take, or if it can't wait for that;
         and what is forced, since a later pass isn't told that it is.
         """
-        known = self.sizer.work is not None or not self._by_size
+        known = self.sizer.pace.work is not None or not self._by_size
         most = (2 if known or self.engine.lasting else 1) * self.sizer.slots
         if self.engine.lasting and (known or self.engine.at_once or self.forced):
             most = sys.maxsize
@@ -234,7 +234,7 @@ class Round:
         """The datums that are done with, by their index; the others go back to be tried by themselves."""
         count = len(indices)
         if outcome.kind == "ok":
-            self.sizer.learn(outcome.seconds, count)
+            self.sizer.pace.learn(outcome.seconds, count)
         bad = {index: (code, message) for index, code, message in outcome.bad}
         recovered = {index: (code, message) for index, code, message in outcome.recovered}
         most = self.assessment.pipeline.datum_tries

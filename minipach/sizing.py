@@ -13,7 +13,7 @@ from minipach.spec import SetSpec
 BOOKKEEPING = 0.5  # seconds that a set costs whatever is in it: worktree, record, container
 SHARE = 0.05  # of the work: what bookkeeping may cost
 CHUNK = 60.0  # seconds of work that a chunk has at least, if that is known
-MOST = 64  # datums in a set; a lost worker costs no more than these
+MOST = 256  # datums in a set: a lost worker costs no more than these, and their arguments fit a command line
 
 
 def enough(work: float) -> int:
@@ -22,29 +22,43 @@ def enough(work: float) -> int:
 
 
 @dataclass
+class Pace:
+    """What one datum takes, without bookkeeping, as sets end. work: seconds (None: not known yet)."""
+
+    work: float | None = None
+    _seen: int = field(default=0, init=False)
+
+    def learn(self, seconds: float, datums: int) -> None:
+        """A set of so many datums took so many seconds (wall).
+
+        It counts as much as all before, or more if it is larger: the first sets are of one datum, and slow, since
+        everything is cold.
+        """
+        one = max(seconds - BOOKKEEPING, 0.0) / datums
+        new = datums / (datums + min(self._seen, datums))
+        self.work = one if self.work is None else self.work + new * (one - self.work)
+        self._seen += datums
+
+
+@dataclass
 class Sizer:
     """Cuts a queue of datums into sets, and learns from what sets took.
 
-    slots: sets at once · work: seconds that one datum is known to take, without bookkeeping (None: not known yet) ·
-    length, size: bytes that a datum adds to the command line, and bytes of its inputs.
+    slots: sets at once · pace: what is known of how long a datum takes · length, size: bytes that a datum adds to the
+    command line, and bytes of its inputs.
     """
 
     slots: int
     spec: SetSpec
     length: Callable[[Task], int]
     size: Callable[[Task], int]
-    work: float | None = None
-    _begun: int = field(default=0, init=False)
-
-    def learn(self, seconds: float, datums: int) -> None:
-        """A set of so many datums took so many seconds (wall)."""
-        one = max(seconds - BOOKKEEPING, 0.0) / datums
-        self.work = one if self.work is None else (self.work + one) / 2
+    pace: Pace = field(default_factory=Pace)
 
     def chunk(self, left: int) -> int:
         """How many datums make a chunk, if all are handed over at once: at least a minute's work, if that is known."""
         share = math.ceil(left / self.slots)
-        return share if self.work is None else min(share, math.ceil(CHUNK / max(self.work, 0.001)))
+        work = self.pace.work
+        return share if work is None else min(share, math.ceil(CHUNK / max(work, 0.001)))
 
     def _count(self, left: int, total: int) -> int:
         if self.spec.number:
@@ -53,9 +67,11 @@ class Sizer:
             return math.ceil(total / (self.spec.per_worker * self.slots))
         if self.spec.size_bytes:
             return left
-        if self.work is None:
+        if self.pace.work is None:
             return 1  # one for each slot, to see how long they take
-        return min(enough(self.work), math.ceil(left / self.slots))
+        # Towards the end smaller ones, so that all slots end together; but none that is bookkeeping above all.
+        least = math.ceil(BOOKKEEPING / max(self.pace.work, 0.001))
+        return min(enough(self.pace.work), max(math.ceil(left / self.slots), least))
 
     def take(self, queue: Collection[Task], total: int) -> int:
         """How many datums at the front of the queue make the next set (at least one)."""
