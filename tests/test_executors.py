@@ -17,7 +17,6 @@ from minipach.executors.base import Executor
 from minipach.executors.local import LocalExecutor
 from minipach.executors.memory import Memory, MemoryExecutor
 from minipach.executors.slurm import SlurmExecutor
-from minipach.executors.slurmnext import Request
 from minipach.fold import fold
 from minipach.git import Repo
 from minipach.project import find_project
@@ -110,7 +109,7 @@ def _local(study: Study) -> Iterator[Callable[[], Executor]]:
 @contextlib.contextmanager
 def _slurm(study: Study) -> Iterator[Callable[[], Executor]]:
     with shared_cluster():
-        yield lambda: SlurmExecutor(find_project(study.root), None, Request())
+        yield lambda: SlurmExecutor(find_project(study.root), None)
 
 
 @contextlib.contextmanager

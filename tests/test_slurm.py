@@ -14,11 +14,9 @@ import pytest
 from minipach.errors import UserError
 from minipach.executors import slurmclient
 from minipach.executors.slurmfiles import Submission, Teller, final, narrowed
-from minipach.executors.slurmnext import Request
 from minipach.executors.slurmoptions import SlurmOptions
 from minipach.project import find_project
 from minipach.sets import Needs, Outcome, WorkSet
-from minipach.targets import parse_targets
 from tests.projects import Study
 from tests.remains import Background, hold, leftovers, processes, result_of, schedule_killed, unpublished, until
 from tests.slurm import Cluster, cluster, shared_cluster
@@ -401,16 +399,6 @@ def test_the_time_limit_follows_from_datum_timeout(study: Study, slurm: Cluster)
     options = SlurmOptions(find_project(study.root), None)
     assert "--time=185" in options.of_tasks([a_set(3, timeout=1200.0)])
     assert not [o for o in options.of_tasks([a_set(3)]) if o.startswith("--time")]
-
-
-def test_a_request_is_kept_as_json(study: Study) -> None:
-    study.copier()
-    study.copier("more", repo="edges")
-    project = find_project(study.root)
-    assert Request.of(project, parse_targets(project, [])).as_json() is None
-    some = Request.of(project, parse_targets(project, ["edges:a*"], downstream=False))
-    assert Request.from_json(project, some.as_json()) == some
-    assert Request.from_json(project, None) == Request()
 
 
 def test_no_client_is_waited_for_without_end(tmp_path: Path, slurm: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,7 @@ def carry_out(
     from minipach.lock import project_lock
     from minipach.schedule import Scheduler
 
-    choice = choose(project, jobs, targets)
+    choice = choose(project, jobs)
     options = replace(options, follow=bool(wait) or not choice.lasting)
     if options.fail_fast and not options.follow:
         raise UserError(

@@ -9,14 +9,13 @@ from minipach.errors import UserError
 from minipach.executors.base import Executor
 from minipach.project import Project
 from minipach.settings import local_setting, slots
-from minipach.targets import Targets
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     """An executor that can be made.
 
-    lasting: as `Executor.lasting`, told beforehand · by_goal: its workers make later passes, for what `goal` has noted.
+    lasting: as `Executor.lasting`, told beforehand · by_goal: it makes later passes, for what `goal` has noted.
     """
 
     name: str
@@ -25,35 +24,36 @@ class Choice:
     by_goal: bool = False
 
 
-def choose(project: Project, jobs: int | None = None, targets: Targets | None = None) -> Choice:
+def choose(project: Project, jobs: int | None = None) -> Choice:
     """The executor of this project on this machine. UserError.
 
-    jobs: sets at once, for those that have it to say · targets: what later passes are to work on (None: all).
+    jobs: sets at once, for those that have it to say.
     """
     name = local_setting(project.repo, "executor") or "local"
     maker = _MAKERS.get(name)
     if maker is None:
         known = ", ".join(_MAKERS)
         raise UserError(f'minipach.executor: "{name}" is none of {known}; git config minipach.executor local')
-    return maker(project, jobs, targets)
+    return maker(project, jobs)
 
 
-def _local(project: Project, jobs: int | None, _targets: Targets | None) -> Choice:
+def _local(project: Project, jobs: int | None) -> Choice:
     from minipach.executors.local import LocalExecutor
 
     at_once = slots(project.repo, jobs)
     return Choice("local", False, lambda: LocalExecutor(at_once))
 
 
-def _slurm(project: Project, jobs: int | None, targets: Targets | None) -> Choice:
-    from minipach.executors.slurm import SlurmExecutor
-    from minipach.executors.slurmnext import Request
+def _slurm(project: Project, jobs: int | None) -> Choice:
+    def make() -> Executor:
+        from minipach.executors.slurm import SlurmExecutor
 
-    request = Request.of(project, targets) if targets is not None else Request()
-    return Choice("slurm", True, lambda: SlurmExecutor(project, jobs, request))
+        return SlurmExecutor(project, jobs)
+
+    return Choice("slurm", True, make, by_goal=True)
 
 
-def _rq(project: Project, jobs: int | None, targets: Targets | None) -> Choice:
+def _rq(project: Project, _jobs: int | None) -> Choice:
     def make() -> Executor:
         from minipach.executors.rq import RqExecutor
 
@@ -62,5 +62,5 @@ def _rq(project: Project, jobs: int | None, targets: Targets | None) -> Choice:
     return Choice("rq", True, make, by_goal=True)
 
 
-_Maker = Callable[[Project, int | None, Targets | None], Choice]
+_Maker = Callable[[Project, int | None], Choice]
 _MAKERS: dict[str, _Maker] = {"local": _local, "rq": _rq, "slurm": _slurm}

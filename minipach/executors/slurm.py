@@ -16,7 +16,7 @@ from minipach.errors import UserError
 from minipach.executors import slurmclient as client
 from minipach.executors.slurmclient import AwayError
 from minipach.executors.slurmfiles import Submission, slurm_dir
-from minipach.executors.slurmnext import NextStep, Request
+from minipach.executors.slurmnext import NextStep
 from minipach.executors.slurmoptions import SlurmOptions
 from minipach.executors.slurmtask import clear_slots
 from minipach.executors.slurmwatch import Watch, say
@@ -34,11 +34,11 @@ _STEP = (str(Path(__file__).parent.parent / "scripts" / "slurm-step"), sys.execu
 class SlurmExecutor:
     """Sets as tasks of job arrays. They outlive their scheduler; a dependent job goes on after it."""
 
-    def __init__(self, project: Project, throttle: int | None, request: Request) -> None:
-        """throttle: tasks at once (None: as the settings say) · request: what the schedule was asked for."""
+    def __init__(self, project: Project, throttle: int | None) -> None:
+        """throttle: tasks at once (None: as the settings say)."""
         self._project = project
         self._folder = slurm_dir(project)
-        self._next = NextStep(project, _STEP, request)
+        self._next = NextStep(project, _STEP)
         self._options = SlurmOptions(project, throttle)
         self._limits: dict[str, int] = {}
         self._watch = Watch(self._submit_arrays, self._options.grace)
