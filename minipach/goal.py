@@ -25,10 +25,10 @@ def exists(project: Project) -> bool:
     return _path(project).is_file()
 
 
-def begin(project: Project, targets: Targets) -> None:
-    """Note what is asked for, beside what is still to be done."""
+def begin(project: Project, targets: Targets) -> list[str]:
+    """Note what is asked for, beside what is still to be done; the latter."""
     old = _read(project)
-    before = old["pipelines"]
+    before = [p for p in old["pipelines"] if p in project.order]
     patterns: dict[str, list[str]] = old["patterns"]
     for path in targets.order:
         wanted = targets.patterns.get(path)
@@ -38,12 +38,20 @@ def begin(project: Project, targets: Targets) -> None:
             patterns[path] = sorted({*patterns.get(path, ()), *wanted})
     pipelines = [*before, *(p for p in targets.order if p not in before)]
     _write(project, {"schema": 1, "pipelines": pipelines, "patterns": patterns})
+    return before
 
 
-def end(project: Project, targets: Targets, report: ScheduleReport) -> None:
-    """Note what a pass has done with: all but what is on its way, or waits for that."""
-    going = {p.name for p in report.pipelines if p.state in GOING}
-    keep(project, [p for p in _read(project)["pipelines"] if p not in targets.order or project.name_of(p) in going])
+def end(project: Project, targets: Targets, report: ScheduleReport, earlier: Collection[str] = ()) -> None:
+    """Note what a pass has done with: all but what is on its way, or waits for that.
+
+    earlier: what was to be done before somebody asked for this one. An error of theirs, as when the engine is away,
+    takes nothing from that: the pass that was to come anyway will see.
+    """
+    states = {p.name: p.state for p in report.pipelines}
+    going = {p for p in targets.order if states.get(project.name_of(p)) in GOING}
+    unsettled = [p for p in earlier if states.get(project.name_of(p)) == "error"]
+    stays = going | (set(project.downstream(unsettled)) & set(earlier))
+    keep(project, [p for p in project.order if p not in targets.order or p in stays])
 
 
 def keep(project: Project, paths: Collection[str]) -> None:

@@ -105,17 +105,18 @@ def carry_out(
         going_on = targets is None
         targets = targets or goal.pending(project)
         if targets is None:
+            goal.keep(project, ())  # what it may still name has been removed from the project
             return
-        if choice.by_goal:
-            goal.begin(project, targets)
+        earlier = goal.begin(project, targets) if choice.by_goal else []
         ledger = Ledger(project.state_dir / "ledger.sqlite")
         scheduler = Scheduler(project, ledger, choice.make, reporter, lasting=choice.lasting)
         try:
             report = scheduler.run(targets, options)
             if goal.exists(project):
-                goal.end(project, targets, report)
+                goal.end(project, targets, report, () if going_on else earlier)
             if choice.by_goal:
-                for broken in (p for p in report.pipelines if p.state == "error"):
+                left = {project.name_of(path) for path in goal.paths(project)}
+                for broken in (p for p in report.pipelines if p.state == "error" and p.name not in left):
                     ledger.close_jobs(broken.name, "error")
         except BaseException as error:
             reporter.stop()
