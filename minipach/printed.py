@@ -102,7 +102,7 @@ def _running(project: Project, name: str, tell: Callable[[str], None]) -> JobRow
             ledger.close()
         if rows and rows[0].state in _GOING:
             return rows[0]
-        if who is None and name not in {project.name_of(path) for path in goal.paths(project)}:
+        if who is None and project.path_of(name) not in goal.paths(project):
             return None
         if not told:
             tell(f"{name}: no job runs yet; waiting for {who or 'what comes before it'}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from minipach import goal
 from minipach.errors import UserError
+from minipach.executors.base import Executor
 from minipach.executors.choose import choose
 from minipach.git import Repo
 from minipach.ledger import JobRow, Ledger
@@ -17,6 +18,7 @@ from minipach.lock import Holder, has_open, holder, project_lock
 from minipach.project import Project
 
 _PAUSE = 0.1  # seconds between two looks
+_ASK = 10.0  # seconds between two looks into an engine's queue; what is to be said of it must show twice
 
 
 def wait_until_free(lock: Path, timeout: float | None, tell: Callable[[str], None]) -> bool:
@@ -34,9 +36,13 @@ def wait_until_free(lock: Path, timeout: float | None, tell: Callable[[str], Non
 
 
 def wait_until_done(project: Project, timeout: float | None, tell: Callable[[str], None]) -> bool:
-    """Wait until nobody holds the project's lock and no job has sets on their way; False if some still do."""
+    """Wait until nobody holds the project's lock and no job has sets on their way; False if some still do.
+
+    UserError if something is left to be done, and nobody is there who would go on with it.
+    """
     deadline = None if timeout is None else time.monotonic() + timeout
-    told = False
+    told = forsaken = False
+    asked = time.monotonic()
     while True:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         if not wait_until_free(project.state_dir / "lock", left, tell):
@@ -51,6 +57,12 @@ def wait_until_done(project: Project, timeout: float | None, tell: Callable[[str
         if rows and not told:
             tell("waiting for " + ", ".join(f"{row.pipeline} (job {row.id[:12]})" for row in rows))
             told = True
+        if time.monotonic() - asked >= _ASK and goal.exists(project):
+            before, forsaken = forsaken, choose(project).forsaken()
+            asked = time.monotonic()
+            if before and forsaken and holder(project.state_dir / "lock") is None and goal.exists(project):
+                names = ", ".join(goal.paths(project))
+                raise UserError(f"{names}: left to be done, and nothing is there to go on with it; minipach schedule")
         time.sleep(_PAUSE)
 
 
@@ -60,25 +72,27 @@ def cancel_sets(project: Project, tell: Callable[[str], None]) -> list[JobRow]:
     ledger = Ledger(project.state_dir / "ledger.sqlite")
     try:
         rows = ledger.open_jobs()
-        if not choice.lasting:
-            for row in rows:  # of an executor that was set up before
-                ledger.close_jobs(row.pipeline, "cancelled")
-            return rows
         with project_lock(project.state_dir / "lock", wait=True, tell=tell):
-            engine = choice.make()
-            try:
-                for place in project.places:
-                    if place.is_dataset:
-                        engine.adopt(Repo(project.root / place.path))
-                engine.cancel()
-            finally:
-                engine.close()
+            if choice.lasting:
+                _end_sets(project, choice.make())
+            # otherwise what is there is of an executor that was set up before
             goal.keep(project, ())
             for row in rows:
                 ledger.close_jobs(row.pipeline, "cancelled")
         return rows
     finally:
         ledger.close()
+
+
+def _end_sets(project: Project, engine: Executor) -> None:
+    """End all that the engine has of this project."""
+    try:
+        for place in project.places:
+            if place.is_dataset:
+                engine.adopt(Repo(project.root / place.path))
+        engine.cancel()
+    finally:
+        engine.close()
 
 
 def cancel(lock: Path, timeout: float | None) -> tuple[Holder | None, bool]:

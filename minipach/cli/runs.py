@@ -115,9 +115,10 @@ def carry_out(
             if goal.exists(project):
                 goal.end(project, targets, report, () if going_on else earlier)
             if choice.by_goal:
-                left = {project.name_of(path) for path in goal.paths(project)}
-                for broken in (p for p in report.pipelines if p.state == "error" and p.name not in left):
-                    ledger.close_jobs(broken.name, "error")
+                left = goal.paths(project)
+                for broken in (p.name for p in report.pipelines if p.state == "error"):
+                    if project.path_of(broken) not in left:
+                        ledger.close_jobs(broken, "error")
         except BaseException as error:
             reporter.stop()
             if scheduler.executor is not None and not choice.lasting:

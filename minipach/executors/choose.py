@@ -15,13 +15,15 @@ from minipach.settings import local_setting, slots
 class Choice:
     """An executor that can be made.
 
-    lasting: as `Executor.lasting`, told beforehand · by_goal: it makes later passes, for what `goal` has noted.
+    lasting: as `Executor.lasting`, told beforehand · by_goal: it makes later passes, for what `goal` has noted ·
+    forsaken: whether it is known that nobody is there who would make the next one.
     """
 
     name: str
     lasting: bool
     make: Callable[[], Executor]
     by_goal: bool = False
+    forsaken: Callable[[], bool] = lambda: False
 
 
 def choose(project: Project, jobs: int | None = None) -> Choice:
@@ -50,7 +52,12 @@ def _slurm(project: Project, jobs: int | None) -> Choice:
 
         return SlurmExecutor(project, jobs)
 
-    return Choice("slurm", True, make, by_goal=True)
+    def forsaken() -> bool:
+        from minipach.executors.slurmnext import step_is_gone
+
+        return step_is_gone(project)
+
+    return Choice("slurm", True, make, by_goal=True, forsaken=forsaken)
 
 
 def _rq(project: Project, _jobs: int | None) -> Choice:

@@ -120,7 +120,8 @@ class Going:
             return False
         on_its_way = False
         for path in goal.paths(self._project):
-            ids = sorted(set_ids(Repo(self._project.root / path)))
+            folder = self._project.root / path
+            ids = sorted(set_ids(Repo(folder))) if (folder / ".git").exists() else []
             states = self._board.states(ids)
             if len(states) < len(ids):
                 return True

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import typer
 
+from minipach.errors import UserError
 from minipach.executors import slurmclient as client
 from minipach.executors.slurmclient import QueuedTask
 from minipach.executors.slurmfiles import read_json, slurm_dir, write_json
@@ -69,6 +70,18 @@ class NextStep:
         (self._folder / "step.json").unlink(missing_ok=True)
         own = os.environ.get("SLURM_JOB_ID")
         client.scancel([t.job for t in queue if t.comment == self._comment and t.alive and t.job != own])
+
+    def is_there(self, queue: Sequence[QueuedTask]) -> bool:
+        """Whether it waits or runs."""
+        return any(t.comment == self._comment and t.alive for t in queue)
+
+
+def step_is_gone(project: Project) -> bool:
+    """Whether no step waits or runs; where Slurm can't be asked, nobody knows that."""
+    try:
+        return not NextStep(project, ()).is_there(client.squeue())
+    except UserError:
+        return False
 
 
 def main() -> int:
