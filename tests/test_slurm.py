@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from minipach import goal
 from minipach.errors import UserError
 from minipach.executors import slurmclient
 from minipach.executors.slurmfiles import Submission, Teller, final, narrowed
@@ -135,6 +136,36 @@ def test_cancel_ends_tasks_and_the_step_that_would_go_on(tmp_path: Path, slurm: 
     gate.unlink()
     study.schedule("--wait")
     assert sorted(study.outputs("edges")) == ["0.txt", "1.txt", "new.txt"]
+
+
+@pytest.mark.slow
+def test_later_passes_work_on_what_was_asked_for(tmp_path: Path, slurm: Cluster) -> None:
+    study = on_slurm(unpublished(tmp_path / "study"))
+    assert study.minipach("schedule", "edges", "--no-downstream").code == 0
+    done(study)
+    assert states(study) == {"edges": "published"}
+    until("the last step has ended", lambda: not slurm.tasks())
+    assert states(study) == {"edges": "published"}
+    assert not goal.exists(find_project(study.root))
+
+
+@pytest.mark.slow
+def test_with_no_step_left_nobody_waits_for_ever_and_the_next_schedule_goes_on(tmp_path: Path, slurm: Cluster) -> None:
+    study = on_slurm(unpublished(tmp_path / "study"))
+    schedule_killed(study, "before", "minipach.goal:end")  # all is handed over; the step is not
+    assert not [task for task in slurm.tasks() if "minipach:next" in task]
+    waited = study.minipach("wait")
+    assert waited.code == 2
+    assert "edges, montage: left to be done, and nothing is there to go on with it; minipach schedule" in waited.err
+    until("the tasks have ended", lambda: not slurm.tasks())
+    assert study.minipach("schedule", "edges", "--no-downstream").code == 0
+    assert study.read("edges/0.txt") == b"picture 0\n"
+    assert goal.paths(find_project(study.root)) == ["montage"], "it was asked for, and is not done"
+    assert study.minipach("schedule").code == 0
+    done(study)
+    assert study.read("montage/all.txt") == b"picture 0\npicture 1\n"
+    assert not goal.exists(find_project(study.root))
+    assert leftovers(study) == []
 
 
 # --- where Slurm isn't there -------------------------------------------------------------------------------------
