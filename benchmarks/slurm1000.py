@@ -12,20 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from common import (
-    MINIPACH,
-    BenchmarkError,
-    Measured,
-    call,
-    conditions,
-    measure,
-    new_pipeline,
-    new_project,
-    parser,
-    simple_spec,
-    table,
-    workplace,
-)
+from common import Measured, conditions, parser, table, workplace
+from copies import new_copies, schedule
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -42,11 +30,13 @@ def main() -> None:
     chosen = options.parse_args()
     with workplace(chosen) as scratch:
         print(conditions(), flush=True)
-        local = _run(_project(scratch / "local", chosen.datums), chosen, {"MINIPACH_EXECUTOR": "local"})
+        how = ("--wait", "-j", str(chosen.cpus))
+        here = new_copies(scratch / "local", chosen.datums)
+        local = schedule(here, chosen.datums, *how, env={"MINIPACH_EXECUTOR": "local"})
         with cluster(cpus=chosen.cpus) as slurm:
             start = _start(slurm)
-            on_slurm = {"MINIPACH_EXECUTOR": "slurm"}
-            theirs = _run(_project(scratch / "slurm", chosen.datums), chosen, on_slurm)
+            there = new_copies(scratch / "slurm", chosen.datums)
+            theirs = schedule(there, chosen.datums, *how, env={"MINIPACH_EXECUTOR": "slurm"})
             tasks = len({line for line in (slurm.folder / "jobcomp.log").read_text().splitlines() if "edges" in line})
     rows = [
         _row("local", local, local),
@@ -61,25 +51,6 @@ def main() -> None:
 
 def _row(what: str, run: Measured, local: Measured) -> list[str]:
     return [what, f"{run.seconds:.1f}", f"{run.seconds / local.seconds:.2f}x", f"{run.cpu:.1f}"]
-
-
-def _project(root: Path, datums: int) -> Path:
-    project = new_project(root, "images")
-    for number in range(datums):
-        (project / "images" / f"img-{number:04d}.dat").write_text(f"picture {number}\n" * 20)
-    call("git", "annex", "add", "--quiet", ".", cwd=project / "images")
-    call("git", "commit", "--quiet", "-m", "files", cwd=project / "images")
-    new_pipeline(project, simple_spec("/*"))
-    return project
-
-
-def _run(project: Path, chosen: object, env: dict[str, str]) -> Measured:
-    cpus, datums = chosen.cpus, chosen.datums  # type: ignore[attr-defined]
-    done = measure([*MINIPACH, "schedule", "--wait", "-j", str(cpus)], project, env=env)
-    there = call("git", "ls-tree", "--name-only", "HEAD", cwd=project / "edges").count("img-")
-    if there != datums:
-        raise BenchmarkError(f"{there} of {datums} datums are published: {done.err}")
-    return done
 
 
 def _start(slurm: Cluster) -> float:

@@ -12,21 +12,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from common import (
-    MINIPACH,
-    BenchmarkError,
-    Measured,
-    call,
-    conditions,
-    measure,
-    minipach,
-    new_pipeline,
-    new_project,
-    parser,
-    simple_spec,
-    table,
-    workplace,
-)
+from common import MINIPACH, BenchmarkError, Measured, call, conditions, measure, parser, table, workplace
+from copies import names, new_copies, schedule, write_files
 from peers import PINS, SNAKEFILE, environment
 
 SLEEP = 'sleep 2; cp "$images" "$PFS/out/"\n'
@@ -43,8 +30,8 @@ def main() -> None:
     chosen = options.parse_args()
     with workplace(chosen) as scratch:
         print(conditions() + "\n", flush=True)
-        project = _project(scratch / "ours", chosen.datums)
-        ours = _schedule(project, chosen.datums)
+        project = new_copies(scratch / "ours", chosen.datums)
+        ours = schedule(project, chosen.datums, "-j", "2")
         rows = [_row("minipach schedule -j 2", chosen.datums, ours, ours, chosen.datums)]
         if chosen.rq:
             theirs = _rq(scratch / "rq", chosen.datums)
@@ -67,49 +54,18 @@ def _row(what: str, count: int, run: Measured, ours: Measured, our_count: int) -
     return [what, f"{count:,}", f"{run.seconds:.1f}", f"{run.cpu:.1f}", f"{each * 1000:.0f}", ratio]
 
 
-def _names(count: int) -> list[str]:
-    return [f"img-{number:05d}.dat" for number in range(count)]
-
-
-def _files(folder: Path, count: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in _names(count):
-        (folder / name).write_text(f"{name}\n")
-
-
-def _project(root: Path, count: int, script: str | None = None) -> Path:
-    project = new_project(root, "images")
-    _files(project / "images", count)
-    call("git", "annex", "add", "--quiet", ".", cwd=project / "images")
-    call("git", "commit", "--quiet", "-m", "files", cwd=project / "images")
-    new_pipeline(project, simple_spec("/*"), **({} if script is None else {"script": script}))
-    return project
-
-
-def _schedule(project: Path, count: int) -> Measured:
-    run = minipach(project, "schedule", "-j", "2")
-    there = call("git", "ls-tree", "--name-only", "HEAD", cwd=project / "edges").split()
-    if not set(_names(count)) <= set(there):
-        raise BenchmarkError(f"not all outputs are on the branch: {run.err[-500:]}")
-    return run
-
-
 def _rq(root: Path, count: int) -> Measured:
     """A worker with two warm processes and a Redis of the project's own; both are there before the time is taken."""
-    project = _project(root, count)
+    project = new_copies(root, count)
     call(*MINIPACH, "up", "-j", "2", cwd=project)
     try:
-        run = minipach(project, "schedule", "--wait")
+        return schedule(project, count, "--wait")
     finally:
         call(*MINIPACH, "down", cwd=project)
-    there = call("git", "ls-tree", "--name-only", "HEAD", cwd=project / "edges").split()
-    if not set(_names(count)) <= set(there):
-        raise BenchmarkError(f"not all outputs are on the branch: {run.err[-500:]}")
-    return run
 
 
 def _snakemake(program: Path, root: Path, count: int) -> Measured:
-    _files(root / "images", count)
+    write_files(root / "images", count)
     (root / "Snakefile").write_text(SNAKEFILE)
     run = measure([program, "-c2", "--quiet", "all"], root)
     if len(os.listdir(root / "out")) != count:
@@ -118,9 +74,9 @@ def _snakemake(program: Path, root: Path, count: int) -> Measured:
 
 
 def _dvc(program: Path, root: Path, count: int) -> Measured:
-    _files(root / "images", count)
+    write_files(root / "images", count)
     lines = ["stages:"]
-    for name in _names(count):
+    for name in names(count):
         stem = name.removesuffix(".dat")
         lines += [
             f"  {stem}:",
@@ -157,8 +113,8 @@ def _bytes(folder: Path) -> int:
 
 
 def _long(root: Path, count: int) -> None:
-    project = _project(root, count, SLEEP)
-    run = _schedule(project, count)
+    project = new_copies(root, count, SLEEP)
+    run = schedule(project, count, "-j", "2")
     print(f"{count} datums of 2 s on 2 slots: {run.seconds:.1f} s, {run.seconds / count:.3f} times the ideal {count} s")
 
 
