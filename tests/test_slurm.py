@@ -192,6 +192,25 @@ def test_without_slurms_programs_one_line_says_so(study: Study, monkeypatch: pyt
         slurmclient.sbatch([], ["x"])
 
 
+@pytest.mark.soak
+def test_a_schedule_while_slurmctld_is_away_takes_nothing_from_an_earlier_one(tmp_path: Path) -> None:
+    with cluster() as slurm:
+        study = on_slurm(unpublished(tmp_path / "study"))
+        study.schedule("--wait")
+        gate = hold(study)
+        study.put("images/new.txt", "new\n")
+        assert study.minipach("schedule").code == 0
+        running(slurm, 1)
+        study.put("images/newer.txt", "newer\n")
+        slurm.stop("slurmctld")
+        assert study.minipach("schedule").code == 2
+        slurm.start("slurmctld")
+        gate.unlink()
+        done(study)  # by the step of the first one
+        assert sorted(study.outputs("edges")) == ["0.txt", "1.txt", "new.txt", "newer.txt"]
+        assert study.read("montage/all.txt").endswith(b"new\nnewer\n")
+
+
 # --- what dies there ---------------------------------------------------------------------------------------------
 
 
