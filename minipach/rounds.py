@@ -132,8 +132,8 @@ class Round:
         """Run the datums; each comes back once, as it ends for good.
 
         deadline: when the job's time is over, on the clock of `time.monotonic`. What isn't done by then has failed, and
-        the executor is cancelled: the caller makes a new one · follow: if off, it ends as soon as all is on its way and
-        nothing more has come back (see `in_flight`).
+        what the executor has of this pipeline is cancelled: the caller makes a new one · follow: if off, it ends as soon
+        as all is on its way and nothing more has come back (see `in_flight`).
         """
         limit = self.assessment.pipeline.parallelism
         if limit is not None:
@@ -144,7 +144,7 @@ class Round:
         while self._queue or self._alone or self._waiting:
             if deadline is not None and time.monotonic() > deadline:
                 self.overdue = True
-                self.engine.cancel()
+                self.engine.cancel(self.assessment.repo)
                 yield from self._give_up()
                 return
             self._fill(total)

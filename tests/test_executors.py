@@ -60,14 +60,14 @@ class Bench:
             self.study.put(f"images/{name}", text, save=False)
         self.study.save("images")
 
-    def sets(self, *groups: str, job: str = "a" * 32) -> list[WorkSet]:
+    def sets(self, *groups: str, job: str = "a" * 32, pipeline: str = "edges") -> list[WorkSet]:
         """Sets of the datums named, such as "a" or "a b"."""
         project = find_project(self.study.root)
-        assessment = Assessment(project, "edges", SnapshotStore(project))
+        assessment = Assessment(project, pipeline, SnapshotStore(project))
         try:
             base = build_base(assessment)
             tasks = {t.datum.name: t for t in assessment.tasks}
-            logs = self.study.root / ".git" / "minipach" / "logs" / "edges" / "1"
+            logs = self.study.root / ".git" / "minipach" / "logs" / pipeline / "1"
             return [
                 make_set(assessment, base, [tasks[name] for name in group.split()], job, str(logs / f"{group}.log"))
                 for group in groups
@@ -212,6 +212,19 @@ def test_cancel_ends_the_commands_and_starts_nothing_more(bench: Bench) -> None:
         assert time.monotonic() < deadline, "the command outlived its cancel"
         time.sleep(0.1)
     assert bench.results() == set()
+
+
+@every(LASTING)
+def test_cancel_of_one_pipeline_leaves_the_others_alone(bench: Bench) -> None:
+    bench.study.pipeline("other", SPEC.replace("@", str(bench.marks)), run=SCRIPT)
+    bench.study.schedule("other")
+    bench.put(a="1")
+    ours, theirs = bench.sets("a"), bench.sets("a", pipeline="other")
+    bench.engine.submit(ours)
+    bench.engine.submit(theirs)
+    bench.engine.cancel(Repo(bench.study.root / "other"))
+    assert bench.ends(1).keys() == {ours[0].id}
+    assert bench.engine.poll(0.5) == []
 
 
 def _runs(pid: int) -> bool:

@@ -71,8 +71,11 @@ class Executor(Protocol):
         """The scheduler goes, and what it submitted for this repo goes on: see to it that a pass is made afterwards."""
         ...
 
-    def cancel(self) -> None:
-        """End everything that was submitted or adopted, process trees included; nothing more starts."""
+    def cancel(self, repo: Repo | None = None) -> None:
+        """End everything that was submitted or adopted, process trees included; nothing of it starts any more.
+
+        repo: only what is this pipeline's, where several pipelines' sets can be on their way.
+        """
         ...
 
     def close(self) -> None:

@@ -117,8 +117,8 @@ class LocalExecutor:
         self._queue.clear()
         return dropped
 
-    def cancel(self) -> None:
-        """End all workers with their process trees."""
+    def cancel(self, repo: Repo | None = None) -> None:
+        """End all workers with their process trees; they never run two pipelines' sets at once."""
         self._cancelled = True
         self._queue.clear()
         for worker in self._workers:

@@ -132,11 +132,13 @@ class MemoryExecutor:
         """Note the repo."""
         self.left.append(repo.path)
 
-    def cancel(self) -> None:
-        """Drop everything."""
-        for name in self._told:
-            self.memory.entries.pop(name, None)
-        self._told.clear()
+    def cancel(self, repo: Repo | None = None) -> None:
+        """Drop everything, or what is of this repo."""
+        for name in list(self._told):
+            entry = self.memory.entries.get(name)
+            if repo is None or entry is None or entry.work.repo == str(repo.path):
+                self.memory.entries.pop(name, None)
+                del self._told[name]
 
     def close(self) -> None:
         """There is nothing to give back, and not lasting sets end."""

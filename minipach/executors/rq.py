@@ -234,22 +234,25 @@ class RqExecutor:
         with contextlib.suppress(*AWAY):
             self._send()
 
-    def cancel(self) -> None:
-        """End everything; waits until the workers have ended what ran."""
+    def cancel(self, repo: Repo | None = None) -> None:
+        """End everything (of this repo); waits until the workers have ended what ran."""
+        ids = [work.id for work in self._waiting.values() if repo is None or work.repo == str(repo.path)]
         by_repo: dict[str, list[str]] = {}
-        for work in self._waiting.values():
-            by_repo.setdefault(work.repo, []).append(work.id)
-        for path, ids in by_repo.items():  # first: a set that is in git no more doesn't begin, whoever has its id
-            drop_sets(Repo(Path(path)), ids)
+        for set_id in ids:
+            by_repo.setdefault(self._waiting[set_id].repo, []).append(set_id)
+        for path, dropped in by_repo.items():  # first: a set that is in git no more doesn't begin, whoever has its id
+            drop_sets(Repo(Path(path)), dropped)
         try:
-            self._board.withdraw_publish()
-            removed = self._board.remove_queued(self._waiting)
-            self._stop_running([i for i in self._waiting if i not in removed])
-            self._board.forget(self._waiting)
+            if len(ids) == len(self._waiting):
+                self._board.withdraw_publish()
+            removed = self._board.remove_queued(ids)
+            self._stop_running([i for i in ids if i not in removed])
+            self._board.forget(ids)
         except AWAY as error:
             print(f"{away(self._repo, error)}; workers end cancelled sets when it is back", file=sys.stderr, flush=True)
-        self._waiting.clear()
-        self._unsent.clear()
+        for set_id in ids:
+            del self._waiting[set_id]
+            self._unsent.pop(set_id, None)
 
     def _stop_running(self, ids: Sequence[str]) -> None:
         deadline = time.monotonic() + _PATIENCE

@@ -174,12 +174,13 @@ class SlurmExecutor:
         """See to it (when this executor is closed) that a pass is made when an array is done."""
         self._leaving = True
 
-    def cancel(self) -> None:
+    def cancel(self, repo: Repo | None = None) -> None:
         """End all tasks, and the step that goes on if nothing is left for it. UserError if slurmctld is away."""
-        self._leaving = False
+        self._leaving = self._leaving and repo is not None
         queue = client.squeue()
         self._watch.queued(queue)  # by which jobs are known again whose id was not noted
-        submissions = dict(self._watch.submissions)
+        ours = None if repo is None else str(repo.path)
+        submissions = {key: s for key, s in self._watch.submissions.items() if ours in (None, s.repo)}
         jobs = [job for s in submissions.values() for job in s.jobs.values()]
         if not set(self._folders()) - submissions.keys():
             self._next.cancel(queue)  # first: it waits for the arrays to end
@@ -187,12 +188,14 @@ class SlurmExecutor:
         deadline = time.monotonic() + _END
         while time.monotonic() < deadline and any(t.alive and t.job in jobs for t in client.squeue()):
             time.sleep(_PAUSE * 3)
-        for submission in submissions.values():
+        for key, submission in submissions.items():
             submission.remove()
-        self._watch.submissions.clear()
-        self._watch.flights.clear()
-        for repo in {submission.repo for submission in submissions.values()}:
-            self._sweep(Repo(Path(repo)))
+            del self._watch.submissions[key]
+        for name, flight in list(self._watch.flights.items()):
+            if flight.submission.folder in submissions:
+                del self._watch.flights[name]
+        for path in {submission.repo for submission in submissions.values()}:
+            self._sweep(Repo(Path(path)))
 
     def close(self) -> None:
         """Submit the step that goes on, if the scheduler leaves."""
