@@ -132,8 +132,8 @@ class Round:
         """Run the datums; each comes back once, as it ends for good.
 
         deadline: when the job's time is over, on the clock of `time.monotonic`. What isn't done by then has failed, and
-        what the executor has of this pipeline is cancelled: the caller makes a new one · follow: if off, it ends as soon
-        as all is on its way and nothing more has come back (see `in_flight`).
+        what the executor has of this pipeline is cancelled: the caller makes a new one · follow: if off, it ends as
+        soon as all is on its way and nothing more has come back (see `in_flight`).
         """
         limit = self.assessment.pipeline.parallelism
         if limit is not None:
