@@ -273,6 +273,18 @@ def test_a_signal_ends_the_command_and_its_children(
     assert launch.clean()
 
 
+def test_a_signal_that_comes_when_the_command_has_only_just_begun_ends_it(launch: Launcher) -> None:
+    script = launch.dataset / ".minipach/launch"
+    text, between = script.read_text(), "  child=$!\n"
+    assert text.count(between) == 1
+    script.write_text(text.replace(between, "  kill -TERM $$\n" + between))
+    mark = f"{os.getpid()}.{time.time_ns() % 10**6:06}"
+    done = launch(launch.image("host"), "sleep", f"3{mark}", **use(("none", "")))
+    assert done.returncode == 143, done.stderr
+    assert not processes(mark)
+    assert launch.clean()
+
+
 def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
     """Wait for a condition, not longer than the deadline."""
     deadline = time.monotonic() + seconds
