@@ -283,21 +283,29 @@ class CatFile:
         """The contents of many objects, in order."""
         for start in range(0, len(names), _CHUNK):
             chunk = names[start : start + _CHUNK]
-            self._in.write(b"".join(os.fsencode(n) + b"\n" for n in chunk))
-            self._in.flush()
+            try:
+                self._in.write(b"".join(os.fsencode(n) + b"\n" for n in chunk))
+                self._in.flush()
+            except BrokenPipeError:  # as such it would look as if nobody read our own output any more
+                raise _reader_ended() from None
             for _ in chunk:
                 yield self._answer()
 
     def _answer(self) -> bytes | None:
         header = self._out.readline()
         if not header:
-            raise GitError(Path(), ["cat-file"], -1, "the object reader ended")
+            raise _reader_ended()
         if header.endswith((b" missing\n", b" ambiguous\n")):
             return None
         size = int(header.rsplit(b" ", 1)[1])
-        data = self._out.read(size)
-        self._out.read(1)
-        return data
+        data = self._out.read(size + 1)
+        if len(data) <= size:
+            raise _reader_ended()
+        return data[:-1]
+
+
+def _reader_ended() -> GitError:
+    return GitError(Path(), ["cat-file"], -1, "the object reader ended")
 
 
 def blob_id(data: bytes) -> str:

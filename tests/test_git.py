@@ -15,6 +15,7 @@ from minipach.git import (
     FILE,
     GITLINK,
     SYMLINK,
+    CatFile,
     GitError,
     Repo,
     TreeEntry,
@@ -24,6 +25,7 @@ from minipach.git import (
     parse_tree,
     private_index,
 )
+from tests.remains import until
 from tests.repos import Files, tree_of
 
 HOSTILE = [
@@ -103,6 +105,21 @@ def test_the_reader_is_started_again_when_it_has_ended(repo: Files) -> None:
     repo.close()
     assert not first.alive
     assert repo.objects.read("HEAD:a.txt") == b"alpha"
+
+
+@pytest.mark.parametrize("does", ["exec <&-", "read name && echo 0123 blob 9 && echo cut"], ids=["at once", "midway"])
+def test_a_reader_that_ends_is_an_error_of_gits(
+    repo: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str
+) -> None:
+    (tmp_path / "git").write_text(f"#!/bin/sh\n{does}\necho >{tmp_path}/over\n")
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    reader = CatFile(repo.path)
+    if "read" not in does:
+        until("nobody reads what we ask for", (tmp_path / "over").exists)
+    with pytest.raises(GitError, match="the object reader ended"):
+        reader.read("HEAD:a.txt")
+    reader.close()
 
 
 def test_revisions_are_resolved_or_none(repo: Files) -> None:
