@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import queue
 import threading
@@ -18,6 +19,7 @@ from rq.command import PUBSUB_CHANNEL_TEMPLATE
 from minipach.executors.rqboard import Board
 from minipach.executors.rqlane import FORGET, TTL, RqWorker, Task
 
+_log = logging.getLogger(__name__)
 BEAT = 2.0  # seconds between two heartbeats
 # Redis has been there for so long before the jobs of silent workers count as abandoned: all have had time to speak up
 _SETTLED = TTL - BEAT
@@ -79,6 +81,8 @@ class Heart:
             except redis.exceptions.RedisError:
                 self._since = None
                 self._stop.wait(1.0)
+            except Exception:  # without heartbeats, what runs here would count as abandoned, and run twice
+                _log.exception("a heartbeat failed")
 
     def _beat_once(self) -> None:
         client = self._board.client

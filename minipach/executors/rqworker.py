@@ -125,10 +125,13 @@ class Supervisor:
 
     def _busy(self) -> list[tuple[RqWorker, Task]]:
         """For the heartbeats: what runs, and what has ended but isn't told yet."""
-        found = [(lane.worker, lane.task) for lane in list(self._lanes) if lane.task is not None]
+        # asked from another thread: what is looked at twice may have gone in between
+        tasks = [(lane.worker, lane.task) for lane in list(self._lanes)]
+        found = [(worker, task) for worker, task in tasks if task is not None]
         found += [(worker, task) for worker, task, _ in list(self._pending)]
-        if self._going is not None and self._going.task is not None:
-            job, execution = self._going.task
+        publishing = self._going.task if self._going is not None else None
+        if self._going is not None and publishing is not None:
+            job, execution = publishing
             queue = self._board.queue(self._board.names.publish_queue)
             share = Room((), 0, 0).take(ResourceClass())
             found.append((self._going.worker, Task(job, queue, execution, "", "", Path(), share)))
