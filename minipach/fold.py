@@ -15,8 +15,11 @@ from minipach.worker import RESULTS_FILE, result_json
 _BUILD = "refs/minipach/build/results"
 
 
-def fold(repo: Repo) -> int:
-    """Fold every pending result of this repo; how many. Safe to kill at any point, and to run again."""
+def fold(repo: Repo, tries: int = 5) -> int:
+    """Fold every pending result of this repo; how many. Safe to kill at any point, and to run again.
+
+    tries: how often to begin anew on what others have changed meanwhile. GitError if that was not often enough.
+    """
     pending = repo.refs(PENDING)
     if not pending:
         return 0
@@ -47,9 +50,11 @@ def fold(repo: Repo) -> int:
     try:
         repo.update_refs(lines)
     except GitError:
-        if repo.resolve(BRANCH) == known.own:
+        # somebody may have pushed results into this repo, or a set that was taken for lost has ended once more
+        changed = repo.resolve(BRANCH) != known.own or repo.refs(PENDING) != pending
+        if not changed or tries <= 1:
             raise
-        return fold(repo)  # somebody pushed results into this repo meanwhile: fold on top of those
+        return fold(repo, tries - 1)
     return len(seen)
 
 

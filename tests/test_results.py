@@ -239,6 +239,42 @@ def test_results_that_came_in_meanwhile_are_folded_onto(repo: Files) -> None:
     assert repo.refs(PENDING) == {}
 
 
+def test_a_set_that_ends_once_more_meanwhile_is_folded_as_it_is_then(repo: Files) -> None:
+    """It was taken for lost, and so ran twice: the second one moves the ref between the reading and the writing."""
+    pending(repo, "s1", described(repo, "a.png", a="first"))
+    ref, commit = repo.refs(PENDING).popitem()
+    pending(repo, "s1", described(repo, "a.png", a="second"))
+    second = repo.refs(PENDING)[ref]
+    repo.git("update-ref", ref, commit)
+
+    class Moving(Files):
+        def update_refs(self, lines: Any) -> None:
+            self.git("update-ref", ref, second)
+            super().update_refs(lines)
+
+    assert fold(Moving(repo.path)) == 1
+    [found] = Known(repo).of(ID)
+    assert repo.read(BRANCH, f"{found.where}/out/a") == b"second"
+    assert repo.refs(PENDING) == {}
+
+
+def test_to_fold_what_never_rests_is_given_up(repo: Files) -> None:
+    pending(repo, "s1", described(repo, "a.png", a="alpha"))
+    [ref] = repo.refs(PENDING)
+    asked: list[str] = []
+
+    class Restless(Files):
+        def update_refs(self, lines: Any) -> None:
+            asked.append(self.commit_tree(self.line("rev-parse", f"{ref}^{{tree}}"), f"{len(asked)}"))
+            self.git("update-ref", ref, asked[-1])
+            super().update_refs(lines)
+
+    with pytest.raises(GitError):
+        fold(Restless(repo.path), tries=3)
+    assert len(asked) == 3
+    assert fold(repo) == 1
+
+
 def test_a_fold_that_fails_changes_nothing(repo: Files) -> None:
     pending(repo, "s1", described(repo, "a.png", a="alpha"))
     lock = repo.path / ".git" / (BRANCH + ".lock")
