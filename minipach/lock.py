@@ -16,13 +16,15 @@ from pathlib import Path
 
 from minipach.errors import UserError
 
+_A_LOOK = 0.3  # seconds that somebody who only looks may have the lock
+
 
 @contextmanager
 def project_lock(path: Path, *, wait: bool, tell: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock file. While another process has it: wait (saying once for whom), or UserError if `wait` is off."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
-        if not _try(file.fileno()):
+        if not _soon(file.fileno()):
             who = _read(path) or "another process"
             if not wait:
                 raise UserError(f"{path}: held by {who}; wait for it, or leave out --no-wait")
@@ -48,9 +50,19 @@ def project_lock(path: Path, *, wait: bool, tell: Callable[[str], None]) -> Iter
             file.truncate()
 
 
-def _try(descriptor: int) -> bool:
+def _soon(descriptor: int) -> bool:
+    """Take the lock, unless somebody has it for longer than a look (see `holder`) takes."""
+    deadline = time.monotonic() + _A_LOOK
+    while not _try(descriptor):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _try(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
@@ -79,9 +91,9 @@ def holder(path: Path) -> Holder | None:
     found = _read(path)
     if found is None:
         return None
-    with path.open("r+") as file:
-        # the kernel knows: a lock that can be had is nobody's; it is given back at once
-        return None if _try(file.fileno()) else found
+    with path.open() as file:
+        # the kernel knows: a lock that can be had is nobody's; shared, so that any number may look at once
+        return None if _try(file.fileno(), fcntl.LOCK_SH) else found
 
 
 def has_open(pid: int, path: Path) -> bool:

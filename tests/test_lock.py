@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from minipach.errors import UserError
+from minipach.lock import holder as lock_holder
 from minipach.lock import project_lock
 from tests.remains import WAIT, Background, hold, leftovers, no_leftovers, result_of, two_pipelines, until
 
@@ -56,6 +59,20 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     with project_lock(tmp_path / "lock", wait=False, tell=told.append):
         assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
     assert told == []
+
+
+def test_who_only_looks_keeps_nobody_from_the_lock(tmp_path: Path) -> None:
+    """What a killed holder left in the file makes others ask the kernel: a look has the lock for a moment."""
+    lock = tmp_path / "lock"
+    lock.write_text('{"pid": 1, "host": "here", "since": "then", "command": "minipach schedule"}')
+    look = lock.open()
+    fcntl.flock(look, fcntl.LOCK_SH)
+    assert lock_holder(lock) is None  # another look
+    over = threading.Timer(0.05, look.close)
+    over.start()
+    with project_lock(lock, wait=False, tell=print):
+        assert str(lock_holder(lock)).startswith(f"process {os.getpid()} ")
+    over.join()
 
 
 def test_the_lock_is_free_after_an_error(tmp_path: Path) -> None:
