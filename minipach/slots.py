@@ -9,6 +9,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from pathlib import Path
 from minipach.git import GitError, Repo, child_environment
 
 _PREFIX = "minipach-"
+_ROUNDS = 20  # more attempts to remove a slot in which something still works
+_PAUSE = 0.05  # seconds before each of them
 
 
 def slots_dir(repo: Repo) -> Path:
@@ -106,6 +109,12 @@ def remove_slot(main: Repo, path: Path) -> None:
     """Remove a worktree's folder and git's entry for it, whatever state a crash left them in."""
     if path.exists():
         clear_scratch(path)
+        remove_tree(path)
+    for _ in range(_ROUNDS):  # a process that was killed may still finish a system call, and so make another file
+        if not path.exists():
+            break
+        kill_inside(path)
+        time.sleep(_PAUSE)
         remove_tree(path)
     # `git worktree prune` would also drop a person's worktree whose disk isn't mounted just now
     remove_tree(main.common_dir / "worktrees" / path.name)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,14 @@ Slot(repo, slots_dir(repo) / f"{owner.name}.0").reset("HEAD")
 print(owner.name, flush=True)
 sys.stdin.read()
 owner.release()
+"""
+
+MAKER = """
+import os
+for n in range(200_000):
+    os.close(os.open(f"{os.getpid()} {n}", os.O_CREAT | os.O_WRONLY))
+    if n == 3000:
+        print("made", flush=True)
 """
 
 
@@ -132,6 +141,20 @@ def test_clean_up_removes_a_worktree_that_git_had_only_registered(repo: Repo, sl
     clean_up(repo)
     assert not entry.exists()
     assert worktrees(repo) == 1
+
+
+def test_a_slot_goes_although_something_in_it_makes_files_all_the_time(repo: Repo, slot: Slot) -> None:
+    command = [sys.executable, "-c", MAKER]
+    makers = [subprocess.Popen(command, cwd=slot.path, stdout=subprocess.PIPE) for _ in range(2)]
+    for maker in makers:
+        assert maker.stdout is not None and maker.stdout.readline() == b"made\n"
+    slot.remove()
+    try:
+        assert not slot.path.exists()
+    finally:
+        for maker in makers:
+            maker.kill()
+            maker.communicate()
 
 
 def test_clean_up_leaves_worktrees_and_locks_of_people(repo: Repo, slot: Slot, tmp_path: Path) -> None:
@@ -257,3 +280,37 @@ def test_the_lock_of_a_git_that_still_works_is_waited_for(repo: Repo) -> None:
     assert commit.wait(20) == 0
     assert repo.line("log", "-1", "--format=%s") == "message"
     assert repo.line("status", "--porcelain") == ""
+
+
+def git_in(slot: Slot, *wishes: str) -> subprocess.Popen[bytes]:
+    """A git that works in a slot, and has the locks which its wishes need."""
+    git = subprocess.Popen(
+        ["git", "update-ref", "--stdin"], cwd=slot.path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert git.stdin is not None and git.stdout is not None
+    git.stdin.write("".join(f"{wish}\n" for wish in ("start", *wishes, "prepare")).encode())
+    git.stdin.flush()
+    assert (git.stdout.readline(), git.stdout.readline()) == (b"start: ok\n", b"prepare: ok\n")
+    return git
+
+
+def test_the_lock_of_a_set_that_goes_on_is_waited_for(repo: Repo, slot: Slot) -> None:
+    leftovers.begin(repo)
+    git = git_in(slot, "create refs/heads/mine HEAD")
+    assert (repo.common_dir / "refs/heads/mine.lock").exists()
+    later = threading.Timer(0.5, git.communicate, [b"commit\n"])
+    later.start()
+    leftovers.clear(repo)
+    later.join()
+    assert git.returncode == 0
+    assert repo.resolve("mine") == repo.head()
+
+
+def test_a_lock_that_a_kill_left_goes_while_sets_go_on(repo: Repo, slot: Slot) -> None:
+    leftovers.begin(repo)
+    git = git_in(slot)
+    lock = repo.common_dir / "refs/heads/main.lock"
+    lock.touch()
+    leftovers.clear(repo, patience=0.2)
+    assert not lock.exists()
+    git.communicate()
