@@ -247,7 +247,8 @@ class RqExecutor:
                 self._board.withdraw_publish()
             removed = self._board.remove_queued(ids)
             self._stop_running([i for i in ids if i not in removed])
-            self._board.forget(ids)
+            for path, dropped in by_repo.items():
+                self._board.forget(dropped, os.path.relpath(path, self._project.root))
         except AWAY as error:
             print(f"{away(self._repo, error)}; workers end cancelled sets when it is back", file=sys.stderr, flush=True)
         for set_id in ids:

@@ -338,6 +338,8 @@ class Supervisor:
             if retried:
                 continue
             left = self._board.over(task.set_id, task.repo)
+            if task.stopped and not self._place.has_set(task.repo, task.set_id):
+                continue  # cancelled: nobody wants a pass
             if self._going is not None:
                 self._going.progress()
             if left == 0:
