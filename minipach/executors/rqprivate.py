@@ -47,10 +47,7 @@ class Service:
             os.kill(pid, 0)
         except (OSError, ValueError):
             return None
-        listed = subprocess.run(
-            ["ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, check=False, env=child_environment()
-        )
-        return pid if self.word in os.fsdecode(listed.stdout) else None
+        return pid if self.word in _command_line(pid) else None
 
     def stop(self) -> bool:
         """End it; whether it ran."""
@@ -64,6 +61,20 @@ class Service:
                 raise UserError(f"{self.what}: process {pid} does not end; see {self.pid_file.parent}")
         self.pid_file.unlink(missing_ok=True)
         return pid is not None
+
+
+def _command_line(pid: int) -> str:
+    """A process's command line; empty if it has ended, also while its parent has not taken note of that."""
+    if Path("/proc/self/cmdline").is_file():  # Linux: many a container has no ps
+        try:
+            return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).replace("\0", " ")
+        except OSError:
+            return ""
+    listed = subprocess.run(
+        ["ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, check=False, env=child_environment()
+    )
+    line = os.fsdecode(listed.stdout)
+    return "" if "<defunct>" in line else line
 
 
 def services(project: Project) -> tuple[Service, Service]:
