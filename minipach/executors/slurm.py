@@ -203,16 +203,19 @@ class SlurmExecutor:
             return
         self._leaving = False
         try:
-            queue = client.squeue()
-            alive = {t.job for t in queue if t.alive}
-            jobs = [job for f in self._folders() for job in Submission.open(f).jobs.values() if job in alive]
-            self._next.submit(jobs, queue, self._options.of_next)
+            client.insist(self._go_on)
         except UserError as error:
             say(f"what runs goes on, but nothing after it: {error.problems[0]}; then minipach schedule goes on")
 
+    def _go_on(self) -> None:
+        queue = client.squeue()
+        alive = {t.job for t in queue if t.alive}
+        jobs = [job for f in self._folders() for job in Submission.open(f).jobs.values() if job in alive]
+        self._next.submit(jobs, queue, self._options.of_next)
+
     def come_back(self, seconds: int) -> None:
         """Make a pass later: another schedule holds the project's lock."""
-        self._next.submit([], client.squeue(), self._options.of_next, wait=seconds)
+        client.insist(lambda: self._next.submit([], client.squeue(), self._options.of_next, wait=seconds))
 
     # --- submitting
 

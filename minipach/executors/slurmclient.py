@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from minipach.errors import UserError
 
 _PATIENCE = 20.0  # seconds: a busy slurmctld answers late, and one that is away lets its clients hang
+_PAUSE = 5.0  # seconds until one that did not answer is asked again
 _ENDED = frozenset(
     {"COMPLETED", "FAILED", "TIMEOUT", "CANCELLED", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "PREEMPTED"}
 )
@@ -49,6 +51,20 @@ class Partition:
 
     cpus: int
     minutes: float | None
+
+
+def insist(do: Callable[[], None], pause: float = _PAUSE) -> None:
+    """Do something that asks Slurm; while slurmctld is too busy to answer, up to three times.
+
+    pause: seconds in between. Raises what `do` raises.
+    """
+    for _ in range(2):
+        try:
+            do()
+            return
+        except AwayError:
+            time.sleep(pause)
+    do()
 
 
 def sbatch(options: Sequence[str], step: Sequence[str]) -> str:
