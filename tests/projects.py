@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 COPY = 'cp "$images" "$PFS/out/"\n'
+PATIENCE = 600.0  # seconds for a program: that is against one that hangs, not against a slow machine
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Done:
         return json.loads(self.out)
 
 
-def run(*command: str, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 120) -> Done:
+def run(*command: str, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = PATIENCE) -> Done:
     """Run a program to its end."""
     done = subprocess.run(
         command, cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, timeout=timeout, check=False
@@ -61,7 +62,7 @@ class Study:
         assert done.code == 0, f"{command}: {done.code}\n{done.out}\n{done.err}"
         return done.out
 
-    def minipach(self, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 120) -> Done:
+    def minipach(self, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = PATIENCE) -> Done:
         """Run minipach in the project."""
         return run(*MINIPACH, *arguments, cwd=self.root, env=env, timeout=timeout)
 

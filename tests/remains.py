@@ -17,9 +17,9 @@ from pathlib import Path
 
 from minipach.git import Repo
 from minipach.state import read_state
-from tests.projects import MINIPACH, Done, Study, run
+from tests.projects import MINIPACH, PATIENCE, Done, Study, run
 
-WAIT = 60.0  # seconds that a condition gets to come true
+WAIT = 120.0  # seconds that a condition gets to come true
 
 # A datum of `holder` waits while the file `hold` is there. The slot is <repo>/.git/minipach/slots/NAME.
 HOLD = """\
@@ -32,11 +32,12 @@ cp "$images" "$PFS/out/"
 GATHER = 'cat "$PFS"/edges/* > "$PFS/out/all.txt"\n'
 
 
-def until(what: str, condition: Callable[[], object], seconds: float = WAIT) -> None:
-    """Wait until the condition holds. Fails the test at the deadline."""
+def until(what: str | Callable[[], str], condition: Callable[[], object], seconds: float = WAIT) -> None:
+    """Wait until the condition holds. Fails the test at the deadline, and says then what was waited for."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain: {what}"
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"waited {seconds} s in vain: {what if isinstance(what, str) else what()}")
         time.sleep(0.02)
 
 
@@ -150,10 +151,10 @@ class Background:
         assert self.process.poll() is None, self.err
         return self
 
-    def end(self, timeout: float = 120) -> Done:
+    def end(self, timeout: float = PATIENCE) -> Done:
         """Wait for its end, and until nothing of it runs any more."""
         code = self.process.wait(timeout)
-        until(f"nothing runs any more, but: {self.processes()}", lambda: not self.processes(), 20)
+        until(lambda: f"nothing runs any more, but: {self.processes()}", lambda: not self.processes())
         done = Done(code, self.out, self.err)
         shutil.rmtree(self.tag)
         return done

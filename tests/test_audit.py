@@ -15,7 +15,7 @@ import pytest
 from minipach.git import Repo, blob_id
 from minipach.reexecute import Kept, _equal
 from minipach.slots import Slot
-from tests.projects import MINIPACH, Study
+from tests.projects import MINIPACH, PATIENCE, Study
 
 UPPER = 'tr a-z A-Z <"$images" >"$PFS/out/$MINIPACH_DATUM"\n'
 NOISE = """
@@ -212,10 +212,10 @@ def test_an_interrupt_ends_the_command_and_clears_up(published: Study, tmp_path:
     logs = study.root / ".git/minipach/logs/edges/audit"
     wait_until(lambda: any("begun" in log.read_text() for log in logs.glob("moon.txt-*.log")), 60)
     command.send_signal(signal.SIGINT)
-    _, err = command.communicate(timeout=60)
+    _, err = command.communicate(timeout=PATIENCE)
     assert command.returncode == 130, err
     assert everything(study) == before
-    assert not any(b"sleep\x00300" in p.read_bytes() for p in processes_in(study.root))
+    wait_until(lambda: not any(b"sleep\x00300" in line for line in command_lines_in(study.root)), 60)
 
 
 def wait_until(condition: Any, seconds: float) -> None:
@@ -225,13 +225,13 @@ def wait_until(condition: Any, seconds: float) -> None:
         time.sleep(0.05)
 
 
-def processes_in(folder: Path) -> list[Path]:
-    """The command lines of the processes that work below a folder."""
+def command_lines_in(folder: Path) -> list[bytes]:
+    """The command lines of the processes that work below a folder, with a zero byte after each word."""
     found = []
     for link in Path("/proc").glob("[0-9]*/cwd"):
         try:
             if os.readlink(link).startswith(str(folder)):
-                found.append(link.parent / "cmdline")
+                found.append((link.parent / "cmdline").read_bytes())
         except OSError:
             continue
     return found

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from minipach import __version__
 from minipach.cli import app
-from tests.projects import MINIPACH, Done, Study, run
+from tests.projects import MINIPACH, PATIENCE, Done, Study, run
 from tests.test_main_job import duplicate, spec
 
 SCRIPT = 'tr a-z A-Z <"$images" >"$PFS/out/$MINIPACH_DATUM"\n'
@@ -54,7 +54,7 @@ def on_terminal(study: Study, *arguments: str, env: Mapping[str, str]) -> str:
     with subprocess.Popen([*MINIPACH, *arguments], cwd=study.root, stdout=slave, stderr=slave, env=environ) as process:
         os.close(slave)
         parts = list(_read(master))
-        process.wait(timeout=60)
+        process.wait(timeout=PATIENCE)
     os.close(master)
     return b"".join(parts).decode()
 

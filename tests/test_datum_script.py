@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.images import need
+from tests.projects import PATIENCE
 
 SCRIPT = Path(__file__).parent.parent / "minipach" / "scripts" / "datum"
 SHELLS = {"dash": ["dash"], "busybox": ["busybox", "sh"]}
@@ -50,7 +51,7 @@ class Run:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE,
         )
 
     @property

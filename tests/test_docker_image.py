@@ -23,7 +23,7 @@ from tests.composing import TOP, Engine, read_compose
 from tests.images import base_env, busybox_directory, missing, need, podman_config, squashfs
 from tests.remains import until
 
-pytestmark = [pytest.mark.image, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.image
 
 UID = "1234"  # not the default: that of the person whose project it is
 BASE = "docker.io/library/debian:bookworm-slim"

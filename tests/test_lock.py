@@ -16,7 +16,7 @@ import pytest
 from minipach.errors import UserError
 from minipach.lock import holder as lock_holder
 from minipach.lock import project_lock
-from tests.remains import WAIT, Background, hold, leftovers, no_leftovers, result_of, two_pipelines, until
+from tests.remains import Background, hold, leftovers, no_leftovers, result_of, two_pipelines, until
 
 HOLDER = """
 import sys
@@ -117,7 +117,7 @@ def test_an_interrupted_schedule_ends_its_processes_and_keeps_what_was_finished(
         os.killpg(running.process.pid, number)  # as a terminal does
     else:
         os.kill(running.process.pid, number)
-    done = running.end(timeout=WAIT)
+    done = running.end()
     assert done.code == 130
     assert done.err.splitlines()[-1] == "interrupted; the same command goes on from here"
     assert "Traceback" not in done.err
@@ -143,7 +143,7 @@ def test_two_interrupts_in_a_row_leave_nothing_running_either(tmp_path: Path) ->
     running = Background(study, "schedule").waiting()
     os.killpg(running.process.pid, signal.SIGINT)
     os.killpg(running.process.pid, signal.SIGINT)
-    assert running.end(timeout=WAIT).code == 130  # waits until nothing of it runs
+    assert running.end().code == 130  # waits until nothing of it runs
     gate.unlink()
     with no_leftovers(study):
         study.schedule()

@@ -60,7 +60,7 @@ def subjects(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Done]:
         pytest.skip("nibabel is not installed: this example needs it; pip install '.[demo]'")
     root = tmp_path_factory.mktemp("subjects") / "study"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = run(sys.executable, str(EXAMPLE), str(root), cwd=root.parent, env={"PATH": path}, timeout=300)
+    done = run(sys.executable, str(EXAMPLE), str(root), cwd=root.parent, env={"PATH": path})
     assert done.code == 0, f"{done.out}\n{done.err}"
     return Study(root), done
 
@@ -470,7 +470,6 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(900)
 def test_three_hundred_datums_of_which_a_hundred_are_copies(many: Study) -> None:
     copies = {name_of(n): name_of(n - 1) for n in range(300) if n % 3 == 2}
     assert len(copies) == 100
@@ -483,7 +482,6 @@ def test_three_hundred_datums_of_which_a_hundred_are_copies(many: Study) -> None
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(900)
 def test_a_copy_among_three_hundred_reruns_in_a_clone(
     many: Study, tmp_path: Path, without_minipach: dict[str, str]
 ) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import MINIPACH, Study
+from tests.projects import MINIPACH, PATIENCE, Study
 from tests.remains import until
 
 SCRIPT = """
@@ -107,7 +107,7 @@ def test_a_shell_reads_what_it_is_given(study_of_two: Study) -> None:
         input=LOOK,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert (done.returncode, done.stdout) == (5, "bad\n")
