@@ -24,7 +24,7 @@ from minipach.project import find_project
 from minipach.records import parse
 from tests.projects import MINIPACH, Study
 from tests.redises import Redis, Workers
-from tests.remains import leftovers, processes
+from tests.remains import WAIT, Process, leftovers, processes
 
 # Each run leaves a line; a second one of the same datum was for nothing.
 SCRIPT = """
@@ -243,15 +243,20 @@ class Chaos:
         os.environ.pop("MINIPACH_EXECUTOR", None)
         self.study.schedule()
         problems = self.summary.problems
-        time.sleep(0.5)
-        running = [p for p in processes(self.tag, self.study.root) if p.pid != os.getpid()]
-        running = [p for p in running if "redis-server" not in p.args[0]]
+        deadline = time.monotonic() + WAIT
+        while (running := self.running()) and time.monotonic() < deadline:
+            time.sleep(0.1)
         if running:
             problems.append(f"still running: {running}")
         if left := leftovers(self.study):
             problems.append(f"left over: {left[:8]}")
         if jobs := self.workers.jobs():
             problems.append(f"jobs in Redis: {jobs}")
+
+    def running(self) -> list[Process]:
+        """All that was started and still runs."""
+        found = [p for p in processes(self.tag, self.study.root) if p.pid != os.getpid()]
+        return [p for p in found if "redis-server" not in p.args[0]]
 
 
 def chaos(root: Path, *, datums: int, workers: int, kills: int, seed: int) -> Summary:

@@ -23,8 +23,8 @@ from minipach.executors.rqboard import Board
 from minipach.executors.rqnames import Names, project_id
 from minipach.executors.rqprivate import redis_program
 from minipach.git import Repo
-from tests.projects import MINIPACH, Study, run
-from tests.remains import until
+from tests.projects import MINIPACH, PATIENCE, Study, run
+from tests.remains import WAIT, until
 
 
 class Redis:
@@ -127,7 +127,7 @@ class Workers:
         """What they have said."""
         return self.log.read_text() if self.log.is_file() else ""
 
-    def minipach(self, *arguments: str, code: int = 0, timeout: float = 120) -> str:
+    def minipach(self, *arguments: str, code: int = 0, timeout: float = PATIENCE) -> str:
         """Run minipach in the project, with this Redis; its stdout and stderr."""
         env = {"MINIPACH_REDIS": self.server.url, "MINIPACH_EXECUTOR": "rq"}
         done = run(*MINIPACH, *arguments, cwd=self.study.root, env=env, timeout=timeout)
@@ -157,7 +157,7 @@ class Workers:
         names = self.board.names
         return {q.name.removeprefix(names.queues) for q in Queue.all(self.server.client())} - {"publish"}
 
-    def end(self, worker: subprocess.Popen[bytes], number: int = signal.SIGTERM, seconds: float = 40) -> int:
+    def end(self, worker: subprocess.Popen[bytes], number: int = signal.SIGTERM, seconds: float = WAIT) -> int:
         """End one; its exit code."""
         worker.send_signal(number)
         code = worker.wait(seconds)

@@ -43,11 +43,11 @@ def test_the_same_trees_and_records_come_out(tmp_path: Path) -> None:
         for _ in range(3):
             workers.start("-j", "1")
         workers.schedule()
-        workers.minipach("wait", "--timeout", "120")
+        workers.minipach("wait", "--timeout", "300")
     with cluster():
         others[1].ok("git", "config", "minipach.executor", "slurm")
         others[1].schedule()
-        done = others[1].minipach("wait", "--timeout", "120")
+        done = others[1].minipach("wait", "--timeout", "300")
         assert done.code == 0, done.err
 
     for study in others:
