@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,8 @@ from pathlib import Path
 from tests.images import need
 from tests.remains import until
 
+# seconds that Slurm's programs wait for an answer: less than minipach waits for them, so that they say why
+_PATIENCE = 15
 _CONF = """\
 ClusterName={name}
 SlurmctldHost={host}(127.0.0.1)
@@ -49,7 +50,7 @@ SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=2,bf
 EpilogMsgTime=0
 KillWait=8
 AuthInfo=cred_expire=5
-MessageTimeout=5
+MessageTimeout={patience}
 JobCompType=jobcomp/filetxt
 JobCompLoc={folder}/jobcomp.log
 {more}
@@ -85,7 +86,8 @@ class Cluster:
             until("slurmctld answers", lambda: "UP" in self.ask("scontrol", "ping"))
         else:
             until(
-                f"the node is there: {self.node}", lambda: self.node.isalpha() and self.node not in ("down", "unknown")
+                lambda: f"the node is there: {self.node}",
+                lambda: self.node.isalpha() and self.node not in ("down", "unknown"),
             )
 
     @property
@@ -112,15 +114,29 @@ class Cluster:
                 env={**os.environ, "SLURM_CONF": str(self.conf)},
                 capture_output=True,
                 text=True,
-                timeout=10,
+                timeout=20,
                 check=False,
             )
             return done.stdout.strip()
         return ""
 
     def tasks(self) -> list[str]:
-        """`job_index STATE name` of what is queued or runs."""
-        return self.ask("squeue", "-r", "-h", "-o", "%i %T %j").splitlines()
+        """`job_index STATE name` of what is queued or runs; waits for an answer."""
+        rows: list[str] = []  # the first one is the heading: without it, nobody has answered
+        until("squeue answers", lambda: rows or rows.extend(self.ask("squeue", "-r", "-o", "%i %T %j").splitlines()))
+        return rows[1:]
+
+    @contextmanager
+    def drained(self) -> Iterator[None]:
+        """Nothing starts meanwhile; what is submitted waits."""
+        change = ("scontrol", "update", f"nodename={socket.gethostname()}")
+        self.ask(*change, "state=drain", "reason=test")
+        until(lambda: f"the node is drained: {self.node}", lambda: "drain" in self.node)
+        try:
+            yield
+        finally:
+            self.ask(*change, "state=resume")
+            until(lambda: f"the node is back: {self.node}", lambda: self.node.isalpha() and "drain" not in self.node)
 
     def ended(self, name: str, folder: Path) -> list[str]:
         """Slurm's lines on the tasks with this name that worked in a folder and have ended."""
@@ -133,15 +149,14 @@ class Cluster:
         if "slurmctld" not in self._running:
             self.start("slurmctld")
         self.ask("scancel", "--me")
-        deadline = time.monotonic() + 15
-        while self.tasks() and time.monotonic() < deadline:
-            time.sleep(0.1)
+        with contextlib.suppress(AssertionError):  # then they end with the daemons, or never
+            until("nothing runs", lambda: not self.tasks(), 15)
         self.stop("slurmd")
         self.stop("slurmctld")
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _start(cpus: int, more: str) -> Cluster:
+def _start(cpus: int, more: str, patience: int) -> Cluster:
     need("slurmctld", "slurmd", "sbatch", "squeue", "scancel")
     made = Cluster(Path(tempfile.mkdtemp(prefix="slurm.")))
     with contextlib.ExitStack() as ports:
@@ -161,6 +176,7 @@ def _start(cpus: int, more: str) -> Cluster:
             folder=made.folder,
             cpus=cpus,
             more=more,
+            patience=patience,
         )
     )
     made.start("slurmctld")
@@ -183,9 +199,9 @@ def _chosen(made: Cluster) -> Iterator[Cluster]:
 
 
 @contextmanager
-def cluster(*, cpus: int = 2, more: str = "") -> Iterator[Cluster]:
-    """A Slurm of one's own, to be ill-treated. more: lines for slurm.conf."""
-    made = _start(cpus, more)
+def cluster(*, cpus: int = 2, more: str = "", patience: int = _PATIENCE) -> Iterator[Cluster]:
+    """A Slurm of one's own, to be ill-treated. more: lines for slurm.conf · patience: seconds for an answer."""
+    made = _start(cpus, more, patience)
     try:
         with _chosen(made):
             yield made
@@ -204,6 +220,6 @@ def shared_cluster() -> Iterator[Cluster]:
 
 @functools.cache
 def _shared() -> Cluster:
-    made = _start(2, "")
+    made = _start(2, "", _PATIENCE)
     atexit.register(made.close)
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -14,6 +15,7 @@ import pytest
 from minipach import goal
 from minipach.errors import UserError
 from minipach.executors import slurmclient
+from minipach.executors.slurmclient import AwayError
 from minipach.executors.slurmfiles import Submission, Teller, final, narrowed
 from minipach.executors.slurmoptions import SlurmOptions
 from minipach.project import find_project
@@ -51,7 +53,7 @@ def states(study: Study) -> dict[str, str]:
     return {row["pipeline"]: row["state"] for row in reversed(rows)}
 
 
-def done(study: Study, seconds: float = 120) -> None:
+def done(study: Study, seconds: float = 300) -> None:
     """Wait until all is done."""
     waited = study.minipach("wait", "--timeout", str(seconds), timeout=seconds + 30)
     assert waited.code == 0, waited.err
@@ -68,15 +70,16 @@ def running(slurm: Cluster, count: int) -> list[str]:
 
 def test_both_pipelines_get_done_without_anyone_waiting(tmp_path: Path, slurm: Cluster) -> None:
     study = on_slurm(unpublished(tmp_path / "study", images=3))
-    first = study.minipach("schedule")
-    assert first.code == 0, first.err
-    assert "on its way" in first.out
-    assert states(study) == {"edges": "submitted"}
-    names = [task.split()[2] for task in slurm.tasks()]
-    assert names.count("minipach:next") == 1, names
-    again = study.minipach("schedule")  # which submits nothing twice, and no second step
-    assert again.code == 0
-    assert sum("PENDING minipach:next" in task for task in slurm.tasks()) <= 1
+    with slurm.drained():
+        first = study.minipach("schedule")
+        assert first.code == 0, first.err
+        assert "on its way" in first.out
+        assert states(study) == {"edges": "submitted"}
+        names = [task.split()[2] for task in slurm.tasks()]
+        assert names.count("minipach:next") == 1, names
+        again = study.minipach("schedule")  # which submits nothing twice, and no second step
+        assert again.code == 0, again.err
+        assert sorted(task.split()[2] for task in slurm.tasks()) == sorted(names)
     done(study)
     assert states(study) == {"edges": "published", "montage": "published"}
     assert study.read("montage/all.txt") == b"picture 0\npicture 1\npicture 2\n"
@@ -172,7 +175,7 @@ def test_with_no_step_left_nobody_waits_for_ever_and_the_next_schedule_goes_on(t
 
 
 def test_without_slurmctld_nothing_is_submitted_and_one_line_says_so(tmp_path: Path) -> None:
-    with cluster() as slurm:
+    with cluster(patience=3) as slurm:
         study = on_slurm(unpublished(tmp_path / "study"))
         slurm.stop("slurmctld")
         done_ = study.minipach("schedule")
@@ -237,7 +240,7 @@ def test_tasks_that_somebody_cancels_are_submitted_again(tmp_path: Path, slurm: 
 
 @pytest.mark.soak
 def test_daemons_that_end_cost_nothing_and_who_follows_waits_for_them(tmp_path: Path) -> None:
-    with cluster(more="SlurmdTimeout=5") as slurm:
+    with cluster(more="SlurmdTimeout=5", patience=5) as slurm:
         study = on_slurm(unpublished(tmp_path / "study", images=2))
         study.schedule("--wait")
         gate = hold(study)
@@ -253,7 +256,7 @@ def test_daemons_that_end_cost_nothing_and_who_follows_waits_for_them(tmp_path: 
         until("Slurm sees the node down", lambda: "down" in slurm.ask("sinfo", "-h", "-o", "%T"))
         gate.unlink()
         slurm.start("slurmd")
-        ended = following.end(200)
+        ended = following.end()
         assert ended.code == 0, ended.err
         assert ended.err.count("is away") == 1
         assert states(study) == {"edges": "published", "montage": "published"}
@@ -346,10 +349,22 @@ def test_worktrees_lie_on_the_nodes_own_scratch_if_asked_for(
     assert study.read("edges/where").decode().startswith(f"{scratch}/slurm-")
     assert study.read("edges/a") == b"a"
     assert study.read("edges/secrets") == b"0\n"
-    kept = [p for p in slurm.folder.rglob("*") if p.is_file()]
-    assert kept and not [p for p in kept if b"swordfish" in p.read_bytes()], "a secret went to Slurm's files"
+    until("the task has cleared up, after it said that it is done", lambda: not slurm.tasks())
+    kept = contents(slurm.folder)
+    assert kept and not [p for p, content in kept.items() if b"swordfish" in content], "a secret went to Slurm's files"
     assert list(scratch.iterdir()) == []
     assert leftovers(study) == []
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """What is in the files below a folder, less those that go meanwhile."""
+    found = {}
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent, name) for name in names):
+            with contextlib.suppress(OSError):
+                if path.is_file():
+                    found[path] = path.read_bytes()
+    return found
 
 
 # --- parts -------------------------------------------------------------------------------------------------------
@@ -451,11 +466,26 @@ def test_the_time_limit_follows_from_datum_timeout(study: Study, slurm: Cluster)
     assert not [o for o in options.of_tasks([a_set(3)]) if o.startswith("--time")]
 
 
+def test_a_slurmctld_that_is_too_busy_is_asked_again_but_not_for_ever() -> None:
+    answers = [AwayError("busy"), AwayError("busy"), None, *[AwayError("away")] * 4]
+
+    def ask() -> None:
+        answer = answers.pop(0)
+        if answer is not None:
+            raise answer
+
+    slurmclient.insist(ask, pause=0)
+    assert len(answers) == 4
+    with pytest.raises(AwayError):
+        slurmclient.insist(ask, pause=0)
+    assert len(answers) == 1
+
+
 def test_no_client_is_waited_for_without_end(tmp_path: Path, slurm: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     squeue = tmp_path / "squeue"
     squeue.write_text("#!/bin/sh\nexec sleep 100\n")
     squeue.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     started = time.monotonic()
-    assert "slurmctld is away (squeue: no answer for 1 s)" in (slurmclient.problem(1) or "")
-    assert time.monotonic() - started < 20
+    assert "slurmctld is away (squeue: no answer for 3 s)" in (slurmclient.problem(3) or "")
+    assert time.monotonic() - started < 60

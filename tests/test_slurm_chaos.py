@@ -79,7 +79,7 @@ def test_whatever_is_killed_every_datum_is_published_once(tmp_path: Path, monkey
             blows[kind] += strike(kind, slurm, study, chance)
             if not any("minipach:" in line for line in slurm.tasks()):
                 study.minipach("schedule")  # the step that would have gone on was itself ended
-        deadline = time.monotonic() + 150
+        deadline = time.monotonic() + 300
         while not (study.root / "montage/all").exists():
             assert time.monotonic() < deadline, (slurm.node, slurm.ask("squeue", "-r", "-h", "-o", "%i %T %r"))
             study.minipach("wait", "--timeout", "10")
