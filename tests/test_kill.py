@@ -43,10 +43,15 @@ def change(study: Study) -> None:
 
 
 def kill_at_random(study: Study, kills: int, seed: int) -> list[str]:
-    """Kill so many times, with a complete run after each fourth; which kinds of process it hit."""
+    """Kill so many times, with a complete run after each fourth; which kinds of process it hit.
+
+    Where the machine's speed made too many of them miss, some more.
+    """
     chance = random.Random(seed)
-    hit = []
-    for n in range(kills):
+    hit: list[str] = []
+    for n in range(kills * 4):
+        if n >= kills and len(hit) >= kills * 2 // 3:
+            break
         study.put(f"images/more {n}.txt", f"picture {n}\n")
         if n % 3 == 2:
             study.remove(f"images/more {n - 1}.txt")
@@ -72,7 +77,7 @@ def kill_at_random(study: Study, kills: int, seed: int) -> list[str]:
     return hit
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=[pytest.mark.soak, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.soak)])
 def test_after_kills_at_random_moments_the_result_is_that_of_an_undisturbed_run(tmp_path: Path, kills: int) -> None:
     study, peace = twins(tmp_path)
     hit = kill_at_random(study, kills, seed=20261122)
@@ -134,10 +139,10 @@ def test_what_a_killed_scheduler_started_ends_with_it_and_its_results_are_kept(t
     study.put("images/a first.txt", "first\n")
     change(study)
     with no_leftovers(study):
+        gate = hold(study)
         running = Background(study, "schedule", "-j", "1")
         refs = "refs/minipach/results"
         until("the first result", lambda: study.git("edges", "for-each-ref", refs))
-        gate = hold(study)
         running.waiting().kill()  # waits until no process of it is left
         assert leftovers(study) != []
         gate.unlink()
