@@ -178,6 +178,8 @@ class Workers:
         self.all.clear()
 
     def __enter__(self) -> Workers:
+        # projects of tests are copies of one, so they have one id in Redis: what an earlier one left there isn't ours
+        self.server.client().flushall()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

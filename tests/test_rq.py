@@ -55,7 +55,7 @@ def show(study: Study, name: str, marks: Path, glob: str, more: str = "") -> Non
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Redis]:
-    """A Redis with a password and a user of its own; each project has queues of its own in it."""
+    """A Redis with a password and a user of its own; each test begins with an empty one."""
     with Redis("mini", "s3cret-word") as server:
         yield server
 
