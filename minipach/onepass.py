@@ -195,6 +195,7 @@ class Pass:
         round_.learn_from(self.scheduler.ledger.durations(self.name))
         round_.adopt(self.flights, self.assessment.tasks)
         ended += [work for work in self.flights if not round_.waits_for(work)]  # of datums that are no more
+        failed = {t.datum.name for t in tasks} & self.failed.keys()
         for end in round_.run(tasks, self.deadline, follow=self.options.follow or not self.scheduler.lasting):
             self._note(end)
             if end.kind not in ("ok", "recovered"):
@@ -203,8 +204,8 @@ class Pass:
                     self.stopped = True
                     round_.stop()
             self._record(key, end)
-            failed = sum(t.datum.name in self.failed for t in tasks)
-            self.scheduler.reporter.progress(self.name, round_.done, failed, len(tasks))
+            (failed.add if end.task.datum.name in self.failed else failed.discard)(end.task.datum.name)
+            self.scheduler.reporter.progress(self.name, round_.done, len(failed), len(tasks))
         ended += round_.ended
         self.in_flight = round_.in_flight
         if round_.overdue:

@@ -196,7 +196,8 @@ class Round:
         and what is forced, since a later pass isn't told that it is.
         """
         known = self.sizer.pace.work is not None or not self._by_size
-        most = (2 if known or self.engine.lasting else 1) * self.sizer.slots
+        ahead = self.sizer.pace.sure or not self._by_size or self.engine.lasting
+        most = (2 if ahead else 1) * self.sizer.slots
         if self.engine.lasting and (known or self.engine.at_once or self.forced):
             most = sys.maxsize
         sets = []

@@ -12,7 +12,9 @@ from minipach.spec import SetSpec
 
 BOOKKEEPING = 0.5  # seconds that a set costs whatever is in it: worktree, record, container
 SHARE = 0.05  # of the work: what bookkeeping may cost
+LEAST = 2 * BOOKKEEPING  # seconds of work in a set, where there is so much
 CHUNK = 60.0  # seconds of work that a chunk has at least, if that is known
+_SURE = 20  # datums of which it is known how long they took
 MOST = 256  # datums in a set: a lost worker costs no more than these, and their arguments fit a command line
 
 
@@ -38,6 +40,11 @@ class Pace:
         new = datums / (datums + min(self._seen, datums))
         self.work = one if self.work is None else self.work + new * (one - self.work)
         self._seen += datums
+
+    @property
+    def sure(self) -> bool:
+        """Whether it is worth to cut sets ahead of their time."""
+        return self._seen >= _SURE
 
 
 @dataclass
@@ -70,7 +77,7 @@ class Sizer:
         if self.pace.work is None:
             return 1  # one for each slot, to see how long they take
         # Towards the end smaller ones, so that all slots end together; but none that is bookkeeping above all.
-        least = math.ceil(BOOKKEEPING / max(self.pace.work, 0.001))
+        least = math.ceil(LEAST / max(self.pace.work, 0.001))
         return min(enough(self.pace.work), max(math.ceil(left / self.slots), least))
 
     def take(self, queue: Collection[Task], total: int) -> int:

@@ -17,6 +17,7 @@ from pathlib import Path
 from minipach.git import GitError, Repo, child_environment
 
 _PREFIX = "minipach-"
+_BRANCH = "refs/worktree/minipach"
 _ROUNDS = 20  # more attempts to remove a slot in which something still works
 _PAUSE = 0.05  # seconds before each of them
 
@@ -98,6 +99,10 @@ class Slot:
     def _make(self, base: str) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.main.git("worktree", "add", "--quiet", "--force", "--detach", str(self.path), base)
+        # git-annex asks git for the branch, twice for each file that it adds, unless there is one: then it asks once.
+        # So HEAD has one, of a kind that only this worktree has and nobody sees.
+        self.repo.git("update-ref", _BRANCH, base)
+        self.repo.git("symbolic-ref", "HEAD", _BRANCH)
 
     def remove(self) -> None:
         """Take the worktree away, its registration included."""

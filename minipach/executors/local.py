@@ -134,6 +134,10 @@ class LocalExecutor:
     def close(self) -> None:
         """End the workers and remove their slots."""
         for worker in self._workers:
+            assert worker.process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):
+                worker.process.stdin.close()
+        for worker in self._workers:
             self._end(worker)
         self._workers.clear()
         self._selector.close()
@@ -147,9 +151,7 @@ class LocalExecutor:
         self._owners.clear()
 
     def _end(self, worker: _Worker) -> None:
-        assert worker.process.stdin is not None and worker.process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            worker.process.stdin.close()
+        assert worker.process.stdout is not None
         try:
             worker.process.wait(timeout=_GRACE)
         except subprocess.TimeoutExpired:
