@@ -674,3 +674,75 @@ def test_it_needs_only_busybox(tmp_path: Path) -> None:
     )
     ok(done)
     assert files(tmp_path / "pfs/.minipach/done") == {"b": "A"}
+
+
+# --- several datums in one run ----------------------------------------------------------------------------------
+
+SEEN = 'seen=$(find "$PFS" -mindepth 1 ! -path "*/.minipach*" | sort); echo "$seen" > "$PFS/out/$MINIPACH_DATUM"'
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        ":",
+        'touch "$PFS/images/more"',
+        'touch "$PFS/images/.hidden"',
+        'touch "$PFS/.hidden"',
+        'mkdir "$PFS/images/folder"',
+        'ln -s /etc "$PFS/images/link"',
+        'ln -s /etc "$PFS/link"',
+        'mkdir -p "$PFS/odd/folder"; chmod 500 "$PFS/odd"',
+        'rm -rf "$PFS/images"; ln -s /etc "$PFS/images"',
+        'chmod 500 "$PFS/images"; chmod 500 "$PFS"/masks',
+        'mkfifo "$PFS/images/fifo"',
+    ],
+)
+def test_a_datum_sees_nothing_of_the_one_before(run: Run, leave: str) -> None:
+    for name in ("a", "b"):
+        run.write(f"inputs/images/{name}")
+        run.write(f"inputs/masks/{name}")
+    one = ["-d", "1", "", "-f", "images", "inputs/images", "/a", "-f", "masks", "inputs/masks", "/a"]
+    two = ["-d", "2", "", "-f", "images", "inputs/images", "/b"]
+    three = ["-d", "3", "", "-f", "masks", "inputs/masks", "/b"]
+    command = f'{SEEN}; [ "$MINIPACH_DATUM" != 1 ] || {{ {leave}; }}'
+    done = run(*one, *two, *three, "--", "sh", "-c", command, MINIPACH_KEEP_GOING="1")
+    assert done.returncode == 0, done.stderr
+    seen = {name: text.replace(str(run.pfs), "").split() for name, text in files(run.done).items()}
+    assert seen["2"] == ["/images", "/images/b", "/out"]
+    assert seen["3"] == ["/masks", "/masks/b", "/out"]
+    assert sorted(p.name for p in run.pfs.iterdir()) == [".minipach"]
+
+
+@pytest.mark.parametrize(
+    "name", ["UID", "RANDOM", "PPID", "IFS", "word", "minipach_word", "value", "out", "n", "T1w", "_x"]
+)
+def test_every_variable_reaches_the_command_as_it_is(run: Run, name: str) -> None:
+    run.write("inputs/images/a")
+    value = " a  b'\"$(touch x)\n"
+    script = f'printf "%s" "${name}" > "$PFS/out/o"; printf "%s" "$other" > "$PFS/out/p"'
+    program = f"import os; e = os.environ; o = e['PFS'] + '/out/'; open(o + 'o', 'w').write(e['{name}'])"
+    command = ["python3", "-c", program] if name.isupper() else ["sh", "-c", script]
+    ok(
+        run(
+            "-e",
+            f"{name}={value}",
+            "-d",
+            "1",
+            "",
+            "-v",
+            "other=x",
+            "-f",
+            "images",
+            "inputs/images",
+            "/a",
+            "--",
+            *command,
+        )
+    )
+    assert files(run.done)["o"] == value
+
+
+def test_outputs_that_nobody_may_read_are_kept_readable(run: Run) -> None:
+    script = 'echo "$MINIPACH_DATUM" > "$PFS/out/$MINIPACH_DATUM"; chmod 000 "$PFS/out/$MINIPACH_DATUM"'
+    ok(run("-d", "1", "", "-d", "2", "", "--", "sh", "-c", script))
+    assert [stat.S_IMODE((run.done / name).stat().st_mode) & 0o600 for name in ("1", "2")] == [0o600, 0o600]

@@ -314,3 +314,14 @@ def test_a_lock_that_a_kill_left_goes_while_sets_go_on(repo: Repo, slot: Slot) -
     leftovers.clear(repo, patience=0.2)
     assert not lock.exists()
     git.communicate()
+
+
+def test_a_slots_branch_is_seen_by_nobody_else(repo: Repo, slot: Slot) -> None:
+    """git-annex is slow where HEAD is on no branch."""
+    before = repo.refs("refs/")
+    slot.repo.git("commit", "--quiet", "--allow-empty", "-m", "in the slot")
+    assert slot.repo.line("symbolic-ref", "HEAD") == "refs/worktree/minipach"
+    assert slot.repo.line("rev-parse", "HEAD") != repo.line("rev-parse", "HEAD")
+    assert repo.refs("refs/") == before
+    slot.reset("HEAD~1")
+    assert slot.repo.line("rev-parse", "HEAD") == repo.line("rev-parse", "HEAD")
