@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import signal
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 
 from minipach import __version__
 from minipach.cli import jobs, look, plans, results, runs, setup, specs, try_one, views, workers
-from minipach.cli.frame import Here
+from minipach.cli.frame import Here, reader_left
 
 app = typer.Typer(
     name="minipach",
@@ -53,10 +52,11 @@ def main() -> None:
     gc.set_threshold(200_000, 20, 100)
     try:
         app()
-    except BrokenPipeError:
-        # whoever read our output has left (`minipach plan | head`)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            reader_left()
 
 
 def _as_interrupt(_number: int, _frame: object) -> None:

@@ -51,11 +51,17 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(INTERRUPTED) from None
         except (GitError, OSError, sqlite3.Error) as error:
             if isinstance(error, BrokenPipeError):
-                raise
+                reader_left()
+                raise typer.Exit(OK) from None
             say(f"minipach: {error}")
             raise typer.Exit(USER) from None
 
     return wrapper
+
+
+def reader_left() -> None:
+    """Whoever read our output has left (`minipach plan | head`): the rest of it goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(message: str) -> None:
