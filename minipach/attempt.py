@@ -14,6 +14,7 @@ from minipach.git import child_environment
 from minipach.image import CONTAINER
 from minipach.secret import redact, secret_values
 from minipach.sets import WorkSet
+from minipach.shortcuts import shortcuts
 from minipach.slots import Slot
 from minipach.staging import StagingError
 
@@ -90,16 +91,17 @@ def _containers_run(work: WorkSet, slot: Slot) -> int:
         dataset.config.reload(force=True)  # the slot's committed configuration changes with its base
         _seen_bases[slot.path] = work.base
     try:
-        results = dataset.containers_run(
-            work.command(),
-            container_name=CONTAINER,
-            # what was matched is staged already: the record gets it afterwards, and datalad need not look for each file
-            inputs=list(work.always),
-            message=work.title(),
-            on_failure="ignore",
-            result_renderer="disabled",
-            return_type="list",
-        )
+        with shortcuts(dataset.repo, slot.path, [*work.always, work.image]):
+            results = dataset.containers_run(
+                work.command(),
+                container_name=CONTAINER,
+                # what was matched is staged already: the record gets it afterwards, datalad need not look for each file
+                inputs=list(work.always),
+                message=work.title(),
+                on_failure="ignore",
+                result_renderer="disabled",
+                return_type="list",
+            )
     except Exception as error:  # datalad raises many kinds, and a worker must outlive them
         why = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataladError(f"datalad containers-run: {why}") from error

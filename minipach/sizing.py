@@ -11,7 +11,7 @@ from minipach.records import MAX_COMMAND, Task
 from minipach.spec import SetSpec
 
 BOOKKEEPING = 0.5  # seconds that a set costs whatever is in it: worktree, record, container
-SHARE = 0.05  # of the work: what bookkeeping may cost
+SHARE = 0.02  # of the work: what bookkeeping may cost, where all else costs little
 LEAST = 2 * BOOKKEEPING  # seconds of work in a set, where there is so much
 CHUNK = 60.0  # seconds of work that a chunk has at least, if that is known
 _SURE = 20  # datums of which it is known how long they took
