@@ -713,33 +713,22 @@ def test_a_datum_sees_nothing_of_the_one_before(run: Run, leave: str) -> None:
     assert sorted(p.name for p in run.pfs.iterdir()) == [".minipach"]
 
 
+# Some have a meaning for a shell, others are those of the script itself.
 @pytest.mark.parametrize(
-    "name", ["UID", "RANDOM", "PPID", "IFS", "word", "minipach_word", "value", "out", "n", "T1w", "_x"]
+    "name",
+    ["UID", "RANDOM", "PPID", "IFS", "secrets", "pfs", "word", "minipach_word", "value", "out", "n", "T1w", "_x"],
 )
 def test_every_variable_reaches_the_command_as_it_is(run: Run, name: str) -> None:
+    """Also one that is named by an input and has a path from data, such as -v secrets=/pfs/secrets/FILE."""
     run.write("inputs/images/a")
-    value = " a  b'\"$(touch x)\n"
-    script = f'printf "%s" "${name}" > "$PFS/out/o"; printf "%s" "$other" > "$PFS/out/p"'
-    program = f"import os; e = os.environ; o = e['PFS'] + '/out/'; open(o + 'o', 'w').write(e['{name}'])"
-    command = ["python3", "-c", program] if name.isupper() else ["sh", "-c", script]
-    ok(
-        run(
-            "-e",
-            f"{name}={value}",
-            "-d",
-            "1",
-            "",
-            "-v",
-            "other=x",
-            "-f",
-            "images",
-            "inputs/images",
-            "/a",
-            "--",
-            *command,
-        )
-    )
-    assert files(run.done)["o"] == value
+    value = " a  b'\"$(touch x) `touch x`;touch${IFS}x\n"
+    program = f"import os; e = os.environ; open(e['PFS'] + '/out/o', 'w').write(e['{name}'])"
+    given = ["-v" if name.islower() else "-e", f"{name}={value}"]
+    datum = ["-d", "1", "", "-f", "images", "inputs/images", "/a"]
+    where = (*datum, *given) if name.islower() else (*given, *datum)
+    ok(run(*where, "--", "python3", "-c", program))
+    assert files(run.done) == {"o": value}
+    assert sorted(p.name for p in run.dataset.iterdir()) == ["inputs"]
 
 
 def test_outputs_that_nobody_may_read_are_kept_readable(run: Run) -> None:
