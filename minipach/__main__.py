@@ -1,5 +1,5 @@
 """`python -m minipach`."""
 
-from minipach.cli import main
+from minipach.cli import program
 
-main()
+program()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from minipach.datums import Datum, make_datums, out_path
 from minipach.errors import UserError
 from minipach.git import EXECUTABLE, FILE, GITLINK, Repo, TreeEntry, is_dataset
+from minipach.house import house_entries, output_paths
 from minipach.identity import VERSION, Identifier, Recipe, Row, code_id, input_files, recipe
 from minipach.image import Image, resolve_image
 from minipach.plan import Plan, Step, make_plan, reason_for
@@ -61,6 +63,8 @@ class Assessment:
     path: str
     store: SnapshotStore
     _code_diffs: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    _tasks: tuple[Recipe, list[Task]] | None = None
+    _planned: tuple[tuple[object, ...], Plan] | None = None
 
     @property
     def pipeline(self) -> Pipeline:
@@ -184,10 +188,16 @@ class Assessment:
         """The shared part of every datum's identity."""
         return recipe(self.pipeline, self.image.content, code_id(self.code), self.commits)
 
-    @cached_property
+    @property
     def tasks(self) -> list[Task]:
         """The datums with their ids and the places of their outputs."""
-        pipeline, shared = self.pipeline, self.recipe
+        recipe = self.recipe
+        if self._tasks is None or (self._tasks[0] is not recipe and self._tasks[0] != recipe):
+            self._tasks = recipe, self._make_tasks(recipe)
+        return self._tasks[1]
+
+    def _make_tasks(self, shared: Recipe) -> list[Task]:
+        pipeline = self.pipeline
         ids = Identifier(shared, by_path=pipeline.identity == "path")
         return make_tasks(
             self.project,
@@ -218,25 +228,53 @@ class Assessment:
         """What the branch holds now."""
         return read_state(self.repo, self.head) if self.exists else {}
 
+    @cached_property
+    def house(self) -> list[TreeEntry]:
+        """The reserved entries of the branch, less the state."""
+        return house_entries(self.repo, self.head) if self.head else []
+
+    @cached_property
+    def outputs(self) -> frozenset[str]:
+        """The paths of all outputs on the branch."""
+        return frozenset(output_paths(self.repo, self.head) if self.head else ())
+
     def plan(self, blocked: str = "") -> Plan:
-        """What would happen, with reasons."""
-        return make_plan(
+        """What would happen, with reasons. Made once for what it follows from."""
+        sources = (self.tasks, self.state, self.image.label, blocked, self.known)
+        earlier = None
+        if self._planned is not None:
+            same = list(map(operator.is_, self._planned[0], sources))
+            if all(same):
+                return self._planned[1]
+            earlier = self._planned[1] if all(same[:-1]) else None
+        plan = make_plan(
             self.pipeline.name,
             self.tasks,
             state=self.state,
             known=self.known,
             explain=self._explain,
             blocked=blocked,
+            earlier=earlier,
         )
+        self._planned = (sources, plan)
+        return plan
 
-    def quick_plan(self, blocked: str = "") -> Plan:
-        """The plan for showing (its steps have no tasks): out of the cache where nothing that it follows from moved."""
+    def quick_plan(self, blocked: str = "", news: Callable[[], object] | None = None) -> Plan:
+        """The plan for showing (its steps have no tasks): out of the cache where nothing that it follows from moved.
+
+        news: given by who then does what the plan says. It is called before the plan is made, if spec, code, image or
+        inputs are others than when it was last called: then something will have to run, most likely.
+        """
         key = self._plan_key(blocked)
-        kept = self.project.cache.get("plan", str(self.repo.path)) if key else None
-        if kept is not None and kept[0] == key and self._subdatasets_as(kept[1]):
+        where = str(self.repo.path)
+        kept = self.project.cache.get("plan", where) if key else None
+        if kept is not None and kept[0] == list(key or ()) and self._subdatasets_as(kept[1]):
             return Plan(self.pipeline.name, tuple(map(Step, *kept[2])))
+        if news is not None and key and key[0] != self.project.cache.get("news", where):
+            self.project.cache.put("news", where, key[0])
+            news()
         plan = self.plan(blocked)
-        if key:
+        if key and not (news and plan.counts["run"]):  # what runs at once is soon planned anew
             steps = plan.steps
             columns = (
                 [s.name for s in steps],
@@ -244,24 +282,26 @@ class Assessment:
                 [s.action for s in steps],
                 [s.reason for s in steps],
             )
-            self.project.cache.put("plan", str(self.repo.path), (key, self._subdatasets(), columns))
+            self.project.cache.put("plan", where, (list(key), self._subdatasets(), columns))
         return plan
 
-    def _plan_key(self, blocked: str) -> str | None:
-        """A hash of everything that the plan is a function of, in object ids; None if that isn't in git yet."""
+    def _plan_key(self, blocked: str) -> tuple[str, str] | None:
+        """Everything that the plan is a function of, in object ids, as two hashes; None if that isn't in git yet.
+
+        The first is of what is asked for, the second of what is there.
+        """
         if self.head is None:
             return None
-        parts = [
+        asked = [
             VERSION,
             repr(self.pipeline),
             [self.image.content, self.image.label],
             self.recipe.code,
-            self.repo.resolve(f"{self.head}:{STATE}"),
-            results_commit(self.repo),
             sorted((repo, branch or "", commit) for (repo, branch), commit in self.commits.items()),
-            blocked,
         ]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        there = [self.repo.resolve(f"{self.head}:{STATE}"), results_commit(self.repo), blocked]
+        first, second = (hashlib.sha256(json.dumps(parts).encode()).hexdigest() for parts in (asked, there))
+        return first, second
 
     def _subdatasets(self) -> list[tuple[str, list[str], list[str]]]:
         return [(repo, list(s.nested), list(s.missing)) for (repo, _), s in self.snapshots.items()]
@@ -303,16 +343,14 @@ class Assessment:
 
     def refresh(self) -> None:
         """Forget what may have changed in the pipeline's own repo (after results were folded in)."""
-        before = self.__dict__.get("recipe")
         head, known = self.__dict__.get("head"), self.__dict__.get("known")
-        for name in ("head", "image", "recipe", "code", "exists"):
+        for name in ("head", "image", "recipe", "exists"):
             self.__dict__.pop(name, None)
         if self.head is None or self.head != head:
-            self.__dict__.pop("state", None)
+            for name in ("state", "code", "house", "outputs"):
+                self.__dict__.pop(name, None)
         if known is None or not known.is_of_now():
             self.__dict__.pop("known", None)
-        if before is not None and self.exists and self.recipe != before:
-            self.__dict__.pop("tasks", None)  # the ids; the same recipe on the same snapshots gives the same ones
 
     def close(self) -> None:
         """End the git process of this pipeline's repo."""

@@ -86,11 +86,11 @@ def _containers_run(work: WorkSet, slot: Slot) -> int:
     from datalad.distribution.dataset import Dataset
     from datalad_container.containers_run import ContainersRun  # noqa: F401
 
-    dataset = Dataset(str(slot.path))
-    if _seen_bases.get(slot.path) != work.base:
-        dataset.config.reload(force=True)  # the slot's committed configuration changes with its base
-        _seen_bases[slot.path] = work.base
     try:
+        dataset = Dataset(str(slot.path))
+        if _seen_bases.get(slot.path) != work.base:
+            dataset.config.reload(force=True)  # the slot's committed configuration changes with its base
+            _seen_bases[slot.path] = work.base
         with shortcuts(dataset.repo, slot.path, [*work.always, work.image]):
             results = dataset.containers_run(
                 work.command(),

@@ -22,8 +22,6 @@ from minipach.assess import Assessment
 from minipach.errors import UserError
 from minipach.git import EXECUTABLE, FILE, GITLINK, SYMLINK, Repo, TreeEntry, annex, child_environment
 from minipach.image import BASE_REF, CONTAINER, Image, archive_folder, entry_of
-from minipach.snapshot import reserved_in_pipeline
-from minipach.state import FOLDER as STATE
 
 _ATTRIBUTES = b"* annex.largefiles=nothing\n"
 _IGNORE = b"/tmp.*\n"
@@ -66,10 +64,10 @@ def scratch_base(assessment: Assessment) -> Base:
 
 
 def _build_tree(assessment: Assessment) -> tuple[str, dict[tuple[str, str | None], str]]:
-    repo, head = assessment.repo, assessment.head
-    if head is None:
+    repo = assessment.repo
+    if assessment.head is None:
         raise UserError(f"{assessment.path}: no commit yet; datalad save -d {repo.path}")
-    entries = {e.path: e for e in _reserved_entries(repo, head)}
+    entries = {e.path: e for e in assessment.house}
     for name, mode, data in _scripts():
         entries[f".minipach/{name}"] = TreeEntry(mode, repo.hash_blob(data), f".minipach/{name}")
     for entry in _image_entries(assessment):
@@ -93,12 +91,6 @@ def _base(assessment: Assessment, commit: str, tree: str, commits: dict[tuple[st
 
 def _commit(repo: Repo, tree: str, path: str) -> str:
     return repo.commit_tree(tree, f"minipach: what the datums of {path} start from\n")
-
-
-def _reserved_entries(repo: Repo, head: str) -> list[TreeEntry]:
-    names = [e.path for e in repo.ls_tree(head) if reserved_in_pipeline(e.path)]
-    found = repo.ls_tree(head, *(f":(top,literal){n}" for n in names), recursive=True) if names else []
-    return [e for e in found if not e.path.startswith(STATE + "/")]
 
 
 def _scripts() -> list[tuple[str, str, bytes]]:

@@ -16,7 +16,7 @@ from minipach.image import CONTAINER
 from minipach.plan import short
 from minipach.project import Project
 from minipach.results import Known
-from minipach.snapshot import classify, repo_top, reserved_in_data, reserved_in_pipeline
+from minipach.snapshot import classify, reserved_in_data, reserved_in_pipeline
 from minipach.state import Published, read_state
 
 
@@ -260,7 +260,7 @@ def _input_paths(project: Project, where: str, old: str | None, new: str | None)
 
 
 def _reserved(repo: Repo, commit: str) -> Callable[[str], bool]:
-    return reserved_in_pipeline if "spec.yml" in repo_top(repo, commit) else reserved_in_data
+    return reserved_in_pipeline if "spec.yml" in repo.names(commit) else reserved_in_data
 
 
 def _repo_paths(repo: Repo, old: str, new: str) -> Paths:

@@ -168,6 +168,11 @@ class Repo:
             args += ["--", *paths]
         return list(parse_ls_tree(self.git(*args)))
 
+    def names(self, treeish: str) -> list[str]:
+        """The names at the root of a tree, without what they stand for: quick for a large folder."""
+        out = os.fsdecode(self.git("ls-tree", "-z", "--full-tree", "--name-only", treeish))
+        return out.split("\0")[:-1]
+
     def config(self, key: str, file: str | None = None) -> str | None:
         """A git setting of this repository, or of one file (a path, or `blob:REV:PATH`)."""
         where: list[str] = []

@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from minipach.assess import Assessment
@@ -62,10 +63,9 @@ class Pass:
         self.in_flight = 0
         self.deadline: float | None = None
 
-    def run(self) -> PipelineReport:
-        """Do what the plan says; what happened."""
+    def run(self, plan: Plan) -> PipelineReport:
+        """Do what the quick plan says; what happened."""
         a = self.assessment
-        plan = a.quick_plan()
         report = PipelineReport(self.name, "current", commit=a.head or "")
         report.counts["current"] = plan.counts["current"]
         forced = self.options.force and self.assessment.path in self.targets.named
@@ -82,7 +82,7 @@ class Pass:
             return report
         need_identity(a.repo)
         if plan.counts["run"]:
-            self.scheduler.engine()  # its workers start meanwhile
+            self.scheduler.engine()  # if not before
         base = build_base(a)
         a.refresh()  # an image that was taken in just now has a place and a content id
         plan = a.plan()
@@ -171,7 +171,9 @@ class Pass:
                 return plan
             ended: list[WorkSet] = []
             try:
-                self._run(todo, base, job, key, ended)
+                with ThreadPoolExecutor(1) as reader:
+                    reader.submit(lambda: (a.house, a.outputs))  # publishing needs them: read while others compute
+                    self._run(todo, base, job, key, ended)
             finally:
                 fold(a.repo)
             if ended:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from minipach.datums import Match
 from minipach.git import TreeEntry
@@ -37,8 +37,7 @@ class KnownResults(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One datum's action with its reason; `task` is None for what is removed.
 
     source: the result that a reuse copies (None while its first run is itself still to come).
@@ -92,15 +91,20 @@ def make_plan(
     known: KnownResults,
     explain: Callable[[Task, Published], str],
     blocked: str = "",
+    earlier: Plan | None = None,
 ) -> Plan:
     """Compare what should be with what is.
 
     explain: why a published datum must run again (see `reason_for`) · blocked: if set, the reason why nothing of
-    this pipeline can be decided yet; datums that are current stay so.
+    this pipeline can be decided yet; datums that are current stay so · earlier: a plan of these very tasks and this
+    very state: what is current in it is so still.
     """
     steps: list[Step] = []
     leaders: dict[str, Task] = {}
-    for task in tasks:
+    for index, task in enumerate(tasks):
+        if earlier is not None and earlier.steps[index].action == "current":
+            steps.append(earlier.steps[index])
+            continue
         name = task.datum.name
         before = state.get(name)
         if before is not None and (before.id, before.dest) == (task.id, task.dest):
@@ -130,7 +134,7 @@ def make_plan(
 def force(plan: Plan, names: Set[str]) -> Plan:
     """The plan with the named datums run again, whatever is known of them."""
     steps = tuple(
-        replace(s, action="run", reason="forced", source=None, rename=NO_RENAMING)
+        s._replace(action="run", reason="forced", source=None, rename=NO_RENAMING)
         if s.name in names and s.action in ("current", "reuse")
         else s
         for s in plan.steps
@@ -141,7 +145,7 @@ def force(plan: Plan, names: Set[str]) -> Plan:
 def again_published(plan: Plan, names: Set[str], known: KnownResults) -> Plan:
     """The plan with the named datums, which ran again though current, published from their new results."""
     steps = tuple(
-        replace(s, action="reuse", reason="computed before", source=known.named(s.id, s.name))
+        s._replace(action="reuse", reason="computed before", source=known.named(s.id, s.name))
         if s.name in names and s.action == "current"
         else s
         for s in plan.steps
@@ -152,7 +156,7 @@ def again_published(plan: Plan, names: Set[str], known: KnownResults) -> Plan:
 def without_output(plan: Plan, ids: Set[str], state: Mapping[str, Published]) -> Plan:
     """The plan with what was published before for these datum ids, which recovered, taken away."""
     steps = tuple(
-        replace(s, action="remove", reason="recovered: it has no output", task=None)
+        s._replace(action="remove", reason="recovered: it has no output", task=None)
         if s.id in ids and s.action in ("run", "reuse") and s.source is None and s.name in state
         else s
         for s in plan.steps

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
@@ -18,7 +17,6 @@ from minipach.plan import Plan, Step
 from minipach.results import Result
 from minipach.sets import record_extra
 from minipach.snapshot import reserved_in_pipeline
-from minipach.state import FOLDER as STATE
 from minipach.state import Published, recorded_outputs, write_shards
 
 _BUILD = "refs/minipach/build/branch"
@@ -52,8 +50,8 @@ def publish(assessment: Assessment, base: Base, plan: Plan, job: str) -> str:
     replaced = [state[s.name] for s in (*added, *plan.of("remove")) if s.name in state]
     gone = {path: old.name for old in replaced for path in _old_paths(assessment, old, again)}
     outputs = [(step, _outputs(assessment, step)) for step in added]
-    existing = _existing(assessment, head)
-    _check_collisions(assessment, outputs, set(existing) - gone.keys())
+    existing = assessment.outputs
+    _check_collisions(assessment, outputs, existing - gone.keys())
     for old in replaced:
         state.pop(old.name, None)
     for step in added:
@@ -62,8 +60,8 @@ def publish(assessment: Assessment, base: Base, plan: Plan, job: str) -> str:
     touched = {s.name for s in added} | {old.name for old in replaced}
     stream = Stream(_BUILD, head, committer(repo))
     stream.commit(_summary(assessment, plan, job))
-    _house(assessment, base, stream, head)
-    for path in sorted(gone.keys() & set(existing)):
+    _house(assessment, base, stream)
+    for path in sorted(gone.keys() & existing):
         stream.delete(path)
     for path, data in write_shards(state, touched).items():
         if data:
@@ -97,15 +95,10 @@ def _move(assessment: Assessment, branch: str, old: str, new: str) -> None:
         raise
 
 
-def _house(assessment: Assessment, base: Base, stream: Stream, head: str) -> None:
+def _house(assessment: Assessment, base: Base, stream: Stream) -> None:
     """The reserved entries become the base's: inputs pinned anew, scripts, image, registration."""
     repo = assessment.repo
-    names = [e.path for e in repo.ls_tree(head) if reserved_in_pipeline(e.path)]
-    old = {
-        e.path: e
-        for e in (repo.ls_tree(head, *(f":(top,literal){n}" for n in names), recursive=True) if names else [])
-        if not e.path.startswith(STATE + "/")
-    }
+    old = {e.path: e for e in assessment.house}
     new = {e.path: e for e in repo.ls_tree(base.commit, recursive=True)}
     for path in sorted(old.keys() - new.keys()):
         stream.delete(path)
@@ -282,14 +275,8 @@ def _renamed_copy(assessment: Assessment, old: Published, result: Result) -> lis
     return [prefix + found.apply(e.path) for e in entries]
 
 
-def _existing(assessment: Assessment, head: str) -> list[str]:
-    out = assessment.repo.git("ls-tree", "-r", "-z", "--name-only", "--full-tree", head)
-    paths = (os.fsdecode(p) for p in out.split(b"\0") if p)
-    return [p for p in paths if not reserved_in_pipeline(p.split("/", 1)[0])]
-
-
 def _check_collisions(
-    assessment: Assessment, outputs: Sequence[tuple[Step, Sequence[_Output]]], kept: set[str]
+    assessment: Assessment, outputs: Sequence[tuple[Step, Sequence[_Output]]], kept: Set[str]
 ) -> None:
     """UserError, naming both datums, if a path has two writers (or is a file for one and a folder for the other)."""
     folders: dict[str, str] = {}

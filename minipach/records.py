@@ -8,7 +8,7 @@ import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from minipach.datums import Datum
 from minipach.errors import UserError
@@ -35,8 +35,7 @@ def slugs(pipeline: Pipeline) -> dict[tuple[str, str | None], str]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """A datum with what its record says of it: its id and the place of its output (`""` is the root)."""
 
     datum: Datum

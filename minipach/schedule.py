@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from minipach import leftovers
 from minipach.adopt import adopt
@@ -14,6 +15,7 @@ from minipach.fold import fold
 from minipach.git import Repo
 from minipach.ledger import Ledger
 from minipach.onepass import Pass
+from minipach.plan import Plan
 from minipach.project import Project
 from minipach.report import GOING, STOPPED, Options, PipelineReport, Reporter, ScheduleReport
 from minipach.results import own_branch
@@ -41,7 +43,7 @@ class Scheduler:
         self.reporter = reporter
         self._make_executor = make_executor
         self.executor: Executor | None = None
-        self._warned: set[str] = set()
+        self._seen: set[str] = set()  # repos where uncommitted changes were looked for
 
     def run(self, targets: Targets, options: Options) -> ScheduleReport:
         """Bring the chosen pipelines up to date, one after the other."""
@@ -86,8 +88,8 @@ class Scheduler:
         assessment = Assessment(self.project, path, SnapshotStore(self.project))
         try:
             self._tidy(assessment)
-            self._warn_of_changes(assessment)
-            report = Pass(self, assessment, targets, options).run()
+            plan = self._plan(assessment)
+            report = Pass(self, assessment, targets, options).run(plan)
             leftovers.end(assessment.repo)
             if assessment.head:
                 commits[path] = assessment.head
@@ -116,13 +118,29 @@ class Scheduler:
         for path in recover(repo):
             self.reporter.say(f"{where}: {path} was changed by somebody and is left as it is")
 
-    def _warn_of_changes(self, assessment: Assessment) -> None:
+    def _plan(self, assessment: Assessment) -> Plan:
+        """The plan. While it is made, git looks for uncommitted changes, and the first worker starts if one is likely.
+
+        A worker imports datalad, which takes longer than most plans.
+        """
+        paths = [
+            p for p in dict.fromkeys([assessment.path, *(r for r, _ in assessment.commits)]) if p not in self._seen
+        ]
+        self._seen.update(paths)
+        with ThreadPoolExecutor(1) as pool:
+            found = {path: pool.submit(dirty_paths, Repo(self.project.root / path)) for path in paths}
+            try:
+                plan = assessment.quick_plan(news=None if self.lasting else self.engine)
+            except UserError:
+                self._warn_of_changes(found)
+                raise
+            self._warn_of_changes(found)
+        return plan
+
+    def _warn_of_changes(self, found: Mapping[str, Future[list[str]]]) -> None:
         """Say what isn't committed, since only what is committed counts."""
-        for path in dict.fromkeys([assessment.path, *(r for r, _ in assessment.commits)]):
-            if path in self._warned:
-                continue
-            self._warned.add(path)
-            changed = dirty_paths(Repo(self.project.root / path))
+        for path, future in found.items():
+            changed = future.result()
             if changed:
                 more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
                 self.reporter.say(

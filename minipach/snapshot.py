@@ -192,7 +192,7 @@ class _Reader:
             return None  # the old tree was pruned
         added: list[TreeEntry] = []
         gone: list[str] = []
-        pipeline = "spec.yml" in repo_top(repo, new)
+        pipeline = "spec.yml" in repo.names(new)
         reserved = reserved_in_pipeline if pipeline else reserved_in_data
         for meta, name in zip(out[::2], out[1::2], strict=False):
             old_mode, new_mode, _, sha, status = meta.decode().lstrip(":").split()
@@ -225,11 +225,6 @@ class _Reader:
             [f.key for f in rows],
             [f.sub for f in rows],
         )
-
-
-def repo_top(repo: Repo, tree: str) -> set[str]:
-    """The names at the root of a tree."""
-    return {e.path for e in repo.ls_tree(tree)}
 
 
 def _restore(repo: Repo, packed: Any) -> tuple[str, _Reader, bool] | None:

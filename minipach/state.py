@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from minipach.git import Repo
 from minipach.records import parse
@@ -17,8 +17,7 @@ from minipach.records import parse
 FOLDER = ".minipach/state"
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(NamedTuple):
     """A datum whose outputs are on the branch."""
 
     name: str
@@ -59,11 +58,10 @@ def write_shards(state: Mapping[str, Published], touched: Iterable[str]) -> dict
     """The new content (empty: the file goes) of every shard that a change of these names concerns."""
     shards = {shard_of(name) for name in touched}
     rows: dict[str, list[bytes]] = {shard: [] for shard in shards}
-    for name in sorted(state):
-        shard = shard_of(name)
-        if shard in shards:
-            p = state[name]
-            rows[shard].append(json.dumps([p.name, p.id, p.dest]).encode() + b"\n")
+    mine = [(name, shard) for name in state if (shard := shard_of(name)) in shards]
+    for name, shard in sorted(mine):
+        p = state[name]
+        rows[shard].append(json.dumps([p.name, p.id, p.dest]).encode() + b"\n")
     return {f"{FOLDER}/{shard}": b"".join(lines) for shard, lines in rows.items()}
 
 

@@ -55,6 +55,21 @@ def test_without_a_commit_nothing_happens(repo: Files) -> None:
     assert on(repo, None).run(repo) is None
 
 
+@pytest.mark.parametrize("count", [1, 30, 300])
+def test_what_is_kept_is_compressed(tmp_path: Path, count: int) -> None:
+    """Small packs are not, since git takes them apart at once, and compresses then."""
+    repo = Files.create(tmp_path / "repo")
+    stream = Stream(REF, None, WHO)
+    stream.commit("many")
+    for n in range(count):
+        stream.write(FILE, f"{n} ".encode() * 1000, f"a/b/{n}.txt")
+    commit = stream.run(repo)
+    assert len(repo.listing(str(commit))) == count
+    assert bool(list((repo.path / ".git/objects/pack").glob("*.pack"))) == (count >= 100)
+    size = sum(p.stat().st_size for p in (repo.path / ".git/objects").rglob("*") if p.is_file())
+    assert size < count * 500 + 5000
+
+
 def test_without_a_parent_history_begins_here(repo: Files) -> None:
     stream = on(repo, None)
     stream.commit("root")

@@ -237,6 +237,34 @@ def test_a_plan_is_whole(now: dict[str, str], before: dict[str, str], stored: li
         assert step.source is not None or step.id in runs
 
 
+@given(
+    _tasks,
+    _tasks,
+    st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from("123")), unique=True),
+    st.integers(0, 20),
+)
+def test_a_plan_from_an_earlier_one_is_the_same(
+    now: dict[str, str], before: dict[str, str], stored: list[tuple[str, str]], kept: int
+) -> None:
+    """Of the same tasks and the same state, when more results are known than then."""
+    results = [(result(name, i), [f"{name}.txt"]) for name, i in stored]
+    state = published(*((name, i, "") for name, i in before.items()))
+    tasks = [task(name, i) for name, i in now.items()]
+    earlier = steps(*tasks, state=state, known=Shelf(*results[:kept]))
+    fresh = steps(*tasks, state=state, known=Shelf(*results))
+    again = make_plan(
+        "edges",
+        tasks,
+        state=state,
+        known=Shelf(*results),
+        explain=lambda t, b: f"{b.id} became {t.id}",
+        earlier=earlier,
+    )
+    assert again == fresh
+    of_then = {s.name: s for s in earlier.of("current")}
+    assert all(s is of_then[s.name] for s in again.of("current"))
+
+
 # Forced
 
 

@@ -30,6 +30,7 @@ class _Worker:
     process: subprocess.Popen[bytes]
     number: int
     work: WorkSet | None = None
+    used: bool = False
     buffer: bytearray = field(default_factory=bytearray)
 
     @property
@@ -152,6 +153,8 @@ class LocalExecutor:
 
     def _end(self, worker: _Worker) -> None:
         assert worker.process.stdout is not None
+        if not worker.used:  # it may still be starting, for nothing
+            signal_group(worker.process.pid, signal.SIGKILL)
         try:
             worker.process.wait(timeout=_GRACE)
         except subprocess.TimeoutExpired:
@@ -170,6 +173,7 @@ class LocalExecutor:
             self._queue.remove(work)
             slot = self._slot(work, worker.number)
             worker.work = work
+            worker.used = True
             request = json.dumps({"slot": str(slot), "work": work.to_json()}) + "\n"
             assert worker.process.stdin is not None
             try:

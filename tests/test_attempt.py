@@ -1,0 +1,48 @@
+"""One try of a set, when datalad itself fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from datalad.config import ConfigManager
+
+from minipach.assess import Assessment, SnapshotStore
+from minipach.base import build_base
+from minipach.project import find_project
+from minipach.sets import make_set
+from minipach.slots import Owner, Slot, slots_dir
+from minipach.worker import run_set
+from tests.projects import Study
+
+
+@pytest.mark.parametrize(("failures", "kind"), [(1, "ok"), (9, "lost")])
+def test_a_git_that_is_killed_under_datalad_is_tried_again(
+    study: Study, monkeypatch: pytest.MonkeyPatch, failures: int, kind: str
+) -> None:
+    study.put("images/a.txt", "alpha")
+    study.copier()
+    study.schedule()
+    project = find_project(study.root)
+    assessment = Assessment(project, "edges", SnapshotStore(project))
+    base = build_base(assessment)
+    log = study.root / ".git/minipach/test.log"
+    work = make_set(assessment, base, assessment.tasks, "a" * 32, str(log))
+    left = [failures]
+    reload = ConfigManager.reload
+
+    def killed(self: ConfigManager, force: bool = False) -> None:
+        if force and left[0]:
+            left[0] -= 1
+            raise RuntimeError("git was killed")
+        reload(self, force=force)
+
+    monkeypatch.setattr(ConfigManager, "reload", killed)
+    owner = Owner(assessment.repo)
+    try:
+        outcome = run_set(work, Slot(assessment.repo, Path(slots_dir(assessment.repo) / f"{owner.name}.0")))
+    finally:
+        owner.release()
+        assessment.close()
+    assert outcome.kind == kind
+    assert "not the command's fault: datalad containers-run: git was killed" in log.read_text()
