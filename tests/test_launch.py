@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -366,11 +367,7 @@ def test_a_worktree_whose_git_is_a_link(launch: Launcher, way: tuple[str, str]) 
     ids=" ".join,
 )
 def test_a_dataset_that_is_not_under_tmp(launch: Launcher, way: tuple[str, str]) -> None:
-    place = Path(
-        subprocess.run(
-            ["mktemp", "-d", "/var/tmp/minipach.XXXXXX"], check=True, capture_output=True, text=True
-        ).stdout.strip()
-    )
+    place = Path(tempfile.mkdtemp(prefix="minipach.", dir="/var/tmp"))
     try:
         other = Launcher(make_dataset(place / "with space"), launch.env, launch.images, launch.shell)
         script = "pwd; (: >x) 2>/dev/null || echo read-only; cat inputs/images/s/a; (: >/tmp/x) && ls -d /tmp/x"
@@ -707,11 +704,7 @@ def test_as_an_ordinary_user(launch: Launcher, way: tuple[str, str], tmp_path_fa
         pytest.skip("the other tests run as an ordinary user already")
     env = use(way)
     need("setpriv", "unsquashfs")
-    place = Path(
-        subprocess.run(
-            ["mktemp", "-d", "/var/tmp/minipach.XXXXXX"], check=True, capture_output=True, text=True
-        ).stdout.strip()
-    )
+    place = Path(tempfile.mkdtemp(prefix="minipach.", dir="/var/tmp"))
     try:
         dataset = make_dataset(place / "edges")
         source = launch.image(way[1])

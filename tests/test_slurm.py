@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -370,7 +371,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
 # --- parts -------------------------------------------------------------------------------------------------------
 
 
-def a_set(count: int = 3, **more: object) -> WorkSet:
+def a_set(count: int = 3, **more: Any) -> WorkSet:
     """A set without anything to run."""
     datums = tuple({"id": f"{n}" * 64, "name": f"n{n}", "dest": ""} for n in range(count))
     made = WorkSet(
@@ -391,12 +392,12 @@ def a_set(count: int = 3, **more: object) -> WorkSet:
         tries=3,
         log="/logs/0.log",
     )
-    return replace(made, id=made.part(range(count)).id, **more)  # type: ignore[arg-type]
+    return replace(made, id=made.part(range(count)).id, **more)
 
 
-def an_end(work: WorkSet, **more: object) -> Outcome:
+def an_end(work: WorkSet, **more: Any) -> Outcome:
     """An outcome of a set."""
-    return replace(Outcome(work.id, "ok", 0, "", 1.0, 1, work.log, "host"), **more)  # type: ignore[arg-type]
+    return replace(Outcome(work.id, "ok", 0, "", 1.0, 1, work.log, "host"), **more)
 
 
 def test_a_submission_is_read_back_and_half_a_line_waits_for_its_end(tmp_path: Path) -> None:

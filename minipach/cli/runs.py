@@ -14,6 +14,8 @@ from minipach.plan import Plan
 from minipach.project import Project
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from minipach.report import Options, PipelineReport, ScheduleReport
     from minipach.rounds import DatumEnd
     from minipach.targets import Targets
@@ -107,14 +109,14 @@ def carry_out(
         if targets is None:
             goal.keep(project, ())  # what it may still name has been removed from the project
             return
-        earlier = goal.begin(project, targets) if choice.by_goal else []
+        earlier = goal.begin(project, targets) if choice.lasting else []
         ledger = Ledger(project.state_dir / "ledger.sqlite")
         scheduler = Scheduler(project, ledger, choice.make, reporter, lasting=choice.lasting)
         try:
             report = scheduler.run(targets, options)
             if goal.exists(project):
                 goal.end(project, targets, report, () if going_on else earlier)
-            if choice.by_goal:
+            if choice.lasting:
                 left = goal.paths(project)
                 for broken in (p.name for p in report.pipelines if p.state == "error"):
                     if project.path_of(broken) not in left:
@@ -152,12 +154,28 @@ def _tell(report: ScheduleReport, *, as_json: bool) -> None:
         raise typer.Exit(FAILED)
 
 
+def _start_bar(pipeline: str, total: int) -> tuple[Progress, TaskID]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[failed]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    bar.start()
+    return bar, bar.add_task(pipeline, total=total, failed="")
+
+
 class Terminal:
     """Progress for people, on stderr: a bar on a terminal, plain lines elsewhere."""
 
     def __init__(self) -> None:
-        self._bar: object | None = None
-        self._task: object = None
+        self._bar: tuple[Progress, TaskID] | None = None
         self._last = 0.0
         self._tty = colours(sys.stderr)
 
@@ -180,41 +198,19 @@ class Terminal:
             say(f"{pipeline}: {done} of {total} done" + (f", {failed} failed" if failed else ""))
 
     def _draw(self, pipeline: str, done: int, failed: int, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
         if self._bar is None:
-            self._bar = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[failed]}"),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._bar.start()
-            self._task = self._bar.add_task(pipeline, total=total, failed="")
-        assert isinstance(self._bar, Progress)
-        self._bar.update(
-            self._task,  # type: ignore[arg-type]
-            description=pipeline,
-            completed=done,
-            total=total,
-            failed=f"{failed} failed" if failed else "",
-        )
+            self._bar = _start_bar(pipeline, total)
+        bar, task = self._bar
+        note = f"{failed} failed" if failed else ""
+        bar.update(task, description=pipeline, completed=done, total=total, failed=note)
         if done == total:
             self.stop()
 
     def stop(self) -> None:
         """Take the bar off the screen."""
-        if self._bar is None:
-            return
-        from rich.progress import Progress
-
-        if isinstance(self._bar, Progress):
-            self._bar.stop()
-        self._bar = None
+        if self._bar is not None:
+            self._bar[0].stop()
+            self._bar = None
 
     def failure(self, pipeline: str, end: DatumEnd) -> None:
         """A datum failed: why, and the end of its log."""

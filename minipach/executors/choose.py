@@ -15,14 +15,13 @@ from minipach.settings import local_setting, slots
 class Choice:
     """An executor that can be made.
 
-    lasting: as `Executor.lasting`, told beforehand · by_goal: it makes later passes, for what `goal` has noted ·
+    lasting: as `Executor.lasting`, told beforehand; then it makes later passes, too, for what `goal` has noted ·
     forsaken: whether it is known that nobody is there who would make the next one.
     """
 
     name: str
     lasting: bool
     make: Callable[[], Executor]
-    by_goal: bool = False
     forsaken: Callable[[], bool] = lambda: False
 
 
@@ -57,7 +56,7 @@ def _slurm(project: Project, jobs: int | None) -> Choice:
 
         return step_is_gone(project)
 
-    return Choice("slurm", True, make, by_goal=True, forsaken=forsaken)
+    return Choice("slurm", True, make, forsaken=forsaken)
 
 
 def _rq(project: Project, _jobs: int | None) -> Choice:
@@ -66,7 +65,7 @@ def _rq(project: Project, _jobs: int | None) -> Choice:
 
         return RqExecutor(project)
 
-    return Choice("rq", True, make, by_goal=True)
+    return Choice("rq", True, make)
 
 
 _Maker = Callable[[Project, int | None], Choice]

@@ -1,6 +1,7 @@
 """`minipach worker`: a supervisor with warm processes that runs the sets of a project which Redis has queued.
 
-One thread does all that changes something; two more send heartbeats and listen (see rqheart).
+One thread does all that changes something; two more send heartbeats and listen (see rqheart). What ended, rqteller
+tells to Redis.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ from rq.job import Job
 from minipach.executors.child import spawn
 from minipach.executors.redislink import AWAY, Client, away
 from minipach.executors.room import Room
-from minipach.executors.rqboard import SOON, Board
+from minipach.executors.rqboard import Board
 from minipach.executors.rqgoing import Going
 from minipach.executors.rqheart import Heart, Order
 from minipach.executors.rqlane import Lane, RqWorker, Task, make_worker
 from minipach.executors.rqnames import ResourceClass
 from minipach.executors.rqplace import Place
+from minipach.executors.rqteller import Teller
 from minipach.git import GitError
 
 # what a worker's own processes have no use for, and a datum's command even less
@@ -63,7 +65,7 @@ class Supervisor:
         self._room = plan.room
         self._name = f"minipach.{platform.node()}.{os.getpid()}.{secrets.token_hex(2)}"
         self._lanes: list[Lane] = []
-        self._pending: list[tuple[RqWorker, Task, Callable[[], None]]] = []  # to be told to Redis
+        self._teller = Teller(place, client, board, self._progress)
         self._selector = selectors.DefaultSelector()
         self._queues: list[tuple[str, ResourceClass]] = []
         self._queues_at = 0.0
@@ -71,7 +73,6 @@ class Supervisor:
         self._away = False
         self._end: int | None = None  # the signal that told us to end
         self._going: Going | None = None
-        self._go_on: tuple[float, str] | None = None  # when to have a pass made although sets of a repo still run
         self._quiet_since: float | None = None
 
     # --- life ------------------------------------------------------------------------------------------------
@@ -111,6 +112,10 @@ class Supervisor:
         self._selector.register(lane.stdout, selectors.EVENT_READ, lane)
         return lane
 
+    def _progress(self) -> None:
+        if self._going is not None:
+            self._going.progress()
+
     def _facts(self) -> dict[str, Any]:
         return {
             "host": platform.node(),
@@ -128,7 +133,7 @@ class Supervisor:
         # asked from another thread: what is looked at twice may have gone in between
         tasks = [(lane.worker, lane.task) for lane in list(self._lanes)]
         found = [(worker, task) for worker, task in tasks if task is not None]
-        found += [(worker, task) for worker, task, _ in list(self._pending)]
+        found += self._teller.waiting
         publishing = self._going.task if self._going is not None else None
         if self._going is not None and publishing is not None:
             job, execution = publishing
@@ -148,7 +153,7 @@ class Supervisor:
         self._follow_orders()
         self._end_overdue()
         try:
-            self._tell_redis()
+            self._teller.tell()
             if self._going is not None:
                 self._going.turn()
                 self._going.look()
@@ -192,16 +197,7 @@ class Supervisor:
             self._stop(lane)
         else:
             with contextlib.suppress(*AWAY):
-                self._revive(lane.worker, task)
-
-    def _revive(self, worker: RqWorker, task: Task) -> None:
-        with self._client.pipeline() as pipe:
-            task.job.save(pipeline=pipe)
-            pipe.sadd(task.queue.redis_queues_keys, task.queue.key)
-            pipe.sadd(self._board.names.left(task.repo), task.set_id)
-            pipe.execute()
-        task.execution = worker.prepare_execution(task.job)
-        worker.prepare_job_execution(task.job, True)
+                self._teller.revive(lane.worker, task)
 
     # --- sets ------------------------------------------------------------------------------------------------
 
@@ -280,24 +276,22 @@ class Supervisor:
         task, worker = lane.task, lane.worker
         answer = self._place.read_answer(line)
         if "outcomes" in answer:
-            self._over(worker, task, lambda: worker.finish(task.job, task.queue, task.execution, answer["outcomes"]))
+            self._teller.add(
+                worker, task, lambda: worker.finish(task.job, task.queue, task.execution, answer["outcomes"])
+            )
             self._place.after(self._client, self._board.names, task.set_id, answer)
         elif not task.stopped and self._place.project is None:  # a clone may not have it yet
             why = answer["gone"]
-            self._over(worker, task, lambda: worker.fail(task.job, task.queue, task.execution, why))
+            self._teller.add(worker, task, lambda: worker.fail(task.job, task.queue, task.execution, why))
         else:
             why = answer["gone"]
-            self._over(worker, task, lambda: self._no_more(worker, task, why))
+            self._teller.add(worker, task, lambda: self._no_more(worker, task, why))
         self._room.give_back(task.share)
         lane.task = None
 
     def _no_more(self, worker: RqWorker, task: Task, why: str) -> None:
         task.job.retries_left = 0
         worker.fail(task.job, task.queue, task.execution, why)
-
-    def _over(self, worker: RqWorker, task: Task, do: Callable[[], None]) -> None:
-        task.ended = True
-        self._pending.append((worker, task, do))
 
     def _died(self, lane: Lane) -> None:
         """A process is gone: end what it left running, give its set to another, and open a new one."""
@@ -309,7 +303,7 @@ class Supervisor:
             self._room.give_back(task.share)
             lane.task = None
             why = f"its process ended with {code}" + ("; out of memory?" if code == -signal.SIGKILL else "")
-            self._over(
+            self._teller.add(
                 worker, task, lambda: worker.fail(task.job, task.queue, task.execution, why, stopped=task.stopped)
             )
         self._lanes[lane.number] = self._open(lane.number, worker)
@@ -320,41 +314,6 @@ class Supervisor:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(lane.process.pid, signal.SIGKILL)
 
-    def _tell_redis(self) -> None:
-        """What ended: to Redis, and to whoever waits for it; the last ones have a pass made."""
-        while self._pending:
-            worker, task, do = self._pending[0]
-            if not self._client.hexists(task.job.key, "status"):
-                if self._place.has_set(task.repo, task.set_id) and not task.stopped:
-                    self._revive(worker, task)
-                else:  # cancelled, or settled by somebody who had its result before
-                    worker.executions.pop(task.execution.id, None)
-                    self._pending.pop(0)
-                    continue
-            do()
-            worker.set_state("idle")
-            retried = self._client.hget(task.job.key, "status") == b"queued"
-            self._pending.pop(0)
-            if retried:
-                continue
-            left = self._board.over(task.set_id, task.repo)
-            if task.stopped and not self._place.has_set(task.repo, task.set_id):
-                continue  # cancelled: nobody wants a pass
-            if self._going is not None:
-                self._going.progress()
-            if left == 0:
-                self._board.publish()
-            elif left <= self._all_slots() and self._go_on is None:
-                self._go_on = time.monotonic() + (0 if self._board.is_time_to_go_on() else SOON), task.repo
-        if self._go_on is not None and time.monotonic() >= self._go_on[0]:
-            repo = self._go_on[1]
-            self._go_on = None
-            if self._board.left(repo) <= self._all_slots():  # a pass may have found more meanwhile
-                self._board.publish()
-
-    def _all_slots(self) -> int:
-        return max(1, sum(int(facts.get("slots", 0)) for facts in self._board.workers().values()))
-
     # --- the end ---------------------------------------------------------------------------------------------
 
     def _is_done(self) -> bool:
@@ -362,7 +321,7 @@ class Supervisor:
         if not self._plan.burst:
             return False
         try:
-            at_work = any(lane.task or not lane.warm for lane in self._lanes) or bool(self._pending)
+            at_work = any(lane.task or not lane.warm for lane in self._lanes) or bool(self._teller.waiting)
             waits = at_work or any(len(self._board.queue(name)) for name, _ in self._fitting())
             if self._going is not None and not waits:
                 waits = self._going.task is not None or self._board.publish_pending()
@@ -390,7 +349,7 @@ class Supervisor:
         self._heart.stop()
         self._selector.close()
         with contextlib.suppress(*AWAY, redis.exceptions.ResponseError):
-            self._tell_redis()
+            self._teller.tell()
             for lane in self._lanes:
                 if lane.task is not None:
                     lane.worker.hand_back(lane.task.job, lane.task.queue, lane.task.execution)
