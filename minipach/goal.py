@@ -36,8 +36,7 @@ def begin(project: Project, targets: Targets) -> list[str]:
             patterns.pop(path, None)
         elif path in patterns or path not in before:
             patterns[path] = sorted({*patterns.get(path, ()), *wanted})
-    pipelines = [*before, *(p for p in targets.order if p not in before)]
-    _write(project, {"schema": 1, "pipelines": pipelines, "patterns": patterns})
+    _write(project, [*before, *(p for p in targets.order if p not in before)], patterns, old["due"])
     return before
 
 
@@ -62,7 +61,23 @@ def keep(project: Project, paths: Collection[str]) -> None:
         _path(project).unlink(missing_ok=True)
         return
     patterns = {path: names for path, names in old["patterns"].items() if path in pipelines}
-    _write(project, {"schema": 1, "pipelines": pipelines, "patterns": patterns})
+    _write(project, pipelines, patterns, {path: at for path, at in old["due"].items() if path in pipelines})
+
+
+def note_due(project: Project, path: str, at: float | None) -> None:
+    """Note when a pipeline's job has had its time (unix seconds; None: it has no limit, or is done)."""
+    old = _read(project)
+    due = {p: time for p, time in old["due"].items() if p != path}
+    if at is not None and path in old["pipelines"]:
+        due[path] = at
+    if due != old["due"]:
+        _write(project, old["pipelines"], old["patterns"], due)
+
+
+def due(project: Project, path: str | None = None) -> float | None:
+    """When the job of a pipeline (no path: the first of all jobs) will have had its time: then a pass must be made."""
+    times = _read(project)["due"]
+    return times.get(path) if path is not None else min(times.values(), default=None)
 
 
 def pending(project: Project) -> Targets | None:
@@ -76,16 +91,17 @@ def pending(project: Project) -> Targets | None:
 def _read(project: Project) -> dict[str, Any]:
     try:
         data = json.loads(_path(project).read_text())
-        return {"pipelines": list(data["pipelines"]), "patterns": dict(data["patterns"])}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {"pipelines": [], "patterns": {}}
+        due = {str(path): float(at) for path, at in data.get("due", {}).items()}
+        return {"pipelines": list(data["pipelines"]), "patterns": dict(data["patterns"]), "due": due}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {"pipelines": [], "patterns": {}, "due": {}}
 
 
-def _write(project: Project, data: dict[str, Any]) -> None:
+def _write(project: Project, pipelines: list[str], patterns: dict[str, list[str]], due: dict[str, float]) -> None:
     path = _path(project)
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(".new")
-    new.write_text(json.dumps(data))
+    new.write_text(json.dumps({"schema": 1, "pipelines": pipelines, "patterns": patterns, "due": due}))
     os.replace(new, path)
 
 

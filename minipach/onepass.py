@@ -9,6 +9,7 @@ from collections.abc import Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+from minipach import goal
 from minipach.assess import Assessment
 from minipach.base import Base, build_base
 from minipach.errors import UserError
@@ -134,6 +135,8 @@ class Pass:
         limit = self.assessment.pipeline.job_timeout
         if limit is not None:
             self.deadline = time.monotonic() + limit - (time.time() - started)
+        if self.scheduler.lasting:  # now: workers may want to know it, and we may be killed
+            goal.note_due(self.scheduler.project, self.assessment.path, started + limit if limit is not None else None)
         return row.key if row else ledger.start_job(job, self.name)
 
     def _end(self, key: int, report: PipelineReport) -> None:
@@ -142,6 +145,8 @@ class Pass:
             self.scheduler.engine().leave(self.assessment.repo)
         else:
             self.scheduler.ledger.end_job(key, report.state, report.counts, report.commit)
+            if self.scheduler.lasting:
+                goal.note_due(self.scheduler.project, self.assessment.path, None)
 
     def _note(self, end: DatumEnd) -> None:
         name = end.task.datum.name

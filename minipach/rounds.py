@@ -143,6 +143,8 @@ class Round:
         total = len(tasks)
         while self._queue or self._alone or self._waiting:
             if deadline is not None and time.monotonic() > deadline:
+                for outcome in self.engine.poll(0):  # what has ended in time counts
+                    yield from self._told(outcome)
                 self.overdue = True
                 self.engine.cancel(self.assessment.repo)
                 yield from self._give_up()

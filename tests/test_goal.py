@@ -74,3 +74,19 @@ def test_a_pipeline_that_is_removed_is_forgotten(study: Study) -> None:
     assert goal.pending(project) == Targets(("edges",), {}, frozenset({"edges"}))
     goal.end(project, parse_targets(project, []), report(edges="current"))
     assert not goal.exists(project)
+
+
+def test_the_first_job_that_has_had_its_time_is_due(study: Study) -> None:
+    project = a_project(study)
+    all_ = parse_targets(project, [])
+    goal.note_due(project, "edges", 10.0)
+    assert goal.due(project) is None and not goal.exists(project), "nothing of it is to be done"
+    goal.begin(project, all_)
+    goal.note_due(project, "edges", 20.0)
+    goal.note_due(project, "more", 10.5)
+    goal.begin(project, parse_targets(project, ["most"]))
+    assert goal.due(project) == 10.5
+    goal.note_due(project, "more", None)
+    assert goal.due(project) == 20.0
+    goal.end(project, all_, report(edges="failed", more="submitted", most="waiting"))
+    assert goal.due(project) is None and goal.exists(project)

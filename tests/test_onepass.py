@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from minipach import goal
 from minipach.executors.memory import Memory, MemoryExecutor
 from minipach.ledger import Ledger
 from minipach.project import find_project
@@ -109,6 +112,27 @@ def test_a_pass_leaves_and_later_ones_publish_and_go_on_downstream(engine: Engin
         ("copies", "published", 3),
         ("edges", "published", 3),
     ]
+
+
+def test_when_a_jobs_time_is_over_what_has_ended_counts_and_the_rest_has_failed(engine: Engine) -> None:
+    engine.study.copier(more="job_timeout: 500s\ndatum_set_spec: {number: 1}\n")
+    project = find_project(engine.study.root)
+    goal.begin(project, parse_targets(project, []))
+    assert engine.states(engine.pass_())["edges"] == "submitted"
+    due = goal.due(project)
+    assert due is not None and 0 < due - time.time() <= 500
+    engine.memory.work(1)
+    with sqlite3.connect(project.state_dir / "ledger.sqlite") as ledger:
+        ledger.execute("UPDATE job SET started = started - 500")
+    report = engine.pass_()
+    assert engine.states(report) == {"edges": "failed", "copies": "blocked"}
+    (edges, _) = report.pipelines
+    assert "job_timeout" in edges.reason
+    assert (edges.counts["ran"], [row["name"] for row in edges.failed]) == (1, ["b", "c"])
+    assert not engine.memory.waiting(), "what was on its way is cancelled"
+    assert goal.due(project) is None
+    engine.study.copier()
+    assert engine.pass_(follow=True).pipelines[0].counts["ran"] == 2, "what ended in time was kept"
 
 
 def test_following_it_does_all_in_one_pass(engine: Engine) -> None:

@@ -240,6 +240,24 @@ def test_cancel_ends_all_and_nothing_goes_on(tmp_path: Path, server: Redis) -> N
         assert not (study.root / ".git/minipach/rq/publish.log").exists(), "no pass was made"
 
 
+@pytest.mark.slow
+def test_a_job_has_its_time_also_when_nobody_follows(tmp_path: Path, server: Redis) -> None:
+    study = unpublished(tmp_path / "study", images=3)
+    with (study.root / "edges/spec.yml").open("a") as spec:
+        spec.write("job_timeout: 15s\n")
+    with Workers(study, server) as workers:
+        workers.schedule()
+        hold(study)
+        workers.start("-j", "1")
+        project = find_project(study.root)
+        until("the time is over", lambda: not goal.exists(project))
+        jobs = json.loads(workers.minipach("jobs", "--json"))["jobs"]
+        assert [(j["pipeline"], j["state"], j["counts"]["failed"]) for j in jobs] == [("edges", "failed", 3)]
+        until("no command runs", lambda: not _commands(study))
+        assert workers.jobs() == {} and not Repo(study.root / "edges").refs(SETS)
+        assert "job_timeout" in (study.root / ".git/minipach/rq/publish.log").read_text()
+
+
 @pytest.mark.soak
 def test_logs_are_followed_across_passes(tmp_path: Path, server: Redis) -> None:
     study = unpublished(tmp_path / "study", images=2)

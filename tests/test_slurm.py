@@ -143,6 +143,30 @@ def test_cancel_ends_tasks_and_the_step_that_would_go_on(tmp_path: Path, slurm: 
 
 
 @pytest.mark.slow
+def test_a_job_has_its_time_also_when_nobody_follows(tmp_path: Path, slurm: Cluster) -> None:
+    study = on_slurm(unpublished(tmp_path / "study", images=3))
+    limit = "job_timeout: 15s\n"
+    spec = study.root / "edges/spec.yml"
+    spec.write_text(spec.read_text() + limit)
+    with slurm.drained():
+        assert study.minipach("schedule").code == 0
+        held = hold(study)
+        assert [task.split()[2] for task in slurm.tasks()].count("minipach:due") == 1
+    until("the time is over", lambda: not goal.exists(find_project(study.root)))
+    (job,) = study.minipach("jobs", "--json").json["jobs"]
+    assert (job["pipeline"], job["state"], job["counts"]["failed"]) == ("edges", "failed", 3)
+    until("nothing is left of it", lambda: not slurm.tasks())
+    held.unlink()
+    spec.write_text(spec.read_text().replace(limit, "job_timeout: 10h\n"))
+    study.save("edges")
+    assert study.minipach("schedule").code == 0
+    assert any("minipach:due" in task for task in slurm.tasks())
+    done(study)
+    until("nobody waits for a time that no longer counts", lambda: not slurm.tasks())
+    assert len(study.outputs("edges")) == 3
+
+
+@pytest.mark.slow
 def test_later_passes_work_on_what_was_asked_for(tmp_path: Path, slurm: Cluster) -> None:
     study = on_slurm(unpublished(tmp_path / "study"))
     assert study.minipach("schedule", "edges", "--no-downstream").code == 0

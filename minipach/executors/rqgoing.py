@@ -97,15 +97,17 @@ class Going:
             self._board.publish()
 
     def look(self, *, at_once: bool = False) -> bool:
-        """Whether something was lost: what is to be done has no job on its way. Then a pass is made.
+        """Whether something was lost (what is to be done has no job on its way), or is overdue. Then a pass is made.
 
-        at_once: even if it was not so at the last look.
+        at_once: even if it was not lost at the last look.
         """
         if not at_once and time.monotonic() - self._looked < self._pause:
             return False
         self._looked = time.monotonic()
-        lost = self._is_lost()
-        act = lost and (self._suspected or at_once)
+        due = goal.due(self._project)
+        overdue = due is not None and time.time() > due and self._is_free()
+        lost = overdue or (goal.exists(self._project) and self._is_free() and self._is_lost())
+        act = lost and (self._suspected or overdue or at_once)
         self._suspected = lost and not act
         if act:
             self.healed += 1
@@ -113,11 +115,11 @@ class Going:
             self._board.publish()
         return act
 
+    def _is_free(self) -> bool:
+        """Whether nobody makes a pass, or is about to."""
+        return holder(self._project.state_dir / "lock") is None and not self._board.publish_pending()
+
     def _is_lost(self) -> bool:
-        if not goal.exists(self._project) or holder(self._project.state_dir / "lock") is not None:
-            return False
-        if self._board.publish_pending():
-            return False
         on_its_way = False
         for path in goal.paths(self._project):
             folder = self._project.root / path

@@ -6,12 +6,14 @@ Slurm is asked for what is alive (squeue), never for outcomes (sacct): many clus
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
 
+from minipach import goal
 from minipach.errors import UserError
 from minipach.executors import slurmclient as client
 from minipach.executors.slurmclient import AwayError
@@ -85,7 +87,8 @@ class SlurmExecutor:
         made: list[Submission] = []
         try:
             for (repo, _), members in classes.items():
-                made.append(Submission.create(self._folder, repo, self._options.scratch, members))
+                due = goal.due(self._project, os.path.relpath(repo, self._project.root))
+                made.append(Submission.create(self._folder, repo, self._options.scratch, members, due))
                 self._submit_arrays(made[-1], members)
         except BaseException:
             with contextlib.suppress(UserError):
@@ -198,20 +201,23 @@ class SlurmExecutor:
             self._sweep(Repo(Path(path)))
 
     def close(self) -> None:
-        """Submit the step that goes on, if the scheduler leaves."""
-        if not self._leaving:
+        """Submit the step that goes on, if the scheduler leaves; take back one that waits for a time for nothing."""
+        leaving, self._leaving = self._leaving, False
+        if not (leaving or self._next.waits_for_a_time):
             return
-        self._leaving = False
         try:
-            client.insist(self._go_on)
+            client.insist(lambda: self._go_on(leaving))
         except UserError as error:
-            say(f"what runs goes on, but nothing after it: {error.problems[0]}; then minipach schedule goes on")
+            if leaving:
+                say(f"what runs goes on, but nothing after it: {error.problems[0]}; then minipach schedule goes on")
 
-    def _go_on(self) -> None:
+    def _go_on(self, leaving: bool) -> None:
         queue = client.squeue()
-        alive = {t.job for t in queue if t.alive}
-        jobs = [job for f in self._folders() for job in Submission.open(f).jobs.values() if job in alive]
-        self._next.submit(jobs, queue, self._options.of_next)
+        if leaving:
+            alive = {t.job for t in queue if t.alive}
+            jobs = [job for f in self._folders() for job in Submission.open(f).jobs.values() if job in alive]
+            self._next.submit(jobs, queue, self._options.of_next)
+        self._next.submit_due(goal.due(self._project), queue, self._options.of_next)
 
     def come_back(self, seconds: int) -> None:
         """Make a pass later: another schedule holds the project's lock."""

@@ -44,18 +44,20 @@ class Submission:
     """Sets of one repo that were handed over together.
 
     arrays: the ids of the sets of each array's tasks, in order of their index; a later array has the sets of an earlier
-    one's tasks that were lost · jobs: Slurm's id of each array, as far as it is known.
+    one's tasks that were lost · jobs: Slurm's id of each array, as far as it is known · due: when the tasks' time is
+    over (unix seconds; None: no limit).
     """
 
     folder: Path
     repo: str
     scratch: str
+    due: float | None = None
     arrays: list[tuple[str, ...]] = field(default_factory=list)
     jobs: dict[int, str] = field(default_factory=dict)
     _read: dict[str, int] = field(default_factory=dict)
 
     @staticmethod
-    def create(parent: Path, repo: str, scratch: str, sets: Sequence[WorkSet]) -> Submission:
+    def create(parent: Path, repo: str, scratch: str, sets: Sequence[WorkSet], due: float | None = None) -> Submission:
         """A new folder with these sets."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         folder = parent / f"{stamp}-{uuid.uuid4().hex[:8]}"
@@ -63,15 +65,16 @@ class Submission:
             (folder / name).mkdir(parents=True)
         for work in sets:
             _write(folder / "sets" / f"{work.id}.json", work.to_json())
-        _write(folder / "about.json", json.dumps({"schema": 1, "repo": repo, "scratch": scratch}))
-        return Submission(folder, repo, scratch)
+        _write(folder / "about.json", json.dumps({"schema": 1, "repo": repo, "scratch": scratch, "due": due}))
+        return Submission(folder, repo, scratch, due)
 
     @staticmethod
     def open(folder: Path) -> Submission:
         """A folder that is there. UserError if it can't be read."""
         try:
             about = json.loads((folder / "about.json").read_text())
-            found = Submission(folder, str(about["repo"]), str(about["scratch"]))
+            due = about.get("due")
+            found = Submission(folder, str(about["repo"]), str(about["scratch"]), None if due is None else float(due))
             while (path := folder / f"{len(found.arrays)}.tasks").is_file():
                 found.arrays.append(tuple(str(name) for name in json.loads(path.read_text())))
             for number in range(len(found.arrays)):

@@ -1,15 +1,18 @@
 """The step that goes on: a job that depends on the arrays, and makes the next pass, whether or not their tasks failed.
 
-There is at most one that waits. It may start too early, twice or for nothing: a pass does what is missing, no more.
-What it works on is what `goal` has noted: it knows nothing itself that could be lost with it.
+There is at most one that waits, and one more that waits for the time when a job has had its (`job_timeout`). They may
+start too early, twice or for nothing: a pass does what is missing, no more. What they work on is what `goal` has noted:
+they know nothing themselves that could be lost with them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,55 +28,78 @@ from minipach.project import Project, find_project
 _SOON = 10  # seconds until a step that has nothing to wait for
 _PATIENCE = 60.0  # seconds that a step waits for another schedule before it gives its place in the queue back
 _LATER = 300  # seconds until it tries again
-_KEPT = 5  # logs of earlier steps that are kept
+_LATE = 2  # seconds after its time that the second one begins
+_KEPT = 10  # logs of earlier steps that are kept
 
 
 class NextStep:
-    """The pending step of a project."""
+    """The pending steps of a project."""
 
     def __init__(self, project: Project, step: Sequence[str]) -> None:
         self._folder = slurm_dir(project) / "next"
         self._root = project.root
         self._step = step
-        self._comment = "minipach next " + hashlib.sha256(os.fsencode(os.path.realpath(project.root))).hexdigest()[:16]
+        mark = hashlib.sha256(os.fsencode(os.path.realpath(project.root))).hexdigest()[:16]
+        self._comment = f"minipach next {mark}"
+        self._comment_due = f"minipach due {mark}"
 
     def submit(
         self, after: Sequence[str], queue: Sequence[QueuedTask], options: Sequence[str], *, wait: int = _SOON
     ) -> None:
         """Make sure that a step waits for the first of these jobs to end (none: for so many seconds)."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        pending = [t.job for t in queue if t.comment == self._comment and t.state == "PENDING"]
+        pending = _pending(queue, self._comment)
         known = read_json(self._folder / "step.json") or {}
         if after and known.get("job") in pending and set(known.get("after", [])) == set(after):
             return
         when = "--dependency=" + "?".join(f"afterany:{job}" for job in after) if after else f"--begin=now+{wait}"
-        job = client.sbatch(
-            [
-                when,
-                "--kill-on-invalid-dep=yes",
-                "--job-name=minipach:next",
-                f"--comment={self._comment}",
-                f"--chdir={self._folder}",
-                "--output=%j.txt",
-                "--input=/dev/null",
-                *options,
-            ],
-            [*self._step, "slurmnext", str(self._root)],
-        )
+        job = self._sbatch([when, "--job-name=minipach:next", f"--comment={self._comment}", *options])
         write_json(self._folder / "step.json", {"job": job, "after": list(after)})
         client.scancel([old for old in pending if old != job])
         for log in sorted(self._folder.glob("*.txt"), key=lambda p: p.stat().st_mtime)[:-_KEPT]:
             log.unlink(missing_ok=True)
 
+    def submit_due(self, at: float | None, queue: Sequence[QueuedTask], options: Sequence[str]) -> None:
+        """Make sure that a step waits for this time (unix seconds; None: that none waits for any)."""
+        pending = _pending(queue, self._comment_due)
+        known = read_json(self._folder / "due.json") or {}
+        if at is not None and known.get("job") in pending and known.get("at") == round(at):
+            return
+        if at is not None:
+            begin = f"--begin=now+{max(0, math.ceil(at - time.time())) + _LATE}"
+            job = self._sbatch([begin, "--job-name=minipach:due", f"--comment={self._comment_due}", *options])
+            write_json(self._folder / "due.json", {"job": job, "at": round(at)})
+            pending = [old for old in pending if old != job]
+        client.scancel(pending)
+        if at is None:
+            (self._folder / "due.json").unlink(missing_ok=True)
+
+    @property
+    def waits_for_a_time(self) -> bool:
+        """Whether a step was submitted that waits for a time, and not taken back since."""
+        return (self._folder / "due.json").is_file()
+
+    def _sbatch(self, options: Sequence[str]) -> str:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        places = [f"--chdir={self._folder}", "--output=%j.txt", "--input=/dev/null"]
+        return client.sbatch(
+            ["--kill-on-invalid-dep=yes", *places, *options], [*self._step, "slurmnext", str(self._root)]
+        )
+
     def cancel(self, queue: Sequence[QueuedTask]) -> None:
-        """End the step (one that runs waits for the project's lock, if it isn't us)."""
-        (self._folder / "step.json").unlink(missing_ok=True)
+        """End the steps (one that runs waits for the project's lock, if it isn't us)."""
+        for note in ("step.json", "due.json"):
+            (self._folder / note).unlink(missing_ok=True)
         own = os.environ.get("SLURM_JOB_ID")
-        client.scancel([t.job for t in queue if t.comment == self._comment and t.alive and t.job != own])
+        ours = (self._comment, self._comment_due)
+        client.scancel([t.job for t in queue if t.comment in ours and t.alive and t.job != own])
 
     def is_there(self, queue: Sequence[QueuedTask]) -> bool:
-        """Whether it waits or runs."""
+        """Whether one waits for the arrays, or runs."""
         return any(t.comment == self._comment and t.alive for t in queue)
+
+
+def _pending(queue: Sequence[QueuedTask], comment: str) -> list[str]:
+    return [t.job for t in queue if t.comment == comment and t.state == "PENDING"]
 
 
 def step_is_gone(project: Project) -> bool:

@@ -28,7 +28,7 @@ _ENDED = 143
 
 
 class _AskedToEnd(BaseException):
-    """SIGTERM: by scancel, or since the time limit is near."""
+    """SIGTERM: by scancel, or since the time limit is near; SIGALRM: the job has had its time."""
 
 
 def main() -> int:
@@ -44,6 +44,9 @@ def main() -> int:
         # cancelled, or settled meanwhile: nobody waits for it any more
         print(f"minipach: nothing to do: {error}", file=sys.stderr)
         return 0
+    if submission.due is not None and time.time() >= submission.due:
+        print("minipach: nothing to do: the job's time (job_timeout) is over", file=sys.stderr)
+        return 0
     slot = _slot(submission, work, f"{SLOT}{job}-{index}-{run}")
     done = submission.done(work)
     child = 0
@@ -54,9 +57,12 @@ def main() -> int:
         if child == 0:
             os.close(ours)
             _be_child(lambda: _work(submission, work, slot, done, Teller(folder, number, index, run)), childs)
+        _end_at(submission.due)
         _, status = os.waitpid(child, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
     except _AskedToEnd:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for ending in (signal.SIGTERM, signal.SIGALRM):
+            signal.signal(ending, signal.SIG_IGN)
         if child:
             _end_tree(child)
         _clear(slot)
@@ -67,6 +73,12 @@ def main() -> int:
     with contextlib.suppress(OSError), Teller(folder, number, index, run) as teller:  # gone: cancelled meanwhile
         teller.end(code)
     return code if code >= 0 else 128 - code
+
+
+def _end_at(due: float | None) -> None:
+    if due is not None:
+        signal.signal(signal.SIGALRM, _ask_to_end)
+        signal.setitimer(signal.ITIMER_REAL, max(0.001, due - time.time()))
 
 
 def _ask_to_end(_number: int, _frame: object) -> None:
