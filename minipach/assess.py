@@ -191,9 +191,8 @@ class Assessment:
     @property
     def tasks(self) -> list[Task]:
         """The datums with their ids and the places of their outputs."""
-        recipe = self.recipe
-        if self._tasks is None or (self._tasks[0] is not recipe and self._tasks[0] != recipe):
-            self._tasks = recipe, self._make_tasks(recipe)
+        if self._tasks is None or self._tasks[0] != self.recipe:
+            self._tasks = self.recipe, self._make_tasks(self.recipe)
         return self._tasks[1]
 
     def _make_tasks(self, shared: Recipe) -> list[Task]:

@@ -29,7 +29,7 @@ _IGNORE = b"/tmp.*\n"
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A base commit: what it pins, and the ids that results remember of it."""
+    """A base commit: what it pins, and the ids that results remember of it. head: the branch it was made from."""
 
     commit: str
     tree: str
@@ -37,6 +37,7 @@ class Base:
     code_tree: str
     commits: Mapping[tuple[str, str | None], str]
     dataset_id: str
+    head: str = ""
 
 
 def build_base(assessment: Assessment) -> Base:
@@ -86,6 +87,7 @@ def _base(assessment: Assessment, commit: str, tree: str, commits: dict[tuple[st
         repo.resolve(f"{commit}:code") or "",
         commits,
         repo.config("datalad.dataset.id", f"blob:{commit}:.datalad/config") or "",
+        assessment.head or "",
     )
 
 

@@ -15,9 +15,11 @@ from minipach.project import Project
 from minipach.report import GOING, ScheduleReport
 from minipach.targets import Targets
 
+_FILE = "goal.json"
+
 
 def _path(project: Project) -> Path:
-    return project.state_dir / "goal.json"
+    return project.state_dir / _FILE
 
 
 def exists(project: Project) -> bool:
@@ -36,7 +38,8 @@ def begin(project: Project, targets: Targets) -> list[str]:
             patterns.pop(path, None)
         elif path in patterns or path not in before:
             patterns[path] = sorted({*patterns.get(path, ()), *wanted})
-    _write(project, [*before, *(p for p in targets.order if p not in before)], patterns, old["due"])
+    due = {path: at for path, at in old["due"].items() if path in before}
+    _write(project, [*before, *(p for p in targets.order if p not in before)], patterns, due)
     return before
 
 
@@ -76,8 +79,15 @@ def note_due(project: Project, path: str, at: float | None) -> None:
 
 def due(project: Project, path: str | None = None) -> float | None:
     """When the job of a pipeline (no path: the first of all jobs) will have had its time: then a pass must be made."""
-    times = _read(project)["due"]
-    return times.get(path) if path is not None else min(times.values(), default=None)
+    if path is not None:
+        return due_in(project.state_dir, path)
+    return min(_read(project)["due"].values(), default=None)
+
+
+def due_in(state_dir: Path, path: str) -> float | None:
+    """The same for one pipeline and somebody who knows no more of the project than where its state is."""
+    at: float | None = _read_file(state_dir / _FILE)["due"].get(path)
+    return at
 
 
 def pending(project: Project) -> Targets | None:
@@ -89,8 +99,12 @@ def pending(project: Project) -> Targets | None:
 
 
 def _read(project: Project) -> dict[str, Any]:
+    return _read_file(_path(project))
+
+
+def _read_file(file: Path) -> dict[str, Any]:
     try:
-        data = json.loads(_path(project).read_text())
+        data = json.loads(file.read_text())
         due = {str(path): float(at) for path, at in data.get("due", {}).items()}
         return {"pipelines": list(data["pipelines"]), "patterns": dict(data["patterns"]), "due": due}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

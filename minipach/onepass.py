@@ -6,16 +6,17 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from minipach import goal
+from minipach.aside import Aside
 from minipach.assess import Assessment
 from minipach.base import Base, build_base
 from minipach.errors import UserError
 from minipach.executors.base import Executor
 from minipach.fold import fold
 from minipach.git import need_identity
+from minipach.identity import Recipe
 from minipach.ledger import Ledger, Used
 from minipach.plan import Plan, Step, again_published, force, without_output
 from minipach.project import Project
@@ -63,6 +64,7 @@ class Pass:
         self.flights: list[WorkSet] = []  # of earlier passes
         self.in_flight = 0
         self.deadline: float | None = None
+        self.recipe: Recipe | None = None  # that was planned with
 
     def run(self, plan: Plan) -> PipelineReport:
         """Do what the quick plan says; what happened."""
@@ -87,6 +89,7 @@ class Pass:
         base = build_base(a)
         a.refresh()  # an image that was taken in just now has a place and a content id
         plan = a.plan()
+        self.recipe = a.recipe
         anew: set[str] = set()
         if forced:
             anew = self.asked if self.asked is not None else {t.datum.name for t in a.tasks}
@@ -170,15 +173,22 @@ class Pass:
                 and (self.asked is None or s.name in self.asked)
             ]
             again = [s.name for s in todo if s.name in self.ran]
+            if again and a.recipe != self.recipe:
+                raise UserError(
+                    f"{a.path}: its code or image was changed while datums ran; what ran is kept, "
+                    "run the same command again for what is committed now"
+                )
             if again:
                 raise UserError(f"{a.path}: the result of {again[0]!r} was stored, but can't be found again")
             if not (todo or self.flights) or self.stopped or self.in_flight:
                 return plan
             ended: list[WorkSet] = []
             try:
-                with ThreadPoolExecutor(1) as reader:
-                    reader.submit(lambda: (a.house, a.outputs))  # publishing needs them: read while others compute
-                    self._run(todo, base, job, key, ended)
+                # publishing needs them: they are read while others compute
+                ahead = Aside(lambda: (a.house, a.outputs)) if self._stays else None
+                self._run(todo, base, job, key, ended)
+                if ahead is not None:
+                    ahead.result()
             finally:
                 fold(a.repo)
             if ended:
@@ -186,6 +196,11 @@ class Pass:
             self.flights = []
             a.refresh()
             plan = again_published(a.plan(), self.forced & self._succeeded, a.known)
+
+    @property
+    def _stays(self) -> bool:
+        """Whether this pass waits for what it hands over."""
+        return self.options.follow or not self.scheduler.lasting
 
     @property
     def _succeeded(self) -> set[str]:
@@ -203,7 +218,7 @@ class Pass:
         round_.adopt(self.flights, self.assessment.tasks)
         ended += [work for work in self.flights if not round_.waits_for(work)]  # of datums that are no more
         failed = {t.datum.name for t in tasks} & self.failed.keys()
-        for end in round_.run(tasks, self.deadline, follow=self.options.follow or not self.scheduler.lasting):
+        for end in round_.run(tasks, self.deadline, follow=self._stays):
             self._note(end)
             if end.kind not in ("ok", "recovered"):
                 self.scheduler.reporter.failure(self.name, end)
@@ -255,6 +270,8 @@ class Pass:
         plan = without_output(plan, {end.task.id for end in self.recovered.values()}, a.state)
         changes = [s for s in plan.steps if s.action == "remove" or (s.action == "reuse" and s.source)]
         if changes:
+            if base.head != a.head:  # somebody has committed meanwhile: what they changed stays as it is
+                base = build_base(a)
             report.commit = publish(a, base, plan, report.job)
             a.refresh()
         report.state = "published"

@@ -91,6 +91,7 @@ def _end_sets(project: Project, engine: Executor) -> None:
             if place.is_dataset:
                 engine.adopt(Repo(project.root / place.path))
         engine.cancel()
+        goal.keep(project, ())  # before it is closed: nobody is to come back
     finally:
         engine.close()
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from collections.abc import Callable, Mapping, Sequence
 
-from minipach import leftovers
+from minipach import goal, leftovers
 from minipach.adopt import adopt
+from minipach.aside import Aside
 from minipach.assess import Assessment, SnapshotStore
 from minipach.checkout import dirty_paths, recover
 from minipach.errors import UserError
@@ -59,6 +60,8 @@ class Scheduler:
                 waits = self.project.name_of(stuck[0])
                 going = all(reports[u].state in GOING for u in stuck)
                 report = PipelineReport(name, "waiting" if going else "blocked", reason=f"waits for {waits}")
+                if self.lasting:
+                    self._end_overdue(path, name)
             else:
                 try:
                     report = self._pipeline(path, commits, targets, options)
@@ -70,6 +73,18 @@ class Scheduler:
         new = self._commit_project(reports, commits)
         leftovers.end(self.project.repo)
         return ScheduleReport(tuple(reports.values()), tuple(problems), new)
+
+    def _end_overdue(self, path: str, name: str) -> None:
+        """End what is on its way of a pipeline that waits once more, and whose job has had its time."""
+        due = goal.due(self.project, path)
+        if due is None or time.time() < due:
+            return
+        repo = Repo(self.project.root / path)
+        sets = self.engine().adopt(repo)
+        self.engine().cancel(repo)
+        self.ledger.close_jobs(name, "failed")
+        goal.note_due(self.project, path, None)
+        self.reporter.say(f"{name}: the job's time (job_timeout) was over; sets ended: {len(sets)}")
 
     def _commit_project(self, reports: dict[str, PipelineReport], commits: dict[str, str]) -> str | None:
         done = [r for r in reports.values() if r.state == "published"]
@@ -127,20 +142,18 @@ class Scheduler:
             p for p in dict.fromkeys([assessment.path, *(r for r, _ in assessment.commits)]) if p not in self._seen
         ]
         self._seen.update(paths)
-        with ThreadPoolExecutor(1) as pool:
-            found = {path: pool.submit(dirty_paths, Repo(self.project.root / path)) for path in paths}
-            try:
-                plan = assessment.quick_plan(news=None if self.lasting else self.engine)
-            except UserError:
-                self._warn_of_changes(found)
-                raise
-            self._warn_of_changes(found)
+        found = Aside(lambda: {path: dirty_paths(Repo(self.project.root / path)) for path in paths})
+        try:
+            plan = assessment.quick_plan(news=None if self.lasting else self.engine)
+        except UserError:
+            self._warn_of_changes(found.result())
+            raise
+        self._warn_of_changes(found.result())
         return plan
 
-    def _warn_of_changes(self, found: Mapping[str, Future[list[str]]]) -> None:
+    def _warn_of_changes(self, found: Mapping[str, Sequence[str]]) -> None:
         """Say what isn't committed, since only what is committed counts."""
-        for path, future in found.items():
-            changed = future.result()
+        for path, changed in found.items():
             if changed:
                 more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
                 self.reporter.say(

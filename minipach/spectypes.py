@@ -127,6 +127,8 @@ def command(value: object) -> object:
 def _env_name(value: str) -> str:
     if not _ENV_NAME.fullmatch(value):
         raise _bad(f"{show(value)} can't be a variable's name; use letters, digits and _, no digit first")
+    if value.startswith("minipach_"):
+        raise _bad(f"{show(value)}: names that begin with minipach_ are minipach's own; take another")
     return value
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.projects import Study
-from tests.remains import leftovers, result_of, two_pipelines
+from tests.remains import Background, hold, leftovers, result_of, two_pipelines
 
 
 @pytest.fixture
@@ -180,3 +180,42 @@ def test_a_pipeline_whose_branch_is_not_checked_out_is_not_published(
     assert published.git("edges", "rev-parse", "HEAD") == published.git("edges", "rev-parse", branch) == head
     published.git("edges", "switch", "--quiet", branch)
     nothing_is_computed_twice(published)
+
+
+# --- committed while datums run -----------------------------------------------------------------------------
+
+
+def commit_meanwhile(study: Study, path: str, text: str) -> Background:
+    """A schedule, with a file of `edges` changed and committed while its datum runs."""
+    held = hold(study)
+    scheduler = Background(study, "schedule").waiting()
+    (study.root / "edges" / path).write_text(text)
+    study.git("edges", "add", path)
+    study.git("edges", "commit", "-qm", "meanwhile")
+    held.unlink()
+    return scheduler
+
+
+@pytest.mark.parametrize("path", ["README.md", "spec.yml"])
+def test_what_is_committed_while_datums_run_stays(published: Study, path: str) -> None:
+    there = published.root / "edges" / path
+    text = (there.read_text() if there.exists() else "") + "description: new\n"
+    done = commit_meanwhile(published, path, text).end()
+    assert done.code == 0, done.err
+    assert there.read_text() == text
+    assert published.git("edges", "show", f"HEAD:{path}") == text.strip()
+    assert published.read("edges/1.txt") == b"changed\n"
+    assert published.git("edges", "status", "--porcelain") == ""
+    assert leftovers(published) == []
+
+
+def test_code_that_is_changed_while_datums_run_is_for_the_next_schedule(published: Study) -> None:
+    there = published.root / "edges/code/copy.sh"
+    text = there.read_text() + "# changed\n"
+    done = commit_meanwhile(published, "code/copy.sh", text).end()
+    assert done.code == 2
+    assert "edges: its code or image was changed while datums ran; what ran is kept" in done.err
+    assert there.read_text() == text
+    assert published.schedule()["edges"]["counts"]["ran"] == 2
+    assert published.read("edges/1.txt") == b"changed\n"
+    assert published.git("edges", "show", "HEAD:code/copy.sh") == text.strip()

@@ -86,6 +86,8 @@ def test_the_first_job_that_has_had_its_time_is_due(study: Study) -> None:
     goal.note_due(project, "more", 10.5)
     goal.begin(project, parse_targets(project, ["most"]))
     assert goal.due(project) == 10.5
+    assert goal.due(project, "edges") == goal.due_in(project.state_dir, "edges") == 20.0
+    assert goal.due(project, "most") is None
     goal.note_due(project, "more", None)
     assert goal.due(project) == 20.0
     goal.end(project, all_, report(edges="failed", more="submitted", most="waiting"))

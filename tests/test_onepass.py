@@ -135,6 +135,24 @@ def test_when_a_jobs_time_is_over_what_has_ended_counts_and_the_rest_has_failed(
     assert engine.pass_(follow=True).pipelines[0].counts["ran"] == 2, "what ended in time was kept"
 
 
+def test_a_job_whose_time_is_over_ends_also_while_its_pipeline_waits_once_more(engine: Engine) -> None:
+    engine.study.copier("copies", repo="edges", more="job_timeout: 500s\n")
+    project = find_project(engine.study.root)
+    goal.begin(project, parse_targets(project, []))
+    engine.pass_()
+    engine.memory.work(1000)
+    assert engine.states(engine.pass_()) == {"edges": "published", "copies": "submitted"}
+    engine.study.put("images/d", "d")
+    report = engine.pass_()
+    assert engine.states(report) == {"edges": "submitted", "copies": "waiting"}
+    assert {Path(w.repo).name for w in engine.memory.waiting()} == {"edges", "copies"}, "it goes on in its time"
+    goal.note_due(project, "copies", time.time() - 1)
+    assert engine.states(engine.pass_()) == {"edges": "submitted", "copies": "waiting"}
+    assert {Path(w.repo).name for w in engine.memory.waiting()} == {"edges"}
+    assert goal.due(project) is None
+    assert engine.states(engine.until_done()) == {"edges": "current", "copies": "published"}
+
+
 def test_following_it_does_all_in_one_pass(engine: Engine) -> None:
     assert engine.states(engine.pass_(follow=True)) == {"edges": "published", "copies": "published"}
 

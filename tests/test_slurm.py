@@ -167,6 +167,28 @@ def test_a_job_has_its_time_also_when_nobody_follows(tmp_path: Path, slurm: Clus
 
 
 @pytest.mark.slow
+def test_who_gets_more_time_has_more_time(tmp_path: Path, slurm: Cluster) -> None:
+    study = on_slurm(unpublished(tmp_path / "study", images=2))
+    spec = study.root / "edges/spec.yml"
+    spec.write_text(spec.read_text() + "job_timeout: 25s\n")
+    with slurm.drained():
+        assert study.minipach("schedule").code == 0
+        held = hold(study)
+    due = goal.due(find_project(study.root), "edges")
+    assert due is not None
+    began = running(slurm, 1)
+    spec.write_text(spec.read_text().replace("25s", "10h"))
+    study.save("edges")
+    assert study.minipach("schedule").code == 0
+    until("the first time is over", lambda: time.time() > due + 2)
+    assert running(slurm, 1)[: len(began)] == began, "they go on"
+    held.unlink()
+    done(study)
+    assert states(study)["edges"] == "published"
+    assert "lost" not in study.minipach("jobs", "--json").out
+
+
+@pytest.mark.slow
 def test_later_passes_work_on_what_was_asked_for(tmp_path: Path, slurm: Cluster) -> None:
     study = on_slurm(unpublished(tmp_path / "study"))
     assert study.minipach("schedule", "edges", "--no-downstream").code == 0

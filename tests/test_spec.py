@@ -357,6 +357,7 @@ def test_an_input_is_exactly_one_kind() -> None:
         ('cmd: [""]', "1:18: an empty command; name a program"),
         ("cmd: [x, yes]", "1:22: true or false to YAML, but this is text; put it in quotes"),
         ("cmd: [x, {a: b}]", "1:22: text is needed here, not a mapping; put"),
+        ("cmd: [x], env: {minipach_a: 1}", '1:29: "minipach_a": names that begin with minipach_ are minipach\'s own'),
         ("cmd: [x], env: {a-b: 1}", "1:29: \"a-b\" can't be a variable's name; use"),
         ("cmd: [x], env: [A]", "1:28: `env` needs keys and values; write"),
         ("cmd: [x], env: {A: }", "1:31: no value; give one, or remove the line"),

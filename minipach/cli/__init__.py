@@ -57,7 +57,7 @@ def program() -> None:
         main()
     except SystemExit as end:
         others = threading.active_count() > 1 or "datalad" in sys.modules  # they have something to do at the end
-        watched = sys.gettrace() or sys.getprofile()
+        watched = sys.gettrace() or sys.getprofile() or "coverage" in sys.modules
         if others or watched or not isinstance(end.code, int | None):
             raise
         with contextlib.suppress(OSError):

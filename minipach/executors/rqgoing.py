@@ -36,6 +36,7 @@ class Going:
         self._looked = time.monotonic()
         self._pause = _LOOK
         self._suspected = False
+        self._due = 0.0, 0.0  # the deadline for which a pass was made last, and when that was
         self.healed = 0  # passes in a row that were asked for because something was lost
 
     @property
@@ -105,7 +106,7 @@ class Going:
             return False
         self._looked = time.monotonic()
         due = goal.due(self._project)
-        overdue = due is not None and time.time() > due and self._is_free()
+        overdue = due is not None and time.time() > due and self._is_free() and self._is_new(due)
         lost = overdue or (goal.exists(self._project) and self._is_free() and self._is_lost())
         act = lost and (self._suspected or overdue or at_once)
         self._suspected = lost and not act
@@ -114,6 +115,13 @@ class Going:
             self._pause = min(_MOST, _LOOK * 2**self.healed)
             self._board.publish()
         return act
+
+    def _is_new(self, due: float) -> bool:
+        """Whether no pass was made for this deadline of late."""
+        if self._due[0] == due and time.monotonic() - self._due[1] < _MOST:
+            return False
+        self._due = due, time.monotonic()
+        return True
 
     def _is_free(self) -> bool:
         """Whether nobody makes a pass, or is about to."""

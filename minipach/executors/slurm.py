@@ -87,8 +87,8 @@ class SlurmExecutor:
         made: list[Submission] = []
         try:
             for (repo, _), members in classes.items():
-                due = goal.due(self._project, os.path.relpath(repo, self._project.root))
-                made.append(Submission.create(self._folder, repo, self._options.scratch, members, due))
+                path = os.path.relpath(repo, self._project.root)
+                made.append(Submission.create(self._folder, repo, self._options.scratch, members, path))
                 self._submit_arrays(made[-1], members)
         except BaseException:
             with contextlib.suppress(UserError):
@@ -203,20 +203,20 @@ class SlurmExecutor:
     def close(self) -> None:
         """Submit the step that goes on, if the scheduler leaves; take back one that waits for a time for nothing."""
         leaving, self._leaving = self._leaving, False
-        if not (leaving or self._next.waits_for_a_time):
-            return
-        try:
-            client.insist(lambda: self._go_on(leaving))
-        except UserError as error:
-            if leaving:
-                say(f"what runs goes on, but nothing after it: {error.problems[0]}; then minipach schedule goes on")
-
-    def _go_on(self, leaving: bool) -> None:
-        queue = client.squeue()
         if leaving:
-            alive = {t.job for t in queue if t.alive}
-            jobs = [job for f in self._folders() for job in Submission.open(f).jobs.values() if job in alive]
-            self._next.submit(jobs, queue, self._options.of_next)
+            try:
+                client.insist(self._go_on)
+            except UserError as error:
+                say(f"what runs goes on, but nothing after it: {error.problems[0]}; then minipach schedule goes on")
+        elif self._next.waits_for_a_time:
+            with contextlib.suppress(UserError):  # a pass for nothing is no harm
+                self._next.submit_due(goal.due(self._project), client.squeue(), self._options.of_next)
+
+    def _go_on(self) -> None:
+        queue = client.squeue()
+        alive = {t.job for t in queue if t.alive}
+        jobs = [job for f in self._folders() for job in Submission.open(f).jobs.values() if job in alive]
+        self._next.submit(jobs, queue, self._options.of_next)
         self._next.submit_due(goal.due(self._project), queue, self._options.of_next)
 
     def come_back(self, seconds: int) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from minipach.errors import UserError
+from minipach.goal import due_in
 from minipach.project import Project
 from minipach.sets import Outcome, WorkSet, tried_again
 from minipach.slots import remove_tree
@@ -44,20 +45,20 @@ class Submission:
     """Sets of one repo that were handed over together.
 
     arrays: the ids of the sets of each array's tasks, in order of their index; a later array has the sets of an earlier
-    one's tasks that were lost · jobs: Slurm's id of each array, as far as it is known · due: when the tasks' time is
-    over (unix seconds; None: no limit).
+    one's tasks that were lost · jobs: Slurm's id of each array, as far as it is known · path: the pipeline's in the
+    project ("" where that was not noted yet).
     """
 
     folder: Path
     repo: str
     scratch: str
-    due: float | None = None
+    path: str = ""
     arrays: list[tuple[str, ...]] = field(default_factory=list)
     jobs: dict[int, str] = field(default_factory=dict)
     _read: dict[str, int] = field(default_factory=dict)
 
     @staticmethod
-    def create(parent: Path, repo: str, scratch: str, sets: Sequence[WorkSet], due: float | None = None) -> Submission:
+    def create(parent: Path, repo: str, scratch: str, sets: Sequence[WorkSet], path: str = "") -> Submission:
         """A new folder with these sets."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         folder = parent / f"{stamp}-{uuid.uuid4().hex[:8]}"
@@ -65,16 +66,15 @@ class Submission:
             (folder / name).mkdir(parents=True)
         for work in sets:
             _write(folder / "sets" / f"{work.id}.json", work.to_json())
-        _write(folder / "about.json", json.dumps({"schema": 1, "repo": repo, "scratch": scratch, "due": due}))
-        return Submission(folder, repo, scratch, due)
+        _write(folder / "about.json", json.dumps({"schema": 1, "repo": repo, "scratch": scratch, "path": path}))
+        return Submission(folder, repo, scratch, path)
 
     @staticmethod
     def open(folder: Path) -> Submission:
         """A folder that is there. UserError if it can't be read."""
         try:
             about = json.loads((folder / "about.json").read_text())
-            due = about.get("due")
-            found = Submission(folder, str(about["repo"]), str(about["scratch"]), None if due is None else float(due))
+            found = Submission(folder, str(about["repo"]), str(about["scratch"]), str(about.get("path", "")))
             while (path := folder / f"{len(found.arrays)}.tasks").is_file():
                 found.arrays.append(tuple(str(name) for name in json.loads(path.read_text())))
             for number in range(len(found.arrays)):
@@ -83,6 +83,11 @@ class Submission:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{folder}: not a submission to Slurm that can be read ({error}); remove it") from None
         return found
+
+    @property
+    def due(self) -> float | None:
+        """When the job's time is over (unix seconds; None: it has no limit): as it is noted now, it may change."""
+        return due_in(self.folder.parent.parent, self.path)
 
     def sets(self) -> list[WorkSet]:
         """The sets that were not settled, in the order of the first array's tasks; one that can't be read is left out.

@@ -55,15 +55,13 @@ class NextStep:
         job = self._sbatch([when, "--job-name=minipach:next", f"--comment={self._comment}", *options])
         write_json(self._folder / "step.json", {"job": job, "after": list(after)})
         client.scancel([old for old in pending if old != job])
-        for log in sorted(self._folder.glob("*.txt"), key=lambda p: p.stat().st_mtime)[:-_KEPT]:
-            log.unlink(missing_ok=True)
 
     def submit_due(self, at: float | None, queue: Sequence[QueuedTask], options: Sequence[str]) -> None:
         """Make sure that a step waits for this time (unix seconds; None: that none waits for any)."""
         pending = _pending(queue, self._comment_due)
         known = read_json(self._folder / "due.json") or {}
-        if at is not None and known.get("job") in pending and known.get("at") == round(at):
-            return
+        if at is not None and known.get("at") == round(at) and (known.get("job") in pending or at < time.time()):
+            return  # it waits; or it has come, and once is enough
         if at is not None:
             begin = f"--begin=now+{max(0, math.ceil(at - time.time())) + _LATE}"
             job = self._sbatch([begin, "--job-name=minipach:due", f"--comment={self._comment_due}", *options])
@@ -80,6 +78,8 @@ class NextStep:
 
     def _sbatch(self, options: Sequence[str]) -> str:
         self._folder.mkdir(parents=True, exist_ok=True)
+        for log in sorted(self._folder.glob("*.txt"), key=lambda p: p.stat().st_mtime)[:-_KEPT]:
+            log.unlink(missing_ok=True)
         places = [f"--chdir={self._folder}", "--output=%j.txt", "--input=/dev/null"]
         return client.sbatch(
             ["--kill-on-invalid-dep=yes", *places, *options], [*self._step, "slurmnext", str(self._root)]

@@ -44,7 +44,8 @@ def main() -> int:
         # cancelled, or settled meanwhile: nobody waits for it any more
         print(f"minipach: nothing to do: {error}", file=sys.stderr)
         return 0
-    if submission.due is not None and time.time() >= submission.due:
+    due = submission.due
+    if due is not None and time.time() >= due:
         print("minipach: nothing to do: the job's time (job_timeout) is over", file=sys.stderr)
         return 0
     slot = _slot(submission, work, f"{SLOT}{job}-{index}-{run}")
@@ -57,7 +58,7 @@ def main() -> int:
         if child == 0:
             os.close(ours)
             _be_child(lambda: _work(submission, work, slot, done, Teller(folder, number, index, run)), childs)
-        _end_at(submission.due)
+        _end_in_time(submission)
         _, status = os.waitpid(child, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
     except _AskedToEnd:
@@ -75,10 +76,13 @@ def main() -> int:
     return code if code >= 0 else 128 - code
 
 
-def _end_at(due: float | None) -> None:
-    if due is not None:
-        signal.signal(signal.SIGALRM, _ask_to_end)
-        signal.setitimer(signal.ITIMER_REAL, max(0.001, due - time.time()))
+def _end_in_time(submission: Submission) -> None:
+    """Be asked to end when the job's time is over; what that is, is looked up anew then: it may have got more."""
+    signal.signal(signal.SIGALRM, lambda *_: _end_in_time(submission))
+    due = submission.due
+    if due is not None and time.time() >= due:
+        raise _AskedToEnd
+    signal.setitimer(signal.ITIMER_REAL, max(0.001, due - time.time()) if due is not None else 0)
 
 
 def _ask_to_end(_number: int, _frame: object) -> None:

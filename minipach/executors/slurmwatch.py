@@ -19,6 +19,7 @@ from minipach.sets import Outcome, WorkSet
 _LOST_TRIES = 3  # a set whose tasks tell nothing so often in a row isn't tried again in this job
 _PACE = 3.0  # seconds between two looks at squeue, at least
 _SLOWEST = 30.0
+_SKEW = 5.0  # seconds by which a task's clock may be ahead of ours
 _SOONEST = 0.5  # where the answer decides something
 
 
@@ -87,7 +88,13 @@ class Watch:
     @property
     def in_doubt(self) -> bool:
         """Whether a task is gone, and what it told may still be on its way."""
-        return not self._away and any(f.gone is not None and f.left for f in self.flights.values())
+        return not self._away and any(f.gone is not None for f in self._waiting())
+
+    def _waiting(self) -> list[Flight]:
+        """The sets that have not told all. Those whose job has had its time don't count: their tasks end for good."""
+        left = time.time() + _SKEW
+        over = {folder for folder, s in self.submissions.items() if (due := s.due) is not None and due < left}
+        return [f for f in self.flights.values() if f.left and f.submission.folder not in over]
 
     def read(self) -> None:
         """Take in what tasks told."""
@@ -110,7 +117,7 @@ class Watch:
     def _look(self) -> None:
         """Ask Slurm, if it is time, what is alive; what is gone and has not told all is tried again, or lost."""
         now = time.monotonic()
-        waiting = [f for f in self.flights.values() if f.left]
+        waiting = self._waiting()
         pace = min(max(_PACE, (now - self._began) / 20), _SLOWEST)
         if not self._away and any(f.over or (f.gone is not None and now - f.gone >= self._grace) for f in waiting):
             pace = _SOONEST
