@@ -9,7 +9,7 @@ from pathlib import Path
 
 from minipach import records
 from minipach.logs import note_set
-from minipach.sets import Outcome, WorkSet, tried_again
+from minipach.sets import Outcome, Streak, WorkSet, tried_again
 from minipach.sizing import Pace, enough
 from minipach.slots import Slot
 from minipach.worker import run_set
@@ -31,9 +31,13 @@ def run_work(work: WorkSet, slot: Slot, tell: Callable[[Outcome], None]) -> None
         del todo[: len(members)]
         part = replace(work.part(members), tries=work.tries if len(members) == 1 else 1)
         outcome = _run_part(work, part, members, slot, tell)
+        streak = Streak()
         for place, tries in tried_again(outcome, len(members), work.tries).items():
-            alone = replace(work.part([members[place]]), tries=tries)
-            _run_part(work, alone, [members[place]], slot, tell)
+            index = members[place]
+            if streak.is_hopeless:
+                tell(replace(outcome, set_id=work.id, members=(index,), bad=(), recovered=(), moved=()))
+                continue
+            streak.note(_run_part(work, replace(work.part([index]), tries=tries), [index], slot, tell))
         if outcome.kind == "ok":
             pace.learn(outcome.seconds, len(members))
 

@@ -57,8 +57,10 @@ jobs:     {"schema": 1, "jobs": [{"id": "<hex>", "pipeline": "edges", "state", "
           state: running, current, published, partial, failed, error, interrupted
 job:      {"schema": 1, (as in jobs), "passes": [(as in jobs)], "attempts": [{"pass": 0, "datum": "chelsea.png",
            "id": "<hex>", "kind": "ok|failed|lost", "exit": 0, "message", "tries": 1, "seconds": 0.7, "cpu": 0.6,
-           "memory": 70500352, "bytes_in": 240512, "bytes_out": 8140, "host", "log": "<path>", "ended": "<UTC>"}]}
-          passes over the same state are one job; memory (peak, bytes), bytes_in, bytes_out: null if not known
+           "memory": 70500352, "bytes_in": 240512, "bytes_out": 8140, "host", "log": "<path>",
+           "started": "<UTC or null>", "ended": "<UTC>"}]}
+          passes over the same state are one job; memory (peak, bytes), bytes_in, bytes_out: null if not known;
+          of a datum that ran in a set of several, started and ended are the set's, seconds and cpu its share
 datums --state: each datum has "state": "current|missing|failed", too
 usage:    {"schema": 1, "pipeline", "runs": 18, "seconds": {"min", "median", "p95", "max", "runs"}, "cpu": {},
            "memory": {}, "bytes_in": {}, "bytes_out": {}, "histogram": [{"low", "high", "count"}],

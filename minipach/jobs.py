@@ -105,6 +105,7 @@ def attempt_json(used: Used) -> dict[str, Any]:
         "bytes_out": used.bytes_out,
         "host": used.host,
         "log": used.log,
+        "started": iso(used.started) if used.started is not None else None,
         "ended": iso(used.ended),
     }
 

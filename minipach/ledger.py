@@ -19,7 +19,7 @@ CREATE TABLE IF NOT EXISTS job (
 CREATE TABLE IF NOT EXISTS attempt (
     key INTEGER PRIMARY KEY, job INTEGER, pipeline TEXT, datum TEXT, datum_id TEXT, ended REAL, seconds REAL,
     kind TEXT, exit INTEGER, message TEXT, tries INTEGER, host TEXT, log TEXT, cpu REAL DEFAULT 0,
-    memory INTEGER, bytes_in INTEGER, bytes_out INTEGER, forced INTEGER DEFAULT 0);
+    memory INTEGER, bytes_in INTEGER, bytes_out INTEGER, forced INTEGER DEFAULT 0, started REAL);
 CREATE INDEX IF NOT EXISTS attempt_by_datum ON attempt (pipeline, datum, key);
 CREATE INDEX IF NOT EXISTS attempt_by_job ON attempt (job);
 CREATE INDEX IF NOT EXISTS job_by_pipeline ON job (pipeline, key);
@@ -31,6 +31,7 @@ _ADDED = {
     "bytes_in": "INTEGER",
     "bytes_out": "INTEGER",
     "forced": "INTEGER DEFAULT 0",
+    "started": "REAL",
 }
 
 
@@ -63,7 +64,8 @@ class Used:
 
     seconds, cpu: wall and processor time of the last try, in a set its share · memory: peak of the command's processes
     together, in bytes, in a set that of the set; None: not known · bytes_in, bytes_out: of its files; None: not known ·
-    forced: it ran on purpose, whatever was known of it.
+    forced: it ran on purpose, whatever was known of it · started, ended: of the set that it was in, in unix seconds
+    (started is None where it is not known, or it never began; ended is then when that was noted).
     """
 
     datum: str
@@ -80,11 +82,13 @@ class Used:
     host: str
     log: str
     ended: float
+    started: float | None = None
     forced: bool = False
 
 
 _USED = (
-    "datum, datum_id, kind, exit, message, tries, seconds, cpu, memory, bytes_in, bytes_out, host, log, ended, forced"
+    "datum, datum_id, kind, exit, message, tries, seconds, cpu, memory, bytes_in, bytes_out, host, log, ended, started,"
+    " forced"
 )
 
 
@@ -210,15 +214,16 @@ class Ledger:
     def add_attempt(self, job: int, pipeline: str, end: DatumEnd, *, forced: bool = False) -> None:
         """Note what became of a datum. forced: it ran on purpose, whatever was known of it."""
         self._db.execute(
-            "INSERT INTO attempt (job, pipeline, datum, datum_id, ended,"
+            "INSERT INTO attempt (job, pipeline, datum, datum_id, started, ended,"
             " seconds, kind, exit, message, tries, host, log, cpu, memory, bytes_in, bytes_out, forced)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 job,
                 pipeline,
                 end.task.datum.name,
                 end.task.id,
-                time.time(),
+                end.started,
+                end.ended or time.time(),
                 end.seconds,
                 end.kind,
                 end.exit,

@@ -19,7 +19,7 @@ from minipach.keys import size_of
 from minipach.ledger import Duration, Used
 from minipach.logs import count_sets, note_set, part_of
 from minipach.records import Task
-from minipach.sets import Outcome, WorkSet, make_set, tried_again
+from minipach.sets import Outcome, Streak, WorkSet, make_set, tried_again
 from minipach.sizing import BOOKKEEPING, Sizer
 from minipach.spec import SetSpec
 
@@ -30,7 +30,7 @@ class DatumEnd:
 
     kind: as in Outcome, or `recovered`: it failed and its `err_cmd` succeeded · seconds, cpu: its share of the set's ·
     memory: the set's peak, in bytes · bytes_in, bytes_out: of its files (None: not known) · log: a file, its own where
-    it has one.
+    it has one · started, ended: of its set, in unix seconds (None: not known).
     """
 
     task: Task
@@ -45,6 +45,8 @@ class DatumEnd:
     memory: int | None = None
     bytes_in: int | None = None
     bytes_out: int | None = None
+    started: float | None = None
+    ended: float | None = None
 
 
 def end_of(task: Task, used: Used) -> DatumEnd:
@@ -66,6 +68,8 @@ def end_of(task: Task, used: Used) -> DatumEnd:
         used.memory,
         used.bytes_in,
         used.bytes_out,
+        used.started,
+        used.ended,
     )
 
 
@@ -104,6 +108,8 @@ class Round:
         self._waiting: dict[str, _Flight] = {}
         self._queue: deque[Task] = deque()
         self._alone: deque[tuple[Task, int]] = deque()
+        self._streak = Streak()
+        self._lost: dict[str, DatumEnd] = {}  # how datums ended in a set that was lost, until they are tried again
         self._sets = count_sets(logs)
 
     def learn_from(self, durations: Sequence[Duration]) -> None:
@@ -153,6 +159,7 @@ class Round:
             outcomes = self.engine.poll(0.5 if follow else 0)
             for outcome in outcomes:
                 yield from self._told(outcome)
+            yield from self._drop_hopeless()
             if not follow and not outcomes:
                 return
 
@@ -168,6 +175,16 @@ class Round:
                 yield end
         if not flight.left:
             self.ended.append(self._waiting.pop(outcome.set_id).work)
+
+    def _drop_hopeless(self) -> Iterator[DatumEnd]:
+        """Where one datum after the other is lost by itself, too, the rest of the sets that were lost is not tried."""
+        if not self._streak.is_hopeless:
+            return
+        dropped = [task for task, _ in self._alone if task.datum.name in self._lost]
+        self._alone = deque(row for row in self._alone if row[0].datum.name not in self._lost)
+        for task in dropped:
+            self.done += 1
+            yield self._lost.pop(task.datum.name)
 
     def _give_up(self) -> Iterator[DatumEnd]:
         flights = list(self._waiting.values())
@@ -242,12 +259,16 @@ class Round:
         recovered = {index: (code, message) for index, code, message in outcome.recovered}
         most = self.assessment.pipeline.datum_tries
         again = tried_again(outcome, count, most)
+        if count == 1 or outcome.kind != "lost":
+            self._streak.note(outcome)
         for place, index in enumerate(indices):
             task = flight.members[index]
             if place in again:
                 if not flight.work.chunk:  # whose worker tries by itself, and tells of it once more
                     if task is not None:
                         self._alone.append((task, again[place]))
+                        if outcome.kind == "lost":
+                            self._lost[task.datum.name] = _lost_end(task, outcome)
                     yield index, None
                 continue
             if task is None:
@@ -263,7 +284,11 @@ class Round:
             tries = outcome.tries + (most - flight.work.tries if count == 1 and kind != "lost" else 0)
             came, went = outcome.moved[place] if outcome.moved else (None, None)
             share, cpu, memory = outcome.seconds / count, outcome.cpu / count, outcome.memory
-            yield index, DatumEnd(task, kind, code, message, share, cpu, tries, outcome.host, log, memory, came, went)
+            when = outcome.started or None, outcome.ended or None
+            yield (
+                index,
+                DatumEnd(task, kind, code, message, share, cpu, tries, outcome.host, log, memory, came, went, *when),
+            )
 
     def _size(self, task: Task) -> int:
         """Bytes of a datum's inputs, as far as keys tell them."""
@@ -272,6 +297,10 @@ class Round:
             for _, entry in self.assessment.snapshots[match.repo, match.branch].below(match.path):
                 total += size_of(entry.key) or 0 if entry.key else 0
         return total
+
+
+def _lost_end(task: Task, outcome: Outcome) -> DatumEnd:
+    return DatumEnd(task, "lost", 1, outcome.message, 0.0, 0.0, outcome.tries, outcome.host, outcome.log)
 
 
 def _slug(name: str) -> str:

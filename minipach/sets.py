@@ -149,7 +149,8 @@ class Outcome:
     set before the others could be done · recovered: the same of those that failed, and whose `err_cmd` succeeded ·
     seconds, cpu: wall and processor time of the last try · memory: peak of the command's processes together, in bytes
     (None: not known) · moved: per datum the bytes of its inputs and of its outputs · members: of a chunk, the
-    indices of the datums that this tells of (None: of all); the other indices are then positions among these.
+    indices of the datums that this tells of (None: of all); the other indices are then positions among these ·
+    started, ended: in unix seconds, all tries and the inputs' fetching included (0: not known).
     """
 
     set_id: str
@@ -166,6 +167,8 @@ class Outcome:
     memory: int | None = None
     moved: tuple[tuple[int, int | None], ...] = ()
     members: tuple[int, ...] | None = None
+    started: float = 0.0
+    ended: float = 0.0
 
     def to_json(self) -> str:
         """The outcome as one line of JSON."""
@@ -185,7 +188,9 @@ class Outcome:
 def tried_again(outcome: Outcome, count: int, tries: int) -> dict[int, int]:
     """Of the datums that did not succeed in a set of several: which are to be tried by themselves, and how often.
 
-    tries: as in the spec. Where another datum's time was over, which ended the set, that was no try of the others.
+    tries: as in the spec. Where another datum's time was over, which ended the set, that was no try of the others; and
+    nothing was where the set was lost, which may have been one datum's doing (its input can't be had, or it takes its
+    worker with it).
     """
     if count == 1:
         return {}
@@ -193,11 +198,32 @@ def tried_again(outcome: Outcome, count: int, tries: int) -> dict[int, int]:
     recovered = {index for index, _, _ in outcome.recovered}
     found = {}
     for index in range(count):
-        spared = outcome.kind == "failed" and bool(bad) and index not in bad
+        spared = outcome.kind == "lost" or (outcome.kind == "failed" and bool(bad) and index not in bad)
         left = tries if spared else tries - 1
-        if index not in recovered and (index in bad or outcome.kind == "failed") and left > 0:
+        if index not in recovered and (index in bad or outcome.kind != "ok") and left > 0:
             found[index] = left
     return found
+
+
+class Streak:
+    """How many datums in a row were lost that were tried by themselves, after the set that they were in was lost.
+
+    Where it is not the datums' doing (the disk is full, a secret is missing), the others need not be tried.
+    """
+
+    _MOST = 3
+
+    def __init__(self) -> None:
+        self._lost = 0
+
+    def note(self, outcome: Outcome) -> None:
+        """Count a datum that was tried by itself, or a set that brought something."""
+        self._lost = self._lost + 1 if outcome.kind == "lost" else 0
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether to leave it at that."""
+        return self._lost >= self._MOST
 
 
 def set_id(pipeline: str, tasks: Sequence[Task]) -> str:

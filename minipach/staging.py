@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from minipach.base import clone_file
@@ -35,7 +35,8 @@ def stage(slot: Path, files: Sequence[StagedFile], *, share: bool, get: bool = T
     for path, group in by_repo.items():
         repo = Repo(Path(path))
         try:
-            contents = locate(repo, {f.key for f in group if f.key}, get=get)
+            names = {f.key: f.dest.removeprefix("inputs/") for f in group if f.key}
+            contents = locate(repo, set(names), get=get, names=names)
             for file in group:
                 total += _place(repo, slot / file.dest, file, contents, share=share)
         finally:
@@ -43,21 +44,28 @@ def stage(slot: Path, files: Sequence[StagedFile], *, share: bool, get: bool = T
     return total
 
 
-def locate(repo: Repo, keys: set[str], *, get: bool = True) -> dict[str, Path]:
-    """Where the content of each key is, fetched first (if `get`) where it isn't here. Raises StagingError."""
+def locate(repo: Repo, keys: set[str], *, get: bool = True, names: Mapping[str, str] | None = None) -> dict[str, Path]:
+    """Where the content of each key is, fetched first (if `get`) where it isn't here. Raises StagingError.
+
+    names: of files by their key, for what people are told.
+    """
+
+    def of(key: str) -> str:
+        return f"{names[key]} ({key})" if names and key in names else key
+
     found = _present(repo, keys)
     absent = sorted(keys - found.keys())
     if absent and not get:
         raise StagingError(
-            f"{repo.path}: content of {absent[0]} is not here; git -C {repo.path} annex get --key {absent[0]}"
+            f"{repo.path}: content of {of(absent[0])} is not here; git -C {repo.path} annex get --key {absent[0]}"
         )
     if absent:
-        fetch(repo, absent)
+        _fetch(repo, absent, of)
         found |= _present(repo, set(absent))
         missing = [key for key in absent if key not in found]
         if missing:
             raise HopelessError(
-                f"{repo.path}: content of {missing[0]} is not here and no remote gave it; "
+                f"{repo.path}: content of {of(missing[0])} is not here and no remote gave it; "
                 f"git -C {repo.path} annex whereis --key {missing[0]}"
             )
     return found
@@ -73,7 +81,7 @@ def _present(repo: Repo, keys: Iterable[str]) -> dict[str, Path]:
     return {key: Path(os.path.normpath(base / line)) for key, line in zip(ordered, lines, strict=False) if line}
 
 
-def fetch(repo: Repo, keys: Sequence[str]) -> None:
+def _fetch(repo: Repo, keys: Sequence[str], of: Callable[[str], str]) -> None:
     """Get contents by key from any remote that has them. Raises StagingError with git-annex's own words."""
     request = "".join(f"{k}\n" for k in keys).encode()
     # exit code 1 says that some could not be had; the caller looks which
@@ -82,7 +90,7 @@ def fetch(repo: Repo, keys: Sequence[str]) -> None:
         row = json.loads(line)
         if not row.get("success", True):
             why = " ".join(row.get("error-messages", [])) or row.get("note", "no reason given")
-            raise StagingError(f"{repo.path}: git annex get {row.get('key')}: {why.strip()}")
+            raise StagingError(f"{repo.path}: git annex get {of(str(row.get('key')))}: {why.strip()}")
 
 
 def _place(repo: Repo, target: Path, file: StagedFile, contents: dict[str, Path], *, share: bool) -> int:

@@ -37,12 +37,13 @@ _PAUSE = 1.0  # seconds before another go, once and twice that
 
 def run_set(work: WorkSet, slot: Slot) -> Outcome:
     """Run one set in a slot and point its result ref at the commit. Failures come back as outcomes."""
+    started = time.time()
     with Meter(work, slot.path) as meter:
         outcome = _run_set(work, slot, meter)
     if len(work.parts) > 1 and outcome.kind != "lost":
         with contextlib.suppress(OSError):
             split_log(Path(work.log), len(work.parts))
-    return replace(outcome, memory=meter.memory, moved=meter.moved)
+    return replace(outcome, memory=meter.memory, moved=meter.moved, started=started, ended=time.time())
 
 
 def _run_set(work: WorkSet, slot: Slot, meter: Meter) -> Outcome:

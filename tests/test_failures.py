@@ -226,6 +226,33 @@ def test_content_that_nobody_has_is_said(tmp_path: Path) -> None:
     assert "Traceback" not in log
 
 
+def test_one_input_that_is_not_to_be_had_costs_the_others_of_its_set_nothing(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    for n in range(8):
+        study.put(f"images/{n}.txt", f"picture {n}\n", save=False)
+    study.save("images")
+    study.git("images", "annex", "drop", "--force", "3.txt")
+    study.copier(more="datum_set_spec: {number: 8}\nminipach: {publish: available}\n")
+    report = study.schedule(code=1)["edges"]
+    assert counts(report) == {"ran": 7, "failed": 1}
+    assert [row["name"] for row in report["failed"]] == ["3.txt"]
+    assert "images/3.txt (" in study.minipach("logs", "edges", "3.txt").out
+    assert sorted(study.outputs("edges")) == [f"{n}.txt" for n in range(8) if n != 3]
+
+
+def test_where_nothing_is_to_be_had_not_all_is_tried(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    for n in range(8):
+        study.put(f"images/{n}.txt", f"picture {n}\n", save=False)
+    study.save("images")
+    study.git("images", "annex", "drop", "--force", ".")
+    study.copier(more="datum_set_spec: {number: 8}\n")
+    report = study.schedule("-j", "1", code=1)["edges"]
+    assert counts(report) == {"failed": 8}
+    logs = list((study.root / ".git/minipach/logs/edges").glob("*/*.log"))
+    assert len(logs) <= 5, "the set, three of its datums by themselves, and one that was on its way"
+
+
 @pytest.mark.slow
 def test_a_command_that_writes_to_its_input_changes_no_source(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study")

@@ -74,6 +74,7 @@ def test_a_job_tells_what_happened_to_each_datum(study_of_three: Study) -> None:
     assert shown == {"a.txt": ("ok", 0, 1, 5, 10), "b.txt": ("ok", 0, 1, 3, 6), "c.txt": ("failed", 7, 2, 3, None)}
     for row in rows.values():
         assert row["seconds"] > 0 and row["cpu"] > 0 and row["host"]
+        assert job["started"] <= row["started"] <= row["ended"] <= job["ended"]
         assert row["memory"] is None or row["memory"] > 0
     ids = {d["name"]: d["id"] for d in study_of_three.minipach("datums", "edges", "--json").json["datums"]}
     assert {name: row["id"] for name, row in rows.items()} == ids

@@ -140,7 +140,7 @@ cp "$images" "$PFS/out/"
         study.put(f"images/{name}", name, save=False)
     study.save("images")
     spec = 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/kill.sh]}\n'
-    study.pipeline("edges", spec + "datum_set_spec: {number: 1}\n", kill=kill)
+    study.pipeline("edges", spec + "datum_set_spec: {number: 3}\n", kill=kill)
     workers.start("-j", "1")
     (report,) = workers.schedule("--wait", code=1).values()
     assert (report["state"], report["counts"]["ran"], report["counts"]["failed"]) == ("failed", 2, 1)

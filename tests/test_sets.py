@@ -6,6 +6,7 @@ import json
 import shlex
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,18 @@ from minipach.datums import Datum
 from minipach.errors import UserError
 from minipach.project import Project
 from minipach.records import Task
-from minipach.sets import Outcome, StagedFile, WorkSet, is_single_file, make_set, record_extra, set_id, staged_files
+from minipach.sets import (
+    Outcome,
+    StagedFile,
+    Streak,
+    WorkSet,
+    is_single_file,
+    make_set,
+    record_extra,
+    set_id,
+    staged_files,
+    tried_again,
+)
 from tests.projects import Study
 
 
@@ -164,3 +176,27 @@ def test_a_path_that_leads_out_is_refused(study: Study, path: str) -> None:
 
 def test_nothing_was_written(study: Study) -> None:
     assert not Path(study.root / "edges" / ".git").exists()
+
+
+def outcome(kind: Any, **more: Any) -> Outcome:
+    """How a set ended."""
+    return Outcome("id", kind, int(kind != "ok"), "", 1.0, 1, "log", "host", **more)
+
+
+def test_who_is_tried_again_alone_when_a_set_of_three_did_not_succeed() -> None:
+    lost, failed = outcome("lost"), outcome("failed")
+    assert tried_again(outcome("ok"), 3, 2) == {}
+    assert tried_again(outcome("ok", bad=((1, 9, "no"),)), 3, 2) == {1: 1}
+    assert tried_again(failed, 3, 2) == {0: 1, 1: 1, 2: 1}
+    assert tried_again(failed, 3, 1) == {}
+    assert tried_again(lost, 3, 1) == {0: 1, 1: 1, 2: 1}, "it was nobody's try"
+    assert tried_again(lost, 1, 3) == {}
+
+
+def test_after_three_that_were_lost_alone_it_is_hopeless_unless_one_was_not() -> None:
+    streak = Streak()
+    for kind in ("lost", "lost", "failed", "lost", "lost"):
+        streak.note(outcome(kind))
+        assert not streak.is_hopeless
+    streak.note(outcome("lost"))
+    assert streak.is_hopeless
