@@ -16,8 +16,9 @@ from minipach.git import EXECUTABLE, FILE, GITLINK, Repo, TreeEntry, is_dataset
 from minipach.house import house_entries, output_paths
 from minipach.identity import VERSION, Identifier, Recipe, Row, code_id, input_files, recipe
 from minipach.image import Image, resolve_image
-from minipach.plan import Plan, Step, make_plan, reason_for
+from minipach.plan import Plan, Step, make_plan, reason_for, restore
 from minipach.project import Project
+from minipach.published import PUBLISHED, altered_datums, published_paths
 from minipach.records import Task
 from minipach.results import Known, results_commit
 from minipach.snapshot import FileEntry, Snapshot, classify, open_repo, read_snapshot
@@ -237,9 +238,17 @@ class Assessment:
         """The paths of all outputs on the branch."""
         return frozenset(output_paths(self.repo, self.head) if self.head else ())
 
+    @cached_property
+    def altered(self) -> frozenset[str]:
+        """The datums whose published outputs somebody has changed since, in a commit."""
+        if self.head is None:
+            return frozenset()
+        repo, head, known = self.repo, self.head, self.known
+        return altered_datums(repo, head, self.state, lambda p: published_paths(repo, head, known, p))
+
     def plan(self, blocked: str = "") -> Plan:
         """What would happen, with reasons. Made once for what it follows from."""
-        sources = (self.tasks, self.state, self.image.label, blocked, self.known)
+        sources = (self.tasks, self.state, self.image.label, blocked, self.altered, self.known)
         earlier = None
         if self._planned is not None:
             same = list(map(operator.is_, self._planned[0], sources))
@@ -255,6 +264,7 @@ class Assessment:
             blocked=blocked,
             earlier=earlier,
         )
+        plan = restore(plan, self.altered, self.known) if not blocked else plan
         self._planned = (sources, plan)
         return plan
 
@@ -298,7 +308,8 @@ class Assessment:
             self.recipe.code,
             sorted((repo, branch or "", commit) for (repo, branch), commit in self.commits.items()),
         ]
-        there = [self.repo.resolve(f"{self.head}:{STATE}"), results_commit(self.repo), blocked]
+        others = self.head if self.repo.resolve(PUBLISHED) not in (None, self.head) else ""  # somebody's commits
+        there = [self.repo.resolve(f"{self.head}:{STATE}"), results_commit(self.repo), blocked, others]
         first, second = (hashlib.sha256(json.dumps(parts).encode()).hexdigest() for parts in (asked, there))
         return first, second
 
@@ -346,7 +357,7 @@ class Assessment:
         for name in ("head", "image", "recipe", "exists"):
             self.__dict__.pop(name, None)
         if self.head is None or self.head != head:
-            for name in ("state", "code", "house", "outputs"):
+            for name in ("state", "code", "house", "outputs", "altered"):
                 self.__dict__.pop(name, None)
         if known is None or not known.is_of_now():
             self.__dict__.pop("known", None)

@@ -153,6 +153,20 @@ def again_published(plan: Plan, names: Set[str], known: KnownResults) -> Plan:
     return replace(plan, steps=steps)
 
 
+def restore(plan: Plan, names: Set[str], known: KnownResults) -> Plan:
+    """The plan with the named datums, whose outputs somebody has changed, published once more (or run, if need be)."""
+    if not names:
+        return plan
+    return replace(plan, steps=tuple(_restored(s, known) if s.name in names else s for s in plan.steps))
+
+
+def _restored(step: Step, known: KnownResults) -> Step:
+    if step.action != "current" or step.task is None:
+        return step
+    found = _from_known(step.task, known) if step.id in known else step._replace(action="run")
+    return found._replace(reason="its output was changed by a commit")
+
+
 def without_output(plan: Plan, ids: Set[str], state: Mapping[str, Published]) -> Plan:
     """The plan with what was published before for these datum ids, which recovered, taken away."""
     steps = tuple(

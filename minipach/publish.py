@@ -11,13 +11,13 @@ from minipach.base import Base
 from minipach.checkout import InTheWay, check_free, move_branch
 from minipach.errors import UserError
 from minipach.fastimport import Stream, committer
-from minipach.git import FILE, SYMLINK, GitError, TreeEntry
+from minipach.git import FILE, SYMLINK, GitError
 from minipach.keys import key_of_link
 from minipach.plan import Plan, Step
-from minipach.results import Result
+from minipach.published import PUBLISHED, published_paths
 from minipach.sets import record_extra
 from minipach.snapshot import reserved_in_pipeline
-from minipach.state import Published, recorded_outputs, write_shards
+from minipach.state import Published, write_shards
 
 _BUILD = "refs/minipach/build/branch"
 
@@ -48,7 +48,7 @@ def publish(assessment: Assessment, base: Base, plan: Plan, job: str) -> str:
     state = dict(assessment.state)
     again = {s.name for s in added if s.name in state and state[s.name].id == s.id}
     replaced = [state[s.name] for s in (*added, *plan.of("remove")) if s.name in state]
-    gone = {path: old.name for old in replaced for path in _old_paths(assessment, old, again)}
+    gone = {path: old.name for old in replaced for path in _paths_of(assessment, old, again=old.name in again)}
     outputs = [(step, _outputs(assessment, step)) for step in added]
     existing = assessment.outputs
     _check_collisions(assessment, outputs, existing - gone.keys())
@@ -79,7 +79,7 @@ def _move(assessment: Assessment, branch: str, old: str, new: str) -> None:
     repo = assessment.repo
     try:
         check_free(repo, old, new)
-        move_branch(repo, f"refs/heads/{branch}", old, new, [f"delete {_BUILD}"])
+        move_branch(repo, f"refs/heads/{branch}", old, new, [f"delete {_BUILD}", f"update {PUBLISHED} {new}"])
     except InTheWay as error:
         shown = ", ".join(error.paths[:3]) + (f" and {len(error.paths) - 3} more" if len(error.paths) > 3 else "")
         raise UserError(
@@ -241,38 +241,8 @@ def relocate(target: bytes, depth: int) -> bytes:
     return b"../" * depth + target
 
 
-def _old_paths(assessment: Assessment, old: Published, again: Set[str] = frozenset()) -> Iterable[str]:
-    """The paths that a published datum's outputs have on the branch."""
-    results = assessment.known.of(old.id)
-    prefix = old.dest + "/" if old.dest else ""
-    exact = next((r for r in results if r.name == old.name), None)
-    if old.name in again:  # its stored result is the new one already
-        return recorded_outputs(assessment.repo, assessment.head or "", old)
-    if exact is not None:
-        return [prefix + e.path for e in assessment.known.files(exact)]
-    for result in results:
-        step = _renamed_copy(assessment, old, result)
-        if step is not None:
-            return step
-    return recorded_outputs(assessment.repo, assessment.head or "", old)
-
-
-def _renamed_copy(assessment: Assessment, old: Published, result: Result) -> list[str] | None:
-    """The paths of a copy under its own name, found as they were made."""
-    from minipach.reuse import renaming, tokens
-
-    entries: list[TreeEntry] = assessment.known.files(result)
-    source_prefix = result.dest + "/" if result.dest else ""
-    found = renaming(
-        tokens(result.name, is_file=result.is_file),
-        tokens(old.name, is_file=result.is_file),
-        result.leaks,
-        [source_prefix + e.path for e in entries],
-    )
-    if found.refusal:
-        return None
-    prefix = old.dest + "/" if old.dest else ""
-    return [prefix + found.apply(e.path) for e in entries]
+def _paths_of(assessment: Assessment, old: Published, *, again: bool = False) -> Sequence[str]:
+    return published_paths(assessment.repo, assessment.head or "", assessment.known, old, again=again)
 
 
 def _check_collisions(
@@ -310,7 +280,7 @@ def _writer(assessment: Assessment, path: str, writers: Mapping[str, str]) -> st
     if path in writers:
         return writers[path]
     for published in assessment.state.values():
-        if path in _old_paths(assessment, published):
+        if path in _paths_of(assessment, published):
             return published.name
     return ""
 

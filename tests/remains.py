@@ -239,7 +239,7 @@ def leftovers(study: Study) -> list[str]:
             continue
         found += study.git(name, "worktree", "list", "--porcelain").split("\n\n")[1:]
         refs = study.git(name, "for-each-ref", "--format=%(refname)", "refs/minipach").split()
-        found += [f"{name} {ref}" for ref in refs if ref != "refs/minipach/base"]
+        found += [f"{name} {ref}" for ref in refs if ref not in ("refs/minipach/base", "refs/minipach/published")]
         git = study.root / name / ".git"
         patterns = ("*.lock", "refs/**/*.lock", "annex/index.lock", "minipach-*", "fast_import_crash_*")
         patterns += ("worktrees/*", "minipach/slots/*", "minipach/checkout", "minipach/working", "minipach/adopt")

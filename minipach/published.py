@@ -1,0 +1,78 @@
+"""What of a pipeline's branch is whose: the paths of each published datum, and what somebody else's commit did to them.
+
+`refs/minipach/published` is the commit that the publisher moved the branch to last; a clone has none before its first.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from minipach.git import Repo
+from minipach.results import Known, Result
+from minipach.reuse import renaming, tokens
+from minipach.snapshot import reserved_in_pipeline
+from minipach.state import Published, read_state, recorded_outputs
+
+PUBLISHED = "refs/minipach/published"
+
+
+def published_paths(repo: Repo, head: str, known: Known, old: Published, *, again: bool = False) -> Sequence[str]:
+    """The paths that a published datum's outputs have on the branch.
+
+    again: what is stored for it is newer than what was published; then its record on the branch says it.
+    """
+    results = () if again else known.of(old.id)
+    exact = next((r for r in results if r.name == old.name), None)
+    if exact is not None:
+        prefix = old.dest + "/" if old.dest else ""
+        return [prefix + e.path for e in known.files(exact)]
+    for result in results:
+        found = _renamed_copy(known, old, result)
+        if found is not None:
+            return found
+    return recorded_outputs(repo, head, old)
+
+
+def _renamed_copy(known: Known, old: Published, result: Result) -> list[str] | None:
+    """The paths of a copy under its own name, found as they were made."""
+    entries = known.files(result)
+    source_prefix = result.dest + "/" if result.dest else ""
+    found = renaming(
+        tokens(result.name, is_file=result.is_file),
+        tokens(old.name, is_file=result.is_file),
+        result.leaks,
+        [source_prefix + e.path for e in entries],
+    )
+    if found.refusal:
+        return None
+    prefix = old.dest + "/" if old.dest else ""
+    return [prefix + found.apply(e.path) for e in entries]
+
+
+def altered_datums(
+    repo: Repo, head: str, state: Mapping[str, Published], paths_of: Callable[[Published], Iterable[str]]
+) -> frozenset[str]:
+    """The published datums whose outputs at `head` are not those that were published.
+
+    state: at `head`; a branch that was reset has an older one, and is measured by that · paths_of: a datum's outputs.
+    """
+    before = repo.resolve(PUBLISHED + "^{commit}")
+    if before is None or before == head:
+        return frozenset()
+    changed = _changed(repo, before, head)
+    if not changed:
+        return frozenset()
+    then = read_state(repo, before)
+    return frozenset(
+        name
+        for name, published in state.items()
+        if then.get(name) == published and not changed.isdisjoint(paths_of(published))
+    )
+
+
+def _changed(repo: Repo, old: str, new: str) -> set[str]:
+    """Paths of outputs that are others, or gone; what was added is in nobody's way here."""
+    out = repo.git("diff-tree", "-r", "-z", "--no-renames", "--name-only", "--diff-filter=a", old, new)
+    names = (os.fsdecode(name) for name in out.split(b"\0") if name)
+    return {name for name in names if not reserved_in_pipeline(name.split("/", 1)[0])}
