@@ -66,7 +66,8 @@ class Scheduler:
                 try:
                     report = self._pipeline(path, commits, targets, options)
                 except UserError as error:
-                    problems += error.problems
+                    # where the executor is at fault, each pipeline meets the same
+                    problems += [p for p in error.problems if p not in problems]
                     report = PipelineReport(name, "error", reason=error.problems[0])
             reports[path] = report
             self.reporter.end(report)

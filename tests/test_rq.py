@@ -286,11 +286,13 @@ def test_a_job_that_somebody_else_queued_runs_nothing(study: Study, workers: Wor
 def test_redis_away_is_one_line_without_the_password(study: Study) -> None:
     study.put("images/a", "a")
     study.copier()
+    study.copier("other")
     env = {"MINIPACH_EXECUTOR": "rq", "MINIPACH_REDIS": "redis://me:s3cret-word@127.0.0.1:1/0"}
     for command in ("schedule", "worker"):
         done = run(*MINIPACH, command, cwd=study.root, env=env)
         assert done.code == 2, done.err
         lines = [line for line in done.err.splitlines() if "127.0.0.1" in line]
+        assert len(lines) == 1, "however many pipelines there are"
         assert lines[0].startswith("Redis at redis://me@127.0.0.1:1/0: ") and "minipach up" in lines[0]
         assert "s3cret-word" not in done.err + done.out and "Traceback" not in done.err
 
