@@ -221,6 +221,18 @@ def test_check_says_all_problems_at_once(done: Study, tmp_path: Path) -> None:
     assert "Traceback" not in result.err
 
 
+def test_a_spec_file_may_be_annexed(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    study.put("images/moon.txt", "pale\n")
+    study.pipeline("fresh", spec("images", "/*", "run"), run="true\n")
+    # as `datalad save` does it in a superdataset that `datalad create` made
+    study.ok("git", "-c", "annex.largefiles=anything", "annex", "add", "--quiet", "--force-large", "fresh")
+    assert (study.root / "fresh/spec.yml").is_symlink()
+    for folder, file in ((".", "fresh/spec.yml"), ("fresh", "spec.yml")):
+        assert study.minipach("-C", folder, "check", file).out == "1 spec checked, no problems\n"
+        assert study.minipach("-C", folder, "datums", file).out == "moon.txt\n"
+
+
 # Where and how it writes
 
 

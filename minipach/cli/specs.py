@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -114,7 +115,12 @@ def _read_file(here: Here, name: str) -> Pipeline:
         text = path.read_text()
     except UnicodeDecodeError as error:
         raise UserError(f"{name}: not UTF-8 text ({error.reason} at byte {error.start})") from None
-    return load_spec(text, source=name, folder=path.resolve().parent.name)
+    return load_spec(text, source=name, folder=_folder_of(path).name)
+
+
+def _folder_of(file: Path) -> Path:
+    """Where a spec file lies. The file itself may be git-annex's link, whose target tells nothing."""
+    return file.parent.resolve()
 
 
 @guarded
@@ -176,9 +182,10 @@ def datums(
 def _from_file(here: Here, project: Project, name: str) -> str:
     """Put a spec file (which may be uncommitted) in the place of its folder's pipeline."""
     pipeline = _read_file(here, name)
-    folder = (here.directory / name).resolve().parent
+    file = here.directory / name
+    folder = _folder_of(file)
     path = folder.relative_to(project.root).as_posix() if folder.is_relative_to(project.root) else folder.name
-    if not any(p.path == path for p in project.places) or folder / SPEC != (here.directory / name).resolve():
+    if not any(p.path == path for p in project.places) or file.name != SPEC:
         path = folder.name if path == "." else path
         project.__dict__["places"] = (*project.places, Place(path, False))
     project.__dict__["pipelines"] = {**project.pipelines, path: pipeline}
