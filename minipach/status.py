@@ -41,7 +41,7 @@ def project_status(project: Project) -> list[Status]:
         assessment = Assessment(project, path, store)
         try:
             attempts = ledger.last_attempts(assessment.pipeline.name) if ledger else {}
-            unborn = any(not is_dataset(project.root / u) for u in project.upstream(path))
+            unborn = [u for u in project.upstream(path) if not is_dataset(project.root / u)]
             row = _status(assessment, waits, attempts, unborn=unborn)
         finally:
             assessment.close()
@@ -60,9 +60,10 @@ def _gave_what_it_has(assessment: Assessment, row: Status, waits: list[str]) -> 
     return assessment.pipeline.publish == "available" and row.state == "failed" and settled
 
 
-def _status(assessment: Assessment, waits: list[str], attempts: dict[str, Attempt], *, unborn: bool) -> Status:
+def _status(assessment: Assessment, waits: list[str], attempts: dict[str, Attempt], *, unborn: list[str]) -> Status:
     name = assessment.pipeline.name
-    waiting = ", ".join(assessment.project.name_of(w) for w in waits)
+    # one without datums has nothing to do, and still there is nothing to take from it before it exists
+    waiting = ", ".join(assessment.project.name_of(w) for w in dict.fromkeys((*waits, *unborn)))
     if unborn:
         counts = {"datums": 0, "current": 0, "missing": 0, "failed": 0, "recovered": 0, "remove": 0, "upstream": 0}
         return Status(name, "blocked", counts, (f"waits for {waiting}",))

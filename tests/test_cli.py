@@ -233,6 +233,13 @@ def test_a_spec_file_may_be_annexed(tmp_path: Path) -> None:
         assert study.minipach("-C", folder, "datums", file).out == "moon.txt\n"
 
 
+def test_status_names_what_does_not_exist_yet(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    study.copier("first")
+    study.copier("second", repo="first")
+    assert study.minipach("status").out.endswith("second: blocked, 0 datums\n  waits for first\n")
+
+
 # Where and how it writes
 
 
