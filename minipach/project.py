@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from minipach.cache import Cache
 from minipach.errors import UserError
@@ -51,6 +51,16 @@ class Project:
     def repos(self) -> tuple[str, ...]:
         """The paths of all registered repos, nested ones included (installed or not), sorted."""
         return tuple(sorted(_registered(self.root, "")))
+
+    @cached_property
+    def not_installed(self) -> tuple[str, ...]:
+        """The superdataset's own subdatasets that aren't installed: what pipelines they may hold can't be known."""
+        known = {PurePosixPath(p) for p in self.repos}  # with those inside of data repos, which may well stay away
+        away = [p for p in self.repos if not is_dataset(self.root / p) and known.isdisjoint(PurePosixPath(p).parents)]
+        # .gitmodules may still name what somebody has removed
+        listed = self.repo.git("ls-files", "-z", "--stage", "--", *(f":(literal){p}" for p in away)) if away else b""
+        links = {os.fsdecode(row.partition(b"\t")[2]) for row in listed.split(b"\0") if row.startswith(b"160000 ")}
+        return tuple(p for p in away if p in links)
 
     @cached_property
     def places(self) -> tuple[Place, ...]:

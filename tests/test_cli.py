@@ -360,6 +360,24 @@ def test_a_repo_that_is_not_installed_or_has_no_such_branch(study: Study, tmp_pa
     assert line.startswith("edges/spec.yml: images: not installed in this project; datalad get -n ")
 
 
+def test_a_clone_with_nothing_installed_does_not_look_whole(done: Study, tmp_path: Path) -> None:
+    done.ok("git", "clone", "-q", str(done.root), str(tmp_path / "clone"))
+    clone = Study(tmp_path / "clone")
+    away = "not installed here: edges, images (perhaps pipelines); datalad"
+    for command, out in (
+        ("check", "0 specs checked, no problems\n"),
+        ("plan", ""),
+        ("status", ""),
+        ("schedule", "no pipelines yet; a folder with a spec.yml is one\n"),
+    ):
+        assert clone.minipach(command) == Done(0, out, f"{away} get -n edges images\n")
+    inside = run(*MINIPACH, "-C", "clone", "status", "--json", cwd=tmp_path)
+    assert inside.err == f"{away} -C {clone.root} get -n edges images\n"
+    assert inside.json["pipelines"] == []
+    clone.git(".", "rm", "-q", "--cached", "edges", "images")
+    assert clone.minipach("plan") == Done(0, "", ""), ".gitmodules alone registers nothing"
+
+
 def test_no_git_identity(study: Study) -> None:
     nobody = {name: "" for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")}
     nobody |= {

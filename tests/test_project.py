@@ -98,6 +98,17 @@ def test_repos_are_found_at_any_depth(root: Files) -> None:
     assert Project(root.path).repos == ("deep/er/t2", "gone", "raw", "raw/t1")
 
 
+def test_what_is_not_installed_is_known_but_for_what_data_repos_hold(root: Files) -> None:
+    raw = repo(root, "raw")
+    repo(root, "deep/er/t2")
+    for holder, path in ((raw, "t1"), (root, "deep/gone")):
+        holder.git("config", "--file", str(holder.path / ".gitmodules"), f"submodule.{path}.path", path)
+        holder.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},{path}")
+    project = Project(root.path)
+    assert project.repos == ("deep/er/t2", "deep/gone", "raw", "raw/t1")
+    assert project.not_installed == ("deep/gone",)
+
+
 def test_the_inputs_of_a_pipeline_are_no_repos_of_their_own(root: Files) -> None:
     edges = repo(root, "edges")
     repo(root, "inputs/images", holder=edges)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shlex
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from minipach.project import Project, find_project
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_NAMED = 8  # at most so many names in a line
 OK, FAILED, USER, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -68,6 +70,18 @@ def say(message: str) -> None:
     """A line for people, on stderr; what can't be shown is escaped."""
     text = "".join(c if c.isprintable() or c in "\t\n" else repr(c)[1:-1] for c in message)
     print(text.encode("utf-8", "backslashreplace").decode(), file=sys.stderr, flush=True)
+
+
+def say_not_installed(project: Project) -> None:
+    """Name the subdatasets that aren't installed: without this line, a fresh clone looks as if it had no pipelines."""
+    away = project.not_installed
+    if not away:
+        return
+    many = len(away) > _NAMED
+    names = ", ".join(away[:_NAMED]) + (f" and {len(away) - _NAMED} more" if many else "")
+    here = "" if Path.cwd() == project.root else f" -C {shlex.quote(str(project.root))}"
+    what = "-r -R 1 ." if many else shlex.join(away)
+    say(f"not installed here: {names} (perhaps pipelines); datalad{here} get -n {what}")
 
 
 def show(text: str = "") -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from minipach.cli.frame import Here, guarded, paint, show, show_json
+from minipach.cli.frame import Here, guarded, paint, say_not_installed, show, show_json
 
 _COLOURS = {"current": "32", "behind": "33", "failed": "31", "blocked": "2", "new": "36"}
 
@@ -28,7 +28,9 @@ def status(
     from minipach.status import project_status
 
     here: Here = context.obj
-    rows = project_status(here.project())
+    project = here.project()
+    rows = project_status(project)
+    say_not_installed(project)
     if as_json:
         show_json({"schema": 1, "pipelines": [row.as_json() for row in rows]})
         return

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from minipach.cli.frame import Here, guarded, paint, say, show, show_json
+from minipach.cli.frame import Here, guarded, paint, say, say_not_installed, show, show_json
 from minipach.plan import Plan
 from minipach.project import Project
 
@@ -55,6 +55,7 @@ def plan(
     cost = expected_cost(project, plans, slots(project.repo, jobs))
     for remark in remarks:
         say(remark)
+    say_not_installed(project)
     if as_json:
         data: dict[str, object] = {"schema": 1, "pipelines": [p.as_json() for p in plans]}
         if cost is not None:

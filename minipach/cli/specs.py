@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from minipach.cli.frame import Here, guarded, say, show, show_json
+from minipach.cli.frame import Here, guarded, say, say_not_installed, show, show_json
 from minipach.errors import UserError
 from minipach.project import SPEC, Place, Project
 from minipach.spec import Pipeline
@@ -54,7 +54,9 @@ def check(
             problems += error.problems
     if len(files) < len(what or []) or not what:
         try:
-            more, count = _check_project(here.project(), [w for w in what or [] if w not in files])
+            project = here.project()
+            say_not_installed(project)
+            more, count = _check_project(project, [w for w in what or [] if w not in files])
             notes += more
             checked += count
         except UserError as error:
