@@ -54,10 +54,14 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The steps of one pipeline, in the order of its datums, what is removed last."""
+    """The steps of one pipeline, in the order of its datums, what is removed last.
+
+    waits: for which pipeline upstream (`waits for edges (2 to run)`); what that one will publish, nobody knows yet.
+    """
 
     pipeline: str
     steps: tuple[Step, ...]
+    waits: str = ""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -76,11 +80,12 @@ class Plan:
 
     def as_json(self) -> dict[str, Any]:
         """The plan as documented for `minipach plan --json`."""
-        return {
+        data: dict[str, Any] = {
             "name": self.pipeline,
             "counts": self.counts,
             "datums": [{"name": s.name, "id": s.id, "action": s.action, "reason": s.reason} for s in self.steps],
         }
+        return {**data, "waits": self.waits} if self.waits else data
 
 
 def make_plan(

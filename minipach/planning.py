@@ -26,10 +26,10 @@ def plan_project(project: Project, targets: Targets, *, forced: bool = False) ->
         try:
             if unborn:
                 # its input doesn't exist yet, so that its datums can't be known
-                plan = Plan(assessment.pipeline.name, ())
-                remarks.append(f"{plan.pipeline}: {waits or 'waits for ' + unborn[0]}")
+                waits = waits or f"waits for {project.name_of(unborn[0])}"
+                plan = Plan(assessment.pipeline.name, (), waits)
             else:
-                plan = assessment.quick_plan(blocked=waits)
+                plan = replace(assessment.quick_plan(blocked=waits), waits=waits)
                 if forced and path in targets.named:
                     plan = force(plan, targets.names(path, [s.name for s in plan.steps if s.action != "remove"]))
                 remarks += drift_remarks(assessment) if path in targets.order else []

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from minipach import __version__
 from minipach.cli import app
-from tests.projects import MINIPACH, PATIENCE, Done, Study, run
+from tests.projects import COPY, MINIPACH, PATIENCE, Done, Study, run
 from tests.test_main_job import duplicate, spec
 
 SCRIPT = 'tr a-z A-Z <"$images" >"$PFS/out/$MINIPACH_DATUM"\n'
@@ -165,6 +165,22 @@ def test_plan_for_people(done: Study) -> None:
     assert "  run star.txt: new content\n" in out
     assert "moon.txt" not in out
     assert "  current moon.txt\n" in done.minipach("plan", "edges", "--all").out
+
+
+def test_a_plan_of_what_waits_does_not_say_that_there_is_nothing_to_do(done: Study, tmp_path: Path) -> None:
+    study = duplicate(done, tmp_path / "study")
+    study.pipeline("fresh", spec("edges", "/*", "run"), run=COPY.replace("images", "edges"))
+    study.pipeline("last", spec("fresh", "/*", "run"), run="true\n")
+    waits = "last: nothing to do yet, waits for fresh"
+    assert waits in study.minipach("plan").out, "fresh doesn't exist yet"
+    study.schedule()
+    assert study.minipach("plan").out == "".join(f"{p}: nothing to do\n" for p in ("edges", "fresh", "last"))
+    study.put("images/star.txt", "farther\n")
+    plan = study.minipach("plan")
+    assert "fresh: nothing to do yet, waits for edges (1 to run)\n" in plan.out
+    assert waits + "\n" in plan.out
+    fresh = study.plan()["fresh"]
+    assert (fresh["waits"], fresh["counts"]["blocked"]) == ("waits for edges (1 to run)", 0)
 
 
 def test_status_as_json(done: Study) -> None:

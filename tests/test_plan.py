@@ -215,6 +215,10 @@ def test_the_json_is_as_documented() -> None:
     }
 
 
+def test_the_json_says_for_whom_it_waits() -> None:
+    assert Plan("montage", (), "waits for edges").as_json()["waits"] == "waits for edges"
+
+
 _tasks = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from("123"), max_size=6)
 
 

@@ -83,9 +83,16 @@ def _why(project: Project, what: list[str], datum: str, *, as_json: bool) -> Non
 
 
 def _show_plan(plan: Plan, *, everything: bool) -> None:
-    counts = ", ".join(f"{n} {action}" for action, n in plan.counts.items() if n) or "no datums"
-    show(f"{plan.pipeline}: {'nothing to do' if plan.is_current and plan.steps else counts}")
+    show(f"{plan.pipeline}: {_in_short(plan)}")
     for step in plan.steps:
         if step.action != "current" or everything:
             reason = f": {step.reason}" if step.reason else ""
             show(f"  {paint(step.action, _COLOURS[step.action])} {step.name}{reason}")
+
+
+def _in_short(plan: Plan) -> str:
+    if plan.is_current and plan.waits:
+        return f"nothing to do yet, {plan.waits}"
+    if plan.is_current and plan.steps:
+        return "nothing to do"
+    return ", ".join(f"{n} {action}" for action, n in plan.counts.items() if n) or "no datums"
