@@ -278,6 +278,23 @@ def test_colours_on_a_terminal_only_and_never_with_no_color(done: Study) -> None
         assert "\x1b" not in result.out + result.err
 
 
+def test_a_name_misleads_no_terminal(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    names = ["a\rb", "c\x1b[2Jd", "e\u202ef", "plain ü"]
+    for name in names:
+        study.put(f"images/{name}", name, save=False)
+    study.save("images")
+    study.pipeline("edges", spec("images", "/*", "run", "datum_tries: 1\n"), run="exit 7\n")
+    study.minipach("schedule")
+    assert study.minipach("datums", "edges").out.splitlines() == ["a\\rb", "c\\x1b[2Jd", "e\\u202ef", "plain ü"]
+    assert "a\\rb" in study.minipach("status").out
+    assert "== a\\rb: failed" in study.minipach("logs", "edges").out
+    for command in ("plan", "status", "datums edges"):
+        for out in (study.minipach(*command.split()).out, on_terminal(study, *command.split(), env={"NO_COLOR": ""})):
+            assert [bad for bad in ("a\rb", "\x1b[2J", "\u202e") if bad in out] == []
+    assert [d["name"] for d in study.minipach("datums", "edges", "--json").json["datums"]] == names
+
+
 @pytest.mark.slow
 def test_progress_on_a_terminal_and_without_one(done: Study, tmp_path: Path) -> None:
     study = duplicate(done, tmp_path / "bar")

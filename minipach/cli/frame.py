@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import shlex
 import sqlite3
 import sys
@@ -16,6 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 import typer
 
 from minipach.errors import UserError
+from minipach.escape import printable
 from minipach.git import GitError
 from minipach.project import Project, find_project
 
@@ -24,6 +26,7 @@ R = TypeVar("R")
 
 _NAMED = 8  # at most so many names in a line
 OK, FAILED, USER, INTERRUPTED = 0, 1, 2, 130
+_PAINTED = re.compile(r"(\x1b\[[0-9]{1,2}m)")  # as `paint` makes them; in a name they can do no more than colour
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,7 @@ def reader_left() -> None:
 
 def say(message: str) -> None:
     """A line for people, on stderr; what can't be shown is escaped."""
-    text = "".join(c if c.isprintable() or c in "\t\n" else repr(c)[1:-1] for c in message)
-    print(text.encode("utf-8", "backslashreplace").decode(), file=sys.stderr, flush=True)
+    print("\n".join(map(printable, message.split("\n"))), file=sys.stderr, flush=True)
 
 
 def say_not_installed(project: Project) -> None:
@@ -85,7 +87,13 @@ def say_not_installed(project: Project) -> None:
 
 
 def show(text: str = "") -> None:
-    """A line of the result, on stdout."""
+    """A line of the result for people, on stdout; what can't be shown is escaped, all but our own colours."""
+    pieces = _PAINTED.split(text) if colours(sys.stdout) else [text]
+    print("".join(piece if at % 2 else printable(piece) for at, piece in enumerate(pieces)))
+
+
+def show_exactly(text: str) -> None:
+    """Text on stdout that is what it is: a program's own output, a file format."""
     print(text.encode("utf-8", "backslashreplace").decode())
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minipach.cli.frame import FAILED, Here, colours, guarded, paint, say, show, show_json
+from minipach.cli.frame import FAILED, Here, colours, guarded, paint, say, show, show_exactly, show_json
 from minipach.errors import UserError
 from minipach.escape import printable
 from minipach.project import Project
@@ -178,7 +178,7 @@ def logs(
         there = Path(attempt.log)
         if not there.is_file():
             raise UserError(f"{there}: this log is gone")
-        show(there.read_bytes().decode("utf-8", "replace").rstrip("\n"))
+        show_exactly(there.read_bytes().decode("utf-8", "replace").rstrip("\n"))
 
 
 @guarded

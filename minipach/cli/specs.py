@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from minipach.cli.frame import Here, guarded, say, say_not_installed, show, show_json
+from minipach.cli.frame import Here, guarded, say, say_not_installed, show, show_exactly, show_json
 from minipach.errors import UserError
 from minipach.project import SPEC, Place, Project
 from minipach.spec import Pipeline
@@ -135,7 +135,7 @@ def schema() -> None:
 
     from minipach.specload import json_schema
 
-    show(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    show_exactly(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 
 
 @guarded

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minipach.cli.frame import FAILED, Here, guarded, paint, say, show, show_json
+from minipach.cli.frame import FAILED, Here, guarded, paint, say, show, show_exactly, show_json
 from minipach.escape import printable
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def dag(
         show_json({"schema": 1, **found.as_json()})
         return
     if form is Format.svg:
-        show(as_svg(found).rstrip("\n"))
+        show_exactly(as_svg(found).rstrip("\n"))
         return
     drawn = {
         Format.text: lambda: as_text(found, lambda text, state: paint(text, _STATES[state])),
