@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,9 @@ def test_an_old_page_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main([]) == 0
     page.write_text(capsys.readouterr().out)
     assert main(["--check", str(page)]) == 0
+
+
+def test_the_pages_that_it_names_exist() -> None:
+    pages = re.findall(r"docs/([\w-]+\.md)", reference())
+    assert "howto-trying.md" in pages
+    assert [page for page in pages if not (PAGE.parent / page).is_file()] == []
