@@ -8,9 +8,19 @@ from pathlib import Path
 
 from minipach import leftovers
 from minipach.base import clone_file
-from minipach.checkout import InTheWay, check_free, move_branch
+from minipach.checkout import InTheWay, check_free, index_entries, move_branch
 from minipach.errors import UserError
-from minipach.git import FILE, GITLINK, Repo, TreeEntry, child_environment, is_dataset, need_identity, private_index
+from minipach.git import (
+    FILE,
+    GITLINK,
+    Repo,
+    TreeEntry,
+    annex,
+    child_environment,
+    is_dataset,
+    need_identity,
+    private_index,
+)
 from minipach.keys import key_of_link, key_of_pointer
 from minipach.project import MARK, SPEC, Place, Project, find_project
 from minipach.slots import kill_inside, remove_tree
@@ -125,8 +135,10 @@ def _make_dataset_in_place(project: Project, folder: Path) -> None:
 
 def _tracked_below(project: Project, path: str) -> list[TreeEntry]:
     head = project.repo.head()
-    found = project.repo.ls_tree(head, f":(top,literal){path}", recursive=True) if head else []
-    return [e for e in found if e.path.startswith(path + "/")]
+    found = {e.path: e for e in index_entries(project.repo, path)}  # what is staged only counts too
+    if head:
+        found |= {e.path: e for e in project.repo.ls_tree(head, f":(top,literal){path}", recursive=True)}
+    return [e for e in found.values() if e.path.startswith(path + "/")]
 
 
 def _own_content(folder: Path, tracked: list[TreeEntry], project: Project) -> None:
@@ -188,4 +200,17 @@ def _register(project: Project, path: str, tracked: list[TreeEntry]) -> None:
         check_free(repo, head, new)
     except InTheWay as error:
         raise UserError(f"{repo.path}: uncommitted changes are in the way ({error}); commit or undo them") from None
+    _show_index_to_annex(repo)
     move_branch(repo, f"refs/heads/{branch}" if branch else "HEAD", head, new)
+
+
+def _show_index_to_annex(repo: Repo) -> None:
+    """Have git-annex look at the index while a folder's files are still in it.
+
+    Its database says which files show a key, and when the key is dropped it makes pointers of them, whoever has them
+    by then. `git annex add` enters a file there, but that a file is gone git-annex learns only by comparing the index
+    to the one that it saw last: what came and went between two looks stays in the database for good.
+    """
+    if (repo.common_dir / "annex").is_dir():
+        # any question about a key's files makes it look; many other commands don't
+        annex(repo, "whereused", "--key=MD5E-s0--d41d8cd98f00b204e9800998ecf8427e", ok=(0, 1))

@@ -135,6 +135,36 @@ def test_content_of_a_tracked_file_that_is_not_here_stops_it_before_anything_mov
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("committed", [True, False])
+def test_the_superdatasets_annex_has_no_hold_on_what_moved_over(tmp_path: Path, committed: bool) -> None:
+    study = Study(tmp_path / "old")
+    study.root.mkdir()
+    study.ok("datalad", "create", "--force", ".")  # without any configuration: all is annexed
+    study.ok("datalad", "create", "-d", ".", "images")
+    study.put("images/a.txt", "alpha\n")
+    study.copier()
+    study.put("edges/code/data", "data\n", save=False)
+    study.ok("git", "annex", "add", "--quiet", "edges")
+    if committed:
+        study.git(".", "commit", "-qm", "a pipeline")
+    assert init(study.root)[0] == 0
+    files = ("edges/spec.yml", "edges/code/copy.sh", "edges/code/data")
+    assert all((study.root / f).is_symlink() for f in files)
+    before = {f: study.read(f) for f in files}
+
+    done = study.minipach("schedule")
+    assert done.code == 0, done.err
+    assert "3 files that the superdataset tracked moved over" in done.err
+    assert study.ok("git", "annex", "unused").count("MD5E-") == 3
+    dropped = run("git", "annex", "dropunused", "--force", "all", cwd=study.root)
+    assert (dropped.code, dropped.err) == (0, "")
+    assert {f: study.read(f) for f in files} == before
+    for repo in ("edges", "."):
+        assert study.git(repo, "status", "--porcelain") == ""
+    study.git("edges", "annex", "fsck", "--quiet")
+
+
+@pytest.mark.slow
 def test_lock_takes_a_changed_environment_in_only_when_asked(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study")
     study.put("images/a.txt", "alpha\n")
