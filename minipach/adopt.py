@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from minipach import leftovers
+from minipach import ignored, leftovers
 from minipach.base import clone_file
 from minipach.checkout import InTheWay, check_free, index_entries, move_branch
 from minipach.errors import UserError
@@ -97,22 +97,46 @@ def adopt(project: Project, place: Place) -> list[str]:
     tracked = _tracked_below(project, place.path)
     if not is_dataset(folder):
         need_identity(project.repo)
+        _need_spec(project, place.path, tracked)
         _own_content(folder, tracked, project)
         _make_dataset_in_place(project, folder)
         done.append(f"made {place.path} a dataset")
     repo = Repo(folder)
     leftovers.clear(repo)
     if repo.resolve(f"HEAD:{SPEC}") is None:
+        _need_spec(project, place.path, tracked)
         leftovers.begin(repo)
         _own_content(folder, tracked, project)
-        repo.git("add", "--", ".")
-        repo.git("commit", "--quiet", "--no-verify", "-m", "minipach: a pipeline begins here")
+        _commit_all(project, place.path, tracked)
         leftovers.end(repo)
     if not _registered(project, place.path):
         _register(project, place.path, tracked)
         moved = f", {len(tracked)} files that the superdataset tracked moved over" if tracked else ""
         done.append(f"registered {place.path} in the superdataset{moved}")
     return done
+
+
+def _need_spec(project: Project, path: str, tracked: list[TreeEntry]) -> None:
+    """UserError if the spec, without which there is no pipeline, is among what the superdataset ignores."""
+    spec = f"{path}/{SPEC}"
+    rule = ignored.rules(project.repo, [spec]).get(spec)
+    if rule and spec not in {e.path for e in tracked}:
+        where = f'"{rule.pattern}" in {rule.source}, line {rule.line}'
+        raise UserError(f"{spec}: ignored by {where}; change that rule, or git add --force {spec}, and commit")
+
+
+def _commit_all(project: Project, path: str, tracked: list[TreeEntry]) -> None:
+    """The new dataset's first commit of what lies there: all but what the superdataset ignores and doesn't track."""
+    repo = Repo(project.root / path)
+    ignored.keep_ignoring(project.repo, path, {e.path for e in tracked})
+    repo.git("add", "--", ".")
+    # what was tracked against a rule goes on being tracked
+    here = [e.path for e in tracked if e.mode != GITLINK and os.path.lexists(project.root / e.path)]
+    names = b"".join(os.fsencode(p.removeprefix(path + "/")) + b"\0" for p in here)
+    if names:
+        command = ("add", "--force", "--pathspec-from-file=-", "--pathspec-file-nul")
+        repo.git("--literal-pathspecs", *command, stdin=names)
+    repo.git("commit", "--quiet", "--no-verify", "-m", "minipach: a pipeline begins here")
 
 
 def _make_dataset_in_place(project: Project, folder: Path) -> None:

@@ -134,6 +134,94 @@ def test_content_of_a_tracked_file_that_is_not_here_stops_it_before_anything_mov
     assert (study.git(".", "rev-parse", "HEAD"), study.git(".", "status", "--porcelain")) == (head, "")
 
 
+def secretive(root: Path) -> Study:
+    """A project that ignores secrets, in several ways, with a pipeline's folder that has some."""
+    study = Study.create(root)
+    study.put("images/a.txt", "alpha\n")
+    study.copier()
+    study.put(".gitignore", ".env\n__pycache__\n*.log\n!/edges/code/kept.log\n/edges/code/my *.pem\n", save=False)
+    with (study.root / ".git/info/exclude").open("a") as file:
+        file.write("token\n")
+    study.ok("git", "config", "core.excludesFile", str(root.with_name("excludes")))
+    root.with_name("excludes").write_text("hidden\n")
+    for name in SECRETS:
+        study.put(f"edges/{name}", "SECRET=1\n", save=False)
+    for name in KEPT:
+        study.put(f"edges/{name}", "public\n", save=False)
+    return study
+
+
+SECRETS = (".env", "code/__pycache__/a.pyc", "code/my [1].pem", "token", "code/hidden", "run.log")
+KEPT = ("code/kept.log", "code/notes.txt")
+
+
+@pytest.mark.slow
+def test_what_the_superdataset_ignores_is_not_committed_and_stays_ignored(tmp_path: Path) -> None:
+    study = secretive(tmp_path / "study")
+    done = study.minipach("schedule")
+    assert done.code == 0, done.err
+    for name in SECRETS:
+        assert study.read(f"edges/{name}") == b"SECRET=1\n"
+    history = study.git("edges", "log", "--all", "--name-only", "--format=").splitlines()
+    assert set(SECRETS).isdisjoint(history)
+    assert set(KEPT) <= set(study.git("edges", "ls-tree", "-r", "--name-only", "HEAD").splitlines())
+
+    for later in ("code/sub/.env", "code/my other.pem", "code/sub/__pycache__/b.pyc"):
+        study.put(f"edges/{later}", "SECRET=2\n", save=False)
+    assert study.git("edges", "status", "--porcelain", "--untracked-files=all") == ""
+    assert study.git(".", "status", "--porcelain") == "?? .gitignore"
+    study.ok("datalad", "save", "-r", "-m", "all")
+    assert study.git("edges", "grep", "-l", "public", "HEAD").count("\n") == 1
+    assert run("git", "grep", "-l", "SECRET=", "HEAD", cwd=study.root / "edges").code == 1
+
+
+@pytest.mark.slow
+def test_what_is_tracked_against_a_rule_moves_over_too(tmp_path: Path) -> None:
+    study = secretive(tmp_path / "study")
+    study.git(".", "add", "--force", "edges/run.log")
+    study.git(".", "commit", "-qm", "on purpose")
+    done = study.minipach("schedule")
+    assert done.code == 0, done.err
+    assert study.git("edges", "show", "HEAD:run.log") == "SECRET=1"
+    assert study.git("edges", "ls-files", ".env", "token", "code/hidden", "code/__pycache__") == ""
+    assert study.git("edges", "status", "--porcelain") == ""
+
+
+@pytest.mark.slow
+def test_a_dataset_without_a_commit_of_its_files_commits_no_secret_either(tmp_path: Path) -> None:
+    study = secretive(tmp_path / "study")
+    study.ok("datalad", "create", "--force", "edges")
+    done = study.minipach("schedule")
+    assert done.code == 0, done.err
+    assert study.git("edges", "ls-files", *SECRETS) == ""
+    assert study.git("edges", "status", "--porcelain") == ""
+
+
+@pytest.mark.slow
+def test_where_only_some_files_are_not_ignored_those_are_committed(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    study.put("images/a.txt", "alpha\n")
+    study.copier()
+    study.put(".gitignore", "*\n!*/\n!*.sh\n!*.yml\n", save=False)
+    study.put("edges/password", "SECRET=1\n", save=False)
+    done = study.minipach("schedule")
+    assert done.code == 0, done.err
+    assert study.git("edges", "ls-files", "code", "password", "spec.yml") == "code/copy.sh\nspec.yml"
+    assert study.git("edges", "status", "--porcelain") == ""
+    study.put("edges/code/more.txt", "more\n", save=False)
+    assert study.git("edges", "status", "--porcelain") == "?? code/more.txt", "the rule `*` is not for a dataset"
+
+
+def test_a_spec_that_the_superdataset_ignores_is_no_pipeline_yet(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    study.copier()
+    study.put(".gitignore", "# not mine\nedges/\n", save=False)
+    done = study.minipach("schedule")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert 'edges/spec.yml: ignored by "edges/" in .gitignore, line 2; change that rule, or git add --force' in done.err
+    assert not (study.root / "edges/.git").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("committed", [True, False])
 def test_the_superdatasets_annex_has_no_hold_on_what_moved_over(tmp_path: Path, committed: bool) -> None:
