@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import Any
 
 from minipach.git import child_environment
 from minipach.image import CONTAINER
-from minipach.secret import redact, secret_values
+from minipach.logs import printing_to
+from minipach.secret import redacting, secret_values
 from minipach.sets import WorkSet
 from minipach.shortcuts import shortcuts
 from minipach.slots import Slot
@@ -54,12 +55,25 @@ def attempt(work: WorkSet, slot: Slot) -> Tried:
     """Run a set's command once. Raises DataladError, and SecretError for a secret that isn't to be had."""
     secrets = secret_values(work.secrets, work.secrets_folder)
     with tempfile.TemporaryDirectory(prefix="minipach-report.") as name:
-        with _environment({**secrets, "MINIPACH_REPORT": name, "MINIPACH_INTERACTIVE": ""}):
-            try:
-                code = _containers_run(work, slot)
-            finally:
-                redact(Path(work.log), list(secrets.values()))
+        with (
+            _printing_without(list(secrets.values())),
+            _environment({**secrets, "MINIPACH_REPORT": name, "MINIPACH_INTERACTIVE": ""}),
+        ):
+            code = _containers_run(work, slot)
         return _judge(code, Path(name), len(work.parts))
+
+
+@contextmanager
+def _printing_without(values: Sequence[str]) -> Iterator[None]:
+    """What this process and its children print goes where stdout leads, without these values: they never reach a file.
+
+    A set without secrets prints there directly.
+    """
+    if not values:
+        yield
+        return
+    with redacting(1, values) as entry, printing_to(entry):
+        yield
 
 
 @contextmanager

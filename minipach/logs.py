@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from minipach.escape import printable
@@ -30,6 +33,28 @@ def note_set(folder: Path, log: str, names: Sequence[str]) -> None:
 def count_sets(folder: Path) -> int:
     """How many logs a job's folder has already, so that a later pass of the job takes other names."""
     return (folder / SETS).read_bytes().count(b"\n") if (folder / SETS).is_file() else 0
+
+
+@contextmanager
+def printing_to(target: int) -> Iterator[None]:
+    """Send stdout and stderr of this process, and of all its children, to a descriptor."""
+    _flush()  # what was printed before goes where it was meant to
+    saved = os.dup(1), os.dup(2)
+    try:
+        os.dup2(target, 1)
+        os.dup2(target, 2)
+        yield
+    finally:
+        _flush()
+        os.dup2(saved[0], 1)
+        os.dup2(saved[1], 2)
+        for fd in saved:
+            os.close(fd)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
 
 
 def split_log(log: Path, count: int) -> None:

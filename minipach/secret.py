@@ -6,10 +6,13 @@ What is kept (spec, record, identity, what travels to a worker) has a secret's n
 from __future__ import annotations
 
 import os
+import selectors
 import stat
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from minipach.git import Repo, child_environment
@@ -18,6 +21,8 @@ from minipach.spec import secret_variable
 
 _SERVICE = "minipach"  # the name under which the keyring has them
 _PATIENCE = 30.0  # seconds for a keyring to answer
+_REPLACED = b"[secret]"
+_PIPE = 1024 * 1024  # bytes; as much as a pipe ever holds, so that one read gets all
 
 
 class SecretError(Exception):
@@ -82,14 +87,112 @@ def _from_keyring(name: str) -> str | None:
     return os.fsdecode(done.stdout).removesuffix("\n") or None if done.returncode == 0 else None
 
 
+class Redactor:
+    """Takes secrets out of a stream of bytes. Lines of a value count by themselves; short ones are no secrets.
+
+    What could yet become a value, and no more, is held back until the next bytes tell: all else passes at once.
+    """
+
+    def __init__(self, values: Sequence[str]) -> None:
+        # a word of three letters taken out everywhere would spoil the log, and is no secret
+        self.pieces = {os.fsencode(line) for value in values for line in value.splitlines() if len(line) >= 4}
+        self._held = b""
+        self._covered = 0  # so many of the bytes held belong to a value that was replaced already
+
+    def feed(self, data: bytes, *, last: bool = False) -> bytes:
+        """What can be told so far, with the values replaced; all if nothing more comes."""
+        data, covered = self._held + data, self._covered
+        cut = len(data) if last else min((_unsure(data, piece) for piece in self.pieces), default=len(data))
+        clean, at = b"", covered
+        for start, end in self._spans(data, covered):
+            if start >= cut:
+                break
+            clean += data[at:start] + (b"" if start < covered else _REPLACED)
+            at = end
+        clean += data[at:cut]
+        self._held, self._covered = data[cut:], max(0, at - cut)
+        return clean
+
+    def _spans(self, data: bytes, covered: int) -> list[tuple[int, int]]:
+        """Where the values are (start, end), those that overlap as one."""
+        found = [(0, covered)] if covered else []
+        found += [span for piece in self.pieces for span in _places(data, piece)]
+        merged: list[tuple[int, int]] = []
+        for start, end in sorted(found):
+            if merged and start < merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+            else:
+                merged.append((start, end))
+        return merged
+
+
+def _unsure(data: bytes, piece: bytes) -> int:
+    """Where the end of the data begins that may be the beginning of this piece."""
+    at = data.find(piece[:1], max(0, len(data) - len(piece) + 1))
+    while at >= 0 and not piece.startswith(data[at:]):
+        at = data.find(piece[:1], at + 1)
+    return at if at >= 0 else len(data)
+
+
+def _places(data: bytes, piece: bytes) -> Iterator[tuple[int, int]]:
+    at = data.find(piece)
+    while at >= 0:
+        yield at, at + len(piece)
+        at = data.find(piece, at + 1)
+
+
 def redact(path: Path, values: Sequence[str]) -> None:
-    """Take the values out of a log that a command printed them to. Lines of a value count by themselves."""
-    pieces = {os.fsencode(line) for value in values for line in value.splitlines() if len(line) >= 4}
-    if not pieces:
-        return
+    """Take the values out of a log that is written already."""
     data = path.read_bytes()
-    clean = data
-    for piece in sorted(pieces, key=len, reverse=True):
-        clean = clean.replace(piece, b"[secret]")
+    clean = Redactor(values).feed(data, last=True)
     if clean != data:
         path.write_bytes(clean)
+
+
+@contextmanager
+def redacting(target: int, values: Sequence[str]) -> Iterator[int]:
+    """A descriptor; what is written to it gets to `target` at once, and no value does.
+
+    At the end, what was written until then is in the target. A process that holds the descriptor longer is not waited
+    for: what it writes then goes nowhere.
+    """
+    redactor = Redactor(values)
+    if not redactor.pieces:
+        yield target
+        return
+    source, entry = os.pipe()
+    over, end = os.pipe()
+    out = os.dup(target)  # the target itself may be led to the entry meanwhile
+    thread = threading.Thread(target=_pass_on, args=(source, over, out, redactor), daemon=True)
+    thread.start()
+    try:
+        yield entry
+    finally:
+        os.close(entry)
+        os.close(end)
+        thread.join()
+        for descriptor in (source, over, out):
+            os.close(descriptor)
+
+
+def _pass_on(source: int, over: int, out: int, redactor: Redactor) -> None:
+    """Until the source ends; or, when `over` has ended, what the source holds just then."""
+    os.set_blocking(source, False)
+    last = False
+    with selectors.DefaultSelector() as ready:
+        ready.register(source, selectors.EVENT_READ)
+        ready.register(over, selectors.EVENT_READ)
+        while not last:
+            last = any(key.fd == over for key, _ in ready.select())
+            with suppress(BlockingIOError):
+                data = os.read(source, _PIPE)
+                last = last or not data
+                _write(out, redactor.feed(data))
+    _write(out, redactor.feed(b"", last=True))
+
+
+def _write(out: int, data: bytes) -> None:
+    """All of it; lost if there is no room, since who printed it must not be kept waiting."""
+    with suppress(OSError):
+        while data:
+            data = data[os.write(out, data) :]

@@ -20,7 +20,7 @@ from minipach import records
 from minipach.attempt import DataladError, Report, attempt
 from minipach.git import SYMLINK, UNFILTERED, GitError, Repo, child_environment
 from minipach.keys import key_of_link
-from minipach.logs import split_log
+from minipach.logs import printing_to, split_log
 from minipach.meter import Meter
 from minipach.results import PENDING, to_json
 from minipach.reuse import find_leaks
@@ -167,17 +167,12 @@ def _note(log: str, message: str) -> None:
 def logging_to(path: Path) -> Iterator[None]:
     """Send stdout and stderr of this process, and of all its children, to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    saved = os.dup(1), os.dup(2)
     target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
     try:
-        os.dup2(target, 1)
-        os.dup2(target, 2)
-        yield
+        with printing_to(target):
+            yield
     finally:
-        os.dup2(saved[0], 1)
-        os.dup2(saved[1], 2)
-        for fd in (*saved, target):
-            os.close(fd)
+        os.close(target)
 
 
 def inputs_are_read_only(slot: Path, image: str) -> bool:

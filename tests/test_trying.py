@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -12,8 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from minipach.secret import SecretError, redact, secret_values
+from minipach.secret import Redactor, SecretError, redact, redacting, secret_values
 from tests.images import Images, images
 from tests.projects import PATIENCE, Study
 from tests.remains import Background, until
@@ -334,11 +337,89 @@ def test_a_secret_from_the_keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert secret_values(["kept"], str(tmp_path / "none")) == {"MINIPACH_SECRET_KEPT": "in the ring"}
 
 
+PRINTING = """\
+echo "the token is $TOKEN"; printf 'no end: %%s' "$TOKEN"
+while [ -e %s ]; do sleep 0.1; done
+cp "$images" "$PFS/out/"
+"""
+PRINTED = "the token is [secret]\n[secret]\nno end: [secret]\n[secret]"
+
+
+@pytest.mark.parametrize("killed", ["schedule", "worker", "cancel"])
+def test_a_secret_is_in_no_log_while_its_datum_runs_nor_after_a_kill(
+    study: Study, monkeypatch: pytest.MonkeyPatch, killed: str
+) -> None:
+    study.put("images/a.txt", "alpha\n")
+    gate = study.root / "gate"
+    gate.touch()
+    text = spec("secrets: [{name: my-token, env_var: TOKEN}]").replace("run.sh", "copy.sh")
+    study.pipeline("edges", text, copy=PRINTING % gate)
+    monkeypatch.setenv("MINIPACH_SECRET_MY_TOKEN", VALUE)
+
+    def printed() -> str:
+        """All logs, each of which must be clean at any time."""
+        found = "".join(path.read_text() for path in study.root.glob(".git/minipach/logs/edges/**/*.log"))
+        assert "s3cr3t" not in found and "second line" not in found
+        return found
+
+    running = Background(study, "schedule", "-j", "1").waiting()
+    until("what has no end is there too", lambda: PRINTED in printed())
+    before = {p.pid for p in running.of("command")}
+    if killed == "worker":
+        os.kill(running.of("worker")[0].pid, signal.SIGKILL)
+        until("it is tried again", lambda: {p.pid for p in running.of("command")} - before)
+        until("it prints again", lambda: PRINTED in printed())
+        gate.unlink()
+        assert running.end().code == 0
+    elif killed == "schedule":
+        running.kill()
+    else:
+        assert study.minipach("cancel").code == 0
+        running.end()
+    assert PRINTED in printed()
+    assert b"s3cr3t" not in everything(study) and b"second line" not in everything(study)
+
+
 def test_a_value_is_taken_out_of_a_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("a word: hunter2!\nab\n")
     redact(log, ["hunter2", "ab"])  # what is too short to be one would spoil the log
     assert log.read_text() == "a word: [secret]!\nab\n"
+
+
+def test_what_can_not_be_a_value_passes_at_once() -> None:
+    redactor = Redactor(["hunter2", "two\r\nlines"])
+    assert redactor.feed(b"password: hun") == b"password: "
+    assert redactor.feed(b"t\rhunter") == b"hunt\r"
+    assert redactor.feed(b"2lines\n") == b"[secret][secret]\n"
+    assert redactor.feed(b"line", last=True) == b"line"
+
+
+@given(
+    values=st.lists(st.text("ab\n", min_size=4, max_size=9), max_size=4),
+    chunks=st.lists(st.text("ab\n", max_size=12), max_size=8),
+)
+def test_a_stream_is_redacted_as_the_whole_is(values: list[str], chunks: list[str]) -> None:
+    redactor = Redactor(values)
+    told = b""
+    for chunk in chunks:
+        told += redactor.feed(chunk.encode())
+        assert not any(piece in told for piece in redactor.pieces)
+    told += redactor.feed(b"", last=True)
+    assert told == Redactor(values).feed("".join(chunks).encode(), last=True)
+    assert not any(piece in told for piece in redactor.pieces)
+
+
+def test_one_who_holds_the_pipe_for_ever_is_not_waited_for(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as file, redacting(file.fileno(), ["hunter2"]) as entry:
+        stray = subprocess.Popen(
+            ["sh", "-c", "echo hunter2; read word; echo late"], stdin=subprocess.PIPE, stdout=entry
+        )
+        until("it printed", lambda: log.read_text() == "[secret]\n")
+        os.write(entry, b"the end")
+    assert log.read_text() == "[secret]\nthe end"
+    stray.communicate(b"go\n", timeout=PATIENCE)
 
 
 # --- not the command's fault -------------------------------------------------------------------------------------
