@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
+from minipach.cli.runs import on_its_way
 from minipach.follow import follow
 from minipach.ledger import Ledger, Used
 from minipach.lock import holder
 from minipach.logs import note_set
 from minipach.meter import memory_below
+from minipach.report import PipelineReport, ScheduleReport
 from minipach.usage import histogram, summarize, usage_of
 from tests.projects import Study
 from tests.remains import Background, hold, leftovers, unpublished, until
@@ -309,6 +311,12 @@ def test_a_ledger_of_an_earlier_version_gets_its_columns(tmp_path: Path) -> None
 
 
 # --- the stream ------------------------------------------------------------------------------------------------
+
+
+def test_the_advice_on_what_is_on_its_way_can_be_typed_as_it_is() -> None:
+    reports = (PipelineReport("images", "current"), PipelineReport("edges", "submitted"))
+    advice = on_its_way(ScheduleReport(reports, (), None))
+    assert advice == "on its way; minipach wait, minipach jobs, minipach logs edges --follow"
 
 
 def test_a_sets_log_is_told_by_datum(tmp_path: Path) -> None:

@@ -146,13 +146,19 @@ def _tell(report: ScheduleReport, *, as_json: bool) -> None:
     if as_json:
         show_json(report.as_json())
     elif report.in_flight:
-        show("on its way; minipach wait, minipach jobs, minipach logs --follow")
+        show(on_its_way(report))
     elif report.ok and all(p.state == "current" for p in report.pipelines):
         show("nothing to do" if report.pipelines else "no pipelines yet; a folder with a spec.yml is one")
     if report.problems:
         raise typer.Exit(USER)
     if not report.ok:
         raise typer.Exit(FAILED)
+
+
+def on_its_way(report: ScheduleReport) -> str:
+    """What to say of a schedule that left sets on their way. Logs are followed of one pipeline: the first of them."""
+    name = next(p.name for p in report.pipelines if p.state == "submitted")
+    return f"on its way; minipach wait, minipach jobs, minipach logs {name} --follow"
 
 
 def _start_bar(pipeline: str, total: int) -> tuple[Progress, TaskID]:
