@@ -72,7 +72,13 @@ def altered_datums(
 
 
 def _changed(repo: Repo, old: str, new: str) -> set[str]:
-    """Paths of outputs that are others, or gone; what was added is in nobody's way here."""
-    out = repo.git("diff-tree", "-r", "-z", "--no-renames", "--name-only", "--diff-filter=a", old, new)
-    names = (os.fsdecode(name) for name in out.split(b"\0") if name)
+    """Paths of outputs that are others, or gone, by commits without a run record.
+
+    What was added is in nobody's way here; and what `datalad rerun` did, or the publisher of a clone, is on record.
+    """
+    listing = ("-z", "--no-renames", "--name-only", "--diff-filter=a")
+    recorded = ("--invert-grep", r"--grep=^\[DATALAD RUNCMD\]", "--grep=^minipach: ")
+    by_hand = repo.git("log", *listing, "--format=", *recorded, f"{old}..{new}").split(b"\0")
+    differ = set(repo.git("diff-tree", "-r", *listing, old, new).split(b"\0"))
+    names = (os.fsdecode(name) for name in by_hand if name and name in differ)
     return {name for name in names if not reserved_in_pipeline(name.split("/", 1)[0])}

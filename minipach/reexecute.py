@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from typing import Any, Literal
 from minipach import records
 from minipach.git import EXECUTABLE, SYMLINK, GitError, Repo, annex, blob_id, child_environment
 from minipach.keys import content_id, names_content
-from minipach.secret import SecretError, redact, secret_values
+from minipach.secret import SecretError, redacting, secret_values
 from minipach.sets import WorkSet
 from minipach.slots import Slot, clear_scratch, kill_inside
 from minipach.snapshot import reserved_in_pipeline
@@ -95,29 +95,31 @@ class Processes:
         self._running: dict[subprocess.Popen[bytes], Path] = {}
         self.cancelled = False
 
-    def run(self, command: list[str], folder: Path, log: Path | None, env: Mapping[str, str]) -> int:
+    def run(self, command: list[str], folder: Path, log: Path | None, secrets: Mapping[str, str]) -> int:
         """Run a command to its end, output appended to the log; its exit code (minus the signal, if it was killed).
 
-        log: None sends the output to stderr · env: variables besides those of this process.
+        log: None sends the output to stderr · secrets: variables besides those of this process, whose values don't get
+        into the log.
         """
-        with self._lock, log.open("ab") if log else contextlib.nullcontext(2) as output:
-            if self.cancelled:
-                return -signal.SIGTERM
-            process = subprocess.Popen(
-                command,
-                cwd=folder,
-                env=child_environment({"MINIPACH_INTERACTIVE": "", **env}),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # a group of its own, which can be ended as a whole
-            )
-            self._running[process] = folder
-        try:
-            return process.wait()
-        finally:
+        with _appending(log, list(secrets.values())) as output:
             with self._lock:
-                del self._running[process]
+                if self.cancelled:
+                    return -signal.SIGTERM
+                process = subprocess.Popen(
+                    command,
+                    cwd=folder,
+                    env=child_environment({"MINIPACH_INTERACTIVE": "", **secrets}),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # a group of its own, which can be ended as a whole
+                )
+                self._running[process] = folder
+            try:
+                return process.wait()
+            finally:
+                with self._lock:
+                    del self._running[process]
 
     def cancel(self) -> None:
         """Ask all to end, end those that don't, and start no more."""
@@ -133,6 +135,15 @@ class Processes:
             if process in self._running:
                 _signal(process, signal.SIGKILL)
             kill_inside(folder)
+
+
+@contextlib.contextmanager
+def _appending(log: Path | None, values: Sequence[str]) -> Iterator[int]:
+    if log is None:
+        yield 2
+        return
+    with log.open("ab") as file, redacting(file.fileno(), values) as entry:
+        yield entry
 
 
 def _signal(process: subprocess.Popen[bytes], number: int) -> None:
@@ -156,7 +167,6 @@ def reexecute(trial: Trial, slot: Slot, processes: Processes) -> Verdict:
             started = time.monotonic()
             code = processes.run(command_line(work), slot.path, log, secrets)
             seconds = time.monotonic() - started
-            redact(log, list(secrets.values()))
             if code == 0 or processes.cancelled:
                 break
         if code != 0:

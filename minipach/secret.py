@@ -141,14 +141,6 @@ def _places(data: bytes, piece: bytes) -> Iterator[tuple[int, int]]:
         at = data.find(piece, at + 1)
 
 
-def redact(path: Path, values: Sequence[str]) -> None:
-    """Take the values out of a log that is written already."""
-    data = path.read_bytes()
-    clean = Redactor(values).feed(data, last=True)
-    if clean != data:
-        path.write_bytes(clean)
-
-
 @contextmanager
 def redacting(target: int, values: Sequence[str]) -> Iterator[int]:
     """A descriptor; what is written to it gets to `target` at once, and no value does.

@@ -64,6 +64,15 @@ def test_what_is_no_output_may_be_committed(published: Study) -> None:
     assert published.read("edges/notes/mine.txt") == b"mine"
 
 
+def test_what_is_on_record_stays(published: Study) -> None:
+    there = published.root / "edges/b.txt"
+    there.unlink()
+    there.write_text("another outcome")
+    published.git("edges", "annex", "add", "--quiet", "b.txt")
+    published.git("edges", "commit", "-qm", "[DATALAD RUNCMD] edges: b.txt")
+    assert actions(published) == {}
+
+
 def test_a_branch_that_was_reset_is_measured_by_its_own_state(published: Study) -> None:
     published.put("images/d.txt", "d")
     published.schedule()
