@@ -31,13 +31,14 @@ def run_work(work: WorkSet, slot: Slot, tell: Callable[[Outcome], None]) -> None
         del todo[: len(members)]
         part = replace(work.part(members), tries=work.tries if len(members) == 1 else 1)
         outcome = _run_part(work, part, members, slot, tell)
-        streak = Streak()
+        streak, last = Streak(), outcome
         for place, tries in tried_again(outcome, len(members), work.tries).items():
             index = members[place]
-            if streak.is_hopeless:
-                tell(replace(outcome, set_id=work.id, members=(index,), bad=(), recovered=(), moved=()))
+            if streak.is_hopeless:  # lost as the last one was, whatever the set itself came to
+                tell(replace(last, set_id=work.id, members=(index,), moved=(), log=outcome.log))
                 continue
-            streak.note(_run_part(work, replace(work.part([index]), tries=tries), [index], slot, tell))
+            last = _run_part(work, replace(work.part([index]), tries=tries), [index], slot, tell)
+            streak.note(last)
         if outcome.kind == "ok":
             pace.learn(outcome.seconds, len(members))
 

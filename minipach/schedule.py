@@ -60,8 +60,10 @@ class Scheduler:
                 waits = self.project.name_of(stuck[0])
                 going = all(reports[u].state in GOING for u in stuck)
                 report = PipelineReport(name, "waiting" if going else "blocked", reason=f"waits for {waits}")
-                if self.lasting:
+                try:
                     self._end_overdue(path, name)
+                except UserError as error:
+                    problems += [p for p in error.problems if p not in problems]
             else:
                 try:
                     report = self._pipeline(path, commits, targets, options)
@@ -77,7 +79,7 @@ class Scheduler:
 
     def _end_overdue(self, path: str, name: str) -> None:
         """End what is on its way of a pipeline that waits once more, and whose job has had its time."""
-        due = goal.due(self.project, path)
+        due = goal.due(self.project, path) if self.lasting else None
         if due is None or time.time() < due:
             return
         repo = Repo(self.project.root / path)

@@ -1,0 +1,41 @@
+"""A chunk whose datums are tried by themselves: each is told of once for good, and none that was lost as a success."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minipach import chunk
+from minipach.chunk import run_work
+from minipach.executors.slurmfiles import final
+from minipach.git import Repo
+from minipach.sets import Outcome, WorkSet
+from minipach.slots import Slot
+from tests.test_slurm import a_set
+
+
+@pytest.mark.parametrize(
+    "first",
+    [("lost", ()), ("failed", ()), ("ok", tuple((n, 1, "no") for n in range(8)))],
+    ids=lambda first: str(first[0]),
+)
+def test_when_all_are_lost_by_themselves_three_are_tried_and_all_are_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: tuple[Any, Sequence[Any]]
+) -> None:
+    work = a_set(9, chunk=True, log=str(tmp_path / "0.log"))
+    tried: list[int] = []
+
+    def run(part: WorkSet, _slot: Slot) -> Outcome:
+        tried.append(len(part.parts))
+        kind, bad = ("ok", ()) if len(tried) == 1 else first if len(part.parts) > 1 else ("lost", ())
+        return Outcome(part.id, kind, 0, "why", 0.001, 1, part.log, "host", bad=tuple(bad))
+
+    monkeypatch.setattr(chunk, "run_set", run)
+    told: list[Outcome] = []
+    run_work(work, Slot(Repo(tmp_path), tmp_path), told.append)
+    assert tried == [1, 8, 1, 1, 1]
+    ends = [(index, outcome.kind) for outcome in told for index in final(work, outcome)]
+    assert sorted(ends) == [(0, "ok"), *((n, "lost") for n in range(1, 9))]
