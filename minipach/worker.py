@@ -29,6 +29,7 @@ from minipach.sets import Outcome, WorkSet, record_extra
 from minipach.slots import Slot, clear_scratch
 from minipach.snapshot import reserved_in_pipeline
 from minipach.staging import HopelessError, StagingError, stage
+from minipach.untouched import Untouched
 
 RESULTS_FILE = ".minipach/results.json"
 _LOST_TRIES = 3  # of what isn't the command's fault
@@ -67,6 +68,7 @@ class _Tries:
         self.started = time.monotonic()
         self.cpu = _cpu()
         self._ready = False
+        self._copies: Untouched | None = None  # None: the command can't write to what is staged
 
     def run(self) -> Outcome:
         """Try until it is done, or as often as may be."""
@@ -105,6 +107,15 @@ class _Tries:
             raise
         if tried.failure:
             raise StagingError(tried.failure)
+        changed = self._copies.changed() if self._copies else None
+        if changed is not None:
+            self._ready = False
+            if len(work.parts) > 1:
+                self.lost += 1
+                message = f"a command changed its copy of {changed}, which others of this set read: each runs by itself"
+                _note(work.log, message)
+                return self._outcome("lost", 1, message)
+            _note(work.log, f"the command changed its copy of {changed}; the source is as it was")
         self.tries += 1
         seconds, cpu = time.monotonic() - self.started, _cpu() - self.cpu
         report = tried.report
@@ -133,6 +144,7 @@ class _Tries:
         self.meter.count_inputs()
         if not share:
             self.slot.make_code_private()
+        self._copies = None if share else Untouched.now(self.slot.path, [file.dest for file in self.work.files])
         self._ready = True
 
     def _outcome(self, kind: Literal["ok", "failed", "lost"], code: int, message: str) -> Outcome:

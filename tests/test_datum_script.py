@@ -321,17 +321,41 @@ def test_what_the_command_does_to_its_inputs_stays_with_it(run: Run, mode: str) 
         'cd "$PFS/images/s"; chmod 777 . a p; echo evil >>a; echo evil >>p; rm p; echo new >n;'
         'ln -s / "$PFS/images/root"; true'
     )
-    ok(run("-d", "n", "", mode, "images", "inputs/images", "/s", "--", "sh", "-c", harm))
+    done = run("-d", "n", "", mode, "images", "inputs/images", "/s", "--", "sh", "-c", harm)
+    assert done.returncode == 0, done.stderr
     assert (stored.read_text(), plain.read_text()) == ("A", "P")
     assert stat.S_IMODE(stored.stat().st_mode) == 0o444
     assert sorted(p.name for p in (run.dataset / "inputs/images/s").iterdir()) == ["a", "p"]
+
+
+@pytest.mark.parametrize(
+    ("matched", "harm", "told"),
+    [
+        ("/s/a", 'echo evil >"$PFS/images/s/a"', "images/s/a"),
+        ("/s/a", 'rm "$PFS/images/s/a"', "images/s/a"),
+        ("/s/", 'sleep 0.1; echo evil >"$PFS/images/s/b c"', "images/s/b c"),
+        ("/s/a", 'cat "$PFS/images/s/a"; echo aside >"$PFS/images/s/new"', ""),
+        ("/s/a", 'touch "$PFS/images/s/a"', ""),
+    ],
+)
+def test_a_command_that_changes_its_copy_of_an_input_is_told_of(
+    matched: str, harm: str, told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "pfs").mkdir()
+    run = Run(tmp_path, tmp_path / "pfs", ("sh",))
+    run.write("inputs/images/s/a", "A")
+    run.write("inputs/images/s/b c", "B")
+    done = run("-d", "n", "", "-f", "images", "inputs/images", matched, "--", "sh", "-c", harm)
+    line = f"datum: n: the command changed its copy of {told}; the source is as it was\n"
+    assert (done.returncode, done.stderr) == (0, line if told else "")
 
 
 def test_a_command_that_swaps_an_input_for_a_link_harms_nothing(run: Run) -> None:
     file = run.write("inputs/images/s/a", "A")
     file.chmod(0o640)
     swap = 'rm -rf "$PFS/images"; ln -s "$PWD/inputs/images" "$PFS/images"'
-    ok(run("-d", "n", "", "-f", "images", "inputs/images", "/s", "--", "sh", "-c", swap))
+    done = run("-d", "n", "", "-f", "images", "inputs/images", "/s", "--", "sh", "-c", swap)
+    assert done.returncode == 0
     assert file.read_text() == "A" and stat.S_IMODE(file.stat().st_mode) == 0o640
 
 

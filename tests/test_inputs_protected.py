@@ -79,6 +79,9 @@ def test_what_a_command_does_to_its_inputs_stays_with_it(
     assert "end of the attack" in log.out, log.out + done.err
     shares = way != "none host"
     assert ("inputs/images/a.txt: write denied" in log.out) == shares, log.out
+    assert "datum: a.txt: the command changed its copy of images/a.txt; the source is as it was" in log.out
+    told = "minipach: the command changed its copy of inputs/images/a.txt; the source is as it was"
+    assert (told in log.out) != shares, log.out
     assert (done.code, study.read("edges/a.txt")) == (0, b"alpha"), done.err
 
 
@@ -101,6 +104,26 @@ def test_annexed_code_is_the_same_for_the_next_datum(
     study.minipach("schedule")
     assert study.read("edges/code/model.bin") == b"weights"
     study.ok("git", "annex", "fsck", cwd=study.root / "edges")
+
+
+def test_no_datum_reads_what_another_of_its_set_has_written(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a container and without bubblewrap a set's datums share their copies: then each runs by itself."""
+    monkeypatch.setenv("MINIPACH_RUNTIME", "none")
+    for name in "abc":
+        study.put(f"images/{name}.txt", name)
+    study.ok("datalad", "create", "-d", ".", "models")
+    study.put("models/model.txt", "weights")
+    study.pipeline(
+        "edges",
+        "input: {cross: [{pfs: {repo: images, glob: '/*'}}, {pfs: {repo: models, glob: /}}]}\n"
+        "transform: {cmd: [sh, code/spoil.sh]}\ndatum_set_spec: {number: 3}\n",
+        spoil='cp inputs/models/model.txt "$PFS/out/$(basename "$images").of"; echo spoilt >inputs/models/model.txt\n',
+    )
+    study.schedule()
+    assert [study.read(f"edges/{name}.txt.of") for name in "abc"] == [b"weights"] * 3
+    names = [d["name"] for d in study.minipach("datums", "edges", "--json").json["datums"]]
+    log = study.minipach("logs", "edges", names[1])
+    assert "the command changed its copy of inputs/models/model.txt; the source is as it was" in log.out
 
 
 def test_a_command_that_writes_to_its_code_fails_where_nothing_stops_it(

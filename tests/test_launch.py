@@ -729,27 +729,26 @@ def test_as_an_ordinary_user(launch: Launcher, way: tuple[str, str], tmp_path_fa
 def test_without_bubblewrap_the_host_runs_it_directly(launch: Launcher, tmp_path: Path) -> None:
     env = without(launch.env, tmp_path / "bin", "bwrap")
     assert launch("--runtime", launch.image("host"), **env).stdout == "none copy\n"
-    ok(
-        launch(
-            launch.image("host"),
-            "sh",
-            ".minipach/datum",
-            "-e",
-            "at=/pfs/images/s",
-            "-d",
-            "n",
-            "",
-            "-f",
-            "images",
-            "inputs/images",
-            "/s",
-            "--",
-            "sh",
-            "-c",
-            'echo evil >>"$at/a"; cp "$at/a" "{out}/copy"',
-            **env,
-        )
+    done = launch(
+        launch.image("host"),
+        "sh",
+        ".minipach/datum",
+        "-e",
+        "at=/pfs/images/s",
+        "-d",
+        "n",
+        "",
+        "-f",
+        "images",
+        "inputs/images",
+        "/s",
+        "--",
+        "sh",
+        "-c",
+        'echo evil >>"$at/a"; cp "$at/a" "{out}/copy"',
+        **env,
     )
+    assert done.returncode == 0, done.stderr
     assert (launch.dataset / "inputs/images/s/a").read_text() == "A"
     assert (launch.dataset / "copy").read_text() == "Aevil\n"
 
