@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from minipach import records
 from minipach.assess import Assessment
 from minipach.base import Base
-from minipach.checkout import InTheWay, check_free, move_branch
+from minipach.checkout import InTheWay, check_free, index_entries, move_branch
 from minipach.errors import UserError
 from minipach.fastimport import Stream, committer
 from minipach.git import FILE, SYMLINK, GitError
@@ -82,9 +82,12 @@ def _move(assessment: Assessment, branch: str, old: str, new: str) -> None:
         move_branch(repo, f"refs/heads/{branch}", old, new, [f"delete {_BUILD}", f"update {PUBLISHED} {new}"])
     except InTheWay as error:
         shown = ", ".join(error.paths[:3]) + (f" and {len(error.paths) - 3} more" if len(error.paths) > 3 else "")
+        # to commit a new file would not help: what no datum made is not overwritten
+        new_only = not index_entries(repo, *error.paths)
+        what, way_out = ("new files", "move") if new_only else ("uncommitted changes", "commit or move")
         raise UserError(
-            f"{assessment.path}: results are ready, but not published: uncommitted changes are in the way ({shown}); "
-            f"commit or move them, then run the same command again (nothing is computed twice)"
+            f"{assessment.path}: results are ready, but not published: {what} are in the way ({shown}); "
+            f"{way_out} them, then run the same command again (nothing is computed twice)"
         ) from None
     except GitError as error:
         if repo.head() == old:

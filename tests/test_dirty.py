@@ -18,14 +18,14 @@ def published(tmp_path: Path) -> Study:
     return study
 
 
-def in_the_way(study: Study, *paths: str) -> None:
+def in_the_way(study: Study, *paths: str, what: str = "uncommitted changes", do: str = "commit or move") -> None:
     """`schedule` computes, but does not publish over these paths of `edges`."""
     head = study.git("edges", "rev-parse", "HEAD")
     done = study.minipach("schedule")
     assert done.code == 2
     assert (
-        f"edges: results are ready, but not published: uncommitted changes are in the way ({', '.join(paths)}); "
-        "commit or move them" in done.err
+        f"edges: results are ready, but not published: {what} are in the way ({', '.join(paths)}); {do} them,"
+        in done.err
     )
     assert study.git("edges", "rev-parse", "HEAD") == head
     assert leftovers(study) == []
@@ -92,7 +92,7 @@ def test_an_untracked_file_where_an_output_will_land_is_in_the_way(published: St
     published.put("images/new.txt", "new\n")
     there = published.root / "edges/new.txt"
     there.write_text("mine")
-    in_the_way(published, "new.txt")
+    in_the_way(published, "new.txt", what="new files", do="move")
     assert there.read_text() == "mine"
     there.unlink()
     done = published.schedule()["edges"]["counts"]
