@@ -12,10 +12,11 @@ from functools import cached_property
 
 from minipach.datums import Datum, make_datums, out_path
 from minipach.errors import UserError
-from minipach.git import EXECUTABLE, FILE, GITLINK, Repo, TreeEntry, is_dataset
+from minipach.git import EXECUTABLE, GITLINK, Repo, TreeEntry, is_dataset
 from minipach.house import house_entries, output_paths
 from minipach.identity import VERSION, Identifier, Recipe, Row, code_id, input_files, recipe
 from minipach.image import Image, resolve_image
+from minipach.loose import loose_files
 from minipach.plan import Plan, Step, make_plan, reason_for, restore
 from minipach.project import Project
 from minipach.published import PUBLISHED, altered_datums, published_paths
@@ -158,25 +159,13 @@ class Assessment:
     def code(self) -> dict[str, FileEntry]:
         """The files of `code/`, as committed (as they lie there, in a folder that is no dataset yet)."""
         if self.head is None:
-            return self._loose_code()
+            return loose_files(self.repo.path / "code")
         entries = [e for e in self.repo.ls_tree(self.head, ":(top,literal)code", recursive=True) if e.mode != GITLINK]
         kinds = classify(self.repo, entries)
         found = {}
         for e in entries:
             kind, content, key = kinds[e.sha, e.mode == "120000"]
             found[e.path.removeprefix("code/")] = FileEntry(content, kind, e.mode == EXECUTABLE, e.sha, key, "")
-        return found
-
-    def _loose_code(self) -> dict[str, FileEntry]:
-        folder = self.repo.path / "code"
-        found = {}
-        for here, _, names in os.walk(folder):
-            for name in names:
-                path = os.path.join(here, name)
-                mode = EXECUTABLE if os.access(path, os.X_OK) else FILE
-                sha = self.project.repo.line("hash-object", "--no-filters", "--", path)
-                entry = TreeEntry(mode, sha, os.path.relpath(path, folder))
-                found[entry.path] = FileEntry(f"git:{sha}", "git", mode == EXECUTABLE, sha, None, "")
         return found
 
     @cached_property
