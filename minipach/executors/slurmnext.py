@@ -1,5 +1,6 @@
 """The step that goes on: a job that depends on the arrays, and makes the next pass, whether or not their tasks failed.
 
+The pass itself is `slurmpass`.
 There is at most one that waits, and one more that waits for the time when a job has had its (`job_timeout`). They may
 start too early, twice or for nothing: a pass does what is missing, no more. What they work on is what `goal` has noted:
 they know nothing themselves that could be lost with them.
@@ -10,24 +11,16 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import signal
-import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
-
-import typer
 
 from minipach.errors import UserError
 from minipach.executors import slurmclient as client
 from minipach.executors.slurmclient import QueuedTask
 from minipach.executors.slurmfiles import read_json, slurm_dir, write_json
-from minipach.git import child_environment
-from minipach.project import Project, find_project
+from minipach.project import Project
 
 _SOON = 10  # seconds until a step that has nothing to wait for
-_PATIENCE = 60.0  # seconds that a step waits for another schedule before it gives its place in the queue back
-_LATER = 300  # seconds until it tries again
 _LATE = 2  # seconds after its time that the second one begins
 _KEPT = 10  # logs of earlier steps that are kept
 
@@ -82,7 +75,7 @@ class NextStep:
             log.unlink(missing_ok=True)
         places = [f"--chdir={self._folder}", "--output=%j.txt", "--input=/dev/null"]
         return client.sbatch(
-            ["--kill-on-invalid-dep=yes", *places, *options], [*self._step, "slurmnext", str(self._root)]
+            ["--kill-on-invalid-dep=yes", *places, *options], [*self._step, "slurmpass", str(self._root)]
         )
 
     def cancel(self, queue: Sequence[QueuedTask]) -> None:
@@ -108,33 +101,3 @@ def step_is_gone(project: Project) -> bool:
         return not NextStep(project, ()).is_there(client.squeue())
     except UserError:
         return False
-
-
-def main() -> int:
-    """Go on with what schedules have left to be done, in the project `argv[1]`."""
-    from minipach.cli.frame import guarded, say
-    from minipach.cli.runs import carry_out
-    from minipach.executors.slurm import SlurmExecutor
-    from minipach.report import Options
-    from minipach.running import wait_until_free
-
-    signal.signal(signal.SIGTERM, _as_interrupt)
-    os.environ.update(child_environment({"DATALAD_LOG_LEVEL": "error", "DATALAD_UI_PROGRESSBAR": "none"}))
-    project = find_project(Path(sys.argv[1]))
-    sys.argv[1:] = ["schedule", f"(job {os.environ.get('SLURM_JOB_ID', '?')} of Slurm)"]  # as the lock will name it
-    if not wait_until_free(project.state_dir / "lock", _PATIENCE, say):
-        SlurmExecutor(project, None).come_back(_LATER)
-        return 0
-    try:
-        guarded(carry_out)(project, None, Options(), None, as_json=False, wait=None)
-    except typer.Exit as exit_:
-        return exit_.exit_code
-    return 0
-
-
-def _as_interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
-
-
-if __name__ == "__main__":
-    sys.exit(main())
