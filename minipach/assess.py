@@ -10,13 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from minipach.datums import Datum, make_datums, out_path
+from minipach.datum import Datum
+from minipach.datums import make_datums
 from minipach.errors import UserError
 from minipach.git import EXECUTABLE, GITLINK, Repo, TreeEntry, is_dataset
 from minipach.house import house_entries, output_paths
 from minipach.identity import VERSION, Identifier, Recipe, Row, code_id, input_files, recipe
 from minipach.image import Image, resolve_image
 from minipach.loose import loose_files
+from minipach.outpath import out_path
 from minipach.plan import Plan, Step, make_plan, reason_for, restore
 from minipach.project import Project
 from minipach.published import PUBLISHED, altered_datums, published_paths

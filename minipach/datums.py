@@ -5,46 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
+from minipach.datum import Datum, Match
 from minipach.errors import UserError
 from minipach.glob import Glob, compile_glob
-from minipach.outpath import check_out_template, out_path
 from minipach.spec import Combination, Input, PfsInput
-
-__all__ = ["Datum", "Match", "Paths", "check_out_template", "make_datums", "out_path"]
 
 _NAMED = 5  # a name lists so many parts; of more, the first three and a count
 _KEY_TOKEN = re.compile(r"\$\$|\$([0-9]+)|\$\{([0-9]+)\}")
-
-
-class Match(NamedTuple):
-    """One file or folder that an input's glob matched: `path` is absolute in the repo, "/" its root.
-
-    join_on and group_by are expanded: the keys of this match.
-    """
-
-    input: str
-    repo: str
-    branch: str | None
-    path: str
-    captures: tuple[str, ...]
-    join_on: str
-    group_by: str
-    lazy: bool
-    empty_files: bool
-    outer_join: bool = False
-
-
-class Datum(NamedTuple):
-    """One unit of work: its name is unique within its list, its key that of the join or group it is of.
-
-    (Named tuples, as what else there is one of for each datum: a million are made in a third of the time.)
-    """
-
-    name: str
-    matches: tuple[Match, ...]
-    key: str | None = None
 
 
 class Paths(Protocol):

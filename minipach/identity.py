@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minipach.datums import Datum, Match
+from minipach.datum import Datum, Match
 from minipach.snapshot import FileEntry, Snapshot
 from minipach.spec import Pipeline
 

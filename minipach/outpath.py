@@ -6,15 +6,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
+from minipach.datum import Datum, Match
 from minipach.errors import UserError
 from minipach.glob import GlobError, compile_glob
 from minipach.snapshot import reserved_in_pipeline
 from minipach.spec import Combination, Input, PfsInput
-
-if TYPE_CHECKING:
-    from minipach.datums import Datum, Match
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 _NUMBER = re.compile(r"[1-9][0-9]*")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol
 
-from minipach.datums import Match
+from minipach.datum import Match
 from minipach.git import TreeEntry
 from minipach.identity import Recipe, shared_folders, suffix
 from minipach.records import Task

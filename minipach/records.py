@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from minipach.datums import Datum
+from minipach.datum import Datum
 from minipach.errors import UserError
 from minipach.spec import Pipeline, secret_variable
 

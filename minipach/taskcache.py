@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from itertools import accumulate
 from typing import Any
 
-from minipach.datums import Datum
+from minipach.datum import Datum
 from minipach.git import GitError
 from minipach.project import Project
 from minipach.records import Task

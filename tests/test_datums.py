@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipach.datums import Datum, Match, check_out_template, make_datums, out_path
+from minipach.datum import Datum, Match
+from minipach.datums import make_datums
 from minipach.errors import UserError
+from minipach.outpath import check_out_template, out_path
 from minipach.spec import Combination, Input, PfsInput
 
 CASES = json.loads((Path(__file__).parent / "cases" / "datums.json").read_text())

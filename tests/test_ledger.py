@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-from minipach.datums import Datum
+from minipach.datum import Datum
 from minipach.ledger import Ledger
 from minipach.records import Task
 from minipach.rounds import DatumEnd

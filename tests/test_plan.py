@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipach.datums import Datum, Match
+from minipach.datum import Datum, Match
 from minipach.git import FILE, TreeEntry
 from minipach.identity import Recipe
 from minipach.plan import ACTIONS, Plan, Step, again_published, force, make_plan, reason_for, short

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minipach import records
-from minipach.datums import Datum, Match
+from minipach.datum import Datum, Match
 from minipach.errors import UserError
 from minipach.records import Task
 from minipach.spec import Pipeline

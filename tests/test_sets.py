@@ -12,7 +12,7 @@ import pytest
 
 from minipach.assess import Assessment, SnapshotStore
 from minipach.base import Base
-from minipach.datums import Datum
+from minipach.datum import Datum
 from minipach.errors import UserError
 from minipach.project import Project
 from minipach.records import Task

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minipach.datums import Datum, make_datums, out_path
+from minipach.datum import Datum
+from minipach.datums import make_datums
 from minipach.identity import Identifier, Recipe, input_files
+from minipach.outpath import out_path
 from minipach.project import Project
 from minipach.records import Task
 from minipach.snapshot import Snapshot, read_snapshot
