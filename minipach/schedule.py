@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 from minipach import goal, leftovers
 from minipach.adopt import adopt
 from minipach.aside import Aside
 from minipach.assess import Assessment, SnapshotStore
-from minipach.checkout import dirty_paths, recover
+from minipach.checkout import recover
 from minipach.errors import UserError
 from minipach.executors.base import Executor
 from minipach.fold import fold
@@ -23,6 +23,7 @@ from minipach.results import own_branch
 from minipach.slots import clean_up
 from minipach.superdataset import commit_gitlinks
 from minipach.targets import Targets
+from minipach.uncommitted import remarks, uncommitted
 
 
 class Scheduler:
@@ -145,24 +146,18 @@ class Scheduler:
             p for p in dict.fromkeys([assessment.path, *(r for r, _ in assessment.commits)]) if p not in self._seen
         ]
         self._seen.update(paths)
-        found = Aside(lambda: {path: dirty_paths(Repo(self.project.root / path)) for path in paths})
+        found = Aside(lambda: uncommitted(self.project, paths))
         try:
             plan = assessment.quick_plan(news=None if self.lasting else self.engine)
-        except UserError:
-            self._warn_of_changes(found.result())
+        except UserError:  # an interrupt waits for nothing
+            self._warn_of_changes(found)
             raise
-        self._warn_of_changes(found.result())
+        self._warn_of_changes(found)
         return plan
 
-    def _warn_of_changes(self, found: Mapping[str, Sequence[str]]) -> None:
-        """Say what isn't committed, since only what is committed counts."""
-        for path, changed in found.items():
-            if changed:
-                more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-                self.reporter.say(
-                    f"{path}: uncommitted changes are left out ({', '.join(changed[:3])}{more}); "
-                    f"datalad save -d {self.project.root / path}"
-                )
+    def _warn_of_changes(self, found: Aside[dict[str, list[str]]]) -> None:
+        for line in remarks(self.project, found.result()):
+            self.reporter.say(line)
 
     def engine(self) -> Executor:
         """The executor, made when the first set is to run."""

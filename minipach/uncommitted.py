@@ -1,0 +1,32 @@
+"""What isn't committed yet in the repos of a project: only what is committed counts, so people are told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from minipach.checkout import dirty_paths
+from minipach.git import Repo, is_dataset
+from minipach.project import Project
+
+_NAMED = 3
+
+
+def uncommitted(project: Project, repos: Iterable[str]) -> dict[str, list[str]]:
+    """The changed and new paths of each repo that has some. A folder that is no dataset yet counts as it lies."""
+    found = {}
+    for path in dict.fromkeys(repos):
+        where = project.root / path
+        changed = dirty_paths(Repo(where)) if is_dataset(where) else []
+        if changed:
+            found[path] = changed
+    return found
+
+
+def remarks(project: Project, found: Mapping[str, Sequence[str]]) -> list[str]:
+    """A line for each repo, with the way to take the changes in."""
+    return [
+        f"{path}: uncommitted changes are left out ({', '.join(changed[:_NAMED])}"
+        + (f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else "")
+        + f"); datalad save -d {project.root / path}"
+        for path, changed in found.items()
+    ]
