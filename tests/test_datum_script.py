@@ -336,6 +336,7 @@ def test_what_the_command_does_to_its_inputs_stays_with_it(run: Run, mode: str) 
         ("/s/", 'sleep 0.1; echo evil >"$PFS/images/s/b c"', "images/s/b c"),
         ("/s/a", 'cat "$PFS/images/s/a"; echo aside >"$PFS/images/s/new"', ""),
         ("/s/a", 'touch "$PFS/images/s/a"', ""),
+        ("/s/link", "true", ""),
     ],
 )
 def test_a_command_that_changes_its_copy_of_an_input_is_told_of(
@@ -345,6 +346,7 @@ def test_a_command_that_changes_its_copy_of_an_input_is_told_of(
     run = Run(tmp_path, tmp_path / "pfs", ("sh",))
     run.write("inputs/images/s/a", "A")
     run.write("inputs/images/s/b c", "B")
+    (tmp_path / "inputs/images/s/link").symlink_to("a")
     done = run("-d", "n", "", "-f", "images", "inputs/images", matched, "--", "sh", "-c", harm)
     line = f"datum: n: the command changed its copy of {told}; the source is as it was\n"
     assert (done.returncode, done.stderr) == (0, line if told else "")
