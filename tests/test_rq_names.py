@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from minipach.errors import UserError
 from minipach.executors.redislink import shown
-from minipach.executors.room import Room, make_room, parse_size
+from minipach.executors.room import Room, parse_size
 from minipach.executors.rqnames import Names, ResourceClass
 from minipach.sets import Needs
 
@@ -80,12 +80,6 @@ def test_sizes(text: str, size: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(UserError, match="no size"):
         parse_size(text)
-
-
-def test_a_gpu_named_twice_is_refused() -> None:
-    with pytest.raises(UserError, match="twice"):
-        make_room("0,1,0", None, None, None)
-    assert make_room("", None, 1, "1G").gpus == ()
 
 
 @pytest.mark.parametrize(

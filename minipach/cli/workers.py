@@ -34,9 +34,7 @@ def worker(
     gpu_type: Annotated[
         str | None, typer.Option("--gpu-type", metavar="TYPE", help="What they are, as a spec may ask for.")
     ] = None,
-    cpus: Annotated[
-        float | None, typer.Option("--cpus", min=0.1, metavar="N", help="CPUs for its sets (default: all).")
-    ] = None,
+    cpus: Annotated[float | None, typer.Option("--cpus", metavar="N", help="CPUs for its sets (default: all).")] = None,
     memory: Annotated[
         str | None, typer.Option("--memory", metavar="SIZE", help="Memory for its sets, as 32G (default: all).")
     ] = None,
@@ -61,27 +59,28 @@ def worker(
     or minipach -C /scratch/worker worker --clone ssh://lab/data/project
     """
     from minipach.executors.redislink import check, connect
-    from minipach.executors.room import make_room, parse_size
+    from minipach.executors.roomoptions import check_queues, make_room, size_of
     from minipach.executors.rqboard import Board
-    from minipach.executors.rqclone import ClonePlace, Clones
-    from minipach.executors.rqnames import Names, class_of, project_id
+    from minipach.executors.rqclone import ClonePlace, Clones, address
+    from minipach.executors.rqnames import Names, project_id
     from minipach.executors.rqplace import Place
     from minipach.executors.rqworker import Plan, Supervisor
     from minipach.settings import slots
 
     here: Here = context.obj
-    room = make_room(gpus, gpu_type, cpus, memory)
-    size = parse_size(cache)
+    room = make_room(gpus, gpu_type, cpus, memory, tell=say)
+    queues = check_queues(queue or [], room)
+    size = size_of("--cache", cache)
     if clone is None:
         place = Place(here.project())
     else:
         folder = Path(os.path.realpath(here.directory))
-        place = ClonePlace(Clones(folder, clone if "://" in clone else os.path.abspath(clone)), size)
+        place = ClonePlace(Clones(folder, address(clone)), size)
+    count = slots(place.repo, jobs) if jobs != 0 else 0
     client = connect(place.repo)
     check(client, place.repo)
     board = Board(client, Names(project_id(place.repo, place.remote)))
-    count = slots(place.repo, jobs) if jobs != 0 else 0
-    plan = Plan(count, room, [class_of(q) for q in queue or []], burst)
+    plan = Plan(count, room, queues, burst)
     ended = Supervisor(place, client, board, plan, say).run()
     client.close()
     if ended:
@@ -102,9 +101,12 @@ def up(
     Example: minipach up -j 4
     """
     from minipach.executors.rqprivate import up as start
+    from minipach.settings import slots
 
     here: Here = context.obj
-    start(here.project(), jobs, say)
+    project = here.project()
+    slots(project.repo, jobs)  # a setting that is wrong is told before anything is started
+    start(project, jobs, say)
 
 
 @guarded

@@ -44,6 +44,14 @@ class Room:
         self._cpus = cpus
         self._memory = memory
 
+    @property
+    def text(self) -> str:
+        """For people: `8 CPUs, 64 GB, GPUs 0,1 (a100)`."""
+        parts = [f"{self.cpus:g} CPUs", f"{self.memory / 1e9:.0f} GB"]
+        if self.gpus:
+            parts.append(f"GPUs {','.join(self.gpus)}" + (f" ({self.gpu_type})" if self.gpu_type else ""))
+        return ", ".join(parts)
+
     def can_ever(self, kind: ResourceClass) -> bool:
         """Whether a set of this class fits when nothing else runs."""
         right_gpu = not kind.gpu_type or kind.gpu_type == self.gpu_type
@@ -70,19 +78,16 @@ class Room:
         self._memory += share.memory
 
 
-def make_room(gpus: str | None, gpu_type: str | None, cpus: float | None, memory: str | None) -> Room:
-    """The room that the options give, else all that this machine has."""
-    ids = tuple(g.strip() for g in gpus.split(",") if g.strip()) if gpus is not None else own_gpus()
-    if len(set(ids)) < len(ids):
-        raise UserError(f"--gpus {gpus}: names a GPU twice")
-    return Room(ids, cpus or own_cpus(), parse_size(memory) if memory else own_memory(), gpu_type or "")
-
-
 def own_gpus() -> tuple[str, ...]:
     """The GPUs of this machine that this process may use."""
     visible = os.environ.get(_GPU_VARIABLE)
     if visible is not None:
         return tuple(g.strip() for g in visible.split(",") if g.strip() and g.strip() != "-1")
+    return device_gpus()
+
+
+def device_gpus() -> tuple[str, ...]:
+    """The numbers of the devices of GPUs that are here."""
     found = [m[1] for p in Path("/dev").glob("nvidia*") if (m := re.fullmatch(r"nvidia(\d+)", p.name))]
     return tuple(sorted(found, key=int))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,12 +22,22 @@ from minipach.git import GitError, Repo, annex, is_dataset, need_identity
 from minipach.slots import Owner, clean_up, slots_dir
 
 REMOTE = "origin"
+_READY = ".git/minipach/ready"  # there when a clone is whole
+_ANOTHER = "take another folder: minipach -C FOLDER worker --clone URL"
 _SETTINGS = {
     "annex.private": "true",  # nobody else need ever know of this clone
     "annex.hardlink": "false",
     "gc.auto": "0",  # several processes fetch into it, and what they have fetched has no ref yet
     "remote.origin.fetch": "+refs/heads/git-annex:refs/remotes/origin/git-annex",
 }
+
+
+def address(text: str) -> str:
+    """Where the project is, as git takes it from anywhere: `ssh://lab/data/project`, `lab:data/project`, a folder."""
+    if not text:
+        raise UserError("--clone: where is the project? ssh://HOST/PATH, HOST:PATH or a folder")
+    is_ssh = re.match(r"[^/]+:", text) is not None and not os.path.exists(text)
+    return text if "://" in text or is_ssh else os.path.abspath(text)
 
 
 class Clones:
@@ -39,16 +50,22 @@ class Clones:
     def top(self) -> Repo:
         """The clone of the superdataset, by which the folder is known. UserError where it is something else's."""
         if is_dataset(self.root):
-            found = Repo(self.root).config(f"remote.{REMOTE}.url")
-            if found != self.url:
-                raise UserError(f"{self.root}: a clone of {found}, not of {self.url}; take another folder")
+            repo = Repo(self.root)
+            found = repo.config(f"remote.{REMOTE}.url")
+            ready = (self.root / _READY).is_file()
+            if not ready and (found is None or repo.head() is not None):  # ours has no branch checked out
+                raise UserError(f"{self.root}: somebody's repository, and no worker's clone; {_ANOTHER}")
+            if ready and found != self.url:
+                raise UserError(f"{self.root}: a worker's clone of {found}, not of {self.url}; {_ANOTHER}")
         elif self.root.is_dir() and any(self.root.iterdir()):
-            raise UserError(f"{self.root}: not empty, and no clone; take another folder")
+            raise UserError(f"{self.root}: not empty, and no worker's clone; {_ANOTHER}")
         self.root.mkdir(parents=True, exist_ok=True)
         try:
             repo = self.clone("")
         except GitError as error:
-            raise UserError(f"{self.url}: can't be cloned: {error.stderr.splitlines()[-1:] or error}") from None
+            said = [line for line in error.stderr.splitlines() if line.strip()]
+            why = next((line for line in said if line.startswith("fatal: ")), said[-1] if said else str(error))
+            raise UserError(f"{self.url}: can't be cloned: {why.removeprefix('fatal: ')}") from None
         need_identity(repo)
         return repo
 
@@ -57,20 +74,19 @@ class Clones:
         where = self.root / path if path else self.root
         with self._lock():
             repo = Repo(where)
-            if (where / ".git" / "minipach" / "ready").is_file():
+            if (where / _READY).is_file():
                 return repo
             where.mkdir(parents=True, exist_ok=True)
-            address = f"{self.url}/{path}" if path else self.url
             repo.git("init", "--quiet")
-            repo.git("config", f"remote.{REMOTE}.url", address)
+            repo.git("config", f"remote.{REMOTE}.url", f"{self.url}/{path}" if path else self.url)
             for name, value in _SETTINGS.items():
                 repo.git("config", name, value)
             repo.git("fetch", "--quiet", "--no-write-fetch-head", REMOTE, "HEAD")
             repo.git("fetch", "--quiet", "--no-write-fetch-head", REMOTE, ok=(0, 128))  # not every repo has an annex
             annex(repo, "init", "--quiet", "minipach worker")
             annex(repo, "merge", "--quiet", ok=(0, 1))
-            (where / ".git" / "minipach").mkdir(exist_ok=True)
-            (where / ".git" / "minipach" / "ready").touch()
+            (where / _READY).parent.mkdir(exist_ok=True)
+            (where / _READY).touch()
             return repo
 
     def refresh(self, repo: Repo) -> None:
@@ -81,7 +97,7 @@ class Clones:
 
     def known(self) -> list[Path]:
         """The clones that there are."""
-        return [p.parent.parent.parent for p in self.root.rglob(".git/minipach/ready")]
+        return [p.parent.parent.parent for p in self.root.rglob(_READY)]
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

@@ -27,7 +27,10 @@ def workers_and_waiting(project: Project) -> tuple[tuple[Worker, ...], tuple[Wai
         board = Board(client, Names(project_id(project.repo)))
         facts = board.workers()
         running = _running(board)
-        workers = tuple(Worker(name, _has(row), tuple(running.get(name, ()))) for name, row in sorted(facts.items()))
+        workers = tuple(
+            Worker(name, f"{row['slots']} slots, {_room(row).text}", tuple(running.get(name, ())))
+            for name, row in sorted(facts.items())
+        )
         return workers, tuple(_waiting(board, list(facts.values()), sum(map(len, running.values()))))
     except AWAY as error:
         raise UserError(away(project.repo, error)) from None
@@ -35,11 +38,8 @@ def workers_and_waiting(project: Project) -> tuple[tuple[Worker, ...], tuple[Wai
         client.close()
 
 
-def _has(facts: Mapping[str, Any]) -> str:
-    parts = [f"{facts['slots']} slots", f"{facts['cpus']:g} CPUs", f"{facts['memory'] / 1e9:.0f} GB"]
-    if facts["gpus"]:
-        parts.append(f"GPUs {','.join(facts['gpus'])}" + (f" ({facts['gpu_type']})" if facts["gpu_type"] else ""))
-    return ", ".join(parts)
+def _room(facts: Mapping[str, Any]) -> Room:
+    return Room(facts["gpus"], facts["cpus"], facts["memory"], facts["gpu_type"])
 
 
 def _running(board: Board) -> dict[str, list[tuple[str, float]]]:
@@ -58,7 +58,7 @@ def _running(board: Board) -> dict[str, list[tuple[str, float]]]:
 
 
 def _waiting(board: Board, workers: Sequence[Mapping[str, Any]], running: int) -> list[Waiting]:
-    rooms = [Room(w["gpus"], w["cpus"], w["memory"], w["gpu_type"]) for w in workers if w["slots"]]
+    rooms = [_room(w) for w in workers if w["slots"]]
     found = []
     for name, kind in sorted(board.queues().items()):
         count = len(board.queue(name))

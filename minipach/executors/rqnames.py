@@ -25,6 +25,11 @@ def project_id(repo: Repo, remote: str | None = None) -> str:
     return re.sub(r"[^0-9a-z]", "", found.lower())[:12]
 
 
+def means_any_gpu(kind: str) -> bool:
+    """Whether a type of GPU, which somebody has named, stands for any."""
+    return bool(kind) and kind.lower() in _ANY_GPU
+
+
 def gpu_slug(kind: str) -> str:
     """A type of GPU as part of a name; empty for those that stand for any."""
     return "" if kind.lower() in _ANY_GPU else re.sub(r"[^0-9a-z]+", "-", kind.lower()).strip("-")
