@@ -37,7 +37,9 @@ schedule: {"schema": 1, "ok": true, "superdataset": "<sha or null>", "problems":
            "pipelines": [{"name": "edges", "state": "published", "job": "<id>", "commit": "<sha>",
                           "counts": {"ran": 1, "reused": 0, "current": 3, "removed": 0, "recovered": 0, "failed": 0},
                           "failed": [{"name": "...", "log": "<path>"}]}]}
-          state: current, published, partial, failed, blocked, error
+          state: current, published, partial, failed, blocked, error; with rq and slurm also submitted, waiting
+          job: where nothing was to do, the one that published what is current; null where no job of it began
+          (blocked, waiting, error), or nothing is published yet
 status:   {"schema": 1, "pipelines": [{"name": "edges", "state": "current|behind|failed|blocked|new", "details": [],
            "counts": {"datums": 4, "current": 4, "missing": 0, "failed": 0,
                                                       "recovered": 0, "remove": 0, "upstream": 0}}]}

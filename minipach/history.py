@@ -43,6 +43,15 @@ def publishes(repo: Repo, head: str) -> list[Publish]:
     return found
 
 
+def last_publish(repo: Repo, head: str) -> str | None:
+    """The id of the job that published last on a branch; None if none did. Costs more the more records it wrote."""
+    only = ("--first-parent", "-1", "--extended-regexp", "--all-match", "--grep=^minipach: ", "--grep=^job: [0-9a-f]+$")
+    for _, _, message in _log(repo, head, *only):
+        if job := _JOB.search(message):
+            return job[1]
+    return None
+
+
 def _is_record(message: str) -> bool:
     """Whether a publisher wrote this record; `datalad rerun` keeps our object, and adds to the chain."""
     ours = our_record(message)

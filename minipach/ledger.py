@@ -263,6 +263,14 @@ class Ledger:
         )
         return [Duration(*row) for row in rows]
 
+    def job_of(self, pipeline: str, commit: str) -> str | None:
+        """The id of the job that published this commit of a pipeline, if it did so here."""
+        row = self._db.execute(
+            "SELECT id FROM job WHERE pipeline = ? AND commit_id = ? AND state = 'published' ORDER BY key DESC LIMIT 1",
+            (pipeline, commit),
+        ).fetchone()
+        return str(row[0]) if row else None
+
     def last_job(self, pipeline: str) -> Job | None:
         """The last job of a pipeline."""
         row = self._db.execute(

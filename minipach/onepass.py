@@ -16,6 +16,7 @@ from minipach.errors import UserError
 from minipach.executors.base import Executor
 from minipach.fold import fold
 from minipach.git import need_identity
+from minipach.history import last_publish
 from minipach.identity import Recipe
 from minipach.ledger import Ledger, Used
 from minipach.plan import Plan, Step, again_published, force, without_output
@@ -82,6 +83,9 @@ class Pass:
             before = [u for u in self.scheduler.ledger.forced_runs(self.name) if (u.datum_id, u.datum) in wanted]
         if plan.is_current and not (forced or self.flights or before):
             self.scheduler.ledger.close_jobs(self.name, "published")
+            if a.head:
+                known = self.scheduler.ledger.job_of(self.name, a.head)  # what is in git, without a walk to it
+                report.job = known or last_publish(a.repo, a.head) or ""
             return report
         need_identity(a.repo)
         if plan.counts["run"]:

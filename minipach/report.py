@@ -42,7 +42,8 @@ class PipelineReport:
     """What a schedule did to one pipeline.
 
     state: current, published, partial, failed, blocked, error; submitted (its sets are on their way), waiting (for a
-    pipeline whose sets are).
+    pipeline whose sets are) · job: of this pass; where there was nothing to do, the one that published what is current;
+    empty if there is none.
     """
 
     name: str
@@ -59,7 +60,7 @@ class PipelineReport:
         """As documented for `minipach schedule --json`."""
         data: dict[str, Any] = {
             "name": self.name,
-            "job": self.job,
+            "job": self.job or None,
             "commit": self.commit,
             "counts": self.counts,
             "failed": self.failed,

@@ -134,6 +134,11 @@ def test_a_second_schedule_does_nothing(study: Study) -> None:
     assert (again.code, again.out) == (0, "nothing to do\n")
     assert heads == [study.git(repo, "rev-parse", "HEAD") for repo in (".", "edges", "montage")]
     assert logs == sorted((study.root / ".git/minipach/logs").rglob("*")), "something ran"
+    # for scripts: which job made what is current, whether this machine remembers it or not
+    jobs = {row["pipeline"]: row["id"] for row in study.minipach("jobs", "--json").json["jobs"]}
+    assert {name: row["job"] for name, row in study.schedule().items()} == jobs
+    (study.root / ".git/minipach/ledger.sqlite").unlink()
+    assert {name: row["job"] for name, row in study.schedule().items()} == jobs
 
 
 # What a change makes necessary
