@@ -64,6 +64,10 @@ job:      {"schema": 1, (as in jobs), "passes": [(as in jobs)], "attempts": [{"p
            "started": "<UTC or null>", "ended": "<UTC>"}]}
           passes over the same state are one job; memory (peak, bytes), bytes_in, bytes_out: null if not known;
           of a datum that ran in a set of several, started and ended are the set's, seconds and cpu its share
+top:      {"schema": 1, "executor": "rq", "note": "",
+           "jobs": [{"id", "pipeline", "state", "seconds", "done", "failed", "rate": (datums per minute, or null)}],
+           "workers": [{"name", "has": "2 slots, 8 CPUs, 32 GB", "runs": [{"what", "seconds"}]}],
+           "waiting": [{"sets": 3, "kind": "gpu1", "why": "no worker has gpu1", "in_vain": true}]}
 datums --state: each datum has "state": "current|missing|failed", too
 usage:    {"schema": 1, "pipeline", "runs": 18, "seconds": {"min", "median", "p95", "max", "runs"}, "cpu": {},
            "memory": {}, "bytes_in": {}, "bytes_out": {}, "histogram": [{"low", "high", "count"}],

@@ -73,6 +73,23 @@ def look(project: Project) -> Look:
     return Look(name, jobs, note=f"{who} runs them" if who else "")
 
 
+def remarks(project: Project) -> Iterator[str]:
+    """What is to be said of jobs that are on their way: whose sets wait and will not run as things are.
+
+    Costs next to nothing where no job is on its way.
+    """
+    if local_setting(project.repo, "executor") != "rq" or not (project.state_dir / "ledger.sqlite").is_file():
+        return
+    ledger = open_ledger(project)
+    rows = ledger.open_jobs()
+    ledger.close()
+    if rows:
+        from minipach.executors.rqlook import waiting_in_vain
+
+        for row in waiting_in_vain(project):
+            yield f"{row.sets} {'set waits' if row.sets == 1 else 'sets wait'}: {row.why}; minipach top"
+
+
 def _jobs(project: Project) -> Iterator[Going]:
     ledger = open_ledger(project)
     try:

@@ -40,7 +40,7 @@ def test_who_runs_what_on_redis_and_why_the_rest_waits(study: Study) -> None:
         workers.schedule()
         before = json.loads(workers.minipach("top", "--json"))
         assert [(w["sets"], w["kind"]) for w in before["waiting"]] == [(3, "any"), (3, "gpu1")]
-        assert all("no worker serves this project" in w["why"] for w in before["waiting"])
+        assert all("no worker serves this project" in w["why"] and w["in_vain"] for w in before["waiting"])
 
         workers.start("-j", "1")
         until("a set runs", lambda: any(w["runs"] for w in json.loads(workers.minipach("top", "--json"))["workers"]))
@@ -55,6 +55,11 @@ def test_who_runs_what_on_redis_and_why_the_rest_waits(study: Study) -> None:
             "any": "for a free slot; 1 in use",
             "gpu1": "no worker has gpu1",
         }
+        # whoever asks again is told again, wherever they ask; not of what waits for a free slot
+        said = workers.minipach("schedule", "--no-wait")
+        assert said.count("no worker") == 1 and "no worker that has gpu1 yet: its sets wait" in said
+        for command in ("jobs", "status"):
+            assert workers.minipach(command).endswith("3 sets wait: no worker has gpu1; minipach top\n")
         workers.minipach("cancel")
 
 

@@ -59,6 +59,7 @@ def jobs(
     Example: minipach jobs edges -n 5
     """
     from minipach.jobs import job_json, last_jobs
+    from minipach.top import remarks
 
     here: Here = context.obj
     project = here.project()
@@ -68,6 +69,8 @@ def jobs(
         return
     for row in rows:
         show(_line(row))
+    for remark in remarks(project):
+        say(remark)
     if not rows:
         show("no jobs on this machine yet; minipach schedule")
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from minipach.cli.frame import Here, guarded, paint, say_not_installed, show, show_json
+from minipach.cli.frame import Here, guarded, paint, say, say_not_installed, show, show_json
 
 _COLOURS = {"current": "32", "behind": "33", "failed": "31", "blocked": "2", "new": "36"}
 
@@ -26,6 +26,7 @@ def status(
     Example: minipach status
     """
     from minipach.status import project_status
+    from minipach.top import remarks
 
     here: Here = context.obj
     project = here.project()
@@ -40,3 +41,5 @@ def status(
         show(f"{row.name}: {paint(row.state, _COLOURS[row.state])}, {datums}" + (f" ({counts})" if counts else ""))
         for line in row.details:
             show(f"  {line}")
+    for remark in remarks(project):
+        say(remark)

@@ -16,8 +16,9 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Sets that wait: how many, of what kind, and why."""
+    """Sets that wait: how many, of what kind, and why. in_vain: nobody is there who could ever run them."""
 
     sets: int
     kind: str
     why: str
+    in_vain: bool = False

@@ -50,6 +50,7 @@ class RqExecutor:
         self._missing: dict[str, float] = {}
         self._running: set[str] = set()
         self._warned: set[ResourceClass] = set()
+        self._adopted: set[str] = set()  # of earlier passes, until it is looked whether somebody could run them
         self._looked = 0.0
         self._slots: tuple[float, int] = (0.0, 1)
         self._away = False
@@ -119,6 +120,14 @@ class RqExecutor:
                 what = f"that has {kind.name}" if kind.name != "any" and rooms else "serves this project"
                 print(f"no worker {what} yet: its sets wait; minipach worker, or minipach up", file=sys.stderr)
 
+    def _warn_of_adopted(self) -> None:
+        """The same for sets that an earlier pass has queued, which may have said so to somebody else."""
+        ids = [i for i in self._adopted if i in self._waiting]
+        self._adopted.clear()
+        if ids:
+            queued = [i for i, state in self._board.states(ids).items() if state == "queued"]
+            self._warn({self._kind(self._waiting[i]) for i in queued})
+
     def _place(self, work: WorkSet) -> str:
         return os.path.relpath(work.repo, self._project.root)
 
@@ -137,12 +146,14 @@ class RqExecutor:
         drop_sets(repo, [i for i, work in found.items() if work is None or i not in states])
         sets = [work for i, work in found.items() if work is not None and i in states]
         self._waiting |= {work.id: work for work in sets}
+        self._adopted |= {work.id for work in sets}
         return sets
 
     def poll(self, timeout: float) -> list[Outcome]:
         """Outcomes since the last call; where Redis is away, it is waited for."""
         try:
             self._send()
+            self._warn_of_adopted()
             found = self._look(self._waiting) if not timeout or self._is_time() else []
             if not found and timeout:
                 found = self._look(self._told(timeout))
@@ -233,6 +244,7 @@ class RqExecutor:
         """The worker whose set is the last, or one of the last, has a pass made."""
         with contextlib.suppress(*AWAY):
             self._send()
+            self._warn_of_adopted()
 
     def cancel(self, repo: Repo | None = None) -> None:
         """End everything (of this repo); waits until the workers have ended what ran."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import UTC
 from typing import Any
 
+from redis.exceptions import RedisError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -38,6 +40,16 @@ def workers_and_waiting(project: Project) -> tuple[tuple[Worker, ...], tuple[Wai
         client.close()
 
 
+def waiting_in_vain(project: Project) -> list[Waiting]:
+    """The sets that no worker which serves the project now could ever run; none where Redis can't be asked."""
+    try:
+        with closing(connect(project.repo)) as client:
+            board = Board(client, Names(project_id(project.repo)))
+            return [row for row in _waiting(board, list(board.workers().values()), 0) if row.in_vain]
+    except (RedisError, UserError):  # a remark is no reason to fail
+        return []
+
+
 def _room(facts: Mapping[str, Any]) -> Room:
     return Room(facts["gpus"], facts["cpus"], facts["memory"], facts["gpu_type"])
 
@@ -63,7 +75,8 @@ def _waiting(board: Board, workers: Sequence[Mapping[str, Any]], running: int) -
     for name, kind in sorted(board.queues().items()):
         count = len(board.queue(name))
         if count:
-            found.append(Waiting(count, kind.name, _why(board, name, kind, rooms, running)))
+            in_vain = not any(room.can_ever(kind) for room in rooms)
+            found.append(Waiting(count, kind.name, _why(board, name, kind, rooms, running), in_vain))
     return found
 
 
