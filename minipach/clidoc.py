@@ -32,6 +32,8 @@ plan:     {"schema": 1, "pipelines": [{"name": "edges",
            "datums": [{"name": "chelsea.png", "id": "<hex>", "action": "run", "reason": "new content"}]}],
            "expected": {"datums": 1, "wall_seconds": 0.7, "cpu_hours": 0.0002, "slots": 2, "from_runs": 18,
                         "datums_unknown": 0}}         (only where earlier runs are known)
+          of what failed last time on this machine, the reason says so, and how: "failed last time: the command
+          exited with 3", after another reason, if there is one ("code/edges.py changed; failed the last 2 times: ...")
           a pipeline that waits for one upstream also has "waits": "waits for edges (1 to run)"
 schedule: {"schema": 1, "ok": true, "superdataset": "<sha or null>", "problems": [],
            "pipelines": [{"name": "edges", "state": "published", "job": "<id>", "commit": "<sha>",

@@ -23,6 +23,7 @@ CREATE TABLE IF NOT EXISTS attempt (
 CREATE INDEX IF NOT EXISTS attempt_by_datum ON attempt (pipeline, datum, key);
 CREATE INDEX IF NOT EXISTS attempt_by_job ON attempt (job);
 CREATE INDEX IF NOT EXISTS job_by_pipeline ON job (pipeline, key);
+CREATE INDEX IF NOT EXISTS attempt_that_failed ON attempt (pipeline, datum) WHERE kind != 'ok';
 """
 # columns that earlier versions did not have
 _ADDED = {
@@ -48,6 +49,16 @@ class Attempt:
     ended: float
     log: str
     job: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How the last attempt of a datum ended, if not well. times: how often this very content did not end well."""
+
+    datum_id: str
+    kind: str
+    message: str
+    times: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +258,17 @@ class Ledger:
             (pipeline,),
         )
         return {row[0]: Attempt(*row) for row in rows}
+
+    def failures(self, pipeline: str) -> dict[str, Failure]:
+        """The datums whose last attempt did not succeed, by name. Reads the rows of what failed, and no others."""
+        rows = self._db.execute(
+            "SELECT a.datum, a.datum_id, a.kind, a.message, (SELECT count(*) FROM attempt c WHERE c.pipeline ="
+            " a.pipeline AND c.datum = a.datum AND c.datum_id = a.datum_id AND c.kind != 'ok') FROM attempt a"
+            " WHERE a.pipeline = ? AND a.kind != 'ok' AND NOT EXISTS (SELECT 1 FROM attempt b"
+            " WHERE b.pipeline = a.pipeline AND b.datum = a.datum AND b.key > a.key)",
+            (pipeline,),
+        )
+        return {row[0]: Failure(*row[1:]) for row in rows}
 
     def ids_since(self, pipeline: str, when: float) -> set[str]:
         """The datum ids that ran for a pipeline after a moment (seconds since 1970)."""

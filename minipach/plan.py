@@ -17,6 +17,8 @@ from minipach.state import Published
 
 Action = Literal["run", "reuse", "current", "remove", "blocked"]
 ACTIONS: tuple[Action, ...] = ("run", "reuse", "current", "remove", "blocked")
+NEW = "new content"
+_ENDS = {"failed": "failed", "lost": "could not be run", "recovered": "recovered, without output,"}
 
 
 class KnownResults(Protocol):
@@ -35,6 +37,19 @@ class KnownResults(Protocol):
     def files(self, result: Result) -> Sequence[TreeEntry]:
         """The files of a result, relative to its place."""
         ...
+
+
+class Failed(Protocol):
+    """What is remembered of a datum whose last attempt did not succeed."""
+
+    @property
+    def datum_id(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def times(self) -> int: ...
 
 
 class Step(NamedTuple):
@@ -127,7 +142,7 @@ def make_plan(
             steps.append(Step(name, task.id, "reuse", f"same content as {leader.datum.name}", task))
             continue
         leaders.setdefault(task.id, task)
-        reason = step.reason if step else explain(task, before) if before else "new content"
+        reason = step.reason if step else explain(task, before) if before else NEW
         steps.append(Step(name, task.id, "run", reason, task))
     wanted = {task.datum.name for task in tasks}
     for name in sorted(state.keys() - wanted):
@@ -145,6 +160,24 @@ def force(plan: Plan, names: Set[str]) -> Plan:
         for s in plan.steps
     )
     return replace(plan, steps=steps)
+
+
+def tell_failures(plan: Plan, failures: Mapping[str, Failed]) -> Plan:
+    """The plan whose reasons say of what runs again that it failed last time, and how.
+
+    For showing: what is remembered of attempts is this machine's, and nothing is decided by it.
+    """
+    if not failures:
+        return plan
+    return replace(plan, steps=tuple(_failed_before(s, failures.get(s.name)) for s in plan.steps))
+
+
+def _failed_before(step: Step, last: Failed | None) -> Step:
+    if last is None or step.action != "run" or last.datum_id != step.id:
+        return step
+    when = "last time" if last.times == 1 else f"the last {last.times} times"
+    what = f"{_ENDS.get(last.kind, last.kind)} {when}" + (f": {last.message}" if last.message else "")
+    return step._replace(reason=what if step.reason == NEW else f"{step.reason}; {what}")
 
 
 def again_published(plan: Plan, names: Set[str], known: KnownResults) -> Plan:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from minipach import hostenv
 from minipach.assess import Assessment, SnapshotStore
 from minipach.git import is_dataset
 from minipach.ledger import Ledger
-from minipach.plan import Plan, force
+from minipach.plan import Plan, force, tell_failures
 from minipach.project import Project
 from minipach.targets import Targets
 
@@ -39,7 +40,19 @@ def plan_project(project: Project, targets: Targets, *, forced: bool = False) ->
             pending[path] = _waits_for(plan)
         if path in targets.order:
             plans.append(_limited(plan, targets, path))
-    return plans, remarks
+    return with_failures(project, plans), remarks
+
+
+def with_failures(project: Project, plans: Sequence[Plan]) -> list[Plan]:
+    """The plans, with what this machine's ledger remembers of attempts that failed among their reasons."""
+    path = project.state_dir / "ledger.sqlite"
+    if not path.is_file() or not any(plan.counts["run"] for plan in plans):
+        return list(plans)
+    ledger = Ledger(path)
+    try:
+        return [tell_failures(p, ledger.failures(p.pipeline)) if p.counts["run"] else p for p in plans]
+    finally:
+        ledger.close()
 
 
 def _limited(plan: Plan, targets: Targets, path: str) -> Plan:

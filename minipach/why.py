@@ -11,6 +11,7 @@ from minipach.errors import UserError
 from minipach.history import record_commits
 from minipach.ledger import Attempt, Ledger
 from minipach.plan import Step
+from minipach.planning import with_failures
 from minipach.project import Project, suggest
 from minipach.state import Published
 
@@ -72,7 +73,7 @@ def story(project: Project, path: str, datum: str) -> Story:
     """Tell everything of one datum; UserError if there is none of that name."""
     a = Assessment(project, path, SnapshotStore(project))
     try:
-        plan = a.plan()
+        (plan,) = with_failures(project, [a.plan()])
         step = next((s for s in plan.steps if s.name == datum), None)
         if step is None:
             raise UserError(f"{path}: no datum is called {datum!r}" + suggest(datum, [s.name for s in plan.steps]))

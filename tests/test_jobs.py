@@ -85,6 +85,17 @@ def test_a_job_tells_what_happened_to_each_datum(study_of_three: Study) -> None:
     assert rows["c.txt"]["log"].partition("#")[0] in text
 
 
+def test_the_plan_says_what_failed_last_time(study_of_three: Study) -> None:
+    reasons = {d["name"]: d["reason"] for d in study_of_three.plan()["edges"]["datums"]}
+    assert reasons == {
+        "a.txt": "computed before",
+        "b.txt": "computed before",
+        "c.txt": "failed last time: the command exited with 7",
+    }
+    story = study_of_three.minipach("plan", "edges", "--why", "c.txt").out
+    assert "  run: failed last time: the command exited with 7\n" in story
+
+
 def test_an_unknown_job_is_told(study_of_three: Study) -> None:
     done = study_of_three.minipach("job", "zzz")
     assert (done.code, done.err) == (2, 'no job "zzz" on this machine; minipach jobs lists them\n')

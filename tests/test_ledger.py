@@ -147,3 +147,13 @@ def test_a_file_that_cannot_be_reached_is_not_taken_for_broken(tmp_path: Path) -
     with pytest.raises(sqlite3.OperationalError):
         Ledger(path)
     assert [p.name for p in tmp_path.iterdir()] == ["ledger.sqlite"]
+
+
+def test_what_did_not_end_well_last_time_and_how_often(ledger: Ledger) -> None:
+    for datum, kinds in (("a", ("failed", "failed", "lost")), ("b", ("failed", "ok")), ("c", ("ok", "failed"))):
+        for kind in kinds:
+            attempt(ledger, 1, datum, kind=kind)  # type: ignore[arg-type]
+    attempt(ledger, 1, "d", kind="failed", pipeline="montage")
+    found = ledger.failures("edges")
+    assert {name: (f.kind, f.times) for name, f in found.items()} == {"a": ("lost", 3), "c": ("failed", 1)}
+    assert (found["a"].datum_id, found["a"].message) == ("id", "m")

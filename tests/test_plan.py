@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from minipach.datum import Datum, Match
 from minipach.git import FILE, TreeEntry
 from minipach.identity import Recipe
-from minipach.plan import ACTIONS, Plan, Step, again_published, force, make_plan, reason_for, short
+from minipach.ledger import Failure
+from minipach.plan import ACTIONS, Plan, Step, again_published, force, make_plan, reason_for, short, tell_failures
 from minipach.records import Task
 from minipach.results import Result
 from minipach.state import Published
@@ -294,6 +295,29 @@ def test_a_forced_result_is_published_again() -> None:
     made = steps(task("a", "1"), task("b", "2"), state=published(("a", "1", ""), ("b", "2", "")))
     found = again_published(made, {"a"}, Shelf((stored, ["a"])))
     assert [(s.action, s.source) for s in found.steps] == [("reuse", stored), ("current", None)]
+
+
+# What failed before
+
+
+def test_what_failed_last_time_says_so() -> None:
+    made = steps(*(task(n, i) for n, i in zip("abcdef", "123456", strict=True)), state=published(("d", "0", "")))
+    failures = {
+        "a": Failure("1", "failed", "the command exited with 3", 1),
+        "b": Failure("2", "lost", "no remote has it", 4),
+        "c": Failure("0", "failed", "of other content", 1),
+        "d": Failure("4", "failed", "timed out: not done after 5 s", 2),
+        "e": Failure("5", "recovered", "the command exited with 1", 1),
+    }
+    assert [s.reason for s in tell_failures(made, failures).steps] == [
+        "failed last time: the command exited with 3",
+        "could not be run the last 4 times: no remote has it",
+        "new content",
+        "0 became 4; failed the last 2 times: timed out: not done after 5 s",
+        "recovered, without output, last time: the command exited with 1",
+        "new content",
+    ]
+    assert tell_failures(made, {}) is made
 
 
 # Reasons
