@@ -12,6 +12,8 @@ from pathlib import Path
 
 from minipach.escape import printable
 
+MOST_SENT = 256 * 1024  # bytes of a log that come from a worker without a shared filesystem
+_CUT = re.compile(rb"minipach: (\d+) bytes before this were not sent\n")
 _BEGINS = re.compile(rb"^datum: begins (\d+)\n", re.MULTILINE)
 
 
@@ -23,16 +25,37 @@ def part_of(log: str, index: int) -> str:
 SETS = "sets.jsonl"  # in a job's folder of logs: which datums each of them is of
 
 
-def note_set(folder: Path, log: str, names: Sequence[str]) -> None:
-    """Say in a job's folder of logs which datums a log will be of, for those who follow it."""
+def note_set(folder: Path, log: str, names: Sequence[str], set_id: str = "") -> None:
+    """Say in a job's folder of logs which datums a log will be of, and which set's, for those who follow it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / SETS).open("a") as file:
-        file.write(json.dumps({"log": log, "datums": list(names)}) + "\n")
+        file.write(json.dumps({"log": log, "datums": list(names), "set": set_id}) + "\n")
 
 
 def count_sets(folder: Path) -> int:
     """How many logs a job's folder has already, so that a later pass of the job takes other names."""
     return (folder / SETS).read_bytes().count(b"\n") if (folder / SETS).is_file() else 0
+
+
+def end_of_log(path: Path) -> bytes:
+    """The last part of a log, as it is sent: with a line before it that says how much is missing. Raises OSError."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - MOST_SENT))
+        data = file.read()
+    missing = size - MOST_SENT
+    return (
+        b"minipach: %d bytes before this were not sent\n" % missing + data.partition(b"\n")[2] if missing > 0 else data
+    )
+
+
+def place_in_sent(data: bytes, place: int) -> int:
+    """Where in a log as it was sent is what was at this place in the whole one; 0, the line before it, if cut off."""
+    cut = _CUT.match(data)
+    if cut is None:
+        return place
+    begins = int(cut[1]) + MOST_SENT - (len(data) - cut.end())  # in the whole log
+    return cut.end() + place - begins if place >= begins else 0
 
 
 @contextmanager

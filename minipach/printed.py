@@ -1,20 +1,23 @@
-"""Which logs to show: of a datum, of what failed, of a job; or all of a running job as one stream."""
+"""Which logs to show: of a datum, of what failed, of a job; or all of what runs as one stream."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from minipach import goal
 from minipach.errors import UserError
-from minipach.follow import follow
+from minipach.follow import PAUSE, Elsewhere, Following, follow
 from minipach.jobs import as_they_are, open_ledger, read_job
 from minipach.ledger import Attempt, JobRow, Used
 from minipach.lock import holder
 from minipach.project import Project, suggest
+from minipach.settings import local_setting
 
-_PAUSE = 0.2  # seconds between two looks
+_LAST = 50  # jobs among which are those that began since the last look
 _GOING = ("running", "submitted")  # states of a job that isn't over
 
 
@@ -75,9 +78,92 @@ def stream(
         now = _row(project, row.id, row.key)
         return now is None or now.state not in _GOING
 
-    for found, line in follow(project.state_dir / "logs" / name / str(row.key), ended):
-        if datum is None or found == datum:
-            yield found, line
+    with _elsewhere(project) as elsewhere:
+        for found, line in follow(_folder(project, row), ended, elsewhere):
+            if datum is None or found == datum:
+                yield found, line
+
+
+def stream_all(project: Project, tell: Callable[[str], None]) -> Iterator[tuple[str, str, str]]:
+    """(pipeline, datum, line) of the logs of all jobs, as they grow, until nothing runs and nothing is on its way.
+
+    UserError if that is so from the beginning.
+    """
+    following: dict[int, tuple[JobRow, Following]] = {}
+    newest: int | None = None
+    told = False
+    with _elsewhere(project) as elsewhere:
+        while True:
+            who = holder(project.state_dir / "lock")  # asked before the look, so that nothing is missed after it
+            busy = who is not None or goal.exists(project)
+            rows = {row.key: row for row in _last_rows(project)}
+            for key, row in sorted(rows.items()):
+                # what began since the last look counts though it has ended by now
+                if key not in following and (row.state in _GOING or (newest is not None and key > newest)):
+                    following[key] = row, Following(_folder(project, row), elsewhere)
+            newest = max([newest or 0, *rows])
+            if not busy and not following and not told:
+                raise UserError("nothing runs now; minipach logs shows what failed last time, minipach jobs what ran")
+            if not following and not told:
+                tell(f"no job runs yet; waiting for {who or 'what was left to be done'}")
+            told = True
+            for key, (row, logs) in list(following.items()):
+                last = key not in rows or rows[key].state not in _GOING
+                for datum, line in logs.look(last=last):
+                    yield row.pipeline, datum, line
+                if last:
+                    del following[key]
+            if not busy and not following:
+                return
+            time.sleep(PAUSE)
+
+
+def _last_rows(project: Project) -> list[JobRow]:
+    ledger = open_ledger(project)
+    try:
+        return as_they_are(project, [*ledger.jobs(None, _LAST), *ledger.open_jobs()])
+    finally:
+        ledger.close()
+
+
+def _folder(project: Project, row: JobRow) -> Path:
+    return project.state_dir / "logs" / row.pipeline / str(row.key)
+
+
+@contextmanager
+def _elsewhere(project: Project) -> Iterator[Elsewhere | None]:
+    """Where there may be logs that are not here."""
+    if local_setting(project.repo, "executor") != "rq":
+        yield None
+        return
+    from minipach.executors.redislink import connect
+    from minipach.executors.rqlogs import TailReader
+    from minipach.executors.rqnames import Names, project_id
+
+    try:
+        client = connect(project.repo)
+    except UserError:  # what is here can be followed all the same
+        yield None
+        return
+    try:
+        yield TailReader(client, Names(project_id(project.repo)))
+    finally:
+        client.close()
+
+
+def failures_of_last_jobs(project: Project) -> list[tuple[str, Used]]:
+    """(pipeline, attempt) of the datums that did not succeed in the last job of each pipeline."""
+    found: list[tuple[str, Used]] = []
+    ledger = open_ledger(project)
+    try:
+        for path in project.order:
+            name = project.name_of(path)
+            for row in ledger.jobs(name, 1):
+                last = {used.datum: used for used in ledger.attempts(row.key)}
+                found += [(name, used) for used in last.values() if used.kind != "ok"]
+    finally:
+        ledger.close()
+    return found
 
 
 def _row(project: Project, ident: str, key: int) -> JobRow | None:
@@ -107,4 +193,4 @@ def _running(project: Project, name: str, tell: Callable[[str], None]) -> JobRow
         if not told:
             tell(f"{name}: no job runs yet; waiting for {who or 'what comes before it'}")
             told = True
-        time.sleep(_PAUSE)
+        time.sleep(PAUSE)

@@ -169,6 +169,9 @@ def test_follow_wait_and_cancel(tmp_path: Path) -> None:
     follower = Background(study, "logs", "edges", "--follow")
     until("the first lines come", lambda: follower.out.count("begins") == 2)
     assert sorted(follower.out.splitlines()) == ["0.txt | begins 0.txt", "1.txt | begins 1.txt"]
+    everything = Background(study, "logs", "--follow")
+    until("all that runs is followed", lambda: everything.out.count("\n") == 2)
+    assert sorted(everything.out.splitlines()) == ["edges: 0.txt | begins 0.txt", "edges: 1.txt | begins 1.txt"]
     late = study.minipach("wait", "--timeout", "0")
     assert late.code == 1 and "still running after 0 seconds" in late.err
     assert study.minipach("jobs", "--json").json["jobs"][0]["state"] == "running"
@@ -178,7 +181,7 @@ def test_follow_wait_and_cancel(tmp_path: Path) -> None:
     assert cancelled.out.startswith(f"ended: process {schedule.process.pid} on ")
     done = schedule.end()
     assert (done.code, done.err.splitlines()[-1]) == (130, "interrupted; the same command goes on from here")
-    assert follower.end().code == 0
+    assert (follower.end().code, everything.end().code) == (0, 0)
     assert study.minipach("jobs", "--json").json["jobs"][0]["state"] == "interrupted"
     assert (study.minipach("cancel").out, study.minipach("wait").code) == ("nothing runs\n", 0)
 
@@ -328,6 +331,8 @@ def test_the_advice_on_what_is_on_its_way_can_be_typed_as_it_is() -> None:
     reports = (PipelineReport("images", "current"), PipelineReport("edges", "submitted"))
     advice = on_its_way(ScheduleReport(reports, (), None))
     assert advice == "on its way; minipach wait, minipach jobs, minipach logs edges --follow"
+    advice = on_its_way(ScheduleReport((*reports, PipelineReport("montage", "waiting")), (), None))
+    assert advice == "on its way; minipach wait, minipach jobs, minipach logs --follow"
 
 
 def test_a_sets_log_is_told_by_datum(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from minipach.spec import secret_variable
 from tests.chaos_rq import chaos
 from tests.projects import MINIPACH, Study, need, run
 from tests.redises import Redis, Workers
-from tests.remains import hold, leftovers, processes, unpublished, until
+from tests.remains import Background, hold, leftovers, processes, unpublished, until
 
 # Says in a folder of its own that it runs, with which GPUs, and what it sees of the environment. The first of those
 # with a GPU waits for the second, so that two run at once, however far apart the two processes are ready.
@@ -361,7 +361,8 @@ def test_a_worker_that_shares_no_filesystem_with_the_project(
 ) -> None:
     """The project's own folder is hidden from it: it gets an address for git, and Redis."""
     need("bwrap")
-    images, store = study.root / "images", tmp_path / "store"
+    images, store, gate = study.root / "images", tmp_path / "store", tmp_path / "gate"
+    gate.touch()
     study.ok("git", "init", "--quiet", "--bare", str(store))
     study.ok("git", "annex", "init", "store", cwd=store)
     study.put("images/a", "content of a")
@@ -372,8 +373,10 @@ def test_a_worker_that_shares_no_filesystem_with_the_project(
     study.put("images/bad", "bad")
     study.pipeline(
         "edges",
-        'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/copy.sh]}\ndatum_tries: 1\n',
-        copy='n=$(basename "$images")\necho "saw $n"\ngrep -q bad "$images" && exit 3\ncp "$images" "$PFS/out/$n"\n',
+        'input: {pfs: {repo: images, glob: "/*"}}\ndatum_tries: 1\n'
+        f'transform: {{cmd: [sh, code/copy.sh], env: {{GATE: "{gate}"}}, secrets: [{{name: t, env_var: TOKEN}}]}}\n',
+        copy='n=$(basename "$images")\necho "saw $n with $TOKEN"\nwhile [ -e "$GATE" ]; do sleep 0.1; done\n'
+        'grep -q bad "$images" && exit 3\ncp "$images" "$PFS/out/$n"\n',
     )
     study.ok("datalad", "save", "-r", "-m", "inputs")
     served, scratch = tmp_path / "served", tmp_path / "scratch"
@@ -392,9 +395,23 @@ def test_a_worker_that_shares_no_filesystem_with_the_project(
     )
     workers.start("-j", "0")  # publishes
     clone = ("worker", "-j", "2", "--clone", f"file://{served}", "--cache", "1")
-    workers.launch(*hiding, *MINIPACH, "-C", str(scratch), *clone)
+    secret = {secret_variable("t"): "hush-hush"}
+    workers.launch(*hiding, *MINIPACH, "-C", str(scratch), *clone, env=secret)
 
+    # what a set prints comes while it runs, and no secret with it
+    workers.schedule()
+    monkeypatch.setenv("MINIPACH_REDIS", workers.server.url)
+    monkeypatch.setenv("MINIPACH_EXECUTOR", "rq")
+    follower = Background(study, "logs", "--follow")
+    until("what sets print comes", lambda: "edges: " in follower.out)
+    assert " with [secret]" in follower.out and b"hush-hush" not in _everything(workers)
+    gate.unlink()
     (report,) = workers.schedule("--wait", code=1).values()
+    told = follower.end()
+    assert told.code == 0, told.err
+    said = [line for line in told.out.splitlines() if " | saw " in line]
+    assert sorted(said) == [f"edges: {n} | saw {n} with [secret]" for n in ("a", "b", "bad")], told.out
+    assert not [key for key in workers.server.client().keys("*") if b":tail" in key]
     said = workers.minipach("job", report["job"][:12])
     assert (report["counts"]["ran"], report["counts"]["failed"]) == (2, 1), said
     assert "saw a" in workers.minipach("logs", "edges", "a")

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from minipach import __version__
-from minipach.cli import jobs, look, plans, results, runs, setup, specs, try_one, views, workers
+from minipach.cli import jobs, logs, look, plans, results, runs, setup, specs, try_one, views, workers
 from minipach.cli.frame import Here, reader_left
 
 app = typer.Typer(
@@ -44,7 +44,7 @@ def _options(
     context.obj = Here(directory)
 
 
-for module in (setup, specs, plans, runs, workers, jobs, look, try_one, results, views):
+for module in (setup, specs, plans, runs, workers, jobs, logs, look, try_one, results, views):
     module.register(app)
 
 

@@ -1,4 +1,4 @@
-"""`jobs`, `job`, `logs`, `usage`, `retry`, `cancel`, `wait`: what ran, what runs, and how it went."""
+"""`jobs`, `job`, `usage`, `retry`, `cancel`, `wait`: what ran, what runs, and how it went."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minipach.cli.frame import FAILED, Here, colours, guarded, paint, say, show, show_exactly, show_json
-from minipach.errors import UserError
+from minipach.cli.frame import FAILED, Here, colours, guarded, paint, say, show, show_json
 from minipach.escape import printable
 from minipach.project import Project
 
@@ -43,7 +41,7 @@ _TIMEOUT = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add this family's commands."""
-    for command in (jobs, job, logs, top, usage, retry, cancel, wait):
+    for command in (jobs, job, top, usage, retry, cancel, wait):
         app.command()(command)
 
 
@@ -146,42 +144,6 @@ def _size(number: float) -> str:
             return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
         number /= 1000
     return f"{number:.1f} TB"
-
-
-@guarded
-def logs(
-    context: typer.Context,
-    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Its name.")],
-    datum: Annotated[
-        str | None, typer.Argument(metavar="[DATUM]", help="All that failed last time, if left out.")
-    ] = None,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Of all datums that run now, as they print, until the job ends.")
-    ] = False,
-    ident: Annotated[str | None, typer.Option("--job", metavar="ID", help="Of this job instead of the last.")] = None,
-) -> None:
-    """Show what the command of a datum printed, at its last attempt.
-
-    Example: minipach logs edges chelsea.png, or minipach logs edges --follow
-    """
-    from minipach.printed import choose_logs, stream
-
-    here: Here = context.obj
-    project = here.project()
-    path = project.path_of(pipeline)
-    if follow:
-        for name, line in stream(project, path, datum, ident, tell=say):
-            show(f"{printable(name)} | {printable(line)}")
-            sys.stdout.flush()  # whoever follows through a pipe wants it now
-        return
-    chosen = choose_logs(project, path, datum, ident)
-    for attempt in chosen:
-        if len(chosen) > 1 or datum is None:
-            show(f"== {attempt.datum}: {attempt.kind}{', ' + attempt.message if attempt.message else ''}")
-        there = Path(attempt.log)
-        if not there.is_file():
-            raise UserError(f"{there}: this log is gone")
-        show_exactly(there.read_bytes().decode("utf-8", "replace").rstrip("\n"))
 
 
 @guarded

@@ -156,9 +156,12 @@ def _tell(report: ScheduleReport, *, as_json: bool) -> None:
 
 
 def on_its_way(report: ScheduleReport) -> str:
-    """What to say of a schedule that left sets on their way. Logs are followed of one pipeline: the first of them."""
-    name = next(p.name for p in report.pipelines if p.state == "submitted")
-    return f"on its way; minipach wait, minipach jobs, minipach logs {name} --follow"
+    """What to say of a schedule that left sets on their way: where it is one pipeline's, its logs can be followed."""
+    from minipach.report import GOING
+
+    names = [p.name for p in report.pipelines if p.state in GOING]
+    which = f"{names[0]} " if len(names) == 1 else ""
+    return f"on its way; minipach wait, minipach jobs, minipach logs {which}--follow"
 
 
 def _start_bar(pipeline: str, total: int) -> tuple[Progress, TaskID]:

@@ -172,7 +172,8 @@ class Board:
             for registry in (FinishedJobRegistry, FailedJobRegistry):
                 registry(name, connection=self.client, serializer=JSONSerializer).remove(job, pipeline=pipe)
             pipe.lrem(self.queue(name).key, 0, job)
-            pipe.delete(Job.key_for(job), Result.get_key(job), self.names.log(set_id))
+            pipe.delete(Job.key_for(job), Result.get_key(job), self.names.log(set_id), self.names.tail(set_id))
+            pipe.srem(self.names.tails, set_id)
 
     # --- for workers -----------------------------------------------------------------------------------------
 

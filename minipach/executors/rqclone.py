@@ -7,14 +7,14 @@ import fcntl
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from minipach.errors import UserError
 from minipach.executors.redislink import Client
-from minipach.executors.rqlogs import send_log
+from minipach.executors.rqlogs import Tails, send_log
 from minipach.executors.rqnames import Names
 from minipach.executors.rqplace import Place
 from minipach.executors.setrefs import SETS
@@ -46,6 +46,11 @@ class Clones:
     def __init__(self, root: Path, url: str) -> None:
         self.root = root
         self.url = url.rstrip("/")
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the logs of sets that run here, each named after its set."""
+        return self.root / ".git" / "minipach" / "logs"
 
     def top(self) -> Repo:
         """The clone of the superdataset, by which the folder is known. UserError where it is something else's."""
@@ -119,6 +124,7 @@ class ClonePlace(Place):
         self.remote = REMOTE
         self._cache = cache
         self._owners: dict[str, Owner] = {}
+        self._tails = Tails(clones.logs)
         for path in clones.known():
             clean_up(Repo(path))
 
@@ -142,6 +148,10 @@ class ClonePlace(Place):
             return bool(Repo(self.folder(repo)).git("ls-remote", REMOTE, SETS + set_id))
         except GitError:
             return True
+
+    def during(self, client: Client, names: Names, running: Collection[str]) -> None:
+        """Send what they print, for those who follow."""
+        self._tails.send(client, names, running)
 
     def after(self, client: Client, names: Names, set_id: str, answer: Mapping[str, Any]) -> None:
         """Send the log; the project's next pass writes it where people look."""

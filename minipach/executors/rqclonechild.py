@@ -91,12 +91,11 @@ class CloneChild:
 
         for place in sorted({moved(f.repo) for f in work.files}):
             self.clones.clone(place)
-        logs = self.clones.root / ".git" / "minipach" / "logs"
         return replace(
             work,
             repo=str(self.clones.root / path),
             files=tuple(replace(f, repo=str(self.clones.root / moved(f.repo))) for f in work.files),
-            log=str(logs / f"{work.id}.log"),
+            log=str(self.clones.logs / f"{work.id}.log"),
             secrets_folder=str(self.clones.root / ".git" / "minipach" / "secrets") if work.secrets else "",
         )
 

@@ -175,6 +175,15 @@ class Names:
         """The key of a log that a worker without a shared filesystem has sent."""
         return f"{self.prefix}:log:{set_id}"
 
+    def tail(self, set_id: str) -> str:
+        """The key of what a set prints while such a worker runs it."""
+        return f"{self.prefix}:tail:{set_id}"
+
+    @property
+    def tails(self) -> str:
+        """The key of the ids of sets that print."""
+        return f"{self.prefix}:tails"
+
 
 def class_of(queue: str) -> str:
     """The class, or the pattern of one, in what may be a queue's whole name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,9 @@ class Place:
         """What a process said of its set."""
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+    def during(self, client: Client, names: Names, running: Collection[str]) -> None:
+        """Sets run: nothing is to be sent of what they print where their logs are in the project already."""
 
     def after(self, client: Client, names: Names, set_id: str, answer: Mapping[str, Any]) -> None:
         """A set has ended: nothing more is to be done where the log is in the project already."""

@@ -15,7 +15,7 @@ import secrets
 import selectors
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,8 @@ class Supervisor:
                 self._going.turn()
                 self._going.look()
             self._fetch()
+            running = [lane.task.set_id for lane in self._lanes if lane.task is not None]
+            self._place.during(self._client, self._board.names, running)
         except AWAY as error:
             if not self._away:
                 self._tell(f"{away(self._place.repo, error)}; what runs goes on")
@@ -276,10 +278,7 @@ class Supervisor:
         task, worker = lane.task, lane.worker
         answer = self._place.read_answer(line)
         if "outcomes" in answer:
-            self._teller.add(
-                worker, task, lambda: worker.finish(task.job, task.queue, task.execution, answer["outcomes"])
-            )
-            self._place.after(self._client, self._board.names, task.set_id, answer)
+            self._teller.add(worker, task, lambda: self._finish(worker, task, answer))
         elif not task.stopped and self._place.project is None:  # a clone may not have it yet
             why = answer["gone"]
             self._teller.add(worker, task, lambda: worker.fail(task.job, task.queue, task.execution, why))
@@ -288,6 +287,11 @@ class Supervisor:
             self._teller.add(worker, task, lambda: self._no_more(worker, task, why))
         self._room.give_back(task.share)
         lane.task = None
+
+    def _finish(self, worker: RqWorker, task: Task, answer: Mapping[str, Any]) -> None:
+        """Told as a whole, once Redis is there: who sees that a set has ended looks for its log."""
+        self._place.after(self._client, self._board.names, task.set_id, answer)
+        worker.finish(task.job, task.queue, task.execution, answer["outcomes"])
 
     def _no_more(self, worker: RqWorker, task: Task, why: str) -> None:
         task.job.retries_left = 0

@@ -1,0 +1,89 @@
+"""`logs`: what the commands of datums printed, or print now."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from minipach.cli.frame import Here, guarded, say, show, show_exactly
+from minipach.errors import UserError
+from minipach.escape import printable
+from minipach.project import Project
+
+
+def register(app: typer.Typer) -> None:
+    """Add this family's commands."""
+    app.command()(logs)
+
+
+@guarded
+def logs(
+    context: typer.Context,
+    pipeline: Annotated[str | None, typer.Argument(metavar="[PIPELINE]", help="Its name; all, if left out.")] = None,
+    datum: Annotated[
+        str | None, typer.Argument(metavar="[DATUM]", help="All that failed last time, if left out.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Of all datums that run now, as they print, until nothing runs.")
+    ] = False,
+    ident: Annotated[str | None, typer.Option("--job", metavar="ID", help="Of this job instead of the last.")] = None,
+) -> None:
+    """Show what the command of a datum printed, at its last attempt.
+
+    Without PIPELINE: of what failed in the last job of each. With --follow, all lines of a pipeline's job as one
+    stream, each with its datum before it; without PIPELINE those of all jobs, with the pipeline's name, too.
+
+    Example: minipach logs edges chelsea.png, or minipach logs --follow
+    """
+    from minipach.jobs import read_job
+    from minipach.printed import choose_logs, stream, stream_all
+
+    here: Here = context.obj
+    project = here.project()
+    if pipeline is None and ident is not None:
+        pipeline = read_job(project, ident).job.pipeline
+    if pipeline is None and follow:
+        for name, which, line in stream_all(project, tell=say):
+            _line_of(f"{name}: {which}", line)
+        return
+    if pipeline is None:
+        _failed_logs(project)
+        return
+    path = project.path_of(pipeline)
+    if follow:
+        for which, line in stream(project, path, datum, ident, tell=say):
+            _line_of(which, line)
+        return
+    chosen = choose_logs(project, path, datum, ident)
+    for attempt in chosen:
+        if len(chosen) > 1 or datum is None:
+            show(f"== {attempt.datum}: {attempt.kind}{', ' + attempt.message if attempt.message else ''}")
+        if not Path(attempt.log).is_file():
+            raise UserError(f"{attempt.log}: this log is gone")
+        _log(attempt.log)
+
+
+def _line_of(name: str, line: str) -> None:
+    show(f"{printable(name)} | {printable(line)}")
+    sys.stdout.flush()  # whoever follows through a pipe wants it now
+
+
+def _log(path: str) -> None:
+    show_exactly(Path(path).read_bytes().decode("utf-8", "replace").rstrip("\n"))
+
+
+def _failed_logs(project: Project) -> None:
+    from minipach.printed import failures_of_last_jobs
+
+    failed = failures_of_last_jobs(project)
+    for name, used in failed:
+        show(f"== {name}: {used.datum}: {used.kind}{', ' + used.message if used.message else ''}")
+        if Path(used.log).is_file():
+            _log(used.log)
+        else:
+            say(f"{used.log}: this log is gone" if used.log else f"{name}: {used.datum}: it has no log")
+    if not failed:
+        show("nothing failed in the last jobs; minipach logs PIPELINE [DATUM], or minipach logs --follow")
