@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import stat
@@ -406,6 +407,41 @@ def test_environment(run: Run) -> None:
     ):
         assert line in done.stdout.splitlines()
     assert "NL=x\ny\n\n" in done.stdout
+
+
+@pytest.mark.parametrize("script", ["datum", "launch"])
+def test_the_scripts_list_all_of_their_variables(script: str) -> None:
+    """What isn't in the list could come from the caller's environment, and would go to the command's."""
+    text = (SCRIPT.parent / script).read_text()
+    code = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    assigned = {n for form in ASSIGNMENTS for n in re.findall(form, code, re.MULTILINE)}
+    assert {n for n in assigned if not n.startswith("minipach_")} - NO_VARIABLES[script] == own_variables(script)
+
+
+ASSIGNMENTS = (r"(?:^|[\s;({&|])([a-z_][A-Za-z0-9_]*)=", r"\bfor ([a-z_]\w*)", r"\bread -r (\w+)")
+# words of sentences, and options of other programs
+NO_VARIABLES = {"datum": {"a", "an", "option"}, "launch": {"bs", "count", "skip", "if", "label", "this"}}
+
+
+def own_variables(script: str) -> set[str]:
+    listed = re.search(r"for minipach_variable in \\\n(.*?); do", (SCRIPT.parent / script).read_text(), re.DOTALL)
+    assert listed is not None
+    return set(listed[1].replace("\\", " ").split())
+
+
+@pytest.mark.parametrize("junk", ["no", "", "/x\n* $(false) 7"])
+def test_what_is_exported_under_names_of_ours_changes_nothing_and_reaches_the_command(run: Run, junk: str) -> None:
+    exported = {name: junk for name in own_variables("datum")} | {"minipach_own_1": junk, "minipach_kept": junk}
+    run.write("inputs/images/s/a", "A")
+    run.write("inputs/lazy/l", "L")
+    script = 'cat "$images" "$PFS/lazy/l"; env >"$PFS/out/env"'
+    datum = ["-v", "images=/pfs/images/s/a", "-f", "images", "inputs/images", "/s/a", "-l", "lazy", "inputs/lazy", "/l"]
+    done = run("-e", "name=ours", "-d", "n", "to", *datum, "-x", "false", "--", "sh", "-c", script, **exported)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "AL", "")
+    seen = (run.done / "to" / "env").read_text()
+    assert "\nname=ours\n" in seen
+    for name in ("writable", "code", "matches", "secrets"):
+        assert f"\n{name}={junk}\n" in seen
 
 
 def test_each_datum_has_its_own_environment_inputs_and_output(run: Run) -> None:

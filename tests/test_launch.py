@@ -18,6 +18,7 @@ import pytest
 
 from tests.images import Images, images, need
 from tests.projects import PATIENCE
+from tests.test_datum_script import own_variables
 
 __all__ = ["images"]
 
@@ -233,6 +234,15 @@ def test_the_hosts_environment_is_the_callers(launch: Launcher, runtime: str) ->
     )
     mine, cwd = done.stdout.splitlines()
     assert cwd == str(launch.dataset)
+    # also what has the name of a variable of the launcher's own; and it isn't led astray by it
+    odd = dict.fromkeys(own_variables("launch"), "/no *\n7")
+    odd |= {"MINIPACH_KEEP_GOING": "1", "MINIPACH_RECOVER": "1", "minipach_secret_T": "x"}
+    script = 'printf "%s|" "$code" "$watcher" "$before" "$T" "$minipach_secret_T"; env | grep -c "^MINIPACH_[KR]E"'
+    secret = {"MINIPACH_SECRET_T": "hush"}
+    again = launch(
+        launch.image("host"), "-s", "T=MINIPACH_SECRET_T", "sh", "-c", script, **use((runtime, "")), **odd, **secret
+    )
+    assert again.stdout == "/no *\n7|" * 3 + "||0\n", again
     assert mine == "m /pfs" if runtime == "bubblewrap" else mine.startswith(f"m {launch.dataset}/.minipach/tmp.")
     assert launch.clean()
 
