@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import redis
 
 from minipach.executors.room import Room
 from minipach.executors.rqheart import Heart
 from minipach.executors.rqlane import Task
+from minipach.executors.rqnames import ResourceClass
 from minipach.executors.rqworker import Plan, Supervisor
 from tests.remains import until
 
@@ -90,3 +94,23 @@ def test_what_ends_while_it_is_asked_for_is_no_error() -> None:
         ("worker", "job"),
     ]
     assert supervisor._busy() == []
+
+
+def test_a_set_that_ends_while_redis_is_away_is_told_of_later() -> None:
+    """Its log goes through Redis, too, where no filesystem is shared; that must not end the worker."""
+
+    class Away:
+        project = None
+        read_answer = staticmethod(json.loads)
+
+        def after(self, *_: object) -> None:
+            raise redis.exceptions.ConnectionError("away")
+
+    place: Any = Away()
+    board: Any = Redis()
+    supervisor: Any = Supervisor(place, board, board, Plan(1, Room((), 1, 1)), print)
+    task = SimpleNamespace(set_id="s", share=Room((), 1, 1).take(ResourceClass()), ended=False)
+    lane = SimpleNamespace(worker="worker", task=task)
+    supervisor._answered(lane, b'{"outcomes": [], "log": "/log"}')
+    assert lane.task is None, "its process is free"
+    assert supervisor._teller.waiting == [("worker", task)]
