@@ -152,15 +152,21 @@ def _elsewhere(project: Project) -> Iterator[Elsewhere | None]:
 
 
 def failures_of_last_jobs(project: Project) -> list[tuple[str, Used]]:
-    """(pipeline, attempt) of the datums that did not succeed in the last job of each pipeline."""
+    """(pipeline, attempt) of the datums that did not succeed in the last job of each pipeline.
+
+    While that one is not over, the one before it counts for the datums that it has not come to yet.
+    """
     found: list[tuple[str, Used]] = []
     ledger = open_ledger(project)
     try:
         for path in project.order:
             name = project.name_of(path)
-            for row in ledger.jobs(name, 1):
-                last = {used.datum: used for used in ledger.attempts(row.key)}
-                found += [(name, used) for used in last.values() if used.kind != "ok"]
+            last: dict[str, Used] = {}
+            for row in as_they_are(project, ledger.jobs(name, _LAST)):
+                last = {used.datum: used for used in ledger.attempts(row.key)} | last
+                if row.state not in _GOING:
+                    break
+            found += [(name, used) for used in last.values() if used.kind != "ok"]
     finally:
         ledger.close()
     return found

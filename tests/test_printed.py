@@ -62,6 +62,12 @@ def test_what_failed_in_the_last_jobs_is_shown_without_asking_for_more(study: St
     head, saw = failed.out.splitlines()[:2]
     assert (failed.code, head, saw) == (0, "== edges: bad: failed, the command exited with 3", "saw bad")
     assert "saw good" not in failed.out
+    # a job that has only just begun takes nothing away from what is to be seen
+    ledger = Ledger(study.root / ".git/minipach/ledger.sqlite")
+    ledger.leave_job(ledger.start_job("1" * 32, "edges"))
+    assert study.minipach("logs").out == failed.out
+    ledger.close_jobs("edges", "cancelled")
+    ledger.close()
     assert "== good: ok" in study.minipach("logs", "--job", job).out, "a job says of which pipeline it is"
     study.remove("images/bad")
     study.schedule()
