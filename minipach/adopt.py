@@ -22,8 +22,9 @@ from minipach.git import (
     private_index,
 )
 from minipach.keys import key_of_link, key_of_pointer
-from minipach.project import MARK, SPEC, Place, Project, find_project
+from minipach.project import MARK, Place, Project, find_project
 from minipach.slots import kill_inside, remove_tree
+from minipach.specfile import SPEC
 
 _PIPELINE_ATTRIBUTES = (
     "* annex.backend=SHA256E",

@@ -6,7 +6,7 @@ import hashlib
 import json
 import operator
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -17,6 +17,7 @@ from minipach.git import EXECUTABLE, GITLINK, Repo, TreeEntry, is_dataset
 from minipach.house import house_entries, output_paths
 from minipach.identity import VERSION, Identifier, Recipe, Row, code_id, input_files, recipe
 from minipach.image import Image, resolve_image
+from minipach.inputs import SnapshotStore, unmatched, unusable
 from minipach.loose import loose_files
 from minipach.outpath import out_path
 from minipach.plan import Plan, Step, make_plan, reason_for, restore
@@ -24,39 +25,13 @@ from minipach.project import Project
 from minipach.published import PUBLISHED, altered_datums, published_paths
 from minipach.records import Task
 from minipach.results import Known, results_commit
-from minipach.snapshot import FileEntry, Snapshot, classify, open_repo, read_snapshot
+from minipach.snapshot import FileEntry, Snapshot, classify
 from minipach.spec import Pipeline
 from minipach.state import FOLDER as STATE
 from minipach.state import Published, read_state
 from minipach.taskcache import make_tasks
 
-
-class SnapshotStore:
-    """Snapshots of a project's repos, each read once per commit."""
-
-    def __init__(self, project: Project) -> None:
-        self.project = project
-        self._read: dict[tuple[str, str], Snapshot] = {}
-
-    def commit(self, repo_path: str, branch: str | None) -> str:
-        """The commit of a repo's branch (the one checked out, if None)."""
-        repo = open_repo(self.project.root, repo_path)
-        commit = repo.resolve(f"refs/heads/{branch}^{{commit}}" if branch else "HEAD^{commit}")
-        if commit is None:
-            what = f'no branch "{branch}"' if branch else "no commit yet; datalad save"
-            raise UserError(f"{repo_path}: {what}")
-        return commit
-
-    def at(self, repo_path: str, commit: str) -> Snapshot:
-        """The snapshot of a repo at a commit."""
-        key = (repo_path, commit)
-        if key not in self._read:
-            repo = open_repo(self.project.root, repo_path)
-            try:
-                self._read[key] = read_snapshot(repo, commit, self.project.cache)
-            finally:
-                repo.close()
-        return self._read[key]
+__all__ = ["Assessment", "SnapshotStore"]
 
 
 @dataclass
@@ -72,8 +47,8 @@ class Assessment:
 
     @property
     def pipeline(self) -> Pipeline:
-        """The parsed spec."""
-        return self.project.pipelines[self.path]
+        """The parsed spec. UserError if it is broken."""
+        return self.project.pipeline(self.path)
 
     @cached_property
     def repo(self) -> Repo:
@@ -95,11 +70,11 @@ class Assessment:
         """The commit of each (repo, branch) that the spec names."""
         found = {}
         problems: list[str] = []
-        for pfs in self.pipeline.pfs_inputs():
+        for need in self.pipeline.needs():
             try:
-                found[pfs.repo, pfs.branch] = self.store.commit(pfs.repo, pfs.branch)
+                found[need.repo, need.branch] = self.store.commit(need)
             except UserError as error:
-                problems += [f"{self.pipeline.source}: {p}" for p in error.problems]
+                problems += error.problems
         if problems:
             raise UserError(problems)
         return found
@@ -113,49 +88,15 @@ class Assessment:
     def datums(self) -> list[Datum]:
         """The datums of now, checked for what can't be processed."""
         found = make_datums(self.pipeline.input, self.snapshots)
-        self._check_matches(found)
+        problems = list(unusable(self.project, self.pipeline, self.snapshots, found))
+        if problems:
+            raise UserError(problems)
         return found
 
-    def _check_matches(self, datums: Sequence[Datum]) -> None:
-        for datum in datums:
-            for match in datum.matches:
-                try:
-                    (match.path + datum.name).encode()
-                except UnicodeEncodeError:
-                    raise UserError(
-                        f"{match.repo}: the file name {os.fsencode(match.path)!r} is not UTF-8; rename it"
-                    ) from None
-        for (repo, branch), snapshot in self.snapshots.items():
-            broken = next((path for path in snapshot.files if "\n" in path), None)
-            if broken is not None:  # matched or not: datalad 1.7 takes such a file for deleted, and reruns nothing
-                raise UserError(
-                    f"{repo}: the file name {broken!r} holds a line break, which datalad can't save or rerun; rename it"
-                )
-            for missing in snapshot.missing:
-                self._check_missing(repo, branch, missing, datums)
-
-    def _check_missing(self, repo: str, branch: str | None, missing: str, datums: Sequence[Datum]) -> None:
-        """A subdataset that isn't installed is an error where a glob could reach into it."""
-        from minipach.glob import compile_glob
-
-        inside = "/" + missing
-        for pfs in self.pipeline.pfs_inputs():
-            if (pfs.repo, pfs.branch) != (repo, branch):
-                continue
-            glob = compile_glob(pfs.glob)
-            below = glob.depth is None or glob.depth > inside.count("/")
-            near = inside.startswith(glob.prefix) or glob.prefix.startswith(inside + "/")
-            matched = glob.match(inside) is not None or any(
-                (m.repo, m.branch) == (repo, branch) and (m.path == "/" or inside.startswith(m.path + "/"))
-                for d in datums
-                for m in d.matches
-            )
-            if matched or (below and near):
-                where = self.project.root / repo / missing
-                raise UserError(
-                    f"{repo}: the subdataset {missing} is not installed, and the glob {pfs.glob} "
-                    f"reaches it; datalad get -n {where}"
-                )
+    @property
+    def no_datums(self) -> str:
+        """Why there is no datum, where there is none."""
+        return unmatched(self.pipeline, self.snapshots)
 
     @cached_property
     def code(self) -> dict[str, FileEntry]:

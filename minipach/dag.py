@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from minipach import escape
-from minipach.errors import UserError
+from minipach.errors import each_once
 from minipach.git import is_dataset
 from minipach.project import Project
-from minipach.status import Status, project_status
+from minipach.status import project_status
 
 COLOURS = {  # white text on them is readable (contrast 4.5 and more), and they are on white and on black
     "current": "#1a7f37",
@@ -20,6 +20,7 @@ COLOURS = {  # white text on them is readable (contrast 4.5 and more), and they 
     "new": "#0969da",
     "unknown": "#57606a",
     "not installed": "#57606a",
+    "missing": "#cf222e",
     "data": "#57606a",
 }
 Paint = Callable[[str, str], str]
@@ -29,9 +30,9 @@ Paint = Callable[[str, str], str]
 class Node:
     """A repo or a pipeline.
 
-    path: in the project · state: of a pipeline as in `status` (`unknown` where that can't be told), of a repo `data`
-    or `not installed` · counts: as in `status`; none for a repo · depth: 0 for what has no input, else one more than
-    the deepest input.
+    path: in the project · state: of a pipeline as in `status` (`unknown` where that can't be told), of a repo `data`,
+    `not installed` or `missing` · counts: as in `status`; none for a repo · depth: 0 for what has no input, else one
+    more than the deepest input.
     """
 
     path: str
@@ -103,14 +104,12 @@ def read_dag(project: Project) -> Dag:
     edges = tuple(
         Edge(pfs.repo, path, pfs.name, pfs.glob, pfs.branch)
         for path in order
+        if path in project.pipelines
         for pfs in project.pipelines[path].pfs_inputs()
     )
-    remarks: tuple[str, ...] = ()
-    rows: dict[str, Status] = {}
-    try:
-        rows = {row.name: row for row in project_status(project)}
-    except UserError as error:
-        remarks = error.problems
+    status = project_status(project)
+    remarks = each_once(p for row in status for p in row.problems)
+    rows = {row.name: row for row in status if not row.problems}
     depths: dict[str, int] = {}
     for path in order:
         ups = [e.source for e in edges if e.target == path]
@@ -128,11 +127,12 @@ def _repos(project: Project, used: set[str]) -> list[str]:
     """Repos of data: those that a pipeline uses, and the others less the subdatasets of repos."""
     every = set(project.repos)
     found = {p for p in every if p in used or not any(p.startswith(other + "/") for other in every)}
-    return sorted((found | used) - set(project.pipelines))
+    return sorted((found | used) - set(project.order))
 
 
 def _repo(project: Project, path: str) -> Node:
-    state = "data" if is_dataset(project.root / path) else "not installed"
+    away = "not installed" if path in project.repos else "missing"
+    state = "data" if is_dataset(project.root / path) else away
     return Node(path, path, "repo", state, {}, 0)
 
 
@@ -146,7 +146,11 @@ def as_text(dag: Dag, paint: Paint = lambda text, _: text) -> Iterator[str]:
         below.setdefault(edge.source, []).append(edge)
     nodes = {n.path: n for n in dag.nodes}
     told: set[str] = set()
-    for root in (n for n in dag.nodes if n.depth == 0):
+    # those that wait for each other hang on nothing: they come last
+    for root in sorted(dag.nodes, key=lambda n: n.depth > 0):
+        if root.path in told:
+            continue
+        told.add(root.path)
         yield _line(root, "", "", paint)
         stack = _children(below.get(root.path, []), "")
         while stack:

@@ -133,12 +133,8 @@ def _project(project: Project) -> Iterator[Finding]:
                 f"{path}: {len(left)} slots in use or left by a crash",
                 "the next schedule clears them",
             )
-    try:
-        paths = project.order
-    except UserError as error:
-        yield from (Finding("problem", p) for p in error.problems)
-        return
-    for path in paths:
+    yield from (Finding("problem", p) for p in project.trouble(project.order))
+    for path in project.pipelines:
         yield from _drift(project, path)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 
 class UserError(Exception):
@@ -14,6 +15,24 @@ class UserError(Exception):
     def __init__(self, problems: str | Sequence[str]) -> None:
         self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
         super().__init__("\n".join(self.problems))
+
+
+def each_once(problems: Iterable[str]) -> tuple[str, ...]:
+    """The problems by file, line and column, none twice."""
+    return tuple(sorted(dict.fromkeys(problems), key=_place))
+
+
+def counted(number: int, what: str) -> str:
+    """`1 problem`, `2 problems`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+_PLACE = re.compile(r"(.*?):(\d+):(\d+): ", re.DOTALL)
+
+
+def _place(problem: str) -> tuple[str, int, int, str]:
+    found = _PLACE.match(problem)
+    return (found[1], int(found[2]), int(found[3]), problem) if found else (problem.partition(":")[0], 0, 0, problem)
 
 
 class DatumFailed(Exception):

@@ -54,7 +54,7 @@ class Exchange:
 def choose(project: Project, words: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
     """The remote and the pipelines (all, if none is named) of `[REMOTE] [PIPELINE...]`."""
     first = words[0] if words else None
-    names = {*project.pipelines, *(p.name for p in project.pipelines.values())}
+    names = {name for path in project.order for name in (path, project.name_of(path))}
     if first in names and not any(first in _remotes(Repo(project.root / p)) for p in datasets(project, ())):
         return None, datasets(project, words)
     return first, datasets(project, words[1:])
@@ -63,7 +63,7 @@ def choose(project: Project, words: Sequence[str]) -> tuple[str | None, tuple[st
 def datasets(project: Project, names: Sequence[str]) -> tuple[str, ...]:
     """The paths of the pipelines named (all, if none is) that are datasets; UserError for a named one that isn't."""
     if not names:
-        return tuple(p.path for p in project.places if p.is_dataset and p.path in project.pipelines)
+        return tuple(p.path for p in project.places if p.is_dataset)
     paths = tuple(dict.fromkeys(project.path_of(n) for n in names))
     for path in paths:
         if not is_dataset(project.root / path):

@@ -46,7 +46,8 @@ class Image:
 
 def resolve_image(project: Project, path: str) -> Image:
     """The image of the pipeline at `path`. Reads only; UserError where the name leads nowhere."""
-    pipeline = project.pipelines[path]
+    pipeline = project.pipeline(path)
+    at = pipeline.at("transform.image")
     repo = Repo(project.root / path)
     try:
         wanted = pipeline.transform.image
@@ -58,14 +59,14 @@ def resolve_image(project: Project, path: str) -> Image:
             content = _content_at(repo, place)
             return Image(content or f"url:{wanted}", place, wanted, None if content else wanted)
         if _NAME.match(wanted) and wanted != CONTAINER:
-            image = _registered_here(repo, wanted) or _registered_in_project(project, repo, wanted)
+            image = _registered_here(repo, wanted, at) or _registered_in_project(project, repo, wanted, at)
             if image:
                 return image
-        image = _file(project, path, repo, wanted)
+        image = _file(project, path, repo, wanted, at)
         if image:
             return image
         raise UserError(
-            f'{pipeline.source}: image "{wanted}" is no container registered in {path} or the project, and no file'
+            f'{at}: image "{wanted}" is no container registered in {path} or the project, and no file'
             + (suggest(wanted, _container_names(project, repo)) if _NAME.match(wanted) else _from_registry(wanted))
         )
     finally:
@@ -102,7 +103,7 @@ def _content_at(repo: Repo, place: str) -> str | None:
     return None
 
 
-def _registered_here(repo: Repo, name: str) -> Image | None:
+def _registered_here(repo: Repo, name: str, at: str) -> Image | None:
     if not (repo.path / ".git").exists():
         return None
     place = repo.config(f"datalad.containers.{name}.image", "blob:HEAD:.datalad/config")
@@ -110,18 +111,20 @@ def _registered_here(repo: Repo, name: str) -> Image | None:
         return None
     content = _content_at(repo, place)
     if content is None:
-        raise UserError(f'{repo.path}: container "{name}" is registered, but {place} is not committed; datalad save')
+        raise UserError(
+            f'{at}: container "{name}" is registered, but {place} is not committed; datalad save -d {repo.path}'
+        )
     return Image(content, place, name)
 
 
-def _registered_in_project(project: Project, repo: Repo, name: str) -> Image | None:
+def _registered_in_project(project: Project, repo: Repo, name: str, at: str) -> Image | None:
     place = project.repo.config(f"datalad.containers.{name}.image", str(project.root / ".datalad" / "config"))
     if place is None or place.startswith("/") or ".." in place.split("/"):
         return None
-    return _taken_from(project, repo, project.root / place, name)
+    return _taken_from(project, repo, project.root / place, name, at)
 
 
-def _file(project: Project, path: str, repo: Repo, wanted: str) -> Image | None:
+def _file(project: Project, path: str, repo: Repo, wanted: str, at: str) -> Image | None:
     """A path: as seen from the pipeline's folder, else from the project's root."""
     for folder in (project.root / path, project.root):
         there = folder / wanted
@@ -132,11 +135,11 @@ def _file(project: Project, path: str, repo: Repo, wanted: str) -> Image | None:
             content = _content_at(repo, inside)
             if content is not None:
                 return Image(content, inside, wanted)
-        return _taken_from(project, repo, there, re.sub(r"[^0-9A-Za-z]+", "-", wanted).strip("-") or "image")
+        return _taken_from(project, repo, there, re.sub(r"[^0-9A-Za-z]+", "-", wanted).strip("-") or "image", at)
     return None
 
 
-def _taken_from(project: Project, repo: Repo, there: Path, name: str) -> Image:
+def _taken_from(project: Project, repo: Repo, there: Path, name: str, at: str) -> Image:
     place = f".datalad/environments/{name}/image"
     target = os.readlink(there) if there.is_symlink() else ""
     key = key_of_link(os.fsencode(target))
@@ -145,7 +148,7 @@ def _taken_from(project: Project, repo: Repo, there: Path, name: str) -> Image:
     elif there.is_dir() or there.is_file():
         content = f"SHA256--{_cached_digest(project, there)}"
     else:
-        raise UserError(f"{there}: no such image file")
+        raise UserError(f"{at}: there is no image file {there}; put it there, or name another image")
     if _content_at(repo, place) == content:
         return Image(content, place, name)
     return Image(content, place, name, source=str(there), key=key)

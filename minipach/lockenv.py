@@ -11,9 +11,10 @@ from minipach.project import Project
 
 def lock_environment(project: Project, path: str) -> tuple[str, ...]:
     """Commit the new fingerprint to the pipeline's branch; what changed, a line each (nothing: no commit)."""
-    pipeline = project.pipelines[path]
+    pipeline = project.pipeline(path)
     if pipeline.transform.image is not None:
-        raise UserError(f"{pipeline.source}: it runs in the image {pipeline.transform.image}; there is nothing to lock")
+        at = pipeline.at("transform.image")
+        raise UserError(f"{at}: it runs in the image {pipeline.transform.image}; there is nothing to lock")
     if not is_dataset(project.root / path):
         raise UserError(f"{path}: not a dataset yet; minipach schedule {pipeline.name} writes the first fingerprint")
     repo = Repo(project.root / path)

@@ -71,12 +71,15 @@ class Step(NamedTuple):
 class Plan:
     """The steps of one pipeline, in the order of its datums, what is removed last.
 
-    waits: for which pipeline upstream (`waits for edges (2 to run)`); what that one will publish, nobody knows yet.
+    waits: for which pipeline upstream (`waits for edges (2 to run)`); what that one will publish, nobody knows yet ·
+    problems: what the user must mend before there can be any steps · note: why it has no datums, if it has none.
     """
 
     pipeline: str
     steps: tuple[Step, ...]
     waits: str = ""
+    problems: tuple[str, ...] = ()
+    note: str = ""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -87,7 +90,12 @@ class Plan:
     @property
     def is_current(self) -> bool:
         """Whether there is nothing to do."""
-        return all(step.action == "current" for step in self.steps)
+        return not self.problems and all(step.action == "current" for step in self.steps)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no datums."""
+        return all(step.action == "remove" for step in self.steps)
 
     def of(self, action: Action) -> tuple[Step, ...]:
         """The steps with one action."""
@@ -100,7 +108,9 @@ class Plan:
             "counts": self.counts,
             "datums": [{"name": s.name, "id": s.id, "action": s.action, "reason": s.reason} for s in self.steps],
         }
-        return {**data, "waits": self.waits} if self.waits else data
+        data |= {"waits": self.waits} if self.waits else {}
+        data |= {"note": self.note} if self.note else {}
+        return data | ({"problems": list(self.problems)} if self.problems else {})
 
 
 def make_plan(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from minipach import hostenv
 from minipach.assess import Assessment, SnapshotStore
+from minipach.errors import UserError, counted, each_once
 from minipach.git import is_dataset
 from minipach.ledger import Ledger
 from minipach.plan import Plan, force, tell_failures
@@ -14,33 +15,45 @@ from minipach.project import Project
 from minipach.targets import Targets
 
 
-def plan_project(project: Project, targets: Targets, *, forced: bool = False) -> tuple[list[Plan], list[str]]:
-    """The plans of the chosen pipelines, in order, cut down to the datums asked for; and remarks for people."""
+@dataclass(frozen=True)
+class Plans:
+    """The plans of what was asked for, in order.
+
+    remarks: for people · problems: what keeps any of it from being done, by file and line, each once.
+    """
+
+    plans: tuple[Plan, ...]
+    remarks: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def plan_project(project: Project, targets: Targets, *, forced: bool = False) -> Plans:
+    """The plans of the chosen pipelines, cut down to the datums asked for. What is broken keeps no other from its plan.
+
+    UserError if a datum is asked for that isn't there.
+    """
     store = SnapshotStore(project)
     plans: list[Plan] = []
     remarks: list[str] = []
-    pending: dict[str, str] = {}
+    pending: dict[str, Plan] = {}  # what isn't as it will be
     for path in project.upstream_of(targets.order):
-        waits = next((pending[u] for u in project.upstream(path) if u in pending), "")
-        unborn = [u for u in project.upstream(path) if not is_dataset(project.root / u)]
-        assessment = Assessment(project, path, store)
-        try:
-            if unborn:
-                # its input doesn't exist yet, so that its datums can't be known
-                waits = waits or f"waits for {project.name_of(unborn[0])}"
-                plan = Plan(assessment.pipeline.name, (), waits)
-            else:
-                plan = replace(assessment.quick_plan(blocked=waits), waits=waits)
-                if forced and path in targets.named:
-                    plan = force(plan, targets.names(path, [s.name for s in plan.steps if s.action != "remove"]))
-                remarks += drift_remarks(assessment) if path in targets.order else []
-        finally:
-            assessment.close()
-        if waits or unborn or not plan.is_current:
-            pending[path] = _waits_for(plan)
-        if path in targets.order:
-            plans.append(_limited(plan, targets, path))
-    return with_failures(project, plans), remarks
+        asked = path in targets.order
+        ups = [u for u in project.upstream(path) if u in pending]
+        # `schedule` waits for what it does itself; what else there is it takes as it is
+        waited = [u for u in ups if u in targets.order or not asked or project.trouble([u])]
+        waits = f"waits for {_in_short(pending[waited[0]])}" if waited else ""
+        plan = _plan(project, path, store, waits, remarks if asked else [])
+        if plan.problems or plan.waits or not plan.is_current or not is_dataset(project.root / path):
+            pending[path] = plan
+        if not asked:
+            continue
+        if ups and not waited and not plan.problems:
+            remarks.append(_as_it_is(plan, [pending[u] for u in ups]))
+        if forced and path in targets.named and plan.steps:
+            plan = force(plan, targets.names(path, [s.name for s in plan.steps if s.action != "remove"]))
+        plans.append(_limited(plan, targets, path))
+    problems = [*project.trouble(targets.order), *(p for plan in plans for p in plan.problems)]
+    return Plans(tuple(with_failures(project, plans)), tuple(remarks), each_once(problems))
 
 
 def with_failures(project: Project, plans: Sequence[Plan]) -> list[Plan]:
@@ -55,16 +68,52 @@ def with_failures(project: Project, plans: Sequence[Plan]) -> list[Plan]:
         ledger.close()
 
 
+def _plan(project: Project, path: str, store: SnapshotStore, waits: str, remarks: list[str]) -> Plan:
+    """The plan of one pipeline; remarks are added."""
+    name = project.name_of(path)
+    if path in project.problems:
+        return Plan(name, (), waits, project.problems[path])
+    if waits and not all(is_dataset(project.root / u) for u in project.upstream(path)):
+        return Plan(name, (), waits)  # its input doesn't exist yet, so that its datums can't be known
+    assessment = Assessment(project, path, store)
+    try:
+        plan = assessment.quick_plan(blocked=waits)
+        plan = replace(plan, waits=waits, note=assessment.no_datums if plan.is_empty and not waits else "")
+        remarks += drift_remarks(assessment)
+        return plan
+    except UserError as error:
+        return Plan(name, (), waits, error.problems)
+    finally:
+        assessment.close()
+
+
+def _in_short(plan: Plan) -> str:
+    """A pipeline that isn't as it will be: `edges (2 to run)`."""
+    runs = plan.counts["run"]
+    why = counted(len(plan.problems), "problem") if plan.problems else f"{runs} to run" if runs else ""
+    return plan.pipeline + (f" ({why})" if why else "")
+
+
+def _as_it_is(plan: Plan, ups: Sequence[Plan]) -> str:
+    """That what this pipeline takes from, and nobody asked for, isn't what it will be."""
+    name = plan.pipeline
+    told = []
+    for up in ups:
+        todo = [f"{n} to {action}" for action, n in up.counts.items() if n and action in ("run", "reuse", "remove")]
+        has = [counted(len(up.problems), "problem")] if up.problems else todo
+        told.append(f"{up.pipeline} {up.waits or 'has ' + ', '.join(has)}")
+    names = " and ".join(up.pipeline for up in ups)
+    return (
+        f"{name}: {', '.join(told)}, and {names} isn't asked for: {name} takes what is published there now; "
+        f"minipach schedule {name} --upstream does both"
+    )
+
+
 def _limited(plan: Plan, targets: Targets, path: str) -> Plan:
-    if not targets.limits(path):
+    if not targets.limits(path) or plan.problems or (plan.waits and not plan.steps):
         return plan
     names = targets.names(path, [s.name for s in plan.steps])
     return replace(plan, steps=tuple(s for s in plan.steps if s.name in names))
-
-
-def _waits_for(plan: Plan) -> str:
-    runs = plan.counts["run"]
-    return f"waits for {plan.pipeline}" + (f" ({runs} to run)" if runs else "")
 
 
 def drift_remarks(assessment: Assessment) -> list[str]:
@@ -119,7 +168,7 @@ class Cost:
         )
 
 
-def expected_cost(project: Project, plans: list[Plan], slots: int) -> Cost | None:
+def expected_cost(project: Project, plans: Sequence[Plan], slots: int) -> Cost | None:
     """The expected cost of the runs in these plans; None where there is nothing to run or nothing is known."""
     path = project.state_dir / "ledger.sqlite"
     if not path.is_file():

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
 
+from minipach import graph
 from minipach.cache import Cache
-from minipach.errors import UserError
-from minipach.git import Repo, annex, is_dataset
-from minipach.keys import MAX_POINTER, key_of_link, key_of_pointer
+from minipach.errors import UserError, each_once
+from minipach.git import Repo, is_dataset
 from minipach.snapshot import RESERVED
-from minipach.spec import Pipeline
+from minipach.spec import BrokenSpec, Need, Pipeline
 from minipach.speccache import read_spec
+from minipach.specfile import SPEC, read_text
 
 MARK = "minipach.project"  # the key in .datalad/config by which a project is known
-SPEC = "spec.yml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +32,10 @@ class Place:
 class Project:
     """A superdataset and what it holds. Reading it changes nothing."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, given: Mapping[str, Pipeline] | None = None) -> None:
+        """given: pipelines to take for those at these paths, whatever lies there."""
         self.root = root
+        self.given = given or {}
         self.repo = Repo(root)
 
     @property
@@ -72,6 +73,8 @@ class Project:
                 found[path] = Place(path, True)
         for path in self._plain_folders():
             found.setdefault(path, Place(path, is_dataset(self.root / path)))
+        for path in self.given:
+            found.setdefault(path, Place(path, False))
         return tuple(found[path] for path in sorted(found))
 
     def _plain_folders(self) -> Iterator[str]:
@@ -87,105 +90,118 @@ class Project:
                 yield folder
 
     @cached_property
+    def _specs(self) -> _Specs:
+        return _read_specs(self)
+
+    @property
     def pipelines(self) -> dict[str, Pipeline]:
-        """All pipelines by their path, specs parsed; UserError with the problems of all of them."""
-        problems: list[str] = []
-        found: dict[str, Pipeline] = {}
-        for place in self.places:
-            try:
-                found[place.path] = self.read_spec(place)
-            except UserError as error:
-                problems += error.problems
+        """All pipelines whose spec can be read, by their path; of the others `problems` tells why."""
+        return self._specs.pipelines
+
+    def pipeline(self, path: str) -> Pipeline:
+        """The pipeline at this path; UserError with what is wrong with its spec."""
+        if path not in self.pipelines:
+            raise UserError(self.problems[path])
+        return self.pipelines[path]
+
+    @cached_property
+    def problems(self) -> dict[str, tuple[str, ...]]:
+        """What is wrong with pipelines, by path: the spec, a name that two have, a missing repo, a circle of inputs.
+
+        Nothing is said here of those that are sound themselves and take from one of these: see `trouble`.
+        """
+        found = {path: list(problems) for path, problems in self._specs.problems.items()}
+        for path, problem in (*self._names_taken(), *self._missing_repos(), *self._circles()):
+            found.setdefault(path, []).append(problem)
+        return {path: each_once(problems) for path, problems in found.items()}
+
+    def _names_taken(self) -> Iterator[tuple[str, str]]:
         names: dict[str, str] = {}
-        for path, pipeline in found.items():
-            if pipeline.name in names:
-                problems.append(
-                    f"{path}/{SPEC}: a second pipeline named {pipeline.name!r}; "
-                    f"{names[pipeline.name]} has that name, rename one of the folders"
+        for path in (place.path for place in self.places):
+            first = names.setdefault(self.name_of(path), path)
+            if first != path:
+                problem = (
+                    f"{path}/{SPEC}: a second pipeline named {self.name_of(path)!r}; "
+                    f"{first} has that name, rename one of the folders"
                 )
-            names[pipeline.name] = path
+                yield from ((first, problem), (path, problem))
+
+    def _missing_repos(self) -> Iterator[tuple[str, str]]:
+        known = {*self.repos, *self._graph}
+        for path, needs in self._specs.needs.items():
+            for need in needs:
+                if need.repo not in known:
+                    yield path, f"{need.repo_at}: {self.absent(need.repo)}"
+
+    def needs(self, path: str) -> tuple[Need, ...]:
+        """What the inputs of a pipeline take from; nothing where its spec can't be read so far."""
+        return self._specs.needs.get(path, ())
+
+    def absent(self, repo: str) -> str:
+        """Why nothing can be taken from a repo that isn't here, and the way out."""
+        if repo in self._graph:
+            return f"{repo} is a pipeline without any output yet; minipach schedule {self.name_of(repo)}"
+        if repo in self.repos:
+            return f"{repo}: not installed in this project; datalad get -n {self.root / repo}"
+        if is_dataset(self.root / repo):
+            return f'"{repo}" is a dataset, but not registered in this project; datalad save -d {self.root} {repo}'
+        return f'no repo "{repo}" in this project' + suggest(repo, {*self.repos, *self._graph})
+
+    def _circles(self) -> Iterator[tuple[str, str]]:
+        for circle in graph.circles(self._graph):
+            (at, *_) = (n.repo_at for n in self.needs(circle[0]) if n.repo == [*circle, circle[0]][1])
+            shown = " -> ".join([*circle, circle[0]])
+            for path in circle:
+                yield path, f"{at}: these pipelines wait for each other: {shown}; take one of these inputs out"
+
+    def trouble(self, paths: Iterable[str]) -> tuple[str, ...]:
+        """What is wrong with these pipelines, and with all that they depend on: by file and line, each once."""
+        return each_once(p for path in self.upstream_of(paths) for p in self.problems.get(path, ()))
+
+    def need(self, paths: Iterable[str]) -> None:
+        """UserError if something is wrong with these pipelines, or with what they depend on."""
+        problems = self.trouble(paths)
         if problems:
             raise UserError(problems)
-        return found
-
-    def read_spec(self, place: Place) -> Pipeline:
-        """The committed spec of a pipeline's repo (the file itself where nothing is committed yet)."""
-        path = self.root / place.path / SPEC
-        source = f"{place.path}/{SPEC}"
-        text: bytes | None = None
-        if place.is_dataset:
-            repo = Repo(self.root / place.path)
-            try:
-                text = _content(repo, source, repo.objects.read(f"HEAD:{SPEC}"))
-            finally:
-                repo.close()
-        if text is None:
-            text = path.read_bytes()
-        try:
-            decoded = text.decode()
-        except UnicodeDecodeError as error:
-            raise UserError(f"{source}: not UTF-8 text ({error.reason} at byte {error.start})") from None
-        return read_spec(decoded, source=source, folder=place.path.rpartition("/")[2], cache=self.cache)
 
     def path_of(self, name: str) -> str:
-        """The path of the pipeline with this name (or path)."""
-        if name.rstrip("/") in self.pipelines:
+        """The path of the pipeline with this name (or path), sound or not."""
+        known = {place.path: self.name_of(place.path) for place in self.places}
+        if name.rstrip("/") in known:
             return name.rstrip("/")
-        for path, pipeline in self.pipelines.items():
-            if pipeline.name == name:
+        for path, own in known.items():
+            if own == name:
                 return path
-        known = sorted(p.name for p in self.pipelines.values())
-        raise UserError(f"{name}: no such pipeline in this project" + suggest(name, known))
+        if name.rstrip("/") in self.repos:
+            raise UserError(f"{name}: a repo without a {SPEC}, no pipeline" + suggest("", known.values()))
+        raise UserError(f"{name}: no such pipeline in this project" + suggest(name, {*known, *known.values()}))
 
     def name_of(self, path: str) -> str:
-        """The name of the pipeline at this path."""
-        return self.pipelines[path].name
+        """The name of the pipeline at this path: its folder's."""
+        return path.rpartition("/")[2]
+
+    @cached_property
+    def _graph(self) -> dict[str, frozenset[str]]:
+        paths = {place.path for place in self.places}
+        return {path: frozenset(n.repo for n in self.needs(path)) & paths for path in paths}
 
     @cached_property
     def order(self) -> tuple[str, ...]:
-        """Pipeline paths, each after those that it takes input from; UserError on a cycle or a missing repo."""
-        problems: list[str] = []
-        graph: dict[str, list[str]] = {}
-        known = set(self.repos) | set(self.pipelines)
-        for path, pipeline in self.pipelines.items():
-            graph[path] = []
-            for pfs in pipeline.pfs_inputs():
-                if pfs.repo not in known:
-                    problems.append(
-                        f'{pipeline.source}: no repo "{pfs.repo}" in this project' + suggest(pfs.repo, known)
-                    )
-                elif pfs.repo in self.pipelines:
-                    graph[path].append(pfs.repo)
-        if problems:
-            raise UserError(problems)
-        sorter = TopologicalSorter({p: sorted(set(up)) for p, up in sorted(graph.items())})
-        try:
-            return tuple(sorter.static_order())
-        except CycleError as error:
-            circle = " -> ".join(reversed(error.args[1]))
-            raise UserError(
-                f"{self.root}: these pipelines wait for each other: {circle}; take one of these inputs out"
-            ) from None
+        """Pipeline paths, sound or not, each after those that it takes input from."""
+        return graph.in_order(self._graph)
 
     def upstream(self, path: str) -> tuple[str, ...]:
         """The pipelines whose output this one takes directly, sorted."""
-        repos = {pfs.repo for pfs in self.pipelines[path].pfs_inputs()}
-        return tuple(sorted(repos & set(self.pipelines)))
+        return tuple(sorted(self._graph[path]))
 
     def downstream(self, paths: Iterable[str]) -> tuple[str, ...]:
         """The given pipelines and all that depend on them, in order."""
-        chosen = set(paths)
-        for path in self.order:
-            if chosen & set(self.upstream(path)):
-                chosen.add(path)
+        chosen = graph.reached(graph.turned(self._graph), paths)
         return tuple(p for p in self.order if p in chosen)
 
     def upstream_of(self, paths: Iterable[str]) -> tuple[str, ...]:
         """The given pipelines and all that they depend on, in order."""
-        chosen = set(paths)
-        for path in reversed(self.order):
-            if path in chosen:
-                chosen |= set(self.upstream(path))
+        chosen = graph.reached(self._graph, paths)
         return tuple(p for p in self.order if p in chosen)
 
     def select(self, names: Sequence[str]) -> tuple[str, ...]:
@@ -193,17 +209,30 @@ class Project:
         return self.downstream([self.path_of(n) for n in names]) if names else self.order
 
 
-def _content(repo: Repo, source: str, blob: bytes | None) -> bytes | None:
-    """The text behind a blob: its annexed content, if that is what it names (a plain `datalad create` annexes all)."""
-    if blob is None or len(blob) > MAX_POINTER or b"\n" in blob.strip():
-        return blob
-    key = key_of_link(blob) or key_of_pointer(blob)
-    if key is None or " " in key:
-        return blob
-    location = annex(repo, "contentlocation", key, ok=(0, 1)).rstrip(b"\n")
-    if not location:
-        raise UserError(f"{source}: its content is annexed and not here; datalad get {repo.path / SPEC}")
-    return (repo.path / os.fsdecode(location)).read_bytes()
+@dataclass(frozen=True, slots=True)
+class _Specs:
+    """What the specs of a project say, each by its pipeline's path. needs: also of broken ones, if it can be read."""
+
+    pipelines: dict[str, Pipeline]
+    needs: dict[str, tuple[Need, ...]]
+    problems: dict[str, tuple[str, ...]]
+
+
+def _read_specs(project: Project) -> _Specs:
+    specs = _Specs({}, {}, {})
+    for place in project.places:
+        path, source = place.path, f"{place.path}/{SPEC}"
+        try:
+            pipeline = project.given.get(path)
+            if pipeline is None:
+                text = read_text(project.root / path, source, is_dataset=place.is_dataset)
+                pipeline = read_spec(text, source=source, folder=project.name_of(path), cache=project.cache)
+            specs.pipelines[path], specs.needs[path] = pipeline, pipeline.needs()
+        except UserError as error:
+            specs.problems[path] = error.problems
+            if isinstance(error, BrokenSpec):
+                specs.needs[path] = error.needs
+    return specs
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

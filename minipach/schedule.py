@@ -67,6 +67,7 @@ class Scheduler:
                     problems += [p for p in error.problems if p not in problems]
             else:
                 try:
+                    self.project.need([path])
                     report = self._pipeline(path, commits, targets, options)
                 except UserError as error:
                     # where the executor is at fault, each pipeline meets the same

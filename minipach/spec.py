@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
+
+from minipach.errors import UserError
 
 Kind = Literal["cross", "union", "join", "group"]
 
@@ -34,6 +36,19 @@ class Combination:
 
 
 Input = PfsInput | Combination
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A repo (and its branch, where one is named) that an input takes from, and where a spec says so.
+
+    repo_at, branch_at: as messages have it, `edges/spec.yml:4:11`.
+    """
+
+    repo: str
+    branch: str | None
+    repo_at: str
+    branch_at: str
 
 
 @dataclass(frozen=True)
@@ -91,7 +106,8 @@ class Metadata:
 class Pipeline:
     """One checked spec. `notes` are what was accepted without effect, each `source:line:column: note`.
 
-    datum_timeout, job_timeout: seconds; None is no limit.
+    datum_timeout, job_timeout: seconds; None is no limit · places: (field, `line:column`) of the inputs' fields and of
+    the image, for errors that show only later; where something stands makes no other pipeline of it.
     """
 
     name: str
@@ -113,10 +129,27 @@ class Pipeline:
     resource_limits: Resources | None = None
     notes: tuple[str, ...] = ()
     source: str = "spec.yml"
+    places: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
+
+    def at(self, path: str) -> str:
+        """Where a field stands (`transform.image`): `source:line:column`; the source alone where it isn't written."""
+        return place_of(self.source, self.places, path)
+
+    def needs(self) -> tuple[Need, ...]:
+        """What each pfs input takes from, as `pfs_inputs`."""
+        return tuple(needs_of(self.input, self.at))
 
     def pfs_inputs(self) -> tuple[PfsInput, ...]:
         """Every pfs input as written, from top to bottom."""
-        return tuple(_leaves(self.input))
+        return tuple(pfs for _, pfs in _leaves(self.input))
+
+
+class BrokenSpec(UserError):
+    """What is wrong with one spec. needs: what it takes input from, where that much can be read."""
+
+    def __init__(self, problems: Sequence[str], needs: Sequence[Need] = ()) -> None:
+        super().__init__(problems)
+        self.needs = tuple(needs)
 
 
 def secret_variable(name: str) -> str:
@@ -124,9 +157,20 @@ def secret_variable(name: str) -> str:
     return "MINIPACH_SECRET_" + re.sub(r"[^A-Z0-9]", "_", name.upper())
 
 
-def _leaves(node: Input) -> Iterator[PfsInput]:
+def place_of(source: str, places: tuple[tuple[str, str], ...], path: str) -> str:
+    """`source:line:column` of a field; the source alone where it isn't written."""
+    return ":".join([source, *(where for field, where in places if field == path)])
+
+
+def needs_of(node: Input, at: Callable[[str], str]) -> Iterator[Need]:
+    """What each pfs input in an input takes from. at: where a field (`input.cross.0.pfs.repo`) stands."""
+    for path, pfs in _leaves(node):
+        yield Need(pfs.repo, pfs.branch, at(f"{path}.repo"), at(f"{path}.branch"))
+
+
+def _leaves(node: Input, path: str = "input") -> Iterator[tuple[str, PfsInput]]:
     if isinstance(node, PfsInput):
-        yield node
+        yield f"{path}.pfs", node
     else:
-        for member in node.members:
-            yield from _leaves(member)
+        for n, member in enumerate(node.members):
+            yield from _leaves(member, f"{path}.{node.kind}.{n}")

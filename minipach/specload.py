@@ -7,9 +7,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from minipach.errors import UserError
 from minipach.outpath import check_out_template
-from minipach.spec import Combination, Input, Metadata, PfsInput, Pipeline, Resources, Secret, SetSpec, Transform
+from minipach.spec import (
+    BrokenSpec,
+    Combination,
+    Input,
+    Metadata,
+    PfsInput,
+    Pipeline,
+    Resources,
+    Secret,
+    SetSpec,
+    Transform,
+    needs_of,
+    place_of,
+)
 from minipach.speccheck import (
     KINDS,
     check_inputs,
@@ -21,27 +33,30 @@ from minipach.speccheck import (
     validate,
 )
 from minipach.specmodel import InputSpec, MetadataSpec, PfsSpec, PipelineSpec, ResourceSpec
-from minipach.specyaml import Document, camel, read_yaml
+from minipach.specyaml import Document, camel, read_yaml, snake
 
 
 def load_spec(text: str, *, source: str, folder: str) -> Pipeline:
     """Read and check the spec of the pipeline in `folder` (its name, not its path).
 
-    Raises UserError with all problems at once, each `source:line:column: problem; way out`.
+    Raises BrokenSpec with all problems at once, each `source:line:column: problem; way out`.
     """
     document = read_yaml(text)
     if document.data is None:
-        raise UserError(_lines(source, document))
+        raise BrokenSpec(_lines(source, document))
     spec = validate(document)
     notes = Document(places=document.places)
     check_name(document, folder)
     check_inputs(document, notes)
     check_secrets(document)
     _check_out(document, spec)
+    places = _places(document)
     if document.problems or spec is None:
-        raise UserError(_lines(source, document))
+        inputs = _valid_input(document)
+        needs = needs_of(_input(inputs), lambda path: place_of(source, places, path)) if inputs else ()
+        raise BrokenSpec(_lines(source, document), tuple(needs))
     note_fields(spec, (), notes)
-    return _pipeline(spec, folder, source, _lines(source, notes))
+    return _pipeline(spec, folder, source, _lines(source, notes), places)
 
 
 def json_schema() -> dict[str, Any]:
@@ -75,6 +90,15 @@ def _tidy(field: dict[str, Any]) -> None:
 def _lines(source: str, document: Document) -> tuple[str, ...]:
     found = dict.fromkeys(sorted(document.problems))
     return tuple(f"{source}:{mark.line}:{mark.column}: {text}" for mark, text in found)
+
+
+def _places(document: Document) -> tuple[tuple[str, str], ...]:
+    """Where the fields stand of which an error may be told after the spec was read."""
+    return tuple(
+        (".".join(snake(str(part)) for part in loc), f"{place.value.line}:{place.value.column}")
+        for loc, place in document.places.items()
+        if loc[:1] == ("input",) or loc == ("transform", "image")
+    )
 
 
 def _check_out(document: Document, spec: PipelineSpec | None) -> None:
@@ -131,7 +155,9 @@ def _metadata(spec: MetadataSpec) -> Metadata:
     return Metadata(_pairs(spec.annotations), _pairs(spec.labels))
 
 
-def _pipeline(spec: PipelineSpec, folder: str, source: str, notes: tuple[str, ...]) -> Pipeline:
+def _pipeline(
+    spec: PipelineSpec, folder: str, source: str, notes: tuple[str, ...], places: tuple[tuple[str, str], ...]
+) -> Pipeline:
     transform = spec.transform
     return Pipeline(
         name=folder,
@@ -166,4 +192,5 @@ def _pipeline(spec: PipelineSpec, folder: str, source: str, notes: tuple[str, ..
         resource_limits=_resources(spec.resource_limits),
         notes=notes,
         source=source,
+        places=places,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from minipach.assess import Assessment, SnapshotStore
+from minipach.errors import UserError
 from minipach.git import is_dataset
 from minipach.jobs import failed_now, last_now
 from minipach.ledger import Attempt, Ledger
@@ -17,20 +18,25 @@ State = Literal["current", "behind", "failed", "blocked", "new"]
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One pipeline. counts: datums, current, missing, failed (of the missing, at their last attempt), upstream."""
+    """One pipeline. counts: datums, current, missing, failed (of the missing, at their last attempt), upstream.
+
+    problems: what the user must mend before more can be known of it; then it is blocked.
+    """
 
     name: str
     state: State
     counts: dict[str, int]
     details: tuple[str, ...]
+    problems: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """As documented for `minipach status --json`."""
-        return {"name": self.name, "state": self.state, "counts": self.counts, "details": list(self.details)}
+        data = {"name": self.name, "state": self.state, "counts": self.counts, "details": list(self.details)}
+        return data | ({"problems": list(self.problems)} if self.problems else {})
 
 
 def project_status(project: Project) -> list[Status]:
-    """The status of every pipeline, in order."""
+    """The status of every pipeline, in order. What is broken has its row, and keeps no other from its own."""
     store = SnapshotStore(project)
     ledger_path = project.state_dir / "ledger.sqlite"
     ledger = Ledger(ledger_path) if ledger_path.is_file() else None
@@ -38,19 +44,36 @@ def project_status(project: Project) -> list[Status]:
     pending: set[str] = set()
     for path in project.order:
         waits = [u for u in project.upstream(path) if u in pending]
-        assessment = Assessment(project, path, store)
-        try:
-            attempts = ledger.last_attempts(assessment.pipeline.name) if ledger else {}
-            unborn = [u for u in project.upstream(path) if not is_dataset(project.root / u)]
-            row = _status(assessment, waits, attempts, unborn=unborn)
-        finally:
-            assessment.close()
-        if row.state != "current" and not _gave_what_it_has(assessment, row, waits):
+        row, settled = _row(project, path, store, ledger, waits)
+        if not settled:
             pending.add(path)
         rows.append(row)
     if ledger:
         ledger.close()
     return rows
+
+
+def _row(
+    project: Project, path: str, store: SnapshotStore, ledger: Ledger | None, waits: list[str]
+) -> tuple[Status, bool]:
+    """The status of one pipeline, and whether what takes from it has nothing to wait for."""
+    if path in project.problems:
+        return _blocked(project.name_of(path), project.problems[path]), False
+    assessment = Assessment(project, path, store)
+    try:
+        attempts = ledger.last_attempts(assessment.pipeline.name) if ledger else {}
+        unborn = [u for u in project.upstream(path) if not is_dataset(project.root / u)]
+        row = _status(assessment, waits, attempts, unborn=unborn)
+        return row, row.state == "current" or _gave_what_it_has(assessment, row, waits)
+    except UserError as error:
+        return _blocked(project.name_of(path), error.problems), False
+    finally:
+        assessment.close()
+
+
+def _blocked(name: str, problems: tuple[str, ...] = (), details: tuple[str, ...] = ()) -> Status:
+    counts = {"datums": 0, "current": 0, "missing": 0, "failed": 0, "recovered": 0, "remove": 0, "upstream": 0}
+    return Status(name, "blocked", counts, details, problems)
 
 
 def _gave_what_it_has(assessment: Assessment, row: Status, waits: list[str]) -> bool:
@@ -65,8 +88,7 @@ def _status(assessment: Assessment, waits: list[str], attempts: dict[str, Attemp
     # one without datums has nothing to do, and still there is nothing to take from it before it exists
     waiting = ", ".join(assessment.project.name_of(w) for w in dict.fromkeys((*waits, *unborn)))
     if unborn:
-        counts = {"datums": 0, "current": 0, "missing": 0, "failed": 0, "recovered": 0, "remove": 0, "upstream": 0}
-        return Status(name, "blocked", counts, (f"waits for {waiting}",))
+        return _blocked(name, details=(f"waits for {waiting}",))
     plan = assessment.quick_plan()
     missing = [s for s in plan.steps if s.action in ("run", "reuse")]
     failed = failed_now(plan, attempts)
@@ -86,6 +108,8 @@ def _status(assessment: Assessment, waits: list[str], attempts: dict[str, Attemp
     details += upstream if not plan.is_current else []
     if waits:
         details.append(f"waits for {waiting}")
+    elif plan.is_empty:
+        details.append(assessment.no_datums)
     return Status(name, _word(assessment, plan, failed, waits), counts, tuple(details))
 
 
@@ -94,7 +118,7 @@ def _word(assessment: Assessment, plan: Plan, failed: list[Attempt], waits: list
         return "failed"
     if waits:
         return "blocked"
-    if plan.is_current:
+    if plan.is_current and assessment.exists:
         return "current"
     return "behind" if assessment.state else "new"
 

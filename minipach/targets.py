@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from minipach.errors import UserError
+from minipach.errors import UserError, each_once
+from minipach.git import is_dataset
 from minipach.project import Project, suggest
+
+_NAMED = 8  # at most so many in a line
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,53 @@ class Targets:
         return chosen
 
 
+def sound_targets(
+    project: Project, words: Sequence[str], *, upstream: bool = False, downstream: bool = True
+) -> Targets:
+    """As `parse_targets`, for what is to run; UserError if something is wrong with one, or with what it depends on."""
+    targets = parse_targets(project, words, upstream=upstream, downstream=downstream)
+    problems = [p for path in targets.order for p in _trouble(project, path, targets.order)]
+    if problems:
+        options = (" --upstream" if upstream else "", " --no-downstream" if not downstream else "")
+        raise UserError([*each_once(problems), *_others(project, targets, *options)])
+    return targets
+
+
+def _trouble(project: Project, path: str, order: Sequence[str]) -> list[str]:
+    """What keeps a pipeline from being run in this order: also that what it takes from has no dataset yet."""
+    broken = project.trouble([path])
+    if broken:
+        return list(broken)
+    unborn = {up for up in project.upstream(path) if up not in order and not is_dataset(project.root / up)}
+    return [f"{need.repo_at}: {project.absent(need.repo)}" for need in project.needs(path) if need.repo in unborn]
+
+
+def _others(project: Project, targets: Targets, upstream: str, alone: str) -> list[str]:
+    """How to go on with those named that have no part in the problems, if there are any."""
+    sound = [p for p in targets.order if p in targets.named and not _trouble(project, p, targets.order)]
+    if not sound:
+        return []
+    if not alone and project.trouble(project.downstream(sound)):
+        alone = " --no-downstream"
+    if not alone:  # what comes after another one needn't be named
+        sound = [path for path in sound if not set(project.upstream_of([path])) & (set(sound) - {path})]
+    words = [word for path in sound[:_NAMED] for word in _words(project, targets, path)]
+    more = " ..." if len(sound) > _NAMED else ""
+    return [f"nothing was done; the others: minipach schedule {shlex.join(words)}{more}{upstream}{alone}"]
+
+
+def _words(project: Project, targets: Targets, path: str) -> list[str]:
+    name = project.name_of(path)
+    return [f"{name}:{pattern}" for pattern in targets.patterns.get(path, ())] or [name]
+
+
 def parse_targets(
     project: Project, words: Sequence[str], *, upstream: bool = False, downstream: bool = True
 ) -> Targets:
-    """The targets of a command line: all pipelines if there are no words. A datum name may hold colons and globs."""
+    """The targets of a command line: all pipelines if there are no words. A datum name may hold colons and globs.
+
+    Sound or not: for what shows them as they are.
+    """
     whole: set[str] = set()
     patterns: dict[str, list[str]] = {}
     for word in words:

@@ -83,6 +83,7 @@ def choose(project: Project, word: str) -> Chosen:
     if not word.partition(":")[2]:
         raise UserError(f"{word}: name one datum, as in {word.rstrip(':')}:DATUM; minipach datums {word.rstrip(':')}")
     targets = parse_targets(project, [word], downstream=False)
+    project.need(targets.order)
     (path,) = targets.order
     assessment = Assessment(project, path, SnapshotStore(project))
     try:

@@ -344,26 +344,71 @@ def study(done: Study, tmp_path: Path) -> Study:
 def test_a_missing_repo(study: Study) -> None:
     study.pipeline("fresh", spec("image", "/", "run"))
     heads = study.git(".", "rev-parse", "HEAD"), study.git("edges", "rev-parse", "HEAD")
-    for command in ("schedule", "check"):
-        assert one_line(study.minipach(command)) == (
-            'fresh/spec.yml: no repo "image" in this project; did you mean "images"?'
-        )
+    problem = 'fresh/spec.yml:1:21: no repo "image" in this project; did you mean "images"?'
+    for command in ("plan", "check", "status"):
+        assert one_line(study.minipach(command)) == problem
+    refused = study.minipach("schedule")
+    assert (refused.code, refused.err.splitlines()) == (
+        2,
+        [problem, "nothing was done; the others: minipach schedule edges"],
+    )
     assert heads == (study.git(".", "rev-parse", "HEAD"), study.git("edges", "rev-parse", "HEAD"))
 
 
 def test_a_cycle(study: Study) -> None:
     study.pipeline("one", spec("two", "/", "run"))
     study.pipeline("two", spec("one", "/", "run"))
-    for command in ("schedule", "status"):
-        line = one_line(study.minipach(command))
-        assert "these pipelines wait for each other" in line
-        assert "one -> two -> one" in line or "two -> one -> two" in line
+    problem = "one/spec.yml:1:21: these pipelines wait for each other: one -> two -> one; take one of these inputs out"
+    for command in ("plan", "status"):
+        assert one_line(study.minipach(command)) == problem
+    assert study.minipach("schedule").err.splitlines()[0] == problem
+    dag = study.minipach("dag")
+    assert dag.err.splitlines() == [problem]
+    assert dag.out.splitlines()[-2:] == ["└── two: unknown  ← /", "    └── one (above)  ← /"]
+    assert "two" in study.ok("minipach", "dag", "--format", "svg")
+
+
+def test_what_is_broken_keeps_no_sound_one_from_its_work(study: Study) -> None:
+    """edges is behind; `fresh` takes from it; `bad` can't be read, and `late` takes from that."""
+    study.pipeline("bad", spec("images", "/*", "run", "nonsense: 1\n"), run="true\n")
+    study.pipeline("late", spec("bad", "/", "run"), run="true\n")
+    problem = 'bad/spec.yml:3:1: unknown key "nonsense"'
+    plan = study.minipach("plan", "--json")
+    assert plan.code == 2
+    assert one_line(plan).startswith(problem)
+    rows = {p["name"]: p for p in plan.json["pipelines"]}
+    assert plan.json["problems"] == rows["bad"].pop("problems") == [plan.err.strip()]
+    assert rows["bad"] == {"name": "bad", "counts": dict.fromkeys(rows["bad"]["counts"], 0), "datums": []}
+    assert (rows["late"]["datums"], rows["late"]["waits"]) == ([], "waits for bad (1 problem)")
+    assert rows["edges"]["counts"]["run"] == 1
+    status = study.minipach("status")
+    assert one_line(status).startswith(problem)
+    shown = status.out.splitlines()
+    assert "bad: blocked, 1 problem (told on stderr)" in shown
+    assert shown[shown.index("late: blocked, 0 datums") + 1] == "  waits for bad"
+    assert any(line.startswith("edges: behind, 3 datums") for line in shown)
+    states = {
+        p["name"]: (p["state"], len(p.get("problems", [])))
+        for p in study.minipach("status", "--json").json["pipelines"]
+    }
+    assert states == {"bad": ("blocked", 1), "edges": ("behind", 0), "fresh": ("blocked", 0), "late": ("blocked", 0)}
+    for word in ("bad", "late"):
+        for command in ("plan", "schedule", "check"):
+            assert one_line(study.minipach(command, word)).startswith(problem)
+    for command in ("check", "plan", "datums", "logs"):
+        assert study.minipach(command, "edges").code == 0
+    assert study.minipach("schedule").err.splitlines()[1] == "nothing was done; the others: minipach schedule edges"
+    assert study.schedule("edges").keys() == {"edges", "fresh"}
+    study.pipeline("bad", spec("edges", "/*", "run", "nonsense: 1\n"), run="true\n")
+    refused = study.minipach("schedule", "edges").err.splitlines()
+    assert refused[1:] == ["nothing was done; the others: minipach schedule edges --no-downstream"]
+    assert study.schedule("edges", "--no-downstream").keys() == {"edges"}
 
 
 def test_a_missing_image(study: Study) -> None:
     study.pipeline("fresh", spec("images", "/*", "run").replace("{cmd", "{image: opncv, cmd"))
     study.git(".", "config", "--file", ".datalad/config", "datalad.containers.opencv.image", "x.sif")
-    expected = 'fresh/spec.yml: image "opncv" is no container registered in fresh or the project, and no file'
+    expected = 'fresh/spec.yml:2:20: image "opncv" is no container registered in fresh or the project, and no file'
     for command in ("check", "plan"):
         assert one_line(study.minipach(command, "fresh")) == f'{expected}; did you mean "opencv"?'
 
@@ -385,12 +430,16 @@ def test_bad_specs_are_all_told_before_anything_runs(study: Study) -> None:
 @pytest.mark.slow
 def test_a_repo_that_is_not_installed_or_has_no_such_branch(study: Study, tmp_path: Path) -> None:
     study.pipeline("fresh", 'input: {pfs: {repo: images, glob: /, branch: dev}}\ntransform: {cmd: ["true"]}\n')
-    assert one_line(study.minipach("check", "fresh")) == 'fresh/spec.yml: images: no branch "dev"'
+    assert (
+        one_line(study.minipach("check", "fresh"))
+        == 'fresh/spec.yml:1:46: no branch "dev" in images; there are: master'
+    )
     study.ok("datalad", "clone", str(study.root), str(tmp_path / "clone"))
     clone = Study(tmp_path / "clone")
     clone.ok("datalad", "get", "-n", "edges")
-    line = one_line(clone.minipach("plan", "edges"))
-    assert line.startswith("edges/spec.yml: images: not installed in this project; datalad get -n ")
+    away, line = clone.minipach("plan", "edges").err.splitlines()
+    assert away.startswith("not installed here: images")
+    assert line.startswith("edges/spec.yml:1:21: images: not installed in this project; datalad get -n ")
 
 
 def test_a_clone_with_nothing_installed_does_not_look_whole(done: Study, tmp_path: Path) -> None:

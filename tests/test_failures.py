@@ -286,5 +286,6 @@ def test_what_the_user_must_mend_in_one_pipeline_does_not_stop_another(tmp_path:
     assert states == {"works": "published", "broken": "error", "after": "blocked"}
     assert done.json["ok"] is False
     assert (
-        'broken/spec.yml: image "nowhere" is no container registered in broken or the project, and no file' in done.err
+        'broken/spec.yml:2:20: image "nowhere" is no container registered in broken or the project, and no file'
+        in done.err
     )

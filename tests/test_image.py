@@ -126,7 +126,7 @@ def test_a_name_that_leads_nowhere_is_one_line(shop: Study, name: str, said: str
     with pytest.raises(UserError) as error:
         image_of(shop, name)
     [problem] = error.value.problems
-    assert problem.startswith(f'edges/spec.yml: image "{name}" is no container') and said in problem
+    assert problem.startswith(f'edges/spec.yml:2:20: image "{name}" is no container') and said in problem
 
 
 def test_a_committed_name_is_never_a_way_out_of_the_project(shop: Study) -> None:

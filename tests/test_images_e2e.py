@@ -112,7 +112,7 @@ def test_a_typo_is_one_line_with_a_suggestion(study: Study, images: Images) -> N
         assert done.code == 2
         said = [line for line in done.err.splitlines() if "image" in line]
         assert said == [
-            'edges/spec.yml: image "registred" is no container registered in edges or the project, and no file; '
+            'edges/spec.yml:2:20: image "registred" is no container registered in edges or the project, and no file; '
             'did you mean "registered"?'
         ]
 

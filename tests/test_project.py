@@ -51,9 +51,8 @@ def plain(root: Files, path: str, text: str) -> None:
 
 
 def problems(root: Files) -> tuple[str, ...]:
-    with pytest.raises(UserError) as caught:
-        _ = Project(root.path).order
-    return caught.value.problems
+    project = Project(root.path)
+    return project.trouble(project.order)
 
 
 # Where a project is
@@ -178,6 +177,8 @@ def test_a_pipeline_goes_by_its_path_or_its_name(root: Files) -> None:
     assert project.name_of("steps/edges") == "edges"
     with pytest.raises(UserError, match='egdes: no such pipeline in this project; did you mean "edges"'):
         project.path_of("egdes")
+    with pytest.raises(UserError, match=r"images: a repo without a spec.yml, no pipeline; there are: edges"):
+        project.path_of("images")
 
 
 # What can be wrong
@@ -187,7 +188,7 @@ def test_a_cycle_is_shown_as_one(root: Files) -> None:
     for path, upstream in {"a": "c", "b": "a", "c": "b"}.items():
         plain(root, path, spec(upstream))
     [problem] = problems(root)
-    assert "these pipelines wait for each other" in problem
+    assert problem.startswith("a/spec.yml:1:30: these pipelines wait for each other: ")
     circle = problem.partition("other: ")[2].partition(";")[0].split(" -> ")
     assert circle[0] == circle[-1]
     upstream = {"a": "c", "b": "a", "c": "b"}
@@ -205,9 +206,67 @@ def test_a_missing_repo_is_named_with_the_nearest_one(root: Files) -> None:
     plain(root, "edges", spec("image"))
     plain(root, "other", spec("xyz"))
     assert problems(root) == (
-        'edges/spec.yml: no repo "image" in this project; did you mean "images"?',
-        'other/spec.yml: no repo "xyz" in this project; there are: edges, images, other',
+        'edges/spec.yml:1:30: no repo "image" in this project; did you mean "images"?',
+        'other/spec.yml:1:30: no repo "xyz" in this project; there are: edges, images, other',
     )
+
+
+def test_a_missing_repo_is_placed_in_any_combination_and_where_the_spec_has_other_problems_too(root: Files) -> None:
+    repo(root, "images")
+    text = """\
+input:
+  cross:
+    - pfs: {repo: images, glob: /}
+    - union:
+        - pfs: {name: x, repo: "imags", glob: /}
+        - join:
+            - pfs: {glob: /, name: y, repo: image}
+            - group: [{pfs: {repo: edge, glob: /}}]
+transform: {cmd: [x]}
+"""
+    plain(root, "edges", text)
+    wanted = [
+        ('edges/spec.yml:5:32: no repo "imags"', "images"),
+        ('edges/spec.yml:7:45: no repo "image"', "images"),
+        ('edges/spec.yml:8:36: no repo "edge"', "edges"),
+    ]
+    told = [f'{where} in this project; did you mean "{near}"?' for where, near in wanted]
+    assert problems(root) == tuple(told)
+    (root.path / "edges/spec.yml").write_text(text + "nonsense: 1\n")
+    *as_before, unknown = problems(root)
+    assert as_before == told
+    assert unknown.startswith('edges/spec.yml:10:1: unknown key "nonsense"')
+
+
+def test_a_dataset_that_nobody_registered_is_no_repo_and_the_way_out_is_said(root: Files) -> None:
+    dataset(root.path / "images")
+    plain(root, "edges", spec("images"))
+    assert problems(root) == (
+        f'edges/spec.yml:1:30: "images" is a dataset, but not registered in this project; '
+        f"datalad save -d {root.path} images",
+    )
+
+
+def test_what_is_broken_keeps_nothing_else_from_being_known(root: Files) -> None:
+    """images -> good; good and a broken one -> after; two that wait for each other."""
+    repo(root, "images")
+    plain(root, "good", spec("images"))
+    plain(root, "bad", spec("images") + "nonsense: 1\n")
+    plain(root, "after", spec("bad", "good"))
+    plain(root, "one", spec("two"))
+    plain(root, "two", spec("one", "good"))
+    project = Project(root.path)
+    assert set(project.pipelines) == {"good", "after", "one", "two"}
+    assert project.problems.keys() == {"bad", "one", "two"}
+    assert project.problems["one"] == project.problems["two"]
+    assert project.upstream("bad") == (), "images is no pipeline"
+    assert project.order.index("after") > max(map(project.order.index, ("good", "bad")))
+    assert project.trouble(["good"]) == ()
+    assert project.trouble(["after"]) == project.problems["bad"]
+    assert set(project.downstream(["good"])) == {"good", "after", "one", "two"}
+    assert [p.split(": ")[0] for p in project.trouble(project.order)] == ["bad/spec.yml:3:1", "one/spec.yml:1:30"]
+    with pytest.raises(UserError, match="unknown key"):
+        project.pipeline("bad")
 
 
 def test_two_pipelines_of_one_name_are_both_named(root: Files) -> None:

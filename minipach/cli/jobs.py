@@ -216,6 +216,7 @@ def retry(
     here: Here = context.obj
     project = here.project()
     paths = [project.path_of(name) for name in pipelines or []] or list(project.order)
+    project.need(project.downstream(paths))
     targets = failed_last_time(project, paths)
     if targets is not None:
         carry_out(project, targets, Options(), at_once, as_json=as_json, wait=wait)

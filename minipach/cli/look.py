@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from minipach.cli.frame import Here, guarded, paint, say, say_not_installed, show, show_json
+from minipach.errors import UserError, counted, each_once
 
 _COLOURS = {"current": "32", "behind": "33", "failed": "31", "blocked": "2", "new": "36"}
 
@@ -23,6 +24,8 @@ def status(
 ) -> None:
     """Show each pipeline's datums: current, missing, failed last time, and upstream changes not taken in yet.
 
+    Exit code 2: something is wrong with a pipeline; it is blocked, and the others are shown all the same.
+
     Example: minipach status
     """
     from minipach.status import project_status
@@ -31,15 +34,19 @@ def status(
     here: Here = context.obj
     project = here.project()
     rows = project_status(project)
+    problems = each_once(p for row in rows for p in row.problems)
     say_not_installed(project)
     if as_json:
-        show_json({"schema": 1, "pipelines": [row.as_json() for row in rows]})
-        return
-    for row in rows:
+        show_json({"schema": 1, "pipelines": [row.as_json() for row in rows], "problems": list(problems)})
+    for row in () if as_json else rows:
         counts = ", ".join(f"{n} {what}" for what, n in row.counts.items() if n and what != "datums")
-        datums = f"{row.counts['datums']} datums" if row.counts["datums"] != 1 else "1 datum"
+        datums = counted(row.counts["datums"], "datum")
+        if row.problems:
+            datums = f"{counted(len(row.problems), 'problem')} (told on stderr)"
         show(f"{row.name}: {paint(row.state, _COLOURS[row.state])}, {datums}" + (f" ({counts})" if counts else ""))
         for line in row.details:
             show(f"  {line}")
     for remark in remarks(project):
         say(remark)
+    if problems:
+        raise UserError(problems)

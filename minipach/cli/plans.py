@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from minipach.cli.frame import Here, guarded, paint, say, say_not_installed, show, show_json
+from minipach.errors import UserError, counted
 from minipach.plan import Plan
 from minipach.project import Project
 
@@ -39,6 +40,8 @@ def plan(
 ) -> None:
     """Show what `schedule` would do and why. Changes nothing.
 
+    Exit code 2: something is wrong with a pipeline that is asked for; the others are planned all the same.
+
     Example: minipach plan edges, or minipach plan edges --why chelsea.png
     """
     from minipach.planning import expected_cost, plan_project
@@ -51,25 +54,26 @@ def plan(
         _why(project, what or [], why, as_json=as_json)
         return
     targets = parse_targets(project, what or [], upstream=upstream, downstream=downstream)
-    plans, remarks = plan_project(project, targets, forced=force)
-    cost = expected_cost(project, plans, slots(project.repo, jobs))
-    for remark in remarks:
+    found = plan_project(project, targets, forced=force)
+    cost = expected_cost(project, found.plans, slots(project.repo, jobs))
+    for remark in found.remarks:
         say(remark)
     say_not_installed(project)
     if as_json:
-        data: dict[str, object] = {"schema": 1, "pipelines": [p.as_json() for p in plans]}
+        data: dict[str, object] = {"schema": 1, "pipelines": [p.as_json() for p in found.plans]}
         if cost is not None:
             data["expected"] = cost.as_json()
-        show_json(data)
-        return
-    for one in plans:
-        _show_plan(one, everything=everything)
-    if cost is not None:
-        show(cost.text())
+        show_json({**data, "problems": list(found.problems)})
+    else:
+        for one in found.plans:
+            _show_plan(one, everything=everything)
+        if cost is not None:
+            show(cost.text())
+    if found.problems:
+        raise UserError(found.problems)
 
 
 def _why(project: Project, what: list[str], datum: str, *, as_json: bool) -> None:
-    from minipach.errors import UserError
     from minipach.why import story
 
     if len(what) != 1:
@@ -91,8 +95,11 @@ def _show_plan(plan: Plan, *, everything: bool) -> None:
 
 
 def _in_short(plan: Plan) -> str:
+    if plan.problems:
+        return f"{counted(len(plan.problems), 'problem')} (told on stderr)"
     if plan.is_current and plan.waits:
         return f"nothing to do yet, {plan.waits}"
     if plan.is_current and plan.steps:
         return "nothing to do"
-    return ", ".join(f"{n} {action}" for action, n in plan.counts.items() if n) or "no datums"
+    told = ", ".join(f"{n} {action}" for action, n in plan.counts.items() if n) or "no datums"
+    return told + (f"; {plan.note}" if plan.note else "")

@@ -60,15 +60,17 @@ def schedule(
     """Compute everything that is missing, publish it, and go on downstream.
 
     Exit code 0: all is current. 1: a datum failed; what could be done is done and kept. 2: something for you to mend.
+    Nothing is done if something asked for (all, if nothing is named) or what it depends on has a broken spec, names a
+    repo that isn't there, or waits for itself; what has no part in that can be named.
 
     Example: minipach schedule edges -j 4, or minipach schedule 'edges:sub-*'
     """
     from minipach.report import Options
-    from minipach.targets import parse_targets
+    from minipach.targets import sound_targets
 
     here: Here = context.obj
     project = here.project()
-    targets = parse_targets(project, what or [], upstream=upstream, downstream=downstream)
+    targets = sound_targets(project, what or [], upstream=upstream, downstream=downstream)
     say_not_installed(project)
     carry_out(project, targets, Options(force=force, fail_fast=fail_fast), jobs, as_json=as_json, wait=wait)
 

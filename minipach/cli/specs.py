@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from minipach.cli.frame import Here, guarded, say, say_not_installed, show, show_exactly, show_json
-from minipach.errors import UserError
-from minipach.project import SPEC, Place, Project
+from minipach.errors import UserError, each_once
+from minipach.project import Project
 from minipach.spec import Pipeline
+from minipach.specfile import decoded
 
 
 class State(StrEnum):
@@ -39,70 +40,47 @@ def check(
 ) -> None:
     """Validate specs and the project's layout; all problems at once, exit code 2 if there are any.
 
+    Of a pipeline also what it depends on: the specs upstream, the repos, branches and images that they name.
+
     Example: minipach check edges other/spec.yml
     """
+    from minipach.soundness import problems_of
+
     here: Here = context.obj
     problems: list[str] = []
     notes: list[str] = []
-    checked = 0
-    files = [w for w in what or [] if _is_file(here, w)]
+    words = what or []
+    files = [w for w in words if _is_file(here, w)]
     for name in files:
         try:
             notes += _read_file(here, name).notes
-            checked += 1
         except UserError as error:
             problems += error.problems
-    if len(files) < len(what or []) or not what:
-        try:
-            project = here.project()
-            say_not_installed(project)
-            more, count = _check_project(project, [w for w in what or [] if w not in files])
-            notes += more
-            checked += count
-        except UserError as error:
-            problems += error.problems
+    chosen: tuple[str, ...] = ()
+    if len(files) < len(words) or not words:
+        project = here.project()
+        say_not_installed(project)
+        chosen, unknown = _chosen(project, [w for w in words if w not in files])
+        problems += [*unknown, *problems_of(project, chosen)]
+        notes += [note for path in chosen if path in project.pipelines for note in project.pipelines[path].notes]
     for note in notes:
         say(f"note: {note}")
     if problems:
-        raise UserError(problems)
+        raise UserError(each_once(problems))
+    checked = len(files) + len(chosen)
     show(f"{checked} {'spec' if checked == 1 else 'specs'} checked, no problems")
 
 
-def _check_project(project: Project, names: list[str]) -> tuple[list[str], int]:
-    from minipach.assess import Assessment, SnapshotStore
-
-    chosen = [project.path_of(n) for n in names] if names else list(project.order)
-    order = project.order  # finds cycles and missing repos
+def _chosen(project: Project, names: list[str]) -> tuple[tuple[str, ...], list[str]]:
+    """The paths of the pipelines named (all, if none is), and what is wrong with the names."""
+    paths: dict[str, None] = {}
     problems: list[str] = []
-    notes: list[str] = []
-    store = SnapshotStore(project)
-    for path in order:
-        if path in chosen:
-            notes += project.pipelines[path].notes
-            problems += _check_layout(Assessment(project, path, store))
-    if problems:
-        raise UserError(problems)
-    return notes, len(chosen)
-
-
-def _check_layout(assessment: object) -> list[str]:
-    from minipach.assess import Assessment
-
-    assert isinstance(assessment, Assessment)
-    try:
-        upstream_unborn = [
-            u
-            for u in assessment.project.upstream(assessment.path)
-            if not (assessment.project.root / u / ".git").exists()
-        ]
-        _ = assessment.image
-        if not upstream_unborn:
-            _ = assessment.tasks
-    except UserError as error:
-        return list(error.problems)
-    finally:
-        assessment.close()
-    return []
+    for name in names:
+        try:
+            paths[project.path_of(name)] = None
+        except UserError as error:
+            problems += error.problems
+    return tuple(paths) if names else project.order, problems
 
 
 def _is_file(here: Here, name: str) -> bool:
@@ -113,11 +91,7 @@ def _read_file(here: Here, name: str) -> Pipeline:
     from minipach.specload import load_spec  # the checker takes longer to import than an unchanged plan takes
 
     path = here.directory / name
-    try:
-        text = path.read_text()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{name}: not UTF-8 text ({error.reason} at byte {error.start})") from None
-    return load_spec(text, source=name, folder=_folder_of(path).name)
+    return load_spec(decoded(path.read_bytes(), name), source=name, folder=_folder_of(path).name)
 
 
 def _folder_of(file: Path) -> Path:
@@ -157,9 +131,16 @@ def datums(
 
     here: Here = context.obj
     project = here.project()
-    path = _from_file(here, project, what) if _is_file(here, what) else project.path_of(what)
+    if _is_file(here, what):
+        project, path = _with_file(here, project, what)
+    else:
+        path = project.path_of(what)
+    if path in project.problems:
+        raise UserError(project.problems[path])
     assessment = Assessment(project, path, SnapshotStore(project))
     tasks = assessment.tasks
+    if not tasks:
+        say(f"{assessment.pipeline.name}: no datums; {assessment.no_datums}")
     states = datum_states(project, assessment) if state is not None else {}
     if state is not None:
         wanted = {State.missing, State.failed} if state is State.missing else {state}
@@ -181,14 +162,10 @@ def datums(
     show_json({"schema": 1, "pipeline": assessment.pipeline.name, "datums": rows})
 
 
-def _from_file(here: Here, project: Project, name: str) -> str:
-    """Put a spec file (which may be uncommitted) in the place of its folder's pipeline."""
+def _with_file(here: Here, project: Project, name: str) -> tuple[Project, str]:
+    """The project with a spec file (which may be uncommitted) in the place of its folder's pipeline; and that place."""
     pipeline = _read_file(here, name)
-    file = here.directory / name
-    folder = _folder_of(file)
+    folder = _folder_of(here.directory / name)
     path = folder.relative_to(project.root).as_posix() if folder.is_relative_to(project.root) else folder.name
-    if not any(p.path == path for p in project.places) or file.name != SPEC:
-        path = folder.name if path == "." else path
-        project.__dict__["places"] = (*project.places, Place(path, False))
-    project.__dict__["pipelines"] = {**project.pipelines, path: pipeline}
-    return path
+    path = folder.name if path == "." else path
+    return Project(project.root, {path: pipeline}), path

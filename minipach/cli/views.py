@@ -189,6 +189,7 @@ def audit(
     here: Here = context.obj
     project = here.project()
     targets = parse_targets(project, what or [], downstream=False)
+    project.need(targets.order)
     named = bool(what) and all(targets.limits(path) for path in targets.order)
     wanted = None if everything or (named and sample is None) else sample or DEFAULT_SAMPLE
     drawn = seed if seed is not None else random.SystemRandom().randrange(2**32)

@@ -1,0 +1,62 @@
+"""All that can be told to be wrong with pipelines before anything runs: at once, not layer by layer. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from minipach.assess import Assessment, SnapshotStore
+from minipach.errors import UserError, each_once
+from minipach.git import is_dataset
+from minipach.inputs import broken_lines
+from minipach.project import Project
+
+
+def problems_of(project: Project, paths: Iterable[str]) -> tuple[str, ...]:
+    """What is wrong with these pipelines and with all that they depend on: by file and line, each once."""
+    chosen = project.upstream_of(paths)
+    found = list(project.trouble(chosen))
+    store = SnapshotStore(project)
+    for path in chosen:
+        found += _inputs(project, path, store)
+        if path in project.pipelines:
+            assessment = Assessment(project, path, store)
+            try:
+                found += _layout(assessment)
+            finally:
+                assessment.close()
+    return each_once(found)
+
+
+def _inputs(project: Project, path: str, store: SnapshotStore) -> Iterator[str]:
+    """What is wrong with the repos that a spec names, also where the rest of it is broken."""
+    for need in project.needs(path):
+        if not _is_to_be_here(project, need.repo):
+            continue
+        try:
+            snapshot = store.at(need.repo, store.commit(need))
+        except UserError as error:
+            yield from error.problems
+        else:
+            yield from broken_lines(need.repo, snapshot)
+
+
+def _layout(a: Assessment) -> Iterator[str]:
+    """What is wrong with a pipeline's image and, if its inputs can all be there, with its datums."""
+    image = list(_told(lambda: a.image))
+    yield from image
+    if all(_is_to_be_here(a.project, need.repo) for need in a.pipeline.needs()):
+        yield from _told(lambda: a.datums if image else a.tasks)
+
+
+def _is_to_be_here(project: Project, repo: str) -> bool:
+    """Whether a repo can be looked at, or should be: not one that is missing, nor a pipeline without any output yet."""
+    pipelines = {place.path for place in project.places}
+    return is_dataset(project.root / repo) or (repo in project.repos and repo not in pipelines)
+
+
+def _told(look: Callable[[], object]) -> Iterator[str]:
+    """What a look at something finds wrong."""
+    try:
+        look()
+    except UserError as error:
+        yield from error.problems

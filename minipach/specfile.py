@@ -1,0 +1,50 @@
+"""The text of a pipeline's spec: as committed, as annexed, or as it lies in a folder that is no dataset yet."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from minipach.errors import UserError
+from minipach.git import Repo, annex
+from minipach.keys import MAX_POINTER, key_of_link, key_of_pointer
+
+SPEC = "spec.yml"
+
+
+def read_text(folder: Path, source: str, *, is_dataset: bool) -> str:
+    """The committed spec of a pipeline's repo (the file itself where nothing is committed yet). UserError.
+
+    source: how messages call it.
+    """
+    text: bytes | None = None
+    if is_dataset:
+        repo = Repo(folder)
+        try:
+            text = _content(repo, source, repo.objects.read(f"HEAD:{SPEC}"))
+        finally:
+            repo.close()
+    if text is None:
+        text = (folder / SPEC).read_bytes()
+    return decoded(text, source)
+
+
+def decoded(text: bytes, source: str) -> str:
+    """The text of a spec's bytes. UserError."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{source}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+
+
+def _content(repo: Repo, source: str, blob: bytes | None) -> bytes | None:
+    """The text behind a blob: its annexed content, if that is what it names (a plain `datalad create` annexes all)."""
+    if blob is None or len(blob) > MAX_POINTER or b"\n" in blob.strip():
+        return blob
+    key = key_of_link(blob) or key_of_pointer(blob)
+    if key is None or " " in key:
+        return blob
+    location = annex(repo, "contentlocation", key, ok=(0, 1)).rstrip(b"\n")
+    if not location:
+        raise UserError(f"{source}: its content is annexed and not here; datalad get {repo.path / SPEC}")
+    return (repo.path / os.fsdecode(location)).read_bytes()

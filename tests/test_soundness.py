@@ -1,0 +1,69 @@
+"""`minipach check`: all that is wrong is told at once, by file and line, however many layers it has."""
+
+from __future__ import annotations
+
+import os
+
+from minipach.project import find_project
+from minipach.soundness import problems_of
+from tests.projects import Study
+from tests.test_main_job import spec
+
+
+def test_all_that_is_wrong_is_checked_at_once(study: Study) -> None:
+    for name in ("a\nb", "c\nd", "e"):
+        study.put(f"images/{name}", name, save=False)
+    study.save("images")
+    study.copier()
+    (study.root / "images" / os.fsdecode(b"f\xff")).write_text("f")
+    study.ok("git", "add", ".", cwd=study.root / "images")
+    study.ok("git", "commit", "-qm", "odd", cwd=study.root / "images")
+    branches = (
+        "input: {cross: [{pfs: {repo: images, glob: /, branch: mian}},\n {pfs: {name: x, repo: imags, glob: /}}]}\n"
+    )
+    study.pipeline("fresh", f"{branches}transform: {{cmd: [x], image: nowhere}}\nnonsense: 1\n")
+    study.pipeline("more", f"{branches}transform: {{cmd: [x], image: nowhere}}\n")
+    study.pipeline("one", spec("two", "/", "run"))
+    study.pipeline("two", spec("one", "/", "run"))
+    study.pipeline("three", spec("three", "/", "run"))
+    result = study.minipach("check", "more", "nobody", "fresh", "edges", "one", "three")
+    assert result.code == 2
+    branch = study.git("images", "branch", "--show-current")
+    assert result.err.splitlines() == [
+        f'fresh/spec.yml:1:55: no branch "mian" in images; there are: {branch}',
+        'fresh/spec.yml:2:24: no repo "imags" in this project; did you mean "images"?',
+        'fresh/spec.yml:4:1: unknown key "nonsense"; known here: '
+        + result.err.partition("known here: ")[2].partition("\n")[0],
+        "images: the file name 'a\\nb' holds a line break, which datalad can't save or rerun; rename it",
+        "images: the file name 'c\\nd' holds a line break, which datalad can't save or rerun; rename it",
+        "images: the file name b'/f\\xff' is not UTF-8; rename it",
+        f'more/spec.yml:1:55: no branch "mian" in images; there are: {branch}',
+        'more/spec.yml:2:24: no repo "imags" in this project; did you mean "images"?',
+        'more/spec.yml:3:30: image "nowhere" is no container registered in more or the project, and no file; '
+        "there are none yet",
+        "nobody: no such pipeline in this project; there are: edges, fresh, more, one, three, two",
+        "one/spec.yml:1:21: these pipelines wait for each other: one -> two -> one; take one of these inputs out",
+        "three/spec.yml:1:21: these pipelines wait for each other: three -> three; take one of these inputs out",
+    ]
+
+
+def test_a_pipeline_is_as_sound_as_what_it_depends_on_and_no_less(study: Study) -> None:
+    study.put("images/a.txt", "alpha")
+    study.copier("first")
+    study.copier("second", repo="first")
+    study.pipeline("other", "input: {}\n")
+    project = find_project(study.root)
+    assert problems_of(project, ["second"]) == (), "what first will give isn't known yet, and no problem"
+    (study.root / "first/spec.yml").write_text(spec("images", "/*", "copy").replace("{cmd", "{image: nix, cmd"))
+    [problem] = problems_of(find_project(study.root), ["second"])
+    assert problem.startswith('first/spec.yml:2:20: image "nix" is no container')
+
+
+def test_of_very_many_bad_names_some_are_told(study: Study) -> None:
+    for n in range(30):
+        study.put(f"images/a\n{n:02}", "a", save=False)
+    study.save("images")
+    study.copier()
+    problems = problems_of(find_project(study.root), ["edges"])
+    assert len(problems) == 21
+    assert problems[-1] == "images: there are 10 more such names"
