@@ -13,7 +13,7 @@ from minipach import leftovers
 from minipach.errors import UserError
 from minipach.git import GitError, Repo, annex, is_dataset
 from minipach.merge import merge
-from minipach.project import Project
+from minipach.project import Project, nearest
 from minipach.results import BRANCH, own_branch, read_folders, results_commit
 
 _ANNEX = "refs/heads/git-annex"
@@ -55,8 +55,13 @@ def choose(project: Project, words: Sequence[str]) -> tuple[str | None, tuple[st
     """The remote and the pipelines (all, if none is named) of `[REMOTE] [PIPELINE...]`."""
     first = words[0] if words else None
     names = {name for path in project.order for name in (path, project.name_of(path))}
-    if first in names and not any(first in _remotes(Repo(project.root / p)) for p in datasets(project, ())):
+    remotes = {remote for p in datasets(project, ()) for remote in _remotes(Repo(project.root / p))} if words else set()
+    if first in names - remotes:
         return None, datasets(project, words)
+    if first is not None and first not in remotes:
+        near = nearest(first, {*names, *remotes})
+        if near:  # else a remote that is still to be made is meant: each pipeline says how
+            raise UserError(f"{first}: no remote and no pipeline in this project{near}")
     return first, datasets(project, words[1:])
 
 
@@ -82,7 +87,8 @@ def remote_of(repo: Repo, where: str, asked: str | None) -> str:
         if asked in known:
             return asked
         there = f"; there are: {', '.join(known)}" if known else ""
-        raise UserError(f'{where}: no remote "{asked}"{there}; git -C {repo.path} remote add {asked} URL')
+        way = nearest(asked, known) or f"{there}; git -C {repo.path} remote add {asked} URL"
+        raise UserError(f'{where}: no remote "{asked}"{way}')
     branch = repo.branch()
     upstream = repo.config(f"branch.{branch}.remote") if branch else None
     if upstream in known:

@@ -10,6 +10,7 @@ from typing import Any
 
 from minipach.errors import UserError
 from minipach.git import Repo
+from minipach.project import near_id, nearest
 from minipach.records import parse
 
 _HEX = re.compile(r"[0-9a-f]{4,64}")
@@ -123,16 +124,19 @@ def added_paths(repo: Repo, commits: Collection[str]) -> dict[str, list[str]]:
 def resolve_state(repo: Repo, head: str, word: str) -> str:
     """The commit that a word names: a job's state (by its id or the beginning of it), or any commit as git names it."""
     jobs: dict[str, str] = {}
-    if _HEX.fullmatch(word):
-        for publish in publishes(repo, head):
-            if publish.job.startswith(word):
-                jobs.setdefault(publish.job, publish.commit)
+    known = publishes(repo, head) if _HEX.fullmatch(word) else []
+    for publish in known:
+        if publish.job.startswith(word):
+            jobs.setdefault(publish.job, publish.commit)
     commit = repo.resolve(f"{word}^{{commit}}")
     found = {*jobs.values(), *([commit] if commit else [])}
     if len(found) == 1:
         return found.pop()
     if not found:
-        raise UserError(f"{word}: no job and no commit of {repo.path.name}; git -C {repo.path} log --oneline")
+        near = near_id(word, [name for p in known for name in (p.job, p.commit)])
+        near = near or nearest(word, [ref.removeprefix("refs/heads/") for ref in repo.refs("refs/heads/")])
+        way = near or f"; git -C {repo.path} log --oneline"
+        raise UserError(f"{word}: no job and no commit of {repo.path.name}{way}")
     names = [f"job {job}" for job in sorted(jobs)] + ([f"commit {commit}"] if commit else [])
     raise UserError(f"{word}: this could be {' or '.join(names)}; give more of it")
 

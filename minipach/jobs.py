@@ -12,8 +12,10 @@ from minipach.errors import UserError
 from minipach.ledger import Attempt, JobRow, Ledger, Used
 from minipach.lock import holder
 from minipach.plan import Plan
-from minipach.project import Project
+from minipach.project import Project, near_id
 from minipach.targets import Targets
+
+_LISTED = "; minipach jobs lists them"
 
 
 def open_ledger(project: Project) -> Ledger:
@@ -65,7 +67,8 @@ def read_job(project: Project, start: str, pipeline: str | None = None) -> JobSt
         rows = as_they_are(project, ledger.jobs_called(start, pipeline))
         ids = sorted({row.id for row in rows})
         if not start or not ids:
-            raise UserError(f'no job "{start}" on this machine; minipach jobs lists them')
+            known = {row.id for row in ledger.jobs(pipeline, 100)}
+            raise UserError(f'no job "{start}" on this machine' + (near_id(start, known) or _LISTED))
         if len(ids) > 1:
             raise UserError(f'"{start}" begins the ids of {len(ids)} jobs: {", ".join(i[:12] for i in ids[:5])}')
         passes = tuple(reversed(rows))

@@ -18,6 +18,7 @@ from minipach.spec import BrokenSpec, Need, Pipeline
 from minipach.speccache import read_spec
 from minipach.specfile import SPEC, read_text
 
+_NAMED = 8  # at most so many names in a line
 MARK = "minipach.project"  # the key in .datalad/config by which a project is known
 
 
@@ -238,10 +239,21 @@ def _read_specs(project: Project) -> _Specs:
 def suggest(word: str, known: Iterable[str]) -> str:
     """`; did you mean ...?` for the nearest known word, or the list of what there is."""
     names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=1)
-    if near:
-        return f'; did you mean "{near[0]}"?'
-    return f"; there are: {', '.join(names[:8])}" if names else "; there are none yet"
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    there = f"; there are: {', '.join(names[:_NAMED])}{more}" if names else "; there are none yet"
+    return nearest(word, names) or there
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean ...?` for the nearest known word, or nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def near_id(start: str, ids: Iterable[str]) -> str:
+    """The same for the beginning of an id."""
+    length = max(len(start), 8)
+    return nearest(start, {ident[:length] for ident in ids})
 
 
 def find_project(start: Path) -> Project:

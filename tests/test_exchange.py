@@ -63,8 +63,10 @@ def test_the_remote_is_the_one_named_or_the_branchs_or_origin_or_the_only_one(sm
     edges.git("config", "branch.main.remote", "lab")
     assert remote_of(edges, "edges", None) == "lab"
     with pytest.raises(
-        UserError, match=r'edges: no remote "lob"; there are: home, lab, origin; git -C .* remote add lob'
+        UserError, match=r'edges: no remote "new"; there are: home, lab, origin; git -C .* remote add new'
     ):
+        remote_of(edges, "edges", "new")
+    with pytest.raises(UserError, match=r'edges: no remote "lob"; did you mean "lab"\?'):
         remote_of(edges, "edges", "lob")
 
 
@@ -76,6 +78,12 @@ def test_the_first_word_is_a_remote_unless_only_a_pipeline_has_that_name(small: 
     assert choose(here, ["lab"]) == ("lab", ("edges",))
     with pytest.raises(UserError, match="elges: no such pipeline in this project"):
         choose(here, ["lab", "elges"])
+    edges.git("remote", "add", "lab", "../lab")
+    for word, near in (("elges", "edges"), ("labb", "lab")):
+        with pytest.raises(
+            UserError, match=f'{word}: no remote and no pipeline in this project; did you mean "{near}"'
+        ):
+            choose(here, [word])
     edges.git("remote", "add", "edges", "../lab")
     assert choose(here, ["edges"]) == ("edges", ("edges",))
 

@@ -99,6 +99,10 @@ def test_the_plan_says_what_failed_last_time(study_of_three: Study) -> None:
 def test_an_unknown_job_is_told(study_of_three: Study) -> None:
     done = study_of_three.minipach("job", "zzz")
     assert (done.code, done.err) == (2, 'no job "zzz" on this machine; minipach jobs lists them\n')
+    begins = study_of_three.minipach("jobs", "--json").json["jobs"][0]["id"][:8]
+    typed = begins[:5] + ("1" if begins[5] == "0" else "0") + begins[6:]
+    mistyped = study_of_three.minipach("job", typed)
+    assert (mistyped.code, mistyped.err) == (2, f'no job "{typed}" on this machine; did you mean "{begins}"?\n')
 
 
 def test_datums_by_state(study_of_three: Study) -> None:

@@ -291,4 +291,5 @@ def test_the_problems_of_all_specs_come_at_once(root: Files) -> None:
 def test_suggestions() -> None:
     assert suggest("imags", ["images", "edges"]) == '; did you mean "images"?'
     assert suggest("zzz", ["b", "a"]) == "; there are: a, b"
+    assert suggest("zzz", "abcdefghij") == "; there are: a, b, c, d, e, f, g, h and 2 more"
     assert suggest("zzz", []) == "; there are none yet"
