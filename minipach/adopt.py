@@ -22,7 +22,8 @@ from minipach.git import (
     private_index,
 )
 from minipach.keys import key_of_link, key_of_pointer
-from minipach.project import MARK, Place, Project, find_project
+from minipach.places import MARK, Place
+from minipach.project import Project, find_project
 from minipach.slots import kill_inside, remove_tree
 from minipach.specfile import SPEC
 
@@ -92,7 +93,19 @@ def create_dataset(folder: Path, attributes: tuple[str, ...]) -> None:
 
 
 def adopt(project: Project, place: Place) -> list[str]:
-    """Make the folder of a pipeline a dataset of the project; what was done. Goes on where a kill cut it short."""
+    """Make the folder of a pipeline a dataset of the project; what was done. Goes on where a kill cut it short.
+
+    In a subdataset's folder, it becomes a dataset of that one: its files are tracked there.
+    """
+    holder = project.holder_of(place.path)
+    if not holder:
+        return _adopt(project, place, "", "the superdataset")
+    inside = Place(place.path.removeprefix(holder + "/"), place.is_dataset)
+    return _adopt(Project(project.root / holder), inside, holder + "/", holder)
+
+
+def _adopt(project: Project, place: Place, prefix: str, name: str) -> list[str]:
+    """Adopt a folder of this very dataset. prefix, name: how messages call what lies in it, and itself."""
     folder = project.root / place.path
     done: list[str] = []
     tracked = _tracked_below(project, place.path)
@@ -101,7 +114,7 @@ def adopt(project: Project, place: Place) -> list[str]:
         _need_spec(project, place.path, tracked)
         _own_content(folder, tracked, project)
         _make_dataset_in_place(project, folder)
-        done.append(f"made {place.path} a dataset")
+        done.append(f"made {prefix}{place.path} a dataset")
     repo = Repo(folder)
     leftovers.clear(repo)
     if repo.resolve(f"HEAD:{SPEC}") is None:
@@ -112,8 +125,8 @@ def adopt(project: Project, place: Place) -> list[str]:
         leftovers.end(repo)
     if not _registered(project, place.path):
         _register(project, place.path, tracked)
-        moved = f", {len(tracked)} files that the superdataset tracked moved over" if tracked else ""
-        done.append(f"registered {place.path} in the superdataset{moved}")
+        moved = f", {len(tracked)} files that {name} tracked moved over" if tracked else ""
+        done.append(f"registered {prefix}{place.path} in {name}{moved}")
     return done
 
 

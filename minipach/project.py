@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import difflib
+import heapq
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from minipach import graph
 from minipach.cache import Cache
 from minipach.errors import UserError, each_once
 from minipach.git import Repo, is_dataset
-from minipach.snapshot import RESERVED
+from minipach.places import MARK, Place, holder_of, is_data, nested_places, own_places, registered
 from minipach.spec import BrokenSpec, Need, Pipeline
 from minipach.speccache import read_spec
 from minipach.specfile import SPEC, read_text
 
 _NAMED = 8  # at most so many names in a line
-MARK = "minipach.project"  # the key in .datalad/config by which a project is known
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a pipeline lives: its path in the project, and whether it is a dataset already."""
-
-    path: str
-    is_dataset: bool
+_COMPARED = 2000  # at most so many words are compared with one
 
 
 class Project:
@@ -52,7 +46,7 @@ class Project:
     @cached_property
     def repos(self) -> tuple[str, ...]:
         """The paths of all registered repos, nested ones included (installed or not), sorted."""
-        return tuple(sorted(_registered(self.root, "")))
+        return tuple(sorted(registered(self.root)))
 
     @cached_property
     def not_installed(self) -> tuple[str, ...]:
@@ -65,34 +59,53 @@ class Project:
         return tuple(p for p in away if p in links)
 
     @cached_property
+    def _found(self) -> tuple[tuple[Place, ...], _Specs]:
+        """All pipelines' places, and what their specs say: in which subdatasets to look, the specs tell."""
+        places = {place.path: place for place in own_places(self.root, self.repos)}
+        for path in self.given:
+            places.setdefault(path, Place(path, False))
+        specs = self._read(places.values())
+        needs = [need for found in specs.needs.values() for need in found]
+        nested = nested_places(self.root, self.repos, places, needs)
+        needs += [need for found in self._read(nested).needs.values() for need in found]
+        data = {need.repo for need in needs}
+        more = [place for place in nested if not is_data(holder_of(place.path, self.repos), data)]
+        places |= {place.path: place for place in more}
+        return tuple(places[path] for path in sorted(places)), specs.plus(self._read(more))
+
+    @property
     def places(self) -> tuple[Place, ...]:
         """Every folder with a `spec.yml`: pipeline repos, and plain folders that are to become one."""
-        found = {}
-        for path in self.repos:
-            repo = Repo(self.root / path)
-            if is_dataset(repo.path) and (repo.resolve(f"HEAD:{SPEC}") is not None or (repo.path / SPEC).is_file()):
-                found[path] = Place(path, True)
-        for path in self._plain_folders():
-            found.setdefault(path, Place(path, is_dataset(self.root / path)))
-        for path in self.given:
-            found.setdefault(path, Place(path, False))
-        return tuple(found[path] for path in sorted(found))
+        return self._found[0]
 
-    def _plain_folders(self) -> Iterator[str]:
-        listed = self.repo.git("ls-files", "-z", "--cached", "--others", "--", f":(glob)**/{SPEC}")
-        # git lists an untracked repository as `folder/`, and never looks inside
-        others = self.repo.git("ls-files", "-z", "--others", "--directory", "--no-empty-directory")
-        names = {os.fsdecode(n) for n in listed.split(b"\0") if n}
-        names |= {os.fsdecode(n) + SPEC for n in others.split(b"\0") if n.endswith(b"/")}
-        for name in names:
-            folder = name.rpartition("/")[0]
-            parts = folder.split("/")
-            if folder and not RESERVED & set(parts) and (self.root / name).is_file():
-                yield folder
+    def specs_in_data(self) -> list[str]:
+        """The folders with a `spec.yml` that are no pipelines, since a pipeline takes from the repo they lie in."""
+        known = {place.path for place in self.places}
+        return [place.path for place in nested_places(self.root, self.repos, known, ())]
 
-    @cached_property
+    @property
     def _specs(self) -> _Specs:
-        return _read_specs(self)
+        return self._found[1]
+
+    def holder_of(self, path: str) -> str:
+        """The dataset that holds a repo or folder: the longest registered path above it, or the superdataset ("")."""
+        return holder_of(path, self.repos)
+
+    def _read(self, places: Iterable[Place]) -> _Specs:
+        specs = _Specs({}, {}, {})
+        for place in places:
+            path, source = place.path, f"{place.path}/{SPEC}"
+            try:
+                pipeline = self.given.get(path)
+                if pipeline is None:
+                    text = read_text(self.root / path, source, is_dataset=place.is_dataset)
+                    pipeline = read_spec(text, source=source, folder=self.name_of(path), cache=self.cache)
+                specs.pipelines[path], specs.needs[path] = pipeline, pipeline.needs()
+            except UserError as error:
+                specs.problems[path] = error.problems
+                if isinstance(error, BrokenSpec):
+                    specs.needs[path] = error.needs
+        return specs
 
     @property
     def pipelines(self) -> dict[str, Pipeline]:
@@ -218,22 +231,9 @@ class _Specs:
     needs: dict[str, tuple[Need, ...]]
     problems: dict[str, tuple[str, ...]]
 
-
-def _read_specs(project: Project) -> _Specs:
-    specs = _Specs({}, {}, {})
-    for place in project.places:
-        path, source = place.path, f"{place.path}/{SPEC}"
-        try:
-            pipeline = project.given.get(path)
-            if pipeline is None:
-                text = read_text(project.root / path, source, is_dataset=place.is_dataset)
-                pipeline = read_spec(text, source=source, folder=project.name_of(path), cache=project.cache)
-            specs.pipelines[path], specs.needs[path] = pipeline, pipeline.needs()
-        except UserError as error:
-            specs.problems[path] = error.problems
-            if isinstance(error, BrokenSpec):
-                specs.needs[path] = error.needs
-    return specs
+    def plus(self, other: _Specs) -> _Specs:
+        """These and others."""
+        return _Specs(self.pipelines | other.pipelines, self.needs | other.needs, self.problems | other.problems)
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
@@ -246,8 +246,16 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean ...?` for the nearest known word, or nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1)
+    words = list(known)
+    if len(words) > _COMPARED:  # to compare a word takes 50 µs: of very many, those that begin alike
+        words = heapq.nlargest(_COMPARED, words, key=lambda other: _alike(word, other))
+    near = difflib.get_close_matches(word, words, n=1)
     return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def _alike(one: str, other: str) -> int:
+    """With how many equal characters two words begin."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def near_id(start: str, ids: Iterable[str]) -> str:
@@ -270,19 +278,3 @@ def find_project(start: Path) -> Project:
     if topmost is None:
         raise UserError(f"{start}: not inside a project; minipach init makes one here")
     return Project(topmost)
-
-
-def _registered(root: Path, prefix: str) -> Iterator[str]:
-    modules = root / ".gitmodules"
-    if not modules.is_file():
-        return
-    out = Repo(root).git("config", "--file", str(modules), "-z", "--get-regexp", r"\.path$", ok=(0, 1))
-    for row in out.split(b"\0"):
-        _, _, value = os.fsdecode(row).partition("\n")
-        path = value.strip("/")
-        # inputs/ of a pipeline are links to repos that are listed at their own place
-        if not path or ".." in path.split("/") or (prefix and path.split("/")[0] in RESERVED):
-            continue
-        yield prefix + path
-        if is_dataset(root / path):
-            yield from _registered(root / path, prefix + path + "/")

@@ -105,6 +105,9 @@ class Scheduler:
         if not place.is_dataset or path not in self.project.repos:
             for line in adopt(self.project, place):
                 self.reporter.say(line)
+            holder = self.project.holder_of(path)
+            if holder:  # which has a commit more
+                commits[holder] = Repo(self.project.root / holder).head() or ""
         assessment = Assessment(self.project, path, SnapshotStore(self.project))
         try:
             self._tidy(assessment)

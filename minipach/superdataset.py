@@ -17,7 +17,7 @@ def commit_gitlinks(project: Project, commits: Mapping[str, str], message: str) 
     """
     pending = dict(commits)
     new: str | None = None
-    holders = sorted({_holder(project, path) for path in pending}, key=len, reverse=True)
+    holders = sorted({project.holder_of(path) for path in pending}, key=len, reverse=True)
     done: set[str] = set()
     while holders:
         holder = holders.pop(0)
@@ -25,21 +25,15 @@ def commit_gitlinks(project: Project, commits: Mapping[str, str], message: str) 
             continue
         done.add(holder)
         prefix = holder + "/" if holder else ""
-        inside = {p.removeprefix(prefix): c for p, c in pending.items() if _holder(project, p) == holder}
+        inside = {p.removeprefix(prefix): c for p, c in pending.items() if project.holder_of(p) == holder}
         commit = _commit_in(Repo(project.root / holder), inside, message)
         if holder == "":
             new = commit
         elif commit is not None:
             pending[holder] = commit
-            holders = sorted({*holders, _holder(project, holder)}, key=len, reverse=True)
-            done.discard(_holder(project, holder))
+            holders = sorted({*holders, project.holder_of(holder)}, key=len, reverse=True)
+            done.discard(project.holder_of(holder))
     return new
-
-
-def _holder(project: Project, path: str) -> str:
-    """The dataset that holds a repo: the longest registered path above it, or the superdataset ("")."""
-    above = [r for r in project.repos if path.startswith(r + "/")]
-    return max(above, key=len, default="")
 
 
 def _commit_in(repo: Repo, commits: Mapping[str, str], message: str) -> str | None:

@@ -46,6 +46,24 @@ def test_init_adopts_a_superdataset(tmp_path: Path) -> None:
     assert study.git(".", "status", "--porcelain") == "?? notes.txt"
 
 
+def test_the_folder_of_a_subdataset_becomes_a_dataset_of_that_one(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study", "images", "group")
+    study.put("images/a.txt", "alpha\n")
+    study.copier("group/edges")
+    study.ok("datalad", "save", "-d", "group")
+    assert (study.root / "group/edges/spec.yml").is_symlink(), "as datalad create has it, all is annexed"
+    done = study.minipach("schedule")
+    assert done.code == 0, done.err
+    assert "registered group/edges in group, 2 files that group tracked moved over\n" in done.err
+    assert study.read("group/edges/a.txt") == b"alpha\n"
+    for repo in (".", "group", "group/edges"):
+        assert study.git(repo, "status", "--porcelain") == ""
+    edges = study.git("group/edges", "rev-parse", "HEAD")
+    assert study.git("group", "rev-parse", "HEAD:edges") == edges
+    assert study.git(".", "rev-parse", "HEAD:group") == study.git("group", "rev-parse", "HEAD")
+    assert study.minipach("schedule").out == "nothing to do\n"
+
+
 def test_init_touches_nothing_that_is_no_dataset(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("x")

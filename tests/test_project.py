@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from minipach.errors import UserError
-from minipach.project import MARK, Place, Project, find_project, suggest
+from minipach.places import MARK, Place
+from minipach.project import Project, find_project, suggest
 from tests.repos import Files
 
 
@@ -292,4 +293,5 @@ def test_suggestions() -> None:
     assert suggest("imags", ["images", "edges"]) == '; did you mean "images"?'
     assert suggest("zzz", ["b", "a"]) == "; there are: a, b"
     assert suggest("zzz", "abcdefghij") == "; there are: a, b, c, d, e, f, g, h and 2 more"
+    assert suggest("mooon", ["moon", *(f"sub-{i:05}" for i in range(5000))]) == '; did you mean "moon"?'
     assert suggest("zzz", []) == "; there are none yet"

@@ -12,7 +12,7 @@ from minipach.cli.frame import Here, guarded, say, say_not_installed, show, show
 from minipach.errors import UserError, each_once
 from minipach.project import Project
 from minipach.spec import Pipeline
-from minipach.specfile import decoded
+from minipach.specfile import SPEC, decoded
 
 
 class State(StrEnum):
@@ -62,6 +62,11 @@ def check(
         say_not_installed(project)
         chosen, unknown = _chosen(project, [w for w in words if w not in files])
         problems += [*unknown, *problems_of(project, chosen)]
+        for folder in project.specs_in_data() if not words else ():
+            holder = project.holder_of(folder)
+            notes.append(
+                f"{folder}/{SPEC}: no pipeline, but data of {holder}, which is an input; move it out of {holder}"
+            )
         notes += [note for path in chosen if path in project.pipelines for note in project.pipelines[path].notes]
     for note in notes:
         say(f"note: {note}")

@@ -1,0 +1,100 @@
+"""Where pipelines are: repos with a `spec.yml`, and plain folders with one, which are to become repos."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from minipach.git import Repo, is_dataset
+from minipach.snapshot import RESERVED
+from minipach.spec import Need
+from minipach.specfile import SPEC
+
+MARK = "minipach.project"  # the key in .datalad/config by which a project is known
+
+_TRANSFORM = re.compile(rb"""(?:^|[{,])\s*["']?transform["']?\s*:""", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a pipeline lives: its path in the project, and whether it is a dataset already."""
+
+    path: str
+    is_dataset: bool
+
+
+def registered(root: Path, prefix: str = "") -> Iterator[str]:
+    """The paths of all subdatasets, nested ones included, each after `prefix`."""
+    modules = root / ".gitmodules"
+    if not modules.is_file():
+        return
+    out = Repo(root).git("config", "--file", str(modules), "-z", "--get-regexp", r"\.path$", ok=(0, 1))
+    for row in out.split(b"\0"):
+        _, _, value = os.fsdecode(row).partition("\n")
+        path = value.strip("/")
+        # inputs/ of a pipeline are links to repos that are listed at their own place
+        if not path or ".." in path.split("/") or (prefix and path.split("/")[0] in RESERVED):
+            continue
+        yield prefix + path
+        if is_dataset(root / path):
+            yield from registered(root / path, prefix + path + "/")
+
+
+def own_places(root: Path, repos: Iterable[str]) -> Iterator[Place]:
+    """The pipelines among the repos, and in the plain folders of the project itself."""
+    for path in repos:
+        repo = Repo(root / path)
+        if is_dataset(repo.path) and (repo.resolve(f"HEAD:{SPEC}") is not None or (repo.path / SPEC).is_file()):
+            yield Place(path, True)
+    for folder in _plain_folders(root):
+        yield Place(folder, is_dataset(root / folder))
+
+
+def nested_places(root: Path, repos: Collection[str], known: Collection[str], needs: Iterable[Need]) -> list[Place]:
+    """The pipelines in plain folders of subdatasets. known: the pipelines found so far · needs: of those.
+
+    A subdataset that a pipeline takes from holds data, whatever its files are called; so does a pipeline's own. In the
+    others a `spec.yml` must look like one of ours: the name is not rare.
+    """
+    data = {need.repo for need in needs} | set(known)
+    found = []
+    for holder in repos:
+        if is_data(holder, data) or not is_dataset(root / holder) or _is_project(root / holder):
+            continue
+        for folder in _plain_folders(root / holder):
+            path = f"{holder}/{folder}"
+            if path not in known and _TRANSFORM.search((root / path / SPEC).read_bytes()):
+                found.append(Place(path, is_dataset(root / path)))
+    return found
+
+
+def is_data(holder: str, data: Collection[str]) -> bool:
+    """Whether a repo is one of those that hold data, or part of one."""
+    return any(holder == path or holder.startswith(path + "/") for path in data)
+
+
+def holder_of(path: str, repos: Iterable[str]) -> str:
+    """The dataset that holds a path: the longest registered one above it, or the superdataset ("")."""
+    return max((repo for repo in repos if path.startswith(repo + "/")), key=len, default="")
+
+
+def _is_project(folder: Path) -> bool:
+    section, _, name = MARK.partition(".")
+    config = folder / ".datalad" / "config"
+    return config.is_file() and f'[{section} "{name}"]' in config.read_text("utf-8", "replace")
+
+
+def _plain_folders(top: Path) -> Iterator[str]:
+    repo = Repo(top)
+    listed = repo.git("ls-files", "-z", "--cached", "--others", "--", f":(glob)**/{SPEC}")
+    # git lists an untracked repository as `folder/`, and never looks inside
+    others = repo.git("ls-files", "-z", "--others", "--directory", "--no-empty-directory")
+    names = {os.fsdecode(n) for n in listed.split(b"\0") if n}
+    names |= {os.fsdecode(n) + SPEC for n in others.split(b"\0") if n.endswith(b"/")}
+    for name in sorted(names):
+        folder = name.rpartition("/")[0]
+        if folder and not RESERVED & set(folder.split("/")) and (top / name).is_file():
+            yield folder
