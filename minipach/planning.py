@@ -42,7 +42,11 @@ def plan_project(project: Project, targets: Targets, *, forced: bool = False) ->
         # `schedule` waits for what it does itself; what else there is it takes as it is
         waited = [u for u in ups if u in targets.order or not asked or project.trouble([u])]
         waits = f"waits for {_in_short(pending[waited[0]])}" if waited else ""
-        plan = _plan(project, path, store, waits, remarks if asked else [])
+        lacks = project.lacks(path, but=targets.order) if asked and not project.trouble([path]) else ()
+        if lacks:
+            plan = Plan(project.name_of(path), (), waits, lacks)
+        else:
+            plan = _plan(project, path, store, waits, remarks if asked else [])
         if plan.problems or plan.waits or not plan.is_current or not is_dataset(project.root / path):
             pending[path] = plan
         if not asked:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import heapq
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import takewhile
@@ -151,6 +151,11 @@ class Project:
         """What the inputs of a pipeline take from; nothing where its spec can't be read so far."""
         return self._specs.needs.get(path, ())
 
+    def lacks(self, path: str, but: Collection[str] = ()) -> tuple[str, ...]:
+        """A line for each input from another pipeline (`but` these) that has no output yet, not even a repo."""
+        unborn = {up for up in self.upstream(path) if up not in but and not is_dataset(self.root / up)}
+        return tuple(f"{need.repo_at}: {self.absent(need.repo)}" for need in self.needs(path) if need.repo in unborn)
+
     def absent(self, repo: str) -> str:
         """Why nothing can be taken from a repo that isn't here, and the way out."""
         if repo in self._graph:
@@ -170,6 +175,8 @@ class Project:
 
     def trouble(self, paths: Iterable[str]) -> tuple[str, ...]:
         """What is wrong with these pipelines, and with all that they depend on: by file and line, each once."""
+        if not self.problems:
+            return ()
         return each_once(p for path in self.upstream_of(paths) for p in self.problems.get(path, ()))
 
     def need(self, paths: Iterable[str]) -> None:

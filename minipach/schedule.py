@@ -67,7 +67,7 @@ class Scheduler:
                     problems += [p for p in error.problems if p not in problems]
             else:
                 try:
-                    self.project.need([path])
+                    self._need_inputs(path)
                     report = self._pipeline(path, commits, targets, options)
                 except UserError as error:
                     # where the executor is at fault, each pipeline meets the same
@@ -78,6 +78,12 @@ class Scheduler:
         new = self._commit_project(reports, commits)
         leftovers.end(self.project.repo)
         return ScheduleReport(tuple(reports.values()), tuple(problems), new)
+
+    def _need_inputs(self, path: str) -> None:
+        """UserError if a pipeline, or what it takes from, is broken, or if it takes from one that never ran."""
+        problems = self.project.trouble([path]) or self.project.lacks(path)
+        if problems:
+            raise UserError(problems)
 
     def _end_overdue(self, path: str, name: str) -> None:
         """End what is on its way of a pipeline that waits once more, and whose job has had its time."""

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from minipach.errors import UserError, each_once
-from minipach.git import is_dataset
 from minipach.project import Project, suggest
 
 _NAMED = 8  # at most so many in a line
@@ -46,25 +45,24 @@ def sound_targets(
 ) -> Targets:
     """As `parse_targets`, for what is to run; UserError if something is wrong with one, or with what it depends on."""
     targets = parse_targets(project, words, upstream=upstream, downstream=downstream)
-    problems = [p for path in targets.order for p in _trouble(project, path, targets.order)]
+    problems = [
+        *project.trouble(targets.order),
+        *(p for path in targets.named for p in _trouble(project, path, targets)),
+    ]
     if problems:
         options = (" --upstream" if upstream else "", " --no-downstream" if not downstream else "")
         raise UserError([*each_once(problems), *_others(project, targets, *options)])
     return targets
 
 
-def _trouble(project: Project, path: str, order: Sequence[str]) -> list[str]:
-    """What keeps a pipeline from being run in this order: also that what it takes from has no dataset yet."""
-    broken = project.trouble([path])
-    if broken:
-        return list(broken)
-    unborn = {up for up in project.upstream(path) if up not in order and not is_dataset(project.root / up)}
-    return [f"{need.repo_at}: {project.absent(need.repo)}" for need in project.needs(path) if need.repo in unborn]
+def _trouble(project: Project, path: str, targets: Targets) -> tuple[str, ...]:
+    """What keeps a pipeline from being run: also that what it takes from, and wouldn't be run before, never ran."""
+    return project.trouble([path]) or project.lacks(path, but=targets.order)
 
 
 def _others(project: Project, targets: Targets, upstream: str, alone: str) -> list[str]:
     """How to go on with those named that have no part in the problems, if there are any."""
-    sound = [p for p in targets.order if p in targets.named and not _trouble(project, p, targets.order)]
+    sound = [p for p in targets.order if p in targets.named and not _trouble(project, p, targets)]
     if not sound:
         return []
     if not alone and project.trouble(project.downstream(sound)):

@@ -89,6 +89,20 @@ def test_what_has_never_run_gives_nothing_to_plan_with(fresh: Study) -> None:
     assert plans(fresh, "c:x.txt", upstream=True).plans[-1].waits == "waits for b"
 
 
+def test_what_lacks_another_input_keeps_nothing_that_is_asked_for_from_its_work(fresh: Study, tmp_path: Path) -> None:
+    study = duplicate(fresh, tmp_path / "study")
+    study.copier("other")
+    study.pipeline(
+        "both", "input: {cross: [{pfs: {repo: a, glob: /}},\n {pfs: {repo: other, glob: /}}]}\ntransform: {cmd: [x]}\n"
+    )
+    problem = "both/spec.yml:1:30: a is a pipeline without any output yet; minipach schedule a"
+    assert plans(study, "other").problems == (problem,)
+    reports = study.schedule("other", code=2)
+    assert {name: report["state"] for name, report in reports.items()} == {"other": "published", "both": "error"}
+    assert reports["both"]["reason"] == problem
+    assert not (study.root / "both/.git").exists()
+
+
 def test_a_pipeline_without_datums_says_why(fresh: Study, tmp_path: Path) -> None:
     study = duplicate(fresh, tmp_path / "study")
     study.copier("none", glob="/*.tif")
