@@ -32,7 +32,7 @@ plan:     {"schema": 1, "pipelines": [{"name": "edges",
            "datums": [{"name": "chelsea.png", "id": "<hex>", "action": "run", "reason": "new content"}]}],
            "expected": {"datums": 1, "wall_seconds": 0.7, "cpu_hours": 0.0002, "slots": 2, "from_runs": 18,
                         "datums_unknown": 0},         (only where earlier runs are known)
-           "problems": []}
+           "problems": [], "uncommitted": [{"repo": "images", "paths": ["new.png"]}]}   (what is left out)
           of what failed last time on this machine, the reason says so, and how: "failed last time: the command
           exited with 3", after another reason, if there is one ("code/edges.py changed; failed the last 2 times: ...")
           a pipeline that waits for one upstream also has "waits": "waits for edges (1 to run)"; one that can't be
@@ -47,7 +47,7 @@ schedule: {"schema": 1, "ok": true, "superdataset": "<sha or null>", "problems":
 status:   {"schema": 1, "pipelines": [{"name": "edges", "state": "current|behind|failed|blocked|new", "details": [],
            "counts": {"datums": 4, "current": 4, "missing": 0, "failed": 0,
                                                       "recovered": 0, "remove": 0, "upstream": 0}}],
-           "problems": []}
+           "problems": [], "uncommitted": []}         (as in plan)
           a pipeline that is blocked because something is wrong with it has "problems": [...], too
 dag:      {"schema": 1, "nodes": [{"path", "name", "kind": "repo|pipeline", "state", "counts", "depth"}],
            "edges": [{"from", "to", "input", "glob", "branch"}]}

@@ -93,7 +93,8 @@ def _status(assessment: Assessment, waits: list[str], attempts: dict[str, Attemp
     missing = [s for s in plan.steps if s.action in ("run", "reuse")]
     failed = failed_now(plan, attempts)
     recovered = sum(a.kind == "recovered" for a in last_now(plan, attempts))
-    upstream = _upstream_changes(assessment)
+    # where every datum is as before, there is nothing to take in
+    upstream = [] if plan.is_current else _upstream_changes(assessment)
     counts = {
         "datums": len(plan.steps) - plan.counts["remove"],
         "current": plan.counts["current"],
@@ -105,7 +106,7 @@ def _status(assessment: Assessment, waits: list[str], attempts: dict[str, Attemp
     }
     details = [f"failed: {a.datum}: {a.message}; minipach logs {name} {a.datum}" for a in failed[:5]]
     details += [f"and {len(failed) - 5} more failed"] if len(failed) > 5 else []
-    details += upstream if not plan.is_current else []
+    details += upstream
     if waits:
         details.append(f"waits for {waiting}")
     elif plan.is_empty:

@@ -11,6 +11,11 @@ from minipach.project import Project
 _NAMED = 3
 
 
+def used_by(project: Project, pipelines: Iterable[str]) -> tuple[str, ...]:
+    """The repos of these pipelines and of what they take their input from."""
+    return tuple(dict.fromkeys(repo for path in pipelines for repo in (path, *(n.repo for n in project.needs(path)))))
+
+
 def uncommitted(project: Project, repos: Iterable[str]) -> dict[str, list[str]]:
     """The changed and new paths of each repo that has some. A folder that is no dataset yet counts as it lies."""
     found = {}
@@ -20,6 +25,11 @@ def uncommitted(project: Project, repos: Iterable[str]) -> dict[str, list[str]]:
         if changed:
             found[path] = changed
     return found
+
+
+def as_json(found: Mapping[str, Sequence[str]]) -> list[dict[str, object]]:
+    """As documented for `minipach plan --json`."""
+    return [{"repo": path, "paths": list(changed)} for path, changed in found.items()]
 
 
 def remarks(project: Project, found: Mapping[str, Sequence[str]]) -> list[str]:

@@ -219,3 +219,23 @@ def test_code_that_is_changed_while_datums_run_is_for_the_next_schedule(publishe
     assert published.schedule()["edges"]["counts"]["ran"] == 2
     assert published.read("edges/1.txt") == b"changed\n"
     assert published.git("edges", "show", "HEAD:code/copy.sh") == text.strip()
+
+
+def test_plan_and_status_tell_what_is_left_out(published: Study) -> None:
+    published.put("images/sketch.txt", "not yet", save=False)
+    published.put("edges/code/new.sh", "true\n", save=False)
+    for command in ("plan", "status"):
+        done = published.minipach(command, "--json")
+        assert "images: uncommitted changes are left out (sketch.txt); datalad save -d" in done.err
+        left_out = {row["repo"]: row["paths"] for row in done.json["uncommitted"]}
+        assert left_out == {"images": ["sketch.txt"], "edges": ["code/new.sh"]}
+
+
+def test_an_upstream_that_moved_and_changed_nothing_is_nothing_to_take_in(published: Study) -> None:
+    published.schedule()
+    published.put("images/.gitignore", "*.bak\n")
+    rows = published.minipach("status", "--json").json["pipelines"]
+    assert {row["name"]: (row["state"], row["counts"]["upstream"]) for row in rows} == {
+        "edges": ("current", 0),
+        "montage": ("current", 0),
+    }

@@ -28,16 +28,24 @@ def status(
 
     Example: minipach status
     """
+    from minipach import uncommitted
+    from minipach.aside import Aside
     from minipach.status import project_status
     from minipach.top import remarks
 
     here: Here = context.obj
     project = here.project()
+    used = uncommitted.used_by(project, project.order)
+    looking = Aside(lambda: uncommitted.uncommitted(project, used))  # git looks while the rows are made
     rows = project_status(project)
     problems = each_once(p for row in rows for p in row.problems)
+    changes = looking.result()
     say_not_installed(project)
+    for line in uncommitted.remarks(project, changes):
+        say(line)
     if as_json:
-        show_json({"schema": 1, "pipelines": [row.as_json() for row in rows], "problems": list(problems)})
+        data = {"pipelines": [row.as_json() for row in rows], "problems": list(problems)}
+        show_json({"schema": 1, **data, "uncommitted": uncommitted.as_json(changes)})
     for row in () if as_json else rows:
         counts = ", ".join(f"{n} {what}" for what, n in row.counts.items() if n and what != "datums")
         datums = counted(row.counts["datums"], "datum")

@@ -44,6 +44,8 @@ def plan(
 
     Example: minipach plan edges, or minipach plan edges --why chelsea.png
     """
+    from minipach import uncommitted
+    from minipach.aside import Aside
     from minipach.planning import expected_cost, plan_project
     from minipach.settings import slots
     from minipach.targets import parse_targets
@@ -54,16 +56,19 @@ def plan(
         _why(project, what or [], why, as_json=as_json)
         return
     targets = parse_targets(project, what or [], upstream=upstream, downstream=downstream)
+    used = uncommitted.used_by(project, targets.order)
+    looking = Aside(lambda: uncommitted.uncommitted(project, used))  # git looks while the plan is made
     found = plan_project(project, targets, forced=force)
     cost = expected_cost(project, found.plans, slots(project.repo, jobs))
-    for remark in found.remarks:
+    changes = looking.result()
+    for remark in (*uncommitted.remarks(project, changes), *found.remarks):
         say(remark)
     say_not_installed(project)
     if as_json:
         data: dict[str, object] = {"schema": 1, "pipelines": [p.as_json() for p in found.plans]}
         if cost is not None:
             data["expected"] = cost.as_json()
-        show_json({**data, "problems": list(found.problems)})
+        show_json({**data, "problems": list(found.problems), "uncommitted": uncommitted.as_json(changes)})
     else:
         for one in found.plans:
             _show_plan(one, everything=everything)
