@@ -135,6 +135,15 @@ def test_when_a_jobs_time_is_over_what_has_ended_counts_and_the_rest_has_failed(
     assert engine.pass_(follow=True).pipelines[0].counts["ran"] == 2, "what ended in time was kept"
 
 
+def test_a_pass_goes_on_with_what_is_sound_and_names_what_has_been_broken_meanwhile(engine: Engine) -> None:
+    engine.study.copier("broken", more="nonsense: 1\n")
+    report = engine.pass_(follow=True)
+    assert engine.states(report) == {"edges": "published", "copies": "published", "broken": "error"}
+    (problem,) = report.problems
+    assert problem.startswith('broken/spec.yml:3:1: unknown key "nonsense"')
+    assert not (engine.study.root / "broken/.git").exists()
+
+
 def test_a_job_whose_time_is_over_ends_also_while_its_pipeline_waits_once_more(engine: Engine) -> None:
     engine.study.copier("copies", repo="edges", more="job_timeout: 500s\n")
     project = find_project(engine.study.root)
