@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from minipach.sets import WorkSet
 from minipach.shortcuts import shortcuts
 from minipach.slots import Slot
 from minipach.staging import StagingError
+from minipach.tries import Mark
+
+_TIME = re.compile(r"(\d+)m(\d+)[.,]?(\d*)s")  # as `times` of a POSIX shell writes it
 
 
 class DataladError(StagingError):
@@ -29,13 +33,15 @@ class Report:
     """What was said of the datums, each by its index in the set.
 
     codes, files: exit code and output paths (below the datum's place), in a set of several · recovered: whose err_cmd
-    succeeded · timed_out: whose time was over, which ended the try.
+    succeeded · timed_out: whose time was over, which ended the try · marks: the time before the first datum and after
+    each; none where that isn't known of all.
     """
 
     codes: dict[int, int] = field(default_factory=dict)
     files: dict[int, list[str]] = field(default_factory=dict)
     recovered: frozenset[int] = frozenset()
     timed_out: int | None = None
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +170,24 @@ def _read_report(folder: Path, count: int) -> Report:
     over = _rows(folder / "timed-out")
     # before the first datum began, it is that one's time
     timed_out = int(over[0][0]) - 1 if over and len(over[0]) > 1 else 0 if over else None
-    return Report(codes, files, recovered, timed_out)
+    return Report(codes, files, recovered, timed_out, read_marks(folder / "marks", count))
+
+
+def read_marks(path: Path, count: int) -> tuple[Mark, ...]:
+    """Three lines for each: its number and the clock, then what `times` says (twice user and system time)."""
+    rows = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    found: list[Mark] = []
+    try:
+        for place in range(0, len(rows), 3):
+            number, clock = rows[place].split()
+            spent = _TIME.findall(" ".join(rows[place + 1 : place + 3]))
+            if int(number) != len(found) or len(spent) != 4:
+                return ()
+            cpu = sum(int(minutes) * 60 + float(f"{seconds}.{part or 0}") for minutes, seconds, part in spent)
+            found.append(Mark(float(clock), cpu))
+    except ValueError:  # a shell with other habits; or the command has written there
+        return ()
+    return tuple(found) if len(found) == count + 1 else ()
 
 
 def _rows(path: Path) -> list[list[str]]:

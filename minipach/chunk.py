@@ -35,7 +35,8 @@ def run_work(work: WorkSet, slot: Slot, tell: Callable[[Outcome], None]) -> None
         for place, tries in tried_again(outcome, len(members), work.tries).items():
             index = members[place]
             if streak.is_hopeless:  # lost as the last one was, whatever the set itself came to
-                tell(replace(last, set_id=work.id, members=(index,), moved=(), log=outcome.log))
+                log = outcome.log
+                tell(replace(last, set_id=work.id, members=(index,), moved=(), before=(), each=(), log=log))
                 continue
             last = _run_part(work, replace(work.part([index]), tries=tries), [index], slot, tell)
             streak.note(last)

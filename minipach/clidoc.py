@@ -62,19 +62,23 @@ results gc:   {"schema": 1, "pipelines": [{"name", "kept", "unneeded": [], "byte
                "problems": []}
 jobs:     {"schema": 1, "jobs": [{"id": "<hex>", "pipeline": "edges", "state", "started": "<UTC>",
            "ended": "<UTC or null>", "seconds": 4.3, "commit": "<sha>",
-           "counts": {"ran": 2, "reused": 0, "current": 0, "removed": 0, "failed": 1}}]}
+           "counts": {"ran": 2, "reused": 0, "current": 0, "removed": 0, "recovered": 0, "failed": 1}}]}
           state: running, current, published, partial, failed, error, interrupted
 job:      {"schema": 1, (as in jobs), "passes": [(as in jobs)], "attempts": [{"pass": 0, "datum": "chelsea.png",
            "id": "<hex>", "kind": "ok|failed|lost", "exit": 0, "message", "tries": 1, "seconds": 0.7, "cpu": 0.6,
            "memory": 70500352, "bytes_in": 240512, "bytes_out": 8140, "host", "log": "<path>",
-           "started": "<UTC or null>", "ended": "<UTC>"}]}
+           "started": "<UTC or null>", "ended": "<UTC>",
+           "tried": [{"number": 1, "kind": "ok|failed|lost", "exit": 0, "message", "started": "<UTC or null>",
+                      "ended": "<UTC or null>", "seconds": 0.7, "cpu": 0.6, "memory": 70500352, "host", "log"}]}]}
           passes over the same state are one job; memory (peak, bytes), bytes_in, bytes_out: null if not known;
-          of a datum that ran in a set of several, started and ended are the set's, seconds and cpu its share
+          of a datum that ran in a set of several, started and ended are the set's, seconds and cpu its own with a
+          share of the set's bookkeeping; tried: each try, also those that were lost (which tries doesn't count), with
+          the datum's own start and end
 top:      {"schema": 1, "executor": "rq", "note": "",
            "jobs": [{"id", "pipeline", "state", "seconds", "done", "failed", "rate": (datums per minute, or null)}],
            "workers": [{"name", "has": "2 slots, 8 CPUs, 32 GB", "runs": [{"what", "seconds"}]}],
            "waiting": [{"sets": 3, "kind": "gpu1", "why": "no worker has gpu1", "in_vain": true}]}
-datums --state: each datum has "state": "current|missing|failed", too
+datums --state: each datum has "state": "current|missing|failed", too, and "attempt": as in job, the last one, or null
 usage:    {"schema": 1, "pipeline", "runs": 18, "seconds": {"min", "median", "p95", "max", "runs"}, "cpu": {},
            "memory": {}, "bytes_in": {}, "bytes_out": {}, "histogram": [{"low", "high", "count"}],
            "resource_requests": {"cpu": 1, "memory": "96Mi"}}       (a measure that is not known is null)

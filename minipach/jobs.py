@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +14,7 @@ from minipach.lock import holder
 from minipach.plan import Plan
 from minipach.project import Project, near_id
 from minipach.targets import Targets
+from minipach.tries import Try
 
 _LISTED = "; minipach jobs lists them"
 
@@ -48,15 +49,20 @@ def as_they_are(project: Project, rows: Sequence[JobRow]) -> list[JobRow]:
 
 @dataclass(frozen=True, slots=True)
 class JobStory:
-    """A job: its last pass, all passes over the same state, and what happened to its datums in each."""
+    """A job: its last pass, all passes over the same state, and what happened to its datums in each.
+
+    attempts: each with the index of its pass · tries: for each of them all tries that are on record, the last one last.
+    """
 
     job: JobRow
     passes: tuple[JobRow, ...]
-    attempts: tuple[tuple[int, Used], ...]  # (index of the pass, attempt)
+    attempts: tuple[tuple[int, Used], ...]
+    tries: tuple[tuple[Try, ...], ...]
 
     def as_json(self) -> dict[str, Any]:
         """As documented for `minipach job --json`."""
-        rows = [{"pass": index, **attempt_json(used)} for index, used in self.attempts]
+        pairs = zip(self.attempts, self.tries, strict=True)
+        rows = [{"pass": index, **attempt_json(used, tries)} for (index, used), tries in pairs]
         return {**job_json(self.job), "passes": [job_json(p) for p in self.passes], "attempts": rows}
 
 
@@ -72,8 +78,13 @@ def read_job(project: Project, start: str, pipeline: str | None = None) -> JobSt
         if len(ids) > 1:
             raise UserError(f'"{start}" begins the ids of {len(ids)} jobs: {", ".join(i[:12] for i in ids[:5])}')
         passes = tuple(reversed(rows))
-        attempts = tuple((n, used) for n, row in enumerate(passes) for used in ledger.attempts(row.key))
-        return JobStory(passes[-1], passes, attempts)
+        found = []
+        for number, row in enumerate(passes):
+            before = ledger.tries(row.key)
+            found += [
+                ((number, used), all_tries(used, before.pop(used.datum, ()))) for used in ledger.attempts(row.key)
+            ]
+        return JobStory(passes[-1], passes, tuple(a for a, _ in found), tuple(t for _, t in found))
     finally:
         ledger.close()
 
@@ -92,7 +103,12 @@ def job_json(row: JobRow) -> dict[str, Any]:
     }
 
 
-def attempt_json(used: Used) -> dict[str, Any]:
+def all_tries(used: Used, before: Iterable[Try]) -> tuple[Try, ...]:
+    """The tries of a datum in a job; one that was never begun may have none."""
+    return (*before, *([used.last_try] if used.tries else []))
+
+
+def attempt_json(used: Used, tries: Sequence[Try]) -> dict[str, Any]:
     """As documented for `minipach job --json`."""
     return {
         "datum": used.datum,
@@ -110,12 +126,30 @@ def attempt_json(used: Used) -> dict[str, Any]:
         "log": used.log,
         "started": iso(used.started) if used.started is not None else None,
         "ended": iso(used.ended),
+        "tried": [try_json(number, one) for number, one in enumerate(tries, 1)],
     }
 
 
-def iso(moment: float) -> str:
+def try_json(number: int, one: Try) -> dict[str, Any]:
+    """One try of an attempt, as documented for `minipach job --json`; its times have fractions."""
+    return {
+        "number": number,
+        "kind": one.kind,
+        "exit": one.exit,
+        "message": one.message,
+        "started": iso(one.started, "milliseconds") if one.started is not None else None,
+        "ended": iso(one.ended, "milliseconds") if one.ended is not None else None,
+        "seconds": round(one.seconds, 3),
+        "cpu": round(one.cpu, 3),
+        "memory": one.memory,
+        "host": one.host,
+        "log": one.log,
+    }
+
+
+def iso(moment: float, precision: str = "seconds") -> str:
     """Seconds since 1970 as ISO 8601, UTC."""
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec=precision)
 
 
 # --- the datums of now, by how they stand --------------------------------------------------------------------
@@ -130,6 +164,17 @@ def last_now(plan: Plan, attempts: dict[str, Attempt]) -> list[Attempt]:
     """The last attempts of the datums that are missing, as they are now."""
     ids = {s.name: s.id for s in plan.steps if s.action in ("run", "reuse")}
     return [a for a in attempts.values() if ids.get(a.datum) == a.datum_id]
+
+
+def last_attempts_json(project: Project, pipeline: str) -> dict[str, dict[str, Any]]:
+    """The last attempt of each datum that has one, with its tries, by name."""
+    ledger = open_ledger(project)
+    try:
+        last = ledger.last_used(pipeline)
+        before = {key: ledger.tries(key) for key in {key for key, _ in last.values()}}
+        return {n: attempt_json(used, all_tries(used, before[key].get(n, ()))) for n, (key, used) in last.items()}
+    finally:
+        ledger.close()
 
 
 def datum_states(project: Project, assessment: Assessment) -> dict[str, str]:

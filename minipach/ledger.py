@@ -5,9 +5,11 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from minipach.tries import Try
 
 if TYPE_CHECKING:
     from minipach.rounds import DatumEnd
@@ -15,11 +17,17 @@ if TYPE_CHECKING:
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS job (
     key INTEGER PRIMARY KEY, id TEXT, pipeline TEXT, started REAL, ended REAL, state TEXT,
-    ran INTEGER, reused INTEGER, current INTEGER, removed INTEGER, failed INTEGER, commit_id TEXT);
+    ran INTEGER, reused INTEGER, current INTEGER, removed INTEGER, failed INTEGER, commit_id TEXT, recovered INTEGER,
+    asked INTEGER);
 CREATE TABLE IF NOT EXISTS attempt (
     key INTEGER PRIMARY KEY, job INTEGER, pipeline TEXT, datum TEXT, datum_id TEXT, ended REAL, seconds REAL,
     kind TEXT, exit INTEGER, message TEXT, tries INTEGER, host TEXT, log TEXT, cpu REAL DEFAULT 0,
-    memory INTEGER, bytes_in INTEGER, bytes_out INTEGER, forced INTEGER DEFAULT 0, started REAL);
+    memory INTEGER, bytes_in INTEGER, bytes_out INTEGER, forced INTEGER DEFAULT 0, started REAL, began REAL,
+    finished REAL);
+CREATE TABLE IF NOT EXISTS try (
+    key INTEGER PRIMARY KEY, job INTEGER, pipeline TEXT, datum TEXT, kind TEXT, exit INTEGER, message TEXT,
+    started REAL, ended REAL, seconds REAL, cpu REAL, memory INTEGER, host TEXT, log TEXT);
+CREATE UNIQUE INDEX IF NOT EXISTS try_once ON try (job, datum, log, ifnull(started, 0), message);
 CREATE INDEX IF NOT EXISTS attempt_by_datum ON attempt (pipeline, datum, key);
 CREATE INDEX IF NOT EXISTS attempt_by_job ON attempt (job);
 CREATE INDEX IF NOT EXISTS job_by_pipeline ON job (pipeline, key);
@@ -27,18 +35,23 @@ CREATE INDEX IF NOT EXISTS attempt_that_failed ON attempt (pipeline, datum) WHER
 """
 # columns that earlier versions did not have
 _ADDED = {
-    "cpu": "REAL DEFAULT 0",
-    "memory": "INTEGER",
-    "bytes_in": "INTEGER",
-    "bytes_out": "INTEGER",
-    "forced": "INTEGER DEFAULT 0",
-    "started": "REAL",
+    "job": {"recovered": "INTEGER", "asked": "INTEGER"},
+    "attempt": {
+        "cpu": "REAL DEFAULT 0",
+        "memory": "INTEGER",
+        "bytes_in": "INTEGER",
+        "bytes_out": "INTEGER",
+        "forced": "INTEGER DEFAULT 0",
+        "started": "REAL",
+        "began": "REAL",
+        "finished": "REAL",
+    },
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The last thing that happened to a datum. seconds: wall time of the last try."""
+    """The last thing that happened to a datum. seconds: wall time of the last try · pass_key: of its job."""
 
     datum: str
     datum_id: str
@@ -49,6 +62,7 @@ class Attempt:
     ended: float
     log: str
     job: str
+    pass_key: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +87,11 @@ class Duration:
 class Used:
     """What happened to a datum in a job, and what it used.
 
-    seconds, cpu: wall and processor time of the last try, in a set its share · memory: peak of the command's processes
-    together, in bytes, in a set that of the set; None: not known · bytes_in, bytes_out: of its files; None: not known ·
-    forced: it ran on purpose, whatever was known of it · started, ended: of the set that it was in, in unix seconds
-    (started is None where it is not known, or it never began; ended is then when that was noted).
+    seconds, cpu: wall and processor time of the last try, in a set with its share of the set's own work · memory: peak
+    of the processes of the command (or its set) together while it ran, in bytes; None: not known · bytes_in,
+    bytes_out: of its files; None: not known · forced: it ran on purpose, whatever was known of it · started, ended: of
+    the set that it was in, in unix seconds (started is None where it is not known, or it never began; ended is then
+    when that was noted) · began, finished: of its last try (None: not known).
     """
 
     datum: str
@@ -94,13 +109,23 @@ class Used:
     log: str
     ended: float
     started: float | None = None
+    began: float | None = None
+    finished: float | None = None
     forced: bool = False
+
+    @property
+    def last_try(self) -> Try:
+        """The try that this is."""
+        began, ended = (self.started, self.ended) if self.began is None else (self.began, self.finished)
+        used = self.seconds, self.cpu, self.memory
+        return Try(self.kind, self.exit, self.message, began, ended, *used, self.host, self.log)
 
 
 _USED = (
     "datum, datum_id, kind, exit, message, tries, seconds, cpu, memory, bytes_in, bytes_out, host, log, ended, started,"
-    " forced"
+    " began, finished, forced"
 )
+_TRY = "kind, exit, message, started, ended, seconds, cpu, memory, host, log"
 
 
 def _used(row: tuple[Any, ...]) -> Used:
@@ -109,7 +134,10 @@ def _used(row: tuple[Any, ...]) -> Used:
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """One pass of a pipeline. key: the ledger's own number; several passes over the same state share an id."""
+    """One pass of a pipeline. key: the ledger's own number; several passes over the same state share an id.
+
+    asked: how many datums it is to run, all passes that share the key together (0: not known).
+    """
 
     key: int
     id: str
@@ -119,16 +147,17 @@ class JobRow:
     ended: float | None
     commit: str
     counts: dict[str, int]
+    asked: int = 0
 
 
-_JOB = "key, id, pipeline, state, started, ended, ifnull(commit_id, ''), ran, reused, current, removed, failed"
-_COUNTS = ("ran", "reused", "current", "removed", "failed")
+_COUNTS = ("ran", "reused", "current", "removed", "recovered", "failed")
+_JOB = f"key, id, pipeline, state, started, ended, ifnull(commit_id, ''), ifnull(asked, 0), {', '.join(_COUNTS)}"
 
 
 def _job_row(row: tuple[Any, ...]) -> JobRow:
-    counts = {name: n or 0 for name, n in zip(_COUNTS, row[7:], strict=True)}
-    key, job, pipeline, state, started, ended, commit = row[:7]
-    return JobRow(key, job, pipeline, state, started, ended, commit, counts)
+    counts = {name: n or 0 for name, n in zip(_COUNTS, row[8:], strict=True)}
+    key, job, pipeline, state, started, ended, commit, asked = row[:8]
+    return JobRow(key, job, pipeline, state, started, ended, commit, counts, asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +190,10 @@ class Ledger:
         # a line per datum would wait for the disk three times; and what a power failure spoils here is begun anew
         db.execute("PRAGMA synchronous = OFF")
         db.executescript(_SCHEMA)
-        there = {row[1] for row in db.execute("PRAGMA table_info(attempt)")}
-        for name in _ADDED.keys() - there:
-            db.execute(f"ALTER TABLE attempt ADD COLUMN {name} {_ADDED[name]}")
+        for table, columns in _ADDED.items():
+            there = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+            for name in columns.keys() - there:
+                db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {columns[name]}")
         return db
 
     def close(self) -> None:
@@ -208,26 +238,20 @@ class Ledger:
     def end_job(self, key: int, state: str, counts: Mapping[str, int], commit: str) -> None:
         """Note how a job ended."""
         self._db.execute(
-            "UPDATE job SET ended=?, state=?, ran=?, reused=?, current=?, removed=?, failed=?, commit_id=? WHERE key=?",
-            (
-                time.time(),
-                state,
-                counts["ran"],
-                counts["reused"],
-                counts["current"],
-                counts["removed"],
-                counts["failed"],
-                commit,
-                key,
-            ),
+            f"UPDATE job SET ended=?, state=?, commit_id=?, {'=?, '.join(_COUNTS)}=? WHERE key=?",
+            (time.time(), state, commit, *(counts[name] for name in _COUNTS), key),
         )
+
+    def note_asked(self, key: int, count: int) -> None:
+        """Note how many datums a job is to run, those that have run included."""
+        self._db.execute("UPDATE job SET asked = ? WHERE key = ?", (count, key))
 
     def add_attempt(self, job: int, pipeline: str, end: DatumEnd, *, forced: bool = False) -> None:
         """Note what became of a datum. forced: it ran on purpose, whatever was known of it."""
         self._db.execute(
-            "INSERT INTO attempt (job, pipeline, datum, datum_id, started, ended,"
-            " seconds, kind, exit, message, tries, host, log, cpu, memory, bytes_in, bytes_out, forced)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO attempt (job, pipeline, datum, datum_id, started, ended, seconds,"
+            " kind, exit, message, tries, host, log, cpu, memory, bytes_in, bytes_out, forced, began, finished)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 job,
                 pipeline,
@@ -247,13 +271,42 @@ class Ledger:
                 end.bytes_in,
                 end.bytes_out,
                 forced,
+                end.took.began if end.took else None,
+                end.took.ended if end.took else None,
             ),
         )
+        for one in end.before:
+            self.add_try(job, pipeline, end.task.datum.name, one)
+
+    def add_try(self, job: int, pipeline: str, datum: str, one: Try) -> None:
+        """Note a try of a datum that was not the last one; told twice, it is noted once."""
+        self._db.execute(
+            f"INSERT OR IGNORE INTO try (job, pipeline, datum, {_TRY}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (job, pipeline, datum, *astuple(one)),
+        )
+
+    def tries(self, job: int) -> dict[str, list[Try]]:
+        """The tries that were not the last ones, in order, of each datum of a job that has any."""
+        found: dict[str, list[Try]] = {}
+        for row in self._db.execute(f"SELECT datum, {_TRY} FROM try WHERE job = ? ORDER BY key", (job,)):
+            found.setdefault(row[0], []).append(Try(*row[1:]))
+        return found
+
+    def last_used(self, pipeline: str) -> dict[str, tuple[int, Used]]:
+        """The last attempt of each datum in full, with the key of its job, by name."""
+        rows = self._db.execute(f"SELECT job, {_USED} FROM attempt WHERE pipeline = ? ORDER BY key", (pipeline,))
+        return {row[1]: (row[0], _used(row[1:])) for row in rows}
+
+    def tries_of(self, job: int, datum: str) -> list[Try]:
+        """The same of one datum."""
+        rows = self._db.execute(f"SELECT {_TRY} FROM try WHERE job = ? AND datum = ? ORDER BY key", (job, datum))
+        return [Try(*row) for row in rows]
 
     def last_attempts(self, pipeline: str) -> dict[str, Attempt]:
         """The last attempt of each datum, by name."""
         rows = self._db.execute(
-            "SELECT a.datum, a.datum_id, a.kind, a.exit, a.message, a.seconds, a.ended, a.log, ifnull(j.id, '')"
+            "SELECT a.datum, a.datum_id, a.kind, a.exit, a.message, a.seconds, a.ended, a.log, ifnull(j.id, ''),"
+            " ifnull(a.job, 0)"
             " FROM attempt a LEFT JOIN job j ON j.key = a.job WHERE a.pipeline = ? ORDER BY a.key",
             (pipeline,),
         )

@@ -29,6 +29,8 @@ class Meter:
 
     def __init__(self, work: WorkSet, slot: Path) -> None:
         self.memory: int | None = None
+        self._peak: int | None = None  # of this try
+        self._peaks: dict[int, int] = {}  # of its datums, by their index
         self._work = work
         self._slot = slot
         self._in: list[int] = []
@@ -51,6 +53,14 @@ class Meter:
         """Per datum, the bytes of its inputs and of its outputs (None: it has none that are kept)."""
         return tuple((size, self._out.get(index)) for index, size in enumerate(self._in))
 
+    def begin_try(self) -> None:
+        """What is measured from now on is another try's."""
+        self._peak, self._peaks = None, {}
+
+    def peak(self, index: int) -> int | None:
+        """The peak of this try while the datum ran; if no sample was taken then, that of the whole try."""
+        return self._peaks.get(index, self._peak)
+
     def count_inputs(self) -> None:
         """Note the sizes of what each datum gets; a file that several datums get counts for each."""
         owners: dict[str, set[int]] = {}
@@ -71,10 +81,23 @@ class Meter:
     def _watch(self) -> None:
         pause = _FIRST
         while not self._done.wait(pause):
+            before = _datum_at_work(self._slot)
             now = memory_below(os.getpid(), self._slot)
             if now is not None:
                 self.memory = max(now, self.memory or 0)
+                self._peak = max(now, self._peak or 0)
+                for index in {before, _datum_at_work(self._slot)}:  # it may be either's
+                    if index is not None:
+                        self._peaks[index] = max(now, self._peaks.get(index, 0))
                 pause = min(pause * 1.3, _LAST)
+
+
+def _datum_at_work(slot: Path) -> int | None:
+    """The index of the datum that the set in `slot` is at, as the datum script tells the launcher; None: not known."""
+    for path in slot.glob(".minipach/tmp.*/.minipach/now"):
+        with contextlib.suppress(OSError, ValueError):
+            return int(path.read_text().partition("-")[0]) - 1
+    return None
 
 
 def _size(path: Path) -> int:

@@ -217,8 +217,17 @@ class Pass:
         """
         tasks = [s.task for s in todo if s.task is not None]
         logs = self.scheduler.project.state_dir / "logs" / self.name / str(key)
-        round_ = Round(self.assessment, base, job, logs, self.scheduler.engine(), frozenset(self.forced))
-        round_.learn_from(self.scheduler.ledger.durations(self.name))
+        ledger = self.scheduler.ledger
+        round_ = Round(
+            self.assessment,
+            base,
+            job,
+            logs,
+            self.scheduler.engine(),
+            frozenset(self.forced),
+            lambda task, one: ledger.add_try(key, self.name, task.datum.name, one),
+        )
+        round_.learn_from(ledger.durations(self.name))
         round_.adopt(self.flights, self.assessment.tasks)
         ended += [work for work in self.flights if not round_.waits_for(work)]  # of datums that are no more
         failed = {t.datum.name for t in tasks} & self.failed.keys()

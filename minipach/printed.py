@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -11,13 +12,17 @@ from typing import Protocol
 from minipach import goal
 from minipach.errors import UserError
 from minipach.follow import PAUSE, Elsewhere, Following, follow
-from minipach.jobs import as_they_are, open_ledger, read_job
+from minipach.jobs import all_tries, as_they_are, open_ledger, read_job
 from minipach.ledger import Attempt, JobRow, Used
 from minipach.lock import holder
 from minipach.project import Project, suggest
 from minipach.settings import local_setting
+from minipach.tries import Try
+from minipach.wording import count
 
 _LAST = 50  # jobs among which are those that began since the last look
+# what a worker writes between two tries (see worker.py)
+_NEXT_TRY = re.compile(rb"^minipach: (?:try \d+ of \d+|once more, \d+ of \d+; .*)\n", re.MULTILINE)
 _GOING = ("running", "submitted")  # states of a job that isn't over
 
 
@@ -60,6 +65,36 @@ def choose_logs(project: Project, path: str, datum: str | None, job: str | None)
     if not chosen:
         raise UserError(f"{name}: nothing has run on this machine yet; minipach schedule {name}")
     return chosen
+
+
+def log_of_try(project: Project, path: str, datum: str, job: str | None, number: int) -> bytes:
+    """What the datum's command printed at its N-th try (from 1), in its last job or the job named. UserError."""
+    name = project.name_of(path)
+    tries = _tries(project, name, datum, job)
+    if not 0 < number <= len(tries):
+        raise UserError(f"{name}: {datum} has had {count(len(tries), 'try', 'tries')}; --try {len(tries) or 1}")
+    one = tries[number - 1]
+    there = Path(one.log)
+    if not one.log or one.started is None or not there.is_file():  # whoever had the set next began its log anew
+        raise UserError(f"{name}: what {datum} printed at try {number} was not kept ({one.message or one.kind})")
+    data = there.read_bytes()
+    parts = _NEXT_TRY.split(data)
+    same = [place for place, other in enumerate(tries) if other.log == one.log]
+    # if the command itself prints such lines, all of it is shown
+    return parts[same.index(number - 1)] if len(parts) == len(same) else data
+
+
+def _tries(project: Project, name: str, datum: str, job: str | None) -> Sequence[Try]:
+    if job is not None:
+        story = read_job(project, job, name)
+        found = [tries for (_, used), tries in zip(story.attempts, story.tries, strict=True) if used.datum == datum]
+        return found[-1] if found else ()
+    ledger = open_ledger(project)
+    try:
+        key, used = ledger.last_used(name).get(datum, (0, None))
+        return all_tries(used, ledger.tries_of(key, datum)) if used is not None else ()
+    finally:
+        ledger.close()
 
 
 def stream(

@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -22,15 +22,18 @@ from minipach.records import Task
 from minipach.sets import Outcome, Streak, WorkSet, make_set, tried_again
 from minipach.sizing import BOOKKEEPING, Sizer
 from minipach.spec import SetSpec
+from minipach.tries import Took, Try
 
 
 @dataclass(frozen=True, slots=True)
 class DatumEnd:
     """What became of a datum.
 
-    kind: as in Outcome, or `recovered`: it failed and its `err_cmd` succeeded · seconds, cpu: its share of the set's ·
-    memory: the set's peak, in bytes · bytes_in, bytes_out: of its files (None: not known) · log: a file, its own where
-    it has one · started, ended: of its set, in unix seconds (None: not known).
+    kind: as in Outcome, or `recovered`: it failed and its `err_cmd` succeeded · seconds, cpu: of its last try, in a set
+    with its share of the set's own work · memory: the peak meanwhile, in bytes · bytes_in, bytes_out: of its files
+    (None: not known) · log: a file, its own where it has one · started, ended: of its set, in unix seconds (None: not
+    known) · took: what its last try took (None: not known) · before: the tries before that, those that are not on
+    record yet (see `Round`).
     """
 
     task: Task
@@ -47,6 +50,8 @@ class DatumEnd:
     bytes_out: int | None = None
     started: float | None = None
     ended: float | None = None
+    took: Took | None = None
+    before: tuple[Try, ...] = ()
 
 
 def end_of(task: Task, used: Used) -> DatumEnd:
@@ -86,9 +91,18 @@ class Round:
     """Runs datums once through an executor. A datum that fails in a set is tried again by itself."""
 
     def __init__(
-        self, assessment: Assessment, base: Base, job: str, logs: Path, engine: Executor, forced: frozenset[str]
+        self,
+        assessment: Assessment,
+        base: Base,
+        job: str,
+        logs: Path,
+        engine: Executor,
+        forced: frozenset[str],
+        record: Callable[[Task, Try], None] = lambda _task, _try: None,
     ) -> None:
+        """record: gets a try of a datum that is tried again by itself, at once: that may end in a later pass."""
         self.assessment = assessment
+        self._record = record
         self.base = base
         self.job = job
         self.logs = logs
@@ -263,13 +277,14 @@ class Round:
             self._streak.note(outcome)
         for place, index in enumerate(indices):
             task = flight.members[index]
+            took = outcome.each[place] if outcome.each else None
+            log = part_of(outcome.log, place) if count > 1 and outcome.kind != "lost" else outcome.log
             if place in again:
-                if not flight.work.chunk:  # whose worker tries by itself, and tells of it once more
-                    if task is not None:
-                        self._alone.append((task, again[place]))
-                        if outcome.kind == "lost":
-                            self._lost[task.datum.name] = _lost_end(task, outcome)
-                    yield index, None
+                if task is not None:
+                    for one in (*outcome.before, _as_try(outcome, bad.get(place), took, log)):
+                        self._record(task, one)
+                    self._try_alone(flight, task, again[place], outcome)
+                yield index, None
                 continue
             if task is None:
                 yield index, None
@@ -280,15 +295,21 @@ class Round:
                 kind = "recovered"
             elif place in bad:
                 kind = "failed"
-            log = part_of(outcome.log, place) if count > 1 and outcome.kind != "lost" else outcome.log
             tries = outcome.tries + (most - flight.work.tries if count == 1 and kind != "lost" else 0)
             came, went = outcome.moved[place] if outcome.moved else (None, None)
             share, cpu, memory = outcome.seconds / count, outcome.cpu / count, outcome.memory
+            if took is not None:
+                share, cpu, memory = took.seconds, took.cpu, took.memory
             when = outcome.started or None, outcome.ended or None
-            yield (
-                index,
-                DatumEnd(task, kind, code, message, share, cpu, tries, outcome.host, log, memory, came, went, *when),
-            )
+            end = DatumEnd(task, kind, code, message, share, cpu, tries, outcome.host, log, memory, came, went, *when)
+            yield index, replace(end, took=took, before=outcome.before)
+
+    def _try_alone(self, flight: _Flight, task: Task, tries: int, outcome: Outcome) -> None:
+        if flight.work.chunk:  # its worker tries by itself, and tells of it once more
+            return
+        self._alone.append((task, tries))
+        if outcome.kind == "lost":
+            self._lost[task.datum.name] = _lost_end(task, outcome)
 
     def _size(self, task: Task) -> int:
         """Bytes of a datum's inputs, as far as keys tell them."""
@@ -301,6 +322,16 @@ class Round:
 
 def _lost_end(task: Task, outcome: Outcome) -> DatumEnd:
     return DatumEnd(task, "lost", 1, outcome.message, 0.0, 0.0, outcome.tries, outcome.host, outcome.log)
+
+
+def _as_try(outcome: Outcome, bad: tuple[int, str] | None, took: Took | None, log: str) -> Try:
+    """What a set came to, as a try of one of its datums that is tried again by itself."""
+    kind, (code, message) = "failed", bad or (outcome.exit, outcome.message)
+    if outcome.kind == "lost" or (outcome.bad and bad is None):
+        kind = "lost"
+        message = message if outcome.kind == "lost" else "its set was ended, since the time of another datum was over"
+    took = took or Took(outcome.started, outcome.ended, outcome.seconds, outcome.cpu, outcome.memory)
+    return Try.of(took, kind, code, message, outcome.host, log)
 
 
 def _slug(name: str) -> str:

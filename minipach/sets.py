@@ -17,6 +17,7 @@ from minipach.plan import words_of
 from minipach.records import Task
 from minipach.secret import secrets_folder
 from minipach.spec import Pipeline, Resources
+from minipach.tries import Took, Try
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,8 @@ class Outcome:
     seconds, cpu: wall and processor time of the last try · memory: peak of the command's processes together, in bytes
     (None: not known) · moved: per datum the bytes of its inputs and of its outputs · members: of a chunk, the
     indices of the datums that this tells of (None: of all); the other indices are then positions among these ·
-    started, ended: in unix seconds, all tries and the inputs' fetching included (0: not known).
+    started, ended: in unix seconds, all tries and the inputs' fetching included (0: not known) · before: the tries of
+    the whole set before the last one, in order · each: per datum, what its last try took (empty: not known).
     """
 
     set_id: str
@@ -169,6 +171,8 @@ class Outcome:
     members: tuple[int, ...] | None = None
     started: float = 0.0
     ended: float = 0.0
+    before: tuple[Try, ...] = ()
+    each: tuple[Took, ...] = ()
 
     def to_json(self) -> str:
         """The outcome as one line of JSON."""
@@ -181,6 +185,8 @@ class Outcome:
         for name in ("bad", "recovered"):
             data[name] = tuple((i, code, message) for i, code, message in data.get(name, ()))
         data["moved"] = tuple((came, went) for came, went in data.get("moved", ()))
+        data["before"] = tuple(Try(**row) for row in data.get("before", ()))
+        data["each"] = tuple(Took(**row) for row in data.get("each", ()))
         data["members"] = None if data.get("members") is None else tuple(data["members"])
         return Outcome(**data)
 

@@ -10,7 +10,7 @@ import platform
 import resource
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from minipach.sets import Outcome, WorkSet, record_extra
 from minipach.slots import Slot, clear_scratch
 from minipach.snapshot import reserved_in_pipeline
 from minipach.staging import HopelessError, StagingError, stage
+from minipach.tries import Took, Try, took
 from minipach.untouched import Untouched
 
 RESULTS_FILE = ".minipach/results.json"
@@ -65,6 +66,9 @@ class _Tries:
         self.meter = meter
         self.tries = 0
         self.lost = 0
+        self.before: list[Try] = []
+        self.each: list[Took] = []
+        self.began = time.time()
         self.started = time.monotonic()
         self.cpu = _cpu()
         self._ready = False
@@ -77,17 +81,19 @@ class _Tries:
             try:
                 outcome = self._once()
                 if outcome is not None:
-                    return outcome
+                    return self._complete(outcome)
                 print(f"minipach: try {self.tries + 1} of {work.tries}", flush=True)
             except _BadOutputError as error:
                 _note(work.log, str(error))
-                return self._outcome("failed", 1, str(error))
+                return self._complete(self._outcome("failed", 1, str(error)))
             except (StagingError, SecretError, GitError, OSError) as error:
                 self.lost += 1
                 self._ready = False
                 _note(work.log, f"not the command's fault: {error}")
+                self._measure()
                 if self.lost >= _LOST_TRIES or isinstance(error, (HopelessError, SecretError)):
-                    return self._outcome("lost", 1, str(error))
+                    return self._complete(self._outcome("lost", 1, str(error)))
+                self._put_by("lost", 1, str(error))
                 time.sleep(_PAUSE * self.lost)
                 _note(
                     work.log, f"once more, {self.lost + 1} of {_LOST_TRIES}; this doesn't count as a try of the datum"
@@ -96,8 +102,9 @@ class _Tries:
     def _once(self) -> Outcome | None:
         """One try; None if the command failed and may try again."""
         work, slot = self.work, self.slot
+        self._begin()
         self._prepare()
-        self.started, self.cpu = time.monotonic(), _cpu()
+        self._begin()  # what it took to get the inputs doesn't count
         try:
             tried = attempt(work, slot)
         except DataladError:
@@ -117,16 +124,18 @@ class _Tries:
                 return self._outcome("lost", 1, message)
             _note(work.log, f"the command changed its copy of {changed}; the source is as it was")
         self.tries += 1
-        seconds, cpu = time.monotonic() - self.started, _cpu() - self.cpu
         report = tried.report
+        self._measure(report)
+        seconds, cpu = sum(t.seconds for t in self.each), sum(t.cpu for t in self.each)
         if tried.exit != 0:
             recovered = [(i, report.codes.get(i, tried.exit), tried.message) for i in sorted(report.recovered)]
             if self.tries < work.tries and len(recovered) < len(work.parts):
+                self._put_by("failed", tried.exit, tried.message)
                 return None
             failed = self._outcome("failed", tried.exit, tried.message)
             over = [(report.timed_out, tried.exit, tried.message)] if report.timed_out is not None else []
             return replace(failed, bad=tuple(over), recovered=tuple(recovered))
-        bad, recovered = _keep(work, slot, seconds, report, self.meter)
+        bad, recovered = _keep(work, slot, self.each, report, self.meter)
         for index, _, message in bad:
             _note(work.log, f"{work.datums[index]['name']}: {message}")
         if len(bad) == len(work.parts):
@@ -146,6 +155,26 @@ class _Tries:
             self.slot.make_code_private()
         self._copies = None if share else Untouched.now(self.slot.path, [file.dest for file in self.work.files])
         self._ready = True
+
+    def _begin(self) -> None:
+        self.began, self.started, self.cpu, self.each = time.time(), time.monotonic(), _cpu(), []
+        self.meter.begin_try()
+
+    def _measure(self, report: Report | None = None) -> None:
+        """Note what this try's datums took, at its end."""
+        if not self.each:
+            seconds, count = time.monotonic() - self.started, len(self.work.parts)
+            found = took(report.marks if report else (), count, self.began, seconds, _cpu() - self.cpu)
+            self.each = [replace(one, memory=self.meter.peak(index)) for index, one in enumerate(found)]
+
+    def _put_by(self, kind: str, code: int, message: str) -> None:
+        """Note this try, after which there is another."""
+        # of a set of several, only those that were lost come here: their datums have equal shares
+        self.before.append(Try.of(self.each[0], kind, code, message, platform.node(), self.work.log))
+
+    def _complete(self, outcome: Outcome) -> Outcome:
+        self._measure()
+        return replace(outcome, before=tuple(self.before), each=tuple(self.each))
 
     def _outcome(self, kind: Literal["ok", "failed", "lost"], code: int, message: str) -> Outcome:
         tries = self.lost if kind == "lost" else self.tries
@@ -212,7 +241,9 @@ _Bad = tuple[int, int, str]  # index of a datum, its exit code, what was wrong
 _Row = tuple[str, str, str]  # path, mode, blob
 
 
-def _keep(work: WorkSet, slot: Slot, seconds: float, report: Report, meter: Meter) -> tuple[list[_Bad], list[_Bad]]:
+def _keep(
+    work: WorkSet, slot: Slot, each: Sequence[Took], report: Report, meter: Meter
+) -> tuple[list[_Bad], list[_Bad]]:
     """Complete datalad's commit with our object in the record and the results' description; set the result ref.
 
     What could not be kept of the set comes back (what failed, what recovered); the record then states what was.
@@ -237,8 +268,7 @@ def _keep(work: WorkSet, slot: Slot, seconds: float, report: Report, meter: Mete
     record["outputs"] = [records.record_path(path) for i in good for path, _, _ in rows[i]]
     record["minipach"] = record_extra(work.pipeline, work.job, _named(work, rows), forced=work.forced)
     message = records.compose(work.title(good), record)
-    share = seconds / len(work.parts)
-    results = [_describe(work, i, slot, rows[i], author, share) for i in good]
+    results = [_describe(work, i, slot, rows[i], author, each[i].seconds) for i in good]
     blob = repo.hash_blob(json.dumps({"record": message, "results": results}).encode())
     repo.git(*UNFILTERED, "update-index", "--add", "--cacheinfo", f"100644,{blob},{RESULTS_FILE}")
     commit = repo.commit_tree(repo.line("write-tree"), message, [work.base])

@@ -45,4 +45,6 @@ def test_a_git_that_is_killed_under_datalad_is_tried_again(
         owner.release()
         assessment.close()
     assert outcome.kind == kind
+    before = [(t.kind, t.message, t.log) for t in outcome.before]
+    assert before == [("lost", "datalad containers-run: git was killed", str(log))] * (1 if kind == "ok" else 2)
     assert "not the command's fault: datalad containers-run: git was killed" in log.read_text()

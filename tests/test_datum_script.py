@@ -10,10 +10,13 @@ import stat
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from minipach.attempt import read_marks
+from minipach.tries import Mark
 from tests.images import need
 from tests.projects import PATIENCE
 
@@ -797,3 +800,40 @@ def test_outputs_that_nobody_may_read_are_kept_readable(run: Run) -> None:
     script = 'echo "$MINIPACH_DATUM" > "$PFS/out/$MINIPACH_DATUM"; chmod 000 "$PFS/out/$MINIPACH_DATUM"'
     ok(run("-d", "1", "", "-d", "2", "", "--", "sh", "-c", script))
     assert [stat.S_IMODE((run.done / name).stat().st_mode) & 0o600 for name in ("1", "2")] == [0o600, 0o600]
+
+
+BUSY = "case $MINIPACH_DATUM in b) i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done ;; c) exit 3 ;; esac"
+
+
+def test_a_worker_learns_what_each_datum_took(run: Run) -> None:
+    """With nothing but the shell: a datum costs no process for it."""
+    three = [word for name in "abc" for word in ("-d", name, "")]
+    report = run.pfs / ".minipach" / "report"
+    done = run(*three, "--", "sh", "-c", BUSY, MINIPACH_KEEP_GOING="1")
+    assert done.returncode == 0, done.stderr
+    shutil.copy(report / "marks", report.parent / "three")
+    marks = read_marks(report.parent / "three", 3)
+    spent = [after.cpu - before.cpu for before, after in pairwise(marks)]
+    assert len(spent) == 3 and spent[1] > 0.05 and spent[1] > 2 * max(spent[0], spent[2])
+    assert [m.clock for m in marks] == sorted(m.clock for m in marks)
+
+    shutil.rmtree(report)
+    assert run("-d", "c", "", "--", "sh", "-c", BUSY, MINIPACH_KEEP_GOING="1").returncode == 3
+    assert len(read_marks(report / "marks", 1)) == 2, "one that failed by itself"
+
+    shutil.rmtree(report)
+    assert run("-d", "a", "", "--", "sh", "-c", BUSY).returncode == 0
+    assert not report.exists(), "a rerun has no need of it"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0 1.5\n", "junk\n\n\n", "0 1.5\nx\ny\n1 2.5\nx\ny\n", "0 \n0m0s 0m0s\n0m0s 0m0s\n"]
+)
+def test_marks_that_make_no_sense_are_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "marks").write_text(text)
+    assert read_marks(tmp_path / "marks", 1) == ()
+
+
+def test_marks_of_a_shell_with_a_decimal_comma(tmp_path: Path) -> None:
+    (tmp_path / "marks").write_text("0 10.25\n0m0,010s 0m0,0s\n0m0,0s 0m0,0s\n1 12.5\n0m0,02s 0m0s\n1m1,5s 0m0,5s\n")
+    assert read_marks(tmp_path / "marks", 1) == (Mark(10.25, 0.01), Mark(12.5, 62.02))

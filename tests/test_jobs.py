@@ -61,7 +61,7 @@ def test_a_job_is_listed(study_of_three: Study) -> None:
     assert data["schema"] == 1
     (row,) = data["jobs"]
     assert (row["pipeline"], row["state"]) == ("edges", "failed")
-    assert row["counts"] == {"ran": 2, "reused": 0, "current": 0, "removed": 0, "failed": 1}
+    assert row["counts"] == {"ran": 2, "reused": 0, "current": 0, "removed": 0, "recovered": 0, "failed": 1}
     assert row["commit"] == study_of_three.git("edges", "rev-parse", "HEAD")
     assert row["started"] <= row["ended"] and row["seconds"] > 0
     (line,) = study_of_three.minipach("jobs", "edges").out.splitlines()
@@ -94,6 +94,26 @@ def test_the_plan_says_what_failed_last_time(study_of_three: Study) -> None:
     }
     story = study_of_three.minipach("plan", "edges", "--why", "c.txt").out
     assert "  run: failed last time: the command exited with 7\n" in story
+
+
+def test_each_try_of_a_datum_is_on_record(study_of_three: Study) -> None:
+    rows = {row["datum"]: row for row in last_job(study_of_three)["attempts"]}
+    (only,) = rows["a.txt"]["tried"]
+    same = ("kind", "exit", "message", "seconds", "cpu", "memory", "host", "log")
+    assert {key: only[key] for key in same} == {key: rows["a.txt"][key] for key in same}
+    tries = rows["c.txt"]["tried"]
+    assert [(t["number"], t["kind"], t["exit"]) for t in tries] == [(1, "failed", 7), (2, "failed", 7)]
+    assert tries[0]["started"] < tries[0]["ended"] <= tries[1]["started"] < tries[1]["ended"]
+    (failed,) = study_of_three.minipach("datums", "edges", "--state", "failed", "--json").json["datums"]
+    assert failed["attempt"]["tried"] == tries
+    text = study_of_three.minipach("job", last_job(study_of_three)["id"]).out
+    assert "    try 1: failed, the command exited with 7 at " in text and "    try 3" not in text
+
+    for number in "12":
+        shown = study_of_three.minipach("logs", "edges", "c.txt", "--try", number).out
+        assert shown.count("this is c.txt") == 1 and "minipach: try" not in shown
+    none = study_of_three.minipach("logs", "edges", "c.txt", "--try", "3")
+    assert (none.code, none.err) == (2, "edges: c.txt has had 2 tries; --try 2\n")
 
 
 def test_an_unknown_job_is_told(study_of_three: Study) -> None:
@@ -282,6 +302,38 @@ def test_usage_of_a_pipeline(study_of_three: Study) -> None:
     text = study_of_three.minipach("usage", "edges").out
     assert "resource_requests:\n  cpu: 1\n" in text
     assert "edges: 2 runs of a datum\n" in text
+
+
+def test_a_busy_datum_of_a_set_is_told_from_an_idle_one(study: Study) -> None:
+    for name in ("busy", "idle", "quick"):
+        study.put(f"images/{name}", name, save=False)
+    study.save("images")
+    study.pipeline("edges", WORKS, run=BUSY_OR_IDLE)
+    study.schedule("-j", "1")
+    rows = {row["datum"]: row for row in last_job(study)["attempts"]}
+    assert len({row["log"].rpartition("/")[2].partition(".")[0] for row in rows.values()}) == 1, "not one set"
+    assert rows["busy"]["cpu"] > 0.5 > rows["idle"]["cpu"]
+    assert rows["idle"]["seconds"] > 1 + rows["quick"]["seconds"] - 0.5
+    assert rows["busy"]["memory"] > 40 * 2**20 > rows["idle"]["memory"]
+    began = [rows[name]["tried"][0]["started"] for name in ("busy", "idle", "quick")]
+    assert began == sorted(set(began))
+    usage = study.minipach("usage", "edges", "--json").json
+    assert usage["cpu"]["max"] == rows["busy"]["cpu"] and usage["cpu"]["min"] < 0.5
+
+
+WORKS = """
+input: {pfs: {repo: images, glob: "/*"}}
+transform: {cmd: [sh, code/run.sh]}
+datum_set_spec: {number: 3}
+"""
+BUSY_OR_IDLE = """
+case $MINIPACH_DATUM in
+  busy) python3 -c "import time; x = bytearray(64 << 20)
+while time.process_time() < 0.6: pass" ;;
+  idle) sleep 1 ;;
+esac
+cp "$images" "$PFS/out/"
+"""
 
 
 def test_memory_is_that_of_the_command_alone(tmp_path: Path) -> None:

@@ -128,6 +128,10 @@ def test_a_killed_worker_is_replaced_in_the_same_run_and_a_killed_launcher_is_no
     until("the datum runs again", lambda: {p.pid for p in running.of("command")} - before)
     gate.unlink()
     assert running.end().code == 0
+    row = next(r for r in study.minipach("jobs", "--json").json["jobs"] if r["pipeline"] == "edges")
+    (attempt,) = study.minipach("job", row["id"], "--json").json["attempts"]
+    assert attempt["tries"] == 1
+    assert [(t["kind"], bool(t["started"])) for t in attempt["tried"]] == [("lost", True), ("ok", True)]
     with no_leftovers(study):
         study.schedule()
     assert sorted(study.outputs("edges")) == ["1.txt", "new.txt"]

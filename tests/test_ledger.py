@@ -13,6 +13,7 @@ from minipach.datum import Datum
 from minipach.ledger import Ledger
 from minipach.records import Task
 from minipach.rounds import DatumEnd
+from minipach.tries import Try
 
 COUNTS = {"ran": 2, "reused": 1, "current": 0, "removed": 0, "recovered": 0, "failed": 1}
 
@@ -76,6 +77,22 @@ def test_the_last_attempt_of_each_datum_counts(ledger: Ledger) -> None:
         "b": ("ok", 0, "j1", "1.log"),
     }
     assert found["a"].seconds == 1.5
+
+
+def test_a_try_that_is_told_twice_is_noted_once(ledger: Ledger) -> None:
+    job = ledger.start_job("j1", "edges")
+    failed, lost = (
+        Try("failed", 3, "m", 10.0, 11.5, 1.5, 0.5, 4096, "h", "1.log"),
+        Try("lost", 1, "its worker was lost"),
+    )
+    for one in (failed, lost, failed, lost):
+        ledger.add_try(job, "edges", "a", one)
+    attempt(ledger, job, "a")
+    assert ledger.tries(job) == {"a": [failed, lost]}
+    assert ledger.tries_of(job, "a") == [failed, lost]
+    assert ledger.tries(job + 1) == {} == ledger.tries(job - 1)
+    key, used = ledger.last_used("edges")["a"]
+    assert (key, used.last_try.kind, used.last_try.seconds) == (job, "ok", 1.5)
 
 
 def test_forced_runs_are_known_until_a_job_after_them_came_to_an_end(ledger: Ledger) -> None:

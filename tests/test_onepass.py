@@ -201,6 +201,26 @@ def test_what_failed_is_not_tried_again_by_itself_but_by_the_next_schedule(engin
     assert [d["name"] for w in engine.memory.waiting() for d in w.datums] == ["b"]
 
 
+def test_a_try_in_a_set_is_on_record_also_when_the_next_one_ends_in_a_later_pass(study: Study) -> None:
+    for name in "ab":
+        study.put(f"images/{name}", name, save=False)
+    study.save("images")
+    study.copier(more="datum_tries: 3\ndatum_set_spec: {number: 2}\n")
+    (study.root / "edges/code/copy.sh").write_text(FAILS_ON_B)
+    engine = Engine(study)
+    engine.pass_()
+    engine.memory.work(1)
+    with pytest.raises(KeyboardInterrupt):  # told of what the set came to; the next pass is told once more
+        engine.pass_(engine=Interrupted)
+    engine.pass_()
+    engine.until_done()
+    (row,) = study.minipach("jobs", "--json").json["jobs"][:1]
+    attempts = {a["datum"]: a for a in study.minipach("job", row["id"], "--json").json["attempts"]}
+    assert [(t["kind"], t["exit"]) for t in attempts["b"]["tried"]] == [("failed", 3)] * 3
+    assert len({t["log"] for t in attempts["b"]["tried"]}) == 2, "in the set, and by itself"
+    assert attempts["b"]["tries"] == 3 and len(attempts["a"]["tried"]) == 1
+
+
 def test_an_engine_that_forgets_everything_costs_only_what_had_not_come(engine: Engine) -> None:
     engine.pass_()
     engine.memory.work(1)

@@ -148,6 +148,9 @@ cp "$images" "$PFS/out/"
     (lost,) = [a for a in job["attempts"] if a["kind"] == "lost"]
     assert (lost["datum"], lost["tries"]) == ("bad", 3)
     assert "lost 3 times" in lost["message"] and "-9" in lost["message"]
+    assert [t["kind"] for t in lost["tried"]] == ["lost"] * 6, "three in its set, three by itself"
+    (good,) = [a for a in job["attempts"] if a["datum"] == "good"]
+    assert [t["kind"] for t in good["tried"]] == ["lost", "lost", "lost", "ok"]
     assert "bad" in workers.minipach("datums", "edges", "--state", "failed")
     study.put("images/bad2", "x")
     workers.minipach("schedule", "--wait", code=1)  # the worker still works
@@ -170,6 +173,9 @@ def test_a_killed_workers_set_goes_to_another(tmp_path: Path, server: Redis) -> 
         workers.minipach("wait", "--timeout", "300")
     assert len(study.outputs("edges")) == 2
     assert [ref for ref in Repo(study.root / "edges").refs(SETS)] == []
+    row = next(r for r in study.minipach("jobs", "--json").json["jobs"] if r["pipeline"] == "edges")
+    for attempt in study.minipach("job", row["id"], "--json").json["attempts"]:
+        assert [t["kind"] for t in attempt["tried"]] == ["lost", "ok"]
 
 
 def _commands(study: Study) -> list[int]:

@@ -352,6 +352,8 @@ def test_a_datum_that_kills_its_task_costs_the_others_of_its_chunk_nothing(
     assert "edges: 2 could not be run: its task ended 3 times without a result (Slurm: FAILED" in followed.err
     attempts = study.minipach("job", study.minipach("jobs", "--json").json["jobs"][0]["id"], "--json").json["attempts"]
     assert {a["datum"]: a["kind"] for a in attempts} == {"0": "ok", "1": "ok", "2": "lost", "3": "ok", "4": "ok"}
+    tried = {a["datum"]: [t["kind"] for t in a["tried"]] for a in attempts}
+    assert tried == {**{name: ["ok"] for name in "0134"}, "2": ["lost", "lost", "lost"]}
     script.write_text(COPY)
     study.save("edges")
     study.schedule("--wait")

@@ -18,6 +18,7 @@ from minipach.project import Project
 if TYPE_CHECKING:
     from minipach.jobs import JobStory
     from minipach.ledger import JobRow, Used
+    from minipach.tries import Try
     from minipach.usage import Usage
 
 _STATES = {
@@ -110,11 +111,19 @@ def job(
 def _story(story: JobStory) -> Iterator[str]:
     for row in story.passes:
         yield _line(row)
-    for number, used in story.attempts:
+    for (number, used), tries in zip(story.attempts, story.tries, strict=True):
         several = f"pass {number + 1}: " if len(story.passes) > 1 else ""
         what = paint(used.kind, _KINDS.get(used.kind, "0")) + (f", {printable(used.message)}" if used.message else "")
         yield f"  {several}{printable(used.datum)}: {what}; {', '.join(_facts(used))}"
+        if len(tries) > 1:
+            yield from (f"    try {place}: {_try(one)}" for place, one in enumerate(tries, 1))
         yield f"    {used.log}"
+
+
+def _try(one: Try) -> str:
+    what = paint(one.kind, _KINDS.get(one.kind, "0")) + (f", {printable(one.message)}" if one.message else "")
+    when = f" at {datetime.fromtimestamp(one.started).strftime('%H:%M:%S')}" if one.started is not None else ""
+    return f"{what}{when}, {_seconds(one.seconds)}" + (f", on {one.host}" if one.host else "")
 
 
 def _facts(used: Used) -> Iterator[str]:
@@ -154,7 +163,8 @@ def usage(
 ) -> None:
     """Show what the datums of a pipeline used on this machine, and what to ask for in its spec.
 
-    Seconds and CPU are those of a datum; memory is the peak of its set. Of datums that succeeded, the last 10,000.
+    Seconds and CPU are those of a datum, memory its peak (of a very short one: that of its set). Of datums that
+    succeeded, the last 10,000.
 
     Example: minipach usage edges
     """

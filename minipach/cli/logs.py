@@ -30,19 +30,27 @@ def logs(
         bool, typer.Option("--follow", "-f", help="Of all datums that run now, as they print, until nothing runs.")
     ] = False,
     ident: Annotated[str | None, typer.Option("--job", metavar="ID", help="Of this job instead of the last.")] = None,
+    number: Annotated[
+        int | None, typer.Option("--try", min=1, metavar="N", help="Of its N-th try alone; minipach job lists them.")
+    ] = None,
 ) -> None:
     """Show what the command of a datum printed, at its last attempt.
 
     Without PIPELINE: of what failed in the last job of each. With --follow, all lines of a pipeline's job as one
     stream, each with its datum before it; without PIPELINE those of all jobs, with the pipeline's name, too.
 
-    Example: minipach logs edges chelsea.png, or minipach logs --follow
+    Example: minipach logs edges chelsea.png, minipach logs edges chelsea.png --try 1, or minipach logs --follow
     """
     from minipach.jobs import read_job
-    from minipach.printed import choose_logs, stream, stream_all
+    from minipach.printed import choose_logs, log_of_try, stream, stream_all
 
     here: Here = context.obj
     project = here.project()
+    if number is not None:
+        if pipeline is None or datum is None or follow:
+            raise UserError("--try: of which datum? minipach logs PIPELINE DATUM --try N, without --follow")
+        show_exactly(_text(log_of_try(project, project.path_of(pipeline), datum, ident, number)))
+        return
     if pipeline is None and ident is not None:
         pipeline = read_job(project, ident).job.pipeline
     if pipeline is None and follow:
@@ -72,7 +80,11 @@ def _line_of(name: str, line: str) -> None:
 
 
 def _log(path: str) -> None:
-    show_exactly(Path(path).read_bytes().decode("utf-8", "replace").rstrip("\n"))
+    show_exactly(_text(Path(path).read_bytes()))
+
+
+def _text(log: bytes) -> str:
+    return log.decode("utf-8", "replace").rstrip("\n")
 
 
 def _failed_logs(project: Project) -> None:

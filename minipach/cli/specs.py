@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -132,7 +132,7 @@ def datums(
     Example: minipach datums edges --json, or minipach datums edges --state failed
     """
     from minipach.assess import Assessment, SnapshotStore
-    from minipach.jobs import datum_states
+    from minipach.jobs import datum_states, last_attempts_json
 
     here: Here = context.obj
     project = here.project()
@@ -154,6 +154,7 @@ def datums(
         for task in tasks:
             show(task.datum.name)
         return
+    last = last_attempts_json(project, assessment.pipeline.name) if states else {}
     rows = []
     for task in tasks:
         files = []
@@ -162,8 +163,10 @@ def datums(
             for file, _ in snapshot.below(match.path):
                 files.append({"input": match.input, "repo": match.repo, "path": "/" + file})
         matches = [{"input": m.input, "repo": m.repo, "path": m.path} for m in task.datum.matches]
-        row = {"name": task.datum.name, "id": task.id, "files": files, "matches": matches}
-        rows.append({**row, "state": states[task.datum.name]} if states else row)
+        row: dict[str, Any] = {"name": task.datum.name, "id": task.id, "files": files, "matches": matches}
+        if states:
+            row |= {"state": states[task.datum.name], "attempt": last.get(task.datum.name)}
+        rows.append(row)
     show_json({"schema": 1, "pipeline": assessment.pipeline.name, "datums": rows})
 
 

@@ -12,7 +12,7 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from minipach.executors.child import group_alive, serve_all, signal_group, spawn
 from minipach.git import Repo
 from minipach.sets import Outcome, WorkSet
 from minipach.slots import Owner, Slot, clear_scratch, kill_inside, remove_slot, slots_dir
+from minipach.tries import Took, Try
 
 _LOST_TRIES = 3  # a set whose worker dies this often isn't tried again in this job
 _GRACE = 5.0  # seconds between asking a process tree to end and ending it
@@ -31,6 +32,7 @@ class _Worker:
     number: int
     work: WorkSet | None = None
     used: bool = False
+    began: float = 0.0
     buffer: bytearray = field(default_factory=bytearray)
 
     @property
@@ -47,7 +49,7 @@ class LocalExecutor:
         self._queue: deque[WorkSet] = deque()
         self._workers: list[_Worker] = []
         self._owners: dict[str, Owner] = {}
-        self._lost: dict[str, int] = {}
+        self._lost: dict[str, list[Try]] = {}  # by set: how often its worker died
         self._limits: dict[str, int] = {}
         self._selector = selectors.DefaultSelector()
         self._cancelled = False
@@ -108,7 +110,8 @@ class LocalExecutor:
                 if not line:
                     continue  # warm
                 worker.work = None
-                outcomes.append(Outcome.from_json(line))
+                outcome = Outcome.from_json(line)
+                outcomes.append(replace(outcome, before=(*self._lost.pop(outcome.set_id, ()), *outcome.before)))
         self._start()
         return outcomes
 
@@ -174,6 +177,7 @@ class LocalExecutor:
             slot = self._slot(work, worker.number)
             worker.work = work
             worker.used = True
+            worker.began = time.time()
             request = json.dumps({"slot": str(slot), "work": work.to_json()}) + "\n"
             assert worker.process.stdin is not None
             try:
@@ -219,13 +223,18 @@ class LocalExecutor:
         kill_inside(slot.path)
         clear_scratch(slot.path)
         slot.remove()
-        self._lost[work.id] = self._lost.get(work.id, 0) + 1
-        if self._lost[work.id] < _LOST_TRIES:
+        code, now, host = worker.process.returncode, time.time(), platform.node()
+        took = Took(worker.began, now, now - worker.began, 0.0)
+        lost = self._lost.setdefault(work.id, [])
+        if len(lost) + 1 < _LOST_TRIES:
+            # the next worker begins the log anew
+            lost.append(Try.of(took, "lost", code, f"its worker died (exit {code}); out of memory?", host, ""))
             self._queue.appendleft(work)
             return []
-        code = worker.process.returncode
-        message = f"its worker died {self._lost[work.id]} times (last: exit {code}); out of memory?"
-        return [Outcome(work.id, "lost", code, message, 0.0, self._lost[work.id], work.log, platform.node())]
+        del self._lost[work.id]
+        message = f"its worker died {_LOST_TRIES} times (last: exit {code}); out of memory?"
+        outcome = Outcome(work.id, "lost", code, message, 0.0, _LOST_TRIES, work.log, host)
+        return [replace(outcome, before=tuple(lost), each=(took,) * len(work.parts))]
 
 
 def serve(request: Mapping[str, Any]) -> dict[str, Any]:

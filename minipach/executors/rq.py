@@ -28,6 +28,7 @@ from minipach.executors.setrefs import drop_sets, known_sets, write_sets
 from minipach.git import Repo
 from minipach.project import Project
 from minipach.sets import Outcome, WorkSet
+from minipach.tries import Try
 
 _LOOK = 2.0  # seconds between two looks at all jobs; in between, workers tell us
 _MISSING = 6.0  # seconds for a worker to say that it runs a set that Redis has forgotten; then it is queued again
@@ -295,6 +296,11 @@ class RqExecutor:
 
 
 def _outcomes(work: WorkSet, ended: Ended) -> list[Outcome]:
+    # Redis knows how often, not where and when
+    lost = tuple(
+        Try("lost", 1, f"its worker was lost ({n} of {LOST_TRIES})", log=work.log) for n in range(1, ended.lost + 1)
+    )
     if not ended.outcomes:
-        return [Outcome(work.id, "lost", 1, ended.message, 0.0, LOST_TRIES, work.log, platform.node())]
-    return [replace(outcome, log=outcome.log or work.log) for outcome in ended.outcomes]
+        outcome = Outcome(work.id, "lost", 1, ended.message, 0.0, LOST_TRIES, work.log, platform.node())
+        return [replace(outcome, before=lost)]
+    return [replace(o, log=o.log or work.log, before=(*lost, *o.before)) for o in ended.outcomes]

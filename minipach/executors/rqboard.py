@@ -43,10 +43,14 @@ if redis.call('LREM', KEYS[1], 1, ARGV[1]) > 0 then redis.call('LPUSH', KEYS[2],
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A job that has ended. outcomes: none if the set's worker was lost too often, or somebody stopped it."""
+    """A job that has ended. outcomes: none if the set's worker was lost too often, or somebody stopped it.
+
+    lost: how often its worker was lost before the last time.
+    """
 
     outcomes: tuple[Outcome, ...]
     message: str
+    lost: int = 0
 
 
 class Board:
@@ -129,6 +133,7 @@ class Board:
             job = Job.fetch(self.names.job(set_id), connection=self.client, serializer=JSONSerializer)
         except NoSuchJobError:
             return None
+        lost = LOST_TRIES - 1 - (job.retries_left if job.retries_left is not None else LOST_TRIES - 1)
         result = Result.fetch_latest(job, serializer=JSONSerializer)
         if state == JobStatus.FINISHED and result is not None and result.return_value is not None:
             try:
@@ -136,10 +141,10 @@ class Board:
             except (ValueError, KeyError, TypeError):
                 return Ended((), "its outcome in Redis can't be read")
             same = all(outcome.set_id == set_id for outcome in outcomes)
-            return Ended(outcomes if same else (), "its outcome is another set's")
+            return Ended(outcomes if same else (), "its outcome is another set's", lost)
         why = (result.exc_string or "").strip().splitlines() if result is not None else []
         if state == JobStatus.FAILED:
-            return Ended((), f"its worker was lost {LOST_TRIES} times (last: {why[-1] if why else 'gone'})")
+            return Ended((), f"its worker was lost {LOST_TRIES} times (last: {why[-1] if why else 'gone'})", lost)
         return Ended((), f"it was {state} in Redis")
 
     def remove_queued(self, ids: Iterable[str]) -> set[str]:

@@ -217,6 +217,7 @@ def narrowed(outcome: Outcome, count: int, keep: Sequence[int]) -> Outcome:
         bad=tuple((new[i], code, text) for i, code, text in outcome.bad if i in new),
         recovered=tuple((new[i], code, text) for i, code, text in outcome.recovered if i in new),
         moved=tuple(outcome.moved[place] for place in places) if outcome.moved else (),
+        each=tuple(outcome.each[place] for place in places) if outcome.each else (),
     )
 
 

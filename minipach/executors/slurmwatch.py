@@ -7,7 +7,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from minipach.executors import slurmclient as client
@@ -15,6 +15,7 @@ from minipach.executors.slurmclient import AwayError, QueuedTask
 from minipach.executors.slurmfiles import Submission, final, narrowed
 from minipach.logs import note_set
 from minipach.sets import Outcome, WorkSet
+from minipach.tries import Try
 
 _LOST_TRIES = 3  # a set whose tasks tell nothing so often in a row isn't tried again in this job
 _PACE = 3.0  # seconds between two looks at squeue, at least
@@ -108,11 +109,15 @@ class Watch:
                     if run == len(flight.runs) - 1:
                         flight.over, flight.code = True, told.code
                     continue
+                lost = flight.runs[
+                    flight.last + 1 : run
+                ]  # they told nothing; this one began with what they had in hand
                 flight.last = max(flight.last, run)
                 new = [index for index in final(flight.work, told.outcome) if index in flight.left]
                 flight.left.difference_update(new)
                 if new:
-                    self._news.append(narrowed(told.outcome, len(flight.work.parts), new))
+                    before = (*(_lost_try(submission, *task) for task in lost), *told.outcome.before)
+                    self._news.append(replace(narrowed(told.outcome, len(flight.work.parts), new), before=before))
 
     def _look(self) -> None:
         """Ask Slurm, if it is time, what is alive; what is gone and has not told all is tried again, or lost."""
@@ -216,6 +221,10 @@ class Watch:
             if not any((folder / "sets").iterdir()):
                 del self.submissions[folder]
                 submission.remove()
+
+
+def _lost_try(submission: Submission, number: int, index: int) -> Try:
+    return Try("lost", 1, f"Slurm's task {submission.jobs.get(number, '?')}_{index} ended without a result")
 
 
 def say(message: str) -> None:
