@@ -26,6 +26,7 @@ from minipach.places import MARK, Place
 from minipach.project import Project, find_project
 from minipach.slots import kill_inside, remove_tree
 from minipach.specfile import SPEC
+from minipach.wording import many
 
 _PIPELINE_ATTRIBUTES = (
     "* annex.backend=SHA256E",
@@ -125,7 +126,7 @@ def _adopt(project: Project, place: Place, prefix: str, name: str) -> list[str]:
         leftovers.end(repo)
     if not _registered(project, place.path):
         _register(project, place.path, tracked)
-        moved = f", {len(tracked)} files that {name} tracked moved over" if tracked else ""
+        moved = f", {many(len(tracked), 'file')} that {name} tracked moved over" if tracked else ""
         done.append(f"registered {prefix}{place.path} in {name}{moved}")
     return done
 
@@ -231,7 +232,7 @@ def _register(project: Project, path: str, tracked: list[TreeEntry]) -> None:
         repo.git("read-tree", head, env=env)
         repo.git("update-index", "-z", "--index-info", stdin=info, env=env)
         tree = repo.line("write-tree", env=env)
-    moved = f"\n\n{len(tracked)} files that were tracked here are tracked there now.\n" if tracked else "\n"
+    moved = f"\n\nTracked there now, and no longer here: {many(len(tracked), 'file')}.\n" if tracked else "\n"
     new = repo.commit_tree(tree, f"minipach: {path} becomes a dataset{moved}", [head])
     branch = repo.branch()
     try:

@@ -19,6 +19,7 @@ from minipach.results import BRANCH, RESULT_FILE, Known, id_of_folder, own_branc
 from minipach.snapshot import classify
 from minipach.state import FOLDER as STATE
 from minipach.state import read_state
+from minipach.wording import many
 
 _BUILD = "refs/minipach/build/collect"
 _IN_RECORD = re.compile(rb'"id": "([0-9a-f]{64})"')
@@ -197,7 +198,7 @@ def _drop(repo: Repo, unneeded: Sequence[Stored]) -> str | None:
     own_branch(repo)
     old = repo.resolve(BRANCH)
     stream = Stream(_BUILD, old, committer(repo))
-    stream.commit(f"minipach: {len(unneeded)} results that nothing needs any more are dropped\n")
+    stream.commit(f"minipach: drop {many(len(unneeded), 'result')} that nothing needs any more\n")
     for result in unneeded:
         stream.delete(result.where)
     new = stream.run(repo)

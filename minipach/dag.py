@@ -11,6 +11,7 @@ from minipach.errors import each_once
 from minipach.git import is_dataset
 from minipach.project import Project
 from minipach.status import project_status
+from minipach.wording import many
 
 COLOURS = {  # white text on them is readable (contrast 4.5 and more), and they are on white and on black
     "current": "#1a7f37",
@@ -48,7 +49,7 @@ class Node:
         if not self.counts:
             return ""
         datums = self.counts["datums"]
-        parts = [f"{datums} datum{'' if datums == 1 else 's'}"]
+        parts = [many(datums, "datum")]
         current = self.counts["current"]
         shown = {
             "current": 0 if current == datums else current,

@@ -19,6 +19,7 @@ from minipach.executors.choose import choose
 from minipach.git import Repo, child_environment, is_dataset, need_identity
 from minipach.project import Project, find_project
 from minipach.slots import slots_dir
+from minipach.wording import many
 
 _RUNTIMES = ("apptainer", "singularity", "podman", "docker", "ch-run", "bwrap")
 # as .minipach/launch tries it: within a container, a /proc of one's own is what is forbidden
@@ -130,7 +131,7 @@ def _project(project: Project) -> Iterator[Finding]:
         if left:
             yield Finding(
                 "note",
-                f"{path}: {len(left)} slots in use or left by a crash",
+                f"{path}: {many(len(left), 'slot')} in use or left by a crash",
                 "the next schedule clears them",
             )
     yield from (Finding("problem", p) for p in project.trouble(project.order))

@@ -22,11 +22,6 @@ def each_once(problems: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(dict.fromkeys(problems), key=_place))
 
 
-def counted(number: int, what: str) -> str:
-    """`1 problem`, `2 problems`."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
 _PLACE = re.compile(r"(.*?):(\d+):(\d+): ", re.DOTALL)
 
 

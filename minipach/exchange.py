@@ -15,6 +15,7 @@ from minipach.git import GitError, Repo, annex, is_dataset
 from minipach.merge import merge
 from minipach.project import Project, nearest
 from minipach.results import BRANCH, own_branch, read_folders, results_commit
+from minipach.wording import many
 
 _ANNEX = "refs/heads/git-annex"
 _TRIES = 5  # rounds of merge and push while others push, too
@@ -251,5 +252,5 @@ def _copy_to(repo: Repo, store: str) -> tuple[int, str]:
     failed = [row for row in rows if not row["success"]]
     if failed:
         why = " ".join(failed[0]["error-messages"])
-        problem = f"{len(failed)} contents could not be copied to {store}: {why}"
+        problem = f"{many(len(failed), 'content')} could not be copied to {store}: {why}"
     return len(rows) - len(failed), without_credentials(problem)

@@ -10,6 +10,7 @@ from typing import Any
 from minipach.fastimport import Stream, committer
 from minipach.git import FILE, GitError, Repo
 from minipach.results import BRANCH, PENDING, RECORD_FILE, RESULT_FILE, Known, folder_of
+from minipach.wording import many
 from minipach.worker import RESULTS_FILE, result_json
 
 _BUILD = "refs/minipach/build/results"
@@ -30,7 +31,7 @@ def fold(repo: Repo, tries: int = 5) -> int:
     fresh = [d for d in described if d.get("forced") or known.named(d["id"], d["name"]) is None]
     if fresh:
         names = ", ".join(str(d["name"]) for d in fresh[:3]) + (" ..." if len(fresh) > 3 else "")
-        stream.commit(f"minipach: {len(fresh)} results: {names}\n")
+        stream.commit(f"minipach: {many(len(fresh), 'result')}: {names}\n")
     seen: set[tuple[str, str]] = set()
     for d in fresh:
         if (d["id"], d["name"]) in seen:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from minipach.fastimport import Stream, committer
 from minipach.git import TREE, GitError, Repo
 from minipach.results import BRANCH, RESULT_FILE, folder_of, id_of_folder, read_folders
+from minipach.wording import many
 
 _BUILD = "refs/minipach/build/merge"
 
@@ -38,7 +39,7 @@ def _merged(repo: Repo, ours: str, theirs: str, source: str) -> str | None:
     mine, other = read_folders(repo, ours), read_folders(repo, theirs)
     put, gone = _union(repo, mine, other, base)
     stream = Stream(_BUILD, ours, committer(repo))
-    stream.commit(f"minipach: merge {len(put)} results from {source}\n")
+    stream.commit(f"minipach: merge {many(len(put), 'result')} from {source}\n")
     stream.merge(theirs)
     for where in gone:
         stream.delete(where)

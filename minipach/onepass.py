@@ -26,6 +26,7 @@ from minipach.report import Options, PipelineReport, Reporter
 from minipach.rounds import DatumEnd, Round, end_of
 from minipach.sets import WorkSet
 from minipach.targets import Targets
+from minipach.wording import many
 
 
 class Scheduling(Protocol):
@@ -105,7 +106,7 @@ class Pass:
             plan = self._rounds(plan, base, report.job, key)
             if self.in_flight:
                 report.state = "submitted"
-                report.reason = f"{self.in_flight} sets on their way"
+                report.reason = f"{many(self.in_flight, 'set')} on the way"
                 report.counts["ran"] = len(self._succeeded)
             else:
                 self._publish(plan, base, report)
@@ -271,13 +272,15 @@ class Pass:
         if self.failed and a.pipeline.publish == "complete":
             report.state = "failed"
             over = "; the job's time (job_timeout) was over" if self.overdue else ""
-            report.reason = f"{len(self.failed)} of {len(plan.steps)} datums failed{over}; the branch stays as it was"
+            report.reason = (
+                f"{len(self.failed)} of {many(len(plan.steps), 'datum')} failed{over}; the branch stays as it was"
+            )
             report.counts["reused"] = report.counts["removed"] = 0
             return
         missing = [s for s in plan.of("run") if s.name not in self.failed and s.name not in self.recovered]
         if missing and a.pipeline.publish == "complete":
             report.state = "partial"
-            report.reason = f"{len(missing)} datums were not asked for; nothing is published until all are there"
+            report.reason = f"not asked for: {many(len(missing), 'datum')}; nothing is published until all are there"
             report.counts["reused"] = report.counts["removed"] = 0
             return
         plan = without_output(plan, {end.task.id for end in self.recovered.values()}, a.state)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 from minipach import hostenv
 from minipach.assess import Assessment, SnapshotStore
-from minipach.errors import UserError, counted, each_once
+from minipach.errors import UserError, each_once
 from minipach.git import is_dataset
 from minipach.ledger import Ledger
 from minipach.plan import Plan, force, tell_failures
 from minipach.project import Project
 from minipach.targets import Targets
+from minipach.wording import many
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _plan(project: Project, path: str, store: SnapshotStore, waits: str, remarks
 def _in_short(plan: Plan) -> str:
     """A pipeline that isn't as it will be: `edges (2 to run)`."""
     runs = plan.counts["run"]
-    why = counted(len(plan.problems), "problem") if plan.problems else f"{runs} to run" if runs else ""
+    why = many(len(plan.problems), "problem") if plan.problems else f"{runs} to run" if runs else ""
     return plan.pipeline + (f" ({why})" if why else "")
 
 
@@ -104,7 +105,7 @@ def _as_it_is(plan: Plan, ups: Sequence[Plan]) -> str:
     told = []
     for up in ups:
         todo = [f"{n} to {action}" for action, n in up.counts.items() if n and action in ("run", "reuse", "remove")]
-        has = [counted(len(up.problems), "problem")] if up.problems else todo
+        has = [many(len(up.problems), "problem")] if up.problems else todo
         told.append(f"{up.pipeline} {up.waits or 'has ' + ', '.join(has)}")
     names = " and ".join(up.pipeline for up in ups)
     return (
@@ -164,11 +165,10 @@ class Cost:
 
     def text(self) -> str:
         """For people."""
-        what = "datum" if self.datums == 1 else "datums"
-        more = f"; {self.unknown} more datums of pipelines that never ran here" if self.unknown else ""
+        more = f"; {many(self.unknown, 'more datum')} of pipelines that never ran here" if self.unknown else ""
         return (
-            f"expected: {self.datums} {what}, about {_duration(self.wall)} at -j {self.slots}, "
-            f"{self.cpu / 3600:.2g} CPU hours (from {self.runs} earlier runs){more}"
+            f"expected: {many(self.datums, 'datum')}, about {_duration(self.wall)} at -j {self.slots}, "
+            f"{self.cpu / 3600:.2g} CPU hours (from {many(self.runs, 'earlier run')}){more}"
         )
 
 

@@ -18,7 +18,7 @@ from minipach.lock import holder
 from minipach.project import Project, suggest
 from minipach.settings import local_setting
 from minipach.tries import Try
-from minipach.wording import count
+from minipach.wording import many
 
 _LAST = 50  # jobs among which are those that began since the last look
 # what a worker writes between two tries (see worker.py)
@@ -72,7 +72,7 @@ def log_of_try(project: Project, path: str, datum: str, job: str | None, number:
     name = project.name_of(path)
     tries = _tries(project, name, datum, job)
     if not 0 < number <= len(tries):
-        raise UserError(f"{name}: {datum} has had {count(len(tries), 'try', 'tries')}; --try {len(tries) or 1}")
+        raise UserError(f"{name}: {datum} has had {many(len(tries), 'try', 'tries')}; --try {len(tries) or 1}")
     one = tries[number - 1]
     there = Path(one.log)
     if not one.log or one.started is None or not there.is_file():  # whoever had the set next began its log anew

@@ -24,6 +24,7 @@ from minipach.slots import clean_up
 from minipach.superdataset import commit_gitlinks
 from minipach.targets import Targets
 from minipach.uncommitted import remarks, uncommitted
+from minipach.wording import many
 
 
 class Scheduler:
@@ -139,7 +140,7 @@ class Scheduler:
         own_branch(assessment.repo)
         folded = fold(assessment.repo)
         if folded and not self.lasting:  # where sets outlive schedules, this is the way of all results
-            self.reporter.say(f"{assessment.pipeline.name}: {folded} results of an interrupted job are kept")
+            self.reporter.say(f"{assessment.pipeline.name}: kept from an interrupted job: {many(folded, 'result')}")
 
     def _recover(self, repo: Repo, where: str) -> None:
         clean_up(repo)

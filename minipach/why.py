@@ -14,6 +14,7 @@ from minipach.plan import Step
 from minipach.planning import with_failures
 from minipach.project import Project, suggest
 from minipach.state import Published
+from minipach.wording import many
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Story:
         found.append(f"  id {step.id}, made of")
         found += [f"    {name}: {value}" for name, value in self.recipe]
         found += [f"    {name}:{path}  {content}" for name, path, content in self.files[:20]]
-        found += [f"    and {len(self.files) - 20} more files"] if len(self.files) > 20 else []
+        found += [f"    and {many(len(self.files) - 20, 'more file')}"] if len(self.files) > 20 else []
         if self.published is None:
             found.append("  published: nothing yet")
         else:

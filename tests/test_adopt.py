@@ -114,7 +114,7 @@ def test_a_folder_that_the_superdataset_tracks_moves_over_in_one_commit(tmp_path
     first = commits[0]
     assert study.git(".", "ls-tree", first, "edges").startswith("160000 commit ")
     assert "edges becomes a dataset" in study.git(".", "log", "-1", "--format=%s", first)
-    assert "5 files that were tracked here are tracked there now" in study.git(".", "log", "-1", "--format=%B", first)
+    assert "Tracked there now, and no longer here: 5 files." in study.git(".", "log", "-1", "--format=%B", first)
     assert study.git(".", "config", "--file", ".gitmodules", "submodule.edges.url") == "./edges"
     assert study.git(".", "status", "--porcelain") == ""
     assert counts(study.schedule()["edges"]) == {"current": 1}

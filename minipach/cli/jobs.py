@@ -14,6 +14,7 @@ import typer
 from minipach.cli.frame import FAILED, Here, colours, guarded, paint, say, show, show_json
 from minipach.escape import printable
 from minipach.project import Project
+from minipach.wording import many
 
 if TYPE_CHECKING:
     from minipach.jobs import JobStory
@@ -128,7 +129,7 @@ def _try(one: Try) -> str:
 
 def _facts(used: Used) -> Iterator[str]:
     if used.tries > 1:
-        yield f"{used.tries} tries"
+        yield many(used.tries, "try", "tries")
     yield _seconds(used.seconds)
     yield f"{used.cpu:.2f} s CPU"
     if used.memory is not None:
@@ -184,7 +185,7 @@ _MEASURES = {"seconds": "time", "cpu": "CPU time", "memory": "memory", "bytes_in
 
 
 def _usage(found: Usage) -> Iterator[str]:
-    yield f"{found.pipeline}: {found.runs} {'run' if found.runs == 1 else 'runs'} of a datum"
+    yield f"{found.pipeline}: {many(found.runs, 'run')} of a datum"
     yield f"  {'':9}{'min':>10}{'median':>10}{'95%':>10}{'max':>10}"
     for name, label in _MEASURES.items():
         summary = found.measures[name]
@@ -308,5 +309,5 @@ def wait(context: typer.Context, timeout: _TIMEOUT = None) -> None:
 
     here: Here = context.obj
     if not wait_until_done(here.project(), timeout, say):
-        say(f"still running after {timeout:g} seconds")
+        say(f"still running after {many(timeout or 0.0, 'second')}")
         raise typer.Exit(FAILED)

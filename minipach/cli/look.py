@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from minipach.cli.frame import Here, guarded, paint, say, say_not_installed, show, show_json
-from minipach.errors import UserError, counted, each_once
+from minipach.errors import UserError, each_once
+from minipach.wording import many
 
 _COLOURS = {"current": "32", "behind": "33", "failed": "31", "blocked": "2", "new": "36"}
 
@@ -48,9 +49,9 @@ def status(
         show_json({"schema": 1, **data, "uncommitted": uncommitted.as_json(changes)})
     for row in () if as_json else rows:
         counts = ", ".join(f"{n} {what}" for what, n in row.counts.items() if n and what != "datums")
-        datums = counted(row.counts["datums"], "datum")
+        datums = many(row.counts["datums"], "datum")
         if row.problems:
-            datums = f"{counted(len(row.problems), 'problem')} (told on stderr)"
+            datums = f"{many(len(row.problems), 'problem')} (told on stderr)"
         show(f"{row.name}: {paint(row.state, _COLOURS[row.state])}, {datums}" + (f" ({counts})" if counts else ""))
         for line in row.details:
             show(f"  {line}")

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from minipach.cli.frame import Here, guarded, paint, say, say_not_installed, show, show_json
-from minipach.errors import UserError, counted
+from minipach.errors import UserError
 from minipach.plan import Plan
 from minipach.project import Project
+from minipach.wording import many
 
 _COLOURS = {"run": "33", "reuse": "36", "current": "32", "remove": "31", "blocked": "2"}
 
@@ -101,7 +102,7 @@ def _show_plan(plan: Plan, *, everything: bool) -> None:
 
 def _in_short(plan: Plan) -> str:
     if plan.problems:
-        return f"{counted(len(plan.problems), 'problem')} (told on stderr)"
+        return f"{many(len(plan.problems), 'problem')} (told on stderr)"
     if plan.is_current and plan.waits:
         return f"nothing to do yet, {plan.waits}"
     if plan.is_current and plan.steps:

@@ -11,6 +11,7 @@ import typer
 from minipach.cli.frame import USER, Here, guarded, say, show, show_json
 from minipach.errors import UserError
 from minipach.project import Project
+from minipach.wording import many
 
 if TYPE_CHECKING:
     from minipach.collect import Collection, Stored
@@ -63,9 +64,9 @@ def list_(
         return
     for name, rows in found.items():
         ids, published = len({r.id for r in rows}), sum(r.published for r in rows)
-        distinct = f" of {ids} different datums" if ids != len(rows) else ""
+        distinct = f" of {many(ids, 'different datum')}" if ids != len(rows) else ""
         size = _size(sum(r.bytes for r in rows))
-        show(f"{name}: {_results(len(rows))}{distinct}, {published} published now, {size} in git")
+        show(f"{name}: {many(len(rows), 'result')}{distinct}, {published} published now, {size} in git")
         for row in rows if everything else []:
             state = "published" if row.published else "stored"
             show(f"  {row.id[:12]} {state:9} {_size(row.bytes):>9} in git {_size(row.annexed):>9} annexed  {row.name}")
@@ -144,10 +145,12 @@ def _exchange(
     if as_json:
         show_json({"schema": 1, "pipelines": [one.as_json() for one in done], "problems": problems})
     for one in () if as_json else done:
-        parts = [f"{_results(one.came)} came from {one.remote}"] if one.came else []
-        parts += [f"{_results(one.went)} went to {one.remote}"] if one.went else []
-        parts += [f"{one.contents} contents copied"] if one.contents else []
-        show(f"{one.pipeline}: {', '.join(parts) or f'nothing new with {one.remote}'}; {_results(one.results)} now")
+        parts = [f"{many(one.came, 'result')} came from {one.remote}"] if one.came else []
+        parts += [f"{many(one.went, 'result')} went to {one.remote}"] if one.went else []
+        parts += [f"{many(one.contents, 'content')} copied"] if one.contents else []
+        show(
+            f"{one.pipeline}: {', '.join(parts) or f'nothing new with {one.remote}'}; {many(one.results, 'result')} now"
+        )
         for note in one.notes:
             show(f"  {note}")
     if problems:
@@ -201,11 +204,11 @@ def collect_(
 
 def _show_collection(project: Project, path: str, one: Collection) -> None:
     if not one.unneeded:
-        show(f"{one.pipeline}: {_results(len(one.kept))}, all needed")
+        show(f"{one.pipeline}: {many(len(one.kept), 'result')}, all needed")
         return
     size = _size(sum(s.bytes for s in one.unneeded))
     verb = "dropped" if one.commit else "not needed"
-    show(f"{one.pipeline}: {_results(len(one.unneeded))} {verb} ({size} in git), {len(one.kept)} kept")
+    show(f"{one.pipeline}: {many(len(one.unneeded), 'result')} {verb} ({size} in git), {len(one.kept)} kept")
     for row in one.unneeded:
         show(f"  {row.id[:12]} {_size(row.bytes):>9} in git {_size(row.annexed):>9} annexed  {row.name}")
     if not one.commit:
@@ -217,10 +220,6 @@ def _show_collection(project: Project, path: str, one: Collection) -> None:
             f"git -C {repo} annex unused lists them, and annex dropunused removes those that another repository has, "
             "too; what is only here is never dropped"
         )
-
-
-def _results(number: int) -> str:
-    return f"{number} result" if number == 1 else f"{number} results"
 
 
 def _size(number: float) -> str:

@@ -13,6 +13,7 @@ from minipach.errors import UserError, each_once
 from minipach.project import Project
 from minipach.spec import Pipeline
 from minipach.specfile import SPEC, decoded
+from minipach.wording import many
 
 
 class State(StrEnum):
@@ -73,7 +74,7 @@ def check(
     if problems:
         raise UserError(each_once(problems))
     checked = len(files) + len(chosen)
-    show(f"{checked} {'spec' if checked == 1 else 'specs'} checked, no problems")
+    show(f"{many(checked, 'spec')} checked, no problems")
 
 
 def _chosen(project: Project, names: list[str]) -> tuple[tuple[str, ...], list[str]]:

@@ -9,6 +9,7 @@ import typer
 
 from minipach.cli.frame import FAILED, Here, guarded, say, show, show_json
 from minipach.escape import printable
+from minipach.wording import many
 
 _WORD = Annotated[str, typer.Argument(metavar="PIPELINE:DATUM", help="One datum; its name may be a glob.")]
 
@@ -43,8 +44,7 @@ def run_one(
         for line in (output.text or "").splitlines():
             show(f"            | {printable(line)}")
     if not as_json and trial.exit == 0:
-        count = len(trial.outputs)
-        show(f"{count} {'output' if count == 1 else 'outputs'} in {trial.seconds:.2f} s; nothing is kept")
+        show(f"{many(len(trial.outputs), 'output')} in {trial.seconds:.2f} s; nothing is kept")
     if trial.exit != 0:
         say(f"{trial.pipeline}: {trial.datum}: the command exited with {trial.exit}")
         raise typer.Exit(FAILED)

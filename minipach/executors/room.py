@@ -11,6 +11,7 @@ from pathlib import Path
 
 from minipach.errors import UserError
 from minipach.executors.rqnames import ResourceClass, gpu_slug
+from minipach.wording import many
 
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 _BINARY = {"ki": 1024, "mi": 1024**2, "gi": 1024**3, "ti": 1024**4}
@@ -47,7 +48,7 @@ class Room:
     @property
     def text(self) -> str:
         """For people: `8 CPUs, 64 GB, GPUs 0,1 (a100)`."""
-        parts = [f"{self.cpus:g} CPUs", f"{self.memory / 1e9:.0f} GB"]
+        parts = [many(float(self.cpus), "CPU"), f"{self.memory / 1e9:.0f} GB"]
         if self.gpus:
             parts.append(f"GPUs {','.join(self.gpus)}" + (f" ({self.gpu_type})" if self.gpu_type else ""))
         return ", ".join(parts)
