@@ -22,6 +22,7 @@ from minipach.git import SYMLINK, UNFILTERED, GitError, Repo, child_environment
 from minipach.keys import key_of_link
 from minipach.logs import printing_to, split_log
 from minipach.meter import Meter
+from minipach.nospace import explain, places_of_set
 from minipach.results import PENDING, to_json
 from minipach.reuse import find_leaks
 from minipach.secret import SecretError
@@ -89,11 +90,14 @@ class _Tries:
             except (StagingError, SecretError, GitError, OSError) as error:
                 self.lost += 1
                 self._ready = False
-                _note(work.log, f"not the command's fault: {error}")
+                full = explain(error, places_of_set(work, self.slot.main))
+                message = full.message if full else str(error)
+                _note(work.log, f"not the command's fault: {message}")
                 self._measure()
-                if self.lost >= _LOST_TRIES or isinstance(error, (HopelessError, SecretError)):
-                    return self._complete(self._outcome("lost", 1, str(error)))
-                self._put_by("lost", 1, str(error))
+                hopeless = isinstance(error, (HopelessError, SecretError)) or (full is not None and not full.passes)
+                if self.lost >= _LOST_TRIES or hopeless:
+                    return self._complete(self._outcome("lost", 1, message))
+                self._put_by("lost", 1, message)
                 time.sleep(_PAUSE * self.lost)
                 _note(
                     work.log, f"once more, {self.lost + 1} of {_LOST_TRIES}; this doesn't count as a try of the datum"

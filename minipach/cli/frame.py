@@ -58,10 +58,24 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             if isinstance(error, BrokenPipeError):
                 reader_left()
                 raise typer.Exit(OK) from None
-            say(f"minipach: {error}")
+            say(_full_disk(error, kwargs.get("context")) or f"minipach: {error}")
             raise typer.Exit(USER) from None
 
     return wrapper
+
+
+def _full_disk(error: Exception, context: object) -> str | None:
+    """What to say where a disk of the project is full; None: that isn't it."""
+    from minipach.nospace import explain, places_of_project
+
+    here = getattr(context, "obj", None)
+    if not isinstance(here, Here):
+        return None
+    try:
+        full = explain(error, places_of_project(here.project()))
+    except (UserError, GitError, OSError):  # then what was to be said first
+        return None
+    return full.message if full else None
 
 
 def reader_left() -> None:
