@@ -74,10 +74,12 @@ job:      {"schema": 1, (as in jobs), "passes": [(as in jobs)], "attempts": [{"p
           of a datum that ran in a set of several, started and ended are the set's, seconds and cpu its own with a
           share of the set's bookkeeping; tried: each try, also those that were lost (which tries doesn't count), with
           the datum's own start and end
-top:      {"schema": 1, "executor": "rq", "note": "",
-           "jobs": [{"id", "pipeline", "state", "seconds", "done", "failed", "rate": (datums per minute, or null)}],
-           "workers": [{"name", "has": "2 slots, 8 CPUs, 32 GB", "runs": [{"what", "seconds"}]}],
-           "waiting": [{"sets": 3, "kind": "gpu1", "why": "no worker has gpu1", "in_vain": true}]}
+top:      {"schema": 1, "executor": "local|rq|slurm", "note", "next": ["montage"], "jobs": [{"id", "pipeline", "state",
+           "seconds": 63.1, "done": 120, "failed": 3, "rate": 114.0, "total": 200, "running": 30, "waiting": 47,
+           "eta": 41.0}], "workers": [{"name", "has", "runs": [{"what": "edges: chelsea.png and 3 more", "seconds"}]}],
+           "waiting": [{"sets": 14, "kind": "gpu1", "why": "no worker has gpu1", "in_vain": true}]}
+          done and failed count what has come, also where no pass has taken it in yet; rate: datums per minute, eta:
+          seconds, null if not known; next: pipelines that come after these
 datums --state: each datum has "state": "current|missing|failed", too, and "attempt": as in job, the last one, or null
 usage:    {"schema": 1, "pipeline", "runs": 18, "seconds": {"min", "median", "p95", "max", "runs"}, "cpu": {},
            "memory": {}, "bytes_in": {}, "bytes_out": {}, "histogram": [{"low", "high", "count"}],

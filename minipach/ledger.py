@@ -278,6 +278,11 @@ class Ledger:
         for one in end.before:
             self.add_try(job, pipeline, end.task.datum.name, one)
 
+    def news(self, job: int, after: int) -> list[tuple[int, str, str, float | None]]:
+        """What was noted of a job's datums after the attempt with this key: key, datum, kind, when its set began."""
+        rows = self._db.execute("SELECT key, datum, kind, started FROM attempt WHERE job = ? AND key > ?", (job, after))
+        return rows.fetchall()
+
     def add_try(self, job: int, pipeline: str, datum: str, one: Try) -> None:
         """Note a try of a datum that was not the last one; told twice, it is noted once."""
         self._db.execute(

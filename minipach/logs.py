@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from minipach.escape import printable
 
@@ -25,11 +26,19 @@ def part_of(log: str, index: int) -> str:
 SETS = "sets.jsonl"  # in a job's folder of logs: which datums each of them is of
 
 
-def note_set(folder: Path, log: str, names: Sequence[str], set_id: str = "") -> None:
-    """Say in a job's folder of logs which datums a log will be of, and which set's, for those who follow it."""
+def note_set(
+    folder: Path, log: str, names: Sequence[str], *, ident: str = "", holds: Sequence[str] = (), tries: int = 0
+) -> None:
+    """Say in a job's folder of logs which datums a log will be of, for those who follow it.
+
+    ident, holds, tries: for those who count, the set's id, its datums, and how often each may be tried.
+    """
+    row: dict[str, Any] = {"log": log, "datums": list(names)}
+    if ident:
+        row |= {"set": ident, "tries": tries, **({"holds": list(holds)} if list(holds) != row["datums"] else {})}
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / SETS).open("a") as file:
-        file.write(json.dumps({"log": log, "datums": list(names), "set": set_id}) + "\n")
+        file.write(json.dumps(row) + "\n")
 
 
 def count_sets(folder: Path) -> int:

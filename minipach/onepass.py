@@ -187,6 +187,7 @@ class Pass:
                 raise UserError(f"{a.path}: the result of {again[0]!r} was stored, but can't be found again")
             if not (todo or self.flights) or self.stopped or self.in_flight:
                 return plan
+            self.scheduler.ledger.note_asked(key, len(self.ran | {s.name for s in todo}))
             ended: list[WorkSet] = []
             try:
                 # publishing needs them: they are read while others compute

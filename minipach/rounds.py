@@ -260,7 +260,9 @@ class Round:
         elif len(members) > 1:
             work = replace(work, tries=1)  # those that fail are tried again by themselves
         # the worker of a chunk says what it cuts
-        note_set(self.logs, log.name, [] if work.chunk else [t.datum.name for t in members], work.id)
+        names = [t.datum.name for t in members]
+        most = self.assessment.pipeline.datum_tries
+        note_set(self.logs, log.name, [] if work.chunk else names, ident=work.id, holds=names, tries=most)
         self._waiting[work.id] = _Flight(work, tuple(members), set(range(len(members))))
         return work
 

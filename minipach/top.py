@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from minipach.executors.looks import Waiting, Worker
+from minipach import goal
+from minipach.executors.looks import Looker, Waiting, Worker
 from minipach.jobs import as_they_are, open_ledger
-from minipach.ledger import Ledger
-from minipach.lock import holder
+from minipach.ledger import JobRow
+from minipach.progress import Progress, Sheet
 from minipach.project import Project
 from minipach.settings import local_setting
+from minipach.wording import many
 
 _GOING = ("running", "submitted")
+_MOST = 20  # workers that are shown as text
 
 
 @dataclass(frozen=True, slots=True)
 class Going:
-    """A job that is not over. done, failed: datums of it so far · rate: datums per minute (None: none yet)."""
+    """A job that is not over.
+
+    done, failed, running, waiting: datums of `total`, also what no pass has taken in yet · rate: datums per minute
+    since its first set began (None: none yet) · eta: seconds to go at that rate (None: not known).
+    """
 
     id: str
     pipeline: str
@@ -29,11 +35,36 @@ class Going:
     done: int
     failed: int
     rate: float | None
+    total: int = 0
+    running: int = 0
+    waiting: int = 0
+    eta: float | None = None
+
+    @staticmethod
+    def of(row: JobRow, progress: Progress, now: float) -> Going:
+        """A job, by how far it is."""
+        took = now - (progress.since or row.started)
+        ended = progress.done + progress.failed + progress.within
+        each = took / ended if ended and took > 0 else None
+        left = progress.running + progress.waiting - progress.within
+        return Going(
+            row.id,
+            row.pipeline,
+            row.state,
+            round(now - row.started, 1),
+            progress.done,
+            progress.failed,
+            round(60 / each, 1) if each else None,
+            progress.total,
+            progress.running,
+            progress.waiting,
+            round(left * each, 1) if each is not None else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """All at one moment. note: what else is to be said of the engine, or ""."""
+    """All at one moment. note: what else is to be said of the engine, or "" · next: pipelines that come after these."""
 
     executor: str
     jobs: tuple[Going, ...] = ()
@@ -41,6 +72,7 @@ class Look:
     waiting: tuple[Waiting, ...] = ()
     note: str = ""
     when: float = field(default_factory=time.time)
+    next: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """As documented for `minipach top --json`."""
@@ -53,24 +85,51 @@ class Look:
             "jobs": [asdict(job) for job in self.jobs],
             "workers": workers,
             "waiting": [asdict(row) for row in self.waiting],
+            "next": list(self.next),
             "note": self.note,
         }
 
 
-def look(project: Project) -> Look:
-    """What goes on in a project now. UserError where its engine is away."""
-    name = local_setting(project.repo, "executor") or "local"
-    jobs = tuple(_jobs(project))
-    if name == "rq":
-        from minipach.executors.rqlook import workers_and_waiting
+class Top:
+    """Looks at a project, again and again; each look reads what is new since the one before."""
 
-        return Look(name, jobs, *workers_and_waiting(project))
-    if name == "slurm":
-        from minipach.executors.slurmlook import tasks_and_waiting
+    def __init__(self, project: Project) -> None:
+        """UserError where its engine is away."""
+        self._project = project
+        self._executor = local_setting(project.repo, "executor") or "local"
+        self._look_at_engine = _looker(self._executor, project)
+        self._sheets: dict[int, Sheet] = {}
 
-        return Look(name, jobs, *tasks_and_waiting())
-    who = holder(project.state_dir / "lock")
-    return Look(name, jobs, note=f"{who} runs them" if who else "")
+    def look(self) -> Look:
+        """What goes on now. UserError where its engine is away."""
+        now = time.time()
+        project = self._project
+        ledger = open_ledger(project)
+        try:
+            rows = [row for row in as_they_are(project, ledger.jobs(None, 50)) if row.state in _GOING]
+            logs = project.state_dir / "logs"
+            self._sheets = {
+                r.key: self._sheets.get(r.key) or Sheet(logs / r.pipeline / str(r.key), r.key) for r in rows
+            }
+            for sheet in self._sheets.values():
+                sheet.read(ledger)
+        finally:
+            ledger.close()
+        seen = self._look_at_engine(self._sets(rows))
+        jobs = [
+            Going.of(row, self._sheets[row.key].progress(row, seen.running, seen.outcomes), now)
+            for row in reversed(rows)
+        ]
+        begun = {row.pipeline for row in rows}
+        after = tuple(name for path in goal.paths(project) if (name := project.name_of(path)) not in begun)
+        return Look(self._executor, tuple(jobs), seen.workers, seen.waiting, seen.note, now, after)
+
+    def _sets(self, rows: Sequence[JobRow]) -> Mapping[str, str]:
+        return {
+            ident: f"{row.pipeline}: {what}"
+            for row in rows
+            for ident, what in self._sheets[row.key].open_sets().items()
+        }
 
 
 def remarks(project: Project) -> Iterator[str]:
@@ -87,47 +146,53 @@ def remarks(project: Project) -> Iterator[str]:
         from minipach.executors.rqlook import waiting_in_vain
 
         for row in waiting_in_vain(project):
-            yield f"{row.sets} {'set waits' if row.sets == 1 else 'sets wait'}: {row.why}; minipach top"
+            yield f"{many(row.sets, 'set waits', 'sets wait')}: {row.why}; minipach top"
 
 
-def _jobs(project: Project) -> Iterator[Going]:
-    ledger = open_ledger(project)
-    try:
-        for row in as_they_are(project, ledger.jobs(None, 50)):
-            if row.state in _GOING:
-                yield _going(ledger, row.key, row.id, row.pipeline, row.state, time.time() - row.started)
-    finally:
-        ledger.close()
+def _looker(executor: str, project: Project) -> Looker:
+    if executor == "rq":
+        from minipach.executors import rqlook
 
+        return rqlook.looker(project)
+    if executor == "slurm":
+        from minipach.executors import slurmlook
 
-def _going(ledger: Ledger, key: int, name: str, pipeline: str, state: str, seconds: float) -> Going:
-    kinds = Counter(used.kind for used in ledger.attempts(key))
-    done, failed = kinds["ok"] + kinds["recovered"], kinds["failed"] + kinds["lost"]
-    rate = round(done / seconds * 60, 1) if done and seconds > 0 else None
-    return Going(name, pipeline, state, round(seconds, 1), done, failed, rate)
+        return slurmlook.looker(project)
+    from minipach.executors import localboard
+
+    return localboard.looker(project)
 
 
 def lines(look: Look) -> Iterator[str]:
     """The look as text."""
     clock = time.strftime("%H:%M:%S", time.localtime(look.when))
     yield f"{clock}  executor {look.executor}" + (f"; {look.note}" if look.note else "")
-    if not (look.jobs or look.workers or look.waiting):
+    if not (look.jobs or look.workers or look.waiting or look.next):
         yield "nothing goes on"
         return
     yield from _table(
-        ["JOB", "PIPELINE", "STATE", "TIME", "DONE", "FAILED", "PER-MINUTE"], [_job_row(job) for job in look.jobs]
+        ["JOB", "PIPELINE", "STATE", "TIME", "DONE", "RUNNING", "WAITING", "FAILED", "PER-MINUTE", "TO-GO"],
+        [_job_row(job) for job in look.jobs],
     )
+    if look.next:
+        yield ""
+        yield f"then: {', '.join(look.next)}"
     rows = []
-    for worker in look.workers:
+    for worker in look.workers[:_MOST]:
         runs = [f"{what} ({_time(seconds)})" for what, seconds in worker.runs] or ["-"]
         rows += [[worker.name if n == 0 else "", worker.has if n == 0 else "", run] for n, run in enumerate(runs)]
     yield from _table(["WORKER", "HAS", "RUNS"], rows)
+    if len(look.workers) > _MOST:
+        yield f"and {len(look.workers) - _MOST} more; --json has all"
     yield from _table(["WAITING", "KIND", "WHY"], [[str(w.sets), w.kind, w.why] for w in look.waiting])
 
 
 def _job_row(job: Going) -> list[str]:
     rate = "-" if job.rate is None else f"{job.rate:g}"
-    return [job.id[:12], job.pipeline, job.state, _time(job.seconds), str(job.done), str(job.failed), rate]
+    done = f"{job.done} of {job.total}" if job.total else str(job.done)
+    counts = [str(job.running), str(job.waiting), str(job.failed)]
+    to_go = "-" if job.eta is None else _time(job.eta)
+    return [job.id[:12], job.pipeline, job.state, _time(job.seconds), done, *counts, rate, to_go]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

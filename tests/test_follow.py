@@ -25,7 +25,7 @@ class Pieced:
 
 def followed(folder: Path, *looks: Pieces, monkeypatch: pytest.MonkeyPatch) -> Following:
     monkeypatch.setattr("minipach.follow._ASK", -1.0)
-    note_set(folder, "0.log", ["a", "b"], "s1")
+    note_set(folder, "0.log", ["a", "b"], ident="s1")
     return Following(folder, Pieced(*looks))
 
 

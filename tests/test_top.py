@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import socket
+from typing import Any
+
+import pytest
 
 from minipach.executors.looks import Waiting, Worker
 from minipach.top import Going, Look, lines
 from tests.projects import Study
 from tests.redises import Redis, Workers
-from tests.remains import until
+from tests.remains import Background, until
+from tests.slurm import shared_cluster
+from tests.test_slurm import on_slurm
 
-SLOW = 'touch "$PFS/out/x"; sleep 600\n'
+SLOW = 'cp "$images" "$PFS/out/"; case $images in */a) ;; *) sleep 600 ;; esac\n'
 SPEC = """
 input: {pfs: {repo: images, glob: "/*"}}
 transform: {cmd: [sh, code/run.sh]}
@@ -26,15 +32,61 @@ def test_where_nothing_goes_on(study: Study) -> None:
         "jobs": [],
         "workers": [],
         "waiting": [],
+        "next": [],
         "note": "",
     }
 
 
-def test_who_runs_what_on_redis_and_why_the_rest_waits(study: Study) -> None:
+COUNTS = ("state", "total", "done", "running", "waiting", "failed")
+
+
+def three(study: Study) -> None:
     for name in "abc":
         study.put(f"images/{name}", name, save=False)
     study.save("images")
     study.pipeline("edges", SPEC, run=SLOW)
+
+
+def test_a_schedule_of_this_machine_is_seen_too(study: Study) -> None:
+    three(study)
+    schedule = Background(study, "schedule", "-j", "1")
+    until("the second runs", lambda: "edges: b" in study.minipach("top").out)
+    now = study.minipach("top", "--json").json
+    (job,) = now["jobs"]
+    assert [job[key] for key in COUNTS] == ["running", 3, 1, 1, 1, 0]
+    (worker,) = now["workers"]
+    assert (worker["name"], [run["what"] for run in worker["runs"]]) == ("slot 0", ["edges: b"])
+    assert [(w["sets"], w["why"]) for w in now["waiting"]] == [(1, "for a free slot; 1 of 1 slot in use")]
+    assert now["note"].startswith(f"process {schedule.process.pid} on ")
+    study.minipach("cancel")
+    schedule.end()
+    assert study.minipach("top").out.splitlines()[1] == "nothing goes on"
+
+
+@pytest.mark.slow
+def test_what_runs_on_slurm(study: Study) -> None:
+    three(study)
+    with shared_cluster():
+        on_slurm(study, throttle="1")
+        study.minipach("schedule")
+        looks: list[dict[str, Any]] = []
+
+        def second_runs() -> bool:
+            looks.append(study.minipach("top", "--json").json)
+            return [(job["done"], job["running"]) for job in looks[-1]["jobs"]] == [(1, 1)]
+
+        until("the second runs", second_runs)
+        now = looks[-1]
+        (job,) = now["jobs"]
+        assert [job[key] for key in COUNTS] == ["submitted", 3, 1, 1, 1, 0]
+        (task,) = now["workers"]
+        assert task["has"] == socket.gethostname() and task["runs"][0]["what"][:7] == "edges: "
+        assert any("JobArrayTaskLimit" in row["why"] or "Dependency" in row["why"] for row in now["waiting"])
+        study.minipach("cancel")
+
+
+def test_who_runs_what_on_redis_and_why_the_rest_waits(study: Study) -> None:
+    three(study)
     study.pipeline("nets", SPEC + "resource_requests: {gpu: {type: nvidia.com/gpu, number: 1}}\n", run=SLOW)
     with Redis() as server, Workers(study, server) as workers:
         workers.schedule()
@@ -43,12 +95,15 @@ def test_who_runs_what_on_redis_and_why_the_rest_waits(study: Study) -> None:
         assert all("no worker serves this project" in w["why"] and w["in_vain"] for w in before["waiting"])
 
         workers.start("-j", "1")
-        until("a set runs", lambda: any(w["runs"] for w in json.loads(workers.minipach("top", "--json"))["workers"]))
+        until("the second runs", lambda: "edges: b" in workers.minipach("top"))
         now = json.loads(workers.minipach("top", "--json"))
-        assert {(job["pipeline"], job["state"], job["done"]) for job in now["jobs"]} == {
-            ("edges", "submitted", 0),
-            ("nets", "submitted", 0),
+        # no pass has been made meanwhile
+        assert {job["pipeline"]: [job[key] for key in COUNTS] for job in now["jobs"]} == {
+            "edges": ["submitted", 3, 1, 1, 1, 0],
+            "nets": ["submitted", 3, 0, 0, 3, 0],
         }
+        (edges,) = [job for job in now["jobs"] if job["pipeline"] == "edges"]
+        assert edges["rate"] > 0 and edges["eta"] > 0
         (worker,) = now["workers"]
         assert [run["what"][:7] for run in worker["runs"]] == ["edges: "]
         assert {w["kind"]: w["why"] for w in now["waiting"]} == {
@@ -66,14 +121,18 @@ def test_who_runs_what_on_redis_and_why_the_rest_waits(study: Study) -> None:
 def test_as_text() -> None:
     look = Look(
         "rq",
-        (Going("3f2a" * 8, "edges", "submitted", 3725, 120, 3, 1.9),),
+        (Going("3f2a" * 8, "edges", "submitted", 3725, 120, 3, 1.9, 200, 30, 47, 2440.0),),
         (Worker("w1", "2 slots, 8 CPUs, 32 GB", (("edges: a.png", 12.0), ("edges: b.png and 3 more", 70.0))),),
         (Waiting(14, "any", "for a free slot; 2 in use"),),
         when=0,
+        next=("montage",),
     )
     text = list(lines(look))
-    assert text[2].split() == ["JOB", "PIPELINE", "STATE", "TIME", "DONE", "FAILED", "PER-MINUTE"]
-    assert text[3].split() == ["3f2a3f2a3f2a", "edges", "submitted", "1:02:05", "120", "3", "1.9"]
-    assert text[6].startswith("w1") and text[6].endswith("edges: a.png (0:12)")
-    assert text[7].strip() == "edges: b.png and 3 more (1:10)"
+    head = ["JOB", "PIPELINE", "STATE", "TIME", "DONE", "RUNNING", "WAITING", "FAILED", "PER-MINUTE", "TO-GO"]
+    assert text[2].split() == head
+    row = ["3f2a3f2a3f2a", "edges", "submitted", "1:02:05", "120 of 200", "30", "47", "3", "1.9", "40:40"]
+    assert text[3].split() == " ".join(row).split()
+    assert text[5] == "then: montage"
+    assert text[8].startswith("w1") and text[8].endswith("edges: a.png (0:12)")
+    assert text[9].strip() == "edges: b.png and 3 more (1:10)"
     assert text[-1].split(maxsplit=2) == ["14", "any", "for a free slot; 2 in use"]

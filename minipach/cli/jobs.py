@@ -243,22 +243,25 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="Look once, as without a terminal.")] = False,
     as_json: _JSON = False,
 ) -> None:
-    """Show what goes on now: jobs, workers and what they run, where sets wait and why. Ctrl-C ends it.
+    """Show what goes on now: jobs and how far they are, workers and what they run, where sets wait and why.
+
+    Done counts what has come, also where no pass has taken it in yet; running are the datums of sets that run. Ctrl-C
+    ends it.
 
     Example: minipach top
     """
-    from minipach.top import lines, look
+    from minipach.top import Top, lines
 
     here: Here = context.obj
-    project = here.project()
+    looked = Top(here.project())
     if as_json:
-        show_json({"schema": 1, **look(project).as_json()})
+        show_json({"schema": 1, **looked.look().as_json()})
         return
     if once or not colours(sys.stdout):
-        for line in lines(look(project)):
+        for line in lines(looked.look()):
             show(line)
         return
-    _watch(lambda: [printable(line) for line in lines(look(project))])
+    _watch(lambda: [printable(line) for line in lines(looked.look())])
 
 
 def _watch(text: Callable[[], list[str]]) -> None:

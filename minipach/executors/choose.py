@@ -40,9 +40,10 @@ def choose(project: Project, jobs: int | None = None) -> Choice:
 
 def _local(project: Project, jobs: int | None) -> Choice:
     from minipach.executors.local import LocalExecutor
+    from minipach.executors.localboard import Board
 
     at_once = slots(project.repo, jobs)
-    return Choice("local", False, lambda: LocalExecutor(at_once))
+    return Choice("local", False, lambda: LocalExecutor(at_once, Board(project.state_dir)))
 
 
 def _slurm(project: Project, jobs: int | None) -> Choice:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from minipach.executors.child import group_alive, serve_all, signal_group, spawn
+from minipach.executors.localboard import Board
 from minipach.git import Repo
 from minipach.sets import Outcome, WorkSet
 from minipach.slots import Owner, Slot, clear_scratch, kill_inside, remove_slot, slots_dir
@@ -44,8 +45,10 @@ class _Worker:
 class LocalExecutor:
     """Worker processes that stay warm, so that datalad is imported once per worker and not per set."""
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, board: Board | None = None) -> None:
+        """board: where people look."""
         self._slots = slots
+        self._board = board
         self._queue: deque[WorkSet] = deque()
         self._workers: list[_Worker] = []
         self._owners: dict[str, Owner] = {}
@@ -93,6 +96,7 @@ class LocalExecutor:
         """Queue the sets and start what fits."""
         self._queue.extend(sets)
         self._start()
+        self._show()
 
     def poll(self, timeout: float) -> list[Outcome]:
         """Outcomes since the last call; waits up to `timeout` seconds for the first one."""
@@ -113,7 +117,14 @@ class LocalExecutor:
                 outcome = Outcome.from_json(line)
                 outcomes.append(replace(outcome, before=(*self._lost.pop(outcome.set_id, ()), *outcome.before)))
         self._start()
+        if outcomes:
+            self._show()
         return outcomes
+
+    def _show(self) -> None:
+        if self._board is not None:
+            runs = [(w.number, w.work.id, w.began) for w in self._workers if w.work is not None]
+            self._board.show(self._slots, runs, len(self._queue))
 
     def discard(self) -> set[str]:
         """Drop the sets that have not started; their ids."""
@@ -145,6 +156,8 @@ class LocalExecutor:
             self._end(worker)
         self._workers.clear()
         self._selector.close()
+        if self._board is not None:
+            self._board.remove()
         for repo_path, owner in self._owners.items():
             repo = Repo(Path(repo_path))
             for path in slots_dir(repo).glob(f"{owner.name}.*"):

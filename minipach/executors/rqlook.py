@@ -13,31 +13,53 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from minipach.errors import UserError
-from minipach.executors.looks import Waiting, Worker
+from minipach.executors.looks import Looker, Seen, Waiting, Worker
 from minipach.executors.redislink import AWAY, away, check, connect
 from minipach.executors.room import Room
 from minipach.executors.rqboard import Board
 from minipach.executors.rqnames import Names, ResourceClass, project_id
 from minipach.project import Project
+from minipach.sets import Outcome
+from minipach.wording import many
+
+_OVER = frozenset({"finished", "failed", "stopped", "canceled"})
 
 
-def workers_and_waiting(project: Project) -> tuple[tuple[Worker, ...], tuple[Waiting, ...]]:
-    """The workers that serve a project with what they run, and the sets that wait. UserError where Redis is away."""
-    client = connect(project.repo)
-    try:
-        check(client, project.repo)
-        board = Board(client, Names(project_id(project.repo)))
-        facts = board.workers()
-        running = _running(board)
-        workers = tuple(
-            Worker(name, f"{row['slots']} slots, {_room(row).text}", tuple(running.get(name, ())))
-            for name, row in sorted(facts.items())
-        )
-        return workers, tuple(_waiting(board, list(facts.values()), sum(map(len, running.values()))))
-    except AWAY as error:
-        raise UserError(away(project.repo, error)) from None
-    finally:
-        client.close()
+def looker(project: Project) -> Looker:
+    """Looks at the project's queues, and at what serves them."""
+    return _Look(project).look
+
+
+class _Look:
+    def __init__(self, project: Project) -> None:
+        self._repo = project.repo
+        self._client = connect(project.repo)
+        check(self._client, project.repo)
+        self._board = Board(self._client, Names(project_id(project.repo)))
+        self._ended: dict[str, tuple[Outcome, ...]] = {}
+
+    def look(self, sets: Mapping[str, str]) -> Seen:
+        """What there is now. UserError where Redis is away."""
+        board = self._board
+        try:
+            facts = board.workers()
+            at_work = _running(board)
+            workers = tuple(Worker(n, _has(row), tuple(at_work.get(n, ()))) for n, row in sorted(facts.items()))
+            waiting = tuple(_waiting(board, list(facts.values()), sum(map(len, at_work.values()))))
+            states = board.states(list(sets))
+            new = [i for i, state in states.items() if state in _OVER and i not in self._ended]
+            for set_id, ended in board.ended(new).items():
+                self._ended[set_id] = ended.outcomes or (Outcome(set_id, "lost", 1, ended.message, 0.0, 0, "", ""),)
+        except AWAY as error:
+            raise UserError(away(self._repo, error)) from None
+        over = {i: self._ended[i] for i, state in states.items() if state in _OVER and i in self._ended}
+        self._ended = over  # one that was queued again is anew
+        running = frozenset(i for i, state in states.items() if state == "started")
+        return Seen(workers, waiting, running, tuple(outcome for found in over.values() for outcome in found))
+
+
+def _has(facts: Mapping[str, Any]) -> str:
+    return f"{many(facts['slots'], 'slot')}, {_room(facts).text}"
 
 
 def waiting_in_vain(project: Project) -> list[Waiting]:

@@ -26,13 +26,18 @@ class AwayError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class QueuedTask:
-    """A job, or a task of an array, as squeue knows it. index: -1 for what is no array; reason: why in this state."""
+    """A job, or a task of an array, as squeue knows it.
+
+    index: -1 for what is no array · reason: why in this state · seconds: that it has run · node: where.
+    """
 
     job: str
     index: int
     state: str
     reason: str
     comment: str
+    seconds: float = 0.0
+    node: str = ""
 
     @property
     def alive(self) -> bool:
@@ -76,9 +81,12 @@ def sbatch(options: Sequence[str], step: Sequence[str]) -> str:
 def squeue() -> list[QueuedTask]:
     """Everything of this user that Slurm knows of; what ended stays there for some minutes."""
     found = []
-    for line in _ask("squeue", "--me", "--states=all", "--array", "--noheader", "--format=%F|%K|%T|%r|%k").splitlines():
-        job, index, state, reason, comment = [*line.split("|", 4), "", "", "", ""][:5]
-        found.append(QueuedTask(job, int(index) if index.isdecimal() else -1, state, reason, comment))
+    for line in _ask(
+        "squeue", "--me", "--states=all", "--array", "--noheader", "--format=%F|%K|%T|%M|%N|%r|%k"
+    ).splitlines():
+        job, index, state, time, node, reason, comment = [*line.split("|", 6), *[""] * 6][:7]
+        seconds = 60 * (_minutes(time) or 0.0)
+        found.append(QueuedTask(job, int(index) if index.isdecimal() else -1, state, reason, comment, seconds, node))
     return found
 
 

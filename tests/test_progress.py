@@ -1,0 +1,89 @@
+"""How far a job is: the ledger, the sets that were noted, what the engine has, and nothing counted twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from minipach.datums import Datum
+from minipach.ledger import Ledger
+from minipach.logs import note_set
+from minipach.progress import Progress, Sheet
+from minipach.records import Task
+from minipach.rounds import DatumEnd
+from minipach.sets import Outcome
+
+
+class Job:
+    """A job of eight datums that is to be looked at."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "logs"
+        self.ledger = Ledger(folder / "ledger.sqlite")
+        self.key = self.ledger.start_job("j1", "edges")
+        self.ledger.note_asked(self.key, 8)
+        self.sheet = Sheet(self.folder, self.key)
+
+    def took_in(self, name: str) -> None:
+        task = Task(Datum(name, ()), "id", "")
+        self.ledger.add_attempt(self.key, "edges", DatumEnd(task, "ok", 0, "", 1.0, 1.0, 1, "h", "l", started=100.0))
+
+    def look(self, *outcomes: Outcome, running: str = "") -> Progress:
+        (row,) = self.ledger.jobs()
+        self.sheet.read(self.ledger)
+        return self.sheet.progress(row, running.split(), outcomes)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Iterator[Job]:
+    made = Job(tmp_path)
+    yield made
+    made.ledger.close()
+
+
+def outcome(set_id: str, kind: str = "ok", **more: object) -> Outcome:
+    data = {"kind": kind, "exit": 0, "message": "", "seconds": 1.0, "tries": 1, "log": "", "host": "h"}
+    return Outcome(set_id, **{**data, **more})  # type: ignore[arg-type]
+
+
+def test_what_has_come_counts_once_whoever_tells_of_it(job: Job) -> None:
+    assert job.look() == Progress(8, 0, 0, 0)
+    note_set(job.folder, "0.log", ["a", "b"], ident="s1", holds=["a", "b"], tries=3)
+    note_set(job.folder, "1.log", ["c", "d"], ident="s2", holds=["c", "d"], tries=3)
+    assert job.sheet.open_sets() == {}
+    now = job.look(running="s1 s2")
+    assert (now.done, now.running, now.waiting) == (0, 4, 4)
+    assert job.sheet.open_sets() == {"s1": "a and 1 more", "s2": "c and 1 more"}
+    now = job.look(outcome("s1", started=90.0), running="s2")
+    assert (now.done, now.running, now.waiting, now.since) == (2, 2, 4, 90.0)
+    job.took_in("a"), job.took_in("b")
+    assert job.look(outcome("s1"), running="s2") == now
+    assert job.sheet.open_sets() == {"s2": "c and 1 more"}
+
+
+def test_a_datum_that_is_tried_again_by_itself_is_not_done(job: Job) -> None:
+    note_set(job.folder, "0.log", ["a", "b"], ident="s1", holds=["a", "b"], tries=2)
+    bad = outcome("s1", bad=((1, 3, "exit 3"),))
+    assert (job.look(bad).done, job.look(bad).failed, job.look(bad).waiting) == (1, 0, 7)
+    note_set(job.folder, "1.log", ["b"], ident="s2", holds=["b"], tries=2)
+    assert job.look(bad, running="s2").running == 1
+    now = job.look(bad, outcome("s2", "failed"))
+    assert (now.done, now.failed, now.waiting) == (1, 1, 6)
+
+
+def test_a_chunk_is_told_of_in_parts(job: Job) -> None:
+    note_set(job.folder, "0-a.log", [], ident="s1", holds=list("abcd"), tries=3)
+    note_set(job.folder, "0-a-1.log", ["a"])
+    note_set(job.folder, "0-a-2.log", ["b", "c", "d"])
+    (job.folder / "0-a-2.log").write_text("datum: begins 1\nso it says\ndatum: begins 3\n")
+    now = job.look(outcome("s1", members=(0,)), running="s1")
+    assert (now.done, now.running, now.within, now.waiting) == (1, 3, 2, 4)
+
+
+def test_outcomes_of_other_jobs_and_half_a_line_do_not_count(job: Job) -> None:
+    note_set(job.folder, "0.log", ["a"], ident="s1", holds=["a"], tries=3)
+    with (job.folder / "sets.jsonl").open("a") as file:
+        file.write('{"log": "1.log", "da')
+    assert job.look(outcome("other"), running="another") == Progress(8, 0, 0, 0)
