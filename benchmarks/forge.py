@@ -20,12 +20,12 @@ from minipach.base import Base, build_base
 from minipach.fastimport import Stream, committer, quote
 from minipach.fold import fold
 from minipach.git import FILE, SYMLINK, Repo, blob_id, child_environment
+from minipach.keeping import RESULTS_FILE
 from minipach.project import find_project
 from minipach.records import Task
 from minipach.results import PENDING
 from minipach.sets import make_set, record_extra
 from minipach.state import Published, write_shards
-from minipach.worker import RESULTS_FILE
 
 _REF = "refs/minipach/build/benchmark"
 _SET = 50  # datums that share a made-up record

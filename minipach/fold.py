@@ -9,9 +9,9 @@ from typing import Any
 
 from minipach.fastimport import Stream, committer
 from minipach.git import FILE, GitError, Repo
+from minipach.keeping import RESULTS_FILE, result_json
 from minipach.results import BRANCH, PENDING, RECORD_FILE, RESULT_FILE, Known, folder_of
 from minipach.wording import many
-from minipach.worker import RESULTS_FILE, result_json
 
 _BUILD = "refs/minipach/build/results"
 

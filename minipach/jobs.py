@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from minipach.assess import Assessment, SnapshotStore
+from minipach.entries import Attempt, JobRow, Used
 from minipach.errors import UserError
-from minipach.ledger import Attempt, JobRow, Ledger, Used
+from minipach.ledger import Ledger
 from minipach.lock import holder
 from minipach.plan import Plan
 from minipach.project import Project, near_id

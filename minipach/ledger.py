@@ -5,14 +5,12 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from minipach.entries import Attempt, DatumEnd, Duration, Failure, Job, JobRow, Used
 from minipach.tries import Try
-
-if TYPE_CHECKING:
-    from minipach.rounds import DatumEnd
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS job (
@@ -49,78 +47,6 @@ _ADDED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """The last thing that happened to a datum. seconds: wall time of the last try · pass_key: of its job."""
-
-    datum: str
-    datum_id: str
-    kind: str
-    exit: int
-    message: str
-    seconds: float
-    ended: float
-    log: str
-    job: str
-    pass_key: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """How the last attempt of a datum ended, if not well. times: how often this very content did not end well."""
-
-    datum_id: str
-    kind: str
-    message: str
-    times: int
-
-
-@dataclass(frozen=True, slots=True)
-class Duration:
-    """What one run took: wall seconds, and seconds of processor time."""
-
-    seconds: float
-    cpu: float
-
-
-@dataclass(frozen=True, slots=True)
-class Used:
-    """What happened to a datum in a job, and what it used.
-
-    seconds, cpu: wall and processor time of the last try, in a set with its share of the set's own work · memory: peak
-    of the processes of the command (or its set) together while it ran, in bytes; None: not known · bytes_in,
-    bytes_out: of its files; None: not known · forced: it ran on purpose, whatever was known of it · started, ended: of
-    the set that it was in, in unix seconds (started is None where it is not known, or it never began; ended is then
-    when that was noted) · began, finished: of its last try (None: not known).
-    """
-
-    datum: str
-    datum_id: str
-    kind: str
-    exit: int
-    message: str
-    tries: int
-    seconds: float
-    cpu: float
-    memory: int | None
-    bytes_in: int | None
-    bytes_out: int | None
-    host: str
-    log: str
-    ended: float
-    started: float | None = None
-    began: float | None = None
-    finished: float | None = None
-    forced: bool = False
-
-    @property
-    def last_try(self) -> Try:
-        """The try that this is."""
-        began, ended = (self.started, self.ended) if self.began is None else (self.began, self.finished)
-        used = self.seconds, self.cpu, self.memory
-        return Try(self.kind, self.exit, self.message, began, ended, *used, self.host, self.log)
-
-
 _USED = (
     "datum, datum_id, kind, exit, message, tries, seconds, cpu, memory, bytes_in, bytes_out, host, log, ended, started,"
     " began, finished, forced"
@@ -132,24 +58,6 @@ def _used(row: tuple[Any, ...]) -> Used:
     return Used(*(*row[:-1], bool(row[-1])))
 
 
-@dataclass(frozen=True, slots=True)
-class JobRow:
-    """One pass of a pipeline. key: the ledger's own number; several passes over the same state share an id.
-
-    asked: how many datums it is to run, all passes that share the key together (0: not known).
-    """
-
-    key: int
-    id: str
-    pipeline: str
-    state: str
-    started: float
-    ended: float | None
-    commit: str
-    counts: dict[str, int]
-    asked: int = 0
-
-
 _COUNTS = ("ran", "reused", "current", "removed", "recovered", "failed")
 _JOB = f"key, id, pipeline, state, started, ended, ifnull(commit_id, ''), ifnull(asked, 0), {', '.join(_COUNTS)}"
 
@@ -158,17 +66,6 @@ def _job_row(row: tuple[Any, ...]) -> JobRow:
     counts = {name: n or 0 for name, n in zip(_COUNTS, row[8:], strict=True)}
     key, job, pipeline, state, started, ended, commit, asked = row[:8]
     return JobRow(key, job, pipeline, state, started, ended, commit, counts, asked)
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """The last job of a pipeline. state: running, ok, failed, blocked."""
-
-    id: str
-    state: str
-    started: float
-    ended: float | None
-    commit: str
 
 
 class Ledger:

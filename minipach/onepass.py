@@ -12,18 +12,19 @@ from minipach import goal
 from minipach.aside import Aside
 from minipach.assess import Assessment
 from minipach.base import Base, build_base
+from minipach.entries import DatumEnd, Used, end_of
 from minipach.errors import UserError
 from minipach.executors.base import Executor
 from minipach.fold import fold
 from minipach.git import need_identity
 from minipach.history import last_publish
 from minipach.identity import Recipe
-from minipach.ledger import Ledger, Used
+from minipach.ledger import Ledger
 from minipach.plan import Plan, Step, again_published, force, without_output
 from minipach.project import Project
 from minipach.publish import publish
 from minipach.report import Options, PipelineReport, Reporter
-from minipach.rounds import DatumEnd, Round, end_of
+from minipach.rounds import Round
 from minipach.sets import WorkSet
 from minipach.targets import Targets
 from minipach.wording import many

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 from minipach import goal
+from minipach.entries import Attempt, JobRow, Used
 from minipach.errors import UserError
 from minipach.follow import PAUSE, Elsewhere, Following, follow
 from minipach.jobs import all_tries, as_they_are, open_ledger, read_job
-from minipach.ledger import Attempt, JobRow, Used
 from minipach.lock import holder
 from minipach.project import Project, suggest
 from minipach.settings import local_setting

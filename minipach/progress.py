@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minipach.ledger import JobRow, Ledger
+from minipach.entries import JobRow
+from minipach.ledger import Ledger
 from minipach.logs import SETS
 from minipach.sets import Outcome, tried_again
 

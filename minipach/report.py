@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from minipach.entries import DatumEnd
 from minipach.plan import Plan
-from minipach.rounds import DatumEnd
 
 GOING = frozenset({"submitted", "waiting"})
 STOPPED = frozenset({"failed", "blocked", "error", "partial"}) | GOING

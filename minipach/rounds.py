@@ -14,68 +14,15 @@ from typing import Literal
 from minipach import records
 from minipach.assess import Assessment
 from minipach.base import Base
+from minipach.entries import DatumEnd, Duration
 from minipach.executors.base import Executor
 from minipach.keys import size_of
-from minipach.ledger import Duration, Used
 from minipach.logs import count_sets, note_set, part_of
 from minipach.records import Task
 from minipach.sets import Outcome, Streak, WorkSet, make_set, tried_again
 from minipach.sizing import BOOKKEEPING, Sizer
 from minipach.spec import SetSpec
 from minipach.tries import Took, Try
-
-
-@dataclass(frozen=True, slots=True)
-class DatumEnd:
-    """What became of a datum.
-
-    kind: as in Outcome, or `recovered`: it failed and its `err_cmd` succeeded · seconds, cpu: of its last try, in a set
-    with its share of the set's own work · memory: the peak meanwhile, in bytes · bytes_in, bytes_out: of its files
-    (None: not known) · log: a file, its own where it has one · started, ended: of its set, in unix seconds (None: not
-    known) · took: what its last try took (None: not known) · before: the tries before that, those that are not on
-    record yet (see `Round`).
-    """
-
-    task: Task
-    kind: Literal["ok", "failed", "lost", "recovered"]
-    exit: int
-    message: str
-    seconds: float
-    cpu: float
-    tries: int
-    host: str
-    log: str
-    memory: int | None = None
-    bytes_in: int | None = None
-    bytes_out: int | None = None
-    started: float | None = None
-    ended: float | None = None
-    took: Took | None = None
-    before: tuple[Try, ...] = ()
-
-
-def end_of(task: Task, used: Used) -> DatumEnd:
-    """What became of a datum, as the ledger has it."""
-    kind: Literal["ok", "failed", "lost", "recovered"] = "failed"
-    for known in ("ok", "lost", "recovered"):
-        if used.kind == known:
-            kind = known
-    return DatumEnd(
-        task,
-        kind,
-        used.exit,
-        used.message,
-        used.seconds,
-        used.cpu,
-        used.tries,
-        used.host,
-        used.log,
-        used.memory,
-        used.bytes_in,
-        used.bytes_out,
-        used.started,
-        used.ended,
-    )
 
 
 @dataclass(frozen=True, slots=True)

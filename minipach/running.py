@@ -9,11 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from minipach import goal
+from minipach.entries import JobRow
 from minipach.errors import UserError
 from minipach.executors.base import Executor
 from minipach.executors.choose import choose
 from minipach.git import Repo
-from minipach.ledger import JobRow, Ledger
+from minipach.ledger import Ledger
 from minipach.lock import Holder, has_open, holder, project_lock
 from minipach.project import Project
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from minipach.assess import Assessment, SnapshotStore
+from minipach.entries import Attempt
 from minipach.errors import UserError
 from minipach.git import is_dataset
 from minipach.jobs import failed_now, last_now
-from minipach.ledger import Attempt, Ledger
+from minipach.ledger import Ledger
 from minipach.plan import Plan
 from minipach.project import Project
 

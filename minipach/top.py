@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from minipach import goal
+from minipach.entries import JobRow
 from minipach.executors.looks import Looker, Waiting, Worker
 from minipach.jobs import as_they_are, open_ledger
-from minipach.ledger import JobRow
 from minipach.progress import Progress, Sheet
 from minipach.project import Project
 from minipach.settings import local_setting

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from minipach.entries import Used
 from minipach.errors import UserError
 from minipach.jobs import open_ledger
-from minipach.ledger import Used
 from minipach.project import Project
 
 MOST = 10_000  # runs that are looked at, the last ones

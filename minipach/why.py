@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from minipach.assess import Assessment, SnapshotStore
+from minipach.entries import Attempt
 from minipach.errors import UserError
 from minipach.history import record_commits
-from minipach.ledger import Attempt, Ledger
+from minipach.ledger import Ledger
 from minipach.plan import Step
 from minipach.planning import with_failures
 from minipach.project import Project, suggest

@@ -4,36 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import os
 import platform
 import resource
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from minipach import records
 from minipach.attempt import DataladError, Report, attempt
-from minipach.git import SYMLINK, UNFILTERED, GitError, Repo, child_environment
-from minipach.keys import key_of_link
+from minipach.git import GitError, child_environment
+from minipach.keeping import BadOutputError, check_new_names, keep
 from minipach.logs import printing_to, split_log
 from minipach.meter import Meter
 from minipach.nospace import explain, places_of_set
-from minipach.results import PENDING, to_json
-from minipach.reuse import find_leaks
 from minipach.secret import SecretError
-from minipach.sets import Outcome, WorkSet, record_extra
+from minipach.sets import Outcome, WorkSet
 from minipach.slots import Slot, clear_scratch
-from minipach.snapshot import reserved_in_pipeline
 from minipach.staging import HopelessError, StagingError, stage
 from minipach.tries import Took, Try, took
 from minipach.untouched import Untouched
 
-RESULTS_FILE = ".minipach/results.json"
 _LOST_TRIES = 3  # of what isn't the command's fault
 _PAUSE = 1.0  # seconds before another go, once and twice that
 
@@ -84,7 +78,7 @@ class _Tries:
                 if outcome is not None:
                     return self._complete(outcome)
                 print(f"minipach: try {self.tries + 1} of {work.tries}", flush=True)
-            except _BadOutputError as error:
+            except BadOutputError as error:
                 _note(work.log, str(error))
                 return self._complete(self._outcome("failed", 1, str(error)))
             except (StagingError, SecretError, GitError, OSError) as error:
@@ -113,7 +107,7 @@ class _Tries:
             tried = attempt(work, slot)
         except DataladError:
             self.tries += 1
-            _check_new_names(slot)
+            check_new_names(slot)
             self.tries -= 1
             raise
         if tried.failure:
@@ -139,7 +133,7 @@ class _Tries:
             failed = self._outcome("failed", tried.exit, tried.message)
             over = [(report.timed_out, tried.exit, tried.message)] if report.timed_out is not None else []
             return replace(failed, bad=tuple(over), recovered=tuple(recovered))
-        bad, recovered = _keep(work, slot, self.each, report, self.meter)
+        bad, recovered = keep(work, slot, self.each, report, self.meter)
         for index, _, message in bad:
             _note(work.log, f"{work.datums[index]['name']}: {message}")
         if len(bad) == len(work.parts):
@@ -239,169 +233,3 @@ def _is_read_only(slot: str, image: str, _content: str) -> bool:
         check=False,
     )
     return done.returncode == 0 and done.stdout.split()[-1:] == ["read-only"]
-
-
-_Bad = tuple[int, int, str]  # index of a datum, its exit code, what was wrong
-_Row = tuple[str, str, str]  # path, mode, blob
-
-
-def _keep(
-    work: WorkSet, slot: Slot, each: Sequence[Took], report: Report, meter: Meter
-) -> tuple[list[_Bad], list[_Bad]]:
-    """Complete datalad's commit with our object in the record and the results' description; set the result ref.
-
-    What could not be kept of the set comes back (what failed, what recovered); the record then states what was.
-    """
-    repo = slot.repo
-    head = repo.line("rev-parse", "HEAD")
-    changed = _changed(repo, work.base, head) if head != work.base else []
-    rows, bad, recovered = _attribute(work, changed, report)
-    good = sorted(rows)
-    meter.count_outputs({i: [path for path, _, _ in rows[i]] for i in good})
-    if not good:
-        return bad, recovered
-    if head != work.base:
-        _, record = records.parse(repo.line("log", "-1", "--format=%B", head) + "\n")
-        author = repo.line("log", "-1", "--format=%an <%ae> %ad", "--date=raw", head)
-    else:  # no output at all: datalad makes no commit, but what ran is on record in the results branch
-        record = _bare_record(work, repo)
-        author = repo.line("var", "GIT_AUTHOR_IDENT")
-    if len(good) < len(work.parts):
-        record["cmd"] = f"{records.LAUNCH} {work.image} {work.command(good)}"
-    record["inputs"] = work.inputs(good)
-    record["outputs"] = [records.record_path(path) for i in good for path, _, _ in rows[i]]
-    record["minipach"] = record_extra(work.pipeline, work.job, _named(work, rows), forced=work.forced)
-    message = records.compose(work.title(good), record)
-    results = [_describe(work, i, slot, rows[i], author, each[i].seconds) for i in good]
-    blob = repo.hash_blob(json.dumps({"record": message, "results": results}).encode())
-    repo.git(*UNFILTERED, "update-index", "--add", "--cacheinfo", f"100644,{blob},{RESULTS_FILE}")
-    commit = repo.commit_tree(repo.line("write-tree"), message, [work.base])
-    slot.main.git("update-ref", PENDING + work.id, commit)
-    return bad, recovered
-
-
-def _named(work: WorkSet, rows: dict[int, list[_Row]]) -> list[dict[str, Any]]:
-    """The record's datums; in a set of several each with its own outputs."""
-    found = []
-    for index in sorted(rows):
-        datum: dict[str, Any] = {"name": work.datums[index]["name"], "id": work.datums[index]["id"]}
-        if len(rows) > 1:
-            datum["outputs"] = [path for path, _, _ in rows[index]]
-        found.append(datum)
-    return found
-
-
-def _attribute(
-    work: WorkSet, changed: list[_Row], report: Report
-) -> tuple[dict[int, list[_Row]], list[_Bad], list[_Bad]]:
-    """Which datum wrote what, which failed or wrote what can't be kept, and which failed and recovered.
-
-    Raises StagingError if the report and the outputs don't add up: a lost output must never pass for a success.
-    """
-    rows: dict[int, list[_Row]] = {}
-    bad: list[_Bad] = []
-    recovered: list[_Bad] = []
-    of_several = len(work.parts) > 1
-    by_path = {row[0]: row for row in changed}
-    for index, datum in enumerate(work.datums):
-        code = report.codes.get(index, 1) if of_several else 0
-        if code:
-            which = recovered if index in report.recovered else bad
-            which.append((index, code, f"the command exited with {code}"))
-            continue
-        mine = changed
-        if of_several:
-            prefix = datum["dest"] + "/" if datum["dest"] else ""
-            paths = [prefix + path for path in report.files.get(index, ["?"])]
-            if any(path not in by_path for path in paths):
-                raise StagingError(f"{datum['name']}: its outputs and the set's report on them don't agree")
-            mine = [by_path.pop(path) for path in paths]
-        try:
-            for path, _, _ in mine:
-                _check_output(path)
-        except _BadOutputError as error:
-            bad.append((index, 1, str(error)))
-            continue
-        rows[index] = mine
-    if of_several and by_path:
-        raise StagingError(f"{next(iter(by_path))}: an output that no datum of the set is said to have written")
-    return rows, bad, recovered
-
-
-class _BadOutputError(Exception):
-    """An output that can't be kept: which, and why."""
-
-
-def _check_output(path: str) -> None:
-    """DataLad 1.7 can't rerun what adds a path with a backslash, nor anything where a path has a line break.
-
-    It reads `git ls-files` with a pattern that ends at a line break, and takes backslashes for Windows' separators.
-    """
-    if reserved_in_pipeline(path.split("/", 1)[0]):  # without a container, nothing keeps a command from writing there
-        raise _BadOutputError(f"output {path!r}: reserved in a pipeline's repo; a command writes to /pfs/out alone")
-    for odd, what in (("\n", "a line break"), ("\\", "a backslash")):
-        if odd in path:
-            raise _BadOutputError(f"output {path!r}: {what} in its name, which `datalad rerun` can't handle; rename it")
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        raise _BadOutputError(f"output {os.fsencode(path)!r}: its name is not UTF-8; rename it") from None
-
-
-def _check_new_names(slot: Slot) -> None:
-    """Names that are not UTF-8 end datalad itself, before it has committed anything that could be looked at."""
-    for raw in slot.repo.git("ls-files", "--others", "-z").split(b"\0"):
-        try:
-            raw.decode()
-        except UnicodeDecodeError:
-            raise _BadOutputError(f"output {raw!r}: its name is not UTF-8; rename it") from None
-
-
-def _bare_record(work: WorkSet, repo: Repo) -> dict[str, Any]:
-    return {
-        "chain": [],
-        "cmd": f"{records.LAUNCH} {work.image} {work.command()}",
-        "dsid": repo.config("datalad.dataset.id", str(repo.path / ".datalad" / "config")) or "",
-        "exit": 0,
-        "extra_inputs": [work.image],
-        "inputs": work.inputs(),
-        "pwd": ".",
-    }
-
-
-def _changed(repo: Repo, base: str, head: str) -> list[tuple[str, str, str]]:
-    """(path, mode, blob) of what the run added."""
-    out = repo.git("diff-tree", "-r", "-z", "--no-renames", base, head).split(b"\0")
-    rows = []
-    for meta, path in zip(out[::2], out[1::2], strict=False):
-        _, mode, _, blob, status = meta.decode().split()
-        if status != "D":
-            rows.append((os.fsdecode(path), mode, blob))
-    return rows
-
-
-def _describe(
-    work: WorkSet, index: int, slot: Slot, changed: list[_Row], author: str, seconds: float
-) -> dict[str, Any]:
-    """`result.json` of a datum, the search for its name's words in its outputs included."""
-    files = []
-    for path, mode, _ in changed:
-        there = slot.path / path
-        if mode == SYMLINK and key_of_link(os.fsencode(os.readlink(there))) is None:
-            continue
-        files.append((path, there.stat().st_size, there.read_bytes))
-    found = dict(work.datums[index])
-    words = found.pop("words")
-    return {
-        **found,
-        "forced": work.forced,
-        "leaks": find_leaks(words, files),
-        "author": author,
-        "seconds": round(seconds, 3),
-        "files": [[path, mode, blob] for path, mode, blob in changed],
-    }
-
-
-def result_json(described: dict[str, Any]) -> bytes:
-    """The `result.json` that is stored, from what a worker described."""
-    return to_json({k: v for k, v in described.items() if k not in ("files", "forced", "record")})

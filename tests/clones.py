@@ -8,8 +8,8 @@ from typing import Any
 
 from minipach.fastimport import Stream, committer
 from minipach.git import FILE
+from minipach.keeping import RESULTS_FILE
 from minipach.results import BRANCH, PENDING, RESULT_FILE, folder_of, to_json
-from minipach.worker import RESULTS_FILE
 from tests.projects import Study
 from tests.repos import Files, tree_of
 

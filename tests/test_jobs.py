@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from minipach.cli.runs import on_its_way
+from minipach.entries import Used
 from minipach.follow import follow
-from minipach.ledger import Ledger, Used
+from minipach.ledger import Ledger
 from minipach.lock import holder
 from minipach.logs import note_set
 from minipach.meter import memory_below

@@ -10,9 +10,9 @@ from typing import Literal
 import pytest
 
 from minipach.datum import Datum
+from minipach.entries import DatumEnd
 from minipach.ledger import Ledger
 from minipach.records import Task
-from minipach.rounds import DatumEnd
 from minipach.tries import Try
 
 COUNTS = {"ran": 2, "reused": 1, "current": 0, "removed": 0, "recovered": 0, "failed": 1}

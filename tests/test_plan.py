@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minipach.datum import Datum, Match
+from minipach.entries import Failure
 from minipach.git import FILE, TreeEntry
 from minipach.identity import Recipe
-from minipach.ledger import Failure
 from minipach.plan import ACTIONS, Plan, Step, again_published, force, make_plan, reason_for, short, tell_failures
 from minipach.records import Task
 from minipach.results import Result

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from minipach.datums import Datum
+from minipach.entries import DatumEnd
 from minipach.ledger import Ledger
 from minipach.logs import note_set
 from minipach.progress import Progress, Sheet
 from minipach.records import Task
-from minipach.rounds import DatumEnd
 from minipach.sets import Outcome
 
 

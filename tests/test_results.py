@@ -11,8 +11,8 @@ import pytest
 from minipach.fastimport import Stream
 from minipach.fold import fold
 from minipach.git import FILE, SYMLINK, GitError, TreeEntry
+from minipach.keeping import RESULTS_FILE
 from minipach.results import BRANCH, PENDING, Known, folder_of
-from minipach.worker import RESULTS_FILE
 from tests.repos import Files, tree_of
 
 ID = "ab" + "0" * 62

@@ -17,8 +17,8 @@ from minipach.project import Project
 from minipach.wording import many
 
 if TYPE_CHECKING:
+    from minipach.entries import JobRow, Used
     from minipach.jobs import JobStory
-    from minipach.ledger import JobRow, Used
     from minipach.tries import Try
     from minipach.usage import Usage
 

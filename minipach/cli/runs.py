@@ -16,8 +16,8 @@ from minipach.project import Project
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from minipach.entries import DatumEnd
     from minipach.report import Options, PipelineReport, ScheduleReport
-    from minipach.rounds import DatumEnd
     from minipach.targets import Targets
 
 

@@ -21,12 +21,12 @@ from minipach.executors.rqchild import done_before
 from minipach.executors.rqclone import REMOTE, Clones, touch, trim
 from minipach.executors.setrefs import SETS, UnknownSetError, has_whole_result, read_set
 from minipach.git import SYMLINK, GitError, Repo, annex
+from minipach.keeping import RESULTS_FILE
 from minipach.keys import key_of_link
 from minipach.results import PENDING
 from minipach.sets import Outcome, WorkSet
 from minipach.slots import Slot
 from minipach.staging import StagingError, locate
-from minipach.worker import RESULTS_FILE
 
 _FETCH = ("fetch", "--quiet", "--no-write-fetch-head", REMOTE)
 

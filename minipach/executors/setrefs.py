@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from minipach.git import Repo
+from minipach.keeping import RESULTS_FILE
 from minipach.results import PENDING
 from minipach.sets import WorkSet, id_of
-from minipach.worker import RESULTS_FILE
 
 SETS = "refs/minipach/sets/"
 
