@@ -83,7 +83,7 @@ class Meter:
         while not self._done.wait(pause):
             before = _datum_at_work(self._slot)
             now = memory_below(os.getpid(), self._slot)
-            if now is not None:
+            if now:  # 0: all that was seen had ended just then
                 self.memory = max(now, self.memory or 0)
                 self._peak = max(now, self._peak or 0)
                 for index in {before, _datum_at_work(self._slot)}:  # it may be either's

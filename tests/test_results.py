@@ -208,7 +208,7 @@ def test_a_fold_that_was_killed_before_its_last_step_is_done_again(repo: Files) 
     stream.write(FILE, b"junk", "junk")
     stream.run(repo)
     assert fold(repo) == 1
-    assert log(repo) == ["minipach: 1 results: b.png", "minipach: 1 results: a.png"]
+    assert log(repo) == ["minipach: 1 result: b.png", "minipach: 1 result: a.png"]
     assert b"junk" not in repo.listing(BRANCH)
     assert set(repo.refs("refs/minipach/")) == set()
 
