@@ -200,7 +200,7 @@ def killed(*args, **kwargs):
         os.kill(os.getpid(), signal.SIGKILL)
     return answer
 setattr(owner, name, killed)
-from minipach.cli import main
+from minipach.cli.app import main
 main()
 """
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from minipach import __version__
-from minipach.cli import app
+from minipach.cli.app import app
 from tests.projects import COPY, MINIPACH, PATIENCE, Done, Study, run
 from tests.test_main_job import duplicate, spec
 
@@ -320,6 +322,26 @@ def test_a_reader_that_leaves_early_is_no_error(done: Study, arguments: list[str
 
 
 # Mistakes, each with one clear line
+
+
+def test_an_interrupt_before_a_command_begins_ends_it_in_peace(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = run(*MINIPACH, "plan", cwd=tmp_path, env={"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[1]}"})
+    assert (done.code, done.out) == (130, "")
+    assert done.err == "interrupted; the same command goes on from here\n"
+
+
+def test_a_project_that_may_only_be_read_can_be_looked_at(done: Study, tmp_path: Path) -> None:
+    if shutil.which("bwrap") is None:
+        pytest.skip("needs bwrap")
+    study = duplicate(done, tmp_path / "study")
+    commands = [["plan"], ["status"], ["logs", "edges"], ["jobs"]]
+    wanted = [study.minipach(*command) for command in commands]
+    ledger = sqlite3.connect(study.root / ".git/minipach/ledger.sqlite")
+    ledger.execute("ALTER TABLE job DROP COLUMN asked")  # an earlier version had none
+    ledger.close()
+    sealed = ("bwrap", "--dev-bind", "/", "/", "--ro-bind", str(study.root), str(study.root), *MINIPACH)
+    assert [run(*sealed, *command, cwd=study.root) for command in commands] == wanted
 
 
 def test_not_in_a_project(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_an_unchanged_plan_does_without_the_checker(study: Study) -> None:
     study.copier()
     study.schedule()
     study.plan()
-    loaded = "import sys; from minipach.cli import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    loaded = "import sys; from minipach.cli.app import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
     done = run(sys.executable, "-c", loaded, "plan", cwd=study.root)
     assert done.out == "edges: nothing to do\n"
     modules = set(done.err.split())

@@ -1,0 +1,63 @@
+"""All commands together: `minipach [-C DIR] COMMAND`. Each family of commands is a module; no logic lives here."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from minipach import __version__
+from minipach.cli import jobs, logs, look, plans, results, runs, setup, specs, try_one, views, workers
+from minipach.cli.frame import Here, reader_left
+
+app = typer.Typer(
+    name="minipach",
+    help="A miniature Pachyderm on DataLad: computes what new data makes necessary, once, on record.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"minipach {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    directory: Annotated[Path, typer.Option("-C", metavar="DIR", help="Work as if started in DIR.")] = Path(),
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    context.obj = Here(directory)
+
+
+for module in (setup, specs, plans, runs, workers, jobs, logs, look, try_one, results, views):
+    module.register(app)
+
+
+def main() -> None:
+    """All that the program does; SystemExit with its exit code."""
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    # plans are millions of small objects without cycles: looking for those after each 700 costs a third of the time
+    gc.set_threshold(200_000, 20, 100)
+    try:
+        app()
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            reader_left()
+
+
+def _as_interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
