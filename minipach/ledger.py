@@ -68,6 +68,15 @@ def _job_row(row: tuple[Any, ...]) -> JobRow:
     return JobRow(key, job, pipeline, state, started, ended, commit, counts, asked)
 
 
+def _bring_up(db: sqlite3.Connection) -> None:
+    """Add the tables and columns that aren't there yet."""
+    db.executescript(_SCHEMA)
+    for table, columns in _ADDED.items():
+        there = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+        for name in columns.keys() - there:
+            db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {columns[name]}")
+
+
 class Ledger:
     """One SQLite file. A file that can't be read is put aside and begun anew."""
 
@@ -86,11 +95,18 @@ class Ledger:
         db = sqlite3.connect(path, timeout=30, isolation_level=None)
         # a line per datum would wait for the disk three times; and what a power failure spoils here is begun anew
         db.execute("PRAGMA synchronous = OFF")
-        db.executescript(_SCHEMA)
-        for table, columns in _ADDED.items():
-            there = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
-            for name in columns.keys() - there:
-                db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {columns[name]}")
+        try:
+            _bring_up(db)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+                raise
+            # made by an earlier version, where we may only read: a copy can be looked at
+            copy = sqlite3.connect(":memory:", isolation_level=None)
+            db.backup(copy)
+            db.close()
+            _bring_up(copy)
+            copy.execute("PRAGMA query_only = ON")
+            return copy
         return db
 
     def close(self) -> None:
