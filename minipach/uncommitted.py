@@ -37,6 +37,13 @@ def remarks(project: Project, found: Mapping[str, Sequence[str]]) -> list[str]:
     return [
         f"{path}: uncommitted changes are left out ({', '.join(changed[:_NAMED])}"
         + (f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else "")
-        + f"); datalad save -d {project.root / path}"
+        + f"); {_way_in(Repo(project.root / path))}"
         for path, changed in found.items()
     ]
+
+
+def _way_in(repo: Repo) -> str:
+    if repo.resolve("MERGE_HEAD") is None:
+        return f"datalad save -d {repo.path}"
+    # datalad would save what is in conflict as it lies
+    return f"finish the merge: git -C {repo.path} merge --continue (or --abort)"

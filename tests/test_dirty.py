@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import Study
+from tests.projects import Study, run
 from tests.remains import Background, hold, leftovers, result_of, two_pipelines
 
 
@@ -229,6 +229,17 @@ def test_plan_and_status_tell_what_is_left_out(published: Study) -> None:
         assert "images: uncommitted changes are left out (sketch.txt); datalad save -d" in done.err
         left_out = {row["repo"]: row["paths"] for row in done.json["uncommitted"]}
         assert left_out == {"images": ["sketch.txt"], "edges": ["code/new.sh"]}
+
+
+def test_of_a_merge_that_is_not_finished_nobody_is_told_to_save_it(published: Study) -> None:
+    ours = published.git("images", "branch", "--show-current")
+    published.git("images", "switch", "-qc", "theirs", "HEAD~1")
+    published.put("images/1.txt", "theirs\n")
+    published.git("images", "switch", "-q", ours)
+    run("git", "merge", "-q", "theirs", cwd=published.root / "images")
+    done = published.minipach("plan")
+    where = published.root / "images"
+    assert f"images: uncommitted changes are left out (1.txt); finish the merge: git -C {where} merge --co" in done.err
 
 
 def test_an_upstream_that_moved_and_changed_nothing_is_nothing_to_take_in(published: Study) -> None:
