@@ -15,6 +15,7 @@ from minipach.base import Base, build_base
 from minipach.entries import DatumEnd, Used, end_of
 from minipach.errors import UserError
 from minipach.executors.base import Executor
+from minipach.executors.setrefs import drop_all
 from minipach.fold import fold
 from minipach.git import need_identity
 from minipach.history import last_publish
@@ -90,6 +91,8 @@ class Pass:
                 report.job = known or last_publish(a.repo, a.head) or ""
             return report
         need_identity(a.repo)
+        if not self.scheduler.lasting and self.scheduler.ledger.open_jobs(self.name):
+            drop_all(a.repo)  # of an engine that was set before: what it would begin later is done here
         if plan.counts["run"]:
             self.scheduler.engine()  # if not before
         base = build_base(a)

@@ -17,6 +17,7 @@ from minipach.jobs import all_tries, as_they_are, open_ledger, read_job
 from minipach.lock import holder
 from minipach.project import Project, suggest
 from minipach.settings import local_setting
+from minipach.stuck import Remarking
 from minipach.tries import Try
 from minipach.wording import many
 
@@ -109,7 +110,10 @@ def stream(
     if row is None:
         raise UserError(f"{name}: no job runs now; minipach logs {name}, or minipach jobs {name}")
 
+    remarking = Remarking(project, tell)
+
     def ended() -> bool:
+        remarking.look()
         now = _row(project, row.id, row.key)
         return now is None or now.state not in _GOING
 
@@ -127,6 +131,7 @@ def stream_all(project: Project, tell: Callable[[str], None]) -> Iterator[tuple[
     following: dict[int, tuple[JobRow, Following]] = {}
     newest: int | None = None
     told = False
+    remarking = Remarking(project, tell)
     with _elsewhere(project) as elsewhere:
         while True:
             who = holder(project.state_dir / "lock")  # asked before the look, so that nothing is missed after it
@@ -150,6 +155,7 @@ def stream_all(project: Project, tell: Callable[[str], None]) -> Iterator[tuple[
                     del following[key]
             if not busy and not following:
                 return
+            remarking.look()
             time.sleep(PAUSE)
 
 

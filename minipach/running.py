@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -13,10 +14,12 @@ from minipach.entries import JobRow
 from minipach.errors import UserError
 from minipach.executors.base import Executor
 from minipach.executors.choose import choose
+from minipach.executors.setrefs import drop_all
 from minipach.git import Repo
 from minipach.ledger import Ledger
 from minipach.lock import Holder, has_open, holder, project_lock
 from minipach.project import Project
+from minipach.stuck import Remarking
 
 _PAUSE = 0.1  # seconds between two looks
 _ASK = 10.0  # seconds between two looks into an engine's queue; what is to be said of it must show twice
@@ -43,7 +46,8 @@ def wait_until_done(project: Project, timeout: float | None, tell: Callable[[str
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     told = forsaken = False
-    asked = time.monotonic()
+    asked = -math.inf
+    remarking = Remarking(project, tell)
     while True:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         if not wait_until_free(project.state_dir / "lock", left, tell):
@@ -55,15 +59,18 @@ def wait_until_done(project: Project, timeout: float | None, tell: Callable[[str
             return True
         if deadline is not None and time.monotonic() >= deadline:
             return False
+        if time.monotonic() - asked >= _ASK:
+            choice = choose(project)
+            before, forsaken = forsaken, choice.forsaken()
+            asked = time.monotonic()
+            sure = before or not choice.lasting
+            if sure and forsaken and holder(project.state_dir / "lock") is None:
+                names = ", ".join(goal.paths(project) or [row.pipeline for row in rows])
+                raise UserError(f"{names}: left to be done, and nothing is there to go on with it; {choice.way_on}")
         if rows and not told:
             tell("waiting for " + ", ".join(f"{row.pipeline} (job {row.id[:12]})" for row in rows))
             told = True
-        if time.monotonic() - asked >= _ASK and goal.exists(project):
-            before, forsaken = forsaken, choose(project).forsaken()
-            asked = time.monotonic()
-            if before and forsaken and holder(project.state_dir / "lock") is None and goal.exists(project):
-                names = ", ".join(goal.paths(project))
-                raise UserError(f"{names}: left to be done, and nothing is there to go on with it; minipach schedule")
+        remarking.look()
         time.sleep(_PAUSE)
 
 
@@ -76,7 +83,8 @@ def cancel_sets(project: Project, tell: Callable[[str], None]) -> list[JobRow]:
         with project_lock(project.state_dir / "lock", wait=True, tell=tell):
             if choice.lasting:
                 _end_sets(project, choice.make())
-            # otherwise what is there is of an executor that was set up before
+            else:
+                _forget_sets(project)
             goal.keep(project, ())
             for row in rows:
                 ledger.close_jobs(row.pipeline, "cancelled")
@@ -95,6 +103,13 @@ def _end_sets(project: Project, engine: Executor) -> None:
         goal.keep(project, ())  # before it is closed: nobody is to come back
     finally:
         engine.close()
+
+
+def _forget_sets(project: Project) -> None:
+    """What is there is of an executor that was set before, and may be again: then it is to begin nothing of that."""
+    for place in project.places:
+        if place.is_dataset:
+            drop_all(Repo(project.root / place.path))
 
 
 def cancel(lock: Path, timeout: float | None) -> tuple[Holder | None, bool]:

@@ -14,7 +14,6 @@ from minipach.jobs import as_they_are, open_ledger
 from minipach.progress import Progress, Sheet
 from minipach.project import Project
 from minipach.settings import local_setting
-from minipach.wording import many
 
 _GOING = ("running", "submitted")
 _MOST = 20  # workers that are shown as text
@@ -130,23 +129,6 @@ class Top:
             for row in rows
             for ident, what in self._sheets[row.key].open_sets().items()
         }
-
-
-def remarks(project: Project) -> Iterator[str]:
-    """What is to be said of jobs that are on their way: whose sets wait and will not run as things are.
-
-    Costs next to nothing where no job is on its way.
-    """
-    if local_setting(project.repo, "executor") != "rq" or not (project.state_dir / "ledger.sqlite").is_file():
-        return
-    ledger = open_ledger(project)
-    rows = ledger.open_jobs()
-    ledger.close()
-    if rows:
-        from minipach.executors.rqlook import waiting_in_vain
-
-        for row in waiting_in_vain(project):
-            yield f"{many(row.sets, 'set waits', 'sets wait')}: {row.why}; minipach top"
 
 
 def _looker(executor: str, project: Project) -> Looker:

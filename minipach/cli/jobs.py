@@ -59,7 +59,7 @@ def jobs(
     Example: minipach jobs edges -n 5
     """
     from minipach.jobs import job_json, last_jobs
-    from minipach.top import remarks
+    from minipach.stuck import remarks
 
     here: Here = context.obj
     project = here.project()

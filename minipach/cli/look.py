@@ -32,7 +32,7 @@ def status(
     from minipach import uncommitted
     from minipach.aside import Aside
     from minipach.status import project_status
-    from minipach.top import remarks
+    from minipach.stuck import remarks
 
     here: Here = context.obj
     project = here.project()

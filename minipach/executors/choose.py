@@ -16,13 +16,14 @@ class Choice:
     """An executor that can be made.
 
     lasting: as `Executor.lasting`, told beforehand; then it makes later passes, too, for what `goal` has noted ·
-    forsaken: whether it is known that nobody is there who would make the next one.
+    forsaken: whether it is known that nobody is there who would make the next one · way_on: what to do then.
     """
 
     name: str
     lasting: bool
     make: Callable[[], Executor]
     forsaken: Callable[[], bool] = lambda: False
+    way_on: str = "minipach schedule"
 
 
 def choose(project: Project, jobs: int | None = None) -> Choice:
@@ -43,7 +44,14 @@ def _local(project: Project, jobs: int | None) -> Choice:
     from minipach.executors.localboard import Board
 
     at_once = slots(project.repo, jobs)
-    return Choice("local", False, lambda: LocalExecutor(at_once, Board(project.state_dir)))
+    # what schedules have left is an engine's that was set before: nobody comes for it
+    return Choice(
+        "local",
+        False,
+        lambda: LocalExecutor(at_once, Board(project.state_dir)),
+        forsaken=lambda: True,
+        way_on="minipach up, or minipach schedule to run it here",
+    )
 
 
 def _slurm(project: Project, jobs: int | None) -> Choice:

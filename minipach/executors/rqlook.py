@@ -63,13 +63,13 @@ def _has(facts: Mapping[str, Any]) -> str:
 
 
 def waiting_in_vain(project: Project) -> list[Waiting]:
-    """The sets that no worker which serves the project now could ever run; none where Redis can't be asked."""
-    try:
-        with closing(connect(project.repo)) as client:
-            board = Board(client, Names(project_id(project.repo)))
+    """The sets that no worker which serves the project now could ever run. UserError where Redis can't be asked."""
+    with closing(connect(project.repo)) as client:
+        board = Board(client, Names(project_id(project.repo)))
+        try:
             return [row for row in _waiting(board, list(board.workers().values()), 0) if row.in_vain]
-    except (RedisError, UserError):  # a remark is no reason to fail
-        return []
+        except RedisError as error:
+            raise UserError(away(project.repo, error)) from None
 
 
 def _room(facts: Mapping[str, Any]) -> Room:

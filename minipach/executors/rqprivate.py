@@ -97,7 +97,9 @@ def up(project: Project, slots: int | None, tell: Callable[[str], None]) -> None
         for name, value in (("redis", url), ("executor", "rq")):
             project.repo.git("config", "--local", f"minipach.{name}", value)
         tell(f"Redis: {url}")
-    if worker.pid() is None:
+    if (runs := worker.pid()) is not None and slots is not None:
+        tell(f"worker: process {runs} stays as it was started; for -j {slots}: minipach down, then minipach up")
+    if runs is None:
         _start_worker(project, folder, worker.pid_file, slots)
         tell(f"worker: process {worker.pid()}; its messages are in {folder / 'worker.log'}")
     tell("minipach schedule now hands over to it; minipach down ends it")

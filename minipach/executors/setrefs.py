@@ -79,6 +79,11 @@ def drop_sets(repo: Repo, ids: Iterable[str]) -> None:
     repo.update_refs([f"delete {SETS}{i}" for i in ids if SETS + i in there])
 
 
+def drop_all(repo: Repo) -> None:
+    """Forget the sets that an engine may still have: one that is in git no more doesn't begin, whoever has its id."""
+    drop_sets(repo, set_ids(repo))
+
+
 def has_whole_result(repo: Repo, work: WorkSet) -> bool:
     """Whether a set that is not to be forced has a result ref already that holds all of its datums."""
     if work.forced or work.chunk:
