@@ -23,7 +23,9 @@ def test_where_the_engine_is_away_or_another_is_set(tmp_path: Path) -> None:
         server.start()
 
         # the same project without what says that it is rq's, as after `minipach down`
-        assert "edges: waits for the executor that it was handed over to; now local is set" in study.minipach("jobs").err
+        assert (
+            "edges: waits for the executor that it was handed over to; now local is set" in study.minipach("jobs").err
+        )
         waited = study.minipach("wait")
         assert waited.code == 2, "it would wait for ever"
         assert "nothing is there to go on with it; minipach up, or minipach schedule" in waited.err
