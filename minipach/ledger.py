@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS attempt (
 CREATE TABLE IF NOT EXISTS try (
     key INTEGER PRIMARY KEY, job INTEGER, pipeline TEXT, datum TEXT, kind TEXT, exit INTEGER, message TEXT,
     started REAL, ended REAL, seconds REAL, cpu REAL, memory INTEGER, host TEXT, log TEXT);
+CREATE TABLE IF NOT EXISTS place (folder TEXT);
 CREATE UNIQUE INDEX IF NOT EXISTS try_once ON try (job, datum, log, ifnull(started, 0), message);
 CREATE INDEX IF NOT EXISTS attempt_by_datum ON attempt (pipeline, datum, key);
 CREATE INDEX IF NOT EXISTS attempt_by_job ON attempt (job);
@@ -68,13 +69,31 @@ def _job_row(row: tuple[Any, ...]) -> JobRow:
     return JobRow(key, job, pipeline, state, started, ended, commit, counts, asked)
 
 
-def _bring_up(db: sqlite3.Connection) -> None:
-    """Add the tables and columns that aren't there yet."""
+def _bring_up(db: sqlite3.Connection, folder: str) -> None:
+    """Add the tables and columns that aren't there yet. folder: where the ledger is."""
     db.executescript(_SCHEMA)
     for table, columns in _ADDED.items():
         there = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
         for name in columns.keys() - there:
             db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {columns[name]}")
+    _note_place(db, folder)
+
+
+def _note_place(db: sqlite3.Connection, folder: str) -> None:
+    """Note where the ledger is; where the project was moved, the logs are where it is now."""
+    row = db.execute("SELECT folder FROM place").fetchone()
+    if row == (folder,):
+        return
+    db.execute("BEGIN IMMEDIATE")
+    for (old,) in db.execute("SELECT folder FROM place").fetchall():
+        for table in ("attempt", "try"):
+            db.execute(
+                f"UPDATE {table} SET log = ?2 || substr(log, length(?1) + 1) WHERE substr(log, 1, length(?1)) = ?1",
+                (old, folder),
+            )
+    db.execute("DELETE FROM place")
+    db.execute("INSERT INTO place VALUES (?)", (folder,))
+    db.execute("COMMIT")
 
 
 class Ledger:
@@ -96,15 +115,15 @@ class Ledger:
         # a line per datum would wait for the disk three times; and what a power failure spoils here is begun anew
         db.execute("PRAGMA synchronous = OFF")
         try:
-            _bring_up(db)
+            _bring_up(db, f"{path.parent}/")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
                 raise
-            # made by an earlier version, where we may only read: a copy can be looked at
+            # made by an earlier version or elsewhere, where we may only read: a copy can be looked at
             copy = sqlite3.connect(":memory:", isolation_level=None)
             db.backup(copy)
             db.close()
-            _bring_up(copy)
+            _bring_up(copy, f"{path.parent}/")
             copy.execute("PRAGMA query_only = ON")
             return copy
         return db

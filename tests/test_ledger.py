@@ -35,9 +35,12 @@ def attempt(
     kind: Literal["ok", "failed", "lost"] = "ok",
     code: int = 0,
     forced: bool = False,
+    log: str = "",
 ) -> None:
     task = Task(Datum(datum, ()), "id", "")
-    ledger.add_attempt(job, pipeline, DatumEnd(task, kind, code, "m", 1.5, 0.5, 1, "h", f"{job}.log"), forced=forced)
+    ledger.add_attempt(
+        job, pipeline, DatumEnd(task, kind, code, "m", 1.5, 0.5, 1, "h", log or f"{job}.log"), forced=forced
+    )
 
 
 def test_an_empty_ledger_knows_nothing(ledger: Ledger) -> None:
@@ -128,6 +131,19 @@ def test_a_file_of_an_earlier_version_gets_the_columns_that_it_lacks(tmp_path: P
     ledger = Ledger(path)
     [used] = ledger.attempts(1)
     assert (used.datum, used.memory, used.forced) == ("a", None, False)
+    ledger.close()
+
+
+def test_logs_are_where_the_project_was_moved_to(tmp_path: Path) -> None:
+    there, here = tmp_path / "it's there", tmp_path / "here"
+    before = Ledger(there / "ledger.sqlite")
+    job = before.start_job("j1", "edges")
+    attempt(before, job, "a", log=str(there / "logs/edges/1/a.log"))
+    attempt(before, job, "b", log="/elsewhere/b.log")
+    before.close()
+    there.rename(here)
+    ledger = Ledger(here / "ledger.sqlite")
+    assert [used.log for used in ledger.attempts(job)] == [str(here / "logs/edges/1/a.log"), "/elsewhere/b.log"]
     ledger.close()
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
+import pytest
+
+from minipach.executors.rqnames import ResourceClass
 from minipach.executors.setrefs import SETS
 from minipach.git import Repo
 from tests.projects import Study
 from tests.redises import Redis, Workers
-from tests.remains import unpublished
+from tests.remains import hold, unpublished, until
 
 
 def test_where_the_engine_is_away_or_another_is_set(tmp_path: Path) -> None:
@@ -39,6 +43,36 @@ def test_where_the_engine_is_away_or_another_is_set(tmp_path: Path) -> None:
         study.schedule()
         assert sets(study) == []
         assert study.minipach("wait").code == 0
+
+
+@pytest.mark.slow
+def test_a_burst_stays_for_the_set_of_a_worker_that_is_gone(tmp_path: Path) -> None:
+    study = unpublished(tmp_path / "study", images=1)
+    with Redis() as server, Workers(study, server) as workers:
+        workers.schedule()
+        held = hold(study)
+        first = workers.start("-j", "1")
+        until("it runs", lambda: list(workers.jobs().values()) == ["started"])
+        workers.end(first, signal.SIGKILL)
+        held.unlink()
+        queue = workers.board.names.queue(ResourceClass())
+        until("it wants a worker", lambda: workers.board.to_do(queue) == 1)
+        assert workers.start("-j", "1", "--burst").wait(300) == 0, workers.said
+        workers.minipach("wait", "--timeout", "0")
+    assert study.outputs("montage")
+
+
+def test_a_project_that_was_moved_goes_on_where_it_is(tmp_path: Path) -> None:
+    study = unpublished(tmp_path / "study", images=2)
+    with Redis() as server, Workers(study, server) as workers:
+        workers.schedule()
+        moved = Study(study.root.rename(tmp_path / "moved"))
+        there = Workers(moved, server)
+        assert there.start("-j", "1", "--burst").wait(300) == 0, there.said
+        there.minipach("wait", "--timeout", "0")
+        assert sorted(moved.outputs("edges")) == ["0.txt", "1.txt"]
+        assert "No such file" not in (moved.root / ".git/minipach/rq/publish.log").read_text()
+    assert not study.root.exists()
 
 
 def sets(study: Study) -> list[str]:

@@ -140,12 +140,16 @@ class RqExecutor:
         found = known_sets(repo)
         if not found:
             return []
+        # the project was moved since: what they name is not there, and nobody can run them
+        moved = [i for i, work in found.items() if work is not None and not _is_of(work, repo)]
         try:
+            if moved:
+                self._board.forget(moved, os.path.relpath(repo.path, self._project.root))
             states = self._board.states(list(found))
         except AWAY as error:
             raise UserError(away(self._repo, error)) from None
-        drop_sets(repo, [i for i, work in found.items() if work is None or i not in states])
         sets = [work for i, work in found.items() if work is not None and i in states]
+        drop_sets(repo, found.keys() - {work.id for work in sets})
         self._waiting |= {work.id: work for work in sets}
         self._adopted |= {work.id for work in sets}
         return sets
@@ -293,6 +297,10 @@ class RqExecutor:
         """Close the connection; sets go on."""
         self._end_pubsub()
         self._client.close()
+
+
+def _is_of(work: WorkSet, repo: Repo) -> bool:
+    return os.path.realpath(work.repo) == os.path.realpath(repo.path)
 
 
 def _outcomes(work: WorkSet, ended: Ended) -> list[Outcome]:

@@ -210,6 +210,16 @@ class Board:
         """How many sets of a repo have not ended."""
         return int(self.client.scard(self.names.left(repo)))
 
+    def to_do(self, name: str) -> int:
+        """How many jobs of a queue want a worker: those that wait, and those whose worker is gone (`tend` gives them
+        back soon, if somebody is there to do so)."""
+        queue = self.queue(name)
+        with self.client.pipeline(transaction=False) as pipe:
+            pipe.llen(queue.key)
+            pipe.llen(queue.intermediate_queue_key)
+            pipe.zcount(queue.started_job_registry.key, "-inf", f"({time.time()}")
+            return sum(pipe.execute())
+
     def tend(self) -> None:
         """Give jobs of workers that are gone to others: RQ's own way, but after seconds instead of minutes."""
         if not self.client.set(self.names.tending, "1", nx=True, ex=2):

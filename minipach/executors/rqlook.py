@@ -95,7 +95,7 @@ def _waiting(board: Board, workers: Sequence[Mapping[str, Any]], running: int) -
     rooms = [_room(w) for w in workers if w["slots"]]
     found = []
     for name, kind in sorted(board.queues().items()):
-        count = len(board.queue(name))
+        count = board.to_do(name)
         if count:
             in_vain = not any(room.can_ever(kind) for room in rooms)
             found.append(Waiting(count, kind.name, _why(board, name, kind, rooms, running), in_vain))

@@ -326,7 +326,7 @@ class Supervisor:
             return False
         try:
             at_work = any(lane.task or not lane.warm for lane in self._lanes) or bool(self._teller.waiting)
-            waits = at_work or any(len(self._board.queue(name)) for name, _ in self._fitting())
+            waits = at_work or any(self._board.to_do(name) for name, _ in self._fitting())
             if self._going is not None and not waits:
                 waits = self._going.task is not None or self._board.publish_pending()
                 waits = waits or (self._going.healed < 2 and self._going.look(at_once=True))
