@@ -67,7 +67,7 @@ def test_list_of_results_made_by_hand(tmp_path: Path) -> None:
     assert [row["name"] for row in shown["rows"]] == ["one", "other"]
     stored = sum(len(edges.read(BRANCH, path.decode())) for path in edges.listing(BRANCH))
     assert shown["bytes"] == sum(row["bytes"] for row in shown["rows"]) == stored
-    assert study.minipach("results", "list", "edges").out.startswith("edges: 2 results of 1 different datums, 0 publ")
+    assert study.minipach("results", "list", "edges").out.startswith("edges: 2 results of 1 different datum, 0 publ")
 
 
 @pytest.mark.slow

@@ -107,8 +107,9 @@ class Tails:
             data = file.read(_PIECE)
         key = names.tail(set_id)
         with client.pipeline() as pipe:
-            if not sent.begun:  # what another worker had sent, which was lost
-                pipe.delete(key)
+            if not sent.begun:
+                # what another try or worker had sent goes, by MAXLEN below. Not the key: Redis would number entries from
+                # the clock again, and who has read some of this very millisecond would take the new ones for read
                 sent.sizes.clear()
             sent.sizes.append(len(data) + _ENTRY)
             while sum(sent.sizes) > MOST_SENT:
