@@ -108,7 +108,7 @@ class Tails:
         key = names.tail(set_id)
         with client.pipeline() as pipe:
             if not sent.begun:
-                # what another try or worker had sent goes, by MAXLEN below. Not the key: Redis would number entries from
+                # what another try or worker had sent goes (MAXLEN, below), not the key: Redis would then number from
                 # the clock again, and who has read some of this very millisecond would take the new ones for read
                 sent.sizes.clear()
             sent.sizes.append(len(data) + _ENTRY)
