@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -336,10 +337,13 @@ def runs(pid: int) -> bool:
 def test_a_server_that_has_ended_does_not_run_though_its_parent_takes_no_note(tmp_path: Path) -> None:
     process = subprocess.Popen(["sh", "-c", "read nothing", "redis-server"], stdin=subprocess.PIPE)
     (tmp_path / "pid").write_text(f"{process.pid}\n")
-    service = Service("Redis", tmp_path / "pid", "redis-server")
-    other = Service("worker", tmp_path / "pid", "another word")
+    service = Service("Redis", tmp_path / "pid", "redis-server", Path.cwd())
+    other = Service("worker", tmp_path / "pid", "another word", Path.cwd())
+    elsewhere = Service("Redis", tmp_path / "pid", "redis-server", tmp_path)
     until("it has its name", lambda: service.pid() == process.pid)
     assert other.pid() is None
+    if Path("/proc/self/cwd").exists():
+        assert elsewhere.pid() is None, "it is the original's, and this folder is a copy"
     process.kill()
     until("it has ended", lambda: service.pid() is None)
     assert process.returncode is None, "nobody has waited for it"
@@ -351,6 +355,24 @@ def test_each_clone_of_a_project_has_queues_of_its_own(study: Study, tmp_path: P
     own, other = project_id(Repo(study.root)), project_id(Repo(tmp_path / "clone"))
     assert own != other
     assert project_id(Repo(tmp_path / "clone"), "origin") == own
+
+
+def test_a_copy_of_a_project_does_not_share_its_queues(tmp_path: Path) -> None:
+    study = unpublished(tmp_path / "study", images=1)
+    with Redis() as server, Workers(study, server) as workers:
+        workers.schedule()
+        shutil.copytree(study.root, tmp_path / "copy", symlinks=True)
+        copy = Workers(Study(tmp_path / "copy"), server)
+        for command in ("schedule", "worker"):
+            said = copy.minipach(command, code=2)
+            assert f"Redis knows the project in {study.root} by the same id" in said
+            assert "git config minipach.project-id NAME" in said
+        Repo(tmp_path / "copy").git("config", "minipach.project-id", "copy")
+        copy.schedule()
+        assert set(workers.jobs().values()) == {"queued"}
+        assert copy.start("-j", "1", "--burst").wait(300) == 0, copy.said
+        assert copy.study.outputs("montage")
+        assert not (study.root / "edges/0.txt").exists(), "its own sets wait for its own worker"
 
 
 @pytest.mark.slow

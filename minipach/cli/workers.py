@@ -80,6 +80,8 @@ def worker(
     client = connect(place.repo)
     check(client, place.repo)
     board = Board(client, Names(project_id(place.repo, place.remote)))
+    if place.project is not None:
+        board.claim(place.project.root)
     plan = Plan(count, room, queues, burst)
     ended = Supervisor(place, client, board, plan, say).run()
     client.close()

@@ -45,6 +45,7 @@ class RqExecutor:
         self._client = client or connect(project.repo)
         check(self._client, self._repo)
         self._board = Board(self._client, Names(project_id(self._repo)))
+        self._board.claim(project.root)
         self._limits: dict[str, int] = {}
         self._waiting: dict[str, WorkSet] = {}
         self._unsent: dict[str, WorkSet] = {}

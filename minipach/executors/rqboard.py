@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rq import Queue
@@ -15,6 +17,7 @@ from rq.registry import FailedJobRegistry, FinishedJobRegistry, StartedJobRegist
 from rq.results import Result
 from rq.serializers import JSONSerializer
 
+from minipach.errors import UserError
 from minipach.executors.redislink import Client
 from minipach.executors.rqnames import Names, ResourceClass, describe
 from minipach.sets import Outcome, WorkSet
@@ -62,6 +65,21 @@ class Board:
         self._take = client.register_script(_TAKE)
         self._give_back = client.register_script(_GIVE_BACK)
         self._seen: dict[str, float] = {}  # jobs between two states, and when they were first seen there
+
+    def claim(self, root: Path) -> None:
+        """Note in which folder the project is. UserError if another one of the same id is there: each would take the
+        other's outcomes for its own."""
+        for _ in range(2):
+            self.client.set(self.names.folder, str(root), nx=True)
+            there = Path(os.fsdecode(self.client.get(self.names.folder) or b""))
+            if there == root:
+                return
+            if (there / ".git").exists() and not os.path.samefile(there, root):
+                raise UserError(
+                    f"{root}: Redis knows the project in {there} by the same id, {self.names.project} "
+                    f"(is one a copy of the other?); in one of them: git config minipach.project-id NAME"
+                )
+            self.client.delete(self.names.folder)  # it was moved
 
     def queue(self, name: str) -> Queue:
         """One of the project's queues."""

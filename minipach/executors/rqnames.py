@@ -143,6 +143,11 @@ class Names:
         return found if found != job and _SET.fullmatch(found) else None
 
     @property
+    def folder(self) -> str:
+        """The key that says in which folder the project is."""
+        return f"{self.prefix}:folder"
+
+    @property
     def work(self) -> str:
         """The channel that says that there is something to do."""
         return f"{self.prefix}:work"

@@ -25,6 +25,8 @@ from minipach.project import Project
 _START = 20.0  # seconds for a server to answer
 _STOP = 30.0  # seconds for a worker or a server to end
 _SOCKET = 100  # bytes of a socket's path, at most (sockaddr_un has 108, macOS 104)
+_SOCKET_NAME = "redis.sock"
+_CWD = Path("/proc/self/cwd")
 _SETTINGS = ("redis", "redis-password-file", "executor")
 
 
@@ -34,11 +36,12 @@ def _folder(project: Project) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A process in the background, known by a file with its number and a word of its command line."""
+    """A process in the background, known by a file with its number, a word of its command line and its folder."""
 
     what: str
     pid_file: Path
     word: str
+    folder: Path
 
     def pid(self) -> int | None:
         """Its number, if it runs and is what we started."""
@@ -47,7 +50,7 @@ class Service:
             os.kill(pid, 0)
         except (OSError, ValueError):
             return None
-        return pid if self.word in _command_line(pid) else None
+        return pid if self.word in _command_line(pid) and _works_in(pid, self.folder) else None
 
     def stop(self) -> bool:
         """End it; whether it ran."""
@@ -61,6 +64,16 @@ class Service:
                 raise UserError(f"{self.what}: process {pid} does not end; see {self.pid_file.parent}")
         self.pid_file.unlink(missing_ok=True)
         return pid is not None
+
+
+def _works_in(pid: int, folder: Path) -> bool:
+    """Whether that is where a process works: in the copy of a project are the numbers of the original's processes."""
+    if not _CWD.exists():  # not Linux: nobody tells
+        return True
+    try:
+        return os.path.samefile(f"/proc/{pid}/cwd", folder)
+    except OSError:
+        return False
 
 
 def _command_line(pid: int) -> str:
@@ -80,9 +93,11 @@ def _command_line(pid: int) -> str:
 def services(project: Project) -> tuple[Service, Service]:
     """The Redis and the worker of this project."""
     folder = _folder(project)
+    # where a process's folder can be seen, that knows it even after the project was moved
+    word = " worker" if _CWD.exists() else f"-C {project.root} worker"
     return (
-        Service("Redis", folder / "redis.pid", "redis-server"),
-        Service("worker", folder / "worker.pid", f"-C {project.root} worker"),
+        Service("Redis", folder / "redis.pid", "redis-server", folder / "data"),
+        Service("worker", folder / "worker.pid", word, project.root),
     )
 
 
@@ -97,6 +112,8 @@ def up(project: Project, slots: int | None, tell: Callable[[str], None]) -> None
         for name, value in (("redis", url), ("executor", "rq")):
             project.repo.git("config", "--local", f"minipach.{name}", value)
         tell(f"Redis: {url}")
+    elif (folder / _SOCKET_NAME).is_socket():  # the project may have been moved since
+        project.repo.git("config", "--local", "minipach.redis", f"unix://{folder / _SOCKET_NAME}")
     if (runs := worker.pid()) is not None and slots is not None:
         tell(f"worker: process {runs} stays as it was started; for -j {slots}: minipach down, then minipach up")
     if runs is None:
@@ -112,7 +129,9 @@ def down(project: Project, tell: Callable[[str], None]) -> bool:
     for what in ended:
         tell(f"ended: {what}")
     folder = _folder(project)
-    if str(folder) in (project.repo.config("minipach.redis") or "") or (folder / "password").is_file():
+    # by its end: where the project was moved or copied, the setting still names the folder of before
+    its_own = (project.repo.config("minipach.redis") or "").endswith(f"/.git/minipach/redis/{_SOCKET_NAME}")
+    if its_own or (folder / "password").is_file():
         for name in _SETTINGS:
             project.repo.git("config", "--local", "--unset-all", f"minipach.{name}", ok=(0, 5))
         (folder / "password").unlink(missing_ok=True)
@@ -144,7 +163,7 @@ def _start_redis(project: Project, folder: Path, pid_file: Path) -> str:
         "protected-mode yes",
         "maxmemory-policy noeviction",
     ]
-    place = folder / "redis.sock"
+    place = folder / _SOCKET_NAME
     (folder / "password").unlink(missing_ok=True)
     project.repo.git("config", "--local", "--unset-all", "minipach.redis-password-file", ok=(0, 5))
     if len(os.fsencode(place)) <= _SOCKET:
