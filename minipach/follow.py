@@ -14,7 +14,7 @@ from typing import Protocol
 
 from minipach.logs import SETS, place_in_sent
 
-_BEGINS = re.compile(r"datum: begins (\d+)")
+_BEGINS = re.compile(r"datum: begins (\d{1,6})")
 PAUSE = 0.2  # seconds between two looks
 _ASK = 1.0  # and between two looks at what is elsewhere
 _MOST = 1024 * 1024  # bytes of one log that are read at a time

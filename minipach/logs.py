@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from minipach.escape import printable
 
 MOST_SENT = 256 * 1024  # bytes of a log that come from a worker without a shared filesystem
 _CUT = re.compile(rb"minipach: (\d+) bytes before this were not sent\n")
-_BEGINS = re.compile(rb"^datum: begins (\d+)\n", re.MULTILINE)
+_BEGINS = re.compile(rb"^datum: begins (\d{1,6})\n", re.MULTILINE)
+_CHUNK = 1024 * 1024  # bytes of a log that are in memory at a time
 
 
 def part_of(log: str, index: int) -> str:
@@ -91,12 +93,31 @@ def _flush() -> None:
 
 def split_log(log: Path, count: int) -> None:
     """Cut the log of a set of `count` datums. What was printed before the first belongs to each of them."""
-    pieces = _BEGINS.split(log.read_bytes())
-    texts: dict[int, bytes] = {}
-    for number, text in zip(pieces[1::2], pieces[2::2], strict=True):
-        texts[int(number)] = texts.get(int(number), b"") + text
-    for index in range(count):
-        Path(part_of(str(log), index)).write_bytes(pieces[0] + texts.get(index + 1, b""))
+    with log.open("rb") as file:
+        spans = list(_spans(file))
+        for index in range(count):
+            with open(part_of(str(log), index), "wb") as part:
+                for number, start, end in spans:
+                    if number in (0, index + 1):
+                        _copy(file, part, start, end)
+
+
+def _spans(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
+    """(number of the datum, start, end) of each stretch of a set's log; number 0: before the first datum."""
+    size = file.seek(0, os.SEEK_END)
+    number = start = 0
+    if size:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:  # a log can be larger than the memory
+            for begins in _BEGINS.finditer(data):
+                yield number, start, begins.start()
+                number, start = int(begins[1]), begins.end()
+    yield number, start, size
+
+
+def _copy(source: BinaryIO, target: BinaryIO, start: int, end: int) -> None:
+    source.seek(start)
+    while start < end:
+        start += target.write(source.read(min(_CHUNK, end - start)))
 
 
 def log_tail(log: str, lines: int = 5) -> list[str]:
