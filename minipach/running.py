@@ -85,6 +85,11 @@ def cancel_sets(project: Project, tell: Callable[[str], None]) -> list[JobRow]:
                 _end_sets(project, choice.make())
             else:
                 _forget_sets(project)
+                if rows:
+                    tell(
+                        f"what an executor other than {choice.name} still runs of it is not ended by this; "
+                        "git config minipach.executor as it was, then minipach cancel"
+                    )
             goal.keep(project, ())
             for row in rows:
                 ledger.close_jobs(row.pipeline, "cancelled")

@@ -32,11 +32,13 @@ def test_where_the_engine_is_away_or_another_is_set(tmp_path: Path) -> None:
         )
         waited = study.minipach("wait")
         assert waited.code == 2, "it would wait for ever"
-        assert "nothing is there to go on with it; minipach up, or minipach schedule" in waited.err
+        assert "nothing is there to go on with it; minipach up, or git config minipach.executor" in waited.err
 
         # what is cancelled, or done otherwise, is nothing that a worker begins later
         assert sets(study)
-        assert "ended: job" in study.minipach("cancel").out
+        cancelled = study.minipach("cancel")
+        assert "ended: job" in cancelled.out
+        assert "other than local still runs of it is not ended by this" in cancelled.err
         assert sets(study) == []
         workers.schedule()
         assert sets(study)

@@ -304,7 +304,8 @@ def cancel(context: typer.Context, timeout: _TIMEOUT = None) -> None:
 def wait(context: typer.Context, timeout: _TIMEOUT = None) -> None:
     """Wait until no schedule runs, and nothing that one left on its way.
 
-    Exit code 2: something is left, and nothing is there to go on with it (on Slurm, the step that would was ended).
+    Exit code 2: something is left, and nothing is there to go on with it (on Slurm, the step that would was
+    ended; or another executor is set meanwhile).
 
     Example: minipach wait --timeout 3600
     """

@@ -50,7 +50,7 @@ def _local(project: Project, jobs: int | None) -> Choice:
         False,
         lambda: LocalExecutor(at_once, Board(project.state_dir)),
         forsaken=lambda: True,
-        way_on="minipach up, or minipach schedule to run it here",
+        way_on="minipach up, or git config minipach.executor as it was; or minipach schedule to run it here",
     )
 
 
