@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from minipach.entries import Attempt, DatumEnd, Duration, Failure, Job, JobRow, Used
+from minipach.moved import note_place
 from minipach.tries import Try
 
 _SCHEMA = """
@@ -25,7 +26,6 @@ CREATE TABLE IF NOT EXISTS attempt (
 CREATE TABLE IF NOT EXISTS try (
     key INTEGER PRIMARY KEY, job INTEGER, pipeline TEXT, datum TEXT, kind TEXT, exit INTEGER, message TEXT,
     started REAL, ended REAL, seconds REAL, cpu REAL, memory INTEGER, host TEXT, log TEXT);
-CREATE TABLE IF NOT EXISTS place (folder TEXT);
 CREATE UNIQUE INDEX IF NOT EXISTS try_once ON try (job, datum, log, ifnull(started, 0), message);
 CREATE INDEX IF NOT EXISTS attempt_by_datum ON attempt (pipeline, datum, key);
 CREATE INDEX IF NOT EXISTS attempt_by_job ON attempt (job);
@@ -76,24 +76,7 @@ def _bring_up(db: sqlite3.Connection, folder: str) -> None:
         there = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
         for name in columns.keys() - there:
             db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {columns[name]}")
-    _note_place(db, folder)
-
-
-def _note_place(db: sqlite3.Connection, folder: str) -> None:
-    """Note where the ledger is; where the project was moved, the logs are where it is now."""
-    row = db.execute("SELECT folder FROM place").fetchone()
-    if row == (folder,):
-        return
-    db.execute("BEGIN IMMEDIATE")
-    for (old,) in db.execute("SELECT folder FROM place").fetchall():
-        for table in ("attempt", "try"):
-            db.execute(
-                f"UPDATE {table} SET log = ?2 || substr(log, length(?1) + 1) WHERE substr(log, 1, length(?1)) = ?1",
-                (old, folder),
-            )
-    db.execute("DELETE FROM place")
-    db.execute("INSERT INTO place VALUES (?)", (folder,))
-    db.execute("COMMIT")
+    note_place(db, folder)
 
 
 class Ledger:
