@@ -56,6 +56,14 @@ class Ended:
     lost: int = 0
 
 
+def _another_is(there: Path, root: Path) -> bool:
+    """Whether another project is there than the one in `root`; so it is, too, where we may not look."""
+    try:
+        return (there / ".git").exists() and not os.path.samefile(there, root)
+    except PermissionError:
+        return True
+
+
 class Board:
     """The jobs of one project. Every method talks to Redis and raises what its client raises."""
 
@@ -74,7 +82,7 @@ class Board:
             there = Path(os.fsdecode(self.client.get(self.names.folder) or b""))
             if there == root:
                 return
-            if (there / ".git").exists() and not os.path.samefile(there, root):
+            if _another_is(there, root):
                 raise UserError(
                     f"{root}: Redis knows the project in {there} by the same id, {self.names.project} "
                     f"(is one a copy of the other?); in one of them: git config minipach.project-id NAME"
