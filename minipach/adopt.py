@@ -26,7 +26,7 @@ from minipach.places import MARK, Place
 from minipach.project import Project, find_project
 from minipach.slots import kill_inside, remove_tree
 from minipach.specfile import SPEC
-from minipach.wording import many
+from minipach.wording import many, quoted
 
 _PIPELINE_ATTRIBUTES = (
     "* annex.backend=SHA256E",
@@ -54,9 +54,11 @@ def init_project(folder: Path) -> tuple[Project, list[str]]:
     fresh = not config.is_file()
     if fresh:
         if (folder / ".git").exists():
-            raise UserError(f"{folder}: a git repository, but no dataset; datalad create --force {folder}")
+            raise UserError(f"{folder}: a git repository, but no dataset; datalad create --force {quoted(folder)}")
         if folder.is_dir() and any(folder.iterdir()):
-            raise UserError(f"{folder}: not empty; datalad create --force {folder}, then minipach init {folder}")
+            raise UserError(
+                f"{folder}: not empty; datalad create --force {quoted(folder)}, then minipach init {quoted(folder)}"
+            )
         folder.mkdir(parents=True, exist_ok=True)
         need_identity(Repo(folder))
         create_dataset(folder, _PROJECT_ATTRIBUTES)
@@ -137,7 +139,7 @@ def _need_spec(project: Project, path: str, tracked: list[TreeEntry]) -> None:
     rule = ignored.rules(project.repo, [spec]).get(spec)
     if rule and spec not in {e.path for e in tracked}:
         where = f'"{rule.pattern}" in {rule.source}, line {rule.line}'
-        raise UserError(f"{spec}: ignored by {where}; change that rule, or git add --force {spec}, and commit")
+        raise UserError(f"{spec}: ignored by {where}; change that rule, or git add --force {quoted(spec)}, and commit")
 
 
 def _commit_all(project: Project, path: str, tracked: list[TreeEntry]) -> None:

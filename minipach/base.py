@@ -22,6 +22,7 @@ from minipach.assess import Assessment
 from minipach.errors import UserError
 from minipach.git import EXECUTABLE, FILE, GITLINK, SYMLINK, Repo, TreeEntry, annex, child_environment
 from minipach.image import BASE_REF, CONTAINER, Image, archive_folder, entry_of
+from minipach.wording import quoted
 
 _ATTRIBUTES = b"* annex.largefiles=nothing\n"
 _IGNORE = b"/tmp.*\n"
@@ -67,7 +68,7 @@ def scratch_base(assessment: Assessment) -> Base:
 def _build_tree(assessment: Assessment) -> tuple[str, dict[tuple[str, str | None], str]]:
     repo = assessment.repo
     if assessment.head is None:
-        raise UserError(f"{assessment.path}: no commit yet; datalad save -d {repo.path}")
+        raise UserError(f"{assessment.path}: no commit yet; datalad save -d {quoted(repo.path)}")
     entries = {e.path: e for e in assessment.house}
     for name, mode, data in _scripts():
         entries[f".minipach/{name}"] = TreeEntry(mode, repo.hash_blob(data), f".minipach/{name}")

@@ -17,9 +17,10 @@ from minipach.assess import Assessment, SnapshotStore
 from minipach.errors import UserError
 from minipach.executors.choose import choose
 from minipach.git import Repo, child_environment, is_dataset, need_identity
+from minipach.offbranch import off_branch
 from minipach.project import Project, find_project
 from minipach.slots import slots_dir
-from minipach.wording import many
+from minipach.wording import many, quoted
 
 _RUNTIMES = ("apptainer", "singularity", "podman", "docker", "ch-run", "bwrap")
 # as .minipach/launch tries it: within a container, a /proc of one's own is what is forbidden
@@ -114,7 +115,7 @@ def _project(project: Project) -> Iterator[Finding]:
     yield from _executor(project)
     for path in project.repos:
         if not is_dataset(project.root / path):
-            yield Finding("note", f"{path} is not installed", f"datalad get -n {project.root / path}")
+            yield Finding("note", f"{path} is not installed", f"datalad get -n {quoted(project.root / path)}")
             continue
         repo = Repo(project.root / path)
         attributes = project.root / path / ".gitattributes"
@@ -124,8 +125,10 @@ def _project(project: Project) -> Iterator[Finding]:
                 f"{path} names content by MD5, which can be forged",
                 f"set annex.backend=SHA256E in {path}/.gitattributes for what is added from now on",
             )
-        if (repo.branch() or "").startswith("adjusted/"):
-            yield Finding("problem", f"{path} has an adjusted branch checked out", f"git -C {repo.path} switch main")
+        off = off_branch(repo, repo.branch()) if path in project.order else None
+        if off:
+            what, _, way = off.partition("; ")
+            yield Finding("problem", f"{path}: {what}", way)
         folder = slots_dir(repo)
         left = [p.name for p in folder.iterdir() if p.suffix != ".lock"] if folder.is_dir() else []
         if left:

@@ -15,7 +15,7 @@ from minipach.git import GitError, Repo, annex, is_dataset
 from minipach.merge import merge
 from minipach.project import Project, nearest
 from minipach.results import BRANCH, own_branch, read_folders, results_commit
-from minipach.wording import many
+from minipach.wording import many, quoted
 
 _ANNEX = "refs/heads/git-annex"
 _TRIES = 5  # rounds of merge and push while others push, too
@@ -88,7 +88,7 @@ def remote_of(repo: Repo, where: str, asked: str | None) -> str:
         if asked in known:
             return asked
         there = f"; there are: {', '.join(known)}" if known else ""
-        way = nearest(asked, known) or f"{there}; git -C {repo.path} remote add {asked} URL"
+        way = nearest(asked, known) or f"{there}; git -C {quoted(repo.path)} remote add {asked} URL"
         raise UserError(f'{where}: no remote "{asked}"{way}')
     branch = repo.branch()
     upstream = repo.config(f"branch.{branch}.remote") if branch else None
@@ -99,7 +99,9 @@ def remote_of(repo: Repo, where: str, asked: str | None) -> str:
     if len(known) == 1:
         return known[0]
     if not known:
-        raise UserError(f"{where}: no remote to exchange results with; git -C {repo.path} remote add origin URL")
+        raise UserError(
+            f"{where}: no remote to exchange results with; git -C {quoted(repo.path)} remote add origin URL"
+        )
     raise UserError(
         f"{where}: several remotes ({', '.join(known)}) and none of them is the branch's; name the one to use"
     )
@@ -211,7 +213,7 @@ def _talk(repo: Repo, remote: str, *command: str) -> bytes:
             raise _Refused(", ".join(dict.fromkeys(refused))) from None
         raise UserError(
             f"{repo.path}: git {command[0]} {remote} failed: {without_credentials(error.stderr)}; "
-            f"git -C {repo.path} remote -v"
+            f"git -C {quoted(repo.path)} remote -v"
         ) from None
 
 

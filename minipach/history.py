@@ -12,6 +12,7 @@ from minipach.errors import UserError
 from minipach.git import Repo
 from minipach.project import near_id, nearest
 from minipach.records import parse
+from minipach.wording import quoted
 
 _HEX = re.compile(r"[0-9a-f]{4,64}")
 _JOB = re.compile(r"^job: ([0-9a-f]+)$", re.MULTILINE)
@@ -135,7 +136,7 @@ def resolve_state(repo: Repo, head: str, word: str) -> str:
     if not found:
         near = near_id(word, [name for p in known for name in (p.job, p.commit)])
         near = near or nearest(word, [ref.removeprefix("refs/heads/") for ref in repo.refs("refs/heads/")])
-        way = near or f"; git -C {repo.path} log --oneline"
+        way = near or f"; git -C {quoted(repo.path)} log --oneline"
         raise UserError(f"{word}: no job and no commit of {repo.path.name}{way}")
     names = [f"job {job}" for job in sorted(jobs)] + ([f"commit {commit}"] if commit else [])
     raise UserError(f"{word}: this could be {' or '.join(names)}; give more of it")

@@ -17,6 +17,7 @@ from minipach.git import SYMLINK, Repo, TreeEntry
 from minipach.keys import content_id, key_of_link
 from minipach.project import Project, suggest
 from minipach.snapshot import classify, reserved_in_pipeline
+from minipach.wording import quoted
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -112,7 +113,7 @@ def _registered_here(repo: Repo, name: str, at: str) -> Image | None:
     content = _content_at(repo, place)
     if content is None:
         raise UserError(
-            f'{at}: container "{name}" is registered, but {place} is not committed; datalad save -d {repo.path}'
+            f'{at}: container "{name}" is registered, but {place} is not committed; datalad save -d {quoted(repo.path)}'
         )
     return Image(content, place, name)
 

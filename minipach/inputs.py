@@ -11,6 +11,7 @@ from minipach.git import Repo, is_dataset
 from minipach.project import Project, suggest
 from minipach.snapshot import Snapshot, open_repo, read_snapshot
 from minipach.spec import Need, Pipeline
+from minipach.wording import quoted
 
 _MOST = 20  # names of files that are told one by one
 
@@ -39,7 +40,7 @@ class SnapshotStore:
             return commit
         if need.branch:
             raise UserError(f'{need.branch_at}: no branch "{need.branch}" in {need.repo}{_other(repo, need.branch)}')
-        raise UserError(f"{need.repo_at}: {need.repo} has no commit yet; datalad save -d {where}")
+        raise UserError(f"{need.repo_at}: {need.repo} has no commit yet; datalad save -d {quoted(where)}")
 
     def at(self, repo_path: str, commit: str) -> Snapshot:
         """The snapshot of a repo at a commit."""
@@ -58,7 +59,7 @@ def _other(repo: Repo, branch: str) -> str:
     for ref in repo.refs("refs/remotes/"):
         remote, _, name = ref.removeprefix("refs/remotes/").partition("/")
         if name == branch:
-            return f"; git -C {repo.path} branch {branch} {remote}/{branch}"
+            return f"; git -C {quoted(repo.path)} branch {branch} {remote}/{branch}"
     names = (ref.removeprefix("refs/heads/") for ref in repo.refs("refs/heads/"))
     return suggest(branch, [n for n in names if n not in _HOUSE and not n.startswith(_SYNCED)])
 
@@ -138,5 +139,5 @@ def _not_installed(
             where = project.root / pfs.repo / missing
             yield (
                 f"{pfs.repo}: the subdataset {missing} is not installed, and the glob {pfs.glob} "
-                f"reaches it; datalad get -n {where}"
+                f"reaches it; datalad get -n {quoted(where)}"
             )

@@ -6,7 +6,9 @@ from minipach import hostenv, leftovers
 from minipach.checkout import InTheWay, check_free, move_branch, recover
 from minipach.errors import UserError
 from minipach.git import FILE, Repo, is_dataset, need_identity, private_index
+from minipach.offbranch import need_branch
 from minipach.project import Project
+from minipach.wording import quoted
 
 
 def lock_environment(project: Project, path: str) -> tuple[str, ...]:
@@ -19,9 +21,9 @@ def lock_environment(project: Project, path: str) -> tuple[str, ...]:
         raise UserError(f"{path}: not a dataset yet; minipach schedule {pipeline.name} writes the first fingerprint")
     repo = Repo(project.root / path)
     try:
-        head, branch = repo.head(), repo.branch()
-        if head is None or branch is None:
-            raise UserError(f"{path}: no branch is checked out; git -C {repo.path} switch <its branch>")
+        head, branch = repo.head(), need_branch(repo, path)
+        if head is None:
+            raise UserError(f"{path}: no commit yet; datalad save -d {quoted(repo.path)}")
         now = hostenv.fingerprint(pipeline.transform.cmd)
         old = repo.objects.read(f"{head}:{hostenv.PATH_IN_REPO}")
         before = old.decode("utf-8", "replace") if old else ""

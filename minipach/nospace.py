@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from minipach.git import Repo
 from minipach.slots import slots_dir
+from minipach.wording import quoted
 
 if TYPE_CHECKING:
     from minipach.project import Project
@@ -46,7 +47,7 @@ class NoSpace:
 
 def places_of(repo: Repo) -> list[Place]:
     """Where work on a dataset writes."""
-    unused = f"git -C {repo.path} annex unused lists what no branch needs"
+    unused = f"git -C {quoted(repo.path)} annex unused lists what no branch needs"
     slots = slots_dir(repo)
     return [
         Place(repo.common_dir / "annex" / "objects", "its annexed files", "annex/objects", unused),

@@ -21,6 +21,7 @@ from minipach.git import need_identity
 from minipach.history import last_publish
 from minipach.identity import Recipe
 from minipach.ledger import Ledger
+from minipach.offbranch import need_branch
 from minipach.plan import Plan, Step, again_published, force, without_output
 from minipach.project import Project
 from minipach.publish import publish
@@ -90,9 +91,7 @@ class Pass:
                 known = self.scheduler.ledger.job_of(self.name, a.head)  # what is in git, without a walk to it
                 report.job = known or last_publish(a.repo, a.head) or ""
             return report
-        need_identity(a.repo)
-        if not self.scheduler.lasting and self.scheduler.ledger.open_jobs(self.name):
-            drop_all(a.repo)  # of an engine that was set before: what it would begin later is done here
+        self._prepare()
         if plan.counts["run"]:
             self.scheduler.engine()  # if not before
         base = build_base(a)
@@ -122,6 +121,14 @@ class Pass:
         finally:
             self._end(key, report)
         return report
+
+    def _prepare(self) -> None:
+        """See before hours of work that the results can be committed."""
+        repo = self.assessment.repo
+        need_identity(repo)
+        need_branch(repo, self.assessment.path)
+        if not self.scheduler.lasting and self.scheduler.ledger.open_jobs(self.name):
+            drop_all(repo)  # of an engine that was set before: what it would begin later is done here
 
     def _begin(self, job: str, before: Sequence[Used], anew: Set[str]) -> int:
         """The ledger's key for this pass: that of the job's earlier passes, if sets of it are on their way.

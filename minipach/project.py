@@ -19,6 +19,7 @@ from minipach.places import MARK, Place, holder_of, is_data, nested_places, own_
 from minipach.spec import BrokenSpec, Need, Pipeline
 from minipach.speccache import read_spec
 from minipach.specfile import SPEC, read_text
+from minipach.wording import quoted
 
 _NAMED = 8  # at most so many names in a line
 _COMPARED = 2000  # at most so many words are compared with one
@@ -161,9 +162,10 @@ class Project:
         if repo in self._graph:
             return f"{repo} is a pipeline without any output yet; minipach schedule {self.name_of(repo)}"
         if repo in self.repos:
-            return f"{repo}: not installed in this project; datalad get -n {self.root / repo}"
+            return f"{repo}: not installed in this project; datalad get -n {quoted(self.root / repo)}"
         if is_dataset(self.root / repo):
-            return f'"{repo}" is a dataset, but not registered in this project; datalad save -d {self.root} {repo}'
+            way = f"datalad save -d {quoted(self.root)} {quoted(repo)}"
+            return f'"{repo}" is a dataset, but not registered in this project; {way}'
         return f'no repo "{repo}" in this project' + suggest(repo, {*self.repos, *self._graph})
 
     def _circles(self) -> Iterator[tuple[str, str]]:

@@ -13,6 +13,7 @@ from minipach.errors import UserError
 from minipach.fastimport import Stream, committer
 from minipach.git import FILE, SYMLINK, GitError
 from minipach.keys import key_of_link
+from minipach.offbranch import need_branch
 from minipach.plan import Plan, Step
 from minipach.published import PUBLISHED, published_paths
 from minipach.sets import record_extra
@@ -40,10 +41,7 @@ def publish(assessment: Assessment, base: Base, plan: Plan, job: str) -> str:
     """
     repo, head = assessment.repo, assessment.head
     assert head is not None
-    branch = repo.branch()
-    if branch is None or branch.startswith("adjusted/"):
-        what = "no branch is checked out" if branch is None else f"the adjusted branch {branch} is checked out"
-        raise UserError(f"{assessment.path}: {what}; git -C {repo.path} switch <its branch>")
+    branch = need_branch(repo, assessment.path)
     added = [s for s in plan.of("reuse") if s.source is not None]
     state = dict(assessment.state)
     again = {s.name for s in added if s.name in state and state[s.name].id == s.id}

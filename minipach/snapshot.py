@@ -14,6 +14,7 @@ from minipach.cache import Cache
 from minipach.errors import UserError
 from minipach.git import EXECUTABLE, GITLINK, SYMLINK, GitError, Repo, TreeEntry, is_dataset
 from minipach.keys import MAX_POINTER, content_id, key_of_link, key_of_pointer
+from minipach.wording import quoted
 
 RESERVED = frozenset({"spec.yml", "code", "inputs", ".datalad", ".minipach"})
 _HOUSEKEEPING = frozenset({".datalad", ".minipach"})
@@ -170,7 +171,7 @@ class _Reader:
                 if child.resolve(entry.sha + "^{commit}") is None:
                     raise UserError(
                         f"{nested}: the pinned commit {entry.sha[:10]} isn't here; "
-                        f"datalad update -d {nested} or datalad get -n {nested}"
+                        f"datalad update -d {quoted(nested)} or datalad get -n {quoted(nested)}"
                     )
                 self.read(child, entry.sha, where)
             finally:
@@ -286,5 +287,5 @@ def open_repo(root: Path, path: str) -> Repo:
     """The repo at `path` in the project, or a UserError that says how to get it."""
     where = root / path
     if not is_dataset(where):
-        raise UserError(f"{path}: not installed in this project; datalad get -n {where}")
+        raise UserError(f"{path}: not installed in this project; datalad get -n {quoted(where)}")
     return Repo(where)

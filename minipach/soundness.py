@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from minipach import offbranch
 from minipach.assess import Assessment, SnapshotStore
 from minipach.errors import UserError, each_once
 from minipach.git import is_dataset
@@ -18,6 +19,7 @@ def problems_of(project: Project, paths: Iterable[str]) -> tuple[str, ...]:
     store = SnapshotStore(project)
     for path in chosen:
         found += _inputs(project, path, store)
+        found += offbranch.told(project, [path])
         if path in project.pipelines:
             assessment = Assessment(project, path, store)
             try:

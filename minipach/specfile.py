@@ -8,6 +8,7 @@ from pathlib import Path
 from minipach.errors import UserError
 from minipach.git import Repo, annex
 from minipach.keys import MAX_POINTER, key_of_link, key_of_pointer
+from minipach.wording import quoted
 
 SPEC = "spec.yml"
 
@@ -46,5 +47,5 @@ def _content(repo: Repo, source: str, blob: bytes | None) -> bytes | None:
         return blob
     location = annex(repo, "contentlocation", key, ok=(0, 1)).rstrip(b"\n")
     if not location:
-        raise UserError(f"{source}: its content is annexed and not here; datalad get {repo.path / SPEC}")
+        raise UserError(f"{source}: its content is annexed and not here; datalad get {quoted(repo.path / SPEC)}")
     return (repo.path / os.fsdecode(location)).read_bytes()

@@ -11,6 +11,7 @@ from minipach.base import clone_file
 from minipach.git import Repo, annex
 from minipach.sets import StagedFile
 from minipach.snapshot import stays_inside
+from minipach.wording import quoted
 
 
 class StagingError(Exception):
@@ -57,7 +58,8 @@ def locate(repo: Repo, keys: set[str], *, get: bool = True, names: Mapping[str, 
     absent = sorted(keys - found.keys())
     if absent and not get:
         raise StagingError(
-            f"{repo.path}: content of {of(absent[0])} is not here; git -C {repo.path} annex get --key {absent[0]}"
+            f"{repo.path}: content of {of(absent[0])} is not here; "
+            f"git -C {quoted(repo.path)} annex get --key {absent[0]}"
         )
     if absent:
         _fetch(repo, absent, of)
@@ -66,7 +68,7 @@ def locate(repo: Repo, keys: set[str], *, get: bool = True, names: Mapping[str, 
         if missing:
             raise HopelessError(
                 f"{repo.path}: content of {of(missing[0])} is not here and no remote gave it; "
-                f"git -C {repo.path} annex whereis --key {missing[0]}"
+                f"git -C {quoted(repo.path)} annex whereis --key {missing[0]}"
             )
     return found
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from minipach.checkout import dirty_paths
 from minipach.git import Repo, is_dataset
 from minipach.project import Project
+from minipach.wording import quoted
 
 _NAMED = 3
 
@@ -44,6 +45,6 @@ def remarks(project: Project, found: Mapping[str, Sequence[str]]) -> list[str]:
 
 def _way_in(repo: Repo) -> str:
     if repo.resolve("MERGE_HEAD") is None:
-        return f"datalad save -d {repo.path}"
+        return f"datalad save -d {quoted(repo.path)}"
     # datalad would save what is in conflict as it lies
-    return f"finish the merge: git -C {repo.path} merge --continue (or --abort)"
+    return f"finish the merge: git -C {quoted(repo.path)} merge --continue (or --abort)"

@@ -321,6 +321,33 @@ def test_a_reader_that_leaves_early_is_no_error(done: Study, arguments: list[str
     process.stderr.close()
 
 
+@pytest.mark.parametrize("arguments", [["schema"], ["status"], ["datums", "edges", "--json"]])
+@pytest.mark.parametrize("buffered", [True, False])
+def test_what_cannot_be_written_is_told_in_one_line(done: Study, arguments: list[str], buffered: bool) -> None:
+    env = {**os.environ, "PYTHONUNBUFFERED": "" if buffered else "1"}
+    with Path("/dev/full").open("wb") as full:
+        process = subprocess.run(
+            [*MINIPACH, *arguments],
+            cwd=done.root,
+            env=env,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert process.returncode == 2
+    assert process.stderr == "what is shown can't be written: No space left on device; send it somewhere else\n"
+
+
+def test_names_are_those_of_git_whatever_the_locale(done: Study, tmp_path: Path) -> None:
+    study = duplicate(done, tmp_path / "study")
+    study.put("images/bücher ☃.txt", "in UTF-8\n")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    told = [run(*MINIPACH, "datums", "edges", "--json", cwd=study.root, env=env) for env in ({}, ascii_only)]
+    assert told[0] == told[1]
+    assert "bücher ☃.txt" in [datum["name"] for datum in told[0].json["datums"]]
+
+
 # Mistakes, each with one clear line
 
 

@@ -166,19 +166,37 @@ def test_commits_of_people_to_a_pipelines_branch_are_kept(published: Study) -> N
     ],
     ids=["detached", "adjusted"],
 )
-@pytest.mark.slow
-def test_a_pipeline_whose_branch_is_not_checked_out_is_not_published(
+def test_a_pipeline_whose_branch_is_not_checked_out_is_told_of_before_any_work(
     published: Study, switch: tuple[str, ...], what: str
 ) -> None:
     branch = published.git("edges", "symbolic-ref", "--short", "HEAD")
+    published.git("edges", "branch", "-M", branch, "main")
     head = published.git("edges", "rev-parse", "HEAD")
     published.git("edges", *switch)
-    done = published.minipach("schedule")
+    line = f"edges: {what}"
+    way = f"; git -C {published.root / 'edges'} switch main"
+    for command, code in (("plan", 0), ("status", 0), ("check", 2), ("schedule", 2)):
+        done = published.minipach(command)
+        assert done.code == code, command
+        (said,) = (told for told in done.err.splitlines() if told.startswith(line))
+        assert said.endswith(way), command
+    assert published.git("edges", "rev-parse", "HEAD") == published.git("edges", "rev-parse", "main") == head
+    assert leftovers(published) == []
+    published.git("edges", "switch", "--quiet", "main")
+    assert published.schedule()["edges"]["counts"]["ran"] == 1, "nothing had run"
+    assert published.minipach("check").code == 0
+    result_of(published)
+
+
+def test_a_pipeline_whose_branch_is_left_while_it_runs_is_not_published(published: Study) -> None:
+    held = hold(published)
+    scheduler = Background(published, "schedule").waiting()
+    published.git("edges", "switch", "--quiet", "--detach")
+    held.unlink()
+    done = scheduler.end()
     assert done.code == 2
-    assert f"edges: {what}" in done.err
-    assert "switch <its branch>" in done.err
-    assert published.git("edges", "rev-parse", "HEAD") == published.git("edges", "rev-parse", branch) == head
-    published.git("edges", "switch", "--quiet", branch)
+    assert "edges: no branch is checked out" in done.err
+    published.git("edges", "switch", "--quiet", "-")
     nothing_is_computed_twice(published)
 
 

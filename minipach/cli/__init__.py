@@ -13,6 +13,8 @@ def program() -> None:
 
     To take millions of small objects apart, one by one, takes Python as long as a good part of a plan.
     """
+    if sys.getfilesystemencoding() != "utf-8":  # names of files would be other ones than in git
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, "PYTHONUTF8": "1"})
     try:
         from minipach.cli.app import main
 

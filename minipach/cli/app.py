@@ -12,7 +12,7 @@ import typer
 
 from minipach import __version__
 from minipach.cli import jobs, logs, look, plans, results, runs, setup, specs, try_one, views, workers
-from minipach.cli.frame import Here, reader_left
+from minipach.cli.frame import USER, Here, all_shown
 
 app = typer.Typer(
     name="minipach",
@@ -53,10 +53,8 @@ def main() -> None:
     try:
         app()
     finally:
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:
-            reader_left()
+        if not all_shown():
+            sys.exit(USER)
 
 
 def _as_interrupt(_number: int, _frame: object) -> None:

@@ -78,6 +78,31 @@ def _full_disk(error: Exception, context: object) -> str | None:
     return full.message if full else None
 
 
+def all_shown() -> bool:
+    """Whether stdout took what was printed so far. If not, that is said, and the rest of it goes nowhere."""
+    try:
+        _put("", flush=True)
+    except BrokenPipeError:
+        reader_left()
+    except UserError as error:
+        say(str(error))
+        return False
+    return True
+
+
+def _put(text: str, *, flush: bool = False) -> None:
+    """Text on stdout. BrokenPipeError: nobody reads it any more. UserError: it can't be written."""
+    try:
+        sys.stdout.write(text)
+        if flush:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        reader_left()
+        raise UserError(f"what is shown can't be written: {error.strerror}; send it somewhere else") from None
+
+
 def reader_left() -> None:
     """Whoever read our output has left (`minipach plan | head`): the rest of it goes nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -103,17 +128,17 @@ def say_not_installed(project: Project) -> None:
 def show(text: str = "") -> None:
     """A line of the result for people, on stdout; what can't be shown is escaped, all but our own colours."""
     pieces = _PAINTED.split(text) if colours(sys.stdout) else [text]
-    print("".join(piece if at % 2 else printable(piece) for at, piece in enumerate(pieces)))
+    _put("".join(piece if at % 2 else printable(piece) for at, piece in enumerate(pieces)) + "\n")
 
 
 def show_exactly(text: str) -> None:
     """Text on stdout that is what it is: a program's own output, a file format."""
-    print(text.encode("utf-8", "backslashreplace").decode())
+    _put(text.encode("utf-8", "backslashreplace").decode() + "\n")
 
 
 def show_json(data: Any) -> None:
     """The result as JSON, on stdout."""
-    sys.stdout.write(json.dumps(data, indent=1 if sys.stdout.isatty() else None, ensure_ascii=True) + "\n")
+    _put(json.dumps(data, indent=1 if sys.stdout.isatty() else None, ensure_ascii=True) + "\n")
 
 
 def colours(stream: Any) -> bool:

@@ -29,7 +29,7 @@ def status(
 
     Example: minipach status
     """
-    from minipach import uncommitted
+    from minipach import offbranch, uncommitted
     from minipach.aside import Aside
     from minipach.status import project_status
     from minipach.stuck import remarks
@@ -42,7 +42,7 @@ def status(
     problems = each_once(p for row in rows for p in row.problems)
     changes = looking.result()
     say_not_installed(project)
-    for line in uncommitted.remarks(project, changes):
+    for line in (*uncommitted.remarks(project, changes), *offbranch.told(project, project.order)):
         say(line)
     if as_json:
         data = {"pipelines": [row.as_json() for row in rows], "problems": list(problems)}

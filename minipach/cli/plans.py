@@ -45,7 +45,7 @@ def plan(
 
     Example: minipach plan edges, or minipach plan edges --why chelsea.png
     """
-    from minipach import uncommitted
+    from minipach import offbranch, uncommitted
     from minipach.aside import Aside
     from minipach.planning import expected_cost, plan_project
     from minipach.settings import slots
@@ -62,7 +62,7 @@ def plan(
     found = plan_project(project, targets, forced=force)
     cost = expected_cost(project, found.plans, slots(project.repo, jobs))
     changes = looking.result()
-    for remark in (*uncommitted.remarks(project, changes), *found.remarks):
+    for remark in (*uncommitted.remarks(project, changes), *offbranch.told(project, targets.order), *found.remarks):
         say(remark)
     say_not_installed(project)
     if as_json:

@@ -11,7 +11,7 @@ import typer
 from minipach.cli.frame import USER, Here, guarded, say, show, show_json
 from minipach.errors import UserError
 from minipach.project import Project
-from minipach.wording import many
+from minipach.wording import many, quoted
 
 if TYPE_CHECKING:
     from minipach.collect import Collection, Stored
@@ -217,8 +217,8 @@ def _show_collection(project: Project, path: str, one: Collection) -> None:
         repo = project.root / path
         show(
             f"  their annexed contents stay ({_size(one.annexed)}); when no remote has these results either, "
-            f"git -C {repo} annex unused lists them, and annex dropunused removes those that another repository has, "
-            "too; what is only here is never dropped"
+            f"git -C {quoted(repo)} annex unused lists them, and annex dropunused removes those that another "
+            "repository has, too; what is only here is never dropped"
         )
 
 
