@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import posixpath
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minipach.datum import Datum, Match
+from minipach.datum import Datum
 from minipach.snapshot import FileEntry, Snapshot
 from minipach.spec import Pipeline
 
 VERSION = 1  # a new version makes every result be computed again: a decision, guarded by fixed ids in the tests
 COMPRESSIONS = frozenset({".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z"})
 Snapshots = Mapping[tuple[str, str | None], Snapshot]
-Row = tuple[str, str, bool]  # path relative to the match, content id, executable
+Row = tuple[str, str, bool]  # path as far as it counts, content id, executable
 Inputs = Mapping[str, Sequence[Row]]
+_PARTS = re.compile(r"[/~]")
+_PLACE = re.compile(r"\0(\d+)\0")
 _text = json.encoder.encode_basestring_ascii
 _JSON = {True: "true", False: "false"}
 
@@ -73,45 +76,81 @@ def code_id(files: Mapping[str, FileEntry]) -> str:
 
 
 def input_files(datum: Datum, snapshots: Snapshots, *, by_path: bool) -> dict[str, list[Row]]:
-    """Per input name, the files as (path relative to the match, content id, executable), sorted.
+    """Per input name, the files as (path as far as it counts, content id, executable), sorted.
 
-    For a matched file the relative path is its suffix alone; where an input has several matches (in a group), paths
-    are relative to the folder that they share, so that it counts which content has which name. With `by_path` the
-    whole path counts, and so it does with `empty_files`, where nothing but names is to be had.
+    What the datum's name tells of a path does not count, as that is for reuse to judge. The name of a match of its own
+    (`pfs`, `cross`) tells all: what is left is the path below a matched folder, and a matched file's suffix. That of a
+    join or group tells the key: what is left is the whole path, with places for the words of the name in it. With
+    `by_path` the whole path counts, and so it does with `empty_files`, where nothing but names is to be had.
     """
     found: dict[str, list[Row]] = {}
     matches = datum.matches
-    shared = shared_folders(matches) if len(matches) > 1 else {}
+    inputs = Counter(match.input for match in matches) if len(matches) > 1 else {}
     for match in matches:
         files = snapshots[match.repo, match.branch]
         base = match.path[1:]
         rows = found.setdefault(match.input, [])
-        cut = 0 if by_path or match.empty_files else shared.get(match.input)
         single = files.files.get(base)
-        if single is not None:
-            name = suffix(base) if cut is None else base[cut:]
-            rows.append((name, "" if match.empty_files else single.content, single.executable))
-            continue
-        if cut is None:
+        below = ((base, single),) if single is not None else files.below(match.path)
+        if by_path or match.empty_files:
+            rows += [(path, "" if match.empty_files else entry.content, entry.executable) for path, entry in below]
+        elif inputs.get(match.input, 1) > 1 or not names_path(datum.name, match.path):
+            words = split_name(datum.name)
+            rows += [(masked(path, words), entry.content, entry.executable) for path, entry in below]
+        elif single is not None:
+            rows.append((suffix(base), single.content, single.executable))
+        else:
             cut = len(base) + 1 if base else 0
-        rows += [
-            (path[cut:], "" if match.empty_files else entry.content, entry.executable)
-            for path, entry in files.below(match.path)
-        ]
+            rows += [(path[cut:], entry.content, entry.executable) for path, entry in below]
     for rows in found.values():
         if len(rows) > 1:
             rows.sort()
     return found
 
 
-def shared_folders(matches: Sequence[Match]) -> dict[str, int]:
-    """For each input with several matches: how many characters of its files' paths are the folder they all share."""
-    folders: dict[str, list[str]] = {}
-    for match in matches:
-        folders.setdefault(match.input, []).append(posixpath.dirname(match.path))
-    return {
-        name: len(posixpath.commonpath(several).rstrip("/")) for name, several in folders.items() if len(several) > 1
-    }
+def split_name(name: str) -> tuple[str, ...]:
+    """The words of a datum's name."""
+    return tuple(word for word in _PARTS.split(name) if word)
+
+
+def names_path(name: str, path: str) -> bool:
+    """Whether a datum's name tells the whole path of a match (absolute, `/` the root): as one of its parts."""
+    label = path[1:] or "/"
+    return name == label or f"~{label}~" in f"~{name}~"
+
+
+def masked(path: str, words: Sequence[str]) -> str:
+    """A file's path, from `/` on, with a place (NUL, number, NUL) for each whole word of the name but in its suffix.
+
+    Two paths that are masked alike are one and the same under the same name, and differ in nothing but the name's words
+    under another.
+    """
+    end = len(path) - len(suffix(path))
+    pieces = ["/" + path[:end]]  # every second one is a place
+    for word, place in sorted(zip(words, range(len(words)), strict=True), key=lambda pair: -len(pair[0])):
+        if word in path:
+            pieces = [
+                new for at, piece in enumerate(pieces) for new in ([piece] if at % 2 else _cut(piece, word, place))
+            ]
+    return "".join(pieces) + path[end:]
+
+
+def unmasked(path: str, words: Sequence[str]) -> str:
+    """The path that was masked so, under the name with these words."""
+    return _PLACE.sub(lambda found: words[int(found[1])] if int(found[1]) < len(words) else "*", path)
+
+
+def _cut(text: str, word: str, place: int) -> list[str]:
+    """The text around each whole word, with its place between: bounded by what is neither a letter nor a digit."""
+    pieces, begin, at = [], 0, text.find(word)
+    while at >= 0:
+        end = at + len(word)
+        whole = not text[at - 1 : at].isalnum() and not text[end : end + 1].isalnum()
+        if whole:
+            pieces += [text[begin:at], f"\0{place}\0"]
+            begin = end
+        at = text.find(word, end if whole else at + 1)
+    return [*pieces, text[begin:]]
 
 
 def suffix(path: str) -> str:

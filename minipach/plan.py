@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from minipach.datum import Match
 from minipach.git import TreeEntry
-from minipach.identity import Recipe, shared_folders, suffix
+from minipach.identity import Recipe, split_name, suffix, unmasked
 from minipach.records import Task
 from minipach.results import Result
 from minipach.reuse import NO_RENAMING, Renaming, renaming, tokens
@@ -306,18 +306,20 @@ def _changed_inputs(
         if changed and not matched:
             found.append(name)
         elif changed:
-            found += dict.fromkeys(f"{name}:{where}" for where in _places(changed, after, matched, by_path))
+            found += dict.fromkeys(f"{name}:{where}" for where in _places(changed, after, matched, task, by_path))
     return found
 
 
-def _places(changed: Sequence[str], after: Set[tuple[Any, ...]], matched: Sequence[Match], by_path: bool) -> list[str]:
-    """The absolute paths in the repo of files that identity knows by a shorter name."""
+def _places(
+    changed: Sequence[str], after: Set[tuple[Any, ...]], matched: Sequence[Match], task: Task, by_path: bool
+) -> list[str]:
+    """The absolute paths in the repo of files that identity knows by less."""
     first = matched[0].path.rstrip("/")
     if by_path or matched[0].empty_files:
         return ["/" + path for path in changed]
-    if len(matched) > 1:
-        folder = first[: shared_folders(matched)[matched[0].input]]
-        return [f"{folder}/{path}" for path in changed]
+    if all(path.startswith("/") for path in changed):
+        words = split_name(task.datum.name)
+        return [unmasked(path, words) for path in changed]
     if {row[0] for row in after} == {suffix(first)}:
         return [first]
     return [f"{first}/{path}" for path in changed]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from minipach.identity import suffix
+from minipach.identity import split_name, suffix
 
 SEARCH_LIMIT = 64 * 1024 * 1024  # bytes of one output; a larger one is taken to hold the name
 
@@ -15,7 +15,7 @@ def tokens(name: str, *, is_file: bool) -> tuple[str, ...]:
     """The parts of a datum's name that could leak into a result: `sub-1/a.nii.gz` gives `sub-1`, `a`."""
     if is_file:
         name = name[: len(name) - len(suffix(name))] or name
-    return tuple(part for part in re.split(r"[/~]", name) if part)
+    return split_name(name)
 
 
 def find_leaks(words: Iterable[str], files: Iterable[tuple[str, int, Callable[[], bytes | None]]]) -> dict[str, str]:

@@ -203,7 +203,8 @@ class MinipachSpec(Model):
 
     identity: Literal["content", "path"] = Field(
         default="content",
-        description="What makes a datum new: `content`: changed bytes; `path`: a changed path too.",
+        description="What makes a datum new: `content`: changed bytes (in a join or group also a path that was changed "
+        "in what the key doesn't tell); `path`: any changed path too.",
     )
     out: Text = Field(
         default="/",

@@ -13,7 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minipach.datums import make_datums
-from minipach.identity import VERSION, Recipe, code_id, datum_id, input_files, recipe, suffix
+from minipach.identity import (
+    VERSION,
+    Recipe,
+    code_id,
+    datum_id,
+    input_files,
+    masked,
+    recipe,
+    split_name,
+    suffix,
+    unmasked,
+)
 from minipach.snapshot import FileEntry, Snapshot
 from minipach.spec import Combination, Input, PfsInput, Pipeline, Transform
 
@@ -85,7 +96,7 @@ def test_version_1_names_code_and_inputs_so() -> None:
     rows = pfs("t1", "/(*)-*", group_by="$1")
     group = Combination("group", (rows,))
     assert ids(group, t1={"s1-a.nii": "SHA256--aa", "s1-b.nii": "SHA256--bb"}) == {
-        "s1": "bd54471d56a117ba533af5f3121a37e09b350b9c1938c5f324be7c6f3983d621"
+        "s1": "873825fe291a72a1c31ad47512deb232a0ef2e5bdf458a841ae4339a79b9df99"
     }
 
 
@@ -226,19 +237,59 @@ def test_with_empty_files_names_count_and_content_does_not() -> None:
     assert len(set(ids(node, images={"a": "1", "b": "1", "d/x": "1", "e/x": "1"}).values())) == 4
 
 
-# Groups: one input has several matches
+# Joins and groups: the name tells a key, not the paths
 
 
-def grouped(files: Mapping[str, str]) -> dict[str, str]:
-    return ids(Combination("group", (pfs("t1", "/**/run-(?).nii", group_by="all"),)), t1=files)
+def grouped(files: Mapping[str, str], glob: str = "/**/run-(?).nii", group_by: str = "all") -> dict[str, str]:
+    return ids(Combination("group", (pfs("t1", glob, group_by=group_by),)), t1=files)
+
+
+def by_subject(path: str, subject: str = "") -> str:
+    """The id of the datum that a join by subject makes of a file."""
+    subject = subject or path[path.index("sub-") :][:5]
+    found = ids(Combination("join", (pfs("t1", "/**.*", join_on=subject),)), t1={path: "1"})
+    return found[subject]
 
 
 def test_in_a_group_it_counts_which_file_has_which_content() -> None:
     assert grouped({"d/run-1.nii": "1", "d/run-2.nii": "2"}) != grouped({"d/run-1.nii": "2", "d/run-2.nii": "1"})
 
 
-def test_a_group_in_another_folder_is_the_same_datum() -> None:
-    assert grouped({"d/run-1.nii": "1", "d/run-2.nii": "2"}) == grouped({"e/f/run-1.nii": "1", "e/f/run-2.nii": "2"})
+def test_so_it_does_where_a_group_without_a_key_has_its_files_for_a_name() -> None:
+    one = grouped({"d/run-1.nii": "1", "d/run-2.nii": "2"}, group_by="")
+    other = grouped({"d/run-1.nii": "2", "d/run-2.nii": "1"}, group_by="")
+    assert one.keys() == other.keys()
+    assert one != other
+
+
+def test_a_key_whose_files_were_moved_is_another_datum_as_its_name_does_not_tell() -> None:
+    assert grouped({"d/run-1.nii": "1", "d/run-2.nii": "2"}) != grouped({"e/f/run-1.nii": "1", "e/f/run-2.nii": "2"})
+    assert grouped({"d/run-1.nii": "1"}) != grouped({"e/run-1.nii": "1"})
+    assert by_subject("sub-1/ses-1/t1.nii") != by_subject("sub-1/ses-2/t1.nii")
+
+
+def test_a_key_that_is_renamed_wherever_its_paths_have_it_is_the_same_datum() -> None:
+    assert by_subject("sub-1/t1.nii") == by_subject("sub-2/t1.nii")
+    assert by_subject("raw/sub-1/sub-1_t1.nii.gz") == by_subject("raw/sub-2/sub-2_t1.nii.gz")
+    assert by_subject("raw/sub-1/sub-1_t1.nii") != by_subject("raw/sub-2/sub-1_t1.nii")
+    assert by_subject("sub-1.nii") != by_subject("sub-2.jpg")
+    two = [grouped({f"{s}/run-1.nii": "1", f"{s}/run-2.nii": "2"}, "/(*)/*", "$1")[s] for s in ("sub-1", "x y")]
+    assert two[0] == two[1]
+
+
+def test_a_key_in_a_longer_word_is_not_a_word_of_its_own() -> None:
+    assert grouped({"1/run-1.nii": "1"}, "/(*)/*", "$1")["1"] != grouped({"2/run-1.nii": "1"}, "/(*)/*", "$1")["2"]
+    assert masked("sub-1/sub-10.nii", ("sub-1",)) == "/\x000\x00/sub-10.nii"
+
+
+_names = st.text(st.sampled_from("ab1-_/.~"), max_size=12)
+
+
+@given(_names, _names, _names)
+def test_paths_are_masked_so_that_they_can_be_told_apart_and_read_again(name: str, one: str, other: str) -> None:
+    words = split_name(name)
+    assert unmasked(masked(one, words), words) == f"/{one}"
+    assert (masked(one, words) == masked(other, words)) is (one == other)
 
 
 def test_a_group_over_folders_tells_them_apart() -> None:

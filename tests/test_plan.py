@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from minipach.datum import Datum, Match
 from minipach.entries import Failure
 from minipach.git import FILE, TreeEntry
-from minipach.identity import Recipe
+from minipach.identity import Recipe, masked
 from minipach.plan import ACTIONS, Plan, Step, again_published, force, make_plan, reason_for, short, tell_failures
 from minipach.records import Task
 from minipach.results import Result
@@ -396,8 +396,9 @@ def test_by_path_a_file_is_named_once() -> None:
 
 def test_in_a_group_a_file_is_named_by_its_path() -> None:
     group = Task(Datum("s1", (match("/s1/x.nii"), match("/s1/d/y.nii"))), "2", "")
-    old = _with(("d/y.nii", "1", False), ("x.nii", "1", False))
-    new = {"images": [("d/y.nii", "1", False), ("x.nii", "2", False)]}
+    one, other = (masked(path, ("s1",)) for path in ("s1/d/y.nii", "s1/x.nii"))
+    old = _with((one, "1", False), (other, "1", False))
+    new = {"images": [(one, "1", False), (other, "2", False)]}
     assert reason(old, inputs=new, of=group) == "inputs images:/s1/x.nii changed"
 
 
