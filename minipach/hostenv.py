@@ -14,13 +14,16 @@ from minipach.cache import Cache
 from minipach.git import child_environment
 
 FIRST_LINE = "minipach host environment"
+_READ = 256 * 1024 * 1024  # bytes of a file that a command names, at most; of a larger one the size must do
+_NOT_OF_HOST = ("/pfs/", "/dev/", "/proc/", "/sys/")
 PATH_IN_REPO = ".datalad/environments/host/image"
 
 
 def fingerprint(cmd: Sequence[str], cache: Cache | None = None, clock: Callable[[], int] = time.time_ns) -> str:
-    """A text that names the system, the python3 on PATH with its packages, and the command's own program.
+    """A text that names the system, the python3 on PATH with its packages, and what of this host the command names.
 
-    With a cache, what is known of files that nothing touched since is not asked again. clock: the time of now (ns).
+    That is its program, and each file that it names by a whole path: those are not in the pipeline's repo. With a
+    cache, what is known of files that nothing touched since is not asked again. clock: the time of now (ns).
     """
     env = child_environment()
     lines = [FIRST_LINE, f"system: {platform.system()} {platform.machine()}"]
@@ -33,7 +36,20 @@ def fingerprint(cmd: Sequence[str], cache: Cache | None = None, clock: Callable[
     program = shutil.which(cmd[0], path=env["PATH"]) if "/" not in cmd[0] else None
     if program and not cmd[0].startswith("python"):
         lines.append(f"program: {cmd[0]} sha256:{_digest(os.path.abspath(program), cache, clock)}")
+    for path in sorted({word for word in cmd if names_host(word) and os.path.isfile(word)}):
+        size = os.path.getsize(path)
+        content = f"sha256:{_digest(path, cache, clock)}" if size <= _READ else f"size:{size}"
+        lines.append(f"file: {_on_a_line(path)} {content}")
     return "\n".join(lines) + "\n"
+
+
+def names_host(word: str) -> bool:
+    """Whether a word of a command is a whole path on the host, rather than one below /pfs or of the system's own."""
+    return word.startswith("/") and not word.startswith(_NOT_OF_HOST) and os.path.exists(word)
+
+
+def _on_a_line(path: str) -> str:
+    return path.encode("unicode_escape").decode()
 
 
 def _digest(path: str, cache: Cache | None, clock: Callable[[], int]) -> str:
@@ -68,8 +84,8 @@ def _table(text: str) -> dict[str, str]:
     table: dict[str, str] = {}
     for line in text.splitlines()[1:]:
         kind, _, rest = line.partition(": ")
-        name, _, value = rest.partition(" ")
-        if kind in ("package", "program"):
+        name, _, value = rest.rpartition(" ")
+        if kind in ("package", "program", "file"):
             table[name] = value
         else:
             table[kind] = rest

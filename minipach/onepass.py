@@ -23,6 +23,7 @@ from minipach.identity import Recipe
 from minipach.ledger import Ledger
 from minipach.offbranch import need_branch
 from minipach.plan import Plan, Step, again_published, force, without_output
+from minipach.planning import drift_remarks
 from minipach.project import Project
 from minipach.publish import publish
 from minipach.report import Options, PipelineReport, Reporter
@@ -94,6 +95,8 @@ class Pass:
         self._prepare()
         if plan.counts["run"]:
             self.scheduler.engine()  # if not before
+            for line in drift_remarks(a):  # what runs now runs in what is, and is recorded as what was
+                self.scheduler.reporter.say(line)
         base = build_base(a)
         a.refresh()  # an image that was taken in just now has a place and a content id
         plan = a.plan()
@@ -281,6 +284,10 @@ class Pass:
             failed=len(self.failed),
         )
         report.failed = [{"name": n, "log": o.log} for n, o in sorted(self.failed.items())]
+        done = {end.task.id for end in self.recovered.values()}
+        lacking = [s for s in plan.steps if s.action in ("run", "reuse") and s.source is None and s.id not in done]
+        report.missing = len(lacking)
+        self._tell_of_the_same(lacking)
         if self.failed and a.pipeline.publish == "complete":
             report.state = "failed"
             over = "; the job's time (job_timeout) was over" if self.overdue else ""
@@ -303,6 +310,16 @@ class Pass:
             report.commit = publish(a, base, plan, report.job)
             a.refresh()
         report.state = "published"
+
+    def _tell_of_the_same(self, lacking: Sequence[Step]) -> None:
+        """Say what has no result because what has the same content failed, and stood for it."""
+        failed = {end.task.id: name for name, end in self.failed.items()}
+        same = [s for s in lacking if s.action == "reuse" and s.id in failed]
+        if same:
+            more = f" (as {many(len(same) - 1, 'more datum')} with one that failed)" if len(same) > 1 else ""
+            self.scheduler.reporter.say(
+                f"{self.name}: {same[0].name} has no result either: the same content as {failed[same[0].id]}{more}"
+            )
 
 
 def _job_id(assessment: Assessment, base: Base) -> str:

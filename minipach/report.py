@@ -43,7 +43,7 @@ class PipelineReport:
 
     state: current, published, partial, failed, blocked, error; submitted (its sets are on their way), waiting (for a
     pipeline whose sets are) · job: of this pass; where there was nothing to do, the one that published what is current;
-    empty if there is none.
+    empty if there is none · missing: how many datums are without a result of now, those that failed included.
     """
 
     name: str
@@ -55,6 +55,7 @@ class PipelineReport:
     )
     failed: list[dict[str, str]] = field(default_factory=list)
     reason: str = ""
+    missing: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """As documented for `minipach schedule --json`."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from minipach.identity import split_name, suffix
 
+_DISTINCTIVE = 3  # letters and digits
 SEARCH_LIMIT = 64 * 1024 * 1024  # bytes of one output; a larger one is taken to hold the name
 
 
@@ -56,7 +57,7 @@ def renaming(old: tuple[str, ...], new: tuple[str, ...], leaks: Mapping[str, str
     """Whether outputs at `paths` (in the repo) of a datum with the words `old` can stand for one with `new`.
 
     Provably clean means: every path carries, as a whole word, a part of the name that differs; no part that differs
-    occurs in any output's bytes; and no two paths become one.
+    occurs in any output's bytes; it is certain which words of a path are the name's; and no two paths become one.
     """
     if len(old) != len(new) or old == new:
         return Renaming(refusal=f'the names "{"/".join(old)}" and "{"/".join(new)}" are built differently')
@@ -68,15 +69,34 @@ def renaming(old: tuple[str, ...], new: tuple[str, ...], leaks: Mapping[str, str
         return Renaming(refusal="one word of the name would have to become two different ones")
     pattern = _whole_words(changed)
     found = Renaming(tuple(sorted(changed.items())))
+    for a, b in zip(old, new, strict=True):
+        inner = next((word for word in changed if word != a and _holds(a, word)), None)
+        if inner is not None and _whole_words([inner]).sub(lambda m: changed[m[0]], a) != b:
+            return Renaming(refusal=f'"{inner}" is in "{a}" in the name, too, and does not change there alike')
+    fresh = set(changed.values()) - set(old)
     places: dict[str, str] = {}
     for path in paths:
-        if not pattern.search(path):
+        words = pattern.findall(path)
+        if not words:
             return Renaming(refusal=f"{path} does not carry the datum's name")
+        if twice := next((w for w in words if words.count(w) > 1 and not _is_distinctive(w)), None):
+            return Renaming(refusal=f'"{twice}" is in {path} more than once, maybe not for the name')
+        if there := next((word for word in fresh if _holds(path, word)), None):
+            return Renaming(refusal=f'"{there}" is in {path} already')
         parts = path.split("/")
         for place in ("/".join(parts[: n + 1]) for n in range(len(parts))):
             if places.setdefault(found.apply(place), place) != place:
                 return Renaming(refusal=f"{path} would get the name of another output")
     return found
+
+
+def _is_distinctive(word: str) -> bool:
+    """Whether nobody writes the word but for the name: not so a number, or a letter or two."""
+    return sum(c.isalnum() for c in word) >= _DISTINCTIVE and any(c.isalpha() for c in word)
+
+
+def _holds(text: str, word: str) -> bool:
+    return word in text and _whole_words([word]).search(text) is not None
 
 
 def _whole_words(words: Iterable[str]) -> re.Pattern[str]:

@@ -103,8 +103,8 @@ class Scheduler:
         lines = [f"minipach: {', '.join(r.name for r in done) or 'inputs as used'}", ""]
         for r in done:
             lines.append(f"{r.name}: " + ", ".join(f"{n} {what}" for what, n in r.counts.items() if n))
-            if r.failed:
-                lines.append(f"{r.name}: {len(r.failed)} missing")
+            if r.missing:
+                lines.append(f"{r.name}: {r.missing} missing")
         return commit_gitlinks(self.project, commits, "\n".join(lines).rstrip() + "\n")
 
     def _pipeline(self, path: str, commits: dict[str, str], targets: Targets, options: Options) -> PipelineReport:

@@ -34,6 +34,37 @@ def test_the_fingerprint_is_text_that_the_launcher_knows() -> None:
     assert not any(line.startswith("program: ") for line in hostenv.fingerprint(["code/run.sh"]).splitlines())
 
 
+def test_what_else_of_the_host_a_command_names_is_in_it(tmp_path: Path) -> None:
+    tool = tmp_path / "my tool.sh"
+    tool.write_text("true\n")
+    cmd = ["sh", str(tool), "/pfs/images", "/dev/null", str(tmp_path), "code/run.sh"]
+    before = hostenv.fingerprint(cmd)
+    tool.write_text("false\n")
+    (told,) = hostenv.drift(before, hostenv.fingerprint(cmd))
+    assert told.startswith(f"{tool} sha256:")
+    tool.unlink()
+    assert hostenv.drift(before, hostenv.fingerprint(cmd))[0].endswith(" -> absent")
+    assert f"file: {Path('/bin/sh')} sha256:" in hostenv.fingerprint(["/bin/sh", "-c", "true"])
+
+
+def test_a_script_outside_of_the_project_is_noted_and_its_change_is_told(study: Study, tmp_path: Path) -> None:
+    study.put("images/a.txt", "alpha")
+    tool = tmp_path / "tool.sh"
+    tool.write_text('cp "$1" "$2"\n')
+    study.pipeline(
+        "edges",
+        f'input: {{pfs: {{repo: images, glob: "/*"}}}}\ntransform:\n  cmd: [sh, {tool}, "{{images}}", "{{out}}"]\n',
+    )
+    assert f"note: edges/spec.yml:3:8: {tool} is of this host: no clone" in study.minipach("check").err
+    study.schedule()
+    tool.write_text('cat "$1" > "$2/new"\n')
+    study.put("images/b.txt", "beta")
+    for command in ("plan", "schedule"):
+        assert f"differs from the one on record ({tool} sha256:" in study.minipach(command).err
+    assert study.minipach("lock", "edges").code == 0
+    assert {s["action"] for s in study.plan()["edges"]["datums"]} == {"run"}
+
+
 def test_a_new_package_is_told_and_taken_in_only_when_asked(study: Study, tmp_path: Path) -> None:
     study.put("images/a.txt", "alpha")
     study.put("images/b.txt", "beta")

@@ -60,18 +60,18 @@ def counts(study: Study) -> dict[str, int]:
     return {what: n for what, n in study.schedule()["edges"]["counts"].items() if n}
 
 
-DEEP = """input: {group: [{pfs: {repo: images, glob: "/**/(p?).txt", group_by: "$1"}}]}
+DEEP = """input: {pfs: {repo: images, glob: "/(park|xenon/yard|yolk)-{q/zeta,f,r/y}.txt"}}
 transform:
-  cmd: [sh, -c, 'out="$PFS/out/$MINIPACH_DATUM"; cp "$images" "$out"; tr a-z A-Z <"$images" >"$out.up"']
-minipach: {out: "{images.dir}"}
+  cmd: [sh, -c, 'out="$PFS/out/${MINIPACH_DATUM%%/*}"; cp "$images" "$out"; tr a-z A-Z <"$images" >"$out.up"']
+minipach: {out: "{1}/"}
 """
 
 
 @pytest.fixture(scope="module")
 def copies(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """Three pictures in folders of different depths, two of them equal. Only to look at."""
+    """Three pictures whose outputs go to folders of different depths, two of them equal. Only to look at."""
     study = Study.create(tmp_path_factory.mktemp("copies") / "study")
-    for path, text in {"x/p1.txt": "same", "y/z/p2.txt": "same", "y/p3.txt": "other"}.items():
+    for path, text in {"park-q/zeta.txt": "same", "xenon/yard-f.txt": "same", "yolk-r/y.txt": "other"}.items():
         study.put(f"images/{path}", text, save=False)
     study.save("images")
     study.pipeline("edges", DEEP)
@@ -79,14 +79,18 @@ def copies(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return study
 
 
+ONE, COPY = "park/park-q", "xenon/yard/xenon"
+
+
 def test_a_copy_has_its_own_name_and_place(copies: Study) -> None:
-    assert set(copies.outputs("edges")) == {"x/p1", "x/p1.up", "y/z/p2", "y/z/p2.up", "y/p3", "y/p3.up"}
+    outputs = {path for out in (ONE, COPY, "yolk/yolk-r") for path in (out, f"{out}.up")}
+    assert set(copies.outputs("edges")) == outputs
 
 
 def test_a_copys_links_lead_to_its_content(copies: Study) -> None:
-    assert copies.read("edges/x/p1") == copies.read("edges/y/z/p2") == b"same"
-    assert copies.read("edges/x/p1.up") == copies.read("edges/y/z/p2.up") == b"SAME"
-    links = [os.readlink(copies.root / "edges" / p) for p in ("x/p1", "y/z/p2")]
+    assert copies.read(f"edges/{ONE}") == copies.read(f"edges/{COPY}") == b"same"
+    assert copies.read(f"edges/{ONE}.up") == copies.read(f"edges/{COPY}.up") == b"SAME"
+    links = [os.readlink(copies.root / "edges" / path) for path in (ONE, COPY)]
     assert "../" + links[0] == links[1]
     assert copies.git("edges", "annex", "fsck", "--quiet") == ""
 
@@ -97,11 +101,11 @@ def test_a_copys_record_says_so_and_names_its_own_input(copies: Study) -> None:
         if "[DATALAD RUNCMD]" in message:
             record = parse(message.lstrip("\n"))[1]
             found[record["minipach"]["datums"][0]["name"]] = record
-    assert found.keys() == {"p1", "p2", "p3"}
-    assert "reused_from" not in found["p1"]["minipach"]
-    assert found["p2"]["minipach"]["reused_from"]["name"] == "p1"
-    assert found["p2"]["inputs"] == ["inputs/images/y/z/p2.txt"]
-    assert sorted(found["p2"]["outputs"]) == ["y/z/p2", "y/z/p2.up"]
+    assert found.keys() == {"park-q/zeta.txt", "xenon/yard-f.txt", "yolk-r/y.txt"}
+    assert "reused_from" not in found["park-q/zeta.txt"]["minipach"]
+    assert found["xenon/yard-f.txt"]["minipach"]["reused_from"]["name"] == "park-q/zeta.txt"
+    assert found["xenon/yard-f.txt"]["inputs"] == ["inputs/images/xenon/yard-f.txt"]
+    assert sorted(found["xenon/yard-f.txt"]["outputs"]) == [COPY, f"{COPY}.up"]
 
 
 def test_names_come_and_go_and_what_was_computed_stays(study: Study) -> None:

@@ -102,7 +102,7 @@ def test_whole_words_change_wherever_they_are() -> None:
 
 def test_parts_of_longer_words_stay() -> None:
     assert renamed(("sub-1",), ("sub-2",), "sub-1/sub-10.txt") == ["sub-2/sub-10.txt"]
-    assert renamed(("a",), ("b",), "a/banana_a.a") == ["b/banana_b.b"]
+    assert renamed(("ana",), ("bob",), "ana/banana_ana.ana") == ["bob/banana_bob.bob"]
     assert renamed(("a",), ("b",), "a/é-aé.txt") == ["b/é-aé.txt"]
 
 
@@ -114,8 +114,25 @@ def test_two_words_can_change_places() -> None:
     assert renamed(("a", "b"), ("b", "a"), "a-b.txt", "x/b/a") == ["b-a.txt", "x/a/b"]
 
 
-def test_a_longer_word_goes_before_a_shorter_one() -> None:
-    assert renamed(("a", "a-b"), ("c", "d"), "a-b/a") == ["d/c"]
+def test_a_word_within_another_one_changes_there_as_by_itself_or_not_at_all() -> None:
+    old, new = ("sub-1", "sub-1_t1"), ("sub-2", "sub-2_t1")
+    assert renamed(old, new, "sub-1/sub-1_t1.png", "sub-1_t1.txt") == ["sub-2/sub-2_t1.png", "sub-2_t1.txt"]
+    # of `one.txt.up`, nobody knows whether it is the second word, or the first with a suffix
+    why = refusal(("one.txt", "one.txt.up"), ("two.txt", "one.txt.up"), "one.txt+one.txt.up")
+    assert why == '"one.txt" is in "one.txt.up" in the name, too, and does not change there alike'
+    assert '"a" is in "a-b" in the name, too' in refusal(("a", "a-b"), ("c", "d"), "a-b/a")
+
+
+def test_a_number_that_is_in_a_path_twice_may_be_there_for_another_reason() -> None:
+    assert refusal(("1",), ("2",), "1/page-1.png") == '"1" is in 1/page-1.png more than once, maybe not for the name'
+    assert "more than once" in refusal(("t1",), ("t2",), "t1/t1.nii")
+    assert "more than once" in refusal(("001",), ("002",), "001/001.nii")
+    assert renamed(("1",), ("2",), "1/page-3.png", "page-4/1.png") == ["2/page-3.png", "page-4/2.png"]
+
+
+def test_a_path_that_has_the_new_name_already_is_not_told_from_a_copy() -> None:
+    assert refusal(("left",), ("right",), "left-to-right.txt") == '"right" is in left-to-right.txt already'
+    assert refusal(("1",), ("2",), "1/page-2.png") == '"2" is in 1/page-2.png already'
 
 
 def test_words_with_special_characters_are_themselves() -> None:
@@ -152,14 +169,15 @@ def test_names_of_another_build_are_refused() -> None:
 def test_one_word_cannot_become_two() -> None:
     assert "two different" in refusal(("a", "a"), ("b", "c"), "a")
     assert "two different" in refusal(("a", "a"), ("a", "c"), "a")
-    assert renamed(("a", "a"), ("b", "b"), "a/a") == ["b/b"]
+    assert renamed(("ann", "ann"), ("bob", "bob"), "ann/ann") == ["bob/bob"]
 
 
 def test_two_outputs_never_get_one_name() -> None:
-    assert refusal(("a",), ("b",), "a/a", "a/b") == "a/b would get the name of another output"
+    old, new = ("ann", "eve"), ("bob-x", "bob")
+    assert refusal(old, new, "ann", "eve-x") == "eve-x would get the name of another output"
     # nor may a file get the name of a folder
-    assert "would get the name" in refusal(("a",), ("b",), "x/a", "x/b/a")
-    assert "would get the name" in refusal(("a",), ("b",), "x/b/a", "x/a")
+    assert "would get the name" in refusal(old, new, "ann", "eve-x/y")
+    assert "would get the name" in refusal(old, new, "eve-x/y", "ann")
 
 
 def test_no_renaming_changes_nothing() -> None:

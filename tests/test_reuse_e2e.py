@@ -147,13 +147,15 @@ def same(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """One content under two extensions, backends, depths; two that leak their names; one where the path counts."""
     study = Study.create(tmp_path_factory.mktemp("same") / "study", "scans")
     save_plainly(study, "scans", {"keys-a.raw": "bytes\n", "keys-b.dat": "bytes\n"})
-    save_plainly(study, "scans", {"x/y-f.txt": "depth\n", "p-q/z.txt": "depth\n"})
+    save_plainly(study, "scans", {"xenon/yard-f.txt": "depth\n", "park-q/zeta.txt": "depth\n"})
     save_plainly(study, "scans", {f"people/sub-{n}/scan.txt": "same\n" for n in (1, 2)})
     save_plainly(study, "scans", {"keys-c.dat": "bytes\n"}, backend="SHA256E")
     study.git("scans", "mv", "keys-a.raw", "keys-a.dat")
     study.save("scans")
     study.pipeline("keys", spec("scans", "/*.dat", "copy"), copy='cp "$scans" "$PFS/out/"\n')
-    study.pipeline("moved", spec("scans", "/(x/y|p)-{f,q/z}.txt", "moved", 'minipach: {out: "{1}/"}\n'), moved=MOVED)
+    study.pipeline(
+        "moved", spec("scans", "/(xenon/yard|park)-{f,q/zeta}.txt", "moved", 'minipach: {out: "{1}/"}\n'), moved=MOVED
+    )
     by_path = spec("scans", "/keys-[ab].dat", "copy", "minipach: {identity: path}\n")
     leaky = spec("scans", "/people/*", "report", 'minipach: {out: "{scans.name}/"}\n')
     study.pipeline("leaky", leaky, report=REPORT)
@@ -180,11 +182,11 @@ def test_two_hash_algorithms_cannot_be_equated(same: Study) -> None:
 
 @pytest.mark.soak
 def test_a_copy_at_another_depth_is_relocated(same: Study) -> None:
-    assert sorted(same.outputs("moved")) == ["p/p-q.txt", "x/y/x.txt"]
+    assert sorted(same.outputs("moved")) == ["park/park-q.txt", "xenon/yard/xenon.txt"]
     (copy,) = reused(same, "moved")
-    assert copy in ("x/y-f.txt", "p-q/z.txt")
-    assert same.read("moved/p/p-q.txt") == same.read("moved/x/y/x.txt") == b"depth\n"
-    links = [os.readlink(same.root / "moved" / path) for path in ("p/p-q.txt", "x/y/x.txt")]
+    assert copy in ("xenon/yard-f.txt", "park-q/zeta.txt")
+    assert same.read("moved/park/park-q.txt") == same.read("moved/xenon/yard/xenon.txt") == b"depth\n"
+    links = [os.readlink(same.root / "moved" / path) for path in ("park/park-q.txt", "xenon/yard/xenon.txt")]
     assert links[1] == "../" + links[0]
     fsck = same.ok("git", "annex", "fsck", cwd=same.root / "moved")
     assert fsck.count("ok") >= 2 and "failed" not in fsck

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -68,13 +69,26 @@ def check(
             notes.append(
                 f"{folder}/{SPEC}: no pipeline, but data of {holder}, which is an input; move it out of {holder}"
             )
-        notes += [note for path in chosen if path in project.pipelines for note in project.pipelines[path].notes]
+        for pipeline in (project.pipelines[path] for path in chosen if path in project.pipelines):
+            notes += [*pipeline.notes, *_of_this_host(pipeline)]
     for note in notes:
         say(f"note: {note}")
     if problems:
         raise UserError(each_once(problems))
     checked = len(files) + len(chosen)
     show(f"{many(checked, 'spec')} checked, no problems")
+
+
+def _of_this_host(pipeline: Pipeline) -> Iterator[str]:
+    """What a command without an image takes from outside the project."""
+    from minipach.hostenv import names_host
+
+    if pipeline.transform.image is None:
+        for path in dict.fromkeys(filter(names_host, pipeline.transform.cmd[1:])):
+            yield (
+                f"{pipeline.at('transform.cmd')}: {path} is of this host: no clone of the project has it, and a change "
+                "there is only told of (minipach plan), where what is below code/ runs again by itself"
+            )
 
 
 def _chosen(project: Project, names: list[str]) -> tuple[tuple[str, ...], list[str]]:
