@@ -27,10 +27,13 @@ printf 'version {version}\\n' > version
 """
 _SCRIPTS = {
     # nothing of the name in the result, and the name in its path: a copy under another name is allowed
-    "each": 'p=${data#*/data/}; mkdir -p "$(dirname "out/$p")"; { cat version; tr a-z A-Z < "$data"; } > "out/$p.up"',
+    "each": '! grep -q EMPTY "$data" || exit 0; p=${data#*/data/}; mkdir -p "$(dirname "out/$p")"\n'
+    '{ cat version; tr a-z A-Z < "$data"; } > "out/$p.up"',
     # the name is in the result: no copy is allowed
     "named": 'p=${data#*/data/}; mkdir -p "$(dirname "out/$p")"; { cat version; echo "$p"; cat "$data"; } > "out/$p.n"',
-    "folders": '{ cat version; list data; } > "out/$MINIPACH_DATUM.list"',
+    # a link to an input becomes that file
+    "folders": '{ cat version; list data; } > "out/$MINIPACH_DATUM.list"\n'
+    'ln -s "$(find -L "$PFS/data" -type f | LC_ALL=C sort | head -n 1)" "out/$MINIPACH_DATUM.first"',
     "pairs": 'cat version "$left" "$right" > "out/$(basename "$left")+$(basename "$right")"',
     "keys": '{ cat version; list data; } > "out/$MINIPACH_DATUM.list"',
     "whole": "{ cat version; list each; } > out/all.list",
@@ -89,7 +92,10 @@ def datums_of(pipeline: str, number: str, data: Files, of: Mapping[str, Files]) 
         return {
             top: Expected(
                 sorted((path.removeprefix(top), row) for path, row in _below(data, top).items()),
-                {f"{top}.list": version + _list("data", _below(data, top))},
+                {
+                    f"{top}.list": version + _list("data", _below(data, top)),
+                    f"{top}.first": min(_below(data, top).items(), key=lambda row: row[0].encode())[1][0],
+                },
             )
             for top in tops
         }
@@ -112,7 +118,7 @@ def datums_of(pipeline: str, number: str, data: Files, of: Mapping[str, Files]) 
     found = {}
     for path, (content, runs) in data.items():
         if pipeline == "each":
-            outputs: Outputs | None = {f"{path}.up": version + content.upper()}
+            outputs: Outputs | None = {} if b"EMPTY" in content else {f"{path}.up": version + content.upper()}
         elif pipeline == "named":
             outputs = {f"{path}.n": version + path.encode() + b"\n" + content}
         elif path.count("/") != 1:
@@ -129,7 +135,7 @@ _PATHS = (
     "a/one.txt", "a/two.txt", "a/x y.txt", "b/one.txt", "b/two.txt", "b/ü.txt", "c/one.txt", "d.txt",
     "a/deep/one.txt", "$(e).txt",
 )  # fmt: skip
-_CONTENTS = (b"liberty\n", b"liberty\n", b"chelsea\n", b"comet\n", b"moon\n", b"BAD\n")
+_CONTENTS = (b"liberty\n", b"liberty\n", b"chelsea\n", b"comet\n", b"moon\n", b"BAD\n", b"EMPTY\n")
 
 
 @dataclass
@@ -225,13 +231,12 @@ class History:
             self._move(path, new + path.removeprefix(old))
 
     def _move(self, old: str, new: str) -> None:
-        content, runs = self.data.pop(old)
+        content, _ = self.data.pop(old)
         there = self._at(old)
         there.unlink()
         self._drop_empty()
         self.study.put(f"data/{new}", content, save=False)
-        self._at(new).chmod(0o755 if runs else 0o644)
-        self.data[new] = content, runs
+        self.data[new] = content, False  # locked, and so a link
 
     def _turn_executable(self) -> None:
         """A file in git, as annexed links have no mode: unlocked."""
@@ -277,6 +282,7 @@ class History:
         back = self.rng.choice(commits[:4])
         self._say("go back", back[:8])
         self.study.git("data", "checkout", "--quiet", "--no-overlay", back, "--", ".")
+        self.study.git("data", "commit", "--quiet", "--allow-empty", "-m", "go back")
         self.data = dict(self._read_data())
 
     def _forget(self) -> None:
