@@ -7,9 +7,10 @@ import json
 import operator
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from minipach.collisions import foretold, shared_places
 from minipach.datum import Datum
 from minipach.datums import make_datums
 from minipach.errors import UserError
@@ -210,11 +211,12 @@ class Assessment:
         where = str(self.repo.path)
         kept = self.project.cache.get("plan", where) if key else None
         if kept is not None and kept[0] == list(key or ()) and self._subdatasets_as(kept[1]):
-            return Plan(self.pipeline.name, tuple(map(Step, *kept[2])))
+            return Plan(self.pipeline.name, tuple(map(Step, *kept[2])), problems=kept[3], note=kept[4])
         if news is not None and key and key[0] != self.project.cache.get("news", where):
             self.project.cache.put("news", where, key[0])
             news()
         plan = self.plan(blocked)
+        plan = replace(plan, problems=foretold(self, plan), note=shared_places(self.pipeline.out, plan))
         if key and not (news and plan.counts["run"]):  # what runs at once is soon planned anew
             steps = plan.steps
             columns = (
@@ -223,7 +225,7 @@ class Assessment:
                 [s.action for s in steps],
                 [s.reason for s in steps],
             )
-            self.project.cache.put("plan", where, (list(key), self._subdatasets(), columns))
+            self.project.cache.put("plan", where, (list(key), self._subdatasets(), columns, plan.problems, plan.note))
         return plan
 
     def _plan_key(self, blocked: str) -> tuple[str, str] | None:

@@ -36,7 +36,8 @@ plan:     {"schema": 1, "pipelines": [{"name": "edges",
           of what failed last time on this machine, the reason says so, and how: "failed last time: the command
           exited with 3", after another reason, if there is one ("code/edges.py changed; failed the last 2 times: ...")
           a pipeline that waits for one upstream also has "waits": "waits for edges (1 to run)"; one that can't be
-          planned has "problems": [...], all of which are below "problems" again; one without datums has "note"
+          planned, or whose results collide, has "problems": [...], all of which are below "problems" again; one without
+          datums, or in which several have one place, has "note"
 schedule: {"schema": 1, "ok": true, "superdataset": "<sha or null>", "problems": [],
            "pipelines": [{"name": "edges", "state": "published", "job": "<id>", "commit": "<sha>",
                           "counts": {"ran": 1, "reused": 0, "current": 3, "removed": 0, "recovered": 0, "failed": 0},

@@ -92,7 +92,7 @@ class Pass:
                 known = self.scheduler.ledger.job_of(self.name, a.head)  # what is in git, without a walk to it
                 report.job = known or last_publish(a.repo, a.head) or ""
             return report
-        self._prepare()
+        self._prepare(plan, all_of_it=not (self.flights or forced or self.asked is not None))
         if plan.counts["run"]:
             self.scheduler.engine()  # if not before
             for line in drift_remarks(a):  # what runs now runs in what is, and is recorded as what was
@@ -125,9 +125,13 @@ class Pass:
             self._end(key, report)
         return report
 
-    def _prepare(self) -> None:
-        """See before hours of work that the results can be committed."""
+    def _prepare(self, plan: Plan, *, all_of_it: bool) -> None:
+        """See before hours of work that the results can be published. all_of_it: this pass does what the plan says."""
         repo = self.assessment.repo
+        if plan.problems and all_of_it:
+            raise UserError(plan.problems)
+        if plan.note:
+            self.scheduler.reporter.say(f"{self.name}: {plan.note}")
         need_identity(repo)
         need_branch(repo, self.assessment.path)
         if not self.scheduler.lasting and self.scheduler.ledger.open_jobs(self.name):

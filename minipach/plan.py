@@ -72,7 +72,8 @@ class Plan:
     """The steps of one pipeline, in the order of its datums, what is removed last.
 
     waits: for which pipeline upstream (`waits for edges (2 to run)`); what that one will publish, nobody knows yet ·
-    problems: what the user must mend before there can be any steps · note: why it has no datums, if it has none.
+    problems: what the user must mend before there can be any steps, or before what they give can be published · note:
+    why it has no datums, if it has none; or that some may be in each other's way.
     """
 
     pipeline: str

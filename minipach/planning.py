@@ -55,6 +55,7 @@ def plan_project(project: Project, targets: Targets, *, forced: bool = False) ->
         if ups and not waited and not plan.problems:
             remarks.append(_as_it_is(plan, [pending[u] for u in ups]))
         if forced and path in targets.named and plan.steps:
+            plan = replace(plan, problems=())  # what runs again may write other files
             plan = force(plan, targets.names(path, [s.name for s in plan.steps if s.action != "remove"]))
         plans.append(_limited(plan, targets, path))
     problems = [*project.trouble(targets.order), *(p for plan in plans for p in plan.problems)]
@@ -83,7 +84,7 @@ def _plan(project: Project, path: str, store: SnapshotStore, waits: str, remarks
     assessment = Assessment(project, path, store)
     try:
         plan = assessment.quick_plan(blocked=waits)
-        plan = replace(plan, waits=waits, note=assessment.no_datums if plan.is_empty and not waits else "")
+        plan = replace(plan, waits=waits, note=assessment.no_datums if plan.is_empty and not waits else plan.note)
         remarks += drift_remarks(assessment)
         return plan
     except UserError as error:
@@ -115,7 +116,7 @@ def _as_it_is(plan: Plan, ups: Sequence[Plan]) -> str:
 
 
 def _limited(plan: Plan, targets: Targets, path: str) -> Plan:
-    if not targets.limits(path) or plan.problems or (plan.waits and not plan.steps):
+    if not targets.limits(path) or (not plan.steps and (plan.problems or plan.waits)):
         return plan
     names = targets.names(path, [s.name for s in plan.steps])
     return replace(plan, steps=tuple(s for s in plan.steps if s.name in names))

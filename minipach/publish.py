@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from minipach import records
 from minipach.assess import Assessment
 from minipach.base import Base
 from minipach.checkout import InTheWay, check_free, index_entries, move_branch
+from minipach.collisions import clashes, told, writer
 from minipach.errors import UserError
 from minipach.fastimport import Stream, committer
 from minipach.git import FILE, SYMLINK, GitError
@@ -49,7 +50,8 @@ def publish(assessment: Assessment, base: Base, plan: Plan, job: str) -> str:
     gone = {path: old.name for old in replaced for path in _paths_of(assessment, old, again=old.name in again)}
     outputs = [(step, _outputs(assessment, step)) for step in added]
     existing = assessment.outputs
-    _check_collisions(assessment, outputs, existing - gone.keys())
+    for clash in clashes(((step.name, [f.path for f in files]) for step, files in outputs), existing - gone.keys()):
+        raise UserError(told(assessment.path, clash, clash.other or writer(assessment, clash.there)))
     for old in replaced:
         state.pop(old.name, None)
     for step in added:
@@ -244,55 +246,3 @@ def relocate(target: bytes, depth: int) -> bytes:
 
 def _paths_of(assessment: Assessment, old: Published, *, again: bool = False) -> Sequence[str]:
     return published_paths(assessment.repo, assessment.head or "", assessment.known, old, again=again)
-
-
-def _check_collisions(
-    assessment: Assessment, outputs: Sequence[tuple[Step, Sequence[_Output]]], kept: Set[str]
-) -> None:
-    """UserError, naming both datums, if a path has two writers (or is a file for one and a folder for the other)."""
-    folders: dict[str, str] = {}
-    for path in kept:
-        for folder in _parents(path):
-            folders.setdefault(folder, path)
-    writers: dict[str, str] = {}
-    for step, files in outputs:
-        for file in files:
-            if file.path in writers or file.path in kept or file.path in folders:
-                other = writers.get(file.path) or _writer(assessment, folders.get(file.path, file.path), writers)
-                raise _collision(assessment, file.path, other, step.name)
-            for folder in _parents(file.path):
-                if folder in writers or folder in kept:
-                    other = writers.get(folder) or _writer(assessment, folder, writers)
-                    raise _collision(assessment, folder, other, step.name)
-        for file in files:
-            writers[file.path] = step.name
-            for folder in _parents(file.path):
-                folders.setdefault(folder, file.path)
-
-
-def _parents(path: str) -> Iterable[str]:
-    folder = path.rpartition("/")[0]
-    while folder:
-        yield folder
-        folder = folder.rpartition("/")[0]
-
-
-def _writer(assessment: Assessment, path: str, writers: Mapping[str, str]) -> str:
-    if path in writers:
-        return writers[path]
-    for published in assessment.state.values():
-        if path in _paths_of(assessment, published):
-            return published.name
-    return ""
-
-
-def _collision(assessment: Assessment, path: str, one: str, other: str) -> UserError:
-    if not one:
-        return UserError(
-            f"{assessment.path}: the output {path} of datum {other!r} would overwrite a file that no datum made; "
-            "move it away or set minipach.out"
-        )
-    return UserError(
-        f"{assessment.path}: the datums {one!r} and {other!r} both write {path}; "
-        'give each its own place, for example minipach: {out: "{name}/"}'
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -151,6 +151,23 @@ class Known:
                 else:
                     found.append(TreeEntry(entry.mode, entry.sha, prefix + entry.path))
         return sorted(found, key=lambda entry: entry.path)
+
+    def paths(self, trees: Iterable[str]) -> dict[str, list[str]]:
+        """The files below each of these trees, in no order: a reading for each depth, not for each tree."""
+        found: dict[str, list[str]] = {tree: [] for tree in trees}
+        level = [(tree, "", tree) for tree in found]
+        while level:
+            wanted = list({sha for _, _, sha in level})
+            data = dict(zip(wanted, self.repo.objects.read_many(wanted), strict=True))
+            below = []
+            for top, prefix, sha in level:
+                for entry in parse_tree(data[sha] or b""):
+                    if entry.mode == TREE:
+                        below.append((top, f"{prefix}{entry.path}/", entry.sha))
+                    else:
+                        found[top].append(prefix + entry.path)
+            level = below
+        return found
 
     def _load(self, where: str, tree: str) -> Result | None:
         entries = {e.path: e for e in parse_tree(self.repo.objects.read(tree) or b"")}

@@ -47,7 +47,15 @@ def _layout(a: Assessment) -> Iterator[str]:
     image = list(_told(lambda: a.image))
     yield from image
     if all(_is_to_be_here(a.project, need.repo) for need in a.pipeline.needs()):
-        yield from _told(lambda: a.datums if image else a.tasks)
+        yield from _told(lambda: a.datums) if image else _planned(a)
+
+
+def _planned(a: Assessment) -> Iterator[str]:
+    """What is wrong with the datums and their places, and what of them is certain to collide."""
+    try:
+        yield from a.quick_plan().problems
+    except UserError as error:
+        yield from error.problems
 
 
 def _is_to_be_here(project: Project, repo: str) -> bool:

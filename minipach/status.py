@@ -21,7 +21,7 @@ State = Literal["current", "behind", "failed", "blocked", "new"]
 class Status:
     """One pipeline. counts: datums, current, missing, failed (of the missing, at their last attempt), upstream.
 
-    problems: what the user must mend before more can be known of it; then it is blocked.
+    problems: what the user must mend before more can be known of it, or published; then it is blocked.
     """
 
     name: str
@@ -112,13 +112,13 @@ def _status(assessment: Assessment, waits: list[str], attempts: dict[str, Attemp
         details.append(f"waits for {waiting}")
     elif plan.is_empty:
         details.append(assessment.no_datums)
-    return Status(name, _word(assessment, plan, failed, waits), counts, tuple(details))
+    return Status(name, _word(assessment, plan, failed, waits), counts, tuple(details), plan.problems)
 
 
 def _word(assessment: Assessment, plan: Plan, failed: list[Attempt], waits: list[str]) -> State:
     if failed:
         return "failed"
-    if waits:
+    if waits or plan.problems:
         return "blocked"
     if plan.is_current and assessment.exists:
         return "current"

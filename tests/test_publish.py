@@ -169,9 +169,11 @@ def test_a_file_for_one_and_a_folder_for_the_other_is_a_collision(study: Study) 
     assert counts(study) == {"ran": 1}
     images(study, b="beta")
     assert "the datums 'a.txt' and 'b.txt' both write x" in refused(study)
+    assert "the datums 'a.txt' and 'b.txt' both write x" in study.minipach("plan").err
     assert study.read("edges/x") == b"alpha"
     # what a vanished datum wrote is in nobody's way, and what was computed is kept
     study.remove("images/a.txt")
+    assert study.minipach("plan").code == 0
     assert counts(study) == {"reused": 1, "removed": 1}
     assert set(study.outputs("edges")) == {"x/y"}
     assert study.read("edges/x/y") == b"beta"
@@ -189,6 +191,7 @@ def test_files_that_no_datum_made_are_not_overwritten(study: Study, tmp_path: Pa
     assert notes.read_text() == "my notes"
     study.save("edges")
     assert "the output b.txt of datum 'b.txt' would overwrite a file that no datum made" in refused(study)
+    assert "the output b.txt of datum 'b.txt' would overwrite a file" in study.minipach("check").err
     assert notes.read_text() == "my notes"
     study.remove("edges/b.txt")
     assert counts(study) == {"reused": 1, "current": 1}

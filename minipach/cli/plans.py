@@ -101,11 +101,11 @@ def _show_plan(plan: Plan, *, everything: bool) -> None:
 
 
 def _in_short(plan: Plan) -> str:
+    told = [f"{n} {action}" for action, n in plan.counts.items() if n]
     if plan.problems:
-        return f"{many(len(plan.problems), 'problem')} (told on stderr)"
+        return ", ".join([*told, f"{many(len(plan.problems), 'problem')} (told on stderr)"])
     if plan.is_current and plan.waits:
         return f"nothing to do yet, {plan.waits}"
     if plan.is_current and plan.steps:
         return "nothing to do"
-    told = ", ".join(f"{n} {action}" for action, n in plan.counts.items() if n) or "no datums"
-    return told + (f"; {plan.note}" if plan.note else "")
+    return (", ".join(told) or "no datums") + (f"; {plan.note}" if plan.note else "")
