@@ -46,14 +46,15 @@ class Image:
 
 
 def resolve_image(project: Project, path: str) -> Image:
-    """The image of the pipeline at `path`. Reads only; UserError where the name leads nowhere."""
-    pipeline = project.pipeline(path)
-    at = pipeline.at("transform.image")
+    """The image of the pipeline at `path`. Reads only; UserError where the name leads nowhere.
+
+    Also of one whose spec is broken elsewhere, if it names an image.
+    """
+    wanted, at = project.image(path)
     repo = Repo(project.root / path)
     try:
-        wanted = pipeline.transform.image
         if wanted is None:
-            return _host(project, repo, pipeline.transform.cmd)
+            return _host(project, repo, project.pipeline(path).transform.cmd)
         if _URL.match(wanted):
             slug = "url-" + hashlib.sha256(wanted.encode()).hexdigest()[:12]
             place = f".datalad/environments/{slug}/image"

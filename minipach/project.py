@@ -93,7 +93,7 @@ class Project:
         return holder_of(path, self.repos)
 
     def _read(self, places: Iterable[Place]) -> _Specs:
-        specs = _Specs({}, {}, {})
+        specs = _Specs({}, {}, {}, {})
         for place in places:
             path, source = place.path, f"{place.path}/{SPEC}"
             try:
@@ -106,6 +106,8 @@ class Project:
                 specs.problems[path] = error.problems
                 if isinstance(error, BrokenSpec):
                     specs.needs[path] = error.needs
+                    if error.image is not None:
+                        specs.images[path] = error.image
         return specs
 
     @property
@@ -151,6 +153,13 @@ class Project:
     def needs(self, path: str) -> tuple[Need, ...]:
         """What the inputs of a pipeline take from; nothing where its spec can't be read so far."""
         return self._specs.needs.get(path, ())
+
+    def image(self, path: str) -> tuple[str | None, str]:
+        """The image that a pipeline's spec names (None: none, or it can't be read), and where it does."""
+        if path in self.pipelines:
+            pipeline = self.pipelines[path]
+            return pipeline.transform.image, pipeline.at("transform.image")
+        return self._specs.images.get(path, (None, ""))
 
     def lacks(self, path: str, but: Collection[str] = ()) -> tuple[str, ...]:
         """A line for each input from another pipeline (`but` these) that has no output yet, not even a repo."""
@@ -234,15 +243,24 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class _Specs:
-    """What the specs of a project say, each by its pipeline's path. needs: also of broken ones, if it can be read."""
+    """What the specs of a project say, each by its pipeline's path.
+
+    needs: also of broken ones, if it can be read · images: of broken ones, with the place in the spec.
+    """
 
     pipelines: dict[str, Pipeline]
     needs: dict[str, tuple[Need, ...]]
     problems: dict[str, tuple[str, ...]]
+    images: dict[str, tuple[str, str]]
 
     def plus(self, other: _Specs) -> _Specs:
         """These and others."""
-        return _Specs(self.pipelines | other.pipelines, self.needs | other.needs, self.problems | other.problems)
+        return _Specs(
+            self.pipelines | other.pipelines,
+            self.needs | other.needs,
+            self.problems | other.problems,
+            self.images | other.images,
+        )
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from minipach import offbranch
 from minipach.assess import Assessment, SnapshotStore
 from minipach.errors import UserError, each_once
 from minipach.git import is_dataset
+from minipach.image import resolve_image
 from minipach.inputs import broken_lines
 from minipach.project import Project
 
@@ -26,6 +28,8 @@ def problems_of(project: Project, paths: Iterable[str]) -> tuple[str, ...]:
                 found += _layout(assessment)
             finally:
                 assessment.close()
+        elif project.image(path)[0] is not None:
+            found += _told(partial(resolve_image, project, path))
     return each_once(found)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -137,7 +137,10 @@ class Pipeline:
 
     def needs(self) -> tuple[Need, ...]:
         """What each pfs input takes from, as `pfs_inputs`."""
-        return tuple(needs_of(self.input, self.at))
+        return tuple(
+            Need(pfs.repo, pfs.branch, self.at(f"{path}.repo"), self.at(f"{path}.branch"))
+            for path, pfs in _leaves(self.input)
+        )
 
     def pfs_inputs(self) -> tuple[PfsInput, ...]:
         """Every pfs input as written, from top to bottom."""
@@ -145,11 +148,17 @@ class Pipeline:
 
 
 class BrokenSpec(UserError):
-    """What is wrong with one spec. needs: what it takes input from, where that much can be read."""
+    """What is wrong with one spec, and what can be read of it all the same.
 
-    def __init__(self, problems: Sequence[str], needs: Sequence[Need] = ()) -> None:
+    needs: what it takes input from · image: the one that it names, and where it does (as `Need.repo_at`).
+    """
+
+    def __init__(
+        self, problems: Sequence[str], needs: Sequence[Need] = (), image: tuple[str, str] | None = None
+    ) -> None:
         super().__init__(problems)
         self.needs = tuple(needs)
+        self.image = image
 
 
 def secret_variable(name: str) -> str:
@@ -160,12 +169,6 @@ def secret_variable(name: str) -> str:
 def place_of(source: str, places: tuple[tuple[str, str], ...], path: str) -> str:
     """`source:line:column` of a field; the source alone where it isn't written."""
     return ":".join([source, *(where for field, where in places if field == path)])
-
-
-def needs_of(node: Input, at: Callable[[str], str]) -> Iterator[Need]:
-    """What each pfs input in an input takes from. at: where a field (`input.cross.0.pfs.repo`) stands."""
-    for path, pfs in _leaves(node):
-        yield Need(pfs.repo, pfs.branch, at(f"{path}.repo"), at(f"{path}.branch"))
 
 
 def _leaves(node: Input, path: str = "input") -> Iterator[tuple[str, PfsInput]]:

@@ -138,14 +138,25 @@ def dig(data: object, *keys: str | int) -> Any:
     return data
 
 
-def _text(data: object, key: str) -> str | None:
+def text_of(data: object, key: str) -> str | None:
+    """The text (or the number, as it is written) that stands at a key in raw data; None if there is none."""
     value = dig(data, key)
     return value.text if isinstance(value, Number) else value if isinstance(value, str) else None
 
 
+def pfs_nodes(node: object, loc: Loc) -> Iterator[tuple[Loc, object]]:
+    """Every pfs input below a raw input, with its place, as far as there is any order in it."""
+    if isinstance(pfs := dig(node, "pfs"), dict):
+        yield (*loc, "pfs"), pfs
+    for kind in KINDS:
+        members = dig(node, kind)
+        for n, member in enumerate(members if isinstance(members, list) else ()):
+            yield from pfs_nodes(member, (*loc, kind, n))
+
+
 def check_name(document: Document, folder: str) -> None:
     """The pipeline has the folder's name, and that can be one."""
-    name = _text(dig(document.data, "pipeline"), "name")
+    name = text_of(dig(document.data, "pipeline"), "name")
     if not re.fullmatch(NAME, folder):
         document.add((), f"the folder {show(folder)} can't name a pipeline ({NAME_RULE}); rename it")
     elif name and name != folder:
@@ -191,12 +202,12 @@ class _Inputs:
         return taken
 
     def _pfs(self, node: object, loc: Loc, above: frozenset[str], taken: dict[str, Loc]) -> dict[str, Loc]:
-        repo = _text(node, "repo")
+        repo = text_of(node, "repo")
         if repo is not None and (problem := _repo_problem(repo)):
             self.document.add((*loc, "repo"), problem)
             repo = None
-        name = _text(node, "name") or (clean_repo(repo).rpartition("/")[2] if repo else "")
-        where = (*loc, "name") if _text(node, "name") else (*loc, "repo")
+        name = text_of(node, "name") or (clean_repo(repo).rpartition("/")[2] if repo else "")
+        where = (*loc, "name") if text_of(node, "name") else (*loc, "repo")
         if name:
             if problem := _name_problem(name):
                 self.document.add(where, problem)
@@ -208,9 +219,9 @@ class _Inputs:
                 )
             else:
                 taken = {**taken, name: where}
-        groups = self._glob(_text(node, "glob"), (*loc, "glob"))
+        groups = self._glob(text_of(node, "glob"), (*loc, "glob"))
         for key in ("join_on", "group_by"):
-            if template := _text(node, key):
+            if template := text_of(node, key):
                 self._template(template, groups, (*loc, key))
         for key, kind in (("join_on", "join"), ("outer_join", "join"), ("group_by", "group")):
             if dig(node, key) not in (None, *_UNSET) and kind not in above:
@@ -253,7 +264,7 @@ def check_secrets(document: Document) -> None:
     secrets = dig(document.data, "transform", "secrets")
     variables, names = set(env) if isinstance(env, dict) else set(), dict[str, str]()
     for n, secret in enumerate(secrets if isinstance(secrets, list) else ()):
-        variable, name, key = (_text(secret, field) for field in ("env_var", "name", "key"))
+        variable, name, key = (text_of(secret, field) for field in ("env_var", "name", "key"))
         loc = ("transform", "secrets", n)
         if variable and _RESERVED_VARIABLE.fullmatch(variable):
             document.add((*loc, "env_var"), f"{show(variable)} has a meaning of its own; use another variable")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,14 +13,13 @@ from minipach.spec import (
     Combination,
     Input,
     Metadata,
+    Need,
     PfsInput,
     Pipeline,
     Resources,
     Secret,
     SetSpec,
     Transform,
-    needs_of,
-    place_of,
 )
 from minipach.speccheck import (
     KINDS,
@@ -30,10 +29,12 @@ from minipach.speccheck import (
     clean_repo,
     dig,
     note_fields,
+    pfs_nodes,
+    text_of,
     validate,
 )
 from minipach.specmodel import InputSpec, MetadataSpec, PfsSpec, PipelineSpec, ResourceSpec
-from minipach.specyaml import Document, camel, read_yaml, snake
+from minipach.specyaml import Document, Loc, camel, read_yaml, snake
 
 
 def load_spec(text: str, *, source: str, folder: str) -> Pipeline:
@@ -50,13 +51,10 @@ def load_spec(text: str, *, source: str, folder: str) -> Pipeline:
     check_inputs(document, notes)
     check_secrets(document)
     _check_out(document, spec)
-    places = _places(document)
     if document.problems or spec is None:
-        inputs = _valid_input(document)
-        needs = needs_of(_input(inputs), lambda path: place_of(source, places, path)) if inputs else ()
-        raise BrokenSpec(_lines(source, document), tuple(needs))
+        raise BrokenSpec(_lines(source, document), tuple(_needs(document, source)), _image(document, source))
     note_fields(spec, (), notes)
-    return _pipeline(spec, folder, source, _lines(source, notes), places)
+    return _pipeline(spec, folder, source, _lines(source, notes), _places(document))
 
 
 def json_schema() -> dict[str, Any]:
@@ -116,6 +114,33 @@ def _valid_input(document: Document) -> InputSpec | None:
         return InputSpec.model_validate(dig(document.data, "input"))
     except ValidationError:
         return None
+
+
+def _needs(document: Document, source: str) -> Iterator[Need]:
+    """What a broken spec takes input from: each repo (and branch) that is sound, whatever is wrong around it."""
+    for loc, node in pfs_nodes(dig(document.data, "input"), ("input",)):
+        repo, branch = (_sound(document, (*loc, field), node) for field in ("repo", "branch"))
+        if repo:
+            at = [_at(document, source, (*loc, field)) for field in ("repo", "branch")]
+            yield Need(clean_repo(repo), branch or None, *at)
+
+
+def _image(document: Document, source: str) -> tuple[str, str] | None:
+    loc = ("transform", "image")
+    named = _sound(document, loc, dig(document.data, "transform"))
+    return (named, _at(document, source, loc)) if named else None
+
+
+def _sound(document: Document, loc: Loc, node: object) -> str | None:
+    """The text of a field that nothing was found wrong with."""
+    return None if document.resolve(loc) in document.reported else text_of(node, str(loc[-1]))
+
+
+def _at(document: Document, source: str, loc: Loc) -> str:
+    """As `place_of`, of a spec that is no Pipeline."""
+    found = document.resolve(loc)
+    mark = document.places[found].value if len(found) == len(loc) else None
+    return f"{source}:{mark.line}:{mark.column}" if mark else source
 
 
 def _input(spec: InputSpec) -> Input:

@@ -32,6 +32,8 @@ def test_all_that_is_wrong_is_checked_at_once(study: Study) -> None:
     assert result.err.splitlines() == [
         f'fresh/spec.yml:1:55: no branch "mian" in images; there are: {branch}',
         'fresh/spec.yml:2:24: no repo "imags" in this project; did you mean "images"?',
+        'fresh/spec.yml:3:30: image "nowhere" is no container registered in fresh or the project, and no file; '
+        "there are none yet",
         'fresh/spec.yml:4:1: unknown key "nonsense"; known here: '
         + result.err.partition("known here: ")[2].partition("\n")[0],
         "images: the file name 'a\\nb' holds a line break, which datalad can't save or rerun; rename it",
@@ -45,6 +47,36 @@ def test_all_that_is_wrong_is_checked_at_once(study: Study) -> None:
         "one/spec.yml:1:21: these pipelines wait for each other: one -> two -> one; take one of these inputs out",
         "three/spec.yml:1:21: these pipelines wait for each other: three -> three; take one of these inputs out",
     ]
+
+
+def test_a_broken_input_hides_no_repo_branch_or_image(study: Study) -> None:
+    study.put("images/a.txt", "alpha")
+    study.pipeline(
+        "edges",
+        "input:\n"
+        "  cross:\n"
+        "  - pfs: {repo: imags, glob: '/(', nmae: a}\n"
+        "  - pfs: {repo: images, name: b, glob: '/[', branch: mian}\n"
+        "  - union: [{pfs: {repo: nowhere, glob: 7, lazy: 3}}, {pfs: {repo: ../x, glob: /, branch: -x}}]\n"
+        "transform: {cmd: run, image: nix}\n",
+    )
+    study.pipeline("after", spec("edges", "/*", "run"))
+    problems = problems_of(find_project(study.root), ["after"])
+    told = [problem.partition(" ")[::2] for problem in sorted(problems)]
+    assert [(place.removeprefix("edges/spec.yml:"), what[:22]) for place, what in told] == [
+        ("3:17:", 'no repo "imags" in thi'),
+        ("3:32:", 'the glob "/(" can\'t be'),
+        ("3:36:", 'unknown key "nmae"; di'),
+        ("4:42:", 'the glob "/[" can\'t be'),
+        ("4:54:", 'no branch "mian" in im'),
+        ("5:26:", 'no repo "nowhere" in t'),
+        ("5:50:", "true or false is neede"),
+        ("5:68:", '"../x" leads out by `.'),
+        ("5:91:", '"-x" can\'t be a branch'),
+        ("6:18:", "a list of words is nee"),
+        ("6:30:", 'image "nix" is no cont'),
+    ]
+    assert find_project(study.root).upstream_of(["after"]) == ("edges", "after")
 
 
 def test_a_pipeline_is_as_sound_as_what_it_depends_on_and_no_less(study: Study) -> None:
