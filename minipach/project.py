@@ -205,7 +205,10 @@ class Project:
             if own == name:
                 return path
         if name.rstrip("/") in self.repos:
-            raise UserError(f"{name}: a repo without a {SPEC}, no pipeline" + suggest("", known.values()))
+            from minipach.former import told
+
+            why = f"{name}: a repo without a {SPEC}, no pipeline" + suggest("", known.values())
+            raise UserError([*told(self, name.rstrip("/"))] or why)
         raise UserError(f"{name}: no such pipeline in this project" + suggest(name, {*known, *known.values()}))
 
     def name_of(self, path: str) -> str:

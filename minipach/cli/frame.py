@@ -113,8 +113,17 @@ def say(message: str) -> None:
     print("\n".join(map(printable, message.split("\n"))), file=sys.stderr, flush=True)
 
 
-def say_not_installed(project: Project) -> None:
-    """Name the subdatasets that aren't installed: without this line, a fresh clone looks as if it had no pipelines."""
+def say_layout(project: Project) -> None:
+    """Say which repos may be pipelines, though they don't count as such: they aren't installed, or have no spec.yml."""
+    from minipach.former import told
+
+    _say_not_installed(project)
+    for line in told(project):
+        say(line)
+
+
+def _say_not_installed(project: Project) -> None:
+    """Without this line, a fresh clone looks as if it had no pipelines."""
     away = project.not_installed
     if not away:
         return

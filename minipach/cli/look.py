@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from minipach.cli.frame import Here, guarded, paint, say, say_not_installed, show, show_json
+from minipach.cli.frame import Here, guarded, paint, say, say_layout, show, show_json
 from minipach.errors import UserError, each_once
 from minipach.wording import many
 
@@ -41,7 +41,7 @@ def status(
     rows = project_status(project)
     problems = each_once(p for row in rows for p in row.problems)
     changes = looking.result()
-    say_not_installed(project)
+    say_layout(project)
     for line in (*uncommitted.remarks(project, changes), *offbranch.told(project, project.order)):
         say(line)
     if as_json:

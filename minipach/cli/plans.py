@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from minipach.cli.frame import Here, guarded, paint, say, say_not_installed, show, show_json
+from minipach.cli.frame import Here, guarded, paint, say, say_layout, show, show_json
 from minipach.errors import UserError
 from minipach.plan import Plan
 from minipach.project import Project
@@ -64,7 +64,7 @@ def plan(
     changes = looking.result()
     for remark in (*uncommitted.remarks(project, changes), *offbranch.told(project, targets.order), *found.remarks):
         say(remark)
-    say_not_installed(project)
+    say_layout(project)
     if as_json:
         data: dict[str, object] = {"schema": 1, "pipelines": [p.as_json() for p in found.plans]}
         if cost is not None:

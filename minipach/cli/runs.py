@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minipach.cli.frame import FAILED, USER, Here, colours, guarded, say, say_not_installed, show, show_json
+from minipach.cli.frame import FAILED, USER, Here, colours, guarded, say, say_layout, show, show_json
 from minipach.plan import Plan
 from minipach.project import Project
 
@@ -71,7 +71,7 @@ def schedule(
     here: Here = context.obj
     project = here.project()
     targets = sound_targets(project, what or [], upstream=upstream, downstream=downstream)
-    say_not_installed(project)
+    say_layout(project)
     carry_out(project, targets, Options(force=force, fail_fast=fail_fast), jobs, as_json=as_json, wait=wait)
 
 

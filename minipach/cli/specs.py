@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from minipach.cli.frame import Here, guarded, say, say_not_installed, show, show_exactly, show_json
+from minipach.cli.frame import Here, guarded, say, say_layout, show, show_exactly, show_json
 from minipach.errors import UserError, each_once
 from minipach.project import Project
 from minipach.spec import Pipeline
@@ -61,7 +61,7 @@ def check(
     chosen: tuple[str, ...] = ()
     if len(files) < len(words) or not words:
         project = here.project()
-        say_not_installed(project)
+        say_layout(project)
         chosen, unknown = _chosen(project, [w for w in words if w not in files])
         problems += [*unknown, *problems_of(project, chosen)]
         for folder in project.specs_in_data() if not words else ():
