@@ -31,6 +31,8 @@ _UNITS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P
 _UNITS |= {f"{letter}i": 1024 ** (n + 1) for n, letter in enumerate("KMGTPE")}
 _BAD_REF = re.compile(r"^[-/]|[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(^|/)\.|/$|\.lock$|\.$")
 
+_INTERNAL = re.compile(r"(minipach(?:/.*)?)|git-annex|(?:synced|adjusted|views)/.*", re.DOTALL)
+
 
 @dataclass(frozen=True)
 class Label:
@@ -133,6 +135,9 @@ def _env_name(value: str) -> str:
 
 
 def _ref(value: str) -> str:
+    if whose := _INTERNAL.fullmatch(value):
+        owner = "minipach" if whose[1] else "git-annex"
+        raise _bad(f"{show(value)} is {owner}'s own branch; name the one that you commit files to")
     if _BAD_REF.search(value):
         raise _bad(f"{show(value)} can't be a branch's name; use one that `git branch` lists")
     return value
