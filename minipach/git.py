@@ -69,7 +69,7 @@ class GitError(Exception):
     """A git command failed: its arguments and what it printed."""
 
     def __init__(self, repo: Path, args: Sequence[str], code: int, stderr: str, stdout: bytes = b"") -> None:
-        self.code, self.stderr, self.stdout = code, stderr.strip(), stdout
+        self.repo, self.code, self.stderr, self.stdout = repo, code, stderr.strip(), stdout
         super().__init__(f"{repo}: git {' '.join(args[:4])} failed ({code}): {self.stderr}")
 
 

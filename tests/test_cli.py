@@ -369,6 +369,10 @@ def test_a_project_that_may_only_be_read_can_be_looked_at(done: Study, tmp_path:
     ledger.close()
     sealed = ("bwrap", "--dev-bind", "/", "/", "--ro-bind", str(study.root), str(study.root), *MINIPACH)
     assert [run(*sealed, *command, cwd=study.root) for command in commands] == wanted
+    for command in (["schedule"], ["lock", "edges"], ["audit", "edges"], ["cancel"]):
+        line = one_line(run(*sealed, *command, cwd=study.root))
+        assert line.startswith(str(study.root))
+        assert "on a file system that may only be read here; work where it may be written, or in a clone" in line
 
 
 def test_not_in_a_project(tmp_path: Path) -> None:

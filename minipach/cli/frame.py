@@ -58,21 +58,29 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             if isinstance(error, BrokenPipeError):
                 reader_left()
                 raise typer.Exit(OK) from None
-            say(_full_disk(error, kwargs.get("context")) or f"minipach: {error}")
+            say(_explained(error, kwargs.get("context")) or f"minipach: {error}")
             raise typer.Exit(USER) from None
 
     return wrapper
 
 
-def _full_disk(error: Exception, context: object) -> str | None:
-    """What to say where a disk of the project is full; None: that isn't it."""
-    from minipach.nospace import explain, places_of_project
+def _explained(error: Exception, context: object) -> str | None:
+    """What to say where a disk of the project is full, or a place may not be written; None: that isn't it."""
+    from minipach.noaccess import explain as no_access
+    from minipach.nospace import explain as no_space
+    from minipach.nospace import places_of_project
 
     here = getattr(context, "obj", None)
     if not isinstance(here, Here):
         return None
     try:
-        full = explain(error, places_of_project(here.project()))
+        project = here.project()
+    except (UserError, GitError, OSError):
+        return no_access(error, None)
+    if denied := no_access(error, project.root):
+        return denied
+    try:
+        full = no_space(error, places_of_project(project))
     except (UserError, GitError, OSError):  # then what was to be said first
         return None
     return full.message if full else None
