@@ -33,6 +33,21 @@ def problems_of(project: Project, paths: Iterable[str]) -> tuple[str, ...]:
     return each_once(found)
 
 
+def at_a_glance(project: Project, paths: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The same for each of these pipelines by itself, as far as it shows without a look at any file."""
+    store = SnapshotStore(project)
+    found = {}
+    for path in paths:
+        own = list(project.problems.get(path, ()))
+        for need in project.needs(path):
+            if _is_to_be_here(project, need.repo):
+                own += _told(partial(store.commit, need))
+        if path in project.pipelines or project.image(path)[0] is not None:
+            own += _told(partial(resolve_image, project, path))
+        found[path] = each_once(own)
+    return found
+
+
 def _inputs(project: Project, path: str, store: SnapshotStore) -> Iterator[str]:
     """What is wrong with the repos that a spec names, also where the rest of it is broken."""
     for need in project.needs(path):

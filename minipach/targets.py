@@ -50,8 +50,20 @@ def sound_targets(
         *(p for path in targets.named for p in _trouble(project, path, targets)),
     ]
     if problems:
+        from minipach.soundness import at_a_glance
+
+        # a branch or image that isn't there would stop only its own pipeline; that one is none of those to name
+        glance = at_a_glance(project, project.upstream_of(targets.order))
+        problems += [problem for found in glance.values() for problem in found]
+        sound = [
+            path
+            for path in targets.order
+            if path in targets.named
+            and not _trouble(project, path, targets)
+            and not any(glance[up] for up in project.upstream_of([path]))
+        ]
         options = (" --upstream" if upstream else "", " --no-downstream" if not downstream else "")
-        raise UserError([*each_once(problems), *_others(project, targets, *options)])
+        raise UserError([*each_once(problems), *_others(project, targets, sound, *options)])
     return targets
 
 
@@ -60,9 +72,8 @@ def _trouble(project: Project, path: str, targets: Targets) -> tuple[str, ...]:
     return project.trouble([path]) or project.lacks(path, but=targets.order)
 
 
-def _others(project: Project, targets: Targets, upstream: str, alone: str) -> list[str]:
+def _others(project: Project, targets: Targets, sound: list[str], upstream: str, alone: str) -> list[str]:
     """How to go on with those named that have no part in the problems, if there are any."""
-    sound = [p for p in targets.order if p in targets.named and not _trouble(project, p, targets)]
     if not sound:
         return []
     if not alone and project.trouble(project.downstream(sound)):

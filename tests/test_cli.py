@@ -8,6 +8,7 @@ import pty
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -356,6 +357,18 @@ def test_an_interrupt_before_a_command_begins_ends_it_in_peace(tmp_path: Path) -
     done = run(*MINIPACH, "plan", cwd=tmp_path, env={"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[1]}"})
     assert (done.code, done.out) == (130, "")
     assert done.err == "interrupted; the same command goes on from here\n"
+
+
+def test_an_interrupt_while_the_words_are_read_is_said_too(tmp_path: Path) -> None:
+    """typer takes it for its own, and ends with 130 without a word."""
+    code = (
+        "import os, signal\n"
+        "from minipach.cli import app, program\n"
+        "app.app.callback()(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        "program()\n"
+    )
+    done = run(sys.executable, "-c", code, "status", cwd=tmp_path)
+    assert (done.code, done.out, done.err) == (130, "", "interrupted; the same command goes on from here\n")
 
 
 def test_a_project_that_may_only_be_read_can_be_looked_at(done: Study, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from minipach import __version__
 from minipach.cli import jobs, logs, look, plans, results, runs, setup, specs, try_one, views, workers
-from minipach.cli.frame import USER, Here, all_shown
+from minipach.cli.frame import INTERRUPT, USER, Here, all_shown, say
 
 app = typer.Typer(
     name="minipach",
@@ -52,6 +52,11 @@ def main() -> None:
     gc.set_threshold(200_000, 20, 100)
     try:
         app()
+    except SystemExit as end:
+        # an interrupt while the words are being read, or after a command: typer ends with 130, and says nothing
+        if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):
+            say(INTERRUPT)
+        raise
     finally:
         if not all_shown():
             sys.exit(USER)

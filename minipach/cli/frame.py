@@ -26,6 +26,7 @@ R = TypeVar("R")
 
 _NAMED = 8  # at most so many names in a line
 OK, FAILED, USER, INTERRUPTED = 0, 1, 2, 130
+INTERRUPT = "interrupted; the same command goes on from here"
 _PAINTED = re.compile(r"(\x1b\[[0-9]{1,2}m)")  # as `paint` makes them; in a name they can do no more than colour
 
 
@@ -52,7 +53,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
                 say(problem)
             raise typer.Exit(USER) from None
         except KeyboardInterrupt:
-            say("interrupted; the same command goes on from here")
+            say(INTERRUPT)
             raise typer.Exit(INTERRUPTED) from None
         except (GitError, OSError, sqlite3.Error) as error:
             if isinstance(error, BrokenPipeError):
