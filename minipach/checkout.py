@@ -241,4 +241,5 @@ def dirty_paths(repo: Repo, *below: str) -> list[str]:
     out = repo.git(*UNFILTERED, *command, env={"GIT_OPTIONAL_LOCKS": "0"})
     if out:
         out = repo.git(*command)
-    return [os.fsdecode(row[3:]) for row in out.split(b"\0") if row]
+    # a path may come twice: staged, and as a folder that has taken its place
+    return list(dict.fromkeys(os.fsdecode(row[3:]) for row in out.split(b"\0") if row))

@@ -47,7 +47,7 @@ def own_places(root: Path, repos: Iterable[str]) -> Iterator[Place]:
     """The pipelines among the repos, and in the plain folders of the project itself."""
     for path in repos:
         repo = Repo(root / path)
-        if is_dataset(repo.path) and (repo.resolve(f"HEAD:{SPEC}") is not None or (repo.path / SPEC).is_file()):
+        if is_dataset(repo.path) and (repo.resolve(f"HEAD:{SPEC}") is not None or is_spec(repo.path / SPEC)):
             yield Place(path, True)
     for folder in _plain_folders(root):
         yield Place(folder, is_dataset(root / folder))
@@ -66,9 +66,13 @@ def nested_places(root: Path, repos: Collection[str], known: Collection[str], ne
             continue
         for folder in _plain_folders(root / holder):
             path = f"{holder}/{folder}"
-            if path not in known and _TRANSFORM.search((root / path / SPEC).read_bytes()):
+            if path not in known and _looks_like_ours(root / path / SPEC):
                 found.append(Place(path, is_dataset(root / path)))
     return found
+
+
+def _looks_like_ours(file: Path) -> bool:
+    return file.is_file() and _TRANSFORM.search(file.read_bytes()) is not None
 
 
 def is_data(holder: str, data: Collection[str]) -> bool:
@@ -79,6 +83,11 @@ def is_data(holder: str, data: Collection[str]) -> bool:
 def holder_of(path: str, repos: Iterable[str]) -> str:
     """The dataset that holds a path: the longest registered one above it, or the superdataset ("")."""
     return max((repo for repo in repos if path.startswith(repo + "/")), key=len, default="")
+
+
+def is_spec(file: Path) -> bool:
+    """Whether a spec lies there: a file, or git-annex's link to one, whose content may be elsewhere."""
+    return file.is_file() or (file.is_symlink() and not file.exists())
 
 
 def _is_project(folder: Path) -> bool:
@@ -96,5 +105,5 @@ def _plain_folders(top: Path) -> Iterator[str]:
     names |= {os.fsdecode(n) + SPEC for n in others.split(b"\0") if n.endswith(b"/")}
     for name in sorted(names):
         folder = name.rpartition("/")[0]
-        if folder and not RESERVED & set(folder.split("/")) and (top / name).is_file():
+        if folder and not RESERVED & set(folder.split("/")) and is_spec(top / name):
             yield folder

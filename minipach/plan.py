@@ -15,6 +15,7 @@ from minipach.results import Result
 from minipach.reuse import NO_RENAMING, Renaming, renaming, tokens
 from minipach.state import Published
 
+_Rows = Set[tuple[Any, ...]]
 Action = Literal["run", "reuse", "current", "remove", "blocked"]
 ACTIONS: tuple[Action, ...] = ("run", "reuse", "current", "remove", "blocked")
 NEW = "new content"
@@ -307,20 +308,21 @@ def _changed_inputs(
         if changed and not matched:
             found.append(name)
         elif changed:
-            found += dict.fromkeys(f"{name}:{where}" for where in _places(changed, after, matched, task, by_path))
+            where = _places(changed, (before, after), matched, task, by_path)
+            found += dict.fromkeys(f"{name}:{path}" for path in where)
     return found
 
 
 def _places(
-    changed: Sequence[str], after: Set[tuple[Any, ...]], matched: Sequence[Match], task: Task, by_path: bool
+    changed: Sequence[str], states: tuple[_Rows, _Rows], matched: Sequence[Match], task: Task, by_path: bool
 ) -> list[str]:
-    """The absolute paths in the repo of files that identity knows by less."""
+    """The absolute paths in the repo of files that identity knows by less. states: before and after."""
     first = matched[0].path.rstrip("/")
     if by_path or matched[0].empty_files:
         return ["/" + path for path in changed]
     if all(path.startswith("/") for path in changed):
         words = split_name(task.datum.name)
         return [unmasked(path, words) for path in changed]
-    if {row[0] for row in after} == {suffix(first)}:
+    if any({row[0] for row in rows} == {suffix(first)} for rows in states):  # a file, or it was one
         return [first]
     return [f"{first}/{path}" for path in changed]

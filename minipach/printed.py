@@ -71,6 +71,7 @@ def choose_logs(project: Project, path: str, datum: str | None, job: str | None)
 def log_of_try(project: Project, path: str, datum: str, job: str | None, number: int) -> bytes:
     """What the datum's command printed at its N-th try (from 1), in its last job or the job named. UserError."""
     name = project.name_of(path)
+    choose_logs(project, path, datum, job)  # where there was no attempt, that is said
     tries = _tries(project, name, datum, job)
     if not 0 < number <= len(tries):
         raise UserError(f"{name}: {datum} has had {many(len(tries), 'try', 'tries')}; --try {len(tries) or 1}")

@@ -28,8 +28,8 @@ _COMPARED = 2000  # at most so many words are compared with one
 class Project:
     """A superdataset and what it holds. Reading it changes nothing."""
 
-    def __init__(self, root: Path, given: Mapping[str, Pipeline] | None = None) -> None:
-        """given: pipelines to take for those at these paths, whatever lies there."""
+    def __init__(self, root: Path, given: Mapping[str, Pipeline | BrokenSpec] | None = None) -> None:
+        """given: what to take for the specs at these paths, whatever lies there."""
         self.root = root
         self.given = given or {}
         self.repo = Repo(root)
@@ -98,6 +98,8 @@ class Project:
             path, source = place.path, f"{place.path}/{SPEC}"
             try:
                 pipeline = self.given.get(path)
+                if isinstance(pipeline, BrokenSpec):
+                    raise pipeline
                 if pipeline is None:
                     text = read_text(self.root / path, source, is_dataset=place.is_dataset)
                     pipeline = read_spec(text, source=source, folder=self.name_of(path), cache=self.cache)
@@ -172,6 +174,13 @@ class Project:
             return f"{repo} is a pipeline without any output yet; minipach schedule {self.name_of(repo)}"
         if repo in self.repos:
             return f"{repo}: not installed in this project; datalad get -n {quoted(self.root / repo)}"
+        real = os.path.relpath(os.path.realpath(self.root / repo), os.path.realpath(self.root))
+        if real != repo and real in self.repos:
+            return f'"{repo}" is a link; name what it leads to, "{real}"'
+        if is_dataset(self.root / repo) and Repo(self.root / repo).head() is None:
+            begin = f"git -C {quoted(self.root / repo)} commit --allow-empty -m begin"
+            way = f"{begin} && datalad save -d {quoted(self.root)} {quoted(repo)}"
+            return f'"{repo}" is a dataset without a commit, and not registered in this project; {way}'
         if is_dataset(self.root / repo):
             way = f"datalad save -d {quoted(self.root)} {quoted(repo)}"
             return f'"{repo}" is a dataset, but not registered in this project; {way}'
@@ -198,17 +207,18 @@ class Project:
 
     def path_of(self, name: str) -> str:
         """The path of the pipeline with this name (or path), sound or not."""
+        name = os.path.normpath(name) if "/" in name else name
         known = {place.path: self.name_of(place.path) for place in self.places}
-        if name.rstrip("/") in known:
-            return name.rstrip("/")
+        if name in known:
+            return name
         for path, own in known.items():
             if own == name:
                 return path
-        if name.rstrip("/") in self.repos:
+        if name in self.repos:
             from minipach.former import told
 
             why = f"{name}: a repo without a {SPEC}, no pipeline" + suggest("", known.values())
-            raise UserError([*told(self, name.rstrip("/"))] or why)
+            raise UserError([*told(self, name)] or why)
         raise UserError(f"{name}: no such pipeline in this project" + suggest(name, {*known, *known.values()}))
 
     def name_of(self, path: str) -> str:

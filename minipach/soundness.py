@@ -80,7 +80,8 @@ def _planned(a: Assessment) -> Iterator[str]:
 def _is_to_be_here(project: Project, repo: str) -> bool:
     """Whether a repo can be looked at, or should be: not one that is missing, nor a pipeline without any output yet."""
     pipelines = {place.path for place in project.places}
-    return is_dataset(project.root / repo) or (repo in project.repos and repo not in pipelines)
+    there = is_dataset(project.root / repo)  # one that isn't registered is said to be that
+    return (there and repo in pipelines) or (repo in project.repos and (there or repo not in pipelines))
 
 
 def _told(look: Callable[[], object]) -> Iterator[str]:

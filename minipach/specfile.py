@@ -26,8 +26,18 @@ def read_text(folder: Path, source: str, *, is_dataset: bool) -> str:
         finally:
             repo.close()
     if text is None:
-        text = (folder / SPEC).read_bytes()
+        text = _lying_there(folder / SPEC, source)
     return decoded(text, source)
+
+
+def _lying_there(file: Path, source: str) -> bytes:
+    try:
+        text = file.read_bytes()
+    except FileNotFoundError:  # a link, which leads nowhere
+        text = None
+    if text is None or (len(text) <= MAX_POINTER and key_of_pointer(text)):
+        raise UserError(f"{source}: its content is annexed and not here; datalad get {quoted(file)}")
+    return text
 
 
 def decoded(text: bytes, source: str) -> str:

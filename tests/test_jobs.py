@@ -115,6 +115,8 @@ def test_each_try_of_a_datum_is_on_record(study_of_three: Study) -> None:
         assert shown.count("this is c.txt") == 1 and "minipach: try" not in shown
     none = study_of_three.minipach("logs", "edges", "c.txt", "--try", "3")
     assert (none.code, none.err) == (2, "edges: c.txt has had 2 tries; --try 2\n")
+    none = study_of_three.minipach("logs", "edges", "d.txt", "--try", "1")
+    assert none.err.startswith('edges: no attempt of a datum "d.txt" on this machine; ')
 
 
 def test_an_unknown_job_is_told(study_of_three: Study) -> None:

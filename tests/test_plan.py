@@ -375,6 +375,11 @@ def test_a_changed_file_is_named_by_its_path() -> None:
     assert reason(old, inputs={"images": [("", "2", False)]}, of=task("a", "2")) == "inputs images:/a changed"
 
 
+def test_a_file_that_became_a_folder_is_named_once() -> None:
+    old = _with((".png", "1", False))
+    assert reason(old, inputs={"images": [("in", "2", False)]}) == "inputs images:/a.png changed"
+
+
 def test_a_changed_file_in_a_folder_is_named_by_its_path() -> None:
     old = _with(("b/x.png", "1", False), ("y.png", "1", False), ("same", "1", False))
     new = {"images": [("b/x.png", "2", False), ("z.png", "1", False), ("same", "1", False)]}

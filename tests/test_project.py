@@ -248,6 +248,38 @@ def test_a_dataset_that_nobody_registered_is_no_repo_and_the_way_out_is_said(roo
     )
 
 
+def test_a_repo_that_is_a_link_or_has_no_commit_is_told_with_its_own_way_out(root: Files) -> None:
+    repo(root, "images")
+    (root.path / "pictures").symlink_to("images")
+    fresh = Files.create(root.path / "fresh")
+    plain(root, "edges", spec("pictures", "fresh"))
+    assert [problem.partition(": ")[2] for problem in problems(root)] == [
+        '"pictures" is a link; name what it leads to, "images"',
+        '"fresh" is a dataset without a commit, and not registered in this project; '
+        f"git -C {fresh.path} commit --allow-empty -m begin && datalad save -d {root.path} fresh",
+    ]
+
+
+def test_a_spec_whose_content_is_elsewhere_is_a_problem_and_not_overlooked(root: Files) -> None:
+    """In a clone of a project that annexes all, before its first schedule."""
+    repo(root, "images")
+    for name in ("link", "pointer"):
+        plain(root, name, spec("images"))
+    (root.path / "link/spec.yml").unlink()
+    (root.path / "link/spec.yml").symlink_to("../.git/annex/objects/x/y/MD5E-s3--aa.yml/MD5E-s3--aa.yml")
+    (root.path / "pointer/spec.yml").write_text("/annex/objects/MD5E-s3--0123456789abcdef0123456789abcdef.yml\n")
+    assert problems(root) == tuple(
+        f"{name}/spec.yml: its content is annexed and not here; datalad get {root.path}/{name}/spec.yml"
+        for name in ("link", "pointer")
+    )
+
+
+def test_a_pipeline_is_found_by_any_spelling_of_its_path(root: Files) -> None:
+    plain(root, "deep/edges", spec("images"))
+    for name in ("edges", "deep/edges", "deep/edges/", "./deep//edges"):
+        assert Project(root.path).path_of(name) == "deep/edges"
+
+
 def test_what_is_broken_keeps_nothing_else_from_being_known(root: Files) -> None:
     """images -> good; good and a broken one -> after; two that wait for each other."""
     repo(root, "images")

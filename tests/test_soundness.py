@@ -79,6 +79,21 @@ def test_a_broken_input_hides_no_repo_branch_or_image(study: Study) -> None:
     assert find_project(study.root).upstream_of(["after"]) == ("edges", "after")
 
 
+def test_a_spec_file_in_a_project_is_checked_against_that(study: Study) -> None:
+    study.pipeline("edges", "input: {pfs: {repo: imags, glob: '/('}}\ntransform: {cmd: [run], image: nix}\n")
+    inside = study.minipach("check", "edges/spec.yml")
+    assert inside == study.minipach("check", "edges")
+    assert [line[:22] for line in inside.err.splitlines()] == [
+        "edges/spec.yml:1:21: n",
+        "edges/spec.yml:1:36: t",
+        "edges/spec.yml:2:32: i",
+    ]
+    study.pipeline("edges", spec("imags", "/*", "run"))
+    assert study.minipach("check", "edges/spec.yml").code == 2
+    (study.root / "edges/spec.yml").rename(study.root / "draft.yml")
+    assert study.minipach("check", "draft.yml").out == "1 spec checked, no problems\n", "the text alone"
+
+
 def test_a_pipeline_is_as_sound_as_what_it_depends_on_and_no_less(study: Study) -> None:
     study.put("images/a.txt", "alpha")
     study.copier("first")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ import typer
 from minipach.cli.frame import Here, guarded, say, say_layout, show, show_exactly, show_json
 from minipach.errors import UserError, each_once
 from minipach.project import Project
-from minipach.spec import Pipeline
+from minipach.spec import BrokenSpec, Pipeline
 from minipach.specfile import SPEC, decoded
 from minipach.wording import many
 
@@ -53,17 +53,25 @@ def check(
     notes: list[str] = []
     words = what or []
     files = [w for w in words if _is_file(here, w)]
+    read: dict[str, Pipeline | BrokenSpec] = {}
     for name in files:
         try:
-            notes += _read_file(here, name).notes
+            read[name] = _read_file(here, name)
+        except BrokenSpec as error:
+            read[name] = error
         except UserError as error:
             problems += error.problems
+    problems += [problem for found in read.values() if isinstance(found, BrokenSpec) for problem in found.problems]
     chosen: tuple[str, ...] = ()
-    if len(files) < len(words) or not words:
-        project = here.project()
-        say_layout(project)
-        chosen, unknown = _chosen(project, [w for w in words if w not in files])
-        problems += [*unknown, *problems_of(project, chosen)]
+    project = here.project() if len(files) < len(words) or not words else _project_around(here)
+    if project is not None:
+        given = _given(here, project, read)
+        project = Project(project.root, given) if given else project
+        if len(files) < len(words) or not words:
+            say_layout(project)
+            chosen, unknown = _chosen(project, [w for w in words if w not in files])
+            problems += unknown
+        problems += problems_of(project, [*chosen, *given])
         for folder in project.specs_in_data() if not words else ():
             holder = project.holder_of(folder)
             notes.append(
@@ -71,6 +79,8 @@ def check(
             )
         for pipeline in (project.pipelines[path] for path in chosen if path in project.pipelines):
             notes += [*pipeline.notes, *_of_this_host(pipeline)]
+    written = [found for found in read.values() if isinstance(found, Pipeline)]
+    notes = [*(note for found in written for note in (*found.notes, *_of_this_host(found))), *notes]
     for note in notes:
         say(f"note: {note}")
     if problems:
@@ -89,6 +99,23 @@ def _of_this_host(pipeline: Pipeline) -> Iterator[str]:
                 f"{pipeline.at('transform.cmd')}: {path} is of this host: no clone of the project has it, and a change "
                 "there is only told of (minipach plan), where what is below code/ runs again by itself"
             )
+
+
+def _project_around(here: Here) -> Project | None:
+    try:
+        return here.project()
+    except UserError:
+        return None
+
+
+def _given(here: Here, project: Project, read: Mapping[str, Pipeline | BrokenSpec]) -> dict[str, Pipeline | BrokenSpec]:
+    """The specs that lie where a pipeline's does, committed or not: of them the project tells more than the text."""
+    found = {}
+    for name, spec in read.items():
+        folder = _folder_of(here.directory / name)
+        if Path(name).name == SPEC and folder != project.root and folder.is_relative_to(project.root):
+            found[folder.relative_to(project.root).as_posix()] = spec
+    return found
 
 
 def _chosen(project: Project, names: list[str]) -> tuple[tuple[str, ...], list[str]]:
