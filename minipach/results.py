@@ -176,7 +176,10 @@ class Known:
             return None
         out = entries.get("out")
         record = self.repo.objects.read(entries[RECORD_FILE].sha) if RECORD_FILE in entries else b""
-        return from_json(json.loads(text), where, out.sha if out else None, os.fsdecode(record or b""))
+        try:
+            return from_json(json.loads(text), where, out.sha if out else None, os.fsdecode(record or b""))
+        except (ValueError, TypeError, LookupError):  # somebody else's commit: then it isn't known
+            return None
 
 
 def from_json(data: Mapping[str, Any], where: str, tree: str | None, record: str) -> Result:

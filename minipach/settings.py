@@ -14,8 +14,19 @@ def local_setting(repo: Repo, name: str) -> str | None:
     Read from the environment or this machine's git configuration only, never from a committed file:
     whoever can push to the project must not be able to choose what runs here.
     """
-    from_environment = os.environ.get("MINIPACH_" + name.replace("-", "_").replace(".", "_").upper())
-    return from_environment if from_environment else repo.config(f"minipach.{name}")
+    return os.environ.get(_variable(name)) or repo.config(f"minipach.{name}")
+
+
+def _variable(name: str) -> str:
+    return "MINIPACH_" + name.replace("-", "_").replace(".", "_").upper()
+
+
+def bad_setting(name: str, problem: str, instead: str) -> UserError:
+    """What to say of a setting that can't be used, where it was made. instead: a value that can."""
+    variable = _variable(name)
+    if os.environ.get(variable):
+        return UserError(f"{variable}: {problem}; set it to {instead}, or unset it")
+    return UserError(f"minipach.{name}: {problem}; git config minipach.{name} {instead}")
 
 
 def slots(repo: Repo, asked: int | None) -> int:
@@ -26,5 +37,5 @@ def slots(repo: Repo, asked: int | None) -> int:
     if value is None:
         return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     if not value.isdecimal() or int(value) < 1:
-        raise UserError(f'minipach.jobs: "{value}" is no number of slots; git config minipach.jobs 4')
+        raise bad_setting("jobs", f'"{value}" is no number of slots', "4")
     return int(value)

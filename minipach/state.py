@@ -11,8 +11,10 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from minipach.errors import UserError
 from minipach.git import Repo
 from minipach.records import parse
+from minipach.wording import quoted
 
 FOLDER = ".minipach/state"
 
@@ -31,22 +33,38 @@ _MOST = 4096
 
 
 def read_state(repo: Repo, commit: str | None) -> dict[str, Published]:
-    """The published datums by name; empty before the first publish."""
+    """The published datums by name; empty before the first publish. UserError if somebody has spoilt it."""
     if commit is None or repo.resolve(f"{commit}:{FOLDER}") is None:
         return {}
-    shards = [s.sha for s in repo.ls_tree(commit, FOLDER + "/")]
+    entries = repo.ls_tree(commit, FOLDER + "/")
+    shards = [entry.sha for entry in entries]
     fresh = [sha for sha in shards if sha not in _read]
     if len(_read) + len(fresh) > _MOST:
         _read.clear()
         fresh = shards
     for sha, data in zip(fresh, repo.objects.read_many(fresh), strict=True):
-        # one call for all lines: three times as fast
-        rows = json.loads(b"[" + b",".join((data or b"").splitlines()) + b"]")
-        _read[sha] = {row[0]: Published(*row) for row in rows}
+        try:
+            # one call for all lines: three times as fast
+            rows = json.loads(b"[" + b",".join((data or b"").splitlines()) + b"]")
+            _read[sha] = {row[0]: Published(*row) for row in rows}
+        except (ValueError, TypeError, LookupError):
+            raise _spoilt(repo, next(entry.path for entry in entries if entry.sha == sha)) from None
     found: dict[str, Published] = {}
     for sha in shards:
         found.update(_read[sha])
     return found
+
+
+def _spoilt(repo: Repo, path: str) -> UserError:
+    """A commit that isn't ours: a merge's conflict that was saved as it lay, most likely."""
+    from minipach.published import PUBLISHED
+
+    last = PUBLISHED if repo.resolve(PUBLISHED) else "<a commit before that>"
+    here = quoted(repo.path)
+    return UserError(
+        f"{repo.path / path}: not as minipach wrote it, and committed so; "
+        f"git -C {here} checkout {last} -- {FOLDER} && datalad save -d {here}"
+    )
 
 
 def shard_of(name: str) -> str:

@@ -88,7 +88,7 @@ def test_a_worker_says_it_before_it_asks_for_redis(study: Study) -> None:
     done = study.minipach("worker", "--gpus", "a,b", env=away)
     assert done.code == 2 and done.err.startswith("--gpus a,b: ") and done.err.count("\n") == 1
     done = study.minipach("up", env={"MINIPACH_JOBS": "x"})
-    assert (done.code, done.err) == (2, 'minipach.jobs: "x" is no number of slots; git config minipach.jobs 4\n')
+    assert (done.code, done.err) == (2, 'MINIPACH_JOBS: "x" is no number of slots; set it to 4, or unset it\n')
     assert not (study.root / ".git/minipach/redis").exists()
 
 

@@ -53,3 +53,11 @@ def test_a_number_of_slots_that_is_none_is_an_error(repo: Files, value: str) -> 
     repo.git("config", "minipach.jobs", value)
     with pytest.raises(UserError, match=f'minipach.jobs: "{value}" is no number of slots; git config'):
         slots(repo, None)
+
+
+def test_a_variable_that_is_wrong_is_named_itself(repo: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To set git's configuration wouldn't help."""
+    monkeypatch.setenv("MINIPACH_JOBS", "many")
+    with pytest.raises(UserError) as caught:
+        slots(repo, None)
+    assert str(caught.value) == 'MINIPACH_JOBS: "many" is no number of slots; set it to 4, or unset it'

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minipach.errors import UserError
 from minipach.state import FOLDER, Published, read_state, shard_of, write_shards
 from tests.repos import Files, tree_of
 
@@ -46,6 +47,13 @@ def test_what_is_written_is_read(repo: Files) -> None:
     }
     files = write_shards(wanted, wanted)
     assert read_state(repo, stored(repo, {**files, "out.txt": b"x", "d/.minipach/state/00": b"no"})) == wanted
+
+
+@pytest.mark.parametrize("line", [b"<<<<<<< HEAD\n", b"{}\n", b'["a", "1"]\n', b"7\n"])
+def test_what_a_commit_has_spoilt_is_said(repo: Files, line: bytes) -> None:
+    with pytest.raises(UserError) as caught:
+        read_state(repo, stored(repo, {f"{FOLDER}/00": b'["a", "1", ""]\n' + line}))
+    assert str(caught.value).startswith(f"{repo.path}/{FOLDER}/00: not as minipach wrote it, and committed so; ")
 
 
 def test_only_touched_shards_are_written() -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from minipach.errors import UserError
 from minipach.executors.base import Executor
 from minipach.project import Project
-from minipach.settings import local_setting, slots
+from minipach.settings import bad_setting, local_setting, slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ def choose(project: Project, jobs: int | None = None) -> Choice:
     maker = _MAKERS.get(name)
     if maker is None:
         known = ", ".join(_MAKERS)
-        raise UserError(f'minipach.executor: "{name}" is none of {known}; git config minipach.executor local')
+        raise bad_setting("executor", f'"{name}" is none of {known}', "local")
     return maker(project, jobs)
 
 
