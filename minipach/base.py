@@ -180,10 +180,13 @@ def _from_url(repo: Repo, image: Image) -> TreeEntry:
 
 def _reason(done: subprocess.CompletedProcess[bytes]) -> str:
     """Why datalad failed: git-annex's own words (its line begins with `>`), if there are some."""
+    if b"No such file or directory: 'singularity'" in done.stdout + done.stderr:
+        return "that takes apptainer, which isn't here; install it, or save the image as an archive and name that file"
     rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
     said = [str(row.get("message") or "") for row in rows if row.get("status") in ("error", "impossible")]
     lines = "\n".join([*said, os.fsdecode(done.stderr)]).strip().splitlines() or [f"exit code {done.returncode}"]
-    found = next((line[1:] for line in lines if line.startswith(">")), lines[0])
+    error = next((line.removeprefix("[ERROR]") for line in lines if line.startswith("[ERROR]")), lines[0])
+    found = next((line[1:] for line in lines if line.startswith(">")), error)
     return found.partition(" [err:")[0].strip()
 
 

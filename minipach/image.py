@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 BASE_REF = "refs/minipach/base"
 CONTAINER = "minipach"  # the name under which each pipeline's repo registers its image with datalad-container
-_URL = re.compile(r"^[a-z][a-z0-9+.-]*:(?!\\)")
+_URL = re.compile(r"^(?:[a-z][a-z0-9+.-]*://|(?:oci|file):)")  # ubuntu:22.04 is a registry's image with its tag
 _NAME = re.compile(r"^[0-9A-Za-z-]+$")
 
 

@@ -120,7 +120,13 @@ def test_no_image_is_the_host(shop: Study) -> None:
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("opencw", 'did you mean "opencv"?'), ("no/such.sif", "no container registered"), ("opencv.sif", "and no file")],
+    [
+        ("ubuntu:22.04", "write docker://ubuntu:22.04"),
+        ("pachyderm/opencv:1.0", "write docker://pachyderm/opencv:1.0"),
+        ("opencw", 'did you mean "opencv"?'),
+        ("no/such.sif", "no container registered"),
+        ("opencv.sif", "and no file"),
+    ],
 )
 def test_a_name_that_leads_nowhere_is_one_line(shop: Study, name: str, said: str) -> None:
     with pytest.raises(UserError) as error:
