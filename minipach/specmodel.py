@@ -63,7 +63,9 @@ class PfsSpec(Model):
         description="Folder below /pfs. Default: the last part of `repo`. "
         "Unique except across the members of one union; not `out`.",
     )
-    branch: Branch | None = Field(default=None, description="Branch to read. Default: the one that is checked out.")
+    branch: Branch | None = Field(
+        default=None, description="Branch to read, none of git-annex's own. Default: the one checked out."
+    )
     join_on: Text = Field(
         default="",
         description="Key in a join: text with `$1` or `${1}` for captures of the glob, "
