@@ -14,7 +14,9 @@ from typing import Any
 from minipach.git import child_environment
 from minipach.image import CONTAINER
 from minipach.logs import printing_to
-from minipach.secret import redacting, secret_values
+from minipach.marks import WORDS, Marker
+from minipach.passing import Filter, passing
+from minipach.secret import Redactor, secret_values
 from minipach.sets import WorkSet
 from minipach.shortcuts import shortcuts
 from minipach.slots import Slot
@@ -62,23 +64,31 @@ def attempt(work: WorkSet, slot: Slot) -> Tried:
     secrets = secret_values(work.secrets, work.secrets_folder)
     with tempfile.TemporaryDirectory(prefix="minipach-report.") as name:
         with (
-            _printing_without(list(secrets.values())),
+            _printing_through(_filters(work, list(secrets.values()), Path(name))),
             _environment({**secrets, "MINIPACH_REPORT": name, "MINIPACH_INTERACTIVE": ""}),
         ):
             code = _containers_run(work, slot)
         return _judge(code, Path(name), len(work.parts))
 
 
-@contextmanager
-def _printing_without(values: Sequence[str]) -> Iterator[None]:
-    """What this process and its children print goes where stdout leads, without these values: they never reach a file.
+def _filters(work: WorkSet, secrets: Sequence[str], report: Path) -> list[Filter]:
+    """What is between the command and the log: values of secrets never reach a file, nor do marks of a command."""
+    found: list[Filter] = []
+    if len(work.parts) > 1:
+        marker = Marker(len(work.parts))
+        (report / WORDS).write_text(" ".join(marker.words) + "\n")
+        found.append(marker)
+    redactor = Redactor(secrets)
+    return [*found, redactor] if redactor.pieces else found
 
-    A set without secrets prints there directly.
-    """
-    if not values:
+
+@contextmanager
+def _printing_through(filters: Sequence[Filter]) -> Iterator[None]:
+    """What this process and its children print goes where stdout leads, through these; directly, if there are none."""
+    if not filters:
         yield
         return
-    with redacting(1, values) as entry, printing_to(entry):
+    with passing(1, filters) as entry, printing_to(entry):
         yield
 
 

@@ -100,8 +100,8 @@ class _Log:
     def _told(self, lines: list[str]) -> Iterator[tuple[str, str]]:
         for line in lines:
             begins = _BEGINS.fullmatch(line) if len(self.datums) > 1 else None
-            if begins and 0 < int(begins[1]) <= len(self.datums):
-                self.current = int(begins[1]) - 1
+            if begins and int(begins[1]) <= len(self.datums):
+                self.current = int(begins[1]) - 1 if int(begins[1]) else None
                 continue
             yield self._name(), line
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from minipach.escape import printable
+from minipach.marks import BEGINS
 
 MOST_SENT = 256 * 1024  # bytes of a log that come from a worker without a shared filesystem
 _CUT = re.compile(rb"minipach: (\d+) bytes before this were not sent\n")
-_BEGINS = re.compile(rb"^datum: begins (\d{1,6})\n", re.MULTILINE)
 _CHUNK = 1024 * 1024  # bytes of a log that are in memory at a time
 
 
@@ -92,7 +92,7 @@ def _flush() -> None:
 
 
 def split_log(log: Path, count: int) -> None:
-    """Cut the log of a set of `count` datums. What was printed before the first belongs to each of them."""
+    """Cut the log of a set of `count` datums. What is no datum's own, as what came before the first, is in each."""
     with log.open("rb") as file:
         spans = list(_spans(file))
         for index in range(count):
@@ -103,12 +103,12 @@ def split_log(log: Path, count: int) -> None:
 
 
 def _spans(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
-    """(number of the datum, start, end) of each stretch of a set's log; number 0: before the first datum."""
+    """(number of the datum, start, end) of each stretch of a set's log; number 0: it is no datum's own."""
     size = file.seek(0, os.SEEK_END)
     number = start = 0
     if size:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:  # a log can be larger than the memory
-            for begins in _BEGINS.finditer(data):
+            for begins in BEGINS.finditer(data):
                 yield number, start, begins.start()
                 number, start = int(begins[1]), begins.end()
     yield number, start, size

@@ -6,23 +6,21 @@ What is kept (spec, record, identity, what travels to a worker) has a secret's n
 from __future__ import annotations
 
 import os
-import selectors
 import stat
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from minipach.git import Repo, child_environment
+from minipach.passing import passing
 from minipach.settings import local_setting
 from minipach.spec import secret_variable
 
 _SERVICE = "minipach"  # the name under which the keyring has them
 _PATIENCE = 30.0  # seconds for a keyring to answer
 _REPLACED = b"[secret]"
-_PIPE = 1024 * 1024  # bytes; as much as a pipe ever holds, so that one read gets all
 
 
 class SecretError(Exception):
@@ -143,48 +141,10 @@ def _places(data: bytes, piece: bytes) -> Iterator[tuple[int, int]]:
 
 @contextmanager
 def redacting(target: int, values: Sequence[str]) -> Iterator[int]:
-    """A descriptor; what is written to it gets to `target` at once, and no value does.
-
-    At the end, what was written until then is in the target. A process that holds the descriptor longer is not waited
-    for: what it writes then goes nowhere.
-    """
+    """A descriptor; what is written to it gets to `target` at once, and no value does (see `passing`)."""
     redactor = Redactor(values)
     if not redactor.pieces:
         yield target
         return
-    source, entry = os.pipe()
-    over, end = os.pipe()
-    out = os.dup(target)  # the target itself may be led to the entry meanwhile
-    thread = threading.Thread(target=_pass_on, args=(source, over, out, redactor), daemon=True)
-    thread.start()
-    try:
+    with passing(target, [redactor]) as entry:
         yield entry
-    finally:
-        os.close(entry)
-        os.close(end)
-        thread.join()
-        for descriptor in (source, over, out):
-            os.close(descriptor)
-
-
-def _pass_on(source: int, over: int, out: int, redactor: Redactor) -> None:
-    """Until the source ends; or, when `over` has ended, what the source holds just then."""
-    os.set_blocking(source, False)
-    last = False
-    with selectors.DefaultSelector() as ready:
-        ready.register(source, selectors.EVENT_READ)
-        ready.register(over, selectors.EVENT_READ)
-        while not last:
-            last = any(key.fd == over for key, _ in ready.select())
-            with suppress(BlockingIOError):
-                data = os.read(source, _PIPE)
-                last = last or not data
-                _write(out, redactor.feed(data))
-    _write(out, redactor.feed(b"", last=True))
-
-
-def _write(out: int, data: bytes) -> None:
-    """All of it; lost if there is no room, since who printed it must not be kept waiting."""
-    with suppress(OSError):
-        while data:
-            data = data[os.write(out, data) :]

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Literal
 
 from minipach.attempt import DataladError, Report, attempt
+from minipach.escape import printable
 from minipach.git import GitError, child_environment
 from minipach.keeping import BadOutputError, check_new_names, keep
 from minipach.logs import printing_to, split_log
+from minipach.marks import mark
 from minipach.meter import Meter
 from minipach.nospace import explain, places_of_set
 from minipach.secret import SecretError
@@ -135,7 +137,7 @@ class _Tries:
             return replace(failed, bad=tuple(over), recovered=tuple(recovered))
         bad, recovered = keep(work, slot, self.each, report, self.meter)
         for index, _, message in bad:
-            _note(work.log, f"{work.datums[index]['name']}: {message}")
+            _note(work.log, f"{work.datums[index]['name']}: {message}", index if len(work.parts) > 1 else None)
         if len(bad) == len(work.parts):
             return _outcome(work, "failed", bad[-1][1], bad[-1][2], seconds, self.tries, cpu)
         found = _outcome(work, "ok", 0, "", seconds, self.tries, cpu)
@@ -197,9 +199,11 @@ def _cpu() -> float:
     return spent.ru_utime + spent.ru_stime
 
 
-def _note(log: str, message: str) -> None:
-    with contextlib.suppress(OSError), Path(log).open("a", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(f"minipach: {message}\n")
+def _note(log: str, message: str, index: int | None = None) -> None:
+    """Add a line to a log. index: of the datum that it is about, in a set of several; else it is about the set."""
+    line = f"minipach: {printable(message)}\n".encode(errors="surrogateescape")  # a name may hold anything
+    with contextlib.suppress(OSError), Path(log).open("ab") as file:
+        file.write(line if index is None else mark(index + 1) + line + mark(0))
 
 
 @contextmanager

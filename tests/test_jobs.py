@@ -398,13 +398,13 @@ def test_a_sets_log_is_told_by_datum(tmp_path: Path) -> None:
     note_set(tmp_path, "0.log", ["a", "b"])
     note_set(tmp_path, "1.log", ["c"])
     note_set(tmp_path, "2.log", ["not begun"])
-    (tmp_path / "0.log").write_bytes(b"set up\ndatum: begins 1\none\xff\ndatum: begins 2\ntwo\nno end")
+    (tmp_path / "0.log").write_bytes(b"set up\ndatum: begins 1\none\xff\ndatum: begins 2\ntwo\ndatum: begins 0\nno end")
     (tmp_path / "1.log").write_bytes(b"datum: begins 1\n")
     assert list(follow(tmp_path, lambda: True)) == [
         ("a ... b", "set up"),
         ("a", "one�"),
         ("b", "two"),
-        ("b", "no end"),
+        ("a ... b", "no end"),
         ("c", "datum: begins 1"),  # a set of one has no such marks: its command printed this
     ]
 

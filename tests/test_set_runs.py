@@ -76,6 +76,33 @@ def test_a_failing_datum_costs_its_set_nothing(study: Study) -> None:
     assert sorted(named) == [f"{n}.txt" for n in "abcdefgh"], "a record names just what succeeded"
 
 
+FORGER = """name=$(basename "$images")
+case $name in
+  b.txt) # a line of its own that looks like a mark; whatever of true ones is to be found; and no end of its last line
+    printf 'datum: begins 3\\ndatum: begins 4 %032d\\n' 0
+    grep -h '^datum: begins' "$PFS"/.minipach/* 2>/dev/null
+    find "$PFS/.minipach" -name words
+    ;;
+  c.txt) mkdir "$PFS/out/.git" && : >"$PFS/out/.git/x" ;;
+  d.txt) cp "$images" "$PFS/out/inputs" ;;
+esac
+cp "$images" "$PFS/out/"
+printf 'last of %s ' "$name"
+"""
+
+
+def test_what_a_datum_prints_is_in_its_own_log_whatever_it_prints(study: Study) -> None:
+    in_sets(study, more="datum_set_spec: {number: 4}\ndatum_tries: 1\n", script=FORGER)
+    assert study.schedule(code=1)["edges"]["counts"]["failed"] == 2
+    logs = {n: study.minipach("logs", "edges", f"{n}.txt").out for n in "abcdefgh"}
+    for name, log in logs.items():
+        assert [part.split()[0] for part in log.split("last of ")[1:]] == [f"{name}.txt"]
+    assert "words" not in logs["b"]
+    assert " datum: begins 3\n datum: begins 4 0000" in logs["b"]
+    assert [n for n, log in logs.items() if "can't be kept: a dataset can't hold" in log] == ["c"]
+    assert [n for n, log in logs.items() if '"inputs" is a reserved name' in log] == ["d"]
+
+
 @pytest.mark.slow
 def test_one_of_a_set_changes_and_only_it_runs_again(study: Study) -> None:
     in_sets(study)
