@@ -77,10 +77,12 @@ job:      {"schema": 1, (as in jobs), "passes": [(as in jobs)], "attempts": [{"p
           the datum's own start and end
 top:      {"schema": 1, "executor": "local|rq|slurm", "note", "next": ["montage"], "jobs": [{"id", "pipeline", "state",
            "seconds": 63.1, "done": 120, "failed": 3, "rate": 114.0, "total": 200, "running": 30, "waiting": 47,
-           "eta": 41.0}], "workers": [{"name", "has", "runs": [{"what": "edges: chelsea.png and 3 more", "seconds"}]}],
+           "eta": 41.0, "ran": 5, "behind": 40}], "workers": [{"name", "has",
+           "runs": [{"what": "edges: chelsea.png and 3 more", "seconds"}]}],
            "waiting": [{"sets": 14, "kind": "gpu1", "why": "no worker has gpu1", "in_vain": true}]}
-          done and failed count what has come, also where no pass has taken it in yet; rate: datums per minute, eta:
-          seconds, null if not known; next: pipelines that come after these
+          done and failed count what has come, also where no pass has taken it in yet; of each set that runs, one datum
+          is running, ran counts those before it as far as the set's log is here, and behind, of those waiting, those
+          after it; rate: datums per minute, eta: seconds, null if not known; next: pipelines that come after these
 datums --state: each datum has "state": "current|missing|failed", too, and "attempt": as in job, the last one, or null
 usage:    {"schema": 1, "pipeline", "runs": 18, "seconds": {"min", "median", "p95", "max", "runs"}, "cpu": {},
            "memory": {}, "bytes_in": {}, "bytes_out": {}, "histogram": [{"low", "high", "count"}],

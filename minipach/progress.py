@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,32 +11,33 @@ from typing import Any
 from minipach.entries import JobRow
 from minipach.ledger import Ledger
 from minipach.logs import SETS
+from minipach.marks import BEGINS
 from minipach.sets import Outcome, tried_again
 
 _FINE = ("ok", "recovered")
-_BEGINS = re.compile(rb"^datum: begins (\d{1,6})$", re.MULTILINE)  # as the datum script says
 _TAIL = 64 * 1024  # bytes of a log that are looked at
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Datums of a job. total: that it is to run · running: of sets that run, less those that are done already.
+    """Datums of a job. total: that it is to run · running: those at work, one in each set that runs.
 
-    within: of these, how many their sets have passed already, which nobody has told of for good · since: when the first
-    of its sets began, in unix seconds (None: none has).
+    ran: those that a set which runs has come past, as far as its log is here; how they ended, it tells at its end · behind:
+    those that come after, in the same sets · since: when the first of its sets began, in unix seconds (None: none has).
     """
 
     total: int
     done: int
     failed: int
     running: int
-    within: int = 0
+    ran: int = 0
+    behind: int = 0
     since: float | None = None
 
     @property
     def waiting(self) -> int:
-        """Those that nothing runs yet."""
-        return max(0, self.total - self.done - self.failed - self.running)
+        """Those that have not begun, `behind` included."""
+        return max(0, self.total - self.done - self.failed - self.running - self.ran)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +107,21 @@ class Sheet:
             for name, kind in self._told(outcome):
                 kinds.setdefault(name, kind)
         done = sum(kind in _FINE for kind in kinds.values())
-        at_work = {name for i in running if i in self._sets for name in self._sets[i].datums if name not in kinds}
-        total = max(row.asked, len(kinds) + len(at_work))
-        within = sum(self._within(self._sets[i], kinds.keys()) for i in running if i in self._sets)
-        return Progress(total, done, len(kinds) - done, len(at_work), min(within, len(at_work)), self._since)
+        left = {i: [n for n in self._sets[i].datums if n not in kinds] for i in running if i in self._sets}
+        ran = {i: min(len(names), self._past(self._sets[i], kinds.keys())) for i, names in left.items()}
+        at_work = sum(len(names) > ran[i] for i, names in left.items())
+        open_ = sum(map(len, left.values()))
+        past = sum(ran.values())
+        total = max(row.asked, len(kinds) + open_)
+        return Progress(total, done, len(kinds) - done, at_work, past, open_ - at_work - past, self._since)
 
-    def _within(self, noted: _Noted, kinds: Set[str]) -> int:
+    def _past(self, noted: _Noted, kinds: Set[str]) -> int:
         """How many datums a set that runs has come past; of a chunk, the part that is at work."""
         stem = noted.log.removesuffix(".log") + "-"
-        parts = [log for log, names in self._parts.items() if log.startswith(stem) and not set(names) <= kinds]
-        return max((_passed(self._folder / log) for log in (noted.log, *parts)), default=0)
+        parts = {log: names for log, names in self._parts.items() if log.startswith(stem) and not set(names) <= kinds}
+        logs = {noted.log: noted.datums, **parts}
+        # a set of one has no marks: what looks like one, its command has printed
+        return max((_passed(self._folder / log) for log, names in logs.items() if len(names) > 1), default=0)
 
     def _told(self, outcome: Outcome) -> Iterator[tuple[str, str]]:
         """The datums that an outcome is the last word on, and what it is."""
@@ -139,7 +144,9 @@ def _passed(log: Path) -> int:
     try:
         with log.open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - _TAIL))
-            begun = _BEGINS.findall(file.read())
+            begun = [int(number) for number in BEGINS.findall(file.read())]
     except OSError:
         return 0
-    return int(begun[-1]) - 1 if begun else 0
+    if not begun:
+        return 0
+    return begun[-1] - 1 if begun[-1] else max(begun)  # 0: it has come to its end

@@ -23,8 +23,9 @@ _MOST = 20  # workers that are shown as text
 class Going:
     """A job that is not over.
 
-    done, failed, running, waiting: datums of `total`, also what no pass has taken in yet · rate: datums per minute
-    since its first set began (None: none yet) · eta: seconds to go at that rate (None: not known).
+    done, failed, ran, running, waiting: datums of `total`, also what no pass has taken in yet; ran: their commands
+    have ended, and their sets have not · behind: of those that wait, those whose set runs · rate: datums per minute since
+    its first set began (None: none yet) · eta: seconds to go at that rate (None: not known).
     """
 
     id: str
@@ -38,14 +39,16 @@ class Going:
     running: int = 0
     waiting: int = 0
     eta: float | None = None
+    ran: int = 0
+    behind: int = 0
 
     @staticmethod
     def of(row: JobRow, progress: Progress, now: float) -> Going:
         """A job, by how far it is."""
         took = now - (progress.since or row.started)
-        ended = progress.done + progress.failed + progress.within
+        ended = progress.done + progress.failed + progress.ran
         each = took / ended if ended and took > 0 else None
-        left = progress.running + progress.waiting - progress.within
+        left = progress.running + progress.waiting
         return Going(
             row.id,
             row.pipeline,
@@ -58,6 +61,8 @@ class Going:
             progress.running,
             progress.waiting,
             round(left * each, 1) if each is not None else None,
+            progress.ran,
+            progress.behind,
         )
 
 
@@ -153,7 +158,7 @@ def lines(look: Look) -> Iterator[str]:
         yield "nothing goes on"
         return
     yield from _table(
-        ["JOB", "PIPELINE", "STATE", "TIME", "DONE", "RUNNING", "WAITING", "FAILED", "PER-MINUTE", "TO-GO"],
+        ["JOB", "PIPELINE", "STATE", "TIME", "DONE", "RAN", "RUNNING", "WAITING", "FAILED", "PER-MINUTE", "TO-GO"],
         [_job_row(job) for job in look.jobs],
     )
     if look.next:
@@ -172,7 +177,8 @@ def lines(look: Look) -> Iterator[str]:
 def _job_row(job: Going) -> list[str]:
     rate = "-" if job.rate is None else f"{job.rate:g}"
     done = f"{job.done} of {job.total}" if job.total else str(job.done)
-    counts = [str(job.running), str(job.waiting), str(job.failed)]
+    waiting = str(job.waiting) + (f" ({job.behind} in sets that run)" if job.behind else "")
+    counts = [str(job.ran), str(job.running), waiting, str(job.failed)]
     to_go = "-" if job.eta is None else _time(job.eta)
     return [job.id[:12], job.pipeline, job.state, _time(job.seconds), done, *counts, rate, to_go]
 

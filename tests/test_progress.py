@@ -54,10 +54,10 @@ def test_what_has_come_counts_once_whoever_tells_of_it(job: Job) -> None:
     note_set(job.folder, "1.log", ["c", "d"], ident="s2", holds=["c", "d"], tries=3)
     assert job.sheet.open_sets() == {}
     now = job.look(running="s1 s2")
-    assert (now.done, now.running, now.waiting) == (0, 4, 4)
+    assert (now.done, now.running, now.behind, now.waiting) == (0, 2, 2, 6), "each set runs one after the other"
     assert job.sheet.open_sets() == {"s1": "a and 1 more", "s2": "c and 1 more"}
     now = job.look(outcome("s1", started=90.0), running="s2")
-    assert (now.done, now.running, now.waiting, now.since) == (2, 2, 4, 90.0)
+    assert (now.done, now.running, now.waiting, now.since) == (2, 1, 5, 90.0)
     job.took_in("a"), job.took_in("b")
     assert job.look(outcome("s1"), running="s2") == now
     assert job.sheet.open_sets() == {"s2": "c and 1 more"}
@@ -79,7 +79,30 @@ def test_a_chunk_is_told_of_in_parts(job: Job) -> None:
     note_set(job.folder, "0-a-2.log", ["b", "c", "d"])
     (job.folder / "0-a-2.log").write_text("datum: begins 1\nso it says\ndatum: begins 3\n")
     now = job.look(outcome("s1", members=(0,)), running="s1")
-    assert (now.done, now.running, now.within, now.waiting) == (1, 3, 2, 4)
+    assert (now.done, now.ran, now.running, now.behind, now.waiting) == (1, 2, 1, 0, 4)
+
+
+def test_how_far_a_set_is_its_log_tells(job: Job) -> None:
+    names = list("abcdefgh")
+    note_set(job.folder, "0.log", names, ident="s1", holds=names, tries=3)
+    log = job.folder / "0.log"
+    for text, ran, running, behind in [
+        ("set up\n", 0, 1, 7),
+        ("datum: begins 3\nso it says\n", 2, 1, 5),
+        (" datum: begins 7\n", 2, 1, 5),
+        ("datum: begins 8\n", 7, 1, 0),
+        ("datum: begins 0\nand now it is kept\n", 8, 0, 0),
+    ]:
+        with log.open("a") as file:
+            file.write(text)
+        now = job.look(running="s1")
+        assert (now.ran, now.running, now.behind, now.waiting) == (ran, running, behind, behind)
+
+
+def test_what_a_set_of_one_prints_is_no_mark(job: Job) -> None:
+    note_set(job.folder, "0.log", ["a"], ident="s1", holds=["a"], tries=3)
+    (job.folder / "0.log").write_text("datum: begins 7\n")
+    assert (job.look(running="s1").ran, job.look(running="s1").running) == (0, 1)
 
 
 def test_outcomes_of_other_jobs_and_half_a_line_do_not_count(job: Job) -> None:

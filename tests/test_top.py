@@ -121,17 +121,17 @@ def test_who_runs_what_on_redis_and_why_the_rest_waits(study: Study) -> None:
 def test_as_text() -> None:
     look = Look(
         "rq",
-        (Going("3f2a" * 8, "edges", "submitted", 3725, 120, 3, 1.9, 200, 30, 47, 2440.0),),
+        (Going("3f2a" * 8, "edges", "submitted", 3725, 120, 3, 1.9, 200, 30, 47, 2440.0, 5, 40),),
         (Worker("w1", "2 slots, 8 CPUs, 32 GB", (("edges: a.png", 12.0), ("edges: b.png and 3 more", 70.0))),),
         (Waiting(14, "any", "for a free slot; 2 in use"),),
         when=0,
         next=("montage",),
     )
     text = list(lines(look))
-    head = ["JOB", "PIPELINE", "STATE", "TIME", "DONE", "RUNNING", "WAITING", "FAILED", "PER-MINUTE", "TO-GO"]
+    head = ["JOB", "PIPELINE", "STATE", "TIME", "DONE", "RAN", "RUNNING", "WAITING", "FAILED", "PER-MINUTE", "TO-GO"]
     assert text[2].split() == head
-    row = ["3f2a3f2a3f2a", "edges", "submitted", "1:02:05", "120 of 200", "30", "47", "3", "1.9", "40:40"]
-    assert text[3].split() == " ".join(row).split()
+    row = "3f2a3f2a3f2a edges submitted 1:02:05 120 of 200 5 30 47 (40 in sets that run) 3 1.9 40:40"
+    assert text[3].split() == row.split()
     assert text[5] == "then: montage"
     assert text[8].startswith("w1") and text[8].endswith("edges: a.png (0:12)")
     assert text[9].strip() == "edges: b.png and 3 more (1:10)"

@@ -245,8 +245,8 @@ def top(
 ) -> None:
     """Show what goes on now: jobs and how far they are, workers and what they run, where sets wait and why.
 
-    Done counts what has come, also where no pass has taken it in yet; running are the datums of sets that run. Ctrl-C
-    ends it.
+    Done counts what has come, also where no pass has taken it in yet. A set runs its datums one after the other: ran
+    are those that it has come past, as far as its log is here; it tells of them at its end. Ctrl-C ends it.
 
     Example: minipach top
     """
