@@ -24,8 +24,8 @@ class Going:
     """A job that is not over.
 
     done, failed, ran, running, waiting: datums of `total`, also what no pass has taken in yet; ran: their commands
-    have ended, and their sets have not · behind: of those that wait, those whose set runs · rate: datums per minute since
-    its first set began (None: none yet) · eta: seconds to go at that rate (None: not known).
+    have ended, and their sets have not · behind: of those that wait, those whose set runs · rate: datums per minute
+    since its first set began (None: none yet) · eta: seconds to go at that rate (None: not known).
     """
 
     id: str
