@@ -15,13 +15,14 @@ from minipach.slots import Slot
 from minipach.worker import run_set
 
 
-def run_work(work: WorkSet, slot: Slot, tell: Callable[[Outcome], None]) -> None:
+def run_work(work: WorkSet, slot: Slot, tell: Callable[[Outcome], None], lost: int = 0) -> None:
     """Run a set, or a chunk in as many sets as it takes.
 
-    tell: gets each outcome as it comes; those of a chunk tell of some of its datums each (see Outcome.members).
+    tell: gets each outcome as it comes; those of a chunk tell of some of its datums each (see Outcome.members) · lost:
+    how often a set was begun by a worker that is gone.
     """
     if not work.chunk:
-        tell(run_set(work, slot))
+        tell(run_set(work, slot, lost))
         return
     todo = list(range(len(work.parts)))
     pace = Pace()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -43,6 +44,7 @@ class _Log:
     rest: str = ""
     current: int | None = None  # index of the datum that runs, in a set of several
     is_here: bool = False
+    inode: int | None = None  # of the file that was read
     decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
 
     def read(self, *, last: bool) -> Iterator[tuple[str, str]]:
@@ -60,15 +62,17 @@ class _Log:
 
     def _next(self) -> bytes:
         with self.path.open("rb") as file:
-            size = file.seek(0, 2)
+            size, inode = file.seek(0, 2), os.fstat(file.fileno()).st_ino
             if not self.is_here:
                 self.is_here = True
                 if self.place:  # some of it came before the file did, which may be its end alone
                     file.seek(0)
                     self.shift = place_in_sent(file.read(), self.place) - self.place
-            if size < self.place + self.shift:  # begun anew: its worker was lost, and another has the set
+            if size < self.place + self.shift or self.inode not in (None, inode):
+                # begun anew: its worker was lost, and another has the set
                 self._begin(0)
                 self.shift = 0
+            self.inode = inode
             file.seek(self.place + self.shift)
             data = file.read(_MOST)
         self.place += len(data)

@@ -25,6 +25,20 @@ def part_of(log: str, index: int) -> str:
     return f"{log.removesuffix('.log')}.{index + 1}.log"
 
 
+def lost_log(log: str, number: int) -> str:
+    """The log of the try (from 1) of a set whose worker was lost: the next worker puts it aside under this name."""
+    return f"{log.removesuffix('.log')}.lost{number}.log"
+
+
+def put_aside(log: Path, number: int, count: int) -> None:
+    """Keep what the lost try of a set of `count` datums has left, and cut it. Nothing of it is there twice."""
+    there = Path(lost_log(str(log), number))
+    if log.is_file() and not there.exists():  # else it is of one that gave the set back, which is no try
+        os.replace(log, there)
+        if count > 1:
+            split_log(there, count)
+
+
 SETS = "sets.jsonl"  # in a job's folder of logs: which datums each of them is of
 
 

@@ -77,7 +77,7 @@ def log_of_try(project: Project, path: str, datum: str, job: str | None, number:
         raise UserError(f"{name}: {datum} has had {many(len(tries), 'try', 'tries')}; --try {len(tries) or 1}")
     one = tries[number - 1]
     there = Path(one.log)
-    if not one.log or one.started is None or not there.is_file():  # whoever had the set next began its log anew
+    if not one.log or not there.is_file():
         raise UserError(f"{name}: what {datum} printed at try {number} was not kept ({one.message or one.kind})")
     data = there.read_bytes()
     parts = _NEXT_TRY.split(data)

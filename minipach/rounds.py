@@ -228,9 +228,10 @@ class Round:
             task = flight.members[index]
             took = outcome.each[place] if outcome.each else None
             log = part_of(outcome.log, place) if count > 1 and outcome.kind != "lost" else outcome.log
+            before = tuple(_of_datum(one, place, outcome) if count > 1 else one for one in outcome.before)
             if place in again:
                 if task is not None:
-                    for one in (*outcome.before, _as_try(outcome, bad.get(place), took, log)):
+                    for one in (*before, _as_try(outcome, bad.get(place), took, log)):
                         self._record(task, one)
                     self._try_alone(flight, task, again[place], outcome)
                 yield index, None
@@ -251,7 +252,7 @@ class Round:
                 share, cpu, memory = took.seconds, took.cpu, took.memory
             when = outcome.started or None, outcome.ended or None
             end = DatumEnd(task, kind, code, message, share, cpu, tries, outcome.host, log, memory, came, went, *when)
-            yield index, replace(end, took=took, before=outcome.before)
+            yield index, replace(end, took=took, before=before)
 
     def _try_alone(self, flight: _Flight, task: Task, tries: int, outcome: Outcome) -> None:
         if flight.work.chunk:  # its worker tries by itself, and tells of it once more
@@ -271,6 +272,12 @@ class Round:
 
 def _lost_end(task: Task, outcome: Outcome) -> DatumEnd:
     return DatumEnd(task, "lost", 1, outcome.message, 0.0, 0.0, outcome.tries, outcome.host, outcome.log)
+
+
+def _of_datum(one: Try, place: int, outcome: Outcome) -> Try:
+    """A try of a set, with the log of this datum alone, where it was cut."""
+    is_cut = one.log and (one.log != outcome.log or outcome.kind != "lost")
+    return replace(one, log=part_of(one.log, place)) if is_cut else one
 
 
 def _as_try(outcome: Outcome, bad: tuple[int, str] | None, took: Took | None, log: str) -> Try:

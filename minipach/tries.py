@@ -31,8 +31,7 @@ class Try:
     """A try that was not the last one.
 
     kind: `failed`, or `lost`: not the command's fault, so that it doesn't count for `datum_tries` · started, ended: in
-    unix seconds (None: not known) · log: the file that has what it printed, maybe with other tries ("", or no start:
-    not kept).
+    unix seconds (None: not known) · log: the file that has what it printed, maybe with other tries ("": not kept).
     """
 
     kind: str

@@ -19,7 +19,7 @@ from minipach.attempt import DataladError, Report, attempt
 from minipach.escape import printable
 from minipach.git import GitError, child_environment
 from minipach.keeping import BadOutputError, check_new_names, keep
-from minipach.logs import printing_to, split_log
+from minipach.logs import printing_to, put_aside, split_log
 from minipach.marks import mark
 from minipach.meter import Meter
 from minipach.nospace import explain, places_of_set
@@ -34,9 +34,15 @@ _LOST_TRIES = 3  # of what isn't the command's fault
 _PAUSE = 1.0  # seconds before another go, once and twice that
 
 
-def run_set(work: WorkSet, slot: Slot) -> Outcome:
-    """Run one set in a slot and point its result ref at the commit. Failures come back as outcomes."""
+def run_set(work: WorkSet, slot: Slot, lost: int = 0) -> Outcome:
+    """Run one set in a slot and point its result ref at the commit. Failures come back as outcomes.
+
+    lost: how often it was begun before, by a worker that is gone: what the last one printed is kept.
+    """
     started = time.time()
+    if lost:
+        with contextlib.suppress(OSError):
+            put_aside(Path(work.log), lost, len(work.parts))
     with Meter(work, slot.path) as meter:
         outcome = _run_set(work, slot, meter)
     if len(work.parts) > 1 and outcome.kind != "lost":

@@ -132,6 +132,7 @@ def test_a_killed_worker_is_replaced_in_the_same_run_and_a_killed_launcher_is_no
     (attempt,) = study.minipach("job", row["id"], "--json").json["attempts"]
     assert attempt["tries"] == 1
     assert [(t["kind"], bool(t["started"])) for t in attempt["tried"]] == [("lost", True), ("ok", True)]
+    assert study.minipach("logs", "edges", "new.txt", "--try", "1").code == 0
     with no_leftovers(study):
         study.schedule()
     assert sorted(study.outputs("edges")) == ["1.txt", "new.txt"]

@@ -130,6 +130,7 @@ def test_workers_publish_and_go_on_downstream_by_themselves(tmp_path: Path, serv
 @pytest.mark.soak
 def test_what_kills_its_worker_is_lost_and_the_others_are_not(study: Study, workers: Workers) -> None:
     kill = """
+echo "begins $MINIPACH_DATUM"
 case $images in *bad)
   pid=$$
   while ! grep -q rqchild /proc/$pid/cmdline; do pid=$(awk '/^PPid/ {print $2}' /proc/$pid/status); done
@@ -152,6 +153,11 @@ cp "$images" "$PFS/out/"
     assert [t["kind"] for t in lost["tried"]] == ["lost"] * 6, "three in its set, three by itself"
     (good,) = [a for a in job["attempts"] if a["datum"] == "good"]
     assert [t["kind"] for t in good["tried"]] == ["lost", "lost", "lost", "ok"]
+    assert all(t["started"] and t["ended"] and t["host"] for t in (*lost["tried"], *good["tried"]))
+    for number in (1, 4, 6):
+        assert "begins bad\n" in workers.minipach("logs", "edges", "bad", "--try", str(number))
+    assert "begins" not in workers.minipach("logs", "edges", "good", "--try", "1"), "its set had not come to it"
+    assert "begins good\n" in workers.minipach("logs", "edges", "good", "--try", "4")
     assert "bad" in workers.minipach("datums", "edges", "--state", "failed")
     study.put("images/bad2", "x")
     workers.minipach("schedule", "--wait", code=1)  # the worker still works
@@ -176,7 +182,8 @@ def test_a_killed_workers_set_goes_to_another(tmp_path: Path, server: Redis) -> 
     assert [ref for ref in Repo(study.root / "edges").refs(SETS)] == []
     row = next(r for r in study.minipach("jobs", "--json").json["jobs"] if r["pipeline"] == "edges")
     for attempt in study.minipach("job", row["id"], "--json").json["attempts"]:
-        assert [t["kind"] for t in attempt["tried"]] == ["lost", "ok"]
+        assert [(t["kind"], bool(t["started"])) for t in attempt["tried"]] == [("lost", True), ("ok", True)]
+        assert Path(attempt["tried"][0]["log"]).is_file()
 
 
 def _commands(study: Study) -> list[int]:

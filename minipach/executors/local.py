@@ -19,6 +19,7 @@ from typing import Any
 from minipach.executors.child import group_alive, serve_all, signal_group, spawn
 from minipach.executors.localboard import Board
 from minipach.git import Repo
+from minipach.logs import lost_log
 from minipach.sets import Outcome, WorkSet
 from minipach.slots import Owner, Slot, clear_scratch, kill_inside, remove_slot, slots_dir
 from minipach.tries import Took, Try
@@ -191,7 +192,8 @@ class LocalExecutor:
             worker.work = work
             worker.used = True
             worker.began = time.time()
-            request = json.dumps({"slot": str(slot), "work": work.to_json()}) + "\n"
+            lost = len(self._lost.get(work.id, ()))
+            request = json.dumps({"slot": str(slot), "work": work.to_json(), "lost": lost}) + "\n"
             assert worker.process.stdin is not None
             try:
                 worker.process.stdin.write(request.encode())
@@ -240,8 +242,8 @@ class LocalExecutor:
         took = Took(worker.began, now, now - worker.began, 0.0)
         lost = self._lost.setdefault(work.id, [])
         if len(lost) + 1 < _LOST_TRIES:
-            # the next worker begins the log anew
-            lost.append(Try.of(took, "lost", code, f"its worker died (exit {code}); out of memory?", host, ""))
+            log = lost_log(work.log, len(lost) + 1)  # the next worker puts it there
+            lost.append(Try.of(took, "lost", code, f"its worker died (exit {code}); out of memory?", host, log))
             self._queue.appendleft(work)
             return []
         del self._lost[work.id]
@@ -251,11 +253,11 @@ class LocalExecutor:
 
 
 def serve(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Run a set, in a worker process: {"slot": path, "work": set} becomes its outcome."""
+    """Run a set, in a worker process: {"slot": path, "work": set, "lost": n} becomes its outcome."""
     from minipach.worker import run_set
 
     work = WorkSet.from_json(request["work"])
-    outcome = run_set(work, Slot(Repo(Path(work.repo)), Path(request["slot"])))
+    outcome = run_set(work, Slot(Repo(Path(work.repo)), Path(request["slot"])), request["lost"])
     answer: dict[str, Any] = json.loads(outcome.to_json())
     return answer
 

@@ -21,14 +21,16 @@ from rq.job import Job
 from minipach.errors import UserError
 from minipach.executors.redislink import AWAY, Client, away, check, connect
 from minipach.executors.room import Room
-from minipach.executors.rqboard import LOST_TRIES, Board, Ended
+from minipach.executors.rqboard import Board, Ended
 from minipach.executors.rqlogs import receive_log
+from minipach.executors.rqlost import LOST_TRIES
 from minipach.executors.rqnames import Names, ResourceClass, project_id
 from minipach.executors.setrefs import drop_sets, known_sets, write_sets
 from minipach.git import Repo
+from minipach.logs import lost_log
 from minipach.project import Project
 from minipach.sets import Outcome, WorkSet
-from minipach.tries import Try
+from minipach.tries import Took
 
 _LOOK = 2.0  # seconds between two looks at all jobs; in between, workers tell us
 _MISSING = 6.0  # seconds for a worker to say that it runs a set that Redis has forgotten; then it is queued again
@@ -211,7 +213,7 @@ class RqExecutor:
         found = []
         for set_id, ended in self._board.ended([i for i in names if i in states]).items():
             work = self._waiting.pop(set_id)
-            receive_log(self._client, self._board.names, work)
+            receive_log(self._client, self._board.names, work, len(ended.before), last=bool(ended.outcomes))
             found += _outcomes(work, ended)
         return found
 
@@ -305,11 +307,13 @@ def _is_of(work: WorkSet, repo: Repo) -> bool:
 
 
 def _outcomes(work: WorkSet, ended: Ended) -> list[Outcome]:
-    # Redis knows how often, not where and when
-    lost = tuple(
-        Try("lost", 1, f"its worker was lost ({n} of {LOST_TRIES})", log=work.log) for n in range(1, ended.lost + 1)
-    )
+    lost = tuple(replace(one, log=lost_log(work.log, n)) for n, one in enumerate(ended.before, 1))
     if not ended.outcomes:
-        outcome = Outcome(work.id, "lost", 1, ended.message, 0.0, LOST_TRIES, work.log, platform.node())
-        return [replace(outcome, before=lost)]
+        outcome = Outcome(work.id, "lost", 1, ended.message, 0.0, LOST_TRIES, work.log, platform.node(), before=lost)
+        last = ended.last
+        if last is None or last.started is None or last.ended is None:
+            return [outcome]
+        took = Took(last.started, last.ended, last.seconds, 0.0)
+        each = (took,) * len(work.parts)
+        return [replace(outcome, host=last.host, started=last.started, ended=last.ended, each=each)]
     return [replace(o, log=o.log or work.log, before=(*lost, *o.before)) for o in ended.outcomes]

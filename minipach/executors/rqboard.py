@@ -19,11 +19,12 @@ from rq.serializers import JSONSerializer
 
 from minipach.errors import UserError
 from minipach.executors.redislink import Client
+from minipach.executors.rqlost import LOST_TRIES, last_try, lost_tries
 from minipach.executors.rqnames import Names, ResourceClass, describe
 from minipach.sets import Outcome, WorkSet
+from minipach.tries import Try
 
 FUNCTION = "minipach.executors.rqjob.run"  # what RQ's tools show; our workers call nothing that Redis names
-LOST_TRIES = 3  # a set whose worker is gone this often isn't given to another
 _KEEP = 14 * 24 * 3600  # seconds that Redis keeps an outcome nobody has asked for
 _STALE = 10.0  # seconds after which a job that somebody took and did not start is given back
 SOON = 5  # seconds between two passes that are made while sets are still running
@@ -48,12 +49,13 @@ if redis.call('LREM', KEYS[1], 1, ARGV[1]) > 0 then redis.call('LPUSH', KEYS[2],
 class Ended:
     """A job that has ended. outcomes: none if the set's worker was lost too often, or somebody stopped it.
 
-    lost: how often its worker was lost before the last time.
+    before: the tries whose worker was lost, without their logs · last: the last one, if it was lost, too.
     """
 
     outcomes: tuple[Outcome, ...]
     message: str
-    lost: int = 0
+    before: tuple[Try, ...] = ()
+    last: Try | None = None
 
 
 def _another_is(there: Path, root: Path) -> bool:
@@ -159,7 +161,7 @@ class Board:
             job = Job.fetch(self.names.job(set_id), connection=self.client, serializer=JSONSerializer)
         except NoSuchJobError:
             return None
-        lost = LOST_TRIES - 1 - (job.retries_left if job.retries_left is not None else LOST_TRIES - 1)
+        before = lost_tries(job)
         result = Result.fetch_latest(job, serializer=JSONSerializer)
         if state == JobStatus.FINISHED and result is not None and result.return_value is not None:
             try:
@@ -167,10 +169,11 @@ class Board:
             except (ValueError, KeyError, TypeError):
                 return Ended((), "its outcome in Redis can't be read")
             same = all(outcome.set_id == set_id for outcome in outcomes)
-            return Ended(outcomes if same else (), "its outcome is another set's", lost)
+            return Ended(outcomes if same else (), "its outcome is another set's", before)
         why = (result.exc_string or "").strip().splitlines() if result is not None else []
         if state == JobStatus.FAILED:
-            return Ended((), f"its worker was lost {LOST_TRIES} times (last: {why[-1] if why else 'gone'})", lost)
+            message = f"its worker was lost {LOST_TRIES} times (last: {why[-1] if why else 'gone'})"
+            return Ended((), message, before, last_try(job))
         return Ended((), f"it was {state} in Redis")
 
     def remove_queued(self, ids: Iterable[str]) -> set[str]:
@@ -204,6 +207,7 @@ class Board:
                 registry(name, connection=self.client, serializer=JSONSerializer).remove(job, pipeline=pipe)
             pipe.lrem(self.queue(name).key, 0, job)
             pipe.delete(Job.key_for(job), Result.get_key(job), self.names.log(set_id), self.names.tail(set_id))
+            pipe.delete(*(self.names.lost_log(set_id, n + 1) for n in range(LOST_TRIES)))
             pipe.srem(self.names.tails, set_id)
 
     # --- for workers -----------------------------------------------------------------------------------------

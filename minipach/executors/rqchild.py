@@ -18,7 +18,7 @@ from minipach.slots import Slot
 
 
 def serve(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Run one set, {"set": id, "repo": path, "slot": path, "env": {...}}.
+    """Run one set, {"set": id, "repo": path, "slot": path, "env": {...}, "lost": n}.
 
     {"outcomes": [...]} (a chunk has several), or {"gone": why} if there is nothing to run any more.
     """
@@ -31,7 +31,7 @@ def serve(request: Mapping[str, Any]) -> dict[str, Any]:
         if has_whole_result(repo, work):
             return {"outcomes": [json.loads(done_before(work).to_json())]}
         told: list[Outcome] = []
-        run_work(work, Slot(repo, Path(request["slot"])), told.append)
+        run_work(work, Slot(repo, Path(request["slot"])), told.append, request["lost"])
         return {"outcomes": [json.loads(outcome.to_json()) for outcome in told]}
     except (UnknownSetError, GitError) as error:
         return {"gone": str(error)}

@@ -14,7 +14,7 @@ from typing import Any
 
 from minipach.errors import UserError
 from minipach.executors.redislink import Client
-from minipach.executors.rqlogs import Tails, send_log
+from minipach.executors.rqlogs import Tails, keep_tail, send_log, send_lost_log
 from minipach.executors.rqnames import Names
 from minipach.executors.rqplace import Place
 from minipach.executors.setrefs import SETS
@@ -159,6 +159,22 @@ class ClonePlace(Place):
         if log:
             send_log(client, names, set_id, Path(log))
             Path(log).unlink(missing_ok=True)
+
+    def begins_again(self, client: Client, names: Names, set_id: str, lost: int) -> None:
+        """Keep what was sent of the try before: this one's takes its place."""
+        keep_tail(client, names, set_id, lost)
+
+    def lost(self, client: Client, names: Names, set_id: str, number: int) -> None:
+        """Send what it has printed: the next try may be on another machine."""
+        send_lost_log(client, names, set_id, number, self._log(set_id))
+        self.forget(set_id)
+
+    def forget(self, set_id: str) -> None:
+        """Nobody wants its log."""
+        self._log(set_id).unlink(missing_ok=True)
+
+    def _log(self, set_id: str) -> Path:
+        return self.clones.logs / f"{set_id}.log"
 
 
 def trim(clones: Clones, most: int) -> int:

@@ -96,6 +96,7 @@ class Task:
     repo: str  # its path in the project
     slot: Path
     share: Share
+    before: int = 0  # how often its worker was lost
     stopped: bool = False
     ended: bool = False  # its process has; Redis may not know yet
 

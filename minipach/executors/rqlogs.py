@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from minipach.executors.redislink import Client
 from minipach.executors.rqnames import Names
-from minipach.logs import MOST_SENT, end_of_log, split_log
+from minipach.logs import MOST_SENT, end_of_log, lost_log, split_log
 from minipach.sets import WorkSet
 
 _KEEP = 14 * 24 * 3600  # seconds
@@ -45,20 +45,48 @@ def send_log(client: Client, names: Names, set_id: str, path: Path) -> None:
         pipe.execute()
 
 
-def receive_log(client: Client, names: Names, work: WorkSet) -> None:
-    """Write the log of a set where `minipach logs` looks for it, if it came through Redis."""
-    data = client.get(names.log(work.id))
+def send_lost_log(client: Client, names: Names, set_id: str, number: int, path: Path) -> None:
+    """Send the end of the log of a try (from 1) whose process was lost."""
+    with contextlib.suppress(OSError, redis.exceptions.ResponseError):
+        client.set(names.lost_log(set_id, number), end_of_log(path), ex=_KEEP)
+
+
+def keep_tail(client: Client, names: Names, set_id: str, number: int) -> None:
+    """What a worker had sent of a try before it was gone is that try's log, unless that came; another begins now."""
+    with contextlib.suppress(redis.exceptions.ResponseError):
+        if not client.exists(names.lost_log(set_id, number)) and (data := _tail(client, names, set_id)):
+            client.set(names.lost_log(set_id, number), data, ex=_KEEP)
+
+
+def _tail(client: Client, names: Names, set_id: str) -> bytes:
+    return b"".join(fields[b"text"] for _, fields in client.xrange(names.tail(set_id)))
+
+
+def receive_log(client: Client, names: Names, work: WorkSet, lost: int = 0, *, last: bool = True) -> None:
+    """Write the log of a set where `minipach logs` looks for it, if it came through Redis.
+
+    lost: how many tries there were whose worker was lost · last: whether the one after them came to its end.
+    """
+    keys = [names.log(work.id), *(names.lost_log(work.id, n) for n in range(1, lost + 1 + (not last)))]
+    data, *before = client.mget(keys)
+    for number, text in enumerate(before[:lost], 1):
+        _write_log(Path(lost_log(work.log, number)), text, len(work.parts))
+    if data is None and not last:
+        data = before[lost] or _tail(client, names, work.id) or None
+    _write_log(Path(work.log), data, len(work.parts))
+
+
+def _write_log(path: Path, data: bytes | None, count: int) -> None:
     if data is None:
         return
-    path = Path(work.log)
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_suffix(".new")
         new.write_bytes(data)
         os.replace(new, path)  # as a whole: somebody may follow it
-        if len(work.parts) > 1:
+        if count > 1:
             with contextlib.suppress(ValueError):  # its beginning is cut off
-                split_log(path, len(work.parts))
+                split_log(path, count)
 
 
 # --- of sets that run ------------------------------------------------------------------------------------------

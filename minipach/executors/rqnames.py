@@ -180,6 +180,10 @@ class Names:
         """The key of a log that a worker without a shared filesystem has sent."""
         return f"{self.prefix}:log:{set_id}"
 
+    def lost_log(self, set_id: str, number: int) -> str:
+        """The same of a try (from 1) whose worker was lost."""
+        return f"{self.prefix}:log:{set_id}:lost{number}"
+
     def tail(self, set_id: str) -> str:
         """The key of what a set prints while such a worker runs it."""
         return f"{self.prefix}:tail:{set_id}"

@@ -74,6 +74,15 @@ class Place:
     def after(self, client: Client, names: Names, set_id: str, answer: Mapping[str, Any]) -> None:
         """A set has ended: nothing more is to be done where the log is in the project already."""
 
+    def begins_again(self, client: Client, names: Names, set_id: str, lost: int) -> None:
+        """A set begins whose worker was lost so often: its log is put aside by the process that runs it."""
+
+    def lost(self, client: Client, names: Names, set_id: str, number: int) -> None:
+        """A try of a set came to nothing here, and another comes: its log is in the project already."""
+
+    def forget(self, set_id: str) -> None:
+        """A set that was cancelled: its log is the project's."""
+
     def close(self) -> None:
         """Take all slots away."""
         for path, owner in self._owners.items():

@@ -42,6 +42,7 @@ class Teller:
                     self.revive(worker, task)
                 else:  # cancelled, or settled by somebody who had its result before
                     worker.executions.pop(task.execution.id, None)
+                    self._place.forget(task.set_id)
                     self._pending.pop(0)
                     continue
             do()

@@ -30,6 +30,7 @@ from minipach.executors.rqboard import Board
 from minipach.executors.rqgoing import Going
 from minipach.executors.rqheart import Heart, Order
 from minipach.executors.rqlane import Lane, RqWorker, Task, make_worker
+from minipach.executors.rqlost import note_lost
 from minipach.executors.rqnames import ResourceClass
 from minipach.executors.rqplace import Place
 from minipach.executors.rqteller import Teller
@@ -236,6 +237,7 @@ class Supervisor:
 
     def _begin(self, lane: Lane, job: Job, name: str, kind: ResourceClass) -> bool:
         queue = self._board.queue(name)
+        lost = note_lost(job)
         execution = lane.worker.prepare_execution(job)
         lane.worker.prepare_job_execution(job, True)
         try:
@@ -253,10 +255,13 @@ class Supervisor:
             lane.worker.fail(job, queue, execution, f"no pipeline of this project: {repo}")
             return False
         share = self._room.take(kind)
-        lane.task = Task(job, queue, execution, set_id, repo, slot, share)
+        lane.task = Task(job, queue, execution, set_id, repo, slot, share, lost)
+        if lost:
+            self._place.begins_again(self._client, self._board.names, set_id, lost)
         env = share.env if self._room.gpus else {}
+        request = {"set": set_id, "repo": str(self._place.folder(repo)), "slot": str(slot), "env": env, "lost": lost}
         with contextlib.suppress(BrokenPipeError):  # its stdout says so at the next turn
-            lane.send({"set": set_id, "repo": str(self._place.folder(repo)), "slot": str(slot), "env": env})
+            lane.send(request)
         return True
 
     def _hear(self, lane: Lane) -> None:
@@ -281,7 +286,7 @@ class Supervisor:
             self._teller.add(worker, task, lambda: self._finish(worker, task, answer))
         elif not task.stopped and self._place.project is None:  # a clone may not have it yet
             why = answer["gone"]
-            self._teller.add(worker, task, lambda: worker.fail(task.job, task.queue, task.execution, why))
+            self._teller.add(worker, task, lambda: self._lost(worker, task, why))
         else:
             why = answer["gone"]
             self._teller.add(worker, task, lambda: self._no_more(worker, task, why))
@@ -293,7 +298,16 @@ class Supervisor:
         self._place.after(self._client, self._board.names, task.set_id, answer)
         worker.finish(task.job, task.queue, task.execution, answer["outcomes"])
 
+    def _lost(self, worker: RqWorker, task: Task, why: str) -> None:
+        """A try came to nothing; told as a whole, too."""
+        if task.stopped:
+            self._place.forget(task.set_id)
+        else:
+            self._place.lost(self._client, self._board.names, task.set_id, task.before + 1)
+        worker.fail(task.job, task.queue, task.execution, why, stopped=task.stopped)
+
     def _no_more(self, worker: RqWorker, task: Task, why: str) -> None:
+        self._place.forget(task.set_id)
         task.job.retries_left = 0
         worker.fail(task.job, task.queue, task.execution, why)
 
@@ -307,9 +321,7 @@ class Supervisor:
             self._room.give_back(task.share)
             lane.task = None
             why = f"its process ended with {code}" + ("; out of memory?" if code == -signal.SIGKILL else "")
-            self._teller.add(
-                worker, task, lambda: worker.fail(task.job, task.queue, task.execution, why, stopped=task.stopped)
-            )
+            self._teller.add(worker, task, lambda: self._lost(worker, task, why))
         self._lanes[lane.number] = self._open(lane.number, worker)
 
     def _end_overdue(self) -> None:
@@ -366,4 +378,5 @@ class Supervisor:
         for lane in self._lanes:
             if lane.task is not None:
                 self._place.clear(lane.task.repo, lane.task.slot)
+                self._place.forget(lane.task.set_id)  # who has it next begins it anew
         self._place.close()

@@ -139,7 +139,8 @@ def _work(submission: Submission, work: WorkSet, slot: Slot, done: set[int], tel
     left = [index for index in range(len(work.parts)) if index not in done]
     if not work.chunk:
         if left:
-            run_work(work, slot, teller.tell)
+            lost = sum(work.id in array for array in submission.arrays) - 1
+            run_work(work, slot, teller.tell, lost)
         return
     if any(work.id in array for array in submission.arrays[:-1]) or os.environ.get("SLURM_RESTART_COUNT"):
         # an earlier run was lost: those that it can have had in hand go one by one, so that one costs no other anything

@@ -13,7 +13,7 @@ from pathlib import Path
 from minipach.executors import slurmclient as client
 from minipach.executors.slurmclient import AwayError, QueuedTask
 from minipach.executors.slurmfiles import Submission, final, narrowed
-from minipach.logs import note_set
+from minipach.logs import lost_log, note_set
 from minipach.sets import Outcome, WorkSet
 from minipach.tries import Try
 
@@ -116,7 +116,7 @@ class Watch:
                 new = [index for index in final(flight.work, told.outcome) if index in flight.left]
                 flight.left.difference_update(new)
                 if new:
-                    before = (*(_lost_try(submission, *task) for task in lost), *told.outcome.before)
+                    before = (*(_lost_try(flight, task) for task in lost), *told.outcome.before)
                     self._news.append(replace(narrowed(told.outcome, len(flight.work.parts), new), before=before))
 
     def _look(self) -> None:
@@ -223,8 +223,12 @@ class Watch:
                 submission.remove()
 
 
-def _lost_try(submission: Submission, number: int, index: int) -> Try:
-    return Try("lost", 1, f"Slurm's task {submission.jobs.get(number, '?')}_{index} ended without a result")
+def _lost_try(flight: Flight, task: tuple[int, int]) -> Try:
+    number, index = task
+    # of a chunk, the logs are those of what its task has cut
+    log = "" if flight.work.chunk else lost_log(flight.work.log, flight.runs.index(task) + 1)
+    message = f"Slurm's task {flight.submission.jobs.get(number, '?')}_{index} ended without a result"
+    return Try("lost", 1, message, log=log)
 
 
 def say(message: str) -> None:
