@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from minipach.errors import UserError
+from minipach.executors.gpus import gpus_there, own_gpus
 from minipach.executors.room import Room, own_cpus
 from minipach.executors.roomoptions import check_queues, make_room, size_of
 from tests.projects import Study
@@ -56,6 +57,51 @@ def test_gpus_must_be_among_those_that_the_driver_shows(monkeypatch: pytest.Monk
         with pytest.raises(UserError, match=f'--gpus {wrong}: this machine has no GPU "{wrong}"; it has 0, 1'):
             make_room(wrong, None, None, None)
     assert said == []
+
+
+CUDA, NVIDIA = "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"
+
+
+@pytest.mark.parametrize(
+    ("environ", "offered"),
+    [
+        ({}, "0 1 2 3"),
+        ({CUDA: "2,0"}, "2 0"),
+        ({CUDA: "GPU-b,MIG-x"}, "GPU-b MIG-x"),
+        ({CUDA: "1,7,2"}, "1"),  # CUDA stops there, too
+        ({CUDA: "-1"}, ""),
+        ({CUDA: ""}, ""),
+        ({CUDA: "1", NVIDIA: "all"}, "1"),
+        ({NVIDIA: "all"}, "0 1 2 3"),
+        ({NVIDIA: "1,GPU-dddd-4"}, "1 GPU-dddd-4"),
+        ({NVIDIA: "4,5,6,7"}, "0 1 2 3"),  # a container's, made of four of the machine's
+        ({NVIDIA: "void"}, ""),
+    ],
+)
+def test_what_is_offered_is_there_and_may_be_used(environ: dict[str, str], offered: str) -> None:
+    there = ["0", "GPU-aaaa-1", "1", "GPU-bbbb-2", "2", "GPU-cccc-3", "3", "GPU-dddd-4"]
+    said: list[str] = []
+    assert " ".join(own_gpus(environ, there, said.append)) == offered
+    assert said == (
+        [f"{CUDA}=1,7,2: 7 and what follows is not offered, it has 0, 1, 2, 3; or say --gpus IDS"]
+        if "7," in environ.get(CUDA, "")
+        else []
+    )
+
+
+def test_the_only_gpu_of_a_container_is_0_whatever_its_device_is_called(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    nvidia_smi(tmp_path, monkeypatch, "exit 9")
+    for name in ("nvidia2", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    (tmp_path / "nvidia3").mkdir()  # one that can't be opened
+    there = gpus_there(tmp_path)
+    said: list[str] = []
+    assert own_gpus({}, there, said.append) == own_gpus({NVIDIA: "2"}, there, said.append) == ("0",)
+    assert own_gpus({CUDA: "2"}, there, said.append) == ()
+    assert own_gpus({CUDA: "0"}, [], said.append) == own_gpus({NVIDIA: "all"}, [], said.append) == ()
+    assert [line.partition(":")[0] for line in said] == [f"{CUDA}=2", f"{CUDA}=0"]
 
 
 def nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:

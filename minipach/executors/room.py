@@ -79,20 +79,6 @@ class Room:
         self._memory += share.memory
 
 
-def own_gpus() -> tuple[str, ...]:
-    """The GPUs of this machine that this process may use."""
-    visible = os.environ.get(_GPU_VARIABLE)
-    if visible is not None:
-        return tuple(g.strip() for g in visible.split(",") if g.strip() and g.strip() != "-1")
-    return device_gpus()
-
-
-def device_gpus() -> tuple[str, ...]:
-    """The numbers of the devices of GPUs that are here."""
-    found = [m[1] for p in Path("/dev").glob("nvidia*") if (m := re.fullmatch(r"nvidia(\d+)", p.name))]
-    return tuple(sorted(found, key=int))
-
-
 def own_cpus() -> float:
     """The CPUs that this process may use."""
     return float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

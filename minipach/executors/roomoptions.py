@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import fnmatch
 import math
+import os
 import re
-import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 
 from minipach.errors import UserError
-from minipach.executors.room import Room, device_gpus, own_cpus, own_gpus, own_memory, parse_size
+from minipach.executors.gpus import chosen_gpus, gpus_there, own_gpus
+from minipach.executors.room import Room, own_cpus, own_memory, parse_size
 from minipach.executors.rqnames import ResourceClass, class_of, gpu_slug, means_any_gpu
-from minipach.git import child_environment
 
-_GPU = re.compile(r"(0|[1-9][0-9]{0,3})|(?:GPU|MIG)-[0-9A-Za-z/-]+")
-_GPU_FORMS = "indexes, as 0,1, or ids, as nvidia-smi -L shows them (GPU-..., MIG-...)"
 _CLASS_BEGINS = re.compile(r"(gpu|cpu|mem|max)[0-9]")
 _WORDS = ("any", "gpu", "cpu", "mem", "max")  # with which the names of classes begin
 _LEAST_CPU = 0.1
 _LEAST_MEMORY = 1024**2  # bytes; sets ask for whole MiB
-_PATIENCE = 20.0  # seconds for nvidia-smi to answer
 
 
 def make_room(
@@ -36,48 +32,8 @@ def make_room(
     """
     if gpu_type is not None and not gpu_slug(gpu_type) and not means_any_gpu(gpu_type):
         raise UserError(f'--gpu-type "{gpu_type}": no name of a type; one that specs ask for, as a100')
-    ids = own_gpus() if gpus is None else _gpus(gpus, tell)
+    ids = own_gpus(os.environ, gpus_there(), tell) if gpus is None else chosen_gpus(gpus, gpus_there, tell)
     return Room(ids, _cpus(cpus, tell), _memory(memory, tell), gpu_type or "")
-
-
-def _gpus(text: str, tell: Callable[[str], None]) -> tuple[str, ...]:
-    """The ids; none if the text is empty, which is how one says that a worker is to have no GPU."""
-    if not text.strip():
-        return ()
-    ids = tuple(part.strip() for part in text.split(","))
-    for one in ids:
-        if not _GPU.fullmatch(one):
-            raise UserError(f'--gpus {text}: "{one}" is no GPU; {_GPU_FORMS}')
-    if len(set(ids)) < len(ids):
-        raise UserError(f"--gpus {text}: names a GPU twice")
-    there = gpus_there()
-    if not there:
-        tell(f"--gpus {text}: no GPU can be seen here; taken at your word")
-        return ids
-    for one in ids:
-        # part of a GPU has an id of its own, which isn't listed; an id may be cut short, as CUDA has it
-        if not one.startswith("MIG-") and not any(one == t or (t.startswith(one) and "-" in one) for t in there):
-            has = ", ".join(t for t in there if t.isdecimal())
-            raise UserError(f'--gpus {text}: this machine has no GPU "{one}"; it has {has}')
-    return ids
-
-
-def gpus_there() -> tuple[str, ...]:
-    """The indexes and ids of the GPUs of this machine, as nvidia-smi tells them, else as there are devices; () if none.
-
-    Indexes as CUDA counts them: in a container whose one device is /dev/nvidia2, that is 0.
-    """
-    program = shutil.which("nvidia-smi", path=child_environment()["PATH"])
-    if program:
-        try:
-            asked = [program, "--query-gpu=index,uuid", "--format=csv,noheader"]
-            done = subprocess.run(
-                asked, capture_output=True, text=True, timeout=_PATIENCE, check=True, env=child_environment()
-            )
-            return tuple(part.strip() for row in done.stdout.splitlines() for part in row.split(",") if part.strip())
-        except (OSError, subprocess.SubprocessError):
-            pass  # installed, and no driver or no GPU for it: it says so and fails
-    return tuple(str(index) for index in range(len(device_gpus())))
 
 
 def _cpus(asked: float | None, tell: Callable[[str], None]) -> float:
