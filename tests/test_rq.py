@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -315,6 +316,13 @@ def test_up_brings_a_redis_and_a_worker_and_down_ends_them(study: Study, monkeyp
     monkeypatch.setenv("COLUMNS", "40")  # narrower than a worker's command line: ps would cut it
     study.put("images/a", "a")
     study.copier()
+    study.ok(*MINIPACH, "up", "-j", "0")
+    first = int((study.root / ".git/minipach/redis/worker.pid").read_text())
+    assert [w["has"][:7] for w in study.minipach("top", "--json").json["workers"]] == ["0 slots"], "it serves by now"
+    os.kill(first, signal.SIGTERM)
+    until("the worker has ended", lambda: not runs(first))
+    away = study.minipach("up", env={"MINIPACH_REDIS": "unix:///nowhere"})
+    assert (away.code, away.err.startswith("minipach worker: ended with 2: Redis at ")) == (2, True), away.err
     study.ok(*MINIPACH, "up", "-j", "1")
     study.ok(*MINIPACH, "up")  # again is harmless
     assert study.schedule()["edges"]["state"] == "submitted"

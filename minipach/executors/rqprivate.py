@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import platform
 import secrets
 import shutil
 import signal
@@ -19,10 +21,12 @@ import redis
 
 from minipach.errors import UserError
 from minipach.executors.redislink import connect
+from minipach.executors.rqboard import Board
+from minipach.executors.rqnames import Names, project_id
 from minipach.git import child_environment
 from minipach.project import Project
 
-_START = 20.0  # seconds for a server to answer
+_START = 20.0  # seconds for a server or a worker to answer
 _STOP = 30.0  # seconds for a worker or a server to end
 _SOCKET = 100  # bytes of a socket's path, at most (sockaddr_un has 108, macOS 104)
 _SOCKET_NAME = "redis.sock"
@@ -117,8 +121,15 @@ def up(project: Project, slots: int | None, tell: Callable[[str], None]) -> None
     if (runs := worker.pid()) is not None and slots is not None:
         tell(f"worker: process {runs} stays as it was started; for -j {slots}: minipach down, then minipach up")
     if runs is None:
-        _start_worker(project, folder, worker.pid_file, slots)
-        tell(f"worker: process {worker.pid()}; its messages are in {folder / 'worker.log'}")
+        process = _start_worker(project, folder, worker.pid_file, slots)
+        said = f"its messages are in {folder / 'worker.log'}"
+        if _is_known(project, process):
+            tell(f"worker: process {process.pid}; {said}")
+        elif process.returncode is None:
+            tell(f"worker: process {process.pid} has been silent for {_START:g} s; {said}")
+        else:
+            last = (folder / "worker.log").read_text(errors="replace").strip().splitlines()[-1:]
+            raise UserError(f"minipach worker: ended with {process.returncode}: {''.join(last)}")
     tell("minipach schedule now hands over to it; minipach down ends it")
 
 
@@ -215,7 +226,7 @@ def _write_private(path: Path, text: str) -> None:
         file.write(text)
 
 
-def _start_worker(project: Project, folder: Path, pid_file: Path, slots: int | None) -> None:
+def _start_worker(project: Project, folder: Path, pid_file: Path, slots: int | None) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "minipach", "-C", str(project.root), "worker"]
     if slots is not None:
         command += ["-j", str(slots)]
@@ -230,7 +241,17 @@ def _start_worker(project: Project, folder: Path, pid_file: Path, slots: int | N
             cwd=project.root,
         )
     pid_file.write_text(f"{process.pid}\n")
-    time.sleep(0.5)
-    if process.poll() is not None:
-        tail = (folder / "worker.log").read_text(errors="replace").strip().splitlines()[-1:]
-        raise UserError(f"minipach worker: ended with {process.returncode}: {''.join(tail)}")
+    return process
+
+
+def _is_known(project: Project, process: subprocess.Popen[bytes]) -> bool:
+    """Wait until a worker has announced itself, or has ended; False, too, if it has done neither for long."""
+    deadline = time.monotonic() + _START
+    with contextlib.closing(connect(project.repo)) as client:
+        board = Board(client, Names(project_id(project.repo)))
+        while process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(redis.exceptions.RedisError):
+                if any((w["host"], w["pid"]) == (platform.node(), process.pid) for w in board.workers().values()):
+                    return True
+            time.sleep(0.05)
+    return False
