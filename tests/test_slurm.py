@@ -18,11 +18,13 @@ from minipach.errors import UserError
 from minipach.executors import slurmclient
 from minipach.executors.slurmclient import AwayError
 from minipach.executors.slurmfiles import Submission, Teller, final, narrowed
+from minipach.executors.slurmmoved import take_back
 from minipach.executors.slurmoptions import SlurmOptions
 from minipach.project import find_project
 from minipach.sets import Needs, Outcome, WorkSet
 from tests.projects import Study
 from tests.remains import Background, hold, leftovers, processes, result_of, schedule_killed, unpublished, until
+from tests.repos import Files
 from tests.slurm import Cluster, cluster, shared_cluster
 
 COPY = 'cp "$images" "$PFS/out/"\n'
@@ -80,6 +82,14 @@ def test_both_pipelines_get_done_without_anyone_waiting(tmp_path: Path, slurm: C
         assert names.count("minipach:next") == 1, names
         again = study.minipach("schedule")  # which submits nothing twice, and no second step
         assert again.code == 0, again.err
+        assert sorted(task.split()[2] for task in slurm.tasks()) == sorted(names)
+        # what is on its way names the folder where the project was: it is handed over anew
+        before = {task.split()[0] for task in slurm.tasks()}
+        study = Study(study.root.rename(tmp_path / "moved"))
+        moved = study.minipach("schedule")
+        said = f"edges: what was handed over in {tmp_path / 'study'}, where the project was, is taken back\n"
+        assert (moved.code, moved.err.count(said)) == (0, 1), moved.err
+        until("the tasks of before are gone", lambda: not before & {task.split()[0] for task in slurm.tasks()})
         assert sorted(task.split()[2] for task in slurm.tasks()) == sorted(names)
     done(study)
     assert states(study) == {"edges": "published", "montage": "published"}
@@ -464,6 +474,19 @@ def test_a_submission_is_read_back_and_half_a_line_waits_for_its_end(tmp_path: P
     with Teller(made.folder, 0, 0, "1") as teller:
         teller.end(-9)
     assert [(t.array, t.index, t.outcome) for t in there.new_lines()] == [(0, 0, None)]
+
+
+def test_a_copy_of_a_project_lets_the_tasks_of_the_original_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repos = {name: Files.create(tmp_path / name / "edges") for name in ("original", "copy")}
+    works = [a_set()]
+    made = Submission.create(tmp_path / "slurm", str(repos["original"].path), "", works, "edges")
+    made.note_job(made.add_array([works[0].id]), "77")
+    other = Submission.create(tmp_path / "slurm", str(repos["copy"].path), "", works, "edges")
+    monkeypatch.setenv("PATH", str(tmp_path))  # no Slurm: to end a task would be an error
+    assert take_back([made, other], "edges", repos["copy"]) == [other]
+    assert not made.folder.exists() and other.folder.exists()
 
 
 def test_a_set_that_is_not_what_its_name_says_is_not_run(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from rq.results import Result
 from rq.serializers import JSONSerializer
 
 from minipach.errors import UserError
+from minipach.executors.elsewhere import another_is
 from minipach.executors.redislink import Client
 from minipach.executors.rqlost import LOST_TRIES, last_try, lost_tries
 from minipach.executors.rqnames import Names, ResourceClass, describe
@@ -58,14 +59,6 @@ class Ended:
     last: Try | None = None
 
 
-def _another_is(there: Path, root: Path) -> bool:
-    """Whether another project is there than the one in `root`; so it is, too, where we may not look."""
-    try:
-        return (there / ".git").exists() and not os.path.samefile(there, root)
-    except PermissionError:
-        return True
-
-
 class Board:
     """The jobs of one project. Every method talks to Redis and raises what its client raises."""
 
@@ -84,7 +77,7 @@ class Board:
             there = Path(os.fsdecode(self.client.get(self.names.folder) or b""))
             if there == root:
                 return
-            if _another_is(there, root):
+            if another_is(there, root):
                 raise UserError(
                     f"{root}: Redis knows the project in {there} by the same id, {self.names.project} "
                     f"(is one a copy of the other?); in one of them: git config minipach.project-id NAME"

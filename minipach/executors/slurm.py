@@ -18,6 +18,7 @@ from minipach.errors import UserError
 from minipach.executors import slurmclient as client
 from minipach.executors.slurmclient import AwayError
 from minipach.executors.slurmfiles import Submission, slurm_dir
+from minipach.executors.slurmmoved import take_back
 from minipach.executors.slurmnext import NextStep
 from minipach.executors.slurmoptions import SlurmOptions
 from minipach.executors.slurmtask import clear_slots
@@ -106,10 +107,8 @@ class SlurmExecutor:
         found = []
         self._cpus_each = self._needed_by(repo)
         self._clear_unfinished()
-        for folder in self._folders():
-            submission = self._watch.submissions.get(folder) or Submission.open(folder)
-            if submission.repo != str(repo.path):
-                continue
+        there = [self._watch.submissions.get(folder) or Submission.open(folder) for folder in self._folders()]
+        for submission in take_back(there, os.path.relpath(repo.path, self._project.root), repo):
             sets = submission.sets()
             if not sets:  # made by a scheduler that was killed before it handed anything over, or after it settled all
                 submission.remove()

@@ -32,9 +32,7 @@ class NextStep:
         self._folder = slurm_dir(project) / "next"
         self._root = project.root
         self._step = step
-        mark = hashlib.sha256(os.fsencode(os.path.realpath(project.root))).hexdigest()[:16]
-        self._comment = f"minipach next {mark}"
-        self._comment_due = f"minipach due {mark}"
+        self._comment, self._comment_due = _comments(project.root)
 
     def submit(
         self, after: Sequence[str], queue: Sequence[QueuedTask], options: Sequence[str], *, wait: int = _SOON
@@ -86,9 +84,21 @@ class NextStep:
         ours = (self._comment, self._comment_due)
         client.scancel([t.job for t in queue if t.comment in ours and t.alive and t.job != own])
 
+    @staticmethod
+    def cancel_of(root: str, queue: Sequence[QueuedTask]) -> None:
+        """End the steps of a project that is no longer in this folder."""
+        ours = _comments(root)
+        client.scancel([t.job for t in queue if t.comment in ours and t.alive])
+
     def is_there(self, queue: Sequence[QueuedTask]) -> bool:
         """Whether one waits for the arrays, or runs."""
         return any(t.comment == self._comment and t.alive for t in queue)
+
+
+def _comments(root: str | os.PathLike[str]) -> tuple[str, str]:
+    """What Slurm is told of the steps of the project in this folder: the one that goes on, and the one for a time."""
+    mark = hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:16]
+    return f"minipach next {mark}", f"minipach due {mark}"
 
 
 def _pending(queue: Sequence[QueuedTask], comment: str) -> list[str]:
