@@ -826,6 +826,26 @@ def test_a_worker_learns_what_each_datum_took(run: Run) -> None:
     assert not report.exists(), "a rerun has no need of it"
 
 
+def test_each_mark_in_the_log_has_a_word_that_no_command_gets_to_see(run: Run) -> None:
+    """Also where a datum fails; a rerun prints no marks."""
+    (run.pfs / ".minipach").mkdir(parents=True)
+    (run.pfs / ".minipach/words").write_text("w1 w2 w3 w4\n")
+    three = [word for name in "abc" for word in ("-d", name, "")]
+    look = 'seen=$PFS/out/$MINIPACH_DATUM; cat /proc/$$/environ /proc/$PPID/environ /proc/$PPID/cmdline >"$seen"\n'
+    look += 'set >>"$seen"\n'
+    look += 'grep -rl w[0-9] "$PFS/.minipach" && exit 9; echo it is "$MINIPACH_DATUM" >&2; [ "$MINIPACH_DATUM" != b ]'
+    done = run(*three, "--", "sh", "-c", look, MINIPACH_KEEP_GOING="1")
+    told = [line for line in done.stderr.splitlines() if line.startswith(("datum: begins", "it is"))]
+    begins, shown = (
+        ["datum: begins 1 w1", "datum: begins 2 w2", "datum: begins 3 w3"],
+        ["it is a", "it is b", "it is c"],
+    )
+    assert told == [*(line for pair in zip(begins, shown, strict=True) for line in pair), "datum: begins 0 w4"]
+    assert not any(re.search(r"\bw[234]\b", text) for text in files(run.done).values())
+    shutil.rmtree(run.pfs / ".minipach")
+    assert "begins" not in run(*three, "--", "true").stderr
+
+
 @pytest.mark.parametrize(
     "text", ["", "0 1.5\n", "junk\n\n\n", "0 1.5\nx\ny\n1 2.5\nx\ny\n", "0 \n0m0s 0m0s\n0m0s 0m0s\n"]
 )
