@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,10 @@ _IDENTITY = {
     "DATALAD_UI_PROGRESSBAR": "none",
     "USER": os.environ.get("USER", "root"),  # charliecloud refuses to start without it
 }
+
+# A shell without job control has its background jobs ignore Ctrl-C, and all that they start: tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # CI tries the same examples each time, so that it says something about the change; people's machines try new ones.
 hypothesis.settings.register_profile("ci", derandomize=True)
