@@ -11,7 +11,7 @@ from typing import Any
 
 from minipach import leftovers
 from minipach.errors import UserError
-from minipach.git import GitError, Repo, annex, is_dataset
+from minipach.git import GitError, Repo, annex, is_dataset, take_in_locations
 from minipach.merge import merge
 from minipach.project import Project, nearest
 from minipach.results import BRANCH, own_branch, read_folders, results_commit
@@ -19,7 +19,6 @@ from minipach.wording import many, quoted
 
 _ANNEX = "refs/heads/git-annex"
 _TRIES = 5  # rounds of merge and push while others push, too
-_EMPTY_KEY = "SHA256E-s0--e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 _REFUSED = re.compile(r"^!\t\S*\t(.*)$", re.M)
 
 
@@ -177,9 +176,7 @@ def _take(repo: Repo, remote: str) -> None:
         assert theirs is not None
         merge(repo, theirs, remote)
     if _ANNEX in found:
-        # any question about a key merges the fetched git-annex branches; `git annex merge` would merge synced/*
-        # into the branch that is checked out, too
-        annex(repo, "whereis", "-c", "annex.merge-annex-branches=true", f"--key={_EMPTY_KEY}", ok=(0, 1))
+        take_in_locations(repo)
 
 
 def _send(repo: Repo, remote: str) -> str | None:

@@ -24,6 +24,8 @@ TREE = "040000"
 FILE = "100644"
 EXECUTABLE = "100755"
 
+_EMPTY_KEY = "SHA256E-s0--e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
 # A repository that is named by the environment (as in a hook) is never the one meant here.
 _INHERITED = (
     "GIT_DIR",
@@ -335,3 +337,10 @@ def need_identity(repo: Repo) -> None:
 def annex(repo: Repo, *args: str, stdin: bytes | None = None, ok: Iterable[int] = (0,)) -> bytes:
     """Run `git annex` in a repository."""
     return repo.git("annex", *args, stdin=stdin, ok=ok)
+
+
+def take_in_locations(repo: Repo) -> None:
+    """Merge what fetched git-annex branches say of where contents are, as after a plain `git pull`."""
+    # any question about a key does it (but not in batch mode); `git annex merge` would merge synced/* into the branch
+    # that is checked out, too
+    annex(repo, "whereis", "-c", "annex.merge-annex-branches=true", f"--key={_EMPTY_KEY}", ok=(0, 1))

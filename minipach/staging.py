@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from minipach.base import clone_file
-from minipach.git import Repo, annex
+from minipach.git import Repo, annex, take_in_locations
 from minipach.sets import StagedFile
 from minipach.snapshot import stays_inside
 from minipach.wording import quoted
@@ -85,14 +85,27 @@ def _present(repo: Repo, keys: Iterable[str]) -> dict[str, Path]:
 
 def _fetch(repo: Repo, keys: Sequence[str], of: Callable[[str], str]) -> None:
     """Get contents by key from any remote that has them. Raises StagingError with git-annex's own words."""
+    failed = _get(repo, keys)
+    if (
+        failed
+    ):  # perhaps a remote has them that git-annex hasn't heard of yet: in batch mode it takes in no fetched branch
+        take_in_locations(repo)
+        failed = _get(repo, sorted(failed))
+    for key, why in failed.items():
+        raise StagingError(f"{repo.path}: git annex get {of(key)}: {why}")
+
+
+def _get(repo: Repo, keys: Sequence[str]) -> dict[str, str]:
+    """One go at it: why of those that could not be had."""
     request = "".join(f"{k}\n" for k in keys).encode()
-    # exit code 1 says that some could not be had; the caller looks which
+    # exit code 1 says that some could not be had
     out = annex(repo, "get", "--json", "--json-error-messages", "--batch-keys", stdin=request, ok=(0, 1))
-    for line in out.splitlines():
-        row = json.loads(line)
-        if not row.get("success", True):
-            why = " ".join(row.get("error-messages", [])) or row.get("note", "no reason given")
-            raise StagingError(f"{repo.path}: git annex get {of(str(row.get('key')))}: {why.strip()}")
+    rows = [json.loads(line) for line in out.splitlines()]
+    return {
+        str(row.get("key")): (" ".join(row.get("error-messages", [])) or row.get("note", "no reason given")).strip()
+        for row in rows
+        if not row.get("success", True)
+    }
 
 
 def _place(repo: Repo, target: Path, file: StagedFile, contents: dict[str, Path], *, share: bool) -> int:

@@ -120,6 +120,21 @@ def test_content_that_is_elsewhere_is_fetched(made: Files, tmp_path: Path) -> No
     assert stage(tmp_path / "slot", [file], share=False) == 5
 
 
+def test_content_that_a_plain_git_pull_has_told_of_is_fetched(tmp_path: Path) -> None:
+    source = Files.create(tmp_path / "images", annex=True)
+    source.put("a.txt", "alpha")
+    source.commit()
+    source.git("clone", "--quiet", str(source.path), str(tmp_path / "clone"))
+    clone = Files(tmp_path / "clone")
+    clone.git("annex", "init", "--quiet")
+    source.put("b.txt", "beta")
+    source.commit()
+    clone.git("pull", "--quiet", "--no-rebase")  # brings origin/git-annex, and leaves it to git-annex to merge it
+    [file] = staged(clone, "b.txt")
+    assert file.key is not None
+    assert locate(clone, {file.key})[file.key].read_bytes() == b"beta"
+
+
 def test_content_that_nobody_has_is_an_error_that_names_it(tmp_path: Path) -> None:
     repo = Files.create(tmp_path / "images", annex=True)
     repo.put("a.txt", "alpha")
