@@ -77,6 +77,14 @@ class Chosen:
         """The datum's name."""
         return str(self.work.datums[0]["name"])
 
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The words that a run would start; `tail` has those of err_cmd before it."""
+        at = 0
+        while self.work.tail[at] != "--":  # -x WORD, -j LINE: a word may be -- too
+            at += 2
+        return self.work.tail[at + 1 :]
+
 
 def choose(project: Project, word: str) -> Chosen:
     """The datum that `PIPELINE:DATUM` names; UserError if it isn't exactly one, or can't be tried as things stand."""
@@ -92,7 +100,8 @@ def choose(project: Project, word: str) -> Chosen:
         tasks = {t.datum.name: t for t in assessment.tasks}
         names = sorted(targets.names(path, sorted(tasks)))
         if len(names) > 1:
-            raise UserError(f"{word}: {len(names)} datums ({', '.join(names[:3])}, ...); name one of them")
+            more = ", ..." if len(names) > 3 else ""
+            raise UserError(f"{word}: {len(names)} datums ({', '.join(names[:3])}{more}); name one of them")
         task = tasks[names[0]]
         work = make_set(assessment, scratch_base(assessment), [task], _JOB, "")
         return Chosen(task.id, work)

@@ -29,6 +29,8 @@ def study_of_two(tmp_path_factory: pytest.TempPathFactory) -> Study:
     study.put("images/a.txt", "words\n", save=False)
     study.put("images/b.txt", "bad\n")
     study.copier(more="datum_tries: 1\n")
+    spec = study.root / "edges/spec.yml"
+    spec.write_text(spec.read_text().replace("{cmd:", '{err_cmd: [sh, -c, "exit 1", --], cmd:'))
     (study.root / "edges/code/copy.sh").write_text(SCRIPT)
     study.schedule(code=1)
     return study
@@ -75,7 +77,7 @@ def test_a_datum_that_fails(study_of_two: Study) -> None:
 def test_not_exactly_one_datum(study_of_two: Study) -> None:
     for word, message in (
         ("edges", "edges: name one datum, as in edges:DATUM; minipach datums edges\n"),
-        ("edges:*", "edges:*: 2 datums (a.txt, b.txt, ...); name one of them\n"),
+        ("edges:*", "edges:*: 2 datums (a.txt, b.txt); name one of them\n"),
         ("edges:a.tx", "edges: no datum is called 'a.tx'; did you mean \"a.txt\"?\n"),
     ):
         for command in ("run-one", "shell"):

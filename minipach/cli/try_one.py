@@ -62,7 +62,7 @@ def shell(context: typer.Context, what: _WORD) -> None:
 
     here: Here = context.obj
     chosen = choose(here.project(), what)
-    say(f"{chosen.work.pipeline}: {chosen.name}; a run would start here: {shlex.join(chosen.work.tail[1:])}")
+    say(f"{chosen.work.pipeline}: {chosen.name}; a run would start here: {shlex.join(chosen.command)}")
     say("what you write is thrown away; `exit` leaves")
     code = open_shell(chosen)
     if code:
