@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -15,9 +15,10 @@ from minipach.errors import UserError
 from minipach.follow import PAUSE, Elsewhere, Following, follow
 from minipach.jobs import all_tries, as_they_are, open_ledger, read_job
 from minipach.lock import holder
-from minipach.project import Project, suggest
+from minipach.project import Project
 from minipach.settings import local_setting
 from minipach.stuck import Remarking
+from minipach.targets import matching, suggest_datum
 from minipach.tries import Try
 from minipach.wording import many
 
@@ -45,7 +46,7 @@ class Logged(Protocol):
 def choose_logs(project: Project, path: str, datum: str | None, job: str | None) -> list[Logged]:
     """The last attempt of a datum, or of all that failed, or (if none did) the last of all; of one job, all of its.
 
-    UserError if there is none.
+    datum: a name or a glob. UserError if there is none.
     """
     name = project.name_of(path)
     attempts: Mapping[str, Attempt | Used]
@@ -56,10 +57,7 @@ def choose_logs(project: Project, path: str, datum: str | None, job: str | None)
         attempts = ledger.last_attempts(name)
         ledger.close()
     if datum is not None:
-        if datum not in attempts:
-            where = f"in job {job}" if job is not None else "on this machine"
-            raise UserError(f'{name}: no attempt of a datum "{datum}" {where}' + suggest(datum, attempts))
-        return [attempts[datum]]
+        return [attempts[which] for which in _named(name, datum, attempts, job)]
     chosen: list[Logged] = [a for a in attempts.values() if a.kind != "ok" or job is not None]
     if not chosen and attempts:
         chosen = [max(attempts.values(), key=lambda a: a.ended)]
@@ -68,11 +66,23 @@ def choose_logs(project: Project, path: str, datum: str | None, job: str | None)
     return chosen
 
 
+def _named(name: str, word: str, known: Iterable[str], job: str | None) -> list[str]:
+    """The datums among these that a word means; UserError if there is none."""
+    there = list(known)
+    found = matching(word, there)
+    if not found:
+        where = f"in job {job}" if job is not None else "on this machine"
+        raise UserError(f'{name}: no attempt of a datum "{word}" {where}' + suggest_datum(word, there))
+    return found
+
+
 def log_of_try(project: Project, path: str, datum: str, job: str | None, number: int) -> bytes:
-    """What the datum's command printed at its N-th try (from 1), in its last job or the job named. UserError."""
+    """What the datum's command printed at its N-th try (from 1), in its last job or the job named. UserError.
+
+    datum: its name, or a glob that only its name matches.
+    """
     name = project.name_of(path)
-    choose_logs(project, path, datum, job)  # where there was no attempt, that is said
-    tries = _tries(project, name, datum, job)
+    datum, tries = _tries(project, name, datum, job)
     if not 0 < number <= len(tries):
         raise UserError(f"{name}: {datum} has had {many(len(tries), 'try', 'tries')}; --try {len(tries) or 1}")
     one = tries[number - 1]
@@ -86,17 +96,28 @@ def log_of_try(project: Project, path: str, datum: str, job: str | None, number:
     return parts[same.index(number - 1)] if len(parts) == len(same) else data
 
 
-def _tries(project: Project, name: str, datum: str, job: str | None) -> Sequence[Try]:
+def _tries(project: Project, name: str, word: str, job: str | None) -> tuple[str, Sequence[Try]]:
     if job is not None:
         story = read_job(project, job, name)
-        found = [tries for (_, used), tries in zip(story.attempts, story.tries, strict=True) if used.datum == datum]
-        return found[-1] if found else ()
+        last = {used.datum: tries for (_, used), tries in zip(story.attempts, story.tries, strict=True)}
+        datum = _one(name, _named(name, word, last, job))
+        return datum, last[datum]
     ledger = open_ledger(project)
     try:
-        key, used = ledger.last_used(name).get(datum, (0, None))
-        return all_tries(used, ledger.tries_of(key, datum)) if used is not None else ()
+        known = ledger.last_used(name)
+        datum = _one(name, _named(name, word, known, job))
+        key, used = known[datum]
+        return datum, all_tries(used, ledger.tries_of(key, datum))
     finally:
         ledger.close()
+
+
+def _one(name: str, datums: Sequence[str]) -> str:
+    if len(datums) > 1:
+        raise UserError(
+            f"{name}: --try: of which of {len(datums)} datums? ({', '.join(datums[:3])}{', ...' * (len(datums) > 3)})"
+        )
+    return datums[0]
 
 
 def stream(
@@ -120,7 +141,7 @@ def stream(
 
     with _elsewhere(project) as elsewhere:
         for found, line in follow(_folder(project, row), ended, elsewhere):
-            if datum is None or found == datum:
+            if datum is None or matching(datum, [found]):
                 yield found, line
 
 

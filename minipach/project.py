@@ -287,6 +287,9 @@ def suggest(word: str, known: Iterable[str]) -> str:
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean ...?` for the nearest known word, or nothing."""
     words = list(known)
+    ends = [other for other in words if other.endswith(f"/{word}")]
+    if len(ends) == 1:  # the last part alone: of a path, that is what people remember
+        return f'; did you mean "{ends[0]}"?'
     if len(words) > _COMPARED:  # to compare a word takes 50 µs: of very many, those that begin alike
         words = heapq.nlargest(_COMPARED, words, key=lambda other: _alike(word, other))
     near = difflib.get_close_matches(word, words, n=1)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import fnmatch
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from minipach.errors import UserError, each_once
-from minipach.project import Project, suggest
+from minipach.project import Project, nearest, suggest
 
 _NAMED = 8  # at most so many in a line
 
@@ -32,12 +32,27 @@ class Targets:
             return set(known)
         chosen: set[str] = set()
         for pattern in self.patterns[path]:
-            match = re.compile(fnmatch.translate(pattern)).match
-            found = [name for name in known if name == pattern] or [name for name in known if match(name)]
+            found = matching(pattern, known)
             if not found:
-                raise UserError(f"{path}: no datum is called {pattern!r}" + suggest(pattern, known))
+                raise UserError(f"{path}: no datum is called {pattern!r}" + suggest_datum(pattern, known))
             chosen |= set(found)
         return chosen
+
+
+def matching(pattern: str, known: Iterable[str]) -> list[str]:
+    """The datums that a word means: the one of that name, else all that it matches as a glob (`*` any characters)."""
+    names = list(known)
+    match = re.compile(fnmatch.translate(pattern)).match
+    return [name for name in names if name == pattern] or [name for name in names if match(name)]
+
+
+def suggest_datum(word: str, known: Iterable[str]) -> str:
+    """As `suggest`; what several begin with is a glob that lacks its star."""
+    names = list(known)
+    near = nearest(word, names)
+    if not near and word and any(name.startswith(word) for name in names):
+        return f'; did you mean "{word}*"?'
+    return near or suggest(word, names)
 
 
 def sound_targets(

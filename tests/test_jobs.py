@@ -117,6 +117,17 @@ def test_each_try_of_a_datum_is_on_record(study_of_three: Study) -> None:
     assert (none.code, none.err) == (2, "edges: c.txt has had 2 tries; --try 2\n")
     none = study_of_three.minipach("logs", "edges", "d.txt", "--try", "1")
     assert none.err.startswith('edges: no attempt of a datum "d.txt" on this machine; ')
+    several = study_of_three.minipach("logs", "edges:*", "--try", "1")
+    assert (several.code, several.err) == (2, "edges: --try: of which of 3 datums? (a.txt, b.txt, c.txt)\n")
+
+
+def test_logs_of_datums_that_a_glob_matches(study_of_three: Study) -> None:
+    both = study_of_three.minipach("logs", "edges", "[ab].*").out
+    assert both == "== a.txt: ok\nthis is a.txt\n== b.txt: ok\nthis is b.txt\n"
+    assert study_of_three.minipach("logs", "edges:[ab].*").out == both
+    assert study_of_three.minipach("logs", "edges:a.txt").out == "this is a.txt\n"
+    begun = study_of_three.minipach("logs", "edges", "a")
+    assert (begun.code, begun.out) == (2, "") and begun.err.endswith('did you mean "a*"?\n')
 
 
 def test_an_unknown_job_is_told(study_of_three: Study) -> None:

@@ -22,9 +22,12 @@ def register(app: typer.Typer) -> None:
 @guarded
 def logs(
     context: typer.Context,
-    pipeline: Annotated[str | None, typer.Argument(metavar="[PIPELINE]", help="Its name; all, if left out.")] = None,
+    pipeline: Annotated[
+        str | None, typer.Argument(metavar="[PIPELINE]", help="Its name; all, if left out. PIPELINE:DATUM does, too.")
+    ] = None,
     datum: Annotated[
-        str | None, typer.Argument(metavar="[DATUM]", help="All that failed last time, if left out.")
+        str | None,
+        typer.Argument(metavar="[DATUM]", help="Its name or a glob; all that failed last time, if left out."),
     ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Of all datums that run now, as they print, until nothing runs.")
@@ -39,13 +42,17 @@ def logs(
     Without PIPELINE: of what failed in the last job of each. With --follow, all lines of a pipeline's job as one
     stream, each with its datum before it; without PIPELINE those of all jobs, with the pipeline's name, too.
 
-    Example: minipach logs edges chelsea.png, minipach logs edges chelsea.png --try 1, or minipach logs --follow
+    Example: minipach logs edges chelsea.png, minipach logs 'edges:sub-*', minipach logs edges chelsea.png --try 1, or
+    minipach logs --follow
     """
     from minipach.jobs import read_job
     from minipach.printed import choose_logs, log_of_try, stream, stream_all
 
     here: Here = context.obj
     project = here.project()
+    if pipeline is not None and datum is None and ":" in pipeline:
+        pipeline, _, datum = pipeline.partition(":")
+        datum = datum or None
     if number is not None:
         if pipeline is None or datum is None or follow:
             raise UserError("--try: of which datum? minipach logs PIPELINE DATUM --try N, without --follow")
