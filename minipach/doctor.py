@@ -150,8 +150,9 @@ def _executor(project: Project) -> Iterator[Finding]:
         return
     if name == "slurm":
         from minipach.executors.slurmclient import problem
+        from minipach.executors.slurmoptions import SlurmOptions
 
-        found = problem()
+        found = problem(wanted=SlurmOptions(project, None).partition)
         yield Finding("problem", *found.split("; ", 1)) if found else Finding("ok", "Slurm answers")
 
 

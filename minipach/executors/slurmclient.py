@@ -103,7 +103,7 @@ def partition(name: str | None) -> Partition:
     chosen = [r for r in rows if (r[0].rstrip("*") == name if name else r[0].endswith("*"))]
     if name and not chosen:
         known = ", ".join(sorted({row[0].rstrip("*") for row in rows}))
-        raise UserError(f'minipach.slurm.partition: Slurm has no partition "{name}"; it has {known}')
+        raise UserError(f'minipach.slurm.partition: Slurm has no partition "{name}"; it has: {known}')
     chosen = chosen or rows[:1]
     cpus = sum(int(row[1].split("/")[-1]) for row in chosen)
     return Partition(max(cpus, 1), min((m for r in chosen if (m := _minutes(r[2])) is not None), default=None))
@@ -116,11 +116,13 @@ def largest_array() -> int:
     return max(1, min((int(m[1]) for p in patterns if (m := re.search(p, config, re.MULTILINE))), default=1000))
 
 
-def problem(patience: float = 10.0) -> str | None:
-    """What keeps jobs from being submitted here, with the way out; None: nothing."""
+def problem(patience: float = 10.0, wanted: str | None = None) -> str | None:
+    """What keeps jobs from being submitted here, with the way out; None: nothing. wanted: the partition that is set."""
     try:
         _ask("sbatch", "--version", patience=patience)
         _ask("squeue", "--me", "--noheader", patience=patience)
+        if wanted:
+            partition(wanted)
     except UserError as error:
         return error.problems[0]
     return None

@@ -46,7 +46,7 @@ class _Look:
                 label = task.job if task.index < 0 else f"{task.job}_{task.index}"
                 workers.append(Worker(f"task {label}", task.node, ((what, task.seconds),)))
         waiting = Counter((task.job, task.reason) for task in self._queue if task.state == "PENDING")
-        rows = [Waiting(n, f"job {job}", f"Slurm says {why}") for (job, why), n in sorted(waiting.items())]
+        rows = [Waiting(n, f"job {job}", _why(why)) for (job, why), n in sorted(waiting.items())]
         outcomes = tuple(outcome for found in self._outcomes.values() for outcome in found)
         return Seen(tuple(workers), tuple(rows), frozenset(running), outcomes)
 
@@ -87,3 +87,8 @@ class _Look:
         ):
             return ""
         return submission.arrays[number][task.index]
+
+
+def _why(reason: str) -> str:
+    # None is what squeue says of a task that Slurm has not looked at yet
+    return "Slurm has not looked at it yet" if reason in ("", "None") else f"Slurm says {reason}"
