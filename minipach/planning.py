@@ -169,7 +169,7 @@ class Cost:
         more = f"; {many(self.unknown, 'more datum')} of pipelines that never ran here" if self.unknown else ""
         return (
             f"expected: {many(self.datums, 'datum')}, about {_duration(self.wall)} at -j {self.slots}, "
-            f"{self.cpu / 3600:.2g} CPU hours (from {many(self.runs, 'earlier run')}){more}"
+            f"{_duration(self.cpu)} of CPU time (from {many(self.runs, 'earlier run')}){more}"
         )
 
 

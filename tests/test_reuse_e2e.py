@@ -337,7 +337,7 @@ def test_a_plan_ends_with_what_it_will_cost_once_something_has_run(mine: Study) 
     change_all(mine)
     last = mine.minipach("plan", "-j", "2").out.splitlines()[-1]
     assert last.startswith("expected: 3 datums, about ")
-    assert " at -j 2, " in last and last.endswith(" CPU hours (from 3 earlier runs)")
+    assert " at -j 2, " in last and last.endswith(" of CPU time (from 3 earlier runs)")
     expected = mine.minipach("plan", "-j", "2", "--json").json["expected"]
     assert (expected["datums"], expected["slots"], expected["from_runs"]) == (3, 2, 3)
     assert expected["wall_seconds"] > 0

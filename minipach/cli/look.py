@@ -48,7 +48,8 @@ def status(
         data = {"pipelines": [row.as_json() for row in rows], "problems": list(problems)}
         show_json({"schema": 1, **data, "uncommitted": uncommitted.as_json(changes)})
     for row in () if as_json else rows:
-        counts = ", ".join(f"{n} {what}" for what, n in row.counts.items() if n and what != "datums")
+        # upstream counts inputs, each of which has a line below; beside datums it would read as one of them
+        counts = ", ".join(f"{n} {what}" for what, n in row.counts.items() if n and what not in ("datums", "upstream"))
         datums = many(row.counts["datums"], "datum")
         if row.problems:
             datums = f"{many(len(row.problems), 'problem')} (told on stderr)"
