@@ -227,8 +227,11 @@ def _log_name(datum: str) -> str:
     return f"{plain}-{hashlib.sha256(datum.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}.log"
 
 
-def run(audit: Audit, jobs: int, tell: Callable[[Verdict], None]) -> None:
-    """Run all trials, `jobs` at once; `tell` gets each verdict as it comes. An interrupt ends all and clears up."""
+def run(audit: Audit, jobs: int, tell: Callable[[Verdict], None], *, get: bool = False) -> None:
+    """Run all trials, `jobs` at once; `tell` gets each verdict as it comes. An interrupt ends all and clears up.
+
+    get: fetch the contents that they need and that aren't here.
+    """
     processes = Processes()
     limits = {name: threading.BoundedSemaphore(most) for name, most in audit.limits.items()}
     with _slots(audit.trials, jobs) as slots:
@@ -237,7 +240,7 @@ def run(audit: Audit, jobs: int, tell: Callable[[Verdict], None]) -> None:
             with limits.get(trial.pipeline) or nullcontext():
                 slot = slots[trial.work.repo].get()
                 try:
-                    return reexecute(trial, slot, processes)
+                    return reexecute(trial, slot, processes, get=get)
                 finally:
                     slots[trial.work.repo].put(slot)
 

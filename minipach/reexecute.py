@@ -151,15 +151,18 @@ def _signal(process: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def reexecute(trial: Trial, slot: Slot, processes: Processes) -> Verdict:
-    """Run a datum in a slot and compare. Every failure comes back as a verdict; no ref and no annex is written."""
+def reexecute(trial: Trial, slot: Slot, processes: Processes, *, get: bool = False) -> Verdict:
+    """Run a datum in a slot and compare. Every failure comes back as a verdict; no ref and no annex is written.
+
+    get: contents that aren't here are fetched first, into the annex of their repo.
+    """
     work, log = trial.work, Path(trial.work.log)
     who = (trial.pipeline, trial.name, trial.id)
     seconds = 0.0
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_bytes(b"")
     try:
-        lay_out(work, slot)
+        lay_out(work, slot, get=get)
         secrets = secret_values(work.secrets, work.secrets_folder)
         code = 0
         for _ in range(work.tries):
@@ -178,12 +181,17 @@ def reexecute(trial: Trial, slot: Slot, processes: Processes) -> Verdict:
     return Verdict(*who, outcome, differ, missing, extra, log=work.log, seconds=seconds)
 
 
-def lay_out(work: WorkSet, slot: Slot) -> None:
-    """Make a slot ready for a datum, as a worker would. Raises StagingError."""
+def lay_out(work: WorkSet, slot: Slot, *, get: bool = False) -> None:
+    """Make a slot ready for a datum, as a worker would. Raises StagingError.
+
+    get: fetch what isn't here; else it is an error, since it would put objects into the input's annex unasked.
+    """
     slot.reset(work.base)
+    if get:
+        needed = [path for path in (work.image, "code") if os.path.lexists(slot.path / path)]
+        annex(slot.repo, "get", "--quiet", "--", *needed, ok=(0, 1))  # what can't be had is told by who needs it
     share = inputs_are_read_only(slot.path, work.image)
-    # content is not fetched: that would put objects into the input's annex
-    stage(slot.path, work.files, share=share, get=False)
+    stage(slot.path, work.files, share=share, get=get)
     if not share:
         slot.make_code_private()
 

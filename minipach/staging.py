@@ -59,7 +59,7 @@ def locate(repo: Repo, keys: set[str], *, get: bool = True, names: Mapping[str, 
     if absent and not get:
         raise StagingError(
             f"{repo.path}: content of {of(absent[0])} is not here; "
-            f"git -C {quoted(repo.path)} annex get --key {absent[0]}"
+            f"git -C {quoted(repo.path)} annex get --key {absent[0]}, or --get for all that is needed"
         )
     if absent:
         _fetch(repo, absent, of)

@@ -109,11 +109,11 @@ def choose(project: Project, word: str) -> Chosen:
         assessment.close()
 
 
-def run_one(chosen: Chosen) -> Trial:
-    """Run the datum once; what it prints goes to stderr. UserError if its inputs can't be had."""
+def run_one(chosen: Chosen, *, get: bool = False) -> Trial:
+    """Run the datum once; what it prints goes to stderr. UserError if its inputs can't be had. get: fetch them."""
     processes = Processes()
     secrets = _secrets(chosen.work)
-    with _scratch(chosen.work) as slot, ThreadPoolExecutor(1) as pool:
+    with _scratch(chosen.work, get=get) as slot, ThreadPoolExecutor(1) as pool:
         started = time.monotonic()
         # in a thread, so that an interrupt can end what runs
         future = pool.submit(processes.run, command_line(chosen.work), slot.path, None, secrets)
@@ -128,10 +128,10 @@ def run_one(chosen: Chosen) -> Trial:
     return Trial(chosen.work.pipeline, chosen.name, chosen.id, code, seconds, outputs)
 
 
-def open_shell(chosen: Chosen) -> int:
-    """A shell on this terminal in the place of the datum's command; its exit code."""
+def open_shell(chosen: Chosen, *, get: bool = False) -> int:
+    """A shell on this terminal in the place of the datum's command; its exit code. get: fetch its inputs first."""
     work = replace(chosen.work, tail=("--", "sh", "-c", _SHELL))
-    with _scratch(work) as slot:
+    with _scratch(work, get=get) as slot:
         env = child_environment({"MINIPACH_INTERACTIVE": "1", **_secrets(work)})
         # in our own process group, which has the terminal
         process = subprocess.Popen(command_line(work), cwd=slot.path, env=env)
@@ -150,14 +150,14 @@ def _secrets(work: WorkSet) -> dict[str, str]:
 
 
 @contextmanager
-def _scratch(work: WorkSet) -> Iterator[Slot]:
+def _scratch(work: WorkSet, *, get: bool) -> Iterator[Slot]:
     """A slot with the datum's inputs; gone afterwards, with what still runs in it."""
     repo = Repo(Path(work.repo))
     owner = Owner(repo)
     slot = Slot(repo, slots_dir(repo) / f"{owner.name}.0")
     try:
         try:
-            lay_out(work, slot)
+            lay_out(work, slot, get=get)
         except StagingError as error:
             raise UserError(str(error)) from None
         yield slot

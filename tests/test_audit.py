@@ -183,6 +183,14 @@ def test_inputs_that_are_not_here_are_not_fetched(published: Study, tmp_path: Pa
     assert everything(study) == before
 
 
+def test_a_reader_fetches_what_an_audit_needs(published: Study, tmp_path: Path) -> None:
+    published.ok("datalad", "clone", str(published.root), str(tmp_path / "clone"))
+    clone = Study(tmp_path / "clone")
+    clone.ok("datalad", "get", "-n", "images", "edges")
+    found = audit(clone, "edges", "--all", "--get")
+    assert set(outcomes(found).values()) == {"reproducible"}
+
+
 def test_what_is_in_git_is_compared_too(study: Study) -> None:
     study.put("images/moon.txt", "pale\n")
     study.pipeline("edges", spec("tool"), tool=TOOL)

@@ -94,6 +94,8 @@ def test_content_that_is_not_here_is_not_fetched(study_of_two: Study, tmp_path: 
     assert done.code == 2
     assert "is not here; git -C" in done.err
     assert not list((clone.root / "images/.git/annex").glob("objects/*"))
+    fetched = clone.minipach("run-one", "edges:a.txt", "--get")
+    assert (fetched.code, fetched.out.splitlines()[-1][:9]) == (0, "2 outputs")
 
 
 # --- the shell -------------------------------------------------------------------------------------------------

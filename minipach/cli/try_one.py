@@ -11,6 +11,7 @@ from minipach.cli.frame import FAILED, Here, guarded, say, show, show_json
 from minipach.escape import printable
 from minipach.wording import many
 
+_GET = Annotated[bool, typer.Option("--get", help="Fetch contents that aren't here (they stay).")]
 _WORD = Annotated[str, typer.Argument(metavar="PIPELINE:DATUM", help="One datum; its name may be a glob.")]
 
 
@@ -24,6 +25,7 @@ def register(app: typer.Typer) -> None:
 def run_one(
     context: typer.Context,
     what: _WORD,
+    get: _GET = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Run one datum in scratch and show its outputs. Publishes nothing, stores nothing.
@@ -36,7 +38,7 @@ def run_one(
     from minipach.tryone import run_one as run
 
     here: Here = context.obj
-    trial = run(choose(here.project(), what))
+    trial = run(choose(here.project(), what), get=get)
     if as_json:
         show_json({"schema": 1, **trial.as_json()})
     for output in () if as_json else trial.outputs:
@@ -51,7 +53,7 @@ def run_one(
 
 
 @guarded
-def shell(context: typer.Context, what: _WORD) -> None:
+def shell(context: typer.Context, what: _WORD, get: _GET = False) -> None:
     """Open a shell in a datum's container, with /pfs laid out as a run would have it. What is written is thrown away.
 
     Without a container, /pfs is at $PFS. Leave it with `exit`; its exit code is this command's.
@@ -64,6 +66,6 @@ def shell(context: typer.Context, what: _WORD) -> None:
     chosen = choose(here.project(), what)
     say(f"{chosen.work.pipeline}: {chosen.name}; a run would start here: {shlex.join(chosen.command)}")
     say("what you write is thrown away; `exit` leaves")
-    code = open_shell(chosen)
+    code = open_shell(chosen, get=get)
     if code:
         raise typer.Exit(code if code > 0 else 128 - code)

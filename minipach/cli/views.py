@@ -169,6 +169,7 @@ def audit(
     jobs: Annotated[
         int | None, typer.Option("-j", "--jobs", min=1, metavar="N", help="Datums at once (default: the cores).")
     ] = None,
+    get: Annotated[bool, typer.Option("--get", help="Fetch contents that aren't here (they stay).")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Run published datums again, in scratch, and compare what they write with what is published.
@@ -204,7 +205,7 @@ def audit(
             for line in _verdict(verdict):
                 show(line)
 
-    run(found, slots(project.repo, jobs), tell)
+    run(found, slots(project.repo, jobs), tell, get=get)
     if as_json:
         show_json({"schema": 1, **found.as_json()})
     else:
