@@ -23,9 +23,11 @@ _IDENTITY = {
     "USER": os.environ.get("USER", "root"),  # charliecloud refuses to start without it
 }
 
-# A shell without job control has its background jobs ignore Ctrl-C, and all that they start: tests send it.
+# Ignored by what a shell without job control starts in the background (Ctrl-C), or nohup (the other): tests send both.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # CI tries the same examples each time, so that it says something about the change; people's machines try new ones.
 hypothesis.settings.register_profile("ci", derandomize=True)
