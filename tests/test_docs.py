@@ -34,7 +34,7 @@ def typed(text: str) -> Iterator[str]:
     """The arguments of minipach, wherever a page shows a command line."""
     for line in blocks(text):
         if found := _TYPED.match(line):
-            yield re.split(r"\s[&|>#]|;", found[1])[0]
+            yield re.split(r"\s[&|>#]|;|,(?:\s|$)", found[1])[0]
     yield from (" ".join(span.split()) for span in _SPAN.findall(_FENCED.sub("", text)))
 
 
