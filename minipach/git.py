@@ -37,6 +37,7 @@ _INHERITED = (
     "GIT_NAMESPACE",
     "GIT_PREFIX",
 )
+NO_REPOSITORY = "fatal: not a git repository"  # what git says where there is none, with exit code 128
 _CHUNK = 500  # requests written ahead of the answers: 500 lines of 41 bytes fit into a pipe's buffer
 
 
@@ -65,6 +66,16 @@ def _annex_wheel() -> Path | None:
     spec = importlib.util.find_spec("git_annex")
     folder = Path(spec.origin).parent if spec and spec.origin else None
     return folder if folder and os.access(folder / "git-annex", os.X_OK) else None
+
+
+def _environment_at(path: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for git in the repository at `path`, and in no other.
+
+    Where the `.git` there may not be entered, or is broken, git would go on in the repository around it: a pipeline's
+    results would be published into the superdataset.
+    """
+    env = {"GIT_CEILING_DIRECTORIES": os.path.dirname(os.path.realpath(path)), "LANGUAGE": "en"}  # messages are read
+    return child_environment(env | dict(extra or {}))
 
 
 class GitError(Exception):
@@ -112,10 +123,10 @@ class Repo:
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
-            env=child_environment(env),
+            env=_environment_at(self.path, env),
             check=False,
         )
-        if done.returncode not in ok:
+        if done.returncode not in ok or (done.returncode == 128 and NO_REPOSITORY in os.fsdecode(done.stderr)):
             raise GitError(self.path, args, done.returncode, os.fsdecode(done.stderr), done.stdout)
         return done.stdout
 
@@ -261,7 +272,7 @@ class CatFile:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=child_environment(),
+            env=_environment_at(repo),
             start_new_session=True,  # Ctrl-C is for us to handle; it must not end the reader first
         )
         assert self._process.stdin is not None and self._process.stdout is not None

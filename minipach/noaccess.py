@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from minipach.git import GitError
+from minipach.git import NO_REPOSITORY, GitError
 from minipach.wording import quoted
 
 _READ_ONLY = re.compile(r"Read-only file system|readonly database")
@@ -30,6 +30,8 @@ def _told(error: BaseException | None, project: Path | None) -> Iterator[str]:
     while error is not None:
         if isinstance(error, GitError) and (another := _ANOTHERS.search(error.stderr)):
             yield _anothers(Path(another[1]))
+        if isinstance(error, GitError) and NO_REPOSITORY in error.stderr and os.path.lexists(error.repo / ".git"):
+            yield _no_repository(error.repo / ".git", project)
         text = error.stderr if isinstance(error, GitError) else str(error)
         code = error.errno if isinstance(error, OSError) else None
         place = _place(error, project)
@@ -62,11 +64,19 @@ def _elsewhere(place: Path, project: Path | None) -> str:
 
 
 def _refused(place: Path, project: Path | None) -> str:
-    reading = not os.access(place, os.R_OK)
+    reading = not os.access(place, os.R_OK | os.X_OK if place.is_dir() else os.R_OK)
     what = "read it" if reading else "write there" if place.is_dir() else "write it"
     owner = place.lstat().st_uid
-    whose = f"it belongs to {_name(owner)}" if owner != os.geteuid() else "its permissions forbid it; chmod u+rw"
+    whose = f"it belongs to {_name(owner)}" if owner != os.geteuid() else "its permissions forbid it; chmod u+rwX"
     return f"{place}: {_name(os.geteuid())} may not {what} ({whose}); {_elsewhere(place, project)}"
+
+
+def _no_repository(there: Path, project: Path | None) -> str:
+    """Of a `.git` in which git finds nothing."""
+    if there.is_dir() and not os.access(there, os.R_OK | os.X_OK):
+        return _refused(there, project)
+    folder = quoted(there.parent)
+    return f"{there}: broken, git finds no repository in it; mend it, or move {folder} away and datalad get -n {folder}"
 
 
 def _anothers(repo: Path) -> str:

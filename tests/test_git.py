@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from minipach.git import (
     parse_tree,
     private_index,
 )
+from minipach.noaccess import explain
 from tests.remains import until
 from tests.repos import Files, tree_of
 
@@ -250,3 +252,21 @@ def test_who_commits_must_be_known(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("data", [b"", b"alpha", b"\0\r\n" * 100])
 def test_blob_ids_are_gits(repo: Files, data: bytes) -> None:
     assert blob_id(data) == repo.hash_blob(data)
+
+
+# A repository that is broken
+
+
+def test_git_never_goes_on_in_the_repository_around(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", "around"], cwd=tmp_path, check=True)
+    around = Repo(tmp_path / "around")
+    around.git("commit", "-q", "--allow-empty", "-m", "begin")
+    inner = Repo(around.path / "inner")
+    (inner.path / ".git").mkdir(parents=True)  # as an interrupted clone leaves it, or as nobody may enter it
+    for question in (inner.head, inner.branch, lambda: inner.names("HEAD"), lambda: inner.objects.read("HEAD:")):
+        with pytest.raises(GitError):
+            question()
+    with pytest.raises(GitError) as found:
+        inner.head()
+    said = explain(found.value, tmp_path)
+    assert said is not None and said.startswith(f"{inner.path}/.git: broken, git finds no repository in it; ")

@@ -34,7 +34,7 @@ def test_a_file_system_that_may_only_be_read(tmp_path: Path) -> None:
 
 def test_what_somebody_may_not_write(tmp_path: Path) -> None:
     error = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "lock"))
-    mine = f"{tmp_path}: {me()} may not write there (its permissions forbid it; chmod u+rw)"
+    mine = f"{tmp_path}: {me()} may not write there (its permissions forbid it; chmod u+rwX)"
     assert explain(error, tmp_path) == f"{mine}; {WAY} {tmp_path} <folder>"
     of_root = GitError(Path("/"), ["hash-object"], 128, "insufficient permission for adding an object")
     assert str(explain(of_root, tmp_path)).startswith(f"/: {me()} may not write there (")
