@@ -13,6 +13,7 @@ from minipach.collisions import clashes, told, writer
 from minipach.errors import UserError
 from minipach.fastimport import Stream, committer
 from minipach.git import FILE, SYMLINK, GitError
+from minipach.installed import follow_links
 from minipach.keys import key_of_link
 from minipach.offbranch import need_branch
 from minipach.plan import Plan, Step
@@ -72,6 +73,8 @@ def publish(assessment: Assessment, base: Base, plan: Plan, job: str) -> str:
     new = stream.run(repo)
     assert new is not None
     _move(assessment, branch, head, new)
+    sources = {slug: assessment.project.root / path for (path, _), slug in records.slugs(assessment.pipeline).items()}
+    follow_links(repo, sources, head, new)
     return new
 
 

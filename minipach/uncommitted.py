@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from minipach.checkout import dirty_paths
 from minipach.git import Repo, is_dataset
+from minipach.installed import is_input
 from minipach.project import Project
 from minipach.wording import quoted
 
@@ -18,11 +19,17 @@ def used_by(project: Project, pipelines: Iterable[str]) -> tuple[str, ...]:
 
 
 def uncommitted(project: Project, repos: Iterable[str]) -> dict[str, list[str]]:
-    """The changed and new paths of each repo that has some. A folder that is no dataset yet counts as it lies."""
+    """The changed and new paths of each repo that has some. A folder that is no dataset yet counts as it lies.
+
+    An input that is installed at another commit than the pipeline's link says is no change to take in.
+    """
+    pipelines = {place.path for place in project.places}
     found = {}
     for path in dict.fromkeys(repos):
         where = project.root / path
         changed = dirty_paths(Repo(where)) if is_dataset(where) else []
+        if path in pipelines:
+            changed = [p for p in changed if not is_input(where, p)]
         if changed:
             found[path] = changed
     return found
