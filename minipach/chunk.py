@@ -39,7 +39,8 @@ def run_work(work: WorkSet, slot: Slot, tell: Callable[[Outcome], None], lost: i
                 log = outcome.log
                 tell(replace(last, set_id=work.id, members=(index,), moved=(), before=(), each=(), log=log))
                 continue
-            last = _run_part(work, replace(work.part([index]), tries=tries), [index], slot, tell)
+            part = replace(work.part([index]), tries=tries, tried=work.tries - tries)
+            last = _run_part(work, part, [index], slot, tell)
             streak.note(last)
         if outcome.kind == "ok":
             pace.learn(outcome.seconds, len(members))
@@ -61,5 +62,6 @@ def _run_part(
     log = Path(part.log)
     note_set(log.parent, log.name, [str(d["name"]) for d in part.datums])
     outcome = run_set(part, slot)
-    tell(replace(outcome, set_id=work.id, members=tuple(members)))
+    tries = outcome.tries + (part.tried if outcome.kind != "lost" else 0)
+    tell(replace(outcome, set_id=work.id, members=tuple(members), tries=tries))
     return outcome

@@ -201,7 +201,7 @@ class Round:
         self._sets += 1
         work = make_set(self.assessment, self.base, members, self.job, str(log), forced=forced)
         if tries is not None:
-            work = replace(work, tries=tries)
+            work = replace(work, tries=tries, tried=work.tries - tries)
         elif chunk and len(members) > 1:
             work = replace(work, chunk=True)
         elif len(members) > 1:

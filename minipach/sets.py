@@ -68,6 +68,7 @@ class WorkSet:
     record says of its inputs · chunk: the worker may cut it into several sets, by what the first ones took · always:
     inputs that every record has · secrets: their names · secrets_folder: where files with secrets are on the
     scheduler's machine · needs: what it asks of a machine · timeout: seconds that one datum may take (None: no limit).
+    tries: how many are left · tried: how many its one datum has had already, in a set with others.
     """
 
     id: str
@@ -91,6 +92,7 @@ class WorkSet:
     chunk: bool = False
     needs: Needs = Needs()
     timeout: float | None = None
+    tried: int = 0
 
     def command(self, chosen: Sequence[int] | None = None) -> str:
         """The command for all datums or some, as datalad takes it (braces doubled)."""

@@ -85,7 +85,8 @@ class _Tries:
                 outcome = self._once()
                 if outcome is not None:
                     return self._complete(outcome)
-                print(f"minipach: try {self.tries + 1} of {work.tries}", flush=True)
+                # what the datum had in a set with others counts too
+                print(f"minipach: try {work.tried + self.tries + 1} of {work.tried + work.tries}", flush=True)
             except BadOutputError as error:
                 _note(work.log, str(error))
                 return self._complete(self._outcome("failed", 1, str(error)))

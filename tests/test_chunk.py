@@ -39,3 +39,18 @@ def test_when_all_are_lost_by_themselves_three_are_tried_and_all_are_lost(
     assert tried == [1, 8, 1, 1, 1]
     ends = [(index, outcome.kind) for outcome in told for index in final(work, outcome)]
     assert sorted(ends) == [(0, "ok"), *((n, "lost") for n in range(1, 9))]
+
+
+def test_a_try_in_a_set_is_one_of_the_datums_tries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts: list[tuple[int, int, int]] = []
+
+    def run(part: WorkSet, _slot: Slot) -> Outcome:
+        parts.append((len(part.parts), part.tried, part.tries))
+        bad = ((0, 1, "no"),) if len(parts) > 1 else ()
+        return Outcome(part.id, "ok", 0, "", 0.001, part.tries, part.log, "host", bad=bad)
+
+    monkeypatch.setattr(chunk, "run_set", run)
+    told: list[Outcome] = []
+    run_work(a_set(3, chunk=True, log=str(tmp_path / "0.log")), Slot(Repo(tmp_path), tmp_path), told.append)
+    assert parts == [(1, 0, 3), (2, 0, 1), (1, 1, 2)], "how many datums, tries that they had, and tries that are left"
+    assert [outcome.tries for outcome in told] == [3, 1, 3]

@@ -57,13 +57,14 @@ def test_a_set_reruns_in_a_clone(study: Study, tmp_path: Path) -> None:
 
 
 def test_a_failing_datum_costs_its_set_nothing(study: Study) -> None:
-    in_sets(study, script=UNLUCKY)
+    in_sets(study, more=NUMBER.replace("2", "3"), script=UNLUCKY)
     study.put("images/bad.txt", "an unlucky one\n")
     report = study.schedule(code=1)["edges"]
     assert (report["counts"]["ran"], report["counts"]["failed"]) == (8, 1)
     printed = study.minipach("logs", "edges", "bad.txt").out
     assert "no luck here" in printed
     assert "content of" not in printed
+    assert "minipach: try 3 of 3" in printed, "the first one, in its set, counts"
     study.remove("images/bad.txt")
     after = study.schedule()["edges"]
     assert (after["counts"]["ran"], after["counts"]["reused"]) == (0, 8)
