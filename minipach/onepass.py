@@ -296,7 +296,8 @@ class Pass:
             report.state = "failed"
             over = "; the job's time (job_timeout) was over" if self.overdue else ""
             report.reason = (
-                f"{len(self.failed)} of {many(len(plan.steps), 'datum')} failed{over}; the branch stays as it was"
+                f"{len(self.failed)} of {many(len(plan.steps) - counts['remove'], 'datum')} failed{over}; "
+                "the branch stays as it was"
             )
             report.counts["reused"] = report.counts["removed"] = 0
             return

@@ -3,6 +3,9 @@
 A slot has no subdatasets installed, so that what they are at can't change while a command runs; and what every record
 names as input (scripts, code, image) is mostly here, so that there is nothing to get. Where datalad asks in another
 way, or something is not here, it asks as ever.
+
+What rules say to ignore (the repo's `.gitignore`, one that a command has written, `.git/info/exclude`, those of whoever
+runs this) is an output like any other, and would be lost: so datalad is told of it, too.
 """
 
 from __future__ import annotations
@@ -14,31 +17,44 @@ from pathlib import Path
 from typing import Any
 
 from minipach.keys import MAX_POINTER, key_of_pointer
+from minipach.snapshot import reserved_in_pipeline
 
 _SUBMODULES = ["submodule", "status", "--recursive"]
+_NOT_IGNORED = {"--exclude-standard", "-o"}  # how datalad looks for new files
+_IGNORED = ["ls-files", "-z", "-o", "-i", "--exclude-standard"]
 
 
 @contextmanager
 def shortcuts(repo: Any, root: Path, inputs: Sequence[str]) -> Iterator[None]:
-    """Within this, datalad runs in a slot without asking for what is known.
+    """Within this, datalad runs in a slot without asking for what is known, and saves outputs that are ignored.
 
     repo: datalad's object for the slot · root: the slot · inputs: paths in it that datalad would get.
     """
     from datalad.core.local import run
 
     call_git, prepare = repo.call_git, run.prepare_inputs
+    call_annex = repo._call_annex_records
 
     def quick_call_git(args: Sequence[str], *more: Any, **options: Any) -> Any:
-        return "" if list(args) == _SUBMODULES else call_git(args, *more, **options)
+        if list(args) == _SUBMODULES:
+            return ""
+        found = call_git(args, *more, **options)
+        if set(args) >= _NOT_IGNORED:
+            ignored = call_git(_IGNORED, *more, **options).split("\0")
+            found += "".join(p + "\0" for p in ignored if p and not reserved_in_pipeline(p.split("/", 1)[0]))
+        return found
+
+    def adding_all(args: Sequence[str], *more: Any, **options: Any) -> Any:
+        return call_annex([*args, *(["--no-check-gitignore"] if args[0] == "add" else [])], *more, **options)
 
     def quick_prepare(*args: Any, **options: Any) -> Any:
         return iter(()) if all_here(root, inputs) else prepare(*args, **options)
 
-    repo.call_git, run.prepare_inputs = quick_call_git, quick_prepare
+    repo.call_git, repo._call_annex_records, run.prepare_inputs = quick_call_git, adding_all, quick_prepare
     try:
         yield
     finally:
-        del repo.call_git
+        del repo.call_git, repo._call_annex_records
         run.prepare_inputs = prepare
 
 

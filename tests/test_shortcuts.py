@@ -43,4 +43,38 @@ def test_datalad_is_as_it_was_afterwards(study: Study) -> None:
         assert repo.call_git(["rev-parse", "HEAD"]).strip() == study.git(".", "rev-parse", "HEAD")
         assert run.prepare_inputs is not prepare
     assert run.prepare_inputs is prepare
-    assert "call_git" not in vars(repo)
+    assert not {"call_git", "_call_annex_records"} & vars(repo).keys()
+
+
+WRITER = """
+name=${images##*/} && mkdir "$PFS/out/$name" && cd "$PFS/out/$name" && mkdir cache
+echo '*' >cache/.gitignore
+for file in cache/entry a.log b.mine c.here plain; do echo "$name" >"$file"; done
+[ "$name" != bad.txt ]
+"""
+
+
+def test_an_output_that_is_ignored_is_an_output(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study.put("images/a.txt", "a", save=False)
+    study.put("images/b.txt", "b")
+    study.pipeline("edges", 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/w.sh]}\n', w=WRITER)
+    study.put("edges/.gitignore", "*.log\n")
+    (tmp_path / "mine").write_text("*.mine\n")
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "core.excludesFile")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", str(tmp_path / "mine"))
+    assert study.schedule()["edges"]["counts"]["ran"] == 2
+    names = ["a.log", "b.mine", "c.here", "cache/.gitignore", "cache/entry", "plain"]
+    assert sorted(study.outputs("edges")) == [f"{datum}.txt/{name}" for datum in "ab" for name in names]
+
+    (study.root / "edges/.git/info/exclude").write_text("*.here\n")
+    study.remove("images/a.txt")
+    study.put("images/bad.txt", "bad")
+    study.put("images/c.txt", "c")
+    report = study.schedule(code=1)["edges"]
+    assert report["reason"].startswith("1 of 3 datums failed"), "what is to be removed is none of them"
+    study.remove("images/bad.txt")
+    study.schedule()
+    assert sorted(study.outputs("edges")) == [f"{datum}.txt/{name}" for datum in "bc" for name in names]
+    assert study.read("edges/c.txt/cache/entry") == b"c.txt\n"
+    assert study.git("edges", "status", "--porcelain") == ""
