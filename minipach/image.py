@@ -77,6 +77,8 @@ def resolve_image(project: Project, path: str) -> Image:
 
 def _from_registry(wanted: str) -> str:
     """The way out where a registry's image is meant, as in Pachyderm's specs."""
+    if wanted.startswith(("/", "./", "../", "~")):
+        return " is at that place"
     return f"; if a registry has it, write docker://{wanted}, or save it as an archive and name that file"
 
 

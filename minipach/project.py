@@ -320,4 +320,9 @@ def find_project(start: Path) -> Project:
                 return Project(folder)
     if topmost is None:
         raise UserError(f"{start}: not inside a project; minipach init makes one here")
+    if (topmost / SPEC).is_file() and (topmost / ".minipach").is_dir():
+        raise UserError(
+            f"{topmost}: a pipeline's dataset alone, without its project; work in a clone of the project "
+            "(here, datalad rerun <commit> repeats what is on record)"
+        )
     return Project(topmost)

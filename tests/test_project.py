@@ -79,6 +79,15 @@ def test_without_a_mark_the_topmost_dataset_is_the_project(tmp_path: Path) -> No
     assert find_project(top.path / "inner").root == top.path
 
 
+def test_a_clone_of_a_pipeline_alone_is_no_project(tmp_path: Path) -> None:
+    alone = dataset(tmp_path / "edges")
+    alone.put("spec.yml", "input: {}\n")
+    assert find_project(alone.path).root == alone.path, "a dataset to adopt, with whatever files"
+    alone.put(".minipach/launch", "")
+    with pytest.raises(UserError, match="a pipeline's dataset alone, without its project; work in a clone of the proj"):
+        find_project(alone.path)
+
+
 def test_outside_a_project_the_way_out_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"not inside a project; minipach init makes one here"):
         find_project(tmp_path)
