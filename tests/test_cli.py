@@ -238,6 +238,9 @@ def test_check_says_all_problems_at_once(done: Study, tmp_path: Path) -> None:
     assert "input" in result.err
     assert len(result.err.splitlines()) >= 2
     assert "Traceback" not in result.err
+    for word, said in (("gone.yml", "gone.yml: no such file"), ("edges", "not inside a project, so that nothing")):
+        both = run(*MINIPACH, "check", str(bad), word, cwd=tmp_path)
+        assert (both.code, f"{result.err}{said}" in both.err) == (2, True), both.err
 
 
 def test_a_spec_file_may_be_annexed(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from minipach.spec import BrokenSpec, Pipeline
 from minipach.specfile import SPEC, decoded
 from minipach.wording import many
 
+_SUFFIXES = {".yml", ".yaml", ".json"}  # no pipeline's name ends so
+
 
 class State(StrEnum):
     """How a datum stands."""
@@ -63,13 +65,20 @@ def check(
             problems += error.problems
     problems += [problem for found in read.values() if isinstance(found, BrokenSpec) for problem in found.problems]
     chosen: tuple[str, ...] = ()
-    project = here.project() if len(files) < len(words) or not words else _project_around(here)
+    gone = [w for w in words if w not in files and Path(w).suffix in _SUFFIXES]
+    problems += [f"{w}: no such file" for w in gone]
+    names = [w for w in words if w not in files and w not in gone]
+    project = _project_around(here)
+    if project is None and (names or not words):
+        if not problems:
+            here.project()  # says why
+        problems.append(f"not inside a project, so that nothing is known of {', '.join(names)}")
     if project is not None:
         given = _given(here, project, read)
         project = Project(project.root, given) if given else project
-        if len(files) < len(words) or not words:
+        if names or not words:
             say_layout(project)
-            chosen, unknown = _chosen(project, [w for w in words if w not in files])
+            chosen, unknown = _chosen(project, names)
             problems += unknown
         problems += problems_of(project, [*chosen, *given])
         for folder in project.specs_in_data() if not words else ():
