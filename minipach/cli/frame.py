@@ -133,7 +133,10 @@ def say_layout(project: Project) -> None:
 
 def _say_not_installed(project: Project) -> None:
     """Without this line, a fresh clone looks as if it had no pipelines."""
-    away = project.not_installed
+    away = [path for path in project.not_installed if (project.root / path).is_dir()]
+    for path in sorted(set(project.not_installed) - set(away))[:_NAMED]:  # not even its folder is there
+        way = f"git -C {shlex.quote(str(project.root))} rm {shlex.quote(path)}, and commit"
+        say(f"{path}: deleted here, but registered in the project; if it is to go: {way}")
     if not away:
         return
     many = len(away) > _NAMED
