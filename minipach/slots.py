@@ -133,7 +133,8 @@ def remove_tree(path: Path) -> None:
     def unlock(_function: object, failed: str, _error: object) -> None:
         for target in (os.path.dirname(failed), failed):
             with contextlib.suppress(OSError):
-                if not os.path.islink(target):
+                # folders only: a staged file may be a hard link to annexed content, whose mode it would change
+                if os.path.isdir(target) and not os.path.islink(target):
                     os.chmod(target, stat.S_IRWXU)
         if os.path.isdir(failed) and not os.path.islink(failed):
             shutil.rmtree(failed, ignore_errors=True)

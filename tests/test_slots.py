@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -195,6 +196,29 @@ def test_remove_tree_follows_no_links(tmp_path: Path) -> None:
     remove_tree(tmp_path / "never was")
     assert os.listdir(tmp_path) == ["mine"]
     assert os.listdir(tmp_path / "mine") == ["file"]
+
+
+def test_remove_tree_leaves_the_mode_of_what_is_linked_elsewhere(tmp_path: Path) -> None:
+    """A staged input may be a hard link to annexed content, whose mode protects it there. Root needs no unlocking."""
+    (tmp_path / "content").write_text("annexed")
+    (tmp_path / "slot/inputs").mkdir(parents=True)
+    (tmp_path / "slot/inputs/a").hardlink_to(tmp_path / "content")
+    (tmp_path / "content").chmod(0o444)
+    (tmp_path / "slot/inputs").chmod(0o500)
+    if os.geteuid() == 0:
+        for place in (".", "content", "slot", "slot/inputs"):
+            os.chown(tmp_path / place, 65534, 65534)
+    script = (
+        "import os; from pathlib import Path; from minipach.slots import remove_tree\n"
+        "if os.geteuid() == 0: os.setuid(65534)\n"
+        "remove_tree(Path('slot'))"
+    )
+    root = Path(__file__).parent.parent
+    subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, check=True
+    )
+    assert os.listdir(tmp_path) == ["content"]
+    assert stat.S_IMODE((tmp_path / "content").stat().st_mode) == 0o444
 
 
 def test_kill_inside_spares_who_works_beside_the_folder(tmp_path: Path) -> None:
