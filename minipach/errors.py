@@ -1,4 +1,4 @@
-"""The two kinds of trouble: what the user must mend, and what a datum's own command did."""
+"""What the user must mend, as an error; what a datum's own command did is an outcome, and no error."""
 
 from __future__ import annotations
 
@@ -28,11 +28,3 @@ _PLACE = re.compile(r"(.*?):(\d+):(\d+): ", re.DOTALL)
 def _place(problem: str) -> tuple[str, int, int, str]:
     found = _PLACE.match(problem)
     return (found[1], int(found[2]), int(found[3]), problem) if found else (problem.partition(":")[0], 0, 0, problem)
-
-
-class DatumFailed(Exception):
-    """A datum's command failed, or its output can't be taken: exit code 1, the log tells."""
-
-
-class Interrupted(Exception):
-    """The user pressed Ctrl-C (or sent SIGTERM): exit code 130, the state is whole."""

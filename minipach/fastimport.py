@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from minipach.git import Repo
@@ -81,8 +80,3 @@ def quote(path: str) -> bytes:
 def committer(repo: Repo) -> str:
     """Who commits, now: `Name <mail> seconds zone`."""
     return repo.line("var", "GIT_COMMITTER_IDENT")
-
-
-def deletions(repo: Repo, refs: Iterable[str]) -> list[str]:
-    """`update-ref --stdin` lines that remove refs."""
-    return [f"delete {ref}" for ref in refs if repo.resolve(ref)]

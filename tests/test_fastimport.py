@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minipach.fastimport import Stream, committer, deletions, quote
+from minipach.fastimport import Stream, committer, quote
 from minipach.git import EXECUTABLE, FILE, GITLINK, SYMLINK, GitError, blob_id
 from tests.repos import Files
 
@@ -164,14 +164,6 @@ def test_the_committer_is_gits_own(repo: Files) -> None:
     stream = Stream(REF, repo.head(), committer(repo))
     stream.commit("x")
     assert repo.line("log", "-1", "--format=%cn <%ce>", str(stream.run(repo))) == "A Tester <tester@example.org>"
-
-
-def test_only_refs_that_exist_are_deleted(repo: Files) -> None:
-    repo.git("update-ref", "refs/minipach/x", "HEAD")
-    lines = deletions(repo, ["refs/minipach/x", "refs/minipach/y"])
-    assert lines == ["delete refs/minipach/x"]
-    repo.update_refs(lines)
-    assert repo.resolve("refs/minipach/x") is None
 
 
 # Paths
