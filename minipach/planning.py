@@ -181,18 +181,20 @@ def expected_cost(project: Project, plans: Sequence[Plan], slots: int) -> Cost |
     ledger = Ledger(path)
     datums = runs = unknown = 0
     wall = cpu = 0.0
-    for plan in plans:
-        count = plan.counts["run"]
-        times = ledger.durations(plan.pipeline)
-        if count and times:
-            seconds = sum(t.seconds for t in times) / len(times)
-            datums += count
-            runs += len(times)
-            wall += max(seconds * count / slots, seconds)
-            cpu += count * sum(t.cpu for t in times) / len(times)
-        else:
-            unknown += count
-    ledger.close()
+    try:
+        for plan in plans:
+            count = plan.counts["run"]
+            times = ledger.durations(plan.pipeline) if count else []
+            if times:
+                seconds = sum(t.seconds for t in times) / len(times)
+                datums += count
+                runs += len(times)
+                wall += max(seconds * count / slots, seconds)
+                cpu += count * sum(t.cpu for t in times) / len(times)
+            else:
+                unknown += count
+    finally:
+        ledger.close()
     return Cost(datums, wall, cpu, slots, runs, unknown) if datums else None
 
 

@@ -86,9 +86,8 @@ def _present(repo: Repo, keys: Iterable[str]) -> dict[str, Path]:
 def _fetch(repo: Repo, keys: Sequence[str], of: Callable[[str], str]) -> None:
     """Get contents by key from any remote that has them. Raises StagingError with git-annex's own words."""
     failed = _get(repo, keys)
-    if (
-        failed
-    ):  # perhaps a remote has them that git-annex hasn't heard of yet: in batch mode it takes in no fetched branch
+    # perhaps a remote has them that git-annex hasn't heard of yet: in batch mode it takes in no fetched branch
+    if failed:
         take_in_locations(repo)
         failed = _get(repo, sorted(failed))
     for key, why in failed.items():
