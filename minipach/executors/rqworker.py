@@ -243,7 +243,7 @@ class Supervisor:
         try:
             set_id, repo = (str(arg) for arg in job.args)
             slot = self._place.slot(repo, lane.number)
-        except GitError as error:  # a clone that could not be made: perhaps there, later
+        except (GitError, OSError) as error:  # a clone that could not be made: perhaps there, later
             lane.worker.fail(job, queue, execution, str(error))
             return False
         except Exception as error:  # whatever somebody else has put into the queue
