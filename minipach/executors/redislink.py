@@ -77,7 +77,7 @@ def check(client: Client, repo: Repo) -> None:
 
 def away(repo: Repo, error: Exception) -> str:
     """The one line that says that Redis can't be used, why, and the way out. Never with a password."""
-    why = " ".join(str(error).split()) or type(error).__name__
+    why = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     secret = urlsplit(redis_url(repo)).password
     if secret:
         why = why.replace(secret, "...")
