@@ -177,7 +177,9 @@ class Assessment:
         if self.head is None:
             return frozenset()
         repo, head, known = self.repo, self.head, self.known
-        return altered_datums(repo, head, self.state, lambda p: published_paths(repo, head, known, p))
+        return altered_datums(
+            repo, head, self.state, lambda p: published_paths(repo, head, known, p), lambda: self.outputs
+        )
 
     def plan(self, blocked: str = "") -> Plan:
         """What would happen, with reasons. Made once for what it follows from."""
@@ -242,7 +244,7 @@ class Assessment:
             self.recipe.code,
             sorted((repo, branch or "", commit) for (repo, branch), commit in self.commits.items()),
         ]
-        others = self.head if self.repo.resolve(PUBLISHED) not in (None, self.head) else ""  # somebody's commits
+        others = self.head if self.repo.resolve(PUBLISHED) != self.head else ""  # somebody's commits
         there = [self.repo.resolve(f"{self.head}:{STATE}"), results_commit(self.repo), blocked, others]
         first, second = (hashlib.sha256(json.dumps(parts).encode()).hexdigest() for parts in (asked, there))
         return first, second

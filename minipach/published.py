@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 from minipach.git import Repo
 from minipach.results import Known, Result
@@ -15,6 +15,7 @@ from minipach.snapshot import reserved_in_pipeline
 from minipach.state import Published, read_state, recorded_outputs
 
 PUBLISHED = "refs/minipach/published"
+_LISTING = ("-z", "--no-renames", "--name-only", "--diff-filter=a")
 
 
 def published_paths(repo: Repo, head: str, known: Known, old: Published, *, again: bool = False) -> Sequence[str]:
@@ -51,16 +52,40 @@ def _renamed_copy(known: Known, old: Published, result: Result) -> list[str] | N
 
 
 def altered_datums(
-    repo: Repo, head: str, state: Mapping[str, Published], paths_of: Callable[[Published], Iterable[str]]
+    repo: Repo,
+    head: str,
+    state: Mapping[str, Published],
+    paths_of: Callable[[Published], Iterable[str]],
+    outputs: Callable[[], frozenset[str]],
 ) -> frozenset[str]:
     """The published datums whose outputs at `head` are not those that were published.
 
-    state: at `head`; a branch that was reset has an older one, and is measured by that · paths_of: a datum's outputs.
+    state: at `head`; a branch that was reset has an older one, and is measured by that · paths_of: a datum's outputs ·
+    outputs: all paths of outputs at `head`.
     """
     before = repo.resolve(PUBLISHED + "^{commit}")
-    if before is None or before == head:
+    if before == head:
         return frozenset()
-    changed = _changed(repo, before, head)
+    if before is not None and repo.succeeds("merge-base", "--is-ancestor", before, head):
+        return _changed_of(repo, before, state, paths_of, _changed(repo, before, head))
+    # a clone that has published nothing, or a branch that was reset: what came after the publisher's last commit
+    base = os.fsdecode(repo.git("log", "-1", "--topo-order", "--format=%H", "--grep=^minipach: ", head)).strip()
+    found = _changed_of(repo, base, state, paths_of, _by_hand(repo, base, head)) if base else frozenset()
+    if before is None:
+        return found
+    # a publish is several commits, and somebody may go back to one in the middle, where outputs are still to come
+    there = outputs()
+    return found | {name for name, published in state.items() if not there.issuperset(paths_of(published))}
+
+
+def _changed_of(
+    repo: Repo,
+    before: str,
+    state: Mapping[str, Published],
+    paths_of: Callable[[Published], Iterable[str]],
+    changed: Set[str],
+) -> frozenset[str]:
+    """The datums that were the same at a commit before, of whose paths one has been changed."""
     if not changed:
         return frozenset()
     then = read_state(repo, before)
@@ -72,13 +97,17 @@ def altered_datums(
 
 
 def _changed(repo: Repo, old: str, new: str) -> set[str]:
-    """Paths of outputs that are others, or gone, by commits without a run record.
+    """Paths of outputs that are others, or gone, by commits without a run record."""
+    return _by_hand(repo, old, new).intersection(
+        map(os.fsdecode, repo.git("diff-tree", "-r", *_LISTING, old, new).split(b"\0"))
+    )
+
+
+def _by_hand(repo: Repo, old: str, new: str) -> set[str]:
+    """Paths of outputs that commits without a run record have changed or removed.
 
     What was added is in nobody's way here; and what `datalad rerun` did, or the publisher of a clone, is on record.
     """
-    listing = ("-z", "--no-renames", "--name-only", "--diff-filter=a")
     recorded = ("--invert-grep", r"--grep=^\[DATALAD RUNCMD\]", "--grep=^minipach: ")
-    by_hand = repo.git("log", *listing, "--format=", *recorded, f"{old}..{new}").split(b"\0")
-    differ = set(repo.git("diff-tree", "-r", *listing, old, new).split(b"\0"))
-    names = (os.fsdecode(name) for name in by_hand if name and name in differ)
-    return {name for name in names if not reserved_in_pipeline(name.split("/", 1)[0])}
+    found = repo.git("log", *_LISTING, "--format=", *recorded, f"{old}..{new}").split(b"\0")
+    return {n for n in map(os.fsdecode, found) if n and not reserved_in_pipeline(n.split("/", 1)[0])}

@@ -54,6 +54,28 @@ def test_a_publish_of_others_forgets_nothing(published: Study) -> None:
     assert {name: key for name, key in published.outputs("edges").items() if name != "d.txt"} == before
 
 
+def test_who_goes_back_to_the_middle_of_a_publish_gets_the_rest(published: Study) -> None:
+    before = published.outputs("edges")
+    spoil(published)
+    edited = published.git("edges", "rev-parse", "HEAD").strip()
+    published.schedule()
+    published.git("edges", "reset", "--quiet", "--hard", "HEAD~1")
+    assert actions(published) == {"b.txt": "reuse"}, "of two that were published again, one is there"
+    published.schedule()
+    assert published.outputs("edges") == before
+    published.git("edges", "reset", "--quiet", "--hard", edited)
+    assert actions(published) == {"a.txt": "reuse", "b.txt": "reuse"}, "back to where they were spoilt"
+    published.schedule()
+    assert published.outputs("edges") == before
+    assert published.minipach("schedule").out == "nothing to do\n"
+
+
+def test_a_clone_sees_what_was_changed_before_it(published: Study) -> None:
+    spoil(published)
+    published.git("edges", "update-ref", "-d", "refs/minipach/published")  # as in a clone, before its first publish
+    assert actions(published) == {"a.txt": "reuse", "b.txt": "reuse"}
+
+
 def test_what_is_no_output_may_be_committed(published: Study) -> None:
     published.put("edges/README.md", "about", save=False)
     published.put("edges/notes/mine.txt", "mine", save=False)
