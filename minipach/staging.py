@@ -91,7 +91,17 @@ def _fetch(repo: Repo, keys: Sequence[str], of: Callable[[str], str]) -> None:
         take_in_locations(repo)
         failed = _get(repo, sorted(failed))
     for key, why in failed.items():
-        raise StagingError(f"{repo.path}: git annex get {of(key)}: {why}")
+        message = f"{repo.path}: git annex get {of(key)}: {why}"
+        if _nobody_has(repo, key):
+            raise HopelessError(f"{message}; no repository is known to have it")
+        raise StagingError(message)
+
+
+def _nobody_has(repo: Repo, key: str) -> bool:
+    """Whether git-annex knows of no copy at all, be it one that can't be reached now."""
+    said = annex(repo, "whereis", "--json", f"--key={key}", ok=(0, 1))
+    rows = [json.loads(line) for line in said.splitlines()]
+    return bool(rows) and not any(row.get("whereis") or row.get("untrusted") for row in rows)
 
 
 def _get(repo: Repo, keys: Sequence[str]) -> dict[str, str]:

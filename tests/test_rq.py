@@ -437,7 +437,9 @@ def test_a_worker_that_shares_no_filesystem_with_the_project(
     study.ok("git", "annex", "initremote", "kept", "type=git", f"location={store}", "autoenable=true", cwd=images)
     study.ok("git", "annex", "move", "--to", "store", cwd=images)  # a remote has it, the project doesn't
     study.put("images/b", "content of b", save=False)
-    study.put("images/bad", "bad")
+    study.put("images/bad", "bad", save=False)
+    study.put("images/gone", "content of nobody")
+    study.ok("git", "annex", "drop", "--quiet", "--force", "gone", cwd=images)
     study.pipeline(
         "edges",
         'input: {pfs: {repo: images, glob: "/*"}}\ndatum_tries: 1\n'
@@ -480,10 +482,14 @@ def test_a_worker_that_shares_no_filesystem_with_the_project(
     assert sorted(said) == [f"edges: {n} | saw {n} with [secret]" for n in ("a", "b", "bad")], told.out
     assert not [key for key in workers.server.client().keys("*") if b":tail" in key]
     said = workers.minipach("job", report["job"][:12])
-    assert (report["counts"]["ran"], report["counts"]["failed"]) == (2, 1), said
+    assert (report["counts"]["ran"], report["counts"]["failed"]) == (2, 2), said
     assert "saw a" in workers.minipach("logs", "edges", "a")
     assert "saw bad" in workers.minipach("logs", "edges", "bad")
+    # what can't be had is told as that, not as a worker that was lost
+    lost = workers.minipach("logs", "edges", "gone")
+    assert "no repository is known to have it" in lost and "worker was lost" not in lost
     study.remove("images/bad")
+    study.remove("images/gone")
     workers.minipach("schedule", "--wait")
     assert study.read("edges/a") == b"content of a"
     assert study.read("edges/b") == b"content of b"

@@ -9,7 +9,7 @@ import pytest
 
 from minipach.sets import StagedFile
 from minipach.snapshot import read_snapshot
-from minipach.staging import StagingError, locate, stage
+from minipach.staging import HopelessError, StagingError, locate, stage
 from tests.repos import Files
 
 
@@ -141,10 +141,20 @@ def test_content_that_nobody_has_is_an_error_that_names_it(tmp_path: Path) -> No
     repo.commit()
     repo.git("annex", "drop", "--quiet", "--force", "a.txt")
     [file] = staged(repo, "a.txt")
-    with pytest.raises(StagingError) as caught:
+    with pytest.raises(HopelessError, match="no repository is known to have it") as caught:
         stage(tmp_path / "slot", [file], share=False)
     assert str(file.key) in str(caught.value)
     assert str(repo.path) in str(caught.value)
+
+
+def test_content_whose_only_remote_is_away_may_come_back(made: Files, tmp_path: Path) -> None:
+    made.git("clone", "--quiet", str(made.path), str(tmp_path / "clone"))
+    clone = Files(tmp_path / "clone")
+    clone.git("annex", "init", "--quiet")
+    clone.git("config", "remote.origin.url", str(tmp_path / "away"))
+    with pytest.raises(StagingError) as caught:
+        stage(tmp_path / "slot", staged(clone, "d/annexed.txt"), share=False)
+    assert not isinstance(caught.value, HopelessError)
 
 
 def test_several_datasets_are_staged_together(made: Files, tmp_path: Path) -> None:

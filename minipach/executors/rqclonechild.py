@@ -50,7 +50,9 @@ class CloneChild:
                 return _answer([done_before(original)], original.log, None)
             work = self._here(original, path)
             told: list[Outcome] = []
-            self._fetch_contents(repo, work)
+            # what can't be had is told by the set's own staging: as that, datum by datum, and in the log
+            with contextlib.suppress(StagingError):
+                self._fetch_contents(repo, work)
             run_work(work, Slot(repo, Path(request["slot"])), told.append)
             refs.append(PENDING + work.id)
             if repo.resolve(PENDING + work.id) is not None:
