@@ -109,6 +109,10 @@ class Pass:
         try:
             plan = again_published(force(plan, self.forced - self.ran), self.forced & self._succeeded, a.known)
             self.scheduler.reporter.begin(self.name, plan)
+            others = [s for s in plan.of("run") if self.asked is not None and s.name not in self.asked]
+            if others:
+                left = many(len(others), "datum")
+                self.scheduler.reporter.say(f"{self.name}: not asked for, and left to be run: {left}")
             plan = self._rounds(plan, base, report.job, key)
             if self.in_flight:
                 report.state = "submitted"
