@@ -205,6 +205,18 @@ def test_err_cmd_runs_after_each_try_and_one_that_fails_recovers_nothing(study: 
     assert log_of(study).count("so did err_cmd") == 2
 
 
+def test_err_cmd_that_takes_too_long_is_told_of_too(launch: Launcher) -> None:
+    done = launch(
+        launch.image("host"),
+        *("-t", "2", "sh", ".minipach/datum", "-d", "one", "", "-f", "images", "inputs/images", "/s/a"),
+        *("-x", "sleep", "-x", "1000", "--", "sleep", "1000"),
+        MINIPACH_RUNTIME="none",
+    )
+    assert done.returncode == 124, done.stderr
+    assert "time is over (2 s): the command" in done.stderr
+    assert "time is over (2 s) for err_cmd, too" in done.stderr
+
+
 @every_way
 def test_err_cmd_runs_when_the_time_is_over(launch: Launcher, way: tuple[str, str], tmp_path: Path) -> None:
     tag = mark()
