@@ -108,11 +108,7 @@ class Pass:
         key = self._begin(report.job, before, anew)
         try:
             plan = again_published(force(plan, self.forced - self.ran), self.forced & self._succeeded, a.known)
-            self.scheduler.reporter.begin(self.name, plan)
-            others = [s for s in plan.of("run") if self.asked is not None and s.name not in self.asked]
-            if others:
-                left = many(len(others), "datum")
-                self.scheduler.reporter.say(f"{self.name}: not asked for, and left to be run: {left}")
+            self._announce(plan)
             plan = self._rounds(plan, base, report.job, key)
             if self.in_flight:
                 report.state = "submitted"
@@ -128,6 +124,14 @@ class Pass:
         finally:
             self._end(key, report)
         return report
+
+    def _announce(self, plan: Plan) -> None:
+        """Say what the plan is, and how much of it nobody asked for."""
+        self.scheduler.reporter.begin(self.name, plan)
+        others = [s for s in plan.of("run") if self.asked is not None and s.name not in self.asked]
+        if others:
+            left = many(len(others), "datum")
+            self.scheduler.reporter.say(f"{self.name}: not asked for, and left to be run: {left}")
 
     def _prepare(self, plan: Plan, *, all_of_it: bool) -> None:
         """See before hours of work that the results can be published. all_of_it: this pass does what the plan says."""

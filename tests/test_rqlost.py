@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from minipach.executors.rq import _outcomes
 from minipach.executors.rqboard import Board
 from minipach.executors.rqlane import RqWorker, make_worker
 from minipach.executors.rqlogs import Tails, keep_tail, receive_log, send_lost_log
-from minipach.executors.rqlost import note_lost
+from minipach.executors.rqlost import UNABLE, note_lost
 from minipach.executors.rqnames import Names, ResourceClass
 from minipach.sets import WorkSet
 from tests.redises import Redis
@@ -43,7 +43,7 @@ def a_set(folder: Path) -> WorkSet:
     return WorkSet("c" * 40, "edges", str(folder), "b", "i", parts=((), ()), datums=datums, tries=1, log=log, **rest)
 
 
-def begin(board: Board, worker: RqWorker) -> tuple[int, object]:
+def begin(board: Board, worker: RqWorker, why: str = "its process ended with -9") -> tuple[int, Callable[[], None]]:
     """Take the job as a worker does; how often it was lost before, and what ends it."""
     job = board.take(NAMES.queue(KIND), 0)
     assert job is not None
@@ -51,7 +51,7 @@ def begin(board: Board, worker: RqWorker) -> tuple[int, object]:
     execution = worker.prepare_execution(job)
     worker.prepare_job_execution(job, True)
     queue = board.queue(NAMES.queue(KIND))
-    return lost, lambda: worker.fail(job, queue, execution, "its process ended with -9")
+    return lost, lambda: worker.fail(job, queue, execution, why)
 
 
 def test_each_lost_try_has_its_time_its_host_and_its_log(client: Client, tmp_path: Path) -> None:
@@ -73,6 +73,16 @@ def test_each_lost_try_has_its_time_its_host_and_its_log(client: Client, tmp_pat
     moments = [m for t in outcome.before for m in (t.started, t.ended)] + [outcome.each[0].began, outcome.each[0].ended]
     assert moments == sorted(moments)
     assert before - 1 <= moments[0] and moments[-1] <= time.time()
+
+
+def test_a_worker_that_is_there_and_could_not_is_not_called_lost(client: Client, tmp_path: Path) -> None:
+    board, work = Board(client, NAMES), a_set(tmp_path)
+    board.enqueue([(work, "edges", KIND)])
+    for _ in range(3):
+        begin(board, make_worker(client, "minipach.one.77.ab12.0", []), f"{UNABLE}git push: no space there")[1]()
+    assert (
+        board.ended([work.id])[work.id].message == "no worker could do it, in 3 tries (last: git push: no space there)"
+    )
 
 
 def test_what_a_worker_elsewhere_had_sent_of_a_lost_try_comes_with_its_log(

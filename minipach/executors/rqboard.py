@@ -20,7 +20,7 @@ from rq.serializers import JSONSerializer
 from minipach.errors import UserError
 from minipach.executors.elsewhere import another_is
 from minipach.executors.redislink import Client
-from minipach.executors.rqlost import LOST_TRIES, last_try, lost_tries
+from minipach.executors.rqlost import LOST_TRIES, UNABLE, last_try, lost_tries
 from minipach.executors.rqnames import Names, ResourceClass, describe
 from minipach.sets import Outcome, WorkSet
 from minipach.tries import Try
@@ -165,7 +165,13 @@ class Board:
             return Ended(outcomes if same else (), "its outcome is another set's", before)
         why = (result.exc_string or "").strip().splitlines() if result is not None else []
         if state == JobStatus.FAILED:
-            message = f"its worker was lost {LOST_TRIES} times (last: {why[-1] if why else 'gone'})"
+            last = why[-1] if why else "gone"
+            what = (
+                f"no worker could do it, in {LOST_TRIES} tries"
+                if last.startswith(UNABLE)
+                else f"its worker was lost {LOST_TRIES} times"
+            )
+            message = f"{what} (last: {last.removeprefix(UNABLE)})"
             return Ended((), message, before, last_try(job))
         return Ended((), f"it was {state} in Redis")
 

@@ -58,8 +58,10 @@ class CloneChild:
             if repo.resolve(PENDING + work.id) is not None:
                 self._push(repo, PENDING + work.id)
             return _answer(told, original.log, work.log)
-        except (UnknownSetError, StagingError, GitError) as error:
+        except (UnknownSetError, StagingError) as error:
             return {"gone": str(error)}
+        except GitError as error:
+            return {"gone": in_a_line(error)}
         finally:
             with contextlib.suppress(GitError):
                 there = repo.refs("refs/minipach/")
@@ -159,6 +161,15 @@ class CloneChild:
                     why = " ".join(row.get("error-messages", [])) or row.get("note", "")
                     raise StagingError(f"git annex copy --to {self.clones.url}: {row.get('key')}: {why}")
         repo.git("push", "--quiet", "--force", REMOTE, f"{ref}:{ref}")
+
+
+def in_a_line(error: GitError) -> str:
+    """What git could not do, and the line in which it says why: that is not its last one where a push is refused."""
+    what = str(error).partition(" failed (")[0]
+    said = [line.strip() for line in error.stderr.splitlines() if line.strip()]
+    telling = [line for start in ("! [", "fatal: ") for line in said if line.startswith(start)] or said[-1:]
+    remarks = [line for line in said if line.startswith("remote: ")]
+    return f"{what}: {'; '.join([*telling[:1], *remarks[:1]]) or f'exit code {error.code}'}"
 
 
 def _answer(outcomes: list[Outcome], log: str, here: str | None) -> dict[str, Any]:

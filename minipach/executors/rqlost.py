@@ -12,6 +12,7 @@ from rq.job import Job
 from minipach.tries import Try
 
 LOST_TRIES = 3  # a set whose worker is gone this often isn't given to another
+UNABLE = "unable: "  # begins what RQ keeps of a try whose worker is there, and could not do it
 _META = "lost"
 
 

@@ -30,7 +30,7 @@ from minipach.executors.rqboard import Board
 from minipach.executors.rqgoing import Going
 from minipach.executors.rqheart import Heart, Order
 from minipach.executors.rqlane import Lane, RqWorker, Task, make_worker
-from minipach.executors.rqlost import note_lost
+from minipach.executors.rqlost import UNABLE, note_lost
 from minipach.executors.rqnames import ResourceClass
 from minipach.executors.rqplace import Place
 from minipach.executors.rqteller import Teller
@@ -285,7 +285,7 @@ class Supervisor:
         if "outcomes" in answer:
             self._teller.add(worker, task, lambda: self._finish(worker, task, answer))
         elif not task.stopped and self._place.project is None:  # a clone may not have it yet
-            why = answer["gone"]
+            why = UNABLE + answer["gone"]
             self._teller.add(worker, task, lambda: self._lost(worker, task, why))
         else:
             why = answer["gone"]
