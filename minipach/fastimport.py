@@ -23,19 +23,20 @@ class Stream:
     parent: str | None
     committer: str
     _parts: list[bytes] = field(default_factory=list)
-    _count: int = 0
+    _blobs: list[bytes] = field(default_factory=list)
+    _commits: int = 0
     _objects: int = 0  # that will be stored, at most
 
     def commit(self, message: str, author: str | None = None) -> None:
         """Begin a commit; changes follow."""
         text = os.fsencode(message)
-        self._count += 1
+        self._commits += 1
         self._objects += 2
-        head = f"commit {self.ref}\nmark :{self._count}\n"
+        head = f"commit {self.ref}\n"
         if author:
             head += f"author {author}\n"
         self._parts.append(os.fsencode(f"{head}committer {self.committer}\ndata {len(text)}\n") + text + b"\n")
-        if self._count == 1 and self.parent:
+        if self._commits == 1 and self.parent:
             self._parts.append(f"from {self.parent}\n".encode())
 
     def merge(self, other: str) -> None:
@@ -47,7 +48,7 @@ class Stream:
         self._change(b"D ", path)
 
     def put(self, mode: str, sha: str, path: str) -> None:
-        """Set a path to an object that is stored already."""
+        """Set a path to an object that is stored already, or to a `blob` of this stream."""
         self._change(f"M {mode} {sha} ".encode(), path)
 
     def write(self, mode: str, data: bytes, path: str) -> None:
@@ -55,19 +56,27 @@ class Stream:
         self._change(f"M {mode} inline ".encode(), path)
         self._parts.append(f"data {len(data)}\n".encode() + data + b"\n")
 
+    def blob(self, data: bytes) -> str:
+        """Send content that many paths will have, once; what `put` takes as its id."""
+        mark = f":{len(self._blobs) + 1}"
+        self._blobs.append(f"blob\nmark {mark}\ndata {len(data)}\n".encode() + data + b"\n")
+        self._objects += 1
+        return mark
+
     def _change(self, what: bytes, path: str) -> None:
         self._parts.append(what + quote(path) + b"\n")
         self._objects += 1 + path.count("/")
 
     def run(self, repo: Repo) -> str | None:
         """Store everything; the id of the last commit (the parent, if there was none)."""
-        if not self._count:
+        if not self._commits:
             return self.parent
         # `reset` first: a ref of this name that a kill left must not become the parent
         start = f"reset {self.ref}\n".encode()
         options = ("--quiet", "--force", "--date-format=raw")
         quick = _UNPACKED if self._objects < _UNPACK_LIMIT else ()
-        repo.git(*quick, "fast-import", *options, stdin=start + b"".join(self._parts))
+        # blobs first: none can be sent in the midst of a commit
+        repo.git(*quick, "fast-import", *options, stdin=b"".join([*self._blobs, start, *self._parts]))
         return repo.line("rev-parse", self.ref)
 
 

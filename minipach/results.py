@@ -95,6 +95,7 @@ class Known:
         self.commit = self.own or results_commit(repo)
         self._loaded: dict[str, tuple[Result, ...]] = {}
         self._shards: dict[str, dict[str, list[tuple[str, str]]]] = {}
+        self._records: dict[str, str] = {}  # by blob: the datums of a set share one
 
     def is_of_now(self) -> bool:
         """Whether the results branch is still at this commit."""
@@ -175,11 +176,16 @@ class Known:
         if text is None:
             return None
         out = entries.get("out")
-        record = self.repo.objects.read(entries[RECORD_FILE].sha) if RECORD_FILE in entries else b""
+        record = self._record(entries[RECORD_FILE].sha) if RECORD_FILE in entries else ""
         try:
-            return from_json(json.loads(text), where, out.sha if out else None, os.fsdecode(record or b""))
+            return from_json(json.loads(text), where, out.sha if out else None, record)
         except (ValueError, TypeError, LookupError):  # somebody else's commit: then it isn't known
             return None
+
+    def _record(self, blob: str) -> str:
+        if blob not in self._records:
+            self._records[blob] = os.fsdecode(self.repo.objects.read(blob) or b"")
+        return self._records[blob]
 
 
 def from_json(data: Mapping[str, Any], where: str, tree: str | None, record: str) -> Result:

@@ -50,6 +50,22 @@ def test_commits_hang_on_each_other(repo: Files) -> None:
     assert repo.line("rev-parse", f"{last}~2") == repo.head()
 
 
+def test_content_of_many_paths_is_sent_once(repo: Files) -> None:
+    stream = on(repo)
+    stream.commit("first")
+    shared, other = stream.blob(b"shared\n"), stream.blob(b"")
+    for path in ("x", "d/y"):
+        stream.put(FILE, shared, path)
+    stream.commit("second")
+    stream.put(EXECUTABLE, shared, "x")
+    stream.put(FILE, other, "z")
+    last = stream.run(repo)
+    tree = repo.listing(str(last))
+    assert {path: tree[path].split()[0].decode() for path in (b"x", b"d/y", b"z")} == {b"x": EXECUTABLE, b"d/y": FILE, b"z": FILE}
+    assert [repo.objects.read(f"{last}:{path}") for path in ("x", "d/y", "z")] == [b"shared\n", b"shared\n", b""]
+    assert repo.line("rev-list", "--count", f"HEAD..{last}") == "2"
+
+
 def test_without_a_commit_nothing_happens(repo: Files) -> None:
     assert on(repo).run(repo) == repo.head()
     assert on(repo, None).run(repo) is None

@@ -214,7 +214,7 @@ def test_err_cmd_that_takes_too_long_is_told_of_too(launch: Launcher) -> None:
     )
     assert done.returncode == 124, done.stderr
     assert "time is over (2 s): the command" in done.stderr
-    assert "time is over (2 s) for err_cmd, too" in done.stderr
+    assert "time is over (2 s): err_cmd is ended, too" in done.stderr
 
 
 @every_way
