@@ -94,7 +94,7 @@ class Pass:
             return report
         self._prepare(plan, all_of_it=not (self.flights or forced or self.asked is not None))
         if plan.counts["run"]:
-            self.scheduler.engine()  # if not before
+            self.scheduler.engine().expect(min(plan.counts["run"], a.pipeline.parallelism or plan.counts["run"]))
             for line in drift_remarks(a):  # what runs now runs in what is, and is recorded as what was
                 self.scheduler.reporter.say(line)
         base = build_base(a)

@@ -14,12 +14,14 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from minipach.git import GitError, Repo, child_environment
+from minipach.git import UNFILTERED, GitError, Repo, child_environment
 
 _PREFIX = "minipach-"
 _BRANCH = "refs/worktree/minipach"
 _ROUNDS = 20  # more attempts to remove a slot in which something still works
 _PAUSE = 0.05  # seconds before each of them
+_SMALL = 1 << 20  # bytes
+_AGE = 10.0  # seconds that a fresh checkout pretends to be old
 
 
 def slots_dir(repo: Repo) -> Path:
@@ -103,6 +105,22 @@ class Slot:
         # So HEAD has one, of a kind that only this worktree has and nobody sees.
         self.repo.git("update-ref", _BRANCH, base)
         self.repo.git("symbolic-ref", "HEAD", _BRANCH)
+        self._age()
+
+    def _age(self) -> None:
+        """Make what was just checked out older than git's index.
+
+        What is as young as the index could have been changed since: git would look into each such file whenever it is
+        asked, with a process of git-annex to help it.
+        """
+        past = time.time() - _AGE
+        for name in self.repo.git("ls-files", "-z").split(b"\0")[:-1]:
+            file = os.path.join(os.fsencode(self.path), name)
+            found = os.lstat(file)
+            # an unlocked file may share its content with the annex, which knows it by its time; or be long to look into
+            if stat.S_ISLNK(found.st_mode) or (found.st_nlink == 1 and found.st_size <= _SMALL):
+                os.utime(file, (past, past), follow_symlinks=False)
+        self.repo.git(*UNFILTERED, "update-index", "-q", "--refresh", ok=(0, 1))
 
     def remove(self) -> None:
         """Take the worktree away, its registration included."""

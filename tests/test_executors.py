@@ -157,6 +157,7 @@ def every(names: list[str]) -> pytest.MarkDecorator:
 
 @every(list(ENGINES))
 def test_each_set_comes_back_once_with_what_became_of_it(bench: Bench) -> None:
+    bench.engine.expect(5)
     bench.put(a="1", b="bad", c="3", d="bad", e="5")
     one, failing, both = sets = bench.sets("a", "b", "c d e")
     bench.engine.submit(sets)

@@ -349,3 +349,24 @@ def test_a_slots_branch_is_seen_by_nobody_else(repo: Repo, slot: Slot) -> None:
     assert repo.refs("refs/") == before
     slot.reset("HEAD~1")
     assert slot.repo.line("rev-parse", "HEAD") == repo.line("rev-parse", "HEAD")
+
+
+def test_what_was_just_checked_out_is_not_looked_into_and_a_change_is_seen(repo: Repo, tmp_path: Path) -> None:
+    """Git distrusts what is as young as its index; git-annex's filter would be started for it."""
+    looked = tmp_path / "looked"
+    repo.git("config", "filter.spy.clean", f"tee -a '{looked}'")
+    (repo.path / ".gitattributes").write_text("a filter=spy\n")
+    repo.git("add", ".gitattributes")
+    repo.git("commit", "--quiet", "-m", "a filter")
+    owner = Owner(repo)
+    slot = Slot(repo, slots_dir(repo) / f"{owner.name}.0")
+    try:
+        slot.reset("HEAD")
+        looked.unlink(missing_ok=True)
+        assert slot.repo.git("status", "--porcelain") == b""
+        assert not looked.exists()
+        (slot.path / "a").write_text("b")  # as long as it was, and in the same second
+        assert slot.repo.line("status", "--porcelain").split() == ["M", "a"]
+    finally:
+        slot.remove()
+        owner.release()

@@ -39,6 +39,10 @@ class Executor(Protocol):
         """At most so many sets of this pipeline at once (`parallelism_spec.constant`)."""
         ...
 
+    def expect(self, datums: int) -> None:
+        """So many datums are to run soon: start what takes its time to start."""
+        ...
+
     def submit(self, sets: Sequence[WorkSet]) -> None:
         """Take sets to run, in order; returns at once. A set that is there already, not ended, is not run twice."""
         ...

@@ -93,6 +93,11 @@ class LocalExecutor:
         """How many sets run just now."""
         return sum(w.work is not None for w in self._workers)
 
+    def expect(self, datums: int) -> None:
+        """Start the workers, up to one for each: they import datalad meanwhile."""
+        while len(self._workers) < min(self._slots, datums):
+            self._spawn()
+
     def submit(self, sets: Sequence[WorkSet]) -> None:
         """Queue the sets and start what fits."""
         self._queue.extend(sets)

@@ -81,6 +81,9 @@ class MemoryExecutor:
     def limit(self, pipeline: str, sets: int) -> None:
         """One at once is within every limit."""
 
+    def expect(self, datums: int) -> None:
+        """Nothing: there is nothing to start."""
+
     def submit(self, sets: Sequence[WorkSet]) -> None:
         """Note the sets."""
         for work in sets:

@@ -89,6 +89,9 @@ class RqExecutor:
         """At most so many sets of this pipeline at once: they get a queue of their own."""
         self._limits[pipeline] = sets
 
+    def expect(self, datums: int) -> None:
+        """Nothing: workers are there, or they come."""
+
     def submit(self, sets: Sequence[WorkSet]) -> None:
         """Write the sets to git and queue their ids. UserError where Redis is away and nothing has begun yet."""
         by_repo: dict[str, list[WorkSet]] = {}

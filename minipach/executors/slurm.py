@@ -78,6 +78,9 @@ class SlurmExecutor:
         """At most so many sets of this pipeline at once (`parallelism_spec.constant`)."""
         self._limits[pipeline] = sets
 
+    def expect(self, datums: int) -> None:
+        """Nothing: what is to be started waits in the queue."""
+
     def submit(self, sets: Sequence[WorkSet]) -> None:
         """Hand the sets over, all or (UserError) none."""
         classes: dict[tuple[str, Needs], list[WorkSet]] = {}
