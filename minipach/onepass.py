@@ -259,15 +259,18 @@ class Pass:
         round_.adopt(self.flights, self.assessment.tasks)
         ended += [work for work in self.flights if not round_.waits_for(work)]  # of datums that are no more
         failed = {t.datum.name for t in tasks} & self.failed.keys()
-        for end in round_.run(tasks, self.deadline, follow=self._stays):
-            self._note(end)
-            if end.kind not in ("ok", "recovered"):
-                self.scheduler.reporter.failure(self.name, end)
-                if self.options.fail_fast:
-                    self.stopped = True
-                    round_.stop()
-            self._record(key, end)
-            (failed.add if end.task.datum.name in self.failed else failed.discard)(end.task.datum.name)
+        for ends in round_.run(tasks, self.deadline, follow=self._stays):
+            with ledger.together():
+                for end in ends:
+                    self._note(end)
+                    self._record(key, end)
+                    (failed.add if end.task.datum.name in self.failed else failed.discard)(end.task.datum.name)
+            for end in ends:
+                if end.kind not in ("ok", "recovered"):
+                    self.scheduler.reporter.failure(self.name, end)
+                    if self.options.fail_fast:
+                        self.stopped = True
+                        round_.stop()
             self.scheduler.reporter.progress(self.name, round_.done, len(failed), len(tasks))
         ended += round_.ended
         self.in_flight = round_.in_flight

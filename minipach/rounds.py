@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -95,8 +95,10 @@ class Round:
         """How many sets are on their way."""
         return len(self._waiting)
 
-    def run(self, tasks: Sequence[Task], deadline: float | None = None, *, follow: bool = True) -> Iterator[DatumEnd]:
-        """Run the datums; each comes back once, as it ends for good.
+    def run(
+        self, tasks: Sequence[Task], deadline: float | None = None, *, follow: bool = True
+    ) -> Iterator[list[DatumEnd]]:
+        """Run the datums; each comes back once, as it ends for good, with those that are told of with it.
 
         deadline: when the job's time is over, on the clock of `time.monotonic`. What isn't done by then has failed, and
         what the executor has of this pipeline is cancelled: the caller makes a new one · follow: if off, it ends as
@@ -110,32 +112,34 @@ class Round:
         total = len(tasks)
         while self._queue or self._alone or self._waiting:
             if deadline is not None and time.monotonic() > deadline:
-                for outcome in self.engine.poll(0):  # what has ended in time counts
-                    yield from self._told(outcome)
+                yield self._told(self.engine.poll(0))  # what has ended in time counts
                 self.overdue = True
                 self.engine.cancel(self.assessment.repo)
-                yield from self._give_up()
+                yield list(self._give_up())
                 return
             self._fill(total)
             outcomes = self.engine.poll(0.5 if follow else 0)
-            for outcome in outcomes:
-                yield from self._told(outcome)
-            yield from self._drop_hopeless()
+            ends = [*self._told(outcomes), *self._drop_hopeless()]
+            if ends:
+                yield ends
             if not follow and not outcomes:
                 return
 
-    def _told(self, outcome: Outcome) -> Iterator[DatumEnd]:
-        flight = self._waiting.get(outcome.set_id)
-        if flight is None:
-            return
-        indices = outcome.members if outcome.members is not None else range(len(flight.members))
-        for index, end in self._ends(flight, indices, outcome):
-            flight.left.discard(index)
-            if end is not None:
-                self.done += 1
-                yield end
-        if not flight.left:
-            self.ended.append(self._waiting.pop(outcome.set_id).work)
+    def _told(self, outcomes: Iterable[Outcome]) -> list[DatumEnd]:
+        found = []
+        for outcome in outcomes:
+            flight = self._waiting.get(outcome.set_id)
+            if flight is None:
+                continue
+            indices = outcome.members if outcome.members is not None else range(len(flight.members))
+            for index, end in self._ends(flight, indices, outcome):
+                flight.left.discard(index)
+                if end is not None:
+                    self.done += 1
+                    found.append(end)
+            if not flight.left:
+                self.ended.append(self._waiting.pop(outcome.set_id).work)
+        return found
 
     def _drop_hopeless(self) -> Iterator[DatumEnd]:
         """Where one datum after the other is lost by itself, too, the rest of the sets that were lost is not tried."""

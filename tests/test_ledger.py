@@ -190,3 +190,15 @@ def test_what_did_not_end_well_last_time_and_how_often(ledger: Ledger) -> None:
     found = ledger.failures("edges")
     assert {name: (f.kind, f.times) for name, f in found.items()} == {"a": ("lost", 3), "c": ("failed", 1)}
     assert (found["a"].datum_id, found["a"].message) == ("id", "m")
+
+
+def test_what_is_noted_together_is_there_as_a_whole_or_not_at_all(ledger: Ledger) -> None:
+    job = ledger.start_job("j", "edges")
+    with ledger.together():
+        attempt(ledger, job, "a")
+        attempt(ledger, job, "b")
+    with pytest.raises(RuntimeError), ledger.together():
+        attempt(ledger, job, "c")
+        raise RuntimeError
+    attempt(ledger, job, "d")
+    assert sorted(ledger.last_attempts("edges")) == ["a", "b", "d"]

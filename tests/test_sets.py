@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from minipach.errors import UserError
 from minipach.project import Project
 from minipach.records import Task
 from minipach.sets import (
+    Needs,
     Outcome,
     StagedFile,
     Streak,
@@ -76,6 +77,8 @@ def test_a_set_survives_the_way_to_its_worker() -> None:
     assert "\n" not in text  # sets travel as lines
     assert text.isascii()
     assert WorkSet.from_json(text) == WORK
+    other = replace(WORK, needs=Needs(cpu=0.5, gpus=1), timeout=2.5, tried=1, secrets=("s",))
+    assert WorkSet.from_json(other.to_json()) == other
 
 
 def test_an_outcome_survives_the_way_back() -> None:
