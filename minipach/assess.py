@@ -190,6 +190,10 @@ class Assessment:
             if all(same):
                 return self._planned[1]
             earlier = self._planned[1] if all(same[:-1]) else None
+        if not blocked:
+            published = {(old.name, old.id) for old in self.state.values()}
+            news = (t.id for t in self.tasks if (t.datum.name, t.id) not in published)
+            self.known.read_ahead(datum_id for datum_id in news if datum_id in self.known)
         plan = make_plan(
             self.pipeline.name,
             self.tasks,

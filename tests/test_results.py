@@ -322,6 +322,9 @@ def test_what_is_no_result_is_passed_over(repo: Files) -> None:
     known = Known(repo)
     assert [r.name for r in known.of(ID)] == ["a.png"]
     assert known.of("ef" * 32) == ()  # its description is missing: as good as none
+    at_once = Known(repo)
+    at_once.read_ahead([ID, "ef" * 32, "no such id", ID])
+    assert [at_once.of(i) for i in (ID, "ef" * 32, "no such id")] == [known.of(ID), (), ()]
 
 
 def test_what_is_known_is_what_the_branch_held_then(repo: Files) -> None:
