@@ -35,7 +35,7 @@ soak: .venv/ready ## the tests that take longest: chaos, every name, every form 
 image-test: .venv/ready ## build the Docker image from a fresh Debian and use it (as root; mmdebstrap, podman, runc)
 	@$(PYTHON) -m pytest -m image
 
-bench: .venv/ready ## measure minipach beside its peers (some 20 minutes)
+bench: .venv/ready ## measure minipach beside its peers (some 25 minutes)
 	@for script in overhead noop outputs20k plan peers thousand; do \
 	  echo; echo "== $$script"; $(PYTHON) benchmarks/$$script.py || exit 1; \
 	done

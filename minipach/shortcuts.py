@@ -6,6 +6,9 @@ way, or something is not here, it asks as ever.
 
 What rules say to ignore (the repo's `.gitignore`, one that a command has written, `.git/info/exclude`, those of whoever
 runs this) is an output like any other, and would be lost: so datalad is told of it, too.
+
+A slot's commit is nobody's to check, to refuse or to reword, and what is published of it is committed past all hooks.
+So those of the repo, or of whoever runs this, don't run for it. git-annex's own mends links that were moved; none were.
 """
 
 from __future__ import annotations
@@ -21,19 +24,20 @@ from minipach.snapshot import reserved_in_pipeline
 
 _SUBMODULES = ["submodule", "status", "--recursive"]
 _NOT_IGNORED = {"--exclude-standard", "-o"}  # how datalad looks for new files
+_NO_HOOKS = ["-c", f"core.hooksPath={os.devnull}"]
 _IGNORED = ["ls-files", "-z", "-o", "-i", "--exclude-standard"]
 
 
 @contextmanager
 def shortcuts(repo: Any, root: Path, inputs: Sequence[str]) -> Iterator[None]:
-    """Within this, datalad runs in a slot without asking for what is known, and saves outputs that are ignored.
+    """Within this, datalad runs in a slot without asking for what is known, and saves all, past rules and hooks.
 
     repo: datalad's object for the slot · root: the slot · inputs: paths in it that datalad would get.
     """
     from datalad.core.local import run
 
     call_git, prepare = repo.call_git, run.prepare_inputs
-    call_annex = repo._call_annex_records
+    call_annex, call_plainly = repo._call_annex_records, repo._call_git
 
     def quick_call_git(args: Sequence[str], *more: Any, **options: Any) -> Any:
         if list(args) == _SUBMODULES:
@@ -47,14 +51,18 @@ def shortcuts(repo: Any, root: Path, inputs: Sequence[str]) -> Iterator[None]:
     def adding_all(args: Sequence[str], *more: Any, **options: Any) -> Any:
         return call_annex([*args, *(["--no-check-gitignore"] if args[0] == "add" else [])], *more, **options)
 
+    def committing_quietly(args: Sequence[str], *more: Any, **options: Any) -> Any:
+        return call_plainly([*(_NO_HOOKS if args[0] == "commit" else []), *args], *more, **options)
+
     def quick_prepare(*args: Any, **options: Any) -> Any:
         return iter(()) if all_here(root, inputs) else prepare(*args, **options)
 
     repo.call_git, repo._call_annex_records, run.prepare_inputs = quick_call_git, adding_all, quick_prepare
+    repo._call_git = committing_quietly
     try:
         yield
     finally:
-        del repo.call_git, repo._call_annex_records
+        del repo.call_git, repo._call_annex_records, repo._call_git
         run.prepare_inputs = prepare
 
 

@@ -43,7 +43,7 @@ def test_datalad_is_as_it_was_afterwards(study: Study) -> None:
         assert repo.call_git(["rev-parse", "HEAD"]).strip() == study.git(".", "rev-parse", "HEAD")
         assert run.prepare_inputs is not prepare
     assert run.prepare_inputs is prepare
-    assert not {"call_git", "_call_annex_records"} & vars(repo).keys()
+    assert not {"call_git", "_call_git", "_call_annex_records"} & vars(repo).keys()
 
 
 WRITER = """
@@ -78,3 +78,25 @@ def test_an_output_that_is_ignored_is_an_output(study: Study, tmp_path: Path, mo
     assert sorted(study.outputs("edges")) == [f"{datum}.txt/{name}" for datum in "bc" for name in names]
     assert study.read("edges/c.txt/cache/entry") == b"c.txt\n"
     assert study.git("edges", "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_no_hook_of_the_repo_sees_a_sets_commit(study: Study, together: int) -> None:
+    study.put("images/a.txt", "a", save=False)
+    study.put("images/b.txt", "b")
+    spec = f'input: {{pfs: {{repo: images, glob: "/*"}}}}\ndatum_set_spec: {{number: {together}}}\n'
+    study.pipeline("edges", spec + "transform: {cmd: [sh, code/w.sh]}\n", w='cp "$images" "$PFS/out/"\n')
+    study.schedule()
+    hooks = study.root / "edges/.git/hooks"
+    for name, text in {
+        "pre-commit": "echo no >&2; exit 1",
+        "commit-msg": 'echo reworded >"$1"',
+        "post-commit": "git commit --quiet --amend --allow-empty -m mine",
+    }.items():
+        (hooks / name).write_text(f"#!/bin/sh\n{text}\n")
+        (hooks / name).chmod(0o755)
+    study.put("images/a.txt", "more", save=False)
+    study.put("images/b.txt", "still more")
+    assert study.schedule()["edges"]["state"] == "published"
+    assert "DATALAD RUNCMD" in study.git("edges", "log", "--format=%s", "-1")
+    assert [(study.root / "edges" / name).read_text() for name in ("a.txt", "b.txt")] == ["more", "still more"]
