@@ -315,6 +315,38 @@ def test_redis_away_is_one_line_without_the_password(study: Study) -> None:
         assert "s3cret-word" not in done.err + done.out and "Traceback" not in done.err
 
 
+def test_a_redis_that_refuses_is_told_in_one_line_and_waited_for(tmp_path: Path) -> None:
+    study = unpublished(tmp_path / "study", images=1)
+    with Redis() as server, Workers(study, server) as workers:
+        client, gone = server.client(), tmp_path / "gone"
+        client.acl_setuser("reader", enabled=True, nopass=True, keys="*", categories=["+@read", "+@connection"])
+        for command in ("schedule", "worker"):
+            done = study.minipach(
+                command, env={"MINIPACH_REDIS": f"unix://reader:x@{server.socket}", "MINIPACH_EXECUTOR": "rq"}
+            )
+            assert done.code == 2 and "Traceback" not in done.err, done.err
+            assert "has no permissions to run the 'set' command" in done.err
+        client.config_set("maxmemory", 1)
+        assert "give it more memory" in workers.minipach("schedule", code=2)
+        client.config_set("maxmemory", 0)
+        workers.schedule()
+        held = hold(study)
+        worker = workers.start("-j", "1")
+        until("it runs", lambda: _commands(study))
+        # its disk is full, as far as it can tell
+        gone.mkdir()
+        client.config_set("dir", str(gone))
+        client.config_set("save", "3600 1")
+        gone.rmdir()
+        client.bgsave()
+        held.unlink()
+        until("it refuses", lambda: "see its log, and whether its disk is full; what runs goes on" in workers.said)
+        client.config_set("save", "")
+        workers.minipach("wait", "--timeout", "300")
+        assert worker.poll() is None and "Redis is back" in workers.said
+    assert study.outputs("montage")
+
+
 def test_up_brings_a_redis_and_a_worker_and_down_ends_them(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")  # narrower than a worker's command line: ps would cut it
     study.put("images/a", "a")

@@ -61,8 +61,25 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
                 raise typer.Exit(OK) from None
             say(_explained(error, kwargs.get("context")) or f"minipach: {error}")
             raise typer.Exit(USER) from None
+        except Exception as error:
+            refused = _of_redis(error, kwargs.get("context"))
+            if refused is None:
+                raise
+            say(refused)
+            raise typer.Exit(USER) from None
 
     return wrapper
+
+
+def _of_redis(error: Exception, context: object) -> str | None:
+    """What to say where Redis does not do what it is asked for; None: that isn't it."""
+    here = getattr(context, "obj", None)
+    redis = sys.modules.get("redis")  # who has not imported it has not met it
+    if redis is None or not isinstance(error, redis.RedisError) or not isinstance(here, Here):
+        return None
+    from minipach.executors.redislink import away
+
+    return away(here.project().repo, error)
 
 
 def _explained(error: Exception, context: object) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
@@ -20,7 +21,13 @@ _ANSWER = 15.0  # seconds for an answer
 
 Client: TypeAlias = Any  # a redis.Redis that gives bytes, as RQ wants it; its own types leave that open
 # what a Redis that is away, begins, or is out of memory says; not what a wrong command gets
-AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, redis.exceptions.ReadOnlyError)
+AWAY = (
+    redis.exceptions.ConnectionError,
+    redis.exceptions.TimeoutError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.OutOfMemoryError,
+)
+_PASSING = ("LOADING", "MISCONF", "OOM")  # the same, where redis-py has no class for it, or a script met it
 
 
 def redis_url(repo: Repo) -> str:
@@ -75,13 +82,25 @@ def check(client: Client, repo: Repo) -> None:
         raise UserError(away(repo, error)) from None
 
 
+def passes(error: Exception) -> bool:
+    """Whether Redis may well take the same command later."""
+    return isinstance(error, AWAY) or any(word in str(error) for word in _PASSING)
+
+
 def away(repo: Repo, error: Exception) -> str:
     """The one line that says that Redis can't be used, why, and the way out. Never with a password."""
     why = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     secret = urlsplit(redis_url(repo)).password
     if secret:
         why = why.replace(secret, "...")
+    why = re.sub(r"^Command # [0-9]+ \(.*\) of pipeline caused error: ", "", why)
     way = "see that it runs, git config minipach.redis ADDRESS, or minipach up"
-    if isinstance(error, redis.exceptions.AuthenticationError | redis.exceptions.NoPermissionError):
+    if isinstance(error, redis.exceptions.AuthenticationError):
         way = "set MINIPACH_REDIS=redis://USER:PASSWORD@HOST"
+    elif isinstance(error, redis.exceptions.NoPermissionError):
+        way = "its administrator gives the user what it lacks"
+    elif isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM" in why:
+        way = "give it more memory (its setting maxmemory)"
+    elif isinstance(error, redis.exceptions.ResponseError) and not isinstance(error, redis.exceptions.ReadOnlyError):
+        way = "see its log, and whether its disk is full"
     return f"Redis at {shown(redis_url(repo))}: {why}; {way}"

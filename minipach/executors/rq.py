@@ -15,11 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import redis
 from rq.command import send_command
 from rq.job import Job
 
 from minipach.errors import UserError
-from minipach.executors.redislink import AWAY, Client, away, check, connect
+from minipach.executors.redislink import AWAY, Client, away, check, connect, passes
 from minipach.executors.room import Room
 from minipach.executors.rqboard import Board, Ended
 from minipach.executors.rqlogs import receive_log
@@ -47,7 +48,10 @@ class RqExecutor:
         self._client = client or connect(project.repo)
         check(self._client, self._repo)
         self._board = Board(self._client, Names(project_id(self._repo)))
-        self._board.claim(project.root)
+        try:
+            self._board.claim(project.root)
+        except redis.exceptions.RedisError as error:
+            raise UserError(away(self._repo, error)) from None
         self._limits: dict[str, int] = {}
         self._waiting: dict[str, WorkSet] = {}
         self._unsent: dict[str, WorkSet] = {}
@@ -104,8 +108,8 @@ class RqExecutor:
             self._waiting[work.id] = self._unsent[work.id] = work
         try:
             self._send()
-        except AWAY as error:
-            if first:
+        except redis.exceptions.RedisError as error:
+            if first or not passes(error):
                 raise UserError(away(self._repo, error)) from None
             self._is_away(error)
 
@@ -168,7 +172,9 @@ class RqExecutor:
             found = self._look(self._waiting) if not timeout or self._is_time() else []
             if not found and timeout:
                 found = self._look(self._told(timeout))
-        except AWAY as error:
+        except redis.exceptions.RedisError as error:
+            if not passes(error):
+                raise
             self._is_away(error)
             time.sleep(min(timeout, 1.0))
             return []

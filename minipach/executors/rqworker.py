@@ -24,7 +24,7 @@ import redis
 from rq.job import Job
 
 from minipach.executors.child import spawn
-from minipach.executors.redislink import AWAY, Client, away
+from minipach.executors.redislink import Client, away, passes
 from minipach.executors.room import Room
 from minipach.executors.rqboard import Board
 from minipach.executors.rqgoing import Going
@@ -161,16 +161,12 @@ class Supervisor:
             self._fetch()
             running = [lane.task.set_id for lane in self._lanes if lane.task is not None]
             self._place.during(self._client, self._board.names, running)
-        except AWAY as error:
+        except redis.exceptions.RedisError as error:
+            if not passes(error):
+                raise
             if not self._away:
                 self._tell(f"{away(self._place.repo, error)}; what runs goes on")
             self._away = True
-            time.sleep(1.0)
-            return
-        except redis.exceptions.ResponseError as error:
-            if "LOADING" not in str(error) and "OOM" not in str(error):
-                raise
-            self._tell(away(self._place.repo, error))
             time.sleep(1.0)
             return
         if self._away:
@@ -199,7 +195,7 @@ class Supervisor:
         if not self._place.has_set(task.repo, task.set_id):
             self._stop(lane)
         else:
-            with contextlib.suppress(*AWAY):
+            with contextlib.suppress(redis.exceptions.RedisError):  # the next heartbeat misses it again
                 self._teller.revive(lane.worker, task)
 
     # --- sets ------------------------------------------------------------------------------------------------
@@ -342,7 +338,7 @@ class Supervisor:
             if self._going is not None and not waits:
                 waits = self._going.task is not None or self._board.publish_pending()
                 waits = waits or (self._going.healed < 2 and self._going.look(at_once=True))
-        except AWAY:
+        except redis.exceptions.RedisError:
             waits = True
         if waits:
             self._quiet_since = None
@@ -364,7 +360,7 @@ class Supervisor:
             lane.end_now()
         self._heart.stop()
         self._selector.close()
-        with contextlib.suppress(*AWAY, redis.exceptions.ResponseError):
+        with contextlib.suppress(redis.exceptions.RedisError):
             self._teller.tell()
             for lane in self._lanes:
                 if lane.task is not None:
