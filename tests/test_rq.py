@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -374,6 +375,15 @@ def test_up_brings_a_redis_and_a_worker_and_down_ends_them(study: Study, monkeyp
     study.put("images/b", "b")
     assert study.schedule()["edges"]["state"] == "published", "the local executor is back"
     assert leftovers(study) == []
+
+
+def test_up_works_in_a_folder_of_any_name(study: Study) -> None:
+    with tempfile.TemporaryDirectory(prefix="mp.") as short:  # a socket's path may not be long
+        odd = Study(shutil.move(study.root, Path(short) / 'a b=c#%41"d\\'))
+        assert "Redis: unix:///" in odd.minipach("up", "-j", "0").err
+        assert [w["has"][:7] for w in odd.minipach("top", "--json").json["workers"]] == ["0 slots"]
+        assert odd.minipach("down").err == "ended: worker\nended: Redis\n"
+        assert odd.minipach("plan", "--json").code == 0 and not odd.ok("git", "config", "-l", "--local").count("redis")
 
 
 def runs(pid: int) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,13 @@ class RqWorker(SimpleWorker):
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         """How long a job whose worker is silent stays its own."""
         return TTL
+
+    def _set_ip_address(self, connection: Client) -> None:
+        untyped: Any = super()
+        self.ip_address = "unknown"
+        # redis-py can't read of a socket whose path has a space or "=" in it; rq warns where an ACL forbids to ask
+        with contextlib.suppress(ValueError), warnings.catch_warnings(action="ignore"):
+            untyped._set_ip_address(connection)
 
     def procline(self, message: str) -> None:
         """Several of these share a process: it isn't renamed."""

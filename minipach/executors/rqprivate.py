@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import redis
 
@@ -124,7 +125,7 @@ def up(project: Project, slots: int | None, tell: Callable[[str], None]) -> None
             project.repo.git("config", "--local", f"minipach.{name}", value)
         tell(f"Redis: {url}")
     elif (folder / _SOCKET_NAME).is_socket():  # the project may have been moved since
-        project.repo.git("config", "--local", "minipach.redis", f"unix://{folder / _SOCKET_NAME}")
+        project.repo.git("config", "--local", "minipach.redis", _address(folder / _SOCKET_NAME))
     if (runs := worker.pid()) is not None and slots is not None:
         tell(f"worker: process {runs} stays as it was started; for -j {slots}: minipach down, then minipach up")
     if runs is None:
@@ -174,9 +175,9 @@ def _start_redis(project: Project, folder: Path, pid_file: Path) -> str:
     (folder / "data").mkdir(exist_ok=True)
     lines = [
         "daemonize yes",
-        f'pidfile "{pid_file}"',
-        f'dir "{folder / "data"}"',
-        f'logfile "{folder / "redis.log"}"',
+        f"pidfile {_quoted(pid_file)}",
+        f"dir {_quoted(folder / 'data')}",
+        f"logfile {_quoted(folder / 'redis.log')}",
         "appendonly yes",
         'save ""',
         "protected-mode yes",
@@ -186,8 +187,8 @@ def _start_redis(project: Project, folder: Path, pid_file: Path) -> str:
     (folder / "password").unlink(missing_ok=True)
     project.repo.git("config", "--local", "--unset-all", "minipach.redis-password-file", ok=(0, 5))
     if len(os.fsencode(place)) <= _SOCKET:
-        url = f"unix://{place}"
-        lines += ["port 0", f'unixsocket "{place}"', "unixsocketperm 600"]
+        url = _address(place)
+        lines += ["port 0", f"unixsocket {_quoted(place)}", "unixsocketperm 600"]
     else:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -211,6 +212,15 @@ def _start_redis(project: Project, folder: Path, pid_file: Path) -> str:
     project.repo.git("config", "--local", "minipach.redis", url)
     _wait_for_redis(project, folder)
     return url
+
+
+def _address(path: Path) -> str:
+    return "unix://" + quote(os.fsencode(path), safe="/ ")
+
+
+def _quoted(path: Path) -> str:
+    """As Redis reads it in its configuration."""
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _wait_for_redis(project: Project, folder: Path) -> None:
