@@ -57,6 +57,13 @@ def note_set(
         file.write(json.dumps(row) + "\n")
 
 
+def noted_sets(folder: Path) -> set[str]:
+    """The ids of the sets that are noted in a job's folder."""
+    if not (folder / SETS).is_file():
+        return set()
+    return {row["set"] for row in map(json.loads, (folder / SETS).read_text().splitlines()) if "set" in row}
+
+
 def count_sets(folder: Path) -> int:
     """How many logs a job's folder has already, so that a later pass of the job takes other names."""
     return (folder / SETS).read_bytes().count(b"\n") if (folder / SETS).is_file() else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -17,7 +18,7 @@ from minipach.base import Base
 from minipach.entries import DatumEnd, Duration
 from minipach.executors.base import Executor
 from minipach.keys import size_of
-from minipach.logs import count_sets, note_set, part_of
+from minipach.logs import count_sets, note_set, noted_sets, part_of
 from minipach.records import Task
 from minipach.sets import Outcome, Streak, WorkSet, make_set, tried_again
 from minipach.sizing import BOOKKEEPING, Sizer
@@ -85,6 +86,13 @@ class Round:
             members = tuple(there.get((d["id"], d["name"])) for d in work.datums)
             if any(members):
                 self._waiting[work.id] = _Flight(work, members, set(range(len(members))))
+        others = [f.work for f in self._waiting.values() if Path(f.work.log).parent != self.logs]
+        noted = noted_sets(self.logs) if others else set()
+        for work in others:  # of a job that this one took the place of: who follows this one wants to see them
+            if work.id not in noted:
+                names = [str(d["name"]) for d in work.datums]
+                log = os.path.relpath(work.log, self.logs)
+                note_set(self.logs, log, [] if work.chunk else names, ident=work.id, holds=names, tries=work.tries)
 
     def waits_for(self, work: WorkSet) -> bool:
         """Whether a set is waited for."""
