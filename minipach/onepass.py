@@ -28,7 +28,7 @@ from minipach.project import Project
 from minipach.publish import publish
 from minipach.report import Options, PipelineReport, Reporter
 from minipach.rounds import Round
-from minipach.sets import WorkSet
+from minipach.sets import Needs, WorkSet
 from minipach.targets import Targets
 from minipach.wording import many
 
@@ -256,6 +256,7 @@ class Pass:
             lambda task, one: ledger.add_try(key, self.name, task.datum.name, one),
         )
         round_.learn_from(ledger.durations(self.name))
+        self._take_back()
         round_.adopt(self.flights, self.assessment.tasks)
         ended += [work for work in self.flights if not round_.waits_for(work)]  # of datums that are no more
         failed = {t.datum.name for t in tasks} & self.failed.keys()
@@ -277,6 +278,17 @@ class Pass:
         if round_.overdue:
             self.stopped = self.overdue = True
             self.scheduler.drop_engine()
+
+    def _take_back(self) -> None:
+        """Take back what waits for what the spec asks of a machine no more: it might wait for ever."""
+        engine, needs = self.scheduler.engine(), Needs.of(self.assessment.pipeline)
+        others = {work.id: work for work in self.flights if work.needs != needs}
+        dropped = engine.discard(others) if others else set()
+        if dropped:  # now: what is cut anew of the same datums has the same id
+            engine.settle([others[i] for i in sorted(dropped)])
+            self.flights = [work for work in self.flights if work.id not in dropped]
+            count = many(len(dropped), "set")
+            self.scheduler.reporter.say(f"{self.name}: resources have changed; taken back and queued anew: {count}")
 
     def _record(self, key: int, end: DatumEnd) -> None:
         """Note an attempt, once: a set that was not settled when a pass ended is told of by the next one too."""

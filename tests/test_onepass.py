@@ -12,6 +12,7 @@ import pytest
 
 from minipach import goal
 from minipach.executors.memory import Memory, MemoryExecutor
+from minipach.follow import follow
 from minipach.ledger import Ledger
 from minipach.project import find_project
 from minipach.report import Options, PipelineReport, Reporter, ScheduleReport
@@ -112,6 +113,33 @@ def test_a_pass_leaves_and_later_ones_publish_and_go_on_downstream(engine: Engin
         ("copies", "published", 3),
         ("edges", "published", 3),
     ]
+
+
+def test_what_waits_is_queued_anew_where_the_spec_asks_for_other_resources(engine: Engine) -> None:
+    engine.study.copier(more="resource_requests: {gpu: {type: a100, number: 9}}\ndatum_set_spec: {number: 1}\n")
+    assert engine.pass_().in_flight and len(engine.memory.waiting()) == 3
+    engine.memory.work(1)  # begun, or done: that is kept
+    engine.study.copier(more="datum_set_spec: {number: 1}\n")
+    engine.study.save("edges")
+    assert engine.pass_().in_flight
+    assert [work.needs.gpus for work in engine.memory.waiting()] == [0, 0], "nobody has nine"
+    engine.until_done()
+    assert set(engine.study.outputs("copies")) == {"a", "b", "c"}
+    (edges,) = [j for j in engine.study.minipach("jobs", "--json").json["jobs"] if j["pipeline"] == "edges"][:1]
+    assert edges["state"] == "published"
+
+
+def test_what_a_job_takes_over_from_the_one_before_is_shown_as_its_own(engine: Engine) -> None:
+    engine.study.copier(more="datum_set_spec: {number: 1}\n")
+    (engine.study.root / "edges/code/copy.sh").write_text('echo seen\ncp "$images" "$PFS/out/"\n')
+    engine.pass_()
+    engine.study.put("images/d", "d")
+    for _ in range(2):
+        assert engine.pass_().in_flight
+    latest = engine.study.root / ".git/minipach/logs/edges/2"
+    assert len((latest / "sets.jsonl").read_text().splitlines()) == 4, "each once"
+    engine.memory.work(4)
+    assert sorted(follow(latest, lambda: True)) == [(name, "seen") for name in "abcd"]
 
 
 def test_when_a_jobs_time_is_over_what_has_ended_counts_and_the_rest_has_failed(engine: Engine) -> None:

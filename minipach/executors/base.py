@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from minipach.git import Repo
@@ -67,8 +67,8 @@ class Executor(Protocol):
         """What became of these sets is on record (ledger, results branch): nothing of them need be kept."""
         ...
 
-    def discard(self) -> set[str]:
-        """Drop the sets that have not started; their ids."""
+    def discard(self, ids: Collection[str] | None = None) -> set[str]:
+        """Drop the sets that have not started (of these ids); which they were."""
         ...
 
     def leave(self, repo: Repo) -> None:

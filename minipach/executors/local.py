@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -132,10 +132,10 @@ class LocalExecutor:
             runs = [(w.number, w.work.id, w.began) for w in self._workers if w.work is not None]
             self._board.show(self._slots, runs, len(self._queue))
 
-    def discard(self) -> set[str]:
-        """Drop the sets that have not started; their ids."""
-        dropped = {work.id for work in self._queue}
-        self._queue.clear()
+    def discard(self, ids: Collection[str] | None = None) -> set[str]:
+        """Drop the sets that have not started (of these ids); which they were."""
+        dropped = {work.id for work in self._queue if ids is None or work.id in ids}
+        self._queue = deque(work for work in self._queue if work.id not in dropped)
         return dropped
 
     def cancel(self, repo: Repo | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -124,9 +124,10 @@ class MemoryExecutor:
             self.memory.entries.pop(work.id, None)
             self._told.pop(work.id, None)
 
-    def discard(self) -> set[str]:
-        """Drop the sets that have not run."""
-        dropped = {work.id for work in self.memory.waiting() if work.id in self._told}
+    def discard(self, ids: Collection[str] | None = None) -> set[str]:
+        """Drop the sets that have not run (of these ids)."""
+        waiting = {work.id for work in self.memory.waiting() if work.id in self._told}
+        dropped = waiting if ids is None else waiting.intersection(ids)
         for name in dropped:
             del self.memory.entries[name], self._told[name]
         return dropped

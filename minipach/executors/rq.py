@@ -10,7 +10,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -247,11 +247,12 @@ class RqExecutor:
                 self._board.forget([work.id for work in group], self._place(group[0]))
             drop_sets(Repo(Path(path)), [work.id for work in group])
 
-    def discard(self) -> set[str]:
-        """Drop the sets that no worker has begun."""
-        dropped = set(self._unsent)
+    def discard(self, ids: Collection[str] | None = None) -> set[str]:
+        """Drop the sets that no worker has begun (of these ids)."""
+        asked = set(self._waiting) if ids is None else self._waiting.keys() & ids
+        dropped = self._unsent.keys() & asked
         with contextlib.suppress(*AWAY):
-            dropped |= self._board.remove_queued(self._waiting)
+            dropped |= self._board.remove_queued(asked)
         for set_id in dropped:
             self._waiting.pop(set_id, None)
             self._unsent.pop(set_id, None)

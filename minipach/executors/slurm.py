@@ -9,7 +9,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import ceil
 from pathlib import Path
 
@@ -152,16 +152,17 @@ class SlurmExecutor:
             client.scancel(unwanted)
         self._watch.drop_empty()
 
-    def discard(self) -> set[str]:
-        """Take back the sets whose tasks have not started; none if Slurm can't be asked."""
+    def discard(self, ids: Collection[str] | None = None) -> set[str]:
+        """Take back the sets (of these ids) whose tasks have not started; none if Slurm can't be asked."""
         try:
-            return self._discard()
+            return self._discard(ids)
         except AwayError:
             return set()
 
-    def _discard(self) -> set[str]:
+    def _discard(self, ids: Collection[str] | None) -> set[str]:
         queued = self._watch.queued(client.squeue())
-        waiting = {name: t for name, f in self._watch.flights.items() if f.left and (t := queued.get(f.task))}
+        flights = {name: f for name, f in self._watch.flights.items() if ids is None or name in ids}
+        waiting = {name: t for name, f in flights.items() if f.left and (t := queued.get(f.task))}
         waiting = {name: task for name, task in waiting.items() if task.state == "PENDING"}
         client.scancel([f"{t.job}_{t.index}" for t in waiting.values()], pending=True)
         queued = self._watch.queued(client.squeue())
