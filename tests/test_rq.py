@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from rq import Queue
 from rq.job import Job
+from rq.results import Result
 from rq.serializers import JSONSerializer
 
 from minipach import goal
@@ -297,9 +298,34 @@ def test_a_job_that_somebody_else_queued_runs_nothing(study: Study, workers: Wor
     evil = queue.enqueue("os.system", f"touch {tmp_path}/evil", job_id="evil")
     other = queue.enqueue("os.system", "a" * 40, "../../images", job_id=workers.board.names.job("a" * 40))
     until("both are refused", lambda: {evil.get_status(), other.get_status()} == {"failed"})
+    result = Result.fetch_latest(evil, serializer=JSONSerializer)
+    assert result is not None and "not a job of this project" in str(result.exc_string)
+    for name in (queue.name, workers.board.names.publish_queue):  # what can't even be read
+        client.set("rq:job:text", "no job")
+        client.hset(f"rq:job:{name}", mapping={"status": "queued", "origin": name, "data": b"\x80"})
+        client.rpush(f"rq:queue:{name}", "text", "none", b"\xff", name)
+        until("it is refused", lambda: client.hget(f"rq:job:{name}", "status") == b"failed")  # noqa: B023
+    assert workers.all[0].poll() is None, workers.said
     workers.minipach("schedule", "--wait")
     assert not (tmp_path / "evil").exists()
     assert list(study.outputs("edges")) == ["a"]
+
+
+def test_a_worker_that_cant_begin_a_set_hands_it_back_and_leaves_it_to_others(tmp_path: Path, server: Redis) -> None:
+    study = unpublished(tmp_path / "study", images=2)
+    with Workers(study, server) as workers:
+        workers.schedule()
+        slots = study.root / "edges/.git/minipach/slots"
+        shutil.rmtree(slots, ignore_errors=True)
+        worker = workers.start("-j", "1")
+        slots.touch()  # no folder can be made there, as where a disk is full
+        until("it says so", lambda: "can't be begun here" in workers.said)
+        assert sorted(workers.jobs().values()) == ["queued", "queued"], "one has lost a try, the other none"
+        slots.unlink()
+        workers.minipach("wait", "--timeout", "300")
+        assert worker.poll() is None
+    assert len(study.outputs("edges")) == 2
+    assert [ref for ref in Repo(study.root / "edges").refs(SETS)] == []
 
 
 def test_redis_away_is_one_line_without_the_password(study: Study) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import redis
 from rq import Queue
 from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus, Retry
@@ -219,13 +220,27 @@ class Board:
             taken = self._take(keys=keys, args=[limit])
             if not taken:
                 return None
-            try:
-                job = Job.fetch(taken.decode(), connection=self.client, serializer=JSONSerializer)
-            except NoSuchJobError:
-                job = None
+            job = self._read(taken)
             if job is not None and job.get_status(refresh=False) == JobStatus.QUEUED:
                 return job
-            queue.intermediate_queue.remove(taken.decode())  # deleted meanwhile, or queued twice
+            self.client.lrem(queue.intermediate_queue_key, 1, taken)  # deleted meanwhile, queued twice, or no job
+
+    def _read(self, name: bytes) -> Job | None:
+        """A job; None if there is none, or if it can't be read: whoever began that one would end by it."""
+        try:
+            job = Job.fetch(name.decode(), connection=self.client, serializer=JSONSerializer)
+            job.args  # noqa: B018 (read only now)
+        except NoSuchJobError:
+            return None
+        except redis.exceptions.RedisError as error:
+            if "WRONGTYPE" in str(error):
+                return None
+            raise
+        except Exception:  # whatever somebody else has put there
+            if self.client.exists(key := Job.redis_job_namespace_prefix.encode() + name):
+                self.client.hset(key, "status", "failed")
+            return None
+        return job
 
     def over(self, set_id: str, repo: str) -> int:
         """Note that a set has ended; how many of its repo's are left."""

@@ -41,6 +41,7 @@ _NOT_FOR_CHILDREN = ("MINIPACH_REDIS", "MINIPACH_REDIS_PASSWORD_FILE")
 _TICK = 0.5  # seconds between two looks when nobody says anything
 _QUEUES = 2.0  # seconds between two looks which queues there are
 _GRACE = 7.0  # seconds for a process to end its set: a command that ignores TERM gets 2 from its launcher
+_PAUSE = 5.0  # seconds in which a worker that could not begin a set leaves the others to others
 _BURST = 1.0  # seconds that nothing is to be done before a worker in a burst ends
 
 
@@ -75,6 +76,7 @@ class Supervisor:
         self._end: int | None = None  # the signal that told us to end
         self._going: Going | None = None
         self._quiet_since: float | None = None
+        self._unable_until = 0.0
 
     # --- life ------------------------------------------------------------------------------------------------
 
@@ -224,7 +226,7 @@ class Supervisor:
         if not idle:
             return
         for name, kind in self._fitting():
-            while idle and self._room.fits(kind):
+            while idle and self._room.fits(kind) and time.monotonic() >= self._unable_until:
                 job = self._board.take(name, kind.limit)
                 if job is None:
                     break
@@ -240,7 +242,9 @@ class Supervisor:
             set_id, repo = (str(arg) for arg in job.args)
             slot = self._place.slot(repo, lane.number)
         except (GitError, OSError) as error:  # a clone that could not be made: perhaps there, later
-            lane.worker.fail(job, queue, execution, str(error))
+            lane.worker.fail(job, queue, execution, f"{UNABLE}{error}")
+            self._unable_until = time.monotonic() + _PAUSE  # or this worker alone would use up all tries, of all sets
+            self._tell(f"{job.description}: can't be begun here: {error}; another try, or worker, in {_PAUSE:g} s")
             return False
         except Exception as error:  # whatever somebody else has put into the queue
             job.retries_left = 0
