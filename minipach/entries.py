@@ -150,14 +150,3 @@ class JobRow:
     commit: str
     counts: dict[str, int]
     asked: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """The last job of a pipeline. state: running, ok, failed, blocked."""
-
-    id: str
-    state: str
-    started: float
-    ended: float | None
-    commit: str

@@ -10,7 +10,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from minipach.entries import Attempt, DatumEnd, Duration, Failure, Job, JobRow, Used
+from minipach.entries import Attempt, DatumEnd, Duration, Failure, JobRow, Used
 from minipach.moved import note_place
 from minipach.tries import Try
 
@@ -278,14 +278,6 @@ class Ledger:
             (pipeline, commit),
         ).fetchone()
         return str(row[0]) if row else None
-
-    def last_job(self, pipeline: str) -> Job | None:
-        """The last job of a pipeline."""
-        row = self._db.execute(
-            "SELECT id, state, started, ended, commit_id FROM job WHERE pipeline = ? ORDER BY key DESC LIMIT 1",
-            (pipeline,),
-        ).fetchone()
-        return Job(row[0], row[1], row[2], row[3], row[4] or "") if row else None
 
     def jobs(self, pipeline: str | None = None, most: int = -1) -> list[JobRow]:
         """The last jobs of a pipeline, or of all; the newest first."""
