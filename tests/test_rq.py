@@ -328,6 +328,14 @@ def test_a_worker_that_cant_begin_a_set_hands_it_back_and_leaves_it_to_others(tm
     assert [ref for ref in Repo(study.root / "edges").refs(SETS)] == []
 
 
+def test_a_clones_worker_says_why_it_has_nothing_to_do(study: Study, workers: Workers, tmp_path: Path) -> None:
+    worker = ("-C", str(tmp_path / "w"), "worker", "-j", "1", "--burst", "--clone")
+    assert f"{study.root}: Redis knows no such project yet" in workers.minipach(*worker, str(study.root))
+    ssh = {"GIT_SSH_COMMAND": "echo 'ssh: lab: no such host' >&2; false", "GIT_SSH_VARIANT": "simple"}
+    away = study.minipach("-C", str(tmp_path / "x"), *worker[2:], "ssh://lab/data", env=ssh)
+    assert (away.code, away.err) == (2, "ssh://lab/data: can't be cloned: ssh: lab: no such host\n")
+
+
 def test_redis_away_is_one_line_without_the_password(study: Study) -> None:
     study.put("images/a", "a")
     study.copier()

@@ -82,6 +82,11 @@ def worker(
     board = Board(client, Names(project_id(place.repo, place.remote)))
     if place.project is not None:
         board.claim(place.project.root)
+    elif not board.is_claimed():
+        say(
+            f"{clone}: Redis knows no such project yet; minipach schedule there makes it known "
+            "(with a bare repository between, git config minipach.project-id NAME, on both sides)"
+        )
     plan = Plan(count, room, queues, burst)
     ended = Supervisor(place, client, board, plan, say).run()
     client.close()

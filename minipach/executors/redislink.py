@@ -101,6 +101,6 @@ def away(repo: Repo, error: Exception) -> str:
         way = "its administrator gives the user what it lacks"
     elif isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM" in why:
         way = "give it more memory (its setting maxmemory)"
-    elif isinstance(error, redis.exceptions.ResponseError) and not isinstance(error, redis.exceptions.ReadOnlyError):
+    elif "MISCONF" in why:
         way = "see its log, and whether its disk is full"
     return f"Redis at {shown(redis_url(repo))}: {why}; {way}"

@@ -85,6 +85,10 @@ class Board:
                 )
             self.client.delete(self.names.folder)  # it was moved
 
+    def is_claimed(self) -> bool:
+        """Whether the project has been noted."""
+        return bool(self.client.exists(self.names.folder))
+
     def queue(self, name: str) -> Queue:
         """One of the project's queues."""
         return Queue(name, connection=self.client, serializer=JSONSerializer)
