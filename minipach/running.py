@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import signal
@@ -72,6 +73,15 @@ def wait_until_done(project: Project, timeout: float | None, tell: Callable[[str
             told = True
         remarking.look()
         time.sleep(_PAUSE)
+
+
+def close_gone(project: Project) -> None:
+    """Note of pipelines that are in the project no more that nothing of them is on its way: it went with them."""
+    names = {project.name_of(place.path) for place in project.places}
+    with contextlib.closing(Ledger(project.state_dir / "ledger.sqlite")) as ledger:
+        for row in ledger.open_jobs():
+            if row.pipeline not in names:
+                ledger.close_jobs(row.pipeline, "cancelled")
 
 
 def cancel_sets(project: Project, tell: Callable[[str], None]) -> list[JobRow]:

@@ -260,6 +260,19 @@ def test_cancel_ends_all_and_nothing_goes_on(tmp_path: Path, server: Redis) -> N
         assert not (study.root / ".git/minipach/rq/publish.log").exists(), "no pass was made"
 
 
+def test_nobody_waits_for_a_pipeline_that_was_taken_out_of_the_project(tmp_path: Path, server: Redis) -> None:
+    study = unpublished(tmp_path / "study", images=1)
+    with Workers(study, server) as workers:
+        workers.schedule()
+        (study.root / "edges").rename(tmp_path / "edges")
+        study.ok("git", "rm", "--quiet", "--cached", "edges")
+        shutil.rmtree(study.root / "montage")
+        study.ok("git", "commit", "--quiet", "--all", "-m", "edges goes")
+        workers.minipach("go-on")
+        assert [j["state"] for j in json.loads(workers.minipach("jobs", "--json"))["jobs"]] == ["cancelled"]
+        workers.minipach("wait", "--timeout", "5")
+
+
 @pytest.mark.slow
 def test_a_job_has_its_time_also_when_nobody_follows(tmp_path: Path, server: Redis) -> None:
     study = unpublished(tmp_path / "study", images=3)

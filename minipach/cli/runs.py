@@ -97,6 +97,7 @@ def carry_out(
     from minipach.executors.choose import choose
     from minipach.ledger import Ledger
     from minipach.lock import project_lock
+    from minipach.running import close_gone
     from minipach.schedule import Scheduler
 
     choice = choose(project, jobs)
@@ -108,6 +109,7 @@ def carry_out(
     reporter = Terminal()
     with project_lock(project.state_dir / "lock", wait=wait is not False, tell=say):
         going_on = targets is None
+        close_gone(project)
         targets = targets or goal.pending(project)
         if targets is None:
             goal.keep(project, ())  # what it may still name has been removed from the project
