@@ -5,11 +5,14 @@ the branch. Snakemake copies the same files with one rule; DVC gets fewer stages
 the datum. Aims on 2 cores: under 30 s; snakemake at least 4 times slower, DVC at least 20 times slower per datum; 200
 datums of 2 s on 2 slots at most 1.06 times the ideal 200 s; under 6 KB in .git for a tiny datum; through Redis and RQ
 with 2 warm processes at most 1.3 times the local time (a time in which the workers' processor time is not counted).
+
+All but DVC run three times, in turn, and the middle one is shown.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from common import MINIPACH, BenchmarkError, Measured, call, conditions, measure, parser, table, workplace
@@ -24,34 +27,56 @@ def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--datums", type=int, default=1000)
     options.add_argument("--dvc-stages", type=int, default=300)
+    options.add_argument("--runs", type=int, default=3, help="of all but DVC; the middle one is shown")
     options.add_argument("--long", type=int, default=200, help="datums of 2 s (0: none)")
     options.add_argument("--no-rq", dest="rq", action="store_false", help="leave out Redis/RQ")
     options.add_argument("--peers", nargs="*", choices=list(PINS), default=list(PINS))
     chosen = options.parse_args()
     with workplace(chosen) as scratch:
         print(conditions() + "\n", flush=True)
-        project = new_copies(scratch / "ours", chosen.datums)
-        ours = schedule(project, chosen.datums, "-j", "2")
-        rows = [_row("minipach schedule -j 2", chosen.datums, ours, ours, chosen.datums)]
-        if chosen.rq:
-            theirs = _rq(scratch / "rq", chosen.datums)
-            rows.append(_row("schedule --wait, RQ", chosen.datums, theirs, ours, chosen.datums))
-        if "snakemake" in chosen.peers:
-            theirs = _snakemake(environment("snakemake"), scratch / "snakemake", chosen.datums)
-            rows.append(_row("snakemake -c2", chosen.datums, theirs, ours, chosen.datums))
+        ours, theirs, snakemake = [], [], []
+        for number in range(chosen.runs):  # in turn: a machine may be slower for some minutes
+            here = scratch / str(number)
+            here.mkdir()
+            project = new_copies(here / "ours", chosen.datums)
+            ours.append(schedule(project, chosen.datums, "-j", "2"))
+            if chosen.rq:
+                theirs.append(_rq(here / "rq", chosen.datums))
+            if "snakemake" in chosen.peers:
+                snakemake.append(_snakemake(environment("snakemake"), here / "snakemake", chosen.datums))
+        middle = _middle(ours).seconds / chosen.datums
+        rows = [_row("minipach schedule -j 2", chosen.datums, ours, middle)]
+        rows += [_row("schedule --wait, RQ", chosen.datums, theirs, middle)] if theirs else []
+        rows += [_row("snakemake -c2", chosen.datums, snakemake, middle)] if snakemake else []
         if "dvc" in chosen.peers:
-            theirs = _dvc(environment("dvc"), scratch / "dvc", chosen.dvc_stages)
-            rows.append(_row("dvc repro", chosen.dvc_stages, theirs, ours, chosen.datums))
-        table(["cp", "datums", "seconds", "CPU", "ms per datum", "÷ ours"], rows)
+            dvc = [_dvc(environment("dvc"), scratch / "dvc", chosen.dvc_stages)]
+            rows.append(_row("dvc repro", chosen.dvc_stages, dvc, middle))
+        table(["cp", "datums", "seconds", "of", "CPU", "ms per datum", "÷ ours"], rows)
+        if snakemake:
+            each = ", ".join(f"{peer.seconds / own.seconds:.1f}x" for own, peer in zip(ours, snakemake, strict=True))
+            print(f"\nsnakemake ÷ ours, run by run: {each}")
         print(f"\n{_disk(project / 'edges', chosen.datums)}", flush=True)
         if chosen.long:
             _long(scratch / "long", chosen.long)
 
 
-def _row(what: str, count: int, run: Measured, ours: Measured, our_count: int) -> list[str]:
-    each, our_each = run.seconds / count, ours.seconds / our_count
-    ratio = f"{each / our_each:.1f}x"
-    return [what, f"{count:,}", f"{run.seconds:.1f}", f"{run.cpu:.1f}", f"{each * 1000:.0f}", ratio]
+def _middle(runs: Sequence[Measured]) -> Measured:
+    return sorted(runs, key=lambda run: run.seconds)[len(runs) // 2]
+
+
+def _row(what: str, count: int, runs: Sequence[Measured], our_each: float) -> list[str]:
+    run = _middle(runs)
+    each = run.seconds / count
+    of = f"{min(r.seconds for r in runs):.1f} to {max(r.seconds for r in runs):.1f}" if len(runs) > 1 else ""
+    return [
+        what,
+        f"{count:,}",
+        f"{run.seconds:.1f}",
+        of,
+        f"{run.cpu:.1f}",
+        f"{each * 1000:.0f}",
+        f"{each / our_each:.1f}x",
+    ]
 
 
 def _rq(root: Path, count: int) -> Measured:

@@ -121,7 +121,7 @@ def _containers_run(work: WorkSet, slot: Slot) -> int:
         if _seen_bases.get(slot.path) != work.base:
             dataset.config.reload(force=True)  # the slot's committed configuration changes with its base
             _seen_bases[slot.path] = work.base
-        with shortcuts(dataset.repo, slot.path, [*work.always, work.image]):
+        with shortcuts(dataset.repo, slot.path, [*work.always, work.image], slot.place):
             results = dataset.containers_run(
                 work.command(),
                 container_name=CONTAINER,

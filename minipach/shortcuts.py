@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from minipach.keys import MAX_POINTER, key_of_pointer
+from minipach.processor import on_one_processor
 from minipach.snapshot import reserved_in_pipeline
 
 _SUBMODULES = ["submodule", "status", "--recursive"]
@@ -29,10 +30,11 @@ _IGNORED = ["ls-files", "-z", "-o", "-i", "--exclude-standard"]
 
 
 @contextmanager
-def shortcuts(repo: Any, root: Path, inputs: Sequence[str]) -> Iterator[None]:
+def shortcuts(repo: Any, root: Path, inputs: Sequence[str], place: int = 0) -> Iterator[None]:
     """Within this, datalad runs in a slot without asking for what is known, and saves all, past rules and hooks.
 
-    repo: datalad's object for the slot · root: the slot · inputs: paths in it that datalad would get.
+    repo: datalad's object for the slot · root: the slot · inputs: paths in it that datalad would get · place: a
+    number that tells this slot from those beside it.
     """
     from datalad.core.local import run
 
@@ -49,7 +51,10 @@ def shortcuts(repo: Any, root: Path, inputs: Sequence[str]) -> Iterator[None]:
         return found
 
     def adding_all(args: Sequence[str], *more: Any, **options: Any) -> Any:
-        return call_annex([*args, *(["--no-check-gitignore"] if args[0] == "add" else [])], *more, **options)
+        if args[0] != "add":
+            return call_annex(args, *more, **options)
+        with on_one_processor(place):
+            return call_annex([*args, "--no-check-gitignore"], *more, **options)
 
     def committing_quietly(args: Sequence[str], *more: Any, **options: Any) -> Any:
         return call_plainly([*(_NO_HOOKS if args[0] == "commit" else []), *args], *more, **options)

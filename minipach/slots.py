@@ -11,6 +11,7 @@ import stat
 import subprocess
 import time
 import uuid
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +59,12 @@ class Slot:
         self.main = main
         self.repo = Repo(path)
         self.path = path
+
+    @property
+    def place(self) -> int:
+        """A number of its own among its owner's slots; two owners begin to count anywhere."""
+        owner, _, number = self.path.name.rpartition(".")
+        return zlib.crc32(os.fsencode(owner)) + (int(number) if number.isdecimal() else 0)
 
     def reset(self, base: str) -> None:
         """Make the worktree equal to `base`, with no staged inputs and nothing left over; make it if need be."""

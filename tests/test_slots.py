@@ -370,3 +370,9 @@ def test_what_was_just_checked_out_is_not_looked_into_and_a_change_is_seen(repo:
     finally:
         slot.remove()
         owner.release()
+
+
+def test_the_slots_of_one_owner_have_places_that_differ(repo: Repo) -> None:
+    places = [Slot(repo, slots_dir(repo) / f"minipach-1-abc.{number}").place for number in range(3)]
+    assert [place - places[0] for place in places] == [0, 1, 2]
+    assert Slot(repo, slots_dir(repo) / "minipach-1-abc.tmp").place == places[0]
