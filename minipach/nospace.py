@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minipach.git import Repo
-from minipach.slots import slots_dir
+from minipach.slots import Slot, slots_dir
 from minipach.wording import quoted
 
 if TYPE_CHECKING:
@@ -56,9 +56,12 @@ def places_of(repo: Repo) -> list[Place]:
     ]
 
 
-def places_of_set(work: WorkSet, repo: Repo) -> list[Place]:
-    """Where a set writes: in its own repo, in the stores of the datasets that it gets files from, and its log."""
-    found = places_of(repo)
+def places_of_set(work: WorkSet, slot: Slot) -> list[Place]:
+    """Where a set writes: in its slot and repo, in the stores of the datasets that it gets files from, and its log."""
+    found = places_of(slot.main)
+    folder = slot.path.parent
+    if folder != slots_dir(slot.main):
+        found.append(Place(folder, "scratch of its datums, minipach.scratch", str(slot.path), passes=True))
     for path in dict.fromkeys(file.repo for file in work.files):
         found += places_of(Repo(Path(path)))[:1]
     return [*found, Place(Path(work.log).parent, "logs", work.log)]

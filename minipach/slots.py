@@ -106,7 +106,12 @@ class Slot:
                 shutil.copyfile(content, link)
 
     def _make(self, base: str) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if self.path.parent == slots_dir(self.main):
+                raise
+            raise OSError(f"{self.path.parent}: can't be made: {error.strerror}; see minipach.scratch") from error
         self.main.git("worktree", "add", "--quiet", "--force", "--detach", str(self.path), base)
         # git-annex asks git for the branch, twice for each file that it adds, unless there is one: then it asks once.
         # So HEAD has one, of a kind that only this worktree has and nobody sees.

@@ -93,7 +93,7 @@ class _Tries:
             except (StagingError, SecretError, GitError, OSError) as error:
                 self.lost += 1
                 self._ready = False
-                full = explain(error, places_of_set(work, self.slot.main))
+                full = explain(error, places_of_set(work, self.slot))
                 message = full.message if full else str(error)
                 _note(work.log, f"not the command's fault: {message}")
                 self._measure()

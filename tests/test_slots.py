@@ -84,6 +84,13 @@ def slot_names(repo: Repo) -> list[str]:
     return sorted(p.name for p in slots_dir(repo).iterdir())
 
 
+def test_a_slot_that_can_not_be_made_where_it_was_asked_for(repo: Repo) -> None:
+    with pytest.raises(
+        OSError, match=r"^/proc/none/x: can't be made: No such file or directory; see minipach\.scratch$"
+    ):
+        Slot(repo, Path("/proc/none/x/slurm-1-0-0.0")).reset("HEAD")
+
+
 def test_a_slot_is_reset_to_its_base_with_nothing_left_over(repo: Repo, slot: Slot) -> None:
     (slot.path / "a").write_text("changed")
     (slot.path / "untracked").touch()

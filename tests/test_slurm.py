@@ -26,6 +26,7 @@ from tests.projects import Study
 from tests.remains import Background, hold, leftovers, processes, result_of, schedule_killed, unpublished, until
 from tests.repos import Files
 from tests.slurm import Cluster, cluster, shared_cluster
+from tests.test_disk_full import small_disk
 
 COPY = 'cp "$images" "$PFS/out/"\n'
 
@@ -415,6 +416,24 @@ def test_worktrees_lie_on_the_nodes_own_scratch_if_asked_for(
     assert leftovers(study) == []
 
 
+def test_a_full_scratch_of_the_node_is_told_as_that(tmp_path: Path, slurm: Cluster) -> None:
+    study = on_slurm(Study.create(tmp_path / "study"))
+    study.copier()
+    study.put("images/a", "a")
+    with small_disk(tmp_path / "scratch", "64k") as disk:
+        disk.fill()
+        study.git(".", "config", "minipach.scratch", str(disk.folder))
+        following = study.minipach("schedule", "--wait")
+        assert following.code == 1, following.err
+        full = f"{disk.folder} (scratch of its datums, minipach.scratch): the disk is full, "
+        assert f"edges: a could not be run: {full}" in following.err
+        (disk.folder / "filler").unlink()
+        disk.grow()
+        assert study.minipach("retry", "--wait").code == 0
+        until("the task has cleared up", lambda: not slurm.tasks())
+    assert study.read("edges/a") == b"a"
+
+
 def contents(folder: Path) -> dict[Path, bytes]:
     """What is in the files below a folder, less those that go meanwhile."""
     found = {}
@@ -551,6 +570,24 @@ def test_a_slurmctld_that_is_too_busy_is_asked_again_but_not_for_ever() -> None:
     with pytest.raises(AwayError):
         slurmclient.insist(ask, pause=0)
     assert len(answers) == 1
+
+
+def test_a_persons_habits_hide_no_task(slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SQUEUE_PARTITION", "SQUEUE_NAMES", "SQUEUE_ACCOUNT", "SINFO_PARTITION", "SCANCEL_PARTITION"):
+        monkeypatch.setenv(name, "another")
+    monkeypatch.setenv("SBATCH_ARRAY_INX", "0-2")
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh\n")
+    job = slurmclient.sbatch(["--hold", "--output=/dev/null"], [str(script)])
+    assert [task.index for task in slurmclient.squeue() if task.job == job and task.alive] == [-1]
+    assert slurmclient.partition("main").cpus == 2
+    slurmclient.scancel([job])
+    assert not [task for task in slurmclient.squeue() if task.job == job and task.alive]
+
+
+def test_an_option_that_slurm_does_not_know_is_named(slurm: Cluster) -> None:
+    with pytest.raises(UserError, match=r"^sbatch: unrecognized option '--nosuch'; see the settings minipach\.slurm\."):
+        slurmclient.sbatch(["--nosuch"], ["/bin/true"])
 
 
 def test_no_client_is_waited_for_without_end(tmp_path: Path, slurm: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

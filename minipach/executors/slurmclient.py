@@ -18,6 +18,8 @@ _ENDED = frozenset(
 )
 # of the variables that Slurm gives to a job, those that a job submitted in there must see too
 _KEPT = frozenset({"SLURM_CONF", "SLURM_CLUSTERS"})
+# a person's habits for these programs: a filter would hide tasks, which then pass for lost; a question has no answer
+_HABITS = ("SQUEUE_", "SINFO_", "SCANCEL_", "SBATCH_WAIT", "SBATCH_ARRAY_INX")
 
 
 class AwayError(UserError):
@@ -139,12 +141,14 @@ def _minutes(text: str) -> float | None:
 
 
 def _environment() -> dict[str, str]:
-    """The environment that a job gets from us: no secret, which Slurm would write to its files; nothing of a job's."""
+    """The environment for Slurm's programs, which a job gets from us: no secret, which Slurm would write to its files;
+    nothing of a job's; no habits.
+    """
     inside = "SLURM_JOB_ID" in os.environ
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("MINIPACH_SECRET_")
+        if not name.startswith(("MINIPACH_SECRET_", *_HABITS))
         and not (inside and name.startswith(("SLURM_", "SLURMD_")) and name not in _KEPT)
     }
 
@@ -177,7 +181,7 @@ def _ask(program: str, *arguments: str, patience: float = _PATIENCE) -> str:
 
 def _last_error(said: str) -> str:
     lines = [re.sub(r"^(sbatch|squeue|scancel|sinfo|scontrol): (error: )?", "", s) for s in said.splitlines()]
-    return next((s.strip() for s in reversed(lines) if s.strip()), "")
+    return next((s.strip() for s in reversed(lines) if s.strip() and not s.startswith('Try "')), "")
 
 
 def _away(program: str, why: str) -> str:
