@@ -68,7 +68,7 @@ def attempt(work: WorkSet, slot: Slot) -> Tried:
             _environment({**secrets, "MINIPACH_REPORT": name, "MINIPACH_INTERACTIVE": ""}),
         ):
             code = _containers_run(work, slot)
-        return _judge(code, Path(name), len(work.parts))
+        return judge(code, Path(name), len(work.parts))
 
 
 def _filters(work: WorkSet, secrets: Sequence[str], report: Path) -> list[Filter]:
@@ -151,7 +151,7 @@ def _text(result: dict[str, Any]) -> str:
     return str(message)
 
 
-def _judge(code: int, folder: Path, count: int) -> Tried:
+def judge(code: int, folder: Path, count: int) -> Tried:
     """Whose doing it was. The launcher leaves `exit` when the command failed, and `failure` when itself did."""
     report = _read_report(folder, count)
     if code == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from minipach.assess import Assessment, SnapshotStore
+from minipach.attempt import judge
 from minipach.base import scratch_base
 from minipach.errors import UserError
 from minipach.git import Repo, child_environment
@@ -44,7 +46,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What came of a run in scratch. seconds: wall time of the command."""
+    """What came of a run in scratch. seconds: wall time of the command · why: it failed, as a job would say it."""
 
     pipeline: str
     datum: str
@@ -52,6 +54,7 @@ class Trial:
     exit: int
     seconds: float
     outputs: tuple[Output, ...]
+    why: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """As documented for `minipach run-one --json`."""
@@ -113,10 +116,15 @@ def run_one(chosen: Chosen, *, get: bool = False) -> Trial:
     """Run the datum once; what it prints goes to stderr. UserError if its inputs can't be had. get: fetch them."""
     processes = Processes()
     secrets = _secrets(chosen.work)
-    with _scratch(chosen.work, get=get) as slot, ThreadPoolExecutor(1) as pool:
+    with (
+        _scratch(chosen.work, get=get) as slot,
+        tempfile.TemporaryDirectory(prefix="minipach-report.") as report,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        env = {**secrets, "MINIPACH_REPORT": report}
         started = time.monotonic()
         # in a thread, so that an interrupt can end what runs
-        future = pool.submit(processes.run, command_line(chosen.work), slot.path, None, secrets)
+        future = pool.submit(processes.run, command_line(chosen.work), slot.path, None, env)
         try:
             code = future.result()
         except BaseException:
@@ -125,7 +133,9 @@ def run_one(chosen: Chosen, *, get: bool = False) -> Trial:
         seconds = time.monotonic() - started
         paths = sorted(written_files(slot.path)) if code == 0 else []
         outputs = tuple(_output(slot.path, path) for path in paths)
-    return Trial(chosen.work.pipeline, chosen.name, chosen.id, code, seconds, outputs)
+        tried = judge(code, Path(report), 1)
+    why = tried.failure or tried.message
+    return Trial(chosen.work.pipeline, chosen.name, chosen.id, code, seconds, outputs, why)
 
 
 def open_shell(chosen: Chosen, *, get: bool = False) -> int:

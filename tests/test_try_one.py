@@ -73,6 +73,15 @@ def test_a_datum_that_fails(study_of_two: Study) -> None:
     assert state(study_of_two) == before
 
 
+def test_a_datum_that_takes_too_long_is_told_as_a_job_would(study: Study) -> None:
+    study.put("images/a.txt", "words\n")
+    study.copier(more="datum_timeout: 1s\ndatum_tries: 1\n")
+    (study.root / "edges/code/copy.sh").write_text("sleep 600\n")
+    study.schedule(code=1)
+    done = study.minipach("run-one", "edges:a.txt")
+    assert (done.code, done.err.splitlines()[-1]) == (1, "edges: a.txt: timed out: not done after 1 s")
+
+
 @pytest.mark.soak
 def test_not_exactly_one_datum(study_of_two: Study) -> None:
     for word, message in (

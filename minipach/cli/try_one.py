@@ -48,7 +48,7 @@ def run_one(
     if not as_json and trial.exit == 0:
         show(f"{many(len(trial.outputs), 'output')} in {trial.seconds:.2f} s; nothing is kept")
     if trial.exit != 0:
-        say(f"{trial.pipeline}: {trial.datum}: the command exited with {trial.exit}")
+        say(f"{trial.pipeline}: {trial.datum}: {trial.why}")
         raise typer.Exit(FAILED)
 
 
