@@ -144,6 +144,10 @@ class Pass:
         need_branch(repo, self.assessment.path)
         if not self.scheduler.lasting and self.scheduler.ledger.open_jobs(self.name):
             drop_all(repo)  # of an engine that was set before: what it would begin later is done here
+            self.scheduler.reporter.say(
+                f"{self.name}: was handed over to another executor, which begins no more of it; "
+                "what it has not finished runs here, even if it runs there as well"
+            )
 
     def _begin(self, job: str, before: Sequence[Used], anew: Set[str]) -> int:
         """The ledger's key for this pass: that of the job's earlier passes, if sets of it are on their way.
