@@ -128,10 +128,11 @@ class Slot:
         past = time.time() - _AGE
         for name in self.repo.git("ls-files", "-z").split(b"\0")[:-1]:
             file = os.path.join(os.fsencode(self.path), name)
-            found = os.lstat(file)
-            # an unlocked file may share its content with the annex, which knows it by its time; or be long to look into
-            if stat.S_ISLNK(found.st_mode) or (found.st_nlink == 1 and found.st_size <= _SMALL):
-                os.utime(file, (past, past), follow_symlinks=False)
+            with contextlib.suppress(OSError):  # not checked out, by somebody's configuration: then git doesn't look
+                found = os.lstat(file)
+                # an unlocked file may share its content with the annex, which knows it by its time; or be long
+                if stat.S_ISLNK(found.st_mode) or (found.st_nlink == 1 and found.st_size <= _SMALL):
+                    os.utime(file, (past, past), follow_symlinks=False)
         self.repo.git(*UNFILTERED, "update-index", "-q", "--refresh", ok=(0, 1))
 
     def remove(self) -> None:
