@@ -23,13 +23,13 @@ from minipach.loose import loose_files
 from minipach.outpath import out_path
 from minipach.plan import Plan, Step, make_plan, reason_for, restore
 from minipach.project import Project
-from minipach.published import PUBLISHED, altered_datums, published_paths
+from minipach.published import altered_datums, published_paths
 from minipach.records import Task
 from minipach.results import Known, results_commit
 from minipach.snapshot import FileEntry, Snapshot, classify
 from minipach.spec import Pipeline
 from minipach.state import FOLDER as STATE
-from minipach.state import Published, read_state
+from minipach.state import PUBLISHED, Published, read_state
 from minipach.taskcache import make_tasks
 
 __all__ = ["Assessment", "SnapshotStore"]

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
 
 from minipach.git import Repo, is_dataset
 from minipach.specfile import SPEC
 from minipach.state import FOLDER as STATE
 from minipach.wording import quoted
 
-if TYPE_CHECKING:
-    from minipach.project import Project
-
 _RENAMED = re.compile(r"spec\.(ya?ml|json).*", re.IGNORECASE)
 
 
-def told(project: Project, *paths: str) -> Iterator[str]:
-    """A line for each of these repos (default: all of the project's) that was a pipeline, with the way back.
+def told(root: Path, repos: Iterable[str], pipelines: Collection[str]) -> Iterator[str]:
+    """A line for each of these repos that was a pipeline and is none now, with the way back.
 
     To take such a repo as data is everybody's right: one that holds no state any more is not spoken of.
     """
-    pipelines = {place.path for place in project.places}
-    for path in paths or project.repos:
-        where = project.root / path
+    for path in repos:
+        where = root / path
         # of the files that lie there most repos have none: git is asked of the others
         if path in pipelines or not (where / STATE).is_dir() or not is_dataset(where):
             continue

@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
-from minipach import graph
+from minipach import former, graph
 from minipach.cache import Cache
 from minipach.errors import UserError, each_once
 from minipach.git import Repo, is_dataset
@@ -205,6 +205,10 @@ class Project:
         if problems:
             raise UserError(problems)
 
+    def former_pipelines(self) -> Iterator[str]:
+        """A line for each repo that was a pipeline and counts as data now, with the way back."""
+        return former.told(self.root, self.repos, {place.path for place in self.places})
+
     def path_of(self, name: str) -> str:
         """The path of the pipeline with this name (or path), sound or not."""
         name = os.path.normpath(name) if "/" in name else name
@@ -215,10 +219,8 @@ class Project:
             if own == name:
                 return path
         if name in self.repos:
-            from minipach.former import told
-
             why = f"{name}: a repo without a {SPEC}, no pipeline" + suggest("", known.values())
-            raise UserError([*told(self, name)] or why)
+            raise UserError([*former.told(self.root, [name], known)] or why)
         raise UserError(f"{name}: no such pipeline in this project" + suggest(name, {*known, *known.values()}))
 
     def name_of(self, path: str) -> str:

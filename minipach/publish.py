@@ -17,10 +17,10 @@ from minipach.installed import follow_links
 from minipach.keys import key_of_link
 from minipach.offbranch import need_branch
 from minipach.plan import Plan, Step
-from minipach.published import PUBLISHED, published_paths
+from minipach.published import published_paths
 from minipach.sets import record_extra
 from minipach.snapshot import reserved_in_pipeline
-from minipach.state import Published, write_shards
+from minipach.state import PUBLISHED, Published, write_shards
 
 _BUILD = "refs/minipach/build/branch"
 

@@ -1,7 +1,4 @@
-"""What of a pipeline's branch is whose: the paths of each published datum, and what somebody else's commit did to them.
-
-`refs/minipach/published` is the commit that the publisher moved the branch to last; a clone has none before its first.
-"""
+"""What of a pipeline's branch is whose: each published datum's paths, and what somebody else's commit did to them."""
 
 from __future__ import annotations
 
@@ -12,9 +9,8 @@ from minipach.git import Repo
 from minipach.results import Known, Result
 from minipach.reuse import renaming, tokens
 from minipach.snapshot import reserved_in_pipeline
-from minipach.state import Published, read_state, recorded_outputs
+from minipach.state import PUBLISHED, Published, read_state, recorded_outputs
 
-PUBLISHED = "refs/minipach/published"
 _LISTING = ("-z", "--no-renames", "--name-only", "--diff-filter=a")
 
 

@@ -17,6 +17,7 @@ from minipach.records import parse
 from minipach.wording import quoted
 
 FOLDER = ".minipach/state"
+PUBLISHED = "refs/minipach/published"  # the commit that the publisher moved the branch to last; none in a new clone
 
 
 class Published(NamedTuple):
@@ -57,8 +58,6 @@ def read_state(repo: Repo, commit: str | None) -> dict[str, Published]:
 
 def _spoilt(repo: Repo, path: str) -> UserError:
     """A commit that isn't ours: a merge's conflict that was saved as it lay, most likely."""
-    from minipach.published import PUBLISHED
-
     last = PUBLISHED if repo.resolve(PUBLISHED) else "<a commit before that>"
     here = quoted(repo.path)
     return UserError(

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from minipach.errors import UserError
-from minipach.former import told
 from minipach.places import MARK
 from minipach.project import Project
 from tests.repos import Files
@@ -32,11 +31,11 @@ def root(tmp_path: Path) -> Path:
 
 def test_the_way_back_and_the_way_on(root: Path) -> None:
     edges = Files(root / "edges")
-    assert list(told(Project(root))) == []
+    assert list(Project(root).former_pipelines()) == []
     edges.git("mv", "spec.yml", "Spec.yaml")
-    assert list(told(Project(root))) == [], "it is committed still, and that is what counts"
+    assert list(Project(root).former_pipelines()) == [], "it is committed still, and that is what counts"
     edges.commit("renamed")
-    [line] = told(Project(root))
+    [line] = Project(root).former_pipelines()
     where = f"'{root}/edges'"
     assert line == (
         "edges: a pipeline's results without its spec.yml, so it counts as data; "
@@ -48,12 +47,12 @@ def test_the_way_back_and_the_way_on(root: Path) -> None:
     assert caught.value.problems == (line,)
     edges.git("rm", "-q", "Spec.yaml")
     gone = edges.commit("removed")
-    [line] = told(Project(root))
+    [line] = Project(root).former_pipelines()
     commit = line.partition("checkout ")[2].partition("~ -- spec.yml")[0]
     assert not gone.startswith(commit), "the commit that renamed it"
     edges.git("checkout", f"{commit}~", "--", "spec.yml")
-    assert list(told(Project(root))) == []
+    assert list(Project(root).former_pipelines()) == []
     edges.git("reset", "-q", "--hard")
     edges.git("rm", "-rq", ".minipach/state")
     edges.commit("data for good")
-    assert list(told(Project(root))) == []
+    assert list(Project(root).former_pipelines()) == []

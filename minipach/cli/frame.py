@@ -141,10 +141,8 @@ def say(message: str) -> None:
 
 def say_layout(project: Project) -> None:
     """Say which repos may be pipelines, though they don't count as such: they aren't installed, or have no spec.yml."""
-    from minipach.former import told
-
     _say_not_installed(project)
-    for line in told(project):
+    for line in project.former_pipelines():
         say(line)
 
 
