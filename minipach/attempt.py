@@ -23,6 +23,8 @@ from minipach.slots import Slot
 from minipach.staging import StagingError
 from minipach.tries import Mark
 
+_AT_FAULT = 126  # the datum script's exit code where the datum is at fault
+_LONGEST = 500  # bytes of a fault that are kept
 _TIME = re.compile(r"(\d+)m(\d+)[.,]?(\d*)s")  # as `times` of a POSIX shell writes it
 
 
@@ -36,7 +38,7 @@ class Report:
 
     codes, files: exit code and output paths (below the datum's place), in a set of several · recovered: whose err_cmd
     succeeded · timed_out: whose time was over, which ended the try · marks: the time before the first datum and after
-    each; none where that isn't known of all.
+    each; none where that isn't known of all · faults: what the datum script found wrong with what a command left.
     """
 
     codes: dict[int, int] = field(default_factory=dict)
@@ -44,6 +46,12 @@ class Report:
     recovered: frozenset[int] = frozenset()
     timed_out: int | None = None
     marks: tuple[Mark, ...] = ()
+    faults: dict[int, str] = field(default_factory=dict)
+
+    def message(self, index: int, code: int) -> str:
+        """Why a datum failed whose command, or what it left, came to this exit code."""
+        fault = self.faults.get(index) if code == _AT_FAULT else None
+        return fault or f"the command exited with {code}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,7 @@ def attempt(work: WorkSet, slot: Slot) -> Tried:
             _environment({**secrets, "MINIPACH_REPORT": name, "MINIPACH_INTERACTIVE": ""}),
         ):
             code = _containers_run(work, slot)
-        return judge(code, Path(name), len(work.parts))
+        return judge(code, Path(name), len(work.parts), list(secrets.values()))
 
 
 def _filters(work: WorkSet, secrets: Sequence[str], report: Path) -> list[Filter]:
@@ -151,9 +159,12 @@ def _text(result: dict[str, Any]) -> str:
     return str(message)
 
 
-def judge(code: int, folder: Path, count: int) -> Tried:
-    """Whose doing it was. The launcher leaves `exit` when the command failed, and `failure` when itself did."""
-    report = _read_report(folder, count)
+def judge(code: int, folder: Path, count: int, secrets: Sequence[str]) -> Tried:
+    """Whose doing it was. The launcher leaves `exit` when the command failed, and `failure` when itself did.
+
+    count: datums in the set · secrets: values that may not be told.
+    """
+    report = _read_report(folder, count, secrets)
     if code == 0:
         return Tried(0, "", "", report)
     if (folder / "failure").is_file():
@@ -163,10 +174,10 @@ def judge(code: int, folder: Path, count: int) -> Tried:
     if (folder / "timed-out").is_file():
         limit = (folder / "timed-out").read_text().split()[-1]
         return Tried(code, f"timed out: not done after {limit} s", "", report)
-    return Tried(code, f"the command exited with {code}", "", report)
+    return Tried(code, report.message(0, code), "", report)
 
 
-def _read_report(folder: Path, count: int) -> Report:
+def _read_report(folder: Path, count: int, secrets: Sequence[str]) -> Report:
     codes = {}
     for number, code in _rows(folder / "codes"):
         codes[int(number) - 1] = int(code)
@@ -180,7 +191,20 @@ def _read_report(folder: Path, count: int) -> Report:
     over = _rows(folder / "timed-out")
     # before the first datum began, it is that one's time
     timed_out = int(over[0][0]) - 1 if over and len(over[0]) > 1 else 0 if over else None
-    return Report(codes, files, recovered, timed_out, read_marks(folder / "marks", count))
+    return Report(
+        codes, files, recovered, timed_out, read_marks(folder / "marks", count), _faults(folder, count, secrets)
+    )
+
+
+def _faults(folder: Path, count: int, secrets: Sequence[str]) -> dict[int, str]:
+    """By index, a line each: it has names that a command chose, and so may have anything."""
+    found = {}
+    for index in range(count):
+        fault = folder / f"why.{index + 1}"
+        if fault.is_file():
+            clean = Redactor(secrets).feed(fault.read_bytes(), last=True)
+            found[index] = b" ".join(clean.split())[:_LONGEST].decode(errors="replace")
+    return found
 
 
 def read_marks(path: Path, count: int) -> tuple[Mark, ...]:

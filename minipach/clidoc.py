@@ -41,7 +41,7 @@ plan:     {"schema": 1, "pipelines": [{"name": "edges",
 schedule: {"schema": 1, "ok": true, "superdataset": "<sha or null>", "problems": [],
            "pipelines": [{"name": "edges", "state": "published", "job": "<id>", "commit": "<sha>",
                           "counts": {"ran": 1, "reused": 0, "current": 3, "removed": 0, "recovered": 0, "failed": 0},
-                          "failed": [{"name": "...", "log": "<path>"}]}]}
+                          "failed": [{"name": "...", "message": "...", "log": "<path>"}]}]}
           state: current, published, partial, failed, blocked, error; with rq and slurm also submitted, waiting
           job: where nothing was to do, the one that published what is current; null where no job of it began
           (blocked, waiting, error), or nothing is published yet

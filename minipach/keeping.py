@@ -87,7 +87,7 @@ def _attribute(
         code = report.codes.get(index, 1) if of_several else 0
         if code:
             which = recovered if index in report.recovered else bad
-            which.append((index, code, f"the command exited with {code}"))
+            which.append((index, code, report.message(index, code)))
             continue
         mine = changed
         if of_several:

@@ -314,7 +314,7 @@ class Pass:
             recovered=len(self.recovered),
             failed=len(self.failed),
         )
-        report.failed = [{"name": n, "log": o.log} for n, o in sorted(self.failed.items())]
+        report.failed = [{"name": n, "message": o.message, "log": o.log} for n, o in sorted(self.failed.items())]
         done = {end.task.id for end in self.recovered.values()}
         lacking = [s for s in plan.steps if s.action in ("run", "reuse") and s.source is None and s.id not in done]
         report.missing = len(lacking)

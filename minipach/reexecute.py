@@ -95,12 +95,15 @@ class Processes:
         self._running: dict[subprocess.Popen[bytes], Path] = {}
         self.cancelled = False
 
-    def run(self, command: list[str], folder: Path, log: Path | None, secrets: Mapping[str, str]) -> int:
+    def run(
+        self, command: list[str], folder: Path, log: Path | None, secrets: Mapping[str, str], report: str = ""
+    ) -> int:
         """Run a command to its end, output appended to the log; its exit code (minus the signal, if it was killed).
 
-        log: None sends the output to stderr · secrets: variables besides those of this process, whose values don't get
-        into the log.
+        log: None sends the output to stderr · secrets: variables besides those of this process, whose values are shown
+        nowhere · report: a directory, where the launcher says whose fault a failure was (none: it need not).
         """
+        more = {"MINIPACH_REPORT": report} if report else {}
         with _appending(log, list(secrets.values())) as output:
             with self._lock:
                 if self.cancelled:
@@ -108,7 +111,7 @@ class Processes:
                 process = subprocess.Popen(
                     command,
                     cwd=folder,
-                    env=child_environment({"MINIPACH_INTERACTIVE": "", **secrets}),
+                    env=child_environment({"MINIPACH_INTERACTIVE": "", **more, **secrets}),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -139,11 +142,11 @@ class Processes:
 
 @contextlib.contextmanager
 def _appending(log: Path | None, values: Sequence[str]) -> Iterator[int]:
-    if log is None:
-        yield 2
-        return
-    with log.open("ab") as file, redacting(file.fileno(), values) as entry:
-        yield entry
+    with (
+        log.open("ab") if log else contextlib.nullcontext() as file,
+        redacting(file.fileno() if file else 2, values) as to,
+    ):
+        yield to
 
 
 def _signal(process: subprocess.Popen[bytes], number: int) -> None:

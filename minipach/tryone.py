@@ -121,10 +121,9 @@ def run_one(chosen: Chosen, *, get: bool = False) -> Trial:
         tempfile.TemporaryDirectory(prefix="minipach-report.") as report,
         ThreadPoolExecutor(1) as pool,
     ):
-        env = {**secrets, "MINIPACH_REPORT": report}
         started = time.monotonic()
         # in a thread, so that an interrupt can end what runs
-        future = pool.submit(processes.run, command_line(chosen.work), slot.path, None, env)
+        future = pool.submit(processes.run, command_line(chosen.work), slot.path, None, secrets, report)
         try:
             code = future.result()
         except BaseException:
@@ -133,7 +132,7 @@ def run_one(chosen: Chosen, *, get: bool = False) -> Trial:
         seconds = time.monotonic() - started
         paths = sorted(written_files(slot.path)) if code == 0 else []
         outputs = tuple(_output(slot.path, path) for path in paths)
-        tried = judge(code, Path(report), 1)
+        tried = judge(code, Path(report), 1, list(secrets.values()))
     why = tried.failure or tried.message
     return Trial(chosen.work.pipeline, chosen.name, chosen.id, code, seconds, outputs, why)
 

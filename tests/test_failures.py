@@ -204,9 +204,13 @@ def test_outputs_that_cannot_be_fail_their_datum_and_say_why(tmp_path: Path) -> 
     report = study.schedule(code=1)["edges"]
     assert counts(report) == {"failed": len(BAD_OUTPUT)}
     logs = {row["name"]: Path(row["log"]).read_text() for row in report["failed"]}
+    messages = {row["name"]: row["message"] for row in report["failed"]}
     for number, name in enumerate(BAD_OUTPUT):
         expected = SAYS.get(name, f'output "{name}" is a reserved name in a pipeline\'s repo')
         assert expected in logs[str(number)], (name, logs[str(number)])
+        if name != "no program":  # else it is the command's own code
+            assert expected in messages[str(number)]
+    assert messages[str(list(BAD_OUTPUT).index("no program"))] == "the command exited with 127"
     assert study.outputs("edges") == {}
     assert study.git("edges", "status", "--porcelain") == ""
 

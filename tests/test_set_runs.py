@@ -94,7 +94,11 @@ printf 'last of %s ' "$name"
 
 def test_what_a_datum_prints_is_in_its_own_log_whatever_it_prints(study: Study) -> None:
     in_sets(study, more="datum_set_spec: {number: 4}\ndatum_tries: 1\n", script=FORGER)
-    assert study.schedule(code=1)["edges"]["counts"]["failed"] == 2
+    failed = study.schedule(code=1)["edges"]["failed"]
+    assert [(row["name"], row["message"].partition(": ")[0]) for row in failed] == [
+        ("c.txt", "output c.txt"),
+        ("d.txt", 'output "inputs" is a reserved name in a pipeline\'s repo; write elsewhere or set minipach.out'),
+    ]
     logs = {n: study.minipach("logs", "edges", f"{n}.txt").out for n in "abcdefgh"}
     for name, log in logs.items():
         assert [part.split()[0] for part in log.split("last of ")[1:]] == [f"{name}.txt"]

@@ -22,6 +22,13 @@ printf 'a\\000b' >"$PFS/out/$MINIPACH_DATUM.bin"
 """
 
 
+WITH_SECRET = """
+input: {pfs: {repo: images, glob: "/*"}}
+transform: {cmd: [sh, code/run.sh], secrets: [{name: my-token, env_var: TOKEN}]}
+datum_tries: 1
+"""
+
+
 @pytest.fixture(scope="module")
 def study_of_two(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """One datum succeeded, one failed: nothing is published yet. Only to look at."""
@@ -80,6 +87,19 @@ def test_a_datum_that_takes_too_long_is_told_as_a_job_would(study: Study) -> Non
     study.schedule(code=1)
     done = study.minipach("run-one", "edges:a.txt")
     assert (done.code, done.err.splitlines()[-1]) == (1, "edges: a.txt: timed out: not done after 1 s")
+
+
+def test_what_a_command_left_is_at_fault_and_no_secret_is_shown(study: Study) -> None:
+    study.put("images/a.txt", "words\n")
+    script = 'echo "it is $TOKEN"; ln -s /nowhere "$PFS/out/$TOKEN"\n'
+    secret = {"MINIPACH_SECRET_MY_TOKEN": "s3cr3t"}
+    study.pipeline("edges", WITH_SECRET, run=script)
+    fault = 'output a.txt: symbolic link "[secret]" points outside /pfs'
+    [failed] = study.minipach("schedule", "--json", env=secret).json["pipelines"][0]["failed"]
+    assert failed["message"] == fault
+    done = study.minipach("run-one", "edges:a.txt", env=secret)
+    assert done.code == 1
+    assert done.err.splitlines() == ["it is [secret]", f"datum: {fault}", f"edges: a.txt: {fault}"]
 
 
 @pytest.mark.soak
