@@ -68,10 +68,16 @@ class JobStory:
 
 
 def read_job(project: Project, start: str, pipeline: str | None = None) -> JobStory:
-    """The job whose id begins so; UserError if there is none, or if there are several."""
+    """The job whose id begins so, or the last one of the pipeline that is called so.
+
+    UserError if there is none, or if there are several.
+    """
     ledger = open_ledger(project)
     try:
-        rows = as_they_are(project, ledger.jobs_called(start, pipeline))
+        called = ledger.jobs_called(start, pipeline) or [
+            row for last in ledger.jobs(start, 1) for row in ledger.jobs_called(last.id, start)
+        ]
+        rows = as_they_are(project, called)
         ids = sorted({row.id for row in rows})
         if not start or not ids:
             known = {row.id for row in ledger.jobs(pipeline, 100)}

@@ -130,6 +130,11 @@ def test_logs_of_datums_that_a_glob_matches(study_of_three: Study) -> None:
     assert (begun.code, begun.out) == (2, "") and begun.err.endswith('did you mean "a*"?\n')
 
 
+def test_the_last_job_of_a_pipeline(study_of_three: Study) -> None:
+    newest = study_of_three.minipach("jobs", "--json").json["jobs"][0]["id"]
+    assert study_of_three.minipach("job", "edges", "--json").json["id"] == newest
+
+
 def test_an_unknown_job_is_told(study_of_three: Study) -> None:
     done = study_of_three.minipach("job", "zzz")
     assert (done.code, done.err) == (2, 'no job "zzz" on this machine; minipach jobs lists them\n')
@@ -327,13 +332,13 @@ def test_a_busy_datum_of_a_set_is_told_from_an_idle_one(study: Study) -> None:
     study.schedule("-j", "1")
     rows = {row["datum"]: row for row in last_job(study)["attempts"]}
     assert len({row["log"].rpartition("/")[2].partition(".")[0] for row in rows.values()}) == 1, "not one set"
-    assert rows["busy"]["cpu"] > 0.5 > rows["idle"]["cpu"]
-    assert rows["idle"]["seconds"] > 1 + rows["quick"]["seconds"] - 0.5
+    assert rows["busy"]["cpu"] > 2 > rows["idle"]["cpu"], "what the set itself takes is a part of each"
+    assert rows["quick"]["seconds"] != rows["idle"]["seconds"] > 0.9, "not a share of the whole: it slept for a second"
     assert rows["busy"]["memory"] > 40 * 2**20 > rows["idle"]["memory"]
     began = [rows[name]["tried"][0]["started"] for name in ("busy", "idle", "quick")]
     assert began == sorted(set(began))
     usage = study.minipach("usage", "edges", "--json").json
-    assert usage["cpu"]["max"] == rows["busy"]["cpu"] and usage["cpu"]["min"] < 0.5
+    assert usage["cpu"]["max"] == rows["busy"]["cpu"] and usage["cpu"]["min"] < 2
 
 
 WORKS = """
@@ -344,7 +349,7 @@ datum_set_spec: {number: 3}
 BUSY_OR_IDLE = """
 case $MINIPACH_DATUM in
   busy) python3 -c "import time; x = bytearray(64 << 20)
-while time.process_time() < 0.6: pass" ;;
+while time.process_time() < 2.1: pass" ;;
   idle) sleep 1 ;;
 esac
 cp "$images" "$PFS/out/"

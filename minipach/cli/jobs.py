@@ -91,7 +91,7 @@ def _line(row: JobRow) -> str:
 @guarded
 def job(
     context: typer.Context,
-    ident: Annotated[str, typer.Argument(metavar="ID", help="Its id, or how it begins.")],
+    ident: Annotated[str, typer.Argument(metavar="ID", help="Its id or how it begins; or a pipeline: its last one.")],
     as_json: _JSON = False,
 ) -> None:
     """Show one job and what happened to each of its datums: exit code, tries, time, memory, bytes, host, log.
