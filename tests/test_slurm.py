@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import signal
 import time
 from collections.abc import Iterator
@@ -365,6 +366,9 @@ def test_a_datum_that_kills_its_task_costs_the_others_of_its_chunk_nothing(
     assert {a["datum"]: a["kind"] for a in attempts} == {"0": "ok", "1": "ok", "2": "lost", "3": "ok", "4": "ok"}
     tried = {a["datum"]: [t["kind"] for t in a["tried"]] for a in attempts}
     assert tried == {**{name: ["ok"] for name in "0134"}, "2": ["lost", "lost", "lost"]}
+    [lost] = [a["tried"] for a in attempts if a["datum"] == "2"]
+    assert [t["host"] for t in lost] == [platform.node()] * 3
+    assert [t["started"] for t in lost] == sorted({t["started"] for t in lost} - {None}), "each when its task began"
     script.write_text(COPY)
     study.save("edges")
     study.schedule("--wait")
@@ -491,8 +495,14 @@ def test_a_submission_is_read_back_and_half_a_line_waits_for_its_end(tmp_path: P
     told.write_text(line)
     assert [t.outcome for t in there.new_lines()] == [an_end(work)]
     with Teller(made.folder, 0, 0, "1") as teller:
+        teller.begin()
+        assert list(there.new_lines()) == []
+        begun = there.lives[0, 0]
+        assert (begun.host, begun.ended, begun.seconds) == (platform.node(), None, 0.0)
         teller.end(-9)
-    assert [(t.array, t.index, t.outcome) for t in there.new_lines()] == [(0, 0, None)]
+    assert [(t.array, t.index, t.outcome, t.code) for t in there.new_lines()] == [(0, 0, None, -9)]
+    ended = there.lives[0, 0].ended
+    assert ended is not None and ended >= begun.began
 
 
 def test_a_copy_of_a_project_lets_the_tasks_of_the_original_alone(

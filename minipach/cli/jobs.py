@@ -138,7 +138,8 @@ def _facts(used: Used) -> Iterator[str]:
         yield f"{_size(used.bytes_in)} in"
     if used.bytes_out is not None:
         yield f"{_size(used.bytes_out)} out"
-    yield f"on {used.host}"
+    if used.host:
+        yield f"on {used.host}"
 
 
 def _seconds(value: float) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import re
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -40,13 +42,27 @@ class Told:
     code: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Life:
+    """When a task began, where, and when it ended, in unix seconds (None: it could not say so)."""
+
+    began: float
+    host: str
+    ended: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it lived; 0 where that is not known."""
+        return max(0.0, self.ended - self.began) if self.ended is not None else 0.0
+
+
 @dataclass
 class Submission:
     """Sets of one repo that were handed over together.
 
     arrays: the ids of the sets of each array's tasks, in order of their index; a later array has the sets of an earlier
     one's tasks that were lost · jobs: Slurm's id of each array, as far as it is known · path: the pipeline's in the
-    project ("" where that was not noted yet).
+    project ("" where that was not noted yet) · lives: of the tasks by (array, index), as far as they were read.
     """
 
     folder: Path
@@ -55,6 +71,7 @@ class Submission:
     path: str = ""
     arrays: list[tuple[str, ...]] = field(default_factory=list)
     jobs: dict[int, str] = field(default_factory=dict)
+    lives: dict[tuple[int, int], Life] = field(default_factory=dict)
     _read: dict[str, int] = field(default_factory=dict)
 
     @staticmethod
@@ -139,7 +156,11 @@ class Submission:
             self._read[entry.name] = at + len(whole)
             for line in whole.splitlines():
                 row = json.loads(line)
-                if "end" in row:
+                if "begin" in row:
+                    self.lives[array, index] = Life(row["begin"], row["host"])
+                elif "end" in row:
+                    if (array, index) in self.lives:
+                        self.lives[array, index] = replace(self.lives[array, index], ended=row.get("at"))
                     yield Told(array, index, None, int(row["end"]))
                 else:
                     yield Told(array, index, Outcome.from_json(line))
@@ -233,13 +254,17 @@ class Teller:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
+    def begin(self) -> None:
+        """Note that the task has begun, when and where."""
+        self._line(json.dumps({"begin": time.time(), "host": platform.node()}))
+
     def tell(self, outcome: Outcome) -> None:
         """Note an outcome."""
         self._line(outcome.to_json())
 
     def end(self, code: int) -> None:
         """Note that the task has ended, all told that it had to tell."""
-        self._line(json.dumps({"end": code}))
+        self._line(json.dumps({"end": code, "at": time.time()}))
 
     def _line(self, text: str) -> None:
         self._file.write(text + "\n")

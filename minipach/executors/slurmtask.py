@@ -136,6 +136,7 @@ def _work(submission: Submission, work: WorkSet, slot: Slot, done: set[int], tel
     from minipach.chunk import run_work
     from minipach.logs import note_set
 
+    teller.begin()
     left = [index for index in range(len(work.parts)) if index not in done]
     if not work.chunk:
         if left:

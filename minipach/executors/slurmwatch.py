@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from minipach.executors import slurmclient as client
 from minipach.executors.slurmclient import AwayError, QueuedTask
-from minipach.executors.slurmfiles import Submission, final, narrowed
+from minipach.executors.slurmfiles import Life, Submission, final, narrowed
 from minipach.logs import lost_log, note_set
 from minipach.sets import Outcome, WorkSet
 from minipach.tries import Try
@@ -200,8 +199,20 @@ class Watch:
                 file.write(f"minipach: {message}\n{flight.submission.said(number, index)}\n")
             note_set(log.parent, log.name, [str(d["name"]) for d in part.datums])
         members = (first,) if work.chunk else None
-        host = platform.node()
-        outcome = Outcome(work.id, "lost", 1, message, 0.0, times, part.log, host, members=members)
+        life = flight.submission.lives.get((number, index), Life(0.0, ""))
+        outcome = Outcome(
+            work.id,
+            "lost",
+            1,
+            message,
+            life.seconds,
+            times,
+            part.log,
+            life.host,
+            members=members,
+            started=life.began,
+            ended=life.ended or 0.0,
+        )
         flight.submission.tell_lost(number, index, outcome)
         self.read()
 
@@ -228,7 +239,10 @@ def _lost_try(flight: Flight, task: tuple[int, int]) -> Try:
     # of a chunk, the logs are those of what its task has cut
     log = "" if flight.work.chunk else lost_log(flight.work.log, flight.runs.index(task) + 1)
     message = f"Slurm's task {flight.submission.jobs.get(number, '?')}_{index} ended without a result"
-    return Try("lost", 1, message, log=log)
+    life = flight.submission.lives.get(task)
+    if life is None:
+        return Try("lost", 1, message, log=log)
+    return Try("lost", 1, message, life.began, life.ended, life.seconds, host=life.host, log=log)
 
 
 def say(message: str) -> None:
