@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from minipach.staging import StagingError
 from minipach.tries import Mark
 
 _AT_FAULT = 126  # the datum script's exit code where the datum is at fault
+_KILLED = 128 + signal.SIGKILL  # as a shell says it
 _LONGEST = 500  # bytes of a fault that are kept
 _TIME = re.compile(r"(\d+)m(\d+)[.,]?(\d*)s")  # as `times` of a POSIX shell writes it
 
@@ -50,8 +52,9 @@ class Report:
 
     def message(self, index: int, code: int) -> str:
         """Why a datum failed whose command, or what it left, came to this exit code."""
-        fault = self.faults.get(index) if code == _AT_FAULT else None
-        return fault or f"the command exited with {code}"
+        if code == _AT_FAULT and index in self.faults:
+            return self.faults[index]
+        return f"the command exited with {code}" + ("; killed: out of memory?" if code == _KILLED else "")
 
 
 @dataclass(frozen=True, slots=True)

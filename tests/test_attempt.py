@@ -8,6 +8,7 @@ import pytest
 from datalad.config import ConfigManager
 
 from minipach.assess import Assessment, SnapshotStore
+from minipach.attempt import Report
 from minipach.base import build_base
 from minipach.project import find_project
 from minipach.sets import make_set
@@ -48,3 +49,17 @@ def test_a_git_that_is_killed_under_datalad_is_tried_again(
     before = [(t.kind, t.message, t.log) for t in outcome.before]
     assert before == [("lost", "datalad containers-run: git was killed", str(log))] * (1 if kind == "ok" else 2)
     assert "not the command's fault: datalad containers-run: git was killed" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (126, "output a: what is wrong with it"),
+        (3, "the command exited with 3"),
+        (137, "the command exited with 137; killed: out of memory?"),
+    ],
+)
+def test_why_a_datum_failed(code: int, message: str) -> None:
+    report = Report(faults={1: "output a: what is wrong with it"})
+    assert report.message(1, code) == message
+    assert report.message(0, 126) == "the command exited with 126", "it said so itself"

@@ -124,14 +124,16 @@ def _story(story: JobStory) -> Iterator[str]:
 def _try(one: Try) -> str:
     what = paint(one.kind, _KINDS.get(one.kind, "0")) + (f", {printable(one.message)}" if one.message else "")
     when = f" at {datetime.fromtimestamp(one.started).strftime('%H:%M:%S')}" if one.started is not None else ""
-    return f"{what}{when}, {_seconds(one.seconds)}" + (f", on {one.host}" if one.host else "")
+    took = f", {_seconds(one.seconds)}" if one.seconds or one.kind != "lost" else ""  # else nobody could tell
+    return f"{what}{when}{took}" + (f", on {one.host}" if one.host else "")
 
 
 def _facts(used: Used) -> Iterator[str]:
     if used.tries > 1:
         yield many(used.tries, "try", "tries")
-    yield _seconds(used.seconds)
-    yield f"{used.cpu:.2f} s CPU"
+    if used.seconds or used.kind != "lost":
+        yield _seconds(used.seconds)
+        yield f"{used.cpu:.2f} s CPU"
     if used.memory is not None:
         yield f"{_size(used.memory)} memory"
     if used.bytes_in is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from minipach.logs import lost_log, note_set
 from minipach.sets import Outcome, WorkSet
 from minipach.tries import Try
 
+_OF_MEMORY = re.compile(r"exceeded (?:job )?memory limit|oom[-_ ]?kill", re.IGNORECASE)  # as slurmstepd says it
 _LOST_TRIES = 3  # a set whose tasks tell nothing so often in a row isn't tried again in this job
 _PACE = 3.0  # seconds between two looks at squeue, at least
 _SLOWEST = 30.0
@@ -190,13 +192,16 @@ class Watch:
         part = work.part([first]) if work.chunk else work
         number, index = flight.runs[-1]
         how = f"killed by signal {-flight.code}" if flight.code < 0 else f"exit code {flight.code}"
+        said = flight.submission.said(number, index)
+        states = ["out of memory"] if _OF_MEMORY.search(said) else []
+        states += [flight.state] if flight.state else []
         message = f"its task ended {times} times without a result ({f'its worker: {how}; ' if flight.over else ''}"
-        message += f"Slurm: {flight.state or 'knows nothing of it'})"
+        message += f"Slurm: {', '.join(states) or 'knows nothing of it'})"
         log = Path(part.log)
         with contextlib.suppress(OSError):
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("a") as file:
-                file.write(f"minipach: {message}\n{flight.submission.said(number, index)}\n")
+                file.write(f"minipach: {message}\n{said}\n")
             note_set(log.parent, log.name, [str(d["name"]) for d in part.datums])
         members = (first,) if work.chunk else None
         life = flight.submission.lives.get((number, index), Life(0.0, ""))
