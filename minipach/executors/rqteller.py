@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from minipach.executors.redislink import Client
 from minipach.executors.rqboard import SOON, Board
@@ -28,8 +29,39 @@ class Teller:
         """What has ended and isn't told yet."""
         return [(worker, task) for worker, task, _ in list(self._pending)]  # asked from another thread, too
 
-    def add(self, worker: RqWorker, task: Task, do: Callable[[], None]) -> None:
-        """A task has ended; `do` says so to RQ."""
+    def finished(self, worker: RqWorker, task: Task, answer: Mapping[str, Any]) -> None:
+        """A set has its outcomes."""
+
+        def tell() -> None:
+            self._place.after(self._client, self._board.names, task.set_id, answer)
+            worker.finish(task.job, task.queue, task.execution, answer["outcomes"])
+
+        self._add(worker, task, tell)
+
+    def lost(self, worker: RqWorker, task: Task, why: str) -> None:
+        """A try came to nothing: another worker may have the next one, unless somebody has stopped it."""
+
+        def tell() -> None:
+            if task.stopped:
+                self._place.forget(task.set_id)
+            else:
+                self._place.lost(self._client, self._board.names, task.set_id, task.before + 1)
+            worker.fail(task.job, task.queue, task.execution, why, stopped=task.stopped)
+
+        self._add(worker, task, tell)
+
+    def no_more(self, worker: RqWorker, task: Task, why: str) -> None:
+        """A set that nobody wants any more."""
+
+        def tell() -> None:
+            self._place.forget(task.set_id)
+            task.job.retries_left = 0
+            worker.fail(task.job, task.queue, task.execution, why)
+
+        self._add(worker, task, tell)
+
+    def _add(self, worker: RqWorker, task: Task, do: Callable[[], None]) -> None:
+        """Told as a whole, once Redis is there: who sees that a set has ended looks for its log."""
         task.ended = True
         self._pending.append((worker, task, do))
 

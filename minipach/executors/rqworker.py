@@ -15,7 +15,7 @@ import secrets
 import selectors
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -283,33 +283,13 @@ class Supervisor:
         task, worker = lane.task, lane.worker
         answer = self._place.read_answer(line)
         if "outcomes" in answer:
-            self._teller.add(worker, task, lambda: self._finish(worker, task, answer))
+            self._teller.finished(worker, task, answer)
         elif not task.stopped and self._place.project is None:  # a clone may not have it yet
-            why = UNABLE + answer["gone"]
-            self._teller.add(worker, task, lambda: self._lost(worker, task, why))
+            self._teller.lost(worker, task, UNABLE + answer["gone"])
         else:
-            why = answer["gone"]
-            self._teller.add(worker, task, lambda: self._no_more(worker, task, why))
+            self._teller.no_more(worker, task, answer["gone"])
         self._room.give_back(task.share)
         lane.task = None
-
-    def _finish(self, worker: RqWorker, task: Task, answer: Mapping[str, Any]) -> None:
-        """Told as a whole, once Redis is there: who sees that a set has ended looks for its log."""
-        self._place.after(self._client, self._board.names, task.set_id, answer)
-        worker.finish(task.job, task.queue, task.execution, answer["outcomes"])
-
-    def _lost(self, worker: RqWorker, task: Task, why: str) -> None:
-        """A try came to nothing; told as a whole, too."""
-        if task.stopped:
-            self._place.forget(task.set_id)
-        else:
-            self._place.lost(self._client, self._board.names, task.set_id, task.before + 1)
-        worker.fail(task.job, task.queue, task.execution, why, stopped=task.stopped)
-
-    def _no_more(self, worker: RqWorker, task: Task, why: str) -> None:
-        self._place.forget(task.set_id)
-        task.job.retries_left = 0
-        worker.fail(task.job, task.queue, task.execution, why)
 
     def _died(self, lane: Lane) -> None:
         """A process is gone: end what it left running, give its set to another, and open a new one."""
@@ -321,7 +301,7 @@ class Supervisor:
             self._room.give_back(task.share)
             lane.task = None
             why = f"its process ended with {code}" + ("; out of memory?" if code == -signal.SIGKILL else "")
-            self._teller.add(worker, task, lambda: self._lost(worker, task, why))
+            self._teller.lost(worker, task, why)
         self._lanes[lane.number] = self._open(lane.number, worker)
 
     def _end_overdue(self) -> None:
