@@ -17,11 +17,14 @@ from minipach.executors.base import Executor
 from minipach.executors.choose import choose
 from minipach.executors.setrefs import drop_all
 from minipach.git import Repo
+from minipach.jobs import last_jobs
 from minipach.ledger import Ledger
 from minipach.lock import Holder, has_open, holder, project_lock
 from minipach.project import Project
+from minipach.status import project_status
 from minipach.stuck import Remarking
 
+_WELL = frozenset({"current", "published", "superseded"})  # how a job ends that did what it was to
 _PAUSE = 0.1  # seconds between two looks
 _ASK = 10.0  # seconds between two looks into an engine's queue; what is to be said of it must show twice
 
@@ -73,6 +76,18 @@ def wait_until_done(project: Project, timeout: float | None, tell: Callable[[str
             told = True
         remarking.look()
         time.sleep(_PAUSE)
+
+
+def not_done(project: Project) -> list[JobRow]:
+    """The last job of each pipeline that came to less than it was to, where the pipeline isn't current all the same."""
+    last: dict[str, JobRow] = {}
+    for row in last_jobs(project, None, -1):
+        last.setdefault(row.pipeline, row)
+    # partial: of some datums alone that was all that was asked for
+    bad = {n: r for n, r in last.items() if r.state not in _WELL and (r.state != "partial" or r.counts["failed"])}
+    if not bad:
+        return []
+    return [bad[row.name] for row in project_status(project) if row.name in bad and row.state != "current"]
 
 
 def close_gone(project: Project) -> None:

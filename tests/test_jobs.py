@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -227,11 +228,15 @@ def test_follow_wait_and_cancel(tmp_path: Path) -> None:
     assert (done.code, done.err.splitlines()[-1]) == (130, "interrupted; the same command goes on from here")
     assert (follower.end().code, everything.end().code) == (0, 0)
     assert study.minipach("jobs", "--json").json["jobs"][0]["state"] == "interrupted"
-    assert (study.minipach("cancel").out, study.minipach("wait").code) == ("nothing runs\n", 0)
+    assert study.minipach("cancel").out == "nothing runs\n"
+    waited = study.minipach("wait")
+    assert waited.code == 1, "who goes on after it would do so without a result"
+    assert re.fullmatch(r"edges: interrupted; minipach job [0-9a-f]{12} tells more\n", waited.err)
 
     gate.unlink()
     study.schedule()
     assert study.read("edges/1.txt") == b"new 1\n"
+    assert study.minipach("wait").code == 0
     assert leftovers(study) == []
 
 
@@ -258,7 +263,7 @@ def test_a_killed_schedule_reads_interrupted_and_there_is_nothing_to_cancel(tmp_
     schedule.end()
     assert study.minipach("jobs", "--json").json["jobs"][0]["state"] == "interrupted"
     assert study.minipach("cancel").out == "nothing runs\n"
-    assert study.minipach("wait").code == 0
+    assert study.minipach("wait").code == 1
     gate.unlink()
 
 

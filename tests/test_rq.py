@@ -270,7 +270,7 @@ def test_nobody_waits_for_a_pipeline_that_was_taken_out_of_the_project(tmp_path:
         study.ok("git", "commit", "--quiet", "--all", "-m", "edges goes")
         workers.minipach("go-on")
         assert [j["state"] for j in json.loads(workers.minipach("jobs", "--json"))["jobs"]] == ["cancelled"]
-        workers.minipach("wait", "--timeout", "5")
+        assert "edges: cancelled; minipach job" in workers.minipach("wait", "--timeout", "5", code=1)
 
 
 @pytest.mark.slow

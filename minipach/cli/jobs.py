@@ -307,14 +307,21 @@ def cancel(context: typer.Context, timeout: _TIMEOUT = None) -> None:
 def wait(context: typer.Context, timeout: _TIMEOUT = None) -> None:
     """Wait until no schedule runs, and nothing that one left on its way.
 
-    Exit code 2: something is left, and nothing is there to go on with it (on Slurm, the step that would was
+    Exit code 1: a datum failed, or else a pipeline's last job came to less than it was to, and the pipeline isn't
+    current. Exit code 2: something is left, and nothing is there to go on with it (on Slurm, the step that would was
     ended; or another executor is set meanwhile).
 
-    Example: minipach wait --timeout 3600
+    Example: minipach wait --timeout 3600 && minipach status
     """
-    from minipach.running import wait_until_done
+    from minipach.running import not_done, wait_until_done
 
     here: Here = context.obj
-    if not wait_until_done(here.project(), timeout, say):
+    project = here.project()
+    if not wait_until_done(project, timeout, say):
         say(f"still running after {many(timeout or 0.0, 'second')}")
+        raise typer.Exit(FAILED)
+    bad = not_done(project)
+    for row in bad:
+        say(f"{row.pipeline}: {row.state}; minipach job {row.id[:12]} tells more")
+    if bad:
         raise typer.Exit(FAILED)
