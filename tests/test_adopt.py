@@ -240,7 +240,7 @@ def test_a_spec_that_the_superdataset_ignores_is_no_pipeline_yet(tmp_path: Path)
     assert not (study.root / "edges/.git").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("committed", [True, False])
 def test_the_superdatasets_annex_has_no_hold_on_what_moved_over(tmp_path: Path, committed: bool) -> None:
     study = Study(tmp_path / "old")

@@ -11,7 +11,7 @@ from tests.histories import History
 
 @pytest.mark.slow
 def test_a_history_of_edits_ends_where_the_model_does(tmp_path: Path) -> None:
-    go_through(tmp_path, seed=1, steps=4)
+    go_through(tmp_path, seed=1, steps=2)
 
 
 @pytest.mark.soak

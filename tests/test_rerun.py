@@ -142,7 +142,7 @@ def nested(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return study
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_nested_inputs_odd_names_and_quoted_words(
     nested: Study, tmp_path: Path, without_minipach: dict[str, str]
 ) -> None:

@@ -371,7 +371,7 @@ def test_good_datums_of_a_failed_job_never_run_again(tmp_path: Path) -> None:
 # What makes everything run again
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_every_job_and_salt(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study")
     save_plainly(study, "images", {"a.txt": "alpha\n", "b.txt": "beta\n"})

@@ -154,7 +154,7 @@ def test_cancel_ends_tasks_and_the_step_that_would_go_on(tmp_path: Path, slurm: 
     assert sorted(study.outputs("edges")) == ["0.txt", "1.txt", "new.txt"]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_job_has_its_time_also_when_nobody_follows(tmp_path: Path, slurm: Cluster) -> None:
     study = on_slurm(unpublished(tmp_path / "study", images=3))
     limit = "job_timeout: 15s\n"
@@ -178,7 +178,7 @@ def test_a_job_has_its_time_also_when_nobody_follows(tmp_path: Path, slurm: Clus
     assert len(study.outputs("edges")) == 3
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_who_gets_more_time_has_more_time(tmp_path: Path, slurm: Cluster) -> None:
     study = on_slurm(unpublished(tmp_path / "study", images=2))
     spec = study.root / "edges/spec.yml"
@@ -211,7 +211,7 @@ def test_later_passes_work_on_what_was_asked_for(tmp_path: Path, slurm: Cluster)
     assert not goal.exists(find_project(study.root))
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_with_no_step_left_nobody_waits_for_ever_and_the_next_schedule_goes_on(tmp_path: Path, slurm: Cluster) -> None:
     study = on_slurm(unpublished(tmp_path / "study"))
     schedule_killed(study, "before", "minipach.goal:end")  # all is handed over; the step is not

@@ -48,7 +48,7 @@ def test_where_the_engine_is_away_or_another_is_set(tmp_path: Path) -> None:
         assert study.minipach("wait").code == 0
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_burst_stays_for_the_set_of_a_worker_that_is_gone(tmp_path: Path) -> None:
     study = unpublished(tmp_path / "study", images=1)
     with Redis() as server, Workers(study, server) as workers:
