@@ -217,7 +217,7 @@ class Pass:
                 raise UserError(f"{a.path}: the result of {again[0]!r} was stored, but can't be found again")
             if not (todo or self.flights) or self.stopped or self.in_flight:
                 return plan
-            self.scheduler.ledger.note_asked(key, len(self.ran | {s.name for s in todo}))
+            self.scheduler.ledger.note_asked(key, len(self.ran | {s.name for s in todo} | self._flying(plan)))
             ended: list[WorkSet] = []
             try:
                 # publishing needs them: they are read while others compute
@@ -232,6 +232,11 @@ class Pass:
             self.flights = []
             a.refresh()
             plan = again_published(a.plan(), self.forced & self._succeeded, a.known)
+
+    def _flying(self, plan: Plan) -> set[str]:
+        """The datums of earlier passes' sets; of those that have ended, the plan has a result already."""
+        wanted = {(s.id, s.name) for s in plan.steps}
+        return {str(d["name"]) for work in self.flights for d in work.datums if (d["id"], d["name"]) in wanted}
 
     @property
     def _stays(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -113,6 +114,14 @@ def test_a_pass_leaves_and_later_ones_publish_and_go_on_downstream(engine: Engin
         ("copies", "published", 3),
         ("edges", "published", 3),
     ]
+
+
+def test_how_many_a_job_is_to_run_stays_what_it_was_when_some_have_come(engine: Engine) -> None:
+    engine.pass_("edges")
+    engine.memory.work(2)
+    engine.pass_("edges")
+    with closing(Ledger(engine.study.root / ".git/minipach/ledger.sqlite")) as ledger:
+        assert [row.asked for row in ledger.jobs("edges", 9)] == [3]
 
 
 def test_what_waits_is_queued_anew_where_the_spec_asks_for_other_resources(engine: Engine) -> None:
