@@ -168,9 +168,9 @@ def failed_now(plan: Plan, attempts: dict[str, Attempt]) -> list[Attempt]:
 
 
 def last_now(plan: Plan, attempts: dict[str, Attempt]) -> list[Attempt]:
-    """The last attempts of the datums that are missing, as they are now."""
-    ids = {s.name: s.id for s in plan.steps if s.action in ("run", "reuse")}
-    return [a for a in attempts.values() if ids.get(a.datum) == a.datum_id]
+    """The last attempts of the datums that are missing, as they are now, in the plan's order."""
+    found = [(s.id, attempts.get(s.name)) for s in plan.steps if s.action in ("run", "reuse")]
+    return [last for datum_id, last in found if last is not None and last.datum_id == datum_id]
 
 
 def last_attempts_json(project: Project, pipeline: str) -> dict[str, dict[str, Any]]:

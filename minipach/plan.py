@@ -19,7 +19,7 @@ _Rows = Set[tuple[Any, ...]]
 Action = Literal["run", "reuse", "current", "remove", "blocked"]
 ACTIONS: tuple[Action, ...] = ("run", "reuse", "current", "remove", "blocked")
 NEW = "new content"
-_ENDS = {"failed": "failed", "lost": "could not be run", "recovered": "recovered, without output,"}
+ENDS = {"failed": "failed", "lost": "could not be run", "recovered": "recovered, without output,"}
 
 
 class KnownResults(Protocol):
@@ -188,7 +188,7 @@ def _failed_before(step: Step, last: Failed | None) -> Step:
     if last is None or step.action != "run" or last.datum_id != step.id:
         return step
     when = "last time" if last.times == 1 else f"the last {last.times} times"
-    what = f"{_ENDS.get(last.kind, last.kind)} {when}" + (f": {last.message}" if last.message else "")
+    what = f"{ENDS.get(last.kind, last.kind)} {when}" + (f": {last.message}" if last.message else "")
     return step._replace(reason=what if step.reason == NEW else f"{step.reason}; {what}")
 
 

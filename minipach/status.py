@@ -11,7 +11,7 @@ from minipach.errors import UserError
 from minipach.git import is_dataset
 from minipach.jobs import failed_now, last_now
 from minipach.ledger import Ledger
-from minipach.plan import Plan
+from minipach.plan import ENDS, Plan
 from minipach.project import Project
 
 State = Literal["current", "behind", "failed", "blocked", "new"]
@@ -105,7 +105,7 @@ def _status(assessment: Assessment, waits: list[str], attempts: dict[str, Attemp
         "remove": plan.counts["remove"],
         "upstream": len(upstream),
     }
-    details = [f"failed: {a.datum}: {a.message}; minipach logs {name} {a.datum}" for a in failed[:5]]
+    details = [f"{ENDS[a.kind]}: {a.datum}: {a.message}; minipach logs {name} {a.datum}" for a in failed[:5]]
     details += [f"and {len(failed) - 5} more failed"] if len(failed) > 5 else []
     details += upstream
     if waits:

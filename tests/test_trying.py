@@ -319,6 +319,15 @@ def test_a_secret_is_in_no_record_and_a_rerun_takes_it_from_its_caller(with_secr
     assert study.read("edges/length").split() == [b"4"]
 
 
+def test_status_tells_what_could_not_be_run_from_what_failed(with_secret: Study) -> None:
+    with_secret.put("images/b.txt", "beta\n")
+    with_secret.put("images/c.txt", "gamma\n")
+    assert with_secret.minipach("schedule", "-j", "2").code == 1
+    lines = with_secret.minipach("status").out.splitlines()
+    told = [line.split(": secret")[0].strip() for line in lines if "minipach logs" in line]
+    assert told == [f"could not be run: {name}.txt" for name in "abc"]
+
+
 @pytest.mark.soak
 def test_a_secret_from_a_file_of_one_s_own(with_secret: Study) -> None:
     study = with_secret

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from minipach.cli.frame import FAILED, USER, Here, colours, guarded, say, say_layout, show, show_json
-from minipach.plan import Plan
+from minipach.plan import ENDS, Plan
 from minipach.project import Project
 
 if TYPE_CHECKING:
@@ -230,8 +230,7 @@ class Terminal:
         """A datum failed: why, and the end of its log."""
         from minipach.logs import log_tail
 
-        what = "failed" if end.kind == "failed" else "could not be run"
-        say(f"{pipeline}: {end.task.datum.name} {what}: {end.message}")
+        say(f"{pipeline}: {end.task.datum.name} {ENDS[end.kind]}: {end.message}")
         for line in log_tail(end.log):
             say(f"    {line}")
 
