@@ -112,9 +112,25 @@ def test_who_runs_what_on_redis_and_why_the_rest_waits(study: Study) -> None:
         }
         # whoever asks again is told again, wherever they ask; not of what waits for a free slot
         said = workers.minipach("schedule", "--no-wait")
-        assert said.count("no worker") == 1 and "no worker that has gpu1 yet: its sets wait" in said
+        assert said.count("no worker") == 1 and "no worker has gpu1 yet: its sets wait" in said
         for command in ("jobs", "status"):
             assert workers.minipach(command).endswith("3 sets wait: no worker has gpu1; minipach top\n")
+        workers.minipach("cancel")
+
+
+def test_what_waits_for_more_than_a_slot_is_told_as_that(study: Study) -> None:
+    three(study)
+    study.pipeline("nets", SPEC + "resource_requests: {gpu: {type: nvidia.com/gpu, number: 1}}\n", run=SLOW)
+    with Redis() as server, Workers(study, server) as workers:
+        workers.start("-j", "3", "--gpus", "0", "--queue", "gpu*")
+        until("it serves", lambda: "GPUs 0, gpu*" in workers.minipach("top"))
+        assert "no worker with --queue for any yet: its sets wait" in workers.minipach("schedule", "--no-wait")
+        until("one runs", lambda: "nets: b" in workers.minipach("top"))
+        now = json.loads(workers.minipach("top", "--json"))
+        assert {w["kind"]: (w["why"], w["in_vain"]) for w in now["waiting"]} == {
+            "any": ("no worker with --queue for any", True),
+            "gpu1": ("for free GPUs; 1 set at work", False),
+        }
         workers.minipach("cancel")
 
 

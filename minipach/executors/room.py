@@ -61,8 +61,16 @@ class Room:
 
     def fits(self, kind: ResourceClass) -> bool:
         """Whether a set of this class fits now."""
-        free = kind.gpus <= len(self._gpus) and kind.cpu <= self._cpus + 1e-9 and kind.memory <= self._memory
-        return free and self.can_ever(kind)
+        return not self.lacks(kind) and self.can_ever(kind)
+
+    def lacks(self, kind: ResourceClass) -> str:
+        """Of what a set of this class needs more than is free now, in words; "" if of nothing."""
+        free = {
+            "GPUs": kind.gpus <= len(self._gpus),
+            "CPUs": kind.cpu <= self._cpus + 1e-9,
+            "memory": kind.memory <= self._memory,
+        }
+        return " and ".join(what for what, enough in free.items() if not enough)
 
     def take(self, kind: ResourceClass) -> Share:
         """Give a set its share; only where it fits."""

@@ -21,11 +21,11 @@ from rq.job import Job
 
 from minipach.errors import UserError
 from minipach.executors.redislink import AWAY, Client, away, check, connect, passes
-from minipach.executors.room import Room
 from minipach.executors.rqboard import Board, Ended
 from minipach.executors.rqlogs import receive_log
 from minipach.executors.rqlost import LOST_TRIES
 from minipach.executors.rqnames import Names, ResourceClass, project_id
+from minipach.executors.rqserving import Offer, nobody_for
 from minipach.executors.setrefs import drop_sets, known_sets, write_sets
 from minipach.git import Repo
 from minipach.logs import lost_log
@@ -122,14 +122,11 @@ class RqExecutor:
 
     def _warn(self, kinds: set[ResourceClass]) -> None:
         """Say, once for each class, that nobody is there who could run its sets."""
-        rooms = [
-            Room(w["gpus"], w["cpus"], w["memory"], w["gpu_type"]) for w in self._board.workers().values() if w["slots"]
-        ]
+        offers = [Offer.of(facts) for facts in self._board.workers().values()]
         for kind in sorted(kinds - self._warned, key=lambda k: k.name):
             self._warned.add(kind)
-            if not any(room.can_ever(kind) for room in rooms):
-                what = f"that has {kind.name}" if kind.name != "any" and rooms else "serves this project"
-                print(f"no worker {what} yet: its sets wait; minipach worker, or minipach up", file=sys.stderr)
+            if why := nobody_for(kind, offers):
+                print(f"{why} yet: its sets wait; minipach worker, or minipach up", file=sys.stderr)
 
     def _warn_of_adopted(self) -> None:
         """The same for sets that an earlier pass has queued, which may have said so to somebody else."""

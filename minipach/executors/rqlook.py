@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
 
@@ -15,9 +16,9 @@ from rq.serializers import JSONSerializer
 from minipach.errors import UserError
 from minipach.executors.looks import Looker, Seen, Waiting, Worker
 from minipach.executors.redislink import AWAY, away, check, connect
-from minipach.executors.room import Room
 from minipach.executors.rqboard import Board
 from minipach.executors.rqnames import Names, ResourceClass, project_id
+from minipach.executors.rqserving import Offer, nobody_for
 from minipach.project import Project
 from minipach.sets import Outcome
 from minipach.wording import many
@@ -44,8 +45,9 @@ class _Look:
         try:
             facts = board.workers()
             at_work = _running(board)
-            workers = tuple(Worker(n, _has(row), tuple(at_work.get(n, ()))) for n, row in sorted(facts.items()))
-            waiting = tuple(_waiting(board, list(facts.values()), sum(map(len, at_work.values()))))
+            runs = {name: tuple((run.what, run.seconds) for run in found) for name, found in at_work.items()}
+            workers = tuple(Worker(name, _has(row), runs.get(name, ())) for name, row in sorted(facts.items()))
+            waiting = tuple(_waiting(board, facts, at_work))
             states = board.states(list(sets))
             new = [i for i, state in states.items() if state in _OVER and i not in self._ended]
             for set_id, ended in board.ended(new).items():
@@ -59,7 +61,8 @@ class _Look:
 
 
 def _has(facts: Mapping[str, Any]) -> str:
-    return f"{many(facts['slots'], 'slot')}, {_room(facts).text}"
+    offer = Offer.of(facts)
+    return f"{many(offer.slots, 'slot')}, {offer.room.text}" + (f", {' '.join(offer.queues)}" if offer.queues else "")
 
 
 def waiting_in_vain(project: Project) -> list[Waiting]:
@@ -67,19 +70,22 @@ def waiting_in_vain(project: Project) -> list[Waiting]:
     with closing(connect(project.repo)) as client:
         board = Board(client, Names(project_id(project.repo)))
         try:
-            return [row for row in _waiting(board, list(board.workers().values()), 0) if row.in_vain]
+            return [row for row in _waiting(board, board.workers(), {}) if row.in_vain]
         except RedisError as error:
             raise UserError(away(project.repo, error)) from None
 
 
-def _room(facts: Mapping[str, Any]) -> Room:
-    return Room(facts["gpus"], facts["cpus"], facts["memory"], facts["gpu_type"])
+@dataclass(frozen=True, slots=True)
+class _Run:
+    what: str
+    seconds: float
+    kind: ResourceClass
 
 
-def _running(board: Board) -> dict[str, list[tuple[str, float]]]:
+def _running(board: Board) -> dict[str, list[_Run]]:
     """What each worker runs, by its name."""
-    found: dict[str, list[tuple[str, float]]] = {}
-    for name in board.queues():
+    found: dict[str, list[_Run]] = {}
+    for name, kind in board.queues().items():
         ids = board.queue(name).started_job_registry.get_job_ids(cleanup=False)
         for job in Job.fetch_many(ids, connection=board.client, serializer=JSONSerializer):
             if job is None:
@@ -87,26 +93,38 @@ def _running(board: Board) -> dict[str, list[tuple[str, float]]]:
             started = job.started_at.replace(tzinfo=UTC).timestamp() if job.started_at else time.time()
             # a worker's slots are named after it, with a number behind
             worker = str(job.worker_name or "?").rpartition(".")[0]
-            found.setdefault(worker, []).append((str(job.description), max(0.0, time.time() - started)))
+            found.setdefault(worker, []).append(_Run(str(job.description), max(0.0, time.time() - started), kind))
     return found
 
 
-def _waiting(board: Board, workers: Sequence[Mapping[str, Any]], running: int) -> list[Waiting]:
-    rooms = [_room(w) for w in workers if w["slots"]]
-    found = []
+def _waiting(
+    board: Board, facts: Mapping[str, Mapping[str, Any]], at_work: Mapping[str, Sequence[_Run]]
+) -> Iterator[Waiting]:
+    offers = {name: Offer.of(row) for name, row in facts.items()}
+    for name, offer in offers.items():
+        for run in at_work.get(name, ()):
+            offer.room.take(run.kind)
     for name, kind in sorted(board.queues().items()):
         count = board.to_do(name)
         if count:
-            in_vain = not any(room.can_ever(kind) for room in rooms)
-            found.append(Waiting(count, kind.name, _why(board, name, kind, rooms, running), in_vain))
-    return found
+            nobody = nobody_for(kind, list(offers.values()))
+            way = "" if any(offer.slots for offer in offers.values()) else "; minipach worker, or minipach up"
+            why = nobody + way if nobody else _busy(board, name, kind, offers, at_work)
+            yield Waiting(count, kind.name, why, bool(nobody))
 
 
-def _why(board: Board, name: str, kind: ResourceClass, rooms: Sequence[Room], running: int) -> str:
-    if not rooms:
-        return "no worker serves this project; minipach worker, or minipach up"
-    if not any(room.can_ever(kind) for room in rooms):
-        return f"no worker has {kind.name}"
+def _busy(
+    board: Board,
+    name: str,
+    kind: ResourceClass,
+    offers: Mapping[str, Offer],
+    at_work: Mapping[str, Sequence[_Run]],
+) -> str:
     if kind.limit and len(board.queue(name).started_job_registry) >= kind.limit:
         return f"parallelism_spec: at most {kind.limit} at once"
+    idle = [o for n, o in offers.items() if o.serves(kind) and o.slots > len(at_work.get(n, ()))]
+    lack = [offer.room.lacks(kind) for offer in idle]
+    running = sum(map(len, at_work.values()))
+    if lack and all(lack):
+        return f"for free {' or '.join(sorted(set(lack)))}; {many(running, 'set')} at work"
     return f"for a free slot; {running} in use"

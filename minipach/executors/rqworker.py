@@ -7,7 +7,6 @@ tells to Redis.
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import logging
 import os
 import platform
@@ -33,6 +32,7 @@ from minipach.executors.rqlane import Lane, RqWorker, Task, make_worker
 from minipach.executors.rqlost import UNABLE, note_lost
 from minipach.executors.rqnames import ResourceClass
 from minipach.executors.rqplace import Place
+from minipach.executors.rqserving import keeps_to
 from minipach.executors.rqteller import Teller
 from minipach.git import GitError
 
@@ -128,6 +128,7 @@ class Supervisor:
             "gpu_type": self._room.gpu_type,
             "cpus": self._room.cpus,
             "memory": self._room.memory,
+            "queues": list(self._plan.queues),
             "publishes": self._place.project is not None,
         }
 
@@ -209,8 +210,7 @@ class Supervisor:
             found = [
                 (name, kind)
                 for name, kind in sorted(self._board.queues().items())
-                if self._room.can_ever(kind)
-                and (not self._plan.queues or any(fnmatch.fnmatch(kind.name, p) for p in self._plan.queues))
+                if self._room.can_ever(kind) and keeps_to(kind, self._plan.queues)
             ]
             if [name for name, _ in found] != [name for name, _ in self._queues]:
                 for lane in self._lanes:
