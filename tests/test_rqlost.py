@@ -43,7 +43,9 @@ def a_set(folder: Path) -> WorkSet:
     return WorkSet("c" * 40, "edges", str(folder), "b", "i", parts=((), ()), datums=datums, tries=1, log=log, **rest)
 
 
-def begin(board: Board, worker: RqWorker, why: str = "its process ended with -9") -> tuple[int, Callable[[], None]]:
+def begin(
+    board: Board, worker: RqWorker, why: str = "its process ended with -9", *, stopped: bool = False
+) -> tuple[int, Callable[[], None]]:
     """Take the job as a worker does; how often it was lost before, and what ends it."""
     job = board.take(NAMES.queue(KIND), 0)
     assert job is not None
@@ -51,7 +53,7 @@ def begin(board: Board, worker: RqWorker, why: str = "its process ended with -9"
     execution = worker.prepare_execution(job)
     worker.prepare_job_execution(job, True)
     queue = board.queue(NAMES.queue(KIND))
-    return lost, lambda: worker.fail(job, queue, execution, why)
+    return lost, lambda: worker.fail(job, queue, execution, why, stopped=stopped)
 
 
 def test_each_lost_try_has_its_time_its_host_and_its_log(client: Client, tmp_path: Path) -> None:
@@ -108,3 +110,15 @@ def test_what_a_worker_elsewhere_had_sent_of_a_lost_try_comes_with_its_log(
     assert (tmp_path / "logs/000000-a.1.log").read_text() == "second\n"
     Board(client, NAMES).forget([work.id])
     assert [key for key in client.keys("*") if b":log:" in key] == []
+
+
+def test_what_somebody_stopped_had_one_try_and_its_time(client: Client, tmp_path: Path) -> None:
+    board, work = Board(client, NAMES), a_set(tmp_path)
+    board.enqueue([(work, "edges", KIND)])
+    before = time.time()
+    _, end = begin(board, make_worker(client, "minipach.node1.7.aaaa.0", []), stopped=True)
+    end()
+    (outcome,) = _outcomes(work, board.ended([work.id])[work.id])
+    assert (outcome.message, outcome.tries, outcome.host) == ("it was stopped in Redis", 1, "node1")
+    assert outcome.started is not None and outcome.ended is not None
+    assert before - 1 < outcome.started <= outcome.ended

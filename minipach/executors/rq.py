@@ -23,7 +23,6 @@ from minipach.errors import UserError
 from minipach.executors.redislink import AWAY, Client, away, check, connect, passes
 from minipach.executors.rqboard import Board, Ended
 from minipach.executors.rqlogs import receive_log
-from minipach.executors.rqlost import LOST_TRIES
 from minipach.executors.rqnames import Names, ResourceClass, project_id
 from minipach.executors.rqserving import Offer, nobody_for
 from minipach.executors.setrefs import drop_sets, known_sets, write_sets
@@ -316,7 +315,7 @@ def _is_of(work: WorkSet, repo: Repo) -> bool:
 def _outcomes(work: WorkSet, ended: Ended) -> list[Outcome]:
     lost = tuple(replace(one, log=lost_log(work.log, n)) for n, one in enumerate(ended.before, 1))
     if not ended.outcomes:
-        outcome = Outcome(work.id, "lost", 1, ended.message, 0.0, LOST_TRIES, work.log, platform.node(), before=lost)
+        outcome = Outcome(work.id, "lost", 1, ended.message, 0.0, len(lost) + 1, work.log, platform.node(), before=lost)
         last = ended.last
         if last is None or last.started is None or last.ended is None:
             return [outcome]

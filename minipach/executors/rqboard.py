@@ -51,7 +51,7 @@ if redis.call('LREM', KEYS[1], 1, ARGV[1]) > 0 then redis.call('LPUSH', KEYS[2],
 class Ended:
     """A job that has ended. outcomes: none if the set's worker was lost too often, or somebody stopped it.
 
-    before: the tries whose worker was lost, without their logs · last: the last one, if it was lost, too.
+    before: the tries whose worker was lost, without their logs · last: the last one, if it was lost or stopped, too.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -178,7 +178,7 @@ class Board:
             )
             message = f"{what} (last: {last.removeprefix(UNABLE)})"
             return Ended((), message, before, last_try(job))
-        return Ended((), f"it was {state} in Redis")
+        return Ended((), f"it was {state} in Redis", before, last_try(job))
 
     def remove_queued(self, ids: Iterable[str]) -> set[str]:
         """Take out of their queues those that nobody has taken yet; which they were."""
