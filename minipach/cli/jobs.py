@@ -283,7 +283,8 @@ def _watch(text: Callable[[], list[str]]) -> None:
 def cancel(context: typer.Context, timeout: _TIMEOUT = None) -> None:
     """Ask the schedule that runs now to end, as Ctrl-C would, wait until it has, and end what it left on its way.
 
-    What is done is kept.
+    What is done is kept: sets that have ended. A set that runs tells of its datums at its end, so that all of them run
+    again.
 
     Example: minipach cancel
     """
