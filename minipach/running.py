@@ -7,7 +7,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from minipach import goal
@@ -78,11 +78,16 @@ def wait_until_done(project: Project, timeout: float | None, tell: Callable[[str
         time.sleep(_PAUSE)
 
 
-def not_done(project: Project) -> list[JobRow]:
-    """The last job of each pipeline that came to less than it was to, where the pipeline isn't current all the same."""
+def not_done(project: Project, paths: Iterable[str]) -> list[JobRow]:
+    """Of these pipelines, and what they take from: the last jobs that came to less than they were to.
+
+    A pipeline that is current all the same is done.
+    """
+    names = {project.name_of(path) for path in project.upstream_of(paths)}
     last: dict[str, JobRow] = {}
     for row in last_jobs(project, None, -1):
-        last.setdefault(row.pipeline, row)
+        if row.pipeline in names:
+            last.setdefault(row.pipeline, row)
     # partial: of some datums alone that was all that was asked for
     bad = {n: r for n, r in last.items() if r.state not in _WELL and (r.state != "partial" or r.counts["failed"])}
     if not bad:

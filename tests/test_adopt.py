@@ -46,6 +46,7 @@ def test_init_adopts_a_superdataset(tmp_path: Path) -> None:
     assert study.git(".", "status", "--porcelain") == "?? notes.txt"
 
 
+@pytest.mark.soak
 def test_the_folder_of_a_subdataset_becomes_a_dataset_of_that_one(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study", "images", "group")
     study.put("images/a.txt", "alpha\n")

@@ -17,7 +17,7 @@ from minipach.worker import run_set
 from tests.projects import Study
 
 
-@pytest.mark.parametrize(("failures", "kind"), [(1, "ok"), (9, "lost")])
+@pytest.mark.parametrize(("failures", "kind"), [pytest.param(1, "ok", marks=pytest.mark.soak), (9, "lost")])
 def test_a_git_that_is_killed_under_datalad_is_tried_again(
     study: Study, monkeypatch: pytest.MonkeyPatch, failures: int, kind: str
 ) -> None:

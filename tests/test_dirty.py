@@ -162,7 +162,10 @@ def test_commits_of_people_to_a_pipelines_branch_are_kept(published: Study) -> N
     ("switch", "what"),
     [
         (("switch", "--quiet", "--detach"), "no branch is checked out"),
-        (("switch", "--quiet", "-c", "adjusted/main(unlocked)"), "the adjusted branch adjusted/main(unlocked) is"),
+        pytest.param(
+            *(("switch", "--quiet", "-c", "adjusted/main(unlocked)"), "the adjusted branch adjusted/main(unlocked) is"),
+            marks=pytest.mark.soak,
+        ),
     ],
     ids=["detached", "adjusted"],
 )

@@ -59,6 +59,13 @@ def test_status_tells(failed: Study) -> None:
     assert "failed: n4.txt: the command exited with 7; minipach logs edges n4.txt" in text
 
 
+def test_who_waits_is_told(failed: Study) -> None:
+    job = failed.minipach("jobs", "edges", "--json").json["jobs"][0]["id"]
+    for asked in ((), ("edges",), ("montage",)):  # which takes from edges
+        waited = failed.minipach("wait", *asked)
+        assert (waited.code, waited.err) == (1, f"edges: failed; minipach job {job[:12]} tells more\n")
+
+
 def test_logs_tell(failed: Study) -> None:
     assert failed.minipach("logs", "edges").out.startswith("== n4.txt: failed, the command exited with 7\n")
     assert "cannot read n4.txt\n" in failed.minipach("logs", "edges", "n4.txt").out
@@ -300,6 +307,7 @@ def test_what_the_user_must_mend_in_one_pipeline_does_not_stop_another(tmp_path:
     assert done.code == 2
     states = {p["name"]: p["state"] for p in done.json["pipelines"]}
     assert states == {"works": "published", "broken": "error", "after": "blocked"}
+    assert study.minipach("wait", "works").code == 0
     assert done.json["ok"] is False
     assert (
         'broken/spec.yml:2:20: image "nowhere" is no container registered in broken or the project, and no file'

@@ -34,6 +34,7 @@ def test_an_installed_input_follows_and_its_record_reruns(study: Study) -> None:
     assert study.read("edges/c.txt") == b"gamma"
 
 
+@pytest.mark.soak
 def test_an_installed_input_with_somebodys_work_in_it_stays_and_is_no_change_of_the_pipeline(study: Study) -> None:
     installed(study)
     there = study.root / "edges/inputs/images"

@@ -181,6 +181,7 @@ def test_a_pass_goes_on_with_what_is_sound_and_names_what_has_been_broken_meanwh
     assert not (engine.study.root / "broken/.git").exists()
 
 
+@pytest.mark.soak
 def test_a_job_whose_time_is_over_ends_also_while_its_pipeline_waits_once_more(engine: Engine) -> None:
     engine.study.copier("copies", repo="edges", more="job_timeout: 500s\n")
     project = find_project(engine.study.root)
@@ -278,6 +279,7 @@ def test_sets_of_an_older_spec_are_not_waited_for(engine: Engine) -> None:
     assert states == ["published", "superseded"]
 
 
+@pytest.mark.soak
 def test_a_forced_run_that_is_left_is_still_a_forced_run(engine: Engine) -> None:
     engine.until_done()
     before = engine.study.git("edges", "rev-list", "--count", "HEAD")

@@ -324,6 +324,7 @@ def test_a_job_that_somebody_else_queued_runs_nothing(study: Study, workers: Wor
     assert list(study.outputs("edges")) == ["a"]
 
 
+@pytest.mark.soak
 def test_a_worker_that_cant_begin_a_set_hands_it_back_and_leaves_it_to_others(tmp_path: Path, server: Redis) -> None:
     study = unpublished(tmp_path / "study", images=2)
     with Workers(study, server) as workers:
@@ -485,6 +486,7 @@ def test_each_clone_of_a_project_has_queues_of_its_own(study: Study, tmp_path: P
     assert project_id(Repo(tmp_path / "clone"), "origin") == own
 
 
+@pytest.mark.soak
 def test_a_copy_of_a_project_does_not_share_its_queues(tmp_path: Path) -> None:
     study = unpublished(tmp_path / "study", images=1)
     with Redis() as server, Workers(study, server) as workers:

@@ -65,6 +65,7 @@ def test_a_burst_stays_for_the_set_of_a_worker_that_is_gone(tmp_path: Path) -> N
     assert study.outputs("montage")
 
 
+@pytest.mark.soak
 def test_a_project_that_was_moved_goes_on_where_it_is(tmp_path: Path) -> None:
     study = unpublished(tmp_path / "study", images=2)
     with Redis() as server, Workers(study, server) as workers:

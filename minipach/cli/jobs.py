@@ -305,23 +305,30 @@ def cancel(context: typer.Context, timeout: _TIMEOUT = None) -> None:
 
 
 @guarded
-def wait(context: typer.Context, timeout: _TIMEOUT = None) -> None:
+def wait(
+    context: typer.Context,
+    pipelines: Annotated[
+        list[str] | None, typer.Argument(metavar="[PIPELINE]...", help="What must be done; all, if left out.")
+    ] = None,
+    timeout: _TIMEOUT = None,
+) -> None:
     """Wait until no schedule runs, and nothing that one left on its way.
 
-    Exit code 1: a datum failed, or else a pipeline's last job came to less than it was to, and the pipeline isn't
-    current. Exit code 2: something is left, and nothing is there to go on with it (on Slurm, the step that would was
-    ended; or another executor is set meanwhile).
+    Exit code 1: a datum failed, or else the last job of a pipeline, or of one that it takes from, came to less than
+    it was to, and it isn't current. Exit code 2: something is left, and nothing is there to go on with it (on Slurm,
+    the step that would was ended; or another executor is set meanwhile).
 
-    Example: minipach wait --timeout 3600 && minipach status
+    Example: minipach wait --timeout 3600, or minipach wait edges && make figures
     """
     from minipach.running import not_done, wait_until_done
 
     here: Here = context.obj
     project = here.project()
+    paths = [project.path_of(name) for name in pipelines] if pipelines else project.order
     if not wait_until_done(project, timeout, say):
         say(f"still running after {many(timeout or 0.0, 'second')}")
         raise typer.Exit(FAILED)
-    bad = not_done(project)
+    bad = not_done(project, paths)
     for row in bad:
         say(f"{row.pipeline}: {row.state}; minipach job {row.id[:12]} tells more")
     if bad:
