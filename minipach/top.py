@@ -157,8 +157,8 @@ def lines(look: Look) -> Iterator[str]:
     if not (look.jobs or look.workers or look.waiting or look.next):
         yield "nothing goes on"
         return
-    yield from _table(
-        ["JOB", "PIPELINE", "STATE", "TIME", "DONE", "RAN", "RUNNING", "WAITING", "FAILED", "PER-MINUTE", "TO-GO"],
+    yield from _table(  # what matters most comes first: a narrow terminal cuts the rest off
+        ["JOB", "PIPELINE", "STATE", "TIME", "DONE", "FAILED", "TO-GO", "RAN", "RUNNING", "WAITING", "PER-MINUTE"],
         [_job_row(job) for job in look.jobs],
     )
     if look.next:
@@ -178,9 +178,9 @@ def _job_row(job: Going) -> list[str]:
     rate = "-" if job.rate is None else f"{job.rate:g}"
     done = f"{job.done} of {job.total}" if job.total else str(job.done)
     waiting = str(job.waiting) + (f" ({job.behind} in sets that run)" if job.behind else "")
-    counts = [str(job.ran), str(job.running), waiting, str(job.failed)]
+    now = [str(job.ran), str(job.running), waiting]
     to_go = "-" if job.eta is None else _time(job.eta)
-    return [job.id[:12], job.pipeline, job.state, _time(job.seconds), done, *counts, rate, to_go]
+    return [job.id[:12], job.pipeline, job.state, _time(job.seconds), done, str(job.failed), to_go, *now, rate]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

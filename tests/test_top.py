@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import signal
 import socket
+import subprocess
 from typing import Any
 
 import pytest
 
 from minipach.executors.looks import Waiting, Worker
 from minipach.top import Going, Look, lines
-from tests.projects import Study
+from tests.projects import MINIPACH, PATIENCE, Study
 from tests.redises import Redis, Workers
 from tests.remains import Background, until
 from tests.slurm import shared_cluster
@@ -35,6 +40,28 @@ def test_where_nothing_goes_on(study: Study) -> None:
         "next": [],
         "note": "",
     }
+
+
+def test_a_terminal_sees_it_move_until_ctrl_c_also_without_colours_and_no_line_is_wrapped(study: Study) -> None:
+    ours, its = pty.openpty()
+    env = {**os.environ, "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "20", "LINES": "9"}
+    process = subprocess.Popen(
+        [*MINIPACH, "top"], cwd=study.root, env=env, stdin=its, stdout=its, start_new_session=True
+    )
+    os.close(its)
+    shown = bytearray()
+    os.set_blocking(ours, False)
+
+    def times(text: str) -> int:
+        with contextlib.suppress(BlockingIOError):
+            shown.extend(os.read(ours, 65536))
+        return shown.decode(errors="ignore").count(text)
+
+    until("it is drawn twice", lambda: times("nothing goes on") > 1)
+    assert times("  executor …") > 1 and not times("local")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) == 0
+    os.close(ours)
 
 
 COUNTS = ("state", "total", "done", "running", "waiting", "failed")
@@ -144,9 +171,9 @@ def test_as_text() -> None:
         next=("montage",),
     )
     text = list(lines(look))
-    head = ["JOB", "PIPELINE", "STATE", "TIME", "DONE", "RAN", "RUNNING", "WAITING", "FAILED", "PER-MINUTE", "TO-GO"]
+    head = ["JOB", "PIPELINE", "STATE", "TIME", "DONE", "FAILED", "TO-GO", "RAN", "RUNNING", "WAITING", "PER-MINUTE"]
     assert text[2].split() == head
-    row = "3f2a3f2a3f2a edges submitted 1:02:05 120 of 200 5 30 47 (40 in sets that run) 3 1.9 40:40"
+    row = "3f2a3f2a3f2a edges submitted 1:02:05 120 of 200 3 40:40 5 30 47 (40 in sets that run) 1.9"
     assert text[3].split() == row.split()
     assert text[5] == "then: montage"
     assert text[8].startswith("w1") and text[8].endswith("edges: a.png (0:12)")

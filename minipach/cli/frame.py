@@ -177,9 +177,14 @@ def show_json(data: Any) -> None:
     _put(json.dumps(data, indent=1 if sys.stdout.isatty() else None, ensure_ascii=True) + "\n")
 
 
+def can_redraw(stream: Any) -> bool:
+    """Whether what a stream shows can be drawn over: on a terminal that is more than a printer."""
+    return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
+
+
 def colours(stream: Any) -> bool:
     """Whether colours may be used on a stream (https://no-color.org)."""
-    return bool(stream.isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return can_redraw(stream) and not os.environ.get("NO_COLOR")
 
 
 def paint(text: str, code: str) -> str:

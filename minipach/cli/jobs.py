@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minipach.cli.frame import FAILED, Here, colours, guarded, paint, say, show, show_json
+from minipach.cli.frame import FAILED, Here, can_redraw, guarded, paint, say, show, show_json
 from minipach.escape import printable
 from minipach.project import Project
 from minipach.wording import many
@@ -260,7 +260,7 @@ def top(
     if as_json:
         show_json({"schema": 1, **looked.look().as_json()})
         return
-    if once or not colours(sys.stdout):
+    if once or not can_redraw(sys.stdout):
         for line in lines(looked.look()):
             show(line)
         return
@@ -275,7 +275,7 @@ def _watch(text: Callable[[], list[str]]) -> None:
 
     with suppress(KeyboardInterrupt), Live(console=Console(), screen=True, auto_refresh=False) as live:
         while True:
-            live.update(Text("\n".join(text())), refresh=True)
+            live.update(Text("\n".join(text()), no_wrap=True, overflow="ellipsis"), refresh=True)
             time.sleep(_REFRESH)
 
 
