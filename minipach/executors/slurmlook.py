@@ -16,6 +16,8 @@ from minipach.project import Project
 from minipach.sets import Outcome
 
 _PACE = 5.0  # seconds between two questions to slurmctld, which has others to serve
+# what the jobs that aren't sets wait for, by Slurm's reason
+_STEPS = {"Dependency": "for the sets before it, to publish and go on", "BeginTime": "for the end of the job's time"}
 
 
 def looker(project: Project) -> Looker:
@@ -45,8 +47,8 @@ class _Look:
                 what = sets.get(name, "publish, and go on" if task.index < 0 else name[:12] or "?")
                 label = task.job if task.index < 0 else f"{task.job}_{task.index}"
                 workers.append(Worker(f"task {label}", task.node, ((what, task.seconds),)))
-        waiting = Counter((task.job, task.reason) for task in self._queue if task.state == "PENDING")
-        rows = [Waiting(n, f"job {job}", _why(why)) for (job, why), n in sorted(waiting.items())]
+        waiting = Counter((t.job, _why(t)) for t in self._queue if t.state == "PENDING")
+        rows = [Waiting(n, f"job {job}", why) for (job, why), n in sorted(waiting.items())]
         outcomes = tuple(outcome for found in self._outcomes.values() for outcome in found)
         return Seen(tuple(workers), tuple(rows), frozenset(running), outcomes)
 
@@ -89,6 +91,8 @@ class _Look:
         return submission.arrays[number][task.index]
 
 
-def _why(reason: str) -> str:
+def _why(task: QueuedTask) -> str:
+    if task.index < 0 and task.reason in _STEPS:
+        return _STEPS[task.reason]
     # None is what squeue says of a task that Slurm has not looked at yet
-    return "Slurm has not looked at it yet" if reason in ("", "None") else f"Slurm says {reason}"
+    return "Slurm has not looked at it yet" if task.reason in ("", "None") else f"Slurm says {task.reason}"
