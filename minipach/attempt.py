@@ -27,6 +27,7 @@ from minipach.tries import Mark
 _AT_FAULT = 126  # the datum script's exit code where the datum is at fault
 _KILLED = 128 + signal.SIGKILL  # as a shell says it
 _LONGEST = 500  # bytes of a fault that are kept
+_MOST = 1 << 16  # bytes of a fault that are looked at
 _TIME = re.compile(r"(\d+)m(\d+)[.,]?(\d*)s")  # as `times` of a POSIX shell writes it
 
 
@@ -167,6 +168,8 @@ def judge(code: int, folder: Path, count: int, secrets: Sequence[str]) -> Tried:
 
     count: datums in the set · secrets: values that may not be told.
     """
+    for link in [entry for entry in folder.iterdir() if entry.is_symlink()]:
+        link.unlink()  # a command can write where its report is: what it points to on this machine is not its to read
     report = _read_report(folder, count, secrets)
     if code == 0:
         return Tried(0, "", "", report)
@@ -205,7 +208,8 @@ def _faults(folder: Path, count: int, secrets: Sequence[str]) -> dict[int, str]:
     for index in range(count):
         fault = folder / f"why.{index + 1}"
         if fault.is_file():
-            clean = Redactor(secrets).feed(fault.read_bytes(), last=True)
+            with fault.open("rb") as file:
+                clean = Redactor(secrets).feed(file.read(_MOST), last=True)
             found[index] = b" ".join(clean.split())[:_LONGEST].decode(errors="replace")
     return found
 

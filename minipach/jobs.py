@@ -74,9 +74,9 @@ def read_job(project: Project, start: str, pipeline: str | None = None) -> JobSt
     """
     ledger = open_ledger(project)
     try:
-        called = ledger.jobs_called(start, pipeline) or [
-            row for last in ledger.jobs(start, 1) for row in ledger.jobs_called(last.id, start)
-        ]
+        called = ledger.jobs_called(start, pipeline)
+        if not called and pipeline in (None, start):
+            called = [row for last in ledger.jobs(start, 1) for row in ledger.jobs_called(last.id, start)]
         rows = as_they_are(project, called)
         ids = sorted({row.id for row in rows})
         if not start or not ids:

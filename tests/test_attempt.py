@@ -8,7 +8,7 @@ import pytest
 from datalad.config import ConfigManager
 
 from minipach.assess import Assessment, SnapshotStore
-from minipach.attempt import Report
+from minipach.attempt import Report, judge
 from minipach.base import build_base
 from minipach.project import find_project
 from minipach.sets import make_set
@@ -63,3 +63,19 @@ def test_why_a_datum_failed(code: int, message: str) -> None:
     report = Report(faults={1: "output a: what is wrong with it"})
     assert report.message(1, code) == message
     assert report.message(0, 126) == "the command exited with 126", "it said so itself"
+
+
+def test_a_report_leads_nowhere_else_and_its_words_are_one_short_line_without_secrets(tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    private.write_text("private")
+    report = tmp_path / "report"
+    report.mkdir()
+    (report / "exit").write_text("126")
+    for name in ("failure", "timed-out", "why.2"):
+        (report / name).symlink_to(private)
+    (report / "why.1").write_bytes(b"output a:\n token s3cr3t \xff" + b" x" * 1000)
+    tried = judge(126, report, 2, ["s3cr3t"])
+    assert (tried.failure, tried.report.timed_out) == ("", None)
+    assert tried.message.startswith("output a: token [secret] \ufffd x x")
+    assert len(tried.message) <= 500 and set(tried.report.faults) == {0}
+    assert private.read_text() == "private"

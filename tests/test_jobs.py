@@ -17,11 +17,14 @@ import pytest
 
 from minipach.cli.runs import on_its_way
 from minipach.entries import Used
+from minipach.errors import UserError
 from minipach.follow import follow
+from minipach.jobs import read_job
 from minipach.ledger import Ledger
 from minipach.lock import holder
 from minipach.logs import note_set
 from minipach.meter import memory_below
+from minipach.project import find_project
 from minipach.report import PipelineReport, ScheduleReport
 from minipach.usage import histogram, summarize, usage_of
 from tests.projects import Study
@@ -134,6 +137,9 @@ def test_logs_of_datums_that_a_glob_matches(study_of_three: Study) -> None:
 def test_the_last_job_of_a_pipeline(study_of_three: Study) -> None:
     newest = study_of_three.minipach("jobs", "--json").json["jobs"][0]["id"]
     assert study_of_three.minipach("job", "edges", "--json").json["id"] == newest
+    assert study_of_three.minipach("logs", "edges", "a.txt", "--job", "edges").out == "this is a.txt\n"
+    with pytest.raises(UserError, match='no job "edges" on this machine'):
+        read_job(find_project(study_of_three.root), "edges", "another")
 
 
 def test_an_unknown_job_is_told(study_of_three: Study) -> None:

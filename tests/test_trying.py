@@ -241,6 +241,17 @@ def test_err_cmd_runs_when_the_time_is_over(launch: Launcher, way: tuple[str, st
     assert launch.clean()
 
 
+def test_a_report_is_taken_from_nowhere_else(launch: Launcher, tmp_path: Path) -> None:
+    report, private = tmp_path / "report", tmp_path / "private"
+    for folder in (report, private):
+        folder.mkdir()
+    (private / "why.1").write_text("private")
+    script = f'mkdir -p "$PFS/.minipach" && ln -s {private} "$PFS/.minipach/report" && exit 126'
+    done = launch(launch.image("host"), "sh", "-c", script, MINIPACH_REPORT=str(report))
+    assert done.returncode == 126, done.stderr
+    assert [path.name for path in report.iterdir()] == ["exit"]
+
+
 # --- secrets -----------------------------------------------------------------------------------------------------
 
 VALUE = "s3cr3t 'quoted' $(x)\nsecond line of it"
