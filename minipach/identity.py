@@ -62,7 +62,9 @@ def recipe(
     if t.err_stdin:
         transform["err_stdin"] = list(t.err_stdin)
     if t.secrets:  # by name only: nothing that is kept may tell a value
-        transform["secrets"] = [[s.env_var, s.name] for s in t.secrets]
+        transform["secrets"] = [[s.env_var, s.name, *([s.file] if s.file else [])] for s in t.secrets]
+    if not pipeline.network:
+        transform["network"] = False
     if pipeline.salt:
         transform["salt"] = pipeline.salt
     if pipeline.reprocess == "every_job":

@@ -90,7 +90,8 @@ def _launch_options(pipeline: Pipeline) -> list[str]:
     if pipeline.datum_timeout is not None:
         found += ["-t", str(math.ceil(pipeline.datum_timeout))]
     for secret in pipeline.transform.secrets:
-        found += ["-s", f"{secret.env_var}={secret_variable(secret.name)}"]
+        if secret.env_var:
+            found += ["-s", f"{secret.env_var}={secret_variable(secret.name)}"]
     return found
 
 

@@ -53,10 +53,14 @@ class Need:
 
 @dataclass(frozen=True)
 class Secret:
-    """A secret by its name (with its key, `name/key`), and the variable in which the command gets its value."""
+    """A secret by its name (with its key, `name/key`), and where the command finds its value.
+
+    env_var: the variable, "" for none · file: the absolute path of a read-only file, "" for none.
+    """
 
     name: str
-    env_var: str
+    env_var: str = ""
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,14 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """Limits of one datum that Pachyderm does not have: processes, and bytes of one file; None is no limit."""
+
+    processes: int | None = None
+    file_size: int | None = None
+
+
+@dataclass(frozen=True)
 class Metadata:
     """Words about the pipeline, sorted by key."""
 
@@ -106,7 +118,9 @@ class Metadata:
 class Pipeline:
     """One checked spec. `notes` are what was accepted without effect, each `source:line:column: note`.
 
-    datum_timeout, job_timeout: seconds; None is no limit · places: (field, `line:column`) of the inputs' fields and of
+    datum_timeout, job_timeout: seconds; None is no limit · network: whether the command has one · outputs_required:
+    whether a datum that writes nothing fails · shared_code: paths outside of the pipeline's folder, as seen from it
+    (`../lib`), that the command sees · places: (field, `line:column`) of the inputs' fields and of
     the image, for errors that show only later; where something stands makes no other pipeline of it.
     """
 
@@ -127,6 +141,10 @@ class Pipeline:
     reprocess: Literal["until_success", "every_job"] = "until_success"
     resource_requests: Resources | None = None
     resource_limits: Resources | None = None
+    network: bool = True
+    outputs_required: bool = False
+    shared_code: tuple[str, ...] = ()
+    limits: Limits = Limits()
     notes: tuple[str, ...] = ()
     source: str = "spec.yml"
     places: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -258,13 +259,14 @@ class _Inputs:
 _RESERVED_VARIABLE = re.compile(r"(MINIPACH|PACH|PPS)_.*|PFS|PATH|IFS|LD_PRELOAD|LD_LIBRARY_PATH")
 
 
-def check_secrets(document: Document) -> None:
-    """Each secret has a variable of its own, and a name that no other's can be taken for."""
+def check_secrets(document: Document, notes: Document) -> None:
+    """Check that each secret has a variable or a file of its own, and a name that no other's can be taken for."""
     env = dig(document.data, "transform", "env")
     secrets = dig(document.data, "transform", "secrets")
     variables, names = set(env) if isinstance(env, dict) else set(), dict[str, str]()
+    files = set[str]()
     for n, secret in enumerate(secrets if isinstance(secrets, list) else ()):
-        variable, name, key = (text_of(secret, field) for field in ("env_var", "name", "key"))
+        variable, name, key, folder = (text_of(secret, field) for field in ("env_var", "name", "key", "mount_path"))
         loc = ("transform", "secrets", n)
         if variable and _RESERVED_VARIABLE.fullmatch(variable):
             document.add((*loc, "env_var"), f"{show(variable)} has a meaning of its own; use another variable")
@@ -272,6 +274,17 @@ def check_secrets(document: Document) -> None:
             document.add((*loc, "env_var"), f"the variable {show(variable or '')} is set twice; use another one")
         if variable:
             variables.add(variable)
+        if not variable and not folder and dig(secret, "env_var") in (None, "") and isinstance(secret, dict):
+            document.add(loc, "the secret goes nowhere; add `env_var` (a variable) or `mount_path` (a folder)")
+        if folder:
+            file = secret_file(folder, key or name or "secret")
+            if problem := _mount_problem(folder):
+                document.add((*loc, "mount_path"), problem)
+            elif file in files:
+                document.add((*loc, "mount_path"), f"a second secret in the file {file}; give it another `mount_path`")
+            elif not key:
+                notes.add((*loc, "mount_path"), f"the secret is the file {file}; `key` gives the file another name")
+            files.add(file)
         if name:
             full = f"{name}/{key}" if key else name
             other = names.setdefault(secret_variable(full), full)
@@ -280,6 +293,42 @@ def check_secrets(document: Document) -> None:
                     (*loc, "name"),
                     f"{show(full)} and {show(other)} have the same variable {secret_variable(full)}; rename one",
                 )
+
+
+def secret_file(folder: str, name: str) -> str:
+    """Return the absolute path of a secret's file; "" for no folder."""
+    return posixpath.normpath("/" + folder.strip("/") + "/" + name) if folder else ""
+
+
+_SYSTEM = ("/pfs", "/project", "/proc", "/sys", "/dev")
+
+
+def _mount_problem(folder: str) -> str | None:
+    way = "write an absolute path of its own, as in /secrets"
+    path = posixpath.normpath("/" + folder.strip("/"))
+    if not folder.startswith("/"):
+        return f"{show(folder)} is no absolute path; {way}"
+    if ".." in folder.split("/") or not folder.isprintable() or set(folder) & set(":="):
+        return f'{show(folder)} holds "..", ":", "=" or a control character; {way}'
+    if path == "/" or any(path == taken or path.startswith(taken + "/") for taken in _SYSTEM):
+        return f"{show(folder)} is used by the system or by minipach; {way}"
+    return None
+
+
+def check_shared_code(document: Document) -> None:
+    """Check that each path of `minipach.code` leads to a place outside of the pipeline's folder."""
+    paths = dig(document.data, "minipach", "code")
+    for n, path in enumerate(paths if isinstance(paths, list) else ()):
+        text = path.text if isinstance(path, Number) else path
+        if not isinstance(text, str):
+            continue
+        if not text or text.startswith("/") or not text.isprintable():
+            problem = f"{show(text)} is no path in the project; write it as seen from the pipeline's folder: ../lib"
+        elif not posixpath.normpath(text).startswith("../") or posixpath.normpath(text).endswith("/.."):
+            problem = f"{show(text)} names no folder or file beside the pipeline; write ../lib, or remove it"
+        else:
+            continue
+        document.add(("minipach", "code", n), problem)
 
 
 def clean_repo(repo: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from minipach.spec import (
     BrokenSpec,
     Combination,
     Input,
+    Limits,
     Metadata,
     Need,
     PfsInput,
@@ -26,10 +28,12 @@ from minipach.speccheck import (
     check_inputs,
     check_name,
     check_secrets,
+    check_shared_code,
     clean_repo,
     dig,
     note_fields,
     pfs_nodes,
+    secret_file,
     text_of,
     validate,
 )
@@ -49,7 +53,8 @@ def load_spec(text: str, *, source: str, folder: str) -> Pipeline:
     notes = Document(places=document.places)
     check_name(document, folder)
     check_inputs(document, notes)
-    check_secrets(document)
+    check_secrets(document, notes)
+    check_shared_code(document)
     _check_out(document, spec)
     if document.problems or spec is None:
         raise BrokenSpec(_lines(source, document), tuple(_needs(document, source)), _image(document, source))
@@ -197,8 +202,8 @@ def _pipeline(
             err_cmd=tuple(transform.err_cmd),
             err_stdin=tuple(transform.err_stdin),
             secrets=tuple(
-                Secret(f"{s.name}/{s.key}" if s.key else s.name, s.env_var)
-                for s in sorted(transform.secrets, key=lambda s: s.env_var)
+                Secret(f"{s.name}/{s.key}" if s.key else s.name, s.env_var, secret_file(s.mount_path, s.key or s.name))
+                for s in sorted(transform.secrets, key=lambda s: (s.env_var, s.mount_path, s.name, s.key))
             ),
         ),
         description=spec.description,
@@ -215,6 +220,10 @@ def _pipeline(
         reprocess=spec.reprocess_spec,
         resource_requests=_resources(spec.resource_requests),
         resource_limits=_resources(spec.resource_limits),
+        network=spec.minipach.network,
+        outputs_required=spec.minipach.outputs == "required",
+        shared_code=tuple(dict.fromkeys(posixpath.normpath(path) for path in spec.minipach.code)),
+        limits=Limits(spec.minipach.limits.processes or None, spec.minipach.limits.file_size or None),
         notes=notes,
         source=source,
         places=places,

@@ -109,10 +109,16 @@ class SecretSpec(Model):
     """One secret: the run gets its value, and nothing that is kept does."""
 
     name: SecretName = Field(description="Whose value; part of the datum's identity, as the value is not.")
-    env_var: EnvName = Field(description="Environment variable in which the program finds it.")
-    key: SecretName | Literal[""] = Field(default="", description="Which value of a secret that has several.")
-    mount_path: Annotated[Any, Refused("not supported", "read it from `env_var`")] = Field(
-        default=None, description="A folder with the secret's values as files."
+    env_var: EnvName | Literal[""] = Field(
+        default="", description="Environment variable in which the program finds it. This or `mount_path` is needed."
+    )
+    key: SecretName | Literal[""] = Field(
+        default="", description="Which value of a secret that has several. List the secret once per key."
+    )
+    mount_path: Text = Field(
+        default="",
+        description="Folder in which the program finds the value as a read-only file: `mount_path/key`, "
+        "or `mount_path/name` without a `key`.",
     )
 
 
@@ -200,6 +206,13 @@ class MetadataSpec(Model):
     labels: dict[Text, Text] = Field(default={}, description="Any text by any key.")
 
 
+class LimitsSpec(Model):
+    """Limits of each datum, besides `datum_timeout` and `resource_limits`."""
+
+    processes: Count = Field(default=0, description="Processes and threads at once; 0: no limit.")
+    file_size: Bytes = Field(default=0, description="Bytes of one file that the program writes; 0: no limit.")
+
+
 class MinipachSpec(Model):
     """Keys that Pachyderm doesn't have."""
 
@@ -216,6 +229,16 @@ class MinipachSpec(Model):
         default="complete",
         description="`complete`: once every datum has succeeded; `available`: what has, when the job ends.",
     )
+    outputs: Literal["optional", "required"] = Field(
+        default="optional", description="`required`: a datum that writes nothing has failed."
+    )
+    network: Boolean = Field(default=True, description="`false`: the program has no network.")
+    code: Many[Text] = Field(
+        default=[],
+        description="Shared code: paths in the project as seen from the pipeline's folder, as in `../lib`. "
+        "The program sees them at the same relative path, and they are part of every datum's identity.",
+    )
+    limits: LimitsSpec = Field(default=LimitsSpec(), description="Limits of each datum.")
 
 
 def _kept(description: str) -> Any:
@@ -236,7 +259,9 @@ class PipelineSpec(Model):
     resource_requests: ResourceSpec | None = Field(
         default=None, description="What a run needs: what the executor asks the engine for."
     )
-    resource_limits: ResourceSpec | None = Field(default=None, description="What a run may not exceed.")
+    resource_limits: ResourceSpec | None = Field(
+        default=None, description="What each datum may not exceed; `memory` and `disk` are enforced."
+    )
     salt: Text = Field(default="", description="Part of every datum's identity: change it, and everything runs again.")
     reprocess_spec: Literal["until_success", "every_job"] = Field(
         default="until_success",

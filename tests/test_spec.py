@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from minipach.errors import UserError
 from minipach.spec import (
     Combination,
+    Limits,
     Metadata,
     PfsInput,
     Pipeline,
     Resources,
+    Secret,
     Transform,
 )
 from minipach.specload import json_schema, load_spec
@@ -426,15 +428,34 @@ def test_err_cmd_and_secrets() -> None:
     assert [(s.name, s.env_var) for s in found.secrets] == [("other.one", "A"), ("s3/id", "B")]
 
 
+def test_a_secret_is_a_file_by_its_key_or_name() -> None:
+    found = read(
+        "transform: {cmd: [x], secrets: [{name: db, mountPath: /s/, key: password}, {name: db, mount_path: /s}, "
+        f"{{name: db, mount_path: /t, key: k, env_var: K}}]}}\n{INPUT}"
+    )
+    assert found.transform.secrets == (
+        Secret("db", file="/s/db"),
+        Secret("db/password", file="/s/password"),
+        Secret("db/k", "K", "/t/k"),
+    )
+    (note,) = found.notes
+    assert note.startswith("edges/spec.yml:1:") and note.endswith(
+        "the secret is the file /s/db; `key` gives the file another name"
+    )
+
+
 @pytest.mark.parametrize(
     ("secrets", "expected"),
     [
-        ("{name: a}", "this item has no `env_var`; add it"),
         ("{name: ../a, env_var: A}", "can't be a secret's name"),
         ("{name: a, env_var: PATH}", '"PATH" has a meaning of its own'),
         ("{name: a, env_var: SET}", 'the variable "SET" is set twice'),
         ("{name: a.b, env_var: A}, {name: a-b, env_var: B}", "have the same variable MINIPACH_SECRET_A_B"),
-        ("{name: a, env_var: A, mount_path: /x}", "`mount_path` is not supported; read it from `env_var`"),
+        ("{name: a}", "the secret goes nowhere; add `env_var` (a variable) or `mount_path` (a folder)"),
+        ("{name: a, mount_path: x}", '"x" is no absolute path; write an absolute path of its own, as in /secrets'),
+        ("{name: a, mount_path: /pfs/x}", '"/pfs/x" is used by the system or by minipach; '),
+        ("{name: a, mount_path: /a/../b}", 'holds "..", ":", "=" or a control character; '),
+        ("{name: a, mount_path: /x, key: k}, {name: b, mount_path: /x/, key: k}", "a second secret in the file /x/k; "),
     ],
 )
 def test_secrets_that_can_not_be(secrets: str, expected: str) -> None:
@@ -557,3 +578,24 @@ def test_the_schema_agrees_with_the_reader() -> None:
     ):
         data = yaml.safe_load(MINIMAL) | yaml.safe_load(line)
         assert not validator.is_valid(data), line
+
+
+# Keys of minipach's own
+
+
+def test_what_a_datum_may_do() -> None:
+    pipeline = read(MINIMAL)
+    assert (pipeline.network, pipeline.outputs_required, pipeline.shared_code) == (True, False, ())
+    pipeline = read(
+        MINIMAL
+        + "minipach: {network: false, outputs: required, code: [../lib/, ../../shared, ../lib], "
+        + "limits: {processes: 50, fileSize: 2Gi}}\n"
+    )
+    assert (pipeline.network, pipeline.outputs_required) == (False, True)
+    assert pipeline.shared_code == ("../lib", "../../shared")
+    assert pipeline.limits == Limits(50, 2 * 1024**3)
+
+
+@pytest.mark.parametrize("path", ["/lib", "code", "../..", "''", "../lib/../../.."])
+def test_shared_code_lies_beside_the_pipeline(path: str) -> None:
+    assert problem(f"{MINIMAL}minipach: {{code: [{path}]}}\n").startswith("3:19: ")
