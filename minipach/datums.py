@@ -78,7 +78,7 @@ def _pfs(node: PfsInput, snapshots: Snapshots) -> list[Datum]:
 
 
 def _key_maker(template: str, glob: Glob, name: str) -> Callable[[str, tuple[str, ...]], str]:
-    """What expands a `join_on` or `group_by`: `$1`, `${1}`, `$0` the path, `$$` a dollar sign."""
+    """What expands a `join_on` or `group_by`: `$1`, `${1}`, `$0` the path ("" of the root), `$$` a dollar sign."""
     pieces: list[str | int] = []
     end = 0
     for token in _KEY_TOKEN.finditer(template):
@@ -93,7 +93,7 @@ def _key_maker(template: str, glob: Glob, name: str) -> Callable[[str, tuple[str
         )
 
     def expand(path: str, captures: tuple[str, ...]) -> str:
-        parts = (path, *captures)
+        parts = ("" if path == "/" else path, *captures)
         return "".join([piece if isinstance(piece, str) else parts[piece] for piece in pieces])
 
     return expand if len(pieces) > 1 else lambda path, captures: template

@@ -74,10 +74,15 @@ class Glob:
 def compile_glob(pattern: str) -> Glob:
     """Compile a glob (spec.md, "Globs"); a GlobError tells what is wrong, and at which column.
 
-    A leading slash is supplied, a trailing one dropped, an empty glob is "/".
+    A leading slash is supplied, a trailing one dropped, an empty glob is "/". The rest is cleaned as a path, as
+    Pachyderm does it: `./a`, `/a//b` and `/a/../b` are `/a`, `/a/b` and `/b`.
     """
-    parser = _Parser(pattern)
-    depth = parser.parse()
+    text, columns = _cleaned(pattern)
+    parser = _Parser(text)
+    try:
+        depth = parser.parse()
+    except GlobError as error:
+        raise GlobError(columns[error.column], error.message) from None
     regex = "".join(parser.out)
     head = "".join(parser.head)
     return Glob(
@@ -87,6 +92,27 @@ def compile_glob(pattern: str) -> Glob:
         depth=0 if regex == "/" else depth,
         prefix=head.rstrip("/") if parser.plain else head.rpartition("/")[0],
     )
+
+
+def _cleaned(pattern: str) -> tuple[str, list[int]]:
+    """Return the pattern without its empty, `.` and `..` parts, and the column in `pattern` of each character."""
+    parts: list[tuple[str, int]] = []
+    begin = 0
+    for part in pattern.split("/"):
+        if part == "..":
+            parts = parts[:-1]
+        elif part not in ("", "."):
+            parts.append((part, begin))
+        begin += len(part) + 1
+    if pattern.endswith("/") and parts and _escapes(parts[-1][0]):
+        parts.append(("", len(pattern)))  # the last slash is escaped, and no end of a path
+    text = "".join(f"/{part}" for part, _ in parts)
+    return text, [at for part, start in parts for at in (max(start - 1, 0), *range(start, start + len(part)))]
+
+
+def _escapes(part: str) -> bool:
+    """Whether what follows this text is escaped by its last backslash."""
+    return (len(part) - len(part.rstrip("\\"))) % 2 == 1
 
 
 class _Parser:
@@ -99,9 +125,6 @@ class _Parser:
         self.text = pattern
         self.at = 0
         self.stop = len(pattern)
-        before = pattern[:-1]
-        if pattern.endswith("/") and (len(before) - len(before.rstrip("\\"))) % 2 == 0:
-            self.stop -= 1
         self.out: list[str] = []
         self.groups = 0
         self.nesting = 0

@@ -63,7 +63,14 @@ def command(
     """The command that executes these datums; UserError if one alone is too long for a command line."""
     t = pipeline.transform
     head = [*_launch_options(pipeline), "sh", ".minipach/datum"]
-    shared = {"PPS_PIPELINE_NAME": pipeline.name, "PACH_JOB_ID": job, "PACH_OUTPUT_COMMIT_ID": job}
+    shared = {
+        "PPS_PIPELINE_NAME": pipeline.name,
+        "PPS_NAMESPACE": "default",
+        "PPS_POD_NAME": pipeline.name,
+        "PPS_SPEC_COMMIT": pipeline.blob,
+        "PACH_JOB_ID": job,
+        "PACH_OUTPUT_COMMIT_ID": job,
+    }
     for pfs in pipeline.pfs_inputs():
         shared[f"{pfs.name}_COMMIT"] = commits[pfs.repo, pfs.branch]
     for name, value in {**shared, **dict(t.env)}.items():

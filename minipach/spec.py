@@ -118,10 +118,11 @@ class Metadata:
 class Pipeline:
     """One checked spec. `notes` are what was accepted without effect, each `source:line:column: note`.
 
-    datum_timeout, job_timeout: seconds; None is no limit · network: whether the command has one · outputs_required:
-    whether a datum that writes nothing fails · shared_code: paths outside of the pipeline's folder, as seen from it
-    (`../lib`), that the command sees · places: (field, `line:column`) of the inputs' fields and of
-    the image, for errors that show only later; where something stands makes no other pipeline of it.
+    blob: the id that git gives to the spec's text · datum_timeout, job_timeout: seconds; None is no limit · network:
+    whether the command has one · outputs_required: whether a datum that writes nothing fails · shared_code: paths
+    outside of the pipeline's folder, as seen from it (`../lib`), that the command sees · places: (field,
+    `line:column`) of the inputs' fields and of the image, for errors that show only later; where something stands
+    makes no other pipeline of it.
     """
 
     name: str
@@ -147,6 +148,7 @@ class Pipeline:
     limits: Limits = Limits()
     notes: tuple[str, ...] = ()
     source: str = "spec.yml"
+    blob: str = field(default="", repr=False, compare=False)
     places: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
 
     def at(self, path: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from minipach.git import blob_id
 from minipach.outpath import check_out_template
 from minipach.spec import (
     BrokenSpec,
@@ -59,7 +60,7 @@ def load_spec(text: str, *, source: str, folder: str) -> Pipeline:
     if document.problems or spec is None:
         raise BrokenSpec(_lines(source, document), tuple(_needs(document, source)), _image(document, source))
     note_fields(spec, (), notes)
-    return _pipeline(spec, folder, source, _lines(source, notes), _places(document))
+    return _pipeline(spec, folder, source, _lines(source, notes), _places(document), blob_id(text.encode()))
 
 
 def json_schema() -> dict[str, Any]:
@@ -186,7 +187,12 @@ def _metadata(spec: MetadataSpec) -> Metadata:
 
 
 def _pipeline(
-    spec: PipelineSpec, folder: str, source: str, notes: tuple[str, ...], places: tuple[tuple[str, str], ...]
+    spec: PipelineSpec,
+    folder: str,
+    source: str,
+    notes: tuple[str, ...],
+    places: tuple[tuple[str, str], ...],
+    blob: str,
 ) -> Pipeline:
     transform = spec.transform
     return Pipeline(
@@ -226,5 +232,6 @@ def _pipeline(
         limits=Limits(spec.minipach.limits.processes or None, spec.minipach.limits.file_size or None),
         notes=notes,
         source=source,
+        blob=blob,
         places=places,
     )

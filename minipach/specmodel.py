@@ -57,7 +57,10 @@ class PfsSpec(Model):
     """One repo, and which of its files and directories are datums."""
 
     repo: Text = Field(description="Path of a dataset in the project, without `..`; nested ones too: `raw/t1`.")
-    glob: Text = Field(description="Every file and directory that it matches is a datum; `/` is the whole repo.")
+    glob: Text = Field(
+        description="Every file and directory that it matches is a datum; `/` is the whole repo. "
+        "Cleaned as a path: `./a`, `/a//b`, `/a/../b`."
+    )
     name: Text = Field(
         default="",
         description="Folder below /pfs. Default: the last part of `repo`. "
@@ -69,7 +72,7 @@ class PfsSpec(Model):
     join_on: Text = Field(
         default="",
         description="Key in a join: text with `$1` or `${1}` for captures of the glob, "
-        "`$0` for the whole path, `$$` for a dollar sign.",
+        "`$0` for the whole path (empty for the root), `$$` for a dollar sign.",
     )
     outer_join: Boolean = Field(default=False, description="In a join, keep what has no partner in the other inputs.")
     group_by: Text = Field(default="", description="Key in a group; written like `join_on`.")

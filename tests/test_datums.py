@@ -524,3 +524,8 @@ def test_an_input_whose_name_has_a_dot() -> None:
     node = pfs("d", "/*", name="my.data")
     assert check_out_template("{my.data}/{my.data.stem}", node) is None
     assert out_path("{my.data}/{my.data.stem}", only(node, d=["/a.b"])) == "a.b/a"
+
+
+def test_the_root_has_an_empty_path_in_a_key() -> None:
+    (datum,) = datums(both("join", pfs("a", "/", join_on="x$0")), a=["/f"])
+    assert datum.key == "x"

@@ -24,6 +24,15 @@ def matches(pattern: str, path: str) -> bool:
         ("/", ["/"], ["/a"]),
         ("a", ["/a"], ["/", "/A", "/ab", "/b/a"]),
         ("/a/", ["/a"], ["/a/b"]),
+        # the rest is cleaned as a path
+        ("./a", ["/a"], ["/./a"]),
+        ("/a//b/./c", ["/a/b/c"], ["/a//b/./c"]),
+        ("/a/../b*", ["/b", "/bc"], ["/a/b", "/a"]),
+        ("/../../a", ["/a"], []),
+        ("/a/..", ["/"], ["/a"]),
+        (".", ["/"], ["/."]),
+        ("/*/..//*", ["/a"], ["/a/b"]),
+        ("/.a/..b/c..", ["/.a/..b/c.."], []),
         # stars
         ("*", ["/a", "/.dot", "/a\nb"], ["/", "/a/b"]),
         ("/a*", ["/a", "/ab"], ["/b", "/a/b"]),
@@ -277,3 +286,10 @@ def test_escaped_text_matches_itself_alone(name: str) -> None:
     pattern = "/" + re.sub(r"(.)", r"\\\1", name, flags=re.DOTALL)
     assert matches(pattern, "/" + name)
     assert not matches(pattern, f"/{name}x")
+
+
+@pytest.mark.parametrize(("pattern", "column"), [("./a//b)", 6), ("a/../[", 5), ("/./{", 3)])
+def test_a_column_is_that_of_the_glob_as_written(pattern: str, column: int) -> None:
+    with pytest.raises(GlobError) as caught:
+        compile_glob(pattern)
+    assert caught.value.column == column

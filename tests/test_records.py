@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import glob
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from minipach import records
 from minipach.datum import Datum, Match
 from minipach.errors import UserError
+from minipach.git import blob_id
 from minipach.records import Task
 from minipach.spec import Pipeline
 from minipach.specload import load_spec
@@ -112,6 +114,15 @@ def test_the_command_says_how_each_input_is_wanted() -> None:
     assert words[words.index("-l") :][:4] == ["-l", "images", "inputs/images", "/a"]
     assert words[words.index("-z") :][:4] == ["-z", "images", "inputs/images", "/b"]
     assert records.record_inputs(ONE, [task]) == ["inputs/images/a"], "a name without content is nothing to fetch"
+
+
+def test_the_command_has_the_variables_of_a_pachyderm_worker() -> None:
+    task = Task(Datum("n", (match("/a"),)), "f" * 64, "")
+    words = shlex.split(records.command(ONE, [task], COMMITS, "j").text())
+    variables = dict(word.split("=", 1) for option, word in pairwise(words) if option == "-e")
+    assert (variables["PPS_NAMESPACE"], variables["PPS_POD_NAME"]) == ("default", "edges")
+    blob = 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/x.sh, "{images}"]}\n'
+    assert variables["PPS_SPEC_COMMIT"] == blob_id(blob.encode())
 
 
 def test_a_command_that_is_too_long_for_a_shell_is_refused() -> None:
