@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,6 +17,7 @@ from minipach.git import Repo
 from minipach.settings import local_setting
 
 DEFAULT = "redis://127.0.0.1:6379"
+_OWN_PASSWORD = (".git", "minipach", "redis", "password")
 _CONNECT = 5.0  # seconds for a connection to come about
 _ANSWER = 15.0  # seconds for an answer
 
@@ -53,7 +55,9 @@ def connect(repo: Repo) -> Client:
     url = redis_url(repo)
     password = None
     file = local_setting(repo, "redis-password-file")
-    if file and not urlsplit(url).password:
+    # that of `minipach up` belongs to its own server: no other is told its password
+    theirs = bool(os.environ.get("MINIPACH_REDIS")) and bool(file) and Path(str(file)).parts[-4:] == _OWN_PASSWORD
+    if file and not theirs and not urlsplit(url).password:
         try:
             password = Path(file).read_text().strip()
         except OSError as error:

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from urllib.parse import quote
 import redis
 
 from minipach.errors import UserError
+from minipach.executors import redisrights
 from minipach.executors.redislink import connect
 from minipach.executors.rqboard import Board
 from minipach.executors.rqnames import Names, project_id
@@ -28,9 +30,11 @@ from minipach.git import child_environment
 from minipach.project import Project
 
 _START = 20.0  # seconds for a server or a worker to answer
+_ANSWER = 2.0  # seconds for a socket to be connected to
 _STOP = 30.0  # seconds for a worker or a server to end
 _SOCKET = 100  # bytes of a socket's path, at most (sockaddr_un has 108, macOS 104)
 _SOCKET_NAME = "redis.sock"
+_PASSWORD = "password"
 _CWD = Path("/proc/self/cwd")
 _SERVERS = ("redis-server", "valkey-server")  # Valkey goes on where Redis left its licence, and speaks the same
 # wheels that bring one along, and where in them
@@ -46,23 +50,33 @@ def _folder(project: Project) -> Path:
 class Service:
     """A process in the background, known by a file with its number, words of its command line and its folder.
 
-    words: of which one is in it.
+    words: of which one is in it · socket: where it listens, which finds it without the file, too.
     """
 
     what: str
     pid_file: Path
     words: tuple[str, ...]
     folder: Path
+    socket: Path | None = None
 
     def pid(self) -> int | None:
-        """Its number, if it runs and is what we started."""
+        """Return its number, if it runs and is what we started."""
+        listening = _listener(self.socket) if self.socket is not None else None
+        return next((pid for pid in (self._noted(), listening) if pid is not None and self._is_it(pid)), None)
+
+    def _noted(self) -> int | None:
         try:
-            pid = int(self.pid_file.read_text())
-            os.kill(pid, 0)
+            return int(self.pid_file.read_text())
         except (OSError, ValueError):
             return None
+
+    def _is_it(self, pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+        except (OSError, OverflowError):
+            return False
         line = _command_line(pid)
-        return pid if any(word in line for word in self.words) and _works_in(pid, self.folder) else None
+        return pid > 1 and any(word in line for word in self.words) and _works_in(pid, self.folder)
 
     def stop(self) -> bool:
         """End it; whether it ran."""
@@ -76,6 +90,21 @@ class Service:
                 raise UserError(f"{self.what}: process {pid} does not end; see {self.pid_file.parent}")
         self.pid_file.unlink(missing_ok=True)
         return pid is not None
+
+
+def _listener(path: Path) -> int | None:
+    """Return the number of the process that listens on a socket; None if nobody does, or it can't be known."""
+    peer = getattr(socket, "SO_PEERCRED", None)  # Linux
+    if peer is None or len(os.fsencode(path)) > _SOCKET:
+        return None
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(_ANSWER)
+        try:
+            client.connect(str(path))
+            found = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, peer, struct.calcsize("3i")))
+        except OSError:
+            return None
+    return int(found[0]) or None
 
 
 def _works_in(pid: int, folder: Path) -> bool:
@@ -108,7 +137,7 @@ def services(project: Project) -> tuple[Service, Service]:
     # where a process's folder can be seen, that knows it even after the project was moved
     word = " worker" if _CWD.exists() else f"-C {project.root} worker"
     return (
-        Service("Redis", folder / "redis.pid", _SERVERS, folder / "data"),
+        Service("Redis", folder / "redis.pid", _SERVERS, folder / "data", folder / _SOCKET_NAME),
         Service("worker", folder / "worker.pid", (word,), project.root),
     )
 
@@ -119,6 +148,9 @@ def up(project: Project, slots: int | None, tell: Callable[[str], None]) -> None
     folder = _folder(project)
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
+    if server.pid() is not None and not (folder / _PASSWORD).is_file():  # of an earlier version: it lets everybody in
+        worker.stop()
+        server.stop()
     if server.pid() is None:
         url = _start_redis(project, folder, server.pid_file)
         for name, value in (("redis", url), ("executor", "rq")):
@@ -126,6 +158,7 @@ def up(project: Project, slots: int | None, tell: Callable[[str], None]) -> None
         tell(f"Redis: {url}")
     elif (folder / _SOCKET_NAME).is_socket():  # the project may have been moved since
         project.repo.git("config", "--local", "minipach.redis", _address(folder / _SOCKET_NAME))
+        project.repo.git("config", "--local", "minipach.redis-password-file", str(folder / _PASSWORD))
     if (runs := worker.pid()) is not None and slots is not None:
         tell(f"worker: process {runs} stays as it was started; for -j {slots}: minipach down, then minipach up")
     if runs is None:
@@ -150,10 +183,10 @@ def down(project: Project, tell: Callable[[str], None]) -> bool:
     folder = _folder(project)
     # by its end: where the project was moved or copied, the setting still names the folder of before
     its_own = (project.repo.config("minipach.redis") or "").endswith(f"/.git/minipach/redis/{_SOCKET_NAME}")
-    if its_own or (folder / "password").is_file():
+    if its_own or (folder / _PASSWORD).is_file():
         for name in _SETTINGS:
             project.repo.git("config", "--local", "--unset-all", f"minipach.{name}", ok=(0, 5))
-        (folder / "password").unlink(missing_ok=True)
+        (folder / _PASSWORD).unlink(missing_ok=True)
     return bool(ended)
 
 
@@ -183,9 +216,12 @@ def _start_redis(project: Project, folder: Path, pid_file: Path) -> str:
         "protected-mode yes",
         "maxmemory-policy noeviction",
     ]
+    program = redis_program()
+    password = secrets.token_urlsafe(32)
+    lines += redisrights.settings(password, redisrights.version(program))
+    _write_private(folder / _PASSWORD, password + "\n")
+    project.repo.git("config", "--local", "minipach.redis-password-file", str(folder / _PASSWORD))
     place = folder / _SOCKET_NAME
-    (folder / "password").unlink(missing_ok=True)
-    project.repo.git("config", "--local", "--unset-all", "minipach.redis-password-file", ok=(0, 5))
     if len(os.fsencode(place)) <= _SOCKET:
         url = _address(place)
         lines += ["port 0", f"unixsocket {_quoted(place)}", "unixsocketperm 600"]
@@ -193,14 +229,11 @@ def _start_redis(project: Project, folder: Path, pid_file: Path) -> str:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        password = secrets.token_urlsafe(32)
-        _write_private(folder / "password", password + "\n")
-        project.repo.git("config", "--local", "minipach.redis-password-file", str(folder / "password"))
         url = f"redis://127.0.0.1:{port}"
-        lines += [f"port {port}", "bind 127.0.0.1", f"requirepass {password}"]
+        lines += [f"port {port}", "bind 127.0.0.1"]
     _write_private(folder / "redis.conf", "\n".join(lines) + "\n")
     done = subprocess.run(
-        [redis_program(), str(folder / "redis.conf")],
+        [program, str(folder / "redis.conf")],
         env=child_environment(),
         cwd=folder,
         capture_output=True,
