@@ -21,6 +21,7 @@ from minipach.image import Image, resolve_image
 from minipach.inputs import SnapshotStore, unmatched, unusable
 from minipach.loose import loose_files
 from minipach.outpath import out_path
+from minipach.placeholder import WORDS, used_fields, values
 from minipach.plan import Plan, Step, make_plan, reason_for, restore
 from minipach.project import Project
 from minipach.published import altered_datums, published_paths
@@ -148,8 +149,16 @@ class Assessment:
         return ("code",) if any(f.kind == "annex" for f in self.code.values()) else ()
 
     def files_of(self, datum: Datum) -> dict[str, list[Row]]:
-        """The inputs of a datum as identity sees them."""
-        return input_files(datum, self.snapshots, by_path=self.pipeline.identity == "path")
+        """The inputs of a datum as identity sees them, and the values of the placeholders in the command."""
+        found = input_files(datum, self.snapshots, by_path=self.pipeline.identity == "path")
+        if self.fields:
+            found[WORDS] = [(field, value, False) for field, value in values(self.fields, datum)]
+        return found
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """The placeholders in the command that have a value of each datum."""
+        return used_fields(self.pipeline.transform, self.pipeline.input)
 
     @cached_property
     def known(self) -> Known:

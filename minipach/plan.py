@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from minipach.datum import Match
 from minipach.git import TreeEntry
 from minipach.identity import Recipe, split_name, suffix, unmasked
+from minipach.placeholder import WORDS
 from minipach.records import Task
 from minipach.results import Result
 from minipach.reuse import NO_RENAMING, Renaming, renaming, tokens
@@ -305,7 +306,9 @@ def _changed_inputs(
         after = {tuple(row) for row in new.get(name, ())}
         matched = [m for m in task.datum.matches if m.input == name]
         changed = sorted({str(row[0]) for row in before ^ after})
-        if changed and not matched:
+        if name == WORDS:
+            found += [f"of cmd, {{{field}}}," for field in changed]
+        elif changed and not matched:
             found.append(name)
         elif changed:
             where = _places(changed, (before, after), matched, task, by_path)

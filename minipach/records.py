@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from minipach.datum import Datum
 from minipach.errors import UserError
+from minipach.placeholder import used_fields, values
 from minipach.spec import Pipeline, secret_variable
 
 _TOP = "=== Do not change lines below ==="
@@ -82,7 +83,8 @@ def command(
     if t.working_dir:
         head += ["-w", t.working_dir]
     folders = slugs(pipeline)
-    found = Command(tuple(head), tuple(_part(task, folders) for task in tasks), _tail(pipeline))
+    fields = used_fields(t, pipeline.input)
+    found = Command(tuple(head), tuple(_part(task, folders, fields) for task in tasks), _tail(pipeline))
     if len(tasks) == 1 and len(found.text().encode("utf-8", "surrogateescape")) > MAX_COMMAND:
         raise UserError(
             f"{pipeline.source}: datum {tasks[0].datum.name!r} has too many files "
@@ -112,17 +114,19 @@ def _tail(pipeline: Pipeline) -> tuple[str, ...]:
     return (*found, "--", *pipeline.transform.cmd)
 
 
-def _part(task: Task, folders: Mapping[tuple[str, str | None], str]) -> tuple[str, ...]:
+def _part(task: Task, folders: Mapping[tuple[str, str | None], str], fields: Sequence[str]) -> tuple[str, ...]:
     args = ["-d", task.datum.name, task.dest]
     for name, value in datum_variables(task).items():
         args += ["-v", f"{name}={value}"]
+    for field, value in values(fields, task.datum):
+        args += ["-r", field, value]
     for m in task.datum.matches:
         how = "-z" if m.empty_files else "-l" if m.lazy else "-f"
         args += [how, m.input, f"inputs/{folders[m.repo, m.branch]}", m.path]
     return tuple(args)
 
 
-_SIZES = {"-d": 3, "-v": 2, "-f": 4, "-l": 4, "-z": 4}  # options of a datum's part, themselves included
+_SIZES = {"-d": 3, "-v": 2, "-r": 3, "-f": 4, "-l": 4, "-z": 4}  # options of a datum's part, themselves included
 
 
 def matched(part: Sequence[str]) -> Iterator[str]:
@@ -136,7 +140,8 @@ def matched(part: Sequence[str]) -> Iterator[str]:
 
 def length(pipeline: Pipeline, task: Task) -> int:
     """How many bytes a datum adds to its set's command, about."""
-    return len(shlex.join(_part(task, slugs(pipeline))).encode("utf-8", "surrogateescape")) + 1
+    fields = used_fields(pipeline.transform, pipeline.input)
+    return len(shlex.join(_part(task, slugs(pipeline), fields)).encode("utf-8", "surrogateescape")) + 1
 
 
 def datum_variables(task: Task) -> dict[str, str]:

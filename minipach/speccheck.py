@@ -224,6 +224,8 @@ class _Inputs:
         for key in ("join_on", "group_by"):
             if template := text_of(node, key):
                 self._template(template, groups, (*loc, key))
+        if "join" in above and dig(node, "join_on") in (None, ""):
+            self.document.add(loc, 'an input of a join without `join_on`; add it, as in join_on: "$1"', key=True)
         for key, kind in (("join_on", "join"), ("outer_join", "join"), ("group_by", "group")):
             if dig(node, key) not in (None, *_UNSET) and kind not in above:
                 self.notes.add((*loc, key), f"`{key}` changes nothing outside a {kind}", key=True)

@@ -29,6 +29,29 @@ A key that is not listed here is an error, and so is a key without a value.
 - **Not built yet**, **not supported**: giving the field a value is an error;
   `false`, `""` and `[]` are no value.
 - **No effect**: the field is accepted, and a note says so.
+
+## Placeholders
+
+`minipach.out`, `transform.cmd` and `transform.err_cmd` may hold placeholders:
+
+| placeholder | value for a datum |
+|---|---|
+| `{name}` | its name |
+| `{key}` | its join or group key |
+| `{1}`, `{2}`, ... | a capture of the glob (of the first input by name that has so many) |
+| `{INPUT.name}`, `{INPUT.dir}` | the last part of the matched path, and its folder |
+| `{INPUT.stem}`, `{INPUT.ext}` | the last part up to its suffixes, and the suffixes: `a` and `.nii.gz` |
+| `{INPUT.1}` | a capture of that input's glob |
+| `{INPUT}` | in `out`: the matched path; in a command: `/pfs/INPUT/PATH` |
+| `{out}` | in a command only: `/pfs/out` |
+
+The values count in the datum's identity. In `out`, braces themselves are written `{{` and `}}`.
+Commands may have braces of their own:
+
+- `${x}`, `{{x}}`, `{}`, `{a,b}` and `[0-9]{4}` are never placeholders.
+- In a plain argument, a `{word}`, `{word.word}` or `{number}` that is no placeholder is an error of `minipach check`.
+- In a word with blanks, quotes or other signs of a program (a script after `-c`, an awk program), only what is listed
+  above is replaced; all other braces stay. An input that is called `name` or `key` is meant by `{name}` or `{key}`.
 """
 
 

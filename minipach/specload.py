@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from minipach.git import blob_id
 from minipach.outpath import check_out_template
+from minipach.placeholder import check_word
 from minipach.spec import (
     BrokenSpec,
     Combination,
@@ -57,6 +58,7 @@ def load_spec(text: str, *, source: str, folder: str) -> Pipeline:
     check_secrets(document, notes)
     check_shared_code(document)
     _check_out(document, spec)
+    _check_words(document)
     if document.problems or spec is None:
         raise BrokenSpec(_lines(source, document), tuple(_needs(document, source)), _image(document, source))
     note_fields(spec, (), notes)
@@ -110,6 +112,17 @@ def _check_out(document: Document, spec: PipelineSpec | None) -> None:
     out = spec.minipach.out if spec else dig(document.data, "minipach", "out")
     if inputs and isinstance(out, str) and (problem := check_out_template(out, _input(inputs))):
         document.add(("minipach", "out"), problem)
+
+
+def _check_words(document: Document) -> None:
+    """Check the placeholders in the words of the commands."""
+    inputs = _valid_input(document)
+    for field in ("cmd", "err_cmd") if inputs else ():
+        words = dig(document.data, "transform", field)
+        for n, word in enumerate(words if isinstance(words, list) else ()):
+            assert inputs is not None
+            for at, problem in check_word(word, _input(inputs)) if isinstance(word, str) else ():
+                document.add(("transform", field, n), problem, offset=at)
 
 
 def _valid_input(document: Document) -> InputSpec | None:

@@ -71,7 +71,7 @@ class PfsSpec(Model):
     )
     join_on: Text = Field(
         default="",
-        description="Key in a join: text with `$1` or `${1}` for captures of the glob, "
+        description="Key in a join, where it is required: text with `$1` or `${1}` for captures of the glob, "
         "`$0` for the whole path (empty for the root), `$$` for a dollar sign.",
     )
     outer_join: Boolean = Field(default=False, description="In a join, keep what has no partner in the other inputs.")
@@ -134,7 +134,7 @@ class TransformSpec(Model):
         "Default: the host's own environment.",
     )
     cmd: Annotated[list[Text], BeforeValidator(command), Field(min_length=1)] = Field(
-        description="The program and its arguments; no shell reads them."
+        description="The program and its arguments; no shell reads them. May hold placeholders, as `out`."
     )
     stdin: Many[Text] = Field(default=[], description="Lines fed to the program's standard input.")
     env: dict[EnvName, Text] = Field(

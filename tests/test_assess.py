@@ -61,3 +61,16 @@ def test_a_plan_is_made_once_for_what_it_follows_from(study: Study) -> None:
         assert [(s.name, s.action) for s in a.plan().steps] == [("a.txt", "current"), ("b.txt", "current")]
         assert a.state != state
         assert a.outputs == {*outputs, "b.txt"}
+
+
+def test_the_values_of_placeholders_in_the_command_count(study: Study) -> None:
+    study.put("images/a-b.txt", "alpha")
+    ids = set()
+    for glob in ("/(*)-*.txt", "/*-(*).txt"):  # the same path, another value
+        for word in ("{1}", "x"):
+            spec = f'input: {{pfs: {{repo: images, glob: "{glob}"}}}}\ntransform: {{cmd: [sh, code/x.sh, "{word}"]}}\n'
+            study.pipeline("edges", spec, x="true")
+            with assessed(study) as a:
+                (task,) = a.tasks
+                ids.add(task.id)
+    assert len(ids) == 3

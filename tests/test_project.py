@@ -230,8 +230,8 @@ input:
     - union:
         - pfs: {name: x, repo: "imags", glob: /}
         - join:
-            - pfs: {glob: /, name: y, repo: image}
-            - group: [{pfs: {repo: edge, glob: /}}]
+            - pfs: {glob: /, name: y, repo: image, join_on: $0}
+            - group: [{pfs: {repo: edge, glob: /, join_on: $0}}]
 transform: {cmd: [x]}
 """
     plain(root, "edges", text)

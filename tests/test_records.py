@@ -116,6 +116,19 @@ def test_the_command_says_how_each_input_is_wanted() -> None:
     assert records.record_inputs(ONE, [task]) == ["inputs/images/a"], "a name without content is nothing to fetch"
 
 
+def test_the_command_has_the_values_of_its_placeholders() -> None:
+    spec = pipeline(
+        'input: {pfs: {repo: images, glob: "/(*)-(*).png"}}\n'
+        'transform: {cmd: [sh, code/x.sh, "{2}/{images.stem}", "{images}", "${name}"], err_cmd: [y, "{images.dir}"]}\n'
+    )
+    datum = Datum("n", (Match("images", "images", None, "/a-b.png", ("a", "b"), "", "", False, False),))
+    words = shlex.split(records.command(spec, [Task(datum, "f" * 64, "")], COMMITS, "j").text())
+    part = words[words.index("-d") : words.index("-f")]
+    values = [part[i + 1 : i + 3] for i, word in enumerate(part) if word == "-r"]
+    assert values == [["2", "b"], ["images.dir", ""], ["images.stem", "a-b"]]
+    assert list(records.matched(part)) == []
+
+
 def test_the_command_has_the_variables_of_a_pachyderm_worker() -> None:
     task = Task(Datum("n", (match("/a"),)), "f" * 64, "")
     words = shlex.split(records.command(ONE, [task], COMMITS, "j").text())

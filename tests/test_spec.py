@@ -342,7 +342,8 @@ def test_names_are_unique_except_across_a_union() -> None:
     assert read(f"input: {{union: [{a}, {b}]}}\n{TRANSFORM}").notes == ()
     taken = 'the input name "a" is taken in line 1; give this one another `name`'
     for kind in ("cross", "join", "group"):
-        assert taken in problem(f"input: {{{kind}: [{a}, {b}]}}\n{TRANSFORM}")
+        keyed = [node.replace("glob: /", "glob: /, join_on: $0, group_by: $0") for node in (a, b)]
+        assert taken in problem(f"input: {{{kind}: [{', '.join(keyed)}]}}\n{TRANSFORM}")
     assert taken in problem(f"input: {{cross: [{{union: [{a}, {a}]}}, {b}]}}\n{TRANSFORM}")
 
 
@@ -599,3 +600,54 @@ def test_what_a_datum_may_do() -> None:
 @pytest.mark.parametrize("path", ["/lib", "code", "../..", "''", "../lib/../../.."])
 def test_shared_code_lies_beside_the_pipeline(path: str) -> None:
     assert problem(f"{MINIMAL}minipach: {{code: [{path}]}}\n").startswith("3:19: ")
+
+
+# Placeholders in commands
+
+
+@pytest.mark.parametrize(
+    ("word", "column", "said"),
+    [
+        ("{imagse}", 1, "{imagse} is unknown; use {name}, {key}, {1}, {images} or {images.stem}; "),
+        ("--out={2}.txt", 7, "{2}: no glob here has 2 captures; put ( ) around a part; "),
+        ("x-{key}", 3, "{key} needs a join or a group as the input; use {name}; "),
+        ("a{image.stem}", 2, "{image.stem} is unknown; use "),
+        ("{images.stm}", 1, "{images.stm}: no such part of an input; use stem, name, dir, ext or a capture's number"),
+        ("echo '{images.2}'", 7, "{images.2}: that glob has fewer captures; "),
+    ],
+)
+@pytest.mark.parametrize("field", ["cmd: [x, ", "cmd: [y], err_cmd: [x, "])
+def test_an_unknown_placeholder_in_a_command(field: str, word: str, column: int, said: str) -> None:
+    start = f"transform: {{{field}"
+    found = problem(f'{start}"{word}"]}}\ninput: {{pfs: {{repo: images, glob: "/(*).png"}}}}\n')
+    assert found.startswith(f"1:{len(start) + 1 + column}: {said}")
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "{name}",
+        "{1}-{images.stem}{images.ext}",
+        "{images}",
+        "{out}/x",
+        "awk '{print $1}' {images}",
+        "{print}; {foo}",
+        "echo ${key} ${x}",
+        "${key}",
+        "{{key}}",
+        "[0-9]{4}",
+        "a{3}",
+        '{"a": {"b": 2}}',
+        "{a,b}",
+        "{}",
+        "f'{x.shape}'",
+    ],
+)
+def test_braces_that_a_command_may_have(word: str) -> None:
+    text = 'input: {pfs: {repo: images, glob: "/(*).png"}}\ntransform: {cmd: [x, ' + json.dumps(word) + "]}\n"
+    assert read(text).transform.cmd == ("x", word)
+
+
+def test_an_input_of_a_join_needs_a_key() -> None:
+    join = 'input: {join: [{pfs: {repo: a, glob: "/*", join_on: "$0"}}, {union: [{pfs: {repo: b, glob: "/*"}}]}]}\n'
+    assert problem(join + TRANSFORM) == '1:71: an input of a join without `join_on`; add it, as in join_on: "$1"'
