@@ -117,7 +117,7 @@ def _adopt(project: Project, place: Place, prefix: str, name: str) -> list[str]:
         _need_spec(project, place.path, tracked)
         _own_content(folder, tracked, project)
         _make_dataset_in_place(project, folder)
-        done.append(f"made {prefix}{place.path} a dataset")
+        done.append(f"made {prefix}{place.path} a dataset and committed its files")
     repo = Repo(folder)
     leftovers.clear(repo)
     if repo.resolve(f"HEAD:{SPEC}") is None:

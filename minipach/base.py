@@ -53,26 +53,37 @@ def build_base(assessment: Assessment) -> Base:
 
 
 def scratch_base(assessment: Assessment) -> Base:
-    """The same for a trial, which leaves no ref and takes no image in: UserError where one is still to be taken in."""
-    if assessment.image.source is not None:
-        raise UserError(
-            f"{assessment.path}: the image {assessment.image.label} is not in its dataset yet; "
-            f"minipach schedule {assessment.pipeline.name} takes it in"
-        )
-    tree, commits = _build_tree(assessment)
+    """The same for a trial, which leaves no ref and takes no image in: UserError where one is still to be fetched.
+
+    An image file that is not in the dataset yet is used where it lies.
+    """
+    image = assessment.image
+    lying: list[TreeEntry] | None = None
+    if image.source is not None:
+        there = os.path.realpath(image.source)
+        if image.content.startswith("url:") or not os.path.exists(there):
+            raise UserError(
+                f"{assessment.path}: the image {image.label} is not in its dataset yet; "
+                f"minipach schedule {assessment.pipeline.name} fetches it"
+            )
+        lying = [TreeEntry(SYMLINK, assessment.repo.hash_blob(os.fsencode(there)), image.path)]
+    tree, commits = _build_tree(assessment, lying)
     epoch = {"GIT_AUTHOR_DATE": "@0 +0000", "GIT_COMMITTER_DATE": "@0 +0000"}  # the same tree is the same commit
     commit = assessment.repo.commit_tree(tree, "minipach: a trial\n", env=epoch)
     return _base(assessment, commit, tree, commits)
 
 
-def _build_tree(assessment: Assessment) -> tuple[str, dict[tuple[str, str | None], str]]:
+def _build_tree(
+    assessment: Assessment, image: list[TreeEntry] | None = None
+) -> tuple[str, dict[tuple[str, str | None], str]]:
+    """The tree, and the commits that it pins. image: its entries, where they are known."""
     repo = assessment.repo
     if assessment.head is None:
         raise UserError(f"{assessment.path}: no commit yet; datalad save -d {quoted(repo.path)}")
     entries = {e.path: e for e in assessment.house}
     for name, mode, data in _scripts():
         entries[f".minipach/{name}"] = TreeEntry(mode, repo.hash_blob(data), f".minipach/{name}")
-    for entry in _image_entries(assessment):
+    for entry in image or _image_entries(assessment):
         entries[entry.path] = entry
     _set_config(assessment, entries)
     commits = _set_inputs(assessment, entries)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from minipach.assess import Assessment, SnapshotStore
 from minipach.attempt import judge
 from minipach.base import scratch_base
 from minipach.errors import UserError
@@ -25,6 +24,7 @@ from minipach.sets import WorkSet, make_set
 from minipach.slots import Owner, Slot, clear_scratch, kill_inside, slots_dir
 from minipach.staging import StagingError
 from minipach.targets import parse_targets
+from minipach.worktree import assess, working_project
 
 TEXT_LIMIT = 2000  # bytes of an output that is shown as text
 _JOB = "0" * 32  # a trial is no job
@@ -89,17 +89,19 @@ class Chosen:
         return self.work.tail[at + 1 :]
 
 
-def choose(project: Project, word: str) -> Chosen:
-    """The datum that `PIPELINE:DATUM` names; UserError if it isn't exactly one, or can't be tried as things stand."""
+def choose(project: Project, word: str, *, committed: bool = False) -> Chosen:
+    """The datum that `PIPELINE:DATUM` names; UserError if it isn't exactly one, or can't be tried as things stand.
+
+    committed: as in the last commit of the pipeline; else as in its working tree.
+    """
     if not word.partition(":")[2]:
         raise UserError(f"{word}: name one datum, as in {word.rstrip(':')}:DATUM; minipach datums {word.rstrip(':')}")
     targets = parse_targets(project, [word], downstream=False)
-    project.need(targets.order)
     (path,) = targets.order
-    assessment = Assessment(project, path, SnapshotStore(project))
+    project = project if committed else working_project(project, [path])
+    project.need(targets.order)
+    assessment = assess(project, path, committed=committed)
     try:
-        if not assessment.exists:
-            raise UserError(f"{path}: not a dataset yet; minipach schedule {assessment.pipeline.name} makes it one")
         tasks = {t.datum.name: t for t in assessment.tasks}
         names = sorted(targets.names(path, sorted(tasks)))
         if len(names) > 1:

@@ -146,6 +146,19 @@ def say_layout(project: Project) -> None:
         say(line)
 
 
+def say_used(project: Project, name: str, *, committed: bool) -> None:
+    """Say which uncommitted content of a pipeline is used, and which of its inputs is left out."""
+    from minipach.uncommitted import remarks, uncommitted
+    from minipach.worktree import notice, working_project
+
+    path = project.path_of(name)
+    if not committed and (line := notice(project, path)):
+        say(line)
+    needs = (project if committed else working_project(project, [path])).needs(path)
+    for line in remarks(project, uncommitted(project, dict.fromkeys(need.repo for need in needs))):
+        say(line)
+
+
 def _say_not_installed(project: Project) -> None:
     """Without this line, a fresh clone looks as if it had no pipelines."""
     away = [path for path in project.not_installed if (project.root / path).is_dir()]

@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from minipach.cli.frame import Here, guarded, say, say_layout, show, show_exactly, show_json
+from minipach.cli.frame import Here, guarded, say, say_layout, say_used, show, show_exactly, show_json
 from minipach.errors import UserError, each_once
 from minipach.project import Project
 from minipach.spec import BrokenSpec, Pipeline
 from minipach.specfile import SPEC, decoded
 from minipach.wording import many
 
+if TYPE_CHECKING:
+    from minipach.assess import Assessment
+
 _SUFFIXES = {".yml", ".yaml", ".json"}  # no pipeline's name ends so
+_COMMITTED = Annotated[
+    bool, typer.Option("--committed", help="Use the pipelines' last commits instead of their working trees.")
+]
 
 
 class State(StrEnum):
@@ -41,10 +47,12 @@ def check(
         list[str] | None,
         typer.Argument(metavar="PIPELINE or FILE", help="All pipelines, if none is named."),
     ] = None,
+    committed: _COMMITTED = False,
 ) -> None:
     """Validate specs and the project's layout; all problems at once, exit code 2 if there are any.
 
     Of a pipeline also what it depends on: the specs upstream, the repos, branches and images that they name.
+    Uses the specs of the working tree, uncommitted changes included, and the committed content of inputs.
 
     Example: minipach check edges other/spec.yml
     """
@@ -76,6 +84,7 @@ def check(
     if project is not None:
         given = _given(here, project, read)
         project = Project(project.root, given) if given else project
+        project = project if committed else _with_edits(project, given)
         if names or not words:
             say_layout(project)
             chosen, unknown = _chosen(project, names)
@@ -96,6 +105,16 @@ def check(
         raise UserError(each_once(problems))
     checked = len(files) + len(chosen)
     show(f"{many(checked, 'spec')} checked, no problems")
+
+
+def _with_edits(project: Project, given: Mapping[str, Pipeline | BrokenSpec]) -> Project:
+    """Return the project with the specs of its working tree, and say which of them are not committed."""
+    from minipach.worktree import uncommitted_in, working_project
+
+    edited = [p.path for p in project.places if p.is_dataset and uncommitted_in(project, p.path, SPEC)]
+    if used := [f"{path}/{SPEC}" for path in edited if path not in given]:
+        say(f"uncommitted specs are used ({', '.join(used)}); --committed checks the last commits")
+    return working_project(project, [place.path for place in project.places])
 
 
 def _of_this_host(pipeline: Pipeline) -> Iterator[str]:
@@ -177,23 +196,18 @@ def datums(
         State | None,
         typer.Option("--state", help="Only those that are current, missing (failed ones, too), or failed last time."),
     ] = None,
+    committed: _COMMITTED = False,
 ) -> None:
     """Show which datums there would be. Needs no earlier run and none of the files' content.
 
+    Uses the pipeline's working tree, uncommitted changes included, and the committed content of its inputs.
+
     Example: minipach datums edges --json, or minipach datums edges --state failed
     """
-    from minipach.assess import Assessment, SnapshotStore
     from minipach.jobs import datum_states, last_attempts_json
 
-    here: Here = context.obj
-    project = here.project()
-    if _is_file(here, what):
-        project, path = _with_file(here, project, what)
-    else:
-        path = project.path_of(what)
-    if path in project.problems:
-        raise UserError(project.problems[path])
-    assessment = Assessment(project, path, SnapshotStore(project))
+    assessment = _assessed(context.obj, what, committed=committed)
+    project = assessment.project
     tasks = assessment.tasks
     if not tasks:
         say(f"{assessment.pipeline.name}: no datums; {assessment.no_datums}")
@@ -219,6 +233,25 @@ def datums(
             row |= {"state": states[task.datum.name], "attempt": last.get(task.datum.name)}
         rows.append(row)
     show_json({"schema": 1, "pipeline": assessment.pipeline.name, "datums": rows})
+
+
+def _assessed(here: Here, what: str, *, committed: bool) -> Assessment:
+    """Return the assessment of a pipeline, or of a spec file in a pipeline's place."""
+    from minipach.assess import Assessment, SnapshotStore
+    from minipach.worktree import assess, working_project
+
+    project = here.project()
+    if _is_file(here, what):
+        project, path = _with_file(here, project, what)
+    else:
+        path = project.path_of(what)
+        say_used(project, path, committed=committed)
+        project = project if committed else working_project(project, [path])
+    if path in project.problems:
+        raise UserError(project.problems[path])
+    if (project.root / path).is_dir():
+        return assess(project, path, committed=committed)
+    return Assessment(project, path, SnapshotStore(project))
 
 
 def _with_file(here: Here, project: Project, name: str) -> tuple[Project, str]:
