@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import re
+
+_COLOUR = re.compile(r"(\x1b\[[0-9;:]*m)")  # SGR: colours and weight
+_RESET = "\x1b[0m"
+
 
 def printable(text: str) -> str:
     """Text for a terminal: control characters and odd bytes are shown, not sent."""
     return "".join(c if c.isprintable() or c == "\t" else repr(c)[1:-1] for c in text)
+
+
+def colours_only(text: str) -> str:
+    """Return output of a program for a terminal: lines, tabs and colours stay, other control characters are shown.
+
+    Colours end with the text.
+    """
+    pieces = _COLOUR.split(text.replace("\r\n", "\n"))
+    if len(pieces) == 1:
+        return "\n".join(map(printable, pieces[0].split("\n")))
+    shown = (p if at % 2 else "\n".join(map(printable, p.split("\n"))) for at, p in enumerate(pieces))
+    return "".join(shown) + _RESET
 
 
 def dot(text: str) -> str:

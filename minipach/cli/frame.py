@@ -16,8 +16,9 @@ from typing import Any, ParamSpec, TypeVar
 
 import typer
 
+from minipach import messages
 from minipach.errors import UserError
-from minipach.escape import printable
+from minipach.escape import colours_only, printable
 from minipach.git import GitError
 from minipach.project import Project, find_project
 
@@ -59,7 +60,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             if isinstance(error, BrokenPipeError):
                 reader_left()
                 raise typer.Exit(OK) from None
-            say(_explained(error, kwargs.get("context")) or f"minipach: {error}")
+            messages.say_all(_explained(error, kwargs.get("context")) or f"minipach: {error}")
             raise typer.Exit(USER) from None
         except Exception as error:
             refused = _of_redis(error, kwargs.get("context"))
@@ -135,8 +136,8 @@ def reader_left() -> None:
 
 
 def say(message: str) -> None:
-    """A line for people, on stderr; what can't be shown is escaped."""
-    print("\n".join(map(printable, message.split("\n"))), file=sys.stderr, flush=True)
+    """Print a line for people on stderr, its control characters as escapes."""
+    messages.say(message)
 
 
 def say_layout(project: Project) -> None:
@@ -181,8 +182,13 @@ def show(text: str = "") -> None:
 
 
 def show_exactly(text: str) -> None:
-    """Text on stdout that is what it is: a program's own output, a file format."""
+    """Print text unchanged on stdout: a file format."""
     _put(text.encode("utf-8", "backslashreplace").decode() + "\n")
+
+
+def show_output(text: str, *, raw: bool = False) -> None:
+    """Print what a command has printed: on a terminal (unless `raw`) its colours, and other controls as escapes."""
+    show_exactly(text if raw or not sys.stdout.isatty() else colours_only(text))
 
 
 def show_json(data: Any) -> None:

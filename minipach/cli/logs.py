@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from minipach.cli.frame import Here, guarded, say, show, show_exactly
+from minipach.cli.frame import Here, guarded, say, show, show_exactly, show_output
 from minipach.errors import UserError
-from minipach.escape import printable
+from minipach.escape import colours_only, printable
 from minipach.project import Project
 
 
@@ -36,6 +36,9 @@ def logs(
     number: Annotated[
         int | None, typer.Option("--try", min=1, metavar="N", help="Of its N-th try alone; minipach job lists them.")
     ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Send control characters to a terminal, too, not colours alone.")
+    ] = False,
 ) -> None:
     """Show what the command of a datum printed, at its last attempt.
 
@@ -56,21 +59,21 @@ def logs(
     if number is not None:
         if pipeline is None or datum is None or follow:
             raise UserError("--try: of which datum? minipach logs PIPELINE DATUM --try N, without --follow")
-        show_exactly(_text(log_of_try(project, project.path_of(pipeline), datum, ident, number)))
+        show_output(_text(log_of_try(project, project.path_of(pipeline), datum, ident, number)), raw=raw)
         return
     if pipeline is None and ident is not None:
         pipeline = read_job(project, ident).job.pipeline
     if pipeline is None and follow:
         for name, which, line in stream_all(project, tell=say):
-            _line_of(f"{name}: {which}", line)
+            _line_of(f"{name}: {which}", line, raw=raw)
         return
     if pipeline is None:
-        _failed_logs(project)
+        _failed_logs(project, raw=raw)
         return
     path = project.path_of(pipeline)
     if follow:
         for which, line in stream(project, path, datum, ident, tell=say):
-            _line_of(which, line)
+            _line_of(which, line, raw=raw)
         return
     chosen = choose_logs(project, path, datum, ident)
     for attempt in chosen:
@@ -78,30 +81,31 @@ def logs(
             show(f"== {attempt.datum}: {attempt.kind}{', ' + attempt.message if attempt.message else ''}")
         if not Path(attempt.log).is_file():
             raise UserError(f"{attempt.log}: this log is gone")
-        _log(attempt.log)
+        _log(attempt.log, raw=raw)
 
 
-def _line_of(name: str, line: str) -> None:
-    show(f"{printable(name)} | {printable(line)}")
+def _line_of(name: str, line: str, *, raw: bool) -> None:
+    said = line if raw else colours_only(line) if sys.stdout.isatty() else printable(line)
+    show_exactly(f"{printable(name)} | {said}")
     sys.stdout.flush()  # whoever follows through a pipe wants it now
 
 
-def _log(path: str) -> None:
-    show_exactly(_text(Path(path).read_bytes()))
+def _log(path: str, *, raw: bool) -> None:
+    show_output(_text(Path(path).read_bytes()), raw=raw)
 
 
 def _text(log: bytes) -> str:
     return log.decode("utf-8", "replace").rstrip("\n")
 
 
-def _failed_logs(project: Project) -> None:
+def _failed_logs(project: Project, *, raw: bool) -> None:
     from minipach.printed import failures_of_last_jobs
 
     failed = failures_of_last_jobs(project)
     for name, used in failed:
         show(f"== {name}: {used.datum}: {used.kind}{', ' + used.message if used.message else ''}")
         if Path(used.log).is_file():
-            _log(used.log)
+            _log(used.log, raw=raw)
         else:
             say(f"{used.log}: this log is gone" if used.log else f"{name}: {used.datum}: it has no log")
     if not failed:

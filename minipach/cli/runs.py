@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from minipach.cli.frame import FAILED, USER, Here, colours, guarded, say, say_layout, show, show_json
+from minipach.escape import printable
 from minipach.plan import ENDS, Plan
 from minipach.project import Project
 
@@ -182,7 +183,7 @@ def _start_bar(pipeline: str, total: int) -> tuple[Progress, TaskID]:
         transient=True,
     )
     bar.start()
-    return bar, bar.add_task(pipeline, total=total, failed="")
+    return bar, bar.add_task(printable(pipeline), total=total, failed="")
 
 
 class Terminal:
@@ -216,7 +217,7 @@ class Terminal:
             self._bar = _start_bar(pipeline, total)
         bar, task = self._bar
         note = f"{failed} failed" if failed else ""
-        bar.update(task, description=pipeline, completed=done, total=total, failed=note)
+        bar.update(task, description=printable(pipeline), completed=done, total=total, failed=note)
         if done == total:
             self.stop()
 

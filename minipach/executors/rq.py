@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import sys
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
@@ -28,6 +27,7 @@ from minipach.executors.rqserving import Offer, nobody_for
 from minipach.executors.setrefs import drop_sets, known_sets, write_sets
 from minipach.git import Repo
 from minipach.logs import lost_log
+from minipach.messages import say
 from minipach.project import Project
 from minipach.sets import Outcome, WorkSet
 from minipach.tries import Took
@@ -125,7 +125,7 @@ class RqExecutor:
         for kind in sorted(kinds - self._warned, key=lambda k: k.name):
             self._warned.add(kind)
             if why := nobody_for(kind, offers):
-                print(f"{why} yet: its sets wait; minipach worker, or minipach up", file=sys.stderr)
+                say(f"{why} yet: its sets wait; minipach worker, or minipach up")
 
     def _warn_of_adopted(self) -> None:
         """The same for sets that an earlier pass has queued, which may have said so to somebody else."""
@@ -176,12 +176,12 @@ class RqExecutor:
             return []
         if self._away:
             self._away = False
-            print("Redis is back", file=sys.stderr, flush=True)
+            say("Redis is back")
         return found
 
     def _is_away(self, error: Exception) -> None:
         if not self._away:
-            print(f"{away(self._repo, error)}; waiting for it", file=sys.stderr, flush=True)
+            say(f"{away(self._repo, error)}; waiting for it")
         self._away = True
         self._end_pubsub()
 
@@ -276,7 +276,7 @@ class RqExecutor:
             for path, dropped in by_repo.items():
                 self._board.forget(dropped, os.path.relpath(path, self._project.root))
         except AWAY as error:
-            print(f"{away(self._repo, error)}; workers end cancelled sets when it is back", file=sys.stderr, flush=True)
+            say(f"{away(self._repo, error)}; workers end cancelled sets when it is back")
         for set_id in ids:
             del self._waiting[set_id]
             self._unsent.pop(set_id, None)

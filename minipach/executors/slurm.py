@@ -22,8 +22,9 @@ from minipach.executors.slurmmoved import take_back
 from minipach.executors.slurmnext import NextStep
 from minipach.executors.slurmoptions import SlurmOptions
 from minipach.executors.slurmtask import clear_slots
-from minipach.executors.slurmwatch import Watch, say
+from minipach.executors.slurmwatch import Watch
 from minipach.git import Repo
+from minipach.messages import say
 from minipach.project import Project
 from minipach.sets import Needs, Outcome, WorkSet
 from minipach.slots import remove_tree

@@ -10,8 +10,8 @@ from minipach.executors import slurmclient as client
 from minipach.executors.elsewhere import another_is
 from minipach.executors.slurmfiles import Submission
 from minipach.executors.slurmnext import NextStep
-from minipach.executors.slurmwatch import say
 from minipach.git import Repo
+from minipach.messages import say
 
 
 def is_of(submission: Submission, repo: Repo) -> bool:

@@ -19,6 +19,7 @@ from minipach.errors import UserError
 from minipach.executors.child import LAUNCHERS_END, QUIET
 from minipach.executors.slurmfiles import Submission, Teller, read_set
 from minipach.git import Repo, child_environment
+from minipach.messages import say
 from minipach.sets import Outcome, WorkSet
 from minipach.sizing import MOST
 from minipach.slots import Slot, kill_inside, remove_slot, slots_dir
@@ -42,11 +43,11 @@ def main() -> int:
         work = read_set(folder, submission.arrays[number][index])
     except UserError as error:
         # cancelled, or settled meanwhile: nobody waits for it any more
-        print(f"minipach: nothing to do: {error}", file=sys.stderr)
+        say(f"minipach: nothing to do: {error}")
         return 0
     due = submission.due
     if due is not None and time.time() >= due:
-        print("minipach: nothing to do: the job's time (job_timeout) is over", file=sys.stderr)
+        say("minipach: nothing to do: the job's time (job_timeout) is over")
         return 0
     slot = _slot(submission, work, f"{SLOT}{job}-{index}-{run}")
     done = submission.done(work)
@@ -93,7 +94,7 @@ def _slot(submission: Submission, work: WorkSet, name: str) -> Slot:
     repo = Repo(Path(work.repo))
     scratch = os.path.expanduser(os.path.expandvars(submission.scratch))
     if "$" in scratch:
-        print(f"minipach: minipach.scratch: {submission.scratch} is not set on this node; not used", file=sys.stderr)
+        say(f"minipach: minipach.scratch: {submission.scratch} is not set on this node; not used")
         scratch = ""
     return Slot(repo, (Path(scratch) if scratch else slots_dir(repo)) / f"{name}.0")
 

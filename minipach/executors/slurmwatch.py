@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from minipach.executors import slurmclient as client
 from minipach.executors.slurmclient import AwayError, QueuedTask
 from minipach.executors.slurmfiles import Life, Submission, final, narrowed
 from minipach.logs import lost_log, note_set
+from minipach.messages import say
 from minipach.sets import Outcome, WorkSet
 from minipach.tries import Try
 
@@ -248,8 +248,3 @@ def _lost_try(flight: Flight, task: tuple[int, int]) -> Try:
     if life is None:
         return Try("lost", 1, message, log=log)
     return Try("lost", 1, message, life.began, life.ended, life.seconds, host=life.host, log=log)
-
-
-def say(message: str) -> None:
-    """A line for whoever follows."""
-    print(message, file=sys.stderr, flush=True)
