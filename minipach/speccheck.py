@@ -12,6 +12,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from minipach.glob import GlobError, compile_glob
+from minipach.legacy import instead
 from minipach.spec import Kind, secret_variable
 from minipach.specmodel import InputSpec, PipelineSpec
 from minipach.spectypes import NAME, NAME_RULE, Noted, Refused
@@ -20,14 +21,17 @@ from minipach.specyaml import Document, Loc, Number, camel, show, snake
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _REFERENCE = re.compile(r"\$(?:(\$)|([0-9]+)|\{([0-9]+)\})?")
-_INSTEAD = {"input": ("spout",), "transform": ("tf_job",)}  # Pachyderm's fields that stand in for ours: refused anyway
+_INSTEAD = {
+    "input": ("spout", "inputs", "job_input"),
+    "transform": ("tf_job",),
+}  # Pachyderm's fields that stand in for ours: refused anyway
 _UNSET: tuple[object, ...] = (False, "", [])  # protobuf's JSON writes a field that isn't set like this
 
 
 def validate(document: Document) -> PipelineSpec | None:
     """The checked model; None if pydantic found something, which is then in `document.problems`."""
     if isinstance(document.data, list):
-        document.add((), "a list; put each pipeline into the spec.yml of its own folder")
+        document.add((), "a list; put each pipeline into the spec.yml of its own folder (NAME/spec.yml)")
         return None
     if not isinstance(document.data, dict):
         document.add((), "no spec; write keys and values, at least `input:` and `transform:`")
@@ -63,6 +67,8 @@ def _report(document: Document, loc: Loc, kind: str, message: str, context: Mapp
         guess = difflib.get_close_matches(written.strip("\"'"), values, 1)
         way = f'did you mean "{guess[0]}"?' if guess else "write " + " or ".join(values)
         document.add(loc, f"`{name}` can't be {show(written)}; {way}")
+    elif kind == "model_type" and name == "gpu":
+        document.add(loc, "`gpu` needs keys and values; write gpu: {type: nvidia.com/gpu, number: 1}")
     elif kind in ("model_type", "dict_type"):
         document.add(loc, f"{thing} needs keys and values; write them below it, indented")
     else:
@@ -71,6 +77,8 @@ def _report(document: Document, loc: Loc, kind: str, message: str, context: Mapp
 
 def _unknown(name: str, model: type[BaseModel], given: object) -> str:
     known = list(model.model_fields)
+    if text := instead(model.__name__, snake(name)):
+        return f"`{name}` is {text}"
     if snake(name) in known:
         return f"`{name}` is there already as `{snake(name)}`; keep one"
     guess = difflib.get_close_matches(snake(name), known, 1)

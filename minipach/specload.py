@@ -40,7 +40,7 @@ from minipach.speccheck import (
     validate,
 )
 from minipach.specmodel import InputSpec, MetadataSpec, PfsSpec, PipelineSpec, ResourceSpec
-from minipach.specyaml import Document, Loc, camel, read_yaml, snake
+from minipach.specyaml import Document, Loc, camel, comment_in_json, read_yaml, snake
 
 
 def load_spec(text: str, *, source: str, folder: str) -> Pipeline:
@@ -50,7 +50,7 @@ def load_spec(text: str, *, source: str, folder: str) -> Pipeline:
     """
     document = read_yaml(text)
     if document.data is None:
-        raise BrokenSpec(_lines(source, document))
+        raise BrokenSpec(_lines(source, document, text))
     spec = validate(document)
     notes = Document(places=document.places)
     check_name(document, folder)
@@ -60,7 +60,7 @@ def load_spec(text: str, *, source: str, folder: str) -> Pipeline:
     _check_out(document, spec)
     _check_words(document)
     if document.problems or spec is None:
-        raise BrokenSpec(_lines(source, document), tuple(_needs(document, source)), _image(document, source))
+        raise BrokenSpec(_lines(source, document, text), tuple(_needs(document, source)), _image(document, source))
     note_fields(spec, (), notes)
     return _pipeline(spec, folder, source, _lines(source, notes), _places(document), blob_id(text.encode()))
 
@@ -93,8 +93,9 @@ def _tidy(field: dict[str, Any]) -> None:
         field.update(options[0])
 
 
-def _lines(source: str, document: Document) -> tuple[str, ...]:
-    found = dict.fromkeys(sorted(document.problems))
+def _lines(source: str, document: Document, text: str = "") -> tuple[str, ...]:
+    comment = comment_in_json(text)  # whatever else is wrong follows from it
+    found = [comment] if comment else dict.fromkeys(sorted(document.problems))
     return tuple(f"{source}:{mark.line}:{mark.column}: {text}" for mark, text in found)
 
 

@@ -21,6 +21,16 @@ _TEXT_TAGS = {_TAG + "str", _TAG + "timestamp", _TAG + "value"}
 _NUMBER_TAGS = {_TAG + "int", _TAG + "float"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ANCHOR_OR_TAG = re.compile(r"(?:[&!]\S*[ ]+)+")
+_JSONNET = re.compile(
+    r"(?:\s|//[^\n]*\n|/\*.*?\*/|#[^\n]*\n)*(function\s*\(|local\s+\w+\s*=|import\s*['\"])", re.DOTALL
+)
+_FROM_JSONNET = (
+    "a jsonnet template, no spec; evaluate it with your values, as in: jsonnet --tla-str x=1 FILE > spec.json"
+)
+_NAMED = re.compile(r"[\"']?pipeline[\"']?\s*:\s*\{?\s*[\"']?name[\"']?\s*:\s*[\"']?([A-Za-z0-9][A-Za-z0-9_-]*)")
+_COMMENT = re.compile(r"(?:^|[\s,{}\[\]])(//|/\*)")
+_QUOTED_OR_COMMENT = re.compile(r"""\"(?:[^\"\\]|\\.)*\"|'[^']*'|(?:^|(?<=\s))#.*""")
+_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
 _JSON_STRING_OR_TAB = re.compile(r'"(?:[^"\\]|\\.)*"|\t', re.DOTALL)
 
 _REASONS = (  # what PyYAML says, what it means to the one who wrote the line
@@ -142,6 +152,9 @@ def read_yaml(text: str) -> Document:
     document = Document(places={(): Place(Mark(1, 1), Mark(1, 1))})
     if len(text) > MAX_CHARACTERS:
         document.add((), f"more than {MAX_CHARACTERS:,} characters; move data and scripts into files")
+        return document
+    if jsonnet := _JSONNET.match(text):
+        document.problems.append((_mark_at(text, jsonnet.start(1)), _FROM_JSONNET))
         return document
     text = _without_json_tabs(text)
     try:
@@ -274,19 +287,35 @@ class _Walk:
             self._document.add(loc, f"the tag {show(tag)} means nothing here; remove it, or add quotes")
 
 
+def _mark_at(text: str, index: int) -> Mark:
+    lines = text[:index].split("\n")
+    return Mark(len(lines), len(lines[-1]) + 1)
+
+
 def _mark(mark: yaml.Mark) -> Mark:
     return Mark(mark.line + 1, mark.column + 1)
 
 
 def _without_json_tabs(text: str) -> str:
-    # JSON may be indented with tabs, YAML may not; a space for a tab keeps every column.
+    # JSON may be indented with tabs, YAML may not; a space for a tab keeps every column. YAML takes a trailing comma.
     if "\t" not in text or not text.lstrip("\ufeff \t\r\n").startswith("{"):
         return text
     try:
-        json.loads(text)
+        json.loads(_TRAILING_COMMA.sub(lambda found: found[1] or "", text))
     except (ValueError, RecursionError):
         return text
     return _JSON_STRING_OR_TAB.sub(lambda found: " " if found[0] == "\t" else found[0], text)
+
+
+def comment_in_json(text: str) -> tuple[Mark, str] | None:
+    """Return the problem of the first comment as JavaScript has it (`//`, `/*`) in text that looks like JSON."""
+    if _JSONNET.match(text) or not text.lstrip("\ufeff \t\r\n").startswith(("{", "[", "//", "/*")):
+        return None
+    for number, line in enumerate(text.split("\n"), 1):
+        bare = _QUOTED_OR_COMMENT.sub(lambda found: "_" * len(found[0]), line)
+        if comment := _COMMENT.search(bare):
+            return Mark(number, comment.start(1) + 1), "a comment; write # instead, or remove it"
+    return None
 
 
 def _syntax_problem(error: yaml.YAMLError, text: str) -> tuple[Mark, str]:
@@ -300,7 +329,9 @@ def _syntax_problem(error: yaml.YAMLError, text: str) -> tuple[Mark, str]:
     mark = _mark(place) if place else Mark(1, 1)
     said = f"{error.context or ''} {error.problem or ''}".strip()
     if "another document" in said or "<document start>" in said:
-        return mark, "a second document starts here; put each pipeline into the spec.yml of its own folder"
+        found = _NAMED.search(text, place.index if place else 0)
+        name = found[1] if found else "NAME"
+        return mark, f"a second document starts here; move it into a folder of its own: {name}/spec.yml"
     if isinstance(error, yaml.composer.ComposerError):  # an undefined alias, a doubled anchor: its words are plain
         return mark, f"not YAML: {said}; define the anchor once, before it is used, or put the text in quotes"
     if ("end of stream" in said or "stream end" in said) and error.context_mark:  # where it was opened

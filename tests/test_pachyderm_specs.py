@@ -52,11 +52,11 @@ REFUSED = {
     "warehouse/sql-egress.yaml": "4:1: `egress` is not supported; ",
     "training/tf-job.json": "4:3: `tf_job` is not supported; ",
     "model/determined.yaml": "4:1: `determined` is not supported; ",
-    "checkout/git.json": '3:13: unknown key "git"; ',
-    "legacy/atom.json": '3:13: unknown key "atom"; ',
-    "elder/version-1.yaml": '4:1: unknown key "enable_stats"; ',
-    "spread/coefficient.yaml": '4:20: unknown key "coefficient"; ',
-    "dockerfile/build.json": '4:17: unknown key "build"; ',
+    "checkout/git.json": "3:13: `git` is not supported; ",
+    "legacy/atom.json": "3:13: `atom` is called `pfs` since Pachyderm 1.8; ",
+    "elder/version-1.yaml": "4:1: `enable_stats` is obsolete; ",
+    "spread/coefficient.yaml": "4:20: `coefficient` is obsolete; ",
+    "dockerfile/build.json": "4:17: `build` is not supported; ",
 }
 # Refused until it is built; then such a file moves up.
 LATER = {

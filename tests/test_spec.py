@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minipach.errors import UserError
+from minipach.legacy import obsolete
 from minipach.spec import (
     Combination,
     Limits,
@@ -20,6 +22,7 @@ from minipach.spec import (
     Transform,
 )
 from minipach.specload import json_schema, load_spec
+from minipach.specyaml import camel
 
 INPUT = "input: {pfs: {repo: images, glob: /*}}\n"
 TRANSFORM = "transform: {cmd: [python3, code/edges.py]}\n"
@@ -488,9 +491,15 @@ def test_the_out_template_is_checked_even_when_something_else_is_wrong() -> None
     [
         ("", "1:1: the spec is empty; it needs"),
         ("# nothing\n", "1:1: the spec is empty; it needs"),
-        ("- input: a\n- input: b", "1:1: a list; put each pipeline into the spec.yml of its own folder"),
-        (f"{MINIMAL}---\n{MINIMAL}", "3:1: a second document starts here; put each pipeline"),
-        ("{}\n{}", "2:1: a second document starts here; put each pipeline"),
+        (
+            "- input: a\n- input: b",
+            "1:1: a list; put each pipeline into the spec.yml of its own folder",
+        ),
+        (
+            f"{MINIMAL}---\n{MINIMAL}",
+            "3:1: a second document starts here; move it into a folder of its own: NAME",
+        ),
+        ("{}\n{}", "2:1: a second document starts here; move it into a folder of its own: NAME"),
         ("hello", "1:1: no spec; write keys and values"),
         ("a: b: c", "1:5: not YAML: a colon that can't be here; "),
         ("a:\n\t- b", "2:1: not YAML: a tab; indent with spaces"),
@@ -651,3 +660,48 @@ def test_braces_that_a_command_may_have(word: str) -> None:
 def test_an_input_of_a_join_needs_a_key() -> None:
     join = 'input: {join: [{pfs: {repo: a, glob: "/*", join_on: "$0"}}, {union: [{pfs: {repo: b, glob: "/*"}}]}]}\n'
     assert problem(join + TRANSFORM) == '1:71: an input of a join without `join_on`; add it, as in join_on: "$1"'
+
+
+# Specs as they come from Pachyderm
+
+SECOND = "a second document starts here; move it into a folder of its own: "
+_IN = {
+    "PipelineSpec": "{}",
+    "InputSpec": "input: {{{}}}",
+    "PfsSpec": "input: {{pfs: {{repo: images, glob: /*, {}}}}}",
+    "TransformSpec": "transform: {{cmd: [x], {}}}",
+    "ParallelismSpec": "parallelism_spec: {{{}}}",
+}
+
+
+@pytest.mark.parametrize(("model", "field", "text"), obsolete())
+@pytest.mark.parametrize("spelled", [str, camel])
+def test_a_field_of_older_versions_gets_one_line(model: str, field: str, text: str, spelled: Any) -> None:
+    line = _IN[model].format(spelled(field) + ": x") + "\n"
+    rest = "".join(part for part in (INPUT, TRANSFORM) if part[:6] != line[:6])
+    if field in ("inputs", "job_input"):
+        rest = TRANSFORM
+    found = problem(line + rest)
+    assert found == f"1:{line.index(spelled(field)) + 1}: `{spelled(field)}` is {text}"
+    assert "; " in text, "no way out"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("function(suffix, src)\n{input: {}}", "1:1: a jsonnet template, no spec; "),
+        ("// about\nlocal a = 1;\n{}", "2:1: a jsonnet template, no spec; "),
+        ('{\n  // the input\n  "input": {"pfs": {"repo": "x//y"}}}', "2:3: a comment; write # instead, or remove it"),
+        ('{"transform": {"cmd": ["x"]}, /* x */ "input": {"pfs": {}}}', "1:31: a comment"),
+        (f"{MINIMAL}---\npipeline: {{name: two}}\n", f"3:1: {SECOND}two/spec.yml"),
+        ('{}\n{"pipeline": {"name": "two"}}', f"2:1: {SECOND}two/spec.yml"),
+        (f"{MINIMAL}resource_limits: {{gpu: 1}}\n", "3:24: `gpu` needs keys and values; write gpu: {type: "),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_spec_yet(text: str, expected: str) -> None:
+    assert problem(text).startswith(expected)
+
+
+def test_json_with_tabs_and_trailing_commas() -> None:
+    text = '{\n\t"input": {"pfs": {"repo": "images", "glob": "/*"},},\n\t"transform": {"cmd": ["x,]\\t",]},\n}\n'
+    assert read(text).transform.cmd == ("x,]\t",)
