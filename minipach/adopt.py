@@ -16,9 +16,10 @@ from minipach.git import (
     Repo,
     TreeEntry,
     annex,
-    child_environment,
+    entered,
     is_dataset,
     need_identity,
+    own_environment,
     private_index,
 )
 from minipach.keys import key_of_link, key_of_pointer
@@ -29,7 +30,7 @@ from minipach.specfile import SPEC
 from minipach.wording import many, quoted
 
 _PIPELINE_ATTRIBUTES = (
-    "* annex.backend=SHA256E",
+    "* annex.backend=SHA256E -text",  # outputs and scripts are stored as they are: no conversion of line ends
     "**/.git* annex.largefiles=nothing",
     f"/{SPEC} annex.largefiles=nothing",
     "/README* annex.largefiles=nothing",
@@ -68,10 +69,9 @@ def init_project(folder: Path) -> tuple[Project, list[str]]:
     if repo.config(f"{MARK}.version", str(config)) is None:
         repo.git("config", "--file", str(config), f"{MARK}.version", "1")
         repo.git("add", "--", ".datalad/config", *([".gitattributes"] if fresh else []))
-        repo.git(
+        Repo(folder, own=True).git(
             "commit",
             "--quiet",
-            "--no-verify",
             "-m",
             "minipach: a project begins here",
             "--",
@@ -84,14 +84,14 @@ def init_project(folder: Path) -> tuple[Project, list[str]]:
 
 def create_dataset(folder: Path, attributes: tuple[str, ...]) -> None:
     """`datalad create` in a folder that may hold files, with the given lines of `.gitattributes` (not committed)."""
-    os.environ.update(child_environment({"DATALAD_LOG_LEVEL": "error"}))
-    from datalad.api import create
-    from datalad.support.exceptions import IncompleteResultsError
+    with entered(own_environment({"DATALAD_LOG_LEVEL": "error"})):
+        from datalad.api import create
+        from datalad.support.exceptions import CommandError, IncompleteResultsError
 
-    try:
-        create(path=str(folder), force=True, result_renderer="disabled", return_type="list")
-    except IncompleteResultsError as error:
-        raise UserError(f"{folder}: datalad create failed: {' '.join(str(error).split())}") from None
+        try:
+            create(path=str(folder), force=True, result_renderer="disabled", return_type="list")
+        except (IncompleteResultsError, CommandError) as error:
+            raise UserError(f"{folder}: datalad create failed: {' '.join(str(error).split())}") from None
     (folder / ".gitattributes").write_text("".join(f"{line}\n" for line in attributes))
 
 
@@ -153,7 +153,7 @@ def _commit_all(project: Project, path: str, tracked: list[TreeEntry]) -> None:
     if names:
         command = ("add", "--force", "--pathspec-from-file=-", "--pathspec-file-nul")
         repo.git("--literal-pathspecs", *command, stdin=names)
-    repo.git("commit", "--quiet", "--no-verify", "-m", "minipach: a pipeline begins here")
+    Repo(repo.path, own=True).git("commit", "--quiet", "-m", "minipach: a pipeline begins here")
 
 
 def _make_dataset_in_place(project: Project, folder: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minipach.git import child_environment
+from minipach.git import entered, own_environment
 from minipach.image import CONTAINER
 from minipach.logs import printing_to
 from minipach.marks import WORDS, Marker
@@ -107,17 +107,8 @@ def _printing_through(filters: Sequence[Filter]) -> Iterator[None]:
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
     """This process's environment, for datalad's child, with these variables for a while."""
-    os.environ.update(child_environment())
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
+    with entered(own_environment(values)):
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 _seen_bases: dict[Path, str] = {}

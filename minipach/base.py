@@ -20,7 +20,7 @@ from pathlib import Path
 from minipach import records
 from minipach.assess import Assessment
 from minipach.errors import UserError
-from minipach.git import EXECUTABLE, FILE, GITLINK, SYMLINK, Repo, TreeEntry, annex, child_environment
+from minipach.git import EXECUTABLE, FILE, GITLINK, SYMLINK, Repo, TreeEntry, annex, own_environment
 from minipach.image import BASE_REF, CONTAINER, Image, archive_folder, entry_of
 from minipach.wording import quoted
 
@@ -177,7 +177,7 @@ def _from_url(repo: Repo, image: Image) -> TreeEntry:
         done = subprocess.run(
             ["datalad", "-f", "json", "containers-add", *options, name],
             cwd=tree.path,
-            env=child_environment(),
+            env=own_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from minipach.git import GITLINK, SYMLINK, UNFILTERED, Repo, TreeEntry, blob_id
+from minipach.git import GITLINK, SYMLINK, UNFILTERED, Repo, TreeEntry, annex, blob_id
 from minipach.keys import key_of_pointer
 
 _ABSENT = "0" * 40
@@ -203,6 +203,8 @@ def _apply(repo: Repo, changes: list[_Change]) -> None:
         if chosen:
             names = b"".join(os.fsencode(c.path) + b"\0" for c in chosen)
             repo.git(*filters, "checkout-index", "--force", "--index", "-z", "--stdin", stdin=names)
+    if unlocked:
+        annex(repo, "smudge", "--update")  # as git-annex's hooks do: the filter alone leaves pointers
 
 
 def _unlocked(repo: Repo, changes: Sequence[_Change]) -> list[_Change]:

@@ -113,6 +113,7 @@ def _project(project: Project) -> Iterator[Finding]:
             "make space: datalad drop, git annex unused",
         )
     yield from _executor(project)
+    yield from _not_for_us(project.repo)
     for path in project.repos:
         if not is_dataset(project.root / path):
             yield Finding("note", f"{path} is not installed", f"datalad get -n {quoted(project.root / path)}")
@@ -140,6 +141,15 @@ def _project(project: Project) -> Iterator[Finding]:
     yield from (Finding("problem", p) for p in project.trouble(project.order))
     for path in project.pipelines:
         yield from _drift(project, path)
+
+
+def _not_for_us(repo: Repo) -> Iterator[Finding]:
+    """Name settings of the user that commits of minipach don't follow."""
+    where = "docs/design/git-settings.md"
+    if (repo.config_of_user("commit.gpgSign") or "").lower() in ("true", "yes", "on", "1"):
+        yield Finding("note", "commit.gpgSign is set: commits of minipach have no signature", where)
+    if repo.config_of_user("core.hooksPath"):
+        yield Finding("note", "core.hooksPath is set: commits of minipach run no hooks", where)
 
 
 def _executor(project: Project) -> Iterator[Finding]:

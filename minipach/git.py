@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO
 
+from minipach import gitsettings
 from minipach.errors import UserError
 
 GITLINK = "160000"
@@ -26,17 +27,6 @@ EXECUTABLE = "100755"
 
 _EMPTY_KEY = "SHA256E-s0--e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-# A repository that is named by the environment (as in a hook) is never the one meant here.
-_INHERITED = (
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_NAMESPACE",
-    "GIT_PREFIX",
-)
 NO_REPOSITORY = "fatal: not a git repository"  # what git says where there is none, with exit code 128
 _CHUNK = 500  # requests written ahead of the answers: 500 lines of 41 bytes fit into a pipe's buffer
 
@@ -46,7 +36,13 @@ def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
     The git-annex wheel puts its binary beside the interpreter's scripts, where git's hooks must find it too.
     """
-    env = {k: v for k, v in os.environ.items() if k not in _INHERITED}
+    env = dict(os.environ)
+    gitsettings.drop_variables(env)
+    for name, value in gitsettings.utf8_locale(env).items():
+        if value is None:
+            env.pop(name, None)
+        else:
+            env[name] = value
     ours = [str(Path(sys.executable).parent), sysconfig.get_path("scripts")]
     binary = _annex_wheel()
     if binary is not None:
@@ -60,6 +56,36 @@ def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return env
 
 
+def own_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The same for git, git-annex and DataLad in what is minipach's own (slots, new datasets).
+
+    There no setting of the user decides what is stored, and no hook runs: docs/design/git-settings.md.
+    """
+    env = child_environment(extra)
+    return env | gitsettings.with_settings(env, (*gitsettings.PLUMBING, *gitsettings.OWN))
+
+
+def enter_environment(values: Mapping[str, str]) -> None:
+    """Make this process's own environment one of the above, for libraries that start processes by themselves."""
+    for name in ("LC_ALL", *gitsettings.DROPPED):
+        if name not in values:
+            os.environ.pop(name, None)
+    os.environ.update(values)
+
+
+@contextlib.contextmanager
+def entered(values: Mapping[str, str]) -> Iterator[None]:
+    """The same for a while."""
+    before = dict(os.environ)
+    enter_environment(values)
+    try:
+        yield
+    finally:
+        for name in [name for name in values if name not in before]:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
 @functools.cache
 def _annex_wheel() -> Path | None:
     """The folder of the git-annex wheel's own binary, if this environment has the wheel."""
@@ -68,14 +94,18 @@ def _annex_wheel() -> Path | None:
     return folder if folder and os.access(folder / "git-annex", os.X_OK) else None
 
 
-def _environment_at(path: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment for git in the repository at `path`, and in no other.
+def _environment_at(path: Path, extra: Mapping[str, str] | None = None, *, own: bool = False) -> dict[str, str]:
+    """The environment for git in the repository at `path`, and in no other. own: see `own_environment`.
 
     Where the `.git` there may not be entered, or is broken, git would go on in the repository around it: a pipeline's
     results would be published into the superdataset.
     """
     env = {"GIT_CEILING_DIRECTORIES": os.path.dirname(os.path.realpath(path)), "LANGUAGE": "en"}  # messages are read
-    return child_environment(env | dict(extra or {}))
+    env |= extra or {}
+    if own:
+        return own_environment(env)
+    found = child_environment(env)
+    return found | gitsettings.with_settings(found, gitsettings.PLUMBING)
 
 
 class GitError(Exception):
@@ -100,10 +130,11 @@ UNFILTERED = ("-c", "filter.annex.process=", "-c", "filter.annex.clean=", "-c", 
 
 
 class Repo:
-    """One git repository, found by its work tree (or bare folder)."""
+    """One git repository, found by its work tree (or bare folder). own: it is a checkout of minipach's own."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, own: bool = False) -> None:
         self.path = path
+        self.own = own
         self._cat: CatFile | None = None
 
     def __repr__(self) -> str:
@@ -118,12 +149,12 @@ class Repo:
     ) -> bytes:
         """Run git here and return its stdout; GitError unless the exit code is in `ok`."""
         done = subprocess.run(
-            ["git", *args],
+            ["git", *gitsettings.complete(args)],
             cwd=self.path,
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
-            env=_environment_at(self.path, env),
+            env=_environment_at(self.path, env, own=self.own),
             check=False,
         )
         if done.returncode not in ok or (done.returncode == 128 and NO_REPOSITORY in os.fsdecode(done.stderr)):
@@ -196,6 +227,13 @@ class Repo:
         except GitError:
             return None
         return os.fsdecode(out).rstrip("\n") if out else None
+
+    def config_of_user(self, key: str) -> str | None:
+        """Return a git setting as the user has it, also one that is neutralised in our own calls."""
+        done = subprocess.run(
+            ["git", "config", "--get", key], cwd=self.path, env=child_environment(), capture_output=True, check=False
+        )
+        return os.fsdecode(done.stdout).rstrip("\n") if done.returncode == 0 else None
 
     def hash_blob(self, data: bytes) -> str:
         """Store `data` as a blob and return its id."""

@@ -15,7 +15,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from minipach.git import UNFILTERED, GitError, Repo, child_environment
+from minipach.git import UNFILTERED, GitError, Repo, annex, child_environment
+from minipach.keys import MAX_POINTER, key_of_pointer
 
 _PREFIX = "minipach-"
 _BRANCH = "refs/worktree/minipach"
@@ -57,7 +58,7 @@ class Slot:
 
     def __init__(self, main: Repo, path: Path) -> None:
         self.main = main
-        self.repo = Repo(path)
+        self.repo = Repo(path, own=True)
         self.path = path
 
     @property
@@ -80,6 +81,7 @@ class Slot:
         try:
             self.repo.git("reset", "--quiet", "--hard", base)
             self.repo.git("clean", "-ffdxq")
+            self._fill()
         except GitError:  # a git that was killed here left a lock, or half a worktree
             self.remove()
             self._make(base)
@@ -112,12 +114,23 @@ class Slot:
             if self.path.parent == slots_dir(self.main):
                 raise
             raise OSError(f"{self.path.parent}: can't be made: {error.strerror}; see minipach.scratch") from error
-        self.main.git("worktree", "add", "--quiet", "--force", "--detach", str(self.path), base)
+        Repo(self.main.path, own=True).git("worktree", "add", "--quiet", "--force", "--detach", str(self.path), base)
         # git-annex asks git for the branch, twice for each file that it adds, unless there is one: then it asks once.
         # So HEAD has one, of a kind that only this worktree has and nobody sees.
         self.repo.git("update-ref", _BRANCH, base)
         self.repo.git("symbolic-ref", "HEAD", _BRANCH)
+        self._fill()
         self._age()
+
+    def _fill(self) -> None:
+        """Give unlocked annexed files their content, which git leaves to a hook of git-annex."""
+        for name in self.repo.git("ls-files", "-z").split(b"\0")[:-1]:
+            file = Path(self.path, os.fsdecode(name))
+            with contextlib.suppress(OSError):
+                found = file.lstat()
+                if stat.S_ISREG(found.st_mode) and found.st_size <= MAX_POINTER and key_of_pointer(file.read_bytes()):
+                    annex(self.repo, "smudge", "--update")
+                    return
 
     def _age(self) -> None:
         """Make what was just checked out older than git's index.
@@ -251,8 +264,8 @@ def temporary_worktree(repo: Repo, rev: str) -> Iterator[Repo]:
     owner = Owner(repo)
     path = slots_dir(repo) / f"{owner.name}.tmp"
     try:
-        repo.git("worktree", "add", "--quiet", "--detach", str(path), rev)
-        yield Repo(path)
+        Repo(repo.path, own=True).git("worktree", "add", "--quiet", "--detach", str(path), rev)
+        yield Repo(path, own=True)
     finally:
         remove_slot(repo, path)
         owner.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 from minipach import __version__
 from minipach.cli import jobs, logs, look, plans, results, runs, setup, specs, try_one, views, workers
 from minipach.cli.frame import INTERRUPT, USER, Here, all_shown, say
+from minipach.gitsettings import drop_variables
 
 app = typer.Typer(
     name="minipach",
@@ -49,6 +51,7 @@ def main() -> None:
     """All that the program does; SystemExit with its exit code."""
     signal.signal(signal.SIGTERM, _as_interrupt)
     # plans are millions of small objects without cycles: looking for those after each 700 costs a third of the time
+    drop_variables(os.environ)
     gc.set_threshold(200_000, 20, 100)
     try:
         app()

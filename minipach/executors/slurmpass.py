@@ -12,7 +12,7 @@ import typer
 from minipach.cli.frame import guarded, say
 from minipach.cli.runs import carry_out
 from minipach.executors.slurm import SlurmExecutor
-from minipach.git import child_environment
+from minipach.git import child_environment, enter_environment
 from minipach.project import find_project
 from minipach.report import Options
 from minipach.running import wait_until_free
@@ -24,7 +24,7 @@ _LATER = 300  # seconds until it tries again
 def main() -> int:
     """Go on with what schedules have left to be done, in the project `argv[1]`."""
     signal.signal(signal.SIGTERM, _as_interrupt)
-    os.environ.update(child_environment({"DATALAD_LOG_LEVEL": "error", "DATALAD_UI_PROGRESSBAR": "none"}))
+    enter_environment(child_environment({"DATALAD_LOG_LEVEL": "error", "DATALAD_UI_PROGRESSBAR": "none"}))
     project = find_project(Path(sys.argv[1]))
     sys.argv[1:] = ["schedule", f"(job {os.environ.get('SLURM_JOB_ID', '?')} of Slurm)"]  # as the lock will name it
     if not wait_until_free(project.state_dir / "lock", _PATIENCE, say):

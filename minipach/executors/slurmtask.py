@@ -18,7 +18,7 @@ from pathlib import Path
 from minipach.errors import UserError
 from minipach.executors.child import LAUNCHERS_END, QUIET
 from minipach.executors.slurmfiles import Submission, Teller, read_set
-from minipach.git import Repo, child_environment
+from minipach.git import Repo, child_environment, enter_environment
 from minipach.messages import say
 from minipach.sets import Outcome, WorkSet
 from minipach.sizing import MOST
@@ -112,7 +112,7 @@ def _be_child(job: Callable[[], None], parent: int) -> None:
         os.setsid()
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.environ.update(child_environment(QUIET))
+        enter_environment(child_environment(QUIET))
         job()
         code = 0
     except BaseException:
