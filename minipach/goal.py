@@ -14,6 +14,7 @@ from typing import Any
 from minipach.project import Project
 from minipach.report import GOING, ScheduleReport
 from minipach.targets import Targets
+from minipach.validation import InvalidError, conforms, is_moment, parse_object, texts
 
 _FILE = "goal.json"
 
@@ -104,10 +105,14 @@ def _read(project: Project) -> dict[str, Any]:
 
 def _read_file(file: Path) -> dict[str, Any]:
     try:
-        data = json.loads(file.read_text())
-        due = {str(path): float(at) for path, at in data.get("due", {}).items()}
-        return {"pipelines": list(data["pipelines"]), "patterns": dict(data["patterns"]), "due": due}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        data = parse_object(file.read_bytes())
+        due, patterns = data.get("due", {}), data["patterns"]
+        if not conforms(due, dict[str, float]) or not all(map(is_moment, due.values())):
+            raise InvalidError("no times")
+        if not conforms(patterns, dict[str, list[str]]):
+            raise InvalidError("no patterns")
+        return {"pipelines": texts(data["pipelines"]), "patterns": patterns, "due": due}
+    except (OSError, ValueError, KeyError, AttributeError):
         return {"pipelines": [], "patterns": {}, "due": {}}
 
 

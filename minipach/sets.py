@@ -18,6 +18,7 @@ from minipach.records import Task
 from minipach.secret import secrets_folder
 from minipach.spec import Pipeline, Resources
 from minipach.tries import Took, Try
+from minipach.validation import checked, clean, parse_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +135,15 @@ class WorkSet:
 
     @staticmethod
     def from_json(text: str) -> WorkSet:
-        """The set from its JSON."""
-        data = json.loads(text)
+        """The set from its JSON. Raises ValueError, KeyError, TypeError."""
+        data = parse_object(text)
         for name in ("head", "tail", "always", "datums", "secrets"):
             data[name] = tuple(data[name])
         for name in ("parts", "inputs_of"):
             data[name] = tuple(tuple(row) for row in data[name])
         data["files"] = tuple(StagedFile(**f) for f in data["files"])
         data["needs"] = Needs(**data["needs"])
-        return WorkSet(**data)
+        return checked(WorkSet(**data))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,15 +186,16 @@ class Outcome:
 
     @staticmethod
     def from_json(text: str | bytes) -> Outcome:
-        """The outcome from its JSON."""
-        data = json.loads(text)
+        """The outcome from its JSON. Raises ValueError, TypeError."""
+        data = parse_object(text)
         for name in ("bad", "recovered"):
             data[name] = tuple((i, code, message) for i, code, message in data.get(name, ()))
         data["moved"] = tuple((came, went) for came, went in data.get("moved", ()))
         data["before"] = tuple(Try(**row) for row in data.get("before", ()))
         data["each"] = tuple(Took(**row) for row in data.get("each", ()))
         data["members"] = None if data.get("members") is None else tuple(data["members"])
-        return Outcome(**data)
+        found = checked(Outcome(**data))
+        return replace(found, message=clean(found.message), host=clean(found.host))
 
 
 def tried_again(outcome: Outcome, count: int, tries: int) -> dict[int, int]:
