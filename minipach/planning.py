@@ -85,7 +85,7 @@ def _plan(project: Project, path: str, store: SnapshotStore, waits: str, remarks
     try:
         plan = assessment.quick_plan(blocked=waits)
         plan = replace(plan, waits=waits, note=assessment.no_datums if plan.is_empty and not waits else plan.note)
-        remarks += drift_remarks(assessment)
+        remarks += [*image_remarks(assessment), *drift_remarks(assessment)]
         return plan
     except UserError as error:
         return Plan(name, (), waits, error.problems)
@@ -120,6 +120,15 @@ def _limited(plan: Plan, targets: Targets, path: str) -> Plan:
         return plan
     names = targets.names(path, [s.name for s in plan.steps])
     return replace(plan, steps=tuple(s for s in plan.steps if s.name in names))
+
+
+def image_remarks(assessment: Assessment) -> list[str]:
+    """Return a remark if the image is still to be fetched."""
+    image, name = assessment.image, assessment.pipeline.name
+    if not image.is_away:
+        return []
+    why = f" ({image.note})" if image.note else ""
+    return [f"{name}: image not fetched yet: {image.label}{why}; minipach schedule {name} fetches it"]
 
 
 def drift_remarks(assessment: Assessment) -> list[str]:

@@ -108,6 +108,8 @@ def _status(assessment: Assessment, waits: list[str], attempts: dict[str, Attemp
     details = [f"{ENDS[a.kind]}: {a.datum}: {a.message}; minipach logs {name} {a.datum}" for a in failed[:5]]
     details += [f"and {len(failed) - 5} more failed"] if len(failed) > 5 else []
     details += upstream
+    if assessment.image.is_away:
+        details.append(f"image not fetched yet: {assessment.image.label}")
     if waits:
         details.append(f"waits for {waiting}")
     elif plan.is_empty:
