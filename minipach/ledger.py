@@ -10,7 +10,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from minipach.entries import Attempt, DatumEnd, Duration, Failure, JobRow, Used
+from minipach.entries import Attempt, DatumEnd, Duration, Failure, JobRow, Repeated, Used
 from minipach.messages import say
 from minipach.moved import note_place
 from minipach.tries import Try
@@ -356,6 +356,24 @@ class Ledger:
             (pipeline,),
         )
         return {row[0]: one for row in found if is_text(row[0]) for one in rows(Failure, [row[1:]])}
+
+    def repeated_failures(self, pipeline: str, times: int, but: int = -1) -> dict[str, Repeated]:
+        """Return the datum ids whose command failed in at least so many jobs, and did not succeed since.
+
+        Args:
+            pipeline: The pipeline's name.
+            times: The number of jobs.
+            but: The key of a job that does not count.
+        """
+        found = self._db.execute(
+            "SELECT a.datum_id, count(DISTINCT a.job), a.message, max(a.key) FROM attempt a"
+            " WHERE a.pipeline = ?1 AND a.kind != 'ok' AND a.kind = 'failed' AND a.tries > 0 AND a.job != ?3"
+            " AND NOT EXISTS (SELECT 1 FROM attempt b WHERE b.pipeline = a.pipeline AND b.datum = a.datum"
+            " AND b.key > a.key AND b.datum_id = a.datum_id AND b.kind = 'ok')"
+            " GROUP BY a.datum_id HAVING count(DISTINCT a.job) >= ?2",
+            (pipeline, times, but),
+        )
+        return {row[0]: one for row in found if is_text(row[0]) for one in rows(Repeated, [row[1:3]])}
 
     def ids_since(self, pipeline: str, when: float) -> set[str]:
         """The datum ids that ran for a pipeline after a moment (seconds since 1970)."""

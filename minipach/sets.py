@@ -12,6 +12,7 @@ from minipach import records
 from minipach.assess import Assessment
 from minipach.base import Base
 from minipach.errors import UserError
+from minipach.failures import FINAL
 from minipach.identity import suffix
 from minipach.plan import words_of
 from minipach.records import Task
@@ -203,17 +204,19 @@ def tried_again(outcome: Outcome, count: int, tries: int) -> dict[int, int]:
 
     tries: as in the spec. Where another datum's time was over, which ended the set, that was no try of the others; and
     nothing was where the set was lost, which may have been one datum's doing (its input can't be had, or it takes its
-    worker with it).
+    worker with it). A failure that would only repeat is final.
     """
     if count == 1:
         return {}
-    bad = {index for index, _, _ in outcome.bad}
     recovered = {index for index, _, _ in outcome.recovered}
+    codes = {index: code for index, code, _ in outcome.bad}
     found = {}
     for index in range(count):
-        spared = outcome.kind == "lost" or (outcome.kind == "failed" and bool(bad) and index not in bad)
+        spared = outcome.kind == "lost" or (outcome.kind == "failed" and bool(codes) and index not in codes)
+        if not spared and codes.get(index, outcome.exit) in FINAL:
+            continue
         left = tries if spared else tries - 1
-        if index not in recovered and (index in bad or outcome.kind != "ok") and left > 0:
+        if index not in recovered and (index in codes or outcome.kind != "ok") and left > 0:
             found[index] = left
     return found
 

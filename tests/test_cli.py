@@ -153,7 +153,7 @@ def test_plan_as_json(done: Study) -> None:
     assert data["schema"] == 1
     edges, fresh = data["pipelines"]
     assert edges["name"] == "edges"
-    assert edges["counts"] == {"run": 1, "reuse": 0, "current": 2, "remove": 0, "blocked": 0}
+    assert edges["counts"] == {"run": 1, "reuse": 0, "current": 2, "remove": 0, "skip": 0, "blocked": 0}
     rows = {d["name"]: d for d in edges["datums"]}
     assert (rows["star.txt"]["action"], rows["star.txt"]["reason"]) == ("run", "new content")
     assert rows["moon.txt"]["action"] == "current"

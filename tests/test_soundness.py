@@ -23,9 +23,9 @@ def test_all_that_is_wrong_is_checked_at_once(study: Study) -> None:
     )
     study.pipeline("fresh", f"{branches}transform: {{cmd: [x], image: nowhere.sif}}\nnonsense: 1\n")
     study.pipeline("more", f"{branches}transform: {{cmd: [x], image: nowhere.sif}}\n")
-    study.pipeline("one", spec("two", "/", "run"))
-    study.pipeline("two", spec("one", "/", "run"))
-    study.pipeline("three", spec("three", "/", "run"))
+    study.pipeline("one", spec("two", "/", "run"), run="true\n")
+    study.pipeline("two", spec("one", "/", "run"), run="true\n")
+    study.pipeline("three", spec("three", "/", "run"), run="true\n")
     result = study.minipach("check", "more", "nobody", "fresh", "edges", "one", "three")
     assert result.code == 2
     branch = study.git("images", "branch", "--show-current")
@@ -60,7 +60,7 @@ def test_a_broken_input_hides_no_repo_branch_or_image(study: Study) -> None:
         "  - union: [{pfs: {repo: nowhere, glob: 7, lazy: 3}}, {pfs: {repo: ../x, glob: /, branch: -x}}]\n"
         "transform: {cmd: run, image: nix.sif}\n",
     )
-    study.pipeline("after", spec("edges", "/*", "run"))
+    study.pipeline("after", spec("edges", "/*", "run"), run="true\n")
     problems = problems_of(find_project(study.root), ["after"])
     told = [problem.partition(" ")[::2] for problem in sorted(problems)]
     assert [(place.removeprefix("edges/spec.yml:"), what[:22]) for place, what in told] == [
@@ -88,7 +88,7 @@ def test_a_spec_file_in_a_project_is_checked_against_that(study: Study) -> None:
         "edges/spec.yml:1:36: t",
         "edges/spec.yml:2:32: i",
     ]
-    study.pipeline("edges", spec("imags", "/*", "run"))
+    study.pipeline("edges", spec("imags", "/*", "run"), run="true\n")
     assert study.minipach("check", "edges/spec.yml").code == 2
     (study.root / "edges/spec.yml").rename(study.root / "draft.yml")
     assert study.minipach("check", "draft.yml").out == "1 spec checked, no problems\n", "the text alone"

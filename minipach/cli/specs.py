@@ -91,7 +91,7 @@ def check(
             say_layout(project)
             chosen, unknown = _chosen(project, names)
             problems += unknown
-        problems += problems_of(project, [*chosen, *given])
+        problems += problems_of(project, [*chosen, *given], committed=committed)
         for folder in project.specs_in_data() if not words else ():
             holder = project.holder_of(folder)
             notes.append(
