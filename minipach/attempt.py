@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from minipach import reasons
 from minipach.git import entered, own_environment
 from minipach.image import CONTAINER
 from minipach.logs import printing_to
@@ -136,8 +137,7 @@ def _containers_run(work: WorkSet, slot: Slot) -> int:
                 return_type="list",
             )
     except Exception as error:  # datalad raises many kinds, and a worker must outlive them
-        why = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DataladError(f"datalad containers-run: {why}") from error
+        raise DataladError(f"datalad containers-run: {reasons.of_error(error)}") from error
     for result in results:
         if result.get("action") == "run" and result.get("exit_code"):
             return int(result["exit_code"])

@@ -20,9 +20,8 @@ from pathlib import Path
 from minipach import records
 from minipach.assess import Assessment
 from minipach.errors import UserError
-from minipach.git import EXECUTABLE, FILE, GITLINK, SYMLINK, Repo, TreeEntry, annex, own_environment
+from minipach.git import EXECUTABLE, FILE, GITLINK, SYMLINK, Repo, TreeEntry, annex, need_annex, own_environment
 from minipach.image import BASE_REF, CONTAINER, Image, archive_folder, entry_of
-from minipach.registry import SCHEME, Reference, fetch, parse_reference
 from minipach.wording import quoted
 
 _ATTRIBUTES = b"* annex.largefiles=nothing\n"
@@ -45,6 +44,7 @@ class Base:
 def build_base(assessment: Assessment) -> Base:
     """Build (or find again) the base commit for the pipeline as it stands. Idempotent: same state, same commit."""
     repo = assessment.repo
+    need_annex(repo)
     tree, commits = _build_tree(assessment)
     old = repo.resolve(BASE_REF + "^{commit}")
     commit = old if old and repo.resolve(f"{old}^{{tree}}") == tree else _commit(repo, tree, assessment.path)
@@ -62,7 +62,7 @@ def scratch_base(assessment: Assessment) -> Base:
     lying: list[TreeEntry] | None = None
     if image.source is not None:
         there = os.path.realpath(image.source)
-        if image.is_away or not os.path.exists(there):
+        if image.content.startswith("url:") or not os.path.exists(there):
             raise UserError(
                 f"{assessment.path}: the image {image.label} is not in its dataset yet; "
                 f"minipach schedule {assessment.pipeline.name} fetches it"
@@ -122,31 +122,11 @@ def _image_entries(assessment: Assessment) -> list[TreeEntry]:
     if image.source is None:
         for rev in ("HEAD", BASE_REF):
             if repo.resolve(f"{rev}:{image.path}"):
-                paths = [f":(top,literal){path}" for path in (image.path, image.digest_path)]
-                return repo.ls_tree(rev, *paths, recursive=True)
+                return repo.ls_tree(rev, f":(top,literal){image.path}", recursive=True)
         raise UserError(f"{assessment.path}: image {image.label} is not committed; datalad save")
-    if not image.is_away:
-        return [import_image(repo, image)]
-    reference = parse_reference(image.source) if image.source.startswith(SCHEME) else None
-    return _from_registry(repo, image, reference) if reference else [_from_url(repo, image)]
-
-
-def _from_registry(repo: Repo, image: Image, reference: Reference) -> list[TreeEntry]:
-    """Fetch an image by the program that is there, into the annex, and note its digest beside it."""
-    with tempfile.TemporaryDirectory(dir=repo.common_dir, prefix="minipach-image.") as scratch:
-        copy = Path(scratch) / "image"
-        digest = fetch(reference, copy)
-        entries = [annexed_entry(repo, _into_annex(repo, copy), image.path)]
-    if digest:
-        entries.append(TreeEntry(FILE, repo.hash_blob(f"sha256:{digest}\n".encode()), image.digest_path))
-    return entries
-
-
-def _into_annex(repo: Repo, file: Path, key: str | None = None) -> str:
-    """Move a file into the annex; its key."""
-    key = key or os.fsdecode(annex(repo, "calckey", "--backend=SHA256E", str(file))).strip()
-    annex(repo, "setkey", key, str(file))
-    return key
+    if image.content.startswith("url:"):
+        return [_from_url(repo, image)]
+    return [import_image(repo, image)]
 
 
 def import_image(repo: Repo, image: Image) -> TreeEntry:
@@ -163,7 +143,8 @@ def import_image(repo: Repo, image: Image) -> TreeEntry:
             clone_file(source, copy)
         else:
             raise UserError(f"{image.source}: the image's content is not here; datalad get {image.source}")
-        key = _into_annex(repo, copy, image.key)
+        key = image.key or os.fsdecode(annex(repo, "calckey", "--backend=SHA256E", str(copy))).strip()
+        annex(repo, "setkey", key, str(copy))
     return annexed_entry(repo, key, image.path)
 
 

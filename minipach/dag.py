@@ -15,7 +15,6 @@ from minipach.wording import many
 
 COLOURS = {  # white text on them is readable (contrast 4.5 and more), and they are on white and on black
     "current": "#1a7f37",
-    "running": "#0969da",
     "behind": "#9a6700",
     "failed": "#cf222e",
     "blocked": "#6e40c9",
@@ -46,7 +45,7 @@ class Node:
 
     @property
     def summary(self) -> str:
-        """Its counts in words: `3 datums, 1 missing, 1 failed`."""
+        """Its counts in words: `3 datums, 1 missing, 1 failed` (what failed is missing too, and told once)."""
         if not self.counts:
             return ""
         datums = self.counts["datums"]
@@ -54,9 +53,8 @@ class Node:
         current = self.counts["current"]
         shown = {
             "current": 0 if current == datums else current,
-            "stored": self.counts["stored"],
-            "missing": self.counts["missing"],
-            "failed": self.counts["failed"] + self.counts["left"],
+            "missing": self.counts["missing"] - self.counts["failed"],
+            "failed": self.counts["failed"],
             "to remove": self.counts["remove"],
         }
         return ", ".join(parts + [f"{n} {what}" for what, n in shown.items() if n])

@@ -16,7 +16,7 @@ from minipach import hostenv
 from minipach.assess import Assessment, SnapshotStore
 from minipach.errors import UserError
 from minipach.executors.choose import choose
-from minipach.git import Repo, child_environment, is_dataset, need_identity
+from minipach.git import Repo, can_write, child_environment, has_annex, is_dataset, need_identity
 from minipach.offbranch import off_branch
 from minipach.project import Project, find_project
 from minipach.slots import slots_dir
@@ -45,7 +45,7 @@ class Finding:
 
 def examine(folder: Path) -> list[Finding]:
     """Look at the machine, then at the project around `folder`, if there is one."""
-    findings = [*_programs(folder), *_runtimes()]
+    findings = [*_programs(folder), *_temporary(), *_runtimes()]
     try:
         project = find_project(folder)
     except UserError as error:
@@ -78,6 +78,14 @@ def _programs(folder: Path) -> Iterator[Finding]:
     except UserError as error:
         what, _, fix = error.problems[0].partition("; ")
         yield Finding("problem", what, fix)
+
+
+def _temporary() -> Iterator[Finding]:
+    folder = os.environ.get("TMPDIR")
+    if folder and not can_write(folder):
+        yield Finding(
+            "problem", f"TMPDIR={folder}: no file can be made there; /tmp is used", "unset TMPDIR, or make it"
+        )
 
 
 def _runtimes() -> Iterator[Finding]:
@@ -126,6 +134,12 @@ def _project(project: Project) -> Iterator[Finding]:
                 f"{path} names content by MD5, which can be forged",
                 f"set annex.backend=SHA256E in {path}/.gitattributes for what is added from now on",
             )
+        if not has_annex(repo) and (path in project.order or _is_annexed(repo)):
+            yield Finding(
+                "note",
+                f"{path}: git-annex is not initialised (a plain git clone)",
+                f"git -C {quoted(repo.path)} annex init",
+            )
         off = off_branch(repo, repo.branch()) if path in project.order else None
         if off:
             what, _, way = off.partition("; ")
@@ -141,6 +155,10 @@ def _project(project: Project) -> Iterator[Finding]:
     yield from (Finding("problem", p) for p in project.trouble(project.order))
     for path in project.pipelines:
         yield from _drift(project, path)
+
+
+def _is_annexed(repo: Repo) -> bool:
+    return any(name.endswith("/git-annex") for name in repo.refs("refs/"))
 
 
 def _not_for_us(repo: Repo) -> Iterator[Finding]:

@@ -7,9 +7,11 @@ import functools
 import hashlib
 import importlib.util
 import os
+import shlex
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,6 +45,9 @@ def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
             env.pop(name, None)
         else:
             env[name] = value
+    if temporary := env.pop("TMPDIR", ""):
+        temporary = os.path.abspath(temporary)  # a child may work elsewhere
+        env |= {"TMPDIR": temporary} if can_write(temporary) else {}
     ours = [str(Path(sys.executable).parent), sysconfig.get_path("scripts")]
     binary = _annex_wheel()
     if binary is not None:
@@ -54,6 +59,16 @@ def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     env["PATH"] = os.pathsep.join(dict.fromkeys([*ours, *path]))
     env.update(extra or {})
     return env
+
+
+@functools.lru_cache(maxsize=16)
+def can_write(folder: str) -> bool:
+    """Return whether a temporary file can be made in a folder (asked once in the life of a process)."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def own_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -381,6 +396,25 @@ def need_identity(repo: Repo) -> None:
             "git: no identity for commits; git config --global user.name 'Your Name' && "
             "git config --global user.email you@example.org"
         )
+
+
+def has_annex(repo: Repo) -> bool:
+    """Return whether git-annex is initialised in a repository. A plain `git clone` does not do it."""
+    return repo.config("annex.uuid") is not None
+
+
+def need_annex(repo: Repo) -> None:
+    """Initialise git-annex where a plain `git clone` left it out. UserError if that fails or isn't wanted."""
+    if has_annex(repo):
+        return
+    fix = f"git -C {shlex.quote(str(repo.path))} annex init"
+    if repo.config("annex.autoinit") in ("false", "no", "off", "0"):
+        raise UserError(f"{repo.path}: git-annex is not initialised here, and annex.autoinit is off; {fix}")
+    try:
+        annex(repo, "init", "--quiet")
+    except GitError as error:
+        why = error.stderr.splitlines()[-1] if error.stderr else f"exit code {error.code}"
+        raise UserError(f"{repo.path}: git-annex can't be initialised: {why}; {fix}") from None
 
 
 def annex(repo: Repo, *args: str, stdin: bytes | None = None, ok: Iterable[int] = (0,)) -> bytes:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from minipach.datum import Datum
 from minipach.errors import UserError
 from minipach.git import Repo, is_dataset
+from minipach.offbranch import pushable
 from minipach.project import Project, suggest
 from minipach.snapshot import Snapshot, open_repo, read_snapshot
 from minipach.spec import Need, Pipeline
@@ -37,7 +38,7 @@ class SnapshotStore:
         repo = Repo(where)
         commit = repo.resolve(f"refs/heads/{need.branch}^{{commit}}" if need.branch else "HEAD^{commit}")
         if commit is not None:
-            return commit
+            return pushable(repo, need.repo_at, need.branch or repo.branch(), commit)
         if need.branch:
             raise UserError(f'{need.branch_at}: no branch "{need.branch}" in {need.repo}{_other(repo, need.branch)}')
         raise UserError(f"{need.repo_at}: {need.repo} has no commit yet; datalad save -d {quoted(where)}")

@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 
 from minipach.escape import printable
+from minipach.streams import lead_nowhere
 
 
 def say(message: str) -> None:
     """Print one line; control characters, line breaks included, are shown as escapes."""
-    print(printable(message), file=sys.stderr, flush=True)
+    try:
+        print(printable(message), file=sys.stderr, flush=True)
+    except OSError:  # nobody reads it, or its disk is full: the work goes on
+        lead_nowhere(sys.stderr)
 
 
 def say_all(text: str) -> None:

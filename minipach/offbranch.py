@@ -25,6 +25,40 @@ def off_branch(repo: Repo, branch: str | None) -> str | None:
     return f"{what}; git -C {quoted(repo.path)} switch {_own(repo, branch or '')}"
 
 
+def pushable(repo: Repo, where: str, branch: str | None, commit: str) -> str:
+    """Return the commit of an input that a clone can have too, for the one that is checked out.
+
+    An adjusted branch of git-annex is never pushed: the commit of the branch that it adjusts counts.
+
+    Args:
+        repo: The input's repo.
+        where: What messages call the input.
+        branch: The branch that the commit is the tip of; None: a detached HEAD.
+        commit: That commit.
+
+    Raises:
+        UserError: No branch or tag that can be pushed has the commit.
+    """
+    here = f"git -C {quoted(repo.path)}"
+    if branch is None:
+        refs = ("refs/heads/", "refs/remotes/", "refs/tags/")
+        if repo.line("for-each-ref", "--count=1", f"--contains={commit}", *refs):
+            return commit
+        raise UserError(f"{where}: the detached HEAD {commit[:10]} is on no branch; {here} switch -c <a new branch>")
+    found = _ADJUSTED.fullmatch(branch)
+    if found is None:
+        return commit
+    basis = repo.resolve(f"refs/basis/{branch}^{{commit}}")
+    own = repo.resolve(f"refs/heads/{found[1]}^{{commit}}")
+    nothing_since = basis is not None and repo.resolve(f"{commit}^") == basis  # git-annex's own commit is on top
+    if nothing_since and own and repo.succeeds("merge-base", "--is-ancestor", str(basis), own):
+        return str(basis)
+    raise UserError(
+        f"{where}: the adjusted branch {branch} has commits that {found[1]} does not have; "
+        f"{here} annex sync --no-commit --no-pull --no-push --no-content"
+    )
+
+
 def need_branch(repo: Repo, where: str) -> str:
     """The branch that is checked out. UserError where results can't go to what is; where: the repo, for people."""
     branch = repo.branch()

@@ -14,7 +14,6 @@ from minipach.datum import Datum
 from minipach.errors import UserError
 from minipach.placeholder import used_fields, values
 from minipach.spec import Pipeline, secret_variable
-from minipach.validation import parse_object
 
 _TOP = "=== Do not change lines below ==="
 _END = "^^^ Do not change lines above ^^^"
@@ -204,5 +203,7 @@ def parse(message: str) -> tuple[str, dict[str, Any]]:
     body, end, _ = rest.rpartition(f"\n{_END}")
     if not top or not end:
         raise ValueError("no run record in this message")
-    record = parse_object(body)
+    record = json.loads(body)
+    if not isinstance(record, dict):
+        raise ValueError("the run record is no object")
     return head.strip().removeprefix("[DATALAD RUNCMD] "), record

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from minipach.base import clone_file
-from minipach.git import Repo, annex, take_in_locations
+from minipach.git import Repo, annex, need_annex, take_in_locations
 from minipach.sets import StagedFile
 from minipach.snapshot import stays_inside
 from minipach.wording import quoted
@@ -54,6 +54,8 @@ def locate(repo: Repo, keys: set[str], *, get: bool = True, names: Mapping[str, 
     def of(key: str) -> str:
         return f"{names[key]} ({key})" if names and key in names else key
 
+    if keys:
+        need_annex(repo)
     found = _present(repo, keys)
     absent = sorted(keys - found.keys())
     if absent and not get:

@@ -7,12 +7,15 @@ import os
 import sys
 import threading
 
+from minipach.streams import open_all
+
 
 def program() -> None:
     """Entry point of the `minipach` program: `app.main`, and then the process ends at once where nobody minds.
 
     To take millions of small objects apart, one by one, takes Python as long as a good part of a plan.
     """
+    open_all()
     if sys.getfilesystemencoding() != "utf-8":  # names of files would be other ones than in git
         os.execve(sys.executable, sys.orig_argv, {**os.environ, "PYTHONUTF8": "1"})
     try:

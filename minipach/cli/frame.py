@@ -21,6 +21,7 @@ from minipach.errors import UserError
 from minipach.escape import colours_only, printable
 from minipach.git import GitError
 from minipach.project import Project, find_project
+from minipach.streams import lead_nowhere
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,7 +29,12 @@ R = TypeVar("R")
 _NAMED = 8  # at most so many names in a line
 OK, FAILED, USER, INTERRUPTED = 0, 1, 2, 130
 INTERRUPT = "interrupted; the same command goes on from here"
+_reader_has_left = False
 _PAINTED = re.compile(r"(\x1b\[[0-9]{1,2}m)")  # as `paint` makes them; in a name they can do no more than colour
+
+
+class ReaderLeft(Exception):
+    """Nobody reads what a command prints that does nothing else."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +62,9 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt:
             say(INTERRUPT)
             raise typer.Exit(INTERRUPTED) from None
+        except ReaderLeft:
+            raise typer.Exit(OK) from None
         except (GitError, OSError, sqlite3.Error) as error:
-            if isinstance(error, BrokenPipeError):
-                reader_left()
-                raise typer.Exit(OK) from None
             messages.say_all(_explained(error, kwargs.get("context")) or f"minipach: {error}")
             raise typer.Exit(USER) from None
         except Exception as error:
@@ -109,8 +114,6 @@ def all_shown() -> bool:
     """Whether stdout took what was printed so far. If not, that is said, and the rest of it goes nowhere."""
     try:
         _put("", flush=True)
-    except BrokenPipeError:
-        reader_left()
     except UserError as error:
         say(str(error))
         return False
@@ -118,21 +121,30 @@ def all_shown() -> bool:
 
 
 def _put(text: str, *, flush: bool = False) -> None:
-    """Text on stdout. BrokenPipeError: nobody reads it any more. UserError: it can't be written."""
+    """Print text on stdout, or nowhere if nobody reads it any more. UserError: it can't be written."""
     try:
         sys.stdout.write(text)
         if flush:
             sys.stdout.flush()
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError:  # `minipach plan | head`: what the command has to do is done all the same
+        reader_left()
     except OSError as error:
         reader_left()
         raise UserError(f"what is shown can't be written: {error.strerror}; send it somewhere else") from None
 
 
 def reader_left() -> None:
-    """Whoever read our output has left (`minipach plan | head`): the rest of it goes nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Discard the rest of what is printed on stdout."""
+    global _reader_has_left  # noqa: PLW0603
+    _reader_has_left = True
+    lead_nowhere(sys.stdout)
+
+
+def flush_to_reader() -> None:
+    """Have whoever follows through a pipe see what was printed. ReaderLeft: nobody follows any more."""
+    _put("", flush=True)
+    if _reader_has_left:
+        raise ReaderLeft
 
 
 def say(message: str) -> None:

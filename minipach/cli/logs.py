@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from minipach.cli.frame import Here, guarded, say, show, show_exactly, show_output
+from minipach.cli.frame import Here, flush_to_reader, guarded, say, show, show_exactly, show_output
 from minipach.errors import UserError
 from minipach.escape import colours_only, printable
 from minipach.project import Project
@@ -87,7 +87,7 @@ def logs(
 def _line_of(name: str, line: str, *, raw: bool) -> None:
     said = line if raw else colours_only(line) if sys.stdout.isatty() else printable(line)
     show_exactly(f"{printable(name)} | {said}")
-    sys.stdout.flush()  # whoever follows through a pipe wants it now
+    flush_to_reader()
 
 
 def _log(path: str, *, raw: bool) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import logging
 import os
 import queue
 import threading
@@ -14,11 +16,10 @@ from typing import Any
 import redis
 from rq.command import PUBSUB_CHANNEL_TEMPLATE
 
-from minipach.executors.rqboard import Board, is_of_wrong_kind
+from minipach.executors.rqboard import Board
 from minipach.executors.rqlane import FORGET, TTL, RqWorker, Task
-from minipach.messages import say
-from minipach.validation import parse_object
 
+_log = logging.getLogger(__name__)
 BEAT = 2.0  # seconds between two heartbeats
 # Redis has been there for so long before the jobs of silent workers count as abandoned: all have had time to speak up
 _SETTLED = TTL - BEAT
@@ -77,18 +78,11 @@ class Heart:
         while not self._stop.wait(BEAT if self._since is not None else 0.2):
             try:
                 self._beat_once()
-            except redis.exceptions.RedisError as error:
+            except redis.exceptions.RedisError:
                 self._since = None
-                if is_of_wrong_kind(error):
-                    self._mend()
                 self._stop.wait(1.0)
-            except Exception as error:  # without heartbeats, what runs here would count as abandoned, and run twice
-                say(f"a heartbeat failed, and is made again: {type(error).__name__}: {error}")
-
-    def _mend(self) -> None:
-        with contextlib.suppress(redis.exceptions.RedisError):
-            for key in self._board.mend():
-                say(f"Redis: {key} was of another kind, and is made anew")
+            except Exception:  # without heartbeats, what runs here would count as abandoned, and run twice
+                _log.exception("a heartbeat failed")
 
     def _beat_once(self) -> None:
         client = self._board.client
@@ -129,9 +123,9 @@ class Heart:
     def _commanded(self, message: dict[str, Any]) -> None:
         """RQ's own commands, as `send_stop_job_command` sends them."""
         try:
-            payload = parse_object(message["data"])
+            payload = json.loads(message["data"])
             command, job = str(payload["command"]), str(payload.get("job_id", ""))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError):
             return
         if command in ("stop-job", "stop-execution"):
             self.poke(Order("stop", job))
