@@ -36,7 +36,7 @@ image-test: .venv/ready ## build the Docker image from a fresh Debian and use it
 	@$(PYTHON) -m pytest -m image
 
 bench: .venv/ready ## measure minipach beside its peers (some 25 minutes)
-	@for script in overhead noop outputs20k plan peers thousand; do \
+	@for script in overhead noop outputs20k plan verify peers thousand; do \
 	  echo; echo "== $$script"; $(PYTHON) benchmarks/$$script.py || exit 1; \
 	done
 

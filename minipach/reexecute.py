@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import filecmp
-import hashlib
 import os
 import shlex
 import signal
@@ -17,18 +16,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from minipach import records
+from minipach.checksums import content_of
 from minipach.git import EXECUTABLE, SYMLINK, GitError, Repo, annex, blob_id, child_environment
 from minipach.keys import content_id, names_content
 from minipach.secret import SecretError, redacting, secret_values
 from minipach.sets import WorkSet
 from minipach.slots import Slot, clear_scratch, kill_inside
 from minipach.snapshot import reserved_in_pipeline
-from minipach.staging import StagingError, locate, stage
+from minipach.staging import StagingError, check_own, locate, stage
 from minipach.worker import inputs_are_read_only
 
 _GRACE = 5.0  # seconds between asking a process tree to end and ending it
-_HASHLIB = {"MD5": "md5", **{f"SHA{n}": f"sha{n}" for n in (1, 224, 256, 384, 512)}}
-_HASHLIB |= {f"SHA3_{n}": f"sha3_{n}" for n in (224, 256, 384, 512)}
 Outcome = Literal["reproducible", "different", "failed"]
 
 
@@ -165,7 +163,7 @@ def reexecute(trial: Trial, slot: Slot, processes: Processes, *, get: bool = Fal
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_bytes(b"")
     try:
-        lay_out(work, slot, get=get)
+        lay_out(work, slot, get=get, fresh=True)
         secrets = secret_values(work.secrets, work.secrets_folder)
         code = 0
         for _ in range(work.tries):
@@ -184,17 +182,19 @@ def reexecute(trial: Trial, slot: Slot, processes: Processes, *, get: bool = Fal
     return Verdict(*who, outcome, differ, missing, extra, log=work.log, seconds=seconds)
 
 
-def lay_out(work: WorkSet, slot: Slot, *, get: bool = False) -> None:
+def lay_out(work: WorkSet, slot: Slot, *, get: bool = False, fresh: bool = False) -> None:
     """Make a slot ready for a datum, as a worker would. Raises StagingError.
 
-    get: fetch what isn't here; else it is an error, since it would put objects into the input's annex unasked.
+    get: fetch what isn't here; else it is an error, since it would put objects into the input's annex unasked · fresh:
+    verify all contents anew.
     """
     slot.reset(work.base)
     if get:
         needed = [path for path in (work.image, "code") if os.path.lexists(slot.path / path)]
         annex(slot.repo, "get", "--quiet", "--", *needed, ok=(0, 1))  # what can't be had is told by who needs it
     share = inputs_are_read_only(slot.path, work.image)
-    stage(slot.path, work.files, share=share, get=get)
+    check_own(slot.main, work.base, work.image, get=get, fresh=fresh)
+    stage(slot.path, work.files, share=share, get=get, fresh=fresh)
     if not share:
         slot.make_code_private()
 
@@ -233,14 +233,6 @@ def _equal(file: Path, kept: Kept, repo: Repo) -> bool:
     if kept.key is None:
         return kept.mode != SYMLINK and blob_id(file.read_bytes()) == kept.blob
     if not names_content(kept.key):  # WORM, URL: there is nothing but the bytes to compare
-        return filecmp.cmp(locate(repo, {kept.key}, get=False)[kept.key], file, shallow=False)
+        return filecmp.cmp(locate(repo, {kept.key}, get=False, fresh=True)[kept.key], file, shallow=False)
     content = content_id(kept.key)
-    return _content_of(file, content.partition("--")[0], repo) == content
-
-
-def _content_of(file: Path, backend: str, repo: Repo) -> str:
-    """The content id of a file by a hash backend of git-annex."""
-    if backend in _HASHLIB:
-        with file.open("rb") as stream:
-            return f"{backend}--{hashlib.file_digest(stream, _HASHLIB[backend]).hexdigest()}"
-    return content_id(os.fsdecode(annex(repo, "calckey", f"--backend={backend}", str(file))).strip())
+    return content_of(file, content.partition("--")[0], repo) == content

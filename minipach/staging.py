@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from minipach.base import clone_file
-from minipach.git import Repo, annex, need_annex, take_in_locations
+from minipach.checksums import damaged
+from minipach.git import GITLINK, SYMLINK, Repo, annex, need_annex, take_in_locations
 from minipach.sets import StagedFile
-from minipach.snapshot import stays_inside
+from minipach.snapshot import classify, stays_inside
 from minipach.wording import quoted
+
+_IMAGES = ".datalad/environments/"
 
 
 class StagingError(Exception):
@@ -22,12 +25,12 @@ class HopelessError(StagingError):
     """A staging error that trying again can't mend."""
 
 
-def stage(slot: Path, files: Sequence[StagedFile], *, share: bool, get: bool = True) -> int:
+def stage(slot: Path, files: Sequence[StagedFile], *, share: bool, get: bool = True, fresh: bool = False) -> int:
     """Place the files below `slot`; the bytes that they hold.
 
     share: whether hard links to the source are safe, which is so only where the command gets them read-only;
     else a reflink where the file system can, or a copy · get: whether content that isn't here may be fetched into its
-    dataset. Raises StagingError.
+    dataset · fresh: whether contents are verified that were verified before (see `checksums`). Raises StagingError.
     """
     by_repo: dict[str, list[StagedFile]] = {}
     for file in files:
@@ -37,7 +40,7 @@ def stage(slot: Path, files: Sequence[StagedFile], *, share: bool, get: bool = T
         repo = Repo(Path(path))
         try:
             names = {f.key: f.dest.removeprefix("inputs/") for f in group if f.key}
-            contents = locate(repo, set(names), get=get, names=names)
+            contents = locate(repo, set(names), get=get, names=names, fresh=fresh)
             for file in group:
                 total += _place(repo, slot / file.dest, file, contents, share=share)
         finally:
@@ -45,10 +48,51 @@ def stage(slot: Path, files: Sequence[StagedFile], *, share: bool, get: bool = T
     return total
 
 
-def locate(repo: Repo, keys: set[str], *, get: bool = True, names: Mapping[str, str] | None = None) -> dict[str, Path]:
-    """Where the content of each key is, fetched first (if `get`) where it isn't here. Raises StagingError.
+def check_own(repo: Repo, base: str, image: str, *, get: bool = True, fresh: bool = False) -> None:
+    """Verify the contents here of a pipeline's own annexed files and of its image. Raises StagingError.
 
-    names: of files by their key, for what people are told.
+    Args:
+        repo: the pipeline's.
+        base: the commit that its datums start from.
+        image: the image's path in it. Other images are not looked at.
+        get: as for `locate`; what is not here, is fetched by whoever runs the command.
+        fresh: as for `stage`.
+    """
+    names = _own_keys(repo, base, image)
+    if names:
+        need_annex(repo)
+        _verify(repo, _present(repo, set(names)), lambda key: f"{names[key]} ({key})", get=get, fresh=fresh)
+
+
+_own: dict[tuple[str, str, str], dict[str, str]] = {}
+
+
+def _own_keys(repo: Repo, base: str, image: str) -> dict[str, str]:
+    """The keys of the annexed files at a base commit, with their paths."""
+    where = (str(repo.common_dir), base, image)
+    if where not in _own:
+        entries = [
+            entry
+            for entry in repo.ls_tree(base, recursive=True)
+            if entry.path == image or entry.path.startswith(f"{image}/") or not entry.path.startswith(_IMAGES)
+        ]
+        kinds = classify(repo, entries)
+        found = [(kinds[e.sha, e.mode == SYMLINK][2], e.path) for e in entries if e.mode != GITLINK]
+        _own[where] = {key: path for key, path in found if key}
+    return _own[where]
+
+
+def locate(
+    repo: Repo,
+    keys: set[str],
+    *,
+    get: bool = True,
+    names: Mapping[str, str] | None = None,
+    fresh: bool = False,
+) -> dict[str, Path]:
+    """Where the content of each key is, fetched first (if `get`) where it isn't here, or is damaged.
+
+    names: of files by their key, for what people are told · fresh: as for `stage`. Raises StagingError.
     """
 
     def of(key: str) -> str:
@@ -56,7 +100,7 @@ def locate(repo: Repo, keys: set[str], *, get: bool = True, names: Mapping[str, 
 
     if keys:
         need_annex(repo)
-    found = _present(repo, keys)
+    found = _verify(repo, _present(repo, keys), of, get=get, fresh=fresh)
     absent = sorted(keys - found.keys())
     if absent and not get:
         raise StagingError(
@@ -65,7 +109,7 @@ def locate(repo: Repo, keys: set[str], *, get: bool = True, names: Mapping[str, 
         )
     if absent:
         _fetch(repo, absent, of)
-        found |= _present(repo, set(absent))
+        found |= _verify(repo, _present(repo, set(absent)), of, get=False, fresh=fresh)
         missing = [key for key in absent if key not in found]
         if missing:
             raise HopelessError(
@@ -73,6 +117,35 @@ def locate(repo: Repo, keys: set[str], *, get: bool = True, names: Mapping[str, 
                 f"git -C {quoted(repo.path)} annex whereis --key {missing[0]}"
             )
     return found
+
+
+def _verify(
+    repo: Repo, contents: dict[str, Path], of: Callable[[str], str], *, get: bool, fresh: bool
+) -> dict[str, Path]:
+    """The contents that are what their keys say; what is damaged is fetched anew, if `get` and another copy is known.
+
+    Raises HopelessError where that can't be done.
+    """
+    bad = damaged(repo, contents, fresh=fresh)
+    for key in bad:
+        fsck = f"git -C {quoted(repo.path)} annex fsck --key {quoted(key)}"
+        if not get or not _is_elsewhere(repo, key):
+            raise HopelessError(
+                f"{repo.path}: content of {of(key)} is damaged, and this is the only copy known; {fsck}"
+                if get
+                else f"{repo.path}: content of {of(key)} is damaged; {fsck}"
+            )
+        # git-annex puts a bad file aside, and notes that it is not here
+        annex(repo, "fsck", "--quiet", f"--key={key}", ok=(0, 1))
+        if damaged(repo, _present(repo, [key]), fresh=True):
+            raise HopelessError(f"{repo.path}: content of {of(key)} is damaged, and could not be put aside; {fsck}")
+    if not bad:
+        return contents
+    _fetch(repo, bad, of)
+    again = _present(repo, bad)
+    for key in damaged(repo, again):
+        raise HopelessError(f"{repo.path}: content of {of(key)} is damaged where it was fetched from, too")
+    return {**{key: path for key, path in contents.items() if key not in bad}, **again}
 
 
 def _present(repo: Repo, keys: Iterable[str]) -> dict[str, Path]:
@@ -97,6 +170,14 @@ def _fetch(repo: Repo, keys: Sequence[str], of: Callable[[str], str]) -> None:
         if _nobody_has(repo, key):
             raise HopelessError(f"{message}; no repository is known to have it")
         raise StagingError(message)
+
+
+def _is_elsewhere(repo: Repo, key: str) -> bool:
+    """Whether git-annex knows of a copy that is not this one."""
+    take_in_locations(repo)
+    said = annex(repo, "whereis", "--json", f"--key={key}", ok=(0, 1))
+    rows = [json.loads(line) for line in said.splitlines()]
+    return any(not copy.get("here") for row in rows for kind in ("whereis", "untrusted") for copy in row.get(kind, ()))
 
 
 def _nobody_has(repo: Repo, key: str) -> bool:

@@ -26,7 +26,7 @@ from minipach.nospace import explain, places_of_set
 from minipach.secret import SecretError
 from minipach.sets import Outcome, WorkSet
 from minipach.slots import Slot, clear_scratch
-from minipach.staging import HopelessError, StagingError, stage
+from minipach.staging import HopelessError, StagingError, check_own, stage
 from minipach.tries import Took, Try, took
 from minipach.untouched import Untouched
 
@@ -156,6 +156,7 @@ class _Tries:
             return
         self.slot.reset(self.work.base)
         share = inputs_are_read_only(self.slot.path, self.work.image)
+        check_own(self.slot.main, self.work.base, self.work.image)
         stage(self.slot.path, self.work.files, share=share)
         self.meter.count_inputs()
         if not share:

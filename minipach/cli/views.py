@@ -174,7 +174,8 @@ def audit(
 ) -> None:
     """Run published datums again, in scratch, and compare what they write with what is published.
 
-    Nothing published changes. Exit code 0: all are reproducible bit for bit. 1: some aren't. 2: nothing to audit.
+    Nothing published changes. The contents that a datum reads are verified against their checksums, also those that
+    were verified before. Exit code 0: all are reproducible bit for bit. 1: some aren't. 2: nothing to audit.
 
     Example: minipach audit edges --sample 10, or minipach audit 'edges:sub-*'
     """
@@ -211,7 +212,7 @@ def audit(
     else:
         good = sum(v.outcome == "reproducible" for v in found.verdicts)
         drew = f" (--seed {drawn} draws these again)" if wanted is not None else ""
-        show(f"{good} of {len(found.verdicts)} reproducible bit for bit{drew}")
+        show(f"{good} of {len(found.verdicts)} reproducible bit for bit{drew}; contents were verified anew")
     if not found.ok:
         raise typer.Exit(FAILED)
 
