@@ -26,20 +26,20 @@ from minipach.keys import key_of_link, key_of_pointer
 from minipach.places import MARK, Place
 from minipach.project import Project, find_project
 from minipach.slots import kill_inside, remove_tree
-from minipach.specfile import SPEC
+from minipach.specfile import SPECS, committed_specs
 from minipach.wording import many, quoted
 
 _PIPELINE_ATTRIBUTES = (
     "* annex.backend=SHA256E -text",  # outputs and scripts are stored as they are: no conversion of line ends
     "**/.git* annex.largefiles=nothing",
-    f"/{SPEC} annex.largefiles=nothing",
+    *(f"/{name} annex.largefiles=nothing" for name in SPECS),
     "/README* annex.largefiles=nothing",
     "/code/** annex.largefiles=((mimeencoding=binary)and(largerthan=0))",
 )
 _PROJECT_ATTRIBUTES = (
     "* annex.backend=SHA256E",
     "**/.git* annex.largefiles=nothing",
-    f"{SPEC} annex.largefiles=nothing",
+    *(f"{name} annex.largefiles=nothing" for name in SPECS),
     "README* annex.largefiles=nothing",
     "**/code/** annex.largefiles=((mimeencoding=binary)and(largerthan=0))",
 )
@@ -114,14 +114,14 @@ def _adopt(project: Project, place: Place, prefix: str, name: str) -> list[str]:
     tracked = _tracked_below(project, place.path)
     if not is_dataset(folder):
         need_identity(project.repo)
-        _need_spec(project, place.path, tracked)
+        _need_spec(project, place, tracked)
         _own_content(folder, tracked, project)
         _make_dataset_in_place(project, folder)
         done.append(f"made {prefix}{place.path} a dataset and committed its files")
     repo = Repo(folder)
     leftovers.clear(repo)
-    if repo.resolve(f"HEAD:{SPEC}") is None:
-        _need_spec(project, place.path, tracked)
+    if not committed_specs(repo):
+        _need_spec(project, place, tracked)
         leftovers.begin(repo)
         _own_content(folder, tracked, project)
         _commit_all(project, place.path, tracked)
@@ -133,9 +133,9 @@ def _adopt(project: Project, place: Place, prefix: str, name: str) -> list[str]:
     return done
 
 
-def _need_spec(project: Project, path: str, tracked: list[TreeEntry]) -> None:
+def _need_spec(project: Project, place: Place, tracked: list[TreeEntry]) -> None:
     """UserError if the spec, without which there is no pipeline, is among what the superdataset ignores."""
-    spec = f"{path}/{SPEC}"
+    spec = f"{place.path}/{place.spec}"
     rule = ignored.rules(project.repo, [spec]).get(spec)
     if rule and spec not in {e.path for e in tracked}:
         where = f'"{rule.pattern}" in {rule.source}, line {rule.line}'

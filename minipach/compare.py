@@ -16,7 +16,8 @@ from minipach.image import CONTAINER
 from minipach.plan import short
 from minipach.project import Project
 from minipach.results import Known
-from minipach.snapshot import classify, reserved_in_data, reserved_in_pipeline
+from minipach.snapshot import classify, is_pipeline, reserved_in_data, reserved_in_pipeline
+from minipach.specfile import SPECS
 from minipach.state import Published, read_state
 
 
@@ -260,7 +261,7 @@ def _input_paths(project: Project, where: str, old: str | None, new: str | None)
 
 
 def _reserved(repo: Repo, commit: str) -> Callable[[str], bool]:
-    return reserved_in_pipeline if "spec.yml" in repo.names(commit) else reserved_in_data
+    return reserved_in_pipeline if is_pipeline(repo.names(commit)) else reserved_in_data
 
 
 def _repo_paths(repo: Repo, old: str, new: str) -> Paths:
@@ -297,12 +298,14 @@ def _subdataset(repo: Repo, change: _Change) -> Paths | None:
 
 
 def _code(repo: Repo, old: str, new: str) -> Iterable[tuple[str, str]]:
-    return ((c.status, c.path) for c in _changes(repo, old, new, "spec.yml", "code"))
+    return ((c.status, c.path) for c in _changes(repo, old, new, *SPECS, "code"))
 
 
 def _patch(repo: Repo, old: str, new: str) -> str:
     options = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-renames")
-    return repo.git("diff", *options, old, new, "--", ":(top)spec.yml", ":(top)code").decode("utf-8", "replace")
+    return repo.git("diff", *options, old, new, "--", *(f":(top){name}" for name in SPECS), ":(top)code").decode(
+        "utf-8", "replace"
+    )
 
 
 def _image(repo: Repo, old: str, new: str) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from minipach.git import Repo, is_dataset
-from minipach.specfile import SPEC
+from minipach.specfile import SPEC, SPECS
 from minipach.state import FOLDER as STATE
 from minipach.wording import quoted
 
@@ -37,5 +37,5 @@ def _way_back(repo: Repo, here: str) -> str:
     renamed = [name for name in repo.names("HEAD") if _RENAMED.fullmatch(name)]
     if len(renamed) == 1:
         return f"{here} mv {quoted(renamed[0])} {SPEC}"
-    commit = repo.line("log", "-1", "--format=%h", "--diff-filter=D", "--", SPEC)
+    commit = repo.line("log", "-1", "--format=%h", "--diff-filter=D", "--", *SPECS)
     return f"{here} checkout {commit or '<commit>'}~ -- {SPEC}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +10,23 @@ from pathlib import Path
 from minipach.git import Repo, is_dataset
 from minipach.snapshot import RESERVED
 from minipach.spec import Need
-from minipach.specfile import SPEC
+from minipach.specfile import SPEC, SPECS, committed_specs, file_looks_like_ours, is_spec, lying_specs
 
 MARK = "minipach.project"  # the key in .datalad/config by which a project is known
-
-_TRANSFORM = re.compile(rb"""(?:^|[{,])\s*["']?transform["']?\s*:""", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a pipeline lives: its path in the project, and whether it is a dataset already."""
+    """Where a pipeline lives: its path in the project, whether it is a dataset already, and its specs (one, mostly)."""
 
     path: str
     is_dataset: bool
+    specs: tuple[str, ...] = (SPEC,)
+
+    @property
+    def spec(self) -> str:
+        """The name of its spec."""
+        return self.specs[0]
 
 
 def registered(root: Path, prefix: str = "") -> Iterator[str]:
@@ -47,17 +50,25 @@ def own_places(root: Path, repos: Iterable[str]) -> Iterator[Place]:
     """The pipelines among the repos, and in the plain folders of the project itself."""
     for path in repos:
         repo = Repo(root / path)
-        if is_dataset(repo.path) and (repo.resolve(f"HEAD:{SPEC}") is not None or is_spec(repo.path / SPEC)):
-            yield Place(path, True)
+        if not is_dataset(repo.path):
+            continue
+        try:
+            names = committed_specs(repo) or lying_specs(repo.path)
+        finally:
+            repo.close()
+        if names:
+            yield Place(path, True, tuple(names))
     for folder in _plain_folders(root):
-        yield Place(folder, is_dataset(root / folder))
+        names = lying_specs(root / folder)
+        if names:
+            yield Place(folder, is_dataset(root / folder), tuple(names))
 
 
 def nested_places(root: Path, repos: Collection[str], known: Collection[str], needs: Iterable[Need]) -> list[Place]:
     """The pipelines in plain folders of subdatasets. known: the pipelines found so far · needs: of those.
 
     A subdataset that a pipeline takes from holds data, whatever its files are called; so does a pipeline's own. In the
-    others a `spec.yml` must look like one of ours: the name is not rare.
+    others a spec must look like one of ours: the names are not rare.
     """
     data = {need.repo for need in needs} | set(known)
     found = []
@@ -66,13 +77,10 @@ def nested_places(root: Path, repos: Collection[str], known: Collection[str], ne
             continue
         for folder in _plain_folders(root / holder):
             path = f"{holder}/{folder}"
-            if path not in known and _looks_like_ours(root / path / SPEC):
-                found.append(Place(path, is_dataset(root / path)))
+            names = [n for n in lying_specs(root / path) if file_looks_like_ours(root / path / n)]
+            if path not in known and names:
+                found.append(Place(path, is_dataset(root / path), tuple(names)))
     return found
-
-
-def _looks_like_ours(file: Path) -> bool:
-    return file.is_file() and _TRANSFORM.search(file.read_bytes()) is not None
 
 
 def is_data(holder: str, data: Collection[str]) -> bool:
@@ -85,11 +93,6 @@ def holder_of(path: str, repos: Iterable[str]) -> str:
     return max((repo for repo in repos if path.startswith(repo + "/")), key=len, default="")
 
 
-def is_spec(file: Path) -> bool:
-    """Whether a spec lies there: a file, or git-annex's link to one, whose content may be elsewhere."""
-    return file.is_file() or (file.is_symlink() and not file.exists())
-
-
 def _is_project(folder: Path) -> bool:
     section, _, name = MARK.partition(".")
     config = folder / ".datalad" / "config"
@@ -98,12 +101,14 @@ def _is_project(folder: Path) -> bool:
 
 def _plain_folders(top: Path) -> Iterator[str]:
     repo = Repo(top)
-    listed = repo.git("ls-files", "-z", "--cached", "--others", "--", f":(glob)**/{SPEC}")
+    globs = [f":(glob)**/{name}" for name in SPECS]
+    listed = repo.git("ls-files", "-z", "--cached", "--others", "--", *globs)
     # git lists an untracked repository as `folder/`, and never looks inside
     others = repo.git("ls-files", "-z", "--others", "--directory", "--no-empty-directory")
     names = {os.fsdecode(n) for n in listed.split(b"\0") if n}
-    names |= {os.fsdecode(n) + SPEC for n in others.split(b"\0") if n.endswith(b"/")}
-    for name in sorted(names):
-        folder = name.rpartition("/")[0]
-        if folder and not RESERVED & set(folder.split("/")) and is_spec(top / name):
+    folders = {name.rpartition("/")[0] for name in names if is_spec(top / name)}
+    untracked = (os.fsdecode(n).rstrip("/") for n in others.split(b"\0") if n.endswith(b"/"))
+    folders |= {folder for folder in untracked if lying_specs(top / folder)}
+    for folder in sorted(folders):
+        if folder and not RESERVED & set(folder.split("/")):
             yield folder

@@ -18,7 +18,7 @@ from minipach.git import Repo, is_dataset
 from minipach.places import MARK, Place, holder_of, is_data, nested_places, own_places, registered
 from minipach.spec import BrokenSpec, Need, Pipeline
 from minipach.speccache import read_spec
-from minipach.specfile import SPEC, read_text
+from minipach.specfile import SPEC, lying_specs, misnamed, one_spec, read_text
 from minipach.wording import quoted
 
 _NAMED = 8  # at most so many names in a line
@@ -79,10 +79,27 @@ class Project:
         """Every folder with a `spec.yml`: pipeline repos, and plain folders that are to become one."""
         return self._found[0]
 
+    def spec_path(self, path: str) -> str:
+        """The path of a pipeline's spec in the project."""
+        return f"{path}/{next((place.spec for place in self.places if place.path == path), SPEC)}"
+
     def specs_in_data(self) -> list[str]:
-        """The folders with a `spec.yml` that are no pipelines, since a pipeline takes from the repo they lie in."""
+        """The specs that make no pipelines, since a pipeline takes from the repo they lie in."""
         known = {place.path for place in self.places}
-        return [place.path for place in nested_places(self.root, self.repos, known, ())]
+        return [f"{place.path}/{place.spec}" for place in nested_places(self.root, self.repos, known, ())]
+
+    def misplaced_specs(self) -> Iterator[str]:
+        """Yield a line for each file that is meant to be a spec, most likely, and is not read."""
+        for name in lying_specs(self.root):
+            way = f"mkdir NAME && git mv {name} NAME/"
+            yield f"{name}: a spec in the project's root makes no pipeline; move it into a folder of its own: {way}"
+        pipelines = {place.path for place in self.places}
+        plain = [entry.name for entry in os.scandir(self.root) if entry.is_dir() and not entry.name.startswith(".")]
+        for path in sorted({*self.repos, *plain} - pipelines):
+            for name in misnamed(self.root / path):
+                way = "evaluate it: jsonnet" if name.endswith(".jsonnet") else "rename it:"
+                to = f"{SPEC}" if not name.endswith(".jsonnet") else "> spec.json"
+                yield f"{path}/{name}: not read as a spec; {way} {name} {to}"
 
     @property
     def _specs(self) -> _Specs:
@@ -95,12 +112,13 @@ class Project:
     def _read(self, places: Iterable[Place]) -> _Specs:
         specs = _Specs({}, {}, {}, {})
         for place in places:
-            path, source = place.path, f"{place.path}/{SPEC}"
+            path, source = place.path, f"{place.path}/{place.spec}"
             try:
                 pipeline = self.given.get(path)
                 if isinstance(pipeline, BrokenSpec):
                     raise pipeline
                 if pipeline is None:
+                    one_spec(path, place.specs)
                     text = read_text(self.root / path, source, is_dataset=place.is_dataset)
                     pipeline = read_spec(text, source=source, folder=self.name_of(path), cache=self.cache)
                 specs.pipelines[path], specs.needs[path] = pipeline, pipeline.needs()
@@ -140,7 +158,7 @@ class Project:
             first = names.setdefault(self.name_of(path), path)
             if first != path:
                 problem = (
-                    f"{path}/{SPEC}: a second pipeline named {self.name_of(path)!r}; "
+                    f"{self.spec_path(path)}: a second pipeline named {self.name_of(path)!r}; "
                     f"{first} has that name, rename one of the folders"
                 )
                 yield from ((first, problem), (path, problem))
@@ -184,7 +202,18 @@ class Project:
         if is_dataset(self.root / repo):
             way = f"datalad save -d {quoted(self.root)} {quoted(repo)}"
             return f'"{repo}" is a dataset, but not registered in this project; {way}'
+        if (self.root / repo).is_dir():
+            here, name = quoted(self.root), quoted(repo)
+            tracked = (
+                f"git -C {here} rm -rq --cached {name} && git -C {here} commit -qm {quoted(f'move {repo} out')} && "
+            )
+            out = tracked if self._tracks(repo) else ""
+            way = f"{out}datalad create -d {here} --force {name} && datalad save -d {here} -r"
+            return f'"{repo}" is a folder, but no dataset; {way}'
         return f'no repo "{repo}" in this project' + suggest(repo, {*self.repos, *self._graph})
+
+    def _tracks(self, folder: str) -> bool:
+        return bool(self.repo.git("ls-files", "-z", "--", f":(literal){folder}/"))
 
     def _circles(self) -> Iterator[tuple[str, str]]:
         for circle in graph.circles(self._graph):
@@ -322,7 +351,7 @@ def find_project(start: Path) -> Project:
                 return Project(folder)
     if topmost is None:
         raise UserError(f"{start}: not inside a project; minipach init makes one here")
-    if (topmost / SPEC).is_file() and (topmost / ".minipach").is_dir():
+    if lying_specs(topmost) and (topmost / ".minipach").is_dir():
         raise UserError(
             f"{topmost}: a pipeline's dataset alone, without its project; work in a clone of the project "
             "(here, datalad rerun <commit> repeats what is on record)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,13 +16,22 @@ from minipach.git import EXECUTABLE, GITLINK, SYMLINK, GitError, Repo, TreeEntry
 from minipach.keys import MAX_POINTER, content_id, key_of_link, key_of_pointer
 from minipach.wording import quoted
 
-RESERVED = frozenset({"spec.yml", "code", "inputs", ".datalad", ".minipach"})
+_SPECS = ("spec.yml", "spec.yaml", "spec.json")  # as `specfile.SPECS`
+RESERVED = frozenset({*_SPECS, "code", "inputs", ".datalad", ".minipach"})
 _HOUSEKEEPING = frozenset({".datalad", ".minipach"})
 
 
 def reserved_in_pipeline(name: str) -> bool:
     """Whether a name at the root of a pipeline's repo is not output (design: "A project on disk")."""
     return name in RESERVED or name.startswith((".git", "README"))
+
+
+def is_pipeline(names: Collection[str]) -> bool:
+    """Whether a repo with these names at its root is a pipeline's.
+
+    `spec.yaml` and `spec.json` are names that data may have: they count where minipach's own folder is beside them.
+    """
+    return "spec.yml" in names or (".minipach" in names and any(name in names for name in _SPECS))
 
 
 def reserved_in_data(name: str) -> bool:
@@ -129,7 +138,7 @@ def read_snapshot(repo: Repo, commit: str, cache: Cache | None = None) -> Snapsh
     kept = _restore(repo, cache.get("snapshot", str(repo.path))) if cache else None
     if kept is not None:
         old_tree, reader, pipeline = kept
-        changed = reader.update(repo, old_tree, tree) if old_tree != tree else 0
+        changed = reader.update(repo, old_tree, tree, pipeline) if old_tree != tree else 0
         if changed is not None:
             if cache and changed > len(reader.files) // 50:
                 cache.put("snapshot", str(repo.path), reader.packed(tree, pipeline))
@@ -152,7 +161,7 @@ class _Reader:
     def read(self, repo: Repo, commit: str, sub: str) -> bool:
         """Add the files of a commit below `sub`; whether it is a pipeline's repo."""
         entries = repo.ls_tree(commit, recursive=True)
-        pipeline = any(e.path == "spec.yml" for e in entries)
+        pipeline = is_pipeline({e.path.split("/", 1)[0] for e in entries})
         reserved = reserved_in_pipeline if pipeline else reserved_in_data
         kept = [e for e in entries if not reserved(e.path.split("/", 1)[0])]
         self._add(repo, [e for e in kept if e.mode != GITLINK], sub)
@@ -185,20 +194,22 @@ class _Reader:
             kind, content, key = contents[entry.sha, entry.mode == SYMLINK]
             self.files[prefix + entry.path] = FileEntry(content, kind, entry.mode == EXECUTABLE, entry.sha, key, sub)
 
-    def update(self, repo: Repo, old: str, new: str) -> int | None:
-        """Apply what differs between two root trees; how many paths, or None if all must be read anew."""
+    def update(self, repo: Repo, old: str, new: str, was_pipeline: bool) -> int | None:
+        """Apply what differs between two root trees; how many paths, or None if all must be read again."""
         try:
             out = repo.git("diff-tree", "-r", "-z", "--no-renames", old, new).split(b"\0")
         except GitError:
             return None  # the old tree was pruned
         added: list[TreeEntry] = []
         gone: list[str] = []
-        pipeline = "spec.yml" in repo.names(new)
+        pipeline = is_pipeline(repo.names(new))
+        if pipeline != was_pipeline:
+            return None
         reserved = reserved_in_pipeline if pipeline else reserved_in_data
         for meta, name in zip(out[::2], out[1::2], strict=False):
             old_mode, new_mode, _, sha, status = meta.decode().lstrip(":").split()
             path = os.fsdecode(name)
-            if GITLINK in (old_mode, new_mode) or path == "spec.yml":
+            if GITLINK in (old_mode, new_mode) or path in _SPECS:
                 return None
             if reserved(path.split("/", 1)[0]):
                 continue

@@ -20,7 +20,8 @@ INTRO = """\
 
 Written by `python -m minipach.specdoc` from the models that check a spec; don't edit it by hand.
 
-A spec is one YAML or JSON document. Keys are written in snake_case (`join_on`) or camelCase (`joinOn`).
+A spec is one YAML or JSON document in `spec.yml`, `spec.yaml` or `spec.json`.
+Keys are written in snake_case (`join_on`) or camelCase (`joinOn`).
 A key that is not listed here is an error, and so is a key without a value.
 
 - **Text**: a number counts as it is written (`1.10` stays `1.10`);

@@ -18,7 +18,7 @@ from minipach.project import Project
 from minipach.slots import clean_up
 from minipach.spec import BrokenSpec, Pipeline
 from minipach.speccache import read_spec
-from minipach.specfile import SPEC, working_text
+from minipach.specfile import lying_specs, one_spec, working_text
 from minipach.wording import quoted
 
 _NAMED = 3  # at most so many paths in a line
@@ -30,9 +30,11 @@ def working_project(project: Project, paths: Iterable[str]) -> Project:
     """Return the project with the specs of these pipelines as they are in the working tree."""
     given: dict[str, Pipeline | BrokenSpec] = dict(project.given)
     for path in paths:
-        source = f"{path}/{SPEC}"
+        folder = project.root / path
+        source = project.spec_path(path)
         try:
-            text = working_text(project.root / path, source)
+            source = f"{path}/{one_spec(path, lying_specs(folder))}" if lying_specs(folder) else source
+            text = working_text(folder, source)
             if text is not None and path not in given:
                 given[path] = read_spec(text, source=source, folder=project.name_of(path), cache=project.cache)
         except BrokenSpec as error:

@@ -155,7 +155,7 @@ def say(message: str) -> None:
 def say_layout(project: Project) -> None:
     """Say which repos may be pipelines, though they don't count as such: they aren't installed, or have no spec.yml."""
     _say_not_installed(project)
-    for line in project.former_pipelines():
+    for line in (*project.former_pipelines(), *project.misplaced_specs()):
         say(line)
 
 

@@ -13,7 +13,7 @@ from minipach.cli.frame import Here, guarded, say, say_layout, say_used, show, s
 from minipach.errors import UserError, each_once
 from minipach.project import Project
 from minipach.spec import BrokenSpec, Pipeline
-from minipach.specfile import SPEC, decoded
+from minipach.specfile import SPECS, decoded
 from minipach.wording import many
 
 if TYPE_CHECKING:
@@ -90,11 +90,9 @@ def check(
             chosen, unknown = _chosen(project, names)
             problems += unknown
         problems += problems_of(project, [*chosen, *given])
-        for folder in project.specs_in_data() if not words else ():
-            holder = project.holder_of(folder)
-            notes.append(
-                f"{folder}/{SPEC}: no pipeline, but data of {holder}, which is an input; move it out of {holder}"
-            )
+        for file in project.specs_in_data() if not words else ():
+            holder = project.holder_of(file)
+            notes.append(f"{file}: no pipeline, but data of {holder}, which is an input; move it out of {holder}")
         for pipeline in (project.pipelines[path] for path in chosen if path in project.pipelines):
             notes += [*pipeline.notes, *_of_this_host(pipeline)]
     written = [found for found in read.values() if isinstance(found, Pipeline)]
@@ -111,8 +109,8 @@ def _with_edits(project: Project, given: Mapping[str, Pipeline | BrokenSpec]) ->
     """Return the project with the specs of its working tree, and say which of them are not committed."""
     from minipach.worktree import uncommitted_in, working_project
 
-    edited = [p.path for p in project.places if p.is_dataset and uncommitted_in(project, p.path, SPEC)]
-    if used := [f"{path}/{SPEC}" for path in edited if path not in given]:
+    edited = [p.path for p in project.places if p.is_dataset and uncommitted_in(project, p.path, *SPECS)]
+    if used := [project.spec_path(path) for path in edited if path not in given]:
         say(f"uncommitted specs are used ({', '.join(used)}); --committed checks the last commits")
     return working_project(project, [place.path for place in project.places])
 
@@ -141,7 +139,7 @@ def _given(here: Here, project: Project, read: Mapping[str, Pipeline | BrokenSpe
     found = {}
     for name, spec in read.items():
         folder = _folder_of(here.directory / name)
-        if Path(name).name == SPEC and folder != project.root and folder.is_relative_to(project.root):
+        if Path(name).name in SPECS and folder != project.root and folder.is_relative_to(project.root):
             found[folder.relative_to(project.root).as_posix()] = spec
     return found
 
