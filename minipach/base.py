@@ -22,6 +22,7 @@ from minipach.assess import Assessment
 from minipach.errors import UserError
 from minipach.git import EXECUTABLE, FILE, GITLINK, SYMLINK, Repo, TreeEntry, annex, need_annex, own_environment
 from minipach.image import BASE_REF, CONTAINER, Image, archive_folder, entry_of
+from minipach.registry import SCHEME, Reference, fetch, parse_reference
 from minipach.wording import quoted
 
 _ATTRIBUTES = b"* annex.largefiles=nothing\n"
@@ -62,7 +63,7 @@ def scratch_base(assessment: Assessment) -> Base:
     lying: list[TreeEntry] | None = None
     if image.source is not None:
         there = os.path.realpath(image.source)
-        if image.content.startswith("url:") or not os.path.exists(there):
+        if image.is_away or not os.path.exists(there):
             raise UserError(
                 f"{assessment.path}: the image {image.label} is not in its dataset yet; "
                 f"minipach schedule {assessment.pipeline.name} fetches it"
@@ -122,11 +123,31 @@ def _image_entries(assessment: Assessment) -> list[TreeEntry]:
     if image.source is None:
         for rev in ("HEAD", BASE_REF):
             if repo.resolve(f"{rev}:{image.path}"):
-                return repo.ls_tree(rev, f":(top,literal){image.path}", recursive=True)
+                paths = [f":(top,literal){path}" for path in (image.path, image.digest_path)]
+                return repo.ls_tree(rev, *paths, recursive=True)
         raise UserError(f"{assessment.path}: image {image.label} is not committed; datalad save")
-    if image.content.startswith("url:"):
-        return [_from_url(repo, image)]
-    return [import_image(repo, image)]
+    if not image.is_away:
+        return [import_image(repo, image)]
+    reference = parse_reference(image.source) if image.source.startswith(SCHEME) else None
+    return _from_registry(repo, image, reference) if reference else [_from_url(repo, image)]
+
+
+def _from_registry(repo: Repo, image: Image, reference: Reference) -> list[TreeEntry]:
+    """Fetch an image by the program that is there, into the annex, and note its digest beside it."""
+    with tempfile.TemporaryDirectory(dir=repo.common_dir, prefix="minipach-image.") as scratch:
+        copy = Path(scratch) / "image"
+        digest = fetch(reference, copy)
+        entries = [annexed_entry(repo, _into_annex(repo, copy), image.path)]
+    if digest:
+        entries.append(TreeEntry(FILE, repo.hash_blob(f"sha256:{digest}\n".encode()), image.digest_path))
+    return entries
+
+
+def _into_annex(repo: Repo, file: Path, key: str | None = None) -> str:
+    """Move a file into the annex; its key."""
+    key = key or os.fsdecode(annex(repo, "calckey", "--backend=SHA256E", str(file))).strip()
+    annex(repo, "setkey", key, str(file))
+    return key
 
 
 def import_image(repo: Repo, image: Image) -> TreeEntry:
@@ -143,8 +164,7 @@ def import_image(repo: Repo, image: Image) -> TreeEntry:
             clone_file(source, copy)
         else:
             raise UserError(f"{image.source}: the image's content is not here; datalad get {image.source}")
-        key = image.key or os.fsdecode(annex(repo, "calckey", "--backend=SHA256E", str(copy))).strip()
-        annex(repo, "setkey", key, str(copy))
+        key = _into_annex(repo, copy, image.key)
     return annexed_entry(repo, key, image.path)
 
 

@@ -28,11 +28,12 @@ datums:   {"schema": 1, "pipeline": "edges",
                        "files": [{"input": "images", "repo": "images", "path": "/chelsea.png"}],
                        "matches": [{"input": "images", "repo": "images", "path": "/chelsea.png"}]}]}
 plan:     {"schema": 1, "pipelines": [{"name": "edges",
-           "counts": {"run": 1, "reuse": 0, "current": 3, "remove": 0, "blocked": 0},
+           "counts": {"run": 1, "reuse": 0, "current": 3, "remove": 0, "skip": 0, "blocked": 0},
            "datums": [{"name": "chelsea.png", "id": "<hex>", "action": "run", "reason": "new content"}]}],
            "expected": {"datums": 1, "wall_seconds": 0.7, "cpu_hours": 0.0002, "slots": 2, "from_runs": 18,
                         "datums_unknown": 0},         (only where earlier runs are known)
            "problems": [], "uncommitted": [{"repo": "images", "paths": ["new.png"]}]}   (what is left out)
+          skip: a datum that failed in two jobs with this very content (see docs/howto-trying.md)
           of what failed last time on this machine, the reason says so, and how: "failed last time: the command
           exited with 3", after another reason, if there is one ("code/edges.py changed; failed the last 2 times: ...")
           a pipeline that waits for one upstream also has "waits": "waits for edges (1 to run)"; one that can't be
@@ -45,9 +46,9 @@ schedule: {"schema": 1, "ok": true, "superdataset": "<sha or null>", "problems":
           state: current, published, partial, failed, blocked, error; with rq and slurm also submitted, waiting
           job: where nothing was to do, the one that published what is current; null where no job of it began
           (blocked, waiting, error), or nothing is published yet
-status:   {"schema": 1, "pipelines": [{"name": "edges", "state": "current|behind|failed|blocked|new", "details": [],
-           "counts": {"datums": 4, "current": 4, "missing": 0, "failed": 0,
-                                                      "recovered": 0, "remove": 0, "upstream": 0}}],
+status:   {"schema": 1, "pipelines": [{"name": "edges", "state": "current|running|behind|failed|blocked|new",
+           "counts": {"datums": 4, "current": 4, "stored": 0, "missing": 0, "failed": 0, "left": 0, "recovered": 0,
+                      "remove": 0, "upstream": 0}, "details": []}],
            "problems": [], "uncommitted": []}         (as in plan)
           a pipeline that is blocked because something is wrong with it has "problems": [...], too
 dag:      {"schema": 1, "nodes": [{"path", "name", "kind": "repo|pipeline", "state", "counts", "depth"}],

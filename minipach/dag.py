@@ -15,6 +15,7 @@ from minipach.wording import many
 
 COLOURS = {  # white text on them is readable (contrast 4.5 and more), and they are on white and on black
     "current": "#1a7f37",
+    "running": "#0969da",
     "behind": "#9a6700",
     "failed": "#cf222e",
     "blocked": "#6e40c9",
@@ -45,7 +46,7 @@ class Node:
 
     @property
     def summary(self) -> str:
-        """Its counts in words: `3 datums, 1 missing, 1 failed` (what failed is missing too, and told once)."""
+        """Its counts in words: `3 datums, 1 missing, 1 failed`."""
         if not self.counts:
             return ""
         datums = self.counts["datums"]
@@ -53,8 +54,9 @@ class Node:
         current = self.counts["current"]
         shown = {
             "current": 0 if current == datums else current,
-            "missing": self.counts["missing"] - self.counts["failed"],
-            "failed": self.counts["failed"],
+            "stored": self.counts["stored"],
+            "missing": self.counts["missing"],
+            "failed": self.counts["failed"] + self.counts["left"],
             "to remove": self.counts["remove"],
         }
         return ", ".join(parts + [f"{n} {what}" for what, n in shown.items() if n])

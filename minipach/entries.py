@@ -89,6 +89,14 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Repeated:
+    """A datum id whose command failed in several jobs. message: of the last time."""
+
+    jobs: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Duration:
     """What one run took: wall seconds, and seconds of processor time."""
 

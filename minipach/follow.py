@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import json
 import os
 import re
 import time
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from minipach.logs import SETS, place_in_sent
+from minipach.logs import SETS, noted_lines, place_in_sent
 
 _BEGINS = re.compile(r"datum: begins (\d{1,6})")
 PAUSE = 0.2  # seconds between two looks
@@ -61,6 +60,8 @@ class _Log:
             self.rest = ""
 
     def _next(self) -> bytes:
+        if not self.path.is_file():
+            raise FileNotFoundError(self.path)  # or a pipe, which would never end
         with self.path.open("rb") as file:
             size, inode = file.seek(0, 2), os.fstat(file.fileno()).st_ino
             if not self.is_here:
@@ -110,8 +111,8 @@ class _Log:
             yield self._name(), line
 
     def _name(self) -> str:
-        if len(self.datums) == 1:
-            return self.datums[0]
+        if len(self.datums) < 2:
+            return "".join(self.datums)
         return self.datums[self.current] if self.current is not None else f"{self.datums[0]} ... {self.datums[-1]}"
 
 
@@ -159,5 +160,4 @@ def _sets(path: Path, place: int) -> tuple[list[tuple[str, tuple[str, ...], str]
     except OSError:
         return [], place
     whole = data[: data.rfind(b"\n") + 1]  # a line may be half written
-    rows = [json.loads(line) for line in whole.splitlines()]
-    return [(str(r["log"]), tuple(r["datums"]), str(r.get("set", ""))) for r in rows], place + len(whole)
+    return [(r["log"], tuple(r["datums"]), r.get("set", "")) for r in noted_lines(whole)], place + len(whole)

@@ -14,6 +14,7 @@ from typing import Any
 from minipach.project import Project
 from minipach.report import GOING, ScheduleReport
 from minipach.targets import Targets
+from minipach.validation import InvalidError, conforms, is_moment, parse_object, texts
 
 _FILE = "goal.json"
 
@@ -27,8 +28,11 @@ def exists(project: Project) -> bool:
     return _path(project).is_file()
 
 
-def begin(project: Project, targets: Targets) -> list[str]:
-    """Note what is asked for, beside what is still to be done; the latter."""
+def begin(project: Project, targets: Targets, options: Collection[str] = ()) -> list[str]:
+    """Note what is asked for, beside what is still to be done; the latter.
+
+    options: names of what later passes are to know of how to go about it.
+    """
     old = _read(project)
     before = [p for p in old["pipelines"] if p in project.order]
     patterns: dict[str, list[str]] = old["patterns"]
@@ -39,8 +43,13 @@ def begin(project: Project, targets: Targets) -> list[str]:
         elif path in patterns or path not in before:
             patterns[path] = sorted({*patterns.get(path, ()), *wanted})
     due = {path: at for path, at in old["due"].items() if path in before}
-    _write(project, [*before, *(p for p in targets.order if p not in before)], patterns, due)
+    _write(project, [*before, *(p for p in targets.order if p not in before)], patterns, due, options)
     return before
+
+
+def options(project: Project) -> frozenset[str]:
+    """Return the options that the schedule was given which left something to be done."""
+    return frozenset(_read(project)["options"])
 
 
 def end(project: Project, targets: Targets, report: ScheduleReport, earlier: Collection[str] = ()) -> None:
@@ -64,7 +73,8 @@ def keep(project: Project, paths: Collection[str]) -> None:
         _path(project).unlink(missing_ok=True)
         return
     patterns = {path: names for path, names in old["patterns"].items() if path in pipelines}
-    _write(project, pipelines, patterns, {path: at for path, at in old["due"].items() if path in pipelines})
+    due = {path: at for path, at in old["due"].items() if path in pipelines}
+    _write(project, pipelines, patterns, due, old["options"])
 
 
 def note_due(project: Project, path: str, at: float | None) -> None:
@@ -74,7 +84,7 @@ def note_due(project: Project, path: str, at: float | None) -> None:
     if at is not None and path in old["pipelines"]:
         due[path] = at
     if due != old["due"]:
-        _write(project, old["pipelines"], old["patterns"], due)
+        _write(project, old["pipelines"], old["patterns"], due, old["options"])
 
 
 def due(project: Project, path: str | None = None) -> float | None:
@@ -104,18 +114,30 @@ def _read(project: Project) -> dict[str, Any]:
 
 def _read_file(file: Path) -> dict[str, Any]:
     try:
-        data = json.loads(file.read_text())
-        due = {str(path): float(at) for path, at in data.get("due", {}).items()}
-        return {"pipelines": list(data["pipelines"]), "patterns": dict(data["patterns"]), "due": due}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {"pipelines": [], "patterns": {}, "due": {}}
+        data = parse_object(file.read_bytes())
+        due, patterns = data.get("due", {}), data["patterns"]
+        if not conforms(due, dict[str, float]) or not all(map(is_moment, due.values())):
+            raise InvalidError("no times")
+        if not conforms(patterns, dict[str, list[str]]):
+            raise InvalidError("no patterns")
+        options = texts(data.get("options", []))
+        return {"pipelines": texts(data["pipelines"]), "patterns": patterns, "due": due, "options": options}
+    except (OSError, ValueError, KeyError, AttributeError):
+        return {"pipelines": [], "patterns": {}, "due": {}, "options": []}
 
 
-def _write(project: Project, pipelines: list[str], patterns: dict[str, list[str]], due: dict[str, float]) -> None:
+def _write(
+    project: Project,
+    pipelines: list[str],
+    patterns: dict[str, list[str]],
+    due: dict[str, float],
+    options: Collection[str],
+) -> None:
     path = _path(project)
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(".new")
-    new.write_text(json.dumps({"schema": 1, "pipelines": pipelines, "patterns": patterns, "due": due}))
+    data = {"schema": 1, "pipelines": pipelines, "patterns": patterns, "due": due, "options": sorted(options)}
+    new.write_text(json.dumps(data))
     os.replace(new, path)
 
 

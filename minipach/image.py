@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import posixpath
 import re
 import tarfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
@@ -15,7 +17,8 @@ from minipach import hostenv
 from minipach.errors import UserError
 from minipach.git import SYMLINK, Repo, TreeEntry
 from minipach.keys import content_id, key_of_link
-from minipach.project import Project, suggest
+from minipach.project import Project, nearest, suggest
+from minipach.registry import SCHEME, parse_reference
 from minipach.snapshot import classify, reserved_in_pipeline
 from minipach.wording import quoted
 
@@ -26,6 +29,7 @@ BASE_REF = "refs/minipach/base"
 CONTAINER = "minipach"  # the name under which each pipeline's repo registers its image with datalad-container
 _URL = re.compile(r"^(?:[a-z][a-z0-9+.-]*://|(?:oci|file):)")  # ubuntu:22.04 is a registry's image with its tag
 _NAME = re.compile(r"^[0-9A-Za-z-]+$")
+_PATH = ("/", "./", "../", "~")  # what a path begins with that can be nothing else
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class Image:
 
     content: its content id · path: where it lies in the pipeline's repo · source: the file, folder or URL that it
     is still to be taken from (None: it is in the repo already) · key: the annex key to keep, if the source has one
-    · text: a host environment's fingerprint · label: how people call it.
+    · text: a host environment's fingerprint · label: how people call it · note: what a spec's author should know.
     """
 
     content: str
@@ -43,6 +47,17 @@ class Image:
     source: str | None = None
     key: str | None = None
     text: str | None = None
+    note: str = ""
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the image is still to be fetched, from a registry or by its URL."""
+        return self.source is not None and _URL.match(self.source) is not None
+
+    @property
+    def digest_path(self) -> str:
+        """Where the digest lies that a registry's image was fetched by, if it was."""
+        return posixpath.join(posixpath.dirname(self.path), "digest")
 
 
 def resolve_image(project: Project, path: str) -> Image:
@@ -57,29 +72,99 @@ def resolve_image(project: Project, path: str) -> Image:
             return _host(project, repo, project.pipeline(path).transform.cmd)
         if _URL.match(wanted):
             slug = "url-" + hashlib.sha256(wanted.encode()).hexdigest()[:12]
-            place = f".datalad/environments/{slug}/image"
-            content = _content_at(repo, place)
-            return Image(content or f"url:{wanted}", place, wanted, None if content else wanted)
-        if _NAME.match(wanted) and wanted != CONTAINER:
-            image = _registered_here(repo, wanted, at) or _registered_in_project(project, repo, wanted, at)
-            if image:
-                return image
-        image = _file(project, path, repo, wanted, at)
-        if image:
-            return image
-        raise UserError(
-            f'{at}: image "{wanted}" is no container registered in {path} or the project, and no file'
-            + (suggest(wanted, _container_names(project, repo)) if _NAME.match(wanted) else _from_registry(wanted))
-        )
+            return _from_afar(repo, wanted, slug, wanted)
+        found = None if wanted.startswith(_PATH) else _container(project, repo, wanted, at)
+        found = found or _file(project, path, repo, wanted, at) or _kept(repo, wanted)
+        if found is None:
+            found = _of_registry(project, repo, wanted, at)
+        return found
     finally:
         repo.close()
 
 
-def _from_registry(wanted: str) -> str:
-    """The way out where a registry's image is meant, as in Pachyderm's specs."""
-    if wanted.startswith(("/", "./", "../", "~")):
-        return " is at that place"
-    return f"; if a registry has it, write docker://{wanted}, or save it as an archive and name that file"
+def slug_of(name: str) -> str:
+    """Return the name under which a container is registered: each character but letters, digits and dashes is `-`."""
+    return re.sub(r"[^0-9A-Za-z-]", "-", name)
+
+
+def _container(project: Project, repo: Repo, wanted: str, at: str) -> Image | None:
+    """The container that is registered under a name, in the pipeline's repo, the project or a subdataset."""
+    for name in dict.fromkeys((wanted, slug_of(wanted))):
+        if _NAME.match(name) and name != CONTAINER:
+            found = _registered_here(repo, name, at) or _registered_in(project, repo, "", name, at)
+            if found:
+                return found
+    # as `datalad containers-run -n containers/box` has it
+    for folder in sorted((p for p in project.repos if wanted.startswith(p + "/")), key=len, reverse=True):
+        name = wanted.removeprefix(folder + "/")
+        found = _registered_in(project, repo, folder, name, at) or _registered_in(
+            project, repo, folder, slug_of(name), at
+        )
+        if found:
+            return found
+    names = [name for name in dict.fromkeys((wanted, slug_of(wanted))) if _NAME.match(name) and name != CONTAINER]
+    places = [p for p in project.repos if _listed(project, p, names)]
+    if len(places) > 1:
+        ways = " or ".join(f"{p}/{names[-1]}" for p in places[:3])
+        raise UserError(f'{at}: image "{wanted}" is registered in several datasets; write {ways}')
+    for name in names if places else ():
+        if found := _registered_in(project, repo, places[0], name, at):
+            return found
+    return None
+
+
+def _listed(project: Project, folder: str, names: Sequence[str]) -> bool:
+    config = project.root / folder / ".datalad" / "config"
+    return config.is_file() and any(f'"containers.{name}"' in config.read_text("utf-8", "replace") for name in names)
+
+
+def _kept(repo: Repo, wanted: str) -> Image | None:
+    """An image that was taken in before, and that is no longer where the spec says: in a clone, most likely."""
+    for name in dict.fromkeys((file_slug(wanted), slug_of(wanted))):
+        place = f".datalad/environments/{name}/image"
+        content = _content_at(repo, place) if name else None
+        if content is not None and _digest_at(repo, place) is None:
+            return Image(content, place, wanted)
+    return None
+
+
+def _of_registry(project: Project, repo: Repo, wanted: str, at: str) -> Image:
+    reference = None if wanted.startswith(_PATH) else parse_reference(wanted)
+    names = _container_names(project, repo)
+    if reference is None or any(wanted.startswith(p + "/") for p in project.repos):
+        way = suggest(wanted, names) if _NAME.match(wanted) else "; write its path as seen from the project"
+        raise UserError(f'{at}: image "{wanted}" is no registered container and no file{way}')
+    image = _from_afar(repo, wanted, slug_of(wanted), SCHEME + wanted)
+    if not _NAME.match(wanted):
+        return image
+    meant = nearest(wanted, names)
+    return replace(
+        image, note=f'no container "{wanted}" is registered, so the registry\'s {reference.full} is used{meant}'
+    )
+
+
+def _from_afar(repo: Repo, wanted: str, slug: str, url: str) -> Image:
+    """An image that is fetched once. Its digest, where it is known, is its content id."""
+    place = f".datalad/environments/{slug}/image"
+    content = _content_at(repo, place)
+    reference = parse_reference(url) if url.startswith(SCHEME) else None
+    digest = (_digest_at(repo, place) if content else None) or (reference.digest if reference else "")
+    known = f"OCI--{digest}" if digest else content
+    return Image(known or f"url:{url}", place, wanted, None if content else url)
+
+
+def _digest_at(repo: Repo, place: str) -> str | None:
+    """The digest that is committed beside an image, hex."""
+    for rev in ("HEAD", BASE_REF):
+        text = repo.objects.read(f"{rev}:{posixpath.dirname(place)}/digest")
+        if text and (found := re.fullmatch(r"sha256:([0-9a-f]{64})\n?", text.decode("utf-8", "replace"))):
+            return found[1]
+    return None
+
+
+def file_slug(wanted: str) -> str:
+    """Return the name under which an image that was named by its path is kept."""
+    return re.sub(r"[^0-9A-Za-z]+", "-", wanted).strip("-")
 
 
 def _host(project: Project, repo: Repo, cmd: tuple[str, ...]) -> Image:
@@ -121,11 +206,16 @@ def _registered_here(repo: Repo, name: str, at: str) -> Image | None:
     return Image(content, place, name)
 
 
-def _registered_in_project(project: Project, repo: Repo, name: str, at: str) -> Image | None:
-    place = project.repo.config(f"datalad.containers.{name}.image", str(project.root / ".datalad" / "config"))
+def _registered_in(project: Project, repo: Repo, folder: str, name: str, at: str) -> Image | None:
+    """The container that the project (folder "") or a subdataset of it has registered under this name."""
+    config = project.root / folder / ".datalad" / "config"
+    if not _NAME.match(name) or not config.is_file():
+        return None
+    place = project.repo.config(f"datalad.containers.{name}.image", str(config))
     if place is None or place.startswith("/") or ".." in place.split("/"):
         return None
-    return _taken_from(project, repo, project.root / place, name, at)
+    kept = f"{slug_of(folder)}-{name}" if folder else name
+    return _taken_from(project, repo, project.root / folder / place, kept, at)
 
 
 def _file(project: Project, path: str, repo: Repo, wanted: str, at: str) -> Image | None:
@@ -139,7 +229,7 @@ def _file(project: Project, path: str, repo: Repo, wanted: str, at: str) -> Imag
             content = _content_at(repo, inside)
             if content is not None:
                 return Image(content, inside, wanted)
-        return _taken_from(project, repo, there, re.sub(r"[^0-9A-Za-z]+", "-", wanted).strip("-") or "image", at)
+        return _taken_from(project, repo, there, file_slug(wanted) or "image", at)
     return None
 
 

@@ -169,7 +169,7 @@ def failed_now(plan: Plan, attempts: dict[str, Attempt]) -> list[Attempt]:
 
 def last_now(plan: Plan, attempts: dict[str, Attempt]) -> list[Attempt]:
     """The last attempts of the datums that are missing, as they are now, in the plan's order."""
-    found = [(s.id, attempts.get(s.name)) for s in plan.steps if s.action in ("run", "reuse")]
+    found = [(s.id, attempts.get(s.name)) for s in plan.steps if s.action == "run"]
     return [last for datum_id, last in found if last is not None and last.datum_id == datum_id]
 
 
@@ -199,13 +199,15 @@ def datum_states(project: Project, assessment: Assessment) -> dict[str, str]:
 
 
 def failed_last_time(project: Project, paths: Sequence[str]) -> Targets | None:
-    """Targets for the datums that are to run and failed at their last attempt, whatever has changed since; None: none.
+    """Targets for the datums that are missing and failed at their last attempt, whatever has changed since; None: none.
 
-    By name: whoever has mended the code wants those to run first.
+    By name: whoever has mended the code wants those to run first. Where none of them is to run any more, since a result
+    of earlier stands for it or it is no longer there, the pipeline is asked for as a whole: its branch may be behind.
     """
     store = SnapshotStore(project)
     ledger = open_ledger(project)
     patterns: dict[str, tuple[str, ...]] = {}
+    whole: set[str] = set()
     try:
         for path in paths:
             attempts = ledger.last_attempts(project.name_of(path))
@@ -214,13 +216,15 @@ def failed_last_time(project: Project, paths: Sequence[str]) -> Targets | None:
                 continue
             assessment = Assessment(project, path, store)
             try:
-                chosen = tuple(s.name for s in assessment.quick_plan().of("run") if s.name in names)
+                plan = assessment.quick_plan()
             finally:
                 assessment.close()
+            chosen = tuple(s.name for s in plan.steps if s.action in ("run", "reuse") and s.name in names)
             if chosen:
                 patterns[path] = chosen
+            elif not plan.is_current and not plan.counts["run"]:
+                whole.add(path)
     finally:
         ledger.close()
-    if not patterns:
-        return None
-    return Targets(project.downstream(patterns), patterns, frozenset(patterns))
+    named = frozenset({*patterns, *whole})
+    return Targets(project.downstream(named), patterns, named) if named else None

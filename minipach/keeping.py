@@ -9,6 +9,7 @@ from typing import Any
 
 from minipach import records
 from minipach.attempt import Report
+from minipach.failures import NOT_KEPT
 from minipach.git import SYMLINK, UNFILTERED, Repo
 from minipach.keys import key_of_link
 from minipach.meter import Meter
@@ -100,7 +101,7 @@ def _attribute(
             for path, _, _ in mine:
                 _check_output(path)
         except BadOutputError as error:
-            bad.append((index, 1, str(error)))
+            bad.append((index, NOT_KEPT, str(error)))
             continue
         rows[index] = mine
     if of_several and by_path:

@@ -15,7 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from minipach.errors import UserError
+from minipach.validation import checked, parse_object
 
+_MOST_PID = 2**31
 _A_LOOK = 0.3  # seconds that somebody who only looks may have the lock
 
 
@@ -113,7 +115,8 @@ def has_open(pid: int, path: Path) -> bool:
 
 def _read(path: Path) -> Holder | None:
     try:
-        data = json.loads(path.read_text())
-        return Holder(int(data["pid"]), str(data["host"]), str(data["since"]), str(data["command"]))
-    except (ValueError, KeyError, TypeError, OSError):
+        data = parse_object(path.read_bytes())
+        found = checked(Holder(data["pid"], data["host"], data["since"], data["command"]))
+        return found if 0 < found.pid < _MOST_PID else None
+    except (ValueError, KeyError, OSError):
         return None

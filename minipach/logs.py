@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from minipach.escape import printable
 from minipach.marks import BEGINS
+from minipach.validation import conforms, is_text, objects_in
 
 MOST_SENT = 256 * 1024  # bytes of a log that come from a worker without a shared filesystem
 _CUT = re.compile(rb"minipach: (\d+) bytes before this were not sent\n")
@@ -61,7 +62,23 @@ def noted_sets(folder: Path) -> set[str]:
     """The ids of the sets that are noted in a job's folder."""
     if not (folder / SETS).is_file():
         return set()
-    return {row["set"] for row in map(json.loads, (folder / SETS).read_text().splitlines()) if "set" in row}
+    return {row["set"] for row in noted_lines((folder / SETS).read_bytes()) if "set" in row}
+
+
+def noted_lines(lines: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the notes of sets (see `note_set`); what is none is skipped.
+
+    A log is a file of the folder itself: what is elsewhere is no log of a datum.
+    """
+    for row in objects_in(lines):
+        log, datums, holds = row.get("log"), row.get("datums"), row.get("holds", [])
+        if not isinstance(log, str) or not is_text(log) or log != os.path.basename(log) or log in ("", ".", ".."):
+            continue
+        if not isinstance(datums, list) or not isinstance(holds, list) or not all(map(is_text, (*datums, *holds))):
+            continue
+        is_set = is_text(row.get("set")) and conforms(row.get("tries"), int)
+        if (datums and "set" not in row) or (is_set and (holds or datums)):
+            yield row
 
 
 def count_sets(folder: Path) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 
 from minipach.fastimport import Stream, committer
 from minipach.git import TREE, GitError, Repo
 from minipach.results import BRANCH, RESULT_FILE, folder_of, id_of_folder, read_folders
+from minipach.validation import parse_object
 from minipach.wording import many
 
 _BUILD = "refs/minipach/build/merge"
@@ -76,4 +76,7 @@ def _union(
 
 def _name(repo: Repo, tree: str) -> str:
     data = repo.objects.read(f"{tree}:{RESULT_FILE}")
-    return str(json.loads(data)["name"]) if data else ""
+    try:
+        return str(parse_object(data or b"")["name"])
+    except (ValueError, LookupError):
+        return ""  # not a result of ours

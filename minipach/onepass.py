@@ -5,30 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from typing import Protocol
 
 from minipach import goal
 from minipach.aside import Aside
 from minipach.assess import Assessment
 from minipach.base import Base, build_base
-from minipach.entries import DatumEnd, Used, end_of
+from minipach.entries import DatumEnd, Repeated, Used, end_of
 from minipach.errors import UserError
 from minipach.executors.base import Executor
 from minipach.executors.setrefs import drop_all
+from minipach.failures import LEFT_AFTER, Beginning
 from minipach.fold import fold
 from minipach.git import need_identity
 from minipach.history import last_publish
 from minipach.identity import Recipe
 from minipach.ledger import Ledger
 from minipach.offbranch import need_branch
-from minipach.plan import Plan, Step, again_published, force, without_output
+from minipach.plan import Plan, Step, again_published, force, skip, without_output
 from minipach.planning import drift_remarks
 from minipach.project import Project
 from minipach.publish import publish
 from minipach.report import Options, PipelineReport, Reporter
 from minipach.rounds import Round
 from minipach.sets import Needs, WorkSet
+from minipach.settings import give_up_after
 from minipach.targets import Targets
 from minipach.wording import many
 
@@ -64,6 +66,9 @@ class Pass:
         self.recorded: set[tuple[str, str]] = set()  # (datum, log) of the attempts that the ledger has for this job
         self.asked: set[str] | None = None  # None: every datum
         self.stopped = False
+        self.gave_up = False
+        self.beginning = Beginning(0 if options.keep_going else give_up_after(scheduler.project.repo))
+        self.repeated: dict[str, Repeated] = {}  # the datum ids that failed in several jobs with this very content
         self.overdue = False
         self.failed: dict[str, DatumEnd] = {}
         self.recovered: dict[str, DatumEnd] = {}
@@ -80,18 +85,12 @@ class Pass:
         forced = self.options.force and self.assessment.path in self.targets.named
         if self.targets.limits(a.path):  # even if nothing is to be done: a mistyped name must not pass
             self.asked = self.targets.names(a.path, [s.name for s in plan.steps if s.action != "remove"])
-        before: list[Used] = []  # forced runs that ended in earlier passes
-        if self.scheduler.lasting:
-            self.flights = self.scheduler.engine().adopt(a.repo)
-            self.forced = {str(d["name"]) for work in self.flights if work.forced for d in work.datums}
-            wanted = {(s.id, s.name) for s in plan.steps}
-            before = [u for u in self.scheduler.ledger.forced_runs(self.name) if (u.datum_id, u.datum) in wanted]
+        before = self._adopt_flights(plan)
         if plan.is_current and not (forced or self.flights or before):
-            self.scheduler.ledger.close_jobs(self.name, "published")
-            if a.head:
-                known = self.scheduler.ledger.job_of(self.name, a.head)  # what is in git, without a walk to it
-                report.job = known or last_publish(a.repo, a.head) or ""
-            return report
+            return self._current(report)
+        if not (self.options.retry_failed or forced or self.asked is not None):
+            self.repeated = self.scheduler.ledger.repeated_failures(self.name, LEFT_AFTER)
+        plan = self._skip(plan)
         self._prepare(plan, all_of_it=not (self.flights or forced or self.asked is not None))
         if plan.counts["run"]:
             self.scheduler.engine().expect(min(plan.counts["run"], a.pipeline.parallelism or plan.counts["run"]))
@@ -108,6 +107,7 @@ class Pass:
         key = self._begin(report.job, before, anew)
         try:
             plan = again_published(force(plan, self.forced - self.ran), self.forced & self._succeeded, a.known)
+            plan = self._skip(plan)
             self._announce(plan)
             plan = self._rounds(plan, base, report.job, key)
             if self.in_flight:
@@ -123,6 +123,24 @@ class Pass:
             raise
         finally:
             self._end(key, report)
+        return report
+
+    def _adopt_flights(self, plan: Plan) -> list[Used]:
+        """Take over the sets of earlier passes that still run; the forced runs that have ended in those."""
+        if not self.scheduler.lasting:
+            return []
+        self.flights = self.scheduler.engine().adopt(self.assessment.repo)
+        self.forced = {str(d["name"]) for work in self.flights if work.forced for d in work.datums}
+        wanted = {(s.id, s.name) for s in plan.steps}
+        return [u for u in self.scheduler.ledger.forced_runs(self.name) if (u.datum_id, u.datum) in wanted]
+
+    def _current(self, report: PipelineReport) -> PipelineReport:
+        """The report where there is nothing to do: with the job that published what is current."""
+        a = self.assessment
+        self.scheduler.ledger.close_jobs(self.name, "published")
+        if a.head:
+            known = self.scheduler.ledger.job_of(self.name, a.head)  # what is in git, without a walk to it
+            report.job = known or last_publish(a.repo, a.head) or ""
         return report
 
     def _announce(self, plan: Plan) -> None:
@@ -169,6 +187,8 @@ class Pass:
             too_early = used.kind == "ok" and not used.forced and used.datum in self.forced
             if task is not None and not too_early:
                 self._note(end_of(task, used))
+        if row and self.repeated:  # earlier passes of this very job are no jobs of their own
+            self.repeated = ledger.repeated_failures(self.name, LEFT_AFTER, but=row.key)
         ledger.close_jobs(self.name, "superseded", but=row.key if row else -1)
         limit = self.assessment.pipeline.job_timeout
         if limit is not None:
@@ -188,6 +208,7 @@ class Pass:
 
     def _note(self, end: DatumEnd) -> None:
         name = end.task.datum.name
+        self.beginning.note(end)
         self.ran.add(name)
         self.failed.pop(name, None)
         self.recovered.pop(name, None)
@@ -206,6 +227,7 @@ class Pass:
                 if s.name not in self.failed
                 and s.name not in self.recovered
                 and (self.asked is None or s.name in self.asked)
+                and not self.gave_up
             ]
             again = [s.name for s in todo if s.name in self.ran]
             if again and a.recipe != self.recipe:
@@ -231,7 +253,11 @@ class Pass:
                 self.scheduler.engine().settle(ended)
             self.flights = []
             a.refresh()
-            plan = again_published(a.plan(), self.forced & self._succeeded, a.known)
+            plan = self._skip(again_published(a.plan(), self.forced & self._succeeded, a.known))
+
+    def _skip(self, plan: Plan) -> Plan:
+        """The plan less what failed again and again."""
+        return skip(plan, self.repeated)
 
     def _flying(self, plan: Plan) -> set[str]:
         """The datums of earlier passes' sets; of those that have ended, the plan has a result already."""
@@ -281,6 +307,9 @@ class Pass:
                     if self.options.fail_fast:
                         self.stopped = True
                         round_.stop()
+            if self.beginning.is_hopeless and not self.gave_up:
+                self.gave_up = True
+                round_.stop()
             self.scheduler.reporter.progress(self.name, round_.done, len(failed), len(tasks))
         ended += round_.ended
         self.in_flight = round_.in_flight
@@ -319,18 +348,20 @@ class Pass:
             recovered=len(self.recovered),
             failed=len(self.failed),
         )
+        skipped = plan.of("skip")
         report.failed = [{"name": n, "message": o.message, "log": o.log} for n, o in sorted(self.failed.items())]
+        report.failed += [{"name": s.name, "message": s.reason, "log": ""} for s in skipped]
         done = {end.task.id for end in self.recovered.values()}
         lacking = [s for s in plan.steps if s.action in ("run", "reuse") and s.source is None and s.id not in done]
-        report.missing = len(lacking)
+        report.missing = len(lacking) + len(skipped)
         self._tell_of_the_same(lacking)
-        if self.failed and a.pipeline.publish == "complete":
+        over = "; the job's time (job_timeout) was over" if self.overdue else ""
+        failed = f"{len(self.failed)} of {many(len(plan.steps) - counts['remove'], 'datum')} failed"
+        report.reason = "; ".join(self._left_out(plan))
+        if report.failed and a.pipeline.publish == "complete":
             report.state = "failed"
-            over = "; the job's time (job_timeout) was over" if self.overdue else ""
-            report.reason = (
-                f"{len(self.failed)} of {many(len(plan.steps) - counts['remove'], 'datum')} failed{over}; "
-                "the branch stays as it was"
-            )
+            left = f"; {report.reason}" if report.reason else ""
+            report.reason = f"{failed}{over}{left}; the branch stays as it was"
             report.counts["reused"] = report.counts["removed"] = 0
             return
         missing = [s for s in plan.of("run") if s.name not in self.failed and s.name not in self.recovered]
@@ -347,6 +378,16 @@ class Pass:
             report.commit = publish(a, base, plan, report.job)
             a.refresh()
         report.state = "published"
+
+    def _left_out(self, plan: Plan) -> Iterator[str]:
+        """What was not run though it is missing, and what would run it."""
+        if self.gave_up and (left := sum(s.name not in self.ran for s in plan.of("run"))):
+            yield (
+                f"the first {len(self.failed)} all failed in the same way, so the job stopped with {left} not run "
+                f"(minipach schedule {self.name} --keep-going)"
+            )
+        if skipped := plan.counts["skip"]:
+            yield f"{skipped} failed in earlier jobs and not run again (minipach retry {self.name})"
 
     def _tell_of_the_same(self, lacking: Sequence[Step]) -> None:
         """Say what has no result because what has the same content failed, and stood for it."""

@@ -17,8 +17,8 @@ from minipach.reuse import NO_RENAMING, Renaming, renaming, tokens
 from minipach.state import Published
 
 _Rows = Set[tuple[Any, ...]]
-Action = Literal["run", "reuse", "current", "remove", "blocked"]
-ACTIONS: tuple[Action, ...] = ("run", "reuse", "current", "remove", "blocked")
+Action = Literal["run", "reuse", "current", "remove", "skip", "blocked"]
+ACTIONS: tuple[Action, ...] = ("run", "reuse", "current", "remove", "skip", "blocked")
 NEW = "new content"
 ENDS = {"failed": "failed", "lost": "could not be run", "recovered": "recovered, without output,"}
 
@@ -52,6 +52,15 @@ class Failed(Protocol):
     def message(self) -> str: ...
     @property
     def times(self) -> int: ...
+
+
+class Again(Protocol):
+    """What is remembered of a datum id that failed in several jobs."""
+
+    @property
+    def jobs(self) -> int: ...
+    @property
+    def message(self) -> str: ...
 
 
 class Step(NamedTuple):
@@ -173,6 +182,24 @@ def force(plan: Plan, names: Set[str]) -> Plan:
         for s in plan.steps
     )
     return replace(plan, steps=steps)
+
+
+def skip(plan: Plan, repeated: Mapping[str, Again]) -> Plan:
+    """Return the plan that runs nothing which failed again and again.
+
+    Args:
+        plan: The plan.
+        repeated: The datum ids that failed in several jobs with this very content, code and image.
+    """
+    if not repeated:
+        return plan
+    return replace(plan, steps=tuple(_skipped(s, repeated.get(s.id)) for s in plan.steps))
+
+
+def _skipped(step: Step, again: Again | None) -> Step:
+    if again is None or step.action != "run":
+        return step
+    return step._replace(action="skip", reason=f"failed in {again.jobs} jobs with this very content: {again.message}")
 
 
 def tell_failures(plan: Plan, failures: Mapping[str, Failed]) -> Plan:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from minipach import hostenv
 from minipach.assess import Assessment, SnapshotStore
 from minipach.errors import UserError, each_once
+from minipach.failures import LEFT_AFTER
 from minipach.git import is_dataset
 from minipach.ledger import Ledger
-from minipach.plan import Plan, force, tell_failures
+from minipach.plan import Plan, force, skip, tell_failures
 from minipach.project import Project
 from minipach.targets import Targets
 from minipach.wording import many
@@ -59,19 +60,28 @@ def plan_project(project: Project, targets: Targets, *, forced: bool = False) ->
             plan = force(plan, targets.names(path, [s.name for s in plan.steps if s.action != "remove"]))
         plans.append(_limited(plan, targets, path))
     problems = [*project.trouble(targets.order), *(p for plan in plans for p in plan.problems)]
-    return Plans(tuple(with_failures(project, plans)), tuple(remarks), each_once(problems))
+    again = {project.name_of(p) for p in targets.order if targets.limits(p) or (forced and p in targets.named)}
+    return Plans(tuple(with_failures(project, plans, retry=again)), tuple(remarks), each_once(problems))
 
 
-def with_failures(project: Project, plans: Sequence[Plan]) -> list[Plan]:
-    """The plans, with what this machine's ledger remembers of attempts that failed among their reasons."""
+def with_failures(project: Project, plans: Sequence[Plan], *, retry: Collection[str] = ()) -> list[Plan]:
+    """The plans, with what this machine's ledger remembers of attempts that failed.
+
+    retry: the pipelines of which also what failed again and again is to run.
+    """
     path = project.state_dir / "ledger.sqlite"
     if not path.is_file() or not any(plan.counts["run"] for plan in plans):
         return list(plans)
     ledger = Ledger(path)
     try:
-        return [tell_failures(p, ledger.failures(p.pipeline)) if p.counts["run"] else p for p in plans]
+        return [_with_failures(p, ledger, retry=retry) if p.counts["run"] else p for p in plans]
     finally:
         ledger.close()
+
+
+def _with_failures(plan: Plan, ledger: Ledger, *, retry: Collection[str]) -> Plan:
+    told = tell_failures(plan, ledger.failures(plan.pipeline))
+    return told if plan.pipeline in retry else skip(told, ledger.repeated_failures(plan.pipeline, LEFT_AFTER))
 
 
 def _plan(project: Project, path: str, store: SnapshotStore, waits: str, remarks: list[str]) -> Plan:
@@ -85,7 +95,7 @@ def _plan(project: Project, path: str, store: SnapshotStore, waits: str, remarks
     try:
         plan = assessment.quick_plan(blocked=waits)
         plan = replace(plan, waits=waits, note=assessment.no_datums if plan.is_empty and not waits else plan.note)
-        remarks += drift_remarks(assessment)
+        remarks += [*image_remarks(assessment), *drift_remarks(assessment)]
         return plan
     except UserError as error:
         return Plan(name, (), waits, error.problems)
@@ -120,6 +130,15 @@ def _limited(plan: Plan, targets: Targets, path: str) -> Plan:
         return plan
     names = targets.names(path, [s.name for s in plan.steps])
     return replace(plan, steps=tuple(s for s in plan.steps if s.name in names))
+
+
+def image_remarks(assessment: Assessment) -> list[str]:
+    """Return a remark if the image is still to be fetched."""
+    image, name = assessment.image, assessment.pipeline.name
+    if not image.is_away:
+        return []
+    why = f" ({image.note})" if image.note else ""
+    return [f"{name}: image not fetched yet: {image.label}{why}; minipach schedule {name} fetches it"]
 
 
 def drift_remarks(assessment: Assessment) -> list[str]:

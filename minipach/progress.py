@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from minipach.entries import JobRow
 from minipach.ledger import Ledger
-from minipach.logs import SETS
+from minipach.logs import SETS, noted_lines
 from minipach.marks import BEGINS
 from minipach.sets import Outcome, tried_again
 
@@ -88,7 +87,7 @@ class Sheet:
             return
         whole = data[: data.rfind(b"\n") + 1]  # the last line may be half written
         self._place += len(whole)
-        yield from map(json.loads, whole.splitlines())
+        yield from noted_lines(whole)
 
     def open_sets(self) -> dict[str, str]:
         """The sets of which something isn't taken in yet, by id, in words."""
@@ -134,7 +133,7 @@ class Sheet:
         bad = {index for index, _, _ in outcome.bad}
         recovered = {index for index, _, _ in outcome.recovered}
         for place, index in enumerate(members):
-            if place not in again and index < len(noted.datums):
+            if place not in again and 0 <= index < len(noted.datums):
                 kind = "recovered" if place in recovered else "failed" if place in bad else outcome.kind
                 yield noted.datums[index], kind
 

@@ -14,6 +14,7 @@ from minipach.datum import Datum
 from minipach.errors import UserError
 from minipach.placeholder import used_fields, values
 from minipach.spec import Pipeline, secret_variable
+from minipach.validation import parse_object
 
 _TOP = "=== Do not change lines below ==="
 _END = "^^^ Do not change lines above ^^^"
@@ -203,7 +204,5 @@ def parse(message: str) -> tuple[str, dict[str, Any]]:
     body, end, _ = rest.rpartition(f"\n{_END}")
     if not top or not end:
         raise ValueError("no run record in this message")
-    record = json.loads(body)
-    if not isinstance(record, dict):
-        raise ValueError("the run record is no object")
+    record = parse_object(body)
     return head.strip().removeprefix("[DATALAD RUNCMD] "), record

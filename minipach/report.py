@@ -105,10 +105,13 @@ class ScheduleReport:
 class Options:
     """How to go about it.
 
-    force: run the datums asked for again · fail_fast: start nothing after a failure · follow: wait for what runs; if
-    off, and the executor's sets outlive us, hand them over and go.
+    force: run the datums asked for again · fail_fast: start nothing after a failure · keep_going: also not if the first
+    datums all fail in the same way · retry_failed: also run what failed twice with the very same content · follow: wait
+    for what runs; if off, and the executor's sets outlive us, hand them over and go.
     """
 
     force: bool = False
     fail_fast: bool = False
+    keep_going: bool = False
+    retry_failed: bool = False
     follow: bool = True

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from minipach.git import TREE, Repo, TreeEntry, parse_tree
+from minipach.validation import checked, parse_object
 
 BRANCH = "refs/heads/minipach"
 PENDING = "refs/minipach/results/"
@@ -192,7 +193,7 @@ class Known:
             return None
         record = self._record(entries[RECORD_FILE]) if RECORD_FILE in entries else ""
         try:
-            return from_json(json.loads(text), where, entries.get("out"), record)
+            return checked(from_json(parse_object(text), where, entries.get("out"), record))
         except (ValueError, TypeError, LookupError):  # somebody else's commit: then it isn't known
             return None
 

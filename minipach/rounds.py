@@ -19,6 +19,7 @@ from minipach.entries import DatumEnd, Duration
 from minipach.executors.base import Executor
 from minipach.keys import size_of
 from minipach.logs import count_sets, note_set, noted_sets, part_of
+from minipach.program import absent_script
 from minipach.records import Task
 from minipach.sets import Outcome, Streak, WorkSet, make_set, tried_again
 from minipach.sizing import BOOKKEEPING, Sizer
@@ -73,6 +74,15 @@ class Round:
         self._streak = Streak()
         self._lost: dict[str, DatumEnd] = {}  # how datums ended in a set that was lost, until they are tried again
         self._sets = count_sets(logs)
+        self._absent = self._absent_script()
+        self._most = 1 if self._absent else pipeline.datum_tries
+
+    def _absent_script(self) -> str | None:
+        """The script of the command that isn't in the repo: without it every try ends in the same way."""
+        a = self.assessment
+        return (
+            absent_script(a.pipeline, lambda path: a.repo.resolve(f"{a.head}:{path}") is not None) if a.head else None
+        )
 
     def learn_from(self, durations: Sequence[Duration]) -> None:
         """Begin with what such datums took before."""
@@ -211,7 +221,9 @@ class Round:
         forced = members[0].datum.name in self.forced
         log = self.logs / f"{self._sets:06d}-{_slug(members[0].datum.name)}.log"
         self._sets += 1
-        work = make_set(self.assessment, self.base, members, self.job, str(log), forced=forced)
+        work = replace(
+            make_set(self.assessment, self.base, members, self.job, str(log), forced=forced), tries=self._most
+        )
         if tries is not None:
             work = replace(work, tries=tries, tried=work.tries - tries)
         elif chunk and len(members) > 1:
@@ -220,7 +232,7 @@ class Round:
             work = replace(work, tries=1)  # those that fail are tried again by themselves
         # the worker of a chunk says what it cuts
         names = [t.datum.name for t in members]
-        most = self.assessment.pipeline.datum_tries
+        most = self._most
         note_set(self.logs, log.name, [] if work.chunk else names, ident=work.id, holds=names, tries=most)
         self._waiting[work.id] = _Flight(work, tuple(members), set(range(len(members))))
         return work
@@ -232,7 +244,7 @@ class Round:
             self.sizer.pace.learn(outcome.seconds, count)
         bad = {index: (code, message) for index, code, message in outcome.bad}
         recovered = {index: (code, message) for index, code, message in outcome.recovered}
-        most = self.assessment.pipeline.datum_tries
+        most = self._most
         again = tried_again(outcome, count, most)
         if count == 1 or outcome.kind != "lost":
             self._streak.note(outcome)
@@ -257,6 +269,8 @@ class Round:
                 kind = "recovered"
             elif place in bad:
                 kind = "failed"
+            if kind == "failed" and self._absent:
+                message = f"{message}; {self._absent} is not in the pipeline's repo"
             tries = outcome.tries + (most - flight.work.tries if count == 1 and kind != "lost" else 0)
             came, went = outcome.moved[place] if outcome.moved else (None, None)
             share, cpu, memory = outcome.seconds / count, outcome.cpu / count, outcome.memory

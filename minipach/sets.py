@@ -12,12 +12,14 @@ from minipach import records
 from minipach.assess import Assessment
 from minipach.base import Base
 from minipach.errors import UserError
+from minipach.failures import FINAL
 from minipach.identity import suffix
 from minipach.plan import words_of
 from minipach.records import Task
 from minipach.secret import secrets_folder
 from minipach.spec import Pipeline, Resources
 from minipach.tries import Took, Try
+from minipach.validation import checked, clean, parse_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +136,15 @@ class WorkSet:
 
     @staticmethod
     def from_json(text: str) -> WorkSet:
-        """The set from its JSON."""
-        data = json.loads(text)
+        """The set from its JSON. Raises ValueError, KeyError, TypeError."""
+        data = parse_object(text)
         for name in ("head", "tail", "always", "datums", "secrets"):
             data[name] = tuple(data[name])
         for name in ("parts", "inputs_of"):
             data[name] = tuple(tuple(row) for row in data[name])
         data["files"] = tuple(StagedFile(**f) for f in data["files"])
         data["needs"] = Needs(**data["needs"])
-        return WorkSet(**data)
+        return checked(WorkSet(**data))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,15 +187,16 @@ class Outcome:
 
     @staticmethod
     def from_json(text: str | bytes) -> Outcome:
-        """The outcome from its JSON."""
-        data = json.loads(text)
+        """The outcome from its JSON. Raises ValueError, TypeError."""
+        data = parse_object(text)
         for name in ("bad", "recovered"):
             data[name] = tuple((i, code, message) for i, code, message in data.get(name, ()))
         data["moved"] = tuple((came, went) for came, went in data.get("moved", ()))
         data["before"] = tuple(Try(**row) for row in data.get("before", ()))
         data["each"] = tuple(Took(**row) for row in data.get("each", ()))
         data["members"] = None if data.get("members") is None else tuple(data["members"])
-        return Outcome(**data)
+        found = checked(Outcome(**data))
+        return replace(found, message=clean(found.message), host=clean(found.host))
 
 
 def tried_again(outcome: Outcome, count: int, tries: int) -> dict[int, int]:
@@ -201,17 +204,19 @@ def tried_again(outcome: Outcome, count: int, tries: int) -> dict[int, int]:
 
     tries: as in the spec. Where another datum's time was over, which ended the set, that was no try of the others; and
     nothing was where the set was lost, which may have been one datum's doing (its input can't be had, or it takes its
-    worker with it).
+    worker with it). A failure that would only repeat is final.
     """
     if count == 1:
         return {}
-    bad = {index for index, _, _ in outcome.bad}
     recovered = {index for index, _, _ in outcome.recovered}
+    codes = {index: code for index, code, _ in outcome.bad}
     found = {}
     for index in range(count):
-        spared = outcome.kind == "lost" or (outcome.kind == "failed" and bool(bad) and index not in bad)
+        spared = outcome.kind == "lost" or (outcome.kind == "failed" and bool(codes) and index not in codes)
+        if not spared and codes.get(index, outcome.exit) in FINAL:
+            continue
         left = tries if spared else tries - 1
-        if index not in recovered and (index in bad or outcome.kind != "ok") and left > 0:
+        if index not in recovered and (index in codes or outcome.kind != "ok") and left > 0:
             found[index] = left
     return found
 

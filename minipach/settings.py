@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from minipach.errors import UserError
+from minipach.failures import GIVE_UP_AFTER
 from minipach.git import Repo
 
 
@@ -27,6 +28,20 @@ def bad_setting(name: str, problem: str, instead: str) -> UserError:
     if os.environ.get(variable):
         return UserError(f"{variable}: {problem}; set it to {instead}, or unset it")
     return UserError(f"minipach.{name}: {problem}; git config minipach.{name} {instead}")
+
+
+def give_up_after(repo: Repo) -> int:
+    """Return how many datums at a job's beginning must fail in the same way for it to stop; 0: it never does.
+
+    Raises:
+        UserError: `minipach.give-up-after` is no number.
+    """
+    value = local_setting(repo, "give-up-after")
+    if value is None:
+        return GIVE_UP_AFTER
+    if not value.isdecimal():
+        raise bad_setting("give-up-after", f'"{value}" is no number of datums', str(GIVE_UP_AFTER))
+    return int(value)
 
 
 def slots(repo: Repo, asked: int | None) -> int:

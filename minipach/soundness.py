@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
@@ -11,11 +12,15 @@ from minipach.errors import UserError, each_once
 from minipach.git import is_dataset
 from minipach.image import resolve_image
 from minipach.inputs import broken_lines
+from minipach.program import command_problems
 from minipach.project import Project
 
 
-def problems_of(project: Project, paths: Iterable[str]) -> tuple[str, ...]:
-    """What is wrong with these pipelines and with all that they depend on: by file and line, each once."""
+def problems_of(project: Project, paths: Iterable[str], *, committed: bool = True) -> tuple[str, ...]:
+    """What is wrong with these pipelines and with all that they depend on: by file and line, each once.
+
+    committed: whether commands are looked for in the last commits; else in the working trees.
+    """
     chosen = project.upstream_of(paths)
     found = list(project.trouble(chosen))
     store = SnapshotStore(project)
@@ -25,12 +30,19 @@ def problems_of(project: Project, paths: Iterable[str]) -> tuple[str, ...]:
         if path in project.pipelines:
             assessment = Assessment(project, path, store)
             try:
+                found += command_problems(assessment.pipeline, partial(_has, assessment, committed))
                 found += _layout(assessment)
             finally:
                 assessment.close()
         elif project.image(path)[0] is not None:
             found += _told(partial(resolve_image, project, path))
     return each_once(found)
+
+
+def _has(a: Assessment, committed: bool, path: str) -> bool:
+    if committed and a.head:
+        return a.repo.resolve(f"{a.head}:{path}") is not None
+    return os.path.lexists(a.repo.path / path)
 
 
 def at_a_glance(project: Project, paths: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -130,7 +130,8 @@ class TransformSpec(Model):
 
     image: Text | None = Field(
         default=None,
-        description="A container registered in the dataset or the project, an image file's path, or a URL. "
+        description="A registered container, the path of an image file, a URL, or a registry's image "
+        "(`ubuntu`, `user/name:tag`). "
         "Default: the host's own environment.",
     )
     cmd: Annotated[list[Text], BeforeValidator(command), Field(min_length=1)] = Field(

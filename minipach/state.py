@@ -9,11 +9,13 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import NamedTuple
 
 from minipach.errors import UserError
 from minipach.git import Repo
 from minipach.records import parse
+from minipach.validation import parse as parse_json
 from minipach.wording import quoted
 
 FOLDER = ".minipach/state"
@@ -46,7 +48,9 @@ def read_state(repo: Repo, commit: str | None) -> dict[str, Published]:
     for sha, data in zip(fresh, repo.objects.read_many(fresh), strict=True):
         try:
             # one call for all lines: three times as fast
-            rows = json.loads(b"[" + b",".join((data or b"").splitlines()) + b"]")
+            rows = parse_json(b"[" + b",".join((data or b"").splitlines()) + b"]")
+            if not set(map(type, chain.from_iterable(rows))) <= {str}:
+                raise ValueError("no texts")
             _read[sha] = {row[0]: Published(*row) for row in rows}
         except (ValueError, TypeError, LookupError):
             raise _spoilt(repo, next(entry.path for entry in entries if entry.sha == sha)) from None

@@ -17,6 +17,7 @@ from typing import Literal
 
 from minipach.attempt import DataladError, Report, attempt
 from minipach.escape import printable
+from minipach.failures import FINAL, NOT_KEPT
 from minipach.git import GitError, child_environment
 from minipach.keeping import BadOutputError, check_new_names, keep
 from minipach.logs import printing_to, put_aside, split_log
@@ -89,7 +90,7 @@ class _Tries:
                 print(f"minipach: try {work.tried + self.tries + 1} of {work.tried + work.tries}", flush=True)
             except BadOutputError as error:
                 _note(work.log, str(error))
-                return self._complete(self._outcome("failed", 1, str(error)))
+                return self._complete(self._outcome("failed", NOT_KEPT, str(error)))
             except (StagingError, SecretError, GitError, OSError) as error:
                 self.lost += 1
                 self._ready = False
@@ -136,7 +137,7 @@ class _Tries:
         seconds, cpu = sum(t.seconds for t in self.each), sum(t.cpu for t in self.each)
         if tried.exit != 0:
             recovered = [(i, report.codes.get(i, tried.exit), tried.message) for i in sorted(report.recovered)]
-            if self.tries < work.tries and len(recovered) < len(work.parts):
+            if self.tries < work.tries and len(recovered) < len(work.parts) and tried.exit not in FINAL:
                 self._put_by("failed", tried.exit, tried.message)
                 return None
             failed = self._outcome("failed", tried.exit, tried.message)
@@ -146,7 +147,8 @@ class _Tries:
         for index, _, message in bad:
             _note(work.log, f"{work.datums[index]['name']}: {message}", index if len(work.parts) > 1 else None)
         if len(bad) == len(work.parts):
-            return _outcome(work, "failed", bad[-1][1], bad[-1][2], seconds, self.tries, cpu)
+            failed = _outcome(work, "failed", bad[-1][1], bad[-1][2], seconds, self.tries, cpu)
+            return replace(failed, bad=tuple(bad) if len(bad) > 1 else ())
         found = _outcome(work, "ok", 0, "", seconds, self.tries, cpu)
         return replace(found, bad=tuple(bad), recovered=tuple(recovered))
 

@@ -153,7 +153,7 @@ def test_plan_as_json(done: Study) -> None:
     assert data["schema"] == 1
     edges, fresh = data["pipelines"]
     assert edges["name"] == "edges"
-    assert edges["counts"] == {"run": 1, "reuse": 0, "current": 2, "remove": 0, "blocked": 0}
+    assert edges["counts"] == {"run": 1, "reuse": 0, "current": 2, "remove": 0, "skip": 0, "blocked": 0}
     rows = {d["name"]: d for d in edges["datums"]}
     assert (rows["star.txt"]["action"], rows["star.txt"]["reason"]) == ("run", "new content")
     assert rows["moon.txt"]["action"] == "current"
@@ -475,11 +475,30 @@ def test_what_is_broken_keeps_no_sound_one_from_its_work(study: Study) -> None:
 
 
 def test_a_missing_image(study: Study) -> None:
+    study.pipeline("fresh", spec("images", "/*", "run").replace("{cmd", "{image: opncv.sif, cmd"))
+    said = 'image "opncv.sif" is no registered container and no file; write its path as seen from the project'
+    for command in ("check", "plan"):
+        assert one_line(study.minipach(command, "fresh")) == f"fresh/spec.yml:2:20: {said}"
+    datums = study.minipach("datums", "fresh", "--json")
+    assert datums.err.splitlines()[-1] == f"note: fresh/spec.yml:2:20: {said}"
+    assert {row["id"] for row in datums.json["datums"]} == {None}, "the image makes no datum another"
+
+
+def test_a_word_for_an_image_is_a_registrys(study: Study) -> None:
     study.pipeline("fresh", spec("images", "/*", "run").replace("{cmd", "{image: opncv, cmd"))
     study.git(".", "config", "--file", ".datalad/config", "datalad.containers.opencv.image", "x.sif")
-    expected = 'fresh/spec.yml:2:20: image "opncv" is no container registered in fresh or the project, and no file'
-    for command in ("check", "plan"):
-        assert one_line(study.minipach(command, "fresh")) == f'{expected}; did you mean "opencv"?'
+    why = (
+        'no container "opncv" is registered, so the registry\'s docker.io/library/opncv:latest is used; '
+        'did you mean "opencv"?'
+    )
+    done = study.minipach("check", "fresh")
+    assert (done.code, done.err) == (0, f"note: fresh/spec.yml:2:20: {why}\n")
+    done = study.minipach("plan", "fresh")
+    assert done.code == 0
+    assert f"fresh: image not fetched yet: opncv ({why}); minipach schedule fresh fetches it" in done.out + done.err
+    assert "image not fetched yet: opncv" in study.minipach("status").out
+    done = study.minipach("datums", "fresh")
+    assert done.code == 0 and done.out and "image" not in done.err
 
 
 @pytest.mark.slow

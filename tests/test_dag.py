@@ -21,7 +21,8 @@ HOSTILE = 'a"]; rm -rf / <b>&\\N `x` #quot; |é\x1b[31m\n%%{init}%%'
 
 
 def pipeline(path: str, depth: int, state: str = "current", **counts: int) -> Node:
-    zero = {"datums": 0, "current": 0, "missing": 0, "failed": 0, "recovered": 0, "remove": 0, "upstream": 0}
+    names = ("datums", "current", "stored", "missing", "failed", "left", "recovered", "remove", "upstream")
+    zero = dict.fromkeys(names, 0)
     return Node(path, path, "pipeline", state, {**zero, **counts}, depth)
 
 
@@ -37,7 +38,7 @@ DIAMOND = Dag(
     (
         repo("images"),
         pipeline("edges", 1, datums=3, current=3),
-        pipeline("blurred", 1, "failed", datums=3, current=1, missing=2, failed=1),
+        pipeline("blurred", 1, "failed", datums=3, current=1, missing=1, failed=1),
         pipeline("montage", 2, "blocked", datums=1, missing=1),
     ),
     (

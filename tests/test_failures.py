@@ -301,7 +301,7 @@ def test_what_the_user_must_mend_in_one_pipeline_does_not_stop_another(tmp_path:
     study = Study.create(tmp_path / "study")
     study.put("images/a.txt", "alpha\n")
     study.copier("works")
-    study.pipeline("broken", spec("images", "/*", "run").replace("{cmd", "{image: nowhere, cmd"), run="true\n")
+    study.pipeline("broken", spec("images", "/*", "run").replace("{cmd", "{image: nowhere.sif, cmd"), run="true\n")
     study.pipeline("after", spec("broken", "/", "run"), run="true\n")
     done = study.minipach("schedule", "--json")
     assert done.code == 2
@@ -310,6 +310,6 @@ def test_what_the_user_must_mend_in_one_pipeline_does_not_stop_another(tmp_path:
     assert study.minipach("wait", "works").code == 0
     assert done.json["ok"] is False
     assert (
-        'broken/spec.yml:2:20: image "nowhere" is no container registered in broken or the project, and no file'
-        in done.err
+        'broken/spec.yml:2:20: image "nowhere.sif" is no registered container and no file; '
+        "write its path as seen from the project" in done.err
     )

@@ -13,6 +13,7 @@ import pytest
 from minipach.errors import UserError
 from minipach.image import Image, archive_folder, resolve_image
 from minipach.project import find_project
+from minipach.registry import parse_reference
 from tests.projects import Study
 
 
@@ -68,6 +69,8 @@ def test_what_counts_in_a_folder(tmp_path: Path, change: str) -> None:
 def image_of(study: Study, name: str | None) -> Image:
     line = f"image: '{name}', " if name else ""
     study.pipeline("edges", f'input: {{pfs: {{repo: images, glob: "/*"}}}}\ntransform: {{{line}cmd: [sh]}}\n')
+    if (study.root / "edges/.git").exists():
+        study.save("edges")
     return resolve_image(find_project(study.root), "edges")
 
 
@@ -119,25 +122,79 @@ def test_no_image_is_the_host(shop: Study) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "full"),
+    [
+        ("ubuntu", "docker.io/library/ubuntu:latest"),
+        ("ubuntu:22.04", "docker.io/library/ubuntu:22.04"),
+        ("pachyderm/opencv:1.0", "docker.io/pachyderm/opencv:1.0"),
+        ("localhost:5000/a", "localhost:5000/a:latest"),
+        ("registry.example.org/x/y:tag", "registry.example.org/x/y:tag"),
+        (f"registry.example.org/x/y:1@sha256:{'a' * 64}", f"registry.example.org/x/y@sha256:{'a' * 64}"),
+    ],
+)
+def test_a_name_of_a_registry_is_accepted_as_written(shop: Study, name: str, full: str) -> None:
+    image = image_of(shop, name)
+    reference = parse_reference(name)
+    assert reference is not None and reference.full == full
+    assert (image.source, image.is_away, image.label) == (f"docker://{name}", True, name)
+    assert image.content == (f"OCI--{'a' * 64}" if "@" in name else f"url:docker://{name}")
+    assert bool(image.note) == (name == "ubuntu")
+
+
+def test_a_container_registered_under_a_registrys_name_is_used(shop: Study) -> None:
+    shop.ok("datalad", "containers-add", "-d", ".", "team-opencv-1-0", "--url", str(shop.root / "box.sif"))
+    assert image_of(shop, "team/opencv:1.0").content == sha("an image")
+
+
+def test_a_container_of_a_subdataset(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study", "images", "containers", "more")
+    study.put("box.sif", "an image", save=False)
+    study.ok("datalad", "containers-add", "-d", "containers", "box", "--url", str(study.root / "box.sif"))
+    study.pipeline("edges", "")
+    md5 = "MD5--" + hashlib.md5(b"an image", usedforsecurity=False).hexdigest()  # as datalad keeps files by default
+    for name in ("containers/box", "box"):
+        image = image_of(study, name)
+        assert (image.content, image.path) == (md5, ".datalad/environments/containers-box/image")
+    with pytest.raises(UserError, match='image "containers/bax" is no registered container'):
+        image_of(study, "containers/bax")
+    study.ok("datalad", "containers-add", "-d", "more", "box", "--url", str(study.root / "box.sif"))
+    with pytest.raises(UserError, match='"box" is registered in several datasets; write containers/box or more/box'):
+        image_of(study, "box")
+
+
+def test_an_image_that_is_no_longer_at_its_path_is_in_the_annex(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    study.put("elsewhere/box.sif", "an image", save=False)
+    before = image_of(study, "elsewhere/box.sif")
+    study.ok("datalad", "create", "--force", "-d", ".", "edges")
+    assert before.source is not None
+    study.put(f"edges/{before.path}", "an image")
+    (study.root / "elsewhere/box.sif").unlink()
+    after = image_of(study, "elsewhere/box.sif")
+    assert (after.path, after.source) == (before.path, None) and after.content.startswith("git:")
+
+
+@pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("ubuntu:22.04", "write docker://ubuntu:22.04"),
-        ("pachyderm/opencv:1.0", "write docker://pachyderm/opencv:1.0"),
-        ("opencw", 'did you mean "opencv"?'),
-        ("no/such.sif", "no container registered"),
-        ("opencv.sif", "and no file"),
+        ("Opencv", '; did you mean "opencv"?'),
+        ("no/such.sif", "; write its path as seen from the project"),
+        ("opencv.sif", "; write its path as seen from the project"),
+        ("./ubuntu", "; write its path as seen from the project"),
+        ("/no/such", "; write its path as seen from the project"),
     ],
 )
 def test_a_name_that_leads_nowhere_is_one_line(shop: Study, name: str, said: str) -> None:
     with pytest.raises(UserError) as error:
         image_of(shop, name)
-    [problem] = error.value.problems
-    assert problem.startswith(f'edges/spec.yml:2:20: image "{name}" is no container') and said in problem
+    assert error.value.problems == (
+        f'edges/spec.yml:2:20: image "{name}" is no registered container and no file{said}',
+    )
 
 
 def test_a_committed_name_is_never_a_way_out_of_the_project(shop: Study) -> None:
     """`.datalad/config` comes from others: a container registered at a place elsewhere is none."""
     for place in ("/etc/passwd", "../../etc/passwd"):
         shop.ok("git", "config", "--file", ".datalad/config", "datalad.containers.evil.image", place)
-        with pytest.raises(UserError, match='image "evil" is no container'):
-            image_of(shop, "evil")
+        image = image_of(shop, "evil")
+        assert image.is_away and 'no container "evil" is registered' in image.note

@@ -106,15 +106,53 @@ def test_every_form_of_an_image_runs_is_recorded_and_runs_once(
 def test_a_typo_is_one_line_with_a_suggestion(study: Study, images: Images) -> None:
     study.put("images/a.txt", "alpha")
     with_image(study, "registered", images)
-    (study.root / "edges" / "spec.yml").write_text(spec("registred"))
+    (study.root / "edges" / "spec.yml").write_text(spec("Registred"))
     for command in ("plan", "schedule"):
         done = study.minipach(command)
         assert done.code == 2
         said = [line for line in done.err.splitlines() if "image" in line]
         assert said == [
-            'edges/spec.yml:2:20: image "registred" is no container registered in edges or the project, and no file; '
-            'did you mean "registered"?'
+            'edges/spec.yml:2:20: image "Registred" is no registered container and no file; did you mean "registered"?'
         ]
+
+
+SKOPEO = """\
+case $1 in
+  inspect) echo sha256:%s ;;
+  copy) target=${4#docker-archive:}; cp "%s" "${target%%%%:*}" ;;
+esac
+"""
+
+
+def test_an_image_of_a_registry_is_fetched_once_and_known_by_its_digest(
+    study: Study, images: Images, tmp_path: Path
+) -> None:
+    need("podman", "runc")
+    study.put("images/a.txt", "alpha ")
+    study.pipeline("edges", spec("team/opencv:1.0"), read=READ)
+    digest = "d" * 64
+    # skopeo is a stand-in, since no registry can be reached here; podman, which runs the image, is the real one
+    env, log = stand_ins(tmp_path / "bin", skopeo=SKOPEO % (digest, images.docker_archive()))
+    done = study.minipach("schedule", env=env)
+    assert done.code == 0, done.err
+    assert study.read("edges/a.txt") == b"alpha busybox of the tests\n"
+    asked = log.read_text().splitlines()
+    assert asked[0] == "skopeo inspect --format {{.Digest}} docker://docker.io/team/opencv:1.0"
+    assert asked[1].startswith(f"skopeo copy --quiet docker://docker.io/team/opencv@sha256:{digest} docker-archive:")
+    place = registered_image(study)
+    assert place == ".datalad/environments/team-opencv-1-0/image"
+    assert "/annex/objects/" in study.git("edges", "cat-file", "blob", f"HEAD:{place}")
+    assert (
+        study.git("edges", "cat-file", "blob", "HEAD:.datalad/environments/team-opencv-1-0/digest")
+        == f"sha256:{digest}"
+    )
+
+    assert study.minipach("schedule", env=env).out == "nothing to do\n"
+    study.put("images/b.txt", "beta ")
+    (study.root / "edges" / "spec.yml").write_text(spec(f"team/opencv:1.0@sha256:{digest}"))
+    study.save("edges")
+    assert {d["action"] for d in study.plan()["edges"]["datums"]} == {"current", "run"}, "the digest is the identity"
+    assert len(log.read_text().splitlines()) == 2, "fetched once"
 
 
 def test_a_url_that_can_not_be_fetched_says_why(study: Study) -> None:

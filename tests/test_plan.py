@@ -203,7 +203,7 @@ def test_an_empty_plan_is_current() -> None:
 
 def test_counts_follow_from_the_steps() -> None:
     found = Plan("p", (Step("0", "id", "run", ""), Step("1", "id", "run", ""), Step("2", "id", "current", "")))
-    assert found.counts == {"run": 2, "reuse": 0, "current": 1, "remove": 0, "blocked": 0}
+    assert found.counts == {"run": 2, "reuse": 0, "current": 1, "remove": 0, "skip": 0, "blocked": 0}
     assert not found.is_current
     assert [s.name for s in found.of("run")] == ["0", "1"]
 
@@ -211,7 +211,7 @@ def test_counts_follow_from_the_steps() -> None:
 def test_the_json_is_as_documented() -> None:
     assert steps(task("a", "1")).as_json() == {
         "name": "edges",
-        "counts": {"run": 1, "reuse": 0, "current": 0, "remove": 0, "blocked": 0},
+        "counts": {"run": 1, "reuse": 0, "current": 0, "remove": 0, "skip": 0, "blocked": 0},
         "datums": [{"name": "a", "id": "1", "action": "run", "reason": "new content"}],
     }
 

@@ -466,7 +466,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Study:
     study = Study.create(tmp_path_factory.mktemp("many") / "study", "scans")
     save_plainly(study, "scans", {name_of(n): f"content {content_of(n)}\n" for n in range(300)})
     study.pipeline("sums", spec("scans", "/*", "sum"), sum='cksum <"$scans" >"$PFS/out/$MINIPACH_DATUM"\n')
-    assert study.plan()["sums"]["counts"] == {"run": 200, "reuse": 100, "current": 0, "remove": 0, "blocked": 0}
+    assert counts(study.plan()["sums"]) == {"run": 200, "reuse": 100}
     assert counts(study.schedule("-j", "2")["sums"]) == {"ran": 200, "reused": 100}
     return study
 

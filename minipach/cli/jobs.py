@@ -233,7 +233,7 @@ def retry(
     project.need(project.downstream(paths))
     targets = failed_last_time(project, paths)
     if targets is not None:
-        carry_out(project, targets, Options(), at_once, as_json=as_json, wait=wait)
+        carry_out(project, targets, Options(retry_failed=True), at_once, as_json=as_json, wait=wait)
     elif as_json:
         show_json({"schema": 1, "ok": True, "pipelines": [], "problems": [], "superdataset": None})
     else:

@@ -10,7 +10,10 @@ from minipach.cli.frame import Here, guarded, paint, say, say_layout, show, show
 from minipach.errors import UserError, each_once
 from minipach.wording import many
 
-_COLOURS = {"current": "32", "behind": "33", "failed": "31", "blocked": "2", "new": "36"}
+_COLOURS = {"current": "32", "running": "36", "behind": "33", "failed": "31", "blocked": "2", "new": "36"}
+
+_NO_DATUMS = ("datums", "upstream")
+_WORDS = {"stored": "stored and waiting", "left": "left alone", "remove": "to remove"}
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +52,7 @@ def status(
         show_json({"schema": 1, **data, "uncommitted": uncommitted.as_json(changes)})
     for row in () if as_json else rows:
         # upstream counts inputs, each of which has a line below; beside datums it would read as one of them
-        counts = ", ".join(f"{n} {what}" for what, n in row.counts.items() if n and what not in ("datums", "upstream"))
+        counts = ", ".join(f"{n} {_WORDS.get(w, w)}" for w, n in row.counts.items() if n and w not in _NO_DATUMS)
         datums = many(row.counts["datums"], "datum")
         if row.problems:
             datums = f"{many(len(row.problems), 'problem')} (told on stderr)"

@@ -12,7 +12,7 @@ from minipach.plan import Plan
 from minipach.project import Project
 from minipach.wording import many
 
-_COLOURS = {"run": "33", "reuse": "36", "current": "32", "remove": "31", "blocked": "2"}
+_COLOURS = {"run": "33", "reuse": "36", "current": "32", "remove": "31", "skip": "31", "blocked": "2"}
 
 
 def register(app: typer.Typer) -> None:

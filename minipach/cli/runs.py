@@ -14,13 +14,17 @@ from minipach.cli.frame import FAILED, USER, Here, colours, guarded, say, say_la
 from minipach.escape import printable
 from minipach.plan import ENDS, Plan
 from minipach.project import Project
+from minipach.wording import many
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from minipach.entries import DatumEnd
+    from minipach.failures import Way
     from minipach.report import Options, PipelineReport, ScheduleReport
     from minipach.targets import Targets
+
+_NAMED = 8  # at most so many datums in a line
 
 
 def register(app: typer.Typer) -> None:
@@ -47,8 +51,13 @@ def schedule(
     ] = True,
     force: Annotated[bool, typer.Option("--force", help="Run again although current; the record says so.")] = False,
     fail_fast: Annotated[
-        bool,
-        typer.Option("--fail-fast/--keep-going", help="After a failure, start nothing more (rq, slurm: with --wait)."),
+        bool, typer.Option("--fail-fast", help="After a failure, start nothing more (rq, slurm: with --wait).")
+    ] = False,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Run all, also if the first datums all fail in the same way.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run also what failed in two jobs with the very same content.")
     ] = False,
     wait: Annotated[
         bool | None,
@@ -62,11 +71,14 @@ def schedule(
     """Compute everything that is missing, publish it, and go on downstream.
 
     Exit code 0: all is current. 1: a datum failed; what could be done is done and kept. 2: something for you to mend.
+    A job stops when its first datums all fail in the same way (5, or minipach.give-up-after; 0: never). What failed in
+    two jobs with the very same content, code and image is not run again.
     Nothing is done if something asked for (all, if nothing is named) or what it depends on has a broken spec, names a
     repo that isn't there, or waits for itself; what has no part in that can be named.
 
     Example: minipach schedule edges -j 4, or minipach schedule 'edges:sub-*'
     """
+    from minipach.errors import UserError
     from minipach.report import Options
     from minipach.targets import sound_targets
 
@@ -74,7 +86,10 @@ def schedule(
     project = here.project()
     targets = sound_targets(project, what or [], upstream=upstream, downstream=downstream)
     say_layout(project)
-    carry_out(project, targets, Options(force=force, fail_fast=fail_fast), jobs, as_json=as_json, wait=wait)
+    if fail_fast and keep_going:
+        raise UserError("--fail-fast and --keep-going exclude each other; leave one of them out")
+    options = Options(force=force, fail_fast=fail_fast, keep_going=keep_going, retry_failed=retry_failed)
+    carry_out(project, targets, options, jobs, as_json=as_json, wait=wait)
 
 
 @guarded
@@ -116,7 +131,8 @@ def carry_out(
         if targets is None:
             goal.keep(project, ())  # what it may still name has been removed from the project
             return
-        earlier = goal.begin(project, targets) if choice.lasting else []
+        options = _as_begun(options, goal.options(project)) if going_on else options
+        earlier = goal.begin(project, targets, _lasting(options)) if choice.lasting else []
         ledger = Ledger(project.state_dir / "ledger.sqlite")
         scheduler = Scheduler(project, ledger, choice.make, reporter, lasting=choice.lasting)
         try:
@@ -143,6 +159,16 @@ def carry_out(
                 scheduler.executor.close()
             ledger.close()
     _tell(report, as_json=as_json)
+
+
+def _as_begun(options: Options, kept: frozenset[str]) -> Options:
+    """Return the options of a pass that goes on with what an earlier schedule left."""
+    return replace(options, keep_going="keep-going" in kept, retry_failed="retry-failed" in kept)
+
+
+def _lasting(options: Options) -> list[str]:
+    """Return the names of the options that also later passes of a job must know."""
+    return ["keep-going"] * options.keep_going + ["retry-failed"] * options.retry_failed
 
 
 def _tell(report: ScheduleReport, *, as_json: bool) -> None:
@@ -194,6 +220,7 @@ class Terminal:
         self._bar: tuple[Progress, TaskID] | None = None
         self._last = 0.0
         self._tty = colours(sys.stderr)
+        self._alike: dict[tuple[Way, str], list[str]] = {}  # failed datums by how they failed and what they said last
 
     def say(self, message: str) -> None:
         """A line that people should read."""
@@ -231,16 +258,34 @@ class Terminal:
             self._bar = None
 
     def failure(self, pipeline: str, end: DatumEnd) -> None:
-        """A datum failed: why, and the end of its log."""
+        """A datum failed: why, and the end of its log. Of those that failed alike, only the first is shown in full."""
+        from minipach.failures import way_of, without_name
         from minipach.logs import log_tail
 
-        say(f"{pipeline}: {end.task.datum.name} {ENDS[end.kind]}: {end.message}")
-        for line in log_tail(end.log):
+        name = end.task.datum.name
+        tail = log_tail(end.log)
+        alike = self._alike.setdefault((way_of(end), without_name(tail[-1], name) if tail else ""), [])
+        alike.append(name)
+        if len(alike) > 1:
+            return
+        say(f"{pipeline}: {name} {ENDS[end.kind]}: {end.message}")
+        for line in tail:
             say(f"    {line}")
+
+    def _tell_alike(self, pipeline: str) -> None:
+        """Name the datums that failed as one did that was shown."""
+        from minipach.failures import named
+
+        for first, *others in self._alike.values():
+            if others:
+                count = many(len(others), "datum")
+                say(f"{pipeline}: {count} failed in the same way as {first}: {named(others, _NAMED)}")
+        self._alike.clear()
 
     def end(self, report: PipelineReport) -> None:
         """A pipeline is done with."""
         self.stop()
+        self._tell_alike(report.name)
         if report.state == "current":
             return
         counts = ", ".join(f"{n} {what}" for what, n in report.counts.items() if n)

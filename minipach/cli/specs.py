@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,7 @@ from minipach.wording import many
 
 if TYPE_CHECKING:
     from minipach.assess import Assessment
+    from minipach.records import Task
 
 _SUFFIXES = {".yml", ".yaml", ".json"}  # no pipeline's name ends so
 _COMMITTED = Annotated[
@@ -89,12 +91,13 @@ def check(
             say_layout(project)
             chosen, unknown = _chosen(project, names)
             problems += unknown
-        problems += problems_of(project, [*chosen, *given])
+        problems += problems_of(project, [*chosen, *given], committed=committed)
         for file in project.specs_in_data() if not words else ():
             holder = project.holder_of(file)
             notes.append(f"{file}: no pipeline, but data of {holder}, which is an input; move it out of {holder}")
         for pipeline in (project.pipelines[path] for path in chosen if path in project.pipelines):
             notes += [*pipeline.notes, *_of_this_host(pipeline)]
+        notes += _of_images(project, [*chosen, *given])
     written = [found for found in read.values() if isinstance(found, Pipeline)]
     notes = [*(note for found in written for note in (*found.notes, *_of_this_host(found))), *notes]
     for note in notes:
@@ -103,6 +106,16 @@ def check(
         raise UserError(each_once(problems))
     checked = len(files) + len(chosen)
     show(f"{many(checked, 'spec')} checked, no problems")
+
+
+def _of_images(project: Project, paths: Iterable[str]) -> Iterator[str]:
+    """Yield a note for each image that is not what its name may be meant to be."""
+    from minipach.image import resolve_image
+
+    for path in paths:
+        with contextlib.suppress(UserError):  # told with the problems
+            if project.image(path)[0] is not None and (note := resolve_image(project, path).note):
+                yield f"{project.image(path)[1]}: {note}"
 
 
 def _with_edits(project: Project, given: Mapping[str, Pipeline | BrokenSpec]) -> Project:
@@ -206,7 +219,7 @@ def datums(
 
     assessment = _assessed(context.obj, what, committed=committed)
     project = assessment.project
-    tasks = assessment.tasks
+    tasks = assessment.tasks if state is not None else _tasks(assessment)
     if not tasks:
         say(f"{assessment.pipeline.name}: no datums; {assessment.no_datums}")
     states = datum_states(project, assessment) if state is not None else {}
@@ -226,11 +239,24 @@ def datums(
             for file, _ in snapshot.below(match.path):
                 files.append({"input": match.input, "repo": match.repo, "path": "/" + file})
         matches = [{"input": m.input, "repo": m.repo, "path": m.path} for m in task.datum.matches]
-        row: dict[str, Any] = {"name": task.datum.name, "id": task.id, "files": files, "matches": matches}
+        row: dict[str, Any] = {"name": task.datum.name, "id": task.id or None, "files": files, "matches": matches}
         if states:
             row |= {"state": states[task.datum.name], "attempt": last.get(task.datum.name)}
         rows.append(row)
     show_json({"schema": 1, "pipeline": assessment.pipeline.name, "datums": rows})
+
+
+def _tasks(assessment: Assessment) -> list[Task]:
+    """Return the datums with their ids, which are empty where the image is not known: it makes no datum another."""
+    from minipach.records import Task
+
+    try:
+        _ = assessment.image
+    except UserError as error:
+        for problem in error.problems:
+            say(f"note: {problem}")
+        return [Task(datum, "", "") for datum in assessment.datums]
+    return assessment.tasks
 
 
 def _assessed(here: Here, what: str, *, committed: bool) -> Assessment:

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from minipach.compare import Comparison, Paths
     from minipach.reexecute import Verdict
 
-_STATES = {"current": "32", "behind": "33", "failed": "31", "blocked": "2", "new": "36", "unknown": "2"}
+_STATES = {
+    "current": "32",
+    "running": "36",
+    "behind": "33",
+    "failed": "31",
+    "blocked": "2",
+    "new": "36",
+    "unknown": "2",
+}
 _OUTCOMES = {"reproducible": "32", "different": "31", "failed": "31"}
 _FEW = 5  # paths of an input that moved
 _MANY = 50  # datums and outputs, to read; --json has all

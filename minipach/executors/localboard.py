@@ -12,6 +12,7 @@ from pathlib import Path
 from minipach.executors.looks import Looker, Seen, Waiting, Worker
 from minipach.lock import holder
 from minipach.project import Project
+from minipach.validation import conforms, parse_object
 from minipach.wording import many
 
 _FILE = "local.json"
@@ -46,15 +47,19 @@ def looker(project: Project) -> Looker:
             return Seen()
         note = f"{who} runs them"
         try:
-            data = json.loads((project.state_dir / _FILE).read_text())
+            data = parse_object((project.state_dir / _FILE).read_bytes())
             if data["pid"] != who.pid:  # of one that was killed
                 return Seen(note=note)
-            now, queued = time.time(), int(data["queued"])
-            rows = [(int(slot), str(name), max(0.0, now - float(since))) for slot, name, since in data["runs"]]
+            runs = [tuple(row) for row in data["runs"]]
+            counts = (data["queued"], data["slots"])
+            if not conforms(runs, list[tuple[int, str, float]]) or not conforms(counts, tuple[int, int]):
+                return Seen(note=note)
+            now, queued, slots = time.time(), *counts
+            rows = [(slot, name, max(0.0, now - since)) for slot, name, since in runs]
         except (OSError, ValueError, KeyError, TypeError):
             return Seen(note=note)
         workers = tuple(Worker(f"slot {slot}", "", ((sets.get(name, name[:12]), took),)) for slot, name, took in rows)
-        why = f"for a free slot; {len(rows)} of {many(int(data['slots']), 'slot')} in use"
+        why = f"for a free slot; {len(rows)} of {many(slots, 'slot')} in use"
         waiting = (Waiting(queued, "any", why),) if queued else ()
         return Seen(workers, waiting, frozenset(name for _, name, _ in rows), note=note)
 

@@ -20,7 +20,7 @@ from rq.job import Job
 
 from minipach.errors import UserError
 from minipach.executors.redislink import AWAY, Client, away, check, connect, passes
-from minipach.executors.rqboard import Board, Ended
+from minipach.executors.rqboard import Board, Ended, is_of_wrong_kind
 from minipach.executors.rqlogs import receive_log
 from minipach.executors.rqnames import Names, ResourceClass, project_id
 from minipach.executors.rqserving import Offer, nobody_for
@@ -28,9 +28,11 @@ from minipach.executors.setrefs import drop_sets, known_sets, write_sets
 from minipach.git import Repo
 from minipach.logs import lost_log
 from minipach.messages import say
+from minipach.outcomes import check_outcome
 from minipach.project import Project
 from minipach.sets import Outcome, WorkSet
 from minipach.tries import Took
+from minipach.validation import InvalidError
 
 _LOOK = 2.0  # seconds between two looks at all jobs; in between, workers tell us
 _MISSING = 6.0  # seconds for a worker to say that it runs a set that Redis has forgotten; then it is queued again
@@ -79,7 +81,7 @@ class RqExecutor:
         if time.monotonic() - self._slots[0] > _LOOK:
             count = self._slots[1]
             with contextlib.suppress(*AWAY):
-                count = sum(int(w.get("slots", 0)) for w in self._board.workers().values())
+                count = sum(w["slots"] for w in self._board.workers().values())
             self._slots = (time.monotonic(), max(1, count))
         return self._slots[1]
 
@@ -169,6 +171,9 @@ class RqExecutor:
             if not found and timeout:
                 found = self._look(self._told(timeout))
         except redis.exceptions.RedisError as error:
+            if is_of_wrong_kind(error) and (dropped := self._board.mend()):
+                say(f"Redis: {', '.join(dropped)}: of another kind, and made anew")
+                return []
             if not passes(error):
                 raise
             self._is_away(error)
@@ -202,7 +207,7 @@ class RqExecutor:
             left = 0.0 if ids else max(0.0, deadline - time.monotonic())
             message = self._pubsub.get_message(timeout=left)
             if message is not None:
-                ids.append(message["data"].decode())
+                ids.append(message["data"].decode("utf-8", "replace"))
             elif ids or time.monotonic() >= deadline:
                 return [i for i in dict.fromkeys(ids) if i in self._waiting]
 
@@ -292,7 +297,7 @@ class RqExecutor:
                 job = self._board.names.job(set_id)
                 worker = self._client.hget(Job.key_for(job), "worker_name")
                 if worker and set_id not in asked:
-                    send_command(self._client, worker.decode(), "stop-job", job_id=job)
+                    send_command(self._client, worker.decode("utf-8", "replace"), "stop-job", job_id=job)
                     asked.add(set_id)
             time.sleep(0.1)
 
@@ -322,4 +327,10 @@ def _outcomes(work: WorkSet, ended: Ended) -> list[Outcome]:
         took = Took(last.started, last.ended, last.seconds, 0.0)
         each = (took,) * len(work.parts)
         return [replace(outcome, host=last.host, started=last.started, ended=last.ended, each=each)]
-    return [replace(o, log=o.log or work.log, before=(*lost, *o.before)) for o in ended.outcomes]
+    try:
+        return [
+            replace(check_outcome(o, work), log=o.log or work.log, before=(*lost, *o.before)) for o in ended.outcomes
+        ]
+    except InvalidError as error:
+        message = f"its outcome in Redis can't be used: {error}"
+        return [Outcome(work.id, "lost", 1, message, 0.0, len(lost) + 1, work.log, platform.node(), before=lost)]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 from rq import Queue
@@ -25,6 +26,7 @@ from minipach.executors.rqlost import LOST_TRIES, UNABLE, last_try, lost_tries
 from minipach.executors.rqnames import Names, ResourceClass, describe
 from minipach.sets import Outcome, WorkSet
 from minipach.tries import Try
+from minipach.validation import InvalidError, conforms, is_moment, parse_object
 
 FUNCTION = "minipach.executors.rqjob.run"  # what RQ's tools show; our workers call nothing that Redis names
 _KEEP = 14 * 24 * 3600  # seconds that Redis keeps an outcome nobody has asked for
@@ -32,6 +34,33 @@ _STALE = 10.0  # seconds after which a job that somebody took and did not start 
 SOON = 5  # seconds between two passes that are made while sets are still running
 _GONE = 30.0  # seconds without a sign of life after which a worker doesn't count
 _WAITING = frozenset({"queued", "started", "deferred", "scheduled"})
+# what a worker says of itself
+_FACTS: Mapping[str, Any] = {
+    "host": str,
+    "pid": int,
+    "slots": int,
+    "gpus": list[str],
+    "gpu_type": str,
+    "cpus": float,
+    "memory": int,
+    "queues": list[str],
+    "publishes": bool,
+    "seen": float,
+}
+_MOST_SLOTS = 100_000
+# the kinds of our own keys, by what comes after the project's prefix
+_KEYS = {
+    "folder": "string",
+    "again": "string",
+    "soon": "string",
+    "tending": "string",
+    "workers": "hash",
+    "tails": "set",
+    "left": "set",
+    "log": "string",
+    "tail": "stream",
+}
+T = TypeVar("T")
 
 # KEYS: queue, intermediate queue, started jobs · ARGV: how many may run at once (0: no limit)
 _TAKE = """
@@ -60,6 +89,41 @@ class Ended:
     last: Try | None = None
 
 
+def is_of_wrong_kind(error: Exception) -> bool:
+    """Return whether Redis refused a command because somebody has put another kind of value under its key."""
+    return isinstance(error, redis.exceptions.ResponseError) and "WRONGTYPE" in str(error)
+
+
+def read_or_none(read: Callable[[], T]) -> T | None:
+    """Return what RQ reads of its own; None if that can't be read. Raises what a Redis raises that is away.
+
+    RQ believes what is in Redis: of what somebody else has put there, its parsers raise errors of any kind.
+    """
+    try:
+        return read()
+    except redis.exceptions.RedisError as error:
+        if is_of_wrong_kind(error):
+            return None
+        raise
+    except (Exception, RecursionError):
+        return None
+
+
+def _clean(registry: StartedJobRegistry) -> bool:
+    registry.cleanup()
+    return True
+
+
+def _facts(text: bytes) -> dict[str, Any] | None:
+    """Return what a worker has said of itself; None if no worker says that."""
+    try:
+        found = parse_object(text)
+    except InvalidError:
+        return None
+    said = all(conforms(found.get(name), hint) for name, hint in _FACTS.items())
+    return found if said and 0 <= found["slots"] <= _MOST_SLOTS and is_moment(found["seen"]) else None
+
+
 class Board:
     """The jobs of one project. Every method talks to Redis and raises what its client raises."""
 
@@ -75,10 +139,11 @@ class Board:
         other's outcomes for its own."""
         for _ in range(2):
             self.client.set(self.names.folder, str(root), nx=True)
-            there = Path(os.fsdecode(self.client.get(self.names.folder) or b""))
+            text = os.fsdecode(self.client.get(self.names.folder) or b"")
+            there = Path(text if "\0" not in text and len(text) < 4096 else "")
             if there == root:
                 return
-            if another_is(there, root):
+            if text and there != Path() and another_is(there, root):
                 raise UserError(
                     f"{root}: Redis knows the project in {there} by the same id, {self.names.project} "
                     f"(is one a copy of the other?); in one of them: git config minipach.project-id NAME"
@@ -93,11 +158,15 @@ class Board:
         """One of the project's queues."""
         return Queue(name, connection=self.client, serializer=JSONSerializer)
 
+    def job(self, name: str) -> Job | None:
+        """Return one of RQ's jobs; None if it is not there, or can't be read."""
+        return read_or_none(partial(Job.fetch, name, connection=self.client, serializer=JSONSerializer))
+
     def queues(self) -> dict[str, ResourceClass]:
         """The queues of sets that there are, by name."""
         found = {}
         for key in self.client.smembers(Queue.redis_queues_keys):
-            name = key.decode().removeprefix(Queue.redis_queue_namespace_prefix)
+            name = key.decode("utf-8", "replace").removeprefix(Queue.redis_queue_namespace_prefix)
             kind = self.names.kind(name)
             if kind is not None:
                 found[name] = kind
@@ -110,8 +179,12 @@ class Board:
         with self.client.pipeline(transaction=False) as pipe:
             for set_id in ids:
                 pipe.hget(Job.key_for(self.names.job(set_id)), "status")
-            rows = pipe.execute()
-        return {i: row.decode() for i, row in zip(ids, rows, strict=True) if row is not None}
+            rows = pipe.execute(raise_on_error=False)
+        for row in rows:
+            if isinstance(row, Exception) and not is_of_wrong_kind(row):
+                raise row
+        rows = [None if isinstance(row, Exception) else row for row in rows]  # no job: it is queued again
+        return {i: row.decode("utf-8", "replace") for i, row in zip(ids, rows, strict=True) if row is not None}
 
     def enqueue(self, sets: Sequence[tuple[WorkSet, str, ResourceClass]]) -> int:
         """Queue sets (each with its repo's path in the project); those that wait or run already are left alone."""
@@ -155,20 +228,21 @@ class Board:
         return found
 
     def _ended(self, set_id: str, state: str) -> Ended | None:
-        try:
-            job = Job.fetch(self.names.job(set_id), connection=self.client, serializer=JSONSerializer)
-        except NoSuchJobError:
-            return None
+        name = self.names.job(set_id)
+        job = self.job(name)
+        if job is None:
+            there = self.client.exists(Job.key_for(name))
+            return Ended((), "its job in Redis can't be read") if there else None
         before = lost_tries(job)
-        result = Result.fetch_latest(job, serializer=JSONSerializer)
+        result = read_or_none(lambda: Result.fetch_latest(job, serializer=JSONSerializer))
         if state == JobStatus.FINISHED and result is not None and result.return_value is not None:
             try:
                 outcomes = tuple(Outcome.from_json(json.dumps(row)) for row in result.return_value)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 return Ended((), "its outcome in Redis can't be read")
             same = all(outcome.set_id == set_id for outcome in outcomes)
             return Ended(outcomes if same else (), "its outcome is another set's", before)
-        why = (result.exc_string or "").strip().splitlines() if result is not None else []
+        why = str(result.exc_string or "").strip().splitlines() if result is not None else []
         if state == JobStatus.FAILED:
             last = why[-1] if why else "gone"
             what = (
@@ -275,15 +349,30 @@ class Board:
         names = [*self.queues(), self.names.publish_queue]
         for name in names:
             queue = self.queue(name)
-            StartedJobRegistry(name, connection=self.client, serializer=JSONSerializer).cleanup()
+            started = StartedJobRegistry(name, connection=self.client, serializer=JSONSerializer)
+            if read_or_none(partial(_clean, started)) is None:
+                self._drop_unreadable(started.key)
             self._tend_taken(queue)
         kept = time.time() - _GONE
         for worker, text in self.client.hgetall(self.names.workers).items():
-            if json.loads(text)["seen"] < kept:
+            facts = _facts(text)
+            if facts is None or facts["seen"] < kept:
                 self.client.hdel(self.names.workers, worker)
 
+    def _drop_unreadable(self, registry: str) -> None:
+        """Take out of a registry of RQ what is no job that can be read; one of another kind goes as a whole."""
+        try:
+            members = self.client.zrange(registry, 0, -1)
+        except redis.exceptions.ResponseError:
+            self.client.delete(registry)
+            return
+        for member in members:
+            name = member.decode("utf-8", "replace").partition(":")[0]
+            if self.job(name) is None:
+                self.client.zrem(registry, member)
+
     def _tend_taken(self, queue: Queue) -> None:
-        taken = set(queue.intermediate_queue.get_job_ids())
+        taken = set(read_or_none(queue.intermediate_queue.get_job_ids) or ())
         for job in [job for job in self._seen if job not in taken]:
             if self._seen[job] < time.monotonic() - 10 * _STALE:
                 del self._seen[job]
@@ -306,8 +395,36 @@ class Board:
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """What serves this project now, by name."""
-        rows = {k.decode(): json.loads(v) for k, v in self.client.hgetall(self.names.workers).items()}
-        return {name: facts for name, facts in rows.items() if facts["seen"] > time.time() - _GONE}
+        rows = {k.decode("utf-8", "replace"): _facts(v) for k, v in self.client.hgetall(self.names.workers).items()}
+        return {name: facts for name, facts in rows.items() if facts and facts["seen"] > time.time() - _GONE}
+
+    def mend(self) -> list[str]:
+        """Delete our keys and queues that somebody has put another kind of value under; which they were.
+
+        Nothing is lost that is not found again: sets are in git, and workers report what runs.
+        """
+        dropped = []
+        names = [*self.queues(), self.names.publish_queue]
+        kinds: dict[bytes, str] = {}
+        for name in names:
+            queue = self.queue(name)
+            kinds[queue.key.encode()] = kinds[queue.intermediate_queue_key.encode()] = "list"
+            kinds[queue.started_job_registry.key.encode()] = "zset"
+            for registry in (FinishedJobRegistry, FailedJobRegistry):
+                kinds[registry(name, connection=self.client, serializer=JSONSerializer).key.encode()] = "zset"
+        for key in self.client.scan_iter(match=f"{self.names.prefix}:*", count=1000):
+            kind = _KEYS.get(key.decode("utf-8", "replace").removeprefix(f"{self.names.prefix}:").partition(":")[0])
+            if kind is not None:
+                kinds[key] = kind
+        jobs = Job.redis_job_namespace_prefix
+        for key in self.client.scan_iter(match=f"{jobs}{self.names.project}-*", count=1000):
+            if key.count(b":") == jobs.count(":"):
+                kinds[key] = "hash"
+        for key, kind in kinds.items():
+            if self.client.type(key).decode() not in (kind, "none"):
+                self.client.delete(key)
+                dropped.append(key.decode("utf-8", "replace"))
+        return dropped
 
     # --- going on --------------------------------------------------------------------------------------------
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import logging
 import os
 import queue
 import threading
@@ -16,10 +14,11 @@ from typing import Any
 import redis
 from rq.command import PUBSUB_CHANNEL_TEMPLATE
 
-from minipach.executors.rqboard import Board
+from minipach.executors.rqboard import Board, is_of_wrong_kind
 from minipach.executors.rqlane import FORGET, TTL, RqWorker, Task
+from minipach.messages import say
+from minipach.validation import parse_object
 
-_log = logging.getLogger(__name__)
 BEAT = 2.0  # seconds between two heartbeats
 # Redis has been there for so long before the jobs of silent workers count as abandoned: all have had time to speak up
 _SETTLED = TTL - BEAT
@@ -78,11 +77,18 @@ class Heart:
         while not self._stop.wait(BEAT if self._since is not None else 0.2):
             try:
                 self._beat_once()
-            except redis.exceptions.RedisError:
+            except redis.exceptions.RedisError as error:
                 self._since = None
+                if is_of_wrong_kind(error):
+                    self._mend()
                 self._stop.wait(1.0)
-            except Exception:  # without heartbeats, what runs here would count as abandoned, and run twice
-                _log.exception("a heartbeat failed")
+            except Exception as error:  # without heartbeats, what runs here would count as abandoned, and run twice
+                say(f"a heartbeat failed, and is made again: {type(error).__name__}: {error}")
+
+    def _mend(self) -> None:
+        with contextlib.suppress(redis.exceptions.RedisError):
+            for key in self._board.mend():
+                say(f"Redis: {key} was of another kind, and is made anew")
 
     def _beat_once(self) -> None:
         client = self._board.client
@@ -123,9 +129,9 @@ class Heart:
     def _commanded(self, message: dict[str, Any]) -> None:
         """RQ's own commands, as `send_stop_job_command` sends them."""
         try:
-            payload = json.loads(message["data"])
+            payload = parse_object(message["data"])
             command, job = str(payload["command"]), str(payload.get("job_id", ""))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             return
         if command in ("stop-job", "stop-execution"):
             self.poke(Order("stop", job))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
@@ -22,6 +23,7 @@ from minipach.executors.rqnames import Names
 from minipach.logs import MOST_SENT, end_of_log, lost_log, split_log
 from minipach.sets import WorkSet
 
+_PLACE = re.compile(rb"[0-9]{1,15}")
 _KEEP = 14 * 24 * 3600  # seconds
 _KEEP_TAIL = 24 * 3600  # seconds after the last that a set has printed
 _EVERY = 1.0  # seconds between two looks at what is printed
@@ -59,7 +61,7 @@ def keep_tail(client: Client, names: Names, set_id: str, number: int) -> None:
 
 
 def _tail(client: Client, names: Names, set_id: str) -> bytes:
-    return b"".join(fields[b"text"] for _, fields in client.xrange(names.tail(set_id)))
+    return b"".join(fields.get(b"text", b"") for _, fields in client.xrange(names.tail(set_id)))[-MOST_SENT:]
 
 
 def receive_log(client: Client, names: Names, work: WorkSet, lost: int = 0, *, last: bool = True) -> None:
@@ -68,11 +70,13 @@ def receive_log(client: Client, names: Names, work: WorkSet, lost: int = 0, *, l
     lost: how many tries there were whose worker was lost · last: whether the one after them came to its end.
     """
     keys = [names.log(work.id), *(names.lost_log(work.id, n) for n in range(1, lost + 1 + (not last)))]
-    data, *before = client.mget(keys)
+    # MGET gives nothing for what is of another kind
+    data, *before = (text if text is None else text[-2 * MOST_SENT :] for text in client.mget(keys))
     for number, text in enumerate(before[:lost], 1):
         _write_log(Path(lost_log(work.log, number)), text, len(work.parts))
     if data is None and not last:
-        data = before[lost] or _tail(client, names, work.id) or None
+        with contextlib.suppress(redis.exceptions.ResponseError):  # of another kind
+            data = before[lost] or _tail(client, names, work.id) or None
     _write_log(Path(work.log), data, len(work.parts))
 
 
@@ -161,19 +165,20 @@ class TailReader:
     def new(self, sets: Iterable[str]) -> Mapping[str, list[tuple[int, bytes]]]:
         """By set, what is new: (place in its log, text) in order; a log that was begun anew is at an earlier place."""
         with contextlib.suppress(RedisError):
-            there = {member.decode() for member in self._client.smembers(self._names.tails)}
+            there = {member.decode("utf-8", "replace") for member in self._client.smembers(self._names.tails)}
             wanted = sorted(there.intersection(sets))
             if not wanted:
                 return {}
             with self._client.pipeline(transaction=False) as pipe:
                 for set_id in wanted:
                     pipe.xread({self._names.tail(set_id): self._last.get(set_id, b"0")})
-                answers = pipe.execute()
+                answers = [() if isinstance(a, Exception) else a for a in pipe.execute(raise_on_error=False)]
             found = {}
             for set_id, answer in zip(wanted, answers, strict=True):
                 entries = [entry for _, rows in answer for entry in rows]
                 if entries:
                     self._last[set_id] = entries[-1][0]
-                    found[set_id] = [(int(fields[b"at"]), fields[b"text"]) for _, fields in entries]
+                    rows = [(fields.get(b"at", b""), fields.get(b"text", b"")) for _, fields in entries]
+                    found[set_id] = [(int(at), text) for at, text in rows if _PLACE.fullmatch(at)]
             return found
         return {}

@@ -7,16 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC
+from functools import partial
 from typing import Any
 
 from redis.exceptions import RedisError
-from rq.job import Job
-from rq.serializers import JSONSerializer
 
 from minipach.errors import UserError
 from minipach.executors.looks import Looker, Seen, Waiting, Worker
 from minipach.executors.redislink import AWAY, away, check, connect
-from minipach.executors.rqboard import Board
+from minipach.executors.rqboard import Board, read_or_none
 from minipach.executors.rqnames import Names, ResourceClass, project_id
 from minipach.executors.rqserving import Offer, nobody_for
 from minipach.project import Project
@@ -86,8 +85,9 @@ def _running(board: Board) -> dict[str, list[_Run]]:
     """What each worker runs, by its name."""
     found: dict[str, list[_Run]] = {}
     for name, kind in board.queues().items():
-        ids = board.queue(name).started_job_registry.get_job_ids(cleanup=False)
-        for job in Job.fetch_many(ids, connection=board.client, serializer=JSONSerializer):
+        registry = board.queue(name).started_job_registry
+        for ident in read_or_none(partial(registry.get_job_ids, cleanup=False)) or ():
+            job = board.job(ident)
             if job is None:
                 continue
             started = job.started_at.replace(tzinfo=UTC).timestamp() if job.started_at else time.time()

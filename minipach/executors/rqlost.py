@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from rq.job import Job
 
 from minipach.tries import Try
+from minipach.validation import clean, is_moment
 
 LOST_TRIES = 3  # a set whose worker is gone this often isn't given to another
 UNABLE = "unable: "  # begins what RQ keeps of a try whose worker is there, and could not do it
 _META = "lost"
+_LONGEST = 255  # characters of a machine's name
 
 
 def times_lost(job: Job) -> int:
     """How often it was given to another worker because its own was gone."""
-    return LOST_TRIES - 1 - (job.retries_left if job.retries_left is not None else LOST_TRIES - 1)
+    left = job.retries_left if type(job.retries_left) is int else LOST_TRIES - 1
+    return min(max(0, LOST_TRIES - 1 - left), LOST_TRIES)
 
 
 def note_lost(job: Job) -> int:
     """Before a job begins: note what its last worker left of it, if that one is gone; how often one was."""
     count = times_lost(job)
+    if not isinstance(job.meta, dict) or not isinstance(job.meta.get(_META, []), list):
+        job.meta = {}  # not what a worker of ours has noted
     rows = job.meta.setdefault(_META, []) if count else []
     if len(rows) < count:
         rows += [{}] * (count - 1 - len(rows)) + [_last_run(job)]
@@ -33,7 +37,8 @@ def note_lost(job: Job) -> int:
 
 def lost_tries(job: Job) -> tuple[Try, ...]:
     """The tries before the last one, without their logs."""
-    rows = job.meta.get(_META, [])
+    rows = job.meta.get(_META, []) if isinstance(job.meta, dict) else []
+    rows = rows if isinstance(rows, list) else []
     return tuple(_as_try(rows[n] if n < len(rows) else {}, n + 1) for n in range(times_lost(job)))
 
 
@@ -42,11 +47,12 @@ def last_try(job: Job) -> Try:
     return _as_try(_last_run(job), times_lost(job) + 1)
 
 
-def _as_try(row: Mapping[str, Any], number: int) -> Try:
-    started, ended = row.get("started"), row.get("ended")
+def _as_try(row: object, number: int) -> Try:
+    row = row if isinstance(row, dict) else {}
+    started, ended = (at if is_moment(at := row.get(name)) else None for name in ("started", "ended"))
     seconds = ended - started if started and ended else 0.0
     message = f"its worker was lost ({number} of {LOST_TRIES})"
-    return Try("lost", 1, message, started, ended, seconds, host=str(row.get("host", "")))
+    return Try("lost", 1, message, started, ended, seconds, host=clean(str(row.get("host", ""))[:_LONGEST]))
 
 
 def _last_run(job: Job) -> dict[str, Any]:

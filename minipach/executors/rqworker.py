@@ -25,7 +25,7 @@ from rq.job import Job
 from minipach.executors.child import spawn
 from minipach.executors.redislink import Client, away, passes
 from minipach.executors.room import Room
-from minipach.executors.rqboard import Board
+from minipach.executors.rqboard import Board, is_of_wrong_kind
 from minipach.executors.rqgoing import Going
 from minipach.executors.rqheart import Heart, Order
 from minipach.executors.rqlane import Lane, RqWorker, Task, make_worker
@@ -165,6 +165,8 @@ class Supervisor:
             running = [lane.task.set_id for lane in self._lanes if lane.task is not None]
             self._place.during(self._client, self._board.names, running)
         except redis.exceptions.RedisError as error:
+            if is_of_wrong_kind(error) and self._mended():
+                return
             if not passes(error):
                 raise
             if not self._away:
@@ -175,6 +177,15 @@ class Supervisor:
         if self._away:
             self._away = False
             self._tell("Redis is back")
+
+    def _mended(self) -> bool:
+        """Return whether values of another kind were in our keys; they are made anew."""
+        with contextlib.suppress(redis.exceptions.RedisError):
+            dropped = self._board.mend()
+            for key in dropped:
+                self._tell(f"Redis: {key} was of another kind, and is made anew")
+            return bool(dropped)
+        return False
 
     def _follow_orders(self) -> None:
         while not self._heart.orders.empty():

@@ -5,7 +5,6 @@ Who can write to an engine's memory must not be able to say what runs here: engi
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -15,6 +14,7 @@ from minipach.git import Repo
 from minipach.keeping import RESULTS_FILE
 from minipach.results import PENDING
 from minipach.sets import WorkSet, id_of
+from minipach.validation import parse_object
 
 SETS = "refs/minipach/sets/"
 
@@ -48,7 +48,7 @@ def _parse(repo: Repo, set_id: str, data: bytes) -> WorkSet:
     try:
         work = WorkSet.from_json(data.decode())
         true_id = id_of(work)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, IndexError) as error:
         raise UnknownSetError(f"{repo.path}: set {set_id} can't be read: {error}") from None
     if work.id != set_id or true_id != set_id:
         raise UnknownSetError(f"{repo.path}: set {set_id} is not what its name says")
@@ -91,5 +91,8 @@ def has_whole_result(repo: Repo, work: WorkSet) -> bool:
     data = repo.objects.read(f"{PENDING}{work.id}:{RESULTS_FILE}")
     if data is None:
         return False
-    stored = {(r["id"], r["name"]) for r in json.loads(data)["results"]}
+    try:
+        stored = {(str(r["id"]), str(r["name"])) for r in parse_object(data)["results"]}
+    except (ValueError, KeyError, TypeError):
+        return False  # damaged: it is computed again
     return all((d["id"], d["name"]) in stored for d in work.datums)

@@ -17,10 +17,15 @@ from typing import Any
 
 from minipach.errors import UserError
 from minipach.goal import due_in
+from minipach.messages import say
+from minipach.outcomes import check_outcome
 from minipach.project import Project
 from minipach.sets import Outcome, WorkSet, tried_again
 from minipach.slots import remove_tree
+from minipach.validation import InvalidError, checked, is_moment, parse, parse_object, texts
 
+_MOST_CODE = 255
+_JOB = re.compile(r"[0-9]{1,18}")
 _TOLD = re.compile(r"(\d+)-(\d+)-\w+\.jsonl")
 
 
@@ -90,14 +95,17 @@ class Submission:
     def open(folder: Path) -> Submission:
         """A folder that is there. UserError if it can't be read."""
         try:
-            about = json.loads((folder / "about.json").read_text())
-            found = Submission(folder, str(about["repo"]), str(about["scratch"]), str(about.get("path", "")))
-            while (path := folder / f"{len(found.arrays)}.tasks").is_file():
-                found.arrays.append(tuple(str(name) for name in json.loads(path.read_text())))
+            about = parse_object((folder / "about.json").read_bytes())
+            repo, scratch, path = texts([about["repo"], about["scratch"], about.get("path", "")])
+            found = Submission(folder, repo, scratch, path)
+            while (tasks := folder / f"{len(found.arrays)}.tasks").is_file():
+                found.arrays.append(tuple(texts(parse(tasks.read_bytes()))))
             for number in range(len(found.arrays)):
                 with contextlib.suppress(FileNotFoundError):
-                    found.jobs[number] = (folder / f"{number}.job").read_text().strip()
-        except (OSError, ValueError, KeyError, TypeError) as error:
+                    job = (folder / f"{number}.job").read_text().strip()
+                    if _JOB.fullmatch(job):  # it becomes an argument of scancel; else Slurm's comments tell it
+                        found.jobs[number] = job
+        except (OSError, ValueError, KeyError) as error:
             raise UserError(f"{folder}: not a submission to Slurm that can be read ({error}); remove it") from None
         return found
 
@@ -141,10 +149,14 @@ class Submission:
 
     def new_lines(self) -> Iterator[Told]:
         """What tasks told since the last call."""
-        for entry in sorted(os.scandir(self.folder / "told"), key=lambda e: e.name):
+        try:
+            entries = sorted(os.scandir(self.folder / "told"), key=lambda e: e.name)
+        except OSError:
+            return  # settled and removed as we look
+        for entry in entries:
             at = self._read.get(entry.name, 0)
             match = _TOLD.fullmatch(entry.name)
-            if match is None or entry.stat().st_size <= at:
+            if match is None or not entry.is_file(follow_symlinks=False) or entry.stat().st_size <= at:
                 continue
             array, index = int(match[1]), int(match[2])
             if array >= len(self.arrays) or index >= len(self.arrays[array]):
@@ -155,15 +167,31 @@ class Submission:
             whole = data[: data.rfind(b"\n") + 1]  # the last line may be half written
             self._read[entry.name] = at + len(whole)
             for line in whole.splitlines():
-                row = json.loads(line)
-                if "begin" in row:
-                    self.lives[array, index] = Life(row["begin"], row["host"])
-                elif "end" in row:
-                    if (array, index) in self.lives:
-                        self.lives[array, index] = replace(self.lives[array, index], ended=row.get("at"))
-                    yield Told(array, index, None, int(row["end"]))
-                else:
-                    yield Told(array, index, Outcome.from_json(line))
+                try:
+                    told = self._told(array, index, line)
+                except (ValueError, KeyError, TypeError) as error:
+                    say(f"{entry.path}: a line that can't be read is skipped ({error})")
+                    continue
+                if told is not None:
+                    yield told
+
+    def _told(self, array: int, index: int, line: bytes) -> Told | None:
+        """Return what a line tells; None: when its task began. Raises ValueError, KeyError, TypeError."""
+        row = parse_object(line)
+        if "begin" in row:
+            life = checked(Life(row["begin"], row["host"]))
+            if not is_moment(life.began):
+                raise InvalidError("no time")
+            self.lives[array, index] = life
+            return None
+        if "end" not in row:
+            return Told(array, index, Outcome.from_json(line))
+        if (array, index) in self.lives and is_moment(row.get("at")):
+            self.lives[array, index] = replace(self.lives[array, index], ended=row["at"])
+        told = checked(Told(array, index, None, row["end"]))
+        if abs(told.code) > _MOST_CODE:
+            raise InvalidError("no exit code")
+        return told
 
     def runs(self, name: str) -> list[tuple[int, int]]:
         """The (array, index) of the tasks that have a set, the last one last."""
@@ -174,7 +202,8 @@ class Submission:
         found: set[int] = set()
         for told in self.new_lines():
             if told.outcome is not None and told.outcome.set_id == work.id:
-                found.update(final(work, told.outcome))
+                with contextlib.suppress(InvalidError):
+                    found.update(final(work, check_outcome(told.outcome, work)))
         return found
 
     def look_again(self) -> None:
@@ -279,12 +308,12 @@ def _write(path: Path, text: str) -> None:
     part.replace(path)
 
 
-def read_json(path: Path) -> Any:
-    """What a file of ours holds; None where there is none that can be read."""
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object that a file of ours holds; an empty one where there is none that can be read."""
     try:
-        return json.loads(path.read_text())
+        return parse_object(path.read_bytes())
     except (OSError, ValueError):
-        return None
+        return {}
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -39,8 +39,8 @@ class NextStep:
     ) -> None:
         """Make sure that a step waits for the first of these jobs to end (none: for so many seconds)."""
         pending = _pending(queue, self._comment)
-        known = read_json(self._folder / "step.json") or {}
-        if after and known.get("job") in pending and set(known.get("after", [])) == set(after):
+        known = read_json(self._folder / "step.json")
+        if after and known.get("job") in pending and _same(known.get("after"), after):
             return
         when = "--dependency=" + "?".join(f"afterany:{job}" for job in after) if after else f"--begin=now+{wait}"
         job = self._sbatch([when, "--job-name=minipach:next", f"--comment={self._comment}", *options])
@@ -50,7 +50,7 @@ class NextStep:
     def submit_due(self, at: float | None, queue: Sequence[QueuedTask], options: Sequence[str]) -> None:
         """Make sure that a step waits for this time (unix seconds; None: that none waits for any)."""
         pending = _pending(queue, self._comment_due)
-        known = read_json(self._folder / "due.json") or {}
+        known = read_json(self._folder / "due.json")
         if at is not None and known.get("at") == round(at) and (known.get("job") in pending or at < time.time()):
             return  # it waits; or it has come, and once is enough
         if at is not None:
@@ -93,6 +93,10 @@ class NextStep:
     def is_there(self, queue: Sequence[QueuedTask]) -> bool:
         """Whether one waits for the arrays, or runs."""
         return any(t.comment == self._comment and t.alive for t in queue)
+
+
+def _same(known: object, after: Sequence[str]) -> bool:
+    return isinstance(known, list) and sorted(map(str, known)) == sorted(after)
 
 
 def _comments(root: str | os.PathLike[str]) -> tuple[str, str]:

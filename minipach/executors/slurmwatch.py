@@ -14,8 +14,10 @@ from minipach.executors.slurmclient import AwayError, QueuedTask
 from minipach.executors.slurmfiles import Life, Submission, final, narrowed
 from minipach.logs import lost_log, note_set
 from minipach.messages import say
+from minipach.outcomes import check_outcome
 from minipach.sets import Outcome, WorkSet
 from minipach.tries import Try
+from minipach.validation import InvalidError
 
 _OF_MEMORY = re.compile(r"exceeded (?:job )?memory limit|oom[-_ ]?kill", re.IGNORECASE)  # as slurmstepd says it
 _LOST_TRIES = 3  # a set whose tasks tell nothing so often in a row isn't tried again in this job
@@ -105,7 +107,11 @@ class Watch:
                 flight = self.flights.get(submission.arrays[told.array][told.index])
                 if flight is None or flight.submission is not submission:
                     continue
+                if (told.array, told.index) not in flight.runs:
+                    continue
                 run = flight.runs.index((told.array, told.index))
+                if told.outcome is not None and not _fits(told.outcome, flight.work):
+                    continue
                 if told.outcome is None:
                     if run == len(flight.runs) - 1:
                         flight.over, flight.code = True, told.code
@@ -237,6 +243,16 @@ class Watch:
             if not any((folder / "sets").iterdir()):
                 del self.submissions[folder]
                 submission.remove()
+
+
+def _fits(outcome: Outcome, work: WorkSet) -> bool:
+    """Return whether an outcome can be one of a set; if not, say so."""
+    try:
+        check_outcome(outcome, work)
+    except InvalidError as error:
+        say(f"{work.pipeline}: what a task of Slurm has noted of set {work.id[:12]} is skipped ({error})")
+        return False
+    return True
 
 
 def _lost_try(flight: Flight, task: tuple[int, int]) -> Try:
