@@ -6,13 +6,14 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from minipach import __version__
-from minipach.cli import jobs, logs, look, plans, results, runs, setup, specs, try_one, views, workers
+from minipach.cli import jobs, logs, look, pachctl, plans, results, runs, setup, specs, try_one, views, workers
 from minipach.cli.frame import INTERRUPT, USER, Here, all_shown, say
 from minipach.gitsettings import drop_variables
 
@@ -54,6 +55,9 @@ def main() -> None:
     drop_variables(os.environ)
     gc.set_threshold(200_000, 20, 100)
     try:
+        if line := pachctl.instead(_words(sys.argv[1:])):
+            say(line)
+            sys.exit(USER)
         app()
     except SystemExit as end:
         # an interrupt while the words are being read, or after a command: typer ends with 130, and says nothing
@@ -63,6 +67,14 @@ def main() -> None:
     finally:
         if not all_shown():
             sys.exit(USER)
+
+
+def _words(arguments: Sequence[str]) -> list[str]:
+    """Return the command and what follows it, without the program's own options before it."""
+    words = list(arguments)
+    while words and words[0].startswith("-"):
+        words = words[2 if words[0] == "-C" else 1 :]
+    return words
 
 
 def _as_interrupt(_number: int, _frame: object) -> None:
