@@ -13,7 +13,7 @@ _HEAD = """\
 Generated from the commands themselves (`python -m minipach.clidoc`). `-C DIR` works before every command.
 
 Exit codes: 0 done · 1 a datum failed (what could be done is done, and kept) · 2 something for you to mend ·
-130 interrupted (the same command goes on).
+3 `--timeout` of `wait` or `cancel` is over · 130 interrupted (the same command goes on).
 
 Results go to stdout, everything else to stderr. Colours and bars appear on a terminal only, and never with `NO_COLOR`.
 `minipach --install-completion` sets up shell completion.
@@ -44,6 +44,7 @@ schedule: {"schema": 1, "ok": true, "superdataset": "<sha or null>", "problems":
                           "counts": {"ran": 1, "reused": 0, "current": 3, "removed": 0, "recovered": 0, "failed": 0},
                           "failed": [{"name": "...", "message": "...", "log": "<path>"}]}]}
           state: current, published, partial, failed, blocked, error; with rq and slurm also submitted, waiting
+          "wrote_nothing": ["<datum>"], where datums ran and have no output
           job: where nothing was to do, the one that published what is current; null where no job of it began
           (blocked, waiting, error), or nothing is published yet
 status:   {"schema": 1, "pipelines": [{"name": "edges", "state": "current|running|behind|failed|blocked|new",

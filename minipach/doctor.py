@@ -12,19 +12,24 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from minipach import hostenv
+from minipach import runtimes
 from minipach.assess import Assessment, SnapshotStore
 from minipach.errors import UserError
 from minipach.executors.choose import choose
 from minipach.git import Repo, can_write, child_environment, has_annex, is_dataset, need_identity
 from minipach.offbranch import off_branch
+from minipach.planning import host_changes
 from minipach.project import Project, find_project
 from minipach.slots import slots_dir
 from minipach.wording import many, quoted
 
-_RUNTIMES = ("apptainer", "singularity", "podman", "docker", "ch-run", "bwrap")
-# as .minipach/launch tries it: within a container, a /proc of one's own is what is forbidden
-_BUBBLEWRAP = ("bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--unshare-pid", "--proc", "/proc", "true")
+_FIXES = {
+    "apptainer": "apptainer exec IMAGE true shows more",
+    "singularity": "singularity exec IMAGE true shows more",
+    "podman": "podman info shows more",
+    "docker": "start its daemon: systemctl start docker, or ask for membership in its group",
+    "ch-run": "ch-run --version, and user namespaces: sysctl kernel.unprivileged_userns_clone=1",
+}
 _LEAST_GIT = (2, 30)
 _LEAST_ANNEX = "10.20230626"
 _LOW_DISK = 2 * 1024**3  # bytes
@@ -89,21 +94,26 @@ def _temporary() -> Iterator[Finding]:
 
 
 def _runtimes() -> Iterator[Finding]:
-    path = child_environment()["PATH"]
-    found = [name for name in _RUNTIMES if shutil.which(name, path=path)]
-    if found:
-        yield Finding("ok", f"container runtimes: {', '.join(found)}")
-    else:
+    found = list(runtimes.installed())
+    for runtime in found:
+        if runtime.name == "bwrap" and runtime.problem:
+            yield Finding(
+                "note",
+                "bubblewrap can't make user namespaces here: host commands get their inputs as copies under $PFS "
+                f"({runtime.problem})",
+                "sysctl kernel.unprivileged_userns_clone=1; inside a container: docs/howto-docker.md",
+            )
+        elif runtime.problem:
+            yield Finding(
+                "note", f"{runtime.name} is installed, but starts nothing: {runtime.problem}", _FIXES[runtime.name]
+            )
+        else:
+            yield Finding("ok", f"container runtime: {runtime.name} starts")
+    if all(runtime.problem for runtime in found):
         yield Finding(
-            "note", "no container runtime: only pipelines without an image run", "install podman or apptainer"
+            "note", "no container runtime starts: only pipelines without an image run", "install podman or apptainer"
         )
-    if "bwrap" in found and subprocess.run(_BUBBLEWRAP, capture_output=True, check=False).returncode:
-        yield Finding(
-            "note",
-            "bubblewrap can't make user namespaces here: host commands get their inputs as copies under $PFS",
-            "sysctl kernel.unprivileged_userns_clone=1; inside a container: docs/howto-docker.md",
-        )
-    if "bwrap" not in found:
+    if "bwrap" not in [runtime.name for runtime in found]:
         yield Finding(
             "note",
             "no bubblewrap: commands without an image see $PFS, not /pfs",
@@ -195,7 +205,7 @@ def _drift(project: Project, path: str) -> Iterator[Finding]:
     finally:
         assessment.close()
     if image.text is not None and assessment.exists:
-        changes = hostenv.drift(image.text, hostenv.fingerprint(assessment.pipeline.transform.cmd))
+        changes = host_changes(assessment)
         if changes:
             yield Finding(
                 "note",

@@ -70,9 +70,12 @@ def content_of(text: str) -> str:
     return "env:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def drift(recorded: str, now: str) -> tuple[str, ...]:
-    """What differs between two fingerprints, a line each: `numpy 2.4.6 -> 2.5.0`."""
-    before, after = _table(recorded), _table(now)
+def drift(recorded: str, now: str, *, python: bool = True) -> tuple[str, ...]:
+    """What differs between two fingerprints, a line each: `numpy 2.4.6 -> 2.5.0`.
+
+    python: whether python3 and its packages count.
+    """
+    before, after = _table(recorded, python=python), _table(now, python=python)
     return tuple(
         f"{name} {before.get(name, 'absent')} -> {after.get(name, 'absent')}"
         for name in sorted(before.keys() | after.keys())
@@ -80,10 +83,12 @@ def drift(recorded: str, now: str) -> tuple[str, ...]:
     )
 
 
-def _table(text: str) -> dict[str, str]:
+def _table(text: str, *, python: bool) -> dict[str, str]:
     table: dict[str, str] = {}
     for line in text.splitlines()[1:]:
         kind, _, rest = line.partition(": ")
+        if kind in ("python3", "package") and not python:
+            continue
         name, _, value = rest.rpartition(" ")
         if kind in ("package", "program", "file"):
             table[name] = value

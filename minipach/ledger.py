@@ -16,6 +16,7 @@ from minipach.moved import note_place
 from minipach.tries import Try
 from minipach.validation import conforms, is_moment, is_text, rows
 
+WROTE_NOTHING = "wrote nothing"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS job (
     key INTEGER PRIMARY KEY, id TEXT, pipeline TEXT, started REAL, ended REAL, state TEXT,
@@ -302,6 +303,14 @@ class Ledger:
         )
         for one in end.before:
             self.add_try(job, pipeline, end.task.datum.name, one)
+
+    def note_empty(self, job: int, datums: Iterable[str]) -> None:
+        """Note of datums of a job that succeeded that they wrote nothing."""
+        for datum in datums:
+            self._db.execute(
+                "UPDATE attempt SET message = ? WHERE job = ? AND datum = ? AND kind = 'ok'",
+                (WROTE_NOTHING, job, datum),
+            )
 
     def news(self, job: int, after: int) -> list[tuple[int, str, str, float | None]]:
         """What was noted of a job's datums after the attempt with this key: key, datum, kind, when its set began."""

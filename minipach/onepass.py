@@ -16,7 +16,7 @@ from minipach.entries import DatumEnd, Repeated, Used, end_of
 from minipach.errors import UserError
 from minipach.executors.base import Executor
 from minipach.executors.setrefs import drop_all
-from minipach.failures import LEFT_AFTER, Beginning
+from minipach.failures import LEFT_AFTER, Beginning, named
 from minipach.fold import fold
 from minipach.git import need_identity
 from minipach.history import last_publish
@@ -33,6 +33,8 @@ from minipach.sets import Needs, WorkSet
 from minipach.settings import give_up_after
 from minipach.targets import Targets
 from minipach.wording import many
+
+_NAMED = 8  # at most so many datums in a line
 
 
 class Scheduling(Protocol):
@@ -72,6 +74,7 @@ class Pass:
         self.overdue = False
         self.failed: dict[str, DatumEnd] = {}
         self.recovered: dict[str, DatumEnd] = {}
+        self.empty: dict[str, str] = {}  # datums whose outputs have no bytes, with their ids
         self.flights: list[WorkSet] = []  # of earlier passes
         self.in_flight = 0
         self.deadline: float | None = None
@@ -115,6 +118,7 @@ class Pass:
                 report.reason = f"{many(self.in_flight, 'set')} on the way"
                 report.counts["ran"] = len(self._succeeded)
             else:
+                self._tell_of_nothing(report, key)
                 self._publish(plan, base, report)
         except BaseException as error:
             report.state = "error" if isinstance(error, Exception) else "interrupted"
@@ -212,6 +216,9 @@ class Pass:
         self.ran.add(name)
         self.failed.pop(name, None)
         self.recovered.pop(name, None)
+        self.empty.pop(name, None)
+        if end.kind == "ok" and end.bytes_out == 0:
+            self.empty[name] = end.task.id
         if end.kind == "recovered":
             self.recovered[name] = end
         elif end.kind != "ok":
@@ -388,6 +395,19 @@ class Pass:
             )
         if skipped := plan.counts["skip"]:
             yield f"{skipped} failed in earlier jobs and not run again (minipach retry {self.name})"
+
+    def _tell_of_nothing(self, report: PipelineReport, key: int) -> None:
+        """Name the datums that ran and wrote no file."""
+        known = self.assessment.known
+        report.wrote_nothing = [
+            name
+            for name, ident in self.empty.items()
+            if any(r.name == name and not known.files(r) for r in known.of(ident))
+        ]
+        if report.wrote_nothing:
+            self.scheduler.ledger.note_empty(key, report.wrote_nothing)
+            count = many(len(report.wrote_nothing), "datum")
+            self.scheduler.reporter.say(f"{self.name}: {count} wrote nothing: {named(report.wrote_nothing, _NAMED)}")
 
     def _tell_of_the_same(self, lacking: Sequence[Step]) -> None:
         """Say what has no result because what has the same content failed, and stood for it."""

@@ -141,13 +141,29 @@ def image_remarks(assessment: Assessment) -> list[str]:
     return [f"{name}: image not fetched yet: {image.label}{why}; minipach schedule {name} fetches it"]
 
 
-def drift_remarks(assessment: Assessment) -> list[str]:
-    """A remark if the host environment is no longer the one on record."""
+def host_changes(assessment: Assessment) -> tuple[str, ...]:
+    """Return what differs between this host and the environment on record, of what the command uses."""
     image = assessment.image
     if image.text is None or assessment.head is None:
-        return []
+        return ()
     now = hostenv.fingerprint(assessment.pipeline.transform.cmd, assessment.project.cache)
     changes = hostenv.drift(image.text, now)
+    return hostenv.drift(image.text, now, python=False) if changes and not _uses_python(assessment) else changes
+
+
+def _uses_python(assessment: Assessment) -> bool:
+    """Whether Python is named in the command, its input or the code."""
+    transform = assessment.pipeline.transform
+    words = [*transform.cmd, *transform.stdin, *transform.err_cmd, *transform.err_stdin, *assessment.code]
+    if any("python" in word or word.endswith(".py") for word in words):
+        return True
+    small = [entry.blob for entry in assessment.code.values() if entry.kind == "git"]
+    return any(b"python" in (data or b"") for data in assessment.repo.objects.read_many(small))
+
+
+def drift_remarks(assessment: Assessment) -> list[str]:
+    """A remark if the host environment is no longer the one on record."""
+    changes = host_changes(assessment)
     if not changes:
         return []
     shown = "; ".join(changes[:3]) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")

@@ -43,7 +43,8 @@ class PipelineReport:
 
     state: current, published, partial, failed, blocked, error; submitted (its sets are on their way), waiting (for a
     pipeline whose sets are) · job: of this pass; where there was nothing to do, the one that published what is current;
-    empty if there is none · missing: how many datums are without a result of now, those that failed included.
+    empty if there is none · missing: how many datums are without a result of now, those that failed included ·
+    wrote_nothing: the datums that ran and have no output.
     """
 
     name: str
@@ -56,6 +57,7 @@ class PipelineReport:
     failed: list[dict[str, str]] = field(default_factory=list)
     reason: str = ""
     missing: int = 0
+    wrote_nothing: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """As documented for `minipach schedule --json`."""
@@ -69,6 +71,8 @@ class PipelineReport:
         }
         if self.reason:
             data["reason"] = self.reason
+        if self.wrote_nothing:
+            data["wrote_nothing"] = self.wrote_nothing
         return data
 
 

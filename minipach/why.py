@@ -94,7 +94,7 @@ def story(project: Project, path: str, datum: str) -> Story:
             a.state.get(datum),
             tuple((r.name, r.where) for r in a.known.of(step.id)),
             _record(a, datum),
-            _attempt(project, a.pipeline.name, datum),
+            _attempt(project, a.pipeline.name, datum, step.id),
         )
     finally:
         a.close()
@@ -110,12 +110,14 @@ def _record(a: Assessment, datum: str) -> str:
     return a.repo.line("log", "-1", "--format=%H %s", commit) if commit else ""
 
 
-def _attempt(project: Project, pipeline: str, datum: str) -> Attempt | None:
+def _attempt(project: Project, pipeline: str, datum: str, datum_id: str) -> Attempt | None:
+    """The last attempt of a datum, if it was one with the content of now."""
     path = project.state_dir / "ledger.sqlite"
     if not path.is_file():
         return None
     ledger = Ledger(path)
     try:
-        return ledger.last_attempts(pipeline).get(datum)
+        last = ledger.last_attempts(pipeline).get(datum)
+        return last if last is not None and last.datum_id == datum_id else None
     finally:
         ledger.close()

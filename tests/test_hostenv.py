@@ -19,6 +19,7 @@ def test_drift_names_what_differs() -> None:
         "zarr 3.0 -> absent",
     )
     assert hostenv.drift(OLD, OLD) == ()
+    assert hostenv.drift(OLD, now, python=False) == ("sh absent -> sha256:ff",)
 
 
 def test_the_fingerprint_is_text_that_the_launcher_knows() -> None:
@@ -69,6 +70,8 @@ def test_a_new_package_is_told_and_taken_in_only_when_asked(study: Study, tmp_pa
     study.put("images/a.txt", "alpha")
     study.put("images/b.txt", "beta")
     study.copier()
+    with (study.root / "edges/code/copy.sh").open("a") as script:
+        script.write("# python3 is called here, so that its packages count\n")
     study.schedule()
     recorded = study.git("edges", "show", f"HEAD:{PLACE}")
     assert recorded.startswith("minipach host environment\n")

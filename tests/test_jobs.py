@@ -224,7 +224,11 @@ def test_follow_wait_and_cancel(tmp_path: Path) -> None:
     until("all that runs is followed", lambda: everything.out.count("\n") == 2)
     assert sorted(everything.out.splitlines()) == ["edges: 0.txt | begins 0.txt", "edges: 1.txt | begins 1.txt"]
     late = study.minipach("wait", "--timeout", "0")
-    assert late.code == 1 and "still running after 0 seconds" in late.err
+    assert late.code == 3 and "still running after 0 seconds" in late.err
+    [row] = study.minipach("status", "--json").json["pipelines"]
+    assert row["state"] == "running"
+    job = study.minipach("jobs", "--json").json["jobs"][0]["id"]
+    assert row["details"][0] == f"job {job[:12]} is running; minipach top"
     assert study.minipach("jobs", "--json").json["jobs"][0]["state"] == "running"
 
     cancelled = study.minipach("cancel")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minipach.cli.frame import FAILED, Here, can_redraw, guarded, paint, say, show, show_json
+from minipach.cli.frame import FAILED, TIMED_OUT, Here, can_redraw, guarded, paint, say, show, show_json
 from minipach.escape import printable
 from minipach.project import Project
 from minipach.wording import many
@@ -37,7 +37,7 @@ _REFRESH = 1.0  # seconds between two looks of `top`
 
 _JSON = Annotated[bool, typer.Option("--json", help="As JSON.")]
 _TIMEOUT = Annotated[
-    float | None, typer.Option("--timeout", min=0, metavar="SECONDS", help="Give up after so long (exit code 1).")
+    float | None, typer.Option("--timeout", min=0, metavar="SECONDS", help="Give up after so long (exit code 3).")
 ]
 
 
@@ -296,7 +296,7 @@ def cancel(context: typer.Context, timeout: _TIMEOUT = None) -> None:
     who, gone = end(project.state_dir / "lock", timeout)
     if not gone:
         say(f"still running: {who}")
-        raise typer.Exit(FAILED)
+        raise typer.Exit(TIMED_OUT)
     jobs = cancel_sets(project, say)
     for row in jobs:
         show(f"ended: job {row.id[:12]} of {row.pipeline}")
@@ -316,7 +316,7 @@ def wait(
 
     Exit code 1: a datum failed, or else the last job of a pipeline, or of one that it takes from, came to less than
     it was to, and it isn't current. Exit code 2: something is left, and nothing is there to go on with it (on Slurm,
-    the step that would was ended; or another executor is set meanwhile).
+    the step that would was ended; or another executor is set meanwhile). Exit code 3: --timeout is over.
 
     Example: minipach wait --timeout 3600, or minipach wait edges && make figures
     """
@@ -327,7 +327,7 @@ def wait(
     paths = [project.path_of(name) for name in pipelines] if pipelines else project.order
     if not wait_until_done(project, timeout, say):
         say(f"still running after {many(timeout or 0.0, 'second')}")
-        raise typer.Exit(FAILED)
+        raise typer.Exit(TIMED_OUT)
     bad = not_done(project, paths)
     for row in bad:
         say(f"{row.pipeline}: {row.state}; minipach job {row.id[:12]} tells more")
