@@ -1,9 +1,10 @@
-"""One try of a set: `datalad containers-run` in a slot, and what the launcher and the datum script said of it."""
+"""One attempt of a set: `datalad containers-run` in a slot, and the launcher's report of it."""
 
 from __future__ import annotations
 
+import json
+import math
 import os
-import re
 import signal
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,13 +24,10 @@ from minipach.sets import WorkSet
 from minipach.shortcuts import shortcuts
 from minipach.slots import Slot
 from minipach.staging import StagingError
-from minipach.tries import Mark
 
-_AT_FAULT = 126  # the datum script's exit code where the datum is at fault
-_KILLED = 128 + signal.SIGKILL  # as a shell says it
-_LONGEST = 500  # bytes of a fault that are kept
-_MOST = 1 << 16  # bytes of a fault that are looked at
-_TIME = re.compile(r"(\d+)m(\d+)[.,]?(\d*)s")  # as `times` of a POSIX shell writes it
+_KILLED = 128 + signal.SIGKILL  # as a shell reports it
+_LONGEST = 500  # characters of a fault that are kept
+_REPORT = 64 << 20  # bytes of a report that are read
 
 
 class DataladError(StagingError):
@@ -37,26 +35,62 @@ class DataladError(StagingError):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What was said of the datums, each by its index in the set.
+class DatumReport:
+    """What the launcher reports of one datum.
 
-    codes, files: exit code and output paths (below the datum's place), in a set of several · recovered: whose err_cmd
-    succeeded · timed_out: whose time was over, which ended the try · marks: the time before the first datum and after
-    each; none where that isn't known of all · faults: what the datum script found wrong with what a command left.
+    code: its exit code · fault: what was wrong beside that ("" if nothing was) · files: its outputs, each as the path
+    that the command used below /pfs/out and the path in the repository · began, ended: in unix seconds · seconds, cpu:
+    wall and processor time.
     """
 
-    codes: dict[int, int] = field(default_factory=dict)
-    files: dict[int, list[str]] = field(default_factory=dict)
-    recovered: frozenset[int] = frozenset()
-    timed_out: int | None = None
-    marks: tuple[Mark, ...] = ()
-    faults: dict[int, str] = field(default_factory=dict)
+    code: int
+    fault: str = ""
+    recovered: bool = False
+    files: tuple[tuple[str, str], ...] = ()
+    began: float = 0.0
+    ended: float = 0.0
+    seconds: float = 0.0
+    cpu: float = 0.0
+
+    @property
+    def message(self) -> str:
+        """Why the datum failed; "" where it did not."""
+        if self.fault:
+            return self.fault
+        if not self.code:
+            return ""
+        return f"the command exited with {self.code}" + ("; killed: out of memory?" if self.code == _KILLED else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the launcher reports of a try: a datum's report for each index of the set (none: it never got there)."""
+
+    datums: Mapping[int, DatumReport] = field(default_factory=dict)
+
+    def code(self, index: int) -> int:
+        """The exit code of a datum; 1 for one that was never reached."""
+        return self.datums[index].code if index in self.datums else 1
 
     def message(self, index: int, code: int) -> str:
-        """Why a datum failed whose command, or what it left, came to this exit code."""
-        if code == _AT_FAULT and index in self.faults:
-            return self.faults[index]
-        return f"the command exited with {code}" + ("; killed: out of memory?" if code == _KILLED else "")
+        """Why a datum failed, for which there is this exit code."""
+        found = self.datums.get(index)
+        return found.message if found and found.code else DatumReport(code).message
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The paths in the repository of all outputs."""
+        return tuple(final for datum in self.datums.values() for _, final in datum.files)
+
+    @property
+    def recovered(self) -> frozenset[int]:
+        """The datums whose err_cmd succeeded."""
+        return frozenset(index for index, datum in self.datums.items() if datum.code and datum.recovered)
+
+    @property
+    def failed(self) -> tuple[tuple[int, int, str], ...]:
+        """(index, exit code, message) of the datums that failed and did not recover."""
+        return tuple((i, d.code, d.message) for i, d in sorted(self.datums.items()) if d.code and not d.recovered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +115,7 @@ def attempt(work: WorkSet, slot: Slot) -> Tried:
             _environment({**secrets, "MINIPACH_REPORT": name, "MINIPACH_INTERACTIVE": ""}),
         ):
             code = _containers_run(work, slot)
-        return judge(code, Path(name), len(work.parts), list(secrets.values()))
+        return judge(code, Path(name), len(work.parts), list(secrets.values()), work.timeout)
 
 
 def _filters(work: WorkSet, secrets: Sequence[str], report: Path) -> list[Filter]:
@@ -154,73 +188,67 @@ def _text(result: dict[str, Any]) -> str:
     return str(message)
 
 
-def judge(code: int, folder: Path, count: int, secrets: Sequence[str]) -> Tried:
-    """Whose doing it was. The launcher leaves `exit` when the command failed, and `failure` when itself did.
+def judge(code: int, folder: Path, count: int, secrets: Sequence[str], limit: float | None = None) -> Tried:
+    """Whose doing the end of a launcher was, by its exit code and the report that it left.
 
-    count: datums in the set · secrets: values that may not be told.
+    count: datums in the set · secrets: values that no message may hold · limit: seconds that a datum may take.
     """
-    for link in [entry for entry in folder.iterdir() if entry.is_symlink()]:
-        link.unlink()  # a command can write where its report is: what it points to on this machine is not its to read
-    report = _read_report(folder, count, secrets)
+    try:
+        failure, report = read_report(folder / "report.json", count, secrets, limit)
+    except FileNotFoundError:
+        return Tried(code or 1, "", f"the launcher was killed (exit {code}); out of memory?", Report())
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        return Tried(code or 1, "", f"the launcher's report can't be read: {error}", Report())
+    if failure:
+        return Tried(code or 1, "", f"launcher: {failure}", Report())
     if code == 0:
         return Tried(0, "", "", report)
-    if (folder / "failure").is_file():
-        return Tried(code, "", "launcher: " + (folder / "failure").read_text(errors="replace").strip(), report)
-    if not (folder / "exit").is_file():
-        return Tried(code, "", f"the launcher was killed (exit {code}); out of memory?", report)
-    if (folder / "timed-out").is_file():
-        limit = (folder / "timed-out").read_text().split()[-1]
-        return Tried(code, f"timed out: not done after {limit} s", "", report)
-    return Tried(code, report.message(0, code), "", report)
+    first = next(iter(report.failed), None) or (0, code, report.message(0, code))
+    return Tried(code, report.message(first[0], code), "", report)
 
 
-def _read_report(folder: Path, count: int, secrets: Sequence[str]) -> Report:
-    codes = {}
-    for number, code in _rows(folder / "codes"):
-        codes[int(number) - 1] = int(code)
-    files = {}
-    for index in range(count):
-        listing = folder / str(index + 1)
-        if listing.is_file():
-            names = os.fsdecode(listing.read_bytes()).split("\n")
-            files[index] = [name.removeprefix("./") for name in names if name]
-    recovered = frozenset(int(row[0]) - 1 for row in _rows(folder / "recovered"))
-    over = _rows(folder / "timed-out")
-    # before the first datum began, it is that one's time
-    timed_out = int(over[0][0]) - 1 if over and len(over[0]) > 1 else 0 if over else None
-    return Report(
-        codes, files, recovered, timed_out, read_marks(folder / "marks", count), _faults(folder, count, secrets)
-    )
+def read_report(path: Path, count: int, secrets: Sequence[str], limit: float | None = None) -> tuple[str, Report]:
+    """Why the launcher failed ("" if it did not), and its report.
+
+    Without a container, a command can write where the report is: every value is checked. Raises ValueError, TypeError
+    or KeyError for what no launcher writes, and OSError where there is none.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+        data = json.loads(file.read(_REPORT))
+    if data["schema"] != 1:
+        raise ValueError("unknown schema")
+    if data.get("failure"):
+        return _clean(str(data["failure"]), secrets), Report()
+    rows = data["datums"]
+    if not isinstance(rows, list) or len(rows) > count:
+        raise ValueError("more datums than the set has")
+    return "", Report({index: _datum_report(row, secrets, limit) for index, row in enumerate(rows)})
 
 
-def _faults(folder: Path, count: int, secrets: Sequence[str]) -> dict[int, str]:
-    """By index, a line each: it has names that a command chose, and so may have anything."""
-    found = {}
-    for index in range(count):
-        fault = folder / f"why.{index + 1}"
-        if fault.is_file():
-            with fault.open("rb") as file:
-                clean = Redactor(secrets).feed(file.read(_MOST), last=True)
-            found[index] = b" ".join(clean.split())[:_LONGEST].decode(errors="replace")
+def _datum_report(row: Mapping[str, Any], secrets: Sequence[str], limit: float | None) -> DatumReport:
+    code = int(row["code"])
+    if not 0 <= code <= 255:
+        raise ValueError("not an exit code")
+    files = []
+    for seen, final in row["files"]:
+        parts = str(final).split("/")
+        if "" in parts or "." in parts or ".." in parts or "\0" in str(final):
+            raise ValueError("not a plain path")
+        files.append((str(seen), str(final)))
+    began, ended, seconds, cpu = (_amount(row[name]) for name in ("began", "ended", "seconds", "cpu"))
+    late = bool(row["timed_out"])
+    fault = f"timed out: not done after {math.ceil(limit)} s" if late and limit else _clean(str(row["fault"]), secrets)
+    return DatumReport(code, fault, bool(row["recovered"]), tuple(files), began, ended, seconds, cpu)
+
+
+def _amount(value: Any) -> float:
+    found = float(value)
+    if not math.isfinite(found) or found < 0:
+        raise ValueError("not an amount")
     return found
 
 
-def read_marks(path: Path, count: int) -> tuple[Mark, ...]:
-    """Three lines for each: its number and the clock, then what `times` says (twice user and system time)."""
-    rows = path.read_text(errors="replace").splitlines() if path.is_file() else []
-    found: list[Mark] = []
-    try:
-        for place in range(0, len(rows), 3):
-            number, clock = rows[place].split()
-            spent = _TIME.findall(" ".join(rows[place + 1 : place + 3]))
-            if int(number) != len(found) or len(spent) != 4:
-                return ()
-            cpu = sum(int(minutes) * 60 + float(f"{seconds}.{part or 0}") for minutes, seconds, part in spent)
-            found.append(Mark(float(clock), cpu))
-    except ValueError:  # a shell with other habits; or the command has written there
-        return ()
-    return tuple(found) if len(found) == count + 1 else ()
-
-
-def _rows(path: Path) -> list[list[str]]:
-    return [line.split() for line in path.read_text().splitlines()] if path.is_file() else []
+def _clean(text: str, secrets: Sequence[str]) -> str:
+    """One line: it may hold names that a command chose, and so anything."""
+    clean = Redactor(secrets).feed(text[: 4 * _LONGEST].encode("utf-8", "replace"), last=True)
+    return " ".join(clean.decode(errors="replace").split())[:_LONGEST]

@@ -111,7 +111,7 @@ def _commit(repo: Repo, tree: str, path: str) -> str:
 
 def _scripts() -> list[tuple[str, str, bytes]]:
     folder = resources.files("minipach") / "scripts"
-    found = [(name, EXECUTABLE, (folder / name).read_bytes()) for name in ("launch", "datum")]
+    found = [(name, EXECUTABLE, (folder / name).read_bytes()) for name in ("launch",)]
     return [*found, (".gitattributes", FILE, _ATTRIBUTES), (".gitignore", FILE, _IGNORE)]
 
 

@@ -55,6 +55,8 @@ def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         ours.insert(0, str(binary))
         if (binary / "magic.mgc").is_file():
             env["MAGIC"] = str(binary / "magic.mgc")
+    env.setdefault("MINIPACH_PATH", env.get("PATH", os.defpath))  # the user's own, for the commands of datums
+    env["MINIPACH_PYTHON"] = sys.executable  # runs the launcher
     path = env.get("PATH", os.defpath).split(os.pathsep)
     env["PATH"] = os.pathsep.join(dict.fromkeys([*ours, *path]))
     env.update(extra or {})
@@ -99,6 +101,11 @@ def entered(values: Mapping[str, str]) -> Iterator[None]:
         for name in [name for name in values if name not in before]:
             os.environ.pop(name, None)
         os.environ.update(before)
+
+
+def user_path() -> str:
+    """PATH as whoever runs minipach has it: the programs of this installation are no part of it."""
+    return os.environ.get("MINIPACH_PATH") or os.environ.get("PATH") or os.defpath
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from minipach import hostpython
 from minipach.cache import Cache
-from minipach.git import child_environment
+from minipach.git import user_path
 
 FIRST_LINE = "minipach host environment"
 _READ = 256 * 1024 * 1024  # bytes of a file that a command names, at most; of a larger one the size must do
@@ -25,7 +25,7 @@ def fingerprint(cmd: Sequence[str], cache: Cache | None = None, clock: Callable[
     That is its program, and each file that it names by a whole path: those are not in the pipeline's repo. With a
     cache, what is known of files that nothing touched since is not asked again. clock: the time of now (ns).
     """
-    env = child_environment()
+    env = command_environment()
     lines = [FIRST_LINE, f"system: {platform.system()} {platform.machine()}"]
     python = shutil.which("python3", path=env["PATH"])
     described = hostpython.describe(os.path.abspath(python), env, cache, clock) if python else None
@@ -41,6 +41,16 @@ def fingerprint(cmd: Sequence[str], cache: Cache | None = None, clock: Callable[
         content = f"sha256:{_digest(path, cache, clock)}" if size <= _READ else f"size:{size}"
         lines.append(f"file: {_on_a_line(path)} {content}")
     return "\n".join(lines) + "\n"
+
+
+def command_environment() -> dict[str, str]:
+    """The environment in which a command without an image looks for its programs, as the launcher makes it."""
+    home = os.path.expanduser("~")
+    env = {"PATH": user_path(), "HOME": home}
+    env |= {name: value for name, value in os.environ.items() if name in ("LANG", "TZ") or name.startswith("LC_")}
+    if os.path.isdir(os.path.join(home, ".local", "lib")):
+        env["PYTHONUSERBASE"] = os.path.join(home, ".local")
+    return env
 
 
 def names_host(word: str) -> bool:

@@ -82,21 +82,18 @@ def _attribute(
     rows: dict[int, list[_Row]] = {}
     bad: list[_Bad] = []
     recovered: list[_Bad] = []
-    of_several = len(work.parts) > 1
     by_path = {row[0]: row for row in changed}
     for index, datum in enumerate(work.datums):
-        code = report.codes.get(index, 1) if of_several else 0
+        code = report.code(index)
         if code:
             which = recovered if index in report.recovered else bad
             which.append((index, code, report.message(index, code)))
             continue
-        mine = changed
-        if of_several:
-            prefix = datum["dest"] + "/" if datum["dest"] else ""
-            paths = [prefix + path for path in report.files.get(index, ["?"])]
-            if any(path not in by_path for path in paths):
-                raise StagingError(f"{datum['name']}: its outputs and the set's report on them don't agree")
-            mine = [by_path.pop(path) for path in paths]
+        paths = [final for _, final in report.datums[index].files]
+        lost = next((path for path in paths if path not in by_path), None)
+        if lost is not None:
+            raise StagingError(f"{datum['name']}: its output {lost} was not committed; git or git-annex left it out")
+        mine = [by_path.pop(path) for path in paths]
         try:
             for path, _, _ in mine:
                 _check_output(path)
@@ -104,7 +101,7 @@ def _attribute(
             bad.append((index, NOT_KEPT, str(error)))
             continue
         rows[index] = mine
-    if of_several and by_path:
+    if by_path:
         raise StagingError(f"{next(iter(by_path))}: an output that no datum of the set is said to have written")
     return rows, bad, recovered
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import resource
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -15,14 +15,14 @@ from minipach.sets import WorkSet, upwards
 
 _FIRST, _LAST = 0.02, 0.2  # seconds between two samples: short commands are looked at more often
 _LAUNCHER = b".minipach/launch"
-_ENGINES = frozenset({"podman", "docker"})  # their containers' processes aren't below the program that was started
+_ENGINES = frozenset({"podman", "docker", "conmon", "bwrap", "unshare"})  # programs that are not the command's
 
 
 class Meter:
     """Measures one set, as long as it is open.
 
     memory: bytes of resident memory (RSS) of all processes of the command, together, at the highest of samples taken
-    every 0.2 s; the datum script and the container's own small processes count in, shared pages for each process that
+    every 0.2 s; shared pages for each process that
     has them. None where there is no Linux /proc, the command was too short to be seen, or its container's processes
     aren't visible (docker).
     """
@@ -82,7 +82,7 @@ class Meter:
         pause = _FIRST
         while not self._done.wait(pause):
             before = _datum_at_work(self._slot)
-            now = memory_below(os.getpid(), self._slot)
+            now = memory_below(os.getpid())
             if now:  # 0: all that was seen had ended just then
                 self.memory = max(now, self.memory or 0)
                 self._peak = max(now, self._peak or 0)
@@ -93,10 +93,10 @@ class Meter:
 
 
 def _datum_at_work(slot: Path) -> int | None:
-    """The index of the datum that the set in `slot` is at, as the datum script tells the launcher; None: not known."""
-    for path in slot.glob(".minipach/tmp.*/.minipach/now"):
+    """The index of the datum that the set in `slot` is at, as the launcher notes it; None: not known."""
+    for path in slot.glob(".minipach/tmp.*/now"):
         with contextlib.suppress(OSError, ValueError):
-            return int(path.read_text().partition("-")[0]) - 1
+            return int(path.read_text()[:20]) - 1
     return None
 
 
@@ -107,7 +107,7 @@ def _size(path: Path) -> int:
     return 0
 
 
-def memory_below(pid: int, slot: Path) -> int | None:
+def memory_below(pid: int) -> int | None:
     """Resident bytes of the command that a launcher below process `pid` runs in `slot`; None: there is none to see.
 
     The launcher makes its command a session of its own: so what datalad and git do beside it does not count.
@@ -115,14 +115,10 @@ def memory_below(pid: int, slot: Path) -> int | None:
     total = None
     for launcher in _launchers(pid):
         own = _stat(launcher)
-        found = [(child, _stat(child)) for child in _descendants(launcher)]
-        running = [(child, stat) for child, stat in found if stat and own and stat[1] != own[1]]
-        if any(stat[0] in _ENGINES for _, stat in running):
-            running = [(n, stat) for n in _inside(slot) if (stat := _stat(n)) and stat[0] not in {*_ENGINES, "conmon"}]
-            ours = {launcher, *(child for child, _ in found)}
-            running = [(n, stat) for n, stat in running if n not in ours and own and stat[1] != own[1]]
+        found = [_stat(child) for child in _descendants(launcher)]
+        running = [stat for stat in found if stat and own and stat[1] != own[1] and stat[0] not in _ENGINES]
         if running:
-            total = (total or 0) + sum(stat[2] for _, stat in running)
+            total = (total or 0) + sum(stat[2] for stat in running)
     return total
 
 
@@ -133,7 +129,7 @@ def _launchers(pid: int) -> list[int]:
     while todo:
         child = todo.pop()
         with contextlib.suppress(OSError):
-            if _LAUNCHER in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[:3]:
+            if _LAUNCHER in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[:6]:
                 found.append(child)
                 continue
         todo += _children(child)
@@ -167,13 +163,3 @@ def _stat(pid: int) -> tuple[str, int, int] | None:
     name = text[text.index("(") + 1 : text.rindex(")")]
     fields = text[text.rindex(")") + 2 :].split()
     return name, int(fields[3]), int(fields[21]) * resource.getpagesize()
-
-
-def _inside(folder: Path) -> Iterator[int]:
-    """The processes whose working directory is in a folder, as far as they may be looked at."""
-    inside = os.path.realpath(folder)
-    for entry in Path("/proc").glob("[0-9]*/cwd"):
-        with contextlib.suppress(OSError):
-            where = os.readlink(entry)
-            if where == inside or where.startswith(inside + "/"):
-                yield int(entry.parts[2])

@@ -64,7 +64,7 @@ def command(
 ) -> Command:
     """The command that executes these datums; UserError if one alone is too long for a command line."""
     t = pipeline.transform
-    head = [*_launch_options(pipeline), "sh", ".minipach/datum"]
+    head = _launch_options(pipeline)
     shared = {
         "PPS_PIPELINE_NAME": pipeline.name,
         "PPS_NAMESPACE": "default",

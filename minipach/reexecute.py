@@ -8,21 +8,22 @@ import os
 import shlex
 import signal
 import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from minipach import records
+from minipach.attempt import Report, Tried, judge
 from minipach.checksums import content_of
 from minipach.git import EXECUTABLE, SYMLINK, GitError, Repo, annex, blob_id, child_environment
 from minipach.keys import content_id, names_content
 from minipach.secret import SecretError, redacting, secret_values
 from minipach.sets import WorkSet
 from minipach.slots import Slot, clear_scratch, kill_inside
-from minipach.snapshot import reserved_in_pipeline
 from minipach.staging import StagingError, check_own, locate, stage
 from minipach.worker import inputs_are_read_only
 
@@ -165,17 +166,18 @@ def reexecute(trial: Trial, slot: Slot, processes: Processes, *, get: bool = Fal
     try:
         lay_out(work, slot, get=get, fresh=True)
         secrets = secret_values(work.secrets, work.secrets_folder)
-        code = 0
+        tried = Tried(1, "it was cancelled", "", Report())
         for _ in range(work.tries):
             clear_scratch(slot.path)
             started = time.monotonic()
-            code = processes.run(command_line(work), slot.path, log, secrets)
+            tried = run_reported(work, slot, processes, log, secrets)
             seconds = time.monotonic() - started
-            if code == 0 or processes.cancelled:
+            if tried.exit == 0 or processes.cancelled:
                 break
-        if code != 0:
-            return Verdict(*who, "failed", message=f"the command exited with {code}", log=work.log, seconds=seconds)
-        differ, missing, extra = _compare(trial.expected, slot)
+        if tried.exit != 0:
+            why = tried.failure or tried.message
+            return Verdict(*who, "failed", message=why, log=work.log, seconds=seconds)
+        differ, missing, extra = _compare(trial.expected, slot, tried.report.outputs)
     except (StagingError, SecretError, GitError, OSError) as error:
         return Verdict(*who, "failed", message=str(error), log=work.log, seconds=seconds)
     outcome: Outcome = "different" if differ or missing or extra else "reproducible"
@@ -195,8 +197,15 @@ def lay_out(work: WorkSet, slot: Slot, *, get: bool = False, fresh: bool = False
     share = inputs_are_read_only(slot.path, work.image)
     check_own(slot.main, work.base, work.image, get=get, fresh=fresh)
     stage(slot.path, work.files, share=share, get=get, fresh=fresh)
-    if not share:
-        slot.make_code_private()
+
+
+def run_reported(
+    work: WorkSet, slot: Slot, processes: Processes, log: Path | None, secrets: Mapping[str, str]
+) -> Tried:
+    """Run a set's command without DataLad. log: as `Processes.run` has it · secrets: values by variable."""
+    with tempfile.TemporaryDirectory(prefix="minipach-report.") as report:
+        code = processes.run(command_line(work), slot.path, log, secrets, report)
+        return judge(code, Path(report), len(work.parts), list(secrets.values()), work.timeout)
 
 
 def command_line(work: WorkSet) -> list[str]:
@@ -205,23 +214,13 @@ def command_line(work: WorkSet) -> list[str]:
     return [*shlex.split(records.LAUNCH), work.image, *shlex.split(plain)]
 
 
-def _compare(expected: Mapping[str, Kept], slot: Slot) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """The paths that (differ, are missing, are extra)."""
-    written = set(written_files(slot.path))
+def _compare(
+    expected: Mapping[str, Kept], slot: Slot, outputs: Collection[str]
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """The paths that (differ, are missing, are extra). outputs: what the datum wrote."""
+    written = set(outputs)
     differ = [p for p in sorted(written & expected.keys()) if not _equal(slot.path / p, expected[p], slot.main)]
     return tuple(differ), tuple(sorted(expected.keys() - written)), tuple(sorted(written - expected.keys()))
-
-
-def written_files(slot: Path) -> list[str]:
-    """The paths that a datum wrote into its slot."""
-    found = []
-    for here, folders, names in os.walk(slot):
-        if here == str(slot):
-            folders[:] = [f for f in folders if not reserved_in_pipeline(f)]
-            names = [n for n in names if not reserved_in_pipeline(n)]  # noqa: PLW2901
-        links = [f for f in folders if os.path.islink(os.path.join(here, f))]
-        found += [os.path.relpath(os.path.join(here, name), slot) for name in (*names, *links)]
-    return found
 
 
 def _equal(file: Path, kept: Kept, repo: Repo) -> bool:

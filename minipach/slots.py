@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import signal
 import stat
@@ -23,6 +24,7 @@ _BRANCH = "refs/worktree/minipach"
 _ROUNDS = 20  # more attempts to remove a slot in which something still works
 _PAUSE = 0.05  # seconds before each of them
 _SMALL = 1 << 20  # bytes
+_CONTAINER = re.compile(r"minipach-[0-9a-f]{16}")
 _AGE = 10.0  # seconds that a fresh checkout pretends to be old
 
 
@@ -69,8 +71,6 @@ class Slot:
 
     def reset(self, base: str) -> None:
         """Make the worktree equal to `base`, with no staged inputs and nothing left over; make it if need be."""
-        if self._private_marker.exists():
-            self.remove()
         if not self.path.exists():
             self._make(base)
             return
@@ -85,27 +85,6 @@ class Slot:
         except GitError:  # a git that was killed here left a lock, or half a worktree
             self.remove()
             self._make(base)
-
-    @property
-    def _private_marker(self) -> Path:
-        return self.main.common_dir / "worktrees" / self.path.name / "minipach-private"
-
-    def make_code_private(self) -> None:
-        """Put copies in the place of annexed files in `code/`, for commands that could write through the links.
-
-        Git is told not to look at them; the slot is made anew for the next set.
-        """
-        links = [p for p in (self.path / "code").rglob("*") if p.is_symlink() and "/annex/objects/" in os.readlink(p)]
-        if not links:
-            return
-        self._private_marker.touch()
-        names = b"".join(os.fsencode(p.relative_to(self.path)) + b"\0" for p in links)
-        self.repo.git("update-index", "--skip-worktree", "-z", "--stdin", stdin=names)
-        for link in links:
-            content = Path(os.path.realpath(link))
-            link.unlink()
-            if content.is_file():
-                shutil.copyfile(content, link)
 
     def _make(self, base: str) -> None:
         try:
@@ -193,16 +172,18 @@ def clear_scratch(path: Path) -> None:
     """Remove what a killed launcher left, and end the command or podman container that it may have left running."""
     for scratch in (path / ".minipach").glob("tmp.*"):
         kill_inside(path)
-        container = scratch / ".minipach" / "container"
-        for runtime in ("podman", "docker"):
-            if container.is_file() and shutil.which(runtime):
-                subprocess.run(
-                    [runtime, "rm", "--force", container.read_text().strip()],
-                    env=child_environment(),
-                    capture_output=True,
-                    check=False,
-                )
+        _remove_container(scratch / "container")
         remove_tree(scratch)
+
+
+def _remove_container(noted: Path) -> None:
+    """End the container that a launcher has noted: by the name that launchers make, and by no other."""
+    if noted.is_symlink() or not noted.is_file():
+        return
+    name = noted.read_bytes()[:100].decode(errors="replace").strip()
+    for runtime in ("podman", "docker"):
+        if _CONTAINER.fullmatch(name) and shutil.which(runtime):
+            subprocess.run([runtime, "rm", "--force", name], env=child_environment(), capture_output=True, check=False)
 
 
 def clean_up(repo: Repo) -> int:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
-
-_SINCE_1970 = 1e9  # seconds: no machine is up for so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,43 +48,17 @@ class Try:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What the datum script noted after a datum: a clock, and the processor time of its processes up to then."""
-
-    clock: float
-    cpu: float
-
-
-def took(marks: Sequence[Mark], count: int, began: float, seconds: float, cpu: float) -> list[Took]:
+def took(
+    own: Sequence[tuple[float, float, float, float]], count: int, began: float, seconds: float, cpu: float
+) -> list[Took]:
     """What each datum of a try of `count` datums took.
 
-    marks: one before the first datum, one after each; without, all count alike · began: in unix seconds, of the try ·
-    seconds, cpu: of the whole try, processor time as the kernel counts it. What the datums themselves did not take
+    own: per datum when it began and ended (unix seconds), its wall and its processor time; without, all count alike ·
+    began: in unix seconds, of the try · seconds, cpu: of the whole try. What the datums themselves did not take
     (checkout, container, commit) is shared out evenly.
     """
-    ended = began + seconds
-    pairs = list(pairwise(marks))
-    own = [(after.clock - before.clock, after.cpu - before.cpu) for before, after in pairs]
-    if len(own) != count or any(wall < 0 or used < 0 for wall, used in own):
-        return [Took(began, ended, seconds / count, cpu / count)] * count
-    offset = _boot_time(marks[-1].clock)
-    if not began - 1 <= marks[0].clock + offset <= marks[-1].clock + offset <= ended + 1:
-        offset = ended - marks[-1].clock  # the container has a clock of its own
-    more = max(0.0, seconds - sum(wall for wall, _ in own)) / count
-    # not every kind of container has its processes counted for whoever started it
-    more_cpu = max(0.0, cpu - sum(used for _, used in own)) / count
-    return [
-        Took(before.clock + offset, after.clock + offset, wall + more, used + more_cpu)
-        for (before, after), (wall, used) in zip(pairs, own, strict=True)
-    ]
-
-
-def _boot_time(clock: float) -> float:
-    """What makes unix seconds of the datum script's clock: it counts from the machine's start, or from 1970."""
-    if clock > _SINCE_1970:
-        return 0.0
-    try:
-        return time.time() - float(Path("/proc/uptime").read_text().split()[0])
-    except (OSError, ValueError, IndexError):
-        return 0.0
+    if len(own) != count:
+        return [Took(began, began + seconds, seconds / count, cpu / count)] * count
+    more = max(0.0, seconds - sum(wall for _, _, wall, _ in own)) / count
+    more_cpu = max(0.0, cpu - sum(used for _, _, _, used in own)) / count
+    return [Took(begin, end, wall + more, used + more_cpu) for begin, end, wall, used in own]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,12 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from minipach.attempt import judge
 from minipach.base import scratch_base
 from minipach.errors import UserError
 from minipach.git import Repo, child_environment
 from minipach.project import Project
-from minipach.reexecute import Processes, command_line, lay_out, written_files
+from minipach.reexecute import Processes, command_line, lay_out, run_reported
 from minipach.secret import SecretError, secret_values
 from minipach.sets import WorkSet, make_set
 from minipach.slots import Owner, Slot, clear_scratch, kill_inside, slots_dir
@@ -120,23 +118,20 @@ def run_one(chosen: Chosen, *, get: bool = False) -> Trial:
     secrets = _secrets(chosen.work)
     with (
         _scratch(chosen.work, get=get) as slot,
-        tempfile.TemporaryDirectory(prefix="minipach-report.") as report,
         ThreadPoolExecutor(1) as pool,
     ):
         started = time.monotonic()
         # in a thread, so that an interrupt can end what runs
-        future = pool.submit(processes.run, command_line(chosen.work), slot.path, None, secrets, report)
+        future = pool.submit(run_reported, chosen.work, slot, processes, None, secrets)
         try:
-            code = future.result()
+            tried = future.result()
         except BaseException:
             processes.cancel()
             raise
         seconds = time.monotonic() - started
-        paths = sorted(written_files(slot.path)) if code == 0 else []
-        outputs = tuple(_output(slot.path, path) for path in paths)
-        tried = judge(code, Path(report), 1, list(secrets.values()))
+        outputs = tuple(_output(slot.path, path) for path in sorted(tried.report.outputs))
     why = tried.failure or tried.message
-    return Trial(chosen.work.pipeline, chosen.name, chosen.id, code, seconds, outputs, why)
+    return Trial(chosen.work.pipeline, chosen.name, chosen.id, tried.exit, seconds, outputs, why)
 
 
 def open_shell(chosen: Chosen, *, get: bool = False) -> int:

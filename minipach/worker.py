@@ -136,13 +136,13 @@ class _Tries:
         self._measure(report)
         seconds, cpu = sum(t.seconds for t in self.each), sum(t.cpu for t in self.each)
         if tried.exit != 0:
-            recovered = [(i, report.codes.get(i, tried.exit), tried.message) for i in sorted(report.recovered)]
+            recovered = [(i, report.code(i), report.message(i, tried.exit)) for i in sorted(report.recovered)]
             if self.tries < work.tries and len(recovered) < len(work.parts) and tried.exit not in FINAL:
                 self._put_by("failed", tried.exit, tried.message)
                 return None
             failed = self._outcome("failed", tried.exit, tried.message)
-            over = [(report.timed_out, tried.exit, tried.message)] if report.timed_out is not None else []
-            return replace(failed, bad=tuple(over), recovered=tuple(recovered))
+            bad_ones = report.failed if len(work.parts) > 1 else ()
+            return replace(failed, bad=bad_ones, recovered=tuple(recovered))
         bad, recovered = keep(work, slot, self.each, report, self.meter)
         for index, _, message in bad:
             _note(work.log, f"{work.datums[index]['name']}: {message}", index if len(work.parts) > 1 else None)
@@ -161,8 +161,6 @@ class _Tries:
         check_own(self.slot.main, self.work.base, self.work.image)
         stage(self.slot.path, self.work.files, share=share)
         self.meter.count_inputs()
-        if not share:
-            self.slot.make_code_private()
         self._copies = None if share else Untouched.now(self.slot.path, [file.dest for file in self.work.files])
         self._ready = True
 
@@ -174,7 +172,8 @@ class _Tries:
         """Note what this try's datums took, at its end."""
         if not self.each:
             seconds, count = time.monotonic() - self.started, len(self.work.parts)
-            found = took(report.marks if report else (), count, self.began, seconds, _cpu() - self.cpu)
+            own = [(d.began, d.ended, d.seconds, d.cpu) for d in report.datums.values()] if report else []
+            found = took(own, count, self.began, seconds, _cpu() - self.cpu)
             self.each = [replace(one, memory=self.meter.peak(index)) for index, one in enumerate(found)]
 
     def _put_by(self, kind: str, code: int, message: str) -> None:

@@ -135,6 +135,6 @@ def _launcher_runs() -> bool:
         with contextlib.suppress(OSError):
             # `sh .minipach/launch IMAGE ...`; datalad's own `sh -c '...'` names it too, and ends with it
             words = (entry / "cmdline").read_bytes().split(b"\0")
-            if words[1:2] == [b".minipach/launch"] and os.getpgid(int(entry.name)) == group:
+            if b".minipach/launch" in words[:6] and os.getpgid(int(entry.name)) == group:
                 return True
     return False
