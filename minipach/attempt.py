@@ -197,7 +197,7 @@ def judge(code: int, folder: Path, count: int, secrets: Sequence[str], limit: fl
         failure, report = read_report(folder / "report.json", count, secrets, limit)
     except FileNotFoundError:
         return Tried(code or 1, "", f"the launcher was killed (exit {code}); out of memory?", Report())
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
         return Tried(code or 1, "", f"the launcher's report can't be read: {error}", Report())
     if failure:
         return Tried(code or 1, "", f"launcher: {failure}", Report())

@@ -23,6 +23,7 @@ from minipach.errors import UserError
 from minipach.git import EXECUTABLE, FILE, GITLINK, SYMLINK, Repo, TreeEntry, annex, need_annex, own_environment
 from minipach.image import BASE_REF, CONTAINER, Image, archive_folder, entry_of
 from minipach.registry import SCHEME, Reference, fetch, parse_reference
+from minipach.settings import widened
 from minipach.wording import quoted
 
 _ATTRIBUTES = b"* annex.largefiles=nothing\n"
@@ -31,7 +32,10 @@ _IGNORE = b"/tmp.*\n"
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A base commit: what it pins, and the ids that results remember of it. head: the branch it was made from."""
+    """A base commit: what it pins, and the ids that results remember of it.
+
+    head: the branch it was made from · options: of the launcher, by the settings that widen what commands see.
+    """
 
     commit: str
     tree: str
@@ -40,6 +44,7 @@ class Base:
     commits: Mapping[tuple[str, str | None], str]
     dataset_id: str
     head: str = ""
+    options: tuple[str, ...] = ()
 
 
 def build_base(assessment: Assessment) -> Base:
@@ -102,6 +107,7 @@ def _base(assessment: Assessment, commit: str, tree: str, commits: dict[tuple[st
         commits,
         repo.config("datalad.dataset.id", f"blob:{commit}:.datalad/config") or "",
         assessment.head or "",
+        widened(assessment.project.repo, in_container=assessment.pipeline.transform.image is not None),
     )
 
 

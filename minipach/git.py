@@ -39,6 +39,9 @@ def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     The git-annex wheel puts its binary beside the interpreter's scripts, where git's hooks must find it too.
     """
     env = dict(os.environ)
+    # what the commands of datums get: the user's own
+    env.setdefault("MINIPACH_PATH", user_path())
+    env.setdefault("MINIPACH_LOCALE", " ".join(f"{k}={v}" for k, v in sorted(env.items()) if _is_locale(k)))
     gitsettings.drop_variables(env)
     for name, value in gitsettings.utf8_locale(env).items():
         if value is None:
@@ -55,7 +58,6 @@ def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         ours.insert(0, str(binary))
         if (binary / "magic.mgc").is_file():
             env["MAGIC"] = str(binary / "magic.mgc")
-    env.setdefault("MINIPACH_PATH", env.get("PATH", os.defpath))  # the user's own, for the commands of datums
     env["MINIPACH_PYTHON"] = sys.executable  # runs the launcher
     path = env.get("PATH", os.defpath).split(os.pathsep)
     env["PATH"] = os.pathsep.join(dict.fromkeys([*ours, *path]))
@@ -101,6 +103,10 @@ def entered(values: Mapping[str, str]) -> Iterator[None]:
         for name in [name for name in values if name not in before]:
             os.environ.pop(name, None)
         os.environ.update(before)
+
+
+def _is_locale(variable: str) -> bool:
+    return variable == "LANG" or variable.startswith("LC_")
 
 
 def user_path() -> str:

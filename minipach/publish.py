@@ -190,7 +190,7 @@ def _own_record(assessment: Assessment, base: Base, parts: Sequence[_Part], job:
     tasks = [step.task for step, _ in parts if step.task is not None]
     source = parts[0][0].source
     assert source is not None
-    command = records.command(assessment.pipeline, tasks, base.commits, job).text()
+    command = records.command(assessment.pipeline, tasks, base.commits, job, base.options).text()
     inputs = records.record_inputs(assessment.pipeline, tasks)
     datums: list[dict[str, object]] = []
     for step, files in parts:

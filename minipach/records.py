@@ -60,11 +60,18 @@ class Command:
 
 
 def command(
-    pipeline: Pipeline, tasks: Sequence[Task], commits: Mapping[tuple[str, str | None], str], job: str
+    pipeline: Pipeline,
+    tasks: Sequence[Task],
+    commits: Mapping[tuple[str, str | None], str],
+    job: str,
+    more: Sequence[str] = (),
 ) -> Command:
-    """The command that executes these datums; UserError if one alone is too long for a command line."""
+    """The command that executes these datums; UserError if one alone is too long for a command line.
+
+    more: further options of the launcher.
+    """
     t = pipeline.transform
-    head = _launch_options(pipeline)
+    head = [*_launch_options(pipeline), *more]
     shared = {
         "PPS_PIPELINE_NAME": pipeline.name,
         "PPS_NAMESPACE": "default",

@@ -261,7 +261,7 @@ def make_set(
 ) -> WorkSet:
     """Everything that a worker must know to run these datums."""
     pipeline = assessment.pipeline
-    command = records.command(pipeline, tasks, base.commits, job)
+    command = records.command(pipeline, tasks, base.commits, job, base.options)
     return WorkSet(
         id=set_id(pipeline.name, tasks),
         pipeline=pipeline.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from minipach.errors import UserError
 from minipach.failures import GIVE_UP_AFTER
@@ -54,3 +55,21 @@ def slots(repo: Repo, asked: int | None) -> int:
     if not value.isdecimal() or int(value) < 1:
         raise bad_setting("jobs", f'"{value}" is no number of slots', "4")
     return int(value)
+
+
+def widened(repo: Repo, *, in_container: bool) -> tuple[str, ...]:
+    """Options of the launcher by which the local configuration shows a command more of the caller's machine.
+
+    `minipach.pass-env`: names of variables, separated by blanks or commas · `minipach.host-paths`: absolute paths,
+    separated by colons; only for commands without an image. Records name both.
+    """
+    found: list[str] = []
+    for name in re.split(r"[,\s]+", local_setting(repo, "pass-env") or ""):
+        if name and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise bad_setting("pass-env", f'"{name}" is not a name of a variable', "OMP_NUM_THREADS")
+        found += ["-E", name] if name else []
+    for path in (local_setting(repo, "host-paths") or "").split(os.pathsep):
+        if path and not path.startswith("/"):
+            raise bad_setting("host-paths", f'"{path}" is not an absolute path', "/data/references")
+        found += ["-R", path] if path and not in_container else []
+    return tuple(found)

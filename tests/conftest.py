@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 
 from minipach.git import child_environment
-from tests.projects import Study
+from tests.projects import SHOWN, Study
 
 _IDENTITY = {
     "GIT_AUTHOR_NAME": "A Tester",
@@ -45,11 +45,21 @@ def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ["XDG_CACHE_HOME"] = str(home / ".cache")
     for name in [n for n in os.environ if n.startswith("MINIPACH_")]:
         del os.environ[name]
+    os.environ["MINIPACH_HOST_PATHS"] = str(SHOWN)
     os.environ["MINIPACH_JOBS"] = "1"  # the tests run side by side already; where it matters, a test says -j
     os.environ.update(child_environment())
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_shown() -> Iterator[None]:
+    """A test that fails leaves no file that makes the next one's commands wait."""
+    yield
+    for path in SHOWN.iterdir():
+        if path.is_file():
+            path.unlink()
 
 
 @pytest.hookimpl(wrapper=True)

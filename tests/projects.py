@@ -15,6 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# A folder of this machine that commands see: by files in it a test and a command wait for each other.
+SHOWN = Path(tempfile.mkdtemp(prefix="minipach-shown."))
+atexit.register(shutil.rmtree, SHOWN, ignore_errors=True)
+
 COPY = 'cp "$images" "$PFS/out/"\n'
 PATIENCE = 600.0  # seconds for a program: that is against one that hangs, not against a slow machine
 

@@ -17,18 +17,18 @@ from pathlib import Path
 
 from minipach.git import Repo
 from minipach.state import read_state
-from tests.projects import MINIPACH, PATIENCE, Done, Study, run
+from tests.projects import MINIPACH, PATIENCE, SHOWN, Done, Study, run
 
 WAIT = 120.0  # seconds that a condition gets to come true
 
-# A datum of `holder` waits while the file `hold` is there. The slot is <repo>/.git/minipach/slots/NAME.
+# A datum of `holder` waits while the file `hold` is there.
 HOLD = """\
 case $images in
   *'a first.txt') ;; # this one is never held
-  *) while [ -e ../../hold ]; do sleep 0.1; done ;;
+  *) while [ -e HOLD ]; do sleep 0.1; done ;;
 esac
 cp "$images" "$PFS/out/"
-"""
+""".replace("HOLD", str(SHOWN / "hold"))
 GATHER = 'cat "$PFS"/edges/* > "$PFS/out/all.txt"\n'
 
 
@@ -72,7 +72,7 @@ def unpublished(root: Path, *, images: int = 2) -> Study:
 
 def hold(study: Study) -> Path:
     """Make the datums of `edges` wait from now on, until the file is removed."""
-    there = study.root / "edges/.git/minipach/hold"
+    there = SHOWN / "hold"
     there.touch()
     return there
 
@@ -166,19 +166,26 @@ class Background:
 
 
 def processes(tag: str, root: Path) -> list[Process]:
-    """The processes that have `tag` in their environment, or work in the folder (zombies left out)."""
-    found = []
+    """The processes that have `tag` in their environment, or work in the folder, and all below them.
+
+    Zombies are left out. (A command has neither: it sees nothing of its caller.)
+    """
+    parents: dict[int, int] = {}
+    args: dict[int, tuple[str, ...]] = {}
+    found: set[int] = set()
     for entry in Path("/proc").glob("[0-9]*"):
+        pid = int(entry.name)
         try:
+            parents[pid] = int((entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+            args[pid] = tuple((entry / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1])
             environment = (entry / "environ").read_bytes().split(b"\0")
-            if tag.encode() not in environment and not os.readlink(entry / "cwd").startswith(f"{root}/"):
-                continue
-            args = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+            if tag.encode() in environment or os.readlink(entry / "cwd").startswith(f"{root}/"):
+                found.add(pid)
         except OSError:
             continue
-        if args:
-            found.append(Process(int(entry.name), tuple(args)))
-    return found
+    while below := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= below
+    return [Process(pid, args[pid]) for pid in sorted(found) if args.get(pid)]
 
 
 _KILLER = """

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from datalad.config import ConfigManager
 
 from minipach.assess import Assessment, SnapshotStore
-from minipach.attempt import Report, judge
+from minipach.attempt import DatumReport, Report, judge
 from minipach.base import build_base
 from minipach.project import find_project
 from minipach.sets import make_set
@@ -51,31 +52,79 @@ def test_a_git_that_is_killed_under_datalad_is_tried_again(
     assert "not the command's fault: datalad containers-run: git was killed" in log.read_text()
 
 
+FAULT = "output a: what is wrong with it"
+
+
 @pytest.mark.parametrize(
-    ("code", "message"),
+    ("datum", "message"),
     [
-        (126, "output a: what is wrong with it"),
-        (3, "the command exited with 3"),
-        (137, "the command exited with 137; killed: out of memory?"),
+        (DatumReport(126, FAULT), FAULT),
+        (DatumReport(126), "the command exited with 126"),
+        (DatumReport(3), "the command exited with 3"),
+        (DatumReport(137), "the command exited with 137; killed: out of memory?"),
     ],
 )
-def test_why_a_datum_failed(code: int, message: str) -> None:
-    report = Report(faults={1: "output a: what is wrong with it"})
-    assert report.message(1, code) == message
-    assert report.message(0, 126) == "the command exited with 126", "it said so itself"
+def test_why_a_datum_failed(datum: DatumReport, message: str) -> None:
+    assert Report({1: datum}).message(1, datum.code) == message
 
 
-def test_a_report_leads_nowhere_else_and_its_words_are_one_short_line_without_secrets(tmp_path: Path) -> None:
+def write(folder: Path, **changes: object) -> Path:
+    """A report of one datum that failed, with some values changed."""
+    row = {"code": 3, "fault": "", "recovered": False, "timed_out": False, "files": [], "seconds": 1, "cpu": 1}
+    row |= {"began": 1, "ended": 2}
+    top = {"schema": 1, "datums": [{**row, **{k: v for k, v in changes.items() if k in row}}]}
+    top |= {k: v for k, v in changes.items() if k not in row}
+    folder.mkdir(exist_ok=True)
+    (folder / "report.json").write_text(json.dumps(top))
+    return folder
+
+
+def test_a_report_is_read(tmp_path: Path) -> None:
+    tried = judge(3, write(tmp_path / "r", files=[["datum.txt", "a/b.txt"]]), 1, [])
+    assert (tried.exit, tried.message, tried.failure) == (3, "the command exited with 3", "")
+    assert tried.report.outputs == ("a/b.txt",)
+    late = judge(124, write(tmp_path / "r", code=124, timed_out=True), 1, [], 1.5)
+    assert late.message == "timed out: not done after 2 s"
+    failure = judge(125, write(tmp_path / "r", failure="the disk is full"), 1, [])
+    assert (failure.failure, failure.report.datums) == ("launcher: the disk is full", {})
+
+
+def test_words_of_a_report_are_one_short_line_without_secrets(tmp_path: Path) -> None:
+    tried = judge(
+        126, write(tmp_path / "r", code=126, fault="output a:\n token s3cr3t \x1b" + " x" * 1000), 1, ["s3cr3t"]
+    )
+    assert tried.message.startswith("output a: token [secret] \x1b x x")
+    assert len(tried.message) <= 500
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"code": "x"},
+        {"code": -1},
+        {"code": 1e400},
+        {"files": [["a", "../../x"]]},
+        {"files": [["a", "/etc/x"]]},
+        {"files": [["a"]]},
+        {"files": 5},
+        {"began": "nan"},
+        {"cpu": -1},
+        {"datums": 7},
+        {"datums": [{}, {}]},
+        {"schema": 9},
+    ],
+    ids=str,
+)
+def test_a_report_that_no_launcher_writes_is_no_report(tmp_path: Path, changes: dict[str, object]) -> None:
+    """Without a container a command may find it: nothing of it is believed, and nothing ends with a traceback."""
+    tried = judge(0, write(tmp_path / "r", **changes), 1, [])
+    assert "report can't be read" in tried.failure and tried.report == Report()
+
+
+def test_a_report_that_leads_elsewhere_or_is_missing_is_none(tmp_path: Path) -> None:
     private = tmp_path / "private"
-    private.write_text("private")
-    report = tmp_path / "report"
-    report.mkdir()
-    (report / "exit").write_text("126")
-    for name in ("failure", "timed-out", "why.2"):
-        (report / name).symlink_to(private)
-    (report / "why.1").write_bytes(b"output a:\n token s3cr3t \xff" + b" x" * 1000)
-    tried = judge(126, report, 2, ["s3cr3t"])
-    assert (tried.failure, tried.report.timed_out) == ("", None)
-    assert tried.message.startswith("output a: token [secret] \ufffd x x")
-    assert len(tried.message) <= 500 and set(tried.report.faults) == {0}
-    assert private.read_text() == "private"
+    private.write_text('{"schema": 1, "failure": "private"}')
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link/report.json").symlink_to(private)
+    assert "private" not in judge(1, tmp_path / "link", 1, []).failure
+    assert judge(137, tmp_path, 1, []).failure == "the launcher was killed (exit 137); out of memory?"

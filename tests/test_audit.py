@@ -15,7 +15,7 @@ import pytest
 from minipach.git import Repo, blob_id
 from minipach.reexecute import Kept, _equal
 from minipach.slots import Slot
-from tests.projects import MINIPACH, PATIENCE, Study
+from tests.projects import MINIPACH, PATIENCE, SHOWN, Study
 
 UPPER = 'tr a-z A-Z <"$images" >"$PFS/out/$MINIPACH_DATUM"\n'
 NOISE = """
@@ -57,13 +57,14 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Study:
     study.pipeline("ids", spec("ids", "/moon.txt"), ids=IDS)
     reports = study.schedule("-j", "2")
     assert reports["edges"]["counts"]["reused"] == 1
+    witness(study).parent.mkdir(exist_ok=True)
     witness(study).touch()
     return study
 
 
 def witness(study: Study) -> Path:
     """The file that makes `fickle` and `later` behave otherwise."""
-    return study.root.parent / "witness"
+    return SHOWN / "kept" / study.root.parent.name
 
 
 def copy(study: Study, root: Path) -> Study:
@@ -211,7 +212,7 @@ def test_an_annexed_image_is_found_from_a_slot(study: Study) -> None:
 
 def test_an_interrupt_ends_the_command_and_clears_up(published: Study, tmp_path: Path) -> None:
     study = copy(published, tmp_path / "study")
-    slow = tmp_path / "slow"
+    slow = SHOWN / "slow"
     study.put("edges/code/upper.sh", f"[ ! -e {slow} ] || {{ echo begun; exec sleep 300; }}\n" + UPPER)
     study.schedule("edges")
     before = everything(study)

@@ -27,7 +27,7 @@ from minipach.meter import memory_below
 from minipach.project import find_project
 from minipach.report import PipelineReport, ScheduleReport
 from minipach.usage import histogram, summarize, usage_of
-from tests.projects import Study
+from tests.projects import SHOWN, Study
 from tests.remains import Background, hold, leftovers, unpublished, until
 from tests.test_main_job import duplicate
 
@@ -210,9 +210,11 @@ def running(tmp_path: Path) -> tuple[Study, Path, Background]:
     return study, gate, Background(study, "schedule", "-j", "2").waiting()
 
 
-SAYS = (
-    'echo "begins $MINIPACH_DATUM"\nwhile [ -e ../../hold ]; do sleep 0.1; done\ncp "$images" "$PFS/out/"\necho done\n'
-)
+SAYS = f"""echo "begins $MINIPACH_DATUM"
+while [ -e {SHOWN}/hold ]; do sleep 0.1; done
+cp "$images" "$PFS/out/"
+echo done
+"""
 
 
 def test_follow_wait_and_cancel(tmp_path: Path) -> None:
@@ -381,14 +383,14 @@ def test_memory_is_that_of_the_command_alone(tmp_path: Path) -> None:
         subprocess.Popen(beside, cwd=tmp_path) as other,
     ):
         try:
-            until("it has its memory", lambda: (memory_below(os.getpid(), tmp_path) or 0) > 60 * 2**20)
+            until("it has its memory", lambda: (memory_below(os.getpid()) or 0) > 60 * 2**20)
             until("so has the other", lambda: resident(other.pid) > 250 * 2**20)
-            found = memory_below(os.getpid(), tmp_path)
+            found = memory_below(os.getpid())
             assert found is not None and 60 * 2**20 < found < 250 * 2**20
         finally:
             gate.touch()
             launcher.wait(60)
-    assert memory_below(os.getpid(), tmp_path) is None
+    assert memory_below(os.getpid()) is None
 
 
 WAITS = 'import os, time\nwhile not os.path.exists("gate"): time.sleep(0.05)'

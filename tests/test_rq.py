@@ -30,7 +30,7 @@ from minipach.ledger import Ledger
 from minipach.project import find_project
 from minipach.spec import secret_variable
 from tests.chaos_rq import chaos
-from tests.projects import MINIPACH, Study, need, run
+from tests.projects import MINIPACH, SHOWN, Study, need, run
 from tests.redises import Redis, Workers
 from tests.remains import Background, hold, leftovers, processes, unpublished, until
 
@@ -519,7 +519,7 @@ def test_a_worker_that_shares_no_filesystem_with_the_project(
 ) -> None:
     """The project's own folder is hidden from it: it gets an address for git, and Redis."""
     need("bwrap")
-    images, store, gate = study.root / "images", tmp_path / "store", tmp_path / "gate"
+    images, store, gate = study.root / "images", tmp_path / "store", SHOWN / "gate"
     gate.touch()
     study.ok("git", "init", "--quiet", "--bare", str(store))
     study.ok("git", "annex", "init", "store", cwd=store)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from minipach.secret import Redactor, SecretError, redacting, secret_values
 from tests.images import Images, images
-from tests.projects import PATIENCE, Study
+from tests.projects import PATIENCE, SHOWN, Study
 from tests.remains import Background, until
 from tests.test_launch import Launcher, launch, make_dataset, processes, use, wait_until
 
@@ -156,7 +156,7 @@ def test_when_the_job_has_had_its_time_what_is_done_is_kept_and_the_next_pipelin
 @pytest.mark.soak
 def test_a_rerun_keeps_to_the_time_too(study: Study) -> None:
     study.put("images/a.txt", "alpha\n")
-    gate = study.root / "slow"
+    gate = SHOWN / "slow"
     script = f'[ ! -e {gate} ] || {{ echo slow; sleep 1000; }}; cp "$images" "$PFS/out/"\n'
     study.pipeline("edges", spec(more="datum_timeout: 2s"), run=script)
     study.schedule()
@@ -383,7 +383,7 @@ def test_a_secret_is_in_no_log_while_its_datum_runs_nor_after_a_kill(
     study: Study, monkeypatch: pytest.MonkeyPatch, killed: str
 ) -> None:
     study.put("images/a.txt", "alpha\n")
-    gate = study.root / "gate"
+    gate = SHOWN / "gate"
     gate.touch()
     text = spec("secrets: [{name: my-token, env_var: TOKEN}]").replace("run.sh", "copy.sh")
     study.pipeline("edges", text, copy=PRINTING % gate)
@@ -457,7 +457,7 @@ def test_one_who_holds_the_pipe_for_ever_is_not_waited_for(tmp_path: Path) -> No
 
 def test_a_launcher_that_is_killed_is_no_try_of_the_datum(study: Study) -> None:
     study.put("images/a.txt", "alpha\n")
-    gate = study.root / "gate"
+    gate = SHOWN / "gate"
     gate.touch()
     script = f'while [ -e {gate} ]; do sleep 0.1; done; cp "$images" "$PFS/out/"\n'
     study.pipeline("edges", spec().replace("run.sh", "copy.sh"), copy=script)
