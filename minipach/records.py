@@ -101,6 +101,13 @@ def command(
     return found
 
 
+def widened_by(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """The options in a record by which the configuration of then showed the command more of the caller's machine."""
+    words = shlex.split(str(record.get("cmd", "")).replace("{{", "{").replace("}}", "}"))
+    head = words[: words.index("-d")] if "-d" in words else []
+    return tuple(word for at, word in enumerate(head) if word in ("-E", "-R") or (at and head[at - 1] in ("-E", "-R")))
+
+
 def _launch_options(pipeline: Pipeline) -> list[str]:
     """What the launcher sees to: the time limit, and which variables of the caller hold secrets."""
     found = []
