@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-MOUNT_POINTS = ("dev", "proc", "sys", "tmp", "pfs", "work")
+MOUNT_POINTS = ("dev", "proc", "sys", "tmp", "pfs", "project", "var/tmp", "home/user")
 """Directories that charliecloud can't make in a read-only image."""
 
 
@@ -46,7 +46,7 @@ def busybox_directory(path: Path, *, mount_points: bool) -> Path:
     (path / "etc").mkdir()
     (path / "etc" / "image-name").write_text("busybox of the tests\n")
     for name in MOUNT_POINTS if mount_points else ():
-        (path / name).mkdir()
+        (path / name).mkdir(parents=True)
     return path
 
 
