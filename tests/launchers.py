@@ -136,9 +136,7 @@ class Launcher:
     def outputs(self) -> dict[str, str]:
         """Return the text of each file that was moved into the dataset (a link: its target)."""
         kept = {".minipach", "inputs", "code", ".git"}
-        return {
-            path: text for path, text in files(self.dataset).items() if path.split("/", 1)[0] not in kept
-        }
+        return {path: text for path, text in files(self.dataset).items() if path.split("/", 1)[0] not in kept}
 
 
 def make_dataset(path: Path) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.images import Images, images, need
+from tests.images import images, need
 from tests.launchers import (
     EACH_RUNTIME,
     EVERY_WAY,
@@ -25,7 +25,6 @@ from tests.launchers import (
     Launcher,
     Way,
     datum,
-    files,
     launch,
     make_dataset,
     new_mark,
@@ -42,7 +41,18 @@ from tests.projects import PATIENCE
 
 __all__ = ["images", "launch"]
 
-HOSTILE = ["with space.txt", 'it\'s "q".txt', "$(touch x).txt", "`touch y`.txt", "-rf", "--", "*", "ümläut", "a;b|c&d", "{o}"]
+HOSTILE = [
+    "with space.txt",
+    'it\'s "q".txt',
+    "$(touch x).txt",
+    "`touch y`.txt",
+    "-rf",
+    "--",
+    "*",
+    "ümläut",
+    "a;b|c&d",
+    "{o}",
+]
 SHELLS_OWN = {"PWD", "OLDPWD", "SHLVL", "_"}  # a shell sets these by itself
 
 # --- what a command sees -----------------------------------------------------------------------------------------
@@ -120,7 +130,14 @@ def check_world(world: dict[str, str], way: Way, name: str, path: str) -> None:
     found = re.findall(r"^([A-Za-z_][\w.-]*)=((?:.|\n(?![A-Za-z_][\w.-]*=))*)\n", world["env"], re.MULTILINE)
     env = {k: v for k, v in found if k not in SHELLS_OWN}
     pfs = env.pop("PFS")
-    expected = {"MINIPACH_DATUM": name, "CUDA_VISIBLE_DEVICES": "0,1", "WIDER": "w", "K": "x\ny", "D": "$HOME:$(x)", "a-b.c": "1 2"}
+    expected = {
+        "MINIPACH_DATUM": name,
+        "CUDA_VISIBLE_DEVICES": "0,1",
+        "WIDER": "w",
+        "K": "x\ny",
+        "D": "$HOME:$(x)",
+        "a-b.c": "1 2",
+    }
     expected |= {"TOKEN": "hush"} | ({"images": f"{pfs}/images/s/a"} if name == "first" else {})
     if host:
         assert env.pop("PATH") == path
@@ -238,7 +255,12 @@ def test_a_signal_that_comes_when_the_command_has_only_just_begun_ends_it(launch
 
 @pytest.mark.parametrize(
     ("way", "command"),
-    [(way, command) for way in EACH_RUNTIME for command in (True, False) if command or way[0] not in ("podman", "none")],
+    [
+        (way, command)
+        for way in EACH_RUNTIME
+        for command in (True, False)
+        if command or way[0] not in ("podman", "none")
+    ],
 )
 def test_a_kill_leaves_no_process(launch: Launcher, way: Way, command: bool, tmp_path: Path) -> None:
     """A kill of the launcher or of the runtime's first process ends the command.
