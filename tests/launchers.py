@@ -176,7 +176,7 @@ def shell(script: str, *arguments: str) -> list[str]:
 
 def ok(done: subprocess.CompletedProcess[str]) -> None:
     """Check that a run succeeded without a word."""
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done
 
 
 def files(root: Path) -> dict[str, str]:
