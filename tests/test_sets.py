@@ -58,7 +58,7 @@ WORK = WorkSet(
     repo="/project/edges",
     base="base",
     image="image",
-    head=("sh", ".minipach/datum", "-e", "A={x}\nü \udcff"),
+    head=("-e", "A={x}\nü \udcff"),
     parts=(("-d", "a", ""), ("-d", "b", "")),
     tail=("--", "cp"),
     inputs_of=(("inputs/images/a", "inputs/masks/m"), ("inputs/images/b", "inputs/masks/m")),
@@ -91,7 +91,7 @@ def test_the_record_of_some_datums_is_theirs_alone() -> None:
     assert WORK.inputs([1]) == ["inputs/images/b", "inputs/masks/m", "code"]
     assert (WORK.title(), WORK.title([1])) == ("edges: 2 datums, a ... b", "edges: b")
     words = shlex.split(WORK.command([1]).format())  # datalad formats commands, which halves the braces
-    assert words == ["sh", ".minipach/datum", "-e", "A={x}\nü \udcff", "-d", "b", "", "--", "cp"]
+    assert words == ["-e", "A={x}\nü \udcff", "-d", "b", "", "--", "cp"]
     assert shlex.split(WORK.command().format()).count("-d") == 2
 
 

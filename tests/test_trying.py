@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minipach.attempt import judge
 from minipach.secret import Redactor, SecretError, redacting, secret_values
 from tests.images import Images, images
 from tests.projects import PATIENCE, SHOWN, Study
@@ -87,7 +88,7 @@ def test_nothing_survives_the_end_of_a_try(launch: Launcher, way: tuple[str, str
         running.terminate()
     _, said = running.communicate(timeout=PATIENCE)
     assert running.returncode == (124 if how == "time" else 143), said
-    assert how == "signal" or f"launch: time is over ({limit} s)" in said
+    assert how == "signal" or f"time is over ({limit} s)" in said
     wait_until(lambda: not processes(tag))
     assert launch.clean()
 
@@ -96,7 +97,7 @@ def test_each_datum_has_the_whole_time(launch: Launcher) -> None:
     datums = [word for name in ("one", "two", "three") for word in ("-d", name, "")]
     for limit in (3, 12):  # half of it should be enough for all that is done beside the sleep
         command = f'sleep {limit / 2}; echo x >"$PFS/out/$MINIPACH_DATUM"'
-        options = ("-t", str(limit), "sh", ".minipach/datum", *datums, "--", "sh", "-c")
+        options = ("-t", str(limit), *datums, "--", "sh", "-c")
         done = launch(launch.image("host"), *options, command)
         if done.returncode == 0:
             break
@@ -165,7 +166,7 @@ def test_a_rerun_keeps_to_the_time_too(study: Study) -> None:
         ["datalad", "rerun", "--onto", ""], cwd=study.root / "edges", capture_output=True, text=True, check=False
     )
     assert rerun.returncode != 0
-    assert "launch: time is over (2 s)" in rerun.stderr + rerun.stdout
+    assert "time is over (2 s)" in rerun.stderr + rerun.stdout
 
 
 # --- err_cmd -----------------------------------------------------------------------------------------------------
@@ -208,7 +209,7 @@ def test_err_cmd_runs_after_each_try_and_one_that_fails_recovers_nothing(study: 
 def test_err_cmd_that_takes_too_long_is_told_of_too(launch: Launcher) -> None:
     done = launch(
         launch.image("host"),
-        *("-t", "2", "sh", ".minipach/datum", "-d", "one", "", "-f", "images", "inputs/images", "/s/a"),
+        *("-t", "2", "-d", "one", "", "-f", "images", "inputs/images", "/s/a"),
         *("-x", "sleep", "-x", "1000", "--", "sleep", "1000"),
         MINIPACH_RUNTIME="none",
     )
@@ -225,7 +226,7 @@ def test_err_cmd_runs_when_the_time_is_over(launch: Launcher, way: tuple[str, st
     for limit in ("2", "10", "50"):  # a slow machine needs more time to get as far as the command, and then as err_cmd
         done = launch(
             launch.image(way[1]),
-            *("-t", limit, "sh", ".minipach/datum", "-d", "one", "", "-f", "images", "inputs/images", "/s/a"),
+            *("-t", limit, "-d", "one", "", "-f", "images", "inputs/images", "/s/a"),
             *("-x", "sh", "-x", "-c", "-x", "echo mending {images}; test -e {images}"),
             *("--", "sh", "-c", STUBBORN.replace("MARK", tag)),
             **use(way),
@@ -236,7 +237,8 @@ def test_err_cmd_runs_when_the_time_is_over(launch: Launcher, way: tuple[str, st
     assert done.returncode == 124, done.stderr
     assert "err_cmd succeeded, so it is recovered" in done.stderr
     assert "mending" in done.stdout
-    assert (report / "recovered").read_text() == "1\n"
+    tried = judge(124, report, 1, [])
+    assert (tried.exit, tried.report.recovered) == (124, frozenset({0}))
     wait_until(lambda: not processes(tag))
     assert launch.clean()
 
@@ -245,11 +247,12 @@ def test_a_report_is_taken_from_nowhere_else(launch: Launcher, tmp_path: Path) -
     report, private = tmp_path / "report", tmp_path / "private"
     for folder in (report, private):
         folder.mkdir()
-    (private / "why.1").write_text("private")
-    script = f'mkdir -p "$PFS/.minipach" && ln -s {private} "$PFS/.minipach/report" && exit 126'
+    (private / "report.json").write_text('{"schema": 1, "failure": "private"}')
+    script = f'mkdir -p "$PFS/out/report" && ln -s {private}/report.json "$PFS/out/report.json"; exit 126'
     done = launch(launch.image("host"), "sh", "-c", script, MINIPACH_REPORT=str(report))
     assert done.returncode == 126, done.stderr
-    assert [path.name for path in report.iterdir()] == ["exit"]
+    assert [path.name for path in report.iterdir()] == ["report.json"]
+    assert judge(126, report, 1, []).message == "the command exited with 126"
 
 
 # --- secrets -----------------------------------------------------------------------------------------------------
@@ -262,8 +265,8 @@ def test_a_secret_reaches_the_command_and_no_argument_list(launch: Launcher, way
     tag = "pass" + mark()
     running = launch.start(
         launch.image(way[1]),
-        *("-s", "TOKEN=MINIPACH_SECRET_MINE", "sh", ".minipach/datum", "-d", "one", "", "--", "sh", "-c"),
-        'ls -a "$PFS/.minipach"; env | grep -c MINIPACH_SECRET; echo "$TOKEN"; read nothing; sleep 2',
+        *("-s", "TOKEN=MINIPACH_SECRET_MINE", "-d", "one", "", "--", "sh", "-c"),
+        'ls -a "$PFS"; env | grep -c MINIPACH_SECRET; echo "$TOKEN"; read nothing; sleep 2',
         **use(way),
         MINIPACH_SECRET_MINE=tag,
         MINIPACH_SECRET_OTHER="other",
@@ -274,7 +277,7 @@ def test_a_secret_reaches_the_command_and_no_argument_list(launch: Launcher, way
     out, err = running.communicate()
     assert running.returncode == 0, err
     assert out.splitlines()[-2:] == ["0", tag]
-    assert "secrets" not in out, "its file is gone before the command begins"
+    assert out.splitlines()[:3] == [".", "..", "out"], "no file has it"
     assert seen == set()
 
 
@@ -495,10 +498,10 @@ def test_a_full_disk_is_told_as_such(images: Images, tmp_path: Path) -> None:
     try:
         report = tmp_path / "report"
         report.mkdir()
-        small = Launcher(make_dataset(disk / "edges"), images.env(), images, ("sh",))
-        done = small(small.image("host"), "sh", "-c", 'yes >"$PFS/out"', MINIPACH_REPORT=str(report))
+        small = Launcher(make_dataset(disk / "edges"), images.env(), images)
+        done = small(small.image("host"), "sh", "-c", 'yes >"$PFS/out/x"', MINIPACH_REPORT=str(report))
         assert done.returncode == 125
-        assert "the disk is full" in (report / "failure").read_text()
+        assert "the disk is full" in judge(125, report, 1, []).failure
         assert small.clean()
     finally:
         subprocess.run(["umount", disk], check=True)
