@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """How the launcher lays out inputs, what it passes to a command, and which outputs it takes."""
 
 from __future__ import annotations
@@ -182,7 +183,7 @@ def test_a_command_that_changes_its_copy_of_an_input_is_told_of(launch: Launcher
     launch.write("inputs/images/s/b c", "B")
     launch.write("code/run.sh", "good")
     (launch.dataset / "inputs/images/s/link").symlink_to("a")
-    script = f'CODE=$PWD/code; [ $MINIPACH_DATUM = two ] || {{ {harm}; }}; cat code/run.sh >{{out}}/$MINIPACH_DATUM'
+    script = f"CODE=$PWD/code; [ $MINIPACH_DATUM = two ] || {{ {harm}; }}; cat code/run.sh >{{out}}/$MINIPACH_DATUM"
     done = run(launch, *datum("one", "", *S), *datum("two", "", *S), *shell(script), **use("none"))
     line = f"datum: one: the command changed its copy of {told}; the source is as it was\n"
     assert (done.returncode, done.stderr) == (0, line if told else "")
@@ -427,7 +428,7 @@ def test_datums_of_a_set_merge_directories_but_not_files(launch: Launcher) -> No
     )
     assert done.stderr == "datum: b: output 'x/f' was written by another datum of this set too\n"
     assert [row["code"] for row in report["datums"]] == [0, 126] and launch.outputs()["x/f"] == "a\n"
-    script = '[ $MINIPACH_DATUM = a ] && : >{out}/g || { mkdir {out}/g && : >{out}/g/h; }'
+    script = "[ $MINIPACH_DATUM = a ] && : >{out}/g || { mkdir {out}/g && : >{out}/g/h; }"
     done = run(launch, *two, *shell(script))
     assert (done.returncode, done.stderr) == (126, "datum: b: output 'g' is a file, and a folder in 'g/h'\n")
     done = run(launch, *datum("b"), *datum("a"), *shell(script))
@@ -437,7 +438,18 @@ def test_datums_of_a_set_merge_directories_but_not_files(launch: Launcher) -> No
 
 
 NAMES = [
-    *("code", "inputs", "spec.yml", "spec.yaml", "spec.json", "README", "README.md", "READMEx", ".datalad", ".minipach"),
+    *(
+        "code",
+        "inputs",
+        "spec.yml",
+        "spec.yaml",
+        "spec.json",
+        "README",
+        "README.md",
+        "READMEx",
+        ".datalad",
+        ".minipach",
+    ),
     *(".gitmodules", ".gitattributes", ".gitx", "Code", "readme", "codex", "xcode", "inputs.txt", "spec", "spec.ymlx"),
     *(".hidden", "..", ".dataladx", "git", "datalad", "README/x"[:6], "a b", "ümläut", ".g", "out", "pfs"),
 ]
@@ -500,7 +512,7 @@ def escaped(name: str) -> str:
 
 REFUSED = [
     ('mkfifo "$PFS/out/a"', "output 'a' is neither a file nor a directory"),
-    ('python3 -c "import socket; socket.socket(socket.AF_UNIX).bind(\'{out}/a\')"', "output 'a' is neither a file"),
+    ("python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('{out}/a')\"", "output 'a' is neither a file"),
     ('mkdir -p "$PFS/out/s/.git"', "output 's/.git' can't be kept: git refuses the name"),
     ('ln -s /etc/passwd "$PFS/out/x"', "symbolic link 'x' points outside /pfs"),
     ('ln -s ../../../../../../../../../etc "$PFS/out/x"', "symbolic link 'x' points outside /pfs"),
@@ -511,7 +523,7 @@ REFUSED = [
     ('ln -s . "$PFS/out/x"', "symbolic link 'x' points to a directory that holds it"),
     ('ln -s .. "$PFS/out/x"', "symbolic link 'x' points"),
     ('ln -s "$PFS" "$PFS/out/x"', "symbolic link 'x' points"),
-    ('mkdir {out}/d; ln -s ../../images {out}/d/x; ln -s d/x {out}/y; ln -s /etc {out}/d/z', "'d/z' points outside"),
+    ("mkdir {out}/d; ln -s ../../images {out}/d/x; ln -s d/x {out}/y; ln -s /etc {out}/d/z", "'d/z' points outside"),
 ]
 
 
@@ -520,13 +532,17 @@ def test_outputs_that_can_not_be_kept(launch: Launcher, runtime: str) -> None:
     launch.write("code/c")
     words = [word for number, _ in enumerate(REFUSED) for word in datum(str(number), "", *S)]
     cases = "".join(f"{n}) {make} ;;\n" for n, (make, _) in enumerate(REFUSED))
-    done, report = launch.reported(launch.image("host"), *words, *shell(f"case $MINIPACH_DATUM in {cases} esac"), **use(runtime))
+    done, report = launch.reported(
+        launch.image("host"), *words, *shell(f"case $MINIPACH_DATUM in {cases} esac"), **use(runtime)
+    )
     for (make, problem), row in zip(REFUSED, report["datums"], strict=True):
         assert row["code"] == 126 and problem in row["fault"], (make, done.stderr)
     assert launch.outputs() == {}
 
 
-@pytest.mark.parametrize("what", ['rm -r "$PFS/out"', 'rm -r "$PFS/out"; ln -s / "$PFS/out"', 'rm -r "$PFS/out"; : >"$PFS/out"'])
+@pytest.mark.parametrize(
+    "what", ['rm -r "$PFS/out"', 'rm -r "$PFS/out"; ln -s / "$PFS/out"', 'rm -r "$PFS/out"; : >"$PFS/out"']
+)
 def test_the_output_folder_must_stay(launch: Launcher, what: str) -> None:
     """In a container it is a mount point, so that it can't go."""
     done = run(launch, *datum("n"), *shell(what), **use("none"))
@@ -642,11 +658,13 @@ def test_a_datum_sees_nothing_of_the_one_before(launch: Launcher, runtime: str) 
     for number, leave in enumerate(LEAVE):
         words += [*datum(f"leave {number}", "", *one), *datum(f"look {number}", "", *two)]
         cases += f'"leave {number}") {leave} ;;\n'
-    look = 'cd "$PFS"; seen=$(find . -mindepth 1 | sort; ls -A "$TMPDIR" "$HOME"); echo "$seen" >"{out}/$MINIPACH_DATUM"'
+    look = (
+        'cd "$PFS"; seen=$(find . -mindepth 1 | sort; ls -A "$TMPDIR" "$HOME"); echo "$seen" >"{out}/$MINIPACH_DATUM"'
+    )
     done, report = launch.reported(
         launch.image("host"),
         *words,
-        *shell(f'case $MINIPACH_DATUM in look*) {look};; {cases} esac 2>/dev/null; true'),
+        *shell(f"case $MINIPACH_DATUM in look*) {look};; {cases} esac 2>/dev/null; true"),
         **use(runtime),
     )
     assert {row["code"] for row in report["datums"]} == {0}, done.stderr
