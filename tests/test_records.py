@@ -64,7 +64,7 @@ def test_a_message_without_a_record(message: str) -> None:
 
 
 def test_a_record_that_is_no_object() -> None:
-    with pytest.raises(ValueError, match="no object"):
+    with pytest.raises(ValueError, match="no JSON object"):
         records.parse(
             "[DATALAD RUNCMD] x\n\n=== Do not change lines below ===\n[]\n^^^ Do not change lines above ^^^\n"
         )
