@@ -29,8 +29,7 @@ class Way:
 
 def way_of(end: DatumEnd) -> Way:
     """Return how a datum failed."""
-    message = "" if end.kind == "failed" and end.exit in FINAL else without_name(end.message, end.task.datum.name)
-    return Way(end.kind, end.exit, message)
+    return Way(end.kind, end.exit, without_name(end.message, end.task.datum.name))
 
 
 def without_name(text: str, name: str) -> str:

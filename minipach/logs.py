@@ -40,6 +40,7 @@ def put_aside(log: Path, number: int, count: int) -> None:
             split_log(there, count)
 
 
+_OWN_LOG = re.compile(r"(?:\.\./\d+/)?(?!\.\.?$)[^/\0]+")  # beside the notes, or beside those of an earlier job
 SETS = "sets.jsonl"  # in a job's folder of logs: which datums each of them is of
 
 
@@ -68,11 +69,11 @@ def noted_sets(folder: Path) -> set[str]:
 def noted_lines(lines: bytes) -> Iterator[dict[str, Any]]:
     """Yield the notes of sets (see `note_set`); what is none is skipped.
 
-    A log is a file of the folder itself: what is elsewhere is no log of a datum.
+    A log is a file of the folder itself, or of that of an earlier job: what is elsewhere is no log of a datum.
     """
     for row in objects_in(lines):
         log, datums, holds = row.get("log"), row.get("datums"), row.get("holds", [])
-        if not isinstance(log, str) or not is_text(log) or log != os.path.basename(log) or log in ("", ".", ".."):
+        if not isinstance(log, str) or not is_text(log) or not _OWN_LOG.fullmatch(log):
             continue
         if not isinstance(datums, list) or not isinstance(holds, list) or not all(map(is_text, (*datums, *holds))):
             continue
