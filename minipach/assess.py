@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from minipach import outbranch
 from minipach.collisions import foretold, shared_places
 from minipach.datum import Datum
 from minipach.datums import make_datums
@@ -63,9 +64,20 @@ class Assessment:
         return is_dataset(self.repo.path)
 
     @cached_property
-    def head(self) -> str | None:
-        """The commit of the pipeline's branch."""
+    def source(self) -> str | None:
+        """The commit that is checked out: what it has of spec, code and other own files counts."""
         return self.repo.head() if self.exists else None
+
+    @cached_property
+    def branch(self) -> str | None:
+        """The branch that results go to, if it is not the one checked out."""
+        pipeline = self.project.pipelines.get(self.path)
+        return outbranch.other_branch(self.repo, pipeline.output_branch) if pipeline and self.exists else None
+
+    @cached_property
+    def head(self) -> str | None:
+        """The commit of the branch that results go to; what is checked out, where that is still to be made."""
+        return (outbranch.tip(self.repo, self.branch) if self.branch else None) or self.source
 
     @cached_property
     def commits(self) -> dict[tuple[str, str | None], str]:
@@ -103,9 +115,9 @@ class Assessment:
     @cached_property
     def code(self) -> dict[str, FileEntry]:
         """The files of `code/`, as committed (as they lie there, in a folder that is no dataset yet)."""
-        if self.head is None:
+        if self.source is None:
             return loose_files(self.repo.path / "code")
-        entries = [e for e in self.repo.ls_tree(self.head, ":(top,literal)code", recursive=True) if e.mode != GITLINK]
+        entries = [e for e in self.repo.ls_tree(self.source, ":(top,literal)code", recursive=True) if e.mode != GITLINK]
         kinds = classify(self.repo, entries)
         found = {}
         for e in entries:
@@ -172,8 +184,8 @@ class Assessment:
 
     @cached_property
     def house(self) -> list[TreeEntry]:
-        """The reserved entries of the branch, less the state."""
-        return house_entries(self.repo, self.head) if self.head else []
+        """The reserved entries of what is checked out, less the state."""
+        return house_entries(self.repo, self.source) if self.source else []
 
     @cached_property
     def outputs(self) -> frozenset[str]:
@@ -288,13 +300,13 @@ class Assessment:
         )
 
     def _code_changes(self, old_tree: str) -> list[str]:
-        key = (self.head or "", old_tree)
+        key = (self.source or "", old_tree)
         if key not in self._code_diffs:  # the same for all datums that ran with the same code
             self._code_diffs[key] = self._diff_code(old_tree)
         return self._code_diffs[key]
 
     def _diff_code(self, old_tree: str) -> list[str]:
-        now = self.repo.resolve(f"{self.head}:code") if self.head else None
+        now = self.repo.resolve(f"{self.source}:code") if self.source else None
         if not old_tree or not now or self.repo.resolve(f"{old_tree}^{{tree}}") is None:
             return []
         out = self.repo.git("diff-tree", "-r", "-z", "--name-only", "--no-renames", old_tree, now)
@@ -302,10 +314,10 @@ class Assessment:
 
     def refresh(self) -> None:
         """Forget what may have changed in the pipeline's own repo (after results were folded in)."""
-        head, known = self.__dict__.get("head"), self.__dict__.get("known")
-        for name in ("head", "image", "recipe", "exists"):
+        before, known = (self.__dict__.get("head"), self.__dict__.get("source")), self.__dict__.get("known")
+        for name in ("source", "branch", "head", "image", "recipe", "exists"):
             self.__dict__.pop(name, None)
-        if self.head is None or self.head != head:
+        if self.head is None or (self.head, self.source) != before:
             for name in ("state", "code", "house", "outputs", "altered"):
                 self.__dict__.pop(name, None)
         if known is None or not known.is_of_now():

@@ -85,7 +85,7 @@ def _build_tree(
 ) -> tuple[str, dict[tuple[str, str | None], str]]:
     """The tree, and the commits that it pins. image: its entries, where they are known."""
     repo = assessment.repo
-    if assessment.head is None:
+    if assessment.source is None:
         raise UserError(f"{assessment.path}: no commit yet; datalad save -d {quoted(repo.path)}")
     entries = {e.path: e for e in assessment.house}
     for name, mode, data in _scripts():
@@ -106,7 +106,7 @@ def _base(assessment: Assessment, commit: str, tree: str, commits: dict[tuple[st
         repo.resolve(f"{commit}:code") or "",
         commits,
         repo.config("datalad.dataset.id", f"blob:{commit}:.datalad/config") or "",
-        assessment.head or "",
+        assessment.source or "",
         widened(assessment.project.repo, in_container=assessment.pipeline.transform.image is not None),
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from minipach import hostenv
+from minipach import hostenv, outbranch
 from minipach.errors import UserError
 from minipach.git import EXECUTABLE, GITLINK, SYMLINK, Repo, TreeEntry, is_dataset
 from minipach.history import added_paths, outputs_of, publishes, record_commits, resolve_state
@@ -134,6 +134,9 @@ def compare(project: Project, path: str, old: str | None, new: str | None, *, pa
     repo = Repo(project.root / path)
     try:
         head = repo.head() if is_dataset(repo.path) else None
+        pipeline = project.pipelines.get(path)
+        if head is not None and pipeline and (branch := outbranch.other_branch(repo, pipeline.output_branch)):
+            head = outbranch.tip(repo, branch)
         if head is None:
             raise UserError(f"{path}: nothing published yet; minipach schedule {project.name_of(path)}")
         before = resolve_state(repo, head, old) if old else _before_last(project, path, repo, head)

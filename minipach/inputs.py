@@ -40,8 +40,15 @@ class SnapshotStore:
         if commit is not None:
             return pushable(repo, need.repo_at, need.branch or repo.branch(), commit)
         if need.branch:
-            raise UserError(f'{need.branch_at}: no branch "{need.branch}" in {need.repo}{_other(repo, need.branch)}')
+            raise UserError(f'{need.branch_at}: no branch "{need.branch}" in {need.repo}{self._other(repo, need)}')
         raise UserError(f"{need.repo_at}: {need.repo} has no commit yet; datalad save -d {quoted(where)}")
+
+    def _other(self, repo: Repo, need: Need) -> str:
+        upstream = self.project.pipelines.get(need.repo)
+        if upstream and upstream.output_branch and need.branch:
+            release = f"git -C {quoted(repo.path)} branch {need.branch} {upstream.output_branch}"
+            return f"; {release} releases the results of {upstream.name}"
+        return _other(repo, need.branch or "")
 
     def at(self, repo_path: str, commit: str) -> Snapshot:
         """The snapshot of a repo at a commit."""

@@ -72,6 +72,9 @@ def told(project: Project, pipelines: Iterable[str]) -> Iterator[str]:
     """A line for each of these pipelines to which nothing could be published."""
     for path in pipelines:
         repo = Repo(project.root / path)
+        pipeline = project.pipelines.get(path)
+        if pipeline and pipeline.output_branch:
+            continue
         if is_dataset(repo.path) and (problem := off_branch(repo, repo.branch())):
             yield f"{path}: {problem}"
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence, Set
 from typing import Protocol
 
-from minipach import goal
+from minipach import goal, outbranch
 from minipach.aside import Aside
 from minipach.assess import Assessment
 from minipach.base import Base, build_base
@@ -83,6 +83,8 @@ class Pass:
     def run(self, plan: Plan) -> PipelineReport:
         """Do what the quick plan says; what happened."""
         a = self.assessment
+        if a.branch and a.head:
+            outbranch.begin(a.repo, a.branch, a.head)
         report = PipelineReport(self.name, "current", commit=a.head or "")
         report.counts["current"] = plan.counts["current"]
         forced = self.options.force and self.assessment.path in self.targets.named
@@ -163,7 +165,8 @@ class Pass:
         if plan.note:
             self.scheduler.reporter.say(f"{self.name}: {plan.note}")
         need_identity(repo)
-        need_branch(repo, self.assessment.path)
+        if not self.assessment.branch:
+            need_branch(repo, self.assessment.path)
         if not self.scheduler.lasting and self.scheduler.ledger.open_jobs(self.name):
             drop_all(repo)  # of an engine that was set before: what it would begin later is done here
             self.scheduler.reporter.say(
@@ -380,7 +383,7 @@ class Pass:
         plan = without_output(plan, {end.task.id for end in self.recovered.values()}, a.state)
         changes = [s for s in plan.steps if s.action == "remove" or (s.action == "reuse" and s.source)]
         if changes:
-            if base.head != a.head:  # somebody has committed meanwhile: what they changed stays as it is
+            if base.head != a.source:  # somebody has committed meanwhile: what they changed stays as it is
                 base = build_base(a)
             report.commit = publish(a, base, plan, report.job)
             a.refresh()

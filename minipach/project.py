@@ -167,7 +167,14 @@ class Project:
         known = {*self.repos, *self._graph}
         for path, needs in self._specs.needs.items():
             for need in needs:
-                if need.repo not in known:
+                if need.repo not in known and need.project and not is_dataset(self.root / need.repo):
+                    own = need.repo.removeprefix(need.project + "/")
+                    yield (
+                        path,
+                        f'{need.repo_at}: no repo "{need.repo}" in this project, as `project: {need.project}` has it; '
+                        f'put that dataset there, or remove `project` to read "{own}"',
+                    )
+                elif need.repo not in known:
                     yield path, f"{need.repo_at}: {self.absent(need.repo)}"
 
     def needs(self, path: str) -> tuple[Need, ...]:
@@ -259,7 +266,22 @@ class Project:
     @cached_property
     def _graph(self) -> dict[str, frozenset[str]]:
         paths = {place.path for place in self.places}
-        return {path: frozenset(n.repo for n in self.needs(path)) & paths for path in paths}
+        return {
+            path: frozenset(n.repo for n in self.needs(path) if n.repo in paths and self._takes_results(n))
+            for path in paths
+        }
+
+    def _takes_results(self, need: Need) -> bool:
+        """Whether an input reads the branch that the pipeline it takes from publishes to, and so waits for it.
+
+        Another one is moved by whoever releases results: `git branch -f master dev`.
+        """
+        upstream = self._specs.pipelines.get(need.repo)
+        output = upstream.output_branch if upstream else None
+        if output == need.branch or not is_dataset(self.root / need.repo):
+            return True
+        current = Repo(self.root / need.repo).branch()
+        return (need.branch or current) == (output or current)
 
     @cached_property
     def order(self) -> tuple[str, ...]:

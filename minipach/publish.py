@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from minipach import records
+from minipach import outbranch, records
 from minipach.assess import Assessment
 from minipach.base import Base
 from minipach.checkout import InTheWay, check_free, index_entries, move_branch
@@ -13,6 +13,7 @@ from minipach.collisions import clashes, told, writer
 from minipach.errors import UserError
 from minipach.fastimport import Stream, committer
 from minipach.git import FILE, SYMLINK, GitError
+from minipach.house import house_entries
 from minipach.installed import follow_links
 from minipach.keys import key_of_link
 from minipach.offbranch import need_branch
@@ -43,7 +44,7 @@ def publish(assessment: Assessment, base: Base, plan: Plan, job: str) -> str:
     """
     repo, head = assessment.repo, assessment.head
     assert head is not None
-    branch = need_branch(repo, assessment.path)
+    branch = assessment.branch or need_branch(repo, assessment.path)
     added = [s for s in plan.of("reuse") if s.source is not None]
     state = dict(assessment.state)
     again = {s.name for s in added if s.name in state and state[s.name].id == s.id}
@@ -61,6 +62,8 @@ def publish(assessment: Assessment, base: Base, plan: Plan, job: str) -> str:
     touched = {s.name for s in added} | {old.name for old in replaced}
     stream = Stream(_BUILD, head, committer(repo))
     stream.commit(_summary(assessment, plan, job))
+    if assessment.source and not repo.succeeds("merge-base", "--is-ancestor", assessment.source, head):
+        stream.merge(assessment.source)  # so that the branch checked out can be brought to this one by a fast-forward
     _house(assessment, base, stream)
     for path in sorted(gone.keys() & existing):
         stream.delete(path)
@@ -72,6 +75,10 @@ def publish(assessment: Assessment, base: Base, plan: Plan, job: str) -> str:
     _record_commits(assessment, base, stream, outputs, job)
     new = stream.run(repo)
     assert new is not None
+    if assessment.branch:
+        more = [f"delete {_BUILD}", f"update {PUBLISHED} {new}"]
+        outbranch.move(repo, assessment.path, branch, head, new, more)
+        return new
     _move(assessment, branch, head, new)
     sources = {slug: assessment.project.root / path for (path, _), slug in records.slugs(assessment.pipeline).items()}
     follow_links(repo, sources, head, new)
@@ -104,7 +111,8 @@ def _move(assessment: Assessment, branch: str, old: str, new: str) -> None:
 def _house(assessment: Assessment, base: Base, stream: Stream) -> None:
     """The reserved entries become the base's: inputs pinned anew, scripts, image, registration."""
     repo = assessment.repo
-    old = {e.path: e for e in assessment.house}
+    there = house_entries(repo, assessment.head) if assessment.branch and assessment.head else assessment.house
+    old = {e.path: e for e in there}
     new = {e.path: e for e in repo.ls_tree(base.commit, recursive=True)}
     for path in sorted(old.keys() - new.keys()):
         stream.delete(path)

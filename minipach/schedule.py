@@ -121,8 +121,8 @@ class Scheduler:
             plan = self._plan(assessment)
             report = Pass(self, assessment, targets, options).run(plan)
             leftovers.end(assessment.repo)
-            if assessment.head:
-                commits[path] = assessment.head
+            if assessment.source:
+                commits[path] = assessment.source
             for (repo, branch), commit in assessment.commits.items():
                 if branch is None:
                     commits[repo] = commit

@@ -14,7 +14,10 @@ Kind = Literal["cross", "union", "join", "group"]
 
 @dataclass(frozen=True)
 class PfsInput:
-    """The paths of one repo that match a glob; `branch` None is the one that is checked out."""
+    """The paths of one repo that match a glob; `branch` None is the one that is checked out.
+
+    project: of Pachyderm, where it is part of the repo's path and so in `repo`, too.
+    """
 
     name: str
     repo: str
@@ -25,6 +28,7 @@ class PfsInput:
     group_by: str = ""
     lazy: bool = False
     empty_files: bool = False
+    project: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,13 +46,14 @@ Input = PfsInput | Combination
 class Need:
     """A repo (and its branch, where one is named) that an input takes from, and where a spec says so.
 
-    repo_at, branch_at: as messages have it, `edges/spec.yml:4:11`.
+    repo_at, branch_at: as messages have it, `edges/spec.yml:4:11` · project: as in `PfsInput`.
     """
 
     repo: str
     branch: str | None
     repo_at: str
     branch_at: str
+    project: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,8 @@ class Pipeline:
 
     blob: the id that git gives to the spec's text · datum_timeout, job_timeout: seconds; None is no limit · network:
     whether the command has one · outputs_required: whether a datum that writes nothing fails · shared_code: paths
-    outside of the pipeline's folder, as seen from it (`../lib`), that the command sees · places: (field,
+    outside of the pipeline's folder, as seen from it (`../lib`), that the command sees · output_branch: that results go
+    to (None: the one checked out) · places: (field,
     `line:column`) of the inputs' fields and of the image, for errors that show only later; where something stands
     makes no other pipeline of it.
     """
@@ -142,6 +148,7 @@ class Pipeline:
     reprocess: Literal["until_success", "every_job"] = "until_success"
     resource_requests: Resources | None = None
     resource_limits: Resources | None = None
+    output_branch: str | None = None
     network: bool = True
     outputs_required: bool = False
     shared_code: tuple[str, ...] = ()
@@ -158,7 +165,7 @@ class Pipeline:
     def needs(self) -> tuple[Need, ...]:
         """What each pfs input takes from, as `pfs_inputs`."""
         return tuple(
-            Need(pfs.repo, pfs.branch, self.at(f"{path}.repo"), self.at(f"{path}.branch"))
+            Need(pfs.repo, pfs.branch, self.at(f"{path}.repo"), self.at(f"{path}.branch"), pfs.project)
             for path, pfs in _leaves(self.input)
         )
 

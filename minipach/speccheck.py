@@ -15,7 +15,7 @@ from minipach.glob import GlobError, compile_glob
 from minipach.legacy import instead
 from minipach.spec import Kind, secret_variable
 from minipach.specmodel import InputSpec, PipelineSpec
-from minipach.spectypes import NAME, NAME_RULE, Noted, Refused
+from minipach.spectypes import NAME, NAME_RULE, Noted, Refused, project_name
 from minipach.specyaml import Document, Loc, Number, camel, show, snake
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -215,6 +215,11 @@ class _Inputs:
         if repo is not None and (problem := _repo_problem(repo)):
             self.document.add((*loc, "repo"), problem)
             repo = None
+        project = foreign_project(self.document, node)
+        if project and (problem := _repo_problem(project)):
+            self.document.add((*loc, "project"), problem)
+        elif dig(node, "project") not in (None, "") and not project:
+            self.notes.add((*loc, "project"), "`project` is the pipeline's own, and changes nothing", key=True)
         name = text_of(node, "name") or (clean_repo(repo).rpartition("/")[2] if repo else "")
         where = (*loc, "name") if text_of(node, "name") else (*loc, "repo")
         if name:
@@ -339,6 +344,24 @@ def check_shared_code(document: Document) -> None:
         else:
             continue
         document.add(("minipach", "code", n), problem)
+
+
+def own_project(project: object) -> str:
+    """Return the Pachyderm project that a pipeline is in, as `pipeline.project` says it."""
+    name = text_of(project, "name") if isinstance(project, dict) else project
+    return name if isinstance(name, str) and name else "default"
+
+
+def foreign_project(document: Document, node: object) -> str:
+    """Return the Pachyderm project of a raw pfs input; "" if it is the pipeline's own."""
+    project = project_name(dig(node, "project"))
+    own = own_project(dig(document.data, "pipeline", "project"))
+    return project if isinstance(project, str) and project != own else ""
+
+
+def in_project(repo: str, project: str) -> str:
+    """Return the path of a repo of a Pachyderm project."""
+    return f"{project}/{repo}" if project else repo
 
 
 def clean_repo(repo: str) -> str:

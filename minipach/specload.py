@@ -33,7 +33,10 @@ from minipach.speccheck import (
     check_shared_code,
     clean_repo,
     dig,
+    foreign_project,
+    in_project,
     note_fields,
+    own_project,
     pfs_nodes,
     secret_file,
     text_of,
@@ -141,8 +144,9 @@ def _needs(document: Document, source: str) -> Iterator[Need]:
     for loc, node in pfs_nodes(dig(document.data, "input"), ("input",)):
         repo, branch = (_sound(document, (*loc, field), node) for field in ("repo", "branch"))
         if repo:
-            at = [_at(document, source, (*loc, field)) for field in ("repo", "branch")]
-            yield Need(clean_repo(repo), branch or None, *at)
+            at, branch_at = (_at(document, source, (*loc, field)) for field in ("repo", "branch"))
+            project = foreign_project(document, node)
+            yield Need(in_project(clean_repo(repo), project), branch or None, at, branch_at, project)
 
 
 def _image(document: Document, source: str) -> tuple[str, str] | None:
@@ -163,18 +167,20 @@ def _at(document: Document, source: str, loc: Loc) -> str:
     return f"{source}:{mark.line}:{mark.column}" if mark else source
 
 
-def _input(spec: InputSpec) -> Input:
+def _input(spec: InputSpec, own: str = "") -> Input:
+    """own: the Pachyderm project that the pipeline is in."""
     if spec.pfs:
-        return _pfs(spec.pfs)
+        return _pfs(spec.pfs, own)
     kind, members = next((kind, found) for kind in KINDS if (found := getattr(spec, kind)))
-    return Combination(kind, tuple(_input(member) for member in members))
+    return Combination(kind, tuple(_input(member, own) for member in members))
 
 
-def _pfs(spec: PfsSpec) -> PfsInput:
+def _pfs(spec: PfsSpec, own: str) -> PfsInput:
     repo = clean_repo(spec.repo)
+    project = spec.project if spec.project != own else ""
     return PfsInput(
         name=spec.name or repo.rpartition("/")[2],
-        repo=repo,
+        repo=in_project(repo, project),
         glob=spec.glob,
         branch=spec.branch or None,
         join_on=spec.join_on,
@@ -182,6 +188,7 @@ def _pfs(spec: PfsSpec) -> PfsInput:
         group_by=spec.group_by,
         lazy=spec.lazy,
         empty_files=spec.empty_files,
+        project=project,
     )
 
 
@@ -211,7 +218,7 @@ def _pipeline(
     transform = spec.transform
     return Pipeline(
         name=folder,
-        input=_input(spec.input),
+        input=_input(spec.input, own_project(spec.pipeline.project)),
         transform=Transform(
             image=transform.image or None,
             cmd=tuple(transform.cmd),
@@ -240,6 +247,7 @@ def _pipeline(
         reprocess=spec.reprocess_spec,
         resource_requests=_resources(spec.resource_requests),
         resource_limits=_resources(spec.resource_limits),
+        output_branch=spec.output_branch or None,
         network=spec.minipach.network,
         outputs_required=spec.minipach.outputs == "required",
         shared_code=tuple(dict.fromkeys(posixpath.normpath(path) for path in spec.minipach.code)),

@@ -35,6 +35,7 @@ from minipach.spectypes import (
     Tries,
     command,
     error_command,
+    project_name,
 )
 from minipach.specyaml import camel
 
@@ -80,7 +81,11 @@ class PfsSpec(Model):
         default=False, description="A hint: fetch content when it is first opened, not before the run."
     )
     empty_files: Boolean = Field(default=False, description="Give names only: every file is empty.")
-    project: Annotated[Any, Noted(_PROJECT)] = Field(default=None, description="Pachyderm's project of the repo.")
+    project: Annotated[Text, BeforeValidator(project_name)] = Field(
+        default="",
+        description="Pachyderm's project of the repo: the dataset `PROJECT/REPO` is read. "
+        "The pipeline's own project (`pipeline.project`, else `default`) changes nothing.",
+    )
     repo_type: Annotated[Any, Noted("ignored; every repo is a dataset")] = Field(
         default=None, description="Pachyderm's kind of the repo."
     )
@@ -285,7 +290,11 @@ class PipelineSpec(Model):
     datum_set_spec: DatumSetSpec = Field(
         default=DatumSetSpec(), description="How datums are cut into sets. Default: by measured duration."
     )
-    output_branch: Annotated[Any, Noted(_KEPT)] = _kept("Branch that results go to.")
+    output_branch: Branch | None = Field(
+        default=None,
+        description="Branch of the pipeline's dataset that results go to. Default: the one checked out, which brings "
+        "its working tree along. Another one is moved alone. Whoever takes from this pipeline names it as `branch`.",
+    )
     autoscaling: Annotated[Any, Noted(_KEPT)] = _kept("Stop workers that have nothing to do.")
     scheduling_spec: Annotated[Any, Noted(_KEPT)] = _kept("Node selector and priority class.")
     tolerations: Annotated[Any, Noted(_KEPT)] = _kept("Taints of nodes that workers tolerate.")

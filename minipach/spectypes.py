@@ -195,6 +195,11 @@ def _secret_name(value: str) -> str:
     return value
 
 
+def project_name(value: object) -> object:
+    """Return the name of a Pachyderm project, which may be written as `{name: x}`."""
+    return value["name"] if isinstance(value, dict) and value.keys() == {"name"} else value
+
+
 def error_command(value: object) -> object:
     """Check a command that may be left out before its words are."""
     return value if value == [] else command(value)

@@ -106,7 +106,12 @@ class WorkingAssessment(Assessment):
         return True
 
     @cached_property
-    def head(self) -> str | None:
+    def branch(self) -> str | None:
+        """The branch that results go to: a trial publishes nothing."""
+        return None
+
+    @cached_property
+    def source(self) -> str | None:
         """A commit of the working tree, which no ref leads to."""
         folder = self.project.root / self.path
         repo = self.repo

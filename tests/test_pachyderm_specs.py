@@ -30,9 +30,8 @@ ACCEPTED = {
 }
 NOTED = {
     "wordcount-reduce/reduce.yaml": ["project", "project"],
-    "inspected/raw.json": ["project", "output_branch", "project", "repo_type"],
+    "inspected/raw.json": ["project", "project", "repo_type"],
     "tuned/engine.yaml": [
-        "output_branch",
         "autoscaling",
         "maximum_expected_uptime",
         "sidecar_resource_limits",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from minipach.errors import UserError
 from minipach.legacy import obsolete
 from minipach.spec import (
+    BrokenSpec,
     Combination,
     Limits,
     Metadata,
@@ -148,7 +149,6 @@ def test_what_has_no_effect_is_a_note_at_its_line() -> None:
         "28:1: `tolerations",
         "29:1: `pod_patch",
         "30:1: `sidecar_resource_limits",
-        "31:1: `output_branch",
         "32:1: `maximum_expected_uptime",
     ]
 
@@ -705,3 +705,22 @@ def test_a_file_that_is_no_spec_yet(text: str, expected: str) -> None:
 def test_json_with_tabs_and_trailing_commas() -> None:
     text = '{\n\t"input": {"pfs": {"repo": "images", "glob": "/*"},},\n\t"transform": {"cmd": ["x,]\\t",]},\n}\n'
     assert read(text).transform.cmd == ("x,]\t",)
+
+
+@pytest.mark.parametrize(
+    ("own", "project", "repo"),
+    [
+        ("", "default", "images"),
+        ("", "team", "team/images"),
+        ("project: {name: team}", "team", "images"),
+        ("project: team", "{name: team}", "images"),
+        ("project: team", "default", "default/images"),
+    ],
+)
+def test_a_project_of_pachyderm_is_part_of_the_repos_path(own: str, project: str, repo: str) -> None:
+    text = f"pipeline: {{{own}}}\ninput: {{pfs: {{repo: images, glob: /, project: {project}}}}}\n{TRANSFORM}"
+    (pfs,) = read(text).pfs_inputs()
+    assert (pfs.repo, pfs.name) == (repo, "images")
+    with pytest.raises(BrokenSpec) as caught:
+        read(text + "nonsense: 1\n")
+    assert [need.repo for need in caught.value.needs] == [repo]
