@@ -19,7 +19,8 @@ from minipach.validation import parse_object
 _TOP = "=== Do not change lines below ==="
 _END = "^^^ Do not change lines above ^^^"
 # datalad hands the command to one `sh -c`; Linux takes 128 KiB for a single argument
-MAX_COMMAND = 126_000
+MAX_COMMAND = 110_000  # a rerun commits it in a message, which is one argument, too
+_LONGEST = 126_000  # bytes of a record: title and marks come to it, and the chain of reruns
 LAUNCH = "sh .minipach/launch"
 
 
@@ -208,8 +209,36 @@ def title(pipeline: str, names: Sequence[str]) -> str:
 
 def compose(subject: str, record: Mapping[str, Any]) -> str:
     """A commit message that `datalad rerun` reads."""
-    body = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False)
+    body = _json(fitted(record))
     return f"[DATALAD RUNCMD] {subject}\n\n{_TOP}\n{body}\n{_END}\n"
+
+
+def fitted(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record in a size that `datalad rerun` can commit again: its message is one argument of git.
+
+    Outputs that would be too long are listed in our own object, which a rerun leaves out; datalad finds them out from
+    the commit. Inputs that would be too long become their folders.
+    """
+    found = dict(record)
+    if _size(found) > _LONGEST and found.get("outputs"):
+        outputs, found["outputs"] = found["outputs"], []
+        datums = [dict(datum) for datum in found.get("minipach", {}).get("datums", ())]
+        if len(datums) == 1 and not any(char in path for path in outputs for char in "?["):  # no pattern: a path
+            datums[0].setdefault("outputs", list(outputs))
+            found["minipach"] = {**found["minipach"], "datums": datums}
+    depth = max((path.count("/") for path in found.get("inputs", ())), default=0)
+    while _size(found) > _LONGEST and depth > 1:
+        found["inputs"] = list(dict.fromkeys("/".join(path.split("/")[:depth]) for path in found["inputs"]))
+        depth -= 1
+    return found
+
+
+def _size(record: Mapping[str, Any]) -> int:
+    return len(_json({key: value for key, value in record.items() if key != "minipach"}).encode(errors="replace"))
+
+
+def _json(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False)
 
 
 def parse(message: str) -> tuple[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ import glob
 import shlex
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -161,3 +162,35 @@ def test_a_title_is_one_printable_line(name: str) -> None:
 
 def test_the_title_of_many() -> None:
     assert records.title("edges", ["a", "b", "c"]) == "edges: 3 datums, a ... c"
+
+
+def _long(count: int, *, inputs: list[str] | None = None) -> dict[str, Any]:
+    outputs = [f"{'d' * 80}/{'f' * 90}{number:05d}" for number in range(count)]
+    datum = {"name": "a", "id": "1"}
+    return {"cmd": "x", "inputs": inputs or [], "outputs": outputs, "minipach": {"datums": [datum]}}
+
+
+def test_a_short_record_stays_as_it_is() -> None:
+    assert records.fitted(_long(3)) == _long(3)
+
+
+def test_a_record_with_many_outputs_can_be_committed_again_by_a_rerun() -> None:
+    record = _long(3000)
+    found = records.parse(records.compose("title", record))[1]
+    assert found["outputs"] == []
+    assert found["minipach"]["datums"] == [{"name": "a", "id": "1", "outputs": record["outputs"]}]
+    rerun = {key: value for key, value in found.items() if key != "minipach"}  # as datalad does it
+    assert len(records.compose("title", rerun).encode()) < 128 * 1024
+
+
+def test_patterns_are_no_list_of_outputs() -> None:
+    record = _long(3000)
+    record["outputs"][0] = "a[[]1]"
+    assert "outputs" not in records.fitted(record)["minipach"]["datums"][0]
+
+
+def test_many_inputs_become_their_folders() -> None:
+    inputs = [f"inputs/images/{name}/{'f' * 90}{number:05d}" for name in "ab" for number in range(1000)]
+    found = records.fitted(_long(3, inputs=inputs))
+    assert found["inputs"] == ["inputs/images/a", "inputs/images/b"]
+    assert found["outputs"] == []
