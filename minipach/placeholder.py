@@ -82,8 +82,8 @@ def _candidates(word: str) -> Iterator[tuple[str, int]]:
     for found in _BRACES.finditer(word):
         start, end = found.span()
         before, after = word[:start], word[end : end + 1]
-        if before.endswith(("$", "{")) or after == "}":
-            continue  # a variable of the shell, or braces of a template
+        if before.endswith("$") or (before.endswith("{") and after == "}"):
+            continue  # a variable of the shell, or a placeholder of a template
         if _NUMBER.fullmatch(found[1]) and re.search(r"[])]$|\\.$", before):
             continue  # how often, in a regular expression
         yield found[1], start

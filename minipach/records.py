@@ -110,13 +110,28 @@ def widened_by(record: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _launch_options(pipeline: Pipeline) -> list[str]:
-    """What the launcher sees to: the time limit, and which variables of the caller hold secrets."""
+    """What the launcher sees to: limits, and which variables of the caller hold secrets. Defaults are left out."""
     found = []
     if pipeline.datum_timeout is not None:
         found += ["-t", str(math.ceil(pipeline.datum_timeout))]
     for secret in pipeline.transform.secrets:
         if secret.env_var:
             found += ["-s", f"{secret.env_var}={secret_variable(secret.name)}"]
+        if secret.file:
+            found += ["-S", f"{secret.file}={secret_variable(secret.name)}"]
+    if not pipeline.network:
+        found.append("-N")
+    if pipeline.outputs_required:
+        found += ["-q", "required"]
+    resources = pipeline.resource_limits
+    limits = {
+        "memory": resources.memory if resources else None,
+        "disk": resources.disk if resources else None,
+        "processes": pipeline.limits.processes,
+        "file-size": pipeline.limits.file_size,
+    }
+    for kind, most in limits.items():
+        found += ["-L", f"{kind}={most}"] if most else []
     return found
 
 
