@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from minipach import ignored, leftovers
+from minipach import ignored, leftovers, sharing
 from minipach.base import clone_file
 from minipach.checkout import InTheWay, check_free, index_entries, move_branch
 from minipach.errors import UserError
@@ -202,7 +202,7 @@ def _own_content(folder: Path, tracked: list[TreeEntry], project: Project) -> No
         fd, name = tempfile.mkstemp(dir=link.parent, prefix=".minipach-adopt.")
         os.close(fd)
         clone_file(Path(os.path.realpath(link)), Path(name))
-        os.chmod(name, 0o644)
+        os.chmod(name, 0o666 & ~sharing.current_mask())
         os.replace(name, link)
 
 

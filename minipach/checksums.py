@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from minipach import sharing
 from minipach.git import Repo, annex
 from minipach.keys import content_id, names_content, size_of
 
@@ -133,6 +134,7 @@ def _notes(repo: Repo) -> Iterator[_Notes]:
 
 def _open(path: Path) -> sqlite3.Connection:
     for _ in range(2):
+        sharing.touch(path)
         db = sqlite3.connect(path, timeout=10)
         try:
             db.execute("PRAGMA synchronous = OFF")  # what a power failure spoils here is verified again

@@ -10,6 +10,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
+from minipach import sharing
 from minipach.entries import Attempt, DatumEnd, Duration, Failure, JobRow, Repeated, Used
 from minipach.messages import say
 from minipach.moved import note_place
@@ -191,6 +192,7 @@ class Ledger:
 
     @staticmethod
     def _open(path: Path) -> sqlite3.Connection:
+        sharing.touch(path)
         db = sqlite3.connect(path, timeout=30, isolation_level=None)
         # a text that is no UTF-8 is a value like any other that can't be used
         db.text_factory = lambda data: data.decode("utf-8", "surrogateescape")

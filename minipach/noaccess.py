@@ -13,8 +13,9 @@ from pathlib import Path
 from minipach.git import NO_REPOSITORY, GitError
 from minipach.wording import quoted
 
-_READ_ONLY = re.compile(r"Read-only file system|readonly database")
-_REFUSED = re.compile(r"Permission denied|insufficient permission|Operation not permitted|unable to open database")
+_REFUSED = re.compile(
+    r"readonly database|Permission denied|insufficient permission|Operation not permitted|unable to open database"
+)
 _ANOTHERS = re.compile(r"detected dubious ownership in repository at '(.*)'")
 
 
@@ -35,9 +36,9 @@ def _told(error: BaseException | None, project: Path | None) -> Iterator[str]:
         text = error.stderr if isinstance(error, GitError) else str(error)
         code = error.errno if isinstance(error, OSError) else None
         place = _place(error, project)
-        if place is not None and (code == errno.EROFS or _READ_ONLY.search(text)):
+        if place is not None and (code == errno.EROFS or _is_read_only(place, text)):
             yield f"{place}: on a file system that may only be read here; {_elsewhere(place, project)}"
-        if place is not None and (code in (errno.EACCES, errno.EPERM) or _REFUSED.search(text)):
+        elif place is not None and (code in (errno.EACCES, errno.EPERM) or _REFUSED.search(text)):
             yield _refused(place, project)
         error = error.__cause__
 
@@ -47,7 +48,7 @@ def _place(error: BaseException, project: Path | None) -> Path | None:
     if isinstance(error, GitError):
         return error.repo
     if isinstance(error, sqlite3.Error):
-        return project
+        return _withheld(project) if project else None
     name = error.filename if isinstance(error, OSError) else None
     if not isinstance(name, str | bytes):
         return None
@@ -55,6 +56,20 @@ def _place(error: BaseException, project: Path | None) -> Path | None:
     while not os.path.lexists(place):
         place = place.parent
     return place
+
+
+def _withheld(project: Path) -> Path:
+    """The file or folder of ours that this user can't write, where a database can't be; else the project."""
+    folder = project / ".git" / "minipach"
+    files = sorted(folder.glob("*.sqlite*")) if os.access(folder, os.R_OK | os.X_OK) else []
+    return next((p for p in (*files, folder) if p.exists() and not os.access(p, os.W_OK)), project)
+
+
+def _is_read_only(place: Path, text: str) -> bool:
+    """Whether a message is about a file system; SQLite says the same of a file that only its owner may write."""
+    if "readonly database" not in text:
+        return "Read-only file system" in text
+    return os.access(place, os.W_OK) or bool(os.statvfs(place).f_flag & os.ST_RDONLY)
 
 
 def _elsewhere(place: Path, project: Path | None) -> str:

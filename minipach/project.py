@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
-from minipach import former, graph
+from minipach import former, graph, sharing
 from minipach.cache import Cache
 from minipach.errors import UserError, each_once
 from minipach.git import Repo, is_dataset
@@ -370,7 +370,7 @@ def find_project(start: Path) -> Project:
         if is_dataset(folder) and (folder / ".datalad" / "config").is_file():
             topmost = folder
             if Repo(folder).config(f"{MARK}.version", str(folder / ".datalad" / "config")):
-                return Project(folder)
+                return _opened(folder)
     if topmost is None:
         raise UserError(f"{start}: not inside a project; minipach init makes one here")
     if lying_specs(topmost) and (topmost / ".minipach").is_dir():
@@ -378,4 +378,9 @@ def find_project(start: Path) -> Project:
             f"{topmost}: a pipeline's dataset alone, without its project; work in a clone of the project "
             "(here, datalad rerun <commit> repeats what is on record)"
         )
-    return Project(topmost)
+    return _opened(topmost)
+
+
+def _opened(root: Path) -> Project:
+    sharing.follow(Repo(root).config("core.sharedRepository"))
+    return Project(root)

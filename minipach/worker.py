@@ -219,7 +219,7 @@ def _note(log: str, message: str, index: int | None = None) -> None:
 def logging_to(path: Path) -> Iterator[None]:
     """Send stdout and stderr of this process, and of all its children, to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
     try:
         with printing_to(target):
             yield
