@@ -13,6 +13,7 @@ from pathlib import Path
 EXAMPLE = Path(__file__).resolve().parent / "photographs"
 PIPELINES = ("edges", "montage")
 LATECOMER = "chelsea.png"
+SECOND_NAME = "cat.png"
 NOT_PHOTOGRAPHS = {"color.png", "horse.png", "logo.png"}
 SMALLEST = 10_000  # bytes; scikit-image's smaller pictures are test patterns
 MARKER = Path(".git", "minipach-demo")
@@ -143,6 +144,18 @@ def add_one(walk: Walk, picture: Path) -> None:
     walk.run("minipach", "schedule")
 
 
+def add_copy(walk: Walk) -> None:
+    """Add a picture that is there already, under another name: it gets a copy of the result."""
+    walk.heading("The same photograph under a second name: nothing of edges is computed, and the result is no other's")
+    walk.run("cp", f"images/{LATECOMER}", f"images/{SECOND_NAME}")
+    walk.run("datalad", "save", "--recursive", "-m", f"Add {SECOND_NAME}")
+    walk.run("minipach", "plan", "edges", "--no-downstream")
+    walk.run("minipach", "schedule")
+    first, second = (walk.project / "edges" / name for name in (LATECOMER, SECOND_NAME))
+    if first.read_bytes() != second.read_bytes():
+        raise Failed(f"{second} is not the copy of {first}")
+
+
 def show(walk: Walk) -> None:
     """Show the result, the record of one datum, and how to repeat it."""
     record = walk.ask("git", "-C", "edges", "log", "-1", "--format=%H", "--grep=DATALAD RUNCMD", "--", LATECOMER)
@@ -180,6 +193,7 @@ def main() -> int:
         make_project(walk, pictures)
         compute(walk)
         add_one(walk, pictures[LATECOMER])
+        add_copy(walk)
         show(walk)
     except Failed as problem:
         print(f"\ndemo: {problem}", file=sys.stderr)

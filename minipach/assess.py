@@ -6,7 +6,7 @@ import hashlib
 import json
 import operator
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -17,16 +17,17 @@ from minipach.datums import make_datums
 from minipach.errors import UserError
 from minipach.git import EXECUTABLE, GITLINK, Repo, TreeEntry, is_dataset
 from minipach.house import house_entries, output_paths
-from minipach.identity import VERSION, Identifier, Recipe, Row, code_id, input_files, recipe
+from minipach.identity import VERSION, Identifier, Recipe, Row, code_id, input_files, recipe, variables
 from minipach.image import Image, resolve_image
 from minipach.inputs import SnapshotStore, unmatched, unusable
 from minipach.loose import loose_files
+from minipach.neutral import Neutral, neutral
 from minipach.outpath import out_path
-from minipach.placeholder import WORDS, used_fields, values
-from minipach.plan import Plan, Step, make_plan, reason_for, restore
+from minipach.placeholder import used_fields
+from minipach.plan import Plan, Step, content_pays, make_plan, reason_for, restore, visible_names
 from minipach.project import Project
 from minipach.published import altered_datums, published_paths
-from minipach.records import Task
+from minipach.records import Task, replacements
 from minipach.results import Known, results_commit
 from minipach.snapshot import FileEntry, Snapshot, classify
 from minipach.spec import Pipeline
@@ -144,27 +145,49 @@ class Assessment:
 
     def _make_tasks(self, shared: Recipe) -> list[Task]:
         pipeline = self.pipeline
-        ids = Identifier(shared, by_path=pipeline.identity == "path")
+        by_path = pipeline.identity != "content"
+        ids = Identifier(shared, by_path=by_path)
+
+        def compute(datum: Datum) -> Task:
+            names = Neutral() if by_path else neutral(datum, self.snapshots)
+            datum_id = ids.id_of(self.files_of(datum, names.words), self.variables_of(datum, names.words))
+            return Task(datum, datum_id, out_path(pipeline.out, datum), *names)
+
         return make_tasks(
             self.project,
             self.path,
             self.datums,
-            lambda datum: (ids.id_of(self.files_of(datum)), out_path(pipeline.out, datum)),
+            compute,
             key=json.dumps([VERSION, shared.as_json(), pipeline.identity, pipeline.out, repr(pipeline.input)]),
             input=pipeline.input,
             snapshots=self.snapshots,
         )
 
     @property
+    def options(self) -> tuple[str, ...]:
+        """Options of the launcher that follow from the own files: see `image_folder`."""
+        return ("-W",) if self.image_folder else ()
+
+    @property
+    def image_folder(self) -> bool:
+        """Whether the command runs in the image's own working directory: the spec names none, and there is no code."""
+        t = self.pipeline.transform
+        return t.image is not None and not t.working_dir and not self.code
+
+    @property
     def always_inputs(self) -> tuple[str, ...]:
         """What every record has as an input: `code`, if some of it is annexed, so that a clone gets it."""
         return ("code",) if any(f.kind == "annex" for f in self.code.values()) else ()
 
-    def files_of(self, datum: Datum) -> dict[str, list[Row]]:
-        """The inputs of a datum as identity sees them, and the values of the placeholders in the command."""
-        found = input_files(datum, self.snapshots, by_path=self.pipeline.identity == "path")
-        if self.fields:
-            found[WORDS] = [(field, value, False) for field, value in values(self.fields, datum)]
+    def files_of(self, datum: Datum, words: tuple[str, ...]) -> dict[str, list[Row]]:
+        """The inputs of a datum as identity, and the command, see them. words: those that are hidden."""
+        return input_files(datum, self.snapshots, words)
+
+    def variables_of(self, datum: Datum, words: tuple[str, ...]) -> dict[str, str]:
+        """What else differs between datums in what the command sees: variables, and placeholders in its arguments."""
+        found = variables(datum, words)
+        for name, value in replacements(self.fields, datum, words).items():
+            found[f"{{{name}}}"] = value
         return found
 
     @cached_property
@@ -238,12 +261,15 @@ class Assessment:
         where = str(self.repo.path)
         kept = self.project.cache.get("plan", where) if key else None
         if kept is not None and kept[0] == list(key or ()) and self._subdatasets_as(kept[1]):
-            return Plan(self.pipeline.name, tuple(map(Step, *kept[2])), problems=kept[3], note=kept[4])
+            steps = tuple(map(Step, *kept[2]))
+            return Plan(self.pipeline.name, steps, problems=kept[3], note=kept[4], hints=kept[5])
         if news is not None and key and key[0] != self.project.cache.get("news", where):
             self.project.cache.put("news", where, key[0])
             news()
         plan = self.plan(blocked)
-        plan = replace(plan, problems=foretold(self, plan), note=shared_places(self.pipeline.out, plan))
+        plan = replace(
+            plan, problems=foretold(self, plan), note=shared_places(self.pipeline.out, plan), hints=self._hints(plan)
+        )
         if key and not (news and plan.counts["run"]):  # what runs at once is soon planned anew
             steps = plan.steps
             columns = (
@@ -252,8 +278,35 @@ class Assessment:
                 [s.action for s in steps],
                 [s.reason for s in steps],
             )
-            self.project.cache.put("plan", where, (list(key), self._subdatasets(), columns, plan.problems, plan.note))
+            kept = (list(key), self._subdatasets(), columns, plan.problems, plan.note, plan.hints)
+            self.project.cache.put("plan", where, kept)
         return plan
+
+    def _hints(self, plan: Plan) -> tuple[str, ...]:
+        """What the spec's `identity` comes to: content that is computed more than once, names that stay visible."""
+        running = [step.task for step in plan.of("run") if step.task is not None]
+        if self.pipeline.identity == "content":
+            seen = [step.task for step in plan.steps if step.task is not None and step.task.visible]
+            return (visible_names(seen),) if seen else ()
+        copies = self._copies(running)
+        return (content_pays(copies),) if copies else ()
+
+    def _copies(self, tasks: Sequence[Task]) -> int:
+        """How many of these datums have the same content as others, and could be computed once."""
+        alike: dict[object, list[Datum]] = {}
+        for task in tasks:
+            rows = (self.snapshots[m.repo, m.branch].below(m.path) for m in task.datum.matches)
+            content = tuple(tuple(entry.content for _, entry in files) for files in rows)
+            alike.setdefault(content, []).append(task.datum)
+        found = 0
+        shared = self.recipe
+        ids = Identifier(shared, by_path=False)
+        for datums in alike.values():
+            if len(datums) > 1:
+                words = [(datum, neutral(datum, self.snapshots).words) for datum in datums]
+                made = [ids.id_of(self.files_of(d, w), self.variables_of(d, w)) for d, w in words if w]
+                found += len(made) - len(set(made))
+        return found
 
     def _plan_key(self, blocked: str) -> tuple[str, str] | None:
         """Everything that the plan is a function of, in object ids, as two hashes; None if that isn't in git yet.
@@ -292,11 +345,11 @@ class Assessment:
         return reason_for(
             old=old,
             new=self.recipe,
-            inputs=self.files_of(task.datum),
+            inputs=self.files_of(task.datum, task.words),
+            variables=self.variables_of(task.datum, task.words),
             task=task,
             code_changes=lambda: self._code_changes(old.code_tree if old else ""),
             image_label=self.image.label,
-            by_path=self.pipeline.identity == "path",
         )
 
     def _code_changes(self, old_tree: str) -> list[str]:

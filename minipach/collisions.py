@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from minipach.git import Repo
+from minipach.neutral import restore
 from minipach.plan import Plan, Step
 from minipach.published import published_paths
 from minipach.results import Known
@@ -128,7 +129,7 @@ def _paths(known: Known, steps: Sequence[Step]) -> Iterator[tuple[str, list[str]
     for step in steps:
         assert step.source is not None and step.task is not None
         prefix = f"{step.task.dest}/" if step.task.dest else ""
-        yield step.name, [prefix + step.rename.apply(path) for path in listed.get(step.source.tree or "", ())]
+        yield step.name, [prefix + restore(path, step.words) for path in listed.get(step.source.tree or "", ())]
 
 
 class _Owners:

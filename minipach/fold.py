@@ -32,8 +32,6 @@ def fold(repo: Repo, tries: int = 5) -> int:
     if fresh:
         names = ", ".join(str(d["name"]) for d in fresh[:3]) + (" ..." if len(fresh) > 3 else "")
         stream.commit(f"minipach: {many(len(fresh), 'result')}: {names}\n")
-    # the datums of a set share one record: sent with each, it would be most of what is sent
-    records = {text: stream.blob(os.fsencode(text)) for text in {d["record"] for d in fresh}}
     seen: set[tuple[str, str]] = set()
     for d in fresh:
         if (d["id"], d["name"]) in seen:
@@ -44,7 +42,7 @@ def fold(repo: Repo, tries: int = 5) -> int:
             stream.delete(old.where)
         where = old.where if old else folder_of(d["id"], d["name"], taken)
         taken.add(where)
-        _add(stream, d, where, records[d["record"]])
+        _add(stream, d, where)
     new = stream.run(repo)
     lines = [f"delete {ref} {sha}" for ref, sha in pending.items()]
     if new and new != known.commit:
@@ -65,13 +63,12 @@ def _described(repo: Repo, commit: str) -> list[dict[str, Any]]:
     data = repo.objects.read(f"{commit}:{RESULTS_FILE}")
     if not data:
         return []
-    found = json.loads(data)
-    return [{**result, "record": found["record"]} for result in found["results"]]
+    results: list[dict[str, Any]] = json.loads(data)["results"]
+    return results
 
 
-def _add(stream: Stream, described: Mapping[str, Any], where: str, record: str) -> None:
-    prefix = described["dest"] + "/" if described["dest"] else ""
+def _add(stream: Stream, described: Mapping[str, Any], where: str) -> None:
     for path, mode, blob in described["files"]:
-        stream.put(mode, blob, f"{where}/out/{path.removeprefix(prefix)}")
+        stream.put(mode, blob, f"{where}/out/{path}")
     stream.write(FILE, result_json(dict(described)), f"{where}/{RESULT_FILE}")
-    stream.put(FILE, record, f"{where}/{RECORD_FILE}")  # beside it, not in it: so it is one blob for all of a set
+    stream.write(FILE, os.fsencode(described["record"]), f"{where}/{RECORD_FILE}")

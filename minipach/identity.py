@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minipach.datum import Datum
-from minipach.snapshot import FileEntry, Snapshot
+from minipach.datum import Datum, Match
+from minipach.neutral import Snapshots, hide
+from minipach.snapshot import FileEntry
 from minipach.spec import Pipeline
 
-VERSION = 1  # a new version makes every result be computed again: a decision, guarded by fixed ids in the tests
-COMPRESSIONS = frozenset({".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z"})
-Snapshots = Mapping[tuple[str, str | None], Snapshot]
-Row = tuple[str, str, bool]  # path as far as it counts, content id, executable
+VERSION = 2  # a new version makes every result be computed again: a decision, guarded by fixed ids in the tests
+EMPTY = "empty:"  # before the content id of a file that the command sees without its content
+Row = tuple[str, str, bool]  # path as the command sees it, content id, executable
 Inputs = Mapping[str, Sequence[Row]]
-_PARTS = re.compile(r"[/~]")
-_PLACE = re.compile(r"\0(\d+)\0")
+Pair = tuple[str, str | None]  # a repo and its branch
+_OF_JOB = frozenset({"PACH_JOB_ID", "PACH_OUTPUT_COMMIT_ID"})
 _text = json.encoder.encode_basestring_ascii
 _JSON = {True: "true", False: "false"}
 
@@ -38,16 +36,15 @@ class Recipe:
         return {"transform": self.transform, "image": self.image, "code": self.code}
 
 
-def recipe(
-    pipeline: Pipeline, image: str, code: str, commits: Mapping[tuple[str, str | None], str] | None = None
-) -> Recipe:
+def recipe(pipeline: Pipeline, image: str, code: str, commits: Mapping[Pair, str] | None = None) -> Recipe:
     """The recipe of a pipeline, from the content ids of its image and its `code/`.
 
-    commits: of the inputs. They count only with `reprocess_spec: every_job`: each new state of any input is a new
-    job, in which every datum runs again.
+    commits: of the inputs. They count with `reprocess_spec: every_job`: each new state of any input is a new job, in
+    which every datum runs again. With `identity: content` they count if the spec's `env` names a variable of the run
+    (see `run_variables`), which the command gets only then.
     """
     t = pipeline.transform
-    transform: dict[str, Any] = {"cmd": list(t.cmd), "out": pipeline.out}
+    transform: dict[str, Any] = {"cmd": list(t.cmd), "out": pipeline.out, "pipeline": pipeline.path}
     # what isn't used is left out, so that a later version can add a field and keep every id
     if t.stdin:
         transform["stdin"] = list(t.stdin)
@@ -68,8 +65,36 @@ def recipe(
     if pipeline.salt:
         transform["salt"] = pipeline.salt
     if pipeline.reprocess == "every_job":
-        transform["every_job"] = sorted(f"{repo}@{branch or ''} {c}" for (repo, branch), c in (commits or {}).items())
-    return Recipe(transform, image, code)
+        transform["every_job"] = _states(commits or {})
+    return Recipe(transform | _of_run(pipeline, commits or {}), image, code)
+
+
+def _of_run(pipeline: Pipeline, commits: Mapping[Pair, str]) -> dict[str, Any]:
+    """What counts of a run: with `identity: content`, that which the variables follow from that the spec names."""
+    found: dict[str, Any] = {}
+    named = run_variables(pipeline).keys() & dict(pipeline.transform.env).keys()
+    if pipeline.identity != "content" or not named:
+        return found
+    inputs = pipeline.pfs_inputs()
+    # a job has no id before it begins: it is a new one for each state of its inputs
+    pairs = {(pfs.repo, pfs.branch) for pfs in inputs if named & _OF_JOB or f"{pfs.name}_COMMIT" in named}
+    if pairs:
+        found["run"] = _states({pair: commit for pair, commit in commits.items() if pair in pairs})
+    if "PPS_SPEC_COMMIT" in named:
+        found["spec"] = pipeline.blob
+    return found
+
+
+def run_variables(pipeline: Pipeline, commits: Mapping[Pair, str] | None = None, job: str = "") -> dict[str, str]:
+    """The variables that differ from run to run though nothing that decides the result does."""
+    found = {"PPS_SPEC_COMMIT": pipeline.blob, "PACH_JOB_ID": job, "PACH_OUTPUT_COMMIT_ID": job}
+    for pfs in pipeline.pfs_inputs():
+        found[f"{pfs.name}_COMMIT"] = (commits or {}).get((pfs.repo, pfs.branch), "")
+    return found
+
+
+def _states(commits: Mapping[Pair, str]) -> list[str]:
+    return sorted(f"{repo}@{branch or ''} {c}" for (repo, branch), c in commits.items())
 
 
 def code_id(files: Mapping[str, FileEntry]) -> str:
@@ -77,103 +102,61 @@ def code_id(files: Mapping[str, FileEntry]) -> str:
     return _hash([[path, f.content, f.executable] for path, f in sorted(files.items())])
 
 
-def input_files(datum: Datum, snapshots: Snapshots, *, by_path: bool) -> dict[str, list[Row]]:
-    """Per input name, the files as (path as far as it counts, content id, executable), sorted.
+def input_files(datum: Datum, snapshots: Snapshots, words: Sequence[str] = ()) -> dict[str, list[Row]]:
+    """Per input name, the files as (path as the command sees it, content id, executable), sorted.
 
-    What the datum's name tells of a path does not count, as that is for reuse to judge. The name of a match of its own
-    (`pfs`, `cross`) tells all: what is left is the path below a matched folder, and a matched file's suffix. That of a
-    join or group tells the key: what is left is the whole path, with places for the words of the name in it. With
-    `by_path` the whole path counts, and so it does with `empty_files`, where nothing but names is to be had.
+    words: those that the command does not see (`identity: content`). With `empty_files` the content counts as well,
+    since a link in /pfs/out to such a file publishes it; it is marked, as the command sees an empty file.
     """
     found: dict[str, list[Row]] = {}
-    matches = datum.matches
-    inputs = Counter(match.input for match in matches) if len(matches) > 1 else {}
-    for match in matches:
+    for match in datum.matches:
         files = snapshots[match.repo, match.branch]
         base = match.path[1:]
         rows = found.setdefault(match.input, [])
         single = files.files.get(base)
         below = ((base, single),) if single is not None else files.below(match.path)
-        if by_path or match.empty_files:
-            rows += [(path, "" if match.empty_files else entry.content, entry.executable) for path, entry in below]
-        elif inputs.get(match.input, 1) > 1 or not names_path(datum.name, match.path):
-            words = split_name(datum.name)
-            rows += [(masked(path, words), entry.content, entry.executable) for path, entry in below]
-        elif single is not None:
-            rows.append((suffix(base), single.content, single.executable))
-        else:
-            cut = len(base) + 1 if base else 0
-            rows += [(path[cut:], entry.content, entry.executable) for path, entry in below]
+        mark = EMPTY if match.empty_files else ""
+        rows += [(hide(path, words), mark + entry.content, entry.executable) for path, entry in below]
     for rows in found.values():
         if len(rows) > 1:
             rows.sort()
     return found
 
 
-def split_name(name: str) -> tuple[str, ...]:
-    """The words of a datum's name."""
-    return tuple(word for word in _PARTS.split(name) if word)
+def variables(datum: Datum, words: Sequence[str] = ()) -> dict[str, str]:
+    """The environment of one datum (spec.md, "What the code sees") but its id, as the command sees it."""
+    found = {"MINIPACH_DATUM": hide(datum.name, words)}
+    if len(datum.matches) == 1:
+        (match,) = datum.matches
+        found[match.input] = f"/pfs/{match.input}{hide(match.path.rstrip('/'), words)}"
+        _add_keys(found, match, words)
+        return found
+    by_input: dict[str, list[Match]] = {}
+    for match in datum.matches:
+        by_input.setdefault(match.input, []).append(match)
+    for name, matches in by_input.items():
+        only = matches[0].path.rstrip("/") if len(matches) == 1 else ""
+        found[name] = f"/pfs/{name}{hide(only, words)}"
+        _add_keys(found, matches[0], words)
+    return found
 
 
-def names_path(name: str, path: str) -> bool:
-    """Whether a datum's name tells the whole path of a match (absolute, `/` the root): as one of its parts."""
-    label = path[1:] or "/"
-    return name == label or f"~{label}~" in f"~{name}~"
+def _add_keys(found: dict[str, str], match: Match, words: Sequence[str]) -> None:
+    if match.join_on:
+        found[f"PACH_DATUM_{match.input}_JOIN_ON"] = hide(match.join_on, words)
+    if match.group_by:
+        found[f"PACH_DATUM_{match.input}_GROUP_BY"] = hide(match.group_by, words)
 
 
-def masked(path: str, words: Sequence[str]) -> str:
-    """A file's path, from `/` on, with a place (NUL, number, NUL) for each whole word of the name but in its suffix.
-
-    Two paths that are masked alike are one and the same under the same name, and differ in nothing but the name's words
-    under another.
-    """
-    end = len(path) - len(suffix(path))
-    pieces = ["/" + path[:end]]  # every second one is a place
-    for word, place in sorted(zip(words, range(len(words)), strict=True), key=lambda pair: -len(pair[0])):
-        if word in path:
-            pieces = [
-                new for at, piece in enumerate(pieces) for new in ([piece] if at % 2 else _cut(piece, word, place))
-            ]
-    return "".join(pieces) + path[end:]
-
-
-def unmasked(path: str, words: Sequence[str]) -> str:
-    """The path that was masked so, under the name with these words."""
-    return _PLACE.sub(lambda found: words[int(found[1])] if int(found[1]) < len(words) else "*", path)
-
-
-def _cut(text: str, word: str, place: int) -> list[str]:
-    """The text around each whole word, with its place between: bounded by what is neither a letter nor a digit."""
-    pieces, begin, at = [], 0, text.find(word)
-    while at >= 0:
-        end = at + len(word)
-        whole = not text[at - 1 : at].isalnum() and not text[end : end + 1].isalnum()
-        if whole:
-            pieces += [text[begin:at], f"\0{place}\0"]
-            begin = end
-        at = text.find(word, end if whole else at + 1)
-    return [*pieces, text[begin:]]
-
-
-def suffix(path: str) -> str:
-    """A file name's suffix, and the one before it if the last is a compression's: `.nii.gz`, "" of `.profile`."""
-    name = path[path.rfind("/") + 1 :].lstrip(".")
-    at = name.rfind(".")
-    if at > 0 and name[at:] in COMPRESSIONS:
-        inner = name.rfind(".", 0, at)
-        at = inner if inner > 0 else at
-    return name[at:] if at > 0 else ""
-
-
-def datum_id(shared: Recipe, files: Inputs, *, by_path: bool) -> str:
-    """The id of a datum: SHA-256 (hex) of the canonical JSON of its recipe and inputs."""
-    return Identifier(shared, by_path=by_path).id_of(files)
+def datum_id(shared: Recipe, files: Inputs, visible: Mapping[str, str], *, by_path: bool) -> str:
+    """The id of a datum: SHA-256 (hex) of the canonical JSON of its recipe, its inputs and its variables."""
+    return Identifier(shared, by_path=by_path).id_of(files, visible)
 
 
 class Identifier:
     """Ids of many datums of one recipe.
 
-    The canonical JSON (sorted keys, no spaces, ASCII) is put together around the inputs, which alone differ:
+    The canonical JSON (sorted keys, no spaces, ASCII) is put together around what differs between datums:
     three times as fast as encoding each datum's whole object.
     """
 
@@ -183,18 +166,21 @@ class Identifier:
             "identity": "path" if by_path else "content",
             "image": shared.image,
         }
-        after = {"transform": shared.transform, "version": VERSION}
+        after = {"transform": shared.transform}
         self._head = hashlib.sha256((_canonical(before)[:-1] + ',"inputs":{').encode())
-        self._tail = ("}," + _canonical(after)[1:]).encode()
+        self._middle = ("}," + _canonical(after)[1:-1] + ',"variables":{').encode()
+        self._tail = ("}," + _canonical({"version": VERSION})[1:]).encode()
 
-    def id_of(self, files: Inputs) -> str:
-        """The id of the datum with these inputs."""
+    def id_of(self, files: Inputs, visible: Mapping[str, str]) -> str:
+        """The id of the datum with these inputs and variables."""
         parts = []
         for name in sorted(files) if len(files) > 1 else files:
             rows = [f"[{_text(path)},{_text(content)},{_JSON[executes]}]" for path, content, executes in files[name]]
             parts.append(f"{_text(name)}:[{','.join(rows)}]")
         digest = self._head.copy()
         digest.update(",".join(parts).encode())
+        digest.update(self._middle)
+        digest.update(",".join([f"{_text(name)}:{_text(visible[name])}" for name in sorted(visible)]).encode())
         digest.update(self._tail)
         return digest.hexdigest()
 

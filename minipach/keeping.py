@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minipach import records
-from minipach.attempt import Report
+from minipach.attempt import DatumReport, Report
 from minipach.failures import NOT_KEPT
-from minipach.git import SYMLINK, UNFILTERED, Repo
-from minipach.keys import key_of_link
+from minipach.git import UNFILTERED, Repo
 from minipach.meter import Meter
 from minipach.results import PENDING, to_json
-from minipach.reuse import find_leaks
 from minipach.sets import WorkSet, record_extra
 from minipach.slots import Slot
 from minipach.snapshot import reserved_in_pipeline
@@ -53,12 +51,33 @@ def keep(
     record["outputs"] = [records.record_path(path) for i in good for path, _, _ in rows[i]]
     record["minipach"] = record_extra(work.pipeline, work.job, _named(work, rows), forced=work.forced)
     message = records.compose(work.title(good), record)
-    results = [_describe(work, i, slot, rows[i], author, each[i].seconds) for i in good]
-    blob = repo.hash_blob(json.dumps({"record": message, "results": results}).encode())
+    results = []
+    for i in good:
+        described = _describe(work, i, rows[i], report.datums[i], author, each[i].seconds)
+        results.append({**described, "record": _own_record(work, i, record, [path for path, _, _ in rows[i]])})
+    blob = repo.hash_blob(json.dumps({"results": results}).encode())
     repo.git(*UNFILTERED, "update-index", "--add", "--cacheinfo", f"100644,{blob},{RESULTS_FILE}")
     commit = repo.commit_tree(repo.line("write-tree"), message, [work.base])
     slot.main.git("update-ref", PENDING + work.id, commit)
     return bad, recovered
+
+
+def _own_record(work: WorkSet, index: int, record: Mapping[str, Any], paths: Sequence[str]) -> str:
+    """The record of one datum alone, out of that of the set which it ran in."""
+    own = {
+        **record,
+        "cmd": f"{records.LAUNCH} {work.image} {work.command([index])}",
+        "inputs": work.inputs([index]),
+        "outputs": [records.record_path(path) for path in paths],
+        "minipach": record_extra(
+            work.pipeline,
+            work.job,
+            [{"name": work.datums[index]["name"], "id": work.datums[index]["id"]}],
+            forced=work.forced,
+            set_id=work.id if len(work.parts) > 1 else "",
+        ),
+    }
+    return records.compose(work.title([index]), own)
 
 
 def _named(work: WorkSet, rows: dict[int, list[_Row]]) -> list[dict[str, Any]]:
@@ -159,25 +178,12 @@ def _changed(repo: Repo, base: str, head: str) -> list[tuple[str, str, str]]:
 
 
 def _describe(
-    work: WorkSet, index: int, slot: Slot, changed: list[_Row], author: str, seconds: float
+    work: WorkSet, index: int, changed: list[_Row], report: DatumReport, author: str, seconds: float
 ) -> dict[str, Any]:
-    """`result.json` of a datum, the search for its name's words in its outputs included."""
-    files = []
-    for path, mode, _ in changed:
-        there = slot.path / path
-        if mode == SYMLINK and key_of_link(os.fsencode(os.readlink(there))) is None:
-            continue
-        files.append((path, there.stat().st_size, there.read_bytes))
-    found = dict(work.datums[index])
-    words = found.pop("words")
-    return {
-        **found,
-        "forced": work.forced,
-        "leaks": find_leaks(words, files),
-        "author": author,
-        "seconds": round(seconds, 3),
-        "files": [[path, mode, blob] for path, mode, blob in changed],
-    }
+    """`result.json` of a datum, with its outputs as the command wrote them: below its place, under neutral names."""
+    seen = {final: visible for visible, final in report.files}
+    files = [[seen[path], mode, blob] for path, mode, blob in changed]
+    return {**work.datums[index], "forced": work.forced, "author": author, "seconds": round(seconds, 3), "files": files}
 
 
 def result_json(described: dict[str, Any]) -> bytes:

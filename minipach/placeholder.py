@@ -17,7 +17,6 @@ _BRACES = re.compile(r"\{([^{}]+)\}")
 _WORD = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)?")
 _PLAIN = re.compile(r"[^\s'\"$;|&\\()<>`*?\[\]!#]*")  # an argument, no program for a shell, awk or regular expression
 _OUT = "out"
-WORDS = "/cmd"  # where identity has the values, among the inputs, none of which can be called so
 
 
 class TemplateError(ValueError):

@@ -7,16 +7,13 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol
 
-from minipach.datum import Match
-from minipach.git import TreeEntry
-from minipach.identity import Recipe, split_name, suffix, unmasked
-from minipach.placeholder import WORDS
+from minipach.identity import Recipe
+from minipach.neutral import restore as with_words
 from minipach.records import Task
 from minipach.results import Result
-from minipach.reuse import NO_RENAMING, Renaming, renaming, tokens
 from minipach.state import Published
+from minipach.wording import many
 
-_Rows = Set[tuple[Any, ...]]
 Action = Literal["run", "reuse", "current", "remove", "skip", "blocked"]
 ACTIONS: tuple[Action, ...] = ("run", "reuse", "current", "remove", "skip", "blocked")
 NEW = "new content"
@@ -34,10 +31,6 @@ class KnownResults(Protocol):
 
     def named(self, datum_id: str, name: str) -> Result | None:
         """The result of an id that was stored under this name."""
-        ...
-
-    def files(self, result: Result) -> Sequence[TreeEntry]:
-        """The files of a result, relative to its place."""
         ...
 
 
@@ -75,7 +68,11 @@ class Step(NamedTuple):
     reason: str
     task: Task | None = None
     source: Result | None = None
-    rename: Renaming = NO_RENAMING
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words that are put back into the paths of its result."""
+        return self.task.words if self.task else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +81,8 @@ class Plan:
 
     waits: for which pipeline upstream (`waits for edges (2 to run)`); what that one will publish, nobody knows yet ·
     problems: what the user must mend before there can be any steps, or before what they give can be published · note:
-    why it has no datums, if it has none; or that some may be in each other's way.
+    why it has no datums, if it has none; or that some may be in each other's way · hints: what would pay, or is not
+    as the spec asks for.
     """
 
     pipeline: str
@@ -92,6 +90,7 @@ class Plan:
     waits: str = ""
     problems: tuple[str, ...] = ()
     note: str = ""
+    hints: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -118,10 +117,15 @@ class Plan:
         data: dict[str, Any] = {
             "name": self.pipeline,
             "counts": self.counts,
-            "datums": [{"name": s.name, "id": s.id, "action": s.action, "reason": s.reason} for s in self.steps],
+            "datums": [
+                {"name": s.name, "id": s.id, "action": s.action, "reason": s.reason}
+                | ({"visible": s.task.visible} if s.task and s.task.visible else {})
+                for s in self.steps
+            ],
         }
         data |= {"waits": self.waits} if self.waits else {}
         data |= {"note": self.note} if self.note else {}
+        data |= {"hints": list(self.hints)} if self.hints else {}
         return data | ({"problems": list(self.problems)} if self.problems else {})
 
 
@@ -165,6 +169,8 @@ def make_plan(
             continue
         leaders.setdefault(task.id, task)
         reason = step.reason if step else explain(task, before) if before else NEW
+        if task.visible and step is None:
+            reason += f"; its names stay visible: {task.visible}"
         steps.append(Step(name, task.id, "run", reason, task))
     wanted = {task.datum.name for task in tasks}
     for name in sorted(state.keys() - wanted):
@@ -176,7 +182,7 @@ def make_plan(
 def force(plan: Plan, names: Set[str]) -> Plan:
     """The plan with the named datums run again, whatever is known of them."""
     steps = tuple(
-        s._replace(action="run", reason="forced", source=None, rename=NO_RENAMING)
+        s._replace(action="run", reason="forced", source=None)
         if s.name in names and s.action in ("current", "reuse")
         else s
         for s in plan.steps
@@ -256,36 +262,32 @@ def without_output(plan: Plan, ids: Set[str], state: Mapping[str, Published]) ->
     return replace(plan, steps=steps)
 
 
-def words_of(task: Task, *, is_file: bool) -> tuple[str, ...]:
-    """The words by which a datum's name could show in its outputs."""
-    return tokens(task.datum.name, is_file=is_file)
+def content_pays(copies: int) -> str:
+    """The hint for datums that have the same content as others, but are computed because their names differ."""
+    one = copies == 1
+    return (
+        f"{many(copies, 'datum')} {'has' if one else 'have'} the same content as others; "
+        f'with "identity: content" {"it" if one else "they"} would be computed once (docs/design/identity.md)'
+    )
+
+
+def visible_names(tasks: Sequence[Task]) -> str:
+    """What to say of datums whose names the command sees, though the spec has `identity: content`."""
+    first = tasks[0]
+    more = f" (and {len(tasks) - 1} more; minipach plan --json)" if len(tasks) > 1 else ""
+    return f"{many(len(tasks), 'datum')} with visible names, which count: {first.datum.name}: {first.visible}{more}"
 
 
 def _from_known(task: Task, known: KnownResults) -> Step:
-    """Reuse of a stored result, or a run with the reason why none can be reused."""
+    """Reuse of a stored result, its own or another datum's; a run, if none can be read."""
     name = task.datum.name
     results = known.of(task.id)
-    for result in results:
-        if result.name == name:
-            return Step(name, task.id, "reuse", "computed before", task, result)
-    refusals = []
-    for result in results:
-        found = renaming(
-            tokens(result.name, is_file=result.is_file),
-            words_of(task, is_file=result.is_file),
-            result.leaks,
-            _paths(result, known),
-        )
-        if not found.refusal:
-            return Step(name, task.id, "reuse", f"same content as {result.name}", task, result, found)
-        refusals.append(found.refusal)
-    reason = f"not reused: {refusals[0]}" if refusals else "its stored result can't be read"
-    return Step(name, task.id, "run", reason, task)
-
-
-def _paths(result: Result, known: KnownResults) -> list[str]:
-    prefix = result.dest + "/" if result.dest else ""
-    return [prefix + entry.path for entry in known.files(result)]
+    if not results:
+        return Step(name, task.id, "run", "its stored result can't be read", task)
+    own = next((result for result in results if result.name == name), None)
+    if own is not None:
+        return Step(name, task.id, "reuse", "computed before", task, own)
+    return Step(name, task.id, "reuse", f"same content as {results[0].name}", task, results[0])
 
 
 def reason_for(
@@ -296,9 +298,12 @@ def reason_for(
     task: Task,
     code_changes: Callable[[], Sequence[str]],
     image_label: str,
-    by_path: bool = False,
+    variables: Mapping[str, str] | None = None,
 ) -> str:
-    """What changed between the result that is published and what is wanted now."""
+    """What changed between the result that is published and what is wanted now.
+
+    inputs, variables: of the datum as identity has them now.
+    """
     if old is None:
         return "its published result isn't known here"
     reasons = []
@@ -312,7 +317,10 @@ def reason_for(
         if before.get(field) != new.transform.get(field):
             reasons.append(f"{field} changed")
     if not reasons:
-        reasons = [f"inputs {where} changed" for where in _changed_inputs(old.inputs, inputs, task, by_path)]
+        reasons = [f"inputs {where} changed" for where in _changed_inputs(old.inputs, inputs, task)]
+    if not reasons and variables:
+        names = sorted(old.variables.keys() | variables.keys())
+        reasons = [f"{name} changed" for name in names if old.variables.get(name) != variables.get(name)]
     if len(reasons) > 3:
         reasons = [*reasons[:3], f"and {len(reasons) - 3} more"]
     return "; ".join(reasons) or "identity changed"
@@ -324,35 +332,15 @@ def short(content: str) -> str:
     return f"{kind.lower()} {value[:8]}…" if value else content
 
 
-def _changed_inputs(
-    old: Mapping[str, Sequence[Any]], new: Mapping[str, Sequence[Any]], task: Task, by_path: bool
-) -> list[str]:
-    found = []
+def _changed_inputs(old: Mapping[str, Sequence[Any]], new: Mapping[str, Sequence[Any]], task: Task) -> list[str]:
+    """`INPUT:/path` of each file that is another, was added or is gone; the input alone, where it has no match now."""
+    found: dict[str, None] = {}
     for name in sorted(old.keys() | new.keys()):
         before = {tuple(row) for row in old.get(name, ())}
         after = {tuple(row) for row in new.get(name, ())}
-        matched = [m for m in task.datum.matches if m.input == name]
         changed = sorted({str(row[0]) for row in before ^ after})
-        if name == WORDS:
-            found += [f"of cmd, {{{field}}}," for field in changed]
-        elif changed and not matched:
-            found.append(name)
-        elif changed:
-            where = _places(changed, (before, after), matched, task, by_path)
-            found += dict.fromkeys(f"{name}:{path}" for path in where)
-    return found
-
-
-def _places(
-    changed: Sequence[str], states: tuple[_Rows, _Rows], matched: Sequence[Match], task: Task, by_path: bool
-) -> list[str]:
-    """The absolute paths in the repo of files that identity knows by less. states: before and after."""
-    first = matched[0].path.rstrip("/")
-    if by_path or matched[0].empty_files:
-        return ["/" + path for path in changed]
-    if all(path.startswith("/") for path in changed):
-        words = split_name(task.datum.name)
-        return [unmasked(path, words) for path in changed]
-    if any({row[0] for row in rows} == {suffix(first)} for rows in states):  # a file, or it was one
-        return [first]
-    return [f"{first}/{path}" for path in changed]
+        if changed and not any(m.input == name for m in task.datum.matches):
+            found[name] = None
+        else:
+            found |= dict.fromkeys(f"{name}:/{with_words(path, task.words)}" for path in changed)
+    return list(found)

@@ -6,10 +6,11 @@ import difflib
 import heapq
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from minipach import former, graph, sharing
 from minipach.cache import Cache
@@ -21,6 +22,7 @@ from minipach.speccache import read_spec
 from minipach.specfile import SPEC, lying_specs, misnamed, one_spec, read_text
 from minipach.wording import quoted
 
+_IDENTITIES: dict[str, Literal["content", "path"]] = {"content": "content", "path": "path"}
 _NAMED = 8  # at most so many names in a line
 _COMPARED = 2000  # at most so many words are compared with one
 
@@ -121,6 +123,8 @@ class Project:
                     one_spec(path, place.specs)
                     text = read_text(self.root / path, source, is_dataset=place.is_dataset)
                     pipeline = read_spec(text, source=source, folder=self.name_of(path), cache=self.cache)
+                if not pipeline.identity:
+                    pipeline = replace(pipeline, identity=self.identity)
                 specs.pipelines[path], specs.needs[path] = pipeline, pipeline.needs()
             except UserError as error:
                 specs.problems[path] = error.problems
@@ -129,6 +133,18 @@ class Project:
                     if error.image is not None:
                         specs.images[path] = error.image
         return specs
+
+    @cached_property
+    def identity(self) -> Literal["content", "path"]:
+        """The `identity` of pipelines whose specs name none: this clone's setting, or the committed one."""
+        name = "minipach.identity"
+        local = self.repo.config(name)
+        head = self.repo.head()
+        value = local or (self.repo.config(name, f"blob:{head}:.datalad/config") if head else None) or "path"
+        if value in _IDENTITIES:
+            return _IDENTITIES[value]
+        where = f"git config {name}" if local else f"git config --file .datalad/config {name}"
+        raise UserError(f'{name}: "{value}" is neither path nor content; {where} path')
 
     @property
     def pipelines(self) -> dict[str, Pipeline]:

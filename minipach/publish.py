@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from minipach import outbranch, records
@@ -16,6 +17,7 @@ from minipach.git import FILE, SYMLINK, GitError
 from minipach.house import house_entries
 from minipach.installed import follow_links
 from minipach.keys import key_of_link
+from minipach.neutral import restore
 from minipach.offbranch import need_branch
 from minipach.plan import Plan, Step
 from minipach.published import published_paths
@@ -24,6 +26,8 @@ from minipach.snapshot import reserved_in_pipeline
 from minipach.state import PUBLISHED, Published, write_shards
 
 _BUILD = "refs/minipach/build/branch"
+_TREE_ENTRY = 60  # bytes of a tree for each of its entries, about
+_TREE_BYTES = 200_000_000  # of trees that are written in a second or two
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ def publish(assessment: Assessment, base: Base, plan: Plan, job: str) -> str:
         state.pop(old.name, None)
     for step in added:
         assert step.task is not None
-        state[step.name] = Published(step.name, step.id, step.task.dest)
+        state[step.name] = Published(step.name, step.id, step.task.dest, step.task.words)
     touched = {s.name for s in added} | {old.name for old in replaced}
     stream = Stream(_BUILD, head, committer(repo))
     stream.commit(_summary(assessment, plan, job))
@@ -143,84 +147,89 @@ _Part = tuple[Step, Sequence[_Output]]
 
 
 def _record_commits(assessment: Assessment, base: Base, stream: Stream, parts: Sequence[_Part], job: str) -> None:
-    """A commit for each record: one for a whole set that is published as it ran, one for each copy."""
-    sets: dict[str, list[_Part]] = {}
-    for step, files in parts:
-        source, task = step.source, step.task
-        assert source is not None and task is not None
-        matches = tuple((m.input, m.repo, m.path) for m in task.datum.matches)
-        if (source.name, source.dest, source.matches) == (step.name, task.dest, matches):
-            sets.setdefault(source.record, []).append((step, files))
-        elif files:
-            _commit(stream, _own_record(assessment, base, [(step, files)], job, copy=True), [(step, files)])
-    for record, members in sets.items():
-        recorded = records.parse(record)[1]["minipach"]["datums"]
-        if len(recorded) == len(members):
-            _commit(stream, record, members)
-        else:  # only some of a set: the others are current, or wanted no more
-            for chunk in _chunks(assessment, members):
-                _commit(stream, _own_record(assessment, base, chunk, job, copy=False), chunk)
+    """A commit for each datum with outputs, its record the datum's own.
+
+    A commit writes anew each folder that its outputs are in. Where that is much (a flat branch of many thousand files),
+    the publish's first commit has the outputs of all, and the records follow on commits that change nothing.
+    """
+    written = [(step, files) for step, files in parts if files]
+    if not _is_large(assessment, written):
+        for step, files in written:
+            assert step.source is not None
+            stream.commit(_record(assessment, base, step, files, job), step.source.author)
+            _put(stream, files)
+        return
+    for _, files in written:
+        _put(stream, files)  # into the commit that the publish began with
+    for step, files in written:
+        assert step.source is not None
+        message = _record(assessment, base, step, files, job)
+        stream.commit(_with_outputs(message, [file.path for file in files]), step.source.author)
 
 
-def _commit(stream: Stream, message: str, parts: Sequence[_Part]) -> None:
-    source = parts[0][0].source
-    assert source is not None
-    if not any(files for _, files in parts):
-        return  # no output: the record is on the results branch alone
-    stream.commit(message, source.author)
+def _is_large(assessment: Assessment, parts: Sequence[_Part]) -> bool:
+    """Whether a commit for each of these would write more bytes of trees than is worth it."""
+    widths = Counter(path.rpartition("/")[0] for path in assessment.outputs)
     for _, files in parts:
-        for file in files:
-            if file.data is None:
-                stream.put(file.mode, file.sha, file.path)
-            else:
-                stream.write(file.mode, file.data, file.path)
+        widths.update(file.path.rpartition("/")[0] for file in files)
+    found = 0
+    for _, files in parts:
+        folders = {folder for file in files for folder in _folders(file.path)}
+        found += sum(widths[folder] for folder in folders) * _TREE_ENTRY
+    return found > _TREE_BYTES
 
 
-def _chunks(assessment: Assessment, parts: Sequence[_Part]) -> Iterable[Sequence[_Part]]:
-    """Cut so that each chunk's command fits a command line."""
-    chunk: list[_Part] = []
-    size = 0
-    for part in parts:
-        task = part[0].task
-        assert task is not None
-        length = records.length(assessment.pipeline, task)
-        if chunk and size + length > records.MAX_COMMAND // 2:
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(part)
-        size += length
-    if chunk:
-        yield chunk
+def _folders(path: str) -> Iterator[str]:
+    """The folders above a path, the root ("") included."""
+    while path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
-def _own_record(assessment: Assessment, base: Base, parts: Sequence[_Part], job: str, *, copy: bool) -> str:
-    """A record for what was computed under another name or in another set: rerunning it recomputes just these."""
-    tasks = [step.task for step, _ in parts if step.task is not None]
-    source = parts[0][0].source
-    assert source is not None
-    command = records.command(assessment.pipeline, tasks, base.commits, job, base.options).text()
-    inputs = records.record_inputs(assessment.pipeline, tasks)
-    datums: list[dict[str, object]] = []
-    for step, files in parts:
-        datum: dict[str, object] = {"name": step.name, "id": step.id}
-        if len(parts) > 1:
-            datum["outputs"] = [f.path for f in files]
-        datums.append(datum)
-    ours = record_extra(assessment.pipeline.name, job, datums)
-    if copy:
-        ours["reused_from"] = {"name": source.name, "id": source.id}
+def _put(stream: Stream, files: Sequence[_Output]) -> None:
+    for file in files:
+        if file.data is None:
+            stream.put(file.mode, file.sha, file.path)
+        else:
+            stream.write(file.mode, file.data, file.path)
+
+
+def _record(assessment: Assessment, base: Base, step: Step, files: Sequence[_Output], job: str) -> str:
+    """The record of one datum: that of its run, or a copy's own."""
+    source, task = step.source, step.task
+    assert source is not None and task is not None
+    matches = tuple((m.input, m.repo, m.path) for m in task.datum.matches)
+    own = (source.name, source.dest, source.words, source.matches) == (step.name, task.dest, task.words, matches)
+    return source.record if own else _copied_record(assessment, base, step, files, job)
+
+
+def _with_outputs(message: str, paths: Sequence[str]) -> str:
+    """The record with its datum's outputs in our object, as its commit does not tell them."""
+    subject, record = records.parse(message)
+    (datum,) = record["minipach"]["datums"]
+    ours = {**record["minipach"], "datums": [{**datum, "outputs": list(paths)}]}
+    return records.compose(subject, {**record, "minipach": ours})
+
+
+def _copied_record(assessment: Assessment, base: Base, step: Step, files: Sequence[_Output], job: str) -> str:
+    """A record for what was computed under another name: rerunning it recomputes it under this one."""
+    source, task = step.source, step.task
+    assert source is not None and task is not None
+    options = (*assessment.options, *base.options)
+    command = records.command(assessment.pipeline, [task], base.commits, job, options).text()
+    ours = record_extra(assessment.pipeline.name, job, [{"name": step.name, "id": step.id}])
     record = {
         "chain": [],
         "cmd": f"{records.LAUNCH} {base.image_path} {records.escape_format(command)}",
         "dsid": base.dataset_id,
         "exit": records.parse(source.record)[1].get("exit", 0),
         "extra_inputs": [base.image_path],
-        "inputs": [*inputs, *assessment.always_inputs],
-        "outputs": [records.record_path(f.path) for _, files in parts for f in files],
+        "inputs": [*records.record_inputs(assessment.pipeline, [task]), *assessment.always_inputs],
+        "outputs": [records.record_path(f.path) for f in files],
         "pwd": ".",
-        "minipach": ours,
+        "minipach": {**ours, "reused_from": {"name": source.name, "id": source.id}},
     }
-    return records.compose(records.title(assessment.pipeline.name, [t.datum.name for t in tasks]), record)
+    return records.compose(records.title(assessment.pipeline.name, [step.name]), record)
 
 
 def _outputs(assessment: Assessment, step: Step) -> list[_Output]:
@@ -232,9 +241,16 @@ def _outputs(assessment: Assessment, step: Step) -> list[_Output]:
     old_prefix = source.dest + "/" if source.dest else ""
     new_prefix = task.dest + "/" if task.dest else ""
     targets: dict[str, bytes | None] = {}
+    paths: set[str] = set()
     found = []
     for entry in entries:
-        path = new_prefix + step.rename.apply(entry.path)
+        path = new_prefix + restore(entry.path, task.words)
+        if path in paths:
+            raise UserError(
+                f"{assessment.path}: two outputs of {step.name} become one path, {path}; "
+                "write names without the word that stands for the datum's, or set identity: path"
+            )
+        paths.add(path)
         if reserved_in_pipeline(path.split("/", 1)[0]):
             raise UserError(f"{assessment.path}: the output {path} of {step.name} would land on a reserved name")
         data = None

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 from minipach.git import Repo
-from minipach.results import Known, Result
-from minipach.reuse import renaming, tokens
+from minipach.neutral import restore
+from minipach.results import Known
 from minipach.snapshot import reserved_in_pipeline
 from minipach.state import PUBLISHED, Published, read_state, recorded_outputs
 
@@ -20,31 +20,13 @@ def published_paths(repo: Repo, head: str, known: Known, old: Published, *, agai
     again: what is stored for it is newer than what was published; then its record on the branch says it.
     """
     results = () if again else known.of(old.id)
-    exact = next((r for r in results if r.name == old.name), None)
-    if exact is not None:
-        prefix = old.dest + "/" if old.dest else ""
-        return [prefix + e.path for e in known.files(exact)]
-    for result in results:
-        found = _renamed_copy(known, old, result)
-        if found is not None:
-            return found
-    return recorded_outputs(repo, head, old)
-
-
-def _renamed_copy(known: Known, old: Published, result: Result) -> list[str] | None:
-    """The paths of a copy under its own name, found as they were made."""
-    entries = known.files(result)
-    source_prefix = result.dest + "/" if result.dest else ""
-    found = renaming(
-        tokens(result.name, is_file=result.is_file),
-        tokens(old.name, is_file=result.is_file),
-        result.leaks,
-        [source_prefix + e.path for e in entries],
-    )
-    if found.refusal:
-        return None
+    exact = next((r for r in results if (r.name, r.words) == (old.name, old.words)), None)
+    alike = (r for r in results if r.words and len(r.words) == len(old.words))
+    found = exact or next(alike, None)
+    if found is None:
+        return recorded_outputs(repo, head, old)
     prefix = old.dest + "/" if old.dest else ""
-    return [prefix + found.apply(e.path) for e in entries]
+    return [prefix + restore(e.path, old.words) for e in known.files(found)]
 
 
 def altered_datums(

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from minipach.datum import Datum
 from minipach.errors import UserError
+from minipach.identity import run_variables, variables
+from minipach.neutral import hide, tokens
 from minipach.placeholder import used_fields, values
 from minipach.spec import Pipeline, secret_variable
 from minipach.validation import parse_object
@@ -39,11 +41,16 @@ def slugs(pipeline: Pipeline) -> dict[tuple[str, str | None], str]:
 
 
 class Task(NamedTuple):
-    """A datum with what its record says of it: its id and the place of its output (`""` is the root)."""
+    """A datum with what its record says of it: its id and the place of its output (`""` is the root).
+
+    words: of its name that the command does not see (`identity: content`) · visible: why it sees them all the same.
+    """
 
     datum: Datum
     id: str
     dest: str
+    words: tuple[str, ...] = ()
+    visible: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +80,7 @@ def command(
     """
     t = pipeline.transform
     head = [*_launch_options(pipeline), *more]
-    shared = {
-        "PPS_PIPELINE_NAME": pipeline.name,
-        "PPS_NAMESPACE": "default",
-        "PPS_POD_NAME": pipeline.name,
-        "PPS_SPEC_COMMIT": pipeline.blob,
-        "PACH_JOB_ID": job,
-        "PACH_OUTPUT_COMMIT_ID": job,
-    }
-    for pfs in pipeline.pfs_inputs():
-        shared[f"{pfs.name}_COMMIT"] = commits[pfs.repo, pfs.branch]
-    for name, value in {**shared, **dict(t.env)}.items():
+    for name, value in shared_variables(pipeline, commits, job).items():
         head += ["-e", f"{name}={value}"]
     for line in t.stdin:
         head += ["-i", line]
@@ -111,7 +108,7 @@ def widened_by(record: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _launch_options(pipeline: Pipeline) -> list[str]:
     """What the launcher sees to: limits, and which variables of the caller hold secrets. Defaults are left out."""
-    found = []
+    found = ["-P", pipeline.path]
     if pipeline.datum_timeout is not None:
         found += ["-t", str(math.ceil(pipeline.datum_timeout))]
     for secret in pipeline.transform.secrets:
@@ -149,15 +146,25 @@ def _part(task: Task, folders: Mapping[tuple[str, str | None], str], fields: Seq
     args = ["-d", task.datum.name, task.dest]
     for name, value in datum_variables(task).items():
         args += ["-v", f"{name}={value}"]
-    for field, value in values(fields, task.datum):
-        args += ["-r", field, value]
+    for token, word in zip(tokens(len(task.words)), task.words, strict=True):
+        args += ["-n", token, word]
+    for name, value in replacements(fields, task.datum, task.words).items():
+        args += ["-r", name, value]
     for m in task.datum.matches:
         how = "-z" if m.empty_files else "-l" if m.lazy else "-f"
         args += [how, m.input, f"inputs/{folders[m.repo, m.branch]}", m.path]
     return tuple(args)
 
 
-_SIZES = {"-d": 3, "-v": 2, "-r": 3, "-f": 4, "-l": 4, "-z": 4}  # options of a datum's part, themselves included
+_SIZES = {
+    "-d": 3,
+    "-v": 2,
+    "-n": 3,
+    "-r": 3,
+    "-f": 4,
+    "-l": 4,
+    "-z": 4,
+}  # options of a datum's part, themselves included
 
 
 def matched(part: Sequence[str]) -> Iterator[str]:
@@ -175,20 +182,28 @@ def length(pipeline: Pipeline, task: Task) -> int:
     return len(shlex.join(_part(task, slugs(pipeline), fields)).encode("utf-8", "surrogateescape")) + 1
 
 
+def shared_variables(pipeline: Pipeline, commits: Mapping[tuple[str, str | None], str], job: str) -> dict[str, str]:
+    """The environment of every datum. With `identity: content`, the spec's `env` says which variables of the run."""
+    env = dict(pipeline.transform.env)
+    run = run_variables(pipeline, commits, job)
+    if pipeline.identity == "content":
+        run = {name: value for name, value in run.items() if name in env}
+        env = {name: value for name, value in env.items() if name not in run}
+    named = {"PPS_PIPELINE_NAME": pipeline.name, "PPS_NAMESPACE": "default", "PPS_POD_NAME": pipeline.name}
+    return {**named, **run, **env}
+
+
 def datum_variables(task: Task) -> dict[str, str]:
     """The environment of one datum (spec.md, "What the code sees")."""
-    variables = {"PACH_DATUM_ID": task.id}
-    by_input: dict[str, list[Any]] = {}
-    for match in task.datum.matches:
-        by_input.setdefault(match.input, []).append(match)
-    for name, matches in by_input.items():
-        only = matches[0].path if len(matches) == 1 else ""
-        variables[name] = f"/pfs/{name}{only.rstrip('/')}"
-        if matches[0].join_on:
-            variables[f"PACH_DATUM_{name}_JOIN_ON"] = matches[0].join_on
-        if matches[0].group_by:
-            variables[f"PACH_DATUM_{name}_GROUP_BY"] = matches[0].group_by
-    return variables
+    found = variables(task.datum, task.words)
+    if not task.words:
+        del found["MINIPACH_DATUM"]  # the launcher sets it to the datum's name
+    return {"PACH_DATUM_ID": task.id, **found}
+
+
+def replacements(fields: Sequence[str], datum: Datum, words: Sequence[str]) -> dict[str, str]:
+    """Return the placeholders of a command with their values as the command sees them."""
+    return {name: hide(value, words) for name, value in values(fields, datum)}
 
 
 def escape_format(text: str) -> str:
@@ -210,8 +225,7 @@ def record_inputs(pipeline: Pipeline, tasks: Sequence[Task]) -> list[str]:
     found: dict[str, None] = {}
     for task in tasks:
         for m in task.datum.matches:
-            if not m.empty_files:
-                found[record_path(f"inputs/{folders[m.repo, m.branch]}{m.path}".rstrip("/"))] = None
+            found[record_path(f"inputs/{folders[m.repo, m.branch]}{m.path}".rstrip("/"))] = None
     return list(found)
 
 

@@ -25,21 +25,22 @@ _NOTHING = "0" * 40  # the id of no object
 class Result:
     """One stored result.
 
-    where: its folder on the results branch · tree: its `out/` tree (None: no output) · dest: the place in the repo
-    that `out/` was written for (annexed symlinks in it are relative to that depth) · leaks: words of the name that
-    occur in outputs, with the output's path · matches: [input, repo, path] · record: the run record's message.
+    where: its folder on the results branch · tree: its `out/` tree (None: no output), with paths as the command wrote
+    them · dest: the place in the repo that `out/` was written for (annexed symlinks in it are relative to that depth) ·
+    words: of its name that the command did not see; `out/` has tokens for them · matches: [input, repo, path] ·
+    variables: of the datum, as the command saw them · record: the run record's message.
     """
 
     id: str
     where: str
     tree: str | None
     name: str
-    is_file: bool
     dest: str
-    leaks: Mapping[str, str]
+    words: tuple[str, ...]
     matches: tuple[tuple[str, str, str], ...]
     recipe: Mapping[str, Any]
     inputs: Mapping[str, Any]
+    variables: Mapping[str, str]
     record: str
     author: str
     code_tree: str
@@ -131,7 +132,7 @@ class Known:
         return [where for where, _ in self._shard(datum_id[:2]).get(datum_id, [])]
 
     def of(self, datum_id: str) -> tuple[Result, ...]:
-        """The results of an id: one, or several where the datum's name shows in them."""
+        """The results of an id: one for each name that it was computed under."""
         self.read_ahead([datum_id])
         return self._loaded[datum_id]
 
@@ -210,12 +211,12 @@ def from_json(data: Mapping[str, Any], where: str, tree: str | None, record: str
         where=where,
         tree=tree,
         name=data["name"],
-        is_file=data["is_file"],
         dest=data["dest"],
-        leaks=data["leaks"],
+        words=tuple(map(str, data.get("words", ()))),
         matches=tuple((m[0], m[1], m[2]) for m in data["matches"]),
         recipe=data["recipe"],
         inputs=data["inputs"],
+        variables=data.get("variables", {}),
         record=record,
         author=data["author"],
         code_tree=data["code_tree"],

@@ -13,8 +13,6 @@ from minipach.assess import Assessment
 from minipach.base import Base
 from minipach.errors import UserError
 from minipach.failures import FINAL
-from minipach.identity import suffix
-from minipach.plan import words_of
 from minipach.records import Task
 from minipach.secret import secrets_folder
 from minipach.spec import Pipeline, Resources
@@ -26,13 +24,13 @@ from minipach.validation import checked, clean, parse_object
 class StagedFile:
     """One input file: where it goes in the slot, and where its content is.
 
-    dest: `inputs/<slug>/<path>` · repo: absolute path of the dataset that has it · kind: as in FileEntry, or
-    `empty` · blob: git object id · key: annex key, for kind `annex`.
+    dest: `inputs/<slug>/<path>` · repo: absolute path of the dataset that has it · kind: as in FileEntry ·
+    blob: git object id · key: annex key, for kind `annex`.
     """
 
     dest: str
     repo: str
-    kind: Literal["annex", "git", "link", "empty"]
+    kind: Literal["annex", "git", "link"]
     blob: str
     key: str | None
     executable: bool
@@ -261,7 +259,7 @@ def make_set(
 ) -> WorkSet:
     """Everything that a worker must know to run these datums."""
     pipeline = assessment.pipeline
-    command = records.command(pipeline, tasks, base.commits, job, base.options)
+    command = records.command(pipeline, tasks, base.commits, job, (*assessment.options, *base.options))
     return WorkSet(
         id=set_id(pipeline.name, tasks),
         pipeline=pipeline.name,
@@ -294,11 +292,16 @@ def upwards(path: str) -> Iterator[str]:
 
 
 def record_extra(
-    pipeline: str, job: str, datums: Sequence[Mapping[str, Any]], *, forced: bool = False
+    pipeline: str, job: str, datums: Sequence[Mapping[str, Any]], *, forced: bool = False, set_id: str = ""
 ) -> dict[str, Any]:
-    """Our own object in the run record. datums: each with name and id, and in a set of several with its outputs."""
+    """Our own object in the run record.
+
+    datums: each with name and id, and where the commit does not tell it, with its outputs · set_id: of the set that a
+    datum ran in with others.
+    """
     return {
         **({"forced": True} if forced else {}),
+        **({"set": set_id} if set_id else {}),
         "schema": 1,
         "pipeline": pipeline,
         "job": job,
@@ -306,30 +309,18 @@ def record_extra(
     }
 
 
-def is_single_file(assessment: Assessment, task: Task) -> bool:
-    """Whether the datum is one matched file, so that its name ends in a suffix that is part of its identity.
-
-    Not so a name that is a key of a join or group: `v1.2` has no suffix.
-    """
-    matches = task.datum.matches
-    if len(matches) != 1 or suffix(task.datum.name) != suffix(matches[0].path):
-        return False
-    return assessment.snapshots[matches[0].repo, matches[0].branch].is_file(matches[0].path)
-
-
 def describe(assessment: Assessment, base: Base, task: Task) -> dict[str, Any]:
     """What `result.json` says of a datum before it ran."""
-    single = is_single_file(assessment, task)
     return {
-        "schema": 1,
+        "schema": 2,
         "id": task.id,
         "name": task.datum.name,
-        "is_file": single,
-        "words": list(words_of(task, is_file=single)),
+        "words": list(task.words),
         "dest": task.dest,
         "matches": [[m.input, m.repo, m.path] for m in task.datum.matches],
         "recipe": assessment.recipe.as_json(),
-        "inputs": assessment.files_of(task.datum),
+        "inputs": assessment.files_of(task.datum, task.words),
+        "variables": assessment.variables_of(task.datum, task.words),
         "code_tree": base.code_tree,
     }
 
@@ -348,8 +339,5 @@ def staged_files(assessment: Assessment, tasks: Sequence[Task]) -> list[StagedFi
                 if any(part in ("", ".", "..", ".git") for part in path.split("/")):
                     raise UserError(f"{m.repo}: the path {path!r} leads out of its repo; refused")
                 where = str(root / m.repo / entry.sub) if entry.sub else str(root / m.repo)
-                if m.empty_files:
-                    found.setdefault(dest, StagedFile(dest, where, "empty", "", None, entry.executable))
-                else:
-                    found[dest] = StagedFile(dest, where, entry.kind, entry.blob, entry.key, entry.executable)
+                found[dest] = StagedFile(dest, where, entry.kind, entry.blob, entry.key, entry.executable)
     return list(found.values())

@@ -123,12 +123,11 @@ class Metadata:
 class Pipeline:
     """One checked spec. `notes` are what was accepted without effect, each `source:line:column: note`.
 
-    blob: the id that git gives to the spec's text · datum_timeout, job_timeout: seconds; None is no limit · network:
-    whether the command has one · outputs_required: whether a datum that writes nothing fails · shared_code: paths
-    outside of the pipeline's folder, as seen from it (`../lib`), that the command sees · output_branch: that results go
-    to (None: the one checked out) · places: (field,
-    `line:column`) of the inputs' fields and of the image, for errors that show only later; where something stands
-    makes no other pipeline of it.
+    identity: "" is the project's default · blob: the id that git gives to the spec's text · datum_timeout, job_timeout:
+    seconds; None is no limit · network: whether the command has one · outputs_required: whether a datum that writes
+    nothing fails · shared_code: paths outside of the pipeline's folder, as seen from it (`../lib`), that the command
+    sees · output_branch: that results go to (None: the one checked out) · places: (field, `line:column`) of the inputs'
+    fields and of the image, for errors that show only later; where something stands makes no other pipeline of it.
     """
 
     name: str
@@ -136,7 +135,7 @@ class Pipeline:
     transform: Transform
     description: str = ""
     metadata: Metadata = Metadata()
-    identity: Literal["content", "path"] = "content"
+    identity: Literal["content", "path", ""] = ""
     out: str = "/"
     publish: Literal["complete", "available"] = "complete"
     datum_tries: int = 3
@@ -157,6 +156,11 @@ class Pipeline:
     source: str = "spec.yml"
     blob: str = field(default="", repr=False, compare=False)
     places: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def path(self) -> str:
+        """Where the pipeline is in its project."""
+        return self.source.rpartition("/")[0] or self.name
 
     def at(self, path: str) -> str:
         """Where a field stands (`transform.image`): `source:line:column`; the source alone where it isn't written."""

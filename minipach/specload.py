@@ -235,7 +235,7 @@ def _pipeline(
         ),
         description=spec.description,
         metadata=_metadata(spec.metadata),
-        identity=spec.minipach.identity,
+        identity=spec.minipach.identity or "",
         out=spec.minipach.out,
         publish=spec.minipach.publish,
         datum_tries=spec.datum_tries,

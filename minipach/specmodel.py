@@ -225,10 +225,11 @@ class LimitsSpec(Model):
 class MinipachSpec(Model):
     """Keys that Pachyderm doesn't have."""
 
-    identity: Literal["content", "path"] = Field(
-        default="content",
-        description="What makes a datum new: `content`: changed bytes (in a join or group also a path that was changed "
-        "in what the key doesn't tell); `path`: any changed path too.",
+    identity: Literal["path", "content"] | None = Field(
+        default=None,
+        description="What makes a datum new. `path`: content and whole paths, as the command sees them. "
+        "`content`: the command sees neutral names, and equal content is computed once. "
+        "Default: `minipach.identity` in the project's `.datalad/config`, else `path`.",
     )
     out: Text = Field(
         default="/",

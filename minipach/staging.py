@@ -202,9 +202,6 @@ def _get(repo: Repo, keys: Sequence[str]) -> dict[str, str]:
 
 def _place(repo: Repo, target: Path, file: StagedFile, contents: dict[str, Path], *, share: bool) -> int:
     target.parent.mkdir(parents=True, exist_ok=True)
-    if file.kind == "empty":
-        target.touch()
-        return 0
     if file.kind == "link":
         to = os.fsdecode(repo.objects.read(file.blob) or b"")
         if not stays_inside(file.dest.split("/", 2)[2], to):

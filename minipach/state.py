@@ -1,4 +1,4 @@
-"""What a pipeline's branch holds now: `.minipach/state/<2 hex>`, a line per datum (name, id, place of its output).
+"""What a pipeline's branch holds now: `.minipach/state/<2 hex>`, a line per datum (name, id, place, hidden words).
 
 Cut into 256 files by the name's hash, so that one datum's change rewrites one small file, whatever the size.
 """
@@ -23,11 +23,12 @@ PUBLISHED = "refs/minipach/published"  # the commit that the publisher moved the
 
 
 class Published(NamedTuple):
-    """A datum whose outputs are on the branch."""
+    """A datum whose outputs are on the branch. words: of its name that the command did not see."""
 
     name: str
     id: str
     dest: str
+    words: tuple[str, ...] = ()
 
 
 # what was read before in this process, by blob: from one pass to the next few files change
@@ -49,9 +50,9 @@ def read_state(repo: Repo, commit: str | None) -> dict[str, Published]:
         try:
             # one call for all lines: three times as fast
             rows = parse_json(b"[" + b",".join((data or b"").splitlines()) + b"]")
-            if not set(map(type, chain.from_iterable(rows))) <= {str}:
+            if not set(map(type, chain.from_iterable((*row[:3], *chain.from_iterable(row[3:])) for row in rows))) <= {str}:
                 raise ValueError("no texts")
-            _read[sha] = {row[0]: Published(*row) for row in rows}
+            _read[sha] = {row[0]: Published(*row[:3], *map(tuple, row[3:])) for row in rows}
         except (ValueError, TypeError, LookupError):
             raise _spoilt(repo, next(entry.path for entry in entries if entry.sha == sha)) from None
     found: dict[str, Published] = {}
@@ -82,7 +83,7 @@ def write_shards(state: Mapping[str, Published], touched: Iterable[str]) -> dict
     mine = [(name, shard) for name in state if (shard := shard_of(name)) in shards]
     for name, shard in sorted(mine):
         p = state[name]
-        rows[shard].append(json.dumps([p.name, p.id, p.dest]).encode() + b"\n")
+        rows[shard].append(json.dumps([p.name, p.id, p.dest, *([p.words] if p.words else [])]).encode() + b"\n")
     return {f"{FOLDER}/{shard}": b"".join(lines) for shard, lines in rows.items()}
 
 

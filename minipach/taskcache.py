@@ -16,23 +16,24 @@ from minipach.snapshot import Snapshot, open_repo
 from minipach.spec import Input, PfsInput
 
 Snapshots = Mapping[tuple[str, str | None], Snapshot]
+_Kept = tuple[str, str, tuple[str, ...], str]  # of a task: id, place, words, why its names are visible
 
 
 def make_tasks(
     project: Project,
     path: str,
     datums: Sequence[Datum],
-    compute: Callable[[Datum], tuple[str, str]],
+    compute: Callable[[Datum], Task],
     *,
     key: str,
     input: Input,
     snapshots: Snapshots,
 ) -> list[Task]:
-    """The tasks of these datums, in order. compute: a datum's id and place.
+    """The tasks of these datums, in order.
 
-    Both follow from four things alone. `key` stands for the first: recipe, template and input, as one text. The datum
-    itself is in its mark. Its files are those of the commits kept, less what git says has changed. Then the code,
-    which the cache looks after.
+    A task follows from four things alone. `key` stands for the first: recipe, template and input, as one text. The
+    datum itself is in its mark. Its files are those of the commits kept, less what git says has changed. Then the
+    code, which the cache looks after.
     """
     marks = _marks(input, datums)
     kept, touched = _kept(project, path, key, snapshots)
@@ -47,11 +48,18 @@ def make_tasks(
                     break
         if found is None:
             computed += 1
-            found = compute(datum)
-        tasks.append(Task(datum, *found))
+            tasks.append(compute(datum))
+        else:
+            tasks.append(Task(datum, *found))
     if computed > len(tasks) // 50 and _whole(snapshots):
         commits = [(*pair, snapshot.commit) for pair, snapshot in snapshots.items()]
-        columns = (marks, [task.id for task in tasks], [task.dest for task in tasks])
+        columns = (
+            marks,
+            [task.id for task in tasks],
+            [task.dest for task in tasks],
+            [task.words for task in tasks],
+            [task.visible for task in tasks],
+        )
         project.cache.put("tasks", path, (key, commits, *columns))
     return tasks
 
@@ -68,12 +76,12 @@ def _marks(input: Input, datums: Sequence[Datum]) -> list[Any]:
 
 def _kept(
     project: Project, path: str, key: str, snapshots: Snapshots
-) -> tuple[dict[Any, tuple[str, str]], dict[tuple[str, str | None], AbstractSet[str]]]:
-    """Ids and places by mark, and for each repo the paths where something changed since they were kept."""
+) -> tuple[dict[Any, _Kept], dict[tuple[str, str | None], AbstractSet[str]]]:
+    """What tasks have besides their datums, by mark, and for each repo the paths that changed since."""
     kept = project.cache.get("tasks", path)
     if kept is None or kept[0] != key:
         return {}, {}
-    _, commits, marks, ids, places = kept
+    _, commits, marks, *columns = kept
     touched: dict[tuple[str, str | None], AbstractSet[str]] = {}
     for repo, branch, commit in commits:
         snapshot = snapshots.get((repo, branch))
@@ -83,7 +91,7 @@ def _kept(
         touched[repo, branch] = found
     if touched.keys() != snapshots.keys():
         return {}, {}
-    return dict(zip(marks, zip(ids, places, strict=True), strict=True)), touched
+    return dict(zip(marks, zip(*columns, strict=True), strict=True)), touched
 
 
 def _whole(snapshots: Snapshots) -> bool:

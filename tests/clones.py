@@ -71,7 +71,7 @@ def add_pending(repo: Files, short: str, name: str) -> None:
 
 
 def _described(short: str, name: str) -> dict[str, Any]:
-    result = {"id": datum_id(short), "name": name, "is_file": True, "dest": "", "leaks": {}, "matches": []}
+    result = {"id": datum_id(short), "name": name, "words": [], "dest": "", "matches": []}
     author = "A <a@example.org> 0 +0000"
     return {**result, "recipe": {}, "inputs": {}, "author": author, "code_tree": ""}
 

@@ -49,7 +49,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Study:
     for name, text in (("moon", "pale"), ("luna", "pale"), ("star", "far")):
         study.put(f"images/{name}.txt", f"{text}\n", save=False)
     study.save("images")
-    study.pipeline("edges", spec("upper"), upper=UPPER)
+    study.pipeline("edges", spec("upper") + "minipach: {identity: content}\n", upper=UPPER)
     study.pipeline("noise", spec("noise", "/moon.txt"), noise=NOISE)
     environment = f', env: {{WITNESS: "{witness(study)}"}}'
     study.pipeline("fickle", spec("fickle", "/moon.txt", environment), fickle=FICKLE)

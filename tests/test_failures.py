@@ -114,11 +114,14 @@ def test_a_failure_keeps_the_state_before(tmp_path: Path) -> None:
     assert study.read("edges/n5.txt") == b"GOOD 5\n"
 
 
+PARTLY = "minipach: {publish: available, identity: content}\n"
+
+
 def test_what_has_the_content_of_a_failed_datum_is_counted_as_missing_too(study: Study) -> None:
     for name, text in {"a.txt": "bad\n", "b.txt": "bad\n", "c.txt": "good\n"}.items():
         study.put(f"images/{name}", text, save=False)
     study.save("images")
-    study.pipeline("edges", spec("images", "/*", "picky", ONE_TRY + "minipach: {publish: available}\n"), picky=PICKY)
+    study.pipeline("edges", spec("images", "/*", "picky", ONE_TRY + PARTLY), picky=PICKY)
     done = study.minipach("schedule")
     assert done.code == 1
     assert "edges: b.txt has no result either: the same content as a.txt\n" in done.err

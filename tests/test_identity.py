@@ -13,18 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minipach.datums import make_datums
-from minipach.identity import (
-    VERSION,
-    Recipe,
-    code_id,
-    datum_id,
-    input_files,
-    masked,
-    recipe,
-    split_name,
-    suffix,
-    unmasked,
-)
+from minipach.identity import VERSION, Recipe, code_id, datum_id, input_files, recipe, variables
+from minipach.neutral import hide, neutral
 from minipach.snapshot import FileEntry, Snapshot
 from minipach.spec import Combination, Input, PfsInput, Pipeline, Transform
 
@@ -57,46 +47,61 @@ def ids(node: Input, *, by_path: bool = False, **repos: Mapping[str, str | FileE
     """Datum names and ids of an input over repos that are written as {path: content}."""
     snapshots = {(name, None): snapshot(files) for name, files in repos.items()}
     shared = recipe(PLAIN, "image", "code")
-    return {
-        d.name: datum_id(shared, input_files(d, snapshots, by_path=by_path), by_path=by_path)
-        for d in make_datums(node, snapshots)
-    }
+    found = {}
+    for d in make_datums(node, snapshots):
+        words = () if by_path else neutral(d, snapshots).words
+        found[d.name] = datum_id(shared, input_files(d, snapshots, words), variables(d, words), by_path=by_path)
+    return found
 
 
 def pfs(repo: str, glob: str = "/*", **more: Any) -> PfsInput:
     return PfsInput(more.pop("name", repo), repo, glob, **more)
 
 
-# Version 1. Who changes one of these ids makes every result of every project be computed again: raise
+# Version 2. Who changes one of these ids makes every result of every project be computed again: raise
 # identity.VERSION with them, and say so in the changelog.
 
-_ROWS = {"images": [(".png", "SHA256--aa", False)], "t1": [("a/b.nii.gz", "git:bb", True), ("é", "", False)]}
+_ROWS = {"images": [("a.png", "SHA256--aa", False)], "t1": [("a/b.nii.gz", "git:bb", True), ("é", "", False)]}
+_SEEN = {"MINIPACH_DATUM": "a.png", "images": "/pfs/images/a.png", "é": ""}
 
 
-def test_version_1_is_these_ids() -> None:
-    assert VERSION == 1
+def test_version_2_is_these_ids() -> None:
+    assert VERSION == 2
     plain = recipe(PLAIN, "SHA256--11", "22")
     full = recipe(FULL, "SHA256--11", "22")
-    assert datum_id(plain, {}, by_path=False) == "7c16a621c1c2253d2c74a1e114f2dff558173ce070273d96ccb97fe66090631d"
-    assert datum_id(plain, _ROWS, by_path=False) == "e112ad379cc57594865f3d1375d42032c0a2266727acd053874ebd191ac578fc"
-    assert datum_id(plain, _ROWS, by_path=True) == "4dec02d79a2a4b0aebf54b633adb318b0bbec3042beb5d90940b3a52eebe1664"
-    assert datum_id(full, _ROWS, by_path=False) == "ffa35706375bf881a7c51c15c081dfcbd839cdef164ba03727134d88d4400543"
+    assert datum_id(plain, {}, {}, by_path=False) == "70a8c87e397a09d03aaded939f66abcbb34a4f7c0777917dc062fb081bc7f01c"
+    assert (
+        datum_id(plain, _ROWS, _SEEN, by_path=False)
+        == "0a8a7a78840999f28698e77e0c786f33540715486faa19eef2d311529e55d810"
+    )
+    assert (
+        datum_id(plain, _ROWS, _SEEN, by_path=True)
+        == "f9219ccbca510698d8c85d170312216de25ed9b3a614c540fee0412b1b64f171"
+    )
+    assert (
+        datum_id(full, _ROWS, _SEEN, by_path=False)
+        == "9cabe14c115f413e5866eed810f7b165fe5219b96f0de88f49ff5cb99a895e0b"
+    )
 
 
-def test_version_1_names_code_and_inputs_so() -> None:
+def test_version_2_names_code_and_inputs_so() -> None:
     assert (
         code_id({"edges.py": file("git:aa"), "lib/x": file("git:bb", executable=True)})
         == "d21ba2d6a7ad2e882bf6ab072e06d79a58748784319cc053395a0ec4875394ce"
     )
-    found = ids(pfs("images"), images={"a.png": "SHA256--aa", "d/b.png": "SHA256--bb", "d/c": file("git:c")})
-    assert found == {
-        "a.png": "0eb0a2ed2afb042750b3e45dc92d3c0e40083dcff4e99532b18d40d8bbb0eff2",
-        "d": "dd4c11e2a75cfe2c55789d101d848a171e1fbef4dbdbbb4232eef7cdf3284995",
+    images: dict[str, str | FileEntry] = {"a.png": "SHA256--aa", "d/b.png": "SHA256--bb", "d/c": file("git:c")}
+    assert ids(pfs("images"), images=images) == {
+        "a.png": "102bebe34dd868afb0c44392ee94abe2c6649e885f5e884a665951c096fbcc48",
+        "d": "d6e98c801313596896ac23ebe4b80ce00c4ee6d885f543eef907eaf17d7d04e3",
+    }
+    assert ids(pfs("images"), by_path=True, images=images) == {
+        "a.png": "0e4e47d64df7fedd1a84c2b0e85e64f8849e9ed1406ee9929fb1e184eec2d48f",
+        "d": "fd0d9715a8d4f5730f51b90c95e17ee27d829d113313ef7c401bdb7444aae24e",
     }
     rows = pfs("t1", "/(*)-*", group_by="$1")
     group = Combination("group", (rows,))
     assert ids(group, t1={"s1-a.nii": "SHA256--aa", "s1-b.nii": "SHA256--bb"}) == {
-        "s1": "873825fe291a72a1c31ad47512deb232a0ef2e5bdf458a841ae4339a79b9df99"
+        "s1": "f172222b1e49cbb1d7634ac648e07e056c29d1f6a04801c4c118e71c344be1a6"
     }
 
 
@@ -104,21 +109,27 @@ def test_an_id_is_the_hash_of_canonical_json() -> None:
     """The documented form, written the plain way."""
     for by_path, mode in ((False, "content"), (True, "path")):
         shared = recipe(FULL, "SHA256--11", "22")
-        data = {"version": 1, **shared.as_json(), "identity": mode, "inputs": _ROWS}
+        data = {"version": 2, **shared.as_json(), "identity": mode, "inputs": _ROWS, "variables": _SEEN}
         text = json.dumps(data, sort_keys=True, separators=(",", ":"))
-        assert datum_id(shared, _ROWS, by_path=by_path) == hashlib.sha256(text.encode()).hexdigest()
+        assert datum_id(shared, _ROWS, _SEEN, by_path=by_path) == hashlib.sha256(text.encode()).hexdigest()
 
 
 _texts = st.text(max_size=8)
 _inputs = st.dictionaries(_texts, st.lists(st.tuples(_texts, _texts, st.booleans()), max_size=3), max_size=3)
 
 
-@given(_inputs, _inputs)
-def test_ids_are_equal_for_equal_inputs_only(one: dict[str, Any], other: dict[str, Any]) -> None:
+_seen = st.dictionaries(_texts, _texts, max_size=3)
+
+
+@given(_inputs, _inputs, _seen, _seen)
+def test_ids_are_equal_for_equal_inputs_only(
+    one: dict[str, Any], other: dict[str, Any], seen: dict[str, str], else_seen: dict[str, str]
+) -> None:
     shared = Recipe({"cmd": ["x"]}, "i", "c")
-    assert (datum_id(shared, one, by_path=False) == datum_id(shared, other, by_path=False)) is (one == other)
-    again = dict(reversed(one.items()))
-    assert datum_id(shared, again, by_path=False) == datum_id(shared, one, by_path=False)
+    first = datum_id(shared, one, seen, by_path=False)
+    assert (first == datum_id(shared, other, else_seen, by_path=False)) is ((one, seen) == (other, else_seen))
+    again = datum_id(shared, dict(reversed(one.items())), dict(reversed(seen.items())), by_path=False)
+    assert again == first
 
 
 # What is shared by all datums
@@ -144,14 +155,13 @@ def test_place_and_salt_count(change: dict[str, Any]) -> None:
 
 
 def test_image_and_code_count() -> None:
-    found = {datum_id(recipe(PLAIN, i, c), {}, by_path=False) for i in ("i1", "i2") for c in ("c1", "c2")}
+    found = {datum_id(recipe(PLAIN, i, c), {}, {}, by_path=False) for i in ("i1", "i2") for c in ("c1", "c2")}
     assert len(found) == 4
 
 
 def test_what_says_nothing_about_the_result_does_not_count() -> None:
     other = replace(
         FULL,
-        name="other",
         description="words",
         datum_tries=1,
         parallelism=7,
@@ -175,6 +185,36 @@ def test_code_is_its_paths_contents_and_modes() -> None:
     assert len({code_id(c) for c in [code, *others]}) == len(others) + 1
 
 
+def test_the_pipelines_place_counts_since_the_command_sees_it() -> None:
+    assert recipe(replace(FULL, name="other"), "i", "c") != recipe(FULL, "i", "c")
+
+
+# Variables of the run
+
+_COMMITS: dict[tuple[str, str | None], str] = {("images", None): "c1"}
+_NEXT: dict[tuple[str, str | None], str] = {("images", None): "c2"}
+
+
+def with_env(**env: str) -> Pipeline:
+    transform = replace(PLAIN.transform, env=tuple(env.items()))
+    return replace(PLAIN, identity="content", transform=transform, blob="b1")
+
+
+@pytest.mark.parametrize("name", ["images_COMMIT", "PACH_JOB_ID", "PACH_OUTPUT_COMMIT_ID"])
+def test_a_commit_counts_where_the_spec_names_a_variable_that_tells_it(name: str) -> None:
+    named = with_env(**{name: ""})
+    assert recipe(named, "i", "c", _COMMITS) != recipe(named, "i", "c", _NEXT)
+    assert recipe(with_env(A="1"), "i", "c", _COMMITS) == recipe(with_env(A="1"), "i", "c", _NEXT)
+    by_path = replace(named, identity="path")
+    assert recipe(by_path, "i", "c", _COMMITS) == recipe(by_path, "i", "c", _NEXT)
+
+
+def test_the_specs_text_counts_where_the_spec_names_its_variable() -> None:
+    named = with_env(PPS_SPEC_COMMIT="")
+    assert recipe(named, "i", "c") != recipe(replace(named, blob="b2"), "i", "c")
+    assert recipe(with_env(), "i", "c") == recipe(replace(with_env(), blob="b2"), "i", "c")
+
+
 # Inputs
 
 
@@ -183,8 +223,9 @@ def test_a_renamed_file_is_the_same_datum() -> None:
 
 
 def test_a_moved_file_is_the_same_datum() -> None:
-    found = ids(pfs("images", "/**.png"), images={"a.png": "1", "d/e/b.png": "1"})
-    assert len(set(found.values())) == 1
+    found = ids(pfs("images", "/**.png"), images={"d/a.png": "1", "e/b.png": "1", "c.png": "1"})
+    assert found["d/a.png"] == found["e/b.png"]
+    assert found["c.png"] != found["e/b.png"], "how deep it lies is visible"
 
 
 def test_a_files_suffix_counts() -> None:
@@ -223,6 +264,13 @@ def test_an_inputs_name_counts_since_the_code_sees_it() -> None:
     assert ids(pfs("t1"), t1={"a": "1"}) != ids(pfs("t1", name="scan"), t1={"a": "1"})
 
 
+def test_a_key_that_the_command_gets_counts() -> None:
+    """It follows from templates in the spec, which are not in the recipe."""
+    plain = ids(Combination("join", (pfs("t1", "/*-(*)", join_on="$1"),)), t1={"a-1": "1"}, by_path=True)
+    other = ids(Combination("join", (pfs("t1", "/*-(*)", join_on="${1}x"),)), t1={"a-1": "1"}, by_path=True)
+    assert plain["1"] != other["1x"]
+
+
 def test_by_path_the_whole_path_counts() -> None:
     files = {"a.png": "1", "b.png": "1", "d/a.png": "1", "e/a.png": "1"}
     found = ids(pfs("images"), by_path=True, images=files)
@@ -230,14 +278,13 @@ def test_by_path_the_whole_path_counts() -> None:
     assert set(found.values()).isdisjoint(ids(pfs("images"), images=files).values())
 
 
-def test_with_empty_files_names_count_and_content_does_not() -> None:
+def test_with_empty_files_content_counts_as_a_link_to_one_publishes_it() -> None:
     node = pfs("images", empty_files=True)
-    assert ids(node, images={"a": "1"}) == ids(node, images={"a": "2"})
-    # its name is all that the code gets to know of such a file, so that it decides the result
-    assert len(set(ids(node, images={"a": "1", "b": "1", "d/x": "1", "e/x": "1"}).values())) == 4
+    assert ids(node, images={"a": "1"}) != ids(node, images={"a": "2"})
+    assert ids(node, images={"a": "1"}) != ids(pfs("images"), images={"a": "1"}), "the command sees no content"
 
 
-# Joins and groups: the name tells a key, not the paths
+# Joins and groups: the key's words are hidden, the rest of the paths counts
 
 
 def grouped(files: Mapping[str, str], glob: str = "/**/run-(?).nii", group_by: str = "all") -> dict[str, str]:
@@ -273,23 +320,10 @@ def test_a_key_that_is_renamed_wherever_its_paths_have_it_is_the_same_datum() ->
     assert by_subject("raw/sub-1/sub-1_t1.nii.gz") == by_subject("raw/sub-2/sub-2_t1.nii.gz")
     assert by_subject("raw/sub-1/sub-1_t1.nii") != by_subject("raw/sub-2/sub-1_t1.nii")
     assert by_subject("sub-1.nii") != by_subject("sub-2.jpg")
-    two = [grouped({f"{s}/run-1.nii": "1", f"{s}/run-2.nii": "2"}, "/(*)/*", "$1")[s] for s in ("sub-1", "x y")]
-    assert two[0] == two[1]
 
 
 def test_a_key_in_a_longer_word_is_not_a_word_of_its_own() -> None:
     assert grouped({"1/run-1.nii": "1"}, "/(*)/*", "$1")["1"] != grouped({"2/run-1.nii": "1"}, "/(*)/*", "$1")["2"]
-    assert masked("sub-1/sub-10.nii", ("sub-1",)) == "/\x000\x00/sub-10.nii"
-
-
-_names = st.text(st.sampled_from("ab1-_/.~"), max_size=12)
-
-
-@given(_names, _names, _names)
-def test_paths_are_masked_so_that_they_can_be_told_apart_and_read_again(name: str, one: str, other: str) -> None:
-    words = split_name(name)
-    assert unmasked(masked(one, words), words) == f"/{one}"
-    assert (masked(one, words) == masked(other, words)) is (one == other)
 
 
 def test_a_group_over_folders_tells_them_apart() -> None:
@@ -299,34 +333,42 @@ def test_a_group_over_folders_tells_them_apart() -> None:
     assert ids(node, t1=one) != ids(node, t1=other)
 
 
-# Suffixes
+# Equal ids, equal worlds
+
+_part = st.sampled_from(["a", "b", "1", "2", "sub-1", "sub-2", "datum", "x_a", "run-1", "a.b"])
+_paths = st.dictionaries(
+    st.lists(_part, min_size=1, max_size=3).map("/".join), st.sampled_from("12"), min_size=1, max_size=5
+).filter(lambda files: not any(a.startswith(b + "/") for a in files for b in files))
+_nodes: list[Input] = [
+    pfs("t1"),
+    pfs("t1", "/**"),
+    Combination("group", (pfs("t1", "/(*)/**", group_by="$1"),)),
+    Combination("join", (pfs("t1", "/(*)/**", join_on="$1"), pfs("t2", "/(*)/**", join_on="$1"))),
+    Combination("cross", (pfs("t1"), pfs("t2"))),
+]
 
 
-@pytest.mark.parametrize(
-    ("path", "wanted"),
-    [
-        ("a.png", ".png"),
-        ("d.d/a", ""),
-        ("a.nii.gz", ".nii.gz"),
-        ("a.gz", ".gz"),
-        ("a.b.c.tar.xz", ".tar.xz"),
-        ("a.b.txt", ".txt"),
-        (".profile", ""),
-        ("d/.profile.gz", ".gz"),
-        ("..a.txt", ".txt"),
-        ("...", ""),
-        ("a.", "."),
-        ("", ""),
-    ],
-)
-def test_a_suffix(path: str, wanted: str) -> None:
-    assert suffix(path) == wanted
+def worlds(node: Input, files: Mapping[str, str], more: Mapping[str, str]) -> list[tuple[str, Any]]:
+    """Each datum's id, and all that its command sees: paths with contents, and variables."""
+    snapshots = {("t1", None): snapshot(files), ("t2", None): snapshot(more)}
+    shared = recipe(PLAIN, "image", "code")
+    found = []
+    for d in make_datums(node, snapshots):
+        words = neutral(d, snapshots).words
+        rows, seen = input_files(d, snapshots, words), variables(d, words)
+        tree = {
+            (m.input, hide(path, words)): (entry.content, entry.executable)
+            for m in d.matches
+            for path, entry in snapshots[m.repo, m.branch].below(m.path)
+        }
+        found.append((datum_id(shared, rows, seen, by_path=False), (tree, seen)))
+    return found
 
 
-@given(st.text(st.sampled_from("ab./gz"), max_size=12))
-def test_a_suffix_ends_the_name_and_leaves_a_stem(path: str) -> None:
-    name = path.rpartition("/")[2]
-    found = suffix(path)
-    assert name.endswith(found)
-    assert found == "" or found.startswith(".")
-    assert found == "" or name.removesuffix(found).strip(".")
+@given(st.sampled_from(_nodes), _paths, _paths, _paths, _paths)
+def test_datums_of_one_id_see_one_world(
+    node: Input, one: dict[str, str], two: dict[str, str], other: dict[str, str], more: dict[str, str]
+) -> None:
+    seen: dict[str, Any] = {}
+    for datum, world in worlds(node, one, two) + worlds(node, other, more):
+        assert seen.setdefault(datum, world) == world

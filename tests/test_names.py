@@ -37,13 +37,13 @@ MANY = [
 ]  # fmt: skip
 
 
-def project(root: Path, names: list[str]) -> Study:
+def project(root: Path, names: list[str], identity: str = "path") -> Study:
     """Each file of these names holds its number, and is a datum whose output has its name."""
     study = Study.create(root / "study")
     for number, name in enumerate(names):
         study.put(f"images/{name}", f"{number}\n", save=False)
     study.save("images")
-    study.pipeline("edges", SPEC + 'minipach: {out: "o"}\n', copy=COPY)
+    study.pipeline("edges", SPEC + f'minipach: {{out: "o", identity: {identity}}}\n', copy=COPY)
     return study
 
 
@@ -102,7 +102,7 @@ def test_a_record_with_such_a_name_reruns(done: Study, tmp_path: Path, name: str
 
 @pytest.mark.soak
 def test_the_results_are_reused_after_a_rename(tmp_path: Path) -> None:
-    study = project(tmp_path, FEW[:6])
+    study = project(tmp_path, FEW[:6], "content")
     study.schedule()
     renamed = [f"new {name}" for name in FEW[:6]]
     for old, new in zip(FEW[:6], renamed, strict=True):
@@ -139,7 +139,7 @@ def test_folders_with_such_names(study: Study, tmp_path: Path) -> None:
     study.put(f"images/{folder}/deeper `touch x`/.a", "3", save=False)
     study.save("images")
     study.pipeline(
-        "edges", SPEC + 'minipach: {out: "o"}\n', copy='cat "$images"/-* "$images"/b* "$images"/*/.a >"$PFS/out/all"\n'
+        "edges", SPEC + f'minipach: {{out: "o", identity: {identity}}}\n', copy='cat "$images"/-* "$images"/b* "$images"/*/.a >"$PFS/out/all"\n'
     )
     study.schedule()
     assert study.read("edges/o/all") == b"123"
@@ -152,7 +152,7 @@ def test_names_that_are_reserved_in_a_pipeline_are_data_in_a_data_repo(study: St
     for path in ("code/run.sh", "inputs/a.txt", "README.md", "deep/spec.yml"):
         study.put(f"images/{path}", path, save=False)
     study.save("images")
-    study.pipeline("edges", SPEC + 'minipach: {out: "o"}\n', copy=COPY)
+    study.pipeline("edges", SPEC + f'minipach: {{out: "o", identity: {identity}}}\n', copy=COPY)
     study.schedule()
     assert set(study.outputs("edges")) == {"o/code/run.sh", "o/inputs/a.txt", "o/README.md", "o/deep/spec.yml"}
 

@@ -12,9 +12,20 @@ from hypothesis import strategies as st
 
 from minipach.datum import Datum, Match
 from minipach.entries import Failure
-from minipach.git import FILE, TreeEntry
-from minipach.identity import Recipe, masked
-from minipach.plan import ACTIONS, Plan, Step, again_published, force, make_plan, reason_for, short, tell_failures
+from minipach.identity import Recipe
+from minipach.plan import (
+    ACTIONS,
+    Plan,
+    Step,
+    again_published,
+    content_pays,
+    force,
+    make_plan,
+    reason_for,
+    short,
+    tell_failures,
+    visible_names,
+)
 from minipach.records import Task
 from minipach.results import Result
 from minipach.state import Published
@@ -38,9 +49,6 @@ class Shelf:
     def named(self, datum_id: str, name: str) -> Result | None:
         return next((r for r in self.of(datum_id) if r.name == name), None)
 
-    def files(self, result: Result) -> Sequence[TreeEntry]:
-        return [TreeEntry(FILE, "sha", path) for path in self._files[result.id, result.name]]
-
 
 def match(path: str, input: str = "images", **more: Any) -> Match:
     values: dict[str, Any] = {"captures": (), "join_on": "", "group_by": "", "lazy": False, "empty_files": False}
@@ -55,11 +63,11 @@ def result(name: str, datum_id: str, dest: str = "", **more: Any) -> Result:
     values: dict[str, Any] = {
         "where": f"{datum_id[:2]}/{datum_id}",
         "tree": "tree",
-        "is_file": False,
-        "leaks": {},
+        "words": (),
         "matches": (("images", "images", "/" + name),),
         "recipe": RECIPE.as_json(),
         "inputs": {},
+        "variables": {},
         "record": "record",
         "author": "A",
         "code_tree": "",
@@ -117,47 +125,9 @@ def test_what_was_computed_before_is_reused() -> None:
     assert (step.action, step.reason, step.source) == ("reuse", "computed before", stored)
 
 
-def test_a_stored_result_stands_renamed_for_another_datum() -> None:
-    [step] = steps(task("b", "1"), known=Shelf((result("a", "1"), ["a.txt"]))).steps
-    assert (step.action, step.reason) == ("reuse", "same content as a")
-    assert step.rename.apply("x/a.txt") == "x/b.txt"
-
-
 def test_ones_own_result_goes_before_anothers() -> None:
     known = Shelf((result("a", "1"), ["a.txt"]), (result("b", "1"), ["b.txt"]))
     assert plan(task("b", "1"), known=known) == {"b": ("reuse", "computed before")}
-
-
-def test_a_place_that_carries_the_name_proves_it_too() -> None:
-    known = Shelf((result("a", "1", dest="a"), ["out.txt"]))
-    assert plan(task("b", "1", dest="b"), known=known) == {"b": ("reuse", "same content as a")}
-
-
-@pytest.mark.parametrize(
-    ("stored", "paths", "reason"),
-    [
-        (result("a", "1", leaks={"a": "a.txt"}), ["a.txt"], 'not reused: "a" occurs in a.txt'),
-        (result("a", "1"), ["sum.txt"], "not reused: sum.txt does not carry the datum's name"),
-        (
-            result("a~x", "1"),
-            ["a.txt"],
-            'not reused: the names "a/x" and "b" are built differently',
-        ),
-    ],
-)
-def test_without_proof_it_runs_and_says_why(stored: Result, paths: list[str], reason: str) -> None:
-    assert plan(task("b", "1"), known=Shelf((stored, paths))) == {"b": ("run", reason)}
-
-
-def test_any_of_several_results_may_prove_it() -> None:
-    known = Shelf((result("a", "1", leaks={"a": "a.txt"}), ["a.txt"]), (result("c", "1"), ["c.txt"]))
-    assert plan(task("b", "1"), known=known) == {"b": ("reuse", "same content as c")}
-
-
-def test_a_files_suffix_is_no_part_of_its_name() -> None:
-    stored = result("a.png", "1", is_file=True)
-    [step] = steps(task("b.png", "1"), known=Shelf((stored, ["a.txt"]))).steps
-    assert step.rename.apply("a.txt") == "b.txt"
 
 
 def test_of_equal_datums_the_first_runs_and_the_others_wait_for_it() -> None:
@@ -169,12 +139,6 @@ def test_of_equal_datums_the_first_runs_and_the_others_wait_for_it() -> None:
         ("d", "run", "new content"),
     ]
     assert all(s.source is None for s in found.steps)
-
-
-def test_where_the_name_shows_every_equal_datum_runs() -> None:
-    known = Shelf((result("z", "1", leaks={"z": "z.txt"}), ["z.txt"]))
-    found = plan(task("a", "1"), task("b", "1"), known=known)
-    assert found == dict.fromkeys("ab", ("run", 'not reused: "z" occurs in z.txt'))
 
 
 def test_what_is_no_longer_matched_is_removed_last() -> None:
@@ -196,6 +160,26 @@ def test_blocked_decides_nothing_but_what_is_current() -> None:
 def test_an_empty_plan_is_current() -> None:
     assert steps().is_current
     assert steps(blocked="waits").is_current
+
+
+# Names
+
+
+def test_a_datum_whose_names_stay_visible_says_why() -> None:
+    seen = task("a", "1")._replace(visible='"a" is in its name twice')
+    made = steps(seen)
+    assert made.steps[0].reason == 'new content; its names stay visible: "a" is in its name twice'
+    assert made.as_json()["datums"][0]["visible"] == '"a" is in its name twice'
+    assert visible_names([seen]) == '1 datum with visible names, which count: a: "a" is in its name twice'
+    assert visible_names([seen, seen, seen]).endswith("twice (and 2 more; minipach plan --json)")
+
+
+def test_what_would_pay_is_said_in_plain_words() -> None:
+    assert content_pays(12) == (
+        '12 datums have the same content as others; with "identity: content" they would be computed once '
+        "(docs/design/identity.md)"
+    )
+    assert content_pays(1).startswith('1 datum has the same content as others; with "identity: content" it would')
 
 
 # Counts, JSON
@@ -330,7 +314,7 @@ def reason(
     inputs: Mapping[str, Sequence[Any]] | None = None,
     of: Task | None = None,
     code: Sequence[str] = (),
-    by_path: bool = False,
+    variables: Mapping[str, str] | None = None,
 ) -> str:
     return reason_for(
         old=old,
@@ -339,7 +323,7 @@ def reason(
         task=of or task("a.png", "2"),
         code_changes=lambda: code,
         image_label="opencv",
-        by_path=by_path,
+        variables=variables,
     )
 
 
@@ -369,42 +353,28 @@ def _with(*rows: tuple[str, str, bool], input: str = "images") -> Result:
 
 
 def test_a_changed_file_is_named_by_its_path() -> None:
-    old = _with((".png", "1", False))
-    assert reason(old, inputs={"images": [(".png", "2", False)]}) == "inputs images:/a.png changed"
-    old = _with(("", "1", False))
-    assert reason(old, inputs={"images": [("", "2", False)]}, of=task("a", "2")) == "inputs images:/a changed"
-
-
-def test_a_file_that_became_a_folder_is_named_once() -> None:
-    old = _with((".png", "1", False))
-    assert reason(old, inputs={"images": [("in", "2", False)]}) == "inputs images:/a.png changed"
+    old = _with(("a.png", "1", False))
+    assert reason(old, inputs={"images": [("a.png", "2", False)]}) == "inputs images:/a.png changed"
 
 
 def test_a_changed_file_in_a_folder_is_named_by_its_path() -> None:
-    old = _with(("b/x.png", "1", False), ("y.png", "1", False), ("same", "1", False))
-    new = {"images": [("b/x.png", "2", False), ("z.png", "1", False), ("same", "1", False)]}
+    old = _with(("d/b/x.png", "1", False), ("d/y.png", "1", False), ("d/same", "1", False))
+    new = {"images": [("d/b/x.png", "2", False), ("d/z.png", "1", False), ("d/same", "1", False)]}
     found = reason(old, inputs=new, of=task("d", "2"))
     assert found == "inputs images:/d/b/x.png changed; inputs images:/d/y.png changed; inputs images:/d/z.png changed"
 
 
-def test_the_root_is_named_so_too() -> None:
-    root = Task(Datum("/", (match("/"),)), "2", "")
-    old = _with(("d/x", "1", False))
-    assert reason(old, inputs={"images": [("d/x", "2", False)]}, of=root) == "inputs images:/d/x changed"
+def test_a_changed_file_is_named_as_people_know_it_where_the_command_does_not() -> None:
+    hidden = Task(Datum("s1", (match("/s1"),)), "2", "", ("s1",))
+    old = _with(("datum/x.nii", "1", False), ("datum/y.nii", "1", False))
+    new = {"images": [("datum/x.nii", "2", False), ("datum/y.nii", "1", False)]}
+    assert reason(old, inputs=new, of=hidden) == "inputs images:/s1/x.nii changed"
 
 
-def test_by_path_a_file_is_named_once() -> None:
-    old = _with(("d/a.png", "1", False))
-    found = reason(old, inputs={"images": [("d/a.png", "2", False)]}, of=task("d/a.png", "2"), by_path=True)
-    assert found == "inputs images:/d/a.png changed"
-
-
-def test_in_a_group_a_file_is_named_by_its_path() -> None:
-    group = Task(Datum("s1", (match("/s1/x.nii"), match("/s1/d/y.nii"))), "2", "")
-    one, other = (masked(path, ("s1",)) for path in ("s1/d/y.nii", "s1/x.nii"))
-    old = _with((one, "1", False), (other, "1", False))
-    new = {"images": [(one, "1", False), (other, "2", False)]}
-    assert reason(old, inputs=new, of=group) == "inputs images:/s1/x.nii changed"
+def test_a_changed_variable_is_named() -> None:
+    old = result("a", "1", inputs={"images": []}, variables={"MINIPACH_DATUM": "a", "{1}": "x"})
+    found = reason(old, inputs={"images": []}, variables={"MINIPACH_DATUM": "a", "{1}": "y"})
+    assert found == "{1} changed"
 
 
 def test_an_input_that_is_no_longer_there_is_named() -> None:

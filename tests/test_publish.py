@@ -43,11 +43,11 @@ def test_a_relocated_link_names_the_same_place(old: list[str], new: list[str]) -
 # Copies of one result
 
 
-def writer(study: Study, script: str) -> None:
+def writer(study: Study, script: str, more: str = "") -> None:
     """The pipeline `edges`, whose script sees $images (the file) and $name (its name less the suffix)."""
     head = 'name=${images##*/}; name=${name%%.*}; out="$PFS/out"\n'
     spec = 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/w.sh]}\n'
-    study.pipeline("edges", spec, w=head + script)
+    study.pipeline("edges", spec + more, w=head + script)
 
 
 def images(study: Study, **content: str) -> None:
@@ -63,7 +63,7 @@ def counts(study: Study) -> dict[str, int]:
 DEEP = """input: {pfs: {repo: images, glob: "/(park|xenon/yard|yolk)-{q/zeta,f,r/y}.txt"}}
 transform:
   cmd: [sh, -c, 'out="$PFS/out/${MINIPACH_DATUM%%/*}"; cp "$images" "$out"; tr a-z A-Z <"$images" >"$out.up"']
-minipach: {out: "{1}/"}
+minipach: {out: "{1}/", identity: content}
 """
 
 
@@ -110,7 +110,7 @@ def test_a_copys_record_says_so_and_names_its_own_input(copies: Study) -> None:
 
 def test_names_come_and_go_and_what_was_computed_stays(study: Study) -> None:
     images(study, p1="red", p2="red", p3="red", p4="blue")
-    writer(study, 'cp "$images" "$out/$name.txt"\n')
+    writer(study, 'cp "$images" "$out/$name.txt"\n', "minipach: {identity: content}\n")
     assert counts(study) == {"ran": 2, "reused": 2}
 
     # a new name

@@ -101,6 +101,7 @@ def test_the_command_is_words_whatever_the_name(name: str) -> None:
     """One program with quoted arguments: a shell takes it apart into exactly what was meant."""
     text = records.command(ONE, [Task(Datum(name, (match("/" + name),)), "f" * 64, "o")], COMMITS, "j" * 32).text()
     words = shlex.split(text)
+    assert words[:2] == ["-P", "edges"]
     at = words.index("-d")
     assert words[at : at + 3] == ["-d", name, "o"]
     end = at + words[at:].index("-f")

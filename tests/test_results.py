@@ -30,27 +30,25 @@ def repo(tmp_path: Path) -> Files:
 
 def described(repo: Files, name: str, datum_id: str = ID, dest: str = "", **outputs: str) -> dict[str, Any]:
     """What a worker says of a datum; `outputs` are files by name, each with its content."""
-    prefix = dest + "/" if dest else ""
     return {
         "schema": 1,
         "id": datum_id,
         "name": name,
-        "is_file": True,
+        "words": [],
         "dest": dest,
         "matches": [["images", "images", f"/{name}"]],
         "recipe": {"transform": {}, "image": "i", "code": "c"},
         "inputs": {"images": [[".png", "git:1", False]]},
         "code_tree": "tree",
-        "leaks": {},
         "author": "A Tester <tester@example.org> 1700000000 +0000",
         "seconds": 0.5,
-        "files": [[prefix + p.replace("__", "/"), FILE, repo.hash_blob(c.encode())] for p, c in outputs.items()],
+        "files": [[p.replace("__", "/"), FILE, repo.hash_blob(c.encode())] for p, c in outputs.items()],
     }
 
 
 def pending(repo: Files, set_id: str, *datums: dict[str, Any]) -> None:
     """What a worker leaves: a ref to a commit that describes the results of a set."""
-    told = {"record": f"record of {set_id}", "results": datums}
+    told = {"results": [{"record": f"record of {set_id}", **datum} for datum in datums]}
     commit = repo.commit_tree(tree_of(repo, {RESULTS_FILE: json.dumps(told).encode()}), "result")
     repo.git("update-ref", PENDING + set_id, commit)
 
@@ -83,7 +81,7 @@ def test_a_folded_result_is_found_by_its_id(repo: Files) -> None:
     assert known.ids == {ID}
     [found] = known.of(ID)
     assert found == known.named(ID, "a.png")
-    assert (found.name, found.dest, found.record, found.is_file) == ("a.png", "", "record of s1", True)
+    assert (found.name, found.dest, found.record, found.words) == ("a.png", "", "record of s1", ())
     assert found.matches == (("images", "images", "/a.png"),)
     assert [e.path for e in known.files(found)] == ["b", "d/a"]
     assert repo.refs(PENDING) == {}

@@ -13,7 +13,7 @@ import pytest
 from minipach.records import parse
 from tests import test_rerun
 from tests.projects import Done, Study, run
-from tests.test_main_job import counts, duplicate, spec
+from tests.test_main_job import CONTENT, counts, duplicate, spec
 from tests.test_rerun import clone, rerun
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "subjects.py"
@@ -102,7 +102,7 @@ def nine(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """`count` over nine files of six contents. Only to look at."""
     study = Study.create(tmp_path_factory.mktemp("nine") / "study", "scans")
     save_plainly(study, "scans", {f"nine/{name}.txt": "x" * number for name, number in NINE.items()})
-    study.pipeline("count", spec("scans", "/nine/*", "count"), count=COUNT)
+    study.pipeline("count", spec("scans", "/nine/*", "count", CONTENT), count=COUNT)
     plan = said(study, "count")
     assert {name: plan[name] for name in ("nine/one.txt", "nine/uno.txt")} == {
         "nine/one.txt": ("run", "new content"),
@@ -144,7 +144,7 @@ MOVED = 'cat "$scans" >"$PFS/out/${MINIPACH_DATUM%%/*}.txt"\n'
 
 @pytest.fixture(scope="module")
 def same(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """One content under two extensions, backends, depths; two that leak their names; one where the path counts."""
+    """One content under two extensions, backends, depths; two that write their names; one where the path counts."""
     study = Study.create(tmp_path_factory.mktemp("same") / "study", "scans")
     save_plainly(study, "scans", {"keys-a.raw": "bytes\n", "keys-b.dat": "bytes\n"})
     save_plainly(study, "scans", {"xenon/yard-f.txt": "depth\n", "park-q/zeta.txt": "depth\n"})
@@ -152,13 +152,13 @@ def same(tmp_path_factory: pytest.TempPathFactory) -> Study:
     save_plainly(study, "scans", {"keys-c.dat": "bytes\n"}, backend="SHA256E")
     study.git("scans", "mv", "keys-a.raw", "keys-a.dat")
     study.save("scans")
-    study.pipeline("keys", spec("scans", "/*.dat", "copy"), copy='cp "$scans" "$PFS/out/"\n')
+    study.pipeline("keys", spec("scans", "/*.dat", "copy", CONTENT), copy='cp "$scans" "$PFS/out/"\n')
     study.pipeline(
-        "moved", spec("scans", "/(xenon/yard|park)-{f,q/zeta}.txt", "moved", 'minipach: {out: "{1}/"}\n'), moved=MOVED
+        "moved", spec("scans", "/(xenon/yard|park)-{f,q/zeta}.txt", "moved", 'minipach: {out: "{1}/", identity: content}\n'), moved=MOVED
     )
     by_path = spec("scans", "/keys-[ab].dat", "copy", "minipach: {identity: path}\n")
-    leaky = spec("scans", "/people/*", "report", 'minipach: {out: "{scans.name}/"}\n')
-    study.pipeline("leaky", leaky, report=REPORT)
+    named = spec("scans", "/people/*", "report", 'minipach: {out: "{scans.name}/", identity: content}\n')
+    study.pipeline("named", named, report=REPORT)
     study.pipeline("bypath", by_path, copy='cp "$scans" "$PFS/out/"\n')
     study.schedule("-j", "2")
     return study
@@ -202,13 +202,13 @@ def test_the_path_counts_if_the_spec_says_so(same: Study) -> None:
 
 
 @pytest.mark.slow
-def test_a_result_that_holds_its_name_is_not_reused_and_the_reason_says_where(same: Study, tmp_path: Path) -> None:
-    assert records(same, "leaky").keys() == {"people/sub-1", "people/sub-2"}
-    assert reused(same, "leaky") == {}
-    assert same.read("leaky/sub-2/report.html") == b"<h1>people/sub-2</h1>\n"
+def test_a_command_that_writes_its_name_writes_the_neutral_one(same: Study, tmp_path: Path) -> None:
+    assert records(same, "named").keys() == {"people/sub-1", "people/sub-2"}
+    assert reused(same, "named") == {"people/sub-2": "people/sub-1"}
+    assert same.read("named/sub-2/report.html") == b"<h1>datum1/datum2</h1>\n"
     study = duplicate(same, tmp_path / "study")
     save_plainly(study, "scans", {"people/sub-3/scan.txt": "same\n"})
-    assert said(study, "leaky")["people/sub-3"] == ("run", 'not reused: "sub-1" occurs in sub-1/report.html')
+    assert said(study, "named")["people/sub-3"] == ("reuse", "same content as people/sub-1")
 
 
 # Three pipelines, one after the other
@@ -353,7 +353,7 @@ def test_good_datums_of_a_failed_job_never_run_again(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study")
     texts = {"a.txt": "bad\n", "b.txt": "good\n", "c.txt": "fine\n", "d.txt": "nice\n"}
     save_plainly(study, "images", texts)
-    study.pipeline("picky", spec("images", "/*", "picky", "datum_tries: 1\n"), picky=PICKY)
+    study.pipeline("picky", spec("images", "/*", "picky", "datum_tries: 1\n" + CONTENT), picky=PICKY)
     stopped = study.schedule("-j", "1", "--fail-fast", code=1)["picky"]
     assert counts(stopped) == {"failed": 1}, "something was started after the failure"
     kept = study.schedule("-j", "1", "--keep-going", code=1)["picky"]
@@ -465,7 +465,7 @@ def content_of(number: int) -> int:
 def many(tmp_path_factory: pytest.TempPathFactory) -> Study:
     study = Study.create(tmp_path_factory.mktemp("many") / "study", "scans")
     save_plainly(study, "scans", {name_of(n): f"content {content_of(n)}\n" for n in range(300)})
-    study.pipeline("sums", spec("scans", "/*", "sum"), sum='cksum <"$scans" >"$PFS/out/$MINIPACH_DATUM"\n')
+    study.pipeline("sums", spec("scans", "/*", "sum", CONTENT), sum='cksum <"$scans" >"$PFS/out/$MINIPACH_DATUM"\n')
     assert counts(study.plan()["sums"]) == {"run": 200, "reuse": 100}
     assert counts(study.schedule("-j", "2")["sums"]) == {"ran": 200, "reused": 100}
     return study

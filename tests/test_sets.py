@@ -22,7 +22,6 @@ from minipach.sets import (
     StagedFile,
     Streak,
     WorkSet,
-    is_single_file,
     make_set,
     record_extra,
     set_id,
@@ -139,25 +138,12 @@ def test_a_worker_is_told_everything(study: Study) -> None:
     assert {f.repo for f in work.files} == {str(study.root / "images")}
     assert work.tries == 3
     [told] = work.datums
-    assert (told["id"], told["name"], told["dest"], told["is_file"]) == (folder.id, "d", "", False)
-    assert told["words"] == ["d"]
+    assert (told["id"], told["name"], told["dest"], told["words"]) == (folder.id, "d", "", [])
+    assert told["variables"] == {"MINIPACH_DATUM": "d", "images": "/pfs/images/d"}
     assert told["matches"] == [["images", "images", "/d"]]
-    assert [row[0] for row in told["inputs"]["images"]] == ["b.png", "e f.png"]
+    assert [row[0] for row in told["inputs"]["images"]] == ["d/b.png", "d/e f.png"]
     assert WorkSet.from_json(work.to_json()).files == work.files
     json.dumps(told)
-
-
-def test_a_matched_file_is_a_single_one(study: Study) -> None:
-    assessment = assess(study)
-    assert {t.datum.name: is_single_file(assessment, t) for t in assessment.tasks} == {"a.png": True, "d": False}
-
-
-@pytest.mark.parametrize(("key", "single"), [("v1.2", False), ("v1", False), ("v1.png", True)])
-def test_a_keys_last_dot_begins_no_suffix(study: Study, key: str, single: bool) -> None:
-    """The name of a join's or group's datum is its key: `v1.2` and `v1.3` must not pass for one name."""
-    assessment = assess(study)
-    a = next(t for t in assessment.tasks if t.datum.name == "a.png")
-    assert is_single_file(assessment, Task(Datum(key, a.datum.matches, key), "1", "")) is single
 
 
 def test_what_several_datums_match_is_staged_once(study: Study) -> None:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from minipach.datum import Datum
 from minipach.datums import make_datums
-from minipach.identity import Identifier, Recipe, input_files
+from minipach.identity import Identifier, Recipe, input_files, variables
+from minipach.neutral import neutral
 from minipach.outpath import out_path
 from minipach.project import Project
 from minipach.records import Task
@@ -53,17 +54,19 @@ class Place:
         datums = make_datums(input, snapshots)
         ids = Identifier(RECIPE, by_path=False)
 
-        def anew(datum: Datum) -> tuple[str, str]:
-            return ids.id_of(input_files(datum, snapshots, by_path=False)), out_path("o/{name}", datum)
+        def anew(datum: Datum) -> Task:
+            names = neutral(datum, snapshots)
+            datum_id = ids.id_of(input_files(datum, snapshots, names.words), variables(datum, names.words))
+            return Task(datum, datum_id, out_path("o/{name}", datum), *names)
 
-        def compute(datum: Datum) -> tuple[str, str]:
+        def compute(datum: Datum) -> Task:
             self.computed.append(datum.name)
             return anew(datum)
 
         self.computed.clear()
         key = json.dumps([key, repr(input)])
         found = make_tasks(self.project, "edges", datums, compute, key=key, input=input, snapshots=snapshots)
-        return found, [Task(datum, *anew(datum)) for datum in datums]
+        return found, [anew(datum) for datum in datums]
 
 
 @pytest.fixture

@@ -94,6 +94,8 @@ def _why(project: Project, what: list[str], datum: str, *, as_json: bool) -> Non
 
 def _show_plan(plan: Plan, *, everything: bool) -> None:
     show(f"{plan.pipeline}: {_in_short(plan)}")
+    for hint in plan.hints:
+        show(f"  {hint}")
     for step in plan.steps:
         if step.action != "current" or everything:
             reason = f": {step.reason}" if step.reason else ""

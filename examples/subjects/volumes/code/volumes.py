@@ -1,7 +1,7 @@
 """Describe two images of one subject: $t1, $t2 (their paths) -> $PFS/out/volumes.tsv.
 
-Nothing here writes down whose images they are: that is in the folder's name. So the result can stand, under another
-name, for another subject with the same images.
+The paths hold no subject's label, as the spec says `identity: content`. So the result stands, under another name, for
+another subject with the same images.
 """
 
 import math
