@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import operator
-import os
-from collections.abc import Callable, Sequence
+import posixpath
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -15,7 +15,8 @@ from minipach.collisions import foretold, shared_places
 from minipach.datum import Datum
 from minipach.datums import make_datums
 from minipach.errors import UserError
-from minipach.git import EXECUTABLE, GITLINK, Repo, TreeEntry, is_dataset
+from minipach.git import Repo, TreeEntry, is_dataset
+from minipach.history import record_commits
 from minipach.house import house_entries, output_paths
 from minipach.identity import VERSION, Identifier, Recipe, Row, code_id, input_files, recipe, variables
 from minipach.image import Image, resolve_image
@@ -23,13 +24,14 @@ from minipach.inputs import SnapshotStore, unmatched, unusable
 from minipach.loose import loose_files
 from minipach.neutral import Neutral, neutral
 from minipach.outpath import out_path
+from minipach.ownfiles import CODE, PINNED, Shared, files_of, is_own, own_at, own_entries, shared_code, subdatasets
 from minipach.placeholder import used_fields
 from minipach.plan import Plan, Step, content_pays, make_plan, reason_for, restore, visible_names
 from minipach.project import Project
 from minipach.published import altered_datums, published_paths
 from minipach.records import Task, replacements
 from minipach.results import Known, results_commit
-from minipach.snapshot import FileEntry, Snapshot, classify
+from minipach.snapshot import FileEntry, Snapshot
 from minipach.spec import Pipeline
 from minipach.state import FOLDER as STATE
 from minipach.state import PUBLISHED, Published, read_state
@@ -114,17 +116,35 @@ class Assessment:
         return unmatched(self.pipeline, self.snapshots)
 
     @cached_property
-    def code(self) -> dict[str, FileEntry]:
-        """The files of `code/`, as committed (as they lie there, in a folder that is no dataset yet)."""
+    def own(self) -> list[TreeEntry]:
+        """The pipeline's own files: all that is checked out and neither output nor housekeeping; gitlinks, too."""
+        source = self.source
+        if source is None:
+            return []
+        state = self.state if source == self.head else read_state(self.repo, source)
+        return own_entries(
+            self.repo, source, state, lambda old: published_paths(self.repo, source, self.known, old)
+        )
+
+    @cached_property
+    def shared(self) -> dict[str, Shared]:
+        """Shared code, and the files of subdatasets among the own files, by path in the project; as committed."""
+        pipeline = self.pipeline
+        found = shared_code(self.project, self.path, pipeline.shared_code, pipeline.at("minipach.code"))
+        return {**found, **subdatasets(self.project, self.path, self.own)}
+
+    @cached_property
+    def visible_files(self) -> dict[str, FileEntry]:
+        """What the command sees in /project: own files by their path, shared ones by `/` and that in the project."""
         if self.source is None:
-            return loose_files(self.repo.path / "code")
-        entries = [e for e in self.repo.ls_tree(self.source, ":(top,literal)code", recursive=True) if e.mode != GITLINK]
-        kinds = classify(self.repo, entries)
-        found = {}
-        for e in entries:
-            kind, content, key = kinds[e.sha, e.mode == "120000"]
-            found[e.path.removeprefix("code/")] = FileEntry(content, kind, e.mode == EXECUTABLE, e.sha, key, "")
-        return found
+            own = {path: file for path, file in loose_files(self.repo.path).items() if is_own(path)}
+        else:
+            own = files_of(self.repo, self.own)
+        return {**own, **{f"/{path}": one.entry for path, one in self.shared.items()}}
+
+    def paths_of(self, published: Published) -> Iterable[str]:
+        """The paths of a published datum's outputs."""
+        return published_paths(self.repo, self.head or "", self.known, published)
 
     @cached_property
     def image(self) -> Image:
@@ -134,7 +154,7 @@ class Assessment:
     @cached_property
     def recipe(self) -> Recipe:
         """The shared part of every datum's identity."""
-        return recipe(self.pipeline, self.image.content, code_id(self.code), self.commits)
+        return recipe(self.pipeline, self.image.content, code_id(self.visible_files), self.commits)
 
     @property
     def tasks(self) -> list[Task]:
@@ -170,14 +190,22 @@ class Assessment:
 
     @property
     def image_folder(self) -> bool:
-        """Whether the command runs in the image's own working directory: the spec names none, and there is no code."""
+        """Whether the command runs in the image's own working directory.
+
+        So it does if the spec names no other, there is no `code`, and no word of the command is one of the own files.
+        """
         t = self.pipeline.transform
-        return t.image is not None and not t.working_dir and not self.code
+        if t.image is None or t.working_dir:
+            return False
+        words = {posixpath.normpath(word) for word in (*t.cmd, *t.err_cmd) if word}
+        return not any(path == CODE or path.startswith(f"{CODE}/") or path in words for path in self.visible_files)
 
     @property
     def always_inputs(self) -> tuple[str, ...]:
-        """What every record has as an input: `code`, if some of it is annexed, so that a clone gets it."""
-        return ("code",) if any(f.kind == "annex" for f in self.code.values()) else ()
+        """What every record has as an input: own files that are annexed, so that a clone gets them."""
+        annexed = [path for path, file in self.visible_files.items() if file.kind == "annex"]
+        tops = {PINNED if p.startswith("/") else CODE if p.startswith(f"{CODE}/") else p for p in annexed}
+        return tuple(sorted(tops))
 
     def files_of(self, datum: Datum, words: tuple[str, ...]) -> dict[str, list[Row]]:
         """The inputs of a datum as identity, and the command, see them. words: those that are hidden."""
@@ -207,8 +235,10 @@ class Assessment:
 
     @cached_property
     def house(self) -> list[TreeEntry]:
-        """The reserved entries of what is checked out, less the state."""
-        return house_entries(self.repo, self.source) if self.source else []
+        """The reserved entries of what is checked out, less the state, and the pipeline's own files."""
+        if self.source is None:
+            return []
+        return list({e.path: e for e in (*house_entries(self.repo, self.source), *self.own)}.values())
 
     @cached_property
     def outputs(self) -> frozenset[str]:
@@ -220,10 +250,7 @@ class Assessment:
         """The datums whose published outputs somebody has changed since, in a commit."""
         if self.head is None:
             return frozenset()
-        repo, head, known = self.repo, self.head, self.known
-        return altered_datums(
-            repo, head, self.state, lambda p: published_paths(repo, head, known, p), lambda: self.outputs
-        )
+        return altered_datums(self.repo, self.head, self.state, self.paths_of, lambda: self.outputs)
 
     def plan(self, blocked: str = "") -> Plan:
         """What would happen, with reasons. Made once for what it follows from."""
@@ -348,22 +375,28 @@ class Assessment:
             inputs=self.files_of(task.datum, task.words),
             variables=self.variables_of(task.datum, task.words),
             task=task,
-            code_changes=lambda: self._code_changes(old.code_tree if old else ""),
+            code_changes=lambda: self._code_changes(before, old.recipe.get("code", "") if old else ""),
             image_label=self.image.label,
         )
 
-    def _code_changes(self, old_tree: str) -> list[str]:
-        key = (self.source or "", old_tree)
-        if key not in self._code_diffs:  # the same for all datums that ran with the same code
-            self._code_diffs[key] = self._diff_code(old_tree)
+    def _code_changes(self, before: Published, old_code: str) -> list[str]:
+        key = (self.source or "", old_code)
+        if key not in self._code_diffs:  # the same for all datums that ran with the same files
+            self._code_diffs[key] = self._diff_code(before)
         return self._code_diffs[key]
 
-    def _diff_code(self, old_tree: str) -> list[str]:
-        now = self.repo.resolve(f"{self.source}:code") if self.source else None
-        if not old_tree or not now or self.repo.resolve(f"{old_tree}^{{tree}}") is None:
+    def _diff_code(self, before: Published) -> list[str]:
+        """The own and shared files that are others than where a datum was published; none if no record tells it."""
+        if self.head is None:
             return []
-        out = self.repo.git("diff-tree", "-r", "-z", "--name-only", "--no-renames", old_tree, now)
-        return [os.fsdecode(name) for name in out.split(b"\0") if name]
+        records = record_commits(self.repo, self.head, [(before.name, before.id)])
+        commit = next((commit for commit, _ in records.values()), None)
+        if commit is None:
+            return []
+        old = own_at(self.repo, commit)
+        new = {path: (file.content, file.executable) for path, file in self.visible_files.items()}
+        changed = sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
+        return [posixpath.relpath(path, f"/{self.path}") if path.startswith("/") else path for path in changed]
 
     def refresh(self) -> None:
         """Forget what may have changed in the pipeline's own repo (after results were folded in)."""
@@ -371,7 +404,7 @@ class Assessment:
         for name in ("source", "branch", "head", "image", "recipe", "exists"):
             self.__dict__.pop(name, None)
         if self.head is None or (self.head, self.source) != before:
-            for name in ("state", "code", "house", "outputs", "altered"):
+            for name in ("state", "own", "shared", "visible_files", "house", "outputs", "altered"):
                 self.__dict__.pop(name, None)
         if known is None or not known.is_of_now():
             self.__dict__.pop("known", None)

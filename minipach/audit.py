@@ -19,7 +19,7 @@ from typing import Any
 from minipach.assess import Assessment, SnapshotStore
 from minipach.base import Base
 from minipach.errors import UserError
-from minipach.git import GITLINK, SYMLINK, TREE, Repo, TreeEntry
+from minipach.git import GITLINK, SYMLINK, Repo
 from minipach.history import added_paths, outputs_of, record_commits
 from minipach.image import CONTAINER
 from minipach.planning import drift_remarks
@@ -29,8 +29,7 @@ from minipach.reexecute import Kept, Processes, Trial, Verdict, reexecute
 from minipach.results import Known
 from minipach.sets import make_set
 from minipach.slots import Owner, Slot, kill_inside, slots_dir
-from minipach.snapshot import classify, reserved_in_pipeline
-from minipach.state import FOLDER as STATE
+from minipach.snapshot import classify
 from minipach.state import Published
 from minipach.targets import Targets
 
@@ -135,7 +134,7 @@ def _add_trials(audit: Audit, a: Assessment, chosen: Sequence[Task]) -> None:
     wanted = {path for paths in outputs.values() for path in paths}
     entries = {e.path: e for e in a.repo.ls_tree(a.head, recursive=True) if e.path in wanted and e.mode != GITLINK}
     kinds = classify(a.repo, entries.values())
-    tree = _scratch_tree(a.repo, a.head)
+    tree = a.repo.write_tree(a.house)  # what datums start from, as published
     dates = {"GIT_AUTHOR_DATE": _EPOCH, "GIT_COMMITTER_DATE": _EPOCH}
     commit = a.repo.commit_tree(tree, "minipach: audit\n", env=dates)
     image = _image_path(a, a.head)
@@ -197,20 +196,6 @@ def _recorded_commits(a: Assessment, record: Mapping[str, Any]) -> dict[tuple[st
         if _COMMIT.fullmatch(value):
             found[pfs.repo, pfs.branch] = value
     return found
-
-
-def _scratch_tree(repo: Repo, head: str) -> str:
-    """What datums start from, as published: the reserved entries of the branch, less the state. No index is used."""
-    rows = [e for e in repo.ls_tree(head) if reserved_in_pipeline(e.path)]
-    folder, _, state = STATE.partition("/")
-    inner = [e for e in repo.ls_tree(f"{head}:{folder}") if e.path != state]
-    return _make_tree(repo, [e for e in rows if e.path != folder] + [TreeEntry(TREE, _make_tree(repo, inner), folder)])
-
-
-def _make_tree(repo: Repo, entries: Sequence[TreeEntry]) -> str:
-    kinds = {TREE: "tree", GITLINK: "commit"}
-    rows = "".join(f"{e.mode} {kinds.get(e.mode, 'blob')} {e.sha}\t{e.path}\0" for e in entries)
-    return repo.line("mktree", "-z", "--missing", stdin=rows.encode("utf-8", "surrogateescape"))
 
 
 def _image_path(a: Assessment, head: str) -> str:

@@ -22,6 +22,8 @@ from minipach.assess import Assessment
 from minipach.errors import UserError
 from minipach.git import EXECUTABLE, FILE, GITLINK, SYMLINK, Repo, TreeEntry, annex, need_annex, own_environment
 from minipach.image import BASE_REF, CONTAINER, Image, archive_folder, entry_of
+from minipach.ownfiles import LIST, PINNED, listing
+from minipach.pins import pin
 from minipach.registry import SCHEME, Reference, fetch, parse_reference
 from minipach.settings import widened
 from minipach.wording import quoted
@@ -87,7 +89,11 @@ def _build_tree(
     repo = assessment.repo
     if assessment.source is None:
         raise UserError(f"{assessment.path}: no commit yet; datalad save -d {quoted(repo.path)}")
-    entries = {e.path: e for e in assessment.house}
+    entries = {e.path: e for e in assessment.house if not e.path.startswith(f"{PINNED}/")}
+    listed = listing(assessment.own, assessment.path)
+    entries[LIST] = TreeEntry(FILE, repo.hash_blob(listed), LIST)
+    for entry in pin(repo, assessment.shared):
+        entries[entry.path] = entry
     for name, mode, data in _scripts():
         entries[f".minipach/{name}"] = TreeEntry(mode, repo.hash_blob(data), f".minipach/{name}")
     for entry in image or _image_entries(assessment):

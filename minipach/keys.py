@@ -60,3 +60,12 @@ def size_of(key: str) -> int | None:
     """The content's size in bytes, if the key tells it."""
     found = re.match(r"^[A-Z0-9_]+(?:-[a-zA-Z][^-]*)*?-s(\d+)", key)
     return int(found[1]) if found else None
+
+
+def relocate(target: bytes, depth: int) -> bytes:
+    """An annexed symlink's target as seen from a file that lies `depth` folders deep; others as they are."""
+    if key_of_link(target) is None:
+        return target
+    while target.startswith(b"../"):
+        target = target[3:]
+    return b"../" * depth + target

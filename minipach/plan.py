@@ -311,7 +311,7 @@ def reason_for(
         reasons.append(f"image {image_label} changed ({short(old.recipe.get('image', ''))} → {short(new.image)})")
     if old.recipe.get("code") != new.code:
         changed = code_changes()
-        reasons += [f"code/{path} changed" for path in changed] or ["code/ changed"]
+        reasons += [f"{path} changed" for path in changed] or ["code/ or another of its own files changed"]
     before = old.recipe.get("transform", {})
     for field in sorted(before.keys() | new.transform.keys()):
         if before.get(field) != new.transform.get(field):

@@ -16,10 +16,11 @@ from minipach.fastimport import Stream, committer
 from minipach.git import FILE, SYMLINK, GitError
 from minipach.house import house_entries
 from minipach.installed import follow_links
-from minipach.keys import key_of_link
+from minipach.keys import relocate
 from minipach.neutral import restore
 from minipach.offbranch import need_branch
 from minipach.plan import Plan, Step
+from minipach.ownfiles import listed_entries
 from minipach.published import published_paths
 from minipach.sets import record_extra
 from minipach.snapshot import reserved_in_pipeline
@@ -115,7 +116,9 @@ def _move(assessment: Assessment, branch: str, old: str, new: str) -> None:
 def _house(assessment: Assessment, base: Base, stream: Stream) -> None:
     """The reserved entries become the base's: inputs pinned anew, scripts, image, registration."""
     repo = assessment.repo
-    there = house_entries(repo, assessment.head) if assessment.branch and assessment.head else assessment.house
+    there = assessment.house
+    if assessment.branch and assessment.head:
+        there = [*house_entries(repo, assessment.head), *listed_entries(repo, assessment.head)]
     old = {e.path: e for e in there}
     new = {e.path: e for e in repo.ls_tree(base.commit, recursive=True)}
     for path in sorted(old.keys() - new.keys()):
@@ -260,15 +263,6 @@ def _outputs(assessment: Assessment, step: Step) -> list[_Output]:
             data = relocate(targets[entry.sha] or b"", path.count("/"))
         found.append(_Output(path, entry.mode, entry.sha, data))
     return found
-
-
-def relocate(target: bytes, depth: int) -> bytes:
-    """An annexed symlink's target as seen from a file that lies `depth` folders deep; others as they are."""
-    if key_of_link(target) is None:
-        return target
-    while target.startswith(b"../"):
-        target = target[3:]
-    return b"../" * depth + target
 
 
 def _paths_of(assessment: Assessment, old: Published, *, again: bool = False) -> Sequence[str]:

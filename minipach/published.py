@@ -56,6 +56,20 @@ def altered_datums(
     return found | {name for name, published in state.items() if not there.issuperset(paths_of(published))}
 
 
+def added_by_hand(repo: Repo, head: str) -> set[str]:
+    """Paths that commits without a run record, and not the publisher's, have added since the last publish."""
+    before = repo.resolve(PUBLISHED + "^{commit}")
+    if before == head:
+        return set()
+    if before is None or not repo.succeeds("merge-base", "--is-ancestor", before, head):
+        found = repo.git("log", "-1", "--topo-order", "--format=%H", "--grep=^job: ", head)
+        before = os.fsdecode(found).strip() or None
+    how = ("-z", "--no-renames", "--name-only", "--diff-filter=A", "--format=")
+    recorded = ("--invert-grep", r"--grep=^\[DATALAD RUNCMD\]", "--grep=^job: ")
+    names = repo.git("log", *how, *recorded, f"{before}..{head}" if before else head).split(b"\0")
+    return {name for name in map(os.fsdecode, names) if name}
+
+
 def _changed_of(
     repo: Repo,
     before: str,

@@ -54,9 +54,7 @@ def test_each_subject_is_published_with_its_own_label(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_with_content_one_runs_and_none_knows_a_name(
-    tmp_path: Path, without_minipach: dict[str, str]
-) -> None:
+def test_with_content_one_runs_and_none_knows_a_name(tmp_path: Path, without_minipach: dict[str, str]) -> None:
     study = with_equal_events(tmp_path, "minipach: {identity: content}\n")
     assert said(study, "labels") == {
         "sub-01": ("run", "new content"),

@@ -139,7 +139,9 @@ def test_folders_with_such_names(study: Study, tmp_path: Path) -> None:
     study.put(f"images/{folder}/deeper `touch x`/.a", "3", save=False)
     study.save("images")
     study.pipeline(
-        "edges", SPEC + f'minipach: {{out: "o", identity: {identity}}}\n', copy='cat "$images"/-* "$images"/b* "$images"/*/.a >"$PFS/out/all"\n'
+        "edges",
+        SPEC + 'minipach: {out: "o"}\n',
+        copy='cat "$images"/-* "$images"/b* "$images"/*/.a >"$PFS/out/all"\n',
     )
     study.schedule()
     assert study.read("edges/o/all") == b"123"
@@ -152,7 +154,7 @@ def test_names_that_are_reserved_in_a_pipeline_are_data_in_a_data_repo(study: St
     for path in ("code/run.sh", "inputs/a.txt", "README.md", "deep/spec.yml"):
         study.put(f"images/{path}", path, save=False)
     study.save("images")
-    study.pipeline("edges", SPEC + f'minipach: {{out: "o", identity: {identity}}}\n', copy=COPY)
+    study.pipeline("edges", SPEC + 'minipach: {out: "o"}\n', copy=COPY)
     study.schedule()
     assert set(study.outputs("edges")) == {"o/code/run.sh", "o/inputs/a.txt", "o/README.md", "o/deep/spec.yml"}
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipach.publish import relocate
+from minipach.keys import relocate
 from minipach.records import parse
 from tests.projects import Study
 

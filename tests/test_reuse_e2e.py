@@ -153,9 +153,8 @@ def same(tmp_path_factory: pytest.TempPathFactory) -> Study:
     study.git("scans", "mv", "keys-a.raw", "keys-a.dat")
     study.save("scans")
     study.pipeline("keys", spec("scans", "/*.dat", "copy", CONTENT), copy='cp "$scans" "$PFS/out/"\n')
-    study.pipeline(
-        "moved", spec("scans", "/(xenon/yard|park)-{f,q/zeta}.txt", "moved", 'minipach: {out: "{1}/", identity: content}\n'), moved=MOVED
-    )
+    moved = spec("scans", "/(xenon/yard|park)-{f,q/zeta}.txt", "moved", 'minipach: {out: "{1}/", identity: content}\n')
+    study.pipeline("moved", moved, moved=MOVED)
     by_path = spec("scans", "/keys-[ab].dat", "copy", "minipach: {identity: path}\n")
     named = spec("scans", "/people/*", "report", 'minipach: {out: "{scans.name}/", identity: content}\n')
     study.pipeline("named", named, report=REPORT)
