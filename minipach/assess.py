@@ -9,6 +9,7 @@ import posixpath
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import accumulate
 
 from minipach import outbranch
 from minipach.collisions import foretold, shared_places
@@ -122,9 +123,7 @@ class Assessment:
         if source is None:
             return []
         state = self.state if source == self.head else read_state(self.repo, source)
-        return own_entries(
-            self.repo, source, state, lambda old: published_paths(self.repo, source, self.known, old)
-        )
+        return own_entries(self.repo, source, state, lambda old: published_paths(self.repo, source, self.known, old))
 
     @cached_property
     def shared(self) -> dict[str, Shared]:
@@ -141,6 +140,15 @@ class Assessment:
         else:
             own = files_of(self.repo, self.own)
         return {**own, **{f"/{path}": one.entry for path, one in self.shared.items()}}
+
+    def shows(self, path: str) -> bool:
+        """Whether the command sees a file or folder at a path in the pipeline's folder; one behind a link counts."""
+        files = self.visible_files
+        inside = f"/{self.path}/{path}"  # of a subdataset
+        if any(p in files for p in (path, inside)) or any(p.startswith((path + "/", inside + "/")) for p in files):
+            return True
+        above = accumulate(path.split("/"), "{}/{}".format)
+        return any(folder in files and files[folder].kind == "link" for folder in above)
 
     def paths_of(self, published: Published) -> Iterable[str]:
         """The paths of a published datum's outputs."""

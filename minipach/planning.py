@@ -154,10 +154,11 @@ def host_changes(assessment: Assessment) -> tuple[str, ...]:
 def _uses_python(assessment: Assessment) -> bool:
     """Whether Python is named in the command, its input or the code."""
     transform = assessment.pipeline.transform
-    words = [*transform.cmd, *transform.stdin, *transform.err_cmd, *transform.err_stdin, *assessment.code]
+    words = [*transform.cmd, *transform.stdin, *transform.err_cmd, *transform.err_stdin, *assessment.visible_files]
     if any("python" in word or word.endswith(".py") for word in words):
         return True
-    small = [entry.blob for entry in assessment.code.values() if entry.kind == "git"]
+    files = assessment.visible_files
+    small = [entry.blob for path, entry in files.items() if entry.kind == "git" and not path.startswith("/")]
     return any(b"python" in (data or b"") for data in assessment.repo.objects.read_many(small))
 
 

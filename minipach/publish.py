@@ -19,8 +19,8 @@ from minipach.installed import follow_links
 from minipach.keys import relocate
 from minipach.neutral import restore
 from minipach.offbranch import need_branch
-from minipach.plan import Plan, Step
 from minipach.ownfiles import listed_entries
+from minipach.plan import Plan, Step
 from minipach.published import published_paths
 from minipach.sets import record_extra
 from minipach.snapshot import reserved_in_pipeline
@@ -156,18 +156,23 @@ def _record_commits(assessment: Assessment, base: Base, stream: Stream, parts: S
     the publish's first commit has the outputs of all, and the records follow on commits that change nothing.
     """
     written = [(step, files) for step, files in parts if files]
-    if not _is_large(assessment, written):
-        for step, files in written:
-            assert step.source is not None
-            stream.commit(_record(assessment, base, step, files, job), step.source.author)
-            _put(stream, files)
-        return
-    for _, files in written:
-        _put(stream, files)  # into the commit that the publish began with
+    large = _is_large(assessment, written)
+    alone: list[tuple[str, str, Sequence[_Output]]] = []
+    after: list[tuple[str, str]] = []
     for step, files in written:
         assert step.source is not None
         message = _record(assessment, base, step, files, job)
-        stream.commit(_with_outputs(message, [file.path for file in files]), step.source.author)
+        # a record that is too long for its outputs has them from its commit
+        if large and records.parse(message)[1].get("outputs"):
+            _put(stream, files)  # into the commit that the publish began with
+            after.append((_with_outputs(message, [file.path for file in files]), step.source.author))
+        else:
+            alone.append((message, step.source.author, files))
+    for message, author in after:
+        stream.commit(message, author)
+    for message, author, files in alone:
+        stream.commit(message, author)
+        _put(stream, files)
 
 
 def _is_large(assessment: Assessment, parts: Sequence[_Part]) -> bool:

@@ -80,9 +80,7 @@ class Round:
     def _absent_script(self) -> str | None:
         """The script of the command that isn't in the repo: without it every try ends in the same way."""
         a = self.assessment
-        return (
-            absent_script(a.pipeline, lambda path: a.repo.resolve(f"{a.head}:{path}") is not None) if a.head else None
-        )
+        return absent_script(a.pipeline, a.shows) if a.head else None
 
     def learn_from(self, durations: Sequence[Duration]) -> None:
         """Begin with what such datums took before."""

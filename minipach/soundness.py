@@ -40,9 +40,12 @@ def problems_of(project: Project, paths: Iterable[str], *, committed: bool = Tru
 
 
 def _has(a: Assessment, committed: bool, path: str) -> bool:
-    if committed and a.head:
-        return a.repo.resolve(f"{a.head}:{path}") is not None
-    return os.path.lexists(a.repo.path / path)
+    if not committed and os.path.lexists(a.repo.path / path):
+        return True
+    try:
+        return a.shows(path)
+    except UserError:
+        return True  # shared code that is not there is a problem of its own
 
 
 def at_a_glance(project: Project, paths: Iterable[str]) -> dict[str, tuple[str, ...]]:

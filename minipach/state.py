@@ -50,7 +50,8 @@ def read_state(repo: Repo, commit: str | None) -> dict[str, Published]:
         try:
             # one call for all lines: three times as fast
             rows = parse_json(b"[" + b",".join((data or b"").splitlines()) + b"]")
-            if not set(map(type, chain.from_iterable((*row[:3], *chain.from_iterable(row[3:])) for row in rows))) <= {str}:
+            texts = ((*row[:3], *chain.from_iterable(row[3:])) for row in rows)
+            if not set(map(type, chain.from_iterable(texts))) <= {str}:
                 raise ValueError("no texts")
             _read[sha] = {row[0]: Published(*row[:3], *map(tuple, row[3:])) for row in rows}
         except (ValueError, TypeError, LookupError):

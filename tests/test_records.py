@@ -114,7 +114,7 @@ def test_the_command_says_how_each_input_is_wanted() -> None:
     words = shlex.split(records.command(ONE, [task], COMMITS, "j").text())
     assert words[words.index("-l") :][:4] == ["-l", "images", "inputs/images", "/a"]
     assert words[words.index("-z") :][:4] == ["-z", "images", "inputs/images", "/b"]
-    assert records.record_inputs(ONE, [task]) == ["inputs/images/a"], "a name without content is nothing to fetch"
+    assert records.record_inputs(ONE, [task]) == ["inputs/images/a", "inputs/images/b"], "a link may publish it"
 
 
 def test_the_command_has_the_values_of_its_placeholders() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,27 +25,39 @@ def in_sets(study: Study, more: str = NUMBER, script: str | None = None) -> None
         (study.root / "edges/code/copy.sh").write_text(script)
 
 
+def ours(study: Study, commit: str) -> dict[str, Any]:
+    """Our object in the record of a commit."""
+    found: dict[str, Any] = parse(study.git("edges", "log", "-1", "--format=%B", commit) + "\n")[1]["minipach"]
+    return found
+
+
 def datums_of(study: Study, commit: str) -> list[str]:
     """The datums that the record of a commit names."""
-    return [
-        d["name"] for d in parse(study.git("edges", "log", "-1", "--format=%B", commit) + "\n")[1]["minipach"]["datums"]
-    ]
+    return [datum["name"] for datum in ours(study, commit)["datums"]]
 
 
-def test_a_set_is_one_record_that_names_its_datums_and_their_outputs(study: Study) -> None:
+def set_sizes(study: Study) -> list[int]:
+    """How many datums ran in each set, by their records: smallest first; a datum that ran alone has no set."""
+    commits = study.git("edges", "log", "--format=%H", "--grep=DATALAD RUNCMD").split()
+    assert all(len(datums_of(study, commit)) == 1 for commit in commits)
+    sets = Counter(ours(study, commit).get("set", commit) for commit in commits)
+    return sorted(sets.values())
+
+
+def test_each_datum_of_a_set_has_a_record_that_names_its_set(study: Study) -> None:
     in_sets(study)
     assert study.schedule()["edges"]["counts"]["ran"] == 8
     assert sorted(study.outputs("edges")) == [f"{n}.txt" for n in "abcdefgh"]
     assert [study.read(f"edges/{n}.txt") for n in "ah"] == [b"content of a\n", b"content of h\n"]
-    commits = study.git("edges", "log", "--format=%H", "--grep=DATALAD RUNCMD").split()
-    assert [len(datums_of(study, c)) for c in commits] == [4, 4]
+    assert set_sizes(study) == [4, 4]
     record = parse(study.git("edges", "log", "-1", "--format=%B") + "\n")[1]
-    assert [d["outputs"] for d in record["minipach"]["datums"]] == [[d["name"]] for d in record["minipach"]["datums"]]
+    assert record["outputs"] == datums_of(study, "HEAD") == ["h.txt"]
+    assert record["inputs"] == ["inputs/images/h.txt"]
     assert study.minipach("schedule").out == "nothing to do\n"
 
 
 @pytest.mark.slow
-def test_a_set_reruns_in_a_clone(study: Study, tmp_path: Path) -> None:
+def test_a_datum_of_a_set_reruns_alone_in_a_clone(study: Study, tmp_path: Path) -> None:
     in_sets(study)
     study.schedule()
     clone = tmp_path / "clone"
@@ -53,7 +67,7 @@ def test_a_set_reruns_in_a_clone(study: Study, tmp_path: Path) -> None:
     assert done.code == 0, done.err
     assert run("git", "rev-parse", "HEAD", cwd=clone).out == head, "a rerun had something to save"
     assert run("git", "status", "--porcelain", cwd=clone).out == ""
-    assert len(run("git", "annex", "find", cwd=clone).out.split()) == 4
+    assert len(run("git", "annex", "find", cwd=clone).out.split()) == 1
 
 
 def test_a_failing_datum_costs_its_set_nothing(study: Study) -> None:
@@ -145,7 +159,6 @@ def test_without_a_number_sets_grow_with_what_the_first_ones_took(study: Study) 
     study.save("images")
     study.copier()
     assert study.schedule("-j", "2")["edges"]["counts"]["ran"] == 24
-    commits = study.git("edges", "log", "--format=%H", "--grep=DATALAD RUNCMD").split()
-    sizes = [len(datums_of(study, c)) for c in commits]
+    sizes = set_sizes(study)
     assert sum(sizes) == 24
     assert max(sizes) > 1
