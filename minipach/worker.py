@@ -35,6 +35,19 @@ _LOST_TRIES = 3  # of what isn't the command's fault
 _PAUSE = 1.0  # seconds before another go, once and twice that
 
 
+class _Stop:
+    """Whether this process shall end, and whether the set that it runs can give what it has finished."""
+
+    asked = False
+    can_finish = False
+
+
+def stop_early() -> bool:
+    """Have the set of several datums that runs end with those that are finished; False if there is none."""
+    _Stop.asked = True
+    return _Stop.can_finish
+
+
 def run_set(work: WorkSet, slot: Slot, lost: int = 0) -> Outcome:
     """Run one set in a slot and point its result ref at the commit. Failures come back as outcomes.
 
@@ -113,6 +126,7 @@ class _Tries:
         self._begin()
         self._prepare()
         self._begin()  # what it took to get the inputs doesn't count
+        _Stop.can_finish = len(work.parts) > 1 and not _Stop.asked
         try:
             tried = attempt(work, slot)
         except DataladError:
@@ -120,7 +134,10 @@ class _Tries:
             check_new_names(slot)
             self.tries -= 1
             raise
-        if tried.failure:
+        if tried.failure or (tried.exit != 0 and _Stop.asked):
+            _Stop.can_finish = False
+            if _Stop.asked:
+                return self._outcome("lost", tried.exit, "interrupted")
             raise StagingError(tried.failure)
         changed = self._copies.changed() if self._copies else None
         if changed is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import Study
+from tests.projects import SHOWN, Study
 from tests.remains import (
     Background,
     hold,
@@ -259,3 +259,28 @@ def test_killed_while_an_image_is_taken_in(tmp_path: Path) -> None:
     assert leftovers(study) != []
     assert study.minipach("schedule").code == 1  # the image is none
     assert leftovers(study) == []
+
+
+def test_an_interrupt_keeps_the_finished_datums_of_a_set(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    for name in "abc":
+        study.put(f"images/{name}.txt", name, save=False)
+    study.save("images")
+    (SHOWN / "hold").touch()
+    wait = f"while [ -e {SHOWN}/hold ]; do sleep 0.1; done"
+    script = f'case $images in *b.txt) {wait} ;; esac; cp "$images" "$PFS/out/"'
+    study.pipeline(
+        "edges",
+        "input: {pfs: {repo: images, glob: '/*'}}\ntransform: {cmd: [sh, code/copy.sh]}\ndatum_set_spec: {number: 3}\n",
+        copy=script,
+    )
+    running = Background(study, "schedule", "-j", "1")
+    held = "sh code/copy.sh"
+    log = study.root / ".git/minipach/logs/edges"
+    until("b runs", lambda: any(b"datum: begins 2" in p.read_bytes() for p in log.glob("*/*.log")))
+    until("its command waits", lambda: any(" ".join(p.args) == held for p in running.processes()))
+    assert running.kill(signal.SIGINT).code == 130
+    (SHOWN / "hold").unlink()
+    report = study.schedule()["edges"]["counts"]
+    assert (report["ran"], report["reused"]) == (2, 1), "a.txt is not computed again"
+    assert {n: study.read(f"edges/{n}.txt") for n in "abc"} == {"a": b"a", "b": b"b", "c": b"c"}

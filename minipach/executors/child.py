@@ -65,18 +65,35 @@ def group_alive(group: int) -> bool:
 # --- in the child --------------------------------------------------------------------------------------------
 
 
-def serve_all(serve: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> NoReturn:
-    """Serve requests until stdin ends, then end this process. The first answer is an empty line: warm."""
+def serve_all(
+    serve: Callable[[Mapping[str, Any]], Mapping[str, Any]], stop_early: Callable[[], bool] | None = None
+) -> NoReturn:
+    """Serve requests until stdin ends, then end this process. The first answer is an empty line: warm.
+
+    stop_early: asked when this process must end; whether what it serves can still give something if its launcher ends.
+    """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints must not end up among the answers
-    signal.signal(signal.SIGTERM, end_group)
+
+    ending = threading.Event()
+
+    def end(number: int, frame: object) -> None:
+        ending.set()
+        if stop_early is None or not stop_early():
+            end_group(number, frame)
+        signal.signal(signal.SIGTERM, end_group)
+        for launcher in _launchers():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(launcher, signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
 
     def warm() -> None:
         import datalad_container.containers_run  # noqa: F401
 
     with contextlib.suppress(BrokenPipeError):  # the parent is gone; so are we
-        answer(sys.stdin.buffer, answers, serve, warm, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        answer(sys.stdin.buffer, answers, serve, warm, lambda: os.kill(os.getpid(), signal.SIGTERM), ending)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # what datalad does when Python ends takes 0.2 s, and there is nothing left to do
@@ -88,10 +105,12 @@ def answer(
     serve: Callable[[Mapping[str, Any]], Mapping[str, Any]],
     warm: Callable[[], None],
     end: Callable[[], None],
+    ending: threading.Event | None = None,
 ) -> None:
     """Answer one request after the other; the parent sends the next one when it has the answer to the one before.
 
-    warm: called once, while requests are read already. end: called if the requests end while one is worked on.
+    warm: called once, while requests are read already. end: called if the requests end while one is worked on ·
+    ending: set when no further request shall be served.
     """
     lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     busy = threading.Event()
@@ -113,6 +132,8 @@ def answer(
         busy.clear()  # before the answer is out: from then on, the next request may come
         answers.write(done + "\n")
         answers.flush()
+        if ending is not None and ending.is_set():
+            return
 
 
 def end_group(_number: int, _frame: object) -> None:
@@ -127,14 +148,20 @@ def end_group(_number: int, _frame: object) -> None:
 
 def _launcher_runs() -> bool:
     """Whether a launcher of this child is still ending its command (Linux; elsewhere it has half a second)."""
-    group = os.getpgid(0)
     if not os.path.isdir("/proc/self"):
         time.sleep(0.5)
         return False
+    return bool(_launchers())
+
+
+def _launchers() -> list[int]:
+    """The launchers of this child."""
+    group = os.getpgid(0)
+    found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             # `sh .minipach/launch IMAGE ...`; datalad's own `sh -c '...'` names it too, and ends with it
             words = (entry / "cmdline").read_bytes().split(b"\0")
             if b".minipach/launch" in words[:6] and os.getpgid(int(entry.name)) == group:
-                return True
-    return False
+                found.append(int(entry.name))
+    return found

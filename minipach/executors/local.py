@@ -25,7 +25,7 @@ from minipach.slots import Owner, Slot, clear_scratch, kill_inside, remove_slot,
 from minipach.tries import Took, Try
 
 _LOST_TRIES = 3  # a set whose worker dies this often isn't tried again in this job
-_GRACE = 5.0  # seconds between asking a process tree to end and ending it
+_GRACE = 15.0  # seconds between asking a process tree to end and ending it: it may keep what a set has finished
 
 
 @dataclass
@@ -142,8 +142,8 @@ class LocalExecutor:
         """End all workers with their process trees; they never run two pipelines' sets at once."""
         self._cancelled = True
         self._queue.clear()
-        for worker in self._workers:
-            signal_group(worker.process.pid, signal.SIGTERM)
+        for worker in self._workers:  # itself alone: it ends what it has started, in order
+            worker.process.terminate()
         deadline = time.monotonic() + _GRACE
         while time.monotonic() < deadline and any(group_alive(w.process.pid) for w in self._workers):
             for worker in self._workers:
@@ -268,4 +268,6 @@ def serve(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    serve_all(serve)
+    from minipach.worker import stop_early
+
+    serve_all(serve, stop_early)
