@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
+import pytest
+
 from minipach import hostenv
+from tests.images import images
+from tests.launchers import Launcher, launch
 from tests.projects import Study
+
+__all__ = ["images", "launch"]
 
 OLD = "minipach host environment\nsystem: Linux x86_64\npython3: 3.11.7\npackage: numpy 2.4.6\npackage: zarr 3.0\n"
 PLACE = ".datalad/environments/host/image"
@@ -66,7 +74,12 @@ def test_a_script_outside_of_the_project_is_noted_and_its_change_is_told(study: 
     assert {s["action"] for s in study.plan()["edges"]["datums"]} == {"run"}
 
 
-def test_a_new_package_is_told_and_taken_in_only_when_asked(study: Study, tmp_path: Path) -> None:
+def test_a_new_package_is_told_and_taken_in_only_when_asked(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("here", "there"):
+        study.ok(sys.executable, "-m", "venv", "--without-pip", str(tmp_path / name))
+    monkeypatch.setenv("MINIPACH_PATH", f"{tmp_path}/here/bin:{os.environ['MINIPACH_PATH']}")
     study.put("images/a.txt", "alpha")
     study.put("images/b.txt", "beta")
     study.copier()
@@ -77,10 +90,11 @@ def test_a_new_package_is_told_and_taken_in_only_when_asked(study: Study, tmp_pa
     assert recorded.startswith("minipach host environment\n")
     head = study.git("edges", "rev-parse", "HEAD")
 
-    info = tmp_path / "site" / "newcomer-1.0.dist-info"
-    info.mkdir(parents=True)
+    (site,) = (tmp_path / "there/lib").glob("python3*/site-packages")
+    info = site / "newcomer-1.0.dist-info"
+    info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: newcomer\nVersion: 1.0\n")
-    elsewhere = {"PYTHONPATH": str(info.parent)}
+    elsewhere = {"MINIPACH_PATH": f"{tmp_path}/there/bin:{os.environ['MINIPACH_PATH']}"}
 
     again = study.minipach("schedule", env=elsewhere)
     assert (again.code, again.out) == (0, "nothing to do\n"), "written once: another host changes nothing by itself"
@@ -115,3 +129,19 @@ def test_lock_says_why_it_has_nothing_to_lock(study: Study) -> None:
     study.copier()
     done = study.minipach("lock", "edges")
     assert done.code == 2 and "minipach schedule edges writes the first fingerprint" in done.err
+
+
+def test_a_rerun_in_another_environment_begins_with_one_line(launch: Launcher, tmp_path: Path) -> None:
+    recorded = hostenv.fingerprint(["sh"])
+    same, other = tmp_path / "same", tmp_path / "other"
+    same.write_text(recorded)
+    version = next(line for line in recorded.splitlines() if line.startswith("python3: "))
+    other.write_text(recorded.replace(version, "python3: 2.7.18"))
+    command = ("-d", "a", "", "--", "sh", "-c", ': >"$PFS/out/x"')
+    assert launch(same, *command).stderr == ""
+    here = version.removeprefix("python3: ")
+    line = "launch: the environment differs from the recorded one: recorded python3 2.7.18, here " + here
+    assert launch(other, *command).stderr.splitlines() == [line]
+    report = tmp_path / "report"
+    report.mkdir()
+    assert launch(other, *command, MINIPACH_REPORT=str(report)).stderr == "", "a worker says so itself"
