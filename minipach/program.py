@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 
-from minipach.git import child_environment
+from minipach.git import user_path
 from minipach.spec import Pipeline
 
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
@@ -64,7 +64,7 @@ def command_problems(pipeline: Pipeline, has: Callable[[str], bool]) -> Iterator
     if pipeline.transform.image is not None or not cmd or "{" in cmd[0]:
         return
     program = cmd[0]
-    if "/" not in program and shutil.which(program, path=child_environment()["PATH"]) is None:
+    if "/" not in program and shutil.which(program, path=user_path()) is None:
         yield f'{at}: program "{program}" is not on the PATH of this host; install it, or name an image that has it'
     if program.startswith("/") and not program.startswith("/pfs/") and shutil.which(program) is None:
         yield f"{at}: {program} is no program of this host; correct the path, or name an image that has it"

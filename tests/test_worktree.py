@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from tests.images import busybox_directory, need
 from tests.projects import Study
 
 UPPER = 'tr a-z A-Z <"$images" >"$PFS/out/${images##*/}"\n'
@@ -135,3 +138,15 @@ def test_a_spec_that_is_an_unlocked_annexed_file_is_read(pictures: Study) -> Non
     assert pictures.git("edges", "show", "HEAD:spec.yml").startswith("/annex/objects/")
     assert pictures.schedule()["edges"]["state"] == "current"
     assert pictures.minipach("check").code == 0
+
+
+def test_an_image_file_is_used_before_it_is_in_the_dataset(pictures: Study, tmp_path: Path) -> None:
+    need("bwrap", "busybox")
+    box = busybox_directory(tmp_path / "box", mount_points=True)
+    pictures.pipeline("edges", SPEC.replace("cmd:", f"image: {box}, cmd:"), run=UPPER)
+    before = refs_and_index(pictures, ".")
+    done = pictures.minipach("run-one", "edges:a.txt", "--json", env={"MINIPACH_RUNTIME": "bubblewrap"})
+    assert done.code == 0, done.err
+    assert [(row["path"], row["text"]) for row in done.json["outputs"]] == [("a.txt", "WORDS\n")]
+    assert not list((pictures.root / ".git/minipach/trials").rglob("*SHA256*")), "nothing is taken in"
+    assert refs_and_index(pictures, ".") == before
