@@ -114,7 +114,14 @@ class Assessment:
     @property
     def no_datums(self) -> str:
         """Why there is no datum, where there is none."""
-        return unmatched(self.pipeline, self.snapshots)
+        why = unmatched(self.pipeline, self.snapshots)
+        for need in self.pipeline.needs():
+            upstream = self.project.pipelines.get(need.repo)
+            if upstream and upstream.output_branch and need.branch is None:
+                why += (
+                    f"; the results of {upstream.name} go to its branch {upstream.output_branch}: name it as `branch`"
+                )
+        return why
 
     @cached_property
     def own(self) -> list[TreeEntry]:

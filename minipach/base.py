@@ -133,7 +133,7 @@ def _image_entries(assessment: Assessment) -> list[TreeEntry]:
     if image.text is not None:
         return [TreeEntry(FILE, repo.hash_blob(image.text.encode()), image.path)]
     if image.source is None:
-        for rev in ("HEAD", BASE_REF):
+        for rev in ("HEAD", BASE_REF, *([assessment.head] if assessment.head else [])):
             if repo.resolve(f"{rev}:{image.path}"):
                 paths = [f":(top,literal){path}" for path in (image.path, image.digest_path)]
                 return repo.ls_tree(rev, *paths, recursive=True)

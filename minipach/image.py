@@ -10,10 +10,11 @@ import re
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-from minipach import hostenv
+from minipach import hostenv, outbranch
 from minipach.errors import UserError
 from minipach.git import SYMLINK, Repo, TreeEntry
 from minipach.keys import content_id, key_of_link
@@ -60,13 +61,28 @@ class Image:
         return posixpath.join(posixpath.dirname(self.path), "digest")
 
 
+class _Branches(Repo):
+    """A pipeline's repo, and where its images may be: what is checked out, the base, the branch of its results."""
+
+    def __init__(self, path: Path, output_branch: str | None) -> None:
+        super().__init__(path)
+        self._output_branch = output_branch
+
+    @cached_property
+    def revs(self) -> tuple[str, ...]:
+        branch = outbranch.other_branch(self, self._output_branch)
+        tip = outbranch.tip(self, branch) if branch else None
+        return ("HEAD", BASE_REF, *([tip] if tip else []))
+
+
 def resolve_image(project: Project, path: str) -> Image:
     """The image of the pipeline at `path`. Reads only; UserError where the name leads nowhere.
 
     Also of one whose spec is broken elsewhere, if it names an image.
     """
     wanted, at = project.image(path)
-    repo = Repo(project.root / path)
+    pipeline = project.pipelines.get(path)
+    repo = _Branches(project.root / path, pipeline.output_branch if pipeline else None)
     try:
         if wanted is None:
             return _host(project, repo, project.pipeline(path).transform.cmd)
@@ -87,7 +103,7 @@ def slug_of(name: str) -> str:
     return re.sub(r"[^0-9A-Za-z-]", "-", name)
 
 
-def _container(project: Project, repo: Repo, wanted: str, at: str) -> Image | None:
+def _container(project: Project, repo: _Branches, wanted: str, at: str) -> Image | None:
     """The container that is registered under a name, in the pipeline's repo, the project or a subdataset."""
     for name in dict.fromkeys((wanted, slug_of(wanted))):
         if _NAME.match(name) and name != CONTAINER:
@@ -118,7 +134,7 @@ def _listed(project: Project, folder: str, names: Sequence[str]) -> bool:
     return config.is_file() and any(f'"containers.{name}"' in config.read_text("utf-8", "replace") for name in names)
 
 
-def _kept(repo: Repo, wanted: str) -> Image | None:
+def _kept(repo: _Branches, wanted: str) -> Image | None:
     """An image that was taken in before, and that is no longer where the spec says: in a clone, most likely."""
     for name in dict.fromkeys((file_slug(wanted), slug_of(wanted))):
         place = f".datalad/environments/{name}/image"
@@ -128,7 +144,7 @@ def _kept(repo: Repo, wanted: str) -> Image | None:
     return None
 
 
-def _of_registry(project: Project, repo: Repo, wanted: str, at: str) -> Image:
+def _of_registry(project: Project, repo: _Branches, wanted: str, at: str) -> Image:
     reference = None if wanted.startswith(_PATH) else parse_reference(wanted)
     names = _container_names(project, repo)
     if reference is None or any(wanted.startswith(p + "/") for p in project.repos):
@@ -143,7 +159,7 @@ def _of_registry(project: Project, repo: Repo, wanted: str, at: str) -> Image:
     )
 
 
-def _from_afar(repo: Repo, wanted: str, slug: str, url: str) -> Image:
+def _from_afar(repo: _Branches, wanted: str, slug: str, url: str) -> Image:
     """An image that is fetched once. Its digest, where it is known, is its content id."""
     place = f".datalad/environments/{slug}/image"
     content = _content_at(repo, place)
@@ -153,9 +169,9 @@ def _from_afar(repo: Repo, wanted: str, slug: str, url: str) -> Image:
     return Image(known or f"url:{url}", place, wanted, None if content else url)
 
 
-def _digest_at(repo: Repo, place: str) -> str | None:
+def _digest_at(repo: _Branches, place: str) -> str | None:
     """The digest that is committed beside an image, hex."""
-    for rev in ("HEAD", BASE_REF):
+    for rev in repo.revs:
         text = repo.objects.read(f"{rev}:{posixpath.dirname(place)}/digest")
         if text and (found := re.fullmatch(r"sha256:([0-9a-f]{64})\n?", text.decode("utf-8", "replace"))):
             return found[1]
@@ -167,21 +183,21 @@ def file_slug(wanted: str) -> str:
     return re.sub(r"[^0-9A-Za-z]+", "-", wanted).strip("-")
 
 
-def _host(project: Project, repo: Repo, cmd: tuple[str, ...]) -> Image:
+def _host(project: Project, repo: _Branches, cmd: tuple[str, ...]) -> Image:
     """The recorded fingerprint; a new one only where none was ever written."""
     text: bytes | None = None
     if (repo.path / ".git").exists():
-        for rev in ("HEAD", BASE_REF):
+        for rev in repo.revs:
             text = text or repo.objects.read(f"{rev}:{hostenv.PATH_IN_REPO}")
     recorded = text.decode("utf-8", "replace") if text else hostenv.fingerprint(cmd, project.cache)
     return Image(hostenv.content_of(recorded), hostenv.PATH_IN_REPO, "the host environment", text=recorded)
 
 
-def _content_at(repo: Repo, place: str) -> str | None:
+def _content_at(repo: _Branches, place: str) -> str | None:
     """The content id of what is committed at a path (on the branch, or kept for its next state)."""
     if not (repo.path / ".git").exists():
         return None
-    for rev in ("HEAD", BASE_REF):
+    for rev in repo.revs:
         if repo.resolve(f"{rev}:{place}") is None:
             continue
         found = repo.ls_tree(rev, f":(literal){place}", recursive=True)
@@ -192,7 +208,7 @@ def _content_at(repo: Repo, place: str) -> str | None:
     return None
 
 
-def _registered_here(repo: Repo, name: str, at: str) -> Image | None:
+def _registered_here(repo: _Branches, name: str, at: str) -> Image | None:
     if not (repo.path / ".git").exists():
         return None
     place = repo.config(f"datalad.containers.{name}.image", "blob:HEAD:.datalad/config")
@@ -206,7 +222,7 @@ def _registered_here(repo: Repo, name: str, at: str) -> Image | None:
     return Image(content, place, name)
 
 
-def _registered_in(project: Project, repo: Repo, folder: str, name: str, at: str) -> Image | None:
+def _registered_in(project: Project, repo: _Branches, folder: str, name: str, at: str) -> Image | None:
     """The container that the project (folder "") or a subdataset of it has registered under this name."""
     config = project.root / folder / ".datalad" / "config"
     if not _NAME.match(name) or not config.is_file():
@@ -218,7 +234,7 @@ def _registered_in(project: Project, repo: Repo, folder: str, name: str, at: str
     return _taken_from(project, repo, project.root / folder / place, kept, at)
 
 
-def _file(project: Project, path: str, repo: Repo, wanted: str, at: str) -> Image | None:
+def _file(project: Project, path: str, repo: _Branches, wanted: str, at: str) -> Image | None:
     """A path: as seen from the pipeline's folder, else from the project's root."""
     for folder in (project.root / path, project.root):
         there = folder / wanted
@@ -233,7 +249,7 @@ def _file(project: Project, path: str, repo: Repo, wanted: str, at: str) -> Imag
     return None
 
 
-def _taken_from(project: Project, repo: Repo, there: Path, name: str, at: str) -> Image:
+def _taken_from(project: Project, repo: _Branches, there: Path, name: str, at: str) -> Image:
     place = f".datalad/environments/{name}/image"
     target = os.readlink(there) if there.is_symlink() else ""
     key = key_of_link(os.fsencode(target))
@@ -248,7 +264,7 @@ def _taken_from(project: Project, repo: Repo, there: Path, name: str, at: str) -
     return Image(content, place, name, source=str(there), key=key)
 
 
-def _container_names(project: Project, repo: Repo) -> set[str]:
+def _container_names(project: Project, repo: _Branches) -> set[str]:
     files = [project.root / ".datalad" / "config", repo.path / ".datalad" / "config"]
     names = set()
     for file in files:

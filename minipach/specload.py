@@ -107,7 +107,8 @@ def _places(document: Document) -> tuple[tuple[str, str], ...]:
     return tuple(
         (".".join(snake(str(part)) for part in loc), f"{place.value.line}:{place.value.column}")
         for loc, place in document.places.items()
-        if loc[:1] == ("input",) or loc in (("transform", "image"), ("transform", "cmd"))
+        if loc[:1] == ("input",)
+        or loc in (("transform", "image"), ("transform", "cmd"), ("output_branch",), ("outputBranch",))
     )
 
 

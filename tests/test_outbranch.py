@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from minipach.image import resolve_image
+from minipach.project import find_project
 from tests.projects import Study
 
 COPIER = 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/copy.sh]}\n'
@@ -50,6 +53,15 @@ def test_results_are_deferred_until_they_are_released(deferred: Study) -> None:
     assert study.git("edges", "rev-parse", "HEAD") == main, "the branch that is checked out is left alone"
     assert study.git("edges", "status", "--porcelain") == "" and not (study.root / "edges/a.txt").exists()
     assert study.git("edges", "merge-base", "main", "dev") == main
+
+    study.copier("wrong", repo="edges")
+    done = study.minipach("datums", "wrong")
+    assert "; the results of edges go to its branch dev: name it as `branch`" in done.err
+    shutil.rmtree(study.root / "wrong")
+    note = (
+        "note: edges/spec.yml:3:16: results go to the branch dev, and edges has main checked out, which stays as it is"
+    )
+    assert note in study.minipach("check", "edges").err.splitlines()
 
     study.git("edges", "branch", "-f", "master", "dev")
     assert study.schedule()["after"]["state"] == "published"
@@ -129,3 +141,23 @@ def test_a_project_of_pachyderm_is_a_folder_of_datasets(tmp_path: Path) -> None:
         'edges/spec.yml:1:21: no repo "nobody/images" in this project, as `project: nobody` has it; '
         'put that dataset there, or remove `project` to read "images"\n'
     )
+
+
+def test_a_clone_goes_on_with_the_branch_and_its_image(study: Study, tmp_path: Path) -> None:
+    study.put("images/a.txt", "alpha")
+    study.copier(more="output_branch: dev\n")
+    study.schedule()
+    clone = tmp_path / "clone"
+    study.ok("datalad", "clone", str(study.root), str(clone))
+    there = Study(clone)
+    there.ok("datalad", "get", "-n", "edges", "images")
+    assert there.minipach("schedule").out == "nothing to do\n"
+    assert there.git("edges", "rev-parse", "dev") == study.git("edges", "rev-parse", "dev")
+
+    # the environment on record is that of the branch, also where nothing has run yet
+    tree = tmp_path / "tree"
+    there.git("edges", "worktree", "add", "-q", str(tree), "dev")
+    (tree / ".datalad/environments/host/image").write_text("minipach host environment\nanother\n")
+    there.ok("git", "commit", "-qam", "another environment", cwd=tree)
+    there.ok("git", "update-ref", "-d", "refs/minipach/base", cwd=clone / "edges")
+    assert resolve_image(find_project(clone), "edges").text == "minipach host environment\nanother\n"

@@ -97,7 +97,7 @@ def check(
             notes.append(f"{file}: no pipeline, but data of {holder}, which is an input; move it out of {holder}")
         for pipeline in (project.pipelines[path] for path in chosen if path in project.pipelines):
             notes += [*pipeline.notes, *_of_this_host(pipeline)]
-        notes += _of_images(project, [*chosen, *given])
+        notes += [*_of_images(project, [*chosen, *given]), *_of_branches(project, [*chosen, *given])]
     written = [found for found in read.values() if isinstance(found, Pipeline)]
     notes = [*(note for found in written for note in (*found.notes, *_of_this_host(found))), *notes]
     for note in notes:
@@ -106,6 +106,21 @@ def check(
         raise UserError(each_once(problems))
     checked = len(files) + len(chosen)
     show(f"{many(checked, 'spec')} checked, no problems")
+
+
+def _of_branches(project: Project, paths: Iterable[str]) -> Iterator[str]:
+    """Yield a note for each pipeline whose results go to a branch that is not checked out."""
+    from minipach.git import Repo, is_dataset
+    from minipach.outbranch import other_branch
+
+    for path in paths:
+        pipeline = project.pipelines.get(path)
+        if pipeline and pipeline.output_branch and is_dataset(project.root / path):
+            repo = Repo(project.root / path)
+            if branch := other_branch(repo, pipeline.output_branch):
+                at = pipeline.at("output_branch")
+                now = repo.branch() or "a detached HEAD"
+                yield f"{at}: results go to the branch {branch}, and {path} has {now} checked out, which stays as it is"
 
 
 def _of_images(project: Project, paths: Iterable[str]) -> Iterator[str]:
