@@ -28,7 +28,7 @@ from minipach.registry import SCHEME, Reference, fetch, parse_reference
 from minipach.settings import widened
 from minipach.wording import quoted
 
-_ATTRIBUTES = b"* annex.largefiles=nothing\n"
+_ATTRIBUTES = b"* annex.largefiles=nothing -text -ident -working-tree-encoding\n"  # no clone converts the launcher
 _IGNORE = b"/tmp.*\n"
 
 

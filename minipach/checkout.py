@@ -197,6 +197,9 @@ def _apply(repo: Repo, changes: list[_Change]) -> None:
         elif change.new_mode == GITLINK:
             (repo.path / change.path).mkdir(parents=True, exist_ok=True)
     written = [c for c in changes if c.new != _ABSENT and c.new_mode != GITLINK]
+    if repo.config("core.sparseCheckout") == "true":
+        _write_sparsely(repo, written)
+        return
     unlocked = _unlocked(repo, written)
     # only unlocked files need git-annex's filter, which looks through the whole index each time it starts
     for filters, chosen in ((UNFILTERED, [c for c in written if c not in unlocked]), ((), unlocked)):
@@ -205,6 +208,21 @@ def _apply(repo: Repo, changes: list[_Change]) -> None:
             repo.git(*filters, "checkout-index", "--force", "--index", "-z", "--stdin", stdin=names)
     if unlocked:
         annex(repo, "smudge", "--update")  # as git-annex's hooks do: the filter alone leaves pointers
+
+
+def _write_sparsely(repo: Repo, changes: Sequence[_Change]) -> None:
+    """Write those of the paths that the user's sparse checkout contains; the others stay absent."""
+    if not changes:
+        return
+    for change in changes:
+        there = repo.path / change.path
+        if there.is_symlink() or there.is_file():
+            there.unlink()
+    names = b"".join(os.fsencode(c.path) + b"\0" for c in changes)
+    repo.git(*UNFILTERED, "update-index", "--skip-worktree", "-z", "--stdin", stdin=names)
+    repo.git("sparse-checkout", "reapply")
+    if _unlocked(repo, changes):
+        annex(repo, "smudge", "--update")
 
 
 def _unlocked(repo: Repo, changes: Sequence[_Change]) -> list[_Change]:

@@ -283,3 +283,27 @@ def test_dirty_paths_names_every_kind_of_change_below_the_given_folders(repo: Re
     (repo.path / "new\nfile").touch()
     assert sorted(dirty_paths(repo)) == ["change", "gone/deep/file", "keep", "new\nfile"]
     assert dirty_paths(repo, "gone") == ["gone/deep/file"]
+
+
+def test_a_sparse_checkout_gets_what_it_contains_and_no_more(repo: Repo) -> None:
+    old = {"in/change": "old", "in/gone": "gone", "out/change": "old", "out/gone": "gone", "top": "top"}
+    repo.git("reset", "--quiet", "--hard", commit(repo, old))
+    repo.git("sparse-checkout", "set", "--cone", "in")
+    assert files(repo) == {"in/change": "old", "in/gone": "gone", "top": "top"}
+    new = {"in/change": "new", "in/added": "-> change", "out/change": "new", "out/deep/added": "added", "top": "top"}
+    before, after = new_of(repo, new)
+    check_free(repo, before, after)
+    move_branch(repo, MAIN, before, after)
+    assert files(repo) == {"in/change": "new", "in/added": "-> change", "top": "top"}
+    assert dirty_paths(repo) == []
+    repo.git("sparse-checkout", "disable")
+    assert files(repo) == new
+
+
+def test_a_change_in_a_sparse_checkout_is_in_the_way(repo: Repo) -> None:
+    repo.git("reset", "--quiet", "--hard", commit(repo, {"in/change": "old", "out/change": "old"}))
+    repo.git("sparse-checkout", "set", "--cone", "in")
+    (repo.path / "in" / "change").write_text("mine")
+    before, after = new_of(repo, {"in/change": "new", "out/change": "new"})
+    with pytest.raises(InTheWay, match="in/change"):
+        check_free(repo, before, after)

@@ -147,3 +147,31 @@ class _Error(Exception):
 )
 def test_the_reason_of_git_annex_is_kept(error: Exception, wanted: str) -> None:
     assert reasons.of_error(error) == wanted
+
+
+@pytest.mark.slow
+def test_conversions_of_line_ends_reach_neither_a_run_nor_its_rerun(study: Study, tmp_path: Path) -> None:
+    images = study.root / "images"
+    (images / ".gitattributes").write_text("* annex.largefiles=nothing\n*.csv text eol=crlf\n*.txt ident\n")
+    (images / "a.csv").write_bytes(b"1,2\r\n3,4\r\n")
+    (images / "b.txt").write_bytes(b"$Id$\n")
+    study.ok("git", "add", ".", cwd=images)
+    study.ok("git", "commit", "-q", "-m", "csv", cwd=images)
+    study.ok("datalad", "save", "-r")
+    study.pipeline(
+        "sizes",
+        'input: {pfs: {repo: images, glob: "/*.*"}}\ntransform: {cmd: [sh, code/size.sh]}\n',
+        size='wc -c <"$images" | tr -d " " >"$PFS/out/${images##*/}"\n',
+    )
+    env = _setting("core.autocrlf", "true")
+    assert study.minipach("schedule", env=env).code == 0
+    assert (study.root / "sizes" / "a.csv").read_text() == "8\n"
+    assert (study.root / "sizes" / "b.txt").read_text() == "5\n"
+    study.ok("datalad", "clone", str(study.root / "sizes"), str(tmp_path / "again"), env=env)
+    again = tmp_path / "again"
+    assert b"\r" not in (again / ".minipach" / "launch").read_bytes()
+    assert b"\r" not in (again / "code" / "size.sh").read_bytes()
+    for commit in run("git", "log", "--format=%H", "--grep=RUNCMD", cwd=again).out.split():
+        study.ok("datalad", "rerun", commit, cwd=again, env=env)
+    assert run("git", "status", "--porcelain", cwd=again, env=env).out == ""
+    assert run("git", "diff", "--stat", "origin/HEAD", cwd=again, env=env).out == ""
