@@ -10,6 +10,7 @@ from minipach import ignored, leftovers, sharing
 from minipach.base import clone_file
 from minipach.checkout import InTheWay, check_free, index_entries, move_branch
 from minipach.errors import UserError
+from minipach.gclock import gc_held_off
 from minipach.git import (
     FILE,
     GITLINK,
@@ -123,11 +124,13 @@ def _adopt(project: Project, place: Place, prefix: str, name: str) -> list[str]:
     if not committed_specs(repo):
         _need_spec(project, place, tracked)
         leftovers.begin(repo)
-        _own_content(folder, tracked, project)
-        _commit_all(project, place.path, tracked)
+        with gc_held_off(repo):
+            _own_content(folder, tracked, project)
+            _commit_all(project, place.path, tracked)
         leftovers.end(repo)
     if not _registered(project, place.path):
-        _register(project, place.path, tracked)
+        with gc_held_off(project.repo):
+            _register(project, place.path, tracked)
         moved = f", {many(len(tracked), 'file')} that {name} tracked moved over" if tracked else ""
         done.append(f"registered {prefix}{place.path} in {name}{moved}")
     return done

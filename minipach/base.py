@@ -20,7 +20,19 @@ from pathlib import Path
 from minipach import records
 from minipach.assess import Assessment
 from minipach.errors import UserError
-from minipach.git import EXECUTABLE, FILE, GITLINK, SYMLINK, Repo, TreeEntry, annex, need_annex, own_environment
+from minipach.git import (
+    EXECUTABLE,
+    FILE,
+    GITLINK,
+    SYMLINK,
+    GitError,
+    Repo,
+    TreeEntry,
+    annex,
+    lacks_objects,
+    need_annex,
+    own_environment,
+)
 from minipach.image import BASE_REF, CONTAINER, Image, archive_folder, entry_of
 from minipach.ownfiles import LIST, PINNED, listing
 from minipach.pins import pin
@@ -29,6 +41,7 @@ from minipach.settings import widened
 from minipach.wording import quoted
 
 _ATTRIBUTES = b"* annex.largefiles=nothing -text -ident -working-tree-encoding\n"  # no clone converts the launcher
+_TRIES = 5
 _IGNORE = b"/tmp.*\n"
 
 
@@ -53,12 +66,21 @@ def build_base(assessment: Assessment) -> Base:
     """Build (or find again) the base commit for the pipeline as it stands. Idempotent: same state, same commit."""
     repo = assessment.repo
     need_annex(repo)
-    tree, commits = _build_tree(assessment)
-    old = repo.resolve(BASE_REF + "^{commit}")
-    commit = old if old and repo.resolve(f"{old}^{{tree}}") == tree else _commit(repo, tree, assessment.path)
-    if commit != old:
-        repo.git("update-ref", BASE_REF, commit)
-    return _base(assessment, commit, tree, commits)
+    for left in reversed(range(_TRIES)):
+        try:
+            tree, commits = _build_tree(assessment)
+            old = repo.resolve(BASE_REF + "^{commit}")
+            commit = old if old and repo.resolve(f"{old}^{{tree}}") == tree else _commit(repo, tree, assessment.path)
+            if commit != old:
+                repo.git("update-ref", BASE_REF, commit)
+            # until the ref was there, a `git gc --prune=now` may have taken what was made; not any more
+            if not lacks_objects(repo, commit):
+                return _base(assessment, commit, tree, commits)
+        except GitError:
+            if not left:
+                raise
+        repo.close()  # what git was seen to have may be gone
+    raise UserError(f"{repo.path}: git loses objects that were just made; wait until no git gc --prune=now runs there")
 
 
 def scratch_base(assessment: Assessment) -> Base:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from minipach.git import Repo
+from minipach.git import GitError, Repo, lacks_objects
 
 # A pack of so few objects git takes apart at once: to compress it is for nothing (20 ms for a folder of 20,000 files).
 _UNPACK_LIMIT = 100
+_PACKED = ("-c", "fastimport.unpackLimit=0")
 _UNPACKED = ("-c", f"fastimport.unpackLimit={_UNPACK_LIMIT}", "-c", "pack.compression=0")
 
 
@@ -74,9 +76,16 @@ class Stream:
         # `reset` first: a ref of this name that a kill left must not become the parent
         start = f"reset {self.ref}\n".encode()
         options = ("--quiet", "--force", "--date-format=raw")
-        quick = _UNPACKED if self._objects < _UNPACK_LIMIT else ()
         # blobs first: none can be sent in the midst of a commit
-        repo.git(*quick, "fast-import", *options, stdin=b"".join([*self._blobs, start, *self._parts]))
+        data = b"".join([*self._blobs, start, *self._parts])
+        if self._objects < _UNPACK_LIMIT:
+            with suppress(GitError):
+                repo.git(*_UNPACKED, "fast-import", *options, stdin=data)
+                new = repo.line("rev-parse", self.ref)
+                # until the ref was there, a `git gc --prune=now` may have taken what was made
+                if not lacks_objects(repo, new, *([f"^{self.parent}"] if self.parent else [])):
+                    return new
+        repo.git(*_PACKED, "fast-import", *options, stdin=data)  # gc keeps its pack until the ref is there
         return repo.line("rev-parse", self.ref)
 
 

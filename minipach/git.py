@@ -416,6 +416,15 @@ def has_annex(repo: Repo) -> bool:
     return repo.config("annex.uuid") is not None
 
 
+def lacks_objects(repo: Repo, *revisions: str) -> bool:
+    """Whether objects of commits are missing, as after a `git gc --prune=now` while they were made."""
+    try:
+        found = repo.git("rev-list", "--objects", "--missing=print", "--no-object-names", *revisions)
+    except GitError:
+        return True
+    return any(line.startswith(b"?") for line in found.splitlines())
+
+
 def need_annex(repo: Repo) -> None:
     """Initialise git-annex where a plain `git clone` left it out. UserError if that fails or isn't wanted."""
     if has_annex(repo):

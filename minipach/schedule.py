@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from minipach.checkout import recover
 from minipach.errors import UserError
 from minipach.executors.base import Executor
 from minipach.fold import fold
+from minipach.gclock import gc_held_off
 from minipach.git import Repo
 from minipach.ledger import Ledger
 from minipach.onepass import Pass
@@ -76,7 +78,8 @@ class Scheduler:
                     report = PipelineReport(name, "error", reason=error.problems[0])
             reports[path] = report
             self.reporter.end(report)
-        new = self._commit_project(reports, commits)
+        with gc_held_off(self.project.repo):
+            new = self._commit_project(reports, commits)
         leftovers.end(self.project.repo)
         return ScheduleReport(tuple(reports.values()), tuple(problems), new)
 
@@ -119,7 +122,9 @@ class Scheduler:
         try:
             self._tidy(assessment)
             plan = self._plan(assessment)
-            report = Pass(self, assessment, targets, options).run(plan)
+            changes = any(n for action, n in plan.counts.items() if action != "current")
+            with gc_held_off(assessment.repo) if changes else contextlib.nullcontext():
+                report = Pass(self, assessment, targets, options).run(plan)
             leftovers.end(assessment.repo)
             if assessment.source:
                 commits[path] = assessment.source

@@ -12,6 +12,7 @@ from typing import Any
 from minipach.chunk import run_work
 from minipach.executors.child import serve_all
 from minipach.executors.setrefs import UnknownSetError, has_whole_result, read_set
+from minipach.gclock import gc_held_off
 from minipach.git import GitError, Repo
 from minipach.sets import Outcome, WorkSet
 from minipach.slots import Slot
@@ -31,7 +32,8 @@ def serve(request: Mapping[str, Any]) -> dict[str, Any]:
         if has_whole_result(repo, work):
             return {"outcomes": [json.loads(done_before(work).to_json())]}
         told: list[Outcome] = []
-        run_work(work, Slot(repo, Path(request["slot"])), told.append, request["lost"])
+        with gc_held_off(repo):
+            run_work(work, Slot(repo, Path(request["slot"])), told.append, request["lost"])
         return {"outcomes": [json.loads(outcome.to_json()) for outcome in told]}
     except (UnknownSetError, GitError) as error:
         return {"gone": str(error)}

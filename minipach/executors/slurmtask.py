@@ -18,6 +18,7 @@ from pathlib import Path
 from minipach.errors import UserError
 from minipach.executors.child import LAUNCHERS_END, QUIET
 from minipach.executors.slurmfiles import Submission, Teller, read_set
+from minipach.gclock import gc_held_off
 from minipach.git import Repo, child_environment, enter_environment
 from minipach.messages import say
 from minipach.sets import Outcome, WorkSet
@@ -58,7 +59,7 @@ def main() -> int:
         child = os.fork()
         if child == 0:
             os.close(ours)
-            _be_child(lambda: _work(submission, work, slot, done, Teller(folder, number, index, run)), childs)
+            _be_child(lambda: _guarded_work(submission, work, slot, done, Teller(folder, number, index, run)), childs)
         _end_in_time(submission)
         _, status = os.waitpid(child, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -129,6 +130,11 @@ def _end_with(parent: int) -> None:
     """End the whole group when the parent was killed: Slurm does not always find what has lost its parent."""
     os.read(parent, 1)
     os.killpg(0, signal.SIGTERM)
+
+
+def _guarded_work(submission: Submission, work: WorkSet, slot: Slot, done: set[int], teller: Teller) -> None:
+    with gc_held_off(slot.main):
+        _work(submission, work, slot, done, teller)
 
 
 def _work(submission: Submission, work: WorkSet, slot: Slot, done: set[int], teller: Teller) -> None:
