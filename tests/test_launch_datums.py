@@ -1,8 +1,8 @@
-# ruff: noqa: E501
 """How the launcher lays out inputs, what it passes to a command, and which outputs it takes."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -215,8 +215,6 @@ def test_every_variable_reaches_the_command_as_it_is(launch: Launcher) -> None:
     names = ["UID", "RANDOM", "PPID", "IFS", "ENV", "BASH_ENV", "PS4", "secrets", "pfs", "word", "out", "n", "_x"]
     words = [word for name in names for word in ("-e", f"{name}={value}")]
     ok(run(launch, *words, *datum("1", "", "-v", f"T1w={value}"), "--", "python3", "-c", program))
-    import json
-
     seen = json.loads(launch.outputs()["o"])
     assert {name: seen.get(name) for name in (*names, "T1w")} == dict.fromkeys((*names, "T1w"), value)
 
@@ -275,7 +273,7 @@ def test_what_a_worker_is_told(launch: Launcher) -> None:
     busy, bad, fails, fine = report["datums"]
     assert [row["files"] for row in report["datums"]] == [[["d/busy", "to/d/busy"]], [], [], [["d/fine", "to/d/fine"]]]
     assert [row["code"] for row in report["datums"]] == [0, 126, 9, 0]
-    assert bad["fault"] == "symbolic link 'x' points outside /pfs, or to nothing" and fails["fault"] == ""
+    assert bad["fault"] == 'symbolic link "x" points outside /pfs' and fails["fault"] == ""
     assert [row["recovered"] or row["timed_out"] for row in report["datums"]] == [False] * 4
     assert busy["cpu"] > 0.05 and busy["cpu"] > 2 * fine["cpu"]
     for row in report["datums"]:
@@ -385,12 +383,12 @@ def test_two_outputs_that_would_have_one_name(launch: Launcher) -> None:
     script = ": >{out}/datum; : >{out}/liberty"
     done = run(launch, *datum("x", "", "-n", "datum", "liberty"), *shell(script))
     assert done.returncode == 126
-    assert done.stderr == "datum: x: outputs 'datum' and 'liberty' would have one path, liberty\n"
+    assert done.stderr == 'datum: x: outputs "datum" and "liberty" would have one path, liberty\n'
 
 
 def test_a_neutral_name_that_leads_to_a_reserved_one(launch: Launcher) -> None:
     done = run(launch, *datum("x", "", "-n", "datum", "code"), *shell("mkdir {out}/datum; : >{out}/datum/f"))
-    assert done.returncode == 126 and "output 'code' is a reserved name" in done.stderr
+    assert done.returncode == 126 and 'output "code" is a reserved name' in done.stderr
 
 
 # --- outputs -----------------------------------------------------------------------------------------------------
@@ -426,13 +424,13 @@ def test_datums_of_a_set_merge_directories_but_not_files(launch: Launcher) -> No
     done, report = launch.reported(
         launch.image("host"), *datum("a", "x"), *datum("b", "x"), *shell('echo $MINIPACH_DATUM >"$PFS/out/f"')
     )
-    assert done.stderr == "datum: b: output 'x/f' was written by another datum of this set too\n"
+    assert done.stderr == 'datum: b: output "x/f" was written by another datum of this set too\n'
     assert [row["code"] for row in report["datums"]] == [0, 126] and launch.outputs()["x/f"] == "a\n"
     script = "[ $MINIPACH_DATUM = a ] && : >{out}/g || { mkdir {out}/g && : >{out}/g/h; }"
     done = run(launch, *two, *shell(script))
-    assert (done.returncode, done.stderr) == (126, "datum: b: output 'g' is a file, and a folder in 'g/h'\n")
+    assert (done.returncode, done.stderr) == (126, 'datum: b: output "g" is a file, and a folder in "g/h"\n')
     done = run(launch, *datum("b"), *datum("a"), *shell(script))
-    line = "datum: a: output 'g' is a file, and another datum of this set has a folder there\n"
+    line = 'datum: a: output "g" is a file, and another datum of this set has a folder there\n'
     assert (done.returncode, done.stderr) == (126, line)
     assert not (launch.dataset / "g").exists()
 
@@ -471,7 +469,9 @@ def test_reserved_names_are_refused_as_outputs(launch: Launcher) -> None:
     words = [word for name in reserved for word in datum(name, "")]
     _, report = launch.reported(launch.image("host"), *words, *shell('echo 1 >"$PFS/out/$MINIPACH_DATUM"'))
     for name, row in zip(reserved, report["datums"], strict=True):
-        fault = f"output {name!r} is a reserved name in a pipeline's repo; write elsewhere or set minipach.out"
+        fault = (
+            f"output {json.dumps(name)} is a reserved name in a pipeline's repo; write elsewhere or set minipach.out"
+        )
         assert (row["code"], row["fault"]) == (126, fault)
     words = [word for name in reserved for word in datum(name, f"./{name}/x")]
     _, report = launch.reported(launch.image("host"), *words, *shell('echo 1 >"$PFS/out/f"'))
@@ -483,7 +483,7 @@ def test_reserved_names_are_refused_as_outputs(launch: Launcher) -> None:
 
 
 ODD = [
-    (".git", "git refuses the name"),
+    (".git", "a dataset can't hold another's .git"),
     (".GIT", "git refuses the name"),
     (".git.", "git refuses the name"),
     (".git ", "git refuses the name"),
@@ -511,19 +511,19 @@ def escaped(name: str) -> str:
 
 
 REFUSED = [
-    ('mkfifo "$PFS/out/a"', "output 'a' is neither a file nor a directory"),
-    ("python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('{out}/a')\"", "output 'a' is neither a file"),
-    ('mkdir -p "$PFS/out/s/.git"', "output 's/.git' can't be kept: git refuses the name"),
-    ('ln -s /etc/passwd "$PFS/out/x"', "symbolic link 'x' points outside /pfs"),
-    ('ln -s ../../../../../../../../../etc "$PFS/out/x"', "symbolic link 'x' points outside /pfs"),
-    ('ln -s /pfs/../etc/passwd "$PFS/out/x"', "symbolic link 'x' points outside /pfs"),
-    ('ln -s nowhere "$PFS/out/x"', "symbolic link 'x' points outside /pfs, or to nothing"),
-    ('ln -s x "$PFS/out/x"', "symbolic link 'x' points outside /pfs, or to nothing"),
-    ('ln -s "$PWD/code/c" "$PFS/out/x"', "symbolic link 'x' points outside /pfs"),
-    ('ln -s . "$PFS/out/x"', "symbolic link 'x' points to a directory that holds it"),
-    ('ln -s .. "$PFS/out/x"', "symbolic link 'x' points"),
-    ('ln -s "$PFS" "$PFS/out/x"', "symbolic link 'x' points"),
-    ("mkdir {out}/d; ln -s ../../images {out}/d/x; ln -s d/x {out}/y; ln -s /etc {out}/d/z", "'d/z' points outside"),
+    ('mkfifo "$PFS/out/a"', 'output "a" is neither a file nor a directory'),
+    ("python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('{out}/a')\"", 'output "a" is neither a file'),
+    ('mkdir -p "$PFS/out/s/.git"', 'output "s/.git" can\'t be kept'),
+    ('ln -s /etc/passwd "$PFS/out/x"', 'symbolic link "x" points outside /pfs'),
+    ('ln -s ../../../../../../../../../etc "$PFS/out/x"', 'symbolic link "x" points outside /pfs'),
+    ('ln -s /pfs/../etc/passwd "$PFS/out/x"', 'symbolic link "x" points outside /pfs'),
+    ('ln -s nowhere "$PFS/out/x"', 'symbolic link "x" points to nothing'),
+    ('ln -s x "$PFS/out/x"', 'symbolic link "x" points'),
+    ('ln -s "$PWD/code/c" "$PFS/out/x"', 'symbolic link "x" points outside /pfs'),
+    ('ln -s . "$PFS/out/x"', 'symbolic link "x" points to a directory that holds it'),
+    ('ln -s .. "$PFS/out/x"', 'symbolic link "x" points'),
+    ('ln -s "$PFS" "$PFS/out/x"', 'symbolic link "x" points'),
+    ("mkdir {out}/d; ln -s ../../images {out}/d/x; ln -s d/x {out}/y; ln -s /etc {out}/d/z", '"d/z" points outside'),
 ]
 
 
