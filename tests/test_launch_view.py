@@ -78,9 +78,7 @@ def with_input(pipeline: tuple[Repo, Launcher], source: Repo) -> Repo:
     return pipeline[0].nest(source.path, "inputs/images")
 
 
-def copied(
-    launch: Launcher, path: str = "/", *, input: str = "images", runtime: str = "bubblewrap"
-) -> dict[str, bytes]:
+def copied(launch: Launcher, path: str = "/", *, runtime: str = "bubblewrap") -> dict[str, bytes]:
     """What a command sees of an input."""
     words = datum("n", "got", "-f", "images", "inputs/images", path)
     ok(launch(launch.image("host"), *words, *shell('cp -RP "$PFS/images" {out}/'), **use(runtime)))
