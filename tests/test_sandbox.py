@@ -1,0 +1,388 @@
+"""Attacks: what a hostile command tries against the host, the launcher and other datums, in each runtime."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.images import images
+from tests.launchers import (
+    EACH_RUNTIME,
+    FILE,
+    SANDBOXES,
+    Launcher,
+    Way,
+    datum,
+    files,
+    launch,
+    new_mark,
+    ok,
+    processes,
+    shell,
+    use,
+    ways,
+)
+from tests.test_launch import ordinary
+
+__all__ = ["images", "launch"]
+
+USERS = [*((way, "root") for way in EACH_RUNTIME), *((way, "nobody") for way in EACH_RUNTIME if way[0] != "podman")]
+as_each_user = pytest.mark.parametrize(("way", "user"), USERS, ids=[f"{' '.join(way)} {user}" for way, user in USERS])
+
+
+@contextmanager
+def by(launch: Launcher, way: Way, user: str) -> Iterator[tuple[Launcher, Path]]:
+    """The launcher as run by a user, and the image."""
+    use(way)
+    if user == "nobody" and os.geteuid() == 0:
+        with ordinary(launch, way) as other:
+            yield other, other.dataset.parent / "image"
+    else:
+        yield launch, launch.image(way[1])
+
+
+# All that a command may try against files of ours and of the host; VICTIM is a folder of the host.
+HOSTILE = r"""
+mkdir -p "$PFS/.minipach/done" "$PFS/.minipach/report" 2>/dev/null
+for name in done report timed-out started bwrap container now codes; do
+  rm -rf "$PFS/.minipach/$name"; ln -s VICTIM "$PFS/.minipach/$name"; ln -s VICTIM/f "$PFS/.minipach/$name"
+done 2>/dev/null
+for place in "$PFS" "$PFS/.." "$PWD" "$PWD/.." / /project /pfs VICTIM "$HOME/.." "$TMPDIR/.."; do
+  for name in done report.json container now stdin words report.part view/x done/0/forged; do
+    (echo forged --all >"$place/$name") 2>/dev/null
+  done
+done
+for pid in /proc/[0-9]*; do
+  for part in root/tmp cwd fd/1 fd/2 fd/0 mem; do (echo forged >"$pid/$part/pwned" || echo forged >"$pid/$part") 2>/dev/null; done
+  (cat "$pid/environ" | tr '\0' '\n' | grep MINIPACH_SECRET) 2>/dev/null
+  ls "$pid/root/VICTIM" 2>/dev/null
+done
+(echo '|/bin/sh' >/proc/sys/kernel/core_pattern) 2>/dev/null && echo "wrote core_pattern"
+(echo b >/proc/sysrq-trigger) 2>/dev/null && echo "wrote sysrq-trigger"
+(echo x >/sys/kernel/uevent_helper) 2>/dev/null && echo "wrote uevent_helper"
+mkdir /sys/fs/cgroup/memory/pwned 2>/dev/null && echo "made a cgroup"
+for device in "b 8 0" "b 7 0" "b 254 0" "c 1 1" "c 10 229"; do
+  mknod "$TMPDIR/device" $device 2>/dev/null && echo "made device $device"
+done
+mount -t tmpfs none /mnt 2>/dev/null && echo mounted
+mount --bind "$PFS/out" /etc 2>/dev/null && echo bound
+umount "$PFS/out" 2>/dev/null && echo unmounted
+chroot "$PFS/out" true 2>/dev/null && echo chrooted
+find / -xdev -name 'secret-of-others' 2>/dev/null
+cp "$PFS"/images/s/a "$PFS/out/a"
+true
+"""
+
+
+@as_each_user
+def test_a_hostile_command_changes_nothing_but_its_output(launch: Launcher, way: Way, user: str) -> None:
+    with by(launch, way, user) as (other, image):
+        victim = other.dataset.parent / "victim"
+        victim.mkdir()
+        (victim / "secret-of-others").write_text("precious")
+        if user == "nobody":
+            shutil.chown(victim, 65534, 65534)
+        before = files(victim)
+        script = HOSTILE.replace("VICTIM", str(victim))
+        if way[0] == "none":  # it can do to the host what its user can: only what is ours is looked at
+            script = script[: script.index("for place in")] + script[script.index('cp "$PFS"') :]
+        words = [*datum("one", "1", *FILE), *datum("two", "2", *FILE)]
+        done, report = other.reported(
+            image, "-t", "60", *words, *shell(script), **use(way), MINIPACH_SECRET_OTHER="hush"
+        )
+        assert [row["code"] for row in report["datums"]] == [0, 0], done.stderr
+        assert "".join(done.stdout.split()).replace("forged", "") == "", done.stdout
+        assert [row["files"] for row in report["datums"]] == [[["a", "1/a"]], [["a", "2/a"]]]
+        assert other.outputs() == {"1/a": "A", "2/a": "A"}
+        assert files(victim) == before
+        assert (other.dataset / "inputs/images/s/a").read_text() == "A"
+        assert other.clean()
+        assert not list(Path("/tmp").glob("pwned")) and not Path("/sys/fs/cgroup/memory/pwned").exists()
+
+
+STAY = r"""
+(setsid sh -c 'trap "" TERM HUP INT; while :; do sleep 1MARK; done' </dev/null >/dev/null 2>&1 &)
+sh -c '(setsid sh -c "sleep 2MARK" >/dev/null 2>&1 &) &'
+(trap "" TERM; exec sleep 3MARK) &
+(sleep 4MARK) &
+until [ $(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' ' ' | grep -o 'sleep [1-4]MARK' | sort -u | wc -l) -ge 4 ]; do :; done
+echo "$MINIPACH_DATUM" >"$PFS/out/$MINIPACH_DATUM"
+EXIT
+"""
+
+
+@as_each_user
+def test_no_process_outlives_its_datum(launch: Launcher, way: Way, user: str) -> None:
+    """Neither where it succeeds, nor where it fails or its time is over; output that they hold open is not waited for."""
+    with by(launch, way, user) as (other, image):
+        for ending, code in (("exit 0", 0), ("exit 3", 3)):
+            tag = new_mark()
+            script = STAY.replace("MARK", tag).replace("EXIT", ending)
+            look = (
+                f'if [ "$MINIPACH_DATUM" = look ]; then cat /proc/[0-9]*/cmdline 2>/dev/null | tr "\\0" " " '
+                f'| grep -c "sleep [1-4]{tag}" >"$PFS/out/$MINIPACH_DATUM"; exit 0; fi\n'
+            )
+            words = [*datum("stay"), *datum("look")]
+            done, report = other.reported(image, *words, *shell(look + script), **use(way))
+            assert [row["code"] for row in report["datums"]] == [code, 0], done.stderr
+            assert not processes(tag)
+            if way[0] == "none":
+                assert (other.dataset / "look").read_text() in ("0\n", "1\n", "2\n"), "its own command line, no sleep"
+            assert other.clean()
+
+
+# A process in the background swaps what was written while the launcher takes it.
+SWAP = r"""
+mkdir "$PFS/out/d"; for i in 1 2 3 4 5 6 7 8 9; do echo fine >"$PFS/out/d/$i"; done
+setsid sh -c 'cd "$0"; while :; do for i in 1 2 3 4 5 6 7 8 9; do
+  ln -sf VICTIM/precious new.$$; mv -f new.$$ d/$i; echo fine >new.$$; mv -f new.$$ d/$i
+done; mv d e; ln -s VICTIM d; rm d; mv e d; done' "$PFS/out" </dev/null >/dev/null 2>&1 &
+sleep 0.2
+"""
+
+
+@ways(EACH_RUNTIME)
+def test_outputs_can_not_be_swapped_while_they_are_taken(launch: Launcher, way: Way) -> None:
+    victim = launch.dataset.parent / "victim"
+    victim.mkdir()
+    (victim / "precious").write_text("precious")
+    script = SWAP.replace("VICTIM", str(victim))
+    for _ in range(3):
+        done, report = launch.reported(launch.image(way[1]), *datum(), *shell(script), **use(way))
+        assert report["datums"][0]["code"] in (0, 126), done.stderr
+        assert "precious" not in launch.outputs().values()
+        assert files(victim) == {"precious": "precious"}
+        assert launch.clean()
+
+
+@ways(EACH_RUNTIME)
+def test_special_files_and_bits(launch: Launcher, way: Way) -> None:
+    make = [
+        'mkfifo "$PFS/out/x"',
+        'ln "$PFS/images/s/a" "$PFS/out/x" 2>/dev/null || { echo no >"$PFS/out/none"; }',
+        'echo s >"$PFS/out/x"; chmod 7777 "$PFS/out/x"',
+        'dd if=/dev/zero of="$PFS/out/x" bs=1 count=1 seek=10000000000 2>/dev/null',
+        'd="$PFS/out"; i=0; while [ $i -lt 60 ]; do d=$d/dddddddddddddddddddddddddddddd; i=$((i + 1)); done; mkdir -p $d; echo x >$d/x',
+        'echo x >"$PFS/out/$(printf "%0250d" 1)"',
+    ]
+    cases = "".join(f"{n}) {one} ;;\n" for n, one in enumerate(make))
+    words = [word for n, _ in enumerate(make) for word in datum(str(n), str(n), *FILE)]
+    done, report = launch.reported(
+        launch.image(way[1]), *words, *shell(f"case $MINIPACH_DATUM in {cases} esac; true"), **use(way)
+    )
+    fifo, hard, setuid, sparse, deep, long = report["datums"]
+    assert (fifo["code"], fifo["fault"]) == (126, 'output "x" is neither a file nor a directory')
+    assert hard["code"] == 0
+    source, made = launch.dataset / "inputs/images/s/a", launch.dataset / "1/x"
+    assert source.stat().st_nlink == 1
+    assert not made.exists() or (made.read_text() == "A" and made.stat().st_ino != source.stat().st_ino)
+    assert setuid["code"] == 0 and stat.S_IMODE((launch.dataset / "2/x").stat().st_mode) == 0o755
+    assert sparse["code"] == 0, done.stderr
+    assert (launch.dataset / "3/x").stat().st_size == 10000000001
+    assert (launch.dataset / "3/x").stat().st_blocks < 1 << 20, "it is moved, not copied"
+    assert deep["code"] == 0 and len(deep["files"]) == 1
+    assert long["code"] == 0
+    assert launch.clean()
+
+
+@ways([("bubblewrap", "host"), ("none", "host")])
+def test_a_tree_that_is_too_deep_to_name(launch: Launcher, way: Way) -> None:
+    """Deeper than a path can be long: a fault of the datum, and scratch goes away."""
+    script = 'cd "$PFS/out"; i=0; while [ $i -lt 60 ]; do mkdir NAME && cd NAME || exit 9; i=$((i + 1)); done; : >x'
+    script = script.replace("NAME", "d" * 200)
+    words = [*datum("deep"), *datum("fine")]
+    done, report = launch.reported(
+        launch.image(way[1]), *words, *shell(f"[ $MINIPACH_DATUM = fine ] || {{ {script}; }}"), **use(way)
+    )
+    assert [row["code"] for row in report["datums"]] == [126, 0], done.stderr
+    assert launch.clean()
+
+
+@pytest.mark.slow
+def test_many_outputs(launch: Launcher) -> None:
+    count = 100_000
+    script = f'cd "$PFS/out"; seq {count} | xargs -n 2000 touch'
+    done, report = launch.reported(launch.image("host"), *datum("n", "many"), *shell(script), **use("bubblewrap"))
+    assert done.returncode == 0, done.stderr
+    assert len(report["datums"][0]["files"]) == count
+    assert len(os.listdir(launch.dataset / "many")) == count
+
+
+# --- limits ------------------------------------------------------------------------------------------------------
+
+
+@ways(EACH_RUNTIME)
+def test_limits(launch: Launcher, way: Way) -> None:
+    """Each datum that goes beyond a limit fails with the reason; the next one runs."""
+    bomb = "i=0; while [ $i -lt 400 ]; do sleep 100 & i=$((i + 1)); done 2>/dev/null; wait"
+    limits = ("-L", "processes=100", "-L", "file-size=3000000", "-L", "disk=8000000")
+    fill = (
+        'i=0; while [ $i -lt 40 ]; do head -c 2000000 /dev/zero >"$TMPDIR/$i" || exit 4; i=$((i + 1)); done; sleep 60'
+    )
+    script = f"""case $MINIPACH_DATUM in
+      bomb) {bomb} ;;
+      big) head -c 4000000 /dev/zero >"$PFS/out/big" ;;
+      fill) {fill} ;;
+      *) echo fine >"$PFS/out/fine" ;;
+    esac"""
+    words = [word for name in ("bomb", "big", "fill", "fine") for word in datum(name)]
+    done, report = launch.reported(launch.image(way[1]), "-t", "50", *limits, *words, *shell(script), **use(way))
+    bomb_row, big, fill_row, fine = report["datums"]
+    assert bomb_row["code"] and not bomb_row["timed_out"] or way[0] == "podman", done.stderr
+    assert big["code"] and not (launch.dataset / "big").exists(), done.stderr
+    assert fill_row["code"] and fill_row["fault"] == "it used more than 8000000 bytes of disk, which is the limit"
+    assert (fine["code"], launch.outputs()) == (0, {"fine": "fine\n"})
+    assert launch.clean()
+
+
+@ways([("bubblewrap", "host"), ("none", "host"), ("bubblewrap", "directory"), ("charliecloud", "full directory")])
+def test_a_limit_of_memory(launch: Launcher, way: Way) -> None:
+    grow = "x=$(head -c 200000000 /dev/zero | tr '\\0' x); sleep 60"
+    script = f"[ $MINIPACH_DATUM = fine ] && exit 0; {grow}"
+    done, report = launch.reported(
+        launch.image(way[1]), "-L", "memory=100000000", *datum("grow"), *datum("fine"), *shell(script), **use(way)
+    )
+    grown, fine = report["datums"]
+    assert grown["code"] and grown["fault"] == "it used more than 100000000 bytes of memory, which is the limit"
+    assert fine["code"] == 0, done.stderr
+
+
+def test_scratch_in_memory_counts(launch: Launcher) -> None:
+    """/dev/shm holds memory, or disk; a datum that fills it goes beyond its limit in any case."""
+    fill = "i=0; while [ $i -lt 40 ]; do head -c 3000000 /dev/zero >/dev/shm/$i; i=$((i + 1)); done; sleep 60"
+    for way in (("bubblewrap", "host"), ("charliecloud", "full directory")):
+        done, report = launch.reported(
+            launch.image(way[1]), "-t", "50", "-L", "disk=20000000", *datum(), *shell(fill), **use(way)
+        )
+        assert report["datums"][0]["fault"] == "it used more than 20000000 bytes of disk, which is the limit", (
+            done.stderr
+        )
+
+
+# --- network and sockets -----------------------------------------------------------------------------------------
+
+
+@ways(SANDBOXES)
+def test_no_network(launch: Launcher, way: Way) -> None:
+    """With -N: no interface but the loopback, no server of the host, no abstract socket of the host."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        connected: list[object] = []
+        thread = threading.Thread(target=lambda: connected.append(server.accept()), daemon=True)
+        thread.start()
+        script = f"cat /proc/net/dev | grep -c :; (echo x | nc -w 1 127.0.0.1 {port} || true) 2>/dev/null; cat /proc/net/unix"
+        with socket.socket(socket.AF_UNIX) as abstract:
+            abstract.bind("\0minipach-test")
+            done = launch(launch.image(way[1]), "-N", *datum(), *shell(script), **use(way))
+        assert done.returncode == 0, done.stderr
+        assert int(done.stdout.split()[0]) <= 1, done.stdout
+        assert "minipach-test" not in done.stdout
+        assert not connected
+
+
+@ways([way for way in SANDBOXES if way[0] != "podman"])
+def test_sockets_of_the_host_are_out_of_reach(launch: Launcher, way: Way) -> None:
+    """Those that have a place in the file system, such as the project's own Redis, in /tmp or below the project."""
+    place = launch.dataset.parent / "s"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(place))
+        done = launch(launch.image(way[1]), *datum(), *shell(f"[ -e {place} ] && echo seen; true"), **use(way))
+    assert done.stdout == "", done.stderr
+
+
+# --- the host environment ----------------------------------------------------------------------------------------
+
+
+def test_a_host_s_private_files_are_not_seen(launch: Launcher, tmp_path: Path) -> None:
+    """The home, other projects, what only root may read in /etc, runtime folders, other people's processes."""
+    home = Path(os.environ["HOME"])
+    (home / ".ssh").mkdir(exist_ok=True)
+    (home / ".ssh" / "id").write_text("key")
+    project = tmp_path / "project"
+    for path in (".git/minipach/secrets/other", ".git/minipach/redis/password", "other/data"):
+        (project / path).parent.mkdir(parents=True, exist_ok=True)
+        (project / path).write_text("TOPSECRET")
+    script = (
+        f"cat {home}/.ssh/id {project}/.git/minipach/secrets/other {project}/other/data /etc/shadow 2>/dev/null;"
+        "ls /root /home /run /mnt /srv /media /boot /var/lib/dpkg 2>/dev/null | grep -v -x user | grep -v :$ | grep .;"
+        'for p in /proc/[0-9]*; do cat "$p/cmdline" | tr "\\0" " " | grep pytest; done 2>/dev/null; true'
+    )
+    done = launch(launch.image("host"), *datum(), *shell(script), **use("bubblewrap"))
+    assert done.stdout == "", done.stderr
+
+
+def test_a_named_program_of_the_host_is_seen_and_no_other(launch: Launcher, tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("one.sh", "two.sh"):
+        (tools / name).write_text(f"echo {name}; ls {tools}\n")
+    done = launch(launch.image("host"), *datum(), "--", "sh", str(tools / "one.sh"), **use("bubblewrap"))
+    assert done.stdout == "one.sh\none.sh\n", done.stderr
+    for path in ("/etc/shadow", "/proc/1/environ"):
+        done = launch(launch.image("host"), *datum(), "--", "cat", path, **use("bubblewrap"))
+        assert "root:" not in done.stdout and "HOME=" not in done.stdout.replace("HOME=/home/user", "")
+
+
+# --- the launcher's own ------------------------------------------------------------------------------------------
+
+
+@ways(EACH_RUNTIME)
+def test_the_log_is_written_to_and_never_read(launch: Launcher, way: Way, tmp_path: Path) -> None:
+    """A command writes into a pipe: through /proc/self/fd it reaches no file of ours."""
+    log = tmp_path / "log"
+    log.write_text("of other datums\n")
+    script = (
+        "(cat /proc/self/fd/1 | head -c 100 >&2) 2>/dev/null & sleep 0.3; (: >/proc/self/fd/1) 2>/dev/null; echo said"
+    )
+    with log.open("a") as file:
+        done = subprocess.run(
+            launch.words(launch.image(way[1]), *datum(), *shell(f"timeout 5 sh -c '{script}'")),
+            cwd=launch.dataset,
+            env=launch.env | use(way),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert log.read_text() == "of other datums\nsaid\n"
+    assert "of other datums" not in done.stderr
+
+
+def test_a_link_in_the_place_of_scratch_leads_nowhere(launch: Launcher) -> None:
+    """.minipach of a hostile dataset is a link: nothing is made there."""
+    outside = launch.dataset.parent / "outside"
+    shutil.move(launch.dataset / ".minipach", outside)
+    before = files(outside)
+    (launch.dataset / ".minipach").symlink_to(outside)
+    done = launch(launch.image("host"), *datum(), *shell("echo x >{out}/x"))
+    assert done.returncode in (0, 125)
+    assert files(outside) == before
+
+
+@ways([("bubblewrap", "directory"), ("bubblewrap", "host"), ("charliecloud", "full directory"), ("none", "host")])
+def test_the_end_of_the_command_is_the_end_of_the_datum(launch: Launcher, way: Way) -> None:
+    """A command that closes or floods its streams, or stops itself, does not hold the launcher."""
+    for script, code in (
+        ("exec 1>&- 2>&-; sleep 0.1; exit 0", 0),
+        ("yes | head -c 3000000; exit 0", 0),
+        ("kill -STOP $$; exit 0", 124),
+    ):
+        done = launch(launch.image(way[1]), "-t", "5", *datum(), *shell(f"sh -c '{script}'"), **use(way))
+        assert done.returncode == code, (script, done.stderr)
+    assert launch.clean()
+
+
+def test_ok(launch: Launcher) -> None:
+    """The world before any attack: so that the tests above say something."""
+    ok(launch(launch.image("host"), *datum("a", "", *FILE), "--", "cp", "{images}", "{out}/b"))
