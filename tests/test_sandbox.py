@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import socket
 import stat
 import subprocess
+import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -197,15 +199,19 @@ def test_special_files_and_bits(launch: Launcher, way: Way) -> None:
     assert launch.clean()
 
 
+@pytest.mark.parametrize(("size", "depth"), [(200, 60), (1, 1500), (1, 6000)])
 @ways([("bubblewrap", "host"), ("none", "host")])
-def test_a_tree_that_is_too_deep_to_name(launch: Launcher, way: Way) -> None:
-    """Deeper than a path can be long: a fault of the datum, and scratch goes away."""
-    script = "import os\nos.chdir(os.environ['PFS'] + '/out')\nname = 'd' * 200\n"
+def test_a_tree_that_is_too_deep(launch: Launcher, way: Way, size: int, depth: int) -> None:
+    """Deeper than a path can be long, or than Python goes: the datum is at fault, and scratch goes away."""
+    script = f"import os\nos.chdir(os.environ['PFS'] + '/out')\nname = 'd' * {size}\n"
     script += "if os.environ['MINIPACH_DATUM'] == 'deep':\n"
-    script += "    for _ in range(60):\n        os.mkdir(name)\n        os.chdir(name)\n    open('x', 'w')\n"
+    script += f"    for _ in range({depth}):\n        os.mkdir(name)\n        os.chdir(name)\n    open('x', 'w')\n"
     words = [*datum("deep"), *datum("fine")]
-    done, report = launch.reported(launch.image(way[1]), *words, "--", "python3", "-c", script, **use(way))
+    done, report = launch.reported(
+        launch.image(way[1]), "-L", "disk=100000000", *words, "--", "python3", "-c", script, **use(way)
+    )
     assert [row["code"] for row in report["datums"]] == [126, 0], done.stderr
+    assert "Traceback" not in done.stderr
     assert launch.clean()
 
 
@@ -264,7 +270,7 @@ def test_scratch_in_memory_is_limited(launch: Launcher) -> None:
     fill = (
         "i=0; while [ $i -lt 40 ]; do head -c 3000000 /dev/zero >/dev/shm/$i || exit 5; i=$((i + 1)); done 2>/dev/null"
     )
-    for way in (("bubblewrap", "host"), ("charliecloud", "full directory"), ("podman", "docker archive")):
+    for way in (("bubblewrap", "host"), ("charliecloud", "full directory")):
         for kind in ("disk", "memory"):
             limit = ("-L", f"{kind}=20000000")
             done = launch(launch.image(way[1]), *limit, *datum(), *shell(fill), **use(way))
@@ -394,3 +400,55 @@ def test_the_end_of_the_command_is_the_end_of_the_datum(launch: Launcher, way: W
 def test_ok(launch: Launcher) -> None:
     """The world before any attack: so that the tests above say something."""
     ok(launch(launch.image("host"), *datum("a", "", *FILE), "--", "cp", "{images}", "{out}/b"))
+
+
+def test_folders_of_path_show_no_repository_and_no_credentials(launch: Launcher, tmp_path: Path) -> None:
+    """A folder of PATH is visible with its prefix: programs need their libraries."""
+    for path in ("bin/tool", "lib/data", ".git/minipach/secrets/s", "credentials.toml", ".npmrc", "etc/conf"):
+        file = launch.write(
+            f"../prefix/{path}", "#!/bin/sh\ncat $(dirname $0)/../lib/data\n" if path == "bin/tool" else path
+        )
+        file.chmod(0o700)
+    prefix = tmp_path / "prefix"
+    script = f"tool; cd {prefix}; cat .git/minipach/secrets/s credentials.toml .npmrc 2>/dev/null; cat etc/conf"
+    path = f"{prefix}/bin:{launch.env['MINIPACH_PATH']}"
+    done = launch(launch.image("host"), *datum(), *shell(script), **use("bubblewrap"), MINIPACH_PATH=path)
+    assert done.stdout == "lib/dataetc/conf", done.stderr
+
+
+def test_private_files_of_the_system_are_hidden_from_root(launch: Launcher) -> None:
+    """Root could read them without any capability, since they are its own."""
+    if os.geteuid() != 0:
+        pytest.skip("an ordinary user can't read them anyway")
+    script = 'for f in $(find /etc -type f ! -perm -004 -user 0 2>/dev/null); do cat "$f"; done | head -c 100'
+    done = launch(launch.image("host"), *datum(), *shell(script), **use("bubblewrap"))
+    assert (done.returncode, done.stdout) == (0, "")
+    assert any(not p.stat().st_mode & 0o004 for p in Path("/etc").iterdir() if p.is_file()), "there are some"
+
+
+@ways([("bubblewrap", "tar"), ("charliecloud", "tar")])
+def test_an_image_gives_no_device_and_no_setuid_program(launch: Launcher, way: Way, tmp_path: Path) -> None:
+    """Unpacked by root, a device node is a disk of the host, and a setuid program is one in a shared cache."""
+    image = tmp_path / "evil.tar"
+    shutil.copy(launch.image("tar"), image)
+    with tarfile.open(image, "a") as tar:
+        for name, kind, mode in (("disk", tarfile.BLKTYPE, 0o666), ("memory", tarfile.CHRTYPE, 0o666)):
+            member = tarfile.TarInfo(f"./x/{name}")
+            member.type, member.mode, member.devmajor, member.devminor = kind, mode, 1, 1
+            tar.addfile(member)
+        member = tarfile.TarInfo("./x/setuid")
+        member.mode, member.size = 0o6755, 1
+        tar.addfile(member, io.BytesIO(b"x"))
+    cache = tmp_path / "cache"
+    done = launch(image, *datum(), *shell("ls /x"), **use(way), MINIPACH_CACHE=str(cache))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "setuid\n"
+    [made] = cache.rglob("x/setuid")
+    assert stat.S_IMODE(made.stat().st_mode) == 0o755
+
+
+def test_a_command_of_podman_that_ends_as_podman_does_is_to_blame(launch: Launcher) -> None:
+    done, report = launch.reported(
+        launch.image("docker archive"), *datum("a"), *datum("b"), *shell("exit 125"), **use("podman")
+    )
+    assert [row["code"] for row in report["datums"]] == [125, 125], done.stderr
