@@ -106,6 +106,7 @@ def test_the_world_of_a_command(launch: Launcher, way: Way) -> None:
         **{"WIDER": "w", "SECRET": "s", "MINIPACH_SECRET_T": "hush", "MINIPACH_SECRET_OTHER": "o", "BASH_ENV": "/x"},
         **{"MINIPACH_REDIS": "redis://:pw@h/0", "AWS_SECRET_ACCESS_KEY": "k", "SSH_AUTH_SOCK": "/x", "GIT_DIR": "/x"},
         **{"CUDA_VISIBLE_DEVICES": "0,1", "TZ": "Europe/Rome", "LC_ALL": "C.UTF-8", "LANG": "C", "TERM": "dumb"},
+        **{"MINIPACH_LOCALE": "LANG=C LC_ALL=C.UTF-8"},
         **{"XDG_RUNTIME_DIR": "/x", "PYTHONPATH": "/x", "LD_LIBRARY_PATH": "/x"},
     )
     assert done.returncode == 0, done.stderr
