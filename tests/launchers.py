@@ -54,9 +54,11 @@ SANDBOXES = [way for way in EACH_RUNTIME if way[0] != "none"]
 IMAGE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def ways(found: list[Way]) -> pytest.MarkDecorator:
-    """Run a test in each of these ways."""
-    return pytest.mark.parametrize("way", found, ids=" ".join)
+def ways(found: list[Way], *, slow: Callable[[Way], bool] = lambda way: way[0] == "podman") -> pytest.MarkDecorator:
+    """Run a test in each of these ways; podman takes half a second for each container."""
+    return pytest.mark.parametrize(
+        "way", [pytest.param(way, marks=[pytest.mark.slow] if slow(way) else []) for way in found], ids=" ".join
+    )
 
 
 @dataclass(frozen=True)

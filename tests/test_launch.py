@@ -87,7 +87,7 @@ true
 """
 
 
-@ways(EVERY_WAY)
+@ways(EVERY_WAY, slow=lambda way: way[1] == "oci archive")
 def test_the_world_of_a_command(launch: Launcher, way: Way) -> None:
     """Two datums of a set, each alone in a world with nothing but its inputs, its output and empty scratch."""
     env = use(way)
@@ -226,7 +226,9 @@ def test_a_person_takes_the_commands_place(launch: Launcher, way: Way) -> None:
     assert launch.clean() and launch.outputs() == {}
 
 
-@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "sig", [signal.SIGTERM, *(pytest.param(sig, marks=pytest.mark.slow) for sig in (signal.SIGINT, signal.SIGHUP))]
+)
 @ways(EACH_RUNTIME)
 def test_a_signal_ends_the_command_and_its_children(launch: Launcher, way: Way, sig: signal.Signals) -> None:
     mark = new_mark()

@@ -37,8 +37,21 @@ from tests.test_launch import ordinary
 
 __all__ = ["images", "launch"]
 
-USERS = [*((way, "root") for way in EACH_RUNTIME), *((way, "nobody") for way in EACH_RUNTIME if way[0] != "podman")]
-as_each_user = pytest.mark.parametrize(("way", "user"), USERS, ids=[f"{' '.join(way)} {user}" for way, user in USERS])
+USERS = [
+    *((way, "root") for way in EACH_RUNTIME),
+    *((way, "nobody") for way in EACH_RUNTIME if way[0] != "podman"),
+]
+as_each_user = pytest.mark.parametrize(
+    ("way", "user"),
+    [
+        pytest.param(
+            *(way, user),
+            id=f"{' '.join(way)} {user}",
+            marks=[pytest.mark.slow] if way[0] == "podman" or (user == "nobody" and way[1] != "host") else [],
+        )
+        for way, user in USERS
+    ],
+)
 
 
 @contextmanager
