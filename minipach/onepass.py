@@ -167,6 +167,8 @@ class Pass:
         need_identity(repo)
         if not self.assessment.branch:
             need_branch(repo, self.assessment.path)
+        if self.assessment.image.is_away:
+            self.scheduler.reporter.say(f"{self.name}: fetching the image {self.assessment.image.label}")
         if not self.scheduler.lasting and self.scheduler.ledger.open_jobs(self.name):
             drop_all(repo)  # of an engine that was set before: what it would begin later is done here
             self.scheduler.reporter.say(

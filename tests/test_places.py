@@ -40,7 +40,7 @@ def test_what_a_pipeline_takes_from_is_data_whatever_its_files_are_called(root: 
     plain(root, "raw/step", spec("images"))
     plain(root, "own/step", spec("own"))  # what takes from the very repo that it lies in
     plain(root, "edges", spec("raw"))
-    assert found(root) == ([Place("edges", False)], ["own/step", "raw/step", "raw/more/api"])
+    assert found(root) == ([Place("edges", False)], [f"{p}/spec.yml" for p in ("own/step", "raw/step", "raw/more/api")])
 
 
 def test_other_files_of_that_name_are_none_of_ours(root: Files) -> None:

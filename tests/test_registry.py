@@ -120,4 +120,5 @@ def test_a_fetch_that_fails_is_one_line(study: Study, tmp_path: Path) -> None:
     assert done.code == 2
     (line,) = (line for line in done.err.splitlines() if "user/name" in line and "fetched:" in line)
     assert "image docker.io/user/name:tag: could not be fetched: skopeo: manifest unknown; podman: " in line
+    assert "edges: fetching the image user/name:tag" in done.err.splitlines()
     assert not (study.root / "edges" / "a.txt").exists()
