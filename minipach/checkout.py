@@ -12,6 +12,7 @@ from minipach.keys import key_of_pointer
 
 _ABSENT = "0" * 40
 _SMALL = 1024 * 1024  # bytes
+_MANY = 200  # paths that are named to git
 
 
 class InTheWay(Exception):
@@ -99,6 +100,9 @@ def _staged_since(repo: Repo, changes: list[_Change]) -> set[str]:
 
 def index_entries(repo: Repo, *paths: str) -> list[TreeEntry]:
     """What the index holds at the given paths (all, if none is given); unmerged paths come more than once."""
+    if len(paths) > _MANY:  # more than the arguments of a process can be: all are read, and these chosen
+        wanted = set(paths)
+        return [e for e in index_entries(repo) if e.path in wanted or not wanted.isdisjoint(parents(e.path))]
     out = repo.git("ls-files", "-s", "-z", *(["--", *(f":(top,literal){p}" for p in paths)] if paths else []))
     found = []
     for row in out.split(b"\0"):

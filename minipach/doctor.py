@@ -132,6 +132,9 @@ def _project(project: Project) -> Iterator[Finding]:
         )
     yield from _executor(project)
     yield from _not_for_us(project.repo)
+    if off := off_branch(project.repo, project.repo.branch()):
+        what, _, way = off.partition("; ")
+        yield Finding("note", f"superdataset: {what}; its commits are on no branch of its own", way)
     for path in project.repos:
         if not is_dataset(project.root / path):
             yield Finding("note", f"{path} is not installed", f"datalad get -n {quoted(project.root / path)}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from minipach.checkout import InTheWay, check_free, dirty_paths, move_branch, recover
+from minipach.checkout import InTheWay, check_free, dirty_paths, index_entries, move_branch, recover
 from minipach.git import GitError, Repo
 
 MAIN = "refs/heads/main"
@@ -307,3 +307,9 @@ def test_a_change_in_a_sparse_checkout_is_in_the_way(repo: Repo) -> None:
     before, after = new_of(repo, {"in/change": "new", "out/change": "new"})
     with pytest.raises(InTheWay, match="in/change"):
         check_free(repo, before, after)
+
+
+def test_more_paths_than_a_process_takes_are_found_in_the_index(repo: Repo) -> None:
+    repo.git("reset", "--quiet", "--hard", commit(repo, {"a": "a", "d/b": "b", "d/e/c": "c", "other": "o"}))
+    many = [f"{'x' * 200}{number}" for number in range(20_000)]
+    assert [e.path for e in index_entries(repo, "a", "d", *many)] == ["a", "d/b", "d/e/c"]

@@ -175,3 +175,10 @@ def test_conversions_of_line_ends_reach_neither_a_run_nor_its_rerun(study: Study
         study.ok("datalad", "rerun", commit, cwd=again, env=env)
     assert run("git", "status", "--porcelain", cwd=again, env=env).out == ""
     assert run("git", "diff", "--stat", "origin/HEAD", cwd=again, env=env).out == ""
+
+
+def test_doctor_names_a_superdataset_without_a_branch(study: Study) -> None:
+    study.ok("git", "checkout", "--quiet", "--detach")
+    found = study.minipach("doctor", "--json").json["findings"]
+    (note,) = [f for f in found if f["what"].startswith("superdataset: no branch is checked out")]
+    assert note["fix"].startswith(f"git -C {study.root} switch ")
