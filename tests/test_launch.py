@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gzip
 import os
 import re
@@ -21,6 +22,7 @@ from tests.launchers import (
     EVERY_WAY,
     FILE,
     IMAGE_PATH,
+    SCRIPT,
     TOOLS,
     Launcher,
     Way,
@@ -614,3 +616,22 @@ def test_descriptors_of_the_caller_are_closed(launch: Launcher) -> None:
     for way in (("bubblewrap", "host"), ("bubblewrap", "directory"), ("none", "host")):
         done = other(launch.image(way[1]), *datum(), *shell(script), **use(way))
         assert (done.returncode, sorted(done.stdout.split())) == (0, ["0", "1", "2"]), done.stderr
+
+
+def test_each_python_runs_it(launch: Launcher) -> None:
+    """A rerun uses the Python that is there, from 3.9 on: each that is found here."""
+    ast.parse(SCRIPT.read_text(), feature_version=(3, 9))
+    for minor in range(9, 20):
+        python = shutil.which(f"python3.{minor}")
+        if python is None or subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode:
+            continue
+        words = datum("a", "", *FILE, "-n", "datum", "s")
+        script = "cp {images} {out}/datum; ln -s {images} {out}/link"
+        done, report = launch.reported(
+            *(launch.image("host"), "-t", "60", "-L", "disk=1000000", *words, *shell(script)),
+            **use("bubblewrap"),
+            MINIPACH_PYTHON=python,
+        )
+        ok(done)
+        assert launch.outputs() == {"s": "A", "link": "A"}
+        assert report["datums"][0]["code"] == 0

@@ -130,6 +130,9 @@ def test_inputs_are_gits_own_bytes(pipeline: tuple[Repo, Launcher], tmp_path: Pa
     (inner.path / "lines.txt").write_text("edited\n")
     os.unlink(inner.path / "open.bin")
     inner.write("open.bin", "edited\n")
+    os.unlink(inner.path / "sub/open.bin")
+    inner.annexed("sub/open.bin", b"\0staged, not committed")
+    inner.git("annex", "unlock", "-q", "sub/open.bin")
     assert copied(launch, runtime=runtime) == expected, "what counts is the commit"
     inner.git("annex", "drop", "-q", "--force", "locked.bin")
     words = datum("n", "got", "-f", "images", "inputs/images", "/locked.bin")
