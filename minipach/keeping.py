@@ -102,7 +102,7 @@ def _attribute(
     bad: list[_Bad] = []
     recovered: list[_Bad] = []
     by_path = {row[0]: row for row in changed}
-    for index, datum in enumerate(work.datums):
+    for index in range(len(work.datums)):
         code = report.code(index)
         if code:
             which = recovered if index in report.recovered else bad
@@ -110,10 +110,12 @@ def _attribute(
             continue
         paths = [final for _, final in report.datums[index].files]
         lost = next((path for path in paths if path not in by_path), None)
-        if lost is not None:
-            raise StagingError(f"{datum['name']}: its output {lost} was not committed; git or git-annex left it out")
-        mine = [by_path.pop(path) for path in paths]
+        mine = [by_path.pop(path) for path in paths if path in by_path]
         try:
+            if lost is not None:
+                raise BadOutputError(
+                    f"output {lost!r}: git or git-annex did not store it; see docs/design/git-settings.md"
+                )
             for path, _, _ in mine:
                 _check_output(path)
         except BadOutputError as error:
