@@ -26,10 +26,10 @@ cd "$PFS" || exit
 printf 'version {version}\\n' > version
 """
 _SCRIPTS = {
-    # nothing of the name in the result, and the name in its path: a copy under another name is allowed
+    # with identity: content the command sees no name, and the name is in the path of its output
     "each": '! grep -q EMPTY "$data" || exit 0; p=${data#*/data/}; mkdir -p "$(dirname "out/$p")"\n'
     '{ cat version; tr a-z A-Z < "$data"; } > "out/$p.up"',
-    # the name is in the result: no copy is allowed
+    # the command sees the name and writes it
     "named": 'p=${data#*/data/}; mkdir -p "$(dirname "out/$p")"; { cat version; echo "$p"; cat "$data"; } > "out/$p.n"',
     # a link to an input becomes that file
     "folders": '{ cat version; list data; } > "out/$MINIPACH_DATUM.list"\n'
@@ -54,7 +54,11 @@ _INPUTS = {
     "strict": '{pfs: {repo: data, glob: "/*/*.txt"}}',
     "after": '{pfs: {repo: strict, glob: "/"}}',
 }
-_MORE = {"some": "minipach: {publish: available}\n", "named": 'minipach: {out: "OUT"}\n'}
+_MORE = {
+    "each": "minipach: {identity: content}\n",
+    "some": "minipach: {publish: available}\n",
+    "named": 'minipach: {out: "OUT"}\n',
+}
 
 Files = Mapping[str, tuple[bytes, bool]]  # content and whether it may be executed, by path
 Outputs = dict[str, bytes]

@@ -106,6 +106,8 @@ def test_where_names_stay_visible_the_plan_says_so_once(tmp_path: Path) -> None:
         f'"{n}" is in {n}/page-{n}.txt, and elsewhere, in more than one position' for n in "12"
     }
     assert study.plan()["edges"]["counts"]["run"] == 2
+    rows = study.minipach("datums", "edges", "--json").json["datums"]
+    assert rows[0]["visible"].startswith('"1" is in 1/page-1.txt')
 
 
 @pytest.mark.slow

@@ -255,6 +255,8 @@ def datums(
                 files.append({"input": match.input, "repo": match.repo, "path": "/" + file})
         matches = [{"input": m.input, "repo": m.repo, "path": m.path} for m in task.datum.matches]
         row: dict[str, Any] = {"name": task.datum.name, "id": task.id or None, "files": files, "matches": matches}
+        if task.visible:
+            row["visible"] = task.visible
         if states:
             row |= {"state": states[task.datum.name], "attempt": last.get(task.datum.name)}
         rows.append(row)
