@@ -361,7 +361,7 @@ class Assessment:
             VERSION,
             repr(self.pipeline),
             [self.image.content, self.image.label],
-            self.recipe.code,
+            self.recipe.as_json(),
             sorted((repo, branch or "", commit) for (repo, branch), commit in self.commits.items()),
         ]
         others = self.head if self.repo.resolve(PUBLISHED) != self.head else ""  # somebody's commits

@@ -34,10 +34,11 @@ from minipach.git import (
     own_environment,
 )
 from minipach.image import BASE_REF, CONTAINER, Image, archive_folder, entry_of
-from minipach.ownfiles import LIST, PINNED, listing
+from minipach.ownfiles import PINNED, listing
 from minipach.pins import pin
 from minipach.registry import SCHEME, Reference, fetch, parse_reference
 from minipach.settings import widened
+from minipach.snapshot import LIST
 from minipach.wording import quoted
 
 _ATTRIBUTES = b"* annex.largefiles=nothing -text -ident -working-tree-encoding\n"  # no clone converts the launcher

@@ -16,11 +16,10 @@ from minipach.errors import UserError
 from minipach.git import EXECUTABLE, GITLINK, Repo, TreeEntry, is_dataset
 from minipach.project import Project
 from minipach.published import added_by_hand
-from minipach.snapshot import FileEntry, classify, reserved_in_data, reserved_in_pipeline
+from minipach.snapshot import FileEntry, classify, listed_own, reserved_in_data, reserved_in_pipeline
 from minipach.state import Published
 from minipach.wording import quoted
 
-LIST = ".minipach/files"
 PINNED = ".minipach/code"
 CODE = "code"
 _PATHS = 500  # that are looked up at once
@@ -46,7 +45,7 @@ def own_entries(
 ) -> list[TreeEntry]:
     """The own files and gitlinks at a commit. paths_of: the outputs of a published datum."""
     code = repo.ls_tree(head, f":(top,literal){CODE}", recursive=True)
-    listed = _listed(repo, head)
+    listed = listed_own(repo, head)
     if not state or listed is None:
         outputs = {path for published in state.values() for path in paths_of(published)}
         every = repo.ls_tree(head, recursive=True)
@@ -73,16 +72,11 @@ def own_at(repo: Repo, commit: str) -> dict[str, tuple[str, bool]]:
 
 def listed_entries(repo: Repo, commit: str) -> list[TreeEntry]:
     """What `.minipach/files` lists at a published commit."""
-    return _at(repo, commit, _listed(repo, commit) or ())
+    return _at(repo, commit, sorted(listed_own(repo, commit) or ()))
 
 
 def _in_code(path: str) -> bool:
     return path == CODE or path.startswith(CODE + "/")
-
-
-def _listed(repo: Repo, commit: str) -> list[str] | None:
-    data = repo.objects.read(f"{commit}:{LIST}")
-    return None if data is None else [os.fsdecode(line) for line in data.split(b"\n") if line]
 
 
 def _at(repo: Repo, commit: str, paths: Sequence[str]) -> list[TreeEntry]:
@@ -96,7 +90,7 @@ def _at(repo: Repo, commit: str, paths: Sequence[str]) -> list[TreeEntry]:
 
 def listing(entries: Iterable[TreeEntry], where: str) -> bytes:
     """The content of `.minipach/files`; empty where nothing is to be listed. where: for a UserError."""
-    paths = sorted(e.path for e in entries if not _in_code(e.path) and e.mode != GITLINK)
+    paths = sorted(e.path for e in entries if not _in_code(e.path))
     if odd := next((path for path in paths if "\n" in path), None):
         raise UserError(f"{where}: the file {odd!r} has a line break in its name; rename it")
     return b"".join(os.fsencode(path) + b"\n" for path in paths)

@@ -18,6 +18,7 @@ from minipach.wording import quoted
 
 _SPECS = ("spec.yml", "spec.yaml", "spec.json")  # as `specfile.SPECS`
 RESERVED = frozenset({*_SPECS, "code", "inputs", ".datalad", ".minipach"})
+LIST = ".minipach/files"  # on a pipeline's branch: its own files that are at no reserved name, a path in each line
 _HOUSEKEEPING = frozenset({".datalad", ".minipach"})
 
 
@@ -37,6 +38,15 @@ def is_pipeline(names: Collection[str]) -> bool:
 def reserved_in_data(name: str) -> bool:
     """Whether a name at the root of any dataset is housekeeping, not data."""
     return name in _HOUSEKEEPING or name.startswith(".git")
+
+
+def listed_own(repo: Repo, treeish: str) -> frozenset[str] | None:
+    """What a pipeline's branch lists as the pipeline's own files: no output, though at no reserved name.
+
+    None where nothing is listed, before the first publish.
+    """
+    data = repo.objects.read(f"{treeish}:{LIST}")
+    return None if data is None else frozenset(os.fsdecode(line) for line in data.split(b"\n") if line)
 
 
 class FileEntry(NamedTuple):
@@ -163,7 +173,8 @@ class _Reader:
         entries = repo.ls_tree(commit, recursive=True)
         pipeline = is_pipeline({e.path.split("/", 1)[0] for e in entries})
         reserved = reserved_in_pipeline if pipeline else reserved_in_data
-        kept = [e for e in entries if not reserved(e.path.split("/", 1)[0])]
+        own = (listed_own(repo, commit) if pipeline else None) or frozenset()
+        kept = [e for e in entries if not reserved(e.path.split("/", 1)[0]) and e.path not in own]
         self._add(repo, [e for e in kept if e.mode != GITLINK], sub)
         prefix = sub + "/" if sub else ""
         for entry in kept:
@@ -206,12 +217,13 @@ class _Reader:
         if pipeline != was_pipeline:
             return None
         reserved = reserved_in_pipeline if pipeline else reserved_in_data
+        own = (listed_own(repo, new) if pipeline else None) or frozenset()
         for meta, name in zip(out[::2], out[1::2], strict=False):
             old_mode, new_mode, _, sha, status = meta.decode().lstrip(":").split()
             path = os.fsdecode(name)
-            if GITLINK in (old_mode, new_mode) or path in _SPECS:
+            if GITLINK in (old_mode, new_mode) or path in _SPECS or path == LIST:
                 return None
-            if reserved(path.split("/", 1)[0]):
+            if reserved(path.split("/", 1)[0]) or path in own:
                 continue
             gone.append(path)
             if status != "D":

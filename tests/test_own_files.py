@@ -58,6 +58,25 @@ def test_scripts_beside_the_spec_reach_the_command_and_count(tmp_path: Path, wit
 
 
 @pytest.mark.slow
+def test_own_files_are_no_data_for_what_is_downstream(tmp_path: Path, without_minipach: dict[str, str]) -> None:
+    study = with_one_image(tmp_path, "[sh, run.sh]")
+    write(study, "edges/run.sh", 'cp "$images" "$PFS/out/"\n')
+    write(study, "edges/scripts/more.sh", "true\n")
+    study.pipeline(
+        "sheet",
+        'input: {pfs: {repo: edges, glob: "/"}}\ntransform: {cmd: [sh, code/sheet.sh]}\n',
+        sheet='cd "$edges" && find . -type f >"$PFS/out/files"\n',
+    )
+    study.schedule()
+    assert study.read("sheet/files") == b"./a.txt\n"
+    study.put("edges/scripts/another.sh", "true\n")
+    study.schedule()
+    assert said(study, "sheet") == {"/": ("current", "")}
+    alone = clone(study, "sheet", tmp_path / "alone", without_minipach)
+    rerun(alone, ".", records(study, "sheet")["/"][0], without_minipach)
+
+
+@pytest.mark.slow
 def test_code_may_be_a_link_to_a_folder(tmp_path: Path) -> None:
     study = with_one_image(tmp_path, "[sh, code/run.sh]")
     write(study, "edges/src/run.sh", 'cp "$images" "$PFS/out/"\n')
