@@ -23,23 +23,24 @@ list() {{ find -L "$1" -type f | LC_ALL=C sort | while IFS= read -r f; do
   mode=-; [ -x "$f" ] && mode=x
   printf '%s %s ' "$mode" "$f"; cat "$f"; done; }}
 cd "$PFS" || exit
-printf 'version {version}\\n' > version
+V="$TMPDIR/version"
+printf 'version {version}\\n' > "$V"
 """
 _SCRIPTS = {
     # with identity: content the command sees no name, and the name is in the path of its output
     "each": '! grep -q EMPTY "$data" || exit 0; p=${data#*/data/}; mkdir -p "$(dirname "out/$p")"\n'
-    '{ cat version; tr a-z A-Z < "$data"; } > "out/$p.up"',
+    '{ cat "$V"; tr a-z A-Z < "$data"; } > "out/$p.up"',
     # the command sees the name and writes it
-    "named": 'p=${data#*/data/}; mkdir -p "$(dirname "out/$p")"; { cat version; echo "$p"; cat "$data"; } > "out/$p.n"',
+    "named": 'p=${data#*/data/}; mkdir -p "$(dirname "out/$p")"; { cat "$V"; echo "$p"; cat "$data"; } > "out/$p.n"',
     # a link to an input becomes that file
-    "folders": '{ cat version; list data; } > "out/$MINIPACH_DATUM.list"\n'
+    "folders": '{ cat "$V"; list data; } > "out/$MINIPACH_DATUM.list"\n'
     'ln -s "$(find -L "$PFS/data" -type f | LC_ALL=C sort | head -n 1)" "out/$MINIPACH_DATUM.first"',
-    "pairs": 'cat version "$left" "$right" > "out/$(basename "$left")+$(basename "$right")"',
-    "keys": '{ cat version; list data; } > "out/$MINIPACH_DATUM.list"',
-    "whole": "{ cat version; list each; } > out/all.list",
+    "pairs": 'cat "$V" "$left" "$right" > "out/$(basename "$left")+$(basename "$right")"',
+    "keys": '{ cat "$V"; list data; } > "out/$MINIPACH_DATUM.list"',
+    "whole": '{ cat "$V"; list each; } > out/all.list',
     "some": '! grep -q BAD "$data" || exit 9; mkdir -p "out/$(dirname "${data#*/data/}")"\n'
-    'cat version "$data" > "out/${data#*/data/}"',
-    "after": "{ cat version; list strict; } > out/all.list",
+    'cat "$V" "$data" > "out/${data#*/data/}"',
+    "after": '{ cat "$V"; list strict; } > out/all.list',
 }
 _SCRIPTS["strict"] = _SCRIPTS["some"]
 _INPUTS = {

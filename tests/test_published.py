@@ -77,10 +77,10 @@ def test_a_clone_sees_what_was_changed_before_it(published: Study) -> None:
 
 
 def test_what_is_no_output_may_be_committed(published: Study) -> None:
-    published.put("edges/README.md", "about", save=False)
-    published.put("edges/notes/mine.txt", "mine", save=False)
-    published.save("edges")
+    published.put("edges/README.md", "about")
     assert actions(published) == {}
+    published.put("edges/notes/mine.txt", "mine")
+    assert set(actions(published).values()) == {"run"}, "the command sees the file"
     published.put("images/d.txt", "d")
     published.schedule()
     assert published.read("edges/notes/mine.txt") == b"mine"
