@@ -708,3 +708,31 @@ def test_each_mark_in_the_log_has_a_word_that_no_command_gets_to_see(launch: Lau
 )
 def test_both_sides_know_a_pipeline_by_the_same_names(names: list[str], expected: bool) -> None:
     assert script_module().is_pipeline(names) == snapshot.is_pipeline(names) == expected
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "echo evil >lib/helper.sh",
+        "rm -rf lib; ln -s /tmp lib",
+        "echo evil >new.sh; mkdir more; echo evil >more/x",
+        'echo evil >"$PFS/images/s/a"; echo evil >run.sh',
+        "ln -s /etc link",
+        "rm -rf ../code; : >../code",
+        "chmod 0 lib",
+    ],
+)
+def test_own_files_are_laid_out_anew_after_a_datum_that_changed_them(launch: Launcher, harm: str) -> None:
+    """Without a container a command can write to its copy of them: the next datum has them as committed."""
+    launch.write("code/run.sh", "good")
+    launch.write("code/lib/helper.sh", "good")
+    script = f"if [ $MINIPACH_DATUM = two ]; then find code | sort; cat code/run.sh; else cd code; {harm}; fi"
+    done = run(launch, *datum("one", "", *FILE), *datum("two", "", *FILE), *shell(script), **use("none"))
+    assert (done.returncode, done.stdout) == (0, "code\ncode/lib\ncode/lib/helper.sh\ncode/run.sh\ngood"), done.stderr
+    assert (launch.dataset / "code/lib/helper.sh").read_text() == "good"
+    assert launch.clean()
+
+
+def test_no_network_takes_a_container(launch: Launcher) -> None:
+    done = run(launch, "-N", *datum(), "--", "true", **use("none"))
+    assert (done.returncode, "no network, which takes a container" in done.stderr) == (125, True)
