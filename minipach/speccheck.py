@@ -67,6 +67,8 @@ def _report(document: Document, loc: Loc, kind: str, message: str, context: Mapp
         guess = difflib.get_close_matches(written.strip("\"'"), values, 1)
         way = f'did you mean "{guess[0]}"?' if guess else "write " + " or ".join(values)
         document.add(loc, f"`{name}` can't be {show(written)}; {way}")
+    elif name == "repo" and isinstance(dig(document.data, *loc), dict):
+        document.add(loc, "the repo's name alone is needed here, since Pachyderm 1.4; write repo: NAME")
     elif kind == "model_type" and name == "gpu":
         document.add(loc, "`gpu` needs keys and values; write gpu: {type: nvidia.com/gpu, number: 1}")
     elif kind in ("model_type", "dict_type"):

@@ -702,6 +702,11 @@ def test_a_file_that_is_no_spec_yet(text: str, expected: str) -> None:
     assert problem(text).startswith(expected)
 
 
+def test_a_repo_is_its_name_alone() -> None:
+    text = "input: {pfs: {repo: {name: images}, glob: /}}\n" + TRANSFORM
+    assert problem(text) == "1:21: the repo's name alone is needed here, since Pachyderm 1.4; write repo: NAME"
+
+
 def test_json_with_tabs_and_trailing_commas() -> None:
     text = '{\n\t"input": {"pfs": {"repo": "images", "glob": "/*"},},\n\t"transform": {"cmd": ["x,]\\t",]},\n}\n'
     assert read(text).transform.cmd == ("x,]\t",)
