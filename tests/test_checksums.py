@@ -10,7 +10,7 @@ import pytest
 
 from minipach import checksums
 from minipach.checksums import damaged, is_content_of
-from minipach.staging import HopelessError, StagingError, locate
+from minipach.staging import HopelessError, StagingError, check_own, locate
 from tests.projects import Study
 from tests.repos import Files
 
@@ -202,3 +202,18 @@ def test_audit_reads_what_was_verified_before_and_says_so(study: Study) -> None:
     spoil(file, keep_time=True)
     done = study.minipach("audit")
     assert done.code == 1 and "content of images/a" in done.out and "is damaged" in done.out
+
+
+def test_a_damaged_image_is_found_and_another_image_is_not_looked_at(made: Files) -> None:
+    for name in ("one", "two"):
+        file = made.path / ".datalad/environments" / name / "image"
+        file.parent.mkdir(parents=True)
+        file.write_text(f"{name}\n" * 100)
+        made.git("-c", "annex.dotfiles=true", "annex", "add", "--quiet", "--force-large", str(file))
+    made.commit()
+    base = made.line("rev-parse", "HEAD")
+    check_own(made, base, ".datalad/environments/one/image")
+    spoil(made.path / ".datalad/environments/two/image")
+    check_own(made, base, ".datalad/environments/one/image")
+    with pytest.raises(HopelessError, match=r"content of .datalad/environments/two/image .* is damaged"):
+        check_own(made, base, ".datalad/environments/two/image")

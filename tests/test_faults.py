@@ -357,3 +357,42 @@ def test_two_clones_that_publish_to_one_bare_remote_lose_nothing(study: Study, t
         counts = place.schedule()["edges"]["counts"]
         assert counts["ran"] == 0, f"{name} came from the other clone: {counts}"
     assert set(study.outputs("edges")) == set(twin.outputs("edges"))
+
+
+# --- datums that take what there is ----------------------------------------------------------------------------------
+
+_FORKS = 'case "$images" in *bad) f() { f & f & wait; }; f ;; *) cp "$images" "$PFS/out/" ;; esac\n'
+_FILLS = """case "$images" in
+  *bad) dd if=/dev/zero of="$PFS/out/big" bs=100000 count=5000; sleep 30 ;;
+  *) cp "$images" "$PFS/out/" ;;
+esac
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["bubblewrap", "none"])
+@pytest.mark.parametrize(
+    "script, limit, reason",
+    [
+        (_FORKS, "minipach: {limits: {processes: 60}}", "more than 60 processes"),
+        (_FILLS, "resource_limits: {disk: 20M}", "more than 20000000 bytes of disk"),
+    ],
+)
+def test_a_datum_beyond_its_limits_fails_alone(
+    study: Study, runtime: str, script: str, limit: str, reason: str
+) -> None:
+    """A fork bomb, and one that fills the disk: they are ended with all that they started, and the others are kept."""
+    if runtime == "bubblewrap":
+        need("bwrap")
+    for name in ("bad", "good", "well"):
+        study.put(f"images/{name}", name, save=False)
+    study.save("images")
+    spec = 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/run.sh]}\ndatum_tries: 1\n'
+    spec += f"datum_timeout: 60s\n{limit}\n"
+    study.pipeline("edges", spec, run=script)
+    done = study.minipach("schedule", "--json", env={"MINIPACH_RUNTIME": runtime})
+    assert done.code == 1 and reason in done.out + done.err, done.err
+    assert [row["name"] for row in done.json["pipelines"][0]["failed"]] == ["bad"]
+    assert leftovers(study) == []
+    again = study.minipach("schedule", "--json", env={"MINIPACH_RUNTIME": runtime})
+    assert "good" not in str(again.json["pipelines"][0]["failed"])
