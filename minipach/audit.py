@@ -24,7 +24,7 @@ from minipach.history import added_paths, outputs_of, record_commits
 from minipach.image import CONTAINER
 from minipach.planning import drift_remarks
 from minipach.project import Project
-from minipach.records import Task, widened_by
+from minipach.records import Task, options_of_settings
 from minipach.reexecute import Kept, Processes, Trial, Verdict, reexecute
 from minipach.results import Known
 from minipach.sets import make_set
@@ -145,7 +145,7 @@ def _add_trials(audit: Audit, a: Assessment, chosen: Sequence[Task]) -> None:
             audit.skipped.append(Skipped(a.pipeline.name, name, "neither a record nor a result tells its outputs"))
             continue
         record = records[name, task.id][1] if (name, task.id) in records else {}
-        base = Base(commit, tree, image, "", _recorded_commits(a, record), "", options=widened_by(record))
+        base = Base(commit, tree, image, "", _recorded_commits(a, record), "", options=options_of_settings(record))
         job = str(record.get("minipach", {}).get("job", ""))
         work = make_set(a, base, [task], job, str(logs / _log_name(name)))
         expected = {

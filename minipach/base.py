@@ -37,7 +37,7 @@ from minipach.image import BASE_REF, CONTAINER, Image, archive_folder, entry_of
 from minipach.ownfiles import PINNED, listing
 from minipach.pins import pin
 from minipach.registry import SCHEME, Reference, fetch, parse_reference
-from minipach.settings import widened
+from minipach.settings import launcher_options
 from minipach.snapshot import LIST
 from minipach.wording import quoted
 
@@ -136,7 +136,7 @@ def _base(assessment: Assessment, commit: str, tree: str, commits: dict[tuple[st
         commits,
         repo.config("datalad.dataset.id", f"blob:{commit}:.datalad/config") or "",
         assessment.source or "",
-        widened(assessment.project.repo, in_container=assessment.pipeline.transform.image is not None),
+        launcher_options(assessment.project.repo, in_container=assessment.pipeline.transform.image is not None),
     )
 
 

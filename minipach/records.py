@@ -79,7 +79,7 @@ def command(
     more: further options of the launcher.
     """
     t = pipeline.transform
-    head = [*_launch_options(pipeline), *more]
+    head = [*more, *_launch_options(pipeline)]
     for name, value in shared_variables(pipeline, commits, job).items():
         head += ["-e", f"{name}={value}"]
     for line in t.stdin:
@@ -99,11 +99,20 @@ def command(
     return found
 
 
-def widened_by(record: Mapping[str, Any]) -> tuple[str, ...]:
-    """The options in a record by which the configuration of then showed the command more of the caller's machine."""
+_OF_SETTINGS = frozenset({"-E", "-R", "-N", "-L"})
+
+
+def options_of_settings(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """The launcher's options in a record that settings of then can have given (see `settings.launcher_options`)."""
     words = shlex.split(str(record.get("cmd", "")).replace("{{", "{").replace("}}", "}"))
-    head = words[: words.index("-d")] if "-d" in words else []
-    return tuple(word for at, word in enumerate(head) if word in ("-E", "-R") or (at and head[at - 1] in ("-E", "-R")))
+    found: list[str] = []
+    at = 3  # after `sh .minipach/launch IMAGE`
+    while at < len(words) and words[at] not in ("-d", "--"):
+        size = 1 if words[at] in ("-W", "-N") else 2
+        if words[at] in _OF_SETTINGS:
+            found += words[at : at + size]
+        at += size
+    return tuple(found)
 
 
 def _launch_options(pipeline: Pipeline) -> list[str]:

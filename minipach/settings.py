@@ -57,19 +57,36 @@ def slots(repo: Repo, asked: int | None) -> int:
     return int(value)
 
 
-def widened(repo: Repo, *, in_container: bool) -> tuple[str, ...]:
-    """Options of the launcher by which the local configuration shows a command more of the caller's machine.
+_LIMIT = re.compile(r"(memory|disk|file-size|processes)=([1-9][0-9]{0,17})")
 
-    `minipach.pass-env`: names of variables, separated by blanks or commas · `minipach.host-paths`: absolute paths,
-    separated by colons; only for commands without an image. Records name both.
+
+def launcher_options(repo: Repo, *, in_container: bool) -> tuple[str, ...]:
+    """Options of the launcher that the local configuration gives; the records name them.
+
+    `minipach.pass-env`: names of variables that commands get · `minipach.host-paths`: absolute paths, separated by
+    colons, that commands without an image see · `minipach.network`: `false` takes the network away ·
+    `minipach.limits`: `memory=`, `disk=`, `file-size=` (bytes) and `processes=` of each datum, where the spec has no
+    limit. Lists are separated by blanks or commas. UserError for a value that can't be used.
     """
     found: list[str] = []
-    for name in re.split(r"[,\s]+", local_setting(repo, "pass-env") or ""):
-        if name and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+    for name in _words(repo, "pass-env"):
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise bad_setting("pass-env", f'"{name}" is not a name of a variable', "OMP_NUM_THREADS")
-        found += ["-E", name] if name else []
+        found += ["-E", name]
     for path in (local_setting(repo, "host-paths") or "").split(os.pathsep):
         if path and not path.startswith("/"):
             raise bad_setting("host-paths", f'"{path}" is not an absolute path', "/data/references")
         found += ["-R", path] if path and not in_container else []
+    network = (local_setting(repo, "network") or "true").lower()
+    if network not in ("true", "false"):
+        raise bad_setting("network", f'"{network}" is neither true nor false', "false")
+    found += ["-N"] if network == "false" else []
+    for limit in _words(repo, "limits"):
+        if not _LIMIT.fullmatch(limit):
+            raise bad_setting("limits", f'"{limit}" is not a limit', "processes=512,memory=8000000000")
+        found += ["-L", limit]
     return tuple(found)
+
+
+def _words(repo: Repo, name: str) -> list[str]:
+    return [word for word in re.split(r"[,\s]+", local_setting(repo, name) or "") if word]

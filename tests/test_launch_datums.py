@@ -74,7 +74,7 @@ def test_arguments_are_replaced_once_and_exactly(launch: Launcher) -> None:
     ok(run(launch, *words, *shell('printf "%s" "$1" >"$PFS/out/said"', given)))
     for number, name in enumerate(HOSTILE):
         path = f"/pfs/images/{name}"
-        said = f"{{{path}}} {{other}} {{a/b}} {{ }} {path}/pfs/out {name} {{out}}"
+        said = f"{{{{images}}}} {{other}} {{a/b}} {{ }} {path}/pfs/out {name} {{out}}"
         assert (launch.dataset / str(number) / "said").read_text() == said
 
 

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from minipach.errors import UserError
-from minipach.settings import local_setting, slots
+from minipach.git import Repo
+from minipach.records import options_of_settings
+from minipach.settings import launcher_options, local_setting, slots
+from tests.projects import Study
 from tests.repos import Files
 
 
@@ -61,3 +64,38 @@ def test_a_variable_that_is_wrong_is_named_itself(repo: Files, monkeypatch: pyte
     with pytest.raises(UserError) as caught:
         slots(repo, None)
     assert str(caught.value) == 'MINIPACH_JOBS: "many" is no number of slots; set it to 4, or unset it'
+
+
+def test_settings_give_options_to_the_launcher(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    repo = Repo(study.root)
+    monkeypatch.delenv("MINIPACH_HOST_PATHS", raising=False)
+    assert launcher_options(repo, in_container=False) == ()
+    for name, value in (
+        ("pass-env", "A, B_1"),
+        ("host-paths", "/data:/ref"),
+        ("network", "false"),
+        ("limits", "processes=9,memory=100"),
+    ):
+        study.ok("git", "config", f"minipach.{name}", value)
+    inside = ("-E", "A", "-E", "B_1", "-N", "-L", "processes=9", "-L", "memory=100")
+    assert launcher_options(repo, in_container=True) == inside
+    assert launcher_options(repo, in_container=False) == (*inside[:4], "-R", "/data", "-R", "/ref", *inside[4:])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("pass-env", "A B=C"), ("host-paths", "data"), ("network", "no way"), ("limits", "memory=4G"), ("limits", "x=1")],
+)
+def test_a_setting_of_the_launcher_that_cannot_be_used_is_one_line(
+    study: Study, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    study.ok("git", "config", f"minipach.{name}", value)
+    monkeypatch.delenv("MINIPACH_HOST_PATHS", raising=False)
+    with pytest.raises(UserError, match=f"minipach.{name}: .*; git config minipach.{name} "):
+        launcher_options(Repo(study.root), in_container=False)
+
+
+def test_what_settings_gave_is_read_from_a_record() -> None:
+    command = "sh .minipach/launch img -E A -N -i -d -i -E -L disk=5 -P x -W -d n '' -v -E=1 -- sh -N"
+    assert options_of_settings({"cmd": command}) == ("-E", "A", "-N", "-L", "disk=5")
+    assert options_of_settings({}) == ()
