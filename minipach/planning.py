@@ -61,7 +61,17 @@ def plan_project(project: Project, targets: Targets, *, forced: bool = False) ->
         plans.append(_limited(plan, targets, path))
     problems = [*project.trouble(targets.order), *(p for plan in plans for p in plan.problems)]
     again = {project.name_of(p) for p in targets.order if targets.limits(p) or (forced and p in targets.named)}
-    return Plans(tuple(with_failures(project, plans, retry=again)), tuple(remarks), each_once(problems))
+    plans = with_failures(project, plans, retry=again)
+    remarks += [_skipped(plan) for plan in plans if plan.counts["skip"]]
+    return Plans(tuple(plans), tuple(remarks), each_once(problems))
+
+
+def _skipped(plan: Plan) -> str:
+    """That some datums are not run again, and what runs them."""
+    return (
+        f"{plan.pipeline}: {many(plan.counts['skip'], 'datum')} failed in earlier jobs with this very content, "
+        f"and not run again; minipach retry {plan.pipeline}"
+    )
 
 
 def with_failures(project: Project, plans: Sequence[Plan], *, retry: Collection[str] = ()) -> list[Plan]:

@@ -123,6 +123,8 @@ def test_what_failed_in_two_jobs_is_left_alone_until_it_is_asked_for(study: Stud
         "skip",
         "failed in 2 jobs with this very content: the command exited with 3",
     )
+    line = "edges: 1 datum failed in earlier jobs with this very content, and not run again; minipach retry edges\n"
+    assert line in study.minipach("plan").err
     done = study.minipach("schedule")
     assert done.code == 1
     assert "edges: 1 reuse, 1 skip\n" in done.err

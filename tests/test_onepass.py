@@ -60,7 +60,12 @@ class Engine:
     left: list[Path] = field(default_factory=list)  # by the last pass
 
     def pass_(
-        self, *words: str, follow: bool = False, force: bool = False, engine: type[MemoryExecutor] = MemoryExecutor
+        self,
+        *words: str,
+        follow: bool = False,
+        force: bool = False,
+        keep_going: bool = False,
+        engine: type[MemoryExecutor] = MemoryExecutor,
     ) -> ScheduleReport:
         """One `minipach schedule`."""
         project = find_project(self.study.root)
@@ -68,7 +73,8 @@ class Engine:
         made = engine(self.memory, 2, lasting=True, at_once=self.at_once)
         try:
             scheduler = Scheduler(project, ledger, lambda: made, Quiet(), lasting=True)
-            return scheduler.run(parse_targets(project, list(words)), Options(follow=follow, force=force))
+            options = Options(follow=follow, force=force, keep_going=keep_going)
+            return scheduler.run(parse_targets(project, list(words)), options)
         finally:
             made.close()
             ledger.close()
@@ -237,6 +243,45 @@ def test_what_failed_is_not_tried_again_by_itself_but_by_the_next_schedule(engin
     ]
     assert engine.pass_().in_flight, "asked again, it is tried again"
     assert [d["name"] for w in engine.memory.waiting() for d in w.datums] == ["b"]
+
+
+@pytest.mark.parametrize("keep_going", [False, True])
+def test_a_pass_that_sees_the_first_datums_fail_alike_takes_the_others_back(study: Study, keep_going: bool) -> None:
+    for name in "abcdef":
+        study.put(f"images/{name}", name, save=False)
+    study.save("images")
+    study.pipeline(
+        "edges",
+        'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, -c, "exit 3"]}\n'
+        "datum_tries: 1\ndatum_set_spec: {number: 1}\n",
+    )
+    study.ok("git", "config", "minipach.give-up-after", "2")
+    engine = Engine(study)
+    assert engine.pass_(keep_going=keep_going).in_flight
+    engine.memory.work(2)
+    report = engine.pass_(keep_going=keep_going)
+    if keep_going:
+        assert report.in_flight
+        engine.memory.work(1000)
+        report = engine.pass_(keep_going=keep_going)
+    [edges] = report.pipelines
+    assert edges.state == "failed"
+    assert len(edges.failed) == (6 if keep_going else 2)
+    assert ("so the job stopped with 4 not run" in edges.reason) is not keep_going
+    assert not engine.memory.waiting() and not engine.memory.entries
+    assert not report.in_flight
+
+
+def test_what_later_passes_must_know_of_a_schedule_is_noted(study: Study) -> None:
+    study.copier()
+    project = find_project(study.root)
+    goal.begin(project, parse_targets(project, []), ["keep-going"])
+    goal.note_due(project, "edges", 1e9)
+    assert goal.options(find_project(study.root)) == {"keep-going"}
+    goal.keep(project, ["edges"])
+    assert goal.options(project) == {"keep-going"}
+    goal.keep(project, [])
+    assert goal.options(project) == frozenset()
 
 
 def test_a_try_in_a_set_is_on_record_also_when_the_next_one_ends_in_a_later_pass(study: Study) -> None:
