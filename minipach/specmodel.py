@@ -176,7 +176,7 @@ class ParallelismSpec(Model):
 class DatumSetSpec(Model):
     """How datums are cut into sets, each of which one container executes."""
 
-    number: Count = Field(default=0, description="Datums in a set; 1: a run record for each datum.")
+    number: Count = Field(default=0, description="Datums in a set.")
     size_bytes: Count = Field(default=0, description="Bytes of input in a set.")
     per_worker: Count = Field(default=0, description="Sets for each worker (slot).")
 
