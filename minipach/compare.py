@@ -13,10 +13,11 @@ from minipach.errors import UserError
 from minipach.git import EXECUTABLE, GITLINK, SYMLINK, Repo, TreeEntry, is_dataset
 from minipach.history import added_paths, outputs_of, publishes, record_commits, resolve_state
 from minipach.image import CONTAINER
+from minipach.ownfiles import CODE, PINNED
 from minipach.plan import short
 from minipach.project import Project
 from minipach.results import Known
-from minipach.snapshot import classify, is_pipeline, reserved_in_data, reserved_in_pipeline
+from minipach.snapshot import classify, is_pipeline, listed_own, reserved_in_data, reserved_in_pipeline
 from minipach.specfile import SPECS
 from minipach.state import Published, read_state
 
@@ -224,7 +225,9 @@ def _by_content(repo: Repo, changes: Sequence[_Change]) -> Paths:
 
 
 def _outputs(repo: Repo, old: str, new: str) -> Paths:
-    return _by_content(repo, [c for c in _changes(repo, old, new) if not reserved_in_pipeline(c.path.split("/", 1)[0])])
+    own = _own(repo, old, new)
+    changes = [c for c in _changes(repo, old, new) if c.path not in own]
+    return _by_content(repo, [c for c in changes if not reserved_in_pipeline(c.path.split("/", 1)[0])])
 
 
 # Inputs
@@ -301,14 +304,22 @@ def _subdataset(repo: Repo, change: _Change) -> Paths | None:
 
 
 def _code(repo: Repo, old: str, new: str) -> Iterable[tuple[str, str]]:
-    return ((c.status, c.path) for c in _changes(repo, old, new, *SPECS, "code"))
+    return ((c.status, c.path) for c in _changes(repo, old, new, *_code_paths(repo, old, new)))
+
+
+def _code_paths(repo: Repo, old: str, new: str) -> list[str]:
+    """The spec, the pipeline's own files, and the shared code that is pinned."""
+    return [*SPECS, CODE, PINNED, *sorted(_own(repo, old, new))]
+
+
+def _own(repo: Repo, *commits: str) -> frozenset[str]:
+    return frozenset[str]().union(*(listed_own(repo, commit) or () for commit in commits))
 
 
 def _patch(repo: Repo, old: str, new: str) -> str:
     options = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-renames")
-    return repo.git("diff", *options, old, new, "--", *(f":(top){name}" for name in SPECS), ":(top)code").decode(
-        "utf-8", "replace"
-    )
+    paths = (f":(top,literal){path}" for path in _code_paths(repo, old, new))
+    return repo.git("diff", *options, old, new, "--", *paths).decode("utf-8", "replace")
 
 
 def _image(repo: Repo, old: str, new: str) -> list[str]:

@@ -38,6 +38,7 @@ def test_scripts_beside_the_spec_reach_the_command_and_count(tmp_path: Path, wit
     write(study, "edges/README.md", "not seen\n")
     study.schedule()
     assert study.read("edges/files") == b"./run.sh\n./scripts/lib.sh\n", "no spec, no README, none of our own files"
+    first = study.git("edges", "rev-parse", "HEAD")
     assert study.minipach("schedule").out == "nothing to do\n"
     assert said(study, "edges") == {"a.txt": ("current", "")}, "outputs are no own files"
     study.put("edges/README.md", "still not\n")
@@ -48,6 +49,9 @@ def test_scripts_beside_the_spec_reach_the_command_and_count(tmp_path: Path, wit
     assert said(study, "edges") == {"a.txt": ("run", "more.txt changed; scripts/lib.sh changed")}
     assert counts(study.schedule()["edges"]) == {"ran": 1}
     assert study.read("edges/files") == b"./scripts/lib.sh\n./run.sh\n./more.txt\n"
+    diff = study.minipach("diff", "edges", first, "HEAD", "--json").json
+    assert {row["path"] for row in diff["code"]} == {"more.txt", "scripts/lib.sh"}
+    assert diff["outputs"]["added"] == [] and diff["outputs"]["changed"] == ["files"]
     assert study.git("edges", "status", "--porcelain") == ""
     assert study.minipach("schedule").out == "nothing to do\n"
     assert study.minipach("audit", "--all").code == 0
