@@ -97,3 +97,14 @@ def test_a_secret_is_a_file_that_can_only_be_read(study: Study) -> None:
     assert secret not in study.minipach("logs", "edges", "a.txt").out
     assert "[secret]" in study.minipach("logs", "edges", "a.txt").out
     assert secret not in study.git("edges", "log", "--all", "-p")
+
+
+@pytest.mark.slow
+def test_neutral_names_are_the_values_with_identity_content(study: Study) -> None:
+    study.put("images/liberty.txt", "x")
+    study.put("images/other.txt", "x")
+    spec = 'input: {pfs: {repo: images, glob: "/(*).txt"}}\ntransform: {cmd: [sh, code/x.sh, "{1}", "{name}"]}\n'
+    study.pipeline("edges", spec + "minipach: {identity: content}\n", x='echo "$1 $2" >"$PFS/out/$2"\n')
+    counts = study.schedule()["edges"]["counts"]
+    assert (counts["ran"], counts["reused"]) == (1, 1)
+    assert study.read("edges/liberty.txt") == study.read("edges/other.txt") == b"datum datum.txt\n"
