@@ -9,6 +9,7 @@ from pathlib import Path
 
 from minipach.base import clone_file
 from minipach.checksums import damaged
+from minipach.errors import UserError
 from minipach.git import GITLINK, SYMLINK, Repo, annex, need_annex, take_in_locations
 from minipach.sets import StagedFile
 from minipach.snapshot import classify, stays_inside
@@ -59,12 +60,27 @@ def check_own(repo: Repo, base: str, image: str, *, get: bool = True, fresh: boo
         fresh: as for `stage`.
     """
     names = _own_keys(repo, base, image)
-    if names:
-        need_annex(repo)
-        _verify(repo, _present(repo, set(names)), lambda key: f"{names[key]} ({key})", get=get, fresh=fresh)
+    if not names:
+        return
+    where = (str(repo.common_dir), base, image)
+    there = _own_places.get(where, {})
+    if len(there) < len(names) or not all(path.exists() for path in there.values()):
+        _need_annex(repo)
+        there = _present(repo, set(names))
+    _own_places[where] = _verify(repo, there, lambda key: f"{names[key]} ({key})", get=get, fresh=fresh)
 
 
+# what a warm process knows of the sets before: to ask git-annex again would take as long as a short datum
 _own: dict[tuple[str, str, str], dict[str, str]] = {}
+_own_places: dict[tuple[str, str, str], dict[str, Path]] = {}
+
+
+def _need_annex(repo: Repo) -> None:
+    """Initialise git-annex where it is not. Raises HopelessError."""
+    try:
+        need_annex(repo)
+    except UserError as error:
+        raise HopelessError(str(error)) from None
 
 
 def _own_keys(repo: Repo, base: str, image: str) -> dict[str, str]:
@@ -99,7 +115,7 @@ def locate(
         return f"{names[key]} ({key})" if names and key in names else key
 
     if keys:
-        need_annex(repo)
+        _need_annex(repo)
     found = _verify(repo, _present(repo, keys), of, get=get, fresh=fresh)
     absent = sorted(keys - found.keys())
     if absent and not get:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -440,6 +441,16 @@ def test_a_damaged_job_has_ended_without_a_result_or_is_taken_by_nobody(board: B
             board.client.sadd("rq:queues", queue.key, b"rq:queue:\xff", "rq:queue:minipach.mini.gpu" + "9" * 400)
             board.tend()
             board.queues()
+
+
+@pytest.mark.parametrize("jump", [86400.0, -86400.0])
+def test_a_worker_is_alive_whatever_our_clock_says(board: Board, monkeypatch: pytest.MonkeyPatch, jump: float) -> None:
+    board.report("good", FACTS)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + jump)
+    board.report("other", FACTS)
+    board.tend()
+    assert set(board.workers()) == {"good", "other"}
 
 
 def test_keys_of_another_kind_are_made_anew(board: Board) -> None:

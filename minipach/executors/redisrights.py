@@ -14,7 +14,7 @@ import subprocess
 from minipach.git import child_environment
 
 _COMMAND_LINES = """
-auth hello ping select scan client|setname client|getname client|id client|list info
+auth hello ping select scan time client|setname client|getname client|id client|list info
 watch unwatch multi exec discard eval evalsha script|load script|exists publish subscribe unsubscribe
 del exists expire persist ttl type get set setex mget rename
 hset hget hmget hgetall hdel hexists hlen hincrby hincrbyfloat

@@ -353,7 +353,7 @@ class Board:
             if read_or_none(partial(_clean, started)) is None:
                 self._drop_unreadable(started.key)
             self._tend_taken(queue)
-        kept = time.time() - _GONE
+        kept = self._now() - _GONE
         for worker, text in self.client.hgetall(self.names.workers).items():
             facts = _facts(text)
             if facts is None or facts["seen"] < kept:
@@ -387,7 +387,7 @@ class Board:
 
     def report(self, worker: str, facts: Mapping[str, Any]) -> None:
         """A sign of life of what serves this project."""
-        self.client.hset(self.names.workers, worker, json.dumps({**facts, "seen": time.time()}))
+        self.client.hset(self.names.workers, worker, json.dumps({**facts, "seen": self._now()}))
 
     def retire(self, worker: str) -> None:
         """It serves no more."""
@@ -396,7 +396,16 @@ class Board:
     def workers(self) -> dict[str, dict[str, Any]]:
         """What serves this project now, by name."""
         rows = {k.decode("utf-8", "replace"): _facts(v) for k, v in self.client.hgetall(self.names.workers).items()}
-        return {name: facts for name, facts in rows.items() if facts and facts["seen"] > time.time() - _GONE}
+        alive = self._now() - _GONE
+        return {name: facts for name, facts in rows.items() if facts and facts["seen"] > alive}
+
+    def _now(self) -> float:
+        """The time by Redis's clock, which is one for all machines; by ours, where it may not be asked."""
+        try:
+            seconds, micros = self.client.time()
+        except redis.exceptions.ResponseError:
+            return time.time()
+        return float(seconds) + float(micros) / 1e6
 
     def mend(self) -> list[str]:
         """Delete our keys and queues that somebody has put another kind of value under; which they were.
