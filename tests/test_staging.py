@@ -83,12 +83,6 @@ def test_to_stage_does_not_change_the_modes_of_the_source(made: Files, tmp_path:
     assert modes() == before
 
 
-def test_an_empty_file_has_its_name_only(tmp_path: Path) -> None:
-    file = StagedFile("inputs/images/d/a", str(tmp_path / "nowhere"), "empty", "", None, False)
-    assert stage(tmp_path / "slot", [file], share=False) == 0
-    assert (tmp_path / "slot" / "inputs" / "images" / "d" / "a").read_bytes() == b""
-
-
 @pytest.mark.parametrize("name", ["away", "up"])
 def test_a_link_that_leads_out_is_refused(made: Files, tmp_path: Path, name: str) -> None:
     with pytest.raises(StagingError, match=f"inputs/images/{name}: a symbolic link that leads out of its repo"):
