@@ -177,9 +177,9 @@ def _record_commits(assessment: Assessment, base: Base, stream: Stream, parts: S
 
 def _is_large(assessment: Assessment, parts: Sequence[_Part]) -> bool:
     """Whether a commit for each of these would write more bytes of trees than is worth it."""
-    widths = Counter(path.rpartition("/")[0] for path in assessment.outputs)
-    for _, files in parts:
-        widths.update(file.path.rpartition("/")[0] for file in files)
+    paths = {file.path for _, files in parts for file in files} | assessment.outputs
+    above = {folder for path in paths for folder in _folders(path)} - {""}
+    widths = Counter(path.rpartition("/")[0] for path in (*paths, *above))
     found = 0
     for _, files in parts:
         folders = {folder for file in files for folder in _folders(file.path)}

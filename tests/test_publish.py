@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minipach.keys import relocate
+from minipach.publish import _is_large, _Output
 from minipach.records import parse
 from tests.projects import Study
 
@@ -38,6 +40,33 @@ def test_a_relocated_link_names_the_same_place(old: list[str], new: list[str]) -
 
     target = b"../" * len(old) + OBJECT
     assert place(new, relocate(target, len(new))) == place(old, target)
+
+
+# How many bytes of trees a commit for each datum would write
+
+
+class _Branch:
+    """As much of an assessment as is asked for."""
+
+    outputs: frozenset[str] = frozenset()
+
+
+def parts(*paths: str) -> list[Any]:
+    return [(None, [_Output(path, "100644", "0" * 40)]) for path in paths]
+
+
+@pytest.mark.parametrize("form", ["{}.txt", "sub-{}/out.txt", "all/{}.txt"])
+def test_a_wide_folder_is_large_wherever_it_is(form: str) -> None:
+    branch: Any = _Branch()
+    assert not _is_large(branch, parts(*(form.format(n) for n in range(1000))))
+    assert _is_large(branch, parts(*(form.format(n) for n in range(3000))))
+    branch.outputs = frozenset(form.format(f"old-{n}") for n in range(20000))
+    assert not _is_large(branch, parts(form.format("new")))
+
+
+def test_many_narrow_folders_are_not_large() -> None:
+    branch: Any = _Branch()
+    assert not _is_large(branch, parts(*(f"{n % 100}/{n}.txt" for n in range(3000))))
 
 
 # Copies of one result
