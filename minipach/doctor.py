@@ -17,6 +17,7 @@ from minipach.assess import Assessment, SnapshotStore
 from minipach.errors import UserError
 from minipach.executors.choose import choose
 from minipach.git import Repo, can_write, child_environment, has_annex, is_dataset, need_identity
+from minipach.hostenv import host_python
 from minipach.offbranch import off_branch
 from minipach.planning import host_changes
 from minipach.project import Project, find_project
@@ -50,7 +51,7 @@ class Finding:
 
 def examine(folder: Path) -> list[Finding]:
     """Look at the machine, then at the project around `folder`, if there is one."""
-    findings = [*_programs(folder), *_temporary(), *_runtimes()]
+    findings = [*_programs(folder), *_python(), *_temporary(), *_runtimes()]
     try:
         project = find_project(folder)
     except UserError as error:
@@ -83,6 +84,14 @@ def _programs(folder: Path) -> Iterator[Finding]:
     except UserError as error:
         what, _, fix = error.problems[0].partition("; ")
         yield Finding("problem", what, fix)
+
+
+def _python() -> Iterator[Finding]:
+    found = host_python()
+    if found:
+        yield Finding("ok", f"commands without an image find python3 {found[1]} ({found[0]})")
+    else:
+        yield Finding("note", "commands without an image find no python3 on PATH", "install python3")
 
 
 def _temporary() -> Iterator[Finding]:

@@ -53,6 +53,14 @@ def command_environment() -> dict[str, str]:
     return env
 
 
+def host_python(cache: Cache | None = None) -> tuple[str, str] | None:
+    """The path and the version of the python3 that a command without an image finds, or None."""
+    env = command_environment()
+    python = shutil.which("python3", path=env["PATH"])
+    described = hostpython.describe(os.path.abspath(python), env, cache) if python else None
+    return (os.path.abspath(python), described[0]) if python and described else None
+
+
 def names_host(word: str) -> bool:
     """Whether a word of a command is a whole path on the host, rather than one below /pfs or of the system's own."""
     return word.startswith("/") and not word.startswith(_NOT_OF_HOST) and os.path.exists(word)

@@ -106,6 +106,7 @@ def _plan(project: Project, path: str, store: SnapshotStore, waits: str, remarks
         plan = assessment.quick_plan(blocked=waits)
         plan = replace(plan, waits=waits, note=assessment.no_datums if plan.is_empty and not waits else plan.note)
         remarks += [*image_remarks(assessment), *drift_remarks(assessment)]
+        remarks += python_remarks(assessment) if plan.counts["run"] else []
         return plan
     except UserError as error:
         return Plan(name, (), waits, error.problems)
@@ -170,6 +171,15 @@ def _uses_python(assessment: Assessment) -> bool:
     files = assessment.visible_files
     small = [entry.blob for path, entry in files.items() if entry.kind == "git" and not path.startswith("/")]
     return any(b"python" in (data or b"") for data in assessment.repo.objects.read_many(small))
+
+
+def python_remarks(assessment: Assessment) -> list[str]:
+    """Which python3 a pipeline without an image runs with, if it uses one."""
+    if assessment.pipeline.transform.image is not None or assessment.head is None or not _uses_python(assessment):
+        return []
+    found = hostenv.host_python(assessment.project.cache)
+    shown = f"python3 {found[1]} ({found[0]})" if found else "no python3: there is none on PATH"
+    return [f"{assessment.pipeline.name}: runs with {shown}"]
 
 
 def drift_remarks(assessment: Assessment) -> list[str]:

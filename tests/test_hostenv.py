@@ -145,3 +145,16 @@ def test_a_rerun_in_another_environment_begins_with_one_line(launch: Launcher, t
     report = tmp_path / "report"
     report.mkdir()
     assert launch(other, *command, MINIPACH_REPORT=str(report)).stderr == "", "a worker says so itself"
+
+
+def test_plan_and_doctor_name_the_python_of_commands(study: Study) -> None:
+    path, version = hostenv.host_python() or ("", "")
+    shown = f"python3 {version} ({path})"
+    assert version and f"commands without an image find {shown}" in study.minipach("doctor").out
+    study.put("images/a.txt", "alpha")
+    study.copier()
+    study.schedule()
+    study.put("images/b.txt", "beta")
+    assert "python3" not in study.minipach("plan").err, "a shell script has no need of it"
+    study.put("edges/code/copy.sh", 'python3 -c "" && cp "$images" "$PFS/out/"\n')
+    assert f"edges: runs with {shown}" in study.minipach("plan").err
