@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from minipach.errors import UserError
 from minipach.git import SYMLINK, Repo, TreeEntry, annex
 from minipach.keys import relocate
 from minipach.ownfiles import PINNED, Shared
@@ -16,7 +17,7 @@ from minipach.ownfiles import PINNED, Shared
 def pin(repo: Repo, shared: Mapping[str, Shared]) -> list[TreeEntry]:
     """Copy shared files into a repository; their entries below `.minipach/code`.
 
-    Raises StagingError where the content of an annexed file can't be had.
+    Raises UserError where the content of an annexed file can't be had.
     """
     found = []
     for source, files in _by_repo(shared):
@@ -49,9 +50,17 @@ def _copy_contents(source: Repo, repo: Repo, keys: set[str]) -> None:
     absent = {key for key in keys if not annex(repo, "contentlocation", key, ok=(0, 1)).strip()}
     if not absent:
         return
-    from minipach.staging import locate  # which imports the base, which pins
+    from minipach.staging import StagingError, locate  # which imports the base, which pins
 
-    for key, content in locate(source, absent).items():
+    if repo.resolve("refs/heads/git-annex") is None:
+        raise UserError(
+            f"{source.path}: annexed files of shared code need a dataset here; minipach schedule makes it one"
+        )
+    try:
+        contents = locate(source, absent)
+    except StagingError as error:
+        raise UserError(str(error)) from None
+    for key, content in contents.items():
         fd, copy = tempfile.mkstemp(dir=repo.common_dir, prefix="minipach-content.")
         os.close(fd)
         shutil.copyfile(content, copy)

@@ -133,6 +133,22 @@ def test_a_subdataset_in_code_is_seen(tmp_path: Path, without_minipach: dict[str
     assert said(study, "edges") == {"a.txt": ("run", "code/tools/run.sh changed")}
 
 
+@pytest.mark.slow
+def test_shared_content_that_is_not_to_be_had_is_told(tmp_path: Path) -> None:
+    study = with_one_image(tmp_path, "[sh, run.sh]", "minipach: {code: [../lib]}\n")
+    write(study, "edges/run.sh", 'cp ../lib/table.bin "$PFS/out/"\n')
+    study.ok("datalad", "create", "-d", ".", "lib")
+    (study.root / "lib/table.bin").write_bytes(bytes(range(256)))
+    study.ok("datalad", "save", "-r", "-m", "shared code")
+    tried = study.minipach("run-one", "edges:a.txt")
+    assert tried.code == 2
+    assert "annexed files of shared code need a dataset here; minipach schedule makes it one" in tried.err
+    study.git("lib", "annex", "drop", "--quiet", "--force", "table.bin")
+    done = study.minipach("schedule")
+    assert done.code == 2
+    assert "no repository is known to have it" in done.err and "Traceback" not in done.err
+
+
 def test_shared_code_that_is_not_there_is_told(tmp_path: Path) -> None:
     study = with_one_image(tmp_path, "[sh, run.sh]", "minipach: {code: [../lib]}\n")
     write(study, "edges/run.sh", "true\n")
