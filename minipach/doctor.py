@@ -102,6 +102,9 @@ def _temporary() -> Iterator[Finding]:
         )
 
 
+_UNPROTECTED = "nothing keeps such a command from your files, other secrets, other datums and the network (SECURITY.md)"
+
+
 def _runtimes() -> Iterator[Finding]:
     found = list(runtimes.installed())
     for runtime in found:
@@ -109,7 +112,7 @@ def _runtimes() -> Iterator[Finding]:
             yield Finding(
                 "note",
                 "bubblewrap can't make user namespaces here: host commands get their inputs as copies under $PFS "
-                f"({runtime.problem})",
+                f"({runtime.problem}); {_UNPROTECTED}",
                 "sysctl kernel.unprivileged_userns_clone=1; inside a container: docs/howto-docker.md",
             )
         elif runtime.problem:
@@ -125,7 +128,7 @@ def _runtimes() -> Iterator[Finding]:
     if "bwrap" not in [runtime.name for runtime in found]:
         yield Finding(
             "note",
-            "no bubblewrap: commands without an image see $PFS, not /pfs",
+            f"no bubblewrap: commands without an image see $PFS, not /pfs; {_UNPROTECTED}",
             "install bubblewrap (Linux)",
         )
 
