@@ -465,3 +465,61 @@ def test_a_command_of_podman_that_ends_as_podman_does_is_to_blame(launch: Launch
         launch.image("docker archive"), *datum("a"), *datum("b"), *shell("exit 125"), **use("podman")
     )
     assert [row["code"] for row in report["datums"]] == [125, 125], done.stderr
+
+
+NESTED = r"""
+mkdir -p "$TMPDIR/m"
+cat >"$TMPDIR/nested" <<'X'
+for place in /pfs /pfs/images /project / /proc/sys /sys /dev; do
+  mount -o remount,bind,rw "$place" && (: >"$place/new") && echo "wrote to $place"
+  umount -l "$place" && echo "unmounted $place"
+done
+(: >/pfs/images/s/new) && echo "wrote to an input"
+(echo evil >>/pfs/images/s/a) && echo "changed an input"
+for kind in proc sysfs cgroup cgroup2 devtmpfs debugfs; do
+  mount -t $kind none "$TMPDIR/m" || continue
+  echo "mounted $kind"
+  for file in sys/kernel/core_pattern kernel/uevent_helper release_agent; do
+    (echo '|/evil' >"$TMPDIR/m/$file") && echo "wrote $kind/$file"
+  done
+done
+mknod "$TMPDIR/disk" b 254 0 && echo "made a device"
+X
+for options in "-U -r -m" "-U -r -m -p -f" "-U -r -m -n"; do
+  unshare $options sh "$TMPDIR/nested"
+done 2>/dev/null
+cp "$PFS/images/s/a" "$PFS/out/"
+"""
+
+
+@pytest.mark.parametrize("user", ["root", "nobody"])
+@ways([way for way in SANDBOXES if way[0] != "podman"])
+def test_namespaces_of_a_command_s_own_give_it_no_power(launch: Launcher, way: Way, user: str) -> None:
+    with by(launch, way, user) as (other, image):
+        pattern = Path("/proc/sys/kernel/core_pattern").read_text()
+        try:
+            done = other(image, *datum("a", "", *FILE), *shell(NESTED), **use(way))
+            assert Path("/proc/sys/kernel/core_pattern").read_text() == pattern
+        finally:
+            if os.geteuid() == 0 and Path("/proc/sys/kernel/core_pattern").read_text() != pattern:
+                Path("/proc/sys/kernel/core_pattern").write_text(pattern)
+        harmless = {"mounted proc", "mounted sysfs", "mounted cgroup2", "mounted cgroup"}
+        assert set(done.stdout.splitlines()) <= harmless, done.stdout
+        assert other.outputs() == {"a": "A"}
+        assert (other.dataset / "inputs/images/s/a").read_text() == "A"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_link_in_an_input_leads_no_other_input_out(launch: Launcher, order: int) -> None:
+    """A neutral name makes one path of two; nothing is written through the link that is there already."""
+    victim = launch.dataset.parent / "victim"
+    victim.mkdir()
+    launch.write("inputs/images/liberty/evil", "evil")
+    (launch.dataset / "inputs/images/datum").symlink_to(victim)
+    matches = [("-f", "images", "inputs/images", path) for path in ("/datum", "/liberty")][::order]
+    words = datum("a", "", "-n", "datum", "liberty", *matches[0], *matches[1])
+    done = launch(launch.image("host"), *words, "--", "true", **use("bubblewrap"))
+    assert files(victim) == {}
+    assert done.returncode == 126, "nor is one of them left out without a word"
+    assert "symbolic link in another match" in done.stderr or "has this path already" in done.stderr
+    assert launch.clean()
