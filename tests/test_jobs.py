@@ -227,7 +227,7 @@ def test_follow_wait_and_cancel(tmp_path: Path) -> None:
     assert sorted(everything.out.splitlines()) == ["edges: 0.txt | begins 0.txt", "edges: 1.txt | begins 1.txt"]
     late = study.minipach("wait", "--timeout", "0")
     assert late.code == 3 and "still running after 0 seconds" in late.err
-    [row] = study.minipach("status", "--json").json["pipelines"]
+    [row] = [p for p in study.minipach("status", "--json").json["pipelines"] if p["name"] == "edges"]
     assert row["state"] == "running"
     job = study.minipach("jobs", "--json").json["jobs"][0]["id"]
     assert row["details"][0] == f"job {job[:12]} is running; minipach top"
