@@ -232,7 +232,10 @@ def _copied_record(assessment: Assessment, base: Base, step: Step, files: Sequen
         "dsid": base.dataset_id,
         "exit": records.parse(source.record)[1].get("exit", 0),
         "extra_inputs": [base.image_path],
-        "inputs": [*records.record_inputs(assessment.pipeline, [task]), *assessment.always_inputs],
+        "inputs": [
+            *records.record_inputs(assessment.pipeline, [task], assessment.snapshots),
+            *assessment.always_inputs,
+        ],
         "outputs": [records.record_path(f.path) for f in files],
         "pwd": ".",
         "minipach": {**ours, "reused_from": {"name": source.name, "id": source.id}},

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from minipach.datum import Datum
 from minipach.errors import UserError
 from minipach.identity import run_variables, variables
-from minipach.neutral import hide, tokens
+from minipach.neutral import Snapshots, hide, tokens
 from minipach.placeholder import used_fields, values
 from minipach.spec import Pipeline, secret_variable
 from minipach.validation import parse_object
@@ -228,13 +228,21 @@ def record_path(path: str) -> str:
     return glob.escape(path).replace("{", "?").replace("}", "?")
 
 
-def record_inputs(pipeline: Pipeline, tasks: Sequence[Task]) -> list[str]:
-    """The inputs of a record: the matched paths below `inputs/`."""
+def record_inputs(pipeline: Pipeline, tasks: Sequence[Task], snapshots: Snapshots) -> list[str]:
+    """The inputs of a record: the matched paths below `inputs/`, and the subdatasets in them.
+
+    `datalad rerun` gets what is named, and installs no subdataset below it.
+    """
     folders = slugs(pipeline)
     found: dict[str, None] = {}
     for task in tasks:
         for m in task.datum.matches:
-            found[record_path(f"inputs/{folders[m.repo, m.branch]}{m.path}".rstrip("/"))] = None
+            top = f"inputs/{folders[m.repo, m.branch]}"
+            found[record_path(f"{top}{m.path}".rstrip("/"))] = None
+            prefix = m.path.strip("/") + "/" if m.path != "/" else ""
+            for sub in snapshots[m.repo, m.branch].nested:
+                if sub.startswith(prefix):
+                    found[record_path(f"{top}/{sub}")] = None
     return list(found)
 
 

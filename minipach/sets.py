@@ -269,7 +269,7 @@ def make_set(
         head=command.head,
         parts=command.parts,
         tail=command.tail,
-        inputs_of=tuple(tuple(records.record_inputs(pipeline, [task])) for task in tasks),
+        inputs_of=tuple(tuple(records.record_inputs(pipeline, [task], assessment.snapshots)) for task in tasks),
         always=assessment.always_inputs,
         files=tuple(staged_files(assessment, tasks)),
         datums=tuple(describe(assessment, base, task) for task in tasks),

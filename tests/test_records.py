@@ -18,6 +18,7 @@ from minipach.datum import Datum, Match
 from minipach.errors import UserError
 from minipach.git import blob_id
 from minipach.records import Task
+from minipach.snapshot import Snapshot
 from minipach.spec import Pipeline
 from minipach.specload import load_spec
 
@@ -114,7 +115,13 @@ def test_the_command_says_how_each_input_is_wanted() -> None:
     words = shlex.split(records.command(ONE, [task], COMMITS, "j").text())
     assert words[words.index("-l") :][:4] == ["-l", "images", "inputs/images", "/a"]
     assert words[words.index("-z") :][:4] == ["-z", "images", "inputs/images", "/b"]
-    assert records.record_inputs(ONE, [task]) == ["inputs/images/a", "inputs/images/b"], "a link may publish it"
+    snapshots = {("images", None): Snapshot("c" * 40, {}, nested=["b/sub", "b/sub/[x]", "bb"])}
+    assert records.record_inputs(ONE, [task], snapshots) == [
+        "inputs/images/a",
+        "inputs/images/b",  # a link may publish it
+        "inputs/images/b/sub",
+        "inputs/images/b/sub/[[]x]",
+    ]
 
 
 def test_the_command_has_the_values_of_its_placeholders() -> None:

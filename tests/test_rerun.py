@@ -112,6 +112,21 @@ def test_a_copys_own_record(done: Study, tmp_path: Path, without_minipach: dict[
     assert (alone.root / "inputs/images/nova.txt").exists()
 
 
+def test_a_folder_that_has_subdatasets(tmp_path: Path, without_minipach: dict[str, str]) -> None:
+    study = Study.create(tmp_path / "study")
+    study.put("images/a.txt", "a\n")
+    study.ok("datalad", "create", "-d", "images", "images/more")
+    study.ok("datalad", "create", "-d", "images/more", "images/more/deep")
+    study.put("images/more/deep/b.txt", "b\n", save=False)
+    study.ok("datalad", "save", "-r", "-d", str(study.root), "-m", "nested")
+    study.pipeline("edges", spec("images", "/", "list"), list='(cd /pfs/images && find . -type f) >"$PFS/out/list"\n')
+    study.schedule()
+    ((commit, _),) = records(study, "edges").values()
+    alone = clone(study, "edges", tmp_path / "alone", without_minipach)
+    rerun(alone, ".", commit, without_minipach)
+    assert sorted((alone.root / "list").read_text().split()) == ["./a.txt", "./more/deep/b.txt"]
+
+
 QUOTED = """
 input: {cross: [{pfs: {repo: raw/t1, glob: "/**.txt"}}, {pfs: {repo: images, glob: "/*", lazy: true}}]}
 transform:
