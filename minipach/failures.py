@@ -16,6 +16,7 @@ FINAL = frozenset({NOT_KEPT, NOT_FOUND})  # exit codes that another try ends wit
 GIVE_UP_AFTER = 5  # so many datums at a job's beginning, if they all fail in the same way
 LEFT_AFTER = 2  # jobs in which a datum failed with the same content, code and image
 _FAILED = ("failed", "lost")
+_NO_CODE = r"(?<!exited with )(?<!exit code )"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,14 @@ def way_of(end: DatumEnd) -> Way:
 
 
 def without_name(text: str, name: str) -> str:
-    """Return a text with the datum's name, and the words of its last part, taken out."""
+    """Return a text with the datum's name, and the words of its last part, taken out.
+
+    An exit code is none of them: what ends with 1 has failed in the same way if the datum is called 1.
+    """
     base = name.rpartition("/")[2]
     stem = base.partition(".")[0]
     for word in sorted({name, base, stem} - {"", "/"}, key=len, reverse=True):
-        text = re.sub(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])", "*", text)
+        text = re.sub(rf"(?<![^\W_]){_NO_CODE}{re.escape(word)}(?![^\W_])", "*", text)
     return text
 
 

@@ -39,6 +39,12 @@ def test_failures_are_alike_whatever_the_datum_is_called() -> None:
     assert named(["a", "b", "c"], 2) == "a, b and 1 more"
 
 
+def test_an_exit_code_is_no_name() -> None:
+    assert way_of(end("1.txt")) == way_of(end("2.txt"))
+    said = "datum: 3.txt: the command failed with exit code 3"
+    assert without_name(said, "3.txt") == "datum: *: the command failed with exit code 3"
+
+
 @pytest.mark.parametrize(
     ("ends", "limit", "hopeless"),
     [
