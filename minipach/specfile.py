@@ -26,7 +26,9 @@ _MISNAMED = (
     "spec.yml.txt",
     "spec.yaml.txt",
 )
-_KEYS = [re.compile(rf"""(?:^|[{{,])\s*["']?{key}["']?\s*:""".encode(), re.MULTILINE) for key in ("transform", "input")]
+_KEYS = [
+    re.compile(rf"""(?:^|[{{,])\s*["']?{key}["']?\s*:""".encode(), re.MULTILINE) for key in ("transform", "inputs?")
+]
 
 
 def committed_specs(repo: Repo) -> list[str]:

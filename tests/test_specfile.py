@@ -50,6 +50,14 @@ def test_two_specs_in_a_folder_are_an_error(study: Study) -> None:
     assert study.minipach("check").code == 0, "a file of that name that is no spec"
 
 
+def test_a_spec_of_the_oldest_kind_is_seen(study: Study) -> None:
+    old = {"inputs": [{"repo": {"name": "images"}}], "transform": {"cmd": ["sh"]}}
+    (study.root / "edges").mkdir()
+    (study.root / "edges/spec.json").write_text(json.dumps(old))
+    done = study.minipach("check")
+    assert (done.code, "`inputs` is a field of Pachyderm 1.4 and before" in done.err) == (2, True)
+
+
 def test_data_may_have_a_file_of_the_name(study: Study) -> None:
     study.put("images/spec.json", '{"mark": "bar", "data": {}, "transform": []}', save=False)
     study.put("images/code/a.txt", "alpha", save=False)
