@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -72,6 +73,7 @@ def check_own(repo: Repo, base: str, image: str, *, get: bool = True, fresh: boo
 
 # what a warm process knows of the sets before: to ask git-annex again would take as long as a short datum
 _own: dict[tuple[str, str, str], dict[str, str]] = {}
+_one_reads = threading.Lock()  # an audit's threads share a repo, whose reader of objects gives one answer at a time
 _own_places: dict[tuple[str, str, str], dict[str, Path]] = {}
 
 
@@ -86,16 +88,17 @@ def _need_annex(repo: Repo) -> None:
 def _own_keys(repo: Repo, base: str, image: str) -> dict[str, str]:
     """The keys of the annexed files at a base commit, with their paths."""
     where = (str(repo.common_dir), base, image)
-    if where not in _own:
-        entries = [
-            entry
-            for entry in repo.ls_tree(base, recursive=True)
-            if entry.path == image or entry.path.startswith(f"{image}/") or not entry.path.startswith(_IMAGES)
-        ]
-        kinds = classify(repo, entries)
-        found = [(kinds[e.sha, e.mode == SYMLINK][2], e.path) for e in entries if e.mode != GITLINK]
-        _own[where] = {key: path for key, path in found if key}
-    return _own[where]
+    with _one_reads:
+        if where not in _own:
+            entries = [
+                entry
+                for entry in repo.ls_tree(base, recursive=True)
+                if entry.path == image or entry.path.startswith(f"{image}/") or not entry.path.startswith(_IMAGES)
+            ]
+            kinds = classify(repo, entries)
+            found = [(kinds[e.sha, e.mode == SYMLINK][2], e.path) for e in entries if e.mode != GITLINK]
+            _own[where] = {key: path for key, path in found if key}
+        return _own[where]
 
 
 def locate(

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from minipach import checksums
+from minipach import checksums, staging
 from minipach.checksums import damaged, is_content_of
+from minipach.git import TreeEntry
 from minipach.staging import HopelessError, StagingError, check_own, locate
 from tests.projects import Study
 from tests.repos import Files
@@ -217,3 +221,21 @@ def test_a_damaged_image_is_found_and_another_image_is_not_looked_at(made: Files
     check_own(made, base, ".datalad/environments/one/image")
     with pytest.raises(HopelessError, match=r"content of .datalad/environments/two/image .* is damaged"):
         check_own(made, base, ".datalad/environments/two/image")
+
+
+def test_threads_that_share_a_repo_read_it_one_after_the_other(made: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    classify, now, most = staging.classify, [], [0]
+
+    def slow(repo: Files, entries: Iterable[TreeEntry]) -> object:
+        now.append(1)
+        most[0] = max(most[0], len(now))
+        time.sleep(0.05)
+        found = classify(repo, entries)
+        now.pop()
+        return found
+
+    monkeypatch.setattr(staging, "classify", slow)
+    base = made.line("rev-parse", "HEAD")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda image: check_own(made, base, f".datalad/environments/{image}/image"), "abcd"))
+    assert most == [1]
