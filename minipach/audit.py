@@ -254,7 +254,8 @@ def _slots(trials: Sequence[Trial], jobs: int) -> Iterator[dict[str, queue.Simpl
             owners.append(Owner(repo))
             found[path] = queue.SimpleQueue()
             for number in range(min(jobs, sum(t.work.repo == path for t in trials))):
-                slot = Slot(repo, slots_dir(repo) / f"{owners[-1].name}.{number}")
+                # a repo of its own: threads that read objects through one process would take each other's answers
+                slot = Slot(Repo(repo.path), slots_dir(repo) / f"{owners[-1].name}.{number}")
                 every.append(slot)
                 found[path].put(slot)
         yield found
@@ -262,5 +263,6 @@ def _slots(trials: Sequence[Trial], jobs: int) -> Iterator[dict[str, queue.Simpl
         for slot in every:
             kill_inside(slot.path)
             slot.remove()
+            slot.main.close()
         for owner in owners:
             owner.release()

@@ -8,10 +8,12 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from minipach.audit import _slots
 from minipach.git import Repo, blob_id
 from minipach.reexecute import Kept, _equal
 from minipach.slots import Slot
@@ -208,6 +210,15 @@ def test_an_annexed_image_is_found_from_a_slot(study: Study) -> None:
     study.pipeline("edges", spec("upper", "/*", ", image: ../env.img"), upper=UPPER)
     study.schedule()
     assert outcomes(audit(study)) == {"edges:moon.txt": "reproducible"}
+
+
+def test_threads_share_no_reader_of_objects(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    trials: Any = [SimpleNamespace(work=SimpleNamespace(repo=str(tmp_path)))] * 3
+    with _slots(trials, 3) as slots:
+        readers = [slots[str(tmp_path)].get().main.objects for _ in trials]
+        assert len({id(reader) for reader in readers}) == 3
+    assert not any(reader.alive for reader in readers)
 
 
 def test_an_interrupt_ends_the_command_and_clears_up(published: Study, tmp_path: Path) -> None:
