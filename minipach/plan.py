@@ -316,6 +316,8 @@ def reason_for(
     for field in sorted(before.keys() | new.transform.keys()):
         if before.get(field) != new.transform.get(field):
             reasons.append(f"{field} changed")
+    if not reasons and bool(old.words) != bool(task.words):
+        reasons = ["minipach.identity changed"]
     if not reasons:
         reasons = [f"inputs {where} changed" for where in _changed_inputs(old.inputs, inputs, task)]
     if not reasons and variables:

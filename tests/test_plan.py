@@ -368,9 +368,16 @@ def test_a_changed_file_in_a_folder_is_named_by_its_path() -> None:
 
 def test_a_changed_file_is_named_as_people_know_it_where_the_command_does_not() -> None:
     hidden = Task(Datum("s1", (match("/s1"),)), "2", "", ("s1",))
-    old = _with(("datum/x.nii", "1", False), ("datum/y.nii", "1", False))
+    rows = [["datum/x.nii", "1", False], ["datum/y.nii", "1", False]]
+    old = result("s1", "1", words=("s1",), inputs={"images": rows})
     new = {"images": [("datum/x.nii", "2", False), ("datum/y.nii", "1", False)]}
     assert reason(old, inputs=new, of=hidden) == "inputs images:/s1/x.nii changed"
+
+
+def test_another_identity_is_no_change_of_the_inputs() -> None:
+    hidden = Task(Datum("s1", (match("/s1"),)), "2", "", ("s1",))
+    new = {"images": [("datum/x.nii", "1", False)]}
+    assert reason(_with(("s1/x.nii", "1", False)), inputs=new, of=hidden) == "minipach.identity changed"
 
 
 def test_a_changed_variable_is_named() -> None:
