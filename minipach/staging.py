@@ -57,7 +57,8 @@ def check_own(repo: Repo, base: str, image: str, *, get: bool = True, fresh: boo
         repo: the pipeline's.
         base: the commit that its datums start from.
         image: the image's path in it. Other images are not looked at.
-        get: as for `locate`; what is not here, is fetched by whoever runs the command.
+        get: whether what is not here is fetched, in the repo itself: the path of a remote that is relative leads from
+            a slot elsewhere. What can't be had is told by who needs it.
         fresh: as for `stage`.
     """
     names = _own_keys(repo, base, image)
@@ -68,6 +69,10 @@ def check_own(repo: Repo, base: str, image: str, *, get: bool = True, fresh: boo
     if len(there) < len(names) or not all(path.exists() for path in there.values()):
         _need_annex(repo)
         there = _present(repo, set(names))
+        absent = sorted(names.keys() - there.keys())
+        if get and absent:
+            _get(repo, absent)
+            there |= _present(repo, absent)
     _own_places[where] = _verify(repo, there, lambda key: f"{names[key]} ({key})", get=get, fresh=fresh)
 
 

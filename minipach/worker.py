@@ -174,8 +174,8 @@ class _Tries:
             clear_scratch(self.slot.path)  # of a launcher that was killed: its command may run on
             return
         self.slot.reset(self.work.base)
-        share = inputs_are_read_only(self.slot.path, self.work.image)
         check_own(self.slot.main, self.work.base, self.work.image)
+        share = inputs_are_read_only(self.slot.path, self.work.image)
         stage(self.slot.path, self.work.files, share=share)
         self.meter.count_inputs()
         self._copies = None if share else Untouched.now(self.slot.path, [file.dest for file in self.work.files])

@@ -13,7 +13,7 @@ import pytest
 
 from minipach import checksums, staging
 from minipach.checksums import damaged, is_content_of
-from minipach.git import TreeEntry
+from minipach.git import Repo, TreeEntry
 from minipach.staging import HopelessError, StagingError, check_own, locate
 from tests.projects import Study
 from tests.repos import Files
@@ -239,3 +239,21 @@ def test_threads_that_share_a_repo_read_it_one_after_the_other(made: Files, monk
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda image: check_own(made, base, f".datalad/environments/{image}/image"), "abcd"))
     assert most == [1]
+
+
+def test_an_image_is_fetched_from_a_remote_whose_path_is_relative(made: Files, tmp_path: Path) -> None:
+    image = ".datalad/environments/one/image"
+    (made.path / image).parent.mkdir(parents=True)
+    (made.path / image).write_text("one\n" * 100)
+    made.git("-c", "annex.dotfiles=true", "annex", "add", "--quiet", "--force-large", image)
+    made.commit()
+    made.git("clone", "--quiet", ".", str(tmp_path / "clone"))
+    there = Repo(tmp_path / "clone")
+    there.git("remote", "set-url", "origin", "../images")
+    there.git("annex", "init", "--quiet")
+    base = there.line("rev-parse", "HEAD")
+    check_own(there, base, image, get=False)
+    assert not (there.path / image).exists()
+    check_own(there, base, image)
+    assert (there.path / image).read_text() == "one\n" * 100
+    there.close()
