@@ -230,7 +230,7 @@ class Pass:
             self.failed[name] = end
 
     def _rounds(self, plan: Plan, base: Base, job: str, key: int) -> Plan:
-        """Run until nothing is left to run: a copy that turned out not to be provable runs in a second round."""
+        """Run until nothing is left to run: a copy whose original failed runs in a second round."""
         a = self.assessment
         while True:
             todo = [

@@ -13,7 +13,7 @@ FALSE = b"0123456789abcdef"
 
 
 def true(marker: Marker, number: int) -> bytes:
-    """A mark as the datum script prints it."""
+    """A mark as the launcher prints it."""
     return b"datum: begins %d %s\n" % (number, marker.words[number - 1].encode())
 
 
