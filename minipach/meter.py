@@ -129,7 +129,7 @@ def _launchers(pid: int) -> list[int]:
     while todo:
         child = todo.pop()
         with contextlib.suppress(OSError):
-            if _LAUNCHER in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[:6]:
+            if _LAUNCHER in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[:8]:
                 found.append(child)
                 continue
         todo += _children(child)

@@ -162,6 +162,6 @@ def _launchers() -> list[int]:
         with contextlib.suppress(OSError):
             # `sh .minipach/launch IMAGE ...`; datalad's own `sh -c '...'` names it too, and ends with it
             words = (entry / "cmdline").read_bytes().split(b"\0")
-            if b".minipach/launch" in words[:6] and os.getpgid(int(entry.name)) == group:
+            if b".minipach/launch" in words[:8] and os.getpgid(int(entry.name)) == group:
                 found.append(int(entry.name))
     return found
