@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from minipach.fastimport import Stream, committer
-from minipach.git import FILE, GitError, Repo
+from minipach.git import EXECUTABLE, FILE, SYMLINK, GitError, Repo
 from minipach.keeping import RESULTS_FILE, result_json
 from minipach.results import BRANCH, PENDING, RECORD_FILE, RESULT_FILE, Known, folder_of
+from minipach.validation import InvalidError, parse_object
 from minipach.wording import many
 
 _BUILD = "refs/minipach/build/results"
@@ -60,11 +61,33 @@ def fold(repo: Repo, tries: int = 5) -> int:
 
 
 def _described(repo: Repo, commit: str) -> list[dict[str, Any]]:
-    data = repo.objects.read(f"{commit}:{RESULTS_FILE}")
-    if not data:
+    """What a worker has left: results that no worker of this version writes are left out, so that their datums run."""
+    try:
+        results = parse_object(repo.objects.read(f"{commit}:{RESULTS_FILE}") or b"{}").get("results", [])
+    except InvalidError:
         return []
-    results: list[dict[str, Any]] = json.loads(data)["results"]
-    return results
+    return [d for d in results if _is_whole(d)] if isinstance(results, list) else []
+
+
+_TEXTS = ("id", "name", "dest", "author", "record", "code_tree")
+_ID = re.compile(r"[0-9a-f]{64}")
+_BLOB = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+
+
+def _is_whole(described: Any) -> bool:
+    """Whether it has all that is stored, and each output a place of its own below the result's."""
+    if not isinstance(described, dict) or not all(isinstance(described.get(name), str) for name in _TEXTS):
+        return False
+    files = described.get("files")
+    return bool(_ID.fullmatch(described["id"])) and isinstance(files, list) and all(map(_is_output, files))
+
+
+def _is_output(row: Any) -> bool:
+    if not (isinstance(row, list) and len(row) == 3 and all(isinstance(value, str) for value in row)):
+        return False
+    path, mode, blob = row
+    plain = all(part not in ("", ".", "..", ".git") for part in path.split("/"))
+    return plain and mode in (FILE, EXECUTABLE, SYMLINK) and bool(_BLOB.fullmatch(blob))
 
 
 def _add(stream: Stream, described: Mapping[str, Any], where: str) -> None:

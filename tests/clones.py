@@ -63,9 +63,9 @@ def add_result(repo: Files, short: str, name: str = "one", out: str = "") -> str
     return where
 
 
-def add_pending(repo: Files, short: str, name: str) -> None:
-    """A result as a worker leaves it, not folded in yet."""
-    data = json.dumps({"record": "", "results": [{**_described(short, name), "files": []}]}).encode()
+def add_pending(repo: Files, short: str, name: str, **changes: Any) -> None:
+    """A result as a worker leaves it, not folded in yet. changes: values of it that are others."""
+    data = json.dumps({"results": [{**_described(short, name), "record": "", "files": [], **changes}]}).encode()
     commit = repo.commit_tree(tree_of(repo, {RESULTS_FILE: data}), "a result\n")
     repo.git("update-ref", f"{PENDING}{short}", commit)
 

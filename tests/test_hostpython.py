@@ -143,7 +143,7 @@ def test_a_changed_program_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     program.parent.mkdir()
     program.write_text("#!/bin/sh\necho 1\n")
     program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("MINIPACH_PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     cache = Cache(tmp_path / "cache")
 
     def line() -> str:

@@ -77,7 +77,8 @@ def stand_ins(folder: Path, **then: str) -> tuple[dict[str, str], Path]:
         what = rest or f'exec "{real}" "$@"'
         program.write_text(f'#!/bin/sh\necho "{program.name} $*" >>"{log}"\n{what}\n')
         program.chmod(0o755)
-    return {"PATH": f"{folder}:{os.environ['PATH']}"}, log
+    path = f"{folder}:{os.environ['PATH']}"
+    return {"PATH": path, "MINIPACH_PATH": path}, log
 
 
 @pytest.mark.parametrize("form", [f if f == "registered" else pytest.param(f, marks=pytest.mark.soak) for f in FORMS])

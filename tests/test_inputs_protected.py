@@ -136,6 +136,6 @@ def test_a_command_that_writes_to_its_code_changes_a_copy_where_nothing_stops_it
     study.put("edges/code/helper.sh", "echo helper\n", save=False)
     study.schedule()
     log = study.minipach("logs", "edges", "a.txt")
-    assert "the command changed its copy of pipeline/code/helper.sh; the source is as it was" in log.out
+    assert "the command changed its copy of edges/code/helper.sh; the source is as it was" in log.out
     assert study.read("edges/code/helper.sh") == b"echo helper\n"
     assert set(study.outputs("edges")) == {"a.txt"}

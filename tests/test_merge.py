@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -177,3 +178,24 @@ def test_a_fresh_clone_reads_its_remotes_results_until_it_has_its_own(
     fresh.git("fetch", "--quiet", "origin")
     own_branch(fresh)
     assert Known(fresh).ids == {datum_id("aa")}, "from then on only a pull brings more"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"record": None},
+        {"id": "../../x"},
+        {"files": [["../x", "100644", "0" * 40]]},
+        {"files": [["a/.git/config", "100644", "0" * 40]]},
+        {"files": [["x", "160000", "0" * 40]]},
+        {"files": [["x", "100644", "HEAD"]]},
+        {"files": 7},
+    ],
+    ids=str,
+)
+def test_a_pending_result_that_no_worker_writes_is_left_out(pair: tuple[Files, Files], changes: dict[str, Any]) -> None:
+    here, _ = pair
+    add_pending(here, "a1", "mine", **changes)
+    assert fold(here) == 0
+    assert sorted(names(here).values()) == ["common"]
+    assert here.refs(PENDING) == {}, "it is looked at once"

@@ -202,9 +202,9 @@ def test_a_line_break_in_an_inputs_name_is_refused(study: Study) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("two\\nlines", "output 'two\\nlines': a line break in its name, which `datalad rerun` can't handle"),
-        ("back\\\\slash", "output 'back\\\\slash': a backslash in its name, which `datalad rerun` can't handle"),
-        ("caf\\351", "output b'caf\\xe9': its name is not UTF-8; rename it"),
+        ("two\\nlines", 'output "two\\nlines": a line break in its name, which `datalad rerun` can\'t handle'),
+        ("back\\\\slash", 'output "back\\\\slash": a backslash in its name, which `datalad rerun` can\'t handle'),
+        ("caf\\351", 'output "caf\\xe9": its name is not UTF-8; rename it'),
     ],
 )
 def test_an_output_that_could_not_be_rerun_fails_its_datum(study: Study, name: str, said: str) -> None:
