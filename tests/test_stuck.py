@@ -19,9 +19,9 @@ def test_where_the_engine_is_away_or_another_is_set(tmp_path: Path) -> None:
     study = unpublished(tmp_path / "study", images=1)
     with Redis() as server, Workers(study, server) as workers:
         workers.schedule()
-        assert "no worker serves this project" in workers.minipach("wait", "--timeout", "0.5", code=1)
+        assert "no worker serves this project" in workers.minipach("wait", "--timeout", "0.5", code=3)
         server.kill()
-        for command, code in ((("jobs",), 0), (("status",), 0), (("wait", "--timeout", "0.5"), 1)):
+        for command, code in ((("jobs",), 0), (("status",), 0), (("wait", "--timeout", "0.5"), 3)):
             said = workers.minipach(*command, code=code)
             assert said.count("what was handed over waits: Redis at unix://") == 1, command
         server.start()
