@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,14 @@ from minipach.executors.redislink import Client, connect
 from minipach.git import Repo
 from tests.projects import MINIPACH, Study
 from tests.test_rq import runs
+
+
+@pytest.fixture
+def study() -> Iterator[Study]:
+    """A project in a folder with a short name: a socket's path may have some hundred characters."""
+    folder = Path(tempfile.mkdtemp(prefix="mp.", dir="/tmp"))
+    yield Study.create(folder / "s")
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
