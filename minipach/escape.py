@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 
 _COLOUR = re.compile(r"(\x1b\[[0-9;:]*m)")  # SGR: colours and weight
@@ -23,6 +24,33 @@ def colours_only(text: str) -> str:
         return "\n".join(map(printable, pieces[0].split("\n")))
     shown = (p if at % 2 else "\n".join(map(printable, p.split("\n"))) for at, p in enumerate(pieces))
     return "".join(shown) + _RESET
+
+
+class TerminalFilter:
+    """What a program prints, on its way to a terminal (see `passing.Filter`): as `colours_only` shows it."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._held = ""
+        self._coloured = False
+
+    def feed(self, data: bytes, *, last: bool = False) -> bytes:
+        """What can be shown so far; what may be the begin of a colour waits for its end."""
+        text = self._held + self._decoder.decode(data, last)
+        at = len(text) if last else _cut(text)
+        self._held = text[at:]
+        pieces = _COLOUR.split(text[:at].replace("\r\n", "\n"))
+        shown = (p if n % 2 else "\n".join(map(printable, p.split("\n"))) for n, p in enumerate(pieces))
+        self._coloured = self._coloured or len(pieces) > 1
+        return ("".join(shown) + (_RESET if last and self._coloured else "")).encode("utf-8", "surrogateescape")
+
+
+def _cut(text: str) -> int:
+    """Where the text ends that needs no more: before a CR, or before what may become a colour."""
+    if text.endswith("\r"):
+        return len(text) - 1
+    at = text.rfind("\x1b", max(0, len(text) - 32))
+    return at if at >= 0 and re.fullmatch(r"\x1b(\[[0-9;:]*)?", text[at:]) else len(text)
 
 
 def dot(text: str) -> str:

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from minipach.escape import TerminalFilter
 from minipach.git import Repo, child_environment
-from minipach.passing import passing
+from minipach.passing import Filter, passing
 from minipach.settings import local_setting
 from minipach.spec import secret_variable
 
@@ -141,10 +142,16 @@ def _places(data: bytes, piece: bytes) -> Iterator[tuple[int, int]]:
 
 @contextmanager
 def redacting(target: int, values: Sequence[str]) -> Iterator[int]:
-    """A descriptor; what is written to it gets to `target` at once, and no value does (see `passing`)."""
+    """A descriptor; what is written to it gets to `target` at once, and no value does (see `passing`).
+
+    A terminal gets no control characters but colours.
+    """
     redactor = Redactor(values)
-    if not redactor.pieces:
+    filters: list[Filter] = [redactor] if redactor.pieces else []
+    if os.isatty(target):
+        filters.append(TerminalFilter())
+    if not filters:
         yield target
         return
-    with passing(target, [redactor]) as entry:
+    with passing(target, filters) as entry:
         yield entry

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import subprocess
 import unicodedata
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minipach import escape
+from minipach.escape import TerminalFilter
 from minipach.messages import say, say_all
 from tests.projects import MINIPACH, Study
 
@@ -128,3 +130,35 @@ def test_standard_error_is_printed_to_in_one_place() -> None:
         if re.search(r"file=sys\.stderr|sys\.stderr\.write", path.read_text())
     }
     assert found <= allowed
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_what_a_command_prints_reaches_a_terminal_as_text_and_colours(size: int) -> None:
+    printed = "plain \x1b[31mred\x1b[0m \x1b]0;owned\x07 größe\r\n\x1b[2Jgone \x1b[1;3".encode() + b"\xff"
+    stream = TerminalFilter()
+    shown = b"".join(stream.feed(printed[at : at + size]) for at in range(0, len(printed), size))
+    shown += stream.feed(b"", last=True)
+    assert shown == (
+        b"plain \x1b[31mred\x1b[0m \\x1b]0;owned\\x07 gr\xc3\xb6\xc3\x9fe\n\\x1b[2Jgone \\x1b[1;3\\udcff\x1b[0m"
+    )
+
+
+def test_nothing_is_held_back_that_can_be_shown() -> None:
+    stream = TerminalFilter()
+    assert stream.feed(b"50 %") == b"50 %"
+    assert stream.feed(b"\x1b[3") == b"" and stream.feed(b"1mx") == b"\x1b[31mx"
+
+
+def test_run_one_shows_a_terminal_no_control_characters(study: Study) -> None:
+    study.put("images/a.txt", "a")
+    study.pipeline(
+        "edges",
+        'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/r.sh]}\n',
+        r="printf '\\033]0;x'\n",
+    )
+    master, slave = os.openpty()
+    done = subprocess.run([*MINIPACH, "run-one", "edges:a.txt"], cwd=study.root, stderr=slave, check=False)
+    os.close(slave)
+    said = os.read(master, 65536)
+    os.close(master)
+    assert done.returncode == 0 and b"\\x1b]0;x" in said and b"\x1b]" not in said, said
