@@ -137,8 +137,10 @@ def test_a_rerun_in_another_environment_begins_with_one_line(launch: Launcher, t
     same.write_text(recorded)
     version = next(line for line in recorded.splitlines() if line.startswith("python3: "))
     other.write_text(recorded.replace(version, "python3: 2.7.18"))
-    command = ("-d", "a", "", "--", "sh", "-c", ': >"$PFS/out/x"')
+    command = ("-d", "a", "", "--", "sh", "-c", ': >"$PFS/out/x" # python')
     assert launch(same, *command).stderr == ""
+    without = ("-d", "a", "", "--", "sh", "-c", ': >"$PFS/out/x"')
+    assert launch(other, *without).stderr == "", "it has no use for Python"
     here = version.removeprefix("python3: ")
     line = "launch: the environment differs from the recorded one: recorded python3 2.7.18, here " + here
     assert launch(other, *command).stderr.splitlines() == [line]
