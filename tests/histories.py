@@ -331,6 +331,7 @@ class History:
 
     def bring_up(self) -> None:
         """`schedule`, and all that must be true after it."""
+        unsaved = self._leave_unsaved()
         planned = self.study.plan()
         expected, failing, blocked = self._expected()
         done = self.study.schedule(code=1 if failing else 0)
@@ -344,13 +345,36 @@ class History:
             self._check_runs(name, wanted, done[name], planned[name], story)
             self._publish(name, wanted)
             assert self._outputs(name) == self._model(name), f"{name}, of which {ran} ran\n{story}"
-            assert self.study.git(name, "status", "--porcelain") == "", f"{name}\n{story}"
+            if not any(path.startswith(f"{name}/") for path in unsaved):
+                assert self.study.git(name, "status", "--porcelain") == "", f"{name}\n{story}"
+        self._take_back(unsaved, story)
         self.cut = False
         again = self.study.schedule(code=1 if failing else 0)
         for name, report in again.items():
             assert not report["counts"]["ran"], f"{name} once more\n{story}"
             assert name in blocked or self._outputs(name) == self._model(name), f"{name} once more\n{story}"
             assert report["commit"] == done[name]["commit"], f"{name} once more\n{story}"
+
+    def _leave_unsaved(self) -> dict[str, bytes]:
+        """Now and then, edits that no commit has: they count for nothing, and nobody overwrites them."""
+        if self.rng.random() < 0.5:
+            return {}
+        name = self.rng.choice(list(_INPUTS))
+        edits = {"data/unsaved.txt": b"unsaved\n", f"{name}/code/run.sh": b"exit 9\n", f"{name}/spec.yml": b"{}\n"}
+        left = {path: edits[path] for path in self.rng.sample(sorted(edits), self.rng.randint(1, 3))}
+        self._say("left unsaved", *left)
+        for path, content in left.items():
+            (self.study.root / path).write_bytes(content)
+        return left
+
+    def _take_back(self, unsaved: Mapping[str, bytes], story: str) -> None:
+        for path, content in unsaved.items():
+            there = self.study.root / path
+            assert there.read_bytes() == content, f"{path} was overwritten\n{story}"
+            there.unlink()
+            repo, _, inside = path.partition("/")
+            if repo != "data":
+                self.study.git(repo, "checkout", "--", inside)
 
     def _expected(self) -> tuple[dict[str, dict[str, Expected]], set[str], set[str]]:
         """Each pipeline's datums, those of which some fail, and those that wait for one whose outputs must stay."""
