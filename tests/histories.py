@@ -361,7 +361,9 @@ class History:
             return {}
         name = self.rng.choice(list(_INPUTS))
         edits = {"data/unsaved.txt": b"unsaved\n", f"{name}/code/run.sh": b"exit 9\n", f"{name}/spec.yml": b"{}\n"}
-        left = {path: edits[path] for path in self.rng.sample(sorted(edits), self.rng.randint(1, 3))}
+        if not (self.study.root / name / ".git").exists():  # its first schedule commits what is there
+            edits = {"data/unsaved.txt": b"unsaved\n"}
+        left = {path: edits[path] for path in self.rng.sample(sorted(edits), self.rng.randint(1, len(edits)))}
         self._say("left unsaved", *left)
         for path, content in left.items():
             (self.study.root / path).write_bytes(content)
