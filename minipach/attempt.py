@@ -36,7 +36,7 @@ class DataladError(StagingError):
 
 @dataclass(frozen=True, slots=True)
 class DatumReport:
-    """What the launcher reports of one datum.
+    """The launcher's report of one datum.
 
     code: its exit code · fault: what was wrong beside that ("" if nothing was) · files: its outputs, each as the path
     that the command used below /pfs/out and the path in the repository · began, ended: in unix seconds · seconds, cpu:
@@ -64,7 +64,7 @@ class DatumReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the launcher reports of a try: a datum's report for each index of the set (none: it never got there)."""
+    """The launcher's report of a try: a datum's report for each index of the set (none: it never got there)."""
 
     datums: Mapping[int, DatumReport] = field(default_factory=dict)
 

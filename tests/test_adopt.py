@@ -298,8 +298,7 @@ def test_lock_takes_a_changed_environment_in_only_when_asked(tmp_path: Path) -> 
         program.write(b"\0")
     (tools / "python3").write_text("#!/bin/sh\nexit 1\n")
     (tools / "python3").chmod(0o755)
-    # child processes look into the interpreter's own folder first: shadow what is found there
-    other = {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
+    other = {"MINIPACH_PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
     plan = study.minipach("plan", env=other)
     assert plan.out == "edges: nothing to do\n", "a drift alone runs nothing"
     assert "edges: this host's environment differs from the one on record" in plan.err
