@@ -191,7 +191,6 @@ BAD_OUTPUT = {
     "dangling": 'ln -s nowhere "$PFS/out/broken"',
     "fifo": 'mkfifo "$PFS/out/pipe"',
     "another's .git": 'mkdir -p "$PFS/out/r/.git"; echo x >"$PFS/out/r/.git/HEAD"',
-    "no out": 'rm -r "$PFS/out"; echo x >"$PFS/out"',
     "no program": "exec no-such-program-anywhere",
 }
 SAYS = {
@@ -199,7 +198,6 @@ SAYS = {
     "dangling": "broken",
     "fifo": "neither a file nor a directory",
     "another's .git": "a dataset can't hold another's .git",
-    "no out": "must stay a directory",
     "no program": "no-such-program-anywhere",
 }
 

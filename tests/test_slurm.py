@@ -23,7 +23,7 @@ from minipach.executors.slurmmoved import take_back
 from minipach.executors.slurmoptions import SlurmOptions
 from minipach.project import find_project
 from minipach.sets import Needs, Outcome, WorkSet
-from tests.projects import Study
+from tests.projects import SHOWN, Study
 from tests.remains import Background, hold, leftovers, processes, result_of, schedule_killed, unpublished, until
 from tests.repos import Files
 from tests.slurm import Cluster, cluster, shared_cluster
@@ -108,8 +108,8 @@ def test_a_failure_is_seen_and_retried_and_the_rest_is_kept(tmp_path: Path, slur
     study = on_slurm(Study.create(tmp_path / "study"))
     study.copier(more="datum_tries: 1\n")
     script = study.root / "edges/code/copy.sh"
-    script.write_text("case $images in *b) [ ! -e ../../bad ] || { echo no good; exit 7; } ;; esac\n" + COPY)
-    bad = study.root / "edges/.git/minipach/bad"
+    bad = SHOWN / "bad"
+    script.write_text(f"case $images in *b) [ ! -e {bad} ] || {{ echo no good; exit 7; }} ;; esac\n" + COPY)
     study.put("images/a", "a")
     study.schedule("--wait")
     bad.touch()
