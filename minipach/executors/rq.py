@@ -108,7 +108,12 @@ class RqExecutor:
         for work in sets:
             self._waiting[work.id] = self._unsent[work.id] = work
         try:
-            self._send()
+            try:
+                self._send()
+            except redis.exceptions.ResponseError as error:
+                if not is_of_wrong_kind(error) or not self._board.mend():
+                    raise
+                self._send()
         except redis.exceptions.RedisError as error:
             if first or not passes(error):
                 raise UserError(away(self._repo, error)) from None
