@@ -517,7 +517,10 @@ def escaped(name: str) -> str:
 
 REFUSED = [
     ('mkfifo "$PFS/out/a"', 'output "a" is neither a file nor a directory'),
-    ("python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('{out}/a')\"", 'output "a" is neither a file'),
+    (
+        "cd {out} && python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('a')\"",
+        'output "a" is neither a file',
+    ),
     ('mkdir -p "$PFS/out/s/.git"', 'output "s/.git" can\'t be kept'),
     ('ln -s /etc/passwd "$PFS/out/x"', 'symbolic link "x" points outside /pfs'),
     ('ln -s ../../../../../../../../../etc "$PFS/out/x"', 'symbolic link "x" points outside /pfs'),
@@ -673,11 +676,13 @@ def test_a_datum_sees_nothing_of_the_one_before(launch: Launcher, runtime: str) 
         **use(runtime),
     )
     assert {row["code"] for row in report["datums"]} == {0}, done.stderr
+    # where the tests' own Python lies below /tmp, its folder is seen there
+    environment = {path.split("/")[2] for path in launch.env["PATH"].split(":") if path.startswith("/tmp/")}
     for number, leave in enumerate(LEAVE):
         seen = (launch.dataset / f"look {number}").read_text()
         tail = seen.partition("./out\n")[2]
         assert seen.startswith("./images\n./images/b\n./out\n"), leave
-        assert not [line for line in tail.split() if not line.startswith("/")], leave
+        assert not [line for line in tail.split() if not line.startswith("/") and line not in environment], leave
     assert launch.clean()
 
 

@@ -229,6 +229,7 @@ def test_an_archive_runs_and_reruns(
         docker.parent.mkdir()
         docker.write_text(f'#!/bin/sh\necho "$1" >>"{log}"\nexec {shutil.which("podman")} "$@"\n')
         docker.chmod(0o755)
-        path = {"PATH": f"{docker.parent}{os.pathsep}{without_minipach['PATH']}", "MINIPACH_RUNTIME": "docker"}
-        rerun(alone, ".", commit, {**variables, **without_minipach, **path})
+        path = f"{docker.parent}{os.pathsep}{without_minipach['PATH']}"
+        env = {"PATH": path, "MINIPACH_PATH": path, "MINIPACH_RUNTIME": "docker"}
+        rerun(alone, ".", commit, {**variables, **without_minipach, **env})
         assert "run" in log.read_text().split()
