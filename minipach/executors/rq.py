@@ -34,6 +34,7 @@ from minipach.sets import Outcome, WorkSet
 from minipach.tries import Took
 from minipach.validation import InvalidError
 
+_MENDS = 5  # rounds in a row that find keys of another kind
 _LOOK = 2.0  # seconds between two looks at all jobs; in between, workers tell us
 _MISSING = 6.0  # seconds for a worker to say that it runs a set that Redis has forgotten; then it is queued again
 _PATIENCE = 10.0  # seconds for workers to end what is cancelled
@@ -62,6 +63,7 @@ class RqExecutor:
         self._adopted: set[str] = set()  # of earlier passes, until it is looked whether somebody could run them
         self._looked = 0.0
         self._slots: tuple[float, int] = (0.0, 1)
+        self._mended = 0  # how often in a row keys of another kind were dropped
         self._away = False
         self._pubsub: Any = None
 
@@ -111,8 +113,9 @@ class RqExecutor:
             try:
                 self._send()
             except redis.exceptions.ResponseError as error:
-                if not is_of_wrong_kind(error) or not self._board.mend():
+                if not is_of_wrong_kind(error):
                     raise
+                self._board.mend()  # which a worker may have done just before
                 self._send()
         except redis.exceptions.RedisError as error:
             if first or not passes(error):
@@ -176,14 +179,17 @@ class RqExecutor:
             if not found and timeout:
                 found = self._look(self._told(timeout))
         except redis.exceptions.RedisError as error:
-            if is_of_wrong_kind(error) and (dropped := self._board.mend()):
-                say(f"Redis: {', '.join(dropped)}: of another kind, and made anew")
+            if is_of_wrong_kind(error) and self._mended < _MENDS:
+                self._mended += 1  # a worker may have mended it just before: then nothing is left to drop
+                if dropped := self._board.mend():
+                    say(f"Redis: {', '.join(dropped)}: of another kind, and made anew")
                 return []
             if not passes(error):
                 raise
             self._is_away(error)
             time.sleep(min(timeout, 1.0))
             return []
+        self._mended = 0
         if self._away:
             self._away = False
             say("Redis is back")
