@@ -1,4 +1,4 @@
-"""What it costs to verify contents against their keys before they are used: the first time, and from then on."""
+"""The cost of verifying contents against their keys before they are used: the first time, and from then on."""
 
 from __future__ import annotations
 

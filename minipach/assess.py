@@ -141,7 +141,7 @@ class Assessment:
 
     @cached_property
     def visible_files(self) -> dict[str, FileEntry]:
-        """What the command sees in /project: own files by their path, shared ones by `/` and that in the project."""
+        """The files in /project: own files by their path, shared ones by `/` and that in the project."""
         if self.source is None:
             own = {path: file for path, file in loose_files(self.repo.path).items() if is_own(path)}
         else:
@@ -217,7 +217,7 @@ class Assessment:
 
     @property
     def always_inputs(self) -> tuple[str, ...]:
-        """What every record has as an input: own files that are annexed, so that a clone gets them."""
+        """The inputs of every record: own files that are annexed, so that a clone gets them."""
         annexed = [path for path, file in self.visible_files.items() if file.kind == "annex"]
         tops = {PINNED if p.startswith("/") else CODE if p.startswith(f"{CODE}/") else p for p in annexed}
         return tuple(sorted(tops))
@@ -227,7 +227,7 @@ class Assessment:
         return input_files(datum, self.snapshots, words)
 
     def variables_of(self, datum: Datum, words: tuple[str, ...]) -> dict[str, str]:
-        """What else differs between datums in what the command sees: variables, and placeholders in its arguments."""
+        """The rest that differs between datums for the command: variables, and placeholders in its arguments."""
         found = variables(datum, words)
         for name, value in replacements(self.fields, datum, words).items():
             found[f"{{{name}}}"] = value
@@ -325,7 +325,7 @@ class Assessment:
         return plan
 
     def _hints(self, plan: Plan) -> tuple[str, ...]:
-        """What the spec's `identity` comes to: content that is computed more than once, names that stay visible."""
+        """The effect of the spec's `identity`: content that is computed more than once, names that stay visible."""
         running = [step.task for step in plan.of("run") if step.task is not None]
         if self.pipeline.identity == "content":
             seen = [step.task for step in plan.steps if step.task is not None and step.task.visible]

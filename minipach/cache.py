@@ -59,7 +59,7 @@ class Cache:
 
 
 def _head(kind: str, name: str, data: bytes | memoryview) -> bytes:
-    """What a file begins with: the code that wrote it, and a signature of its name and of the rest."""
+    """The begin of a file: the code that wrote it, and a signature of its name and of the rest."""
     signed = hashlib.blake2b(f"{kind}\0{name}\0".encode("utf-8", "surrogateescape"), key=_key(), digest_size=_MAC)
     signed.update(data)
     return _code() + signed.digest()

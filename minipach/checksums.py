@@ -36,7 +36,7 @@ def content_of(file: Path, backend: str, repo: Repo) -> str:
 
 
 def _new_hash(backend: str) -> Callable[[], Any] | None:
-    """What makes a hash of this backend; None: only git-annex can (SKEIN, the parallel forms of BLAKE2)."""
+    """Return the constructor of this backend's hash; None: only git-annex can (SKEIN, the parallel forms of BLAKE2)."""
     if backend in _HASHLIB:
         return lambda: hashlib.new(_HASHLIB[backend], usedforsecurity=False)
     if backend in _BLAKE:
@@ -86,14 +86,16 @@ def damaged(repo: Repo, contents: Mapping[str, Path], *, fresh: bool = False) ->
 
 
 def _stamp(file: Path) -> _Stamp:
-    """What differs when somebody has written to a file. Not the time of its last change of any kind (ctime): each hard
-    link to it, by which it is staged, changes that."""
+    """The stamp of a file, which changes when it is written to.
+
+    The time of its last change of any kind (ctime) is left out: staging makes hard links, each of which changes it.
+    """
     info = file.stat()
     return info.st_size, info.st_ino, info.st_mtime_ns
 
 
 class _Notes:
-    """What was verified on this machine. Where it can't be read or written, everything is verified each time."""
+    """The contents verified on this machine. Where it can't be read or written, everything is verified each time."""
 
     def __init__(self, db: sqlite3.Connection | None) -> None:
         self._db = db

@@ -78,7 +78,7 @@ def _pfs(node: PfsInput, snapshots: Snapshots) -> list[Datum]:
 
 
 def _key_maker(template: str, glob: Glob, name: str) -> Callable[[str, tuple[str, ...]], str]:
-    """What expands a `join_on` or `group_by`: `$1`, `${1}`, `$0` the path ("" of the root), `$$` a dollar sign."""
+    """Return what expands a `join_on` or `group_by`: `$1`, `${1}`, `$0` the path ("" of the root), `$$` a dollar."""
     pieces: list[str | int] = []
     end = 0
     for token in _KEY_TOKEN.finditer(template):
