@@ -20,7 +20,7 @@ from minipach import goal, lock, logs, validation
 from minipach.errors import UserError
 from minipach.executors import localboard
 from minipach.executors.rqboard import Board
-from minipach.executors.rqnames import Names, project_id
+from minipach.executors.rqnames import Names, ResourceClass, project_id
 from minipach.executors.setrefs import SETS, known_sets
 from minipach.executors.slurmfiles import Submission, read_json, read_set
 from minipach.git import Repo
@@ -466,6 +466,68 @@ def test_keys_of_another_kind_are_made_anew(board: Board) -> None:
     assert {*wrong, names.folder} <= dropped and "minipach:other:workers" not in dropped
     board.report("good", FACTS)
     assert list(board.workers()) == ["good"] and board.mend() == []
+
+
+CALLS: dict[str, Callable[[Board, WorkSet], object]] = {
+    "claim": lambda board, work: board.claim(Path("/there")),
+    "ended": lambda board, work: board.ended([work.id]),
+    "enqueue": lambda board, work: board.enqueue([(work, "q", ResourceClass())]),
+    "forget": lambda board, work: board.forget([work.id], "q"),
+    "is_claimed": lambda board, work: board.is_claimed(),
+    "is_time_to_go_on": lambda board, work: board.is_time_to_go_on(),
+    "left": lambda board, work: board.left("q"),
+    "over": lambda board, work: board.over(work.id, "q"),
+    "publish": lambda board, work: board.publish(),
+    "publish_pending": lambda board, work: board.publish_pending(),
+    "queues": lambda board, work: board.queues(),
+    "remove_queued": lambda board, work: board.remove_queued([work.id]),
+    "report": lambda board, work: board.report("good", FACTS),
+    "retire": lambda board, work: board.retire("good"),
+    "states": lambda board, work: board.states([work.id]),
+    "take": lambda board, work: board.take(board.names.queues + "any", 1),
+    "tend": lambda board, work: board.tend(),
+    "to_do": lambda board, work: board.to_do(board.names.queues + "any"),
+    "withdraw_publish": lambda board, work: board.withdraw_publish(),
+    "workers": lambda board, work: board.workers(),
+}
+
+
+def test_every_call_of_the_board_is_among_them() -> None:
+    public = {name for name in vars(Board) if not name.startswith("_") and callable(getattr(Board, name))}
+    assert public - {"job", "mend", "queue"} == CALLS.keys()
+
+
+@pytest.mark.parametrize("by_another", [False, True])
+@pytest.mark.parametrize("call", sorted(CALLS))
+def test_no_call_ends_at_a_key_of_another_kind(board: Board, call: str, by_another: bool) -> None:
+    """by_another: another process deletes the keys at that moment, so that nothing is left to delete."""
+    names, one = board.names, work()
+    board.enqueue([(one, "q", ResourceClass())])
+    jobs = board.queue(names.queues + "any")
+    ours = [names.workers, names.tails, names.left("q"), names.tending]
+    queues = [jobs.key, jobs.intermediate_queue_key, jobs.started_job_registry.key, jobs.finished_job_registry.key]
+    for key in [*ours, *queues, Job.key_for(names.publish_job)]:
+        board.client.delete(key)
+        board.client.set(key, "a string")
+    board.client.delete(names.folder, names.tending)
+    board.client.sadd(names.folder, "a set")
+    if by_another:
+        mend = board.mend
+
+        def mended_by_another() -> list[str]:
+            mend()
+            return []
+
+        board.mend = mended_by_another  # type: ignore[method-assign]
+    CALLS[call](board, one)
+
+
+def test_a_set_whose_queue_was_of_another_kind_can_be_taken(board: Board) -> None:
+    one = work()
+    jobs = board.queue(board.names.queues + "any")
+    board.client.set(jobs.key, "a string")
+    assert board.enqueue([(one, "q", ResourceClass())]) == 1
+    assert board.take(jobs.name, 0) is not None
 
 
 def test_states_of_jobs_of_another_kind_are_not_known(board: Board) -> None:

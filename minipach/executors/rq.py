@@ -11,6 +11,7 @@ import platform
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from rq.job import Job
 
 from minipach.errors import UserError
 from minipach.executors.redislink import AWAY, Client, away, check, connect, passes
-from minipach.executors.rqboard import Board, Ended, is_of_wrong_kind
+from minipach.executors.rqboard import Board, Ended, read_or_none
 from minipach.executors.rqlogs import receive_log
 from minipach.executors.rqnames import Names, ResourceClass, project_id
 from minipach.executors.rqserving import Offer, nobody_for
@@ -34,7 +35,6 @@ from minipach.sets import Outcome, WorkSet
 from minipach.tries import Took
 from minipach.validation import InvalidError
 
-_MENDS = 5  # rounds in a row that find keys of another kind
 _LOOK = 2.0  # seconds between two looks at all jobs; in between, workers tell us
 _MISSING = 6.0  # seconds for a worker to say that it runs a set that Redis has forgotten; then it is queued again
 _PATIENCE = 10.0  # seconds for workers to end what is cancelled
@@ -63,7 +63,6 @@ class RqExecutor:
         self._adopted: set[str] = set()  # of earlier passes, until it is looked whether somebody could run them
         self._looked = 0.0
         self._slots: tuple[float, int] = (0.0, 1)
-        self._mended = 0  # how often in a row keys of another kind were dropped
         self._away = False
         self._pubsub: Any = None
 
@@ -110,13 +109,7 @@ class RqExecutor:
         for work in sets:
             self._waiting[work.id] = self._unsent[work.id] = work
         try:
-            try:
-                self._send()
-            except redis.exceptions.ResponseError as error:
-                if not is_of_wrong_kind(error):
-                    raise
-                self._board.mend()  # which a worker may have done just before
-                self._send()
+            self._send()
         except redis.exceptions.RedisError as error:
             if first or not passes(error):
                 raise UserError(away(self._repo, error)) from None
@@ -179,20 +172,17 @@ class RqExecutor:
             if not found and timeout:
                 found = self._look(self._told(timeout))
         except redis.exceptions.RedisError as error:
-            if is_of_wrong_kind(error) and self._mended < _MENDS:
-                self._mended += 1  # a worker may have mended it just before: then nothing is left to drop
-                if dropped := self._board.mend():
-                    say(f"Redis: {', '.join(dropped)}: of another kind, and made anew")
-                return []
             if not passes(error):
                 raise
             self._is_away(error)
             time.sleep(min(timeout, 1.0))
             return []
-        self._mended = 0
         if self._away:
             self._away = False
             say("Redis is back")
+        if dropped := self._board.dropped:
+            say(f"Redis: {', '.join(dropped)}: of another kind; deleted, and made again")
+            self._board.dropped = []
         return found
 
     def _is_away(self, error: Exception) -> None:
@@ -231,12 +221,11 @@ class RqExecutor:
         if whole:
             self._running = {i for i, state in states.items() if state == "started"}
             self._heal(set(names) - states.keys())
-        found = []
-        for set_id, ended in self._board.ended([i for i in names if i in states]).items():
-            work = self._waiting.pop(set_id)
+        done = self._board.ended([i for i in names if i in states])
+        for set_id, ended in done.items():  # before one is forgotten: Redis may go away meanwhile
+            work = self._waiting[set_id]
             receive_log(self._client, self._board.names, work, len(ended.before), last=bool(ended.outcomes))
-            found += _outcomes(work, ended)
-        return found
+        return [outcome for i, ended in done.items() for outcome in _outcomes(self._waiting.pop(i), ended)]
 
     def _heal(self, missing: set[str]) -> None:
         """Redis was emptied: what no worker claims to run is queued again."""
@@ -306,7 +295,7 @@ class RqExecutor:
                 return
             for set_id in running:
                 job = self._board.names.job(set_id)
-                worker = self._client.hget(Job.key_for(job), "worker_name")
+                worker = read_or_none(partial(self._client.hget, Job.key_for(job), "worker_name"))
                 if worker and set_id not in asked:
                     send_command(self._client, worker.decode("utf-8", "replace"), "stop-job", job_id=job)
                     asked.add(set_id)

@@ -7,9 +7,9 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import redis
 from rq import Queue
@@ -61,6 +61,8 @@ _KEYS = {
     "tail": "stream",
 }
 T = TypeVar("T")
+P = ParamSpec("P")
+_MENDS = 5  # rounds of one call that may meet keys of another kind
 
 # KEYS: queue, intermediate queue, started jobs · ARGV: how many may run at once (0: no limit)
 _TAKE = """
@@ -109,6 +111,27 @@ def read_or_none(read: Callable[[], T]) -> T | None:
         return None
 
 
+def _mending(method: Callable[Concatenate[Board, P], T]) -> Callable[Concatenate[Board, P], T]:
+    """Return the method as one that deletes keys of another kind where it meets them, and is called again.
+
+    The next call may meet another such key, or none although nothing was deleted: another process may have deleted it.
+    Every method of a board may be called again.
+    """
+
+    @wraps(method)
+    def call(board: Board, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(_MENDS):
+            try:
+                return method(board, *args, **kwargs)
+            except redis.exceptions.ResponseError as error:
+                if not is_of_wrong_kind(error):
+                    raise
+                board.dropped += board.mend()
+        return method(board, *args, **kwargs)
+
+    return call
+
+
 def _clean(registry: StartedJobRegistry) -> bool:
     registry.cleanup()
     return True
@@ -132,8 +155,10 @@ class Board:
         self.names = names
         self._take = client.register_script(_TAKE)
         self._give_back = client.register_script(_GIVE_BACK)
+        self.dropped: list[str] = []  # keys of another kind that were deleted, until somebody reports them
         self._seen: dict[str, float] = {}  # jobs between two states, and when they were first seen there
 
+    @_mending
     def claim(self, root: Path) -> None:
         """Note in which folder the project is. UserError if another one of the same id is there: each would take the
         other's outcomes for its own."""
@@ -150,6 +175,7 @@ class Board:
                 )
             self.client.delete(self.names.folder)  # it was moved
 
+    @_mending
     def is_claimed(self) -> bool:
         """Whether the project has been noted."""
         return bool(self.client.exists(self.names.folder))
@@ -162,8 +188,12 @@ class Board:
         """Return one of RQ's jobs; None if it is not there, or can't be read."""
         return read_or_none(partial(Job.fetch, name, connection=self.client, serializer=JSONSerializer))
 
+    @_mending
     def queues(self) -> dict[str, ResourceClass]:
         """The queues of sets that there are, by name."""
+        return self._queues()
+
+    def _queues(self) -> dict[str, ResourceClass]:
         found = {}
         for key in self.client.smembers(Queue.redis_queues_keys):
             name = key.decode("utf-8", "replace").removeprefix(Queue.redis_queue_namespace_prefix)
@@ -174,6 +204,7 @@ class Board:
 
     # --- sets ------------------------------------------------------------------------------------------------
 
+    @_mending
     def states(self, ids: Sequence[str]) -> dict[str, str]:
         """The state of each set's job that Redis knows."""
         with self.client.pipeline(transaction=False) as pipe:
@@ -186,6 +217,7 @@ class Board:
         rows = [None if isinstance(row, Exception) else row for row in rows]  # no job: it is queued again
         return {i: row.decode("utf-8", "replace") for i, row in zip(ids, rows, strict=True) if row is not None}
 
+    @_mending
     def enqueue(self, sets: Sequence[tuple[WorkSet, str, ResourceClass]]) -> int:
         """Queue sets (each with its repo's path in the project); those that wait or run already are left alone."""
         states = self.states([work.id for work, _, _ in sets])
@@ -212,9 +244,15 @@ class Board:
             for name, datas in by_queue.items():
                 self.queue(name).enqueue_many(datas, pipeline=pipe)
             pipe.publish(self.names.work, "new")
-            pipe.execute()
+            try:
+                pipe.execute()
+            except redis.exceptions.ResponseError:  # a job may be there now that is in no queue
+                self._forget(pipe, [(work.id, self.names.queue(kind)) for work, _, kind in fresh])
+                pipe.execute(raise_on_error=False)
+                raise
         return len(fresh)
 
+    @_mending
     def ended(self, ids: Sequence[str]) -> dict[str, Ended]:
         """Of these sets, which have ended, and how."""
         states = self.states(ids)
@@ -254,6 +292,7 @@ class Board:
             return Ended((), message, before, last_try(job))
         return Ended((), f"it was {state} in Redis", before, last_try(job))
 
+    @_mending
     def remove_queued(self, ids: Iterable[str]) -> set[str]:
         """Take out of their queues those that nobody has taken yet; which they were."""
         ids = list(ids)
@@ -262,12 +301,17 @@ class Board:
             for set_id in ids:
                 for name in queues:
                     pipe.lrem(self.queue(name).key, 0, self.names.job(set_id))
-            rows = pipe.execute()
+            rows = pipe.execute(raise_on_error=False)
+        for row in rows:
+            if isinstance(row, Exception) and not is_of_wrong_kind(row):
+                raise row
+        rows = [0 if isinstance(row, Exception) else row for row in rows]  # nothing was in it
         width = len(queues)
         removed = {i for n, i in enumerate(ids) if width and sum(rows[n * width : (n + 1) * width])}
         self.forget(removed)
         return removed
 
+    @_mending
     def forget(self, ids: Iterable[str], repo: str | None = None) -> None:
         """Delete the jobs of these sets."""
         names = list(self.queues())
@@ -290,6 +334,7 @@ class Board:
 
     # --- for workers -----------------------------------------------------------------------------------------
 
+    @_mending
     def take(self, name: str, limit: int) -> Job | None:
         """The next job of a queue, now between queue and start: whoever takes it starts it, or it is given back."""
         queue = self.queue(name)
@@ -320,6 +365,7 @@ class Board:
             return None
         return job
 
+    @_mending
     def over(self, set_id: str, repo: str) -> int:
         """Note that a set has ended; how many of its repo's are left."""
         with self.client.pipeline() as pipe:
@@ -328,10 +374,12 @@ class Board:
             pipe.publish(self.names.done, set_id)
             return int(pipe.execute()[1])
 
+    @_mending
     def left(self, repo: str) -> int:
         """How many sets of a repo have not ended."""
         return int(self.client.scard(self.names.left(repo)))
 
+    @_mending
     def to_do(self, name: str) -> int:
         """How many jobs of a queue want a worker: those that wait, and those whose worker is gone (`tend` gives them
         back soon, if somebody is there to do so)."""
@@ -342,6 +390,7 @@ class Board:
             pipe.zcount(queue.started_job_registry.key, "-inf", f"({time.time()}")
             return sum(pipe.execute())
 
+    @_mending
     def tend(self) -> None:
         """Give jobs of workers that are gone to others: RQ's own way, but after seconds instead of minutes."""
         if not self.client.set(self.names.tending, "1", nx=True, ex=2):
@@ -385,14 +434,17 @@ class Board:
                 else:
                     self._give_back(keys=[queue.intermediate_queue_key, queue.key], args=[job])
 
+    @_mending
     def report(self, worker: str, facts: Mapping[str, Any]) -> None:
         """A sign of life of what serves this project."""
         self.client.hset(self.names.workers, worker, json.dumps({**facts, "seen": self._now()}))
 
+    @_mending
     def retire(self, worker: str) -> None:
         """It serves no more."""
         self.client.hdel(self.names.workers, worker)
 
+    @_mending
     def workers(self) -> dict[str, dict[str, Any]]:
         """What serves this project now, by name."""
         rows = {k.decode("utf-8", "replace"): _facts(v) for k, v in self.client.hgetall(self.names.workers).items()}
@@ -413,7 +465,7 @@ class Board:
         Nothing is lost that is not found again: sets are in git, and workers report what runs.
         """
         dropped = []
-        names = [*self.queues(), self.names.publish_queue]
+        names = [*self._queues(), self.names.publish_queue]
         kinds: dict[bytes, str] = {}
         for name in names:
             queue = self.queue(name)
@@ -437,6 +489,7 @@ class Board:
 
     # --- going on --------------------------------------------------------------------------------------------
 
+    @_mending
     def publish(self) -> None:
         """See to it that a pass is made, soon: one job at most waits for it."""
         job = self.names.publish_job
@@ -459,6 +512,7 @@ class Board:
             pipe.publish(self.names.work, "publish")
             pipe.execute()
 
+    @_mending
     def is_time_to_go_on(self) -> bool:
         """Whether the last pass that was made while sets were still running is some seconds ago."""
         return bool(self.client.set(f"{self.names.prefix}:soon", "1", nx=True, ex=SOON))
@@ -470,6 +524,7 @@ class Board:
         pipe.lrem(self.queue(name).key, 0, job)
         pipe.delete(Job.key_for(job), Result.get_key(job))
 
+    @_mending
     def withdraw_publish(self) -> None:
         """No pass is wanted any more."""
         self.client.delete(self.names.again)
@@ -478,6 +533,7 @@ class Board:
                 self._forget_publish(pipe)
                 pipe.execute()
 
+    @_mending
     def publish_pending(self) -> bool:
         """Whether a publish job waits or runs."""
         return self.client.hget(Job.key_for(self.names.publish_job), "status") in (b"queued", b"started")

@@ -88,7 +88,7 @@ class Heart:
     def _mend(self) -> None:
         with contextlib.suppress(redis.exceptions.RedisError):
             for key in self._board.mend():
-                say(f"Redis: {key} was of another kind, and is made anew")
+                say(f"Redis: {key} was of another kind; deleted, and made again")
 
     def _beat_once(self) -> None:
         client = self._board.client

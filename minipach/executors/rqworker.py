@@ -42,6 +42,7 @@ _TICK = 0.5  # seconds between two looks when nobody says anything
 _QUEUES = 2.0  # seconds between two looks which queues there are
 _GRACE = 7.0  # seconds for a process to end its set: a command that ignores TERM gets 2 from its launcher
 _PAUSE = 5.0  # seconds in which a worker that could not begin a set leaves the others to others
+_MENDS = 5  # rounds in a row that may meet keys of another kind
 _BURST = 1.0  # seconds that nothing is to be done before a worker in a burst ends
 
 
@@ -73,6 +74,7 @@ class Supervisor:
         self._queues_at = 0.0
         self._turn = 0
         self._away = False
+        self._mends = 0  # rounds in a row that met keys of another kind
         self._end: int | None = None  # the signal that told us to end
         self._going: Going | None = None
         self._quiet_since: float | None = None
@@ -165,7 +167,9 @@ class Supervisor:
             running = [lane.task.set_id for lane in self._lanes if lane.task is not None]
             self._place.during(self._client, self._board.names, running)
         except redis.exceptions.RedisError as error:
-            if is_of_wrong_kind(error) and self._mended():
+            if is_of_wrong_kind(error) and self._mends < _MENDS:
+                self._mends += 1  # another process may have deleted the key just before
+                self._mend()
                 return
             if not passes(error):
                 raise
@@ -177,15 +181,19 @@ class Supervisor:
         if self._away:
             self._away = False
             self._tell("Redis is back")
+        self._mends = 0
+        self._tell_dropped()
 
-    def _mended(self) -> bool:
-        """Return whether values of another kind were in our keys; they are made anew."""
+    def _mend(self) -> None:
+        """Delete our keys that hold another kind of value."""
         with contextlib.suppress(redis.exceptions.RedisError):
-            dropped = self._board.mend()
-            for key in dropped:
-                self._tell(f"Redis: {key} was of another kind, and is made anew")
-            return bool(dropped)
-        return False
+            self._board.dropped += self._board.mend()
+        self._tell_dropped()
+
+    def _tell_dropped(self) -> None:
+        for key in self._board.dropped:
+            self._tell(f"Redis: {key} was of another kind; deleted, and made again")
+        self._board.dropped = []
 
     def _follow_orders(self) -> None:
         while not self._heart.orders.empty():
