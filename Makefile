@@ -1,5 +1,5 @@
 # One command per purpose; `make` lists them. Works with GNU make 3.81, and in a folder with spaces in its name.
-.PHONY: help setup demo test check soak image-test bench clean
+.PHONY: help setup demo test check soak image-test bench docs record clean
 .DEFAULT_GOAL := help
 
 # Python keeps its byte code, also where somebody has turned that off: the tests start it some thousand times.
@@ -21,7 +21,7 @@ demo: .venv/ready ## run examples/photographs in a new folder ./demo
 test: .venv/ready ## the tests, less the slow ones
 	@$(PYTHON) -m pytest -m "not slow and not soak and not image" -n 2 --dist worksteal
 
-check: .venv/ready ## lint, format, types, generated docs, slow tests
+check: .venv/ready docs ## lint, format, types, generated docs, the documentation site, slow tests
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
@@ -34,6 +34,13 @@ soak: .venv/ready ## the tests that take longest: chaos, every name, every form 
 
 image-test: .venv/ready ## build the Docker image from a fresh Debian and use it (as root; mmdebstrap, podman, runc)
 	@$(PYTHON) -m pytest -m image
+
+docs: .venv/docs ## build the documentation site into build/site; a broken link fails
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet
+	@echo "built: build/site/index.html"
+
+record: .venv/ready ## run the demo in a pseudo-terminal and write the pictures of the README
+	@$(PYTHON) docs/record.py
 
 bench: .venv/ready ## measure minipach beside its peers (some 25 minutes)
 	@for script in overhead noop outputs20k plan verify peers thousand; do \
@@ -63,4 +70,8 @@ clean: ## remove .venv, caches and the demo
 .venv/ready: .venv/created pyproject.toml constraints.txt
 	@echo "installing minipach into .venv"
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,demo]'
+	@touch $@
+
+.venv/docs: .venv/ready
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@touch $@

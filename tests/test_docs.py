@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import typer.main
@@ -14,7 +17,11 @@ import typer.main
 from minipach.cli.app import app
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").rglob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "containers/README.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "examples").rglob("*.md")),
+]
 WRITTEN = ("commands.md", "spec-reference.md")  # by the program itself
 
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -84,14 +91,47 @@ def test_each_link_leads_somewhere(page: Path) -> None:
             assert anchor[1:] in anchors, path + anchor
 
 
+def script(name: str) -> ModuleType:
+    """A script of docs/, as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) < 120
+
+
+def test_the_recorded_terminal_shows_what_record_py_runs() -> None:
+    """`make record` writes the picture; it takes a minute, so that no test does."""
+    record = script("record")
+    svg = (ROOT / "docs" / "images" / "terminal.svg").read_text()
+    assert "://" not in svg.replace('xmlns="http://www.w3.org/2000/svg"', "")  # nothing is loaded from elsewhere
+    texts = [text.replace("\xa0", " ") for text in ElementTree.fromstring(svg).itertext()]
+    assert [text.strip() for text in texts if text.strip() in record.COMMANDS] == list(record.COMMANDS)
+    for command in record.COMMANDS:
+        if command.startswith("minipach "):
+            assert complaint(shlex.split(command)[1:]) is None
+
+
+def test_a_recording_holds_what_stays_on_the_terminal() -> None:
+    record = script("record")
+    written = (
+        "edges: 1 run\r\n\x1b[?25l\r\x1b[2Kedges --- 0/1\r\x1b[2Kedges === 1/1\r\n\x1b[?25h\r\x1b[1A\x1b[2Kdone\r\n"
+    )
+    assert record.screen(written) == ["edges: 1 run", "done"]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_each_module_that_is_named_is_there(page: Path) -> None:
     ours = {
         path.relative_to(ROOT).as_posix()
-        for part in ("minipach", "tests", "benchmarks", "examples")
+        for part in ("minipach", "tests", "benchmarks", "examples", "containers", "docs")
         for path in (ROOT / part).rglob("*.py")
     }
     text = _FENCED.sub("", page.read_text())
-    named = [] if page.name in WRITTEN else re.findall(r"[`(\s]([\w./]+\.py)\b", text)
+    named = [] if page.name in (*WRITTEN, "CONTRIBUTING.md") else re.findall(r"[`(\s]([\w./]+\.py)\b", text)
     code = [name for name in named if "code/" not in name]
     assert [name for name in code if not any(("/" + path).endswith("/" + name.lstrip("./")) for path in ours)] == []
