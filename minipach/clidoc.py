@@ -5,18 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import typer
+
+from minipach.cli.app import app
+from minipach.cli.sections import commands_by_section
 
 _HEAD = """\
 # Commands
 
 Generated from the commands themselves (`python -m minipach.clidoc`). `-C DIR` works before every command.
 
-Exit codes: 0 done · 1 a datum failed (what could be done is done, and kept) · 2 something for you to mend ·
-3 `--timeout` of `wait` or `cancel` is over · 130 interrupted (the same command goes on).
+Exit codes: 0: success. 1: a datum failed; all other results are kept. 2: there is a problem to fix. 3: the time given
+by `--timeout` is over. 130: interrupted; run the same command again to continue.
 
-Results go to stdout, everything else to stderr. Colours and bars appear on a terminal only, and never with `NO_COLOR`.
-`minipach --install-completion` sets up shell completion.
+Results go to stdout, everything else to stderr. Colours and progress bars appear on a terminal only, and never with
+`NO_COLOR`.
 
 ## JSON
 
@@ -97,22 +104,23 @@ doctor:   {"schema": 1, "findings": [{"level": "ok|note|problem", "what": "...",
 
 
 def reference() -> str:
-    """The whole page."""
+    """Return the whole page."""
     parts = [_HEAD]
-    for words in _commands([]):
-        parts.append(f"## minipach {' '.join(words)}\n\n```\n{_help(words)}```\n")
+    for title, commands in _sections():
+        parts.append(f"## {title}\n")
+        parts += [f"### minipach {' '.join(words)}\n\n```\n{_help(words)}```\n" for words in commands]
     return "\n".join(parts)
 
 
-def _commands(prefix: list[str]) -> list[list[str]]:
-    """All commands, those of a group after it."""
-    found = []
-    listing = _help(prefix).partition("\nCommands:\n")[2]
-    for line in listing.splitlines():
-        if line.startswith("  ") and not line.startswith("   "):
-            words = [*prefix, line.split()[0]]
-            found += [words, *_commands(words)]
-    return found
+def _sections() -> Iterator[tuple[str, list[list[str]]]]:
+    """Yield the sections of the help, and the words of each of their commands; those of a group follow it."""
+    program: Any = typer.main.get_command(app)
+    for title, rows in commands_by_section(program).items():
+        found = []
+        for name, _ in rows:
+            found.append([name])
+            found += [[name, below] for below in getattr(program.commands[name], "commands", {})]
+        yield title, found
 
 
 def _help(words: list[str]) -> str:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from minipach import __version__
 from minipach.cli.app import app
+from minipach.cli.sections import ORDER, commands_by_section
 from tests.projects import COPY, MINIPACH, PATIENCE, Done, Study, run
 from tests.test_main_job import duplicate, spec
 
@@ -88,23 +92,41 @@ def help_of(*words: str) -> str:
     return CliRunner().invoke(app, [*words, "--help"], prog_name="minipach").output
 
 
-def commands(*above: str) -> Iterator[tuple[str, ...]]:
-    text = help_of(*above)
-    if "\nCommands:\n" not in text:
-        yield above
-        return
-    for row in text.split("\nCommands:\n")[1].splitlines():
-        if row.startswith("  ") and row[2] != " ":
-            yield from commands(*above, row.split()[0])
+def commands(group: Any, *above: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The words and the object of each visible command."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *above, name)
+        elif not command.hidden:
+            yield (*above, name), command
 
 
-def test_every_commands_help_holds_an_example() -> None:
-    found = list(commands())
-    wanted = {"init", "check", "schema", "datums", "plan", "schedule", "status", "logs", "doctor", "lock"}
-    assert wanted <= {words[0] for words in found}
-    for words in found:
-        text = help_of(*words)
-        assert f"Example: minipach {' '.join(words)}" in text, words
+COMMANDS = list(commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize(("words", "command"), COMMANDS, ids=[" ".join(words) for words, _ in COMMANDS])
+def test_a_commands_help_is_complete(words: tuple[str, ...], command: Any) -> None:
+    text = help_of(*words)
+    assert f"Example: minipach {' '.join(words)}" in text
+    assert "<" not in text.partition("Arguments:")[2].partition("Options:")[0], "the types of Python"
+    for parameter in command.params:
+        assert parameter.help and parameter.help[0].isupper() and "." in parameter.help, parameter.name
+        assert len(re.sub(r"\[default:.*", "", parameter.help).split()) <= 20, parameter.help
+        assert "(default:" not in parameter.help
+
+
+def test_commands_are_listed_in_sections_each_with_its_whole_summary_in_a_line() -> None:
+    program = typer.main.get_command(app)
+    text = help_of()
+    sections = commands_by_section(program)
+    assert list(sections) == list(ORDER)
+    at = [text.index(f"\n{title}:\n") for title in ORDER]
+    assert at == sorted(at)
+    for rows in sections.values():
+        for name, summary in rows:
+            assert summary.endswith(".") and re.search(rf"^  {name} +{re.escape(summary)}$", text, re.MULTILINE), name
+    assert max(map(len, text.splitlines())) <= 80
+    assert "..." not in text.partition("Options:")[2]
 
 
 @pytest.mark.slow

@@ -15,14 +15,17 @@ import typer
 from minipach import __version__
 from minipach.cli import jobs, logs, look, pachctl, plans, results, runs, setup, specs, try_one, views, workers
 from minipach.cli.frame import INTERRUPT, USER, Here, all_shown, say
+from minipach.cli.sections import Group
 from minipach.gitsettings import drop_variables
 
 app = typer.Typer(
     name="minipach",
-    help="A miniature Pachyderm on DataLad: computes what new data makes necessary, once, on record.",
+    cls=Group,
+    help='Run data pipelines in a DataLad project. Run "minipach COMMAND --help" for the help of a command.',
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -36,15 +39,23 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     context: typer.Context,
-    directory: Annotated[Path, typer.Option("-C", metavar="DIR", help="Work as if started in DIR.")] = Path(),
+    directory: Annotated[
+        Path,
+        typer.Option(
+            "-C",
+            metavar="DIR",
+            show_default=False,
+            help="Work in DIR instead of the current directory. [default: .]",
+        ),
+    ] = Path(),
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     context.obj = Here(directory)
 
 
-for module in (setup, specs, plans, runs, workers, jobs, logs, look, try_one, results, views):
+for module in (setup, specs, try_one, plans, runs, jobs, logs, look, views, results, workers):
     module.register(app)
 
 

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from minipach.cli.frame import FAILED, TIMED_OUT, Here, can_redraw, guarded, paint, say, show, show_json
+from minipach.cli.options import JOBS, JSON, PIPELINE, PIPELINES, TIMEOUT
+from minipach.cli.runs import WAIT
+from minipach.cli.sections import LOOK, RUN, add
 from minipach.escape import printable
 from minipach.project import Project
 from minipach.wording import many
@@ -35,26 +38,25 @@ _KINDS = {"ok": "32", "failed": "31", "lost": "33"}
 _BAR = 40  # characters of the longest bar
 _REFRESH = 1.0  # seconds between two looks of `top`
 
-_JSON = Annotated[bool, typer.Option("--json", help="As JSON.")]
-_TIMEOUT = Annotated[
-    float | None, typer.Option("--timeout", min=0, metavar="SECONDS", help="Give up after so long (exit code 3).")
-]
-
 
 def register(app: typer.Typer) -> None:
     """Add this family's commands."""
-    for command in (jobs, job, top, usage, retry, cancel, wait):
-        app.command()(command)
+    add(app, RUN, retry, wait, cancel)
+    add(app, LOOK, jobs, job, top, usage)
 
 
 @guarded
 def jobs(
     context: typer.Context,
-    pipeline: Annotated[str | None, typer.Argument(metavar="[PIPELINE]", help="All, if left out.")] = None,
-    most: Annotated[int, typer.Option("-n", "--last", min=1, metavar="N", help="So many, the newest first.")] = 20,
-    as_json: _JSON = False,
+    pipeline: Annotated[
+        str | None, typer.Argument(metavar="PIPELINE", help="Select a pipeline. [default: all]")
+    ] = None,
+    most: Annotated[
+        int, typer.Option("-n", "--last", min=1, metavar="N", help="List the last N jobs, newest first.")
+    ] = 20,
+    as_json: JSON = False,
 ) -> None:
-    """Show the last jobs on this machine: state, start, duration, counts, commit.
+    """List the last jobs on this machine.
 
     Example: minipach jobs edges -n 5
     """
@@ -91,10 +93,15 @@ def _line(row: JobRow) -> str:
 @guarded
 def job(
     context: typer.Context,
-    ident: Annotated[str, typer.Argument(metavar="ID", help="Its id or how it begins; or a pipeline: its last one.")],
-    as_json: _JSON = False,
+    ident: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="Select a job by the beginning of its id, or the last job of a pipeline."),
+    ],
+    as_json: JSON = False,
 ) -> None:
-    """Show one job and what happened to each of its datums: exit code, tries, time, memory, bytes, host, log.
+    """Show a job and the outcome of each datum.
+
+    An outcome has the exit code, tries, time, memory, bytes read and written, host, and the path of the log.
 
     Example: minipach job 3f2a
     """
@@ -162,13 +169,13 @@ def _size(number: float) -> str:
 @guarded
 def usage(
     context: typer.Context,
-    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE")],
-    as_json: _JSON = False,
+    pipeline: PIPELINE,
+    as_json: JSON = False,
 ) -> None:
-    """Show what the datums of a pipeline used on this machine, and what to ask for in its spec.
+    """Show measured resources, and suggest `resource_requests`.
 
-    Seconds and CPU are those of a datum, memory its peak (of a very short one: that of its set). Of datums that
-    succeeded, the last 10,000.
+    Covers the last 10,000 successful datums of a pipeline on this machine. Memory is a datum's peak; very short
+    datums have the peak of their set.
 
     Example: minipach usage edges
     """
@@ -210,16 +217,14 @@ def _usage(found: Usage) -> Iterator[str]:
 @guarded
 def retry(
     context: typer.Context,
-    pipelines: Annotated[
-        list[str] | None, typer.Argument(metavar="[PIPELINE]...", help="All, if none is named.")
-    ] = None,
-    at_once: Annotated[
-        int | None, typer.Option("-j", "--jobs", min=1, metavar="N", help="Datums at once (default: the cores).")
-    ] = None,
-    as_json: _JSON = False,
-    wait: Annotated[bool | None, typer.Option("--wait/--no-wait", help="As for minipach schedule.")] = None,
+    pipelines: PIPELINES = None,
+    at_once: JOBS = None,
+    as_json: JSON = False,
+    wait: WAIT = None,
 ) -> None:
-    """Run the datums that failed at their last attempt, and no others; then publish and go on as `schedule` does.
+    """Run again the datums whose last attempt failed.
+
+    Runs no other datums of these pipelines. Then publishes and continues downstream, like `schedule`.
 
     Example: minipach retry edges
     """
@@ -243,13 +248,13 @@ def retry(
 @guarded
 def top(
     context: typer.Context,
-    once: Annotated[bool, typer.Option("--once", help="Look once, as without a terminal.")] = False,
-    as_json: _JSON = False,
+    once: Annotated[bool, typer.Option("--once", help="Print the current state once.")] = False,
+    as_json: JSON = False,
 ) -> None:
-    """Show what goes on now: jobs and how far they are, workers and what they run, where sets wait and why.
+    """Show running jobs, workers and waiting datum sets.
 
-    Done counts what has come, also where no pass has taken it in yet. A set runs its datums one after the other: ran
-    are those that it has come past, as far as its log is here; it tells of them at its end. Ctrl-C ends it.
+    DONE includes results that are not recorded yet. RAN counts datums that have finished in a set that is still
+    running (from its log). The screen is refreshed each second. Press Ctrl-C to leave.
 
     Example: minipach top
     """
@@ -280,10 +285,10 @@ def _watch(text: Callable[[], list[str]]) -> None:
 
 
 @guarded
-def cancel(context: typer.Context, timeout: _TIMEOUT = None) -> None:
-    """Ask the schedule that runs now to end, as Ctrl-C would, wait until it has, and end what it left on its way.
+def cancel(context: typer.Context, timeout: TIMEOUT = None) -> None:
+    """Stop the running schedule and all submitted work.
 
-    What is done is kept: sets that have ended. A set that runs tells of its datums at its end, so that all of them run
+    Waits until the schedule has stopped. Results of finished sets are kept. All datums of a running set will run
     again.
 
     Example: minipach cancel
@@ -307,16 +312,14 @@ def cancel(context: typer.Context, timeout: _TIMEOUT = None) -> None:
 @guarded
 def wait(
     context: typer.Context,
-    pipelines: Annotated[
-        list[str] | None, typer.Argument(metavar="[PIPELINE]...", help="What must be done; all, if left out.")
-    ] = None,
-    timeout: _TIMEOUT = None,
+    pipelines: PIPELINES = None,
+    timeout: TIMEOUT = None,
 ) -> None:
-    """Wait until no schedule runs, and nothing that one left on its way.
+    """Wait until no work is running or pending.
 
-    Exit code 1: a datum failed, or else the last job of a pipeline, or of one that it takes from, came to less than
-    it was to, and it isn't current. Exit code 2: something is left, and nothing is there to go on with it (on Slurm,
-    the step that would was ended; or another executor is set meanwhile). Exit code 3: --timeout is over.
+    Exit code 1: a datum failed, or the last job of a pipeline (or of one upstream) is incomplete and the pipeline is
+    not current. Exit code 2: work is pending, but no process will continue it (the Slurm follow-up job was cancelled,
+    or another executor is configured). Exit code 3: the time given by --timeout is over.
 
     Example: minipach wait --timeout 3600, or minipach wait edges && make figures
     """

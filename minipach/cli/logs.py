@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from minipach.cli.frame import Here, flush_to_reader, guarded, say, show, show_exactly, show_output
+from minipach.cli.sections import LOOK, add
 from minipach.errors import UserError
 from minipach.escape import colours_only, printable
 from minipach.project import Project
@@ -16,34 +17,39 @@ from minipach.project import Project
 
 def register(app: typer.Typer) -> None:
     """Add this family's commands."""
-    app.command()(logs)
+    add(app, LOOK, logs)
 
 
 @guarded
 def logs(
     context: typer.Context,
     pipeline: Annotated[
-        str | None, typer.Argument(metavar="[PIPELINE]", help="Its name; all, if left out. PIPELINE:DATUM does, too.")
+        str | None,
+        typer.Argument(metavar="PIPELINE[:DATUM]", help="Select a pipeline, or one of its datums. [default: all]"),
     ] = None,
     datum: Annotated[
         str | None,
-        typer.Argument(metavar="[DATUM]", help="Its name or a glob; all that failed last time, if left out."),
+        typer.Argument(metavar="DATUM", help="Select datums by name or glob. [default: those that failed last]"),
     ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Of all datums that run now, as they print, until nothing runs.")
+        bool, typer.Option("--follow", "-f", help="Print lines of running datums as they come, until nothing runs.")
     ] = False,
-    ident: Annotated[str | None, typer.Option("--job", metavar="ID", help="Of this job instead of the last.")] = None,
+    ident: Annotated[
+        str | None, typer.Option("--job", metavar="ID", help="Select a job by its id. [default: last job]")
+    ] = None,
     number: Annotated[
-        int | None, typer.Option("--try", min=1, metavar="N", help="Of its N-th try alone; minipach job lists them.")
+        int | None,
+        typer.Option("--try", min=1, metavar="N", help="Show the N-th try alone. Run `minipach job` to list tries."),
     ] = None,
     raw: Annotated[
-        bool, typer.Option("--raw", help="Send control characters to a terminal, too, not colours alone.")
+        bool, typer.Option("--raw", help="Send all control characters to the terminal, not colours alone.")
     ] = False,
 ) -> None:
-    """Show what the command of a datum printed, at its last attempt.
+    """Show what the commands of datums printed.
 
-    Without PIPELINE: of what failed in the last job of each. With --follow, all lines of a pipeline's job as one
-    stream, each with its datum before it; without PIPELINE those of all jobs, with the pipeline's name, too.
+    Shows the last attempt of each selected datum. Without PIPELINE, shows the failed datums in the last job of each
+    pipeline. With --follow, prints the lines of all running datums as one stream, each line after the name of its
+    datum.
 
     Example: minipach logs edges chelsea.png, minipach logs 'edges:sub-*', minipach logs edges chelsea.png --try 1, or
     minipach logs --follow

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from minipach.cli.frame import Here, guarded, paint, say, say_layout, show, show_json
+from minipach.cli.options import JSON
+from minipach.cli.sections import LOOK, add
 from minipach.errors import UserError, each_once
 from minipach.wording import many
 
@@ -18,17 +18,18 @@ _WORDS = {"stored": "stored and waiting", "left": "left alone", "remove": "to re
 
 def register(app: typer.Typer) -> None:
     """Add this family's commands."""
-    app.command()(status)
+    add(app, LOOK, status)
 
 
 @guarded
 def status(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: JSON = False,
 ) -> None:
-    """Show each pipeline's datums: current, missing, failed last time, and upstream changes not taken in yet.
+    """Show the state of each pipeline.
 
-    Exit code 2: something is wrong with a pipeline; it is blocked, and the others are shown all the same.
+    Counts the current, missing and failed datums, and the upstream changes that are not in them yet. Exit code 2: a
+    pipeline has a problem. It is blocked, and the others are shown.
 
     Example: minipach status
     """

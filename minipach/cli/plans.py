@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from minipach.cli.frame import Here, guarded, paint, say, say_layout, show, show_json
+from minipach.cli.options import DOWNSTREAM, JOBS, JSON, TARGETS, UPSTREAM
+from minipach.cli.sections import RUN, add
 from minipach.errors import UserError
 from minipach.plan import Plan
 from minipach.project import Project
@@ -17,31 +19,26 @@ _COLOURS = {"run": "33", "reuse": "36", "current": "32", "remove": "31", "skip":
 
 def register(app: typer.Typer) -> None:
     """Add this family's commands."""
-    app.command()(plan)
+    add(app, RUN, plan)
 
 
 @guarded
 def plan(
     context: typer.Context,
-    what: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="PIPELINE[:DATUM]", help="All, if none is named; datums may be globs."),
+    what: TARGETS = None,
+    as_json: JSON = False,
+    everything: Annotated[bool, typer.Option("--all", help="List current datums too.")] = False,
+    why: Annotated[
+        str | None, typer.Option("--why", metavar="DATUM", help="Explain one datum: its id, inputs and earlier runs.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Name the datums that are current, too.")] = False,
-    why: Annotated[str | None, typer.Option("--why", metavar="DATUM", help="The whole story of one datum.")] = None,
-    upstream: Annotated[bool, typer.Option("--upstream", help="Also what they take their input from.")] = False,
-    downstream: Annotated[
-        bool, typer.Option("--downstream/--no-downstream", help="Go on to what takes input from them.")
-    ] = True,
-    force: Annotated[bool, typer.Option("--force", help="As `schedule --force` would.")] = False,
-    jobs: Annotated[
-        int | None, typer.Option("-j", "--jobs", min=1, metavar="N", help="Datums at once, for the estimate.")
-    ] = None,
+    upstream: UPSTREAM = False,
+    downstream: DOWNSTREAM = True,
+    force: Annotated[bool, typer.Option("--force", help="Plan as for `schedule --force`.")] = False,
+    jobs: JOBS = None,
 ) -> None:
-    """Show what `schedule` would do and why. Changes nothing.
+    """Show what `schedule` would run, and why.
 
-    Exit code 2: something is wrong with a pipeline that is asked for; the others are planned all the same.
+    Changes nothing. Exit code 2: a selected pipeline has a problem. The other pipelines are planned.
 
     Example: minipach plan edges, or minipach plan edges --why chelsea.png
     """

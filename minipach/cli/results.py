@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from minipach.cli.frame import USER, Here, guarded, say, show, show_json
+from minipach.cli.options import EXCHANGE, JSON, LOCK_WAIT, PIPELINES
+from minipach.cli.sections import OTHERS, SHARE, Group, add
 from minipach.errors import UserError
 from minipach.project import Project
 from minipach.wording import many, quoted
@@ -17,39 +19,29 @@ if TYPE_CHECKING:
     from minipach.collect import Collection, Stored
     from minipach.exchange import Exchange
 
-_WORDS = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[REMOTE] [PIPELINE]...", help="Default: the branch's remote or origin; all pipelines."),
-]
-_PIPELINES = Annotated[list[str] | None, typer.Argument(metavar="[PIPELINE]...", help="All, if none is named.")]
-_JSON = Annotated[bool, typer.Option("--json", help="As JSON.")]
-_WAIT = Annotated[
-    bool, typer.Option("--wait/--no-wait", help="If another command works on the project: wait, or leave.")
-]
-
 
 def register(app: typer.Typer) -> None:
     """Add this family's commands."""
     family = typer.Typer(
-        help="Look at stored results, exchange them with other clones, drop what nobody needs.",
+        cls=Group,
+        help="List, exchange and clean up stored results.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )
-    family.command("list")(list_)
-    family.command()(pull)
-    family.command()(push)
-    family.command("gc")(collect_)
-    app.add_typer(family, name="results")
+    add(family, OTHERS, list_, name="list")
+    add(family, OTHERS, pull, push)
+    add(family, OTHERS, collect_, name="gc")
+    app.add_typer(family, name="results", rich_help_panel=SHARE)
 
 
 @guarded
 def list_(
     context: typer.Context,
-    what: _PIPELINES = None,
-    as_json: _JSON = False,
-    everything: Annotated[bool, typer.Option("--all", help="A row for each result.")] = False,
+    what: PIPELINES = None,
+    as_json: JSON = False,
+    everything: Annotated[bool, typer.Option("--all", help="List each result.")] = False,
 ) -> None:
-    """Show how many results each pipeline has stored, and how many of them are published now.
+    """Count the stored and published results of each pipeline.
 
     Example: minipach results list edges --all
     """
@@ -86,8 +78,10 @@ def _as_json(name: str, rows: Sequence[Stored], *, everything: bool) -> dict[str
 
 
 @guarded
-def pull(context: typer.Context, words: _WORDS = None, as_json: _JSON = False, wait: _WAIT = True) -> None:
-    """Fetch a remote's results and merge them with ours; there are no conflicts. Contents come when they are needed.
+def pull(context: typer.Context, words: EXCHANGE = None, as_json: JSON = False, wait: LOCK_WAIT = True) -> None:
+    """Fetch and merge the results of a remote.
+
+    A merge has no conflicts. File contents are fetched when they are needed.
 
     Example: minipach results pull, or minipach results pull colleague edges
     """
@@ -100,12 +94,16 @@ def pull(context: typer.Context, words: _WORDS = None, as_json: _JSON = False, w
 @guarded
 def push(
     context: typer.Context,
-    words: _WORDS = None,
-    data: Annotated[bool, typer.Option("--data/--no-data", help="Copy the results' annexed contents, too.")] = True,
-    as_json: _JSON = False,
-    wait: _WAIT = True,
+    words: EXCHANGE = None,
+    data: Annotated[
+        bool, typer.Option("--data/--no-data", help="Copy the annexed contents of the results, or leave them out.")
+    ] = True,
+    as_json: JSON = False,
+    wait: LOCK_WAIT = True,
 ) -> None:
-    """Merge with a remote's results, then send it ours, with the contents that are here.
+    """Send results and their contents to a remote.
+
+    Fetches and merges the results of the remote first. Sends the contents that are present here.
 
     Example: minipach results push, or minipach results push origin edges --no-data
     """
@@ -160,17 +158,21 @@ def _exchange(
 @guarded
 def collect_(
     context: typer.Context,
-    what: _PIPELINES = None,
-    drop: Annotated[bool, typer.Option("--drop", help="Drop them from the results branch.")] = False,
+    what: PIPELINES = None,
+    drop: Annotated[bool, typer.Option("--drop", help="Remove them from the results branch.")] = False,
     keep_days: Annotated[
-        float, typer.Option("--keep-days", min=0, metavar="N", help="Keep what ran or came in the last N days.")
+        float,
+        typer.Option(
+            "--keep-days", min=0, metavar="N", help="Keep results that were computed or fetched in the last N days."
+        ),
     ] = 30,
-    as_json: _JSON = False,
-    wait: _WAIT = True,
+    as_json: JSON = False,
+    wait: LOCK_WAIT = True,
 ) -> None:
-    """Show which results no branch's history, no recent job and no datum of now needs; with --drop they go.
+    """List or remove results that are no longer needed.
 
-    Annexed contents are never dropped here.
+    Lists results that no branch, recent job or current datum needs. With --drop, removes them. Keeps annexed
+    contents.
 
     Example: minipach results gc, then minipach results gc --drop
     """

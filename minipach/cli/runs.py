@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from minipach.cli.frame import FAILED, USER, Here, colours, guarded, say, say_layout, show, show_json
+from minipach.cli.options import DOWNSTREAM, JOBS, JSON, TARGETS, UPSTREAM
+from minipach.cli.sections import RUN, add
 from minipach.escape import printable
 from minipach.plan import ENDS, Plan
 from minipach.project import Project
@@ -26,55 +28,51 @@ if TYPE_CHECKING:
 
 _NAMED = 8  # at most so many datums in a line
 
+WAIT = Annotated[
+    bool | None,
+    typer.Option(
+        "--wait/--no-wait",
+        help="Wait until all work is done, or stop if another schedule runs. [default: wait, except for rq and slurm]",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add this family's commands."""
-    app.command()(schedule)
+    add(app, RUN, schedule)
     app.command("go-on", hidden=True)(go_on)
 
 
 @guarded
 def schedule(
     context: typer.Context,
-    what: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="PIPELINE[:DATUM]", help="All, if none is named; datums may be globs."),
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option("-j", "--jobs", min=1, metavar="N", help="Datums at once (default: the cores)."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
-    upstream: Annotated[bool, typer.Option("--upstream", help="Also what they take their input from.")] = False,
-    downstream: Annotated[
-        bool, typer.Option("--downstream/--no-downstream", help="Go on to what takes input from them.")
-    ] = True,
-    force: Annotated[bool, typer.Option("--force", help="Run again although current; the record says so.")] = False,
+    what: TARGETS = None,
+    jobs: JOBS = None,
+    as_json: JSON = False,
+    upstream: UPSTREAM = False,
+    downstream: DOWNSTREAM = True,
+    force: Annotated[bool, typer.Option("--force", help="Run current datums again. The record says so.")] = False,
     fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="After a failure, start nothing more (rq, slurm: with --wait).")
+        bool, typer.Option("--fail-fast", help="Start no more datums after a failure. Needs --wait with rq and slurm.")
     ] = False,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Run all, also if the first datums all fail in the same way.")
+        bool, typer.Option("--keep-going", help="Continue even if the first datums all fail in the same way.")
     ] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Run also what failed in two jobs with the very same content.")
+        bool, typer.Option("--retry-failed", help="Run datums too that failed in two jobs with unchanged content.")
     ] = False,
-    wait: Annotated[
-        bool | None,
-        typer.Option(
-            "--wait/--no-wait",
-            help="Follow until all is done (the default, where sets end with this command); "
-            "with --no-wait leave if another schedule runs.",
-        ),
-    ] = None,
+    wait: WAIT = None,
 ) -> None:
-    """Compute everything that is missing, publish it, and go on downstream.
+    """Compute missing results, publish them and continue downstream.
 
-    Exit code 0: all is current. 1: a datum failed; what could be done is done and kept. 2: something for you to mend.
-    A job stops when its first datums all fail in the same way (5, or minipach.give-up-after; 0: never). What failed in
-    two jobs with the very same content, code and image is not run again.
-    Nothing is done if something asked for (all, if nothing is named) or what it depends on has a broken spec, names a
-    repo that isn't there, or waits for itself; what has no part in that can be named.
+    Exit code 0: all selected pipelines are current. 1: a datum failed; the other results are published or kept. 2:
+    there is a problem to fix.
+
+    Nothing runs if a selected pipeline, or one it depends on, has an invalid spec, refers to a missing repository, or
+    is part of a cycle. Name the other pipelines to run only those.
+
+    A job stops when its first 5 datums all fail in the same way (setting minipach.give-up-after; 0: never). A datum
+    that failed in two jobs with unchanged content, code and image does not run again.
 
     Example: minipach schedule edges -j 4, or minipach schedule 'edges:sub-*'
     """
@@ -94,7 +92,7 @@ def schedule(
 
 @guarded
 def go_on(context: typer.Context) -> None:
-    """Go on with what earlier schedules have left to be done (for executors; it does nothing if there is nothing)."""
+    """Continue the pending work of earlier schedules. Executors run this command."""
     from minipach.report import Options
 
     here: Here = context.obj

@@ -8,21 +8,24 @@ from typing import Annotated
 import typer
 
 from minipach.cli.frame import USER, Here, guarded, paint, show, show_json
+from minipach.cli.options import JSON, PIPELINE
+from minipach.cli.sections import PROJECT, WRITE, add
 
 
 def register(app: typer.Typer) -> None:
     """Add this family's commands."""
-    app.command()(init)
-    app.command()(doctor)
-    app.command()(lock)
+    add(app, PROJECT, init, doctor)
+    add(app, WRITE, lock)
 
 
 @guarded
 def init(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="DIR")] = Path(),
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Create the project in DIR. [default: current directory]")
+    ] = Path(),
 ) -> None:
-    """Make a project in DIR (default: here), or adopt the superdataset that is there.
+    """Create a project, or adopt an existing superdataset.
 
     Example: minipach init study
     """
@@ -41,11 +44,11 @@ def init(
 @guarded
 def doctor(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: JSON = False,
 ) -> None:
-    """Look for what is missing or misconfigured on this machine, each with its fix.
+    """Check this machine's setup and print a fix for each problem.
 
-    Exit code 2 if something must be mended.
+    Exit code 2: there is at least one problem.
 
     Example: minipach doctor
     """
@@ -70,11 +73,11 @@ def doctor(
 @guarded
 def lock(
     context: typer.Context,
-    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Its name.")],
+    pipeline: PIPELINE,
 ) -> None:
-    """Take this host's environment in as the one that a pipeline without an image runs in.
+    """Record this host's environment for a pipeline without an image.
 
-    Commits the new fingerprint to the pipeline's branch; every datum's identity changes with it.
+    Commits a new fingerprint of the environment to the pipeline's branch. All datums of the pipeline run again.
 
     Example: minipach lock edges
     """

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from minipach.cli.frame import Here, guarded, say, say_layout, say_used, show, show_exactly, show_json
+from minipach.cli.options import COMMITTED
+from minipach.cli.sections import WRITE, add
 from minipach.errors import UserError, each_once
 from minipach.project import Project
 from minipach.spec import BrokenSpec, Pipeline
@@ -22,9 +24,6 @@ if TYPE_CHECKING:
     from minipach.records import Task
 
 _SUFFIXES = {".yml", ".yaml", ".json"}  # no pipeline's name ends so
-_COMMITTED = Annotated[
-    bool, typer.Option("--committed", help="Use the pipelines' last commits instead of their working trees.")
-]
 
 
 class State(StrEnum):
@@ -37,9 +36,7 @@ class State(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add this family's commands."""
-    app.command()(check)
-    app.command()(schema)
-    app.command()(datums)
+    add(app, WRITE, check, schema, datums)
 
 
 @guarded
@@ -47,14 +44,14 @@ def check(
     context: typer.Context,
     what: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PIPELINE or FILE", help="All pipelines, if none is named."),
+        typer.Argument(metavar="PIPELINE|FILE", help="Select pipelines or spec files. [default: all pipelines]"),
     ] = None,
-    committed: _COMMITTED = False,
+    committed: COMMITTED = False,
 ) -> None:
-    """Validate specs and the project's layout; all problems at once, exit code 2 if there are any.
+    """Validate specs and the project layout.
 
-    Of a pipeline also what it depends on: the specs upstream, the repos, branches and images that they name.
-    Uses the specs of the working tree, uncommitted changes included, and the committed content of inputs.
+    Reports all problems at once, also those of upstream pipelines and of the repositories, branches and images that a
+    spec names. Uses specs of the working tree and committed inputs. Exit code 2: there is a problem.
 
     Example: minipach check edges other/spec.yml
     """
@@ -216,17 +213,18 @@ def schema() -> None:
 @guarded
 def datums(
     context: typer.Context,
-    what: Annotated[str, typer.Argument(metavar="PIPELINE or FILE")],
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with ids and files.")] = False,
+    what: Annotated[str, typer.Argument(metavar="PIPELINE|FILE", help="Select a pipeline or a spec file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with ids and files.")] = False,
     state: Annotated[
         State | None,
-        typer.Option("--state", help="Only those that are current, missing (failed ones, too), or failed last time."),
+        typer.Option("--state", help="Select datums by state. Missing datums include failed ones. [default: all]"),
     ] = None,
-    committed: _COMMITTED = False,
+    committed: COMMITTED = False,
 ) -> None:
-    """Show which datums there would be. Needs no earlier run and none of the files' content.
+    """List the datums of a pipeline or spec file.
 
-    Uses the pipeline's working tree, uncommitted changes included, and the committed content of its inputs.
+    Needs no earlier run and no file contents. Uses the pipeline's working tree and the committed content of its
+    inputs.
 
     Example: minipach datums edges --json, or minipach datums edges --state failed
     """

@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 import shlex
-from typing import Annotated
 
 import typer
 
 from minipach.cli.frame import FAILED, Here, guarded, say, say_used, show, show_json
+from minipach.cli.options import COMMITTED, DATUM, GET, JSON
+from minipach.cli.sections import WRITE, add
 from minipach.escape import printable
 from minipach.wording import many
-
-_GET = Annotated[bool, typer.Option("--get", help="Fetch contents that aren't here (they stay).")]
-_COMMITTED = Annotated[
-    bool, typer.Option("--committed", help="Use the pipeline's last commit instead of its working tree.")
-]
-_WORD = Annotated[str, typer.Argument(metavar="PIPELINE:DATUM", help="One datum; its name may be a glob.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add this family's commands."""
-    app.command("run-one")(run_one)
-    app.command()(shell)
+    add(app, WRITE, run_one, name="run-one")
+    add(app, WRITE, shell)
 
 
 @guarded
 def run_one(
     context: typer.Context,
-    what: _WORD,
-    get: _GET = False,
-    committed: _COMMITTED = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    what: DATUM,
+    get: GET = False,
+    committed: COMMITTED = False,
+    as_json: JSON = False,
 ) -> None:
-    """Run one datum in scratch and show its outputs. Publishes nothing, stores nothing.
+    """Run one datum in a scratch directory and show its outputs.
 
-    Uses the pipeline's working tree, uncommitted changes included, and the committed content of its inputs.
-    What the command prints goes to stderr. It runs once. Exit code 1: it failed.
+    Publishes and stores nothing. Uses the pipeline's working tree and the committed content of its inputs. Runs the
+    command once; its output goes to stderr. Exit code 1: the command failed.
 
     Example: minipach run-one edges:chelsea.png
     """
@@ -61,11 +56,11 @@ def run_one(
 
 
 @guarded
-def shell(context: typer.Context, what: _WORD, get: _GET = False, committed: _COMMITTED = False) -> None:
-    """Open a shell in a datum's container, with /pfs laid out as a run would have it. What is written is thrown away.
+def shell(context: typer.Context, what: DATUM, get: GET = False, committed: COMMITTED = False) -> None:
+    """Open a shell in the container of one datum.
 
-    Uses the pipeline's working tree, uncommitted changes included, and the committed content of its inputs.
-    Without a container, /pfs is at $PFS. Leave it with `exit`; its exit code is this command's.
+    /pfs holds the inputs as in a run ($PFS without a container). Uses the pipeline's working tree and the committed
+    content of its inputs. Discards all written files. The exit code is that of the shell.
 
     Example: minipach shell edges:chelsea.png
     """

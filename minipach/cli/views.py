@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from minipach.cli.frame import FAILED, Here, guarded, paint, say, show, show_exactly, show_json
+from minipach.cli.options import GET, JOBS, JSON, PIPELINE, TARGETS
+from minipach.cli.sections import LOOK, add
 from minipach.escape import printable
 
 if TYPE_CHECKING:
@@ -40,18 +42,16 @@ class Format(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add this family's commands."""
-    app.command()(dag)
-    app.command()(diff)
-    app.command()(audit)
+    add(app, LOOK, dag, diff, audit)
 
 
 @guarded
 def dag(
     context: typer.Context,
-    form: Annotated[Format, typer.Option("--format", help="How to draw it.")] = Format.text,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    form: Annotated[Format, typer.Option("--format", help="Set the output format.")] = Format.text,
+    as_json: JSON = False,
 ) -> None:
-    """Show which pipeline takes input from where, with states and counts.
+    """Draw the graph of pipelines and repositories.
 
     Example: minipach dag --format svg > dag.svg
     """
@@ -80,15 +80,18 @@ def dag(
 @guarded
 def diff(
     context: typer.Context,
-    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE")],
+    pipeline: PIPELINE,
     old: Annotated[
-        str | None, typer.Argument(metavar="[OLD]", help="A commit or a job's id; default: before the last publish.")
+        str | None,
+        typer.Argument(metavar="OLD", help="Select a commit or job id. [default: commit before the last publish]"),
     ] = None,
-    new: Annotated[str | None, typer.Argument(metavar="[NEW]", help="The same; default: HEAD.")] = None,
-    patch: Annotated[bool, typer.Option("--patch", help="The changed lines of spec.yml and code/, too.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    new: Annotated[str | None, typer.Argument(metavar="NEW", help="Select a commit or job id. [default: HEAD]")] = None,
+    patch: Annotated[bool, typer.Option("--patch", help="Show changed lines of spec.yml and code/.")] = False,
+    as_json: JSON = False,
 ) -> None:
-    """Compare two states of a pipeline: inputs, spec and code, image, datums, outputs (by content).
+    """Compare two states of a pipeline.
+
+    Compares inputs, spec and code, image, datums, and outputs by content.
 
     Example: minipach diff edges, or minipach diff edges HEAD~3 --patch
     """
@@ -162,28 +165,29 @@ def _cut(lines: list[str], most: int) -> Iterator[str]:
 @guarded
 def audit(
     context: typer.Context,
-    what: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[PIPELINE[:DATUM]]...", help="All, if none is named; datums may be globs."),
-    ] = None,
+    what: TARGETS = None,
     sample: Annotated[
         int | None,
-        typer.Option("--sample", min=1, metavar="N", help="So many of each pipeline (default: 5, or all named)."),
+        typer.Option(
+            "--sample",
+            min=1,
+            metavar="N",
+            help="Draw N datums of each pipeline. [default: 5; all datums that are named]",
+        ),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every datum instead of a sample.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Audit all datums instead of a sample.")] = False,
     seed: Annotated[
-        int | None, typer.Option("--seed", metavar="S", help="Draw the sample of an earlier audit.")
+        int | None,
+        typer.Option("--seed", metavar="S", help="Draw the sample of an earlier audit again. [default: random]"),
     ] = None,
-    jobs: Annotated[
-        int | None, typer.Option("-j", "--jobs", min=1, metavar="N", help="Datums at once (default: the cores).")
-    ] = None,
-    get: Annotated[bool, typer.Option("--get", help="Fetch contents that aren't here (they stay).")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    jobs: JOBS = None,
+    get: GET = False,
+    as_json: JSON = False,
 ) -> None:
-    """Run published datums again, in scratch, and compare what they write with what is published.
+    """Run published datums again and compare the outputs.
 
-    Nothing published changes. The contents that a datum reads are verified against their checksums, also those that
-    were verified before. Exit code 0: all are reproducible bit for bit. 1: some aren't. 2: nothing to audit.
+    Runs in a scratch directory and changes nothing that is published. Verifies the checksums of all contents that a
+    datum reads. Exit code 0: all outputs are identical. 1: some outputs differ. 2: there is nothing to audit.
 
     Example: minipach audit edges --sample 10, or minipach audit 'edges:sub-*'
     """

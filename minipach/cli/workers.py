@@ -10,50 +10,54 @@ from typing import Annotated
 import typer
 
 from minipach.cli.frame import INTERRUPTED, Here, guarded, say, show
+from minipach.cli.options import SLOTS
+from minipach.cli.sections import WORKERS, add
 
 
 def register(app: typer.Typer) -> None:
     """Add this family's commands."""
-    for command in (worker, up, down):
-        app.command()(command)
+    add(app, WORKERS, worker, up, down)
 
 
 @guarded
 def worker(
     context: typer.Context,
-    jobs: Annotated[
-        int | None, typer.Option("-j", "--jobs", min=0, metavar="N", help="Sets at once (default: the cores).")
-    ] = None,
+    jobs: SLOTS = None,
     queue: Annotated[
         list[str] | None,
-        typer.Option("--queue", metavar="CLASS", help="Only sets of such classes, as 'gpu*' (default: all that fit)."),
+        typer.Option(
+            "--queue", metavar="CLASS", help="Run only sets of these classes, such as 'gpu*'. [default: all that fit]"
+        ),
     ] = None,
     gpus: Annotated[
-        str | None, typer.Option("--gpus", metavar="IDS", help="Its GPUs, as 0,1 (default: all of this machine).")
+        str | None, typer.Option("--gpus", metavar="IDS", help="Use these GPUs, such as 0,1. [default: all]")
     ] = None,
     gpu_type: Annotated[
-        str | None, typer.Option("--gpu-type", metavar="TYPE", help="What they are, as a spec may ask for.")
+        str | None,
+        typer.Option("--gpu-type", metavar="TYPE", help="Set the type of the GPUs, as in resource requests."),
     ] = None,
-    cpus: Annotated[float | None, typer.Option("--cpus", metavar="N", help="CPUs for its sets (default: all).")] = None,
+    cpus: Annotated[float | None, typer.Option("--cpus", metavar="N", help="Use up to N CPUs. [default: all]")] = None,
     memory: Annotated[
-        str | None, typer.Option("--memory", metavar="SIZE", help="Memory for its sets, as 32G (default: all).")
+        str | None,
+        typer.Option("--memory", metavar="SIZE", help="Use up to SIZE of memory, such as 32G. [default: all]"),
     ] = None,
     clone: Annotated[
         str | None,
         typer.Option(
             "--clone",
             metavar="URL",
-            help="The project is there, and no filesystem is shared with it: work in private clones in this folder.",
+            help="Work in private clones of the project at URL, without a shared file system.",
         ),
     ] = None,
     cache: Annotated[
-        str, typer.Option("--cache", metavar="SIZE", help="How much content the clones keep between sets.")
+        str, typer.Option("--cache", metavar="SIZE", help="Keep up to SIZE of file contents in the clones.")
     ] = "10G",
-    burst: Annotated[bool, typer.Option("--burst", help="End when there is nothing more to do.")] = False,
+    burst: Annotated[bool, typer.Option("--burst", help="Stop when the queue is empty.")] = False,
 ) -> None:
-    """Run the sets of this project that a schedule has queued in Redis, publish, and go on, until you end it.
+    """Run queued datum sets from Redis (executor rq).
 
-    For `minipach.executor rq`. Redis is where MINIPACH_REDIS or the setting minipach.redis says.
+    Publishes results and submits the next sets, until you stop it. Finds Redis through MINIPACH_REDIS or the setting
+    minipach.redis.
 
     Example: minipach worker -j 8 --gpus 0,1 --memory 32G,
     or minipach -C /scratch/worker worker --clone ssh://lab/data/project
@@ -99,11 +103,11 @@ def worker(
 @guarded
 def up(
     context: typer.Context,
-    jobs: Annotated[
-        int | None, typer.Option("-j", "--jobs", min=0, metavar="N", help="Sets at once (default: the cores).")
-    ] = None,
+    jobs: SLOTS = None,
 ) -> None:
-    """Start a Redis of this project's own and a worker, in the background, and hand over to them from now on.
+    """Start a private Redis server and a worker in the background.
+
+    Uses them as the executor of the project from now on.
 
     Example: minipach up -j 4
     """
@@ -118,7 +122,9 @@ def up(
 
 @guarded
 def down(context: typer.Context) -> None:
-    """End what `minipach up` has started. What was queued is kept: it goes on after the next `up`.
+    """Stop what `minipach up` started.
+
+    Queued sets are kept. They continue after the next `minipach up`.
 
     Example: minipach down
     """
