@@ -6,10 +6,11 @@ import hashlib
 import json
 import operator
 import posixpath
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
+from typing import Any
 
 from minipach import outbranch
 from minipach.collisions import foretold, shared_places
@@ -27,7 +28,7 @@ from minipach.neutral import Neutral, neutral
 from minipach.outpath import out_path
 from minipach.ownfiles import CODE, PINNED, Shared, files_of, is_own, own_at, own_entries, shared_code, subdatasets
 from minipach.placeholder import used_fields
-from minipach.plan import Plan, Step, content_pays, make_plan, reason_for, restore, visible_names
+from minipach.plan import Plan, Step, content_pays, make_plan, reason_for, renamed, restore, visible_names
 from minipach.project import Project
 from minipach.published import altered_datums, published_paths
 from minipach.records import Task, replacements
@@ -289,9 +290,21 @@ class Assessment:
             blocked=blocked,
             earlier=earlier,
         )
-        plan = restore(plan, self.altered, self.known) if not blocked else plan
+        if not blocked:
+            plan = renamed(restore(plan, self.altered, self.known), self._content_of)
         self._planned = (sources, plan)
         return plan
+
+    def _content_of(self, step: Step) -> Hashable:
+        """Return the content of a datum's inputs without their names; None where its published result isn't known."""
+        if step.task is not None:
+            inputs: Mapping[str, Sequence[Any]] = input_files(step.task.datum, self.snapshots)
+        else:
+            found = self.known.of(step.id)
+            if not found:
+                return None
+            inputs = found[0].inputs
+        return tuple((name, tuple(sorted((row[1], row[2]) for row in rows))) for name, rows in sorted(inputs.items()))
 
     def quick_plan(self, blocked: str = "", news: Callable[[], object] | None = None) -> Plan:
         """The plan for showing (its steps have no tasks): out of the cache where nothing that it follows from moved.

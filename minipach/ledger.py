@@ -358,10 +358,14 @@ class Ledger:
         return {one.datum: one for one in rows(Attempt, found.fetchall()) if is_moment(one.ended)}
 
     def failures(self, pipeline: str) -> dict[str, Failure]:
-        """The datums whose last attempt did not succeed, by name. Reads the rows of what failed, and no others."""
+        """Return the datums whose last attempt did not succeed, by name.
+
+        Each counts the attempts with the same content that ended in the same way: a lost worker is no failure of the
+        command. Reads the rows of what failed, and no others.
+        """
         found = self._db.execute(
             "SELECT a.datum, a.datum_id, a.kind, a.message, (SELECT count(*) FROM attempt c WHERE c.pipeline ="
-            " a.pipeline AND c.datum = a.datum AND c.datum_id = a.datum_id AND c.kind != 'ok') FROM attempt a"
+            " a.pipeline AND c.datum = a.datum AND c.datum_id = a.datum_id AND c.kind = a.kind) FROM attempt a"
             " WHERE a.pipeline = ? AND a.kind != 'ok' AND NOT EXISTS (SELECT 1 FROM attempt b"
             " WHERE b.pipeline = a.pipeline AND b.datum = a.datum AND b.key > a.key)",
             (pipeline,),

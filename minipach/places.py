@@ -47,10 +47,15 @@ def registered(root: Path, prefix: str = "") -> Iterator[str]:
 
 
 def own_places(root: Path, repos: Iterable[str]) -> Iterator[Place]:
-    """The pipelines among the repos, and in the plain folders of the project itself."""
+    """Yield the pipelines among the repos, and in the plain folders of the project itself.
+
+    A plain folder in place of a registered dataset counts: git lists none of its files.
+    """
     for path in repos:
         repo = Repo(root / path)
         if not is_dataset(repo.path):
+            if names := lying_specs(root / path):
+                yield Place(path, False, tuple(names))
             continue
         try:
             names = committed_specs(repo) or lying_specs(repo.path)
@@ -86,6 +91,12 @@ def nested_places(root: Path, repos: Collection[str], known: Collection[str], ne
 def is_data(holder: str, data: Collection[str]) -> bool:
     """Whether a repo is one of those that hold data, or part of one."""
     return any(holder == path or holder.startswith(path + "/") for path in data)
+
+
+def is_displaced(root: Path, path: str) -> bool:
+    """Whether a plain folder with files lies where a dataset is registered."""
+    folder = root / path
+    return folder.is_dir() and not folder.is_symlink() and not is_dataset(folder) and any(os.scandir(folder))
 
 
 def holder_of(path: str, repos: Iterable[str]) -> str:

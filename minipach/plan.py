@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -17,6 +17,7 @@ from minipach.wording import many
 Action = Literal["run", "reuse", "current", "remove", "skip", "blocked"]
 ACTIONS: tuple[Action, ...] = ("run", "reuse", "current", "remove", "skip", "blocked")
 NEW = "new content"
+NEW_NAME = "new name"
 ENDS = {"failed": "failed", "lost": "could not be run", "recovered": "recovered, without output,"}
 
 
@@ -177,6 +178,35 @@ def make_plan(
         action: Action = "blocked" if blocked else "remove"
         steps.append(Step(name, state[name].id, action, blocked or "no longer matched"))
     return Plan(pipeline, tuple(steps))
+
+
+def renamed(plan: Plan, content_of: Callable[[Step], Hashable]) -> Plan:
+    """Return the plan that says of each datum whether its content is new, or only its name.
+
+    Args:
+        plan: The plan.
+        content_of: The content of a step's inputs, without names; None where nobody knows it.
+    """
+    if not any(_is_new(s) for s in plan.steps):
+        return plan
+    known: dict[Hashable, str] = {}
+    for step in plan.steps:
+        if step.action in ("current", "remove"):
+            known.setdefault(content_of(step), step.name)
+    known.pop(None, None)
+    return replace(
+        plan, steps=tuple(_with_old_name(s, known.get(content_of(s)) if _is_new(s) else None) for s in plan.steps)
+    )
+
+
+def _is_new(step: Step) -> bool:
+    return step.action == "run" and step.reason.startswith(NEW)
+
+
+def _with_old_name(step: Step, old: str | None) -> Step:
+    if old is None:
+        return step
+    return step._replace(reason=f"{NEW_NAME} (the content is that of {old}){step.reason.removeprefix(NEW)}")
 
 
 def force(plan: Plan, names: Set[str]) -> Plan:

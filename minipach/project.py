@@ -16,7 +16,7 @@ from minipach import former, graph, sharing
 from minipach.cache import Cache
 from minipach.errors import UserError, each_once
 from minipach.git import Repo, is_dataset
-from minipach.places import MARK, Place, holder_of, is_data, nested_places, own_places, registered
+from minipach.places import MARK, Place, holder_of, is_data, is_displaced, nested_places, own_places, registered
 from minipach.spec import BrokenSpec, Need, Pipeline
 from minipach.speccache import read_spec
 from minipach.specfile import SPEC, lying_specs, misnamed, one_spec, read_text
@@ -55,7 +55,9 @@ class Project:
     def not_installed(self) -> tuple[str, ...]:
         """The superdataset's own subdatasets that aren't installed: what pipelines they may hold can't be known."""
         known = {PurePosixPath(p) for p in self.repos}  # with those inside of data repos, which may well stay away
+        displaced = {place.path for place in self.places if not place.is_dataset}  # they are a problem of their own
         away = [p for p in self.repos if not is_dataset(self.root / p) and known.isdisjoint(PurePosixPath(p).parents)]
+        away = [p for p in away if p not in displaced]
         # .gitmodules may still name what somebody has removed
         listed = self.repo.git("ls-files", "-z", "--stage", "--", *(f":(literal){p}" for p in away)) if away else b""
         links = {os.fsdecode(row.partition(b"\t")[2]) for row in listed.split(b"\0") if row.startswith(b"160000 ")}
@@ -164,7 +166,7 @@ class Project:
         Nothing is said here of those that are sound themselves and take from one of these: see `trouble`.
         """
         found = {path: list(problems) for path, problems in self._specs.problems.items()}
-        for path, problem in (*self._names_taken(), *self._missing_repos(), *self._circles()):
+        for path, problem in (*self._names_taken(), *self._displaced(), *self._missing_repos(), *self._circles()):
             found.setdefault(path, []).append(problem)
         return {path: each_once(problems) for path, problems in found.items()}
 
@@ -178,6 +180,33 @@ class Project:
                     f"{first} has that name, rename one of the folders"
                 )
                 yield from ((first, problem), (path, problem))
+
+    def _displaced(self) -> Iterator[tuple[str, str]]:
+        for place in self.places:
+            if not place.is_dataset and place.path in self._registered and is_displaced(self.root, place.path):
+                yield place.path, f"{place.path}/{place.spec}: {self._displaced_way(place.path)}"
+
+    def _displaced_way(self, path: str) -> str:
+        """Return what is wrong with a plain folder in place of a registered dataset, and both ways out."""
+        holder = self.holder_of(path)
+        top = self.root / holder
+        name = path.removeprefix(holder + "/") if holder else path
+        modules = Repo(top).git("config", "--file", ".gitmodules", "-z", "--get-regexp", r"\.path$", ok=(0, 1))
+        rows = (os.fsdecode(row).partition("\n") for row in modules.split(b"\0") if row)
+        section = next((key.removesuffix(".path") for key, _, value in rows if value == name), f"submodule.{name}")
+        git, folder = f"git -C {quoted(top)}", quoted(self.root / path)
+        forget = (
+            f"{git} rm -q --cached {quoted(name)} && {git} config -f .gitmodules --remove-section {quoted(section)} && "
+            f"{git} add .gitmodules && {git} commit -qm {quoted(f'unregister {name}')}"
+        )
+        return (
+            f"a plain folder, but a dataset is registered at {path}; to make it a new one: {forget}; "
+            f"or bring the dataset back: mv {folder} {quoted(self.root / (path + '.new'))} && datalad get -n {folder}"
+        )
+
+    @cached_property
+    def _registered(self) -> frozenset[str]:
+        return frozenset(self.repos)
 
     def _missing_repos(self) -> Iterator[tuple[str, str]]:
         known = {*self.repos, *self._graph}
@@ -213,6 +242,8 @@ class Project:
         """Why nothing can be taken from a repo that isn't here, and the way out."""
         if repo in self._graph:
             return f"{repo} is a pipeline without any output yet; minipach schedule {self.name_of(repo)}"
+        if repo in self.repos and is_displaced(self.root, repo):
+            return f"{repo}: {self._displaced_way(repo)}"
         if repo in self.repos:
             return f"{repo}: not installed in this project; datalad get -n {quoted(self.root / repo)}"
         real = os.path.relpath(os.path.realpath(self.root / repo), os.path.realpath(self.root))

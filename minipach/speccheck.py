@@ -235,16 +235,21 @@ class _Inputs:
                 )
             else:
                 taken = {**taken, name: where}
+        self._keys(node, loc, above)
+        return taken
+
+    def _keys(self, node: object, loc: Loc, above: frozenset[str]) -> None:
+        """Check the glob of an input, and the keys by which it is combined with others."""
         groups = self._glob(text_of(node, "glob"), (*loc, "glob"))
         for key in ("join_on", "group_by"):
             if template := text_of(node, key):
                 self._template(template, groups, (*loc, key))
-        if "join" in above and dig(node, "join_on") in (None, ""):
-            self.document.add(loc, 'an input of a join without `join_on`; add it, as in join_on: "$1"', key=True)
+        for kind, key in (("join", "join_on"), ("group", "group_by")):
+            if kind in above and dig(node, key) in (None, ""):
+                self.document.add(loc, f'an input of a {kind} without `{key}`; add it, as in {key}: "$1"', key=True)
         for key, kind in (("join_on", "join"), ("outer_join", "join"), ("group_by", "group")):
             if dig(node, key) not in (None, *_UNSET) and kind not in above:
                 self.notes.add((*loc, key), f"`{key}` changes nothing outside a {kind}", key=True)
-        return taken
 
     def _glob(self, pattern: str | None, loc: Loc) -> int | None:
         if pattern is None:

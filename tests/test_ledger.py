@@ -193,7 +193,7 @@ def test_what_did_not_end_well_last_time_and_how_often(ledger: Ledger) -> None:
             attempt(ledger, 1, datum, kind=kind)  # type: ignore[arg-type]
     attempt(ledger, 1, "d", kind="failed", pipeline="montage")
     found = ledger.failures("edges")
-    assert {name: (f.kind, f.times) for name, f in found.items()} == {"a": ("lost", 3), "c": ("failed", 1)}
+    assert {name: (f.kind, f.times) for name, f in found.items()} == {"a": ("lost", 1), "c": ("failed", 1)}
     assert (found["a"].datum_id, found["a"].message) == ("id", "m")
 
 
@@ -207,3 +207,11 @@ def test_what_is_noted_together_is_there_as_a_whole_or_not_at_all(ledger: Ledger
         raise RuntimeError
     attempt(ledger, job, "d")
     assert sorted(ledger.last_attempts("edges")) == ["a", "b", "d"]
+
+
+def test_failures_count_no_lost_attempt(ledger: Ledger) -> None:
+    for job, kind in enumerate(("lost", "failed", "lost", "failed")):
+        attempt(ledger, ledger.start_job(f"j{job}", "edges"), "a", kind="lost" if kind == "lost" else "failed")
+    assert {name: (f.kind, f.times) for name, f in ledger.failures("edges").items()} == {"a": ("failed", 2)}
+    attempt(ledger, ledger.start_job("j9", "edges"), "a", kind="lost")
+    assert [(f.kind, f.times) for f in ledger.failures("edges").values()] == [("lost", 3)]

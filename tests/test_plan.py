@@ -22,6 +22,7 @@ from minipach.plan import (
     force,
     make_plan,
     reason_for,
+    renamed,
     short,
     tell_failures,
     visible_names,
@@ -279,6 +280,25 @@ def test_a_forced_result_is_published_again() -> None:
     made = steps(task("a", "1"), task("b", "2"), state=published(("a", "1", ""), ("b", "2", "")))
     found = again_published(made, {"a"}, Shelf((stored, ["a"])))
     assert [(s.action, s.source) for s in found.steps] == [("reuse", stored), ("current", None)]
+
+
+# Names
+
+
+def test_a_renamed_datum_has_a_new_name_and_no_new_content() -> None:
+    contents = {"1": "x", "2": "x", "3": "y", "4": "z", "5": "z"}
+    made = steps(
+        task("b", "2"), task("c", "3"), task("d", "4"), task("e", "5"), state=published(("a", "1", ""), ("d", "4", ""))
+    )
+    found = renamed(made, lambda step: contents[step.id])
+    assert {s.name: s.reason for s in found.steps} == {
+        "b": "new name (the content is that of a)",
+        "c": "new content",
+        "d": "",
+        "e": "new name (the content is that of d)",
+        "a": "no longer matched",
+    }
+    assert renamed(made, lambda step: None) == made, "whose content nobody knows"
 
 
 # What failed before

@@ -146,3 +146,19 @@ def test_what_is_wrong_with_one_is_said_of_that_one(fresh: Study, tmp_path: Path
     assert refused(study) == (*found.problems, "nothing was done; the others: minipach schedule a")
     assert sound_targets(find_project(study.root), ["a", "b"]).order == ("a", "b", "c")
     assert refused(study, "odd") == rows["odd"].problems
+
+
+def test_a_renamed_file_has_a_new_name_and_no_new_content(study: Study) -> None:
+    study.put("images/a.txt", "alpha", save=False)
+    study.put("images/b.txt", "beta")
+    study.copier()
+    study.schedule()
+    study.git("images", "mv", "a.txt", "c.txt")
+    study.put("images/d.txt", "delta", save=False)
+    study.put("images/e.txt", "beta")
+    found = {d["name"]: d["reason"] for d in study.plan()["edges"]["datums"] if d["action"] == "run"}
+    assert found == {
+        "c.txt": "new name (the content is that of a.txt)",
+        "d.txt": "new content",
+        "e.txt": "new name (the content is that of b.txt)",
+    }

@@ -231,7 +231,7 @@ input:
         - pfs: {name: x, repo: "imags", glob: /}
         - join:
             - pfs: {glob: /, name: y, repo: image, join_on: $0}
-            - group: [{pfs: {repo: edge, glob: /, join_on: $0}}]
+            - group: [{pfs: {repo: edge, glob: /, join_on: $0, group_by: $0}}]
 transform: {cmd: [x]}
 """
     plain(root, "edges", text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -122,3 +123,36 @@ def test_a_folder_that_is_no_dataset_is_named_with_the_way_to_make_it_one(tracke
     study.ok("sh", "-c", way)
     assert study.minipach("check").code == 0
     assert study.minipach("datums", "edges").out == "a.txt\n"
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_plain_folder_where_a_dataset_is_registered_is_named_with_both_ways(name: str, study: Study) -> None:
+    study.put("images/a.txt", "alpha")
+    study.copier()
+    study.schedule()
+    study.ok("chmod", "-R", "u+w", "edges")
+    shutil.rmtree(study.root / "edges")
+    json_pipeline(study, name)
+    for command in ("check", "plan", "schedule", "status"):
+        done = study.minipach(command)
+        assert done.code == 2, command
+        (line,) = done.err.splitlines()
+        assert line.startswith(f"edges/{name}: a plain folder, but a dataset is registered at edges; ")
+    study.copier("after", repo="edges")  # to take from it is told as the same
+    assert len(study.minipach("check").err.splitlines()) == 1
+    shutil.rmtree(study.root / "after")
+    forget, _, back = line.partition("to make it a new one: ")[2].partition("; or bring the dataset back: ")
+    assert back.startswith("mv ")
+    study.ok("sh", "-c", forget)
+    assert study.schedule()["edges"]["state"] == "published"
+    assert study.read("edges/a.txt") == b"alpha"
+    assert study.git(".", "status", "--porcelain") == ""
+
+
+def test_a_plain_folder_in_place_of_an_input_is_named(study: Study) -> None:
+    study.copier()
+    study.ok("chmod", "-R", "u+w", "images")
+    shutil.rmtree(study.root / "images")
+    study.put("images/a.txt", "alpha", save=False)
+    (line,) = study.minipach("check").err.splitlines()
+    assert "images: a plain folder, but a dataset is registered at images; " in line
