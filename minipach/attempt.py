@@ -40,7 +40,7 @@ class DatumReport:
 
     code: its exit code · fault: what was wrong beside that ("" if nothing was) · files: its outputs, each as the path
     that the command used below /pfs/out and the path in the repository · began, ended: in unix seconds · seconds, cpu:
-    wall and processor time.
+    wall and processor time · disk: the peak of its scratch space and outputs, in bytes (None: not known).
     """
 
     code: int
@@ -51,6 +51,7 @@ class DatumReport:
     ended: float = 0.0
     seconds: float = 0.0
     cpu: float = 0.0
+    disk: int | None = None
 
     @property
     def message(self) -> str:
@@ -238,7 +239,8 @@ def _datum_report(row: Mapping[str, Any], secrets: Sequence[str], limit: float |
     began, ended, seconds, cpu = (_amount(row[name]) for name in ("began", "ended", "seconds", "cpu"))
     late = bool(row["timed_out"])
     fault = f"timed out: not done after {math.ceil(limit)} s" if late and limit else _clean(str(row["fault"]), secrets)
-    return DatumReport(code, fault, bool(row["recovered"]), tuple(files), began, ended, seconds, cpu)
+    disk = int(_amount(row["disk"])) if "disk" in row else None  # a launcher of an earlier version tells none
+    return DatumReport(code, fault, bool(row["recovered"]), tuple(files), began, ended, seconds, cpu, disk)
 
 
 def _amount(value: Any) -> float:

@@ -76,11 +76,12 @@ jobs:     {"schema": 1, "jobs": [{"id": "<hex>", "pipeline": "edges", "state", "
           state: running, current, published, partial, failed, error, interrupted
 job:      {"schema": 1, (as in jobs), "passes": [(as in jobs)], "attempts": [{"pass": 0, "datum": "chelsea.png",
            "id": "<hex>", "kind": "ok|failed|lost", "exit": 0, "message", "tries": 1, "seconds": 0.7, "cpu": 0.6,
-           "memory": 70500352, "bytes_in": 240512, "bytes_out": 8140, "host", "log": "<path>",
+           "memory": 70500352, "bytes_in": 240512, "bytes_out": 8140, "disk": 12288, "host", "log": "<path>",
            "started": "<UTC or null>", "ended": "<UTC>",
            "tried": [{"number": 1, "kind": "ok|failed|lost", "exit": 0, "message", "started": "<UTC or null>",
                       "ended": "<UTC or null>", "seconds": 0.7, "cpu": 0.6, "memory": 70500352, "host", "log"}]}]}
-          passes over the same state are one job; memory (peak, bytes), bytes_in, bytes_out: null if not known;
+          passes over the same state are one job; memory (peak, bytes), bytes_in, bytes_out, disk (peak of scratch
+          space and outputs, bytes): null if not known;
           of a datum that ran in a set of several, started and ended are the set's, seconds and cpu its own with a
           share of the set's bookkeeping; tried: each try, also those that were lost (which tries doesn't count), with
           the datum's own start and end
@@ -94,7 +95,7 @@ top:      {"schema": 1, "executor": "local|rq|slurm", "note", "next": ["montage"
           after it; rate: datums per minute, eta: seconds, null if not known; next: pipelines that come after these
 datums --state: each datum has "state": "current|missing|failed", too, and "attempt": as in job, the last one, or null
 usage:    {"schema": 1, "pipeline", "runs": 18, "seconds": {"min", "median", "p95", "max", "runs"}, "cpu": {},
-           "memory": {}, "bytes_in": {}, "bytes_out": {}, "histogram": [{"low", "high", "count"}],
+           "memory": {}, "bytes_in": {}, "bytes_out": {}, "disk": {}, "histogram": [{"low", "high", "count"}],
            "resource_requests": {"cpu": 1, "memory": "96Mi"}}       (a measure that is not known is null)
 run-one:  {"schema": 1, "pipeline", "datum", "id", "exit": 0, "seconds": 0.7,
            "outputs": [{"path": "chelsea.png", "bytes": 8140, "text": "(if it is short text)"}]}

@@ -110,9 +110,10 @@ class Used:
 
     seconds, cpu: wall and processor time of the last try, in a set with its share of the set's own work · memory: peak
     of the processes of the command (or its set) together while it ran, in bytes; None: not known · bytes_in,
-    bytes_out: of its files; None: not known · forced: it ran on purpose, whatever was known of it · started, ended: of
-    the set that it was in, in unix seconds (started is None where it is not known, or it never began; ended is then
-    when that was noted) · began, finished: of its last try (None: not known).
+    bytes_out: of its files · disk: peak of its scratch space and outputs; None: not known · forced: it ran on purpose,
+    whatever was known of it · started, ended: of the set that it was in, in unix seconds (started is None where it is
+    not known, or it never began; ended is then when that was noted) · began, finished: of its last try (None: not
+    known).
     """
 
     datum: str
@@ -132,6 +133,7 @@ class Used:
     started: float | None = None
     began: float | None = None
     finished: float | None = None
+    disk: int | None = None
     forced: bool = False
 
     @property

@@ -129,6 +129,7 @@ def attempt_json(used: Used, tries: Sequence[Try]) -> dict[str, Any]:
         "memory": used.memory,
         "bytes_in": used.bytes_in,
         "bytes_out": used.bytes_out,
+        "disk": used.disk,
         "host": used.host,
         "log": used.log,
         "started": iso(used.started) if used.started is not None else None,

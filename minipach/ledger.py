@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS attempt (
     key INTEGER PRIMARY KEY, job INTEGER, pipeline TEXT, datum TEXT, datum_id TEXT, ended REAL, seconds REAL,
     kind TEXT, exit INTEGER, message TEXT, tries INTEGER, host TEXT, log TEXT, cpu REAL DEFAULT 0,
     memory INTEGER, bytes_in INTEGER, bytes_out INTEGER, forced INTEGER DEFAULT 0, started REAL, began REAL,
-    finished REAL);
+    finished REAL, disk INTEGER);
 CREATE TABLE IF NOT EXISTS try (
     key INTEGER PRIMARY KEY, job INTEGER, pipeline TEXT, datum TEXT, kind TEXT, exit INTEGER, message TEXT,
     started REAL, ended REAL, seconds REAL, cpu REAL, memory INTEGER, host TEXT, log TEXT);
@@ -49,13 +49,14 @@ _ADDED = {
         "started": "REAL",
         "began": "REAL",
         "finished": "REAL",
+        "disk": "INTEGER",
     },
 }
 
 
 _USED = (
     "datum, datum_id, kind, exit, message, tries, seconds, cpu, memory, bytes_in, bytes_out, host, log, ended, started,"
-    " began, finished, forced"
+    " began, finished, disk, forced"
 )
 _TRY = "kind, exit, message, started, ended, seconds, cpu, memory, host, log"
 
@@ -278,8 +279,8 @@ class Ledger:
         """Note what became of a datum. forced: it ran on purpose, whatever was known of it."""
         self._db.execute(
             "INSERT INTO attempt (job, pipeline, datum, datum_id, started, ended, seconds,"
-            " kind, exit, message, tries, host, log, cpu, memory, bytes_in, bytes_out, forced, began, finished)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " kind, exit, message, tries, host, log, cpu, memory, bytes_in, bytes_out, forced, began, finished,"
+            " disk) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 job,
                 pipeline,
@@ -301,6 +302,7 @@ class Ledger:
                 forced,
                 end.took.began if end.took else None,
                 end.took.ended if end.took else None,
+                end.took.disk if end.took else None,
             ),
         )
         for one in end.before:

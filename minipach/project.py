@@ -55,9 +55,8 @@ class Project:
     def not_installed(self) -> tuple[str, ...]:
         """The superdataset's own subdatasets that aren't installed: what pipelines they may hold can't be known."""
         known = {PurePosixPath(p) for p in self.repos}  # with those inside of data repos, which may well stay away
-        displaced = {place.path for place in self.places if not place.is_dataset}  # they are a problem of their own
         away = [p for p in self.repos if not is_dataset(self.root / p) and known.isdisjoint(PurePosixPath(p).parents)]
-        away = [p for p in away if p not in displaced]
+        away = [p for p in away if not is_displaced(self.root, p)]  # to install it there can't work
         # .gitmodules may still name what somebody has removed
         listed = self.repo.git("ls-files", "-z", "--stage", "--", *(f":(literal){p}" for p in away)) if away else b""
         links = {os.fsdecode(row.partition(b"\t")[2]) for row in listed.split(b"\0") if row.startswith(b"160000 ")}

@@ -11,7 +11,8 @@ class Took:
     """What the last try of a datum took.
 
     began, ended: in unix seconds, of the datum itself in a set of several · seconds, cpu: wall and processor time, its
-    share of the set's own work included · memory: peak in bytes (None: not known).
+    share of the set's own work included · memory: peak in bytes · disk: peak of its scratch space and outputs, in bytes
+    (None: not known).
     """
 
     began: float
@@ -19,6 +20,7 @@ class Took:
     seconds: float
     cpu: float
     memory: int | None = None
+    disk: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,7 @@ def usage_of(name: str, runs: Sequence[Used]) -> Usage:
         "memory": summarize([r.memory for r in runs if r.memory is not None]),
         "bytes_in": summarize([r.bytes_in for r in runs if r.bytes_in is not None]),
         "bytes_out": summarize([r.bytes_out for r in runs if r.bytes_out is not None]),
+        "disk": summarize([r.disk for r in runs if r.disk is not None]),
     }
     suggested: dict[str, float | str] = {"cpu": _cores(runs)}
     memory = measures["memory"]

@@ -191,7 +191,10 @@ class _Tries:
             seconds, count = time.monotonic() - self.started, len(self.work.parts)
             own = [(d.began, d.ended, d.seconds, d.cpu) for d in report.datums.values()] if report else []
             found = took(own, count, self.began, seconds, _cpu() - self.cpu)
-            self.each = [replace(one, memory=self.meter.peak(index)) for index, one in enumerate(found)]
+            disks = {index: datum.disk for index, datum in report.datums.items()} if report else {}
+            self.each = [
+                replace(one, memory=self.meter.peak(index), disk=disks.get(index)) for index, one in enumerate(found)
+            ]
 
     def _put_by(self, kind: str, code: int, message: str) -> None:
         """Note this try, after which there is another."""

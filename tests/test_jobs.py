@@ -325,6 +325,31 @@ def test_usage_without_any_memory_suggests_none() -> None:
     assert found["resource_requests"] == {"cpu": 1}
 
 
+HOARDER = """\
+case $images in */left*) head -c 3000000 /dev/zero >"$TMPDIR/scratch";; esac
+case $images in */gone*) head -c 3000000 /dev/zero >"$HOME/scratch"; sleep 4; rm "$HOME/scratch";; esac
+case $images in */kept*) head -c 3000000 /dev/zero >"$PFS/out/kept.txt"; exit;; esac
+cp "$images" "$PFS/out/"
+"""
+
+
+def test_scratch_space_counts_as_the_datums_disk(study: Study) -> None:
+    for name in ("left", "gone", "kept", "none"):
+        study.put(f"images/{name}.txt", name, save=False)
+    study.save("images")
+    study.copier(more="datum_set_spec: {number: 4}\n")
+    (study.root / "edges/code/copy.sh").write_text(HOARDER)
+    study.schedule("-j", "1")
+    rows = {row["datum"]: row for row in last_job(study)["attempts"]}
+    disk = {name.partition(".")[0]: row["disk"] for name, row in rows.items()}
+    assert all(3_000_000 <= disk[name] < 4_000_000 for name in ("left", "gone", "kept")), disk
+    assert disk["none"] < 1_000_000, "what another datum of the set left does not count"
+    assert rows["left.txt"]["bytes_out"] == 4
+    usage = study.minipach("usage", "edges", "--json").json
+    assert (usage["disk"]["min"], usage["disk"]["max"]) == (disk["none"], max(disk.values()))
+    assert "  disk     " in study.minipach("usage", "edges").out
+
+
 def test_few_or_equal_values() -> None:
     assert summarize([]) is None
     assert [b.count for b in histogram([0.0])] == [1]

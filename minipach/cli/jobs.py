@@ -147,6 +147,8 @@ def _facts(used: Used) -> Iterator[str]:
         yield f"{_size(used.bytes_in)} in"
     if used.bytes_out is not None:
         yield f"{_size(used.bytes_out)} out"
+    if used.disk is not None:
+        yield f"{_size(used.disk)} disk"
     if used.host:
         yield f"on {used.host}"
 
@@ -175,7 +177,7 @@ def usage(
     """Show measured resources, and suggest `resource_requests`.
 
     Covers the last 10,000 successful datums of a pipeline on this machine. Memory is a datum's peak; very short
-    datums have the peak of their set.
+    datums have the peak of their set. Disk is the peak of a datum's scratch space and outputs, sampled once a second.
 
     Example: minipach usage edges
     """
@@ -191,7 +193,14 @@ def usage(
         show(line)
 
 
-_MEASURES = {"seconds": "time", "cpu": "CPU time", "memory": "memory", "bytes_in": "read", "bytes_out": "written"}
+_MEASURES = {
+    "seconds": "time",
+    "cpu": "CPU time",
+    "memory": "memory",
+    "bytes_in": "read",
+    "bytes_out": "written",
+    "disk": "disk",
+}
 
 
 def _usage(found: Usage) -> Iterator[str]:
