@@ -21,7 +21,7 @@ from minipach.marks import WORDS, Marker
 from minipach.passing import Filter, passing
 from minipach.secret import Redactor, secret_values
 from minipach.sets import WorkSet
-from minipach.shortcuts import shortcuts
+from minipach.shortcuts import import_containers_run, shortcuts
 from minipach.slots import Slot
 from minipach.staging import StagingError
 
@@ -152,8 +152,8 @@ _seen_bases: dict[Path, str] = {}
 
 def _containers_run(work: WorkSet, slot: Slot) -> int:
     """`datalad containers-run`, in this warm process; the command's exit code."""
+    import_containers_run()
     from datalad.distribution.dataset import Dataset
-    from datalad_container.containers_run import ContainersRun  # noqa: F401
 
     try:
         dataset = Dataset(str(slot.path))

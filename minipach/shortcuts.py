@@ -13,10 +13,13 @@ So those of the repo, or of whoever runs this, don't run for it. git-annex's own
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from minipach.keys import MAX_POINTER, key_of_pointer
@@ -27,6 +30,20 @@ _SUBMODULES = ["submodule", "status", "--recursive"]
 _NOT_IGNORED = {"--exclude-standard", "-o"}  # how datalad looks for new files
 _NO_HOOKS = ["-c", f"core.hooksPath={os.devnull}"]
 _IGNORED = ["ls-files", "-z", "-o", "-i", "--exclude-standard"]
+
+
+def import_containers_run() -> None:
+    """Import `datalad containers-run`. The client of S3, a third of the import time, is imported when it is used."""
+    if "boto3" not in sys.modules:
+        sys.modules["boto3"] = stand_in = ModuleType("boto3")
+
+        def load(name: str) -> Any:
+            if sys.modules.get("boto3") is stand_in:
+                del sys.modules["boto3"]
+            return getattr(importlib.import_module("boto3"), name)
+
+        stand_in.__getattr__ = load  # type: ignore[method-assign]
+    import datalad_container.containers_run  # noqa: F401
 
 
 @contextmanager

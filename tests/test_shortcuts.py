@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,23 @@ import pytest
 from minipach.shortcuts import all_here, shortcuts
 from tests.projects import Study
 
+_IMPORTS = """
+import json, sys
+from minipach.shortcuts import import_containers_run
+import_containers_run()
+from datalad.support import s3
+early = "boto3.session" in sys.modules
+used = s3.boto3.session.Session
+import boto3
+from boto3.session import Session
+print(json.dumps([early, used is boto3.session.Session is Session]))
+"""
 KEY = "SHA256E-s3--ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_the_client_of_s3_is_imported_when_it_is_used() -> None:
+    found = json.loads(subprocess.check_output([sys.executable, "-c", _IMPORTS]))
+    assert found == [False, True]
 
 
 def test_plain_files_and_links_to_what_is_there_are_here(tmp_path: Path) -> None:

@@ -72,6 +72,8 @@ def serve_all(
 
     stop_early: asked when this process must end; whether what it serves can still give something if its launcher ends.
     """
+    from minipach.shortcuts import import_containers_run
+
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints must not end up among the answers
 
@@ -89,11 +91,9 @@ def serve_all(
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
 
-    def warm() -> None:
-        import datalad_container.containers_run  # noqa: F401
-
     with contextlib.suppress(BrokenPipeError):  # the parent is gone; so are we
-        answer(sys.stdin.buffer, answers, serve, warm, lambda: os.kill(os.getpid(), signal.SIGTERM), ending)
+        requests, asked_to_end = sys.stdin.buffer, lambda: os.kill(os.getpid(), signal.SIGTERM)
+        answer(requests, answers, serve, import_containers_run, asked_to_end, ending)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # what datalad does when Python ends takes 0.2 s, and there is nothing left to do

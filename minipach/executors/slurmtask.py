@@ -138,11 +138,11 @@ def _guarded_work(submission: Submission, work: WorkSet, slot: Slot, done: set[i
 
 
 def _work(submission: Submission, work: WorkSet, slot: Slot, done: set[int], teller: Teller) -> None:
-    import datalad_container.containers_run  # noqa: F401
-
     from minipach.chunk import run_work
     from minipach.logs import note_set
+    from minipach.shortcuts import import_containers_run
 
+    import_containers_run()
     teller.begin()
     left = [index for index in range(len(work.parts)) if index not in done]
     if not work.chunk:
