@@ -33,7 +33,7 @@ from minipach.git import (
     need_annex,
     own_environment,
 )
-from minipach.image import BASE_REF, CONTAINER, Image, archive_folder, entry_of
+from minipach.image import BASE_REF, CONTAINER, UNKNOWN_DIGEST, Image, archive_folder, entry_of
 from minipach.ownfiles import PINNED, listing
 from minipach.pins import pin
 from minipach.registry import SCHEME, Reference, fetch, parse_reference
@@ -161,9 +161,12 @@ def _image_entries(assessment: Assessment) -> list[TreeEntry]:
                 paths = [f":(top,literal){path}" for path in (image.path, image.digest_path)]
                 return repo.ls_tree(rev, *paths, recursive=True)
         raise UserError(f"{assessment.path}: image {image.label} is not committed; datalad save")
-    if not image.is_away:
-        return [import_image(repo, image)]
-    reference = parse_reference(image.source) if image.source.startswith(SCHEME) else None
+    return fetch_entries(repo, image) if image.is_away else [import_image(repo, image)]
+
+
+def fetch_entries(repo: Repo, image: Image) -> list[TreeEntry]:
+    """Fetch an image from where it is, into the annex. Returns its entries in the tree. UserError."""
+    reference = parse_reference(image.remote) if image.remote.startswith(SCHEME) else None
     return _from_registry(repo, image, reference) if reference else [_from_url(repo, image)]
 
 
@@ -173,9 +176,8 @@ def _from_registry(repo: Repo, image: Image, reference: Reference) -> list[TreeE
         copy = Path(scratch) / "image"
         digest = fetch(reference, copy)
         entries = [annexed_entry(repo, _into_annex(repo, copy), image.path)]
-    if digest:
-        entries.append(TreeEntry(FILE, repo.hash_blob(f"sha256:{digest}\n".encode()), image.digest_path))
-    return entries
+    text = f"sha256:{digest}\n" if digest else UNKNOWN_DIGEST
+    return [*entries, TreeEntry(FILE, repo.hash_blob(text.encode()), image.digest_path)]
 
 
 def _into_annex(repo: Repo, file: Path, key: str | None = None) -> str:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 BASE_REF = "refs/minipach/base"
 CONTAINER = "minipach"  # the name under which each pipeline's repo registers its image with datalad-container
+UNKNOWN_DIGEST = "unknown\n"  # beside a registry's image, where the program that fetched it told no digest
 _URL = re.compile(r"^(?:[a-z][a-z0-9+.-]*://|(?:oci|file):)")  # ubuntu:22.04 is a registry's image with its tag
 _NAME = re.compile(r"^[0-9A-Za-z-]+$")
 _PATH = ("/", "./", "../", "~")  # what a path begins with that can be nothing else
@@ -39,7 +40,8 @@ class Image:
 
     content: its content id · path: where it lies in the pipeline's repo · source: the file, folder or URL that it
     is still to be taken from (None: it is in the repo already) · key: the annex key to keep, if the source has one
-    · text: a host environment's fingerprint · label: how people call it · note: what a spec's author should know.
+    · remote: the URL that it was or will be fetched from ("": none) · text: a host
+    environment's fingerprint · label: how people call it · note: what a spec's author should know.
     """
 
     content: str
@@ -49,6 +51,7 @@ class Image:
     key: str | None = None
     text: str | None = None
     note: str = ""
+    remote: str = ""
 
     @property
     def is_away(self) -> bool:
@@ -140,7 +143,8 @@ def _kept(repo: _Branches, wanted: str) -> Image | None:
         place = f".datalad/environments/{name}/image"
         content = _content_at(repo, place) if name else None
         if content is not None and _digest_at(repo, place) is None:
-            return Image(content, place, wanted)
+            of_registry = _beside(repo, place) == UNKNOWN_DIGEST
+            return Image(content, place, wanted, remote=SCHEME + wanted if of_registry else "")
     return None
 
 
@@ -166,16 +170,19 @@ def _from_afar(repo: _Branches, wanted: str, slug: str, url: str) -> Image:
     reference = parse_reference(url) if url.startswith(SCHEME) else None
     digest = (_digest_at(repo, place) if content else None) or (reference.digest if reference else "")
     known = f"OCI--{digest}" if digest else content
-    return Image(known or f"url:{url}", place, wanted, None if content else url)
+    return Image(known or f"url:{url}", place, wanted, None if content else url, remote=url)
 
 
 def _digest_at(repo: _Branches, place: str) -> str | None:
     """The digest that is committed beside an image, hex."""
-    for rev in repo.revs:
-        text = repo.objects.read(f"{rev}:{posixpath.dirname(place)}/digest")
-        if text and (found := re.fullmatch(r"sha256:([0-9a-f]{64})\n?", text.decode("utf-8", "replace"))):
-            return found[1]
-    return None
+    found = re.fullmatch(r"sha256:([0-9a-f]{64})\n?", _beside(repo, place))
+    return found[1] if found else None
+
+
+def _beside(repo: _Branches, place: str) -> str:
+    """The text that is committed beside an image of a registry: its digest, or that it is unknown."""
+    texts = (repo.objects.read(f"{rev}:{posixpath.dirname(place)}/digest") for rev in repo.revs)
+    return next((text.decode("utf-8", "replace") for text in texts if text), "")
 
 
 def file_slug(wanted: str) -> str:

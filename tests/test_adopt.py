@@ -289,7 +289,7 @@ def test_lock_takes_a_changed_environment_in_only_when_asked(tmp_path: Path) -> 
     assert "edges: not a dataset yet; minipach schedule edges writes the first fingerprint" in early.err
     study.schedule()
     unchanged = study.minipach("lock", "edges")
-    assert (unchanged.code, unchanged.out) == (0, "edges: the environment on record is this host's; nothing to do\n")
+    assert (unchanged.code, unchanged.out) == (0, "edges: the environment on record is the one of now; nothing to do\n")
 
     tools = tmp_path / "tools"
     tools.mkdir()

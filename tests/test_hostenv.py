@@ -125,10 +125,13 @@ def test_a_new_package_is_told_and_taken_in_only_when_asked(
 def test_lock_says_why_it_has_nothing_to_lock(study: Study) -> None:
     study.pipeline("edges", 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {image: x.sif, cmd: [sh]}\n')
     done = study.minipach("lock", "edges")
-    assert done.code == 2 and "it runs in the image x.sif; there is nothing to lock" in done.err
+    assert done.code == 2 and 'image "x.sif" is no registered container and no file' in done.err
+    study.put("x.sif", "an image", save=False)
+    done = study.minipach("lock", "edges")
+    assert done.code == 2 and "the image x.sif is no registry's, so there is nothing to fetch again" in done.err
     study.copier()
     done = study.minipach("lock", "edges")
-    assert done.code == 2 and "minipach schedule edges writes the first fingerprint" in done.err
+    assert done.code == 2 and "minipach schedule edges records the first one" in done.err
 
 
 def test_a_rerun_in_another_environment_begins_with_one_line(launch: Launcher, tmp_path: Path) -> None:

@@ -122,3 +122,60 @@ def test_a_fetch_that_fails_is_one_line(study: Study, tmp_path: Path) -> None:
     assert "image docker.io/user/name:tag: could not be fetched: skopeo: manifest unknown; podman: " in line
     assert "edges: fetching the image user/name:tag" in done.err.splitlines()
     assert not (study.root / "edges" / "a.txt").exists()
+
+
+def at_moved_tag(study: Study, folder: Path, program: str, digest: str, content: str) -> dict[str, str]:
+    """The environment in which a tag names this image."""
+    folder.mkdir(exist_ok=True)
+    fetched = f"""#!/bin/sh
+echo "$*" >>"$0.log"
+case " $* " in *" inspect "*) echo "some/name@sha256:{digest}" ;; esac
+for word; do
+  file=${{word#docker-archive:}}
+  case $file in /*) echo {content} >"${{file%%:*}}" ;; esac
+done
+"""
+    stand_in(folder, program, fetched)
+    return {"PATH": f"{folder}:{os.environ['PATH']}", "MINIPACH_RUNTIME": program}
+
+
+@pytest.mark.parametrize("program", ["skopeo", "apptainer"])
+def test_lock_fetches_a_tag_that_has_moved(program: str, study: Study, tmp_path: Path) -> None:
+    study.put("images/a.txt", "alpha")
+    study.copier()
+    spec = study.root / "edges" / "spec.yml"
+    spec.write_text(spec.read_text().replace("{cmd", "{image: 'user/name:tag', cmd"))
+    env = at_moved_tag(study, tmp_path / "bin", program, "1" * 64, "first")
+    assert study.minipach("lock", "edges", env=env).err.startswith("edges: not a dataset yet; minipach schedule edges")
+    study.ok("datalad", "create", "-d", ".", "--force", "edges")
+    study.save("edges")
+    ids = []
+    for digest, content in (("1" * 64, "first"), ("2" * 64, "second")):
+        env = at_moved_tag(study, tmp_path / "bin", program, digest, content)
+        if ids:
+            head = study.git("edges", "rev-parse", "HEAD")
+            assert study.plan()["edges"]["datums"][0]["id"] == ids[0], "nobody asked for the tag again"
+            assert study.git("edges", "rev-parse", "HEAD") == head
+        done = study.minipach("lock", "edges", env=env)
+        assert done.code == 0, done.err
+        assert "user/name:tag " in done.out
+        assert study.git("edges", "log", "-1", "--format=%s") == "minipach: fetch the image user/name:tag again"
+        assert study.read("edges/.datalad/environments/user-name-tag/image") == f"{content}\n".encode()
+        assert study.git("edges", "status", "--porcelain") == ""
+        ids.append(study.plan()["edges"]["datums"][0]["id"])
+    assert len(set(ids)) == 2, "another image is another identity"
+    head = study.git("edges", "rev-parse", "HEAD")
+    same = study.minipach("lock", "edges", env=env)
+    assert (same.code, same.out) == (0, "edges: the environment on record is the one of now; nothing to do\n")
+    assert study.git("edges", "rev-parse", "HEAD") == head
+    if program == "skopeo":
+        assert study.git("edges", "show", "HEAD:.datalad/environments/user-name-tag/digest") == f"sha256:{'2' * 64}"
+
+
+def test_lock_refuses_a_digest(study: Study) -> None:
+    study.copier()
+    spec = study.root / "edges" / "spec.yml"
+    spec.write_text(spec.read_text().replace("{cmd", f"{{image: 'user/name@sha256:{'a' * 64}', cmd"))
+    done = study.minipach("lock", "edges")
+    assert done.code == 2
+    assert "the image is named by its digest, which never moves" in done.err

@@ -75,9 +75,10 @@ def lock(
     context: typer.Context,
     pipeline: PIPELINE,
 ) -> None:
-    """Record this host's environment for a pipeline without an image.
+    """Record the environment of a pipeline again: this host's, or an image's tag.
 
-    Commits a new fingerprint of the environment to the pipeline's branch. All datums of the pipeline run again.
+    Without an image, commits a new fingerprint of the host to the pipeline's branch. With an image of a registry,
+    fetches its tag again and commits what it names now. All datums of the pipeline run again.
 
     Example: minipach lock edges
     """
@@ -91,6 +92,6 @@ def lock(
     with project_lock(project.state_dir / "lock", wait=True, tell=say):
         changes = lock_environment(project, path)
     if not changes:
-        show(f"{pipeline}: the environment on record is this host's; nothing to do")
+        show(f"{pipeline}: the environment on record is the one of now; nothing to do")
     for line in changes:
         show(line)
