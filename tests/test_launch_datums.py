@@ -560,6 +560,14 @@ def test_the_output_folder_must_stay(launch: Launcher, what: str) -> None:
     assert launch.outputs() == {"kept": ""}
 
 
+def test_what_lies_behind_a_link_in_the_place_of_the_output_folder_is_not_counted(launch: Launcher) -> None:
+    launch.write("large", "x" * 1_000_000)
+    script = f'rm -r "$PFS/out"; ln -s "{launch.dataset}" "$PFS/out"'
+    _, report = launch.reported(launch.image("host"), *datum("n"), *shell(script), **use("none"))
+    assert report["datums"][0]["code"] == 126
+    assert report["datums"][0]["disk"] < 1_000_000
+
+
 @pytest.mark.parametrize("runtime", ["bubblewrap", "none"])
 @pytest.mark.parametrize("mode", ["-f", "-l"])
 def test_links_become_what_they_point_to(launch: Launcher, mode: str, runtime: str) -> None:
