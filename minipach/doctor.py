@@ -15,7 +15,7 @@ from typing import Any, Literal
 from minipach import runtimes
 from minipach.assess import Assessment, SnapshotStore
 from minipach.errors import UserError
-from minipach.executors.choose import choose
+from minipach.executors.registry import chosen
 from minipach.git import Repo, can_write, child_environment, has_annex, is_dataset, need_identity
 from minipach.hostenv import host_python
 from minipach.offbranch import off_branch
@@ -197,16 +197,11 @@ def _not_for_us(repo: Repo) -> Iterator[Finding]:
 
 def _executor(project: Project) -> Iterator[Finding]:
     try:
-        name = choose(project).name
+        backend = chosen(project)
     except UserError as error:
         yield Finding("problem", *error.problems[0].split("; ", 1))
         return
-    if name == "slurm":
-        from minipach.executors.slurmclient import problem
-        from minipach.executors.slurmoptions import SlurmOptions
-
-        found = problem(wanted=SlurmOptions(project, None).partition)
-        yield Finding("problem", *found.split("; ", 1)) if found else Finding("ok", "Slurm answers")
+    yield from (Finding(found.level, found.what, found.fix) for found in backend.check_setup(project))
 
 
 def _drift(project: Project, path: str) -> Iterator[Finding]:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from minipach.project import Project
-from minipach.report import GOING, ScheduleReport
+from minipach.report import GOING
 from minipach.targets import Targets
 from minipach.validation import InvalidError, conforms, is_moment, parse_object, texts
 
@@ -52,13 +52,12 @@ def options(project: Project) -> frozenset[str]:
     return frozenset(_read(project)["options"])
 
 
-def end(project: Project, targets: Targets, report: ScheduleReport, earlier: Collection[str] = ()) -> None:
+def end(project: Project, targets: Targets, states: Mapping[str, str], earlier: Collection[str] = ()) -> None:
     """Note what a pass has done with: all but what is on its way, or waits for that.
 
-    earlier: what was to be done before somebody asked for this one. An error of theirs, as when the engine is away,
-    takes nothing from that: the pass that was to come anyway will see.
+    states: of the pipelines, by name · earlier: what was to be done before somebody asked for this one. An error of
+    theirs, as when the engine is away, takes nothing from that: the pass that was to come anyway will see.
     """
-    states = {p.name: p.state for p in report.pipelines}
     going = {p for p in targets.order if states.get(project.name_of(p)) in GOING}
     unsettled = [p for p in earlier if states.get(project.name_of(p)) == "error"]
     stays = going | (set(project.downstream(unsettled)) & set(earlier))

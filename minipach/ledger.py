@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,11 +13,11 @@ from typing import Any
 
 from minipach import sharing
 from minipach.entries import Attempt, DatumEnd, Duration, Failure, JobRow, Repeated, Used
-from minipach.messages import say
 from minipach.moved import note_place
 from minipach.tries import Try
 from minipach.validation import conforms, is_moment, is_text, rows
 
+_LOG = logging.getLogger(__name__)
 WROTE_NOTHING = "wrote nothing"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS job (
@@ -184,7 +185,9 @@ class Ledger:
             old = Path(f"{self._path}{end}")
             with contextlib.suppress(FileNotFoundError):
                 old.rename(self._path.with_suffix(f".broken-{number}{end}"))
-        say(f"{self._path}: damaged ({why}); begun anew, the old one is {self._path.stem}.broken-{number} beside it")
+        _LOG.warning(
+            f"{self._path}: damaged ({why}); begun anew, the old one is {self._path.stem}.broken-{number} beside it"
+        )
 
     def _reopen(self, error: sqlite3.Error) -> None:
         self._database.close()

@@ -22,8 +22,11 @@ _A_LOOK = 0.3  # seconds that somebody who only looks may have the lock
 
 
 @contextmanager
-def project_lock(path: Path, *, wait: bool, tell: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock file. While another process has it: wait (saying once for whom), or UserError if `wait` is off."""
+def project_lock(path: Path, *, wait: bool, tell: Callable[[str], None], label: str | None = None) -> Iterator[None]:
+    """Hold the lock file. While another process has it: wait (saying once for whom), or UserError if `wait` is off.
+
+    label: what others are shown of this process, after `minipach` (None: its arguments).
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         if not _soon(file.fileno()):
@@ -40,7 +43,7 @@ def project_lock(path: Path, *, wait: bool, tell: Callable[[str], None]) -> Iter
                 "pid": os.getpid(),
                 "host": platform.node(),
                 "since": datetime.now(UTC).isoformat(timespec="seconds"),
-                "command": " ".join(["minipach", *sys.argv[1:]])[:200],
+                "command": " ".join(["minipach", *([label] if label else sys.argv[1:])])[:200],
             },
             file,
         )

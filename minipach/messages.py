@@ -1,7 +1,11 @@
-"""Lines for people on standard error. No other module prints there, and nothing from data arrives unescaped."""
+"""Lines for people on standard error, for processes that have one: nothing from data arrives unescaped.
+
+Modules of the library log; a process that wants to show that calls `show_log` once.
+"""
 
 from __future__ import annotations
 
+import logging
 import sys
 
 from minipach.escape import printable
@@ -22,3 +26,16 @@ def say_all(text: str) -> None:
     say(first)
     for line in more:
         say(f"    {line}")
+
+
+class _Lines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
+
+
+def show_log() -> None:
+    """Print from now on what modules of the library log, a line each."""
+    library = logging.getLogger("minipach")
+    library.setLevel(logging.INFO)
+    library.propagate = False
+    library.handlers = [_Lines()]

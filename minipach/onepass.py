@@ -14,8 +14,9 @@ from minipach.assess import Assessment
 from minipach.base import Base, build_base
 from minipach.entries import DatumEnd, Repeated, Used, end_of
 from minipach.errors import UserError
+from minipach.events import DatumFailed, PipelineStarted, Progress, Reporter
 from minipach.executors.base import Executor
-from minipach.executors.setrefs import drop_all
+from minipach.executors.registry import Backend, withdraw_others
 from minipach.failures import LEFT_AFTER, Beginning, named
 from minipach.fold import fold
 from minipach.git import need_identity
@@ -27,7 +28,7 @@ from minipach.plan import Plan, Step, again_published, force, skip, without_outp
 from minipach.planning import drift_remarks
 from minipach.project import Project
 from minipach.publish import publish
-from minipach.report import Options, PipelineReport, Reporter
+from minipach.report import Options, PipelineReport
 from minipach.rounds import Round
 from minipach.sets import Needs, WorkSet
 from minipach.settings import give_up_after
@@ -43,7 +44,16 @@ class Scheduling(Protocol):
     project: Project
     ledger: Ledger
     reporter: Reporter
-    lasting: bool
+    backend: Backend
+
+    @property
+    def lasting(self) -> bool:
+        """Whether sets outlive the schedule."""
+        ...
+
+    def say(self, message: str) -> None:
+        """Report a line for people."""
+        ...
 
     def engine(self) -> Executor:
         """The executor, made when the first set is to run."""
@@ -100,7 +110,7 @@ class Pass:
         if plan.counts["run"]:
             self.scheduler.engine().expect(min(plan.counts["run"], a.pipeline.parallelism or plan.counts["run"]))
             for line in drift_remarks(a):  # what runs now runs in what is, and is recorded as what was
-                self.scheduler.reporter.say(line)
+                self.scheduler.say(line)
         base = build_base(a)
         a.refresh()  # an image that was taken in just now has a place and a content id
         plan = a.plan()
@@ -151,11 +161,11 @@ class Pass:
 
     def _announce(self, plan: Plan) -> None:
         """Say what the plan is, and how much of it nobody asked for."""
-        self.scheduler.reporter.begin(self.name, plan)
+        self.scheduler.reporter.report(PipelineStarted(self.name, plan.counts))
         others = [s for s in plan.of("run") if self.asked is not None and s.name not in self.asked]
         if others:
             left = many(len(others), "datum")
-            self.scheduler.reporter.say(f"{self.name}: not asked for, and left to be run: {left}")
+            self.scheduler.say(f"{self.name}: not asked for, and left to be run: {left}")
 
     def _prepare(self, plan: Plan, *, all_of_it: bool) -> None:
         """See before hours of work that the results can be published. all_of_it: this pass does what the plan says."""
@@ -163,15 +173,15 @@ class Pass:
         if plan.problems and all_of_it:
             raise UserError(plan.problems)
         if plan.note:
-            self.scheduler.reporter.say(f"{self.name}: {plan.note}")
+            self.scheduler.say(f"{self.name}: {plan.note}")
         need_identity(repo)
         if not self.assessment.branch:
             need_branch(repo, self.assessment.path)
         if self.assessment.image.is_away:
-            self.scheduler.reporter.say(f"{self.name}: fetching the image {self.assessment.image.label}")
+            self.scheduler.say(f"{self.name}: fetching the image {self.assessment.image.label}")
         if not self.scheduler.lasting and self.scheduler.ledger.open_jobs(self.name):
-            drop_all(repo)  # of an engine that was set before: what it would begin later is done here
-            self.scheduler.reporter.say(
+            withdraw_others(self.scheduler.backend, repo)  # what another engine would start later is done here
+            self.scheduler.say(
                 f"{self.name}: was handed over to another executor, which begins no more of it; "
                 "what it has not finished runs here, even if it runs there as well"
             )
@@ -300,6 +310,7 @@ class Pass:
             logs,
             self.scheduler.engine(),
             frozenset(self.forced),
+            self.scheduler.lasting,
             lambda task, one: ledger.add_try(key, self.name, task.datum.name, one),
         )
         round_.learn_from(ledger.durations(self.name))
@@ -315,14 +326,14 @@ class Pass:
                     (failed.add if end.task.datum.name in self.failed else failed.discard)(end.task.datum.name)
             for end in ends:
                 if end.kind not in ("ok", "recovered"):
-                    self.scheduler.reporter.failure(self.name, end)
+                    self.scheduler.reporter.report(DatumFailed(self.name, end))
                     if self.options.fail_fast:
                         self.stopped = True
                         round_.stop()
             if self.beginning.is_hopeless and not self.gave_up:
                 self.gave_up = True
                 round_.stop()
-            self.scheduler.reporter.progress(self.name, round_.done, len(failed), len(tasks))
+            self.scheduler.reporter.report(Progress(self.name, round_.done, len(failed), len(tasks)))
         ended += round_.ended
         self.in_flight = round_.in_flight
         if round_.overdue:
@@ -338,7 +349,7 @@ class Pass:
             engine.settle([others[i] for i in sorted(dropped)])
             self.flights = [work for work in self.flights if work.id not in dropped]
             count = many(len(dropped), "set")
-            self.scheduler.reporter.say(f"{self.name}: resources have changed; taken back and queued anew: {count}")
+            self.scheduler.say(f"{self.name}: resources have changed; taken back and queued anew: {count}")
 
     def _record(self, key: int, end: DatumEnd) -> None:
         """Note an attempt, once: a set that was not settled when a pass ended is told of by the next one too."""
@@ -412,7 +423,7 @@ class Pass:
         if report.wrote_nothing:
             self.scheduler.ledger.note_empty(key, report.wrote_nothing)
             count = many(len(report.wrote_nothing), "datum")
-            self.scheduler.reporter.say(f"{self.name}: {count} wrote nothing: {named(report.wrote_nothing, _NAMED)}")
+            self.scheduler.say(f"{self.name}: {count} wrote nothing: {named(report.wrote_nothing, _NAMED)}")
 
     def _tell_of_the_same(self, lacking: Sequence[Step]) -> None:
         """Say what has no result because what has the same content failed, and stood for it."""
@@ -420,7 +431,7 @@ class Pass:
         same = [s for s in lacking if s.action == "reuse" and s.id in failed]
         if same:
             more = f" (as {many(len(same) - 1, 'more datum')} with one that failed)" if len(same) > 1 else ""
-            self.scheduler.reporter.say(
+            self.scheduler.say(
                 f"{self.name}: {same[0].name} has no result either: the same content as {failed[same[0].id]}{more}"
             )
 

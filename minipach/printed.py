@@ -5,18 +5,17 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from minipach import goal
 from minipach.entries import Attempt, JobRow, Used
 from minipach.errors import UserError
-from minipach.follow import PAUSE, Elsewhere, Following, follow
+from minipach.executors.registry import chosen
+from minipach.follow import PAUSE, Following, follow
 from minipach.jobs import all_tries, as_they_are, open_ledger, read_job
 from minipach.lock import holder
 from minipach.project import Project
-from minipach.settings import local_setting
 from minipach.stuck import Remarking
 from minipach.targets import matching, suggest_datum
 from minipach.tries import Try
@@ -139,7 +138,7 @@ def stream(
         now = _row(project, row.id, row.key)
         return now is None or now.state not in _GOING
 
-    with _elsewhere(project) as elsewhere:
+    with chosen(project).remote_logs(project) as elsewhere:
         for found, line in follow(_folder(project, row), ended, elsewhere):
             if datum is None or matching(datum, [found]):
                 yield found, line
@@ -154,7 +153,7 @@ def stream_all(project: Project, tell: Callable[[str], None]) -> Iterator[tuple[
     newest: int | None = None
     told = False
     remarking = Remarking(project, tell)
-    with _elsewhere(project) as elsewhere:
+    with chosen(project).remote_logs(project) as elsewhere:
         while True:
             who = holder(project.state_dir / "lock")  # asked before the look, so that nothing is missed after it
             busy = who is not None or goal.exists(project)
@@ -191,27 +190,6 @@ def _last_rows(project: Project) -> list[JobRow]:
 
 def _folder(project: Project, row: JobRow) -> Path:
     return project.state_dir / "logs" / row.pipeline / str(row.key)
-
-
-@contextmanager
-def _elsewhere(project: Project) -> Iterator[Elsewhere | None]:
-    """Where there may be logs that are not here."""
-    if local_setting(project.repo, "executor") != "rq":
-        yield None
-        return
-    from minipach.executors.redislink import connect
-    from minipach.executors.rqlogs import TailReader
-    from minipach.executors.rqnames import Names, project_id
-
-    try:
-        client = connect(project.repo)
-    except UserError:  # what is here can be followed all the same
-        yield None
-        return
-    try:
-        yield TailReader(client, Names(project_id(project.repo)))
-    finally:
-        client.close()
 
 
 def failures_of_last_jobs(project: Project) -> list[tuple[str, Used]]:

@@ -3,38 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
-
-from minipach.entries import DatumEnd
-from minipach.plan import Plan
+from typing import Any
 
 GOING = frozenset({"submitted", "waiting"})
 STOPPED = frozenset({"failed", "blocked", "error", "partial"}) | GOING
 FINE = frozenset({"current", "published", "partial"}) | GOING
-
-
-class Reporter(Protocol):
-    """Whoever shows people what goes on."""
-
-    def say(self, message: str) -> None:
-        """A line that people should read."""
-        ...
-
-    def begin(self, pipeline: str, plan: Plan) -> None:
-        """A pipeline starts with this plan."""
-        ...
-
-    def progress(self, pipeline: str, done: int, failed: int, total: int) -> None:
-        """So many datums of this round are done."""
-        ...
-
-    def failure(self, pipeline: str, end: DatumEnd) -> None:
-        """A datum failed."""
-        ...
-
-    def end(self, report: PipelineReport) -> None:
-        """A pipeline is done with."""
-        ...
 
 
 @dataclass

@@ -47,9 +47,12 @@ class Round:
         logs: Path,
         engine: Executor,
         forced: frozenset[str],
+        lasting: bool,
         record: Callable[[Task, Try], None] = lambda _task, _try: None,
     ) -> None:
-        """record: gets a try of a datum that is tried again by itself, at once: that may end in a later pass."""
+        """lasting: whether sets outlive the scheduler · record: gets a try of a datum that is tried again by itself, at
+        once: that may end in a later pass.
+        """
         self.assessment = assessment
         self._record = record
         self.base = base
@@ -57,6 +60,7 @@ class Round:
         self.logs = logs
         self.engine = engine
         self.forced = forced
+        self.lasting = lasting
         self.done = 0
         self.overdue = False
         self.ended: list[WorkSet] = []  # for the executor to settle, once their ends are on record
@@ -196,9 +200,9 @@ class Round:
         and what is forced, since a later pass isn't told that it is.
         """
         known = self.sizer.pace.work is not None or not self._by_size
-        ahead = self.sizer.pace.sure or not self._by_size or self.engine.lasting
+        ahead = self.sizer.pace.sure or not self._by_size or self.lasting
         most = (2 if ahead else 1) * self.sizer.slots
-        if self.engine.lasting and (known or self.engine.at_once or self.forced):
+        if self.lasting and (known or self.engine.at_once or self.forced):
             most = sys.maxsize
         sets = []
         while (self._queue or self._alone) and len(self._waiting) < most:

@@ -14,8 +14,7 @@ from minipach import goal
 from minipach.entries import JobRow
 from minipach.errors import UserError
 from minipach.executors.base import Executor
-from minipach.executors.choose import choose
-from minipach.executors.setrefs import drop_all
+from minipach.executors.registry import Backend, chosen, withdraw_others
 from minipach.git import Repo
 from minipach.jobs import last_jobs
 from minipach.ledger import Ledger
@@ -64,13 +63,14 @@ def wait_until_done(project: Project, timeout: float | None, tell: Callable[[str
         if deadline is not None and time.monotonic() >= deadline:
             return False
         if time.monotonic() - asked >= _ASK:
-            choice = choose(project)
-            before, forsaken = forsaken, choice.forsaken()
+            backend = chosen(project)
+            before, forsaken = forsaken, backend.forsaken(project)
             asked = time.monotonic()
-            sure = before or not choice.lasting
+            sure = before or not backend.lasting
             if sure and forsaken and holder(project.state_dir / "lock") is None:
                 names = ", ".join(goal.paths(project) or [row.pipeline for row in rows])
-                raise UserError(f"{names}: left to be done, and nothing is there to go on with it; {choice.way_on}")
+                fix = backend.fix_forsaken
+                raise UserError(f"{names}: left to be done, and nothing is there to go on with it; {fix}")
         if rows and not told:
             tell("waiting for " + ", ".join(f"{row.pipeline} (job {row.id[:12]})" for row in rows))
             told = True
@@ -106,18 +106,18 @@ def close_gone(project: Project) -> None:
 
 def cancel_sets(project: Project, tell: Callable[[str], None]) -> list[JobRow]:
     """End the sets that schedules left on their way; their jobs."""
-    choice = choose(project)
+    backend = chosen(project)
     ledger = Ledger(project.state_dir / "ledger.sqlite")
     try:
         rows = ledger.open_jobs()
         with project_lock(project.state_dir / "lock", wait=True, tell=tell):
-            if choice.lasting:
-                _end_sets(project, choice.make())
+            if backend.lasting:
+                _end_sets(project, backend.make(project, None))
             else:
-                _forget_sets(project)
+                _forget_sets(project, backend)
                 if rows:
                     tell(
-                        f"what an executor other than {choice.name} still runs of it is not ended by this; "
+                        f"what an executor other than {backend.name} still runs of it is not ended by this; "
                         "git config minipach.executor as it was, then minipach cancel"
                     )
             goal.keep(project, ())
@@ -140,11 +140,11 @@ def _end_sets(project: Project, engine: Executor) -> None:
         engine.close()
 
 
-def _forget_sets(project: Project) -> None:
+def _forget_sets(project: Project, backend: Backend) -> None:
     """What is there is of an executor that was set before, and may be again: then it is to begin nothing of that."""
     for place in project.places:
         if place.is_dataset:
-            drop_all(Repo(project.root / place.path))
+            withdraw_others(backend, Repo(project.root / place.path))
 
 
 def cancel(lock: Path, timeout: float | None) -> tuple[Holder | None, bool]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
 
 from minipach import goal, leftovers
 from minipach.adopt import adopt
@@ -12,7 +11,9 @@ from minipach.aside import Aside
 from minipach.assess import Assessment, SnapshotStore
 from minipach.checkout import recover
 from minipach.errors import UserError
+from minipach.events import Message, PipelineEnded, Reporter
 from minipach.executors.base import Executor
+from minipach.executors.registry import Backend
 from minipach.fold import fold
 from minipach.gclock import gc_held_off
 from minipach.git import Repo
@@ -20,7 +21,7 @@ from minipach.ledger import Ledger
 from minipach.onepass import Pass
 from minipach.plan import Plan
 from minipach.project import Project
-from minipach.report import GOING, STOPPED, Options, PipelineReport, Reporter, ScheduleReport
+from minipach.report import GOING, STOPPED, Options, PipelineReport, ScheduleReport
 from minipach.results import own_branch
 from minipach.slots import clean_up
 from minipach.superdataset import commit_gitlinks
@@ -36,19 +37,28 @@ class Scheduler:
         self,
         project: Project,
         ledger: Ledger,
-        make_executor: Callable[[], Executor],
+        backend: Backend,
         reporter: Reporter,
         *,
-        lasting: bool = False,
+        jobs: int | None = None,
     ) -> None:
-        """lasting: whether the executor's sets outlive their scheduler; then those of earlier passes are asked for."""
+        """backend: what makes the executor, when the first set is to run · jobs: as for `Backend.make`."""
         self.project = project
-        self.lasting = lasting
+        self.backend = backend
         self.ledger = ledger
         self.reporter = reporter
-        self._make_executor = make_executor
+        self._jobs = jobs
         self.executor: Executor | None = None
         self._seen: set[str] = set()  # repos where uncommitted changes were looked for
+
+    @property
+    def lasting(self) -> bool:
+        """Whether sets outlive this schedule; then those of earlier ones are adopted."""
+        return self.backend.lasting
+
+    def say(self, message: str) -> None:
+        """Report a line for people."""
+        self.reporter.report(Message(message))
 
     def run(self, targets: Targets, options: Options) -> ScheduleReport:
         """Bring the chosen pipelines up to date, one after the other."""
@@ -77,7 +87,7 @@ class Scheduler:
                     problems += [p for p in error.problems if p not in problems]
                     report = PipelineReport(name, "error", reason=error.problems[0])
             reports[path] = report
-            self.reporter.end(report)
+            self.reporter.report(PipelineEnded(report))
         with gc_held_off(self.project.repo):
             new = self._commit_project(reports, commits)
         leftovers.end(self.project.repo)
@@ -99,7 +109,7 @@ class Scheduler:
         self.engine().cancel(repo)
         self.ledger.close_jobs(name, "failed")
         goal.note_due(self.project, path, None)
-        self.reporter.say(f"{name}: the job's time (job_timeout) was over; sets ended: {len(sets)}")
+        self.say(f"{name}: the job's time (job_timeout) was over; sets ended: {len(sets)}")
 
     def _commit_project(self, reports: dict[str, PipelineReport], commits: dict[str, str]) -> str | None:
         done = [r for r in reports.values() if r.state == "published"]
@@ -114,7 +124,7 @@ class Scheduler:
         place = next(p for p in self.project.places if p.path == path)
         if not place.is_dataset or path not in self.project.repos:
             for line in adopt(self.project, place):
-                self.reporter.say(line)
+                self.say(line)
             holder = self.project.holder_of(path)
             if holder:  # which has a commit more
                 commits[holder] = Repo(self.project.root / holder).head() or ""
@@ -145,13 +155,13 @@ class Scheduler:
         own_branch(assessment.repo)
         folded = fold(assessment.repo)
         if folded and not self.lasting:  # where sets outlive schedules, this is the way of all results
-            self.reporter.say(f"{assessment.pipeline.name}: kept from an interrupted job: {many(folded, 'result')}")
+            self.say(f"{assessment.pipeline.name}: kept from an interrupted job: {many(folded, 'result')}")
 
     def _recover(self, repo: Repo, where: str) -> None:
         clean_up(repo)
         leftovers.clear(repo)
         for path in recover(repo):
-            self.reporter.say(f"{where}: {path} was changed by somebody and is left as it is")
+            self.say(f"{where}: {path} was changed by somebody and is left as it is")
 
     def _plan(self, assessment: Assessment) -> Plan:
         """The plan. While it is made, git looks for uncommitted changes, and the first worker starts if one is likely.
@@ -173,12 +183,12 @@ class Scheduler:
 
     def _warn_of_changes(self, found: Aside[dict[str, list[str]]]) -> None:
         for line in remarks(self.project, found.result()):
-            self.reporter.say(line)
+            self.say(line)
 
     def engine(self) -> Executor:
         """The executor, made when the first set is to run."""
         if self.executor is None:
-            self.executor = self._make_executor()
+            self.executor = self.backend.make(self.project, self._jobs)
         return self.executor
 
     def drop_engine(self) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from minipach.errors import UserError
-from minipach.executors.choose import choose
+from minipach.executors.registry import chosen
 from minipach.jobs import open_ledger
 from minipach.lock import holder
 from minipach.project import Project
-from minipach.wording import many
 
 _ASK = 10.0  # seconds between two looks of somebody who waits
 
@@ -24,18 +22,14 @@ def remarks(project: Project) -> Iterator[str]:
     ledger.close()
     if not rows:
         return
-    choice = choose(project)
-    if choice.name == "rq":
-        from minipach.executors.rqlook import waiting_in_vain
-
-        try:
-            for row in waiting_in_vain(project):
-                yield f"{many(row.sets, 'set waits', 'sets wait')}: {row.why}; minipach top"
-        except UserError as error:
-            yield f"what was handed over waits: {error}"
-    elif not choice.lasting and holder(project.state_dir / "lock") is None:
+    backend = chosen(project)
+    yield from backend.stalled(project)
+    if not backend.lasting and holder(project.state_dir / "lock") is None:
         names = ", ".join(dict.fromkeys(row.pipeline for row in rows))
-        yield f"{names}: waits for the executor that it was handed over to; now {choice.name} is set; {choice.way_on}"
+        yield (
+            f"{names}: waits for the executor that it was handed over to; now {backend.name} is set; "
+            f"{backend.fix_forsaken}"
+        )
 
 
 class Remarking:

@@ -9,11 +9,11 @@ from typing import Any
 
 from minipach import goal
 from minipach.entries import JobRow
-from minipach.executors.looks import Looker, Waiting, Worker
+from minipach.executors.looks import Waiting, Worker
+from minipach.executors.registry import chosen
 from minipach.jobs import as_they_are, open_ledger
 from minipach.progress import Progress, Sheet
 from minipach.project import Project
-from minipach.settings import local_setting
 
 _GOING = ("running", "submitted")
 _MOST = 20  # workers that are shown as text
@@ -100,8 +100,9 @@ class Top:
     def __init__(self, project: Project) -> None:
         """UserError where its engine is away."""
         self._project = project
-        self._executor = local_setting(project.repo, "executor") or "local"
-        self._look_at_engine = _looker(self._executor, project)
+        backend = chosen(project)
+        self._executor = backend.name
+        self._look_at_engine = backend.view(project)
         self._sheets: dict[int, Sheet] = {}
 
     def look(self) -> Look:
@@ -134,20 +135,6 @@ class Top:
             for row in rows
             for ident, what in self._sheets[row.key].open_sets().items()
         }
-
-
-def _looker(executor: str, project: Project) -> Looker:
-    if executor == "rq":
-        from minipach.executors import rqlook
-
-        return rqlook.looker(project)
-    if executor == "slurm":
-        from minipach.executors import slurmlook
-
-        return slurmlook.looker(project)
-    from minipach.executors import localboard
-
-    return localboard.looker(project)
 
 
 def lines(look: Look) -> Iterator[str]:

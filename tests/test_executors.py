@@ -47,12 +47,16 @@ datum_tries: 1
 
 @dataclass
 class Bench:
-    """An executor, and a project to try it with. another: one more, as a later schedule would make it."""
+    """An executor, and a project to try it with.
+
+    another: one more, as a later schedule would make it · lasting: whether its sets outlive it.
+    """
 
     study: Study
     marks: Path
     engine: Executor
     another: Callable[[], Executor]
+    lasting: bool
 
     def put(self, **content: str) -> None:
         """Files of the input, by name."""
@@ -145,7 +149,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     with ENGINES[request.param](study) as make:
         engine = make()
         try:
-            yield Bench(study, marks, engine, make)
+            yield Bench(study, marks, engine, make, request.param in LASTING)
         finally:
             engine.cancel()
             engine.close()
@@ -179,7 +183,7 @@ def test_a_set_submitted_twice_runs_once(bench: Bench) -> None:
     bench.put(a="1")
     (work,) = bench.sets("a")
     bench.engine.submit([work])
-    if bench.engine.lasting:
+    if bench.lasting:
         bench.engine.submit([work])
     assert bench.ends(1)[work.id].kind == "ok"
     assert bench.engine.poll(1) == []
@@ -246,7 +250,7 @@ def test_nothing_is_left_behind(bench: Bench) -> None:
     bench.engine.settle(sets)
     bench.engine.cancel()
     bench.engine.close()
-    assert not [p for p in slots_dir(repo).glob("*") if p.suffix != ".lock" and not bench.engine.lasting]
+    assert not [p for p in slots_dir(repo).glob("*") if p.suffix != ".lock" and not bench.lasting]
     assert not [ref for ref in repo.refs("refs/minipach/sets/")]
 
 

@@ -6,7 +6,6 @@ import shutil
 
 from minipach import goal
 from minipach.project import Project, find_project
-from minipach.report import PipelineReport, ScheduleReport
 from minipach.targets import Targets, parse_targets
 from tests.projects import Study
 
@@ -17,11 +16,6 @@ def a_project(study: Study) -> Project:
     study.copier("more", repo="edges")
     study.copier("most", repo="more")
     return find_project(study.root)
-
-
-def report(**states: str) -> ScheduleReport:
-    """What a pass has come to."""
-    return ScheduleReport(tuple(PipelineReport(name, state) for name, state in states.items()), (), None)
 
 
 def test_what_several_schedules_ask_for_is_to_be_done_together(study: Study) -> None:
@@ -42,12 +36,12 @@ def test_a_pass_leaves_what_is_on_its_way_and_what_waits_for_that(study: Study) 
     project = a_project(study)
     all_ = parse_targets(project, [])
     goal.begin(project, all_)
-    goal.end(project, all_, report(edges="published", more="submitted", most="waiting"))
+    goal.end(project, all_, dict(edges="published", more="submitted", most="waiting"))
     assert goal.paths(project) == ["more", "most"]
     most = parse_targets(project, ["most"])
-    goal.end(project, most, report(most="failed"))
+    goal.end(project, most, dict(most="failed"))
     assert goal.paths(project) == ["more"], "a pass says nothing about what it did not look at"
-    goal.end(project, all_, report(edges="current", more="published", most="blocked"))
+    goal.end(project, all_, dict(edges="current", more="published", most="blocked"))
     assert not goal.exists(project)
 
 
@@ -58,10 +52,10 @@ def test_an_error_takes_nothing_from_what_earlier_schedules_left(study: Study) -
     goal.begin(project, more)
     earlier = goal.begin(project, all_)
     assert earlier == ["more"]
-    away = report(edges="error", more="error", most="blocked")
+    away = dict(edges="error", more="error", most="blocked")
     goal.end(project, all_, away, earlier)
     assert goal.paths(project) == ["more"]
-    goal.end(project, more, report(more="error"))
+    goal.end(project, more, dict(more="error"))
     assert not goal.exists(project), "the pass that was to come has seen the error itself"
 
 
@@ -72,7 +66,7 @@ def test_a_pipeline_that_is_removed_is_forgotten(study: Study) -> None:
         shutil.rmtree(study.root / name)
     project = find_project(study.root)
     assert goal.pending(project) == Targets(("edges",), {}, frozenset({"edges"}))
-    goal.end(project, parse_targets(project, []), report(edges="current"))
+    goal.end(project, parse_targets(project, []), dict(edges="current"))
     assert not goal.exists(project)
 
 
@@ -90,5 +84,5 @@ def test_the_first_job_that_has_had_its_time_is_due(study: Study) -> None:
     assert goal.due(project, "most") is None
     goal.note_due(project, "more", None)
     assert goal.due(project) == 20.0
-    goal.end(project, all_, report(edges="failed", more="submitted", most="waiting"))
+    goal.end(project, all_, dict(edges="failed", more="submitted", most="waiting"))
     assert goal.due(project) is None and goal.exists(project)

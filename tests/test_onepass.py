@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from minipach import goal
-from minipach.executors.memory import Memory, MemoryExecutor
+from minipach.events import Event, Reporter
+from minipach.executors.memory import Memory, MemoryBackend, MemoryExecutor
 from minipach.follow import follow
 from minipach.ledger import Ledger
-from minipach.project import find_project
-from minipach.report import Options, PipelineReport, Reporter, ScheduleReport
+from minipach.project import Project, find_project
+from minipach.report import Options, ScheduleReport
 from minipach.schedule import Scheduler
 from minipach.sets import WorkSet
 from minipach.targets import parse_targets
@@ -28,11 +29,7 @@ FAILS_ON_B = 'case $images in */b) exit 3 ;; esac; cp "$images" "$PFS/out/"\n'
 class Quiet(Reporter):
     """Says nothing."""
 
-    def say(self, message: str) -> None: ...
-    def begin(self, *_: object) -> None: ...
-    def progress(self, *_: object) -> None: ...
-    def failure(self, *_: object) -> None: ...
-    def end(self, report: PipelineReport) -> None: ...
+    def report(self, event: Event) -> None: ...
 
 
 class Interrupted(MemoryExecutor):
@@ -48,6 +45,17 @@ class InterruptedLater(MemoryExecutor):
     def settle(self, sets: Sequence[WorkSet]) -> None:
         super().settle(sets)
         raise KeyboardInterrupt
+
+
+class Made(MemoryBackend):
+    """The backend of an executor that is there already."""
+
+    def __init__(self, executor: MemoryExecutor) -> None:
+        super().__init__(executor.memory)
+        self.executor = executor
+
+    def make(self, project: Project, jobs: int | None) -> MemoryExecutor:
+        return self.executor
 
 
 @dataclass
@@ -70,9 +78,9 @@ class Engine:
         """One `minipach schedule`."""
         project = find_project(self.study.root)
         ledger = Ledger(project.state_dir / "ledger.sqlite")
-        made = engine(self.memory, 2, lasting=True, at_once=self.at_once)
+        made = engine(self.memory, 2, at_once=self.at_once, lasting=True)
         try:
-            scheduler = Scheduler(project, ledger, lambda: made, Quiet(), lasting=True)
+            scheduler = Scheduler(project, ledger, Made(made), Quiet())
             options = Options(follow=follow, force=force, keep_going=keep_going)
             return scheduler.run(parse_targets(project, list(words)), options)
         finally:

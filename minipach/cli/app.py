@@ -17,6 +17,7 @@ from minipach.cli import jobs, logs, look, pachctl, plans, results, runs, setup,
 from minipach.cli.frame import INTERRUPT, USER, Here, all_shown, say
 from minipach.cli.sections import Group
 from minipach.gitsettings import drop_variables
+from minipach.messages import show_log
 
 app = typer.Typer(
     name="minipach",
@@ -62,6 +63,7 @@ for module in (setup, specs, try_one, plans, runs, jobs, logs, look, views, resu
 def main() -> None:
     """All that the program does; SystemExit with its exit code."""
     signal.signal(signal.SIGTERM, _as_interrupt)
+    show_log()
     # plans are millions of small objects without cycles: looking for those after each 700 costs a third of the time
     drop_variables(os.environ)
     gc.set_threshold(200_000, 20, 100)

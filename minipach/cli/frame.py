@@ -68,7 +68,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             messages.say_all(_explained(error, kwargs.get("context")) or f"minipach: {error}")
             raise typer.Exit(USER) from None
         except Exception as error:
-            refused = _of_redis(error, kwargs.get("context"))
+            refused = _of_engine(error, kwargs.get("context"))
             if refused is None:
                 raise
             say(refused)
@@ -77,15 +77,12 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
-def _of_redis(error: Exception, context: object) -> str | None:
-    """What to say where Redis does not do what it is asked for; None: that isn't it."""
-    here = getattr(context, "obj", None)
-    redis = sys.modules.get("redis")  # who has not imported it has not met it
-    if redis is None or not isinstance(error, redis.RedisError) or not isinstance(here, Here):
-        return None
-    from minipach.executors.redislink import away
+def _of_engine(error: Exception, context: object) -> str | None:
+    """Return the line for an error of an executor's engine; None: it is none."""
+    from minipach.executors.registry import explain
 
-    return away(here.project().repo, error)
+    here = getattr(context, "obj", None)
+    return explain(here.project(), error) if isinstance(here, Here) else None
 
 
 def _explained(error: Exception, context: object) -> str | None:

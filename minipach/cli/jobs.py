@@ -237,17 +237,16 @@ def retry(
 
     Example: minipach retry edges
     """
-    from minipach.cli.runs import carry_out
-    from minipach.jobs import failed_last_time
-    from minipach.report import Options
+    from minipach.cli.runs import reporting, tell
+    from minipach.service import retry as run_failed
 
     here: Here = context.obj
     project = here.project()
     paths = [project.path_of(name) for name in pipelines or []] or list(project.order)
-    project.need(project.downstream(paths))
-    targets = failed_last_time(project, paths)
-    if targets is not None:
-        carry_out(project, targets, Options(retry_failed=True), at_once, as_json=as_json, wait=wait)
+    with reporting() as terminal:
+        report = run_failed(project, paths, terminal, jobs=at_once, wait=wait)
+    if report is not None:
+        tell(report, as_json=as_json)
     elif as_json:
         show_json({"schema": 1, "ok": True, "pipelines": [], "problems": [], "superdataset": None})
     else:
@@ -302,20 +301,17 @@ def cancel(context: typer.Context, timeout: TIMEOUT = None) -> None:
 
     Example: minipach cancel
     """
-    from minipach.running import cancel as end
-    from minipach.running import cancel_sets
+    from minipach.service import cancel as end
 
     here: Here = context.obj
-    project = here.project()
-    who, gone = end(project.state_dir / "lock", timeout)
-    if not gone:
-        say(f"still running: {who}")
+    done = end(here.project(), timeout, say)
+    if not done.gone:
+        say(f"still running: {done.holder}")
         raise typer.Exit(TIMED_OUT)
-    jobs = cancel_sets(project, say)
-    for row in jobs:
+    for row in done.jobs:
         show(f"ended: job {row.id[:12]} of {row.pipeline}")
-    if who or not jobs:
-        show(f"ended: {who}" if who else "nothing runs")
+    if done.holder or not done.jobs:
+        show(f"ended: {done.holder}" if done.holder else "nothing runs")
 
 
 @guarded
@@ -332,15 +328,15 @@ def wait(
 
     Example: minipach wait --timeout 3600, or minipach wait edges && make figures
     """
-    from minipach.running import not_done, wait_until_done
+    from minipach.service import wait as wait_for
 
     here: Here = context.obj
     project = here.project()
     paths = [project.path_of(name) for name in pipelines] if pipelines else project.order
-    if not wait_until_done(project, timeout, say):
+    bad = wait_for(project, paths, timeout, say)
+    if bad is None:
         say(f"still running after {many(timeout or 0.0, 'second')}")
         raise typer.Exit(TIMED_OUT)
-    bad = not_done(project, paths)
     for row in bad:
         say(f"{row.pipeline}: {row.state}; minipach job {row.id[:12]} tells more")
     if bad:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,17 +14,16 @@ from minipach.cli.frame import FAILED, USER, Here, colours, guarded, say, say_la
 from minipach.cli.options import DOWNSTREAM, JOBS, JSON, TARGETS, UPSTREAM
 from minipach.cli.sections import RUN, add
 from minipach.escape import printable
-from minipach.plan import ENDS, Plan
-from minipach.project import Project
+from minipach.plan import ENDS
 from minipach.wording import many
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from minipach.entries import DatumEnd
+    from minipach.events import Event
     from minipach.failures import Way
-    from minipach.report import Options, PipelineReport, ScheduleReport
-    from minipach.targets import Targets
+    from minipach.report import PipelineReport, ScheduleReport
 
 _NAMED = 8  # at most so many datums in a line
 
@@ -78,6 +77,7 @@ def schedule(
     """
     from minipach.errors import UserError
     from minipach.report import Options
+    from minipach.service import run
     from minipach.targets import sound_targets
 
     here: Here = context.obj
@@ -87,89 +87,24 @@ def schedule(
     if fail_fast and keep_going:
         raise UserError("--fail-fast and --keep-going exclude each other; leave one of them out")
     options = Options(force=force, fail_fast=fail_fast, keep_going=keep_going, retry_failed=retry_failed)
-    carry_out(project, targets, options, jobs, as_json=as_json, wait=wait)
+    with reporting() as terminal:
+        report = run(project, targets, options, terminal, jobs=jobs, wait=wait)
+    tell(report, as_json=as_json)
 
 
 @guarded
 def go_on(context: typer.Context) -> None:
     """Continue the pending work of earlier schedules. Executors run this command."""
-    from minipach.report import Options
+    from minipach.service import resume
 
     here: Here = context.obj
-    carry_out(here.project(), None, Options(), None, as_json=False, wait=None)
+    with reporting() as terminal:
+        report = resume(here.project(), terminal)
+    if report is not None:
+        tell(report, as_json=False)
 
 
-def carry_out(
-    project: Project, targets: Targets | None, options: Options, jobs: int | None, *, as_json: bool, wait: bool | None
-) -> None:
-    """Run a schedule under the project's lock, report, and leave with its exit code.
-
-    targets: None for what earlier schedules have left to be done · wait: follow to the end, also where sets outlive
-    this command (None: there, hand over and go) · False: also don't wait for another schedule. UserError.
-    """
-    from minipach import goal
-    from minipach.errors import UserError
-    from minipach.executors.choose import choose
-    from minipach.ledger import Ledger
-    from minipach.lock import project_lock
-    from minipach.running import close_gone
-    from minipach.schedule import Scheduler
-
-    choice = choose(project, jobs)
-    options = replace(options, follow=bool(wait) or not choice.lasting)
-    if options.fail_fast and not options.follow:
-        raise UserError(
-            f"--fail-fast: what {choice.name} runs goes on without this command; add --wait, or leave it out"
-        )
-    reporter = Terminal()
-    with project_lock(project.state_dir / "lock", wait=wait is not False, tell=say):
-        going_on = targets is None
-        close_gone(project)
-        targets = targets or goal.pending(project)
-        if targets is None:
-            goal.keep(project, ())  # what it may still name has been removed from the project
-            return
-        options = _as_begun(options, goal.options(project)) if going_on else options
-        earlier = goal.begin(project, targets, _lasting(options)) if choice.lasting else []
-        ledger = Ledger(project.state_dir / "ledger.sqlite")
-        scheduler = Scheduler(project, ledger, choice.make, reporter, lasting=choice.lasting)
-        try:
-            report = scheduler.run(targets, options)
-            if goal.exists(project):
-                goal.end(project, targets, report, () if going_on else earlier)
-            if choice.lasting:
-                left = goal.paths(project)
-                for broken in (p.name for p in report.pipelines if p.state == "error"):
-                    if project.path_of(broken) not in left:
-                        ledger.close_jobs(broken, "error")
-        except BaseException as error:
-            reporter.stop()
-            if scheduler.executor is not None and not choice.lasting:
-                scheduler.executor.cancel()
-            elif choice.lasting and isinstance(error, KeyboardInterrupt):
-                if not going_on:  # with that, whoever ends us means to make the pass anew
-                    handed_over = [project.path_of(row.pipeline) for row in ledger.open_jobs()]
-                    goal.keep(project, project.downstream(handed_over))
-                say("what was handed over goes on; minipach wait, or minipach cancel")
-            raise
-        finally:
-            if scheduler.executor is not None:
-                scheduler.executor.close()
-            ledger.close()
-    _tell(report, as_json=as_json)
-
-
-def _as_begun(options: Options, kept: frozenset[str]) -> Options:
-    """Return the options of a pass that goes on with what an earlier schedule left."""
-    return replace(options, keep_going="keep-going" in kept, retry_failed="retry-failed" in kept)
-
-
-def _lasting(options: Options) -> list[str]:
-    """Return the names of the options that also later passes of a job must know."""
-    return ["keep-going"] * options.keep_going + ["retry-failed"] * options.retry_failed
-
-
-def _tell(report: ScheduleReport, *, as_json: bool) -> None:
+def tell(report: ScheduleReport, *, as_json: bool) -> None:
     """Say what became of a schedule, and leave with its exit code."""
     for problem in report.problems:
         say(problem)
@@ -211,6 +146,16 @@ def _start_bar(pipeline: str, total: int) -> tuple[Progress, TaskID]:
     return bar, bar.add_task(printable(pipeline), total=total, failed="")
 
 
+@contextlib.contextmanager
+def reporting() -> Iterator[Terminal]:
+    """Show what is reported meanwhile; no bar is left on the screen."""
+    terminal = Terminal()
+    try:
+        yield terminal
+    finally:
+        terminal.stop()
+
+
 class Terminal:
     """Progress for people, on stderr: a bar on a terminal, plain lines elsewhere."""
 
@@ -220,18 +165,24 @@ class Terminal:
         self._tty = colours(sys.stderr)
         self._alike: dict[tuple[Way, str], list[str]] = {}  # failed datums by how they failed and what they said last
 
-    def say(self, message: str) -> None:
-        """A line that people should read."""
-        say(message)
+    def report(self, event: Event) -> None:
+        """Show an event."""
+        from minipach import events
 
-    def begin(self, pipeline: str, plan: Plan) -> None:
-        """A pipeline starts."""
-        counts = ", ".join(f"{n} {action}" for action, n in plan.counts.items() if n)
-        say(f"{pipeline}: {counts}")
-        self._last = time.monotonic()
+        match event:
+            case events.Message(text):
+                say(text)
+            case events.PipelineStarted(pipeline, counts):
+                say(f"{pipeline}: " + ", ".join(f"{n} {action}" for action, n in counts.items() if n))
+                self._last = time.monotonic()
+            case events.Progress(pipeline, done, failed, total):
+                self._progress(pipeline, done, failed, total)
+            case events.DatumFailed(pipeline, end):
+                self._failure(pipeline, end)
+            case events.PipelineEnded(report):
+                self._end(report)
 
-    def progress(self, pipeline: str, done: int, failed: int, total: int) -> None:
-        """A datum is done."""
+    def _progress(self, pipeline: str, done: int, failed: int, total: int) -> None:
         if self._tty:
             self._draw(pipeline, done, failed, total)
         elif done == total or time.monotonic() - self._last > 5:
@@ -255,8 +206,8 @@ class Terminal:
                 self._bar[0].stop()
             self._bar = None
 
-    def failure(self, pipeline: str, end: DatumEnd) -> None:
-        """A datum failed: why, and the end of its log. Of those that failed alike, only the first is shown in full."""
+    def _failure(self, pipeline: str, end: DatumEnd) -> None:
+        """Show why a datum failed, and the end of its log; of those that failed alike, only the first in full."""
         from minipach.failures import way_of, without_name
         from minipach.logs import log_tail
 
@@ -280,8 +231,7 @@ class Terminal:
                 say(f"{pipeline}: {count} failed in the same way as {first}: {named(others, _NAMED)}")
         self._alike.clear()
 
-    def end(self, report: PipelineReport) -> None:
-        """A pipeline is done with."""
+    def _end(self, report: PipelineReport) -> None:
         self.stop()
         self._tell_alike(report.name)
         if report.state == "current":

@@ -13,11 +13,6 @@ class Executor(Protocol):
     """Runs datum sets somewhere. To submit a set twice is harmless: its id is made of its content."""
 
     @property
-    def lasting(self) -> bool:
-        """Whether sets go on when the scheduler leaves: then it may leave, and another one adopts them later."""
-        ...
-
-    @property
     def at_once(self) -> bool:
         """Whether all sets are best handed over in one go, as with a batch system that queues for hours.
 

@@ -64,11 +64,6 @@ class LocalExecutor:
         self._limits[pipeline] = sets
 
     @property
-    def lasting(self) -> bool:
-        """No: workers end with their scheduler."""
-        return False
-
-    @property
     def at_once(self) -> bool:
         """No: nothing queues here."""
         return False

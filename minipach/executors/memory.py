@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from minipach.chunk import run_work
+from minipach.executors.registry import Backend
 from minipach.git import Repo
+from minipach.project import Project
 from minipach.sets import Outcome, WorkSet
 from minipach.slots import Owner, Slot, remove_slot, slots_dir
 
@@ -47,8 +49,24 @@ class Memory:
                 repo.close()
 
 
+class MemoryBackend(Backend):
+    """An engine of this process. lasting, at_once: as wanted, so that both ways of a scheduler can be tested."""
+
+    name = "memory"
+    lasting = True
+
+    def __init__(self, memory: Memory | None = None, slots: int = 1, *, at_once: bool = False) -> None:
+        self.memory = memory or Memory()
+        self.slots = slots
+        self.at_once = at_once
+
+    def make(self, project: Project, jobs: int | None) -> MemoryExecutor:
+        """Return an executor of the engine."""
+        return MemoryExecutor(self.memory, jobs or self.slots, lasting=self.lasting, at_once=self.at_once)
+
+
 class MemoryExecutor:
-    """lasting, at_once: as in `Executor`, so that both ways of a scheduler can be tried."""
+    """An executor whose sets run when it is polled. lasting: whether they outlive it."""
 
     def __init__(self, memory: Memory, slots: int = 1, *, lasting: bool = False, at_once: bool = False) -> None:
         self.memory = memory
@@ -57,11 +75,6 @@ class MemoryExecutor:
         self._at_once = at_once
         self._told: dict[str, int] = {}
         self.left: list[Path] = []  # the repos for which a pass is to be made
-
-    @property
-    def lasting(self) -> bool:
-        """As it was made."""
-        return self._lasting
 
     @property
     def at_once(self) -> bool:

@@ -6,6 +6,7 @@ Redis holds ids and outcomes; the sets themselves are in git. What Redis has los
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import platform
 import time
@@ -28,13 +29,13 @@ from minipach.executors.rqserving import Offer, nobody_for
 from minipach.executors.setrefs import drop_sets, known_sets, write_sets
 from minipach.git import Repo
 from minipach.logs import lost_log
-from minipach.messages import say
 from minipach.outcomes import check_outcome
 from minipach.project import Project
 from minipach.sets import Outcome, WorkSet
 from minipach.tries import Took
 from minipach.validation import InvalidError
 
+_LOG = logging.getLogger(__name__)
 _LOOK = 2.0  # seconds between two looks at all jobs; in between, workers tell us
 _MISSING = 6.0  # seconds for a worker to say that it runs a set that Redis has forgotten; then it is queued again
 _PATIENCE = 10.0  # seconds for workers to end what is cancelled
@@ -65,11 +66,6 @@ class RqExecutor:
         self._slots: tuple[float, int] = (0.0, 1)
         self._away = False
         self._pubsub: Any = None
-
-    @property
-    def lasting(self) -> bool:
-        """Yes: workers go on when the scheduler leaves."""
-        return True
 
     @property
     def at_once(self) -> bool:
@@ -128,7 +124,7 @@ class RqExecutor:
         for kind in sorted(kinds - self._warned, key=lambda k: k.name):
             self._warned.add(kind)
             if why := nobody_for(kind, offers):
-                say(f"{why} yet: its sets wait; minipach worker, or minipach up")
+                _LOG.warning(f"{why} yet: its sets wait; minipach worker, or minipach up")
 
     def _warn_of_adopted(self) -> None:
         """The same for sets that an earlier pass has queued, which may have said so to somebody else."""
@@ -179,15 +175,15 @@ class RqExecutor:
             return []
         if self._away:
             self._away = False
-            say("Redis is back")
+            _LOG.warning("Redis is back")
         if dropped := self._board.dropped:
-            say(f"Redis: {', '.join(dropped)}: of another kind; deleted, and made again")
+            _LOG.warning(f"Redis: {', '.join(dropped)}: of another kind; deleted, and made again")
             self._board.dropped = []
         return found
 
     def _is_away(self, error: Exception) -> None:
         if not self._away:
-            say(f"{away(self._repo, error)}; waiting for it")
+            _LOG.warning(f"{away(self._repo, error)}; waiting for it")
         self._away = True
         self._end_pubsub()
 
@@ -281,7 +277,7 @@ class RqExecutor:
             for path, dropped in by_repo.items():
                 self._board.forget(dropped, os.path.relpath(path, self._project.root))
         except AWAY as error:
-            say(f"{away(self._repo, error)}; workers end cancelled sets when it is back")
+            _LOG.warning(f"{away(self._repo, error)}; workers end cancelled sets when it is back")
         for set_id in ids:
             del self._waiting[set_id]
             self._unsent.pop(set_id, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import queue
 import threading
@@ -16,9 +17,9 @@ from rq.command import PUBSUB_CHANNEL_TEMPLATE
 
 from minipach.executors.rqboard import Board, is_of_wrong_kind
 from minipach.executors.rqlane import FORGET, TTL, RqWorker, Task
-from minipach.messages import say
 from minipach.validation import parse_object
 
+_LOG = logging.getLogger(__name__)
 BEAT = 2.0  # seconds between two heartbeats
 # Redis has been there for so long before the jobs of silent workers count as abandoned: all have had time to speak up
 _SETTLED = TTL - BEAT
@@ -83,12 +84,12 @@ class Heart:
                     self._mend()
                 self._stop.wait(1.0)
             except Exception as error:  # without heartbeats, what runs here would count as abandoned, and run twice
-                say(f"a heartbeat failed, and is made again: {type(error).__name__}: {error}")
+                _LOG.warning(f"a heartbeat failed, and is made again: {type(error).__name__}: {error}")
 
     def _mend(self) -> None:
         with contextlib.suppress(redis.exceptions.RedisError):
             for key in self._board.mend():
-                say(f"Redis: {key} was of another kind; deleted, and made again")
+                _LOG.warning(f"Redis: {key} was of another kind; deleted, and made again")
 
     def _beat_once(self) -> None:
         client = self._board.client

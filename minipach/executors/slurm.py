@@ -6,6 +6,7 @@ Slurm is asked for what is alive (squeue), never for outcomes (sacct): many clus
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import time
@@ -24,11 +25,11 @@ from minipach.executors.slurmoptions import SlurmOptions
 from minipach.executors.slurmtask import clear_slots
 from minipach.executors.slurmwatch import Watch
 from minipach.git import Repo
-from minipach.messages import say
 from minipach.project import Project
 from minipach.sets import Needs, Outcome, WorkSet
 from minipach.slots import remove_tree
 
+_LOG = logging.getLogger(__name__)
 _MOST_TASKS = 256  # chunks of a pipeline, whatever the partition has: each costs a start
 _PAUSE = 0.1
 _END = 60.0  # seconds that tasks have to end after scancel; Slurm kills them after KillWait, mostly 30 s
@@ -49,11 +50,6 @@ class SlurmExecutor:
         self._cpus: int | None = None
         self._cpus_each = 1
         self._leaving = False
-
-    @property
-    def lasting(self) -> bool:
-        """Yes: Slurm has them."""
-        return True
 
     @property
     def at_once(self) -> bool:
@@ -211,7 +207,8 @@ class SlurmExecutor:
             try:
                 client.insist(self._go_on)
             except UserError as error:
-                say(f"what runs goes on, but nothing after it: {error.problems[0]}; then minipach schedule goes on")
+                why = error.problems[0]
+                _LOG.warning(f"what runs goes on, but nothing after it: {why}; then minipach schedule goes on")
         elif self._next.waits_for_a_time:
             with contextlib.suppress(UserError):  # a pass for nothing is no harm
                 self._next.submit_due(goal.due(self._project), client.squeue(), self._options.of_next)
@@ -249,7 +246,9 @@ class SlurmExecutor:
             if throttle and before:
                 options.append(f"--dependency=afterany:{before}")
             try:
-                before = client.sbatch(options, [*_STEP, "slurmtask", str(submission.folder), str(number)])
+                before = client.sbatch(
+                    options, [*_STEP, "minipach.executors.slurmtask", str(submission.folder), str(number)]
+                )
             except BaseException:
                 submission.drop_array()
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import platform
 import re
@@ -17,13 +18,13 @@ from typing import Any
 
 from minipach.errors import UserError
 from minipach.goal import due_in
-from minipach.messages import say
 from minipach.outcomes import check_outcome
 from minipach.project import Project
 from minipach.sets import Outcome, WorkSet, tried_again
 from minipach.slots import remove_tree
 from minipach.validation import InvalidError, checked, is_moment, parse, parse_object, texts
 
+_LOG = logging.getLogger(__name__)
 _MOST_CODE = 255
 _JOB = re.compile(r"[0-9]{1,18}")
 _TOLD = re.compile(r"(\d+)-(\d+)-\w+\.jsonl")
@@ -170,7 +171,7 @@ class Submission:
                 try:
                     told = self._told(array, index, line)
                 except (ValueError, KeyError, TypeError) as error:
-                    say(f"{entry.path}: a line that can't be read is skipped ({error})")
+                    _LOG.warning(f"{entry.path}: a line that can't be read is skipped ({error})")
                     continue
                 if told is not None:
                     yield told

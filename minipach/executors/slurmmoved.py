@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,8 @@ from minipach.executors.elsewhere import another_is
 from minipach.executors.slurmfiles import Submission
 from minipach.executors.slurmnext import NextStep
 from minipach.git import Repo
-from minipach.messages import say
+
+_LOG = logging.getLogger(__name__)
 
 
 def is_of(submission: Submission, repo: Repo) -> bool:
@@ -36,7 +38,9 @@ def take_back(submissions: Sequence[Submission], path: str, repo: Repo) -> list[
         roots = {s.repo.removesuffix(f"/{path}") for s in moved}
         for root in roots:
             NextStep.cancel_of(root, queue)
-        say(f"{path}: what was handed over in {', '.join(sorted(roots))}, where the project was, is taken back")
+        _LOG.warning(
+            f"{path}: what was handed over in {', '.join(sorted(roots))}, where the project was, is taken back"
+        )
     for submission in others:
         submission.remove()
     return holding

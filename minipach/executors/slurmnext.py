@@ -1,6 +1,6 @@
 """The step that goes on: a job that depends on the arrays, and makes the next pass, whether or not their tasks failed.
 
-The pass itself is `slurmpass`.
+The pass itself is `minipach go-on`.
 There is at most one that waits, and one more that waits for the time when a job has had its (`job_timeout`). They may
 start too early, twice or for nothing: a pass does what is missing, no more. What they work on is what `goal` has noted:
 they know nothing themselves that could be lost with them.
@@ -73,7 +73,7 @@ class NextStep:
             log.unlink(missing_ok=True)
         places = [f"--chdir={self._folder}", "--output=%j.txt", "--input=/dev/null"]
         return client.sbatch(
-            ["--kill-on-invalid-dep=yes", *places, *options], [*self._step, "slurmpass", str(self._root)]
+            ["--kill-on-invalid-dep=yes", *places, *options], [*self._step, "minipach", "-C", str(self._root), "go-on"]
         )
 
     def cancel(self, queue: Sequence[QueuedTask]) -> None:

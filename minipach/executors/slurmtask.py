@@ -20,7 +20,7 @@ from minipach.executors.child import LAUNCHERS_END, QUIET
 from minipach.executors.slurmfiles import Submission, Teller, read_set
 from minipach.gclock import gc_held_off
 from minipach.git import Repo, child_environment, enter_environment
-from minipach.messages import say
+from minipach.messages import say, show_log
 from minipach.sets import Outcome, WorkSet
 from minipach.sizing import MOST
 from minipach.slots import Slot, kill_inside, remove_slot, slots_dir
@@ -36,6 +36,7 @@ class _AskedToEnd(BaseException):
 def main() -> int:
     """Run the task that the environment names, of the array `argv[2]` of the submission `argv[1]`."""
     signal.signal(signal.SIGTERM, _ask_to_end)
+    show_log()
     folder, number = Path(sys.argv[1]), int(sys.argv[2])
     job, index = os.environ["SLURM_ARRAY_JOB_ID"], int(os.environ["SLURM_ARRAY_TASK_ID"])
     run = os.environ.get("SLURM_RESTART_COUNT", "0")

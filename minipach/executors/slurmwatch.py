@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -13,12 +14,12 @@ from minipach.executors import slurmclient as client
 from minipach.executors.slurmclient import AwayError, QueuedTask
 from minipach.executors.slurmfiles import Life, Submission, final, narrowed
 from minipach.logs import lost_log, note_set
-from minipach.messages import say
 from minipach.outcomes import check_outcome
 from minipach.sets import Outcome, WorkSet
 from minipach.tries import Try
 from minipach.validation import InvalidError
 
+_LOG = logging.getLogger(__name__)
 _OF_MEMORY = re.compile(r"exceeded (?:job )?memory limit|oom[-_ ]?kill", re.IGNORECASE)  # as slurmstepd says it
 _LOST_TRIES = 3  # a set whose tasks tell nothing so often in a row isn't tried again in this job
 _PACE = 3.0  # seconds between two looks at squeue, at least
@@ -140,11 +141,11 @@ class Watch:
             queued = self.queued(client.squeue())
         except AwayError as error:
             if not self._away:
-                say(f"{error.problems[0].partition(';')[0]}; waiting for it")
+                _LOG.warning(f"{error.problems[0].partition(';')[0]}; waiting for it")
             self._away = True
             return
         if self._away:
-            say("Slurm: slurmctld answers again")
+            _LOG.warning("Slurm: slurmctld answers again")
             self._away = False
         self.running = sum(1 for f in waiting if (t := queued.get(f.task)) and t.state == "RUNNING")
         lost = []
@@ -250,7 +251,7 @@ def _fits(outcome: Outcome, work: WorkSet) -> bool:
     try:
         check_outcome(outcome, work)
     except InvalidError as error:
-        say(f"{work.pipeline}: what a task of Slurm has noted of set {work.id[:12]} is skipped ({error})")
+        _LOG.warning(f"{work.pipeline}: what a task of Slurm has noted of set {work.id[:12]} is skipped ({error})")
         return False
     return True
 

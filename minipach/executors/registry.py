@@ -1,0 +1,136 @@
+"""The executors by name. No module outside of `executors` imports one of them: it asks the project's backend.
+
+A new executor is one module (or folder) with a subclass of `Backend`, and one line in `ENGINES`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from minipach.executors.base import Executor
+from minipach.executors.looks import Looker, Seen
+from minipach.follow import Elsewhere
+from minipach.git import Repo
+from minipach.project import Project
+from minipach.settings import bad_setting, local_setting
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One fact about the setup of an executor. fix: empty where nothing is to be done."""
+
+    level: Literal["ok", "note", "problem"]
+    what: str
+    fix: str = ""
+
+
+class Backend(ABC):
+    """One kind of executor: what it can do, how one is made, and what it shows of itself.
+
+    Every method but `make` has a default for an executor that has nothing to add.
+    """
+
+    name: ClassVar[str]
+    lasting: ClassVar[bool]
+    """Whether sets continue when the scheduler leaves. Then it may leave, and a later pass adopts them."""
+    fix_forsaken: ClassVar[str] = "minipach schedule"
+    """The command that continues pending work which is `forsaken`."""
+    patience: ClassVar[float | None] = None
+    """Seconds that a pass which the engine makes waits for the project's lock; None: as long as it takes."""
+
+    @abstractmethod
+    def make(self, project: Project, jobs: int | None) -> Executor:
+        """Return a new executor of a project.
+
+        Args:
+            project: The project whose sets it is to run.
+            jobs: The number of sets at once, for executors that let the caller choose; None: as configured.
+
+        Raises:
+            UserError: A setting is invalid, or the engine can't be reached.
+        """
+
+    def view(self, project: Project) -> Looker:
+        """Return what shows workers, and running and waiting sets. Raises UserError where the engine is away."""
+        return lambda _sets: Seen()
+
+    def forsaken(self, project: Project) -> bool:
+        """Return whether no process will make the pass that pending work waits for."""
+        return False
+
+    def stalled(self, project: Project) -> Iterator[str]:
+        """Yield a line for each group of sets that no worker could ever run as things are."""
+        return iter(())
+
+    def remote_logs(self, project: Project) -> AbstractContextManager[Elsewhere | None]:
+        """Return a context with the logs of running sets that are not on this file system; None: all are."""
+        return nullcontext(None)
+
+    def check_setup(self, project: Project) -> Iterator[Check]:
+        """Yield what `minipach doctor` is to report of the engine on this machine."""
+        return iter(())
+
+    def explain(self, project: Project, error: Exception) -> str | None:
+        """Return the line for an exception of the engine's own client; None: it is none of those."""
+        return None
+
+    def withdraw(self, repo: Repo) -> None:
+        """Keep the engine from starting sets of this repo that it still has queued. Running ones continue."""
+        return
+
+    def pass_label(self) -> str | None:
+        """Return what the project's lock is to show for a pass that the engine makes in this process."""
+        return None
+
+    def come_back(self, project: Project, seconds: int) -> None:
+        """Have the engine make a pass later. Called where another schedule holds the project's lock for long."""
+        return
+
+
+# name -> module and class; a module is imported when its executor is asked for: Redis' client alone takes 0.1 s
+ENGINES: dict[str, str | Callable[[], Backend]] = {
+    "local": "minipach.executors.localbackend:LocalBackend",
+    "rq": "minipach.executors.rqbackend:RqBackend",
+    "slurm": "minipach.executors.slurmbackend:SlurmBackend",
+}
+
+
+def backend(name: str) -> Backend:
+    """Return the backend of this name. Raises KeyError."""
+    entry = ENGINES[name]
+    if isinstance(entry, str):
+        module, _, kind = entry.partition(":")
+        entry = getattr(importlib.import_module(module), kind)
+    made: Backend = entry()
+    return made
+
+
+def chosen_name(project: Project) -> str:
+    """Return the name of the executor that is set on this machine (`minipach.executor`). Raises UserError."""
+    name = local_setting(project.repo, "executor") or "local"
+    if name not in ENGINES:
+        raise bad_setting("executor", f'"{name}" is none of {", ".join(ENGINES)}', "local")
+    return name
+
+
+def chosen(project: Project) -> Backend:
+    """Return the backend that is set on this machine. Raises UserError."""
+    return backend(chosen_name(project))
+
+
+def withdraw_others(used: Backend, repo: Repo) -> None:
+    """Keep every other executor, which may have been set before, from starting sets of this repo."""
+    for name in ENGINES:
+        if name != used.name:
+            backend(name).withdraw(repo)
+
+
+def explain(project: Project, error: Exception) -> str | None:
+    """Return the line for an exception of any engine's client; None: it is none of those."""
+    found = (backend(name).explain(project, error) for name in ENGINES)
+    return next((line for line in found if line is not None), None)
