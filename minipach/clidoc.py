@@ -1,11 +1,17 @@
-"""docs/commands.md, generated from the commands' own help: `python -m minipach.clidoc [--check FILE]`."""
+"""What is generated from the commands themselves.
+
+`python -m minipach.clidoc [--check FILE]`: docs/commands.md. `python -m minipach.clidoc --completion`: the table that
+the completion reads, minipach/cli/completion.json.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +29,7 @@ Exit codes: 0: success. 1: a datum failed; all other results are kept. 2: there 
 by `--timeout` is over. 130: interrupted; run the same command again to continue.
 
 Results go to stdout, everything else to stderr. Colours and progress bars appear on a terminal only, and never with
-`NO_COLOR`.
+`NO_COLOR`. `minipach completion SHELL` prints the completion script of bash, zsh or fish.
 
 ## JSON
 
@@ -140,8 +146,38 @@ def _help(words: list[str]) -> str:
     )
 
 
+def completion_table() -> str:
+    """Return what the completion has to know of the commands, as the text of `cli/completion.json`."""
+    return json.dumps(_table(typer.main.get_command(app)), indent=1, ensure_ascii=False) + "\n"
+
+
+def _table(command: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {"summary": command.get_short_help_str(1000), "options": {}, "arguments": []}
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            names = str(parameter.metavar)
+            more = "..." if parameter.nargs != 1 and not names.startswith("[") else ""
+            found["arguments"] += (names.replace("[REMOTE]", "REMOTE").replace("[PIPELINE]", "PIPELINE") + more).split()
+        else:
+            for name in (*parameter.opts, *parameter.secondary_opts):
+                found["options"][name] = ["" if parameter.is_flag else _value(parameter), parameter.help or ""]
+    found["options"]["--help"] = ["", "Show this message and exit."]
+    if hasattr(command, "commands"):
+        found["commands"] = {n: _table(below) for n, below in command.commands.items() if not below.hidden}
+    return found
+
+
+def _value(option: Any) -> str:
+    """Return what the value of an option is called, or all that it may be."""
+    kind = option.type_descriptor.annotation
+    return "|".join(kind) if isinstance(kind, type) and issubclass(kind, StrEnum) else option.metavar or ""
+
+
 def main(arguments: list[str]) -> int:
     """Print the page, or compare it with a file (exit code 1 if it differs)."""
+    if arguments == ["--completion"]:
+        print(completion_table(), end="")
+        return 0
     page = reference()
     if arguments[:1] == ["--check"]:
         if Path(arguments[1]).read_text() == page:

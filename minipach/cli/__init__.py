@@ -19,6 +19,11 @@ def program() -> None:
     if sys.getfilesystemencoding() != "utf-8":  # names of files would be other ones than in git
         os.execve(sys.executable, sys.orig_argv, {**os.environ, "PYTHONUTF8": "1"})
     try:
+        if "_MINIPACH_COMPLETE" in os.environ:  # a shell, which waits for a Tab's answer
+            from minipach.cli import completion
+
+            completion.main(sys.argv[1:])
+            sys.exit()
         from minipach.cli.app import main
 
         main()

@@ -1,20 +1,30 @@
-"""`init`, `doctor`, `lock`: make a project, and see that this machine can run it."""
+"""`init`, `doctor`, `completion`, `lock`: make a project, and see that this machine can run it."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from minipach.cli.frame import USER, Here, guarded, paint, show, show_json
+from minipach.cli.frame import USER, Here, guarded, paint, show, show_exactly, show_json
 from minipach.cli.options import JSON, PIPELINE
 from minipach.cli.sections import PROJECT, WRITE, add
+
+
+class Shell(StrEnum):
+    """A shell that commands can be completed in."""
+
+    bash = "bash"
+    zsh = "zsh"
+    fish = "fish"
 
 
 def register(app: typer.Typer) -> None:
     """Add this family's commands."""
     add(app, PROJECT, init, doctor)
+    add(app, PROJECT, print_completion, name="completion")
     add(app, WRITE, lock)
 
 
@@ -68,6 +78,21 @@ def doctor(
             show(f"{marks[f.level]} {f.what}" + (f"; {f.fix}" if f.fix else ""))
     if any(f.level == "problem" for f in findings):
         raise typer.Exit(USER)
+
+
+@guarded
+def print_completion(
+    shell: Annotated[Shell, typer.Argument(metavar="bash|zsh|fish", help="Select the shell.")],
+) -> None:
+    """Print the completion script of a shell.
+
+    Completes commands, options, pipelines, datums, jobs and remotes. The first lines of the script say where to put it.
+
+    Example: minipach completion bash > ~/.local/share/bash-completion/completions/minipach
+    """
+    from minipach.cli.completion import SCRIPTS
+
+    show_exactly(SCRIPTS[shell.value].rstrip("\n"))
 
 
 @guarded

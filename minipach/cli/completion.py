@@ -1,0 +1,338 @@
+"""Completion for shells: what may follow the words typed so far. Imports little, so that a Tab is answered at once.
+
+A shell's script (`minipach completion SHELL`) starts minipach with `_MINIPACH_COMPLETE` set to the shell's name. The
+answer is lines of text: first what the shell completes itself, then one candidate per line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "_MINIPACH_COMPLETE"
+TABLE = Path(__file__).with_name("completion.json")  # written by `python -m minipach.clidoc --completion`
+_SPECS = ("spec.yml", "spec.yaml", "spec.json")
+_RESERVED = frozenset({"inputs", "code", ".minipach", ".datalad", ".git"})
+_BREAKS = "\"'><=;|&(:"  # where bash begins a new word, unless COMP_WORDBREAKS says otherwise
+_PLAIN = frozenset("./:@%+,=-_")  # what bash needs no backslash for, besides letters and digits
+_JOBS = 50  # newest jobs that are offered
+
+Candidate = tuple[str, str]  # a word, and what it means
+
+
+@dataclass
+class Answer:
+    """What may follow. paths: what the shell adds by itself, "files", "dirs" or "words" (nothing)."""
+
+    candidates: list[Candidate] = field(default_factory=list)
+    paths: str = "words"
+    more: bool = False  # a candidate is no whole word yet
+
+
+def answer(shell: str, arguments: Sequence[str]) -> str:
+    """Return the text that a shell's script reads.
+
+    Args:
+        shell: bash, zsh or fish.
+        arguments: The words after the program, the last one to be completed. Of bash, the line up to the cursor.
+    """
+    raw, quote = "", ""
+    words = list(arguments)
+    if shell == "bash":
+        words, raw, quote = _split(arguments[0] if arguments else "")
+        words = words[1:]
+    words = words or [""]
+    found = complete(words[:-1], words[-1])
+    lines = [found.paths + (" nospace" if found.more else "")]
+    begin = _kept_by_bash(raw, quote) if shell == "bash" else ""
+    for word, meaning in found.candidates:
+        if not word.startswith(words[-1]) or not word.isprintable():
+            continue  # no name reaches a terminal that could control it
+        if shell == "bash":
+            lines.append(word if quote else _escaped(word[len(begin) :]))
+        else:
+            lines.append(f"{word}\t{meaning}" if meaning else word)
+    return "\n".join(lines)
+
+
+def complete(words: Sequence[str], last: str) -> Answer:
+    """Return what may stand in the place of the last word, after the others."""
+    table: dict[str, Any] = json.loads(TABLE.read_text("utf-8"))
+    here = Path()
+    node, options, before, called = table, table["options"], [], ""
+    waiting: str | None = None  # the value that an option before it wants
+    only_arguments = False
+    for word in words:
+        if waiting is not None:
+            here = here / word if called == "-C" else here
+            waiting = None
+        elif word == "--" and not only_arguments:
+            only_arguments = True
+        elif word.startswith("-") and len(word) > 1 and not only_arguments:
+            called = word
+            waiting = options[word][0] if word in options and options[word][0] else None
+        elif "commands" in node:
+            if word not in node["commands"]:
+                return Answer()
+            node = node["commands"][word]
+            options = node["options"]
+        else:
+            before.append(word)
+    if waiting is not None:
+        return _values(waiting, here, before, last)
+    if last.startswith("-") and not only_arguments:
+        return Answer([(name, help_) for name, (_, help_) in options.items()])
+    if "commands" in node:
+        return Answer([(name, below["summary"]) for name, below in node["commands"].items()])
+    names = node["arguments"]
+    if len(before) < len(names):
+        return _values(names[len(before)], here, before, last)
+    return _values(names[-1], here, before, last) if names and names[-1].endswith("...") else Answer()
+
+
+def _values(name: str, here: Path, before: Sequence[str], last: str) -> Answer:
+    """Return what an argument or an option's value may be. name: as the help shows it."""
+    name = name.removesuffix("...")
+    if name == "DIR":
+        return Answer(paths="dirs")
+    if name == "PIPELINE|FILE":
+        return Answer(_pipelines(here), "files")
+    if "|" in name:
+        return Answer([(choice, "") for choice in name.split("|")])
+    if name in ("PIPELINE", "PIPELINE[:DATUM]", "PIPELINE:DATUM"):
+        return _targets(here, name, last)
+    if name == "REMOTE":
+        return Answer([*_remotes(here), *_pipelines(here)])
+    if name == "DATUM":
+        pipeline = before[0].partition(":")[0] if before else ""
+        return Answer([(datum, "") for datum in _datums(here, pipeline)])
+    if name in ("ID", "OLD", "NEW"):
+        return Answer([*_jobs(here, before[0] if before else ""), *([] if before else _pipelines(here))])
+    return Answer()
+
+
+def _targets(here: Path, name: str, last: str) -> Answer:
+    pipeline, colon, _ = last.partition(":")
+    if colon and name != "PIPELINE":
+        return Answer([(f"{pipeline}:{datum}", "") for datum in _datums(here, pipeline)])
+    found = _pipelines(here)
+    if name == "PIPELINE:DATUM":
+        return Answer([(f"{one}:", meaning) for one, meaning in found], more=True)
+    return Answer(found)
+
+
+def _project(here: Path) -> Path | None:
+    """Return the root of the project around a folder: the nearest marked one, else the topmost dataset."""
+    topmost = None
+    real = Path(os.path.realpath(here))
+    for folder in (real, *real.parents):
+        config = folder / ".datalad" / "config"
+        if config.is_file() and (folder / ".git").exists():
+            topmost = folder
+            if '[minipach "project"]' in config.read_text("utf-8", "replace"):
+                return folder
+    return topmost
+
+
+def _git(folder: Path, *arguments: str) -> list[str]:
+    """Return the NUL-separated records that git prints; nothing where it fails."""
+    done = subprocess.run(["git", "-C", os.fspath(folder), *arguments], capture_output=True, check=False)
+    return [os.fsdecode(record) for record in done.stdout.split(b"\0") if record]
+
+
+def _repos(root: Path, prefix: str = "") -> Iterator[str]:
+    """Yield the paths of the project's subdatasets, nested ones included."""
+    if not (root / ".gitmodules").is_file():
+        return
+    for row in _git(root, "config", "--file", ".gitmodules", "-z", "--get-regexp", r"\.path$"):
+        path = row.partition("\n")[2].strip("/")
+        if path and ".." not in path.split("/") and not (prefix and path.split("/")[0] in _RESERVED):
+            yield prefix + path
+            yield from _repos(root / path, f"{prefix}{path}/")
+
+
+def _pipelines(here: Path) -> list[Candidate]:
+    """Return the names of the pipelines in the project's subdatasets and folders."""
+    return [(path.rpartition("/")[2], "pipeline") for path in _paths(here)]
+
+
+def _paths(here: Path) -> list[str]:
+    root = _project(here)
+    if root is None:
+        return []
+    found = {path for path in _repos(root) if any(os.path.lexists(root / path / name) for name in _SPECS)}
+    globs = [f":(glob)**/{name}" for name in _SPECS]
+    for file in _git(root, "ls-files", "-z", "--cached", "--others", "--", *globs):
+        folder = file.rpartition("/")[0]
+        if folder and not _RESERVED & set(folder.split("/")):
+            found.add(folder)
+    return sorted(found)
+
+
+def _state(root: Path) -> Path:
+    """Return the folder of the project's local state."""
+    if (root / ".git").is_dir():
+        return root / ".git" / "minipach"
+    done = subprocess.run(["git", "rev-parse", "--git-common-dir"], cwd=root, capture_output=True, check=False)
+    return root / os.fsdecode(done.stdout.rstrip(b"\n")) / "minipach"
+
+
+def _query(here: Path, sql: str, *values: str) -> list[tuple[Any, ...]]:
+    """Return rows of the project's ledger, which is only read; nothing where it can't be."""
+    root = _project(here)
+    ledger = _state(root) / "ledger.sqlite" if root else None
+    if ledger is None or not ledger.is_file():
+        return []
+    with contextlib.suppress(sqlite3.Error):
+        db = sqlite3.connect(f"{ledger.as_uri()}?mode=ro", uri=True, timeout=0)
+        with contextlib.closing(db):
+            return db.execute(sql, values).fetchall()
+    return []
+
+
+def _datums(here: Path, pipeline: str) -> list[str]:
+    """Return the datums that a pipeline has published, or that ran on this machine."""
+    root = _project(here)
+    name = pipeline.rpartition("/")[2]
+    rows = _query(here, "SELECT DISTINCT datum FROM attempt WHERE pipeline = ?", name)
+    found = {datum for (datum,) in rows if isinstance(datum, str)}
+    for path in _paths(here):
+        if root is not None and path in (pipeline, path[: -len(name)] + name):
+            found |= set(_published(root / path / ".minipach" / "state"))
+    return sorted(found)
+
+
+def _published(folder: Path) -> Iterator[str]:
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        for file in os.scandir(folder):
+            with open(file, "rb") as stream:
+                yield from (str(json.loads(line)[0]) for line in stream)
+
+
+def _jobs(here: Path, pipeline: str) -> list[Candidate]:
+    """Return the newest jobs, of one pipeline or of all."""
+    where, values = ("WHERE pipeline = ?", (pipeline.rpartition("/")[2],)) if pipeline else ("", ())
+    sql = f"SELECT id, pipeline, state FROM job {where} ORDER BY key DESC LIMIT {_JOBS}"
+    found: dict[str, str] = {}
+    for ident, name, state in _query(here, sql, *values):
+        found.setdefault(str(ident)[:12], f"{name}, {state}")
+    return list(found.items())
+
+
+def _remotes(here: Path) -> list[Candidate]:
+    """Return the remotes of the pipelines' repositories."""
+    root = _project(here)
+    found: dict[str, None] = {}
+    for repo in [root / path for path in _paths(here)] if root is not None else []:
+        if (repo / ".git").exists():
+            for row in _git(repo, "config", "-z", "--name-only", "--get-regexp", r"^remote\..*\.url$"):
+                found[row.removeprefix("remote.").removesuffix(".url")] = None
+    return [(name, "remote") for name in found]
+
+
+def _split(line: str) -> tuple[list[str], str, str]:
+    """Return the words of a line of bash, the last one as it is typed, and its quote if one is open."""
+    words, word, quote, begun = [], "", "", False
+    start = at = 0
+    while at < len(line):
+        c = line[at]
+        if quote == "'" or (quote and c == quote):
+            quote, word = ("", word) if c == quote else (quote, word + c)
+        elif c == "\\" and at + 1 < len(line):
+            at += 1
+            word, begun = word + line[at], True
+        elif not quote and c in "'\"":
+            quote, begun = c, True
+        elif not quote and c.isspace():
+            if begun:
+                words.append(word)
+            word, begun, start = "", False, at + 1
+        else:
+            word, begun = word + c, True
+        at += 1
+    return [*words, word], line[start:], quote
+
+
+def _kept_by_bash(raw: str, quote: str) -> str:
+    """Return the begin of the last word that bash leaves as it is: it takes what follows a colon for a new word."""
+    if quote:
+        return ""
+    breaks = set(os.environ.get("_MINIPACH_BREAKS", _BREAKS)) - set(" \t\n\"'")
+    ends = [at for at, c in enumerate(raw) if c in breaks and (at == 0 or raw[at - 1] != "\\")]
+    return _split(raw[: ends[-1] + 1])[0][-1] if ends else ""
+
+
+def _escaped(word: str) -> str:
+    return "".join(c if c.isalnum() or c in _PLAIN else f"\\{c}" for c in word)
+
+
+def main(arguments: Iterable[str]) -> None:
+    """Answer the shell, and end."""
+    text = answer(os.environ[VARIABLE], list(arguments))
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+SCRIPTS = {
+    "bash": r"""# Completion of minipach for bash. Put it where bash-completion looks:
+#   minipach completion bash > ~/.local/share/bash-completion/completions/minipach
+_minipach() {
+    local line paths=
+    COMPREPLY=()
+    while IFS= read -r line; do
+        if [ -z "$paths" ]; then paths=$line; else COMPREPLY+=("$line"); fi
+    done < <(_MINIPACH_COMPLETE=bash _MINIPACH_BREAKS=$COMP_WORDBREAKS "$1" "${COMP_LINE:0:COMP_POINT}" 2>/dev/null)
+    case $paths in
+        *nospace) compopt -o nospace 2>/dev/null ;;
+        files) [ ${#COMPREPLY[@]} -gt 0 ] || compopt -o default 2>/dev/null ;;
+        dirs) compopt -o dirnames 2>/dev/null ;;
+    esac
+}
+complete -F _minipach minipach
+""",
+    "zsh": r"""#compdef minipach
+# Completion of minipach for zsh. Put it into a folder of $fpath, before compinit:
+#   minipach completion zsh > "${fpath[1]}/_minipach"
+_minipach() {
+    local -a lines described more
+    local line word
+    lines=("${(@f)$(_MINIPACH_COMPLETE=zsh ${(Q)words[1]} "${(@Q)words[2,CURRENT-1]}" "${(Q)PREFIX}" 2>/dev/null)}")
+    for line in "${(@)lines[2,-1]}"; do
+        word=${${line%%$'\t'*}//:/\\:}
+        if [[ $line == *$'\t'* ]]; then described+=("$word:${line#*$'\t'}"); else described+=("$word"); fi
+    done
+    [[ $lines[1] == *nospace ]] && more=(-S '')
+    (( $#described )) && _describe minipach described "${more[@]}"
+    case $lines[1] in
+        files*) _files ;;
+        dirs*) _files -/ ;;
+    esac
+}
+if [ "$funcstack[1]" = "_minipach" ]; then _minipach "$@"; else compdef _minipach minipach; fi
+""",
+    "fish": r"""# Completion of minipach for fish:
+#   minipach completion fish > ~/.config/fish/completions/minipach.fish
+function __minipach_complete
+    set -l words (commandline -opc)
+    set -l last (commandline -ct)
+    set -l plain (string unescape -- $last; or echo -- $last)
+    set -l lines (_MINIPACH_COMPLETE=fish $words[1] $words[2..-1] "$plain" 2>/dev/null)
+    test (count $lines) -gt 1; and printf '%s\n' $lines[2..-1]
+    switch "$lines[1]"
+        case 'files*'
+            __fish_complete_path "$last"
+        case 'dirs*'
+            __fish_complete_directories "$last"
+    end
+end
+complete -c minipach -f -a '(__minipach_complete)'
+""",
+}
