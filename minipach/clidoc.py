@@ -1,7 +1,7 @@
-"""What is generated from the commands themselves.
+"""What is generated from the commands themselves: docs/commands.md, and the table that the completion reads.
 
-`python -m minipach.clidoc [--check FILE]`: docs/commands.md. `python -m minipach.clidoc --completion`: the table that
-the completion reads, minipach/cli/completion.json.
+`python -m minipach.clidoc > docs/commands.md` prints the page and writes minipach/cli/completion.json;
+`python -m minipach.clidoc --check docs/commands.md` compares both.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import typer
 
 from minipach.cli.app import app
+from minipach.cli.completion import TABLE
 from minipach.cli.sections import commands_by_section
 
 _HEAD = """\
@@ -174,16 +175,14 @@ def _value(option: Any) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Print the page, or compare it with a file (exit code 1 if it differs)."""
-    if arguments == ["--completion"]:
-        print(completion_table(), end="")
-        return 0
-    page = reference()
+    """Print the page and write the table, or compare both with the files that are there (exit code 1: they differ)."""
+    page, table = reference(), completion_table()
     if arguments[:1] == ["--check"]:
-        if Path(arguments[1]).read_text() == page:
-            return 0
-        print(f"{arguments[1]}: out of date; python -m minipach.clidoc > {arguments[1]}", file=sys.stderr)
-        return 1
+        stale = [str(file) for file, text in ((Path(arguments[1]), page), (TABLE, table)) if file.read_text() != text]
+        if stale:
+            print(f"{', '.join(stale)}: out of date; python -m minipach.clidoc > {arguments[1]}", file=sys.stderr)
+        return 1 if stale else 0
+    TABLE.write_text(table)
     print(page, end="")
     return 0
 
