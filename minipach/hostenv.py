@@ -30,9 +30,8 @@ def fingerprint(cmd: Sequence[str], cache: Cache | None = None, clock: Callable[
     python = shutil.which("python3", path=env["PATH"])
     described = hostpython.describe(os.path.abspath(python), env, cache, clock) if python else None
     if described:
-        version, packages = described
-        lines.append(f"python3: {version}")
-        lines += [f"package: {package}" for package in packages]
+        version, installed = described
+        lines += [f"python3: {version}", *installed]
     program = shutil.which(cmd[0], path=env["PATH"]) if "/" not in cmd[0] else None
     if program and not cmd[0].startswith("python"):
         lines.append(f"program: {cmd[0]} sha256:{_digest(os.path.abspath(program), cache, clock)}")
@@ -105,10 +104,10 @@ def _table(text: str, *, python: bool) -> dict[str, str]:
     table: dict[str, str] = {}
     for line in text.splitlines()[1:]:
         kind, _, rest = line.partition(": ")
-        if kind in ("python3", "package") and not python:
+        if kind in ("python3", "package", "module") and not python:
             continue
         name, _, value = rest.rpartition(" ")
-        if kind in ("package", "program", "file"):
+        if kind in ("package", "module", "program", "file"):
             table[name] = value
         else:
             table[kind] = rest

@@ -169,13 +169,17 @@ def _uses_python(assessment: Assessment) -> bool:
     if any("python" in word or word.endswith(".py") for word in words):
         return True
     files = assessment.visible_files
+    if assessment.source is None:  # no dataset yet: the files lie there
+        folder = assessment.repo.path
+        there = (folder / path for path, entry in files.items() if entry.kind == "git" and not path.startswith("/"))
+        return any(b"python" in path.read_bytes() for path in there)
     small = [entry.blob for path, entry in files.items() if entry.kind == "git" and not path.startswith("/")]
     return any(b"python" in (data or b"") for data in assessment.repo.objects.read_many(small))
 
 
 def python_remarks(assessment: Assessment) -> list[str]:
     """Which python3 a pipeline without an image runs with, if it uses one."""
-    if assessment.pipeline.transform.image is not None or assessment.head is None or not _uses_python(assessment):
+    if assessment.pipeline.transform.image is not None or not _uses_python(assessment):
         return []
     found = hostenv.host_python(assessment.project.cache)
     shown = f"python3 {found[1]} ({found[0]})" if found else "no python3: there is none on PATH"

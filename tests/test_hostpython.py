@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import subprocess
 import sys
 import time
 import venv
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from minipach import hostenv
 from minipach.cache import Cache
-from minipach.hostpython import describe
+from minipach.hostpython import INSTALLED, describe
 
 
 def later() -> int:
@@ -45,7 +48,7 @@ class Host:
         found = describe(self.python, self.env, self.cache, clock)
         assert found is not None
         assert found == describe(self.python, self.env), "what is remembered is what it says now"
-        return found[1]
+        return [line.removeprefix("package: ") for line in found[1]]
 
     def remembered(self) -> bool:
         """Whether the next answer is the last one: a word put into its mouth comes back."""
@@ -76,6 +79,25 @@ def add(host: Host) -> None:
     host.install("zarr", "3.0")
 
 
+def loose_module(host: Host) -> None:
+    (host.site / "helpers.py").write_text("FACTOR = 1\n")
+
+
+def loose_package(host: Host) -> None:
+    (host.site / "tools" / "deep").mkdir(parents=True)
+    (host.site / "tools" / "deep" / "x.py").write_text("")
+
+
+def module_of_an_editable_package(host: Host) -> None:
+    metadata = host.install("ours", "1.0")
+    (metadata.parent / "direct_url.json").write_text('{"dir_info": {"editable": true}, "url": "file:///x"}')
+    (host.site / "ours.pth").write_text(f"{host.folder / 'source'}\n")
+    (metadata.parent / "RECORD").write_text("ours.pth,,\nours.dist-info/METADATA,,\n")
+    (host.folder / "source" / "ours").mkdir(parents=True)
+    (host.folder / "source" / "ours" / "__init__.py").write_text("")
+    (host.folder / "source" / "tests.py").write_text("")
+
+
 def upgrade_in_place(host: Host) -> None:
     path = host.site / "numpy.dist-info" / "METADATA"
     before = path.stat()
@@ -98,12 +120,105 @@ def another_folder(host: Host) -> None:
     (host.site / "more.pth").write_text(f"{host.folder / 'elsewhere'}\n")
 
 
-@pytest.mark.parametrize("change", [add, upgrade_in_place, remove, search_elsewhere, another_folder])
+@pytest.mark.parametrize(
+    "change",
+    [
+        add,
+        loose_module,
+        loose_package,
+        module_of_an_editable_package,
+        upgrade_in_place,
+        remove,
+        search_elsewhere,
+        another_folder,
+    ],
+)
 def test_every_change_shows(host: Host, change: Callable[[Host], None]) -> None:
     change(host)
     assert not host.remembered()
     assert host.packages() != ["numpy 2.4.6"]
     assert host.remembered()
+
+
+def modules(host: Host) -> dict[str, str]:
+    """The modules without a package's record, with their digests."""
+    lines = [line.removeprefix("module: ") for line in host.packages() if line.startswith("module: ")]
+    return dict(line.split() for line in lines)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "file"),
+    [
+        (loose_module, "helpers.py", "venv/lib/*/site-packages/helpers.py"),
+        (loose_package, "tools", "venv/lib/*/site-packages/tools/deep/x.py"),
+        (module_of_an_editable_package, "ours", "source/ours/__init__.py"),
+    ],
+)
+def test_a_module_without_a_record_counts_by_its_content(
+    host: Host, make: Callable[[Host], None], name: str, file: str
+) -> None:
+    make(host)
+    first = modules(host)
+    assert set(first) == {name}
+    assert host.remembered()
+    [path] = host.folder.glob(file)
+    before = path.stat()
+    path.write_text("FACTOR = 2\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert not host.remembered()
+    second = modules(host)
+    assert first != second
+    path.write_text("FACTOR = 3\n")
+    assert modules(host) not in (first, second)
+    (path.parent / "__pycache__").mkdir(exist_ok=True)
+    (path.parent / "__pycache__" / "x.pyc").write_text("compiled")
+    path.write_text("FACTOR = 2\n")
+    assert modules(host) == second, "compiled files don't count"
+
+
+def test_a_recorded_module_counts_by_its_packages_version(host: Host) -> None:
+    (host.site / "numpy.dist-info" / "RECORD").write_text("numpy/__init__.py,,\nnumpy.dist-info/METADATA,,\n")
+    (host.site / "numpy").mkdir()
+    (host.site / "numpy" / "__init__.py").write_text("")
+    assert host.packages() == ["numpy 2.4.6"]
+
+
+def test_what_is_read_of_modules_is_bounded(host: Host) -> None:
+    folder = host.site / "many"
+    folder.mkdir()
+    for number in range(30):
+        (folder / f"m{number:02}.py").write_text("x" * 10)
+    probe = (
+        INSTALLED + "digests, read = modules(unlisted(owned, editable), 20, 55)\nprint(len(read), digests['many'])\n"
+    )
+
+    def bounded() -> list[str]:
+        return subprocess.run([host.python, "-c", probe], capture_output=True, text=True, check=True).stdout.split()
+
+    count, first = bounded()
+    assert count == "21", "the folder, and 20 files"
+    (folder / "m29.py").write_text("y" * 10)
+    assert bounded() == [count, first], "beyond the number of files"
+    (folder / "m19.py").write_text("y" * 10)
+    assert bounded() == [count, first], "beyond the bytes, its size is the same"
+    (folder / "m19.py").write_text("y" * 11)
+    assert bounded()[1] != first
+    (folder / "m19.py").write_text("x" * 10)
+    (folder / "m01.py").write_text("y" * 10)
+    assert bounded()[1] != first
+
+
+def test_the_launcher_looks_at_the_same(host: Host) -> None:
+    launcher = (resources.files("minipach") / "scripts" / "launch").read_text("utf-8")
+    source = next(
+        node.value.value
+        for node in ast.walk(ast.parse(launcher))
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and node.targets[0].id == "INSTALLED"
+        and isinstance(node.value, ast.Constant)
+    )
+    assert source == INSTALLED
 
 
 def test_a_folder_that_was_named_before_it_was_there(host: Host) -> None:

@@ -162,3 +162,14 @@ def test_a_renamed_file_has_a_new_name_and_no_new_content(study: Study) -> None:
         "d.txt": "new content",
         "e.txt": "new name (the content is that of b.txt)",
     }
+
+
+def test_the_python_that_runs_is_named_before_the_first_schedule(study: Study) -> None:
+    study.put("images/a.txt", "alpha")
+    study.copier()
+    assert "runs with" not in study.minipach("plan").err, "it uses no Python"
+    (study.root / "edges/code/copy.sh").write_text('python3 -c "print(1)" >"$PFS/out/x"\n')
+    said = study.minipach("plan").err
+    assert said.startswith("edges: runs with python3 ")
+    study.pipeline("edges", 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [python3, code/x.py]}\n')
+    assert said in study.minipach("plan").err
