@@ -27,7 +27,7 @@ WRITTEN = ("commands.md", "spec-reference.md")  # by the program itself
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _TYPED = re.compile(r"^\s*(?:\S*[$] )?(?:[A-Z_]+=\S+ |docker (?:compose|run) .* )?minipach (?=[a-z-])(.*)$")
 _SPAN = re.compile(r"`minipach (?=[a-z-])([^`]*)`")
-_NUMBERS = {"N": "1", "SECONDS": "1"}  # what stands for a number in a page
+_STANDS_FOR = {"N": "1", "SECONDS": "1", "SHELL": "bash"}  # words of a page that stand for a value
 
 
 def blocks(text: str) -> Iterator[str]:
@@ -56,7 +56,7 @@ def complaint(words: list[str]) -> str | None:
                 return None
             name, command, words = command.resolve_command(context, rest)
             context = command.context_class(command, parent=context, info_name=name)
-        command.make_context(context.info_name, [_NUMBERS.get(word, word) for word in words])
+        command.make_context(context.info_name, [_STANDS_FOR.get(word, word) for word in words])
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise
