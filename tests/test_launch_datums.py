@@ -278,7 +278,18 @@ def test_what_a_worker_is_told(launch: Launcher) -> None:
     assert busy["cpu"] > 0.05 and busy["cpu"] > 2 * fine["cpu"]
     for row in report["datums"]:
         assert row["seconds"] >= 0 and row["began"] <= row["ended"]
-        assert set(row) == {"code", "fault", "recovered", "timed_out", "files", "began", "ended", "seconds", "cpu"}
+        assert set(row) == {
+            "code",
+            "fault",
+            "recovered",
+            "timed_out",
+            "files",
+            "began",
+            "ended",
+            "seconds",
+            "cpu",
+            "disk",
+        }
     done, report = launch.reported(launch.image("host"), *datum("fails"), *shell(script))
     assert (done.returncode, report["datums"][0]["code"]) == (9, 9)
 
