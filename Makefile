@@ -25,8 +25,8 @@ check: .venv/ready docs ## lint, format, types, generated docs, the documentatio
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
-	@$(PYTHON) -m minipach.specdoc --check docs/spec-reference.md
-	@$(PYTHON) -m minipach.clidoc --check docs/commands.md
+	@$(PYTHON) -m minipach.spec.reference --check docs/spec-reference.md
+	@$(PYTHON) -m minipach.cli.reference --check docs/commands.md
 	@$(PYTHON) -m pytest -m "slow and not soak" -n 2 --dist worksteal
 
 soak: .venv/ready ## the tests that take longest: chaos, every name, every form of an image (some 20 minutes)

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import minipach as minipach_package
-from minipach.adopt import adopt
-from minipach.git import Repo, child_environment
-from minipach.project import Project, find_project
+from minipach.git.repo import Repo, child_environment
+from minipach.project.create import adopt
+from minipach.project.project import Project, find_project
 
 MINIPACH = (sys.executable, "-m", "minipach")
 _IDENTITY = {

@@ -14,18 +14,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from minipach import records
-from minipach.assess import Assessment, SnapshotStore
-from minipach.base import Base, build_base
-from minipach.fastimport import Stream, committer, quote
-from minipach.fold import fold
-from minipach.git import FILE, SYMLINK, Repo, blob_id, child_environment
-from minipach.keeping import RESULTS_FILE
-from minipach.project import find_project
-from minipach.records import Task
-from minipach.results import PENDING
-from minipach.sets import make_set, record_extra
-from minipach.state import Published, write_shards
+from minipach.execution.result_ref import RESULTS_FILE
+from minipach.git.fast_import import Stream, committer, quote
+from minipach.git.repo import FILE, SYMLINK, Repo, blob_id, child_environment
+from minipach.model import run_record
+from minipach.model.run_record import Task
+from minipach.model.work_set import make_set, record_extra
+from minipach.planning.assessment import Assessment, SnapshotStore
+from minipach.project.project import find_project
+from minipach.publish.fold_results import fold
+from minipach.records.published_state import Published, write_shards
+from minipach.records.results_branch import PENDING
+from minipach.scheduling.base_commit import Base, build_base
 
 _REF = "refs/minipach/build/benchmark"
 _SET = 50  # datums that share a made-up record
@@ -116,7 +116,7 @@ def _results_branch(assessment: Assessment, base: Base, made: dict[str, list[str
         datums = [{"name": d["name"], "id": d["id"]} for d in work.datums]
         record = {
             "chain": [],
-            "cmd": f"{records.LAUNCH} {work.image} {work.command()}",
+            "cmd": f"{run_record.LAUNCH} {work.image} {work.command()}",
             "dsid": base.dataset_id,
             "exit": 0,
             "extra_inputs": [work.image],
@@ -135,7 +135,7 @@ def _results_branch(assessment: Assessment, base: Base, made: dict[str, list[str
                 files.append([path, SYMLINK, blob_id(target)])
             described = {name: value for name, value in datum.items() if name != "words"}
             results.append({**described, "leaks": {}, "author": author, "seconds": 1.0, "files": files})
-        message = records.compose(records.title(work.pipeline, [t.datum.name for t in tasks]), record)
+        message = run_record.compose(run_record.title(work.pipeline, [t.datum.name for t in tasks]), record)
         stream.write(FILE, json.dumps({"record": message, "results": results}).encode(), RESULTS_FILE)
         updates.append(f"update {PENDING}{work.id} {stream.run(repo)}")
     repo.update_refs([*updates, f"delete {_REF}"])

@@ -26,9 +26,9 @@ from common import (
     workplace,
 )
 
-from minipach.git import Repo
-from minipach.image import BASE_REF
-from minipach.records import LAUNCH, parse
+from minipach.environment.image import BASE_REF
+from minipach.git.repo import Repo
+from minipach.model.run_record import LAUNCH, parse
 
 _Cost = tuple[float, float]  # wall and CPU seconds per datum
 

@@ -17,7 +17,7 @@ from copies import new_copies, schedule
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.slurm import Cluster, cluster
+from tests.fixtures.slurm_cluster import Cluster, cluster
 
 AIM = 1.5
 

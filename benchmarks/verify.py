@@ -9,9 +9,9 @@ from unittest import mock
 
 from common import call, conditions, parser, table, workplace
 
-from minipach import staging
-from minipach.git import Repo
-from minipach.staging import locate
+from minipach.execution import staging
+from minipach.execution.staging import locate
+from minipach.git.repo import Repo
 
 Rows = list[list[str]]
 

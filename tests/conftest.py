@@ -10,8 +10,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from minipach.git import child_environment
-from tests.projects import SHOWN, Study
+from minipach.git.repo import child_environment
+from tests.fixtures.projects import SHOWN, Study
 
 _IDENTITY = {
     "GIT_AUTHOR_NAME": "A Tester",

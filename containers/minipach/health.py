@@ -12,11 +12,11 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from minipach.errors import UserError
-from minipach.executors.redislink import away, check, connect
-from minipach.executors.rqboard import Board
-from minipach.executors.rqnames import Names
-from minipach.git import Repo
+from minipach.executors.rq.connection import away, check, connect
+from minipach.executors.rq.names import Names
+from minipach.executors.rq.queue import Board
+from minipach.git.repo import Repo
+from minipach.support.errors import UserError
 
 
 def trouble() -> str | None:

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 
-from minipach.streams import open_all
+from minipach.support.streams import open_all
 
 
 def program() -> None:
@@ -27,7 +27,7 @@ def program() -> None:
         from minipach.cli.app import main
 
         main()
-    except KeyboardInterrupt:  # before a command has begun; for the rest of the time see `frame.guarded`
+    except KeyboardInterrupt:  # before a command has begun; for the rest of the time see `common.guarded`
         print("interrupted; the same command goes on from here", file=sys.stderr, flush=True)
         os._exit(130)  # Python itself could take the interrupt for one that nobody caught
     except SystemExit as end:

@@ -13,11 +13,11 @@ from typing import Annotated
 import typer
 
 from minipach import __version__
-from minipach.cli import jobs, logs, look, pachctl, plans, results, runs, setup, specs, try_one, views, workers
-from minipach.cli.frame import INTERRUPT, USER, Here, all_shown, say
+from minipach.cli import inspect, jobs, logs, pachctl, plan, project, results, run_one, schedule, spec, status, worker
+from minipach.cli.common import INTERRUPT, USER, Here, all_shown, say
 from minipach.cli.sections import Group
-from minipach.gitsettings import drop_variables
-from minipach.messages import show_log
+from minipach.git.settings import drop_variables
+from minipach.support.messages import show_log
 
 app = typer.Typer(
     name="minipach",
@@ -56,7 +56,7 @@ def _options(
     context.obj = Here(directory)
 
 
-for module in (setup, specs, try_one, plans, runs, jobs, logs, look, views, results, workers):
+for module in (project, spec, run_one, plan, schedule, jobs, logs, status, inspect, results, worker):
     module.register(app)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 VARIABLE = "_MINIPACH_COMPLETE"
-TABLE = Path(__file__).with_name("completion.json")  # written by `python -m minipach.clidoc`
+TABLE = Path(__file__).with_name("completion.json")  # written by `python -m minipach.cli.reference`
 _SPECS = ("spec.yml", "spec.yaml", "spec.json")
 _RESERVED = frozenset({"inputs", "code", ".minipach", ".datalad", ".git"})
 _BREAKS = "\"'><=;|&(:"  # where bash begins a new word, unless COMP_WORDBREAKS says otherwise

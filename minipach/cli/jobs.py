@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minipach.cli.frame import FAILED, TIMED_OUT, Here, can_redraw, guarded, paint, say, show, show_json
+from minipach.cli.common import FAILED, TIMED_OUT, Here, can_redraw, guarded, paint, say, show, show_json
 from minipach.cli.options import JOBS, JSON, PIPELINE, PIPELINES, TIMEOUT
-from minipach.cli.runs import WAIT
+from minipach.cli.schedule import WAIT
 from minipach.cli.sections import LOOK, RUN, add
-from minipach.escape import printable
-from minipach.project import Project
-from minipach.wording import many
+from minipach.project.project import Project
+from minipach.support.escape import printable
+from minipach.support.text import many
 
 if TYPE_CHECKING:
-    from minipach.entries import JobRow, Used
-    from minipach.jobs import JobStory
-    from minipach.tries import Try
-    from minipach.usage import Usage
+    from minipach.model.attempt import JobRow, Used
+    from minipach.model.tries import Try
+    from minipach.records.job_history import JobStory
+    from minipach.views.usage import Usage
 
 _STATES = {
     "current": "32",
@@ -60,8 +60,8 @@ def jobs(
 
     Example: minipach jobs edges -n 5
     """
-    from minipach.jobs import job_json, last_jobs
-    from minipach.stuck import remarks
+    from minipach.records.job_history import job_json, last_jobs
+    from minipach.scheduling.stalled import remarks
 
     here: Here = context.obj
     project = here.project()
@@ -105,7 +105,7 @@ def job(
 
     Example: minipach job 3f2a
     """
-    from minipach.jobs import read_job
+    from minipach.records.job_history import read_job
 
     here: Here = context.obj
     story = read_job(here.project(), ident)
@@ -181,7 +181,7 @@ def usage(
 
     Example: minipach usage edges
     """
-    from minipach.usage import read_usage
+    from minipach.views.usage import read_usage
 
     here: Here = context.obj
     project = here.project()
@@ -237,8 +237,8 @@ def retry(
 
     Example: minipach retry edges
     """
-    from minipach.cli.runs import reporting, tell
-    from minipach.service import retry as run_failed
+    from minipach.cli.schedule import reporting, tell
+    from minipach.scheduling.service import retry as run_failed
 
     here: Here = context.obj
     project = here.project()
@@ -266,7 +266,7 @@ def top(
 
     Example: minipach top
     """
-    from minipach.top import Top, lines
+    from minipach.views.top import Top, lines
 
     here: Here = context.obj
     looked = Top(here.project())
@@ -301,7 +301,7 @@ def cancel(context: typer.Context, timeout: TIMEOUT = None) -> None:
 
     Example: minipach cancel
     """
-    from minipach.service import cancel as end
+    from minipach.scheduling.service import cancel as end
 
     here: Here = context.obj
     done = end(here.project(), timeout, say)
@@ -328,7 +328,7 @@ def wait(
 
     Example: minipach wait --timeout 3600, or minipach wait edges && make figures
     """
-    from minipach.service import wait as wait_for
+    from minipach.scheduling.service import wait as wait_for
 
     here: Here = context.obj
     project = here.project()

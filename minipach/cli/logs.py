@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from minipach.cli.frame import Here, flush_to_reader, guarded, say, show, show_exactly, show_output
+from minipach.cli.common import Here, flush_to_reader, guarded, say, show, show_exactly, show_output
 from minipach.cli.sections import LOOK, add
-from minipach.errors import UserError
-from minipach.escape import colours_only, printable
-from minipach.project import Project
+from minipach.project.project import Project
+from minipach.support.errors import UserError
+from minipach.support.escape import colours_only, printable
 
 
 def register(app: typer.Typer) -> None:
@@ -54,8 +54,8 @@ def logs(
     Example: minipach logs edges chelsea.png, minipach logs 'edges:sub-*', minipach logs edges chelsea.png --try 1, or
     minipach logs --follow
     """
-    from minipach.jobs import read_job
-    from minipach.printed import choose_logs, log_of_try, stream, stream_all
+    from minipach.records.job_history import read_job
+    from minipach.views.logs import choose_logs, log_of_try, stream, stream_all
 
     here: Here = context.obj
     project = here.project()
@@ -105,7 +105,7 @@ def _text(log: bytes) -> str:
 
 
 def _failed_logs(project: Project, *, raw: bool) -> None:
-    from minipach.printed import failures_of_last_jobs
+    from minipach.views.logs import failures_of_last_jobs
 
     failed = failures_of_last_jobs(project)
     for name, used in failed:

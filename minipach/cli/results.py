@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minipach.cli.frame import USER, Here, guarded, say, show, show_json
+from minipach.cli.common import USER, Here, guarded, say, show, show_json
 from minipach.cli.options import EXCHANGE, JSON, LOCK_WAIT, PIPELINES
 from minipach.cli.sections import OTHERS, SHARE, Group, add
-from minipach.errors import UserError
-from minipach.project import Project
-from minipach.wording import many, quoted
+from minipach.project.project import Project
+from minipach.support.errors import UserError
+from minipach.support.text import many, quoted
 
 if TYPE_CHECKING:
-    from minipach.collect import Collection, Stored
-    from minipach.exchange import Exchange
+    from minipach.publish.exchange import Exchange
+    from minipach.publish.garbage import Collection, Stored
 
 
 def register(app: typer.Typer) -> None:
@@ -45,8 +45,8 @@ def list_(
 
     Example: minipach results list edges --all
     """
-    from minipach.collect import stored
-    from minipach.exchange import datasets
+    from minipach.publish.exchange import datasets
+    from minipach.publish.garbage import stored
 
     here: Here = context.obj
     project = here.project()
@@ -85,7 +85,7 @@ def pull(context: typer.Context, words: EXCHANGE = None, as_json: JSON = False, 
 
     Example: minipach results pull, or minipach results pull colleague edges
     """
-    from minipach.exchange import pull as pull_results
+    from minipach.publish.exchange import pull as pull_results
 
     here: Here = context.obj
     _exchange(here.project(), words or [], pull_results, as_json=as_json, wait=wait)
@@ -107,7 +107,7 @@ def push(
 
     Example: minipach results push, or minipach results push origin edges --no-data
     """
-    from minipach.exchange import push as push_results
+    from minipach.publish.exchange import push as push_results
 
     def send(project: Project, path: str, remote: str | None) -> Exchange:
         return push_results(project, path, remote, data=data)
@@ -125,8 +125,8 @@ def _exchange(
     wait: bool,
 ) -> None:
     """Do it for each pipeline; trouble with one doesn't keep the others from it."""
-    from minipach.exchange import choose
-    from minipach.lock import project_lock
+    from minipach.project.lock import project_lock
+    from minipach.publish.exchange import choose
 
     remote, paths = choose(project, words)
     done: list[Exchange] = []
@@ -178,9 +178,9 @@ def collect_(
     """
     import contextlib
 
-    from minipach.collect import collect
-    from minipach.exchange import datasets
-    from minipach.lock import project_lock
+    from minipach.project.lock import project_lock
+    from minipach.publish.exchange import datasets
+    from minipach.publish.garbage import collect
 
     here: Here = context.obj
     project = here.project()

@@ -1,1 +1,4 @@
-"""Where datum sets run: one small interface, one file per engine."""
+"""Where datum sets run: the contract, the registry, and a folder per engine.
+
+May import `execution`, `planning` and what is below them.
+"""

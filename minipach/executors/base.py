@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from minipach.git import Repo
-from minipach.sets import Outcome, WorkSet
+from minipach.git.repo import Repo
+from minipach.model.work_set import Outcome, WorkSet
 
 
 class Executor(Protocol):

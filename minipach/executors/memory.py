@@ -6,12 +6,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from minipach.chunk import run_work
+from minipach.execution.chunk import run_work
 from minipach.executors.registry import Backend
-from minipach.git import Repo
-from minipach.project import Project
-from minipach.sets import Outcome, WorkSet
-from minipach.slots import Owner, Slot, remove_slot, slots_dir
+from minipach.git.repo import Repo
+from minipach.git.worktrees import Owner, Slot, remove_slot, slots_dir
+from minipach.model.work_set import Outcome, WorkSet
+from minipach.project.project import Project
 
 
 @dataclass

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from minipach.executors.base import Executor
-from minipach.executors.looks import Looker, Seen
-from minipach.follow import Elsewhere
-from minipach.git import Repo
-from minipach.project import Project
-from minipach.settings import bad_setting, local_setting
+from minipach.executors.view import Looker, Seen
+from minipach.git.repo import Repo
+from minipach.project.project import Project
+from minipach.project.settings import bad_setting, local_setting
+from minipach.views.follow import Elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +94,9 @@ class Backend(ABC):
 
 # name -> module and class; a module is imported when its executor is asked for: Redis' client alone takes 0.1 s
 ENGINES: dict[str, str | Callable[[], Backend]] = {
-    "local": "minipach.executors.localbackend:LocalBackend",
-    "rq": "minipach.executors.rqbackend:RqBackend",
-    "slurm": "minipach.executors.slurmbackend:SlurmBackend",
+    "local": "minipach.executors.local.backend:LocalBackend",
+    "rq": "minipach.executors.rq.backend:RqBackend",
+    "slurm": "minipach.executors.slurm.backend:SlurmBackend",
 }
 
 

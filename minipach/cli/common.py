@@ -1,0 +1,220 @@
+"""What all commands share: where they work, how errors become exit codes, how JSON is printed."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import shlex
+import sqlite3
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import typer
+
+from minipach.git.repo import GitError
+from minipach.project.project import Project, find_project
+from minipach.support import messages
+from minipach.support.errors import UserError
+from minipach.support.escape import colours_only, printable
+from minipach.support.streams import lead_nowhere
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_NAMED = 8  # at most so many names in a line
+OK, FAILED, USER, TIMED_OUT, INTERRUPTED = 0, 1, 2, 3, 130
+INTERRUPT = "interrupted; the same command goes on from here"
+_reader_has_left = False
+_PAINTED = re.compile(r"(\x1b\[[0-9]{1,2}m)")  # as `paint` makes them; in a name they can do no more than colour
+
+
+class ReaderLeft(Exception):
+    """Nobody reads what a command prints that does nothing else."""
+
+
+@dataclass(frozen=True)
+class Here:
+    """Where the command was told to work (`-C DIR`)."""
+
+    directory: Path
+
+    def project(self) -> Project:
+        """The project around this folder."""
+        return find_project(self.directory)
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn trouble into one clear line per problem on stderr and the documented exit code."""
+
+    @functools.wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except UserError as error:
+            for problem in error.problems:
+                say(problem)
+            raise typer.Exit(USER) from None
+        except KeyboardInterrupt:
+            say(INTERRUPT)
+            raise typer.Exit(INTERRUPTED) from None
+        except ReaderLeft:
+            raise typer.Exit(OK) from None
+        except (GitError, OSError, sqlite3.Error) as error:
+            messages.say_all(_explained(error, kwargs.get("context")) or f"minipach: {error}")
+            raise typer.Exit(USER) from None
+        except Exception as error:
+            refused = _of_engine(error, kwargs.get("context"))
+            if refused is None:
+                raise
+            say(refused)
+            raise typer.Exit(USER) from None
+
+    return wrapper
+
+
+def _of_engine(error: Exception, context: object) -> str | None:
+    """Return the line for an error of an executor's engine; None: it is none."""
+    from minipach.executors.registry import explain
+
+    here = getattr(context, "obj", None)
+    return explain(here.project(), error) if isinstance(here, Here) else None
+
+
+def _explained(error: Exception, context: object) -> str | None:
+    """What to say where a disk of the project is full, or a place may not be written; None: that isn't it."""
+    from minipach.project.disk_full import explain as no_space
+    from minipach.project.disk_full import places_of_project
+    from minipach.project.permissions import explain as no_access
+
+    here = getattr(context, "obj", None)
+    if not isinstance(here, Here):
+        return None
+    try:
+        project = here.project()
+    except (UserError, GitError, OSError):
+        return no_access(error, None)
+    if denied := no_access(error, project.root):
+        return denied
+    try:
+        full = no_space(error, places_of_project(project))
+    except (UserError, GitError, OSError):  # then what was to be said first
+        return None
+    return full.message if full else None
+
+
+def all_shown() -> bool:
+    """Whether stdout took what was printed so far. If not, that is said, and the rest of it goes nowhere."""
+    try:
+        _put("", flush=True)
+    except UserError as error:
+        say(str(error))
+        return False
+    return True
+
+
+def _put(text: str, *, flush: bool = False) -> None:
+    """Print text on stdout, or nowhere if nobody reads it any more. UserError: it can't be written."""
+    try:
+        sys.stdout.write(text)
+        if flush:
+            sys.stdout.flush()
+    except BrokenPipeError:  # `minipach plan | head`: what the command has to do is done all the same
+        reader_left()
+    except OSError as error:
+        reader_left()
+        raise UserError(f"what is shown can't be written: {error.strerror}; send it somewhere else") from None
+
+
+def reader_left() -> None:
+    """Discard the rest of what is printed on stdout."""
+    global _reader_has_left  # noqa: PLW0603
+    _reader_has_left = True
+    lead_nowhere(sys.stdout)
+
+
+def flush_to_reader() -> None:
+    """Have whoever follows through a pipe see what was printed. ReaderLeft: nobody follows any more."""
+    _put("", flush=True)
+    if _reader_has_left:
+        raise ReaderLeft
+
+
+def say(message: str) -> None:
+    """Print a line for people on stderr, its control characters as escapes."""
+    messages.say(message)
+
+
+def say_layout(project: Project) -> None:
+    """Say which repos may be pipelines, though they don't count as such: they aren't installed, or have no spec.yml."""
+    _say_not_installed(project)
+    for line in (*project.former_pipelines(), *project.misplaced_specs()):
+        say(line)
+
+
+def say_used(project: Project, name: str, *, committed: bool) -> None:
+    """Say which uncommitted content of a pipeline is used, and which of its inputs is left out."""
+    from minipach.project.uncommitted import remarks, uncommitted
+    from minipach.rerun.working_tree import notice, working_project
+
+    path = project.path_of(name)
+    if not committed and (line := notice(project, path)):
+        say(line)
+    needs = (project if committed else working_project(project, [path])).needs(path)
+    for line in remarks(project, uncommitted(project, dict.fromkeys(need.repo for need in needs))):
+        say(line)
+
+
+def _say_not_installed(project: Project) -> None:
+    """Without this line, a fresh clone looks as if it had no pipelines."""
+    away = [path for path in project.not_installed if (project.root / path).is_dir()]
+    for path in sorted(set(project.not_installed) - set(away))[:_NAMED]:  # not even its folder is there
+        way = f"git -C {shlex.quote(str(project.root))} rm {shlex.quote(path)}, and commit"
+        say(f"{path}: deleted here, but registered in the project; if it is to go: {way}")
+    if not away:
+        return
+    many = len(away) > _NAMED
+    names = ", ".join(away[:_NAMED]) + (f" and {len(away) - _NAMED} more" if many else "")
+    here = "" if Path.cwd() == project.root else f" -C {shlex.quote(str(project.root))}"
+    what = "-r -R 1 ." if many else shlex.join(away)
+    say(f"not installed here: {names} (perhaps pipelines); datalad{here} get -n {what}")
+
+
+def show(text: str = "") -> None:
+    """A line of the result for people, on stdout; what can't be shown is escaped, all but our own colours."""
+    pieces = _PAINTED.split(text) if colours(sys.stdout) else [text]
+    _put("".join(piece if at % 2 else printable(piece) for at, piece in enumerate(pieces)) + "\n")
+
+
+def show_exactly(text: str) -> None:
+    """Print text unchanged on stdout: a file format."""
+    _put(text.encode("utf-8", "backslashreplace").decode() + "\n")
+
+
+def show_output(text: str, *, raw: bool = False) -> None:
+    """Print what a command has printed: on a terminal (unless `raw`) its colours, and other controls as escapes."""
+    show_exactly(text if raw or not sys.stdout.isatty() else colours_only(text))
+
+
+def show_json(data: Any) -> None:
+    """The result as JSON, on stdout."""
+    _put(json.dumps(data, indent=1 if sys.stdout.isatty() else None, ensure_ascii=True) + "\n")
+
+
+def can_redraw(stream: Any) -> bool:
+    """Whether what a stream shows can be drawn over: on a terminal that is more than a printer."""
+    return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
+
+
+def colours(stream: Any) -> bool:
+    """Whether colours may be used on a stream (https://no-color.org)."""
+    return can_redraw(stream) and not os.environ.get("NO_COLOR")
+
+
+def paint(text: str, code: str) -> str:
+    """`text` in a colour (an SGR code such as 31), where stdout shows colours."""
+    return f"\x1b[{code}m{text}\x1b[0m" if colours(sys.stdout) else text

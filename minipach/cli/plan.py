@@ -1,0 +1,110 @@
+"""`plan`: what would happen, and why."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from minipach.cli.common import Here, guarded, paint, say, say_layout, show, show_json
+from minipach.cli.options import DOWNSTREAM, JOBS, JSON, TARGETS, UPSTREAM
+from minipach.cli.sections import RUN, add
+from minipach.planning.plan import Plan
+from minipach.project.project import Project
+from minipach.support.errors import UserError
+from minipach.support.text import many
+
+_COLOURS = {"run": "33", "reuse": "36", "current": "32", "remove": "31", "skip": "31", "blocked": "2"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add this family's commands."""
+    add(app, RUN, plan)
+
+
+@guarded
+def plan(
+    context: typer.Context,
+    what: TARGETS = None,
+    as_json: JSON = False,
+    everything: Annotated[bool, typer.Option("--all", help="List current datums too.")] = False,
+    why: Annotated[
+        str | None, typer.Option("--why", metavar="DATUM", help="Explain one datum: its id, inputs and earlier runs.")
+    ] = None,
+    upstream: UPSTREAM = False,
+    downstream: DOWNSTREAM = True,
+    force: Annotated[bool, typer.Option("--force", help="Plan as for `schedule --force`.")] = False,
+    jobs: JOBS = None,
+) -> None:
+    """Show what `schedule` would run, and why.
+
+    Changes nothing. Exit code 2: a selected pipeline has a problem. The other pipelines are planned.
+
+    Example: minipach plan edges, or minipach plan edges --why chelsea.png
+    """
+    from minipach.planning.project_plan import expected_cost, plan_project
+    from minipach.project import branch_check, uncommitted
+    from minipach.project.settings import slots
+    from minipach.project.targets import parse_targets
+    from minipach.support.background import Aside
+
+    here: Here = context.obj
+    project = here.project()
+    if why is not None:
+        _why(project, what or [], why, as_json=as_json)
+        return
+    targets = parse_targets(project, what or [], upstream=upstream, downstream=downstream)
+    used = uncommitted.used_by(project, targets.order)
+    looking = Aside(lambda: uncommitted.uncommitted(project, used))  # git looks while the plan is made
+    found = plan_project(project, targets, forced=force)
+    cost = expected_cost(project, found.plans, slots(project.repo, jobs))
+    changes = looking.result()
+    for remark in (*uncommitted.remarks(project, changes), *branch_check.told(project, targets.order), *found.remarks):
+        say(remark)
+    say_layout(project)
+    if as_json:
+        data: dict[str, object] = {"schema": 1, "pipelines": [p.as_json() for p in found.plans]}
+        if cost is not None:
+            data["expected"] = cost.as_json()
+        show_json({**data, "problems": list(found.problems), "uncommitted": uncommitted.as_json(changes)})
+    else:
+        for one in found.plans:
+            _show_plan(one, everything=everything)
+        if cost is not None:
+            show(cost.text())
+    if found.problems:
+        raise UserError(found.problems)
+
+
+def _why(project: Project, what: list[str], datum: str, *, as_json: bool) -> None:
+    from minipach.views.datum_story import story
+
+    if len(what) != 1:
+        raise UserError("--why: name one pipeline; minipach plan PIPELINE --why DATUM")
+    facts = story(project, project.path_of(what[0]), datum)
+    if as_json:
+        show_json({"schema": 1, **facts.as_json()})
+        return
+    for line in facts.lines():
+        show(line)
+
+
+def _show_plan(plan: Plan, *, everything: bool) -> None:
+    show(f"{plan.pipeline}: {_in_short(plan)}")
+    for hint in plan.hints:
+        show(f"  {hint}")
+    for step in plan.steps:
+        if step.action != "current" or everything:
+            reason = f": {step.reason}" if step.reason else ""
+            show(f"  {paint(step.action, _COLOURS[step.action])} {step.name}{reason}")
+
+
+def _in_short(plan: Plan) -> str:
+    told = [f"{n} {action}" for action, n in plan.counts.items() if n]
+    if plan.problems:
+        return ", ".join([*told, f"{many(len(plan.problems), 'problem')} (told on stderr)"])
+    if plan.is_current and plan.waits:
+        return f"nothing to do yet, {plan.waits}"
+    if plan.is_current and plan.steps:
+        return "nothing to do"
+    return (", ".join(told) or "no datums") + (f"; {plan.note}" if plan.note else "")

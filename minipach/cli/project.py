@@ -1,0 +1,122 @@
+"""`init`, `doctor`, `completion`, `lock`: make a project, and see that this machine can run it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from minipach.cli.common import USER, Here, guarded, paint, show, show_exactly, show_json
+from minipach.cli.options import JSON, PIPELINE
+from minipach.cli.sections import PROJECT, WRITE, add
+
+
+class Shell(StrEnum):
+    """A shell that commands can be completed in."""
+
+    bash = "bash"
+    zsh = "zsh"
+    fish = "fish"
+
+
+def register(app: typer.Typer) -> None:
+    """Add this family's commands."""
+    add(app, PROJECT, init, doctor)
+    add(app, PROJECT, print_completion, name="completion")
+    add(app, WRITE, lock)
+
+
+@guarded
+def init(
+    context: typer.Context,
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Create the project in DIR. [default: current directory]")
+    ] = Path(),
+) -> None:
+    """Create a project, or adopt an existing superdataset.
+
+    Example: minipach init study
+    """
+    from minipach.project.create import init_project
+
+    here: Here = context.obj
+    project, done = init_project(here.directory / folder)
+    for line in done or [f"{project.root} is a minipach project already"]:
+        show(line)
+    if done:
+        show(
+            "next: datalad create -d . images; put files in; a folder with a spec.yml is a pipeline; minipach schedule"
+        )
+
+
+@guarded
+def doctor(
+    context: typer.Context,
+    as_json: JSON = False,
+) -> None:
+    """Check this machine's setup and print a fix for each problem.
+
+    Exit code 2: there is at least one problem.
+
+    Example: minipach doctor
+    """
+    from minipach.views.doctor import examine
+
+    here: Here = context.obj
+    findings = examine(here.directory)
+    if as_json:
+        show_json({"schema": 1, "findings": [f.as_json() for f in findings]})
+    else:
+        marks = {
+            "ok": paint("ok     ", "32"),
+            "note": paint("note   ", "33"),
+            "problem": paint("problem", "31"),
+        }
+        for f in findings:
+            show(f"{marks[f.level]} {f.what}" + (f"; {f.fix}" if f.fix else ""))
+    if any(f.level == "problem" for f in findings):
+        raise typer.Exit(USER)
+
+
+@guarded
+def print_completion(
+    shell: Annotated[Shell, typer.Argument(metavar="bash|zsh|fish", help="Select the shell.")],
+) -> None:
+    """Print the completion script of a shell.
+
+    Completes commands, options, pipelines, datums, jobs and remotes. The first lines of the script say where to put it.
+
+    Example: minipach completion bash > ~/.local/share/bash-completion/completions/minipach
+    """
+    from minipach.cli.completion import SCRIPTS
+
+    show_exactly(SCRIPTS[shell.value].rstrip("\n"))
+
+
+@guarded
+def lock(
+    context: typer.Context,
+    pipeline: PIPELINE,
+) -> None:
+    """Record the environment of a pipeline again: this host's, or an image's tag.
+
+    Without an image, commits a new fingerprint of the host to the pipeline's branch. With an image of a registry,
+    fetches its tag again and commits what it names now. All datums of the pipeline run again.
+
+    Example: minipach lock edges
+    """
+    from minipach.cli.common import say
+    from minipach.environment.lock import lock_environment
+    from minipach.project.lock import project_lock
+
+    here: Here = context.obj
+    project = here.project()
+    path = project.path_of(pipeline)
+    with project_lock(project.state_dir / "lock", wait=True, tell=say):
+        changes = lock_environment(project, path)
+    if not changes:
+        show(f"{pipeline}: the environment on record is the one of now; nothing to do")
+    for line in changes:
+        show(line)

@@ -1,0 +1,193 @@
+"""What is generated from the commands themselves: docs/commands.md, and the table that the completion reads.
+
+`python -m minipach.cli.reference > docs/commands.md` prints the page and writes minipach/cli/completion.json;
+`python -m minipach.cli.reference --check docs/commands.md` compares both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from minipach.cli.app import app
+from minipach.cli.completion import TABLE
+from minipach.cli.sections import commands_by_section
+
+_HEAD = """\
+# Commands
+
+Generated from the commands themselves (`python -m minipach.cli.reference`). `-C DIR` works before every command.
+
+Exit codes: 0: success. 1: a datum failed; all other results are kept. 2: there is a problem to fix. 3: the time given
+by `--timeout` is over. 130: interrupted; run the same command again to continue.
+
+Results go to stdout, everything else to stderr. Colours and progress bars appear on a terminal only, and never with
+`NO_COLOR`. `minipach completion SHELL` prints the completion script of bash, zsh or fish.
+
+## JSON
+
+Every command that reports takes `--json`. The shapes have a `schema` number; later versions only add to them.
+
+```
+datums:   {"schema": 1, "pipeline": "edges",
+           "datums": [{"name": "chelsea.png", "id": "<hex>",
+                       "files": [{"input": "images", "repo": "images", "path": "/chelsea.png"}],
+                       "matches": [{"input": "images", "repo": "images", "path": "/chelsea.png"}]}]}
+plan:     {"schema": 1, "pipelines": [{"name": "edges",
+           "counts": {"run": 1, "reuse": 0, "current": 3, "remove": 0, "skip": 0, "blocked": 0},
+           "datums": [{"name": "chelsea.png", "id": "<hex>", "action": "run", "reason": "new content"}]}],
+           "expected": {"datums": 1, "wall_seconds": 0.7, "cpu_hours": 0.0002, "slots": 2, "from_runs": 18,
+                        "datums_unknown": 0},         (only where earlier runs are known)
+           "problems": [], "uncommitted": [{"repo": "images", "paths": ["new.png"]}]}   (what is left out)
+          skip: a datum that failed in two jobs with this very content (see docs/howto-trying.md)
+          of what failed last time on this machine, the reason says so, and how: "failed last time: the command
+          exited with 3", after another reason, if there is one ("code/edges.py changed; failed the last 2 times: ...")
+          a pipeline that waits for one upstream also has "waits": "waits for edges (1 to run)"; one that can't be
+          planned, or whose results collide, has "problems": [...], all of which are below "problems" again; one without
+          datums, or in which several have one place, has "note"
+schedule: {"schema": 1, "ok": true, "superdataset": "<sha or null>", "problems": [],
+           "pipelines": [{"name": "edges", "state": "published", "job": "<id>", "commit": "<sha>",
+                          "counts": {"ran": 1, "reused": 0, "current": 3, "removed": 0, "recovered": 0, "failed": 0},
+                          "failed": [{"name": "...", "message": "...", "log": "<path>"}]}]}
+          state: current, published, partial, failed, blocked, error; with rq and slurm also submitted, waiting
+          "wrote_nothing": ["<datum>"], where datums ran and have no output
+          job: where nothing was to do, the one that published what is current; null where no job of it began
+          (blocked, waiting, error), or nothing is published yet
+status:   {"schema": 1, "pipelines": [{"name": "edges", "state": "current|running|behind|failed|blocked|new",
+           "counts": {"datums": 4, "current": 4, "stored": 0, "missing": 0, "failed": 0, "left": 0, "recovered": 0,
+                      "remove": 0, "upstream": 0}, "details": []}],
+           "problems": [], "uncommitted": []}         (as in plan)
+          a pipeline that is blocked because something is wrong with it has "problems": [...], too
+dag:      {"schema": 1, "nodes": [{"path", "name", "kind": "repo|pipeline", "state", "counts", "depth"}],
+           "edges": [{"from", "to", "input", "glob", "branch"}]}
+diff:     {"schema": 1, "pipeline", "old": "<sha>", "new": "<sha>", "inputs": [], "code": [], "patch", "image": [],
+           "datums": [], "datums_unchanged": 19,
+           "outputs": {"added": [], "removed": [], "changed": [], "moved": [], "same_content": []}}
+audit:    {"schema": 1, "ok": true, "seed": 1, "skipped": [],
+           "datums": [{"pipeline", "name", "id", "outcome": "reproducible|different|failed", "differ": [],
+                       "missing": [], "extra": [], "message", "log", "seconds"}]}
+results list: {"schema": 1, "pipelines": [{"name", "results": 19, "ids": 19, "published": 19, "bytes": 40565}]}
+results gc:   {"schema": 1, "pipelines": [{"name", "kept", "unneeded": [], "bytes", "annexed", "dropped"}],
+               "problems": []}
+jobs:     {"schema": 1, "jobs": [{"id": "<hex>", "pipeline": "edges", "state", "started": "<UTC>",
+           "ended": "<UTC or null>", "seconds": 4.3, "commit": "<sha>",
+           "counts": {"ran": 2, "reused": 0, "current": 0, "removed": 0, "recovered": 0, "failed": 1}}]}
+          state: running, current, published, partial, failed, error, interrupted
+job:      {"schema": 1, (as in jobs), "passes": [(as in jobs)], "attempts": [{"pass": 0, "datum": "chelsea.png",
+           "id": "<hex>", "kind": "ok|failed|lost", "exit": 0, "message", "tries": 1, "seconds": 0.7, "cpu": 0.6,
+           "memory": 70500352, "bytes_in": 240512, "bytes_out": 8140, "disk": 12288, "host", "log": "<path>",
+           "started": "<UTC or null>", "ended": "<UTC>",
+           "tried": [{"number": 1, "kind": "ok|failed|lost", "exit": 0, "message", "started": "<UTC or null>",
+                      "ended": "<UTC or null>", "seconds": 0.7, "cpu": 0.6, "memory": 70500352, "host", "log"}]}]}
+          passes over the same state are one job; memory (peak, bytes), bytes_in, bytes_out, disk (peak of scratch
+          space and outputs, bytes): null if not known;
+          of a datum that ran in a set of several, started and ended are the set's, seconds and cpu its own with a
+          share of the set's bookkeeping; tried: each try, also those that were lost (which tries doesn't count), with
+          the datum's own start and end
+top:      {"schema": 1, "executor": "local|rq|slurm", "note", "next": ["montage"], "jobs": [{"id", "pipeline", "state",
+           "seconds": 63.1, "done": 120, "failed": 3, "rate": 114.0, "total": 200, "running": 30, "waiting": 47,
+           "eta": 41.0, "ran": 5, "behind": 40}], "workers": [{"name", "has",
+           "runs": [{"what": "edges: chelsea.png and 3 more", "seconds"}]}],
+           "waiting": [{"sets": 14, "kind": "gpu1", "why": "no worker has gpu1", "in_vain": true}]}
+          done and failed count what has come, also where no pass has taken it in yet; of each set that runs, one datum
+          is running, ran counts those before it as far as the set's log is here, and behind, of those waiting, those
+          after it; rate: datums per minute, eta: seconds, null if not known; next: pipelines that come after these
+datums --state: each datum has "state": "current|missing|failed", too, and "attempt": as in job, the last one, or null
+usage:    {"schema": 1, "pipeline", "runs": 18, "seconds": {"min", "median", "p95", "max", "runs"}, "cpu": {},
+           "memory": {}, "bytes_in": {}, "bytes_out": {}, "disk": {}, "histogram": [{"low", "high", "count"}],
+           "resource_requests": {"cpu": 1, "memory": "96Mi"}}       (a measure that is not known is null)
+run-one:  {"schema": 1, "pipeline", "datum", "id", "exit": 0, "seconds": 0.7,
+           "outputs": [{"path": "chelsea.png", "bytes": 8140, "text": "(if it is short text)"}]}
+doctor:   {"schema": 1, "findings": [{"level": "ok|note|problem", "what": "...", "fix": "..."}]}
+```
+"""
+
+
+def reference() -> str:
+    """Return the whole page."""
+    parts = [_HEAD]
+    for title, commands in _sections():
+        parts.append(f"## {title}\n")
+        parts += [f"### minipach {' '.join(words)}\n\n```\n{_help(words)}```\n" for words in commands]
+    return "\n".join(parts)
+
+
+def _sections() -> Iterator[tuple[str, list[list[str]]]]:
+    """Yield the sections of the help, and the words of each of their commands; those of a group follow it."""
+    program: Any = typer.main.get_command(app)
+    for title, rows in commands_by_section(program).items():
+        found = []
+        for name, _ in rows:
+            found.append([name])
+            found += [[name, below] for below in getattr(program.commands[name], "commands", {})]
+        yield title, found
+
+
+def _help(words: list[str]) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "minipach", *words, "--help"],
+        env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return (
+        "\n".join(line.rstrip() for line in done.stdout.splitlines())
+        .strip("\n")
+        .replace("python -m minipach", "minipach")
+        + "\n"
+    )
+
+
+def completion_table() -> str:
+    """Return what the completion has to know of the commands, as the text of `cli/completion.json`."""
+    return json.dumps(_table(typer.main.get_command(app)), indent=1, ensure_ascii=False) + "\n"
+
+
+def _table(command: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {"summary": command.get_short_help_str(1000), "options": {}, "arguments": []}
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            names = str(parameter.metavar)
+            more = "..." if parameter.nargs != 1 and not names.startswith("[") else ""
+            found["arguments"] += (names.replace("[REMOTE]", "REMOTE").replace("[PIPELINE]", "PIPELINE") + more).split()
+        else:
+            for name in (*parameter.opts, *parameter.secondary_opts):
+                found["options"][name] = ["" if parameter.is_flag else _value(parameter), parameter.help or ""]
+    found["options"]["--help"] = ["", "Show this message and exit."]
+    if hasattr(command, "commands"):
+        found["commands"] = {n: _table(below) for n, below in command.commands.items() if not below.hidden}
+    return found
+
+
+def _value(option: Any) -> str:
+    """Return what the value of an option is called, or all that it may be."""
+    kind = option.type_descriptor.annotation
+    return "|".join(kind) if isinstance(kind, type) and issubclass(kind, StrEnum) else option.metavar or ""
+
+
+def main(arguments: list[str]) -> int:
+    """Print the page and write the table, or compare both with the files that are there (exit code 1: they differ)."""
+    page, table = reference(), completion_table()
+    if arguments[:1] == ["--check"]:
+        stale = [str(file) for file, text in ((Path(arguments[1]), page), (TABLE, table)) if file.read_text() != text]
+        if stale:
+            print(
+                f"{', '.join(stale)}: out of date; python -m minipach.cli.reference > {arguments[1]}", file=sys.stderr
+            )
+        return 1 if stale else 0
+    TABLE.write_text(table)
+    print(page, end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

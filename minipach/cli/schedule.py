@@ -1,0 +1,246 @@
+"""`schedule`: do what the plan says."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from minipach.cli.common import FAILED, USER, Here, colours, guarded, say, say_layout, show, show_json
+from minipach.cli.options import DOWNSTREAM, JOBS, JSON, TARGETS, UPSTREAM
+from minipach.cli.sections import RUN, add
+from minipach.planning.plan import ENDS
+from minipach.support.escape import printable
+from minipach.support.text import many
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from minipach.model.attempt import DatumEnd
+    from minipach.model.failures import Way
+    from minipach.scheduling.events import Event
+    from minipach.scheduling.report import PipelineReport, ScheduleReport
+
+_NAMED = 8  # at most so many datums in a line
+
+WAIT = Annotated[
+    bool | None,
+    typer.Option(
+        "--wait/--no-wait",
+        help="Wait until all work is done, or stop if another schedule runs. [default: wait, except for rq and slurm]",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this family's commands."""
+    add(app, RUN, schedule)
+    app.command("go-on", hidden=True)(go_on)
+
+
+@guarded
+def schedule(
+    context: typer.Context,
+    what: TARGETS = None,
+    jobs: JOBS = None,
+    as_json: JSON = False,
+    upstream: UPSTREAM = False,
+    downstream: DOWNSTREAM = True,
+    force: Annotated[bool, typer.Option("--force", help="Run current datums again. The record says so.")] = False,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Start no more datums after a failure. Needs --wait with rq and slurm.")
+    ] = False,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Continue even if the first datums all fail in the same way.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run datums too that failed in two jobs with unchanged content.")
+    ] = False,
+    wait: WAIT = None,
+) -> None:
+    """Compute missing results, publish them and continue downstream.
+
+    Exit code 0: all selected pipelines are current. 1: a datum failed; the other results are published or kept. 2:
+    there is a problem to fix.
+
+    Nothing runs if a selected pipeline, or one it depends on, has an invalid spec, refers to a missing repository, or
+    is part of a cycle. Name the other pipelines to run only those.
+
+    A job stops when its first 5 datums all fail in the same way (setting minipach.give-up-after; 0: never). A datum
+    that failed in two jobs with unchanged content, code and image does not run again.
+
+    Example: minipach schedule edges -j 4, or minipach schedule 'edges:sub-*'
+    """
+    from minipach.project.targets import sound_targets
+    from minipach.scheduling.report import Options
+    from minipach.scheduling.service import run
+    from minipach.support.errors import UserError
+
+    here: Here = context.obj
+    project = here.project()
+    targets = sound_targets(project, what or [], upstream=upstream, downstream=downstream)
+    say_layout(project)
+    if fail_fast and keep_going:
+        raise UserError("--fail-fast and --keep-going exclude each other; leave one of them out")
+    options = Options(force=force, fail_fast=fail_fast, keep_going=keep_going, retry_failed=retry_failed)
+    with reporting() as terminal:
+        report = run(project, targets, options, terminal, jobs=jobs, wait=wait)
+    tell(report, as_json=as_json)
+
+
+@guarded
+def go_on(context: typer.Context) -> None:
+    """Continue the pending work of earlier schedules. Executors run this command."""
+    from minipach.scheduling.service import resume
+
+    here: Here = context.obj
+    with reporting() as terminal:
+        report = resume(here.project(), terminal)
+    if report is not None:
+        tell(report, as_json=False)
+
+
+def tell(report: ScheduleReport, *, as_json: bool) -> None:
+    """Say what became of a schedule, and leave with its exit code."""
+    for problem in report.problems:
+        say(problem)
+    if as_json:
+        show_json(report.as_json())
+    elif report.in_flight:
+        show(on_its_way(report))
+    elif report.ok and all(p.state == "current" for p in report.pipelines):
+        show("nothing to do" if report.pipelines else "no pipelines yet; a folder with a spec.yml is one")
+    if report.problems:
+        raise typer.Exit(USER)
+    if not report.ok:
+        raise typer.Exit(FAILED)
+
+
+def on_its_way(report: ScheduleReport) -> str:
+    """What to say of a schedule that left sets on their way: where it is one pipeline's, its logs can be followed."""
+    from minipach.scheduling.report import GOING
+
+    names = [p.name for p in report.pipelines if p.state in GOING]
+    which = f"{names[0]} " if len(names) == 1 else ""
+    return f"on its way; minipach wait, minipach jobs, minipach logs {which}--follow"
+
+
+def _start_bar(pipeline: str, total: int) -> tuple[Progress, TaskID]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[failed]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    bar.start()
+    return bar, bar.add_task(printable(pipeline), total=total, failed="")
+
+
+@contextlib.contextmanager
+def reporting() -> Iterator[Terminal]:
+    """Show what is reported meanwhile; no bar is left on the screen."""
+    terminal = Terminal()
+    try:
+        yield terminal
+    finally:
+        terminal.stop()
+
+
+class Terminal:
+    """Progress for people, on stderr: a bar on a terminal, plain lines elsewhere."""
+
+    def __init__(self) -> None:
+        self._bar: tuple[Progress, TaskID] | None = None
+        self._last = 0.0
+        self._tty = colours(sys.stderr)
+        self._alike: dict[tuple[Way, str], list[str]] = {}  # failed datums by how they failed and what they said last
+
+    def report(self, event: Event) -> None:
+        """Show an event."""
+        from minipach.scheduling import events
+
+        match event:
+            case events.Message(text):
+                say(text)
+            case events.PipelineStarted(pipeline, counts):
+                say(f"{pipeline}: " + ", ".join(f"{n} {action}" for action, n in counts.items() if n))
+                self._last = time.monotonic()
+            case events.Progress(pipeline, done, failed, total):
+                self._progress(pipeline, done, failed, total)
+            case events.DatumFailed(pipeline, end):
+                self._failure(pipeline, end)
+            case events.PipelineEnded(report):
+                self._end(report)
+
+    def _progress(self, pipeline: str, done: int, failed: int, total: int) -> None:
+        if self._tty:
+            self._draw(pipeline, done, failed, total)
+        elif done == total or time.monotonic() - self._last > 5:
+            self._last = time.monotonic()
+            say(f"{pipeline}: {done} of {total} done" + (f", {failed} failed" if failed else ""))
+
+    def _draw(self, pipeline: str, done: int, failed: int, total: int) -> None:
+        if self._bar is None:
+            self._bar = _start_bar(pipeline, total)
+        bar, task = self._bar
+        note = f"{failed} failed" if failed else ""
+        with contextlib.suppress(OSError):  # the terminal is gone; the work goes on
+            bar.update(task, description=printable(pipeline), completed=done, total=total, failed=note)
+        if done == total:
+            self.stop()
+
+    def stop(self) -> None:
+        """Take the bar off the screen."""
+        if self._bar is not None:
+            with contextlib.suppress(OSError):
+                self._bar[0].stop()
+            self._bar = None
+
+    def _failure(self, pipeline: str, end: DatumEnd) -> None:
+        """Show why a datum failed, and the end of its log; of those that failed alike, only the first in full."""
+        from minipach.model.failures import way_of, without_name
+        from minipach.records.job_logs import log_tail
+
+        name = end.task.datum.name
+        tail = log_tail(end.log)
+        alike = self._alike.setdefault((way_of(end), without_name(tail[-1], name) if tail else ""), [])
+        alike.append(name)
+        if len(alike) > 1:
+            return
+        say(f"{pipeline}: {name} {ENDS[end.kind]}: {end.message}")
+        for line in tail:
+            say(f"    {line}")
+
+    def _tell_alike(self, pipeline: str) -> None:
+        """Name the datums that failed as one did that was shown."""
+        from minipach.model.failures import named
+
+        for first, *others in self._alike.values():
+            if others:
+                count = many(len(others), "datum")
+                say(f"{pipeline}: {count} failed in the same way as {first}: {named(others, _NAMED)}")
+        self._alike.clear()
+
+    def _end(self, report: PipelineReport) -> None:
+        self.stop()
+        self._tell_alike(report.name)
+        if report.state == "current":
+            return
+        counts = ", ".join(f"{n} {what}" for what, n in report.counts.items() if n)
+        line = f"{report.name}: {report.state}"
+        if report.state != "error":
+            line += f" ({counts})" if counts else ""
+            line += f": {report.reason}" if report.reason else ""
+            if report.failed:
+                line += f"; minipach logs {report.name}"
+            say(line)

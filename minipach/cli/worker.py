@@ -1,0 +1,135 @@
+"""`worker`, `up`, `down`: who runs sets for the executor `rq`."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from minipach.cli.common import INTERRUPTED, Here, guarded, say, show
+from minipach.cli.options import SLOTS
+from minipach.cli.sections import WORKERS, add
+
+
+def register(app: typer.Typer) -> None:
+    """Add this family's commands."""
+    add(app, WORKERS, worker, up, down)
+
+
+@guarded
+def worker(
+    context: typer.Context,
+    jobs: SLOTS = None,
+    queue: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--queue", metavar="CLASS", help="Run only sets of these classes, such as 'gpu*'. [default: all that fit]"
+        ),
+    ] = None,
+    gpus: Annotated[
+        str | None, typer.Option("--gpus", metavar="IDS", help="Use these GPUs, such as 0,1. [default: all]")
+    ] = None,
+    gpu_type: Annotated[
+        str | None,
+        typer.Option("--gpu-type", metavar="TYPE", help="Set the type of the GPUs, as in resource requests."),
+    ] = None,
+    cpus: Annotated[float | None, typer.Option("--cpus", metavar="N", help="Use up to N CPUs. [default: all]")] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option("--memory", metavar="SIZE", help="Use up to SIZE of memory, such as 32G. [default: all]"),
+    ] = None,
+    clone: Annotated[
+        str | None,
+        typer.Option(
+            "--clone",
+            metavar="URL",
+            help="Work in private clones of the project at URL, without a shared file system.",
+        ),
+    ] = None,
+    cache: Annotated[
+        str, typer.Option("--cache", metavar="SIZE", help="Keep up to SIZE of file contents in the clones.")
+    ] = "10G",
+    burst: Annotated[bool, typer.Option("--burst", help="Stop when the queue is empty.")] = False,
+) -> None:
+    """Run queued datum sets from Redis (executor rq).
+
+    Publishes results and submits the next sets, until you stop it. Finds Redis through MINIPACH_REDIS or the setting
+    minipach.redis.
+
+    Example: minipach worker -j 8 --gpus 0,1 --memory 32G,
+    or minipach -C /scratch/worker worker --clone ssh://lab/data/project
+    """
+    from minipach.executors.rq.capacity_options import check_queues, make_room, size_of
+    from minipach.executors.rq.clone_workspace import ClonePlace, Clones, address
+    from minipach.executors.rq.connection import check, connect
+    from minipach.executors.rq.names import Names, project_id
+    from minipach.executors.rq.queue import Board
+    from minipach.executors.rq.shared_workspace import Place
+    from minipach.executors.rq.supervisor import Plan, Supervisor
+    from minipach.project.settings import slots
+
+    here: Here = context.obj
+    room = make_room(gpus, gpu_type, cpus, memory, tell=say)
+    queues = check_queues(queue or [], room)
+    size = size_of("--cache", cache)
+    if clone is None:
+        place = Place(here.project())
+    else:
+        folder = Path(os.path.realpath(here.directory))
+        place = ClonePlace(Clones(folder, address(clone)), size)
+    count = slots(place.repo, jobs) if jobs != 0 else 0
+    client = connect(place.repo)
+    check(client, place.repo)
+    board = Board(client, Names(project_id(place.repo, place.remote)))
+    if place.project is not None:
+        board.claim(place.project.root)
+    elif not board.is_claimed():
+        say(
+            f"{clone}: Redis knows no such project yet; minipach schedule there makes it known "
+            "(with a bare repository between, git config minipach.project-id NAME, on both sides)"
+        )
+    plan = Plan(count, room, queues, burst)
+    ended = Supervisor(place, client, board, plan, say).run()
+    client.close()
+    if ended:
+        say("ended; what ran was handed back")
+    if ended == signal.SIGINT:
+        raise typer.Exit(INTERRUPTED)
+
+
+@guarded
+def up(
+    context: typer.Context,
+    jobs: SLOTS = None,
+) -> None:
+    """Start a private Redis server and a worker in the background.
+
+    Uses them as the executor of the project from now on.
+
+    Example: minipach up -j 4
+    """
+    from minipach.executors.rq.private_server import up as start
+    from minipach.project.settings import slots
+
+    here: Here = context.obj
+    project = here.project()
+    slots(project.repo, jobs)  # a setting that is wrong is told before anything is started
+    start(project, jobs, say)
+
+
+@guarded
+def down(context: typer.Context) -> None:
+    """Stop what `minipach up` started.
+
+    Queued sets are kept. They continue after the next `minipach up`.
+
+    Example: minipach down
+    """
+    from minipach.executors.rq.private_server import down as stop
+
+    here: Here = context.obj
+    if not stop(here.project(), say):
+        show("nothing runs")

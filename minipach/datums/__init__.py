@@ -1,0 +1,4 @@
+"""Snapshots to datums, and datums to ids.
+
+May import `project` and what is below it.
+"""

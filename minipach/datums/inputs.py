@@ -1,0 +1,151 @@
+"""What the inputs of pipelines name: commits and snapshots of repos, and what of them can't be worked with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+
+from minipach.datums.snapshot import Snapshot, open_repo, read_snapshot
+from minipach.git.repo import Repo, is_dataset
+from minipach.model.datum import Datum
+from minipach.model.pipeline import Need, Pipeline
+from minipach.project.branch_check import pushable
+from minipach.project.project import Project, suggest
+from minipach.support.errors import UserError
+from minipach.support.text import quoted
+
+_MOST = 20  # names of files that are told one by one
+
+_HOUSE = frozenset({"git-annex", "minipach"})  # branches that hold no data to work on
+_SYNCED = "synced/"
+
+
+class SnapshotStore:
+    """Snapshots of a project's repos, each read once per commit."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self._read: dict[tuple[str, str], Snapshot] = {}
+
+    def commit(self, need: Need) -> str:
+        """The commit of the branch that an input names (the one checked out, if it names none).
+
+        UserError at the place in the spec, if it isn't there.
+        """
+        where = self.project.root / need.repo
+        if not is_dataset(where):
+            raise UserError(f"{need.repo_at}: {self.project.absent(need.repo)}")
+        repo = Repo(where)
+        commit = repo.resolve(f"refs/heads/{need.branch}^{{commit}}" if need.branch else "HEAD^{commit}")
+        if commit is not None:
+            return pushable(repo, need.repo_at, need.branch or repo.branch(), commit)
+        if need.branch:
+            raise UserError(f'{need.branch_at}: no branch "{need.branch}" in {need.repo}{self._other(repo, need)}')
+        raise UserError(f"{need.repo_at}: {need.repo} has no commit yet; datalad save -d {quoted(where)}")
+
+    def _other(self, repo: Repo, need: Need) -> str:
+        upstream = self.project.pipelines.get(need.repo)
+        if upstream and upstream.output_branch and need.branch:
+            release = f"git -C {quoted(repo.path)} branch {need.branch} {upstream.output_branch}"
+            return f"; {release} releases the results of {upstream.name}"
+        return _other(repo, need.branch or "")
+
+    def at(self, repo_path: str, commit: str) -> Snapshot:
+        """The snapshot of a repo at a commit."""
+        key = (repo_path, commit)
+        if key not in self._read:
+            repo = open_repo(self.project.root, repo_path)
+            try:
+                self._read[key] = read_snapshot(repo, commit, self.project.cache)
+            finally:
+                repo.close()
+        return self._read[key]
+
+
+def _other(repo: Repo, branch: str) -> str:
+    """The way out where a repo has no such branch."""
+    for ref in repo.refs("refs/remotes/"):
+        remote, _, name = ref.removeprefix("refs/remotes/").partition("/")
+        if name == branch:
+            return f"; git -C {quoted(repo.path)} branch {branch} {remote}/{branch}"
+    names = (ref.removeprefix("refs/heads/") for ref in repo.refs("refs/heads/"))
+    return suggest(branch, [n for n in names if n not in _HOUSE and not n.startswith(_SYNCED)])
+
+
+def unusable(
+    project: Project,
+    pipeline: Pipeline,
+    snapshots: Mapping[tuple[str, str | None], Snapshot],
+    datums: Sequence[Datum],
+) -> Iterator[str]:
+    """What keeps these datums from being processed, a line each: names of files, subdatasets that aren't here."""
+    odd: dict[str, dict[str, None]] = {}
+    for datum in datums:
+        for match in datum.matches:
+            try:
+                (match.path + datum.name).encode()
+            except UnicodeEncodeError:
+                odd.setdefault(match.repo, {})[match.path] = None
+    for repo, paths in odd.items():
+        yield from _told(repo, [f"the file name {os.fsencode(path)!r} is not UTF-8; rename it" for path in paths])
+    for (repo, branch), snapshot in snapshots.items():
+        yield from broken_lines(repo, snapshot)
+        for missing in snapshot.missing:
+            yield from _not_installed(project, pipeline, (repo, branch), missing, datums)
+
+
+def unmatched(pipeline: Pipeline, snapshots: Mapping[tuple[str, str | None], Snapshot]) -> str:
+    """Why there is no datum."""
+    from minipach.spec.glob import compile_glob
+
+    found: dict[str, None] = {}
+    for pfs in pipeline.pfs_inputs():
+        glob = compile_glob(pfs.glob)
+        repo = pfs.repo + (f" on {pfs.branch}" if pfs.branch else "")
+        snapshot = snapshots[pfs.repo, pfs.branch]
+        if not snapshot.files:
+            found[f"{repo} is empty"] = None
+        elif not any(glob.match(path) is not None for path in snapshot.paths(glob.depth)):
+            found[f"nothing in {repo} matches {pfs.glob}"] = None
+    return ", ".join(found) or "each input matches something, but there is no key that all of them have"
+
+
+def broken_lines(repo: str, snapshot: Snapshot) -> Iterator[str]:
+    """A line for each file with a line break in its name, matched or not.
+
+    datalad 1.7 takes such a file for deleted, and reruns nothing.
+    """
+    way = "holds a line break, which datalad can't save or rerun; rename it"
+    yield from _told(repo, [f"the file name {path!r} {way}" for path in snapshot.files if "\n" in path])
+
+
+def _told(repo: str, problems: Sequence[str]) -> Iterator[str]:
+    yield from (f"{repo}: {problem}" for problem in problems[:_MOST])
+    if len(problems) > _MOST:
+        yield f"{repo}: there are {len(problems) - _MOST} more such names"
+
+
+def _not_installed(
+    project: Project, pipeline: Pipeline, of: tuple[str, str | None], missing: str, datums: Sequence[Datum]
+) -> Iterator[str]:
+    """A subdataset that isn't installed is a problem where a glob could reach into it."""
+    from minipach.spec.glob import compile_glob
+
+    inside = "/" + missing
+    for pfs in pipeline.pfs_inputs():
+        if (pfs.repo, pfs.branch) != of:
+            continue
+        glob = compile_glob(pfs.glob)
+        below = glob.depth is None or glob.depth > inside.count("/")
+        near = inside.startswith(glob.prefix) or glob.prefix.startswith(inside + "/")
+        matched = glob.match(inside) is not None or any(
+            (m.repo, m.branch) == of and (m.path == "/" or inside.startswith(m.path + "/"))
+            for d in datums
+            for m in d.matches
+        )
+        if matched or (below and near):
+            where = project.root / pfs.repo / missing
+            yield (
+                f"{pfs.repo}: the subdataset {missing} is not installed, and the glob {pfs.glob} "
+                f"reaches it; datalad get -n {quoted(where)}"
+            )

@@ -1,0 +1,314 @@
+"""A repo at one commit: its paths, each with a content id, read from git alone (no content is needed)."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from minipach.git.annex_keys import MAX_POINTER, content_id, key_of_link, key_of_pointer
+from minipach.git.repo import EXECUTABLE, GITLINK, SYMLINK, GitError, Repo, TreeEntry, is_dataset
+from minipach.support.disk_cache import Cache
+from minipach.support.errors import UserError
+from minipach.support.text import quoted
+
+_SPECS = ("spec.yml", "spec.yaml", "spec.json")  # as `project.spec_file.SPECS`
+RESERVED = frozenset({*_SPECS, "code", "inputs", ".datalad", ".minipach"})
+LIST = ".minipach/files"  # on a pipeline's branch: its own files that are at no reserved name, a path in each line
+_HOUSEKEEPING = frozenset({".datalad", ".minipach"})
+
+
+def reserved_in_pipeline(name: str) -> bool:
+    """Whether a name at the root of a pipeline's repo is not output (design: "A project on disk")."""
+    return name in RESERVED or name.startswith((".git", "README"))
+
+
+def is_pipeline(names: Collection[str]) -> bool:
+    """Whether a repo with these names at its root is a pipeline's.
+
+    `spec.yaml` and `spec.json` are names that data may have: they count where minipach's own folder is beside them.
+    """
+    return "spec.yml" in names or (".minipach" in names and any(name in names for name in _SPECS))
+
+
+def reserved_in_data(name: str) -> bool:
+    """Whether a name at the root of any dataset is housekeeping, not data."""
+    return name in _HOUSEKEEPING or name.startswith(".git")
+
+
+def listed_own(repo: Repo, treeish: str) -> frozenset[str] | None:
+    """What a pipeline's branch lists as the pipeline's own files: no output, though at no reserved name.
+
+    None where nothing is listed, before the first publish.
+    """
+    data = repo.objects.read(f"{treeish}:{LIST}")
+    return None if data is None else frozenset(os.fsdecode(line) for line in data.split(b"\n") if line)
+
+
+class FileEntry(NamedTuple):
+    """One file: what its content is, and where git keeps it. (A named tuple: a million are made in half the time.)
+
+    content: the content id (`SHA256--...`, `git:<blob>`, `link:<blob>`) · sub: the subdataset that holds it, as a
+    path in the repo ("" for the repo itself) · blob: the object id in that dataset · key: its annex key, if annexed.
+    """
+
+    content: str
+    kind: Literal["annex", "git", "link"]
+    executable: bool
+    blob: str
+    key: str | None
+    sub: str
+
+
+class Snapshot:
+    """The files of one repo at one commit, by path from the repo's root (no leading slash)."""
+
+    def __init__(
+        self,
+        commit: str,
+        files: dict[str, FileEntry],
+        missing: Iterable[str] = (),
+        pipeline: bool = False,
+        nested: Iterable[str] = (),
+    ) -> None:
+        self.commit = commit
+        self.files = files
+        self.missing = tuple(missing)  # subdatasets that aren't installed
+        self.pipeline = pipeline
+        self.nested = tuple(nested)  # subdatasets that are
+        self._paths: dict[int | None, list[str]] = {}
+
+    def paths(self, depth: int | None = None) -> list[str]:
+        """Sorted absolute paths of all files and folders, or of those with `depth` parts ("/" has none)."""
+        if depth not in self._paths:
+            self._paths[depth] = sorted(self._all() if depth is None else self._at(depth))
+        return self._paths[depth]
+
+    def _all(self) -> set[str]:
+        found = {"/" + path for path in self.files}
+        for path in self.files:
+            folder = "/" + path.rpartition("/")[0]
+            while folder not in found:
+                found.add(folder)
+                folder = folder.rpartition("/")[0] or "/"
+        return found
+
+    def _at(self, depth: int) -> set[str]:
+        if depth == 0:
+            return {"/"} if self.files else set()
+        found: set[str] = set()
+        last = "\0"  # the folder that was found last, which most often holds the next file, too
+        for path in self.files:
+            if path.startswith(last):
+                continue
+            parts = path.split("/", depth)
+            if len(parts) > depth:
+                last = path[: len(path) - len(parts[-1])]
+                found.add("/" + last[:-1])
+            elif len(parts) == depth:
+                found.add("/" + path)
+        return found
+
+    @cached_property
+    def _sorted(self) -> list[str]:
+        return sorted(self.files)
+
+    def below(self, match: str) -> Iterator[tuple[str, FileEntry]]:
+        """The files of a match (absolute path): the file itself, or all of a folder's subtree, in order."""
+        path = match.strip("/")
+        if path in self.files:
+            yield path, self.files[path]
+            return
+        if not path:
+            yield from ((p, self.files[p]) for p in self._sorted)
+            return
+        prefix = path + "/"
+        for i in range(bisect_left(self._sorted, prefix), len(self._sorted)):
+            if not self._sorted[i].startswith(prefix):
+                return
+            yield self._sorted[i], self.files[self._sorted[i]]
+
+    def is_file(self, match: str) -> bool:
+        """Whether a match is one file (not a folder)."""
+        return match.strip("/") in self.files
+
+
+def read_snapshot(repo: Repo, commit: str, cache: Cache | None = None) -> Snapshot:
+    """Read a commit of a repo, subdatasets at the commits that it pins included.
+
+    What is housekeeping (`.datalad`, `.git*`) and, in a pipeline's repo, all reserved names are left out.
+    With a cache, an earlier snapshot of the repo is taken and only what changed since is read.
+    """
+    tree = repo.resolve(commit + "^{tree}")
+    assert tree is not None
+    kept = _restore(repo, cache.get("snapshot", str(repo.path))) if cache else None
+    if kept is not None:
+        old_tree, reader, pipeline = kept
+        changed = reader.update(repo, old_tree, tree, pipeline) if old_tree != tree else 0
+        if changed is not None:
+            if cache and changed > len(reader.files) // 50:
+                cache.put("snapshot", str(repo.path), reader.packed(tree, pipeline))
+            return Snapshot(commit, reader.files, reader.missing, pipeline, reader.nested)
+    reader = _Reader({}, [], [])
+    pipeline = reader.read(repo, commit, "")
+    if cache:
+        cache.put("snapshot", str(repo.path), reader.packed(tree, pipeline))
+    return Snapshot(commit, reader.files, reader.missing, pipeline, reader.nested)
+
+
+@dataclass
+class _Reader:
+    """The files found so far. nested: installed subdatasets · missing: those that aren't."""
+
+    files: dict[str, FileEntry]
+    nested: list[str]
+    missing: list[str]
+
+    def read(self, repo: Repo, commit: str, sub: str) -> bool:
+        """Add the files of a commit below `sub`; whether it is a pipeline's repo."""
+        entries = repo.ls_tree(commit, recursive=True)
+        pipeline = is_pipeline({e.path.split("/", 1)[0] for e in entries})
+        reserved = reserved_in_pipeline if pipeline else reserved_in_data
+        own = (listed_own(repo, commit) if pipeline else None) or frozenset()
+        kept = [e for e in entries if not reserved(e.path.split("/", 1)[0]) and e.path not in own]
+        self._add(repo, [e for e in kept if e.mode != GITLINK], sub)
+        prefix = sub + "/" if sub else ""
+        for entry in kept:
+            if entry.mode != GITLINK:
+                continue
+            where = prefix + entry.path
+            nested = repo.path / entry.path
+            if not is_dataset(nested):
+                self.missing.append(where)
+                continue
+            self.nested.append(where)
+            child = Repo(nested)
+            try:
+                if child.resolve(entry.sha + "^{commit}") is None:
+                    raise UserError(
+                        f"{nested}: the pinned commit {entry.sha[:10]} isn't here; "
+                        f"datalad update -d {quoted(nested)} or datalad get -n {quoted(nested)}"
+                    )
+                self.read(child, entry.sha, where)
+            finally:
+                child.close()
+        return pipeline
+
+    def _add(self, repo: Repo, entries: list[TreeEntry], sub: str) -> None:
+        contents = classify(repo, entries)
+        prefix = sub + "/" if sub else ""
+        for entry in entries:
+            kind, content, key = contents[entry.sha, entry.mode == SYMLINK]
+            self.files[prefix + entry.path] = FileEntry(content, kind, entry.mode == EXECUTABLE, entry.sha, key, sub)
+
+    def update(self, repo: Repo, old: str, new: str, was_pipeline: bool) -> int | None:
+        """Apply what differs between two root trees; how many paths, or None if all must be read again."""
+        try:
+            out = repo.git("diff-tree", "-r", "-z", "--no-renames", old, new).split(b"\0")
+        except GitError:
+            return None  # the old tree was pruned
+        added: list[TreeEntry] = []
+        gone: list[str] = []
+        pipeline = is_pipeline(repo.names(new))
+        if pipeline != was_pipeline:
+            return None
+        reserved = reserved_in_pipeline if pipeline else reserved_in_data
+        own = (listed_own(repo, new) if pipeline else None) or frozenset()
+        for meta, name in zip(out[::2], out[1::2], strict=False):
+            old_mode, new_mode, _, sha, status = meta.decode().lstrip(":").split()
+            path = os.fsdecode(name)
+            if GITLINK in (old_mode, new_mode) or path in _SPECS or path == LIST:
+                return None
+            if reserved(path.split("/", 1)[0]) or path in own:
+                continue
+            gone.append(path)
+            if status != "D":
+                added.append(TreeEntry(new_mode, sha, path))
+        for path in gone:
+            self.files.pop(path, None)
+        self._add(repo, added, "")
+        return len(gone)
+
+    def packed(self, tree: str, pipeline: bool) -> tuple[Any, ...]:
+        """Everything in columns of plain values."""
+        rows = self.files.values()
+        return (
+            tree,
+            pipeline,
+            self.nested,
+            self.missing,
+            list(self.files),
+            [f.content for f in rows],
+            [f.kind for f in rows],
+            [f.executable for f in rows],
+            [f.blob for f in rows],
+            [f.key for f in rows],
+            [f.sub for f in rows],
+        )
+
+
+def _restore(repo: Repo, packed: Any) -> tuple[str, _Reader, bool] | None:
+    """A snapshot out of the cache, if the subdatasets are installed as they were then."""
+    if packed is None:
+        return None
+    tree, pipeline, nested, missing, paths, *columns = packed
+    if not all(is_dataset(repo.path / p) for p in nested) or any(is_dataset(repo.path / p) for p in missing):
+        return None
+    files = dict(zip(paths, map(FileEntry._make, zip(*columns, strict=True)), strict=True))
+    return tree, _Reader(files, nested, missing), pipeline
+
+
+_Content = tuple[Literal["annex", "git", "link"], str, str | None]
+
+
+def classify(repo: Repo, entries: Iterable[TreeEntry]) -> dict[tuple[str, bool], _Content]:
+    """(kind, content id, key) of each blob, by (blob id, is it a symlink).
+
+    Symlinks and small blobs are read in one `cat-file --batch`; a small blob may be an unlocked file's pointer.
+    """
+    wanted = {(e.sha, e.mode == SYMLINK) for e in entries if e.mode != GITLINK}
+    links = sorted(sha for sha, link in wanted if link)
+    plain = sorted(sha for sha, link in wanted if not link)
+    found: dict[tuple[str, bool], _Content] = {}
+    for sha, target in zip(links, repo.objects.read_many(links), strict=True):
+        key = key_of_link(target or b"")
+        found[sha, True] = ("annex", content_id(key), key) if key else ("link", f"link:{sha}", None)
+    small = _small(repo, plain)
+    for sha, blob in zip(small, repo.objects.read_many(small), strict=True):
+        key = key_of_pointer(blob or b"")
+        if key:
+            found[sha, False] = ("annex", content_id(key), key)
+    for sha in plain:
+        found.setdefault((sha, False), ("git", f"git:{sha}", None))
+    return found
+
+
+def _small(repo: Repo, blobs: list[str]) -> list[str]:
+    if not blobs:
+        return []
+    sizes = repo.git("cat-file", "--batch-check=%(objectsize)", stdin="".join(f"{b}\n" for b in blobs).encode()).split(
+        b"\n"
+    )
+    return [b for b, s in zip(blobs, sizes, strict=False) if s.isdigit() and int(s) <= MAX_POINTER]
+
+
+def stays_inside(path: str, target: str) -> bool:
+    """Whether a symlink at `path` with this target leads to a place in the same repo.
+
+    ".." is taken at the target's start only: after a name, which may be a link itself, it could lead anywhere.
+    """
+    parts = [part for part in target.split("/") if part not in ("", ".")]
+    up = next((i for i, part in enumerate(parts) if part != ".."), len(parts))
+    return not target.startswith("/") and up <= path.count("/") and ".." not in parts[up:]
+
+
+def open_repo(root: Path, path: str) -> Repo:
+    """The repo at `path` in the project, or a UserError that says how to get it."""
+    where = root / path
+    if not is_dataset(where):
+        raise UserError(f"{path}: not installed in this project; datalad get -n {quoted(where)}")
+    return Repo(where)

@@ -1,0 +1,114 @@
+"""The host environment's fingerprint: what stands for the image of a pipeline that has none."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Sequence
+
+from minipach.environment import host_python as hostpython
+from minipach.git.repo import user_path
+from minipach.support.disk_cache import Cache
+
+FIRST_LINE = "minipach host environment"
+_READ = 256 * 1024 * 1024  # bytes of a file that a command names, at most; of a larger one the size must do
+_NOT_OF_HOST = ("/pfs/", "/dev/", "/proc/", "/sys/")
+PATH_IN_REPO = ".datalad/environments/host/image"
+
+
+def fingerprint(cmd: Sequence[str], cache: Cache | None = None, clock: Callable[[], int] = time.time_ns) -> str:
+    """A text that names the system, the python3 on PATH with its packages, and what of this host the command names.
+
+    That is its program, and each file that it names by a whole path: those are not in the pipeline's repo. With a
+    cache, what is known of files that nothing touched since is not asked again. clock: the time of now (ns).
+    """
+    env = command_environment()
+    lines = [FIRST_LINE, f"system: {platform.system()} {platform.machine()}"]
+    python = shutil.which("python3", path=env["PATH"])
+    described = hostpython.describe(os.path.abspath(python), env, cache, clock) if python else None
+    if described:
+        version, installed = described
+        lines += [f"python3: {version}", *installed]
+    program = shutil.which(cmd[0], path=env["PATH"]) if "/" not in cmd[0] else None
+    if program and not cmd[0].startswith("python"):
+        lines.append(f"program: {cmd[0]} sha256:{_digest(os.path.abspath(program), cache, clock)}")
+    for path in sorted({word for word in cmd if names_host(word) and os.path.isfile(word)}):
+        size = os.path.getsize(path)
+        content = f"sha256:{_digest(path, cache, clock)}" if size <= _READ else f"size:{size}"
+        lines.append(f"file: {_on_a_line(path)} {content}")
+    return "\n".join(lines) + "\n"
+
+
+def command_environment() -> dict[str, str]:
+    """The environment in which a command without an image looks for its programs, as the launcher makes it."""
+    home = os.path.expanduser("~")
+    env = {"PATH": user_path(), "HOME": home}
+    env |= {name: value for name, value in os.environ.items() if name in ("LANG", "TZ") or name.startswith("LC_")}
+    if os.path.isdir(os.path.join(home, ".local", "lib")):
+        env["PYTHONUSERBASE"] = os.path.join(home, ".local")
+    return env
+
+
+def host_python(cache: Cache | None = None) -> tuple[str, str] | None:
+    """The path and the version of the python3 that a command without an image finds, or None."""
+    env = command_environment()
+    python = shutil.which("python3", path=env["PATH"])
+    described = hostpython.describe(os.path.abspath(python), env, cache) if python else None
+    return (os.path.abspath(python), described[0]) if python and described else None
+
+
+def names_host(word: str) -> bool:
+    """Whether a word of a command is a whole path on the host, rather than one below /pfs or of the system's own."""
+    return word.startswith("/") and not word.startswith(_NOT_OF_HOST) and os.path.exists(word)
+
+
+def _on_a_line(path: str) -> str:
+    return path.encode("unicode_escape").decode()
+
+
+def _digest(path: str, cache: Cache | None, clock: Callable[[], int]) -> str:
+    stamp = hostpython.stamp(path)
+    kept = cache.get("program", path) if cache else None
+    if kept is not None and kept[0] == stamp:
+        return str(kept[1])
+    started = clock()
+    with open(path, "rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if cache is not None and hostpython.settled([stamp], started):
+        cache.put("program", path, (stamp, digest))
+    return digest
+
+
+def content_of(text: str) -> str:
+    """The content id of a fingerprint."""
+    return "env:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def drift(recorded: str, now: str, *, python: bool = True) -> tuple[str, ...]:
+    """What differs between two fingerprints, a line each: `numpy 2.4.6 -> 2.5.0`.
+
+    python: whether python3 and its packages count.
+    """
+    before, after = _table(recorded, python=python), _table(now, python=python)
+    return tuple(
+        f"{name} {before.get(name, 'absent')} -> {after.get(name, 'absent')}"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    )
+
+
+def _table(text: str, *, python: bool) -> dict[str, str]:
+    table: dict[str, str] = {}
+    for line in text.splitlines()[1:]:
+        kind, _, rest = line.partition(": ")
+        if kind in ("python3", "package", "module") and not python:
+            continue
+        name, _, value = rest.rpartition(" ")
+        if kind in ("package", "module", "program", "file"):
+            table[name] = value
+        else:
+            table[kind] = rest
+    return table

@@ -1,0 +1,90 @@
+"""The container runtimes of this machine: which are installed, and whether each of them can start a program."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from minipach.git.repo import child_environment
+
+NAMES = ("apptainer", "singularity", "podman", "docker", "ch-run", "bwrap")
+# as .minipach/launch tries it: within a container, a /proc of one's own is what is forbidden
+_BUBBLEWRAP = ("bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--unshare-pid", "--proc", "/proc", "true")
+_PROGRAM = "/usr/bin/true"
+_PATIENCE = 60.0  # seconds: a daemon that does not answer is as good as none
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """A runtime that is installed. problem: why it starts nothing here (empty: it does)."""
+
+    name: str
+    problem: str = ""
+
+
+def installed() -> Iterator[Runtime]:
+    """Start a program with each runtime that is installed."""
+    path = child_environment()["PATH"]
+    with _root() as root:
+        for name in NAMES:
+            if shutil.which(name, path=path):
+                yield Runtime(name, _problem(_command(name, root)))
+
+
+def _command(name: str, root: Path | None) -> tuple[str, ...]:
+    """The command that starts a program and changes nothing; where that takes an image, one that asks the runtime."""
+    if name == "bwrap":
+        return _BUBBLEWRAP
+    if name == "docker":
+        return ("docker", "version", "--format", "{{.Server.Version}}")  # which fails without its daemon
+    if root is None:
+        return (name, "ps", "-q") if name == "podman" else (name, "--version")
+    if name == "podman":
+        mount = ("--volume", "/usr:/usr:ro")
+        return ("podman", "run", "--rm", "--network", "none", *mount, "--rootfs", str(root), _PROGRAM)
+    if name == "ch-run":
+        return ("ch-run", "--no-passwd", "--bind=/usr:/usr", str(root), "--", _PROGRAM)
+    return (name, "exec", "--cleanenv", "--containall", "--bind", "/usr:/usr", str(root), _PROGRAM)
+
+
+def _problem(command: tuple[str, ...]) -> str:
+    """Why a command fails: the last line that it says; empty if it does not."""
+    try:
+        done = subprocess.run(
+            command,
+            env=child_environment({"USER": os.environ.get("USER") or "user"}),  # ch-run wants to know it
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PATIENCE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer within {_PATIENCE:.0f} s"
+    except OSError as error:
+        return error.strerror or str(error)
+    if done.returncode == 0:
+        return ""
+    said = os.fsdecode(done.stderr).strip().splitlines()
+    return said[-1] if said else f"exit code {done.returncode}"
+
+
+@contextmanager
+def _root() -> Iterator[Path | None]:
+    """A root file system that has the host's /usr once that is mounted; None where programs are elsewhere."""
+    if not os.path.isfile(_PROGRAM):
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="minipach-root.") as name:
+        root = Path(name)
+        for folder in ("usr", "dev", "proc", "sys", "tmp", "etc", "run", "var", "root", "home"):
+            (root / folder).mkdir()
+        for link in ("bin", "lib", "lib64", "sbin"):
+            if os.path.islink(f"/{link}"):
+                (root / link).symlink_to(f"usr/{link}")
+        yield root

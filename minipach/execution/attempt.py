@@ -1,0 +1,256 @@
+"""One attempt of a set: `datalad containers-run` in a slot, and the launcher's report of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from minipach.environment.image import CONTAINER
+from minipach.execution import datalad_errors
+from minipach.execution.datalad_shortcuts import import_containers_run, shortcuts
+from minipach.execution.secrets import Redactor, secret_values
+from minipach.execution.staging import StagingError
+from minipach.git.repo import entered, own_environment
+from minipach.git.worktrees import Slot
+from minipach.model.log_marks import WORDS, Marker
+from minipach.model.work_set import WorkSet
+from minipach.records.job_logs import printing_to
+from minipach.support.stream_filter import Filter, passing
+
+_KILLED = 128 + signal.SIGKILL  # as a shell reports it
+_LONGEST = 500  # characters of a fault that are kept
+_REPORT = 64 << 20  # bytes of a report that are read
+
+
+class DataladError(StagingError):
+    """datalad itself failed: what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatumReport:
+    """The launcher's report of one datum.
+
+    code: its exit code · fault: what was wrong beside that ("" if nothing was) · files: its outputs, each as the path
+    that the command used below /pfs/out and the path in the repository · began, ended: in unix seconds · seconds, cpu:
+    wall and processor time · disk: the peak of its scratch space and outputs, in bytes (None: not known).
+    """
+
+    code: int
+    fault: str = ""
+    recovered: bool = False
+    files: tuple[tuple[str, str], ...] = ()
+    began: float = 0.0
+    ended: float = 0.0
+    seconds: float = 0.0
+    cpu: float = 0.0
+    disk: int | None = None
+
+    @property
+    def message(self) -> str:
+        """Why the datum failed; "" where it did not."""
+        if self.fault:
+            return self.fault
+        if not self.code:
+            return ""
+        return f"the command exited with {self.code}" + ("; killed: out of memory?" if self.code == _KILLED else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The launcher's report of a try: a datum's report for each index of the set (none: it never got there)."""
+
+    datums: Mapping[int, DatumReport] = field(default_factory=dict)
+
+    def code(self, index: int) -> int:
+        """The exit code of a datum; 1 for one that was never reached."""
+        return self.datums[index].code if index in self.datums else 1
+
+    def message(self, index: int, code: int) -> str:
+        """Why a datum failed, for which there is this exit code."""
+        found = self.datums.get(index)
+        return found.message if found and found.code else DatumReport(code).message
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The paths in the repository of all outputs."""
+        return tuple(final for datum in self.datums.values() for _, final in datum.files)
+
+    @property
+    def recovered(self) -> frozenset[int]:
+        """The datums whose err_cmd succeeded."""
+        return frozenset(index for index, datum in self.datums.items() if datum.code and datum.recovered)
+
+    @property
+    def failed(self) -> tuple[tuple[int, int, str], ...]:
+        """(index, exit code, message) of the datums that failed and did not recover."""
+        return tuple((i, d.code, d.message) for i, d in sorted(self.datums.items()) if d.code and not d.recovered)
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """How a try ended.
+
+    failure: why, if that was not the command's doing; else `exit` and `message` are the command's.
+    """
+
+    exit: int
+    message: str
+    failure: str
+    report: Report
+
+
+def attempt(work: WorkSet, slot: Slot) -> Tried:
+    """Run a set's command once. Raises DataladError, and SecretError for a secret that isn't to be had."""
+    secrets = secret_values(work.secrets, work.secrets_folder)
+    with tempfile.TemporaryDirectory(prefix="minipach-report.") as name:
+        with (
+            _printing_through(_filters(work, list(secrets.values()), Path(name))),
+            _environment({**secrets, "MINIPACH_REPORT": name, "MINIPACH_INTERACTIVE": ""}),
+        ):
+            code = _containers_run(work, slot)
+        return judge(code, Path(name), len(work.parts), list(secrets.values()), work.timeout)
+
+
+def _filters(work: WorkSet, secrets: Sequence[str], report: Path) -> list[Filter]:
+    """What is between the command and the log: values of secrets never reach a file, nor do marks of a command."""
+    found: list[Filter] = []
+    if len(work.parts) > 1:
+        marker = Marker(len(work.parts))
+        (report / WORDS).write_text(" ".join(marker.words) + "\n")
+        found.append(marker)
+    redactor = Redactor(secrets)
+    return [*found, redactor] if redactor.pieces else found
+
+
+@contextmanager
+def _printing_through(filters: Sequence[Filter]) -> Iterator[None]:
+    """What this process and its children print goes where stdout leads, through these; directly, if there are none."""
+    if not filters:
+        yield
+        return
+    with passing(1, filters) as entry, printing_to(entry):
+        yield
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """This process's environment, for datalad's child, with these variables for a while."""
+    with entered(own_environment(values)):
+        yield
+
+
+_seen_bases: dict[Path, str] = {}
+
+
+def _containers_run(work: WorkSet, slot: Slot) -> int:
+    """`datalad containers-run`, in this warm process; the command's exit code."""
+    import_containers_run()
+    from datalad.distribution.dataset import Dataset
+
+    try:
+        dataset = Dataset(str(slot.path))
+        if _seen_bases.get(slot.path) != work.base:
+            dataset.config.reload(force=True)  # the slot's committed configuration changes with its base
+            _seen_bases[slot.path] = work.base
+        with shortcuts(dataset.repo, slot.path, [*work.always, work.image], slot.place):
+            results = dataset.containers_run(
+                work.command(),
+                container_name=CONTAINER,
+                # what was matched is staged already: the record gets it afterwards, datalad need not look for each file
+                inputs=list(work.always),
+                message=work.title(),
+                on_failure="ignore",
+                result_renderer="disabled",
+                return_type="list",
+            )
+    except Exception as error:  # datalad raises many kinds, and a worker must outlive them
+        raise DataladError(f"datalad containers-run: {datalad_errors.of_error(error)}") from error
+    for result in results:
+        if result.get("action") == "run" and result.get("exit_code"):
+            return int(result["exit_code"])
+    for result in results:
+        if result.get("status") in ("error", "impossible"):
+            raise StagingError(f"datalad {result.get('action')} {result.get('path')}: {_text(result)}")
+    return 0
+
+
+def _text(result: dict[str, Any]) -> str:
+    message = result.get("error_message") or result.get("message") or "failed"
+    if isinstance(message, tuple):
+        return str(message[0]) % message[1:]
+    return str(message)
+
+
+def judge(code: int, folder: Path, count: int, secrets: Sequence[str], limit: float | None = None) -> Tried:
+    """Whose doing the end of a launcher was, by its exit code and the report that it left.
+
+    count: datums in the set · secrets: values that no message may hold · limit: seconds that a datum may take.
+    """
+    try:
+        failure, report = read_report(folder / "report.json", count, secrets, limit)
+    except FileNotFoundError:
+        return Tried(code or 1, "", f"the launcher was killed (exit {code}); out of memory?", Report())
+    except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
+        return Tried(code or 1, "", f"the launcher's report can't be read: {error}", Report())
+    if failure:
+        return Tried(code or 1, "", f"launcher: {failure}", Report())
+    if code == 0:
+        return Tried(0, "", "", report)
+    first = next(iter(report.failed), None) or (0, code, report.message(0, code))
+    return Tried(code, report.message(first[0], code), "", report)
+
+
+def read_report(path: Path, count: int, secrets: Sequence[str], limit: float | None = None) -> tuple[str, Report]:
+    """Why the launcher failed ("" if it did not), and its report.
+
+    Without a container, a command can write where the report is: every value is checked. Raises ValueError, TypeError
+    or KeyError for what no launcher writes, and OSError where there is none.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+        data = json.loads(file.read(_REPORT))
+    if data["schema"] != 1:
+        raise ValueError("unknown schema")
+    if data.get("failure"):
+        return _clean(str(data["failure"]), secrets), Report()
+    rows = data["datums"]
+    if not isinstance(rows, list) or len(rows) > count:
+        raise ValueError("more datums than the set has")
+    return "", Report({index: _datum_report(row, secrets, limit) for index, row in enumerate(rows)})
+
+
+def _datum_report(row: Mapping[str, Any], secrets: Sequence[str], limit: float | None) -> DatumReport:
+    code = int(row["code"])
+    if not 0 <= code <= 255:
+        raise ValueError("not an exit code")
+    files = []
+    for seen, final in row["files"]:
+        parts = str(final).split("/")
+        if "" in parts or "." in parts or ".." in parts or "\0" in str(final):
+            raise ValueError("not a plain path")
+        files.append((str(seen), str(final)))
+    began, ended, seconds, cpu = (_amount(row[name]) for name in ("began", "ended", "seconds", "cpu"))
+    late = bool(row["timed_out"])
+    fault = f"timed out: not done after {math.ceil(limit)} s" if late and limit else _clean(str(row["fault"]), secrets)
+    disk = int(_amount(row["disk"])) if "disk" in row else None  # a launcher of an earlier version tells none
+    return DatumReport(code, fault, bool(row["recovered"]), tuple(files), began, ended, seconds, cpu, disk)
+
+
+def _amount(value: Any) -> float:
+    found = float(value)
+    if not math.isfinite(found) or found < 0:
+        raise ValueError("not an amount")
+    return found
+
+
+def _clean(text: str, secrets: Sequence[str]) -> str:
+    """One line: it may hold names that a command chose, and so anything."""
+    clean = Redactor(secrets).feed(text[: 4 * _LONGEST].encode("utf-8", "replace"), last=True)
+    return " ".join(clean.decode(errors="replace").split())[:_LONGEST]

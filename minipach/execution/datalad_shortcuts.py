@@ -1,0 +1,103 @@
+"""What `datalad run` asks git and git-annex in a dozen processes, and what is known of a slot without asking.
+
+A slot has no subdatasets installed, so that what they are at can't change while a command runs; and what every record
+names as input (scripts, code, image) is mostly here, so that there is nothing to get. Where datalad asks in another
+way, or something is not here, it asks as ever.
+
+What rules say to ignore (the repo's `.gitignore`, one that a command has written, `.git/info/exclude`, those of whoever
+runs this) is an output like any other, and would be lost: so datalad is told of it, too.
+
+A slot's commit is nobody's to check, to refuse or to reword, and what is published of it is committed past all hooks.
+So those of the repo, or of whoever runs this, don't run for it. git-annex's own mends links that were moved; none were.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from minipach.datums.snapshot import reserved_in_pipeline
+from minipach.git.annex_keys import MAX_POINTER, key_of_pointer
+from minipach.support.cpu_affinity import on_one_processor
+
+_SUBMODULES = ["submodule", "status", "--recursive"]
+_NOT_IGNORED = {"--exclude-standard", "-o"}  # how datalad looks for new files
+_NO_HOOKS = ["-c", f"core.hooksPath={os.devnull}"]
+_IGNORED = ["ls-files", "-z", "-o", "-i", "--exclude-standard"]
+
+
+def import_containers_run() -> None:
+    """Import `datalad containers-run`. The client of S3, a third of the import time, is imported when it is used."""
+    if "boto3" not in sys.modules:
+        sys.modules["boto3"] = stand_in = ModuleType("boto3")
+
+        def load(name: str) -> Any:
+            if sys.modules.get("boto3") is stand_in:
+                del sys.modules["boto3"]
+            return getattr(importlib.import_module("boto3"), name)
+
+        stand_in.__getattr__ = load  # type: ignore[method-assign]
+    import datalad_container.containers_run  # noqa: F401
+
+
+@contextmanager
+def shortcuts(repo: Any, root: Path, inputs: Sequence[str], place: int = 0) -> Iterator[None]:
+    """Within this, datalad runs in a slot without asking for what is known, and saves all, past rules and hooks.
+
+    repo: datalad's object for the slot · root: the slot · inputs: paths in it that datalad would get · place: a
+    number that tells this slot from those beside it.
+    """
+    from datalad.core.local import run
+
+    call_git, prepare = repo.call_git, run.prepare_inputs
+    call_annex, call_plainly = repo._call_annex_records, repo._call_git
+
+    def quick_call_git(args: Sequence[str], *more: Any, **options: Any) -> Any:
+        if list(args) == _SUBMODULES:
+            return ""
+        found = call_git(args, *more, **options)
+        if set(args) >= _NOT_IGNORED:
+            ignored = call_git(_IGNORED, *more, **options).split("\0")
+            found += "".join(p + "\0" for p in ignored if p and not reserved_in_pipeline(p.split("/", 1)[0]))
+        return found
+
+    def adding_all(args: Sequence[str], *more: Any, **options: Any) -> Any:
+        if args[0] != "add":
+            return call_annex(args, *more, **options)
+        with on_one_processor(place):
+            return call_annex([*args, "--no-check-gitignore"], *more, **options)
+
+    def committing_quietly(args: Sequence[str], *more: Any, **options: Any) -> Any:
+        return call_plainly([*(_NO_HOOKS if args[0] == "commit" else []), *args], *more, **options)
+
+    def quick_prepare(*args: Any, **options: Any) -> Any:
+        return iter(()) if all_here(root, inputs) else prepare(*args, **options)
+
+    repo.call_git, repo._call_annex_records, run.prepare_inputs = quick_call_git, adding_all, quick_prepare
+    repo._call_git = committing_quietly
+    try:
+        yield
+    finally:
+        del repo.call_git, repo._call_annex_records, repo._call_git
+        run.prepare_inputs = prepare
+
+
+def all_here(root: Path, paths: Iterable[str]) -> bool:
+    """Whether all these files and folders, with all that is in them, have their content here."""
+    return all(_is_here(root / path) for path in paths)
+
+
+def _is_here(path: Path) -> bool:
+    if path.is_symlink() or not path.exists():
+        return path.exists()
+    if path.is_dir():
+        return all(_is_here(entry) for entry in path.iterdir())
+    if path.stat().st_size > MAX_POINTER:
+        return True
+    return not os.access(path, os.R_OK) or key_of_pointer(path.read_bytes()) is None

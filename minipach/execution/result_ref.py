@@ -1,0 +1,193 @@
+"""What of a set's run is kept: datalad's commit with our object in its record, the results' description, one ref."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from minipach.datums.snapshot import reserved_in_pipeline
+from minipach.execution.attempt import DatumReport, Report
+from minipach.execution.resource_usage import Meter
+from minipach.execution.staging import StagingError
+from minipach.git.repo import UNFILTERED, Repo
+from minipach.git.worktrees import Slot
+from minipach.model import run_record
+from minipach.model.failures import NOT_KEPT
+from minipach.model.tries import Took
+from minipach.model.work_set import WorkSet, record_extra
+from minipach.records.results_branch import PENDING, to_json
+
+RESULTS_FILE = ".minipach/results.json"
+_Bad = tuple[int, int, str]  # index of a datum, its exit code, what was wrong
+_Row = tuple[str, str, str]  # path, mode, blob
+
+
+def keep(
+    work: WorkSet, slot: Slot, each: Sequence[Took], report: Report, meter: Meter
+) -> tuple[list[_Bad], list[_Bad]]:
+    """Complete datalad's commit with our object in the record and the results' description; set the result ref.
+
+    What could not be kept of the set comes back (what failed, what recovered); the record then states what was.
+    """
+    repo = slot.repo
+    head = repo.line("rev-parse", "HEAD")
+    changed = _changed(repo, work.base, head) if head != work.base else []
+    rows, bad, recovered = _attribute(work, changed, report)
+    good = sorted(rows)
+    meter.count_outputs({i: [path for path, _, _ in rows[i]] for i in good})
+    if not good:
+        return bad, recovered
+    if head != work.base:
+        _, record = run_record.parse(repo.line("log", "-1", "--format=%B", head) + "\n")
+        author = repo.line("log", "-1", "--format=%an <%ae> %ad", "--date=raw", head)
+    else:  # no output at all: datalad makes no commit, but what ran is on record in the results branch
+        record = _bare_record(work, repo)
+        author = repo.line("var", "GIT_AUTHOR_IDENT")
+    if len(good) < len(work.parts):
+        record["cmd"] = f"{run_record.LAUNCH} {work.image} {work.command(good)}"
+    record["inputs"] = work.inputs(good)
+    record["outputs"] = [run_record.record_path(path) for i in good for path, _, _ in rows[i]]
+    record["minipach"] = record_extra(work.pipeline, work.job, _named(work, rows), forced=work.forced)
+    message = run_record.compose(work.title(good), record)
+    results = []
+    for i in good:
+        described = _describe(work, i, rows[i], report.datums[i], author, each[i].seconds)
+        results.append({**described, "record": _own_record(work, i, record, [path for path, _, _ in rows[i]])})
+    blob = repo.hash_blob(json.dumps({"results": results}).encode())
+    repo.git(*UNFILTERED, "update-index", "--add", "--cacheinfo", f"100644,{blob},{RESULTS_FILE}")
+    commit = repo.commit_tree(repo.line("write-tree"), message, [work.base])
+    slot.main.git("update-ref", PENDING + work.id, commit)
+    return bad, recovered
+
+
+def _own_record(work: WorkSet, index: int, record: Mapping[str, Any], paths: Sequence[str]) -> str:
+    """The record of one datum alone, out of that of the set which it ran in."""
+    own = {
+        **record,
+        "cmd": f"{run_record.LAUNCH} {work.image} {work.command([index])}",
+        "inputs": work.inputs([index]),
+        "outputs": [run_record.record_path(path) for path in paths],
+        "minipach": record_extra(
+            work.pipeline,
+            work.job,
+            [{"name": work.datums[index]["name"], "id": work.datums[index]["id"]}],
+            forced=work.forced,
+            set_id=work.id if len(work.parts) > 1 else "",
+        ),
+    }
+    return run_record.compose(work.title([index]), own)
+
+
+def _named(work: WorkSet, rows: dict[int, list[_Row]]) -> list[dict[str, Any]]:
+    """The record's datums; in a set of several each with its own outputs."""
+    found = []
+    for index in sorted(rows):
+        datum: dict[str, Any] = {"name": work.datums[index]["name"], "id": work.datums[index]["id"]}
+        if len(rows) > 1:
+            datum["outputs"] = [path for path, _, _ in rows[index]]
+        found.append(datum)
+    return found
+
+
+def _attribute(
+    work: WorkSet, changed: list[_Row], report: Report
+) -> tuple[dict[int, list[_Row]], list[_Bad], list[_Bad]]:
+    """Which datum wrote what, which failed or wrote what can't be kept, and which failed and recovered.
+
+    Raises StagingError if the report and the outputs don't add up: a lost output must never pass for a success.
+    """
+    rows: dict[int, list[_Row]] = {}
+    bad: list[_Bad] = []
+    recovered: list[_Bad] = []
+    by_path = {row[0]: row for row in changed}
+    for index in range(len(work.datums)):
+        code = report.code(index)
+        if code:
+            which = recovered if index in report.recovered else bad
+            which.append((index, code, report.message(index, code)))
+            continue
+        paths = [final for _, final in report.datums[index].files]
+        lost = next((path for path in paths if path not in by_path), None)
+        mine = [by_path.pop(path) for path in paths if path in by_path]
+        try:
+            if lost is not None:
+                raise BadOutputError(
+                    f"output {lost!r}: git or git-annex did not store it; see docs/design/git-settings.md"
+                )
+            for path, _, _ in mine:
+                _check_output(path)
+        except BadOutputError as error:
+            bad.append((index, NOT_KEPT, str(error)))
+            continue
+        rows[index] = mine
+    if by_path:
+        raise StagingError(f"{next(iter(by_path))}: an output that no datum of the set is said to have written")
+    return rows, bad, recovered
+
+
+class BadOutputError(Exception):
+    """An output that can't be kept: which, and why."""
+
+
+def _check_output(path: str) -> None:
+    """DataLad 1.7 can't rerun what adds a path with a backslash, nor anything where a path has a line break.
+
+    It reads `git ls-files` with a pattern that ends at a line break, and takes backslashes for Windows' separators.
+    """
+    if reserved_in_pipeline(path.split("/", 1)[0]):  # without a container, nothing keeps a command from writing there
+        raise BadOutputError(f"output {path!r}: reserved in a pipeline's repo; a command writes to /pfs/out alone")
+    for odd, what in (("\n", "a line break"), ("\\", "a backslash")):
+        if odd in path:
+            raise BadOutputError(f"output {path!r}: {what} in its name, which `datalad rerun` can't handle; rename it")
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise BadOutputError(f"output {os.fsencode(path)!r}: its name is not UTF-8; rename it") from None
+
+
+def check_new_names(slot: Slot) -> None:
+    """Names that are not UTF-8 end datalad itself, before it has committed anything that could be looked at."""
+    for raw in slot.repo.git("ls-files", "--others", "-z").split(b"\0"):
+        try:
+            raw.decode()
+        except UnicodeDecodeError:
+            raise BadOutputError(f"output {raw!r}: its name is not UTF-8; rename it") from None
+
+
+def _bare_record(work: WorkSet, repo: Repo) -> dict[str, Any]:
+    return {
+        "chain": [],
+        "cmd": f"{run_record.LAUNCH} {work.image} {work.command()}",
+        "dsid": repo.config("datalad.dataset.id", str(repo.path / ".datalad" / "config")) or "",
+        "exit": 0,
+        "extra_inputs": [work.image],
+        "inputs": work.inputs(),
+        "pwd": ".",
+    }
+
+
+def _changed(repo: Repo, base: str, head: str) -> list[tuple[str, str, str]]:
+    """(path, mode, blob) of what the run added."""
+    out = repo.git("diff-tree", "-r", "-z", "--no-renames", base, head).split(b"\0")
+    rows = []
+    for meta, path in zip(out[::2], out[1::2], strict=False):
+        _, mode, _, blob, status = meta.decode().split()
+        if status != "D":
+            rows.append((os.fsdecode(path), mode, blob))
+    return rows
+
+
+def _describe(
+    work: WorkSet, index: int, changed: list[_Row], report: DatumReport, author: str, seconds: float
+) -> dict[str, Any]:
+    """`result.json` of a datum, with its outputs as the command wrote them: below its place, under neutral names."""
+    seen = {final: visible for visible, final in report.files}
+    files = [[seen[path], mode, blob] for path, mode, blob in changed]
+    return {**work.datums[index], "forced": work.forced, "author": author, "seconds": round(seconds, 3), "files": files}
+
+
+def result_json(described: dict[str, Any]) -> bytes:
+    """The `result.json` that is stored, from what a worker described."""
+    return to_json({k: v for k, v in described.items() if k not in ("files", "forced", "record")})

@@ -1,0 +1,268 @@
+"""A worker: one datum set → `datalad containers-run` in a slot → one result ref. Nothing else is written."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import platform
+import resource
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from minipach.execution.attempt import DataladError, Report, attempt
+from minipach.execution.resource_usage import Meter
+from minipach.execution.result_ref import BadOutputError, check_new_names, keep
+from minipach.execution.secrets import SecretError
+from minipach.execution.staging import HopelessError, StagingError, check_own, stage
+from minipach.execution.untouched_inputs import Untouched
+from minipach.git.repo import GitError, child_environment
+from minipach.git.worktrees import Slot, clear_scratch
+from minipach.model.failures import FINAL, NOT_KEPT
+from minipach.model.log_marks import mark
+from minipach.model.tries import Took, Try, took
+from minipach.model.work_set import Outcome, WorkSet
+from minipach.project.disk_full import explain, places_of_set
+from minipach.records.job_logs import printing_to, put_aside, split_log
+from minipach.support.escape import printable
+
+_LOST_TRIES = 3  # of what isn't the command's fault
+_PAUSE = 1.0  # seconds before another go, once and twice that
+
+
+class _Stop:
+    """Whether this process shall end, and whether the set that it runs can give what it has finished."""
+
+    asked = False
+    can_finish = False
+
+
+def stop_early() -> bool:
+    """Have the set of several datums that runs end with those that are finished; False if there is none."""
+    _Stop.asked = True
+    return _Stop.can_finish
+
+
+def run_set(work: WorkSet, slot: Slot, lost: int = 0) -> Outcome:
+    """Run one set in a slot and point its result ref at the commit. Failures come back as outcomes.
+
+    lost: how often it was begun before, by a worker that is gone: what the last one printed is kept.
+    """
+    started = time.time()
+    if lost:
+        with contextlib.suppress(OSError):
+            put_aside(Path(work.log), lost, len(work.parts))
+    with Meter(work, slot.path) as meter:
+        outcome = _run_set(work, slot, meter)
+    if len(work.parts) > 1 and outcome.kind != "lost":
+        with contextlib.suppress(OSError):
+            split_log(Path(work.log), len(work.parts))
+    return replace(outcome, memory=meter.memory, moved=meter.moved, started=started, ended=time.time())
+
+
+def _run_set(work: WorkSet, slot: Slot, meter: Meter) -> Outcome:
+    started = time.monotonic()
+    try:
+        with logging_to(Path(work.log)):
+            return _Tries(work, slot, meter).run()
+    except OSError as error:  # the log can't be written
+        return _outcome(work, "lost", 1, str(error), time.monotonic() - started, 1)
+
+
+class _Tries:
+    """The tries of a set: those of the command are counted apart from those that never were up to it."""
+
+    def __init__(self, work: WorkSet, slot: Slot, meter: Meter) -> None:
+        self.work = work
+        self.slot = slot
+        self.meter = meter
+        self.tries = 0
+        self.lost = 0
+        self.before: list[Try] = []
+        self.each: list[Took] = []
+        self.began = time.time()
+        self.started = time.monotonic()
+        self.cpu = _cpu()
+        self._ready = False
+        self._copies: Untouched | None = None  # None: the command can't write to what is staged
+
+    def run(self) -> Outcome:
+        """Try until it is done, or as often as may be."""
+        work = self.work
+        while True:
+            try:
+                outcome = self._once()
+                if outcome is not None:
+                    return self._complete(outcome)
+                # what the datum had in a set with others counts too
+                print(f"minipach: try {work.tried + self.tries + 1} of {work.tried + work.tries}", flush=True)
+            except BadOutputError as error:
+                _note(work.log, str(error))
+                return self._complete(self._outcome("failed", NOT_KEPT, str(error)))
+            except (StagingError, SecretError, GitError, OSError) as error:
+                self.lost += 1
+                self._ready = False
+                full = explain(error, places_of_set(work, self.slot))
+                message = full.message if full else str(error)
+                _note(work.log, f"not the command's fault: {message}")
+                self._measure()
+                hopeless = isinstance(error, (HopelessError, SecretError)) or (full is not None and not full.passes)
+                if self.lost >= _LOST_TRIES or hopeless:
+                    return self._complete(self._outcome("lost", 1, message))
+                self._put_by("lost", 1, message)
+                time.sleep(_PAUSE * self.lost)
+                _note(
+                    work.log, f"once more, {self.lost + 1} of {_LOST_TRIES}; this doesn't count as a try of the datum"
+                )
+
+    def _once(self) -> Outcome | None:
+        """One try; None if the command failed and may try again."""
+        work, slot = self.work, self.slot
+        self._begin()
+        self._prepare()
+        self._begin()  # what it took to get the inputs doesn't count
+        _Stop.can_finish = len(work.parts) > 1 and not _Stop.asked
+        try:
+            tried = attempt(work, slot)
+        except DataladError:
+            self.tries += 1
+            check_new_names(slot)
+            self.tries -= 1
+            raise
+        if tried.failure or (tried.exit != 0 and _Stop.asked):
+            _Stop.can_finish = False
+            if _Stop.asked:
+                return self._outcome("lost", tried.exit, "interrupted")
+            raise StagingError(tried.failure)
+        changed = self._copies.changed() if self._copies else None
+        if changed is not None:
+            self._ready = False
+            if len(work.parts) > 1:
+                self.lost += 1
+                message = f"a command changed its copy of {changed}, which others of this set read: each runs by itself"
+                _note(work.log, message)
+                return self._outcome("lost", 1, message)
+            _note(work.log, f"the command changed its copy of {changed}; the source is as it was")
+        self.tries += 1
+        report = tried.report
+        self._measure(report)
+        seconds, cpu = sum(t.seconds for t in self.each), sum(t.cpu for t in self.each)
+        if tried.exit != 0:
+            recovered = [(i, report.code(i), report.message(i, tried.exit)) for i in sorted(report.recovered)]
+            if self.tries < work.tries and len(recovered) < len(work.parts) and tried.exit not in FINAL:
+                self._put_by("failed", tried.exit, tried.message)
+                return None
+            failed = self._outcome("failed", tried.exit, tried.message)
+            bad_ones = report.failed if len(work.parts) > 1 else ()
+            return replace(failed, bad=bad_ones, recovered=tuple(recovered))
+        bad, recovered = keep(work, slot, self.each, report, self.meter)
+        for index, _, message in bad:
+            _note(work.log, f"{work.datums[index]['name']}: {message}", index if len(work.parts) > 1 else None)
+        if len(bad) == len(work.parts):
+            failed = _outcome(work, "failed", bad[-1][1], bad[-1][2], seconds, self.tries, cpu)
+            return replace(failed, bad=tuple(bad) if len(bad) > 1 else ())
+        found = _outcome(work, "ok", 0, "", seconds, self.tries, cpu)
+        return replace(found, bad=tuple(bad), recovered=tuple(recovered))
+
+    def _prepare(self) -> None:
+        if self._ready:
+            clear_scratch(self.slot.path)  # of a launcher that was killed: its command may run on
+            return
+        self.slot.reset(self.work.base)
+        check_own(self.slot.main, self.work.base, self.work.image)
+        share = inputs_are_read_only(self.slot.path, self.work.image)
+        stage(self.slot.path, self.work.files, share=share)
+        self.meter.count_inputs()
+        self._copies = None if share else Untouched.now(self.slot.path, [file.dest for file in self.work.files])
+        self._ready = True
+
+    def _begin(self) -> None:
+        self.began, self.started, self.cpu, self.each = time.time(), time.monotonic(), _cpu(), []
+        self.meter.begin_try()
+
+    def _measure(self, report: Report | None = None) -> None:
+        """Note what this try's datums took, at its end."""
+        if not self.each:
+            seconds, count = time.monotonic() - self.started, len(self.work.parts)
+            own = [(d.began, d.ended, d.seconds, d.cpu) for d in report.datums.values()] if report else []
+            found = took(own, count, self.began, seconds, _cpu() - self.cpu)
+            disks = {index: datum.disk for index, datum in report.datums.items()} if report else {}
+            self.each = [
+                replace(one, memory=self.meter.peak(index), disk=disks.get(index)) for index, one in enumerate(found)
+            ]
+
+    def _put_by(self, kind: str, code: int, message: str) -> None:
+        """Note this try, after which there is another."""
+        # of a set of several, only those that were lost come here: their datums have equal shares
+        self.before.append(Try.of(self.each[0], kind, code, message, platform.node(), self.work.log))
+
+    def _complete(self, outcome: Outcome) -> Outcome:
+        self._measure()
+        return replace(outcome, before=tuple(self.before), each=tuple(self.each))
+
+    def _outcome(self, kind: Literal["ok", "failed", "lost"], code: int, message: str) -> Outcome:
+        tries = self.lost if kind == "lost" else self.tries
+        return _outcome(self.work, kind, code, message, time.monotonic() - self.started, tries, _cpu() - self.cpu)
+
+
+def _outcome(
+    work: WorkSet,
+    kind: Literal["ok", "failed", "lost"],
+    code: int,
+    message: str,
+    seconds: float,
+    tries: int,
+    cpu: float = 0.0,
+) -> Outcome:
+    return Outcome(work.id, kind, code, message, seconds, tries, work.log, platform.node(), cpu)
+
+
+def _cpu() -> float:
+    """Processor time, in seconds, of all children of this process that have ended."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
+
+
+def _note(log: str, message: str, index: int | None = None) -> None:
+    """Add a line to a log. index: of the datum that it is about, in a set of several; else it is about the set."""
+    line = f"minipach: {printable(message)}\n".encode(errors="surrogateescape")  # a name may hold anything
+    with contextlib.suppress(OSError), Path(log).open("ab") as file:
+        file.write(line if index is None else mark(index + 1) + line + mark(0))
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Send stdout and stderr of this process, and of all its children, to a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
+    try:
+        with printing_to(target):
+            yield
+    finally:
+        os.close(target)
+
+
+def inputs_are_read_only(slot: Path, image: str) -> bool:
+    """Ask the launcher: which runtime it would take, and whether that protects the inputs."""
+    with contextlib.suppress(OSError):  # an image that isn't here has nothing to be remembered by
+        return _is_read_only(str(slot), image, os.path.realpath(slot / image, strict=True))
+    return False
+
+
+@functools.lru_cache(maxsize=64)
+def _is_read_only(slot: str, image: str, _content: str) -> bool:
+    """Asked once for each image (annexed content never changes in place) in a worker's life."""
+    done = subprocess.run(
+        ["sh", ".minipach/launch", "--runtime", image],
+        cwd=slot,
+        env=child_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode == 0 and done.stdout.split()[-1:] == ["read-only"]

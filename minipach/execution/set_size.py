@@ -1,0 +1,93 @@
+"""How many datums go into one set: as the spec says, or by measured duration. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from itertools import islice
+
+from minipach.model.pipeline import SetSpec
+from minipach.model.run_record import MAX_COMMAND, Task
+
+BOOKKEEPING = 0.5  # seconds that a set costs whatever is in it: worktree, record, container
+SHARE = 0.02  # of the work: what bookkeeping may cost, where all else costs little
+LEAST = 2 * BOOKKEEPING  # seconds of work in a set, where there is so much
+CHUNK = 60.0  # seconds of work that a chunk has at least, if that is known
+_SURE = 20  # datums of which it is known how long they took
+MOST = 256  # datums in a set: a lost worker costs no more than these, and their arguments fit a command line
+
+
+def enough(work: float) -> int:
+    """How many datums of so many seconds make bookkeeping a small part of their set."""
+    return min(math.ceil(BOOKKEEPING * (1 - SHARE) / (SHARE * max(work, 0.001))), MOST)
+
+
+@dataclass
+class Pace:
+    """What one datum takes, without bookkeeping, as sets end. work: seconds (None: not known yet)."""
+
+    work: float | None = None
+    _seen: int = field(default=0, init=False)
+
+    def learn(self, seconds: float, datums: int) -> None:
+        """A set of so many datums took so many seconds (wall).
+
+        It counts as much as all before, or more if it is larger: the first sets are of one datum, and slow, since
+        everything is cold.
+        """
+        one = max(seconds - BOOKKEEPING, 0.0) / datums
+        new = datums / (datums + min(self._seen, datums))
+        self.work = one if self.work is None else self.work + new * (one - self.work)
+        self._seen += datums
+
+    @property
+    def sure(self) -> bool:
+        """Whether it is worth to cut sets ahead of their time."""
+        return self._seen >= _SURE
+
+
+@dataclass
+class Sizer:
+    """Cuts a queue of datums into sets, and learns from what sets took.
+
+    slots: sets at once · pace: what is known of how long a datum takes · length, size: bytes that a datum adds to the
+    command line, and bytes of its inputs.
+    """
+
+    slots: int
+    spec: SetSpec
+    length: Callable[[Task], int]
+    size: Callable[[Task], int]
+    pace: Pace = field(default_factory=Pace)
+
+    def chunk(self, left: int) -> int:
+        """How many datums make a chunk, if all are handed over at once: at least a minute's work, if that is known."""
+        share = math.ceil(left / self.slots)
+        work = self.pace.work
+        return share if work is None else min(share, math.ceil(CHUNK / max(work, 0.001)))
+
+    def _count(self, left: int, total: int) -> int:
+        if self.spec.number:
+            return self.spec.number
+        if self.spec.per_worker:
+            return math.ceil(total / (self.spec.per_worker * self.slots))
+        if self.spec.size_bytes:
+            return left
+        if self.pace.work is None:
+            return 1  # one for each slot, to see how long they take
+        # Towards the end smaller ones, so that all slots end together; but none that is bookkeeping above all.
+        least = math.ceil(LEAST / max(self.pace.work, 0.001))
+        return min(enough(self.pace.work), max(math.ceil(left / self.slots), least))
+
+    def take(self, queue: Collection[Task], total: int) -> int:
+        """How many datums at the front of the queue make the next set (at least one)."""
+        count = max(1, self._count(len(queue), total))
+        length = size = 0
+        for number, task in enumerate(islice(queue, count)):
+            length += self.length(task)
+            size += self.size(task) if self.spec.size_bytes else 0
+            too_much = length > MAX_COMMAND // 2 or (self.spec.size_bytes and size > self.spec.size_bytes)
+            if number and too_much:
+                return number
+        return min(count, len(queue))

@@ -1,0 +1,256 @@
+"""Staging: put just what a datum set matched into its slot, so that the source can't be changed from there."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from minipach.datums.snapshot import classify, stays_inside
+from minipach.git.annex_checksums import damaged
+from minipach.git.repo import GITLINK, SYMLINK, Repo, annex, need_annex, take_in_locations
+from minipach.model.work_set import StagedFile
+from minipach.scheduling.base_commit import clone_file
+from minipach.support.errors import UserError
+from minipach.support.text import quoted
+
+_IMAGES = ".datalad/environments/"
+
+
+class StagingError(Exception):
+    """An input could not be had: which, and why."""
+
+
+class HopelessError(StagingError):
+    """A staging error that trying again can't mend."""
+
+
+def stage(slot: Path, files: Sequence[StagedFile], *, share: bool, get: bool = True, fresh: bool = False) -> int:
+    """Place the files below `slot`; the bytes that they hold.
+
+    share: whether hard links to the source are safe, which is so only where the command gets them read-only;
+    else a reflink where the file system can, or a copy · get: whether content that isn't here may be fetched into its
+    dataset · fresh: whether contents are verified that were verified before (`git.annex_checksums`).
+    Raises StagingError.
+    """
+    by_repo: dict[str, list[StagedFile]] = {}
+    for file in files:
+        by_repo.setdefault(file.repo, []).append(file)
+    total = 0
+    for path, group in by_repo.items():
+        repo = Repo(Path(path))
+        try:
+            names = {f.key: f.dest.removeprefix("inputs/") for f in group if f.key}
+            contents = locate(repo, set(names), get=get, names=names, fresh=fresh)
+            for file in group:
+                total += _place(repo, slot / file.dest, file, contents, share=share)
+        finally:
+            repo.close()
+    return total
+
+
+def check_own(repo: Repo, base: str, image: str, *, get: bool = True, fresh: bool = False) -> None:
+    """Verify the contents here of a pipeline's own annexed files and of its image. Raises StagingError.
+
+    Args:
+        repo: the pipeline's.
+        base: the commit that its datums start from.
+        image: the image's path in it. Other images are not looked at.
+        get: whether what is not here is fetched, in the repo itself: the path of a remote that is relative leads from
+            a slot elsewhere. What can't be had is told by who needs it.
+        fresh: as for `stage`.
+    """
+    names = _own_keys(repo, base, image)
+    if not names:
+        return
+    where = (str(repo.common_dir), base, image)
+    there = _own_places.get(where, {})
+    if len(there) < len(names) or not all(path.exists() for path in there.values()):
+        _need_annex(repo)
+        there = _present(repo, set(names))
+        absent = sorted(names.keys() - there.keys())
+        if get and absent:
+            _get(repo, absent)
+            there |= _present(repo, absent)
+    _own_places[where] = _verify(repo, there, lambda key: f"{names[key]} ({key})", get=get, fresh=fresh)
+
+
+# what a warm process knows of the sets before: to ask git-annex again would take as long as a short datum
+_own: dict[tuple[str, str, str], dict[str, str]] = {}
+_one_reads = threading.Lock()  # an audit's threads share a repo, whose reader of objects gives one answer at a time
+_own_places: dict[tuple[str, str, str], dict[str, Path]] = {}
+
+
+def _need_annex(repo: Repo) -> None:
+    """Initialise git-annex where it is not. Raises HopelessError."""
+    try:
+        need_annex(repo)
+    except UserError as error:
+        raise HopelessError(str(error)) from None
+
+
+def _own_keys(repo: Repo, base: str, image: str) -> dict[str, str]:
+    """The keys of the annexed files at a base commit, with their paths."""
+    where = (str(repo.common_dir), base, image)
+    with _one_reads:
+        if where not in _own:
+            entries = [
+                entry
+                for entry in repo.ls_tree(base, recursive=True)
+                if entry.path == image or entry.path.startswith(f"{image}/") or not entry.path.startswith(_IMAGES)
+            ]
+            kinds = classify(repo, entries)
+            found = [(kinds[e.sha, e.mode == SYMLINK][2], e.path) for e in entries if e.mode != GITLINK]
+            _own[where] = {key: path for key, path in found if key}
+        return _own[where]
+
+
+def locate(
+    repo: Repo,
+    keys: set[str],
+    *,
+    get: bool = True,
+    names: Mapping[str, str] | None = None,
+    fresh: bool = False,
+) -> dict[str, Path]:
+    """Where the content of each key is, fetched first (if `get`) where it isn't here, or is damaged.
+
+    names: of files by their key, for what people are told · fresh: as for `stage`. Raises StagingError.
+    """
+
+    def of(key: str) -> str:
+        return f"{names[key]} ({key})" if names and key in names else key
+
+    if keys:
+        _need_annex(repo)
+    found = _verify(repo, _present(repo, keys), of, get=get, fresh=fresh)
+    absent = sorted(keys - found.keys())
+    if absent and not get:
+        raise StagingError(
+            f"{repo.path}: content of {of(absent[0])} is not here; "
+            f"git -C {quoted(repo.path)} annex get --key {absent[0]}, or --get for all that is needed"
+        )
+    if absent:
+        _fetch(repo, absent, of)
+        found |= _verify(repo, _present(repo, set(absent)), of, get=False, fresh=fresh)
+        missing = [key for key in absent if key not in found]
+        if missing:
+            raise HopelessError(
+                f"{repo.path}: content of {of(missing[0])} is not here and no remote gave it; "
+                f"git -C {quoted(repo.path)} annex whereis --key {missing[0]}"
+            )
+    return found
+
+
+def _verify(
+    repo: Repo, contents: dict[str, Path], of: Callable[[str], str], *, get: bool, fresh: bool
+) -> dict[str, Path]:
+    """The contents that are what their keys say; what is damaged is fetched anew, if `get` and another copy is known.
+
+    Raises HopelessError where that can't be done.
+    """
+    bad = damaged(repo, contents, fresh=fresh)
+    for key in bad:
+        fsck = f"git -C {quoted(repo.path)} annex fsck --key {quoted(key)}"
+        if not get or not _is_elsewhere(repo, key):
+            raise HopelessError(
+                f"{repo.path}: content of {of(key)} is damaged, and this is the only copy known; {fsck}"
+                if get
+                else f"{repo.path}: content of {of(key)} is damaged; {fsck}"
+            )
+        # git-annex puts a bad file aside, and notes that it is not here
+        annex(repo, "fsck", "--quiet", f"--key={key}", ok=(0, 1))
+        if damaged(repo, _present(repo, [key]), fresh=True):
+            raise HopelessError(f"{repo.path}: content of {of(key)} is damaged, and could not be put aside; {fsck}")
+    if not bad:
+        return contents
+    _fetch(repo, bad, of)
+    again = _present(repo, bad)
+    for key in damaged(repo, again):
+        raise HopelessError(f"{repo.path}: content of {of(key)} is damaged where it was fetched from, too")
+    return {**{key: path for key, path in contents.items() if key not in bad}, **again}
+
+
+def _present(repo: Repo, keys: Iterable[str]) -> dict[str, Path]:
+    ordered = [k for k in sorted(keys) if "\n" not in k]
+    if not ordered:
+        return {}
+    out = annex(repo, "contentlocation", "--batch", stdin="".join(f"{k}\n" for k in ordered).encode())
+    lines = os.fsdecode(out).split("\n")
+    base = repo.common_dir.parent if repo.common_dir.name == ".git" else repo.path
+    return {key: Path(os.path.normpath(base / line)) for key, line in zip(ordered, lines, strict=False) if line}
+
+
+def _fetch(repo: Repo, keys: Sequence[str], of: Callable[[str], str]) -> None:
+    """Get contents by key from any remote that has them. Raises StagingError with git-annex's own words."""
+    failed = _get(repo, keys)
+    # perhaps a remote has them that git-annex hasn't heard of yet: in batch mode it takes in no fetched branch
+    if failed:
+        take_in_locations(repo)
+        failed = _get(repo, sorted(failed))
+    for key, why in failed.items():
+        message = f"{repo.path}: git annex get {of(key)}: {why}"
+        if _nobody_has(repo, key):
+            raise HopelessError(f"{message}; no repository is known to have it")
+        raise StagingError(message)
+
+
+def _is_elsewhere(repo: Repo, key: str) -> bool:
+    """Whether git-annex knows of a copy that is not this one."""
+    take_in_locations(repo)
+    said = annex(repo, "whereis", "--json", f"--key={key}", ok=(0, 1))
+    rows = [json.loads(line) for line in said.splitlines()]
+    return any(not copy.get("here") for row in rows for kind in ("whereis", "untrusted") for copy in row.get(kind, ()))
+
+
+def _nobody_has(repo: Repo, key: str) -> bool:
+    """Whether git-annex knows of no copy at all, be it one that can't be reached now."""
+    said = annex(repo, "whereis", "--json", f"--key={key}", ok=(0, 1))
+    rows = [json.loads(line) for line in said.splitlines()]
+    return bool(rows) and not any(row.get("whereis") or row.get("untrusted") for row in rows)
+
+
+def _get(repo: Repo, keys: Sequence[str]) -> dict[str, str]:
+    """One go at it: why of those that could not be had."""
+    request = "".join(f"{k}\n" for k in keys).encode()
+    # exit code 1 says that some could not be had
+    out = annex(repo, "get", "--json", "--json-error-messages", "--batch-keys", stdin=request, ok=(0, 1))
+    rows = [json.loads(line) for line in out.splitlines()]
+    return {
+        str(row.get("key")): (" ".join(row.get("error-messages", [])) or row.get("note", "no reason given")).strip()
+        for row in rows
+        if not row.get("success", True)
+    }
+
+
+def _place(repo: Repo, target: Path, file: StagedFile, contents: dict[str, Path], *, share: bool) -> int:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if file.kind == "link":
+        to = os.fsdecode(repo.objects.read(file.blob) or b"")
+        if not stays_inside(file.dest.split("/", 2)[2], to):
+            raise HopelessError(f"{file.dest}: a symbolic link that leads out of its repo ({to}); refused")
+        os.symlink(to, target)
+        return 0
+    if file.kind == "git":
+        data = repo.objects.read(file.blob)
+        if data is None:
+            raise HopelessError(f"{repo.path}: git object {file.blob} is missing; git fsck")
+        target.write_bytes(data)
+    else:
+        source = contents[file.key or ""]
+        # an executable gets a copy: the mode is the content's, which all its links share
+        if file.executable or not share or not _hard_link(source, target):
+            clone_file(source, target)
+    if file.executable:
+        os.chmod(target, 0o755)
+    return target.stat().st_size
+
+
+def _hard_link(source: Path, target: Path) -> bool:
+    try:
+        os.link(source, target)
+    except OSError:
+        return False  # another file system, or one without hard links
+    return True

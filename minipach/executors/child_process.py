@@ -1,0 +1,167 @@
+"""Warm child processes of an executor: requests as JSON lines on stdin, answers as JSON lines on stdout.
+
+When stdin ends while a request is worked on, the parent is gone: the child's whole process tree ends at once, since
+nobody would know of it any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn, TextIO
+
+from minipach.git.repo import child_environment
+
+QUIET = {
+    "DATALAD_LOG_LEVEL": "error",
+    "DATALAD_UI_PROGRESSBAR": "none",
+    # datalad's worker threads poll with sleeps of 0.1 s: for the few files of a set, one after the other is faster
+    "DATALAD_RUNTIME_MAX__JOBS": "0",
+}
+LAUNCHERS_END = 4.0  # seconds that a launcher has to end its command: it needs 2 for one that ignores TERM
+
+
+def spawn(module: str, *arguments: str, without: Iterable[str] = ()) -> subprocess.Popen[bytes]:
+    """A child that runs `python -m module`, as a group that can be ended as a whole.
+
+    without: variables of the environment that it does not get.
+    """
+    env = child_environment(QUIET)
+    for name in without:
+        env.pop(name, None)
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=env,
+        start_new_session=True,
+    )
+
+
+def signal_group(group: int, number: int) -> None:
+    """Send a signal to a process group, if it is still there."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def group_alive(group: int) -> bool:
+    """Whether a process group has a process left."""
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+# --- in the child --------------------------------------------------------------------------------------------
+
+
+def serve_all(
+    serve: Callable[[Mapping[str, Any]], Mapping[str, Any]], stop_early: Callable[[], bool] | None = None
+) -> NoReturn:
+    """Serve requests until stdin ends, then end this process. The first answer is an empty line: warm.
+
+    stop_early: asked when this process must end; whether what it serves can still give something if its launcher ends.
+    """
+    from minipach.execution.datalad_shortcuts import import_containers_run
+
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints must not end up among the answers
+
+    ending = threading.Event()
+
+    def end(number: int, frame: object) -> None:
+        ending.set()
+        if stop_early is None or not stop_early():
+            end_group(number, frame)
+        signal.signal(signal.SIGTERM, end_group)
+        for launcher in _launchers():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(launcher, signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
+
+    with contextlib.suppress(BrokenPipeError):  # the parent is gone; so are we
+        requests, asked_to_end = sys.stdin.buffer, lambda: os.kill(os.getpid(), signal.SIGTERM)
+        answer(requests, answers, serve, import_containers_run, asked_to_end, ending)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # what datalad does when Python ends takes 0.2 s, and there is nothing left to do
+
+
+def answer(
+    requests: BinaryIO,
+    answers: TextIO,
+    serve: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    warm: Callable[[], None],
+    end: Callable[[], None],
+    ending: threading.Event | None = None,
+) -> None:
+    """Answer one request after the other; the parent sends the next one when it has the answer to the one before.
+
+    warm: called once, while requests are read already. end: called if the requests end while one is worked on ·
+    ending: set when no further request shall be served.
+    """
+    lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    busy = threading.Event()
+
+    def listen() -> None:
+        for line in requests:
+            busy.set()
+            lines.put(line)
+        lines.put(None)
+        if busy.is_set():
+            end()
+
+    threading.Thread(target=listen, daemon=True).start()
+    warm()
+    answers.write("\n")
+    answers.flush()
+    while (line := lines.get()) is not None:
+        done = json.dumps(serve(json.loads(line)))
+        busy.clear()  # before the answer is out: from then on, the next request may come
+        answers.write(done + "\n")
+        answers.flush()
+        if ending is not None and ending.is_set():
+            return
+
+
+def end_group(_number: int, _frame: object) -> None:
+    """A signal handler: ask this child's whole process tree to end, then end it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(0, signal.SIGTERM)
+    deadline = time.monotonic() + LAUNCHERS_END
+    while time.monotonic() < deadline and _launcher_runs():
+        time.sleep(0.05)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _launcher_runs() -> bool:
+    """Whether a launcher of this child is still ending its command (Linux; elsewhere it has half a second)."""
+    if not os.path.isdir("/proc/self"):
+        time.sleep(0.5)
+        return False
+    return bool(_launchers())
+
+
+def _launchers() -> list[int]:
+    """The launchers of this child."""
+    group = os.getpgid(0)
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            # `sh .minipach/launch IMAGE ...`; datalad's own `sh -c '...'` names it too, and ends with it
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if b".minipach/launch" in words[:8] and os.getpgid(int(entry.name)) == group:
+                found.append(int(entry.name))
+    return found

@@ -1,0 +1,268 @@
+"""The local executor: N warm worker processes on this machine, each with a slot per pipeline."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import selectors
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from minipach.executors.child_process import group_alive, serve_all, signal_group, spawn
+from minipach.executors.local.status_file import Board
+from minipach.git.repo import Repo
+from minipach.git.worktrees import Owner, Slot, clear_scratch, kill_inside, remove_slot, slots_dir
+from minipach.model.tries import Took, Try
+from minipach.model.work_set import Outcome, WorkSet
+from minipach.records.job_logs import lost_log
+
+_LOST_TRIES = 3  # a set whose worker dies this often isn't tried again in this job
+_GRACE = 15.0  # seconds between asking a process tree to end and ending it: it may keep what a set has finished
+
+
+@dataclass
+class _Worker:
+    process: subprocess.Popen[bytes]
+    number: int
+    work: WorkSet | None = None
+    used: bool = False
+    began: float = 0.0
+    buffer: bytearray = field(default_factory=bytearray)
+
+    @property
+    def stdout(self) -> int:
+        assert self.process.stdout is not None
+        return self.process.stdout.fileno()
+
+
+class LocalExecutor:
+    """Worker processes that stay warm, so that datalad is imported once per worker and not per set."""
+
+    def __init__(self, slots: int, board: Board | None = None) -> None:
+        """board: where people look."""
+        self._slots = slots
+        self._board = board
+        self._queue: deque[WorkSet] = deque()
+        self._workers: list[_Worker] = []
+        self._owners: dict[str, Owner] = {}
+        self._lost: dict[str, list[Try]] = {}  # by set: how often its worker died
+        self._limits: dict[str, int] = {}
+        self._selector = selectors.DefaultSelector()
+        self._cancelled = False
+        self._spawn()  # the first one is needed at any rate: it imports datalad meanwhile
+
+    def limit(self, pipeline: str, sets: int) -> None:
+        """At most so many sets of this pipeline at once (`parallelism_spec.constant`)."""
+        self._limits[pipeline] = sets
+
+    @property
+    def at_once(self) -> bool:
+        """No: nothing queues here."""
+        return False
+
+    def adopt(self, repo: Repo) -> list[WorkSet]:
+        """Never any: workers end with their scheduler."""
+        return []
+
+    def settle(self, sets: Sequence[WorkSet]) -> None:
+        """Nothing is kept of them."""
+
+    def leave(self, repo: Repo) -> None:
+        """Nothing goes on without the scheduler."""
+
+    @property
+    def slots(self) -> int:
+        """How many sets can run at once."""
+        return self._slots
+
+    @property
+    def running(self) -> int:
+        """How many sets run just now."""
+        return sum(w.work is not None for w in self._workers)
+
+    def expect(self, datums: int) -> None:
+        """Start the workers, up to one for each: they import datalad meanwhile."""
+        while len(self._workers) < min(self._slots, datums):
+            self._spawn()
+
+    def submit(self, sets: Sequence[WorkSet]) -> None:
+        """Queue the sets and start what fits."""
+        self._queue.extend(sets)
+        self._start()
+        self._show()
+
+    def poll(self, timeout: float) -> list[Outcome]:
+        """Outcomes since the last call; waits up to `timeout` seconds for the first one."""
+        outcomes: list[Outcome] = []
+        for key, _ in self._selector.select(timeout):
+            worker: _Worker = key.data
+            data = os.read(worker.stdout, 65536)
+            if not data:
+                outcomes += self._died(worker)
+                continue
+            worker.buffer += data
+            while b"\n" in worker.buffer:
+                line, _, rest = bytes(worker.buffer).partition(b"\n")
+                worker.buffer[:] = rest
+                if not line:
+                    continue  # warm
+                worker.work = None
+                outcome = Outcome.from_json(line)
+                outcomes.append(replace(outcome, before=(*self._lost.pop(outcome.set_id, ()), *outcome.before)))
+        self._start()
+        if outcomes:
+            self._show()
+        return outcomes
+
+    def _show(self) -> None:
+        if self._board is not None:
+            runs = [(w.number, w.work.id, w.began) for w in self._workers if w.work is not None]
+            self._board.show(self._slots, runs, len(self._queue))
+
+    def discard(self, ids: Collection[str] | None = None) -> set[str]:
+        """Drop the sets that have not started (of these ids); which they were."""
+        dropped = {work.id for work in self._queue if ids is None or work.id in ids}
+        self._queue = deque(work for work in self._queue if work.id not in dropped)
+        return dropped
+
+    def cancel(self, repo: Repo | None = None) -> None:
+        """End all workers with their process trees; they never run two pipelines' sets at once."""
+        self._cancelled = True
+        self._queue.clear()
+        for worker in self._workers:  # itself alone: it ends what it has started, in order
+            worker.process.terminate()
+        deadline = time.monotonic() + _GRACE
+        while time.monotonic() < deadline and any(group_alive(w.process.pid) for w in self._workers):
+            for worker in self._workers:
+                worker.process.poll()
+            time.sleep(0.02)
+        for worker in self._workers:
+            signal_group(worker.process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End the workers and remove their slots."""
+        for worker in self._workers:
+            assert worker.process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):
+                worker.process.stdin.close()
+        for worker in self._workers:
+            self._end(worker)
+        self._workers.clear()
+        self._selector.close()
+        if self._board is not None:
+            self._board.remove()
+        for repo_path, owner in self._owners.items():
+            repo = Repo(Path(repo_path))
+            for path in slots_dir(repo).glob(f"{owner.name}.*"):
+                if path.suffix != ".lock":
+                    kill_inside(path)
+                    remove_slot(repo, path)
+            owner.release()
+        self._owners.clear()
+
+    def _end(self, worker: _Worker) -> None:
+        assert worker.process.stdout is not None
+        if not worker.used:  # it may still be starting, for nothing
+            signal_group(worker.process.pid, signal.SIGKILL)
+        try:
+            worker.process.wait(timeout=_GRACE)
+        except subprocess.TimeoutExpired:
+            signal_group(worker.process.pid, signal.SIGKILL)
+            worker.process.wait()
+        worker.process.stdout.close()
+
+    def _start(self) -> None:
+        while self._queue and not self._cancelled:
+            work = self._next()
+            if work is None:
+                return
+            worker = next((w for w in self._workers if w.work is None), None)
+            if worker is None:
+                worker = self._spawn()
+            self._queue.remove(work)
+            slot = self._slot(work, worker.number)
+            worker.work = work
+            worker.used = True
+            worker.began = time.time()
+            lost = len(self._lost.get(work.id, ()))
+            request = json.dumps({"slot": str(slot), "work": work.to_json(), "lost": lost}) + "\n"
+            assert worker.process.stdin is not None
+            try:
+                worker.process.stdin.write(request.encode())
+                worker.process.stdin.flush()
+            except BrokenPipeError:
+                pass  # it died; its stdout says so at the next poll
+
+    def _next(self) -> WorkSet | None:
+        """The first queued set that has a free slot and is within its pipeline's limit."""
+        if self.running >= self._slots:
+            return None
+        for work in self._queue:
+            busy = sum(w.work is not None and w.work.pipeline == work.pipeline for w in self._workers)
+            if busy < self._limits.get(work.pipeline, self._slots):
+                return work
+        return None
+
+    def _slot(self, work: WorkSet, number: int) -> Path:
+        if work.repo not in self._owners:
+            self._owners[work.repo] = Owner(Repo(Path(work.repo)))
+        return slots_dir(Repo(Path(work.repo))) / f"{self._owners[work.repo].name}.{number}"
+
+    def _spawn(self) -> _Worker:
+        taken = {w.number for w in self._workers}
+        number = next(n for n in range(self._slots + 1) if n not in taken)
+        process = spawn("minipach.executors.local.executor")
+        worker = _Worker(process, number)
+        self._workers.append(worker)
+        self._selector.register(worker.stdout, selectors.EVENT_READ, worker)
+        return worker
+
+    def _died(self, worker: _Worker) -> list[Outcome]:
+        """A worker is gone: end what it left running, and give its set to another."""
+        self._selector.unregister(worker.stdout)
+        signal_group(worker.process.pid, signal.SIGKILL)
+        worker.process.wait()
+        self._workers.remove(worker)
+        work = worker.work
+        if work is None or self._cancelled:
+            return []
+        slot = Slot(Repo(Path(work.repo)), self._slot(work, worker.number))
+        kill_inside(slot.path)
+        clear_scratch(slot.path)
+        slot.remove()
+        code, now, host = worker.process.returncode, time.time(), platform.node()
+        took = Took(worker.began, now, now - worker.began, 0.0)
+        lost = self._lost.setdefault(work.id, [])
+        if len(lost) + 1 < _LOST_TRIES:
+            log = lost_log(work.log, len(lost) + 1)  # the next worker puts it there
+            lost.append(Try.of(took, "lost", code, f"its worker died (exit {code}); out of memory?", host, log))
+            self._queue.appendleft(work)
+            return []
+        del self._lost[work.id]
+        message = f"its worker died {_LOST_TRIES} times (last: exit {code}); out of memory?"
+        outcome = Outcome(work.id, "lost", code, message, 0.0, _LOST_TRIES, work.log, host)
+        return [replace(outcome, before=tuple(lost), each=(took,) * len(work.parts))]
+
+
+def serve(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a set, in a worker process: {"slot": path, "work": set, "lost": n} becomes its outcome."""
+    from minipach.execution.run_set import run_set
+
+    work = WorkSet.from_json(request["work"])
+    outcome = run_set(work, Slot(Repo(Path(work.repo)), Path(request["slot"])), request["lost"])
+    answer: dict[str, Any] = json.loads(outcome.to_json())
+    return answer
+
+
+if __name__ == "__main__":
+    from minipach.execution.run_set import stop_early
+
+    serve_all(serve, stop_early)

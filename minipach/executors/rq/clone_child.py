@@ -1,0 +1,181 @@
+"""A warm process of a worker without a shared filesystem: fetches a set and what it needs, runs it, pushes what came.
+
+Arguments: the folder of the clones, the project's address, how many bytes of contents to keep.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from minipach.execution.chunk import run_work
+from minipach.execution.result_ref import RESULTS_FILE
+from minipach.execution.staging import StagingError, locate
+from minipach.executors.child_process import serve_all
+from minipach.executors.rq.child import done_before
+from minipach.executors.rq.clone_workspace import REMOTE, Clones, touch, trim
+from minipach.executors.sets_in_git import SETS, UnknownSetError, has_whole_result, read_set
+from minipach.git.annex_keys import key_of_link
+from minipach.git.repo import SYMLINK, GitError, Repo, annex
+from minipach.git.worktrees import Slot
+from minipach.model.work_set import Outcome, WorkSet
+from minipach.records.results_branch import PENDING
+
+_FETCH = ("fetch", "--quiet", "--no-write-fetch-head", REMOTE)
+
+
+class CloneChild:
+    """Serves the requests of one worker."""
+
+    def __init__(self, root: Path, url: str, cache: int) -> None:
+        self.clones = Clones(root, url)
+        self.cache = cache
+
+    def serve(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Run one set; {"outcomes": [...], "log": path}, or {"gone": why}."""
+        repo = Repo(Path(request["repo"]))
+        os.environ.update(request["env"])
+        path = os.path.relpath(repo.path, self.clones.root)
+        refs: list[str] = []
+        try:
+            original = self._fetch_set(repo, request["set"], refs)
+            if has_whole_result(repo, original):
+                return _answer([done_before(original)], original.log, None)
+            work = self._here(original, path)
+            told: list[Outcome] = []
+            # what can't be had is told by the set's own staging: as that, datum by datum, and in the log
+            with contextlib.suppress(StagingError):
+                self._fetch_contents(repo, work)
+            run_work(work, Slot(repo, Path(request["slot"])), told.append)
+            refs.append(PENDING + work.id)
+            if repo.resolve(PENDING + work.id) is not None:
+                self._push(repo, PENDING + work.id)
+            return _answer(told, original.log, work.log)
+        except (UnknownSetError, StagingError) as error:
+            return {"gone": str(error)}
+        except GitError as error:
+            return {"gone": in_a_line(error)}
+        finally:
+            with contextlib.suppress(GitError):
+                there = repo.refs("refs/minipach/")
+                repo.update_refs([f"delete {ref}" for ref in dict.fromkeys(refs) if ref in there])
+                trim(self.clones, self.cache)
+            repo.close()
+
+    def _fetch_set(self, repo: Repo, set_id: str, refs: list[str]) -> WorkSet:
+        """The set, its base commit, and its result if somebody had it before."""
+        wanted = (SETS + set_id, PENDING + set_id)
+        listed = repo.line("ls-remote", REMOTE, *wanted).splitlines()
+        there = [row.split("\t")[1] for row in listed]
+        if wanted[0] not in there:
+            raise UnknownSetError(f"{self.clones.url}: no set {set_id}; it was cancelled, or is done")
+        repo.git(*_FETCH, *(f"+{ref}:{ref}" for ref in there))
+        refs += there
+        work = read_set(repo, set_id)
+        if repo.resolve(f"{work.base}^{{commit}}") is None:
+            repo.git(*_FETCH, work.base)
+        return work
+
+    def _here(self, work: WorkSet, path: str) -> WorkSet:
+        """The set as it is in these clones: each path that it names is below the project's root, there and here."""
+        root = work.repo.removesuffix(f"/{path}")
+
+        def moved(there: str) -> str:
+            inside = os.path.relpath(there, root)
+            if inside.startswith(".."):
+                raise UnknownSetError(f"set {work.id}: names {there}, which is outside of the project")
+            return inside
+
+        for place in sorted({moved(f.repo) for f in work.files}):
+            self.clones.clone(place)
+        return replace(
+            work,
+            repo=str(self.clones.root / path),
+            files=tuple(replace(f, repo=str(self.clones.root / moved(f.repo))) for f in work.files),
+            log=str(self.clones.logs / f"{work.id}.log"),
+            secrets_folder=str(self.clones.root / ".git" / "minipach" / "secrets") if work.secrets else "",
+        )
+
+    def _fetch_contents(self, repo: Repo, work: WorkSet) -> None:
+        """What the set reads, from wherever it is; image and scripts too. Raises StagingError."""
+        by_repo: dict[str, set[str]] = {work.repo: self._base_keys(repo, work)}
+        for file in work.files:
+            by_repo.setdefault(file.repo, set())
+            if file.kind == "annex" and file.key:
+                by_repo[file.repo].add(file.key)
+        for path, keys in by_repo.items():
+            there = Repo(Path(path))
+            blobs = [f.blob for f in work.files if f.repo == path and f.kind in ("git", "link")]
+            try:
+                if any(there.resolve(f"{blob}^{{blob}}") is None for blob in blobs):
+                    self.clones.refresh(there)
+                for content in self._located(there, keys).values():
+                    touch(content)
+            finally:
+                there.close()
+
+    def _located(self, repo: Repo, keys: set[str]) -> dict[str, Path]:
+        if not keys:
+            return {}
+        try:
+            return locate(repo, keys)
+        except StagingError:  # it may be known by now where they are
+            self.clones.refresh(repo)
+            return locate(repo, keys)
+
+    def _base_keys(self, repo: Repo, work: WorkSet) -> set[str]:
+        """The annexed contents that every record of this pipeline names."""
+        entries = [e for e in repo.ls_tree(work.base, recursive=True) if e.mode == SYMLINK]
+        named = [e for e in entries if any(e.path == p or e.path.startswith(f"{p}/") for p in (*work.always, "code"))]
+        found = (key_of_link(data) for data in repo.objects.read_many([e.sha for e in named]) if data)
+        return {key for key in found if key}
+
+    def _push(self, repo: Repo, ref: str) -> None:
+        """Send what came, some times over if need be: it was work. Raises GitError, StagingError."""
+        for pause in (2.0, 4.0):
+            try:
+                self._push_once(repo, ref)
+            except (GitError, StagingError):
+                time.sleep(pause)
+            else:
+                return
+        self._push_once(repo, ref)
+
+    def _push_once(self, repo: Repo, ref: str) -> None:
+        """The contents of all outputs, then the ref that names them."""
+        results = json.loads(repo.objects.read(f"{ref}:{RESULTS_FILE}") or b"{}").get("results", [])
+        blobs = [blob for result in results for _, mode, blob in result["files"] if mode == SYMLINK]
+        keys = {key for data in repo.objects.read_many(blobs) if data and (key := key_of_link(data))}
+        if keys:
+            request = "".join(f"{key}\n" for key in sorted(keys)).encode()
+            out = annex(repo, "copy", "--json", "--to", REMOTE, "--batch-keys", stdin=request, ok=(0, 1))
+            for row in map(json.loads, out.splitlines()):
+                if not row.get("success", True):
+                    why = " ".join(row.get("error-messages", [])) or row.get("note", "")
+                    raise StagingError(f"git annex copy --to {self.clones.url}: {row.get('key')}: {why}")
+        repo.git("push", "--quiet", "--force", REMOTE, f"{ref}:{ref}")
+
+
+def in_a_line(error: GitError) -> str:
+    """What git could not do, and the line in which it says why: that is not its last one where a push is refused."""
+    what = str(error).partition(" failed (")[0]
+    said = [line.strip() for line in error.stderr.splitlines() if line.strip()]
+    telling = [line for start in ("! [", "fatal: ") for line in said if line.startswith(start)] or said[-1:]
+    remarks = [line for line in said if line.startswith("remote: ")]
+    return f"{what}: {'; '.join([*telling[:1], *remarks[:1]]) or f'exit code {error.code}'}"
+
+
+def _answer(outcomes: list[Outcome], log: str, here: str | None) -> dict[str, Any]:
+    """The outcomes, with the log's name as the project knows it."""
+    return {"outcomes": [json.loads(replace(o, log=log).to_json()) for o in outcomes], "log": here}
+
+
+if __name__ == "__main__":
+    serve_all(CloneChild(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])).serve)

@@ -1,0 +1,209 @@
+"""Where a worker without a shared filesystem works: private clones of the project's repos, made as sets need them."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from minipach.executors.rq.connection import Client
+from minipach.executors.rq.logs import Tails, keep_tail, send_log, send_lost_log
+from minipach.executors.rq.names import Names
+from minipach.executors.rq.shared_workspace import Place
+from minipach.executors.sets_in_git import SETS
+from minipach.git.repo import GitError, Repo, annex, is_dataset, need_identity
+from minipach.git.worktrees import Owner, clean_up, slots_dir
+from minipach.support.errors import UserError
+
+REMOTE = "origin"
+_READY = ".git/minipach/ready"  # there when a clone is whole
+_ANOTHER = "take another folder: minipach -C FOLDER worker --clone URL"
+_SETTINGS = {
+    "annex.private": "true",  # nobody else need ever know of this clone
+    "annex.hardlink": "false",
+    "gc.auto": "0",  # several processes fetch into it, and what they have fetched has no ref yet
+    "remote.origin.fetch": "+refs/heads/git-annex:refs/remotes/origin/git-annex",
+}
+
+
+def address(text: str) -> str:
+    """Where the project is, as git takes it from anywhere: `ssh://lab/data/project`, `lab:data/project`, a folder."""
+    if not text:
+        raise UserError("--clone: where is the project? ssh://HOST/PATH, HOST:PATH or a folder")
+    is_ssh = re.match(r"[^/]+:", text) is not None and not os.path.exists(text)
+    return text if "://" in text or is_ssh else os.path.abspath(text)
+
+
+class Clones:
+    """The clones below one folder. url: where the project is, for git (its repos are below)."""
+
+    def __init__(self, root: Path, url: str) -> None:
+        self.root = root
+        self.url = url.rstrip("/")
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the logs of sets that run here, each named after its set."""
+        return self.root / ".git" / "minipach" / "logs"
+
+    def top(self) -> Repo:
+        """The clone of the superdataset, by which the folder is known. UserError where it is something else's."""
+        if is_dataset(self.root):
+            repo = Repo(self.root)
+            found = repo.config(f"remote.{REMOTE}.url")
+            ready = (self.root / _READY).is_file()
+            if not ready and (found is None or repo.head() is not None):  # ours has no branch checked out
+                raise UserError(f"{self.root}: somebody's repository, and no worker's clone; {_ANOTHER}")
+            if ready and found != self.url:
+                raise UserError(f"{self.root}: a worker's clone of {found}, not of {self.url}; {_ANOTHER}")
+        elif self.root.is_dir() and any(self.root.iterdir()):
+            raise UserError(f"{self.root}: not empty, and no worker's clone; {_ANOTHER}")
+        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            repo = self.clone("")
+        except GitError as error:
+            said = [line for line in error.stderr.splitlines() if line.strip()]
+            why = next((line for line in said if line.startswith("fatal: ")), said[-1] if said else str(error))
+            if why.startswith("fatal: Could not read from remote") and why != said[0]:  # ssh has said why
+                why = said[said.index(why) - 1].strip()
+            raise UserError(f"{self.url}: can't be cloned: {why.removeprefix('fatal: ')}") from None
+        need_identity(repo)
+        return repo
+
+    def clone(self, path: str) -> Repo:
+        """The clone of a repo of the project, made if need be. GitError where the address has none."""
+        where = self.root / path if path else self.root
+        with self._lock():
+            repo = Repo(where)
+            if (where / _READY).is_file():
+                return repo
+            where.mkdir(parents=True, exist_ok=True)
+            repo.git("init", "--quiet")
+            repo.git("config", f"remote.{REMOTE}.url", f"{self.url}/{path}" if path else self.url)
+            for name, value in _SETTINGS.items():
+                repo.git("config", name, value)
+            repo.git("fetch", "--quiet", "--no-write-fetch-head", REMOTE, "HEAD")
+            repo.git("fetch", "--quiet", "--no-write-fetch-head", REMOTE, ok=(0, 128))  # not every repo has an annex
+            annex(repo, "init", "--quiet", "minipach worker")
+            annex(repo, "merge", "--quiet", ok=(0, 1))
+            (where / _READY).parent.mkdir(exist_ok=True)
+            (where / _READY).touch()
+            return repo
+
+    def refresh(self, repo: Repo) -> None:
+        """Learn what the project knows of where contents are, and its commits."""
+        repo.git("fetch", "--quiet", "--no-write-fetch-head", REMOTE, "HEAD", ok=(0, 128))
+        repo.git("fetch", "--quiet", "--no-write-fetch-head", REMOTE, ok=(0, 1, 128))
+        annex(repo, "merge", "--quiet", ok=(0, 1))
+
+    def known(self) -> list[Path]:
+        """The clones that there are."""
+        return [p.parent.parent.parent for p in self.root.rglob(_READY)]
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        with (self.root / ".minipach-clones.lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+class ClonePlace(Place):
+    """A folder with private clones. It publishes nothing: that is done where the project is."""
+
+    child_module = "minipach.executors.rq.clone_child"
+
+    def __init__(self, clones: Clones, cache: int) -> None:
+        self.clones = clones
+        self.project = None
+        self.root = clones.root
+        self.repo = clones.top()
+        self.remote = REMOTE
+        self._cache = cache
+        self._owners: dict[str, Owner] = {}
+        self._tails = Tails(clones.logs)
+        for path in clones.known():
+            clean_up(Repo(path))
+
+    @property
+    def child_arguments(self) -> tuple[str, ...]:
+        """For the warm processes."""
+        return (str(self.root), self.clones.url, str(self._cache))
+
+    def slot(self, repo: str, number: int) -> Path | None:
+        """The slot of a process of ours; the repo's clone is made for it."""
+        if repo.startswith("/") or any(part in ("", ".", "..", ".git") for part in repo.split("/")):
+            return None
+        there = self.clones.clone(repo)
+        if repo not in self._owners:
+            self._owners[repo] = Owner(there)
+        return slots_dir(there) / f"{self._owners[repo].name}.{number}"
+
+    def has_set(self, repo: str, set_id: str) -> bool:
+        """Whether a set is still wanted; where the project can't be asked, it is."""
+        try:
+            return bool(Repo(self.folder(repo)).git("ls-remote", REMOTE, SETS + set_id))
+        except GitError:
+            return True
+
+    def during(self, client: Client, names: Names, running: Collection[str]) -> None:
+        """Send what they print, for those who follow."""
+        self._tails.send(client, names, running)
+
+    def after(self, client: Client, names: Names, set_id: str, answer: Mapping[str, Any]) -> None:
+        """Send the log; the project's next pass writes it where people look."""
+        log = answer.get("log")
+        if log:
+            send_log(client, names, set_id, Path(log))
+            Path(log).unlink(missing_ok=True)
+
+    def begins_again(self, client: Client, names: Names, set_id: str, lost: int) -> None:
+        """Keep what was sent of the try before: this one's takes its place."""
+        keep_tail(client, names, set_id, lost)
+
+    def lost(self, client: Client, names: Names, set_id: str, number: int) -> None:
+        """Send what it has printed: the next try may be on another machine."""
+        send_lost_log(client, names, set_id, number, self._log(set_id))
+        self.forget(set_id)
+
+    def forget(self, set_id: str) -> None:
+        """Nobody wants its log."""
+        self._log(set_id).unlink(missing_ok=True)
+
+    def _log(self, set_id: str) -> Path:
+        return self.clones.logs / f"{set_id}.log"
+
+
+def trim(clones: Clones, most: int) -> int:
+    """Drop contents that were not used for longest, until the clones hold at most so many bytes; how many went.
+
+    Only what git-annex finds elsewhere goes.
+    """
+    found = []
+    for path in clones.known():
+        for content in (path / ".git" / "annex" / "objects").glob("*/*/*/*"):
+            try:
+                stat = content.stat()
+            except OSError:
+                continue
+            found.append((stat.st_atime, stat.st_size, content.name, path))
+    total = sum(size for _, size, _, _ in found)
+    dropped = 0
+    for _, size, key, path in sorted(found):
+        if total <= most:
+            break
+        annex(Repo(path), "drop", "--quiet", "--key", key, ok=(0, 1))
+        total -= size
+        dropped += 1
+    return dropped
+
+
+def touch(path: Path) -> None:
+    """Note that a content was used."""
+    with contextlib.suppress(OSError):
+        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))

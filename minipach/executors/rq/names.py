@@ -1,0 +1,205 @@
+"""Names in Redis: queues by what a set needs, jobs by what it holds. All begin with the project's own id."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from minipach.git.repo import Repo
+from minipach.model.work_set import Needs, WorkSet
+from minipach.project.settings import local_setting
+
+_MIB = 1024 * 1024
+_ANY_GPU = frozenset({"", "gpu", "nvidia.com/gpu", "amd.com/gpu"})  # Pachyderm's types that name no model
+_SET = re.compile(r"[0-9a-f]{40}")
+
+
+def project_id(repo: Repo, remote: str | None = None) -> str:
+    """The id under which a project is known in Redis: that of its superdataset's annex, so each clone has its own.
+
+    remote: of the clone's remote of this name instead of itself.
+    """
+    found = local_setting(repo, "project-id") or repo.config(f"remote.{remote}.annex-uuid" if remote else "annex.uuid")
+    found = found or repo.config("datalad.dataset.id", str(repo.path / ".datalad" / "config")) or "project"
+    return re.sub(r"[^0-9a-z]", "", found.lower())[:12]
+
+
+def means_any_gpu(kind: str) -> bool:
+    """Whether a type of GPU, which somebody has named, stands for any."""
+    return bool(kind) and kind.lower() in _ANY_GPU
+
+
+def gpu_slug(kind: str) -> str:
+    """A type of GPU as part of a name; empty for those that stand for any."""
+    return "" if kind.lower() in _ANY_GPU else re.sub(r"[^0-9a-z]+", "-", kind.lower()).strip("-")
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceClass:
+    """What the sets of one queue need, and how many of them may run at once (0: no limit; then of one pipeline)."""
+
+    gpus: int = 0
+    gpu_type: str = ""
+    cpu: float = 0.0
+    memory: int = 0  # bytes, whole MiB
+    limit: int = 0
+    pipeline: str = ""
+
+    @staticmethod
+    def of(needs: Needs, pipeline: str, limit: int | None) -> ResourceClass:
+        """The class of a set."""
+        return ResourceClass(
+            needs.gpus,
+            gpu_slug(needs.gpu_type) if needs.gpus else "",
+            math.ceil(needs.cpu * 100) / 100,
+            math.ceil(needs.memory / _MIB) * _MIB,
+            limit or 0,
+            pipeline if limit else "",
+        )
+
+    @property
+    def name(self) -> str:
+        """As part of a queue's name: `gpu1:a100~cpu4~mem4096M`, `max3:edges`, `any`."""
+        parts = []
+        if self.gpus:
+            parts.append(f"gpu{self.gpus}" + (f":{self.gpu_type}" if self.gpu_type else ""))
+        if self.cpu:
+            parts.append(f"cpu{self.cpu:.10g}")
+        if self.memory:
+            parts.append(f"mem{self.memory // _MIB}M")
+        if self.limit:
+            parts.append(f"max{self.limit}:{self.pipeline}")
+        return "~".join(parts) or "any"
+
+    @staticmethod
+    def parse(name: str) -> ResourceClass | None:
+        """The class that a name says; None if it is none."""
+        if name == "any":
+            return ResourceClass()
+        found = ResourceClass()
+        values: dict[str, str] = {}
+        for part in name.split("~"):
+            match = re.fullmatch(r"(gpu|cpu|mem|max)([0-9.]+)M?(?::(.+))?", part)
+            if match is None:
+                return None
+            values[match[1]] = match[2]
+            values[match[1] + ":"] = match[3] or ""
+        try:
+            found = ResourceClass(
+                int(values.get("gpu", 0)),
+                values.get("gpu:", ""),
+                float(values.get("cpu", 0)),
+                int(values.get("mem", 0)) * _MIB,
+                int(values.get("max", 0)),
+                values.get("max:", ""),
+            )
+        except ValueError:
+            return None
+        return found if found.name == name else None
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of one project."""
+
+    project: str
+
+    @property
+    def prefix(self) -> str:
+        """With which our own keys and channels begin."""
+        return f"minipach:{self.project}"
+
+    @property
+    def queues(self) -> str:
+        """With which the names of all queues of this project begin."""
+        return f"minipach.{self.project}."
+
+    def queue(self, kind: ResourceClass) -> str:
+        """The queue of a class."""
+        return self.queues + kind.name
+
+    def kind(self, queue: str) -> ResourceClass | None:
+        """The class of a queue; None if it isn't one of this project's sets."""
+        return ResourceClass.parse(queue.removeprefix(self.queues)) if queue.startswith(self.queues) else None
+
+    @property
+    def publish_queue(self) -> str:
+        """The queue of the one job that goes on."""
+        return self.queues + "publish"
+
+    @property
+    def publish_job(self) -> str:
+        """The id of the one job that goes on."""
+        return f"{self.project}-publish"
+
+    def job(self, set_id: str) -> str:
+        """The RQ job of a set."""
+        return f"{self.project}-{set_id}"
+
+    def set_of(self, job: str) -> str | None:
+        """The set of an RQ job; None if it isn't one of this project's."""
+        found = job.removeprefix(f"{self.project}-")
+        return found if found != job and _SET.fullmatch(found) else None
+
+    @property
+    def folder(self) -> str:
+        """The key that says in which folder the project is."""
+        return f"{self.prefix}:folder"
+
+    @property
+    def work(self) -> str:
+        """The channel that says that there is something to do."""
+        return f"{self.prefix}:work"
+
+    @property
+    def done(self) -> str:
+        """The channel that says which set has ended."""
+        return f"{self.prefix}:done"
+
+    def left(self, repo: str) -> str:
+        """The key of the set of what was submitted for a repo (its path in the project) and has not ended."""
+        return f"{self.prefix}:left:{repo}"
+
+    @property
+    def again(self) -> str:
+        """The key that is there if something ended while the publish job ran."""
+        return f"{self.prefix}:again"
+
+    @property
+    def workers(self) -> str:
+        """The key of what serves this project: name to JSON."""
+        return f"{self.prefix}:workers"
+
+    @property
+    def tending(self) -> str:
+        """The key that is held by whoever looks after abandoned jobs."""
+        return f"{self.prefix}:tending"
+
+    def log(self, set_id: str) -> str:
+        """The key of a log that a worker without a shared filesystem has sent."""
+        return f"{self.prefix}:log:{set_id}"
+
+    def lost_log(self, set_id: str, number: int) -> str:
+        """The same of a try (from 1) whose worker was lost."""
+        return f"{self.prefix}:log:{set_id}:lost{number}"
+
+    def tail(self, set_id: str) -> str:
+        """The key of what a set prints while such a worker runs it."""
+        return f"{self.prefix}:tail:{set_id}"
+
+    @property
+    def tails(self) -> str:
+        """The key of the ids of sets that print."""
+        return f"{self.prefix}:tails"
+
+
+def class_of(queue: str) -> str:
+    """The class, or the pattern of one, in what may be a queue's whole name."""
+    return re.sub(r"^minipach\.[0-9a-z]+\.", "", queue)
+
+
+def describe(work: WorkSet) -> str:
+    """A set for people: `edges: chelsea.png and 30 more`."""
+    name = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(work.datums[0]["name"]))
+    return f"{work.pipeline}: {name}" + (f" and {len(work.datums) - 1} more" if len(work.datums) > 1 else "")

@@ -1,0 +1,113 @@
+"""What ended in a worker, told to Redis and to whoever waits for it; the last sets of a pipeline have a pass made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from minipach.executors.rq.connection import Client
+from minipach.executors.rq.lane import RqWorker, Task
+from minipach.executors.rq.queue import SOON, Board
+from minipach.executors.rq.shared_workspace import Place
+
+
+class Teller:
+    """Keeps what it could not tell, while Redis is away, until it can."""
+
+    def __init__(self, place: Place, client: Client, board: Board, progress: Callable[[], None]) -> None:
+        """progress: called for each set that is told of."""
+        self._place = place
+        self._client = client
+        self._board = board
+        self._progress = progress
+        self._pending: list[tuple[RqWorker, Task, Callable[[], None]]] = []
+        self._go_on: tuple[float, str] | None = None  # when to have a pass made although sets of a repo still run
+
+    @property
+    def waiting(self) -> list[tuple[RqWorker, Task]]:
+        """What has ended and isn't told yet."""
+        return [(worker, task) for worker, task, _ in list(self._pending)]  # asked from another thread, too
+
+    def finished(self, worker: RqWorker, task: Task, answer: Mapping[str, Any]) -> None:
+        """A set has its outcomes."""
+
+        def tell() -> None:
+            self._place.after(self._client, self._board.names, task.set_id, answer)
+            worker.finish(task.job, task.queue, task.execution, answer["outcomes"])
+
+        self._add(worker, task, tell)
+
+    def lost(self, worker: RqWorker, task: Task, why: str) -> None:
+        """A try came to nothing: another worker may have the next one, unless somebody has stopped it."""
+
+        def tell() -> None:
+            if task.stopped:
+                self._place.forget(task.set_id)
+            else:
+                self._place.lost(self._client, self._board.names, task.set_id, task.before + 1)
+            worker.fail(task.job, task.queue, task.execution, why, stopped=task.stopped)
+
+        self._add(worker, task, tell)
+
+    def no_more(self, worker: RqWorker, task: Task, why: str) -> None:
+        """A set that nobody wants any more."""
+
+        def tell() -> None:
+            self._place.forget(task.set_id)
+            task.job.retries_left = 0
+            worker.fail(task.job, task.queue, task.execution, why)
+
+        self._add(worker, task, tell)
+
+    def _add(self, worker: RqWorker, task: Task, do: Callable[[], None]) -> None:
+        """Told as a whole, once Redis is there: who sees that a set has ended looks for its log."""
+        task.ended = True
+        self._pending.append((worker, task, do))
+
+    def tell(self) -> None:
+        """Tell all that there is to be told; raises what redis raises, and goes on there the next time."""
+        while self._pending:
+            worker, task, do = self._pending[0]
+            if not self._client.hexists(task.job.key, "status"):
+                if self._place.has_set(task.repo, task.set_id) and not task.stopped:
+                    self.revive(worker, task)
+                else:  # cancelled, or settled by somebody who had its result before
+                    worker.executions.pop(task.execution.id, None)
+                    self._place.forget(task.set_id)
+                    self._pending.pop(0)
+                    continue
+            do()
+            worker.set_state("idle")
+            retried = self._client.hget(task.job.key, "status") == b"queued"
+            self._pending.pop(0)
+            if not retried:
+                self._over(task)
+        if self._go_on is not None and time.monotonic() >= self._go_on[0]:
+            repo = self._go_on[1]
+            self._go_on = None
+            if self._board.left(repo) <= self._all_slots():  # a pass may have found more meanwhile
+                self._board.publish()
+
+    def _over(self, task: Task) -> None:
+        left = self._board.over(task.set_id, task.repo)
+        if task.stopped and not self._place.has_set(task.repo, task.set_id):
+            return  # cancelled: nobody wants a pass
+        self._progress()
+        if left == 0:
+            self._board.publish()
+        elif left <= self._all_slots() and self._go_on is None:
+            self._go_on = time.monotonic() + (0 if self._board.is_time_to_go_on() else SOON), task.repo
+
+    def revive(self, worker: RqWorker, task: Task) -> None:
+        """Redis was emptied: it is told again of a job that runs here, or did."""
+        with self._client.pipeline() as pipe:
+            task.job.save(pipeline=pipe)
+            pipe.sadd(task.queue.redis_queues_keys, task.queue.key)
+            pipe.sadd(self._board.names.left(task.repo), task.set_id)
+            pipe.execute()
+        task.execution = worker.prepare_execution(task.job)
+        worker.prepare_job_execution(task.job, True)
+
+    def _all_slots(self) -> int:
+        return max(1, sum(int(facts.get("slots", 0)) for facts in self._board.workers().values()))

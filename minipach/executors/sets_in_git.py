@@ -1,0 +1,98 @@
+"""Sets that were submitted, kept in git: `refs/minipach/sets/<id>` points to a blob with the set as JSON.
+
+Who can write to an engine's memory must not be able to say what runs here: engines carry ids alone.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from minipach.execution.result_ref import RESULTS_FILE
+from minipach.git.repo import Repo
+from minipach.model.work_set import WorkSet, id_of
+from minipach.records.results_branch import PENDING
+from minipach.support.validation import parse_object
+
+SETS = "refs/minipach/sets/"
+
+
+class UnknownSetError(Exception):
+    """A set that isn't in git, or isn't what its name says."""
+
+
+def write_sets(repo: Repo, sets: Sequence[WorkSet]) -> None:
+    """Keep the sets of this repo. One process for the blobs, one transaction for the refs."""
+    with tempfile.TemporaryDirectory(prefix="minipach-sets.", dir=repo.common_dir) as name:
+        paths = []
+        for number, work in enumerate(sets):
+            path = Path(name, str(number))
+            path.write_text(work.to_json())
+            paths.append(path)
+        request = b"".join(os.fsencode(path) + b"\n" for path in paths)
+        blobs = repo.git("hash-object", "-w", "--no-filters", "--stdin-paths", stdin=request).decode().split()
+    repo.update_refs([f"update {SETS}{work.id} {blob}" for work, blob in zip(sets, blobs, strict=True)])
+
+
+def read_set(repo: Repo, set_id: str) -> WorkSet:
+    """The set with this id. Raises UnknownSetError."""
+    data = repo.objects.read(SETS + set_id)
+    if data is None:
+        raise UnknownSetError(f"{repo.path}: no set {set_id}; it was cancelled, or is done")
+    return _parse(repo, set_id, data)
+
+
+def _parse(repo: Repo, set_id: str, data: bytes) -> WorkSet:
+    try:
+        work = WorkSet.from_json(data.decode())
+        true_id = id_of(work)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise UnknownSetError(f"{repo.path}: set {set_id} can't be read: {error}") from None
+    if work.id != set_id or true_id != set_id:
+        raise UnknownSetError(f"{repo.path}: set {set_id} is not what its name says")
+    return work
+
+
+def known_sets(repo: Repo) -> dict[str, WorkSet | None]:
+    """All sets of this repo by id; None for what can't be read."""
+    refs = repo.refs(SETS)
+    found: dict[str, WorkSet | None] = {}
+    for ref, data in zip(refs, repo.objects.read_many(list(refs.values())), strict=True):
+        set_id = ref.removeprefix(SETS)
+        try:
+            found[set_id] = _parse(repo, set_id, data or b"")
+        except UnknownSetError:
+            found[set_id] = None
+    return found
+
+
+def set_ids(repo: Repo) -> set[str]:
+    """The ids of all sets of this repo."""
+    return {ref.removeprefix(SETS) for ref in repo.refs(SETS)}
+
+
+def drop_sets(repo: Repo, ids: Iterable[str]) -> None:
+    """Forget sets; those that aren't there, too."""
+    there = repo.refs(SETS)
+    repo.update_refs([f"delete {SETS}{i}" for i in ids if SETS + i in there])
+
+
+def drop_all(repo: Repo) -> None:
+    """Forget the sets that an engine may still have: one that is in git no more doesn't begin, whoever has its id."""
+    drop_sets(repo, set_ids(repo))
+
+
+def has_whole_result(repo: Repo, work: WorkSet) -> bool:
+    """Whether a set that is not to be forced has a result ref already that holds all of its datums."""
+    if work.forced or work.chunk:
+        return False
+    data = repo.objects.read(f"{PENDING}{work.id}:{RESULTS_FILE}")
+    if data is None:
+        return False
+    try:
+        stored = {(str(r["id"]), str(r["name"])) for r in parse_object(data)["results"]}
+    except (ValueError, KeyError, TypeError):
+        return False  # damaged: it is computed again
+    return all((d["id"], d["name"]) in stored for d in work.datums)

@@ -1,0 +1,323 @@
+"""A submission to Slurm as a folder: sets, which task has which, and what the tasks told. It outlives everybody."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import platform
+import re
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from minipach.executors.outcomes import check_outcome
+from minipach.git.worktrees import remove_tree
+from minipach.model.work_set import Outcome, WorkSet, tried_again
+from minipach.project.project import Project
+from minipach.records.pending_work import due_in
+from minipach.support.errors import UserError
+from minipach.support.validation import InvalidError, checked, is_moment, parse, parse_object, texts
+
+_LOG = logging.getLogger(__name__)
+_MOST_CODE = 255
+_JOB = re.compile(r"[0-9]{1,18}")
+_TOLD = re.compile(r"(\d+)-(\d+)-\w+\.jsonl")
+
+
+def slurm_dir(project: Project) -> Path:
+    """Where submissions are."""
+    return project.state_dir / "slurm"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A line that a task left.
+
+    outcome: of a set, or None where the task says that it has ended · code: the exit code then, of a signal negative.
+    """
+
+    array: int
+    index: int
+    outcome: Outcome | None
+    code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """When a task began, where, and when it ended, in unix seconds (None: it could not say so)."""
+
+    began: float
+    host: str
+    ended: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it lived; 0 where that is not known."""
+        return max(0.0, self.ended - self.began) if self.ended is not None else 0.0
+
+
+@dataclass
+class Submission:
+    """Sets of one repo that were handed over together.
+
+    arrays: the ids of the sets of each array's tasks, in order of their index; a later array has the sets of an earlier
+    one's tasks that were lost · jobs: Slurm's id of each array, as far as it is known · path: the pipeline's in the
+    project ("" where that was not noted yet) · lives: of the tasks by (array, index), as far as they were read.
+    """
+
+    folder: Path
+    repo: str
+    scratch: str
+    path: str = ""
+    arrays: list[tuple[str, ...]] = field(default_factory=list)
+    jobs: dict[int, str] = field(default_factory=dict)
+    lives: dict[tuple[int, int], Life] = field(default_factory=dict)
+    _read: dict[str, int] = field(default_factory=dict)
+
+    @staticmethod
+    def create(parent: Path, repo: str, scratch: str, sets: Sequence[WorkSet], path: str = "") -> Submission:
+        """A new folder with these sets."""
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        folder = parent / f"{stamp}-{uuid.uuid4().hex[:8]}"
+        for name in ("sets", "told", "out"):
+            (folder / name).mkdir(parents=True)
+        for work in sets:
+            _write(folder / "sets" / f"{work.id}.json", work.to_json())
+        _write(folder / "about.json", json.dumps({"schema": 1, "repo": repo, "scratch": scratch, "path": path}))
+        return Submission(folder, repo, scratch, path)
+
+    @staticmethod
+    def open(folder: Path) -> Submission:
+        """A folder that is there. UserError if it can't be read."""
+        try:
+            about = parse_object((folder / "about.json").read_bytes())
+            repo, scratch, path = texts([about["repo"], about["scratch"], about.get("path", "")])
+            found = Submission(folder, repo, scratch, path)
+            while (tasks := folder / f"{len(found.arrays)}.tasks").is_file():
+                found.arrays.append(tuple(texts(parse(tasks.read_bytes()))))
+            for number in range(len(found.arrays)):
+                with contextlib.suppress(FileNotFoundError):
+                    job = (folder / f"{number}.job").read_text().strip()
+                    if _JOB.fullmatch(job):  # it becomes an argument of scancel; else Slurm's comments tell it
+                        found.jobs[number] = job
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(f"{folder}: not a submission to Slurm that can be read ({error}); remove it") from None
+        return found
+
+    @property
+    def due(self) -> float | None:
+        """When the job's time is over (unix seconds; None: it has no limit): as it is noted now, it may change."""
+        return due_in(self.folder.parent.parent, self.path)
+
+    def sets(self) -> list[WorkSet]:
+        """The sets that were not settled, in the order of the first array's tasks; one that can't be read is left out.
+
+        What can't be read is as good as not submitted: the plan has its datums still, and they are submitted again.
+        """
+        order = {name: place for place, name in enumerate(name for array in self.arrays for name in array)}
+        found = []
+        for path in sorted((self.folder / "sets").glob("*.json"), key=lambda p: order.get(p.stem, 0)):
+            with contextlib.suppress(UserError):
+                found.append(read_set(self.folder, path.stem))
+        return found
+
+    def add_array(self, names: Sequence[str]) -> int:
+        """Note the tasks of an array that is to be submitted; its number."""
+        number = len(self.arrays)
+        _write(self.folder / f"{number}.tasks", json.dumps(list(names)))
+        self.arrays.append(tuple(names))
+        return number
+
+    def drop_array(self) -> None:
+        """Forget the last array, which Slurm did not take."""
+        (self.folder / f"{len(self.arrays) - 1}.tasks").unlink()
+        self.arrays.pop()
+
+    def note_job(self, number: int, job: str) -> None:
+        """Note the id that Slurm gave to an array."""
+        self.jobs[number] = job
+        _write(self.folder / f"{number}.job", job)
+
+    def comment(self, number: int) -> str:
+        """What Slurm is told of an array, by which it is known where its id was not noted any more."""
+        return f"minipach {self.folder.name} {number}"
+
+    def new_lines(self) -> Iterator[Told]:
+        """What tasks told since the last call."""
+        try:
+            entries = sorted(os.scandir(self.folder / "told"), key=lambda e: e.name)
+        except OSError:
+            return  # settled and removed as we look
+        for entry in entries:
+            at = self._read.get(entry.name, 0)
+            match = _TOLD.fullmatch(entry.name)
+            if match is None or not entry.is_file(follow_symlinks=False) or entry.stat().st_size <= at:
+                continue
+            array, index = int(match[1]), int(match[2])
+            if array >= len(self.arrays) or index >= len(self.arrays[array]):
+                continue
+            with open(entry.path, "rb") as file:
+                file.seek(at)
+                data = file.read()
+            whole = data[: data.rfind(b"\n") + 1]  # the last line may be half written
+            self._read[entry.name] = at + len(whole)
+            for line in whole.splitlines():
+                try:
+                    told = self._told(array, index, line)
+                except (ValueError, KeyError, TypeError) as error:
+                    _LOG.warning(f"{entry.path}: a line that can't be read is skipped ({error})")
+                    continue
+                if told is not None:
+                    yield told
+
+    def _told(self, array: int, index: int, line: bytes) -> Told | None:
+        """Return what a line tells; None: when its task began. Raises ValueError, KeyError, TypeError."""
+        row = parse_object(line)
+        if "begin" in row:
+            life = checked(Life(row["begin"], row["host"]))
+            if not is_moment(life.began):
+                raise InvalidError("no time")
+            self.lives[array, index] = life
+            return None
+        if "end" not in row:
+            return Told(array, index, Outcome.from_json(line))
+        if (array, index) in self.lives and is_moment(row.get("at")):
+            self.lives[array, index] = replace(self.lives[array, index], ended=row["at"])
+        told = checked(Told(array, index, None, row["end"]))
+        if abs(told.code) > _MOST_CODE:
+            raise InvalidError("no exit code")
+        return told
+
+    def runs(self, name: str) -> list[tuple[int, int]]:
+        """The (array, index) of the tasks that have a set, the last one last."""
+        return [(number, array.index(name)) for number, array in enumerate(self.arrays) if name in array]
+
+    def done(self, work: WorkSet) -> set[int]:
+        """The datums of a set that were told of for good, by what is new since the last call (see `new_lines`)."""
+        found: set[int] = set()
+        for told in self.new_lines():
+            if told.outcome is not None and told.outcome.set_id == work.id:
+                with contextlib.suppress(InvalidError):
+                    found.update(final(work, check_outcome(told.outcome, work)))
+        return found
+
+    def look_again(self) -> None:
+        """Make a network file system forget what it remembers of the folder: it notices what we change ourselves."""
+        mark = self.folder / "told" / f".{uuid.uuid4().hex}"
+        mark.touch()
+        mark.unlink()
+
+    def tell_lost(self, array: int, index: int, outcome: Outcome) -> None:
+        """Note what no task can tell any more."""
+        with Teller(self.folder, array, index, "lost") as teller:
+            teller.tell(outcome)
+
+    def said(self, number: int, index: int) -> str:
+        """The end of what Slurm's own log of a task says, if there is one."""
+        lines = []
+        for path in (self.folder / "out").glob(f"{number}-*_{index}.txt"):
+            lines += [s for s in path.read_bytes()[-4096:].decode("utf-8", "replace").splitlines() if s.strip()]
+        return "\n".join(lines[-5:])
+
+    def settle(self, name: str) -> None:
+        """A set need not be kept any more."""
+        (self.folder / "sets" / f"{name}.json").unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Take the folder away."""
+        remove_tree(self.folder)
+
+
+def read_set(folder: Path, name: str) -> WorkSet:
+    """A set of a submission, checked against its id. UserError if it can't be read, or is another one."""
+    path = folder / "sets" / f"{name}.json"
+    try:
+        work = WorkSet.from_json(path.read_text())
+        right = work.id == name == work.part(range(len(work.parts))).id
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: can't be read ({error})") from None
+    if not right:
+        raise UserError(f"{path}: not the set that its name says")
+    return work
+
+
+def final(work: WorkSet, outcome: Outcome) -> tuple[int, ...]:
+    """The indices of a set's datums of which this outcome is the last word."""
+    if outcome.members is None:
+        return tuple(range(len(work.parts)))
+    again = tried_again(outcome, len(outcome.members), work.tries)
+    return tuple(index for place, index in enumerate(outcome.members) if place not in again)
+
+
+def narrowed(outcome: Outcome, count: int, keep: Sequence[int]) -> Outcome:
+    """What an outcome says of these datums alone (where a set ran twice, the others were told of before)."""
+    members = outcome.members if outcome.members is not None else tuple(range(count))
+    if len(keep) == len(members):
+        return outcome
+    places = [place for place, index in enumerate(members) if index in set(keep)]
+    new = {place: number for number, place in enumerate(places)}
+    return replace(
+        outcome,
+        members=tuple(members[place] for place in places),
+        bad=tuple((new[i], code, text) for i, code, text in outcome.bad if i in new),
+        recovered=tuple((new[i], code, text) for i, code, text in outcome.recovered if i in new),
+        moved=tuple(outcome.moved[place] for place in places) if outcome.moved else (),
+        each=tuple(outcome.each[place] for place in places) if outcome.each else (),
+    )
+
+
+class Teller:
+    """A file of its own for what one run of a task tells, on disk before it goes on."""
+
+    def __init__(self, folder: Path, array: int, index: int, run: str) -> None:
+        self._file = (folder / "told" / f"{array}-{index}-{run}.jsonl").open("a")
+
+    def __enter__(self) -> Teller:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def begin(self) -> None:
+        """Note that the task has begun, when and where."""
+        self._line(json.dumps({"begin": time.time(), "host": platform.node()}))
+
+    def tell(self, outcome: Outcome) -> None:
+        """Note an outcome."""
+        self._line(outcome.to_json())
+
+    def end(self, code: int) -> None:
+        """Note that the task has ended, all told that it had to tell."""
+        self._line(json.dumps({"end": code, "at": time.time()}))
+
+    def _line(self, text: str) -> None:
+        self._file.write(text + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file so that it is there as a whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(text)
+    part.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object that a file of ours holds; an empty one where there is none that can be read."""
+    try:
+        return parse_object(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write a file of ours as a whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, json.dumps(data))

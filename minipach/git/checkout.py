@@ -1,0 +1,269 @@
+"""Bring a checkout along when its branch moves: only the paths that changed, never over somebody's work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from minipach.git.annex_keys import key_of_pointer
+from minipach.git.repo import GITLINK, SYMLINK, UNFILTERED, Repo, TreeEntry, annex, blob_id
+
+_ABSENT = "0" * 40
+_SMALL = 1024 * 1024  # bytes
+_MANY = 200  # paths that are named to git
+
+
+class InTheWay(Exception):
+    """Uncommitted changes at paths that would be written."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.paths = tuple(paths)
+        super().__init__(", ".join(paths))
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    path: str
+    old_mode: str
+    new_mode: str
+    old: str
+    new: str
+    moved: bool = False  # its folder becomes a dataset of its own, which has the file now
+
+
+def _journal(repo: Repo) -> Path:
+    return repo.common_dir / "minipach" / "checkout"
+
+
+def check_free(repo: Repo, old: str, new: str) -> None:
+    """InTheWay if a path that differs between the commits has uncommitted changes, staged ones included."""
+    changes = _changes(repo, old, new)
+    staged = repo.git("diff-index", "--cached", "-z", "--name-only", "--ignore-submodules=dirty", old)
+    taken = {os.fsdecode(p) for p in staged.split(b"\0") if p}
+    _verify(repo, changes, taken)
+
+
+def _verify(repo: Repo, changes: list[_Change], staged: set[str]) -> None:
+    # what moves into a new dataset is still there, as whoever staged it left it
+    into = {c.path for c in changes if c.moved or (c.new_mode == GITLINK and c.old == _ABSENT)}
+    blocked = [c.path for c in changes if c.path in staged - into]
+    found = _worktree_ids(repo, changes)
+    blocked += [c.path for c in changes if found.get(c.path, _ABSENT) not in (c.old, c.new, _ABSENT)]
+    if blocked:
+        raise InTheWay(sorted(set(blocked)))
+
+
+def move_branch(repo: Repo, ref: str, old: str, new: str, more: Sequence[str] = (), keep: Collection[str] = ()) -> None:
+    """Move the checked-out branch in one transaction (with `more` update-ref lines), then its checkout.
+
+    The paths in `keep` stay as they are in the checkout. Call `check_free` first. A kill in between is mended by
+    `recover`. GitError if the branch has moved meanwhile.
+    """
+    journal = _journal(repo)
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    journal.write_text(f"{old} {new}\n")
+    try:
+        repo.update_refs([f"update {ref} {new} {old}", *more])
+    except BaseException:
+        if repo.head() != new:
+            journal.unlink(missing_ok=True)
+        raise
+    _apply(repo, [c for c in _changes(repo, old, new) if c.path not in keep])
+    journal.unlink(missing_ok=True)
+
+
+def recover(repo: Repo) -> tuple[str, ...]:
+    """Finish a checkout that a kill cut short; the paths that were left alone because somebody changed them."""
+    journal = _journal(repo)
+    if not journal.is_file():
+        return ()
+    parts = journal.read_text().split()
+    left: tuple[str, ...] = ()
+    if len(parts) == 2 and repo.head() == parts[1]:
+        changes = _changes(repo, parts[0], parts[1])
+        try:
+            _verify(repo, changes, _staged_since(repo, changes))
+        except InTheWay as found:
+            left = found.paths
+        _apply(repo, [c for c in changes if c.path not in left])
+    journal.unlink(missing_ok=True)
+    return left
+
+
+def _staged_since(repo: Repo, changes: list[_Change]) -> set[str]:
+    """Paths where the index holds neither side of a change: somebody staged something there."""
+    staged = {e.path: e.sha for e in index_entries(repo)}
+    return {c.path for c in changes if staged.get(c.path, _ABSENT) not in (c.old, c.new)}
+
+
+def index_entries(repo: Repo, *paths: str) -> list[TreeEntry]:
+    """What the index holds at the given paths (all, if none is given); unmerged paths come more than once."""
+    if len(paths) > _MANY:  # more than the arguments of a process can be: all are read, and these chosen
+        wanted = set(paths)
+        return [e for e in index_entries(repo) if e.path in wanted or not wanted.isdisjoint(parents(e.path))]
+    out = repo.git("ls-files", "-s", "-z", *(["--", *(f":(top,literal){p}" for p in paths)] if paths else []))
+    found = []
+    for row in out.split(b"\0"):
+        if row:
+            meta, _, path = row.partition(b"\t")
+            mode, sha, _ = meta.decode().split()
+            found.append(TreeEntry(mode, sha, os.fsdecode(path)))
+    return found
+
+
+def _changes(repo: Repo, old: str, new: str) -> list[_Change]:
+    out = repo.git("diff-tree", "-r", "-z", "--no-renames", old, new).split(b"\0")
+    found = []
+    for meta, path in zip(out[::2], out[1::2], strict=False):
+        old_mode, new_mode, old_sha, new_sha, _ = meta.decode().lstrip(":").split()
+        found.append(_Change(os.fsdecode(path), old_mode, new_mode, old_sha, new_sha))
+    datasets = {c.path for c in found if c.new_mode == GITLINK and c.old == _ABSENT}
+    if datasets:
+        found = [replace(c, moved=c.new == _ABSENT and not datasets.isdisjoint(parents(c.path))) for c in found]
+    return found
+
+
+def parents(path: str) -> Iterator[str]:
+    """The folders above a path, nearest first."""
+    folder = path.rpartition("/")[0]
+    while folder:
+        yield folder
+        folder = folder.rpartition("/")[0]
+
+
+def _worktree_ids(repo: Repo, changes: list[_Change]) -> dict[str, str]:
+    """What lies at each path, as git would store it (`clean` filters applied); absent paths are left out."""
+    files: list[str] = []
+    found: dict[str, str] = {}
+    going = {c.path for c in changes if c.new == _ABSENT}
+    for change in changes:
+        if change.moved or GITLINK in (change.old_mode, change.new_mode):
+            continue  # an input's folder: uninstalled, or somebody's own checkout, which git leaves alone too
+        there = repo.path / change.path
+        if _behind_something(repo.path, change.path, going):
+            found[change.path] = "behind a link or a file"
+        elif there.is_symlink():
+            target = os.fsencode(os.readlink(there))
+            found[change.path] = blob_id(target)
+        elif there.is_file():
+            # as it lies there, it often is what git stores: asking git means git-annex's filter, which can take seconds
+            raw = blob_id(there.read_bytes()) if there.stat().st_size <= _SMALL else ""
+            if raw in (change.old, change.new):
+                found[change.path] = raw
+            else:
+                files.append(change.path)
+        elif there.is_dir() and any(names for _, _, names in os.walk(there)):
+            inside = {c.path for c in changes if c.path.startswith(change.path + "/")}
+            if not all(_listed(repo.path, there, inside)):
+                found[change.path] = "a folder"
+    if files:
+        # git takes a line that begins with a quote for a quoted name, and drops a carriage return at its end
+        plain = [f for f in files if "\n" not in f and not f.startswith('"') and not f.endswith("\r")]
+        request = b"".join(os.fsencode(f) + b"\n" for f in plain)
+        ids = repo.line("hash-object", "--stdin-paths", stdin=request).split()
+        found.update(zip(plain, ids, strict=True))
+        for name in set(files) - set(plain):
+            found[name] = repo.line("hash-object", "--", name)
+    return found
+
+
+def _behind_something(root: Path, path: str, going: Collection[str]) -> bool:
+    """Whether a folder above the path is really a link or a file, and not one that goes with these changes."""
+    for folder in parents(path):
+        there = root / folder
+        if (there.is_symlink() or there.is_file()) and folder not in going:
+            return True
+    return False
+
+
+def _listed(root: Path, folder: Path, known: set[str]) -> list[bool]:
+    return [
+        os.path.relpath(os.path.join(here, name), root) in known for here, _, names in os.walk(folder) for name in names
+    ]
+
+
+def _apply(repo: Repo, changes: list[_Change]) -> None:
+    """Set index and work tree to the new side of the changes."""
+    if not changes:
+        return
+    # removals first: a path may give way to a folder of the same name, or the other way round
+    info = b"".join(
+        (f"0 {_ABSENT}\t" if c.new == _ABSENT else f"{c.new_mode} {c.new}\t").encode() + os.fsencode(c.path) + b"\0"
+        for c in sorted(changes, key=lambda c: c.new != _ABSENT)
+    )
+    # unfiltered here too: git looks anew at files that are as young as the index when it writes that
+    repo.git(*UNFILTERED, "update-index", "-z", "--index-info", stdin=info)
+    for change in changes:
+        if change.new == _ABSENT and change.old_mode != GITLINK and not change.moved:
+            _remove(repo.path, change.path)
+        elif change.new_mode == GITLINK:
+            (repo.path / change.path).mkdir(parents=True, exist_ok=True)
+    written = [c for c in changes if c.new != _ABSENT and c.new_mode != GITLINK]
+    if repo.config("core.sparseCheckout") == "true":
+        _write_sparsely(repo, written)
+        return
+    unlocked = _unlocked(repo, written)
+    # only unlocked files need git-annex's filter, which looks through the whole index each time it starts
+    for filters, chosen in ((UNFILTERED, [c for c in written if c not in unlocked]), ((), unlocked)):
+        if chosen:
+            names = b"".join(os.fsencode(c.path) + b"\0" for c in chosen)
+            repo.git(*filters, "checkout-index", "--force", "--index", "-z", "--stdin", stdin=names)
+    if unlocked:
+        annex(repo, "smudge", "--update")  # as git-annex's hooks do: the filter alone leaves pointers
+
+
+def _write_sparsely(repo: Repo, changes: Sequence[_Change]) -> None:
+    """Write those of the paths that the user's sparse checkout contains; the others stay absent."""
+    if not changes:
+        return
+    for change in changes:
+        there = repo.path / change.path
+        if there.is_symlink() or there.is_file():
+            there.unlink()
+    names = b"".join(os.fsencode(c.path) + b"\0" for c in changes)
+    repo.git(*UNFILTERED, "update-index", "--skip-worktree", "-z", "--stdin", stdin=names)
+    repo.git("sparse-checkout", "reapply")
+    if _unlocked(repo, changes):
+        annex(repo, "smudge", "--update")
+
+
+def _unlocked(repo: Repo, changes: Sequence[_Change]) -> list[_Change]:
+    """Those whose new content is the pointer of an unlocked annexed file."""
+    files = [c for c in changes if c.new_mode != SYMLINK]
+    blobs = repo.objects.read_many([c.new for c in files])
+    return [c for c, blob in zip(files, blobs, strict=True) if key_of_pointer(blob or b"")]
+
+
+def _remove(root: Path, path: str) -> None:
+    there = root / path
+    if there.is_symlink() or there.is_file():
+        there.unlink()
+    folder = os.path.dirname(path)
+    while folder:
+        try:
+            os.rmdir(root / folder)
+        except OSError:
+            return  # not empty: something else lives there
+        folder = os.path.dirname(folder)
+
+
+def dirty_paths(repo: Repo, *below: str) -> list[str]:
+    """Paths with uncommitted changes (untracked files included, ignored ones not), below the given folders or all."""
+    command = [
+        "status",
+        "--porcelain",
+        "-z",
+        "--untracked-files=normal",
+        "--ignore-submodules=dirty",
+        "--no-renames",
+        *(["--", *(f":(literal,top){b}" for b in below)] if below else []),
+    ]
+    # First without git-annex's filter, which after each run looks through the whole index (3 s for 20,000 files):
+    # without it a file may look changed that isn't, never the reverse.
+    out = repo.git(*UNFILTERED, *command, env={"GIT_OPTIONAL_LOCKS": "0"})
+    if out:
+        out = repo.git(*command)
+    # a path may come twice: staged, and as a folder that has taken its place
+    return list(dict.fromkeys(os.fsdecode(row[3:]) for row in out.split(b"\0") if row))

@@ -1,0 +1,100 @@
+"""A writer for `git fast-import`: many commits in one process, no work tree, no index."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from minipach.git.repo import GitError, Repo, lacks_objects
+
+# A pack of so few objects git takes apart at once: to compress it is for nothing (20 ms for a folder of 20,000 files).
+_UNPACK_LIMIT = 100
+_PACKED = ("-c", "fastimport.unpackLimit=0")
+_UNPACKED = ("-c", f"fastimport.unpackLimit={_UNPACK_LIMIT}", "-c", "pack.compression=0")
+
+
+@dataclass
+class Stream:
+    """Commits on top of `parent`, one after the other; `run` stores them and returns the last one's id.
+
+    The commits hang on `ref`, a private name that a kill may leave behind and the next run takes over.
+    """
+
+    ref: str
+    parent: str | None
+    committer: str
+    _parts: list[bytes] = field(default_factory=list)
+    _blobs: list[bytes] = field(default_factory=list)
+    _commits: int = 0
+    _objects: int = 0  # that will be stored, at most
+
+    def commit(self, message: str, author: str | None = None) -> None:
+        """Begin a commit; changes follow."""
+        text = os.fsencode(message)
+        self._commits += 1
+        self._objects += 2
+        head = f"commit {self.ref}\n"
+        if author:
+            head += f"author {author}\n"
+        self._parts.append(os.fsencode(f"{head}committer {self.committer}\ndata {len(text)}\n") + text + b"\n")
+        if self._commits == 1 and self.parent:
+            self._parts.append(f"from {self.parent}\n".encode())
+
+    def merge(self, other: str) -> None:
+        """Make the commit that was just begun a merge with another one."""
+        self._parts.append(f"merge {other}\n".encode())
+
+    def delete(self, path: str) -> None:
+        """Remove a path."""
+        self._change(b"D ", path)
+
+    def put(self, mode: str, sha: str, path: str) -> None:
+        """Set a path to an object that is stored already, or to a `blob` of this stream."""
+        self._change(f"M {mode} {sha} ".encode(), path)
+
+    def write(self, mode: str, data: bytes, path: str) -> None:
+        """Set a path to new content."""
+        self._change(f"M {mode} inline ".encode(), path)
+        self._parts.append(f"data {len(data)}\n".encode() + data + b"\n")
+
+    def blob(self, data: bytes) -> str:
+        """Send content that many paths will have, once; what `put` takes as its id."""
+        mark = f":{len(self._blobs) + 1}"
+        self._blobs.append(f"blob\nmark {mark}\ndata {len(data)}\n".encode() + data + b"\n")
+        self._objects += 1
+        return mark
+
+    def _change(self, what: bytes, path: str) -> None:
+        self._parts.append(what + quote(path) + b"\n")
+        self._objects += 1 + path.count("/")
+
+    def run(self, repo: Repo) -> str | None:
+        """Store everything; the id of the last commit (the parent, if there was none)."""
+        if not self._commits:
+            return self.parent
+        # `reset` first: a ref of this name that a kill left must not become the parent
+        start = f"reset {self.ref}\n".encode()
+        options = ("--quiet", "--force", "--date-format=raw")
+        # blobs first: none can be sent in the midst of a commit
+        data = b"".join([*self._blobs, start, *self._parts])
+        if self._objects < _UNPACK_LIMIT:
+            with suppress(GitError):
+                repo.git(*_UNPACKED, "fast-import", *options, stdin=data)
+                new = repo.line("rev-parse", self.ref)
+                # until the ref was there, a `git gc --prune=now` may have taken what was made
+                if not lacks_objects(repo, new, *([f"^{self.parent}"] if self.parent else [])):
+                    return new
+        repo.git(*_PACKED, "fast-import", *options, stdin=data)  # gc keeps its pack until the ref is there
+        return repo.line("rev-parse", self.ref)
+
+
+def quote(path: str) -> bytes:
+    """A path as fast-import reads it: C-style, with everything that could end the line escaped."""
+    raw = os.fsencode(path).replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
+    return b'"' + raw + b'"'
+
+
+def committer(repo: Repo) -> str:
+    """Who commits, now: `Name <mail> seconds zone`."""
+    return repo.line("var", "GIT_COMMITTER_IDENT")

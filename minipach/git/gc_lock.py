@@ -1,0 +1,108 @@
+"""git's own lock against garbage collection: while objects are made that no ref names yet, none may be pruned.
+
+`git gc --prune=now` takes what was just written. It does not begin while `gc.pid` names a process that runs.
+Source: lock_repo_for_gc in git's builtin/gc.c (the file holds "PID HOST", and counts for 12 hours)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from minipach.git.repo import Repo
+
+_PATIENCE = 30.0  # seconds to wait for a garbage collection that runs; then we go on without the lock
+_COUNTS = 12 * 3600.0  # seconds
+_TOUCH = 3600.0
+
+
+@contextlib.contextmanager
+def gc_held_off(repo: Repo, patience: float = _PATIENCE) -> Iterator[None]:
+    """Keep `git gc` from beginning in a repository. Where the lock can't be had, nothing is held off."""
+    path = repo.common_dir / "gc.pid"
+    ours = f"{os.getpid()} {socket.gethostname() or platform.node()}"
+    over = threading.Event()
+    held = _take(path, ours, patience)
+    if held:
+        threading.Thread(target=_keep_young, args=(path, over), daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+        with contextlib.suppress(OSError):
+            if held and path.read_text() == ours:
+                path.unlink()
+
+
+def _take(path: Path, ours: str, patience: float) -> bool:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            if _is_free(path) and _write(path, ours):
+                return True
+        except OSError:
+            return False  # we may not write there
+        if _is_minipach(path) or time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+
+
+def _write(path: Path, ours: str) -> bool:
+    """Write the file as git does, which keeps others from doing so meanwhile."""
+    lock = path.with_name("gc.pid.lock")
+    try:
+        file = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:
+        with contextlib.suppress(OSError):
+            if time.time() - lock.stat().st_mtime > _COUNTS:
+                lock.unlink()  # of a process that was killed in just that moment
+        return False
+    os.write(file, ours.encode())
+    os.close(file)
+    if not _is_free(path):
+        lock.unlink()
+        return False
+    os.replace(lock, path)
+    return True
+
+
+def _is_free(path: Path) -> bool:
+    try:
+        age = time.time() - path.stat().st_mtime
+        pid, _, host = path.read_text(errors="replace").strip().partition(" ")
+    except FileNotFoundError:
+        return True
+    if age > _COUNTS or not pid.isdecimal() or not host:
+        return True
+    return host == socket.gethostname() and not _runs(int(pid))
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def _is_minipach(path: Path) -> bool:
+    """Whether the lock is another minipach's, which holds off the same: one need not wait for it."""
+    try:
+        pid = path.read_text(errors="replace").partition(" ")[0]
+        return b"minipach" in Path(f"/proc/{int(pid)}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return False
+
+
+def _keep_young(path: Path, over: threading.Event) -> None:
+    while not over.wait(_TOUCH):
+        with contextlib.suppress(OSError):
+            os.utime(path)

@@ -1,0 +1,451 @@
+"""The git and git-annex plumbing; no other module starts a git process."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.util
+import os
+import shlex
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO
+
+from minipach.git import settings
+from minipach.support.errors import UserError
+
+GITLINK = "160000"
+SYMLINK = "120000"
+TREE = "040000"
+FILE = "100644"
+EXECUTABLE = "100755"
+
+_EMPTY_KEY = "SHA256E-s0--e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+NO_REPOSITORY = "fatal: not a git repository"  # what git says where there is none, with exit code 128
+_CHUNK = 500  # requests written ahead of the answers: 500 lines of 41 bytes fit into a pipe's buffer
+
+
+def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for every child process: this installation's programs come first on PATH.
+
+    The git-annex wheel puts its binary beside the interpreter's scripts, where git's hooks must find it too.
+    """
+    env = dict(os.environ)
+    # what the commands of datums get: the user's own
+    env.setdefault("MINIPACH_PATH", user_path())
+    env.setdefault("MINIPACH_LOCALE", " ".join(f"{k}={v}" for k, v in sorted(env.items()) if _is_locale(k)))
+    settings.drop_variables(env)
+    for name, value in settings.utf8_locale(env).items():
+        if value is None:
+            env.pop(name, None)
+        else:
+            env[name] = value
+    if temporary := env.pop("TMPDIR", ""):
+        temporary = os.path.abspath(temporary)  # a child may work elsewhere
+        env |= {"TMPDIR": temporary} if can_write(temporary) else {}
+    ours = [str(Path(sys.executable).parent), sysconfig.get_path("scripts")]
+    binary = _annex_wheel()
+    if binary is not None:
+        # the wheel's script of this name starts a Python only to exec the binary: 30 ms a call
+        ours.insert(0, str(binary))
+        if (binary / "magic.mgc").is_file():
+            env["MAGIC"] = str(binary / "magic.mgc")
+    env["MINIPACH_PYTHON"] = sys.executable  # runs the launcher
+    path = env.get("PATH", os.defpath).split(os.pathsep)
+    env["PATH"] = os.pathsep.join(dict.fromkeys([*ours, *path]))
+    env.update(extra or {})
+    return env
+
+
+@functools.lru_cache(maxsize=16)
+def can_write(folder: str) -> bool:
+    """Return whether a temporary file can be made in a folder (asked once in the life of a process)."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def own_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The same for git, git-annex and DataLad in what is minipach's own (slots, new datasets).
+
+    There no setting of the user decides what is stored, and no hook runs: docs/design/git-settings.md.
+    """
+    env = child_environment(extra)
+    return env | settings.with_settings(env, (*settings.PLUMBING, *settings.OWN))
+
+
+def enter_environment(values: Mapping[str, str]) -> None:
+    """Make this process's own environment one of the above, for libraries that start processes by themselves."""
+    for name in ("LC_ALL", *settings.DROPPED):
+        if name not in values:
+            os.environ.pop(name, None)
+    os.environ.update(values)
+
+
+@contextlib.contextmanager
+def entered(values: Mapping[str, str]) -> Iterator[None]:
+    """The same for a while."""
+    before = dict(os.environ)
+    enter_environment(values)
+    try:
+        yield
+    finally:
+        for name in [name for name in values if name not in before]:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
+def _is_locale(variable: str) -> bool:
+    return variable == "LANG" or variable.startswith("LC_")
+
+
+def user_path() -> str:
+    """PATH as whoever runs minipach has it: the programs of this installation are no part of it."""
+    return os.environ.get("MINIPACH_PATH") or os.environ.get("PATH") or os.defpath
+
+
+@functools.cache
+def _annex_wheel() -> Path | None:
+    """The folder of the git-annex wheel's own binary, if this environment has the wheel."""
+    spec = importlib.util.find_spec("git_annex")
+    folder = Path(spec.origin).parent if spec and spec.origin else None
+    return folder if folder and os.access(folder / "git-annex", os.X_OK) else None
+
+
+def _environment_at(path: Path, extra: Mapping[str, str] | None = None, *, own: bool = False) -> dict[str, str]:
+    """The environment for git in the repository at `path`, and in no other. own: see `own_environment`.
+
+    Where the `.git` there may not be entered, or is broken, git would go on in the repository around it: a pipeline's
+    results would be published into the superdataset.
+    """
+    env = {"GIT_CEILING_DIRECTORIES": os.path.dirname(os.path.realpath(path)), "LANGUAGE": "en"}  # messages are read
+    env |= extra or {}
+    if own:
+        return own_environment(env)
+    found = child_environment(env)
+    return found | settings.with_settings(found, settings.PLUMBING)
+
+
+class GitError(Exception):
+    """A git command failed: its arguments and what it printed."""
+
+    def __init__(self, repo: Path, args: Sequence[str], code: int, stderr: str, stdout: bytes = b"") -> None:
+        self.repo, self.code, self.stderr, self.stdout = repo, code, stderr.strip(), stdout
+        super().__init__(f"{repo}: git {' '.join(args[:4])} failed ({code}): {self.stderr}")
+
+
+@dataclass(frozen=True, slots=True)
+class TreeEntry:
+    """One line of a git tree: octal mode, object id, and the path as text (surrogates keep odd bytes)."""
+
+    mode: str
+    sha: str
+    path: str
+
+
+# options of git: without git-annex's filter, which looks through the whole index each time it starts
+UNFILTERED = ("-c", "filter.annex.process=", "-c", "filter.annex.clean=", "-c", "filter.annex.smudge=")
+
+
+class Repo:
+    """One git repository, found by its work tree (or bare folder). own: it is a checkout of minipach's own."""
+
+    def __init__(self, path: Path, *, own: bool = False) -> None:
+        self.path = path
+        self.own = own
+        self._cat: CatFile | None = None
+
+    def __repr__(self) -> str:
+        return f"Repo({str(self.path)!r})"
+
+    def git(
+        self,
+        *args: str,
+        stdin: bytes | None = None,
+        env: Mapping[str, str] | None = None,
+        ok: Iterable[int] = (0,),
+    ) -> bytes:
+        """Run git here and return its stdout; GitError unless the exit code is in `ok`."""
+        done = subprocess.run(
+            ["git", *settings.complete(args)],
+            cwd=self.path,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            env=_environment_at(self.path, env, own=self.own),
+            check=False,
+        )
+        if done.returncode not in ok or (done.returncode == 128 and NO_REPOSITORY in os.fsdecode(done.stderr)):
+            raise GitError(self.path, args, done.returncode, os.fsdecode(done.stderr), done.stdout)
+        return done.stdout
+
+    def line(self, *args: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None) -> str:
+        """The output of a git command less its last newline."""
+        return os.fsdecode(self.git(*args, stdin=stdin, env=env)).rstrip("\n")
+
+    def succeeds(self, *args: str) -> bool:
+        """Whether a git command exits with 0."""
+        try:
+            self.git(*args)
+        except GitError:
+            return False
+        return True
+
+    def resolve(self, rev: str) -> str | None:
+        """The object id that `rev` names, or None."""
+        out = self.git("rev-parse", "--verify", "--quiet", "--end-of-options", rev, ok=(0, 1, 128))
+        return out.decode().strip() or None
+
+    def branch(self) -> str | None:
+        """The branch that is checked out (short name), or None on a detached HEAD."""
+        out = os.fsdecode(self.git("symbolic-ref", "--quiet", "HEAD", ok=(0, 1))).strip()
+        return out.removeprefix("refs/heads/") or None
+
+    def head(self) -> str | None:
+        """The commit checked out, or None in a repository without commits."""
+        return self.resolve("HEAD^{commit}")
+
+    @cached_property
+    def common_dir(self) -> Path:
+        """The folder that all worktrees share (`.git` of the main one)."""
+        return Path(os.path.realpath(self.path / self.line("rev-parse", "--git-common-dir")))
+
+    @property
+    def objects(self) -> CatFile:
+        """The long-lived object reader of this repository."""
+        if self._cat is None or not self._cat.alive:
+            self._cat = CatFile(self.path)
+        return self._cat
+
+    def close(self) -> None:
+        """End the object reader, if one runs."""
+        if self._cat is not None:
+            self._cat.close()
+            self._cat = None
+
+    def ls_tree(self, treeish: str, *paths: str, recursive: bool = False) -> list[TreeEntry]:
+        """The entries of a tree, with full paths; with `recursive` only what is not a tree."""
+        args = ["ls-tree", "-z", "--full-tree"] + (["-r"] if recursive else []) + [treeish]
+        if paths:
+            args += ["--", *paths]
+        return list(parse_ls_tree(self.git(*args)))
+
+    def names(self, treeish: str) -> list[str]:
+        """The names at the root of a tree, without what they stand for: quick for a large folder."""
+        out = os.fsdecode(self.git("ls-tree", "-z", "--full-tree", "--name-only", treeish))
+        return out.split("\0")[:-1]
+
+    def config(self, key: str, file: str | None = None) -> str | None:
+        """A git setting of this repository, or of one file (a path, or `blob:REV:PATH`)."""
+        where: list[str] = []
+        if file is not None:
+            where = ["--blob", file[5:]] if file.startswith("blob:") else ["--file", file]
+        try:
+            out = self.git("config", *where, "--get", key, ok=(0, 1))
+        except GitError:
+            return None
+        return os.fsdecode(out).rstrip("\n") if out else None
+
+    def config_of_user(self, key: str) -> str | None:
+        """Return a git setting as the user has it, also one that is neutralised in our own calls."""
+        done = subprocess.run(
+            ["git", "config", "--get", key], cwd=self.path, env=child_environment(), capture_output=True, check=False
+        )
+        return os.fsdecode(done.stdout).rstrip("\n") if done.returncode == 0 else None
+
+    def hash_blob(self, data: bytes) -> str:
+        """Store `data` as a blob and return its id."""
+        return self.line("hash-object", "-w", "--stdin", stdin=data)
+
+    def write_tree(self, entries: Iterable[TreeEntry]) -> str:
+        """Store the tree that holds exactly `entries` (full paths, no trees among them)."""
+        index = self.common_dir / "minipach-index"
+        with private_index(index) as env:
+            self.git("read-tree", "--empty", env=env)
+            info = b"".join(f"{e.mode} {e.sha}\t".encode() + os.fsencode(e.path) + b"\0" for e in entries)
+            self.git("update-index", "-z", "--index-info", stdin=info, env=env)
+            return self.line("write-tree", "--missing-ok", env=env)
+
+    def commit_tree(
+        self, tree: str, message: str, parents: Sequence[str] = (), env: Mapping[str, str] | None = None
+    ) -> str:
+        """Store a commit of `tree` and return its id; no ref moves."""
+        args = ["commit-tree", "--no-gpg-sign", tree]
+        for parent in parents:
+            args += ["-p", parent]
+        return self.line(*args, "-F", "-", stdin=os.fsencode(message), env=env)
+
+    def update_refs(self, lines: Sequence[str]) -> None:
+        """One transaction of `git update-ref --stdin`: all of the lines, or none (GitError)."""
+        if lines:
+            text = "start\n" + "".join(f"{line}\n" for line in lines) + "prepare\ncommit\n"
+            self.git("update-ref", "--stdin", stdin=text.encode())
+
+    def refs(self, prefix: str) -> dict[str, str]:
+        """All refs below `prefix` with the objects that they point to."""
+        out = self.line("for-each-ref", "--format=%(objectname) %(refname)", prefix)
+        return {name: sha for sha, _, name in (row.partition(" ") for row in out.splitlines())}
+
+
+@contextlib.contextmanager
+def private_index(path: Path) -> Iterator[dict[str, str]]:
+    """An index file of one's own, as an environment for git; it is gone afterwards."""
+    own = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        yield {"GIT_INDEX_FILE": str(own)}
+    finally:
+        for leftover in (own, own.with_name(own.name + ".lock")):
+            leftover.unlink(missing_ok=True)
+
+
+def parse_ls_tree(data: bytes) -> Iterator[TreeEntry]:
+    """Entries of `git ls-tree -z` output."""
+    for row in data.split(b"\0"):
+        if row:
+            meta, _, path = row.partition(b"\t")
+            mode, _kind, sha = meta.split()
+            yield TreeEntry(mode.decode(), sha.decode(), os.fsdecode(path))
+
+
+def parse_tree(data: bytes) -> Iterator[TreeEntry]:
+    """Entries of a raw tree object (SHA-1): `mode SP name NUL 20-bytes`, names without folders."""
+    at = 0
+    while at < len(data):
+        space = data.index(b" ", at)
+        nul = data.index(b"\0", space)
+        mode = data[at:space].decode().rjust(6, "0")
+        yield TreeEntry(mode, data[nul + 1 : nul + 21].hex(), os.fsdecode(data[space + 1 : nul]))
+        at = nul + 21
+
+
+class CatFile:
+    """One `git cat-file --batch` process: objects by id without a process per object."""
+
+    def __init__(self, repo: Path) -> None:
+        self._process = subprocess.Popen(
+            ["git", "cat-file", "--batch"],
+            cwd=repo,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_environment_at(repo),
+            start_new_session=True,  # Ctrl-C is for us to handle; it must not end the reader first
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._in: IO[bytes] = self._process.stdin
+        self._out: IO[bytes] = self._process.stdout
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process still answers."""
+        return self._process.poll() is None
+
+    def close(self) -> None:
+        """End the process."""
+        with contextlib.suppress(BrokenPipeError):
+            self._in.close()
+        self._out.close()
+        self._process.wait()
+
+    def read(self, name: str) -> bytes | None:
+        """The content of one object, named by id or `REV:PATH` (no newline in it); None if missing."""
+        if "\n" in name:
+            return None
+        return next(iter(self.read_many([name])))
+
+    def read_many(self, names: Sequence[str]) -> Iterator[bytes | None]:
+        """The contents of many objects, in order."""
+        for start in range(0, len(names), _CHUNK):
+            chunk = names[start : start + _CHUNK]
+            try:
+                self._in.write(b"".join(os.fsencode(n) + b"\n" for n in chunk))
+                self._in.flush()
+            except BrokenPipeError:  # as such it would look as if nobody read our own output any more
+                raise _reader_ended() from None
+            for _ in chunk:
+                yield self._answer()
+
+    def _answer(self) -> bytes | None:
+        header = self._out.readline()
+        if not header:
+            raise _reader_ended()
+        if header.endswith((b" missing\n", b" ambiguous\n")):
+            return None
+        size = int(header.rsplit(b" ", 1)[1])
+        data = self._out.read(size + 1)
+        if len(data) <= size:
+            raise _reader_ended()
+        return data[:-1]
+
+
+def _reader_ended() -> GitError:
+    return GitError(Path(), ["cat-file"], -1, "the object reader ended")
+
+
+def blob_id(data: bytes) -> str:
+    """The id that git gives to a blob (SHA-1 repositories, as git and DataLad make them)."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+def is_dataset(path: Path) -> bool:
+    """Whether `path` is the top of an installed git repository of its own."""
+    return (path / ".git").exists()
+
+
+def need_identity(repo: Repo) -> None:
+    """UserError unless git knows who commits here."""
+    if not repo.succeeds("var", "GIT_COMMITTER_IDENT") or not repo.succeeds("var", "GIT_AUTHOR_IDENT"):
+        raise UserError(
+            "git: no identity for commits; git config --global user.name 'Your Name' && "
+            "git config --global user.email you@example.org"
+        )
+
+
+def has_annex(repo: Repo) -> bool:
+    """Return whether git-annex is initialised in a repository. A plain `git clone` does not do it."""
+    return repo.config("annex.uuid") is not None
+
+
+def lacks_objects(repo: Repo, *revisions: str) -> bool:
+    """Whether objects of commits are missing, as after a `git gc --prune=now` while they were made."""
+    try:
+        found = repo.git("rev-list", "--objects", "--missing=print", "--no-object-names", *revisions)
+    except GitError:
+        return True
+    return any(line.startswith(b"?") for line in found.splitlines())
+
+
+def need_annex(repo: Repo) -> None:
+    """Initialise git-annex where a plain `git clone` left it out. UserError if that fails or isn't wanted."""
+    if has_annex(repo):
+        return
+    fix = f"git -C {shlex.quote(str(repo.path))} annex init"
+    if repo.config("annex.autoinit") in ("false", "no", "off", "0"):
+        raise UserError(f"{repo.path}: git-annex is not initialised here, and annex.autoinit is off; {fix}")
+    try:
+        annex(repo, "init", "--quiet")
+    except GitError as error:
+        why = error.stderr.splitlines()[-1] if error.stderr else f"exit code {error.code}"
+        raise UserError(f"{repo.path}: git-annex can't be initialised: {why}; {fix}") from None
+
+
+def annex(repo: Repo, *args: str, stdin: bytes | None = None, ok: Iterable[int] = (0,)) -> bytes:
+    """Run `git annex` in a repository."""
+    return repo.git("annex", *args, stdin=stdin, ok=ok)
+
+
+def take_in_locations(repo: Repo) -> None:
+    """Merge what fetched git-annex branches say of where contents are, as after a plain `git pull`."""
+    # any question about a key does it (but not in batch mode); `git annex merge` would merge synced/* into the branch
+    # that is checked out, too
+    annex(repo, "whereis", "-c", "annex.merge-annex-branches=true", f"--key={_EMPTY_KEY}", ok=(0, 1))

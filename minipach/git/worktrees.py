@@ -1,0 +1,252 @@
+"""Slots: small worktrees of a pipeline's repo in which datum sets run, made, reset, and cleared up after a crash."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import time
+import uuid
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from minipach.git.annex_keys import MAX_POINTER, key_of_pointer
+from minipach.git.repo import UNFILTERED, GitError, Repo, annex, child_environment
+
+_PREFIX = "minipach-"
+_BRANCH = "refs/worktree/minipach"
+_ROUNDS = 20  # more attempts to remove a slot in which something still works
+_PAUSE = 0.05  # seconds before each of them
+_SMALL = 1 << 20  # bytes
+_CONTAINER = re.compile(r"minipach-[0-9a-f]{16}")
+_AGE = 10.0  # seconds that a fresh checkout pretends to be old
+
+
+def slots_dir(repo: Repo) -> Path:
+    """Where a repo's slots are: beside its annex, so that outputs move there by a rename."""
+    return repo.common_dir / "minipach" / "slots"
+
+
+class Owner:
+    """A lock file that lives as long as the process which uses the slots; it dies with that process."""
+
+    def __init__(self, repo: Repo) -> None:
+        self.name = f"{_PREFIX}{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        folder = slots_dir(repo)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / f"{self.name}.lock"
+        while True:
+            self._file = self._path.open("w")
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(self._file.fileno()), self._path.stat()):
+                    break
+            self._file.close()  # a clean-up came between, and took a file away that nobody held yet
+
+    def release(self) -> None:
+        """Give the slots up: the next clean-up may take them away."""
+        self._path.unlink(missing_ok=True)
+        self._file.close()
+
+
+class Slot:
+    """One worktree, at one base commit at a time."""
+
+    def __init__(self, main: Repo, path: Path) -> None:
+        self.main = main
+        self.repo = Repo(path, own=True)
+        self.path = path
+
+    @property
+    def place(self) -> int:
+        """A number of its own among its owner's slots; two owners begin to count anywhere."""
+        owner, _, number = self.path.name.rpartition(".")
+        return zlib.crc32(os.fsencode(owner)) + (int(number) if number.isdecimal() else 0)
+
+    def reset(self, base: str) -> None:
+        """Make the worktree equal to `base`, with no staged inputs and nothing left over; make it if need be."""
+        if not self.path.exists():
+            self._make(base)
+            return
+        clear_scratch(self.path)
+        inputs = self.path / "inputs"
+        if inputs.is_dir():
+            remove_tree(inputs)
+        try:
+            self.repo.git("reset", "--quiet", "--hard", base)
+            self.repo.git("clean", "-ffdxq")
+            self._fill()
+        except GitError:  # a git that was killed here left a lock, or half a worktree
+            self.remove()
+            self._make(base)
+
+    def _make(self, base: str) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if self.path.parent == slots_dir(self.main):
+                raise
+            raise OSError(f"{self.path.parent}: can't be made: {error.strerror}; see minipach.scratch") from error
+        Repo(self.main.path, own=True).git("worktree", "add", "--quiet", "--force", "--detach", str(self.path), base)
+        # git-annex asks git for the branch, twice for each file that it adds, unless there is one: then it asks once.
+        # So HEAD has one, of a kind that only this worktree has and nobody sees.
+        self.repo.git("update-ref", _BRANCH, base)
+        self.repo.git("symbolic-ref", "HEAD", _BRANCH)
+        self._fill()
+        self._age()
+
+    def _fill(self) -> None:
+        """Give unlocked annexed files their content, which git leaves to a hook of git-annex."""
+        for name in self.repo.git("ls-files", "-z").split(b"\0")[:-1]:
+            file = Path(self.path, os.fsdecode(name))
+            with contextlib.suppress(OSError):
+                found = file.lstat()
+                if stat.S_ISREG(found.st_mode) and found.st_size <= MAX_POINTER and key_of_pointer(file.read_bytes()):
+                    annex(self.repo, "smudge", "--update")
+                    return
+
+    def _age(self) -> None:
+        """Make what was just checked out older than git's index.
+
+        What is as young as the index could have been changed since: git would look into each such file whenever it is
+        asked, with a process of git-annex to help it.
+        """
+        past = time.time() - _AGE
+        for name in self.repo.git("ls-files", "-z").split(b"\0")[:-1]:
+            file = os.path.join(os.fsencode(self.path), name)
+            with contextlib.suppress(OSError):  # not checked out, by somebody's configuration: then git doesn't look
+                found = os.lstat(file)
+                # an unlocked file may share its content with the annex, which knows it by its time; or be long
+                if stat.S_ISLNK(found.st_mode) or (found.st_nlink == 1 and found.st_size <= _SMALL):
+                    os.utime(file, (past, past), follow_symlinks=False)
+        self.repo.git(*UNFILTERED, "update-index", "-q", "--refresh", ok=(0, 1))
+
+    def remove(self) -> None:
+        """Take the worktree away, its registration included."""
+        self.repo.close()
+        remove_slot(self.main, self.path)
+
+
+def remove_slot(main: Repo, path: Path) -> None:
+    """Remove a worktree's folder and git's entry for it, whatever state a crash left them in."""
+    if path.exists():
+        clear_scratch(path)
+        remove_tree(path)
+    for _ in range(_ROUNDS):  # a process that was killed may still finish a system call, and so make another file
+        if not path.exists():
+            break
+        kill_inside(path)
+        time.sleep(_PAUSE)
+        remove_tree(path)
+    # `git worktree prune` would also drop a person's worktree whose disk isn't mounted just now
+    remove_tree(main.common_dir / "worktrees" / path.name)
+
+
+def remove_tree(path: Path) -> None:
+    """Delete a folder of ours, read-only subfolders included. Never follows symlinks."""
+    if not os.path.lexists(path):
+        return
+
+    def unlock(_function: object, failed: str, _error: object) -> None:
+        for target in (os.path.dirname(failed), failed):
+            with contextlib.suppress(OSError):
+                # folders only: a staged file may be a hard link to annexed content, whose mode it would change
+                if os.path.isdir(target) and not os.path.islink(target):
+                    os.chmod(target, stat.S_IRWXU)
+        if os.path.isdir(failed) and not os.path.islink(failed):
+            shutil.rmtree(failed, ignore_errors=True)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(failed)
+
+    shutil.rmtree(path, onerror=unlock)
+
+
+def clear_scratch(path: Path) -> None:
+    """Remove what a killed launcher left, and end the command or podman container that it may have left running."""
+    for scratch in (path / ".minipach").glob("tmp.*"):
+        kill_inside(path)
+        _remove_container(scratch / "container")
+        remove_tree(scratch)
+
+
+def _remove_container(noted: Path) -> None:
+    """End the container that a launcher has noted: by the name that launchers make, and by no other."""
+    if noted.is_symlink() or not noted.is_file():
+        return
+    name = noted.read_bytes()[:100].decode(errors="replace").strip()
+    for runtime in ("podman", "docker"):
+        if _CONTAINER.fullmatch(name) and shutil.which(runtime):
+            subprocess.run([runtime, "rm", "--force", name], env=child_environment(), capture_output=True, check=False)
+
+
+def clean_up(repo: Repo) -> int:
+    """Remove the slots of owners that are gone, and end what still runs in them; how many there were."""
+    folder = slots_dir(repo)
+    if not folder.is_dir():
+        return 0
+    removed = 0
+    # git registers a worktree before it makes its folder: a kill between the two leaves the entry alone
+    names = {p.name for there in (folder, repo.common_dir / "worktrees") if there.is_dir() for p in there.iterdir()}
+    for path in (folder / name for name in sorted(names)):
+        if path.suffix == ".lock" or not path.name.startswith(_PREFIX):
+            continue
+        owner = folder / f"{path.name.rpartition('.')[0]}.lock"
+        if _held(owner):
+            continue
+        kill_inside(path)
+        remove_slot(repo, path)
+        removed += 1
+    for lock in folder.glob("*.lock"):
+        _held(lock, remove=True)
+    return removed
+
+
+def _held(lock: Path, *, remove: bool = False) -> bool:
+    """Whether somebody holds it. remove: take it away if not, while it is ours."""
+    try:
+        with lock.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if remove:
+                lock.unlink(missing_ok=True)
+            return False
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+
+
+def kill_inside(folder: Path) -> None:
+    """End every process whose working directory is in `folder`, and every command whose /pfs is, with what it started.
+
+    Linux; elsewhere there is no way to ask.
+    """
+    inside = os.path.realpath(folder)
+    scratch = b"PFS=" + os.fsencode(inside) + b"/.minipach/tmp."
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            where = os.readlink(entry / "cwd")
+            found = where == inside or where.startswith(inside + "/") or scratch in (entry / "environ").read_bytes()
+            if found and int(entry.name) != os.getpid():
+                os.kill(int(entry.name), signal.SIGKILL)
+        except OSError:
+            continue  # gone meanwhile, or another user's
+
+
+@contextlib.contextmanager
+def temporary_worktree(repo: Repo, rev: str) -> Iterator[Repo]:
+    """A worktree for a moment."""
+    owner = Owner(repo)
+    path = slots_dir(repo) / f"{owner.name}.tmp"
+    try:
+        Repo(repo.path, own=True).git("worktree", "add", "--quiet", "--detach", str(path), rev)
+        yield Repo(path, own=True)
+    finally:
+        remove_slot(repo, path)
+        owner.release()

@@ -1,0 +1,86 @@
+"""Failures of datums: which of them are alike, which would only repeat, and when a job gives up. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from minipach.model.attempt import DatumEnd
+
+NOT_KEPT = 126  # a program that can't be executed, or an output that can't be kept
+NOT_FOUND = 127  # no such program
+FINAL = frozenset({NOT_KEPT, NOT_FOUND})  # exit codes that another try ends with, too
+GIVE_UP_AFTER = 5  # so many datums at a job's beginning, if they all fail in the same way
+LEFT_AFTER = 2  # jobs in which a datum failed with the same content, code and image
+_FAILED = ("failed", "lost")
+_NO_CODE = r"(?<!exited with )(?<!exit code )"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a datum failed, less what is its own: two that are equal are the same failure for people."""
+
+    kind: str
+    exit: int
+    message: str
+
+
+def way_of(end: DatumEnd) -> Way:
+    """Return how a datum failed."""
+    return Way(end.kind, end.exit, without_name(end.message, end.task.datum.name))
+
+
+def without_name(text: str, name: str) -> str:
+    """Return a text with the datum's name, and the words of its last part, taken out.
+
+    An exit code is none of them: what ends with 1 has failed in the same way if the datum is called 1.
+    """
+    base = name.rpartition("/")[2]
+    stem = base.partition(".")[0]
+    for word in sorted({name, base, stem} - {"", "/"}, key=len, reverse=True):
+        text = re.sub(rf"(?<![^\W_]){_NO_CODE}{re.escape(word)}(?![^\W_])", "*", text)
+    return text
+
+
+@dataclass
+class Beginning:
+    """The first datums of a job, to see whether they all fail in the same way.
+
+    limit: so many must fail before it is hopeless (0: it never is).
+    """
+
+    limit: int
+    _ways: set[Way] = field(default_factory=set)
+    _count: int = 0
+    _open: bool = True
+
+    def note(self, end: DatumEnd) -> None:
+        """Count a datum that has ended."""
+        if end.kind not in _FAILED:
+            self._open = False
+        elif self._open:
+            self._ways.add(way_of(end))
+            self._count += 1
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether all of them failed in the same way, and they are many enough."""
+        return self._open and 0 < self.limit <= self._count and len(self._ways) == 1
+
+
+def named(names: Collection[str], most: int) -> str:
+    """Return the first names, and how many there are more: `a.txt, b.txt and 3 more`."""
+    shown = list(names)[:most]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(shown) + more
+
+
+def folded(rows: Iterable[tuple[Way, str]]) -> Mapping[Way, list[str]]:
+    """Return the names of the datums by how they failed, in their order."""
+    found: dict[Way, list[str]] = {}
+    for way, name in rows:
+        found.setdefault(way, []).append(name)
+    return found

@@ -1,0 +1,210 @@
+"""A pipeline as its spec.yml describes it: plain data. Reading the file is `spec.load`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from minipach.support.errors import UserError
+
+Kind = Literal["cross", "union", "join", "group"]
+
+
+@dataclass(frozen=True)
+class PfsInput:
+    """The paths of one repo that match a glob; `branch` None is the one that is checked out.
+
+    project: of Pachyderm, where it is part of the repo's path and so in `repo`, too.
+    """
+
+    name: str
+    repo: str
+    glob: str
+    branch: str | None = None
+    join_on: str = ""
+    outer_join: bool = False
+    group_by: str = ""
+    lazy: bool = False
+    empty_files: bool = False
+    project: str = ""
+
+
+@dataclass(frozen=True)
+class Combination:
+    """Inputs put together, in the order they are written."""
+
+    kind: Kind
+    members: tuple[Input, ...]
+
+
+Input = PfsInput | Combination
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A repo (and its branch, where one is named) that an input takes from, and where a spec says so.
+
+    repo_at, branch_at: as messages have it, `edges/spec.yml:4:11` · project: as in `PfsInput`.
+    """
+
+    repo: str
+    branch: str | None
+    repo_at: str
+    branch_at: str
+    project: str = ""
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A secret by its name (with its key, `name/key`), and where the command finds its value.
+
+    env_var: the variable, "" for none · file: the absolute path of a read-only file, "" for none.
+    """
+
+    name: str
+    env_var: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class Transform:
+    """What runs for each datum; `image` None is the host's environment, `working_dir` "" is the repo."""
+
+    image: str | None
+    cmd: tuple[str, ...]
+    stdin: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    accept_return_code: tuple[int, ...] = ()
+    working_dir: str = ""
+    err_cmd: tuple[str, ...] = ()
+    err_stdin: tuple[str, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+
+
+@dataclass(frozen=True)
+class SetSpec:
+    """How datums are cut into sets: so many, so many input bytes, so many sets per worker; 0 where nothing is said."""
+
+    number: int = 0
+    size_bytes: int = 0
+    per_worker: int = 0
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one run needs: CPUs (parts too), bytes, and GPUs; None and 0 where nothing is said."""
+
+    cpu: float | None = None
+    memory: int | None = None
+    disk: int | None = None
+    gpu_type: str = ""
+    gpu_number: int = 0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of one datum that Pachyderm does not have: processes, and bytes of one file; None is no limit."""
+
+    processes: int | None = None
+    file_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Words about the pipeline, sorted by key."""
+
+    annotations: tuple[tuple[str, str], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One checked spec. `notes` are what was accepted without effect, each `source:line:column: note`.
+
+    identity: "" is the project's default · blob: the id that git gives to the spec's text · datum_timeout, job_timeout:
+    seconds; None is no limit · network: whether the command has one · outputs_required: whether a datum that writes
+    nothing fails · shared_code: paths outside of the pipeline's folder, as seen from it (`../lib`), that the command
+    sees · output_branch: that results go to (None: the one checked out) · places: (field, `line:column`) of the inputs'
+    fields and of the image, for errors that show only later; where something stands makes no other pipeline of it.
+    """
+
+    name: str
+    input: Input
+    transform: Transform
+    description: str = ""
+    metadata: Metadata = Metadata()
+    identity: Literal["content", "path", ""] = ""
+    out: str = "/"
+    publish: Literal["complete", "available"] = "complete"
+    datum_tries: int = 3
+    datum_timeout: float | None = None
+    job_timeout: float | None = None
+    parallelism: int | None = None
+    sets: SetSpec = SetSpec()
+    salt: str = ""
+    reprocess: Literal["until_success", "every_job"] = "until_success"
+    resource_requests: Resources | None = None
+    resource_limits: Resources | None = None
+    output_branch: str | None = None
+    network: bool = True
+    outputs_required: bool = False
+    shared_code: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    notes: tuple[str, ...] = ()
+    source: str = "spec.yml"
+    blob: str = field(default="", repr=False, compare=False)
+    places: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def path(self) -> str:
+        """Where the pipeline is in its project."""
+        return self.source.rpartition("/")[0] or self.name
+
+    def at(self, path: str) -> str:
+        """Where a field stands (`transform.image`): `source:line:column`; the source alone where it isn't written."""
+        return place_of(self.source, self.places, path)
+
+    def needs(self) -> tuple[Need, ...]:
+        """What each pfs input takes from, as `pfs_inputs`."""
+        return tuple(
+            Need(pfs.repo, pfs.branch, self.at(f"{path}.repo"), self.at(f"{path}.branch"), pfs.project)
+            for path, pfs in _leaves(self.input)
+        )
+
+    def pfs_inputs(self) -> tuple[PfsInput, ...]:
+        """Every pfs input as written, from top to bottom."""
+        return tuple(pfs for _, pfs in _leaves(self.input))
+
+
+class BrokenSpec(UserError):
+    """What is wrong with one spec, and what can be read of it all the same.
+
+    needs: what it takes input from · image: the one that it names, and where it does (as `Need.repo_at`).
+    """
+
+    def __init__(
+        self, problems: Sequence[str], needs: Sequence[Need] = (), image: tuple[str, str] | None = None
+    ) -> None:
+        super().__init__(problems)
+        self.needs = tuple(needs)
+        self.image = image
+
+
+def secret_variable(name: str) -> str:
+    """The environment variable that holds a secret: MINIPACH_SECRET_<NAME>, for workers and for reruns."""
+    return "MINIPACH_SECRET_" + re.sub(r"[^A-Z0-9]", "_", name.upper())
+
+
+def place_of(source: str, places: tuple[tuple[str, str], ...], path: str) -> str:
+    """`source:line:column` of a field; the source alone where it isn't written."""
+    return ":".join([source, *(where for field, where in places if field == path)])
+
+
+def _leaves(node: Input, path: str = "input") -> Iterator[tuple[str, PfsInput]]:
+    if isinstance(node, PfsInput):
+        yield f"{path}.pfs", node
+    else:
+        for n, member in enumerate(node.members):
+            yield from _leaves(member, f"{path}.{node.kind}.{n}")

@@ -1,0 +1,343 @@
+"""Datum sets as data: what travels to a worker, and what comes back. JSON, never code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from minipach.execution.secrets import secrets_folder
+from minipach.model import run_record
+from minipach.model.failures import FINAL
+from minipach.model.pipeline import Pipeline, Resources
+from minipach.model.run_record import Task
+from minipach.model.tries import Took, Try
+from minipach.planning.assessment import Assessment
+from minipach.scheduling.base_commit import Base
+from minipach.support.errors import UserError
+from minipach.support.validation import checked, clean, parse_object
+
+
+@dataclass(frozen=True, slots=True)
+class StagedFile:
+    """One input file: where it goes in the slot, and where its content is.
+
+    dest: `inputs/<slug>/<path>` · repo: absolute path of the dataset that has it · kind: as in FileEntry ·
+    blob: git object id · key: annex key, for kind `annex`.
+    """
+
+    dest: str
+    repo: str
+    kind: Literal["annex", "git", "link"]
+    blob: str
+    key: str | None
+    executable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a set asks of its machine: CPUs (parts too), bytes of memory and of scratch, GPUs. 0: no matter."""
+
+    cpu: float = 0.0
+    memory: int = 0
+    disk: int = 0
+    gpus: int = 0
+    gpu_type: str = ""
+
+    @staticmethod
+    def of(pipeline: Pipeline) -> Needs:
+        """What a pipeline's spec asks for: its requests, and its limits where it requests nothing."""
+        ask, limit = pipeline.resource_requests or Resources(), pipeline.resource_limits or Resources()
+        gpu = ask if ask.gpu_number else limit
+        return Needs(
+            cpu=ask.cpu or limit.cpu or 0.0,
+            memory=ask.memory or limit.memory or 0,
+            disk=ask.disk or limit.disk or 0,
+            gpus=gpu.gpu_number,
+            gpu_type=gpu.gpu_type,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkSet:
+    """A datum set for a worker. `id` is made of the datums' content and names, so that to submit twice is harmless.
+
+    head, parts, tail: the command in pieces, one part per datum (see run_record.Command) · inputs: per datum, what the
+    record says of its inputs · chunk: the worker may cut it into several sets, by what the first ones took · always:
+    inputs that every record has · secrets: their names · secrets_folder: where files with secrets are on the
+    scheduler's machine · needs: what it asks of a machine · timeout: seconds that one datum may take (None: no limit).
+    tries: how many are left · tried: how many its one datum has had already, in a set with others.
+    """
+
+    id: str
+    pipeline: str
+    repo: str
+    base: str
+    image: str
+    head: tuple[str, ...]
+    parts: tuple[tuple[str, ...], ...]
+    tail: tuple[str, ...]
+    inputs_of: tuple[tuple[str, ...], ...]
+    always: tuple[str, ...]
+    files: tuple[StagedFile, ...]
+    datums: tuple[dict[str, Any], ...]
+    job: str
+    forced: bool
+    tries: int
+    log: str
+    secrets: tuple[str, ...] = ()
+    secrets_folder: str = ""
+    chunk: bool = False
+    needs: Needs = Needs()
+    timeout: float | None = None
+    tried: int = 0
+
+    def command(self, chosen: Sequence[int] | None = None) -> str:
+        """The command for all datums or some, as datalad takes it (braces doubled)."""
+        text = run_record.Command(self.head, self.parts, self.tail).text(chosen)
+        return run_record.escape_format(text)
+
+    def inputs(self, chosen: Sequence[int] | None = None) -> list[str]:
+        """The record's inputs for all datums or some, each once."""
+        indices = range(len(self.parts)) if chosen is None else chosen
+        found = [path for i in indices for path in self.inputs_of[i]]
+        return list(dict.fromkeys([*found, *self.always]))
+
+    def title(self, chosen: Sequence[int] | None = None) -> str:
+        """The record's first line."""
+        indices = range(len(self.parts)) if chosen is None else chosen
+        return run_record.title(self.pipeline, [self.datums[i]["name"] for i in indices])
+
+    def part(self, chosen: Sequence[int]) -> WorkSet:
+        """The set of some of the datums, with an id and a log of its own."""
+        wanted = {path for i in chosen for path in run_record.matched(self.parts[i])}
+        rows = [[self.datums[i]["id"], self.datums[i]["name"], self.datums[i]["dest"]] for i in chosen]
+        return replace(
+            self,
+            id=_id(self.pipeline, rows),
+            parts=tuple(self.parts[i] for i in chosen),
+            inputs_of=tuple(self.inputs_of[i] for i in chosen),
+            datums=tuple(self.datums[i] for i in chosen),
+            files=tuple(f for f in self.files if any(above in wanted for above in upwards(f.dest))),
+            log=f"{self.log.removesuffix('.log')}-{chosen[0] + 1}.log",
+            chunk=False,
+        )
+
+    def to_json(self) -> str:
+        """The set as one line of JSON."""
+        # `asdict` would copy all that is in it first, which takes five times as long
+        data = {name: getattr(self, name) for name in self.__slots__}
+        files = [{name: getattr(file, name) for name in file.__slots__} for file in self.files]
+        return json.dumps({**data, "files": files, "needs": asdict(self.needs)})
+
+    @staticmethod
+    def from_json(text: str) -> WorkSet:
+        """The set from its JSON. Raises ValueError, KeyError, TypeError."""
+        data = parse_object(text)
+        for name in ("head", "tail", "always", "datums", "secrets"):
+            data[name] = tuple(data[name])
+        for name in ("parts", "inputs_of"):
+            data[name] = tuple(tuple(row) for row in data[name])
+        data["files"] = tuple(StagedFile(**f) for f in data["files"])
+        data["needs"] = Needs(**data["needs"])
+        return checked(WorkSet(**data))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a set.
+
+    kind: `ok` (all that are not in `bad` or `recovered` succeeded) · `failed` (no datum succeeded; `exit` is the last
+    code) · `lost` (infrastructure: the worker died, a fetch failed; `message` tells) · bad: (index, exit code, message)
+    of the datums that failed while others succeeded; in a failed set: of the one whose time was over, which ended the
+    set before the others could be done · recovered: the same of those that failed, and whose `err_cmd` succeeded ·
+    seconds, cpu: wall and processor time of the last try · memory: peak of the command's processes together, in bytes
+    (None: not known) · moved: per datum the bytes of its inputs and of its outputs · members: of a chunk, the
+    indices of the datums that this tells of (None: of all); the other indices are then positions among these ·
+    started, ended: in unix seconds, all tries and the inputs' fetching included (0: not known) · before: the tries of
+    the whole set before the last one, in order · each: per datum, what its last try took (empty: not known).
+    """
+
+    set_id: str
+    kind: Literal["ok", "failed", "lost"]
+    exit: int
+    message: str
+    seconds: float
+    tries: int
+    log: str
+    host: str
+    cpu: float = 0.0
+    bad: tuple[tuple[int, int, str], ...] = ()
+    recovered: tuple[tuple[int, int, str], ...] = ()
+    memory: int | None = None
+    moved: tuple[tuple[int, int | None], ...] = ()
+    members: tuple[int, ...] | None = None
+    started: float = 0.0
+    ended: float = 0.0
+    before: tuple[Try, ...] = ()
+    each: tuple[Took, ...] = ()
+
+    def to_json(self) -> str:
+        """The outcome as one line of JSON."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str | bytes) -> Outcome:
+        """The outcome from its JSON. Raises ValueError, TypeError."""
+        data = parse_object(text)
+        for name in ("bad", "recovered"):
+            data[name] = tuple((i, code, message) for i, code, message in data.get(name, ()))
+        data["moved"] = tuple((came, went) for came, went in data.get("moved", ()))
+        data["before"] = tuple(Try(**row) for row in data.get("before", ()))
+        data["each"] = tuple(Took(**row) for row in data.get("each", ()))
+        data["members"] = None if data.get("members") is None else tuple(data["members"])
+        found = checked(Outcome(**data))
+        return replace(found, message=clean(found.message), host=clean(found.host))
+
+
+def tried_again(outcome: Outcome, count: int, tries: int) -> dict[int, int]:
+    """Of the datums that did not succeed in a set of several: which are to be tried by themselves, and how often.
+
+    tries: as in the spec. Where another datum's time was over, which ended the set, that was no try of the others; and
+    nothing was where the set was lost, which may have been one datum's doing (its input can't be had, or it takes its
+    worker with it). A failure that would only repeat is final.
+    """
+    if count == 1:
+        return {}
+    recovered = {index for index, _, _ in outcome.recovered}
+    codes = {index: code for index, code, _ in outcome.bad}
+    found = {}
+    for index in range(count):
+        spared = outcome.kind == "lost" or (outcome.kind == "failed" and bool(codes) and index not in codes)
+        if not spared and codes.get(index, outcome.exit) in FINAL:
+            continue
+        left = tries if spared else tries - 1
+        if index not in recovered and (index in codes or outcome.kind != "ok") and left > 0:
+            found[index] = left
+    return found
+
+
+class Streak:
+    """How many datums in a row were lost that were tried by themselves, after the set that they were in was lost.
+
+    Where it is not the datums' doing (the disk is full, a secret is missing), the others need not be tried.
+    """
+
+    _MOST = 3
+
+    def __init__(self) -> None:
+        self._lost = 0
+
+    def note(self, outcome: Outcome) -> None:
+        """Count a datum that was tried by itself, or a set that brought something."""
+        self._lost = self._lost + 1 if outcome.kind == "lost" else 0
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether to leave it at that."""
+        return self._lost >= self._MOST
+
+
+def set_id(pipeline: str, tasks: Sequence[Task]) -> str:
+    """The id of a set: the hash of its datums' ids and names."""
+    return _id(pipeline, [[t.id, t.datum.name, t.dest] for t in tasks])
+
+
+def id_of(work: WorkSet) -> str:
+    """The id that a set must have by what is in it."""
+    return _id(work.pipeline, [[d["id"], d["name"], d["dest"]] for d in work.datums])
+
+
+def _id(pipeline: str, rows: Sequence[Sequence[str]]) -> str:
+    return hashlib.sha256(json.dumps([pipeline, rows]).encode()).hexdigest()[:40]
+
+
+def make_set(
+    assessment: Assessment, base: Base, tasks: Sequence[Task], job: str, log: str, *, forced: bool = False
+) -> WorkSet:
+    """Everything that a worker must know to run these datums."""
+    pipeline = assessment.pipeline
+    command = run_record.command(pipeline, tasks, base.commits, job, (*assessment.options, *base.options))
+    return WorkSet(
+        id=set_id(pipeline.name, tasks),
+        pipeline=pipeline.name,
+        repo=str(assessment.repo.path),
+        base=base.commit,
+        image=base.image_path,
+        head=command.head,
+        parts=command.parts,
+        tail=command.tail,
+        inputs_of=tuple(tuple(run_record.record_inputs(pipeline, [task], assessment.snapshots)) for task in tasks),
+        always=assessment.always_inputs,
+        files=tuple(staged_files(assessment, tasks)),
+        datums=tuple(describe(assessment, base, task) for task in tasks),
+        job=job,
+        forced=forced,
+        tries=pipeline.datum_tries,
+        log=log,
+        secrets=tuple(dict.fromkeys(s.name for s in pipeline.transform.secrets)),
+        secrets_folder=str(secrets_folder(assessment.project.repo)) if pipeline.transform.secrets else "",
+        needs=Needs.of(pipeline),
+        timeout=pipeline.datum_timeout,
+    )
+
+
+def upwards(path: str) -> Iterator[str]:
+    """A path, and the folders that it is in, from the inside out."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
+
+
+def record_extra(
+    pipeline: str, job: str, datums: Sequence[Mapping[str, Any]], *, forced: bool = False, set_id: str = ""
+) -> dict[str, Any]:
+    """Our own object in the run record.
+
+    datums: each with name and id, and where the commit does not tell it, with its outputs · set_id: of the set that a
+    datum ran in with others.
+    """
+    return {
+        **({"forced": True} if forced else {}),
+        **({"set": set_id} if set_id else {}),
+        "schema": 1,
+        "pipeline": pipeline,
+        "job": job,
+        "datums": [dict(d) for d in datums],
+    }
+
+
+def describe(assessment: Assessment, base: Base, task: Task) -> dict[str, Any]:
+    """What `result.json` says of a datum before it ran."""
+    return {
+        "schema": 2,
+        "id": task.id,
+        "name": task.datum.name,
+        "words": list(task.words),
+        "dest": task.dest,
+        "matches": [[m.input, m.repo, m.path] for m in task.datum.matches],
+        "recipe": assessment.recipe.as_json(),
+        "inputs": assessment.files_of(task.datum, task.words),
+        "variables": assessment.variables_of(task.datum, task.words),
+        "code_tree": base.code_tree,
+    }
+
+
+def staged_files(assessment: Assessment, tasks: Sequence[Task]) -> list[StagedFile]:
+    """The files that these datums matched, each once."""
+    folders = run_record.slugs(assessment.pipeline)
+    root = assessment.project.root
+    found: dict[str, StagedFile] = {}
+    for task in tasks:
+        for m in task.datum.matches:
+            snapshot = assessment.snapshots[m.repo, m.branch]
+            folder = f"inputs/{folders[m.repo, m.branch]}"
+            for path, entry in snapshot.below(m.path):
+                dest = f"{folder}/{path}"
+                if any(part in ("", ".", "..", ".git") for part in path.split("/")):
+                    raise UserError(f"{m.repo}: the path {path!r} leads out of its repo; refused")
+                where = str(root / m.repo / entry.sub) if entry.sub else str(root / m.repo)
+                found[dest] = StagedFile(dest, where, entry.kind, entry.blob, entry.key, entry.executable)
+    return list(found.values())

@@ -1,0 +1,462 @@
+"""One pipeline as it stands now: its spec, its inputs' snapshots, its datums with ids, and its plan. Reads only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import operator
+import posixpath
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import accumulate
+from typing import Any
+
+from minipach.datums.build import make_datums
+from minipach.datums.folder_snapshot import loose_files
+from minipach.datums.identity import VERSION, Identifier, Recipe, Row, code_id, input_files, recipe, variables
+from minipach.datums.inputs import SnapshotStore, unmatched, unusable
+from minipach.datums.snapshot import FileEntry, Snapshot
+from minipach.datums.task_cache import make_tasks
+from minipach.environment.image import Image, resolve_image
+from minipach.git.repo import Repo, TreeEntry, is_dataset
+from minipach.model.datum import Datum
+from minipach.model.neutral_names import Neutral, neutral
+from minipach.model.pipeline import Pipeline
+from minipach.model.run_record import Task, replacements
+from minipach.planning.collisions import foretold, shared_places
+from minipach.planning.plan import Plan, Step, content_pays, make_plan, reason_for, renamed, restore, visible_names
+from minipach.project import output_branch
+from minipach.project.project import Project
+from minipach.records.branch_history import record_commits
+from minipach.records.own_files import (
+    CODE,
+    PINNED,
+    Shared,
+    files_of,
+    is_own,
+    own_at,
+    own_entries,
+    shared_code,
+    subdatasets,
+)
+from minipach.records.published_outputs import altered_datums, published_paths
+from minipach.records.published_state import FOLDER as STATE
+from minipach.records.published_state import PUBLISHED, Published, read_state
+from minipach.records.reserved_entries import house_entries, output_paths
+from minipach.records.results_branch import Known, results_commit
+from minipach.spec.output_template import out_path
+from minipach.spec.placeholder import used_fields
+from minipach.support.errors import UserError
+
+__all__ = ["Assessment", "SnapshotStore"]
+
+
+@dataclass
+class Assessment:
+    """Everything that the plan of one pipeline follows from. Computed piece by piece, when asked for."""
+
+    project: Project
+    path: str
+    store: SnapshotStore
+    _code_diffs: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    _tasks: tuple[Recipe, list[Task]] | None = None
+    _planned: tuple[tuple[object, ...], Plan] | None = None
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The parsed spec. UserError if it is broken."""
+        return self.project.pipeline(self.path)
+
+    @cached_property
+    def repo(self) -> Repo:
+        """The pipeline's own repo (which may not exist yet)."""
+        return Repo(self.project.root / self.path)
+
+    @cached_property
+    def exists(self) -> bool:
+        """Whether the pipeline's folder is a dataset already."""
+        return is_dataset(self.repo.path)
+
+    @cached_property
+    def source(self) -> str | None:
+        """The commit that is checked out: what it has of spec, code and other own files counts."""
+        return self.repo.head() if self.exists else None
+
+    @cached_property
+    def branch(self) -> str | None:
+        """The branch that results go to, if it is not the one checked out."""
+        pipeline = self.project.pipelines.get(self.path)
+        return output_branch.other_branch(self.repo, pipeline.output_branch) if pipeline and self.exists else None
+
+    @cached_property
+    def head(self) -> str | None:
+        """The commit of the branch that results go to; what is checked out, where that is still to be made."""
+        return (output_branch.tip(self.repo, self.branch) if self.branch else None) or self.source
+
+    @cached_property
+    def commits(self) -> dict[tuple[str, str | None], str]:
+        """The commit of each (repo, branch) that the spec names."""
+        found = {}
+        problems: list[str] = []
+        for need in self.pipeline.needs():
+            try:
+                found[need.repo, need.branch] = self.store.commit(need)
+            except UserError as error:
+                problems += error.problems
+        if problems:
+            raise UserError(problems)
+        return found
+
+    @cached_property
+    def snapshots(self) -> dict[tuple[str, str | None], Snapshot]:
+        """The snapshot of each (repo, branch) that the spec names; committed content only."""
+        return {pair: self.store.at(pair[0], commit) for pair, commit in self.commits.items()}
+
+    @cached_property
+    def datums(self) -> list[Datum]:
+        """The datums of now, checked for what can't be processed."""
+        found = make_datums(self.pipeline.input, self.snapshots)
+        problems = list(unusable(self.project, self.pipeline, self.snapshots, found))
+        if problems:
+            raise UserError(problems)
+        return found
+
+    @property
+    def no_datums(self) -> str:
+        """Why there is no datum, where there is none."""
+        why = unmatched(self.pipeline, self.snapshots)
+        for need in self.pipeline.needs():
+            upstream = self.project.pipelines.get(need.repo)
+            if upstream and upstream.output_branch and need.branch is None:
+                why += (
+                    f"; the results of {upstream.name} go to its branch {upstream.output_branch}: name it as `branch`"
+                )
+        return why
+
+    @cached_property
+    def own(self) -> list[TreeEntry]:
+        """The pipeline's own files: all that is checked out and neither output nor housekeeping; gitlinks, too."""
+        source = self.source
+        if source is None:
+            return []
+        state = self.state if source == self.head else read_state(self.repo, source)
+        return own_entries(self.repo, source, state, lambda old: published_paths(self.repo, source, self.known, old))
+
+    @cached_property
+    def shared(self) -> dict[str, Shared]:
+        """Shared code, and the files of subdatasets among the own files, by path in the project; as committed."""
+        pipeline = self.pipeline
+        found = shared_code(self.project, self.path, pipeline.shared_code, pipeline.at("minipach.code"))
+        return {**found, **subdatasets(self.project, self.path, self.own)}
+
+    @cached_property
+    def visible_files(self) -> dict[str, FileEntry]:
+        """The files in /project: own files by their path, shared ones by `/` and that in the project."""
+        if self.source is None:
+            own = {path: file for path, file in loose_files(self.repo.path).items() if is_own(path)}
+        else:
+            own = files_of(self.repo, self.own)
+        return {**own, **{f"/{path}": one.entry for path, one in self.shared.items()}}
+
+    def shows(self, path: str) -> bool:
+        """Whether the command sees a file or folder at a path in the pipeline's folder; one behind a link counts."""
+        files = self.visible_files
+        inside = f"/{self.path}/{path}"  # of a subdataset
+        if any(p in files for p in (path, inside)) or any(p.startswith((path + "/", inside + "/")) for p in files):
+            return True
+        above = accumulate(path.split("/"), "{}/{}".format)
+        return any(folder in files and files[folder].kind == "link" for folder in above)
+
+    def paths_of(self, published: Published) -> Iterable[str]:
+        """The paths of a published datum's outputs."""
+        return published_paths(self.repo, self.head or "", self.known, published)
+
+    @cached_property
+    def image(self) -> Image:
+        """The image that the spec names, or the host environment."""
+        return resolve_image(self.project, self.path)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The shared part of every datum's identity."""
+        return recipe(self.pipeline, self.image.content, code_id(self.visible_files), self.commits)
+
+    @property
+    def tasks(self) -> list[Task]:
+        """The datums with their ids and the places of their outputs."""
+        if self._tasks is None or self._tasks[0] != self.recipe:
+            self._tasks = self.recipe, self._make_tasks(self.recipe)
+        return self._tasks[1]
+
+    def _make_tasks(self, shared: Recipe) -> list[Task]:
+        pipeline = self.pipeline
+        by_path = pipeline.identity != "content"
+        ids = Identifier(shared, by_path=by_path)
+
+        def compute(datum: Datum) -> Task:
+            names = Neutral() if by_path else neutral(datum, self.snapshots)
+            datum_id = ids.id_of(self.files_of(datum, names.words), self.variables_of(datum, names.words))
+            return Task(datum, datum_id, out_path(pipeline.out, datum), *names)
+
+        return make_tasks(
+            self.project,
+            self.path,
+            self.datums,
+            compute,
+            key=json.dumps([VERSION, shared.as_json(), pipeline.identity, pipeline.out, repr(pipeline.input)]),
+            input=pipeline.input,
+            snapshots=self.snapshots,
+        )
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Options of the launcher that follow from the own files: see `image_folder`."""
+        return ("-W",) if self.image_folder else ()
+
+    @property
+    def image_folder(self) -> bool:
+        """Whether the command runs in the image's own working directory.
+
+        So it does if the spec names no other, there is no `code`, and no word of the command is one of the own files.
+        """
+        t = self.pipeline.transform
+        if t.image is None or t.working_dir:
+            return False
+        words = {posixpath.normpath(word) for word in (*t.cmd, *t.err_cmd) if word}
+        return not any(path == CODE or path.startswith(f"{CODE}/") or path in words for path in self.visible_files)
+
+    @property
+    def always_inputs(self) -> tuple[str, ...]:
+        """The inputs of every record: own files that are annexed, so that a clone gets them."""
+        annexed = [path for path, file in self.visible_files.items() if file.kind == "annex"]
+        tops = {PINNED if p.startswith("/") else CODE if p.startswith(f"{CODE}/") else p for p in annexed}
+        return tuple(sorted(tops))
+
+    def files_of(self, datum: Datum, words: tuple[str, ...]) -> dict[str, list[Row]]:
+        """The inputs of a datum as identity, and the command, see them. words: those that are hidden."""
+        return input_files(datum, self.snapshots, words)
+
+    def variables_of(self, datum: Datum, words: tuple[str, ...]) -> dict[str, str]:
+        """The rest that differs between datums for the command: variables, and placeholders in its arguments."""
+        found = variables(datum, words)
+        for name, value in replacements(self.fields, datum, words).items():
+            found[f"{{{name}}}"] = value
+        return found
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """The placeholders in the command that have a value of each datum."""
+        return used_fields(self.pipeline.transform, self.pipeline.input)
+
+    @cached_property
+    def known(self) -> Known:
+        """The results on the results branch."""
+        return Known(self.repo) if self.exists else _NoResults(self.repo)
+
+    @cached_property
+    def state(self) -> dict[str, Published]:
+        """What the branch holds now."""
+        return read_state(self.repo, self.head) if self.exists else {}
+
+    @cached_property
+    def house(self) -> list[TreeEntry]:
+        """The reserved entries of what is checked out, less the state, and the pipeline's own files."""
+        if self.source is None:
+            return []
+        return list({e.path: e for e in (*house_entries(self.repo, self.source), *self.own)}.values())
+
+    @cached_property
+    def outputs(self) -> frozenset[str]:
+        """The paths of all outputs on the branch."""
+        return frozenset(output_paths(self.repo, self.head) if self.head else ())
+
+    @cached_property
+    def altered(self) -> frozenset[str]:
+        """The datums whose published outputs somebody has changed since, in a commit."""
+        if self.head is None:
+            return frozenset()
+        return altered_datums(self.repo, self.head, self.state, self.paths_of, lambda: self.outputs)
+
+    def plan(self, blocked: str = "") -> Plan:
+        """What would happen, with reasons. Made once for what it follows from."""
+        sources = (self.tasks, self.state, self.image.label, blocked, self.altered, self.known)
+        earlier = None
+        if self._planned is not None:
+            same = list(map(operator.is_, self._planned[0], sources))
+            if all(same):
+                return self._planned[1]
+            earlier = self._planned[1] if all(same[:-1]) else None
+        if not blocked:
+            published = {(old.name, old.id) for old in self.state.values()}
+            news = (t.id for t in self.tasks if (t.datum.name, t.id) not in published)
+            self.known.read_ahead(datum_id for datum_id in news if datum_id in self.known)
+        plan = make_plan(
+            self.pipeline.name,
+            self.tasks,
+            state=self.state,
+            known=self.known,
+            explain=self._explain,
+            blocked=blocked,
+            earlier=earlier,
+        )
+        if not blocked:
+            plan = renamed(restore(plan, self.altered, self.known), self._content_of)
+        self._planned = (sources, plan)
+        return plan
+
+    def _content_of(self, step: Step) -> Hashable:
+        """Return the content of a datum's inputs without their names; None where its published result isn't known."""
+        if step.task is not None:
+            inputs: Mapping[str, Sequence[Any]] = input_files(step.task.datum, self.snapshots)
+        else:
+            found = self.known.of(step.id)
+            if not found:
+                return None
+            inputs = found[0].inputs
+        return tuple((name, tuple(sorted((row[1], row[2]) for row in rows))) for name, rows in sorted(inputs.items()))
+
+    def quick_plan(self, blocked: str = "", news: Callable[[], object] | None = None) -> Plan:
+        """The plan for showing (its steps have no tasks): out of the cache where nothing that it follows from moved.
+
+        news: given by who then does what the plan says. It is called before the plan is made, if spec, code, image or
+        inputs are others than when it was last called: then something will have to run, most likely.
+        """
+        key = self._plan_key(blocked)
+        where = str(self.repo.path)
+        kept = self.project.cache.get("plan", where) if key else None
+        if kept is not None and kept[0] == list(key or ()) and self._subdatasets_as(kept[1]):
+            steps = tuple(map(Step, *kept[2]))
+            return Plan(self.pipeline.name, steps, problems=kept[3], note=kept[4], hints=kept[5])
+        if news is not None and key and key[0] != self.project.cache.get("news", where):
+            self.project.cache.put("news", where, key[0])
+            news()
+        plan = self.plan(blocked)
+        plan = replace(
+            plan, problems=foretold(self, plan), note=shared_places(self.pipeline.out, plan), hints=self._hints(plan)
+        )
+        if key and not (news and plan.counts["run"]):  # what runs at once is soon planned anew
+            steps = plan.steps
+            columns = (
+                [s.name for s in steps],
+                [s.id for s in steps],
+                [s.action for s in steps],
+                [s.reason for s in steps],
+            )
+            kept = (list(key), self._subdatasets(), columns, plan.problems, plan.note, plan.hints)
+            self.project.cache.put("plan", where, kept)
+        return plan
+
+    def _hints(self, plan: Plan) -> tuple[str, ...]:
+        """The effect of the spec's `identity`: content that is computed more than once, names that stay visible."""
+        running = [step.task for step in plan.of("run") if step.task is not None]
+        if self.pipeline.identity == "content":
+            seen = [step.task for step in plan.steps if step.task is not None and step.task.visible]
+            return (visible_names(seen),) if seen else ()
+        copies = self._copies(running)
+        return (content_pays(copies),) if copies else ()
+
+    def _copies(self, tasks: Sequence[Task]) -> int:
+        """How many of these datums have the same content as others, and could be computed once."""
+        alike: dict[object, list[Datum]] = {}
+        for task in tasks:
+            rows = (self.snapshots[m.repo, m.branch].below(m.path) for m in task.datum.matches)
+            content = tuple(tuple(entry.content for _, entry in files) for files in rows)
+            alike.setdefault(content, []).append(task.datum)
+        found = 0
+        shared = self.recipe
+        ids = Identifier(shared, by_path=False)
+        for datums in alike.values():
+            if len(datums) > 1:
+                words = [(datum, neutral(datum, self.snapshots).words) for datum in datums]
+                made = [ids.id_of(self.files_of(d, w), self.variables_of(d, w)) for d, w in words if w]
+                found += len(made) - len(set(made))
+        return found
+
+    def _plan_key(self, blocked: str) -> tuple[str, str] | None:
+        """Everything that the plan is a function of, in object ids, as two hashes; None if that isn't in git yet.
+
+        The first is of what is asked for, the second of what is there.
+        """
+        if self.head is None:
+            return None
+        asked = [
+            VERSION,
+            repr(self.pipeline),
+            [self.image.content, self.image.label],
+            self.recipe.as_json(),
+            sorted((repo, branch or "", commit) for (repo, branch), commit in self.commits.items()),
+        ]
+        others = self.head if self.repo.resolve(PUBLISHED) != self.head else ""  # somebody's commits
+        there = [self.repo.resolve(f"{self.head}:{STATE}"), results_commit(self.repo), blocked, others]
+        first, second = (hashlib.sha256(json.dumps(parts).encode()).hexdigest() for parts in (asked, there))
+        return first, second
+
+    def _subdatasets(self) -> list[tuple[str, list[str], list[str]]]:
+        return [(repo, list(s.nested), list(s.missing)) for (repo, _), s in self.snapshots.items()]
+
+    def _subdatasets_as(self, kept: list[tuple[str, list[str], list[str]]]) -> bool:
+        root = self.project.root
+        return all(
+            all(is_dataset(root / repo / p) for p in nested) and not any(is_dataset(root / repo / p) for p in missing)
+            for repo, nested, missing in kept
+        )
+
+    def _explain(self, task: Task, before: Published) -> str:
+        if before.id == task.id:
+            return f"its place changed from {before.dest or '/'} to {task.dest or '/'}"
+        results = self.known.of(before.id)
+        old = next((r for r in results if r.name == before.name), results[0] if results else None)
+        return reason_for(
+            old=old,
+            new=self.recipe,
+            inputs=self.files_of(task.datum, task.words),
+            variables=self.variables_of(task.datum, task.words),
+            task=task,
+            code_changes=lambda: self._code_changes(before, old.recipe.get("code", "") if old else ""),
+            image_label=self.image.label,
+        )
+
+    def _code_changes(self, before: Published, old_code: str) -> list[str]:
+        key = (self.source or "", old_code)
+        if key not in self._code_diffs:  # the same for all datums that ran with the same files
+            self._code_diffs[key] = self._diff_code(before)
+        return self._code_diffs[key]
+
+    def _diff_code(self, before: Published) -> list[str]:
+        """The own and shared files that are others than where a datum was published; none if no record tells it."""
+        if self.head is None:
+            return []
+        records = record_commits(self.repo, self.head, [(before.name, before.id)])
+        commit = next((commit for commit, _ in records.values()), None)
+        if commit is None:
+            return []
+        old = own_at(self.repo, commit)
+        new = {path: (file.content, file.executable) for path, file in self.visible_files.items()}
+        changed = sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
+        return [posixpath.relpath(path, f"/{self.path}") if path.startswith("/") else path for path in changed]
+
+    def refresh(self) -> None:
+        """Forget what may have changed in the pipeline's own repo (after results were folded in)."""
+        before, known = (self.__dict__.get("head"), self.__dict__.get("source")), self.__dict__.get("known")
+        for name in ("source", "branch", "head", "image", "recipe", "exists"):
+            self.__dict__.pop(name, None)
+        if self.head is None or (self.head, self.source) != before:
+            for name in ("state", "own", "shared", "visible_files", "house", "outputs", "altered"):
+                self.__dict__.pop(name, None)
+        if known is None or not known.is_of_now():
+            self.__dict__.pop("known", None)
+
+    def close(self) -> None:
+        """End the git process of this pipeline's repo."""
+        self.repo.close()
+
+
+class _NoResults(Known):
+    """The results of a pipeline that is no dataset yet: none."""
+
+    def __init__(self, repo: Repo) -> None:
+        self.repo = repo
+        self.own = self.commit = None
+        self._loaded = {}
+        self._shards = {}

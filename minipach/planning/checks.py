@@ -1,0 +1,107 @@
+"""All that can be told to be wrong with pipelines before anything runs: at once, not layer by layer. Reads only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+from minipach.datums.inputs import broken_lines
+from minipach.environment.image import resolve_image
+from minipach.git.repo import is_dataset
+from minipach.planning.assessment import Assessment, SnapshotStore
+from minipach.planning.program import command_problems
+from minipach.project import branch_check
+from minipach.project.project import Project
+from minipach.support.errors import UserError, each_once
+
+
+def problems_of(project: Project, paths: Iterable[str], *, committed: bool = True) -> tuple[str, ...]:
+    """What is wrong with these pipelines and with all that they depend on: by file and line, each once.
+
+    committed: whether commands are looked for in the last commits; else in the working trees.
+    """
+    chosen = project.upstream_of(paths)
+    found = list(project.trouble(chosen))
+    store = SnapshotStore(project)
+    for path in chosen:
+        found += _inputs(project, path, store)
+        found += branch_check.told(project, [path])
+        if path in project.pipelines:
+            assessment = Assessment(project, path, store)
+            try:
+                found += command_problems(assessment.pipeline, partial(_has, assessment, committed))
+                found += _layout(assessment)
+            finally:
+                assessment.close()
+        elif project.image(path)[0] is not None:
+            found += _told(partial(resolve_image, project, path))
+    return each_once(found)
+
+
+def _has(a: Assessment, committed: bool, path: str) -> bool:
+    if not committed and os.path.lexists(a.repo.path / path):
+        return True
+    try:
+        return a.shows(path)
+    except UserError:
+        return True  # shared code that is not there is a problem of its own
+
+
+def at_a_glance(project: Project, paths: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The same for each of these pipelines by itself, as far as it shows without a look at any file."""
+    store = SnapshotStore(project)
+    found = {}
+    for path in paths:
+        own = list(project.problems.get(path, ()))
+        for need in project.needs(path):
+            if _is_to_be_here(project, need.repo):
+                own += _told(partial(store.commit, need))
+        if path in project.pipelines or project.image(path)[0] is not None:
+            own += _told(partial(resolve_image, project, path))
+        found[path] = each_once(own)
+    return found
+
+
+def _inputs(project: Project, path: str, store: SnapshotStore) -> Iterator[str]:
+    """What is wrong with the repos that a spec names, also where the rest of it is broken."""
+    for need in project.needs(path):
+        if not _is_to_be_here(project, need.repo):
+            continue
+        try:
+            snapshot = store.at(need.repo, store.commit(need))
+        except UserError as error:
+            yield from error.problems
+        else:
+            yield from broken_lines(need.repo, snapshot)
+
+
+def _layout(a: Assessment) -> Iterator[str]:
+    """What is wrong with a pipeline's image and, if its inputs can all be there, with its datums."""
+    image = list(_told(lambda: a.image))
+    yield from image
+    if all(_is_to_be_here(a.project, need.repo) for need in a.pipeline.needs()):
+        yield from _told(lambda: a.datums) if image else _planned(a)
+
+
+def _planned(a: Assessment) -> Iterator[str]:
+    """What is wrong with the datums and their places, and what of them is certain to collide."""
+    try:
+        yield from a.quick_plan().problems
+    except UserError as error:
+        yield from error.problems
+
+
+def _is_to_be_here(project: Project, repo: str) -> bool:
+    """Whether a repo can be looked at, or should be: not one that is missing, nor a pipeline without any output yet."""
+    pipelines = {place.path for place in project.places}
+    there = is_dataset(project.root / repo)  # one that isn't registered is said to be that
+    return (there and repo in pipelines) or (repo in project.repos and (there or repo not in pipelines))
+
+
+def _told(look: Callable[[], object]) -> Iterator[str]:
+    """What a look at something finds wrong."""
+    try:
+        look()
+    except UserError as error:
+        yield from error.problems

@@ -1,0 +1,70 @@
+"""The program and the script that a command names, and whether they are where they are looked for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+
+from minipach.git.repo import user_path
+from minipach.model.pipeline import Pipeline
+
+_SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
+_INTERPRETERS = _SHELLS | {"python", "python3", "Rscript", "perl", "ruby", "node", "julia", "octave", "lua", "php"}
+_INLINE = {"python": ("-c", "-m"), "python3": ("-c", "-m"), "perl": ("-e", "-E"), "ruby": ("-e",), "php": ("-r",)}
+_INLINE |= {"node": ("-e", "-p"), "julia": ("-e", "-E"), "Rscript": ("-e",), "lua": ("-e",), "octave": ("--eval",)}
+
+
+def script_of(cmd: Sequence[str]) -> str | None:
+    """Return the script that a command runs by a relative path; None if it names none.
+
+    That is the program itself, if its path is relative, or the first argument of an interpreter that is no option.
+    """
+    if not cmd or any("{" in word for word in cmd[:1]):
+        return None
+    if "/" in cmd[0]:
+        return None if cmd[0].startswith("/") else cmd[0]
+    if cmd[0] not in _INTERPRETERS:
+        return None
+    for word in cmd[1:]:
+        if word.startswith("-"):
+            inline = "c" in word if cmd[0] in _SHELLS and not word.startswith("--") else word in _INLINE.get(cmd[0], ())
+            if inline or word == "-":
+                return None
+            continue
+        return None if word.startswith("/") or "{" in word else word
+    return None
+
+
+def absent_script(pipeline: Pipeline, has: Callable[[str], bool]) -> str | None:
+    """Return the script of a pipeline's command that its repo lacks; None if it is there, or elsewhere.
+
+    Args:
+        pipeline: The pipeline.
+        has: Whether its repo has a file at this path.
+    """
+    transform = pipeline.transform
+    script = script_of(transform.cmd)
+    if script is None or transform.working_dir or (transform.image is not None and not has("code")):
+        return None  # it is looked for in the image
+    path = os.path.normpath(script)
+    return None if path.startswith("..") or has(path) else script
+
+
+def command_problems(pipeline: Pipeline, has: Callable[[str], bool]) -> Iterator[str]:
+    """Yield what a command names that is neither in the repo nor, without an image, on this host.
+
+    Args:
+        pipeline: The pipeline.
+        has: Whether its repo has a file at this path.
+    """
+    at, cmd = pipeline.at("transform.cmd"), pipeline.transform.cmd
+    if script := absent_script(pipeline, has):
+        yield f"{at}: {script} is not in the pipeline's repo; add it, or correct the path"
+    if pipeline.transform.image is not None or not cmd or "{" in cmd[0]:
+        return
+    program = cmd[0]
+    if "/" not in program and shutil.which(program, path=user_path()) is None:
+        yield f'{at}: program "{program}" is not on the PATH of this host; install it, or name an image that has it'
+    if program.startswith("/") and not program.startswith("/pfs/") and shutil.which(program) is None:
+        yield f"{at}: {program} is no program of this host; correct the path, or name an image that has it"

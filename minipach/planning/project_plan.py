@@ -1,0 +1,265 @@
+"""The plans of a whole project: each pipeline's own, blocked where it waits for one upstream. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from minipach.environment import host
+from minipach.git.repo import is_dataset
+from minipach.model.failures import LEFT_AFTER
+from minipach.planning.assessment import Assessment, SnapshotStore
+from minipach.planning.plan import Plan, force, skip, tell_failures
+from minipach.project.project import Project
+from minipach.project.targets import Targets
+from minipach.records.job_database import Ledger
+from minipach.support.errors import UserError, each_once
+from minipach.support.text import many
+
+
+@dataclass(frozen=True)
+class Plans:
+    """The plans of what was asked for, in order.
+
+    remarks: for people · problems: what keeps any of it from being done, by file and line, each once.
+    """
+
+    plans: tuple[Plan, ...]
+    remarks: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def plan_project(project: Project, targets: Targets, *, forced: bool = False) -> Plans:
+    """The plans of the chosen pipelines, cut down to the datums asked for. What is broken keeps no other from its plan.
+
+    UserError if a datum is asked for that isn't there.
+    """
+    store = SnapshotStore(project)
+    plans: list[Plan] = []
+    remarks: list[str] = []
+    pending: dict[str, Plan] = {}  # what isn't as it will be
+    for path in project.upstream_of(targets.order):
+        asked = path in targets.order
+        ups = [u for u in project.upstream(path) if u in pending]
+        # `schedule` waits for what it does itself; what else there is it takes as it is
+        waited = [u for u in ups if u in targets.order or not asked or project.trouble([u])]
+        waits = f"waits for {_in_short(pending[waited[0]])}" if waited else ""
+        lacks = project.lacks(path, but=targets.order) if asked and not project.trouble([path]) else ()
+        if lacks:
+            plan = Plan(project.name_of(path), (), waits, lacks)
+        else:
+            plan = _plan(project, path, store, waits, remarks if asked else [])
+        if plan.problems or plan.waits or not plan.is_current or not is_dataset(project.root / path):
+            pending[path] = plan
+        if not asked:
+            continue
+        if ups and not waited and not plan.problems:
+            remarks.append(_as_it_is(plan, [pending[u] for u in ups]))
+        if forced and path in targets.named and plan.steps:
+            plan = replace(plan, problems=())  # what runs again may write other files
+            plan = force(plan, targets.names(path, [s.name for s in plan.steps if s.action != "remove"]))
+        plans.append(_limited(plan, targets, path))
+    problems = [*project.trouble(targets.order), *(p for plan in plans for p in plan.problems)]
+    again = {project.name_of(p) for p in targets.order if targets.limits(p) or (forced and p in targets.named)}
+    plans = with_failures(project, plans, retry=again)
+    remarks += [_skipped(plan) for plan in plans if plan.counts["skip"]]
+    return Plans(tuple(plans), tuple(remarks), each_once(problems))
+
+
+def _skipped(plan: Plan) -> str:
+    """That some datums are not run again, and what runs them."""
+    return (
+        f"{plan.pipeline}: {many(plan.counts['skip'], 'datum')} failed in earlier jobs with this very content, "
+        f"and not run again; minipach retry {plan.pipeline}"
+    )
+
+
+def with_failures(project: Project, plans: Sequence[Plan], *, retry: Collection[str] = ()) -> list[Plan]:
+    """The plans, with what this machine's ledger remembers of attempts that failed.
+
+    retry: the pipelines of which also what failed again and again is to run.
+    """
+    path = project.state_dir / "ledger.sqlite"
+    if not path.is_file() or not any(plan.counts["run"] for plan in plans):
+        return list(plans)
+    ledger = Ledger(path)
+    try:
+        return [_with_failures(p, ledger, retry=retry) if p.counts["run"] else p for p in plans]
+    finally:
+        ledger.close()
+
+
+def _with_failures(plan: Plan, ledger: Ledger, *, retry: Collection[str]) -> Plan:
+    told = tell_failures(plan, ledger.failures(plan.pipeline))
+    return told if plan.pipeline in retry else skip(told, ledger.repeated_failures(plan.pipeline, LEFT_AFTER))
+
+
+def _plan(project: Project, path: str, store: SnapshotStore, waits: str, remarks: list[str]) -> Plan:
+    """The plan of one pipeline; remarks are added."""
+    name = project.name_of(path)
+    if path in project.problems:
+        return Plan(name, (), waits, project.problems[path])
+    if waits and not all(is_dataset(project.root / u) for u in project.upstream(path)):
+        return Plan(name, (), waits)  # its input doesn't exist yet, so that its datums can't be known
+    assessment = Assessment(project, path, store)
+    try:
+        plan = assessment.quick_plan(blocked=waits)
+        plan = replace(plan, waits=waits, note=assessment.no_datums if plan.is_empty and not waits else plan.note)
+        remarks += [*image_remarks(assessment), *drift_remarks(assessment)]
+        remarks += python_remarks(assessment) if plan.counts["run"] else []
+        return plan
+    except UserError as error:
+        return Plan(name, (), waits, error.problems)
+    finally:
+        assessment.close()
+
+
+def _in_short(plan: Plan) -> str:
+    """A pipeline that isn't as it will be: `edges (2 to run)`."""
+    runs = plan.counts["run"]
+    why = many(len(plan.problems), "problem") if plan.problems else f"{runs} to run" if runs else ""
+    return plan.pipeline + (f" ({why})" if why else "")
+
+
+def _as_it_is(plan: Plan, ups: Sequence[Plan]) -> str:
+    """That what this pipeline takes from, and nobody asked for, isn't what it will be."""
+    name = plan.pipeline
+    told = []
+    for up in ups:
+        todo = [f"{n} to {action}" for action, n in up.counts.items() if n and action in ("run", "reuse", "remove")]
+        has = [many(len(up.problems), "problem")] if up.problems else todo
+        told.append(f"{up.pipeline} {up.waits or 'has ' + ', '.join(has)}")
+    names = " and ".join(up.pipeline for up in ups)
+    return (
+        f"{name}: {', '.join(told)}, and {names} isn't asked for: {name} takes what is published there now; "
+        f"minipach schedule {name} --upstream does both"
+    )
+
+
+def _limited(plan: Plan, targets: Targets, path: str) -> Plan:
+    if not targets.limits(path) or (not plan.steps and (plan.problems or plan.waits)):
+        return plan
+    names = targets.names(path, [s.name for s in plan.steps])
+    return replace(plan, steps=tuple(s for s in plan.steps if s.name in names))
+
+
+def image_remarks(assessment: Assessment) -> list[str]:
+    """Return a remark if the image is still to be fetched."""
+    image, name = assessment.image, assessment.pipeline.name
+    if not image.is_away:
+        return []
+    why = f" ({image.note})" if image.note else ""
+    return [f"{name}: image not fetched yet: {image.label}{why}; minipach schedule {name} fetches it"]
+
+
+def host_changes(assessment: Assessment) -> tuple[str, ...]:
+    """Return what differs between this host and the environment on record, of what the command uses."""
+    image = assessment.image
+    if image.text is None or assessment.head is None:
+        return ()
+    now = host.fingerprint(assessment.pipeline.transform.cmd, assessment.project.cache)
+    changes = host.drift(image.text, now)
+    return host.drift(image.text, now, python=False) if changes and not _uses_python(assessment) else changes
+
+
+def _uses_python(assessment: Assessment) -> bool:
+    """Whether Python is named in the command, its input or the code."""
+    transform = assessment.pipeline.transform
+    words = [*transform.cmd, *transform.stdin, *transform.err_cmd, *transform.err_stdin, *assessment.visible_files]
+    if any("python" in word or word.endswith(".py") for word in words):
+        return True
+    files = assessment.visible_files
+    if assessment.source is None:  # no dataset yet: the files lie there
+        folder = assessment.repo.path
+        there = (folder / path for path, entry in files.items() if entry.kind == "git" and not path.startswith("/"))
+        return any(b"python" in path.read_bytes() for path in there)
+    small = [entry.blob for path, entry in files.items() if entry.kind == "git" and not path.startswith("/")]
+    return any(b"python" in (data or b"") for data in assessment.repo.objects.read_many(small))
+
+
+def python_remarks(assessment: Assessment) -> list[str]:
+    """Which python3 a pipeline without an image runs with, if it uses one."""
+    if assessment.pipeline.transform.image is not None or not _uses_python(assessment):
+        return []
+    found = host.host_python(assessment.project.cache)
+    shown = f"python3 {found[1]} ({found[0]})" if found else "no python3: there is none on PATH"
+    return [f"{assessment.pipeline.name}: runs with {shown}"]
+
+
+def drift_remarks(assessment: Assessment) -> list[str]:
+    """A remark if the host environment is no longer the one on record."""
+    changes = host_changes(assessment)
+    if not changes:
+        return []
+    shown = "; ".join(changes[:3]) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")
+    name = assessment.pipeline.name
+    return [
+        f"{name}: this host's environment differs from the one on record ({shown}); minipach lock {name} takes it in"
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the runs of a plan are expected to take, from what such datums took before.
+
+    wall: seconds at `slots` at once · cpu: seconds of processor time · runs: how many earlier runs this is made of ·
+    unknown: datums of pipelines that never ran here, which are not counted in.
+    """
+
+    datums: int
+    wall: float
+    cpu: float
+    slots: int
+    runs: int
+    unknown: int
+
+    def as_json(self) -> dict[str, float | int]:
+        """As documented for `minipach plan --json`."""
+        return {
+            "datums": self.datums,
+            "wall_seconds": round(self.wall, 1),
+            "cpu_hours": round(self.cpu / 3600, 4),
+            "slots": self.slots,
+            "from_runs": self.runs,
+            "datums_unknown": self.unknown,
+        }
+
+    def text(self) -> str:
+        """For people."""
+        more = f"; {many(self.unknown, 'more datum')} of pipelines that never ran here" if self.unknown else ""
+        return (
+            f"expected: {many(self.datums, 'datum')}, about {_duration(self.wall)} at -j {self.slots}, "
+            f"{_duration(self.cpu)} of CPU time (from {many(self.runs, 'earlier run')}){more}"
+        )
+
+
+def expected_cost(project: Project, plans: Sequence[Plan], slots: int) -> Cost | None:
+    """The expected cost of the runs in these plans; None where there is nothing to run or nothing is known."""
+    path = project.state_dir / "ledger.sqlite"
+    if not path.is_file():
+        return None
+    ledger = Ledger(path)
+    datums = runs = unknown = 0
+    wall = cpu = 0.0
+    try:
+        for plan in plans:
+            count = plan.counts["run"]
+            times = ledger.durations(plan.pipeline) if count else []
+            if times:
+                seconds = sum(t.seconds for t in times) / len(times)
+                datums += count
+                runs += len(times)
+                wall += max(seconds * count / slots, seconds)
+                cpu += count * sum(t.cpu for t in times) / len(times)
+            else:
+                unknown += count
+    finally:
+        ledger.close()
+    return Cost(datums, wall, cpu, slots, runs, unknown) if datums else None
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 1):.0f} s"

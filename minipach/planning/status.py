@@ -1,0 +1,190 @@
+"""How each pipeline stands: the plan put into one word, with the failures that the ledger remembers. Reads only."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from minipach.git.repo import is_dataset
+from minipach.model.attempt import Attempt, Repeated
+from minipach.model.failures import LEFT_AFTER, Way, folded, named, without_name
+from minipach.planning.assessment import Assessment, SnapshotStore
+from minipach.planning.plan import ENDS, Plan, skip
+from minipach.project.project import Project
+from minipach.records.job_database import Ledger
+from minipach.records.job_history import as_they_are, failed_now, last_now
+from minipach.support.errors import UserError
+from minipach.support.text import many
+
+_COUNTS = ("datums", "current", "stored", "missing", "failed", "left", "recovered", "remove", "upstream")
+_NAMED = 5  # at most so many datums in a line
+_WAYS = 5  # at most so many kinds of failure
+State = Literal["current", "running", "behind", "failed", "blocked", "new"]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One pipeline.
+
+    counts: all datums, and each of them once: current, stored (its result waits to be published), missing, failed (at
+    its last attempt), left (failed in several jobs with this very content), recovered; besides, what is to be removed,
+    and the inputs that have changed upstream ·
+    problems: what the user must mend before more can be known of it, or published; then it is blocked.
+    """
+
+    name: str
+    state: State
+    counts: dict[str, int]
+    details: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """As documented for `minipach status --json`."""
+        data = {"name": self.name, "state": self.state, "counts": self.counts, "details": list(self.details)}
+        return data | ({"problems": list(self.problems)} if self.problems else {})
+
+
+def project_status(project: Project) -> list[Status]:
+    """The status of every pipeline, in order. What is broken has its row, and keeps no other from its own."""
+    store = SnapshotStore(project)
+    ledger_path = project.state_dir / "ledger.sqlite"
+    ledger = Ledger(ledger_path) if ledger_path.is_file() else None
+    rows: list[Status] = []
+    pending: set[str] = set()
+    for path in project.order:
+        waits = [u for u in project.upstream(path) if u in pending]
+        row, settled = _row(project, path, store, ledger, waits)
+        if not settled:
+            pending.add(path)
+        rows.append(row)
+    if ledger:
+        ledger.close()
+    return rows
+
+
+def _row(
+    project: Project, path: str, store: SnapshotStore, ledger: Ledger | None, waits: list[str]
+) -> tuple[Status, bool]:
+    """The status of one pipeline, and whether what takes from it has nothing to wait for."""
+    if path in project.problems:
+        return _blocked(project.name_of(path), project.problems[path]), False
+    assessment = Assessment(project, path, store)
+    try:
+        attempts = ledger.last_attempts(assessment.pipeline.name) if ledger else {}
+        unborn = [u for u in project.upstream(path) if not is_dataset(project.root / u)]
+        repeated = ledger.repeated_failures(assessment.pipeline.name, LEFT_AFTER) if ledger else {}
+        row = _status(assessment, waits, attempts, repeated, unborn=unborn)
+        job = _running(project, ledger, row.name)
+        if job:
+            return replace(row, state="running", details=(job, *row.details)), False
+        return row, row.state == "current" or _gave_what_it_has(assessment, row, waits)
+    except UserError as error:
+        return _blocked(project.name_of(path), error.problems), False
+    finally:
+        assessment.close()
+
+
+def _running(project: Project, ledger: Ledger | None, name: str) -> str:
+    """Return the line that names the job which runs for a pipeline, or whose sets are submitted; empty if none does."""
+    rows = as_they_are(project, ledger.jobs(name, 1)) if ledger else []
+    if not rows or rows[0].state not in ("running", "submitted"):
+        return ""
+    return f"job {rows[0].id[:12]} is {rows[0].state}; minipach top"
+
+
+def _blocked(name: str, problems: tuple[str, ...] = (), details: tuple[str, ...] = ()) -> Status:
+    counts = dict.fromkeys(_COUNTS, 0)
+    return Status(name, "blocked", counts, details, problems)
+
+
+def _gave_what_it_has(assessment: Assessment, row: Status, waits: list[str]) -> bool:
+    """Whether only failed datums are missing where `publish: available` lets downstream go on without them."""
+    counts = row.counts
+    settled = not (counts["missing"] or counts["stored"] or counts["recovered"] or counts["remove"] or waits)
+    return assessment.pipeline.publish == "available" and row.state == "failed" and settled
+
+
+def _status(
+    assessment: Assessment,
+    waits: list[str],
+    attempts: dict[str, Attempt],
+    repeated: Mapping[str, Repeated],
+    *,
+    unborn: list[str],
+) -> Status:
+    name = assessment.pipeline.name
+    # one without datums has nothing to do, and still there is nothing to take from it before it exists
+    waiting = ", ".join(assessment.project.name_of(w) for w in dict.fromkeys((*waits, *unborn)))
+    if unborn:
+        return _blocked(name, details=(f"waits for {waiting}",))
+    plan = assessment.quick_plan()
+    plan = skip(plan, repeated)
+    left = [attempts[s.name] for s in plan.of("skip") if s.name in attempts]
+    failed = failed_now(plan, attempts)
+    recovered = sum(a.kind == "recovered" for a in last_now(plan, attempts))
+    to_come = {s.id for s in plan.steps if s.action in ("run", "skip")}  # what has the same content waits for these
+    followers = sum(s.action == "reuse" and s.id in to_come for s in plan.steps)
+    # where every datum is as before, there is nothing to take in
+    upstream = [] if plan.is_current else _upstream_changes(assessment)
+    counts = {
+        "datums": len(plan.steps) - plan.counts["remove"],
+        "current": plan.counts["current"],
+        "stored": plan.counts["reuse"] - followers,
+        "missing": plan.counts["run"] + followers - len(failed) - recovered,
+        "failed": len(failed),
+        "left": plan.counts["skip"],
+        "recovered": recovered,
+        "remove": plan.counts["remove"],
+        "upstream": len(upstream),
+    }
+    details = [*_failures(name, failed, "failed"), *_failures(name, left, "failed again and again, left alone")]
+    details += upstream
+    if assessment.image.is_away:
+        details.append(f"image not fetched yet: {assessment.image.label}")
+    if waits:
+        details.append(f"waits for {waiting}")
+    elif plan.is_empty:
+        details.append(assessment.no_datums)
+    return Status(name, _word(assessment, plan, [*failed, *left], waits), counts, tuple(details), plan.problems)
+
+
+def _failures(name: str, attempts: Sequence[Attempt], what: str) -> Iterator[str]:
+    """Say what failed, of datums that failed in the same way once."""
+    alike = folded((Way(a.kind, a.exit, without_name(a.message, a.datum)), a.datum) for a in attempts)
+    first = {a.datum: a for a in attempts}
+    for names in list(alike.values())[:_WAYS]:
+        a = first[names[0]]
+        word = what if a.kind == "failed" else ENDS[a.kind]
+        shown = names[0] if len(names) == 1 else f"{many(len(names), 'datum')} ({named(names, _NAMED)})"
+        yield f"{word}: {shown}: {a.message}; minipach logs {name} {shlex.quote(names[0])}"
+    if len(alike) > _WAYS:
+        yield f"and {many(sum(map(len, list(alike.values())[_WAYS:])), 'datum')} in other ways; minipach logs {name}"
+
+
+def _word(assessment: Assessment, plan: Plan, failed: list[Attempt], waits: list[str]) -> State:
+    if failed:
+        return "failed"
+    if waits or plan.problems:
+        return "blocked"
+    if plan.is_current and assessment.exists:
+        return "current"
+    return "behind" if assessment.state else "new"
+
+
+def _upstream_changes(assessment: Assessment) -> list[str]:
+    """The inputs that have moved on since the commit that the branch pins."""
+    from minipach.model.run_record import slugs
+
+    if assessment.head is None:
+        return []
+    folders = slugs(assessment.pipeline)
+    entries = assessment.repo.ls_tree(assessment.head, ":(top,literal)inputs", recursive=True)
+    pinned = {e.path: e.sha for e in entries}
+    found = []
+    for (repo, branch), commit in assessment.commits.items():
+        was = pinned.get(f"inputs/{folders[repo, branch]}")
+        if was is not None and was != commit:
+            found.append(f"{repo} has moved on ({was[:8]} → {commit[:8]})")
+    return found

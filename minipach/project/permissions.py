@@ -1,0 +1,108 @@
+"""A place that may not be written (or read): which one it is, why, and the way out, in one line."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import re
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from minipach.git.repo import NO_REPOSITORY, GitError
+from minipach.support.text import quoted
+
+_REFUSED = re.compile(
+    r"readonly database|Permission denied|insufficient permission|Operation not permitted|unable to open database"
+)
+_ANOTHERS = re.compile(r"detected dubious ownership in repository at '(.*)'")
+
+
+def explain(error: BaseException, project: Path | None) -> str | None:
+    """What an error for lack of rights is about; None: it is another kind of error.
+
+    project: the root of the one that was worked in.
+    """
+    return next(_told(error, project), None)
+
+
+def _told(error: BaseException | None, project: Path | None) -> Iterator[str]:
+    while error is not None:
+        if isinstance(error, GitError) and (another := _ANOTHERS.search(error.stderr)):
+            yield _anothers(Path(another[1]))
+        if isinstance(error, GitError) and NO_REPOSITORY in error.stderr and os.path.lexists(error.repo / ".git"):
+            yield _no_repository(error.repo / ".git", project)
+        text = error.stderr if isinstance(error, GitError) else str(error)
+        code = error.errno if isinstance(error, OSError) else None
+        place = _place(error, project)
+        if place is not None and (code == errno.EROFS or _is_read_only(place, text)):
+            yield f"{place}: on a file system that may only be read here; {_elsewhere(place, project)}"
+        elif place is not None and (code in (errno.EACCES, errno.EPERM) or _REFUSED.search(text)):
+            yield _refused(place, project)
+        error = error.__cause__
+
+
+def _place(error: BaseException, project: Path | None) -> Path | None:
+    """The nearest place that is there, of what an error is about."""
+    if isinstance(error, GitError):
+        return error.repo
+    if isinstance(error, sqlite3.Error):
+        return _withheld(project) if project else None
+    name = error.filename if isinstance(error, OSError) else None
+    if not isinstance(name, str | bytes):
+        return None
+    place = Path(os.path.abspath(os.fsdecode(name)))
+    while not os.path.lexists(place):
+        place = place.parent
+    return place
+
+
+def _withheld(project: Path) -> Path:
+    """The file or folder of ours that this user can't write, where a database can't be; else the project."""
+    folder = project / ".git" / "minipach"
+    files = sorted(folder.glob("*.sqlite*")) if os.access(folder, os.R_OK | os.X_OK) else []
+    return next((p for p in (*files, folder) if p.exists() and not os.access(p, os.W_OK)), project)
+
+
+def _is_read_only(place: Path, text: str) -> bool:
+    """Whether a message is about a file system; SQLite says the same of a file that only its owner may write."""
+    if "readonly database" not in text:
+        return "Read-only file system" in text
+    return os.access(place, os.W_OK) or bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+
+
+def _elsewhere(place: Path, project: Path | None) -> str:
+    if project is None or not place.is_relative_to(project):
+        return "take another folder"
+    return f"work where it may be written, or in a clone of your own: datalad clone {quoted(project)} <folder>"
+
+
+def _refused(place: Path, project: Path | None) -> str:
+    reading = not os.access(place, os.R_OK | os.X_OK if place.is_dir() else os.R_OK)
+    what = "read it" if reading else "write there" if place.is_dir() else "write it"
+    owner = place.lstat().st_uid
+    whose = f"it belongs to {_name(owner)}" if owner != os.geteuid() else "its permissions forbid it; chmod u+rwX"
+    return f"{place}: {_name(os.geteuid())} may not {what} ({whose}); {_elsewhere(place, project)}"
+
+
+def _no_repository(there: Path, project: Path | None) -> str:
+    """Of a `.git` in which git finds nothing."""
+    if there.is_dir() and not os.access(there, os.R_OK | os.X_OK):
+        return _refused(there, project)
+    folder = quoted(there.parent)
+    return f"{there}: broken, git finds no repository in it; mend it, or move {folder} away and datalad get -n {folder}"
+
+
+def _anothers(repo: Path) -> str:
+    return (
+        f"{repo}: belongs to {_name(repo.lstat().st_uid)}, and git works in what is another's only if you say so; "
+        f"git config --global --add safe.directory {quoted(repo)} (and so for each dataset below it, or '*' for all)"
+    )
+
+
+def _name(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"user {user}"

@@ -1,0 +1,443 @@
+"""A project: the superdataset, its repos and pipelines, the order in which they depend on each other."""
+
+from __future__ import annotations
+
+import difflib
+import heapq
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from minipach.git import shared_modes
+from minipach.git.repo import Repo, is_dataset
+from minipach.model.pipeline import BrokenSpec, Need, Pipeline
+from minipach.project import dependencies
+from minipach.project import former_pipelines as former
+from minipach.project.discovery import (
+    MARK,
+    Place,
+    holder_of,
+    is_data,
+    is_displaced,
+    nested_places,
+    own_places,
+    registered,
+)
+from minipach.project.spec_cache import read_spec
+from minipach.project.spec_file import SPEC, lying_specs, misnamed, one_spec, read_text
+from minipach.support.disk_cache import Cache
+from minipach.support.errors import UserError, each_once
+from minipach.support.text import quoted
+
+_IDENTITIES: dict[str, Literal["content", "path"]] = {"content": "content", "path": "path"}
+_NAMED = 8  # at most so many names in a line
+_COMPARED = 2000  # at most so many words are compared with one
+
+
+class Project:
+    """A superdataset and what it holds. Reading it changes nothing."""
+
+    def __init__(self, root: Path, given: Mapping[str, Pipeline | BrokenSpec] | None = None) -> None:
+        """given: what to take for the specs at these paths, whatever lies there."""
+        self.root = root
+        self.given = given or {}
+        self.repo = Repo(root)
+
+    @property
+    def state_dir(self) -> Path:
+        """Local and disposable state: ledger, logs, slots, caches (`.git/minipach`)."""
+        return self.repo.common_dir / "minipach"
+
+    @cached_property
+    def cache(self) -> Cache:
+        """Snapshots and plans of earlier."""
+        return Cache(self.state_dir / "cache")
+
+    @cached_property
+    def repos(self) -> tuple[str, ...]:
+        """The paths of all registered repos, nested ones included (installed or not), sorted."""
+        return tuple(sorted(registered(self.root)))
+
+    @cached_property
+    def not_installed(self) -> tuple[str, ...]:
+        """The superdataset's own subdatasets that aren't installed: what pipelines they may hold can't be known."""
+        known = {PurePosixPath(p) for p in self.repos}  # with those inside of data repos, which may well stay away
+        away = [p for p in self.repos if not is_dataset(self.root / p) and known.isdisjoint(PurePosixPath(p).parents)]
+        away = [p for p in away if not is_displaced(self.root, p)]  # to install it there can't work
+        # .gitmodules may still name what somebody has removed
+        listed = self.repo.git("ls-files", "-z", "--stage", "--", *(f":(literal){p}" for p in away)) if away else b""
+        links = {os.fsdecode(row.partition(b"\t")[2]) for row in listed.split(b"\0") if row.startswith(b"160000 ")}
+        return tuple(p for p in away if p in links)
+
+    @cached_property
+    def _found(self) -> tuple[tuple[Place, ...], _Specs]:
+        """All pipelines' places, and what their specs say: in which subdatasets to look, the specs tell."""
+        places = {place.path: place for place in own_places(self.root, self.repos)}
+        for path in self.given:
+            places.setdefault(path, Place(path, False))
+        specs = self._read(places.values())
+        needs = [need for found in specs.needs.values() for need in found]
+        nested = nested_places(self.root, self.repos, places, needs)
+        needs += [need for found in self._read(nested).needs.values() for need in found]
+        data = {need.repo for need in needs}
+        more = [place for place in nested if not is_data(holder_of(place.path, self.repos), data)]
+        places |= {place.path: place for place in more}
+        return tuple(places[path] for path in sorted(places)), specs.plus(self._read(more))
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Every folder with a `spec.yml`: pipeline repos, and plain folders that are to become one."""
+        return self._found[0]
+
+    def spec_path(self, path: str) -> str:
+        """The path of a pipeline's spec in the project."""
+        return f"{path}/{next((place.spec for place in self.places if place.path == path), SPEC)}"
+
+    def specs_in_data(self) -> list[str]:
+        """The specs that make no pipelines, since a pipeline takes from the repo they lie in."""
+        known = {place.path for place in self.places}
+        return [f"{place.path}/{place.spec}" for place in nested_places(self.root, self.repos, known, ())]
+
+    def misplaced_specs(self) -> Iterator[str]:
+        """Yield a line for each file that is meant to be a spec, most likely, and is not read."""
+        for name in lying_specs(self.root):
+            way = f"mkdir NAME && git mv {name} NAME/"
+            yield f"{name}: a spec in the project's root makes no pipeline; move it into a folder of its own: {way}"
+        pipelines = {place.path for place in self.places}
+        plain = [entry.name for entry in os.scandir(self.root) if entry.is_dir() and not entry.name.startswith(".")]
+        for path in sorted({*self.repos, *plain} - pipelines):
+            for name in misnamed(self.root / path):
+                way = "evaluate it: jsonnet" if name.endswith(".jsonnet") else "rename it:"
+                to = f"{SPEC}" if not name.endswith(".jsonnet") else "> spec.json"
+                yield f"{path}/{name}: not read as a spec; {way} {name} {to}"
+
+    @property
+    def _specs(self) -> _Specs:
+        return self._found[1]
+
+    def holder_of(self, path: str) -> str:
+        """The dataset that holds a repo or folder: the longest registered path above it, or the superdataset ("")."""
+        return holder_of(path, self.repos)
+
+    def _read(self, places: Iterable[Place]) -> _Specs:
+        specs = _Specs({}, {}, {}, {})
+        for place in places:
+            path, source = place.path, f"{place.path}/{place.spec}"
+            try:
+                pipeline = self.given.get(path)
+                if isinstance(pipeline, BrokenSpec):
+                    raise pipeline
+                if pipeline is None:
+                    one_spec(path, place.specs)
+                    text = read_text(self.root / path, source, is_dataset=place.is_dataset)
+                    pipeline = read_spec(text, source=source, folder=self.name_of(path), cache=self.cache)
+                if not pipeline.identity:
+                    pipeline = replace(pipeline, identity=self.identity)
+                specs.pipelines[path], specs.needs[path] = pipeline, pipeline.needs()
+            except UserError as error:
+                specs.problems[path] = error.problems
+                if isinstance(error, BrokenSpec):
+                    specs.needs[path] = error.needs
+                    if error.image is not None:
+                        specs.images[path] = error.image
+        return specs
+
+    @cached_property
+    def identity(self) -> Literal["content", "path"]:
+        """The `identity` of pipelines whose specs name none: this clone's setting, or the committed one."""
+        name = "minipach.identity"
+        local = self.repo.config(name)
+        head = self.repo.head()
+        value = local or (self.repo.config(name, f"blob:{head}:.datalad/config") if head else None) or "path"
+        if value in _IDENTITIES:
+            return _IDENTITIES[value]
+        where = f"git config {name}" if local else f"git config --file .datalad/config {name}"
+        raise UserError(f'{name}: "{value}" is neither path nor content; {where} path')
+
+    @property
+    def pipelines(self) -> dict[str, Pipeline]:
+        """All pipelines whose spec can be read, by their path; of the others `problems` tells why."""
+        return self._specs.pipelines
+
+    def pipeline(self, path: str) -> Pipeline:
+        """The pipeline at this path; UserError with what is wrong with its spec."""
+        if path not in self.pipelines:
+            raise UserError(self.problems[path])
+        return self.pipelines[path]
+
+    @cached_property
+    def problems(self) -> dict[str, tuple[str, ...]]:
+        """What is wrong with pipelines, by path: the spec, a name that two have, a missing repo, a circle of inputs.
+
+        Nothing is said here of those that are sound themselves and take from one of these: see `trouble`.
+        """
+        found = {path: list(problems) for path, problems in self._specs.problems.items()}
+        for path, problem in (*self._names_taken(), *self._displaced(), *self._missing_repos(), *self._circles()):
+            found.setdefault(path, []).append(problem)
+        return {path: each_once(problems) for path, problems in found.items()}
+
+    def _names_taken(self) -> Iterator[tuple[str, str]]:
+        names: dict[str, str] = {}
+        for path in (place.path for place in self.places):
+            first = names.setdefault(self.name_of(path), path)
+            if first != path:
+                problem = (
+                    f"{self.spec_path(path)}: a second pipeline named {self.name_of(path)!r}; "
+                    f"{first} has that name, rename one of the folders"
+                )
+                yield from ((first, problem), (path, problem))
+
+    def _displaced(self) -> Iterator[tuple[str, str]]:
+        for place in self.places:
+            if not place.is_dataset and place.path in self._registered and is_displaced(self.root, place.path):
+                yield place.path, f"{place.path}/{place.spec}: {self._displaced_way(place.path)}"
+
+    def _displaced_way(self, path: str) -> str:
+        """Return what is wrong with a plain folder in place of a registered dataset, and both ways out."""
+        holder = self.holder_of(path)
+        top = self.root / holder
+        name = path.removeprefix(holder + "/") if holder else path
+        modules = Repo(top).git("config", "--file", ".gitmodules", "-z", "--get-regexp", r"\.path$", ok=(0, 1))
+        rows = (os.fsdecode(row).partition("\n") for row in modules.split(b"\0") if row)
+        section = next((key.removesuffix(".path") for key, _, value in rows if value == name), f"submodule.{name}")
+        git, folder = f"git -C {quoted(top)}", quoted(self.root / path)
+        forget = (
+            f"{git} rm -q --cached {quoted(name)} && {git} config -f .gitmodules --remove-section {quoted(section)} && "
+            f"{git} add .gitmodules && {git} commit -qm {quoted(f'unregister {name}')}"
+        )
+        return (
+            f"a plain folder, but a dataset is registered at {path}; to make it a new one: {forget}; "
+            f"or bring the dataset back: mv {folder} {quoted(self.root / (path + '.new'))} && datalad get -n {folder}"
+        )
+
+    @cached_property
+    def _registered(self) -> frozenset[str]:
+        return frozenset(self.repos)
+
+    def _missing_repos(self) -> Iterator[tuple[str, str]]:
+        known = {*self.repos, *self._graph}
+        for path, needs in self._specs.needs.items():
+            for need in needs:
+                if need.repo not in known and need.project and not is_dataset(self.root / need.repo):
+                    own = need.repo.removeprefix(need.project + "/")
+                    yield (
+                        path,
+                        f'{need.repo_at}: no repo "{need.repo}" in this project, as `project: {need.project}` has it; '
+                        f'put that dataset there, or remove `project` to read "{own}"',
+                    )
+                elif need.repo not in known:
+                    yield path, f"{need.repo_at}: {self.absent(need.repo)}"
+
+    def needs(self, path: str) -> tuple[Need, ...]:
+        """What the inputs of a pipeline take from; nothing where its spec can't be read so far."""
+        return self._specs.needs.get(path, ())
+
+    def image(self, path: str) -> tuple[str | None, str]:
+        """The image that a pipeline's spec names (None: none, or it can't be read), and where it does."""
+        if path in self.pipelines:
+            pipeline = self.pipelines[path]
+            return pipeline.transform.image, pipeline.at("transform.image")
+        return self._specs.images.get(path, (None, ""))
+
+    def lacks(self, path: str, but: Collection[str] = ()) -> tuple[str, ...]:
+        """A line for each input from another pipeline (`but` these) that has no output yet, not even a repo."""
+        unborn = {up for up in self.upstream(path) if up not in but and not is_dataset(self.root / up)}
+        return tuple(f"{need.repo_at}: {self.absent(need.repo)}" for need in self.needs(path) if need.repo in unborn)
+
+    def absent(self, repo: str) -> str:
+        """Why nothing can be taken from a repo that isn't here, and the way out."""
+        if repo in self._graph:
+            return f"{repo} is a pipeline without any output yet; minipach schedule {self.name_of(repo)}"
+        if repo in self.repos and is_displaced(self.root, repo):
+            return f"{repo}: {self._displaced_way(repo)}"
+        if repo in self.repos:
+            return f"{repo}: not installed in this project; datalad get -n {quoted(self.root / repo)}"
+        real = os.path.relpath(os.path.realpath(self.root / repo), os.path.realpath(self.root))
+        if real != repo and real in self.repos:
+            return f'"{repo}" is a link; name what it leads to, "{real}"'
+        if is_dataset(self.root / repo) and Repo(self.root / repo).head() is None:
+            begin = f"git -C {quoted(self.root / repo)} commit --allow-empty -m begin"
+            way = f"{begin} && datalad save -d {quoted(self.root)} {quoted(repo)}"
+            return f'"{repo}" is a dataset without a commit, and not registered in this project; {way}'
+        if is_dataset(self.root / repo):
+            way = f"datalad save -d {quoted(self.root)} {quoted(repo)}"
+            return f'"{repo}" is a dataset, but not registered in this project; {way}'
+        if (self.root / repo).is_dir():
+            here, name = quoted(self.root), quoted(repo)
+            tracked = (
+                f"git -C {here} rm -rq --cached {name} && git -C {here} commit -qm {quoted(f'move {repo} out')} && "
+            )
+            out = tracked if self._tracks(repo) else ""
+            way = f"{out}datalad create -d {here} --force {name} && datalad save -d {here} -r"
+            return f'"{repo}" is a folder, but no dataset; {way}'
+        return f'no repo "{repo}" in this project' + suggest(repo, {*self.repos, *self._graph})
+
+    def _tracks(self, folder: str) -> bool:
+        return bool(self.repo.git("ls-files", "-z", "--", f":(literal){folder}/"))
+
+    def _circles(self) -> Iterator[tuple[str, str]]:
+        for circle in dependencies.circles(self._graph):
+            (at, *_) = (n.repo_at for n in self.needs(circle[0]) if n.repo == [*circle, circle[0]][1])
+            shown = " -> ".join([*circle, circle[0]])
+            for path in circle:
+                yield path, f"{at}: these pipelines wait for each other: {shown}; take one of these inputs out"
+
+    def trouble(self, paths: Iterable[str]) -> tuple[str, ...]:
+        """What is wrong with these pipelines, and with all that they depend on: by file and line, each once."""
+        if not self.problems:
+            return ()
+        return each_once(p for path in self.upstream_of(paths) for p in self.problems.get(path, ()))
+
+    def need(self, paths: Iterable[str]) -> None:
+        """UserError if something is wrong with these pipelines, or with what they depend on."""
+        problems = self.trouble(paths)
+        if problems:
+            raise UserError(problems)
+
+    def former_pipelines(self) -> Iterator[str]:
+        """A line for each repo that was a pipeline and counts as data now, with the way back."""
+        return former.told(self.root, self.repos, {place.path for place in self.places})
+
+    def path_of(self, name: str) -> str:
+        """The path of the pipeline with this name (or path), sound or not."""
+        name = os.path.normpath(name) if "/" in name else name
+        known = {place.path: self.name_of(place.path) for place in self.places}
+        if name in known:
+            return name
+        for path, own in known.items():
+            if own == name:
+                return path
+        if name in self.repos:
+            why = f"{name}: a repo without a {SPEC}, no pipeline" + suggest("", known.values())
+            raise UserError([*former.told(self.root, [name], known)] or why)
+        raise UserError(f"{name}: no such pipeline in this project" + suggest(name, {*known, *known.values()}))
+
+    def name_of(self, path: str) -> str:
+        """The name of the pipeline at this path: its folder's."""
+        return path.rpartition("/")[2]
+
+    @cached_property
+    def _graph(self) -> dict[str, frozenset[str]]:
+        paths = {place.path for place in self.places}
+        return {
+            path: frozenset(n.repo for n in self.needs(path) if n.repo in paths and self._takes_results(n))
+            for path in paths
+        }
+
+    def _takes_results(self, need: Need) -> bool:
+        """Whether an input reads the branch that the pipeline it takes from publishes to, and so waits for it.
+
+        Another one is moved by whoever releases results: `git branch -f master dev`.
+        """
+        upstream = self._specs.pipelines.get(need.repo)
+        output = upstream.output_branch if upstream else None
+        if output == need.branch or not is_dataset(self.root / need.repo):
+            return True
+        current = Repo(self.root / need.repo).branch()
+        return (need.branch or current) == (output or current)
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """Pipeline paths, sound or not, each after those that it takes input from."""
+        return dependencies.in_order(self._graph)
+
+    def upstream(self, path: str) -> tuple[str, ...]:
+        """The pipelines whose output this one takes directly, sorted."""
+        return tuple(sorted(self._graph[path]))
+
+    def downstream(self, paths: Iterable[str]) -> tuple[str, ...]:
+        """The given pipelines and all that depend on them, in order."""
+        chosen = dependencies.reached(dependencies.turned(self._graph), paths)
+        return tuple(p for p in self.order if p in chosen)
+
+    def upstream_of(self, paths: Iterable[str]) -> tuple[str, ...]:
+        """The given pipelines and all that they depend on, in order."""
+        chosen = dependencies.reached(self._graph, paths)
+        return tuple(p for p in self.order if p in chosen)
+
+    def select(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The pipelines named (all, if none is) with everything downstream of them, in order."""
+        return self.downstream([self.path_of(n) for n in names]) if names else self.order
+
+
+@dataclass(frozen=True, slots=True)
+class _Specs:
+    """What the specs of a project say, each by its pipeline's path.
+
+    needs: also of broken ones, if it can be read · images: of broken ones, with the place in the spec.
+    """
+
+    pipelines: dict[str, Pipeline]
+    needs: dict[str, tuple[Need, ...]]
+    problems: dict[str, tuple[str, ...]]
+    images: dict[str, tuple[str, str]]
+
+    def plus(self, other: _Specs) -> _Specs:
+        """These and others."""
+        return _Specs(
+            self.pipelines | other.pipelines,
+            self.needs | other.needs,
+            self.problems | other.problems,
+            self.images | other.images,
+        )
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean ...?` for the nearest known word, or the list of what there is."""
+    names = sorted(known)
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    there = f"; there are: {', '.join(names[:_NAMED])}{more}" if names else "; there are none yet"
+    return nearest(word, names) or there
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean ...?` for the nearest known word, or nothing."""
+    words = list(known)
+    ends = [other for other in words if other.endswith(f"/{word}")]
+    if len(ends) == 1:  # the last part alone: of a path, that is what people remember
+        return f'; did you mean "{ends[0]}"?'
+    if len(words) > _COMPARED:  # to compare a word takes 50 µs: of very many, those that begin alike
+        words = heapq.nlargest(_COMPARED, words, key=lambda other: _alike(word, other))
+    near = difflib.get_close_matches(word, words, n=1)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def _alike(one: str, other: str) -> int:
+    """With how many equal characters two words begin."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def near_id(start: str, ids: Iterable[str]) -> str:
+    """The same for the beginning of an id."""
+    length = max(len(start), 8)
+    return nearest(start, {ident[:length] for ident in ids})
+
+
+def find_project(start: Path) -> Project:
+    """The project that holds the folder `start`: the nearest marked one, else the topmost dataset above."""
+    here = Path(os.path.realpath(start))
+    if not here.is_dir():
+        raise UserError(f"{start}: no such folder")
+    topmost: Path | None = None
+    for folder in (here, *here.parents):
+        if is_dataset(folder) and (folder / ".datalad" / "config").is_file():
+            topmost = folder
+            if Repo(folder).config(f"{MARK}.version", str(folder / ".datalad" / "config")):
+                return _opened(folder)
+    if topmost is None:
+        raise UserError(f"{start}: not inside a project; minipach init makes one here")
+    if lying_specs(topmost) and (topmost / ".minipach").is_dir():
+        raise UserError(
+            f"{topmost}: a pipeline's dataset alone, without its project; work in a clone of the project "
+            "(here, datalad rerun <commit> repeats what is on record)"
+        )
+    return _opened(topmost)
+
+
+def _opened(root: Path) -> Project:
+    shared_modes.follow(Repo(root).config("core.sharedRepository"))
+    return Project(root)

@@ -1,0 +1,160 @@
+"""The text of a pipeline's spec: as committed, as annexed, or as it lies in a folder that is no dataset yet."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from minipach.git.annex_keys import MAX_POINTER, key_of_link, key_of_pointer
+from minipach.git.repo import Repo, annex
+from minipach.support.errors import UserError
+from minipach.support.text import quoted
+
+SPEC = "spec.yml"
+SPECS = (SPEC, "spec.yaml", "spec.json")  # a pipeline has one of these
+_OURS = ".minipach"  # beside a spec of whichever name, it says that the repo is a pipeline's
+# Names that people give a spec, and that are not read.
+_MISNAMED = (
+    "Spec.yml",
+    "Spec.yaml",
+    "Spec.json",
+    "SPEC.yml",
+    "SPEC.YML",
+    "spec.jsonnet",
+    "spec.yml.txt",
+    "spec.yaml.txt",
+)
+_KEYS = [
+    re.compile(rf"""(?:^|[{{,])\s*["']?{key}["']?\s*:""".encode(), re.MULTILINE) for key in ("transform", "inputs?")
+]
+
+
+def committed_specs(repo: Repo) -> list[str]:
+    """Return the names of the specs that the last commit has."""
+    # one process, also where there is no commit yet
+    names = (*SPECS, _OURS)
+    out = os.fsdecode(repo.git("ls-tree", "-z", "--full-tree", "--name-only", "HEAD", "--", *names, ok=(0, 128)))
+    there = out.split("\0")
+    found = [name for name in SPECS if name in there]
+    return [n for n in found if n == SPEC or _OURS in there or _is_ours(repo.objects.read(f"HEAD:{n}"), repo.path / n)]
+
+
+def lying_specs(folder: Path) -> list[str]:
+    """Return the names of the specs in a folder."""
+    found = [name for name in SPECS if is_spec(folder / name)]
+    return [n for n in found if n == SPEC or (folder / _OURS).is_dir() or file_looks_like_ours(folder / n)]
+
+
+def is_spec(file: Path) -> bool:
+    """Whether a spec lies there: a file, or git-annex's link to one, whose content may be elsewhere."""
+    return file.is_file() or (file.is_symlink() and not file.exists())
+
+
+def file_looks_like_ours(file: Path) -> bool:
+    """Whether a file of a spec's name is one: the names are not rare."""
+    return file.is_file() and _looks_like_ours(file.read_bytes())
+
+
+def _is_ours(blob: bytes | None, file: Path) -> bool:
+    """The same of what is committed; of what is annexed, by its content if that is here."""
+    if blob is None or key_of_link(blob) or key_of_pointer(blob):
+        return file_looks_like_ours(file)
+    return _looks_like_ours(blob)
+
+
+def _looks_like_ours(text: bytes) -> bool:
+    return all(key.search(text) for key in _KEYS)
+
+
+def one_spec(folder: str, names: Sequence[str]) -> str:
+    """Return the only name. UserError if there are several. folder: as messages call it."""
+    if len(names) > 1:
+        raise UserError(f"{folder}: {' and '.join(names)}, but a pipeline has one spec; remove or rename the others")
+    return names[0] if names else SPEC
+
+
+def misnamed(folder: Path) -> Iterator[str]:
+    """Yield the names in a folder that are meant to be a spec's, most likely, and are not read."""
+    found = [name for name in _MISNAMED if os.path.lexists(folder / name)]
+    if found:
+        there = set(os.listdir(folder))  # some file systems take Spec.yml for spec.yml
+        yield from (name for name in found if name in there)
+
+
+def read_text(folder: Path, source: str, *, is_dataset: bool) -> str:
+    """Return the committed spec of a dataset, or the file of a folder that is no dataset yet.
+
+    Args:
+        folder: The pipeline's folder.
+        source: The path of the spec in the project.
+        is_dataset: Whether the folder is a dataset already.
+
+    Raises:
+        UserError: The content is not here, or no commit of the dataset has the spec.
+    """
+    text: bytes | None = None
+    name = source.rpartition("/")[2]
+    if is_dataset:
+        repo = Repo(folder)
+        try:
+            text = _content(repo, source, repo.objects.read(f"HEAD:{name}"), name)
+        finally:
+            repo.close()
+        if text is None and not _is_being_adopted(folder):
+            raise UserError(f"{source}: no commit has it, so it does not run; datalad save -d {quoted(folder)}")
+    if text is None:
+        text = _lying_there(folder / name, source)
+    return decoded(text, source)
+
+
+def working_text(folder: Path, source: str) -> str | None:
+    """Return the spec in the working tree; None if there is none, or its content is not here.
+
+    Raises:
+        UserError: It is no UTF-8 text.
+    """
+    file = folder / source.rpartition("/")[2]
+    try:
+        return decoded(_lying_there(file, source), source)
+    except UserError:
+        if file.is_file() and not key_of_pointer(file.read_bytes()[: MAX_POINTER + 1]):
+            raise
+        return None
+
+
+def _is_being_adopted(folder: Path) -> bool:
+    """Whether a schedule was killed while it made this folder a dataset: the next one finishes that."""
+    return (folder / ".git" / "minipach" / "working").is_file()
+
+
+def _lying_there(file: Path, source: str) -> bytes:
+    try:
+        text = file.read_bytes()
+    except FileNotFoundError:  # a link, which leads nowhere
+        text = None
+    if text is None or (len(text) <= MAX_POINTER and key_of_pointer(text)):
+        raise UserError(f"{source}: its content is annexed and not here; datalad get {quoted(file)}")
+    return text
+
+
+def decoded(text: bytes, source: str) -> str:
+    """The text of a spec's bytes. UserError."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{source}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+
+
+def _content(repo: Repo, source: str, blob: bytes | None, name: str) -> bytes | None:
+    """The text behind a blob: its annexed content, if that is what it names (a plain `datalad create` annexes all)."""
+    if blob is None or len(blob) > MAX_POINTER or b"\n" in blob.strip():
+        return blob
+    key = key_of_pointer(blob) or key_of_link(blob)  # a pointer ends with a line break, which is no part of the key
+    if key is None or " " in key:
+        return blob
+    location = annex(repo, "contentlocation", key, ok=(0, 1)).rstrip(b"\n")
+    if not location:
+        raise UserError(f"{source}: its content is annexed and not here; datalad get {quoted(repo.path / name)}")
+    return (repo.path / os.fsdecode(location)).read_bytes()

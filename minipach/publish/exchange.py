@@ -1,0 +1,255 @@
+"""Results between clones: take over a remote's results branch; send ours there, with the contents of its results."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from minipach.git import crash_cleanup
+from minipach.git.repo import GitError, Repo, annex, is_dataset, take_in_locations
+from minipach.project.project import Project, nearest
+from minipach.publish.merge_results import merge
+from minipach.records.results_branch import BRANCH, own_branch, read_folders, results_commit
+from minipach.support.errors import UserError
+from minipach.support.text import many, quoted
+
+_ANNEX = "refs/heads/git-annex"
+_TRIES = 5  # rounds of merge and push while others push, too
+_REFUSED = re.compile(r"^!\t\S*\t(.*)$", re.M)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What went over for one pipeline. came, went: results · contents: annexed contents copied · results: all now ·
+    problems: contents that didn't go.
+    """
+
+    pipeline: str
+    remote: str
+    results: int = 0
+    came: int = 0
+    went: int = 0
+    contents: int = 0
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """As documented for `minipach results pull --json` and `push --json`."""
+        return {
+            "name": self.pipeline,
+            "remote": self.remote,
+            "results": self.results,
+            "came": self.came,
+            "went": self.went,
+            "contents": self.contents,
+            "notes": list(self.notes),
+            "problems": list(self.problems),
+        }
+
+
+def choose(project: Project, words: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
+    """The remote and the pipelines (all, if none is named) of `[REMOTE] [PIPELINE...]`."""
+    first = words[0] if words else None
+    names = {name for path in project.order for name in (path, project.name_of(path))}
+    remotes = {remote for p in datasets(project, ()) for remote in _remotes(Repo(project.root / p))} if words else set()
+    if first in names - remotes:
+        return None, datasets(project, words)
+    if first is not None and first not in remotes:
+        near = nearest(first, {*names, *remotes})
+        if near:  # else a remote that is still to be made is meant: each pipeline says how
+            raise UserError(f"{first}: no remote and no pipeline in this project{near}")
+    return first, datasets(project, words[1:])
+
+
+def datasets(project: Project, names: Sequence[str]) -> tuple[str, ...]:
+    """The paths of the pipelines named (all, if none is) that are datasets; UserError for a named one that isn't."""
+    if not names:
+        return tuple(p.path for p in project.places if p.is_dataset)
+    paths = tuple(dict.fromkeys(project.path_of(n) for n in names))
+    for path in paths:
+        if not is_dataset(project.root / path):
+            raise UserError(f"{path}: not a dataset yet; minipach schedule {project.name_of(path)}")
+    return paths
+
+
+def _remotes(repo: Repo) -> list[str]:
+    return repo.line("remote").splitlines()
+
+
+def remote_of(repo: Repo, where: str, asked: str | None) -> str:
+    """The remote to use: the one asked for, that of the branch checked out, `origin`, or the only one."""
+    known = _remotes(repo)
+    if asked is not None:
+        if asked in known:
+            return asked
+        there = f"; there are: {', '.join(known)}" if known else ""
+        way = nearest(asked, known) or f"{there}; git -C {quoted(repo.path)} remote add {asked} URL"
+        raise UserError(f'{where}: no remote "{asked}"{way}')
+    branch = repo.branch()
+    upstream = repo.config(f"branch.{branch}.remote") if branch else None
+    if upstream in known:
+        return str(upstream)
+    if "origin" in known:
+        return "origin"
+    if len(known) == 1:
+        return known[0]
+    if not known:
+        raise UserError(
+            f"{where}: no remote to exchange results with; git -C {quoted(repo.path)} remote add origin URL"
+        )
+    raise UserError(
+        f"{where}: several remotes ({', '.join(known)}) and none of them is the branch's; name the one to use"
+    )
+
+
+def pull(project: Project, path: str, asked: str | None) -> Exchange:
+    """Take over the results of a remote for the pipeline at `path`. The caller holds the project's lock."""
+    repo = Repo(project.root / path)
+    remote = remote_of(repo, path, asked)
+    crash_cleanup.clear(repo)
+    crash_cleanup.begin(repo)
+    try:
+        before = read_folders(repo, results_commit(repo))
+        own_branch(repo)
+        _take(repo, remote)
+        after = read_folders(repo, repo.resolve(BRANCH))
+    finally:
+        repo.close()
+    crash_cleanup.end(repo)
+    return Exchange(project.name_of(path), remote, len(after), came=len(after.keys() - before.keys()))
+
+
+def push(project: Project, path: str, asked: str | None, *, data: bool) -> Exchange:
+    """Merge with the remote's results, then send ours there, contents (if `data`) first, so that whoever sees a
+    result can get it. UserError if the remote refuses. The caller holds the project's lock.
+    """
+    repo = Repo(project.root / path)
+    done = pull(project, path, asked)
+    remote = done.remote
+    tracking = f"refs/remotes/{remote}/minipach"
+    crash_cleanup.begin(repo)
+    try:
+        theirs = read_folders(repo, repo.resolve(tracking))
+        if repo.resolve(BRANCH) is None:
+            crash_cleanup.end(repo)
+            return done
+        if data:
+            done = _copy_contents(repo, done)
+        _send_until_taken(repo, path, remote)
+        ours = read_folders(repo, repo.resolve(BRANCH))
+    finally:
+        repo.close()
+    crash_cleanup.end(repo)
+    came = done.came + len(ours) - done.results
+    return replace(done, results=len(ours), came=came, went=len(ours.keys() - theirs.keys()))
+
+
+def _send_until_taken(repo: Repo, path: str, remote: str) -> None:
+    """Push; where somebody else pushed first, merge with that and push again."""
+    tracking = f"refs/remotes/{remote}/"
+    for attempt in range(_TRIES):
+        refused = _send(repo, remote)
+        if refused is None:
+            return
+        before = repo.refs(tracking)
+        _take(repo, remote)
+        busy = "lock" in refused or repo.refs(tracking) != before
+        if not busy or attempt == _TRIES - 1:
+            raise UserError(f"{path}: {remote} refused the results ({refused}); nothing is lost, push again")
+
+
+def _take(repo: Repo, remote: str) -> None:
+    """Fetch the remote's results and what it knows of where contents are; merge both."""
+    listed = _talk(repo, remote, "ls-remote", remote, BRANCH, _ANNEX)
+    found = [row.split("\t")[1] for row in os.fsdecode(listed).splitlines()]
+    if not found:
+        return
+    specs = [f"+{ref}:refs/remotes/{remote}/{ref.removeprefix('refs/heads/')}" for ref in found]
+    quietly = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
+    _talk(repo, remote, "fetch", *quietly, remote, *specs)
+    if BRANCH in found:
+        theirs = repo.resolve(f"refs/remotes/{remote}/minipach")
+        assert theirs is not None
+        merge(repo, theirs, remote)
+    if _ANNEX in found:
+        take_in_locations(repo)
+
+
+def _send(repo: Repo, remote: str) -> str | None:
+    """Push the results branch and git-annex's; why the remote refused one of them, or None."""
+    refs = [ref for ref in (_ANNEX, BRANCH) if repo.resolve(ref)]
+    try:
+        _talk(repo, remote, "push", "--porcelain", "--no-follow-tags", "--recurse-submodules=no", remote, *refs)
+    except _Refused as refused:
+        return refused.why
+    for ref in refs:  # a remote without a fetch setting for these leaves them where they were
+        tracking = f"refs/remotes/{remote}/{ref.removeprefix('refs/heads/')}"
+        repo.update_refs([f"update {tracking} {repo.resolve(ref)}"])
+    return None
+
+
+class _Refused(Exception):
+    """The remote took the connection, but not the refs."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(why)
+
+
+def _talk(repo: Repo, remote: str, *command: str) -> bytes:
+    """A git command that speaks to a remote; UserError without the credentials that its address may hold."""
+    try:
+        return repo.git(*command)
+    except GitError as error:
+        refused = _REFUSED.findall(os.fsdecode(error.stdout))
+        if refused:
+            raise _Refused(", ".join(dict.fromkeys(refused))) from None
+        raise UserError(
+            f"{repo.path}: git {command[0]} {remote} failed: {without_credentials(error.stderr)}; "
+            f"git -C {quoted(repo.path)} remote -v"
+        ) from None
+
+
+def without_credentials(text: str) -> str:
+    """Text of git or git-annex on one line, less what stands before the @ of an address."""
+    plain = re.sub(r"(\w+://)[^/\s@]*@", r"\1", text)
+    return " ".join(plain.split())
+
+
+def _copy_contents(repo: Repo, done: Exchange) -> Exchange:
+    """Copy the contents of results that are here to the remote, and to where it keeps its contents
+    (`remote.NAME.datalad-publish-depends`).
+    """
+    remote = done.remote
+    stores = os.fsdecode(repo.git("config", "--get-all", f"remote.{remote}.datalad-publish-depends", ok=(0, 1))).split()
+    copied, notes, problems = 0, [], []
+    for store in dict.fromkeys([*stores, remote]):
+        ignored = repo.config(f"remote.{store}.annex-ignore") == "true"
+        number, problem = (0, "") if ignored else _copy_to(repo, store)
+        copied += number
+        if ignored or (problem and store == remote and repo.config(f"remote.{store}.annex-uuid") is None):
+            if not stores:
+                notes.append(f"{store} keeps no annexed contents: only the results went there")
+        elif problem:
+            problems.append(f"{repo.path}: {problem}")
+    return replace(done, contents=copied, notes=tuple(notes), problems=tuple(problems))
+
+
+def _copy_to(repo: Repo, store: str) -> tuple[int, str]:
+    """How many contents went to a store, and what went wrong."""
+    quietly = ("--fast", "--json", "--json-error-messages")
+    problem = ""
+    try:
+        out = annex(repo, "copy", f"--branch={BRANCH}", f"--to={store}", *quietly)
+    except GitError as error:
+        out, problem = error.stdout, f"git annex copy --to={store} failed: {error.stderr.strip()}"
+    rows = [json.loads(line) for line in out.splitlines() if line.startswith(b"{")]
+    failed = [row for row in rows if not row["success"]]
+    if failed:
+        why = " ".join(failed[0]["error-messages"])
+        problem = f"{many(len(failed), 'content')} could not be copied to {store}: {why}"
+    return len(rows) - len(failed), without_credentials(problem)

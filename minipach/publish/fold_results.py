@@ -1,0 +1,97 @@
+"""Fold result refs into the results branch: one commit for all that are pending, then the refs go."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from minipach.execution.result_ref import RESULTS_FILE, result_json
+from minipach.git.fast_import import Stream, committer
+from minipach.git.repo import EXECUTABLE, FILE, SYMLINK, GitError, Repo
+from minipach.records.results_branch import BRANCH, PENDING, RECORD_FILE, RESULT_FILE, Known, folder_of
+from minipach.support.text import many
+from minipach.support.validation import InvalidError, parse_object
+
+_BUILD = "refs/minipach/build/results"
+
+
+def fold(repo: Repo, tries: int = 5) -> int:
+    """Fold every pending result of this repo; how many. Safe to kill at any point, and to run again.
+
+    tries: how often to begin anew on what others have changed meanwhile. GitError if that was not often enough.
+    """
+    pending = repo.refs(PENDING)
+    if not pending:
+        return 0
+    known = Known(repo)
+    stream = Stream(_BUILD, known.commit, committer(repo))
+    described = [d for sha in pending.values() for d in _described(repo, sha)]
+    taken = {where for d in described for where in known.folders_of(d["id"])}
+    fresh = [d for d in described if d.get("forced") or known.named(d["id"], d["name"]) is None]
+    if fresh:
+        names = ", ".join(str(d["name"]) for d in fresh[:3]) + (" ..." if len(fresh) > 3 else "")
+        stream.commit(f"minipach: {many(len(fresh), 'result')}: {names}\n")
+    seen: set[tuple[str, str]] = set()
+    for d in fresh:
+        if (d["id"], d["name"]) in seen:
+            continue
+        seen.add((d["id"], d["name"]))
+        old = known.named(d["id"], d["name"])
+        if old is not None:  # it was run again on purpose: the new result takes the place of the old one
+            stream.delete(old.where)
+        where = old.where if old else folder_of(d["id"], d["name"], taken)
+        taken.add(where)
+        _add(stream, d, where)
+    new = stream.run(repo)
+    lines = [f"delete {ref} {sha}" for ref, sha in pending.items()]
+    if new and new != known.commit:
+        lines.append(f"update {BRANCH} {new} {known.own or '0' * len(new)}")
+        lines.append(f"delete {_BUILD}")
+    try:
+        repo.update_refs(lines)
+    except GitError:
+        # somebody may have pushed results into this repo, or a set that was taken for lost has ended once more
+        changed = repo.resolve(BRANCH) != known.own or repo.refs(PENDING) != pending
+        if not changed or tries <= 1:
+            raise
+        return fold(repo, tries - 1)
+    return len(seen)
+
+
+def _described(repo: Repo, commit: str) -> list[dict[str, Any]]:
+    """What a worker has left: results that no worker of this version writes are left out, so that their datums run."""
+    try:
+        results = parse_object(repo.objects.read(f"{commit}:{RESULTS_FILE}") or b"{}").get("results", [])
+    except InvalidError:
+        return []
+    return [d for d in results if _is_whole(d)] if isinstance(results, list) else []
+
+
+_TEXTS = ("id", "name", "dest", "author", "record", "code_tree")
+_ID = re.compile(r"[0-9a-f]{64}")
+_BLOB = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+
+
+def _is_whole(described: Any) -> bool:
+    """Whether it has all that is stored, and each output a place of its own below the result's."""
+    if not isinstance(described, dict) or not all(isinstance(described.get(name), str) for name in _TEXTS):
+        return False
+    files = described.get("files")
+    return bool(_ID.fullmatch(described["id"])) and isinstance(files, list) and all(map(_is_output, files))
+
+
+def _is_output(row: Any) -> bool:
+    if not (isinstance(row, list) and len(row) == 3 and all(isinstance(value, str) for value in row)):
+        return False
+    path, mode, blob = row
+    plain = all(part not in ("", ".", "..", ".git") for part in path.split("/"))
+    return plain and mode in (FILE, EXECUTABLE, SYMLINK) and bool(_BLOB.fullmatch(blob))
+
+
+def _add(stream: Stream, described: Mapping[str, Any], where: str) -> None:
+    for path, mode, blob in described["files"]:
+        stream.put(mode, blob, f"{where}/out/{path}")
+    stream.write(FILE, result_json(dict(described)), f"{where}/{RESULT_FILE}")
+    stream.write(FILE, os.fsencode(described["record"]), f"{where}/{RECORD_FILE}")

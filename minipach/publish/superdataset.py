@@ -1,0 +1,62 @@
+"""One superdataset commit with the new gitlinks: the snapshot of the whole DAG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from minipach.git.checkout import index_entries, move_branch
+from minipach.git.repo import GITLINK, Repo, private_index
+from minipach.project.project import Project
+
+
+def commit_gitlinks(project: Project, commits: Mapping[str, str], message: str) -> str | None:
+    """Record the commits of repos (by path) in the datasets that hold them, up to the superdataset.
+
+    Returns the superdataset's new commit, or None if all gitlinks were right already. Whatever else is staged or
+    changed there is left as it is.
+    """
+    pending = dict(commits)
+    new: str | None = None
+    holders = sorted({project.holder_of(path) for path in pending}, key=len, reverse=True)
+    done: set[str] = set()
+    while holders:
+        holder = holders.pop(0)
+        if holder in done:
+            continue
+        done.add(holder)
+        prefix = holder + "/" if holder else ""
+        inside = {p.removeprefix(prefix): c for p, c in pending.items() if project.holder_of(p) == holder}
+        commit = _commit_in(Repo(project.root / holder), inside, message)
+        if holder == "":
+            new = commit
+        elif commit is not None:
+            pending[holder] = commit
+            holders = sorted({*holders, project.holder_of(holder)}, key=len, reverse=True)
+            done.discard(project.holder_of(holder))
+    return new
+
+
+def _commit_in(repo: Repo, commits: Mapping[str, str], message: str) -> str | None:
+    head = repo.head()
+    if head is None:
+        return None
+    now = {e.path: e for e in repo.ls_tree(head, *(f":(top,literal){p}" for p in commits))}
+    changed = {
+        path: sha for path, sha in commits.items() if path in now and now[path].mode == GITLINK and now[path].sha != sha
+    }
+    if not changed:
+        return None
+    with private_index(repo.common_dir / "minipach-index") as env:
+        repo.git("read-tree", head, env=env)
+        repo.git("update-index", "-z", "--index-info", stdin=_info(changed), env=env)
+        tree = repo.line("write-tree", env=env)
+    commit = repo.commit_tree(tree, message, [head])
+    branch = repo.branch()
+    staged = {e.path: e for e in index_entries(repo, *changed)}
+    theirs = {p for p in changed if staged.get(p) != now[p]}
+    move_branch(repo, f"refs/heads/{branch}" if branch else "HEAD", head, commit, keep=theirs)
+    return commit
+
+
+def _info(links: Mapping[str, str]) -> bytes:
+    return b"".join(f"{GITLINK} {sha}\t{path}\0".encode() for path, sha in links.items())

@@ -1,0 +1,152 @@
+"""A pipeline's branch as history: its publishes, the run records of its datums, and the commits that people name."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from minipach.git.repo import Repo
+from minipach.model.run_record import parse
+from minipach.project.project import near_id, nearest
+from minipach.support.errors import UserError
+from minipach.support.text import quoted
+
+_HEX = re.compile(r"[0-9a-f]{4,64}")
+_JOB = re.compile(r"^job: ([0-9a-f]+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """One publish. job: its id · before: the commit that it began from · commit: the state that it left."""
+
+    job: str
+    before: str | None
+    commit: str
+
+
+def publishes(repo: Repo, head: str) -> list[Publish]:
+    """The publishes on a branch, newest first.
+
+    A publish is a commit `minipach: NAME: ...` with a line `job: ID`, and the run records right after it: the state
+    that it left is the last of those.
+    """
+    found = []
+    state = head
+    for commit, parents, message in _log(repo, head, "--first-parent"):
+        if message.startswith("minipach: ") and (job := _JOB.search(message)):
+            found.append(Publish(job[1], parents[0] if parents else None, state))
+        elif _is_record(message):
+            continue
+        # whatever came before this commit ended at its parent
+        state = parents[0] if parents else commit
+    return found
+
+
+def last_publish(repo: Repo, head: str) -> str | None:
+    """The id of the job that published last on a branch; None if none did. Costs more the more records it wrote."""
+    only = ("--first-parent", "-1", "--extended-regexp", "--all-match", "--grep=^minipach: ", "--grep=^job: [0-9a-f]+$")
+    for _, _, message in _log(repo, head, *only):
+        if job := _JOB.search(message):
+            return job[1]
+    return None
+
+
+def _is_record(message: str) -> bool:
+    """Whether a publisher wrote this record; `datalad rerun` keeps our object, and adds to the chain."""
+    ours = our_record(message)
+    return ours is not None and not ours.get("chain")
+
+
+def our_record(message: str) -> dict[str, Any] | None:
+    """The run record in a commit message, if it is one of ours."""
+    if '"minipach"' not in message:
+        return None
+    try:
+        record = parse(message + "\n")[1]
+    except ValueError:
+        return None
+    return record if isinstance(record.get("minipach"), dict) else None
+
+
+def record_commits(
+    repo: Repo, revs: str, wanted: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], tuple[str, dict[str, Any]]]:
+    """For each wanted datum, as (name, id), the newest commit in `revs` with its run record, and the record.
+
+    What published no output has no record on the branch.
+    """
+    found: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
+    left = set(wanted)
+    if not left:
+        return found
+    for commit, _, message in _log(repo, revs, "--fixed-strings", '--grep="minipach"'):
+        record = our_record(message)
+        if record is None:
+            continue
+        for datum in record["minipach"].get("datums", []):
+            which = (datum.get("name", ""), datum.get("id", ""))
+            if which in left:
+                left.discard(which)
+                found[which] = (commit, record)
+        if not left:
+            break
+    return found
+
+
+def outputs_of(record: Mapping[str, Any], added: Sequence[str], name: str, datum_id: str) -> list[str]:
+    """The paths that one datum of a record wrote: in a set of several the record says which, else it is all."""
+    for datum in record["minipach"].get("datums", []):
+        if (datum.get("name"), datum.get("id")) == (name, datum_id) and "outputs" in datum:
+            return list(datum["outputs"])
+    return list(added)
+
+
+def added_paths(repo: Repo, commits: Collection[str]) -> dict[str, list[str]]:
+    """The paths that each of these commits added or changed."""
+    if not commits:
+        return {}
+    request = "".join(f"{c}\n" for c in dict.fromkeys(commits)).encode()
+    args = ("diff-tree", "--stdin", "--root", "-r", "-z", "--name-only", "--no-renames", "--diff-filter=d")
+    found: dict[str, list[str]] = {}
+    at: list[str] = []
+    wanted = set(commits)
+    for row in os.fsdecode(repo.git(*args, stdin=request)).split("\0"):
+        # git prints `COMMIT` as a row of its own, then the paths; no output has a path of 40 hex digits we asked for
+        if row in wanted and row not in found:
+            at = found.setdefault(row, [])
+        elif row:
+            at.append(row)
+    return found
+
+
+def resolve_state(repo: Repo, head: str, word: str) -> str:
+    """The commit that a word names: a job's state (by its id or the beginning of it), or any commit as git names it."""
+    jobs: dict[str, str] = {}
+    known = publishes(repo, head) if _HEX.fullmatch(word) else []
+    for publish in known:
+        if publish.job.startswith(word):
+            jobs.setdefault(publish.job, publish.commit)
+    commit = repo.resolve(f"{word}^{{commit}}")
+    found = {*jobs.values(), *([commit] if commit else [])}
+    if len(found) == 1:
+        return found.pop()
+    if not found:
+        near = near_id(word, [name for p in known for name in (p.job, p.commit)])
+        near = near or nearest(word, [ref.removeprefix("refs/heads/") for ref in repo.refs("refs/heads/")])
+        way = near or f"; git -C {quoted(repo.path)} log --oneline"
+        raise UserError(f"{word}: no job and no commit of {repo.path.name}{way}")
+    names = [f"job {job}" for job in sorted(jobs)] + ([f"commit {commit}"] if commit else [])
+    raise UserError(f"{word}: this could be {' or '.join(names)}; give more of it")
+
+
+def _log(repo: Repo, revs: str, *options: str) -> Iterator[tuple[str, list[str], str]]:
+    """(commit, parents, message) of each commit, newest first."""
+    out = repo.git("log", "-z", "--format=%H %P%n%B", *options, "--end-of-options", revs, "--")
+    for row in os.fsdecode(out).split("\0"):
+        first, newline, message = row.partition("\n")
+        if newline:
+            commit, *parents = first.split()
+            yield commit, parents, message

@@ -1,0 +1,460 @@
+"""The ledger: jobs, attempts, durations. SQLite, local and disposable: what is true is in git."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+from minipach.git import shared_modes
+from minipach.model.attempt import Attempt, DatumEnd, Duration, Failure, JobRow, Repeated, Used
+from minipach.model.tries import Try
+from minipach.records.moved_project import note_place
+from minipach.support.validation import conforms, is_moment, is_text, rows
+
+_LOG = logging.getLogger(__name__)
+WROTE_NOTHING = "wrote nothing"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS job (
+    key INTEGER PRIMARY KEY, id TEXT, pipeline TEXT, started REAL, ended REAL, state TEXT,
+    ran INTEGER, reused INTEGER, current INTEGER, removed INTEGER, failed INTEGER, commit_id TEXT, recovered INTEGER,
+    asked INTEGER);
+CREATE TABLE IF NOT EXISTS attempt (
+    key INTEGER PRIMARY KEY, job INTEGER, pipeline TEXT, datum TEXT, datum_id TEXT, ended REAL, seconds REAL,
+    kind TEXT, exit INTEGER, message TEXT, tries INTEGER, host TEXT, log TEXT, cpu REAL DEFAULT 0,
+    memory INTEGER, bytes_in INTEGER, bytes_out INTEGER, forced INTEGER DEFAULT 0, started REAL, began REAL,
+    finished REAL, disk INTEGER);
+CREATE TABLE IF NOT EXISTS try (
+    key INTEGER PRIMARY KEY, job INTEGER, pipeline TEXT, datum TEXT, kind TEXT, exit INTEGER, message TEXT,
+    started REAL, ended REAL, seconds REAL, cpu REAL, memory INTEGER, host TEXT, log TEXT);
+CREATE UNIQUE INDEX IF NOT EXISTS try_once ON try (job, datum, log, ifnull(started, 0), message);
+CREATE INDEX IF NOT EXISTS attempt_by_datum ON attempt (pipeline, datum, key);
+CREATE INDEX IF NOT EXISTS attempt_by_job ON attempt (job);
+CREATE INDEX IF NOT EXISTS job_by_pipeline ON job (pipeline, key);
+CREATE INDEX IF NOT EXISTS attempt_that_failed ON attempt (pipeline, datum) WHERE kind != 'ok';
+"""
+# columns that earlier versions did not have
+_ADDED = {
+    "job": {"recovered": "INTEGER", "asked": "INTEGER"},
+    "attempt": {
+        "cpu": "REAL DEFAULT 0",
+        "memory": "INTEGER",
+        "bytes_in": "INTEGER",
+        "bytes_out": "INTEGER",
+        "forced": "INTEGER DEFAULT 0",
+        "started": "REAL",
+        "began": "REAL",
+        "finished": "REAL",
+        "disk": "INTEGER",
+    },
+}
+
+
+_USED = (
+    "datum, datum_id, kind, exit, message, tries, seconds, cpu, memory, bytes_in, bytes_out, host, log, ended, started,"
+    " began, finished, disk, forced"
+)
+_TRY = "kind, exit, message, started, ended, seconds, cpu, memory, host, log"
+
+
+def _used(found: Iterable[tuple[Any, ...]]) -> list[Used]:
+    """The rows as attempts; one that has a value of another kind is left out."""
+    made = rows(Used, [(*row[:-1], bool(row[-1])) for row in found])
+    return [used for used in made if is_moment(used.ended) and (used.started is None or is_moment(used.started))]
+
+
+_News = tuple[int, str, str, float | None]
+_COUNTS = ("ran", "reused", "current", "removed", "recovered", "failed")
+_JOB = f"key, id, pipeline, state, started, ended, ifnull(commit_id, ''), ifnull(asked, 0), {', '.join(_COUNTS)}"
+
+
+def _job_rows(found: Iterable[tuple[Any, ...]]) -> list[JobRow]:
+    """The rows as jobs; one that has a value of another kind is left out."""
+    split = [(row[:8], {name: n or 0 for name, n in zip(_COUNTS, row[8:], strict=True)}) for row in found]
+    made = rows(JobRow, [(*head[:7], counts, head[7]) for head, counts in split])
+    return [row for row in made if is_moment(row.started) and (row.ended is None or is_moment(row.ended))]
+
+
+def _tries(found: Iterable[tuple[Any, ...]]) -> list[Try]:
+    made = rows(Try, list(found))
+    return [one for one in made if all(at is None or is_moment(at) for at in (one.started, one.ended))]
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Whether a file has fewer bytes than its first page says: it was cut off, by a full disk or a bad copy."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(100)
+            size = file.seek(0, 2)
+    except OSError:
+        return False
+    if not size:
+        return False
+    page = int.from_bytes(head[16:18], "big")
+    is_counted = head[24:28] == head[92:96]  # else SQLite itself does not go by the number of pages
+    return size < 100 or (is_counted and size < int.from_bytes(head[28:32], "big") * (65536 if page == 1 else page))
+
+
+def _is_damaged(error: sqlite3.Error) -> bool:
+    """Whether an error says that the file is no ledger any more: not SQLite's, spoilt, or with other tables."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_SCHEMA)
+
+
+def _bring_up(db: sqlite3.Connection, folder: str) -> None:
+    """Add the tables and columns that aren't there yet. folder: where the ledger is."""
+    db.executescript(_SCHEMA)
+    for table, columns in _ADDED.items():
+        there = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+        for name in columns.keys() - there:
+            db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {columns[name]}")
+    note_place(db, folder)
+
+
+class _Guarded:
+    """Executes SQL. A file that turns out to be damaged is put aside once, and the statement executed in a new one."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> _Found:
+        """Execute a statement, and read all its rows: damage shows while they are read."""
+        try:
+            return self._execute(sql, values)
+        except sqlite3.Error as error:
+            if not _is_damaged(error) or self.in_transaction:
+                raise
+            self._ledger._reopen(error)
+            return self._execute(sql, values)
+
+    def _execute(self, sql: str, values: Sequence[Any]) -> _Found:
+        cursor = self._ledger._database.execute(sql, values)
+        return _Found(cursor.fetchall(), cursor.lastrowid)
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        return self._ledger._database.in_transaction
+
+
+class _Found:
+    """The rows that a statement has found."""
+
+    def __init__(self, rows: list[tuple[Any, ...]], lastrowid: int | None) -> None:
+        self._rows = rows
+        self.lastrowid = lastrowid
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return iter(self._rows)
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """Return the first row."""
+        return self._rows[0] if self._rows else None
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """Return all rows."""
+        return self._rows
+
+
+class Ledger:
+    """One SQLite file. A file that can't be read is put aside and begun anew."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        try:
+            if _is_cut_off(path):
+                self._put_aside("cut off")
+            self._database = self._open(path)
+        except (sqlite3.Error, UnicodeError) as error:
+            if isinstance(error, sqlite3.Error) and not _is_damaged(error):
+                raise  # busy or out of reach, not broken
+            self._put_aside(str(error))
+            self._database = self._open(path)
+        self._db = _Guarded(self)
+
+    def _put_aside(self, why: str) -> None:
+        """Begin anew beside the damaged file: all that counts is in git."""
+        number = time.time_ns()
+        for end in ("", "-journal", "-wal", "-shm"):
+            old = Path(f"{self._path}{end}")
+            with contextlib.suppress(FileNotFoundError):
+                old.rename(self._path.with_suffix(f".broken-{number}{end}"))
+        _LOG.warning(
+            f"{self._path}: damaged ({why}); begun anew, the old one is {self._path.stem}.broken-{number} beside it"
+        )
+
+    def _reopen(self, error: sqlite3.Error) -> None:
+        self._database.close()
+        self._put_aside(str(error))
+        self._database = self._open(self._path)
+
+    @staticmethod
+    def _open(path: Path) -> sqlite3.Connection:
+        shared_modes.touch(path)
+        db = sqlite3.connect(path, timeout=30, isolation_level=None)
+        # a text that is no UTF-8 is a value like any other that can't be used
+        db.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
+        # a line per datum would wait for the disk three times; and what a power failure spoils here is begun anew
+        db.execute("PRAGMA synchronous = OFF")
+        try:
+            _bring_up(db, f"{path.parent}/")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+                raise
+            # made by an earlier version or elsewhere, where we may only read: a copy can be looked at
+            copy = sqlite3.connect(":memory:", isolation_level=None)
+            db.backup(copy)
+            db.close()
+            _bring_up(copy, f"{path.parent}/")
+            copy.execute("PRAGMA query_only = ON")
+            return copy
+        return db
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Write what is noted meanwhile at once, or none of it: by itself, each line waits for the file's lock."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:  # a full disk has ended it already
+                self._db.execute("ROLLBACK")
+            raise
+
+    def start_job(self, job: str, pipeline: str) -> int:
+        """Note that a job began; its key."""
+        cursor = self._db.execute(
+            "INSERT INTO job (id, pipeline, started, state) VALUES (?, ?, ?, 'running')",
+            (job, pipeline, time.time()),
+        )
+        return int(cursor.lastrowid or 0)
+
+    def open_job(self, job: str, pipeline: str) -> JobRow | None:
+        """The pass of this job that was left with sets on their way, if there is one."""
+        row = self._db.execute(
+            f"SELECT {_JOB} FROM job WHERE id = ? AND pipeline = ? AND state = 'submitted' ORDER BY key DESC LIMIT 1",
+            (job, pipeline),
+        ).fetchone()
+        return next(iter(_job_rows([row] if row else [])), None)
+
+    def open_jobs(self, pipeline: str | None = None) -> list[JobRow]:
+        """The jobs that were left with sets on their way."""
+        found = self._db.execute(
+            f"SELECT {_JOB} FROM job WHERE state = 'submitted' AND (?1 IS NULL OR pipeline = ?1) ORDER BY key",
+            (pipeline,),
+        )
+        return _job_rows(found)
+
+    def leave_job(self, key: int) -> None:
+        """Note that sets of a job go on without us."""
+        self._db.execute("UPDATE job SET state = 'submitted', ended = NULL WHERE key = ?", (key,))
+
+    def close_jobs(self, pipeline: str, state: str, but: int = -1) -> None:
+        """End the jobs of a pipeline that were left with sets on their way, as there is nothing to do for them now."""
+        self._db.execute(
+            "UPDATE job SET state = ?, ended = ? WHERE pipeline = ? AND state = 'submitted' AND key != ?",
+            (state, time.time(), pipeline, but),
+        )
+
+    def end_job(self, key: int, state: str, counts: Mapping[str, int], commit: str) -> None:
+        """Note how a job ended."""
+        self._db.execute(
+            f"UPDATE job SET ended=?, state=?, commit_id=?, {'=?, '.join(_COUNTS)}=? WHERE key=?",
+            (time.time(), state, commit, *(counts[name] for name in _COUNTS), key),
+        )
+
+    def note_asked(self, key: int, count: int) -> None:
+        """Note how many datums a job is to run, those that have run included."""
+        self._db.execute("UPDATE job SET asked = ? WHERE key = ?", (count, key))
+
+    def add_attempt(self, job: int, pipeline: str, end: DatumEnd, *, forced: bool = False) -> None:
+        """Note what became of a datum. forced: it ran on purpose, whatever was known of it."""
+        self._db.execute(
+            "INSERT INTO attempt (job, pipeline, datum, datum_id, started, ended, seconds,"
+            " kind, exit, message, tries, host, log, cpu, memory, bytes_in, bytes_out, forced, began, finished,"
+            " disk) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                job,
+                pipeline,
+                end.task.datum.name,
+                end.task.id,
+                end.started,
+                end.ended or time.time(),
+                end.seconds,
+                end.kind,
+                end.exit,
+                end.message,
+                end.tries,
+                end.host,
+                end.log,
+                end.cpu,
+                end.memory,
+                end.bytes_in,
+                end.bytes_out,
+                forced,
+                end.took.began if end.took else None,
+                end.took.ended if end.took else None,
+                end.took.disk if end.took else None,
+            ),
+        )
+        for one in end.before:
+            self.add_try(job, pipeline, end.task.datum.name, one)
+
+    def note_empty(self, job: int, datums: Iterable[str]) -> None:
+        """Note of datums of a job that succeeded that they wrote nothing."""
+        for datum in datums:
+            self._db.execute(
+                "UPDATE attempt SET message = ? WHERE job = ? AND datum = ? AND kind = 'ok'",
+                (WROTE_NOTHING, job, datum),
+            )
+
+    def news(self, job: int, after: int) -> list[tuple[int, str, str, float | None]]:
+        """What was noted of a job's datums after the attempt with this key: key, datum, kind, when its set began."""
+        found = self._db.execute(
+            "SELECT key, datum, kind, started FROM attempt WHERE job = ? AND key > ?", (job, after)
+        )
+        return [row for row in found if conforms(row, _News)]
+
+    def add_try(self, job: int, pipeline: str, datum: str, one: Try) -> None:
+        """Note a try of a datum that was not the last one; told twice, it is noted once."""
+        self._db.execute(
+            f"INSERT OR IGNORE INTO try (job, pipeline, datum, {_TRY}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (job, pipeline, datum, *astuple(one)),
+        )
+
+    def tries(self, job: int) -> dict[str, list[Try]]:
+        """The tries that were not the last ones, in order, of each datum of a job that has any."""
+        found: dict[str, list[Try]] = {}
+        for row in self._db.execute(f"SELECT datum, {_TRY} FROM try WHERE job = ? ORDER BY key", (job,)):
+            if is_text(row[0]) and (made := _tries([row[1:]])):
+                found.setdefault(row[0], []).extend(made)
+        return found
+
+    def last_used(self, pipeline: str) -> dict[str, tuple[int, Used]]:
+        """The last attempt of each datum in full, with the key of its job, by name."""
+        found = self._db.execute(f"SELECT job, {_USED} FROM attempt WHERE pipeline = ? ORDER BY key", (pipeline,))
+        return {used.datum: (row[0], used) for row in found if conforms(row[0], int) for used in _used([row[1:]])}
+
+    def tries_of(self, job: int, datum: str) -> list[Try]:
+        """The same of one datum."""
+        return _tries(
+            self._db.execute(f"SELECT {_TRY} FROM try WHERE job = ? AND datum = ? ORDER BY key", (job, datum))
+        )
+
+    def last_attempts(self, pipeline: str) -> dict[str, Attempt]:
+        """The last attempt of each datum, by name."""
+        found = self._db.execute(
+            "SELECT a.datum, a.datum_id, a.kind, a.exit, a.message, a.seconds, a.ended, a.log, ifnull(j.id, ''),"
+            " ifnull(a.job, 0)"
+            " FROM attempt a LEFT JOIN job j ON j.key = a.job WHERE a.pipeline = ? ORDER BY a.key",
+            (pipeline,),
+        )
+        return {one.datum: one for one in rows(Attempt, found.fetchall()) if is_moment(one.ended)}
+
+    def failures(self, pipeline: str) -> dict[str, Failure]:
+        """Return the datums whose last attempt did not succeed, by name.
+
+        Each counts the attempts with the same content that ended in the same way: a lost worker is no failure of the
+        command. Reads the rows of what failed, and no others.
+        """
+        found = self._db.execute(
+            "SELECT a.datum, a.datum_id, a.kind, a.message, (SELECT count(*) FROM attempt c WHERE c.pipeline ="
+            " a.pipeline AND c.datum = a.datum AND c.datum_id = a.datum_id AND c.kind = a.kind) FROM attempt a"
+            " WHERE a.pipeline = ? AND a.kind != 'ok' AND NOT EXISTS (SELECT 1 FROM attempt b"
+            " WHERE b.pipeline = a.pipeline AND b.datum = a.datum AND b.key > a.key)",
+            (pipeline,),
+        )
+        return {row[0]: one for row in found if is_text(row[0]) for one in rows(Failure, [row[1:]])}
+
+    def repeated_failures(self, pipeline: str, times: int, but: int = -1) -> dict[str, Repeated]:
+        """Return the datum ids whose command failed in at least so many jobs, and did not succeed since.
+
+        Args:
+            pipeline: The pipeline's name.
+            times: The number of jobs.
+            but: The key of a job that does not count.
+        """
+        found = self._db.execute(
+            "SELECT a.datum_id, count(DISTINCT a.job), a.message, max(a.key) FROM attempt a"
+            " WHERE a.pipeline = ?1 AND a.kind != 'ok' AND a.kind = 'failed' AND a.tries > 0 AND a.job != ?3"
+            " AND NOT EXISTS (SELECT 1 FROM attempt b WHERE b.pipeline = a.pipeline AND b.datum = a.datum"
+            " AND b.key > a.key AND b.datum_id = a.datum_id AND b.kind = 'ok')"
+            " GROUP BY a.datum_id HAVING count(DISTINCT a.job) >= ?2",
+            (pipeline, times, but),
+        )
+        return {row[0]: one for row in found if is_text(row[0]) for one in rows(Repeated, [row[1:3]])}
+
+    def ids_since(self, pipeline: str, when: float) -> set[str]:
+        """The datum ids that ran for a pipeline after a moment (seconds since 1970)."""
+        found = self._db.execute(
+            "SELECT DISTINCT datum_id FROM attempt WHERE pipeline = ? AND ended >= ?", (pipeline, when)
+        )
+        return {row[0] for row in found if is_text(row[0])}
+
+    def durations(self, pipeline: str, most: int = 200) -> list[Duration]:
+        """What the last successful runs of a pipeline took."""
+        found = self._db.execute(
+            "SELECT seconds, cpu FROM attempt WHERE pipeline = ? AND kind = 'ok' ORDER BY key DESC LIMIT ?",
+            (pipeline, most),
+        )
+        return [one for one in rows(Duration, found.fetchall()) if one.seconds >= 0 and one.cpu >= 0]
+
+    def job_of(self, pipeline: str, commit: str) -> str | None:
+        """The id of the job that published this commit of a pipeline, if it did so here."""
+        row = self._db.execute(
+            "SELECT id FROM job WHERE pipeline = ? AND commit_id = ? AND state = 'published' ORDER BY key DESC LIMIT 1",
+            (pipeline, commit),
+        ).fetchone()
+        return str(row[0]) if row else None
+
+    def jobs(self, pipeline: str | None = None, most: int = -1) -> list[JobRow]:
+        """The last jobs of a pipeline, or of all; the newest first."""
+        found = self._db.execute(
+            f"SELECT {_JOB} FROM job WHERE ?1 IS NULL OR pipeline = ?1 ORDER BY key DESC LIMIT ?2", (pipeline, most)
+        )
+        return _job_rows(found)
+
+    def jobs_called(self, start: str, pipeline: str | None = None) -> list[JobRow]:
+        """All jobs whose id begins so; the newest first."""
+        found = self._db.execute(
+            f"SELECT {_JOB} FROM job WHERE substr(id, 1, length(?1)) = ?1 AND (?2 IS NULL OR pipeline = ?2)"
+            " ORDER BY key DESC",
+            (start, pipeline),
+        )
+        return _job_rows(found)
+
+    def attempts(self, key: int) -> list[Used]:
+        """What happened to each datum of a job, in order."""
+        return _used(self._db.execute(f"SELECT {_USED} FROM attempt WHERE job = ? ORDER BY key", (key,)))
+
+    def forced_runs(self, pipeline: str) -> list[Used]:
+        """The forced runs that succeeded in jobs since the last one that came to an end: they aren't published yet.
+
+        To be asked by the holder of the project's lock: a job that is `running` was killed then.
+        """
+        found = self._db.execute(
+            f"SELECT {_USED} FROM attempt WHERE forced AND kind = 'ok' AND job IN ("
+            " SELECT key FROM job WHERE pipeline = ?1 AND key > ifnull((SELECT key FROM job WHERE pipeline = ?1"
+            " AND state NOT IN ('submitted', 'superseded', 'running') ORDER BY key DESC LIMIT 1), 0)) ORDER BY key",
+            (pipeline,),
+        )
+        return _used(found)
+
+    def successes(self, pipeline: str, most: int) -> list[Used]:
+        """The last runs of a pipeline that succeeded, the newest first."""
+        found = self._db.execute(
+            f"SELECT {_USED} FROM attempt WHERE pipeline = ? AND kind = 'ok' ORDER BY key DESC LIMIT ?",
+            (pipeline, most),
+        )
+        return _used(found)

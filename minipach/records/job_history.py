@@ -1,0 +1,231 @@
+"""Jobs of earlier and now, as the ledger of this machine remembers them; what failed last time. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from minipach.model.attempt import Attempt, JobRow, Used
+from minipach.model.tries import Try
+from minipach.planning.assessment import Assessment, SnapshotStore
+from minipach.planning.plan import Plan
+from minipach.project.lock import holder
+from minipach.project.project import Project, near_id
+from minipach.project.targets import Targets
+from minipach.records.job_database import Ledger
+from minipach.support.errors import UserError
+
+_LISTED = "; minipach jobs lists them"
+
+
+def open_ledger(project: Project) -> Ledger:
+    """The project's ledger."""
+    return Ledger(project.state_dir / "ledger.sqlite")
+
+
+def last_jobs(project: Project, pipeline: str | None, most: int) -> list[JobRow]:
+    """The last jobs, the newest first. A job whose schedule was killed reads `interrupted`."""
+    ledger = open_ledger(project)
+    try:
+        return as_they_are(project, ledger.jobs(pipeline, most))
+    finally:
+        ledger.close()
+
+
+def as_they_are(project: Project, rows: Sequence[JobRow]) -> list[JobRow]:
+    """The rows, `running` only where the project's lock says that somebody works on it."""
+    if not any(row.state == "running" for row in rows):
+        return list(rows)
+    lost = holder(project.state_dir / "lock") is None
+    newest: set[str] = set()
+    found = []
+    for row in sorted(rows, key=lambda r: -r.key):
+        gone = row.state == "running" and (lost or row.pipeline in newest)
+        found.append(replace(row, state="interrupted") if gone else row)
+        newest.add(row.pipeline)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class JobStory:
+    """A job: its last pass, all passes over the same state, and what happened to its datums in each.
+
+    attempts: each with the index of its pass · tries: for each of them all tries that are on record, the last one last.
+    """
+
+    job: JobRow
+    passes: tuple[JobRow, ...]
+    attempts: tuple[tuple[int, Used], ...]
+    tries: tuple[tuple[Try, ...], ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """As documented for `minipach job --json`."""
+        pairs = zip(self.attempts, self.tries, strict=True)
+        rows = [{"pass": index, **attempt_json(used, tries)} for (index, used), tries in pairs]
+        return {**job_json(self.job), "passes": [job_json(p) for p in self.passes], "attempts": rows}
+
+
+def read_job(project: Project, start: str, pipeline: str | None = None) -> JobStory:
+    """The job whose id begins so, or the last one of the pipeline that is called so.
+
+    UserError if there is none, or if there are several.
+    """
+    ledger = open_ledger(project)
+    try:
+        called = ledger.jobs_called(start, pipeline)
+        if not called and pipeline in (None, start):
+            called = [row for last in ledger.jobs(start, 1) for row in ledger.jobs_called(last.id, start)]
+        rows = as_they_are(project, called)
+        ids = sorted({row.id for row in rows})
+        if not start or not ids:
+            known = {row.id for row in ledger.jobs(pipeline, 100)}
+            raise UserError(f'no job "{start}" on this machine' + (near_id(start, known) or _LISTED))
+        if len(ids) > 1:
+            raise UserError(f'"{start}" begins the ids of {len(ids)} jobs: {", ".join(i[:12] for i in ids[:5])}')
+        passes = tuple(reversed(rows))
+        found = []
+        for number, row in enumerate(passes):
+            before = ledger.tries(row.key)
+            found += [
+                ((number, used), all_tries(used, before.pop(used.datum, ()))) for used in ledger.attempts(row.key)
+            ]
+        return JobStory(passes[-1], passes, tuple(a for a, _ in found), tuple(t for _, t in found))
+    finally:
+        ledger.close()
+
+
+def job_json(row: JobRow) -> dict[str, Any]:
+    """As documented for `minipach jobs --json`. Times are ISO 8601 in UTC; seconds is null while it runs."""
+    return {
+        "id": row.id,
+        "pipeline": row.pipeline,
+        "state": row.state,
+        "started": iso(row.started),
+        "ended": iso(row.ended) if row.ended is not None else None,
+        "seconds": round(row.ended - row.started, 3) if row.ended is not None else None,
+        "counts": row.counts,
+        "commit": row.commit,
+    }
+
+
+def all_tries(used: Used, before: Iterable[Try]) -> tuple[Try, ...]:
+    """The tries of a datum in a job; one that was never begun may have none."""
+    return (*before, *([used.last_try] if used.tries else []))
+
+
+def attempt_json(used: Used, tries: Sequence[Try]) -> dict[str, Any]:
+    """As documented for `minipach job --json`."""
+    return {
+        "datum": used.datum,
+        "id": used.datum_id,
+        "kind": used.kind,
+        "exit": used.exit,
+        "message": used.message,
+        "tries": used.tries,
+        "seconds": round(used.seconds, 3),
+        "cpu": round(used.cpu, 3),
+        "memory": used.memory,
+        "bytes_in": used.bytes_in,
+        "bytes_out": used.bytes_out,
+        "disk": used.disk,
+        "host": used.host,
+        "log": used.log,
+        "started": iso(used.started) if used.started is not None else None,
+        "ended": iso(used.ended),
+        "tried": [try_json(number, one) for number, one in enumerate(tries, 1)],
+    }
+
+
+def try_json(number: int, one: Try) -> dict[str, Any]:
+    """One try of an attempt, as documented for `minipach job --json`; its times have fractions."""
+    return {
+        "number": number,
+        "kind": one.kind,
+        "exit": one.exit,
+        "message": one.message,
+        "started": iso(one.started, "milliseconds") if one.started is not None else None,
+        "ended": iso(one.ended, "milliseconds") if one.ended is not None else None,
+        "seconds": round(one.seconds, 3),
+        "cpu": round(one.cpu, 3),
+        "memory": one.memory,
+        "host": one.host,
+        "log": one.log,
+    }
+
+
+def iso(moment: float, precision: str = "seconds") -> str:
+    """Seconds since 1970 as ISO 8601, UTC."""
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec=precision)
+
+
+# --- the datums of now, by how they stand --------------------------------------------------------------------
+
+
+def failed_now(plan: Plan, attempts: dict[str, Attempt]) -> list[Attempt]:
+    """The last attempts of the datums that are missing because they failed, as they are now."""
+    return [a for a in last_now(plan, attempts) if a.kind in ("failed", "lost")]
+
+
+def last_now(plan: Plan, attempts: dict[str, Attempt]) -> list[Attempt]:
+    """The last attempts of the datums that are missing, as they are now, in the plan's order."""
+    found = [(s.id, attempts.get(s.name)) for s in plan.steps if s.action == "run"]
+    return [last for datum_id, last in found if last is not None and last.datum_id == datum_id]
+
+
+def last_attempts_json(project: Project, pipeline: str) -> dict[str, dict[str, Any]]:
+    """The last attempt of each datum that has one, with its tries, by name."""
+    ledger = open_ledger(project)
+    try:
+        last = ledger.last_used(pipeline)
+        before = {key: ledger.tries(key) for key in {key for key, _ in last.values()}}
+        return {n: attempt_json(used, all_tries(used, before[key].get(n, ()))) for n, (key, used) in last.items()}
+    finally:
+        ledger.close()
+
+
+def datum_states(project: Project, assessment: Assessment) -> dict[str, str]:
+    """`current`, `missing` or `failed` (missing, and failed at its last attempt) for each datum of now."""
+    plan = assessment.quick_plan()
+    ledger = open_ledger(project)
+    failed = {a.datum for a in failed_now(plan, ledger.last_attempts(assessment.pipeline.name))}
+    ledger.close()
+    found = {}
+    for step in plan.steps:
+        if step.action != "remove":
+            rest = "failed" if step.name in failed else "missing"
+            found[step.name] = "current" if step.action == "current" else rest
+    return found
+
+
+def failed_last_time(project: Project, paths: Sequence[str]) -> Targets | None:
+    """Targets for the datums that are missing and failed at their last attempt, whatever has changed since; None: none.
+
+    By name: whoever has mended the code wants those to run first. Where none of them is to run any more, since a result
+    of earlier stands for it or it is no longer there, the pipeline is asked for as a whole: its branch may be behind.
+    """
+    store = SnapshotStore(project)
+    ledger = open_ledger(project)
+    patterns: dict[str, tuple[str, ...]] = {}
+    whole: set[str] = set()
+    try:
+        for path in paths:
+            attempts = ledger.last_attempts(project.name_of(path))
+            names = {a.datum for a in attempts.values() if a.kind != "ok"}
+            if not names:
+                continue
+            assessment = Assessment(project, path, store)
+            try:
+                plan = assessment.quick_plan()
+            finally:
+                assessment.close()
+            chosen = tuple(s.name for s in plan.steps if s.action in ("run", "reuse") and s.name in names)
+            if chosen:
+                patterns[path] = chosen
+            elif not plan.is_current and not plan.counts["run"]:
+                whole.add(path)
+    finally:
+        ledger.close()
+    named = frozenset({*patterns, *whole})
+    return Targets(project.downstream(named), patterns, named) if named else None

@@ -1,0 +1,157 @@
+"""The files in /project: a pipeline's own (all that are no outputs and no housekeeping), and shared code.
+
+Below `code/` every file is the pipeline's own. `.minipach/files` on its branch lists the others, so that the launcher
+knows them. Shared code, and subdatasets among the own files, are pinned below `.minipach/code/<path in the project>`.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from minipach.datums.snapshot import FileEntry, classify, listed_own, reserved_in_data, reserved_in_pipeline
+from minipach.git.repo import EXECUTABLE, GITLINK, Repo, TreeEntry, is_dataset
+from minipach.project.project import Project
+from minipach.records.published_outputs import added_by_hand
+from minipach.records.published_state import Published
+from minipach.support.errors import UserError
+from minipach.support.text import quoted
+
+PINNED = ".minipach/code"
+CODE = "code"
+_PATHS = 500  # that are looked up at once
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """One file of shared code. repo: the dataset that holds it."""
+
+    repo: Path
+    entry: FileEntry
+    mode: str
+
+
+def is_own(path: str) -> bool:
+    """Whether a path can be one of the pipeline's own files: below `code`, or at no reserved name."""
+    top = path.split("/", 1)[0]
+    return top == CODE or not reserved_in_pipeline(top)
+
+
+def own_entries(
+    repo: Repo, head: str, state: Mapping[str, Published], paths_of: Callable[[Published], Iterable[str]]
+) -> list[TreeEntry]:
+    """The own files and gitlinks at a commit. paths_of: the outputs of a published datum."""
+    code = repo.ls_tree(head, f":(top,literal){CODE}", recursive=True)
+    listed = listed_own(repo, head)
+    if not state or listed is None:
+        outputs = {path for published in state.values() for path in paths_of(published)}
+        every = repo.ls_tree(head, recursive=True)
+        return code + [e for e in every if is_own(e.path) and not _in_code(e.path) and e.path not in outputs]
+    added = {path for path in added_by_hand(repo, head) if is_own(path)}
+    if added:
+        added -= {path for published in state.values() for path in paths_of(published)}
+    return code + _at(repo, head, sorted(path for path in {*listed, *added} if not _in_code(path)))
+
+
+def own_at(repo: Repo, commit: str) -> dict[str, tuple[str, bool]]:
+    """What was visible in /project at a published commit: by path (shared code's begins with `/`), content and mode."""
+    entries = [
+        *repo.ls_tree(commit, f":(top,literal){CODE}", f":(top,literal){PINNED}", recursive=True),
+        *listed_entries(repo, commit),
+    ]
+    kinds = classify(repo, entries)
+    return {
+        e.path.removeprefix(PINNED): (kinds[e.sha, e.mode == "120000"][1], e.mode == EXECUTABLE)
+        for e in entries
+        if e.mode != GITLINK
+    }
+
+
+def listed_entries(repo: Repo, commit: str) -> list[TreeEntry]:
+    """What `.minipach/files` lists at a published commit."""
+    return _at(repo, commit, sorted(listed_own(repo, commit) or ()))
+
+
+def _in_code(path: str) -> bool:
+    return path == CODE or path.startswith(CODE + "/")
+
+
+def _at(repo: Repo, commit: str, paths: Sequence[str]) -> list[TreeEntry]:
+    found: list[TreeEntry] = []
+    for start in range(0, len(paths), _PATHS):
+        some = paths[start : start + _PATHS]
+        found += repo.ls_tree(commit, *(f":(top,literal){path}" for path in some), recursive=True)
+    wanted = set(paths)
+    return [e for e in found if e.path in wanted]
+
+
+def listing(entries: Iterable[TreeEntry], where: str) -> bytes:
+    """The content of `.minipach/files`; empty where nothing is to be listed. where: for a UserError."""
+    paths = sorted(e.path for e in entries if not _in_code(e.path))
+    if odd := next((path for path in paths if "\n" in path), None):
+        raise UserError(f"{where}: the file {odd!r} has a line break in its name; rename it")
+    return b"".join(os.fsencode(path) + b"\n" for path in paths)
+
+
+def files_of(repo: Repo, entries: Iterable[TreeEntry]) -> dict[str, FileEntry]:
+    """The files among entries of a tree, by path."""
+    rows = [e for e in entries if e.mode != GITLINK]
+    kinds = classify(repo, rows)
+    found = {}
+    for e in rows:
+        kind, content, key = kinds[e.sha, e.mode == "120000"]
+        found[e.path] = FileEntry(content, kind, e.mode == EXECUTABLE, e.sha, key, "")
+    return found
+
+
+def subdatasets(project: Project, path: str, entries: Iterable[TreeEntry]) -> dict[str, Shared]:
+    """The files of subdatasets among a pipeline's own files, by path in the project."""
+    found: dict[str, Shared] = {}
+    for entry in entries:
+        if entry.mode == GITLINK:
+            _add(project.root / path / entry.path, entry.sha, "", f"{path}/{entry.path}", found)
+    return found
+
+
+def shared_code(project: Project, path: str, named: Sequence[str], at: str) -> dict[str, Shared]:
+    """The committed files of `minipach.code` of the pipeline at `path`, by path in the project. at: for messages."""
+    found: dict[str, Shared] = {}
+    for word in named:
+        target = posixpath.normpath(posixpath.join(path, word))
+        if target == "." or target.startswith("../"):
+            raise UserError(f"{at}: {word} leads out of the project; name a folder in it")
+        there = project.root / target
+        holder = target if is_dataset(there) else project.holder_of(target)
+        repo = Repo(project.root / holder)
+        inner = "" if holder == target else target.removeprefix(holder + "/" if holder else "")
+        head = repo.head()
+        before = len(found)
+        if head is not None:
+            _add(repo.path, head, inner, target, found)
+        if len(found) == before:
+            commit = f"; datalad save -d {quoted(repo.path)}" if os.path.lexists(there) else ""
+            raise UserError(f"{at}: {word}: no committed file at {target} in this project{commit}")
+        repo.close()
+    return found
+
+
+def _add(folder: Path, commit: str, inner: str, target: str, found: dict[str, Shared]) -> None:
+    """Add the files at `inner` of a repository's commit, subdatasets included, at `target` in the project."""
+    if not is_dataset(folder):
+        raise UserError(f"{target}: this subdataset is not here; datalad get -n {quoted(folder)}")
+    repo = Repo(folder)
+    try:
+        entries = repo.ls_tree(commit, *([f":(top,literal){inner}"] if inner else []), recursive=True)
+        entries = [e for e in entries if not reserved_in_data(e.path.split("/", 1)[0])]
+        files = files_of(repo, entries)
+        for e in entries:
+            place = target + e.path.removeprefix(inner) if inner else f"{target}/{e.path}"
+            if e.mode == GITLINK:
+                _add(folder / e.path, e.sha, "", place, found)
+            else:
+                found[place] = Shared(folder, files[e.path], e.mode)
+    finally:
+        repo.close()

@@ -1,0 +1,105 @@
+"""What of a pipeline's branch is whose: each published datum's paths, and what somebody else's commit did to them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+
+from minipach.datums.snapshot import reserved_in_pipeline
+from minipach.git.repo import Repo
+from minipach.model.neutral_names import restore
+from minipach.records.published_state import PUBLISHED, Published, read_state, recorded_outputs
+from minipach.records.results_branch import Known
+
+_LISTING = ("-z", "--no-renames", "--name-only", "--diff-filter=a")
+
+
+def published_paths(repo: Repo, head: str, known: Known, old: Published, *, again: bool = False) -> Sequence[str]:
+    """The paths that a published datum's outputs have on the branch.
+
+    again: what is stored for it is newer than what was published; then its record on the branch says it.
+    """
+    results = () if again else known.of(old.id)
+    exact = next((r for r in results if (r.name, r.words) == (old.name, old.words)), None)
+    alike = (r for r in results if r.words and len(r.words) == len(old.words))
+    found = exact or next(alike, None)
+    if found is None:
+        return recorded_outputs(repo, head, old)
+    prefix = old.dest + "/" if old.dest else ""
+    return [prefix + restore(e.path, old.words) for e in known.files(found)]
+
+
+def altered_datums(
+    repo: Repo,
+    head: str,
+    state: Mapping[str, Published],
+    paths_of: Callable[[Published], Iterable[str]],
+    outputs: Callable[[], frozenset[str]],
+) -> frozenset[str]:
+    """The published datums whose outputs at `head` are not those that were published.
+
+    state: at `head`; a branch that was reset has an older one, and is measured by that · paths_of: a datum's outputs ·
+    outputs: all paths of outputs at `head`.
+    """
+    before = repo.resolve(PUBLISHED + "^{commit}")
+    if before == head:
+        return frozenset()
+    if before is not None and repo.succeeds("merge-base", "--is-ancestor", before, head):
+        return _changed_of(repo, before, state, paths_of, _changed(repo, before, head))
+    # a clone that has published nothing, or a branch that was reset: what came after the publisher's last commit
+    base = os.fsdecode(repo.git("log", "-1", "--topo-order", "--format=%H", "--grep=^minipach: ", head)).strip()
+    found = _changed_of(repo, base, state, paths_of, _by_hand(repo, base, head)) if base else frozenset()
+    if before is None:
+        return found
+    # a publish is several commits, and somebody may go back to one in the middle, where outputs are still to come
+    there = outputs()
+    return found | {name for name, published in state.items() if not there.issuperset(paths_of(published))}
+
+
+def added_by_hand(repo: Repo, head: str) -> set[str]:
+    """Paths that commits without a run record, and not the publisher's, have added since the last publish."""
+    before = repo.resolve(PUBLISHED + "^{commit}")
+    if before == head:
+        return set()
+    if before is None or not repo.succeeds("merge-base", "--is-ancestor", before, head):
+        found = repo.git("log", "-1", "--topo-order", "--format=%H", "--grep=^job: ", head)
+        before = os.fsdecode(found).strip() or None
+    how = ("-z", "--no-renames", "--name-only", "--diff-filter=A", "--format=")
+    recorded = ("--invert-grep", r"--grep=^\[DATALAD RUNCMD\]", "--grep=^job: ")
+    names = repo.git("log", *how, *recorded, f"{before}..{head}" if before else head).split(b"\0")
+    return {name for name in map(os.fsdecode, names) if name}
+
+
+def _changed_of(
+    repo: Repo,
+    before: str,
+    state: Mapping[str, Published],
+    paths_of: Callable[[Published], Iterable[str]],
+    changed: Set[str],
+) -> frozenset[str]:
+    """The datums that were the same at a commit before, of whose paths one has been changed."""
+    if not changed:
+        return frozenset()
+    then = read_state(repo, before)
+    return frozenset(
+        name
+        for name, published in state.items()
+        if then.get(name) == published and not changed.isdisjoint(paths_of(published))
+    )
+
+
+def _changed(repo: Repo, old: str, new: str) -> set[str]:
+    """Paths of outputs that are others, or gone, by commits without a run record."""
+    return _by_hand(repo, old, new).intersection(
+        map(os.fsdecode, repo.git("diff-tree", "-r", *_LISTING, old, new).split(b"\0"))
+    )
+
+
+def _by_hand(repo: Repo, old: str, new: str) -> set[str]:
+    """Paths of outputs that commits without a run record have changed or removed.
+
+    What was added is in nobody's way here; and what `datalad rerun` did, or the publisher of a clone, is on record.
+    """
+    recorded = ("--invert-grep", r"--grep=^\[DATALAD RUNCMD\]", "--grep=^minipach: ")
+    found = repo.git("log", *_LISTING, "--format=", *recorded, f"{old}..{new}").split(b"\0")
+    return {n for n in map(os.fsdecode, found) if n and not reserved_in_pipeline(n.split("/", 1)[0])}

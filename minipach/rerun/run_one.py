@@ -1,0 +1,192 @@
+"""Try one datum in scratch: run it and look at its outputs, or open a shell in its place. Nothing is kept."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from minipach.execution.secrets import SecretError, secret_values
+from minipach.execution.staging import StagingError
+from minipach.git.repo import Repo, child_environment
+from minipach.git.worktrees import Owner, Slot, clear_scratch, kill_inside, slots_dir
+from minipach.model.work_set import WorkSet, make_set
+from minipach.project.project import Project
+from minipach.project.targets import parse_targets
+from minipach.rerun.trial import Processes, command_line, lay_out, run_reported
+from minipach.rerun.working_tree import assess, working_project
+from minipach.scheduling.base_commit import scratch_base
+from minipach.support.errors import UserError
+
+TEXT_LIMIT = 2000  # bytes of an output that is shown as text
+_JOB = "0" * 32  # a trial is no job
+_SHELL = "if command -v bash >/dev/null 2>&1; then exec bash; else exec sh; fi"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A file that a trial wrote. text: its content, if that is short text."""
+
+    path: str
+    bytes: int
+    text: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """As documented for `minipach run-one --json`."""
+        return {"path": self.path, "bytes": self.bytes, **({} if self.text is None else {"text": self.text})}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What came of a run in scratch. seconds: wall time of the command · why: it failed, as a job would say it."""
+
+    pipeline: str
+    datum: str
+    id: str
+    exit: int
+    seconds: float
+    outputs: tuple[Output, ...]
+    why: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """As documented for `minipach run-one --json`."""
+        return {
+            "pipeline": self.pipeline,
+            "datum": self.datum,
+            "id": self.id,
+            "exit": self.exit,
+            "seconds": round(self.seconds, 3),
+            "outputs": [output.as_json() for output in self.outputs],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A datum made ready to be tried: as committed now, whether it ran before or not."""
+
+    id: str
+    work: WorkSet
+
+    @property
+    def name(self) -> str:
+        """The datum's name."""
+        return str(self.work.datums[0]["name"])
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The words that a run would start; `tail` has those of err_cmd before it."""
+        at = 0
+        while self.work.tail[at] != "--":  # -x WORD, -j LINE: a word may be -- too
+            at += 2
+        return self.work.tail[at + 1 :]
+
+
+def choose(project: Project, word: str, *, committed: bool = False) -> Chosen:
+    """The datum that `PIPELINE:DATUM` names; UserError if it isn't exactly one, or can't be tried as things stand.
+
+    committed: as in the last commit of the pipeline; else as in its working tree.
+    """
+    if not word.partition(":")[2]:
+        raise UserError(f"{word}: name one datum, as in {word.rstrip(':')}:DATUM; minipach datums {word.rstrip(':')}")
+    targets = parse_targets(project, [word], downstream=False)
+    (path,) = targets.order
+    project = project if committed else working_project(project, [path])
+    project.need(targets.order)
+    assessment = assess(project, path, committed=committed)
+    try:
+        tasks = {t.datum.name: t for t in assessment.tasks}
+        names = sorted(targets.names(path, sorted(tasks)))
+        if len(names) > 1:
+            more = ", ..." if len(names) > 3 else ""
+            raise UserError(f"{word}: {len(names)} datums ({', '.join(names[:3])}{more}); name one of them")
+        task = tasks[names[0]]
+        work = make_set(assessment, scratch_base(assessment), [task], _JOB, "")
+        return Chosen(task.id, work)
+    finally:
+        assessment.close()
+
+
+def run_one(chosen: Chosen, *, get: bool = False) -> Trial:
+    """Run the datum once; what it prints goes to stderr. UserError if its inputs can't be had. get: fetch them."""
+    processes = Processes()
+    secrets = _secrets(chosen.work)
+    with (
+        _scratch(chosen.work, get=get) as slot,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        started = time.monotonic()
+        # in a thread, so that an interrupt can end what runs
+        future = pool.submit(run_reported, chosen.work, slot, processes, None, secrets)
+        try:
+            tried = future.result()
+        except BaseException:
+            processes.cancel()
+            raise
+        seconds = time.monotonic() - started
+        outputs = tuple(_output(slot.path, path) for path in sorted(tried.report.outputs))
+    why = tried.failure or tried.message
+    return Trial(chosen.work.pipeline, chosen.name, chosen.id, tried.exit, seconds, outputs, why)
+
+
+def open_shell(chosen: Chosen, *, get: bool = False) -> int:
+    """A shell on this terminal in the place of the datum's command; its exit code. get: fetch its inputs first."""
+    work = replace(chosen.work, tail=("--", "sh", "-c", _SHELL))
+    with _scratch(work, get=get) as slot:
+        env = child_environment({"MINIPACH_INTERACTIVE": "1", **_secrets(work)})
+        # in our own process group, which has the terminal
+        process = subprocess.Popen(command_line(work), cwd=slot.path, env=env)
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue  # Ctrl-C is the shell's
+
+
+def _secrets(work: WorkSet) -> dict[str, str]:
+    try:
+        return secret_values(work.secrets, work.secrets_folder)
+    except SecretError as error:
+        raise UserError(str(error)) from None
+
+
+@contextmanager
+def _scratch(work: WorkSet, *, get: bool) -> Iterator[Slot]:
+    """A slot with the datum's inputs; gone afterwards, with what still runs in it."""
+    repo = Repo(Path(work.repo))
+    owner = Owner(repo)
+    slot = Slot(repo, slots_dir(repo) / f"{owner.name}.0")
+    try:
+        try:
+            lay_out(work, slot, get=get)
+        except StagingError as error:
+            raise UserError(str(error)) from None
+        yield slot
+    finally:
+        if slot.path.exists():
+            kill_inside(slot.path)
+            clear_scratch(slot.path)
+        slot.remove()
+        owner.release()
+        repo.close()
+
+
+def _output(slot: Path, path: str) -> Output:
+    there = slot / path
+    if there.is_symlink():
+        return Output(path, 0, f"-> {os.readlink(there)}")
+    size = there.stat().st_size
+    text = None
+    if size <= TEXT_LIMIT:
+        try:
+            text = there.read_bytes().decode()
+        except UnicodeDecodeError:
+            text = None
+        if text is not None and "\0" in text:
+            text = None
+    return Output(path, size, text)

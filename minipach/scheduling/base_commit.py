@@ -1,0 +1,322 @@
+"""The base commit of a pipeline: its branch less the outputs, with inputs pinned, scripts and image registered.
+
+Workers run in this small tree, so that the cost of a datum does not grow with the number of outputs; the publisher
+takes these entries over when it builds the branch's next state. It is kept alive by `refs/minipach/base`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from minipach.datums.snapshot import LIST
+from minipach.environment.image import BASE_REF, CONTAINER, UNKNOWN_DIGEST, Image, archive_folder, entry_of
+from minipach.environment.oci_registry import SCHEME, Reference, fetch, parse_reference
+from minipach.git.repo import (
+    EXECUTABLE,
+    FILE,
+    GITLINK,
+    SYMLINK,
+    GitError,
+    Repo,
+    TreeEntry,
+    annex,
+    lacks_objects,
+    need_annex,
+    own_environment,
+)
+from minipach.model import run_record
+from minipach.planning.assessment import Assessment
+from minipach.project.settings import launcher_options
+from minipach.records.own_files import PINNED, listing
+from minipach.scheduling.pinned_code import pin
+from minipach.support.errors import UserError
+from minipach.support.text import quoted
+
+_ATTRIBUTES = b"* annex.largefiles=nothing -text -ident -working-tree-encoding\n"  # no clone converts the launcher
+_TRIES = 5
+_IGNORE = b"/tmp.*\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A base commit: what it pins, and the ids that results remember of it.
+
+    head: the branch it was made from · options: of the launcher, by the settings that widen what commands see.
+    """
+
+    commit: str
+    tree: str
+    image_path: str
+    code_tree: str
+    commits: Mapping[tuple[str, str | None], str]
+    dataset_id: str
+    head: str = ""
+    options: tuple[str, ...] = ()
+
+
+def build_base(assessment: Assessment) -> Base:
+    """Build (or find again) the base commit for the pipeline as it stands. Idempotent: same state, same commit."""
+    repo = assessment.repo
+    need_annex(repo)
+    for left in reversed(range(_TRIES)):
+        try:
+            tree, commits = _build_tree(assessment)
+            old = repo.resolve(BASE_REF + "^{commit}")
+            commit = old if old and repo.resolve(f"{old}^{{tree}}") == tree else _commit(repo, tree, assessment.path)
+            if commit != old:
+                repo.git("update-ref", BASE_REF, commit)
+            # until the ref was there, a `git gc --prune=now` may have taken what was made; not any more
+            if not lacks_objects(repo, commit):
+                return _base(assessment, commit, tree, commits)
+        except GitError:
+            if not left:
+                raise
+        repo.close()  # what git was seen to have may be gone
+    raise UserError(f"{repo.path}: git loses objects that were just made; wait until no git gc --prune=now runs there")
+
+
+def scratch_base(assessment: Assessment) -> Base:
+    """The same for a trial, which leaves no ref and takes no image in: UserError where one is still to be fetched.
+
+    An image file that is not in the dataset yet is used where it lies.
+    """
+    image = assessment.image
+    lying: list[TreeEntry] | None = None
+    if image.source is not None:
+        there = os.path.realpath(image.source)
+        if image.is_away or not os.path.exists(there):
+            raise UserError(
+                f"{assessment.path}: the image {image.label} is not in its dataset yet; "
+                f"minipach schedule {assessment.pipeline.name} fetches it"
+            )
+        lying = [TreeEntry(SYMLINK, assessment.repo.hash_blob(os.fsencode(there)), image.path)]
+    tree, commits = _build_tree(assessment, lying)
+    epoch = {"GIT_AUTHOR_DATE": "@0 +0000", "GIT_COMMITTER_DATE": "@0 +0000"}  # the same tree is the same commit
+    commit = assessment.repo.commit_tree(tree, "minipach: a trial\n", env=epoch)
+    return _base(assessment, commit, tree, commits)
+
+
+def _build_tree(
+    assessment: Assessment, image: list[TreeEntry] | None = None
+) -> tuple[str, dict[tuple[str, str | None], str]]:
+    """The tree, and the commits that it pins. image: its entries, where they are known."""
+    repo = assessment.repo
+    if assessment.source is None:
+        raise UserError(f"{assessment.path}: no commit yet; datalad save -d {quoted(repo.path)}")
+    entries = {e.path: e for e in assessment.house if not e.path.startswith(f"{PINNED}/")}
+    listed = listing(assessment.own, assessment.path)
+    entries[LIST] = TreeEntry(FILE, repo.hash_blob(listed), LIST)
+    for entry in pin(repo, assessment.shared):
+        entries[entry.path] = entry
+    for name, mode, data in _scripts():
+        entries[f".minipach/{name}"] = TreeEntry(mode, repo.hash_blob(data), f".minipach/{name}")
+    for entry in image or _image_entries(assessment):
+        entries[entry.path] = entry
+    _set_config(assessment, entries)
+    commits = _set_inputs(assessment, entries)
+    return repo.write_tree(entries.values()), commits
+
+
+def _base(assessment: Assessment, commit: str, tree: str, commits: dict[tuple[str, str | None], str]) -> Base:
+    repo = assessment.repo
+    return Base(
+        commit,
+        tree,
+        assessment.image.path,
+        repo.resolve(f"{commit}:code") or "",
+        commits,
+        repo.config("datalad.dataset.id", f"blob:{commit}:.datalad/config") or "",
+        assessment.source or "",
+        launcher_options(assessment.project.repo, in_container=assessment.pipeline.transform.image is not None),
+    )
+
+
+def _commit(repo: Repo, tree: str, path: str) -> str:
+    return repo.commit_tree(tree, f"minipach: what the datums of {path} start from\n")
+
+
+def _scripts() -> list[tuple[str, str, bytes]]:
+    folder = resources.files("minipach") / "execution" / "scripts"
+    found = [(name, EXECUTABLE, (folder / name).read_bytes()) for name in ("launch",)]
+    return [*found, (".gitattributes", FILE, _ATTRIBUTES), (".gitignore", FILE, _IGNORE)]
+
+
+def _image_entries(assessment: Assessment) -> list[TreeEntry]:
+    """The image's entry in the tree; its content is taken in where it isn't in the repo yet."""
+    repo, image = assessment.repo, assessment.image
+    if image.text is not None:
+        return [TreeEntry(FILE, repo.hash_blob(image.text.encode()), image.path)]
+    if image.source is None:
+        for rev in ("HEAD", BASE_REF, *([assessment.head] if assessment.head else [])):
+            if repo.resolve(f"{rev}:{image.path}"):
+                paths = [f":(top,literal){path}" for path in (image.path, image.digest_path)]
+                return repo.ls_tree(rev, *paths, recursive=True)
+        raise UserError(f"{assessment.path}: image {image.label} is not committed; datalad save")
+    return fetch_entries(repo, image) if image.is_away else [import_image(repo, image)]
+
+
+def fetch_entries(repo: Repo, image: Image) -> list[TreeEntry]:
+    """Fetch an image from where it is, into the annex. Returns its entries in the tree. UserError."""
+    reference = parse_reference(image.remote) if image.remote.startswith(SCHEME) else None
+    return _from_registry(repo, image, reference) if reference else [_from_url(repo, image)]
+
+
+def _from_registry(repo: Repo, image: Image, reference: Reference) -> list[TreeEntry]:
+    """Fetch an image by the program that is there, into the annex, and note its digest beside it."""
+    with tempfile.TemporaryDirectory(dir=repo.common_dir, prefix="minipach-image.") as scratch:
+        copy = Path(scratch) / "image"
+        digest = fetch(reference, copy)
+        entries = [annexed_entry(repo, _into_annex(repo, copy), image.path)]
+    text = f"sha256:{digest}\n" if digest else UNKNOWN_DIGEST
+    return [*entries, TreeEntry(FILE, repo.hash_blob(text.encode()), image.digest_path)]
+
+
+def _into_annex(repo: Repo, file: Path, key: str | None = None) -> str:
+    """Move a file into the annex; its key."""
+    key = key or os.fsdecode(annex(repo, "calckey", "--backend=SHA256E", str(file))).strip()
+    annex(repo, "setkey", key, str(file))
+    return key
+
+
+def import_image(repo: Repo, image: Image) -> TreeEntry:
+    """Put an image file (or folder, as an archive) into the repo's annex, without touching its work tree."""
+    assert image.source is not None
+    source = Path(os.path.realpath(image.source))
+    with tempfile.TemporaryDirectory(dir=repo.common_dir, prefix="minipach-image.") as scratch:
+        copy = Path(scratch) / "image"
+        if source.is_dir():
+            with copy.open("wb") as stream:
+                archive_folder(source, stream)
+        elif source.is_file():
+            # git-annex moves the file that it is given: it gets a copy of its own
+            clone_file(source, copy)
+        else:
+            raise UserError(f"{image.source}: the image's content is not here; datalad get {image.source}")
+        key = _into_annex(repo, copy, image.key)
+    return annexed_entry(repo, key, image.path)
+
+
+def annexed_entry(repo: Repo, key: str, path: str) -> TreeEntry:
+    """The locked symlink for a key at a path of the tree."""
+    location = os.fsdecode(annex(repo, "contentlocation", key)).strip()
+    target = "../" * path.count("/") + ".git/annex/objects/" + location.partition("annex/objects/")[2]
+    return TreeEntry(SYMLINK, repo.hash_blob(os.fsencode(target)), path)
+
+
+def clone_file(source: Path, target: Path) -> None:
+    """Copy a file's content, sharing its blocks where the file system can."""
+    with source.open("rb") as reader, target.open("wb") as writer:
+        try:
+            import fcntl
+
+            fcntl.ioctl(writer.fileno(), 0x40049409, reader.fileno())  # FICLONE
+        except (ImportError, OSError):
+            shutil.copyfileobj(reader, writer, 1024 * 1024)
+
+
+def _from_url(repo: Repo, image: Image) -> TreeEntry:
+    """Let datalad-container fetch an image by its URL, in a worktree of our own."""
+    from minipach.git.worktrees import temporary_worktree
+
+    assert image.source is not None
+    with temporary_worktree(repo, "HEAD") as tree:
+        # a process of its own: the command prints to stdout whatever it is told, and that is for our JSON
+        name = image.path.split("/")[2]
+        options = ["-d", str(tree.path), "--url", image.source, "--image", image.path]
+        done = subprocess.run(
+            ["datalad", "-f", "json", "containers-add", *options, name],
+            cwd=tree.path,
+            env=own_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        entry = entry_of(tree, "HEAD", image.path) if done.returncode == 0 else None
+        if entry is None:
+            raise UserError(f"image {image.source}: could not be fetched: {_reason(done)}")
+        repo.git("update-ref", BASE_REF, tree.line("rev-parse", "HEAD"))  # kept: the next plan finds it
+        return entry
+
+
+def _reason(done: subprocess.CompletedProcess[bytes]) -> str:
+    """Why datalad failed: git-annex's own words (its line begins with `>`), if there are some."""
+    if b"No such file or directory: 'singularity'" in done.stdout + done.stderr:
+        return "that takes apptainer, which isn't here; install it, or save the image as an archive and name that file"
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
+    said = [str(row.get("message") or "") for row in rows if row.get("status") in ("error", "impossible")]
+    lines = "\n".join([*said, os.fsdecode(done.stderr)]).strip().splitlines() or [f"exit code {done.returncode}"]
+    error = next((line.removeprefix("[ERROR]") for line in lines if line.startswith("[ERROR]")), lines[0])
+    found = next((line[1:] for line in lines if line.startswith(">")), error)
+    return found.partition(" [err:")[0].strip()
+
+
+def _set_config(assessment: Assessment, entries: dict[str, TreeEntry]) -> None:
+    """Register the image with datalad-container, under our own name and with our launcher."""
+    values = {
+        f"datalad.containers.{CONTAINER}.image": assessment.image.path,
+        f"datalad.containers.{CONTAINER}.cmdexec": f"{run_record.LAUNCH} {{img}} {{cmd}}",
+    }
+    _edit(assessment.repo, entries, ".datalad/config", values)
+
+
+def _set_inputs(assessment: Assessment, entries: dict[str, TreeEntry]) -> dict[tuple[str, str | None], str]:
+    """Pin each input as an uninstalled subdataset: a gitlink and its lines in `.gitmodules`; stale ones go."""
+    repo, project = assessment.repo, assessment.project
+    folders = run_record.slugs(assessment.pipeline)
+    commits = {pair: snapshot.commit for pair, snapshot in assessment.snapshots.items()}
+    keep = {f"inputs/{slug}" for slug in folders.values()}
+    for path in [p for p, e in entries.items() if p.startswith("inputs/") and e.mode == GITLINK]:
+        if path not in keep:
+            del entries[path]
+    values: dict[str, str | None] = {}
+    for pair, slug in sorted(folders.items(), key=lambda item: item[1]):
+        path = f"inputs/{slug}"
+        entries[path] = TreeEntry(GITLINK, commits[pair], path)
+        source = Repo(project.root / pair[0])
+        dataset = source.config("datalad.dataset.id", f"blob:{commits[pair]}:.datalad/config")
+        url = posixpath.relpath(pair[0], assessment.path)
+        values[f"submodule.{path}.path"] = path
+        values[f"submodule.{path}.url"] = url if url.startswith(".") else f"./{url}"
+        if dataset:
+            values[f"submodule.{path}.datalad-id"] = dataset
+    _edit(repo, entries, ".gitmodules", values, keep=keep)
+    return commits
+
+
+def _edit(
+    repo: Repo,
+    entries: dict[str, TreeEntry],
+    path: str,
+    values: Mapping[str, str | None],
+    keep: set[str] | None = None,
+) -> None:
+    """Change a git configuration file of the tree through git itself, which knows how to quote."""
+    old = repo.objects.read(entries[path].sha) if path in entries else b""
+    with tempfile.NamedTemporaryFile(dir=repo.common_dir, prefix="minipach-config.") as file:
+        file.write(old or b"")
+        file.flush()
+        if keep is not None:
+            _drop_stale_inputs(repo, file.name, keep)
+        for key, value in values.items():
+            if value is not None and repo.config(key, file.name) != value:
+                repo.git("config", "--file", file.name, "--replace-all", key, value)
+        new = Path(file.name).read_bytes()
+    if new != old:
+        entries[path] = TreeEntry(FILE, repo.hash_blob(new), path)
+
+
+def _drop_stale_inputs(repo: Repo, file: str, keep: set[str]) -> None:
+    out = repo.git("config", "--file", file, "-z", "--get-regexp", r"^submodule\..*\.path$", ok=(0, 1))
+    for row in out.split(b"\0"):
+        key, _, path = os.fsdecode(row).partition("\n")
+        if path.startswith("inputs/") and path not in keep:
+            repo.git("config", "--file", file, "--remove-section", key.removesuffix(".path"))

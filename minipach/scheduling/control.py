@@ -1,0 +1,176 @@
+"""The schedule that runs now, told by the project's lock: wait until it has left, or ask it to."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from minipach.executors.base import Executor
+from minipach.executors.registry import Backend, chosen, withdraw_others
+from minipach.git.repo import Repo
+from minipach.model.attempt import JobRow
+from minipach.planning.status import project_status
+from minipach.project.lock import Holder, has_open, holder, project_lock
+from minipach.project.project import Project
+from minipach.records import pending_work
+from minipach.records.job_database import Ledger
+from minipach.records.job_history import last_jobs
+from minipach.scheduling.stalled import Remarking
+from minipach.support.errors import UserError
+
+_WELL = frozenset({"current", "published", "superseded"})  # how a job ends that did what it was to
+_PAUSE = 0.1  # seconds between two looks
+_ASK = 10.0  # seconds between two looks into an engine's queue; what is to be said of it must show twice
+
+
+def wait_until_free(lock: Path, timeout: float | None, tell: Callable[[str], None]) -> bool:
+    """Wait until nobody holds the lock; False if somebody still does after `timeout` seconds."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    told: Holder | None = None
+    while (found := holder(lock)) is not None:
+        if deadline is not None and time.monotonic() >= deadline:
+            return False
+        if found != told:
+            tell(f"waiting for {found}")
+            told = found
+        time.sleep(_PAUSE)
+    return True
+
+
+def wait_until_done(project: Project, timeout: float | None, tell: Callable[[str], None]) -> bool:
+    """Wait until nobody holds the project's lock and no job has sets on their way; False if some still do.
+
+    UserError if something is left to be done, and nobody is there who would go on with it.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    told = forsaken = False
+    asked = -math.inf
+    remarking = Remarking(project, tell)
+    while True:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if not wait_until_free(project.state_dir / "lock", left, tell):
+            return False
+        ledger = Ledger(project.state_dir / "ledger.sqlite")
+        rows = ledger.open_jobs()
+        ledger.close()
+        if not rows and not pending_work.exists(project):
+            return True
+        if deadline is not None and time.monotonic() >= deadline:
+            return False
+        if time.monotonic() - asked >= _ASK:
+            backend = chosen(project)
+            before, forsaken = forsaken, backend.forsaken(project)
+            asked = time.monotonic()
+            sure = before or not backend.lasting
+            if sure and forsaken and holder(project.state_dir / "lock") is None:
+                names = ", ".join(pending_work.paths(project) or [row.pipeline for row in rows])
+                fix = backend.fix_forsaken
+                raise UserError(f"{names}: left to be done, and nothing is there to go on with it; {fix}")
+        if rows and not told:
+            tell("waiting for " + ", ".join(f"{row.pipeline} (job {row.id[:12]})" for row in rows))
+            told = True
+        remarking.look()
+        time.sleep(_PAUSE)
+
+
+def not_done(project: Project, paths: Iterable[str]) -> list[JobRow]:
+    """Of these pipelines, and what they take from: the last jobs that came to less than they were to.
+
+    A pipeline that is current all the same is done.
+    """
+    names = {project.name_of(path) for path in project.upstream_of(paths)}
+    last: dict[str, JobRow] = {}
+    for row in last_jobs(project, None, -1):
+        if row.pipeline in names:
+            last.setdefault(row.pipeline, row)
+    # partial: of some datums alone that was all that was asked for
+    bad = {n: r for n, r in last.items() if r.state not in _WELL and (r.state != "partial" or r.counts["failed"])}
+    if not bad:
+        return []
+    return [bad[row.name] for row in project_status(project) if row.name in bad and row.state != "current"]
+
+
+def close_gone(project: Project) -> None:
+    """Note of pipelines that are in the project no more that nothing of them is on its way: it went with them."""
+    names = {project.name_of(place.path) for place in project.places}
+    with contextlib.closing(Ledger(project.state_dir / "ledger.sqlite")) as ledger:
+        for row in ledger.open_jobs():
+            if row.pipeline not in names:
+                ledger.close_jobs(row.pipeline, "cancelled")
+
+
+def cancel_sets(project: Project, tell: Callable[[str], None]) -> list[JobRow]:
+    """End the sets that schedules left on their way; their jobs."""
+    backend = chosen(project)
+    ledger = Ledger(project.state_dir / "ledger.sqlite")
+    try:
+        rows = ledger.open_jobs()
+        with project_lock(project.state_dir / "lock", wait=True, tell=tell):
+            if backend.lasting:
+                _end_sets(project, backend.make(project, None))
+            else:
+                _forget_sets(project, backend)
+                if rows:
+                    tell(
+                        f"what an executor other than {backend.name} still runs of it is not ended by this; "
+                        "git config minipach.executor as it was, then minipach cancel"
+                    )
+            pending_work.keep(project, ())
+            for row in rows:
+                ledger.close_jobs(row.pipeline, "cancelled")
+        return rows
+    finally:
+        ledger.close()
+
+
+def _end_sets(project: Project, engine: Executor) -> None:
+    """End all that the engine has of this project."""
+    try:
+        for place in project.places:
+            if place.is_dataset:
+                engine.adopt(Repo(project.root / place.path))
+        engine.cancel()
+        pending_work.keep(project, ())  # before it is closed: nobody is to come back
+    finally:
+        engine.close()
+
+
+def _forget_sets(project: Project, backend: Backend) -> None:
+    """What is there is of an executor that was set before, and may be again: then it is to begin nothing of that."""
+    for place in project.places:
+        if place.is_dataset:
+            withdraw_others(backend, Repo(project.root / place.path))
+
+
+def cancel(lock: Path, timeout: float | None) -> tuple[Holder | None, bool]:
+    """Ask the holder of the lock to end, as Ctrl-C would, and wait until it has left; who it was, and whether it has.
+
+    UserError where it can't be asked: it runs on another machine, or isn't ours.
+    """
+    found = holder(lock)
+    if found is None:
+        return None, True
+    if not found.is_here:
+        raise UserError(f"{lock}: held by {found}; run minipach cancel there")
+    # the number may be another process's by now, if the file was written by one that has gone since
+    if not has_open(found.pid, lock):
+        if holder(lock) != found:
+            return found, True
+        raise UserError(f"{lock}: held, but not by {found} (or it is another user's); nothing was ended")
+    try:
+        os.kill(found.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return found, True
+    except PermissionError:
+        raise UserError(f"{lock}: held by {found}, which is another user's; ask them") from None
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while holder(lock) == found:
+        if deadline is not None and time.monotonic() >= deadline:
+            return found, False
+        time.sleep(_PAUSE)
+    return found, True

@@ -1,0 +1,323 @@
+"""One round of a job: datums cut into sets, run by an executor, and what became of each datum."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from minipach.execution.set_size import BOOKKEEPING, Sizer
+from minipach.executors.base import Executor
+from minipach.git.annex_keys import size_of
+from minipach.model import run_record
+from minipach.model.attempt import DatumEnd, Duration
+from minipach.model.pipeline import SetSpec
+from minipach.model.run_record import Task
+from minipach.model.tries import Took, Try
+from minipach.model.work_set import Outcome, Streak, WorkSet, make_set, tried_again
+from minipach.planning.assessment import Assessment
+from minipach.planning.program import absent_script
+from minipach.records.job_logs import count_sets, note_set, noted_sets, part_of
+from minipach.scheduling.base_commit import Base
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """A set that was submitted: its datums (None: no longer one of the pipeline's), and the indices not told of yet."""
+
+    work: WorkSet
+    members: tuple[Task | None, ...]
+    left: set[int]
+
+
+class Round:
+    """Runs datums once through an executor. A datum that fails in a set is tried again by itself."""
+
+    def __init__(
+        self,
+        assessment: Assessment,
+        base: Base,
+        job: str,
+        logs: Path,
+        engine: Executor,
+        forced: frozenset[str],
+        lasting: bool,
+        record: Callable[[Task, Try], None] = lambda _task, _try: None,
+    ) -> None:
+        """lasting: whether sets outlive the scheduler · record: gets a try of a datum that is tried again by itself, at
+        once: that may end in a later pass.
+        """
+        self.assessment = assessment
+        self._record = record
+        self.base = base
+        self.job = job
+        self.logs = logs
+        self.engine = engine
+        self.forced = forced
+        self.lasting = lasting
+        self.done = 0
+        self.overdue = False
+        self.ended: list[WorkSet] = []  # for the executor to settle, once their ends are on record
+        pipeline = assessment.pipeline
+        slots = min(engine.slots, pipeline.parallelism or engine.slots)
+        sets = pipeline.sets
+        if pipeline.datum_timeout is not None and pipeline.transform.err_cmd:
+            # a time that is over ends the whole set, and then err_cmd would have no datum to run for
+            sets = SetSpec(number=1)
+        self.sizer = Sizer(slots, sets, lambda t: run_record.length(pipeline, t), self._size)
+        self._by_size = not (sets.number or sets.per_worker or sets.size_bytes)
+        self._waiting: dict[str, _Flight] = {}
+        self._queue: deque[Task] = deque()
+        self._alone: deque[tuple[Task, int]] = deque()
+        self._streak = Streak()
+        self._lost: dict[str, DatumEnd] = {}  # how datums ended in a set that was lost, until they are tried again
+        self._sets = count_sets(logs)
+        self._absent = self._absent_script()
+        self._most = 1 if self._absent else pipeline.datum_tries
+
+    def _absent_script(self) -> str | None:
+        """The script of the command that isn't in the repo: without it every try ends in the same way."""
+        a = self.assessment
+        return absent_script(a.pipeline, a.shows) if a.head else None
+
+    def learn_from(self, durations: Sequence[Duration]) -> None:
+        """Begin with what such datums took before."""
+        if durations:
+            self.sizer.pace.work = max(0.0, sum(d.seconds for d in durations) / len(durations) - BOOKKEEPING)
+
+    def adopt(self, sets: Sequence[WorkSet], tasks: Sequence[Task]) -> None:
+        """Wait for these sets too, which are on their way since an earlier pass. tasks: all that the pipeline has."""
+        there = {(t.id, t.datum.name): t for t in tasks}
+        for work in sets:
+            members = tuple(there.get((d["id"], d["name"])) for d in work.datums)
+            if any(members):
+                self._waiting[work.id] = _Flight(work, members, set(range(len(members))))
+        others = [f.work for f in self._waiting.values() if Path(f.work.log).parent != self.logs]
+        noted = noted_sets(self.logs) if others else set()
+        for work in others:  # of a job that this one took the place of: who follows this one wants to see them
+            if work.id not in noted:
+                names = [str(d["name"]) for d in work.datums]
+                log = os.path.relpath(work.log, self.logs)
+                note_set(self.logs, log, [] if work.chunk else names, ident=work.id, holds=names, tries=work.tries)
+
+    def waits_for(self, work: WorkSet) -> bool:
+        """Whether a set is waited for."""
+        return work.id in self._waiting
+
+    @property
+    def in_flight(self) -> int:
+        """How many sets are on their way."""
+        return len(self._waiting)
+
+    def run(
+        self, tasks: Sequence[Task], deadline: float | None = None, *, follow: bool = True
+    ) -> Iterator[list[DatumEnd]]:
+        """Run the datums; each comes back once, as it ends for good, with those that are told of with it.
+
+        deadline: when the job's time is over, on the clock of `time.monotonic`. What isn't done by then has failed, and
+        what the executor has of this pipeline is cancelled: the caller makes a new one · follow: if off, it ends as
+        soon as all is on its way and nothing more has come back (see `in_flight`).
+        """
+        limit = self.assessment.pipeline.parallelism
+        if limit is not None:
+            self.engine.limit(self.assessment.pipeline.name, limit)
+        flying = {(t.id, t.datum.name) for flight in self._waiting.values() for t in flight.members if t}
+        self._queue.extend(t for t in tasks if (t.id, t.datum.name) not in flying)
+        total = len(tasks)
+        while self._queue or self._alone or self._waiting:
+            if deadline is not None and time.monotonic() > deadline:
+                yield self._told(self.engine.poll(0))  # what has ended in time counts
+                self.overdue = True
+                self.engine.cancel(self.assessment.repo)
+                yield list(self._give_up())
+                return
+            self._fill(total)
+            outcomes = self.engine.poll(0.5 if follow else 0)
+            ends = [*self._told(outcomes), *self._drop_hopeless()]
+            if ends:
+                yield ends
+            if not follow and not outcomes:
+                return
+
+    def _told(self, outcomes: Iterable[Outcome]) -> list[DatumEnd]:
+        found = []
+        for outcome in outcomes:
+            flight = self._waiting.get(outcome.set_id)
+            if flight is None:
+                continue
+            indices = outcome.members if outcome.members is not None else range(len(flight.members))
+            for index, end in self._ends(flight, indices, outcome):
+                flight.left.discard(index)
+                if end is not None:
+                    self.done += 1
+                    found.append(end)
+            if not flight.left:
+                self.ended.append(self._waiting.pop(outcome.set_id).work)
+        return found
+
+    def _drop_hopeless(self) -> Iterator[DatumEnd]:
+        """Where one datum after the other is lost by itself, too, the rest of the sets that were lost is not tried."""
+        if not self._streak.is_hopeless:
+            return
+        dropped = [task for task, _ in self._alone if task.datum.name in self._lost]
+        self._alone = deque(row for row in self._alone if row[0].datum.name not in self._lost)
+        for task in dropped:
+            self.done += 1
+            yield self._lost.pop(task.datum.name)
+
+    def _give_up(self) -> Iterator[DatumEnd]:
+        flights = list(self._waiting.values())
+        running = [(task, f.work.log) for f in flights for i, task in enumerate(f.members) if task and i in f.left]
+        waiting = [(task, "") for task in (*self._queue, *(task for task, _ in self._alone))]
+        self.ended += [f.work for f in flights]
+        self._waiting.clear()
+        self._queue.clear()
+        self._alone.clear()
+        for task, log in (*running, *waiting):
+            what = "ended" if log else "not started"
+            self.done += 1
+            yield DatumEnd(task, "failed", 1, f"{what}: the job's time (job_timeout) was over", 0.0, 0.0, 0, "", log)
+
+    def stop(self) -> None:
+        """Start nothing more; what runs goes on to its end."""
+        self._queue.clear()
+        self._alone.clear()
+        for dropped in self.engine.discard():
+            flight = self._waiting.pop(dropped, None)
+            if flight is not None:
+                self.ended.append(flight.work)
+
+    def _fill(self, total: int) -> None:
+        """Keep the executor busy, with little queued ahead: later sets are cut with what earlier ones taught.
+
+        An executor whose sets outlive us gets all, once it is known how long they take, or if it can't wait for that;
+        and what is forced, since a later pass isn't told that it is.
+        """
+        known = self.sizer.pace.work is not None or not self._by_size
+        ahead = self.sizer.pace.sure or not self._by_size or self.lasting
+        most = (2 if ahead else 1) * self.sizer.slots
+        if self.lasting and (known or self.engine.at_once or self.forced):
+            most = sys.maxsize
+        sets = []
+        while (self._queue or self._alone) and len(self._waiting) < most:
+            if self._alone:
+                task, tries = self._alone.popleft()
+                sets.append(self._cut([task], tries))
+            elif self.engine.at_once and self._by_size:
+                count = self.sizer.chunk(total)
+                members = [self._queue.popleft() for _ in range(min(count, len(self._queue)))]
+                sets.append(self._cut(members, None, chunk=True))
+            else:
+                count = self.sizer.take(self._queue, total)
+                sets.append(self._cut([self._queue.popleft() for _ in range(count)], None))
+        if sets:
+            self.engine.submit(sets)
+
+    def _cut(self, members: Sequence[Task], tries: int | None, *, chunk: bool = False) -> WorkSet:
+        forced = members[0].datum.name in self.forced
+        log = self.logs / f"{self._sets:06d}-{_slug(members[0].datum.name)}.log"
+        self._sets += 1
+        work = replace(
+            make_set(self.assessment, self.base, members, self.job, str(log), forced=forced), tries=self._most
+        )
+        if tries is not None:
+            work = replace(work, tries=tries, tried=work.tries - tries)
+        elif chunk and len(members) > 1:
+            work = replace(work, chunk=True)
+        elif len(members) > 1:
+            work = replace(work, tries=1)  # those that fail are tried again by themselves
+        # the worker of a chunk says what it cuts
+        names = [t.datum.name for t in members]
+        most = self._most
+        note_set(self.logs, log.name, [] if work.chunk else names, ident=work.id, holds=names, tries=most)
+        self._waiting[work.id] = _Flight(work, tuple(members), set(range(len(members))))
+        return work
+
+    def _ends(self, flight: _Flight, indices: Sequence[int], outcome: Outcome) -> Iterator[tuple[int, DatumEnd | None]]:
+        """The datums that are done with, by their index; the others go back to be tried by themselves."""
+        count = len(indices)
+        if outcome.kind == "ok":
+            self.sizer.pace.learn(outcome.seconds, count)
+        bad = {index: (code, message) for index, code, message in outcome.bad}
+        recovered = {index: (code, message) for index, code, message in outcome.recovered}
+        most = self._most
+        again = tried_again(outcome, count, most)
+        if count == 1 or outcome.kind != "lost":
+            self._streak.note(outcome)
+        for place, index in enumerate(indices):
+            task = flight.members[index]
+            took = outcome.each[place] if outcome.each else None
+            log = part_of(outcome.log, place) if count > 1 and outcome.kind != "lost" else outcome.log
+            before = tuple(_of_datum(one, place, outcome) if count > 1 else one for one in outcome.before)
+            if place in again:
+                if task is not None:
+                    for one in (*before, _as_try(outcome, bad.get(place), took, log)):
+                        self._record(task, one)
+                    self._try_alone(flight, task, again[place], outcome)
+                yield index, None
+                continue
+            if task is None:
+                yield index, None
+                continue
+            code, message = bad.get(place) or recovered.get(place) or (outcome.exit, outcome.message)
+            kind: Literal["ok", "failed", "lost", "recovered"] = outcome.kind
+            if place in recovered:  # also in a failed set, and there beside what its time ended
+                kind = "recovered"
+            elif place in bad:
+                kind = "failed"
+            if kind == "failed" and self._absent:
+                message = f"{message}; {self._absent} is not in the pipeline's repo"
+            tries = outcome.tries + (most - flight.work.tries if count == 1 and kind != "lost" else 0)
+            came, went = outcome.moved[place] if outcome.moved else (None, None)
+            share, cpu, memory = outcome.seconds / count, outcome.cpu / count, outcome.memory
+            if took is not None:
+                share, cpu, memory = took.seconds, took.cpu, took.memory
+            when = outcome.started or None, outcome.ended or None
+            end = DatumEnd(task, kind, code, message, share, cpu, tries, outcome.host, log, memory, came, went, *when)
+            yield index, replace(end, took=took, before=before)
+
+    def _try_alone(self, flight: _Flight, task: Task, tries: int, outcome: Outcome) -> None:
+        if flight.work.chunk:  # its worker tries by itself, and tells of it once more
+            return
+        self._alone.append((task, tries))
+        if outcome.kind == "lost":
+            self._lost[task.datum.name] = _lost_end(task, outcome)
+
+    def _size(self, task: Task) -> int:
+        """Bytes of a datum's inputs, as far as keys tell them."""
+        total = 0
+        for match in task.datum.matches:
+            for _, entry in self.assessment.snapshots[match.repo, match.branch].below(match.path):
+                total += size_of(entry.key) or 0 if entry.key else 0
+        return total
+
+
+def _lost_end(task: Task, outcome: Outcome) -> DatumEnd:
+    return DatumEnd(task, "lost", 1, outcome.message, 0.0, 0.0, outcome.tries, outcome.host, outcome.log)
+
+
+def _of_datum(one: Try, place: int, outcome: Outcome) -> Try:
+    """A try of a set, with the log of this datum alone, where it was cut."""
+    is_cut = one.log and (one.log != outcome.log or outcome.kind != "lost")
+    return replace(one, log=part_of(one.log, place)) if is_cut else one
+
+
+def _as_try(outcome: Outcome, bad: tuple[int, str] | None, took: Took | None, log: str) -> Try:
+    """What a set came to, as a try of one of its datums that is tried again by itself."""
+    kind, (code, message) = "failed", bad or (outcome.exit, outcome.message)
+    if outcome.kind == "lost" or (outcome.bad and bad is None):
+        kind = "lost"
+        message = message if outcome.kind == "lost" else "its set was ended, since the time of another datum was over"
+    took = took or Took(outcome.started, outcome.ended, outcome.seconds, outcome.cpu, outcome.memory)
+    return Try.of(took, kind, code, message, outcome.host, log)
+
+
+def _slug(name: str) -> str:
+    """A datum's name as part of a log's file name."""
+    return re.sub(r"[^0-9A-Za-z._-]+", "_", name)[:60].strip(".") or "datum"

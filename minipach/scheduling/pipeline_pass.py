@@ -1,0 +1,445 @@
+"""One pipeline's pass: rounds of plan and run until only copies are left, then publish."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence, Set
+from typing import Protocol
+
+from minipach.datums.identity import Recipe
+from minipach.executors.base import Executor
+from minipach.executors.registry import Backend, withdraw_others
+from minipach.git.repo import need_identity
+from minipach.model.attempt import DatumEnd, Repeated, Used, end_of
+from minipach.model.failures import LEFT_AFTER, Beginning, named
+from minipach.model.work_set import Needs, WorkSet
+from minipach.planning.assessment import Assessment
+from minipach.planning.plan import Plan, Step, again_published, force, skip, without_output
+from minipach.planning.project_plan import drift_remarks
+from minipach.project import output_branch
+from minipach.project.branch_check import need_branch
+from minipach.project.project import Project
+from minipach.project.settings import give_up_after
+from minipach.project.targets import Targets
+from minipach.publish.fold_results import fold
+from minipach.publish.publisher import publish
+from minipach.records import pending_work
+from minipach.records.branch_history import last_publish
+from minipach.records.job_database import Ledger
+from minipach.scheduling.base_commit import Base, build_base
+from minipach.scheduling.dispatch import Round
+from minipach.scheduling.events import DatumFailed, PipelineStarted, Progress, Reporter
+from minipach.scheduling.report import Options, PipelineReport
+from minipach.support.background import Aside
+from minipach.support.errors import UserError
+from minipach.support.text import many
+
+_NAMED = 8  # at most so many datums in a line
+
+
+class Scheduling(Protocol):
+    """What a pass needs of the schedule that it is part of."""
+
+    project: Project
+    ledger: Ledger
+    reporter: Reporter
+    backend: Backend
+
+    @property
+    def lasting(self) -> bool:
+        """Whether sets outlive the schedule."""
+        ...
+
+    def say(self, message: str) -> None:
+        """Report a line for people."""
+        ...
+
+    def engine(self) -> Executor:
+        """The executor, made when the first set is to run."""
+        ...
+
+    def drop_engine(self) -> None:
+        """Give up an executor that was cancelled."""
+        ...
+
+
+class Pass:
+    """One pipeline's pass: rounds of plan and run until only copies are left, then publish."""
+
+    def __init__(self, scheduler: Scheduling, assessment: Assessment, targets: Targets, options: Options) -> None:
+        self.scheduler = scheduler
+        self.assessment = assessment
+        self.name = assessment.pipeline.name
+        self.targets = targets
+        self.options = options
+        self.ran: set[str] = set()
+        self.forced: set[str] = set()
+        self.recorded: set[tuple[str, str]] = set()  # (datum, log) of the attempts that the ledger has for this job
+        self.asked: set[str] | None = None  # None: every datum
+        self.stopped = False
+        self.gave_up = False
+        self.beginning = Beginning(0 if options.keep_going else give_up_after(scheduler.project.repo))
+        self.repeated: dict[str, Repeated] = {}  # the datum ids that failed in several jobs with this very content
+        self.overdue = False
+        self.failed: dict[str, DatumEnd] = {}
+        self.recovered: dict[str, DatumEnd] = {}
+        self.empty: dict[str, str] = {}  # datums whose outputs have no bytes, with their ids
+        self.flights: list[WorkSet] = []  # of earlier passes
+        self.in_flight = 0
+        self.deadline: float | None = None
+        self.recipe: Recipe | None = None  # that was planned with
+
+    def run(self, plan: Plan) -> PipelineReport:
+        """Do what the quick plan says; what happened."""
+        a = self.assessment
+        if a.branch and a.head:
+            output_branch.begin(a.repo, a.branch, a.head)
+        report = PipelineReport(self.name, "current", commit=a.head or "")
+        report.counts["current"] = plan.counts["current"]
+        forced = self.options.force and self.assessment.path in self.targets.named
+        if self.targets.limits(a.path):  # even if nothing is to be done: a mistyped name must not pass
+            self.asked = self.targets.names(a.path, [s.name for s in plan.steps if s.action != "remove"])
+        before = self._adopt_flights(plan)
+        if plan.is_current and not (forced or self.flights or before):
+            return self._current(report)
+        if not (self.options.retry_failed or forced or self.asked is not None):
+            self.repeated = self.scheduler.ledger.repeated_failures(self.name, LEFT_AFTER)
+        plan = self._skip(plan)
+        self._prepare(plan, all_of_it=not (self.flights or forced or self.asked is not None))
+        if plan.counts["run"]:
+            self.scheduler.engine().expect(min(plan.counts["run"], a.pipeline.parallelism or plan.counts["run"]))
+            for line in drift_remarks(a):  # what runs now runs in what is, and is recorded as what was
+                self.scheduler.say(line)
+        base = build_base(a)
+        a.refresh()  # an image that was taken in just now has a place and a content id
+        plan = a.plan()
+        self.recipe = a.recipe
+        anew: set[str] = set()
+        if forced:
+            anew = self.asked if self.asked is not None else {t.datum.name for t in a.tasks}
+        report.job = _job_id(a, base)
+        key = self._begin(report.job, before, anew)
+        try:
+            plan = again_published(force(plan, self.forced - self.ran), self.forced & self._succeeded, a.known)
+            plan = self._skip(plan)
+            self._announce(plan)
+            plan = self._rounds(plan, base, report.job, key)
+            if self.in_flight:
+                report.state = "submitted"
+                report.reason = f"{many(self.in_flight, 'set')} on the way"
+                report.counts["ran"] = len(self._succeeded)
+            else:
+                self._tell_of_nothing(report, key)
+                self._publish(plan, base, report)
+        except BaseException as error:
+            report.state = "error" if isinstance(error, Exception) else "interrupted"
+            if self.scheduler.lasting and report.state == "interrupted":
+                report.state = "submitted"
+            raise
+        finally:
+            self._end(key, report)
+        return report
+
+    def _adopt_flights(self, plan: Plan) -> list[Used]:
+        """Take over the sets of earlier passes that still run; the forced runs that have ended in those."""
+        if not self.scheduler.lasting:
+            return []
+        self.flights = self.scheduler.engine().adopt(self.assessment.repo)
+        self.forced = {str(d["name"]) for work in self.flights if work.forced for d in work.datums}
+        wanted = {(s.id, s.name) for s in plan.steps}
+        return [u for u in self.scheduler.ledger.forced_runs(self.name) if (u.datum_id, u.datum) in wanted]
+
+    def _current(self, report: PipelineReport) -> PipelineReport:
+        """The report where there is nothing to do: with the job that published what is current."""
+        a = self.assessment
+        self.scheduler.ledger.close_jobs(self.name, "published")
+        if a.head:
+            known = self.scheduler.ledger.job_of(self.name, a.head)  # what is in git, without a walk to it
+            report.job = known or last_publish(a.repo, a.head) or ""
+        return report
+
+    def _announce(self, plan: Plan) -> None:
+        """Say what the plan is, and how much of it nobody asked for."""
+        self.scheduler.reporter.report(PipelineStarted(self.name, plan.counts))
+        others = [s for s in plan.of("run") if self.asked is not None and s.name not in self.asked]
+        if others:
+            left = many(len(others), "datum")
+            self.scheduler.say(f"{self.name}: not asked for, and left to be run: {left}")
+
+    def _prepare(self, plan: Plan, *, all_of_it: bool) -> None:
+        """See before hours of work that the results can be published. all_of_it: this pass does what the plan says."""
+        repo = self.assessment.repo
+        if plan.problems and all_of_it:
+            raise UserError(plan.problems)
+        if plan.note:
+            self.scheduler.say(f"{self.name}: {plan.note}")
+        need_identity(repo)
+        if not self.assessment.branch:
+            need_branch(repo, self.assessment.path)
+        if self.assessment.image.is_away:
+            self.scheduler.say(f"{self.name}: fetching the image {self.assessment.image.label}")
+        if not self.scheduler.lasting and self.scheduler.ledger.open_jobs(self.name):
+            withdraw_others(self.scheduler.backend, repo)  # what another engine would start later is done here
+            self.scheduler.say(
+                f"{self.name}: was handed over to another executor, which begins no more of it; "
+                "what it has not finished runs here, even if it runs there as well"
+            )
+
+    def _begin(self, job: str, before: Sequence[Used], anew: Set[str]) -> int:
+        """The ledger's key for this pass: that of the job's earlier passes, if sets of it are on their way.
+
+        before: forced runs that ended in earlier passes, for this one to publish · anew: what this pass itself is to
+        force; of that only the forced runs of the same job count, so that to say it twice runs it once.
+        """
+        ledger = self.scheduler.ledger
+        row = ledger.open_job(job, self.name) if self.scheduler.lasting else None
+        started = row.started if row else time.time()
+        tasks = {(t.id, t.datum.name): t for t in self.assessment.tasks}
+        earlier = ledger.attempts(row.key) if row else []
+        same_job = set(earlier)
+        before = [u for u in before if (u.datum_id, u.datum) in tasks and (u in same_job or u.datum not in anew)]
+        self.forced |= anew | {u.datum for u in before}
+        self.recorded = {(u.datum, u.log) for u in earlier}
+        for used in (*before, *earlier):
+            task = tasks.get((used.datum_id, used.datum))
+            too_early = used.kind == "ok" and not used.forced and used.datum in self.forced
+            if task is not None and not too_early:
+                self._note(end_of(task, used))
+        if row and self.repeated:  # earlier passes of this very job are no jobs of their own
+            self.repeated = ledger.repeated_failures(self.name, LEFT_AFTER, but=row.key)
+        ledger.close_jobs(self.name, "superseded", but=row.key if row else -1)
+        limit = self.assessment.pipeline.job_timeout
+        if limit is not None:
+            self.deadline = time.monotonic() + limit - (time.time() - started)
+        if self.scheduler.lasting:  # now: workers may want to know it, and we may be killed
+            pending_work.note_due(
+                self.scheduler.project, self.assessment.path, started + limit if limit is not None else None
+            )
+        return row.key if row else ledger.start_job(job, self.name)
+
+    def _end(self, key: int, report: PipelineReport) -> None:
+        if report.state == "submitted":
+            self.scheduler.ledger.leave_job(key)
+            self.scheduler.engine().leave(self.assessment.repo)
+        else:
+            self.scheduler.ledger.end_job(key, report.state, report.counts, report.commit)
+            if self.scheduler.lasting:
+                pending_work.note_due(self.scheduler.project, self.assessment.path, None)
+
+    def _note(self, end: DatumEnd) -> None:
+        name = end.task.datum.name
+        self.beginning.note(end)
+        self.ran.add(name)
+        self.failed.pop(name, None)
+        self.recovered.pop(name, None)
+        self.empty.pop(name, None)
+        if end.kind == "ok" and end.bytes_out == 0:
+            self.empty[name] = end.task.id
+        if end.kind == "recovered":
+            self.recovered[name] = end
+        elif end.kind != "ok":
+            self.failed[name] = end
+
+    def _rounds(self, plan: Plan, base: Base, job: str, key: int) -> Plan:
+        """Run until nothing is left to run: a copy whose original failed runs in a second round."""
+        a = self.assessment
+        while True:
+            todo = [
+                s
+                for s in plan.of("run")
+                if s.name not in self.failed
+                and s.name not in self.recovered
+                and (self.asked is None or s.name in self.asked)
+                and not self.gave_up
+            ]
+            again = [s.name for s in todo if s.name in self.ran]
+            if again and a.recipe != self.recipe:
+                raise UserError(
+                    f"{a.path}: its code or image was changed while datums ran; what ran is kept, "
+                    "run the same command again for what is committed now"
+                )
+            if again:
+                raise UserError(f"{a.path}: the result of {again[0]!r} was stored, but can't be found again")
+            if not (todo or self.flights) or self.stopped or self.in_flight:
+                return plan
+            self.scheduler.ledger.note_asked(key, len(self.ran | {s.name for s in todo} | self._flying(plan)))
+            ended: list[WorkSet] = []
+            try:
+                # publishing needs them: they are read while others compute
+                ahead = Aside(lambda: (a.house, a.outputs)) if self._stays else None
+                self._run(todo, base, job, key, ended)
+                if ahead is not None:
+                    ahead.result()
+            finally:
+                fold(a.repo)
+            if ended:
+                self.scheduler.engine().settle(ended)
+            self.flights = []
+            a.refresh()
+            plan = self._skip(again_published(a.plan(), self.forced & self._succeeded, a.known))
+
+    def _skip(self, plan: Plan) -> Plan:
+        """The plan less what failed again and again."""
+        return skip(plan, self.repeated)
+
+    def _flying(self, plan: Plan) -> set[str]:
+        """The datums of earlier passes' sets; of those that have ended, the plan has a result already."""
+        wanted = {(s.id, s.name) for s in plan.steps}
+        return {str(d["name"]) for work in self.flights for d in work.datums if (d["id"], d["name"]) in wanted}
+
+    @property
+    def _stays(self) -> bool:
+        """Whether this pass waits for what it hands over."""
+        return self.options.follow or not self.scheduler.lasting
+
+    @property
+    def _succeeded(self) -> set[str]:
+        return self.ran - self.failed.keys() - self.recovered.keys()
+
+    def _run(self, todo: Sequence[Step], base: Base, job: str, key: int, ended: list[WorkSet]) -> None:
+        """Run these datums, in sets whose size follows from what the first ones took.
+
+        ended: gets the sets that are done with.
+        """
+        tasks = [s.task for s in todo if s.task is not None]
+        logs = self.scheduler.project.state_dir / "logs" / self.name / str(key)
+        ledger = self.scheduler.ledger
+        round_ = Round(
+            self.assessment,
+            base,
+            job,
+            logs,
+            self.scheduler.engine(),
+            frozenset(self.forced),
+            self.scheduler.lasting,
+            lambda task, one: ledger.add_try(key, self.name, task.datum.name, one),
+        )
+        round_.learn_from(ledger.durations(self.name))
+        self._take_back()
+        round_.adopt(self.flights, self.assessment.tasks)
+        ended += [work for work in self.flights if not round_.waits_for(work)]  # of datums that are no more
+        failed = {t.datum.name for t in tasks} & self.failed.keys()
+        for ends in round_.run(tasks, self.deadline, follow=self._stays):
+            with ledger.together():
+                for end in ends:
+                    self._note(end)
+                    self._record(key, end)
+                    (failed.add if end.task.datum.name in self.failed else failed.discard)(end.task.datum.name)
+            for end in ends:
+                if end.kind not in ("ok", "recovered"):
+                    self.scheduler.reporter.report(DatumFailed(self.name, end))
+                    if self.options.fail_fast:
+                        self.stopped = True
+                        round_.stop()
+            if self.beginning.is_hopeless and not self.gave_up:
+                self.gave_up = True
+                round_.stop()
+            self.scheduler.reporter.report(Progress(self.name, round_.done, len(failed), len(tasks)))
+        ended += round_.ended
+        self.in_flight = round_.in_flight
+        if round_.overdue:
+            self.stopped = self.overdue = True
+            self.scheduler.drop_engine()
+
+    def _take_back(self) -> None:
+        """Take back what waits for what the spec asks of a machine no more: it might wait for ever."""
+        engine, needs = self.scheduler.engine(), Needs.of(self.assessment.pipeline)
+        others = {work.id: work for work in self.flights if work.needs != needs}
+        dropped = engine.discard(others) if others else set()
+        if dropped:  # now: what is cut anew of the same datums has the same id
+            engine.settle([others[i] for i in sorted(dropped)])
+            self.flights = [work for work in self.flights if work.id not in dropped]
+            count = many(len(dropped), "set")
+            self.scheduler.say(f"{self.name}: resources have changed; taken back and queued anew: {count}")
+
+    def _record(self, key: int, end: DatumEnd) -> None:
+        """Note an attempt, once: a set that was not settled when a pass ended is told of by the next one too."""
+        name = end.task.datum.name
+        if end.log and (name, end.log) in self.recorded:
+            return
+        self.recorded.add((name, end.log))
+        self.scheduler.ledger.add_attempt(key, self.name, end, forced=name in self.forced)
+
+    def _publish(self, plan: Plan, base: Base, report: PipelineReport) -> None:
+        a = self.assessment
+        counts = plan.counts
+        ran = self._succeeded
+        report.counts.update(
+            ran=len(ran),
+            reused=sum(s.name not in ran for s in plan.of("reuse") if s.source is not None),
+            current=counts["current"],
+            removed=counts["remove"],
+            recovered=len(self.recovered),
+            failed=len(self.failed),
+        )
+        skipped = plan.of("skip")
+        report.failed = [{"name": n, "message": o.message, "log": o.log} for n, o in sorted(self.failed.items())]
+        report.failed += [{"name": s.name, "message": s.reason, "log": ""} for s in skipped]
+        done = {end.task.id for end in self.recovered.values()}
+        lacking = [s for s in plan.steps if s.action in ("run", "reuse") and s.source is None and s.id not in done]
+        report.missing = len(lacking) + len(skipped)
+        self._tell_of_the_same(lacking)
+        over = "; the job's time (job_timeout) was over" if self.overdue else ""
+        failed = f"{len(self.failed)} of {many(len(plan.steps) - counts['remove'], 'datum')} failed"
+        report.reason = "; ".join(self._left_out(plan))
+        if report.failed and a.pipeline.publish == "complete":
+            report.state = "failed"
+            left = f"; {report.reason}" if report.reason else ""
+            report.reason = f"{failed}{over}{left}; the branch stays as it was"
+            report.counts["reused"] = report.counts["removed"] = 0
+            return
+        missing = [s for s in plan.of("run") if s.name not in self.failed and s.name not in self.recovered]
+        if missing and a.pipeline.publish == "complete":
+            report.state = "partial"
+            report.reason = f"not asked for: {many(len(missing), 'datum')}; nothing is published until all are there"
+            report.counts["reused"] = report.counts["removed"] = 0
+            return
+        plan = without_output(plan, {end.task.id for end in self.recovered.values()}, a.state)
+        changes = [s for s in plan.steps if s.action == "remove" or (s.action == "reuse" and s.source)]
+        if changes:
+            if base.head != a.source:  # somebody has committed meanwhile: what they changed stays as it is
+                base = build_base(a)
+            report.commit = publish(a, base, plan, report.job)
+            a.refresh()
+        report.state = "published"
+
+    def _left_out(self, plan: Plan) -> Iterator[str]:
+        """What was not run though it is missing, and what would run it."""
+        if self.gave_up and (left := sum(s.name not in self.ran for s in plan.of("run"))):
+            yield (
+                f"the first {len(self.failed)} all failed in the same way, so the job stopped with {left} not run "
+                f"(minipach schedule {self.name} --keep-going)"
+            )
+        if skipped := plan.counts["skip"]:
+            yield f"{skipped} failed in earlier jobs and not run again (minipach retry {self.name})"
+
+    def _tell_of_nothing(self, report: PipelineReport, key: int) -> None:
+        """Name the datums that ran and wrote no file."""
+        known = self.assessment.known
+        report.wrote_nothing = [
+            name
+            for name, ident in self.empty.items()
+            if any(r.name == name and not known.files(r) for r in known.of(ident))
+        ]
+        if report.wrote_nothing:
+            self.scheduler.ledger.note_empty(key, report.wrote_nothing)
+            count = many(len(report.wrote_nothing), "datum")
+            self.scheduler.say(f"{self.name}: {count} wrote nothing: {named(report.wrote_nothing, _NAMED)}")
+
+    def _tell_of_the_same(self, lacking: Sequence[Step]) -> None:
+        """Say what has no result because what has the same content failed, and stood for it."""
+        failed = {end.task.id: name for name, end in self.failed.items()}
+        same = [s for s in lacking if s.action == "reuse" and s.id in failed]
+        if same:
+            more = f" (as {many(len(same) - 1, 'more datum')} with one that failed)" if len(same) > 1 else ""
+            self.scheduler.say(
+                f"{self.name}: {same[0].name} has no result either: the same content as {failed[same[0].id]}{more}"
+            )
+
+
+def _job_id(assessment: Assessment, base: Base) -> str:
+    """One pass of one pipeline over one state of its inputs: the same state is the same job, wherever it runs."""
+    parts = [assessment.pipeline.name, base.tree, sorted(t.id for t in assessment.tasks)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -1,0 +1,199 @@
+"""The loop over the DAG: assess, run what is missing, fold, publish, go on downstream; then one superdataset commit."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from minipach.executors.base import Executor
+from minipach.executors.registry import Backend
+from minipach.git import crash_cleanup
+from minipach.git.checkout import recover
+from minipach.git.gc_lock import gc_held_off
+from minipach.git.repo import Repo
+from minipach.git.worktrees import clean_up
+from minipach.planning.assessment import Assessment, SnapshotStore
+from minipach.planning.plan import Plan
+from minipach.project.create import adopt
+from minipach.project.project import Project
+from minipach.project.targets import Targets
+from minipach.project.uncommitted import remarks, uncommitted
+from minipach.publish.fold_results import fold
+from minipach.publish.superdataset import commit_gitlinks
+from minipach.records import pending_work
+from minipach.records.job_database import Ledger
+from minipach.records.results_branch import own_branch
+from minipach.scheduling.events import Message, PipelineEnded, Reporter
+from minipach.scheduling.pipeline_pass import Pass
+from minipach.scheduling.report import GOING, STOPPED, Options, PipelineReport, ScheduleReport
+from minipach.support.background import Aside
+from minipach.support.errors import UserError
+from minipach.support.text import many
+
+
+class Scheduler:
+    """One pass over a project. The caller holds the project's lock and closes the executor."""
+
+    def __init__(
+        self,
+        project: Project,
+        ledger: Ledger,
+        backend: Backend,
+        reporter: Reporter,
+        *,
+        jobs: int | None = None,
+    ) -> None:
+        """backend: what makes the executor, when the first set is to run · jobs: as for `Backend.make`."""
+        self.project = project
+        self.backend = backend
+        self.ledger = ledger
+        self.reporter = reporter
+        self._jobs = jobs
+        self.executor: Executor | None = None
+        self._seen: set[str] = set()  # repos where uncommitted changes were looked for
+
+    @property
+    def lasting(self) -> bool:
+        """Whether sets outlive this schedule; then those of earlier ones are adopted."""
+        return self.backend.lasting
+
+    def say(self, message: str) -> None:
+        """Report a line for people."""
+        self.reporter.report(Message(message))
+
+    def run(self, targets: Targets, options: Options) -> ScheduleReport:
+        """Bring the chosen pipelines up to date, one after the other."""
+        reports: dict[str, PipelineReport] = {}
+        problems: list[str] = []
+        commits: dict[str, str] = {}
+        self._recover(self.project.repo, "the superdataset")
+        crash_cleanup.begin(self.project.repo)
+        for path in targets.order:
+            name = self.project.name_of(path)
+            stuck = [u for u in self.project.upstream(path) if u in reports and reports[u].state in STOPPED]
+            if stuck:
+                waits = self.project.name_of(stuck[0])
+                going = all(reports[u].state in GOING for u in stuck)
+                report = PipelineReport(name, "waiting" if going else "blocked", reason=f"waits for {waits}")
+                try:
+                    self._end_overdue(path, name)
+                except UserError as error:
+                    problems += [p for p in error.problems if p not in problems]
+            else:
+                try:
+                    self._need_inputs(path)
+                    report = self._pipeline(path, commits, targets, options)
+                except UserError as error:
+                    # where the executor is at fault, each pipeline meets the same
+                    problems += [p for p in error.problems if p not in problems]
+                    report = PipelineReport(name, "error", reason=error.problems[0])
+            reports[path] = report
+            self.reporter.report(PipelineEnded(report))
+        with gc_held_off(self.project.repo):
+            new = self._commit_project(reports, commits)
+        crash_cleanup.end(self.project.repo)
+        return ScheduleReport(tuple(reports.values()), tuple(problems), new)
+
+    def _need_inputs(self, path: str) -> None:
+        """UserError if a pipeline, or what it takes from, is broken, or if it takes from one that never ran."""
+        problems = self.project.trouble([path]) or self.project.lacks(path)
+        if problems:
+            raise UserError(problems)
+
+    def _end_overdue(self, path: str, name: str) -> None:
+        """End what is on its way of a pipeline that waits once more, and whose job has had its time."""
+        due = pending_work.due(self.project, path) if self.lasting else None
+        if due is None or time.time() < due:
+            return
+        repo = Repo(self.project.root / path)
+        sets = self.engine().adopt(repo)
+        self.engine().cancel(repo)
+        self.ledger.close_jobs(name, "failed")
+        pending_work.note_due(self.project, path, None)
+        self.say(f"{name}: the job's time (job_timeout) was over; sets ended: {len(sets)}")
+
+    def _commit_project(self, reports: dict[str, PipelineReport], commits: dict[str, str]) -> str | None:
+        done = [r for r in reports.values() if r.state == "published"]
+        lines = [f"minipach: {', '.join(r.name for r in done) or 'inputs as used'}", ""]
+        for r in done:
+            lines.append(f"{r.name}: " + ", ".join(f"{n} {what}" for what, n in r.counts.items() if n))
+            if r.missing:
+                lines.append(f"{r.name}: {r.missing} missing")
+        return commit_gitlinks(self.project, commits, "\n".join(lines).rstrip() + "\n")
+
+    def _pipeline(self, path: str, commits: dict[str, str], targets: Targets, options: Options) -> PipelineReport:
+        place = next(p for p in self.project.places if p.path == path)
+        if not place.is_dataset or path not in self.project.repos:
+            for line in adopt(self.project, place):
+                self.say(line)
+            holder = self.project.holder_of(path)
+            if holder:  # which has a commit more
+                commits[holder] = Repo(self.project.root / holder).head() or ""
+        assessment = Assessment(self.project, path, SnapshotStore(self.project))
+        try:
+            self._tidy(assessment)
+            plan = self._plan(assessment)
+            changes = any(n for action, n in plan.counts.items() if action != "current")
+            with gc_held_off(assessment.repo) if changes else contextlib.nullcontext():
+                report = Pass(self, assessment, targets, options).run(plan)
+            crash_cleanup.end(assessment.repo)
+            if assessment.source:
+                commits[path] = assessment.source
+            for (repo, branch), commit in assessment.commits.items():
+                if branch is None:
+                    commits[repo] = commit
+            return report
+        except UserError:
+            crash_cleanup.clear(assessment.repo)
+            raise
+        finally:
+            assessment.close()
+
+    def _tidy(self, assessment: Assessment) -> None:
+        """Finish or clear up what a kill left behind: a half-made checkout, slots, results not folded in yet."""
+        self._recover(assessment.repo, assessment.path)
+        crash_cleanup.begin(assessment.repo)
+        own_branch(assessment.repo)
+        folded = fold(assessment.repo)
+        if folded and not self.lasting:  # where sets outlive schedules, this is the way of all results
+            self.say(f"{assessment.pipeline.name}: kept from an interrupted job: {many(folded, 'result')}")
+
+    def _recover(self, repo: Repo, where: str) -> None:
+        clean_up(repo)
+        crash_cleanup.clear(repo)
+        for path in recover(repo):
+            self.say(f"{where}: {path} was changed by somebody and is left as it is")
+
+    def _plan(self, assessment: Assessment) -> Plan:
+        """The plan. While it is made, git looks for uncommitted changes, and the first worker starts if one is likely.
+
+        A worker imports datalad, which takes longer than most plans.
+        """
+        paths = [
+            p for p in dict.fromkeys([assessment.path, *(r for r, _ in assessment.commits)]) if p not in self._seen
+        ]
+        self._seen.update(paths)
+        found = Aside(lambda: uncommitted(self.project, paths))
+        try:
+            plan = assessment.quick_plan(news=None if self.lasting else self.engine)
+        except UserError:  # an interrupt waits for nothing
+            self._warn_of_changes(found)
+            raise
+        self._warn_of_changes(found)
+        return plan
+
+    def _warn_of_changes(self, found: Aside[dict[str, list[str]]]) -> None:
+        for line in remarks(self.project, found.result()):
+            self.say(line)
+
+    def engine(self) -> Executor:
+        """The executor, made when the first set is to run."""
+        if self.executor is None:
+            self.executor = self.backend.make(self.project, self._jobs)
+        return self.executor
+
+    def drop_engine(self) -> None:
+        """Give up an executor that was cancelled: the next pipeline gets another."""
+        if self.executor is not None:
+            self.executor.close()
+            self.executor = None

@@ -1,0 +1,194 @@
+"""What can be done to a project: run, continue, retry, cancel, wait. For the command line, executors, and any program.
+
+No function prints or ends the process. Progress comes as events (see `events`), results as return values, the user's
+errors as `UserError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+from minipach.executors.registry import Backend, chosen
+from minipach.model.attempt import JobRow
+from minipach.project.lock import Holder, project_lock
+from minipach.project.project import Project
+from minipach.project.targets import Targets
+from minipach.records import pending_work
+from minipach.records.job_database import Ledger
+from minipach.records.job_history import failed_last_time
+from minipach.scheduling.control import cancel as end_holder
+from minipach.scheduling.control import cancel_sets, close_gone, not_done, wait_until_done, wait_until_free
+from minipach.scheduling.events import Message, Reporter, forwarded
+from minipach.scheduling.report import Options, ScheduleReport
+from minipach.scheduling.scheduler import Scheduler
+from minipach.support.errors import UserError
+
+_LATER = 300  # seconds until an engine makes a pass again that another schedule kept from starting
+
+
+def run(
+    project: Project,
+    targets: Targets,
+    options: Options,
+    reporter: Reporter,
+    *,
+    jobs: int | None = None,
+    wait: bool | None = None,
+) -> ScheduleReport:
+    """Compute what is missing of the targets, publish it, and return what became of each pipeline.
+
+    Args:
+        project: The project; its lock is held meanwhile.
+        targets: The pipelines and datums, upstream first.
+        options: How to run them; `follow` is set from `wait` and the executor.
+        reporter: Receives the events.
+        jobs: Datums at once; None: as configured.
+        wait: True: wait for sets that outlive this call. None: wait only where they don't. False: as None, and don't
+            wait for another schedule's lock either.
+
+    Raises:
+        UserError: Something for the user to mend; the lock is held by another schedule and `wait` is False.
+        KeyboardInterrupt: Passed on, after the executor has kept what is finished.
+    """
+    backend = chosen(project)
+    options = replace(options, follow=bool(wait) or not backend.lasting)
+    if options.fail_fast and not options.follow:
+        raise UserError(
+            f"--fail-fast: what {backend.name} runs goes on without this command; add --wait, or leave it out"
+        )
+    with forwarded(reporter), _locked(project, backend, reporter, wait=wait is not False):
+        earlier = pending_work.begin(project, targets, _lasting(options)) if backend.lasting else []
+        return _pass(project, backend, targets, options, reporter, jobs, earlier)
+
+
+def resume(project: Project, reporter: Reporter) -> ScheduleReport | None:
+    """Continue what earlier schedules have left to be done. None: nothing, or another schedule is at it.
+
+    Executors call it in a process of its own (`minipach go-on`). It is harmless to call it too often. Where another
+    schedule holds the lock for longer than the executor lets a pass wait, the executor is asked to make it later.
+
+    Raises:
+        UserError: Something for the user to mend.
+    """
+    backend = chosen(project)
+    if backend.patience is not None and not wait_until_free(
+        project.state_dir / "lock", backend.patience, lambda line: reporter.report(Message(line))
+    ):
+        backend.come_back(project, _LATER)
+        return None
+    with forwarded(reporter), _locked(project, backend, reporter, wait=True):
+        targets = pending_work.pending(project)
+        if targets is None:
+            pending_work.keep(project, ())  # what it may still name has been removed from the project
+            return None
+        options = _as_begun(Options(follow=not backend.lasting), pending_work.options(project))
+        if backend.lasting:
+            pending_work.begin(project, targets, _lasting(options))
+        return _pass(project, backend, targets, options, reporter, None, None)
+
+
+def retry(
+    project: Project,
+    paths: Sequence[str],
+    reporter: Reporter,
+    *,
+    jobs: int | None = None,
+    wait: bool | None = None,
+) -> ScheduleReport | None:
+    """Run the datums of these pipelines that failed at their last attempt. None: there are none. As `run` else."""
+    project.need(project.downstream(paths))
+    targets = failed_last_time(project, paths)
+    if targets is None:
+        return None
+    return run(project, targets, Options(retry_failed=True), reporter, jobs=jobs, wait=wait)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """What `cancel` ended: the schedule that ran (None: none), whether it is gone, and the jobs of sets."""
+
+    holder: Holder | None
+    gone: bool
+    jobs: tuple[JobRow, ...] = ()
+
+
+def cancel(project: Project, timeout: float | None, tell: Callable[[str], None]) -> Cancelled:
+    """End the schedule that runs, as Ctrl-C would, and the sets that schedules have left to an executor.
+
+    timeout: seconds to wait for the schedule (None: as long as it takes); if they are over, its sets are left alone.
+    Raises UserError where it can't be asked: it runs on another machine, or is another user's.
+    """
+    holder, gone = end_holder(project.state_dir / "lock", timeout)
+    if not gone:
+        return Cancelled(holder, False)
+    return Cancelled(holder, True, tuple(cancel_sets(project, tell)))
+
+
+def wait(
+    project: Project, paths: Sequence[str], timeout: float | None, tell: Callable[[str], None]
+) -> list[JobRow] | None:
+    """Wait until no schedule runs and no set is left to an executor.
+
+    Returns the last jobs, of these pipelines and those upstream, that are incomplete while the pipeline isn't current;
+    None if `timeout` seconds were not enough. Raises UserError where work is pending that nothing will continue.
+    """
+    return not_done(project, paths) if wait_until_done(project, timeout, tell) else None
+
+
+def _locked(project: Project, backend: Backend, reporter: Reporter, *, wait: bool) -> AbstractContextManager[None]:
+    return project_lock(
+        project.state_dir / "lock",
+        wait=wait,
+        tell=lambda line: reporter.report(Message(line)),
+        label=backend.pass_label(),
+    )
+
+
+def _pass(
+    project: Project,
+    backend: Backend,
+    targets: Targets,
+    options: Options,
+    reporter: Reporter,
+    jobs: int | None,
+    earlier: Sequence[str] | None,
+) -> ScheduleReport:
+    """Make one pass, with the lock held. earlier: what was pending before somebody asked for this; None: nobody did."""
+    close_gone(project)
+    ledger = Ledger(project.state_dir / "ledger.sqlite")
+    scheduler = Scheduler(project, ledger, backend, reporter, jobs=jobs)
+    try:
+        report = scheduler.run(targets, options)
+        if pending_work.exists(project):
+            pending_work.end(project, targets, {p.name: p.state for p in report.pipelines}, earlier or ())
+        if backend.lasting:
+            left = pending_work.paths(project)
+            for broken in (p.name for p in report.pipelines if p.state == "error"):
+                if project.path_of(broken) not in left:
+                    ledger.close_jobs(broken, "error")
+        return report
+    except BaseException as error:
+        if scheduler.executor is not None and not backend.lasting:
+            scheduler.executor.cancel()
+        elif backend.lasting and isinstance(error, KeyboardInterrupt):
+            if earlier is not None:  # else whoever ends us means to make the pass again
+                handed_over = [project.path_of(row.pipeline) for row in ledger.open_jobs()]
+                pending_work.keep(project, project.downstream(handed_over))
+            reporter.report(Message("what was handed over goes on; minipach wait, or minipach cancel"))
+        raise
+    finally:
+        if scheduler.executor is not None:
+            scheduler.executor.close()
+        ledger.close()
+
+
+def _as_begun(options: Options, kept: frozenset[str]) -> Options:
+    """Return the options of a pass that continues what an earlier schedule left."""
+    return replace(options, keep_going="keep-going" in kept, retry_failed="retry-failed" in kept)
+
+
+def _lasting(options: Options) -> list[str]:
+    """Return the names of the options that also later passes of a job must know."""
+    return ["keep-going"] * options.keep_going + ["retry-failed"] * options.retry_failed

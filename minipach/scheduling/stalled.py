@@ -1,0 +1,52 @@
+"""What is to be said of jobs that are on their way, and won't get any further as things are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from minipach.executors.registry import chosen
+from minipach.project.lock import holder
+from minipach.project.project import Project
+from minipach.records.job_history import open_ledger
+
+_ASK = 10.0  # seconds between two looks of somebody who waits
+
+
+def remarks(project: Project) -> Iterator[str]:
+    """Whose sets wait and will not run, and the way out. Costs next to nothing where no job is on its way."""
+    if not (project.state_dir / "ledger.sqlite").is_file():
+        return
+    ledger = open_ledger(project)
+    rows = ledger.open_jobs()
+    ledger.close()
+    if not rows:
+        return
+    backend = chosen(project)
+    yield from backend.stalled(project)
+    if not backend.lasting and holder(project.state_dir / "lock") is None:
+        names = ", ".join(dict.fromkeys(row.pipeline for row in rows))
+        yield (
+            f"{names}: waits for the executor that it was handed over to; now {backend.name} is set; "
+            f"{backend.fix_forsaken}"
+        )
+
+
+class Remarking:
+    """Each remark once, for those who wait or follow."""
+
+    def __init__(self, project: Project, tell: Callable[[str], None]) -> None:
+        self._project = project
+        self._tell = tell
+        self._told: set[str] = set()
+        self._next = 0.0
+
+    def look(self) -> None:
+        """Say what is new, at every call that comes late enough after the one before."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + _ASK
+        for remark in remarks(self._project):
+            if remark not in self._told:
+                self._told.add(remark)
+                self._tell(remark)

@@ -1,0 +1,260 @@
+"""spec.yml to a Pipeline: parsed and checked, every problem with its line, column and way out."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from minipach.git.repo import blob_id
+from minipach.model.pipeline import (
+    BrokenSpec,
+    Combination,
+    Input,
+    Limits,
+    Metadata,
+    Need,
+    PfsInput,
+    Pipeline,
+    Resources,
+    Secret,
+    SetSpec,
+    Transform,
+)
+from minipach.spec.output_template import check_out_template
+from minipach.spec.placeholder import check_word
+from minipach.spec.schema import InputSpec, MetadataSpec, PfsSpec, PipelineSpec, ResourceSpec
+from minipach.spec.validate import (
+    KINDS,
+    check_inputs,
+    check_name,
+    check_secrets,
+    check_shared_code,
+    clean_repo,
+    dig,
+    foreign_project,
+    in_project,
+    note_fields,
+    own_project,
+    pfs_nodes,
+    secret_file,
+    text_of,
+    validate,
+)
+from minipach.spec.yaml_reader import Document, Loc, camel, comment_in_json, read_yaml, snake
+
+
+def load_spec(text: str, *, source: str, folder: str) -> Pipeline:
+    """Read and check the spec of the pipeline in `folder` (its name, not its path).
+
+    Raises BrokenSpec with all problems at once, each `source:line:column: problem; way out`.
+    """
+    document = read_yaml(text)
+    if document.data is None:
+        raise BrokenSpec(_lines(source, document, text))
+    spec = validate(document)
+    notes = Document(places=document.places)
+    check_name(document, folder)
+    check_inputs(document, notes)
+    check_secrets(document, notes)
+    check_shared_code(document)
+    _check_out(document, spec)
+    _check_words(document)
+    if document.problems or spec is None:
+        raise BrokenSpec(_lines(source, document, text), tuple(_needs(document, source)), _image(document, source))
+    note_fields(spec, (), notes)
+    return _pipeline(spec, folder, source, _lines(source, notes), _places(document), blob_id(text.encode()))
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of spec.yml, for editors: each key in both spellings, no other keys."""
+    schema = PipelineSpec.model_json_schema(mode="validation")
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "minipach spec.yml"
+    schema["$comment"] = "A key may be written in snake_case or camelCase, but not both ways in one object."
+    for part in (schema, *schema["$defs"].values()):
+        properties = part["properties"]
+        for name, field in list(properties.items()):
+            _tidy(field)
+            if camel(name) != name:
+                properties[camel(name)] = field
+    return schema
+
+
+def _tidy(field: dict[str, Any]) -> None:
+    # pydantic writes "or null" and a null default for what may be left out; a spec never holds a null.
+    field.pop("title", None)
+    if without_effect := field.pop("$comment", None):
+        field["description"] = f"{without_effect} {field['description']}"
+    if field.get("default", ...) is None or isinstance(field.get("default"), dict):
+        del field["default"]
+    options = [option for option in field.get("anyOf", ()) if option != {"type": "null"}]
+    if len(options) == 1:
+        del field["anyOf"]
+        field.update(options[0])
+
+
+def _lines(source: str, document: Document, text: str = "") -> tuple[str, ...]:
+    comment = comment_in_json(text)  # whatever else is wrong follows from it
+    found = [comment] if comment else dict.fromkeys(sorted(document.problems))
+    return tuple(f"{source}:{mark.line}:{mark.column}: {text}" for mark, text in found)
+
+
+def _places(document: Document) -> tuple[tuple[str, str], ...]:
+    """Where the fields stand of which an error may be told after the spec was read."""
+    return tuple(
+        (".".join(snake(str(part)) for part in loc), f"{place.value.line}:{place.value.column}")
+        for loc, place in document.places.items()
+        if loc[:1] == ("input",)
+        or loc in (("transform", "image"), ("transform", "cmd"), ("output_branch",), ("outputBranch",))
+    )
+
+
+def _check_out(document: Document, spec: PipelineSpec | None) -> None:
+    inputs = _valid_input(document)
+    out = spec.minipach.out if spec else dig(document.data, "minipach", "out")
+    if inputs and isinstance(out, str) and (problem := check_out_template(out, _input(inputs))):
+        document.add(("minipach", "out"), problem)
+
+
+def _check_words(document: Document) -> None:
+    """Check the placeholders in the words of the commands."""
+    inputs = _valid_input(document)
+    for field in ("cmd", "err_cmd") if inputs else ():
+        words = dig(document.data, "transform", field)
+        for n, word in enumerate(words if isinstance(words, list) else ()):
+            assert inputs is not None
+            for at, problem in check_word(word, _input(inputs)) if isinstance(word, str) else ():
+                document.add(("transform", field, n), problem, offset=at)
+
+
+def _valid_input(document: Document) -> InputSpec | None:
+    # The input alone: where only something else is wrong, what depends on it can still be checked.
+    if any(loc[:1] == ("input",) for loc in document.reported):
+        return None
+    try:
+        return InputSpec.model_validate(dig(document.data, "input"))
+    except ValidationError:
+        return None
+
+
+def _needs(document: Document, source: str) -> Iterator[Need]:
+    """What a broken spec takes input from: each repo (and branch) that is sound, whatever is wrong around it."""
+    for loc, node in pfs_nodes(dig(document.data, "input"), ("input",)):
+        repo, branch = (_sound(document, (*loc, field), node) for field in ("repo", "branch"))
+        if repo:
+            at, branch_at = (_at(document, source, (*loc, field)) for field in ("repo", "branch"))
+            project = foreign_project(document, node)
+            yield Need(in_project(clean_repo(repo), project), branch or None, at, branch_at, project)
+
+
+def _image(document: Document, source: str) -> tuple[str, str] | None:
+    loc = ("transform", "image")
+    named = _sound(document, loc, dig(document.data, "transform"))
+    return (named, _at(document, source, loc)) if named else None
+
+
+def _sound(document: Document, loc: Loc, node: object) -> str | None:
+    """The text of a field that nothing was found wrong with."""
+    return None if document.resolve(loc) in document.reported else text_of(node, str(loc[-1]))
+
+
+def _at(document: Document, source: str, loc: Loc) -> str:
+    """As `place_of`, of a spec that is no Pipeline."""
+    found = document.resolve(loc)
+    mark = document.places[found].value if len(found) == len(loc) else None
+    return f"{source}:{mark.line}:{mark.column}" if mark else source
+
+
+def _input(spec: InputSpec, own: str = "") -> Input:
+    """own: the Pachyderm project that the pipeline is in."""
+    if spec.pfs:
+        return _pfs(spec.pfs, own)
+    kind, members = next((kind, found) for kind in KINDS if (found := getattr(spec, kind)))
+    return Combination(kind, tuple(_input(member, own) for member in members))
+
+
+def _pfs(spec: PfsSpec, own: str) -> PfsInput:
+    repo = clean_repo(spec.repo)
+    project = spec.project if spec.project != own else ""
+    return PfsInput(
+        name=spec.name or repo.rpartition("/")[2],
+        repo=in_project(repo, project),
+        glob=spec.glob,
+        branch=spec.branch or None,
+        join_on=spec.join_on,
+        outer_join=spec.outer_join,
+        group_by=spec.group_by,
+        lazy=spec.lazy,
+        empty_files=spec.empty_files,
+        project=project,
+    )
+
+
+def _pairs(values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(values.items()))
+
+
+def _resources(spec: ResourceSpec | None) -> Resources | None:
+    if spec is None:
+        return None
+    gpu = spec.gpu
+    return Resources(spec.cpu, spec.memory, spec.disk, gpu.type if gpu else "", gpu.number if gpu else 0)
+
+
+def _metadata(spec: MetadataSpec) -> Metadata:
+    return Metadata(_pairs(spec.annotations), _pairs(spec.labels))
+
+
+def _pipeline(
+    spec: PipelineSpec,
+    folder: str,
+    source: str,
+    notes: tuple[str, ...],
+    places: tuple[tuple[str, str], ...],
+    blob: str,
+) -> Pipeline:
+    transform = spec.transform
+    return Pipeline(
+        name=folder,
+        input=_input(spec.input, own_project(spec.pipeline.project)),
+        transform=Transform(
+            image=transform.image or None,
+            cmd=tuple(transform.cmd),
+            stdin=tuple(transform.stdin),
+            env=_pairs(transform.env),
+            accept_return_code=tuple(sorted(set(transform.accept_return_code))),
+            working_dir=transform.working_dir,
+            err_cmd=tuple(transform.err_cmd),
+            err_stdin=tuple(transform.err_stdin),
+            secrets=tuple(
+                Secret(f"{s.name}/{s.key}" if s.key else s.name, s.env_var, secret_file(s.mount_path, s.key or s.name))
+                for s in sorted(transform.secrets, key=lambda s: (s.env_var, s.mount_path, s.name, s.key))
+            ),
+        ),
+        description=spec.description,
+        metadata=_metadata(spec.metadata),
+        identity=spec.minipach.identity or "",
+        out=spec.minipach.out,
+        publish=spec.minipach.publish,
+        datum_tries=spec.datum_tries,
+        datum_timeout=spec.datum_timeout or None,
+        job_timeout=spec.job_timeout or None,
+        parallelism=spec.parallelism_spec.constant or None,
+        sets=SetSpec(spec.datum_set_spec.number, spec.datum_set_spec.size_bytes, spec.datum_set_spec.per_worker),
+        salt=spec.salt,
+        reprocess=spec.reprocess_spec,
+        resource_requests=_resources(spec.resource_requests),
+        resource_limits=_resources(spec.resource_limits),
+        output_branch=spec.output_branch or None,
+        network=spec.minipach.network,
+        outputs_required=spec.minipach.outputs == "required",
+        shared_code=tuple(dict.fromkeys(posixpath.normpath(path) for path in spec.minipach.code)),
+        limits=Limits(spec.minipach.limits.processes or None, spec.minipach.limits.file_size or None),
+        notes=notes,
+        source=source,
+        blob=blob,
+        places=places,
+    )

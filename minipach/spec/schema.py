@@ -1,0 +1,319 @@
+"""The border models of spec.yml: every field, its type, its default and what it means."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AliasChoices,
+    AliasGenerator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+)
+
+from minipach.spec.value_types import (
+    NAME,
+    NAME_RULE,
+    Boolean,
+    Branch,
+    Bytes,
+    Count,
+    Cpus,
+    Duration,
+    EnvName,
+    ExitCode,
+    Later,
+    Many,
+    Noted,
+    Refused,
+    SecretName,
+    Some,
+    Text,
+    Tries,
+    command,
+    error_command,
+    project_name,
+)
+from minipach.spec.yaml_reader import camel
+
+_KEPT = "kept for engines that have the notion; it changes nothing here"
+_PROJECT = "ignored; a repo is looked up in the project this pipeline is in"
+
+
+class Model(BaseModel):
+    """One object of the spec: both spellings of a key, no key that isn't a field."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        alias_generator=AliasGenerator(validation_alias=lambda name: AliasChoices(name, camel(name))),
+    )
+
+
+class PfsSpec(Model):
+    """One repo, and which of its files and directories are datums."""
+
+    repo: Text = Field(description="Path of a dataset in the project, without `..`; nested ones too: `raw/t1`.")
+    glob: Text = Field(
+        description="Every file and directory that it matches is a datum; `/` is the whole repo. "
+        "Cleaned as a path: `./a`, `/a//b`, `/a/../b`."
+    )
+    name: Text = Field(
+        default="",
+        description="Folder below /pfs. Default: the last part of `repo`. "
+        "Unique except across the members of one union; not `out`.",
+    )
+    branch: Branch | None = Field(
+        default=None, description="Branch to read, none of git-annex's own. Default: the one checked out."
+    )
+    join_on: Text = Field(
+        default="",
+        description="Key in a join, where it is required: text with `$1` or `${1}` for captures of the glob, "
+        "`$0` for the whole path (empty for the root), `$$` for a dollar sign.",
+    )
+    outer_join: Boolean = Field(default=False, description="In a join, keep what has no partner in the other inputs.")
+    group_by: Text = Field(default="", description="Key in a group; written like `join_on`.")
+    lazy: Boolean = Field(
+        default=False, description="A hint: fetch content when it is first opened, not before the run."
+    )
+    empty_files: Boolean = Field(default=False, description="Give names only: every file is empty.")
+    project: Annotated[Text, BeforeValidator(project_name)] = Field(
+        default="",
+        description="Pachyderm's project of the repo: the dataset `PROJECT/REPO` is read. "
+        "The pipeline's own project (`pipeline.project`, else `default`) changes nothing.",
+    )
+    repo_type: Annotated[Any, Noted("ignored; every repo is a dataset")] = Field(
+        default=None, description="Pachyderm's kind of the repo."
+    )
+    trigger: Later = Field(default=None, description="When new content counts.")
+    s3: Annotated[Any, Refused("not supported", "read the files below /pfs")] = Field(
+        default=None, description="Access through an S3 gateway."
+    )
+    commit: Annotated[Any, Refused("not supported", "name a branch; every run records the commit it used")] = Field(
+        default=None, description="A fixed commit to read."
+    )
+
+
+class InputSpec(Model):
+    """Exactly one kind of input; the combinations hold inputs in turn, nested freely."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    pfs: PfsSpec | None = Field(default=None, description="Paths of one repo: one datum per match.")
+    cross: Some[InputSpec] | None = Field(default=None, description="Every combination of the members' datums.")
+    union: Some[InputSpec] | None = Field(default=None, description="The members' datums, one after the other.")
+    join: Some[InputSpec] | None = Field(default=None, description="The combinations whose `join_on` keys are equal.")
+    group: Some[InputSpec] | None = Field(
+        default=None, description="One datum per `group_by` key, with every file that has it."
+    )
+    cron: Later = Field(default=None, description="A datum per point in time.")
+
+
+class SecretSpec(Model):
+    """One secret: the run gets its value, and nothing that is kept does."""
+
+    name: SecretName = Field(description="Whose value; part of the datum's identity, as the value is not.")
+    env_var: EnvName | Literal[""] = Field(
+        default="", description="Environment variable in which the program finds it. This or `mount_path` is needed."
+    )
+    key: SecretName | Literal[""] = Field(
+        default="", description="Which value of a secret that has several. List the secret once per key."
+    )
+    mount_path: Text = Field(
+        default="",
+        description="Folder in which the program finds the value as a read-only file: `mount_path/key`, "
+        "or `mount_path/name` without a `key`.",
+    )
+
+
+class TransformSpec(Model):
+    """What runs for each datum."""
+
+    image: Text | None = Field(
+        default=None,
+        description="A registered container, the path of an image file, a URL, or a registry's image "
+        "(`ubuntu`, `user/name:tag`). "
+        "Default: the host's own environment.",
+    )
+    cmd: Annotated[list[Text], BeforeValidator(command), Field(min_length=1)] = Field(
+        description="The program and its arguments; no shell reads them. May hold placeholders, as `out`."
+    )
+    stdin: Many[Text] = Field(default=[], description="Lines fed to the program's standard input.")
+    env: dict[EnvName, Text] = Field(
+        default={},
+        description="Environment variables. Numbers count as written; true, false, yes and no need quotes.",
+    )
+    accept_return_code: Many[ExitCode] = Field(
+        default=[], description="Exit codes (0-255) besides 0 that are a success."
+    )
+    working_dir: Text = Field(default="", description="Where the program starts. Default: the pipeline's repo.")
+    secrets: Many[SecretSpec] = Field(
+        default=[],
+        description="Environment variables whose values stand nowhere in the project (see docs/howto-trying.md).",
+    )
+    err_cmd: Annotated[list[Text], BeforeValidator(error_command)] = Field(
+        default=[],
+        description="A program like `cmd` that runs after each failing try. If it exits with 0, the datum is "
+        "recovered: it has no output, doesn't count as failed, and is tried again in the next job.",
+    )
+    err_stdin: Many[Text] = Field(default=[], description="Lines fed to the standard input of `err_cmd`.")
+    user: Later = Field(default=None, description="User to run as.")
+    datum_batching: Later = Field(default=None, description="One start of the program for many datums.")
+
+
+class ParallelismSpec(Model):
+    """How many at once."""
+
+    constant: Count = Field(
+        default=0, description="At most so many datum sets at once; 0: as many as the executor has room for."
+    )
+
+
+class DatumSetSpec(Model):
+    """How datums are cut into sets, each of which one container executes."""
+
+    number: Count = Field(default=0, description="Datums in a set.")
+    size_bytes: Count = Field(default=0, description="Bytes of input in a set.")
+    per_worker: Count = Field(default=0, description="Sets for each worker (slot).")
+
+
+class GpuSpec(Model):
+    """Graphics processors."""
+
+    type: Text = Field(default="", description="Kind, as the engine names it: `nvidia.com/gpu`.")
+    number: Count = Field(default=1, description="How many.")
+
+
+class ResourceSpec(Model):
+    """What one run needs."""
+
+    cpu: Cpus | None = Field(default=None, description="CPUs; parts and thousandths (`500m`) too.")
+    memory: Bytes | None = Field(
+        default=None, description="Memory; units k M G T P E (1000) and Ki Mi Gi Ti Pi Ei (1024)."
+    )
+    disk: Bytes | None = Field(default=None, description="Scratch space; units as for memory.")
+    gpu: GpuSpec | None = Field(default=None, description="Graphics processors.")
+
+
+class PipelineName(Model):
+    """Names the pipeline; what the folder is called decides."""
+
+    name: Annotated[Text, WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"})] = Field(
+        default="", description=f"The folder's name, if given at all: {NAME_RULE}."
+    )
+    project: Annotated[Any, Noted(_PROJECT)] = Field(default=None, description="Pachyderm's project.")
+
+
+class MetadataSpec(Model):
+    """Free words about the pipeline: kept and shown."""
+
+    annotations: dict[Text, Text] = Field(default={}, description="Any text by any key.")
+    labels: dict[Text, Text] = Field(default={}, description="Any text by any key.")
+
+
+class LimitsSpec(Model):
+    """Limits of each datum, besides `datum_timeout` and `resource_limits`."""
+
+    processes: Count = Field(default=0, description="Processes and threads at once; 0: no limit.")
+    file_size: Bytes = Field(default=0, description="Bytes of one file that the program writes; 0: no limit.")
+
+
+class MinipachSpec(Model):
+    """Keys that Pachyderm doesn't have."""
+
+    identity: Literal["path", "content"] | None = Field(
+        default=None,
+        description="What makes a datum new. `path`: content and whole paths, as the command sees them. "
+        "`content`: the command sees neutral names, and equal content is computed once. "
+        "Default: `minipach.identity` in the project's `.datalad/config`, else `path`.",
+    )
+    out: Text = Field(
+        default="/",
+        description="Where /pfs/out lands: `/` or a template: `{name}/`, `{1}/{images.stem}/`.",
+    )
+    publish: Literal["complete", "available"] = Field(
+        default="complete",
+        description="`complete`: once every datum has succeeded; `available`: what has, when the job ends.",
+    )
+    outputs: Literal["optional", "required"] = Field(
+        default="optional", description="`required`: a datum that writes nothing has failed."
+    )
+    network: Boolean = Field(default=True, description="`false`: the program has no network.")
+    code: Many[Text] = Field(
+        default=[],
+        description="Shared code: paths in the project as seen from the pipeline's folder, as in `../lib`. "
+        "The program sees them at the same relative path, and they are part of every datum's identity.",
+    )
+    limits: LimitsSpec = Field(default=LimitsSpec(), description="Limits of each datum.")
+
+
+def _kept(description: str) -> Any:
+    return Field(default=None, description=description)
+
+
+class PipelineSpec(Model):
+    """A whole spec.yml."""
+
+    input: InputSpec = Field(description="What the pipeline reads, cut into datums.")
+    transform: TransformSpec = Field(description="The program, its image and its environment.")
+    pipeline: PipelineName = Field(default=PipelineName(), description="The pipeline's name.")
+    description: Text = Field(default="", description="What the pipeline does, for people.")
+    metadata: MetadataSpec = Field(default=MetadataSpec(), description="Annotations and labels.")
+    minipach: MinipachSpec = Field(default=MinipachSpec(), description="Keys of minipach's own.")
+    datum_tries: Tries = Field(default=3, description="How often a datum is tried, the first time included.")
+    parallelism_spec: ParallelismSpec = Field(default=ParallelismSpec(), description="How many datum sets run at once.")
+    resource_requests: ResourceSpec | None = Field(
+        default=None, description="What a run needs: what the executor asks the engine for."
+    )
+    resource_limits: ResourceSpec | None = Field(
+        default=None, description="What each datum may not exceed; `memory` and `disk` are enforced."
+    )
+    salt: Text = Field(default="", description="Part of every datum's identity: change it, and everything runs again.")
+    reprocess_spec: Literal["until_success", "every_job"] = Field(
+        default="until_success",
+        description="`until_success`: a datum that succeeded doesn't run again. "
+        "`every_job`: every new commit of an input runs them all again.",
+    )
+    datum_timeout: Duration = Field(
+        default=0.0,
+        description="Longest time for one try of a datum: `90s`, `2h30m`; counted in whole seconds. When it is over, "
+        "all processes of the try are ended, and it has failed. Default: no limit.",
+    )
+    job_timeout: Duration = Field(
+        default=0.0,
+        description="Longest time for a job. When it is over, what runs is ended, and the datums without a result "
+        "have failed. Default: no limit.",
+    )
+    datum_set_spec: DatumSetSpec = Field(
+        default=DatumSetSpec(), description="How datums are cut into sets. Default: by measured duration."
+    )
+    output_branch: Branch | None = Field(
+        default=None,
+        description="Branch of the pipeline's dataset that results go to. Default: the one checked out, which brings "
+        "its working tree along. Another one is moved alone. Whoever takes from this pipeline names it as `branch`.",
+    )
+    autoscaling: Annotated[Any, Noted(_KEPT)] = _kept("Stop workers that have nothing to do.")
+    scheduling_spec: Annotated[Any, Noted(_KEPT)] = _kept("Node selector and priority class.")
+    tolerations: Annotated[Any, Noted(_KEPT)] = _kept("Taints of nodes that workers tolerate.")
+    pod_patch: Annotated[Any, Noted(_KEPT)] = _kept("JSON patch of the pod.")
+    sidecar_resource_requests: Annotated[Any, Noted(_KEPT)] = _kept("Resources of the storage sidecar.")
+    sidecar_resource_limits: Annotated[Any, Noted(_KEPT)] = _kept("Limits of the storage sidecar.")
+    maximum_expected_uptime: Annotated[Any, Noted(_KEPT)] = _kept("When to warn about a long run.")
+    egress: Annotated[Any, Refused("not supported", "push the results with `datalad push`")] = _kept(
+        "Copy results out."
+    )
+    service: Annotated[Any, Refused("not supported", "run the service beside the project")] = _kept(
+        "A long-running service."
+    )
+    spout: Annotated[Any, Refused("not supported", "let what receives the data commit it to a repo")] = _kept(
+        "A source of streamed data."
+    )
+    s3_out: Annotated[Any, Refused("not supported", "write the results below /pfs/out")] = _kept(
+        "Results through an S3 gateway."
+    )
+    tf_job: Annotated[Any, Refused("not supported", "write a `transform`")] = _kept("A Kubeflow job.")
+    determined: Annotated[Any, Refused("not supported", "write a `transform`")] = _kept("Workspaces of Determined.")

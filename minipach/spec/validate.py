@@ -1,0 +1,395 @@
+"""What is wrong with a spec: pydantic's findings in plain words, and what goes across fields."""
+
+from __future__ import annotations
+
+import difflib
+import posixpath
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from minipach.model.pipeline import Kind, secret_variable
+from minipach.spec.glob import GlobError, compile_glob
+from minipach.spec.legacy_fields import instead
+from minipach.spec.schema import InputSpec, PipelineSpec
+from minipach.spec.value_types import NAME, NAME_RULE, Noted, Refused, project_name
+from minipach.spec.yaml_reader import Document, Loc, Number, camel, show, snake
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+_REFERENCE = re.compile(r"\$(?:(\$)|([0-9]+)|\{([0-9]+)\})?")
+_INSTEAD = {
+    "input": ("spout", "inputs", "job_input"),
+    "transform": ("tf_job",),
+}  # Pachyderm's fields that stand in for ours: refused anyway
+_UNSET: tuple[object, ...] = (False, "", [])  # protobuf's JSON writes a field that isn't set like this
+
+
+def validate(document: Document) -> PipelineSpec | None:
+    """The checked model; None if pydantic found something, which is then in `document.problems`."""
+    if isinstance(document.data, list):
+        document.add((), "a list; put each pipeline into the spec.yml of its own folder (NAME/spec.yml)")
+        return None
+    if not isinstance(document.data, dict):
+        document.add((), "no spec; write keys and values, at least `input:` and `transform:`")
+        return None
+    try:
+        return PipelineSpec.model_validate(document.data)
+    except ValidationError as error:
+        for found in error.errors(include_url=False, include_input=False):
+            _report(document, found["loc"], found["type"], found["msg"], found.get("ctx", {}))
+    return None
+
+
+def _report(document: Document, loc: Loc, kind: str, message: str, context: Mapping[str, Any]) -> None:
+    of_key = bool(loc) and loc[-1] == "[key]"
+    loc = loc[:-1] if of_key else loc
+    if len(found := document.resolve(loc)) == len(loc) and found in document.reported:  # a null or a tag, said already
+        return
+    name = str(loc[-1]) if loc else ""
+    thing = f"`{name}`" if loc and isinstance(loc[-1], str) else "this item"
+    if kind == "missing":
+        if len(loc) == 1 and any(dig(document.data, field) is not None for field in _INSTEAD.get(name, ())):
+            return
+        above = loc[-2] if len(loc) > 1 else None
+        where = "the spec" if above is None else f"`{above}`" if isinstance(above, str) else "this item"
+        document.add(loc[:-1], f"{where} has no `{name}`; add it")
+    elif kind == "extra_forbidden":
+        document.add(loc, _unknown(name, _model_at(loc[:-1]), dig(document.data, *loc[:-1])), key=True)
+    elif kind == "refused":
+        document.add(loc, f"`{name}` {message}", key=True)
+    elif kind == "literal_error":
+        values = re.findall(r"'(\w+)'", context["expected"])
+        written = document.written(loc)
+        guess = difflib.get_close_matches(written.strip("\"'"), values, 1)
+        way = f'did you mean "{guess[0]}"?' if guess else "write " + " or ".join(values)
+        document.add(loc, f"`{name}` can't be {show(written)}; {way}")
+    elif name == "repo" and isinstance(dig(document.data, *loc), dict):
+        document.add(loc, "the repo's name alone is needed here, since Pachyderm 1.4; write repo: NAME")
+    elif kind == "model_type" and name == "gpu":
+        document.add(loc, "`gpu` needs keys and values; write gpu: {type: nvidia.com/gpu, number: 1}")
+    elif kind in ("model_type", "dict_type"):
+        document.add(loc, f"{thing} needs keys and values; write them below it, indented")
+    else:
+        document.add(loc, message, key=of_key)
+
+
+def _unknown(name: str, model: type[BaseModel], given: object) -> str:
+    known = list(model.model_fields)
+    if text := instead(model.__name__, snake(name)):
+        return f"`{name}` is {text}"
+    if snake(name) in known:
+        return f"`{name}` is there already as `{snake(name)}`; keep one"
+    guess = difflib.get_close_matches(snake(name), known, 1)
+    if guess:
+        return f'unknown key {show(name)}; did you mean "{guess[0]}"?'
+    elsewhere = next((path for path, field in _fields(PipelineSpec, "") if field == snake(name)), None)
+    if elsewhere is not None and given is not None:
+        where = f"under `{elsewhere}`" if elsewhere else "at the top"
+        return f"unknown key {show(name)} here; it belongs {where}"
+    usable = [key for key, field in model.model_fields.items() if not _without_effect(field.metadata)]
+    return f"unknown key {show(name)}; known here: {', '.join(usable)}"
+
+
+def _without_effect(metadata: list[Any]) -> bool:
+    return any(isinstance(mark, (Refused, Noted)) for mark in metadata)
+
+
+def _fields(model: type[BaseModel], path: str) -> Iterator[tuple[str, str]]:
+    for name, field in model.model_fields.items():
+        yield path, name
+        inner = _model(field.annotation)
+        if inner and inner is not model:
+            yield from _fields(inner, f"{path}.{name}" if path else name)
+
+
+def _model_at(loc: Loc) -> type[BaseModel]:
+    model: type[BaseModel] = PipelineSpec
+    for part in loc:
+        if isinstance(part, str):
+            model = _model(model.model_fields[snake(part)].annotation) or model
+    return model
+
+
+def _model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model(part))), None)
+
+
+def note_fields(model: BaseModel, loc: Loc, notes: Document) -> None:
+    """Add a note for each field that is accepted and has no effect."""
+    for name in sorted(model.model_fields_set):
+        value, field = getattr(model, name), type(model).model_fields[name]
+        for noted in field.metadata:
+            if isinstance(noted, Noted) and value not in _UNSET:
+                notes.add((*loc, name), f"`{name}` is {noted.text}", key=True)
+        for n, item in enumerate(value if isinstance(value, list) else ()):
+            if isinstance(item, BaseModel):
+                note_fields(item, (*loc, name, n), notes)
+        if isinstance(value, BaseModel):
+            note_fields(value, (*loc, name), notes)
+
+
+# What goes across fields: looks at the data as read, so that it works even where something else is wrong.
+
+
+def dig(data: object, *keys: str | int) -> Any:
+    """What stands at `keys` in raw data, in either spelling; None if nothing does."""
+    for key in keys:
+        if isinstance(data, dict):
+            data = data.get(key, data.get(camel(str(key))))
+        elif isinstance(data, list) and isinstance(key, int):
+            data = data[key]
+        else:
+            return None
+    return data
+
+
+def text_of(data: object, key: str) -> str | None:
+    """The text (or the number, as it is written) that stands at a key in raw data; None if there is none."""
+    value = dig(data, key)
+    return value.text if isinstance(value, Number) else value if isinstance(value, str) else None
+
+
+def pfs_nodes(node: object, loc: Loc) -> Iterator[tuple[Loc, object]]:
+    """Every pfs input below a raw input, with its place, as far as there is any order in it."""
+    if isinstance(pfs := dig(node, "pfs"), dict):
+        yield (*loc, "pfs"), pfs
+    for kind in KINDS:
+        members = dig(node, kind)
+        for n, member in enumerate(members if isinstance(members, list) else ()):
+            yield from pfs_nodes(member, (*loc, kind, n))
+
+
+def check_name(document: Document, folder: str) -> None:
+    """The pipeline has the folder's name, and that can be one."""
+    name = text_of(dig(document.data, "pipeline"), "name")
+    if not re.fullmatch(NAME, folder):
+        document.add((), f"the folder {show(folder)} can't name a pipeline ({NAME_RULE}); rename it")
+    elif name and name != folder:
+        document.add(
+            ("pipeline", "name"),
+            f"{show(name)} is in the folder {show(folder)}; rename one of them, or remove the line",
+        )
+
+
+def check_inputs(document: Document, notes: Document) -> None:
+    """Kinds, names, repos, globs and templates of all inputs; what has no effect is a note."""
+    if isinstance(node := dig(document.data, "input"), dict):
+        _Inputs(document, notes).check(node, ("input",), frozenset(), {})
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """The checks of the tree of inputs."""
+
+    document: Document
+    notes: Document
+
+    def check(self, node: object, loc: Loc, above: frozenset[str], taken: dict[str, Loc]) -> dict[str, Loc]:
+        """Check a node below combinations of the kinds `above`; returns `taken` and its own names."""
+        if not isinstance(node, dict):
+            return taken
+        given = [kind for kind in ("pfs", *KINDS, "cron") if kind in node and node[kind] not in _UNSET[:2]]
+        strange = not given and any(isinstance(key, str) and key not in InputSpec.model_fields for key in node)
+        if len(given) != 1 and not strange:  # a key that is no kind is reported as such
+            has = "none" if not given else " and ".join(f"`{kind}`" for kind in given)
+            self.document.add(loc, f"one input is exactly one of pfs, cross, union, join, group; this has {has}")
+        for kind in given:
+            value = node[kind]
+            if kind == "pfs" and isinstance(value, dict):
+                taken = self._pfs(value, (*loc, "pfs"), above, taken)
+            elif kind in KINDS and isinstance(value, list):
+                found = taken
+                for n, member in enumerate(value):
+                    # members of a union never meet in one datum, so they may share names
+                    names = self.check(member, (*loc, kind, n), above | {kind}, taken if kind == "union" else found)
+                    found = found | names
+                taken = found
+        return taken
+
+    def _pfs(self, node: object, loc: Loc, above: frozenset[str], taken: dict[str, Loc]) -> dict[str, Loc]:
+        repo = text_of(node, "repo")
+        if repo is not None and (problem := _repo_problem(repo)):
+            self.document.add((*loc, "repo"), problem)
+            repo = None
+        project = foreign_project(self.document, node)
+        if project and (problem := _repo_problem(project)):
+            self.document.add((*loc, "project"), problem)
+        elif dig(node, "project") not in (None, "") and not project:
+            self.notes.add((*loc, "project"), "`project` is the pipeline's own, and changes nothing", key=True)
+        name = text_of(node, "name") or (clean_repo(repo).rpartition("/")[2] if repo else "")
+        where = (*loc, "name") if text_of(node, "name") else (*loc, "repo")
+        if name:
+            if problem := _name_problem(name):
+                self.document.add(where, problem)
+            elif name in taken:
+                line = self.document.places[self.document.resolve(taken[name])].value.line
+                self.document.add(
+                    where,
+                    f"the input name {show(name)} is taken in line {line}; give this one another `name`",
+                )
+            else:
+                taken = {**taken, name: where}
+        self._keys(node, loc, above)
+        return taken
+
+    def _keys(self, node: object, loc: Loc, above: frozenset[str]) -> None:
+        """Check the glob of an input, and the keys by which it is combined with others."""
+        groups = self._glob(text_of(node, "glob"), (*loc, "glob"))
+        for key in ("join_on", "group_by"):
+            if template := text_of(node, key):
+                self._template(template, groups, (*loc, key))
+        for kind, key in (("join", "join_on"), ("group", "group_by")):
+            if kind in above and dig(node, key) in (None, ""):
+                self.document.add(loc, f'an input of a {kind} without `{key}`; add it, as in {key}: "$1"', key=True)
+        for key, kind in (("join_on", "join"), ("outer_join", "join"), ("group_by", "group")):
+            if dig(node, key) not in (None, *_UNSET) and kind not in above:
+                self.notes.add((*loc, key), f"`{key}` changes nothing outside a {kind}", key=True)
+
+    def _glob(self, pattern: str | None, loc: Loc) -> int | None:
+        if pattern is None:
+            return None
+        try:
+            return compile_glob(pattern).groups
+        except GlobError as error:
+            self.document.add(loc, f"the glob {show(pattern)} can't be read: {error.message}", offset=error.column)
+            return None
+
+    def _template(self, template: str, groups: int | None, loc: Loc) -> None:
+        for found in _REFERENCE.finditer(template):
+            number = found[2] or found[3]
+            if not found[1] and number is None:
+                self.document.add(
+                    loc,
+                    "a `$` without a number; write $1 or ${1} for a capture, $$ for a dollar sign",
+                    offset=found.start(),
+                )
+            elif number and groups is not None and int(number[:9]) > groups:
+                has = f"has {groups}" if groups else "has none"
+                self.document.add(
+                    loc,
+                    f"{found[0]} names no capture, the glob {has}; put parentheses in the glob: (*)",
+                    offset=found.start(),
+                )
+
+
+_RESERVED_VARIABLE = re.compile(r"(MINIPACH|PACH|PPS)_.*|PFS|PATH|IFS|LD_PRELOAD|LD_LIBRARY_PATH")
+
+
+def check_secrets(document: Document, notes: Document) -> None:
+    """Check that each secret has a variable or a file of its own, and a name that no other's can be taken for."""
+    env = dig(document.data, "transform", "env")
+    secrets = dig(document.data, "transform", "secrets")
+    variables, names = set(env) if isinstance(env, dict) else set(), dict[str, str]()
+    files = set[str]()
+    for n, secret in enumerate(secrets if isinstance(secrets, list) else ()):
+        variable, name, key, folder = (text_of(secret, field) for field in ("env_var", "name", "key", "mount_path"))
+        loc = ("transform", "secrets", n)
+        if variable and _RESERVED_VARIABLE.fullmatch(variable):
+            document.add((*loc, "env_var"), f"{show(variable)} has a meaning of its own; use another variable")
+        elif variable in variables:
+            document.add((*loc, "env_var"), f"the variable {show(variable or '')} is set twice; use another one")
+        if variable:
+            variables.add(variable)
+        if not variable and not folder and dig(secret, "env_var") in (None, "") and isinstance(secret, dict):
+            document.add(loc, "the secret goes nowhere; add `env_var` (a variable) or `mount_path` (a folder)")
+        if folder:
+            file = secret_file(folder, key or name or "secret")
+            if problem := _mount_problem(folder):
+                document.add((*loc, "mount_path"), problem)
+            elif file in files:
+                document.add((*loc, "mount_path"), f"a second secret in the file {file}; give it another `mount_path`")
+            elif not key:
+                notes.add((*loc, "mount_path"), f"the secret is the file {file}; `key` gives the file another name")
+            files.add(file)
+        if name:
+            full = f"{name}/{key}" if key else name
+            other = names.setdefault(secret_variable(full), full)
+            if other != full:
+                document.add(
+                    (*loc, "name"),
+                    f"{show(full)} and {show(other)} have the same variable {secret_variable(full)}; rename one",
+                )
+
+
+def secret_file(folder: str, name: str) -> str:
+    """Return the absolute path of a secret's file; "" for no folder."""
+    return posixpath.normpath("/" + folder.strip("/") + "/" + name) if folder else ""
+
+
+_SYSTEM = ("/pfs", "/project", "/proc", "/sys", "/dev")
+
+
+def _mount_problem(folder: str) -> str | None:
+    way = "write an absolute path of its own, as in /secrets"
+    path = posixpath.normpath("/" + folder.strip("/"))
+    if not folder.startswith("/"):
+        return f"{show(folder)} is no absolute path; {way}"
+    if ".." in folder.split("/") or not folder.isprintable() or set(folder) & set(":="):
+        return f'{show(folder)} holds "..", ":", "=" or a control character; {way}'
+    if path == "/" or any(path == taken or path.startswith(taken + "/") for taken in _SYSTEM):
+        return f"{show(folder)} is used by the system or by minipach; {way}"
+    return None
+
+
+def check_shared_code(document: Document) -> None:
+    """Check that each path of `minipach.code` leads to a place outside of the pipeline's folder."""
+    paths = dig(document.data, "minipach", "code")
+    for n, path in enumerate(paths if isinstance(paths, list) else ()):
+        text = path.text if isinstance(path, Number) else path
+        if not isinstance(text, str):
+            continue
+        if not text or text.startswith("/") or not text.isprintable():
+            problem = f"{show(text)} is no path in the project; write it as seen from the pipeline's folder: ../lib"
+        elif not posixpath.normpath(text).startswith("../") or posixpath.normpath(text).endswith("/.."):
+            problem = f"{show(text)} names no folder or file beside the pipeline; write ../lib, or remove it"
+        else:
+            continue
+        document.add(("minipach", "code", n), problem)
+
+
+def own_project(project: object) -> str:
+    """Return the Pachyderm project that a pipeline is in, as `pipeline.project` says it."""
+    name = text_of(project, "name") if isinstance(project, dict) else project
+    return name if isinstance(name, str) and name else "default"
+
+
+def foreign_project(document: Document, node: object) -> str:
+    """Return the Pachyderm project of a raw pfs input; "" if it is the pipeline's own."""
+    project = project_name(dig(node, "project"))
+    own = own_project(dig(document.data, "pipeline", "project"))
+    return project if isinstance(project, str) and project != own else ""
+
+
+def in_project(repo: str, project: str) -> str:
+    """Return the path of a repo of a Pachyderm project."""
+    return f"{project}/{repo}" if project else repo
+
+
+def clean_repo(repo: str) -> str:
+    """A repo's path without empty and `.` parts."""
+    return "/".join(part for part in repo.split("/") if part not in ("", "."))
+
+
+def _repo_problem(repo: str) -> str | None:
+    way = "write the dataset's path in the project, as in images or raw/t1"
+    if repo.startswith("/"):
+        return f"{show(repo)} is an absolute path; {way}"
+    if ".." in repo.split("/"):
+        return f"{show(repo)} leads out by `..`; {way}"
+    if not clean_repo(repo):
+        return f"{show(repo)} names no repo; {way}"
+    return None if repo.isprintable() else f"{show(repo)} holds a control character; {way}"
+
+
+def _name_problem(name: str) -> str | None:
+    if name == "out":
+        return 'an input can\'t be called "out", where results go; give it another `name`'
+    if "/" in name or name.startswith(".") or not name.isprintable() or len(name.encode()) > 255:
+        return f"{show(name)} can't be a folder below /pfs; give a `name` without slashes, no dot first"
+    return None

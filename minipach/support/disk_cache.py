@@ -1,0 +1,106 @@
+"""Local, disposable caches keyed by git object ids: snapshots and plans. Losing them costs time, nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import hmac
+import marshal
+import os
+import secrets
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+# marshal reads a million strings in a blink; its format belongs to one Python version, and the files to one machine
+_FORMAT = f"{sys.version_info[0]}.{sys.version_info[1]}-2"
+_KEY = 32  # bytes
+_MAC = 16
+_HEAD = 16 + _MAC
+
+
+class Cache:
+    """A folder of values by name. A value that can't be read is a value that isn't there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / _FORMAT
+
+    def _path(self, kind: str, name: str) -> Path:
+        return self._folder / kind / hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
+
+    def get(self, kind: str, name: str) -> Any:
+        """The value, or None: also where the file is damaged, or other code than this wrote it."""
+        try:
+            data = memoryview(self._path(kind, name).read_bytes())
+            # marshal is not made for data of others: what this user's key did not sign is not read
+            if not hmac.compare_digest(data[:_HEAD], _head(kind, name, data[_HEAD:])):
+                return None
+            return marshal.loads(data[_HEAD:])
+        except (OSError, ValueError, EOFError, TypeError):
+            return None
+
+    def put(self, kind: str, name: str, value: Any) -> None:
+        """Keep a value of plain types; a full or read-only disk only means that it is not kept."""
+        path = self._path(kind, name)
+        data = marshal.dumps(value)
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+            try:
+                with os.fdopen(fd, "wb") as stream:
+                    stream.write(_head(kind, name, data))
+                    stream.write(data)
+                os.replace(temporary, path)
+            except BaseException:
+                os.unlink(temporary)
+                raise
+
+
+def _head(kind: str, name: str, data: bytes | memoryview) -> bytes:
+    """The begin of a file: the code that wrote it, and a signature of its name and of the rest."""
+    signed = hashlib.blake2b(f"{kind}\0{name}\0".encode("utf-8", "surrogateescape"), key=_key(), digest_size=_MAC)
+    signed.update(data)
+    return _code() + signed.digest()
+
+
+@functools.cache
+def _key() -> bytes:
+    """This user's key on this machine, outside of all projects: a project that comes from others signs nothing.
+
+    Where it can't be kept, each process has its own, and finds nothing in the caches.
+    """
+    path = cache_home() / "minipach" / "cache.key"
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with contextlib.suppress(FileExistsError):
+            fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+            with os.fdopen(fd, "wb") as stream:
+                stream.write(secrets.token_bytes(_KEY))
+            try:
+                os.link(temporary, path)  # as a whole, and not over another's
+            finally:
+                os.unlink(temporary)
+        info = path.stat()
+        key = path.read_bytes()
+        if len(key) == _KEY and info.st_uid == os.geteuid() and not info.st_mode & 0o022:
+            return key
+    return secrets.token_bytes(_KEY)
+
+
+def cache_home() -> Path:
+    """Return the folder for this user's caches (XDG Base Directory)."""
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    return Path(named) if os.path.isabs(named) else Path(os.path.expanduser("~")) / ".cache"
+
+
+@functools.cache
+def _code() -> bytes:
+    """16 bytes that stand for minipach's modules as they are installed: what they computed is theirs alone."""
+    seen = hashlib.sha256()
+    package = Path(__file__).parents[1]
+    for path in sorted(package.rglob("*.py")):
+        info = path.stat()
+        seen.update(f"{path.relative_to(package)} {info.st_size} {info.st_mtime_ns}\n".encode())
+    return seen.digest()[:16]

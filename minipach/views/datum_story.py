@@ -1,0 +1,123 @@
+"""The whole story of one datum: what it is made of, what is published for it, what would happen, and its last run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from minipach.model.attempt import Attempt
+from minipach.planning.assessment import Assessment, SnapshotStore
+from minipach.planning.plan import Step
+from minipach.planning.project_plan import with_failures
+from minipach.project.project import Project, suggest
+from minipach.records.branch_history import record_commits
+from minipach.records.job_database import Ledger
+from minipach.records.published_state import Published
+from minipach.support.errors import UserError
+from minipach.support.text import many
+
+
+@dataclass(frozen=True)
+class Story:
+    """What there is to say of a datum. results: [name, stored under, place] of all results of its id."""
+
+    pipeline: str
+    step: Step
+    files: tuple[tuple[str, str, str], ...]
+    recipe: tuple[tuple[str, str], ...]
+    published: Published | None
+    results: tuple[tuple[str, str], ...]
+    record: str
+    attempt: Attempt | None
+
+    def as_json(self) -> dict[str, Any]:
+        """As documented for `minipach plan --why --json`."""
+        return {
+            "pipeline": self.pipeline,
+            "name": self.step.name,
+            "id": self.step.id,
+            "action": self.step.action,
+            "reason": self.step.reason,
+            "files": [{"input": i, "path": p, "content": c} for i, p, c in self.files],
+            "recipe": dict(self.recipe),
+            "published": {"id": self.published.id, "place": self.published.dest or "/"} if self.published else None,
+            "results": [{"name": n, "where": w} for n, w in self.results],
+            "record": self.record,
+            "last_attempt": {"kind": self.attempt.kind, "log": self.attempt.log} if self.attempt else None,
+        }
+
+    def lines(self) -> list[str]:
+        """For people."""
+        step = self.step
+        found = [f"{self.pipeline}: {step.name}", f"  {step.action}" + (f": {step.reason}" if step.reason else "")]
+        found.append(f"  id {step.id}, made of")
+        found += [f"    {name}: {value}" for name, value in self.recipe]
+        found += [f"    {name}:{path}  {content}" for name, path, content in self.files[:20]]
+        found += [f"    and {many(len(self.files) - 20, 'more file')}"] if len(self.files) > 20 else []
+        if self.published is None:
+            found.append("  published: nothing yet")
+        else:
+            same = "this very id" if self.published.id == step.id else f"id {self.published.id}"
+            found.append(f"  published: {same}, at {self.published.dest or '/'}")
+        if self.record:
+            found.append(f"  record: {self.record}")
+        for name, where in self.results:
+            found.append(f"  result known: {name}, minipach:{where}")
+        if self.attempt is not None:
+            when = datetime.fromtimestamp(self.attempt.ended, UTC).isoformat(timespec="seconds")
+            what = f"{self.attempt.kind}, {self.attempt.seconds:.1f} s, {when}"
+            found.append(f"  last run here: {what}; minipach logs {self.pipeline} '{step.name}'")
+        return found
+
+
+def story(project: Project, path: str, datum: str) -> Story:
+    """Tell everything of one datum; UserError if there is none of that name."""
+    a = Assessment(project, path, SnapshotStore(project))
+    try:
+        (plan,) = with_failures(project, [a.plan()])
+        step = next((s for s in plan.steps if s.name == datum), None)
+        if step is None:
+            raise UserError(f"{path}: no datum is called {datum!r}" + suggest(datum, [s.name for s in plan.steps]))
+        files: list[tuple[str, str, str]] = []
+        if step.task is not None:
+            for m in step.task.datum.matches:
+                snapshot = a.snapshots[m.repo, m.branch]
+                files += [(m.input, "/" + p, e.content) for p, e in snapshot.below(m.path)]
+        recipe = [("image", f"{a.image.label} ({a.recipe.image})"), ("code", a.recipe.code)]
+        recipe += [(k, str(v)) for k, v in sorted(a.recipe.transform.items())]
+        return Story(
+            a.pipeline.name,
+            step,
+            tuple(files),
+            tuple(recipe),
+            a.state.get(datum),
+            tuple((r.name, r.where) for r in a.known.of(step.id)),
+            _record(a, datum),
+            _attempt(project, a.pipeline.name, datum, step.id),
+        )
+    finally:
+        a.close()
+
+
+def _record(a: Assessment, datum: str) -> str:
+    """The commit on the branch that holds the run record of what is published for this datum."""
+    published = a.state.get(datum)
+    if published is None or a.head is None:
+        return ""
+    found = record_commits(a.repo, a.head, [(published.name, published.id)])
+    commit = next((commit for commit, _ in found.values()), "")
+    return a.repo.line("log", "-1", "--format=%H %s", commit) if commit else ""
+
+
+def _attempt(project: Project, pipeline: str, datum: str, datum_id: str) -> Attempt | None:
+    """The last attempt of a datum, if it was one with the content of now."""
+    path = project.state_dir / "ledger.sqlite"
+    if not path.is_file():
+        return None
+    ledger = Ledger(path)
+    try:
+        last = ledger.last_attempts(pipeline).get(datum)
+        return last if last is not None and last.datum_id == datum_id else None
+    finally:
+        ledger.close()

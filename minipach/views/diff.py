@@ -1,0 +1,392 @@
+"""Two states of a pipeline's branch side by side: inputs, spec and code, image, datums, outputs. Reads only."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from minipach.datums.snapshot import classify, is_pipeline, listed_own, reserved_in_data, reserved_in_pipeline
+from minipach.environment import host
+from minipach.environment.image import CONTAINER
+from minipach.git.repo import EXECUTABLE, GITLINK, SYMLINK, Repo, TreeEntry, is_dataset
+from minipach.planning.plan import short
+from minipach.project import output_branch
+from minipach.project.project import Project
+from minipach.project.spec_file import SPECS
+from minipach.records.branch_history import added_paths, outputs_of, publishes, record_commits, resolve_state
+from minipach.records.own_files import CODE, PINNED
+from minipach.records.published_state import Published, read_state
+from minipach.records.results_branch import Known
+from minipach.support.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """What became of files. moved: (old path, new path) of equal content · same: stored anew, with equal content."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    moved: tuple[tuple[str, str], ...] = ()
+    same: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed or self.moved or self.same)
+
+    def as_json(self) -> dict[str, Any]:
+        """As documented for `minipach diff --json`."""
+        return {
+            "added": list(self.added),
+            "removed": list(self.removed),
+            "changed": list(self.changed),
+            "moved": [{"from": old, "to": new} for old, new in self.moved],
+            "same_content": list(self.same),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class InputChange:
+    """An input that moved. old, new: its commits (None: not an input then) · paths: None if a commit isn't here."""
+
+    repo: str
+    old: str | None
+    new: str | None
+    paths: Paths | None
+
+
+@dataclass(frozen=True, slots=True)
+class DatumChange:
+    """A datum at both states (None: not there). outputs: how they compare where its id changed."""
+
+    name: str
+    old: Published | None
+    new: Published | None
+    outputs: Literal["", "identical", "changed", "unknown"] = ""
+
+    @property
+    def kind(self) -> Literal["added", "removed", "changed"]:
+        """What became of it."""
+        return "added" if self.old is None else "removed" if self.new is None else "changed"
+
+    def as_json(self) -> dict[str, Any]:
+        """As documented for `minipach diff --json`."""
+
+        def side(published: Published | None) -> dict[str, str] | None:
+            return {"id": published.id, "place": published.dest or "/"} if published else None
+
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "old": side(self.old),
+            "new": side(self.new),
+            "outputs": self.outputs or None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What differs between two commits of a pipeline. code: (git's status letter, path) · image: a line a change."""
+
+    pipeline: str
+    old: str
+    new: str
+    inputs: tuple[InputChange, ...]
+    code: tuple[tuple[str, str], ...]
+    patch: str
+    image: tuple[str, ...]
+    datums: tuple[DatumChange, ...]
+    kept: int
+    outputs: Paths
+
+    def __bool__(self) -> bool:
+        return bool(self.inputs or self.code or self.image or self.datums or self.outputs)
+
+    @property
+    def identical(self) -> tuple[str, ...]:
+        """The datums whose id changed, and not their outputs."""
+        return tuple(d.name for d in self.datums if d.outputs == "identical")
+
+    def as_json(self) -> dict[str, Any]:
+        """As documented for `minipach diff --json`."""
+        return {
+            "pipeline": self.pipeline,
+            "old": self.old,
+            "new": self.new,
+            "inputs": [
+                {"repo": i.repo, "old": i.old, "new": i.new, "paths": i.paths.as_json() if i.paths else None}
+                for i in self.inputs
+            ],
+            "code": [{"path": path, "status": status} for status, path in self.code],
+            "patch": self.patch or None,
+            "image": list(self.image),
+            "datums": [d.as_json() for d in self.datums],
+            "datums_unchanged": self.kept,
+            "outputs": self.outputs.as_json(),
+        }
+
+
+def compare(project: Project, path: str, old: str | None, new: str | None, *, patch: bool = False) -> Comparison:
+    """Compare two states, named by commits or job ids; by default what was before the last publish with HEAD.
+
+    UserError if nothing was published yet, or a name leads nowhere.
+    """
+    repo = Repo(project.root / path)
+    try:
+        head = repo.head() if is_dataset(repo.path) else None
+        pipeline = project.pipelines.get(path)
+        if head is not None and pipeline and (branch := output_branch.other_branch(repo, pipeline.output_branch)):
+            head = output_branch.tip(repo, branch)
+        if head is None:
+            raise UserError(f"{path}: nothing published yet; minipach schedule {project.name_of(path)}")
+        before = resolve_state(repo, head, old) if old else _before_last(project, path, repo, head)
+        after = resolve_state(repo, head, new) if new else head
+        published = read_state(repo, before), read_state(repo, after)
+        datums = _datums(repo, before, after, *published)
+        return Comparison(
+            pipeline=project.name_of(path),
+            old=before,
+            new=after,
+            inputs=tuple(_inputs(project, path, repo, before, after)),
+            code=tuple(_code(repo, before, after)),
+            patch=_patch(repo, before, after) if patch else "",
+            image=tuple(_image(repo, before, after)),
+            datums=datums,
+            kept=len(published[1]) - sum(d.new is not None for d in datums),
+            outputs=_outputs(repo, before, after),
+        )
+    finally:
+        repo.close()
+
+
+def _before_last(project: Project, path: str, repo: Repo, head: str) -> str:
+    """The state of the publish before the last one; after a first publish, what was there before it."""
+    found = publishes(repo, head)
+    if not found:
+        raise UserError(f"{path}: nothing published yet; minipach schedule {project.name_of(path)}")
+    return found[1].commit if len(found) > 1 else found[0].before or found[0].commit
+
+
+# What a diff of two trees says
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    path: str
+    old: TreeEntry | None
+    new: TreeEntry | None
+    status: str
+
+
+def _changes(repo: Repo, old: str, new: str, *paths: str) -> list[_Change]:
+    args = ("diff-tree", "-r", "-z", "--no-renames", old, new, "--", *(f":(top,literal){p}" for p in paths))
+    out = repo.git(*args).split(b"\0")
+    found = []
+    for meta, name in zip(out[::2], out[1::2], strict=False):
+        old_mode, new_mode, old_sha, new_sha, status = meta.decode().lstrip(":").split()
+        path = os.fsdecode(name)
+        before = TreeEntry(old_mode, old_sha, path) if status != "A" else None
+        after = TreeEntry(new_mode, new_sha, path) if status != "D" else None
+        found.append(_Change(path, before, after, status))
+    return found
+
+
+def _content(repo: Repo, entries: Iterable[TreeEntry | None]) -> dict[tuple[str, str], str]:
+    """(mode, blob) → the content id, marked where it is executable."""
+    known = [e for e in entries if e is not None and e.mode != GITLINK]
+    kinds = classify(repo, known)
+    return {(e.mode, e.sha): kinds[e.sha, e.mode == SYMLINK][1] + "x" * (e.mode == EXECUTABLE) for e in known}
+
+
+def _by_content(repo: Repo, changes: Sequence[_Change]) -> Paths:
+    """Sort changes by what they mean for the content."""
+    content = _content(repo, [e for c in changes for e in (c.old, c.new)])
+
+    def of(entry: TreeEntry | None) -> str:
+        return content.get((entry.mode, entry.sha), f"commit:{entry.sha}") if entry else ""
+
+    changed = [c.path for c in changes if c.old and c.new and of(c.old) != of(c.new)]
+    same = [c.path for c in changes if c.old and c.new and of(c.old) == of(c.new)]
+    gone: dict[str, list[str]] = {}
+    for c in changes:
+        if c.new is None:
+            gone.setdefault(of(c.old), []).append(c.path)
+    added, moved = [], []
+    for c in changes:
+        if c.old is None:
+            twins = gone.get(of(c.new))
+            if twins:
+                moved.append((twins.pop(0), c.path))
+            else:
+                added.append(c.path)
+    removed = sorted(path for left in gone.values() for path in left)
+    return Paths(tuple(added), tuple(removed), tuple(changed), tuple(moved), tuple(same))
+
+
+def _outputs(repo: Repo, old: str, new: str) -> Paths:
+    own = _own(repo, old, new)
+    changes = [c for c in _changes(repo, old, new) if c.path not in own]
+    return _by_content(repo, [c for c in changes if not reserved_in_pipeline(c.path.split("/", 1)[0])])
+
+
+# Inputs
+
+
+def _inputs(project: Project, path: str, repo: Repo, old: str, new: str) -> Iterable[InputChange]:
+    for change in _changes(repo, old, new, "inputs"):
+        before = change.old.sha if change.old and change.old.mode == GITLINK else None
+        after = change.new.sha if change.new and change.new.mode == GITLINK else None
+        if before is None and after is None:
+            continue
+        where = _source(repo, new if after else old, path, change.path)
+        yield InputChange(where, before, after, _input_paths(project, where, before, after))
+
+
+def _source(repo: Repo, commit: str, path: str, link: str) -> str:
+    """The repo that an input is, as a path in the project: `.gitmodules` has it relative to the pipeline."""
+    url = repo.config(f"submodule.{link}.url", f"blob:{commit}:.gitmodules")
+    return posixpath.normpath(posixpath.join(path, url)) if url else link
+
+
+def _input_paths(project: Project, where: str, old: str | None, new: str | None) -> Paths | None:
+    if where.startswith(("..", "/")) or not is_dataset(project.root / where):
+        return None
+    repo = Repo(project.root / where)
+    try:
+        if any(c and repo.resolve(f"{c}^{{commit}}") is None for c in (old, new)):
+            return None
+        if old and new:
+            return _repo_paths(repo, old, new)
+        reserved = _reserved(repo, old or new or "")
+        names = [e.path for e in repo.ls_tree(old or new or "", recursive=True)]
+        paths = tuple(p for p in names if not reserved(p.split("/", 1)[0]))
+        return Paths(added=paths) if new else Paths(removed=paths)
+    finally:
+        repo.close()
+
+
+def _reserved(repo: Repo, commit: str) -> Callable[[str], bool]:
+    return reserved_in_pipeline if is_pipeline(repo.names(commit)) else reserved_in_data
+
+
+def _repo_paths(repo: Repo, old: str, new: str) -> Paths:
+    """What changed in a repo of data, in its subdatasets too where both commits are here."""
+    reserved = _reserved(repo, new)
+    changes = [c for c in _changes(repo, old, new) if not reserved(c.path.split("/", 1)[0])]
+    links = [c for c in changes if c.old and c.new and c.old.mode == c.new.mode == GITLINK]
+    inside = {c.path: found for c in links if (found := _subdataset(repo, c)) is not None}
+    found = _by_content(repo, [c for c in changes if c.path not in inside])
+    for prefix, below in inside.items():
+        found = Paths(
+            found.added + tuple(f"{prefix}/{p}" for p in below.added),
+            found.removed + tuple(f"{prefix}/{p}" for p in below.removed),
+            found.changed + tuple(f"{prefix}/{p}" for p in below.changed),
+            found.moved + tuple((f"{prefix}/{a}", f"{prefix}/{b}") for a, b in below.moved),
+            found.same + tuple(f"{prefix}/{p}" for p in below.same),
+        )
+    return found
+
+
+def _subdataset(repo: Repo, change: _Change) -> Paths | None:
+    assert change.old and change.new
+    if not is_dataset(repo.path / change.path):
+        return None
+    child = Repo(repo.path / change.path)
+    try:
+        here = all(child.resolve(f"{e.sha}^{{commit}}") for e in (change.old, change.new))
+        return _repo_paths(child, change.old.sha, change.new.sha) if here else None
+    finally:
+        child.close()
+
+
+# Spec, code, image
+
+
+def _code(repo: Repo, old: str, new: str) -> Iterable[tuple[str, str]]:
+    return ((c.status, c.path) for c in _changes(repo, old, new, *_code_paths(repo, old, new)))
+
+
+def _code_paths(repo: Repo, old: str, new: str) -> list[str]:
+    """The spec, the pipeline's own files, and the shared code that is pinned."""
+    return [*SPECS, CODE, PINNED, *sorted(_own(repo, old, new))]
+
+
+def _own(repo: Repo, *commits: str) -> frozenset[str]:
+    return frozenset[str]().union(*(listed_own(repo, commit) or () for commit in commits))
+
+
+def _patch(repo: Repo, old: str, new: str) -> str:
+    options = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-renames")
+    paths = (f":(top,literal){path}" for path in _code_paths(repo, old, new))
+    return repo.git("diff", *options, old, new, "--", *paths).decode("utf-8", "replace")
+
+
+def _image(repo: Repo, old: str, new: str) -> list[str]:
+    """What changed between the images in use: the packages of a host environment, else the content id."""
+    before, after = _image_at(repo, old), _image_at(repo, new)
+    if before == after:
+        return []
+    texts = [image[2] if image else "" for image in (before, after)]
+    if all(text.startswith(host.FIRST_LINE) for text in texts):
+        return list(host.drift(*texts))
+    names = [f"{image[0]} ({short(image[1])})" if image else "none" for image in (before, after)]
+    return [f"{names[0]} → {names[1]}"]
+
+
+def _image_at(repo: Repo, commit: str) -> tuple[str, str, str] | None:
+    """The image registered at a commit: where it lies, its content id, and its text if it is a small one in git."""
+    place = repo.config(f"datalad.containers.{CONTAINER}.image", f"blob:{commit}:.datalad/config")
+    entries = repo.ls_tree(commit, f":(top,literal){place}") if place and not place.startswith("/") else []
+    if place is None or not entries:
+        return None
+    entry = entries[0]
+    kind, content, _ = classify(repo, [entry])[entry.sha, entry.mode == SYMLINK]
+    text = (repo.objects.read(entry.sha) or b"").decode("utf-8", "replace") if kind == "git" else ""
+    return place, content, text
+
+
+# Datums
+
+
+def _datums(
+    repo: Repo, old: str, new: str, before: dict[str, Published], after: dict[str, Published]
+) -> tuple[DatumChange, ...]:
+    names = [n for n in sorted(before.keys() | after.keys()) if before.get(n) != after.get(n)]
+    both = [n for n in names if n in before and n in after]
+    was = _files_of(repo, old, [before[n] for n in both])
+    now = _files_of(repo, new, [after[n] for n in both])
+    found = []
+    for name in names:
+        verdict: Literal["", "identical", "changed", "unknown"] = ""
+        if name in was and name in now:
+            left, right = was[name], now[name]
+            verdict = "unknown" if left is None or right is None else "identical" if left == right else "changed"
+        found.append(DatumChange(name, before.get(name), after.get(name), verdict))
+    return tuple(found)
+
+
+def _files_of(repo: Repo, commit: str, datums: Sequence[Published]) -> dict[str, dict[str, str] | None]:
+    """For each datum its files, by the path in its own place: the content ids. None: nothing here tells.
+
+    What published no output has no record on the branch, but a result without a tree.
+    """
+    records = record_commits(repo, commit, [(d.name, d.id) for d in datums])
+    paths = added_paths(repo, [c for c, _ in records.values()])
+    wanted = {p for found in paths.values() for p in found}
+    every = {e.path: e for e in repo.ls_tree(commit, recursive=True) if e.path in wanted} if wanted else {}
+    content = _content(repo, every.values())
+    known = Known(repo) if len(records) < len(datums) else None
+    result: dict[str, dict[str, str] | None] = {}
+    for d in datums:
+        record = records.get((d.name, d.id))
+        if record is None:
+            stored = known.of(d.id) if known else ()
+            result[d.name] = {} if any(r.tree is None for r in stored) else None
+        else:
+            prefix = d.dest + "/" if d.dest else ""
+            own = outputs_of(record[1], paths.get(record[0], []), d.name, d.id)
+            mine = [every[p] for p in own if p in every]
+            result[d.name] = {e.path.removeprefix(prefix): content[e.mode, e.sha] for e in mine if e.mode != GITLINK}
+    return result

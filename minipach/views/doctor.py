@@ -1,0 +1,232 @@
+"""What is missing or misconfigured on this machine and in this project, each with the fix. Reads only."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from minipach.environment import runtimes
+from minipach.environment.host import host_python
+from minipach.executors.registry import chosen
+from minipach.git.repo import Repo, can_write, child_environment, has_annex, is_dataset, need_identity
+from minipach.git.worktrees import slots_dir
+from minipach.planning.assessment import Assessment, SnapshotStore
+from minipach.planning.project_plan import host_changes
+from minipach.project.branch_check import off_branch
+from minipach.project.project import Project, find_project
+from minipach.support.errors import UserError
+from minipach.support.text import many, quoted
+
+_FIXES = {
+    "apptainer": "apptainer exec IMAGE true shows more",
+    "singularity": "singularity exec IMAGE true shows more",
+    "podman": "podman info shows more",
+    "docker": "start its daemon: systemctl start docker, or ask for membership in its group",
+    "ch-run": "ch-run --version, and user namespaces: sysctl kernel.unprivileged_userns_clone=1",
+}
+_LEAST_GIT = (2, 30)
+_LEAST_ANNEX = "10.20230626"
+_LOW_DISK = 2 * 1024**3  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. level: ok, note (works, but know it), problem (mend it)."""
+
+    level: Literal["ok", "note", "problem"]
+    what: str
+    fix: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """As documented for `minipach doctor --json`."""
+        return {"level": self.level, "what": self.what, "fix": self.fix}
+
+
+def examine(folder: Path) -> list[Finding]:
+    """Look at the machine, then at the project around `folder`, if there is one."""
+    findings = [*_programs(folder), *_python(), *_temporary(), *_runtimes()]
+    try:
+        project = find_project(folder)
+    except UserError as error:
+        return [*findings, Finding("note", error.problems[0])]
+    return [*findings, *_project(project)]
+
+
+def _programs(folder: Path) -> Iterator[Finding]:
+    version = _output("git", "--version")
+    found = re.search(r"(\d+)\.(\d+)", version)
+    if not found:
+        yield Finding("problem", "git is not on PATH", "install git 2.30 or later")
+        return
+    old = (int(found[1]), int(found[2])) < _LEAST_GIT
+    yield Finding("problem" if old else "ok", version, "install git 2.30 or later" if old else "")
+    annex = re.search(r"version: (\S+)", _output("git", "annex", "version"))
+    if not annex:
+        yield Finding("problem", "git-annex is not on PATH", "pip install git-annex, or your system's package")
+    else:
+        old = annex[1].partition("-")[0] < _LEAST_ANNEX
+        yield Finding("problem" if old else "ok", f"git-annex {annex[1]}", f"upgrade to {_LEAST_ANNEX}" if old else "")
+    for package in ("datalad", "datalad-container"):
+        try:
+            yield Finding("ok", f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            yield Finding("problem", f"{package} is not installed", f"pip install {package}")
+    try:
+        need_identity(Repo(folder))
+        yield Finding("ok", "git knows who commits")
+    except UserError as error:
+        what, _, fix = error.problems[0].partition("; ")
+        yield Finding("problem", what, fix)
+
+
+def _python() -> Iterator[Finding]:
+    found = host_python()
+    if found:
+        yield Finding("ok", f"commands without an image find python3 {found[1]} ({found[0]})")
+    else:
+        yield Finding("note", "commands without an image find no python3 on PATH", "install python3")
+
+
+def _temporary() -> Iterator[Finding]:
+    folder = os.environ.get("TMPDIR")
+    if folder and not can_write(folder):
+        yield Finding(
+            "problem", f"TMPDIR={folder}: no file can be made there; /tmp is used", "unset TMPDIR, or make it"
+        )
+
+
+_UNPROTECTED = "nothing keeps such a command from your files, other secrets, other datums and the network (SECURITY.md)"
+
+
+def _runtimes() -> Iterator[Finding]:
+    found = list(runtimes.installed())
+    for runtime in found:
+        if runtime.name == "bwrap" and runtime.problem:
+            yield Finding(
+                "note",
+                "bubblewrap can't make user namespaces here: host commands get their inputs as copies under $PFS "
+                f"({runtime.problem}); {_UNPROTECTED}",
+                "sysctl kernel.unprivileged_userns_clone=1; inside a container: docs/howto-docker.md",
+            )
+        elif runtime.problem:
+            yield Finding(
+                "note", f"{runtime.name} is installed, but starts nothing: {runtime.problem}", _FIXES[runtime.name]
+            )
+        else:
+            yield Finding("ok", f"container runtime: {runtime.name} starts")
+    if all(runtime.problem for runtime in found):
+        yield Finding(
+            "note", "no container runtime starts: only pipelines without an image run", "install podman or apptainer"
+        )
+    if "bwrap" not in [runtime.name for runtime in found]:
+        yield Finding(
+            "note",
+            f"no bubblewrap: commands without an image see $PFS, not /pfs; {_UNPROTECTED}",
+            "install bubblewrap (Linux)",
+        )
+
+
+def _project(project: Project) -> Iterator[Finding]:
+    yield Finding("ok", f"project {project.root}")
+    free = shutil.disk_usage(project.root).free
+    if free < _LOW_DISK:
+        yield Finding(
+            "problem",
+            f"only {free // 1024**2} MiB free at {project.root}",
+            "make space: datalad drop, git annex unused",
+        )
+    yield from _executor(project)
+    yield from _not_for_us(project.repo)
+    if off := off_branch(project.repo, project.repo.branch()):
+        what, _, way = off.partition("; ")
+        yield Finding("note", f"superdataset: {what}; its commits are on no branch of its own", way)
+    for path in project.repos:
+        if not is_dataset(project.root / path):
+            yield Finding("note", f"{path} is not installed", f"datalad get -n {quoted(project.root / path)}")
+            continue
+        repo = Repo(project.root / path)
+        attributes = project.root / path / ".gitattributes"
+        if attributes.is_file() and "annex.backend=MD5E" in attributes.read_text("utf-8", "replace"):
+            yield Finding(
+                "note",
+                f"{path} names content by MD5, which can be forged",
+                f"set annex.backend=SHA256E in {path}/.gitattributes for what is added from now on",
+            )
+        if not has_annex(repo) and (path in project.order or _is_annexed(repo)):
+            yield Finding(
+                "note",
+                f"{path}: git-annex is not initialised (a plain git clone)",
+                f"git -C {quoted(repo.path)} annex init",
+            )
+        off = off_branch(repo, repo.branch()) if path in project.order else None
+        if off:
+            what, _, way = off.partition("; ")
+            yield Finding("problem", f"{path}: {what}", way)
+        folder = slots_dir(repo)
+        left = [p.name for p in folder.iterdir() if p.suffix != ".lock"] if folder.is_dir() else []
+        if left:
+            yield Finding(
+                "note",
+                f"{path}: {many(len(left), 'slot')} in use or left by a crash",
+                "the next schedule clears them",
+            )
+    yield from (Finding("problem", p) for p in project.trouble(project.order))
+    for path in project.pipelines:
+        yield from _drift(project, path)
+
+
+def _is_annexed(repo: Repo) -> bool:
+    return any(name.endswith("/git-annex") for name in repo.refs("refs/"))
+
+
+def _not_for_us(repo: Repo) -> Iterator[Finding]:
+    """Name settings of the user that commits of minipach don't follow."""
+    where = "docs/design/git-settings.md"
+    if (repo.config_of_user("commit.gpgSign") or "").lower() in ("true", "yes", "on", "1"):
+        yield Finding("note", "commit.gpgSign is set: commits of minipach have no signature", where)
+    if repo.config_of_user("core.hooksPath"):
+        yield Finding("note", "core.hooksPath is set: commits of minipach run no hooks", where)
+
+
+def _executor(project: Project) -> Iterator[Finding]:
+    try:
+        backend = chosen(project)
+    except UserError as error:
+        yield Finding("problem", *error.problems[0].split("; ", 1))
+        return
+    yield from (Finding(found.level, found.what, found.fix) for found in backend.check_setup(project))
+
+
+def _drift(project: Project, path: str) -> Iterator[Finding]:
+    assessment = Assessment(project, path, SnapshotStore(project))
+    name = assessment.pipeline.name
+    try:
+        image = assessment.image
+    except UserError as error:
+        yield from (Finding("problem", p) for p in error.problems)
+        return
+    finally:
+        assessment.close()
+    if image.text is not None and assessment.exists:
+        changes = host_changes(assessment)
+        if changes:
+            yield Finding(
+                "note",
+                f"{name}: this host's environment differs from the one on record ({'; '.join(changes[:3])})",
+                f"minipach lock {name}",
+            )
+
+
+def _output(*command: str) -> str:
+    try:
+        done = subprocess.run(command, env=child_environment(), capture_output=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return os.fsdecode(done.stdout).strip()

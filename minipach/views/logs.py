@@ -1,0 +1,243 @@
+"""Which logs to show: of a datum, of what failed, of a job; or all of what runs as one stream."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from minipach.executors.registry import chosen
+from minipach.model.attempt import Attempt, JobRow, Used
+from minipach.model.tries import Try
+from minipach.project.lock import holder
+from minipach.project.project import Project
+from minipach.project.targets import matching, suggest_datum
+from minipach.records import pending_work
+from minipach.records.job_history import all_tries, as_they_are, open_ledger, read_job
+from minipach.scheduling.stalled import Remarking
+from minipach.support.errors import UserError
+from minipach.support.text import many
+from minipach.views.follow import PAUSE, Following, follow
+
+_LAST = 50  # jobs among which are those that began since the last look
+# what a worker writes between two tries (see execution.run_set)
+_NEXT_TRY = re.compile(rb"^minipach: (?:try \d+ of \d+|once more, \d+ of \d+; .*)\n", re.MULTILINE)
+_GOING = ("running", "submitted")  # states of a job that isn't over
+
+
+class Logged(Protocol):
+    """An attempt that left a log."""
+
+    @property
+    def datum(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def log(self) -> str: ...
+    @property
+    def ended(self) -> float: ...
+
+
+def choose_logs(project: Project, path: str, datum: str | None, job: str | None) -> list[Logged]:
+    """The last attempt of a datum, or of all that failed, or (if none did) the last of all; of one job, all of its.
+
+    datum: a name or a glob. UserError if there is none.
+    """
+    name = project.name_of(path)
+    attempts: Mapping[str, Attempt | Used]
+    if job is not None:
+        attempts = {used.datum: used for _, used in read_job(project, job, name).attempts}
+    else:
+        ledger = open_ledger(project)
+        attempts = ledger.last_attempts(name)
+        ledger.close()
+    if datum is not None:
+        return [attempts[which] for which in _named(name, datum, attempts, job)]
+    chosen: list[Logged] = [a for a in attempts.values() if a.kind != "ok" or job is not None]
+    if not chosen and attempts:
+        chosen = [max(attempts.values(), key=lambda a: a.ended)]
+    if not chosen:
+        raise UserError(f"{name}: nothing has run on this machine yet; minipach schedule {name}")
+    return chosen
+
+
+def _named(name: str, word: str, known: Iterable[str], job: str | None) -> list[str]:
+    """The datums among these that a word means; UserError if there is none."""
+    there = list(known)
+    found = matching(word, there)
+    if not found:
+        where = f"in job {job}" if job is not None else "on this machine"
+        raise UserError(f'{name}: no attempt of a datum "{word}" {where}' + suggest_datum(word, there))
+    return found
+
+
+def log_of_try(project: Project, path: str, datum: str, job: str | None, number: int) -> bytes:
+    """What the datum's command printed at its N-th try (from 1), in its last job or the job named. UserError.
+
+    datum: its name, or a glob that only its name matches.
+    """
+    name = project.name_of(path)
+    datum, tries = _tries(project, name, datum, job)
+    if not 0 < number <= len(tries):
+        raise UserError(f"{name}: {datum} has had {many(len(tries), 'try', 'tries')}; --try {len(tries) or 1}")
+    one = tries[number - 1]
+    there = Path(one.log)
+    if not one.log or not there.is_file():
+        raise UserError(f"{name}: what {datum} printed at try {number} was not kept ({one.message or one.kind})")
+    data = there.read_bytes()
+    parts = _NEXT_TRY.split(data)
+    same = [place for place, other in enumerate(tries) if other.log == one.log]
+    # if the command itself prints such lines, all of it is shown
+    return parts[same.index(number - 1)] if len(parts) == len(same) else data
+
+
+def _tries(project: Project, name: str, word: str, job: str | None) -> tuple[str, Sequence[Try]]:
+    if job is not None:
+        story = read_job(project, job, name)
+        last = {used.datum: tries for (_, used), tries in zip(story.attempts, story.tries, strict=True)}
+        datum = _one(name, _named(name, word, last, job))
+        return datum, last[datum]
+    ledger = open_ledger(project)
+    try:
+        known = ledger.last_used(name)
+        datum = _one(name, _named(name, word, known, job))
+        key, used = known[datum]
+        return datum, all_tries(used, ledger.tries_of(key, datum))
+    finally:
+        ledger.close()
+
+
+def _one(name: str, datums: Sequence[str]) -> str:
+    if len(datums) > 1:
+        raise UserError(
+            f"{name}: --try: of which of {len(datums)} datums? ({', '.join(datums[:3])}{', ...' * (len(datums) > 3)})"
+        )
+    return datums[0]
+
+
+def stream(
+    project: Project, path: str, datum: str | None, job: str | None, tell: Callable[[str], None]
+) -> Iterator[tuple[str, str]]:
+    """(datum, line) of all logs of the job that runs now (or the job named), as they grow, until it has ended.
+
+    While a schedule runs that has not come to this pipeline: waits for it. UserError if nothing runs.
+    """
+    name = project.name_of(path)
+    row = read_job(project, job, name).job if job is not None else _running(project, name, tell)
+    if row is None:
+        raise UserError(f"{name}: no job runs now; minipach logs {name}, or minipach jobs {name}")
+
+    remarking = Remarking(project, tell)
+
+    def ended() -> bool:
+        remarking.look()
+        now = _row(project, row.id, row.key)
+        return now is None or now.state not in _GOING
+
+    with chosen(project).remote_logs(project) as elsewhere:
+        for found, line in follow(_folder(project, row), ended, elsewhere):
+            if datum is None or matching(datum, [found]):
+                yield found, line
+
+
+def stream_all(project: Project, tell: Callable[[str], None]) -> Iterator[tuple[str, str, str]]:
+    """(pipeline, datum, line) of the logs of all jobs, as they grow, until nothing runs and nothing is on its way.
+
+    UserError if that is so from the beginning.
+    """
+    following: dict[int, tuple[JobRow, Following]] = {}
+    newest: int | None = None
+    told = False
+    remarking = Remarking(project, tell)
+    with chosen(project).remote_logs(project) as elsewhere:
+        while True:
+            who = holder(project.state_dir / "lock")  # asked before the look, so that nothing is missed after it
+            busy = who is not None or pending_work.exists(project)
+            rows = {row.key: row for row in _last_rows(project)}
+            for key, row in sorted(rows.items()):
+                # what began since the last look counts though it has ended by now
+                if key not in following and (row.state in _GOING or (newest is not None and key > newest)):
+                    following[key] = row, Following(_folder(project, row), elsewhere)
+            newest = max([newest or 0, *rows])
+            if not busy and not following and not told:
+                raise UserError("nothing runs now; minipach logs shows what failed last time, minipach jobs what ran")
+            if not following and not told:
+                tell(f"no job runs yet; waiting for {who or 'what was left to be done'}")
+            told = True
+            for key, (row, logs) in list(following.items()):
+                last = key not in rows or rows[key].state not in _GOING
+                for datum, line in logs.look(last=last):
+                    yield row.pipeline, datum, line
+                if last:
+                    del following[key]
+            if not busy and not following:
+                return
+            remarking.look()
+            time.sleep(PAUSE)
+
+
+def _last_rows(project: Project) -> list[JobRow]:
+    ledger = open_ledger(project)
+    try:
+        return as_they_are(project, [*ledger.jobs(None, _LAST), *ledger.open_jobs()])
+    finally:
+        ledger.close()
+
+
+def _folder(project: Project, row: JobRow) -> Path:
+    return project.state_dir / "logs" / row.pipeline / str(row.key)
+
+
+def failures_of_last_jobs(project: Project) -> list[tuple[str, Used]]:
+    """(pipeline, attempt) of the datums that did not succeed in the last job of each pipeline.
+
+    While that one is not over, the one before it counts for the datums that it has not come to yet.
+    """
+    found: list[tuple[str, Used]] = []
+    ledger = open_ledger(project)
+    try:
+        for path in project.order:
+            name = project.name_of(path)
+            last: dict[str, Used] = {}
+            for row in as_they_are(project, ledger.jobs(name, _LAST)):
+                last = {used.datum: used for used in ledger.attempts(row.key)} | last
+                if row.state not in _GOING:
+                    break
+            found += [(name, used) for used in last.values() if used.kind != "ok"]
+    finally:
+        ledger.close()
+    return found
+
+
+def _row(project: Project, ident: str, key: int) -> JobRow | None:
+    ledger = open_ledger(project)
+    try:
+        rows = as_they_are(project, ledger.jobs_called(ident))
+    finally:
+        ledger.close()
+    return next((row for row in rows if row.key == key), None)
+
+
+def _running(project: Project, name: str, tell: Callable[[str], None]) -> JobRow | None:
+    """The job of a pipeline that runs; the next one, if the schedule that runs comes to it."""
+    lock = project.state_dir / "lock"
+    told = False
+    while True:
+        who = holder(lock)
+        ledger = open_ledger(project)
+        try:
+            rows = as_they_are(project, ledger.jobs(name, 1))
+        finally:
+            ledger.close()
+        if rows and rows[0].state in _GOING:
+            return rows[0]
+        if who is None and project.path_of(name) not in pending_work.paths(project):
+            return None
+        if not told:
+            tell(f"{name}: no job runs yet; waiting for {who or 'what comes before it'}")
+            told = True
+        time.sleep(PAUSE)

@@ -1,0 +1,137 @@
+"""What the pages tell people to type exists: commands, options, files that they link to, modules that they name."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import typer.main
+
+from minipach.cli.app import app
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "containers/README.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "examples").rglob("*.md")),
+]
+WRITTEN = ("commands.md", "spec-reference.md")  # by the program itself
+
+_FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+_TYPED = re.compile(r"^\s*(?:\S*[$] )?(?:[A-Z_]+=\S+ |docker (?:compose|run) .* )?minipach (?=[a-z-])(.*)$")
+_SPAN = re.compile(r"`minipach (?=[a-z-])([^`]*)`")
+_STANDS_FOR = {"N": "1", "SECONDS": "1", "SHELL": "bash"}  # words of a page that stand for a value
+
+
+def blocks(text: str) -> Iterator[str]:
+    """What is set as code: between fences, or indented by four."""
+    for block in _FENCED.findall(text):
+        yield from block.splitlines()[1:-1]
+    yield from (line for line in _FENCED.sub("", text).splitlines() if line.startswith("    "))
+
+
+def typed(text: str) -> Iterator[str]:
+    """The arguments of minipach, wherever a page shows a command line."""
+    for line in blocks(text):
+        if found := _TYPED.match(line):
+            yield re.split(r"\s[&|>#]|;|,(?:\s|$)", found[1])[0]
+    yield from (" ".join(span.split()) for span in _SPAN.findall(_FENCED.sub("", text)))
+
+
+def complaint(words: list[str]) -> str | None:
+    """What the command line's own parser has against some words; None: nothing. Nothing is run."""
+    command: Any = typer.main.get_command(app)  # click's classes, or the copy of them that newer typer brings along
+    context = command.context_class(command, info_name="minipach")
+    try:
+        while hasattr(command, "commands"):
+            _, rest, _ = command.make_parser(context).parse_args(list(words))
+            if not rest:
+                return None
+            name, command, words = command.resolve_command(context, rest)
+            context = command.context_class(command, parent=context, info_name=name)
+        command.make_context(context.info_name, [_STANDS_FOR.get(word, word) for word in words])
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        # a page may name a command without saying on what
+        return None if type(error).__name__ == "MissingParameter" and not words else error.format_message()
+    return None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_each_command_line_is_one_that_minipach_takes(page: Path) -> None:
+    found = [(line, complaint(shlex.split(line))) for line in typed(page.read_text())]
+    assert [(line, why) for line, why in found if why] == []
+
+
+def test_a_wrong_one_would_be_seen() -> None:
+    text = "`minipach plann`\n```\n$ minipach plan --whi x   # why\n```\n`minipach results  gone`"
+    assert [complaint(shlex.split(line)) is not None for line in typed(text)] == [True] * 3
+    assert complaint(["-C", "there", "audit", "edges:*", "--sample", "N"]) is None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_each_link_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:\s]*)(#[^)\s]*)?\)", page.read_text())
+    for path, anchor in links:
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), path
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", there.read_text(), re.MULTILINE)
+            anchors = [
+                "".join(c for c in line.lower() if c.isalnum() or c in " -_").replace(" ", "-") for line in headings
+            ]
+            assert anchor[1:] in anchors, path + anchor
+
+
+def script(name: str) -> ModuleType:
+    """A script of docs/, as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) < 120
+
+
+def test_the_recorded_terminal_shows_what_record_py_runs() -> None:
+    """`make record` writes the picture; it takes a minute, so that no test does."""
+    record = script("record")
+    svg = (ROOT / "docs" / "images" / "terminal.svg").read_text()
+    assert "://" not in svg.replace('xmlns="http://www.w3.org/2000/svg"', "")  # nothing is loaded from elsewhere
+    texts = [text.replace("\xa0", " ") for text in ElementTree.fromstring(svg).itertext()]
+    assert [text.strip() for text in texts if text.strip() in record.COMMANDS] == list(record.COMMANDS)
+    for command in record.COMMANDS:
+        if command.startswith("minipach "):
+            assert complaint(shlex.split(command)[1:]) is None
+
+
+def test_a_recording_holds_what_stays_on_the_terminal() -> None:
+    record = script("record")
+    written = (
+        "edges: 1 run\r\n\x1b[?25l\r\x1b[2Kedges --- 0/1\r\x1b[2Kedges === 1/1\r\n\x1b[?25h\r\x1b[1A\x1b[2Kdone\r\n"
+    )
+    assert record.screen(written) == ["edges: 1 run", "done"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_each_module_that_is_named_is_there(page: Path) -> None:
+    ours = {
+        path.relative_to(ROOT).as_posix()
+        for part in ("minipach", "tests", "benchmarks", "examples", "containers", "docs")
+        for path in (ROOT / part).rglob("*.py")
+    }
+    text = _FENCED.sub("", page.read_text())
+    named = [] if page.name in (*WRITTEN, "CONTRIBUTING.md") else re.findall(r"[`(\s]([\w./]+\.py)\b", text)
+    code = [name for name in named if "code/" not in name]
+    assert [name for name in code if not any(("/" + path).endswith("/" + name.lstrip("./")) for path in ours)] == []

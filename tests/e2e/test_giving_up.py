@@ -1,0 +1,212 @@
+"""Failures that would only repeat are not repeated, and are told once."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from minipach.model.attempt import DatumEnd
+from minipach.model.datum import Datum
+from minipach.model.failures import Beginning, named, way_of, without_name
+from minipach.model.run_record import Task
+from minipach.model.work_set import Outcome, tried_again
+from minipach.planning.program import script_of
+from tests.fixtures.projects import Study
+
+SPEC = 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/run.sh]}\n'
+ONE_EACH = "datum_set_spec: {number: 1}\n"
+PICKY = """
+echo "trouble with ${images##*/}"
+grep -q bad "$images" && exit 3
+cp "$images" "$PFS/out/"
+"""
+
+
+def end(name: str, kind: str = "failed", code: int = 1, message: str = "the command exited with 1") -> DatumEnd:
+    task = Task(Datum(name, ()), "ab" * 32, "")
+    return DatumEnd(task, cast("object", kind), code, message, 0.0, 0.0, 1, "", "")  # type: ignore[arg-type]
+
+
+def test_failures_are_alike_whatever_the_datum_is_called() -> None:
+    assert way_of(end("a.txt", message="a.txt: cut off")) == way_of(end("b.txt", message="b.txt: cut off"))
+    assert way_of(end("a.txt", message="cut off")) != way_of(end("b.txt", message="timed out"))
+    assert way_of(end("a", code=127)) != way_of(end("a", code=1))
+    assert way_of(end("a", kind="lost")) != way_of(end("a"))
+    assert without_name("no file /pfs/images/sub-1/T1.nii for sub-1 of sub-10", "sub-1") == (
+        "no file /pfs/images/*/T1.nii for * of sub-10"
+    )
+    assert named(["a", "b", "c"], 2) == "a, b and 1 more"
+
+
+def test_an_exit_code_is_no_name() -> None:
+    assert way_of(end("1.txt")) == way_of(end("2.txt"))
+    said = "datum: 3.txt: the command failed with exit code 3"
+    assert without_name(said, "3.txt") == "datum: *: the command failed with exit code 3"
+
+
+@pytest.mark.parametrize(
+    ("ends", "limit", "hopeless"),
+    [
+        ([end("a"), end("b")], 2, True),
+        ([end("a"), end("b")], 3, False),
+        ([end("a"), end("b")], 0, False),
+        ([end("a"), end("b", code=2)], 2, False),
+        ([end("a", kind="ok"), end("b"), end("c")], 2, False),
+        ([end("a"), end("b", kind="recovered"), end("c")], 2, False),
+        ([end("a", kind="lost", message="no disk"), end("b", kind="lost", message="no disk")], 2, True),
+    ],
+)
+def test_a_beginning_is_hopeless_if_all_fail_in_the_same_way(ends: list[DatumEnd], limit: int, hopeless: bool) -> None:
+    beginning = Beginning(limit)
+    for one in ends:
+        beginning.note(one)
+    assert beginning.is_hopeless is hopeless
+
+
+def test_what_cannot_be_executed_is_not_tried_again() -> None:
+    bad = ((0, 127, "not found"), (1, 1, "failed"), (2, 126, "output spec.yml"))
+    outcome = Outcome("s", "ok", 0, "", 1.0, 1, "log", "host", bad=bad)
+    assert tried_again(outcome, 4, 3) == {1: 2}
+    failed = Outcome("s", "failed", 127, "not found", 1.0, 1, "log", "host", bad=bad)
+    assert tried_again(failed, 3, 3) == {1: 2}
+    lost = Outcome("s", "lost", 127, "away", 1.0, 1, "log", "host")
+    assert tried_again(lost, 2, 3) == {0: 3, 1: 3}
+
+
+def many_bad(study: Study, count: int, spec: str = SPEC) -> None:
+    for number in range(count):
+        study.put(f"images/f{number}", f"bad {number}\n", save=False)
+    study.save("images")
+    study.pipeline("edges", spec, run=PICKY)
+
+
+def kinds(study: Study) -> list[tuple[str, str, int]]:
+    """What became of the datums that the last pass ran."""
+    story = study.minipach("job", "edges", "--json").json
+    last = len(story["passes"]) - 1
+    return [(row["datum"], row["kind"], row["tries"]) for row in story["attempts"] if row["pass"] == last]
+
+
+def test_a_job_whose_first_datums_all_fail_stops_and_says_so_once(study: Study) -> None:
+    many_bad(study, 9, SPEC + ONE_EACH + "datum_tries: 1\n")
+    study.ok("git", "config", "minipach.give-up-after", "3")
+    done = study.minipach("schedule", "-j", "1")
+    assert done.code == 1
+    failed = len(kinds(study))
+    assert 3 <= failed <= 5, "what was submitted already runs to its end"
+    assert done.err.count("the command exited with 3") == 1, done.err
+    assert done.err.count("    trouble with f") == 1
+    assert f"edges: {failed - 1} datums failed in the same way as f0: f1, f2" in done.err
+    assert (
+        f"{failed} of 9 datums failed; the first {failed} all failed in the same way, so the job stopped with "
+        f"{9 - failed} not run (minipach schedule edges --keep-going); the branch stays as it was" in done.err
+    )
+    done = study.minipach("schedule", "-j", "1", "--keep-going")
+    assert done.code == 1 and "not run" not in done.err
+    assert len(kinds(study)) == 9
+
+
+def test_a_setting_that_is_no_number_is_named(study: Study) -> None:
+    many_bad(study, 1)
+    done = study.minipach("schedule", env={"MINIPACH_GIVE_UP_AFTER": "few"})
+    assert (done.code, done.err.splitlines()[-1]) == (
+        2,
+        'MINIPACH_GIVE_UP_AFTER: "few" is no number of datums; set it to 5, or unset it',
+    )
+    both = study.minipach("schedule", "--keep-going", "--fail-fast")
+    assert (both.code, both.err) == (2, "--fail-fast and --keep-going exclude each other; leave one of them out\n")
+
+
+def test_what_failed_in_two_jobs_is_left_alone_until_it_is_asked_for(study: Study) -> None:
+    many_bad(study, 1, SPEC + "datum_tries: 1\n")
+    study.put("images/good", "good\n")
+    study.schedule(code=1)
+    assert study.plan()["edges"]["counts"]["run"] == 1
+    study.schedule(code=1)
+    step = next(s for s in study.plan()["edges"]["datums"] if s["name"] == "f0")
+    assert (step["action"], step["reason"]) == (
+        "skip",
+        "failed in 2 jobs with this very content: the command exited with 3",
+    )
+    line = "edges: 1 datum failed in earlier jobs with this very content, and not run again; minipach retry edges\n"
+    assert line in study.minipach("plan").err
+    done = study.minipach("schedule")
+    assert done.code == 1
+    assert "edges: 1 reuse, 1 skip\n" in done.err
+    assert "1 failed in earlier jobs and not run again (minipach retry edges); the branch stays as it was" in done.err
+    assert kinds(study) == []
+    [row] = study.minipach("status", "--json").json["pipelines"]
+    assert (row["state"], row["counts"]["left"], row["counts"]["failed"]) == ("failed", 1, 0)
+    for command in (["retry"], ["schedule", "--retry-failed"], ["schedule", "edges:f0"]):
+        assert study.minipach(*command).code == 1
+        assert kinds(study) == [("f0", "failed", 1)], command
+    study.put("images/f0", "mended\n")
+    assert study.schedule()["edges"]["state"] == "published"
+
+
+def test_retry_publishes_what_a_fix_has_restored(study: Study) -> None:
+    study.put("images/a.txt", "alpha\n", save=False)
+    study.put("images/b.txt", "beta\n")
+    study.pipeline("edges", SPEC + "datum_tries: 1\n", run=PICKY)
+    study.schedule()
+    study.put("images/a.txt", "bad\n", save=False)
+    study.put("images/b.txt", "other\n")
+    study.schedule(code=1)
+    study.put("images/a.txt", "alpha\n")
+    assert study.plan()["edges"]["counts"]["reuse"] == 1
+    done = study.minipach("retry")
+    assert done.code == 0, done.err
+    assert study.read("edges/b.txt") == b"other\n"
+    assert study.minipach("retry").out == "nothing failed last time\n"
+
+
+def test_a_program_that_is_not_there_and_a_reserved_name_are_tried_once(study: Study) -> None:
+    study.put("images/a.txt", "alpha\n")
+    study.pipeline("edges", SPEC, run="nosuchprogram\n")
+    study.schedule(code=1)
+    assert kinds(study) == [("a.txt", "failed", 1)]
+    study.put("edges/code/run.sh", 'echo x >"$PFS/out/spec.yml"\n')
+    study.schedule(code=1)
+    assert kinds(study) == [("a.txt", "failed", 1)]
+
+
+@pytest.mark.parametrize(
+    ("cmd", "script"),
+    [
+        (["python3", "code/a.py", "x"], "code/a.py"),
+        (["python3", "-u", "code/a.py"], "code/a.py"),
+        (["python3", "-m", "mod"], None),
+        (["sh", "-ec", "code/a.sh"], None),
+        (["sh", "-e", "run.sh"], "run.sh"),
+        (["bash", "--norc", "run.sh"], "run.sh"),
+        (["./run.sh"], "./run.sh"),
+        (["code/run"], "code/run"),
+        (["/opt/run"], None),
+        (["cp", "a", "b"], None),
+        (["sh", "{images}"], None),
+        (["python3", "/pfs/code/a.py"], None),
+        (["python3"], None),
+    ],
+)
+def test_the_script_of_a_command(cmd: list[str], script: str | None) -> None:
+    assert script_of(cmd) == script
+
+
+def test_check_finds_a_program_or_a_script_that_is_nowhere(study: Study) -> None:
+    study.put("images/a.txt", "alpha\n")
+    study.pipeline("edges", SPEC.replace("run.sh", "runs.sh"), run=PICKY)
+    study.pipeline("other", SPEC.replace("[sh,", "[nosuchprogram,"), run=PICKY)
+    done = study.minipach("check")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.splitlines() == [
+        "edges/spec.yml:2:18: code/runs.sh is not in the pipeline's repo; add it, or correct the path",
+        'other/spec.yml:2:18: program "nosuchprogram" is not on the PATH of this host; install it, or name an image '
+        "that has it",
+    ]
+    failed = study.schedule("edges", code=1)["edges"]["failed"]
+    assert [row["message"].partition("; ")[2] for row in failed] == ["code/runs.sh is not in the pipeline's repo"]
+    assert kinds(study) == [("a.txt", "failed", 1)]
+    (study.root / "edges/code/runs.sh").write_text(PICKY)
+    assert study.minipach("check", "edges").code == 0
+    assert study.minipach("check", "--committed", "edges").code == 2

@@ -1,0 +1,73 @@
+"""How many datums go into one set."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+
+import pytest
+
+from minipach.execution.set_size import BOOKKEEPING, LEAST, MOST, Pace, Sizer
+from minipach.model.pipeline import SetSpec
+from minipach.model.run_record import MAX_COMMAND
+
+
+def simulate(datums: int, work: float, slots: int, *, cold: float = 1.0, length: int = 200) -> list[tuple[float, int]]:
+    """The end and size of each set, for datums of so many seconds; the first set of a slot is slower."""
+    sizer = Sizer(slots, SetSpec(), lambda _: length, lambda _: 0)
+    queue = deque(range(datums))
+    running = [(0.0, slot, 0, 0.0) for slot in range(slots)]
+    sets = []
+    while running:
+        now, slot, count, seconds = heapq.heappop(running)
+        if count:
+            sizer.pace.learn(seconds, count)
+            sets.append((now, count))
+        if queue:
+            count = sizer.take(queue, datums)
+            for _ in range(count):
+                queue.popleft()
+            seconds = BOOKKEEPING + count * work + (0.0 if now else cold)
+            heapq.heappush(running, (now + seconds, slot, count, seconds))
+    return sets
+
+
+@pytest.mark.parametrize("slots", [1, 2, 8])
+@pytest.mark.parametrize(("datums", "work"), [(1000, 0.01), (10_000, 0.01), (1000, 0.2), (300, 3.0), (40, 60.0)])
+def test_bookkeeping_stays_small_and_slots_end_together(datums: int, work: float, slots: int) -> None:
+    sets = simulate(datums, work, slots)
+    assert sum(count for _, count in sets) == datums
+    assert max(count for _, count in sets) <= MOST
+    ideal = datums * work / slots
+    end = max(end for end, _ in sets)
+    # 5% for bookkeeping, a set's largest size in which tiny datums aren't worth 10 s, the cold start, the last sets
+    assert end <= 1.05 * ideal + datums / slots / MOST * BOOKKEEPING + 1.0 + 6 * BOOKKEEPING + work
+
+
+def test_a_thousand_tiny_datums_are_a_dozen_sets() -> None:
+    assert len(simulate(1000, 0.01, 2)) <= 14
+
+
+def test_sets_of_tiny_datums_dont_dwindle() -> None:
+    """The first ones are cut with what the cold ones taught; the last two share what is left."""
+    sizes = [count for _, count in simulate(1000, 0.02, 2)]
+    assert [count for count in sizes[4:-2] if count * 0.02 < LEAST] == []
+
+
+def test_long_datums_are_sets_of_their_own() -> None:
+    assert {count for _, count in simulate(50, 60.0, 4)} == {1}
+
+
+def test_a_set_fits_a_command_line() -> None:
+    assert max(count for _, count in simulate(1000, 0.001, 1, length=1000)) <= MAX_COMMAND // 2 // 1000 + 1
+
+
+def test_a_cold_start_is_soon_forgotten() -> None:
+    pace = Pace()
+    pace.learn(3.0, 1)
+    assert pace.work == 2.5
+    pace.learn(BOOKKEEPING + 0.1, 10)
+    assert pace.work is not None and pace.work < 0.3
+    pace.learn(BOOKKEEPING + 0.1, 10)
+    pace.learn(BOOKKEEPING + 1.0, 10)
+    assert pace.work > 0.03, "what comes later counts too"

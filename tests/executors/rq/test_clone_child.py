@@ -1,0 +1,33 @@
+"""What a worker without a shared filesystem says of a server that doesn't take its results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from minipach.executors.rq.clone_child import in_a_line
+from minipach.git.repo import GitError, Repo
+from tests.fixtures.projects import Study
+
+
+def test_a_refused_push_is_told_with_the_servers_reason(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    server = tmp_path / "server.git"
+    study.ok("git", "init", "--quiet", "--bare", str(server))
+    hook = server / "hooks" / "pre-receive"
+    hook.write_text("#!/bin/sh\necho 'the quota of this project is used up' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    repo = Repo(study.root)
+
+    with pytest.raises(GitError) as refused:
+        repo.git("push", "--quiet", str(server), "HEAD:refs/minipach/pending/set")
+    told = in_a_line(refused.value)
+    assert "git push" in told
+    assert "pre-receive hook declined" in told
+    assert "the quota of this project is used up" in told
+    assert "\n" not in told
+
+    with pytest.raises(GitError) as nowhere:
+        repo.git("push", "--quiet", str(tmp_path / "nowhere"), "HEAD:refs/minipach/pending/set")
+    assert "does not appear to be a git repository" in in_a_line(nowhere.value)

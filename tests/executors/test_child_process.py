@@ -1,0 +1,65 @@
+"""Warm child processes: what they do when their parent goes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import pytest
+
+from minipach.executors.child_process import answer
+from tests.fixtures.leftovers import until
+
+
+class Parent(io.StringIO):
+    """Takes a child's answers, and has its next request out before the child can do anything else."""
+
+    def __init__(self, requests: BinaryIO) -> None:
+        super().__init__()
+        self.requests = requests
+        self.next = [b'{"n": 1}\n', b'{"n": 2}\n']
+
+    def flush(self) -> None:
+        if self.next:
+            self.requests.write(self.next.pop(0))
+            self.requests.flush()
+            time.sleep(0.1)  # the child's listener has it: nothing fails if it hasn't, but less is tested
+
+
+@pytest.mark.parametrize("last", [1, 2])
+def test_a_parent_that_goes_while_a_request_is_worked_on_ends_the_child(last: int) -> None:
+    reading, writing = (os.fdopen(fd, mode) for fd, mode in zip(os.pipe(), ("rb", "wb"), strict=True))
+    working, ended = threading.Event(), threading.Event()
+
+    def serve(request: Mapping[str, Any]) -> dict[str, Any]:
+        if request["n"] == last:
+            working.set()
+            assert ended.wait(60)
+        return dict(request)
+
+    parent = Parent(writing)
+    child = threading.Thread(target=answer, args=(reading, parent, serve, lambda: None, ended.set))
+    child.start()
+    until("it works on the last request", working.is_set)
+    parent.next.clear()
+    writing.close()
+    child.join(60)
+    assert ended.is_set()
+    assert [json.loads(line)["n"] for line in parent.getvalue().splitlines() if line] == list(range(1, last + 1))
+
+
+def test_a_parent_that_goes_between_two_requests_ends_no_one() -> None:
+    reading, writing = (os.fdopen(fd, mode) for fd, mode in zip(os.pipe(), ("rb", "wb"), strict=True))
+    ended = threading.Event()
+    parent = Parent(writing)
+    child = threading.Thread(target=answer, args=(reading, parent, dict, lambda: None, ended.set))
+    child.start()
+    until("both requests are answered", lambda: parent.getvalue().count("}\n") == 2)
+    writing.close()
+    child.join(60)
+    assert not child.is_alive() and not ended.is_set()

@@ -1,0 +1,191 @@
+"""Datum sets as data: what a worker is told, and that it survives the way there."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minipach.model.datum import Datum
+from minipach.model.run_record import Task
+from minipach.model.work_set import (
+    Needs,
+    Outcome,
+    StagedFile,
+    Streak,
+    WorkSet,
+    make_set,
+    record_extra,
+    set_id,
+    staged_files,
+    tried_again,
+)
+from minipach.planning.assessment import Assessment, SnapshotStore
+from minipach.project.project import Project
+from minipach.scheduling.base_commit import Base
+from minipach.support.errors import UserError
+from tests.fixtures.projects import Study
+
+
+def task(name: str, datum_id: str = "1", dest: str = "") -> Task:
+    return Task(Datum(name, ()), datum_id, dest)
+
+
+def test_a_sets_id_is_made_of_its_datums() -> None:
+    base = set_id("edges", [task("a"), task("b")])
+    assert base == set_id("edges", [task("a"), task("b")])
+    others = [
+        set_id("montage", [task("a"), task("b")]),
+        set_id("edges", [task("a")]),
+        set_id("edges", [task("b"), task("a")]),
+        set_id("edges", [task("a"), task("b", "2")]),
+        set_id("edges", [task("a"), task("c")]),
+        set_id("edges", [task("a"), task("b", dest="x")]),
+    ]
+    assert len({base, *others}) == 7
+    assert set_id("edges", [task("\udcff")])  # it is part of a ref's name: hexadecimal, whatever the datum is called
+    assert all(c in "0123456789abcdef" for c in base)
+
+
+WORK = WorkSet(
+    id="id",
+    pipeline="edges",
+    repo="/project/edges",
+    base="base",
+    image="image",
+    head=("-e", "A={x}\nü \udcff"),
+    parts=(("-d", "a", ""), ("-d", "b", "")),
+    tail=("--", "cp"),
+    inputs_of=(("inputs/images/a", "inputs/masks/m"), ("inputs/images/b", "inputs/masks/m")),
+    always=("code",),
+    files=(StagedFile("inputs/images/a", "/project/images", "annex", "blob", "key", True),),
+    datums=({"name": "a", "matches": [["images", "images", "/a"]]}, {"name": "b"}),
+    job="job",
+    forced=False,
+    tries=3,
+    log="/log",
+)
+
+
+def test_a_set_survives_the_way_to_its_worker() -> None:
+    text = WORK.to_json()
+    assert "\n" not in text  # sets travel as lines
+    assert text.isascii()
+    assert WorkSet.from_json(text) == WORK
+    other = replace(WORK, needs=Needs(cpu=0.5, gpus=1), timeout=2.5, tried=1, secrets=("s",))
+    assert WorkSet.from_json(other.to_json()) == other
+
+
+def test_an_outcome_survives_the_way_back() -> None:
+    outcome = Outcome("id", "ok", 0, "ü\n", 1.5, 2, "/log", "host", 0.5, ((1, 3, "exit 3"), (4, 1, "")))
+    assert Outcome.from_json(json.dumps(asdict(outcome))) == outcome
+
+
+def test_the_record_of_some_datums_is_theirs_alone() -> None:
+    assert WORK.inputs() == ["inputs/images/a", "inputs/masks/m", "inputs/images/b", "code"]
+    assert WORK.inputs([1]) == ["inputs/images/b", "inputs/masks/m", "code"]
+    assert (WORK.title(), WORK.title([1])) == ("edges: 2 datums, a ... b", "edges: b")
+    words = shlex.split(WORK.command([1]).format())  # datalad formats commands, which halves the braces
+    assert words == ["-e", "A={x}\nü \udcff", "-d", "b", "", "--", "cp"]
+    assert shlex.split(WORK.command().format()).count("-d") == 2
+
+
+def test_the_record_names_the_datums() -> None:
+    datums = [{"name": "a", "id": "1"}, {"name": "b", "id": "2"}]
+    wanted = {"schema": 1, "pipeline": "edges", "job": "job", "datums": datums}
+    assert record_extra("edges", "job", datums) == wanted
+    assert record_extra("edges", "job", datums, forced=True) == {**wanted, "forced": True}
+
+
+# Of a real project
+
+BASE = Base("base-commit", "tree", "image-path", "code-tree", {("images", None): "c" * 40}, "dsid")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Pictures in a folder and beside it, and a pipeline that was never run. Only to look at."""
+    made = Study.create(tmp_path_factory.mktemp("sets") / "study")
+    for path in ("a.png", "d/b.png", "d/e f.png"):
+        made.put(f"images/{path}", path, save=False)
+    made.save("images")
+    made.copier()
+    return made
+
+
+def assess(study: Study) -> Assessment:
+    return Assessment(Project(study.root), "edges", SnapshotStore(Project(study.root)))
+
+
+def test_a_worker_is_told_everything(study: Study) -> None:
+    assessment = assess(study)
+    folder = next(t for t in assessment.tasks if t.datum.name == "d")
+    work = make_set(assessment, BASE, [folder], "job", "/log")
+    assert (work.pipeline, work.repo, work.base, work.image) == (
+        "edges",
+        str(study.root / "edges"),
+        "base-commit",
+        "image-path",
+    )
+    assert work.title() == "edges: d"
+    assert work.inputs()[0] == "inputs/images/d"
+    assert [f.dest for f in work.files] == ["inputs/images/d/b.png", "inputs/images/d/e f.png"]
+    assert {f.kind for f in work.files} == {"annex"}
+    assert {f.repo for f in work.files} == {str(study.root / "images")}
+    assert work.tries == 3
+    [told] = work.datums
+    assert (told["id"], told["name"], told["dest"], told["words"]) == (folder.id, "d", "", [])
+    assert told["variables"] == {"MINIPACH_DATUM": "d", "images": "/pfs/images/d"}
+    assert told["matches"] == [["images", "images", "/d"]]
+    assert [row[0] for row in told["inputs"]["images"]] == ["d/b.png", "d/e f.png"]
+    assert WorkSet.from_json(work.to_json()).files == work.files
+    json.dumps(told)
+
+
+def test_what_several_datums_match_is_staged_once(study: Study) -> None:
+    assessment = assess(study)
+    assert len(staged_files(assessment, [*assessment.tasks, *assessment.tasks])) == 3
+
+
+@pytest.mark.parametrize("path", ["../x", "d/../../x", ".git/config", "d/.git/hooks/post-checkout", "d//x"])
+def test_a_path_that_leads_out_is_refused(study: Study, path: str) -> None:
+    """Git itself makes no such path, but whoever writes the objects by hand may."""
+    assessment = assess(study)
+    snapshot = assessment.snapshots["images", None]
+    snapshot.files = {path: next(iter(snapshot.files.values()))}
+    match = assessment.tasks[0].datum.matches[0]
+    root = type(match)("images", "images", None, "/", (), "", "", False, False)
+    with pytest.raises(UserError, match="leads out of its repo; refused"):
+        staged_files(assessment, [Task(Datum("/", (root,)), "1", "")])
+
+
+def test_nothing_was_written(study: Study) -> None:
+    assert not Path(study.root / "edges" / ".git").exists()
+
+
+def outcome(kind: Any, **more: Any) -> Outcome:
+    """How a set ended."""
+    return Outcome("id", kind, int(kind != "ok"), "", 1.0, 1, "log", "host", **more)
+
+
+def test_who_is_tried_again_alone_when_a_set_of_three_did_not_succeed() -> None:
+    lost, failed = outcome("lost"), outcome("failed")
+    assert tried_again(outcome("ok"), 3, 2) == {}
+    assert tried_again(outcome("ok", bad=((1, 9, "no"),)), 3, 2) == {1: 1}
+    assert tried_again(failed, 3, 2) == {0: 1, 1: 1, 2: 1}
+    assert tried_again(failed, 3, 1) == {}
+    assert tried_again(lost, 3, 1) == {0: 1, 1: 1, 2: 1}, "it was nobody's try"
+    assert tried_again(lost, 1, 3) == {}
+
+
+def test_after_three_that_were_lost_alone_it_is_hopeless_unless_one_was_not() -> None:
+    streak = Streak()
+    for kind in ("lost", "lost", "failed", "lost", "lost"):
+        streak.note(outcome(kind))
+        assert not streak.is_hopeless
+    streak.note(outcome("lost"))
+    assert streak.is_hopeless

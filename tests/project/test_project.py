@@ -1,0 +1,338 @@
+"""A project: which repos and pipelines there are, in which order, and what is wrong with it, clearly."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from minipach.project.discovery import MARK, Place
+from minipach.project.project import Project, find_project, suggest
+from minipach.support.errors import UserError
+from tests.fixtures.repos import Files
+
+
+def dataset(path: Path) -> Files:
+    repo = Files.create(path)
+    repo.put(".datalad/config", '[datalad "dataset"]\n\tid = x\n')
+    repo.commit()
+    return repo
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Files:
+    """A project with nothing in it."""
+    made = dataset(tmp_path / "project")
+    section, _, name = MARK.partition(".")
+    made.put(".datalad/config", f'[{section} "{name}"]\n\tversion = 1\n')
+    made.commit()
+    return made
+
+
+def repo(root: Files, path: str, *, holder: Files | None = None) -> Files:
+    """A registered dataset of the project (or of `holder`, with the path in that)."""
+    holder = holder or root
+    made = dataset(holder.path / path)
+    holder.git("config", "--file", str(holder.path / ".gitmodules"), f"submodule.{path}.path", path)
+    holder.git("config", "--file", str(holder.path / ".gitmodules"), f"submodule.{path}.url", f"./{path}")
+    return made
+
+
+def spec(*repos: str, name: str = "") -> str:
+    inputs = ", ".join(f'{{pfs: {{repo: {r}, glob: "/*"}}}}' for r in repos)
+    head = f"pipeline: {{name: {name}}}\n" if name else ""
+    return f"{head}input: {{cross: [{inputs}]}}\ntransform: {{cmd: [x]}}\n"
+
+
+def plain(root: Files, path: str, text: str) -> None:
+    """A folder with a spec that is no dataset yet."""
+    (root.path / path).mkdir(parents=True)
+    (root.path / path / "spec.yml").write_text(text)
+
+
+def problems(root: Files) -> tuple[str, ...]:
+    project = Project(root.path)
+    return project.trouble(project.order)
+
+
+# Where a project is
+
+
+def test_a_project_is_found_from_any_folder_in_it(root: Files) -> None:
+    inner = repo(root, "raw/t1")
+    (inner.path / "sub-1").mkdir()
+    for start in (root.path, root.path / "raw", inner.path / "sub-1"):
+        assert find_project(start).root == root.path
+
+
+def test_a_marked_project_inside_another_dataset_is_the_project(root: Files) -> None:
+    outer = dataset(root.path.parent / "outer")
+    root.path.rename(outer.path / "project")
+    assert find_project(outer.path / "project").root == outer.path / "project"
+    assert find_project(outer.path).root == outer.path
+
+
+def test_without_a_mark_the_topmost_dataset_is_the_project(tmp_path: Path) -> None:
+    top = dataset(tmp_path / "top")
+    dataset(top.path / "inner")
+    assert find_project(top.path / "inner").root == top.path
+
+
+def test_a_clone_of_a_pipeline_alone_is_no_project(tmp_path: Path) -> None:
+    alone = dataset(tmp_path / "edges")
+    alone.put("spec.yml", "input: {}\n")
+    assert find_project(alone.path).root == alone.path, "a dataset to adopt, with whatever files"
+    alone.put(".minipach/launch", "")
+    with pytest.raises(UserError, match="a pipeline's dataset alone, without its project; work in a clone of the proj"):
+        find_project(alone.path)
+
+
+def test_outside_a_project_the_way_out_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"not inside a project; minipach init makes one here"):
+        find_project(tmp_path)
+    with pytest.raises(UserError, match="no such folder"):
+        find_project(tmp_path / "nothing")
+
+
+# What it holds
+
+
+def test_repos_are_found_at_any_depth(root: Files) -> None:
+    raw = repo(root, "raw")
+    repo(root, "t1", holder=raw)
+    repo(root, "deep/er/t2")
+    root.git("config", "--file", str(root.path / ".gitmodules"), "submodule.away.path", "../away")
+    root.git("config", "--file", str(root.path / ".gitmodules"), "submodule.gone.path", "gone")
+    assert Project(root.path).repos == ("deep/er/t2", "gone", "raw", "raw/t1")
+
+
+def test_what_is_not_installed_is_known_but_for_what_data_repos_hold(root: Files) -> None:
+    raw = repo(root, "raw")
+    repo(root, "deep/er/t2")
+    for holder, path in ((raw, "t1"), (root, "deep/gone")):
+        holder.git("config", "--file", str(holder.path / ".gitmodules"), f"submodule.{path}.path", path)
+        holder.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},{path}")
+    project = Project(root.path)
+    assert project.repos == ("deep/er/t2", "deep/gone", "raw", "raw/t1")
+    assert project.not_installed == ("deep/gone",)
+
+
+def test_the_inputs_of_a_pipeline_are_no_repos_of_their_own(root: Files) -> None:
+    edges = repo(root, "edges")
+    repo(root, "inputs/images", holder=edges)
+    assert Project(root.path).repos == ("edges",)
+
+
+def test_pipelines_are_folders_with_a_spec(root: Files) -> None:
+    repo(root, "images")
+    edges = repo(root, "a/edges")
+    edges.put("spec.yml", spec("images"))
+    edges.put("code/spec.yml", "no pipeline")
+    edges.commit()
+    plain(root, "montage", spec("a/edges"))
+    plain(root, "b/tracked", spec("images"))
+    root.git("add", "b/tracked/spec.yml")
+    project = Project(root.path)
+    assert project.places == (Place("a/edges", True), Place("b/tracked", False), Place("montage", False))
+    assert {path: p.name for path, p in project.pipelines.items()} == {
+        "a/edges": "edges",
+        "b/tracked": "tracked",
+        "montage": "montage",
+    }
+
+
+def test_of_a_dataset_the_committed_spec_counts(root: Files) -> None:
+    repo(root, "images")
+    edges = repo(root, "edges")
+    edges.put("spec.yml", spec("images"))
+    edges.commit()
+    (edges.path / "spec.yml").write_text("not: valid")
+    assert Project(root.path).pipelines["edges"].transform.cmd == ("x",)
+
+
+# The order
+
+
+@pytest.fixture
+def diamond(root: Files) -> Project:
+    """images → a, b → c; and d by itself."""
+    repo(root, "images")
+    for path, inputs in {"a": ["images"], "b": ["images"], "c": ["b", "a"], "d": ["images"]}.items():
+        plain(root, path, spec(*inputs))
+    return Project(root.path)
+
+
+def test_each_pipeline_comes_after_its_inputs(diamond: Project) -> None:
+    order = diamond.order
+    assert sorted(order) == ["a", "b", "c", "d"]
+    assert order.index("c") > max(order.index("a"), order.index("b"))
+    assert diamond.upstream("c") == ("a", "b")
+    assert diamond.upstream("a") == ()
+
+
+def test_downstream_and_selection(diamond: Project) -> None:
+    assert diamond.downstream(["a"]) == ("a", "c")
+    assert set(diamond.select(["b", "d"])) == {"b", "c", "d"}
+    assert diamond.select([]) == diamond.order
+
+
+def test_a_pipeline_goes_by_its_path_or_its_name(root: Files) -> None:
+    repo(root, "images")
+    plain(root, "steps/edges", spec("images"))
+    project = Project(root.path)
+    assert (
+        project.path_of("edges") == project.path_of("steps/edges") == project.path_of("steps/edges/") == "steps/edges"
+    )
+    assert project.name_of("steps/edges") == "edges"
+    with pytest.raises(UserError, match='egdes: no such pipeline in this project; did you mean "edges"'):
+        project.path_of("egdes")
+    with pytest.raises(UserError, match=r"images: a repo without a spec.yml, no pipeline; there are: edges"):
+        project.path_of("images")
+
+
+# What can be wrong
+
+
+def test_a_cycle_is_shown_as_one(root: Files) -> None:
+    for path, upstream in {"a": "c", "b": "a", "c": "b"}.items():
+        plain(root, path, spec(upstream))
+    [problem] = problems(root)
+    assert problem.startswith("a/spec.yml:1:30: these pipelines wait for each other: ")
+    circle = problem.partition("other: ")[2].partition(";")[0].split(" -> ")
+    assert circle[0] == circle[-1]
+    upstream = {"a": "c", "b": "a", "c": "b"}
+    # each waits for the next
+    assert all(upstream[here] == there for here, there in pairwise(circle))
+
+
+def test_a_pipeline_cannot_be_its_own_input(root: Files) -> None:
+    plain(root, "a", spec("a"))
+    assert "a -> a" in problems(root)[0]
+
+
+def test_a_missing_repo_is_named_with_the_nearest_one(root: Files) -> None:
+    repo(root, "images")
+    plain(root, "edges", spec("image"))
+    plain(root, "other", spec("xyz"))
+    assert problems(root) == (
+        'edges/spec.yml:1:30: no repo "image" in this project; did you mean "images"?',
+        'other/spec.yml:1:30: no repo "xyz" in this project; there are: edges, images, other',
+    )
+
+
+def test_a_missing_repo_is_placed_in_any_combination_and_where_the_spec_has_other_problems_too(root: Files) -> None:
+    repo(root, "images")
+    text = """\
+input:
+  cross:
+    - pfs: {repo: images, glob: /}
+    - union:
+        - pfs: {name: x, repo: "imags", glob: /}
+        - join:
+            - pfs: {glob: /, name: y, repo: image, join_on: $0}
+            - group: [{pfs: {repo: edge, glob: /, join_on: $0, group_by: $0}}]
+transform: {cmd: [x]}
+"""
+    plain(root, "edges", text)
+    wanted = [
+        ('edges/spec.yml:5:32: no repo "imags"', "images"),
+        ('edges/spec.yml:7:45: no repo "image"', "images"),
+        ('edges/spec.yml:8:36: no repo "edge"', "edges"),
+    ]
+    told = [f'{where} in this project; did you mean "{near}"?' for where, near in wanted]
+    assert problems(root) == tuple(told)
+    (root.path / "edges/spec.yml").write_text(text + "nonsense: 1\n")
+    *as_before, unknown = problems(root)
+    assert as_before == told
+    assert unknown.startswith('edges/spec.yml:10:1: unknown key "nonsense"')
+
+
+def test_a_dataset_that_nobody_registered_is_no_repo_and_the_way_out_is_said(root: Files) -> None:
+    dataset(root.path / "images")
+    plain(root, "edges", spec("images"))
+    assert problems(root) == (
+        f'edges/spec.yml:1:30: "images" is a dataset, but not registered in this project; '
+        f"datalad save -d {root.path} images",
+    )
+
+
+def test_a_repo_that_is_a_link_or_has_no_commit_is_told_with_its_own_way_out(root: Files) -> None:
+    repo(root, "images")
+    (root.path / "pictures").symlink_to("images")
+    fresh = Files.create(root.path / "fresh")
+    plain(root, "edges", spec("pictures", "fresh"))
+    assert [problem.partition(": ")[2] for problem in problems(root)] == [
+        '"pictures" is a link; name what it leads to, "images"',
+        '"fresh" is a dataset without a commit, and not registered in this project; '
+        f"git -C {fresh.path} commit --allow-empty -m begin && datalad save -d {root.path} fresh",
+    ]
+
+
+def test_a_spec_whose_content_is_elsewhere_is_a_problem_and_not_overlooked(root: Files) -> None:
+    """In a clone of a project that annexes all, before its first schedule."""
+    repo(root, "images")
+    for name in ("link", "pointer"):
+        plain(root, name, spec("images"))
+    (root.path / "link/spec.yml").unlink()
+    (root.path / "link/spec.yml").symlink_to("../.git/annex/objects/x/y/MD5E-s3--aa.yml/MD5E-s3--aa.yml")
+    (root.path / "pointer/spec.yml").write_text("/annex/objects/MD5E-s3--0123456789abcdef0123456789abcdef.yml\n")
+    assert problems(root) == tuple(
+        f"{name}/spec.yml: its content is annexed and not here; datalad get {root.path}/{name}/spec.yml"
+        for name in ("link", "pointer")
+    )
+
+
+def test_a_pipeline_is_found_by_any_spelling_of_its_path(root: Files) -> None:
+    plain(root, "deep/edges", spec("images"))
+    for name in ("edges", "deep/edges", "deep/edges/", "./deep//edges"):
+        assert Project(root.path).path_of(name) == "deep/edges"
+
+
+def test_what_is_broken_keeps_nothing_else_from_being_known(root: Files) -> None:
+    """images -> good; good and a broken one -> after; two that wait for each other."""
+    repo(root, "images")
+    plain(root, "good", spec("images"))
+    plain(root, "bad", spec("images") + "nonsense: 1\n")
+    plain(root, "after", spec("bad", "good"))
+    plain(root, "one", spec("two"))
+    plain(root, "two", spec("one", "good"))
+    project = Project(root.path)
+    assert set(project.pipelines) == {"good", "after", "one", "two"}
+    assert project.problems.keys() == {"bad", "one", "two"}
+    assert project.problems["one"] == project.problems["two"]
+    assert project.upstream("bad") == (), "images is no pipeline"
+    assert project.order.index("after") > max(map(project.order.index, ("good", "bad")))
+    assert project.trouble(["good"]) == ()
+    assert project.trouble(["after"]) == project.problems["bad"]
+    assert set(project.downstream(["good"])) == {"good", "after", "one", "two"}
+    assert [p.split(": ")[0] for p in project.trouble(project.order)] == ["bad/spec.yml:3:1", "one/spec.yml:1:30"]
+    with pytest.raises(UserError, match="unknown key"):
+        project.pipeline("bad")
+
+
+def test_two_pipelines_of_one_name_are_both_named(root: Files) -> None:
+    repo(root, "images")
+    plain(root, "a/edges", spec("images"))
+    plain(root, "b/edges", spec("images"))
+    [problem] = problems(root)
+    assert problem.startswith("b/edges/spec.yml: a second pipeline named 'edges'")
+    assert "a/edges" in problem
+
+
+def test_the_problems_of_all_specs_come_at_once(root: Files) -> None:
+    plain(root, "a", "input: {}\n")
+    plain(root, "b", "nonsense: 1\n")
+    (root.path / "c").mkdir()
+    (root.path / "c" / "spec.yml").write_bytes(b"\xff")
+    found = problems(root)
+    assert {p.split("/")[0] for p in found} == {"a", "b", "c"}
+    assert any("not UTF-8" in p for p in found)
+
+
+def test_suggestions() -> None:
+    assert suggest("imags", ["images", "edges"]) == '; did you mean "images"?'
+    assert suggest("zzz", ["b", "a"]) == "; there are: a, b"
+    assert suggest("zzz", "abcdefghij") == "; there are: a, b, c, d, e, f, g, h and 2 more"
+    assert suggest("mooon", ["moon", *(f"sub-{i:05}" for i in range(5000))]) == '; did you mean "moon"?'
+    assert suggest("zzz", []) == "; there are none yet"

@@ -1,0 +1,51 @@
+"""Inputs that are installed in a pipeline's checkout go along with its branch, unless somebody works in them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fixtures.projects import Study
+
+
+def installed(study: Study) -> str:
+    """What `datalad rerun` and `datalad get -n -r` do to a checkout."""
+    study.put("images/a.txt", "alpha")
+    study.copier()
+    study.schedule()
+    study.ok("datalad", "get", "-n", "-r", "edges")
+    assert (study.root / "edges/inputs/images/a.txt").is_symlink()
+    return study.git("edges/inputs/images", "branch", "--show-current")
+
+
+def test_an_installed_input_follows_and_its_record_reruns(study: Study) -> None:
+    branch = installed(study)
+    study.put("images/b.txt", "beta")
+    done = study.minipach("schedule")
+    assert "uncommitted" not in done.err
+    assert study.git("edges", "status", "--porcelain") == ""
+    assert study.git("edges/inputs/images", "rev-parse", "HEAD") == study.git("images", "rev-parse", "HEAD")
+    assert study.git("edges/inputs/images", "branch", "--show-current") == branch
+    study.ok("datalad", "rerun", cwd=study.root / "edges")
+    assert study.read("edges/inputs/images/b.txt") == b"beta"
+    assert study.git("edges", "status", "--porcelain") == ""
+
+    study.git("images", "reset", "-q", "--hard", "HEAD~1")  # the history behind the link is another one now
+    study.put("images/c.txt", "gamma")
+    study.schedule()
+    assert study.git("edges", "status", "--porcelain") == ""
+    assert study.read("edges/c.txt") == b"gamma"
+
+
+@pytest.mark.soak
+def test_an_installed_input_with_somebodys_work_in_it_stays_and_is_no_change_of_the_pipeline(study: Study) -> None:
+    installed(study)
+    there = study.root / "edges/inputs/images"
+    (there / "note.txt").write_text("mine\n")
+    before = study.git("edges/inputs/images", "rev-parse", "HEAD")
+    study.put("images/b.txt", "beta")
+    study.schedule()
+    assert study.git("edges/inputs/images", "rev-parse", "HEAD") == before
+    assert (there / "note.txt").read_text() == "mine\n"
+    done = study.minipach("plan")
+    assert done.out == "edges: nothing to do\n"
+    assert "uncommitted" not in done.err, "to save the old link would undo what was published"

@@ -1,0 +1,157 @@
+"""A pipeline's own files, wherever they are in its repository, and shared code: seen, counted, recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import test_rerun
+from tests.e2e.test_main_job import counts
+from tests.e2e.test_rerun import clone, rerun
+from tests.e2e.test_reuse_e2e import records, said
+from tests.fixtures.projects import Study
+
+without_minipach = test_rerun.without_minipach
+
+
+def with_one_image(tmp_path: Path, cmd: str, more: str = "") -> Study:
+    study = Study.create(tmp_path / "study")
+    study.put("images/a.txt", "alpha\n")
+    study.pipeline("edges", f'input: {{pfs: {{repo: images, glob: "/*"}}}}\ntransform: {{cmd: {cmd}}}\n{more}')
+    (study.root / "edges/code").rmdir()
+    return study
+
+
+def write(study: Study, path: str, text: str) -> None:
+    there = study.root / path
+    there.parent.mkdir(parents=True, exist_ok=True)
+    there.unlink(missing_ok=True)
+    there.write_text(text)
+
+
+@pytest.mark.slow
+def test_scripts_beside_the_spec_reach_the_command_and_count(tmp_path: Path, without_minipach: dict[str, str]) -> None:
+    study = with_one_image(tmp_path, "[sh, run.sh]")
+    write(study, "edges/run.sh", '. scripts/lib.sh\nlsall >"$PFS/out/files"\ncp "$images" "$PFS/out/"\n')
+    write(study, "edges/scripts/lib.sh", "lsall() { find . -type f | sort; }\n")
+    write(study, "edges/README.md", "not seen\n")
+    study.schedule()
+    assert study.read("edges/files") == b"./run.sh\n./scripts/lib.sh\n", "no spec, no README, none of our own files"
+    first = study.git("edges", "rev-parse", "HEAD")
+    assert study.minipach("schedule").out == "nothing to do\n"
+    assert said(study, "edges") == {"a.txt": ("current", "")}, "outputs are no own files"
+    study.put("edges/README.md", "still not\n")
+    assert said(study, "edges")["a.txt"][0] == "current"
+    study.put("edges/scripts/lib.sh", "lsall() { find . -type f | sort -r; }\n")
+    assert said(study, "edges") == {"a.txt": ("run", "scripts/lib.sh changed")}
+    study.put("edges/more.txt", "a new file\n")
+    assert said(study, "edges") == {"a.txt": ("run", "more.txt changed; scripts/lib.sh changed")}
+    assert counts(study.schedule()["edges"]) == {"ran": 1}
+    assert study.read("edges/files") == b"./scripts/lib.sh\n./run.sh\n./more.txt\n"
+    diff = study.minipach("diff", "edges", first, "HEAD", "--json").json
+    assert {row["path"] for row in diff["code"]} == {"more.txt", "scripts/lib.sh"}
+    assert diff["outputs"]["added"] == [] and diff["outputs"]["changed"] == ["files"]
+    assert study.git("edges", "status", "--porcelain") == ""
+    assert study.minipach("schedule").out == "nothing to do\n"
+    assert study.minipach("audit", "--all").code == 0
+    alone = clone(study, "edges", tmp_path / "alone", without_minipach)
+    rerun(alone, ".", records(study, "edges")["a.txt"][0], without_minipach)
+    study.remove("edges/more.txt")
+    assert said(study, "edges") == {"a.txt": ("run", "more.txt changed")}
+
+
+@pytest.mark.slow
+def test_own_files_are_no_data_for_what_is_downstream(tmp_path: Path, without_minipach: dict[str, str]) -> None:
+    study = with_one_image(tmp_path, "[sh, run.sh]")
+    write(study, "edges/run.sh", 'cp "$images" "$PFS/out/"\n')
+    write(study, "edges/scripts/more.sh", "true\n")
+    study.pipeline(
+        "sheet",
+        'input: {pfs: {repo: edges, glob: "/"}}\ntransform: {cmd: [sh, code/sheet.sh]}\n',
+        sheet='cd "$edges" && find . -type f >"$PFS/out/files"\n',
+    )
+    study.schedule()
+    assert study.read("sheet/files") == b"./a.txt\n"
+    study.put("edges/scripts/another.sh", "true\n")
+    study.schedule()
+    assert said(study, "sheet") == {"/": ("current", "")}
+    alone = clone(study, "sheet", tmp_path / "alone", without_minipach)
+    rerun(alone, ".", records(study, "sheet")["/"][0], without_minipach)
+
+
+@pytest.mark.slow
+def test_code_may_be_a_link_to_a_folder(tmp_path: Path) -> None:
+    study = with_one_image(tmp_path, "[sh, code/run.sh]")
+    write(study, "edges/src/run.sh", 'cp "$images" "$PFS/out/"\n')
+    (study.root / "edges/code").symlink_to("src")
+    assert counts(study.schedule()["edges"]) == {"ran": 1}
+    study.put("edges/src/run.sh", 'cat "$images" "$images" >"$PFS/out/a.txt"\n')
+    assert said(study, "edges") == {"a.txt": ("run", "src/run.sh changed")}
+    study.schedule()
+    assert study.read("edges/a.txt") == b"alpha\nalpha\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["a plain folder", "a dataset"])
+def test_shared_code_is_pinned_recorded_and_visible(
+    kind: str, tmp_path: Path, without_minipach: dict[str, str]
+) -> None:
+    study = with_one_image(tmp_path, "[sh, run.sh]", "minipach: {code: [../lib]}\n")
+    write(study, "edges/run.sh", ". ../lib/sub/x.sh\nboth\ncp ../lib/table.bin $PFS/out/\n")
+    if kind == "a dataset":
+        study.ok("datalad", "create", "-d", ".", "lib")
+    write(study, "lib/sub/x.sh", 'both() { cat "$images" "$images" >"$PFS/out/twice"; }\n')
+    (study.root / "lib/table.bin").write_bytes(bytes(range(256)))
+    study.ok("datalad", "save", "-r", "-m", "shared code")
+    study.schedule()
+    assert study.read("edges/twice") == b"alpha\nalpha\n"
+    assert study.read("edges/table.bin") == bytes(range(256))
+    assert study.minipach("schedule").out == "nothing to do\n"
+    alone = clone(study, "edges", tmp_path / "alone", without_minipach)
+    rerun(alone, ".", records(study, "edges")["a.txt"][0], without_minipach)
+    write(study, "lib/sub/x.sh", 'both() { cat "$images" >"$PFS/out/once"; }\n')
+    study.ok("datalad", "save", "-r", "-m", "another")
+    assert said(study, "edges") == {"a.txt": ("run", "../lib/sub/x.sh changed")}
+    study.schedule()
+    assert sorted(study.outputs("edges")) == ["once", "run.sh", "table.bin"]
+    assert study.minipach("audit", "--all").code == 0
+
+
+@pytest.mark.slow
+def test_a_subdataset_in_code_is_seen(tmp_path: Path, without_minipach: dict[str, str]) -> None:
+    study = with_one_image(tmp_path, "[sh, code/tools/run.sh]")
+    study.ok("datalad", "create", "--force", "-d", ".", "edges")
+    study.ok("datalad", "create", "-d", "edges", "edges/code/tools")
+    write(study, "edges/code/tools/run.sh", 'cp "$images" "$PFS/out/"\n')
+    study.ok("datalad", "save", "-r", "-m", "a tool")
+    assert counts(study.schedule()["edges"]) == {"ran": 1}
+    alone = clone(study, "edges", tmp_path / "alone", without_minipach)
+    rerun(alone, ".", records(study, "edges")["a.txt"][0], without_minipach)
+    write(study, "edges/code/tools/run.sh", 'cat "$images" >"$PFS/out/a.txt"\n')
+    study.ok("datalad", "save", "-r", "-m", "another tool")
+    assert said(study, "edges") == {"a.txt": ("run", "code/tools/run.sh changed")}
+
+
+@pytest.mark.slow
+def test_shared_content_that_is_not_to_be_had_is_told(tmp_path: Path) -> None:
+    study = with_one_image(tmp_path, "[sh, run.sh]", "minipach: {code: [../lib]}\n")
+    write(study, "edges/run.sh", 'cp ../lib/table.bin "$PFS/out/"\n')
+    study.ok("datalad", "create", "-d", ".", "lib")
+    (study.root / "lib/table.bin").write_bytes(bytes(range(256)))
+    study.ok("datalad", "save", "-r", "-m", "shared code")
+    tried = study.minipach("run-one", "edges:a.txt")
+    assert tried.code == 2
+    assert "annexed files of shared code need a dataset here; minipach schedule makes it one" in tried.err
+    study.git("lib", "annex", "drop", "--quiet", "--force", "table.bin")
+    done = study.minipach("schedule")
+    assert done.code == 2
+    assert "no repository is known to have it" in done.err and "Traceback" not in done.err
+
+
+def test_shared_code_that_is_not_there_is_told(tmp_path: Path) -> None:
+    study = with_one_image(tmp_path, "[sh, run.sh]", "minipach: {code: [../lib]}\n")
+    write(study, "edges/run.sh", "true\n")
+    done = study.minipach("check")
+    assert done.code == 2
+    assert "../lib: no committed file at lib in this project" in done.err

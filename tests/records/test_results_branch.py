@@ -1,0 +1,333 @@
+"""The results branch: results are folded in from their refs, and found again by datum id."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minipach.execution.result_ref import RESULTS_FILE
+from minipach.git.fast_import import Stream
+from minipach.git.repo import FILE, SYMLINK, GitError, TreeEntry
+from minipach.publish.fold_results import fold
+from minipach.records.results_branch import BRANCH, PENDING, Known, folder_of
+from tests.fixtures.repos import Files, tree_of
+
+ID = "ab" + "0" * 62
+OTHER = "cd" + "1" * 62
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Files:
+    """A pipeline's repository without results."""
+    made = Files.create(tmp_path / "edges")
+    made.put("spec.yml", "x")
+    made.commit()
+    return made
+
+
+def described(repo: Files, name: str, datum_id: str = ID, dest: str = "", **outputs: str) -> dict[str, Any]:
+    """What a worker says of a datum; `outputs` are files by name, each with its content."""
+    return {
+        "schema": 1,
+        "id": datum_id,
+        "name": name,
+        "words": [],
+        "dest": dest,
+        "matches": [["images", "images", f"/{name}"]],
+        "recipe": {"transform": {}, "image": "i", "code": "c"},
+        "inputs": {"images": [[".png", "git:1", False]]},
+        "code_tree": "tree",
+        "author": "A Tester <tester@example.org> 1700000000 +0000",
+        "seconds": 0.5,
+        "files": [[p.replace("__", "/"), FILE, repo.hash_blob(c.encode())] for p, c in outputs.items()],
+    }
+
+
+def pending(repo: Files, set_id: str, *datums: dict[str, Any]) -> None:
+    """What a worker leaves: a ref to a commit that describes the results of a set."""
+    told = {"results": [{"record": f"record of {set_id}", **datum} for datum in datums]}
+    commit = repo.commit_tree(tree_of(repo, {RESULTS_FILE: json.dumps(told).encode()}), "result")
+    repo.git("update-ref", PENDING + set_id, commit)
+
+
+def log(repo: Files) -> list[str]:
+    return repo.line("log", "--format=%s", BRANCH).splitlines()
+
+
+def test_without_results_nothing_is_known(repo: Files) -> None:
+    known = Known(repo)
+    assert (known.commit, known.ids) == (None, frozenset())
+    assert ID not in known
+    assert known.of(ID) == ()
+    assert known.named(ID, "a.png") is None
+    assert known.folders_of(ID) == []
+    assert fold(repo) == 0
+    assert repo.resolve(BRANCH) is None
+
+
+def test_a_folded_result_is_found_by_its_id(repo: Files) -> None:
+    pending(repo, "s1", described(repo, "a.png", d__a="alpha", b="beta"))
+    assert fold(repo) == 1
+    assert set(repo.listing(BRANCH)) == {
+        f"ab/{ID}/out/d/a".encode(),
+        f"ab/{ID}/out/b".encode(),
+        f"ab/{ID}/record".encode(),
+        f"ab/{ID}/result.json".encode(),
+    }
+    known = Known(repo)
+    assert known.ids == {ID}
+    [found] = known.of(ID)
+    assert found == known.named(ID, "a.png")
+    assert (found.name, found.dest, found.record, found.words) == ("a.png", "", "record of s1", ())
+    assert found.matches == (("images", "images", "/a.png"),)
+    assert [e.path for e in known.files(found)] == ["b", "d/a"]
+    assert repo.refs(PENDING) == {}
+
+
+def test_outputs_are_kept_relative_to_their_place(repo: Files) -> None:
+    pending(repo, "s1", described(repo, "a.png", dest="x/y", d__a="alpha", b="beta"))
+    fold(repo)
+    known = Known(repo)
+    [found] = known.of(ID)
+    assert (found.dest, [e.path for e in known.files(found)]) == ("x/y", ["b", "d/a"])
+
+
+def test_a_result_without_outputs_is_a_result(repo: Files) -> None:
+    pending(repo, "s1", described(repo, "a.png"))
+    fold(repo)
+    known = Known(repo)
+    [found] = known.of(ID)
+    assert found.tree is None
+    assert known.files(found) == []
+
+
+def test_any_path_and_mode_comes_through(repo: Files) -> None:
+    datum = described(repo, "a.png")
+    blob = repo.hash_blob(b"../.git/annex/objects/x")
+    datum["files"] = [['quo"te \\ ü', SYMLINK, blob], ["new\nline/\udcff", "100755", blob]]
+    pending(repo, "s1", datum)
+    fold(repo)
+    known = Known(repo)
+    assert set(known.files(known.of(ID)[0])) == {TreeEntry(mode, sha, path) for path, mode, sha in datum["files"]}
+
+
+def test_many_results_are_one_commit(repo: Files) -> None:
+    for i in range(5):
+        pending(repo, f"s{i}", described(repo, f"{i}.png", f"{i}{i}" + "0" * 62, x=str(i)))
+    assert fold(repo) == 5
+    assert log(repo) == ["minipach: 5 results: 0.png, 1.png, 2.png ..."]
+
+
+def test_a_set_may_bring_several_results(repo: Files) -> None:
+    pending(repo, "s1", described(repo, "a.png", x="1"), described(repo, "b.png", OTHER, x="2"))
+    assert fold(repo) == 2
+    assert Known(repo).ids == {ID, OTHER}
+
+
+# One id, several names
+
+
+def test_two_names_of_one_id_are_two_results(repo: Files) -> None:
+    pending(repo, "s1", described(repo, "a.png", a="alpha"))
+    fold(repo)
+    pending(repo, "s2", described(repo, "b.png", b="beta"))
+    fold(repo)
+    known = Known(repo)
+    assert known.ids == {ID}
+    assert {r.name for r in known.of(ID)} == {"a.png", "b.png"}
+    for name, path in (("a.png", "a"), ("b.png", "b")):
+        found = known.named(ID, name)
+        assert found is not None
+        assert [e.path for e in known.files(found)] == [path]
+        assert found.where in known.folders_of(ID)
+
+
+def test_two_names_in_one_fold_are_two_results_too(repo: Files) -> None:
+    pending(repo, "s1", described(repo, "a.png", a="alpha"))
+    pending(repo, "s2", described(repo, "b.png", b="beta"))
+    pending(repo, "s3", described(repo, "c.png", c="gamma"))
+    assert fold(repo) == 3
+    assert {r.name for r in Known(repo).of(ID)} == {"a.png", "b.png", "c.png"}
+
+
+def test_the_same_datum_twice_is_one_result_the_first(repo: Files) -> None:
+    pending(repo, "s1", described(repo, "a.png", a="first"))
+    fold(repo)
+    before = repo.resolve(BRANCH)
+    pending(repo, "s1", described(repo, "a.png", a="second"))
+    assert fold(repo) == 0
+    assert repo.resolve(BRANCH) == before
+    assert repo.refs(PENDING) == {}
+
+
+def test_a_forced_result_takes_the_place_of_the_old_one(repo: Files) -> None:
+    pending(repo, "s1", described(repo, "a.png", a="first", old="x"))
+    fold(repo)
+    [old] = Known(repo).of(ID)
+    pending(repo, "s2", {**described(repo, "a.png", a="second"), "forced": True})
+    assert fold(repo) == 1
+    known = Known(repo)
+    [found] = known.of(ID)
+    assert found.where == old.where
+    assert [e.path for e in known.files(found)] == ["a"]
+    assert repo.read(BRANCH, f"{found.where}/out/a") == b"second"
+
+
+def test_the_folder_of_a_result() -> None:
+    assert folder_of(ID, "a", []) == f"ab/{ID}"
+    second = folder_of(ID, "b", [f"ab/{ID}"])
+    assert second.startswith(f"ab/{ID}.")
+    assert second == folder_of(ID, "b", [f"ab/{ID}"])
+    assert second != folder_of(ID, "c", [f"ab/{ID}"])
+    assert folder_of(ID, "\udcff", [f"ab/{ID}"])  # no name makes it fail
+
+
+# Kills
+
+
+def test_to_fold_twice_is_no_harm(repo: Files) -> None:
+    pending(repo, "s1", described(repo, "a.png", a="alpha"))
+    fold(repo)
+    before = repo.refs("refs/")
+    assert fold(repo) == 0
+    assert repo.refs("refs/") == before
+
+
+def test_a_fold_that_was_killed_before_its_last_step_is_done_again(repo: Files) -> None:
+    """The new commit was stored, then came the kill: neither the branch nor the refs had moved."""
+    pending(repo, "s1", described(repo, "a.png", a="alpha"))
+    fold(repo)
+    pending(repo, "s2", described(repo, "b.png", OTHER, b="beta"))
+    stream = Stream("refs/minipach/build/results", repo.resolve(BRANCH), "X <x@example.org> 1 +0000")
+    stream.commit("half done")
+    stream.write(FILE, b"junk", "junk")
+    stream.run(repo)
+    assert fold(repo) == 1
+    assert log(repo) == ["minipach: 1 result: b.png", "minipach: 1 result: a.png"]
+    assert b"junk" not in repo.listing(BRANCH)
+    assert set(repo.refs("refs/minipach/")) == set()
+
+
+def test_a_result_that_was_folded_though_its_ref_is_still_there_is_not_folded_again(repo: Files) -> None:
+    pending(repo, "s1", described(repo, "a.png", a="alpha"))
+    ref, commit = repo.refs(PENDING).popitem()
+    fold(repo)
+    before = repo.resolve(BRANCH)
+    repo.git("update-ref", ref, commit)
+    assert fold(repo) == 0
+    assert (repo.resolve(BRANCH), repo.refs(PENDING)) == (before, {})
+
+
+def test_results_that_came_in_meanwhile_are_folded_onto(repo: Files) -> None:
+    """Somebody pushed to the branch between the reading and the writing: compare-and-swap, and once more."""
+    pending(repo, "s1", described(repo, "a.png", a="alpha"))
+    meanwhile = repo.commit_tree(tree_of(repo, {"README.md": b"x"}), "somebody else's")
+
+    class Shared(Files):
+        def update_refs(self, lines: Any) -> None:
+            self.git("update-ref", BRANCH, meanwhile)
+            super().update_refs(lines)
+
+    assert fold(Shared(repo.path)) == 1
+    assert repo.line("rev-parse", f"{BRANCH}^") == meanwhile
+    assert set(Known(repo).ids) == {ID}
+    assert repo.refs(PENDING) == {}
+
+
+def test_a_set_that_ends_once_more_meanwhile_is_folded_as_it_is_then(repo: Files) -> None:
+    """It was taken for lost, and so ran twice: the second one moves the ref between the reading and the writing."""
+    pending(repo, "s1", described(repo, "a.png", a="first"))
+    ref, commit = repo.refs(PENDING).popitem()
+    pending(repo, "s1", described(repo, "a.png", a="second"))
+    second = repo.refs(PENDING)[ref]
+    repo.git("update-ref", ref, commit)
+
+    class Moving(Files):
+        def update_refs(self, lines: Any) -> None:
+            self.git("update-ref", ref, second)
+            super().update_refs(lines)
+
+    assert fold(Moving(repo.path)) == 1
+    [found] = Known(repo).of(ID)
+    assert repo.read(BRANCH, f"{found.where}/out/a") == b"second"
+    assert repo.refs(PENDING) == {}
+
+
+def test_to_fold_what_never_rests_is_given_up(repo: Files) -> None:
+    pending(repo, "s1", described(repo, "a.png", a="alpha"))
+    [ref] = repo.refs(PENDING)
+    asked: list[str] = []
+
+    class Restless(Files):
+        def update_refs(self, lines: Any) -> None:
+            asked.append(self.commit_tree(self.line("rev-parse", f"{ref}^{{tree}}"), f"{len(asked)}"))
+            self.git("update-ref", ref, asked[-1])
+            super().update_refs(lines)
+
+    with pytest.raises(GitError):
+        fold(Restless(repo.path), tries=3)
+    assert len(asked) == 3
+    assert fold(repo) == 1
+
+
+def test_a_fold_that_fails_changes_nothing(repo: Files) -> None:
+    pending(repo, "s1", described(repo, "a.png", a="alpha"))
+    lock = repo.path / ".git" / (BRANCH + ".lock")
+    lock.touch()
+    with pytest.raises(GitError):
+        fold(repo)
+    assert (repo.resolve(BRANCH), len(repo.refs(PENDING))) == (None, 1)
+    lock.unlink()
+    assert fold(repo) == 1
+
+
+def test_a_ref_without_results_goes(repo: Files) -> None:
+    repo.git("update-ref", PENDING + "s1", "HEAD")
+    assert fold(repo) == 0
+    assert repo.refs(PENDING) == {}
+    assert repo.resolve(BRANCH) is None
+
+
+# What else may be on the branch
+
+
+def test_what_is_no_result_is_passed_over(repo: Files) -> None:
+    pending(repo, "s1", described(repo, "a.png", a="alpha"))
+    fold(repo)
+    blob = repo.hash_blob(b"x")
+    repo.update_refs(
+        [
+            "update {} {} {}".format(
+                BRANCH,
+                repo.commit_tree(
+                    repo.write_tree(
+                        [
+                            *repo.ls_tree(BRANCH, recursive=True),
+                            TreeEntry(FILE, blob, "README.md"),
+                            TreeEntry(FILE, blob, "docs/x/y"),
+                            TreeEntry(FILE, blob, "ef/" + "ef" * 32 + "/out/x"),
+                        ]
+                    ),
+                    "more",
+                ),
+                repo.resolve(BRANCH),
+            )
+        ]
+    )
+    known = Known(repo)
+    assert [r.name for r in known.of(ID)] == ["a.png"]
+    assert known.of("ef" * 32) == ()  # its description is missing: as good as none
+    at_once = Known(repo)
+    at_once.read_ahead([ID, "ef" * 32, "no such id", ID])
+    assert [at_once.of(i) for i in (ID, "ef" * 32, "no such id")] == [known.of(ID), (), ()]
+
+
+def test_what_is_known_is_what_the_branch_held_then(repo: Files) -> None:
+    known = Known(repo)
+    pending(repo, "s1", described(repo, "a.png", a="alpha"))
+    fold(repo)
+    assert ID not in known
+    assert ID in Known(repo)

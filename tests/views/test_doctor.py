@@ -1,0 +1,62 @@
+"""`doctor` starts what it calls ok."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from minipach.environment import runtimes
+from minipach.environment.runtimes import Runtime
+from minipach.views import doctor
+
+
+def stand_in(folder: Path, name: str, script: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is the whole PATH of runtimes."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setattr(runtimes, "child_environment", lambda extra=None: {"PATH": f"{folder}:/bin", **(extra or {})})
+    monkeypatch.setattr(runtimes.shutil, "which", lambda name, path: (folder / name).exists() or None)
+    return folder
+
+
+def test_a_runtime_that_starts_nothing_is_not_ok(programs: Path) -> None:
+    stand_in(programs, "docker", 'echo "one" >&2; echo "Cannot connect to the Docker daemon" >&2; exit 1')
+    stand_in(programs, "podman", 'for last; do :; done; [ "$last" != /usr/bin/true ] || exit 126')
+    stand_in(programs, "apptainer", "exit 0")
+    assert list(runtimes.installed()) == [
+        Runtime("apptainer"),
+        Runtime("podman", "exit code 126"),
+        Runtime("docker", "Cannot connect to the Docker daemon"),
+    ]
+    found = list(doctor._runtimes())
+    assert [(f.level, f.what) for f in found] == [
+        ("ok", "container runtime: apptainer starts"),
+        ("note", "podman is installed, but starts nothing: exit code 126"),
+        ("note", "docker is installed, but starts nothing: Cannot connect to the Docker daemon"),
+        ("note", "no bubblewrap: commands without an image see $PFS, not /pfs; " + doctor._UNPROTECTED),
+    ]
+    assert all(f.fix for f in found if f.level != "ok")
+
+
+def test_where_no_runtime_starts_it_says_so(programs: Path) -> None:
+    stand_in(programs, "docker", "exit 1")
+    whats = [f.what for f in doctor._runtimes()]
+    assert "no container runtime starts: only pipelines without an image run" in whats
+
+
+def test_a_program_that_is_started_is_started_in_a_root_of_its_own(programs: Path) -> None:
+    stand_in(programs, "podman", 'echo "$@" >"$0.said"')
+    assert list(runtimes.installed()) == [Runtime("podman")]
+    words = (programs / "podman.said").read_text().split()
+    assert words[:4] == ["run", "--rm", "--network", "none"]
+    assert words[-1] == "/usr/bin/true"
+    assert not os.path.exists(words[words.index("--rootfs") + 1]), "it is gone afterwards"
