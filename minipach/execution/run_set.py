@@ -57,8 +57,11 @@ def run_set(work: WorkSet, slot: Slot, lost: int = 0) -> Outcome:
     if lost:
         with contextlib.suppress(OSError):
             put_aside(Path(work.log), lost, len(work.parts))
-    with Meter(work, slot.path) as meter:
-        outcome = _run_set(work, slot, meter)
+    try:
+        with Meter(work, slot.path) as meter:
+            outcome = _run_set(work, slot, meter)
+    finally:
+        _Stop.can_finish = False
     if len(work.parts) > 1 and outcome.kind != "lost":
         with contextlib.suppress(OSError):
             split_log(Path(work.log), len(work.parts))

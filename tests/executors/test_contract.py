@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from minipach.execution.run_set import stop_early
 from minipach.executors.base import Executor
 from minipach.executors.local.executor import LocalExecutor
 from minipach.executors.memory import Memory, MemoryExecutor
@@ -26,8 +27,9 @@ from minipach.scheduling.base_commit import build_base
 from tests.fixtures.projects import Study
 from tests.fixtures.slurm_cluster import shared_cluster
 
-# It says where people can look that it runs, and for how long; the file's text says what it does.
+# It says beside the project that it runs, and for how long; the file's text says what it does.
 SCRIPT = """
+MARKS="${PFS%%/study/*}/marks"
 name=$(basename "$images"); what=$(cat "$images")
 echo "$$" >"$MARKS/$name.begun"
 case $what in
@@ -40,7 +42,7 @@ date +%s.%N >"$MARKS/$name.ended"
 """
 SPEC = """
 input: {pfs: {repo: images, glob: "/*"}}
-transform: {cmd: [sh, code/run.sh], env: {MARKS: "@"}}
+transform: {cmd: [sh, code/run.sh]}
 datum_tries: 1
 """
 
@@ -137,15 +139,27 @@ WITH_PROCESSES = [name for name in ENGINES if name != "memory"]
 LASTING = [name for name in ENGINES if name != "local"]
 
 
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    study = Study.create(tmp_path_factory.mktemp("executors") / "study")
+    (study.root.parent / "marks").mkdir()
+    study.put("images/first", "x")
+    study.pipeline("edges", SPEC, run=SCRIPT)
+    study.pipeline("other", SPEC, run=SCRIPT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINIPACH_RUNTIME", "none")
+        study.schedule()
+    return study
+
+
 @pytest.fixture
-def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+def bench(
+    request: pytest.FixtureRequest, computed: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bench]:
     monkeypatch.setenv("MINIPACH_RUNTIME", "none")  # so that commands can leave marks outside of /pfs
-    study = Study.create(tmp_path / "study")
+    study = computed.duplicate(tmp_path / "study")
     marks = tmp_path / "marks"
     marks.mkdir()
-    study.put("images/first", "x")
-    study.pipeline("edges", SPEC.replace("@", str(marks)), run=SCRIPT)
-    study.schedule()
     with ENGINES[request.param](study) as make:
         engine = make()
         try:
@@ -175,7 +189,9 @@ def test_each_set_comes_back_once_with_what_became_of_it(bench: Bench) -> None:
     assert bench.engine.poll(0) == []
     fold(Repo(bench.study.root / "edges"))
     bench.engine.settle(sets)
-    assert bench.study.schedule(code=1)["edges"]["counts"]["ran"] == 0, "the results are there: only b and d are tried"
+    assert bench.study.schedule("edges", code=1)["edges"]["counts"]["ran"] == 0, (
+        "the results are there: only b and d are tried"
+    )
 
 
 @every(list(ENGINES))
@@ -187,6 +203,16 @@ def test_a_set_submitted_twice_runs_once(bench: Bench) -> None:
         bench.engine.submit([work])
     assert bench.ends(1)[work.id].kind == "ok"
     assert bench.engine.poll(1) == []
+
+
+@every(["memory"])
+def test_a_worker_without_a_set_ends_when_it_is_asked_to(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minipach.execution.run_set._Stop.asked", False)
+    bench.put(a="1", b="2")
+    (work,) = bench.sets("a b")
+    bench.engine.submit([work])
+    assert bench.ends(1)[work.id].kind == "ok"
+    assert not stop_early(), "nothing runs that could be finished"
 
 
 @every(WITH_PROCESSES)
@@ -221,8 +247,6 @@ def test_cancel_ends_the_commands_and_starts_nothing_more(bench: Bench) -> None:
 
 @every(LASTING)
 def test_cancel_of_one_pipeline_leaves_the_others_alone(bench: Bench) -> None:
-    bench.study.pipeline("other", SPEC.replace("@", str(bench.marks)), run=SCRIPT)
-    bench.study.schedule("other")
     bench.put(a="1")
     ours, theirs = bench.sets("a"), bench.sets("a", pipeline="other")
     bench.engine.submit(ours)

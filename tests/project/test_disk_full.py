@@ -51,13 +51,19 @@ def small_disk(folder: Path, size: str) -> Iterator[SmallDisk]:
         subprocess.run(["umount", "-l", folder], check=True)
 
 
-@pytest.fixture
-def filled(study: Study) -> Study:
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    study = Study.create(tmp_path_factory.mktemp("full") / "study")
     study.put("images/a.txt", "alpha\n")
     study.pipeline("edges", SPEC, run=WRITES % 10)
     study.schedule()
     study.put("edges/code/run.sh", WRITES % 3000)
     return study
+
+
+@pytest.fixture
+def filled(computed: Study, tmp_path: Path) -> Study:
+    return computed.duplicate(tmp_path / "study")
 
 
 def is_whole(study: Study) -> None:

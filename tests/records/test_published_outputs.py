@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.fixtures.projects import Study
@@ -9,14 +11,20 @@ from tests.fixtures.projects import Study
 REASON = "its output was changed by a commit"
 
 
-@pytest.fixture
-def published(study: Study) -> Study:
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    study = Study.create(tmp_path_factory.mktemp("published") / "study")
     for name in "abc":
         study.put(f"images/{name}.txt", name, save=False)
     study.save("images")
     study.copier()
     study.schedule()
     return study
+
+
+@pytest.fixture
+def published(computed: Study, tmp_path: Path) -> Study:
+    return computed.duplicate(tmp_path / "study")
 
 
 def actions(study: Study) -> dict[str, str]:
