@@ -39,7 +39,7 @@ from minipach.spec.value_types import (
 )
 from minipach.spec.yaml_reader import camel
 
-_KEPT = "kept for engines that have the notion; it changes nothing here"
+_KEPT = "accepted for compatibility; it changes nothing here"
 _PROJECT = "ignored; a repo is looked up in the project this pipeline is in"
 
 
@@ -57,9 +57,9 @@ class Model(BaseModel):
 class PfsSpec(Model):
     """One repo, and which of its files and directories are datums."""
 
-    repo: Text = Field(description="Path of a dataset in the project, without `..`; nested ones too: `raw/t1`.")
+    repo: Text = Field(description="Path of a dataset in the project, without `..`: `images`, `raw/t1`.")
     glob: Text = Field(
-        description="Every file and directory that it matches is a datum; `/` is the whole repo. "
+        description="Each file or directory that it matches is a datum; `/` is the whole repo. "
         "Cleaned as a path: `./a`, `/a//b`, `/a/../b`."
     )
     name: Text = Field(
@@ -75,12 +75,14 @@ class PfsSpec(Model):
         description="Key in a join, where it is required: text with `$1` or `${1}` for captures of the glob, "
         "`$0` for the whole path (empty for the root), `$$` for a dollar sign.",
     )
-    outer_join: Boolean = Field(default=False, description="In a join, keep what has no partner in the other inputs.")
+    outer_join: Boolean = Field(
+        default=False, description="In a join, keep datums that have no partner in the other inputs."
+    )
     group_by: Text = Field(default="", description="Key in a group; written like `join_on`.")
     lazy: Boolean = Field(
         default=False, description="A hint: fetch content when it is first opened, not before the run."
     )
-    empty_files: Boolean = Field(default=False, description="Give names only: every file is empty.")
+    empty_files: Boolean = Field(default=False, description="The command sees the names only: every file is empty.")
     project: Annotated[Text, BeforeValidator(project_name)] = Field(
         default="",
         description="Pachyderm's project of the repo: the dataset `PROJECT/REPO` is read. "
@@ -89,7 +91,7 @@ class PfsSpec(Model):
     repo_type: Annotated[Any, Noted("ignored; every repo is a dataset")] = Field(
         default=None, description="Pachyderm's kind of the repo."
     )
-    trigger: Later = Field(default=None, description="When new content counts.")
+    trigger: Later = Field(default=None, description="A condition for new content.")
     s3: Annotated[Any, Refused("not supported", "read the files below /pfs")] = Field(
         default=None, description="Access through an S3 gateway."
     )
@@ -99,7 +101,7 @@ class PfsSpec(Model):
 
 
 class InputSpec(Model):
-    """Exactly one kind of input; the combinations hold inputs in turn, nested freely."""
+    """Exactly one kind of input. Combinations contain inputs, nested freely."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
@@ -110,22 +112,24 @@ class InputSpec(Model):
     group: Some[InputSpec] | None = Field(
         default=None, description="One datum per `group_by` key, with every file that has it."
     )
-    cron: Later = Field(default=None, description="A datum per point in time.")
+    cron: Later = Field(default=None, description="One datum for each point in time.")
 
 
 class SecretSpec(Model):
     """One secret: the run gets its value, and nothing that is kept does."""
 
-    name: SecretName = Field(description="Whose value; part of the datum's identity, as the value is not.")
+    name: SecretName = Field(
+        description="Name of the secret. The name is part of the datum's identity, the value is not."
+    )
     env_var: EnvName | Literal[""] = Field(
-        default="", description="Environment variable in which the program finds it. This or `mount_path` is needed."
+        default="", description="Environment variable with the value. This or `mount_path` is required."
     )
     key: SecretName | Literal[""] = Field(
-        default="", description="Which value of a secret that has several. List the secret once per key."
+        default="", description="Key of a secret that has several values. List the secret once per key."
     )
     mount_path: Text = Field(
         default="",
-        description="Folder in which the program finds the value as a read-only file: `mount_path/key`, "
+        description="Folder with the value as a read-only file: `mount_path/key`, "
         "or `mount_path/name` without a `key`.",
     )
 
@@ -140,41 +144,39 @@ class TransformSpec(Model):
         "Default: the host's own environment.",
     )
     cmd: Annotated[list[Text], BeforeValidator(command), Field(min_length=1)] = Field(
-        description="The program and its arguments; no shell reads them. May hold placeholders, as `out`."
+        description="The program and its arguments. No shell interprets them. Placeholders are replaced, as in `out`."
     )
-    stdin: Many[Text] = Field(default=[], description="Lines fed to the program's standard input.")
+    stdin: Many[Text] = Field(default=[], description="Lines for the program's standard input.")
     env: dict[EnvName, Text] = Field(
         default={},
         description="Environment variables. Numbers count as written; true, false, yes and no need quotes.",
     )
     accept_return_code: Many[ExitCode] = Field(
-        default=[], description="Exit codes (0-255) besides 0 that are a success."
+        default=[], description="Exit codes (0-255) besides 0 that count as success."
     )
     working_dir: Text = Field(default="", description="Where the program starts. Default: the pipeline's repo.")
     secrets: Many[SecretSpec] = Field(
         default=[],
-        description="Environment variables whose values stand nowhere in the project (see docs/howto-trying.md).",
+        description="Secrets. Their values are stored nowhere in the project (see docs/howto-trying.md).",
     )
     err_cmd: Annotated[list[Text], BeforeValidator(error_command)] = Field(
         default=[],
-        description="A program like `cmd` that runs after each failing try. If it exits with 0, the datum is "
-        "recovered: it has no output, doesn't count as failed, and is tried again in the next job.",
+        description="A program like `cmd` that runs after each failed try. If it exits with 0, the datum is "
+        "recovered: it has no output, does not count as failed, and runs again in the next job.",
     )
-    err_stdin: Many[Text] = Field(default=[], description="Lines fed to the standard input of `err_cmd`.")
+    err_stdin: Many[Text] = Field(default=[], description="Lines for the standard input of `err_cmd`.")
     user: Later = Field(default=None, description="User to run as.")
     datum_batching: Later = Field(default=None, description="One start of the program for many datums.")
 
 
 class ParallelismSpec(Model):
-    """How many at once."""
+    """The number of datum sets that run at once."""
 
-    constant: Count = Field(
-        default=0, description="At most so many datum sets at once; 0: as many as the executor has room for."
-    )
+    constant: Count = Field(default=0, description="Maximum of running datum sets; 0: the capacity of the executor.")
 
 
 class DatumSetSpec(Model):
-    """How datums are cut into sets, each of which one container executes."""
+    """The division of datums into sets."""
 
     number: Count = Field(default=0, description="Datums in a set.")
     size_bytes: Count = Field(default=0, description="Bytes of input in a set.")
@@ -184,26 +186,26 @@ class DatumSetSpec(Model):
 class GpuSpec(Model):
     """Graphics processors."""
 
-    type: Text = Field(default="", description="Kind, as the engine names it: `nvidia.com/gpu`.")
-    number: Count = Field(default=1, description="How many.")
+    type: Text = Field(default="", description="Type of the GPU; `nvidia.com/gpu` means any.")
+    number: Count = Field(default=1, description="Number of GPUs.")
 
 
 class ResourceSpec(Model):
-    """What one run needs."""
+    """The resources of one datum set."""
 
-    cpu: Cpus | None = Field(default=None, description="CPUs; parts and thousandths (`500m`) too.")
+    cpu: Cpus | None = Field(default=None, description="CPUs: `4`, `0.5` or `500m`.")
     memory: Bytes | None = Field(
-        default=None, description="Memory; units k M G T P E (1000) and Ki Mi Gi Ti Pi Ei (1024)."
+        default=None, description="Memory, with units k M G T P E (1000) or Ki Mi Gi Ti Pi Ei (1024)."
     )
-    disk: Bytes | None = Field(default=None, description="Scratch space; units as for memory.")
+    disk: Bytes | None = Field(default=None, description="Scratch space, with units as for memory.")
     gpu: GpuSpec | None = Field(default=None, description="Graphics processors.")
 
 
 class PipelineName(Model):
-    """Names the pipeline; what the folder is called decides."""
+    """The name of the pipeline. The name of the folder decides."""
 
     name: Annotated[Text, WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"})] = Field(
-        default="", description=f"The folder's name, if given at all: {NAME_RULE}."
+        default="", description=f"The name of the folder, if given: {NAME_RULE}."
     )
     project: Annotated[Any, Noted(_PROJECT)] = Field(default=None, description="Pachyderm's project.")
 
@@ -223,29 +225,30 @@ class LimitsSpec(Model):
 
 
 class MinipachSpec(Model):
-    """Keys that Pachyderm doesn't have."""
+    """Fields that Pachyderm does not have."""
 
     identity: Literal["path", "content"] | None = Field(
         default=None,
-        description="What makes a datum new. `path`: content and whole paths, as the command sees them. "
+        description="What identifies a datum. `path`: content and whole paths. "
         "`content`: the command sees neutral names, and equal content is computed once. "
         "Default: `minipach.identity` in the project's `.datalad/config`, else `path`.",
     )
     out: Text = Field(
         default="/",
-        description="Where /pfs/out lands: `/` or a template: `{name}/`, `{1}/{images.stem}/`.",
+        description="Folder for the files of /pfs/out: `/`, or a template such as `{name}/` or `{1}/{images.stem}/`.",
     )
     publish: Literal["complete", "available"] = Field(
         default="complete",
-        description="`complete`: once every datum has succeeded; `available`: what has, when the job ends.",
+        description="`complete`: publish when all datums have succeeded. `available`: publish the available results "
+        "when the job ends.",
     )
     outputs: Literal["optional", "required"] = Field(
-        default="optional", description="`required`: a datum that writes nothing has failed."
+        default="optional", description="`required`: a datum that writes nothing fails."
     )
     network: Boolean = Field(default=True, description="`false`: the program has no network.")
     code: Many[Text] = Field(
         default=[],
-        description="Shared code: paths in the project as seen from the pipeline's folder, as in `../lib`. "
+        description="Shared code: paths relative to the pipeline's folder, such as `../lib`. "
         "The program sees them at the same relative path, and they are part of every datum's identity.",
     )
     limits: LimitsSpec = Field(default=LimitsSpec(), description="Limits of each datum.")
@@ -258,45 +261,49 @@ def _kept(description: str) -> Any:
 class PipelineSpec(Model):
     """A whole spec.yml."""
 
-    input: InputSpec = Field(description="What the pipeline reads, cut into datums.")
+    input: InputSpec = Field(description="The inputs, divided into datums.")
     transform: TransformSpec = Field(description="The program, its image and its environment.")
     pipeline: PipelineName = Field(default=PipelineName(), description="The pipeline's name.")
     description: Text = Field(default="", description="What the pipeline does, for people.")
     metadata: MetadataSpec = Field(default=MetadataSpec(), description="Annotations and labels.")
-    minipach: MinipachSpec = Field(default=MinipachSpec(), description="Keys of minipach's own.")
-    datum_tries: Tries = Field(default=3, description="How often a datum is tried, the first time included.")
-    parallelism_spec: ParallelismSpec = Field(default=ParallelismSpec(), description="How many datum sets run at once.")
+    minipach: MinipachSpec = Field(default=MinipachSpec(), description="Options of minipach itself.")
+    datum_tries: Tries = Field(default=3, description="Number of tries of a datum, including the first.")
+    parallelism_spec: ParallelismSpec = Field(
+        default=ParallelismSpec(), description="Number of datum sets that run at once."
+    )
     resource_requests: ResourceSpec | None = Field(
-        default=None, description="What a run needs: what the executor asks the engine for."
+        default=None, description="Resources that the executor reserves for a datum set."
     )
     resource_limits: ResourceSpec | None = Field(
-        default=None, description="What each datum may not exceed; `memory` and `disk` are enforced."
+        default=None, description="Limits of each datum. `memory` and `disk` are enforced."
     )
-    salt: Text = Field(default="", description="Part of every datum's identity: change it, and everything runs again.")
+    salt: Text = Field(
+        default="", description="Any text; part of each datum's identity. Change it to run everything again."
+    )
     reprocess_spec: Literal["until_success", "every_job"] = Field(
         default="until_success",
-        description="`until_success`: a datum that succeeded doesn't run again. "
-        "`every_job`: every new commit of an input runs them all again.",
+        description="`until_success`: a datum that succeeded does not run again. "
+        "`every_job`: each new commit of an input runs all datums again.",
     )
     datum_timeout: Duration = Field(
         default=0.0,
-        description="Longest time for one try of a datum: `90s`, `2h30m`; counted in whole seconds. When it is over, "
-        "all processes of the try are ended, and it has failed. Default: no limit.",
+        description="Time limit of one try of a datum: `90s`, `2h30m`; in whole seconds. At the limit all "
+        "processes of the try are stopped, and it fails. Default: no limit.",
     )
     job_timeout: Duration = Field(
         default=0.0,
-        description="Longest time for a job. When it is over, what runs is ended, and the datums without a result "
-        "have failed. Default: no limit.",
+        description="Time limit of a job. At the limit running work is stopped, and datums without a result "
+        "fail. Default: no limit.",
     )
     datum_set_spec: DatumSetSpec = Field(
-        default=DatumSetSpec(), description="How datums are cut into sets. Default: by measured duration."
+        default=DatumSetSpec(), description="Division of datums into sets. Default: by measured duration."
     )
     output_branch: Branch | None = Field(
         default=None,
-        description="Branch of the pipeline's dataset that results go to. Default: the one checked out, which brings "
-        "its working tree along. Another one is moved alone. Whoever takes from this pipeline names it as `branch`.",
+        description="Branch of the pipeline's dataset for the results. Default: the one checked out, whose working "
+        "tree follows. For another branch no working tree changes. Downstream names it as `branch`.",
     )
-    autoscaling: Annotated[Any, Noted(_KEPT)] = _kept("Stop workers that have nothing to do.")
+    autoscaling: Annotated[Any, Noted(_KEPT)] = _kept("Stop idle workers.")
     scheduling_spec: Annotated[Any, Noted(_KEPT)] = _kept("Node selector and priority class.")
     tolerations: Annotated[Any, Noted(_KEPT)] = _kept("Taints of nodes that workers tolerate.")
     pod_patch: Annotated[Any, Noted(_KEPT)] = _kept("JSON patch of the pod.")

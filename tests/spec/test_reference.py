@@ -18,7 +18,7 @@ def row(field: str) -> str:
 
 
 def test_a_row_has_type_default_and_meaning() -> None:
-    assert row("datum_tries").startswith("| `datum_tries` | whole number | `3` | How often ")
+    assert row("datum_tries").startswith("| `datum_tries` | whole number | `3` | Number of tries ")
     assert row("repo").startswith("| `repo` | text | required | ")
     assert row("lazy").startswith("| `lazy` | true or false | `false` | ")
     assert row("publish").startswith("| `publish` | `complete` or `available` | `complete` | ")
