@@ -21,10 +21,11 @@ demo: .venv/ready ## run examples/photographs in a new folder ./demo
 test: .venv/ready ## the tests, less the slow ones
 	@$(PYTHON) -m pytest -m "not slow and not soak and not image" -n 2 --dist worksteal
 
-check: .venv/ready docs ## lint, format, types, generated docs, the documentation site, slow tests
+check: .venv/ready docs ## lint, format, types, imports, generated docs, the documentation site, slow tests
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
+	@$(ON_PATH) lint-imports --no-cache
 	@$(PYTHON) -m minipach.spec.reference --check docs/spec-reference.md
 	@$(PYTHON) -m minipach.cli.reference --check docs/commands.md
 	@$(PYTHON) -m pytest -m "slow and not soak" -n 2 --dist worksteal
