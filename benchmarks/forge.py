@@ -16,16 +16,18 @@ from pathlib import Path
 
 from minipach.execution.result_ref import RESULTS_FILE
 from minipach.git.fast_import import Stream, committer, quote
-from minipach.git.repo import FILE, SYMLINK, Repo, blob_id, child_environment
+from minipach.git.repo import FILE, SYMLINK, Repo, child_environment
 from minipach.model import run_record
-from minipach.model.run_record import Task
-from minipach.model.work_set import make_set, record_extra
+from minipach.model.datum import Task
+from minipach.model.work_set import Base, record_extra
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import find_project
 from minipach.publish.fold_results import fold
 from minipach.records.published_state import Published, write_shards
 from minipach.records.results_branch import PENDING
-from minipach.scheduling.base_commit import Base, build_base
+from minipach.scheduling.base_commit import build_base
+from minipach.scheduling.work_sets import make_set
+from minipach.support.git_objects import blob_id
 
 _REF = "refs/minipach/build/benchmark"
 _SET = 50  # datums that share a made-up record

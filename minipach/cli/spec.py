@@ -20,7 +20,7 @@ from minipach.support.errors import UserError, each_once
 from minipach.support.text import many
 
 if TYPE_CHECKING:
-    from minipach.model.run_record import Task
+    from minipach.model.datum import Task
     from minipach.planning.assessment import Assessment
 
 _SUFFIXES = {".yml", ".yaml", ".json"}  # no pipeline's name ends so
@@ -263,7 +263,7 @@ def datums(
 
 def _tasks(assessment: Assessment) -> list[Task]:
     """Return the datums with their ids, which are empty where the image is not known: it makes no datum another."""
-    from minipach.model.run_record import Task
+    from minipach.model.datum import Task
 
     try:
         _ = assessment.image

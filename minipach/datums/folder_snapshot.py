@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from minipach.datums.snapshot import FileEntry
 from minipach.git.annex_keys import MAX_POINTER, content_id, key_of_link, key_of_pointer
-from minipach.git.repo import blob_id
+from minipach.model.snapshot import FileEntry
+from minipach.support.git_objects import blob_id
 
 
 def loose_files(folder: Path) -> dict[str, FileEntry]:

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minipach.datums.snapshot import FileEntry
 from minipach.model.datum import Datum, Match
 from minipach.model.neutral_names import Snapshots, hide
 from minipach.model.pipeline import Pipeline
+from minipach.model.snapshot import FileEntry
 
 VERSION = 2  # a new version makes every result be computed again: a decision, guarded by fixed ids in the tests
 EMPTY = "empty:"  # before the content id of a file that the command sees without its content

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
-from minipach.datums.snapshot import Snapshot, open_repo, read_snapshot
+from minipach.datums.snapshot import open_repo, read_snapshot
 from minipach.git.repo import Repo, is_dataset
 from minipach.model.datum import Datum
 from minipach.model.pipeline import Need, Pipeline
+from minipach.model.snapshot import Snapshot
 from minipach.project.branch_check import pushable
 from minipach.project.project import Project, suggest
 from minipach.support.errors import UserError

@@ -8,11 +8,11 @@ from collections.abc import Set as AbstractSet
 from itertools import accumulate
 from typing import Any
 
-from minipach.datums.snapshot import Snapshot, open_repo
+from minipach.datums.snapshot import open_repo
 from minipach.git.repo import GitError
-from minipach.model.datum import Datum
+from minipach.model.datum import Datum, Task
 from minipach.model.pipeline import Input, PfsInput
-from minipach.model.run_record import Task
+from minipach.model.snapshot import Snapshot
 from minipach.project.project import Project
 
 Snapshots = Mapping[tuple[str, str | None], Snapshot]

@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from itertools import islice
 
+from minipach.model.datum import Task
 from minipach.model.pipeline import SetSpec
-from minipach.model.run_record import MAX_COMMAND, Task
+from minipach.model.run_record import MAX_COMMAND
 
 BOOKKEEPING = 0.5  # seconds that a set costs whatever is in it: worktree, record, container
 SHARE = 0.02  # of the work: what bookkeeping may cost, where all else costs little

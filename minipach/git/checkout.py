@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minipach.git.annex_keys import key_of_pointer
-from minipach.git.repo import GITLINK, SYMLINK, UNFILTERED, Repo, TreeEntry, annex, blob_id
+from minipach.git.repo import GITLINK, SYMLINK, UNFILTERED, Repo, TreeEntry, annex
+from minipach.support.git_objects import blob_id
 
 _ABSENT = "0" * 40
 _SMALL = 1024 * 1024  # bytes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import importlib.util
 import os
 import shlex
@@ -390,11 +389,6 @@ class CatFile:
 
 def _reader_ended() -> GitError:
     return GitError(Path(), ["cat-file"], -1, "the object reader ended")
-
-
-def blob_id(data: bytes) -> str:
-    """The id that git gives to a blob (SHA-1 repositories, as git and DataLad make them)."""
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def is_dataset(path: Path) -> bool:

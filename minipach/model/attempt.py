@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from minipach.model.run_record import Task
+from minipach.model.datum import Task
 from minipach.model.tries import Took, Try
 
 

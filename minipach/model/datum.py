@@ -32,3 +32,16 @@ class Datum(NamedTuple):
     name: str
     matches: tuple[Match, ...]
     key: str | None = None
+
+
+class Task(NamedTuple):
+    """A datum with what its record says of it: its id and the place of its output (`""` is the root).
+
+    words: of its name that the command does not see (`identity: content`) · visible: why it sees them all the same.
+    """
+
+    datum: Datum
+    id: str
+    dest: str
+    words: tuple[str, ...] = ()
+    visible: str = ""

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from minipach.datums.snapshot import Snapshot
 from minipach.model.datum import Datum, Match
+from minipach.model.snapshot import Snapshot
 
 COMPRESSIONS = frozenset({".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z"})
 Snapshots = Mapping[tuple[str, str | None], Snapshot]

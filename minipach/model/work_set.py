@@ -8,15 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from minipach.execution.secrets import secrets_folder
 from minipach.model import run_record
+from minipach.model.datum import Task
 from minipach.model.failures import FINAL
 from minipach.model.pipeline import Pipeline, Resources
-from minipach.model.run_record import Task
 from minipach.model.tries import Took, Try
-from minipach.planning.assessment import Assessment
-from minipach.scheduling.base_commit import Base
-from minipach.support.errors import UserError
 from minipach.support.validation import checked, clean, parse_object
 
 
@@ -254,36 +250,6 @@ def _id(pipeline: str, rows: Sequence[Sequence[str]]) -> str:
     return hashlib.sha256(json.dumps([pipeline, rows]).encode()).hexdigest()[:40]
 
 
-def make_set(
-    assessment: Assessment, base: Base, tasks: Sequence[Task], job: str, log: str, *, forced: bool = False
-) -> WorkSet:
-    """Everything that a worker must know to run these datums."""
-    pipeline = assessment.pipeline
-    command = run_record.command(pipeline, tasks, base.commits, job, (*assessment.options, *base.options))
-    return WorkSet(
-        id=set_id(pipeline.name, tasks),
-        pipeline=pipeline.name,
-        repo=str(assessment.repo.path),
-        base=base.commit,
-        image=base.image_path,
-        head=command.head,
-        parts=command.parts,
-        tail=command.tail,
-        inputs_of=tuple(tuple(run_record.record_inputs(pipeline, [task], assessment.snapshots)) for task in tasks),
-        always=assessment.always_inputs,
-        files=tuple(staged_files(assessment, tasks)),
-        datums=tuple(describe(assessment, base, task) for task in tasks),
-        job=job,
-        forced=forced,
-        tries=pipeline.datum_tries,
-        log=log,
-        secrets=tuple(dict.fromkeys(s.name for s in pipeline.transform.secrets)),
-        secrets_folder=str(secrets_folder(assessment.project.repo)) if pipeline.transform.secrets else "",
-        needs=Needs.of(pipeline),
-        timeout=pipeline.datum_timeout,
-    )
-
-
 def upwards(path: str) -> Iterator[str]:
     """A path, and the folders that it is in, from the inside out."""
     while path:
@@ -309,35 +275,18 @@ def record_extra(
     }
 
 
-def describe(assessment: Assessment, base: Base, task: Task) -> dict[str, Any]:
-    """What `result.json` says of a datum before it ran."""
-    return {
-        "schema": 2,
-        "id": task.id,
-        "name": task.datum.name,
-        "words": list(task.words),
-        "dest": task.dest,
-        "matches": [[m.input, m.repo, m.path] for m in task.datum.matches],
-        "recipe": assessment.recipe.as_json(),
-        "inputs": assessment.files_of(task.datum, task.words),
-        "variables": assessment.variables_of(task.datum, task.words),
-        "code_tree": base.code_tree,
-    }
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A base commit: what it pins, and the ids that results remember of it.
 
+    head: the branch it was made from · options: of the launcher, by the settings that widen what commands see.
+    """
 
-def staged_files(assessment: Assessment, tasks: Sequence[Task]) -> list[StagedFile]:
-    """The files that these datums matched, each once."""
-    folders = run_record.slugs(assessment.pipeline)
-    root = assessment.project.root
-    found: dict[str, StagedFile] = {}
-    for task in tasks:
-        for m in task.datum.matches:
-            snapshot = assessment.snapshots[m.repo, m.branch]
-            folder = f"inputs/{folders[m.repo, m.branch]}"
-            for path, entry in snapshot.below(m.path):
-                dest = f"{folder}/{path}"
-                if any(part in ("", ".", "..", ".git") for part in path.split("/")):
-                    raise UserError(f"{m.repo}: the path {path!r} leads out of its repo; refused")
-                where = str(root / m.repo / entry.sub) if entry.sub else str(root / m.repo)
-                found[dest] = StagedFile(dest, where, entry.kind, entry.blob, entry.key, entry.executable)
-    return list(found.values())
+    commit: str
+    tree: str
+    image_path: str
+    code_tree: str
+    commits: Mapping[tuple[str, str | None], str]
+    dataset_id: str
+    head: str = ""
+    options: tuple[str, ...] = ()

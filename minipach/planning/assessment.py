@@ -16,14 +16,14 @@ from minipach.datums.build import make_datums
 from minipach.datums.folder_snapshot import loose_files
 from minipach.datums.identity import VERSION, Identifier, Recipe, Row, code_id, input_files, recipe, variables
 from minipach.datums.inputs import SnapshotStore, unmatched, unusable
-from minipach.datums.snapshot import FileEntry, Snapshot
+from minipach.datums.launch_command import replacements
 from minipach.datums.task_cache import make_tasks
 from minipach.environment.image import Image, resolve_image
 from minipach.git.repo import Repo, TreeEntry, is_dataset
-from minipach.model.datum import Datum
+from minipach.model.datum import Datum, Task
 from minipach.model.neutral_names import Neutral, neutral
 from minipach.model.pipeline import Pipeline
-from minipach.model.run_record import Task, replacements
+from minipach.model.snapshot import FileEntry, Snapshot
 from minipach.planning.collisions import foretold, shared_places
 from minipach.planning.plan import Plan, Step, content_pays, make_plan, reason_for, renamed, restore, visible_names
 from minipach.project import output_branch

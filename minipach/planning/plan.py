@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol
 
 from minipach.datums.identity import Recipe
+from minipach.model.datum import Task
 from minipach.model.neutral_names import restore as with_words
-from minipach.model.run_record import Task
 from minipach.records.published_state import Published
 from minipach.records.results_branch import Result
 from minipach.support.text import many

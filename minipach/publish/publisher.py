@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from minipach.datums import launch_command
 from minipach.datums.snapshot import reserved_in_pipeline
 from minipach.git.annex_keys import relocate
 from minipach.git.checkout import InTheWay, check_free, index_entries, move_branch
@@ -13,7 +14,7 @@ from minipach.git.fast_import import Stream, committer
 from minipach.git.repo import FILE, SYMLINK, GitError
 from minipach.model import run_record
 from minipach.model.neutral_names import restore
-from minipach.model.work_set import record_extra
+from minipach.model.work_set import Base, record_extra
 from minipach.planning.assessment import Assessment
 from minipach.planning.collisions import clashes, told, writer
 from minipach.planning.plan import Plan, Step
@@ -24,7 +25,6 @@ from minipach.records.own_files import listed_entries
 from minipach.records.published_outputs import published_paths
 from minipach.records.published_state import PUBLISHED, Published, write_shards
 from minipach.records.reserved_entries import house_entries
-from minipach.scheduling.base_commit import Base
 from minipach.support.errors import UserError
 
 _BUILD = "refs/minipach/build/branch"
@@ -227,7 +227,7 @@ def _copied_record(assessment: Assessment, base: Base, step: Step, files: Sequen
     source, task = step.source, step.task
     assert source is not None and task is not None
     options = (*assessment.options, *base.options)
-    command = run_record.command(assessment.pipeline, [task], base.commits, job, options).text()
+    command = launch_command.command(assessment.pipeline, [task], base.commits, job, options).text()
     ours = record_extra(assessment.pipeline.name, job, [{"name": step.name, "id": step.id}])
     record = {
         "chain": [],
@@ -236,7 +236,7 @@ def _copied_record(assessment: Assessment, base: Base, step: Step, files: Sequen
         "exit": run_record.parse(source.record)[1].get("exit", 0),
         "extra_inputs": [base.image_path],
         "inputs": [
-            *run_record.record_inputs(assessment.pipeline, [task], assessment.snapshots),
+            *launch_command.record_inputs(assessment.pipeline, [task], assessment.snapshots),
             *assessment.always_inputs,
         ],
         "outputs": [run_record.record_path(f.path) for f in files],

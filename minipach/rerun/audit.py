@@ -20,8 +20,9 @@ from minipach.datums.snapshot import classify
 from minipach.environment.image import CONTAINER
 from minipach.git.repo import GITLINK, SYMLINK, Repo
 from minipach.git.worktrees import Owner, Slot, kill_inside, slots_dir
-from minipach.model.run_record import Task, options_of_settings
-from minipach.model.work_set import make_set
+from minipach.model.datum import Task
+from minipach.model.run_record import options_of_settings
+from minipach.model.work_set import Base
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.project_plan import drift_remarks
 from minipach.project.project import Project
@@ -30,7 +31,7 @@ from minipach.records.branch_history import added_paths, outputs_of, record_comm
 from minipach.records.published_state import Published
 from minipach.records.results_branch import Known
 from minipach.rerun.trial import Kept, Processes, Trial, Verdict, reexecute
-from minipach.scheduling.base_commit import Base
+from minipach.scheduling.work_sets import make_set
 from minipach.support.errors import UserError
 
 DEFAULT_SAMPLE = 5  # datums of each pipeline

@@ -16,12 +16,13 @@ from minipach.execution.secrets import SecretError, secret_values
 from minipach.execution.staging import StagingError
 from minipach.git.repo import Repo, child_environment
 from minipach.git.worktrees import Owner, Slot, clear_scratch, kill_inside, slots_dir
-from minipach.model.work_set import WorkSet, make_set
+from minipach.model.work_set import WorkSet
 from minipach.project.project import Project
 from minipach.project.targets import parse_targets
 from minipach.rerun.trial import Processes, command_line, lay_out, run_reported
 from minipach.rerun.working_tree import assess, working_project
 from minipach.scheduling.base_commit import scratch_base
+from minipach.scheduling.work_sets import make_set
 from minipach.support.errors import UserError
 
 TEXT_LIMIT = 2000  # bytes of an output that is shown as text

@@ -22,10 +22,11 @@ from minipach.execution.secrets import SecretError, redacting, secret_values
 from minipach.execution.staging import StagingError, check_own, locate, stage
 from minipach.git.annex_checksums import content_of
 from minipach.git.annex_keys import content_id, names_content
-from minipach.git.repo import EXECUTABLE, SYMLINK, GitError, Repo, annex, blob_id, child_environment
+from minipach.git.repo import EXECUTABLE, SYMLINK, GitError, Repo, annex, child_environment
 from minipach.git.worktrees import Slot, clear_scratch, kill_inside
 from minipach.model import run_record
 from minipach.model.work_set import WorkSet
+from minipach.support.git_objects import blob_id
 
 _GRACE = 5.0  # seconds between asking a process tree to end and ending it
 Outcome = Literal["reproducible", "different", "failed"]

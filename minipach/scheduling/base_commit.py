@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from minipach.git.repo import (
     own_environment,
 )
 from minipach.model import run_record
+from minipach.model.work_set import Base
 from minipach.planning.assessment import Assessment
 from minipach.project.settings import launcher_options
 from minipach.records.own_files import PINNED, listing
@@ -44,23 +44,6 @@ from minipach.support.text import quoted
 _ATTRIBUTES = b"* annex.largefiles=nothing -text -ident -working-tree-encoding\n"  # no clone converts the launcher
 _TRIES = 5
 _IGNORE = b"/tmp.*\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """A base commit: what it pins, and the ids that results remember of it.
-
-    head: the branch it was made from · options: of the launcher, by the settings that widen what commands see.
-    """
-
-    commit: str
-    tree: str
-    image_path: str
-    code_tree: str
-    commits: Mapping[tuple[str, str | None], str]
-    dataset_id: str
-    head: str = ""
-    options: tuple[str, ...] = ()
 
 
 def build_base(assessment: Assessment) -> Base:

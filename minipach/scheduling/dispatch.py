@@ -12,19 +12,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from minipach.datums import launch_command
 from minipach.execution.set_size import BOOKKEEPING, Sizer
 from minipach.executors.base import Executor
 from minipach.git.annex_keys import size_of
-from minipach.model import run_record
 from minipach.model.attempt import DatumEnd, Duration
+from minipach.model.datum import Task
 from minipach.model.pipeline import SetSpec
-from minipach.model.run_record import Task
 from minipach.model.tries import Took, Try
-from minipach.model.work_set import Outcome, Streak, WorkSet, make_set, tried_again
+from minipach.model.work_set import Base, Outcome, Streak, WorkSet, tried_again
 from minipach.planning.assessment import Assessment
 from minipach.planning.program import absent_script
 from minipach.records.job_logs import count_sets, note_set, noted_sets, part_of
-from minipach.scheduling.base_commit import Base
+from minipach.scheduling.work_sets import make_set
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Round:
         if pipeline.datum_timeout is not None and pipeline.transform.err_cmd:
             # a time that is over ends the whole set, and then err_cmd would have no datum to run for
             sets = SetSpec(number=1)
-        self.sizer = Sizer(slots, sets, lambda t: run_record.length(pipeline, t), self._size)
+        self.sizer = Sizer(slots, sets, lambda t: launch_command.length(pipeline, t), self._size)
         self._by_size = not (sets.number or sets.per_worker or sets.size_bytes)
         self._waiting: dict[str, _Flight] = {}
         self._queue: deque[Task] = deque()

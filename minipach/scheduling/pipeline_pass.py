@@ -14,7 +14,7 @@ from minipach.executors.registry import Backend, withdraw_others
 from minipach.git.repo import need_identity
 from minipach.model.attempt import DatumEnd, Repeated, Used, end_of
 from minipach.model.failures import LEFT_AFTER, Beginning, named
-from minipach.model.work_set import Needs, WorkSet
+from minipach.model.work_set import Base, Needs, WorkSet
 from minipach.planning.assessment import Assessment
 from minipach.planning.plan import Plan, Step, again_published, force, skip, without_output
 from minipach.planning.project_plan import drift_remarks
@@ -28,7 +28,7 @@ from minipach.publish.publisher import publish
 from minipach.records import pending_work
 from minipach.records.branch_history import last_publish
 from minipach.records.job_database import Ledger
-from minipach.scheduling.base_commit import Base, build_base
+from minipach.scheduling.base_commit import build_base
 from minipach.scheduling.dispatch import Round
 from minipach.scheduling.events import DatumFailed, PipelineStarted, Progress, Reporter
 from minipach.scheduling.report import Options, PipelineReport

@@ -8,7 +8,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from minipach.git.repo import blob_id
 from minipach.model.pipeline import (
     BrokenSpec,
     Combination,
@@ -44,6 +43,7 @@ from minipach.spec.validate import (
     validate,
 )
 from minipach.spec.yaml_reader import Document, Loc, camel, comment_in_json, read_yaml, snake
+from minipach.support.git_objects import blob_id
 
 
 def load_spec(text: str, *, source: str, folder: str) -> Pipeline:

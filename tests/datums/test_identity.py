@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from minipach.datums.build import make_datums
 from minipach.datums.identity import VERSION, Recipe, code_id, datum_id, input_files, recipe, variables
-from minipach.datums.snapshot import FileEntry, Snapshot
 from minipach.model.neutral_names import hide, neutral
 from minipach.model.pipeline import Combination, Input, PfsInput, Pipeline, Transform
+from minipach.model.snapshot import FileEntry, Snapshot
 
 PLAIN = Pipeline("edges", PfsInput("images", "images", "/*"), Transform(None, ("sh", "code/edges.sh")))
 FULL = Pipeline(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from minipach.datums.inputs import SnapshotStore, unmatched
-from minipach.datums.snapshot import Snapshot
+from minipach.model.snapshot import Snapshot
 from minipach.project.project import Project
 from minipach.spec.load import load_spec
 from minipach.support.errors import UserError

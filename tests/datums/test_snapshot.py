@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipach.datums.snapshot import FileEntry, Snapshot, open_repo, read_snapshot, stays_inside
-from minipach.git.repo import blob_id
+from minipach.datums.snapshot import open_repo, read_snapshot, stays_inside
+from minipach.model.snapshot import FileEntry, Snapshot
 from minipach.support.disk_cache import Cache
 from minipach.support.errors import UserError
+from minipach.support.git_objects import blob_id
 from tests.fixtures.repos import Files
 
 ALPHA = "SHA256--8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8"  # of "alpha"

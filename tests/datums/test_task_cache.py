@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from minipach.datums.build import make_datums
 from minipach.datums.identity import Identifier, Recipe, input_files, variables
-from minipach.datums.snapshot import Snapshot, read_snapshot
+from minipach.datums.snapshot import read_snapshot
 from minipach.datums.task_cache import make_tasks
-from minipach.model.datum import Datum
+from minipach.model.datum import Datum, Task
 from minipach.model.neutral_names import neutral
 from minipach.model.pipeline import Combination, Input, PfsInput
-from minipach.model.run_record import Task
+from minipach.model.snapshot import Snapshot
 from minipach.project.project import Project
 from minipach.spec.output_template import out_path
 from tests.fixtures.repos import Files, tree_of

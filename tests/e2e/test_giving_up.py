@@ -7,9 +7,8 @@ from typing import cast
 import pytest
 
 from minipach.model.attempt import DatumEnd
-from minipach.model.datum import Datum
+from minipach.model.datum import Datum, Task
 from minipach.model.failures import Beginning, named, way_of, without_name
-from minipach.model.run_record import Task
 from minipach.model.work_set import Outcome, tried_again
 from minipach.planning.program import script_of
 from tests.fixtures.projects import Study

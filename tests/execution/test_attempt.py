@@ -11,10 +11,10 @@ from datalad.config import ConfigManager
 from minipach.execution.attempt import DatumReport, Report, judge
 from minipach.execution.run_set import run_set
 from minipach.git.worktrees import Owner, Slot, slots_dir
-from minipach.model.work_set import make_set
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import find_project
 from minipach.scheduling.base_commit import build_base
+from minipach.scheduling.work_sets import make_set
 from tests.fixtures.projects import Study
 
 

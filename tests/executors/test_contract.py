@@ -18,12 +18,13 @@ from minipach.executors.memory import Memory, MemoryExecutor
 from minipach.executors.slurm.executor import SlurmExecutor
 from minipach.git.repo import Repo
 from minipach.git.worktrees import slots_dir
-from minipach.model.work_set import Outcome, WorkSet, make_set
+from minipach.model.work_set import Outcome, WorkSet
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import find_project
 from minipach.publish.fold_results import fold
 from minipach.records.results_branch import PENDING
 from minipach.scheduling.base_commit import build_base
+from minipach.scheduling.work_sets import make_set
 from tests.fixtures.projects import Study
 from tests.fixtures.slurm_cluster import shared_cluster
 

@@ -19,7 +19,6 @@ from minipach.git.repo import (
     GitError,
     Repo,
     TreeEntry,
-    blob_id,
     child_environment,
     need_identity,
     parse_tree,
@@ -27,6 +26,7 @@ from minipach.git.repo import (
 )
 from minipach.project.permissions import explain
 from minipach.support.errors import UserError
+from minipach.support.git_objects import blob_id
 from tests.fixtures.leftovers import until
 from tests.fixtures.repos import Files, tree_of
 

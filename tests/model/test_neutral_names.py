@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minipach.datums.build import make_datums
-from minipach.datums.snapshot import FileEntry, Snapshot
 from minipach.model.neutral_names import Neutral, hide, neutral, restore, suffix, tokens
 from minipach.model.pipeline import Combination, Input, PfsInput
+from minipach.model.snapshot import FileEntry, Snapshot
 from tests.fixtures.launchers import script_module
 
 

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minipach.datums.snapshot import Snapshot
-from minipach.git.repo import blob_id
+from minipach.datums import launch_command
 from minipach.model import run_record as records
-from minipach.model.datum import Datum, Match
+from minipach.model.datum import Datum, Match, Task
 from minipach.model.pipeline import Pipeline
-from minipach.model.run_record import Task
+from minipach.model.snapshot import Snapshot
 from minipach.spec.load import load_spec
 from minipach.support.errors import UserError
+from minipach.support.git_objects import blob_id
 
 # a busy machine is no fault of the code under test
 calm = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -100,7 +100,9 @@ def test_a_record_path_finds_the_real_file(name: str, tmp_path: Path) -> None:
 @given(NAME)
 def test_the_command_is_words_whatever_the_name(name: str) -> None:
     """One program with quoted arguments: a shell takes it apart into exactly what was meant."""
-    text = records.command(ONE, [Task(Datum(name, (match("/" + name),)), "f" * 64, "o")], COMMITS, "j" * 32).text()
+    text = launch_command.command(
+        ONE, [Task(Datum(name, (match("/" + name),)), "f" * 64, "o")], COMMITS, "j" * 32
+    ).text()
     words = shlex.split(text)
     assert words[:2] == ["-P", "edges"]
     at = words.index("-d")
@@ -112,11 +114,11 @@ def test_the_command_is_words_whatever_the_name(name: str) -> None:
 
 def test_the_command_says_how_each_input_is_wanted() -> None:
     task = Task(Datum("n", (match("/a", lazy=True), match("/b", empty_files=True))), "f" * 64, "")
-    words = shlex.split(records.command(ONE, [task], COMMITS, "j").text())
+    words = shlex.split(launch_command.command(ONE, [task], COMMITS, "j").text())
     assert words[words.index("-l") :][:4] == ["-l", "images", "inputs/images", "/a"]
     assert words[words.index("-z") :][:4] == ["-z", "images", "inputs/images", "/b"]
     snapshots = {("images", None): Snapshot("c" * 40, {}, nested=["b/sub", "b/sub/[x]", "bb"])}
-    assert records.record_inputs(ONE, [task], snapshots) == [
+    assert launch_command.record_inputs(ONE, [task], snapshots) == [
         "inputs/images/a",
         "inputs/images/b",  # a link may publish it
         "inputs/images/b/sub",
@@ -130,7 +132,7 @@ def test_the_command_has_the_values_of_its_placeholders() -> None:
         'transform: {cmd: [sh, code/x.sh, "{2}/{images.stem}", "{images}", "${name}"], err_cmd: [y, "{images.dir}"]}\n'
     )
     datum = Datum("n", (Match("images", "images", None, "/a-b.png", ("a", "b"), "", "", False, False),))
-    words = shlex.split(records.command(spec, [Task(datum, "f" * 64, "")], COMMITS, "j").text())
+    words = shlex.split(launch_command.command(spec, [Task(datum, "f" * 64, "")], COMMITS, "j").text())
     part = words[words.index("-d") : words.index("-f")]
     values = [part[i + 1 : i + 3] for i, word in enumerate(part) if word == "-r"]
     assert values == [["2", "b"], ["images.dir", ""], ["images.stem", "a-b"]]
@@ -139,7 +141,7 @@ def test_the_command_has_the_values_of_its_placeholders() -> None:
 
 def test_the_command_has_the_variables_of_a_pachyderm_worker() -> None:
     task = Task(Datum("n", (match("/a"),)), "f" * 64, "")
-    words = shlex.split(records.command(ONE, [task], COMMITS, "j").text())
+    words = shlex.split(launch_command.command(ONE, [task], COMMITS, "j").text())
     variables = dict(word.split("=", 1) for option, word in pairwise(words) if option == "-e")
     assert (variables["PPS_NAMESPACE"], variables["PPS_POD_NAME"]) == ("default", "edges")
     blob = 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/x.sh, "{images}"]}\n'
@@ -149,7 +151,7 @@ def test_the_command_has_the_variables_of_a_pachyderm_worker() -> None:
 def test_a_command_that_is_too_long_for_a_shell_is_refused() -> None:
     task = Task(Datum("all", tuple(match(f"/{i:0200d}") for i in range(700))), "f" * 64, "")
     with pytest.raises(UserError, match=r"'all' has too many files \(700\).*match their folders"):
-        records.command(ONE, [task], COMMITS, "j")
+        launch_command.command(ONE, [task], COMMITS, "j")
 
 
 def test_inputs_of_the_same_last_name_get_folders_of_their_own() -> None:

@@ -10,23 +10,11 @@ from typing import Any
 
 import pytest
 
-from minipach.model.datum import Datum
-from minipach.model.run_record import Task
-from minipach.model.work_set import (
-    Needs,
-    Outcome,
-    StagedFile,
-    Streak,
-    WorkSet,
-    make_set,
-    record_extra,
-    set_id,
-    staged_files,
-    tried_again,
-)
+from minipach.model.datum import Datum, Task
+from minipach.model.work_set import Base, Needs, Outcome, StagedFile, Streak, WorkSet, record_extra, set_id, tried_again
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import Project
-from minipach.scheduling.base_commit import Base
+from minipach.scheduling.work_sets import make_set, staged_files
 from minipach.support.errors import UserError
 from tests.fixtures.projects import Study
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minipach.model.datum import Datum
-from minipach.model.run_record import Task
+from minipach.model.datum import Datum, Task
 from minipach.planning.collisions import Clash, clashes, shared_places
 from minipach.planning.plan import Plan, Step
 from tests.e2e.test_main_job import spec

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from minipach.datums.identity import Recipe
 from minipach.model.attempt import Failure
-from minipach.model.datum import Datum, Match
-from minipach.model.run_record import Task
+from minipach.model.datum import Datum, Match, Task
 from minipach.planning.plan import (
     ACTIONS,
     Plan,

@@ -7,7 +7,8 @@ import shutil
 
 import pytest
 
-from minipach.datums.snapshot import Snapshot, is_pipeline, read_snapshot
+from minipach.datums.snapshot import is_pipeline, read_snapshot
+from minipach.model.snapshot import Snapshot
 from minipach.project.discovery import own_places
 from minipach.project.project import find_project
 from minipach.project.spec_file import SPECS

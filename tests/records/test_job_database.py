@@ -10,8 +10,7 @@ from typing import Literal
 import pytest
 
 from minipach.model.attempt import DatumEnd, JobRow
-from minipach.model.datum import Datum
-from minipach.model.run_record import Task
+from minipach.model.datum import Datum, Task
 from minipach.model.tries import Try
 from minipach.records.job_database import Ledger
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from minipach.git.repo import Repo, blob_id
+from minipach.git.repo import Repo
 from minipach.git.worktrees import Slot
 from minipach.rerun.audit import _slots
 from minipach.rerun.trial import Kept, _equal
+from minipach.support.git_objects import blob_id
 from tests.fixtures.projects import MINIPACH, PATIENCE, SHOWN, Study
 
 UPPER = 'tr a-z A-Z <"$images" >"$PFS/out/$MINIPACH_DATUM"\n'

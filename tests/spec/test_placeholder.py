@@ -7,9 +7,8 @@ import shlex
 
 import pytest
 
-from minipach.model import run_record
-from minipach.model.datum import Datum, Match
-from minipach.model.run_record import Task
+from minipach.datums import launch_command
+from minipach.model.datum import Datum, Match, Task
 from minipach.spec.load import load_spec
 from minipach.spec.placeholder import used_fields
 from tests.fixtures.projects import Study
@@ -71,7 +70,7 @@ def test_the_launchers_options_are_in_the_command() -> None:
     )
     match = Match("images", "images", None, "/a", (), "", "", False, False)
     tasks = [Task(Datum("a", (match,)), "f" * 64, "")]
-    words = shlex.split(run_record.command(pipeline, tasks, {("images", None): "c" * 40}, "j").text())
+    words = shlex.split(launch_command.command(pipeline, tasks, {("images", None): "c" * 40}, "j").text())
     head = words[: words.index("-e")]
     assert shlex.join(head).endswith(
         "-S /s/k=MINIPACH_SECRET_DB_K -s DB=MINIPACH_SECRET_DB -N -q required "

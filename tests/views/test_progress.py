@@ -9,7 +9,7 @@ import pytest
 
 from minipach.datums.build import Datum
 from minipach.model.attempt import DatumEnd
-from minipach.model.run_record import Task
+from minipach.model.datum import Task
 from minipach.model.work_set import Outcome
 from minipach.records.job_database import Ledger
 from minipach.records.job_logs import note_set

@@ -1,0 +1,10 @@
+"""Ids of git's objects, without git."""
+
+from __future__ import annotations
+
+import hashlib
+
+
+def blob_id(data: bytes) -> str:
+    """The id that git gives to a blob (SHA-1 repositories, as git and DataLad make them)."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
