@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from minipach.git.annex_keys import MAX_POINTER, content_id, key_of_link, key_of_pointer
+from minipach.git.content import classify
 from minipach.git.repo import EXECUTABLE, GITLINK, SYMLINK, GitError, Repo, TreeEntry, is_dataset
 from minipach.model.snapshot import FileEntry, Snapshot
 from minipach.support.disk_cache import Cache
@@ -171,50 +171,6 @@ def _restore(repo: Repo, packed: Any) -> tuple[str, _Reader, bool] | None:
         return None
     files = dict(zip(paths, map(FileEntry._make, zip(*columns, strict=True)), strict=True))
     return tree, _Reader(files, nested, missing), pipeline
-
-
-_Content = tuple[Literal["annex", "git", "link"], str, str | None]
-
-
-def classify(repo: Repo, entries: Iterable[TreeEntry]) -> dict[tuple[str, bool], _Content]:
-    """(kind, content id, key) of each blob, by (blob id, is it a symlink).
-
-    Symlinks and small blobs are read in one `cat-file --batch`; a small blob may be an unlocked file's pointer.
-    """
-    wanted = {(e.sha, e.mode == SYMLINK) for e in entries if e.mode != GITLINK}
-    links = sorted(sha for sha, link in wanted if link)
-    plain = sorted(sha for sha, link in wanted if not link)
-    found: dict[tuple[str, bool], _Content] = {}
-    for sha, target in zip(links, repo.objects.read_many(links), strict=True):
-        key = key_of_link(target or b"")
-        found[sha, True] = ("annex", content_id(key), key) if key else ("link", f"link:{sha}", None)
-    small = _small(repo, plain)
-    for sha, blob in zip(small, repo.objects.read_many(small), strict=True):
-        key = key_of_pointer(blob or b"")
-        if key:
-            found[sha, False] = ("annex", content_id(key), key)
-    for sha in plain:
-        found.setdefault((sha, False), ("git", f"git:{sha}", None))
-    return found
-
-
-def _small(repo: Repo, blobs: list[str]) -> list[str]:
-    if not blobs:
-        return []
-    sizes = repo.git("cat-file", "--batch-check=%(objectsize)", stdin="".join(f"{b}\n" for b in blobs).encode()).split(
-        b"\n"
-    )
-    return [b for b, s in zip(blobs, sizes, strict=False) if s.isdigit() and int(s) <= MAX_POINTER]
-
-
-def stays_inside(path: str, target: str) -> bool:
-    """Whether a symlink at `path` with this target leads to a place in the same repo.
-
-    ".." is taken at the target's start only: after a name, which may be a link itself, it could lead anywhere.
-    """
-    parts = [part for part in target.split("/") if part not in ("", ".")]
-    up = next((i for i, part in enumerate(parts) if part != ".."), len(parts))
-    return not target.startswith("/") and up <= path.count("/") and ".." not in parts[up:]
 
 
 def open_repo(root: Path, path: str) -> Repo:

@@ -14,10 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-from minipach.datums.snapshot import classify, reserved_in_pipeline
+from minipach.datums.snapshot import reserved_in_pipeline
 from minipach.environment import host
 from minipach.environment.oci_registry import SCHEME, parse_reference
 from minipach.git.annex_keys import content_id, key_of_link
+from minipach.git.content import classify
 from minipach.git.repo import SYMLINK, Repo, TreeEntry
 from minipach.project import output_branch as outbranch
 from minipach.project.project import Project, nearest, suggest

@@ -8,12 +8,12 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from minipach.datums.snapshot import classify, stays_inside
 from minipach.git.annex_checksums import damaged
+from minipach.git.content import classify
 from minipach.git.repo import GITLINK, SYMLINK, Repo, annex, need_annex, take_in_locations
 from minipach.model.work_set import StagedFile
-from minipach.scheduling.base_commit import clone_file
 from minipach.support.errors import UserError
+from minipach.support.files import clone_file, stays_inside
 from minipach.support.text import quoted
 
 _IMAGES = ".datalad/environments/"

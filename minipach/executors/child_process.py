@@ -47,21 +47,6 @@ def spawn(module: str, *arguments: str, without: Iterable[str] = ()) -> subproce
     )
 
 
-def signal_group(group: int, number: int) -> None:
-    """Send a signal to a process group, if it is still there."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)
-
-
-def group_alive(group: int) -> bool:
-    """Whether a process group has a process left."""
-    try:
-        os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
-
-
 # --- in the child --------------------------------------------------------------------------------------------
 
 

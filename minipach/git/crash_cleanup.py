@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 from minipach.git.repo import Repo
-from minipach.git.worktrees import remove_tree, slots_dir
+from minipach.git.worktrees import slots_dir
+from minipach.support.files import remove_tree
 
 BUILD = "refs/minipach/build/"
 _PATIENCE = 5.0  # seconds: a git that outlived its parent is given so long to finish and take its lock away

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from minipach.git.annex_keys import MAX_POINTER, key_of_pointer
 from minipach.git.repo import UNFILTERED, GitError, Repo, annex, child_environment
+from minipach.support.files import remove_tree
 
 _PREFIX = "minipach-"
 _BRANCH = "refs/worktree/minipach"
@@ -146,26 +147,6 @@ def remove_slot(main: Repo, path: Path) -> None:
         remove_tree(path)
     # `git worktree prune` would also drop a person's worktree whose disk isn't mounted just now
     remove_tree(main.common_dir / "worktrees" / path.name)
-
-
-def remove_tree(path: Path) -> None:
-    """Delete a folder of ours, read-only subfolders included. Never follows symlinks."""
-    if not os.path.lexists(path):
-        return
-
-    def unlock(_function: object, failed: str, _error: object) -> None:
-        for target in (os.path.dirname(failed), failed):
-            with contextlib.suppress(OSError):
-                # folders only: a staged file may be a hard link to annexed content, whose mode it would change
-                if os.path.isdir(target) and not os.path.islink(target):
-                    os.chmod(target, stat.S_IRWXU)
-        if os.path.isdir(failed) and not os.path.islink(failed):
-            shutil.rmtree(failed, ignore_errors=True)
-        else:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(failed)
-
-    shutil.rmtree(path, onerror=unlock)
 
 
 def clear_scratch(path: Path) -> None:

@@ -22,12 +22,12 @@ from minipach.git.repo import (
     own_environment,
     private_index,
 )
-from minipach.git.worktrees import kill_inside, remove_tree
+from minipach.git.worktrees import kill_inside
 from minipach.project.discovery import MARK, Place
 from minipach.project.project import Project, find_project
 from minipach.project.spec_file import SPECS, committed_specs
-from minipach.scheduling.base_commit import clone_file
 from minipach.support.errors import UserError
+from minipach.support.files import clone_file, remove_tree
 from minipach.support.text import many, quoted
 
 _PIPELINE_ATTRIBUTES = (

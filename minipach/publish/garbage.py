@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minipach.datums.snapshot import classify
 from minipach.git import crash_cleanup
 from minipach.git.annex_keys import size_of
+from minipach.git.content import classify
 from minipach.git.fast_import import Stream, committer
 from minipach.git.repo import Repo, TreeEntry
 from minipach.planning.assessment import Assessment, SnapshotStore

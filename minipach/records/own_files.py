@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minipach.datums.snapshot import classify, listed_own, reserved_in_data, reserved_in_pipeline
+from minipach.datums.snapshot import listed_own, reserved_in_data, reserved_in_pipeline
+from minipach.git.content import classify
 from minipach.git.repo import EXECUTABLE, GITLINK, Repo, TreeEntry, is_dataset
 from minipach.model.snapshot import FileEntry
 from minipach.project.project import Project

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minipach.datums.snapshot import classify
 from minipach.environment.image import CONTAINER
+from minipach.git.content import classify
 from minipach.git.repo import GITLINK, SYMLINK, Repo
 from minipach.git.worktrees import Owner, Slot, kill_inside, slots_dir
 from minipach.model.datum import Task

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import posixpath
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -39,6 +38,7 @@ from minipach.project.settings import launcher_options
 from minipach.records.own_files import PINNED, listing
 from minipach.scheduling.pinned_code import pin
 from minipach.support.errors import UserError
+from minipach.support.files import clone_file
 from minipach.support.text import quoted
 
 _ATTRIBUTES = b"* annex.largefiles=nothing -text -ident -working-tree-encoding\n"  # no clone converts the launcher
@@ -193,17 +193,6 @@ def annexed_entry(repo: Repo, key: str, path: str) -> TreeEntry:
     location = os.fsdecode(annex(repo, "contentlocation", key)).strip()
     target = "../" * path.count("/") + ".git/annex/objects/" + location.partition("annex/objects/")[2]
     return TreeEntry(SYMLINK, repo.hash_blob(os.fsencode(target)), path)
-
-
-def clone_file(source: Path, target: Path) -> None:
-    """Copy a file's content, sharing its blocks where the file system can."""
-    with source.open("rb") as reader, target.open("wb") as writer:
-        try:
-            import fcntl
-
-            fcntl.ioctl(writer.fileno(), 0x40049409, reader.fileno())  # FICLONE
-        except (ImportError, OSError):
-            shutil.copyfileobj(reader, writer, 1024 * 1024)
 
 
 def _from_url(repo: Repo, image: Image) -> TreeEntry:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from minipach.datums.snapshot import classify, is_pipeline, listed_own, reserved_in_data, reserved_in_pipeline
+from minipach.datums.snapshot import is_pipeline, listed_own, reserved_in_data, reserved_in_pipeline
 from minipach.environment import host
 from minipach.environment.image import CONTAINER
+from minipach.git.content import classify
 from minipach.git.repo import EXECUTABLE, GITLINK, SYMLINK, Repo, TreeEntry, is_dataset
 from minipach.planning.plan import short
 from minipach.project import output_branch

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipach.datums.snapshot import open_repo, read_snapshot, stays_inside
+from minipach.datums.snapshot import open_repo, read_snapshot
 from minipach.model.snapshot import FileEntry, Snapshot
 from minipach.support.disk_cache import Cache
 from minipach.support.errors import UserError
+from minipach.support.files import stays_inside
 from minipach.support.git_objects import blob_id
 from tests.fixtures.repos import Files
 

@@ -15,16 +15,8 @@ import pytest
 
 from minipach.git import crash_cleanup
 from minipach.git.repo import Repo
-from minipach.git.worktrees import (
-    Owner,
-    Slot,
-    clean_up,
-    clear_scratch,
-    kill_inside,
-    remove_tree,
-    slots_dir,
-    temporary_worktree,
-)
+from minipach.git.worktrees import Owner, Slot, clean_up, clear_scratch, kill_inside, slots_dir, temporary_worktree
+from minipach.support.files import remove_tree
 from tests.fixtures.leftovers import until
 
 OWNER = """

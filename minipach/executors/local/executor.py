@@ -16,13 +16,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from minipach.executors.child_process import group_alive, serve_all, signal_group, spawn
+from minipach.executors.child_process import serve_all, spawn
 from minipach.executors.local.status_file import Board
 from minipach.git.repo import Repo
 from minipach.git.worktrees import Owner, Slot, clear_scratch, kill_inside, remove_slot, slots_dir
 from minipach.model.tries import Took, Try
 from minipach.model.work_set import Outcome, WorkSet
 from minipach.records.job_logs import lost_log
+from minipach.support.processes import group_alive, signal_group
 
 _LOST_TRIES = 3  # a set whose worker dies this often isn't tried again in this job
 _GRACE = 15.0  # seconds between asking a process tree to end and ending it: it may keep what a set has finished

@@ -18,9 +18,9 @@ from rq.job import Job
 from rq.utils import now
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
-from minipach.executors.child_process import signal_group
 from minipach.executors.rq.capacity import Share
 from minipach.executors.rq.connection import Client
+from minipach.support.processes import signal_group
 
 TTL = 10  # seconds without a heartbeat after which a job's worker counts as gone
 FORGET = 30  # seconds after which RQ's tools show a worker that is gone no more

@@ -10,7 +10,6 @@ from contextlib import suppress
 from rq.executions import Execution
 from rq.job import Job
 
-from minipach.executors.child_process import group_alive, signal_group
 from minipach.executors.rq.lane import RqWorker
 from minipach.executors.rq.queue import Board
 from minipach.executors.sets_in_git import set_ids
@@ -18,6 +17,7 @@ from minipach.git.repo import Repo, child_environment
 from minipach.project.lock import holder
 from minipach.project.project import Project
 from minipach.records import pending_work
+from minipach.support.processes import group_alive, signal_group
 
 _LOOK = 5.0  # seconds between two looks whether something was lost; it must show twice
 _MOST = 300.0  # and between two when nothing helps

@@ -23,11 +23,11 @@ from minipach.executors.slurm.submission import Submission, slurm_dir
 from minipach.executors.slurm.task import clear_slots
 from minipach.executors.slurm.tracker import Watch
 from minipach.git.repo import Repo
-from minipach.git.worktrees import remove_tree
 from minipach.model.work_set import Needs, Outcome, WorkSet
 from minipach.project.project import Project
 from minipach.records import pending_work
 from minipach.support.errors import UserError
+from minipach.support.files import remove_tree
 
 _LOG = logging.getLogger(__name__)
 _MOST_TASKS = 256  # chunks of a pipeline, whatever the partition has: each costs a start

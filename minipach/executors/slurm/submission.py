@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from minipach.executors.outcomes import check_outcome
-from minipach.git.worktrees import remove_tree
 from minipach.model.work_set import Outcome, WorkSet, tried_again
 from minipach.project.project import Project
 from minipach.records.pending_work import due_in
 from minipach.support.errors import UserError
+from minipach.support.files import remove_tree
 from minipach.support.validation import InvalidError, checked, is_moment, parse, parse_object, texts
 
 _LOG = logging.getLogger(__name__)

@@ -1,0 +1,21 @@
+"""Groups of processes: whether one is alive, and signals to all of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+
+def signal_group(group: int, number: int) -> None:
+    """Send a signal to a process group, if it is still there."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def group_alive(group: int) -> bool:
+    """Whether a process group has a process left."""
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
