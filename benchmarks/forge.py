@@ -14,17 +14,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from minipach.execution.result_ref import RESULTS_FILE
 from minipach.git.fast_import import Stream, committer, quote
 from minipach.git.repo import FILE, SYMLINK, Repo, child_environment
 from minipach.model import run_record
 from minipach.model.datum import Task
+from minipach.model.repo_layout import RESULT_REFS, RESULTS_FILE
 from minipach.model.work_set import Base, record_extra
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import find_project
 from minipach.publish.fold_results import fold
 from minipach.records.published_state import Published, write_shards
-from minipach.records.results_branch import PENDING
 from minipach.scheduling.base_commit import build_base
 from minipach.scheduling.work_sets import make_set
 from minipach.support.git_objects import blob_id
@@ -139,7 +138,7 @@ def _results_branch(assessment: Assessment, base: Base, made: dict[str, list[str
             results.append({**described, "leaks": {}, "author": author, "seconds": 1.0, "files": files})
         message = run_record.compose(run_record.title(work.pipeline, [t.datum.name for t in tasks]), record)
         stream.write(FILE, json.dumps({"record": message, "results": results}).encode(), RESULTS_FILE)
-        updates.append(f"update {PENDING}{work.id} {stream.run(repo)}")
+        updates.append(f"update {RESULT_REFS}{work.id} {stream.run(repo)}")
     repo.update_refs([*updates, f"delete {_REF}"])
     fold(repo)
 

@@ -26,8 +26,8 @@ from common import (
     workplace,
 )
 
-from minipach.environment.image import BASE_REF
 from minipach.git.repo import Repo
+from minipach.model.repo_layout import BASE_REF
 from minipach.model.run_record import LAUNCH, parse
 
 _Cost = tuple[float, float]  # wall and CPU seconds per datum

@@ -14,8 +14,9 @@ from minipach.cli.common import Here, guarded, say, say_layout, say_used, show, 
 from minipach.cli.options import COMMITTED
 from minipach.cli.sections import WRITE, add
 from minipach.model.pipeline import BrokenSpec, Pipeline
+from minipach.model.repo_layout import SPECS
 from minipach.project.project import Project
-from minipach.project.spec_file import SPECS, decoded
+from minipach.project.spec_file import decoded
 from minipach.support.errors import UserError, each_once
 from minipach.support.text import many
 

@@ -9,6 +9,7 @@ from minipach.datums.snapshot import open_repo, read_snapshot
 from minipach.git.repo import Repo, is_dataset
 from minipach.model.datum import Datum
 from minipach.model.pipeline import Need, Pipeline
+from minipach.model.repo_layout import RESULTS
 from minipach.model.snapshot import Snapshot
 from minipach.project.branch_check import pushable
 from minipach.project.project import Project, suggest
@@ -17,7 +18,7 @@ from minipach.support.text import quoted
 
 _MOST = 20  # names of files that are told one by one
 
-_HOUSE = frozenset({"git-annex", "minipach"})  # branches that hold no data to work on
+_HOUSE = frozenset({"git-annex", RESULTS})  # branches that hold no data to work on
 _SYNCED = "synced/"
 
 

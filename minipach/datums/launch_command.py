@@ -10,6 +10,7 @@ from minipach.datums.identity import run_variables, variables
 from minipach.model.datum import Datum, Task
 from minipach.model.neutral_names import Snapshots, hide, tokens
 from minipach.model.pipeline import Pipeline, secret_variable
+from minipach.model.repo_layout import INPUTS
 from minipach.model.run_record import MAX_COMMAND, Command, record_path, slugs
 from minipach.spec.placeholder import used_fields, values
 from minipach.support.errors import UserError
@@ -93,7 +94,7 @@ def _part(task: Task, folders: Mapping[tuple[str, str | None], str], fields: Seq
         args += ["-r", name, value]
     for m in task.datum.matches:
         how = "-z" if m.empty_files else "-l" if m.lazy else "-f"
-        args += [how, m.input, f"inputs/{folders[m.repo, m.branch]}", m.path]
+        args += [how, m.input, f"{INPUTS}{folders[m.repo, m.branch]}", m.path]
     return tuple(args)
 
 
@@ -136,7 +137,7 @@ def record_inputs(pipeline: Pipeline, tasks: Sequence[Task], snapshots: Snapshot
     found: dict[str, None] = {}
     for task in tasks:
         for m in task.datum.matches:
-            top = f"inputs/{folders[m.repo, m.branch]}"
+            top = f"{INPUTS}{folders[m.repo, m.branch]}"
             found[record_path(f"{top}{m.path}".rstrip("/"))] = None
             prefix = m.path.strip("/") + "/" if m.path != "/" else ""
             for sub in snapshots[m.repo, m.branch].nested:

@@ -3,49 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from minipach.git.content import classify
 from minipach.git.repo import EXECUTABLE, GITLINK, SYMLINK, GitError, Repo, TreeEntry, is_dataset
+from minipach.model.repo_layout import (
+    OWN_FILES,
+    SPECS,
+    is_pipeline,
+    reserved_in_data,
+    reserved_in_pipeline,
+)
 from minipach.model.snapshot import FileEntry, Snapshot
+from minipach.project.own_files_list import listed_own
 from minipach.support.disk_cache import Cache
 from minipach.support.errors import UserError
 from minipach.support.text import quoted
-
-_SPECS = ("spec.yml", "spec.yaml", "spec.json")  # as `project.spec_file.SPECS`
-RESERVED = frozenset({*_SPECS, "code", "inputs", ".datalad", ".minipach"})
-LIST = ".minipach/files"  # on a pipeline's branch: its own files that are at no reserved name, a path in each line
-_HOUSEKEEPING = frozenset({".datalad", ".minipach"})
-
-
-def reserved_in_pipeline(name: str) -> bool:
-    """Whether a name at the root of a pipeline's repo is not output (design: "A project on disk")."""
-    return name in RESERVED or name.startswith((".git", "README"))
-
-
-def is_pipeline(names: Collection[str]) -> bool:
-    """Whether a repo with these names at its root is a pipeline's.
-
-    `spec.yaml` and `spec.json` are names that data may have: they count where minipach's own folder is beside them.
-    """
-    return "spec.yml" in names or (".minipach" in names and any(name in names for name in _SPECS))
-
-
-def reserved_in_data(name: str) -> bool:
-    """Whether a name at the root of any dataset is housekeeping, not data."""
-    return name in _HOUSEKEEPING or name.startswith(".git")
-
-
-def listed_own(repo: Repo, treeish: str) -> frozenset[str] | None:
-    """What a pipeline's branch lists as the pipeline's own files: no output, though at no reserved name.
-
-    None where nothing is listed, before the first publish.
-    """
-    data = repo.objects.read(f"{treeish}:{LIST}")
-    return None if data is None else frozenset(os.fsdecode(line) for line in data.split(b"\n") if line)
 
 
 def read_snapshot(repo: Repo, commit: str, cache: Cache | None = None) -> Snapshot:
@@ -132,7 +107,7 @@ class _Reader:
         for meta, name in zip(out[::2], out[1::2], strict=False):
             old_mode, new_mode, _, sha, status = meta.decode().lstrip(":").split()
             path = os.fsdecode(name)
-            if GITLINK in (old_mode, new_mode) or path in _SPECS or path == LIST:
+            if GITLINK in (old_mode, new_mode) or path in SPECS or path == OWN_FILES:
                 return None
             if reserved(path.split("/", 1)[0]) or path in own:
                 continue

@@ -14,12 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-from minipach.datums.snapshot import reserved_in_pipeline
 from minipach.environment import host
 from minipach.environment.oci_registry import SCHEME, parse_reference
 from minipach.git.annex_keys import content_id, key_of_link
 from minipach.git.content import classify
 from minipach.git.repo import SYMLINK, Repo, TreeEntry
+from minipach.model.repo_layout import BASE_REF, CONTAINER, DATALAD_CONFIG, reserved_in_pipeline
 from minipach.project import output_branch as outbranch
 from minipach.project.project import Project, nearest, suggest
 from minipach.support.errors import UserError
@@ -28,8 +28,6 @@ from minipach.support.text import quoted
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
-BASE_REF = "refs/minipach/base"
-CONTAINER = "minipach"  # the name under which each pipeline's repo registers its image with datalad-container
 UNKNOWN_DIGEST = "unknown\n"  # beside a registry's image, where the program that fetched it told no digest
 _URL = re.compile(r"^(?:[a-z][a-z0-9+.-]*://|(?:oci|file):)")  # ubuntu:22.04 is a registry's image with its tag
 _NAME = re.compile(r"^[0-9A-Za-z-]+$")
@@ -220,7 +218,7 @@ def _content_at(repo: _Branches, place: str) -> str | None:
 def _registered_here(repo: _Branches, name: str, at: str) -> Image | None:
     if not (repo.path / ".git").exists():
         return None
-    place = repo.config(f"datalad.containers.{name}.image", "blob:HEAD:.datalad/config")
+    place = repo.config(f"datalad.containers.{name}.image", f"blob:HEAD:{DATALAD_CONFIG}")
     if place is None or place.startswith("/") or ".." in place.split("/"):
         return None
     content = _content_at(repo, place)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minipach.environment.image import CONTAINER
 from minipach.execution import datalad_errors
 from minipach.execution.datalad_shortcuts import import_containers_run, shortcuts
 from minipach.execution.secrets import Redactor, secret_values
@@ -21,6 +20,7 @@ from minipach.execution.staging import StagingError
 from minipach.git.repo import entered, own_environment
 from minipach.git.worktrees import Slot
 from minipach.model.log_marks import WORDS, Marker
+from minipach.model.repo_layout import CONTAINER
 from minipach.model.work_set import WorkSet
 from minipach.records.job_logs import printing_to
 from minipach.support.stream_filter import Filter, passing

@@ -22,8 +22,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from minipach.datums.snapshot import reserved_in_pipeline
 from minipach.git.annex_keys import MAX_POINTER, key_of_pointer
+from minipach.model.repo_layout import reserved_in_pipeline
 from minipach.support.cpu_affinity import on_one_processor
 
 _SUBMODULES = ["submodule", "status", "--recursive"]

@@ -11,10 +11,11 @@ from pathlib import Path
 from types import TracebackType
 
 from minipach.model import run_record
+from minipach.model.repo_layout import LAUNCHER
 from minipach.model.work_set import WorkSet, upwards
 
 _FIRST, _LAST = 0.02, 0.2  # seconds between two samples: short commands are looked at more often
-_LAUNCHER = b".minipach/launch"
+_LAUNCHER = LAUNCHER.encode()
 _ENGINES = frozenset({"podman", "docker", "conmon", "bwrap", "unshare"})  # programs that are not the command's
 
 

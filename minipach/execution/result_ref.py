@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minipach.datums.snapshot import reserved_in_pipeline
 from minipach.execution.attempt import DatumReport, Report
 from minipach.execution.resource_usage import Meter
 from minipach.execution.staging import StagingError
@@ -15,11 +14,11 @@ from minipach.git.repo import UNFILTERED, Repo
 from minipach.git.worktrees import Slot
 from minipach.model import run_record
 from minipach.model.failures import NOT_KEPT
+from minipach.model.repo_layout import RESULT_REFS, RESULTS_FILE, reserved_in_pipeline
 from minipach.model.tries import Took
 from minipach.model.work_set import WorkSet, record_extra
-from minipach.records.results_branch import PENDING, to_json
+from minipach.records.results_branch import to_json
 
-RESULTS_FILE = ".minipach/results.json"
 _Bad = tuple[int, int, str]  # index of a datum, its exit code, what was wrong
 _Row = tuple[str, str, str]  # path, mode, blob
 
@@ -58,7 +57,7 @@ def keep(
     blob = repo.hash_blob(json.dumps({"results": results}).encode())
     repo.git(*UNFILTERED, "update-index", "--add", "--cacheinfo", f"100644,{blob},{RESULTS_FILE}")
     commit = repo.commit_tree(repo.line("write-tree"), message, [work.base])
-    slot.main.git("update-ref", PENDING + work.id, commit)
+    slot.main.git("update-ref", RESULT_REFS + work.id, commit)
     return bad, recovered
 
 

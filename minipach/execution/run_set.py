@@ -25,6 +25,7 @@ from minipach.git.repo import GitError, child_environment
 from minipach.git.worktrees import Slot, clear_scratch
 from minipach.model.failures import FINAL, NOT_KEPT
 from minipach.model.log_marks import mark
+from minipach.model.repo_layout import LAUNCHER
 from minipach.model.tries import Took, Try, took
 from minipach.model.work_set import Outcome, WorkSet
 from minipach.project.disk_full import explain, places_of_set
@@ -261,7 +262,7 @@ def inputs_are_read_only(slot: Path, image: str) -> bool:
 def _is_read_only(slot: str, image: str, _content: str) -> bool:
     """Asked once for each image (annexed content never changes in place) in a worker's life."""
     done = subprocess.run(
-        ["sh", ".minipach/launch", "--runtime", image],
+        ["sh", LAUNCHER, "--runtime", image],
         cwd=slot,
         env=child_environment(),
         capture_output=True,

@@ -11,6 +11,7 @@ from pathlib import Path
 from minipach.git.annex_checksums import damaged
 from minipach.git.content import classify
 from minipach.git.repo import GITLINK, SYMLINK, Repo, annex, need_annex, take_in_locations
+from minipach.model.repo_layout import INPUTS
 from minipach.model.work_set import StagedFile
 from minipach.support.errors import UserError
 from minipach.support.files import clone_file, stays_inside
@@ -42,7 +43,7 @@ def stage(slot: Path, files: Sequence[StagedFile], *, share: bool, get: bool = T
     for path, group in by_repo.items():
         repo = Repo(Path(path))
         try:
-            names = {f.key: f.dest.removeprefix("inputs/") for f in group if f.key}
+            names = {f.key: f.dest.removeprefix(INPUTS) for f in group if f.key}
             contents = locate(repo, set(names), get=get, names=names, fresh=fresh)
             for file in group:
                 total += _place(repo, slot / file.dest, file, contents, share=share)

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from minipach.model.repo_layout import CODE
+
 _Seen = tuple[int, int, int, int] | None  # inode, bytes, mode, time of the last change in ns; None: absent
 
 
@@ -21,7 +23,7 @@ class Untouched:
     @classmethod
     def now(cls, slot: Path, inputs: Iterable[str]) -> Untouched:
         """The inputs (paths from the slot) and what there is in `code/`."""
-        code = [os.path.relpath(p, slot) for p in (slot / "code").rglob("*") if not p.is_dir()]
+        code = [os.path.relpath(p, slot) for p in (slot / CODE).rglob("*") if not p.is_dir()]
         return cls(slot, {path: _look(slot / path) for path in (*inputs, *code)})
 
     def changed(self) -> str | None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TextIO
 
 from minipach.git.repo import child_environment
+from minipach.model.repo_layout import LAUNCHER
 
 QUIET = {
     "DATALAD_LOG_LEVEL": "error",
@@ -147,6 +148,6 @@ def _launchers() -> list[int]:
         with contextlib.suppress(OSError):
             # `sh .minipach/launch IMAGE ...`; datalad's own `sh -c '...'` names it too, and ends with it
             words = (entry / "cmdline").read_bytes().split(b"\0")
-            if b".minipach/launch" in words[:8] and os.getpgid(int(entry.name)) == group:
+            if LAUNCHER.encode() in words[:8] and os.getpgid(int(entry.name)) == group:
                 found.append(int(entry.name))
     return found

@@ -10,13 +10,10 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from minipach.execution.result_ref import RESULTS_FILE
 from minipach.git.repo import Repo
+from minipach.model.repo_layout import RESULT_REFS, RESULTS_FILE, SET_REFS
 from minipach.model.work_set import WorkSet, id_of
-from minipach.records.results_branch import PENDING
 from minipach.support.validation import parse_object
-
-SETS = "refs/minipach/sets/"
 
 
 class UnknownSetError(Exception):
@@ -33,12 +30,12 @@ def write_sets(repo: Repo, sets: Sequence[WorkSet]) -> None:
             paths.append(path)
         request = b"".join(os.fsencode(path) + b"\n" for path in paths)
         blobs = repo.git("hash-object", "-w", "--no-filters", "--stdin-paths", stdin=request).decode().split()
-    repo.update_refs([f"update {SETS}{work.id} {blob}" for work, blob in zip(sets, blobs, strict=True)])
+    repo.update_refs([f"update {SET_REFS}{work.id} {blob}" for work, blob in zip(sets, blobs, strict=True)])
 
 
 def read_set(repo: Repo, set_id: str) -> WorkSet:
     """The set with this id. Raises UnknownSetError."""
-    data = repo.objects.read(SETS + set_id)
+    data = repo.objects.read(SET_REFS + set_id)
     if data is None:
         raise UnknownSetError(f"{repo.path}: no set {set_id}; it was cancelled, or is done")
     return _parse(repo, set_id, data)
@@ -57,10 +54,10 @@ def _parse(repo: Repo, set_id: str, data: bytes) -> WorkSet:
 
 def known_sets(repo: Repo) -> dict[str, WorkSet | None]:
     """All sets of this repo by id; None for what can't be read."""
-    refs = repo.refs(SETS)
+    refs = repo.refs(SET_REFS)
     found: dict[str, WorkSet | None] = {}
     for ref, data in zip(refs, repo.objects.read_many(list(refs.values())), strict=True):
-        set_id = ref.removeprefix(SETS)
+        set_id = ref.removeprefix(SET_REFS)
         try:
             found[set_id] = _parse(repo, set_id, data or b"")
         except UnknownSetError:
@@ -70,13 +67,13 @@ def known_sets(repo: Repo) -> dict[str, WorkSet | None]:
 
 def set_ids(repo: Repo) -> set[str]:
     """The ids of all sets of this repo."""
-    return {ref.removeprefix(SETS) for ref in repo.refs(SETS)}
+    return {ref.removeprefix(SET_REFS) for ref in repo.refs(SET_REFS)}
 
 
 def drop_sets(repo: Repo, ids: Iterable[str]) -> None:
     """Forget sets; those that aren't there, too."""
-    there = repo.refs(SETS)
-    repo.update_refs([f"delete {SETS}{i}" for i in ids if SETS + i in there])
+    there = repo.refs(SET_REFS)
+    repo.update_refs([f"delete {SET_REFS}{i}" for i in ids if SET_REFS + i in there])
 
 
 def drop_all(repo: Repo) -> None:
@@ -88,7 +85,7 @@ def has_whole_result(repo: Repo, work: WorkSet) -> bool:
     """Whether a set that is not to be forced has a result ref already that holds all of its datums."""
     if work.forced or work.chunk:
         return False
-    data = repo.objects.read(f"{PENDING}{work.id}:{RESULTS_FILE}")
+    data = repo.objects.read(f"{RESULT_REFS}{work.id}:{RESULTS_FILE}")
     if data is None:
         return False
     try:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from minipach.git.repo import Repo
 from minipach.git.worktrees import slots_dir
+from minipach.model.repo_layout import BUILD_REFS
 from minipach.support.files import remove_tree
 
-BUILD = "refs/minipach/build/"
 _PATIENCE = 5.0  # seconds: a git that outlived its parent is given so long to finish and take its lock away
 
 
@@ -43,9 +43,9 @@ def clear(repo: Repo, patience: float = _PATIENCE) -> None:
     for path in repo.common_dir.glob("minipach-*"):
         remove_tree(path) if path.is_dir() else path.unlink(missing_ok=True)
     for report in repo.common_dir.glob("fast_import_crash_*"):
-        if BUILD.encode() in report.read_bytes():
+        if BUILD_REFS.encode() in report.read_bytes():
             report.unlink()
-    repo.update_refs([f"delete {ref}" for ref in repo.refs(BUILD)])
+    repo.update_refs([f"delete {ref}" for ref in repo.refs(BUILD_REFS)])
     end(repo)
 
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from minipach.git.annex_keys import MAX_POINTER, key_of_pointer
 from minipach.git.repo import UNFILTERED, GitError, Repo, annex, child_environment
+from minipach.model.repo_layout import FOLDER, INPUTS, SLOT_BRANCH
 from minipach.support.files import remove_tree
 
 _PREFIX = "minipach-"
-_BRANCH = "refs/worktree/minipach"
 _ROUNDS = 20  # more attempts to remove a slot in which something still works
 _PAUSE = 0.05  # seconds before each of them
 _SMALL = 1 << 20  # bytes
@@ -76,7 +76,7 @@ class Slot:
             self._make(base)
             return
         clear_scratch(self.path)
-        inputs = self.path / "inputs"
+        inputs = self.path / INPUTS
         if inputs.is_dir():
             remove_tree(inputs)
         try:
@@ -97,8 +97,8 @@ class Slot:
         Repo(self.main.path, own=True).git("worktree", "add", "--quiet", "--force", "--detach", str(self.path), base)
         # git-annex asks git for the branch, twice for each file that it adds, unless there is one: then it asks once.
         # So HEAD has one, of a kind that only this worktree has and nobody sees.
-        self.repo.git("update-ref", _BRANCH, base)
-        self.repo.git("symbolic-ref", "HEAD", _BRANCH)
+        self.repo.git("update-ref", SLOT_BRANCH, base)
+        self.repo.git("symbolic-ref", "HEAD", SLOT_BRANCH)
         self._fill()
         self._age()
 
@@ -151,7 +151,7 @@ def remove_slot(main: Repo, path: Path) -> None:
 
 def clear_scratch(path: Path) -> None:
     """Remove what a killed launcher left, and end the command or podman container that it may have left running."""
-    for scratch in (path / ".minipach").glob("tmp.*"):
+    for scratch in (path / FOLDER).glob("tmp.*"):
         kill_inside(path)
         _remove_container(scratch / "container")
         remove_tree(scratch)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minipach.model.pipeline import Pipeline
+from minipach.model.repo_layout import LAUNCHER
 from minipach.support.validation import parse_object
 
 _TOP = "=== Do not change lines below ==="
@@ -17,7 +18,7 @@ _END = "^^^ Do not change lines above ^^^"
 # datalad hands the command to one `sh -c`; Linux takes 128 KiB for a single argument
 MAX_COMMAND = 110_000  # a rerun commits it in a message, which is one argument, too
 _LONGEST = 126_000  # bytes of a record: title and marks come to it, and the chain of reruns
-LAUNCH = "sh .minipach/launch"
+LAUNCH = f"sh {LAUNCHER}"
 
 
 def slugs(pipeline: Pipeline) -> dict[tuple[str, str | None], str]:

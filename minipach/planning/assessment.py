@@ -23,26 +23,16 @@ from minipach.git.repo import Repo, TreeEntry, is_dataset
 from minipach.model.datum import Datum, Task
 from minipach.model.neutral_names import Neutral, neutral
 from minipach.model.pipeline import Pipeline
+from minipach.model.repo_layout import CODE, PINNED_CODE, PUBLISHED_REF, STATE
 from minipach.model.snapshot import FileEntry, Snapshot
 from minipach.planning.collisions import foretold, shared_places
 from minipach.planning.plan import Plan, Step, content_pays, make_plan, reason_for, renamed, restore, visible_names
 from minipach.project import output_branch
 from minipach.project.project import Project
 from minipach.records.branch_history import record_commits
-from minipach.records.own_files import (
-    CODE,
-    PINNED,
-    Shared,
-    files_of,
-    is_own,
-    own_at,
-    own_entries,
-    shared_code,
-    subdatasets,
-)
+from minipach.records.own_files import Shared, files_of, is_own, own_at, own_entries, shared_code, subdatasets
 from minipach.records.published_outputs import altered_datums, published_paths
-from minipach.records.published_state import FOLDER as STATE
-from minipach.records.published_state import PUBLISHED, Published, read_state
+from minipach.records.published_state import Published, read_state
 from minipach.records.reserved_entries import house_entries, output_paths
 from minipach.records.results_branch import Known, results_commit
 from minipach.spec.output_template import out_path
@@ -230,7 +220,7 @@ class Assessment:
     def always_inputs(self) -> tuple[str, ...]:
         """The inputs of every record: own files that are annexed, so that a clone gets them."""
         annexed = [path for path, file in self.visible_files.items() if file.kind == "annex"]
-        tops = {PINNED if p.startswith("/") else CODE if p.startswith(f"{CODE}/") else p for p in annexed}
+        tops = {PINNED_CODE if p.startswith("/") else CODE if p.startswith(f"{CODE}/") else p for p in annexed}
         return tuple(sorted(tops))
 
     def files_of(self, datum: Datum, words: tuple[str, ...]) -> dict[str, list[Row]]:
@@ -387,7 +377,7 @@ class Assessment:
             self.recipe.as_json(),
             sorted((repo, branch or "", commit) for (repo, branch), commit in self.commits.items()),
         ]
-        others = self.head if self.repo.resolve(PUBLISHED) != self.head else ""  # somebody's commits
+        others = self.head if self.repo.resolve(PUBLISHED_REF) != self.head else ""  # somebody's commits
         there = [self.repo.resolve(f"{self.head}:{STATE}"), results_commit(self.repo), blocked, others]
         first, second = (hashlib.sha256(json.dumps(parts).encode()).hexdigest() for parts in (asked, there))
         return first, second

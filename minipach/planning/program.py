@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from minipach.git.repo import user_path
 from minipach.model.pipeline import Pipeline
+from minipach.model.repo_layout import CODE
 
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
 _INTERPRETERS = _SHELLS | {"python", "python3", "Rscript", "perl", "ruby", "node", "julia", "octave", "lua", "php"}
@@ -45,7 +46,7 @@ def absent_script(pipeline: Pipeline, has: Callable[[str], bool]) -> str | None:
     """
     transform = pipeline.transform
     script = script_of(transform.cmd)
-    if script is None or transform.working_dir or (transform.image is not None and not has("code")):
+    if script is None or transform.working_dir or (transform.image is not None and not has(CODE)):
         return None  # it is looked for in the image
     path = os.path.normpath(script)
     return None if path.startswith("..") or has(path) else script

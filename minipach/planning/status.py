@@ -10,6 +10,7 @@ from typing import Any, Literal
 from minipach.git.repo import is_dataset
 from minipach.model.attempt import Attempt, Repeated
 from minipach.model.failures import LEFT_AFTER, Way, folded, named, without_name
+from minipach.model.repo_layout import INPUTS
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.plan import ENDS, Plan, skip
 from minipach.project.project import Project
@@ -184,7 +185,7 @@ def _upstream_changes(assessment: Assessment) -> list[str]:
     pinned = {e.path: e.sha for e in entries}
     found = []
     for (repo, branch), commit in assessment.commits.items():
-        was = pinned.get(f"inputs/{folders[repo, branch]}")
+        was = pinned.get(f"{INPUTS}{folders[repo, branch]}")
         if was is not None and was != commit:
             found.append(f"{repo} has moved on ({was[:8]} → {commit[:8]})")
     return found

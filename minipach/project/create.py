@@ -23,9 +23,10 @@ from minipach.git.repo import (
     private_index,
 )
 from minipach.git.worktrees import kill_inside
-from minipach.project.discovery import MARK, Place
+from minipach.model.repo_layout import DATALAD_CONFIG, PROJECT_MARK, SPECS
+from minipach.project.discovery import Place
 from minipach.project.project import Project, find_project
-from minipach.project.spec_file import SPECS, committed_specs
+from minipach.project.spec_file import committed_specs
 from minipach.support.errors import UserError
 from minipach.support.files import clone_file, remove_tree
 from minipach.support.text import many, quoted
@@ -67,19 +68,19 @@ def init_project(folder: Path) -> tuple[Project, list[str]]:
         done.append(f"made the superdataset {folder}")
     repo = Repo(folder)
     need_identity(repo)
-    if repo.config(f"{MARK}.version", str(config)) is None:
-        repo.git("config", "--file", str(config), f"{MARK}.version", "1")
-        repo.git("add", "--", ".datalad/config", *([".gitattributes"] if fresh else []))
+    if repo.config(f"{PROJECT_MARK}.version", str(config)) is None:
+        repo.git("config", "--file", str(config), f"{PROJECT_MARK}.version", "1")
+        repo.git("add", "--", DATALAD_CONFIG, *([".gitattributes"] if fresh else []))
         Repo(folder, own=True).git(
             "commit",
             "--quiet",
             "-m",
             "minipach: a project begins here",
             "--",
-            ".datalad/config",
+            DATALAD_CONFIG,
             *([".gitattributes"] if fresh else []),
         )
-        done.append("marked it as a minipach project in .datalad/config")
+        done.append(f"marked it as a minipach project in {DATALAD_CONFIG}")
     return find_project(folder), done
 
 

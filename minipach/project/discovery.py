@@ -7,12 +7,10 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from minipach.datums.snapshot import RESERVED
 from minipach.git.repo import Repo, is_dataset
 from minipach.model.pipeline import Need
-from minipach.project.spec_file import SPEC, SPECS, committed_specs, file_looks_like_ours, is_spec, lying_specs
-
-MARK = "minipach.project"  # the key in .datalad/config by which a project is known
+from minipach.model.repo_layout import PROJECT_MARK, RESERVED, SPEC, SPECS
+from minipach.project.spec_file import committed_specs, file_looks_like_ours, is_spec, lying_specs
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +103,7 @@ def holder_of(path: str, repos: Iterable[str]) -> str:
 
 
 def _is_project(folder: Path) -> bool:
-    section, _, name = MARK.partition(".")
+    section, _, name = PROJECT_MARK.partition(".")
     config = folder / ".datalad" / "config"
     return config.is_file() and f'[{section} "{name}"]' in config.read_text("utf-8", "replace")
 

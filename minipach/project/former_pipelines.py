@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from minipach.git.repo import Repo, is_dataset
-from minipach.project.spec_file import SPEC, SPECS
-from minipach.records.published_state import FOLDER as STATE
+from minipach.model.repo_layout import SPEC, SPECS, STATE
 from minipach.support.text import quoted
 
 _RENAMED = re.compile(r"spec\.(ya?ml|json).*", re.IGNORECASE)

@@ -15,20 +15,12 @@ from typing import Literal
 from minipach.git import shared_modes
 from minipach.git.repo import Repo, is_dataset
 from minipach.model.pipeline import BrokenSpec, Need, Pipeline
+from minipach.model.repo_layout import DATALAD_CONFIG, FOLDER, PROJECT_MARK, SPEC
 from minipach.project import dependencies
 from minipach.project import former_pipelines as former
-from minipach.project.discovery import (
-    MARK,
-    Place,
-    holder_of,
-    is_data,
-    is_displaced,
-    nested_places,
-    own_places,
-    registered,
-)
+from minipach.project.discovery import Place, holder_of, is_data, is_displaced, nested_places, own_places, registered
 from minipach.project.spec_cache import read_spec
-from minipach.project.spec_file import SPEC, lying_specs, misnamed, one_spec, read_text
+from minipach.project.spec_file import lying_specs, misnamed, one_spec, read_text
 from minipach.support.disk_cache import Cache
 from minipach.support.errors import UserError, each_once
 from minipach.support.text import quoted
@@ -152,10 +144,10 @@ class Project:
         name = "minipach.identity"
         local = self.repo.config(name)
         head = self.repo.head()
-        value = local or (self.repo.config(name, f"blob:{head}:.datalad/config") if head else None) or "path"
+        value = local or (self.repo.config(name, f"blob:{head}:{DATALAD_CONFIG}") if head else None) or "path"
         if value in _IDENTITIES:
             return _IDENTITIES[value]
-        where = f"git config {name}" if local else f"git config --file .datalad/config {name}"
+        where = f"git config {name}" if local else f"git config --file {DATALAD_CONFIG} {name}"
         raise UserError(f'{name}: "{value}" is neither path nor content; {where} path')
 
     @property
@@ -426,11 +418,11 @@ def find_project(start: Path) -> Project:
     for folder in (here, *here.parents):
         if is_dataset(folder) and (folder / ".datalad" / "config").is_file():
             topmost = folder
-            if Repo(folder).config(f"{MARK}.version", str(folder / ".datalad" / "config")):
+            if Repo(folder).config(f"{PROJECT_MARK}.version", str(folder / ".datalad" / "config")):
                 return _opened(folder)
     if topmost is None:
         raise UserError(f"{start}: not inside a project; minipach init makes one here")
-    if lying_specs(topmost) and (topmost / ".minipach").is_dir():
+    if lying_specs(topmost) and (topmost / FOLDER).is_dir():
         raise UserError(
             f"{topmost}: a pipeline's dataset alone, without its project; work in a clone of the project "
             "(here, datalad rerun <commit> repeats what is on record)"

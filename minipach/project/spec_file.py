@@ -9,12 +9,10 @@ from pathlib import Path
 
 from minipach.git.annex_keys import MAX_POINTER, key_of_link, key_of_pointer
 from minipach.git.repo import Repo, annex
+from minipach.model.repo_layout import FOLDER, SPEC, SPECS
 from minipach.support.errors import UserError
 from minipach.support.text import quoted
 
-SPEC = "spec.yml"
-SPECS = (SPEC, "spec.yaml", "spec.json")  # a pipeline has one of these
-_OURS = ".minipach"  # beside a spec of whichever name, it says that the repo is a pipeline's
 # Names that people give a spec, and that are not read.
 _MISNAMED = (
     "Spec.yml",
@@ -34,17 +32,17 @@ _KEYS = [
 def committed_specs(repo: Repo) -> list[str]:
     """Return the names of the specs that the last commit has."""
     # one process, also where there is no commit yet
-    names = (*SPECS, _OURS)
+    names = (*SPECS, FOLDER)
     out = os.fsdecode(repo.git("ls-tree", "-z", "--full-tree", "--name-only", "HEAD", "--", *names, ok=(0, 128)))
     there = out.split("\0")
     found = [name for name in SPECS if name in there]
-    return [n for n in found if n == SPEC or _OURS in there or _is_ours(repo.objects.read(f"HEAD:{n}"), repo.path / n)]
+    return [n for n in found if n == SPEC or FOLDER in there or _is_ours(repo.objects.read(f"HEAD:{n}"), repo.path / n)]
 
 
 def lying_specs(folder: Path) -> list[str]:
     """Return the names of the specs in a folder."""
     found = [name for name in SPECS if is_spec(folder / name)]
-    return [n for n in found if n == SPEC or (folder / _OURS).is_dir() or file_looks_like_ours(folder / n)]
+    return [n for n in found if n == SPEC or (folder / FOLDER).is_dir() or file_looks_like_ours(folder / n)]
 
 
 def is_spec(file: Path) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from minipach.git.checkout import dirty_paths
 from minipach.git.repo import Repo, is_dataset
+from minipach.model.repo_layout import INPUTS
 from minipach.project.project import Project
-from minipach.publish.installed_inputs import is_input
 from minipach.support.text import quoted
 
 _NAMED = 3
@@ -55,3 +56,8 @@ def _way_in(repo: Repo) -> str:
         return f"datalad save -d {quoted(repo.path)}"
     # datalad would save what is in conflict as it lies
     return f"finish the merge: git -C {quoted(repo.path)} merge --continue (or --abort)"
+
+
+def is_input(root: Path, path: str) -> bool:
+    """Whether a path of a pipeline is an input's folder with something installed in it."""
+    return path.startswith(INPUTS) and is_dataset(root / path)

@@ -11,9 +11,10 @@ from typing import Any
 
 from minipach.git import crash_cleanup
 from minipach.git.repo import GitError, Repo, annex, is_dataset, take_in_locations
+from minipach.model.repo_layout import RESULTS, RESULTS_BRANCH
 from minipach.project.project import Project, nearest
 from minipach.publish.merge_results import merge
-from minipach.records.results_branch import BRANCH, own_branch, read_folders, results_commit
+from minipach.records.results_branch import own_branch, read_folders, results_commit
 from minipach.support.errors import UserError
 from minipach.support.text import many, quoted
 
@@ -116,7 +117,7 @@ def pull(project: Project, path: str, asked: str | None) -> Exchange:
         before = read_folders(repo, results_commit(repo))
         own_branch(repo)
         _take(repo, remote)
-        after = read_folders(repo, repo.resolve(BRANCH))
+        after = read_folders(repo, repo.resolve(RESULTS_BRANCH))
     finally:
         repo.close()
     crash_cleanup.end(repo)
@@ -130,17 +131,17 @@ def push(project: Project, path: str, asked: str | None, *, data: bool) -> Excha
     repo = Repo(project.root / path)
     done = pull(project, path, asked)
     remote = done.remote
-    tracking = f"refs/remotes/{remote}/minipach"
+    tracking = f"refs/remotes/{remote}/{RESULTS}"
     crash_cleanup.begin(repo)
     try:
         theirs = read_folders(repo, repo.resolve(tracking))
-        if repo.resolve(BRANCH) is None:
+        if repo.resolve(RESULTS_BRANCH) is None:
             crash_cleanup.end(repo)
             return done
         if data:
             done = _copy_contents(repo, done)
         _send_until_taken(repo, path, remote)
-        ours = read_folders(repo, repo.resolve(BRANCH))
+        ours = read_folders(repo, repo.resolve(RESULTS_BRANCH))
     finally:
         repo.close()
     crash_cleanup.end(repo)
@@ -164,15 +165,15 @@ def _send_until_taken(repo: Repo, path: str, remote: str) -> None:
 
 def _take(repo: Repo, remote: str) -> None:
     """Fetch the remote's results and what it knows of where contents are; merge both."""
-    listed = _talk(repo, remote, "ls-remote", remote, BRANCH, _ANNEX)
+    listed = _talk(repo, remote, "ls-remote", remote, RESULTS_BRANCH, _ANNEX)
     found = [row.split("\t")[1] for row in os.fsdecode(listed).splitlines()]
     if not found:
         return
     specs = [f"+{ref}:refs/remotes/{remote}/{ref.removeprefix('refs/heads/')}" for ref in found]
     quietly = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
     _talk(repo, remote, "fetch", *quietly, remote, *specs)
-    if BRANCH in found:
-        theirs = repo.resolve(f"refs/remotes/{remote}/minipach")
+    if RESULTS_BRANCH in found:
+        theirs = repo.resolve(f"refs/remotes/{remote}/{RESULTS}")
         assert theirs is not None
         merge(repo, theirs, remote)
     if _ANNEX in found:
@@ -181,7 +182,7 @@ def _take(repo: Repo, remote: str) -> None:
 
 def _send(repo: Repo, remote: str) -> str | None:
     """Push the results branch and git-annex's; why the remote refused one of them, or None."""
-    refs = [ref for ref in (_ANNEX, BRANCH) if repo.resolve(ref)]
+    refs = [ref for ref in (_ANNEX, RESULTS_BRANCH) if repo.resolve(ref)]
     try:
         _talk(repo, remote, "push", "--porcelain", "--no-follow-tags", "--recurse-submodules=no", remote, *refs)
     except _Refused as refused:
@@ -244,7 +245,7 @@ def _copy_to(repo: Repo, store: str) -> tuple[int, str]:
     quietly = ("--fast", "--json", "--json-error-messages")
     problem = ""
     try:
-        out = annex(repo, "copy", f"--branch={BRANCH}", f"--to={store}", *quietly)
+        out = annex(repo, "copy", f"--branch={RESULTS_BRANCH}", f"--to={store}", *quietly)
     except GitError as error:
         out, problem = error.stdout, f"git annex copy --to={store} failed: {error.stderr.strip()}"
     rows = [json.loads(line) for line in out.splitlines() if line.startswith(b"{")]

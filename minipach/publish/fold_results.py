@@ -7,14 +7,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from minipach.execution.result_ref import RESULTS_FILE, result_json
+from minipach.execution.result_ref import result_json
 from minipach.git.fast_import import Stream, committer
 from minipach.git.repo import EXECUTABLE, FILE, SYMLINK, GitError, Repo
-from minipach.records.results_branch import BRANCH, PENDING, RECORD_FILE, RESULT_FILE, Known, folder_of
+from minipach.model.repo_layout import BUILD_REFS, RECORD_FILE, RESULT_FILE, RESULT_REFS, RESULTS_BRANCH, RESULTS_FILE
+from minipach.records.results_branch import Known, folder_of
 from minipach.support.text import many
 from minipach.support.validation import InvalidError, parse_object
 
-_BUILD = "refs/minipach/build/results"
+_BUILD = f"{BUILD_REFS}results"
 
 
 def fold(repo: Repo, tries: int = 5) -> int:
@@ -22,7 +23,7 @@ def fold(repo: Repo, tries: int = 5) -> int:
 
     tries: how often to begin anew on what others have changed meanwhile. GitError if that was not often enough.
     """
-    pending = repo.refs(PENDING)
+    pending = repo.refs(RESULT_REFS)
     if not pending:
         return 0
     known = Known(repo)
@@ -47,13 +48,13 @@ def fold(repo: Repo, tries: int = 5) -> int:
     new = stream.run(repo)
     lines = [f"delete {ref} {sha}" for ref, sha in pending.items()]
     if new and new != known.commit:
-        lines.append(f"update {BRANCH} {new} {known.own or '0' * len(new)}")
+        lines.append(f"update {RESULTS_BRANCH} {new} {known.own or '0' * len(new)}")
         lines.append(f"delete {_BUILD}")
     try:
         repo.update_refs(lines)
     except GitError:
         # somebody may have pushed results into this repo, or a set that was taken for lost has ended once more
-        changed = repo.resolve(BRANCH) != known.own or repo.refs(PENDING) != pending
+        changed = repo.resolve(RESULTS_BRANCH) != known.own or repo.refs(RESULT_REFS) != pending
         if not changed or tries <= 1:
             raise
         return fold(repo, tries - 1)

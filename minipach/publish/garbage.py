@@ -13,15 +13,15 @@ from minipach.git.annex_keys import size_of
 from minipach.git.content import classify
 from minipach.git.fast_import import Stream, committer
 from minipach.git.repo import Repo, TreeEntry
+from minipach.model.repo_layout import BUILD_REFS, RESULT_FILE, RESULTS, RESULTS_BRANCH, STATE
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import Project
 from minipach.records.job_database import Ledger
-from minipach.records.published_state import FOLDER as STATE
 from minipach.records.published_state import read_state
-from minipach.records.results_branch import BRANCH, RESULT_FILE, Known, id_of_folder, own_branch
+from minipach.records.results_branch import Known, id_of_folder, own_branch
 from minipach.support.text import many
 
-_BUILD = "refs/minipach/build/collect"
+_BUILD = f"{BUILD_REFS}collect"
 _IN_RECORD = re.compile(rb'"id": "([0-9a-f]{64})"')
 _IN_STATE = re.compile(rb'"([0-9a-f]{64})"')
 _DAY = 86400
@@ -160,7 +160,7 @@ def collect(project: Project, path: str, *, keep_days: float, now: float, drop: 
 
 def _in_history(repo: Repo) -> set[str]:
     """The ids in run records and in published states, in all that any branch or tag leads to."""
-    ours = ("minipach", "git-annex", "synced/git-annex")
+    ours = (RESULTS, "git-annex", "synced/git-annex")
     revs = [f"--exclude={b}" for b in ours] + ["--branches", "--tags"]
     revs += [f"--exclude=*/{b}" for b in ours] + ["--remotes"] + (["HEAD"] if repo.head() else [])
     found: set[str] = set()
@@ -175,7 +175,7 @@ def _in_history(repo: Repo) -> set[str]:
 
 def _added_since(repo: Repo, since: float) -> set[str]:
     """The ids of results that came to the results branch since then, from here or from elsewhere."""
-    branch = Known(repo).commit or BRANCH
+    branch = Known(repo).commit or RESULTS_BRANCH
     how = ("--full-history", "--diff-filter=AM", "--name-only", "--format=", "-z", f"--max-age={int(since)}")
     out = repo.git("log", *how, branch, "--", f":(glob)*/*/{RESULT_FILE}")
     return {id_of_folder(os.fsdecode(p).rpartition("/")[0]) for p in out.split(b"\0") if p.strip()}
@@ -196,12 +196,12 @@ def _drop(repo: Repo, unneeded: Sequence[Stored]) -> str | None:
     crash_cleanup.clear(repo)
     crash_cleanup.begin(repo)
     own_branch(repo)
-    old = repo.resolve(BRANCH)
+    old = repo.resolve(RESULTS_BRANCH)
     stream = Stream(_BUILD, old, committer(repo))
     stream.commit(f"minipach: drop {many(len(unneeded), 'result')} that nothing needs any more\n")
     for result in unneeded:
         stream.delete(result.where)
     new = stream.run(repo)
-    repo.update_refs([f"update {BRANCH} {new} {old}", f"delete {_BUILD}"])
+    repo.update_refs([f"update {RESULTS_BRANCH} {new} {old}", f"delete {_BUILD}"])
     crash_cleanup.end(repo)
     return new

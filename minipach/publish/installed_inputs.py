@@ -7,13 +7,7 @@ from pathlib import Path
 
 from minipach.git.checkout import dirty_paths
 from minipach.git.repo import GITLINK, GitError, Repo, is_dataset
-
-INPUTS = "inputs/"
-
-
-def is_input(root: Path, path: str) -> bool:
-    """Whether a path of a pipeline is an input's folder with something installed in it."""
-    return path.startswith(INPUTS) and is_dataset(root / path)
+from minipach.model.repo_layout import INPUTS
 
 
 def follow_links(repo: Repo, sources: Mapping[str, Path], old: str, new: str) -> None:

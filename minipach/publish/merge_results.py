@@ -7,27 +7,28 @@ from collections.abc import Mapping
 
 from minipach.git.fast_import import Stream, committer
 from minipach.git.repo import TREE, GitError, Repo
-from minipach.records.results_branch import BRANCH, RESULT_FILE, folder_of, id_of_folder, read_folders
+from minipach.model.repo_layout import BUILD_REFS, RESULT_FILE, RESULTS_BRANCH
+from minipach.records.results_branch import folder_of, id_of_folder, read_folders
 from minipach.support.text import many
 from minipach.support.validation import parse_object
 
-_BUILD = "refs/minipach/build/merge"
+_BUILD = f"{BUILD_REFS}merge"
 
 
 def merge(repo: Repo, theirs: str, source: str) -> None:
     """Merge a commit of another results branch into ours; never a conflict. `source` is for the message."""
     while True:
-        ours = repo.resolve(BRANCH)
+        ours = repo.resolve(RESULTS_BRANCH)
         if ours is not None and repo.succeeds("merge-base", "--is-ancestor", theirs, ours):
             return
-        lines = [f"update {BRANCH} {theirs} {ours or '0' * len(theirs)}"]
+        lines = [f"update {RESULTS_BRANCH} {theirs} {ours or '0' * len(theirs)}"]
         if ours is not None and not repo.succeeds("merge-base", "--is-ancestor", ours, theirs):
-            lines = [f"update {BRANCH} {_merged(repo, ours, theirs, source)} {ours}", f"delete {_BUILD}"]
+            lines = [f"update {RESULTS_BRANCH} {_merged(repo, ours, theirs, source)} {ours}", f"delete {_BUILD}"]
         try:
             repo.update_refs(lines)
             return
         except GitError:
-            if repo.resolve(BRANCH) == ours:
+            if repo.resolve(RESULTS_BRANCH) == ours:
                 raise
             # else somebody pushed into this repo meanwhile: merge with that
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from minipach.datums import launch_command
-from minipach.datums.snapshot import reserved_in_pipeline
 from minipach.git.annex_keys import relocate
 from minipach.git.checkout import InTheWay, check_free, index_entries, move_branch
 from minipach.git.fast_import import Stream, committer
 from minipach.git.repo import FILE, SYMLINK, GitError
 from minipach.model import run_record
 from minipach.model.neutral_names import restore
+from minipach.model.repo_layout import BUILD_REFS, PUBLISHED_REF, reserved_in_pipeline
 from minipach.model.work_set import Base, record_extra
 from minipach.planning.assessment import Assessment
 from minipach.planning.collisions import clashes, told, writer
@@ -23,11 +23,11 @@ from minipach.project.branch_check import need_branch
 from minipach.publish.installed_inputs import follow_links
 from minipach.records.own_files import listed_entries
 from minipach.records.published_outputs import published_paths
-from minipach.records.published_state import PUBLISHED, Published, write_shards
+from minipach.records.published_state import Published, write_shards
 from minipach.records.reserved_entries import house_entries
 from minipach.support.errors import UserError
 
-_BUILD = "refs/minipach/build/branch"
+_BUILD = f"{BUILD_REFS}branch"
 _TREE_ENTRY = 60  # bytes of a tree for each of its entries, about
 _TREE_BYTES = 200_000_000  # of trees that are written in a second or two
 
@@ -82,7 +82,7 @@ def publish(assessment: Assessment, base: Base, plan: Plan, job: str) -> str:
     new = stream.run(repo)
     assert new is not None
     if assessment.branch:
-        more = [f"delete {_BUILD}", f"update {PUBLISHED} {new}"]
+        more = [f"delete {_BUILD}", f"update {PUBLISHED_REF} {new}"]
         output_branch.move(repo, assessment.path, branch, head, new, more)
         return new
     _move(assessment, branch, head, new)
@@ -97,7 +97,7 @@ def _move(assessment: Assessment, branch: str, old: str, new: str) -> None:
     repo = assessment.repo
     try:
         check_free(repo, old, new)
-        move_branch(repo, f"refs/heads/{branch}", old, new, [f"delete {_BUILD}", f"update {PUBLISHED} {new}"])
+        move_branch(repo, f"refs/heads/{branch}", old, new, [f"delete {_BUILD}", f"update {PUBLISHED_REF} {new}"])
     except InTheWay as error:
         shown = ", ".join(error.paths[:3]) + (f" and {len(error.paths) - 3} more" if len(error.paths) > 3 else "")
         # to commit a new file would not help: what no datum made is not overwritten

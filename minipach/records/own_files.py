@@ -12,18 +12,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minipach.datums.snapshot import listed_own, reserved_in_data, reserved_in_pipeline
 from minipach.git.content import classify
 from minipach.git.repo import EXECUTABLE, GITLINK, Repo, TreeEntry, is_dataset
+from minipach.model.repo_layout import CODE, PINNED_CODE, reserved_in_data, reserved_in_pipeline
 from minipach.model.snapshot import FileEntry
+from minipach.project.own_files_list import listed_own
 from minipach.project.project import Project
 from minipach.records.published_outputs import added_by_hand
 from minipach.records.published_state import Published
 from minipach.support.errors import UserError
 from minipach.support.text import quoted
 
-PINNED = ".minipach/code"
-CODE = "code"
 _PATHS = 500  # that are looked up at once
 
 
@@ -61,12 +60,12 @@ def own_entries(
 def own_at(repo: Repo, commit: str) -> dict[str, tuple[str, bool]]:
     """What was visible in /project at a published commit: by path (shared code's begins with `/`), content and mode."""
     entries = [
-        *repo.ls_tree(commit, f":(top,literal){CODE}", f":(top,literal){PINNED}", recursive=True),
+        *repo.ls_tree(commit, f":(top,literal){CODE}", f":(top,literal){PINNED_CODE}", recursive=True),
         *listed_entries(repo, commit),
     ]
     kinds = classify(repo, entries)
     return {
-        e.path.removeprefix(PINNED): (kinds[e.sha, e.mode == "120000"][1], e.mode == EXECUTABLE)
+        e.path.removeprefix(PINNED_CODE): (kinds[e.sha, e.mode == "120000"][1], e.mode == EXECUTABLE)
         for e in entries
         if e.mode != GITLINK
     }

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
-from minipach.datums.snapshot import reserved_in_pipeline
 from minipach.git.repo import Repo
 from minipach.model.neutral_names import restore
-from minipach.records.published_state import PUBLISHED, Published, read_state, recorded_outputs
+from minipach.model.repo_layout import PUBLISHED_REF, reserved_in_pipeline
+from minipach.records.published_state import Published, read_state, recorded_outputs
 from minipach.records.results_branch import Known
 
 _LISTING = ("-z", "--no-renames", "--name-only", "--diff-filter=a")
@@ -41,7 +41,7 @@ def altered_datums(
     state: at `head`; a branch that was reset has an older one, and is measured by that · paths_of: a datum's outputs ·
     outputs: all paths of outputs at `head`.
     """
-    before = repo.resolve(PUBLISHED + "^{commit}")
+    before = repo.resolve(PUBLISHED_REF + "^{commit}")
     if before == head:
         return frozenset()
     if before is not None and repo.succeeds("merge-base", "--is-ancestor", before, head):
@@ -58,7 +58,7 @@ def altered_datums(
 
 def added_by_hand(repo: Repo, head: str) -> set[str]:
     """Paths that commits without a run record, and not the publisher's, have added since the last publish."""
-    before = repo.resolve(PUBLISHED + "^{commit}")
+    before = repo.resolve(PUBLISHED_REF + "^{commit}")
     if before == head:
         return set()
     if before is None or not repo.succeeds("merge-base", "--is-ancestor", before, head):

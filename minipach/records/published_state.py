@@ -13,13 +13,11 @@ from itertools import chain
 from typing import NamedTuple
 
 from minipach.git.repo import Repo
+from minipach.model.repo_layout import PUBLISHED_REF, STATE
 from minipach.model.run_record import parse
 from minipach.support.errors import UserError
 from minipach.support.text import quoted
 from minipach.support.validation import parse as parse_json
-
-FOLDER = ".minipach/state"
-PUBLISHED = "refs/minipach/published"  # the commit that the publisher moved the branch to last; none in a new clone
 
 
 class Published(NamedTuple):
@@ -38,9 +36,9 @@ _MOST = 4096
 
 def read_state(repo: Repo, commit: str | None) -> dict[str, Published]:
     """The published datums by name; empty before the first publish. UserError if somebody has spoilt it."""
-    if commit is None or repo.resolve(f"{commit}:{FOLDER}") is None:
+    if commit is None or repo.resolve(f"{commit}:{STATE}") is None:
         return {}
-    entries = repo.ls_tree(commit, FOLDER + "/")
+    entries = repo.ls_tree(commit, STATE + "/")
     shards = [entry.sha for entry in entries]
     fresh = [sha for sha in shards if sha not in _read]
     if len(_read) + len(fresh) > _MOST:
@@ -64,11 +62,11 @@ def read_state(repo: Repo, commit: str | None) -> dict[str, Published]:
 
 def _spoilt(repo: Repo, path: str) -> UserError:
     """A commit that isn't ours: a merge's conflict that was saved as it lay, most likely."""
-    last = PUBLISHED if repo.resolve(PUBLISHED) else "<a commit before that>"
+    last = PUBLISHED_REF if repo.resolve(PUBLISHED_REF) else "<a commit before that>"
     here = quoted(repo.path)
     return UserError(
         f"{repo.path / path}: not as minipach wrote it, and committed so; "
-        f"git -C {here} checkout {last} -- {FOLDER} && datalad save -d {here}"
+        f"git -C {here} checkout {last} -- {STATE} && datalad save -d {here}"
     )
 
 
@@ -85,7 +83,7 @@ def write_shards(state: Mapping[str, Published], touched: Iterable[str]) -> dict
     for name, shard in sorted(mine):
         p = state[name]
         rows[shard].append(json.dumps([p.name, p.id, p.dest, *([p.words] if p.words else [])]).encode() + b"\n")
-    return {f"{FOLDER}/{shard}": b"".join(lines) for shard, lines in rows.items()}
+    return {f"{STATE}/{shard}": b"".join(lines) for shard, lines in rows.items()}
 
 
 def recorded_outputs(repo: Repo, head: str, published: Published) -> list[str]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-from minipach.datums.snapshot import reserved_in_pipeline
 from minipach.git.repo import Repo, TreeEntry
-from minipach.records.published_state import FOLDER as STATE
+from minipach.model.repo_layout import STATE, reserved_in_pipeline
 
 
 def house_entries(repo: Repo, commit: str) -> list[TreeEntry]:

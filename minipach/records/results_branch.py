@@ -11,12 +11,9 @@ from functools import cached_property
 from typing import Any
 
 from minipach.git.repo import TREE, Repo, TreeEntry, parse_tree
+from minipach.model.repo_layout import RECORD_FILE, RESULT_FILE, RESULTS, RESULTS_BRANCH
 from minipach.support.validation import checked, parse_object
 
-BRANCH = "refs/heads/minipach"
-PENDING = "refs/minipach/results/"
-RESULT_FILE = "result.json"
-RECORD_FILE = "record"
 _AT_ONCE = 1000  # results that are read together
 _NOTHING = "0" * 40  # the id of no object
 
@@ -48,11 +45,11 @@ class Result:
 
 def results_commit(repo: Repo) -> str | None:
     """Where results are read from: the results branch, or in a clone that has none yet the one of its remote."""
-    own = repo.resolve(BRANCH)
+    own = repo.resolve(RESULTS_BRANCH)
     if own is not None:
         return own
-    found = repo.refs("refs/remotes/*/minipach")
-    origin = found.get("refs/remotes/origin/minipach")
+    found = repo.refs(f"refs/remotes/*/{RESULTS}")
+    origin = found.get(f"refs/remotes/origin/{RESULTS}")
     # of several others none is the one that is meant
     return origin or (next(iter(found.values())) if len(found) == 1 else None)
 
@@ -60,8 +57,8 @@ def results_commit(repo: Repo) -> str | None:
 def own_branch(repo: Repo) -> None:
     """Begin the results branch of a clone where its remote's ends; nothing, if there is one already."""
     commit = results_commit(repo)
-    if commit is not None and repo.resolve(BRANCH) is None:
-        repo.update_refs([f"create {BRANCH} {commit}"])
+    if commit is not None and repo.resolve(RESULTS_BRANCH) is None:
+        repo.update_refs([f"create {RESULTS_BRANCH} {commit}"])
 
 
 def read_folders(repo: Repo, commit: str | None) -> dict[str, str]:
@@ -95,7 +92,7 @@ class Known:
 
     def __init__(self, repo: Repo) -> None:
         self.repo = repo
-        self.own = repo.resolve(BRANCH)
+        self.own = repo.resolve(RESULTS_BRANCH)
         self.commit = self.own or results_commit(repo)
         self._loaded: dict[str, tuple[Result, ...]] = {}
         self._shards: dict[str, dict[str, list[tuple[str, str]]]] = {}
@@ -103,7 +100,7 @@ class Known:
 
     def is_of_now(self) -> bool:
         """Whether the results branch is still at this commit."""
-        own = self.repo.resolve(BRANCH)
+        own = self.repo.resolve(RESULTS_BRANCH)
         return self.commit is not None and (own, own or results_commit(self.repo)) == (self.own, self.commit)
 
     @cached_property

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minipach.environment.image import CONTAINER
 from minipach.git.content import classify
 from minipach.git.repo import GITLINK, SYMLINK, Repo
 from minipach.git.worktrees import Owner, Slot, kill_inside, slots_dir
 from minipach.model.datum import Task
+from minipach.model.repo_layout import CONTAINER, DATALAD_CONFIG
 from minipach.model.run_record import options_of_settings
 from minipach.model.work_set import Base
 from minipach.planning.assessment import Assessment, SnapshotStore
@@ -201,7 +201,7 @@ def _recorded_commits(a: Assessment, record: Mapping[str, Any]) -> dict[tuple[st
 
 def _image_path(a: Assessment, head: str) -> str:
     """Where the published image lies. Equal datum ids say that it is the image that the spec names now."""
-    place = a.repo.config(f"datalad.containers.{CONTAINER}.image", f"blob:{head}:.datalad/config")
+    place = a.repo.config(f"datalad.containers.{CONTAINER}.image", f"blob:{head}:{DATALAD_CONFIG}")
     if place is None or place.startswith("/") or ".." in place.split("/"):
         raise UserError(f"{a.path}: no image is registered on its branch; minipach schedule {a.pipeline.name}")
     return place

@@ -25,6 +25,7 @@ from minipach.git.annex_keys import content_id, names_content
 from minipach.git.repo import EXECUTABLE, SYMLINK, GitError, Repo, annex, child_environment
 from minipach.git.worktrees import Slot, clear_scratch, kill_inside
 from minipach.model import run_record
+from minipach.model.repo_layout import CODE
 from minipach.model.work_set import WorkSet
 from minipach.support.git_objects import blob_id
 
@@ -193,7 +194,7 @@ def lay_out(work: WorkSet, slot: Slot, *, get: bool = False, fresh: bool = False
     """
     slot.reset(work.base)
     if get:
-        needed = [path for path in (work.image, "code") if os.path.lexists(slot.path / path)]
+        needed = [path for path in (work.image, CODE) if os.path.lexists(slot.path / path)]
         annex(slot.repo, "get", "--quiet", "--", *needed, ok=(0, 1))  # what can't be had is told by who needs it
     share = inputs_are_read_only(slot.path, work.image)
     check_own(slot.main, work.base, work.image, get=get, fresh=fresh)

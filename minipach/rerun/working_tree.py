@@ -17,7 +17,7 @@ from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import Project
 from minipach.project.spec_cache import read_spec
 from minipach.project.spec_file import lying_specs, one_spec, working_text
-from minipach.publish.installed_inputs import is_input
+from minipach.project.uncommitted import is_input
 from minipach.support.errors import UserError
 from minipach.support.text import quoted
 

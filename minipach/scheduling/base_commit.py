@@ -15,8 +15,7 @@ from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
-from minipach.datums.snapshot import LIST
-from minipach.environment.image import BASE_REF, CONTAINER, UNKNOWN_DIGEST, Image, archive_folder, entry_of
+from minipach.environment.image import UNKNOWN_DIGEST, Image, archive_folder, entry_of
 from minipach.environment.oci_registry import SCHEME, Reference, fetch, parse_reference
 from minipach.git.repo import (
     EXECUTABLE,
@@ -32,10 +31,11 @@ from minipach.git.repo import (
     own_environment,
 )
 from minipach.model import run_record
+from minipach.model.repo_layout import BASE_REF, CODE, CONTAINER, DATALAD_CONFIG, FOLDER, INPUTS, OWN_FILES, PINNED_CODE
 from minipach.model.work_set import Base
 from minipach.planning.assessment import Assessment
 from minipach.project.settings import launcher_options
-from minipach.records.own_files import PINNED, listing
+from minipach.records.own_files import listing
 from minipach.scheduling.pinned_code import pin
 from minipach.support.errors import UserError
 from minipach.support.files import clone_file
@@ -95,13 +95,13 @@ def _build_tree(
     repo = assessment.repo
     if assessment.source is None:
         raise UserError(f"{assessment.path}: no commit yet; datalad save -d {quoted(repo.path)}")
-    entries = {e.path: e for e in assessment.house if not e.path.startswith(f"{PINNED}/")}
+    entries = {e.path: e for e in assessment.house if not e.path.startswith(f"{PINNED_CODE}/")}
     listed = listing(assessment.own, assessment.path)
-    entries[LIST] = TreeEntry(FILE, repo.hash_blob(listed), LIST)
+    entries[OWN_FILES] = TreeEntry(FILE, repo.hash_blob(listed), OWN_FILES)
     for entry in pin(repo, assessment.shared):
         entries[entry.path] = entry
     for name, mode, data in _scripts():
-        entries[f".minipach/{name}"] = TreeEntry(mode, repo.hash_blob(data), f".minipach/{name}")
+        entries[f"{FOLDER}/{name}"] = TreeEntry(mode, repo.hash_blob(data), f"{FOLDER}/{name}")
     for entry in image or _image_entries(assessment):
         entries[entry.path] = entry
     _set_config(assessment, entries)
@@ -115,9 +115,9 @@ def _base(assessment: Assessment, commit: str, tree: str, commits: dict[tuple[st
         commit,
         tree,
         assessment.image.path,
-        repo.resolve(f"{commit}:code") or "",
+        repo.resolve(f"{commit}:{CODE}") or "",
         commits,
-        repo.config("datalad.dataset.id", f"blob:{commit}:.datalad/config") or "",
+        repo.config("datalad.dataset.id", f"blob:{commit}:{DATALAD_CONFIG}") or "",
         assessment.source or "",
         launcher_options(assessment.project.repo, in_container=assessment.pipeline.transform.image is not None),
     )
@@ -237,7 +237,7 @@ def _set_config(assessment: Assessment, entries: dict[str, TreeEntry]) -> None:
         f"datalad.containers.{CONTAINER}.image": assessment.image.path,
         f"datalad.containers.{CONTAINER}.cmdexec": f"{run_record.LAUNCH} {{img}} {{cmd}}",
     }
-    _edit(assessment.repo, entries, ".datalad/config", values)
+    _edit(assessment.repo, entries, DATALAD_CONFIG, values)
 
 
 def _set_inputs(assessment: Assessment, entries: dict[str, TreeEntry]) -> dict[tuple[str, str | None], str]:
@@ -245,16 +245,16 @@ def _set_inputs(assessment: Assessment, entries: dict[str, TreeEntry]) -> dict[t
     repo, project = assessment.repo, assessment.project
     folders = run_record.slugs(assessment.pipeline)
     commits = {pair: snapshot.commit for pair, snapshot in assessment.snapshots.items()}
-    keep = {f"inputs/{slug}" for slug in folders.values()}
-    for path in [p for p, e in entries.items() if p.startswith("inputs/") and e.mode == GITLINK]:
+    keep = {f"{INPUTS}{slug}" for slug in folders.values()}
+    for path in [p for p, e in entries.items() if p.startswith(INPUTS) and e.mode == GITLINK]:
         if path not in keep:
             del entries[path]
     values: dict[str, str | None] = {}
     for pair, slug in sorted(folders.items(), key=lambda item: item[1]):
-        path = f"inputs/{slug}"
+        path = f"{INPUTS}{slug}"
         entries[path] = TreeEntry(GITLINK, commits[pair], path)
         source = Repo(project.root / pair[0])
-        dataset = source.config("datalad.dataset.id", f"blob:{commits[pair]}:.datalad/config")
+        dataset = source.config("datalad.dataset.id", f"blob:{commits[pair]}:{DATALAD_CONFIG}")
         url = posixpath.relpath(pair[0], assessment.path)
         values[f"submodule.{path}.path"] = path
         values[f"submodule.{path}.url"] = url if url.startswith(".") else f"./{url}"
@@ -290,5 +290,5 @@ def _drop_stale_inputs(repo: Repo, file: str, keep: set[str]) -> None:
     out = repo.git("config", "--file", file, "-z", "--get-regexp", r"^submodule\..*\.path$", ok=(0, 1))
     for row in out.split(b"\0"):
         key, _, path = os.fsdecode(row).partition("\n")
-        if path.startswith("inputs/") and path not in keep:
+        if path.startswith(INPUTS) and path not in keep:
             repo.git("config", "--file", file, "--remove-section", key.removesuffix(".path"))

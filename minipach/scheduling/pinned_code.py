@@ -10,7 +10,8 @@ from pathlib import Path
 
 from minipach.git.annex_keys import relocate
 from minipach.git.repo import SYMLINK, Repo, TreeEntry, annex
-from minipach.records.own_files import PINNED, Shared
+from minipach.model.repo_layout import PINNED_CODE
+from minipach.records.own_files import Shared
 from minipach.support.errors import UserError
 
 
@@ -28,7 +29,7 @@ def pin(repo: Repo, shared: Mapping[str, Shared]) -> list[TreeEntry]:
         finally:
             inner.close()
         for path, one in files.items():
-            place = f"{PINNED}/{path}"
+            place = f"{PINNED_CODE}/{path}"
             blob = one.entry.blob
             if one.mode == SYMLINK and one.entry.kind == "annex":
                 blob = repo.hash_blob(relocate(repo.objects.read(blob) or b"", place.count("/")))

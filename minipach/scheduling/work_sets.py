@@ -9,6 +9,7 @@ from minipach.datums import launch_command
 from minipach.execution.secrets import secrets_folder
 from minipach.model import run_record
 from minipach.model.datum import Task
+from minipach.model.repo_layout import INPUTS
 from minipach.model.work_set import Base, Needs, StagedFile, WorkSet, set_id
 from minipach.planning.assessment import Assessment
 from minipach.support.errors import UserError
@@ -68,7 +69,7 @@ def staged_files(assessment: Assessment, tasks: Sequence[Task]) -> list[StagedFi
     for task in tasks:
         for m in task.datum.matches:
             snapshot = assessment.snapshots[m.repo, m.branch]
-            folder = f"inputs/{folders[m.repo, m.branch]}"
+            folder = f"{INPUTS}{folders[m.repo, m.branch]}"
             for path, entry in snapshot.below(m.path):
                 dest = f"{folder}/{path}"
                 if any(part in ("", ".", "..", ".git") for part in path.split("/")):

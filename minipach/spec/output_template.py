@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from minipach.datums.snapshot import reserved_in_pipeline
 from minipach.model.datum import Datum
 from minipach.model.pipeline import Input
+from minipach.model.repo_layout import reserved_in_pipeline
 from minipach.spec.placeholder import TemplateError, check_field, value_of
 from minipach.support.errors import UserError
 

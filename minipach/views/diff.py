@@ -8,17 +8,24 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from minipach.datums.snapshot import is_pipeline, listed_own, reserved_in_data, reserved_in_pipeline
 from minipach.environment import host
-from minipach.environment.image import CONTAINER
 from minipach.git.content import classify
 from minipach.git.repo import EXECUTABLE, GITLINK, SYMLINK, Repo, TreeEntry, is_dataset
+from minipach.model.repo_layout import (
+    CODE,
+    CONTAINER,
+    DATALAD_CONFIG,
+    PINNED_CODE,
+    SPECS,
+    is_pipeline,
+    reserved_in_data,
+    reserved_in_pipeline,
+)
 from minipach.planning.plan import short
 from minipach.project import output_branch
+from minipach.project.own_files_list import listed_own
 from minipach.project.project import Project
-from minipach.project.spec_file import SPECS
 from minipach.records.branch_history import added_paths, outputs_of, publishes, record_commits, resolve_state
-from minipach.records.own_files import CODE, PINNED
 from minipach.records.published_state import Published, read_state
 from minipach.records.results_branch import Known
 from minipach.support.errors import UserError
@@ -311,7 +318,7 @@ def _code(repo: Repo, old: str, new: str) -> Iterable[tuple[str, str]]:
 
 def _code_paths(repo: Repo, old: str, new: str) -> list[str]:
     """The spec, the pipeline's own files, and the shared code that is pinned."""
-    return [*SPECS, CODE, PINNED, *sorted(_own(repo, old, new))]
+    return [*SPECS, CODE, PINNED_CODE, *sorted(_own(repo, old, new))]
 
 
 def _own(repo: Repo, *commits: str) -> frozenset[str]:
@@ -338,7 +345,7 @@ def _image(repo: Repo, old: str, new: str) -> list[str]:
 
 def _image_at(repo: Repo, commit: str) -> tuple[str, str, str] | None:
     """The image registered at a commit: where it lies, its content id, and its text if it is a small one in git."""
-    place = repo.config(f"datalad.containers.{CONTAINER}.image", f"blob:{commit}:.datalad/config")
+    place = repo.config(f"datalad.containers.{CONTAINER}.image", f"blob:{commit}:{DATALAD_CONFIG}")
     entries = repo.ls_tree(commit, f":(top,literal){place}") if place and not place.startswith("/") else []
     if place is None or not entries:
         return None

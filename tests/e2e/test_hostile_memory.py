@@ -20,15 +20,16 @@ from minipach.executors.local import status_file
 from minipach.executors.outcomes import check_outcome
 from minipach.executors.rq.names import Names, ResourceClass, project_id
 from minipach.executors.rq.queue import Board
-from minipach.executors.sets_in_git import SETS, known_sets
+from minipach.executors.sets_in_git import known_sets
 from minipach.executors.slurm.submission import Submission, read_json, read_set
 from minipach.git.repo import Repo
+from minipach.model.repo_layout import RESULT_FILE, SET_REFS
 from minipach.model.work_set import Outcome, WorkSet
 from minipach.project import lock
 from minipach.project.project import find_project
 from minipach.records import job_logs, pending_work
 from minipach.records.job_database import Ledger
-from minipach.records.results_branch import RESULT_FILE, Known
+from minipach.records.results_branch import Known
 from minipach.support import validation
 from minipach.support.errors import UserError
 from minipach.support.validation import InvalidError
@@ -168,7 +169,7 @@ def test_an_outcome_that_cant_be_of_the_set_is_refused(wrong: dict[str, Any]) ->
 def test_a_damaged_set_in_git_is_one_that_is_not_known(data: bytes, study: Study) -> None:
     repo = Repo(study.root)
     blob = repo.git("hash-object", "-w", "--stdin", stdin=data).decode().strip()
-    repo.update_refs([f"update {SETS}{'a' * 40} {blob}"])
+    repo.update_refs([f"update {SET_REFS}{'a' * 40} {blob}"])
     assert known_sets(repo) == {"a" * 40: None}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minipach.records.published_state import PUBLISHED
+from minipach.model.repo_layout import PUBLISHED_REF
 from tests.e2e import test_rerun
 from tests.e2e.test_rerun import clone, rerun
 from tests.e2e.test_reuse_e2e import records
@@ -64,7 +64,7 @@ def test_a_renamed_changed_or_deleted_member_breaks_no_others_rerun(
     for name in ("b.txt", "c.txt", "f.txt", "e.txt", "renamed.txt"):
         rerun(alone, ".", now[name][0], without_minipach)
     assert study.minipach("audit", "--all").code == 0
-    study.git("edges", "update-ref", "-d", PUBLISHED)
+    study.git("edges", "update-ref", "-d", PUBLISHED_REF)
     study.git("edges", "branch", "-D", "minipach")  # then the records tell which outputs are whose
     study.git("images", "rm", "-q", "b.txt")
     study.save("images")

@@ -18,11 +18,11 @@ from minipach.executors.memory import Memory, MemoryExecutor
 from minipach.executors.slurm.executor import SlurmExecutor
 from minipach.git.repo import Repo
 from minipach.git.worktrees import slots_dir
+from minipach.model.repo_layout import RESULT_REFS
 from minipach.model.work_set import Outcome, WorkSet
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import find_project
 from minipach.publish.fold_results import fold
-from minipach.records.results_branch import PENDING
 from minipach.scheduling.base_commit import build_base
 from minipach.scheduling.work_sets import make_set
 from tests.fixtures.projects import Study
@@ -95,7 +95,7 @@ class Bench:
 
     def results(self) -> set[str]:
         """The sets that have left a result."""
-        return {ref.removeprefix(PENDING) for ref in Repo(self.study.root / "edges").refs(PENDING)}
+        return {ref.removeprefix(RESULT_REFS) for ref in Repo(self.study.root / "edges").refs(RESULT_REFS)}
 
     def begun(self, name: str) -> bool:
         """Has a datum's command begun?"""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minipach.project.discovery import MARK
+from minipach.model.repo_layout import PROJECT_MARK
 from minipach.project.project import Project
 from minipach.support.errors import UserError
 from tests.fixtures.repos import Files
@@ -15,7 +15,7 @@ from tests.fixtures.repos import Files
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A project with data in `images` and a pipeline `edges` that has published something."""
-    section, _, name = MARK.partition(".")
+    section, _, name = PROJECT_MARK.partition(".")
     made = Files.create(tmp_path / "my project")
     made.put(".datalad/config", f'[{section} "{name}"]\n\tversion = 1\n')
     for path in ("images", "edges"):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from minipach.project.discovery import MARK, Place
+from minipach.model.repo_layout import PROJECT_MARK
+from minipach.project.discovery import Place
 from minipach.project.project import Project, find_project, suggest
 from minipach.support.errors import UserError
 from tests.fixtures.repos import Files
@@ -24,7 +25,7 @@ def dataset(path: Path) -> Files:
 def root(tmp_path: Path) -> Files:
     """A project with nothing in it."""
     made = dataset(tmp_path / "project")
-    section, _, name = MARK.partition(".")
+    section, _, name = PROJECT_MARK.partition(".")
     made.put(".datalad/config", f'[{section} "{name}"]\n\tversion = 1\n')
     made.commit()
     return made

@@ -7,11 +7,11 @@ import shutil
 
 import pytest
 
-from minipach.datums.snapshot import is_pipeline, read_snapshot
+from minipach.datums.snapshot import read_snapshot
+from minipach.model.repo_layout import SPECS, is_pipeline
 from minipach.model.snapshot import Snapshot
 from minipach.project.discovery import own_places
 from minipach.project.project import find_project
-from minipach.project.spec_file import SPECS
 from tests.fixtures.projects import Study
 
 SPEC = {"input": {"pfs": {"repo": "images", "glob": "/*"}}, "transform": {"cmd": ["sh", "code/copy.sh"]}}

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from minipach.model.repo_layout import RESULTS_BRANCH
 from minipach.project.project import find_project
 from minipach.publish.exchange import choose, remote_of, without_credentials
-from minipach.records.results_branch import BRANCH
 from minipach.support.errors import UserError
 from tests.fixtures.clones import add_result, clone, names, project, small_project
 from tests.fixtures.projects import Done, Study
@@ -96,7 +96,7 @@ def test_push_to_a_plain_git_repo_sends_the_results_and_says_that_contents_stay(
         "edges: 1 result went to origin; 1 result now\n"
         "  origin keeps no annexed contents: only the results went there\n"
     )
-    assert bare.resolve(BRANCH) == edges.resolve(BRANCH)
+    assert bare.resolve(RESULTS_BRANCH) == edges.resolve(RESULTS_BRANCH)
     assert bare.resolve("git-annex") is not None
     assert study.minipach("results", "push", "--no-data").out == "edges: nothing new with origin; 1 result now\n"
 
@@ -110,15 +110,15 @@ def test_push_copies_the_contents_of_results_only_and_no_data_leaves_them_out(sm
     key = edges.line("annex", "lookupkey", "result.txt")
     tree = edges.line("ls-tree", "HEAD", "result.txt").split()[2]
     where = add_result(edges, "b1", "result.txt")
-    listing = edges.line("ls-tree", "-r", BRANCH)
+    listing = edges.line("ls-tree", "-r", RESULTS_BRANCH)
     entries = f"{listing}\n120000 blob {tree}\t{where}/out/result.txt\n"
-    new = edges.commit_tree(_write_tree(edges, entries), "annexed output", [str(edges.resolve(BRANCH))])
-    edges.git("update-ref", BRANCH, new)
+    new = edges.commit_tree(_write_tree(edges, entries), "annexed output", [str(edges.resolve(RESULTS_BRANCH))])
+    edges.git("update-ref", RESULTS_BRANCH, new)
     left_out = study.minipach("results", "push", "--no-data", "--json").json["pipelines"][0]
     assert (left_out["went"], left_out["contents"], _keys_in(bare)) == (2, 0, [])
     sent = study.minipach("results", "push", "--json").json["pipelines"][0]
     assert (sent["went"], sent["contents"], _keys_in(bare)) == (0, 1, [key])
-    assert edges.line("annex", "find", "--in=origin", "--format=${key}", f"--branch={BRANCH}") == key
+    assert edges.line("annex", "find", "--in=origin", "--format=${key}", f"--branch={RESULTS_BRANCH}") == key
     assert bare.resolve("git-annex") == edges.resolve("git-annex"), "others learn from it where the content is"
 
 
@@ -150,7 +150,7 @@ def test_a_push_that_somebody_else_overtakes_is_merged_and_sent_again(small: tup
     assert done.json["pipelines"][0]["results"] == 3
     assert hook.with_name("pre-push.done").exists(), "the other push did come in between"
     assert {mine, theirs} < names(bare).keys()
-    assert bare.resolve(BRANCH) == edges.resolve(BRANCH)
+    assert bare.resolve(RESULTS_BRANCH) == edges.resolve(RESULTS_BRANCH)
 
 
 def test_a_remote_that_refuses_is_an_error_and_nothing_is_lost(small: tuple[Study, Files]) -> None:
@@ -184,7 +184,7 @@ def test_one_pipeline_that_cannot_be_reached_does_not_keep_the_others_back(small
     assert done.code == 2
     assert done.err.startswith("alone: no remote")
     assert done.out.startswith("edges: 1 result went to origin")
-    assert bare.resolve(BRANCH) == edges.resolve(BRANCH)
+    assert bare.resolve(RESULTS_BRANCH) == edges.resolve(RESULTS_BRANCH)
 
 
 # Two clones of one project compute different halves

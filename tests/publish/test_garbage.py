@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from minipach.model.repo_layout import RESULTS_BRANCH
 from minipach.project.project import find_project
 from minipach.publish.garbage import collect
-from minipach.records.results_branch import BRANCH
 from tests.fixtures.clones import add_result, small_project
 from tests.fixtures.projects import Study
 
@@ -65,7 +65,7 @@ def test_list_of_results_made_by_hand(tmp_path: Path) -> None:
     shown = listed(study)
     assert (shown["results"], shown["ids"], shown["published"]) == (2, 1, 0)
     assert [row["name"] for row in shown["rows"]] == ["one", "other"]
-    stored = sum(len(edges.read(BRANCH, path.decode())) for path in edges.listing(BRANCH))
+    stored = sum(len(edges.read(RESULTS_BRANCH, path.decode())) for path in edges.listing(RESULTS_BRANCH))
     assert shown["bytes"] == sum(row["bytes"] for row in shown["rows"]) == stored
     assert study.minipach("results", "list", "edges").out.startswith("edges: 2 results of 1 different datum, 0 publ")
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from minipach.model.repo_layout import RESULT_REFS, RESULTS_BRANCH
 from minipach.publish.fold_results import fold
 from minipach.publish.merge_results import merge
-from minipach.records.results_branch import BRANCH, PENDING, Known, own_branch
+from minipach.records.results_branch import Known, own_branch
 from tests.fixtures.clones import add_pending, add_result, datum_id, drop_result, names
 from tests.fixtures.repos import Files
 
@@ -27,19 +28,19 @@ def pair(tmp_path: Path) -> tuple[Files, Files]:
 
 def merge_in(here: Files, there: Files) -> str | None:
     """Merge there's results into here's; the commit that here's are at now."""
-    here.git("fetch", "--quiet", str(there.path), BRANCH)
+    here.git("fetch", "--quiet", str(there.path), RESULTS_BRANCH)
     merge(here, here.line("rev-parse", "FETCH_HEAD"), "there")
-    return here.resolve(BRANCH)
+    return here.resolve(RESULTS_BRANCH)
 
 
 def test_different_results_are_united_in_one_commit_with_both_parents(pair: tuple[Files, Files]) -> None:
     here, there = pair
     mine, theirs = add_result(here, "a1", "mine"), add_result(there, "a2", "theirs")
-    parents = [here.resolve(BRANCH), there.resolve(BRANCH)]
+    parents = [here.resolve(RESULTS_BRANCH), there.resolve(RESULTS_BRANCH)]
     commit = merge_in(here, there)
     assert names(here).keys() == {f"aa/{datum_id('aa')}", mine, theirs}
-    assert here.line("rev-list", "--parents", "-1", BRANCH).split() == [commit, *parents]
-    assert here.read(BRANCH, f"{theirs}/result.json") == there.read(BRANCH, f"{theirs}/result.json")
+    assert here.line("rev-list", "--parents", "-1", RESULTS_BRANCH).split() == [commit, *parents]
+    assert here.read(RESULTS_BRANCH, f"{theirs}/result.json") == there.read(RESULTS_BRANCH, f"{theirs}/result.json")
     assert here.refs("refs/minipach/") == {"refs/minipach/build/test": parents[0]}, "the merge leaves no ref of its own"
 
 
@@ -52,15 +53,15 @@ def test_both_ways_of_merging_have_the_same_results(pair: tuple[Files, Files]) -
     there.git("fetch", "--quiet", str(here.path), "before")
     merge(there, there.line("rev-parse", "FETCH_HEAD"), "here")
     assert len(names(there)) == 3
-    assert here.listing(BRANCH) == there.listing(BRANCH)
+    assert here.listing(RESULTS_BRANCH) == there.listing(RESULTS_BRANCH)
 
 
 def test_who_has_nothing_of_his_own_goes_forward_without_a_commit(pair: tuple[Files, Files]) -> None:
     here, there = pair
     add_result(there, "a2")
-    assert merge_in(here, there) == there.resolve(BRANCH)
-    assert merge_in(here, there) == there.resolve(BRANCH), "nothing to do the second time"
-    assert merge_in(there, here) == here.resolve(BRANCH)
+    assert merge_in(here, there) == there.resolve(RESULTS_BRANCH)
+    assert merge_in(here, there) == there.resolve(RESULTS_BRANCH), "nothing to do the second time"
+    assert merge_in(there, here) == here.resolve(RESULTS_BRANCH)
 
 
 def test_histories_without_a_common_beginning(tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_of_two_results_of_one_datum_ours_stands(pair: tuple[Files, Files]) -> N
     where = add_result(here, "a1", "same", out="ours")
     add_result(there, "a1", "same", out="theirs")
     merge_in(here, there)
-    assert here.read(BRANCH, f"{where}/out/f") == b"ours"
+    assert here.read(RESULTS_BRANCH, f"{where}/out/f") == b"ours"
     assert len(names(here)) == 2
 
 
@@ -111,7 +112,7 @@ def test_what_was_run_again_there_takes_the_place_of_what_both_had(pair: tuple[F
     where = add_result(there, "aa", "common", out="again")
     add_result(here, "a1")
     merge_in(here, there)
-    assert here.read(BRANCH, f"{where}/out/f") == b"again"
+    assert here.read(RESULTS_BRANCH, f"{where}/out/f") == b"again"
 
 
 def test_plain_git_merges_different_results_too(pair: tuple[Files, Files]) -> None:
@@ -128,7 +129,7 @@ class Overtaken(Files):
 
     def update_refs(self, lines: Sequence[str]) -> None:
         if not self.refs("refs/test/overtaken"):
-            self.git("update-ref", "refs/test/overtaken", BRANCH)
+            self.git("update-ref", "refs/test/overtaken", RESULTS_BRANCH)
             add_result(Files(self.path), "ff", "pushed")
         super().update_refs(lines)
 
@@ -146,7 +147,7 @@ def test_a_push_into_this_repo_while_results_are_stored_is_kept(pair: tuple[File
     add_pending(here, "a1", "mine")
     assert fold(here) == 1
     assert sorted(names(here).values()) == ["common", "mine", "pushed"]
-    assert here.refs(PENDING) == {}
+    assert here.refs(RESULT_REFS) == {}
 
 
 # A clone without a results branch of its own
@@ -161,7 +162,7 @@ def test_the_first_results_of_a_fresh_clone_come_on_top_of_its_remotes(
     add_pending(fresh, "a1", "mine")
     assert fold(fresh) == 1
     assert sorted(names(fresh).values()) == ["common", "mine"]
-    assert fresh.line("rev-parse", f"{BRANCH}^") == here.resolve(BRANCH)
+    assert fresh.line("rev-parse", f"{RESULTS_BRANCH}^") == here.resolve(RESULTS_BRANCH)
 
 
 def test_a_fresh_clone_reads_its_remotes_results_until_it_has_its_own(
@@ -173,7 +174,7 @@ def test_a_fresh_clone_reads_its_remotes_results_until_it_has_its_own(
     known = Known(fresh)
     assert (known.own, known.ids) == (None, {datum_id("aa")})
     own_branch(fresh)
-    assert Known(fresh).own == here.resolve(BRANCH)
+    assert Known(fresh).own == here.resolve(RESULTS_BRANCH)
     add_result(here, "a1")
     fresh.git("fetch", "--quiet", "origin")
     own_branch(fresh)
@@ -198,4 +199,4 @@ def test_a_pending_result_that_no_worker_writes_is_left_out(pair: tuple[Files, F
     add_pending(here, "a1", "mine", **changes)
     assert fold(here) == 0
     assert sorted(names(here).values()) == ["common"]
-    assert here.refs(PENDING) == {}, "it is looked at once"
+    assert here.refs(RESULT_REFS) == {}, "it is looked at once"

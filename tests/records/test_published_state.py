@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipach.records.published_state import FOLDER, Published, read_state, shard_of, write_shards
+from minipach.model.repo_layout import STATE
+from minipach.records.published_state import Published, read_state, shard_of, write_shards
 from minipach.support.errors import UserError
 from tests.fixtures.repos import Files, tree_of
 
@@ -52,14 +53,14 @@ def test_what_is_written_is_read(repo: Files) -> None:
 @pytest.mark.parametrize("line", [b"<<<<<<< HEAD\n", b"{}\n", b'["a", "1"]\n', b"7\n"])
 def test_what_a_commit_has_spoilt_is_said(repo: Files, line: bytes) -> None:
     with pytest.raises(UserError) as caught:
-        read_state(repo, stored(repo, {f"{FOLDER}/00": b'["a", "1", ""]\n' + line}))
-    assert str(caught.value).startswith(f"{repo.path}/{FOLDER}/00: not as minipach wrote it, and committed so; ")
+        read_state(repo, stored(repo, {f"{STATE}/00": b'["a", "1", ""]\n' + line}))
+    assert str(caught.value).startswith(f"{repo.path}/{STATE}/00: not as minipach wrote it, and committed so; ")
 
 
 def test_only_touched_shards_are_written() -> None:
     one, other = two_shards()
     now = state(one, other)
-    assert set(write_shards(now, [one])) == {f"{FOLDER}/{shard_of(one)}"}
+    assert set(write_shards(now, [one])) == {f"{STATE}/{shard_of(one)}"}
     assert write_shards(now, []) == {}
 
 
@@ -71,7 +72,7 @@ def test_a_touched_shard_keeps_its_other_lines(repo: Files) -> None:
 
 
 def test_a_shard_without_lines_is_empty() -> None:
-    assert write_shards({}, ["a"]) == {f"{FOLDER}/{shard_of('a')}": b""}
+    assert write_shards({}, ["a"]) == {f"{STATE}/{shard_of('a')}": b""}
 
 
 def test_a_shard_depends_on_the_name_alone() -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from minipach.execution.result_ref import RESULTS_FILE
 from minipach.git.fast_import import Stream
 from minipach.git.repo import FILE, SYMLINK, GitError, TreeEntry
+from minipach.model.repo_layout import RESULT_REFS, RESULTS_BRANCH, RESULTS_FILE
 from minipach.publish.fold_results import fold
-from minipach.records.results_branch import BRANCH, PENDING, Known, folder_of
+from minipach.records.results_branch import Known, folder_of
 from tests.fixtures.repos import Files, tree_of
 
 ID = "ab" + "0" * 62
@@ -50,11 +50,11 @@ def pending(repo: Files, set_id: str, *datums: dict[str, Any]) -> None:
     """What a worker leaves: a ref to a commit that describes the results of a set."""
     told = {"results": [{"record": f"record of {set_id}", **datum} for datum in datums]}
     commit = repo.commit_tree(tree_of(repo, {RESULTS_FILE: json.dumps(told).encode()}), "result")
-    repo.git("update-ref", PENDING + set_id, commit)
+    repo.git("update-ref", RESULT_REFS + set_id, commit)
 
 
 def log(repo: Files) -> list[str]:
-    return repo.line("log", "--format=%s", BRANCH).splitlines()
+    return repo.line("log", "--format=%s", RESULTS_BRANCH).splitlines()
 
 
 def test_without_results_nothing_is_known(repo: Files) -> None:
@@ -65,13 +65,13 @@ def test_without_results_nothing_is_known(repo: Files) -> None:
     assert known.named(ID, "a.png") is None
     assert known.folders_of(ID) == []
     assert fold(repo) == 0
-    assert repo.resolve(BRANCH) is None
+    assert repo.resolve(RESULTS_BRANCH) is None
 
 
 def test_a_folded_result_is_found_by_its_id(repo: Files) -> None:
     pending(repo, "s1", described(repo, "a.png", d__a="alpha", b="beta"))
     assert fold(repo) == 1
-    assert set(repo.listing(BRANCH)) == {
+    assert set(repo.listing(RESULTS_BRANCH)) == {
         f"ab/{ID}/out/d/a".encode(),
         f"ab/{ID}/out/b".encode(),
         f"ab/{ID}/record".encode(),
@@ -84,7 +84,7 @@ def test_a_folded_result_is_found_by_its_id(repo: Files) -> None:
     assert (found.name, found.dest, found.record, found.words) == ("a.png", "", "record of s1", ())
     assert found.matches == (("images", "images", "/a.png"),)
     assert [e.path for e in known.files(found)] == ["b", "d/a"]
-    assert repo.refs(PENDING) == {}
+    assert repo.refs(RESULT_REFS) == {}
 
 
 def test_outputs_are_kept_relative_to_their_place(repo: Files) -> None:
@@ -156,11 +156,11 @@ def test_two_names_in_one_fold_are_two_results_too(repo: Files) -> None:
 def test_the_same_datum_twice_is_one_result_the_first(repo: Files) -> None:
     pending(repo, "s1", described(repo, "a.png", a="first"))
     fold(repo)
-    before = repo.resolve(BRANCH)
+    before = repo.resolve(RESULTS_BRANCH)
     pending(repo, "s1", described(repo, "a.png", a="second"))
     assert fold(repo) == 0
-    assert repo.resolve(BRANCH) == before
-    assert repo.refs(PENDING) == {}
+    assert repo.resolve(RESULTS_BRANCH) == before
+    assert repo.refs(RESULT_REFS) == {}
 
 
 def test_a_forced_result_takes_the_place_of_the_old_one(repo: Files) -> None:
@@ -173,7 +173,7 @@ def test_a_forced_result_takes_the_place_of_the_old_one(repo: Files) -> None:
     [found] = known.of(ID)
     assert found.where == old.where
     assert [e.path for e in known.files(found)] == ["a"]
-    assert repo.read(BRANCH, f"{found.where}/out/a") == b"second"
+    assert repo.read(RESULTS_BRANCH, f"{found.where}/out/a") == b"second"
 
 
 def test_the_folder_of_a_result() -> None:
@@ -201,24 +201,24 @@ def test_a_fold_that_was_killed_before_its_last_step_is_done_again(repo: Files) 
     pending(repo, "s1", described(repo, "a.png", a="alpha"))
     fold(repo)
     pending(repo, "s2", described(repo, "b.png", OTHER, b="beta"))
-    stream = Stream("refs/minipach/build/results", repo.resolve(BRANCH), "X <x@example.org> 1 +0000")
+    stream = Stream("refs/minipach/build/results", repo.resolve(RESULTS_BRANCH), "X <x@example.org> 1 +0000")
     stream.commit("half done")
     stream.write(FILE, b"junk", "junk")
     stream.run(repo)
     assert fold(repo) == 1
     assert log(repo) == ["minipach: 1 result: b.png", "minipach: 1 result: a.png"]
-    assert b"junk" not in repo.listing(BRANCH)
+    assert b"junk" not in repo.listing(RESULTS_BRANCH)
     assert set(repo.refs("refs/minipach/")) == set()
 
 
 def test_a_result_that_was_folded_though_its_ref_is_still_there_is_not_folded_again(repo: Files) -> None:
     pending(repo, "s1", described(repo, "a.png", a="alpha"))
-    ref, commit = repo.refs(PENDING).popitem()
+    ref, commit = repo.refs(RESULT_REFS).popitem()
     fold(repo)
-    before = repo.resolve(BRANCH)
+    before = repo.resolve(RESULTS_BRANCH)
     repo.git("update-ref", ref, commit)
     assert fold(repo) == 0
-    assert (repo.resolve(BRANCH), repo.refs(PENDING)) == (before, {})
+    assert (repo.resolve(RESULTS_BRANCH), repo.refs(RESULT_REFS)) == (before, {})
 
 
 def test_results_that_came_in_meanwhile_are_folded_onto(repo: Files) -> None:
@@ -228,21 +228,21 @@ def test_results_that_came_in_meanwhile_are_folded_onto(repo: Files) -> None:
 
     class Shared(Files):
         def update_refs(self, lines: Any) -> None:
-            self.git("update-ref", BRANCH, meanwhile)
+            self.git("update-ref", RESULTS_BRANCH, meanwhile)
             super().update_refs(lines)
 
     assert fold(Shared(repo.path)) == 1
-    assert repo.line("rev-parse", f"{BRANCH}^") == meanwhile
+    assert repo.line("rev-parse", f"{RESULTS_BRANCH}^") == meanwhile
     assert set(Known(repo).ids) == {ID}
-    assert repo.refs(PENDING) == {}
+    assert repo.refs(RESULT_REFS) == {}
 
 
 def test_a_set_that_ends_once_more_meanwhile_is_folded_as_it_is_then(repo: Files) -> None:
     """It was taken for lost, and so ran twice: the second one moves the ref between the reading and the writing."""
     pending(repo, "s1", described(repo, "a.png", a="first"))
-    ref, commit = repo.refs(PENDING).popitem()
+    ref, commit = repo.refs(RESULT_REFS).popitem()
     pending(repo, "s1", described(repo, "a.png", a="second"))
-    second = repo.refs(PENDING)[ref]
+    second = repo.refs(RESULT_REFS)[ref]
     repo.git("update-ref", ref, commit)
 
     class Moving(Files):
@@ -252,13 +252,13 @@ def test_a_set_that_ends_once_more_meanwhile_is_folded_as_it_is_then(repo: Files
 
     assert fold(Moving(repo.path)) == 1
     [found] = Known(repo).of(ID)
-    assert repo.read(BRANCH, f"{found.where}/out/a") == b"second"
-    assert repo.refs(PENDING) == {}
+    assert repo.read(RESULTS_BRANCH, f"{found.where}/out/a") == b"second"
+    assert repo.refs(RESULT_REFS) == {}
 
 
 def test_to_fold_what_never_rests_is_given_up(repo: Files) -> None:
     pending(repo, "s1", described(repo, "a.png", a="alpha"))
-    [ref] = repo.refs(PENDING)
+    [ref] = repo.refs(RESULT_REFS)
     asked: list[str] = []
 
     class Restless(Files):
@@ -275,20 +275,20 @@ def test_to_fold_what_never_rests_is_given_up(repo: Files) -> None:
 
 def test_a_fold_that_fails_changes_nothing(repo: Files) -> None:
     pending(repo, "s1", described(repo, "a.png", a="alpha"))
-    lock = repo.path / ".git" / (BRANCH + ".lock")
+    lock = repo.path / ".git" / (RESULTS_BRANCH + ".lock")
     lock.touch()
     with pytest.raises(GitError):
         fold(repo)
-    assert (repo.resolve(BRANCH), len(repo.refs(PENDING))) == (None, 1)
+    assert (repo.resolve(RESULTS_BRANCH), len(repo.refs(RESULT_REFS))) == (None, 1)
     lock.unlink()
     assert fold(repo) == 1
 
 
 def test_a_ref_without_results_goes(repo: Files) -> None:
-    repo.git("update-ref", PENDING + "s1", "HEAD")
+    repo.git("update-ref", RESULT_REFS + "s1", "HEAD")
     assert fold(repo) == 0
-    assert repo.refs(PENDING) == {}
-    assert repo.resolve(BRANCH) is None
+    assert repo.refs(RESULT_REFS) == {}
+    assert repo.resolve(RESULTS_BRANCH) is None
 
 
 # What else may be on the branch
@@ -301,11 +301,11 @@ def test_what_is_no_result_is_passed_over(repo: Files) -> None:
     repo.update_refs(
         [
             "update {} {} {}".format(
-                BRANCH,
+                RESULTS_BRANCH,
                 repo.commit_tree(
                     repo.write_tree(
                         [
-                            *repo.ls_tree(BRANCH, recursive=True),
+                            *repo.ls_tree(RESULTS_BRANCH, recursive=True),
                             TreeEntry(FILE, blob, "README.md"),
                             TreeEntry(FILE, blob, "docs/x/y"),
                             TreeEntry(FILE, blob, "ef/" + "ef" * 32 + "/out/x"),
@@ -313,7 +313,7 @@ def test_what_is_no_result_is_passed_over(repo: Files) -> None:
                     ),
                     "more",
                 ),
-                repo.resolve(BRANCH),
+                repo.resolve(RESULTS_BRANCH),
             )
         ]
     )

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from minipach.executors.rq.names import ResourceClass
-from minipach.executors.sets_in_git import SETS
 from minipach.git.repo import Repo
+from minipach.model.repo_layout import SET_REFS
 from tests.fixtures.leftovers import hold, unpublished, until
 from tests.fixtures.projects import Study
 from tests.fixtures.redis_servers import Redis, Workers
@@ -81,4 +81,4 @@ def test_a_project_that_was_moved_goes_on_where_it_is(tmp_path: Path) -> None:
 
 def sets(study: Study) -> list[str]:
     """The sets that a worker may begin."""
-    return list(Repo(study.root / "edges").refs(SETS))
+    return list(Repo(study.root / "edges").refs(SET_REFS))

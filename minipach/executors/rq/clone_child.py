@@ -16,17 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from minipach.execution.chunk import run_work
-from minipach.execution.result_ref import RESULTS_FILE
 from minipach.execution.staging import StagingError, locate
 from minipach.executors.child_process import serve_all
 from minipach.executors.rq.child import done_before
 from minipach.executors.rq.clone_workspace import REMOTE, Clones, touch, trim
-from minipach.executors.sets_in_git import SETS, UnknownSetError, has_whole_result, read_set
+from minipach.executors.sets_in_git import UnknownSetError, has_whole_result, read_set
 from minipach.git.annex_keys import key_of_link
 from minipach.git.repo import SYMLINK, GitError, Repo, annex
 from minipach.git.worktrees import Slot
+from minipach.model.repo_layout import CODE, RESULT_REFS, RESULTS_FILE, SET_REFS
 from minipach.model.work_set import Outcome, WorkSet
-from minipach.records.results_branch import PENDING
 
 _FETCH = ("fetch", "--quiet", "--no-write-fetch-head", REMOTE)
 
@@ -54,9 +53,9 @@ class CloneChild:
             with contextlib.suppress(StagingError):
                 self._fetch_contents(repo, work)
             run_work(work, Slot(repo, Path(request["slot"])), told.append)
-            refs.append(PENDING + work.id)
-            if repo.resolve(PENDING + work.id) is not None:
-                self._push(repo, PENDING + work.id)
+            refs.append(RESULT_REFS + work.id)
+            if repo.resolve(RESULT_REFS + work.id) is not None:
+                self._push(repo, RESULT_REFS + work.id)
             return _answer(told, original.log, work.log)
         except (UnknownSetError, StagingError) as error:
             return {"gone": str(error)}
@@ -71,7 +70,7 @@ class CloneChild:
 
     def _fetch_set(self, repo: Repo, set_id: str, refs: list[str]) -> WorkSet:
         """The set, its base commit, and its result if somebody had it before."""
-        wanted = (SETS + set_id, PENDING + set_id)
+        wanted = (SET_REFS + set_id, RESULT_REFS + set_id)
         listed = repo.line("ls-remote", REMOTE, *wanted).splitlines()
         there = [row.split("\t")[1] for row in listed]
         if wanted[0] not in there:
@@ -133,7 +132,7 @@ class CloneChild:
     def _base_keys(self, repo: Repo, work: WorkSet) -> set[str]:
         """The annexed contents that every record of this pipeline names."""
         entries = [e for e in repo.ls_tree(work.base, recursive=True) if e.mode == SYMLINK]
-        named = [e for e in entries if any(e.path == p or e.path.startswith(f"{p}/") for p in (*work.always, "code"))]
+        named = [e for e in entries if any(e.path == p or e.path.startswith(f"{p}/") for p in (*work.always, CODE))]
         found = (key_of_link(data) for data in repo.objects.read_many([e.sha for e in named]) if data)
         return {key for key in found if key}
 

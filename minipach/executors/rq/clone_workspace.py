@@ -16,9 +16,9 @@ from minipach.executors.rq.connection import Client
 from minipach.executors.rq.logs import Tails, keep_tail, send_log, send_lost_log
 from minipach.executors.rq.names import Names
 from minipach.executors.rq.shared_workspace import Place
-from minipach.executors.sets_in_git import SETS
 from minipach.git.repo import GitError, Repo, annex, is_dataset, need_identity
 from minipach.git.worktrees import Owner, clean_up, slots_dir
+from minipach.model.repo_layout import SET_REFS
 from minipach.support.errors import UserError
 
 REMOTE = "origin"
@@ -147,7 +147,7 @@ class ClonePlace(Place):
     def has_set(self, repo: str, set_id: str) -> bool:
         """Whether a set is still wanted; where the project can't be asked, it is."""
         try:
-            return bool(Repo(self.folder(repo)).git("ls-remote", REMOTE, SETS + set_id))
+            return bool(Repo(self.folder(repo)).git("ls-remote", REMOTE, SET_REFS + set_id))
         except GitError:
             return True
 

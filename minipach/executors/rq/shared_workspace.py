@@ -9,9 +9,9 @@ from typing import Any
 
 from minipach.executors.rq.connection import Client
 from minipach.executors.rq.names import Names
-from minipach.executors.sets_in_git import SETS
 from minipach.git.repo import Repo
 from minipach.git.worktrees import Owner, clean_up, clear_scratch, kill_inside, remove_slot, slots_dir
+from minipach.model.repo_layout import SET_REFS
 from minipach.project.project import Project
 
 
@@ -55,7 +55,7 @@ class Place:
 
     def has_set(self, repo: str, set_id: str) -> bool:
         """Whether a set is still wanted."""
-        return Repo(self.folder(repo)).resolve(SETS + set_id) is not None
+        return Repo(self.folder(repo)).resolve(SET_REFS + set_id) is not None
 
     def clear(self, repo: str, slot: Path) -> None:
         """End what still runs in a slot, and take it away."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from minipach.datums import snapshot
+from minipach.model import repo_layout
 from tests.execution.scripts.test_launch import HOSTILE
 from tests.fixtures.container_images import images
 from tests.fixtures.launchers import FILE, Launcher, datum, files, launch, ok, script_module, shell, use
@@ -473,8 +473,8 @@ NAMES = [
 def test_reserved_names_are_the_same_on_both_sides(name: str) -> None:
     """One table, in Python and in the launcher, which must not need minipach."""
     script = script_module()
-    assert script.reserved_in_pipeline(name) == snapshot.reserved_in_pipeline(name)
-    assert script.reserved_in_data(name) == snapshot.reserved_in_data(name)
+    assert script.reserved_in_pipeline(name) == repo_layout.reserved_in_pipeline(name)
+    assert script.reserved_in_data(name) == repo_layout.reserved_in_data(name)
     assert not script.reserved_in_data(name) or script.reserved_in_pipeline(name)
 
 
@@ -734,7 +734,7 @@ def test_each_mark_in_the_log_has_a_word_that_no_command_gets_to_see(launch: Lau
     ],
 )
 def test_both_sides_know_a_pipeline_by_the_same_names(names: list[str], expected: bool) -> None:
-    assert script_module().is_pipeline(names) == snapshot.is_pipeline(names) == expected
+    assert script_module().is_pipeline(names) == repo_layout.is_pipeline(names) == expected
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ from rq.serializers import JSONSerializer
 
 from minipach.executors.rq.names import ResourceClass, project_id
 from minipach.executors.rq.private_server import Service, redis_program
-from minipach.executors.sets_in_git import SETS
 from minipach.git.repo import Repo
 from minipach.model.pipeline import secret_variable
+from minipach.model.repo_layout import SET_REFS
 from minipach.project.project import find_project
 from minipach.records import pending_work
 from minipach.records.job_database import Ledger
@@ -185,7 +185,7 @@ def test_a_killed_workers_set_goes_to_another(tmp_path: Path, server: Redis) -> 
         held.unlink()
         workers.minipach("wait", "--timeout", "300")
     assert len(study.outputs("edges")) == 2
-    assert [ref for ref in Repo(study.root / "edges").refs(SETS)] == []
+    assert [ref for ref in Repo(study.root / "edges").refs(SET_REFS)] == []
     row = next(r for r in study.minipach("jobs", "--json").json["jobs"] if r["pipeline"] == "edges")
     for attempt in study.minipach("job", row["id"], "--json").json["attempts"]:
         assert [(t["kind"], bool(t["started"])) for t in attempt["tried"]] == [("lost", True), ("ok", True)]
@@ -255,7 +255,7 @@ def test_cancel_ends_all_and_nothing_goes_on(tmp_path: Path, server: Redis) -> N
         assert "edges: cancelled; minipach job" in workers.minipach("wait", "--timeout", "300", code=1)
         jobs = json.loads(workers.minipach("jobs", "--json"))["jobs"]
         assert [j["state"] for j in jobs] == ["cancelled"]
-        assert [ref for ref in Repo(study.root / "edges").refs(SETS)] == []
+        assert [ref for ref in Repo(study.root / "edges").refs(SET_REFS)] == []
         assert workers.board.left("edges") == 0, "the next pass waits for none of them"
         assert not (study.root / ".git/minipach/rq/publish.log").exists(), "no pass was made"
 
@@ -287,7 +287,7 @@ def test_a_job_has_its_time_also_when_nobody_follows(tmp_path: Path, server: Red
         jobs = json.loads(workers.minipach("jobs", "--json"))["jobs"]
         assert [(j["pipeline"], j["state"], j["counts"]["failed"]) for j in jobs] == [("edges", "failed", 3)]
         until("no command runs", lambda: not _commands(study))
-        assert workers.jobs() == {} and not Repo(study.root / "edges").refs(SETS)
+        assert workers.jobs() == {} and not Repo(study.root / "edges").refs(SET_REFS)
         assert "job_timeout" in (study.root / ".git/minipach/rq/publish.log").read_text()
 
 
@@ -339,7 +339,7 @@ def test_a_worker_that_cant_begin_a_set_hands_it_back_and_leaves_it_to_others(tm
         workers.minipach("wait", "--timeout", "300")
         assert worker.poll() is None
     assert len(study.outputs("edges")) == 2
-    assert [ref for ref in Repo(study.root / "edges").refs(SETS)] == []
+    assert [ref for ref in Repo(study.root / "edges").refs(SET_REFS)] == []
 
 
 def test_a_clones_worker_says_why_it_has_nothing_to_do(study: Study, workers: Workers, tmp_path: Path) -> None:

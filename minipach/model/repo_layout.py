@@ -1,0 +1,61 @@
+"""Names in repositories that outlive a process: refs, folders and files. No other module spells them.
+
+`docs/design/formats.md` says what each of them holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+# --- files on a pipeline's branch ---
+SPEC = "spec.yml"
+SPECS = (SPEC, "spec.yaml", "spec.json")  # a pipeline has one of these
+CODE = "code"
+INPUTS = "inputs/"  # each input's subdataset is below it; see `run_record.slugs`
+FOLDER = ".minipach"  # beside a spec of whichever name, it says that the repo is a pipeline's
+STATE = f"{FOLDER}/state"
+OWN_FILES = f"{FOLDER}/files"  # the pipeline's own files that are at no reserved name, a path in each line
+PINNED_CODE = f"{FOLDER}/code"  # shared code, below its path in the project
+LAUNCHER = f"{FOLDER}/launch"
+
+# --- files of DataLad's ---
+DATALAD = ".datalad"
+DATALAD_CONFIG = f"{DATALAD}/config"
+PROJECT_MARK = "minipach.project"  # the key in DATALAD_CONFIG by which a project is known
+CONTAINER = "minipach"  # the name under which each pipeline's repo registers its image with datalad-container
+
+# --- the results branch: `<2 hex>/<datum id>/{out/, result.json, record}` ---
+RESULTS = "minipach"  # the branch's name
+RESULTS_BRANCH = f"refs/heads/{RESULTS}"
+RESULT_FILE = "result.json"
+RECORD_FILE = "record"
+RESULTS_FILE = f"{FOLDER}/results.json"  # in the commit that a result ref names: of each datum of its set
+
+# --- refs of minipach's own ---
+RESULT_REFS = "refs/minipach/results/"  # of sets that have ended; folded into the results branch
+SET_REFS = "refs/minipach/sets/"  # of sets that were submitted
+BASE_REF = "refs/minipach/base"  # what sets start from
+PUBLISHED_REF = "refs/minipach/published"  # the commit that the publisher moved the branch to last; none in a new clone
+BUILD_REFS = "refs/minipach/build/"  # what is being built; left over only after a crash
+SLOT_BRANCH = "refs/worktree/minipach"  # of a worktree in which sets run
+
+RESERVED = frozenset({*SPECS, CODE, INPUTS.rstrip("/"), DATALAD, FOLDER})
+HOUSEKEEPING = frozenset({DATALAD, FOLDER})
+
+
+def reserved_in_pipeline(name: str) -> bool:
+    """Whether a name at the root of a pipeline's repo is not output (design: "A project on disk")."""
+    return name in RESERVED or name.startswith((".git", "README"))
+
+
+def reserved_in_data(name: str) -> bool:
+    """Whether a name at the root of any dataset is housekeeping, not data."""
+    return name in HOUSEKEEPING or name.startswith(".git")
+
+
+def is_pipeline(names: Collection[str]) -> bool:
+    """Whether a repo with these names at its root is a pipeline's.
+
+    `spec.yaml` and `spec.json` are names that data may have: they count where minipach's own folder is beside them.
+    """
+    return SPEC in names or (FOLDER in names and any(name in names for name in SPECS))
