@@ -13,7 +13,7 @@ import typer
 from minipach.cli.common import FAILED, USER, Here, colours, guarded, say, say_layout, show, show_json
 from minipach.cli.options import DOWNSTREAM, JOBS, JSON, TARGETS, UPSTREAM
 from minipach.cli.sections import RUN, add
-from minipach.planning.plan import ENDS
+from minipach.model.states import ENDS
 from minipach.support.escape import printable
 from minipach.support.text import many
 
@@ -75,7 +75,7 @@ def schedule(
 
     Example: minipach schedule edges -j 4, or minipach schedule 'edges:sub-*'
     """
-    from minipach.project.targets import sound_targets
+    from minipach.planning.checks import sound_targets
     from minipach.scheduling.report import Options
     from minipach.scheduling.service import run
     from minipach.support.errors import UserError
@@ -122,7 +122,7 @@ def tell(report: ScheduleReport, *, as_json: bool) -> None:
 
 def on_its_way(report: ScheduleReport) -> str:
     """What to say of a schedule that left sets on their way: where it is one pipeline's, its logs can be followed."""
-    from minipach.scheduling.report import GOING
+    from minipach.model.states import GOING
 
     names = [p.name for p in report.pipelines if p.state in GOING]
     which = f"{names[0]} " if len(names) == 1 else ""

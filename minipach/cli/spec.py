@@ -229,7 +229,8 @@ def datums(
 
     Example: minipach datums edges --json, or minipach datums edges --state failed
     """
-    from minipach.records.job_history import datum_states, last_attempts_json
+    from minipach.planning.failures import datum_states
+    from minipach.records.job_history import last_attempts_json
 
     assessment = _assessed(context.obj, what, committed=committed)
     project = assessment.project

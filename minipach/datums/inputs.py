@@ -12,9 +12,9 @@ from minipach.model.pipeline import Need, Pipeline
 from minipach.model.repo_layout import RESULTS
 from minipach.model.snapshot import Snapshot
 from minipach.project.branch_check import pushable
-from minipach.project.project import Project, suggest
+from minipach.project.project import Project
 from minipach.support.errors import UserError
-from minipach.support.text import quoted
+from minipach.support.text import quoted, suggest
 
 _MOST = 20  # names of files that are told one by one
 

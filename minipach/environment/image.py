@@ -21,9 +21,9 @@ from minipach.git.content import classify
 from minipach.git.repo import SYMLINK, Repo, TreeEntry
 from minipach.model.repo_layout import BASE_REF, CONTAINER, DATALAD_CONFIG, reserved_in_pipeline
 from minipach.project import output_branch as outbranch
-from minipach.project.project import Project, nearest, suggest
+from minipach.project.project import Project
 from minipach.support.errors import UserError
-from minipach.support.text import quoted
+from minipach.support.text import nearest, quoted, suggest
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer

@@ -9,16 +9,15 @@ from collections.abc import Mapping, Sequence
 
 from minipach.environment import host
 from minipach.environment.image import UNKNOWN_DIGEST, Image, resolve_image
+from minipach.environment.import_image import fetch_entries
 from minipach.environment.oci_registry import SCHEME, parse_reference
 from minipach.git import crash_cleanup
 from minipach.git.checkout import InTheWay, check_free, move_branch, recover
 from minipach.git.repo import FILE, Repo, TreeEntry, is_dataset, need_identity, private_index
-from minipach.planning.plan import short
 from minipach.project.branch_check import need_branch
 from minipach.project.project import Project
-from minipach.scheduling.base_commit import fetch_entries
 from minipach.support.errors import UserError
-from minipach.support.text import quoted
+from minipach.support.text import quoted, short
 
 
 def lock_environment(project: Project, path: str) -> tuple[str, ...]:

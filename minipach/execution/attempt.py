@@ -22,8 +22,7 @@ from minipach.git.worktrees import Slot
 from minipach.model.log_marks import WORDS, Marker
 from minipach.model.repo_layout import CONTAINER
 from minipach.model.work_set import WorkSet
-from minipach.records.job_logs import printing_to
-from minipach.support.stream_filter import Filter, passing
+from minipach.support.stream_filter import Filter, passing, printing_to
 
 _KILLED = 128 + signal.SIGKILL  # as a shell reports it
 _LONGEST = 500  # characters of a fault that are kept

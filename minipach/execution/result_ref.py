@@ -17,7 +17,6 @@ from minipach.model.failures import NOT_KEPT
 from minipach.model.repo_layout import RESULT_REFS, RESULTS_FILE, reserved_in_pipeline
 from minipach.model.tries import Took
 from minipach.model.work_set import WorkSet, record_extra
-from minipach.records.results_branch import to_json
 
 _Bad = tuple[int, int, str]  # index of a datum, its exit code, what was wrong
 _Row = tuple[str, str, str]  # path, mode, blob
@@ -185,8 +184,3 @@ def _describe(
     seen = {final: visible for visible, final in report.files}
     files = [[seen[path], mode, blob] for path, mode, blob in changed]
     return {**work.datums[index], "forced": work.forced, "author": author, "seconds": round(seconds, 3), "files": files}
-
-
-def result_json(described: dict[str, Any]) -> bytes:
-    """The `result.json` that is stored, from what a worker described."""
-    return to_json({k: v for k, v in described.items() if k not in ("files", "forced", "record")})

@@ -29,8 +29,9 @@ from minipach.model.repo_layout import LAUNCHER
 from minipach.model.tries import Took, Try, took
 from minipach.model.work_set import Outcome, WorkSet
 from minipach.project.disk_full import explain, places_of_set
-from minipach.records.job_logs import printing_to, put_aside, split_log
+from minipach.records.job_logs import put_aside, split_log
 from minipach.support.escape import printable
+from minipach.support.stream_filter import printing_to
 
 _LOST_TRIES = 3  # of what isn't the command's fault
 _PAUSE = 1.0  # seconds before another go, once and twice that

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from minipach.executors.base import Executor
-from minipach.executors.view import Looker, Seen
+from minipach.executors.view import Elsewhere, Looker, Seen
 from minipach.git.repo import Repo
 from minipach.project.project import Project
 from minipach.project.settings import bad_setting, local_setting
-from minipach.views.follow import Elsewhere
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from minipach.model.states import FAILED
+
 if TYPE_CHECKING:
     from minipach.model.attempt import DatumEnd
 
@@ -15,7 +17,6 @@ NOT_FOUND = 127  # no such program
 FINAL = frozenset({NOT_KEPT, NOT_FOUND})  # exit codes that another try ends with, too
 GIVE_UP_AFTER = 5  # so many datums at a job's beginning, if they all fail in the same way
 LEFT_AFTER = 2  # jobs in which a datum failed with the same content, code and image
-_FAILED = ("failed", "lost")
 _NO_CODE = r"(?<!exited with )(?<!exit code )"
 
 
@@ -59,7 +60,7 @@ class Beginning:
 
     def note(self, end: DatumEnd) -> None:
         """Count a datum that has ended."""
-        if end.kind not in _FAILED:
+        if end.kind not in FAILED:
             self._open = False
         elif self._open:
             self._ways.add(way_of(end))

@@ -10,15 +10,15 @@ from typing import Any, Literal, NamedTuple, Protocol
 from minipach.datums.identity import Recipe
 from minipach.model.datum import Task
 from minipach.model.neutral_names import restore as with_words
+from minipach.model.states import ENDS
 from minipach.records.published_state import Published
 from minipach.records.results_branch import Result
-from minipach.support.text import many
+from minipach.support.text import many, short
 
 Action = Literal["run", "reuse", "current", "remove", "skip", "blocked"]
 ACTIONS: tuple[Action, ...] = ("run", "reuse", "current", "remove", "skip", "blocked")
 NEW = "new content"
 NEW_NAME = "new name"
-ENDS = {"failed": "failed", "lost": "could not be run", "recovered": "recovered, without output,"}
 
 
 class KnownResults(Protocol):
@@ -356,12 +356,6 @@ def reason_for(
     if len(reasons) > 3:
         reasons = [*reasons[:3], f"and {len(reasons) - 3} more"]
     return "; ".join(reasons) or "identity changed"
-
-
-def short(content: str) -> str:
-    """A content id for people: `sha256 1a2b3c4d…`."""
-    kind, _, value = content.replace("--", ":", 1).partition(":")
-    return f"{kind.lower()} {value[:8]}…" if value else content
 
 
 def _changed_inputs(old: Mapping[str, Sequence[Any]], new: Mapping[str, Sequence[Any]], task: Task) -> list[str]:

@@ -11,11 +11,13 @@ from minipach.git.repo import is_dataset
 from minipach.model.attempt import Attempt, Repeated
 from minipach.model.failures import LEFT_AFTER, Way, folded, named, without_name
 from minipach.model.repo_layout import INPUTS
+from minipach.model.states import ENDS, OPEN
 from minipach.planning.assessment import Assessment, SnapshotStore
-from minipach.planning.plan import ENDS, Plan, skip
+from minipach.planning.failures import failed_now, last_now
+from minipach.planning.plan import Plan, skip
 from minipach.project.project import Project
 from minipach.records.job_database import Ledger
-from minipach.records.job_history import as_they_are, failed_now, last_now
+from minipach.records.job_history import as_they_are
 from minipach.support.errors import UserError
 from minipach.support.text import many
 
@@ -90,7 +92,7 @@ def _row(
 def _running(project: Project, ledger: Ledger | None, name: str) -> str:
     """Return the line that names the job which runs for a pipeline, or whose sets are submitted; empty if none does."""
     rows = as_they_are(project, ledger.jobs(name, 1)) if ledger else []
-    if not rows or rows[0].state not in ("running", "submitted"):
+    if not rows or rows[0].state not in OPEN:
         return ""
     return f"job {rows[0].id[:12]} is {rows[0].state}; minipach top"
 

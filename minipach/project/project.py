@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-import heapq
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -23,11 +20,9 @@ from minipach.project.spec_cache import read_spec
 from minipach.project.spec_file import lying_specs, misnamed, one_spec, read_text
 from minipach.support.disk_cache import Cache
 from minipach.support.errors import UserError, each_once
-from minipach.support.text import quoted
+from minipach.support.text import quoted, suggest
 
 _IDENTITIES: dict[str, Literal["content", "path"]] = {"content": "content", "path": "path"}
-_NAMED = 8  # at most so many names in a line
-_COMPARED = 2000  # at most so many words are compared with one
 
 
 class Project:
@@ -376,37 +371,6 @@ class _Specs:
             self.problems | other.problems,
             self.images | other.images,
         )
-
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean ...?` for the nearest known word, or the list of what there is."""
-    names = sorted(known)
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    there = f"; there are: {', '.join(names[:_NAMED])}{more}" if names else "; there are none yet"
-    return nearest(word, names) or there
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean ...?` for the nearest known word, or nothing."""
-    words = list(known)
-    ends = [other for other in words if other.endswith(f"/{word}")]
-    if len(ends) == 1:  # the last part alone: of a path, that is what people remember
-        return f'; did you mean "{ends[0]}"?'
-    if len(words) > _COMPARED:  # to compare a word takes 50 µs: of very many, those that begin alike
-        words = heapq.nlargest(_COMPARED, words, key=lambda other: _alike(word, other))
-    near = difflib.get_close_matches(word, words, n=1)
-    return f'; did you mean "{near[0]}"?' if near else ""
-
-
-def _alike(one: str, other: str) -> int:
-    """With how many equal characters two words begin."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
-
-
-def near_id(start: str, ids: Iterable[str]) -> str:
-    """The same for the beginning of an id."""
-    length = max(len(start), 8)
-    return nearest(start, {ident[:length] for ident in ids})
 
 
 def find_project(start: Path) -> Project:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import re
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from minipach.project.project import Project, nearest, suggest
-from minipach.support.errors import UserError, each_once
-
-_NAMED = 8  # at most so many in a line
+from minipach.project.project import Project
+from minipach.support.errors import UserError
+from minipach.support.text import nearest, suggest
 
 
 @dataclass(frozen=True)
@@ -53,56 +51,6 @@ def suggest_datum(word: str, known: Iterable[str]) -> str:
     if not near and word and any(name.startswith(word) for name in names):
         return f'; did you mean "{word}*"?'
     return near or suggest(word, names)
-
-
-def sound_targets(
-    project: Project, words: Sequence[str], *, upstream: bool = False, downstream: bool = True
-) -> Targets:
-    """As `parse_targets`, for what is to run; UserError if something is wrong with one, or with what it depends on."""
-    targets = parse_targets(project, words, upstream=upstream, downstream=downstream)
-    problems = [
-        *project.trouble(targets.order),
-        *(p for path in targets.named for p in _trouble(project, path, targets)),
-    ]
-    if problems:
-        from minipach.planning.checks import at_a_glance
-
-        # a branch or image that isn't there would stop only its own pipeline; that one is none of those to name
-        glance = at_a_glance(project, project.upstream_of(targets.order))
-        problems += [problem for found in glance.values() for problem in found]
-        sound = [
-            path
-            for path in targets.order
-            if path in targets.named
-            and not _trouble(project, path, targets)
-            and not any(glance[up] for up in project.upstream_of([path]))
-        ]
-        options = (" --upstream" if upstream else "", " --no-downstream" if not downstream else "")
-        raise UserError([*each_once(problems), *_others(project, targets, sound, *options)])
-    return targets
-
-
-def _trouble(project: Project, path: str, targets: Targets) -> tuple[str, ...]:
-    """What keeps a pipeline from being run: also that what it takes from, and wouldn't be run before, never ran."""
-    return project.trouble([path]) or project.lacks(path, but=targets.order)
-
-
-def _others(project: Project, targets: Targets, sound: list[str], upstream: str, alone: str) -> list[str]:
-    """How to go on with those named that have no part in the problems, if there are any."""
-    if not sound:
-        return []
-    if not alone and project.trouble(project.downstream(sound)):
-        alone = " --no-downstream"
-    if not alone:  # what comes after another one needn't be named
-        sound = [path for path in sound if not set(project.upstream_of([path])) & (set(sound) - {path})]
-    words = [word for path in sound[:_NAMED] for word in _words(project, targets, path)]
-    more = " ..." if len(sound) > _NAMED else ""
-    return [f"nothing was done; the others: minipach schedule {shlex.join(words)}{more}{upstream}{alone}"]
-
-
-def _words(project: Project, targets: Targets, path: str) -> list[str]:
-    name = project.name_of(path)
-    return [f"{name}:{pattern}" for pattern in targets.patterns.get(path, ())] or [name]
 
 
 def parse_targets(

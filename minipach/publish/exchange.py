@@ -12,11 +12,11 @@ from typing import Any
 from minipach.git import crash_cleanup
 from minipach.git.repo import GitError, Repo, annex, is_dataset, take_in_locations
 from minipach.model.repo_layout import RESULTS, RESULTS_BRANCH
-from minipach.project.project import Project, nearest
+from minipach.project.project import Project
 from minipach.publish.merge_results import merge
 from minipach.records.results_branch import own_branch, read_folders, results_commit
 from minipach.support.errors import UserError
-from minipach.support.text import many, quoted
+from minipach.support.text import many, nearest, quoted
 
 _ANNEX = "refs/heads/git-annex"
 _TRIES = 5  # rounds of merge and push while others push, too

@@ -7,11 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from minipach.execution.result_ref import result_json
 from minipach.git.fast_import import Stream, committer
 from minipach.git.repo import EXECUTABLE, FILE, SYMLINK, GitError, Repo
 from minipach.model.repo_layout import BUILD_REFS, RECORD_FILE, RESULT_FILE, RESULT_REFS, RESULTS_BRANCH, RESULTS_FILE
-from minipach.records.results_branch import Known, folder_of
+from minipach.records.results_branch import Known, folder_of, result_json
 from minipach.support.text import many
 from minipach.support.validation import InvalidError, parse_object
 

@@ -10,9 +10,8 @@ from typing import Any
 
 from minipach.git.repo import Repo
 from minipach.model.run_record import parse
-from minipach.project.project import near_id, nearest
 from minipach.support.errors import UserError
-from minipach.support.text import quoted
+from minipach.support.text import near_id, nearest, quoted
 
 _HEX = re.compile(r"[0-9a-f]{4,64}")
 _JOB = re.compile(r"^job: ([0-9a-f]+)$", re.MULTILINE)

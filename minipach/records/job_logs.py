@@ -6,9 +6,7 @@ import json
 import mmap
 import os
 import re
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -106,28 +104,6 @@ def place_in_sent(data: bytes, place: int) -> int:
         return place
     begins = int(cut[1]) + MOST_SENT - (len(data) - cut.end())  # in the whole log
     return cut.end() + place - begins if place >= begins else 0
-
-
-@contextmanager
-def printing_to(target: int) -> Iterator[None]:
-    """Send stdout and stderr of this process, and of all its children, to a descriptor."""
-    _flush()  # what was printed before goes where it was meant to
-    saved = os.dup(1), os.dup(2)
-    try:
-        os.dup2(target, 1)
-        os.dup2(target, 2)
-        yield
-    finally:
-        _flush()
-        os.dup2(saved[0], 1)
-        os.dup2(saved[1], 2)
-        for fd in saved:
-            os.close(fd)
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
 
 
 def split_log(log: Path, count: int) -> None:

@@ -11,9 +11,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from minipach.model.states import GOING
 from minipach.project.project import Project
 from minipach.project.targets import Targets
-from minipach.scheduling.report import GOING
 from minipach.support.validation import InvalidError, conforms, is_moment, parse_object, texts
 
 _FILE = "goal.json"

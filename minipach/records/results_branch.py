@@ -232,3 +232,8 @@ def folder_of(datum_id: str, name: str, taken: Container[str]) -> str:
         return first
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:12]
     return f"{first}.{digest}"
+
+
+def result_json(described: dict[str, Any]) -> bytes:
+    """The `result.json` that is stored, from what a worker described."""
+    return to_json({k: v for k, v in described.items() if k not in ("files", "forced", "record")})

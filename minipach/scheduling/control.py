@@ -14,6 +14,7 @@ from minipach.executors.base import Executor
 from minipach.executors.registry import Backend, chosen, withdraw_others
 from minipach.git.repo import Repo
 from minipach.model.attempt import JobRow
+from minipach.model.states import WELL
 from minipach.planning.status import project_status
 from minipach.project.lock import Holder, has_open, holder, project_lock
 from minipach.project.project import Project
@@ -23,7 +24,6 @@ from minipach.records.job_history import last_jobs
 from minipach.scheduling.stalled import Remarking
 from minipach.support.errors import UserError
 
-_WELL = frozenset({"current", "published", "superseded"})  # how a job ends that did what it was to
 _PAUSE = 0.1  # seconds between two looks
 _ASK = 10.0  # seconds between two looks into an engine's queue; what is to be said of it must show twice
 
@@ -89,7 +89,7 @@ def not_done(project: Project, paths: Iterable[str]) -> list[JobRow]:
         if row.pipeline in names:
             last.setdefault(row.pipeline, row)
     # partial: of some datums alone that was all that was asked for
-    bad = {n: r for n, r in last.items() if r.state not in _WELL and (r.state != "partial" or r.counts["failed"])}
+    bad = {n: r for n, r in last.items() if r.state not in WELL and (r.state != "partial" or r.counts["failed"])}
     if not bad:
         return []
     return [bad[row.name] for row in project_status(project) if row.name in bad and row.state != "current"]

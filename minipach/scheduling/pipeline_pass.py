@@ -14,6 +14,7 @@ from minipach.executors.registry import Backend, withdraw_others
 from minipach.git.repo import need_identity
 from minipach.model.attempt import DatumEnd, Repeated, Used, end_of
 from minipach.model.failures import LEFT_AFTER, Beginning, named
+from minipach.model.states import SUCCEEDED
 from minipach.model.work_set import Base, Needs, WorkSet
 from minipach.planning.assessment import Assessment
 from minipach.planning.plan import Plan, Step, again_published, force, skip, without_output
@@ -328,7 +329,7 @@ class Pass:
                     self._record(key, end)
                     (failed.add if end.task.datum.name in self.failed else failed.discard)(end.task.datum.name)
             for end in ends:
-                if end.kind not in ("ok", "recovered"):
+                if end.kind not in SUCCEEDED:
                     self.scheduler.reporter.report(DatumFailed(self.name, end))
                     if self.options.fail_fast:
                         self.stopped = True

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-GOING = frozenset({"submitted", "waiting"})
-STOPPED = frozenset({"failed", "blocked", "error", "partial"}) | GOING
-FINE = frozenset({"current", "published", "partial"}) | GOING
+from minipach.model.states import FINE
 
 
 @dataclass

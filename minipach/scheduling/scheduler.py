@@ -12,6 +12,7 @@ from minipach.git.checkout import recover
 from minipach.git.gc_lock import gc_held_off
 from minipach.git.repo import Repo
 from minipach.git.worktrees import clean_up
+from minipach.model.states import GOING, STOPPED
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.plan import Plan
 from minipach.project.create import adopt
@@ -25,7 +26,7 @@ from minipach.records.job_database import Ledger
 from minipach.records.results_branch import own_branch
 from minipach.scheduling.events import Message, PipelineEnded, Reporter
 from minipach.scheduling.pipeline_pass import Pass
-from minipach.scheduling.report import GOING, STOPPED, Options, PipelineReport, ScheduleReport
+from minipach.scheduling.report import Options, PipelineReport, ScheduleReport
 from minipach.support.background import Aside
 from minipach.support.errors import UserError
 from minipach.support.text import many

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 
 from minipach.executors.registry import Backend, chosen
 from minipach.model.attempt import JobRow
+from minipach.planning.failures import failed_last_time
 from minipach.project.lock import Holder, project_lock
 from minipach.project.project import Project
 from minipach.project.targets import Targets
 from minipach.records import pending_work
 from minipach.records.job_database import Ledger
-from minipach.records.job_history import failed_last_time
 from minipach.scheduling.control import cancel as end_holder
 from minipach.scheduling.control import cancel_sets, close_gone, not_done, wait_until_done, wait_until_free
 from minipach.scheduling.events import Message, Reporter, forwarded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -65,3 +66,25 @@ def _write(out: int, data: bytes) -> None:
     with suppress(OSError):
         while data:
             data = data[os.write(out, data) :]
+
+
+@contextmanager
+def printing_to(target: int) -> Iterator[None]:
+    """Send stdout and stderr of this process, and of all its children, to a descriptor."""
+    _flush()  # what was printed before goes where it was meant to
+    saved = os.dup(1), os.dup(2)
+    try:
+        os.dup2(target, 1)
+        os.dup2(target, 2)
+        yield
+    finally:
+        _flush()
+        os.dup2(saved[0], 1)
+        os.dup2(saved[1], 2)
+        for fd in saved:
+            os.close(fd)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()

@@ -10,12 +10,12 @@ from minipach.model.attempt import Attempt
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.plan import Step
 from minipach.planning.project_plan import with_failures
-from minipach.project.project import Project, suggest
+from minipach.project.project import Project
 from minipach.records.branch_history import record_commits
 from minipach.records.job_database import Ledger
 from minipach.records.published_state import Published
 from minipach.support.errors import UserError
-from minipach.support.text import many
+from minipach.support.text import many, suggest
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from minipach.model.repo_layout import (
     reserved_in_data,
     reserved_in_pipeline,
 )
-from minipach.planning.plan import short
 from minipach.project import output_branch
 from minipach.project.own_files_list import listed_own
 from minipach.project.project import Project
@@ -29,6 +28,7 @@ from minipach.records.branch_history import added_paths, outputs_of, publishes, 
 from minipach.records.published_state import Published, read_state
 from minipach.records.results_branch import Known
 from minipach.support.errors import UserError
+from minipach.support.text import short
 
 
 @dataclass(frozen=True, slots=True)

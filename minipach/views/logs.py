@@ -10,6 +10,7 @@ from typing import Protocol
 
 from minipach.executors.registry import chosen
 from minipach.model.attempt import Attempt, JobRow, Used
+from minipach.model.states import OPEN
 from minipach.model.tries import Try
 from minipach.project.lock import holder
 from minipach.project.project import Project
@@ -24,7 +25,6 @@ from minipach.views.follow import PAUSE, Following, follow
 _LAST = 50  # jobs among which are those that began since the last look
 # what a worker writes between two tries (see execution.run_set)
 _NEXT_TRY = re.compile(rb"^minipach: (?:try \d+ of \d+|once more, \d+ of \d+; .*)\n", re.MULTILINE)
-_GOING = ("running", "submitted")  # states of a job that isn't over
 
 
 class Logged(Protocol):
@@ -136,7 +136,7 @@ def stream(
     def ended() -> bool:
         remarking.look()
         now = _row(project, row.id, row.key)
-        return now is None or now.state not in _GOING
+        return now is None or now.state not in OPEN
 
     with chosen(project).remote_logs(project) as elsewhere:
         for found, line in follow(_folder(project, row), ended, elsewhere):
@@ -160,7 +160,7 @@ def stream_all(project: Project, tell: Callable[[str], None]) -> Iterator[tuple[
             rows = {row.key: row for row in _last_rows(project)}
             for key, row in sorted(rows.items()):
                 # what began since the last look counts though it has ended by now
-                if key not in following and (row.state in _GOING or (newest is not None and key > newest)):
+                if key not in following and (row.state in OPEN or (newest is not None and key > newest)):
                     following[key] = row, Following(_folder(project, row), elsewhere)
             newest = max([newest or 0, *rows])
             if not busy and not following and not told:
@@ -169,7 +169,7 @@ def stream_all(project: Project, tell: Callable[[str], None]) -> Iterator[tuple[
                 tell(f"no job runs yet; waiting for {who or 'what was left to be done'}")
             told = True
             for key, (row, logs) in list(following.items()):
-                last = key not in rows or rows[key].state not in _GOING
+                last = key not in rows or rows[key].state not in OPEN
                 for datum, line in logs.look(last=last):
                     yield row.pipeline, datum, line
                 if last:
@@ -205,7 +205,7 @@ def failures_of_last_jobs(project: Project) -> list[tuple[str, Used]]:
             last: dict[str, Used] = {}
             for row in as_they_are(project, ledger.jobs(name, _LAST)):
                 last = {used.datum: used for used in ledger.attempts(row.key)} | last
-                if row.state not in _GOING:
+                if row.state not in OPEN:
                     break
             found += [(name, used) for used in last.values() if used.kind != "ok"]
     finally:
@@ -233,7 +233,7 @@ def _running(project: Project, name: str, tell: Callable[[str], None]) -> JobRow
             rows = as_they_are(project, ledger.jobs(name, 1))
         finally:
             ledger.close()
-        if rows and rows[0].state in _GOING:
+        if rows and rows[0].state in OPEN:
             return rows[0]
         if who is None and project.path_of(name) not in pending_work.paths(project):
             return None

@@ -9,11 +9,11 @@ from typing import Any
 
 from minipach.model.attempt import JobRow
 from minipach.model.log_marks import BEGINS
+from minipach.model.states import SUCCEEDED
 from minipach.model.work_set import Outcome, tried_again
 from minipach.records.job_database import Ledger
 from minipach.records.job_logs import SETS, noted_lines
 
-_FINE = ("ok", "recovered")
 _TAIL = 64 * 1024  # bytes of a log that are looked at
 
 
@@ -105,7 +105,7 @@ class Sheet:
         for outcome in outcomes:
             for name, kind in self._told(outcome):
                 kinds.setdefault(name, kind)
-        done = sum(kind in _FINE for kind in kinds.values())
+        done = sum(kind in SUCCEEDED for kind in kinds.values())
         left = {i: [n for n in self._sets[i].datums if n not in kinds] for i in running if i in self._sets}
         ran = {i: min(len(names), self._past(self._sets[i], kinds.keys())) for i, names in left.items()}
         at_work = sum(len(names) > ran[i] for i, names in left.items())

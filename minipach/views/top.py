@@ -10,12 +10,12 @@ from typing import Any
 from minipach.executors.registry import chosen
 from minipach.executors.view import Waiting, Worker
 from minipach.model.attempt import JobRow
+from minipach.model.states import OPEN
 from minipach.project.project import Project
 from minipach.records import pending_work
 from minipach.records.job_history import as_they_are, open_ledger
 from minipach.views.progress import Progress, Sheet
 
-_GOING = ("running", "submitted")
 _MOST = 20  # workers that are shown as text
 
 
@@ -111,7 +111,7 @@ class Top:
         project = self._project
         ledger = open_ledger(project)
         try:
-            rows = [row for row in as_they_are(project, ledger.jobs(None, 50)) if row.state in _GOING]
+            rows = [row for row in as_they_are(project, ledger.jobs(None, 50)) if row.state in OPEN]
             logs = project.state_dir / "logs"
             self._sheets = {
                 r.key: self._sheets.get(r.key) or Sheet(logs / r.pipeline / str(r.key), r.key) for r in rows

@@ -254,8 +254,8 @@ def test_killed_while_an_image_is_taken_in(tmp_path: Path) -> None:
     spec.write_text(spec.read_text().replace("{cmd:", "{image: images/a.sqfs, cmd:"))
     study.save("edges")
     spec.write_text(spec.read_text())
-    schedule_killed(study, "before", "minipach.scheduling.base_commit:annexed_entry")
-    schedule_killed(study, "after", "minipach.scheduling.base_commit:annex")
+    schedule_killed(study, "before", "minipach.environment.import_image:annexed_entry")
+    schedule_killed(study, "after", "minipach.environment.import_image:annex")
     assert leftovers(study) != []
     assert study.minipach("schedule").code == 1  # the image is none
     assert leftovers(study) == []

@@ -23,12 +23,12 @@ from minipach.planning.plan import (
     make_plan,
     reason_for,
     renamed,
-    short,
     tell_failures,
     visible_names,
 )
 from minipach.records.published_state import Published
 from minipach.records.results_branch import Result
+from minipach.support.text import short
 
 RECIPE = Recipe({"cmd": ["sh", "code/x.sh"], "out": "/"}, "SHA256--aaaaaaaaaa", "code1")
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from minipach.planning.checks import sound_targets
 from minipach.planning.project_plan import Plans, plan_project
 from minipach.planning.status import Status, project_status
 from minipach.project.project import find_project
-from minipach.project.targets import parse_targets, sound_targets
+from minipach.project.targets import parse_targets
 from minipach.support.errors import UserError
 from tests.e2e.test_main_job import duplicate
 from tests.fixtures.projects import Study

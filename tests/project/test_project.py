@@ -9,8 +9,9 @@ import pytest
 
 from minipach.model.repo_layout import PROJECT_MARK
 from minipach.project.discovery import Place
-from minipach.project.project import Project, find_project, suggest
+from minipach.project.project import Project, find_project
 from minipach.support.errors import UserError
+from minipach.support.text import suggest
 from tests.fixtures.repos import Files
 
 

@@ -12,12 +12,11 @@ from contextlib import contextmanager
 from minipach.executors.base import Executor
 from minipach.executors.registry import Backend, Check
 from minipach.executors.sets_in_git import drop_all
-from minipach.executors.view import Looker
+from minipach.executors.view import Elsewhere, Looker
 from minipach.git.repo import Repo
 from minipach.project.project import Project
 from minipach.support.errors import UserError
 from minipach.support.text import many
-from minipach.views.follow import Elsewhere
 
 
 class RqBackend(Backend):
