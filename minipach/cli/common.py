@@ -20,8 +20,8 @@ from minipach.git.repo import GitError
 from minipach.project.project import Project, find_project
 from minipach.support import messages
 from minipach.support.errors import UserError
-from minipach.support.escape import colours_only, printable
 from minipach.support.streams import lead_nowhere
+from minipach.support.text import colours_only, printable
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -11,7 +11,7 @@ import typer
 from minipach.cli.common import FAILED, Here, guarded, paint, say, show, show_exactly, show_json
 from minipach.cli.options import GET, JOBS, JSON, PIPELINE, TARGETS
 from minipach.cli.sections import LOOK, add
-from minipach.support.escape import printable
+from minipach.support.text import printable
 
 if TYPE_CHECKING:
     from minipach.rerun.trial import Verdict

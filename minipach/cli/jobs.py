@@ -16,12 +16,10 @@ from minipach.cli.options import JOBS, JSON, PIPELINE, PIPELINES, TIMEOUT
 from minipach.cli.schedule import WAIT
 from minipach.cli.sections import LOOK, RUN, add
 from minipach.project.project import Project
-from minipach.support.escape import printable
-from minipach.support.text import many
+from minipach.support.text import many, printable
 
 if TYPE_CHECKING:
-    from minipach.model.attempt import JobRow, Used
-    from minipach.model.tries import Try
+    from minipach.model.attempt import JobRow, Try, Used
     from minipach.records.job_history import JobStory
     from minipach.views.usage import Usage
 

@@ -12,7 +12,7 @@ from minipach.cli.common import Here, flush_to_reader, guarded, say, show, show_
 from minipach.cli.sections import LOOK, add
 from minipach.project.project import Project
 from minipach.support.errors import UserError
-from minipach.support.escape import colours_only, printable
+from minipach.support.text import colours_only, printable
 
 
 def register(app: typer.Typer) -> None:

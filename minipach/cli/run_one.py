@@ -9,8 +9,7 @@ import typer
 from minipach.cli.common import FAILED, Here, guarded, say, say_used, show, show_json
 from minipach.cli.options import COMMITTED, DATUM, GET, JSON
 from minipach.cli.sections import WRITE, add
-from minipach.support.escape import printable
-from minipach.support.text import many
+from minipach.support.text import many, printable
 
 
 def register(app: typer.Typer) -> None:

@@ -14,8 +14,7 @@ from minipach.cli.common import FAILED, USER, Here, colours, guarded, say, say_l
 from minipach.cli.options import DOWNSTREAM, JOBS, JSON, TARGETS, UPSTREAM
 from minipach.cli.sections import RUN, add
 from minipach.model.states import ENDS
-from minipach.support.escape import printable
-from minipach.support.text import many
+from minipach.support.text import many, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from minipach.git.annex_keys import MAX_POINTER, content_id, key_of_link, key_of_pointer
 from minipach.git.content import classify
 from minipach.git.repo import EXECUTABLE, GITLINK, SYMLINK, GitError, Repo, TreeEntry, is_dataset
 from minipach.model.repo_layout import (
@@ -20,6 +21,7 @@ from minipach.model.snapshot import FileEntry, Snapshot
 from minipach.project.own_files_list import listed_own
 from minipach.support.disk_cache import Cache
 from minipach.support.errors import UserError
+from minipach.support.git_objects import blob_id
 from minipach.support.text import quoted
 
 
@@ -154,3 +156,29 @@ def open_repo(root: Path, path: str) -> Repo:
     if not is_dataset(where):
         raise UserError(f"{path}: not installed in this project; datalad get -n {quoted(where)}")
     return Repo(where)
+
+
+def loose_files(folder: Path) -> dict[str, FileEntry]:
+    """Every file below `folder` by its path from there; links aren't followed."""
+    found = {}
+    for here, folders, names in os.walk(folder):
+        for name in (*names, *(f for f in folders if os.path.islink(os.path.join(here, f)))):
+            path = Path(here, name)
+            found[os.path.relpath(path, folder)] = _entry(path)
+    return found
+
+
+def _entry(path: Path) -> FileEntry:
+    if path.is_symlink():
+        target = os.fsencode(os.readlink(path))
+        key = key_of_link(target)
+        sha = blob_id(target)
+        return _annexed(key, sha) if key else FileEntry(f"link:{sha}", "link", False, sha, None, "")
+    data = path.read_bytes()
+    sha = blob_id(data)
+    key = key_of_pointer(data) if len(data) <= MAX_POINTER else None
+    return _annexed(key, sha) if key else FileEntry(f"git:{sha}", "git", os.access(path, os.X_OK), sha, None, "")
+
+
+def _annexed(key: str, sha: str) -> FileEntry:
+    return FileEntry(content_id(key), "annex", False, sha, key, "")

@@ -13,9 +13,9 @@ from minipach.execution.staging import StagingError
 from minipach.git.repo import UNFILTERED, Repo
 from minipach.git.worktrees import Slot
 from minipach.model import run_record
+from minipach.model.attempt import Took
 from minipach.model.failures import NOT_KEPT
 from minipach.model.repo_layout import RESULT_REFS, RESULTS_FILE, reserved_in_pipeline
-from minipach.model.tries import Took
 from minipach.model.work_set import WorkSet, record_extra
 
 _Bad = tuple[int, int, str]  # index of a datum, its exit code, what was wrong

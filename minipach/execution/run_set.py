@@ -19,19 +19,18 @@ from minipach.execution.attempt import DataladError, Report, attempt
 from minipach.execution.resource_usage import Meter
 from minipach.execution.result_ref import BadOutputError, check_new_names, keep
 from minipach.execution.secrets import SecretError
-from minipach.execution.staging import HopelessError, StagingError, check_own, stage
-from minipach.execution.untouched_inputs import Untouched
+from minipach.execution.staging import HopelessError, StagingError, Untouched, check_own, stage
 from minipach.git.repo import GitError, child_environment
 from minipach.git.worktrees import Slot, clear_scratch
+from minipach.model.attempt import Took, Try, took
 from minipach.model.failures import FINAL, NOT_KEPT
 from minipach.model.log_marks import mark
 from minipach.model.repo_layout import LAUNCHER
-from minipach.model.tries import Took, Try, took
 from minipach.model.work_set import Outcome, WorkSet
 from minipach.project.disk_full import explain, places_of_set
 from minipach.records.job_logs import put_aside, split_log
-from minipach.support.escape import printable
 from minipach.support.stream_filter import printing_to
+from minipach.support.text import printable
 
 _LOST_TRIES = 3  # of what isn't the command's fault
 _PAUSE = 1.0  # seconds before another go, once and twice that

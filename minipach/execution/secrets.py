@@ -16,8 +16,8 @@ from pathlib import Path
 from minipach.git.repo import Repo, child_environment
 from minipach.model.pipeline import secret_variable
 from minipach.project.settings import local_setting
-from minipach.support.escape import TerminalFilter
 from minipach.support.stream_filter import Filter, passing
+from minipach.support.text import TerminalFilter
 
 _SERVICE = "minipach"  # the name under which the keyring has them
 _PATIENCE = 30.0  # seconds for a keyring to answer

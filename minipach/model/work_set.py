@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from minipach.model import run_record
+from minipach.model.attempt import Took, Try
 from minipach.model.datum import Task
 from minipach.model.failures import FINAL
 from minipach.model.pipeline import Pipeline, Resources
-from minipach.model.tries import Took, Try
 from minipach.support.validation import checked, clean, parse_object
 
 

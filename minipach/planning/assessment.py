@@ -13,10 +13,10 @@ from itertools import accumulate
 from typing import Any
 
 from minipach.datums.build import make_datums
-from minipach.datums.folder_snapshot import loose_files
 from minipach.datums.identity import VERSION, Identifier, Recipe, Row, code_id, input_files, recipe, variables
 from minipach.datums.inputs import SnapshotStore, unmatched, unusable
 from minipach.datums.launch_command import replacements
+from minipach.datums.snapshot import loose_files
 from minipach.datums.task_cache import make_tasks
 from minipach.environment.image import Image, resolve_image
 from minipach.git.repo import Repo, TreeEntry, is_dataset
@@ -32,8 +32,7 @@ from minipach.project.project import Project
 from minipach.records.branch_history import record_commits
 from minipach.records.own_files import Shared, files_of, is_own, own_at, own_entries, shared_code, subdatasets
 from minipach.records.published_outputs import altered_datums, published_paths
-from minipach.records.published_state import Published, read_state
-from minipach.records.reserved_entries import house_entries, output_paths
+from minipach.records.published_state import Published, house_entries, output_paths, read_state
 from minipach.records.results_branch import Known, results_commit
 from minipach.spec.output_template import out_path
 from minipach.spec.placeholder import used_fields

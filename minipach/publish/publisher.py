@@ -23,8 +23,7 @@ from minipach.project.branch_check import need_branch
 from minipach.publish.installed_inputs import follow_links
 from minipach.records.own_files import listed_entries
 from minipach.records.published_outputs import published_paths
-from minipach.records.published_state import Published, write_shards
-from minipach.records.reserved_entries import house_entries
+from minipach.records.published_state import Published, house_entries, write_shards
 from minipach.support.errors import UserError
 
 _BUILD = f"{BUILD_REFS}branch"

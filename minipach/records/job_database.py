@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from minipach.git import shared_modes
-from minipach.model.attempt import Attempt, DatumEnd, Duration, Failure, JobRow, Repeated, Used
-from minipach.model.tries import Try
-from minipach.records.moved_project import note_place
+from minipach.model.attempt import Attempt, DatumEnd, Duration, Failure, JobRow, Repeated, Try, Used
 from minipach.support.validation import conforms, is_moment, is_text, rows
 
 _LOG = logging.getLogger(__name__)
@@ -458,3 +456,21 @@ class Ledger:
             (pipeline, most),
         )
         return _used(found)
+
+
+def note_place(db: sqlite3.Connection, folder: str) -> None:
+    """Note where the ledger is; where the project was moved, the logs are where it is now."""
+    db.execute("CREATE TABLE IF NOT EXISTS place (folder TEXT)")
+    row = db.execute("SELECT folder FROM place").fetchone()
+    if row == (folder,):
+        return
+    db.execute("BEGIN IMMEDIATE")
+    for (old,) in db.execute("SELECT folder FROM place").fetchall():
+        for table in ("attempt", "try"):
+            db.execute(
+                f"UPDATE {table} SET log = ?2 || substr(log, length(?1) + 1) WHERE substr(log, 1, length(?1)) = ?1",
+                (old, folder),
+            )
+    db.execute("DELETE FROM place")
+    db.execute("INSERT INTO place VALUES (?)", (folder,))
+    db.execute("COMMIT")

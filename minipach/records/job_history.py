@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from minipach.model.attempt import JobRow, Used
-from minipach.model.tries import Try
+from minipach.model.attempt import JobRow, Try, Used
 from minipach.project.lock import holder
 from minipach.project.project import Project
 from minipach.records.job_database import Ledger

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from minipach.model.log_marks import BEGINS
-from minipach.support.escape import printable
+from minipach.support.text import printable
 from minipach.support.validation import conforms, is_text, objects_in
 
 MOST_SENT = 256 * 1024  # bytes of a log that come from a worker without a shared filesystem

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import NamedTuple
 
-from minipach.git.repo import Repo
-from minipach.model.repo_layout import PUBLISHED_REF, STATE
+from minipach.git.repo import Repo, TreeEntry
+from minipach.model.repo_layout import PUBLISHED_REF, STATE, reserved_in_pipeline
 from minipach.model.run_record import parse
 from minipach.support.errors import UserError
 from minipach.support.text import quoted
@@ -103,3 +103,16 @@ def recorded_outputs(repo: Repo, head: str, published: Published) -> list[str]:
                 paths = repo.git("diff-tree", "-r", "-z", "--name-only", "--no-commit-id", commit)
                 return [os.fsdecode(p) for p in paths.split(b"\0") if p]
     return []
+
+
+def house_entries(repo: Repo, commit: str) -> list[TreeEntry]:
+    """The files and gitlinks below the reserved names, less the state. Of the outputs only their names are read."""
+    names = [name for name in repo.names(commit) if reserved_in_pipeline(name)]
+    found = repo.ls_tree(commit, *(f":(top,literal){n}" for n in names), recursive=True) if names else []
+    return [e for e in found if not e.path.startswith(STATE + "/")]
+
+
+def output_paths(repo: Repo, commit: str) -> list[str]:
+    """The paths of everything else."""
+    out = os.fsdecode(repo.git("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit))
+    return [p for p in out.split("\0") if p and not reserved_in_pipeline(p.split("/", 1)[0])]

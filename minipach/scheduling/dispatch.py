@@ -16,10 +16,9 @@ from minipach.datums import launch_command
 from minipach.execution.set_size import BOOKKEEPING, Sizer
 from minipach.executors.base import Executor
 from minipach.git.annex_keys import size_of
-from minipach.model.attempt import DatumEnd, Duration
+from minipach.model.attempt import DatumEnd, Duration, Took, Try
 from minipach.model.datum import Task
 from minipach.model.pipeline import SetSpec
-from minipach.model.tries import Took, Try
 from minipach.model.work_set import Base, Outcome, Streak, WorkSet, tried_again
 from minipach.planning.assessment import Assessment
 from minipach.planning.program import absent_script

@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 import sys
 
-from minipach.support.escape import printable
 from minipach.support.streams import lead_nowhere
+from minipach.support.text import printable
 
 
 def say(message: str) -> None:

@@ -1,10 +1,12 @@
-"""Numbers with their nouns, as people write them, and paths, as a shell reads them."""
+"""Text for people: plurals, quoting, "did you mean", and escapes for a terminal, dot, mermaid and XML. Pure."""
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import heapq
 import os
+import re
 import shlex
 from collections.abc import Iterable
 from itertools import takewhile
@@ -62,3 +64,77 @@ def short(content: str) -> str:
     """A content id for people: `sha256 1a2b3c4d…`."""
     kind, _, value = content.replace("--", ":", 1).partition(":")
     return f"{kind.lower()} {value[:8]}…" if value else content
+
+
+_COLOUR = re.compile(r"(\x1b\[[0-9;:]*m)")  # SGR: colours and weight
+
+
+_RESET = "\x1b[0m"
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: control characters and odd bytes are shown, not sent."""
+    return "".join(c if c.isprintable() or c == "\t" else repr(c)[1:-1] for c in text)
+
+
+def colours_only(text: str) -> str:
+    """Return output of a program for a terminal: lines, tabs and colours stay, other control characters are shown.
+
+    Colours end with the text.
+    """
+    pieces = _COLOUR.split(text.replace("\r\n", "\n"))
+    if len(pieces) == 1:
+        return "\n".join(map(printable, pieces[0].split("\n")))
+    shown = (p if at % 2 else "\n".join(map(printable, p.split("\n"))) for at, p in enumerate(pieces))
+    return "".join(shown) + _RESET
+
+
+class TerminalFilter:
+    """What a program prints, on its way to a terminal (see `stream_filter.Filter`): as `colours_only` shows it."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._held = ""
+        self._coloured = False
+
+    def feed(self, data: bytes, *, last: bool = False) -> bytes:
+        """What can be shown so far; what may be the begin of a colour waits for its end."""
+        text = self._held + self._decoder.decode(data, last)
+        at = len(text) if last else _cut(text)
+        self._held = text[at:]
+        pieces = _COLOUR.split(text[:at].replace("\r\n", "\n"))
+        shown = (p if n % 2 else "\n".join(map(printable, p.split("\n"))) for n, p in enumerate(pieces))
+        self._coloured = self._coloured or len(pieces) > 1
+        return ("".join(shown) + (_RESET if last and self._coloured else "")).encode("utf-8", "surrogateescape")
+
+
+def _cut(text: str) -> int:
+    """Where the text ends that needs no more: before a CR, or before what may become a colour."""
+    if text.endswith("\r"):
+        return len(text) - 1
+    at = text.rfind("\x1b", max(0, len(text) - 32))
+    return at if at >= 0 and re.fullmatch(r"\x1b(\[[0-9;:]*)?", text[at:]) else len(text)
+
+
+def dot(text: str) -> str:
+    """A quoted string of the dot language that stands for exactly this text, also where it is a label.
+
+    Labels know escapes (`\\N` is the node's name) and HTML entities. Source: https://graphviz.org/doc/info/lang.html
+    """
+    return '"' + printable(text).replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;") + '"'
+
+
+def mermaid(text: str) -> str:
+    """Text inside a quoted mermaid label; what could be its syntax, markdown or HTML becomes an entity.
+
+    Source: https://mermaid.js.org/syntax/flowchart.html (entity codes are decimal, without the ampersand)
+    """
+    return "".join(c if c.isalnum() or c in " _/-.," else f"#{ord(c)};" for c in printable(text))
+
+
+def xml(text: str) -> str:
+    """Text of an XML element or a double-quoted attribute."""
+    found = printable(text).replace("\t", " ")
+    for plain, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
+        found = found.replace(plain, entity)
+    return found

@@ -9,9 +9,8 @@ from typing import Any, Literal
 from minipach.git.repo import is_dataset
 from minipach.planning.status import project_status
 from minipach.project.project import Project
-from minipach.support import escape
 from minipach.support.errors import each_once
-from minipach.support.text import many
+from minipach.support.text import dot, many, mermaid, printable
 
 COLOURS = {  # white text on them is readable (contrast 4.5 and more), and they are on white and on black
     "current": "#1a7f37",
@@ -162,10 +161,10 @@ def as_text(dag: Dag, paint: Paint = lambda text, _: text) -> Iterator[str]:
             node = nodes[edge.target]
             branch = indent + ("└── " if last else "├── ")
             if node.path in told:
-                yield f"{branch}{escape.printable(node.name)} (above)  ← {escape.printable(edge.label)}"
+                yield f"{branch}{printable(node.name)} (above)  ← {printable(edge.label)}"
                 continue
             told.add(node.path)
-            yield _line(node, branch, f"  ← {escape.printable(edge.label)}", paint)
+            yield _line(node, branch, f"  ← {printable(edge.label)}", paint)
             stack += _children(below.get(node.path, []), indent + ("    " if last else "│   "))
 
 
@@ -174,7 +173,7 @@ def _children(edges: list[Edge], indent: str) -> list[tuple[Edge, str, bool]]:
 
 
 def _line(node: Node, branch: str, label: str, paint: Paint) -> str:
-    name = escape.printable(node.name)
+    name = printable(node.name)
     if node.kind == "repo":
         return name + ("" if node.state == "data" else f" ({node.state})")
     summary = f", {node.summary}" if node.summary else ""
@@ -189,11 +188,11 @@ def as_dot(dag: Dag) -> Iterator[str]:
     yield '  edge [fontname="sans-serif", fontsize=10];'
     for n in dag.nodes:
         lines = [n.name, *_words(n)]
-        label = '"' + "\\n".join(escape.dot(line)[1:-1] for line in lines) + '"'
+        label = '"' + "\\n".join(dot(line)[1:-1] for line in lines) + '"'
         style = ', style="rounded"' if n.kind == "repo" else ""
-        yield f'  {escape.dot(n.path)} [label={label}, color="{COLOURS[n.state]}"{style}];'
+        yield f'  {dot(n.path)} [label={label}, color="{COLOURS[n.state]}"{style}];'
     for e in dag.edges:
-        yield f"  {escape.dot(e.source)} -> {escape.dot(e.target)} [label={escape.dot(e.label)}];"
+        yield f"  {dot(e.source)} -> {dot(e.target)} [label={dot(e.label)}];"
     yield "}"
 
 
@@ -202,11 +201,11 @@ def as_mermaid(dag: Dag) -> Iterator[str]:
     ids = {n.path: f"n{i}" for i, n in enumerate(dag.nodes)}
     yield "flowchart LR"
     for n in dag.nodes:
-        label = "<br/>".join(escape.mermaid(line) for line in [n.name, *_words(n)])
+        label = "<br/>".join(mermaid(line) for line in [n.name, *_words(n)])
         left, right = ('(["', '"])') if n.kind == "repo" else ('["', '"]')
         yield f"  {ids[n.path]}{left}{label}{right}:::{n.state.replace(' ', '_')}"
     for e in dag.edges:
-        yield f'  {ids[e.source]} -->|"{escape.mermaid(e.label)}"| {ids[e.target]}'
+        yield f'  {ids[e.source]} -->|"{mermaid(e.label)}"| {ids[e.target]}'
     for state in sorted({n.state for n in dag.nodes}):
         yield f"  classDef {state.replace(' ', '_')} stroke:{COLOURS[state]},stroke-width:2px"
 

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from minipach.support import escape
+from minipach.support.text import printable, xml
 from minipach.views.dag import COLOURS, Dag, Edge, Node
 
 # all in pixels
@@ -75,7 +75,7 @@ def as_svg(dag: Dag) -> str:
     height = max((i.y + i.height for i in items), default=0.0) + _MARGIN
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
-        f'height="{height:.0f}" role="img" aria-label="{escape.xml(_summary(dag))}">',
+        f'height="{height:.0f}" role="img" aria-label="{xml(_summary(dag))}">',
         f"<style>{_STYLE}\n</style>",
         *(_edge(edge, route) for edge, route in routes),
         *(line for item in items if item.node for line in _box(item, item.node)),
@@ -196,7 +196,7 @@ def _cells(text: str) -> int:
 
 def _cut(text: str, most: int = _MOST) -> str:
     """Text that fits; what is cut off is in the tooltip."""
-    text = escape.printable(text)
+    text = printable(text)
     if _cells(text) <= most:
         return text
     while _cells(text) > most - 1:
@@ -205,7 +205,7 @@ def _cut(text: str, most: int = _MOST) -> str:
 
 
 def _port_text(edge: Edge) -> str:
-    source = _cut(edge.source, max(_MOST // 2, _MOST - 1 - _cells(escape.printable(edge.label))))
+    source = _cut(edge.source, max(_MOST // 2, _MOST - 1 - _cells(printable(edge.label))))
     return f"{source} {_cut(edge.label, _MOST - 1 - _cells(source))}"
 
 
@@ -224,27 +224,27 @@ def _edge(edge: Edge, route: list[_Item]) -> str:
         x, y = item.x + item.width, to_y
     tip_y = end.port(edge)
     tip = f"M{end.x:.1f} {tip_y:.1f} l-8 -4 v8 z"
-    title = escape.xml(f"{edge.source} → {edge.target}: {edge.label}")
+    title = xml(f"{edge.source} → {edge.target}: {edge.label}")
     return f'<g><title>{title}</title><path class="edge" d="{path}"/><path class="tip" d="{tip}"/></g>'
 
 
 def _box(item: _Item, node: Node) -> Iterator[str]:
     colour = COLOURS[node.state]
     round_ = 12 if node.kind == "repo" else 4
-    yield f'<g transform="translate({item.x:.1f} {item.y:.1f})"><title>{escape.xml(node.path)}</title>'
+    yield f'<g transform="translate({item.x:.1f} {item.y:.1f})"><title>{xml(node.path)}</title>'
     size = f'width="{item.width:.1f}" height="{item.height:.1f}"'
     yield f'<rect class="box" {size} rx="{round_}" stroke="{colour}"/>'
     y = _PAD / 2 + 13
-    yield f'<text class="name" x="{_PAD}" y="{y}">{escape.xml(_cut(node.name))}</text>'
+    yield f'<text class="name" x="{_PAD}" y="{y}">{xml(_cut(node.name))}</text>'
     y += _LINE
     pill = _pill(node)
     yield f'<rect x="{_PAD}" y="{y - 12}" width="{pill:.1f}" height="16" rx="8" fill="{colour}"/>'
     yield f'<text class="word" x="{_PAD + pill / 2:.1f}" y="{y - 0.5}" text-anchor="middle">{node.state}</text>'
     if node.summary:
         y += _LINE
-        yield f'<text x="{_PAD}" y="{y}">{escape.xml(_cut(node.summary))}</text>'
+        yield f'<text x="{_PAD}" y="{y}">{xml(_cut(node.summary))}</text>'
     for edge in item.inputs:
         at = item.port(edge) - item.y + 4
-        whole, short = escape.xml(f"{edge.source} {edge.label}"), escape.xml(_port_text(edge))
+        whole, short = xml(f"{edge.source} {edge.label}"), xml(_port_text(edge))
         yield f'<text class="dim" x="{_PAD}" y="{at:.1f}"><title>{whole}</title>{short}</text>'
     yield "</g>"

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from minipach.executors.registry import chosen
-from minipach.model.attempt import Attempt, JobRow, Used
+from minipach.model.attempt import Attempt, JobRow, Try, Used
 from minipach.model.states import OPEN
-from minipach.model.tries import Try
 from minipach.project.lock import holder
 from minipach.project.project import Project
 from minipach.project.targets import matching, suggest_datum

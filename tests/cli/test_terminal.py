@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minipach.support import escape
-from minipach.support.escape import TerminalFilter
 from minipach.support.messages import say, say_all
+from minipach.support.text import TerminalFilter, colours_only, printable
 from tests.fixtures.projects import MINIPACH, Study
 
 _FORGED = "q: published (9 ran)"
@@ -103,13 +103,13 @@ def test_logs_send_a_terminal_colours_alone_and_all_with_raw(study: Study) -> No
 
 @given(st.text())
 def test_what_is_printable_has_no_control_format_or_separator_character(text: str) -> None:
-    kinds = {unicodedata.category(c) for c in escape.printable(text) if c not in " \t"}
+    kinds = {unicodedata.category(c) for c in printable(text) if c not in " \t"}
     assert not kinds & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 @given(st.text(st.sampled_from("a\x1b[]31m;\r\n\t\x9b\x07\u202e")))
 def test_colours_alone_are_left_of_what_controls_a_terminal(text: str) -> None:
-    rest = re.sub(r"\x1b\[[0-9;:]*m", "", escape.colours_only(text))
+    rest = re.sub(r"\x1b\[[0-9;:]*m", "", colours_only(text))
     assert not _ODD.findall(rest)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from minipach.datums.folder_snapshot import loose_files
+from minipach.datums.snapshot import loose_files
 
 KEY = "SHA256E-s4--88d4266fd4e6338d13b845fcf289579d209c897823b9217da3e161936f031589.bin"
 

@@ -9,9 +9,8 @@ from typing import Literal
 
 import pytest
 
-from minipach.model.attempt import DatumEnd, JobRow
+from minipach.model.attempt import DatumEnd, JobRow, Try
 from minipach.model.datum import Datum, Task
-from minipach.model.tries import Try
 from minipach.records.job_database import Ledger
 
 COUNTS = {"ran": 2, "reused": 1, "current": 0, "removed": 0, "recovered": 0, "failed": 1}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minipach.records.reserved_entries import house_entries, output_paths
+from minipach.records.published_state import house_entries, output_paths
 from tests.fixtures.repos import Files
 
 HOUSE = ["spec.yml", "code/a.py", "code/sub/b.py", "README.md", ".gitattributes", ".datalad/config", ".minipach/launch"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from minipach.support import escape
+from minipach.support.text import printable
 from minipach.views.dag import COLOURS, Dag, Edge, Node, as_dot, as_mermaid, as_text
 from minipach.views.dag_svg import as_svg
 from tests.fixtures.projects import Study, need
@@ -201,7 +201,7 @@ def hostile() -> Dag:
 def test_hostile_names_stay_text_in_svg(hostile: Dag) -> None:
     root = ET.fromstring(as_svg(hostile))
     assert {e.tag.removeprefix(SVG) for e in root.iter()} <= {"svg", "style", "g", "title", "path", "rect", "text"}
-    assert boxes(as_svg(hostile))[0][0] == escape.printable(HOSTILE)
+    assert boxes(as_svg(hostile))[0][0] == printable(HOSTILE)
 
 
 def test_hostile_names_stay_text_in_mermaid(hostile: Dag) -> None:
@@ -224,4 +224,4 @@ def test_graphviz_reads_hostile_names_as_they_are(hostile: Dag) -> None:
     assert done.returncode == 0, done.stderr
     texts: list[Any] = [t.text for t in ET.fromstring(done.stdout).iter(f"{SVG}text")]
     assert len([t for t in ET.fromstring(done.stdout).iter(f"{SVG}g") if t.get("class") == "node"]) == 2
-    assert escape.printable(HOSTILE) in [t.replace("\xa0", " ") for t in texts]
+    assert printable(HOSTILE) in [t.replace("\xa0", " ") for t in texts]

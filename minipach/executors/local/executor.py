@@ -20,7 +20,7 @@ from minipach.executors.child_process import serve_all, spawn
 from minipach.executors.local.status_file import Board
 from minipach.git.repo import Repo
 from minipach.git.worktrees import Owner, Slot, clear_scratch, kill_inside, remove_slot, slots_dir
-from minipach.model.tries import Took, Try
+from minipach.model.attempt import Took, Try
 from minipach.model.work_set import Outcome, WorkSet
 from minipach.records.job_logs import lost_log
 from minipach.support.processes import group_alive, signal_group

@@ -1,15 +1,19 @@
-"""What a worker's machine has to give (GPUs, CPUs, memory), and which set has what of it now."""
+"""What a worker's machine has to give (GPUs, CPUs, memory), which set has what of it now, and a worker's options."""
 
 from __future__ import annotations
 
 import contextlib
+import fnmatch
+import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from minipach.executors.rq.names import ResourceClass, gpu_slug
+from minipach.executors.rq.gpus import chosen_gpus, gpus_there, own_gpus
+from minipach.executors.rq.names import ResourceClass, class_of, gpu_slug, means_any_gpu
 from minipach.support.errors import UserError
 from minipach.support.text import many
 
@@ -107,3 +111,113 @@ def parse_size(text: str) -> int:
         raise UserError(f"{text}: no size; 32G or 512Mi")
     unit = _BINARY[match[2] + "i"] if match[2] and match[3] else _UNITS[match[2]]
     return int(float(match[1]) * unit)
+
+
+_CLASS_BEGINS = re.compile(r"(gpu|cpu|mem|max)[0-9]")
+
+
+_WORDS = ("any", "gpu", "cpu", "mem", "max")  # with which the names of classes begin
+
+
+_LEAST_CPU = 0.1
+
+
+_LEAST_MEMORY = 1024**2  # bytes; sets ask for whole MiB
+
+
+def make_room(
+    gpus: str | None, gpu_type: str | None, cpus: float | None, memory: str | None, tell: Callable[[str], None] = print
+) -> Room:
+    """The room that the options give, else all that this machine has. UserError for what can't be meant.
+
+    tell: gets a remark where it is more than the machine seems to have.
+    """
+    if gpu_type is not None and not gpu_slug(gpu_type) and not means_any_gpu(gpu_type):
+        raise UserError(f'--gpu-type "{gpu_type}": no name of a type; one that specs ask for, as a100')
+    ids = own_gpus(os.environ, gpus_there(), tell) if gpus is None else chosen_gpus(gpus, gpus_there, tell)
+    return Room(ids, _cpus(cpus, tell), _memory(memory, tell), gpu_type or "")
+
+
+def _cpus(asked: float | None, tell: Callable[[str], None]) -> float:
+    here = own_cpus()
+    if asked is None:
+        return here
+    if not math.isfinite(asked) or asked < _LEAST_CPU:
+        raise UserError(f"--cpus {asked:g}: no number of CPUs; {_LEAST_CPU} or more, this machine has {here:g}")
+    if asked > here:
+        tell(f"--cpus {asked:g}: this machine has {here:g}; taken at your word, sets share them")
+    return asked
+
+
+def _memory(text: str | None, tell: Callable[[str], None]) -> int:
+    here = own_memory()
+    if text is None:
+        return here
+    size = size_of("--memory", text)
+    if size < _LEAST_MEMORY:
+        raise UserError(f"--memory {text}: less than 1Mi; as 32G or 512Mi, this machine has {here / 1e9:.1f}G")
+    if size > here:
+        tell(f"--memory {text}: this machine has {here / 1e9:.1f}G; taken at your word, sets may run out of it")
+    return size
+
+
+def size_of(option: str, text: str) -> int:
+    """Bytes, as an option says them; UserError, which names it."""
+    try:
+        return parse_size(text)
+    except UserError as error:
+        raise UserError(f"{option} {error.problems[0]}") from None
+
+
+def check_queues(queues: Sequence[str], room: Room) -> list[str]:
+    """The patterns of classes that a worker is to serve. UserError for one that no class has, or none that fits."""
+    patterns = [class_of(queue) for queue in queues]
+    for asked, pattern in zip(queues, patterns, strict=True):
+        fixed = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+        if fixed == pattern:
+            kind = ResourceClass.parse(pattern)
+            if kind is not None and not room.can_ever(kind):
+                raise UserError(f"--queue {asked}: this worker can never run such sets; it has {room.text}")
+            known = kind is not None
+        else:
+            known = any(w.startswith(fixed) or fnmatch.fnmatch(w, pattern) for w in _WORDS)
+            known = known or _CLASS_BEGINS.match(fixed) is not None
+        if not known:
+            raise UserError(f'--queue {asked}: no class of sets is called so; any, cpu4, gpu1:a100~mem4096M, or "gpu*"')
+    return patterns
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Of one worker. queues: patterns of the classes that it keeps to (none: all that fit)."""
+
+    slots: int
+    room: Room
+    queues: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(facts: Mapping[str, Any]) -> Offer:
+        """What a worker has told."""
+        room = Room(facts["gpus"], facts["cpus"], facts["memory"], facts["gpu_type"])
+        return Offer(facts["slots"], room, tuple(facts.get("queues", ())))
+
+    def serves(self, kind: ResourceClass) -> bool:
+        """Whether it would ever run a set of this class."""
+        return bool(self.slots) and self.room.can_ever(kind) and keeps_to(kind, self.queues)
+
+
+def keeps_to(kind: ResourceClass, queues: Sequence[str]) -> bool:
+    """Whether a worker with these patterns serves this class."""
+    return not queues or any(fnmatch.fnmatch(kind.name, pattern) for pattern in queues)
+
+
+def nobody_for(kind: ResourceClass, offers: Sequence[Offer]) -> str:
+    """Why none of these would ever run a set of this class; "" if one would."""
+    able = [offer for offer in offers if offer.slots]
+    if any(offer.serves(kind) for offer in able):
+        return ""
+    if not able:
+        return "no worker serves this project"
+    if any(offer.room.can_ever(kind) for offer in able):
+        return f"no worker with --queue for {kind.name}"
+    return f"no worker has {kind.name}"

@@ -1,4 +1,4 @@
-"""What is in Redis: RQ's queues and jobs of one project, and the few keys of our own beside them."""
+"""What is in Redis: RQ's queues and jobs of a project, the few keys beside them, and the tries of lost sets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -21,12 +22,11 @@ from rq.serializers import JSONSerializer
 
 from minipach.executors.moved_project import another_is
 from minipach.executors.rq.connection import Client
-from minipach.executors.rq.lost_sets import LOST_TRIES, UNABLE, last_try, lost_tries
 from minipach.executors.rq.names import Names, ResourceClass, describe
-from minipach.model.tries import Try
+from minipach.model.attempt import Try
 from minipach.model.work_set import Outcome, WorkSet
 from minipach.support.errors import UserError
-from minipach.support.validation import InvalidError, conforms, is_moment, parse_object
+from minipach.support.validation import InvalidError, clean, conforms, is_moment, parse_object
 
 FUNCTION = "minipach.executors.rq.job_stub.run"  # what RQ's tools show; our workers call nothing that Redis names
 _KEEP = 14 * 24 * 3600  # seconds that Redis keeps an outcome nobody has asked for
@@ -537,3 +537,67 @@ class Board:
     def publish_pending(self) -> bool:
         """Whether a publish job waits or runs."""
         return self.client.hget(Job.key_for(self.names.publish_job), "status") in (b"queued", b"started")
+
+
+LOST_TRIES = 3  # a set whose worker is gone this often isn't given to another
+
+
+UNABLE = "unable: "  # begins what RQ keeps of a try whose worker is there, and could not do it
+
+
+_META = "lost"
+
+
+_LONGEST = 255  # characters of a machine's name
+
+
+def times_lost(job: Job) -> int:
+    """How often it was given to another worker because its own was gone."""
+    left = job.retries_left if type(job.retries_left) is int else LOST_TRIES - 1
+    return min(max(0, LOST_TRIES - 1 - left), LOST_TRIES)
+
+
+def note_lost(job: Job) -> int:
+    """Before a job begins: note what its last worker left of it, if that one is gone; how often one was."""
+    count = times_lost(job)
+    if not isinstance(job.meta, dict) or not isinstance(job.meta.get(_META, []), list):
+        job.meta = {}  # not what a worker of ours has noted
+    rows = job.meta.setdefault(_META, []) if count else []
+    if len(rows) < count:
+        rows += [{}] * (count - 1 - len(rows)) + [_last_run(job)]
+        job.save_meta()
+    return count
+
+
+def lost_tries(job: Job) -> tuple[Try, ...]:
+    """The tries before the last one, without their logs."""
+    rows = job.meta.get(_META, []) if isinstance(job.meta, dict) else []
+    rows = rows if isinstance(rows, list) else []
+    return tuple(_as_try(rows[n] if n < len(rows) else {}, n + 1) for n in range(times_lost(job)))
+
+
+def last_try(job: Job) -> Try:
+    """The last one, which was lost, too."""
+    return _as_try(_last_run(job), times_lost(job) + 1)
+
+
+def _as_try(row: object, number: int) -> Try:
+    row = row if isinstance(row, dict) else {}
+    started, ended = (at if is_moment(at := row.get(name)) else None for name in ("started", "ended"))
+    seconds = ended - started if started and ended else 0.0
+    message = f"its worker was lost ({number} of {LOST_TRIES})"
+    return Try("lost", 1, message, started, ended, seconds, host=clean(str(row.get("host", ""))[:_LONGEST]))
+
+
+def _last_run(job: Job) -> dict[str, Any]:
+    """When it began, when it was last heard of, and where (see Supervisor for the names of workers)."""
+    if job.started_at is None:
+        return {}
+    ends = [_unix(t) for t in (job.ended_at, job.last_heartbeat) if t is not None and t >= job.started_at]
+    host = (job.worker_name or "").removeprefix("minipach.").rsplit(".", 3)[0]
+    started = _unix(job.started_at)
+    return {"started": started, "ended": min(max(started, *ends), time.time()) if ends else started, "host": host}
+
+
+def _unix(moment: datetime) -> float:
+    return moment.replace(tzinfo=UTC).timestamp()

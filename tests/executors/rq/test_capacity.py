@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from minipach.executors.rq.capacity import Room, own_cpus
-from minipach.executors.rq.capacity_options import check_queues, make_room, size_of
+from minipach.executors.rq.capacity import Room, check_queues, make_room, own_cpus, size_of
 from minipach.executors.rq.gpus import gpus_there, own_gpus
 from minipach.support.errors import UserError
 from tests.fixtures.projects import Study

@@ -16,7 +16,7 @@ import pytest
 
 from minipach.executors.slurm import client
 from minipach.executors.slurm.client import AwayError
-from minipach.executors.slurm.moved_project import take_back
+from minipach.executors.slurm.executor import take_back
 from minipach.executors.slurm.options import SlurmOptions
 from minipach.executors.slurm.submission import Submission, Teller, final, narrowed
 from minipach.model.work_set import Needs, Outcome, WorkSet
