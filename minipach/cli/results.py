@@ -131,7 +131,7 @@ def _exchange(
     remote, paths = choose(project, words)
     done: list[Exchange] = []
     problems: list[str] = []
-    with project_lock(project.state_dir / "lock", wait=wait, tell=say):
+    with project_lock(project.local.lock, wait=wait, tell=say):
         for path in paths:
             try:
                 done.append(act(project, path, remote))
@@ -186,7 +186,7 @@ def collect_(
     project = here.project()
     found: dict[str, Collection] = {}
     problems: list[str] = []
-    lock = project_lock(project.state_dir / "lock", wait=wait, tell=say) if drop else contextlib.nullcontext()
+    lock = project_lock(project.local.lock, wait=wait, tell=say) if drop else contextlib.nullcontext()
     with lock:
         for path in datasets(project, what or []):
             try:

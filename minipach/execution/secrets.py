@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from minipach.git.repo import Repo, child_environment
+from minipach.model.local_state import LocalState
 from minipach.model.pipeline import secret_variable
 from minipach.project.settings import local_setting
 from minipach.support.stream_filter import Filter, passing
@@ -31,7 +32,7 @@ class SecretError(Exception):
 def secrets_folder(repo: Repo) -> Path:
     """Where files with secrets are looked for: the setting `minipach.secrets`, else a folder inside `.git`."""
     chosen = local_setting(repo, "secrets")
-    return Path(chosen).expanduser() if chosen else repo.common_dir / "minipach" / "secrets"
+    return Path(chosen).expanduser() if chosen else LocalState.of(repo.common_dir).secrets
 
 
 def secret_values(names: Sequence[str], folder: str) -> dict[str, str]:

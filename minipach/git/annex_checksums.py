@@ -15,8 +15,8 @@ from typing import Any
 from minipach.git import shared_modes
 from minipach.git.annex_keys import content_id, names_content, size_of
 from minipach.git.repo import Repo, annex
+from minipach.model.local_state import LocalState
 
-_FILE = "verified.sqlite"  # in a repo's .git/minipach
 _HASHLIB = {"MD5": "md5", **{f"SHA{n}": f"sha{n}" for n in (1, 224, 256, 384, 512)}}
 _HASHLIB |= {f"SHA3_{n}": f"sha3_{n}" for n in (224, 256, 384, 512)}
 _BLAKE = {f"BLAKE2B{n}": (hashlib.blake2b, n // 8) for n in (160, 224, 256, 384, 512)}
@@ -122,7 +122,7 @@ class _Notes:
 
 @contextlib.contextmanager
 def _notes(repo: Repo) -> Iterator[_Notes]:
-    path = repo.common_dir / "minipach" / _FILE
+    path = LocalState.of(repo.common_dir).verified
     db = None
     try:
         with contextlib.suppress(OSError, sqlite3.Error):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from minipach.git.annex_keys import key_of_pointer
 from minipach.git.repo import GITLINK, SYMLINK, UNFILTERED, Repo, TreeEntry, annex
+from minipach.model.local_state import LocalState
 from minipach.support.git_objects import blob_id
 
 _ABSENT = "0" * 40
@@ -35,7 +36,7 @@ class _Change:
 
 
 def _journal(repo: Repo) -> Path:
-    return repo.common_dir / "minipach" / "checkout"
+    return LocalState.of(repo.common_dir).checkout_journal
 
 
 def check_free(repo: Repo, old: str, new: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from minipach.git.repo import Repo
 from minipach.git.worktrees import slots_dir
+from minipach.model.local_state import LocalState
 from minipach.model.repo_layout import BUILD_REFS
 from minipach.support.files import remove_tree
 
@@ -15,7 +16,7 @@ _PATIENCE = 5.0  # seconds: a git that outlived its parent is given so long to f
 
 
 def _mark(repo: Repo) -> Path:
-    return repo.common_dir / "minipach" / "working"
+    return LocalState.of(repo.common_dir).working
 
 
 def begin(repo: Repo) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from minipach.git.annex_keys import MAX_POINTER, key_of_pointer
 from minipach.git.repo import UNFILTERED, GitError, Repo, annex, child_environment
+from minipach.model.local_state import LocalState
 from minipach.model.repo_layout import FOLDER, INPUTS, SLOT_BRANCH
 from minipach.support.files import remove_tree
 
@@ -31,7 +32,7 @@ _AGE = 10.0  # seconds that a fresh checkout pretends to be old
 
 def slots_dir(repo: Repo) -> Path:
     """Where a repo's slots are: beside its annex, so that outputs move there by a rename."""
-    return repo.common_dir / "minipach" / "slots"
+    return LocalState.of(repo.common_dir).slots
 
 
 class Owner:

@@ -48,7 +48,7 @@ class Cost:
 
 def expected_cost(project: Project, plans: Sequence[Plan], slots: int) -> Cost | None:
     """The expected cost of the runs in these plans; None where there is nothing to run or nothing is known."""
-    path = project.state_dir / "ledger.sqlite"
+    path = project.local.database
     if not path.is_file():
         return None
     ledger = Ledger(path)

@@ -79,7 +79,7 @@ def with_failures(project: Project, plans: Sequence[Plan], *, retry: Collection[
 
     retry: the pipelines of which also what failed again and again is to run.
     """
-    path = project.state_dir / "ledger.sqlite"
+    path = project.local.database
     if not path.is_file() or not any(plan.counts["run"] for plan in plans):
         return list(plans)
     ledger = Ledger(path)

@@ -52,7 +52,7 @@ class Status:
 def project_status(project: Project) -> list[Status]:
     """The status of every pipeline, in order. What is broken has its row, and keeps no other from its own."""
     store = SnapshotStore(project)
-    ledger_path = project.state_dir / "ledger.sqlite"
+    ledger_path = project.local.database
     ledger = Ledger(ledger_path) if ledger_path.is_file() else None
     rows: list[Status] = []
     pending: set[str] = set()

@@ -165,7 +165,7 @@ def _make_dataset_in_place(project: Project, folder: Path) -> None:
 
     `.git` comes last, by a rename: the folder is a dataset only when all of it is there.
     """
-    aside = project.state_dir / "adopt"
+    aside = project.local.adopted
     kill_inside(aside)
     remove_tree(aside)
     create_dataset(aside, _PIPELINE_ATTRIBUTES)

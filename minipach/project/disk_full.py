@@ -70,7 +70,7 @@ def places_of_set(work: WorkSet, slot: Slot) -> list[Place]:
 def places_of_project(project: Project) -> list[Place]:
     """Where commands write, in all of a project."""
     repos = (project.repo, *(Repo(project.root / place.path) for place in project.places if place.is_dataset))
-    logs = Place(project.state_dir / "logs", "logs", "/logs/")
+    logs = Place(project.local.logs, "logs", "/logs/")
     state = Place(project.state_dir, "ledger and logs", "database")
     return [state, logs, *(place for repo in repos for place in places_of(repo))]
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from minipach.git.repo import NO_REPOSITORY, GitError
+from minipach.model.local_state import LocalState
 from minipach.support.text import quoted
 
 _REFUSED = re.compile(
@@ -60,7 +61,7 @@ def _place(error: BaseException, project: Path | None) -> Path | None:
 
 def _withheld(project: Path) -> Path:
     """The file or folder of ours that this user can't write, where a database can't be; else the project."""
-    folder = project / ".git" / "minipach"
+    folder = LocalState.in_root(project).folder
     files = sorted(folder.glob("*.sqlite*")) if os.access(folder, os.R_OK | os.X_OK) else []
     return next((p for p in (*files, folder) if p.exists() and not os.access(p, os.W_OK)), project)
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 from minipach.git import shared_modes
 from minipach.git.repo import Repo, is_dataset
+from minipach.model.local_state import LocalState
 from minipach.model.pipeline import BrokenSpec, Need, Pipeline
 from minipach.model.repo_layout import DATALAD_CONFIG, FOLDER, PROJECT_MARK, SPEC
 from minipach.project import dependencies
@@ -37,12 +38,17 @@ class Project:
     @property
     def state_dir(self) -> Path:
         """Local and disposable state: ledger, logs, slots, caches (`.git/minipach`)."""
-        return self.repo.common_dir / "minipach"
+        return self.local.folder
+
+    @cached_property
+    def local(self) -> LocalState:
+        """The paths in it."""
+        return LocalState.of(self.repo.common_dir)
 
     @cached_property
     def cache(self) -> Cache:
         """Snapshots and plans of earlier."""
-        return Cache(self.state_dir / "cache")
+        return Cache(self.local.cache)
 
     @cached_property
     def repos(self) -> tuple[str, ...]:

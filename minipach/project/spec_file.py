@@ -9,6 +9,7 @@ from pathlib import Path
 
 from minipach.git.annex_keys import MAX_POINTER, key_of_link, key_of_pointer
 from minipach.git.repo import Repo, annex
+from minipach.model.local_state import LocalState
 from minipach.model.repo_layout import FOLDER, SPEC, SPECS
 from minipach.support.errors import UserError
 from minipach.support.text import quoted
@@ -124,7 +125,7 @@ def working_text(folder: Path, source: str) -> str | None:
 
 def _is_being_adopted(folder: Path) -> bool:
     """Whether a schedule was killed while it made this folder a dataset: the next one finishes that."""
-    return (folder / ".git" / "minipach" / "working").is_file()
+    return LocalState.in_root(folder).working.is_file()
 
 
 def _lying_there(file: Path, source: str) -> bytes:

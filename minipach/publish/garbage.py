@@ -182,7 +182,7 @@ def _added_since(repo: Repo, since: float) -> set[str]:
 
 
 def _ran_since(project: Project, pipeline: str, since: float) -> set[str]:
-    path = project.state_dir / "ledger.sqlite"
+    path = project.local.database
     if not path.is_file():
         return set()
     ledger = Ledger(path)

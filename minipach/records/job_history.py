@@ -19,7 +19,7 @@ _LISTED = "; minipach jobs lists them"
 
 def open_ledger(project: Project) -> Ledger:
     """The project's ledger."""
-    return Ledger(project.state_dir / "ledger.sqlite")
+    return Ledger(project.local.database)
 
 
 def last_jobs(project: Project, pipeline: str | None, most: int) -> list[JobRow]:
@@ -35,7 +35,7 @@ def as_they_are(project: Project, rows: Sequence[JobRow]) -> list[JobRow]:
     """The rows, `running` only where the project's lock says that somebody works on it."""
     if not any(row.state == "running" for row in rows):
         return list(rows)
-    lost = holder(project.state_dir / "lock") is None
+    lost = holder(project.local.lock) is None
     newest: set[str] = set()
     found = []
     for row in sorted(rows, key=lambda r: -r.key):

@@ -11,16 +11,15 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from minipach.model.local_state import LocalState
 from minipach.model.states import GOING
 from minipach.project.project import Project
 from minipach.project.targets import Targets
 from minipach.support.validation import InvalidError, conforms, is_moment, parse_object, texts
 
-_FILE = "goal.json"
-
 
 def _path(project: Project) -> Path:
-    return project.state_dir / _FILE
+    return project.local.pending_work
 
 
 def exists(project: Project) -> bool:
@@ -95,7 +94,7 @@ def due(project: Project, path: str | None = None) -> float | None:
 
 def due_in(state_dir: Path, path: str) -> float | None:
     """The same for one pipeline and somebody who knows no more of the project than where its state is."""
-    at: float | None = _read_file(state_dir / _FILE)["due"].get(path)
+    at: float | None = _read_file(LocalState(state_dir).pending_work)["due"].get(path)
     return at
 
 

@@ -139,7 +139,7 @@ def _add_trials(audit: Audit, a: Assessment, chosen: Sequence[Task]) -> None:
     dates = {"GIT_AUTHOR_DATE": _EPOCH, "GIT_COMMITTER_DATE": _EPOCH}
     commit = a.repo.commit_tree(tree, "minipach: audit\n", env=dates)
     image = _image_path(a, a.head)
-    logs = a.project.state_dir / "logs" / a.pipeline.name / "audit"
+    logs = a.project.local.logs / a.pipeline.name / "audit"
     for task in chosen:
         name = task.datum.name
         if name not in outputs:

@@ -195,7 +195,7 @@ def _is_pointer(file: Path) -> bool:
 
 def _stand_in(project: Project, path: str) -> Repo:
     """Return the repository that stands for a folder's dataset, with no slots of processes that are gone."""
-    folder = project.state_dir / "trials" / hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    folder = project.local.trials / hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     repo = Repo(folder)
     if not (folder / ".git").exists():

@@ -53,9 +53,9 @@ def wait_until_done(project: Project, timeout: float | None, tell: Callable[[str
     remarking = Remarking(project, tell)
     while True:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not wait_until_free(project.state_dir / "lock", left, tell):
+        if not wait_until_free(project.local.lock, left, tell):
             return False
-        ledger = Ledger(project.state_dir / "ledger.sqlite")
+        ledger = Ledger(project.local.database)
         rows = ledger.open_jobs()
         ledger.close()
         if not rows and not pending_work.exists(project):
@@ -67,7 +67,7 @@ def wait_until_done(project: Project, timeout: float | None, tell: Callable[[str
             before, forsaken = forsaken, backend.forsaken(project)
             asked = time.monotonic()
             sure = before or not backend.lasting
-            if sure and forsaken and holder(project.state_dir / "lock") is None:
+            if sure and forsaken and holder(project.local.lock) is None:
                 names = ", ".join(pending_work.paths(project) or [row.pipeline for row in rows])
                 fix = backend.fix_forsaken
                 raise UserError(f"{names}: left to be done, and nothing is there to go on with it; {fix}")
@@ -98,7 +98,7 @@ def not_done(project: Project, paths: Iterable[str]) -> list[JobRow]:
 def close_gone(project: Project) -> None:
     """Note of pipelines that are in the project no more that nothing of them is on its way: it went with them."""
     names = {project.name_of(place.path) for place in project.places}
-    with contextlib.closing(Ledger(project.state_dir / "ledger.sqlite")) as ledger:
+    with contextlib.closing(Ledger(project.local.database)) as ledger:
         for row in ledger.open_jobs():
             if row.pipeline not in names:
                 ledger.close_jobs(row.pipeline, "cancelled")
@@ -107,10 +107,10 @@ def close_gone(project: Project) -> None:
 def cancel_sets(project: Project, tell: Callable[[str], None]) -> list[JobRow]:
     """End the sets that schedules left on their way; their jobs."""
     backend = chosen(project)
-    ledger = Ledger(project.state_dir / "ledger.sqlite")
+    ledger = Ledger(project.local.database)
     try:
         rows = ledger.open_jobs()
-        with project_lock(project.state_dir / "lock", wait=True, tell=tell):
+        with project_lock(project.local.lock, wait=True, tell=tell):
             if backend.lasting:
                 _end_sets(project, backend.make(project, None))
             else:

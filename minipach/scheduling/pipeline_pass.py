@@ -305,7 +305,7 @@ class Pass:
         ended: gets the sets that are done with.
         """
         tasks = [s.task for s in todo if s.task is not None]
-        logs = self.scheduler.project.state_dir / "logs" / self.name / str(key)
+        logs = self.scheduler.project.local.logs / self.name / str(key)
         ledger = self.scheduler.ledger
         round_ = Round(
             self.assessment,

@@ -74,7 +74,7 @@ def resume(project: Project, reporter: Reporter) -> ScheduleReport | None:
     """
     backend = chosen(project)
     if backend.patience is not None and not wait_until_free(
-        project.state_dir / "lock", backend.patience, lambda line: reporter.report(Message(line))
+        project.local.lock, backend.patience, lambda line: reporter.report(Message(line))
     ):
         backend.come_back(project, _LATER)
         return None
@@ -120,7 +120,7 @@ def cancel(project: Project, timeout: float | None, tell: Callable[[str], None])
     timeout: seconds to wait for the schedule (None: as long as it takes); if they are over, its sets are left alone.
     Raises UserError where it can't be asked: it runs on another machine, or is another user's.
     """
-    holder, gone = end_holder(project.state_dir / "lock", timeout)
+    holder, gone = end_holder(project.local.lock, timeout)
     if not gone:
         return Cancelled(holder, False)
     return Cancelled(holder, True, tuple(cancel_sets(project, tell)))
@@ -139,7 +139,7 @@ def wait(
 
 def _locked(project: Project, backend: Backend, reporter: Reporter, *, wait: bool) -> AbstractContextManager[None]:
     return project_lock(
-        project.state_dir / "lock",
+        project.local.lock,
         wait=wait,
         tell=lambda line: reporter.report(Message(line)),
         label=backend.pass_label(),
@@ -157,7 +157,7 @@ def _pass(
 ) -> ScheduleReport:
     """Make one pass, with the lock held. earlier: what was pending before somebody asked for this; None: nobody did."""
     close_gone(project)
-    ledger = Ledger(project.state_dir / "ledger.sqlite")
+    ledger = Ledger(project.local.database)
     scheduler = Scheduler(project, ledger, backend, reporter, jobs=jobs)
     try:
         report = scheduler.run(targets, options)

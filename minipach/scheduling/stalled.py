@@ -15,7 +15,7 @@ _ASK = 10.0  # seconds between two looks of somebody who waits
 
 def remarks(project: Project) -> Iterator[str]:
     """Whose sets wait and will not run, and the way out. Costs next to nothing where no job is on its way."""
-    if not (project.state_dir / "ledger.sqlite").is_file():
+    if not (project.local.database).is_file():
         return
     ledger = open_ledger(project)
     rows = ledger.open_jobs()
@@ -24,7 +24,7 @@ def remarks(project: Project) -> Iterator[str]:
         return
     backend = chosen(project)
     yield from backend.stalled(project)
-    if not backend.lasting and holder(project.state_dir / "lock") is None:
+    if not backend.lasting and holder(project.local.lock) is None:
         names = ", ".join(dict.fromkeys(row.pipeline for row in rows))
         yield (
             f"{names}: waits for the executor that it was handed over to; now {backend.name} is set; "

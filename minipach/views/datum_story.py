@@ -112,7 +112,7 @@ def _record(a: Assessment, datum: str) -> str:
 
 def _attempt(project: Project, pipeline: str, datum: str, datum_id: str) -> Attempt | None:
     """The last attempt of a datum, if it was one with the content of now."""
-    path = project.state_dir / "ledger.sqlite"
+    path = project.local.database
     if not path.is_file():
         return None
     ledger = Ledger(path)

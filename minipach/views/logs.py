@@ -154,7 +154,7 @@ def stream_all(project: Project, tell: Callable[[str], None]) -> Iterator[tuple[
     remarking = Remarking(project, tell)
     with chosen(project).remote_logs(project) as elsewhere:
         while True:
-            who = holder(project.state_dir / "lock")  # asked before the look, so that nothing is missed after it
+            who = holder(project.local.lock)  # asked before the look, so that nothing is missed after it
             busy = who is not None or pending_work.exists(project)
             rows = {row.key: row for row in _last_rows(project)}
             for key, row in sorted(rows.items()):
@@ -188,7 +188,7 @@ def _last_rows(project: Project) -> list[JobRow]:
 
 
 def _folder(project: Project, row: JobRow) -> Path:
-    return project.state_dir / "logs" / row.pipeline / str(row.key)
+    return project.local.logs / row.pipeline / str(row.key)
 
 
 def failures_of_last_jobs(project: Project) -> list[tuple[str, Used]]:
@@ -223,7 +223,7 @@ def _row(project: Project, ident: str, key: int) -> JobRow | None:
 
 def _running(project: Project, name: str, tell: Callable[[str], None]) -> JobRow | None:
     """The job of a pipeline that runs; the next one, if the schedule that runs comes to it."""
-    lock = project.state_dir / "lock"
+    lock = project.local.lock
     told = False
     while True:
         who = holder(lock)

@@ -112,7 +112,7 @@ class Top:
         ledger = open_ledger(project)
         try:
             rows = [row for row in as_they_are(project, ledger.jobs(None, 50)) if row.state in OPEN]
-            logs = project.state_dir / "logs"
+            logs = project.local.logs
             self._sheets = {
                 r.key: self._sheets.get(r.key) or Sheet(logs / r.pipeline / str(r.key), r.key) for r in rows
             }

@@ -10,19 +10,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from minipach.executors.view import Looker, Seen, Waiting, Worker
+from minipach.model.local_state import LocalState
 from minipach.project.lock import holder
 from minipach.project.project import Project
 from minipach.support.text import many
 from minipach.support.validation import conforms, parse_object
-
-_FILE = "local.json"
 
 
 class Board:
     """The file, as long as its executor is there. What can't be written is not: nothing depends on it."""
 
     def __init__(self, state_dir: Path) -> None:
-        self._path = state_dir / _FILE
+        self._path = LocalState(state_dir).local_status
 
     def show(self, slots: int, runs: Sequence[tuple[int, str, float]], queued: int) -> None:
         """Note what runs, (slot, set, since when in unix seconds), and how many sets wait."""
@@ -42,12 +41,12 @@ def looker(project: Project) -> Looker:
     """Looks at the schedule that runs, if one does."""
 
     def look(sets: Mapping[str, str]) -> Seen:
-        who = holder(project.state_dir / "lock")
+        who = holder(project.local.lock)
         if who is None:
             return Seen()
         note = f"{who} runs them"
         try:
-            data = parse_object((project.state_dir / _FILE).read_bytes())
+            data = parse_object(project.local.local_status.read_bytes())
             if data["pid"] != who.pid:  # of one that was killed
                 return Seen(note=note)
             runs = [tuple(row) for row in data["runs"]]

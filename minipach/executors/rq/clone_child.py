@@ -24,6 +24,7 @@ from minipach.executors.sets_in_git import UnknownSetError, has_whole_result, re
 from minipach.git.annex_keys import key_of_link
 from minipach.git.repo import SYMLINK, GitError, Repo, annex
 from minipach.git.worktrees import Slot
+from minipach.model.local_state import LocalState
 from minipach.model.repo_layout import CODE, RESULT_REFS, RESULTS_FILE, SET_REFS
 from minipach.model.work_set import Outcome, WorkSet
 
@@ -99,7 +100,7 @@ class CloneChild:
             repo=str(self.clones.root / path),
             files=tuple(replace(f, repo=str(self.clones.root / moved(f.repo))) for f in work.files),
             log=str(self.clones.logs / f"{work.id}.log"),
-            secrets_folder=str(self.clones.root / ".git" / "minipach" / "secrets") if work.secrets else "",
+            secrets_folder=str(LocalState.in_root(self.clones.root).secrets) if work.secrets else "",
         )
 
     def _fetch_contents(self, repo: Repo, work: WorkSet) -> None:

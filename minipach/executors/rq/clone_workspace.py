@@ -18,11 +18,11 @@ from minipach.executors.rq.names import Names
 from minipach.executors.rq.shared_workspace import Place
 from minipach.git.repo import GitError, Repo, annex, is_dataset, need_identity
 from minipach.git.worktrees import Owner, clean_up, slots_dir
+from minipach.model.local_state import LocalState
 from minipach.model.repo_layout import SET_REFS
 from minipach.support.errors import UserError
 
 REMOTE = "origin"
-_READY = ".git/minipach/ready"  # there when a clone is whole
 _ANOTHER = "take another folder: minipach -C FOLDER worker --clone URL"
 _SETTINGS = {
     "annex.private": "true",  # nobody else need ever know of this clone
@@ -50,14 +50,14 @@ class Clones:
     @property
     def logs(self) -> Path:
         """The folder of the logs of sets that run here, each named after its set."""
-        return self.root / ".git" / "minipach" / "logs"
+        return LocalState.in_root(self.root).logs
 
     def top(self) -> Repo:
         """The clone of the superdataset, by which the folder is known. UserError where it is something else's."""
         if is_dataset(self.root):
             repo = Repo(self.root)
             found = repo.config(f"remote.{REMOTE}.url")
-            ready = (self.root / _READY).is_file()
+            ready = LocalState.in_root(self.root).ready.is_file()
             if not ready and (found is None or repo.head() is not None):  # ours has no branch checked out
                 raise UserError(f"{self.root}: somebody's repository, and no worker's clone; {_ANOTHER}")
             if ready and found != self.url:
@@ -81,7 +81,7 @@ class Clones:
         where = self.root / path if path else self.root
         with self._lock():
             repo = Repo(where)
-            if (where / _READY).is_file():
+            if LocalState.in_root(where).ready.is_file():
                 return repo
             where.mkdir(parents=True, exist_ok=True)
             repo.git("init", "--quiet")
@@ -92,8 +92,8 @@ class Clones:
             repo.git("fetch", "--quiet", "--no-write-fetch-head", REMOTE, ok=(0, 128))  # not every repo has an annex
             annex(repo, "init", "--quiet", "minipach worker")
             annex(repo, "merge", "--quiet", ok=(0, 1))
-            (where / _READY).parent.mkdir(exist_ok=True)
-            (where / _READY).touch()
+            LocalState.in_root(where).ready.parent.mkdir(exist_ok=True)
+            LocalState.in_root(where).ready.touch()
             return repo
 
     def refresh(self, repo: Repo) -> None:
@@ -104,7 +104,7 @@ class Clones:
 
     def known(self) -> list[Path]:
         """The clones that there are."""
-        return [p.parent.parent.parent for p in self.root.rglob(_READY)]
+        return [p.parent.parent.parent for p in self.root.rglob(str(LocalState.in_root(Path()).ready))]
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

@@ -13,11 +13,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from minipach.git.repo import Repo
+from minipach.model.local_state import LocalState
 from minipach.project.settings import local_setting
 from minipach.support.errors import UserError
 
 DEFAULT = "redis://127.0.0.1:6379"
-_OWN_PASSWORD = (".git", "minipach", "redis", "password")
+_OWN_PASSWORD = LocalState.in_root(Path()).redis_password.parts
 _CONNECT = 5.0  # seconds for a connection to come about
 _ANSWER = 15.0  # seconds for an answer
 

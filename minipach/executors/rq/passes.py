@@ -67,7 +67,7 @@ class Going:
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        log = self._project.state_dir / "rq" / "publish.log"
+        log = self._project.local.worker_passes_log
         log.parent.mkdir(parents=True, exist_ok=True)
         mode = "wb" if log.is_file() and log.stat().st_size > 1_000_000 else "ab"
         with log.open(mode) as out:
@@ -125,7 +125,7 @@ class Going:
 
     def _is_free(self) -> bool:
         """Whether nobody makes a pass, or is about to."""
-        return holder(self._project.state_dir / "lock") is None and not self._board.publish_pending()
+        return holder(self._project.local.lock) is None and not self._board.publish_pending()
 
     def _is_lost(self) -> bool:
         on_its_way = False

@@ -26,6 +26,7 @@ from minipach.executors.rq.connection import connect
 from minipach.executors.rq.names import Names, project_id
 from minipach.executors.rq.queue import Board
 from minipach.git.repo import child_environment
+from minipach.model.local_state import LocalState
 from minipach.project.project import Project
 from minipach.support.errors import UserError
 
@@ -33,8 +34,6 @@ _START = 20.0  # seconds for a server or a worker to answer
 _ANSWER = 2.0  # seconds for a socket to be connected to
 _STOP = 30.0  # seconds for a worker or a server to end
 _SOCKET = 100  # bytes of a socket's path, at most (sockaddr_un has 108, macOS 104)
-_SOCKET_NAME = "redis.sock"
-_PASSWORD = "password"
 _CWD = Path("/proc/self/cwd")
 _SERVERS = ("redis-server", "valkey-server")  # Valkey goes on where Redis left its licence, and speaks the same
 # wheels that bring one along, and where in them
@@ -43,7 +42,7 @@ _SETTINGS = ("redis", "redis-password-file", "executor")
 
 
 def _folder(project: Project) -> Path:
-    return project.state_dir / "redis"
+    return project.local.redis
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +136,7 @@ def services(project: Project) -> tuple[Service, Service]:
     # where a process's folder can be seen, that knows it even after the project was moved
     word = " worker" if _CWD.exists() else f"-C {project.root} worker"
     return (
-        Service("Redis", folder / "redis.pid", _SERVERS, folder / "data", folder / _SOCKET_NAME),
+        Service("Redis", folder / "redis.pid", _SERVERS, folder / "data", project.local.redis_socket),
         Service("worker", folder / "worker.pid", (word,), project.root),
     )
 
@@ -148,7 +147,8 @@ def up(project: Project, slots: int | None, tell: Callable[[str], None]) -> None
     folder = _folder(project)
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    if server.pid() is not None and not (folder / _PASSWORD).is_file():  # of an earlier version: it lets everybody in
+    # without a password it is of an earlier version, and lets everybody in
+    if server.pid() is not None and not project.local.redis_password.is_file():
         worker.stop()
         server.stop()
     if server.pid() is None:
@@ -156,9 +156,9 @@ def up(project: Project, slots: int | None, tell: Callable[[str], None]) -> None
         for name, value in (("redis", url), ("executor", "rq")):
             project.repo.git("config", "--local", f"minipach.{name}", value)
         tell(f"Redis: {url}")
-    elif (folder / _SOCKET_NAME).is_socket():  # the project may have been moved since
-        project.repo.git("config", "--local", "minipach.redis", _address(folder / _SOCKET_NAME))
-        project.repo.git("config", "--local", "minipach.redis-password-file", str(folder / _PASSWORD))
+    elif project.local.redis_socket.is_socket():  # the project may have been moved since
+        project.repo.git("config", "--local", "minipach.redis", _address(project.local.redis_socket))
+        project.repo.git("config", "--local", "minipach.redis-password-file", str(project.local.redis_password))
     if (runs := worker.pid()) is not None and slots is not None:
         tell(f"worker: process {runs} stays as it was started; for -j {slots}: minipach down, then minipach up")
     if runs is None:
@@ -180,13 +180,12 @@ def down(project: Project, tell: Callable[[str], None]) -> bool:
     ended = [service.what for service in (worker, server) if service.stop()]
     for what in ended:
         tell(f"ended: {what}")
-    folder = _folder(project)
     # by its end: where the project was moved or copied, the setting still names the folder of before
-    its_own = (project.repo.config("minipach.redis") or "").endswith(f"/.git/minipach/redis/{_SOCKET_NAME}")
-    if its_own or (folder / _PASSWORD).is_file():
+    its_own = (project.repo.config("minipach.redis") or "").endswith(f"/{LocalState.in_root(Path()).redis_socket}")
+    if its_own or project.local.redis_password.is_file():
         for name in _SETTINGS:
             project.repo.git("config", "--local", "--unset-all", f"minipach.{name}", ok=(0, 5))
-        (folder / _PASSWORD).unlink(missing_ok=True)
+        project.local.redis_password.unlink(missing_ok=True)
     return bool(ended)
 
 
@@ -219,9 +218,9 @@ def _start_redis(project: Project, folder: Path, pid_file: Path) -> str:
     program = redis_program()
     password = secrets.token_urlsafe(32)
     lines += access_rights.settings(password, access_rights.version(program))
-    _write_private(folder / _PASSWORD, password + "\n")
-    project.repo.git("config", "--local", "minipach.redis-password-file", str(folder / _PASSWORD))
-    place = folder / _SOCKET_NAME
+    _write_private(project.local.redis_password, password + "\n")
+    project.repo.git("config", "--local", "minipach.redis-password-file", str(project.local.redis_password))
+    place = project.local.redis_socket
     if len(os.fsencode(place)) <= _SOCKET:
         url = _address(place)
         lines += ["port 0", f"unixsocket {_quoted(place)}", "unixsocketperm 600"]

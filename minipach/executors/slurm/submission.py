@@ -32,7 +32,7 @@ _TOLD = re.compile(r"(\d+)-(\d+)-\w+\.jsonl")
 
 def slurm_dir(project: Project) -> Path:
     """Where submissions are."""
-    return project.state_dir / "slurm"
+    return project.local.slurm
 
 
 @dataclass(frozen=True, slots=True)

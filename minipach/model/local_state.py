@@ -1,0 +1,132 @@
+"""Paths of local state: everything below `.git/minipach` of a repository. No other module spells them.
+
+It is disposable: losing it costs time, and the history of jobs. `docs/design/formats.md` says what each file holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+_FOLDER = Path(".git", "minipach")  # in a repository's folder, where its `.git` is one
+
+
+@dataclass(frozen=True, slots=True)
+class LocalState:
+    """The paths below one folder. Those of the first part are in a project's superdataset, the others in any repo."""
+
+    folder: Path
+
+    @staticmethod
+    def of(git_dir: Path) -> LocalState:
+        """The local state of the repository with this `.git` (that of its main worktree)."""
+        return LocalState(git_dir / _FOLDER.name)
+
+    @staticmethod
+    def in_root(root: Path) -> LocalState:
+        """The local state of the repository whose folder this is; nothing is looked up."""
+        return LocalState(root / _FOLDER)
+
+    # --- of a project ---
+
+    @property
+    def lock(self) -> Path:
+        """The project's lock, and who holds it."""
+        return self.folder / "lock"
+
+    @property
+    def database(self) -> Path:
+        """The job database (SQLite)."""
+        return self.folder / "ledger.sqlite"
+
+    @property
+    def pending_work(self) -> Path:
+        """What later passes must do (JSON)."""
+        return self.folder / "goal.json"
+
+    @property
+    def logs(self) -> Path:
+        """Logs, by pipeline and job."""
+        return self.folder / "logs"
+
+    @property
+    def cache(self) -> Path:
+        """What was computed before."""
+        return self.folder / "cache"
+
+    @property
+    def image_digests(self) -> Path:
+        """Digests of image files, by size and time of change."""
+        return self.cache / "images"
+
+    @property
+    def local_status(self) -> Path:
+        """What the executor `local` runs now (JSON)."""
+        return self.folder / "local.json"
+
+    @property
+    def slurm(self) -> Path:
+        """Submissions to Slurm, a folder for each."""
+        return self.folder / "slurm"
+
+    @property
+    def redis(self) -> Path:
+        """The private Redis server of `minipach up`, and its worker."""
+        return self.folder / "redis"
+
+    @property
+    def redis_socket(self) -> Path:
+        """Where the private server listens."""
+        return self.redis / "redis.sock"
+
+    @property
+    def redis_password(self) -> Path:
+        """The private server's password; only the owner may read it."""
+        return self.redis / "password"
+
+    @property
+    def worker_passes_log(self) -> Path:
+        """What the passes print that a worker starts."""
+        return self.folder / "rq" / "publish.log"
+
+    @property
+    def secrets(self) -> Path:
+        """Files with secrets, where no setting names another folder."""
+        return self.folder / "secrets"
+
+    @property
+    def adopted(self) -> Path:
+        """A dataset that is being made out of a folder."""
+        return self.folder / "adopt"
+
+    @property
+    def trials(self) -> Path:
+        """Repositories that stand for folders which are no datasets yet."""
+        return self.folder / "trials"
+
+    # --- of each repository ---
+
+    @property
+    def slots(self) -> Path:
+        """Worktrees in which sets run, and the locks of their owners."""
+        return self.folder / "slots"
+
+    @property
+    def checkout_journal(self) -> Path:
+        """A checkout that is being moved along with its branch."""
+        return self.folder / "checkout"
+
+    @property
+    def working(self) -> Path:
+        """There while a holder of the project's lock writes to the repository."""
+        return self.folder / "working"
+
+    @property
+    def verified(self) -> Path:
+        """Which annexed contents were verified (SQLite)."""
+        return self.folder / "verified.sqlite"
+
+    @property
+    def ready(self) -> Path:
+        """There when a worker's clone is whole."""
+        return self.folder / "ready"
