@@ -16,7 +16,7 @@ from pathlib import Path
 
 from minipach.git.fast_import import Stream, committer, quote
 from minipach.git.repo import FILE, SYMLINK, Repo, child_environment
-from minipach.model import run_record
+from minipach.model import launch_protocol, run_record
 from minipach.model.datum import Task
 from minipach.model.repo_layout import RESULT_REFS, RESULTS_FILE
 from minipach.model.work_set import Base, record_extra
@@ -117,7 +117,7 @@ def _results_branch(assessment: Assessment, base: Base, made: dict[str, list[str
         datums = [{"name": d["name"], "id": d["id"]} for d in work.datums]
         record = {
             "chain": [],
-            "cmd": f"{run_record.LAUNCH} {work.image} {work.command()}",
+            "cmd": f"{launch_protocol.LAUNCH} {work.image} {work.command()}",
             "dsid": base.dataset_id,
             "exit": 0,
             "extra_inputs": [work.image],

@@ -27,8 +27,9 @@ from common import (
 )
 
 from minipach.git.repo import Repo
+from minipach.model.launch_protocol import LAUNCH
 from minipach.model.repo_layout import BASE_REF
-from minipach.model.run_record import LAUNCH, parse
+from minipach.model.run_record import parse
 
 _Cost = tuple[float, float]  # wall and CPU seconds per datum
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minipach.model.datum import Datum, Match
+from minipach.model.launch_protocol import DATUM_NAME
 from minipach.model.neutral_names import Snapshots, hide
 from minipach.model.pipeline import Pipeline
 from minipach.model.snapshot import FileEntry
@@ -125,7 +126,7 @@ def input_files(datum: Datum, snapshots: Snapshots, words: Sequence[str] = ()) -
 
 def variables(datum: Datum, words: Sequence[str] = ()) -> dict[str, str]:
     """The environment of one datum (spec.md, "What the code sees") but its id, as the command sees it."""
-    found = {"MINIPACH_DATUM": hide(datum.name, words)}
+    found = {DATUM_NAME: hide(datum.name, words)}
     if len(datum.matches) == 1:
         (match,) = datum.matches
         found[match.input] = f"/pfs/{match.input}{hide(match.path.rstrip('/'), words)}"

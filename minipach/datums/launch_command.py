@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from minipach.datums.identity import run_variables, variables
 from minipach.model.datum import Datum, Task
+from minipach.model.launch_protocol import DATUM_NAME
 from minipach.model.neutral_names import Snapshots, hide, tokens
 from minipach.model.pipeline import Pipeline, secret_variable
 from minipach.model.repo_layout import INPUTS
@@ -119,7 +120,7 @@ def datum_variables(task: Task) -> dict[str, str]:
     """The environment of one datum (spec.md, "What the code sees")."""
     found = variables(task.datum, task.words)
     if not task.words:
-        del found["MINIPACH_DATUM"]  # the launcher sets it to the datum's name
+        del found[DATUM_NAME]  # the launcher sets it to the datum's name
     return {"PACH_DATUM_ID": task.id, **found}
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minipach.git.repo import child_environment
+from minipach.model.launch_protocol import RUNTIME
 from minipach.support.errors import UserError
 
 SCHEME = "docker://"
@@ -107,7 +108,7 @@ class _FetchError(Exception):
 
 def _programs() -> Iterator[str]:
     """Yield the programs on PATH, the runtime that is asked for first."""
-    forced = os.environ.get("MINIPACH_RUNTIME", "")
+    forced = os.environ.get(RUNTIME, "")
     for program in sorted(_FETCHERS, key=lambda name: name != forced):
         if shutil.which(program):
             yield program

@@ -19,6 +19,7 @@ from minipach.execution.secrets import Redactor, secret_values
 from minipach.execution.staging import StagingError
 from minipach.git.repo import entered, own_environment
 from minipach.git.worktrees import Slot
+from minipach.model.launch_protocol import INTERACTIVE, REPORT, REPORT_FILE
 from minipach.model.log_marks import WORDS, Marker
 from minipach.model.repo_layout import CONTAINER
 from minipach.model.work_set import WorkSet
@@ -112,7 +113,7 @@ def attempt(work: WorkSet, slot: Slot) -> Tried:
     with tempfile.TemporaryDirectory(prefix="minipach-report.") as name:
         with (
             _printing_through(_filters(work, list(secrets.values()), Path(name))),
-            _environment({**secrets, "MINIPACH_REPORT": name, "MINIPACH_INTERACTIVE": ""}),
+            _environment({**secrets, REPORT: name, INTERACTIVE: ""}),
         ):
             code = _containers_run(work, slot)
         return judge(code, Path(name), len(work.parts), list(secrets.values()), work.timeout)
@@ -194,7 +195,7 @@ def judge(code: int, folder: Path, count: int, secrets: Sequence[str], limit: fl
     count: datums in the set · secrets: values that no message may hold · limit: seconds that a datum may take.
     """
     try:
-        failure, report = read_report(folder / "report.json", count, secrets, limit)
+        failure, report = read_report(folder / REPORT_FILE, count, secrets, limit)
     except FileNotFoundError:
         return Tried(code or 1, "", f"the launcher was killed (exit {code}); out of memory?", Report())
     except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:

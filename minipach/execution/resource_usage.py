@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from minipach.model import run_record
+from minipach.model.launch_protocol import NOW
 from minipach.model.repo_layout import LAUNCHER
 from minipach.model.work_set import WorkSet, upwards
 
@@ -95,7 +96,7 @@ class Meter:
 
 def _datum_at_work(slot: Path) -> int | None:
     """The index of the datum that the set in `slot` is at, as the launcher notes it; None: not known."""
-    for path in slot.glob(".minipach/tmp.*/now"):
+    for path in slot.glob(NOW):
         with contextlib.suppress(OSError, ValueError):
             return int(path.read_text()[:20]) - 1
     return None

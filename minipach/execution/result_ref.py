@@ -12,9 +12,9 @@ from minipach.execution.resource_usage import Meter
 from minipach.execution.staging import StagingError
 from minipach.git.repo import UNFILTERED, Repo
 from minipach.git.worktrees import Slot
-from minipach.model import run_record
+from minipach.model import launch_protocol, run_record
 from minipach.model.attempt import Took
-from minipach.model.failures import NOT_KEPT
+from minipach.model.launch_protocol import NOT_KEPT
 from minipach.model.repo_layout import RESULT_REFS, RESULTS_FILE, reserved_in_pipeline
 from minipach.model.work_set import WorkSet, record_extra
 
@@ -44,7 +44,7 @@ def keep(
         record = _bare_record(work, repo)
         author = repo.line("var", "GIT_AUTHOR_IDENT")
     if len(good) < len(work.parts):
-        record["cmd"] = f"{run_record.LAUNCH} {work.image} {work.command(good)}"
+        record["cmd"] = f"{launch_protocol.LAUNCH} {work.image} {work.command(good)}"
     record["inputs"] = work.inputs(good)
     record["outputs"] = [run_record.record_path(path) for i in good for path, _, _ in rows[i]]
     record["minipach"] = record_extra(work.pipeline, work.job, _named(work, rows), forced=work.forced)
@@ -64,7 +64,7 @@ def _own_record(work: WorkSet, index: int, record: Mapping[str, Any], paths: Seq
     """The record of one datum alone, out of that of the set which it ran in."""
     own = {
         **record,
-        "cmd": f"{run_record.LAUNCH} {work.image} {work.command([index])}",
+        "cmd": f"{launch_protocol.LAUNCH} {work.image} {work.command([index])}",
         "inputs": work.inputs([index]),
         "outputs": [run_record.record_path(path) for path in paths],
         "minipach": record_extra(
@@ -157,7 +157,7 @@ def check_new_names(slot: Slot) -> None:
 def _bare_record(work: WorkSet, repo: Repo) -> dict[str, Any]:
     return {
         "chain": [],
-        "cmd": f"{run_record.LAUNCH} {work.image} {work.command()}",
+        "cmd": f"{launch_protocol.LAUNCH} {work.image} {work.command()}",
         "dsid": repo.config("datalad.dataset.id", str(repo.path / ".datalad" / "config")) or "",
         "exit": 0,
         "extra_inputs": [work.image],

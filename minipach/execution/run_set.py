@@ -23,7 +23,8 @@ from minipach.execution.staging import HopelessError, StagingError, Untouched, c
 from minipach.git.repo import GitError, child_environment
 from minipach.git.worktrees import Slot, clear_scratch
 from minipach.model.attempt import Took, Try, took
-from minipach.model.failures import FINAL, NOT_KEPT
+from minipach.model.failures import FINAL
+from minipach.model.launch_protocol import NOT_KEPT
 from minipach.model.log_marks import mark
 from minipach.model.repo_layout import LAUNCHER
 from minipach.model.work_set import Outcome, WorkSet

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from minipach.git import settings
+from minipach.model.launch_protocol import PYTHON, USER_LOCALE, USER_PATH
 from minipach.support.errors import UserError
 
 GITLINK = "160000"
@@ -39,8 +40,8 @@ def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """
     env = dict(os.environ)
     # what the commands of datums get: the user's own
-    env.setdefault("MINIPACH_PATH", user_path())
-    env.setdefault("MINIPACH_LOCALE", " ".join(f"{k}={v}" for k, v in sorted(env.items()) if _is_locale(k)))
+    env.setdefault(USER_PATH, user_path())
+    env.setdefault(USER_LOCALE, " ".join(f"{k}={v}" for k, v in sorted(env.items()) if _is_locale(k)))
     settings.drop_variables(env)
     for name, value in settings.utf8_locale(env).items():
         if value is None:
@@ -57,7 +58,7 @@ def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         ours.insert(0, str(binary))
         if (binary / "magic.mgc").is_file():
             env["MAGIC"] = str(binary / "magic.mgc")
-    env["MINIPACH_PYTHON"] = sys.executable  # runs the launcher
+    env[PYTHON] = sys.executable  # runs the launcher
     path = env.get("PATH", os.defpath).split(os.pathsep)
     env["PATH"] = os.pathsep.join(dict.fromkeys([*ours, *path]))
     env.update(extra or {})
@@ -110,7 +111,7 @@ def _is_locale(variable: str) -> bool:
 
 def user_path() -> str:
     """PATH as whoever runs minipach has it: the programs of this installation are no part of it."""
-    return os.environ.get("MINIPACH_PATH") or os.environ.get("PATH") or os.defpath
+    return os.environ.get(USER_PATH) or os.environ.get("PATH") or os.defpath
 
 
 @functools.cache

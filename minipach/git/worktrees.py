@@ -18,6 +18,7 @@ from pathlib import Path
 
 from minipach.git.annex_keys import MAX_POINTER, key_of_pointer
 from minipach.git.repo import UNFILTERED, GitError, Repo, annex, child_environment
+from minipach.model.launch_protocol import PFS, SCRATCH
 from minipach.model.local_state import LocalState
 from minipach.model.repo_layout import FOLDER, INPUTS, SLOT_BRANCH
 from minipach.support.files import remove_tree
@@ -152,7 +153,7 @@ def remove_slot(main: Repo, path: Path) -> None:
 
 def clear_scratch(path: Path) -> None:
     """Remove what a killed launcher left, and end the command or podman container that it may have left running."""
-    for scratch in (path / FOLDER).glob("tmp.*"):
+    for scratch in (path / FOLDER).glob(SCRATCH):
         kill_inside(path)
         _remove_container(scratch / "container")
         remove_tree(scratch)
@@ -210,7 +211,7 @@ def kill_inside(folder: Path) -> None:
     Linux; elsewhere there is no way to ask.
     """
     inside = os.path.realpath(folder)
-    scratch = b"PFS=" + os.fsencode(inside) + b"/.minipach/tmp."
+    scratch = os.fsencode(f"{PFS}={inside}/{FOLDER}/{SCRATCH.rstrip('*')}")
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             where = os.readlink(entry / "cwd")

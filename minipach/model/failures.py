@@ -7,13 +7,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from minipach.model.launch_protocol import NOT_FOUND, NOT_KEPT
 from minipach.model.states import FAILED
 
 if TYPE_CHECKING:
     from minipach.model.attempt import DatumEnd
 
-NOT_KEPT = 126  # a program that can't be executed, or an output that can't be kept
-NOT_FOUND = 127  # no such program
 FINAL = frozenset({NOT_KEPT, NOT_FOUND})  # exit codes that another try ends with, too
 GIVE_UP_AFTER = 5  # so many datums at a job's beginning, if they all fail in the same way
 LEFT_AFTER = 2  # jobs in which a datum failed with the same content, code and image

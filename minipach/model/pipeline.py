@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from minipach.model.launch_protocol import SECRET_PREFIX
 from minipach.support.errors import UserError
 
 Kind = Literal["cross", "union", "join", "group"]
@@ -194,7 +195,7 @@ class BrokenSpec(UserError):
 
 def secret_variable(name: str) -> str:
     """The environment variable that holds a secret: MINIPACH_SECRET_<NAME>, for workers and for reruns."""
-    return "MINIPACH_SECRET_" + re.sub(r"[^A-Z0-9]", "_", name.upper())
+    return SECRET_PREFIX + re.sub(r"[^A-Z0-9]", "_", name.upper())
 
 
 def place_of(source: str, places: tuple[tuple[str, str], ...], path: str) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from minipach.model.launch_protocol import COMMON_SIZES, DATUM_SIZES, OF_SETTINGS
 from minipach.model.pipeline import Pipeline
-from minipach.model.repo_layout import LAUNCHER
 from minipach.support.validation import parse_object
 
 _TOP = "=== Do not change lines below ==="
@@ -18,7 +18,6 @@ _END = "^^^ Do not change lines above ^^^"
 # datalad hands the command to one `sh -c`; Linux takes 128 KiB for a single argument
 MAX_COMMAND = 110_000  # a rerun commits it in a message, which is one argument, too
 _LONGEST = 126_000  # bytes of a record: title and marks come to it, and the chain of reruns
-LAUNCH = f"sh {LAUNCHER}"
 
 
 def slugs(pipeline: Pipeline) -> dict[tuple[str, str | None], str]:
@@ -49,40 +48,26 @@ class Command:
         return shlex.join([*self.head, *(arg for i in indices for arg in self.parts[i]), *self.tail])
 
 
-_OF_SETTINGS = frozenset({"-E", "-R", "-N", "-L"})
-
-
 def options_of_settings(record: Mapping[str, Any]) -> tuple[str, ...]:
     """The launcher's options in a record that settings of then can have given (`project.settings.launcher_options`)."""
     words = shlex.split(str(record.get("cmd", "")).replace("{{", "{").replace("}}", "}"))
     found: list[str] = []
     at = 3  # after `sh .minipach/launch IMAGE`
     while at < len(words) and words[at] not in ("-d", "--"):
-        size = 1 if words[at] in ("-W", "-N") else 2
-        if words[at] in _OF_SETTINGS:
+        size = COMMON_SIZES.get(words[at], 2)
+        if words[at] in OF_SETTINGS:
             found += words[at : at + size]
         at += size
     return tuple(found)
-
-
-_SIZES = {
-    "-d": 3,
-    "-v": 2,
-    "-n": 3,
-    "-r": 3,
-    "-f": 4,
-    "-l": 4,
-    "-z": 4,
-}  # options of a datum's part, themselves included
 
 
 def matched(part: Sequence[str]) -> Iterator[str]:
     """The paths below `inputs/` that a datum's part of a command lays out (`inputs/images/a.png`)."""
     place = 0
     while place < len(part):
-        if _SIZES[part[place]] == 4:
+        if DATUM_SIZES[part[place]] == 4:
             yield (part[place + 2] + part[place + 3]).rstrip("/")
-        place += _SIZES[part[place]]
+        place += DATUM_SIZES[part[place]]
 
 
 def escape_format(text: str) -> str:

@@ -11,7 +11,7 @@ from minipach.git.annex_keys import relocate
 from minipach.git.checkout import InTheWay, check_free, index_entries, move_branch
 from minipach.git.fast_import import Stream, committer
 from minipach.git.repo import FILE, SYMLINK, GitError
-from minipach.model import run_record
+from minipach.model import launch_protocol, run_record
 from minipach.model.neutral_names import restore
 from minipach.model.repo_layout import BUILD_REFS, PUBLISHED_REF, reserved_in_pipeline
 from minipach.model.work_set import Base, record_extra
@@ -230,7 +230,7 @@ def _copied_record(assessment: Assessment, base: Base, step: Step, files: Sequen
     ours = record_extra(assessment.pipeline.name, job, [{"name": step.name, "id": step.id}])
     record = {
         "chain": [],
-        "cmd": f"{run_record.LAUNCH} {base.image_path} {run_record.escape_format(command)}",
+        "cmd": f"{launch_protocol.LAUNCH} {base.image_path} {run_record.escape_format(command)}",
         "dsid": base.dataset_id,
         "exit": run_record.parse(source.record)[1].get("exit", 0),
         "extra_inputs": [base.image_path],

@@ -16,6 +16,7 @@ from minipach.execution.secrets import SecretError, secret_values
 from minipach.execution.staging import StagingError
 from minipach.git.repo import Repo, child_environment
 from minipach.git.worktrees import Owner, Slot, clear_scratch, kill_inside, slots_dir
+from minipach.model.launch_protocol import INTERACTIVE
 from minipach.model.work_set import WorkSet
 from minipach.project.project import Project
 from minipach.project.targets import parse_targets
@@ -139,7 +140,7 @@ def open_shell(chosen: Chosen, *, get: bool = False) -> int:
     """A shell on this terminal in the place of the datum's command; its exit code. get: fetch its inputs first."""
     work = replace(chosen.work, tail=("--", "sh", "-c", _SHELL))
     with _scratch(work, get=get) as slot:
-        env = child_environment({"MINIPACH_INTERACTIVE": "1", **_secrets(work)})
+        env = child_environment({INTERACTIVE: "1", **_secrets(work)})
         # in our own process group, which has the terminal
         process = subprocess.Popen(command_line(work), cwd=slot.path, env=env)
         while True:

@@ -24,7 +24,8 @@ from minipach.git.annex_checksums import content_of
 from minipach.git.annex_keys import content_id, names_content
 from minipach.git.repo import EXECUTABLE, SYMLINK, GitError, Repo, annex, child_environment
 from minipach.git.worktrees import Slot, clear_scratch, kill_inside
-from minipach.model import run_record
+from minipach.model import launch_protocol
+from minipach.model.launch_protocol import INTERACTIVE, REPORT
 from minipach.model.repo_layout import CODE
 from minipach.model.work_set import WorkSet
 from minipach.support.git_objects import blob_id
@@ -104,7 +105,7 @@ class Processes:
         log: None sends the output to stderr · secrets: variables besides those of this process, whose values are shown
         nowhere · report: a directory, where the launcher says whose fault a failure was (none: it need not).
         """
-        more = {"MINIPACH_REPORT": report} if report else {}
+        more = {REPORT: report} if report else {}
         with _appending(log, list(secrets.values())) as output:
             with self._lock:
                 if self.cancelled:
@@ -112,7 +113,7 @@ class Processes:
                 process = subprocess.Popen(
                     command,
                     cwd=folder,
-                    env=child_environment({"MINIPACH_INTERACTIVE": "", **more, **secrets}),
+                    env=child_environment({INTERACTIVE: "", **more, **secrets}),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -213,7 +214,7 @@ def run_reported(
 def command_line(work: WorkSet) -> list[str]:
     """The command as datalad would run it: braces single again, its words apart."""
     plain = work.command().replace("{{", "{").replace("}}", "}")
-    return [*shlex.split(run_record.LAUNCH), work.image, *shlex.split(plain)]
+    return [*shlex.split(launch_protocol.LAUNCH), work.image, *shlex.split(plain)]
 
 
 def _compare(

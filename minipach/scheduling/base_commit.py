@@ -25,7 +25,8 @@ from minipach.git.repo import (
     lacks_objects,
     need_annex,
 )
-from minipach.model import run_record
+from minipach.model import launch_protocol, run_record
+from minipach.model.launch_protocol import SCRATCH
 from minipach.model.repo_layout import BASE_REF, CODE, CONTAINER, DATALAD_CONFIG, FOLDER, INPUTS, OWN_FILES, PINNED_CODE
 from minipach.model.work_set import Base
 from minipach.planning.assessment import Assessment
@@ -37,7 +38,7 @@ from minipach.support.text import quoted
 
 _ATTRIBUTES = b"* annex.largefiles=nothing -text -ident -working-tree-encoding\n"  # no clone converts the launcher
 _TRIES = 5
-_IGNORE = b"/tmp.*\n"
+_IGNORE = f"/{SCRATCH}\n".encode()
 
 
 def build_base(assessment: Assessment) -> Base:
@@ -145,7 +146,7 @@ def _set_config(assessment: Assessment, entries: dict[str, TreeEntry]) -> None:
     """Register the image with datalad-container, under our own name and with our launcher."""
     values = {
         f"datalad.containers.{CONTAINER}.image": assessment.image.path,
-        f"datalad.containers.{CONTAINER}.cmdexec": f"{run_record.LAUNCH} {{img}} {{cmd}}",
+        f"datalad.containers.{CONTAINER}.cmdexec": f"{launch_protocol.LAUNCH} {{img}} {{cmd}}",
     }
     _edit(assessment.repo, entries, DATALAD_CONFIG, values)
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from minipach.model.launch_protocol import SECRET_PREFIX
 from minipach.support.errors import UserError
 
 _PATIENCE = 20.0  # seconds: a busy slurmctld answers late, and one that is away lets its clients hang
@@ -148,7 +149,7 @@ def _environment() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("MINIPACH_SECRET_", *_HABITS))
+        if not name.startswith((SECRET_PREFIX, *_HABITS))
         and not (inside and name.startswith(("SLURM_", "SLURMD_")) and name not in _KEPT)
     }
 

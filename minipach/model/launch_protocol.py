@@ -1,0 +1,46 @@
+"""The protocol between minipach and its launcher: options, environment, exit codes, files. The launcher has the same.
+
+The launcher (`execution/scripts/launch`) is kept in every pipeline's dataset and imports nothing of minipach; a test
+compares its table with this one. `docs/design/formats.md` says what each of them means.
+"""
+
+from __future__ import annotations
+
+from minipach.model.repo_layout import FOLDER, LAUNCHER
+
+LAUNCH = f"sh {LAUNCHER}"  # what a record's command begins with
+
+# --- exit codes ---
+TIME_OVER = 124
+OWN_FAILURE = 125  # the launcher's: no datum is at fault
+NOT_KEPT = 126  # a program that can't be executed, or an output that can't be kept
+NOT_FOUND = 127  # no such program
+INTERRUPTED = 130
+
+# --- how many words an option takes, itself included ---
+COMMON_SIZES = {
+    **dict.fromkeys(("-W", "-N"), 1),
+    **dict.fromkeys(("-t", "-e", "-i", "-a", "-w", "-P", "-E", "-R", "-L", "-s", "-S", "-q"), 2),
+}
+DATUM_SIZES = {"-d": 3, "-v": 2, "-n": 3, "-r": 3, "-f": 4, "-l": 4, "-z": 4}
+ERROR_SIZES = {"-x": 2, "-j": 2}  # after the datums: the command that runs after a failure
+OF_SETTINGS = frozenset({"-E", "-R", "-N", "-L"})  # what settings can give; the others follow from the spec
+
+# --- environment ---
+REPORT = "MINIPACH_REPORT"  # a folder for REPORT_FILE
+INTERACTIVE = "MINIPACH_INTERACTIVE"
+RUNTIME = "MINIPACH_RUNTIME"
+USER_PATH = "MINIPACH_PATH"
+USER_LOCALE = "MINIPACH_LOCALE"
+PYTHON = "MINIPACH_PYTHON"  # which Python runs the launcher
+SECRET_PREFIX = "MINIPACH_SECRET_"
+DATUM_NAME = "MINIPACH_DATUM"
+PFS = "PFS"  # where /pfs is, without a container
+
+# --- files ---
+REPORT_FILE = "report.json"
+SCRATCH = "tmp.*"  # in FOLDER of a slot: what one run of the launcher works in
+NOW = f"{FOLDER}/{SCRATCH}/now"  # which datum runs
+
+# --- seconds ---
+GRACE = 2.0  # between asking a command to end and ending it; who ends a launcher must wait longer
