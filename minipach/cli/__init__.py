@@ -1,4 +1,7 @@
-"""The command line. What it is made of is imported late: an interrupt while that lasts ends it in peace, too."""
+"""The command line: arguments, exit codes, text and JSON on a terminal.
+
+Its modules are imported late, so that an interrupt during the imports ends the process without a traceback.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Snapshots to datums, and datums to ids.
+"""Snapshots of repos, datums, and datum ids.
 
 May import `project` and what is below it.
 """

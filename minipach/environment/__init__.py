@@ -1,4 +1,4 @@
-"""What a command runs in: an image or the host's environment, and its content id.
+"""The environment of a command: an image or the host, and its content id.
 
 May import `project` and what is below it.
 """

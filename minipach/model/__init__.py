@@ -1,4 +1,4 @@
-"""The nouns of minipach (Pipeline, Datum, WorkSet, Outcome) and every name that leaves the process.
+"""The nouns of minipach (Pipeline, Datum, WorkSet, Outcome) and all names that leave the process.
 
 No I/O. May import `support`.
 """

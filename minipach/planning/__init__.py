@@ -1,4 +1,4 @@
-"""What should happen to each datum, and why. Reads only.
+"""The action for each datum, and the reason. Reads only.
 
 May import `datums`, `environment`, `records` and what is below them.
 """

@@ -1,4 +1,4 @@
-"""Result refs to the results branch, to a pipeline's branch, to the superdataset; exchange and removal of results.
+"""From result refs to the results branch, the pipeline branch and the superdataset; exchange and removal of results.
 
 May import `execution`, `planning` and what is below them.
 """

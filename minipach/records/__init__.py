@@ -1,4 +1,4 @@
-"""What is on record: the results branch, the published state, history, the job database, logs, pending work.
+"""Everything on record: results branch, published state, history, job database, logs, pending work.
 
 May import `project` and what is below it.
 """

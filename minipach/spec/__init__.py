@@ -1,4 +1,4 @@
-"""The text of spec.yml to a checked Pipeline. Pure.
+"""The text of spec.yml, checked and turned into a Pipeline. Pure.
 
 May import `model` and `support`.
 """

@@ -1,0 +1,112 @@
+"""Words of pages, messages, helps and docstrings: standard terms, short sentences, subjects first."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *(ROOT / name for name in ("benchmarks/README.md", "containers/README.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "examples").rglob("*.md")),
+]
+MODULES = sorted((ROOT / "minipach").rglob("*.py"))
+
+# What a page or a message must not say, and the standard term.
+INSTEAD = {
+    r"tells?|told|telling": "report, say, show",
+    r"go(?:es|ing|ne)? on|went on": "continue",
+    r"ways? out": "fix",
+    r"on (?:its|their|the) way": "submitted, in progress",
+    r"hand(?:s|ed|ing)? over": "submit",
+    r"tak(?:e|es|en|ing) (?:it |them )?in(?= |[.,;:])(?! the place)|took in": "record, accept",
+    r"anew": "again",
+    r"room": "capacity",
+    r"house": "reserved files",
+    r"what is true": "authoritative",
+    r"ledger": "job database",
+    r"engines?": "executor",
+}
+LONGEST = 25  # words in a sentence of a page, or in a part of it between colons, semicolons and brackets
+_CLAUSES = ("What", "How", "Where", "Who", "Whose", "Whoever", "Why", "Which", "Of", "As", "That", "Those", "When")
+
+
+def wrong_words(text: str) -> list[str]:
+    """The words of a text that have a standard term, with the words around them."""
+    found = []
+    for word, term in INSTEAD.items():
+        for match in re.finditer(rf"(?i)(?<![\w./`-])(?:{word})(?![\w/`-]|\.\w)", text):
+            found.append(f"{text[max(0, match.start() - 30) : match.end() + 20]!r}: say {term}")
+    return found
+
+
+def prose(page: str) -> str:
+    """A page without code, addresses and the paths of links."""
+    page = re.sub(r"^ *```.*?^ *```", "\n\n", page, flags=re.MULTILINE | re.DOTALL)
+    page = "\n".join("" if line.startswith("    ") else line for line in page.splitlines())
+    page = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", page)
+    return re.sub(r"`[^`]*`", "CODE", page)
+
+
+def sentences(page: str) -> Iterator[str]:
+    """The sentences of a page: those of paragraphs, of list items and of cells of tables."""
+    for block in re.split(r"\n\s*\n|\n(?=\s*(?:[-*|#]|\d+\.) ?)", prose(page)):
+        for cell in block.split("|") if block.lstrip().startswith("|") else [block]:
+            # A colon, a semicolon and a bracket end what has to be kept in mind, too.
+            yield from (part.strip() for part in re.split(r"(?<=[.?!:;])\s+|[()]", cell) if part.strip())
+
+
+def strings(module: str) -> Iterator[tuple[int, str]]:
+    """The texts of a module that people may read: no docstrings, nothing without a blank."""
+    tree = ast.parse(module)
+    docs = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Constant) or id(node) in docs:
+            continue
+        if isinstance(node.value, str) and " " in node.value.strip():
+            yield node.lineno, node.value
+
+
+def docstrings(module: str) -> Iterator[tuple[int, str, str]]:
+    """The docstrings of a module's classes and functions: line, name, text."""
+    for node in ast.walk(ast.parse(module)):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and (
+            text := ast.get_docstring(node)
+        ):
+            yield node.lineno, node.name, text
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_pages_use_standard_terms(page: Path) -> None:
+    assert wrong_words(prose(page.read_text())) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_sentences_of_pages_are_short(page: Path) -> None:
+    assert [text for text in sentences(page.read_text()) if len(text.split()) > LONGEST] == []
+
+
+def test_what_is_wrong_is_found() -> None:
+    assert len(wrong_words("The worker is told. It goes on, anew, in this room.")) == 4
+    assert wrong_words("`tell`, tell.py, the restaurant, mentions, in the workroom") == []
+    page = "# One\n\nTwo three. Four\nfive `a b c`.\n\n- six\n- seven\n\n```\nnot this\n```\n\n| eight | nine ten |\n"
+    assert [len(text.split()) for text in sentences(page)] == [2, 2, 3, 2, 2, 1, 2]
+    module = '"""Doc of it."""\nx = "a message"\ny = "key"\ndef f():\n    """What it is."""\n'
+    assert list(strings(module)) == [(2, "a message")]
+    assert list(docstrings(module)) == [(4, "f", "What it is.")]
