@@ -8,25 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minipach.cli.common import FAILED, Here, guarded, paint, say, show, show_exactly, show_json
+from minipach.cli.common import FAILED, Here, guarded, say, show, show_exactly, show_json
 from minipach.cli.options import GET, JOBS, JSON, PIPELINE, TARGETS
 from minipach.cli.sections import LOOK, add
+from minipach.cli.tables import state
 from minipach.support.text import printable
 
 if TYPE_CHECKING:
     from minipach.rerun.trial import Verdict
     from minipach.views.diff import Comparison, Paths
 
-_STATES = {
-    "current": "32",
-    "running": "36",
-    "behind": "33",
-    "failed": "31",
-    "blocked": "2",
-    "new": "36",
-    "unknown": "2",
-}
-_OUTCOMES = {"reproducible": "32", "different": "31", "failed": "31"}
 _FEW = 5  # paths of an input that moved
 _MANY = 50  # datums and outputs, to read; --json has all
 
@@ -69,7 +60,7 @@ def dag(
         show_exactly(as_svg(found).rstrip("\n"))
         return
     drawn = {
-        Format.text: lambda: as_text(found, lambda text, state: paint(text, _STATES[state])),
+        Format.text: lambda: as_text(found, lambda text, word: state(word, text)),
         Format.dot: lambda: as_dot(found),
         Format.mermaid: lambda: as_mermaid(found),
     }
@@ -232,7 +223,7 @@ def audit(
 def _verdict(verdict: Verdict) -> Iterator[str]:
     message = f", {printable(verdict.message)}" if verdict.message else ""
     log = f"; {verdict.log}" if verdict.outcome == "failed" else ""
-    word = paint(verdict.outcome, _OUTCOMES[verdict.outcome])
+    word = state(verdict.outcome)
     yield f"{verdict.pipeline}: {printable(verdict.name)}: {word}{message}{log}"
     groups = (("differs", verdict.differ), ("is missing now", verdict.missing), ("is new", verdict.extra))
     yield from _cut([f"  {printable(path)} {what}" for what, paths in groups for path in paths], _MANY)

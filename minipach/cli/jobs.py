@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minipach.cli.common import FAILED, TIMED_OUT, Here, can_redraw, guarded, paint, say, show, show_json
+from minipach.cli.common import FAILED, TIMED_OUT, Here, can_redraw, guarded, say, show, show_json
 from minipach.cli.options import JOBS, JSON, PIPELINE, PIPELINES, TIMEOUT
 from minipach.cli.schedule import WAIT
 from minipach.cli.sections import LOOK, RUN, add
+from minipach.cli.tables import show_table, state
 from minipach.project.project import Project
 from minipach.support.text import many, printable
 
@@ -23,16 +24,6 @@ if TYPE_CHECKING:
     from minipach.records.job_history import JobStory
     from minipach.views.usage import Usage
 
-_STATES = {
-    "current": "32",
-    "published": "32",
-    "running": "36",
-    "submitted": "36",
-    "failed": "31",
-    "error": "31",
-    "interrupted": "33",
-}
-_KINDS = {"ok": "32", "failed": "31", "lost": "33"}
 _BAR = 40  # characters of the longest bar
 _REFRESH = 1.0  # seconds between two looks of `top`
 
@@ -67,8 +58,7 @@ def jobs(
     if as_json:
         show_json({"schema": 1, "jobs": [job_json(row) for row in rows]})
         return
-    for row in rows:
-        show(_line(row))
+    _show_jobs(rows)
     for remark in remarks(project):
         say(remark)
     if not rows:
@@ -79,13 +69,15 @@ def _name(project: Project, pipeline: str | None) -> str | None:
     return None if pipeline is None else project.name_of(project.path_of(pipeline))
 
 
-def _line(row: JobRow) -> str:
-    started = datetime.fromtimestamp(row.started).strftime("%Y-%m-%d %H:%M:%S")
-    took = _seconds(row.ended - row.started) if row.ended is not None else "-"
-    counts = ", ".join(f"{n} {what}" for what, n in row.counts.items() if n)
-    state = paint(f"{row.state:11}", _STATES.get(row.state, "0"))
-    line = f"{row.id[:12]}  {row.pipeline:12} {state} {started}  {took:>8}  {row.commit[:10]:10}  {counts}"
-    return line.rstrip()
+def _show_jobs(rows: Sequence[JobRow]) -> None:
+    titles = ["JOB", "PIPELINE", "STATE", "STARTED", "TIME", "COMMIT", "DATUMS"]
+    cells = []
+    for row in rows:
+        started = datetime.fromtimestamp(row.started).strftime("%Y-%m-%d %H:%M")
+        took = _seconds(row.ended - row.started) if row.ended is not None else "-"
+        counts = ", ".join(f"{n} {what}" for what, n in row.counts.items() if n)
+        cells.append([row.id[:12], row.pipeline, row.state, started, took, row.commit[:8] or "-", counts or "-"])
+    show_table(titles, cells, right="TIME")
 
 
 @guarded
@@ -110,45 +102,49 @@ def job(
     if as_json:
         show_json({"schema": 1, **story.as_json()})
         return
-    for line in _story(story):
-        show(line)
+    _show_story(story)
 
 
-def _story(story: JobStory) -> Iterator[str]:
-    for row in story.passes:
-        yield _line(row)
-    for (number, used), tries in zip(story.attempts, story.tries, strict=True):
-        several = f"pass {number + 1}: " if len(story.passes) > 1 else ""
-        what = paint(used.kind, _KINDS.get(used.kind, "0")) + (f", {printable(used.message)}" if used.message else "")
-        yield f"  {several}{printable(used.datum)}: {what}; {', '.join(_facts(used))}"
+def _show_story(story: JobStory) -> None:
+    """Print the job's passes, its datums as a table, and below it what else is known of some of them."""
+    _show_jobs(story.passes)
+    titles = ["PASS", "DATUM", "STATE", "TRIES", "TIME", "CPU", "MEMORY", "READ", "WRITTEN", "DISK", "HOST"]
+    cells = [
+        [str(number + 1), used.datum, used.kind, str(used.tries), *_facts(used)] for number, used in story.attempts
+    ]
+    if cells:
+        show()
+    show_table(titles, cells, right=" ".join(titles[3:10]))
+    for (_, used), tries in zip(story.attempts, story.tries, strict=True):
+        if used.kind == "ok" and not used.message and len(tries) < 2:
+            continue
+        show(f"{used.datum}: {_what(used)}")
         if len(tries) > 1:
-            yield from (f"    try {place}: {_try(one)}" for place, one in enumerate(tries, 1))
-        yield f"    {used.log}"
+            for place, one in enumerate(tries, 1):
+                show(f"  try {place}: {_try(one)}")
+        show(f"  log: {used.log}")
+
+
+def _what(end: Used | Try) -> str:
+    return state(end.kind) + (f", {printable(end.message)}" if end.message else "")
 
 
 def _try(one: Try) -> str:
-    what = paint(one.kind, _KINDS.get(one.kind, "0")) + (f", {printable(one.message)}" if one.message else "")
     when = f" at {datetime.fromtimestamp(one.started).strftime('%H:%M:%S')}" if one.started is not None else ""
     took = f", {_seconds(one.seconds)}" if one.seconds or one.kind != "lost" else ""  # else nobody could tell
-    return f"{what}{when}{took}" + (f", on {one.host}" if one.host else "")
+    return f"{_what(one)}{when}{took}" + (f", on {one.host}" if one.host else "")
 
 
-def _facts(used: Used) -> Iterator[str]:
-    if used.tries > 1:
-        yield many(used.tries, "try", "tries")
-    if used.seconds or used.kind != "lost":
-        yield _seconds(used.seconds)
-        yield f"{used.cpu:.2f} s CPU"
-    if used.memory is not None:
-        yield f"{_size(used.memory)} memory"
-    if used.bytes_in is not None:
-        yield f"{_size(used.bytes_in)} in"
-    if used.bytes_out is not None:
-        yield f"{_size(used.bytes_out)} out"
-    if used.disk is not None:
-        yield f"{_size(used.disk)} disk"
-    if used.host:
-        yield f"on {used.host}"
+def _facts(used: Used) -> list[str]:
+    """Return time, CPU, memory, bytes read and written, disk and host of an attempt; "-": not known."""
+    timed = bool(used.seconds) or used.kind != "lost"
+    sizes = [used.memory, used.bytes_in, used.bytes_out, used.disk]
+    return [
+        _seconds(used.seconds) if timed else "-",
+        f"{used.cpu:.2f} s" if timed else "-",
+        *("-" if size is None else _size(size) for size in sizes),
+        used.host or "-",
+    ]
 
 
 def _seconds(value: float) -> str:
@@ -187,8 +183,7 @@ def usage(
     if as_json:
         show_json({"schema": 1, **found.as_json()})
         return
-    for line in _usage(found):
-        show(line)
+    _show_usage(found)
 
 
 _MEASURES = {
@@ -201,24 +196,27 @@ _MEASURES = {
 }
 
 
-def _usage(found: Usage) -> Iterator[str]:
-    yield f"{found.pipeline}: {many(found.runs, 'run')} of a datum"
-    yield f"  {'':9}{'min':>10}{'median':>10}{'95%':>10}{'max':>10}"
+def _show_usage(found: Usage) -> None:
+    show(f"{found.pipeline}: {many(found.runs, 'run')} of a datum")
+    show()
+    cells = []
     for name, label in _MEASURES.items():
-        summary = found.measures[name]
         form = _seconds if name in ("seconds", "cpu") else _size
-        values = [summary.min, summary.median, summary.p95, summary.max] if summary else []
-        shown = "".join(f"{form(v):>10}" for v in values) if summary else f"{'not known':>10}"
-        yield f"  {label:9}{shown}"
+        one = found.measures[name]
+        values = [form(value) for value in (one.min, one.median, one.p95, one.max)] if one else ["-"] * 4
+        cells.append([label, *values])
+    show_table(["MEASURE", "MIN", "MEDIAN", "95%", "MAX"], cells, right="MIN MEDIAN 95% MAX")
+    show()
     most = max(b.count for b in found.histogram)
-    yield "time of a datum"
-    for b in found.histogram:
-        bar = "#" * -(-_BAR * b.count // most)
-        yield f"  {_seconds(b.low):>9} - {_seconds(b.high):<9} {bar:{_BAR}} {b.count}"
-    yield "for spec.yml"
-    yield "resource_requests:"
+    bars = [
+        [_seconds(b.low), _seconds(b.high), str(b.count), "#" * -(-_BAR * b.count // most)] for b in found.histogram
+    ]
+    show_table(["FROM", "TO", "DATUMS", "TIME OF A DATUM"], bars, right="FROM TO DATUMS")
+    show()
+    show("for spec.yml:")
+    show("resource_requests:")
     for name, value in found.suggested.items():
-        yield f"  {name}: {value}"
+        show(f"  {name}: {value}")
 
 
 @guarded

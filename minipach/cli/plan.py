@@ -6,15 +6,14 @@ from typing import Annotated
 
 import typer
 
-from minipach.cli.common import Here, guarded, paint, say, say_layout, show, show_json
+from minipach.cli.common import Here, guarded, say, say_layout, show, show_json
 from minipach.cli.options import DOWNSTREAM, JOBS, JSON, TARGETS, UPSTREAM
 from minipach.cli.sections import RUN, add
+from minipach.cli.tables import state
 from minipach.planning.plan import Plan
 from minipach.project.project import Project
 from minipach.support.errors import UserError
 from minipach.support.text import many
-
-_COLOURS = {"run": "33", "reuse": "36", "current": "32", "remove": "31", "skip": "31", "blocked": "2"}
 
 
 def register(app: typer.Typer) -> None:
@@ -97,7 +96,7 @@ def _show_plan(plan: Plan, *, everything: bool) -> None:
     for step in plan.steps:
         if step.action != "current" or everything:
             reason = f": {step.reason}" if step.reason else ""
-            show(f"  {paint(step.action, _COLOURS[step.action])} {step.name}{reason}")
+            show(f"  {state(step.action)} {step.name}{reason}")
 
 
 def _in_short(plan: Plan) -> str:

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from minipach.cli.common import USER, Here, guarded, paint, show, show_exactly, show_json
+from minipach.cli.common import USER, Here, guarded, show, show_exactly, show_json
 from minipach.cli.options import JSON, PIPELINE
 from minipach.cli.sections import PROJECT, WRITE, add
+from minipach.cli.tables import show_table
 
 
 class Shell(StrEnum):
@@ -69,13 +70,8 @@ def doctor(
     if as_json:
         show_json({"schema": 1, "findings": [f.as_json() for f in findings]})
     else:
-        marks = {
-            "ok": paint("ok     ", "32"),
-            "note": paint("note   ", "33"),
-            "problem": paint("problem", "31"),
-        }
-        for f in findings:
-            show(f"{marks[f.level]} {f.what}" + (f"; {f.fix}" if f.fix else ""))
+        cells = [[f.level, f.what + (f". Fix: {f.fix}" if f.fix else "")] for f in findings]
+        show_table(["LEVEL", "FINDING"], cells)
     if any(f.level == "problem" for f in findings):
         raise typer.Exit(USER)
 

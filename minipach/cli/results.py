@@ -11,6 +11,7 @@ import typer
 from minipach.cli.common import USER, Here, guarded, say, show, show_json
 from minipach.cli.options import EXCHANGE, JSON, LOCK_WAIT, PIPELINES
 from minipach.cli.sections import OTHERS, SHARE, Group, add
+from minipach.cli.tables import show_table
 from minipach.project.project import Project
 from minipach.support.errors import UserError
 from minipach.support.text import many, quoted
@@ -18,6 +19,9 @@ from minipach.support.text import many, quoted
 if TYPE_CHECKING:
     from minipach.publish.exchange import Exchange
     from minipach.publish.garbage import Collection, Stored
+
+
+_STATES = {True: "published", False: "stored"}
 
 
 def register(app: typer.Typer) -> None:
@@ -54,22 +58,35 @@ def list_(
     if as_json:
         show_json({"schema": 1, "pipelines": [_as_json(n, rows, everything=everything) for n, rows in found.items()]})
         return
-    for name, rows in found.items():
-        ids, published = len({r.id for r in rows}), sum(r.published for r in rows)
-        distinct = f" of {many(ids, 'different datum')}" if ids != len(rows) else ""
-        size = _size(sum(r.bytes for r in rows))
-        show(f"{name}: {many(len(rows), 'result')}{distinct}, {published} published now, {size} in git")
-        for row in rows if everything else []:
-            state = "published" if row.published else "stored"
-            show(f"  {row.id[:12]} {state:9} {_size(row.bytes):>9} in git {_size(row.annexed):>9} annexed  {row.name}")
+    if everything:
+        cells = [
+            [
+                name,
+                row.id[:12],
+                "published" if row.published else "stored",
+                _size(row.bytes),
+                _size(row.annexed),
+                row.name,
+            ]
+            for name, rows in found.items()
+            for row in rows
+        ]
+        show_table(["PIPELINE", "ID", "STATE", "IN-GIT", "ANNEXED", "DATUM"], cells, right="IN-GIT ANNEXED")
+        return
+    counts = [[name, *map(str, _counts(rows)), _size(sum(r.bytes for r in rows))] for name, rows in found.items()]
+    titles = ["PIPELINE", "RESULTS", "DATUMS", "PUBLISHED", "IN-GIT"]
+    show_table(titles, counts, right=" ".join(titles[1:]))
+
+
+def _counts(rows: Sequence[Stored]) -> tuple[int, int, int]:
+    """Return how many results, different datums and published results these are."""
+    return len(rows), len({row.id for row in rows}), sum(row.published for row in rows)
 
 
 def _as_json(name: str, rows: Sequence[Stored], *, everything: bool) -> dict[str, object]:
     data: dict[str, object] = {
         "name": name,
-        "results": len(rows),
-        "ids": len({r.id for r in rows}),
-        "published": sum(r.published for r in rows),
+        **dict(zip(("results", "ids", "published"), _counts(rows), strict=True)),
         "bytes": sum(r.bytes for r in rows),
     }
     if everything:
@@ -211,14 +228,14 @@ def _show_collection(project: Project, path: str, one: Collection) -> None:
     size = _size(sum(s.bytes for s in one.unneeded))
     verb = "dropped" if one.commit else "not needed"
     show(f"{one.pipeline}: {many(len(one.unneeded), 'result')} {verb} ({size} in git), {len(one.kept)} kept")
-    for row in one.unneeded:
-        show(f"  {row.id[:12]} {_size(row.bytes):>9} in git {_size(row.annexed):>9} annexed  {row.name}")
+    cells = [[row.id[:12], _size(row.bytes), _size(row.annexed), row.name] for row in one.unneeded]
+    show_table(["ID", "IN-GIT", "ANNEXED", "DATUM"], cells, right="IN-GIT ANNEXED")
     if not one.commit:
-        show(f"  minipach results gc {one.pipeline} --drop takes them off the results branch")
+        show(f"minipach results gc {one.pipeline} --drop removes them from the results branch")
     if one.annexed:
         repo = project.root / path
         show(
-            f"  their annexed contents stay ({_size(one.annexed)}); when no remote has these results either, "
+            f"their annexed contents stay ({_size(one.annexed)}); when no remote has these results either, "
             f"git -C {quoted(repo)} annex unused lists them, and annex dropunused removes those that another "
             "repository has, too; what is only here is never dropped"
         )

@@ -43,6 +43,8 @@ def run_one(
     trial = run(chosen, get=get)
     if as_json:
         show_json({"schema": 1, **trial.as_json()})
+    if not as_json and trial.outputs:
+        show(f"{'BYTES':>10}  PATH")
     for output in () if as_json else trial.outputs:
         show(f"{output.bytes:>10}  {printable(output.path)}")
         for line in (output.text or "").splitlines():

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import typer
 
-from minipach.cli.common import Here, guarded, paint, say, say_layout, show, show_json
+from minipach.cli.common import Here, guarded, say, say_layout, show, show_json
 from minipach.cli.options import JSON
 from minipach.cli.sections import LOOK, add
+from minipach.cli.tables import show_table
 from minipach.support.errors import UserError, each_once
 from minipach.support.text import many
 
-_COLOURS = {"current": "32", "running": "36", "behind": "33", "failed": "31", "blocked": "2", "new": "36"}
+if TYPE_CHECKING:
+    from minipach.planning.status import Status
 
-_NO_DATUMS = ("datums", "upstream")
-_WORDS = {"stored": "stored and waiting", "left": "left alone", "remove": "to remove"}
+_ALWAYS = ("datums", "current", "stored", "missing", "failed")
+_IF_ANY = {"left": "SKIPPED", "recovered": "RECOVERED", "remove": "REMOVE"}
+# upstream counts inputs, each of which has a line below the table: beside datums it would read as one of them
 
 
 def register(app: typer.Typer) -> None:
@@ -51,16 +57,23 @@ def status(
     if as_json:
         data = {"pipelines": [row.as_json() for row in rows], "problems": list(problems)}
         show_json({"schema": 1, **data, "uncommitted": uncommitted.as_json(changes)})
-    for row in () if as_json else rows:
-        # upstream counts inputs, each of which has a line below; beside datums it would read as one of them
-        counts = ", ".join(f"{n} {_WORDS.get(w, w)}" for w, n in row.counts.items() if n and w not in _NO_DATUMS)
-        datums = many(row.counts["datums"], "datum")
-        if row.problems:
-            datums = f"{many(len(row.problems), 'problem')} (told on stderr)"
-        show(f"{row.name}: {paint(row.state, _COLOURS[row.state])}, {datums}" + (f" ({counts})" if counts else ""))
-        for line in row.details:
-            show(f"  {line}")
+    else:
+        _show_rows(rows)
     for remark in remarks(project):
         say(remark)
     if problems:
         raise UserError(problems)
+
+
+def _show_rows(rows: Sequence[Status]) -> None:
+    more = {count: title for count, title in _IF_ANY.items() if any(row.counts.get(count) for row in rows)}
+    titles = [*map(str.upper, _ALWAYS), *more.values()]
+    cells = [[row.name, row.state, *(str(row.counts.get(c, 0)) for c in (*_ALWAYS, *more))] for row in rows]
+    show_table(["PIPELINE", "STATE", *titles], cells, right=" ".join(titles))
+    for row in rows:
+        if row.problems:
+            show(f"{row.name}: {many(len(row.problems), 'problem')}, printed on stderr")
+        for line in row.details:
+            show(f"{row.name}: {line}")
+    if not rows:
+        show("no pipelines yet; a folder with a spec.yml is one")

@@ -183,7 +183,7 @@ def test_a_recovered_datum_blocks_nothing_and_is_tried_again(study: Study, toget
     report = study.schedule()["edges"]
     assert report["state"] == "published" and report["failed"] == []
     assert {k: v for k, v in report["counts"].items() if v} == {"ran": 1, "recovered": 1}
-    assert study.minipach("jobs").out.splitlines()[0].endswith("  1 ran, 1 recovered")
+    assert study.minipach("jobs").out.splitlines()[1].endswith("  1 ran, 1 recovered")
     assert sorted(study.outputs("edges")) == ["a.txt"]
     assert "sorry for b.txt" in log_of(study, "b.txt")
     (row,) = study.minipach("status", "--json").json["pipelines"]
@@ -343,7 +343,7 @@ def test_status_tells_what_could_not_be_run_from_what_failed(with_secret: Study)
     assert with_secret.minipach("schedule", "-j", "2").code == 1
     lines = with_secret.minipach("status").out.splitlines()
     told = [line.split(": secret")[0].strip() for line in lines if "minipach logs" in line]
-    assert told == ["could not be run: 3 datums (a.txt, b.txt, c.txt)"], "equal failures are one line"
+    assert told == ["edges: could not be run: 3 datums (a.txt, b.txt, c.txt)"], "equal failures are one line"
 
 
 @pytest.mark.soak

@@ -63,7 +63,7 @@ def test_a_datum_is_run_and_its_outputs_are_shown(study_of_two: Study) -> None:
     done = study_of_two.minipach("run-one", "edges:a.txt")
     assert (done.code, done.err) == (0, "this is a.txt\n")
     *listing, summary = done.out.splitlines()
-    assert listing == ["         6  a.txt", "            | WORDS", "         3  a.txt.bin"]
+    assert listing == ["     BYTES  PATH", "         6  a.txt", "            | WORDS", "         3  a.txt.bin"]
     assert summary.startswith("2 outputs in ") and summary.endswith("; nothing is kept")
     data = study_of_two.minipach("run-one", "edges:a*", "--json").json
     assert (data["schema"], data["pipeline"], data["datum"], data["exit"]) == (1, "edges", "a.txt", 0)
