@@ -96,7 +96,7 @@ def lock(
     context: typer.Context,
     pipeline: PIPELINE,
 ) -> None:
-    """Record the environment of a pipeline again: this host's, or an image's tag.
+    """Record a pipeline's environment: this host, or its image tag.
 
     Without an image, commits a new fingerprint of the host to the pipeline's branch. With an image of a registry,
     fetches its tag again and commits what it names now. All datums of the pipeline run again.
