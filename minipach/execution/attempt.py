@@ -15,11 +15,12 @@ from typing import Any
 
 from minipach.execution import datalad_errors
 from minipach.execution.datalad_shortcuts import import_containers_run, shortcuts
+from minipach.execution.runtime import chosen_runtime
 from minipach.execution.secrets import Redactor, secret_values
 from minipach.execution.staging import StagingError
 from minipach.git.repo import entered, own_environment
 from minipach.git.worktrees import Slot
-from minipach.model.launch_protocol import INTERACTIVE, REPORT, REPORT_FILE
+from minipach.model.launch_protocol import INTERACTIVE, REPORT, REPORT_FILE, TESTED
 from minipach.model.log_marks import WORDS, Marker
 from minipach.model.repo_layout import CONTAINER
 from minipach.model.work_set import WorkSet
@@ -110,10 +111,11 @@ class Tried:
 def attempt(work: WorkSet, slot: Slot) -> Tried:
     """Run a set's command once. Raises DataladError, and SecretError for a secret that isn't to be had."""
     secrets = secret_values(work.secrets, work.secrets_folder)
+    tested = chosen_runtime(slot.path, work.image).name
     with tempfile.TemporaryDirectory(prefix="minipach-report.") as name:
         with (
             _printing_through(_filters(work, list(secrets.values()), Path(name))),
-            _environment({**secrets, REPORT: name, INTERACTIVE: ""}),
+            _environment({**secrets, REPORT: name, INTERACTIVE: "", TESTED: tested}),
         ):
             code = _containers_run(work, slot)
         return judge(code, Path(name), len(work.parts), list(secrets.values()), work.timeout)

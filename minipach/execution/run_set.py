@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import platform
 import resource
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,15 +16,15 @@ from typing import Literal
 from minipach.execution.attempt import DataladError, Report, attempt
 from minipach.execution.resource_usage import Meter
 from minipach.execution.result_ref import BadOutputError, check_new_names, keep
+from minipach.execution.runtime import chosen_runtime
 from minipach.execution.secrets import SecretError
 from minipach.execution.staging import HopelessError, StagingError, Untouched, check_own, stage
-from minipach.git.repo import GitError, child_environment
+from minipach.git.repo import GitError
 from minipach.git.worktrees import Slot, clear_scratch
 from minipach.model.attempt import Took, Try, took
 from minipach.model.failures import FINAL
 from minipach.model.launch_protocol import NOT_KEPT
 from minipach.model.log_marks import mark
-from minipach.model.repo_layout import LAUNCHER
 from minipach.model.work_set import Outcome, WorkSet
 from minipach.project.disk_full import explain, places_of_set
 from minipach.records.job_logs import put_aside, split_log
@@ -180,7 +178,7 @@ class _Tries:
             return
         self.slot.reset(self.work.base)
         check_own(self.slot.main, self.work.base, self.work.image)
-        share = inputs_are_read_only(self.slot.path, self.work.image)
+        share = chosen_runtime(self.slot.path, self.work.image).read_only
         stage(self.slot.path, self.work.files, share=share)
         self.meter.count_inputs()
         self._copies = None if share else Untouched.now(self.slot.path, [file.dest for file in self.work.files])
@@ -250,24 +248,3 @@ def logging_to(path: Path) -> Iterator[None]:
             yield
     finally:
         os.close(target)
-
-
-def inputs_are_read_only(slot: Path, image: str) -> bool:
-    """Ask the launcher: which runtime it would take, and whether that protects the inputs."""
-    with contextlib.suppress(OSError):  # an image that isn't here has nothing to be remembered by
-        return _is_read_only(str(slot), image, os.path.realpath(slot / image, strict=True))
-    return False
-
-
-@functools.lru_cache(maxsize=64)
-def _is_read_only(slot: str, image: str, _content: str) -> bool:
-    """Asked once for each image (annexed content never changes in place) in a worker's life."""
-    done = subprocess.run(
-        ["sh", LAUNCHER, "--runtime", image],
-        cwd=slot,
-        env=child_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode == 0 and done.stdout.split()[-1:] == ["read-only"]

@@ -30,6 +30,7 @@ OF_SETTINGS = frozenset({"-E", "-R", "-N", "-L"})  # what settings can give; the
 REPORT = "MINIPACH_REPORT"  # a folder for REPORT_FILE
 INTERACTIVE = "MINIPACH_INTERACTIVE"
 RUNTIME = "MINIPACH_RUNTIME"
+TESTED = "MINIPACH_TESTED"  # a runtime that the launcher has named before: it is not tested again
 USER_PATH = "MINIPACH_PATH"
 USER_LOCALE = "MINIPACH_LOCALE"
 PYTHON = "MINIPACH_PYTHON"  # which Python runs the launcher

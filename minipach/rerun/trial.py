@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from minipach.execution.attempt import Report, Tried, judge
-from minipach.execution.run_set import inputs_are_read_only
+from minipach.execution.runtime import chosen_runtime
 from minipach.execution.secrets import SecretError, redacting, secret_values
 from minipach.execution.staging import StagingError, check_own, locate, stage
 from minipach.git.annex_checksums import content_of
@@ -197,7 +197,7 @@ def lay_out(work: WorkSet, slot: Slot, *, get: bool = False, fresh: bool = False
     if get:
         needed = [path for path in (work.image, CODE) if os.path.lexists(slot.path / path)]
         annex(slot.repo, "get", "--quiet", "--", *needed, ok=(0, 1))  # what can't be had is told by who needs it
-    share = inputs_are_read_only(slot.path, work.image)
+    share = chosen_runtime(slot.path, work.image).read_only
     check_own(slot.main, work.base, work.image, get=get, fresh=fresh)
     stage(slot.path, work.files, share=share, get=get, fresh=fresh)
 

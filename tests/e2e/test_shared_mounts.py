@@ -55,6 +55,13 @@ def test_bubblewrap_makes_the_mounts_of_a_set_once(launch: Launcher, tmp_path: P
     assert _starts(log) == (1, 0)
 
 
+@pytest.mark.parametrize(("tested", "tests"), [("bubblewrap", 0), ("", 1), ("podman", 1)])
+def test_a_runtime_that_works_is_not_tested_again(launch: Launcher, tmp_path: Path, tested: str, tests: int) -> None:
+    env, log = _counted(launch, tmp_path / "bin", "")
+    ok(launch(launch.image("directory"), *datum("1", "1", *FILE), *COPY, **env, MINIPACH_TESTED=tested))
+    assert log.read_text().splitlines().count("true") == tests
+
+
 def test_one_datum_shares_nothing(launch: Launcher, tmp_path: Path) -> None:
     env, log = _counted(launch, tmp_path / "bin", "")
     ok(launch(launch.image("directory"), *datum("1", "1", *FILE), *COPY, **env))
