@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.executors.slurm.test_slurm import on_slurm, submissions
 from tests.fixtures.leftovers import leftovers, processes, until
 from tests.fixtures.projects import Study
-from tests.fixtures.slurm_cluster import Cluster, cluster
+from tests.fixtures.slurm_cluster import Cluster, cluster, on_slurm, submissions
 
 DATUMS = 48
 BLOWS = {"scancel": 4, "task": 6, "step": 1, "slurmd": 2, "slurmctld": 2, "node": 1}

@@ -21,8 +21,8 @@ from typer.testing import CliRunner
 from minipach import __version__
 from minipach.cli.app import app
 from minipach.cli.sections import ORDER, commands_by_section
-from tests.e2e.test_main_job import duplicate, spec
 from tests.fixtures.projects import COPY, MINIPACH, PATIENCE, Done, Study, run
+from tests.fixtures.stories import duplicate, spec
 
 SCRIPT = 'tr a-z A-Z <"$images" >"$PFS/out/$MINIPACH_DATUM"\n'
 

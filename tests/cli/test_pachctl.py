@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from minipach.cli.pachctl import VERBS, instead, table
-from tests.docs.test_docs import complaint
+from tests.fixtures.command_lines import complaint
 from tests.fixtures.projects import MINIPACH, run
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto-from-pachyderm.md"

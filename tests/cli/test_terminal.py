@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipach.support import escape
+import minipach
 from minipach.support.messages import say, say_all
 from minipach.support.text import TerminalFilter, colours_only, printable
 from tests.fixtures.projects import MINIPACH, Study
@@ -122,7 +122,7 @@ def test_a_message_is_one_line_and_another_programs_lines_are_indented(capsys: p
 
 
 def test_standard_error_is_printed_to_in_one_place() -> None:
-    package = Path(escape.__file__).parents[1]
+    package = Path(minipach.__file__).parent
     allowed = {"support/messages.py", "cli/__init__.py", "spec/reference.py", "cli/reference.py"}
     found = {
         str(path.relative_to(package))

@@ -9,8 +9,8 @@ from minipach.model.snapshot import Snapshot
 from minipach.project.project import Project
 from minipach.spec.load import load_spec
 from minipach.support.errors import UserError
+from tests.fixtures.plain_projects import plain, repo, root, spec
 from tests.fixtures.repos import Files
-from tests.project.test_project import plain, repo, root, spec
 
 __all__ = ["root"]  # the fixture
 
@@ -56,7 +56,8 @@ def test_a_repo_that_gives_nothing_says_why(root: Files) -> None:
     images.git("update-ref", "-d", "HEAD")
     at = "edges/spec.yml:1:30: "
     assert missing(root) == f"{at}images has no commit yet; datalad save -d {images.path}"
-    (images.path / ".git").rename(images.path / "away")
+    images.path.rename(root.path.parent / "away")
+    images.path.mkdir()
     assert missing(root) == f"{at}images: not installed in this project; datalad get -n {images.path}"
     (root.path / "edges/spec.yml").write_text(spec("first"))
     plain(root, "first", spec("images"))

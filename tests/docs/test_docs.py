@@ -8,13 +8,11 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-import typer.main
 
-from minipach.cli.app import app
+from tests.fixtures.command_lines import complaint
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -27,7 +25,6 @@ WRITTEN = ("commands.md", "spec-reference.md")  # by the program itself
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _TYPED = re.compile(r"^\s*(?:\S*[$] )?(?:[A-Z_]+=\S+ |docker (?:compose|run) .* )?minipach (?=[a-z-])(.*)$")
 _SPAN = re.compile(r"`minipach (?=[a-z-])([^`]*)`")
-_STANDS_FOR = {"N": "1", "SECONDS": "1", "SHELL": "bash"}  # words of a page that stand for a value
 
 
 def blocks(text: str) -> Iterator[str]:
@@ -43,26 +40,6 @@ def typed(text: str) -> Iterator[str]:
         if found := _TYPED.match(line):
             yield re.split(r"\s[&|>#]|;|,(?:\s|$)", found[1])[0]
     yield from (" ".join(span.split()) for span in _SPAN.findall(_FENCED.sub("", text)))
-
-
-def complaint(words: list[str]) -> str | None:
-    """What the command line's own parser has against some words; None: nothing. Nothing is run."""
-    command: Any = typer.main.get_command(app)  # click's classes, or the copy of them that newer typer brings along
-    context = command.context_class(command, info_name="minipach")
-    try:
-        while hasattr(command, "commands"):
-            _, rest, _ = command.make_parser(context).parse_args(list(words))
-            if not rest:
-                return None
-            name, command, words = command.resolve_command(context, rest)
-            context = command.context_class(command, parent=context, info_name=name)
-        command.make_context(context.info_name, [_STANDS_FOR.get(word, word) for word in words])
-    except Exception as error:
-        if not hasattr(error, "format_message"):
-            raise
-        # a page may name a command without saying on what
-        return None if type(error).__name__ == "MissingParameter" and not words else error.format_message()
-    return None
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

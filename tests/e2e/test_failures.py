@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_main_job import counts, duplicate, spec
 from tests.fixtures.projects import Study
+from tests.fixtures.stories import counts, duplicate, spec
 
 PICKY = """
 grep -q bad "$images" && { echo "cannot read $MINIPACH_DATUM"; exit 7; }

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import test_rerun
-from tests.e2e.test_main_job import counts
-from tests.e2e.test_rerun import clone, rerun
-from tests.e2e.test_reuse_e2e import records, reused, said
+from tests.fixtures import reruns
 from tests.fixtures.projects import Study
+from tests.fixtures.reruns import clone, datum_records, rerun, reused, said
+from tests.fixtures.stories import counts
 
-without_minipach = test_rerun.without_minipach
+without_minipach = reruns.without_minipach
 
 SUBJECTS = ("sub-01", "sub-02", "sub-03")
 # the label without its prefix, plain, in a compressed file and in base64: no search for the name would find it
@@ -69,7 +68,7 @@ def test_with_content_one_runs_and_none_knows_a_name(tmp_path: Path, without_min
     assert audit.code == 0, f"{audit.out}\n{audit.err}"
     alone = clone(study, "labels", tmp_path / "alone", without_minipach)
     for subject in SUBJECTS:
-        rerun(alone, ".", records(study, "labels")[subject][0], without_minipach)
+        rerun(alone, ".", datum_records(study, "labels")[subject][0], without_minipach)
     # a renamed subject costs nothing, and a new name gets its own outputs
     study.git("events", "mv", "sub-03/sub-03_events.tsv", "sub-03/sub-04_events.tsv")
     study.git("events", "mv", "sub-03", "sub-04")

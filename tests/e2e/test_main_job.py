@@ -6,43 +6,11 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from minipach.model.run_record import parse
 from tests.fixtures.projects import Study
-
-UPPER = 'tr a-z A-Z <"$images" >"$PFS/out/$MINIPACH_DATUM"\n'
-SHEET = """
-cd "$PFS/edges"
-find . -type f | LC_ALL=C sort | while read -r f; do echo "$f"; cat "$f"; done >"$PFS/out/sheet"
-"""
-SKY = {"moon.txt": "pale\n", "star.txt": "far\n", "comet.txt": "late\n"}
-
-
-CONTENT = "minipach: {identity: content}\n"
-
-
-def sky(root: Path) -> Study:
-    """Three files in `images`; `edges` writes each in capitals, `montage` puts all of those on one sheet."""
-    study = Study.create(root)
-    for name, text in SKY.items():
-        study.put(f"images/{name}", text, save=False)
-    study.save("images")
-    study.pipeline("edges", spec("images", "/*", "upper", CONTENT), upper=UPPER)
-    study.pipeline("montage", spec("edges", "/", "sheet"), sheet=SHEET)
-    return study
-
-
-def spec(repo: str, glob: str, script: str, more: str = "") -> str:
-    return f'input: {{pfs: {{repo: {repo}, glob: "{glob}"}}}}\ntransform: {{cmd: [sh, code/{script}.sh]}}\n{more}'
-
-
-def duplicate(study: Study, root: Path) -> Study:
-    """The same project elsewhere, for a test that changes it."""
-    shutil.copytree(study.root, root, symlinks=True)
-    return Study(root)
+from tests.fixtures.stories import SKY, UPPER, counts, duplicate, records, sky, spec
 
 
 @pytest.fixture(scope="module")
@@ -66,22 +34,6 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Study:
 def study(done: Study, tmp_path: Path) -> Study:
     """The sky, computed, in a copy of one's own."""
     return duplicate(done, tmp_path / "study")
-
-
-def records(study: Study, repo: str) -> dict[str, tuple[str, dict[str, Any]]]:
-    """The run records on a branch: the subject's last word → (commit, record); the newest of each."""
-    found: dict[str, tuple[str, dict[str, Any]]] = {}
-    for row in study.git(repo, "log", "--reverse", "--format=%H%x00%B%x01").split("\x01"):
-        commit, _, message = row.strip().partition("\0")
-        if message.startswith("[DATALAD RUNCMD]"):
-            subject, record = parse(message + "\n")
-            found[subject.rpartition(" ")[2]] = (commit, record)
-    return found
-
-
-def counts(report: dict[str, Any]) -> dict[str, int]:
-    """The counts of a report that aren't zero."""
-    return {what: n for what, n in report["counts"].items() if n}
 
 
 # What a first schedule leaves

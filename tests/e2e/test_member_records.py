@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from minipach.model.repo_layout import PUBLISHED_REF
-from tests.e2e import test_rerun
-from tests.e2e.test_rerun import clone, rerun
-from tests.e2e.test_reuse_e2e import records
+from tests.fixtures import reruns
 from tests.fixtures.projects import Study, run
+from tests.fixtures.reruns import clone, datum_records, rerun
 
-without_minipach = test_rerun.without_minipach
+without_minipach = reruns.without_minipach
 
 NAMES = ("a", "b", "c", "d", "e", "f")
 SPEC = 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/two.sh]}\ndatum_set_spec: {number: 3}\n'
@@ -44,7 +43,7 @@ def test_a_renamed_changed_or_deleted_member_breaks_no_others_rerun(
     study.save("images")
     study.pipeline("edges", SPEC, two=TWO)
     publish(study)
-    found = records(study, "edges")
+    found = datum_records(study, "edges")
     assert len({commit for commit, _ in found.values()}) == len(NAMES), "a commit for each"
     for name, (_, record) in found.items():
         assert sorted(record["outputs"]) == sorted([f"all/{name}", name])
@@ -56,7 +55,7 @@ def test_a_renamed_changed_or_deleted_member_breaks_no_others_rerun(
     study.put("images/e.txt", "changed\n", save=False)
     study.save("images")
     publish(study)
-    now = records(study, "edges")
+    now = datum_records(study, "edges")
     assert sorted(study.outputs("edges")) == sorted(
         f"{folder}{name}.txt" for name in ("b", "c", "e", "f", "renamed") for folder in ("", "all/")
     )
@@ -65,7 +64,7 @@ def test_a_renamed_changed_or_deleted_member_breaks_no_others_rerun(
         rerun(alone, ".", now[name][0], without_minipach)
     assert study.minipach("audit", "--all").code == 0
     study.git("edges", "update-ref", "-d", PUBLISHED_REF)
-    study.git("edges", "branch", "-D", "minipach")  # then the records tell which outputs are whose
+    study.git("edges", "branch", "-D", "minipach")  # then the datum_records tell which outputs are whose
     study.git("images", "rm", "-q", "b.txt")
     study.save("images")
     study.schedule()

@@ -4,53 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_main_job import records, sky, spec
 from tests.fixtures import container_images as builders
 from tests.fixtures.container_images import Images
-from tests.fixtures.projects import Study, need, run
+from tests.fixtures.projects import Study, need
+from tests.fixtures.reruns import clone, rerun
+from tests.fixtures.stories import records, sky, spec
 
 images = builders.images
-
-
-@pytest.fixture(scope="session")
-def without_minipach(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment with datalad and git-annex, in which there is no minipach: neither program nor module."""
-    tools = tmp_path_factory.mktemp("tools")
-    for program in Path(sys.executable).parent.iterdir():
-        if program.name.startswith(("git-", "datalad")):
-            (tools / program.name).symlink_to(program)
-    module = tmp_path_factory.mktemp("modules") / "minipach.py"
-    module.write_text('raise ImportError("this machine has no minipach")\n')
-    own = {str(Path(sys.executable).parent), os.path.dirname(shutil.which("minipach") or "")}
-    path = [str(tools), *(p for p in os.environ["PATH"].split(os.pathsep) if p not in own)]
-    env = {"PATH": os.pathsep.join(path), "PYTHONPATH": str(module.parent)}
-    assert shutil.which("minipach", path=env["PATH"]) is None
-    assert shutil.which("datalad", path=env["PATH"]) == str(tools / "datalad")
-    assert run(sys.executable, "-c", "import minipach", cwd=tools, env=env).code == 1
-    return env
-
-
-def clone(study: Study, repo: str, to: Path, env: Mapping[str, str]) -> Study:
-    """A fresh clone of one repo, as a Study to run git in."""
-    study.ok("datalad", "clone", str(study.root / repo), str(to), env=env)
-    return Study(to)
-
-
-def rerun(study: Study, repo: str, commit: str, env: Mapping[str, str]) -> str:
-    """`datalad rerun COMMIT`, which must change nothing: same commit, same keys, a clean and locked checkout."""
-    head, outputs = study.git(repo, "rev-parse", "HEAD"), study.outputs(repo)
-    said = study.ok("datalad", "rerun", commit, cwd=study.root / repo, env=env)
-    assert "run(ok)" in said, said
-    assert study.git(repo, "status", "--porcelain") == "", said
-    assert study.git(repo, "rev-parse", "HEAD") == head, study.git(repo, "show", "--stat")
-    assert study.outputs(repo) == outputs
-    return said
 
 
 @pytest.fixture(scope="module")

@@ -6,40 +6,16 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from minipach.model.run_record import parse
-from tests.e2e import test_rerun
-from tests.e2e.test_main_job import CONTENT, counts, duplicate, spec
-from tests.e2e.test_rerun import clone, rerun
+from tests.fixtures import reruns
 from tests.fixtures.projects import Done, Study, run
+from tests.fixtures.reruns import clone, datum_records, rerun, reused, said
+from tests.fixtures.stories import CONTENT, counts, duplicate, spec
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "subjects.py"
-without_minipach = test_rerun.without_minipach
-
-
-def records(study: Study, repo: str) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Each datum's newest run record on the branch, by name: (commit, record). A record may be of several datums."""
-    found: dict[str, tuple[str, dict[str, Any]]] = {}
-    for row in study.git(repo, "log", "--reverse", "--format=%H%x00%B%x01").split("\x01"):
-        commit, _, message = row.strip().partition("\0")
-        if message.startswith("[DATALAD RUNCMD]"):
-            record = parse(message + "\n")[1]
-            found |= {datum["name"]: (commit, record) for datum in record["minipach"]["datums"]}
-    return found
-
-
-def reused(study: Study, repo: str) -> dict[str, str]:
-    """Which result is a copy, and of which: what the history says."""
-    found = {name: record["minipach"].get("reused_from") for name, (_, record) in records(study, repo).items()}
-    return {name: source["name"] for name, source in found.items() if source}
-
-
-def said(study: Study, pipeline: str, *arguments: str) -> dict[str, tuple[str, str]]:
-    """The plan of a pipeline: each datum's action and reason."""
-    return {d["name"]: (d["action"], d["reason"]) for d in study.plan(*arguments)[pipeline]["datums"]}
+without_minipach = reruns.without_minipach
 
 
 def save_plainly(study: Study, repo: str, files: dict[str, str], *, backend: str = "") -> None:
@@ -86,7 +62,7 @@ def test_the_copy_is_the_same_tree_under_its_own_name(subjects: tuple[Study, Don
     tree = study.git("volumes", "rev-parse", "HEAD:sub-02", "HEAD:sub-05").split()
     assert tree[0] == tree[1]
     assert reused(study, "volumes") == {"sub-05": "sub-02"}
-    _, record = records(study, "volumes")["sub-05"]
+    _, record = datum_records(study, "volumes")["sub-05"]
     assert record["inputs"] == ["inputs/t1/sub-05/sub-05_T1w.nii", "inputs/t2/sub-05/sub-05_T2w.nii.gz"]
 
 
@@ -121,17 +97,17 @@ def test_nine_datums_of_six_contents_run_six_times(nine: Study) -> None:
 def test_the_history_says_which_is_a_copy_of_which(nine: Study) -> None:
     assert reused(nine, "count") == COPIES
     for copy, original in COPIES.items():
-        (ours,) = records(nine, "count")[copy][1]["minipach"]["datums"]
-        source = records(nine, "count")[copy][1]["minipach"]["reused_from"]
+        (ours,) = datum_records(nine, "count")[copy][1]["minipach"]["datums"]
+        source = datum_records(nine, "count")[copy][1]["minipach"]["reused_from"]
         assert (ours["name"], ours["id"]) == (copy, source["id"])
-        assert original in {d["name"] for d in records(nine, "count")[original][1]["minipach"]["datums"]}
+        assert original in {d["name"] for d in datum_records(nine, "count")[original][1]["minipach"]["datums"]}
 
 
 def test_a_copys_record_computes_it_for_real_in_a_clone(
     nine: Study, tmp_path: Path, without_minipach: dict[str, str]
 ) -> None:
     alone = clone(nine, "count", tmp_path / "alone", without_minipach)
-    done = rerun(alone, ".", records(nine, "count")["nine/uno.txt"][0], without_minipach)
+    done = rerun(alone, ".", datum_records(nine, "count")["nine/uno.txt"][0], without_minipach)
     assert "get(ok): inputs/scans/nine/uno.txt" in done
     assert "one.txt" not in done, "it took the original's input"
 
@@ -175,7 +151,7 @@ def test_equal_content_under_two_extensions_is_one_content(same: Study) -> None:
 def test_two_hash_algorithms_cannot_be_equated(same: Study) -> None:
     backends = [same.git("scans", "annex", "lookupkey", f"keys-{x}.dat").partition("-")[0] for x in "bc"]
     assert backends == ["MD5E", "SHA256E"]
-    assert "reused_from" not in records(same, "keys")["keys-c.dat"][1]["minipach"]
+    assert "reused_from" not in datum_records(same, "keys")["keys-c.dat"][1]["minipach"]
     assert same.read("keys/keys-c.dat") == same.read("keys/keys-a.dat")
 
 
@@ -202,7 +178,7 @@ def test_the_path_counts_if_the_spec_says_so(same: Study) -> None:
 
 @pytest.mark.slow
 def test_a_command_that_writes_its_name_writes_the_neutral_one(same: Study, tmp_path: Path) -> None:
-    assert records(same, "named").keys() == {"people/sub-1", "people/sub-2"}
+    assert datum_records(same, "named").keys() == {"people/sub-1", "people/sub-2"}
     assert reused(same, "named") == {"people/sub-2": "people/sub-1"}
     assert same.read("named/sub-2/report.html") == b"<h1>datum1/datum2</h1>\n"
     study = duplicate(same, tmp_path / "study")
@@ -307,7 +283,7 @@ def test_upstream_and_downstream_are_asked_for(mine: Study) -> None:
 def test_forced_runs_are_recorded_as_such(mine: Study) -> None:
     assert said(mine, "first", "first:a.txt", "--force") == {"a.txt": ("run", "forced")}
     assert ran(mine, "first:a.txt", "--force") == {"first": 1, "second": 0, "third": 0}
-    found = records(mine, "first")
+    found = datum_records(mine, "first")
     assert found["a.txt"][1]["minipach"]["forced"] is True
     assert "forced" not in found["b.txt"][1]["minipach"]
     assert mine.minipach("schedule").out == "nothing to do\n"
@@ -321,7 +297,7 @@ def test_why_tells_the_whole_story_of_a_datum(mine: Study) -> None:
     assert story["files"][0]["path"] == "/a.txt"
     assert story["published"]["id"] != story["id"]
     assert story["results"] == []
-    commit = records(mine, "first")["a.txt"][0]
+    commit = datum_records(mine, "first")["a.txt"][0]
     assert story["record"].startswith(commit)
     text = mine.minipach("plan", "first", "--why", "a.txt").out
     assert text.startswith("first: a.txt\n  run: inputs images:/a.txt changed\n")
@@ -445,7 +421,7 @@ def test_the_code_sees_what_its_datum_is_made_of(kind: str, algebra: Study) -> N
     found = {name: sorted(text.decode().splitlines()) for name, text in seen.items()}
     wanted = {name: sorted(files) for name, files in SEES[kind].items()}
     assert {n: sorted(f) for n, f in found.items()} == wanted
-    assert records(algebra, kind).keys() == found.keys()
+    assert datum_records(algebra, kind).keys() == found.keys()
 
 
 # Three hundred
@@ -488,5 +464,5 @@ def test_a_copy_among_three_hundred_reruns_in_a_clone(
 ) -> None:
     alone = clone(many, "sums", tmp_path / "alone", without_minipach)
     for name in (name_of(2), name_of(299)):
-        done = rerun(alone, ".", records(many, "sums")[name][0], without_minipach)
+        done = rerun(alone, ".", datum_records(many, "sums")[name][0], without_minipach)
         assert f"get(ok): inputs/scans/{name}" in done

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.execution.scripts.test_sandbox import by
 from tests.fixtures.container_images import images, need
 from tests.fixtures.launchers import (
     FILE,
     Launcher,
+    by,
     datum,
     launch,
     new_mark,

@@ -14,7 +14,7 @@ from minipach.executors.slurm.submission import final
 from minipach.git.repo import Repo
 from minipach.git.worktrees import Slot
 from minipach.model.work_set import Outcome, WorkSet
-from tests.executors.slurm.test_slurm import a_set
+from tests.fixtures.work_sets import a_set
 
 
 @pytest.mark.parametrize(

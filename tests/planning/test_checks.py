@@ -6,8 +6,8 @@ import os
 
 from minipach.planning.checks import problems_of
 from minipach.project.project import find_project
-from tests.e2e.test_main_job import spec
 from tests.fixtures.projects import Study
+from tests.fixtures.stories import spec
 
 
 def test_all_that_is_wrong_is_checked_at_once(study: Study) -> None:

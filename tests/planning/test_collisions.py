@@ -7,8 +7,8 @@ import pytest
 from minipach.model.datum import Datum, Task
 from minipach.planning.collisions import Clash, clashes, shared_places
 from minipach.planning.plan import Plan, Step
-from tests.e2e.test_main_job import spec
 from tests.fixtures.projects import Study
+from tests.fixtures.stories import spec
 
 SAID = "e: the datums 'a.txt' and 'b.txt' both write sum.txt; give each its own place"
 

@@ -12,8 +12,8 @@ from minipach.planning.status import Status, project_status
 from minipach.project.project import find_project
 from minipach.project.targets import parse_targets
 from minipach.support.errors import UserError
-from tests.e2e.test_main_job import duplicate
 from tests.fixtures.projects import Study
+from tests.fixtures.stories import duplicate
 
 
 def plans(study: Study, *words: str, upstream: bool = False) -> Plans:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_main_job import counts, spec
 from tests.fixtures.projects import MINIPACH, Study, run
+from tests.fixtures.stories import counts, spec
 
 
 def init(folder: Path, *arguments: str) -> tuple[int, str, str]:

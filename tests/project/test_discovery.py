@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from minipach.project.discovery import Place, holder_of, is_data
 from minipach.project.project import Project
+from tests.fixtures.plain_projects import plain, repo, root, spec
 from tests.fixtures.repos import Files
-from tests.project.test_project import plain, repo, root, spec
 
 __all__ = ["root"]  # the fixture
 

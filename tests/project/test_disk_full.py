@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.fixtures.projects import Done, Study, need
+from tests.fixtures.projects import Done, Study
+from tests.fixtures.small_disks import small_disk
 
 WRITES = 'cp "$images" "$PFS/out/"; dd if=/dev/urandom of="$PFS/out/$(basename "$images").big" bs=1024 count=%d\n'
 SPEC = """
@@ -19,36 +16,6 @@ input: {pfs: {repo: images, glob: "/*"}}
 transform: {cmd: [sh, code/run.sh]}
 datum_tries: 1
 """
-
-
-@dataclass(frozen=True)
-class SmallDisk:
-    """A file system in memory over a folder."""
-
-    folder: Path
-
-    def grow(self, size: str = "200m") -> None:
-        """Make space."""
-        subprocess.run(["mount", "-o", f"remount,size={size}", self.folder], check=True)
-
-    def fill(self) -> None:
-        """Leave no space."""
-        with contextlib.suppress(OSError), (self.folder / "filler").open("wb", buffering=0) as file:
-            while True:
-                file.write(b"x" * 4096)
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[SmallDisk]:
-    need("mount")
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small disk")
-    folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder], check=True)
-    try:
-        yield SmallDisk(folder)
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
 
 
 @pytest.fixture(scope="module")

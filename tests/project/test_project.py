@@ -7,50 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from minipach.model.repo_layout import PROJECT_MARK
 from minipach.project.discovery import Place
 from minipach.project.project import Project, find_project
 from minipach.support.errors import UserError
 from minipach.support.text import suggest
+from tests.fixtures.plain_projects import dataset, plain, repo, spec
 from tests.fixtures.repos import Files
-
-
-def dataset(path: Path) -> Files:
-    repo = Files.create(path)
-    repo.put(".datalad/config", '[datalad "dataset"]\n\tid = x\n')
-    repo.commit()
-    return repo
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Files:
-    """A project with nothing in it."""
-    made = dataset(tmp_path / "project")
-    section, _, name = PROJECT_MARK.partition(".")
-    made.put(".datalad/config", f'[{section} "{name}"]\n\tversion = 1\n')
-    made.commit()
-    return made
-
-
-def repo(root: Files, path: str, *, holder: Files | None = None) -> Files:
-    """A registered dataset of the project (or of `holder`, with the path in that)."""
-    holder = holder or root
-    made = dataset(holder.path / path)
-    holder.git("config", "--file", str(holder.path / ".gitmodules"), f"submodule.{path}.path", path)
-    holder.git("config", "--file", str(holder.path / ".gitmodules"), f"submodule.{path}.url", f"./{path}")
-    return made
-
-
-def spec(*repos: str, name: str = "") -> str:
-    inputs = ", ".join(f'{{pfs: {{repo: {r}, glob: "/*"}}}}' for r in repos)
-    head = f"pipeline: {{name: {name}}}\n" if name else ""
-    return f"{head}input: {{cross: [{inputs}]}}\ntransform: {{cmd: [x]}}\n"
-
-
-def plain(root: Files, path: str, text: str) -> None:
-    """A folder with a spec that is no dataset yet."""
-    (root.path / path).mkdir(parents=True)
-    (root.path / path / "spec.yml").write_text(text)
 
 
 def problems(root: Files) -> tuple[str, ...]:

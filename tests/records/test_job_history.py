@@ -27,9 +27,9 @@ from minipach.scheduling.report import PipelineReport, ScheduleReport
 from minipach.support.errors import UserError
 from minipach.views.follow import follow
 from minipach.views.usage import histogram, summarize, usage_of
-from tests.e2e.test_main_job import duplicate
 from tests.fixtures.leftovers import Background, hold, leftovers, unpublished, until
 from tests.fixtures.projects import SHOWN, Study
+from tests.fixtures.stories import duplicate
 
 PICKY = """
 echo "this is $MINIPACH_DATUM"

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import test_rerun
-from tests.e2e.test_main_job import counts
-from tests.e2e.test_rerun import clone, rerun
-from tests.e2e.test_reuse_e2e import records, said
+from tests.fixtures import reruns
 from tests.fixtures.projects import Study
+from tests.fixtures.reruns import clone, datum_records, rerun, said
+from tests.fixtures.stories import counts
 
-without_minipach = test_rerun.without_minipach
+without_minipach = reruns.without_minipach
 
 
 def with_one_image(tmp_path: Path, cmd: str, more: str = "") -> Study:
@@ -56,7 +55,7 @@ def test_scripts_beside_the_spec_reach_the_command_and_count(tmp_path: Path, wit
     assert study.minipach("schedule").out == "nothing to do\n"
     assert study.minipach("audit", "--all").code == 0
     alone = clone(study, "edges", tmp_path / "alone", without_minipach)
-    rerun(alone, ".", records(study, "edges")["a.txt"][0], without_minipach)
+    rerun(alone, ".", datum_records(study, "edges")["a.txt"][0], without_minipach)
     study.remove("edges/more.txt")
     assert said(study, "edges") == {"a.txt": ("run", "more.txt changed")}
 
@@ -77,7 +76,7 @@ def test_own_files_are_no_data_for_what_is_downstream(tmp_path: Path, without_mi
     study.schedule()
     assert said(study, "sheet") == {"/": ("current", "")}
     alone = clone(study, "sheet", tmp_path / "alone", without_minipach)
-    rerun(alone, ".", records(study, "sheet")["/"][0], without_minipach)
+    rerun(alone, ".", datum_records(study, "sheet")["/"][0], without_minipach)
 
 
 @pytest.mark.slow
@@ -109,7 +108,7 @@ def test_shared_code_is_pinned_recorded_and_visible(
     assert study.read("edges/table.bin") == bytes(range(256))
     assert study.minipach("schedule").out == "nothing to do\n"
     alone = clone(study, "edges", tmp_path / "alone", without_minipach)
-    rerun(alone, ".", records(study, "edges")["a.txt"][0], without_minipach)
+    rerun(alone, ".", datum_records(study, "edges")["a.txt"][0], without_minipach)
     write(study, "lib/sub/x.sh", 'both() { cat "$images" >"$PFS/out/once"; }\n')
     study.ok("datalad", "save", "-r", "-m", "another")
     assert said(study, "edges") == {"a.txt": ("run", "../lib/sub/x.sh changed")}
@@ -127,7 +126,7 @@ def test_a_subdataset_in_code_is_seen(tmp_path: Path, without_minipach: dict[str
     study.ok("datalad", "save", "-r", "-m", "a tool")
     assert counts(study.schedule()["edges"]) == {"ran": 1}
     alone = clone(study, "edges", tmp_path / "alone", without_minipach)
-    rerun(alone, ".", records(study, "edges")["a.txt"][0], without_minipach)
+    rerun(alone, ".", datum_records(study, "edges")["a.txt"][0], without_minipach)
     write(study, "edges/code/tools/run.sh", 'cat "$images" >"$PFS/out/a.txt"\n')
     study.ok("datalad", "save", "-r", "-m", "another tool")
     assert said(study, "edges") == {"a.txt": ("run", "code/tools/run.sh changed")}

@@ -15,11 +15,10 @@ import pytest
 
 from minipach.executors.view import Waiting, Worker
 from minipach.views.top import Going, Look, lines
-from tests.executors.slurm.test_slurm import on_slurm
 from tests.fixtures.leftovers import Background, until
 from tests.fixtures.projects import MINIPACH, PATIENCE, Study
 from tests.fixtures.redis_servers import Redis, Workers
-from tests.fixtures.slurm_cluster import shared_cluster
+from tests.fixtures.slurm_cluster import on_slurm, shared_cluster
 
 SLOW = 'cp "$images" "$PFS/out/"; case $images in */a) ;; *) sleep 600 ;; esac\n'
 SPEC = """

@@ -10,8 +10,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,6 +29,7 @@ from tests.fixtures.launchers import (
     make_dataset,
     new_mark,
     ok,
+    ordinary,
     processes,
     shell,
     stand_in,
@@ -43,18 +42,6 @@ from tests.fixtures.projects import PATIENCE
 
 __all__ = ["images", "launch"]
 
-HOSTILE = [
-    "with space.txt",
-    'it\'s "q".txt',
-    "$(touch x).txt",
-    "`touch y`.txt",
-    "-rf",
-    "--",
-    "*",
-    "ümläut",
-    "a;b|c&d",
-    "{o}",
-]
 SHELLS_OWN = {"PWD", "OLDPWD", "SHLVL", "_"}  # a shell sets these by itself
 
 # --- what a command sees -----------------------------------------------------------------------------------------
@@ -548,25 +535,6 @@ def test_as_an_ordinary_user(launch: Launcher, way: Way) -> None:
         assert other.outputs() == {"id": "65534\n"} | ({"a": "A"} if way[0] != "none" else {})
         assert (other.dataset / "id").stat().st_uid == 65534
         assert other.clean()
-
-
-@contextmanager
-def ordinary(launch: Launcher, way: Way) -> Iterator[Launcher]:
-    """A launcher that `nobody` runs, with an image of its own."""
-    need("setpriv", "unsquashfs")
-    place = Path(tempfile.mkdtemp(prefix="minipach.", dir="/var/tmp"))
-    try:
-        dataset = make_dataset(place / "edges")
-        source = launch.image(way[1])
-        image = place / "image"
-        shutil.copytree(source, image, symlinks=True) if source.is_dir() else shutil.copy(source, image)
-        subprocess.run(["chown", "-R", "65534:65534", place], check=True)
-        env = launch.env | {"MINIPACH_CACHE": str(place / "cache"), "HOME": str(place), "PATH": IMAGE_PATH}
-        env["MINIPACH_PATH"] = IMAGE_PATH
-        as_user = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-        yield Launcher(dataset, env, launch.images, as_user)
-    finally:
-        shutil.rmtree(place)
 
 
 def test_without_bubblewrap_the_host_runs_it_directly(launch: Launcher, tmp_path: Path) -> None:

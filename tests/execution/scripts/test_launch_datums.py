@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from minipach.model import repo_layout
-from tests.execution.scripts.test_launch import HOSTILE
 from tests.fixtures.container_images import images
-from tests.fixtures.launchers import FILE, Launcher, datum, files, launch, ok, script_module, shell, use
+from tests.fixtures.launchers import FILE, HOSTILE, Launcher, datum, files, launch, ok, script_module, shell, use
 
 __all__ = ["images", "launch"]
 

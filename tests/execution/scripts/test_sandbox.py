@@ -10,13 +10,10 @@ import stat
 import subprocess
 import tarfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.execution.scripts.test_launch import ordinary
 from tests.fixtures.container_images import images
 from tests.fixtures.launchers import (
     EACH_RUNTIME,
@@ -24,6 +21,7 @@ from tests.fixtures.launchers import (
     SANDBOXES,
     Launcher,
     Way,
+    by,
     datum,
     files,
     launch,
@@ -52,17 +50,6 @@ as_each_user = pytest.mark.parametrize(
         for way, user in USERS
     ],
 )
-
-
-@contextmanager
-def by(launch: Launcher, way: Way, user: str) -> Iterator[tuple[Launcher, Path]]:
-    """The launcher as run by a user, and the image."""
-    use(way)
-    if user == "nobody" and os.geteuid() == 0:
-        with ordinary(launch, way) as other:
-            yield other, other.dataset.parent / "image"
-    else:
-        yield launch, launch.image(way[1])
 
 
 # All that a command may try against files of ours and of the host; VICTIM is a folder of the host.

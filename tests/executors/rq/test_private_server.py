@@ -13,8 +13,8 @@ import redis
 from minipach.executors.rq import access_rights
 from minipach.executors.rq.connection import Client, connect
 from minipach.git.repo import Repo
-from tests.executors.rq.test_rq import runs
 from tests.fixtures.projects import MINIPACH, Study
+from tests.fixtures.redis_servers import runs
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from minipach.support.errors import UserError
 from tests.chaos.chaos_rq import chaos
 from tests.fixtures.leftovers import Background, hold, leftovers, processes, unpublished, until
 from tests.fixtures.projects import MINIPACH, SHOWN, Study, need, run
-from tests.fixtures.redis_servers import Redis, Workers
+from tests.fixtures.redis_servers import Redis, Workers, runs
 
 # Says in a folder of its own that it runs, with which GPUs, and what it sees of the environment. The first of those
 # with a GPU waits for the second, so that two run at once, however far apart the two processes are ready.
@@ -432,14 +432,6 @@ def test_up_works_in_a_folder_of_any_name(study: Study) -> None:
         assert [w["has"][:7] for w in odd.minipach("top", "--json").json["workers"]] == ["0 slots"]
         assert odd.minipach("down").err == "ended: worker\nended: Redis\n"
         assert odd.minipach("plan", "--json").code == 0 and not odd.ok("git", "config", "-l", "--local").count("redis")
-
-
-def runs(pid: int) -> bool:
-    """Whether a process runs (one that has ended, and that nobody has taken note of, does not)."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
-    except OSError:
-        return False
 
 
 def test_the_server_is_redis_or_valkey_from_path_or_from_a_wheel(

@@ -35,8 +35,9 @@ from tests.fixtures.leftovers import (
 )
 from tests.fixtures.projects import SHOWN, Study
 from tests.fixtures.repos import Files
-from tests.fixtures.slurm_cluster import Cluster, cluster, shared_cluster
-from tests.project.test_disk_full import small_disk
+from tests.fixtures.slurm_cluster import Cluster, cluster, on_slurm, shared_cluster, submissions
+from tests.fixtures.small_disks import small_disk
+from tests.fixtures.work_sets import a_set
 
 COPY = 'cp "$images" "$PFS/out/"\n'
 
@@ -45,20 +46,6 @@ COPY = 'cp "$images" "$PFS/out/"\n'
 def slurm() -> Iterator[Cluster]:
     with shared_cluster() as made:
         yield made
-
-
-def on_slurm(study: Study, **settings: str) -> Study:
-    """The project's sets go to Slurm from now on."""
-    study.git(".", "config", "minipach.executor", "slurm")
-    study.git(".", "config", "minipach.slurm.grace", "1")  # no network file system here
-    for name, value in settings.items():
-        study.git(".", "config", f"minipach.slurm.{name}", value)
-    return study
-
-
-def submissions(study: Study) -> list[str]:
-    """The folders of what has been handed over and not settled."""
-    return [p.name for p in (study.root / ".git/minipach/slurm").glob("*-*")]
 
 
 def states(study: Study) -> dict[str, str]:
@@ -475,30 +462,6 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 # --- parts -------------------------------------------------------------------------------------------------------
-
-
-def a_set(count: int = 3, **more: Any) -> WorkSet:
-    """A set without anything to run."""
-    datums = tuple({"id": f"{n}" * 64, "name": f"n{n}", "dest": ""} for n in range(count))
-    made = WorkSet(
-        id="",
-        pipeline="edges",
-        repo="/repo",
-        base="b",
-        image="i",
-        head=("head",),
-        parts=tuple(("-d", f"n{n}", "") for n in range(count)),
-        tail=(),
-        inputs_of=((),) * count,
-        always=(),
-        files=(),
-        datums=datums,
-        job="j",
-        forced=False,
-        tries=3,
-        log="/logs/0.log",
-    )
-    return replace(made, id=made.part(range(count)).id, **more)
 
 
 def an_end(work: WorkSet, **more: Any) -> Outcome:
