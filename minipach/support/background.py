@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Aside(Generic[T]):
-    """What a function returns, computed while others work. An interrupt that comes meanwhile waits for nothing."""
+    """A function's result, computed in a thread. An interrupt meanwhile waits for nothing."""
 
     def __init__(self, function: Callable[[], T]) -> None:
         self._function = function

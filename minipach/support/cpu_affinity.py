@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def on_one_processor(number: int) -> Iterator[None]:
-    """What is started by this thread meanwhile stays on one of the processors that this process may use.
+    """Keep what this thread starts meanwhile on one of the processors that this process may use.
 
     number: which, counted round. git-annex asks git's helpers some things for each file, and waits for them; where
     that goes from processor to processor of a busy machine, it takes up to twice as long (docs/design/thousand.md).

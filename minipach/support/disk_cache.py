@@ -31,7 +31,7 @@ class Cache:
         return self._folder / kind / hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
 
     def get(self, kind: str, name: str) -> Any:
-        """The value, or None: also where the file is damaged, or other code than this wrote it."""
+        """Return the value, or None: also where the file is damaged, or other code than this wrote it."""
         try:
             data = memoryview(self._path(kind, name).read_bytes())
             # marshal is not made for data of others: what this user's key did not sign is not read
@@ -59,7 +59,7 @@ class Cache:
 
 
 def _head(kind: str, name: str, data: bytes | memoryview) -> bytes:
-    """The begin of a file: the code that wrote it, and a signature of its name and of the rest."""
+    """Return the begin of a file: the code that wrote it, and a signature of its name and of the rest."""
     signed = hashlib.blake2b(f"{kind}\0{name}\0".encode("utf-8", "surrogateescape"), key=_key(), digest_size=_MAC)
     signed.update(data)
     return _code() + signed.digest()

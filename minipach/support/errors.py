@@ -1,4 +1,4 @@
-"""What the user must mend, as an error; what a datum's own command did is an outcome, and no error."""
+"""Errors that the user must fix; a failure of a datum's own command is an outcome instead."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 class UserError(Exception):
     """Bad input or setup: exit code 2, one clear line per problem, no traceback.
 
-    Each problem reads ``place: problem; way out``.
+    Each problem reads ``place: problem; fix``.
     """
 
     def __init__(self, problems: str | Sequence[str]) -> None:
@@ -18,7 +18,7 @@ class UserError(Exception):
 
 
 def each_once(problems: Iterable[str]) -> tuple[str, ...]:
-    """The problems by file, line and column, none twice."""
+    """Return the problems by file, line and column, none twice."""
     return tuple(sorted(dict.fromkeys(problems), key=_place))
 
 

@@ -41,7 +41,7 @@ def remove_tree(path: Path) -> None:
 
 
 def stays_inside(path: str, target: str) -> bool:
-    """Whether a symlink at `path` with this target leads to a place in the same repo.
+    """Return whether a symlink at `path` with this target leads to a place in the same repo.
 
     ".." is taken at the target's start only: after a name, which may be a link itself, it could lead anywhere.
     """

@@ -6,5 +6,5 @@ import hashlib
 
 
 def blob_id(data: bytes) -> str:
-    """The id that git gives to a blob (SHA-1 repositories, as git and DataLad make them)."""
+    """Return the id that git gives to a blob (SHA-1 repositories, as git and DataLad make them)."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

@@ -16,7 +16,7 @@ def say(message: str) -> None:
     """Print one line; control characters, line breaks included, are shown as escapes."""
     try:
         print(printable(message), file=sys.stderr, flush=True)
-    except OSError:  # nobody reads it, or its disk is full: the work goes on
+    except OSError:  # nobody reads it, or its disk is full: the work continues
         lead_nowhere(sys.stderr)
 
 

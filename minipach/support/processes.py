@@ -13,7 +13,7 @@ def signal_group(group: int, number: int) -> None:
 
 
 def group_alive(group: int) -> bool:
-    """Whether a process group has a process left."""
+    """Return whether a process group has a process left."""
     try:
         os.killpg(group, 0)
     except (ProcessLookupError, PermissionError):

@@ -1,4 +1,4 @@
-"""What is printed, on its way to a file: through filters, such as the one that takes secrets out."""
+"""Filters between a printing process and a file, such as the one that removes secrets."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Filter(Protocol):
     """Changes a stream of bytes as it comes."""
 
     def feed(self, data: bytes, *, last: bool = False) -> bytes:
-        """What can be told so far; all if nothing more comes."""
+        """Return what can be told so far; all if nothing more comes."""
         ...
 
 
 @contextmanager
 def passing(target: int, filters: Sequence[Filter]) -> Iterator[int]:
-    """A descriptor; what is written to it gets to `target` at once, through the filters in order.
+    """Yield a descriptor that writes to `target` at once, through the filters in order.
 
     At the end, what was written until then is in the target. A process that holds the descriptor longer is not waited
     for: what it writes then goes nowhere.
@@ -62,7 +62,7 @@ def _pass_on(source: int, over: int, out: int, filters: Sequence[Filter]) -> Non
 
 
 def _write(out: int, data: bytes) -> None:
-    """All of it; lost if there is no room, since who printed it must not be kept waiting."""
+    """Write all of it; drop it if the disk is full, since the process that printed it must not wait."""
     with suppress(OSError):
         while data:
             data = data[os.write(out, data) :]

@@ -19,7 +19,7 @@ def many(number: float, noun: str, plural: str = "") -> str:
 
 
 def quoted(path: str | os.PathLike[str]) -> str:
-    """A path in a command that people copy: one word to the shell, also with a space in it."""
+    """Return a path in a command that people copy: one word to the shell, also with a space in it."""
     return shlex.quote(os.fspath(path))
 
 
@@ -50,18 +50,18 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _alike(one: str, other: str) -> int:
-    """With how many equal characters two words begin."""
+    """Return with how many equal characters two words begin."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def near_id(start: str, ids: Iterable[str]) -> str:
-    """The same for the beginning of an id."""
+    """Return the same for the beginning of an id."""
     length = max(len(start), 8)
     return nearest(start, {ident[:length] for ident in ids})
 
 
 def short(content: str) -> str:
-    """A content id for people: `sha256 1a2b3c4d…`."""
+    """Return a content id for people: `sha256 1a2b3c4d…`."""
     kind, _, value = content.replace("--", ":", 1).partition(":")
     return f"{kind.lower()} {value[:8]}…" if value else content
 
@@ -73,7 +73,7 @@ _RESET = "\x1b[0m"
 
 
 def printable(text: str) -> str:
-    """Text for a terminal: control characters and odd bytes are shown, not sent."""
+    """Return text for a terminal: control characters and odd bytes are shown, not sent."""
     return "".join(c if c.isprintable() or c == "\t" else repr(c)[1:-1] for c in text)
 
 
@@ -90,7 +90,7 @@ def colours_only(text: str) -> str:
 
 
 class TerminalFilter:
-    """What a program prints, on its way to a terminal (see `stream_filter.Filter`): as `colours_only` shows it."""
+    """A filter for what a program prints to a terminal (see `stream_filter.Filter`), as in `colours_only`."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
@@ -98,7 +98,7 @@ class TerminalFilter:
         self._coloured = False
 
     def feed(self, data: bytes, *, last: bool = False) -> bytes:
-        """What can be shown so far; what may be the begin of a colour waits for its end."""
+        """Return what can be shown so far; what may be the begin of a colour waits for its end."""
         text = self._held + self._decoder.decode(data, last)
         at = len(text) if last else _cut(text)
         self._held = text[at:]
@@ -109,7 +109,7 @@ class TerminalFilter:
 
 
 def _cut(text: str) -> int:
-    """Where the text ends that needs no more: before a CR, or before what may become a colour."""
+    """Return where the text ends that needs no more: before a CR, or before what may become a colour."""
     if text.endswith("\r"):
         return len(text) - 1
     at = text.rfind("\x1b", max(0, len(text) - 32))
@@ -117,7 +117,7 @@ def _cut(text: str) -> int:
 
 
 def dot(text: str) -> str:
-    """A quoted string of the dot language that stands for exactly this text, also where it is a label.
+    """Return a quoted string of the dot language that stands for exactly this text, also where it is a label.
 
     Labels know escapes (`\\N` is the node's name) and HTML entities. Source: https://graphviz.org/doc/info/lang.html
     """
@@ -125,7 +125,7 @@ def dot(text: str) -> str:
 
 
 def mermaid(text: str) -> str:
-    """Text inside a quoted mermaid label; what could be its syntax, markdown or HTML becomes an entity.
+    """Return text inside a quoted mermaid label; what could be its syntax, markdown or HTML becomes an entity.
 
     Source: https://mermaid.js.org/syntax/flowchart.html (entity codes are decimal, without the ampersand)
     """
@@ -133,7 +133,7 @@ def mermaid(text: str) -> str:
 
 
 def xml(text: str) -> str:
-    """Text of an XML element or a double-quoted attribute."""
+    """Return text of an XML element or a double-quoted attribute."""
     found = printable(text).replace("\t", " ")
     for plain, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
         found = found.replace(plain, entity)

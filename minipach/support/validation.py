@@ -1,4 +1,4 @@
-"""Checks of values that others can write: Redis, Slurm's files, the ledger, caches and notes.
+"""Checks of values that others can write: Redis, Slurm's files, the job database, caches and notes.
 
 A value that is not what it must be counts as one that is not there: its reader skips it, or makes it again.
 """
