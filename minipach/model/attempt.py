@@ -11,7 +11,7 @@ from minipach.model.datum import Task
 
 @dataclass(frozen=True, slots=True)
 class DatumEnd:
-    """What became of a datum.
+    """The outcome of a datum.
 
     kind: as in Outcome, or `recovered`: it failed and its `err_cmd` succeeded · seconds, cpu: of its last try, in a set
     with its share of the set's own work · memory: the peak meanwhile, in bytes · bytes_in, bytes_out: of its files
@@ -39,7 +39,7 @@ class DatumEnd:
 
 
 def end_of(task: Task, used: Used) -> DatumEnd:
-    """What became of a datum, as the ledger has it."""
+    """Return what became of a datum, as the job database has it."""
     kind: Literal["ok", "failed", "lost", "recovered"] = "failed"
     for known in ("ok", "lost", "recovered"):
         if used.kind == known:
@@ -80,7 +80,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """How the last attempt of a datum ended, if not well. times: how often this very content did not end well."""
+    """The bad end of a datum's last attempt. times: how often this very content did not end well."""
 
     datum_id: str
     kind: str
@@ -98,7 +98,7 @@ class Repeated:
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """What one run took: wall seconds, and seconds of processor time."""
+    """The duration of one run: wall seconds, and seconds of CPU time."""
 
     seconds: float
     cpu: float
@@ -106,7 +106,7 @@ class Duration:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What happened to a datum in a job, and what it used.
+    """The outcome of a datum in a job, and its resources.
 
     seconds, cpu: wall and processor time of the last try, in a set with its share of the set's own work · memory: peak
     of the processes of the command (or its set) together while it ran, in bytes; None: not known · bytes_in,
@@ -146,7 +146,7 @@ class Used:
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """One pass of a pipeline. key: the ledger's own number; several passes over the same state share an id.
+    """One pass of a pipeline. key: the job database's own number; several passes over the same state share an id.
 
     asked: how many datums it is to run, all passes that share the key together (0: not known).
     """
@@ -164,7 +164,7 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class Took:
-    """What the last try of a datum took.
+    """The duration of a datum's last try.
 
     began, ended: in unix seconds, of the datum itself in a set of several · seconds, cpu: wall and processor time, its
     share of the set's own work included · memory: peak in bytes · disk: peak of its scratch space and outputs, in bytes
@@ -200,7 +200,7 @@ class Try:
 
     @staticmethod
     def of(took: Took, kind: str, code: int, message: str, host: str, log: str) -> Try:
-        """A try that took this."""
+        """Return a try that took this."""
         return Try(
             kind, code, message, took.began or None, took.ended or None, took.seconds, took.cpu, took.memory, host, log
         )
@@ -209,7 +209,7 @@ class Try:
 def took(
     own: Sequence[tuple[float, float, float, float]], count: int, began: float, seconds: float, cpu: float
 ) -> list[Took]:
-    """What each datum of a try of `count` datums took.
+    """Return what each datum of a try of `count` datums took.
 
     own: per datum when it began and ended (unix seconds), its wall and its processor time; without, all count alike ·
     began: in unix seconds, of the try · seconds, cpu: of the whole try. What the datums themselves did not take

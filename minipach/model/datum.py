@@ -1,4 +1,4 @@
-"""What a datum is: the files of its inputs that are computed with together."""
+"""A datum: the files of its inputs that are computed together."""
 
 from __future__ import annotations
 

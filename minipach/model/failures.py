@@ -21,7 +21,7 @@ _NO_CODE = r"(?<!exited with )(?<!exit code )"
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a datum failed, less what is its own: two that are equal are the same failure for people."""
+    """The way in which a datum failed, without its own names: equal ways are the same failure for people."""
 
     kind: str
     exit: int

@@ -19,12 +19,12 @@ class LocalState:
 
     @staticmethod
     def of(git_dir: Path) -> LocalState:
-        """The local state of the repository with this `.git` (that of its main worktree)."""
+        """Return the local state of the repository with this `.git` (that of its main worktree)."""
         return LocalState(git_dir / _FOLDER.name)
 
     @staticmethod
     def in_root(root: Path) -> LocalState:
-        """The local state of the repository whose folder this is; nothing is looked up."""
+        """Return the local state of the repository whose folder this is; nothing is looked up."""
         return LocalState(root / _FOLDER)
 
     # --- of a project ---
@@ -41,7 +41,7 @@ class LocalState:
 
     @property
     def pending_work(self) -> Path:
-        """What later passes must do (JSON)."""
+        """The file with pending work (JSON)."""
         return self.folder / "goal.json"
 
     @property
@@ -51,7 +51,7 @@ class LocalState:
 
     @property
     def cache(self) -> Path:
-        """What was computed before."""
+        """The folder of caches."""
         return self.folder / "cache"
 
     @property
@@ -61,7 +61,7 @@ class LocalState:
 
     @property
     def local_status(self) -> Path:
-        """What the executor `local` runs now (JSON)."""
+        """The status file of the executor `local` (JSON)."""
         return self.folder / "local.json"
 
     @property
@@ -76,7 +76,7 @@ class LocalState:
 
     @property
     def redis_socket(self) -> Path:
-        """Where the private server listens."""
+        """The socket of the private server."""
         return self.redis / "redis.sock"
 
     @property
@@ -86,12 +86,12 @@ class LocalState:
 
     @property
     def worker_passes_log(self) -> Path:
-        """What the passes print that a worker starts."""
+        """The output of passes that a worker starts."""
         return self.folder / "rq" / "publish.log"
 
     @property
     def secrets(self) -> Path:
-        """Files with secrets, where no setting names another folder."""
+        """The folder of secrets, unless a setting names another one."""
         return self.folder / "secrets"
 
     @property
@@ -123,7 +123,7 @@ class LocalState:
 
     @property
     def verified(self) -> Path:
-        """Which annexed contents were verified (SQLite)."""
+        """The database of verified annexed contents (SQLite)."""
         return self.folder / "verified.sqlite"
 
     @property

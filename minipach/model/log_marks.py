@@ -19,7 +19,7 @@ _LONGEST = len(_HEAD) + 6 + 1 + 16 + 1
 
 
 def mark(number: int) -> bytes:
-    """The line after which all is of the datum with this number (from 1; 0: of none, or of all)."""
+    """Return the line after which all is of the datum with this number (from 1; 0: of none, or of all)."""
     return _HEAD + b"%d\n" % number
 
 
@@ -35,7 +35,7 @@ class Marker:
         self._open = False  # whether what comes is a datum's
 
     def feed(self, data: bytes, *, last: bool = False) -> bytes:
-        """What can be told so far; at the end, what follows in the log is no datum's own."""
+        """Return what can be told so far; at the end, what follows in the log is no datum's own."""
         data = self._held + data
         cut = len(data) if last else _sure(data)
         found: list[bytes] = []
@@ -55,7 +55,7 @@ class Marker:
         return b"".join(found)
 
     def _is_true(self, head: re.Match[bytes]) -> bool:
-        """Whether it is the script's: with the word of its number, after those before it."""
+        """Return whether it is the script's: with the word of its number, after those before it."""
         if head[1] is None:
             return False
         place = int(head[1]) - 1 if int(head[1]) else len(self.words) - 1

@@ -24,7 +24,7 @@ class Neutral(NamedTuple):
 
 
 def tokens(count: int) -> tuple[str, ...]:
-    """The neutral words for so many: `datum`, or `datum1`, `datum2` and so on."""
+    """Return the neutral words for so many: `datum`, or `datum1`, `datum2` and so on."""
     return (
         () if count == 0 else (_TOKEN,) if count == 1 else tuple(f"{_TOKEN}{number}" for number in range(1, count + 1))
     )
@@ -47,7 +47,7 @@ def restore(text: str, words: Sequence[str]) -> str:
 
 
 def neutral(datum: Datum, snapshots: Snapshots) -> Neutral:
-    """The words of a datum's name that can be hidden with certainty.
+    """Return the words of a datum's name that can be hidden with certainty.
 
     They can't be where the name has no word, a word without a letter or digit, or one word twice; where a word also
     stands in another position (`1` in `1/page-1.png`: not after the same text within its part of the path); or where
@@ -66,7 +66,10 @@ def neutral(datum: Datum, snapshots: Snapshots) -> Neutral:
 
 
 def suffix(path: str) -> str:
-    """A file name's suffix, and the one before it if the last is a compression's: `.nii.gz`, "" of `.profile`."""
+    """Return a file name's suffix, and the one before it if the last is a compression's.
+
+    `.nii.gz`, "" of `.profile`.
+    """
     name = path[path.rfind("/") + 1 :].lstrip(".")
     at = name.rfind(".")
     if at > 0 and name[at:] in COMPRESSIONS:
@@ -76,7 +79,7 @@ def suffix(path: str) -> str:
 
 
 def _words(datum: Datum, snapshots: Snapshots) -> tuple[str, ...]:
-    """The parts of a datum's name, split at `/` and `~`; a matched file's suffix is no part of it."""
+    """Return the parts of a datum's name, split at `/` and `~`; a matched file's suffix is no part of it."""
     files = [m.path[1:] for m in datum.matches if snapshots[m.repo, m.branch].is_file(m.path)]
     if datum.key is None:
         labels = [m.path[1:] for m in datum.matches]
@@ -90,7 +93,7 @@ def _words(datum: Datum, snapshots: Snapshots) -> tuple[str, ...]:
 
 
 def _uncertain(datum: Datum, snapshots: Snapshots, words: tuple[str, ...]) -> str:
-    """Why these words can't be hidden with certainty; "" if they can."""
+    """Return why these words can't be hidden with certainty; "" if they can."""
     places: dict[int, str] = {}
     names = set(tokens(len(words)))
     for text in (*(m.input for m in datum.matches), datum.name, *_keys(datum)):
@@ -132,7 +135,7 @@ def _token_in(text: str, names: set[str]) -> str:
 
 
 def _pieces(text: str, words: Sequence[str]) -> list[tuple[str, int]]:
-    """The text in pieces: (what stands there, -1), and for each whole word (its token, its index).
+    """Return the text in pieces: (what stands there, -1), and for each whole word (its token, its index).
 
     From left to right, and of two words that begin at one place the longer one.
     """
@@ -148,7 +151,7 @@ def _pieces(text: str, words: Sequence[str]) -> list[tuple[str, int]]:
 
 
 def _next(text: str, word: str, begin: int) -> int:
-    """Where a word stands next as a whole one; -1 if it doesn't."""
+    """Return where a word stands next as a whole one; -1 if it doesn't."""
     at = text.find(word, begin)
     while at >= 0:
         end = at + len(word)

@@ -71,7 +71,7 @@ class Secret:
 
 @dataclass(frozen=True)
 class Transform:
-    """What runs for each datum; `image` None is the host's environment, `working_dir` "" is the repo."""
+    """The command of each datum; `image` None is the host's environment, `working_dir` "" is the repo."""
 
     image: str | None
     cmd: tuple[str, ...]
@@ -86,7 +86,7 @@ class Transform:
 
 @dataclass(frozen=True)
 class SetSpec:
-    """How datums are cut into sets: so many, so many input bytes, so many sets per worker; 0 where nothing is said."""
+    """The division of datums into sets: number, input bytes, or sets per worker; 0 where not given."""
 
     number: int = 0
     size_bytes: int = 0
@@ -95,7 +95,7 @@ class SetSpec:
 
 @dataclass(frozen=True)
 class Resources:
-    """What one run needs: CPUs (parts too), bytes, and GPUs; None and 0 where nothing is said."""
+    """The needs of one run: CPUs (parts too), bytes, and GPUs; None and 0 where not given."""
 
     cpu: float | None = None
     memory: int | None = None
@@ -160,27 +160,30 @@ class Pipeline:
 
     @property
     def path(self) -> str:
-        """Where the pipeline is in its project."""
+        """The path of the pipeline in its project."""
         return self.source.rpartition("/")[0] or self.name
 
     def at(self, path: str) -> str:
-        """Where a field stands (`transform.image`): `source:line:column`; the source alone where it isn't written."""
+        """Return where a field stands (`transform.image`).
+
+        `source:line:column`; the source alone where it isn't written.
+        """
         return place_of(self.source, self.places, path)
 
     def needs(self) -> tuple[Need, ...]:
-        """What each pfs input takes from, as `pfs_inputs`."""
+        """Return what each pfs input takes from, as `pfs_inputs`."""
         return tuple(
             Need(pfs.repo, pfs.branch, self.at(f"{path}.repo"), self.at(f"{path}.branch"), pfs.project)
             for path, pfs in _leaves(self.input)
         )
 
     def pfs_inputs(self) -> tuple[PfsInput, ...]:
-        """Every pfs input as written, from top to bottom."""
+        """Return every pfs input as written, from top to bottom."""
         return tuple(pfs for _, pfs in _leaves(self.input))
 
 
 class BrokenSpec(UserError):
-    """What is wrong with one spec, and what can be read of it all the same.
+    """The problems of one spec, and what can be read of it nevertheless.
 
     needs: what it takes input from · image: the one that it names, and where it does (as `Need.repo_at`).
     """
@@ -194,7 +197,7 @@ class BrokenSpec(UserError):
 
 
 def secret_variable(name: str) -> str:
-    """The environment variable that holds a secret: MINIPACH_SECRET_<NAME>, for workers and for reruns."""
+    """Return the environment variable that holds a secret: MINIPACH_SECRET_<NAME>, for workers and for reruns."""
     return SECRET_PREFIX + re.sub(r"[^A-Z0-9]", "_", name.upper())
 
 

@@ -44,17 +44,17 @@ HOUSEKEEPING = frozenset({DATALAD, FOLDER})
 
 
 def reserved_in_pipeline(name: str) -> bool:
-    """Whether a name at the root of a pipeline's repo is not output (design: "A project on disk")."""
+    """Return whether a name at the root of a pipeline's repo is not output (design: "A project on disk")."""
     return name in RESERVED or name.startswith((".git", "README"))
 
 
 def reserved_in_data(name: str) -> bool:
-    """Whether a name at the root of any dataset is housekeeping, not data."""
+    """Return whether a name at the root of any dataset is housekeeping, not data."""
     return name in HOUSEKEEPING or name.startswith(".git")
 
 
 def is_pipeline(names: Collection[str]) -> bool:
-    """Whether a repo with these names at its root is a pipeline's.
+    """Return whether a repo with these names at its root is a pipeline's.
 
     `spec.yaml` and `spec.json` are names that data may have: they count where minipach's own folder is beside them.
     """

@@ -21,7 +21,7 @@ _LONGEST = 126_000  # bytes of a record: title and marks come to it, and the cha
 
 
 def slugs(pipeline: Pipeline) -> dict[tuple[str, str | None], str]:
-    """The folder below `inputs/` for each (repo, branch): the repo's last part where that is unique."""
+    """Return the folder below `inputs/` for each (repo, branch): the repo's last part where that is unique."""
     pairs = list(dict.fromkeys((p.repo, p.branch) for p in pipeline.pfs_inputs()))
     last = [repo.rpartition("/")[2] for repo, _ in pairs]
     found = {}
@@ -43,13 +43,13 @@ class Command:
     tail: tuple[str, ...]
 
     def text(self, chosen: Sequence[int] | None = None) -> str:
-        """One program with quoted arguments, for all datums or some, braces still single."""
+        """Return one program with quoted arguments, for all datums or some, braces still single."""
         indices = range(len(self.parts)) if chosen is None else chosen
         return shlex.join([*self.head, *(arg for i in indices for arg in self.parts[i]), *self.tail])
 
 
 def options_of_settings(record: Mapping[str, Any]) -> tuple[str, ...]:
-    """The launcher's options in a record that settings of then can have given (`project.settings.launcher_options`)."""
+    """Return the launcher's options in a record that settings can have given (`project.settings.launcher_options`)."""
     words = shlex.split(str(record.get("cmd", "")).replace("{{", "{").replace("}}", "}"))
     found: list[str] = []
     at = 3  # after `sh .minipach/launch IMAGE`
@@ -62,7 +62,7 @@ def options_of_settings(record: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def matched(part: Sequence[str]) -> Iterator[str]:
-    """The paths below `inputs/` that a datum's part of a command lays out (`inputs/images/a.png`)."""
+    """Yield the paths below `inputs/` that a datum's part of a command lays out (`inputs/images/a.png`)."""
     place = 0
     while place < len(part):
         if DATUM_SIZES[part[place]] == 4:
@@ -76,7 +76,7 @@ def escape_format(text: str) -> str:
 
 
 def record_path(path: str) -> str:
-    """A path as an input or output of a record: datalad globs it, and formats it each time it is rerun.
+    """Return a path as an input or output of a record: datalad globs it, and formats it each time it is rerun.
 
     Braces can't survive both, so they become `?`, which matches them.
     """
@@ -84,14 +84,14 @@ def record_path(path: str) -> str:
 
 
 def title(pipeline: str, names: Sequence[str]) -> str:
-    """The first line of a record: printable whatever the datums are called."""
+    """Return the first line of a record: printable whatever the datums are called."""
     text = names[0] if len(names) == 1 else f"{len(names)} datums, {names[0]} ... {names[-1]}"
     plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     return f"{pipeline}: {plain}"
 
 
 def compose(subject: str, record: Mapping[str, Any]) -> str:
-    """A commit message that `datalad rerun` reads."""
+    """Return a commit message that `datalad rerun` reads."""
     body = _json(fitted(record))
     return f"[DATALAD RUNCMD] {subject}\n\n{_TOP}\n{body}\n{_END}\n"
 
@@ -125,7 +125,7 @@ def _json(record: Mapping[str, Any]) -> str:
 
 
 def parse(message: str) -> tuple[str, dict[str, Any]]:
-    """The subject and the record of a commit message; ValueError if there is none."""
+    """Return the subject and the record of a commit message; ValueError if there is none."""
     head, top, rest = message.partition(f"\n{_TOP}\n")
     body, end, _ = rest.rpartition(f"\n{_END}")
     if not top or not end:

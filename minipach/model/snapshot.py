@@ -42,7 +42,7 @@ class Snapshot:
         self._paths: dict[int | None, list[str]] = {}
 
     def paths(self, depth: int | None = None) -> list[str]:
-        """Sorted absolute paths of all files and folders, or of those with `depth` parts ("/" has none)."""
+        """Return sorted absolute paths of all files and folders, or of those with `depth` parts ("/" has none)."""
         if depth not in self._paths:
             self._paths[depth] = sorted(self._all() if depth is None else self._at(depth))
         return self._paths[depth]
@@ -77,7 +77,7 @@ class Snapshot:
         return sorted(self.files)
 
     def below(self, match: str) -> Iterator[tuple[str, FileEntry]]:
-        """The files of a match (absolute path): the file itself, or all of a folder's subtree, in order."""
+        """Yield the files of a match (absolute path): the file itself, or all of a folder's subtree, in order."""
         path = match.strip("/")
         if path in self.files:
             yield path, self.files[path]
@@ -92,5 +92,5 @@ class Snapshot:
             yield self._sorted[i], self.files[self._sorted[i]]
 
     def is_file(self, match: str) -> bool:
-        """Whether a match is one file (not a folder)."""
+        """Return whether a match is one file (not a folder)."""
         return match.strip("/") in self.files

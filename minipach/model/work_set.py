@@ -34,7 +34,7 @@ class StagedFile:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a set asks of its machine: CPUs (parts too), bytes of memory and of scratch, GPUs. 0: no matter."""
+    """The needs of a set: CPUs (parts too), bytes of memory and of scratch, GPUs. 0: any."""
 
     cpu: float = 0.0
     memory: int = 0
@@ -44,7 +44,7 @@ class Needs:
 
     @staticmethod
     def of(pipeline: Pipeline) -> Needs:
-        """What a pipeline's spec asks for: its requests, and its limits where it requests nothing."""
+        """Return what a pipeline's spec asks for: its requests, and its limits where it requests nothing."""
         ask, limit = pipeline.resource_requests or Resources(), pipeline.resource_limits or Resources()
         gpu = ask if ask.gpu_number else limit
         return Needs(
@@ -91,23 +91,23 @@ class WorkSet:
     tried: int = 0
 
     def command(self, chosen: Sequence[int] | None = None) -> str:
-        """The command for all datums or some, as datalad takes it (braces doubled)."""
+        """Return the command for all datums or some, as datalad takes it (braces doubled)."""
         text = run_record.Command(self.head, self.parts, self.tail).text(chosen)
         return run_record.escape_format(text)
 
     def inputs(self, chosen: Sequence[int] | None = None) -> list[str]:
-        """The record's inputs for all datums or some, each once."""
+        """Return the record's inputs for all datums or some, each once."""
         indices = range(len(self.parts)) if chosen is None else chosen
         found = [path for i in indices for path in self.inputs_of[i]]
         return list(dict.fromkeys([*found, *self.always]))
 
     def title(self, chosen: Sequence[int] | None = None) -> str:
-        """The record's first line."""
+        """Return the record's first line."""
         indices = range(len(self.parts)) if chosen is None else chosen
         return run_record.title(self.pipeline, [self.datums[i]["name"] for i in indices])
 
     def part(self, chosen: Sequence[int]) -> WorkSet:
-        """The set of some of the datums, with an id and a log of its own."""
+        """Return the set of some of the datums, with an id and a log of its own."""
         wanted = {path for i in chosen for path in run_record.matched(self.parts[i])}
         rows = [[self.datums[i]["id"], self.datums[i]["name"], self.datums[i]["dest"]] for i in chosen]
         return replace(
@@ -122,7 +122,7 @@ class WorkSet:
         )
 
     def to_json(self) -> str:
-        """The set as one line of JSON."""
+        """Return the set as one line of JSON."""
         # `asdict` would copy all that is in it first, which takes five times as long
         data = {name: getattr(self, name) for name in self.__slots__}
         files = [{name: getattr(file, name) for name in file.__slots__} for file in self.files]
@@ -130,7 +130,7 @@ class WorkSet:
 
     @staticmethod
     def from_json(text: str) -> WorkSet:
-        """The set from its JSON. Raises ValueError, KeyError, TypeError."""
+        """Return the set from its JSON. Raises ValueError, KeyError, TypeError."""
         data = parse_object(text)
         for name in ("head", "tail", "always", "datums", "secrets"):
             data[name] = tuple(data[name])
@@ -143,7 +143,7 @@ class WorkSet:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a set.
+    """The outcome of a set.
 
     kind: `ok` (all that are not in `bad` or `recovered` succeeded) · `failed` (no datum succeeded; `exit` is the last
     code) · `lost` (infrastructure: the worker died, a fetch failed; `message` tells) · bad: (index, exit code, message)
@@ -151,7 +151,7 @@ class Outcome:
     set before the others could be done · recovered: the same of those that failed, and whose `err_cmd` succeeded ·
     seconds, cpu: wall and processor time of the last try · memory: peak of the command's processes together, in bytes
     (None: not known) · moved: per datum the bytes of its inputs and of its outputs · members: of a chunk, the
-    indices of the datums that this tells of (None: of all); the other indices are then positions among these ·
+    indices of the datums that this reports (None: of all); the other indices are then positions among these ·
     started, ended: in unix seconds, all tries and the inputs' fetching included (0: not known) · before: the tries of
     the whole set before the last one, in order · each: per datum, what its last try took (empty: not known).
     """
@@ -176,12 +176,12 @@ class Outcome:
     each: tuple[Took, ...] = ()
 
     def to_json(self) -> str:
-        """The outcome as one line of JSON."""
+        """Return the outcome as one line of JSON."""
         return json.dumps(asdict(self))
 
     @staticmethod
     def from_json(text: str | bytes) -> Outcome:
-        """The outcome from its JSON. Raises ValueError, TypeError."""
+        """Return the outcome from its JSON. Raises ValueError, TypeError."""
         data = parse_object(text)
         for name in ("bad", "recovered"):
             data[name] = tuple((i, code, message) for i, code, message in data.get(name, ()))
@@ -194,7 +194,7 @@ class Outcome:
 
 
 def tried_again(outcome: Outcome, count: int, tries: int) -> dict[int, int]:
-    """Of the datums that did not succeed in a set of several: which are to be tried by themselves, and how often.
+    """Return the failed datums of a set of several that are to run alone, and how often.
 
     tries: as in the spec. Where another datum's time was over, which ended the set, that was no try of the others; and
     nothing was where the set was lost, which may have been one datum's doing (its input can't be had, or it takes its
@@ -216,7 +216,7 @@ def tried_again(outcome: Outcome, count: int, tries: int) -> dict[int, int]:
 
 
 class Streak:
-    """How many datums in a row were lost that were tried by themselves, after the set that they were in was lost.
+    """The number of datums in a row that were lost alone, after their set was lost.
 
     Where it is not the datums' doing (the disk is full, a secret is missing), the others need not be tried.
     """
@@ -237,12 +237,12 @@ class Streak:
 
 
 def set_id(pipeline: str, tasks: Sequence[Task]) -> str:
-    """The id of a set: the hash of its datums' ids and names."""
+    """Return the id of a set: the hash of its datums' ids and names."""
     return _id(pipeline, [[t.id, t.datum.name, t.dest] for t in tasks])
 
 
 def id_of(work: WorkSet) -> str:
-    """The id that a set must have by what is in it."""
+    """Return the id that a set must have by what is in it."""
     return _id(work.pipeline, [[d["id"], d["name"], d["dest"]] for d in work.datums])
 
 
@@ -251,7 +251,7 @@ def _id(pipeline: str, rows: Sequence[Sequence[str]]) -> str:
 
 
 def upwards(path: str) -> Iterator[str]:
-    """A path, and the folders that it is in, from the inside out."""
+    """Yield a path, and the folders that it is in, from the inside out."""
     while path:
         yield path
         path = path.rpartition("/")[0]
@@ -260,7 +260,7 @@ def upwards(path: str) -> Iterator[str]:
 def record_extra(
     pipeline: str, job: str, datums: Sequence[Mapping[str, Any]], *, forced: bool = False, set_id: str = ""
 ) -> dict[str, Any]:
-    """Our own object in the run record.
+    """Return our own object in the run record.
 
     datums: each with name and id, and where the commit does not tell it, with its outputs · set_id: of the set that a
     datum ran in with others.
