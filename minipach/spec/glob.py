@@ -58,7 +58,7 @@ class Glob:
     prefix: str
 
     def match(self, path: str) -> tuple[str, ...] | None:
-        """The captures if the whole of an absolute path matches, else None; one that took no part is "".
+        """Return the captures if the whole of an absolute path matches, else None; one that took no part is "".
 
         The root is matched by the glob "/" alone, never by a `*` that stands for nothing.
         Alternatives that overlap within a repetition (`*(a|*(a))b`) can take exponential time, as in any
@@ -111,7 +111,7 @@ def _cleaned(pattern: str) -> tuple[str, list[int]]:
 
 
 def _escapes(part: str) -> bool:
-    """Whether what follows this text is escaped by its last backslash."""
+    """Return whether what follows this text is escaped by its last backslash."""
     return (len(part) - len(part.rstrip("\\"))) % 2 == 1
 
 
@@ -148,7 +148,7 @@ class _Parser:
         return slashes
 
     def peek(self, ahead: int = 0) -> str:
-        """The character at the position or `ahead` of it, "" beyond the end."""
+        """Return the character at the position or `ahead` of it, "" beyond the end."""
         where = self.at + ahead
         return self.text[where] if where < self.stop else ""
 
@@ -180,7 +180,7 @@ class _Parser:
         return self.literal(char)
 
     def char(self) -> str:
-        """The next character, or the one that a backslash stands before."""
+        """Return the next character, or the one that a backslash stands before."""
         if self.peek() == "\\":
             if not self.peek(1):
                 raise GlobError(self.at, "nothing follows the \\; write \\\\ for the character itself")

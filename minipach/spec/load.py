@@ -1,4 +1,4 @@
-"""spec.yml to a Pipeline: parsed and checked, every problem with its line, column and way out."""
+"""spec.yml to a Pipeline: parsed and checked, every problem with its line, column and fix."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def load_spec(text: str, *, source: str, folder: str) -> Pipeline:
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of spec.yml, for editors: each key in both spellings, no other keys."""
+    """Return the JSON Schema (2020-12) of spec.yml, for editors: each key in both spellings, no other keys."""
     schema = PipelineSpec.model_json_schema(mode="validation")
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "minipach spec.yml"
@@ -103,7 +103,7 @@ def _lines(source: str, document: Document, text: str = "") -> tuple[str, ...]:
 
 
 def _places(document: Document) -> tuple[tuple[str, str], ...]:
-    """Where the fields stand of which an error may be told after the spec was read."""
+    """Return where the fields stand of which an error may be told after the spec was read."""
     return tuple(
         (".".join(snake(str(part)) for part in loc), f"{place.value.line}:{place.value.column}")
         for loc, place in document.places.items()
@@ -141,7 +141,7 @@ def _valid_input(document: Document) -> InputSpec | None:
 
 
 def _needs(document: Document, source: str) -> Iterator[Need]:
-    """What a broken spec takes input from: each repo (and branch) that is sound, whatever is wrong around it."""
+    """Yield what a broken spec takes input from: each repo (and branch) that is sound, whatever is wrong around it."""
     for loc, node in pfs_nodes(dig(document.data, "input"), ("input",)):
         repo, branch = (_sound(document, (*loc, field), node) for field in ("repo", "branch"))
         if repo:
@@ -157,12 +157,12 @@ def _image(document: Document, source: str) -> tuple[str, str] | None:
 
 
 def _sound(document: Document, loc: Loc, node: object) -> str | None:
-    """The text of a field that nothing was found wrong with."""
+    """Return the text of a field that nothing was found wrong with."""
     return None if document.resolve(loc) in document.reported else text_of(node, str(loc[-1]))
 
 
 def _at(document: Document, source: str, loc: Loc) -> str:
-    """As `place_of`, of a spec that is no Pipeline."""
+    """Return a position as `place_of` does, for a spec that is no Pipeline."""
     found = document.resolve(loc)
     mark = document.places[found].value if len(found) == len(loc) else None
     return f"{source}:{mark.line}:{mark.column}" if mark else source

@@ -26,7 +26,7 @@ _Part = tuple[_Field | str, ...]  # a template's piece between two slashes
 
 
 def out_path(template: str, datum: Datum) -> str:
-    """The folder for a datum's output: "" for the repo's root, else like `a/b`.
+    """Return the folder for a datum's output: "" for the repo's root, else like `a/b`.
 
     Placeholders: `{name}` the datum's name, `{key}` its join or group key, `{1}` a capture (of the first by
     name of the inputs that have so many), `{INPUT}` the matched path, `{INPUT.name}` its last part,
@@ -54,7 +54,7 @@ def out_path(template: str, datum: Datum) -> str:
 
 
 def check_out_template(template: str, input: Input) -> str | None:
-    """What is wrong with a template for this input, as `problem; way out`, or None."""
+    """Return what is wrong with a template for this input, as `problem; way out`, or None."""
     try:
         parts = _parse(template)
         for part in parts:
@@ -73,7 +73,7 @@ def check_out_template(template: str, input: Input) -> str | None:
 
 @lru_cache(maxsize=64)
 def _parse(template: str) -> tuple[_Part, ...]:
-    """The parts between the slashes; one slash at either end and parts `.` mean nothing."""
+    """Return the parts between the slashes; one slash at either end and parts `.` mean nothing."""
     parts: list[list[_Field | str]] = [[]]
     for token in _TOKEN.finditer(template):
         text = token.group()
@@ -101,7 +101,7 @@ def _parse(template: str) -> tuple[_Part, ...]:
 
 
 def _may_vanish(part: _Part) -> bool:
-    """A `{INPUT.dir}` that stands alone: the folder of a file at the root is no part of a path."""
+    """Return a `{INPUT.dir}` that stands alone: the folder of a file at the root is no part of a path."""
     return len(part) == 1 and isinstance(part[0], _Field) and part[0].text.endswith(".dir")
 
 

@@ -119,7 +119,7 @@ def value_of(field: str, datum: Datum) -> str:
 
 
 def _split(field: str, known: set[str]) -> tuple[str, str]:
-    """The input's name and the view of it that is asked for ("": the path)."""
+    """Return the input's name and the view of it that is asked for ("": the path)."""
     if field in known:
         return field, ""
     name, _, view = field.rpartition(".")
@@ -127,7 +127,7 @@ def _split(field: str, known: set[str]) -> tuple[str, str]:
 
 
 def _of_input(name: str, view: str, field: str, datum: Datum) -> str:
-    """The value that all matches of an input agree on."""
+    """Return the value that all matches of an input agree on."""
     values = {_view(match, view) for match in datum.matches if match.input == name}
     if not values:
         raise TemplateError(f'{{{field}}}: this datum has nothing of the input "{name}"; use {{name}}')
@@ -152,14 +152,14 @@ def _view(match: Match, view: str) -> str | None:
 
 
 def _stem(name: str) -> str:
-    """A file's name without all its suffixes: `a` of `a.nii.gz`, `.profile` of `.profile`."""
+    """Return a file's name without all its suffixes: `a` of `a.nii.gz`, `.profile` of `.profile`."""
     dots = len(name) - len(name.lstrip("."))
     end = name.find(".", dots)
     return name if end < 0 or dots == len(name) else name[:end]
 
 
 def _safe_name(datum: Datum) -> str:
-    """The datum's name, with a matched root called `root`: `/~a` can't be a path."""
+    """Return the datum's name, with a matched root called `root`: `/~a` can't be a path."""
     if "/" not in [match.path for match in datum.matches]:
         return datum.name
     return "~".join(_ROOT if part == "/" else part for part in datum.name.split("~"))

@@ -57,7 +57,7 @@ Commands may have braces of their own:
 
 
 def reference() -> str:
-    """The whole page, in Markdown."""
+    """Return the whole page, in Markdown."""
     return "\n".join([INTRO, *(part for model, paths in _objects().items() for part in _section(model, paths))])
 
 
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _objects() -> dict[type[BaseModel], list[str]]:
-    """Every model and where it stands, in the order of reading."""
+    """Return every model and where it stands, in the order of reading."""
     found: dict[type[BaseModel], list[str]] = {}
 
     def visit(model: type[BaseModel], path: str) -> None:

@@ -135,7 +135,7 @@ class SecretSpec(Model):
 
 
 class TransformSpec(Model):
-    """What runs for each datum."""
+    """The command of each datum."""
 
     image: Text | None = Field(
         default=None,

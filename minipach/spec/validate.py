@@ -1,4 +1,4 @@
-"""What is wrong with a spec: pydantic's findings in plain words, and what goes across fields."""
+"""The problems of a spec: pydantic's findings in plain words, and checks across fields."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _UNSET: tuple[object, ...] = (False, "", [])  # protobuf's JSON writes a field t
 
 
 def validate(document: Document) -> PipelineSpec | None:
-    """The checked model; None if pydantic found something, which is then in `document.problems`."""
+    """Return the checked model; None if pydantic found something, which is then in `document.problems`."""
     if isinstance(document.data, list):
         document.add((), "a list; put each pipeline into the spec.yml of its own folder (NAME/spec.yml)")
         return None
@@ -138,7 +138,7 @@ def note_fields(model: BaseModel, loc: Loc, notes: Document) -> None:
 
 
 def dig(data: object, *keys: str | int) -> Any:
-    """What stands at `keys` in raw data, in either spelling; None if nothing does."""
+    """Return what stands at `keys` in raw data, in either spelling; None if nothing does."""
     for key in keys:
         if isinstance(data, dict):
             data = data.get(key, data.get(camel(str(key))))
@@ -150,13 +150,13 @@ def dig(data: object, *keys: str | int) -> Any:
 
 
 def text_of(data: object, key: str) -> str | None:
-    """The text (or the number, as it is written) that stands at a key in raw data; None if there is none."""
+    """Return the text (or the number, as it is written) that stands at a key in raw data; None if there is none."""
     value = dig(data, key)
     return value.text if isinstance(value, Number) else value if isinstance(value, str) else None
 
 
 def pfs_nodes(node: object, loc: Loc) -> Iterator[tuple[Loc, object]]:
-    """Every pfs input below a raw input, with its place, as far as there is any order in it."""
+    """Yield every pfs input below a raw input, with its place, as far as there is any order in it."""
     if isinstance(pfs := dig(node, "pfs"), dict):
         yield (*loc, "pfs"), pfs
     for kind in KINDS:
@@ -166,7 +166,7 @@ def pfs_nodes(node: object, loc: Loc) -> Iterator[tuple[Loc, object]]:
 
 
 def check_name(document: Document, folder: str) -> None:
-    """The pipeline has the folder's name, and that can be one."""
+    """Check that the pipeline has the folder's name, and that the name is valid."""
     name = text_of(dig(document.data, "pipeline"), "name")
     if not re.fullmatch(NAME, folder):
         document.add((), f"the folder {show(folder)} can't name a pipeline ({NAME_RULE}); rename it")
@@ -372,7 +372,7 @@ def in_project(repo: str, project: str) -> str:
 
 
 def clean_repo(repo: str) -> str:
-    """A repo's path without empty and `.` parts."""
+    """Return a repo's path without empty and `.` parts."""
     return "/".join(part for part in repo.split("/") if part not in ("", "."))
 
 

@@ -36,7 +36,7 @@ _INTERNAL = re.compile(r"(minipach(?:/.*)?)|git-annex|(?:synced|adjusted|views)/
 
 @dataclass(frozen=True)
 class Label:
-    """How the reference names a type."""
+    """The name of a type in the reference."""
 
     text: str
 

@@ -79,14 +79,14 @@ class Null:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value stands; `key` is where its key does (for list items and the top: the value's own)."""
+    """The position of a value; `key` is that of its key (for list items and the top: the value's own)."""
 
     key: Mark
     value: Mark
     raw: str = ""
 
     def inside(self, offset: int) -> Mark:
-        """The mark of character `offset` (from 0) of a scalar's value; its start if it spans lines."""
+        """Return the mark of character `offset` (from 0) of a scalar's value; its start if it spans lines."""
         starts = _character_starts(self.raw)
         if "\n" in self.raw or not 0 <= offset < len(starts):
             return self.value
@@ -122,7 +122,7 @@ class Document:
         self.problems.append((mark, text))
 
     def written(self, loc: Loc) -> str:
-        """The text of a scalar as it stands in the file."""
+        """Return the text of a scalar as it stands in the file."""
         return self.places[self.resolve(loc)].raw
 
 
@@ -343,7 +343,7 @@ def _syntax_problem(error: yaml.YAMLError, text: str) -> tuple[Mark, str]:
 
 
 def _character_starts(raw: str) -> list[int]:
-    """For each character of a one-line scalar's value, its offset in the text as written."""
+    """Return for each character of a one-line scalar's value its offset in the text as written."""
     if raw[:1] not in ("'", '"'):
         return list(range(len(raw)))
     starts, at, end = [], 1, len(raw) - 1
