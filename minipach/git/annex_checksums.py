@@ -86,7 +86,7 @@ def damaged(repo: Repo, contents: Mapping[str, Path], *, fresh: bool = False) ->
 
 
 def _stamp(file: Path) -> _Stamp:
-    """The stamp of a file, which changes when it is written to.
+    """Return the stamp of a file, which changes when it is written to.
 
     The time of its last change of any kind (ctime) is left out: staging makes hard links, each of which changes it.
     """

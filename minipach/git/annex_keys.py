@@ -13,12 +13,12 @@ _HASHES = re.compile(r"^(?:MD5|SHA1|SHA2?(?:224|256|384|512)|SHA3_\d+|SKEIN\d+|B
 
 
 def key_of_link(target: bytes) -> str | None:
-    """The key that a symlink's target names, or None if it leads to no annex object."""
+    """Return the key that a symlink's target names, or None if it leads to no annex object."""
     return _key_of_file(target.rsplit(b"/", 1)[1]) if _POINTER in target else None
 
 
 def key_of_pointer(blob: bytes) -> str | None:
-    """The key in an unlocked file's pointer blob, or None for ordinary content."""
+    """Return the key in an unlocked file's pointer blob, or None for ordinary content."""
     if len(blob) > MAX_POINTER or not blob.startswith(_POINTER):
         return None
     first, _, rest = blob.partition(b"\n")
@@ -28,13 +28,13 @@ def key_of_pointer(blob: bytes) -> str | None:
 
 
 def _key_of_file(name: bytes) -> str | None:
-    """The key whose object has this file name (characters that file names can't have are escaped there)."""
+    """Return the key whose object has this file name (characters that file names can't have are escaped there)."""
     key = _ESCAPES.sub(lambda m: _ESCAPED[m[0]], name.decode("utf-8", "surrogateescape"))
     return key if _KEY.match(key) else None
 
 
 def content_id(key: str) -> str:
-    """What a key says of the content alone.
+    """Return what a key says of the content alone.
 
     The E backends append the file's extension: it is dropped, so that the same bytes under three extensions are one
     content. A chunk's key (fields S and C) is made from the whole file's hash: it stands for itself. Keys that
@@ -51,19 +51,19 @@ def content_id(key: str) -> str:
 
 
 def names_content(key: str) -> bool:
-    """Whether the key is made of the content (a hash), so that equal keys mean equal bytes."""
+    """Return whether the key is made of the content (a hash), so that equal keys mean equal bytes."""
     found = _KEY.match(key)
     return found is not None and "-C" not in found["fields"] and bool(_HASHES.match(found["backend"].removesuffix("E")))
 
 
 def size_of(key: str) -> int | None:
-    """The content's size in bytes, if the key tells it."""
+    """Return the content's size in bytes, if the key tells it."""
     found = re.match(r"^[A-Z0-9_]+(?:-[a-zA-Z][^-]*)*?-s(\d+)", key)
     return int(found[1]) if found else None
 
 
 def relocate(target: bytes, depth: int) -> bytes:
-    """An annexed symlink's target as seen from a file that lies `depth` folders deep; others as they are."""
+    """Return an annexed symlink's target as seen from a file that lies `depth` folders deep; others as they are."""
     if key_of_link(target) is None:
         return target
     while target.startswith(b"../"):

@@ -95,13 +95,13 @@ def recover(repo: Repo) -> tuple[str, ...]:
 
 
 def _staged_since(repo: Repo, changes: list[_Change]) -> set[str]:
-    """Paths where the index holds neither side of a change: somebody staged something there."""
+    """Return paths where the index holds neither side of a change: somebody staged something there."""
     staged = {e.path: e.sha for e in index_entries(repo)}
     return {c.path for c in changes if staged.get(c.path, _ABSENT) not in (c.old, c.new)}
 
 
 def index_entries(repo: Repo, *paths: str) -> list[TreeEntry]:
-    """What the index holds at the given paths (all, if none is given); unmerged paths come more than once."""
+    """Return what the index holds at the given paths (all, if none is given); unmerged paths come more than once."""
     if len(paths) > _MANY:  # more than the arguments of a process can be: all are read, and these chosen
         wanted = set(paths)
         return [e for e in index_entries(repo) if e.path in wanted or not wanted.isdisjoint(parents(e.path))]
@@ -128,7 +128,7 @@ def _changes(repo: Repo, old: str, new: str) -> list[_Change]:
 
 
 def parents(path: str) -> Iterator[str]:
-    """The folders above a path, nearest first."""
+    """Yield the folders above a path, nearest first."""
     folder = path.rpartition("/")[0]
     while folder:
         yield folder
@@ -136,7 +136,7 @@ def parents(path: str) -> Iterator[str]:
 
 
 def _worktree_ids(repo: Repo, changes: list[_Change]) -> dict[str, str]:
-    """What lies at each path, as git would store it (`clean` filters applied); absent paths are left out."""
+    """Return what lies at each path, as git would store it (`clean` filters applied); absent paths are left out."""
     files: list[str] = []
     found: dict[str, str] = {}
     going = {c.path for c in changes if c.new == _ABSENT}
@@ -172,7 +172,7 @@ def _worktree_ids(repo: Repo, changes: list[_Change]) -> dict[str, str]:
 
 
 def _behind_something(root: Path, path: str, going: Collection[str]) -> bool:
-    """Whether a folder above the path is really a link or a file, and not one that goes with these changes."""
+    """Return whether a folder above the path is really a link or a file, and not one that goes with these changes."""
     for folder in parents(path):
         there = root / folder
         if (there.is_symlink() or there.is_file()) and folder not in going:
@@ -195,7 +195,7 @@ def _apply(repo: Repo, changes: list[_Change]) -> None:
         (f"0 {_ABSENT}\t" if c.new == _ABSENT else f"{c.new_mode} {c.new}\t").encode() + os.fsencode(c.path) + b"\0"
         for c in sorted(changes, key=lambda c: c.new != _ABSENT)
     )
-    # unfiltered here too: git looks anew at files that are as young as the index when it writes that
+    # unfiltered here too: git looks again at files that are as young as the index when it writes that
     repo.git(*UNFILTERED, "update-index", "-z", "--index-info", stdin=info)
     for change in changes:
         if change.new == _ABSENT and change.old_mode != GITLINK and not change.moved:
@@ -232,7 +232,7 @@ def _write_sparsely(repo: Repo, changes: Sequence[_Change]) -> None:
 
 
 def _unlocked(repo: Repo, changes: Sequence[_Change]) -> list[_Change]:
-    """Those whose new content is the pointer of an unlocked annexed file."""
+    """Return those whose new content is the pointer of an unlocked annexed file."""
     files = [c for c in changes if c.new_mode != SYMLINK]
     blobs = repo.objects.read_many([c.new for c in files])
     return [c for c, blob in zip(files, blobs, strict=True) if key_of_pointer(blob or b"")]
@@ -252,7 +252,7 @@ def _remove(root: Path, path: str) -> None:
 
 
 def dirty_paths(repo: Repo, *below: str) -> list[str]:
-    """Paths with uncommitted changes (untracked files included, ignored ones not), below the given folders or all."""
+    """Return paths with uncommitted changes, untracked files but no ignored ones, below these folders or all."""
     command = [
         "status",
         "--porcelain",

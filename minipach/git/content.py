@@ -1,4 +1,4 @@
-"""What the blobs of a tree are: plain files, links, or annexed content, each with its content id."""
+"""The kinds of blobs in a tree: plain files, links, or annexed content, each with its content id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a killed process left in a repo besides slots: git's locks, temporary files, unfinished refs; cleared."""
+"""The clean-up after a killed process, besides slots: git's locks, temporary files, unfinished refs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def clear(repo: Repo, patience: float = _PATIENCE) -> None:
 def _release_locks(repo: Repo, since: float, patience: float) -> None:
     """Remove git's lock files that are no older than `since` (seconds), once no git works in the repo any more.
 
-    A git that is killed leaves its lock, and every later one refuses to go on. Somebody else's git, which may hold
+    A git that is killed leaves its lock, and every later one refuses to continue. Somebody else's git, which may hold
     a lock at this moment too, is waited for; if it stays, so does its lock, and git's own message says what to do.
     In slots, where sets may run all the time, gits hold these locks for moments only: what is still there and the
     same after `patience` (seconds) is not theirs.
@@ -76,7 +76,7 @@ def _release_locks(repo: Repo, since: float, patience: float) -> None:
 
 
 def _locks(repo: Repo, since: float) -> dict[Path, tuple[int, int]]:
-    """The locks there are (those of worktrees aside), and which files they are."""
+    """Return the locks there are (those of worktrees aside), and which files they are."""
     places = [*repo.common_dir.glob("*.lock"), *(repo.common_dir / "refs").rglob("*.lock")]
     made = {lock: _made(lock) for lock in [*places, repo.common_dir / "annex" / "index.lock"]}
     # some file systems keep whole seconds
@@ -84,7 +84,7 @@ def _locks(repo: Repo, since: float) -> dict[Path, tuple[int, int]]:
 
 
 def _made(lock: Path) -> tuple[int, int] | None:
-    """Which file it is: its inode, and when it was changed last (ns since 1970); None: it is gone."""
+    """Return which file it is: its inode, and when it was changed last (ns since 1970); None: it is gone."""
     try:
         stat = lock.stat()
     except FileNotFoundError:
@@ -93,7 +93,7 @@ def _made(lock: Path) -> tuple[int, int] | None:
 
 
 def _gits_in(repo: Repo) -> tuple[bool, bool]:
-    """Whether a git or git-annex has its working directory at the top of the work tree, where git goes; or in a slot.
+    """Return whether a git or git-annex process works at the top of the work tree, where git goes, or in a slot.
 
     Where there is no /proc to ask, time must do.
     """
@@ -116,7 +116,7 @@ def _gits_in(repo: Repo) -> tuple[bool, bool]:
 
 
 def _reads_only(process: Path) -> bool:
-    """Whether it is an object reader, which may well be our own."""
+    """Return whether it is an object reader, which may well be our own."""
     try:
         return b"cat-file" in (process / "cmdline").read_bytes().split(b"\0")
     except OSError:

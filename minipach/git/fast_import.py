@@ -90,11 +90,11 @@ class Stream:
 
 
 def quote(path: str) -> bytes:
-    """A path as fast-import reads it: C-style, with everything that could end the line escaped."""
+    """Return a path as fast-import reads it: C-style, with everything that could end the line escaped."""
     raw = os.fsencode(path).replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
     return b'"' + raw + b'"'
 
 
 def committer(repo: Repo) -> str:
-    """Who commits, now: `Name <mail> seconds zone`."""
+    """Return who commits, now: `Name <mail> seconds zone`."""
     return repo.line("var", "GIT_COMMITTER_IDENT")

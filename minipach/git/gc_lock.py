@@ -17,7 +17,7 @@ from pathlib import Path
 
 from minipach.git.repo import Repo
 
-_PATIENCE = 30.0  # seconds to wait for a garbage collection that runs; then we go on without the lock
+_PATIENCE = 30.0  # seconds to wait for a garbage collection that runs; then we continue without the lock
 _COUNTS = 12 * 3600.0  # seconds
 _TOUCH = 3600.0
 
@@ -94,7 +94,7 @@ def _runs(pid: int) -> bool:
 
 
 def _is_minipach(path: Path) -> bool:
-    """Whether the lock is another minipach's, which holds off the same: one need not wait for it."""
+    """Return whether the lock is another minipach's, which holds off the same: one need not wait for it."""
     try:
         pid = path.read_text(errors="replace").partition(" ")[0]
         return b"minipach" in Path(f"/proc/{int(pid)}/cmdline").read_bytes()

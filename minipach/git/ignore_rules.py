@@ -1,4 +1,4 @@
-"""What a superdataset ignores in a folder stays ignored when the folder becomes a dataset: it may be a secret."""
+"""Ignore rules of a superdataset, kept when a folder becomes a dataset: an ignored file may be a secret."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from minipach.git.repo import Repo, private_index
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Why a path is ignored: the file that says so (as git names it), the line's number there, the pattern."""
+    """The reason why a path is ignored: the file (as git names it), the line's number there, the pattern."""
 
     source: str
     line: str
     pattern: str
 
     def inside(self, folder: str) -> str | None:
-        """The pattern as it reads inside a folder (from the top), if it can be said there."""
+        """Return the pattern as it reads inside a folder (from the top), if it can be said there."""
         if "/" not in self.pattern.rstrip("/") or self.pattern.startswith("**/"):
             return self.pattern
         above = os.path.dirname(self.source) if os.path.basename(self.source) == ".gitignore" else ""
@@ -29,7 +29,7 @@ class Rule:
 
 
 def rules(top: Repo, paths: Iterable[str]) -> dict[str, Rule]:
-    """Those of the given paths that a repository ignores; whether it tracks them all the same doesn't matter.
+    """Return those of the given paths that a repository ignores; whether it tracks them all the same doesn't matter.
 
     Also for paths in a folder that is a repository of its own by now: git then looks at no index.
     """
@@ -84,5 +84,5 @@ def _exclude(repo: Repo, lines: Sequence[str]) -> None:
 
 
 def _literal(path: str) -> str:
-    """A pattern for this path alone; a line break, which no pattern can hold, is any character."""
+    """Return a pattern for this path alone; a line break, which no pattern can hold, is any character."""
     return "/" + re.sub(r"([\\*?\[ ])", r"\\\1", path).replace("\n", "?")

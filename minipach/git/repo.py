@@ -34,7 +34,7 @@ _CHUNK = 500  # requests written ahead of the answers: 500 lines of 41 bytes fit
 
 
 def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment for every child process: this installation's programs come first on PATH.
+    """Return the environment for every child process: this installation's programs come first on PATH.
 
     The git-annex wheel puts its binary beside the interpreter's scripts, where git's hooks must find it too.
     """
@@ -76,7 +76,7 @@ def can_write(folder: str) -> bool:
 
 
 def own_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The same for git, git-annex and DataLad in what is minipach's own (slots, new datasets).
+    """Return the same for git, git-annex and DataLad in what is minipach's own (slots, new datasets).
 
     There no setting of the user decides what is stored, and no hook runs: docs/design/git-settings.md.
     """
@@ -94,7 +94,7 @@ def enter_environment(values: Mapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def entered(values: Mapping[str, str]) -> Iterator[None]:
-    """The same for a while."""
+    """Enter the folder for a while."""
     before = dict(os.environ)
     enter_environment(values)
     try:
@@ -116,16 +116,16 @@ def user_path() -> str:
 
 @functools.cache
 def _annex_wheel() -> Path | None:
-    """The folder of the git-annex wheel's own binary, if this environment has the wheel."""
+    """Return the folder of the git-annex wheel's own binary, if this environment has the wheel."""
     spec = importlib.util.find_spec("git_annex")
     folder = Path(spec.origin).parent if spec and spec.origin else None
     return folder if folder and os.access(folder / "git-annex", os.X_OK) else None
 
 
 def _environment_at(path: Path, extra: Mapping[str, str] | None = None, *, own: bool = False) -> dict[str, str]:
-    """The environment for git in the repository at `path`, and in no other. own: see `own_environment`.
+    """Return the environment for git in the repository at `path`, and in no other. own: see `own_environment`.
 
-    Where the `.git` there may not be entered, or is broken, git would go on in the repository around it: a pipeline's
+    If the `.git` there may not be entered, or is broken, git would use the repository around it: a pipeline's
     results would be published into the superdataset.
     """
     env = {"GIT_CEILING_DIRECTORIES": os.path.dirname(os.path.realpath(path)), "LANGUAGE": "en"}  # messages are read
@@ -190,11 +190,11 @@ class Repo:
         return done.stdout
 
     def line(self, *args: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None) -> str:
-        """The output of a git command less its last newline."""
+        """Return the output of a git command less its last newline."""
         return os.fsdecode(self.git(*args, stdin=stdin, env=env)).rstrip("\n")
 
     def succeeds(self, *args: str) -> bool:
-        """Whether a git command exits with 0."""
+        """Return whether a git command exits with 0."""
         try:
             self.git(*args)
         except GitError:
@@ -202,17 +202,17 @@ class Repo:
         return True
 
     def resolve(self, rev: str) -> str | None:
-        """The object id that `rev` names, or None."""
+        """Return the object id that `rev` names, or None."""
         out = self.git("rev-parse", "--verify", "--quiet", "--end-of-options", rev, ok=(0, 1, 128))
         return out.decode().strip() or None
 
     def branch(self) -> str | None:
-        """The branch that is checked out (short name), or None on a detached HEAD."""
+        """Return the branch that is checked out (short name), or None on a detached HEAD."""
         out = os.fsdecode(self.git("symbolic-ref", "--quiet", "HEAD", ok=(0, 1))).strip()
         return out.removeprefix("refs/heads/") or None
 
     def head(self) -> str | None:
-        """The commit checked out, or None in a repository without commits."""
+        """Return the commit checked out, or None in a repository without commits."""
         return self.resolve("HEAD^{commit}")
 
     @cached_property
@@ -234,19 +234,19 @@ class Repo:
             self._cat = None
 
     def ls_tree(self, treeish: str, *paths: str, recursive: bool = False) -> list[TreeEntry]:
-        """The entries of a tree, with full paths; with `recursive` only what is not a tree."""
+        """Return the entries of a tree, with full paths; with `recursive` only what is not a tree."""
         args = ["ls-tree", "-z", "--full-tree"] + (["-r"] if recursive else []) + [treeish]
         if paths:
             args += ["--", *paths]
         return list(parse_ls_tree(self.git(*args)))
 
     def names(self, treeish: str) -> list[str]:
-        """The names at the root of a tree, without what they stand for: quick for a large folder."""
+        """Return the names at the root of a tree, without what they stand for: quick for a large folder."""
         out = os.fsdecode(self.git("ls-tree", "-z", "--full-tree", "--name-only", treeish))
         return out.split("\0")[:-1]
 
     def config(self, key: str, file: str | None = None) -> str | None:
-        """A git setting of this repository, or of one file (a path, or `blob:REV:PATH`)."""
+        """Return a git setting of this repository, or of one file (a path, or `blob:REV:PATH`)."""
         where: list[str] = []
         if file is not None:
             where = ["--blob", file[5:]] if file.startswith("blob:") else ["--file", file]
@@ -286,20 +286,20 @@ class Repo:
         return self.line(*args, "-F", "-", stdin=os.fsencode(message), env=env)
 
     def update_refs(self, lines: Sequence[str]) -> None:
-        """One transaction of `git update-ref --stdin`: all of the lines, or none (GitError)."""
+        """Run one transaction of `git update-ref --stdin`: all of the lines, or none (GitError)."""
         if lines:
             text = "start\n" + "".join(f"{line}\n" for line in lines) + "prepare\ncommit\n"
             self.git("update-ref", "--stdin", stdin=text.encode())
 
     def refs(self, prefix: str) -> dict[str, str]:
-        """All refs below `prefix` with the objects that they point to."""
+        """Return all refs below `prefix` with the objects that they point to."""
         out = self.line("for-each-ref", "--format=%(objectname) %(refname)", prefix)
         return {name: sha for sha, _, name in (row.partition(" ") for row in out.splitlines())}
 
 
 @contextlib.contextmanager
 def private_index(path: Path) -> Iterator[dict[str, str]]:
-    """An index file of one's own, as an environment for git; it is gone afterwards."""
+    """Yield the environment for a private index file of git; remove the file afterwards."""
     own = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         yield {"GIT_INDEX_FILE": str(own)}
@@ -309,7 +309,7 @@ def private_index(path: Path) -> Iterator[dict[str, str]]:
 
 
 def parse_ls_tree(data: bytes) -> Iterator[TreeEntry]:
-    """Entries of `git ls-tree -z` output."""
+    """Yield entries of `git ls-tree -z` output."""
     for row in data.split(b"\0"):
         if row:
             meta, _, path = row.partition(b"\t")
@@ -318,7 +318,7 @@ def parse_ls_tree(data: bytes) -> Iterator[TreeEntry]:
 
 
 def parse_tree(data: bytes) -> Iterator[TreeEntry]:
-    """Entries of a raw tree object (SHA-1): `mode SP name NUL 20-bytes`, names without folders."""
+    """Yield entries of a raw tree object (SHA-1): `mode SP name NUL 20-bytes`, names without folders."""
     at = 0
     while at < len(data):
         space = data.index(b" ", at)
@@ -358,13 +358,13 @@ class CatFile:
         self._process.wait()
 
     def read(self, name: str) -> bytes | None:
-        """The content of one object, named by id or `REV:PATH` (no newline in it); None if missing."""
+        """Return the content of one object, named by id or `REV:PATH` (no newline in it); None if missing."""
         if "\n" in name:
             return None
         return next(iter(self.read_many([name])))
 
     def read_many(self, names: Sequence[str]) -> Iterator[bytes | None]:
-        """The contents of many objects, in order."""
+        """Yield the contents of many objects, in order."""
         for start in range(0, len(names), _CHUNK):
             chunk = names[start : start + _CHUNK]
             try:
@@ -393,7 +393,7 @@ def _reader_ended() -> GitError:
 
 
 def is_dataset(path: Path) -> bool:
-    """Whether `path` is the top of an installed git repository of its own."""
+    """Return whether `path` is the top of an installed git repository of its own."""
     return (path / ".git").exists()
 
 
@@ -412,7 +412,7 @@ def has_annex(repo: Repo) -> bool:
 
 
 def lacks_objects(repo: Repo, *revisions: str) -> bool:
-    """Whether objects of commits are missing, as after a `git gc --prune=now` while they were made."""
+    """Return whether objects of commits are missing, as after a `git gc --prune=now` while they were made."""
     try:
         found = repo.git("rev-list", "--objects", "--missing=print", "--no-object-names", *revisions)
     except GitError:

@@ -236,7 +236,7 @@ def utf8_locale(environment: Mapping[str, str]) -> dict[str, str | None]:
 
 @functools.lru_cache(maxsize=16)
 def _charset(every: str, charset: str, language: str) -> str | None:
-    """The locale to take for LC_CTYPE; None: the one that is set has UTF-8, or there is none that has."""
+    """Return the locale to take for LC_CTYPE; None: the one that is set has UTF-8, or there is none that has."""
     wanted = every or charset or language or "C"
     before = locale.setlocale(locale.LC_CTYPE)
     try:

@@ -32,7 +32,7 @@ _AGE = 10.0  # seconds that a fresh checkout pretends to be old
 
 
 def slots_dir(repo: Repo) -> Path:
-    """Where a repo's slots are: beside its annex, so that outputs move there by a rename."""
+    """Return where a repo's slots are: beside its annex, so that outputs move there by a rename."""
     return LocalState.of(repo.common_dir).slots
 
 
@@ -192,7 +192,7 @@ def clean_up(repo: Repo) -> int:
 
 
 def _held(lock: Path, *, remove: bool = False) -> bool:
-    """Whether somebody holds it. remove: take it away if not, while it is ours."""
+    """Return whether somebody holds it. remove: take it away if not, while it is ours."""
     try:
         with lock.open("r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -224,7 +224,7 @@ def kill_inside(folder: Path) -> None:
 
 @contextlib.contextmanager
 def temporary_worktree(repo: Repo, rev: str) -> Iterator[Repo]:
-    """A worktree for a moment."""
+    """Yield a worktree; remove it afterwards."""
     owner = Owner(repo)
     path = slots_dir(repo) / f"{owner.name}.tmp"
     try:
