@@ -15,7 +15,10 @@ _NOT_THEIRS = re.compile(r"git-annex|minipach|(adjusted|synced)/.*")
 
 
 def off_branch(repo: Repo, branch: str | None) -> str | None:
-    """What is wrong with `branch` being checked out (None: a detached HEAD), and the way out; None if nothing is."""
+    """Return what is wrong with `branch` being checked out (None.
+
+    A detached HEAD), and the fix; None if nothing is.
+    """
     if branch is None:
         what = "no branch is checked out"
     elif branch.startswith("adjusted/"):
@@ -60,7 +63,10 @@ def pushable(repo: Repo, where: str, branch: str | None, commit: str) -> str:
 
 
 def need_branch(repo: Repo, where: str) -> str:
-    """The branch that is checked out. UserError where results can't go to what is; where: the repo, for people."""
+    """Return the branch that is checked out.
+
+    UserError where results can't go to what is; where: the repo, for people.
+    """
     branch = repo.branch()
     off = off_branch(repo, branch)
     if branch is None or off:
@@ -69,7 +75,7 @@ def need_branch(repo: Repo, where: str) -> str:
 
 
 def told(project: Project, pipelines: Iterable[str]) -> Iterator[str]:
-    """A line for each of these pipelines to which nothing could be published."""
+    """Yield a line for each of these pipelines to which nothing could be published."""
     for path in pipelines:
         repo = Repo(project.root / path)
         pipeline = project.pipelines.get(path)

@@ -147,11 +147,11 @@ def _need_spec(project: Project, place: Place, tracked: list[TreeEntry]) -> None
 
 
 def _commit_all(project: Project, path: str, tracked: list[TreeEntry]) -> None:
-    """The new dataset's first commit of what lies there: all but what the superdataset ignores and doesn't track."""
+    """Commit all files of the new dataset, except those that the superdataset ignores and does not track."""
     repo = Repo(project.root / path)
     ignore_rules.keep_ignoring(project.repo, path, {e.path for e in tracked})
     repo.git("add", "--", ".")
-    # what was tracked against a rule goes on being tracked
+    # what was tracked against a rule continues being tracked
     here = [e.path for e in tracked if e.mode != GITLINK and os.path.lexists(project.root / e.path)]
     names = b"".join(os.fsencode(p.removeprefix(path + "/")) + b"\0" for p in here)
     if names:
@@ -217,7 +217,7 @@ def _registered(project: Project, path: str) -> bool:
 
 
 def _register(project: Project, path: str, tracked: list[TreeEntry]) -> None:
-    """One superdataset commit: the gitlink and `.gitmodules` come, the files that were tracked there go."""
+    """Make one superdataset commit: add the gitlink and `.gitmodules`, remove the files that were tracked there."""
     repo = project.repo
     head = repo.head()
     pipeline = Repo(project.root / path)

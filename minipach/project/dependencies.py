@@ -1,4 +1,4 @@
-"""Which pipeline takes from which: in what order they come, and where they wait for each other. Pure."""
+"""The dependencies of pipelines: their order, and cycles. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ Graph = Mapping[str, Set[str]]
 
 
 def in_order(graph: Graph) -> tuple[str, ...]:
-    """The pipelines, each after those that it takes from. What is part of a circle comes as if it had no such input."""
+    """Return the pipelines, each after those that it takes from.
+
+    What is part of a circle comes as if it had no such input.
+    """
     try:
         return _sorted(graph)
     except CycleError:
@@ -24,7 +27,7 @@ def _sorted(graph: Graph) -> tuple[str, ...]:
 
 
 def circles(graph: Graph) -> list[tuple[str, ...]]:
-    """The circles in which pipelines wait for each other, each member for the next and the last one for the first.
+    """Return the cycles in which pipelines wait for each other, each member for the next and the last for the first.
 
     Not all that there are (there can be very many), but every input that is part of one is in one of these.
     """
@@ -48,7 +51,7 @@ def circles(graph: Graph) -> list[tuple[str, ...]]:
 
 
 def _way(graph: Graph, start: str, end: str) -> tuple[str, ...] | None:
-    """A shortest way from `start` to `end` over what each takes from; both are part of it."""
+    """Return a shortest way from `start` to `end` over what each takes from; both are part of it."""
     came: dict[str, str | None] = {start: None}
     queue = deque([start])
     while queue:
@@ -68,7 +71,7 @@ def _way(graph: Graph, start: str, end: str) -> tuple[str, ...] | None:
 
 
 def reached(graph: Graph, starts: Iterable[str]) -> set[str]:
-    """The given ones and all that they take from, at any distance."""
+    """Return the given ones and all that they take from, at any distance."""
     found = set(starts)
     queue = list(found)
     while queue:
@@ -79,7 +82,7 @@ def reached(graph: Graph, starts: Iterable[str]) -> set[str]:
 
 
 def turned(graph: Graph) -> dict[str, set[str]]:
-    """The graph the other way round: for each those that take from it."""
+    """Return the graph the other way round: for each those that take from it."""
     found: dict[str, set[str]] = {path: set() for path in graph}
     for path, ups in graph.items():
         for up in ups:

@@ -1,4 +1,4 @@
-"""Where pipelines are: repos with a `spec.yml`, and plain folders with one, which are to become repos."""
+"""The discovery of pipelines: repos with a `spec.yml`, and plain folders with one, which become repos."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from minipach.project.spec_file import committed_specs, file_looks_like_ours, is
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a pipeline lives: its path in the project, whether it is a dataset already, and its specs (one, mostly)."""
+    """The location of a pipeline: its path, whether it is a dataset already, and its specs (usually one)."""
 
     path: str
     is_dataset: bool
@@ -28,7 +28,7 @@ class Place:
 
 
 def registered(root: Path, prefix: str = "") -> Iterator[str]:
-    """The paths of all subdatasets, nested ones included, each after `prefix`."""
+    """Yield the paths of all subdatasets, nested ones included, each after `prefix`."""
     modules = root / ".gitmodules"
     if not modules.is_file():
         return
@@ -68,7 +68,7 @@ def own_places(root: Path, repos: Iterable[str]) -> Iterator[Place]:
 
 
 def nested_places(root: Path, repos: Collection[str], known: Collection[str], needs: Iterable[Need]) -> list[Place]:
-    """The pipelines in plain folders of subdatasets. known: the pipelines found so far · needs: of those.
+    """Return the pipelines in plain folders of subdatasets. known: the pipelines found so far · needs: of those.
 
     A subdataset that a pipeline takes from holds data, whatever its files are called; so does a pipeline's own. In the
     others a spec must look like one of ours: the names are not rare.
@@ -87,18 +87,18 @@ def nested_places(root: Path, repos: Collection[str], known: Collection[str], ne
 
 
 def is_data(holder: str, data: Collection[str]) -> bool:
-    """Whether a repo is one of those that hold data, or part of one."""
+    """Return whether a repo is one of those that hold data, or part of one."""
     return any(holder == path or holder.startswith(path + "/") for path in data)
 
 
 def is_displaced(root: Path, path: str) -> bool:
-    """Whether a plain folder with files lies where a dataset is registered."""
+    """Return whether a plain folder with files lies where a dataset is registered."""
     folder = root / path
     return folder.is_dir() and not folder.is_symlink() and not is_dataset(folder) and any(os.scandir(folder))
 
 
 def holder_of(path: str, repos: Iterable[str]) -> str:
-    """The dataset that holds a path: the longest registered one above it, or the superdataset ("")."""
+    """Return the dataset that holds a path: the longest registered one above it, or the superdataset ("")."""
     return max((repo for repo in repos if path.startswith(repo + "/")), key=len, default="")
 
 

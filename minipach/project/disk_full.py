@@ -1,4 +1,4 @@
-"""A disk without space: which one it is, and the way out, in one line."""
+"""A disk without space: which one it is, and the fix, in one line."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class NoSpace:
-    """What to say, and whether to try again makes sense."""
+    """The message, and whether another try makes sense."""
 
     message: str
     passes: bool
 
 
 def places_of(repo: Repo) -> list[Place]:
-    """Where work on a dataset writes."""
+    """Return where work on a dataset writes."""
     unused = f"git -C {quoted(repo.path)} annex unused lists what no branch needs"
     slots = slots_dir(repo)
     return [
@@ -57,7 +57,10 @@ def places_of(repo: Repo) -> list[Place]:
 
 
 def places_of_set(work: WorkSet, slot: Slot) -> list[Place]:
-    """Where a set writes: in its slot and repo, in the stores of the datasets that it gets files from, and its log."""
+    """Return where a set writes.
+
+    In its slot and repo, in the stores of the datasets that it gets files from, and its log.
+    """
     found = places_of(slot.main)
     folder = slot.path.parent
     if folder != slots_dir(slot.main):
@@ -68,7 +71,7 @@ def places_of_set(work: WorkSet, slot: Slot) -> list[Place]:
 
 
 def places_of_project(project: Project) -> list[Place]:
-    """Where commands write, in all of a project."""
+    """Return where commands write, in all of a project."""
     repos = (project.repo, *(Repo(project.root / place.path) for place in project.places if place.is_dataset))
     logs = Place(project.local.logs, "logs", "/logs/")
     state = Place(project.state_dir, "ledger and logs", "database")
@@ -76,7 +79,7 @@ def places_of_project(project: Project) -> list[Place]:
 
 
 def explain(error: BaseException, places: Sequence[Place]) -> NoSpace | None:
-    """What an error for lack of space is about, of these places; None: it is another kind of error."""
+    """Return what an error for lack of space is about, of these places; None: it is another kind of error."""
     lines = [line for line in _said(error) if _SAYS_SO.search(line)]
     there = [place for place in places if place.folder.is_dir()]
     if not lines or not there:
@@ -89,7 +92,7 @@ def explain(error: BaseException, places: Sequence[Place]) -> NoSpace | None:
 
 
 def _said(error: BaseException | None) -> Iterator[str]:
-    """The lines of an error and of those behind it, with what a program that failed said."""
+    """Yield the lines of an error and of those behind it, with what a program that failed said."""
     while error is not None:
         for text in (str(error), getattr(error, "stderr", "")):
             yield from os.fsdecode(text or "").splitlines()
@@ -97,7 +100,7 @@ def _said(error: BaseException | None) -> Iterator[str]:
 
 
 def _left(folder: Path) -> int:
-    """Bytes that are free; none if there is no room for one more file."""
+    """Return bytes that are free; none if there is no room for one more file."""
     with contextlib.suppress(OSError):
         found = os.statvfs(folder)
         return found.f_bavail * found.f_frsize if found.f_favail or not found.f_files else 0

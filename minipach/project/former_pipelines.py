@@ -14,7 +14,7 @@ _RENAMED = re.compile(r"spec\.(ya?ml|json).*", re.IGNORECASE)
 
 
 def told(root: Path, repos: Iterable[str], pipelines: Collection[str]) -> Iterator[str]:
-    """A line for each of these repos that was a pipeline and is none now, with the way back.
+    """Yield a line for each of these repos that was a pipeline and is none now, with the way back.
 
     To take such a repo as data is everybody's right: one that holds no state any more is not spoken of.
     """

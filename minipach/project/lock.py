@@ -75,7 +75,7 @@ def _try(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds the lock. since: ISO 8601 · command: as it was typed."""
+    """The holder of the lock. since: ISO 8601 · command: as it was typed."""
 
     pid: int
     host: str
@@ -92,7 +92,7 @@ class Holder:
 
 
 def holder(path: Path) -> Holder | None:
-    """Who holds the lock now; None: nobody (what a killed holder left in the file does not count)."""
+    """Return who holds the lock now; None: nobody (what a killed holder left in the file does not count)."""
     found = _read(path)
     if found is None:
         return None
@@ -102,7 +102,7 @@ def holder(path: Path) -> Holder | None:
 
 
 def has_open(pid: int, path: Path) -> bool:
-    """Whether a process of this machine has a file open (where there is no /proc: whether it exists)."""
+    """Return whether a process of this machine has a file open (where there is no /proc: whether it exists)."""
     folder = Path(f"/proc/{pid}/fd")
     if not Path("/proc/self/fd").is_dir():
         try:

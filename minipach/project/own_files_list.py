@@ -9,7 +9,7 @@ from minipach.model.repo_layout import OWN_FILES
 
 
 def listed_own(repo: Repo, treeish: str) -> frozenset[str] | None:
-    """What a pipeline's branch lists as the pipeline's own files: no output, though at no reserved name.
+    """Return what a pipeline's branch lists as the pipeline's own files: no output, though at no reserved name.
 
     None where nothing is listed, before the first publish.
     """

@@ -1,4 +1,4 @@
-"""A place that may not be written (or read): which one it is, why, and the way out, in one line."""
+"""A place that may not be written (or read): which one it is, why, and the fix, in one line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ANOTHERS = re.compile(r"detected dubious ownership in repository at '(.*)'")
 
 
 def explain(error: BaseException, project: Path | None) -> str | None:
-    """What an error for lack of rights is about; None: it is another kind of error.
+    """Return what an error for lack of rights is about; None: it is another kind of error.
 
     project: the root of the one that was worked in.
     """
@@ -45,7 +45,7 @@ def _told(error: BaseException | None, project: Path | None) -> Iterator[str]:
 
 
 def _place(error: BaseException, project: Path | None) -> Path | None:
-    """The nearest place that is there, of what an error is about."""
+    """Return the nearest place that is there, of what an error is about."""
     if isinstance(error, GitError):
         return error.repo
     if isinstance(error, sqlite3.Error):
@@ -60,14 +60,14 @@ def _place(error: BaseException, project: Path | None) -> Path | None:
 
 
 def _withheld(project: Path) -> Path:
-    """The file or folder of ours that this user can't write, where a database can't be; else the project."""
+    """Return the file or folder of ours that this user can't write, where a database can't be; else the project."""
     folder = LocalState.in_root(project).folder
     files = sorted(folder.glob("*.sqlite*")) if os.access(folder, os.R_OK | os.X_OK) else []
     return next((p for p in (*files, folder) if p.exists() and not os.access(p, os.W_OK)), project)
 
 
 def _is_read_only(place: Path, text: str) -> bool:
-    """Whether a message is about a file system; SQLite says the same of a file that only its owner may write."""
+    """Return whether a message is about a file system; SQLite says the same of a file that only its owner may write."""
     if "readonly database" not in text:
         return "Read-only file system" in text
     return os.access(place, os.W_OK) or bool(os.statvfs(place).f_flag & os.ST_RDONLY)
@@ -88,7 +88,7 @@ def _refused(place: Path, project: Path | None) -> str:
 
 
 def _no_repository(there: Path, project: Path | None) -> str:
-    """Of a `.git` in which git finds nothing."""
+    """Return the message for a `.git` in which git finds no repository."""
     if there.is_dir() and not os.access(there, os.R_OK | os.X_OK):
         return _refused(there, project)
     folder = quoted(there.parent)

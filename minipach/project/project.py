@@ -87,11 +87,11 @@ class Project:
         return self._found[0]
 
     def spec_path(self, path: str) -> str:
-        """The path of a pipeline's spec in the project."""
+        """Return the path of a pipeline's spec in the project."""
         return f"{path}/{next((place.spec for place in self.places if place.path == path), SPEC)}"
 
     def specs_in_data(self) -> list[str]:
-        """The specs that make no pipelines, since a pipeline takes from the repo they lie in."""
+        """Return the specs that make no pipelines, since a pipeline takes from the repo they lie in."""
         known = {place.path for place in self.places}
         return [f"{place.path}/{place.spec}" for place in nested_places(self.root, self.repos, known, ())]
 
@@ -113,7 +113,10 @@ class Project:
         return self._found[1]
 
     def holder_of(self, path: str) -> str:
-        """The dataset that holds a repo or folder: the longest registered path above it, or the superdataset ("")."""
+        """Return the dataset that holds a repo or folder.
+
+        The longest registered path above it, or the superdataset ("").
+        """
         return holder_of(path, self.repos)
 
     def _read(self, places: Iterable[Place]) -> _Specs:
@@ -157,14 +160,14 @@ class Project:
         return self._specs.pipelines
 
     def pipeline(self, path: str) -> Pipeline:
-        """The pipeline at this path; UserError with what is wrong with its spec."""
+        """Return the pipeline at this path; UserError with what is wrong with its spec."""
         if path not in self.pipelines:
             raise UserError(self.problems[path])
         return self.pipelines[path]
 
     @cached_property
     def problems(self) -> dict[str, tuple[str, ...]]:
-        """What is wrong with pipelines, by path: the spec, a name that two have, a missing repo, a circle of inputs.
+        """The problems of pipelines, by path: the spec, a duplicate name, a missing repo, a cycle of inputs.
 
         Nothing is said here of those that are sound themselves and take from one of these: see `trouble`.
         """
@@ -190,7 +193,7 @@ class Project:
                 yield place.path, f"{place.path}/{place.spec}: {self._displaced_way(place.path)}"
 
     def _displaced_way(self, path: str) -> str:
-        """Return what is wrong with a plain folder in place of a registered dataset, and both ways out."""
+        """Return what is wrong with a plain folder in place of a registered dataset, and both fixes."""
         holder = self.holder_of(path)
         top = self.root / holder
         name = path.removeprefix(holder + "/") if holder else path
@@ -226,23 +229,23 @@ class Project:
                     yield path, f"{need.repo_at}: {self.absent(need.repo)}"
 
     def needs(self, path: str) -> tuple[Need, ...]:
-        """What the inputs of a pipeline take from; nothing where its spec can't be read so far."""
+        """Return what the inputs of a pipeline take from; nothing where its spec can't be read so far."""
         return self._specs.needs.get(path, ())
 
     def image(self, path: str) -> tuple[str | None, str]:
-        """The image that a pipeline's spec names (None: none, or it can't be read), and where it does."""
+        """Return the image that a pipeline's spec names (None: none, or it can't be read), and where it does."""
         if path in self.pipelines:
             pipeline = self.pipelines[path]
             return pipeline.transform.image, pipeline.at("transform.image")
         return self._specs.images.get(path, (None, ""))
 
     def lacks(self, path: str, but: Collection[str] = ()) -> tuple[str, ...]:
-        """A line for each input from another pipeline (`but` these) that has no output yet, not even a repo."""
+        """Return a line for each input from another pipeline (`but` these) that has no output yet, not even a repo."""
         unborn = {up for up in self.upstream(path) if up not in but and not is_dataset(self.root / up)}
         return tuple(f"{need.repo_at}: {self.absent(need.repo)}" for need in self.needs(path) if need.repo in unborn)
 
     def absent(self, repo: str) -> str:
-        """Why nothing can be taken from a repo that isn't here, and the way out."""
+        """Return why nothing can be taken from a repo that isn't here, and the fix."""
         if repo in self._graph:
             return f"{repo} is a pipeline without any output yet; minipach schedule {self.name_of(repo)}"
         if repo in self.repos and is_displaced(self.root, repo):
@@ -280,7 +283,7 @@ class Project:
                 yield path, f"{at}: these pipelines wait for each other: {shown}; take one of these inputs out"
 
     def trouble(self, paths: Iterable[str]) -> tuple[str, ...]:
-        """What is wrong with these pipelines, and with all that they depend on: by file and line, each once."""
+        """Return what is wrong with these pipelines, and with all that they depend on: by file and line, each once."""
         if not self.problems:
             return ()
         return each_once(p for path in self.upstream_of(paths) for p in self.problems.get(path, ()))
@@ -292,11 +295,11 @@ class Project:
             raise UserError(problems)
 
     def former_pipelines(self) -> Iterator[str]:
-        """A line for each repo that was a pipeline and counts as data now, with the way back."""
+        """Return a line for each repo that was a pipeline and counts as data now, with the way back."""
         return former.told(self.root, self.repos, {place.path for place in self.places})
 
     def path_of(self, name: str) -> str:
-        """The path of the pipeline with this name (or path), sound or not."""
+        """Return the path of the pipeline with this name (or path), sound or not."""
         name = os.path.normpath(name) if "/" in name else name
         known = {place.path: self.name_of(place.path) for place in self.places}
         if name in known:
@@ -310,7 +313,7 @@ class Project:
         raise UserError(f"{name}: no such pipeline in this project" + suggest(name, {*known, *known.values()}))
 
     def name_of(self, path: str) -> str:
-        """The name of the pipeline at this path: its folder's."""
+        """Return the name of the pipeline at this path: its folder's."""
         return path.rpartition("/")[2]
 
     @cached_property
@@ -322,7 +325,7 @@ class Project:
         }
 
     def _takes_results(self, need: Need) -> bool:
-        """Whether an input reads the branch that the pipeline it takes from publishes to, and so waits for it.
+        """Return whether an input reads the branch that the pipeline it takes from publishes to, and so waits for it.
 
         Another one is moved by whoever releases results: `git branch -f master dev`.
         """
@@ -339,27 +342,27 @@ class Project:
         return dependencies.in_order(self._graph)
 
     def upstream(self, path: str) -> tuple[str, ...]:
-        """The pipelines whose output this one takes directly, sorted."""
+        """Return the pipelines whose output this one takes directly, sorted."""
         return tuple(sorted(self._graph[path]))
 
     def downstream(self, paths: Iterable[str]) -> tuple[str, ...]:
-        """The given pipelines and all that depend on them, in order."""
+        """Return the given pipelines and all that depend on them, in order."""
         chosen = dependencies.reached(dependencies.turned(self._graph), paths)
         return tuple(p for p in self.order if p in chosen)
 
     def upstream_of(self, paths: Iterable[str]) -> tuple[str, ...]:
-        """The given pipelines and all that they depend on, in order."""
+        """Return the given pipelines and all that they depend on, in order."""
         chosen = dependencies.reached(self._graph, paths)
         return tuple(p for p in self.order if p in chosen)
 
     def select(self, names: Sequence[str]) -> tuple[str, ...]:
-        """The pipelines named (all, if none is) with everything downstream of them, in order."""
+        """Return the pipelines named (all, if none is) with everything downstream of them, in order."""
         return self.downstream([self.path_of(n) for n in names]) if names else self.order
 
 
 @dataclass(frozen=True, slots=True)
 class _Specs:
-    """What the specs of a project say, each by its pipeline's path.
+    """The specs of a project, each by its pipeline's path.
 
     needs: also of broken ones, if it can be read · images: of broken ones, with the place in the spec.
     """
@@ -380,7 +383,7 @@ class _Specs:
 
 
 def find_project(start: Path) -> Project:
-    """The project that holds the folder `start`: the nearest marked one, else the topmost dataset above."""
+    """Return the project that holds the folder `start`: the nearest marked one, else the topmost dataset above."""
     here = Path(os.path.realpath(start))
     if not here.is_dir():
         raise UserError(f"{start}: no such folder")

@@ -11,7 +11,7 @@ from minipach.support.errors import UserError
 
 
 def local_setting(repo: Repo, name: str) -> str | None:
-    """A setting that may name a program, a host or a number of processes.
+    """Return a setting that may name a program, a host or a number of processes.
 
     Read from the environment or this machine's git configuration only, never from a committed file:
     whoever can push to the project must not be able to choose what runs here.
@@ -24,7 +24,7 @@ def _variable(name: str) -> str:
 
 
 def bad_setting(name: str, problem: str, instead: str) -> UserError:
-    """What to say of a setting that can't be used, where it was made. instead: a value that can."""
+    """Return what to say of a setting that can't be used, where it was made. instead: a value that can."""
     variable = _variable(name)
     if os.environ.get(variable):
         return UserError(f"{variable}: {problem}; set it to {instead}, or unset it")
@@ -46,7 +46,7 @@ def give_up_after(repo: Repo) -> int:
 
 
 def slots(repo: Repo, asked: int | None) -> int:
-    """How many datum sets run at once: the option, else `minipach.jobs`, else the cores of this machine."""
+    """Return how many datum sets run at once: the option, else `minipach.jobs`, else the cores of this machine."""
     if asked is not None:
         return asked
     value = local_setting(repo, "jobs")
@@ -61,7 +61,7 @@ _LIMIT = re.compile(r"(memory|disk|file-size|processes)=([1-9][0-9]{0,17})")
 
 
 def launcher_options(repo: Repo, *, in_container: bool) -> tuple[str, ...]:
-    """Options of the launcher that the local configuration gives; the records name them.
+    """Return options of the launcher that the local configuration gives; the records name them.
 
     `minipach.pass-env`: names of variables that commands get · `minipach.host-paths`: absolute paths, separated by
     colons, that commands without an image see · `minipach.network`: `false` takes the network away ·

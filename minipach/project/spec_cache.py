@@ -13,7 +13,7 @@ _TYPES = {name: found for name, found in vars(types).items() if isinstance(found
 
 
 def read_spec(text: str, *, source: str, folder: str, cache: Cache) -> Pipeline:
-    """As `spec.load.load_spec`: out of the cache where the text is the one that was checked last."""
+    """Read a spec as `spec.load.load_spec` does; use the cache if the text is the one that was checked last."""
     key = (text, source, folder)
     kept = cache.get("spec", source)
     if kept is not None and kept[0] == key:

@@ -47,17 +47,17 @@ def lying_specs(folder: Path) -> list[str]:
 
 
 def is_spec(file: Path) -> bool:
-    """Whether a spec lies there: a file, or git-annex's link to one, whose content may be elsewhere."""
+    """Return whether a spec lies there: a file, or git-annex's link to one, whose content may be elsewhere."""
     return file.is_file() or (file.is_symlink() and not file.exists())
 
 
 def file_looks_like_ours(file: Path) -> bool:
-    """Whether a file of a spec's name is one: the names are not rare."""
+    """Return whether a file of a spec's name is one: the names are not rare."""
     return file.is_file() and _looks_like_ours(file.read_bytes())
 
 
 def _is_ours(blob: bytes | None, file: Path) -> bool:
-    """The same of what is committed; of what is annexed, by its content if that is here."""
+    """Return the same of what is committed; of what is annexed, by its content if that is here."""
     if blob is None or key_of_link(blob) or key_of_pointer(blob):
         return file_looks_like_ours(file)
     return _looks_like_ours(blob)
@@ -124,7 +124,7 @@ def working_text(folder: Path, source: str) -> str | None:
 
 
 def _is_being_adopted(folder: Path) -> bool:
-    """Whether a schedule was killed while it made this folder a dataset: the next one finishes that."""
+    """Return whether a schedule was killed while it made this folder a dataset: the next one finishes that."""
     return LocalState.in_root(folder).working.is_file()
 
 
@@ -139,7 +139,7 @@ def _lying_there(file: Path, source: str) -> bytes:
 
 
 def decoded(text: bytes, source: str) -> str:
-    """The text of a spec's bytes. UserError."""
+    """Return the text of a spec's bytes. UserError."""
     try:
         return text.decode()
     except UnicodeDecodeError as error:
@@ -147,7 +147,10 @@ def decoded(text: bytes, source: str) -> str:
 
 
 def _content(repo: Repo, source: str, blob: bytes | None, name: str) -> bytes | None:
-    """The text behind a blob: its annexed content, if that is what it names (a plain `datalad create` annexes all)."""
+    """Return the text behind a blob.
+
+    Its annexed content, if that is what it names (a plain `datalad create` annexes all).
+    """
     if blob is None or len(blob) > MAX_POINTER or b"\n" in blob.strip():
         return blob
     key = key_of_pointer(blob) or key_of_link(blob)  # a pointer ends with a line break, which is no part of the key

@@ -1,4 +1,4 @@
-"""What a command is to work on: pipelines, or some of their datums (`edges`, `edges:sub-1`, `edges:sub-*`)."""
+"""The targets of a command: pipelines, or some of their datums (`edges`, `edges:sub-1`, `edges:sub-*`)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Targets:
     named: frozenset[str] = frozenset()  # those that the words name themselves (all, if there are no words)
 
     def limits(self, path: str) -> bool:
-        """Whether only some datums of this pipeline are asked for."""
+        """Return whether only some datums of this pipeline are asked for."""
         return path in self.patterns
 
     def names(self, path: str, known: Sequence[str]) -> set[str]:
-        """Those of the known datums that are asked for; UserError if a pattern matches none."""
+        """Return those of the known datums that are asked for; UserError if a pattern matches none."""
         if path not in self.patterns:
             return set(known)
         chosen: set[str] = set()
@@ -38,14 +38,17 @@ class Targets:
 
 
 def matching(pattern: str, known: Iterable[str]) -> list[str]:
-    """The datums that a word means: the one of that name, else all that it matches as a glob (`*` any characters)."""
+    """Return the datums that a word means.
+
+    The one of that name, else all that it matches as a glob (`*` any characters).
+    """
     names = list(known)
     match = re.compile(fnmatch.translate(pattern)).match
     return [name for name in names if name == pattern] or [name for name in names if match(name)]
 
 
 def suggest_datum(word: str, known: Iterable[str]) -> str:
-    """As `suggest`; what several begin with is a glob that lacks its star."""
+    """Return suggestions as `suggest` does; a common beginning of several names is a glob without its star."""
     names = list(known)
     near = nearest(word, names)
     if not near and word and any(name.startswith(word) for name in names):
@@ -56,7 +59,8 @@ def suggest_datum(word: str, known: Iterable[str]) -> str:
 def parse_targets(
     project: Project, words: Sequence[str], *, upstream: bool = False, downstream: bool = True
 ) -> Targets:
-    """The targets of a command line: all pipelines if there are no words. A datum name may hold colons and globs.
+    """Return the targets of a command line: all pipelines if there are no words.
+    A datum name may hold colons and globs.
 
     Sound or not: for what shows them as they are.
     """

@@ -1,4 +1,4 @@
-"""What isn't committed yet in the repos of a project: only what is committed counts, so people are told."""
+"""Uncommitted changes in the repos of a project: only commits count, so people are warned."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _NAMED = 3
 
 
 def used_by(project: Project, pipelines: Iterable[str]) -> tuple[str, ...]:
-    """The repos of these pipelines and of what they take their input from."""
+    """Return the repos of these pipelines and of what they take their input from."""
     return tuple(dict.fromkeys(repo for path in pipelines for repo in (path, *(n.repo for n in project.needs(path)))))
 
 
 def uncommitted(project: Project, repos: Iterable[str]) -> dict[str, list[str]]:
-    """The changed and new paths of each repo that has some. A folder that is no dataset yet counts as it lies.
+    """Return the changed and new paths of each repo that has some. A folder that is no dataset yet counts as it lies.
 
     An input that is installed at another commit than the pipeline's link says is no change to take in.
     """
@@ -37,12 +37,12 @@ def uncommitted(project: Project, repos: Iterable[str]) -> dict[str, list[str]]:
 
 
 def as_json(found: Mapping[str, Sequence[str]]) -> list[dict[str, object]]:
-    """As documented for `minipach plan --json`."""
+    """Return the JSON object of `minipach plan --json`."""
     return [{"repo": path, "paths": list(changed)} for path, changed in found.items()]
 
 
 def remarks(project: Project, found: Mapping[str, Sequence[str]]) -> list[str]:
-    """A line for each repo, with the way to take the changes in."""
+    """Return a line for each repo, with the way to take the changes in."""
     return [
         f"{path}: uncommitted changes are left out ({', '.join(changed[:_NAMED])}"
         + (f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else "")
@@ -59,5 +59,5 @@ def _way_in(repo: Repo) -> str:
 
 
 def is_input(root: Path, path: str) -> bool:
-    """Whether a path of a pipeline is an input's folder with something installed in it."""
+    """Return whether a path of a pipeline is an input's folder with something installed in it."""
     return path.startswith(INPUTS) and is_dataset(root / path)
