@@ -17,10 +17,10 @@ _KEY_TOKEN = re.compile(r"\$\$|\$([0-9]+)|\$\{([0-9]+)\}")
 
 
 class Paths(Protocol):
-    """What datums need of a snapshot."""
+    """The part of a snapshot that datums need."""
 
     def paths(self, depth: int | None = None) -> Sequence[str]:
-        """Sorted absolute paths of all files and folders, or of those with `depth` parts ("/" has none)."""
+        """Return sorted absolute paths of all files and folders, or of those with `depth` parts ("/" has none)."""
 
 
 Snapshots = Mapping[tuple[str, str | None], Paths]
@@ -28,7 +28,7 @@ _Identity = tuple[str, str, str | None, str, bool]
 
 
 def make_datums(input: Input, snapshots: Snapshots) -> list[Datum]:
-    """All datums of an input, in an order that depends on nothing but names, globs and paths.
+    """Return all datums of an input, in an order that depends on nothing but names, globs and paths.
 
     snapshots: by (repo, branch), one for each pfs input. Rules: the spec's page, "Datums". The cost grows
     with the number of paths and of datums, no faster.
@@ -127,7 +127,7 @@ def _join(members: list[list[Datum]]) -> list[Datum]:
 
 
 def _outer(column: list[Match | None]) -> list[Match | None]:
-    """What stays of a member where another lacks the key: its outer matches, and one gap for all others."""
+    """Return what stays of a member where another lacks the key: its outer matches, and one gap for all others."""
     kept: list[Match | None] = [match for match in column if match is not None and match.outer_join]
     return kept if len(kept) == len(column) else [*kept, None]
 
@@ -144,7 +144,7 @@ _COMBINE = {"cross": _cross, "union": _union, "join": _join, "group": _group}
 
 
 def _by_key(member: list[Datum], key_of: Callable[[Match], str]) -> dict[str, list[Match | None]]:
-    """The files of a member's datums under their own keys; what several datums share is there once a key."""
+    """Return the files of a member's datums under their own keys; what several datums share is there once a key."""
     found: dict[str, list[Match | None]] = {}
     seen: set[tuple[str, _Identity]] = set()
     for datum in member:
@@ -158,7 +158,7 @@ def _by_key(member: list[Datum], key_of: Callable[[Match], str]) -> dict[str, li
 
 
 def _identity(match: Match) -> _Identity:
-    """What the code gets to see of a match: two that agree on it are the same."""
+    """Return what the code gets to see of a match: two that agree on it are the same."""
     return match.input, match.repo, match.branch, match.path, match.empty_files
 
 
@@ -171,13 +171,13 @@ def _label(path: str) -> str:
 
 
 def _joined(parts: Iterable[str]) -> str:
-    """Parts joined by `~`, none twice; of many, the first three and how many more."""
+    """Return parts joined by `~`, none twice; of many, the first three and how many more."""
     names = list(dict.fromkeys(parts))
     return "~".join(names) if len(names) <= _NAMED else "~".join([*names[:3], f"+{len(names) - 3}"])
 
 
 def _unique_names(datums: list[Datum]) -> list[Datum]:
-    """Names made unique: those that clash get what tells them apart, at last a number."""
+    """Return names made unique: those that clash get what tells them apart, at last a number."""
     rows: dict[str, list[int]] = {}
     for row, datum in enumerate(datums):
         rows.setdefault(datum.name, []).append(row)
@@ -200,7 +200,7 @@ def _unique_names(datums: list[Datum]) -> list[Datum]:
 
 
 def _differences(datums: list[Datum]) -> list[str]:
-    """For datums of one name, what each has that not all have: by path, else by input or repo."""
+    """Return for datums of one name what each has that not all have: by path, else by input or repo."""
     shared = set.intersection(*({_identity(match) for match in datum.matches} for datum in datums))
     own = [[match for match in datum.matches if _identity(match) not in shared] for datum in datums]
     labels: list[Callable[[Match], str]] = [

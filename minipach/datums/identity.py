@@ -33,12 +33,12 @@ class Recipe:
     code: str
 
     def as_json(self) -> dict[str, Any]:
-        """The recipe as JSON data."""
+        """Return the recipe as JSON data."""
         return {"transform": self.transform, "image": self.image, "code": self.code}
 
 
 def recipe(pipeline: Pipeline, image: str, code: str, commits: Mapping[Pair, str] | None = None) -> Recipe:
-    """The recipe of a pipeline, from the content ids of its image and its `code/`.
+    """Return the recipe of a pipeline, from the content ids of its image and its `code/`.
 
     commits: of the inputs. They count with `reprocess_spec: every_job`: each new state of any input is a new job, in
     which every datum runs again. With `identity: content` they count if the spec's `env` names a variable of the run
@@ -71,7 +71,10 @@ def recipe(pipeline: Pipeline, image: str, code: str, commits: Mapping[Pair, str
 
 
 def _of_run(pipeline: Pipeline, commits: Mapping[Pair, str]) -> dict[str, Any]:
-    """What counts of a run: with `identity: content`, that which the variables follow from that the spec names."""
+    """Return what counts of a run.
+
+    With `identity: content`, that which the variables follow from that the spec names.
+    """
     found: dict[str, Any] = {}
     named = run_variables(pipeline).keys() & dict(pipeline.transform.env).keys()
     if pipeline.identity != "content" or not named:
@@ -87,7 +90,7 @@ def _of_run(pipeline: Pipeline, commits: Mapping[Pair, str]) -> dict[str, Any]:
 
 
 def run_variables(pipeline: Pipeline, commits: Mapping[Pair, str] | None = None, job: str = "") -> dict[str, str]:
-    """The variables that differ from run to run though nothing that decides the result does."""
+    """Return the variables that differ from run to run though nothing that decides the result does."""
     found = {"PPS_SPEC_COMMIT": pipeline.blob, "PACH_JOB_ID": job, "PACH_OUTPUT_COMMIT_ID": job}
     for pfs in pipeline.pfs_inputs():
         found[f"{pfs.name}_COMMIT"] = (commits or {}).get((pfs.repo, pfs.branch), "")
@@ -99,12 +102,12 @@ def _states(commits: Mapping[Pair, str]) -> list[str]:
 
 
 def code_id(files: Mapping[str, FileEntry]) -> str:
-    """The content id of a folder: the hash of its paths, content ids and executable bits."""
+    """Return the content id of a folder: the hash of its paths, content ids and executable bits."""
     return _hash([[path, f.content, f.executable] for path, f in sorted(files.items())])
 
 
 def input_files(datum: Datum, snapshots: Snapshots, words: Sequence[str] = ()) -> dict[str, list[Row]]:
-    """Per input name, the files as (path as the command sees it, content id, executable), sorted.
+    """Return the files of each input as (path as the command sees it, content id, executable), sorted.
 
     words: those that the command does not see (`identity: content`). With `empty_files` the content counts as well,
     since a link in /pfs/out to such a file publishes it; it is marked, as the command sees an empty file.
@@ -125,7 +128,7 @@ def input_files(datum: Datum, snapshots: Snapshots, words: Sequence[str] = ()) -
 
 
 def variables(datum: Datum, words: Sequence[str] = ()) -> dict[str, str]:
-    """The environment of one datum (spec.md, "What the code sees") but its id, as the command sees it."""
+    """Return the environment of one datum (spec.md, "What the code sees") but its id, as the command sees it."""
     found = {DATUM_NAME: hide(datum.name, words)}
     if len(datum.matches) == 1:
         (match,) = datum.matches
@@ -150,7 +153,7 @@ def _add_keys(found: dict[str, str], match: Match, words: Sequence[str]) -> None
 
 
 def datum_id(shared: Recipe, files: Inputs, visible: Mapping[str, str], *, by_path: bool) -> str:
-    """The id of a datum: SHA-256 (hex) of the canonical JSON of its recipe, its inputs and its variables."""
+    """Return the id of a datum: SHA-256 (hex) of the canonical JSON of its recipe, its inputs and its variables."""
     return Identifier(shared, by_path=by_path).id_of(files, visible)
 
 
@@ -173,7 +176,7 @@ class Identifier:
         self._tail = ("}," + _canonical({"version": VERSION})[1:]).encode()
 
     def id_of(self, files: Inputs, visible: Mapping[str, str]) -> str:
-        """The id of the datum with these inputs and variables."""
+        """Return the id of the datum with these inputs and variables."""
         parts = []
         for name in sorted(files) if len(files) > 1 else files:
             rows = [f"[{_text(path)},{_text(content)},{_JSON[executes]}]" for path, content, executes in files[name]]

@@ -1,4 +1,4 @@
-"""What the inputs of pipelines name: commits and snapshots of repos, and what of them can't be worked with."""
+"""The inputs of pipelines: commits and snapshots of repos, and what is unusable in them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SnapshotStore:
         self._read: dict[tuple[str, str], Snapshot] = {}
 
     def commit(self, need: Need) -> str:
-        """The commit of the branch that an input names (the one checked out, if it names none).
+        """Return the commit of the branch that an input names (the one checked out, if it names none).
 
         UserError at the place in the spec, if it isn't there.
         """
@@ -53,7 +53,7 @@ class SnapshotStore:
         return _other(repo, need.branch or "")
 
     def at(self, repo_path: str, commit: str) -> Snapshot:
-        """The snapshot of a repo at a commit."""
+        """Return the snapshot of a repo at a commit."""
         key = (repo_path, commit)
         if key not in self._read:
             repo = open_repo(self.project.root, repo_path)
@@ -65,7 +65,7 @@ class SnapshotStore:
 
 
 def _other(repo: Repo, branch: str) -> str:
-    """The way out where a repo has no such branch."""
+    """Return the fix where a repo has no such branch."""
     for ref in repo.refs("refs/remotes/"):
         remote, _, name = ref.removeprefix("refs/remotes/").partition("/")
         if name == branch:
@@ -80,7 +80,7 @@ def unusable(
     snapshots: Mapping[tuple[str, str | None], Snapshot],
     datums: Sequence[Datum],
 ) -> Iterator[str]:
-    """What keeps these datums from being processed, a line each: names of files, subdatasets that aren't here."""
+    """Yield what keeps these datums from being processed, a line each: names of files, subdatasets that aren't here."""
     odd: dict[str, dict[str, None]] = {}
     for datum in datums:
         for match in datum.matches:
@@ -97,7 +97,7 @@ def unusable(
 
 
 def unmatched(pipeline: Pipeline, snapshots: Mapping[tuple[str, str | None], Snapshot]) -> str:
-    """Why there is no datum."""
+    """Return why there is no datum."""
     from minipach.spec.glob import compile_glob
 
     found: dict[str, None] = {}
@@ -113,7 +113,7 @@ def unmatched(pipeline: Pipeline, snapshots: Mapping[tuple[str, str | None], Sna
 
 
 def broken_lines(repo: str, snapshot: Snapshot) -> Iterator[str]:
-    """A line for each file with a line break in its name, matched or not.
+    """Yield a line for each file with a line break in its name, matched or not.
 
     datalad 1.7 takes such a file for deleted, and reruns nothing.
     """
@@ -130,7 +130,7 @@ def _told(repo: str, problems: Sequence[str]) -> Iterator[str]:
 def _not_installed(
     project: Project, pipeline: Pipeline, of: tuple[str, str | None], missing: str, datums: Sequence[Datum]
 ) -> Iterator[str]:
-    """A subdataset that isn't installed is a problem where a glob could reach into it."""
+    """Yield a subdataset that isn't installed is a problem where a glob could reach into it."""
     from minipach.spec.glob import compile_glob
 
     inside = "/" + missing

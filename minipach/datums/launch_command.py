@@ -24,7 +24,7 @@ def command(
     job: str,
     more: Sequence[str] = (),
 ) -> Command:
-    """The command that executes these datums; UserError if one alone is too long for a command line.
+    """Return the command that executes these datums; UserError if one alone is too long for a command line.
 
     more: further options of the launcher.
     """
@@ -50,7 +50,10 @@ def command(
 
 
 def _launch_options(pipeline: Pipeline) -> list[str]:
-    """What the launcher sees to: limits, and which variables of the caller hold secrets. Defaults are left out."""
+    """Return what the launcher sees to.
+
+    Limits, and which variables of the caller hold secrets. Defaults are left out.
+    """
     found = ["-P", pipeline.path]
     if pipeline.datum_timeout is not None:
         found += ["-t", str(math.ceil(pipeline.datum_timeout))]
@@ -100,13 +103,16 @@ def _part(task: Task, folders: Mapping[tuple[str, str | None], str], fields: Seq
 
 
 def length(pipeline: Pipeline, task: Task) -> int:
-    """How many bytes a datum adds to its set's command, about."""
+    """Return how many bytes a datum adds to its set's command, about."""
     fields = used_fields(pipeline.transform, pipeline.input)
     return len(shlex.join(_part(task, slugs(pipeline), fields)).encode("utf-8", "surrogateescape")) + 1
 
 
 def shared_variables(pipeline: Pipeline, commits: Mapping[tuple[str, str | None], str], job: str) -> dict[str, str]:
-    """The environment of every datum. With `identity: content`, the spec's `env` says which variables of the run."""
+    """Return the environment of every datum.
+
+    With `identity: content`, the spec's `env` says which variables of the run.
+    """
     env = dict(pipeline.transform.env)
     run = run_variables(pipeline, commits, job)
     if pipeline.identity == "content":
@@ -117,7 +123,7 @@ def shared_variables(pipeline: Pipeline, commits: Mapping[tuple[str, str | None]
 
 
 def datum_variables(task: Task) -> dict[str, str]:
-    """The environment of one datum (spec.md, "What the code sees")."""
+    """Return the environment of one datum (spec.md, "What the code sees")."""
     found = variables(task.datum, task.words)
     if not task.words:
         del found[DATUM_NAME]  # the launcher sets it to the datum's name
@@ -130,7 +136,7 @@ def replacements(fields: Sequence[str], datum: Datum, words: Sequence[str]) -> d
 
 
 def record_inputs(pipeline: Pipeline, tasks: Sequence[Task], snapshots: Snapshots) -> list[str]:
-    """The inputs of a record: the matched paths below `inputs/`, and the subdatasets in them.
+    """Return the inputs of a record: the matched paths below `inputs/`, and the subdatasets in them.
 
     `datalad rerun` gets what is named, and installs no subdataset below it.
     """

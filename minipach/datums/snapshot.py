@@ -122,7 +122,7 @@ class _Reader:
         return len(gone)
 
     def packed(self, tree: str, pipeline: bool) -> tuple[Any, ...]:
-        """Everything in columns of plain values."""
+        """Return everything in columns of plain values."""
         rows = self.files.values()
         return (
             tree,
@@ -140,7 +140,7 @@ class _Reader:
 
 
 def _restore(repo: Repo, packed: Any) -> tuple[str, _Reader, bool] | None:
-    """A snapshot out of the cache, if the subdatasets are installed as they were then."""
+    """Return a snapshot out of the cache, if the subdatasets are installed as they were then."""
     if packed is None:
         return None
     tree, pipeline, nested, missing, paths, *columns = packed
@@ -151,7 +151,7 @@ def _restore(repo: Repo, packed: Any) -> tuple[str, _Reader, bool] | None:
 
 
 def open_repo(root: Path, path: str) -> Repo:
-    """The repo at `path` in the project, or a UserError that says how to get it."""
+    """Return the repo at `path` in the project, or a UserError that says how to get it."""
     where = root / path
     if not is_dataset(where):
         raise UserError(f"{path}: not installed in this project; datalad get -n {quoted(where)}")
@@ -159,7 +159,7 @@ def open_repo(root: Path, path: str) -> Repo:
 
 
 def loose_files(folder: Path) -> dict[str, FileEntry]:
-    """Every file below `folder` by its path from there; links aren't followed."""
+    """Return every file below `folder` by its path from there; links aren't followed."""
     found = {}
     for here, folders, names in os.walk(folder):
         for name in (*names, *(f for f in folders if os.path.islink(os.path.join(here, f)))):

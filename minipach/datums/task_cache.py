@@ -29,7 +29,7 @@ def make_tasks(
     input: Input,
     snapshots: Snapshots,
 ) -> list[Task]:
-    """The tasks of these datums, in order.
+    """Return the tasks of these datums, in order.
 
     A task follows from four things alone. `key` stands for the first: recipe, template and input, as one text. The
     datum itself is in its mark. Its files are those of the commits kept, less what git says has changed. Then the
@@ -65,7 +65,7 @@ def make_tasks(
 
 
 def _marks(input: Input, datums: Sequence[Datum]) -> list[Any]:
-    """For each datum what tells it from all that this input can make: of a single pfs input the path does."""
+    """Return for each datum what distinguishes it from all others of this input: of a single pfs input its path."""
     if isinstance(input, PfsInput):
         return [datum.matches[0].path for datum in datums]
     return [
@@ -77,7 +77,7 @@ def _marks(input: Input, datums: Sequence[Datum]) -> list[Any]:
 def _kept(
     project: Project, path: str, key: str, snapshots: Snapshots
 ) -> tuple[dict[Any, _Kept], dict[tuple[str, str | None], AbstractSet[str]]]:
-    """What tasks have besides their datums, by mark, and for each repo the paths that changed since."""
+    """Return what tasks have besides their datums, by mark, and for each repo the paths that changed since."""
     kept = project.cache.get("tasks", path)
     if kept is None or kept[0] != key:
         return {}, {}
@@ -95,12 +95,18 @@ def _kept(
 
 
 def _whole(snapshots: Snapshots) -> bool:
-    """Whether the commits alone say which files there are: what a subdataset adds depends on its being installed."""
+    """Return whether the commits alone say which files there are.
+
+    What a subdataset adds depends on its being installed.
+    """
     return not any(snapshot.nested or snapshot.missing for snapshot in snapshots.values())
 
 
 def _touched(project: Project, path: str, old: str, snapshot: Snapshot) -> AbstractSet[str] | None:
-    """The paths that changed since another commit and all folders above them; None if that isn't known or is much."""
+    """Return the paths that changed since another commit and all folders above them.
+
+    None if that isn't known or is much.
+    """
     if old == snapshot.commit:
         return frozenset()
     try:
