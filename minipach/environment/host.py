@@ -20,7 +20,7 @@ PATH_IN_REPO = ".datalad/environments/host/image"
 
 
 def fingerprint(cmd: Sequence[str], cache: Cache | None = None, clock: Callable[[], int] = time.time_ns) -> str:
-    """A text that names the system, the python3 on PATH with its packages, and what of this host the command names.
+    """Return a text that names the system, python3 with its packages, and the host's files that the command names.
 
     That is its program, and each file that it names by a whole path: those are not in the pipeline's repo. With a
     cache, what is known of files that nothing touched since is not asked again. clock: the time of now (ns).
@@ -43,7 +43,7 @@ def fingerprint(cmd: Sequence[str], cache: Cache | None = None, clock: Callable[
 
 
 def command_environment() -> dict[str, str]:
-    """The environment in which a command without an image looks for its programs, as the launcher makes it."""
+    """Return the environment in which a command without an image looks for its programs, as the launcher makes it."""
     home = os.path.expanduser("~")
     env = {"PATH": user_path(), "HOME": home}
     env |= {name: value for name, value in os.environ.items() if name in ("LANG", "TZ") or name.startswith("LC_")}
@@ -53,7 +53,7 @@ def command_environment() -> dict[str, str]:
 
 
 def host_python(cache: Cache | None = None) -> tuple[str, str] | None:
-    """The path and the version of the python3 that a command without an image finds, or None."""
+    """Return the path and the version of the python3 that a command without an image finds, or None."""
     env = command_environment()
     python = shutil.which("python3", path=env["PATH"])
     described = hostpython.describe(os.path.abspath(python), env, cache) if python else None
@@ -61,7 +61,7 @@ def host_python(cache: Cache | None = None) -> tuple[str, str] | None:
 
 
 def names_host(word: str) -> bool:
-    """Whether a word of a command is a whole path on the host, rather than one below /pfs or of the system's own."""
+    """Return whether a word of a command is an absolute path on the host, not below /pfs and not of the system."""
     return word.startswith("/") and not word.startswith(_NOT_OF_HOST) and os.path.exists(word)
 
 
@@ -83,12 +83,12 @@ def _digest(path: str, cache: Cache | None, clock: Callable[[], int]) -> str:
 
 
 def content_of(text: str) -> str:
-    """The content id of a fingerprint."""
+    """Return the content id of a fingerprint."""
     return "env:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def drift(recorded: str, now: str, *, python: bool = True) -> tuple[str, ...]:
-    """What differs between two fingerprints, a line each: `numpy 2.4.6 -> 2.5.0`.
+    """Return what differs between two fingerprints, a line each: `numpy 2.4.6 -> 2.5.0`.
 
     python: whether python3 and its packages count.
     """

@@ -117,7 +117,7 @@ Stamp = tuple[str, int | None, int | None, int | None, int | None, int | None]
 def describe(
     python: str, env: Mapping[str, str], cache: Cache | None = None, clock: Callable[[], int] = time.time_ns
 ) -> tuple[str, list[str]] | None:
-    """The version of a python3 and what is installed in it (see `hostenv.fingerprint`), or None if it can't tell.
+    """Return the version of a python3 and its packages (see `host.fingerprint`), or None if it does not answer.
 
     That is its packages (`package: numpy 2.4.6`), and the modules that no package's record lists, by their content
     (`module: helpers.py sha256:...`).
@@ -148,7 +148,10 @@ def describe(
 
 
 def _stamps(python: str, places: list[str], read: list[str]) -> list[Stamp]:
-    """Every file and folder that the answer follows from, as it stands now. read: files that were read for it."""
+    """Return every file and folder that the answer follows from, as it stands now.
+
+    Read: files that were read for it.
+    """
     real = os.path.realpath(python)
     home = os.path.dirname(python)
     files = [python, real, os.path.join(home, "pyvenv.cfg"), os.path.join(home, "..", "pyvenv.cfg")]
@@ -161,7 +164,7 @@ def _stamps(python: str, places: list[str], read: list[str]) -> list[Stamp]:
 
 
 def _metadata(folder: str) -> Iterator[str]:
-    """What lies in a folder of packages and tells their names, their versions, or further folders."""
+    """Yield what lies in a folder of packages and tells their names, their versions, or further folders."""
     try:
         names = sorted(os.listdir(folder))
     except OSError:
@@ -176,7 +179,7 @@ def _metadata(folder: str) -> Iterator[str]:
 
 
 def stamp(path: str) -> Stamp:
-    """What differs whenever a file does: its place, number, size and times; only the path, if it isn't there.
+    """Return what differs whenever a file does: its place, number, size and times; only the path, if it isn't there.
 
     The last is the time of the last change of any kind (ns), which no program can set back.
     """
@@ -188,5 +191,8 @@ def stamp(path: str) -> Stamp:
 
 
 def settled(stamps: Iterable[Stamp], since: int) -> bool:
-    """Whether no file had just been changed at a time (ns): a change in the same tick of the clock would never show."""
+    """Return whether no file had just been changed at a time (ns).
+
+    A change in the same tick of the clock would never show.
+    """
     return all(s[-1] is None or s[-1] < since - _SETTLED for s in stamps)

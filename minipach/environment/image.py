@@ -60,7 +60,7 @@ class Image:
 
     @property
     def digest_path(self) -> str:
-        """Where the digest lies that a registry's image was fetched by, if it was."""
+        """The path of the digest by which a registry's image was fetched, if it was."""
         return posixpath.join(posixpath.dirname(self.path), "digest")
 
 
@@ -79,7 +79,7 @@ class _Branches(Repo):
 
 
 def resolve_image(project: Project, path: str) -> Image:
-    """The image of the pipeline at `path`. Reads only; UserError where the name leads nowhere.
+    """Return the image of the pipeline at `path`. Reads only; UserError where the name leads nowhere.
 
     Also of one whose spec is broken elsewhere, if it names an image.
     """
@@ -107,7 +107,7 @@ def slug_of(name: str) -> str:
 
 
 def _container(project: Project, repo: _Branches, wanted: str, at: str) -> Image | None:
-    """The container that is registered under a name, in the pipeline's repo, the project or a subdataset."""
+    """Return the container that is registered under a name, in the pipeline's repo, the project or a subdataset."""
     for name in dict.fromkeys((wanted, slug_of(wanted))):
         if _NAME.match(name) and name != CONTAINER:
             found = _registered_here(repo, name, at) or _registered_in(project, repo, "", name, at)
@@ -138,7 +138,7 @@ def _listed(project: Project, folder: str, names: Sequence[str]) -> bool:
 
 
 def _kept(repo: _Branches, wanted: str) -> Image | None:
-    """An image that was taken in before, and that is no longer where the spec says: in a clone, most likely."""
+    """Return an image that was recorded before, and that is no longer where the spec says: in a clone, most likely."""
     for name in dict.fromkeys((file_slug(wanted), slug_of(wanted))):
         place = f".datalad/environments/{name}/image"
         content = _content_at(repo, place) if name else None
@@ -164,7 +164,7 @@ def _of_registry(project: Project, repo: _Branches, wanted: str, at: str) -> Ima
 
 
 def _from_afar(repo: _Branches, wanted: str, slug: str, url: str) -> Image:
-    """An image that is fetched once. Its digest, where it is known, is its content id."""
+    """Return an image that is fetched once. Its digest, where it is known, is its content id."""
     place = f".datalad/environments/{slug}/image"
     content = _content_at(repo, place)
     reference = parse_reference(url) if url.startswith(SCHEME) else None
@@ -174,13 +174,13 @@ def _from_afar(repo: _Branches, wanted: str, slug: str, url: str) -> Image:
 
 
 def _digest_at(repo: _Branches, place: str) -> str | None:
-    """The digest that is committed beside an image, hex."""
+    """Return the digest that is committed beside an image, hex."""
     found = re.fullmatch(r"sha256:([0-9a-f]{64})\n?", _beside(repo, place))
     return found[1] if found else None
 
 
 def _beside(repo: _Branches, place: str) -> str:
-    """The text that is committed beside an image of a registry: its digest, or that it is unknown."""
+    """Return the text that is committed beside an image of a registry: its digest, or that it is unknown."""
     texts = (repo.objects.read(f"{rev}:{posixpath.dirname(place)}/digest") for rev in repo.revs)
     return next((text.decode("utf-8", "replace") for text in texts if text), "")
 
@@ -191,7 +191,7 @@ def file_slug(wanted: str) -> str:
 
 
 def _host(project: Project, repo: _Branches, cmd: tuple[str, ...]) -> Image:
-    """The recorded fingerprint; a new one only where none was ever written."""
+    """Return the recorded fingerprint; a new one only where none was ever written."""
     text: bytes | None = None
     if (repo.path / ".git").exists():
         for rev in repo.revs:
@@ -201,7 +201,7 @@ def _host(project: Project, repo: _Branches, cmd: tuple[str, ...]) -> Image:
 
 
 def _content_at(repo: _Branches, place: str) -> str | None:
-    """The content id of what is committed at a path (on the branch, or kept for its next state)."""
+    """Return the content id of what is committed at a path (on the branch, or kept for its next state)."""
     if not (repo.path / ".git").exists():
         return None
     for rev in repo.revs:
@@ -230,7 +230,7 @@ def _registered_here(repo: _Branches, name: str, at: str) -> Image | None:
 
 
 def _registered_in(project: Project, repo: _Branches, folder: str, name: str, at: str) -> Image | None:
-    """The container that the project (folder "") or a subdataset of it has registered under this name."""
+    """Return the container that the project (folder "") or a subdataset of it has registered under this name."""
     config = project.root / folder / ".datalad" / "config"
     if not _NAME.match(name) or not config.is_file():
         return None
@@ -242,7 +242,7 @@ def _registered_in(project: Project, repo: _Branches, folder: str, name: str, at
 
 
 def _file(project: Project, path: str, repo: _Branches, wanted: str, at: str) -> Image | None:
-    """A path: as seen from the pipeline's folder, else from the project's root."""
+    """Return a path: as seen from the pipeline's folder, else from the project's root."""
     for folder in (project.root / path, project.root):
         there = folder / wanted
         if not os.path.lexists(there):
@@ -358,6 +358,6 @@ def archive_folder(folder: Path, sink: IO[bytes] | _Hashing) -> None:
 
 
 def entry_of(repo: Repo, rev: str, place: str) -> TreeEntry | None:
-    """The tree entry at a path of a commit (a folder's entry is its tree), or None."""
+    """Return the tree entry at a path of a commit (a folder's entry is its tree), or None."""
     found = repo.ls_tree(rev, f":(literal){place}") if repo.resolve(f"{rev}:{place}") else []
     return found[0] if found else None

@@ -58,7 +58,7 @@ def import_image(repo: Repo, image: Image) -> TreeEntry:
 
 
 def annexed_entry(repo: Repo, key: str, path: str) -> TreeEntry:
-    """The locked symlink for a key at a path of the tree."""
+    """Return the locked symlink for a key at a path of the tree."""
     location = os.fsdecode(annex(repo, "contentlocation", key)).strip()
     target = "../" * path.count("/") + ".git/annex/objects/" + location.partition("annex/objects/")[2]
     return TreeEntry(SYMLINK, repo.hash_blob(os.fsencode(target)), path)
@@ -89,7 +89,7 @@ def _from_url(repo: Repo, image: Image) -> TreeEntry:
 
 
 def _reason(done: subprocess.CompletedProcess[bytes]) -> str:
-    """Why datalad failed: git-annex's own words (its line begins with `>`), if there are some."""
+    """Return why datalad failed: git-annex's own words (its line begins with `>`), if there are some."""
     if b"No such file or directory: 'singularity'" in done.stdout + done.stderr:
         return "that takes apptainer, which isn't here; install it, or save the image as an archive and name that file"
     rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]

@@ -60,7 +60,7 @@ def _has_host(path: str) -> bool:
 
 
 def _reference(text: str) -> tuple[str, str, str] | None:
-    """The path with the host (if one is given), the tag and the digest."""
+    """Return the path with the host (if one is given), the tag and the digest."""
     rest, _, digest = text.partition("@")
     if digest and not _DIGEST.fullmatch(digest):
         return None

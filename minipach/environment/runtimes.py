@@ -38,7 +38,10 @@ def installed() -> Iterator[Runtime]:
 
 
 def _command(name: str, root: Path | None) -> tuple[str, ...]:
-    """The command that starts a program and changes nothing; where that takes an image, one that asks the runtime."""
+    """Return the command that starts a program and changes nothing.
+
+    Where that takes an image, one that asks the runtime.
+    """
     if name == "bwrap":
         return _BUBBLEWRAP
     if name == "docker":
@@ -54,7 +57,7 @@ def _command(name: str, root: Path | None) -> tuple[str, ...]:
 
 
 def _problem(command: tuple[str, ...]) -> str:
-    """Why a command fails: the last line that it says; empty if it does not."""
+    """Return why a command fails: the last line that it says; empty if it does not."""
     try:
         done = subprocess.run(
             command,
@@ -76,7 +79,7 @@ def _problem(command: tuple[str, ...]) -> str:
 
 @contextmanager
 def _root() -> Iterator[Path | None]:
-    """A root file system that has the host's /usr once that is mounted; None where programs are elsewhere."""
+    """Yield a root file system with the host's /usr mounted; None where programs are elsewhere."""
     if not os.path.isfile(_PROGRAM):
         yield None
         return
