@@ -27,7 +27,7 @@ class Publish:
 
 
 def publishes(repo: Repo, head: str) -> list[Publish]:
-    """The publishes on a branch, newest first.
+    """Return the publishes on a branch, newest first.
 
     A publish is a commit `minipach: NAME: ...` with a line `job: ID`, and the run records right after it: the state
     that it left is the last of those.
@@ -45,7 +45,10 @@ def publishes(repo: Repo, head: str) -> list[Publish]:
 
 
 def last_publish(repo: Repo, head: str) -> str | None:
-    """The id of the job that published last on a branch; None if none did. Costs more the more records it wrote."""
+    """Return the id of the job that published last on a branch.
+
+    None if none did. Costs more the more records it wrote.
+    """
     only = ("--first-parent", "-1", "--extended-regexp", "--all-match", "--grep=^minipach: ", "--grep=^job: [0-9a-f]+$")
     for _, _, message in _log(repo, head, *only):
         if job := _JOB.search(message):
@@ -54,13 +57,13 @@ def last_publish(repo: Repo, head: str) -> str | None:
 
 
 def _is_record(message: str) -> bool:
-    """Whether a publisher wrote this record; `datalad rerun` keeps our object, and adds to the chain."""
+    """Return whether a publisher wrote this record; `datalad rerun` keeps our object, and adds to the chain."""
     ours = our_record(message)
     return ours is not None and not ours.get("chain")
 
 
 def our_record(message: str) -> dict[str, Any] | None:
-    """The run record in a commit message, if it is one of ours."""
+    """Return the run record in a commit message, if it is one of ours."""
     if '"minipach"' not in message:
         return None
     try:
@@ -73,7 +76,7 @@ def our_record(message: str) -> dict[str, Any] | None:
 def record_commits(
     repo: Repo, revs: str, wanted: Collection[tuple[str, str]]
 ) -> dict[tuple[str, str], tuple[str, dict[str, Any]]]:
-    """For each wanted datum, as (name, id), the newest commit in `revs` with its run record, and the record.
+    """Return for each wanted datum, as (name, id), the newest commit in `revs` with its run record, and the record.
 
     What published no output has no record on the branch.
     """
@@ -96,7 +99,7 @@ def record_commits(
 
 
 def outputs_of(record: Mapping[str, Any], added: Sequence[str], name: str, datum_id: str) -> list[str]:
-    """The paths that one datum of a record wrote: in a set of several the record says which, else it is all."""
+    """Return the paths that one datum of a record wrote: in a set of several the record says which, else it is all."""
     for datum in record["minipach"].get("datums", []):
         if (datum.get("name"), datum.get("id")) == (name, datum_id) and "outputs" in datum:
             return list(datum["outputs"])
@@ -104,7 +107,7 @@ def outputs_of(record: Mapping[str, Any], added: Sequence[str], name: str, datum
 
 
 def added_paths(repo: Repo, commits: Collection[str]) -> dict[str, list[str]]:
-    """The paths that each of these commits added or changed."""
+    """Return the paths that each of these commits added or changed."""
     if not commits:
         return {}
     request = "".join(f"{c}\n" for c in dict.fromkeys(commits)).encode()
@@ -122,7 +125,10 @@ def added_paths(repo: Repo, commits: Collection[str]) -> dict[str, list[str]]:
 
 
 def resolve_state(repo: Repo, head: str, word: str) -> str:
-    """The commit that a word names: a job's state (by its id or the beginning of it), or any commit as git names it."""
+    """Return the commit that a word names.
+
+    A job's state (by its id or the beginning of it), or any commit as git names it.
+    """
     jobs: dict[str, str] = {}
     known = publishes(repo, head) if _HEX.fullmatch(word) else []
     for publish in known:

@@ -1,4 +1,4 @@
-"""The ledger: jobs, attempts, durations. SQLite, local and disposable: what is true is in git."""
+"""The job database: jobs, attempts, durations. SQLite, local and disposable: what is true is in git."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _TRY = "kind, exit, message, started, ended, seconds, cpu, memory, host, log"
 
 
 def _used(found: Iterable[tuple[Any, ...]]) -> list[Used]:
-    """The rows as attempts; one that has a value of another kind is left out."""
+    """Return the rows as attempts; one that has a value of another kind is left out."""
     made = rows(Used, [(*row[:-1], bool(row[-1])) for row in found])
     return [used for used in made if is_moment(used.ended) and (used.started is None or is_moment(used.started))]
 
@@ -72,7 +72,7 @@ _JOB = f"key, id, pipeline, state, started, ended, ifnull(commit_id, ''), ifnull
 
 
 def _job_rows(found: Iterable[tuple[Any, ...]]) -> list[JobRow]:
-    """The rows as jobs; one that has a value of another kind is left out."""
+    """Return the rows as jobs; one that has a value of another kind is left out."""
     split = [(row[:8], {name: n or 0 for name, n in zip(_COUNTS, row[8:], strict=True)}) for row in found]
     made = rows(JobRow, [(*head[:7], counts, head[7]) for head, counts in split])
     return [row for row in made if is_moment(row.started) and (row.ended is None or is_moment(row.ended))]
@@ -84,7 +84,7 @@ def _tries(found: Iterable[tuple[Any, ...]]) -> list[Try]:
 
 
 def _is_cut_off(path: Path) -> bool:
-    """Whether a file has fewer bytes than its first page says: it was cut off, by a full disk or a bad copy."""
+    """Return whether a file has fewer bytes than its first page says: it was cut off, by a full disk or a bad copy."""
     try:
         with path.open("rb") as file:
             head = file.read(100)
@@ -99,13 +99,13 @@ def _is_cut_off(path: Path) -> bool:
 
 
 def _is_damaged(error: sqlite3.Error) -> bool:
-    """Whether an error says that the file is no ledger any more: not SQLite's, spoilt, or with other tables."""
+    """Return whether an error says that the file is no ledger any more: not SQLite's, spoilt, or with other tables."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_SCHEMA)
 
 
 def _bring_up(db: sqlite3.Connection, folder: str) -> None:
-    """Add the tables and columns that aren't there yet. folder: where the ledger is."""
+    """Add the tables and columns that aren't there yet. folder: where the job database is."""
     db.executescript(_SCHEMA)
     for table, columns in _ADDED.items():
         there = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
@@ -160,7 +160,7 @@ class _Found:
 
 
 class Ledger:
-    """One SQLite file. A file that can't be read is put aside and begun anew."""
+    """One SQLite file. A file that can't be read is put aside and begun again."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -177,7 +177,7 @@ class Ledger:
         self._db = _Guarded(self)
 
     def _put_aside(self, why: str) -> None:
-        """Begin anew beside the damaged file: all that counts is in git."""
+        """Begin again beside the damaged file: all that counts is in git."""
         number = time.time_ns()
         for end in ("", "-journal", "-wal", "-shm"):
             old = Path(f"{self._path}{end}")
@@ -198,7 +198,7 @@ class Ledger:
         db = sqlite3.connect(path, timeout=30, isolation_level=None)
         # a text that is no UTF-8 is a value like any other that can't be used
         db.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
-        # a line per datum would wait for the disk three times; and what a power failure spoils here is begun anew
+        # a line per datum would wait for the disk three times; and what a power failure spoils here is begun again
         db.execute("PRAGMA synchronous = OFF")
         try:
             _bring_up(db, f"{path.parent}/")
@@ -239,7 +239,7 @@ class Ledger:
         return int(cursor.lastrowid or 0)
 
     def open_job(self, job: str, pipeline: str) -> JobRow | None:
-        """The pass of this job that was left with sets on their way, if there is one."""
+        """Return the pass of this job that was left with sets submitted, if there is one."""
         row = self._db.execute(
             f"SELECT {_JOB} FROM job WHERE id = ? AND pipeline = ? AND state = 'submitted' ORDER BY key DESC LIMIT 1",
             (job, pipeline),
@@ -247,7 +247,7 @@ class Ledger:
         return next(iter(_job_rows([row] if row else [])), None)
 
     def open_jobs(self, pipeline: str | None = None) -> list[JobRow]:
-        """The jobs that were left with sets on their way."""
+        """Return the jobs that were left with sets submitted."""
         found = self._db.execute(
             f"SELECT {_JOB} FROM job WHERE state = 'submitted' AND (?1 IS NULL OR pipeline = ?1) ORDER BY key",
             (pipeline,),
@@ -255,11 +255,11 @@ class Ledger:
         return _job_rows(found)
 
     def leave_job(self, key: int) -> None:
-        """Note that sets of a job go on without us."""
+        """Note that sets of a job continue without us."""
         self._db.execute("UPDATE job SET state = 'submitted', ended = NULL WHERE key = ?", (key,))
 
     def close_jobs(self, pipeline: str, state: str, but: int = -1) -> None:
-        """End the jobs of a pipeline that were left with sets on their way, as there is nothing to do for them now."""
+        """End the jobs of a pipeline that were left with sets submitted, as there is nothing to do for them now."""
         self._db.execute(
             "UPDATE job SET state = ?, ended = ? WHERE pipeline = ? AND state = 'submitted' AND key != ?",
             (state, time.time(), pipeline, but),
@@ -318,7 +318,10 @@ class Ledger:
             )
 
     def news(self, job: int, after: int) -> list[tuple[int, str, str, float | None]]:
-        """What was noted of a job's datums after the attempt with this key: key, datum, kind, when its set began."""
+        """Return what was noted of a job's datums after the attempt with this key.
+
+        Key, datum, kind, when its set began.
+        """
         found = self._db.execute(
             "SELECT key, datum, kind, started FROM attempt WHERE job = ? AND key > ?", (job, after)
         )
@@ -332,7 +335,7 @@ class Ledger:
         )
 
     def tries(self, job: int) -> dict[str, list[Try]]:
-        """The tries that were not the last ones, in order, of each datum of a job that has any."""
+        """Return the tries that were not the last ones, in order, of each datum of a job that has any."""
         found: dict[str, list[Try]] = {}
         for row in self._db.execute(f"SELECT datum, {_TRY} FROM try WHERE job = ? ORDER BY key", (job,)):
             if is_text(row[0]) and (made := _tries([row[1:]])):
@@ -340,18 +343,18 @@ class Ledger:
         return found
 
     def last_used(self, pipeline: str) -> dict[str, tuple[int, Used]]:
-        """The last attempt of each datum in full, with the key of its job, by name."""
+        """Return the last attempt of each datum in full, with the key of its job, by name."""
         found = self._db.execute(f"SELECT job, {_USED} FROM attempt WHERE pipeline = ? ORDER BY key", (pipeline,))
         return {used.datum: (row[0], used) for row in found if conforms(row[0], int) for used in _used([row[1:]])}
 
     def tries_of(self, job: int, datum: str) -> list[Try]:
-        """The same of one datum."""
+        """Return the same of one datum."""
         return _tries(
             self._db.execute(f"SELECT {_TRY} FROM try WHERE job = ? AND datum = ? ORDER BY key", (job, datum))
         )
 
     def last_attempts(self, pipeline: str) -> dict[str, Attempt]:
-        """The last attempt of each datum, by name."""
+        """Return the last attempt of each datum, by name."""
         found = self._db.execute(
             "SELECT a.datum, a.datum_id, a.kind, a.exit, a.message, a.seconds, a.ended, a.log, ifnull(j.id, ''),"
             " ifnull(a.job, 0)"
@@ -394,14 +397,14 @@ class Ledger:
         return {row[0]: one for row in found if is_text(row[0]) for one in rows(Repeated, [row[1:3]])}
 
     def ids_since(self, pipeline: str, when: float) -> set[str]:
-        """The datum ids that ran for a pipeline after a moment (seconds since 1970)."""
+        """Return the datum ids that ran for a pipeline after a moment (seconds since 1970)."""
         found = self._db.execute(
             "SELECT DISTINCT datum_id FROM attempt WHERE pipeline = ? AND ended >= ?", (pipeline, when)
         )
         return {row[0] for row in found if is_text(row[0])}
 
     def durations(self, pipeline: str, most: int = 200) -> list[Duration]:
-        """What the last successful runs of a pipeline took."""
+        """Return what the last successful runs of a pipeline took."""
         found = self._db.execute(
             "SELECT seconds, cpu FROM attempt WHERE pipeline = ? AND kind = 'ok' ORDER BY key DESC LIMIT ?",
             (pipeline, most),
@@ -409,7 +412,7 @@ class Ledger:
         return [one for one in rows(Duration, found.fetchall()) if one.seconds >= 0 and one.cpu >= 0]
 
     def job_of(self, pipeline: str, commit: str) -> str | None:
-        """The id of the job that published this commit of a pipeline, if it did so here."""
+        """Return the id of the job that published this commit of a pipeline, if it did so here."""
         row = self._db.execute(
             "SELECT id FROM job WHERE pipeline = ? AND commit_id = ? AND state = 'published' ORDER BY key DESC LIMIT 1",
             (pipeline, commit),
@@ -417,14 +420,14 @@ class Ledger:
         return str(row[0]) if row else None
 
     def jobs(self, pipeline: str | None = None, most: int = -1) -> list[JobRow]:
-        """The last jobs of a pipeline, or of all; the newest first."""
+        """Return the last jobs of a pipeline, or of all; the newest first."""
         found = self._db.execute(
             f"SELECT {_JOB} FROM job WHERE ?1 IS NULL OR pipeline = ?1 ORDER BY key DESC LIMIT ?2", (pipeline, most)
         )
         return _job_rows(found)
 
     def jobs_called(self, start: str, pipeline: str | None = None) -> list[JobRow]:
-        """All jobs whose id begins so; the newest first."""
+        """Return all jobs whose id begins so; the newest first."""
         found = self._db.execute(
             f"SELECT {_JOB} FROM job WHERE substr(id, 1, length(?1)) = ?1 AND (?2 IS NULL OR pipeline = ?2)"
             " ORDER BY key DESC",
@@ -433,11 +436,11 @@ class Ledger:
         return _job_rows(found)
 
     def attempts(self, key: int) -> list[Used]:
-        """What happened to each datum of a job, in order."""
+        """Return what happened to each datum of a job, in order."""
         return _used(self._db.execute(f"SELECT {_USED} FROM attempt WHERE job = ? ORDER BY key", (key,)))
 
     def forced_runs(self, pipeline: str) -> list[Used]:
-        """The forced runs that succeeded in jobs since the last one that came to an end: they aren't published yet.
+        """Return the forced runs that succeeded in jobs since the last one that ended: they are not published yet.
 
         To be asked by the holder of the project's lock: a job that is `running` was killed then.
         """
@@ -450,7 +453,7 @@ class Ledger:
         return _used(found)
 
     def successes(self, pipeline: str, most: int) -> list[Used]:
-        """The last runs of a pipeline that succeeded, the newest first."""
+        """Return the last runs of a pipeline that succeeded, the newest first."""
         found = self._db.execute(
             f"SELECT {_USED} FROM attempt WHERE pipeline = ? AND kind = 'ok' ORDER BY key DESC LIMIT ?",
             (pipeline, most),
@@ -459,7 +462,7 @@ class Ledger:
 
 
 def note_place(db: sqlite3.Connection, folder: str) -> None:
-    """Note where the ledger is; where the project was moved, the logs are where it is now."""
+    """Note where the job database is; where the project was moved, the logs are where it is now."""
     db.execute("CREATE TABLE IF NOT EXISTS place (folder TEXT)")
     row = db.execute("SELECT folder FROM place").fetchone()
     if row == (folder,):

@@ -1,4 +1,4 @@
-"""Jobs of earlier and now, as the ledger of this machine remembers them; what failed last time. Reads only."""
+"""Jobs of earlier and now, as the job database of this machine remembers them; what failed last time. Reads only."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _LISTED = "; minipach jobs lists them"
 
 
 def open_ledger(project: Project) -> Ledger:
-    """The project's ledger."""
+    """Return the project's ledger."""
     return Ledger(project.local.database)
 
 
 def last_jobs(project: Project, pipeline: str | None, most: int) -> list[JobRow]:
-    """The last jobs, the newest first. A job whose schedule was killed reads `interrupted`."""
+    """Return the last jobs, the newest first. A job whose schedule was killed reads `interrupted`."""
     ledger = open_ledger(project)
     try:
         return as_they_are(project, ledger.jobs(pipeline, most))
@@ -32,7 +32,7 @@ def last_jobs(project: Project, pipeline: str | None, most: int) -> list[JobRow]
 
 
 def as_they_are(project: Project, rows: Sequence[JobRow]) -> list[JobRow]:
-    """The rows, `running` only where the project's lock says that somebody works on it."""
+    """Return the rows, `running` only where the project's lock says that somebody works on it."""
     if not any(row.state == "running" for row in rows):
         return list(rows)
     lost = holder(project.local.lock) is None
@@ -58,14 +58,14 @@ class JobStory:
     tries: tuple[tuple[Try, ...], ...]
 
     def as_json(self) -> dict[str, Any]:
-        """As documented for `minipach job --json`."""
+        """Return the JSON object of `minipach job --json`."""
         pairs = zip(self.attempts, self.tries, strict=True)
         rows = [{"pass": index, **attempt_json(used, tries)} for (index, used), tries in pairs]
         return {**job_json(self.job), "passes": [job_json(p) for p in self.passes], "attempts": rows}
 
 
 def read_job(project: Project, start: str, pipeline: str | None = None) -> JobStory:
-    """The job whose id begins so, or the last one of the pipeline that is called so.
+    """Return the job whose id begins so, or the last one of the pipeline that is called so.
 
     UserError if there is none, or if there are several.
     """
@@ -94,7 +94,7 @@ def read_job(project: Project, start: str, pipeline: str | None = None) -> JobSt
 
 
 def job_json(row: JobRow) -> dict[str, Any]:
-    """As documented for `minipach jobs --json`. Times are ISO 8601 in UTC; seconds is null while it runs."""
+    """Return the JSON object of `minipach jobs --json`. Times are ISO 8601 in UTC; seconds is null while it runs."""
     return {
         "id": row.id,
         "pipeline": row.pipeline,
@@ -108,12 +108,12 @@ def job_json(row: JobRow) -> dict[str, Any]:
 
 
 def all_tries(used: Used, before: Iterable[Try]) -> tuple[Try, ...]:
-    """The tries of a datum in a job; one that was never begun may have none."""
+    """Return the tries of a datum in a job; one that was never begun may have none."""
     return (*before, *([used.last_try] if used.tries else []))
 
 
 def attempt_json(used: Used, tries: Sequence[Try]) -> dict[str, Any]:
-    """As documented for `minipach job --json`."""
+    """Return the JSON object of `minipach job --json`."""
     return {
         "datum": used.datum,
         "id": used.datum_id,
@@ -136,7 +136,7 @@ def attempt_json(used: Used, tries: Sequence[Try]) -> dict[str, Any]:
 
 
 def try_json(number: int, one: Try) -> dict[str, Any]:
-    """One try of an attempt, as documented for `minipach job --json`; its times have fractions."""
+    """Return one try of an attempt, as documented for `minipach job --json`; its times have fractions."""
     return {
         "number": number,
         "kind": one.kind,
@@ -153,7 +153,7 @@ def try_json(number: int, one: Try) -> dict[str, Any]:
 
 
 def iso(moment: float, precision: str = "seconds") -> str:
-    """Seconds since 1970 as ISO 8601, UTC."""
+    """Return seconds since 1970 as ISO 8601, UTC."""
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec=precision)
 
 
@@ -161,7 +161,7 @@ def iso(moment: float, precision: str = "seconds") -> str:
 
 
 def last_attempts_json(project: Project, pipeline: str) -> dict[str, dict[str, Any]]:
-    """The last attempt of each datum that has one, with its tries, by name."""
+    """Return the last attempt of each datum that has one, with its tries, by name."""
     ledger = open_ledger(project)
     try:
         last = ledger.last_used(pipeline)

@@ -20,12 +20,15 @@ _CHUNK = 1024 * 1024  # bytes of a log that are in memory at a time
 
 
 def part_of(log: str, index: int) -> str:
-    """The log of the datum with this index (from 0) in a set whose log is `log`."""
+    """Return the log of the datum with this index (from 0) in a set whose log is `log`."""
     return f"{log.removesuffix('.log')}.{index + 1}.log"
 
 
 def lost_log(log: str, number: int) -> str:
-    """The log of the try (from 1) of a set whose worker was lost: the next worker puts it aside under this name."""
+    """Return the log of the try (from 1) of a set whose worker was lost.
+
+    The next worker puts it aside under this name.
+    """
     return f"{log.removesuffix('.log')}.lost{number}.log"
 
 
@@ -58,7 +61,7 @@ def note_set(
 
 
 def noted_sets(folder: Path) -> set[str]:
-    """The ids of the sets that are noted in a job's folder."""
+    """Return the ids of the sets that are noted in a job's folder."""
     if not (folder / SETS).is_file():
         return set()
     return {row["set"] for row in noted_lines((folder / SETS).read_bytes()) if "set" in row}
@@ -81,12 +84,15 @@ def noted_lines(lines: bytes) -> Iterator[dict[str, Any]]:
 
 
 def count_sets(folder: Path) -> int:
-    """How many logs a job's folder has already, so that a later pass of the job takes other names."""
+    """Return how many logs a job's folder has already, so that a later pass of the job takes other names."""
     return (folder / SETS).read_bytes().count(b"\n") if (folder / SETS).is_file() else 0
 
 
 def end_of_log(path: Path) -> bytes:
-    """The last part of a log, as it is sent: with a line before it that says how much is missing. Raises OSError."""
+    """Return the last part of a log, as it is sent.
+
+    With a line before it that says how much is missing. Raises OSError.
+    """
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - MOST_SENT))
@@ -98,7 +104,10 @@ def end_of_log(path: Path) -> bytes:
 
 
 def place_in_sent(data: bytes, place: int) -> int:
-    """Where in a log as it was sent is what was at this place in the whole one; 0, the line before it, if cut off."""
+    """Return where in a log as it was sent is what was at this place in the whole one.
+
+    0, the line before it, if cut off.
+    """
     cut = _CUT.match(data)
     if cut is None:
         return place
@@ -136,7 +145,7 @@ def _copy(source: BinaryIO, target: BinaryIO, start: int, end: int) -> None:
 
 
 def log_tail(log: str, lines: int = 5) -> list[str]:
-    """The last lines of a log, for people; control characters are shown, not sent."""
+    """Return the last lines of a log, for people; control characters are shown, not sent."""
     path = Path(log)
     text = path.read_bytes()[-8192:].decode("utf-8", "replace") if path.is_file() else ""
     return [printable(line) for line in text.splitlines()[-lines:]]

@@ -36,7 +36,7 @@ class Shared:
 
 
 def is_own(path: str) -> bool:
-    """Whether a path can be one of the pipeline's own files: below `code`, or at no reserved name."""
+    """Return whether a path can be one of the pipeline's own files: below `code`, or at no reserved name."""
     top = path.split("/", 1)[0]
     return top == CODE or not reserved_in_pipeline(top)
 
@@ -44,7 +44,7 @@ def is_own(path: str) -> bool:
 def own_entries(
     repo: Repo, head: str, state: Mapping[str, Published], paths_of: Callable[[Published], Iterable[str]]
 ) -> list[TreeEntry]:
-    """The own files and gitlinks at a commit. paths_of: the outputs of a published datum."""
+    """Return the own files and gitlinks at a commit. paths_of: the outputs of a published datum."""
     code = repo.ls_tree(head, f":(top,literal){CODE}", recursive=True)
     listed = listed_own(repo, head)
     if not state or listed is None:
@@ -58,7 +58,10 @@ def own_entries(
 
 
 def own_at(repo: Repo, commit: str) -> dict[str, tuple[str, bool]]:
-    """What was visible in /project at a published commit: by path (shared code's begins with `/`), content and mode."""
+    """Return what was visible in /project at a published commit.
+
+    By path (shared code's begins with `/`), content and mode.
+    """
     entries = [
         *repo.ls_tree(commit, f":(top,literal){CODE}", f":(top,literal){PINNED_CODE}", recursive=True),
         *listed_entries(repo, commit),
@@ -72,7 +75,7 @@ def own_at(repo: Repo, commit: str) -> dict[str, tuple[str, bool]]:
 
 
 def listed_entries(repo: Repo, commit: str) -> list[TreeEntry]:
-    """What `.minipach/files` lists at a published commit."""
+    """Return what `.minipach/files` lists at a published commit."""
     return _at(repo, commit, sorted(listed_own(repo, commit) or ()))
 
 
@@ -90,7 +93,7 @@ def _at(repo: Repo, commit: str, paths: Sequence[str]) -> list[TreeEntry]:
 
 
 def listing(entries: Iterable[TreeEntry], where: str) -> bytes:
-    """The content of `.minipach/files`; empty where nothing is to be listed. where: for a UserError."""
+    """Return the content of `.minipach/files`; empty where nothing is to be listed. where: for a UserError."""
     paths = sorted(e.path for e in entries if not _in_code(e.path))
     if odd := next((path for path in paths if "\n" in path), None):
         raise UserError(f"{where}: the file {odd!r} has a line break in its name; rename it")
@@ -98,7 +101,7 @@ def listing(entries: Iterable[TreeEntry], where: str) -> bytes:
 
 
 def files_of(repo: Repo, entries: Iterable[TreeEntry]) -> dict[str, FileEntry]:
-    """The files among entries of a tree, by path."""
+    """Return the files among entries of a tree, by path."""
     rows = [e for e in entries if e.mode != GITLINK]
     kinds = classify(repo, rows)
     found = {}
@@ -109,7 +112,7 @@ def files_of(repo: Repo, entries: Iterable[TreeEntry]) -> dict[str, FileEntry]:
 
 
 def subdatasets(project: Project, path: str, entries: Iterable[TreeEntry]) -> dict[str, Shared]:
-    """The files of subdatasets among a pipeline's own files, by path in the project."""
+    """Return the files of subdatasets among a pipeline's own files, by path in the project."""
     found: dict[str, Shared] = {}
     for entry in entries:
         if entry.mode == GITLINK:
@@ -118,7 +121,10 @@ def subdatasets(project: Project, path: str, entries: Iterable[TreeEntry]) -> di
 
 
 def shared_code(project: Project, path: str, named: Sequence[str], at: str) -> dict[str, Shared]:
-    """The committed files of `minipach.code` of the pipeline at `path`, by path in the project. at: for messages."""
+    """Return the committed files of `minipach.code` of the pipeline at `path`, by path in the project.
+
+    At: for messages.
+    """
     found: dict[str, Shared] = {}
     for word in named:
         target = posixpath.normpath(posixpath.join(path, word))

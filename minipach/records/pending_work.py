@@ -1,4 +1,4 @@
-"""What a schedule left to be done by later passes: the pipelines that it was asked for and that are not done.
+"""The pending work of later passes: the pipelines that were requested and are not done.
 
 A file in `.git/minipach`, written by the holder of the project's lock; whoever makes the next pass reads it.
 """
@@ -23,7 +23,7 @@ def _path(project: Project) -> Path:
 
 
 def exists(project: Project) -> bool:
-    """Whether something is left to be done."""
+    """Return whether something is left to be done."""
     return _path(project).is_file()
 
 
@@ -52,7 +52,7 @@ def options(project: Project) -> frozenset[str]:
 
 
 def end(project: Project, targets: Targets, states: Mapping[str, str], earlier: Collection[str] = ()) -> None:
-    """Note what a pass has done with: all but what is on its way, or waits for that.
+    """Note what a pass has done with: all but what is submitted, or waits for that.
 
     states: of the pipelines, by name · earlier: what was to be done before somebody asked for this one. An error of
     theirs, as when the engine is away, takes nothing from that: the pass that was to come anyway will see.
@@ -64,7 +64,7 @@ def end(project: Project, targets: Targets, states: Mapping[str, str], earlier: 
 
 
 def keep(project: Project, paths: Collection[str]) -> None:
-    """Of what is to be done, leave only these pipelines."""
+    """Remove all pending work except that of these pipelines."""
     old = _read(project)
     pipelines = [p for p in old["pipelines"] if p in paths]
     if not pipelines:
@@ -86,20 +86,20 @@ def note_due(project: Project, path: str, at: float | None) -> None:
 
 
 def due(project: Project, path: str | None = None) -> float | None:
-    """When the job of a pipeline (no path: the first of all jobs) will have had its time: then a pass must be made."""
+    """Return when the job of a pipeline (no path: the first of all) reaches its time limit, so that a pass is due."""
     if path is not None:
         return due_in(project.state_dir, path)
     return min(_read(project)["due"].values(), default=None)
 
 
 def due_in(state_dir: Path, path: str) -> float | None:
-    """The same for one pipeline and somebody who knows no more of the project than where its state is."""
+    """Return the same for one pipeline and somebody who knows no more of the project than where its state is."""
     at: float | None = _read_file(LocalState(state_dir).pending_work)["due"].get(path)
     return at
 
 
 def pending(project: Project) -> Targets | None:
-    """What is to be done; None: nothing."""
+    """Return what is to be done; None: nothing."""
     old = _read(project)
     order = tuple(p for p in project.order if p in old["pipelines"])
     patterns = {path: tuple(names) for path, names in old["patterns"].items() if path in order}
@@ -140,5 +140,5 @@ def _write(
 
 
 def paths(project: Project) -> list[str]:
-    """The pipelines that are to be done, as they are noted: specs unread, and folders not looked at."""
+    """Return the pipelines that are to be done, as they are noted: specs unread, and folders not looked at."""
     return list(_read(project)["pipelines"])

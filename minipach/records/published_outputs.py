@@ -1,4 +1,4 @@
-"""What of a pipeline's branch is whose: each published datum's paths, and what somebody else's commit did to them."""
+"""The owners of a branch's files: each published datum's paths, and what other commits did to them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LISTING = ("-z", "--no-renames", "--name-only", "--diff-filter=a")
 
 
 def published_paths(repo: Repo, head: str, known: Known, old: Published, *, again: bool = False) -> Sequence[str]:
-    """The paths that a published datum's outputs have on the branch.
+    """Return the paths that a published datum's outputs have on the branch.
 
     again: what is stored for it is newer than what was published; then its record on the branch says it.
     """
@@ -36,7 +36,7 @@ def altered_datums(
     paths_of: Callable[[Published], Iterable[str]],
     outputs: Callable[[], frozenset[str]],
 ) -> frozenset[str]:
-    """The published datums whose outputs at `head` are not those that were published.
+    """Return the published datums whose outputs at `head` are not those that were published.
 
     state: at `head`; a branch that was reset has an older one, and is measured by that · paths_of: a datum's outputs ·
     outputs: all paths of outputs at `head`.
@@ -57,7 +57,7 @@ def altered_datums(
 
 
 def added_by_hand(repo: Repo, head: str) -> set[str]:
-    """Paths that commits without a run record, and not the publisher's, have added since the last publish."""
+    """Return paths that commits without a run record, and not the publisher's, have added since the last publish."""
     before = repo.resolve(PUBLISHED_REF + "^{commit}")
     if before == head:
         return set()
@@ -77,7 +77,7 @@ def _changed_of(
     paths_of: Callable[[Published], Iterable[str]],
     changed: Set[str],
 ) -> frozenset[str]:
-    """The datums that were the same at a commit before, of whose paths one has been changed."""
+    """Return the datums that were the same at a commit before, of whose paths one has been changed."""
     if not changed:
         return frozenset()
     then = read_state(repo, before)
@@ -89,14 +89,14 @@ def _changed_of(
 
 
 def _changed(repo: Repo, old: str, new: str) -> set[str]:
-    """Paths of outputs that are others, or gone, by commits without a run record."""
+    """Return paths of outputs that are others, or gone, by commits without a run record."""
     return _by_hand(repo, old, new).intersection(
         map(os.fsdecode, repo.git("diff-tree", "-r", *_LISTING, old, new).split(b"\0"))
     )
 
 
 def _by_hand(repo: Repo, old: str, new: str) -> set[str]:
-    """Paths of outputs that commits without a run record have changed or removed.
+    """Return paths of outputs that commits without a run record have changed or removed.
 
     What was added is in nobody's way here; and what `datalad rerun` did, or the publisher of a clone, is on record.
     """

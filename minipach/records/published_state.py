@@ -1,4 +1,4 @@
-"""What a pipeline's branch holds now: `.minipach/state/<2 hex>`, a line per datum (name, id, place, hidden words).
+"""The published state of a branch: `.minipach/state/<2 hex>`, a line per datum (name, id, folder, hidden words).
 
 Cut into 256 files by the name's hash, so that one datum's change rewrites one small file, whatever the size.
 """
@@ -35,7 +35,7 @@ _MOST = 4096
 
 
 def read_state(repo: Repo, commit: str | None) -> dict[str, Published]:
-    """The published datums by name; empty before the first publish. UserError if somebody has spoilt it."""
+    """Return the published datums by name; empty before the first publish. UserError if somebody has spoilt it."""
     if commit is None or repo.resolve(f"{commit}:{STATE}") is None:
         return {}
     entries = repo.ls_tree(commit, STATE + "/")
@@ -61,7 +61,7 @@ def read_state(repo: Repo, commit: str | None) -> dict[str, Published]:
 
 
 def _spoilt(repo: Repo, path: str) -> UserError:
-    """A commit that isn't ours: a merge's conflict that was saved as it lay, most likely."""
+    """Return a commit that isn't ours: a merge's conflict that was saved as it lay, most likely."""
     last = PUBLISHED_REF if repo.resolve(PUBLISHED_REF) else "<a commit before that>"
     here = quoted(repo.path)
     return UserError(
@@ -71,12 +71,12 @@ def _spoilt(repo: Repo, path: str) -> UserError:
 
 
 def shard_of(name: str) -> str:
-    """The file that holds a datum's line."""
+    """Return the file that holds a datum's line."""
     return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:2]
 
 
 def write_shards(state: Mapping[str, Published], touched: Iterable[str]) -> dict[str, bytes]:
-    """The new content (empty: the file goes) of every shard that a change of these names concerns."""
+    """Return the new content (empty: the file goes) of every shard that a change of these names concerns."""
     shards = {shard_of(name) for name in touched}
     rows: dict[str, list[bytes]] = {shard: [] for shard in shards}
     mine = [(name, shard) for name in state if (shard := shard_of(name)) in shards]
@@ -87,7 +87,7 @@ def write_shards(state: Mapping[str, Published], touched: Iterable[str]) -> dict
 
 
 def recorded_outputs(repo: Repo, head: str, published: Published) -> list[str]:
-    """The outputs of a published datum, as the newest run record of it on the branch has them."""
+    """Return the outputs of a published datum, as the newest run record of it on the branch has them."""
     wanted = f'"id": "{published.id}"'
     out = repo.git("log", "-z", "--format=%H%n%B", "--fixed-strings", f"--grep={wanted}", head)
     for row in os.fsdecode(out).split("\0"):
@@ -106,13 +106,16 @@ def recorded_outputs(repo: Repo, head: str, published: Published) -> list[str]:
 
 
 def house_entries(repo: Repo, commit: str) -> list[TreeEntry]:
-    """The files and gitlinks below the reserved names, less the state. Of the outputs only their names are read."""
+    """Return the files and gitlinks below the reserved names, less the state.
+
+    Of the outputs only their names are read.
+    """
     names = [name for name in repo.names(commit) if reserved_in_pipeline(name)]
     found = repo.ls_tree(commit, *(f":(top,literal){n}" for n in names), recursive=True) if names else []
     return [e for e in found if not e.path.startswith(STATE + "/")]
 
 
 def output_paths(repo: Repo, commit: str) -> list[str]:
-    """The paths of everything else."""
+    """Return the paths of everything else."""
     out = os.fsdecode(repo.git("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit))
     return [p for p in out.split("\0") if p and not reserved_in_pipeline(p.split("/", 1)[0])]

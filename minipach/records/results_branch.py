@@ -44,7 +44,7 @@ class Result:
 
 
 def results_commit(repo: Repo) -> str | None:
-    """Where results are read from: the results branch, or in a clone that has none yet the one of its remote."""
+    """Return where results are read from: the results branch, or in a clone that has none yet the one of its remote."""
     own = repo.resolve(RESULTS_BRANCH)
     if own is not None:
         return own
@@ -62,7 +62,7 @@ def own_branch(repo: Repo) -> None:
 
 
 def read_folders(repo: Repo, commit: str | None) -> dict[str, str]:
-    """The results at a commit of the results branch: each one's folder with its tree."""
+    """Return the results at a commit of the results branch: each one's folder with its tree."""
     tops = _tops(repo, commit)
     found: dict[str, str] = {}
     for top, data in zip(tops, repo.objects.read_many(list(tops.values())), strict=True):
@@ -71,7 +71,7 @@ def read_folders(repo: Repo, commit: str | None) -> dict[str, str]:
 
 
 def _tops(repo: Repo, commit: str | None) -> dict[str, str]:
-    """The folders `<2 hex>` of a results branch with their trees."""
+    """Return the folders `<2 hex>` of a results branch with their trees."""
     return {t.path: t.sha for t in repo.ls_tree(commit) if t.mode == TREE and len(t.path) == 2} if commit else {}
 
 
@@ -80,7 +80,7 @@ def _folders(top: str, data: bytes | None) -> Iterator[tuple[str, str]]:
 
 
 def id_of_folder(where: str) -> str:
-    """The datum id that a result's folder is for."""
+    """Return the datum id that a result's folder is for."""
     return where.partition("/")[2].partition(".")[0]
 
 
@@ -99,7 +99,7 @@ class Known:
         self._records: dict[str, str] = {}  # by blob: the datums of a set share one
 
     def is_of_now(self) -> bool:
-        """Whether the results branch is still at this commit."""
+        """Return whether the results branch is still at this commit."""
         own = self.repo.resolve(RESULTS_BRANCH)
         return self.commit is not None and (own, own or results_commit(self.repo)) == (self.own, self.commit)
 
@@ -108,7 +108,7 @@ class Known:
         return _tops(self.repo, self.commit)
 
     def _shard(self, top: str) -> dict[str, list[tuple[str, str]]]:
-        """The ids that begin with two digits: the folders of each, with their trees."""
+        """Return the ids that begin with two digits: the folders of each, with their trees."""
         if top not in self._shards:
             found = self._shards[top] = {}
             tree = self._tops.get(top)
@@ -125,11 +125,11 @@ class Known:
         return frozenset(datum_id for top in self._tops for datum_id in self._shard(top))
 
     def folders_of(self, datum_id: str) -> list[str]:
-        """The folders on the results branch that hold an id's results."""
+        """Return the folders on the results branch that hold an id's results."""
         return [where for where, _ in self._shard(datum_id[:2]).get(datum_id, [])]
 
     def of(self, datum_id: str) -> tuple[Result, ...]:
-        """The results of an id: one for each name that it was computed under."""
+        """Return the results of an id: one for each name that it was computed under."""
         self.read_ahead([datum_id])
         return self._loaded[datum_id]
 
@@ -150,11 +150,11 @@ class Known:
         self._loaded.update((datum_id, tuple(found)) for datum_id, found in results.items())
 
     def named(self, datum_id: str, name: str) -> Result | None:
-        """The result of an id that was computed (or copied) under this name."""
+        """Return the result of an id that was computed (or copied) under this name."""
         return next((r for r in self.of(datum_id) if r.name == name), None)
 
     def files(self, result: Result) -> list[TreeEntry]:
-        """The files of a result, with paths relative to its `dest`."""
+        """Return the files of a result, with paths relative to its `dest`."""
         if result.tree is None:
             return []
         found: list[TreeEntry] = []
@@ -169,7 +169,7 @@ class Known:
         return sorted(found, key=lambda entry: entry.path)
 
     def paths(self, trees: Iterable[str]) -> dict[str, list[str]]:
-        """The files below each of these trees, in no order: a reading for each depth, not for each tree."""
+        """Return the files below each of these trees, in no order: a reading for each depth, not for each tree."""
         found: dict[str, list[str]] = {tree: [] for tree in trees}
         level = [(tree, "", tree) for tree in found]
         while level:
@@ -186,7 +186,7 @@ class Known:
         return found
 
     def _result(self, where: str, entries: Mapping[str, str], text: bytes | None) -> Result | None:
-        """A result from the entries of its folder, and what its `result.json` says."""
+        """Return a result from the entries of its folder, and what its `result.json` says."""
         if text is None:
             return None
         record = self._record(entries[RECORD_FILE]) if RECORD_FILE in entries else ""
@@ -202,7 +202,7 @@ class Known:
 
 
 def from_json(data: Mapping[str, Any], where: str, tree: str | None, record: str) -> Result:
-    """A result from its `result.json`."""
+    """Return a result from its `result.json`."""
     return Result(
         id=data["id"],
         where=where,
@@ -221,12 +221,12 @@ def from_json(data: Mapping[str, Any], where: str, tree: str | None, record: str
 
 
 def to_json(data: Mapping[str, Any]) -> bytes:
-    """The canonical bytes of a `result.json`."""
+    """Return the canonical bytes of a `result.json`."""
     return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=True).encode() + b"\n"
 
 
 def folder_of(datum_id: str, name: str, taken: Container[str]) -> str:
-    """The folder for a new result; a second name of the same id gets a folder of its own beside the first."""
+    """Return the folder for a new result; a second name of the same id gets a folder of its own beside the first."""
     first = f"{datum_id[:2]}/{datum_id}"
     if first not in taken:
         return first
@@ -235,5 +235,5 @@ def folder_of(datum_id: str, name: str, taken: Container[str]) -> str:
 
 
 def result_json(described: dict[str, Any]) -> bytes:
-    """The `result.json` that is stored, from what a worker described."""
+    """Return the `result.json` that is stored, from what a worker described."""
     return to_json({k: v for k, v in described.items() if k not in ("files", "forced", "record")})
