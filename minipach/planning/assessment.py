@@ -113,7 +113,7 @@ class Assessment:
 
     @property
     def no_datums(self) -> str:
-        """Why there is no datum, where there is none."""
+        """The reason why there is no datum, if there is none."""
         why = unmatched(self.pipeline, self.snapshots)
         for need in self.pipeline.needs():
             upstream = self.project.pipelines.get(need.repo)
@@ -149,7 +149,10 @@ class Assessment:
         return {**own, **{f"/{path}": one.entry for path, one in self.shared.items()}}
 
     def shows(self, path: str) -> bool:
-        """Whether the command sees a file or folder at a path in the pipeline's folder; one behind a link counts."""
+        """Return whether the command sees a file or folder at a path in the pipeline's folder.
+
+        One behind a link counts.
+        """
         files = self.visible_files
         inside = f"/{self.path}/{path}"  # of a subdataset
         if any(p in files for p in (path, inside)) or any(p.startswith((path + "/", inside + "/")) for p in files):
@@ -158,7 +161,7 @@ class Assessment:
         return any(folder in files and files[folder].kind == "link" for folder in above)
 
     def paths_of(self, published: Published) -> Iterable[str]:
-        """The paths of a published datum's outputs."""
+        """Return the paths of a published datum's outputs."""
         return published_paths(self.repo, self.head or "", self.known, published)
 
     @cached_property
@@ -200,7 +203,7 @@ class Assessment:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Options of the launcher that follow from the own files: see `image_folder`."""
+        """The options of the launcher that follow from the own files: see `image_folder`."""
         return ("-W",) if self.image_folder else ()
 
     @property
@@ -223,11 +226,11 @@ class Assessment:
         return tuple(sorted(tops))
 
     def files_of(self, datum: Datum, words: tuple[str, ...]) -> dict[str, list[Row]]:
-        """The inputs of a datum as identity, and the command, see them. words: those that are hidden."""
+        """Return the inputs of a datum as identity, and the command, see them. words: those that are hidden."""
         return input_files(datum, self.snapshots, words)
 
     def variables_of(self, datum: Datum, words: tuple[str, ...]) -> dict[str, str]:
-        """The rest that differs between datums for the command: variables, and placeholders in its arguments."""
+        """Return the rest that differs between datums for the command: variables, and placeholders in its arguments."""
         found = variables(datum, words)
         for name, value in replacements(self.fields, datum, words).items():
             found[f"{{{name}}}"] = value
@@ -245,7 +248,7 @@ class Assessment:
 
     @cached_property
     def state(self) -> dict[str, Published]:
-        """What the branch holds now."""
+        """The published state of the branch."""
         return read_state(self.repo, self.head) if self.exists else {}
 
     @cached_property
@@ -268,7 +271,7 @@ class Assessment:
         return altered_datums(self.repo, self.head, self.state, self.paths_of, lambda: self.outputs)
 
     def plan(self, blocked: str = "") -> Plan:
-        """What would happen, with reasons. Made once for what it follows from."""
+        """Return what would happen, with reasons. Made once for what it follows from."""
         sources = (self.tasks, self.state, self.image.label, blocked, self.altered, self.known)
         earlier = None
         if self._planned is not None:
@@ -306,7 +309,7 @@ class Assessment:
         return tuple((name, tuple(sorted((row[1], row[2]) for row in rows))) for name, rows in sorted(inputs.items()))
 
     def quick_plan(self, blocked: str = "", news: Callable[[], object] | None = None) -> Plan:
-        """The plan for showing (its steps have no tasks): out of the cache where nothing that it follows from moved.
+        """Return the plan for showing (its steps have no tasks), from the cache if nothing has moved.
 
         news: given by who then does what the plan says. It is called before the plan is made, if spec, code, image or
         inputs are others than when it was last called: then something will have to run, most likely.
@@ -324,7 +327,7 @@ class Assessment:
         plan = replace(
             plan, problems=foretold(self, plan), note=shared_places(self.pipeline.out, plan), hints=self._hints(plan)
         )
-        if key and not (news and plan.counts["run"]):  # what runs at once is soon planned anew
+        if key and not (news and plan.counts["run"]):  # what runs at once is soon planned again
             steps = plan.steps
             columns = (
                 [s.name for s in steps],
@@ -337,7 +340,10 @@ class Assessment:
         return plan
 
     def _hints(self, plan: Plan) -> tuple[str, ...]:
-        """The effect of the spec's `identity`: content that is computed more than once, names that stay visible."""
+        """Return the effect of the spec's `identity`.
+
+        Content that is computed more than once, names that stay visible.
+        """
         running = [step.task for step in plan.of("run") if step.task is not None]
         if self.pipeline.identity == "content":
             seen = [step.task for step in plan.steps if step.task is not None and step.task.visible]
@@ -346,7 +352,7 @@ class Assessment:
         return (content_pays(copies),) if copies else ()
 
     def _copies(self, tasks: Sequence[Task]) -> int:
-        """How many of these datums have the same content as others, and could be computed once."""
+        """Return how many of these datums have the same content as others, and could be computed once."""
         alike: dict[object, list[Datum]] = {}
         for task in tasks:
             rows = (self.snapshots[m.repo, m.branch].below(m.path) for m in task.datum.matches)
@@ -363,7 +369,7 @@ class Assessment:
         return found
 
     def _plan_key(self, blocked: str) -> tuple[str, str] | None:
-        """Everything that the plan is a function of, in object ids, as two hashes; None if that isn't in git yet.
+        """Return all that the plan depends on, in object ids, as two hashes; None if that is not in git yet.
 
         The first is of what is asked for, the second of what is there.
         """
@@ -413,7 +419,10 @@ class Assessment:
         return self._code_diffs[key]
 
     def _diff_code(self, before: Published) -> list[str]:
-        """The own and shared files that are others than where a datum was published; none if no record tells it."""
+        """Return the own and shared files that are others than where a datum was published.
+
+        None if no record tells it.
+        """
         if self.head is None:
             return []
         records = record_commits(self.repo, self.head, [(before.name, before.id)])

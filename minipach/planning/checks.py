@@ -19,7 +19,7 @@ from minipach.support.errors import UserError, each_once
 
 
 def problems_of(project: Project, paths: Iterable[str], *, committed: bool = True) -> tuple[str, ...]:
-    """What is wrong with these pipelines and with all that they depend on: by file and line, each once.
+    """Return what is wrong with these pipelines and with all that they depend on: by file and line, each once.
 
     committed: whether commands are looked for in the last commits; else in the working trees.
     """
@@ -51,7 +51,7 @@ def _has(a: Assessment, committed: bool, path: str) -> bool:
 
 
 def at_a_glance(project: Project, paths: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The same for each of these pipelines by itself, as far as it shows without a look at any file."""
+    """Return the same for each of these pipelines by itself, as far as it shows without a look at any file."""
     store = SnapshotStore(project)
     found = {}
     for path in paths:
@@ -66,7 +66,7 @@ def at_a_glance(project: Project, paths: Iterable[str]) -> dict[str, tuple[str, 
 
 
 def _inputs(project: Project, path: str, store: SnapshotStore) -> Iterator[str]:
-    """What is wrong with the repos that a spec names, also where the rest of it is broken."""
+    """Yield what is wrong with the repos that a spec names, also where the rest of it is broken."""
     for need in project.needs(path):
         if not _is_to_be_here(project, need.repo):
             continue
@@ -79,7 +79,7 @@ def _inputs(project: Project, path: str, store: SnapshotStore) -> Iterator[str]:
 
 
 def _layout(a: Assessment) -> Iterator[str]:
-    """What is wrong with a pipeline's image and, if its inputs can all be there, with its datums."""
+    """Yield what is wrong with a pipeline's image and, if its inputs can all be there, with its datums."""
     image = list(_told(lambda: a.image))
     yield from image
     if all(_is_to_be_here(a.project, need.repo) for need in a.pipeline.needs()):
@@ -87,7 +87,7 @@ def _layout(a: Assessment) -> Iterator[str]:
 
 
 def _planned(a: Assessment) -> Iterator[str]:
-    """What is wrong with the datums and their places, and what of them is certain to collide."""
+    """Yield what is wrong with the datums and their places, and what of them is certain to collide."""
     try:
         yield from a.quick_plan().problems
     except UserError as error:
@@ -95,14 +95,17 @@ def _planned(a: Assessment) -> Iterator[str]:
 
 
 def _is_to_be_here(project: Project, repo: str) -> bool:
-    """Whether a repo can be looked at, or should be: not one that is missing, nor a pipeline without any output yet."""
+    """Return whether a repo can be looked at, or should be.
+
+    Not one that is missing, nor a pipeline without any output yet.
+    """
     pipelines = {place.path for place in project.places}
     there = is_dataset(project.root / repo)  # one that isn't registered is said to be that
     return (there and repo in pipelines) or (repo in project.repos and (there or repo not in pipelines))
 
 
 def _told(look: Callable[[], object]) -> Iterator[str]:
-    """What a look at something finds wrong."""
+    """Yield what a look at something finds wrong."""
     try:
         look()
     except UserError as error:
@@ -115,7 +118,7 @@ _NAMED = 8  # at most so many in a line
 def sound_targets(
     project: Project, words: Sequence[str], *, upstream: bool = False, downstream: bool = True
 ) -> Targets:
-    """As `parse_targets`, for what is to run; UserError if something is wrong with one, or with what it depends on."""
+    """Return targets as `parse_targets` does, for a run; UserError if one, or what is upstream of it, has a problem."""
     targets = parse_targets(project, words, upstream=upstream, downstream=downstream)
     problems = [
         *project.trouble(targets.order),
@@ -138,12 +141,15 @@ def sound_targets(
 
 
 def _trouble(project: Project, path: str, targets: Targets) -> tuple[str, ...]:
-    """What keeps a pipeline from being run: also that what it takes from, and wouldn't be run before, never ran."""
+    """Return what keeps a pipeline from being run.
+
+    Also that what it takes from, and wouldn't be run before, never ran.
+    """
     return project.trouble([path]) or project.lacks(path, but=targets.order)
 
 
 def _others(project: Project, targets: Targets, sound: list[str], upstream: str, alone: str) -> list[str]:
-    """How to go on with those named that have no part in the problems, if there are any."""
+    """Return how to continue with those named that have no part in the problems, if there are any."""
     if not sound:
         return []
     if not alone and project.trouble(project.downstream(sound)):

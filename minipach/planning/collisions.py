@@ -16,7 +16,7 @@ from minipach.support.text import many
 
 
 class Branch(Protocol):
-    """What this needs of an assessment: a pipeline's branch, what it holds, and the results that are known."""
+    """The part of an assessment that this module needs: a branch, its content, and the known results."""
 
     path: str
 
@@ -46,7 +46,7 @@ class Clash:
 
 
 def clashes(outputs: Iterable[tuple[str, Iterable[str]]], kept: Iterable[str]) -> Iterator[Clash]:
-    """The paths that two write, or that are a file for one and a folder for the other; one for each datum at most.
+    """Yield paths that two datums write, or that are a file for one and a folder for the other; one per datum.
 
     outputs: datums by name, with the paths that they write · kept: the paths that stay on the branch as they are.
     """
@@ -78,7 +78,7 @@ def _parents(path: str) -> Iterator[str]:
 
 
 def writer(branch: Branch, path: str) -> str:
-    """The datum that has published a path; "" if none has."""
+    """Return the datum that has published a path; "" if none has."""
     for published in branch.state.values():
         if path in published_paths(branch.repo, branch.head or "", branch.known, published):
             return published.name
@@ -86,7 +86,7 @@ def writer(branch: Branch, path: str) -> str:
 
 
 def told(where: str, clash: Clash, other: str, more: int = 0) -> str:
-    """What to say of one: which datums, which path, the way out. more: how many other datums collide."""
+    """Return what to say of one: which datums, which path, the fix. more: how many other datums collide."""
     others = f" (as do {many(more, 'more datum')})" if more else ""
     if not other:
         return (
@@ -100,9 +100,9 @@ def told(where: str, clash: Clash, other: str, more: int = 0) -> str:
 
 
 def foretold(branch: Branch, plan: Plan) -> tuple[str, ...]:
-    """What is certain to collide, from the results that a plan takes: with each other, and with what is current.
+    """Return what is certain to collide, from the results that a plan takes: with each other, and with what is current.
 
-    Publishing looks at the rest: what still has to run, and a datum that is published anew where it was published
+    Publishing looks at the rest: what still has to run, and a datum that is published again where it was published
     before, which most often writes its own paths again. Nothing is read where no known result is taken.
     """
     taken = [step for step in plan.of("reuse") if step.source is not None and step.task is not None]
@@ -124,7 +124,10 @@ def foretold(branch: Branch, plan: Plan) -> tuple[str, ...]:
 
 
 def _paths(known: Known, steps: Sequence[Step]) -> Iterator[tuple[str, list[str]]]:
-    """Where each datum's result lands; all trees are read at once, as one by one they would take most of a plan."""
+    """Yield where each datum's result lands.
+
+    All trees are read at once, as one by one they would take most of a plan.
+    """
     listed = known.paths({step.source.tree for step in steps if step.source and step.source.tree})
     for step in steps:
         assert step.source is not None and step.task is not None
@@ -133,7 +136,7 @@ def _paths(known: Known, steps: Sequence[Step]) -> Iterator[tuple[str, list[str]
 
 
 class _Owners:
-    """Whose the files on the branch are, as far as results tell it."""
+    """The owners of the files on the branch, as far as results show them."""
 
     def __init__(self, branch: Branch, plan: Plan) -> None:
         self._of: dict[str, str] = {}
@@ -147,16 +150,16 @@ class _Owners:
         self._current = {step.name for step in plan.of("current")}
 
     def of(self, path: str) -> str:
-        """The datum that has published a path; "" if none has."""
+        """Return the datum that has published a path; "" if none has."""
         return self._of.get(path, "")
 
     def keeps(self, path: str) -> bool:
-        """Whether it is certain that a path stays as it is."""
+        """Return whether it is certain that a path stays as it is."""
         return self._of[path] in self._current if path in self._of else self._whole
 
 
 def shared_places(out: str, plan: Plan) -> str:
-    """That datums which are to run share a place, though the template could give each its own; "" if none do."""
+    """Return the remark that datums share a folder although the template could separate them; "" if none do."""
     if "{" not in out or not plan.counts["run"]:
         return ""
     places: dict[str, list[Step]] = {}

@@ -1,4 +1,4 @@
-"""What a plan is expected to cost: time, by what datums took before."""
+"""The expected cost of a plan: time, by earlier durations of datums."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minipach.support.text import many
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What the runs of a plan are expected to take, from what such datums took before.
+    """The expected cost of the runs of a plan, from earlier durations of such datums.
 
     wall: seconds at `slots` at once · cpu: seconds of processor time · runs: how many earlier runs this is made of ·
     unknown: datums of pipelines that never ran here, which are not counted in.
@@ -27,7 +27,7 @@ class Cost:
     unknown: int
 
     def as_json(self) -> dict[str, float | int]:
-        """As documented for `minipach plan --json`."""
+        """Return the JSON object of `minipach plan --json`."""
         return {
             "datums": self.datums,
             "wall_seconds": round(self.wall, 1),
@@ -38,7 +38,7 @@ class Cost:
         }
 
     def text(self) -> str:
-        """For people."""
+        """Return the cost for people."""
         more = f"; {many(self.unknown, 'more datum')} of pipelines that never ran here" if self.unknown else ""
         return (
             f"expected: {many(self.datums, 'datum')}, about {_duration(self.wall)} at -j {self.slots}, "
@@ -47,7 +47,7 @@ class Cost:
 
 
 def expected_cost(project: Project, plans: Sequence[Plan], slots: int) -> Cost | None:
-    """The expected cost of the runs in these plans; None where there is nothing to run or nothing is known."""
+    """Return the expected cost of the runs in these plans; None where there is nothing to run or nothing is known."""
     path = project.local.database
     if not path.is_file():
         return None

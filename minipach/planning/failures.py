@@ -14,12 +14,12 @@ from minipach.records.job_history import open_ledger
 
 
 def failed_now(plan: Plan, attempts: dict[str, Attempt]) -> list[Attempt]:
-    """The last attempts of the datums that are missing because they failed, as they are now."""
+    """Return the last attempts of the datums that are missing because they failed, as they are now."""
     return [a for a in last_now(plan, attempts) if a.kind in FAILED]
 
 
 def last_now(plan: Plan, attempts: dict[str, Attempt]) -> list[Attempt]:
-    """The last attempts of the datums that are missing, as they are now, in the plan's order."""
+    """Return the last attempts of the datums that are missing, as they are now, in the plan's order."""
     found = [(s.id, attempts.get(s.name)) for s in plan.steps if s.action == "run"]
     return [last for datum_id, last in found if last is not None and last.datum_id == datum_id]
 

@@ -22,21 +22,21 @@ NEW_NAME = "new name"
 
 
 class KnownResults(Protocol):
-    """What the plan asks of the results branch."""
+    """The questions of the plan to the results branch."""
 
     def __contains__(self, datum_id: str) -> bool: ...
 
     def of(self, datum_id: str) -> tuple[Result, ...]:
-        """The stored results of an id."""
+        """Return the stored results of an id."""
         ...
 
     def named(self, datum_id: str, name: str) -> Result | None:
-        """The result of an id that was stored under this name."""
+        """Return the result of an id that was stored under this name."""
         ...
 
 
 class Failed(Protocol):
-    """What is remembered of a datum whose last attempt did not succeed."""
+    """The memory of a datum whose last attempt did not succeed."""
 
     @property
     def datum_id(self) -> str: ...
@@ -49,7 +49,7 @@ class Failed(Protocol):
 
 
 class Again(Protocol):
-    """What is remembered of a datum id that failed in several jobs."""
+    """The memory of a datum id that failed in several jobs."""
 
     @property
     def jobs(self) -> int: ...
@@ -95,7 +95,7 @@ class Plan:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many datums have each action."""
+        """The number of datums by action."""
         found = Counter(step.action for step in self.steps)
         return {action: found[action] for action in ACTIONS}
 
@@ -110,11 +110,11 @@ class Plan:
         return all(step.action == "remove" for step in self.steps)
 
     def of(self, action: Action) -> tuple[Step, ...]:
-        """The steps with one action."""
+        """Return the steps with one action."""
         return tuple(step for step in self.steps if step.action == action)
 
     def as_json(self) -> dict[str, Any]:
-        """The plan as documented for `minipach plan --json`."""
+        """Return the plan as documented for `minipach plan --json`."""
         data: dict[str, Any] = {
             "name": self.pipeline,
             "counts": self.counts,
@@ -210,7 +210,7 @@ def _with_old_name(step: Step, old: str | None) -> Step:
 
 
 def force(plan: Plan, names: Set[str]) -> Plan:
-    """The plan with the named datums run again, whatever is known of them."""
+    """Return the plan with the named datums run again, whatever is known of them."""
     steps = tuple(
         s._replace(action="run", reason="forced", source=None)
         if s.name in names and s.action in ("current", "reuse")
@@ -239,7 +239,7 @@ def _skipped(step: Step, again: Again | None) -> Step:
 
 
 def tell_failures(plan: Plan, failures: Mapping[str, Failed]) -> Plan:
-    """The plan whose reasons say of what runs again that it failed last time, and how.
+    """Return the plan whose reasons say of what runs again that it failed last time, and how.
 
     For showing: what is remembered of attempts is this machine's, and nothing is decided by it.
     """
@@ -257,7 +257,7 @@ def _failed_before(step: Step, last: Failed | None) -> Step:
 
 
 def again_published(plan: Plan, names: Set[str], known: KnownResults) -> Plan:
-    """The plan with the named datums, which ran again though current, published from their new results."""
+    """Return the plan with the named datums, which ran again though current, published from their new results."""
     steps = tuple(
         s._replace(action="reuse", reason="computed before", source=known.named(s.id, s.name))
         if s.name in names and s.action == "current"
@@ -268,7 +268,7 @@ def again_published(plan: Plan, names: Set[str], known: KnownResults) -> Plan:
 
 
 def restore(plan: Plan, names: Set[str], known: KnownResults) -> Plan:
-    """The plan with the named datums, whose outputs somebody has changed, published once more (or run, if need be)."""
+    """Return the plan with these datums, whose outputs somebody has changed, published again (or run, if needed)."""
     if not names:
         return plan
     return replace(plan, steps=tuple(_restored(s, known) if s.name in names else s for s in plan.steps))
@@ -282,7 +282,7 @@ def _restored(step: Step, known: KnownResults) -> Step:
 
 
 def without_output(plan: Plan, ids: Set[str], state: Mapping[str, Published]) -> Plan:
-    """The plan with what was published before for these datum ids, which recovered, taken away."""
+    """Return the plan with what was published before for these datum ids, which recovered, taken away."""
     steps = tuple(
         s._replace(action="remove", reason="recovered: it has no output", task=None)
         if s.id in ids and s.action in ("run", "reuse") and s.source is None and s.name in state
@@ -293,7 +293,7 @@ def without_output(plan: Plan, ids: Set[str], state: Mapping[str, Published]) ->
 
 
 def content_pays(copies: int) -> str:
-    """The hint for datums that have the same content as others, but are computed because their names differ."""
+    """Return the hint for datums that have the same content as others, but are computed because their names differ."""
     one = copies == 1
     return (
         f"{many(copies, 'datum')} {'has' if one else 'have'} the same content as others; "
@@ -302,7 +302,7 @@ def content_pays(copies: int) -> str:
 
 
 def visible_names(tasks: Sequence[Task]) -> str:
-    """What to say of datums whose names the command sees, though the spec has `identity: content`."""
+    """Return what to say of datums whose names the command sees, though the spec has `identity: content`."""
     first = tasks[0]
     more = f" (and {len(tasks) - 1} more; minipach plan --json)" if len(tasks) > 1 else ""
     return f"{many(len(tasks), 'datum')} with visible names, which count: {first.datum.name}: {first.visible}{more}"
@@ -330,7 +330,7 @@ def reason_for(
     image_label: str,
     variables: Mapping[str, str] | None = None,
 ) -> str:
-    """What changed between the result that is published and what is wanted now.
+    """Return what changed between the result that is published and what is wanted now.
 
     inputs, variables: of the datum as identity has them now.
     """

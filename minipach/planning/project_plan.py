@@ -30,7 +30,8 @@ class Plans:
 
 
 def plan_project(project: Project, targets: Targets, *, forced: bool = False) -> Plans:
-    """The plans of the chosen pipelines, cut down to the datums asked for. What is broken keeps no other from its plan.
+    """Return the plans of the chosen pipelines, cut down to the datums asked for.
+    What is broken keeps no other from its plan.
 
     UserError if a datum is asked for that isn't there.
     """
@@ -67,7 +68,7 @@ def plan_project(project: Project, targets: Targets, *, forced: bool = False) ->
 
 
 def _skipped(plan: Plan) -> str:
-    """That some datums are not run again, and what runs them."""
+    """Return the remark that some datums are not run again, and the command that runs them."""
     return (
         f"{plan.pipeline}: {many(plan.counts['skip'], 'datum')} failed in earlier jobs with this very content, "
         f"and not run again; minipach retry {plan.pipeline}"
@@ -75,7 +76,7 @@ def _skipped(plan: Plan) -> str:
 
 
 def with_failures(project: Project, plans: Sequence[Plan], *, retry: Collection[str] = ()) -> list[Plan]:
-    """The plans, with what this machine's ledger remembers of attempts that failed.
+    """Return the plans, with what this machine's ledger remembers of attempts that failed.
 
     retry: the pipelines of which also what failed again and again is to run.
     """
@@ -95,7 +96,7 @@ def _with_failures(plan: Plan, ledger: Ledger, *, retry: Collection[str]) -> Pla
 
 
 def _plan(project: Project, path: str, store: SnapshotStore, waits: str, remarks: list[str]) -> Plan:
-    """The plan of one pipeline; remarks are added."""
+    """Return the plan of one pipeline; remarks are added."""
     name = project.name_of(path)
     if path in project.problems:
         return Plan(name, (), waits, project.problems[path])
@@ -115,14 +116,14 @@ def _plan(project: Project, path: str, store: SnapshotStore, waits: str, remarks
 
 
 def _in_short(plan: Plan) -> str:
-    """A pipeline that isn't as it will be: `edges (2 to run)`."""
+    """Return a pipeline that isn't as it will be: `edges (2 to run)`."""
     runs = plan.counts["run"]
     why = many(len(plan.problems), "problem") if plan.problems else f"{runs} to run" if runs else ""
     return plan.pipeline + (f" ({why})" if why else "")
 
 
 def _as_it_is(plan: Plan, ups: Sequence[Plan]) -> str:
-    """That what this pipeline takes from, and nobody asked for, isn't what it will be."""
+    """Return the remark that upstream pipelines which were not requested are not current."""
     name = plan.pipeline
     told = []
     for up in ups:
@@ -163,7 +164,7 @@ def host_changes(assessment: Assessment) -> tuple[str, ...]:
 
 
 def _uses_python(assessment: Assessment) -> bool:
-    """Whether Python is named in the command, its input or the code."""
+    """Return whether Python is named in the command, its input or the code."""
     transform = assessment.pipeline.transform
     words = [*transform.cmd, *transform.stdin, *transform.err_cmd, *transform.err_stdin, *assessment.visible_files]
     if any("python" in word or word.endswith(".py") for word in words):
@@ -178,7 +179,7 @@ def _uses_python(assessment: Assessment) -> bool:
 
 
 def python_remarks(assessment: Assessment) -> list[str]:
-    """Which python3 a pipeline without an image runs with, if it uses one."""
+    """Return which python3 a pipeline without an image runs with, if it uses one."""
     if assessment.pipeline.transform.image is not None or not _uses_python(assessment):
         return []
     found = host.host_python(assessment.project.cache)
@@ -187,7 +188,7 @@ def python_remarks(assessment: Assessment) -> list[str]:
 
 
 def drift_remarks(assessment: Assessment) -> list[str]:
-    """A remark if the host environment is no longer the one on record."""
+    """Return a remark if the host environment is no longer the one on record."""
     changes = host_changes(assessment)
     if not changes:
         return []

@@ -1,4 +1,4 @@
-"""How each pipeline stands: the plan put into one word, with the failures that the ledger remembers. Reads only."""
+"""The status of each pipeline: the plan in one word, with the failures of the job database. Reads only."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class Status:
     problems: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """As documented for `minipach status --json`."""
+        """Return the JSON object of `minipach status --json`."""
         data = {"name": self.name, "state": self.state, "counts": self.counts, "details": list(self.details)}
         return data | ({"problems": list(self.problems)} if self.problems else {})
 
 
 def project_status(project: Project) -> list[Status]:
-    """The status of every pipeline, in order. What is broken has its row, and keeps no other from its own."""
+    """Return the status of every pipeline, in order. What is broken has its row, and keeps no other from its own."""
     store = SnapshotStore(project)
     ledger_path = project.local.database
     ledger = Ledger(ledger_path) if ledger_path.is_file() else None
@@ -70,7 +70,7 @@ def project_status(project: Project) -> list[Status]:
 def _row(
     project: Project, path: str, store: SnapshotStore, ledger: Ledger | None, waits: list[str]
 ) -> tuple[Status, bool]:
-    """The status of one pipeline, and whether what takes from it has nothing to wait for."""
+    """Return the status of one pipeline, and whether what takes from it has nothing to wait for."""
     if path in project.problems:
         return _blocked(project.name_of(path), project.problems[path]), False
     assessment = Assessment(project, path, store)
@@ -103,7 +103,7 @@ def _blocked(name: str, problems: tuple[str, ...] = (), details: tuple[str, ...]
 
 
 def _gave_what_it_has(assessment: Assessment, row: Status, waits: list[str]) -> bool:
-    """Whether only failed datums are missing where `publish: available` lets downstream go on without them."""
+    """Return whether only failed datums are missing and `publish: available` lets downstream continue."""
     counts = row.counts
     settled = not (counts["missing"] or counts["stored"] or counts["recovered"] or counts["remove"] or waits)
     return assessment.pipeline.publish == "available" and row.state == "failed" and settled
@@ -177,7 +177,7 @@ def _word(assessment: Assessment, plan: Plan, failed: list[Attempt], waits: list
 
 
 def _upstream_changes(assessment: Assessment) -> list[str]:
-    """The inputs that have moved on since the commit that the branch pins."""
+    """Return the inputs that have moved on since the commit that the branch pins."""
     from minipach.model.run_record import slugs
 
     if assessment.head is None:
