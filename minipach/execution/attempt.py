@@ -56,7 +56,7 @@ class DatumReport:
 
     @property
     def message(self) -> str:
-        """Why the datum failed; "" where it did not."""
+        """The reason why the datum failed; "" if it did not."""
         if self.fault:
             return self.fault
         if not self.code:
@@ -71,11 +71,11 @@ class Report:
     datums: Mapping[int, DatumReport] = field(default_factory=dict)
 
     def code(self, index: int) -> int:
-        """The exit code of a datum; 1 for one that was never reached."""
+        """Return the exit code of a datum; 1 for one that was never reached."""
         return self.datums[index].code if index in self.datums else 1
 
     def message(self, index: int, code: int) -> str:
-        """Why a datum failed, for which there is this exit code."""
+        """Return why a datum failed, for which there is this exit code."""
         found = self.datums.get(index)
         return found.message if found and found.code else DatumReport(code).message
 
@@ -97,7 +97,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """How a try ended.
+    """The outcome of a try.
 
     failure: why, if that was not the command's doing; else `exit` and `message` are the command's.
     """
@@ -122,7 +122,10 @@ def attempt(work: WorkSet, slot: Slot) -> Tried:
 
 
 def _filters(work: WorkSet, secrets: Sequence[str], report: Path) -> list[Filter]:
-    """What is between the command and the log: values of secrets never reach a file, nor do marks of a command."""
+    """Return what is between the command and the log.
+
+    Values of secrets never reach a file, nor do marks of a command.
+    """
     found: list[Filter] = []
     if len(work.parts) > 1:
         marker = Marker(len(work.parts))
@@ -134,7 +137,7 @@ def _filters(work: WorkSet, secrets: Sequence[str], report: Path) -> list[Filter
 
 @contextmanager
 def _printing_through(filters: Sequence[Filter]) -> Iterator[None]:
-    """What this process and its children print goes where stdout leads, through these; directly, if there are none."""
+    """Send what this process and its children print through these filters to stdout; directly, if there are none."""
     if not filters:
         yield
         return
@@ -192,7 +195,7 @@ def _text(result: dict[str, Any]) -> str:
 
 
 def judge(code: int, folder: Path, count: int, secrets: Sequence[str], limit: float | None = None) -> Tried:
-    """Whose doing the end of a launcher was, by its exit code and the report that it left.
+    """Return whose doing the end of a launcher was, by its exit code and the report that it left.
 
     count: datums in the set · secrets: values that no message may hold · limit: seconds that a datum may take.
     """
@@ -211,7 +214,7 @@ def judge(code: int, folder: Path, count: int, secrets: Sequence[str], limit: fl
 
 
 def read_report(path: Path, count: int, secrets: Sequence[str], limit: float | None = None) -> tuple[str, Report]:
-    """Why the launcher failed ("" if it did not), and its report.
+    """Return why the launcher failed ("" if it did not), and its report.
 
     Without a container, a command can write where the report is: every value is checked. Raises ValueError, TypeError
     or KeyError for what no launcher writes, and OSError where there is none.
@@ -253,6 +256,6 @@ def _amount(value: Any) -> float:
 
 
 def _clean(text: str, secrets: Sequence[str]) -> str:
-    """One line: it may hold names that a command chose, and so anything."""
+    """Return one line: it may hold names that a command chose, and so anything."""
     clean = Redactor(secrets).feed(text[: 4 * _LONGEST].encode("utf-8", "replace"), last=True)
     return " ".join(clean.decode(errors="replace").split())[:_LONGEST]

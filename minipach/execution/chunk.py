@@ -18,7 +18,7 @@ from minipach.records.job_logs import note_set
 def run_work(work: WorkSet, slot: Slot, tell: Callable[[Outcome], None], lost: int = 0) -> None:
     """Run a set, or a chunk in as many sets as it takes.
 
-    tell: gets each outcome as it comes; those of a chunk tell of some of its datums each (see Outcome.members) · lost:
+    tell: gets each outcome as it comes; those of a chunk report some of its datums each (see Outcome.members) · lost:
     how often a set was begun by a worker that is gone.
     """
     if not work.chunk:
@@ -47,7 +47,7 @@ def run_work(work: WorkSet, slot: Slot, tell: Callable[[Outcome], None], lost: i
 
 
 def _fitting(work: WorkSet, members: Sequence[int]) -> int:
-    """How many of these fit a command line, at least one."""
+    """Return how many of these fit a command line, at least one."""
     length = 0
     for number, index in enumerate(members):
         length += len(shlex.join(work.parts[index]).encode("utf-8", "surrogateescape")) + 1

@@ -1,11 +1,11 @@
-"""What `datalad run` asks git and git-annex in a dozen processes, and what is known of a slot without asking.
+"""Answers to questions of `datalad run` that are known in a slot without a dozen processes.
 
 A slot has no subdatasets installed, so that what they are at can't change while a command runs; and what every record
 names as input (scripts, code, image) is mostly here, so that there is nothing to get. Where datalad asks in another
 way, or something is not here, it asks as ever.
 
 What rules say to ignore (the repo's `.gitignore`, one that a command has written, `.git/info/exclude`, those of whoever
-runs this) is an output like any other, and would be lost: so datalad is told of it, too.
+runs this) is an output like any other, and would be lost: so datalad gets it, too.
 
 A slot's commit is nobody's to check, to refuse or to reword, and what is published of it is committed past all hooks.
 So those of the repo, or of whoever runs this, don't run for it. git-annex's own mends links that were moved; none were.
@@ -89,7 +89,7 @@ def shortcuts(repo: Any, root: Path, inputs: Sequence[str], place: int = 0) -> I
 
 
 def all_here(root: Path, paths: Iterable[str]) -> bool:
-    """Whether all these files and folders, with all that is in them, have their content here."""
+    """Return whether all these files and folders, with all that is in them, have their content here."""
     return all(_is_here(root / path) for path in paths)
 
 

@@ -1,4 +1,4 @@
-"""What a set uses beside time: peak memory of its command's processes, bytes of its inputs and outputs."""
+"""Resources of a set: peak memory of its command's processes, bytes of its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ class Meter:
 
     @property
     def moved(self) -> tuple[tuple[int, int | None], ...]:
-        """Per datum, the bytes of its inputs and of its outputs (None: it has none that are kept)."""
+        """Return for each datum the bytes of its inputs and of its outputs (None: it keeps none)."""
         return tuple((size, self._out.get(index)) for index, size in enumerate(self._in))
 
     def begin_try(self) -> None:
-        """What is measured from now on is another try's."""
+        """Count what is measured from now on for another try."""
         self._peak, self._peaks = None, {}
 
     def peak(self, index: int) -> int | None:
-        """The peak of this try while the datum ran; if no sample was taken then, that of the whole try."""
+        """Return the peak of this try while the datum ran; if no sample was taken then, that of the whole try."""
         return self._peaks.get(index, self._peak)
 
     def count_inputs(self) -> None:
@@ -95,7 +95,7 @@ class Meter:
 
 
 def _datum_at_work(slot: Path) -> int | None:
-    """The index of the datum that the set in `slot` is at, as the launcher notes it; None: not known."""
+    """Return the index of the datum that the set in `slot` is at, as the launcher notes it; None: not known."""
     for path in slot.glob(NOW):
         with contextlib.suppress(OSError, ValueError):
             return int(path.read_text()[:20]) - 1
@@ -103,7 +103,7 @@ def _datum_at_work(slot: Path) -> int | None:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file, or of what an annexed file's link leads to; 0 for what is gone or leads nowhere."""
+    """Return bytes of a file, or of what an annexed file's link leads to; 0 for what is gone or leads nowhere."""
     with contextlib.suppress(OSError):
         return path.stat().st_size
     return 0
@@ -125,7 +125,7 @@ def memory_below(pid: int) -> int | None:
 
 
 def _launchers(pid: int) -> list[int]:
-    """The launchers below a process; not those that run inside another's command."""
+    """Return the launchers below a process; not those that run inside another's command."""
     found: list[int] = []
     todo = _children(pid)
     while todo:
@@ -157,7 +157,7 @@ def _children(pid: int) -> list[int]:
 
 
 def _stat(pid: int) -> tuple[str, int, int] | None:
-    """The name, session and resident bytes of a process (proc(5), /proc/PID/stat)."""
+    """Return the name, session and resident bytes of a process (proc(5), /proc/PID/stat)."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""What of a set's run is kept: datalad's commit with our object in its record, the results' description, one ref."""
+"""The result ref of a set: datalad's commit with our object in its record, and the results' description."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def keep(
 
 
 def _own_record(work: WorkSet, index: int, record: Mapping[str, Any], paths: Sequence[str]) -> str:
-    """The record of one datum alone, out of that of the set which it ran in."""
+    """Return the record of one datum alone, out of that of the set which it ran in."""
     own = {
         **record,
         "cmd": f"{launch_protocol.LAUNCH} {work.image} {work.command([index])}",
@@ -79,7 +79,7 @@ def _own_record(work: WorkSet, index: int, record: Mapping[str, Any], paths: Seq
 
 
 def _named(work: WorkSet, rows: dict[int, list[_Row]]) -> list[dict[str, Any]]:
-    """The record's datums; in a set of several each with its own outputs."""
+    """Return the record's datums; in a set of several each with its own outputs."""
     found = []
     for index in sorted(rows):
         datum: dict[str, Any] = {"name": work.datums[index]["name"], "id": work.datums[index]["id"]}
@@ -92,7 +92,7 @@ def _named(work: WorkSet, rows: dict[int, list[_Row]]) -> list[dict[str, Any]]:
 def _attribute(
     work: WorkSet, changed: list[_Row], report: Report
 ) -> tuple[dict[int, list[_Row]], list[_Bad], list[_Bad]]:
-    """Which datum wrote what, which failed or wrote what can't be kept, and which failed and recovered.
+    """Return which datum wrote what, which failed or wrote what can't be kept, and which failed and recovered.
 
     Raises StagingError if the report and the outputs don't add up: a lost output must never pass for a success.
     """
@@ -146,7 +146,7 @@ def _check_output(path: str) -> None:
 
 
 def check_new_names(slot: Slot) -> None:
-    """Names that are not UTF-8 end datalad itself, before it has committed anything that could be looked at."""
+    """Refuse names that are not UTF-8: they end datalad before it has committed anything."""
     for raw in slot.repo.git("ls-files", "--others", "-z").split(b"\0"):
         try:
             raw.decode()

@@ -124,7 +124,7 @@ class _Tries:
                 )
 
     def _once(self) -> Outcome | None:
-        """One try; None if the command failed and may try again."""
+        """Return one try; None if the command failed and may try again."""
         work, slot = self.work, self.slot
         self._begin()
         self._prepare()

@@ -26,17 +26,17 @@ _REPLACED = b"[secret]"
 
 
 class SecretError(Exception):
-    """A secret could not be had: which, and the way out. Never holds a value."""
+    """A secret could not be had: which, and the fix. Never holds a value."""
 
 
 def secrets_folder(repo: Repo) -> Path:
-    """Where files with secrets are looked for: the setting `minipach.secrets`, else a folder inside `.git`."""
+    """Return where files with secrets are looked for: the setting `minipach.secrets`, else a folder inside `.git`."""
     chosen = local_setting(repo, "secrets")
     return Path(chosen).expanduser() if chosen else LocalState.of(repo.common_dir).secrets
 
 
 def secret_values(names: Sequence[str], folder: str) -> dict[str, str]:
-    """The values by variable (see `secret_variable`). Raises SecretError.
+    """Return the values by variable (see `secret_variable`). Raises SecretError.
 
     folder: where files with secrets are, for a worker that has no setting of its own.
     """
@@ -100,7 +100,7 @@ class Redactor:
         self._covered = 0  # so many of the bytes held belong to a value that was replaced already
 
     def feed(self, data: bytes, *, last: bool = False) -> bytes:
-        """What can be told so far, with the values replaced; all if nothing more comes."""
+        """Return what can be told so far, with the values replaced; all if nothing more comes."""
         data, covered = self._held + data, self._covered
         cut = len(data) if last else min((_unsure(data, piece) for piece in self.pieces), default=len(data))
         clean, at = b"", covered
@@ -114,7 +114,7 @@ class Redactor:
         return clean
 
     def _spans(self, data: bytes, covered: int) -> list[tuple[int, int]]:
-        """Where the values are (start, end), those that overlap as one."""
+        """Return where the values are (start, end), those that overlap as one."""
         found = [(0, covered)] if covered else []
         found += [span for piece in self.pieces for span in _places(data, piece)]
         merged: list[tuple[int, int]] = []
@@ -127,7 +127,7 @@ class Redactor:
 
 
 def _unsure(data: bytes, piece: bytes) -> int:
-    """Where the end of the data begins that may be the beginning of this piece."""
+    """Return where the end of the data begins that may be the beginning of this piece."""
     at = data.find(piece[:1], max(0, len(data) - len(piece) + 1))
     while at >= 0 and not piece.startswith(data[at:]):
         at = data.find(piece[:1], at + 1)
@@ -143,7 +143,7 @@ def _places(data: bytes, piece: bytes) -> Iterator[tuple[int, int]]:
 
 @contextmanager
 def redacting(target: int, values: Sequence[str]) -> Iterator[int]:
-    """A descriptor; what is written to it gets to `target` at once, and no value does (see `support.stream_filter`).
+    """Yield a descriptor that writes to `target` at once, without values of secrets (see `support.stream_filter`).
 
     A terminal gets no control characters but colours.
     """

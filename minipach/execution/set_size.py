@@ -1,4 +1,4 @@
-"""How many datums go into one set: as the spec says, or by measured duration. Pure."""
+"""The number of datums in a set: as the spec says, or by measured duration. Pure."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ MOST = 256  # datums in a set: a lost worker costs no more than these, and their
 
 
 def enough(work: float) -> int:
-    """How many datums of so many seconds make bookkeeping a small part of their set."""
+    """Return how many datums of so many seconds make bookkeeping a small part of their set."""
     return min(math.ceil(BOOKKEEPING * (1 - SHARE) / (SHARE * max(work, 0.001))), MOST)
 
 
 @dataclass
 class Pace:
-    """What one datum takes, without bookkeeping, as sets end. work: seconds (None: not known yet)."""
+    """The duration of one datum, without overhead, learned as sets end. work: seconds (None: not known yet)."""
 
     work: float | None = None
     _seen: int = field(default=0, init=False)
 
     def learn(self, seconds: float, datums: int) -> None:
-        """A set of so many datums took so many seconds (wall).
+        """Note that a set of so many datums took so many seconds (wall).
 
         It counts as much as all before, or more if it is larger: the first sets are of one datum, and slow, since
         everything is cold.
@@ -63,7 +63,10 @@ class Sizer:
     pace: Pace = field(default_factory=Pace)
 
     def chunk(self, left: int) -> int:
-        """How many datums make a chunk, if all are handed over at once: at least a minute's work, if that is known."""
+        """Return how many datums make a chunk, if all are submitted at once.
+
+        At least a minute's work, if that is known.
+        """
         share = math.ceil(left / self.slots)
         work = self.pace.work
         return share if work is None else min(share, math.ceil(CHUNK / max(work, 0.001)))
@@ -82,7 +85,7 @@ class Sizer:
         return min(enough(self.pace.work), max(math.ceil(left / self.slots), least))
 
     def take(self, queue: Collection[Task], total: int) -> int:
-        """How many datums at the front of the queue make the next set (at least one)."""
+        """Return how many datums at the front of the queue make the next set (at least one)."""
         count = max(1, self._count(len(queue), total))
         length = size = 0
         for number, task in enumerate(islice(queue, count)):

@@ -94,7 +94,7 @@ def _need_annex(repo: Repo) -> None:
 
 
 def _own_keys(repo: Repo, base: str, image: str) -> dict[str, str]:
-    """The keys of the annexed files at a base commit, with their paths."""
+    """Return the keys of the annexed files at a base commit, with their paths."""
     where = (str(repo.common_dir), base, image)
     with _one_reads:
         if where not in _own:
@@ -117,7 +117,7 @@ def locate(
     names: Mapping[str, str] | None = None,
     fresh: bool = False,
 ) -> dict[str, Path]:
-    """Where the content of each key is, fetched first (if `get`) where it isn't here, or is damaged.
+    """Return where the content of each key is, fetched first (if `get`) where it isn't here, or is damaged.
 
     names: of files by their key, for what people are told · fresh: as for `stage`. Raises StagingError.
     """
@@ -149,7 +149,7 @@ def locate(
 def _verify(
     repo: Repo, contents: dict[str, Path], of: Callable[[str], str], *, get: bool, fresh: bool
 ) -> dict[str, Path]:
-    """The contents that are what their keys say; what is damaged is fetched anew, if `get` and another copy is known.
+    """Return the contents that match their keys; with `get`, damaged ones are fetched again if a copy is known.
 
     Raises HopelessError where that can't be done.
     """
@@ -188,7 +188,7 @@ def _present(repo: Repo, keys: Iterable[str]) -> dict[str, Path]:
 def _fetch(repo: Repo, keys: Sequence[str], of: Callable[[str], str]) -> None:
     """Get contents by key from any remote that has them. Raises StagingError with git-annex's own words."""
     failed = _get(repo, keys)
-    # perhaps a remote has them that git-annex hasn't heard of yet: in batch mode it takes in no fetched branch
+    # perhaps a remote has them that git-annex hasn't heard of yet: in batch mode it records no fetched branch
     if failed:
         take_in_locations(repo)
         failed = _get(repo, sorted(failed))
@@ -200,7 +200,7 @@ def _fetch(repo: Repo, keys: Sequence[str], of: Callable[[str], str]) -> None:
 
 
 def _is_elsewhere(repo: Repo, key: str) -> bool:
-    """Whether git-annex knows of a copy that is not this one."""
+    """Return whether git-annex knows of a copy that is not this one."""
     take_in_locations(repo)
     said = annex(repo, "whereis", "--json", f"--key={key}", ok=(0, 1))
     rows = [json.loads(line) for line in said.splitlines()]
@@ -208,14 +208,14 @@ def _is_elsewhere(repo: Repo, key: str) -> bool:
 
 
 def _nobody_has(repo: Repo, key: str) -> bool:
-    """Whether git-annex knows of no copy at all, be it one that can't be reached now."""
+    """Return whether git-annex knows of no copy at all, be it one that can't be reached now."""
     said = annex(repo, "whereis", "--json", f"--key={key}", ok=(0, 1))
     rows = [json.loads(line) for line in said.splitlines()]
     return bool(rows) and not any(row.get("whereis") or row.get("untrusted") for row in rows)
 
 
 def _get(repo: Repo, keys: Sequence[str]) -> dict[str, str]:
-    """One go at it: why of those that could not be had."""
+    """Return one go at it: why of those that could not be had."""
     request = "".join(f"{k}\n" for k in keys).encode()
     # exit code 1 says that some could not be had
     out = annex(repo, "get", "--json", "--json-error-messages", "--batch-keys", stdin=request, ok=(0, 1))
@@ -271,12 +271,12 @@ class Untouched:
 
     @classmethod
     def now(cls, slot: Path, inputs: Iterable[str]) -> Untouched:
-        """The inputs (paths from the slot) and what there is in `code/`."""
+        """Return the inputs (paths from the slot) and what there is in `code/`."""
         code = [os.path.relpath(p, slot) for p in (slot / CODE).rglob("*") if not p.is_dir()]
         return cls(slot, {path: _look(slot / path) for path in (*inputs, *code)})
 
     def changed(self) -> str | None:
-        """The first file that is another now; new files beside them, such as byte code, are not looked for."""
+        """Return the first file that is another now; new files beside them, such as byte code, are not looked for."""
         return next((path for path, was in self.seen.items() if _look(self.slot / path) != was), None)
 
 
