@@ -1,4 +1,4 @@
-"""Where datum sets run: the contract, the registry, and a folder for each executor.
+"""The executors: the contract, the registry, and a folder for each executor.
 
 May import `execution`, `planning` and what is below them.
 """

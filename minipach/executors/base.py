@@ -1,4 +1,4 @@
-"""What every executor does: submit sets, poll, cancel, close. The engine's memory is never the record of truth."""
+"""The contract of all executors: submit sets, poll, cancel, close. Git stays the record of truth."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Executor(Protocol):
 
     @property
     def at_once(self) -> bool:
-        """Whether all sets are best handed over in one go, as with a batch system that queues for hours.
+        """Whether all sets are best submitted in one go, as with a batch system that queues for hours.
 
         Then they are cut as chunks (`WorkSet.chunk`), whose worker measures and cuts further.
         """
@@ -22,16 +22,16 @@ class Executor(Protocol):
 
     @property
     def slots(self) -> int:
-        """How many sets can run at once, as far as it is known; at least 1."""
+        """The number of sets that can run at once, as far as it is known; at least 1."""
         ...
 
     @property
     def running(self) -> int:
-        """How many sets run just now, as far as it is known."""
+        """The number of sets that run now, as far as it is known."""
         ...
 
     def limit(self, pipeline: str, sets: int) -> None:
-        """At most so many sets of this pipeline at once (`parallelism_spec.constant`)."""
+        """Run at most so many sets of this pipeline at once (`parallelism_spec.constant`)."""
         ...
 
     def expect(self, datums: int) -> None:
@@ -43,14 +43,14 @@ class Executor(Protocol):
         ...
 
     def adopt(self, repo: Repo) -> list[WorkSet]:
-        """The sets of this pipeline's repo that an earlier scheduler submitted and that were not settled since.
+        """Return the sets of this pipeline's repo that an earlier scheduler submitted and that were not settled since.
 
-        `poll` tells of them from now on. Always none where sets don't outlive their scheduler.
+        `poll` reports them from now on. Always none where sets don't outlive their scheduler.
         """
         ...
 
     def poll(self, timeout: float) -> list[Outcome]:
-        """Outcomes since the last call; waits up to `timeout` seconds for the first one.
+        """Return outcomes since the last call; waits up to `timeout` seconds for the first one.
 
         Every set that was submitted or adopted, and neither discarded nor cancelled, comes back: once, or a chunk in
         parts (`Outcome.members`), each index once. A set whose worker is gone is given to another; if that happens too
@@ -59,7 +59,7 @@ class Executor(Protocol):
         ...
 
     def settle(self, sets: Sequence[WorkSet]) -> None:
-        """What became of these sets is on record (ledger, results branch): nothing of them need be kept."""
+        """Forget these sets: their outcomes are on record (job database, results branch)."""
         ...
 
     def discard(self, ids: Collection[str] | None = None) -> set[str]:
@@ -67,13 +67,13 @@ class Executor(Protocol):
         ...
 
     def leave(self, repo: Repo) -> None:
-        """The scheduler goes, and what it submitted for this repo goes on: see to it that a pass is made afterwards."""
+        """Let submitted sets of this repo continue without the scheduler, and have a pass made afterwards."""
         ...
 
     def cancel(self, repo: Repo | None = None) -> None:
         """End everything that was submitted or adopted, process trees included; nothing of it starts any more.
 
-        repo: only what is this pipeline's, where several pipelines' sets can be on their way.
+        repo: only what is this pipeline's, where several pipelines' sets can be submitted.
         """
         ...
 

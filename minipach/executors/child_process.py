@@ -32,7 +32,7 @@ LAUNCHERS_END = 4.0  # seconds that a launcher has to end its command: it needs 
 
 
 def spawn(module: str, *arguments: str, without: Iterable[str] = ()) -> subprocess.Popen[bytes]:
-    """A child that runs `python -m module`, as a group that can be ended as a whole.
+    """Return a child that runs `python -m module`, as a group that can be ended as a whole.
 
     without: variables of the environment that it does not get.
     """
@@ -123,7 +123,7 @@ def answer(
 
 
 def end_group(_number: int, _frame: object) -> None:
-    """A signal handler: ask this child's whole process tree to end, then end it."""
+    """Handle a signal: ask this child's whole process tree to end, then end it."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.killpg(0, signal.SIGTERM)
     deadline = time.monotonic() + LAUNCHERS_END
@@ -133,7 +133,7 @@ def end_group(_number: int, _frame: object) -> None:
 
 
 def _launcher_runs() -> bool:
-    """Whether a launcher of this child is still ending its command (Linux; elsewhere it has half a second)."""
+    """Return whether a launcher of this child is still ending its command (Linux; elsewhere it has half a second)."""
     if not os.path.isdir("/proc/self"):
         time.sleep(0.5)
         return False
@@ -141,7 +141,7 @@ def _launcher_runs() -> bool:
 
 
 def _launchers() -> list[int]:
-    """The launchers of this child."""
+    """Return the launchers of this child."""
     group = os.getpgid(0)
     found = []
     for entry in Path("/proc").glob("[0-9]*"):

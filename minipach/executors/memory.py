@@ -22,13 +22,13 @@ class _Entry:
 
 
 class Memory:
-    """What an engine would keep: the sets that were submitted, and their outcomes. It may outlive its executors."""
+    """The stored state of an executor: submitted sets and their outcomes. It may outlive its executors."""
 
     def __init__(self) -> None:
         self.entries: dict[str, _Entry] = {}
 
     def waiting(self) -> list[WorkSet]:
-        """The sets that have not run, in order."""
+        """Return the sets that have not run, in order."""
         return [entry.work for entry in self.entries.values() if not entry.ended]
 
     def work(self, most: int) -> None:
@@ -78,24 +78,24 @@ class MemoryExecutor:
 
     @property
     def at_once(self) -> bool:
-        """As it was made."""
+        """Whether all sets are submitted at once, as given to the constructor."""
         return self._at_once
 
     @property
     def slots(self) -> int:
-        """As it was made."""
+        """The number of slots, as given to the constructor."""
         return self._slots
 
     @property
     def running(self) -> int:
-        """Nothing runs between two polls."""
+        """Zero: nothing runs between two polls."""
         return 0
 
     def limit(self, pipeline: str, sets: int) -> None:
-        """One at once is within every limit."""
+        """Do nothing: one set at once is within every limit."""
 
     def expect(self, datums: int) -> None:
-        """Nothing: there is nothing to start."""
+        """Do nothing: there is nothing to start."""
 
     def submit(self, sets: Sequence[WorkSet]) -> None:
         """Note the sets."""
@@ -106,7 +106,7 @@ class MemoryExecutor:
             self._told[work.id] = 0
 
     def adopt(self, repo: Repo) -> list[WorkSet]:
-        """The sets of this repo that were not settled."""
+        """Return the sets of this repo that were not settled."""
         if not self._lasting:
             return []
         found = [e.work for e in self.memory.entries.values() if e.work.repo == str(repo.path)]
@@ -115,7 +115,7 @@ class MemoryExecutor:
         return found
 
     def poll(self, timeout: float) -> list[Outcome]:
-        """Outcomes since the last call; with a timeout, one set runs meanwhile."""
+        """Return outcomes since the last call; with a timeout, one set runs meanwhile."""
         new = self._new()
         if not new and timeout:
             self.memory.work(1)

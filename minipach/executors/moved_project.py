@@ -7,7 +7,10 @@ from pathlib import Path
 
 
 def another_is(there: Path, here: Path) -> bool:
-    """Whether another repository is `there` than the one that is `here`; so it is, too, where we may not look."""
+    """Return whether another repository is `there` than the one that is `here`.
+
+    So it is, too, where we may not look.
+    """
     try:
         return (there / ".git").exists() and not os.path.samefile(there, here)
     except PermissionError:

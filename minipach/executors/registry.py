@@ -21,7 +21,7 @@ from minipach.project.settings import bad_setting, local_setting
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One fact about the setup of an executor. fix: empty where nothing is to be done."""
+    """One fact about the setup of an executor. fix: empty if nothing is to be done."""
 
     level: Literal["ok", "note", "problem"]
     what: str
@@ -29,7 +29,7 @@ class Check:
 
 
 class Backend(ABC):
-    """One kind of executor: what it can do, how one is made, and what it shows of itself.
+    """One kind of executor: its abilities, its construction, and what it shows.
 
     Every method but `make` has a default for an executor that has nothing to add.
     """

@@ -34,7 +34,7 @@ def write_sets(repo: Repo, sets: Sequence[WorkSet]) -> None:
 
 
 def read_set(repo: Repo, set_id: str) -> WorkSet:
-    """The set with this id. Raises UnknownSetError."""
+    """Return the set with this id. Raises UnknownSetError."""
     data = repo.objects.read(SET_REFS + set_id)
     if data is None:
         raise UnknownSetError(f"{repo.path}: no set {set_id}; it was cancelled, or is done")
@@ -53,7 +53,7 @@ def _parse(repo: Repo, set_id: str, data: bytes) -> WorkSet:
 
 
 def known_sets(repo: Repo) -> dict[str, WorkSet | None]:
-    """All sets of this repo by id; None for what can't be read."""
+    """Return all sets of this repo by id; None for what can't be read."""
     refs = repo.refs(SET_REFS)
     found: dict[str, WorkSet | None] = {}
     for ref, data in zip(refs, repo.objects.read_many(list(refs.values())), strict=True):
@@ -66,7 +66,7 @@ def known_sets(repo: Repo) -> dict[str, WorkSet | None]:
 
 
 def set_ids(repo: Repo) -> set[str]:
-    """The ids of all sets of this repo."""
+    """Return the ids of all sets of this repo."""
     return {ref.removeprefix(SET_REFS) for ref in repo.refs(SET_REFS)}
 
 
@@ -82,7 +82,7 @@ def drop_all(repo: Repo) -> None:
 
 
 def has_whole_result(repo: Repo, work: WorkSet) -> bool:
-    """Whether a set that is not to be forced has a result ref already that holds all of its datums."""
+    """Return whether a set that is not to be forced has a result ref already that holds all of its datums."""
     if work.forced or work.chunk:
         return False
     data = repo.objects.read(f"{RESULT_REFS}{work.id}:{RESULTS_FILE}")

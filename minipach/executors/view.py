@@ -1,4 +1,4 @@
-"""How an executor tells what goes on: its workers, and what waits; which sets run, and what has come of others."""
+"""The view of an executor: its workers, waiting and running sets, and outcomes of others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from minipach.model.work_set import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What runs sets. has: slots, GPUs and the like, in words · runs: what it runs, each with its seconds so far."""
+    """A worker. has: slots, GPUs and the like, in words · runs: what it runs, each with its seconds so far."""
 
     name: str
     has: str
@@ -30,7 +30,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What an engine shows at one moment.
+    """The state of an executor at one moment.
 
     running: the ids of sets that run, as far as they were asked for · outcomes: what has come of others of these, also
     if a pass has taken it in meanwhile · note: what else is to be said, or "".
@@ -49,8 +49,8 @@ Looker = Callable[[Mapping[str, str]], Seen]
 
 
 class Elsewhere(Protocol):
-    """Where there are logs of sets that run on machines which don't share our filesystem."""
+    """Logs of sets that run on machines without our filesystem."""
 
     def new(self, sets: Iterable[str]) -> Mapping[str, Sequence[tuple[int, bytes]]]:
-        """What is new of these sets: (place in its log, text), as far as it is still there. Never raises."""
+        """Return what is new of these sets: (place in its log, text), as far as it is still there. Never raises."""
         ...

@@ -61,12 +61,12 @@ class LocalExecutor:
         self._spawn()  # the first one is needed at any rate: it imports datalad meanwhile
 
     def limit(self, pipeline: str, sets: int) -> None:
-        """At most so many sets of this pipeline at once (`parallelism_spec.constant`)."""
+        """Run at most so many sets of this pipeline at once (`parallelism_spec.constant`)."""
         self._limits[pipeline] = sets
 
     @property
     def at_once(self) -> bool:
-        """No: nothing queues here."""
+        """Return False: nothing queues here."""
         return False
 
     def adopt(self, repo: Repo) -> list[WorkSet]:
@@ -74,19 +74,19 @@ class LocalExecutor:
         return []
 
     def settle(self, sets: Sequence[WorkSet]) -> None:
-        """Nothing is kept of them."""
+        """Do nothing: no set is kept."""
 
     def leave(self, repo: Repo) -> None:
-        """Nothing goes on without the scheduler."""
+        """Do nothing: no set continues without the scheduler."""
 
     @property
     def slots(self) -> int:
-        """How many sets can run at once."""
+        """The number of sets that can run at once."""
         return self._slots
 
     @property
     def running(self) -> int:
-        """How many sets run just now."""
+        """The number of sets that run now."""
         return sum(w.work is not None for w in self._workers)
 
     def expect(self, datums: int) -> None:
@@ -101,7 +101,7 @@ class LocalExecutor:
         self._show()
 
     def poll(self, timeout: float) -> list[Outcome]:
-        """Outcomes since the last call; waits up to `timeout` seconds for the first one."""
+        """Return outcomes since the last call; waits up to `timeout` seconds for the first one."""
         outcomes: list[Outcome] = []
         for key, _ in self._selector.select(timeout):
             worker: _Worker = key.data
@@ -203,7 +203,7 @@ class LocalExecutor:
                 pass  # it died; its stdout says so at the next poll
 
     def _next(self) -> WorkSet | None:
-        """The first queued set that has a free slot and is within its pipeline's limit."""
+        """Return the first queued set that has a free slot and is within its pipeline's limit."""
         if self.running >= self._slots:
             return None
         for work in self._queue:
@@ -227,7 +227,7 @@ class LocalExecutor:
         return worker
 
     def _died(self, worker: _Worker) -> list[Outcome]:
-        """A worker is gone: end what it left running, and give its set to another."""
+        """Return a worker is gone: end what it left running, and give its set to another."""
         self._selector.unregister(worker.stdout)
         signal_group(worker.process.pid, signal.SIGKILL)
         worker.process.wait()

@@ -1,4 +1,4 @@
-"""What the local executor has at work: a small file that it rewrites as sets begin and end, for `minipach top`."""
+"""The status of the local executor: a small file that it rewrites as sets begin and end, for `minipach top`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Board:
             part.replace(self._path)
 
     def remove(self) -> None:
-        """Nothing runs any more."""
+        """Remove the file: nothing runs any more."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""What a worker's machine has to give (GPUs, CPUs, memory), which set has what of it now, and a worker's options."""
+"""The capacity of a worker (GPUs, CPUs, memory), the shares of running sets, and the worker's options."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _GPU_VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What a set has: the ids of its GPUs, CPUs, bytes of memory."""
+    """The share of a set: the ids of its GPUs, CPUs, bytes of memory."""
 
     gpus: tuple[str, ...]
     cpu: float
@@ -51,24 +51,24 @@ class Room:
 
     @property
     def text(self) -> str:
-        """For people: `8 CPUs, 64 GB, GPUs 0,1 (a100)`."""
+        """Return the capacity for people: `8 CPUs, 64 GB, GPUs 0,1 (a100)`."""
         parts = [many(float(self.cpus), "CPU"), f"{self.memory / 1e9:.0f} GB"]
         if self.gpus:
             parts.append(f"GPUs {','.join(self.gpus)}" + (f" ({self.gpu_type})" if self.gpu_type else ""))
         return ", ".join(parts)
 
     def can_ever(self, kind: ResourceClass) -> bool:
-        """Whether a set of this class fits when nothing else runs."""
+        """Return whether a set of this class fits when nothing else runs."""
         right_gpu = not kind.gpu_type or kind.gpu_type == self.gpu_type
         enough = kind.gpus <= len(self.gpus) and kind.cpu <= self.cpus and kind.memory <= self.memory
         return enough and (right_gpu or not kind.gpus)
 
     def fits(self, kind: ResourceClass) -> bool:
-        """Whether a set of this class fits now."""
+        """Return whether a set of this class fits now."""
         return not self.lacks(kind) and self.can_ever(kind)
 
     def lacks(self, kind: ResourceClass) -> str:
-        """Of what a set of this class needs more than is free now, in words; "" if of nothing."""
+        """Return in words what a set of this class needs beyond what is free now; "" if nothing."""
         free = {
             "GPUs": kind.gpus <= len(self._gpus),
             "CPUs": kind.cpu <= self._cpus + 1e-9,
@@ -85,19 +85,19 @@ class Room:
         return share
 
     def give_back(self, share: Share) -> None:
-        """The set has ended, with all that it started."""
+        """Free the capacity of a set that has ended."""
         self._gpus = [gpu for gpu in self.gpus if gpu in self._gpus or gpu in share.gpus]
         self._cpus += share.cpu
         self._memory += share.memory
 
 
 def own_cpus() -> float:
-    """The CPUs that this process may use."""
+    """Return the CPUs that this process may use."""
     return float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def own_memory() -> int:
-    """Bytes of this machine's memory; a control group's limit, where there is one."""
+    """Return bytes of this machine's memory; a control group's limit, where there is one."""
     found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with contextlib.suppress(OSError, ValueError):
         found = min(found, int(Path("/sys/fs/cgroup/memory.max").read_text()))
@@ -105,7 +105,7 @@ def own_memory() -> int:
 
 
 def parse_size(text: str) -> int:
-    """Bytes from `32G`, `512Mi`; UserError."""
+    """Return bytes from `32G`, `512Mi`; UserError."""
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b?\s*", text.lower())
     if match is None:
         raise UserError(f"{text}: no size; 32G or 512Mi")
@@ -128,7 +128,7 @@ _LEAST_MEMORY = 1024**2  # bytes; sets ask for whole MiB
 def make_room(
     gpus: str | None, gpu_type: str | None, cpus: float | None, memory: str | None, tell: Callable[[str], None] = print
 ) -> Room:
-    """The room that the options give, else all that this machine has. UserError for what can't be meant.
+    """Return the room that the options give, else all that this machine has. UserError for what can't be meant.
 
     tell: gets a remark where it is more than the machine seems to have.
     """
@@ -162,7 +162,7 @@ def _memory(text: str | None, tell: Callable[[str], None]) -> int:
 
 
 def size_of(option: str, text: str) -> int:
-    """Bytes, as an option says them; UserError, which names it."""
+    """Return bytes, as an option says them; UserError, which names it."""
     try:
         return parse_size(text)
     except UserError as error:
@@ -170,7 +170,10 @@ def size_of(option: str, text: str) -> int:
 
 
 def check_queues(queues: Sequence[str], room: Room) -> list[str]:
-    """The patterns of classes that a worker is to serve. UserError for one that no class has, or none that fits."""
+    """Return the patterns of classes that a worker is to serve.
+
+    UserError for one that no class has, or none that fits.
+    """
     patterns = [class_of(queue) for queue in queues]
     for asked, pattern in zip(queues, patterns, strict=True):
         fixed = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
@@ -189,7 +192,7 @@ def check_queues(queues: Sequence[str], room: Room) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Of one worker. queues: patterns of the classes that it keeps to (none: all that fit)."""
+    """The capacity of one worker. queues: patterns of the classes that it serves (none: all that fit)."""
 
     slots: int
     room: Room
@@ -197,22 +200,22 @@ class Offer:
 
     @staticmethod
     def of(facts: Mapping[str, Any]) -> Offer:
-        """What a worker has told."""
+        """Return what a worker has told."""
         room = Room(facts["gpus"], facts["cpus"], facts["memory"], facts["gpu_type"])
         return Offer(facts["slots"], room, tuple(facts.get("queues", ())))
 
     def serves(self, kind: ResourceClass) -> bool:
-        """Whether it would ever run a set of this class."""
+        """Return whether it would ever run a set of this class."""
         return bool(self.slots) and self.room.can_ever(kind) and keeps_to(kind, self.queues)
 
 
 def keeps_to(kind: ResourceClass, queues: Sequence[str]) -> bool:
-    """Whether a worker with these patterns serves this class."""
+    """Return whether a worker with these patterns serves this class."""
     return not queues or any(fnmatch.fnmatch(kind.name, pattern) for pattern in queues)
 
 
 def nobody_for(kind: ResourceClass, offers: Sequence[Offer]) -> str:
-    """Why none of these would ever run a set of this class; "" if one would."""
+    """Return why none of these would ever run a set of this class; "" if one would."""
     able = [offer for offer in offers if offer.slots]
     if any(offer.serves(kind) for offer in able):
         return ""

@@ -42,7 +42,7 @@ def serve(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def done_before(work: WorkSet) -> Outcome:
-    """The outcome of a set whose result is there already: its worker was lost after it had done its work."""
+    """Return the outcome of a set whose result is there already: its worker was lost after it had done its work."""
     return Outcome(work.id, "ok", 0, "", 0.0, 1, work.log, platform.node())
 
 

@@ -70,7 +70,7 @@ class CloneChild:
             repo.close()
 
     def _fetch_set(self, repo: Repo, set_id: str, refs: list[str]) -> WorkSet:
-        """The set, its base commit, and its result if somebody had it before."""
+        """Return the set, its base commit, and its result if somebody had it before."""
         wanted = (SET_REFS + set_id, RESULT_REFS + set_id)
         listed = repo.line("ls-remote", REMOTE, *wanted).splitlines()
         there = [row.split("\t")[1] for row in listed]
@@ -84,7 +84,10 @@ class CloneChild:
         return work
 
     def _here(self, work: WorkSet, path: str) -> WorkSet:
-        """The set as it is in these clones: each path that it names is below the project's root, there and here."""
+        """Return the set as it is in these clones.
+
+        Each path that it names is below the project's root, there and here.
+        """
         root = work.repo.removesuffix(f"/{path}")
 
         def moved(there: str) -> str:
@@ -104,7 +107,7 @@ class CloneChild:
         )
 
     def _fetch_contents(self, repo: Repo, work: WorkSet) -> None:
-        """What the set reads, from wherever it is; image and scripts too. Raises StagingError."""
+        """Fetch what the set reads, with image and scripts, from wherever it is. Raises StagingError."""
         by_repo: dict[str, set[str]] = {work.repo: self._base_keys(repo, work)}
         for file in work.files:
             by_repo.setdefault(file.repo, set())
@@ -131,7 +134,7 @@ class CloneChild:
             return locate(repo, keys)
 
     def _base_keys(self, repo: Repo, work: WorkSet) -> set[str]:
-        """The annexed contents that every record of this pipeline names."""
+        """Return the annexed contents that every record of this pipeline names."""
         entries = [e for e in repo.ls_tree(work.base, recursive=True) if e.mode == SYMLINK]
         named = [e for e in entries if any(e.path == p or e.path.startswith(f"{p}/") for p in (*work.always, CODE))]
         found = (key_of_link(data) for data in repo.objects.read_many([e.sha for e in named]) if data)
@@ -149,7 +152,7 @@ class CloneChild:
         self._push_once(repo, ref)
 
     def _push_once(self, repo: Repo, ref: str) -> None:
-        """The contents of all outputs, then the ref that names them."""
+        """Push the contents of all outputs, then the ref that names them."""
         results = json.loads(repo.objects.read(f"{ref}:{RESULTS_FILE}") or b"{}").get("results", [])
         blobs = [blob for result in results for _, mode, blob in result["files"] if mode == SYMLINK]
         keys = {key for data in repo.objects.read_many(blobs) if data and (key := key_of_link(data))}
@@ -164,7 +167,10 @@ class CloneChild:
 
 
 def in_a_line(error: GitError) -> str:
-    """What git could not do, and the line in which it says why: that is not its last one where a push is refused."""
+    """Return what git could not do, and the line in which it says why.
+
+    That is not its last one where a push is refused.
+    """
     what = str(error).partition(" failed (")[0]
     said = [line.strip() for line in error.stderr.splitlines() if line.strip()]
     telling = [line for start in ("! [", "fatal: ") for line in said if line.startswith(start)] or said[-1:]
@@ -173,7 +179,7 @@ def in_a_line(error: GitError) -> str:
 
 
 def _answer(outcomes: list[Outcome], log: str, here: str | None) -> dict[str, Any]:
-    """The outcomes, with the log's name as the project knows it."""
+    """Return the outcomes, with the log's name as the project knows it."""
     return {"outcomes": [json.loads(replace(o, log=log).to_json()) for o in outcomes], "log": here}
 
 

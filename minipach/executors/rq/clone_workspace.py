@@ -1,4 +1,4 @@
-"""Where a worker without a shared filesystem works: private clones of the project's repos, made as sets need them."""
+"""The workspace of a worker without a shared filesystem: private clones, made as sets need them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ _SETTINGS = {
 
 
 def address(text: str) -> str:
-    """Where the project is, as git takes it from anywhere: `ssh://lab/data/project`, `lab:data/project`, a folder."""
+    """Return where the project is, as git takes it from anywhere.
+
+    `ssh://lab/data/project`, `lab:data/project`, a folder.
+    """
     if not text:
         raise UserError("--clone: where is the project? ssh://HOST/PATH, HOST:PATH or a folder")
     is_ssh = re.match(r"[^/]+:", text) is not None and not os.path.exists(text)
@@ -53,7 +56,10 @@ class Clones:
         return LocalState.in_root(self.root).logs
 
     def top(self) -> Repo:
-        """The clone of the superdataset, by which the folder is known. UserError where it is something else's."""
+        """Return the clone of the superdataset, by which the folder is known.
+
+        UserError where it is something else's.
+        """
         if is_dataset(self.root):
             repo = Repo(self.root)
             found = repo.config(f"remote.{REMOTE}.url")
@@ -77,7 +83,7 @@ class Clones:
         return repo
 
     def clone(self, path: str) -> Repo:
-        """The clone of a repo of the project, made if need be. GitError where the address has none."""
+        """Return the clone of a repo of the project, made if need be. GitError where the address has none."""
         where = self.root / path if path else self.root
         with self._lock():
             repo = Repo(where)
@@ -103,7 +109,7 @@ class Clones:
         annex(repo, "merge", "--quiet", ok=(0, 1))
 
     def known(self) -> list[Path]:
-        """The clones that there are."""
+        """Return the clones that there are."""
         return [p.parent.parent.parent for p in self.root.rglob(str(LocalState.in_root(Path()).ready))]
 
     @contextmanager
@@ -132,11 +138,11 @@ class ClonePlace(Place):
 
     @property
     def child_arguments(self) -> tuple[str, ...]:
-        """For the warm processes."""
+        """Return the arguments for the warm processes."""
         return (str(self.root), self.clones.url, str(self._cache))
 
     def slot(self, repo: str, number: int) -> Path | None:
-        """The slot of a process of ours; the repo's clone is made for it."""
+        """Return the slot of a process of ours; the repo's clone is made for it."""
         if repo.startswith("/") or any(part in ("", ".", "..", ".git") for part in repo.split("/")):
             return None
         there = self.clones.clone(repo)
@@ -145,7 +151,7 @@ class ClonePlace(Place):
         return slots_dir(there) / f"{self._owners[repo].name}.{number}"
 
     def has_set(self, repo: str, set_id: str) -> bool:
-        """Whether a set is still wanted; where the project can't be asked, it is."""
+        """Return whether a set is still wanted; where the project can't be asked, it is."""
         try:
             return bool(Repo(self.folder(repo)).git("ls-remote", REMOTE, SET_REFS + set_id))
         except GitError:

@@ -34,7 +34,10 @@ _PASSING = ("LOADING", "MISCONF", "OOM")  # the same, where redis-py has no clas
 
 
 def redis_url(repo: Repo) -> str:
-    """Where Redis is: `MINIPACH_REDIS`, else the local setting `minipach.redis`. UserError if it is no address."""
+    """Return where Redis is.
+
+    `MINIPACH_REDIS`, else the local setting `minipach.redis`. UserError if it is no address.
+    """
     url = local_setting(repo, "redis") or DEFAULT
     if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
         raise UserError(f"minipach.redis: {shown(url)} is no address; redis://, rediss:// (TLS) or unix:///path")
@@ -42,7 +45,7 @@ def redis_url(repo: Repo) -> str:
 
 
 def shown(url: str) -> str:
-    """An address as it may be shown: without its password, which also the query may have."""
+    """Return an address as it may be shown: without its password, which also the query may have."""
     parts = urlsplit(url)
     if parts.scheme == "unix":
         return f"unix://{parts.path}"
@@ -52,7 +55,7 @@ def shown(url: str) -> str:
 
 
 def connect(repo: Repo) -> Client:
-    """A client for the project's Redis; nothing is sent yet. UserError if the setting makes no sense."""
+    """Return a client for the project's Redis; nothing is sent yet. UserError if the setting makes no sense."""
     url = redis_url(repo)
     password = None
     file = local_setting(repo, "redis-password-file")
@@ -88,12 +91,12 @@ def check(client: Client, repo: Repo) -> None:
 
 
 def passes(error: Exception) -> bool:
-    """Whether Redis may well take the same command later."""
+    """Return whether Redis may well take the same command later."""
     return isinstance(error, AWAY) or any(word in str(error) for word in _PASSING)
 
 
 def away(repo: Repo, error: Exception) -> str:
-    """The one line that says that Redis can't be used, why, and the way out. Never with a password."""
+    """Return the one line that says that Redis can't be used, why, and the fix. Never with a password."""
     why = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     secret = urlsplit(redis_url(repo)).password
     if secret:

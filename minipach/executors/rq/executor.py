@@ -69,12 +69,12 @@ class RqExecutor:
 
     @property
     def at_once(self) -> bool:
-        """No: sets start as soon as a worker is free."""
+        """Return False: sets start as soon as a worker is free."""
         return False
 
     @property
     def slots(self) -> int:
-        """How many sets the workers that serve this project can run at once; at least 1."""
+        """The number of sets that the workers of this project can run at once; at least 1."""
         if time.monotonic() - self._slots[0] > _LOOK:
             count = self._slots[1]
             with contextlib.suppress(*AWAY):
@@ -84,15 +84,15 @@ class RqExecutor:
 
     @property
     def running(self) -> int:
-        """How many sets ran at the last look."""
+        """The number of sets that ran at the last look."""
         return len(self._running)
 
     def limit(self, pipeline: str, sets: int) -> None:
-        """At most so many sets of this pipeline at once: they get a queue of their own."""
+        """Run at most so many sets of this pipeline at once: they get a queue of their own."""
         self._limits[pipeline] = sets
 
     def expect(self, datums: int) -> None:
-        """Nothing: workers are there, or they come."""
+        """Do nothing: workers run already, or start later."""
 
     def submit(self, sets: Sequence[WorkSet]) -> None:
         """Write the sets to git and queue their ids. UserError where Redis is away and nothing has begun yet."""
@@ -127,7 +127,7 @@ class RqExecutor:
                 _LOG.warning(f"{why} yet: its sets wait; minipach worker, or minipach up")
 
     def _warn_of_adopted(self) -> None:
-        """The same for sets that an earlier pass has queued, which may have said so to somebody else."""
+        """Warn of sets that an earlier pass has queued and that no worker can run."""
         ids = [i for i in self._adopted if i in self._waiting]
         self._adopted.clear()
         if ids:
@@ -141,7 +141,7 @@ class RqExecutor:
         return ResourceClass.of(work.needs, work.pipeline, self._limits.get(work.pipeline))
 
     def adopt(self, repo: Repo) -> list[WorkSet]:
-        """The sets in git whose jobs Redis knows; the others are forgotten, so that they are submitted again."""
+        """Return the sets in git whose jobs Redis knows; the others are forgotten, so that they are submitted again."""
         found = known_sets(repo)
         if not found:
             return []
@@ -160,7 +160,7 @@ class RqExecutor:
         return sets
 
     def poll(self, timeout: float) -> list[Outcome]:
-        """Outcomes since the last call; where Redis is away, it is waited for."""
+        """Return outcomes since the last call; where Redis is away, it is waited for."""
         try:
             self._send()
             self._warn_of_adopted()
@@ -194,7 +194,7 @@ class RqExecutor:
         return True
 
     def _told(self, timeout: float) -> list[str]:
-        """The sets that workers say have ended; waits for the first."""
+        """Return the sets that workers say have ended; waits for the first."""
         if self._pubsub is None:
             self._pubsub = self._client.pubsub(ignore_subscribe_messages=True)
             self._pubsub.subscribe(self._board.names.done)
@@ -256,7 +256,7 @@ class RqExecutor:
         return dropped
 
     def leave(self, repo: Repo) -> None:
-        """The worker whose set is the last, or one of the last, has a pass made."""
+        """Have the worker of the last set make a pass."""
         with contextlib.suppress(*AWAY):
             self._send()
             self._warn_of_adopted()
@@ -299,12 +299,12 @@ class RqExecutor:
 
     def _end_pubsub(self) -> None:
         if self._pubsub is not None:
-            with contextlib.suppress(Exception):  # whatever a connection that is broken says on its way out
+            with contextlib.suppress(Exception):  # whatever a connection that is broken says on its fix
                 self._pubsub.close()
             self._pubsub = None
 
     def close(self) -> None:
-        """Close the connection; sets go on."""
+        """Close the connection; sets continue."""
         self._end_pubsub()
         self._client.close()
 

@@ -1,4 +1,4 @@
-"""Which GPUs a worker has to give: those of its machine, or container, that CUDA would find there.
+"""The GPUs of a worker: those of its machine or container that CUDA would find there.
 
 CUDA counts what it can reach, from 0: in a container whose one device is /dev/nvidia2, that GPU is 0.
 Source: https://docs.nvidia.com/cuda/cuda-c-programming-guide/#cuda-environment-variables
@@ -24,7 +24,7 @@ _PATIENCE = 20.0  # seconds for nvidia-smi to answer
 
 
 def gpus_there(folder: Path = Path("/dev")) -> tuple[str, ...]:
-    """The indexes and ids of the GPUs here, as nvidia-smi tells them, else as there are devices; () if none."""
+    """Return the indexes and ids of the GPUs here, as nvidia-smi tells them, else as there are devices; () if none."""
     program = shutil.which("nvidia-smi", path=child_environment()["PATH"])
     if program:
         try:
@@ -40,7 +40,7 @@ def gpus_there(folder: Path = Path("/dev")) -> tuple[str, ...]:
 
 
 def _opens(device: Path) -> bool:
-    """Whether a device may be used: a batch system shows all of a node's, and lets a job open its own."""
+    """Return whether a device may be used: a batch system shows all of a node's, and lets a job open its own."""
     try:
         os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
     except OSError:
@@ -49,7 +49,10 @@ def _opens(device: Path) -> bool:
 
 
 def own_gpus(environ: Mapping[str, str], there: Sequence[str], tell: Callable[[str], None]) -> tuple[str, ...]:
-    """The GPUs that this process may use, of those that are there. tell: gets a remark where others are named."""
+    """Return the GPUs that this process may use, of those that are there.
+
+    Tell: gets a remark where others are named.
+    """
     indexes = tuple(t for t in there if t.isdecimal())
     if _CUDA in environ:
         named = [part.strip() for part in environ[_CUDA].split(",")]
@@ -73,7 +76,7 @@ def own_gpus(environ: Mapping[str, str], there: Sequence[str], tell: Callable[[s
 
 
 def chosen_gpus(text: str, look: Callable[[], Sequence[str]], tell: Callable[[str], None]) -> tuple[str, ...]:
-    """The ids of `--gpus`; none if the text is empty, which is how one says that a worker is to have no GPU.
+    """Return the ids of `--gpus`; none if the text is empty, which is how one says that a worker is to have no GPU.
 
     look: for what is there. UserError for what can't be meant, or is not there.
     """
@@ -97,7 +100,10 @@ def chosen_gpus(text: str, look: Callable[[], Sequence[str]], tell: Callable[[st
 
 
 def _is_among(one: str, there: Sequence[str]) -> bool:
-    """Whether a GPU is there. Part of one has an id of its own, which isn't listed; an id may be cut short for CUDA."""
+    """Return whether a GPU is there.
+
+    Part of one has an id of its own, which isn't listed; an id may be cut short for CUDA.
+    """
     if one.startswith("MIG-"):
         return bool(there)
     return any(one == t or (one.startswith("GPU-") and t.startswith(one)) for t in there)

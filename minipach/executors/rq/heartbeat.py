@@ -62,7 +62,7 @@ class Heart:
             thread.start()
 
     def stop(self) -> None:
-        """No more signs of life."""
+        """Stop the heartbeat."""
         self._stop.set()
         for thread in self._threads:
             thread.join(timeout=3)

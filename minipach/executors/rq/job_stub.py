@@ -1,4 +1,4 @@
-"""What an RQ job of ours names as its function, for RQ's own tools to show."""
+"""The function that our RQ jobs name, for RQ's own tools to show."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class RqWorker(SimpleWorker):
     log_result_lifespan = False
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
-        """How long a job whose worker is silent stays its own."""
+        """Return how long a job whose worker is silent stays its own."""
         return TTL
 
     def _set_ip_address(self, connection: Client) -> None:
@@ -67,11 +67,11 @@ class RqWorker(SimpleWorker):
         untyped.register_death()
 
     def is_known(self) -> bool:
-        """Whether Redis has it: not after a FLUSHALL."""
+        """Return whether Redis has it: not after a FLUSHALL."""
         return bool(self.connection.hexists(self.key, "birth"))
 
     def finish(self, job: Job, queue: Queue, execution: Execution, value: Any) -> None:
-        """The job is done: its outcome is kept as RQ keeps a return value."""
+        """Finish the job: keep its outcome as RQ keeps a return value."""
         job.ended_at = now()
         job._result = value
         self.handle_job_success(
@@ -79,7 +79,7 @@ class RqWorker(SimpleWorker):
         )
 
     def fail(self, job: Job, queue: Queue, execution: Execution, why: str, *, stopped: bool = False) -> None:
-        """The job's process is gone: to another, if it has tries left; not if it was stopped."""
+        """Give the job to another process if it has tries left and was not stopped."""
         job.ended_at = now()
         if stopped:
             self._stopped_job_id = job.id
@@ -123,7 +123,7 @@ class Lane:
 
     @property
     def stdout(self) -> int:
-        """Where its answers come."""
+        """The stream of the process's answers."""
         assert self.process.stdout is not None
         return self.process.stdout.fileno()
 
@@ -155,7 +155,7 @@ class Lane:
 
 
 def make_worker(client: Client, name: str, queues: list[Queue]) -> RqWorker:
-    """An RQ worker that is registered in Redis."""
+    """Return an RQ worker that is registered in Redis."""
     from rq.serializers import JSONSerializer
 
     worker = RqWorker(

@@ -54,7 +54,7 @@ def send_lost_log(client: Client, names: Names, set_id: str, number: int, path: 
 
 
 def keep_tail(client: Client, names: Names, set_id: str, number: int) -> None:
-    """What a worker had sent of a try before it was gone is that try's log, unless that came; another begins now."""
+    """Keep what a lost worker had sent as the log of its try, unless that log came; another begins now."""
     with contextlib.suppress(redis.exceptions.ResponseError):
         if not client.exists(names.lost_log(set_id, number)) and (data := _tail(client, names, set_id)):
             client.set(names.lost_log(set_id, number), data, ex=_KEEP)
@@ -98,7 +98,7 @@ def _write_log(path: Path, data: bytes | None, count: int) -> None:
 
 @dataclass
 class _Sent:
-    """How far a log was sent, and how large the entries are that its stream still has."""
+    """The length of the log that was sent, and the sizes of the entries that its stream still has."""
 
     since: float
     place: int = 0
@@ -132,7 +132,7 @@ class Tails:
             size = file.seek(0, 2)
             if size == sent.place:
                 return
-            if size < sent.place:  # begun anew
+            if size < sent.place:  # begun again
                 sent.place, sent.begun = 0, False
             place = max(sent.place, size - _PIECE)
             file.seek(place)
@@ -163,7 +163,7 @@ class TailReader:
         self._last: dict[str, bytes] = {}
 
     def new(self, sets: Iterable[str]) -> Mapping[str, list[tuple[int, bytes]]]:
-        """By set, what is new: (place in its log, text) in order; a log that was begun anew is at an earlier place."""
+        """Return what is new, by set: (offset in its log, text) in order; a new log begins at a lower offset."""
         with contextlib.suppress(RedisError):
             there = {member.decode("utf-8", "replace") for member in self._client.smembers(self._names.tails)}
             wanted = sorted(there.intersection(sets))

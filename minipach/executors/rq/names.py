@@ -16,7 +16,7 @@ _SET = re.compile(r"[0-9a-f]{40}")
 
 
 def project_id(repo: Repo, remote: str | None = None) -> str:
-    """The id under which a project is known in Redis: that of its superdataset's annex, so each clone has its own.
+    """Return the id of a project in Redis: that of its superdataset's annex, so each clone has its own.
 
     remote: of the clone's remote of this name instead of itself.
     """
@@ -26,18 +26,18 @@ def project_id(repo: Repo, remote: str | None = None) -> str:
 
 
 def means_any_gpu(kind: str) -> bool:
-    """Whether a type of GPU, which somebody has named, stands for any."""
+    """Return whether a type of GPU, which somebody has named, stands for any."""
     return bool(kind) and kind.lower() in _ANY_GPU
 
 
 def gpu_slug(kind: str) -> str:
-    """A type of GPU as part of a name; empty for those that stand for any."""
+    """Return a type of GPU as part of a name; empty for those that stand for any."""
     return "" if kind.lower() in _ANY_GPU else re.sub(r"[^0-9a-z]+", "-", kind.lower()).strip("-")
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceClass:
-    """What the sets of one queue need, and how many of them may run at once (0: no limit; then of one pipeline)."""
+    """The needs of the sets of one queue, and how many may run at once (0: no limit; then of one pipeline)."""
 
     gpus: int = 0
     gpu_type: str = ""
@@ -48,7 +48,7 @@ class ResourceClass:
 
     @staticmethod
     def of(needs: Needs, pipeline: str, limit: int | None) -> ResourceClass:
-        """The class of a set."""
+        """Return the class of a set."""
         return ResourceClass(
             needs.gpus,
             gpu_slug(needs.gpu_type) if needs.gpus else "",
@@ -60,7 +60,7 @@ class ResourceClass:
 
     @property
     def name(self) -> str:
-        """As part of a queue's name: `gpu1:a100~cpu4~mem4096M`, `max3:edges`, `any`."""
+        """Return the class as part of a queue's name: `gpu1:a100~cpu4~mem4096M`, `max3:edges`, `any`."""
         parts = []
         if self.gpus:
             parts.append(f"gpu{self.gpus}" + (f":{self.gpu_type}" if self.gpu_type else ""))
@@ -74,7 +74,7 @@ class ResourceClass:
 
     @staticmethod
     def parse(name: str) -> ResourceClass | None:
-        """The class that a name says; None if it is none."""
+        """Return the class that a name says; None if it is none."""
         if name == "any":
             return ResourceClass()
         found = ResourceClass()
@@ -107,38 +107,38 @@ class Names:
 
     @property
     def prefix(self) -> str:
-        """With which our own keys and channels begin."""
+        """The beginning of our own keys and channels."""
         return f"minipach:{self.project}"
 
     @property
     def queues(self) -> str:
-        """With which the names of all queues of this project begin."""
+        """The beginning of the names of all queues of this project."""
         return f"minipach.{self.project}."
 
     def queue(self, kind: ResourceClass) -> str:
-        """The queue of a class."""
+        """Return the queue of a class."""
         return self.queues + kind.name
 
     def kind(self, queue: str) -> ResourceClass | None:
-        """The class of a queue; None if it isn't one of this project's sets."""
+        """Return the class of a queue; None if it isn't one of this project's sets."""
         return ResourceClass.parse(queue.removeprefix(self.queues)) if queue.startswith(self.queues) else None
 
     @property
     def publish_queue(self) -> str:
-        """The queue of the one job that goes on."""
+        """The queue of the one job that continues."""
         return self.queues + "publish"
 
     @property
     def publish_job(self) -> str:
-        """The id of the one job that goes on."""
+        """The id of the one job that continues."""
         return f"{self.project}-publish"
 
     def job(self, set_id: str) -> str:
-        """The RQ job of a set."""
+        """Return the RQ job of a set."""
         return f"{self.project}-{set_id}"
 
     def set_of(self, job: str) -> str | None:
-        """The set of an RQ job; None if it isn't one of this project's."""
+        """Return the set of an RQ job; None if it isn't one of this project's."""
         found = job.removeprefix(f"{self.project}-")
         return found if found != job and _SET.fullmatch(found) else None
 
@@ -158,7 +158,7 @@ class Names:
         return f"{self.prefix}:done"
 
     def left(self, repo: str) -> str:
-        """The key of the set of what was submitted for a repo (its path in the project) and has not ended."""
+        """Return the key of the set of what was submitted for a repo (its path in the project) and has not ended."""
         return f"{self.prefix}:left:{repo}"
 
     @property
@@ -177,15 +177,15 @@ class Names:
         return f"{self.prefix}:tending"
 
     def log(self, set_id: str) -> str:
-        """The key of a log that a worker without a shared filesystem has sent."""
+        """Return the key of a log that a worker without a shared filesystem has sent."""
         return f"{self.prefix}:log:{set_id}"
 
     def lost_log(self, set_id: str, number: int) -> str:
-        """The same of a try (from 1) whose worker was lost."""
+        """Return the same of a try (from 1) whose worker was lost."""
         return f"{self.prefix}:log:{set_id}:lost{number}"
 
     def tail(self, set_id: str) -> str:
-        """The key of what a set prints while such a worker runs it."""
+        """Return the key of what a set prints while such a worker runs it."""
         return f"{self.prefix}:tail:{set_id}"
 
     @property
@@ -195,11 +195,11 @@ class Names:
 
 
 def class_of(queue: str) -> str:
-    """The class, or the pattern of one, in what may be a queue's whole name."""
+    """Return the class, or the pattern of one, in what may be a queue's whole name."""
     return re.sub(r"^minipach\.[0-9a-z]+\.", "", queue)
 
 
 def describe(work: WorkSet) -> str:
-    """A set for people: `edges: chelsea.png and 30 more`."""
+    """Return a set for people: `edges: chelsea.png and 30 more`."""
     name = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(work.datums[0]["name"]))
     return f"{work.pipeline}: {name}" + (f" and {len(work.datums) - 1} more" if len(work.datums) > 1 else "")

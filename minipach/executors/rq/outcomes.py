@@ -1,4 +1,4 @@
-"""What ended in a worker, told to Redis and to whoever waits for it; the last sets of a pipeline have a pass made."""
+"""Outcomes of a worker, reported to Redis and to waiting schedules; the last sets of a pipeline request a pass."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Teller:
     """Keeps what it could not tell, while Redis is away, until it can."""
 
     def __init__(self, place: Place, client: Client, board: Board, progress: Callable[[], None]) -> None:
-        """progress: called for each set that is told of."""
+        """progress: called for each set that is reported."""
         self._place = place
         self._client = client
         self._board = board
@@ -26,11 +26,11 @@ class Teller:
 
     @property
     def waiting(self) -> list[tuple[RqWorker, Task]]:
-        """What has ended and isn't told yet."""
+        """Outcomes that are not reported yet."""
         return [(worker, task) for worker, task, _ in list(self._pending)]  # asked from another thread, too
 
     def finished(self, worker: RqWorker, task: Task, answer: Mapping[str, Any]) -> None:
-        """A set has its outcomes."""
+        """Report the outcomes of a set."""
 
         def tell() -> None:
             self._place.after(self._client, self._board.names, task.set_id, answer)
@@ -39,7 +39,7 @@ class Teller:
         self._add(worker, task, tell)
 
     def lost(self, worker: RqWorker, task: Task, why: str) -> None:
-        """A try came to nothing: another worker may have the next one, unless somebody has stopped it."""
+        """Report a lost try: another worker may have the next one, unless somebody has stopped the set."""
 
         def tell() -> None:
             if task.stopped:
@@ -51,7 +51,7 @@ class Teller:
         self._add(worker, task, tell)
 
     def no_more(self, worker: RqWorker, task: Task, why: str) -> None:
-        """A set that nobody wants any more."""
+        """Report a set that is not needed any more."""
 
         def tell() -> None:
             self._place.forget(task.set_id)
@@ -66,7 +66,7 @@ class Teller:
         self._pending.append((worker, task, do))
 
     def tell(self) -> None:
-        """Tell all that there is to be told; raises what redis raises, and goes on there the next time."""
+        """Tell all that there is to be told; raises what redis raises, and continues there the next time."""
         while self._pending:
             worker, task, do = self._pending[0]
             if not self._client.hexists(task.job.key, "status"):

@@ -45,7 +45,7 @@ class Going:
         return self._task
 
     def progress(self) -> None:
-        """A set has run: what was lost before has been found."""
+        """Note that a set has run: what was lost before has been found."""
         self.healed = 0
         self._pause = _LOOK
 
@@ -98,7 +98,8 @@ class Going:
             self._board.publish()
 
     def look(self, *, at_once: bool = False) -> bool:
-        """Whether something was lost (what is to be done has no job on its way), or is overdue. Then a pass is made.
+        """Return whether something was lost (what is to be done has no job submitted), or is overdue.
+        Then a pass is made.
 
         at_once: even if it was not lost at the last look.
         """
@@ -117,14 +118,14 @@ class Going:
         return act
 
     def _is_new(self, due: float) -> bool:
-        """Whether no pass was made for this deadline of late."""
+        """Return whether no pass was made for this deadline of late."""
         if self._due[0] == due and time.monotonic() - self._due[1] < _MOST:
             return False
         self._due = due, time.monotonic()
         return True
 
     def _is_free(self) -> bool:
-        """Whether nobody makes a pass, or is about to."""
+        """Return whether nobody makes a pass, or is about to."""
         return holder(self._project.local.lock) is None and not self._board.publish_pending()
 
     def _is_lost(self) -> bool:
@@ -139,7 +140,7 @@ class Going:
         return not on_its_way
 
     def end(self) -> None:
-        """End the pass that runs; it is made anew by whoever comes next."""
+        """End the pass that runs; it is made again by whoever comes next."""
         if self._process is None:
             return
         process = self._process

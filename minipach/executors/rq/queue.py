@@ -1,4 +1,4 @@
-"""What is in Redis: RQ's queues and jobs of a project, the few keys beside them, and the tries of lost sets."""
+"""The content of Redis: RQ's queues and jobs of a project, the few keys beside them, tries of lost sets."""
 
 from __future__ import annotations
 
@@ -177,11 +177,11 @@ class Board:
 
     @_mending
     def is_claimed(self) -> bool:
-        """Whether the project has been noted."""
+        """Return whether the project has been noted."""
         return bool(self.client.exists(self.names.folder))
 
     def queue(self, name: str) -> Queue:
-        """One of the project's queues."""
+        """Return one of the project's queues."""
         return Queue(name, connection=self.client, serializer=JSONSerializer)
 
     def job(self, name: str) -> Job | None:
@@ -190,7 +190,7 @@ class Board:
 
     @_mending
     def queues(self) -> dict[str, ResourceClass]:
-        """The queues of sets that there are, by name."""
+        """Return the queues of sets that there are, by name."""
         return self._queues()
 
     def _queues(self) -> dict[str, ResourceClass]:
@@ -206,7 +206,7 @@ class Board:
 
     @_mending
     def states(self, ids: Sequence[str]) -> dict[str, str]:
-        """The state of each set's job that Redis knows."""
+        """Return the state of each set's job that Redis knows."""
         with self.client.pipeline(transaction=False) as pipe:
             for set_id in ids:
                 pipe.hget(Job.key_for(self.names.job(set_id)), "status")
@@ -254,7 +254,7 @@ class Board:
 
     @_mending
     def ended(self, ids: Sequence[str]) -> dict[str, Ended]:
-        """Of these sets, which have ended, and how."""
+        """Return those of these sets that have ended, with their outcomes."""
         states = self.states(ids)
         found = {}
         for set_id in ids:
@@ -336,7 +336,10 @@ class Board:
 
     @_mending
     def take(self, name: str, limit: int) -> Job | None:
-        """The next job of a queue, now between queue and start: whoever takes it starts it, or it is given back."""
+        """Return the next job of a queue, now between queue and start.
+
+        Whoever takes it starts it, or it is given back.
+        """
         queue = self.queue(name)
         while True:
             keys = [queue.key, queue.intermediate_queue_key, queue.started_job_registry.key]
@@ -349,7 +352,7 @@ class Board:
             self.client.lrem(queue.intermediate_queue_key, 1, taken)  # deleted meanwhile, queued twice, or no job
 
     def _read(self, name: bytes) -> Job | None:
-        """A job; None if there is none, or if it can't be read: whoever began that one would end by it."""
+        """Return a job; None if there is none, or if it can't be read: whoever began that one would end by it."""
         try:
             job = Job.fetch(name.decode(), connection=self.client, serializer=JSONSerializer)
             job.args  # noqa: B018 (read only now)
@@ -376,12 +379,12 @@ class Board:
 
     @_mending
     def left(self, repo: str) -> int:
-        """How many sets of a repo have not ended."""
+        """Return how many sets of a repo have not ended."""
         return int(self.client.scard(self.names.left(repo)))
 
     @_mending
     def to_do(self, name: str) -> int:
-        """How many jobs of a queue want a worker: those that wait, and those whose worker is gone (`tend` gives them
+        """Return how many jobs of a queue need a worker: waiting ones, and those of lost workers (`tend` gives them
         back soon, if somebody is there to do so)."""
         queue = self.queue(name)
         with self.client.pipeline(transaction=False) as pipe:
@@ -436,7 +439,7 @@ class Board:
 
     @_mending
     def report(self, worker: str, facts: Mapping[str, Any]) -> None:
-        """A sign of life of what serves this project."""
+        """Send a heartbeat of a server of this project."""
         self.client.hset(self.names.workers, worker, json.dumps({**facts, "seen": self._now()}))
 
     @_mending
@@ -446,13 +449,13 @@ class Board:
 
     @_mending
     def workers(self) -> dict[str, dict[str, Any]]:
-        """What serves this project now, by name."""
+        """Return what serves this project now, by name."""
         rows = {k.decode("utf-8", "replace"): _facts(v) for k, v in self.client.hgetall(self.names.workers).items()}
         alive = self._now() - _GONE
         return {name: facts for name, facts in rows.items() if facts and facts["seen"] > alive}
 
     def _now(self) -> float:
-        """The time by Redis's clock, which is one for all machines; by ours, where it may not be asked."""
+        """Return the time by Redis's clock, which is one for all machines; by ours, where it may not be asked."""
         try:
             seconds, micros = self.client.time()
         except redis.exceptions.ResponseError:
@@ -487,7 +490,7 @@ class Board:
                 dropped.append(key.decode("utf-8", "replace"))
         return dropped
 
-    # --- going on --------------------------------------------------------------------------------------------
+    # --- continuing --------------------------------------------------------------------------------------------
 
     @_mending
     def publish(self) -> None:
@@ -514,7 +517,7 @@ class Board:
 
     @_mending
     def is_time_to_go_on(self) -> bool:
-        """Whether the last pass that was made while sets were still running is some seconds ago."""
+        """Return whether the last pass that was made while sets were still running is some seconds ago."""
         return bool(self.client.set(f"{self.names.prefix}:soon", "1", nx=True, ex=SOON))
 
     def _forget_publish(self, pipe: Any) -> None:
@@ -526,7 +529,7 @@ class Board:
 
     @_mending
     def withdraw_publish(self) -> None:
-        """No pass is wanted any more."""
+        """Withdraw the request for a pass."""
         self.client.delete(self.names.again)
         if self.client.hget(Job.key_for(self.names.publish_job), "status") != b"started":
             with self.client.pipeline() as pipe:
@@ -535,7 +538,7 @@ class Board:
 
     @_mending
     def publish_pending(self) -> bool:
-        """Whether a publish job waits or runs."""
+        """Return whether a publish job waits or runs."""
         return self.client.hget(Job.key_for(self.names.publish_job), "status") in (b"queued", b"started")
 
 
@@ -552,7 +555,7 @@ _LONGEST = 255  # characters of a machine's name
 
 
 def times_lost(job: Job) -> int:
-    """How often it was given to another worker because its own was gone."""
+    """Return how often it was given to another worker because its own was gone."""
     left = job.retries_left if type(job.retries_left) is int else LOST_TRIES - 1
     return min(max(0, LOST_TRIES - 1 - left), LOST_TRIES)
 
@@ -570,14 +573,14 @@ def note_lost(job: Job) -> int:
 
 
 def lost_tries(job: Job) -> tuple[Try, ...]:
-    """The tries before the last one, without their logs."""
+    """Return the tries before the last one, without their logs."""
     rows = job.meta.get(_META, []) if isinstance(job.meta, dict) else []
     rows = rows if isinstance(rows, list) else []
     return tuple(_as_try(rows[n] if n < len(rows) else {}, n + 1) for n in range(times_lost(job)))
 
 
 def last_try(job: Job) -> Try:
-    """The last one, which was lost, too."""
+    """Return the last one, which was lost, too."""
     return _as_try(_last_run(job), times_lost(job) + 1)
 
 
@@ -590,7 +593,7 @@ def _as_try(row: object, number: int) -> Try:
 
 
 def _last_run(job: Job) -> dict[str, Any]:
-    """When it began, when it was last heard of, and where (see Supervisor for the names of workers)."""
+    """Return when a job began, its last heartbeat, and its host (see Supervisor for the names of workers)."""
     if job.started_at is None:
         return {}
     ends = [_unix(t) for t in (job.ended_at, job.last_heartbeat) if t is not None and t >= job.started_at]

@@ -1,4 +1,4 @@
-"""Where a worker works: in the project itself, on a filesystem that it shares with the scheduler."""
+"""The workspace of a worker in the project itself, on a filesystem shared with the scheduler."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Place:
 
     @property
     def child_arguments(self) -> tuple[str, ...]:
-        """For the warm processes."""
+        """Return the arguments for the warm processes."""
         return ()
 
     def folder(self, repo: str) -> Path:
-        """Where a repo is, by its path in the project."""
+        """Return where a repo is, by its path in the project."""
         return self.root / repo
 
     def _is_pipeline(self, repo: str) -> bool:
@@ -45,7 +45,7 @@ class Place:
         return repo in self._places
 
     def slot(self, repo: str, number: int) -> Path | None:
-        """The slot of a process of ours; None if there is no such pipeline."""
+        """Return the slot of a process of ours; None if there is no such pipeline."""
         if not self._is_pipeline(repo):
             return None
         there = Repo(self.folder(repo))
@@ -54,7 +54,7 @@ class Place:
         return slots_dir(there) / f"{self._owners[repo].name}.{number}"
 
     def has_set(self, repo: str, set_id: str) -> bool:
-        """Whether a set is still wanted."""
+        """Return whether a set is still wanted."""
         return Repo(self.folder(repo)).resolve(SET_REFS + set_id) is not None
 
     def clear(self, repo: str, slot: Path) -> None:
@@ -64,24 +64,24 @@ class Place:
         remove_slot(Repo(self.folder(repo)), slot)
 
     def read_answer(self, line: bytes) -> dict[str, Any]:
-        """What a process said of its set."""
+        """Return what a process said of its set."""
         answer: dict[str, Any] = json.loads(line)
         return answer
 
     def during(self, client: Client, names: Names, running: Collection[str]) -> None:
-        """Sets run: nothing is to be sent of what they print where their logs are in the project already."""
+        """Do nothing while sets run: their logs are in the project already."""
 
     def after(self, client: Client, names: Names, set_id: str, answer: Mapping[str, Any]) -> None:
-        """A set has ended: nothing more is to be done where the log is in the project already."""
+        """Do nothing after a set: its log is in the project already."""
 
     def begins_again(self, client: Client, names: Names, set_id: str, lost: int) -> None:
-        """A set begins whose worker was lost so often: its log is put aside by the process that runs it."""
+        """Do nothing: the process that runs the set renames the log of the lost try."""
 
     def lost(self, client: Client, names: Names, set_id: str, number: int) -> None:
-        """A try of a set came to nothing here, and another comes: its log is in the project already."""
+        """Do nothing after a lost try: its log is in the project already."""
 
     def forget(self, set_id: str) -> None:
-        """A set that was cancelled: its log is the project's."""
+        """Do nothing after a cancelled set: its log is in the project."""
 
     def close(self) -> None:
         """Take all slots away."""

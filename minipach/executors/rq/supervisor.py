@@ -46,7 +46,7 @@ _BURST = 1.0  # seconds that nothing is to be done before a worker in a burst en
 
 @dataclass(frozen=True)
 class Plan:
-    """How a worker is to work. queues: patterns of classes to serve (none: all that fit)."""
+    """The options of a worker. queues: patterns of classes to serve (none: all that fit)."""
 
     slots: int
     room: Room
@@ -133,7 +133,7 @@ class Supervisor:
         }
 
     def _busy(self) -> list[tuple[RqWorker, Task]]:
-        """For the heartbeats: what runs, and what has ended but isn't told yet."""
+        """Return for the heartbeat the running sets, and the ended ones that are not reported yet."""
         # asked from another thread: what is looked at twice may have gone in between
         tasks = [(lane.worker, lane.task) for lane in list(self._lanes)]
         found = [(worker, task) for worker, task in tasks if task is not None]
@@ -221,7 +221,7 @@ class Supervisor:
     # --- sets ------------------------------------------------------------------------------------------------
 
     def _fitting(self) -> list[tuple[str, ResourceClass]]:
-        """The queues that this worker serves: those that need the most come first."""
+        """Return the queues that this worker serves: those that need the most come first."""
         if time.monotonic() - self._queues_at > _QUEUES:
             self._queues_at = time.monotonic()
             found = [
@@ -309,7 +309,7 @@ class Supervisor:
         lane.task = None
 
     def _died(self, lane: Lane) -> None:
-        """A process is gone: end what it left running, give its set to another, and open a new one."""
+        """Clean up after a dead process, give its set to another, and start a new process."""
         self._selector.unregister(lane.stdout)
         lane.end_now()
         task, worker, code = lane.task, lane.worker, lane.process.returncode
@@ -330,7 +330,7 @@ class Supervisor:
     # --- the end ---------------------------------------------------------------------------------------------
 
     def _is_done(self) -> bool:
-        """In a burst: nothing runs, nothing waits that we could take, and nobody is to go on."""
+        """Return whether a burst is over: nothing runs, nothing waits that fits, and no pass is due."""
         if not self._plan.burst:
             return False
         try:
@@ -375,5 +375,5 @@ class Supervisor:
         for lane in self._lanes:
             if lane.task is not None:
                 self._place.clear(lane.task.repo, lane.task.slot)
-                self._place.forget(lane.task.set_id)  # who has it next begins it anew
+                self._place.forget(lane.task.set_id)  # who has it next begins it again
         self._place.close()

@@ -1,4 +1,4 @@
-"""What Redis and the workers' own signs of life tell of a project: who runs what, and why the rest waits."""
+"""The view of Redis and the workers' heartbeats: who runs what, and why the rest waits."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _Look:
         self._ended: dict[str, tuple[Outcome, ...]] = {}
 
     def look(self, sets: Mapping[str, str]) -> Seen:
-        """What there is now. UserError where Redis is away."""
+        """Return what there is now. UserError where Redis is away."""
         board = self._board
         try:
             facts = board.workers()
@@ -54,7 +54,7 @@ class _Look:
         except AWAY as error:
             raise UserError(away(self._repo, error)) from None
         over = {i: self._ended[i] for i, state in states.items() if state in _OVER and i in self._ended}
-        self._ended = over  # one that was queued again is anew
+        self._ended = over  # one that was queued again is again
         running = frozenset(i for i, state in states.items() if state == "started")
         return Seen(workers, waiting, running, tuple(outcome for found in over.values() for outcome in found))
 
@@ -65,7 +65,10 @@ def _has(facts: Mapping[str, Any]) -> str:
 
 
 def waiting_in_vain(project: Project) -> list[Waiting]:
-    """The sets that no worker which serves the project now could ever run. UserError where Redis can't be asked."""
+    """Return the sets that no worker which serves the project now could ever run.
+
+    UserError where Redis can't be asked.
+    """
     with closing(connect(project.repo)) as client:
         board = Board(client, Names(project_id(project.repo)))
         try:
@@ -82,7 +85,7 @@ class _Run:
 
 
 def _running(board: Board) -> dict[str, list[_Run]]:
-    """What each worker runs, by its name."""
+    """Return what each worker runs, by its name."""
     found: dict[str, list[_Run]] = {}
     for name, kind in board.queues().items():
         registry = board.queue(name).started_job_registry

@@ -55,7 +55,7 @@ class QueuedTask:
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """What sinfo says of a partition. minutes: its longest time (None: no limit)."""
+    """A partition as sinfo shows it. minutes: its time limit (None: no limit)."""
 
     cpus: int
     minutes: float | None
@@ -82,7 +82,7 @@ def sbatch(options: Sequence[str], step: Sequence[str]) -> str:
 
 
 def squeue() -> list[QueuedTask]:
-    """Everything of this user that Slurm knows of; what ended stays there for some minutes."""
+    """Return everything of this user that Slurm knows of; what ended stays there for some minutes."""
     found = []
     for line in _ask(
         "squeue", "--me", "--states=all", "--array", "--noheader", "--format=%F|%K|%T|%M|%N|%r|%k"
@@ -100,7 +100,7 @@ def scancel(jobs: Sequence[str], *, pending: bool = False) -> None:
 
 
 def partition(name: str | None) -> Partition:
-    """A partition by its name, or the default one (the first, if there is no default)."""
+    """Return a partition by its name, or the default one (the first, if there is no default)."""
     rows = [line.split("|") for line in _ask("sinfo", "--noheader", "--format=%P|%C|%l").splitlines()]
     rows = [row for row in rows if len(row) == 3]
     chosen = [r for r in rows if (r[0].rstrip("*") == name if name else r[0].endswith("*"))]
@@ -113,14 +113,17 @@ def partition(name: str | None) -> Partition:
 
 
 def largest_array() -> int:
-    """How many tasks an array may have."""
+    """Return how many tasks an array may have."""
     config = _ask("scontrol", "show", "config")
     patterns = (r"^MaxArraySize\s*=\s*(\d+)", r"\bmax_array_tasks=(\d+)")
     return max(1, min((int(m[1]) for p in patterns if (m := re.search(p, config, re.MULTILINE))), default=1000))
 
 
 def problem(patience: float = 10.0, wanted: str | None = None) -> str | None:
-    """What keeps jobs from being submitted here, with the way out; None: nothing. wanted: the partition that is set."""
+    """Return what keeps jobs from being submitted here, with the fix.
+
+    None: nothing. wanted: the partition that is set.
+    """
     try:
         _ask("sbatch", "--version", patience=patience)
         _ask("squeue", "--me", "--noheader", patience=patience)
@@ -142,7 +145,7 @@ def _minutes(text: str) -> float | None:
 
 
 def _environment() -> dict[str, str]:
-    """The environment for Slurm's programs, which a job gets from us: no secret, which Slurm would write to its files;
+    """Return the environment for Slurm's programs and jobs, without secrets, since Slurm writes it to its files;
     nothing of a job's; no habits.
     """
     inside = "SLURM_JOB_ID" in os.environ

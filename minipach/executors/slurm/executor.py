@@ -37,7 +37,7 @@ _STEP = (str(Path(__file__).with_name("slurm-step")), sys.executable)
 
 
 class SlurmExecutor:
-    """Sets as tasks of job arrays. They outlive their scheduler; a dependent job goes on after it."""
+    """Sets as tasks of job arrays. They outlive their scheduler; a dependent job continues after it."""
 
     def __init__(self, project: Project, throttle: int | None) -> None:
         """throttle: tasks at once (None: as the settings say)."""
@@ -58,7 +58,7 @@ class SlurmExecutor:
 
     @property
     def slots(self) -> int:
-        """How many tasks make sense: the partition's CPUs by those that a set needs, within the throttle."""
+        """The number of useful tasks: the partition's CPUs by those that a set needs, within the throttle."""
         if self._cpus is None:
             try:
                 self._cpus = client.partition(self._options.partition).cpus
@@ -68,15 +68,15 @@ class SlurmExecutor:
 
     @property
     def running(self) -> int:
-        """How many tasks ran when squeue was last asked."""
+        """The number of tasks that ran when squeue was last asked."""
         return self._watch.running
 
     def limit(self, pipeline: str, sets: int) -> None:
-        """At most so many sets of this pipeline at once (`parallelism_spec.constant`)."""
+        """Run at most so many sets of this pipeline at once (`parallelism_spec.constant`)."""
         self._limits[pipeline] = sets
 
     def expect(self, datums: int) -> None:
-        """Nothing: what is to be started waits in the queue."""
+        """Do nothing: tasks wait in Slurm's queue."""
 
     def submit(self, sets: Sequence[WorkSet]) -> None:
         """Hand the sets over, all or (UserError) none."""
@@ -103,7 +103,7 @@ class SlurmExecutor:
         self._watch.look_soon(soon=False)
 
     def adopt(self, repo: Repo) -> list[WorkSet]:
-        """The sets of this repo's submissions that were not settled."""
+        """Return the sets of this repo's submissions that were not settled."""
         found = []
         self._cpus_each = self._needed_by(repo)
         self._clear_unfinished()
@@ -122,7 +122,7 @@ class SlurmExecutor:
         return found
 
     def poll(self, timeout: float) -> list[Outcome]:
-        """Outcomes since the last call; waits up to `timeout` seconds for the first one.
+        """Return outcomes since the last call; waits up to `timeout` seconds for the first one.
 
         With no timeout, those whose task is gone are waited for as long as a file system may be late: the scheduler
         that leaves must know whether they are to be submitted again.
@@ -178,7 +178,7 @@ class SlurmExecutor:
         self._leaving = True
 
     def cancel(self, repo: Repo | None = None) -> None:
-        """End all tasks, and the step that goes on if nothing is left for it. UserError if slurmctld is away."""
+        """End all tasks, and the step that continues if nothing is left for it. UserError if slurmctld is away."""
         self._leaving = self._leaving and repo is not None
         queue = client.squeue()
         self._watch.queued(queue)  # by which jobs are known again whose id was not noted
@@ -201,7 +201,7 @@ class SlurmExecutor:
             self._sweep(Repo(Path(path)))
 
     def close(self) -> None:
-        """Submit the step that goes on, if the scheduler leaves; take back one that waits for a time for nothing."""
+        """Submit the step that continues, if the scheduler leaves; take back one that waits for a time for nothing."""
         leaving, self._leaving = self._leaving, False
         if leaving:
             try:
@@ -227,7 +227,7 @@ class SlurmExecutor:
     # --- submitting
 
     def _submit_arrays(self, submission: Submission, members: Sequence[WorkSet]) -> None:
-        """As many arrays as Slurm's limit makes it; with a throttle one after the other, so that it holds for all."""
+        """Submit as many arrays as Slurm's limit requires; with a throttle, one after the other."""
         most = client.largest_array()
         throttle = min([n for n in (self._options.throttle, self._limits.get(members[0].pipeline)) if n], default=0)
         before = ""
@@ -257,7 +257,7 @@ class SlurmExecutor:
     # --- what there is
 
     def _is_there(self, work: WorkSet) -> bool:
-        """Whether a set is on its way; if it ended, and was not settled, what is kept of it goes."""
+        """Return whether a set is submitted; if it ended, and was not settled, what is kept of it goes."""
         there = self._watch.flights.get(work.id)
         if there is not None:
             if there.left:
@@ -300,14 +300,14 @@ class SlurmExecutor:
 
 
 def is_of(submission: Submission, repo: Repo) -> bool:
-    """Whether what a submission names is this repo."""
+    """Return whether what a submission names is this repo."""
     return os.path.realpath(submission.repo) == os.path.realpath(repo.path)
 
 
 def take_back(submissions: Sequence[Submission], path: str, repo: Repo) -> list[Submission]:
-    """Of all submissions, those of this repo (`path` in the project) that still hold; the rest of them goes.
+    """Return the submissions of this repo (`path` in the project) that are still valid; remove the others.
 
-    What a moved project had handed over names a folder that is not there: its tasks could do nothing but fail. They are
+    What a moved project had submitted names a folder that is not there: its tasks could do nothing but fail. They are
     ended, and the plan has their sets still. A copy's belong to the original, whose tasks are let alone. AwayError
     where slurmctld can't be asked.
     """

@@ -1,4 +1,4 @@
-"""The step that goes on: a job that depends on the arrays, and makes the next pass, whether or not their tasks failed.
+"""The follow-up job: it depends on the arrays, and makes the next pass, whether or not their tasks failed.
 
 The pass itself is `minipach go-on`.
 There is at most one that waits, and one more that waits for the time when a job has had its (`job_timeout`). They may
@@ -92,7 +92,7 @@ class NextStep:
         client.scancel([t.job for t in queue if t.comment in ours and t.alive])
 
     def is_there(self, queue: Sequence[QueuedTask]) -> bool:
-        """Whether one waits for the arrays, or runs."""
+        """Return whether one waits for the arrays, or runs."""
         return any(t.comment == self._comment and t.alive for t in queue)
 
 
@@ -101,7 +101,10 @@ def _same(known: object, after: Sequence[str]) -> bool:
 
 
 def _comments(root: str | os.PathLike[str]) -> tuple[str, str]:
-    """What Slurm is told of the steps of the project in this folder: the one that goes on, and the one for a time."""
+    """Return the name under which Slurm has the follow-up jobs of the project in this folder.
+
+    The one that continues, and the one for a time.
+    """
     mark = hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:16]
     return f"minipach next {mark}", f"minipach due {mark}"
 
@@ -111,7 +114,7 @@ def _pending(queue: Sequence[QueuedTask], comment: str) -> list[str]:
 
 
 def step_is_gone(project: Project) -> bool:
-    """Whether no step waits or runs; where Slurm can't be asked, nobody knows that."""
+    """Return whether no step waits or runs; where Slurm can't be asked, nobody knows that."""
     try:
         return not NextStep(project, ()).is_there(client.squeue())
     except UserError:

@@ -18,7 +18,7 @@ _START = 300  # seconds that a task has beside the time of its datums
 
 
 class SlurmOptions:
-    """What the local configuration says of Slurm; never a committed file."""
+    """The Slurm options of the local configuration; never of a committed file."""
 
     def __init__(self, project: Project, jobs: int | None) -> None:
         """jobs: tasks at once, as the command line has it."""
@@ -35,7 +35,7 @@ class SlurmOptions:
 
     @property
     def scratch(self) -> str:
-        """Where worktrees lie on a node; variables are expanded there. Empty: in the pipeline's repo."""
+        """The folder for worktrees on a node; variables are expanded there. Empty: in the pipeline's repo."""
         return local_setting(self._repo, "scratch") or ""
 
     @property
@@ -51,17 +51,17 @@ class SlurmOptions:
 
     @property
     def of_all(self) -> list[str]:
-        """Options of all jobs of ours."""
+        """The options of all our jobs."""
         names = ("partition", "account", "qos")
         return [f"--{name}={value}" for name in names if (value := self._setting(name))]
 
     @property
     def of_next(self) -> list[str]:
-        """Options of the step that goes on."""
+        """The options of the follow-up job."""
         return [*self.of_all, *self._words("next-args")]
 
     def of_tasks(self, members: Sequence[WorkSet]) -> list[str]:
-        """Options of an array with these sets, which all need the same."""
+        """Return options of an array with these sets, which all need the same."""
         needs, pipeline = members[0].needs, members[0].pipeline
         options = []
         if needs.cpu:

@@ -31,7 +31,7 @@ _TOLD = re.compile(r"(\d+)-(\d+)-\w+\.jsonl")
 
 
 def slurm_dir(project: Project) -> Path:
-    """Where submissions are."""
+    """Return where submissions are."""
     return project.local.slurm
 
 
@@ -50,7 +50,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """When a task began, where, and when it ended, in unix seconds (None: it could not say so)."""
+    """The begin, host and end of a task, in unix seconds (None: unknown)."""
 
     began: float
     host: str
@@ -58,13 +58,13 @@ class Life:
 
     @property
     def seconds(self) -> float:
-        """How long it lived; 0 where that is not known."""
+        """The run time in seconds; 0 if unknown."""
         return max(0.0, self.ended - self.began) if self.ended is not None else 0.0
 
 
 @dataclass
 class Submission:
-    """Sets of one repo that were handed over together.
+    """Sets of one repo that were submitted together.
 
     arrays: the ids of the sets of each array's tasks, in order of their index; a later array has the sets of an earlier
     one's tasks that were lost · jobs: Slurm's id of each array, as far as it is known · path: the pipeline's in the
@@ -82,7 +82,7 @@ class Submission:
 
     @staticmethod
     def create(parent: Path, repo: str, scratch: str, sets: Sequence[WorkSet], path: str = "") -> Submission:
-        """A new folder with these sets."""
+        """Return a new folder with these sets."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         folder = parent / f"{stamp}-{uuid.uuid4().hex[:8]}"
         for name in ("sets", "told", "out"):
@@ -94,7 +94,7 @@ class Submission:
 
     @staticmethod
     def open(folder: Path) -> Submission:
-        """A folder that is there. UserError if it can't be read."""
+        """Return a folder that is there. UserError if it can't be read."""
         try:
             about = parse_object((folder / "about.json").read_bytes())
             repo, scratch, path = texts([about["repo"], about["scratch"], about.get("path", "")])
@@ -112,11 +112,11 @@ class Submission:
 
     @property
     def due(self) -> float | None:
-        """When the job's time is over (unix seconds; None: it has no limit): as it is noted now, it may change."""
+        """Return when the job reaches its time limit (unix seconds; None: no limit), as noted now; it may change."""
         return due_in(self.folder.parent.parent, self.path)
 
     def sets(self) -> list[WorkSet]:
-        """The sets that were not settled, in the order of the first array's tasks; one that can't be read is left out.
+        """Return the sets that were not settled, in the order of the first array's tasks, without unreadable ones.
 
         What can't be read is as good as not submitted: the plan has its datums still, and they are submitted again.
         """
@@ -145,11 +145,11 @@ class Submission:
         _write(self.folder / f"{number}.job", job)
 
     def comment(self, number: int) -> str:
-        """What Slurm is told of an array, by which it is known where its id was not noted any more."""
+        """Return the comment by which an array is found whose id could not be noted any more."""
         return f"minipach {self.folder.name} {number}"
 
     def new_lines(self) -> Iterator[Told]:
-        """What tasks told since the last call."""
+        """Yield what tasks told since the last call."""
         try:
             entries = sorted(os.scandir(self.folder / "told"), key=lambda e: e.name)
         except OSError:
@@ -195,11 +195,11 @@ class Submission:
         return told
 
     def runs(self, name: str) -> list[tuple[int, int]]:
-        """The (array, index) of the tasks that have a set, the last one last."""
+        """Return the (array, index) of the tasks that have a set, the last one last."""
         return [(number, array.index(name)) for number, array in enumerate(self.arrays) if name in array]
 
     def done(self, work: WorkSet) -> set[int]:
-        """The datums of a set that were told of for good, by what is new since the last call (see `new_lines`)."""
+        """Return the datums of a set with a final outcome in what is new since the last call (see `new_lines`)."""
         found: set[int] = set()
         for told in self.new_lines():
             if told.outcome is not None and told.outcome.set_id == work.id:
@@ -219,14 +219,14 @@ class Submission:
             teller.tell(outcome)
 
     def said(self, number: int, index: int) -> str:
-        """The end of what Slurm's own log of a task says, if there is one."""
+        """Return the end of what Slurm's own log of a task says, if there is one."""
         lines = []
         for path in (self.folder / "out").glob(f"{number}-*_{index}.txt"):
             lines += [s for s in path.read_bytes()[-4096:].decode("utf-8", "replace").splitlines() if s.strip()]
         return "\n".join(lines[-5:])
 
     def settle(self, name: str) -> None:
-        """A set need not be kept any more."""
+        """Forget a set."""
         (self.folder / "sets" / f"{name}.json").unlink(missing_ok=True)
 
     def remove(self) -> None:
@@ -235,7 +235,7 @@ class Submission:
 
 
 def read_set(folder: Path, name: str) -> WorkSet:
-    """A set of a submission, checked against its id. UserError if it can't be read, or is another one."""
+    """Return a set of a submission, checked against its id. UserError if it can't be read, or is another one."""
     path = folder / "sets" / f"{name}.json"
     try:
         work = WorkSet.from_json(path.read_text())
@@ -248,7 +248,7 @@ def read_set(folder: Path, name: str) -> WorkSet:
 
 
 def final(work: WorkSet, outcome: Outcome) -> tuple[int, ...]:
-    """The indices of a set's datums of which this outcome is the last word."""
+    """Return the indices of a set's datums of which this outcome is the last word."""
     if outcome.members is None:
         return tuple(range(len(work.parts)))
     again = tried_again(outcome, len(outcome.members), work.tries)
@@ -256,7 +256,7 @@ def final(work: WorkSet, outcome: Outcome) -> tuple[int, ...]:
 
 
 def narrowed(outcome: Outcome, count: int, keep: Sequence[int]) -> Outcome:
-    """What an outcome says of these datums alone (where a set ran twice, the others were told of before)."""
+    """Return what an outcome says of these datums alone (where a set ran twice, the others were reported before)."""
     members = outcome.members if outcome.members is not None else tuple(range(count))
     if len(keep) == len(members):
         return outcome
@@ -273,7 +273,7 @@ def narrowed(outcome: Outcome, count: int, keep: Sequence[int]) -> Outcome:
 
 
 class Teller:
-    """A file of its own for what one run of a task tells, on disk before it goes on."""
+    """A file of its own for what one run of a task tells, on disk before it continues."""
 
     def __init__(self, folder: Path, array: int, index: int, run: str) -> None:
         self._file = (folder / "told" / f"{array}-{index}-{run}.jsonl").open("a")

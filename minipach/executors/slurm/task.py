@@ -1,4 +1,4 @@
-"""What a task of an array runs: one set or chunk in a slot, and what became of it in a file of its own.
+"""A task of an array: it runs one set or chunk in a slot, and writes the outcome to a file of its own.
 
 The batch process itself only waits, and ends the whole tree when Slurm asks; the work is done in a child of it.
 """
@@ -80,7 +80,7 @@ def main() -> int:
 
 
 def _end_in_time(submission: Submission) -> None:
-    """Be asked to end when the job's time is over; what that is, is looked up anew then: it may have got more."""
+    """Be asked to end when the job's time is over; what that is, is looked up again then: it may have got more."""
     signal.signal(signal.SIGALRM, lambda *_: _end_in_time(submission))
     due = submission.due
     if due is not None and time.time() >= due:

@@ -1,4 +1,4 @@
-"""The sets that are on their way through Slurm: what their tasks told, which are alive, and which go once more."""
+"""The sets that are submitted through Slurm: what their tasks told, which are alive, and which go once more."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SOONEST = 0.5  # where the answer decides something
 
 @dataclass
 class Flight:
-    """A set on its way.
+    """A set submitted.
 
     runs: the (array, index) of its tasks, the last one is the one that counts · last: the place in `runs` of the last
     task that told anything · over: whether the last task said that it has ended · gone: when Slurm was first seen not
@@ -49,7 +49,7 @@ class Flight:
 
     @property
     def in_vain(self) -> int:
-        """How many tasks in a row told nothing, the last one included."""
+        """The number of tasks in a row that reported nothing, including the last one."""
         return len(self.runs) - 1 - self.last
 
     @property
@@ -83,7 +83,7 @@ class Watch:
         self._looked = time.monotonic() - (_SLOWEST if soon else 0)
 
     def news(self) -> list[Outcome]:
-        """What was told since the last call."""
+        """Return what was told since the last call."""
         self.read()
         if not self._news:
             self._look()
@@ -92,11 +92,14 @@ class Watch:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether a task is gone, and what it told may still be on its way."""
+        """Whether a task is gone, and what it told may still be submitted."""
         return not self._away and any(f.gone is not None for f in self._waiting())
 
     def _waiting(self) -> list[Flight]:
-        """The sets that have not told all. Those whose job has had its time don't count: their tasks end for good."""
+        """Return the sets that have not told all.
+
+        Those whose job has had its time don't count: their tasks end for good.
+        """
         left = time.time() + _SKEW
         over = {folder for folder, s in self.submissions.items() if (due := s.due) is not None and due < left}
         return [f for f in self.flights.values() if f.left and f.submission.folder not in over]
@@ -229,7 +232,7 @@ class Watch:
         self.read()
 
     def queued(self, queue: Sequence[QueuedTask]) -> dict[tuple[str, int], QueuedTask]:
-        """The tasks by job and index; an array whose id could not be noted is known again by its comment."""
+        """Return the tasks by job and index; an array whose id could not be noted is known again by its comment."""
         for submission in self.submissions.values():
             for number in range(len(submission.arrays)):
                 if number not in submission.jobs:

@@ -1,4 +1,4 @@
-"""What squeue and the tasks' own files tell of a project: which sets run, what came of others, why the rest waits."""
+"""The view of squeue and the tasks' files: which sets run, outcomes of others, why the rest waits."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Look:
         self._asked: float | None = None
 
     def look(self, sets: Mapping[str, str]) -> Seen:
-        """What there is now."""
+        """Return what there is now."""
         if self._asked is None or time.monotonic() - self._asked >= _PACE:
             self._queue = [t for t in client.squeue() if t.alive and t.comment.startswith("minipach ")]
             self._asked = time.monotonic()
@@ -64,7 +64,7 @@ class _Look:
             self._outcomes[folder] += [outcome for outcome in told if outcome is not None]
 
     def _open(self) -> Iterator[tuple[Path, Submission]]:
-        """The submissions that there are; one that is known goes on to be read where it was read to."""
+        """Yield the submissions that there are; one that is known continues to be read where it was read to."""
         for about in sorted(self._folder.glob("*/about.json")):
             try:
                 now = Submission.open(about.parent)
@@ -76,7 +76,7 @@ class _Look:
             yield about.parent, known or now
 
     def _set_of(self, task: QueuedTask) -> str:
-        """The id of the set that a task has, or ""."""
+        """Return the id of the set that a task has, or ""."""
         words = task.comment.split()
         if len(words) != 3 or not words[2].isdecimal():
             return ""
