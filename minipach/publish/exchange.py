@@ -25,7 +25,7 @@ _REFUSED = re.compile(r"^!\t\S*\t(.*)$", re.M)
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What went over for one pipeline. came, went: results · contents: annexed contents copied · results: all now ·
+    """The exchange for one pipeline. came, went: results · contents: annexed contents copied · results: all now ·
     problems: contents that didn't go.
     """
 
@@ -39,7 +39,7 @@ class Exchange:
     problems: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """As documented for `minipach results pull --json` and `push --json`."""
+        """Return the JSON object of `minipach results pull --json` and `push --json`."""
         return {
             "name": self.pipeline,
             "remote": self.remote,
@@ -53,7 +53,7 @@ class Exchange:
 
 
 def choose(project: Project, words: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
-    """The remote and the pipelines (all, if none is named) of `[REMOTE] [PIPELINE...]`."""
+    """Return the remote and the pipelines (all, if none is named) of `[REMOTE] [PIPELINE...]`."""
     first = words[0] if words else None
     names = {name for path in project.order for name in (path, project.name_of(path))}
     remotes = {remote for p in datasets(project, ()) for remote in _remotes(Repo(project.root / p))} if words else set()
@@ -67,7 +67,10 @@ def choose(project: Project, words: Sequence[str]) -> tuple[str | None, tuple[st
 
 
 def datasets(project: Project, names: Sequence[str]) -> tuple[str, ...]:
-    """The paths of the pipelines named (all, if none is) that are datasets; UserError for a named one that isn't."""
+    """Return the paths of the pipelines named (all, if none is) that are datasets.
+
+    UserError for a named one that isn't.
+    """
     if not names:
         return tuple(p.path for p in project.places if p.is_dataset)
     paths = tuple(dict.fromkeys(project.path_of(n) for n in names))
@@ -82,7 +85,7 @@ def _remotes(repo: Repo) -> list[str]:
 
 
 def remote_of(repo: Repo, where: str, asked: str | None) -> str:
-    """The remote to use: the one asked for, that of the branch checked out, `origin`, or the only one."""
+    """Return the remote to use: the one asked for, that of the branch checked out, `origin`, or the only one."""
     known = _remotes(repo)
     if asked is not None:
         if asked in known:
@@ -202,7 +205,7 @@ class _Refused(Exception):
 
 
 def _talk(repo: Repo, remote: str, *command: str) -> bytes:
-    """A git command that speaks to a remote; UserError without the credentials that its address may hold."""
+    """Return a git command that speaks to a remote; UserError without the credentials that its address may hold."""
     try:
         return repo.git(*command)
     except GitError as error:
@@ -216,7 +219,7 @@ def _talk(repo: Repo, remote: str, *command: str) -> bytes:
 
 
 def without_credentials(text: str) -> str:
-    """Text of git or git-annex on one line, less what stands before the @ of an address."""
+    """Return text of git or git-annex on one line, less what stands before the @ of an address."""
     plain = re.sub(r"(\w+://)[^/\s@]*@", r"\1", text)
     return " ".join(plain.split())
 
@@ -241,7 +244,7 @@ def _copy_contents(repo: Repo, done: Exchange) -> Exchange:
 
 
 def _copy_to(repo: Repo, store: str) -> tuple[int, str]:
-    """How many contents went to a store, and what went wrong."""
+    """Return how many contents went to a store, and what went wrong."""
     quietly = ("--fast", "--json", "--json-error-messages")
     problem = ""
     try:

@@ -20,7 +20,7 @@ _BUILD = f"{BUILD_REFS}results"
 def fold(repo: Repo, tries: int = 5) -> int:
     """Fold every pending result of this repo; how many. Safe to kill at any point, and to run again.
 
-    tries: how often to begin anew on what others have changed meanwhile. GitError if that was not often enough.
+    tries: how often to begin again on what others have changed meanwhile. GitError if that was not often enough.
     """
     pending = repo.refs(RESULT_REFS)
     if not pending:
@@ -61,7 +61,10 @@ def fold(repo: Repo, tries: int = 5) -> int:
 
 
 def _described(repo: Repo, commit: str) -> list[dict[str, Any]]:
-    """What a worker has left: results that no worker of this version writes are left out, so that their datums run."""
+    """Return what a worker has left.
+
+    Results that no worker of this version writes are left out, so that their datums run.
+    """
     try:
         results = parse_object(repo.objects.read(f"{commit}:{RESULTS_FILE}") or b"{}").get("results", [])
     except InvalidError:
@@ -75,7 +78,7 @@ _BLOB = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
 def _is_whole(described: Any) -> bool:
-    """Whether it has all that is stored, and each output a place of its own below the result's."""
+    """Return whether it has all that is stored, and each output a place of its own below the result's."""
     if not isinstance(described, dict) or not all(isinstance(described.get(name), str) for name in _TEXTS):
         return False
     files = described.get("files")

@@ -1,4 +1,4 @@
-"""What is stored on the results branch, and which of it nobody needs any more."""
+"""The content of the results branch, and which of it is not needed any more."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Stored:
         return annexed(self.keys)
 
     def as_json(self) -> dict[str, Any]:
-        """As documented for `minipach results list --all --json` and `gc --json`."""
+        """Return the JSON object of `minipach results list --all --json` and `gc --json`."""
         return {
             "name": self.name,
             "id": self.id,
@@ -57,7 +57,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What gc found for one pipeline. kept: results that stay · unneeded: those that needn't · commit: of the results
+    """The findings of gc for one pipeline. kept: results that stay · unneeded: the others · commit: of the results
     branch without them, once they are dropped.
     """
 
@@ -73,7 +73,7 @@ class Collection:
         return annexed(frozenset[str]().union(*(s.keys for s in self.unneeded)) - kept)
 
     def as_json(self) -> dict[str, Any]:
-        """As documented for `minipach results gc --json`."""
+        """Return the JSON object of `minipach results gc --json`."""
         return {
             "name": self.pipeline,
             "kept": len(self.kept),
@@ -85,12 +85,12 @@ class Collection:
 
 
 def annexed(keys: Iterable[str]) -> int:
-    """Bytes of annexed contents, as far as their keys tell."""
+    """Return bytes of annexed contents, as far as their keys tell."""
     return sum(size_of(key) or 0 for key in keys)
 
 
 def stored(project: Project, path: str) -> list[Stored]:
-    """All results of the pipeline at `path`, sorted by name."""
+    """Return all results of the pipeline at `path`, sorted by name."""
     repo = Repo(project.root / path)
     try:
         return _stored(repo)
@@ -135,7 +135,7 @@ def _keys(kinds: Any, entries: Sequence[TreeEntry]) -> Iterable[str]:
 
 
 def collect(project: Project, path: str, *, keep_days: float, now: float, drop: bool) -> Collection:
-    """What no branch's history, no job of the last `keep_days` days and no datum of now needs; with `drop` it goes.
+    """Return results that no history, no job of `keep_days` days and no current datum needs; `drop`: remove them.
 
     now: seconds since 1970. UserError if the pipeline's datums can't be told. Dropping is one more commit on the
     results branch; annexed contents stay. The caller holds the project's lock if `drop`.
@@ -159,7 +159,7 @@ def collect(project: Project, path: str, *, keep_days: float, now: float, drop: 
 
 
 def _in_history(repo: Repo) -> set[str]:
-    """The ids in run records and in published states, in all that any branch or tag leads to."""
+    """Return the ids in run records and in published states, in all that any branch or tag leads to."""
     ours = (RESULTS, "git-annex", "synced/git-annex")
     revs = [f"--exclude={b}" for b in ours] + ["--branches", "--tags"]
     revs += [f"--exclude=*/{b}" for b in ours] + ["--remotes"] + (["HEAD"] if repo.head() else [])
@@ -174,7 +174,7 @@ def _in_history(repo: Repo) -> set[str]:
 
 
 def _added_since(repo: Repo, since: float) -> set[str]:
-    """The ids of results that came to the results branch since then, from here or from elsewhere."""
+    """Return the ids of results that came to the results branch since then, from here or from elsewhere."""
     branch = Known(repo).commit or RESULTS_BRANCH
     how = ("--full-history", "--diff-filter=AM", "--name-only", "--format=", "-z", f"--max-age={int(since)}")
     out = repo.git("log", *how, branch, "--", f":(glob)*/*/{RESULT_FILE}")

@@ -33,7 +33,7 @@ def _follow(there: Repo, source: Path, old: str, new: str) -> None:
     try:
         if there.head() != old or dirty_paths(there):
             return
-        # with what it knows of where contents are: git-annex takes in any remote's branch of that name
+        # with what it knows of where contents are: git-annex records any remote's branch of that name
         branch = "+refs/heads/git-annex:refs/remotes/minipach/git-annex"
         fetch = ["fetch", "--quiet", "--no-tags", "--recurse-submodules=no", str(source), new]
         if not there.succeeds(*fetch, branch):

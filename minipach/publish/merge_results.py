@@ -52,7 +52,7 @@ def _merged(repo: Repo, ours: str, theirs: str, source: str) -> str | None:
 def _union(
     repo: Repo, ours: Mapping[str, str], theirs: Mapping[str, str], base: Mapping[str, str]
 ) -> tuple[dict[str, str], list[str]]:
-    """What to add to ours, and what to remove, as git's three-way merge would do it, folder by folder.
+    """Return what to add to ours, and what to remove, as git's three-way merge would do it, folder by folder.
 
     Where both sides have a result of their own in one folder ours stands; theirs comes beside it if it was made
     under another name (what a name leaks into can't stand for another).

@@ -116,7 +116,7 @@ def _move(assessment: Assessment, branch: str, old: str, new: str) -> None:
 
 
 def _house(assessment: Assessment, base: Base, stream: Stream) -> None:
-    """The reserved entries become the base's: inputs pinned anew, scripts, image, registration."""
+    """Give the reserved entries the content of the base: inputs, scripts, image, registration."""
     repo = assessment.repo
     there = assessment.house
     if assessment.branch and assessment.head:
@@ -152,9 +152,9 @@ _Part = tuple[Step, Sequence[_Output]]
 
 
 def _record_commits(assessment: Assessment, base: Base, stream: Stream, parts: Sequence[_Part], job: str) -> None:
-    """A commit for each datum with outputs, its record the datum's own.
+    """Write a commit for each datum with outputs, with the datum's own record.
 
-    A commit writes anew each folder that its outputs are in. Where that is much (a flat branch of many thousand files),
+    A commit writes each folder that its outputs are in. Where that is much (a flat branch of many thousand files),
     the publish's first commit has the outputs of all, and the records follow on commits that change nothing.
     """
     written = [(step, files) for step, files in parts if files]
@@ -178,7 +178,7 @@ def _record_commits(assessment: Assessment, base: Base, stream: Stream, parts: S
 
 
 def _is_large(assessment: Assessment, parts: Sequence[_Part]) -> bool:
-    """Whether a commit for each of these would write more bytes of trees than is worth it."""
+    """Return whether a commit for each of these would write more bytes of trees than is worth it."""
     paths = {file.path for _, files in parts for file in files} | assessment.outputs
     above = {folder for path in paths for folder in _folders(path)} - {""}
     widths = Counter(path.rpartition("/")[0] for path in (*paths, *above))
@@ -190,7 +190,7 @@ def _is_large(assessment: Assessment, parts: Sequence[_Part]) -> bool:
 
 
 def _folders(path: str) -> Iterator[str]:
-    """The folders above a path, the root ("") included."""
+    """Yield the folders above a path, the root ("") included."""
     while path:
         path = path.rpartition("/")[0]
         yield path
@@ -205,7 +205,7 @@ def _put(stream: Stream, files: Sequence[_Output]) -> None:
 
 
 def _record(assessment: Assessment, base: Base, step: Step, files: Sequence[_Output], job: str) -> str:
-    """The record of one datum: that of its run, or a copy's own."""
+    """Return the record of one datum: that of its run, or a copy's own."""
     source, task = step.source, step.task
     assert source is not None and task is not None
     matches = tuple((m.input, m.repo, m.path) for m in task.datum.matches)
@@ -214,7 +214,7 @@ def _record(assessment: Assessment, base: Base, step: Step, files: Sequence[_Out
 
 
 def _with_outputs(message: str, paths: Sequence[str]) -> str:
-    """The record with its datum's outputs in our object, as its commit does not tell them."""
+    """Return the record with its datum's outputs in our object, as its commit does not tell them."""
     subject, record = run_record.parse(message)
     (datum,) = record["minipach"]["datums"]
     ours = {**record["minipach"], "datums": [{**datum, "outputs": list(paths)}]}
@@ -222,7 +222,7 @@ def _with_outputs(message: str, paths: Sequence[str]) -> str:
 
 
 def _copied_record(assessment: Assessment, base: Base, step: Step, files: Sequence[_Output], job: str) -> str:
-    """A record for what was computed under another name: rerunning it recomputes it under this one."""
+    """Return a record for what was computed under another name: rerunning it recomputes it under this one."""
     source, task = step.source, step.task
     assert source is not None and task is not None
     options = (*assessment.options, *base.options)
@@ -246,7 +246,7 @@ def _copied_record(assessment: Assessment, base: Base, step: Step, files: Sequen
 
 
 def _outputs(assessment: Assessment, step: Step) -> list[_Output]:
-    """A result's files at their places for this datum: renamed, and links relocated where the depth differs."""
+    """Return a result's files at their places for this datum: renamed, and links relocated where the depth differs."""
     source, task = step.source, step.task
     assert source is not None and task is not None
     entries = assessment.known.files(source)
