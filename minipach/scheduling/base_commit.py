@@ -63,7 +63,7 @@ def build_base(assessment: Assessment) -> Base:
 
 
 def scratch_base(assessment: Assessment) -> Base:
-    """The same for a trial, which leaves no ref and takes no image in: UserError where one is still to be fetched.
+    """Return the same for a trial, which leaves no ref and imports no image: UserError if one must still be fetched.
 
     An image file that is not in the dataset yet is used where it lies.
     """
@@ -86,7 +86,7 @@ def scratch_base(assessment: Assessment) -> Base:
 def _build_tree(
     assessment: Assessment, image: list[TreeEntry] | None = None
 ) -> tuple[str, dict[tuple[str, str | None], str]]:
-    """The tree, and the commits that it pins. image: its entries, where they are known."""
+    """Return the tree, and the commits that it pins. image: its entries, where they are known."""
     repo = assessment.repo
     if assessment.source is None:
         raise UserError(f"{assessment.path}: no commit yet; datalad save -d {quoted(repo.path)}")
@@ -129,7 +129,7 @@ def _scripts() -> list[tuple[str, str, bytes]]:
 
 
 def _image_entries(assessment: Assessment) -> list[TreeEntry]:
-    """The image's entry in the tree; its content is taken in where it isn't in the repo yet."""
+    """Return the image's entry in the tree; its content is recorded where it isn't in the repo yet."""
     repo, image = assessment.repo, assessment.image
     if image.text is not None:
         return [TreeEntry(FILE, repo.hash_blob(image.text.encode()), image.path)]

@@ -43,9 +43,9 @@ def wait_until_free(lock: Path, timeout: float | None, tell: Callable[[str], Non
 
 
 def wait_until_done(project: Project, timeout: float | None, tell: Callable[[str], None]) -> bool:
-    """Wait until nobody holds the project's lock and no job has sets on their way; False if some still do.
+    """Wait until nobody holds the project's lock and no job has sets submitted; False if some still do.
 
-    UserError if something is left to be done, and nobody is there who would go on with it.
+    UserError if something is left to be done, and nobody is there who would continue with it.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     told = forsaken = False
@@ -79,7 +79,7 @@ def wait_until_done(project: Project, timeout: float | None, tell: Callable[[str
 
 
 def not_done(project: Project, paths: Iterable[str]) -> list[JobRow]:
-    """Of these pipelines, and what they take from: the last jobs that came to less than they were to.
+    """Return the last jobs of these pipelines, and of those upstream, that are incomplete.
 
     A pipeline that is current all the same is done.
     """
@@ -96,7 +96,7 @@ def not_done(project: Project, paths: Iterable[str]) -> list[JobRow]:
 
 
 def close_gone(project: Project) -> None:
-    """Note of pipelines that are in the project no more that nothing of them is on its way: it went with them."""
+    """Note of pipelines that are in the project no more that nothing of them is submitted: it went with them."""
     names = {project.name_of(place.path) for place in project.places}
     with contextlib.closing(Ledger(project.local.database)) as ledger:
         for row in ledger.open_jobs():
@@ -105,7 +105,7 @@ def close_gone(project: Project) -> None:
 
 
 def cancel_sets(project: Project, tell: Callable[[str], None]) -> list[JobRow]:
-    """End the sets that schedules left on their way; their jobs."""
+    """End the sets that schedules left submitted; their jobs."""
     backend = chosen(project)
     ledger = Ledger(project.local.database)
     try:
@@ -141,7 +141,7 @@ def _end_sets(project: Project, engine: Executor) -> None:
 
 
 def _forget_sets(project: Project, backend: Backend) -> None:
-    """What is there is of an executor that was set before, and may be again: then it is to begin nothing of that."""
+    """Withdraw the queued sets of an executor that was set before, so that it starts none later."""
     for place in project.places:
         if place.is_dataset:
             withdraw_others(backend, Repo(project.root / place.path))

@@ -81,7 +81,7 @@ class Round:
         self._most = 1 if self._absent else pipeline.datum_tries
 
     def _absent_script(self) -> str | None:
-        """The script of the command that isn't in the repo: without it every try ends in the same way."""
+        """Return the script of the command that isn't in the repo: without it every try ends in the same way."""
         a = self.assessment
         return absent_script(a.pipeline, a.shows) if a.head else None
 
@@ -91,7 +91,7 @@ class Round:
             self.sizer.pace.work = max(0.0, sum(d.seconds for d in durations) / len(durations) - BOOKKEEPING)
 
     def adopt(self, sets: Sequence[WorkSet], tasks: Sequence[Task]) -> None:
-        """Wait for these sets too, which are on their way since an earlier pass. tasks: all that the pipeline has."""
+        """Wait for these sets too, which are submitted since an earlier pass. tasks: all that the pipeline has."""
         there = {(t.id, t.datum.name): t for t in tasks}
         for work in sets:
             members = tuple(there.get((d["id"], d["name"])) for d in work.datums)
@@ -106,22 +106,22 @@ class Round:
                 note_set(self.logs, log, [] if work.chunk else names, ident=work.id, holds=names, tries=work.tries)
 
     def waits_for(self, work: WorkSet) -> bool:
-        """Whether a set is waited for."""
+        """Return whether a set is waited for."""
         return work.id in self._waiting
 
     @property
     def in_flight(self) -> int:
-        """How many sets are on their way."""
+        """The number of submitted sets."""
         return len(self._waiting)
 
     def run(
         self, tasks: Sequence[Task], deadline: float | None = None, *, follow: bool = True
     ) -> Iterator[list[DatumEnd]]:
-        """Run the datums; each comes back once, as it ends for good, with those that are told of with it.
+        """Run the datums; each comes back once, as it ends for good, with those that are reported with it.
 
         deadline: when the job's time is over, on the clock of `time.monotonic`. What isn't done by then has failed, and
         what the executor has of this pipeline is cancelled: the caller makes a new one · follow: if off, it ends as
-        soon as all is on its way and nothing more has come back (see `in_flight`).
+        soon as all is submitted and nothing more has come back (see `in_flight`).
         """
         limit = self.assessment.pipeline.parallelism
         if limit is not None:
@@ -161,7 +161,7 @@ class Round:
         return found
 
     def _drop_hopeless(self) -> Iterator[DatumEnd]:
-        """Where one datum after the other is lost by itself, too, the rest of the sets that were lost is not tried."""
+        """Yield the remaining lost sets as not tried, where one datum after the other is lost alone, too."""
         if not self._streak.is_hopeless:
             return
         dropped = [task for task, _ in self._alone if task.datum.name in self._lost]
@@ -184,7 +184,7 @@ class Round:
             yield DatumEnd(task, "failed", 1, f"{what}: the job's time (job_timeout) was over", 0.0, 0.0, 0, "", log)
 
     def stop(self) -> None:
-        """Start nothing more; what runs goes on to its end."""
+        """Start nothing more; what runs continues to its end."""
         self._queue.clear()
         self._alone.clear()
         for dropped in self.engine.discard():
@@ -239,7 +239,7 @@ class Round:
         return work
 
     def _ends(self, flight: _Flight, indices: Sequence[int], outcome: Outcome) -> Iterator[tuple[int, DatumEnd | None]]:
-        """The datums that are done with, by their index; the others go back to be tried by themselves."""
+        """Yield the datums that are done with, by their index; the others go back to be tried by themselves."""
         count = len(indices)
         if outcome.kind == "ok":
             self.sizer.pace.learn(outcome.seconds, count)
@@ -282,14 +282,14 @@ class Round:
             yield index, replace(end, took=took, before=before)
 
     def _try_alone(self, flight: _Flight, task: Task, tries: int, outcome: Outcome) -> None:
-        if flight.work.chunk:  # its worker tries by itself, and tells of it once more
+        if flight.work.chunk:  # its worker tries by itself, and reports it once more
             return
         self._alone.append((task, tries))
         if outcome.kind == "lost":
             self._lost[task.datum.name] = _lost_end(task, outcome)
 
     def _size(self, task: Task) -> int:
-        """Bytes of a datum's inputs, as far as keys tell them."""
+        """Return bytes of a datum's inputs, as far as keys tell them."""
         total = 0
         for match in task.datum.matches:
             for _, entry in self.assessment.snapshots[match.repo, match.branch].below(match.path):
@@ -302,13 +302,13 @@ def _lost_end(task: Task, outcome: Outcome) -> DatumEnd:
 
 
 def _of_datum(one: Try, place: int, outcome: Outcome) -> Try:
-    """A try of a set, with the log of this datum alone, where it was cut."""
+    """Return a try of a set, with the log of this datum alone, where it was cut."""
     is_cut = one.log and (one.log != outcome.log or outcome.kind != "lost")
     return replace(one, log=part_of(one.log, place)) if is_cut else one
 
 
 def _as_try(outcome: Outcome, bad: tuple[int, str] | None, took: Took | None, log: str) -> Try:
-    """What a set came to, as a try of one of its datums that is tried again by itself."""
+    """Return what a set came to, as a try of one of its datums that is tried again by itself."""
     kind, (code, message) = "failed", bad or (outcome.exit, outcome.message)
     if outcome.kind == "lost" or (outcome.bad and bad is None):
         kind = "lost"
@@ -318,5 +318,5 @@ def _as_try(outcome: Outcome, bad: tuple[int, str] | None, took: Took | None, lo
 
 
 def _slug(name: str) -> str:
-    """A datum's name as part of a log's file name."""
+    """Return a datum's name as part of a log's file name."""
     return re.sub(r"[^0-9A-Za-z._-]+", "_", name)[:60].strip(".") or "datum"

@@ -1,4 +1,4 @@
-"""What a schedule reports while it works: one stream of events, as data. Whoever runs a schedule passes a `Reporter`.
+"""The events of a schedule: one stream of data. The caller of a schedule passes a `Reporter`.
 
 Order of a pipeline's events: `PipelineStarted` (not if there is nothing to do), any number of `Progress` and
 `DatumFailed`, then one `PipelineEnded`. `Message` may come at any time. A schedule that raises sends no `PipelineEnded`

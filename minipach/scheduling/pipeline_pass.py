@@ -41,7 +41,7 @@ _NAMED = 8  # at most so many datums in a line
 
 
 class Scheduling(Protocol):
-    """What a pass needs of the schedule that it is part of."""
+    """The part of a schedule that its passes need."""
 
     project: Project
     ledger: Ledger
@@ -58,7 +58,7 @@ class Scheduling(Protocol):
         ...
 
     def engine(self) -> Executor:
-        """The executor, made when the first set is to run."""
+        """Return the executor, made when the first set is to run."""
         ...
 
     def drop_engine(self) -> None:
@@ -77,7 +77,7 @@ class Pass:
         self.options = options
         self.ran: set[str] = set()
         self.forced: set[str] = set()
-        self.recorded: set[tuple[str, str]] = set()  # (datum, log) of the attempts that the ledger has for this job
+        self.recorded: set[tuple[str, str]] = set()  # (datum, log) of this job's attempts in the job database
         self.asked: set[str] | None = None  # None: every datum
         self.stopped = False
         self.gave_up = False
@@ -114,7 +114,7 @@ class Pass:
             for line in drift_remarks(a):  # what runs now runs in what is, and is recorded as what was
                 self.scheduler.say(line)
         base = build_base(a)
-        a.refresh()  # an image that was taken in just now has a place and a content id
+        a.refresh()  # an image that was recorded just now has a place and a content id
         plan = a.plan()
         self.recipe = a.recipe
         anew: set[str] = set()
@@ -153,7 +153,7 @@ class Pass:
         return [u for u in self.scheduler.ledger.forced_runs(self.name) if (u.datum_id, u.datum) in wanted]
 
     def _current(self, report: PipelineReport) -> PipelineReport:
-        """The report where there is nothing to do: with the job that published what is current."""
+        """Return the report where there is nothing to do: with the job that published what is current."""
         a = self.assessment
         self.scheduler.ledger.close_jobs(self.name, "published")
         if a.head:
@@ -189,9 +189,9 @@ class Pass:
             )
 
     def _begin(self, job: str, before: Sequence[Used], anew: Set[str]) -> int:
-        """The ledger's key for this pass: that of the job's earlier passes, if sets of it are on their way.
+        """Return the job database's key for this pass: that of the job's earlier passes, if sets of it are submitted.
 
-        before: forced runs that ended in earlier passes, for this one to publish · anew: what this pass itself is to
+        before: forced runs that ended in earlier passes, for this one to publish · again: what this pass itself is to
         force; of that only the forced runs of the same job count, so that to say it twice runs it once.
         """
         ledger = self.scheduler.ledger
@@ -282,17 +282,17 @@ class Pass:
             plan = self._skip(again_published(a.plan(), self.forced & self._succeeded, a.known))
 
     def _skip(self, plan: Plan) -> Plan:
-        """The plan less what failed again and again."""
+        """Return the plan less what failed again and again."""
         return skip(plan, self.repeated)
 
     def _flying(self, plan: Plan) -> set[str]:
-        """The datums of earlier passes' sets; of those that have ended, the plan has a result already."""
+        """Return the datums of earlier passes' sets; of those that have ended, the plan has a result already."""
         wanted = {(s.id, s.name) for s in plan.steps}
         return {str(d["name"]) for work in self.flights for d in work.datums if (d["id"], d["name"]) in wanted}
 
     @property
     def _stays(self) -> bool:
-        """Whether this pass waits for what it hands over."""
+        """Whether this pass waits for what it submits."""
         return self.options.follow or not self.scheduler.lasting
 
     @property
@@ -349,14 +349,14 @@ class Pass:
         engine, needs = self.scheduler.engine(), Needs.of(self.assessment.pipeline)
         others = {work.id: work for work in self.flights if work.needs != needs}
         dropped = engine.discard(others) if others else set()
-        if dropped:  # now: what is cut anew of the same datums has the same id
+        if dropped:  # now: what is cut again of the same datums has the same id
             engine.settle([others[i] for i in sorted(dropped)])
             self.flights = [work for work in self.flights if work.id not in dropped]
             count = many(len(dropped), "set")
             self.scheduler.say(f"{self.name}: resources have changed; taken back and queued anew: {count}")
 
     def _record(self, key: int, end: DatumEnd) -> None:
-        """Note an attempt, once: a set that was not settled when a pass ended is told of by the next one too."""
+        """Note an attempt, once: a set that was not settled when a pass ended is reported by the next one too."""
         name = end.task.datum.name
         if end.log and (name, end.log) in self.recorded:
             return
@@ -407,7 +407,7 @@ class Pass:
         report.state = "published"
 
     def _left_out(self, plan: Plan) -> Iterator[str]:
-        """What was not run though it is missing, and what would run it."""
+        """Yield what was not run though it is missing, and what would run it."""
         if self.gave_up and (left := sum(s.name not in self.ran for s in plan.of("run"))):
             yield (
                 f"the first {len(self.failed)} all failed in the same way, so the job stopped with {left} not run "
@@ -441,6 +441,9 @@ class Pass:
 
 
 def _job_id(assessment: Assessment, base: Base) -> str:
-    """One pass of one pipeline over one state of its inputs: the same state is the same job, wherever it runs."""
+    """Return one pass of one pipeline over one state of its inputs.
+
+    The same state is the same job, wherever it runs.
+    """
     parts = [assessment.pipeline.name, base.tree, sorted(t.id for t in assessment.tasks)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""What a schedule is told to do, and what it tells of what it did."""
+"""The options of a schedule, and its report."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from minipach.model.states import FINE
 
 @dataclass
 class PipelineReport:
-    """What a schedule did to one pipeline.
+    """The report of one pipeline.
 
-    state: current, published, partial, failed, blocked, error; submitted (its sets are on their way), waiting (for a
+    state: current, published, partial, failed, blocked, error; submitted (its sets are submitted), waiting (for a
     pipeline whose sets are) · job: of this pass; where there was nothing to do, the one that published what is current;
     empty if there is none · missing: how many datums are without a result of now, those that failed included ·
     wrote_nothing: the datums that ran and have no output.
@@ -31,7 +31,7 @@ class PipelineReport:
     wrote_nothing: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        """As documented for `minipach schedule --json`."""
+        """Return the JSON object of `minipach schedule --json`."""
         data: dict[str, Any] = {
             "name": self.name,
             "job": self.job or None,
@@ -49,7 +49,7 @@ class PipelineReport:
 
 @dataclass(frozen=True)
 class ScheduleReport:
-    """What a schedule did. problems: the user's to mend (exit code 2)."""
+    """The report of a schedule. problems: errors to fix (exit code 2)."""
 
     pipelines: tuple[PipelineReport, ...]
     problems: tuple[str, ...]
@@ -57,16 +57,16 @@ class ScheduleReport:
 
     @property
     def ok(self) -> bool:
-        """Whether everything asked for is done, or on its way."""
+        """Whether everything asked for is done, or submitted."""
         return not self.problems and all(p.state in FINE and not p.failed for p in self.pipelines)
 
     @property
     def in_flight(self) -> bool:
-        """Whether something is on its way."""
+        """Whether something is submitted."""
         return any(p.state == "submitted" for p in self.pipelines)
 
     def as_json(self) -> dict[str, Any]:
-        """As documented for `minipach schedule --json`."""
+        """Return the JSON object of `minipach schedule --json`."""
         return {
             "schema": 1,
             "ok": self.ok,
@@ -78,7 +78,7 @@ class ScheduleReport:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to go about it.
+    """The options of a schedule.
 
     force: run the datums asked for again · fail_fast: start nothing after a failure · keep_going: also not if the first
     datums all fail in the same way · retry_failed: also run what failed twice with the very same content · follow: wait

@@ -1,4 +1,4 @@
-"""The loop over the DAG: assess, run what is missing, fold, publish, go on downstream; then one superdataset commit."""
+"""The loop over the DAG: assess, run what is missing, publish, continue downstream; then one superdataset commit."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Scheduler:
             raise UserError(problems)
 
     def _end_overdue(self, path: str, name: str) -> None:
-        """End what is on its way of a pipeline that waits once more, and whose job has had its time."""
+        """End what is submitted of a pipeline that waits once more, and whose job has had its time."""
         due = pending_work.due(self.project, path) if self.lasting else None
         if due is None or time.time() < due:
             return
@@ -166,7 +166,8 @@ class Scheduler:
             self.say(f"{where}: {path} was changed by somebody and is left as it is")
 
     def _plan(self, assessment: Assessment) -> Plan:
-        """The plan. While it is made, git looks for uncommitted changes, and the first worker starts if one is likely.
+        """Return the plan.
+        While it is made, git looks for uncommitted changes, and the first worker starts if one is likely.
 
         A worker imports datalad, which takes longer than most plans.
         """
@@ -188,7 +189,7 @@ class Scheduler:
             self.say(line)
 
     def engine(self) -> Executor:
-        """The executor, made when the first set is to run."""
+        """Return the executor, made when the first set is to run."""
         if self.executor is None:
             self.executor = self.backend.make(self.project, self._jobs)
         return self.executor

@@ -1,4 +1,4 @@
-"""What can be done to a project: run, continue, retry, cancel, wait. For the command line, executors, and any program.
+"""The actions on a project: run, continue, retry, cancel, wait. For the command line, executors, and any program.
 
 No function prints or ends the process. Progress comes as events (see `events`), results as return values, the user's
 errors as `UserError`.
@@ -107,7 +107,7 @@ def retry(
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """What `cancel` ended: the schedule that ran (None: none), whether it is gone, and the jobs of sets."""
+    """The result of `cancel`: the schedule that ran (None: none), whether it is gone, and the jobs of sets."""
 
     holder: Holder | None
     gone: bool

@@ -1,4 +1,4 @@
-"""What is to be said of jobs that are on their way, and won't get any further as things are."""
+"""Warnings about submitted jobs that cannot progress as things are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ASK = 10.0  # seconds between two looks of somebody who waits
 
 
 def remarks(project: Project) -> Iterator[str]:
-    """Whose sets wait and will not run, and the way out. Costs next to nothing where no job is on its way."""
+    """Yield whose sets wait and will not run, and the fix. Costs next to nothing where no job is submitted."""
     if not (project.local.database).is_file():
         return
     ledger = open_ledger(project)

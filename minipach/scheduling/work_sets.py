@@ -18,7 +18,7 @@ from minipach.support.errors import UserError
 def make_set(
     assessment: Assessment, base: Base, tasks: Sequence[Task], job: str, log: str, *, forced: bool = False
 ) -> WorkSet:
-    """Everything that a worker must know to run these datums."""
+    """Return everything that a worker must know to run these datums."""
     pipeline = assessment.pipeline
     command = launch_command.command(pipeline, tasks, base.commits, job, (*assessment.options, *base.options))
     return WorkSet(
@@ -46,7 +46,7 @@ def make_set(
 
 
 def describe(assessment: Assessment, base: Base, task: Task) -> dict[str, Any]:
-    """What `result.json` says of a datum before it ran."""
+    """Return what `result.json` says of a datum before it ran."""
     return {
         "schema": 2,
         "id": task.id,
@@ -62,7 +62,7 @@ def describe(assessment: Assessment, base: Base, task: Task) -> dict[str, Any]:
 
 
 def staged_files(assessment: Assessment, tasks: Sequence[Task]) -> list[StagedFile]:
-    """The files that these datums matched, each once."""
+    """Return the files that these datums matched, each once."""
     folders = run_record.slugs(assessment.pipeline)
     root = assessment.project.root
     found: dict[str, StagedFile] = {}
