@@ -45,7 +45,7 @@ class Node:
 
     @property
     def summary(self) -> str:
-        """Its counts in words: `3 datums, 1 missing, 1 failed`."""
+        """The counts in words: `3 datums, 1 missing, 1 failed`."""
         if not self.counts:
             return ""
         datums = self.counts["datums"]
@@ -73,7 +73,7 @@ class Edge:
 
     @property
     def label(self) -> str:
-        """How a reader finds it in the spec: `images@main as raw: /*`, shortened to `/*` where it is plain."""
+        """The text by which a reader finds it in the spec: `images@main as raw: /*`, or `/*` where it is plain."""
         renamed = self.input != self.source.rpartition("/")[2]
         return (f"{self.input}: " if renamed else "") + self.glob + (f" @{self.branch}" if self.branch else "")
 
@@ -87,7 +87,7 @@ class Dag:
     remarks: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """As documented for `minipach dag --json`."""
+        """Return the JSON object of `minipach dag --json`."""
         return {
             "nodes": [
                 {"path": n.path, "name": n.name, "kind": n.kind, "state": n.state, "counts": n.counts, "depth": n.depth}
@@ -101,7 +101,7 @@ class Dag:
 
 
 def read_dag(project: Project) -> Dag:
-    """The DAG of a project as it stands. Where the states can't be told, it still shows what is connected."""
+    """Return the DAG of a project as it stands. Where the states can't be told, it still shows what is connected."""
     order = project.order
     edges = tuple(
         Edge(pfs.repo, path, pfs.name, pfs.glob, pfs.branch)
@@ -127,7 +127,7 @@ def read_dag(project: Project) -> Dag:
 
 
 def _repos(project: Project, used: set[str]) -> list[str]:
-    """Repos of data: those that a pipeline uses, and the others less the subdatasets of repos."""
+    """Return repos of data: those that a pipeline uses, and the others less the subdatasets of repos."""
     every = set(project.repos)
     found = {p for p in every if p in used or not any(p.startswith(other + "/") for other in every)}
     return sorted((found | used) - set(project.order))
@@ -140,7 +140,8 @@ def _repo(project: Project, path: str) -> Node:
 
 
 def as_text(dag: Dag, paint: Paint = lambda text, _: text) -> Iterator[str]:
-    """The DAG as a tree, a line per input. A pipeline with several inputs is told at the first place, named at others.
+    """Yield the DAG as a tree, a line per input.
+    A pipeline with several inputs is told at the first place, named at others.
 
     paint: gives a text the colour of a state.
     """
@@ -181,7 +182,7 @@ def _line(node: Node, branch: str, label: str, paint: Paint) -> str:
 
 
 def as_dot(dag: Dag) -> Iterator[str]:
-    """The DAG in graphviz' language."""
+    """Yield the DAG in graphviz' language."""
     yield "digraph minipach {"
     yield "  rankdir=LR;"
     yield '  node [shape=box, fontname="sans-serif"];'
@@ -197,7 +198,7 @@ def as_dot(dag: Dag) -> Iterator[str]:
 
 
 def as_mermaid(dag: Dag) -> Iterator[str]:
-    """The DAG as a mermaid flowchart, as forges show it in Markdown."""
+    """Yield the DAG as a mermaid flowchart, as forges show it in Markdown."""
     ids = {n.path: f"n{i}" for i, n in enumerate(dag.nodes)}
     yield "flowchart LR"
     for n in dag.nodes:
@@ -211,7 +212,7 @@ def as_mermaid(dag: Dag) -> Iterator[str]:
 
 
 def _words(node: Node) -> list[str]:
-    """The lines below a node's name."""
+    """Return the lines below a node's name."""
     if node.kind == "repo":
         return [node.state] if node.state != "data" else []
     return [node.state, node.summary] if node.summary else [node.state]

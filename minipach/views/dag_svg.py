@@ -36,7 +36,7 @@ text { font: 12px system-ui, "DejaVu Sans", Helvetica, Arial, sans-serif; fill: 
 
 @dataclass(eq=False)
 class _Item:
-    """What takes room in a column: a box, or (without a node) an edge that passes through."""
+    """An item of a column: a box, or (without a node) an edge that passes through."""
 
     column: int
     node: Node | None = None
@@ -50,7 +50,7 @@ class _Item:
 
     @property
     def height(self) -> float:
-        """Of the box; an edge that passes through needs a little room as well."""
+        """Return the height of the box; an edge that passes through needs some space, too."""
         if self.node is None:
             return 6.0
         rows = 2 + bool(self.node.summary) + len(self.inputs)
@@ -58,16 +58,16 @@ class _Item:
 
     @property
     def middle(self) -> float:
-        """Where edges leave, from the top of the drawing."""
+        """The position where edges leave, from the top of the drawing."""
         return self.y + self.height / 2
 
     def port(self, edge: Edge) -> float:
-        """Where an edge arrives: at its own line of the box."""
+        """Return where an edge arrives: at its own line of the box."""
         return self.y + self.height - _PAD / 2 - (len(self.inputs) - self.inputs.index(edge) - 0.5) * _LINE
 
 
 def as_svg(dag: Dag) -> str:
-    """The drawing as a whole SVG document."""
+    """Return the drawing as a whole SVG document."""
     columns, routes = _arrange(dag)
     _place(columns)
     items = [item for column in columns for item in column]
@@ -195,7 +195,7 @@ def _cells(text: str) -> int:
 
 
 def _cut(text: str, most: int = _MOST) -> str:
-    """Text that fits; what is cut off is in the tooltip."""
+    """Return text that fits; what is cut off is in the tooltip."""
     text = printable(text)
     if _cells(text) <= most:
         return text
@@ -210,7 +210,7 @@ def _port_text(edge: Edge) -> str:
 
 
 def _edge(edge: Edge, route: list[_Item]) -> str:
-    """A smooth line from box to box; it runs level through the columns that it passes."""
+    """Return a smooth line from box to box; it runs level through the columns that it passes."""
     start, end = route[0], route[-1]
     x, y = start.x + start.width, start.middle
     path = f"M{x:.1f} {y:.1f}"

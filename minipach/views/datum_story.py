@@ -20,7 +20,7 @@ from minipach.support.text import many, suggest
 
 @dataclass(frozen=True)
 class Story:
-    """What there is to say of a datum. results: [name, stored under, place] of all results of its id."""
+    """The story of a datum. results: [name, stored under, folder] of all results of its id."""
 
     pipeline: str
     step: Step
@@ -32,7 +32,7 @@ class Story:
     attempt: Attempt | None
 
     def as_json(self) -> dict[str, Any]:
-        """As documented for `minipach plan --why --json`."""
+        """Return the JSON object of `minipach plan --why --json`."""
         return {
             "pipeline": self.pipeline,
             "name": self.step.name,
@@ -48,7 +48,7 @@ class Story:
         }
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Return the lines for people."""
         step = self.step
         found = [f"{self.pipeline}: {step.name}", f"  {step.action}" + (f": {step.reason}" if step.reason else "")]
         found.append(f"  id {step.id}, made of")
@@ -101,7 +101,7 @@ def story(project: Project, path: str, datum: str) -> Story:
 
 
 def _record(a: Assessment, datum: str) -> str:
-    """The commit on the branch that holds the run record of what is published for this datum."""
+    """Return the commit on the branch that holds the run record of what is published for this datum."""
     published = a.state.get(datum)
     if published is None or a.head is None:
         return ""
@@ -111,7 +111,7 @@ def _record(a: Assessment, datum: str) -> str:
 
 
 def _attempt(project: Project, pipeline: str, datum: str, datum_id: str) -> Attempt | None:
-    """The last attempt of a datum, if it was one with the content of now."""
+    """Return the last attempt of a datum, if it was one with the content of now."""
     path = project.local.database
     if not path.is_file():
         return None

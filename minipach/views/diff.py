@@ -33,7 +33,7 @@ from minipach.support.text import short
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """What became of files. moved: (old path, new path) of equal content · same: stored anew, with equal content."""
+    """The changes of files. moved: (old path, new path) of equal content · same: stored again, with equal content."""
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class Paths:
         return bool(self.added or self.removed or self.changed or self.moved or self.same)
 
     def as_json(self) -> dict[str, Any]:
-        """As documented for `minipach diff --json`."""
+        """Return the JSON object of `minipach diff --json`."""
         return {
             "added": list(self.added),
             "removed": list(self.removed),
@@ -76,11 +76,11 @@ class DatumChange:
 
     @property
     def kind(self) -> Literal["added", "removed", "changed"]:
-        """What became of it."""
+        """The kind of the change."""
         return "added" if self.old is None else "removed" if self.new is None else "changed"
 
     def as_json(self) -> dict[str, Any]:
-        """As documented for `minipach diff --json`."""
+        """Return the JSON object of `minipach diff --json`."""
 
         def side(published: Published | None) -> dict[str, str] | None:
             return {"id": published.id, "place": published.dest or "/"} if published else None
@@ -96,7 +96,7 @@ class DatumChange:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What differs between two commits of a pipeline. code: (git's status letter, path) · image: a line a change."""
+    """The difference of two commits of a pipeline. code: (git's status letter, path) · image: a line a change."""
 
     pipeline: str
     old: str
@@ -118,7 +118,7 @@ class Comparison:
         return tuple(d.name for d in self.datums if d.outputs == "identical")
 
     def as_json(self) -> dict[str, Any]:
-        """As documented for `minipach diff --json`."""
+        """Return the JSON object of `minipach diff --json`."""
         return {
             "pipeline": self.pipeline,
             "old": self.old,
@@ -170,7 +170,7 @@ def compare(project: Project, path: str, old: str | None, new: str | None, *, pa
 
 
 def _before_last(project: Project, path: str, repo: Repo, head: str) -> str:
-    """The state of the publish before the last one; after a first publish, what was there before it."""
+    """Return the state of the publish before the last one; after a first publish, what was there before it."""
     found = publishes(repo, head)
     if not found:
         raise UserError(f"{path}: nothing published yet; minipach schedule {project.name_of(path)}")
@@ -253,7 +253,7 @@ def _inputs(project: Project, path: str, repo: Repo, old: str, new: str) -> Iter
 
 
 def _source(repo: Repo, commit: str, path: str, link: str) -> str:
-    """The repo that an input is, as a path in the project: `.gitmodules` has it relative to the pipeline."""
+    """Return the repo that an input is, as a path in the project: `.gitmodules` has it relative to the pipeline."""
     url = repo.config(f"submodule.{link}.url", f"blob:{commit}:.gitmodules")
     return posixpath.normpath(posixpath.join(path, url)) if url else link
 
@@ -280,7 +280,7 @@ def _reserved(repo: Repo, commit: str) -> Callable[[str], bool]:
 
 
 def _repo_paths(repo: Repo, old: str, new: str) -> Paths:
-    """What changed in a repo of data, in its subdatasets too where both commits are here."""
+    """Return what changed in a repo of data, in its subdatasets too where both commits are here."""
     reserved = _reserved(repo, new)
     changes = [c for c in _changes(repo, old, new) if not reserved(c.path.split("/", 1)[0])]
     links = [c for c in changes if c.old and c.new and c.old.mode == c.new.mode == GITLINK]
@@ -317,7 +317,7 @@ def _code(repo: Repo, old: str, new: str) -> Iterable[tuple[str, str]]:
 
 
 def _code_paths(repo: Repo, old: str, new: str) -> list[str]:
-    """The spec, the pipeline's own files, and the shared code that is pinned."""
+    """Return the spec, the pipeline's own files, and the shared code that is pinned."""
     return [*SPECS, CODE, PINNED_CODE, *sorted(_own(repo, old, new))]
 
 
@@ -332,7 +332,7 @@ def _patch(repo: Repo, old: str, new: str) -> str:
 
 
 def _image(repo: Repo, old: str, new: str) -> list[str]:
-    """What changed between the images in use: the packages of a host environment, else the content id."""
+    """Return what changed between the images in use: the packages of a host environment, else the content id."""
     before, after = _image_at(repo, old), _image_at(repo, new)
     if before == after:
         return []
@@ -344,7 +344,10 @@ def _image(repo: Repo, old: str, new: str) -> list[str]:
 
 
 def _image_at(repo: Repo, commit: str) -> tuple[str, str, str] | None:
-    """The image registered at a commit: where it lies, its content id, and its text if it is a small one in git."""
+    """Return the image registered at a commit.
+
+    Where it lies, its content id, and its text if it is a small one in git.
+    """
     place = repo.config(f"datalad.containers.{CONTAINER}.image", f"blob:{commit}:{DATALAD_CONFIG}")
     entries = repo.ls_tree(commit, f":(top,literal){place}") if place and not place.startswith("/") else []
     if place is None or not entries:
@@ -376,7 +379,7 @@ def _datums(
 
 
 def _files_of(repo: Repo, commit: str, datums: Sequence[Published]) -> dict[str, dict[str, str] | None]:
-    """For each datum its files, by the path in its own place: the content ids. None: nothing here tells.
+    """Return for each datum its files by path in its folder, with content ids. None: they are unknown.
 
     What published no output has no record on the branch, but a result without a tree.
     """

@@ -1,4 +1,4 @@
-"""What is missing or misconfigured on this machine and in this project, each with the fix. Reads only."""
+"""Missing or misconfigured parts of this machine and this project, each with the fix. Reads only."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Finding:
     fix: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """As documented for `minipach doctor --json`."""
+        """Return the JSON object of `minipach doctor --json`."""
         return {"level": self.level, "what": self.what, "fix": self.fix}
 
 

@@ -62,7 +62,7 @@ class _Log:
                     file.seek(0)
                     self.shift = place_in_sent(file.read(), self.place) - self.place
             if size < self.place + self.shift or self.inode not in (None, inode):
-                # begun anew: its worker was lost, and another has the set
+                # begun again: its worker was lost, and another has the set
                 self._begin(0)
                 self.shift = 0
             self.inode = inode
@@ -144,7 +144,7 @@ def follow(folder: Path, ended: Callable[[], bool], elsewhere: Elsewhere | None 
 
 
 def _sets(path: Path, place: int) -> tuple[list[tuple[str, tuple[str, ...], str]], int]:
-    """The (log, datums, set) that were noted since, and how far the file is read."""
+    """Return the (log, datums, set) that were noted since, and how far the file is read."""
     try:
         with path.open("rb") as file:
             file.seek(place)

@@ -1,4 +1,4 @@
-"""Which logs to show: of a datum, of what failed, of a job; or all of what runs as one stream."""
+"""The choice of logs: of a datum, of what failed, of a job; or all running datums as one stream."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Logged(Protocol):
 
 
 def choose_logs(project: Project, path: str, datum: str | None, job: str | None) -> list[Logged]:
-    """The last attempt of a datum, or of all that failed, or (if none did) the last of all; of one job, all of its.
+    """Return the last attempt of a datum, of all that failed, or (if none did) the last of all; of a job, all of its.
 
     datum: a name or a glob. UserError if there is none.
     """
@@ -65,7 +65,7 @@ def choose_logs(project: Project, path: str, datum: str | None, job: str | None)
 
 
 def _named(name: str, word: str, known: Iterable[str], job: str | None) -> list[str]:
-    """The datums among these that a word means; UserError if there is none."""
+    """Return the datums among these that a word means; UserError if there is none."""
     there = list(known)
     found = matching(word, there)
     if not found:
@@ -75,7 +75,7 @@ def _named(name: str, word: str, known: Iterable[str], job: str | None) -> list[
 
 
 def log_of_try(project: Project, path: str, datum: str, job: str | None, number: int) -> bytes:
-    """What the datum's command printed at its N-th try (from 1), in its last job or the job named. UserError.
+    """Return what the datum's command printed at its N-th try (from 1), in its last job or the job named. UserError.
 
     datum: its name, or a glob that only its name matches.
     """
@@ -144,7 +144,7 @@ def stream(
 
 
 def stream_all(project: Project, tell: Callable[[str], None]) -> Iterator[tuple[str, str, str]]:
-    """(pipeline, datum, line) of the logs of all jobs, as they grow, until nothing runs and nothing is on its way.
+    """(pipeline, datum, line) of the logs of all jobs, as they grow, until nothing runs and nothing is submitted.
 
     UserError if that is so from the beginning.
     """
@@ -222,7 +222,7 @@ def _row(project: Project, ident: str, key: int) -> JobRow | None:
 
 
 def _running(project: Project, name: str, tell: Callable[[str], None]) -> JobRow | None:
-    """The job of a pipeline that runs; the next one, if the schedule that runs comes to it."""
+    """Return the job of a pipeline that runs; the next one, if the schedule that runs comes to it."""
     lock = project.local.lock
     told = False
     while True:

@@ -1,4 +1,4 @@
-"""How far a job is: its datums that are done, run and wait, from the ledger, its notes of sets, and its engine."""
+"""The progress of a job: done, running and waiting datums, from the job database, notes and the executor."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Progress:
 
     @property
     def waiting(self) -> int:
-        """Those that have not begun, `behind` included."""
+        """The datums that have not begun, including `behind`."""
         return max(0, self.total - self.done - self.failed - self.running - self.ran)
 
 
@@ -49,10 +49,10 @@ class _Noted:
 
 
 class Sheet:
-    """What is on record of one job; each look reads only what is new."""
+    """The record of one job; each look reads only what is new."""
 
     def __init__(self, folder: Path, key: int) -> None:
-        """folder: of the job's logs · key: of the ledger's."""
+        """folder: of the job's logs · key: of the job database's."""
         self._folder = folder
         self._key = key
         self._place = 0
@@ -60,7 +60,7 @@ class Sheet:
         self._since: float | None = None
         self._sets: dict[str, _Noted] = {}
         self._parts: dict[str, tuple[str, ...]] = {}  # by log: what a worker has cut of a chunk
-        self._kinds: dict[str, str] = {}  # by datum: what a pass has taken in
+        self._kinds: dict[str, str] = {}  # by datum: what a pass has recorded
 
     def read(self, ledger: Ledger) -> None:
         """Take in what is new."""
@@ -90,7 +90,7 @@ class Sheet:
         yield from noted_lines(whole)
 
     def open_sets(self) -> dict[str, str]:
-        """The sets of which something isn't taken in yet, by id, in words."""
+        """Return the sets of which something isn't recorded yet, by id, in words."""
         found = {}
         for ident, noted in self._sets.items():
             left = [name for name in noted.datums if name not in self._kinds]
@@ -100,7 +100,7 @@ class Sheet:
         return found
 
     def progress(self, row: JobRow, running: Collection[str], outcomes: Iterable[Outcome]) -> Progress:
-        """How far it is, with what no pass has taken in yet."""
+        """Return how far it is, with what no pass has recorded yet."""
         kinds = dict(self._kinds)
         for outcome in outcomes:
             for name, kind in self._told(outcome):
@@ -115,7 +115,7 @@ class Sheet:
         return Progress(total, done, len(kinds) - done, at_work, past, open_ - at_work - past, self._since)
 
     def _past(self, noted: _Noted, kinds: Set[str]) -> int:
-        """How many datums a set that runs has come past; of a chunk, the part that is at work."""
+        """Return how many datums a set that runs has come past; of a chunk, the part that is at work."""
         stem = noted.log.removesuffix(".log") + "-"
         parts = {log: names for log, names in self._parts.items() if log.startswith(stem) and not set(names) <= kinds}
         logs = {noted.log: noted.datums, **parts}
@@ -123,7 +123,7 @@ class Sheet:
         return max((_passed(self._folder / log) for log, names in logs.items() if len(names) > 1), default=0)
 
     def _told(self, outcome: Outcome) -> Iterator[tuple[str, str]]:
-        """The datums that an outcome is the last word on, and what it is."""
+        """Yield the datums that an outcome is the last word on, and what it is."""
         noted = self._sets.get(outcome.set_id)
         if noted is None:
             return
@@ -139,7 +139,10 @@ class Sheet:
 
 
 def _passed(log: Path) -> int:
-    """How many datums a set has come past, by its log; 0 where it isn't here, or the last one has printed very much."""
+    """Return how many datums a set has come past, by its log.
+
+    0 where it isn't here, or the last one has printed very much.
+    """
     try:
         with log.open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - _TAIL))

@@ -1,4 +1,4 @@
-"""What goes on now: the jobs that are not over, the workers, what they run, and where a set waits and why."""
+"""The current activity: open jobs, workers, what they run, and where a set waits and why."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST = 20  # workers that are shown as text
 class Going:
     """A job that is not over.
 
-    done, failed, ran, running, waiting: datums of `total`, also what no pass has taken in yet; ran: their commands
+    done, failed, ran, running, waiting: datums of `total`, also what no pass has recorded yet; ran: their commands
     have ended, and their sets have not · behind: of those that wait, those whose set runs · rate: datums per minute
     since its first set began (None: none yet) · eta: seconds to go at that rate (None: not known).
     """
@@ -44,7 +44,7 @@ class Going:
 
     @staticmethod
     def of(row: JobRow, progress: Progress, now: float) -> Going:
-        """A job, by how far it is."""
+        """Return a job, by how far it is."""
         took = now - (progress.since or row.started)
         ended = progress.done + progress.failed + progress.ran
         each = took / ended if ended and took > 0 else None
@@ -79,7 +79,7 @@ class Look:
     next: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """As documented for `minipach top --json`."""
+        """Return the JSON object of `minipach top --json`."""
         workers = [
             {"name": w.name, "has": w.has, "runs": [{"what": r, "seconds": round(s, 1)} for r, s in w.runs]}
             for w in self.workers
@@ -106,7 +106,7 @@ class Top:
         self._sheets: dict[int, Sheet] = {}
 
     def look(self) -> Look:
-        """What goes on now. UserError where its engine is away."""
+        """Return what continues now. UserError where its engine is away."""
         now = time.time()
         project = self._project
         ledger = open_ledger(project)
@@ -138,7 +138,7 @@ class Top:
 
 
 def lines(look: Look) -> Iterator[str]:
-    """The look as text."""
+    """Yield the look as text."""
     clock = time.strftime("%H:%M:%S", time.localtime(look.when))
     yield f"{clock}  executor {look.executor}" + (f"; {look.note}" if look.note else "")
     if not (look.jobs or look.workers or look.waiting or look.next):

@@ -1,4 +1,4 @@
-"""What datums used before: a table, a histogram, and the resources to ask for next time. Pure, but for `read_usage`."""
+"""The resources that datums used: a table, a histogram, and a request for next time. Pure, but for `read_usage`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Of one measure. p95: the value that 95% of the runs don't exceed."""
+    """The summary of one measure. p95: the value that 95% of the runs do not exceed."""
 
     min: float
     median: float
@@ -29,7 +29,7 @@ class Summary:
     runs: int
 
     def as_json(self) -> dict[str, float | int]:
-        """As documented for `minipach usage --json`."""
+        """Return the JSON object of `minipach usage --json`."""
         numbers = {"min": self.min, "median": self.median, "p95": self.p95, "max": self.max}
         return {**{name: round(value, 3) for name, value in numbers.items()}, "runs": self.runs}
 
@@ -45,7 +45,7 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the last successful runs of a pipeline used. seconds, cpu: per datum · memory, bytes: None: not known."""
+    """The resources of a pipeline's last successful runs. seconds, cpu: per datum · memory, bytes: None: not known."""
 
     pipeline: str
     runs: int
@@ -54,7 +54,7 @@ class Usage:
     suggested: dict[str, float | str]
 
     def as_json(self) -> dict[str, Any]:
-        """As documented for `minipach usage --json`."""
+        """Return the JSON object of `minipach usage --json`."""
         return {
             "pipeline": self.pipeline,
             "runs": self.runs,
@@ -65,7 +65,7 @@ class Usage:
 
 
 def read_usage(project: Project, path: str) -> Usage:
-    """The usage of a pipeline; UserError if it never succeeded on this machine."""
+    """Return the usage of a pipeline; UserError if it never succeeded on this machine."""
     name = project.name_of(path)
     ledger = open_ledger(project)
     runs = ledger.successes(name, MOST)
@@ -76,7 +76,7 @@ def read_usage(project: Project, path: str) -> Usage:
 
 
 def usage_of(name: str, runs: Sequence[Used]) -> Usage:
-    """The usage that these runs add up to (at least one)."""
+    """Return the usage that these runs add up to (at least one)."""
     measures = {
         "seconds": summarize([r.seconds for r in runs]),
         "cpu": summarize([r.cpu for r in runs]),
