@@ -48,13 +48,13 @@ class Skipped:
     reason: str
 
     def as_json(self) -> dict[str, str]:
-        """As documented for `minipach audit --json`."""
+        """Return the JSON object of `minipach audit --json`."""
         return {"pipeline": self.pipeline, "name": self.name, "reason": self.reason}
 
 
 @dataclass
 class Audit:
-    """What is to be run again, then what came of it. seed: draws the same sample again · remarks: for people."""
+    """The sample to run again, then the verdicts. seed: draws the same sample again · remarks: for people."""
 
     seed: int
     trials: list[Trial] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Audit:
         return all(v.outcome == "reproducible" for v in self.verdicts)
 
     def as_json(self) -> dict[str, Any]:
-        """As documented for `minipach audit --json`."""
+        """Return the JSON object of `minipach audit --json`."""
         return {
             "ok": self.ok,
             "seed": self.seed,
@@ -160,7 +160,7 @@ def _add_trials(audit: Audit, a: Assessment, chosen: Sequence[Task]) -> None:
 def _published_paths(
     a: Assessment, chosen: Sequence[Task], records: Mapping[tuple[str, str], tuple[str, dict[str, Any]]]
 ) -> dict[str, Sequence[str]]:
-    """The paths that each datum published: its record's, or its stored result's; left out if nothing tells."""
+    """Return the paths that each datum published: its record's, or its stored result's; left out if nothing tells."""
     added = added_paths(a.repo, [commit for commit, _ in records.values()])
     known: Known | None = None
     found: dict[str, Sequence[str]] = {}
@@ -181,7 +181,7 @@ def _published_paths(
 
 
 def _recorded_commits(a: Assessment, record: Mapping[str, Any]) -> dict[tuple[str, str | None], str]:
-    """The inputs' commits as the first run saw them in its environment: a command may write them into its output.
+    """Return the inputs' commits as the first run saw them in its environment: a command may write them to its output.
 
     Only these and the job's id are taken from the record; the command itself is made from the spec.
     """
@@ -200,7 +200,7 @@ def _recorded_commits(a: Assessment, record: Mapping[str, Any]) -> dict[tuple[st
 
 
 def _image_path(a: Assessment, head: str) -> str:
-    """Where the published image lies. Equal datum ids say that it is the image that the spec names now."""
+    """Return where the published image lies. Equal datum ids say that it is the image that the spec names now."""
     place = a.repo.config(f"datalad.containers.{CONTAINER}.image", f"blob:{head}:{DATALAD_CONFIG}")
     if place is None or place.startswith("/") or ".." in place.split("/"):
         raise UserError(f"{a.path}: no image is registered on its branch; minipach schedule {a.pipeline.name}")
@@ -208,7 +208,7 @@ def _image_path(a: Assessment, head: str) -> str:
 
 
 def _log_name(datum: str) -> str:
-    """One per datum: the next audit of it writes over this one's."""
+    """Return one per datum: the next audit of it writes over this one's."""
     plain = re.sub(r"[^0-9A-Za-z._-]+", "_", datum)[:60].strip(".")
     return f"{plain}-{hashlib.sha256(datum.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}.log"
 
@@ -245,7 +245,7 @@ def run(audit: Audit, jobs: int, tell: Callable[[Verdict], None], *, get: bool =
 
 @contextmanager
 def _slots(trials: Sequence[Trial], jobs: int) -> Iterator[dict[str, queue.SimpleQueue[Slot]]]:
-    """For each repo as many slots as can be in use at once; gone afterwards, with what still runs in them."""
+    """Yield for each repo as many slots as can be in use at once; remove them afterwards, with their processes."""
     owners: list[Owner] = []
     every: list[Slot] = []
     found: dict[str, queue.SimpleQueue[Slot]] = {}

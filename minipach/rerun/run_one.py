@@ -40,13 +40,13 @@ class Output:
     text: str | None
 
     def as_json(self) -> dict[str, Any]:
-        """As documented for `minipach run-one --json`."""
+        """Return the JSON object of `minipach run-one --json`."""
         return {"path": self.path, "bytes": self.bytes, **({} if self.text is None else {"text": self.text})}
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What came of a run in scratch. seconds: wall time of the command · why: it failed, as a job would say it."""
+    """The outcome of a run in scratch. seconds: wall time of the command · why: it failed, as a job would say it."""
 
     pipeline: str
     datum: str
@@ -57,7 +57,7 @@ class Trial:
     why: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """As documented for `minipach run-one --json`."""
+        """Return the JSON object of `minipach run-one --json`."""
         return {
             "pipeline": self.pipeline,
             "datum": self.datum,
@@ -90,7 +90,7 @@ class Chosen:
 
 
 def choose(project: Project, word: str, *, committed: bool = False) -> Chosen:
-    """The datum that `PIPELINE:DATUM` names; UserError if it isn't exactly one, or can't be tried as things stand.
+    """Return the datum that `PIPELINE:DATUM` names; UserError if it is not exactly one, or cannot be tried now.
 
     committed: as in the last commit of the pipeline; else as in its working tree.
     """
@@ -137,7 +137,10 @@ def run_one(chosen: Chosen, *, get: bool = False) -> Trial:
 
 
 def open_shell(chosen: Chosen, *, get: bool = False) -> int:
-    """A shell on this terminal in the place of the datum's command; its exit code. get: fetch its inputs first."""
+    """Return a shell on this terminal in the place of the datum's command.
+
+    Its exit code. get: fetch its inputs first.
+    """
     work = replace(chosen.work, tail=("--", "sh", "-c", _SHELL))
     with _scratch(work, get=get) as slot:
         env = child_environment({INTERACTIVE: "1", **_secrets(work)})
@@ -159,7 +162,7 @@ def _secrets(work: WorkSet) -> dict[str, str]:
 
 @contextmanager
 def _scratch(work: WorkSet, *, get: bool) -> Iterator[Slot]:
-    """A slot with the datum's inputs; gone afterwards, with what still runs in it."""
+    """Yield a slot with the datum's inputs; remove it afterwards, with its processes."""
     repo = Repo(Path(work.repo))
     owner = Owner(repo)
     slot = Slot(repo, slots_dir(repo) / f"{owner.name}.0")

@@ -56,7 +56,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an audit found for one datum.
+    """The verdict of an audit on one datum.
 
     differ, missing, extra: paths with other content, not written this time, written for the first time ·
     message: why it failed · seconds: wall time of the command.
@@ -74,7 +74,7 @@ class Verdict:
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
-        """As documented for `minipach audit --json`."""
+        """Return the JSON object of `minipach audit --json`."""
         return {
             "pipeline": self.pipeline,
             "name": self.name,
@@ -191,7 +191,7 @@ def lay_out(work: WorkSet, slot: Slot, *, get: bool = False, fresh: bool = False
     """Make a slot ready for a datum, as a worker would. Raises StagingError.
 
     get: fetch what isn't here; else it is an error, since it would put objects into the input's annex unasked · fresh:
-    verify all contents anew.
+    verify all contents again.
     """
     slot.reset(work.base)
     if get:
@@ -212,7 +212,7 @@ def run_reported(
 
 
 def command_line(work: WorkSet) -> list[str]:
-    """The command as datalad would run it: braces single again, its words apart."""
+    """Return the command as datalad would run it: braces single again, its words apart."""
     plain = work.command().replace("{{", "{").replace("}}", "}")
     return [*shlex.split(launch_protocol.LAUNCH), work.image, *shlex.split(plain)]
 
@@ -220,14 +220,14 @@ def command_line(work: WorkSet) -> list[str]:
 def _compare(
     expected: Mapping[str, Kept], slot: Slot, outputs: Collection[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """The paths that (differ, are missing, are extra). outputs: what the datum wrote."""
+    """Return the paths that (differ, are missing, are extra). outputs: what the datum wrote."""
     written = set(outputs)
     differ = [p for p in sorted(written & expected.keys()) if not _equal(slot.path / p, expected[p], slot.main)]
     return tuple(differ), tuple(sorted(expected.keys() - written)), tuple(sorted(written - expected.keys()))
 
 
 def _equal(file: Path, kept: Kept, repo: Repo) -> bool:
-    """Whether a file has the published content; the executable bit counts where git keeps it."""
+    """Return whether a file has the published content; the executable bit counts where git keeps it."""
     if file.is_symlink():
         return kept.mode == SYMLINK and kept.key is None and blob_id(os.fsencode(os.readlink(file))) == kept.blob
     if kept.mode != SYMLINK and os.access(file, os.X_OK) != (kept.mode == EXECUTABLE):
