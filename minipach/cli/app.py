@@ -61,7 +61,7 @@ for module in (project, spec, run_one, plan, schedule, jobs, logs, status, inspe
 
 
 def main() -> None:
-    """All that the program does; SystemExit with its exit code."""
+    """Run the program. Raises SystemExit with its exit code."""
     signal.signal(signal.SIGTERM, _as_interrupt)
     show_log()
     # plans are millions of small objects without cycles: looking for those after each 700 costs a third of the time

@@ -1,4 +1,4 @@
-"""What all commands share: where they work, how errors become exit codes, how JSON is printed."""
+"""Shared parts of all commands: the project's folder, exit codes of errors, printed JSON."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class ReaderLeft(Exception):
 
 @dataclass(frozen=True)
 class Here:
-    """Where the command was told to work (`-C DIR`)."""
+    """The folder of the command (`-C DIR`)."""
 
     directory: Path
 
     def project(self) -> Project:
-        """The project around this folder."""
+        """Return the project around this folder."""
         return find_project(self.directory)
 
 
@@ -86,7 +86,7 @@ def _of_engine(error: Exception, context: object) -> str | None:
 
 
 def _explained(error: Exception, context: object) -> str | None:
-    """What to say where a disk of the project is full, or a place may not be written; None: that isn't it."""
+    """Return what to say where a disk of the project is full, or a place may not be written; None: that isn't it."""
     from minipach.project.disk_full import explain as no_space
     from minipach.project.disk_full import places_of_project
     from minipach.project.permissions import explain as no_access
@@ -108,7 +108,7 @@ def _explained(error: Exception, context: object) -> str | None:
 
 
 def all_shown() -> bool:
-    """Whether stdout took what was printed so far. If not, that is said, and the rest of it goes nowhere."""
+    """Return whether stdout took what was printed so far. If not, that is said, and the rest of it goes nowhere."""
     try:
         _put("", flush=True)
     except UserError as error:
@@ -185,7 +185,7 @@ def _say_not_installed(project: Project) -> None:
 
 
 def show(text: str = "") -> None:
-    """A line of the result for people, on stdout; what can't be shown is escaped, all but our own colours."""
+    """Print a line of the result for people on stdout; escape what cannot be shown, except our own colours."""
     pieces = _PAINTED.split(text) if colours(sys.stdout) else [text]
     _put("".join(piece if at % 2 else printable(piece) for at, piece in enumerate(pieces)) + "\n")
 
@@ -201,17 +201,17 @@ def show_output(text: str, *, raw: bool = False) -> None:
 
 
 def show_json(data: Any) -> None:
-    """The result as JSON, on stdout."""
+    """Print the result as JSON on stdout."""
     _put(json.dumps(data, indent=1 if sys.stdout.isatty() else None, ensure_ascii=True) + "\n")
 
 
 def can_redraw(stream: Any) -> bool:
-    """Whether what a stream shows can be drawn over: on a terminal that is more than a printer."""
+    """Return whether what a stream shows can be drawn over: on a terminal that is more than a printer."""
     return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
 
 
 def colours(stream: Any) -> bool:
-    """Whether colours may be used on a stream (https://no-color.org)."""
+    """Return whether colours may be used on a stream (https://no-color.org)."""
     return can_redraw(stream) and not os.environ.get("NO_COLOR")
 
 

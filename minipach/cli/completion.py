@@ -30,7 +30,7 @@ Candidate = tuple[str, str]  # a word, and what it means
 
 @dataclass
 class Answer:
-    """What may follow. paths: what the shell adds by itself, "files", "dirs" or "words" (nothing)."""
+    """Possible continuations. paths: what the shell adds by itself, "files", "dirs" or "words" (nothing)."""
 
     candidates: list[Candidate] = field(default_factory=list)
     paths: str = "words"

@@ -23,7 +23,7 @@ _MANY = 50  # datums and outputs, to read; --json has all
 
 
 class Format(StrEnum):
-    """How `dag` draws."""
+    """The output format of `dag`."""
 
     text = "text"
     dot = "dot"

@@ -140,7 +140,7 @@ def instead(words: Sequence[str]) -> str | None:
 
 
 def _noun(word: str) -> str:
-    """The noun in its singular; "" if it is none of pachctl's."""
+    """Return the noun in its singular; "" if it is none of pachctl's."""
     for noun in (word, word.removesuffix("s"), word.removesuffix("es")):
         if noun in _NOUNS:
             return noun

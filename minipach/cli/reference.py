@@ -1,4 +1,4 @@
-"""What is generated from the commands themselves: docs/commands.md, and the table that the completion reads.
+"""Pages generated from the commands: docs/commands.md, and the table that the completion reads.
 
 `python -m minipach.cli.reference > docs/commands.md` prints the page and writes minipach/cli/completion.json;
 `python -m minipach.cli.reference --check docs/commands.md` compares both.

@@ -120,7 +120,10 @@ def tell(report: ScheduleReport, *, as_json: bool) -> None:
 
 
 def on_its_way(report: ScheduleReport) -> str:
-    """What to say of a schedule that left sets on their way: where it is one pipeline's, its logs can be followed."""
+    """Return what to say of a schedule that left sets submitted.
+
+    Where it is one pipeline's, its logs can be followed.
+    """
     from minipach.model.states import GOING
 
     names = [p.name for p in report.pipelines if p.state in GOING]
@@ -193,7 +196,7 @@ class Terminal:
             self._bar = _start_bar(pipeline, total)
         bar, task = self._bar
         note = f"{failed} failed" if failed else ""
-        with contextlib.suppress(OSError):  # the terminal is gone; the work goes on
+        with contextlib.suppress(OSError):  # the terminal is gone; the work continues
             bar.update(task, description=printable(pipeline), completed=done, total=total, failed=note)
         if done == total:
             self.stop()

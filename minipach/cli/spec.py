@@ -28,7 +28,7 @@ _SUFFIXES = {".yml", ".yaml", ".json"}  # no pipeline's name ends so
 
 
 class State(StrEnum):
-    """How a datum stands."""
+    """The state of a datum."""
 
     current = "current"
     missing = "missing"
@@ -142,7 +142,7 @@ def _with_edits(project: Project, given: Mapping[str, Pipeline | BrokenSpec]) ->
 
 
 def _of_this_host(pipeline: Pipeline) -> Iterator[str]:
-    """What a command without an image takes from outside the project."""
+    """Yield what a command without an image takes from outside the project."""
     from minipach.environment.host import names_host
 
     if pipeline.transform.image is None:
@@ -161,7 +161,10 @@ def _project_around(here: Here) -> Project | None:
 
 
 def _given(here: Here, project: Project, read: Mapping[str, Pipeline | BrokenSpec]) -> dict[str, Pipeline | BrokenSpec]:
-    """The specs that lie where a pipeline's does, committed or not: of them the project tells more than the text."""
+    """Return the specs that lie where a pipeline's does, committed or not.
+
+    Of them the project tells more than the text.
+    """
     found = {}
     for name, spec in read.items():
         folder = _folder_of(here.directory / name)
@@ -171,7 +174,7 @@ def _given(here: Here, project: Project, read: Mapping[str, Pipeline | BrokenSpe
 
 
 def _chosen(project: Project, names: list[str]) -> tuple[tuple[str, ...], list[str]]:
-    """The paths of the pipelines named (all, if none is), and what is wrong with the names."""
+    """Return the paths of the pipelines named (all, if none is), and what is wrong with the names."""
     paths: dict[str, None] = {}
     problems: list[str] = []
     for name in names:
@@ -194,7 +197,7 @@ def _read_file(here: Here, name: str) -> Pipeline:
 
 
 def _folder_of(file: Path) -> Path:
-    """Where a spec file lies. The file itself may be git-annex's link, whose target tells nothing."""
+    """Return where a spec file lies. The file itself may be git-annex's link, whose target tells nothing."""
     return file.parent.resolve()
 
 
@@ -296,7 +299,10 @@ def _assessed(here: Here, what: str, *, committed: bool) -> Assessment:
 
 
 def _with_file(here: Here, project: Project, name: str) -> tuple[Project, str]:
-    """The project with a spec file (which may be uncommitted) in the place of its folder's pipeline; and that place."""
+    """Return the project with a spec file (which may be uncommitted) in the place of its folder's pipeline.
+
+    And that place.
+    """
     pipeline = _read_file(here, name)
     folder = _folder_of(here.directory / name)
     path = folder.relative_to(project.root).as_posix() if folder.is_relative_to(project.root) else folder.name
