@@ -102,6 +102,16 @@ def test_sentences_of_pages_are_short(page: Path) -> None:
     assert [text for text in sentences(page.read_text()) if len(text.split()) > LONGEST] == []
 
 
+def test_docstrings_begin_with_a_noun_or_a_verb() -> None:
+    found = [
+        f"{_name(path)}:{line}: {name}: {text.splitlines()[0]}"
+        for path in MODULES
+        for line, name, text in docstrings(path.read_text())
+        if text.split()[0] in _CLAUSES
+    ]
+    assert found == []
+
+
 def test_what_is_wrong_is_found() -> None:
     assert len(wrong_words("The worker is told. It goes on, anew, in this room.")) == 4
     assert wrong_words("`tell`, tell.py, the restaurant, mentions, in the workroom") == []
