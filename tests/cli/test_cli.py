@@ -192,6 +192,7 @@ def test_plan_for_people(done: Study) -> None:
     assert "  current moon.txt\n" in done.minipach("plan", "edges", "--all").out
 
 
+@pytest.mark.slow
 def test_a_plan_of_what_waits_does_not_say_that_there_is_nothing_to_do(done: Study, tmp_path: Path) -> None:
     study = duplicate(done, tmp_path / "study")
     study.pipeline("fresh", spec("edges", "/*", "run"), run=COPY.replace("images", "edges"))
@@ -308,6 +309,7 @@ def test_colours_on_a_terminal_only_and_never_with_no_color(done: Study) -> None
         assert "\x1b" not in result.out + result.err
 
 
+@pytest.mark.slow
 def test_a_name_misleads_no_terminal(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study")
     names = ["a\rb", "c\x1b[2Jd", "e\u202ef", "plain ü"]

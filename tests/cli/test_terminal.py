@@ -47,6 +47,7 @@ _VIEWS = ["status", "plan", "plan --all", "check", "doctor", "datums edges", "sc
 _VIEWS += ["dag", "top", "results list edges", "usage edges", "audit edges", "wait", "job edges", "retry"]
 
 
+@pytest.mark.slow
 def test_no_view_sends_controls_or_lines_that_data_has_made(study: Study) -> None:
     hostile(study)
     for view in _VIEWS:

@@ -369,6 +369,7 @@ def test_union_holds_each_once(one: Input, two: Input, repos: dict[str, list[str
 # --- cost
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)  # it takes two seconds; a quadratic step would never come to its end
 def test_a_hundred_thousand_files() -> None:
     files = Files([f"/{i % 1000:03d}-{i}" for i in range(100_000)])

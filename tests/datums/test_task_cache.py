@@ -156,11 +156,31 @@ TREES = st.dictionaries(NAMES, st.sampled_from(["1", "2"]), max_size=6).filter(
 )
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.sampled_from(INPUTS), st.lists(st.tuples(TREES, TREES), min_size=2, max_size=4))
+def with_examples(count: int) -> settings:
+    return settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+changes = given(st.sampled_from(INPUTS), st.lists(st.tuples(TREES, TREES), min_size=2, max_size=4))
+
+
+@with_examples(3)
+@changes
+def test_after_some_change_the_tasks_are_those_computed_anew(
+    input: Input, states: list[tuple[dict[str, str], dict[str, str]]]
+) -> None:
+    are_those_computed_anew(input, states)
+
+
+@pytest.mark.slow
+@with_examples(30)
+@changes
 def test_whatever_changes_the_tasks_are_those_computed_anew(
     input: Input, states: list[tuple[dict[str, str], dict[str, str]]]
 ) -> None:
+    are_those_computed_anew(input, states)
+
+
+def are_those_computed_anew(input: Input, states: list[tuple[dict[str, str], dict[str, str]]]) -> None:
     steady = {f"steady/{n}": "1" for n in range(60)}  # so that a change is a small one
     with TemporaryDirectory() as folder:
         place = Place(Path(folder) / "project")

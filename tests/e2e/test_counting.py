@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.fixtures.projects import Study
 
 SPEC = 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/run.sh]}\ndatum_tries: 1\n'
@@ -40,6 +42,7 @@ def test_failures_that_are_alike_are_one_line_of_status(study: Study) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_datum_that_wrote_nothing_is_named(study: Study) -> None:
     study.put("images/a", "alpha\n", save=False)
     study.put("images/empty", "", save=False)
@@ -55,6 +58,7 @@ def test_a_datum_that_wrote_nothing_is_named(study: Study) -> None:
     assert "wrote nothing" not in study.minipach("schedule").err
 
 
+@pytest.mark.slow
 def test_why_a_datum_is_current_says_nothing_of_other_content(study: Study) -> None:
     study.put("images/a", "alpha\n")
     study.pipeline("edges", SPEC, run=PICKY)
@@ -67,6 +71,7 @@ def test_why_a_datum_is_current_says_nothing_of_other_content(study: Study) -> N
     assert "\n  current\n" in story and "failed" not in story and "last run here" not in story
 
 
+@pytest.mark.slow
 def test_an_environment_differs_by_what_the_command_uses(study: Study) -> None:
     study.put("images/a", "alpha\n")
     study.pipeline("edges", SPEC, run=PICKY)

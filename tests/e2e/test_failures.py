@@ -118,6 +118,7 @@ def test_a_failure_keeps_the_state_before(tmp_path: Path) -> None:
 PARTLY = "minipach: {publish: available, identity: content}\n"
 
 
+@pytest.mark.slow
 def test_what_has_the_content_of_a_failed_datum_is_counted_as_missing_too(study: Study) -> None:
     for name, text in {"a.txt": "bad\n", "b.txt": "bad\n", "c.txt": "good\n"}.items():
         study.put(f"images/{name}", text, save=False)
@@ -251,6 +252,7 @@ def test_content_that_nobody_has_is_said(tmp_path: Path) -> None:
     assert "Traceback" not in log
 
 
+@pytest.mark.slow
 def test_one_input_that_is_not_to_be_had_costs_the_others_of_its_set_nothing(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study")
     for n in range(8):
@@ -265,6 +267,7 @@ def test_one_input_that_is_not_to_be_had_costs_the_others_of_its_set_nothing(tmp
     assert sorted(study.outputs("edges")) == [f"{n}.txt" for n in range(8) if n != 3]
 
 
+@pytest.mark.slow
 def test_where_nothing_is_to_be_had_not_all_is_tried(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study")
     for n in range(8):

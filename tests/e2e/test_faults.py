@@ -72,6 +72,7 @@ def test_a_first_schedule_while_git_prunes_all_the_time(study: Study) -> None:
     assert leftovers(study) == [] and not list(study.root.rglob("gc.pid*"))
 
 
+@pytest.mark.slow
 def test_what_a_pruned_base_lacks_is_made_again(study: Study) -> None:
     """As an earlier version may have left it: the base has its ref, and not all of its objects."""
     fresh(study)
@@ -186,6 +187,7 @@ def test_a_clock_that_jumps_to_and_fro_changes_no_outcome(study: Study, tmp_path
 # --- what was lost or damaged meanwhile ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_ledger_that_is_cut_off_between_two_jobs(study: Study) -> None:
     fresh(study)
     study.schedule()
@@ -206,7 +208,9 @@ def _objects(study: Study, *revisions: str) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-@pytest.mark.parametrize("damage", ["gone", "garbage", "no commit", "another tree"])
+@pytest.mark.parametrize(
+    "damage", ["gone", *(pytest.param(d, marks=pytest.mark.slow) for d in ("garbage", "no commit", "another tree"))]
+)
 def test_a_damaged_results_branch_loses_no_published_output(study: Study, damage: str) -> None:
     fresh(study)
     study.schedule()
@@ -242,6 +246,7 @@ def test_objects_of_the_results_branch_that_are_lost(study: Study) -> None:
     assert {"0", "1", "2"} <= set(study.outputs("edges"))
 
 
+@pytest.mark.slow
 def test_results_that_are_dropped_while_a_schedule_runs_cost_no_output(tmp_path: Path) -> None:
     study = two_pipelines(tmp_path / "study")
     study.put("images/new.txt", "new")

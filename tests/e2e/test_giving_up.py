@@ -117,6 +117,7 @@ def test_a_setting_that_is_no_number_is_named(study: Study) -> None:
     assert (both.code, both.err) == (2, "--fail-fast and --keep-going exclude each other; leave one of them out\n")
 
 
+@pytest.mark.slow
 def test_what_failed_in_two_jobs_is_left_alone_until_it_is_asked_for(study: Study) -> None:
     many_bad(study, 1, SPEC + "datum_tries: 1\n")
     study.put("images/good", "good\n")
@@ -144,6 +145,7 @@ def test_what_failed_in_two_jobs_is_left_alone_until_it_is_asked_for(study: Stud
     assert study.schedule()["edges"]["state"] == "published"
 
 
+@pytest.mark.slow
 def test_retry_publishes_what_a_fix_has_restored(study: Study) -> None:
     study.put("images/a.txt", "alpha\n", save=False)
     study.put("images/b.txt", "beta\n")

@@ -94,7 +94,16 @@ def test_names_are_only_names(done: Study) -> None:
     assert shown.code == 0 and "\x01" not in shown.err, "control characters are shown, not sent"
 
 
-@pytest.mark.parametrize("name", [FEW[0], "{name}{}{out}{images}", "%s%(x)s;touch x|touch x&touch x>x"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        FEW[0],
+        *(
+            pytest.param(n, marks=pytest.mark.slow)
+            for n in ("{name}{}{out}{images}", "%s%(x)s;touch x|touch x&touch x>x")
+        ),
+    ],
+)
 def test_a_record_with_such_a_name_reruns(done: Study, tmp_path: Path, name: str) -> None:
     rerun_in_a_clone(done, tmp_path / "clone", name)
     nothing_was_executed(tmp_path)
@@ -203,8 +212,12 @@ def test_a_line_break_in_an_inputs_name_is_refused(study: Study) -> None:
     ("name", "said"),
     [
         ("two\\nlines", 'output "two\\nlines": a line break in its name, which `datalad rerun` can\'t handle'),
-        ("back\\\\slash", 'output "back\\\\slash": a backslash in its name, which `datalad rerun` can\'t handle'),
-        ("caf\\351", 'output "caf\\xe9": its name is not UTF-8; rename it'),
+        pytest.param(
+            "back\\\\slash",
+            'output "back\\\\slash": a backslash in its name, which `datalad rerun` can\'t handle',
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("caf\\351", 'output "caf\\xe9": its name is not UTF-8; rename it', marks=pytest.mark.slow),
     ],
 )
 def test_an_output_that_could_not_be_rerun_fails_its_datum(study: Study, name: str, said: str) -> None:

@@ -164,7 +164,9 @@ def test_a_url_that_can_not_be_fetched_says_why(study: Study) -> None:
     assert "image file:///no/such/image: could not be fetched: " in done.err and "does not exist" in done.err
 
 
-@pytest.mark.parametrize("form", ["squash", pytest.param("folder", marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    "form", [pytest.param("squash", marks=pytest.mark.slow), pytest.param("folder", marks=pytest.mark.soak)]
+)
 def test_a_new_image_concerns_exactly_its_pipeline(form: str, study: Study, images: Images, tmp_path: Path) -> None:
     study.put("images/a.txt", "alpha ")
     study.put("images/b.txt", "beta ")
@@ -222,6 +224,7 @@ def test_a_squashfs_record_reruns_under_charliecloud_and_unpacked_under_bubblewr
     assert (rootfs / "etc" / "image-name").read_text() == "busybox of the tests\n"
 
 
+@pytest.mark.slow
 def test_an_archives_record_reruns_under_podman_and_with_dockers_command_line(
     study: Study, images: Images, tmp_path: Path
 ) -> None:

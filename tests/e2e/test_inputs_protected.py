@@ -125,6 +125,7 @@ def test_no_datum_reads_what_another_of_its_set_has_written(study: Study, monkey
     assert "the command changed its copy of models/model.txt; the source is as it was" in log.out
 
 
+@pytest.mark.slow
 def test_a_command_that_writes_to_its_code_changes_a_copy_where_nothing_stops_it(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:

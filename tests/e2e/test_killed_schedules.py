@@ -77,7 +77,7 @@ def kill_at_random(study: Study, kills: int, seed: int) -> list[str]:
     return hit
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("kills", [pytest.param(3, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.soak)])
 def test_after_kills_at_random_moments_the_result_is_that_of_an_undisturbed_run(tmp_path: Path, kills: int) -> None:
     study, peace = twins(tmp_path)
     hit = kill_at_random(study, kills, seed=20261122)

@@ -76,6 +76,7 @@ def test_a_copys_own_record(done: Study, tmp_path: Path, without_minipach: dict[
     assert (alone.root / "inputs/images/nova.txt").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_that_has_subdatasets(tmp_path: Path, without_minipach: dict[str, str]) -> None:
     study = Study.create(tmp_path / "study")
     study.put("images/a.txt", "a\n")

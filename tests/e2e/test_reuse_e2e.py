@@ -41,6 +41,7 @@ def subjects(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Done]:
     return Study(root), done
 
 
+@pytest.mark.slow
 def test_the_plan_of_the_subjects_says_three_beforehand(subjects: tuple[Study, Done]) -> None:
     _, done = subjects
     plan = "volumes: 3 run, 1 reuse\n  run sub-01: new content\n  run sub-02: new content\n  run sub-03: new content\n"
@@ -48,6 +49,7 @@ def test_the_plan_of_the_subjects_says_three_beforehand(subjects: tuple[Study, D
     assert done.out.index(plan) < done.out.index("volumes: 3 ran, 1 reused\n") < done.out.index("nothing to do\n")
 
 
+@pytest.mark.slow
 def test_four_subjects_have_results_and_the_one_without_a_t2_has_none(subjects: tuple[Study, Done]) -> None:
     study, _ = subjects
     have = ("sub-01", "sub-02", "sub-03", "sub-05")
@@ -57,6 +59,7 @@ def test_four_subjects_have_results_and_the_one_without_a_t2_has_none(subjects: 
     assert len({study.read(f"volumes/{name}/volumes.tsv") for name in have}) == 3
 
 
+@pytest.mark.slow
 def test_the_copy_is_the_same_tree_under_its_own_name(subjects: tuple[Study, Done]) -> None:
     study, _ = subjects
     tree = study.git("volumes", "rev-parse", "HEAD:sub-02", "HEAD:sub-05").split()

@@ -145,6 +145,7 @@ def test_one_of_a_set_changes_and_only_it_runs_again(study: Study) -> None:
     assert sorted(study.outputs("edges")) == [f"{n}.txt" for n in "abdefgh"]
 
 
+@pytest.mark.slow
 def test_two_of_a_set_that_write_one_path_are_an_error_that_names_one(study: Study) -> None:
     in_sets(study, script='cp "$images" "$PFS/out/same"\n')
     done = study.minipach("schedule")
@@ -153,6 +154,7 @@ def test_two_of_a_set_that_write_one_path_are_an_error_that_names_one(study: Stu
     assert study.outputs("edges") == {}
 
 
+@pytest.mark.slow
 def test_without_a_number_sets_grow_with_what_the_first_ones_took(study: Study) -> None:
     for number in range(24):
         study.put(f"images/{number:02}.txt", f"{number}\n", save=False)

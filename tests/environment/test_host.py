@@ -74,6 +74,7 @@ def test_a_script_outside_of_the_project_is_noted_and_its_change_is_told(study: 
     assert {s["action"] for s in study.plan()["edges"]["datums"]} == {"run"}
 
 
+@pytest.mark.slow
 def test_a_new_package_is_told_and_taken_in_only_when_asked(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +153,7 @@ def test_a_rerun_in_another_environment_begins_with_one_line(launch: Launcher, t
     assert launch(other, *command, MINIPACH_REPORT=str(report)).stderr == "", "a worker says so itself"
 
 
+@pytest.mark.slow
 def test_plan_and_doctor_name_the_python_of_commands(study: Study) -> None:
     path, version = hostenv.host_python() or ("", "")
     shown = f"python3 {version} ({path})"

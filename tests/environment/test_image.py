@@ -146,6 +146,7 @@ def test_a_container_registered_under_a_registrys_name_is_used(shop: Study) -> N
     assert image_of(shop, "team/opencv:1.0").content == sha("an image")
 
 
+@pytest.mark.slow
 def test_a_container_of_a_subdataset(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study", "images", "containers", "more")
     study.put("box.sif", "an image", save=False)

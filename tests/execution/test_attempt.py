@@ -18,7 +18,10 @@ from minipach.scheduling.work_sets import make_set
 from tests.fixtures.projects import Study
 
 
-@pytest.mark.parametrize(("failures", "kind"), [pytest.param(1, "ok", marks=pytest.mark.soak), (9, "lost")])
+@pytest.mark.parametrize(
+    ("failures", "kind"),
+    [pytest.param(1, "ok", marks=pytest.mark.soak), pytest.param(9, "lost", marks=pytest.mark.slow)],
+)
 def test_a_git_that_is_killed_under_datalad_is_tried_again(
     study: Study, monkeypatch: pytest.MonkeyPatch, failures: int, kind: str
 ) -> None:

@@ -73,6 +73,7 @@ for file in cache/entry a.log b.mine c.here plain; do echo "$name" >"$file"; don
 """
 
 
+@pytest.mark.slow
 def test_an_output_that_is_ignored_is_an_output(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study.put("images/a.txt", "a", save=False)
     study.put("images/b.txt", "b")

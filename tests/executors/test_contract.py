@@ -170,11 +170,13 @@ def bench(
             engine.close()
 
 
-def every(names: list[str]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("bench", names, indirect=True)
+def every(names: list[str], quick: tuple[str, ...] = ("memory", "local")) -> pytest.MarkDecorator:
+    """Run a test with each of these engines. quick: those of them that are not slow."""
+    params = [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
+    return pytest.mark.parametrize("bench", params, indirect=True)
 
 
-@every(list(ENGINES))
+@every(list(ENGINES), quick=("memory", "local", "slurm", "rq"))
 def test_each_set_comes_back_once_with_what_became_of_it(bench: Bench) -> None:
     bench.engine.expect(5)
     bench.put(a="1", b="bad", c="3", d="bad", e="5")
@@ -228,7 +230,7 @@ def test_no_more_at_once_than_the_limit(bench: Bench) -> None:
     assert all(earlier[1] <= later[0] for earlier, later in itertools.pairwise(spans)), spans
 
 
-@every(WITH_PROCESSES)
+@every(WITH_PROCESSES, quick=("local", "rq"))
 def test_cancel_ends_the_commands_and_starts_nothing_more(bench: Bench) -> None:
     bench.put(a="slow", b="slow", c="3", d="4", e="5")
     sets = bench.sets("a", "b")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import find_project
 from tests.fixtures.projects import Study
@@ -43,6 +45,7 @@ def test_there_is_news_when_spec_code_or_inputs_are_others(study: Study) -> None
     assert news(study) == (0, 2)  # a plan that is there already says it itself
 
 
+@pytest.mark.slow
 def test_a_plan_is_made_once_for_what_it_follows_from(study: Study) -> None:
     study.put("images/a.txt", "alpha")
     study.copier()

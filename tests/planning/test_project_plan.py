@@ -90,6 +90,7 @@ def test_what_has_never_run_gives_nothing_to_plan_with(fresh: Study) -> None:
     assert plans(fresh, "c:x.txt", upstream=True).plans[-1].waits == "waits for b"
 
 
+@pytest.mark.slow
 def test_what_lacks_another_input_keeps_nothing_that_is_asked_for_from_its_work(fresh: Study, tmp_path: Path) -> None:
     study = duplicate(fresh, tmp_path / "study")
     study.copier("other")
@@ -149,6 +150,7 @@ def test_what_is_wrong_with_one_is_said_of_that_one(fresh: Study, tmp_path: Path
     assert refused(study, "odd") == rows["odd"].problems
 
 
+@pytest.mark.slow
 def test_a_renamed_file_has_a_new_name_and_no_new_content(study: Study) -> None:
     study.put("images/a.txt", "alpha", save=False)
     study.put("images/b.txt", "beta")

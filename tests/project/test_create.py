@@ -286,7 +286,7 @@ def test_lock_takes_a_changed_environment_in_only_when_asked(tmp_path: Path) -> 
     study.copier()
     early = study.minipach("lock", "edges")
     assert early.code == 2
-    assert "edges: not a dataset yet; minipach schedule edges writes the first fingerprint" in early.err
+    assert "edges: not a dataset yet; minipach schedule edges records the first one" in early.err
     study.schedule()
     unchanged = study.minipach("lock", "edges")
     assert (unchanged.code, unchanged.out) == (0, "edges: the environment on record is the one of now; nothing to do\n")

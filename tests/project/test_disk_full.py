@@ -48,6 +48,7 @@ def told(done: Done) -> str:
     return line
 
 
+@pytest.mark.slow
 def test_scratch(filled: Study) -> None:
     with small_disk(filled.root / "edges" / ".git" / "minipach" / "slots", "1m") as disk:
         done = filled.minipach("schedule")

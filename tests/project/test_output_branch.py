@@ -101,6 +101,7 @@ def test_the_branch_that_is_checked_out_is_no_other(study: Study) -> None:
     assert study.read("edges/a.txt") == b"alpha"
 
 
+@pytest.mark.slow
 def test_a_branch_that_comes_later_has_what_is_current(study: Study) -> None:
     study.put("images/a.txt", "alpha")
     study.copier()
@@ -111,6 +112,7 @@ def test_a_branch_that_comes_later_has_what_is_current(study: Study) -> None:
     assert files(study, "dev") == {"a.txt": b"alpha"}
 
 
+@pytest.mark.slow
 def test_another_worktree_has_the_branch(study: Study, tmp_path: Path) -> None:
     study.put("images/a.txt", "alpha")
     study.copier(more="output_branch: dev\n")
@@ -124,6 +126,7 @@ def test_another_worktree_has_the_branch(study: Study, tmp_path: Path) -> None:
     assert files(study, "dev").keys() == {"a.txt", "b.txt"}
 
 
+@pytest.mark.slow
 def test_a_project_of_pachyderm_is_a_folder_of_datasets(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study", "images", "other/images")
     study.put("images/own.txt", "alpha")
@@ -143,6 +146,7 @@ def test_a_project_of_pachyderm_is_a_folder_of_datasets(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_clone_goes_on_with_the_branch_and_its_image(study: Study, tmp_path: Path) -> None:
     study.put("images/a.txt", "alpha")
     study.copier(more="output_branch: dev\n")

@@ -24,7 +24,7 @@ def json_pipeline(study: Study, name: str) -> None:
     (study.root / "edges" / name).write_text(json.dumps(SPEC, indent="\t"))
 
 
-@pytest.mark.parametrize("name", ["spec.yaml", "spec.json"])
+@pytest.mark.parametrize("name", ["spec.yaml", pytest.param("spec.json", marks=pytest.mark.slow)])
 def test_a_spec_of_another_name_runs(name: str, study: Study) -> None:
     study.put("images/a.txt", "alpha")
     json_pipeline(study, name)
@@ -112,7 +112,7 @@ def test_a_file_that_is_meant_to_be_a_spec(file: str, said: str, study: Study) -
     assert (done.code, done.err.splitlines()) == (0, [said])
 
 
-@pytest.mark.parametrize("tracked", [False, True])
+@pytest.mark.parametrize("tracked", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_folder_that_is_no_dataset_is_named_with_the_way_to_make_it_one(tracked: bool, study: Study) -> None:
     study.put("plain/a.txt", "alpha", save=False)
     if tracked:
@@ -126,7 +126,7 @@ def test_a_folder_that_is_no_dataset_is_named_with_the_way_to_make_it_one(tracke
     assert study.minipach("datums", "edges").out == "a.txt\n"
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", [SPECS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in SPECS[1:])])
 def test_a_plain_folder_where_a_dataset_is_registered_is_named_with_both_ways(name: str, study: Study) -> None:
     study.put("images/a.txt", "alpha")
     study.copier()

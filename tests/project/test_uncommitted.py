@@ -191,6 +191,7 @@ def test_a_pipeline_whose_branch_is_not_checked_out_is_told_of_before_any_work(
     result_of(published)
 
 
+@pytest.mark.slow
 def test_a_pipeline_whose_branch_is_left_while_it_runs_is_not_published(published: Study) -> None:
     held = hold(published)
     scheduler = Background(published, "schedule").waiting()
@@ -217,7 +218,7 @@ def commit_meanwhile(study: Study, path: str, text: str) -> Background:
     return scheduler
 
 
-@pytest.mark.parametrize("path", ["README.md", "spec.yml"])
+@pytest.mark.parametrize("path", [pytest.param("README.md", marks=pytest.mark.slow), "spec.yml"])
 def test_what_is_committed_while_datums_run_stays(published: Study, path: str) -> None:
     there = published.root / "edges" / path
     text = (there.read_text() if there.exists() else "") + "description: new\n"
@@ -263,6 +264,7 @@ def test_of_a_merge_that_is_not_finished_nobody_is_told_to_save_it(published: St
     assert f"images: uncommitted changes are left out (1.txt); finish the merge: git -C {where} merge --co" in done.err
 
 
+@pytest.mark.slow
 def test_an_upstream_that_moved_and_changed_nothing_is_nothing_to_take_in(published: Study) -> None:
     published.schedule()
     published.put("images/.gitignore", "*.bak\n")

@@ -181,6 +181,7 @@ def refused(study: Study) -> str:
     return done.err
 
 
+@pytest.mark.slow
 def test_two_datums_that_write_one_path_are_both_named(study: Study) -> None:
     images(study, a="alpha", b="beta")
     writer(study, 'cp "$images" "$out/sum.txt"\n')

@@ -219,6 +219,7 @@ echo done
 """
 
 
+@pytest.mark.slow
 def test_follow_wait_and_cancel(tmp_path: Path) -> None:
     study, gate, schedule = running(tmp_path)
     follower = Background(study, "logs", "edges", "--follow")
@@ -335,6 +336,7 @@ cp "$images" "$PFS/out/"
 """
 
 
+@pytest.mark.slow
 def test_scratch_space_counts_as_the_datums_disk(study: Study) -> None:
     for name in ("left", "gone", "kept", "none"):
         study.put(f"images/{name}.txt", name, save=False)
@@ -368,6 +370,7 @@ def test_usage_of_a_pipeline(study_of_three: Study) -> None:
     assert "edges: 2 runs of a datum\n" in text
 
 
+@pytest.mark.slow
 def test_a_busy_datum_of_a_set_is_told_from_an_idle_one(study: Study) -> None:
     for name in ("busy", "idle", "quick"):
         study.put(f"images/{name}", name, save=False)

@@ -177,6 +177,7 @@ def test_a_published_output_that_somebody_changed_is_found(published: Study, tmp
     assert found["datums"][0]["differ"] == ["moon.txt"]
 
 
+@pytest.mark.slow
 def test_inputs_that_are_not_here_are_not_fetched(published: Study, tmp_path: Path) -> None:
     study = copy(published, tmp_path / "study")
     study.ok("git", "annex", "drop", "--force", "moon.txt", cwd=study.root / "images")
@@ -195,6 +196,7 @@ def test_a_reader_fetches_what_an_audit_needs(published: Study, tmp_path: Path) 
     assert set(outcomes(found).values()) == {"reproducible"}
 
 
+@pytest.mark.slow
 def test_what_is_in_git_is_compared_too(study: Study) -> None:
     study.put("images/moon.txt", "pale\n")
     study.pipeline("edges", spec("tool"), tool=TOOL)
@@ -204,6 +206,7 @@ def test_what_is_in_git_is_compared_too(study: Study) -> None:
     assert outcomes(audit(study)) == {"edges:moon.txt": "reproducible"}
 
 
+@pytest.mark.slow
 def test_an_annexed_image_is_found_from_a_slot(study: Study) -> None:
     """A host environment's text stands for an image here, annexed like one."""
     (study.root / "env.img").write_text("minipach host environment\nsystem: any\n")

@@ -165,6 +165,7 @@ def test_what_a_job_takes_over_from_the_one_before_is_shown_as_its_own(engine: E
     assert sorted(follow(latest, lambda: True)) == [(name, "seen") for name in "abcd"]
 
 
+@pytest.mark.slow
 def test_when_a_jobs_time_is_over_what_has_ended_counts_and_the_rest_has_failed(engine: Engine) -> None:
     engine.study.copier(more="job_timeout: 500s\ndatum_set_spec: {number: 1}\n")
     project = find_project(engine.study.root)
@@ -186,6 +187,7 @@ def test_when_a_jobs_time_is_over_what_has_ended_counts_and_the_rest_has_failed(
     assert engine.pass_(follow=True).pipelines[0].counts["ran"] == 2, "what ended in time was kept"
 
 
+@pytest.mark.slow
 def test_a_pass_goes_on_with_what_is_sound_and_names_what_has_been_broken_meanwhile(engine: Engine) -> None:
     engine.study.copier("broken", more="nonsense: 1\n")
     report = engine.pass_(follow=True)
@@ -214,10 +216,12 @@ def test_a_job_whose_time_is_over_ends_also_while_its_pipeline_waits_once_more(e
     assert engine.states(engine.until_done()) == {"edges": "current", "copies": "published"}
 
 
+@pytest.mark.slow
 def test_following_it_does_all_in_one_pass(engine: Engine) -> None:
     assert engine.states(engine.pass_(follow=True)) == {"edges": "published", "copies": "published"}
 
 
+@pytest.mark.slow
 def test_handed_over_at_once_a_worker_cuts_the_sets(engine: Engine) -> None:
     for number in range(10):
         engine.study.put(f"images/n{number}", str(number), save=False)
@@ -253,7 +257,7 @@ def test_what_failed_is_not_tried_again_by_itself_but_by_the_next_schedule(engin
     assert [d["name"] for w in engine.memory.waiting() for d in w.datums] == ["b"]
 
 
-@pytest.mark.parametrize("keep_going", [False, True])
+@pytest.mark.parametrize("keep_going", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_pass_that_sees_the_first_datums_fail_alike_takes_the_others_back(study: Study, keep_going: bool) -> None:
     for name in "abcdef":
         study.put(f"images/{name}", name, save=False)
@@ -312,6 +316,7 @@ def test_a_try_in_a_set_is_on_record_also_when_the_next_one_ends_in_a_later_pass
     assert attempts["b"]["tries"] == 3 and len(attempts["a"]["tried"]) == 1
 
 
+@pytest.mark.slow
 def test_an_engine_that_forgets_everything_costs_only_what_had_not_come(engine: Engine) -> None:
     engine.pass_()
     engine.memory.work(1)
@@ -322,6 +327,7 @@ def test_an_engine_that_forgets_everything_costs_only_what_had_not_come(engine: 
     assert len(engine.study.outputs("copies")) == 3
 
 
+@pytest.mark.slow
 def test_sets_of_an_older_spec_are_not_waited_for(engine: Engine) -> None:
     engine.pass_("edges")
     engine.study.put("edges/code/copy.sh", 'cat "$images" "$images" >"$PFS/out/$(basename "$images")"\n')
@@ -362,6 +368,7 @@ def forced_records(engine: Engine, least: int) -> int:
     return engine.study.git("edges", "log", f"-{least + 2}", "--format=%B").count('"forced": true')
 
 
+@pytest.mark.slow
 def test_forced_runs_that_end_in_different_passes_are_all_published(forcing: Engine) -> None:
     for _ in range(3):
         forcing.memory.work(1)
@@ -382,6 +389,7 @@ def test_forced_runs_are_published_though_their_inputs_grew_meanwhile(forcing: E
     assert set(forcing.study.outputs("edges")) == {"a", "b", "c", "d"}
 
 
+@pytest.mark.slow
 def test_what_a_pass_has_recorded_but_not_settled_is_not_recorded_again(forcing: Engine) -> None:
     forcing.memory.work(1)
     with pytest.raises(KeyboardInterrupt):

@@ -161,6 +161,7 @@ def test_after_the_first_publish_it_is_compared_with_nothing(study: Study) -> No
     assert len(found["image"]) == 1
 
 
+@pytest.mark.slow
 def test_a_renamed_output_is_no_new_content(study: Study) -> None:
     study.put("images/moon.txt", "pale\n")
     study.pipeline("edges", SPEC, upper='cp "$images" "$PFS/out/moon.text"\n')

@@ -73,6 +73,7 @@ def three(study: Study) -> None:
     study.pipeline("edges", SPEC, run=SLOW)
 
 
+@pytest.mark.slow
 def test_a_schedule_of_this_machine_is_seen_too(study: Study) -> None:
     three(study)
     schedule = Background(study, "schedule", "-j", "1")
@@ -144,6 +145,7 @@ def test_who_runs_what_on_redis_and_why_the_rest_waits(study: Study) -> None:
         workers.minipach("cancel")
 
 
+@pytest.mark.slow
 def test_what_waits_for_more_than_a_slot_is_told_as_that(study: Study) -> None:
     three(study)
     study.pipeline("nets", SPEC + "resource_requests: {gpu: {type: nvidia.com/gpu, number: 1}}\n", run=SLOW)

@@ -88,7 +88,7 @@ def copied(launch: Launcher, path: str = "/", *, runtime: str = "bubblewrap") ->
     return found
 
 
-@pytest.mark.parametrize("runtime", ["bubblewrap", "none"])
+@pytest.mark.parametrize("runtime", ["bubblewrap", pytest.param("none", marks=pytest.mark.slow)])
 def test_inputs_are_gits_own_bytes(pipeline: tuple[Repo, Launcher], tmp_path: Path, runtime: str) -> None:
     """No line endings, filters or keywords of a checkout; annexed files, locked and unlocked; no housekeeping."""
     source = Repo(tmp_path / "source")

@@ -75,6 +75,7 @@ def workers(study: Study, server: Redis, monkeypatch: pytest.MonkeyPatch) -> Ite
         yield found
 
 
+@pytest.mark.slow
 def test_sets_go_where_they_fit_and_no_two_have_one_gpu(study: Study, workers: Workers, tmp_path: Path) -> None:
     marks = tmp_path / "marks"
     marks.mkdir()
@@ -260,6 +261,7 @@ def test_cancel_ends_all_and_nothing_goes_on(tmp_path: Path, server: Redis) -> N
         assert not (study.root / ".git/minipach/rq/publish.log").exists(), "no pass was made"
 
 
+@pytest.mark.slow
 def test_nobody_waits_for_a_pipeline_that_was_taken_out_of_the_project(tmp_path: Path, server: Redis) -> None:
     study = unpublished(tmp_path / "study", images=1)
     with Workers(study, server) as workers:
@@ -302,6 +304,7 @@ def test_logs_are_followed_across_passes(tmp_path: Path, server: Redis) -> None:
     assert {line.split(" | ")[0] for line in followed.splitlines() if " | saw " in line} == {"0.txt", "1.txt"}
 
 
+@pytest.mark.slow
 def test_a_job_that_somebody_else_queued_runs_nothing(study: Study, workers: Workers, tmp_path: Path) -> None:
     study.put("images/a", "a")
     study.copier()
@@ -364,6 +367,7 @@ def test_redis_away_is_one_line_without_the_password(study: Study) -> None:
         assert "s3cret-word" not in done.err + done.out and "Traceback" not in done.err
 
 
+@pytest.mark.slow
 def test_a_redis_that_refuses_is_told_in_one_line_and_waited_for(tmp_path: Path) -> None:
     study = unpublished(tmp_path / "study", images=1)
     with Redis() as server, Workers(study, server) as workers:
@@ -396,6 +400,7 @@ def test_a_redis_that_refuses_is_told_in_one_line_and_waited_for(tmp_path: Path)
     assert study.outputs("montage")
 
 
+@pytest.mark.slow
 def test_up_brings_a_redis_and_a_worker_and_down_ends_them(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")  # narrower than a worker's command line: ps would cut it
     study.put("images/a", "a")

@@ -229,6 +229,7 @@ def test_with_no_step_left_nobody_waits_for_ever_and_the_next_schedule_goes_on(t
 # --- where Slurm isn't there -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_without_slurmctld_nothing_is_submitted_and_one_line_says_so(tmp_path: Path) -> None:
     with cluster(patience=3) as slurm:
         study = on_slurm(unpublished(tmp_path / "study"))
@@ -404,6 +405,7 @@ def test_more_sets_than_an_array_may_have_with_a_throttle(tmp_path: Path) -> Non
         assert leftovers(study) == []
 
 
+@pytest.mark.slow
 def test_worktrees_lie_on_the_nodes_own_scratch_if_asked_for(
     tmp_path: Path, slurm: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -432,6 +434,7 @@ def test_worktrees_lie_on_the_nodes_own_scratch_if_asked_for(
     assert leftovers(study) == []
 
 
+@pytest.mark.slow
 def test_a_full_scratch_of_the_node_is_told_as_that(tmp_path: Path, slurm: Cluster) -> None:
     study = on_slurm(Study.create(tmp_path / "study"))
     study.copier()
