@@ -51,7 +51,7 @@ def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     if temporary := env.pop("TMPDIR", ""):
         temporary = os.path.abspath(temporary)  # a child may work elsewhere
         env |= {"TMPDIR": temporary} if can_write(temporary) else {}
-    ours = [str(Path(sys.executable).parent), sysconfig.get_path("scripts")]
+    ours = [str(Path(sys.executable).parent), _scripts()]
     binary = _annex_wheel()
     if binary is not None:
         # the wheel's script of this name starts a Python only to exec the binary: 30 ms a call
@@ -112,6 +112,12 @@ def _is_locale(variable: str) -> bool:
 def user_path() -> str:
     """PATH as whoever runs minipach has it: the programs of this installation are no part of it."""
     return os.environ.get(USER_PATH) or os.environ.get("PATH") or os.defpath
+
+
+@functools.cache
+def _scripts() -> str:
+    """Return the folder of this installation's programs. `sysconfig` needs 0.07 ms to find it, for each git call."""
+    return sysconfig.get_path("scripts")
 
 
 @functools.cache
