@@ -17,7 +17,7 @@ from minipach.cli.schedule import WAIT
 from minipach.cli.sections import LOOK, RUN, add
 from minipach.cli.tables import show_table, state
 from minipach.project.project import Project
-from minipach.support.text import many, printable
+from minipach.support.text import byte_count, many, printable
 
 if TYPE_CHECKING:
     from minipach.model.attempt import JobRow, Try, Used
@@ -142,7 +142,7 @@ def _facts(used: Used) -> list[str]:
     return [
         _seconds(used.seconds) if timed else "-",
         f"{used.cpu:.2f} s" if timed else "-",
-        *("-" if size is None else _size(size) for size in sizes),
+        *("-" if size is None else byte_count(size) for size in sizes),
         used.host or "-",
     ]
 
@@ -152,14 +152,6 @@ def _seconds(value: float) -> str:
         if value >= 2 * size:
             return f"{value / size:.1f} {unit}"
     return f"{value:.2f} s"
-
-
-def _size(number: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"
 
 
 @guarded
@@ -201,7 +193,7 @@ def _show_usage(found: Usage) -> None:
     show()
     cells = []
     for name, label in _MEASURES.items():
-        form = _seconds if name in ("seconds", "cpu") else _size
+        form = _seconds if name in ("seconds", "cpu") else byte_count
         one = found.measures[name]
         values = [form(value) for value in (one.min, one.median, one.p95, one.max)] if one else ["-"] * 4
         cells.append([label, *values])

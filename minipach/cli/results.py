@@ -14,7 +14,7 @@ from minipach.cli.sections import OTHERS, SHARE, Group, add
 from minipach.cli.tables import show_table
 from minipach.project.project import Project
 from minipach.support.errors import UserError
-from minipach.support.text import many, quoted
+from minipach.support.text import byte_count, many, quoted
 
 if TYPE_CHECKING:
     from minipach.publish.exchange import Exchange
@@ -64,8 +64,8 @@ def list_(
                 name,
                 row.id[:12],
                 "published" if row.published else "stored",
-                _size(row.bytes),
-                _size(row.annexed),
+                byte_count(row.bytes),
+                byte_count(row.annexed),
                 row.name,
             ]
             for name, rows in found.items()
@@ -73,7 +73,7 @@ def list_(
         ]
         show_table(["PIPELINE", "ID", "STATE", "IN-GIT", "ANNEXED", "DATUM"], cells, right="IN-GIT ANNEXED")
         return
-    counts = [[name, *map(str, _counts(rows)), _size(sum(r.bytes for r in rows))] for name, rows in found.items()]
+    counts = [[name, *map(str, _counts(rows)), byte_count(sum(r.bytes for r in rows))] for name, rows in found.items()]
     titles = ["PIPELINE", "RESULTS", "DATUMS", "PUBLISHED", "IN-GIT"]
     show_table(titles, counts, right=" ".join(titles[1:]))
 
@@ -225,25 +225,17 @@ def _show_collection(project: Project, path: str, one: Collection) -> None:
     if not one.unneeded:
         show(f"{one.pipeline}: {many(len(one.kept), 'result')}, all needed")
         return
-    size = _size(sum(s.bytes for s in one.unneeded))
+    size = byte_count(sum(s.bytes for s in one.unneeded))
     verb = "dropped" if one.commit else "not needed"
     show(f"{one.pipeline}: {many(len(one.unneeded), 'result')} {verb} ({size} in git), {len(one.kept)} kept")
-    cells = [[row.id[:12], _size(row.bytes), _size(row.annexed), row.name] for row in one.unneeded]
+    cells = [[row.id[:12], byte_count(row.bytes), byte_count(row.annexed), row.name] for row in one.unneeded]
     show_table(["ID", "IN-GIT", "ANNEXED", "DATUM"], cells, right="IN-GIT ANNEXED")
     if not one.commit:
         show(f"minipach results gc {one.pipeline} --drop removes them from the results branch")
     if one.annexed:
         repo = project.root / path
         show(
-            f"their annexed contents stay ({_size(one.annexed)}); when no remote has these results either, "
+            f"their annexed contents stay ({byte_count(one.annexed)}); when no remote has these results either, "
             f"git -C {quoted(repo)} annex unused lists them, and annex dropunused removes those that another "
             "repository has, too; what is only here is never dropped"
         )
-
-
-def _size(number: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"

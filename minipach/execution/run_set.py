@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from minipach.execution.attempt import DataladError, Report, attempt
 from minipach.execution.resource_usage import Meter
@@ -25,13 +24,13 @@ from minipach.model.attempt import Took, Try, took
 from minipach.model.failures import FINAL
 from minipach.model.launch_protocol import NOT_KEPT
 from minipach.model.log_marks import mark
-from minipach.model.work_set import Outcome, WorkSet
+from minipach.model.states import SetKind
+from minipach.model.work_set import LOST_TRIES, Outcome, WorkSet
 from minipach.project.disk_full import explain, places_of_set
 from minipach.records.job_logs import put_aside, split_log
 from minipach.support.stream_filter import printing_to
 from minipach.support.text import printable
 
-_LOST_TRIES = 3  # of what isn't the command's fault
 _PAUSE = 1.0  # seconds before another go, once and twice that
 
 
@@ -115,13 +114,11 @@ class _Tries:
                 _note(work.log, f"not the command's fault: {message}")
                 self._measure()
                 hopeless = isinstance(error, (HopelessError, SecretError)) or (full is not None and not full.passes)
-                if self.lost >= _LOST_TRIES or hopeless:
+                if self.lost >= LOST_TRIES or hopeless:
                     return self._complete(self._outcome("lost", 1, message))
                 self._put_by("lost", 1, message)
                 time.sleep(_PAUSE * self.lost)
-                _note(
-                    work.log, f"once more, {self.lost + 1} of {_LOST_TRIES}; this doesn't count as a try of the datum"
-                )
+                _note(work.log, f"once more, {self.lost + 1} of {LOST_TRIES}; this doesn't count as a try of the datum")
 
     def _once(self) -> Outcome | None:
         """Return one try; None if the command failed and may try again."""
@@ -208,14 +205,14 @@ class _Tries:
         self._measure()
         return replace(outcome, before=tuple(self.before), each=tuple(self.each))
 
-    def _outcome(self, kind: Literal["ok", "failed", "lost"], code: int, message: str) -> Outcome:
+    def _outcome(self, kind: SetKind, code: int, message: str) -> Outcome:
         tries = self.lost if kind == "lost" else self.tries
         return _outcome(self.work, kind, code, message, time.monotonic() - self.started, tries, _cpu() - self.cpu)
 
 
 def _outcome(
     work: WorkSet,
-    kind: Literal["ok", "failed", "lost"],
+    kind: SetKind,
     code: int,
     message: str,
     seconds: float,

@@ -10,9 +10,8 @@ from pathlib import Path
 from minipach.git.annex_keys import key_of_pointer
 from minipach.git.repo import GITLINK, SYMLINK, UNFILTERED, Repo, TreeEntry, annex
 from minipach.model.local_state import LocalState
-from minipach.support.git_objects import blob_id
+from minipach.support.git_objects import NO_OBJECT, blob_id
 
-_ABSENT = "0" * 40
 _SMALL = 1024 * 1024  # bytes
 _MANY = 200  # paths that are named to git
 
@@ -49,10 +48,10 @@ def check_free(repo: Repo, old: str, new: str) -> None:
 
 def _verify(repo: Repo, changes: list[_Change], staged: set[str]) -> None:
     # what moves into a new dataset is still there, as whoever staged it left it
-    into = {c.path for c in changes if c.moved or (c.new_mode == GITLINK and c.old == _ABSENT)}
+    into = {c.path for c in changes if c.moved or (c.new_mode == GITLINK and c.old == NO_OBJECT)}
     blocked = [c.path for c in changes if c.path in staged - into]
     found = _worktree_ids(repo, changes)
-    blocked += [c.path for c in changes if found.get(c.path, _ABSENT) not in (c.old, c.new, _ABSENT)]
+    blocked += [c.path for c in changes if found.get(c.path, NO_OBJECT) not in (c.old, c.new, NO_OBJECT)]
     if blocked:
         raise InTheWay(sorted(set(blocked)))
 
@@ -97,7 +96,7 @@ def recover(repo: Repo) -> tuple[str, ...]:
 def _staged_since(repo: Repo, changes: list[_Change]) -> set[str]:
     """Return paths where the index holds neither side of a change: somebody staged something there."""
     staged = {e.path: e.sha for e in index_entries(repo)}
-    return {c.path for c in changes if staged.get(c.path, _ABSENT) not in (c.old, c.new)}
+    return {c.path for c in changes if staged.get(c.path, NO_OBJECT) not in (c.old, c.new)}
 
 
 def index_entries(repo: Repo, *paths: str) -> list[TreeEntry]:
@@ -121,9 +120,9 @@ def _changes(repo: Repo, old: str, new: str) -> list[_Change]:
     for meta, path in zip(out[::2], out[1::2], strict=False):
         old_mode, new_mode, old_sha, new_sha, _ = meta.decode().lstrip(":").split()
         found.append(_Change(os.fsdecode(path), old_mode, new_mode, old_sha, new_sha))
-    datasets = {c.path for c in found if c.new_mode == GITLINK and c.old == _ABSENT}
+    datasets = {c.path for c in found if c.new_mode == GITLINK and c.old == NO_OBJECT}
     if datasets:
-        found = [replace(c, moved=c.new == _ABSENT and not datasets.isdisjoint(parents(c.path))) for c in found]
+        found = [replace(c, moved=c.new == NO_OBJECT and not datasets.isdisjoint(parents(c.path))) for c in found]
     return found
 
 
@@ -139,7 +138,7 @@ def _worktree_ids(repo: Repo, changes: list[_Change]) -> dict[str, str]:
     """Return what lies at each path, as git would store it (`clean` filters applied); absent paths are left out."""
     files: list[str] = []
     found: dict[str, str] = {}
-    going = {c.path for c in changes if c.new == _ABSENT}
+    going = {c.path for c in changes if c.new == NO_OBJECT}
     for change in changes:
         if change.moved or GITLINK in (change.old_mode, change.new_mode):
             continue  # an input's folder: uninstalled, or somebody's own checkout, which git leaves alone too
@@ -192,17 +191,17 @@ def _apply(repo: Repo, changes: list[_Change]) -> None:
         return
     # removals first: a path may give way to a folder of the same name, or the other way round
     info = b"".join(
-        (f"0 {_ABSENT}\t" if c.new == _ABSENT else f"{c.new_mode} {c.new}\t").encode() + os.fsencode(c.path) + b"\0"
-        for c in sorted(changes, key=lambda c: c.new != _ABSENT)
+        (f"0 {NO_OBJECT}\t" if c.new == NO_OBJECT else f"{c.new_mode} {c.new}\t").encode() + os.fsencode(c.path) + b"\0"
+        for c in sorted(changes, key=lambda c: c.new != NO_OBJECT)
     )
     # unfiltered here too: git looks again at files that are as young as the index when it writes that
     repo.git(*UNFILTERED, "update-index", "-z", "--index-info", stdin=info)
     for change in changes:
-        if change.new == _ABSENT and change.old_mode != GITLINK and not change.moved:
+        if change.new == NO_OBJECT and change.old_mode != GITLINK and not change.moved:
             _remove(repo.path, change.path)
         elif change.new_mode == GITLINK:
             (repo.path / change.path).mkdir(parents=True, exist_ok=True)
-    written = [c for c in changes if c.new != _ABSENT and c.new_mode != GITLINK]
+    written = [c for c in changes if c.new != NO_OBJECT and c.new_mode != GITLINK]
     if repo.config("core.sparseCheckout") == "true":
         _write_sparsely(repo, written)
         return

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from minipach.model.datum import Task
+from minipach.model.states import DatumKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class DatumEnd:
     """
 
     task: Task
-    kind: Literal["ok", "failed", "lost", "recovered"]
+    kind: DatumKind
     exit: int
     message: str
     seconds: float
@@ -40,7 +40,7 @@ class DatumEnd:
 
 def end_of(task: Task, used: Used) -> DatumEnd:
     """Return what became of a datum, as the job database has it."""
-    kind: Literal["ok", "failed", "lost", "recovered"] = "failed"
+    kind: DatumKind = "failed"
     for known in ("ok", "lost", "recovered"):
         if used.kind == known:
             kind = known

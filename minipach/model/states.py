@@ -1,17 +1,30 @@
-"""States of pipelines, jobs and datums, and which of them count as what."""
+"""States of pipelines, jobs, sets and datums, and which of them count as what.
+
+They are text, since they are stored and printed as such. Their types let mypy find a state that there is not.
+"""
 
 from __future__ import annotations
 
+from typing import Literal
+
 # --- of a pipeline, after a pass ---
-GOING = frozenset({"submitted", "waiting"})
-STOPPED = frozenset({"failed", "blocked", "error", "partial"}) | GOING
-FINE = frozenset({"current", "published", "partial"}) | GOING
+PipelineState = Literal[
+    "current", "published", "partial", "failed", "blocked", "error", "submitted", "waiting", "interrupted"
+]
+GOING: frozenset[PipelineState] = frozenset({"submitted", "waiting"})
+STOPPED: frozenset[PipelineState] = frozenset({"failed", "blocked", "error", "partial", *GOING})
+FINE: frozenset[PipelineState] = frozenset({"current", "published", "partial", *GOING})
 
 # --- of a job ---
-OPEN = ("running", "submitted")  # it isn't over
-WELL = frozenset({"current", "published", "superseded"})  # it did what it was to
+JobState = Literal[PipelineState, "running", "superseded", "cancelled"]
+OPEN: tuple[JobState, ...] = ("running", "submitted")  # it isn't over
+WELL: frozenset[JobState] = frozenset({"current", "published", "superseded"})  # it did what it was to
+
+# --- of a set ---
+SetKind = Literal["ok", "failed", "lost"]
 
 # --- of a datum in a job ---
-FAILED = ("failed", "lost")
-SUCCEEDED = ("ok", "recovered")
+DatumKind = Literal[SetKind, "recovered"]
+FAILED: tuple[DatumKind, ...] = ("failed", "lost")
+SUCCEEDED: tuple[DatumKind, ...] = ("ok", "recovered")
 ENDS = {"failed": "failed", "lost": "could not be run", "recovered": "recovered, without output,"}

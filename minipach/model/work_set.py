@@ -13,7 +13,10 @@ from minipach.model.attempt import Took, Try
 from minipach.model.datum import Task
 from minipach.model.failures import FINAL
 from minipach.model.pipeline import Pipeline, Resources
+from minipach.model.states import SetKind
 from minipach.support.validation import checked, clean, parse_object
+
+LOST_TRIES = 3  # a set that is lost this often isn't tried again in this job
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,7 @@ class Outcome:
     """
 
     set_id: str
-    kind: Literal["ok", "failed", "lost"]
+    kind: SetKind
     exit: int
     message: str
     seconds: float

@@ -6,8 +6,7 @@ import os
 
 from minipach.git.repo import GitError, Repo
 from minipach.support.errors import UserError
-
-_NONE = "0" * 40
+from minipach.support.git_objects import NO_OBJECT
 
 
 def other_branch(repo: Repo, wanted: str | None) -> str | None:
@@ -43,7 +42,7 @@ def move(repo: Repo, where: str, branch: str, old: str, new: str, more: list[str
     try:
         if own not in (None, old):
             raise GitError(repo.path, ["update-ref"], 1, f"it is at {own} now")
-        repo.update_refs([f"update refs/heads/{branch} {new} {own or _NONE}", *more])
+        repo.update_refs([f"update refs/heads/{branch} {new} {own or NO_OBJECT}", *more])
     except GitError as error:
         raise UserError(
             f"{where}: the branch {branch} could not be moved: {error.stderr or error}; run the same command again"

@@ -13,6 +13,7 @@ from typing import Any
 
 from minipach.git import shared_modes
 from minipach.model.attempt import Attempt, DatumEnd, Duration, Failure, JobRow, Repeated, Try, Used
+from minipach.model.states import JobState
 from minipach.support.validation import conforms, is_moment, is_text, rows
 
 _LOG = logging.getLogger(__name__)
@@ -258,7 +259,7 @@ class Ledger:
         """Note that sets of a job continue without us."""
         self._db.execute("UPDATE job SET state = 'submitted', ended = NULL WHERE key = ?", (key,))
 
-    def close_jobs(self, pipeline: str, state: str, but: int = -1) -> None:
+    def close_jobs(self, pipeline: str, state: JobState, but: int = -1) -> None:
         """End the jobs of a pipeline that were left with sets submitted, as there is nothing to do for them now."""
         self._db.execute(
             "UPDATE job SET state = ?, ended = ? WHERE pipeline = ? AND state = 'submitted' AND key != ?",

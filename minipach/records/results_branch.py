@@ -12,10 +12,10 @@ from typing import Any
 
 from minipach.git.repo import TREE, Repo, TreeEntry, parse_tree
 from minipach.model.repo_layout import RECORD_FILE, RESULT_FILE, RESULTS, RESULTS_BRANCH
+from minipach.support.git_objects import NO_OBJECT
 from minipach.support.validation import checked, parse_object
 
 _AT_ONCE = 1000  # results that are read together
-_NOTHING = "0" * 40  # the id of no object
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class Known:
             trees = self.repo.objects.read_many([tree for _, _, tree in some])
             entries = [{e.path: e.sha for e in parse_tree(data or b"")} for data in trees]
             # as a list: what is read beside must not come in between
-            texts = list(self.repo.objects.read_many([found.get(RESULT_FILE, _NOTHING) for found in entries]))
+            texts = list(self.repo.objects.read_many([found.get(RESULT_FILE, NO_OBJECT) for found in entries]))
             for (datum_id, where, _), found, text in zip(some, entries, texts, strict=True):
                 result = self._result(where, found, text)
                 if result is not None:

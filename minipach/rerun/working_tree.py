@@ -19,10 +19,10 @@ from minipach.project.spec_cache import read_spec
 from minipach.project.spec_file import lying_specs, one_spec, working_text
 from minipach.project.uncommitted import is_input
 from minipach.support.errors import UserError
+from minipach.support.git_objects import NO_OBJECT
 from minipach.support.text import quoted
 
 _NAMED = 3  # at most so many paths in a line
-_ABSENT = "0" * 40
 _EPOCH = {"GIT_AUTHOR_DATE": "@0 +0000", "GIT_COMMITTER_DATE": "@0 +0000"}  # the same tree is the same commit
 
 
@@ -153,7 +153,7 @@ def _changed(repo: Repo, paths: Sequence[str]) -> list[_Row]:
         elif os.path.lexists(there) and (there.is_symlink() or not there.is_dir()):
             found.append(_row(repo, there, name))
         else:
-            found.append(("0", _ABSENT, name))
+            found.append(("0", NO_OBJECT, name))
     return found
 
 

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from minipach.datums import launch_command
 from minipach.execution.set_size import BOOKKEEPING, Sizer
@@ -19,6 +18,7 @@ from minipach.git.annex_keys import size_of
 from minipach.model.attempt import DatumEnd, Duration, Took, Try
 from minipach.model.datum import Task
 from minipach.model.pipeline import SetSpec
+from minipach.model.states import DatumKind
 from minipach.model.work_set import Base, Outcome, Streak, WorkSet, tried_again
 from minipach.planning.assessment import Assessment
 from minipach.planning.program import absent_script
@@ -265,7 +265,7 @@ class Round:
                 yield index, None
                 continue
             code, message = bad.get(place) or recovered.get(place) or (outcome.exit, outcome.message)
-            kind: Literal["ok", "failed", "lost", "recovered"] = outcome.kind
+            kind: DatumKind = outcome.kind
             if place in recovered:  # also in a failed set, and there beside what its time ended
                 kind = "recovered"
             elif place in bad:

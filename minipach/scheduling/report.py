@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from minipach.model.states import FINE
+from minipach.model.states import FINE, PipelineState
 
 
 @dataclass
@@ -19,7 +19,7 @@ class PipelineReport:
     """
 
     name: str
-    state: str
+    state: PipelineState
     job: str = ""
     commit: str = ""
     counts: dict[str, int] = field(

@@ -18,6 +18,15 @@ def many(number: float, noun: str, plural: str = "") -> str:
     return f"{shown} {noun if number == 1 else plural or noun + 's'}"
 
 
+def byte_count(number: float) -> str:
+    """Bytes for people: `512 B`, `1.5 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
 def quoted(path: str | os.PathLike[str]) -> str:
     """Return a path in a command that people copy: one word to the shell, also with a space in it."""
     return shlex.quote(os.fspath(path))

@@ -21,11 +21,10 @@ from minipach.executors.local.status_file import Board
 from minipach.git.repo import Repo
 from minipach.git.worktrees import Owner, Slot, clear_scratch, kill_inside, remove_slot, slots_dir
 from minipach.model.attempt import Took, Try
-from minipach.model.work_set import Outcome, WorkSet
+from minipach.model.work_set import LOST_TRIES, Outcome, WorkSet
 from minipach.records.job_logs import lost_log
 from minipach.support.processes import group_alive, signal_group
 
-_LOST_TRIES = 3  # a set whose worker dies this often isn't tried again in this job
 _GRACE = 15.0  # seconds between asking a process tree to end and ending it: it may keep what a set has finished
 
 
@@ -242,14 +241,14 @@ class LocalExecutor:
         code, now, host = worker.process.returncode, time.time(), platform.node()
         took = Took(worker.began, now, now - worker.began, 0.0)
         lost = self._lost.setdefault(work.id, [])
-        if len(lost) + 1 < _LOST_TRIES:
+        if len(lost) + 1 < LOST_TRIES:
             log = lost_log(work.log, len(lost) + 1)  # the next worker puts it there
             lost.append(Try.of(took, "lost", code, f"its worker died (exit {code}); out of memory?", host, log))
             self._queue.appendleft(work)
             return []
         del self._lost[work.id]
-        message = f"its worker died {_LOST_TRIES} times (last: exit {code}); out of memory?"
-        outcome = Outcome(work.id, "lost", code, message, 0.0, _LOST_TRIES, work.log, host)
+        message = f"its worker died {LOST_TRIES} times (last: exit {code}); out of memory?"
+        outcome = Outcome(work.id, "lost", code, message, 0.0, LOST_TRIES, work.log, host)
         return [replace(outcome, before=tuple(lost), each=(took,) * len(work.parts))]
 
 

@@ -167,6 +167,11 @@ class Names:
         return f"{self.prefix}:again"
 
     @property
+    def soon(self) -> str:
+        """The key that is there for a moment after a pass was made."""
+        return f"{self.prefix}:soon"
+
+    @property
     def workers(self) -> str:
         """The key of what serves this project: name to JSON."""
         return f"{self.prefix}:workers"

@@ -24,7 +24,7 @@ from minipach.executors.moved_project import another_is
 from minipach.executors.rq.connection import Client
 from minipach.executors.rq.names import Names, ResourceClass, describe
 from minipach.model.attempt import Try
-from minipach.model.work_set import Outcome, WorkSet
+from minipach.model.work_set import LOST_TRIES, Outcome, WorkSet
 from minipach.support.errors import UserError
 from minipach.support.validation import InvalidError, clean, conforms, is_moment, parse_object
 
@@ -518,7 +518,7 @@ class Board:
     @_mending
     def is_time_to_go_on(self) -> bool:
         """Return whether the last pass that was made while sets were still running is some seconds ago."""
-        return bool(self.client.set(f"{self.names.prefix}:soon", "1", nx=True, ex=SOON))
+        return bool(self.client.set(self.names.soon, "1", nx=True, ex=SOON))
 
     def _forget_publish(self, pipe: Any) -> None:
         job, name = self.names.publish_job, self.names.publish_queue
@@ -540,9 +540,6 @@ class Board:
     def publish_pending(self) -> bool:
         """Return whether a publish job waits or runs."""
         return self.client.hget(Job.key_for(self.names.publish_job), "status") in (b"queued", b"started")
-
-
-LOST_TRIES = 3  # a set whose worker is gone this often isn't given to another
 
 
 UNABLE = "unable: "  # begins what RQ keeps of a try whose worker is there, and could not do it

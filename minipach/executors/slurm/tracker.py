@@ -15,13 +15,12 @@ from minipach.executors.slurm import client
 from minipach.executors.slurm.client import AwayError, QueuedTask
 from minipach.executors.slurm.submission import Life, Submission, final, narrowed
 from minipach.model.attempt import Try
-from minipach.model.work_set import Outcome, WorkSet
+from minipach.model.work_set import LOST_TRIES, Outcome, WorkSet
 from minipach.records.job_logs import lost_log, note_set
 from minipach.support.validation import InvalidError
 
 _LOG = logging.getLogger(__name__)
 _OF_MEMORY = re.compile(r"exceeded (?:job )?memory limit|oom[-_ ]?kill", re.IGNORECASE)  # as slurmstepd says it
-_LOST_TRIES = 3  # a set whose tasks tell nothing so often in a row isn't tried again in this job
 _PACE = 3.0  # seconds between two looks at squeue, at least
 _SLOWEST = 30.0
 _SKEW = 5.0  # seconds by which a task's clock may be ahead of ours
@@ -160,12 +159,7 @@ class Watch:
             if task is not None:
                 flight.state = task.state + (f", {task.reason}" if task.reason not in ("", "None") else "")
             # one that says that it has ended need not be waited for, but what Slurm says of its end may be wanted
-            if (
-                task is not None
-                and task.alive
-                and not task.stuck
-                and (not flight.over or flight.in_vain >= _LOST_TRIES)
-            ):
+            if task is not None and task.alive and not task.stuck and (not flight.over or flight.in_vain >= LOST_TRIES):
                 flight.gone = None
                 continue
             flight.gone = now if flight.gone is None else flight.gone
@@ -180,7 +174,7 @@ class Watch:
     def _try_again(self, submission: Submission, flights: Sequence[Flight]) -> None:
         """Submit once more what tasks left undone; a set that keeps killing its task is lost (of a chunk: a datum)."""
         for flight in flights:
-            if flight.in_vain >= _LOST_TRIES:
+            if flight.in_vain >= LOST_TRIES:
                 self._lose(flight, flight.in_vain)
         again = [f for f in flights if f.left]
         if not again:
