@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from minipach.execution.run_set import run_set
+from minipach.execution.run_set import is_stopping, run_set
 from minipach.execution.set_size import Pace, enough
 from minipach.git.worktrees import Slot
 from minipach.model import run_record
@@ -26,7 +27,7 @@ def run_work(work: WorkSet, slot: Slot, tell: Callable[[Outcome], None], lost: i
         return
     todo = list(range(len(work.parts)))
     pace = Pace()
-    while todo:
+    while todo and not is_stopping():
         count = 1 if pace.work is None else enough(pace.work)
         members = todo[: _fitting(work, todo[:count])]
         del todo[: len(members)]
@@ -44,6 +45,37 @@ def run_work(work: WorkSet, slot: Slot, tell: Callable[[Outcome], None], lost: i
             streak.note(last)
         if outcome.kind == "ok":
             pace.learn(outcome.seconds, len(members))
+
+
+def run_rest(work: WorkSet, left: Sequence[int], slot: Slot, tell: Callable[[Outcome], None], lost: int = 0) -> None:
+    """Run the datums of a set or chunk that have no result yet.
+
+    Args:
+        work: The set or chunk.
+        left: The indices of these datums.
+        slot: Where they run.
+        tell: Gets each outcome as one of the whole set or chunk.
+        lost: How often it was begun by a worker that is gone.
+    """
+    if len(left) == len(work.parts):
+        run_work(work, slot, tell, lost)
+    elif left:
+        run_work(replace(work.part(left), chunk=work.chunk), slot, as_members(work, left, tell), lost)
+
+
+def as_members(work: WorkSet, indices: Sequence[int], tell: Callable[[Outcome], None]) -> Callable[[Outcome], None]:
+    """Tell outcomes of a part as outcomes of the whole. indices: of the part's datums in the whole."""
+
+    def tell_of_members(outcome: Outcome) -> None:
+        places = outcome.members if outcome.members is not None else range(len(indices))
+        tell(replace(outcome, set_id=work.id, members=tuple(indices[place] for place in places)))
+
+    return tell_of_members
+
+
+def done_before(work: WorkSet) -> Outcome:
+    """The outcome of a set whose result is there already: its worker was lost after it had done its work."""
+    return Outcome(work.id, "ok", 0, "", 0.0, 1, work.log, platform.node())
 
 
 def _fitting(work: WorkSet, members: Sequence[int]) -> int:

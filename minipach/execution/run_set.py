@@ -47,6 +47,11 @@ def stop_early() -> bool:
     return _Stop.can_finish
 
 
+def is_stopping() -> bool:
+    """Whether this process shall end: what a set gives from then on is a part of what it was to give."""
+    return _Stop.asked
+
+
 def run_set(work: WorkSet, slot: Slot, lost: int = 0) -> Outcome:
     """Run one set in a slot and point its result ref at the commit. Failures come back as outcomes.
 

@@ -70,9 +70,7 @@ def serve_all(
         if stop_early is None or not stop_early():
             end_group(number, frame)
         signal.signal(signal.SIGTERM, end_group)
-        for launcher in _launchers():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(launcher, signal.SIGTERM)
+        end_launchers()
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
@@ -120,6 +118,13 @@ def answer(
         answers.flush()
         if ending is not None and ending.is_set():
             return
+
+
+def end_launchers() -> None:
+    """Ask the launchers of this child to end; what they have finished they report."""
+    for launcher in _launchers():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(launcher, signal.SIGTERM)
 
 
 def end_group(_number: int, _frame: object) -> None:

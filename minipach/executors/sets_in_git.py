@@ -13,6 +13,7 @@ from pathlib import Path
 from minipach.git.repo import Repo
 from minipach.model.repo_layout import RESULT_REFS, RESULTS_FILE, SET_REFS
 from minipach.model.work_set import WorkSet, id_of
+from minipach.records.results_branch import Known
 from minipach.support.validation import parse_object
 
 
@@ -85,11 +86,26 @@ def has_whole_result(repo: Repo, work: WorkSet) -> bool:
     """Return whether a set that is not to be forced has a result ref already that holds all of its datums."""
     if work.forced or work.chunk:
         return False
-    data = repo.objects.read(f"{RESULT_REFS}{work.id}:{RESULTS_FILE}")
-    if data is None:
-        return False
-    try:
-        stored = {(str(r["id"]), str(r["name"])) for r in parse_object(data)["results"]}
-    except (ValueError, KeyError, TypeError):
-        return False  # damaged: it is computed again
+    stored = _stored(repo.objects.read(f"{RESULT_REFS}{work.id}:{RESULTS_FILE}"))
     return all((d["id"], d["name"]) in stored for d in work.datums)
+
+
+def finished(repo: Repo, work: WorkSet) -> list[int]:
+    """The datums of a set that was begun before, by their index, that have a result: in a ref, or folded in already."""
+    if work.forced:
+        return []
+    refs = repo.refs(RESULT_REFS)
+    stored = {pair for sha in refs.values() for pair in _stored(repo.objects.read(f"{sha}:{RESULTS_FILE}"))}
+    known = Known(repo)
+    pairs = [(str(d["id"]), str(d["name"])) for d in work.datums]
+    return [i for i, pair in enumerate(pairs) if pair in stored or known.named(*pair) is not None]
+
+
+def _stored(data: bytes | None) -> set[tuple[str, str]]:
+    """The ids and names of the results that a worker has left; none if they are damaged: those are computed again."""
+    if data is None:
+        return set()
+    try:
+        return {(str(r["id"]), str(r["name"])) for r in parse_object(data)["results"]}
+    except (ValueError, KeyError, TypeError):
+        return set()

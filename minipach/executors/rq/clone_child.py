@@ -15,10 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from minipach.execution.chunk import run_work
+from minipach.execution.chunk import done_before, run_work
 from minipach.execution.staging import StagingError, locate
 from minipach.executors.child_process import serve_all
-from minipach.executors.rq.child import done_before
 from minipach.executors.rq.clone_workspace import REMOTE, Clones, touch, trim
 from minipach.executors.sets_in_git import UnknownSetError, has_whole_result, read_set
 from minipach.git.annex_keys import key_of_link

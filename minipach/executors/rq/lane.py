@@ -20,6 +20,7 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from minipach.executors.rq.capacity import Share
 from minipach.executors.rq.connection import Client
+from minipach.executors.rq.queue import note_begun
 from minipach.support.processes import signal_group
 
 TTL = 10  # seconds without a heartbeat after which a job's worker counts as gone
@@ -86,7 +87,8 @@ class RqWorker(SimpleWorker):
         self.handle_job_failure(job, queue, exc_string=why, execution=execution)
 
     def hand_back(self, job: Job, queue: Queue, execution: Execution) -> None:
-        """Put the job back to the front of its queue; that is no try of it."""
+        """Put the job back to the front of its queue; that is no try of it. What has a result is not run again."""
+        note_begun(job)
         with self.connection.pipeline() as pipe:
             self.cleanup_execution(job, pipeline=pipe, execution=execution)
             pipe.execute()

@@ -546,6 +546,7 @@ UNABLE = "unable: "  # begins what RQ keeps of a try whose worker is there, and 
 
 
 _META = "lost"
+_BEGUN = "begun"
 
 
 _LONGEST = 255  # characters of a machine's name
@@ -567,6 +568,17 @@ def note_lost(job: Job) -> int:
         rows += [{}] * (count - 1 - len(rows)) + [_last_run(job)]
         job.save_meta()
     return count
+
+
+def note_begun(job: Job) -> None:
+    """Note that a worker began a job and gave it back."""
+    job.meta = {**(job.meta if isinstance(job.meta, dict) else {}), _BEGUN: True}
+    job.save_meta()
+
+
+def was_begun(job: Job) -> bool:
+    """Return whether a worker began a job and gave it back."""
+    return isinstance(job.meta, dict) and job.meta.get(_BEGUN) is True
 
 
 def lost_tries(job: Job) -> tuple[Try, ...]:

@@ -30,7 +30,7 @@ from minipach.executors.rq.lane import Lane, RqWorker, Task, make_worker
 from minipach.executors.rq.names import ResourceClass
 from minipach.executors.rq.outcomes import Teller
 from minipach.executors.rq.passes import Going
-from minipach.executors.rq.queue import UNABLE, Board, is_of_wrong_kind, note_lost
+from minipach.executors.rq.queue import UNABLE, Board, is_of_wrong_kind, note_lost, was_begun
 from minipach.executors.rq.shared_workspace import Place
 from minipach.git.repo import GitError
 
@@ -277,6 +277,7 @@ class Supervisor:
             self._place.begins_again(self._client, self._board.names, set_id, lost)
         env = share.env if self._room.gpus else {}
         request = {"set": set_id, "repo": str(self._place.folder(repo)), "slot": str(slot), "env": env, "lost": lost}
+        request["again"] = bool(lost) or was_begun(job)
         with contextlib.suppress(BrokenPipeError):  # its stdout says so at the next turn
             lane.send(request)
         return True

@@ -27,6 +27,7 @@ from minipach.support.messages import say, show_log
 
 SLOT = "slurm-"  # how slots of tasks are called: not as those that end with a process of this machine
 _ENDED = 143
+_KEEPING = 3  # seconds to store what a set has finished; Slurm's KillWait is 30 by default
 
 
 class _AskedToEnd(BaseException):
@@ -68,7 +69,7 @@ def main() -> int:
         for ending in (signal.SIGTERM, signal.SIGALRM):
             signal.signal(ending, signal.SIG_IGN)
         if child:
-            _end_tree(child)
+            _end_tree(child, early=True)
         _clear(slot)
         return _ENDED
     code = os.waitstatus_to_exitcode(status)
@@ -113,7 +114,7 @@ def _be_child(job: Callable[[], None], parent: int) -> None:
     try:
         os.setsid()
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, _end_early)
         enter_environment(child_environment(QUIET))
         job()
         code = 0
@@ -125,6 +126,17 @@ def _be_child(job: Callable[[], None], parent: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _end_early(number: int, frame: object) -> None:
+    """Have the set that runs end with the datums that are finished, or end the whole group if there is none."""
+    from minipach.execution.run_set import stop_early
+    from minipach.executors.child_process import end_group, end_launchers
+
+    if not stop_early():
+        end_group(number, frame)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Slurm signals each process, and so does our parent, which ends us
+    end_launchers()
 
 
 def _end_with(parent: int) -> None:
@@ -139,45 +151,48 @@ def _guarded_work(submission: Submission, work: WorkSet, slot: Slot, done: set[i
 
 
 def _work(submission: Submission, work: WorkSet, slot: Slot, done: set[int], teller: Teller) -> None:
-    from minipach.execution.chunk import run_work
+    from minipach.execution.chunk import as_members, done_before, run_rest, run_work
     from minipach.execution.datalad_shortcuts import import_containers_run
+    from minipach.execution.run_set import is_stopping
+    from minipach.executors.sets_in_git import finished
     from minipach.records.job_logs import note_set
 
     import_containers_run()
     teller.begin()
-    left = [index for index in range(len(work.parts)) if index not in done]
+    before = any(work.id in array for array in submission.arrays[:-1]) or bool(os.environ.get("SLURM_RESTART_COUNT"))
+    kept = [index for index in (finished(slot.main, work) if before else ()) if index not in done]
+    if kept:
+        teller.tell(replace(done_before(work), members=tuple(kept)))
+    left = [index for index in range(len(work.parts)) if index not in done and index not in kept]
+
+    def tell(outcome: Outcome) -> None:
+        if not is_stopping():  # what a set gives then is in git, and the next task finds it
+            teller.tell(outcome)
+
     if not work.chunk:
-        if left:
-            lost = sum(work.id in array for array in submission.arrays) - 1
-            run_work(work, slot, teller.tell, lost)
+        lost = sum(work.id in array for array in submission.arrays) - 1
+        run_rest(work, left, slot, tell, lost)
         return
-    if any(work.id in array for array in submission.arrays[:-1]) or os.environ.get("SLURM_RESTART_COUNT"):
+    if before:
         # an earlier run was lost: those that it can have had in hand go one by one, so that one costs no other anything
         for index in left[:MOST]:
             alone = work.part([index])
             note_set(Path(alone.log).parent, Path(alone.log).name, [str(d["name"]) for d in alone.datums])
-            run_work(alone, slot, _as_members(work, [index], teller))
+            run_work(alone, slot, as_members(work, [index], tell))
+            if is_stopping():
+                return
         left = left[MOST:]
-    if left:
-        rest = replace(work if len(left) == len(work.parts) else work.part(left), chunk=True)
-        run_work(rest, slot, _as_members(work, left, teller))
+    run_rest(work, left, slot, as_members(work, range(len(work.parts)), tell))
 
 
-def _as_members(work: WorkSet, indices: list[int], teller: Teller) -> Callable[[Outcome], None]:
-    """Tell outcomes of a part of a chunk as outcomes of the chunk. indices: of the part's datums in the chunk."""
+def _end_tree(child: int, *, early: bool = False) -> None:
+    """Ask a child's whole process group to end, give launchers their time, and end it.
 
-    def tell(outcome: Outcome) -> None:
-        places = outcome.members if outcome.members is not None else range(len(indices))
-        teller.tell(replace(outcome, set_id=work.id, members=tuple(indices[place] for place in places)))
-
-    return tell
-
-
-def _end_tree(child: int) -> None:
-    """Ask a child's whole process group to end, give launchers their time, and end it."""
+    early: ask the child alone, which gives what the set that it runs has finished; that may take longer.
+    """
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGTERM)
-    deadline = time.monotonic() + LAUNCHERS_END
+        os.kill(child, signal.SIGTERM) if early else os.killpg(child, signal.SIGTERM)
+    deadline = time.monotonic() + LAUNCHERS_END + (_KEEPING if early else 0)
     while time.monotonic() < deadline and _alive(child):
         time.sleep(0.05)
     with contextlib.suppress(ProcessLookupError):
