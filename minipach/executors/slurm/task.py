@@ -27,6 +27,7 @@ from minipach.support.messages import say, show_log
 
 SLOT = "slurm-"  # how slots of tasks are called: not as those that end with a process of this machine
 _ENDED = 143
+_END = signal.SIGUSR1  # from the batch process to its child: end
 _KEEPING = 3  # seconds to store what a set has finished; Slurm's KillWait is 30 by default
 
 
@@ -114,7 +115,10 @@ def _be_child(job: Callable[[], None], parent: int) -> None:
     try:
         os.setsid()
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-        signal.signal(signal.SIGTERM, _end_early)
+        # Slurm signals every process of a task: the shell that datalad starts must not end before the launcher has
+        # reported, so that it inherits to ignore that; the launcher does not
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(_END, _end_early)
         enter_environment(child_environment(QUIET))
         job()
         code = 0
@@ -135,14 +139,14 @@ def _end_early(number: int, frame: object) -> None:
 
     if not stop_early():
         end_group(number, frame)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Slurm signals each process, and so does our parent, which ends us
+    signal.signal(_END, signal.SIG_IGN)
     end_launchers()
 
 
 def _end_with(parent: int) -> None:
     """End the whole group when the parent was killed: Slurm does not always find what has lost its parent."""
     os.read(parent, 1)
-    os.killpg(0, signal.SIGTERM)
+    os.kill(os.getpid(), _END)
 
 
 def _guarded_work(submission: Submission, work: WorkSet, slot: Slot, done: set[int], teller: Teller) -> None:
@@ -191,7 +195,7 @@ def _end_tree(child: int, *, early: bool = False) -> None:
     early: ask the child alone, which gives what the set that it runs has finished; that may take longer.
     """
     with contextlib.suppress(ProcessLookupError):
-        os.kill(child, signal.SIGTERM) if early else os.killpg(child, signal.SIGTERM)
+        os.kill(child, _END) if early else os.killpg(child, signal.SIGTERM)
     deadline = time.monotonic() + LAUNCHERS_END + (_KEEPING if early else 0)
     while time.monotonic() < deadline and _alive(child):
         time.sleep(0.05)
