@@ -74,7 +74,7 @@ def as_members(work: WorkSet, indices: Sequence[int], tell: Callable[[Outcome], 
 
 
 def done_before(work: WorkSet) -> Outcome:
-    """The outcome of a set whose result is there already: its worker was lost after it had done its work."""
+    """Return the outcome of a set whose result is there already: its worker was lost after it had done its work."""
     return Outcome(work.id, "ok", 0, "", 0.0, 1, work.log, platform.node())
 
 

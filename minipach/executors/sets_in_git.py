@@ -91,7 +91,10 @@ def has_whole_result(repo: Repo, work: WorkSet) -> bool:
 
 
 def finished(repo: Repo, work: WorkSet) -> list[int]:
-    """The datums of a set that was begun before, by their index, that have a result: in a ref, or folded in already."""
+    """Return the datums of a set that have a result already, in a ref or on the results branch, by their index.
+
+    A set that is to be forced has none.
+    """
     if work.forced:
         return []
     refs = repo.refs(RESULT_REFS)
@@ -102,7 +105,7 @@ def finished(repo: Repo, work: WorkSet) -> list[int]:
 
 
 def _stored(data: bytes | None) -> set[tuple[str, str]]:
-    """The ids and names of the results that a worker has left; none if they are damaged: those are computed again."""
+    """Return the ids and names of the results that a worker has left; none if they are damaged: those run again."""
     if data is None:
         return set()
     try:

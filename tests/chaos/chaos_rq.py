@@ -1,5 +1,7 @@
 """Chaos on Redis: workers, their processes, passes, schedulers and Redis are killed at random while datums run.
 
+Meanwhile input files are renamed, deleted and added, and edits are left that no commit has.
+
     python -m tests.chaos.chaos_rq --datums 300 --kills 40 --seed 7
 
 At the end each datum must be published exactly once, and nothing be left over; prints a summary.
@@ -19,9 +21,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from minipach.model.run_record import parse
 from minipach.project.project import find_project
 from minipach.records import pending_work
+from tests.chaos.edits import NEUTRAL, NEUTRAL_SCRIPT, Edits
 from tests.fixtures.leftovers import WAIT, Process, leftovers, processes
 from tests.fixtures.projects import MINIPACH, Study
 from tests.fixtures.redis_servers import Redis, Workers
@@ -46,13 +48,14 @@ _PATIENCE = 240.0  # seconds for everything to be done once the kills are over
 
 @dataclass
 class Summary:
-    """What happened. wasted: runs of datums beyond the first of each."""
+    """What happened. datums: the names that there were · wasted: runs of datums beyond the first of each."""
 
     seed: int
     datums: int = 0
     runs: int = 0
     seconds: float = 0.0
     kills: Counter[str] = field(default_factory=Counter)
+    edits: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -64,10 +67,10 @@ class Summary:
         return f"PROBLEMS: {self.problems}" if self.problems else "all well"
 
     def __str__(self) -> str:
-        kills = ", ".join(f"{n} {what}" for what, n in sorted(self.kills.items()))
+        kills, edits = (", ".join(f"{n} {what}" for what, n in sorted(c.items())) for c in (self.kills, self.edits))
         return (
             f"chaos on RQ, seed {self.seed}: {self.datums} datums in {self.seconds:.0f} s; "
-            f"{sum(self.kills.values())} kills ({kills}), Redis flushed once; "
+            f"{sum(self.kills.values())} kills ({kills}), Redis flushed once; edits: {edits}; "
             f"{self.runs} runs, {self.wasted} of them wasted; {self.verdict}"
         )
 
@@ -88,6 +91,8 @@ class Chaos:
         self.study = Study.create(root / "study")
         self.study.pipeline("edges", EDGES.replace("@", str(self.marks)), run=SCRIPT)
         self.study.pipeline("montage", MONTAGE, gather=GATHER)
+        self.study.pipeline("neutral", NEUTRAL, run=NEUTRAL_SCRIPT)
+        self.edits = Edits(self.study, self.random)
         self.workers = Workers(self.study, server)
         self.scheduler: subprocess.Popen[bytes] | None = None
         self.add(datums)
@@ -95,10 +100,8 @@ class Chaos:
 
     def add(self, count: int) -> None:
         """More files in the input."""
-        for _ in range(count):
-            self.study.put(f"images/{self.summary.datums:04d}.txt", f"{self.summary.datums}\n", save=False)
-            self.summary.datums += 1
-        self.study.save("images")
+        self.edits.take_back()
+        self.edits.add(count)
 
     def run(self) -> Summary:
         """Everything, and a look at what it has come to."""
@@ -107,9 +110,12 @@ class Chaos:
             self.attend()
             while sum(self.summary.kills.values()) < self.kills:
                 time.sleep(self.random.uniform(0.3, 1.7))
+                if self.random.random() < 0.3:
+                    self.edits.make()
                 self.strike()
                 self.attend()
                 self.go_on()
+            self.edits.take_back()
             while not self.busy():
                 self.go_on()
                 time.sleep(0.2)
@@ -201,6 +207,9 @@ class Chaos:
         """Nothing is killed any more: wait until all is done, by workers alone if the scheduler has been killed."""
         deadline = time.monotonic() + _PATIENCE
         project = find_project(self.study.root)
+        if self.scheduler is not None:
+            self.scheduler.wait(_PATIENCE)
+        self.schedule()  # of what was edited since the last one began
         while pending_work.exists(project) or (self.scheduler is not None and self.scheduler.poll() is None):
             if time.monotonic() > deadline:
                 self.summary.problems.append(f"not done after {_PATIENCE:.0f} s: {self.workers.jobs()}")
@@ -210,33 +219,18 @@ class Chaos:
     def look(self) -> None:
         """Everything once, and nothing else."""
         problems = self.summary.problems
-        names = {f"{n:04d}.txt" for n in range(self.summary.datums)}
-        outputs = self.study.outputs("edges")
-        if set(outputs) != names:
-            problems.append(f"lost: {sorted(names - set(outputs))[:5]}; too many: {sorted(set(outputs) - names)[:5]}")
-        recorded = self.recorded()
-        if set(recorded) != names or set(recorded.values()) > {1}:
-            problems.append(f"not on record once: {[n for n in sorted(names) if recorded[n] != 1][:5]}")
+        problems += self.edits.problems("edges", "neutral")
+        self.summary.edits = self.edits.done
         report = self.study.plan()
         if any(p["counts"].get("run") for p in report.values()):
             problems.append(f"not current: {report}")
-        whole = "".join(f"{n}\n" for n in range(self.summary.datums))
+        whole = "".join(content for _, content in sorted(self.edits.files.items()))
         if self.study.read("montage/all.txt").decode() != whole:
             problems.append("montage has not all of edges")
         for path in self.marks.iterdir():
+            self.summary.datums += 1
             self.summary.runs += path.read_text().count("run")
         self.orphans()
-
-    def recorded(self) -> Counter[str]:
-        """How many records on the pipeline's branch each datum has."""
-        found: Counter[str] = Counter()
-        for row in self.study.git("edges", "log", "-z", "--format=%B", "HEAD").split("\0"):
-            try:
-                ours = parse(row.rstrip("\n") + "\n")[1].get("minipach", {})
-            except ValueError:
-                continue
-            found.update(str(datum["name"]) for datum in ours.get("datums", []))
-        return found
 
     def orphans(self) -> None:
         """Processes, slots, refs, locks, jobs. What is a killed worker's goes with the next pass: so one is made."""

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.executors.slurm.test_slurm import on_slurm
 from tests.fixtures.leftovers import until
 from tests.fixtures.projects import Study
 from tests.fixtures.redis_servers import Redis, Workers
-from tests.fixtures.slurm_cluster import Cluster, shared_cluster
+from tests.fixtures.slurm_cluster import Cluster, on_slurm, shared_cluster
 
 pytestmark = pytest.mark.slow
 
