@@ -94,10 +94,16 @@ def drift(recorded: str, now: str, *, python: bool = True) -> tuple[str, ...]:
     """
     before, after = _table(recorded, python=python), _table(now, python=python)
     return tuple(
-        f"{name} {before.get(name, 'absent')} -> {after.get(name, 'absent')}"
+        f"{name} {_short(before.get(name, 'absent'))} -> {_short(after.get(name, 'absent'))}"
         for name in sorted(before.keys() | after.keys())
         if before.get(name) != after.get(name)
     )
+
+
+def _short(value: str) -> str:
+    """Return a value for people: of a digest the beginning."""
+    kind, _, digest = value.partition(":")
+    return f"{kind}:{digest[:8]}…" if kind == "sha256" and len(digest) > 8 else value
 
 
 def _table(text: str, *, python: bool) -> dict[str, str]:

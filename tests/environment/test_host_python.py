@@ -209,7 +209,7 @@ def test_what_is_read_of_modules_is_bounded(host: Host) -> None:
 
 
 def test_the_launcher_looks_at_the_same(host: Host) -> None:
-    launcher = (resources.files("minipach") / "scripts" / "launch").read_text("utf-8")
+    launcher = (resources.files("minipach") / "execution" / "scripts" / "launch").read_text("utf-8")
     source = next(
         node.value.value
         for node in ast.walk(ast.parse(launcher))
