@@ -79,11 +79,17 @@ def test_every_state_has_a_colour() -> None:
     assert {*get_args(State), *get_args(Action), *get_args(Outcome), *kinds} <= STATES.keys()
 
 
-@pytest.mark.parametrize("view", ["status", "jobs", "job edges", "usage edges", "results list", "results list --all"])
-def test_every_view_has_titles_in_capitals_and_no_colours_in_a_pipe(study: Study, view: str) -> None:
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    study = Study.create(tmp_path_factory.mktemp("tables") / "study")
     study.put("images/a.txt", "a")
     study.copier()
     study.schedule()
-    out = study.minipach(*view.split()).out
+    return study
+
+
+@pytest.mark.parametrize("view", ["status", "jobs", "job edges", "usage edges", "results list", "results list --all"])
+def test_every_view_has_titles_in_capitals_and_no_colours_in_a_pipe(published: Study, view: str) -> None:
+    out = published.minipach(*view.split()).out
     assert re.search(r"^[A-Z][A-Z0-9%-]+(  +[A-Z0-9%][A-Z0-9 %-]+)+$", out, re.MULTILINE), out
     assert "\x1b" not in out
