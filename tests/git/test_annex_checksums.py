@@ -24,13 +24,23 @@ _BACKENDS += ["BLAKE2B160", "BLAKE2B224", "BLAKE2B256", "BLAKE2B384", "BLAKE2B51
 _BACKENDS += ["BLAKE2S224", "BLAKE2S256", "BLAKE2SP224", "BLAKE2SP256", "SKEIN256", "SKEIN512"]
 
 
-@pytest.fixture
-def made(tmp_path: Path) -> Files:
-    """A dataset with one annexed file."""
-    repo = Files.create(tmp_path / "images", annex=True)
+def make(path: Path) -> Files:
+    repo = Files.create(path, annex=True)
     repo.put("a.txt", "alpha\n" * 1000)
     repo.commit()
     return repo
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Files:
+    """A dataset with one annexed file."""
+    return make(tmp_path / "images")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """The same, for tests that only ask it for keys."""
+    return make(tmp_path_factory.mktemp("checksums") / "images")
 
 
 def key_of(repo: Files, name: str = "a.txt") -> str:
@@ -51,21 +61,21 @@ def spoil(file: Path, *, at: int = 100, keep_time: bool = False) -> None:
 
 
 @pytest.mark.parametrize("backend", [*_BACKENDS, *(f"{name}E" for name in _BACKENDS)])
-def test_a_key_of_every_backend_is_verified_as_git_annex_makes_it(made: Files, backend: str, tmp_path: Path) -> None:
+def test_a_key_of_every_backend_is_verified_as_git_annex_makes_it(shared: Files, backend: str, tmp_path: Path) -> None:
     file = tmp_path / "some.txt"
     file.write_bytes(os.urandom(5000))
-    key = made.line("annex", "calckey", f"--backend={backend}", str(file))
-    assert is_content_of(key, file, made)
+    key = shared.line("annex", "calckey", f"--backend={backend}", str(file))
+    assert is_content_of(key, file, shared)
     spoil(file)
-    assert not is_content_of(key, file, made)
+    assert not is_content_of(key, file, shared)
 
 
 @pytest.mark.parametrize("key", ["WORM-s5-m1--a.txt", "URL-s5--http&c%%example.org%a"])
-def test_of_a_key_without_a_checksum_the_size_is_looked_at(made: Files, key: str, tmp_path: Path) -> None:
+def test_of_a_key_without_a_checksum_the_size_is_looked_at(shared: Files, key: str, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("12345")
-    assert is_content_of(key, tmp_path / "x", made)
+    assert is_content_of(key, tmp_path / "x", shared)
     (tmp_path / "x").write_text("1234")
-    assert not is_content_of(key, tmp_path / "x", made)
+    assert not is_content_of(key, tmp_path / "x", shared)
 
 
 def test_a_content_is_read_once_while_it_stays_the_same(made: Files, monkeypatch: pytest.MonkeyPatch) -> None:
