@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures import container_images as builders
+from tests.fixtures import reruns
 from tests.fixtures.container_images import Images
 from tests.fixtures.projects import Study, need
 from tests.fixtures.reruns import clone, rerun
 from tests.fixtures.stories import records, sky, spec
 
 images = builders.images
+without_minipach = reruns.without_minipach
 
 
 @pytest.fixture(scope="module")

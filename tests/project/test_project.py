@@ -11,8 +11,10 @@ from minipach.project.discovery import Place
 from minipach.project.project import Project, find_project
 from minipach.support.errors import UserError
 from minipach.support.text import suggest
-from tests.fixtures.plain_projects import dataset, plain, repo, spec
+from tests.fixtures.plain_projects import dataset, plain, repo, root, spec
 from tests.fixtures.repos import Files
+
+__all__ = ["root"]  # the fixture
 
 
 def problems(root: Files) -> tuple[str, ...]:
