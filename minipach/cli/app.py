@@ -13,7 +13,21 @@ from typing import Annotated
 import typer
 
 from minipach import __version__
-from minipach.cli import inspect, jobs, logs, pachctl, plan, project, results, run_one, schedule, spec, status, worker
+from minipach.cli import (
+    inspect,
+    jobs,
+    logs,
+    pachctl,
+    plan,
+    project,
+    results,
+    run_one,
+    schedule,
+    spec,
+    status,
+    triggers,
+    worker,
+)
 from minipach.cli.common import INTERRUPT, USER, Here, all_shown, say
 from minipach.cli.sections import Group
 from minipach.git.settings import drop_variables
@@ -56,7 +70,7 @@ def _options(
     context.obj = Here(directory)
 
 
-for module in (project, spec, run_one, plan, schedule, jobs, logs, status, inspect, results, worker):
+for module in (project, spec, run_one, plan, schedule, triggers, jobs, logs, status, inspect, results, worker):
     module.register(app)
 
 

@@ -135,6 +135,7 @@ def _environment_at(path: Path, extra: Mapping[str, str] | None = None, *, own: 
     results would be published into the superdataset.
     """
     env = {"GIT_CEILING_DIRECTORIES": os.path.dirname(os.path.realpath(path)), "LANGUAGE": "en"}  # messages are read
+    env["MINIPACH_OWN_GIT"] = "1"  # triggers/hook starts no pass then
     env |= extra or {}
     if own:
         return own_environment(env)

@@ -90,6 +90,36 @@ class LocalState:
         return self.folder / "rq" / "publish.log"
 
     @property
+    def heard(self) -> Path:
+        """The lines that triggers wrote since the last pass read git. `triggers/hook` writes them."""
+        return self.folder / "heard"
+
+    @property
+    def taken(self) -> Path:
+        """The lines that a pass answers which has not ended yet."""
+        return self.folder / "heard.taken"
+
+    @property
+    def waiting(self) -> Path:
+        """The process that waits to begin a pass: its id and start time. `triggers/hook` writes it."""
+        return self.folder / "waiting"
+
+    @property
+    def answering(self) -> Path:
+        """The lock of the passes that triggers ask for."""
+        return self.folder / "answering"
+
+    @property
+    def looked(self) -> Path:
+        """A summary of the last such pass (JSON)."""
+        return self.folder / "looked.json"
+
+    @property
+    def passes_log(self) -> Path:
+        """The output of such passes."""
+        return self.folder / "passes.log"
+
+    @property
     def secrets(self) -> Path:
         """The folder of secrets, unless a setting names another one."""
         return self.folder / "secrets"

@@ -1,0 +1,103 @@
+"""`hooks`: start passes by themselves when a repo has changed."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from minipach.cli.common import Here, guarded, show, show_json
+from minipach.cli.options import JSON
+from minipach.cli.sections import OTHERS, RUN, Group, add
+
+if TYPE_CHECKING:
+    from minipach.triggers.hooks import HookState
+
+REPO = Annotated[
+    str | None, typer.Option("--repo", metavar="R", help="Select one repo by its path. [default: the project and all]")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this family's commands."""
+    family = typer.Typer(
+        cls=Group,
+        help="Run `schedule` by itself after each commit, save, merge, pull and push.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    add(family, OTHERS, install, status, remove)
+    family.command("run", hidden=True)(run_)
+    app.add_typer(family, name="hooks", rich_help_panel=RUN)
+
+
+@guarded
+def install(context: typer.Context, repo: REPO = None) -> None:
+    """Install a git hook in the project and its repos. It starts a pass after each change of a branch.
+
+    Hooks that are there already run first. Repos that are added later get the hook at the next pass.
+
+    Example: minipach hooks install
+    """
+    from minipach.triggers.hooks import install as put
+
+    here: Here = context.obj
+    changed = put(here.project(), repo)
+    for hook in changed:
+        show(f"{hook.repo}: hook installed" + _chained(hook))
+    if not changed:
+        show("all hooks are installed already")
+
+
+@guarded
+def status(context: typer.Context, as_json: JSON = False) -> None:
+    """List the repos and the state of their hooks: installed, outdated, missing, off.
+
+    Example: minipach hooks status
+    """
+    from minipach.triggers.hooks import status as look
+
+    here: Here = context.obj
+    found = look(here.project())
+    if as_json:
+        show_json({"schema": 1, "hooks": [hook.as_json() for hook in found]})
+        return
+    fixes = {"missing": "minipach hooks install", "outdated": "minipach hooks install"}
+    for hook in found:
+        fix = fixes.get(hook.state)
+        show(f"{hook.repo}: {hook.state}" + _chained(hook) + (f". Fix: {fix}" if fix else ""))
+
+
+@guarded
+def remove(context: typer.Context, repo: REPO = None) -> None:
+    """Remove the hooks. Hooks that were there before return to their names.
+
+    Example: minipach hooks remove
+    """
+    from minipach.triggers.hooks import remove as take_out
+
+    here: Here = context.obj
+    removed = take_out(here.project(), repo)
+    for hook in removed:
+        show(f"{hook.repo}: hook removed")
+    if not removed:
+        show("no hooks are installed")
+
+
+@guarded
+def run_(context: typer.Context) -> None:
+    """Make the pass that hooks have asked for. Hooks run this command."""
+    from minipach.cli.schedule import reporting, tell
+    from minipach.triggers.passes import answer
+
+    here: Here = context.obj
+    os.closerange(3, 1024)  # what git left open: it waits until nobody has it
+    with reporting() as terminal:
+        report = answer(here.directory, terminal)
+    if report is not None:
+        tell(report, as_json=False)
+
+
+def _chained(hook: HookState) -> str:
+    return f" (after {hook.chained.name})" if hook.chained else ""

@@ -1,0 +1,183 @@
+"""Passes that a trigger asks for. A trigger writes a line to `.git/minipach/heard`; a pass reads git, never the line.
+
+Order of a pass: wait for the pass before; wait until nothing has been heard for a moment; remove `waiting`; take
+`heard` away; read git. A line that comes before `heard` is taken belongs to this pass. A line that comes later finds no
+`waiting`, so that its hook starts one more pass.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from minipach.git.repo import Repo, is_dataset
+from minipach.model.local_state import LocalState
+from minipach.project.project import Project, find_project
+from minipach.project.targets import Targets
+from minipach.scheduling.events import Message, Reporter
+from minipach.scheduling.report import Options, ScheduleReport
+from minipach.scheduling.service import run
+from minipach.support.errors import UserError
+from minipach.triggers import hooks
+
+_QUIET = 0.3  # seconds without a new line after which a pass begins: one command often moves several branches
+_LONGEST = 1.5  # seconds after which it begins although lines keep coming
+_LOCKED = 10.0  # seconds to wait for a git command that holds the index of a repo
+_LOG_SIZE = 1_000_000  # bytes of the log, after which a new one begins
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The summary of a pass. heard: how many lines it answers · left_out: pipelines that had no part, and why."""
+
+    at: str
+    heard: int
+    seconds: float = 0.0
+    pipelines: tuple[dict[str, Any], ...] = ()
+    problems: tuple[str, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as it is stored in `.git/minipach/looked.json`."""
+        return {
+            "schema": 1,
+            "at": self.at,
+            "heard": self.heard,
+            "seconds": round(self.seconds, 2),
+            "pipelines": list(self.pipelines),
+            "problems": list(self.problems),
+            "left_out": self.left_out,
+        }
+
+
+def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
+    """Make one pass for all that was heard until now. None: nothing was heard since the last pass began.
+
+    Raises:
+        UserError: Something for the user to fix; `looked.json` has it too.
+    """
+    project = find_project(root)
+    state = project.local
+    state.folder.mkdir(parents=True, exist_ok=True)
+    with _one_at_a_time(state):
+        _settle(project)
+        lines = _take(state)
+        if not lines:
+            return None
+        began = time.monotonic()
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        reporter.report(Message(f"{at}: a pass, asked for by {len(lines)} line(s) in {state.heard}"))
+        project = find_project(root)  # as it is now
+        left_out: dict[str, str] = {}
+        try:
+            targets, left_out = by_itself(project)
+            for name, why in left_out.items():
+                reporter.report(Message(f"{name}: left out: {why}"))
+            report = run(project, targets, Options(), reporter)
+            for hook in hooks.complete(find_project(root)):
+                reporter.report(Message(f"{hook.repo}: hook installed"))
+        except UserError as error:
+            _note(state, Look(at, len(lines), time.monotonic() - began, (), error.problems, left_out))
+            raise
+        rows = tuple(p.as_json() for p in report.pipelines)
+        _note(state, Look(at, len(lines), time.monotonic() - began, rows, report.problems, left_out))
+        state.taken.unlink(missing_ok=True)
+        _rotate(state.passes_log)
+        return report
+
+
+def by_itself(project: Project) -> tuple[Targets, dict[str, str]]:
+    """Return the pipelines that a pass without a user brings up to date, and why others have no part, by name."""
+    left_out: dict[str, str] = {}
+    order: list[str] = []
+    for path in project.order:
+        problems = project.trouble([path])
+        if problems:
+            left_out[project.name_of(path)] = problems[0]
+        else:
+            order.append(path)
+    while lacking := {path: lines for path in order if (lines := project.lacks(path, but=order))}:
+        for path, lines in lacking.items():
+            left_out[project.name_of(path)] = lines[0]
+            order.remove(path)
+    return Targets(tuple(order), {}, frozenset(order)), left_out
+
+
+@contextmanager
+def _one_at_a_time(state: LocalState) -> Iterator[None]:
+    with state.answering.open("a") as file:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        yield
+
+
+def _settle(project: Project) -> None:
+    """Wait until nothing has been heard for a moment, and no git command holds the index of a repo."""
+    heard = project.local.heard
+    begin = time.monotonic()
+    while time.monotonic() - begin < _LONGEST:
+        age = _age(heard)
+        if age is None or not 0 <= age < _QUIET:
+            break
+        time.sleep(_QUIET - age)
+    begin = time.monotonic()
+    folders = [project.repo.common_dir, *(_git_dir(project, path) for path in project.repos)]
+    while time.monotonic() - begin < _LOCKED and any((folder / "index.lock").exists() for folder in folders):
+        time.sleep(0.1)
+
+
+def _git_dir(project: Project, path: str) -> Path:
+    folder = project.root / path
+    inside = folder / ".git"
+    return inside if inside.is_dir() or not is_dataset(folder) else Repo(folder).common_dir
+
+
+def _age(file: Path) -> float | None:
+    try:
+        return time.time() - file.stat().st_mtime
+    except FileNotFoundError:
+        return None
+
+
+def _take(state: LocalState) -> list[str]:
+    """Take the lines that were heard, those of a pass that was killed included."""
+    waiting = state.waiting
+    own = _read(waiting).split()[:1] == [str(os.getpid())]
+    if own:
+        waiting.unlink(missing_ok=True)
+    lines = _read(state.taken).splitlines()
+    fresh = state.taken.with_name(f"{state.taken.name}.{os.getpid()}")
+    try:
+        state.heard.rename(fresh)
+    except FileNotFoundError:
+        return lines
+    lines += _read(fresh).splitlines()
+    with state.taken.open("a") as file:
+        file.write(_read(fresh))
+    fresh.unlink()
+    return lines
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(errors="surrogateescape")
+    except FileNotFoundError:
+        return ""
+
+
+def _note(state: LocalState, look: Look) -> None:
+    temporary = state.looked.with_name(f"{state.looked.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(look.as_json()))
+    temporary.replace(state.looked)
+
+
+def _rotate(log: Path) -> None:
+    if log.is_file() and log.stat().st_size > _LOG_SIZE:
+        log.replace(log.with_name(f"{log.name}.1"))

@@ -1,0 +1,159 @@
+"""Passes that triggers ask for: one answers any number of lines, and what it does follows from git alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from minipach.model.local_state import LocalState
+from minipach.project.project import Project
+from minipach.scheduling.events import Event
+from minipach.triggers import hooks
+from minipach.triggers.passes import answer, by_itself
+from tests.fixtures.projects import Study
+
+
+class Kept:
+    """A reporter that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def report(self, event: Event) -> None:
+        """Keep an event."""
+        self.events.append(event)
+
+
+def state_of(study: Study) -> LocalState:
+    state = LocalState.in_root(study.root)
+    state.folder.mkdir(exist_ok=True)
+    return state
+
+
+def hear(study: Study, *lines: str) -> None:
+    with state_of(study).heard.open("a") as file:
+        file.writelines(f"{line}\n" for line in lines)
+
+
+def test_nothing_heard_nothing_done(study: Study) -> None:
+    assert answer(study.root, Kept()) is None
+    assert not state_of(study).looked.exists()
+
+
+def test_one_pass_answers_all_lines(study: Study) -> None:
+    hear(study, "anything", "refs/heads/x", "")
+    assert answer(study.root, Kept()) is not None
+    look = json.loads(state_of(study).looked.read_text())
+    assert (look["schema"], look["heard"], look["problems"]) == (1, 3, [])
+    assert not state_of(study).heard.exists() and not state_of(study).taken.exists()
+    assert answer(study.root, Kept()) is None
+
+
+def test_lines_of_a_pass_that_was_killed_are_answered(study: Study) -> None:
+    state_of(study).taken.write_text("one\ntwo\n")
+    hear(study, "three")
+    assert answer(study.root, Kept()) is not None
+    assert json.loads(state_of(study).looked.read_text())["heard"] == 3
+
+
+def test_waiting_is_removed_by_the_process_that_it_names(study: Study) -> None:
+    waiting = state_of(study).waiting
+    for pid, left in ((os.getpid(), False), (1, True)):
+        waiting.write_text(f"{pid} 17\n")
+        hear(study, "x")
+        assert answer(study.root, Kept()) is not None
+        assert waiting.exists() == left
+
+
+def test_broken_pipelines_are_left_out_and_said(study: Study) -> None:
+    study.copier("edges")
+    study.copier("more", repo="edges")
+    study.copier("apart")
+    (study.root / "edges/spec.yml").write_text("input: {}\n")
+    targets, left_out = by_itself(Project(study.root))
+    assert targets.order == ("apart",)
+    assert left_out.keys() == {"edges", "more"} and all("edges/spec.yml" in why for why in left_out.values())
+
+
+@pytest.mark.slow
+def test_saves_during_passes_are_all_processed_by_few_passes(study: Study) -> None:
+    study.copier()
+    study.schedule()
+    hooks.install(Project(study.root))
+    before = int(study.git(".", "rev-list", "--count", "HEAD"))
+    saves = 20
+    for number in range(saves):
+        study.put(f"images/{number}", f"{number}")
+    expected = {str(number) for number in range(saves)}
+    wait_until_quiet(study)
+    assert study.outputs("edges").keys() == expected
+    passes = state_of(study).passes_log.read_text().count("a pass, asked for by")
+    assert 1 <= passes < saves / 2
+    assert int(study.git(".", "rev-list", "--count", "HEAD")) - before <= passes
+    assert study.plan()["edges"]["counts"]["run"] == 0
+
+
+def wait_until_quiet(study: Study) -> None:
+    """Wait until no line is unanswered, and no pass runs."""
+    state = state_of(study)
+    deadline = time.monotonic() + 300
+    while any(file.exists() for file in (state.heard, state.taken, state.waiting)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+_CHANGES = st.lists(
+    st.tuples(st.sampled_from(["a", "b", "c"]), st.sampled_from(["1", "2", ""])), min_size=1, max_size=4
+)
+_DELIVERIES = st.lists(st.integers(0, 2), min_size=4, max_size=4)
+
+
+@pytest.mark.slow
+def test_triggers_dropped_doubled_and_late(tmp_path: Path) -> None:
+    check_triggers(tmp_path, [("a", "1"), ("b", "1"), ("a", "")], [0, 2, 0], late=1)
+
+
+@pytest.mark.soak
+@hypothesis.given(changes=_CHANGES, deliveries=_DELIVERIES, late=st.integers(0, 2))
+@hypothesis.settings(max_examples=8, deadline=None, phases=[hypothesis.Phase.generate])  # an example takes seconds
+def test_triggers_decide_nothing_but_when(
+    changes: list[tuple[str, str]],
+    deliveries: list[int],
+    late: int,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    check_triggers(tmp_path_factory.mktemp("twins"), changes, deliveries, late=late)
+
+
+def check_triggers(folder: Path, changes: list[tuple[str, str]], deliveries: list[int], *, late: int) -> None:
+    """Drop (0), deliver (1) or double (2) the trigger of each change; the last lines name an old commit.
+
+    The project must have the same trees and keys as one where `schedule` ran once, at the end.
+    """
+    found = []
+    for name in ("triggered", "by-hand"):
+        study = Study.create(folder / name)
+        study.copier()
+        study.put("images/begin", "begin")
+        old = study.git("images", "rev-parse", "HEAD")
+        for (file, content), times in zip(changes, deliveries, strict=False):
+            if content:
+                study.put(f"images/{file}", content)
+            elif (study.root / "images" / file).is_symlink():
+                study.remove(f"images/{file}")
+            if name == "triggered" and times:
+                hear(study, *["HEAD"] * times)
+                answer(study.root, Kept())
+        if name == "triggered":
+            hear(study, *[f"refs/heads/master {old}"] * (late + 1))
+            answer(study.root, Kept())
+        else:
+            study.schedule()
+        found.append(study.outputs("edges"))
+    assert found[0] == found[1] and "begin" in found[0]
