@@ -9,7 +9,7 @@ import re
 import shlex
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -19,7 +19,7 @@ import typer
 from minipach.git.repo import GitError
 from minipach.project.project import Project, find_project
 from minipach.support import messages
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.streams import lead_nowhere
 from minipach.support.text import colours_only, printable
 
@@ -57,7 +57,9 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except UserError as error:
             for problem in error.problems:
-                say(problem)
+                say(str(problem))
+            if kwargs.get("as_json"):
+                show_json({"schema": 1, "problems": problems_json(error.problems)})
             raise typer.Exit(USER) from None
         except KeyboardInterrupt:
             say(INTERRUPT)
@@ -127,7 +129,11 @@ def _put(text: str, *, flush: bool = False) -> None:
         reader_left()
     except OSError as error:
         reader_left()
-        raise UserError(f"what is shown can't be written: {error.strerror}; send it somewhere else") from None
+        raise UserError(
+            Problem(
+                "output.unwritable", "stdout", f"cannot write to standard output: {error.strerror}", "send it elsewhere"
+            )
+        ) from None
 
 
 def reader_left() -> None:
@@ -149,11 +155,19 @@ def say(message: str) -> None:
     messages.say(message)
 
 
+def leave_with(problems: Iterable[Problem]) -> None:
+    """Say what is wrong, if anything is, and leave with exit code 2: for a command that has shown its result."""
+    for problem in (found := tuple(problems)):
+        say(str(problem))
+    if found:
+        raise typer.Exit(USER)
+
+
 def say_layout(project: Project) -> None:
     """Say which repos may be pipelines, though they don't count as such: they aren't installed, or have no spec.yml."""
     _say_not_installed(project)
     for line in (*project.former_pipelines(), *project.misplaced_specs()):
-        say(line)
+        say(str(line))
 
 
 def say_used(project: Project, name: str, *, committed: bool) -> None:

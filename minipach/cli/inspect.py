@@ -187,10 +187,12 @@ def audit(
     from minipach.project.settings import slots
     from minipach.project.targets import parse_targets
     from minipach.rerun.audit import DEFAULT_SAMPLE, prepare, run
-    from minipach.support.errors import UserError
+    from minipach.support.errors import Problem, UserError
 
     if everything and sample is not None:
-        raise UserError("--all and --sample exclude each other; leave one of them out")
+        raise UserError(
+            Problem("option.conflict", "", "--all and --sample exclude each other", "leave one of them out")
+        )
     here: Here = context.obj
     project = here.project()
     targets = parse_targets(project, what or [], downstream=False)

@@ -11,7 +11,7 @@ import typer
 from minipach.cli.common import Here, flush_to_reader, guarded, say, show, show_exactly, show_output
 from minipach.cli.sections import LOOK, add
 from minipach.project.project import Project
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.text import colours_only, printable
 
 
@@ -64,7 +64,13 @@ def logs(
         datum = datum or None
     if number is not None:
         if pipeline is None or datum is None or follow:
-            raise UserError("--try: of which datum? minipach logs PIPELINE DATUM --try N, without --follow")
+            raise UserError(
+                Problem(
+                    "option.needs-datum",
+                    "--try",
+                    "of which datum? minipach logs PIPELINE DATUM --try N, without --follow",
+                )
+            )
         show_output(_text(log_of_try(project, project.path_of(pipeline), datum, ident, number)), raw=raw)
         return
     if pipeline is None and ident is not None:
@@ -86,7 +92,7 @@ def logs(
         if len(chosen) > 1 or datum is None:
             show(f"== {attempt.datum}: {attempt.kind}{', ' + attempt.message if attempt.message else ''}")
         if not Path(attempt.log).is_file():
-            raise UserError(f"{attempt.log}: this log is gone")
+            raise UserError(Problem("log.gone", attempt.log, "this log is gone"))
         _log(attempt.log, raw=raw)
 
 

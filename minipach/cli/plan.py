@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from minipach.cli.common import Here, guarded, say, say_layout, show, show_json
+from minipach.cli.common import Here, guarded, leave_with, say, say_layout, show, show_json
 from minipach.cli.options import DOWNSTREAM, JOBS, JSON, TARGETS, UPSTREAM
 from minipach.cli.sections import RUN, add
 from minipach.cli.tables import state
 from minipach.planning.plan import Plan
 from minipach.project.project import Project
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.text import many
 
 
@@ -60,27 +60,28 @@ def plan(
     cost = expected_cost(project, found.plans, slots(project.repo, jobs))
     changes = looking.result()
     for remark in (*uncommitted.remarks(project, changes), *branch_check.told(project, targets.order), *found.remarks):
-        say(remark)
+        say(str(remark))
     say_layout(project)
     if as_json:
         data: dict[str, object] = {"schema": 1, "pipelines": [p.as_json() for p in found.plans]}
         if cost is not None:
             data["expected"] = cost.as_json()
-        show_json({**data, "problems": list(found.problems), "uncommitted": uncommitted.as_json(changes)})
+        show_json({**data, "problems": problems_json(found.problems), "uncommitted": uncommitted.as_json(changes)})
     else:
         for one in found.plans:
             _show_plan(one, everything=everything)
         if cost is not None:
             show(cost.text())
-    if found.problems:
-        raise UserError(found.problems)
+    leave_with(found.problems)
 
 
 def _why(project: Project, what: list[str], datum: str, *, as_json: bool) -> None:
     from minipach.views.datum_story import story
 
     if len(what) != 1:
-        raise UserError("--why: name one pipeline; minipach plan PIPELINE --why DATUM")
+        raise UserError(
+            Problem("option.needs-pipeline", "--why", "name one pipeline", "minipach plan PIPELINE --why DATUM")
+        )
     facts = story(project, project.path_of(what[0]), datum)
     if as_json:
         show_json({"schema": 1, **facts.as_json()})

@@ -36,6 +36,14 @@ Results go to stdout, everything else to stderr. Colours and progress bars appea
 
 Every command that reports takes `--json`. The shapes have a `schema` number; later versions only add to them.
 
+A problem is an object. `code` is stable: compare it, not the text. `text` is the line that is printed on stderr.
+With `--json`, a command that can't do anything prints its problems alone: `{"schema": 1, "problems": [...]}`.
+
+```
+{"code": "spec.unknown-field", "location": "edges/spec.yml:3:1", "message": "unknown key \"nonsense\"",
+ "fix": "", "text": "edges/spec.yml:3:1: unknown key \"nonsense\""}
+```
+
 ```
 datums:   {"schema": 1, "pipeline": "edges",
            "datums": [{"name": "chelsea.png", "id": "<hex>",

@@ -13,7 +13,7 @@ from minipach.cli.options import EXCHANGE, JSON, LOCK_WAIT, PIPELINES
 from minipach.cli.sections import OTHERS, SHARE, Group, add
 from minipach.cli.tables import show_table
 from minipach.project.project import Project
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.text import byte_count, many, quoted
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _exchange(
 
     remote, paths = choose(project, words)
     done: list[Exchange] = []
-    problems: list[str] = []
+    problems: list[Problem] = []
     with project_lock(project.local.lock, wait=wait, tell=say):
         for path in paths:
             try:
@@ -156,9 +156,9 @@ def _exchange(
                 problems += error.problems
     problems += [p for one in done for p in one.problems]
     for problem in problems:
-        say(problem)
+        say(str(problem))
     if as_json:
-        show_json({"schema": 1, "pipelines": [one.as_json() for one in done], "problems": problems})
+        show_json({"schema": 1, "pipelines": [one.as_json() for one in done], "problems": problems_json(problems)})
     for one in () if as_json else done:
         parts = [f"{many(one.came, 'result')} came from {one.remote}"] if one.came else []
         parts += [f"{many(one.went, 'result')} went to {one.remote}"] if one.went else []
@@ -202,7 +202,7 @@ def collect_(
     here: Here = context.obj
     project = here.project()
     found: dict[str, Collection] = {}
-    problems: list[str] = []
+    problems: list[Problem] = []
     lock = project_lock(project.local.lock, wait=wait, tell=say) if drop else contextlib.nullcontext()
     with lock:
         for path in datasets(project, what or []):
@@ -211,9 +211,11 @@ def collect_(
             except UserError as error:
                 problems += error.problems
     for problem in problems:
-        say(problem)
+        say(str(problem))
     if as_json:
-        show_json({"schema": 1, "pipelines": [c.as_json() for c in found.values()], "problems": problems})
+        show_json(
+            {"schema": 1, "pipelines": [c.as_json() for c in found.values()], "problems": problems_json(problems)}
+        )
     else:
         for path, one in found.items():
             _show_collection(project, path, one)

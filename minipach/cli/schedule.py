@@ -77,14 +77,16 @@ def schedule(
     from minipach.planning.checks import sound_targets
     from minipach.scheduling.report import Options
     from minipach.scheduling.service import run
-    from minipach.support.errors import UserError
+    from minipach.support.errors import Problem, UserError
 
     here: Here = context.obj
     project = here.project()
     targets = sound_targets(project, what or [], upstream=upstream, downstream=downstream)
     say_layout(project)
     if fail_fast and keep_going:
-        raise UserError("--fail-fast and --keep-going exclude each other; leave one of them out")
+        raise UserError(
+            Problem("option.conflict", "", "--fail-fast and --keep-going exclude each other", "leave one of them out")
+        )
     options = Options(force=force, fail_fast=fail_fast, keep_going=keep_going, retry_failed=retry_failed)
     with reporting() as terminal:
         report = run(project, targets, options, terminal, jobs=jobs, wait=wait)
@@ -106,7 +108,7 @@ def go_on(context: typer.Context) -> None:
 def tell(report: ScheduleReport, *, as_json: bool) -> None:
     """Say what became of a schedule, and leave with its exit code."""
     for problem in report.problems:
-        say(problem)
+        say(str(problem))
     if as_json:
         show_json(report.as_json())
     elif report.in_flight:

@@ -17,7 +17,7 @@ from minipach.model.pipeline import BrokenSpec, Pipeline
 from minipach.model.repo_layout import SPECS
 from minipach.project.project import Project
 from minipach.project.spec_file import decoded
-from minipach.support.errors import UserError, each_once
+from minipach.support.errors import Problem, UserError, each_once
 from minipach.support.text import many
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def check(
     from minipach.planning.checks import problems_of
 
     here: Here = context.obj
-    problems: list[str] = []
+    problems: list[Problem] = []
     notes: list[str] = []
     words = what or []
     files = [w for w in words if _is_file(here, w)]
@@ -74,13 +74,14 @@ def check(
     problems += [problem for found in read.values() if isinstance(found, BrokenSpec) for problem in found.problems]
     chosen: tuple[str, ...] = ()
     gone = [w for w in words if w not in files and Path(w).suffix in _SUFFIXES]
-    problems += [f"{w}: no such file" for w in gone]
+    problems += [Problem("check.no-such-file", w, "no such file") for w in gone]
     names = [w for w in words if w not in files and w not in gone]
     project = _project_around(here)
     if project is None and (names or not words):
         if not problems:
             here.project()  # says why
-        problems.append(f"not inside a project, so that nothing is known of {', '.join(names)}")
+        message = f"not inside a project, so that nothing is known of {', '.join(names)}"
+        problems.append(Problem("project.not-found", "", message))
     if project is not None:
         given = _given(here, project, read)
         project = Project(project.root, given) if given else project
@@ -173,10 +174,10 @@ def _given(here: Here, project: Project, read: Mapping[str, Pipeline | BrokenSpe
     return found
 
 
-def _chosen(project: Project, names: list[str]) -> tuple[tuple[str, ...], list[str]]:
+def _chosen(project: Project, names: list[str]) -> tuple[tuple[str, ...], list[Problem]]:
     """Return the paths of the pipelines named (all, if none is), and what is wrong with the names."""
     paths: dict[str, None] = {}
-    problems: list[str] = []
+    problems: list[Problem] = []
     for name in names:
         try:
             paths[project.path_of(name)] = None

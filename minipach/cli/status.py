@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from minipach.cli.common import Here, guarded, say, say_layout, show, show_json
+from minipach.cli.common import Here, guarded, leave_with, say, say_layout, show, show_json
 from minipach.cli.options import JSON
 from minipach.cli.sections import LOOK, add
 from minipach.cli.tables import show_table
-from minipach.support.errors import UserError, each_once
+from minipach.support.errors import each_once, problems_json
 from minipach.support.text import many
 
 if TYPE_CHECKING:
@@ -53,16 +53,15 @@ def status(
     changes = looking.result()
     say_layout(project)
     for line in (*uncommitted.remarks(project, changes), *branch_check.told(project, project.order)):
-        say(line)
+        say(str(line))
     if as_json:
-        data = {"pipelines": [row.as_json() for row in rows], "problems": list(problems)}
+        data = {"pipelines": [row.as_json() for row in rows], "problems": problems_json(problems)}
         show_json({"schema": 1, **data, "uncommitted": uncommitted.as_json(changes)})
     else:
         _show_rows(rows)
     for remark in remarks(project):
         say(remark)
-    if problems:
-        raise UserError(problems)
+    leave_with(problems)
 
 
 def _show_rows(rows: Sequence[Status]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from minipach.model.datum import Datum, Match
 from minipach.model.pipeline import Combination, Input, PfsInput
 from minipach.spec.glob import Glob, compile_glob
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 _NAMED = 5  # a name lists so many parts; of more, the first three and a count
 _KEY_TOKEN = re.compile(r"\$\$|\$([0-9]+)|\$\{([0-9]+)\}")
@@ -88,8 +88,12 @@ def _key_maker(template: str, glob: Glob, name: str) -> Callable[[str, tuple[str
     highest = max((piece for piece in pieces if isinstance(piece, int)), default=0)
     if highest > glob.groups:
         raise UserError(
-            f'input "{name}": "{template}" names capture {highest}, the glob "{glob.pattern}" has '
-            f"{glob.groups}; put ( ) around a part of it, or ${{N}} before a digit"
+            Problem(
+                "spec.no-such-capture",
+                f'input "{name}"',
+                f'"{template}" names capture {highest}, the glob "{glob.pattern}" has {glob.groups}',
+                "put ( ) around a part of it, or ${N} before a digit",
+            )
         )
 
     def expand(path: str, captures: tuple[str, ...]) -> str:

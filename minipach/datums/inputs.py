@@ -13,7 +13,7 @@ from minipach.model.repo_layout import RESULTS
 from minipach.model.snapshot import Snapshot
 from minipach.project.branch_check import pushable
 from minipach.project.project import Project
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.text import quoted, suggest
 
 _MOST = 20  # names of files that are told one by one
@@ -36,20 +36,27 @@ class SnapshotStore:
         """
         where = self.project.root / need.repo
         if not is_dataset(where):
-            raise UserError(f"{need.repo_at}: {self.project.absent(need.repo)}")
+            raise UserError(self.project.absent(need.repo).within(need.repo_at))
         repo = Repo(where)
         commit = repo.resolve(f"refs/heads/{need.branch}^{{commit}}" if need.branch else "HEAD^{commit}")
         if commit is not None:
             return pushable(repo, need.repo_at, need.branch or repo.branch(), commit)
         if need.branch:
-            raise UserError(f'{need.branch_at}: no branch "{need.branch}" in {need.repo}{self._other(repo, need)}')
-        raise UserError(f"{need.repo_at}: {need.repo} has no commit yet; datalad save -d {quoted(where)}")
+            fix = self._other(repo, need)
+            raise UserError(
+                Problem("input.no-such-branch", need.branch_at, f'no branch "{need.branch}" in {need.repo}', fix)
+            )
+        raise UserError(
+            Problem(
+                "input.no-commit", need.repo_at, f"{need.repo} has no commit yet", f"datalad save -d {quoted(where)}"
+            )
+        )
 
     def _other(self, repo: Repo, need: Need) -> str:
         upstream = self.project.pipelines.get(need.repo)
         if upstream and upstream.output_branch and need.branch:
             release = f"git -C {quoted(repo.path)} branch {need.branch} {upstream.output_branch}"
-            return f"; {release} releases the results of {upstream.name}"
+            return f"{release} releases the results of {upstream.name}"
         return _other(repo, need.branch or "")
 
     def at(self, repo_path: str, commit: str) -> Snapshot:
@@ -69,7 +76,7 @@ def _other(repo: Repo, branch: str) -> str:
     for ref in repo.refs("refs/remotes/"):
         remote, _, name = ref.removeprefix("refs/remotes/").partition("/")
         if name == branch:
-            return f"; git -C {quoted(repo.path)} branch {branch} {remote}/{branch}"
+            return f"git -C {quoted(repo.path)} branch {branch} {remote}/{branch}"
     names = (ref.removeprefix("refs/heads/") for ref in repo.refs("refs/heads/"))
     return suggest(branch, [n for n in names if n not in _HOUSE and not n.startswith(_SYNCED)])
 
@@ -79,7 +86,7 @@ def unusable(
     pipeline: Pipeline,
     snapshots: Mapping[tuple[str, str | None], Snapshot],
     datums: Sequence[Datum],
-) -> Iterator[str]:
+) -> Iterator[Problem]:
     """Yield what keeps these datums from being processed, a line each: names of files, subdatasets that aren't here."""
     odd: dict[str, dict[str, None]] = {}
     for datum in datums:
@@ -89,7 +96,7 @@ def unusable(
             except UnicodeEncodeError:
                 odd.setdefault(match.repo, {})[match.path] = None
     for repo, paths in odd.items():
-        yield from _told(repo, [f"the file name {os.fsencode(path)!r} is not UTF-8; rename it" for path in paths])
+        yield from _told(repo, [f"the file name {os.fsencode(path)!r} is not UTF-8" for path in paths])
     for (repo, branch), snapshot in snapshots.items():
         yield from broken_lines(repo, snapshot)
         for missing in snapshot.missing:
@@ -112,24 +119,24 @@ def unmatched(pipeline: Pipeline, snapshots: Mapping[tuple[str, str | None], Sna
     return ", ".join(found) or "each input matches something, but there is no key that all of them have"
 
 
-def broken_lines(repo: str, snapshot: Snapshot) -> Iterator[str]:
+def broken_lines(repo: str, snapshot: Snapshot) -> Iterator[Problem]:
     """Yield a line for each file with a line break in its name, matched or not.
 
     datalad 1.7 takes such a file for deleted, and reruns nothing.
     """
-    way = "holds a line break, which datalad can't save or rerun; rename it"
+    way = "holds a line break, which datalad can't save or rerun"
     yield from _told(repo, [f"the file name {path!r} {way}" for path in snapshot.files if "\n" in path])
 
 
-def _told(repo: str, problems: Sequence[str]) -> Iterator[str]:
-    yield from (f"{repo}: {problem}" for problem in problems[:_MOST])
-    if len(problems) > _MOST:
-        yield f"{repo}: there are {len(problems) - _MOST} more such names"
+def _told(repo: str, messages: Sequence[str]) -> Iterator[Problem]:
+    yield from (Problem("file.bad-name", repo, message, "rename it") for message in messages[:_MOST])
+    if len(messages) > _MOST:
+        yield Problem("file.bad-name", repo, f"there are {len(messages) - _MOST} more such names")
 
 
 def _not_installed(
     project: Project, pipeline: Pipeline, of: tuple[str, str | None], missing: str, datums: Sequence[Datum]
-) -> Iterator[str]:
+) -> Iterator[Problem]:
     """Yield a subdataset that isn't installed is a problem where a glob could reach into it."""
     from minipach.spec.glob import compile_glob
 
@@ -147,7 +154,9 @@ def _not_installed(
         )
         if matched or (below and near):
             where = project.root / pfs.repo / missing
-            yield (
-                f"{pfs.repo}: the subdataset {missing} is not installed, and the glob {pfs.glob} "
-                f"reaches it; datalad get -n {quoted(where)}"
+            yield Problem(
+                "input.subdataset-not-installed",
+                pfs.repo,
+                f"the subdataset {missing} is not installed, and the glob {pfs.glob} reaches it",
+                f"datalad get -n {quoted(where)}",
             )

@@ -14,7 +14,7 @@ from minipach.model.pipeline import Pipeline, secret_variable
 from minipach.model.repo_layout import INPUTS
 from minipach.model.run_record import MAX_COMMAND, Command, record_path, slugs
 from minipach.spec.placeholder import used_fields, values
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 
 def command(
@@ -43,8 +43,13 @@ def command(
     found = Command(tuple(head), tuple(_part(task, folders, fields) for task in tasks), _tail(pipeline))
     if len(tasks) == 1 and len(found.text().encode("utf-8", "surrogateescape")) > MAX_COMMAND:
         raise UserError(
-            f"{pipeline.source}: datum {tasks[0].datum.name!r} has too many files "
-            f"({len(tasks[0].datum.matches)}) for one command line; match their folders instead of the files"
+            Problem(
+                "datum.too-many-files",
+                pipeline.source,
+                f"datum {tasks[0].datum.name!r} has too many files ({len(tasks[0].datum.matches)}) "
+                "for one command line",
+                "match their folders instead of the files",
+            )
         )
     return found
 

@@ -20,7 +20,7 @@ from minipach.model.repo_layout import (
 from minipach.model.snapshot import FileEntry, Snapshot
 from minipach.project.own_files_list import listed_own
 from minipach.support.disk_cache import Cache
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.git_objects import blob_id
 from minipach.support.text import quoted
 
@@ -78,8 +78,12 @@ class _Reader:
             try:
                 if child.resolve(entry.sha + "^{commit}") is None:
                     raise UserError(
-                        f"{nested}: the pinned commit {entry.sha[:10]} isn't here; "
-                        f"datalad update -d {quoted(nested)} or datalad get -n {quoted(nested)}"
+                        Problem(
+                            "repo.commit-missing",
+                            str(nested),
+                            f"the pinned commit {entry.sha[:10]} isn't here",
+                            f"datalad update -d {quoted(nested)} or datalad get -n {quoted(nested)}",
+                        )
                     )
                 self.read(child, entry.sha, where)
             finally:
@@ -154,7 +158,9 @@ def open_repo(root: Path, path: str) -> Repo:
     """Return the repo at `path` in the project, or a UserError that says how to get it."""
     where = root / path
     if not is_dataset(where):
-        raise UserError(f"{path}: not installed in this project; datalad get -n {quoted(where)}")
+        raise UserError(
+            Problem("repo.not-installed", path, "not installed in this project", f"datalad get -n {quoted(where)}")
+        )
     return Repo(where)
 
 

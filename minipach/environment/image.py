@@ -22,7 +22,7 @@ from minipach.git.repo import SYMLINK, Repo, TreeEntry
 from minipach.model.repo_layout import BASE_REF, CONTAINER, DATALAD_CONFIG, reserved_in_pipeline
 from minipach.project import output_branch as outbranch
 from minipach.project.project import Project
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.text import nearest, quoted, suggest
 
 if TYPE_CHECKING:
@@ -125,7 +125,9 @@ def _container(project: Project, repo: _Branches, wanted: str, at: str) -> Image
     places = [p for p in project.repos if _listed(project, p, names)]
     if len(places) > 1:
         ways = " or ".join(f"{p}/{names[-1]}" for p in places[:3])
-        raise UserError(f'{at}: image "{wanted}" is registered in several datasets; write {ways}')
+        raise UserError(
+            Problem("image.ambiguous", at, f'image "{wanted}" is registered in several datasets', f"write {ways}")
+        )
     for name in names if places else ():
         if found := _registered_in(project, repo, places[0], name, at):
             return found
@@ -152,15 +154,14 @@ def _of_registry(project: Project, repo: _Branches, wanted: str, at: str) -> Ima
     reference = None if wanted.startswith(_PATH) else parse_reference(wanted)
     names = _container_names(project, repo)
     if reference is None or any(wanted.startswith(p + "/") for p in project.repos):
-        way = suggest(wanted, names) if _NAME.match(wanted) else "; write its path as seen from the project"
-        raise UserError(f'{at}: image "{wanted}" is no registered container and no file{way}')
+        way = suggest(wanted, names) if _NAME.match(wanted) else "write its path as seen from the project"
+        raise UserError(Problem("image.unknown", at, f'image "{wanted}" is no registered container and no file', way))
     image = _from_afar(repo, wanted, slug_of(wanted), SCHEME + wanted)
     if not _NAME.match(wanted):
         return image
     meant = nearest(wanted, names)
-    return replace(
-        image, note=f'no container "{wanted}" is registered, so the registry\'s {reference.full} is used{meant}'
-    )
+    note = f'no container "{wanted}" is registered, so the registry\'s {reference.full} is used'
+    return replace(image, note=f"{note}; {meant}" if meant else note)
 
 
 def _from_afar(repo: _Branches, wanted: str, slug: str, url: str) -> Image:
@@ -224,7 +225,12 @@ def _registered_here(repo: _Branches, name: str, at: str) -> Image | None:
     content = _content_at(repo, place)
     if content is None:
         raise UserError(
-            f'{at}: container "{name}" is registered, but {place} is not committed; datalad save -d {quoted(repo.path)}'
+            Problem(
+                "image.not-committed",
+                at,
+                f'container "{name}" is registered, but {place} is not committed',
+                f"datalad save -d {quoted(repo.path)}",
+            )
         )
     return Image(content, place, name)
 
@@ -265,7 +271,9 @@ def _taken_from(project: Project, repo: _Branches, there: Path, name: str, at: s
     elif there.is_dir() or there.is_file():
         content = f"SHA256--{_cached_digest(project, there)}"
     else:
-        raise UserError(f"{at}: there is no image file {there}; put it there, or name another image")
+        raise UserError(
+            Problem("image.no-such-file", at, f"there is no image file {there}", "put it there, or name another image")
+        )
     if _content_at(repo, place) == content:
         return Image(content, place, name)
     return Image(content, place, name, source=str(there), key=key)

@@ -12,7 +12,7 @@ from minipach.environment.image import UNKNOWN_DIGEST, Image, archive_folder, en
 from minipach.environment.oci_registry import SCHEME, Reference, fetch, parse_reference
 from minipach.git.repo import FILE, SYMLINK, Repo, TreeEntry, annex, own_environment
 from minipach.model.repo_layout import BASE_REF
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.files import clone_file
 
 
@@ -52,7 +52,14 @@ def import_image(repo: Repo, image: Image) -> TreeEntry:
             # git-annex moves the file that it is given: it gets a copy of its own
             clone_file(source, copy)
         else:
-            raise UserError(f"{image.source}: the image's content is not here; datalad get {image.source}")
+            raise UserError(
+                Problem(
+                    "image.content-missing",
+                    image.source,
+                    "the image's content is not here",
+                    f"datalad get {image.source}",
+                )
+            )
         key = _into_annex(repo, copy, image.key)
     return annexed_entry(repo, key, image.path)
 
@@ -83,7 +90,9 @@ def _from_url(repo: Repo, image: Image) -> TreeEntry:
         )
         entry = entry_of(tree, "HEAD", image.path) if done.returncode == 0 else None
         if entry is None:
-            raise UserError(f"image {image.source}: could not be fetched: {_reason(done)}")
+            raise UserError(
+                Problem("image.fetch-failed", f"image {image.source}", f"could not be fetched: {_reason(done)}")
+            )
         repo.git("update-ref", BASE_REF, tree.line("rev-parse", "HEAD"))  # kept: the next plan finds it
         return entry
 

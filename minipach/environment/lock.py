@@ -16,7 +16,7 @@ from minipach.git.checkout import InTheWay, check_free, move_branch, recover
 from minipach.git.repo import FILE, Repo, TreeEntry, is_dataset, need_identity, private_index
 from minipach.project.branch_check import need_branch
 from minipach.project.project import Project
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.text import quoted, short
 
 
@@ -34,10 +34,17 @@ def lock_environment(project: Project, path: str) -> tuple[str, ...]:
     try:
         image = _refreshable(project, path) if pipeline.transform.image is not None else None
         if not is_dataset(project.root / path):
-            raise UserError(f"{path}: not a dataset yet; minipach schedule {pipeline.name} records the first one")
+            raise UserError(
+                Problem(
+                    "pipeline.not-a-dataset",
+                    path,
+                    "not a dataset yet",
+                    f"minipach schedule {pipeline.name} records the first one",
+                )
+            )
         head, branch = repo.head(), need_branch(repo, path)
         if head is None:
-            raise UserError(f"{path}: no commit yet; datalad save -d {quoted(repo.path)}")
+            raise UserError(Problem("repo.no-commit", path, "no commit yet", f"datalad save -d {quoted(repo.path)}"))
         need_identity(repo)
         if image is not None:
             return _lock_image(repo, path, image, head, branch)
@@ -65,16 +72,31 @@ def _refreshable(project: Project, path: str) -> Image:
     reference = parse_reference(image.remote) if image.remote.startswith(SCHEME) else None
     if image.remote and reference is None:
         raise UserError(
-            f"{at}: the image {pipeline.transform.image} was fetched by its URL, and is not fetched again; "
-            "register another one: datalad containers-add --url URL NAME"
+            Problem(
+                "image.not-fetchable",
+                at,
+                f"the image {pipeline.transform.image} was fetched by its URL, and is not fetched again",
+                "register another one: datalad containers-add --url URL NAME",
+            )
         )
     if reference is None:
         raise UserError(
-            f"{at}: the image {pipeline.transform.image} is no registry's, so there is nothing to fetch again; "
-            "a change of its file or container is seen by itself"
+            Problem(
+                "image.not-fetchable",
+                at,
+                f"the image {pipeline.transform.image} is no registry's, so there is nothing to fetch again",
+                "a change of its file or container is seen by itself",
+            )
         )
     if reference.digest:
-        raise UserError(f"{at}: the image is named by its digest, which never moves; write another digest, or a tag")
+        raise UserError(
+            Problem(
+                "image.pinned-by-digest",
+                at,
+                "the image is named by its digest, which never moves",
+                "write another digest, or a tag",
+            )
+        )
     return image
 
 
@@ -116,6 +138,10 @@ def _commit(
     try:
         check_free(repo, head, new)
     except InTheWay as error:
-        raise UserError(f"{path}: uncommitted changes are in the way ({error}); commit or move them") from None
+        raise UserError(
+            Problem(
+                "repo.uncommitted-changes", path, f"uncommitted changes are in the way ({error})", "commit or move them"
+            )
+        ) from None
     move_branch(repo, f"refs/heads/{branch}", head, new)
     crash_cleanup.end(repo)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from minipach.git.repo import child_environment
 from minipach.model.launch_protocol import RUNTIME
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 SCHEME = "docker://"
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -96,10 +96,16 @@ def fetch(reference: Reference, target: Path) -> str:
     if not said:
         programs = ", ".join(_FETCHERS)
         raise UserError(
-            f"image {reference.full}: not fetched, since none of {programs} is on PATH; "
-            "install one, or save the image as an archive and name that file"
+            Problem(
+                "image.no-fetcher",
+                f"image {reference.full}",
+                f"not fetched, since none of {programs} is on PATH",
+                "install one, or save the image as an archive and name that file",
+            )
         )
-    raise UserError(f"image {reference.full}: could not be fetched: {'; '.join(said)}")
+    raise UserError(
+        Problem("image.fetch-failed", f"image {reference.full}", f"could not be fetched: {'; '.join(said)}")
+    )
 
 
 class _FetchError(Exception):

@@ -19,7 +19,7 @@ from typing import IO
 
 from minipach.git import settings
 from minipach.model.launch_protocol import PYTHON, USER_LOCALE, USER_PATH
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 GITLINK = "160000"
 SYMLINK = "120000"
@@ -408,8 +408,12 @@ def need_identity(repo: Repo) -> None:
     """UserError unless git knows who commits here."""
     if not repo.succeeds("var", "GIT_COMMITTER_IDENT") or not repo.succeeds("var", "GIT_AUTHOR_IDENT"):
         raise UserError(
-            "git: no identity for commits; git config --global user.name 'Your Name' && "
-            "git config --global user.email you@example.org"
+            Problem(
+                "git.no-identity",
+                "git",
+                "no identity for commits",
+                "git config --global user.name 'Your Name' && git config --global user.email you@example.org",
+            )
         )
 
 
@@ -433,12 +437,21 @@ def need_annex(repo: Repo) -> None:
         return
     fix = f"git -C {shlex.quote(str(repo.path))} annex init"
     if repo.config("annex.autoinit") in ("false", "no", "off", "0"):
-        raise UserError(f"{repo.path}: git-annex is not initialised here, and annex.autoinit is off; {fix}")
+        raise UserError(
+            Problem(
+                "annex.not-initialised",
+                str(repo.path),
+                "git-annex is not initialised here, and annex.autoinit is off",
+                fix,
+            )
+        )
     try:
         annex(repo, "init", "--quiet")
     except GitError as error:
         why = error.stderr.splitlines()[-1] if error.stderr else f"exit code {error.code}"
-        raise UserError(f"{repo.path}: git-annex can't be initialised: {why}; {fix}") from None
+        raise UserError(
+            Problem("annex.not-initialised", str(repo.path), f"git-annex can't be initialised: {why}", fix)
+        ) from None
 
 
 def annex(repo: Repo, *args: str, stdin: bytes | None = None, ok: Iterable[int] = (0,)) -> bytes:

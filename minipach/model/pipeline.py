@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from minipach.model.launch_protocol import SECRET_PREFIX
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 Kind = Literal["cross", "union", "join", "group"]
 
@@ -189,7 +189,7 @@ class BrokenSpec(UserError):
     """
 
     def __init__(
-        self, problems: Sequence[str], needs: Sequence[Need] = (), image: tuple[str, str] | None = None
+        self, problems: Sequence[Problem], needs: Sequence[Need] = (), image: tuple[str, str] | None = None
     ) -> None:
         super().__init__(problems)
         self.needs = tuple(needs)

@@ -7,7 +7,7 @@ import json
 import operator
 import posixpath
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
@@ -36,7 +36,7 @@ from minipach.records.published_state import Published, house_entries, output_pa
 from minipach.records.results_branch import Known, results_commit
 from minipach.spec.output_template import out_path
 from minipach.spec.placeholder import used_fields
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 __all__ = ["Assessment", "SnapshotStore"]
 
@@ -87,7 +87,7 @@ class Assessment:
     def commits(self) -> dict[tuple[str, str | None], str]:
         """The commit of each (repo, branch) that the spec names."""
         found = {}
-        problems: list[str] = []
+        problems: list[Problem] = []
         for need in self.pipeline.needs():
             try:
                 found[need.repo, need.branch] = self.store.commit(need)
@@ -319,7 +319,13 @@ class Assessment:
         kept = self.project.cache.get("plan", where) if key else None
         if kept is not None and kept[0] == list(key or ()) and self._subdatasets_as(kept[1]):
             steps = tuple(map(Step, *kept[2]))
-            return Plan(self.pipeline.name, steps, problems=kept[3], note=kept[4], hints=kept[5])
+            return Plan(
+                self.pipeline.name,
+                steps,
+                problems=tuple(Problem(*fields) for fields in kept[3]),
+                note=kept[4],
+                hints=kept[5],
+            )
         if news is not None and key and key[0] != self.project.cache.get("news", where):
             self.project.cache.put("news", where, key[0])
             news()
@@ -335,7 +341,8 @@ class Assessment:
                 [s.action for s in steps],
                 [s.reason for s in steps],
             )
-            kept = (list(key), self._subdatasets(), columns, plan.problems, plan.note, plan.hints)
+            fields = tuple(map(astuple, plan.problems))
+            kept = (list(key), self._subdatasets(), columns, fields, plan.note, plan.hints)
             self.project.cache.put("plan", where, kept)
         return plan
 

@@ -15,10 +15,10 @@ from minipach.planning.program import command_problems
 from minipach.project import branch_check
 from minipach.project.project import Project
 from minipach.project.targets import Targets, parse_targets
-from minipach.support.errors import UserError, each_once
+from minipach.support.errors import Problem, UserError, each_once
 
 
-def problems_of(project: Project, paths: Iterable[str], *, committed: bool = True) -> tuple[str, ...]:
+def problems_of(project: Project, paths: Iterable[str], *, committed: bool = True) -> tuple[Problem, ...]:
     """Return what is wrong with these pipelines and with all that they depend on: by file and line, each once.
 
     committed: whether commands are looked for in the last commits; else in the working trees.
@@ -50,7 +50,7 @@ def _has(a: Assessment, committed: bool, path: str) -> bool:
         return True  # shared code that is not there is a problem of its own
 
 
-def at_a_glance(project: Project, paths: Iterable[str]) -> dict[str, tuple[str, ...]]:
+def at_a_glance(project: Project, paths: Iterable[str]) -> dict[str, tuple[Problem, ...]]:
     """Return the same for each of these pipelines by itself, as far as it shows without a look at any file."""
     store = SnapshotStore(project)
     found = {}
@@ -65,7 +65,7 @@ def at_a_glance(project: Project, paths: Iterable[str]) -> dict[str, tuple[str, 
     return found
 
 
-def _inputs(project: Project, path: str, store: SnapshotStore) -> Iterator[str]:
+def _inputs(project: Project, path: str, store: SnapshotStore) -> Iterator[Problem]:
     """Yield what is wrong with the repos that a spec names, also where the rest of it is broken."""
     for need in project.needs(path):
         if not _is_to_be_here(project, need.repo):
@@ -78,7 +78,7 @@ def _inputs(project: Project, path: str, store: SnapshotStore) -> Iterator[str]:
             yield from broken_lines(need.repo, snapshot)
 
 
-def _layout(a: Assessment) -> Iterator[str]:
+def _layout(a: Assessment) -> Iterator[Problem]:
     """Yield what is wrong with a pipeline's image and, if its inputs can all be there, with its datums."""
     image = list(_told(lambda: a.image))
     yield from image
@@ -86,7 +86,7 @@ def _layout(a: Assessment) -> Iterator[str]:
         yield from _told(lambda: a.datums) if image else _planned(a)
 
 
-def _planned(a: Assessment) -> Iterator[str]:
+def _planned(a: Assessment) -> Iterator[Problem]:
     """Yield what is wrong with the datums and their places, and what of them is certain to collide."""
     try:
         yield from a.quick_plan().problems
@@ -104,7 +104,7 @@ def _is_to_be_here(project: Project, repo: str) -> bool:
     return (there and repo in pipelines) or (repo in project.repos and (there or repo not in pipelines))
 
 
-def _told(look: Callable[[], object]) -> Iterator[str]:
+def _told(look: Callable[[], object]) -> Iterator[Problem]:
     """Yield what a look at something finds wrong."""
     try:
         look()
@@ -140,7 +140,7 @@ def sound_targets(
     return targets
 
 
-def _trouble(project: Project, path: str, targets: Targets) -> tuple[str, ...]:
+def _trouble(project: Project, path: str, targets: Targets) -> tuple[Problem, ...]:
     """Return what keeps a pipeline from being run.
 
     Also that what it takes from, and wouldn't be run before, never ran.
@@ -148,7 +148,7 @@ def _trouble(project: Project, path: str, targets: Targets) -> tuple[str, ...]:
     return project.trouble([path]) or project.lacks(path, but=targets.order)
 
 
-def _others(project: Project, targets: Targets, sound: list[str], upstream: str, alone: str) -> list[str]:
+def _others(project: Project, targets: Targets, sound: list[str], upstream: str, alone: str) -> list[Problem]:
     """Return how to continue with those named that have no part in the problems, if there are any."""
     if not sound:
         return []
@@ -158,7 +158,8 @@ def _others(project: Project, targets: Targets, sound: list[str], upstream: str,
         sound = [path for path in sound if not set(project.upstream_of([path])) & (set(sound) - {path})]
     words = [word for path in sound[:_NAMED] for word in _words(project, targets, path)]
     more = " ..." if len(sound) > _NAMED else ""
-    return [f"nothing was done; the others: minipach schedule {shlex.join(words)}{more}{upstream}{alone}"]
+    others = f"the others: minipach schedule {shlex.join(words)}{more}{upstream}{alone}"
+    return [Problem("schedule.nothing-done", "", "nothing was done", others)]
 
 
 def _words(project: Project, targets: Targets, path: str) -> list[str]:

@@ -12,6 +12,7 @@ from minipach.planning.plan import Plan, Step
 from minipach.records.published_outputs import published_paths
 from minipach.records.published_state import Published
 from minipach.records.results_branch import Known
+from minipach.support.errors import Problem
 from minipach.support.text import many
 
 
@@ -85,21 +86,25 @@ def writer(branch: Branch, path: str) -> str:
     return ""
 
 
-def told(where: str, clash: Clash, other: str, more: int = 0) -> str:
+def told(where: str, clash: Clash, other: str, more: int = 0) -> Problem:
     """Return what to say of one: which datums, which path, the fix. more: how many other datums collide."""
     others = f" (as do {many(more, 'more datum')})" if more else ""
     if not other:
-        return (
-            f"{where}: the output {clash.path} of datum {clash.name!r} would overwrite a file that no datum made"
-            f"{others}; move it away or set minipach.out"
+        return Problem(
+            "output.overwrites-file",
+            where,
+            f"the output {clash.path} of datum {clash.name!r} would overwrite a file that no datum made{others}",
+            "move it away or set minipach.out",
         )
-    return (
-        f"{where}: the datums {other!r} and {clash.name!r} both write {clash.path}{others}; "
-        'give each its own place, for example minipach: {out: "{name}/"}'
+    return Problem(
+        "output.collision",
+        where,
+        f"the datums {other!r} and {clash.name!r} both write {clash.path}{others}",
+        'give each its own place, for example minipach: {out: "{name}/"}',
     )
 
 
-def foretold(branch: Branch, plan: Plan) -> tuple[str, ...]:
+def foretold(branch: Branch, plan: Plan) -> tuple[Problem, ...]:
     """Return what is certain to collide, from the results that a plan takes: with each other, and with what is current.
 
     Publishing looks at the rest: what still has to run, and a datum that is published again where it was published

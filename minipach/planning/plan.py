@@ -13,6 +13,7 @@ from minipach.model.neutral_names import restore as with_words
 from minipach.model.states import ENDS
 from minipach.records.published_state import Published
 from minipach.records.results_branch import Result
+from minipach.support.errors import Problem, problems_json
 from minipach.support.text import many, short
 
 Action = Literal["run", "reuse", "current", "remove", "skip", "blocked"]
@@ -89,7 +90,7 @@ class Plan:
     pipeline: str
     steps: tuple[Step, ...]
     waits: str = ""
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
     note: str = ""
     hints: tuple[str, ...] = ()
 
@@ -127,7 +128,7 @@ class Plan:
         data |= {"waits": self.waits} if self.waits else {}
         data |= {"note": self.note} if self.note else {}
         data |= {"hints": list(self.hints)} if self.hints else {}
-        return data | ({"problems": list(self.problems)} if self.problems else {})
+        return data | ({"problems": problems_json(self.problems)} if self.problems else {})
 
 
 def make_plan(

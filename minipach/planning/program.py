@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from minipach.git.repo import user_path
 from minipach.model.pipeline import Pipeline
 from minipach.model.repo_layout import CODE
+from minipach.support.errors import Problem
 
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
 _INTERPRETERS = _SHELLS | {"python", "python3", "Rscript", "perl", "ruby", "node", "julia", "octave", "lua", "php"}
@@ -52,7 +53,7 @@ def absent_script(pipeline: Pipeline, has: Callable[[str], bool]) -> str | None:
     return None if path.startswith("..") or has(path) else script
 
 
-def command_problems(pipeline: Pipeline, has: Callable[[str], bool]) -> Iterator[str]:
+def command_problems(pipeline: Pipeline, has: Callable[[str], bool]) -> Iterator[Problem]:
     """Yield what a command names that is neither in the repo nor, without an image, on this host.
 
     Args:
@@ -61,11 +62,23 @@ def command_problems(pipeline: Pipeline, has: Callable[[str], bool]) -> Iterator
     """
     at, cmd = pipeline.at("transform.cmd"), pipeline.transform.cmd
     if script := absent_script(pipeline, has):
-        yield f"{at}: {script} is not in the pipeline's repo; add it, or correct the path"
+        yield Problem(
+            "command.no-such-script", at, f"{script} is not in the pipeline's repo", "add it, or correct the path"
+        )
     if pipeline.transform.image is not None or not cmd or "{" in cmd[0]:
         return
     program = cmd[0]
     if "/" not in program and shutil.which(program, path=user_path()) is None:
-        yield f'{at}: program "{program}" is not on the PATH of this host; install it, or name an image that has it'
+        yield Problem(
+            "command.no-such-program",
+            at,
+            f'program "{program}" is not on the PATH of this host',
+            "install it, or name an image that has it",
+        )
     if program.startswith("/") and not program.startswith("/pfs/") and shutil.which(program) is None:
-        yield f"{at}: {program} is no program of this host; correct the path, or name an image that has it"
+        yield Problem(
+            "command.no-such-program",
+            at,
+            f"{program} is no program of this host",
+            "correct the path, or name an image that has it",
+        )

@@ -13,7 +13,7 @@ from minipach.planning.plan import Plan, force, skip, tell_failures
 from minipach.project.project import Project
 from minipach.project.targets import Targets
 from minipach.records.job_database import Ledger
-from minipach.support.errors import UserError, each_once
+from minipach.support.errors import Problem, UserError, each_once
 from minipach.support.text import many
 
 
@@ -26,7 +26,7 @@ class Plans:
 
     plans: tuple[Plan, ...]
     remarks: tuple[str, ...]
-    problems: tuple[str, ...]
+    problems: tuple[Problem, ...]
 
 
 def plan_project(project: Project, targets: Targets, *, forced: bool = False) -> Plans:

@@ -18,7 +18,7 @@ from minipach.planning.plan import Plan, skip
 from minipach.project.project import Project
 from minipach.records.job_database import Ledger
 from minipach.records.job_history import as_they_are
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.text import many
 
 _COUNTS = ("datums", "current", "stored", "missing", "failed", "left", "recovered", "remove", "upstream")
@@ -41,12 +41,12 @@ class Status:
     state: State
     counts: dict[str, int]
     details: tuple[str, ...]
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON object of `minipach status --json`."""
         data = {"name": self.name, "state": self.state, "counts": self.counts, "details": list(self.details)}
-        return data | ({"problems": list(self.problems)} if self.problems else {})
+        return data | ({"problems": problems_json(self.problems)} if self.problems else {})
 
 
 def project_status(project: Project) -> list[Status]:
@@ -97,7 +97,7 @@ def _running(project: Project, ledger: Ledger | None, name: str) -> str:
     return f"job {rows[0].id[:12]} is {rows[0].state}; minipach top"
 
 
-def _blocked(name: str, problems: tuple[str, ...] = (), details: tuple[str, ...] = ()) -> Status:
+def _blocked(name: str, problems: tuple[Problem, ...] = (), details: tuple[str, ...] = ()) -> Status:
     counts = dict.fromkeys(_COUNTS, 0)
     return Status(name, "blocked", counts, details, problems)
 

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 
 from minipach.git.repo import Repo, is_dataset
 from minipach.project.project import Project
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.text import quoted
 
 _ADJUSTED = re.compile(r"adjusted/(.+)\([^()]*\)")  # git-annex: the branch, and what is different from it
 _NOT_THEIRS = re.compile(r"git-annex|minipach|(adjusted|synced)/.*")
 
 
-def off_branch(repo: Repo, branch: str | None) -> str | None:
+def off_branch(repo: Repo, branch: str | None) -> Problem | None:
     """Return what is wrong with `branch` being checked out (None.
 
     A detached HEAD), and the fix; None if nothing is.
@@ -25,7 +25,7 @@ def off_branch(repo: Repo, branch: str | None) -> str | None:
         what = f"the adjusted branch {branch} is checked out"
     else:
         return None
-    return f"{what}; git -C {quoted(repo.path)} switch {_own(repo, branch or '')}"
+    return Problem("branch.off", "", what, f"git -C {quoted(repo.path)} switch {_own(repo, branch or '')}")
 
 
 def pushable(repo: Repo, where: str, branch: str | None, commit: str) -> str:
@@ -47,7 +47,14 @@ def pushable(repo: Repo, where: str, branch: str | None, commit: str) -> str:
         refs = ("refs/heads/", "refs/remotes/", "refs/tags/")
         if repo.line("for-each-ref", "--count=1", f"--contains={commit}", *refs):
             return commit
-        raise UserError(f"{where}: the detached HEAD {commit[:10]} is on no branch; {here} switch -c <a new branch>")
+        raise UserError(
+            Problem(
+                "branch.detached",
+                where,
+                f"the detached HEAD {commit[:10]} is on no branch",
+                f"{here} switch -c <a new branch>",
+            )
+        )
     found = _ADJUSTED.fullmatch(branch)
     if found is None:
         return commit
@@ -57,8 +64,12 @@ def pushable(repo: Repo, where: str, branch: str | None, commit: str) -> str:
     if nothing_since and own and repo.succeeds("merge-base", "--is-ancestor", str(basis), own):
         return str(basis)
     raise UserError(
-        f"{where}: the adjusted branch {branch} has commits that {found[1]} does not have; "
-        f"{here} annex sync --no-commit --no-pull --no-push --no-content"
+        Problem(
+            "branch.adjusted-diverged",
+            where,
+            f"the adjusted branch {branch} has commits that {found[1]} does not have",
+            f"{here} annex sync --no-commit --no-pull --no-push --no-content",
+        )
     )
 
 
@@ -69,12 +80,13 @@ def need_branch(repo: Repo, where: str) -> str:
     """
     branch = repo.branch()
     off = off_branch(repo, branch)
-    if branch is None or off:
-        raise UserError(f"{where}: {off}")
+    if off:
+        raise UserError(off.within(where))
+    assert branch is not None
     return branch
 
 
-def told(project: Project, pipelines: Iterable[str]) -> Iterator[str]:
+def told(project: Project, pipelines: Iterable[str]) -> Iterator[Problem]:
     """Yield a line for each of these pipelines to which nothing could be published."""
     for path in pipelines:
         repo = Repo(project.root / path)
@@ -82,7 +94,7 @@ def told(project: Project, pipelines: Iterable[str]) -> Iterator[str]:
         if pipeline and pipeline.output_branch:
             continue
         if is_dataset(repo.path) and (problem := off_branch(repo, repo.branch())):
-            yield f"{path}: {problem}"
+            yield problem.within(path)
 
 
 def _own(repo: Repo, branch: str) -> str:

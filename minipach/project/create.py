@@ -27,7 +27,7 @@ from minipach.model.repo_layout import DATALAD_CONFIG, PROJECT_MARK, SPECS
 from minipach.project.discovery import Place
 from minipach.project.project import Project, find_project
 from minipach.project.spec_file import committed_specs
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.files import clone_file, remove_tree
 from minipach.support.text import many, quoted
 
@@ -52,15 +52,27 @@ def init_project(folder: Path) -> tuple[Project, list[str]]:
     done: list[str] = []
     folder = Path(os.path.realpath(folder))
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: a file, not a folder")
+        raise UserError(Problem("project.not-a-folder", str(folder), "a file, not a folder"))
     config = folder / ".datalad" / "config"
     fresh = not config.is_file()
     if fresh:
         if (folder / ".git").exists():
-            raise UserError(f"{folder}: a git repository, but no dataset; datalad create --force {quoted(folder)}")
+            raise UserError(
+                Problem(
+                    "project.not-a-dataset",
+                    str(folder),
+                    "a git repository, but no dataset",
+                    f"datalad create --force {quoted(folder)}",
+                )
+            )
         if folder.is_dir() and any(folder.iterdir()):
             raise UserError(
-                f"{folder}: not empty; datalad create --force {quoted(folder)}, then minipach init {quoted(folder)}"
+                Problem(
+                    "project.folder-not-empty",
+                    str(folder),
+                    "not empty",
+                    f"datalad create --force {quoted(folder)}, then minipach init {quoted(folder)}",
+                )
             )
         folder.mkdir(parents=True, exist_ok=True)
         need_identity(Repo(folder))
@@ -93,7 +105,9 @@ def create_dataset(folder: Path, attributes: tuple[str, ...]) -> None:
         try:
             create(path=str(folder), force=True, result_renderer="disabled", return_type="list")
         except (IncompleteResultsError, CommandError) as error:
-            raise UserError(f"{folder}: datalad create failed: {' '.join(str(error).split())}") from None
+            raise UserError(
+                Problem("project.create-failed", str(folder), f"datalad create failed: {' '.join(str(error).split())}")
+            ) from None
     (folder / ".gitattributes").write_text("".join(f"{line}\n" for line in attributes))
 
 
@@ -143,7 +157,14 @@ def _need_spec(project: Project, place: Place, tracked: list[TreeEntry]) -> None
     rule = ignore_rules.rules(project.repo, [spec]).get(spec)
     if rule and spec not in {e.path for e in tracked}:
         where = f'"{rule.pattern}" in {rule.source}, line {rule.line}'
-        raise UserError(f"{spec}: ignored by {where}; change that rule, or git add --force {quoted(spec)}, and commit")
+        raise UserError(
+            Problem(
+                "spec.ignored-by-git",
+                str(spec),
+                f"ignored by {where}",
+                f"change that rule, or git add --force {quoted(spec)}, and commit",
+            )
+        )
 
 
 def _commit_all(project: Project, path: str, tracked: list[TreeEntry]) -> None:
@@ -199,7 +220,9 @@ def _own_content(folder: Path, tracked: list[TreeEntry], project: Project) -> No
                 if key_of_pointer(stream.read(512)):
                     absent.append(there)
     if absent:
-        raise UserError(f"{absent[0]}: its content is not here; datalad get {absent[0]}")
+        raise UserError(
+            Problem("spec.content-missing", str(absent[0]), "its content is not here", f"datalad get {absent[0]}")
+        )
     for link in links:
         for leftover in link.parent.glob(".minipach-adopt.*"):
             leftover.unlink()
@@ -244,7 +267,14 @@ def _register(project: Project, path: str, tracked: list[TreeEntry]) -> None:
     try:
         check_free(repo, head, new)
     except InTheWay as error:
-        raise UserError(f"{repo.path}: uncommitted changes are in the way ({error}); commit or undo them") from None
+        raise UserError(
+            Problem(
+                "repo.uncommitted-changes",
+                str(repo.path),
+                f"uncommitted changes are in the way ({error})",
+                "commit or undo them",
+            )
+        ) from None
     _show_index_to_annex(repo)
     move_branch(repo, f"refs/heads/{branch}" if branch else "HEAD", head, new)
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from minipach.git.repo import Repo, is_dataset
 from minipach.model.repo_layout import SPEC, SPECS, STATE
+from minipach.support.errors import Problem
 from minipach.support.text import quoted
 
 _RENAMED = re.compile(r"spec\.(ya?ml|json).*", re.IGNORECASE)
 
 
-def told(root: Path, repos: Iterable[str], pipelines: Collection[str]) -> Iterator[str]:
+def told(root: Path, repos: Iterable[str], pipelines: Collection[str]) -> Iterator[Problem]:
     """Yield a line for each of these repos that was a pipeline and is none now, with the way back.
 
     To take such a repo as data is everybody's right: one that holds no state any more is not spoken of.
@@ -26,9 +27,12 @@ def told(root: Path, repos: Iterable[str], pipelines: Collection[str]) -> Iterat
         repo = Repo(where)
         if repo.resolve(f"HEAD:{STATE}") is not None:
             here, save = f"git -C {quoted(where)}", f"datalad save -d {quoted(where)}"
-            yield (
-                f"{path}: a pipeline's results without its {SPEC}, so it counts as data; {_way_back(repo, here)} "
-                f"&& {save} brings it back, {here} rm -rq {STATE} && {save} makes it data for good"
+            yield Problem(
+                "pipeline.without-spec",
+                path,
+                f"a pipeline's results without its {SPEC}, so it counts as data",
+                f"{_way_back(repo, here)} && {save} brings it back, "
+                f"{here} rm -rq {STATE} && {save} makes it data for good",
             )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.validation import checked, parse_object
 
 _MOST_PID = 2**31
@@ -32,7 +32,9 @@ def project_lock(path: Path, *, wait: bool, tell: Callable[[str], None], label: 
         if not _soon(file.fileno()):
             who = _read(path) or "another process"
             if not wait:
-                raise UserError(f"{path}: held by {who}; wait for it, or leave out --no-wait")
+                raise UserError(
+                    Problem("project.locked", str(path), f"held by {who}", "wait for it, or leave out --no-wait")
+                )
             tell(f"waiting for {who}")
             while not _try(file.fileno()):
                 time.sleep(0.1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from minipach.git.repo import GitError, Repo
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.git_objects import NO_OBJECT
 
 
@@ -35,8 +35,12 @@ def move(repo: Repo, where: str, branch: str, old: str, new: str, more: list[str
     listed = os.fsdecode(repo.git("worktree", "list", "--porcelain", "-z")).split("\0")
     if f"branch refs/heads/{branch}" in listed:
         raise UserError(
-            f"{where}: another worktree has the branch {branch} checked out; git -C there switch --detach, "
-            "then run the same command again (nothing is computed twice)"
+            Problem(
+                "branch.in-another-worktree",
+                where,
+                f"another worktree has the branch {branch} checked out",
+                "git -C there switch --detach, then run the same command again (nothing is computed twice)",
+            )
         )
     own = repo.resolve(f"refs/heads/{branch}^{{commit}}")
     try:
@@ -45,5 +49,10 @@ def move(repo: Repo, where: str, branch: str, old: str, new: str, more: list[str
         repo.update_refs([f"update refs/heads/{branch} {new} {own or NO_OBJECT}", *more])
     except GitError as error:
         raise UserError(
-            f"{where}: the branch {branch} could not be moved: {error.stderr or error}; run the same command again"
+            Problem(
+                "branch.cannot-move",
+                where,
+                f"the branch {branch} could not be moved: {error.stderr or error}",
+                "run the same command again",
+            )
         ) from None

@@ -20,7 +20,7 @@ from minipach.project.discovery import Place, holder_of, is_data, is_displaced, 
 from minipach.project.spec_cache import read_spec
 from minipach.project.spec_file import lying_specs, misnamed, one_spec, read_text
 from minipach.support.disk_cache import Cache
-from minipach.support.errors import UserError, each_once
+from minipach.support.errors import Problem, UserError, each_once
 from minipach.support.text import quoted, suggest
 
 _IDENTITIES: dict[str, Literal["content", "path"]] = {"content": "content", "path": "path"}
@@ -152,7 +152,7 @@ class Project:
         if value in _IDENTITIES:
             return _IDENTITIES[value]
         where = f"git config {name}" if local else f"git config --file {DATALAD_CONFIG} {name}"
-        raise UserError(f'{name}: "{value}" is neither path nor content; {where} path')
+        raise UserError(Problem("setting.bad-value", name, f'"{value}" is neither path nor content', f"{where} path"))
 
     @property
     def pipelines(self) -> dict[str, Pipeline]:
@@ -166,7 +166,7 @@ class Project:
         return self.pipelines[path]
 
     @cached_property
-    def problems(self) -> dict[str, tuple[str, ...]]:
+    def problems(self) -> dict[str, tuple[Problem, ...]]:
         """The problems of pipelines, by path: the spec, a duplicate name, a missing repo, a cycle of inputs.
 
         Nothing is said here of those that are sound themselves and take from one of these: see `trouble`.
@@ -176,23 +176,25 @@ class Project:
             found.setdefault(path, []).append(problem)
         return {path: each_once(problems) for path, problems in found.items()}
 
-    def _names_taken(self) -> Iterator[tuple[str, str]]:
+    def _names_taken(self) -> Iterator[tuple[str, Problem]]:
         names: dict[str, str] = {}
         for path in (place.path for place in self.places):
             first = names.setdefault(self.name_of(path), path)
             if first != path:
-                problem = (
-                    f"{self.spec_path(path)}: a second pipeline named {self.name_of(path)!r}; "
-                    f"{first} has that name, rename one of the folders"
+                problem = Problem(
+                    "project.name-taken",
+                    self.spec_path(path),
+                    f"a second pipeline named {self.name_of(path)!r}",
+                    f"{first} has that name, rename one of the folders",
                 )
                 yield from ((first, problem), (path, problem))
 
-    def _displaced(self) -> Iterator[tuple[str, str]]:
+    def _displaced(self) -> Iterator[tuple[str, Problem]]:
         for place in self.places:
             if not place.is_dataset and place.path in self._registered and is_displaced(self.root, place.path):
-                yield place.path, f"{place.path}/{place.spec}: {self._displaced_way(place.path)}"
+                yield place.path, self._displacement(place.path).within(f"{place.path}/{place.spec}")
 
-    def _displaced_way(self, path: str) -> str:
+    def _displacement(self, path: str) -> Problem:
         """Return what is wrong with a plain folder in place of a registered dataset, and both fixes."""
         holder = self.holder_of(path)
         top = self.root / holder
@@ -205,16 +207,19 @@ class Project:
             f"{git} rm -q --cached {quoted(name)} && {git} config -f .gitmodules --remove-section {quoted(section)} && "
             f"{git} add .gitmodules && {git} commit -qm {quoted(f'unregister {name}')}"
         )
-        return (
-            f"a plain folder, but a dataset is registered at {path}; to make it a new one: {forget}; "
-            f"or bring the dataset back: mv {folder} {quoted(self.root / (path + '.new'))} && datalad get -n {folder}"
+        return Problem(
+            "repo.displaced",
+            "",
+            f"a plain folder, but a dataset is registered at {path}",
+            f"to make it a new one: {forget}; "
+            f"or bring the dataset back: mv {folder} {quoted(self.root / (path + '.new'))} && datalad get -n {folder}",
         )
 
     @cached_property
     def _registered(self) -> frozenset[str]:
         return frozenset(self.repos)
 
-    def _missing_repos(self) -> Iterator[tuple[str, str]]:
+    def _missing_repos(self) -> Iterator[tuple[str, Problem]]:
         known = {*self.repos, *self._graph}
         for path, needs in self._specs.needs.items():
             for need in needs:
@@ -222,11 +227,15 @@ class Project:
                     own = need.repo.removeprefix(need.project + "/")
                     yield (
                         path,
-                        f'{need.repo_at}: no repo "{need.repo}" in this project, as `project: {need.project}` has it; '
-                        f'put that dataset there, or remove `project` to read "{own}"',
+                        Problem(
+                            "input.no-such-repo",
+                            need.repo_at,
+                            f'no repo "{need.repo}" in this project, as `project: {need.project}` has it',
+                            f'put that dataset there, or remove `project` to read "{own}"',
+                        ),
                     )
                 elif need.repo not in known:
-                    yield path, f"{need.repo_at}: {self.absent(need.repo)}"
+                    yield path, self.absent(need.repo).within(need.repo_at)
 
     def needs(self, path: str) -> tuple[Need, ...]:
         """Return what the inputs of a pipeline take from; nothing where its spec can't be read so far."""
@@ -239,29 +248,40 @@ class Project:
             return pipeline.transform.image, pipeline.at("transform.image")
         return self._specs.images.get(path, (None, ""))
 
-    def lacks(self, path: str, but: Collection[str] = ()) -> tuple[str, ...]:
+    def lacks(self, path: str, but: Collection[str] = ()) -> tuple[Problem, ...]:
         """Return a line for each input from another pipeline (`but` these) that has no output yet, not even a repo."""
         unborn = {up for up in self.upstream(path) if up not in but and not is_dataset(self.root / up)}
-        return tuple(f"{need.repo_at}: {self.absent(need.repo)}" for need in self.needs(path) if need.repo in unborn)
+        return tuple(self.absent(need.repo).within(need.repo_at) for need in self.needs(path) if need.repo in unborn)
 
-    def absent(self, repo: str) -> str:
+    def absent(self, repo: str) -> Problem:
         """Return why nothing can be taken from a repo that isn't here, and the fix."""
         if repo in self._graph:
-            return f"{repo} is a pipeline without any output yet; minipach schedule {self.name_of(repo)}"
+            return Problem(
+                "input.no-output-yet",
+                "",
+                f"{repo} is a pipeline without any output yet",
+                f"minipach schedule {self.name_of(repo)}",
+            )
         if repo in self.repos and is_displaced(self.root, repo):
-            return f"{repo}: {self._displaced_way(repo)}"
+            return self._displacement(repo).within(repo)
         if repo in self.repos:
-            return f"{repo}: not installed in this project; datalad get -n {quoted(self.root / repo)}"
+            way = f"datalad get -n {quoted(self.root / repo)}"
+            return Problem("repo.not-installed", repo, "not installed in this project", way)
         real = os.path.relpath(os.path.realpath(self.root / repo), os.path.realpath(self.root))
         if real != repo and real in self.repos:
-            return f'"{repo}" is a link; name what it leads to, "{real}"'
+            return Problem("input.is-a-link", "", f'"{repo}" is a link', f'name what it leads to, "{real}"')
         if is_dataset(self.root / repo) and Repo(self.root / repo).head() is None:
             begin = f"git -C {quoted(self.root / repo)} commit --allow-empty -m begin"
             way = f"{begin} && datalad save -d {quoted(self.root)} {quoted(repo)}"
-            return f'"{repo}" is a dataset without a commit, and not registered in this project; {way}'
+            return Problem(
+                "repo.not-registered",
+                "",
+                f'"{repo}" is a dataset without a commit, and not registered in this project',
+                way,
+            )
         if is_dataset(self.root / repo):
             way = f"datalad save -d {quoted(self.root)} {quoted(repo)}"
-            return f'"{repo}" is a dataset, but not registered in this project; {way}'
+            return Problem("repo.not-registered", "", f'"{repo}" is a dataset, but not registered in this project', way)
         if (self.root / repo).is_dir():
             here, name = quoted(self.root), quoted(repo)
             tracked = (
@@ -269,20 +289,22 @@ class Project:
             )
             out = tracked if self._tracks(repo) else ""
             way = f"{out}datalad create -d {here} --force {name} && datalad save -d {here} -r"
-            return f'"{repo}" is a folder, but no dataset; {way}'
-        return f'no repo "{repo}" in this project' + suggest(repo, {*self.repos, *self._graph})
+            return Problem("repo.not-a-dataset", "", f'"{repo}" is a folder, but no dataset', way)
+        near = suggest(repo, {*self.repos, *self._graph})
+        return Problem("input.no-such-repo", "", f'no repo "{repo}" in this project', near)
 
     def _tracks(self, folder: str) -> bool:
         return bool(self.repo.git("ls-files", "-z", "--", f":(literal){folder}/"))
 
-    def _circles(self) -> Iterator[tuple[str, str]]:
+    def _circles(self) -> Iterator[tuple[str, Problem]]:
         for circle in dependencies.circles(self._graph):
             (at, *_) = (n.repo_at for n in self.needs(circle[0]) if n.repo == [*circle, circle[0]][1])
             shown = " -> ".join([*circle, circle[0]])
             for path in circle:
-                yield path, f"{at}: these pipelines wait for each other: {shown}; take one of these inputs out"
+                message = f"these pipelines wait for each other: {shown}"
+                yield path, Problem("project.cycle", at, message, "take one of these inputs out")
 
-    def trouble(self, paths: Iterable[str]) -> tuple[str, ...]:
+    def trouble(self, paths: Iterable[str]) -> tuple[Problem, ...]:
         """Return what is wrong with these pipelines, and with all that they depend on: by file and line, each once."""
         if not self.problems:
             return ()
@@ -294,7 +316,7 @@ class Project:
         if problems:
             raise UserError(problems)
 
-    def former_pipelines(self) -> Iterator[str]:
+    def former_pipelines(self) -> Iterator[Problem]:
         """Return a line for each repo that was a pipeline and counts as data now, with the way back."""
         return former.told(self.root, self.repos, {place.path for place in self.places})
 
@@ -308,9 +330,11 @@ class Project:
             if own == name:
                 return path
         if name in self.repos:
-            why = f"{name}: a repo without a {SPEC}, no pipeline" + suggest("", known.values())
+            there = suggest("", known.values())
+            why = Problem("project.no-such-pipeline", name, f"a repo without a {SPEC}, no pipeline", there)
             raise UserError([*former.told(self.root, [name], known)] or why)
-        raise UserError(f"{name}: no such pipeline in this project" + suggest(name, {*known, *known.values()}))
+        near = suggest(name, {*known, *known.values()})
+        raise UserError(Problem("project.no-such-pipeline", name, "no such pipeline in this project", near))
 
     def name_of(self, path: str) -> str:
         """Return the name of the pipeline at this path: its folder's."""
@@ -369,7 +393,7 @@ class _Specs:
 
     pipelines: dict[str, Pipeline]
     needs: dict[str, tuple[Need, ...]]
-    problems: dict[str, tuple[str, ...]]
+    problems: dict[str, tuple[Problem, ...]]
     images: dict[str, tuple[str, str]]
 
     def plus(self, other: _Specs) -> _Specs:
@@ -386,7 +410,7 @@ def find_project(start: Path) -> Project:
     """Return the project that holds the folder `start`: the nearest marked one, else the topmost dataset above."""
     here = Path(os.path.realpath(start))
     if not here.is_dir():
-        raise UserError(f"{start}: no such folder")
+        raise UserError(Problem("project.no-such-folder", str(start), "no such folder"))
     topmost: Path | None = None
     for folder in (here, *here.parents):
         if is_dataset(folder) and (folder / ".datalad" / "config").is_file():
@@ -394,11 +418,17 @@ def find_project(start: Path) -> Project:
             if Repo(folder).config(f"{PROJECT_MARK}.version", str(folder / ".datalad" / "config")):
                 return _opened(folder)
     if topmost is None:
-        raise UserError(f"{start}: not inside a project; minipach init makes one here")
+        raise UserError(
+            Problem("project.not-found", str(start), "not inside a project", "minipach init makes one here")
+        )
     if lying_specs(topmost) and (topmost / FOLDER).is_dir():
         raise UserError(
-            f"{topmost}: a pipeline's dataset alone, without its project; work in a clone of the project "
-            "(here, datalad rerun <commit> repeats what is on record)"
+            Problem(
+                "project.pipeline-alone",
+                str(topmost),
+                "a pipeline's dataset alone, without its project",
+                "work in a clone of the project (here, datalad rerun <commit> repeats what is on record)",
+            )
         )
     return _opened(topmost)
 

@@ -7,7 +7,7 @@ import re
 
 from minipach.git.repo import Repo
 from minipach.model.failures import GIVE_UP_AFTER
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 
 def local_setting(repo: Repo, name: str) -> str | None:
@@ -27,8 +27,8 @@ def bad_setting(name: str, problem: str, instead: str) -> UserError:
     """Return what to say of a setting that can't be used, where it was made. instead: a value that can."""
     variable = _variable(name)
     if os.environ.get(variable):
-        return UserError(f"{variable}: {problem}; set it to {instead}, or unset it")
-    return UserError(f"minipach.{name}: {problem}; git config minipach.{name} {instead}")
+        return UserError(Problem("setting.bad-value", variable, problem, f"set it to {instead}, or unset it"))
+    return UserError(Problem("setting.bad-value", f"minipach.{name}", problem, f"git config minipach.{name} {instead}"))
 
 
 def give_up_after(repo: Repo) -> int:

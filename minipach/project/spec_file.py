@@ -11,7 +11,7 @@ from minipach.git.annex_keys import MAX_POINTER, key_of_link, key_of_pointer
 from minipach.git.repo import Repo, annex
 from minipach.model.local_state import LocalState
 from minipach.model.repo_layout import FOLDER, SPEC, SPECS
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.text import quoted
 
 # Names that people give a spec, and that are not read.
@@ -70,7 +70,14 @@ def _looks_like_ours(text: bytes) -> bool:
 def one_spec(folder: str, names: Sequence[str]) -> str:
     """Return the only name. UserError if there are several. folder: as messages call it."""
     if len(names) > 1:
-        raise UserError(f"{folder}: {' and '.join(names)}, but a pipeline has one spec; remove or rename the others")
+        raise UserError(
+            Problem(
+                "spec.several-files",
+                str(folder),
+                f"{' and '.join(names)}, but a pipeline has one spec",
+                "remove or rename the others",
+            )
+        )
     return names[0] if names else SPEC
 
 
@@ -102,7 +109,14 @@ def read_text(folder: Path, source: str, *, is_dataset: bool) -> str:
         finally:
             repo.close()
         if text is None and not _is_being_adopted(folder):
-            raise UserError(f"{source}: no commit has it, so it does not run; datalad save -d {quoted(folder)}")
+            raise UserError(
+                Problem(
+                    "spec.not-committed",
+                    source,
+                    "no commit has it, so it does not run",
+                    f"datalad save -d {quoted(folder)}",
+                )
+            )
     if text is None:
         text = _lying_there(folder / name, source)
     return decoded(text, source)
@@ -134,7 +148,11 @@ def _lying_there(file: Path, source: str) -> bytes:
     except FileNotFoundError:  # a link, which leads nowhere
         text = None
     if text is None or (len(text) <= MAX_POINTER and key_of_pointer(text)):
-        raise UserError(f"{source}: its content is annexed and not here; datalad get {quoted(file)}")
+        raise UserError(
+            Problem(
+                "spec.content-missing", source, "its content is annexed and not here", f"datalad get {quoted(file)}"
+            )
+        )
     return text
 
 
@@ -143,7 +161,9 @@ def decoded(text: bytes, source: str) -> str:
     try:
         return text.decode()
     except UnicodeDecodeError as error:
-        raise UserError(f"{source}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+        raise UserError(
+            Problem("spec.not-utf8", source, f"not UTF-8 text ({error.reason} at byte {error.start})")
+        ) from None
 
 
 def _content(repo: Repo, source: str, blob: bytes | None, name: str) -> bytes | None:
@@ -158,5 +178,12 @@ def _content(repo: Repo, source: str, blob: bytes | None, name: str) -> bytes | 
         return blob
     location = annex(repo, "contentlocation", key, ok=(0, 1)).rstrip(b"\n")
     if not location:
-        raise UserError(f"{source}: its content is annexed and not here; datalad get {quoted(repo.path / name)}")
+        raise UserError(
+            Problem(
+                "spec.content-missing",
+                source,
+                "its content is annexed and not here",
+                f"datalad get {quoted(repo.path / name)}",
+            )
+        )
     return (repo.path / os.fsdecode(location)).read_bytes()

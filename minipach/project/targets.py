@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from minipach.project.project import Project
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.text import nearest, suggest
 
 
@@ -32,7 +32,9 @@ class Targets:
         for pattern in self.patterns[path]:
             found = matching(pattern, known)
             if not found:
-                raise UserError(f"{path}: no datum is called {pattern!r}" + suggest_datum(pattern, known))
+                raise UserError(
+                    Problem("datum.unknown", path, f"no datum is called {pattern!r}", suggest_datum(pattern, known))
+                )
             chosen |= set(found)
         return chosen
 
@@ -52,7 +54,7 @@ def suggest_datum(word: str, known: Iterable[str]) -> str:
     names = list(known)
     near = nearest(word, names)
     if not near and word and any(name.startswith(word) for name in names):
-        return f'; did you mean "{word}*"?'
+        return f'did you mean "{word}*"?'
     return near or suggest(word, names)
 
 

@@ -15,7 +15,7 @@ from minipach.model.repo_layout import RESULTS, RESULTS_BRANCH
 from minipach.project.project import Project
 from minipach.publish.merge_results import merge
 from minipach.records.results_branch import own_branch, read_folders, results_commit
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.text import many, nearest, quoted
 
 _ANNEX = "refs/heads/git-annex"
@@ -36,7 +36,7 @@ class Exchange:
     went: int = 0
     contents: int = 0
     notes: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON object of `minipach results pull --json` and `push --json`."""
@@ -48,7 +48,7 @@ class Exchange:
             "went": self.went,
             "contents": self.contents,
             "notes": list(self.notes),
-            "problems": list(self.problems),
+            "problems": problems_json(self.problems),
         }
 
 
@@ -62,7 +62,7 @@ def choose(project: Project, words: Sequence[str]) -> tuple[str | None, tuple[st
     if first is not None and first not in remotes:
         near = nearest(first, {*names, *remotes})
         if near:  # else a remote that is still to be made is meant: each pipeline says how
-            raise UserError(f"{first}: no remote and no pipeline in this project{near}")
+            raise UserError(Problem("results.no-such-remote", first, "no remote and no pipeline in this project", near))
     return first, datasets(project, words[1:])
 
 
@@ -76,7 +76,11 @@ def datasets(project: Project, names: Sequence[str]) -> tuple[str, ...]:
     paths = tuple(dict.fromkeys(project.path_of(n) for n in names))
     for path in paths:
         if not is_dataset(project.root / path):
-            raise UserError(f"{path}: not a dataset yet; minipach schedule {project.name_of(path)}")
+            raise UserError(
+                Problem(
+                    "pipeline.not-a-dataset", path, "not a dataset yet", f"minipach schedule {project.name_of(path)}"
+                )
+            )
     return paths
 
 
@@ -90,9 +94,9 @@ def remote_of(repo: Repo, where: str, asked: str | None) -> str:
     if asked is not None:
         if asked in known:
             return asked
-        there = f"; there are: {', '.join(known)}" if known else ""
-        way = nearest(asked, known) or f"{there}; git -C {quoted(repo.path)} remote add {asked} URL"
-        raise UserError(f'{where}: no remote "{asked}"{way}')
+        there = f"there are: {', '.join(known)}; " if known else ""
+        fix = nearest(asked, known) or f"{there}git -C {quoted(repo.path)} remote add {asked} URL"
+        raise UserError(Problem("results.no-such-remote", where, f'no remote "{asked}"', fix))
     branch = repo.branch()
     upstream = repo.config(f"branch.{branch}.remote") if branch else None
     if upstream in known:
@@ -103,10 +107,20 @@ def remote_of(repo: Repo, where: str, asked: str | None) -> str:
         return known[0]
     if not known:
         raise UserError(
-            f"{where}: no remote to exchange results with; git -C {quoted(repo.path)} remote add origin URL"
+            Problem(
+                "results.no-remote",
+                where,
+                "no remote to exchange results with",
+                f"git -C {quoted(repo.path)} remote add origin URL",
+            )
         )
     raise UserError(
-        f"{where}: several remotes ({', '.join(known)}) and none of them is the branch's; name the one to use"
+        Problem(
+            "results.several-remotes",
+            where,
+            f"several remotes ({', '.join(known)}) and none of them is the branch's",
+            "name the one to use",
+        )
     )
 
 
@@ -163,7 +177,14 @@ def _send_until_taken(repo: Repo, path: str, remote: str) -> None:
         _take(repo, remote)
         busy = "lock" in refused or repo.refs(tracking) != before
         if not busy or attempt == _TRIES - 1:
-            raise UserError(f"{path}: {remote} refused the results ({refused}); nothing is lost, push again")
+            raise UserError(
+                Problem(
+                    "results.push-refused",
+                    path,
+                    f"{remote} refused the results ({refused})",
+                    "nothing is lost, push again",
+                )
+            )
 
 
 def _take(repo: Repo, remote: str) -> None:
@@ -213,8 +234,12 @@ def _talk(repo: Repo, remote: str, *command: str) -> bytes:
         if refused:
             raise _Refused(", ".join(dict.fromkeys(refused))) from None
         raise UserError(
-            f"{repo.path}: git {command[0]} {remote} failed: {without_credentials(error.stderr)}; "
-            f"git -C {quoted(repo.path)} remote -v"
+            Problem(
+                "results.git-failed",
+                str(repo.path),
+                f"git {command[0]} {remote} failed: {without_credentials(error.stderr)}",
+                f"git -C {quoted(repo.path)} remote -v",
+            )
         ) from None
 
 
@@ -239,7 +264,7 @@ def _copy_contents(repo: Repo, done: Exchange) -> Exchange:
             if not stores:
                 notes.append(f"{store} keeps no annexed contents: only the results went there")
         elif problem:
-            problems.append(f"{repo.path}: {problem}")
+            problems.append(Problem("results.content-not-sent", str(repo.path), problem))
     return replace(done, contents=copied, notes=tuple(notes), problems=tuple(problems))
 
 

@@ -24,7 +24,7 @@ from minipach.publish.installed_inputs import follow_links
 from minipach.records.own_files import listed_entries
 from minipach.records.published_outputs import published_paths
 from minipach.records.published_state import Published, house_entries, write_shards
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 _BUILD = f"{BUILD_REFS}branch"
 _TREE_ENTRY = 60  # bytes of a tree for each of its entries, about
@@ -103,14 +103,22 @@ def _move(assessment: Assessment, branch: str, old: str, new: str) -> None:
         new_only = not index_entries(repo, *error.paths)
         what, way_out = ("new files", "move") if new_only else ("uncommitted changes", "commit or move")
         raise UserError(
-            f"{assessment.path}: results are ready, but not published: {what} are in the way ({shown}); "
-            f"{way_out} them, then run the same command again (nothing is computed twice)"
+            Problem(
+                "publish.changes-in-the-way",
+                assessment.path,
+                f"results are ready, but not published: {what} are in the way ({shown})",
+                f"{way_out} them, then run the same command again (nothing is computed twice)",
+            )
         ) from None
     except GitError as error:
         if repo.head() == old:
             raise UserError(
-                f"{assessment.path}: the branch {branch} could not be moved: {error.stderr or error}; "
-                "run the same command again"
+                Problem(
+                    "branch.cannot-move",
+                    assessment.path,
+                    f"the branch {branch} could not be moved: {error.stderr or error}",
+                    "run the same command again",
+                )
             ) from None
         raise
 
@@ -260,12 +268,22 @@ def _outputs(assessment: Assessment, step: Step) -> list[_Output]:
         path = new_prefix + restore(entry.path, task.words)
         if path in paths:
             raise UserError(
-                f"{assessment.path}: two outputs of {step.name} become one path, {path}; "
-                "write names without the word that stands for the datum's, or set identity: path"
+                Problem(
+                    "output.collision",
+                    assessment.path,
+                    f"two outputs of {step.name} become one path, {path}",
+                    "write names without the word that stands for the datum's, or set identity: path",
+                )
             )
         paths.add(path)
         if reserved_in_pipeline(path.split("/", 1)[0]):
-            raise UserError(f"{assessment.path}: the output {path} of {step.name} would land on a reserved name")
+            raise UserError(
+                Problem(
+                    "output.reserved-name",
+                    assessment.path,
+                    f"the output {path} of {step.name} would land on a reserved name",
+                )
+            )
         data = None
         if entry.mode == SYMLINK and path.count("/") != (old_prefix + entry.path).count("/"):
             if not targets:

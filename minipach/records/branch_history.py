@@ -10,7 +10,7 @@ from typing import Any
 
 from minipach.git.repo import Repo
 from minipach.model.run_record import parse
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.text import near_id, nearest, quoted
 
 _HEX = re.compile(r"[0-9a-f]{4,64}")
@@ -141,10 +141,10 @@ def resolve_state(repo: Repo, head: str, word: str) -> str:
     if not found:
         near = near_id(word, [name for p in known for name in (p.job, p.commit)])
         near = near or nearest(word, [ref.removeprefix("refs/heads/") for ref in repo.refs("refs/heads/")])
-        way = near or f"; git -C {quoted(repo.path)} log --oneline"
-        raise UserError(f"{word}: no job and no commit of {repo.path.name}{way}")
+        fix = near or f"git -C {quoted(repo.path)} log --oneline"
+        raise UserError(Problem("history.unknown", word, f"no job and no commit of {repo.path.name}", fix))
     names = [f"job {job}" for job in sorted(jobs)] + ([f"commit {commit}"] if commit else [])
-    raise UserError(f"{word}: this could be {' or '.join(names)}; give more of it")
+    raise UserError(Problem("history.ambiguous", word, f"this could be {' or '.join(names)}", "give more of it"))
 
 
 def _log(repo: Repo, revs: str, *options: str) -> Iterator[tuple[str, list[str], str]]:

@@ -11,10 +11,10 @@ from minipach.model.attempt import JobRow, Try, Used
 from minipach.project.lock import holder
 from minipach.project.project import Project
 from minipach.records.job_database import Ledger
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.text import near_id
 
-_LISTED = "; minipach jobs lists them"
+_LISTED = "minipach jobs lists them"
 
 
 def open_ledger(project: Project) -> Ledger:
@@ -78,9 +78,17 @@ def read_job(project: Project, start: str, pipeline: str | None = None) -> JobSt
         ids = sorted({row.id for row in rows})
         if not start or not ids:
             known = {row.id for row in ledger.jobs(pipeline, 100)}
-            raise UserError(f'no job "{start}" on this machine' + (near_id(start, known) or _LISTED))
+            raise UserError(
+                Problem("job.unknown", "", f'no job "{start}" on this machine', near_id(start, known) or _LISTED)
+            )
         if len(ids) > 1:
-            raise UserError(f'"{start}" begins the ids of {len(ids)} jobs: {", ".join(i[:12] for i in ids[:5])}')
+            raise UserError(
+                Problem(
+                    "job.ambiguous",
+                    "",
+                    f'''"{start}" begins the ids of {len(ids)} jobs: {", ".join(i[:12] for i in ids[:5])}''',
+                )
+            )
         passes = tuple(reversed(rows))
         found = []
         for number, row in enumerate(passes):

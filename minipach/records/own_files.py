@@ -20,7 +20,7 @@ from minipach.project.own_files_list import listed_own
 from minipach.project.project import Project
 from minipach.records.published_outputs import added_by_hand
 from minipach.records.published_state import Published
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.text import quoted
 
 _PATHS = 500  # that are looked up at once
@@ -96,7 +96,9 @@ def listing(entries: Iterable[TreeEntry], where: str) -> bytes:
     """Return the content of `.minipach/files`; empty where nothing is to be listed. where: for a UserError."""
     paths = sorted(e.path for e in entries if not _in_code(e.path))
     if odd := next((path for path in paths if "\n" in path), None):
-        raise UserError(f"{where}: the file {odd!r} has a line break in its name; rename it")
+        raise UserError(
+            Problem("file.line-break-in-name", where, f"the file {odd!r} has a line break in its name", "rename it")
+        )
     return b"".join(os.fsencode(path) + b"\n" for path in paths)
 
 
@@ -129,7 +131,9 @@ def shared_code(project: Project, path: str, named: Sequence[str], at: str) -> d
     for word in named:
         target = posixpath.normpath(posixpath.join(path, word))
         if target == "." or target.startswith("../"):
-            raise UserError(f"{at}: {word} leads out of the project; name a folder in it")
+            raise UserError(
+                Problem("code.outside-project", at, f"{word} leads out of the project", "name a folder in it")
+            )
         there = project.root / target
         holder = target if is_dataset(there) else project.holder_of(target)
         repo = Repo(project.root / holder)
@@ -140,7 +144,9 @@ def shared_code(project: Project, path: str, named: Sequence[str], at: str) -> d
             _add(repo.path, head, inner, target, found)
         if len(found) == before:
             commit = f"; datalad save -d {quoted(repo.path)}" if os.path.lexists(there) else ""
-            raise UserError(f"{at}: {word}: no committed file at {target} in this project{commit}")
+            raise UserError(
+                Problem("code.no-such-file", at, f"{word}: no committed file at {target} in this project{commit}")
+            )
         repo.close()
     return found
 
@@ -148,7 +154,11 @@ def shared_code(project: Project, path: str, named: Sequence[str], at: str) -> d
 def _add(folder: Path, commit: str, inner: str, target: str, found: dict[str, Shared]) -> None:
     """Add the files at `inner` of a repository's commit, subdatasets included, at `target` in the project."""
     if not is_dataset(folder):
-        raise UserError(f"{target}: this subdataset is not here; datalad get -n {quoted(folder)}")
+        raise UserError(
+            Problem(
+                "repo.not-installed", str(target), "this subdataset is not here", f"datalad get -n {quoted(folder)}"
+            )
+        )
     repo = Repo(folder)
     try:
         entries = repo.ls_tree(commit, *([f":(top,literal){inner}"] if inner else []), recursive=True)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from minipach.git.repo import Repo, TreeEntry
 from minipach.model.repo_layout import PUBLISHED_REF, STATE, reserved_in_pipeline
 from minipach.model.run_record import parse
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.text import quoted
 from minipach.support.validation import parse as parse_json
 
@@ -65,8 +65,12 @@ def _spoilt(repo: Repo, path: str) -> UserError:
     last = PUBLISHED_REF if repo.resolve(PUBLISHED_REF) else "<a commit before that>"
     here = quoted(repo.path)
     return UserError(
-        f"{repo.path / path}: not as minipach wrote it, and committed so; "
-        f"git -C {here} checkout {last} -- {STATE} && datalad save -d {here}"
+        Problem(
+            "state.damaged",
+            str(repo.path / path),
+            "not as minipach wrote it, and committed so",
+            f"git -C {here} checkout {last} -- {STATE} && datalad save -d {here}",
+        )
     )
 
 

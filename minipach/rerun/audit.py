@@ -32,7 +32,7 @@ from minipach.records.published_state import Published
 from minipach.records.results_branch import Known
 from minipach.rerun.trial import Kept, Processes, Trial, Verdict, reexecute
 from minipach.scheduling.work_sets import make_set
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 DEFAULT_SAMPLE = 5  # datums of each pipeline
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
@@ -92,7 +92,14 @@ def prepare(project: Project, targets: Targets, *, sample: int | None, seed: int
             assessment.close()
     if not audit.trials:
         first = f" ({audit.skipped[0].name}: {audit.skipped[0].reason})" if audit.skipped else ""
-        raise UserError(f"nothing to audit: no datum is published and current{first}; minipach schedule")
+        raise UserError(
+            Problem(
+                "audit.nothing-to-do",
+                "nothing to audit",
+                f"no datum is published and current{first}",
+                "minipach schedule",
+            )
+        )
     return audit
 
 
@@ -203,7 +210,14 @@ def _image_path(a: Assessment, head: str) -> str:
     """Return where the published image lies. Equal datum ids say that it is the image that the spec names now."""
     place = a.repo.config(f"datalad.containers.{CONTAINER}.image", f"blob:{head}:{DATALAD_CONFIG}")
     if place is None or place.startswith("/") or ".." in place.split("/"):
-        raise UserError(f"{a.path}: no image is registered on its branch; minipach schedule {a.pipeline.name}")
+        raise UserError(
+            Problem(
+                "image.not-registered",
+                a.path,
+                "no image is registered on its branch",
+                f"minipach schedule {a.pipeline.name}",
+            )
+        )
     return place
 
 

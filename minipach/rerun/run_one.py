@@ -24,7 +24,7 @@ from minipach.rerun.trial import Processes, command_line, lay_out, run_reported
 from minipach.rerun.working_tree import assess, working_project
 from minipach.scheduling.base_commit import scratch_base
 from minipach.scheduling.work_sets import make_set
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 TEXT_LIMIT = 2000  # bytes of an output that is shown as text
 _JOB = "0" * 32  # a trial is no job
@@ -95,7 +95,14 @@ def choose(project: Project, word: str, *, committed: bool = False) -> Chosen:
     committed: as in the last commit of the pipeline; else as in its working tree.
     """
     if not word.partition(":")[2]:
-        raise UserError(f"{word}: name one datum, as in {word.rstrip(':')}:DATUM; minipach datums {word.rstrip(':')}")
+        raise UserError(
+            Problem(
+                "datum.not-named",
+                word,
+                f"name one datum, as in {word.rstrip(':')}:DATUM",
+                f"minipach datums {word.rstrip(':')}",
+            )
+        )
     targets = parse_targets(project, [word], downstream=False)
     (path,) = targets.order
     project = project if committed else working_project(project, [path])
@@ -106,7 +113,11 @@ def choose(project: Project, word: str, *, committed: bool = False) -> Chosen:
         names = sorted(targets.names(path, sorted(tasks)))
         if len(names) > 1:
             more = ", ..." if len(names) > 3 else ""
-            raise UserError(f"{word}: {len(names)} datums ({', '.join(names[:3])}{more}); name one of them")
+            raise UserError(
+                Problem(
+                    "datum.ambiguous", word, f"{len(names)} datums ({', '.join(names[:3])}{more})", "name one of them"
+                )
+            )
         task = tasks[names[0]]
         work = make_set(assessment, scratch_base(assessment), [task], _JOB, "")
         return Chosen(task.id, work)

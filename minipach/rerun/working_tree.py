@@ -18,7 +18,7 @@ from minipach.project.project import Project
 from minipach.project.spec_cache import read_spec
 from minipach.project.spec_file import lying_specs, one_spec, working_text
 from minipach.project.uncommitted import is_input
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.git_objects import NO_OBJECT
 from minipach.support.text import quoted
 
@@ -83,7 +83,14 @@ def assess(project: Project, path: str, *, committed: bool) -> Assessment:
     assessment = Assessment(project, path, store)
     if not assessment.exists:
         name = project.name_of(path)
-        raise UserError(f"{path}: not a dataset yet, so nothing is committed; minipach schedule {name} makes it one")
+        raise UserError(
+            Problem(
+                "pipeline.not-a-dataset",
+                path,
+                "not a dataset yet, so nothing is committed",
+                f"minipach schedule {name} makes it one",
+            )
+        )
     return assessment
 
 
@@ -183,7 +190,9 @@ def _loose(project: Project, path: str) -> list[_Row]:
         if there.is_symlink() and key_of_link(os.fsencode(os.readlink(there))):
             content = Path(os.path.realpath(there))
         if not os.path.lexists(content) or (content.is_file() and _is_pointer(content)):
-            raise UserError(f"{there}: its content is not here; datalad get {quoted(there)}")
+            raise UserError(
+                Problem("file.content-missing", str(there), "its content is not here", f"datalad get {quoted(there)}")
+            )
         found.append(_row(repo, content, os.path.relpath(name, inside)))
     return found
 

@@ -33,7 +33,7 @@ from minipach.planning.assessment import Assessment
 from minipach.project.settings import launcher_options
 from minipach.records.own_files import listing
 from minipach.scheduling.pinned_code import pin
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.text import quoted
 
 _ATTRIBUTES = b"* annex.largefiles=nothing -text -ident -working-tree-encoding\n"  # no clone converts the launcher
@@ -59,7 +59,14 @@ def build_base(assessment: Assessment) -> Base:
             if not left:
                 raise
         repo.close()  # what git was seen to have may be gone
-    raise UserError(f"{repo.path}: git loses objects that were just made; wait until no git gc --prune=now runs there")
+    raise UserError(
+        Problem(
+            "git.objects-lost",
+            str(repo.path),
+            "git loses objects that were just made",
+            "wait until no git gc --prune=now runs there",
+        )
+    )
 
 
 def scratch_base(assessment: Assessment) -> Base:
@@ -73,8 +80,12 @@ def scratch_base(assessment: Assessment) -> Base:
         there = os.path.realpath(image.source)
         if image.is_away or not os.path.exists(there):
             raise UserError(
-                f"{assessment.path}: the image {image.label} is not in its dataset yet; "
-                f"minipach schedule {assessment.pipeline.name} fetches it"
+                Problem(
+                    "image.not-fetched",
+                    assessment.path,
+                    f"the image {image.label} is not in its dataset yet",
+                    f"minipach schedule {assessment.pipeline.name} fetches it",
+                )
             )
         lying = [TreeEntry(SYMLINK, assessment.repo.hash_blob(os.fsencode(there)), image.path)]
     tree, commits = _build_tree(assessment, lying)
@@ -89,7 +100,9 @@ def _build_tree(
     """Return the tree, and the commits that it pins. image: its entries, where they are known."""
     repo = assessment.repo
     if assessment.source is None:
-        raise UserError(f"{assessment.path}: no commit yet; datalad save -d {quoted(repo.path)}")
+        raise UserError(
+            Problem("repo.no-commit", assessment.path, "no commit yet", f"datalad save -d {quoted(repo.path)}")
+        )
     entries = {e.path: e for e in assessment.house if not e.path.startswith(f"{PINNED_CODE}/")}
     listed = listing(assessment.own, assessment.path)
     entries[OWN_FILES] = TreeEntry(FILE, repo.hash_blob(listed), OWN_FILES)
@@ -138,7 +151,9 @@ def _image_entries(assessment: Assessment) -> list[TreeEntry]:
             if repo.resolve(f"{rev}:{image.path}"):
                 paths = [f":(top,literal){path}" for path in (image.path, image.digest_path)]
                 return repo.ls_tree(rev, *paths, recursive=True)
-        raise UserError(f"{assessment.path}: image {image.label} is not committed; datalad save")
+        raise UserError(
+            Problem("image.not-committed", assessment.path, f"image {image.label} is not committed", "datalad save")
+        )
     return fetch_entries(repo, image) if image.is_away else [import_image(repo, image)]
 
 

@@ -22,7 +22,7 @@ from minipach.records import pending_work
 from minipach.records.job_database import Ledger
 from minipach.records.job_history import last_jobs
 from minipach.scheduling.stalled import Remarking
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 _PAUSE = 0.1  # seconds between two looks
 _ASK = 10.0  # seconds between two looks into an engine's queue; what is to be said of it must show twice
@@ -70,7 +70,9 @@ def wait_until_done(project: Project, timeout: float | None, tell: Callable[[str
             if sure and forsaken and holder(project.local.lock) is None:
                 names = ", ".join(pending_work.paths(project) or [row.pipeline for row in rows])
                 fix = backend.fix_forsaken
-                raise UserError(f"{names}: left to be done, and nothing is there to go on with it; {fix}")
+                raise UserError(
+                    Problem("work.forsaken", names, "left to be done, and nothing is there to go on with it", fix)
+                )
         if rows and not told:
             tell("waiting for " + ", ".join(f"{row.pipeline} (job {row.id[:12]})" for row in rows))
             told = True
@@ -156,18 +158,27 @@ def cancel(lock: Path, timeout: float | None) -> tuple[Holder | None, bool]:
     if found is None:
         return None, True
     if not found.is_here:
-        raise UserError(f"{lock}: held by {found}; run minipach cancel there")
+        raise UserError(Problem("lock.held-elsewhere", str(lock), f"held by {found}", "run minipach cancel there"))
     # the number may be another process's by now, if the file was written by one that has gone since
     if not has_open(found.pid, lock):
         if holder(lock) != found:
             return found, True
-        raise UserError(f"{lock}: held, but not by {found} (or it is another user's); nothing was ended")
+        raise UserError(
+            Problem(
+                "lock.held-by-unknown",
+                str(lock),
+                f"held, but not by {found} (or it is another user's)",
+                "nothing was ended",
+            )
+        )
     try:
         os.kill(found.pid, signal.SIGTERM)
     except ProcessLookupError:
         return found, True
     except PermissionError:
-        raise UserError(f"{lock}: held by {found}, which is another user's; ask them") from None
+        raise UserError(
+            Problem("lock.held-by-other-user", str(lock), f"held by {found}, which is another user's", "ask them")
+        ) from None
     deadline = None if timeout is None else time.monotonic() + timeout
     while holder(lock) == found:
         if deadline is not None and time.monotonic() >= deadline:

@@ -12,7 +12,7 @@ from minipach.git.annex_keys import relocate
 from minipach.git.repo import SYMLINK, Repo, TreeEntry, annex
 from minipach.model.repo_layout import PINNED_CODE
 from minipach.records.own_files import Shared
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 
 def pin(repo: Repo, shared: Mapping[str, Shared]) -> list[TreeEntry]:
@@ -55,7 +55,12 @@ def _copy_contents(source: Repo, repo: Repo, keys: set[str]) -> None:
 
     if repo.resolve("refs/heads/git-annex") is None:
         raise UserError(
-            f"{source.path}: annexed files of shared code need a dataset here; minipach schedule makes it one"
+            Problem(
+                "code.needs-dataset",
+                str(source.path),
+                "annexed files of shared code need a dataset here",
+                "minipach schedule makes it one",
+            )
         )
     try:
         contents = locate(source, absent)

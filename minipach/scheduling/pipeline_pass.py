@@ -34,7 +34,7 @@ from minipach.scheduling.dispatch import Round
 from minipach.scheduling.events import DatumFailed, PipelineStarted, Progress, Reporter
 from minipach.scheduling.report import Options, PipelineReport
 from minipach.support.background import Aside
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.text import many
 
 _NAMED = 8  # at most so many datums in a line
@@ -258,11 +258,19 @@ class Pass:
             again = [s.name for s in todo if s.name in self.ran]
             if again and a.recipe != self.recipe:
                 raise UserError(
-                    f"{a.path}: its code or image was changed while datums ran; what ran is kept, "
-                    "run the same command again for what is committed now"
+                    Problem(
+                        "pipeline.changed-during-run",
+                        a.path,
+                        "its code or image was changed while datums ran",
+                        "what ran is kept, run the same command again for what is committed now",
+                    )
                 )
             if again:
-                raise UserError(f"{a.path}: the result of {again[0]!r} was stored, but can't be found again")
+                raise UserError(
+                    Problem(
+                        "result.not-found", a.path, f"the result of {again[0]!r} was stored, but can't be found again"
+                    )
+                )
             if not (todo or self.flights) or self.stopped or self.in_flight:
                 return plan
             self.scheduler.ledger.note_asked(key, len(self.ran | {s.name for s in todo} | self._flying(plan)))

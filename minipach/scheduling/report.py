@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from minipach.model.states import FINE, PipelineState
+from minipach.support.errors import Problem, problems_json
 
 
 @dataclass
@@ -52,7 +53,7 @@ class ScheduleReport:
     """The report of a schedule. problems: errors to fix (exit code 2)."""
 
     pipelines: tuple[PipelineReport, ...]
-    problems: tuple[str, ...]
+    problems: tuple[Problem, ...]
     commit: str | None
 
     @property
@@ -71,7 +72,7 @@ class ScheduleReport:
             "schema": 1,
             "ok": self.ok,
             "pipelines": [p.as_json() for p in self.pipelines],
-            "problems": list(self.problems),
+            "problems": problems_json(self.problems),
             "superdataset": self.commit,
         }
 

@@ -28,7 +28,7 @@ from minipach.scheduling.events import Message, PipelineEnded, Reporter
 from minipach.scheduling.pipeline_pass import Pass
 from minipach.scheduling.report import Options, PipelineReport, ScheduleReport
 from minipach.support.background import Aside
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.text import many
 
 
@@ -65,7 +65,7 @@ class Scheduler:
     def run(self, targets: Targets, options: Options) -> ScheduleReport:
         """Bring the chosen pipelines up to date, one after the other."""
         reports: dict[str, PipelineReport] = {}
-        problems: list[str] = []
+        problems: list[Problem] = []
         commits: dict[str, str] = {}
         self._recover(self.project.repo, "the superdataset")
         crash_cleanup.begin(self.project.repo)
@@ -87,7 +87,7 @@ class Scheduler:
                 except UserError as error:
                     # where the executor is at fault, each pipeline meets the same
                     problems += [p for p in error.problems if p not in problems]
-                    report = PipelineReport(name, "error", reason=error.problems[0])
+                    report = PipelineReport(name, "error", reason=str(error.problems[0]))
             reports[path] = report
             self.reporter.report(PipelineEnded(report))
         with gc_held_off(self.project.repo):

@@ -23,7 +23,7 @@ from minipach.scheduling.control import cancel_sets, close_gone, not_done, wait_
 from minipach.scheduling.events import Message, Reporter, forwarded
 from minipach.scheduling.report import Options, ScheduleReport
 from minipach.scheduling.scheduler import Scheduler
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 _LATER = 300  # seconds until an engine makes a pass again that another schedule kept from starting
 
@@ -56,7 +56,12 @@ def run(
     options = replace(options, follow=bool(wait) or not backend.lasting)
     if options.fail_fast and not options.follow:
         raise UserError(
-            f"--fail-fast: what {backend.name} runs goes on without this command; add --wait, or leave it out"
+            Problem(
+                "option.needs-wait",
+                "--fail-fast",
+                f"what {backend.name} runs goes on without this command",
+                "add --wait, or leave it out",
+            )
         )
     with forwarded(reporter), _locked(project, backend, reporter, wait=wait is not False):
         earlier = pending_work.begin(project, targets, _lasting(options)) if backend.lasting else []

@@ -12,7 +12,7 @@ from minipach.model.datum import Task
 from minipach.model.repo_layout import INPUTS
 from minipach.model.work_set import Base, Needs, StagedFile, WorkSet, set_id
 from minipach.planning.assessment import Assessment
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 
 def make_set(
@@ -73,7 +73,9 @@ def staged_files(assessment: Assessment, tasks: Sequence[Task]) -> list[StagedFi
             for path, entry in snapshot.below(m.path):
                 dest = f"{folder}/{path}"
                 if any(part in ("", ".", "..", ".git") for part in path.split("/")):
-                    raise UserError(f"{m.repo}: the path {path!r} leads out of its repo; refused")
+                    raise UserError(
+                        Problem("file.outside-repo", m.repo, f"the path {path!r} leads out of its repo", "refused")
+                    )
                 where = str(root / m.repo / entry.sub) if entry.sub else str(root / m.repo)
                 found[dest] = StagedFile(dest, where, entry.kind, entry.blob, entry.key, entry.executable)
     return list(found.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -43,6 +44,7 @@ from minipach.spec.validate import (
     validate,
 )
 from minipach.spec.yaml_reader import Document, Loc, camel, comment_in_json, read_yaml, snake
+from minipach.support.errors import Problem
 from minipach.support.git_objects import blob_id
 
 
@@ -53,7 +55,7 @@ def load_spec(text: str, *, source: str, folder: str) -> Pipeline:
     """
     document = read_yaml(text)
     if document.data is None:
-        raise BrokenSpec(_lines(source, document, text))
+        raise BrokenSpec(_found(source, document, text))
     spec = validate(document)
     notes = Document(places=document.places)
     check_name(document, folder)
@@ -63,9 +65,11 @@ def load_spec(text: str, *, source: str, folder: str) -> Pipeline:
     _check_out(document, spec)
     _check_words(document)
     if document.problems or spec is None:
-        raise BrokenSpec(_lines(source, document, text), tuple(_needs(document, source)), _image(document, source))
+        raise BrokenSpec(_found(source, document, text), tuple(_needs(document, source)), _image(document, source))
     note_fields(spec, (), notes)
-    return _pipeline(spec, folder, source, _lines(source, notes), _places(document), blob_id(text.encode()))
+    return _pipeline(
+        spec, folder, source, tuple(map(str, _found(source, notes))), _places(document), blob_id(text.encode())
+    )
 
 
 def json_schema() -> dict[str, Any]:
@@ -96,10 +100,11 @@ def _tidy(field: dict[str, Any]) -> None:
         field.update(options[0])
 
 
-def _lines(source: str, document: Document, text: str = "") -> tuple[str, ...]:
+def _found(source: str, document: Document, text: str = "") -> tuple[Problem, ...]:
     comment = comment_in_json(text)  # whatever else is wrong follows from it
-    found = [comment] if comment else dict.fromkeys(sorted(document.problems))
-    return tuple(f"{source}:{mark.line}:{mark.column}: {text}" for mark, text in found)
+    in_order = sorted(document.problems, key=lambda found: (found[0], str(found[1])))
+    found = [comment] if comment else dict.fromkeys(in_order)
+    return tuple(replace(problem, location=f"{source}:{mark.line}:{mark.column}") for mark, problem in found)
 
 
 def _places(document: Document) -> tuple[tuple[str, str], ...]:
@@ -116,7 +121,7 @@ def _check_out(document: Document, spec: PipelineSpec | None) -> None:
     inputs = _valid_input(document)
     out = spec.minipach.out if spec else dig(document.data, "minipach", "out")
     if inputs and isinstance(out, str) and (problem := check_out_template(out, _input(inputs))):
-        document.add(("minipach", "out"), problem)
+        document.add(("minipach", "out"), "spec.bad-output-template", problem)
 
 
 def _check_words(document: Document) -> None:
@@ -127,7 +132,7 @@ def _check_words(document: Document) -> None:
         for n, word in enumerate(words if isinstance(words, list) else ()):
             assert inputs is not None
             for at, problem in check_word(word, _input(inputs)) if isinstance(word, str) else ():
-                document.add(("transform", field, n), problem, offset=at)
+                document.add(("transform", field, n), "spec.bad-placeholder", problem, offset=at)
 
 
 def _valid_input(document: Document) -> InputSpec | None:

@@ -10,7 +10,7 @@ from minipach.model.datum import Datum
 from minipach.model.pipeline import Input
 from minipach.model.repo_layout import reserved_in_pipeline
 from minipach.spec.placeholder import TemplateError, check_field, value_of
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 
@@ -49,7 +49,9 @@ def out_path(template: str, datum: Datum) -> str:
         if problem:
             raise TemplateError(f"{problem}; choose another template")
     except TemplateError as error:
-        raise UserError(f'datum "{datum.name}": out "{template}": {error}') from None
+        raise UserError(
+            Problem("datum.bad-output-template", f'datum "{datum.name}"', f'out "{template}": {error}')
+        ) from None
     return "/".join(found)
 
 

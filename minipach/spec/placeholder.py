@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from minipach.model.datum import Datum, Match
 from minipach.model.pipeline import Combination, Input, PfsInput, Transform
 from minipach.spec.glob import GlobError, compile_glob
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 _NUMBER = re.compile(r"[1-9][0-9]*")
 _VIEWS = ("stem", "name", "dir", "ext")  # of {INPUT.stem} and so on
@@ -51,7 +51,7 @@ def values(fields: Sequence[str], datum: Datum) -> tuple[tuple[str, str], ...]:
     try:
         return tuple((field, value_of(field, datum)) for field in fields)
     except TemplateError as error:
-        raise UserError(f'datum "{datum.name}": cmd: {error}') from None
+        raise UserError(Problem("datum.bad-placeholder", f'datum "{datum.name}"', f"cmd: {error}")) from None
 
 
 def check_word(word: str, input: Input) -> Iterator[tuple[int, str]]:

@@ -31,10 +31,12 @@ _UNSET: tuple[object, ...] = (False, "", [])  # protobuf's JSON writes a field t
 def validate(document: Document) -> PipelineSpec | None:
     """Return the checked model; None if pydantic found something, which is then in `document.problems`."""
     if isinstance(document.data, list):
-        document.add((), "a list; put each pipeline into the spec.yml of its own folder (NAME/spec.yml)")
+        document.add(
+            (), "spec.is-a-list", "a list", "put each pipeline into the spec.yml of its own folder (NAME/spec.yml)"
+        )
         return None
     if not isinstance(document.data, dict):
-        document.add((), "no spec; write keys and values, at least `input:` and `transform:`")
+        document.add((), "spec.no-mapping", "no spec", "write keys and values, at least `input:` and `transform:`")
         return None
     try:
         return PipelineSpec.model_validate(document.data)
@@ -56,42 +58,48 @@ def _report(document: Document, loc: Loc, kind: str, message: str, context: Mapp
             return
         above = loc[-2] if len(loc) > 1 else None
         where = "the spec" if above is None else f"`{above}`" if isinstance(above, str) else "this item"
-        document.add(loc[:-1], f"{where} has no `{name}`; add it")
+        document.add(loc[:-1], "spec.missing-field", f"{where} has no `{name}`", "add it")
     elif kind == "extra_forbidden":
-        document.add(loc, _unknown(name, _model_at(loc[:-1]), dig(document.data, *loc[:-1])), key=True)
+        message, fix = _unknown(name, _model_at(loc[:-1]), dig(document.data, *loc[:-1]))
+        document.add(loc, "spec.unknown-field", message, fix, key=True)
     elif kind == "refused":
-        document.add(loc, f"`{name}` {message}", key=True)
+        document.add(loc, "spec.refused-field", f"`{name}` {message}", key=True)
     elif kind == "literal_error":
         values = re.findall(r"'(\w+)'", context["expected"])
         written = document.written(loc)
         guess = difflib.get_close_matches(written.strip("\"'"), values, 1)
         way = f'did you mean "{guess[0]}"?' if guess else "write " + " or ".join(values)
-        document.add(loc, f"`{name}` can't be {show(written)}; {way}")
+        document.add(loc, "spec.bad-value", f"`{name}` can't be {show(written)}", way)
     elif name == "repo" and isinstance(dig(document.data, *loc), dict):
-        document.add(loc, "the repo's name alone is needed here, since Pachyderm 1.4; write repo: NAME")
+        document.add(
+            loc, "spec.bad-value", "the repo's name alone is needed here, since Pachyderm 1.4", "write repo: NAME"
+        )
     elif kind == "model_type" and name == "gpu":
-        document.add(loc, "`gpu` needs keys and values; write gpu: {type: nvidia.com/gpu, number: 1}")
+        document.add(
+            loc, "spec.bad-value", "`gpu` needs keys and values", "write gpu: {type: nvidia.com/gpu, number: 1}"
+        )
     elif kind in ("model_type", "dict_type"):
-        document.add(loc, f"{thing} needs keys and values; write them below it, indented")
+        document.add(loc, "spec.bad-value", f"{thing} needs keys and values", "write them below it, indented")
     else:
-        document.add(loc, message, key=of_key)
+        document.add(loc, "spec.bad-value", message, key=of_key)
 
 
-def _unknown(name: str, model: type[BaseModel], given: object) -> str:
+def _unknown(name: str, model: type[BaseModel], given: object) -> tuple[str, str]:
+    """Return what to say of an unknown key, and the fix."""
     known = list(model.model_fields)
     if text := instead(model.__name__, snake(name)):
-        return f"`{name}` is {text}"
+        return f"`{name}` is {text}", ""
     if snake(name) in known:
-        return f"`{name}` is there already as `{snake(name)}`; keep one"
+        return f"`{name}` is there already as `{snake(name)}`", "keep one"
     guess = difflib.get_close_matches(snake(name), known, 1)
     if guess:
-        return f'unknown key {show(name)}; did you mean "{guess[0]}"?'
+        return f"unknown key {show(name)}", f'did you mean "{guess[0]}"?'
     elsewhere = next((path for path, field in _fields(PipelineSpec, "") if field == snake(name)), None)
     if elsewhere is not None and given is not None:
         where = f"under `{elsewhere}`" if elsewhere else "at the top"
-        return f"unknown key {show(name)} here; it belongs {where}"
+        return f"unknown key {show(name)} here", f"it belongs {where}"
     usable = [key for key, field in model.model_fields.items() if not _without_effect(field.metadata)]
-    return f"unknown key {show(name)}; known here: {', '.join(usable)}"
+    return f"unknown key {show(name)}", f"known here: {', '.join(usable)}"
 
 
 def _without_effect(metadata: list[Any]) -> bool:
@@ -126,7 +134,7 @@ def note_fields(model: BaseModel, loc: Loc, notes: Document) -> None:
         value, field = getattr(model, name), type(model).model_fields[name]
         for noted in field.metadata:
             if isinstance(noted, Noted) and value not in _UNSET:
-                notes.add((*loc, name), f"`{name}` is {noted.text}", key=True)
+                notes.add((*loc, name), "spec.note", f"`{name}` is {noted.text}", key=True)
         for n, item in enumerate(value if isinstance(value, list) else ()):
             if isinstance(item, BaseModel):
                 note_fields(item, (*loc, name, n), notes)
@@ -169,11 +177,13 @@ def check_name(document: Document, folder: str) -> None:
     """Check that the pipeline has the folder's name, and that the name is valid."""
     name = text_of(dig(document.data, "pipeline"), "name")
     if not re.fullmatch(NAME, folder):
-        document.add((), f"the folder {show(folder)} can't name a pipeline ({NAME_RULE}); rename it")
+        document.add((), "spec.bad-name", f"the folder {show(folder)} can't name a pipeline ({NAME_RULE})", "rename it")
     elif name and name != folder:
         document.add(
             ("pipeline", "name"),
-            f"{show(name)} is in the folder {show(folder)}; rename one of them, or remove the line",
+            "spec.bad-input",
+            f"{show(name)} is in the folder {show(folder)}",
+            "rename one of them, or remove the line",
         )
 
 
@@ -198,7 +208,9 @@ class _Inputs:
         strange = not given and any(isinstance(key, str) and key not in InputSpec.model_fields for key in node)
         if len(given) != 1 and not strange:  # a key that is no kind is reported as such
             has = "none" if not given else " and ".join(f"`{kind}`" for kind in given)
-            self.document.add(loc, f"one input is exactly one of pfs, cross, union, join, group; this has {has}")
+            self.document.add(
+                loc, "spec.bad-input", "one input is exactly one of pfs, cross, union, join, group", f"this has {has}"
+            )
         for kind in given:
             value = node[kind]
             if kind == "pfs" and isinstance(value, dict):
@@ -215,23 +227,27 @@ class _Inputs:
     def _pfs(self, node: object, loc: Loc, above: frozenset[str], taken: dict[str, Loc]) -> dict[str, Loc]:
         repo = text_of(node, "repo")
         if repo is not None and (problem := _repo_problem(repo)):
-            self.document.add((*loc, "repo"), problem)
+            self.document.add((*loc, "repo"), "spec.bad-repo", problem)
             repo = None
         project = foreign_project(self.document, node)
         if project and (problem := _repo_problem(project)):
-            self.document.add((*loc, "project"), problem)
+            self.document.add((*loc, "project"), "spec.bad-repo", problem)
         elif dig(node, "project") not in (None, "") and not project:
-            self.notes.add((*loc, "project"), "`project` is the pipeline's own, and changes nothing", key=True)
+            self.notes.add(
+                (*loc, "project"), "spec.note", "`project` is the pipeline's own, and changes nothing", key=True
+            )
         name = text_of(node, "name") or (clean_repo(repo).rpartition("/")[2] if repo else "")
         where = (*loc, "name") if text_of(node, "name") else (*loc, "repo")
         if name:
             if problem := _name_problem(name):
-                self.document.add(where, problem)
+                self.document.add(where, "spec.bad-name", problem)
             elif name in taken:
                 line = self.document.places[self.document.resolve(taken[name])].value.line
                 self.document.add(
                     where,
-                    f"the input name {show(name)} is taken in line {line}; give this one another `name`",
+                    "spec.bad-input",
+                    f"the input name {show(name)} is taken in line {line}",
+                    "give this one another `name`",
                 )
             else:
                 taken = {**taken, name: where}
@@ -246,10 +262,16 @@ class _Inputs:
                 self._template(template, groups, (*loc, key))
         for kind, key in (("join", "join_on"), ("group", "group_by")):
             if kind in above and dig(node, key) in (None, ""):
-                self.document.add(loc, f'an input of a {kind} without `{key}`; add it, as in {key}: "$1"', key=True)
+                self.document.add(
+                    loc,
+                    "spec.missing-field",
+                    f"an input of a {kind} without `{key}`",
+                    f'add it, as in {key}: "$1"',
+                    key=True,
+                )
         for key, kind in (("join_on", "join"), ("outer_join", "join"), ("group_by", "group")):
             if dig(node, key) not in (None, *_UNSET) and kind not in above:
-                self.notes.add((*loc, key), f"`{key}` changes nothing outside a {kind}", key=True)
+                self.notes.add((*loc, key), "spec.note", f"`{key}` changes nothing outside a {kind}", key=True)
 
     def _glob(self, pattern: str | None, loc: Loc) -> int | None:
         if pattern is None:
@@ -257,7 +279,9 @@ class _Inputs:
         try:
             return compile_glob(pattern).groups
         except GlobError as error:
-            self.document.add(loc, f"the glob {show(pattern)} can't be read: {error.message}", offset=error.column)
+            self.document.add(
+                loc, "spec.bad-glob", f"the glob {show(pattern)} can't be read: {error.message}", offset=error.column
+            )
             return None
 
     def _template(self, template: str, groups: int | None, loc: Loc) -> None:
@@ -266,14 +290,18 @@ class _Inputs:
             if not found[1] and number is None:
                 self.document.add(
                     loc,
-                    "a `$` without a number; write $1 or ${1} for a capture, $$ for a dollar sign",
+                    "spec.bad-input",
+                    "a `$` without a number",
+                    "write $1 or ${1} for a capture, $$ for a dollar sign",
                     offset=found.start(),
                 )
             elif number and groups is not None and int(number[:9]) > groups:
                 has = f"has {groups}" if groups else "has none"
                 self.document.add(
                     loc,
-                    f"{found[0]} names no capture, the glob {has}; put parentheses in the glob: (*)",
+                    "spec.bad-input",
+                    f"{found[0]} names no capture, the glob {has}",
+                    "put parentheses in the glob: (*)",
                     offset=found.start(),
                 )
 
@@ -291,21 +319,42 @@ def check_secrets(document: Document, notes: Document) -> None:
         variable, name, key, folder = (text_of(secret, field) for field in ("env_var", "name", "key", "mount_path"))
         loc = ("transform", "secrets", n)
         if variable and _RESERVED_VARIABLE.fullmatch(variable):
-            document.add((*loc, "env_var"), f"{show(variable)} has a meaning of its own; use another variable")
+            document.add(
+                (*loc, "env_var"),
+                "spec.bad-secret",
+                f"{show(variable)} has a meaning of its own",
+                "use another variable",
+            )
         elif variable in variables:
-            document.add((*loc, "env_var"), f"the variable {show(variable or '')} is set twice; use another one")
+            document.add(
+                (*loc, "env_var"),
+                "spec.bad-secret",
+                f"the variable {show(variable or '')} is set twice",
+                "use another one",
+            )
         if variable:
             variables.add(variable)
         if not variable and not folder and dig(secret, "env_var") in (None, "") and isinstance(secret, dict):
-            document.add(loc, "the secret goes nowhere; add `env_var` (a variable) or `mount_path` (a folder)")
+            document.add(
+                loc,
+                "spec.bad-secret",
+                "the secret goes nowhere",
+                "add `env_var` (a variable) or `mount_path` (a folder)",
+            )
         if folder:
             file = secret_file(folder, key or name or "secret")
             if problem := _mount_problem(folder):
-                document.add((*loc, "mount_path"), problem)
+                document.add((*loc, "mount_path"), "spec.bad-secret", problem)
             elif file in files:
-                document.add((*loc, "mount_path"), f"a second secret in the file {file}; give it another `mount_path`")
+                document.add(
+                    (*loc, "mount_path"),
+                    "spec.bad-secret",
+                    f"a second secret in the file {file}",
+                    "give it another `mount_path`",
+                )
             elif not key:
-                notes.add((*loc, "mount_path"), f"the secret is the file {file}; `key` gives the file another name")
+                message, fix = f"the secret is the file {file}", "`key` gives the file another name"
+                notes.add((*loc, "mount_path"), "spec.note", message, fix)
             files.add(file)
         if name:
             full = f"{name}/{key}" if key else name
@@ -313,7 +362,9 @@ def check_secrets(document: Document, notes: Document) -> None:
             if other != full:
                 document.add(
                     (*loc, "name"),
-                    f"{show(full)} and {show(other)} have the same variable {secret_variable(full)}; rename one",
+                    "spec.bad-input",
+                    f"{show(full)} and {show(other)} have the same variable {secret_variable(full)}",
+                    "rename one",
                 )
 
 
@@ -350,7 +401,7 @@ def check_shared_code(document: Document) -> None:
             problem = f"{show(text)} names no folder or file beside the pipeline; write ../lib, or remove it"
         else:
             continue
-        document.add(("minipach", "code", n), problem)
+        document.add(("minipach", "code", n), "spec.bad-shared-code", problem)
 
 
 def own_project(project: object) -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import yaml
 
+from minipach.support.errors import Problem
+
 Loc = tuple[str | int, ...]
 """The way from the top to a value: keys as written, and positions in lists (from 0)."""
 
@@ -24,8 +26,11 @@ _ANCHOR_OR_TAG = re.compile(r"(?:[&!]\S*[ ]+)+")
 _JSONNET = re.compile(
     r"(?:\s|//[^\n]*\n|/\*.*?\*/|#[^\n]*\n)*(function\s*\(|local\s+\w+\s*=|import\s*['\"])", re.DOTALL
 )
-_FROM_JSONNET = (
-    "a jsonnet template, no spec; evaluate it with your values, as in: jsonnet --tla-str x=1 FILE > spec.json"
+_FROM_JSONNET = Problem(
+    "spec.is-jsonnet",
+    "",
+    "a jsonnet template, no spec",
+    "evaluate it with your values, as in: jsonnet --tla-str x=1 FILE > spec.json",
 )
 _NAMED = re.compile(r"[\"']?pipeline[\"']?\s*:\s*\{?\s*[\"']?name[\"']?\s*:\s*[\"']?([A-Za-z0-9][A-Za-z0-9_-]*)")
 _COMMENT = re.compile(r"(?:^|[\s,{}\[\]])(//|/\*)")
@@ -95,11 +100,11 @@ class Place:
 
 @dataclass
 class Document:
-    """The data, the places, and what is wrong so far as (mark, `problem; way out`)."""
+    """The data, the places, and what is wrong so far, with marks instead of locations."""
 
     data: object = None
     places: dict[Loc, Place] = field(default_factory=dict)
-    problems: list[tuple[Mark, str]] = field(default_factory=list)
+    problems: list[tuple[Mark, Problem]] = field(default_factory=list)
     reported: set[Loc] = field(default_factory=set)
 
     def resolve(self, loc: Loc) -> Loc:
@@ -113,13 +118,15 @@ class Document:
             found = (*found, step)
         return found
 
-    def add(self, loc: Loc, text: str, *, key: bool = False, offset: int | None = None) -> None:
+    def add(
+        self, loc: Loc, code: str, message: str, fix: str = "", *, key: bool = False, offset: int | None = None
+    ) -> None:
         """Report a problem at a value, at its key, or at a character of it."""
         found = self.resolve(loc)
         self.reported.add(found)
         place = self.places[found]
         mark = place.key if key else place.value if offset is None else place.inside(offset)
-        self.problems.append((mark, text))
+        self.problems.append((mark, Problem(code, "", message, fix)))
 
     def written(self, loc: Loc) -> str:
         """Return the text of a scalar as it stands in the file."""
@@ -151,7 +158,9 @@ def read_yaml(text: str) -> Document:
     """
     document = Document(places={(): Place(Mark(1, 1), Mark(1, 1))})
     if len(text) > MAX_CHARACTERS:
-        document.add((), f"more than {MAX_CHARACTERS:,} characters; move data and scripts into files")
+        document.add(
+            (), "spec.too-large", f"more than {MAX_CHARACTERS:,} characters", "move data and scripts into files"
+        )
         return document
     if jsonnet := _JSONNET.match(text):
         document.problems.append((_mark_at(text, jsonnet.start(1)), _FROM_JSONNET))
@@ -163,10 +172,10 @@ def read_yaml(text: str) -> Document:
         document.problems.append(_syntax_problem(error, text))
         return document
     except RecursionError:
-        document.add((), f"nested too deep; at most {MAX_DEPTH} levels")
+        document.add((), "spec.too-deep", "nested too deep", f"at most {MAX_DEPTH} levels")
         return document
     if node is None or node.tag == _TAG + "null":
-        document.add((), "the spec is empty; it needs at least `input:` and `transform:`")
+        document.add((), "spec.empty", "the spec is empty", "it needs at least `input:` and `transform:`")
         return document
     walk = _Walk(text, document)
     try:
@@ -178,10 +187,10 @@ def read_yaml(text: str) -> Document:
 
 
 class _TooMuch(Exception):
-    def __init__(self, mark: Mark, problem: str) -> None:
-        super().__init__(problem)
+    def __init__(self, mark: Mark, message: str, fix: str) -> None:
+        super().__init__(message)
         self.mark = mark
-        self.problem = problem
+        self.problem = Problem("spec.too-large", "", message, fix)
 
 
 class _Walk:
@@ -196,11 +205,11 @@ class _Walk:
         mark = _mark(node.start_mark)
         self._seen += 1
         if self._seen > MAX_VALUES:
-            raise _TooMuch(mark, f"more than {MAX_VALUES:,} values once aliases are expanded; write fewer")
+            raise _TooMuch(mark, f"more than {MAX_VALUES:,} values once aliases are expanded", "write fewer")
         if id(node) in parents:
-            raise _TooMuch(mark, "an alias inside the very value it stands for; remove it")
+            raise _TooMuch(mark, "an alias inside the very value it stands for", "remove it")
         if len(parents) >= MAX_DEPTH:
-            raise _TooMuch(mark, f"nested too deep; at most {MAX_DEPTH} levels")
+            raise _TooMuch(mark, "nested too deep", f"at most {MAX_DEPTH} levels")
         parents = (*parents, id(node))
         if isinstance(node, yaml.MappingNode):
             self._document.places[loc] = Place(key or mark, mark)
@@ -227,12 +236,12 @@ class _Walk:
             if key_node.tag == _TAG + "merge":
                 merges.append(value_node)
             elif not isinstance(key_node, yaml.ScalarNode):
-                self._document.problems.append((mark, "a key that is a list or a mapping; put it in quotes"))
+                self._document.problems.append(
+                    (mark, _not_yaml("a key that is a list or a mapping", "put it in quotes"))
+                )
             elif key_node.value in data:
                 first = self._document.places[(*loc, key_node.value)].key
-                self._document.problems.append(
-                    (mark, f"{show(key_node.value)} is there twice, first in line {first.line}; keep one")
-                )
+                self._document.problems.append((mark, _twice(show(key_node.value), first.line)))
             else:
                 data[key_node.value] = self.value(value_node, (*loc, key_node.value), mark, parents)
         for merged in merges:  # `<<`: what is written out wins, then what comes first
@@ -244,7 +253,7 @@ class _Walk:
     def _merged(self, node: yaml.Node, parents: tuple[int, ...]) -> Iterator[tuple[str, yaml.Node]]:
         mark = _mark(node.start_mark)
         if id(node) in parents or len(parents) >= MAX_DEPTH:
-            raise _TooMuch(mark, "an alias inside the very value it stands for; remove it")
+            raise _TooMuch(mark, "an alias inside the very value it stands for", "remove it")
         parents = (*parents, id(node))
         if isinstance(node, yaml.SequenceNode):
             for item in node.value:
@@ -253,13 +262,15 @@ class _Walk:
             for key_node, value_node in node.value:
                 self._seen += 1
                 if self._seen > MAX_VALUES:
-                    raise _TooMuch(mark, f"more than {MAX_VALUES:,} values once aliases are expanded; write fewer")
+                    raise _TooMuch(mark, f"more than {MAX_VALUES:,} values once aliases are expanded", "write fewer")
                 if key_node.tag == _TAG + "merge":
                     yield from self._merged(value_node, parents)
                 elif isinstance(key_node, yaml.ScalarNode):
                     yield key_node.value, value_node
         else:
-            self._document.problems.append((mark, "`<<` takes a mapping; name an anchor, as in `<<: *base`"))
+            self._document.problems.append(
+                (mark, _not_yaml("`<<` takes a mapping", "name an anchor, as in `<<: *base`"))
+            )
 
     def _scalar(self, node: yaml.ScalarNode, loc: Loc) -> object:
         tag, text = node.tag, str(node.value)
@@ -267,7 +278,9 @@ class _Walk:
             try:
                 text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
             except UnicodeDecodeError:
-                self._document.add(loc, "half of a character (a lone surrogate); write the character itself")
+                self._document.add(
+                    loc, "spec.bad-text", "half of a character (a lone surrogate)", "write the character itself"
+                )
                 return Null()
         if tag in _TEXT_TAGS:
             return text
@@ -276,7 +289,7 @@ class _Walk:
         if tag == _TAG + "bool" and text.lower() in yaml.SafeLoader.bool_values:
             return yaml.SafeLoader.bool_values[text.lower()]
         if tag == _TAG + "null":
-            self._document.add(loc, "no value; give one, or remove the line")
+            self._document.add(loc, "spec.no-value", "no value", "give one, or remove the line")
             return Null()
         self._check_tag(node, loc, set())
         return Null()
@@ -284,7 +297,9 @@ class _Walk:
     def _check_tag(self, node: yaml.Node, loc: Loc, allowed: set[str]) -> None:
         if node.tag not in allowed:
             tag = str(node.tag).replace(_TAG, "!!")
-            self._document.add(loc, f"the tag {show(tag)} means nothing here; remove it, or add quotes")
+            self._document.add(
+                loc, "spec.yaml-tag", f"the tag {show(tag)} means nothing here", "remove it, or add quotes"
+            )
 
 
 def _mark_at(text: str, index: int) -> Mark:
@@ -307,39 +322,48 @@ def _without_json_tabs(text: str) -> str:
     return _JSON_STRING_OR_TAB.sub(lambda found: " " if found[0] == "\t" else found[0], text)
 
 
-def comment_in_json(text: str) -> tuple[Mark, str] | None:
+def comment_in_json(text: str) -> tuple[Mark, Problem] | None:
     """Return the problem of the first comment as JavaScript has it (`//`, `/*`) in text that looks like JSON."""
     if _JSONNET.match(text) or not text.lstrip("\ufeff \t\r\n").startswith(("{", "[", "//", "/*")):
         return None
     for number, line in enumerate(text.split("\n"), 1):
         bare = _QUOTED_OR_COMMENT.sub(lambda found: "_" * len(found[0]), line)
         if comment := _COMMENT.search(bare):
-            return Mark(number, comment.start(1) + 1), "a comment; write # instead, or remove it"
+            return Mark(number, comment.start(1) + 1), _not_yaml("a comment", "write # instead, or remove it")
     return None
 
 
-def _syntax_problem(error: yaml.YAMLError, text: str) -> tuple[Mark, str]:
+def _not_yaml(message: str, fix: str = "") -> Problem:
+    return Problem("spec.not-yaml", "", message, fix)
+
+
+def _twice(key: str, line: int) -> Problem:
+    return Problem("spec.duplicate-key", "", f"{key} is there twice, first in line {line}", "keep one")
+
+
+def _syntax_problem(error: yaml.YAMLError, text: str) -> tuple[Mark, Problem]:
     if isinstance(error, yaml.reader.ReaderError):
         lines = text[: error.position].split("\n")
         mark = Mark(len(lines), len(lines[-1]) + 1)
-        return mark, "a control character; remove it, or write it as an escape in double quotes"
+        return mark, _not_yaml("a control character", "remove it, or write it as an escape in double quotes")
     if not isinstance(error, yaml.MarkedYAMLError):
-        return Mark(1, 1), "not YAML; check the file"
+        return Mark(1, 1), _not_yaml("not YAML", "check the file")
     place = error.problem_mark or error.context_mark
     mark = _mark(place) if place else Mark(1, 1)
     said = f"{error.context or ''} {error.problem or ''}".strip()
     if "another document" in said or "<document start>" in said:
         found = _NAMED.search(text, place.index if place else 0)
         name = found[1] if found else "NAME"
-        return mark, f"a second document starts here; move it into a folder of its own: {name}/spec.yml"
+        return mark, _not_yaml("a second document starts here", f"move it into a folder of its own: {name}/spec.yml")
     if isinstance(error, yaml.composer.ComposerError):  # an undefined alias, a doubled anchor: its words are plain
-        return mark, f"not YAML: {said}; define the anchor once, before it is used, or put the text in quotes"
+        fix = "define the anchor once, before it is used, or put the text in quotes"
+        return mark, _not_yaml(f"not YAML: {said}", fix)
     if ("end of stream" in said or "stream end" in said) and error.context_mark:  # where it was opened
         mark = _mark(error.context_mark)
     for part, reason in _REASONS:
         if part in said:
-            return mark, f"not YAML: {reason}"
-    return mark, f"not YAML: {said}; check this line and the one above"
+            return mark, _not_yaml(f"not YAML: {reason}")
+    return mark, _not_yaml(f"not YAML: {said}", "check this line and the one above")
 
 
 def _character_starts(raw: str) -> list[int]:

@@ -1,30 +1,77 @@
-"""Errors that the user must fix; a failure of a datum's own command is an outcome instead."""
+"""Errors of the user as data: what is wrong, where, and the fix. A failed datum is an outcome, and no error."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+
+UNCLASSIFIED = "unclassified"  # the code of a problem that has none of its own yet
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that the user has to fix. It becomes a line of text only where it is printed.
+
+    Args:
+        code: A stable name of the kind of problem, such as `spec.unknown-field`. Programs compare this.
+        location: Where it is: a file with line and column, a pipeline, a setting, an option; or "".
+        message: What is wrong.
+        fix: What to do about it: a command, or a phrase in the imperative; or "".
+    """
+
+    code: str
+    location: str
+    message: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        """Return the line that people read. No code takes it apart again."""
+        return self.what + (f"; {self.fix}" if self.fix else "")
+
+    @property
+    def what(self) -> str:
+        """Return the location and what is wrong there, without the fix."""
+        return f"{self.location}: {self.message}" if self.location else self.message
+
+    def within(self, location: str) -> Problem:
+        """Return the problem at a location around its own."""
+        return replace(self, location=f"{location}: {self.location}" if self.location else location)
+
+    def as_json(self) -> dict[str, str]:
+        """Return the problem as documented for `--json`."""
+        return {**asdict(self), "text": str(self)}
 
 
 class UserError(Exception):
-    """Bad input or setup: exit code 2, one clear line per problem, no traceback.
+    """Bad input or setup: exit code 2, one line per problem, no traceback."""
 
-    Each problem reads ``place: problem; fix``.
-    """
-
-    def __init__(self, problems: str | Sequence[str]) -> None:
-        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
-        super().__init__("\n".join(self.problems))
+    def __init__(self, problems: str | Problem | Iterable[str | Problem]) -> None:
+        given = [problems] if isinstance(problems, str | Problem) else problems
+        self.problems: tuple[Problem, ...] = tuple(map(problem_of, given))
+        super().__init__("\n".join(map(str, self.problems)))
 
 
-def each_once(problems: Iterable[str]) -> tuple[str, ...]:
+def problem_of(found: str | Problem) -> Problem:
+    """Return a problem; of a text, one without a code of its own."""
+    return found if isinstance(found, Problem) else Problem(UNCLASSIFIED, "", found)
+
+
+def each_once(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """Return the problems by file, line and column, none twice."""
-    return tuple(sorted(dict.fromkeys(problems), key=_place))
+    return tuple(sorted(dict.fromkeys(problems), key=_order))
 
 
-_PLACE = re.compile(r"(.*?):(\d+):(\d+): ", re.DOTALL)
+def problems_json(problems: Iterable[Problem]) -> list[dict[str, str]]:
+    """Return the problems as documented for `--json`."""
+    return [problem.as_json() for problem in problems]
 
 
-def _place(problem: str) -> tuple[str, int, int, str]:
-    found = _PLACE.match(problem)
-    return (found[1], int(found[2]), int(found[3]), problem) if found else (problem.partition(":")[0], 0, 0, problem)
+_IN_FILE = re.compile(r"(.*?):(\d+):(\d+)", re.DOTALL)
+
+
+def _order(problem: Problem) -> tuple[str, int, int, str]:
+    found = _IN_FILE.match(problem.location)
+    if found:
+        return found[1], int(found[2]), int(found[3]), str(problem)
+    return problem.location, 0, 0, str(problem)

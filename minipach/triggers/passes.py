@@ -25,7 +25,7 @@ from minipach.project.targets import Targets
 from minipach.scheduling.events import Message, Reporter
 from minipach.scheduling.report import Options, ScheduleReport
 from minipach.scheduling.service import run
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError, problems_json
 from minipach.triggers import hooks
 
 _QUIET = 0.3  # seconds without a new line after which a pass begins: one command often moves several branches
@@ -42,7 +42,7 @@ class Look:
     heard: int
     seconds: float = 0.0
     pipelines: tuple[dict[str, Any], ...] = ()
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class Look:
             "heard": self.heard,
             "seconds": round(self.seconds, 2),
             "pipelines": list(self.pipelines),
-            "problems": list(self.problems),
+            "problems": problems_json(self.problems),
             "left_out": self.left_out,
         }
 
@@ -101,12 +101,12 @@ def by_itself(project: Project) -> tuple[Targets, dict[str, str]]:
     for path in project.order:
         problems = project.trouble([path])
         if problems:
-            left_out[project.name_of(path)] = problems[0]
+            left_out[project.name_of(path)] = str(problems[0])
         else:
             order.append(path)
     while lacking := {path: lines for path in order if (lines := project.lacks(path, but=order))}:
         for path, lines in lacking.items():
-            left_out[project.name_of(path)] = lines[0]
+            left_out[project.name_of(path)] = str(lines[0])
             order.remove(path)
     return Targets(tuple(order), {}, frozenset(order)), left_out
 

@@ -123,7 +123,7 @@ def read_dag(project: Project) -> Dag:
         row = rows.get(name)
         counts = dict(row.counts) if row else {}
         nodes.append(Node(path, name, "pipeline", row.state if row else "unknown", counts, depths[path]))
-    return Dag(tuple(nodes), edges, remarks)
+    return Dag(tuple(nodes), edges, tuple(map(str, remarks)))
 
 
 def _repos(project: Project, used: set[str]) -> list[str]:

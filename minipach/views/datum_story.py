@@ -14,7 +14,7 @@ from minipach.project.project import Project
 from minipach.records.branch_history import record_commits
 from minipach.records.job_database import Ledger
 from minipach.records.published_state import Published
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.text import many, suggest
 
 
@@ -78,7 +78,11 @@ def story(project: Project, path: str, datum: str) -> Story:
         (plan,) = with_failures(project, [a.plan()])
         step = next((s for s in plan.steps if s.name == datum), None)
         if step is None:
-            raise UserError(f"{path}: no datum is called {datum!r}" + suggest(datum, [s.name for s in plan.steps]))
+            raise UserError(
+                Problem(
+                    "datum.unknown", path, f"no datum is called {datum!r}", suggest(datum, [s.name for s in plan.steps])
+                )
+            )
         files: list[tuple[str, str, str]] = []
         if step.task is not None:
             for m in step.task.datum.matches:

@@ -27,7 +27,7 @@ from minipach.project.project import Project
 from minipach.records.branch_history import added_paths, outputs_of, publishes, record_commits, resolve_state
 from minipach.records.published_state import Published, read_state
 from minipach.records.results_branch import Known
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.text import short
 
 
@@ -148,7 +148,14 @@ def compare(project: Project, path: str, old: str | None, new: str | None, *, pa
         if head is not None and pipeline and (branch := output_branch.other_branch(repo, pipeline.output_branch)):
             head = output_branch.tip(repo, branch)
         if head is None:
-            raise UserError(f"{path}: nothing published yet; minipach schedule {project.name_of(path)}")
+            raise UserError(
+                Problem(
+                    "pipeline.not-published",
+                    path,
+                    "nothing published yet",
+                    f"minipach schedule {project.name_of(path)}",
+                )
+            )
         before = resolve_state(repo, head, old) if old else _before_last(project, path, repo, head)
         after = resolve_state(repo, head, new) if new else head
         published = read_state(repo, before), read_state(repo, after)
@@ -173,7 +180,11 @@ def _before_last(project: Project, path: str, repo: Repo, head: str) -> str:
     """Return the state of the publish before the last one; after a first publish, what was there before it."""
     found = publishes(repo, head)
     if not found:
-        raise UserError(f"{path}: nothing published yet; minipach schedule {project.name_of(path)}")
+        raise UserError(
+            Problem(
+                "pipeline.not-published", path, "nothing published yet", f"minipach schedule {project.name_of(path)}"
+            )
+        )
     return found[1].commit if len(found) > 1 else found[0].before or found[0].commit
 
 

@@ -21,7 +21,7 @@ from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.project_plan import host_changes
 from minipach.project.branch_check import off_branch
 from minipach.project.project import Project, find_project
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.text import many, quoted
 
 _FIXES = {
@@ -36,13 +36,21 @@ _LEAST_ANNEX = "10.20230626"
 _LOW_DISK = 2 * 1024**3  # bytes
 
 
+Level = Literal["ok", "note", "problem"]
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing looked at. level: ok, note (works, but know it), problem (mend it)."""
 
-    level: Literal["ok", "note", "problem"]
+    level: Level
     what: str
     fix: str = ""
+
+    @classmethod
+    def of(cls, level: Level, problem: Problem) -> Finding:
+        """Return the finding for a problem."""
+        return cls(level, problem.what, problem.fix)
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON object of `minipach doctor --json`."""
@@ -55,7 +63,7 @@ def examine(folder: Path) -> list[Finding]:
     try:
         project = find_project(folder)
     except UserError as error:
-        return [*findings, Finding("note", error.problems[0])]
+        return [*findings, Finding.of("note", error.problems[0])]
     return [*findings, *_project(project)]
 
 
@@ -82,8 +90,7 @@ def _programs(folder: Path) -> Iterator[Finding]:
         need_identity(Repo(folder))
         yield Finding("ok", "git knows who commits")
     except UserError as error:
-        what, _, fix = error.problems[0].partition("; ")
-        yield Finding("problem", what, fix)
+        yield Finding.of("problem", error.problems[0])
 
 
 def _python() -> Iterator[Finding]:
@@ -145,8 +152,7 @@ def _project(project: Project) -> Iterator[Finding]:
     yield from _executor(project)
     yield from _not_for_us(project.repo)
     if off := off_branch(project.repo, project.repo.branch()):
-        what, _, way = off.partition("; ")
-        yield Finding("note", f"superdataset: {what}; its commits are on no branch of its own", way)
+        yield Finding("note", f"superdataset: {off.message}; its commits are on no branch of its own", off.fix)
     for path in project.repos:
         if not is_dataset(project.root / path):
             yield Finding("note", f"{path} is not installed", f"datalad get -n {quoted(project.root / path)}")
@@ -167,8 +173,7 @@ def _project(project: Project) -> Iterator[Finding]:
             )
         off = off_branch(repo, repo.branch()) if path in project.order else None
         if off:
-            what, _, way = off.partition("; ")
-            yield Finding("problem", f"{path}: {what}", way)
+            yield Finding.of("problem", off.within(path))
         folder = slots_dir(repo)
         left = [p.name for p in folder.iterdir() if p.suffix != ".lock"] if folder.is_dir() else []
         if left:
@@ -177,7 +182,7 @@ def _project(project: Project) -> Iterator[Finding]:
                 f"{path}: {many(len(left), 'slot')} in use or left by a crash",
                 "the next schedule clears them",
             )
-    yield from (Finding("problem", p) for p in project.trouble(project.order))
+    yield from (Finding.of("problem", p) for p in project.trouble(project.order))
     for path in project.pipelines:
         yield from _drift(project, path)
 
@@ -199,7 +204,7 @@ def _executor(project: Project) -> Iterator[Finding]:
     try:
         backend = chosen(project)
     except UserError as error:
-        yield Finding("problem", *error.problems[0].split("; ", 1))
+        yield Finding.of("problem", error.problems[0])
         return
     yield from (Finding(found.level, found.what, found.fix) for found in backend.check_setup(project))
 
@@ -210,7 +215,7 @@ def _drift(project: Project, path: str) -> Iterator[Finding]:
     try:
         image = assessment.image
     except UserError as error:
-        yield from (Finding("problem", p) for p in error.problems)
+        yield from (Finding.of("problem", p) for p in error.problems)
         return
     finally:
         assessment.close()

@@ -17,7 +17,7 @@ from minipach.project.targets import matching, suggest_datum
 from minipach.records import pending_work
 from minipach.records.job_history import all_tries, as_they_are, open_ledger, read_job
 from minipach.scheduling.stalled import Remarking
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.text import many
 from minipach.views.follow import PAUSE, Following, follow
 
@@ -60,7 +60,9 @@ def choose_logs(project: Project, path: str, datum: str | None, job: str | None)
     if not chosen and attempts:
         chosen = [max(attempts.values(), key=lambda a: a.ended)]
     if not chosen:
-        raise UserError(f"{name}: nothing has run on this machine yet; minipach schedule {name}")
+        raise UserError(
+            Problem("log.nothing-ran", name, "nothing has run on this machine yet", f"minipach schedule {name}")
+        )
     return chosen
 
 
@@ -70,7 +72,9 @@ def _named(name: str, word: str, known: Iterable[str], job: str | None) -> list[
     found = matching(word, there)
     if not found:
         where = f"in job {job}" if job is not None else "on this machine"
-        raise UserError(f'{name}: no attempt of a datum "{word}" {where}' + suggest_datum(word, there))
+        raise UserError(
+            Problem("datum.no-attempt", name, f'no attempt of a datum "{word}" {where}', suggest_datum(word, there))
+        )
     return found
 
 
@@ -82,11 +86,22 @@ def log_of_try(project: Project, path: str, datum: str, job: str | None, number:
     name = project.name_of(path)
     datum, tries = _tries(project, name, datum, job)
     if not 0 < number <= len(tries):
-        raise UserError(f"{name}: {datum} has had {many(len(tries), 'try', 'tries')}; --try {len(tries) or 1}")
+        raise UserError(
+            Problem(
+                "log.no-such-try",
+                name,
+                f"{datum} has had {many(len(tries), 'try', 'tries')}",
+                f"--try {len(tries) or 1}",
+            )
+        )
     one = tries[number - 1]
     there = Path(one.log)
     if not one.log or not there.is_file():
-        raise UserError(f"{name}: what {datum} printed at try {number} was not kept ({one.message or one.kind})")
+        raise UserError(
+            Problem(
+                "log.not-kept", name, f"what {datum} printed at try {number} was not kept ({one.message or one.kind})"
+            )
+        )
     data = there.read_bytes()
     parts = _NEXT_TRY.split(data)
     same = [place for place, other in enumerate(tries) if other.log == one.log]
@@ -113,7 +128,11 @@ def _tries(project: Project, name: str, word: str, job: str | None) -> tuple[str
 def _one(name: str, datums: Sequence[str]) -> str:
     if len(datums) > 1:
         raise UserError(
-            f"{name}: --try: of which of {len(datums)} datums? ({', '.join(datums[:3])}{', ...' * (len(datums) > 3)})"
+            Problem(
+                "option.needs-datum",
+                name,
+                f"--try: of which of {len(datums)} datums? ({', '.join(datums[:3])}{', ...' * (len(datums) > 3)})",
+            )
         )
     return datums[0]
 
@@ -128,7 +147,9 @@ def stream(
     name = project.name_of(path)
     row = read_job(project, job, name).job if job is not None else _running(project, name, tell)
     if row is None:
-        raise UserError(f"{name}: no job runs now; minipach logs {name}, or minipach jobs {name}")
+        raise UserError(
+            Problem("log.no-job-runs", name, "no job runs now", f"minipach logs {name}, or minipach jobs {name}")
+        )
 
     remarking = Remarking(project, tell)
 
@@ -163,7 +184,14 @@ def stream_all(project: Project, tell: Callable[[str], None]) -> Iterator[tuple[
                     following[key] = row, Following(_folder(project, row), elsewhere)
             newest = max([newest or 0, *rows])
             if not busy and not following and not told:
-                raise UserError("nothing runs now; minipach logs shows what failed last time, minipach jobs what ran")
+                raise UserError(
+                    Problem(
+                        "log.nothing-runs",
+                        "",
+                        "nothing runs now",
+                        "minipach logs shows what failed last time, minipach jobs what ran",
+                    )
+                )
             if not following and not told:
                 tell(f"no job runs yet; waiting for {who or 'what was left to be done'}")
             told = True

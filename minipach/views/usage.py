@@ -10,7 +10,7 @@ from typing import Any
 from minipach.model.attempt import Used
 from minipach.project.project import Project
 from minipach.records.job_history import open_ledger
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 MOST = 10_000  # runs that are looked at, the last ones
 _BINS = 10
@@ -71,7 +71,9 @@ def read_usage(project: Project, path: str) -> Usage:
     runs = ledger.successes(name, MOST)
     ledger.close()
     if not runs:
-        raise UserError(f"{name}: no datum has succeeded on this machine yet; minipach schedule {name}")
+        raise UserError(
+            Problem("usage.no-success", name, "no datum has succeeded on this machine yet", f"minipach schedule {name}")
+        )
     return usage_of(name, runs)
 
 

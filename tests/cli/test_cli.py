@@ -366,7 +366,7 @@ def test_what_cannot_be_written_is_told_in_one_line(done: Study, arguments: list
             check=False,
         )
     assert process.returncode == 2
-    assert process.stderr == "what is shown can't be written: No space left on device; send it somewhere else\n"
+    assert process.stderr == "stdout: cannot write to standard output: No space left on device; send it elsewhere\n"
 
 
 def test_names_are_those_of_git_whatever_the_locale(done: Study, tmp_path: Path) -> None:
@@ -472,7 +472,14 @@ def test_what_is_broken_keeps_no_sound_one_from_its_work(study: Study) -> None:
     assert plan.code == 2
     assert one_line(plan).startswith(problem)
     rows = {p["name"]: p for p in plan.json["pipelines"]}
-    assert plan.json["problems"] == rows["bad"].pop("problems") == [plan.err.strip()]
+    assert plan.json["problems"] == rows["bad"].pop("problems")
+    (data,) = plan.json["problems"]
+    assert (data["code"], data["location"], data["text"]) == (
+        "spec.unknown-field",
+        "bad/spec.yml:3:1",
+        plan.err.strip(),
+    )
+    assert data["text"] == f"{data['location']}: {data['message']}; {data['fix']}"
     assert rows["bad"] == {"name": "bad", "counts": dict.fromkeys(rows["bad"]["counts"], 0), "datums": []}
     assert (rows["late"]["datums"], rows["late"]["waits"]) == ([], "waits for bad (1 problem)")
     assert rows["edges"]["counts"]["run"] == 1

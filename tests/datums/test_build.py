@@ -471,7 +471,7 @@ def test_values_that_make_no_path(template: str, glob: str, path: str, word: str
         return
     with pytest.raises(UserError) as caught:
         out_path(template, datum)
-    [problem] = caught.value.problems
+    [problem] = map(str, caught.value.problems)
     assert problem.startswith(f'datum "{datum.name}": out "{template}": ')
     assert word in problem
     assert ";" in problem

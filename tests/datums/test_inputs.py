@@ -21,7 +21,7 @@ def missing(root: Files) -> str:
     [need] = project.pipeline("edges").needs()
     with pytest.raises(UserError) as caught:
         SnapshotStore(project).commit(need)
-    return caught.value.problems[0]
+    return str(caught.value.problems[0])
 
 
 def test_the_commit_is_that_of_the_branch(root: Files) -> None:

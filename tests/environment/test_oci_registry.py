@@ -103,7 +103,7 @@ def test_a_digest_that_is_given_is_asked_for(programs: Path, tmp_path: Path) -> 
 def test_without_any_program_the_line_names_them(programs: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         fetch(ubuntu(), tmp_path / "image")
-    assert caught.value.problems == (
+    assert tuple(map(str, caught.value.problems)) == (
         "image docker.io/library/ubuntu:22.04: not fetched, since none of skopeo, podman, docker, apptainer, "
         "singularity is on PATH; install one, or save the image as an archive and name that file",
     )

@@ -61,7 +61,7 @@ def test_a_broken_input_hides_no_repo_branch_or_image(study: Study) -> None:
         "transform: {cmd: run, image: nix.sif}\n",
     )
     study.pipeline("after", spec("edges", "/*", "run"), run="true\n")
-    problems = problems_of(find_project(study.root), ["after"])
+    problems = list(map(str, problems_of(find_project(study.root), ["after"])))
     told = [problem.partition(" ")[::2] for problem in sorted(problems)]
     assert [(place.removeprefix("edges/spec.yml:"), what[:22]) for place, what in told] == [
         ("3:17:", 'no repo "imags" in thi'),
@@ -102,7 +102,7 @@ def test_a_pipeline_is_as_sound_as_what_it_depends_on_and_no_less(study: Study) 
     project = find_project(study.root)
     assert problems_of(project, ["second"]) == (), "what first will give isn't known yet, and no problem"
     (study.root / "first/spec.yml").write_text(spec("images", "/*", "copy").replace("{cmd", "{image: nix.sif, cmd"))
-    [problem] = problems_of(find_project(study.root), ["second"])
+    [problem] = map(str, problems_of(find_project(study.root), ["second"]))
     assert problem.startswith('first/spec.yml:2:20: image "nix.sif" is no registered container')
 
 
@@ -111,6 +111,6 @@ def test_of_very_many_bad_names_some_are_told(study: Study) -> None:
         study.put(f"images/a\n{n:02}", "a", save=False)
     study.save("images")
     study.copier()
-    problems = problems_of(find_project(study.root), ["edges"])
+    problems = list(map(str, problems_of(find_project(study.root), ["edges"])))
     assert len(problems) == 21
     assert problems[-1] == "images: there are 10 more such names"

@@ -35,7 +35,7 @@ def test_the_way_back_and_the_way_on(root: Path) -> None:
     edges.git("mv", "spec.yml", "Spec.yaml")
     assert list(Project(root).former_pipelines()) == [], "it is committed still, and that is what counts"
     edges.commit("renamed")
-    [line] = Project(root).former_pipelines()
+    [line] = map(str, Project(root).former_pipelines())
     where = f"'{root}/edges'"
     assert line == (
         "edges: a pipeline's results without its spec.yml, so it counts as data; "
@@ -44,10 +44,10 @@ def test_the_way_back_and_the_way_on(root: Path) -> None:
     )
     with pytest.raises(UserError) as caught:
         Project(root).path_of("edges")
-    assert caught.value.problems == (line,)
+    assert str(caught.value) == line
     edges.git("rm", "-q", "Spec.yaml")
     gone = edges.commit("removed")
-    [line] = Project(root).former_pipelines()
+    [line] = map(str, Project(root).former_pipelines())
     commit = line.partition("checkout ")[2].partition("~ -- spec.yml")[0]
     assert not gone.startswith(commit), "the commit that renamed it"
     edges.git("checkout", f"{commit}~", "--", "spec.yml")

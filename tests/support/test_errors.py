@@ -11,13 +11,22 @@ import typer
 
 from minipach.cli.common import INTERRUPTED, USER, colours, guarded, paint, say, show, show_json
 from minipach.git.repo import GitError
-from minipach.support.errors import UserError
+from minipach.support.errors import UNCLASSIFIED, Problem, UserError, each_once
 
 
 def test_one_problem_or_many() -> None:
-    assert UserError("a: b; c").problems == ("a: b; c",)
-    assert UserError(["one", "two"]).problems == ("one", "two")
-    assert str(UserError(["one", "two"])) == "one\ntwo"
+    one, two = Problem("spec.bad-value", "a", "b", "c"), Problem("spec.bad-value", "", "d")
+    assert UserError(one).problems == (one,)
+    assert UserError([one, two]).problems == (one, two)
+    assert str(UserError([one, two])) == "a: b; c\nd"
+    assert (one.what, str(one.within("x")), str(two.within("x"))) == ("a: b", "x: a: b; c", "x: d")
+    assert UserError("a: b; c").problems == (Problem(UNCLASSIFIED, "", "a: b; c"),)
+
+
+def test_problems_are_in_the_order_of_their_files_and_lines_and_none_is_there_twice() -> None:
+    at = [f"{file}:{line}:{column}" for file in "ab" for line in (2, 10) for column in (3, 20)]
+    problems = [Problem("x.y", location, "m") for location in at]
+    assert each_once([*reversed(problems), problems[0]]) == tuple(problems)
 
 
 def code_of(error: BaseException) -> int:
@@ -35,6 +44,21 @@ def code_of(error: BaseException) -> int:
 def test_every_problem_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of(UserError(["edges/spec.yml:1:1: one", "edges/spec.yml:2:1: two"])) == USER == 2
     assert capsys.readouterr() == ("", "edges/spec.yml:1:1: one\nedges/spec.yml:2:1: two\n")
+
+
+def test_with_json_problems_are_data(capsys: pytest.CaptureFixture[str]) -> None:
+    problem = Problem("option.conflict", "--a", "excludes --b", "leave one of them out")
+
+    @guarded
+    def command(*, as_json: bool) -> None:
+        raise UserError(problem)
+
+    for as_json in (True, False):
+        with pytest.raises(typer.Exit):
+            command(as_json=as_json)
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"schema": 1, "problems": [problem.as_json()]}
+    assert err == "--a: excludes --b; leave one of them out\n" * 2
 
 
 def test_an_interrupt_has_its_code(capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,8 +75,7 @@ class RqBackend(Backend):
             finally:
                 client.close()
         except UserError as error:
-            what, _, fix = error.problems[0].partition("; ")
-            yield Check("problem", what, fix)
+            yield Check("problem", error.problems[0].what, error.problems[0].fix)
         else:
             yield Check("ok", "Redis answers")
 

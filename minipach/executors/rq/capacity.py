@@ -14,7 +14,7 @@ from typing import Any
 
 from minipach.executors.rq.gpus import chosen_gpus, gpus_there, own_gpus
 from minipach.executors.rq.names import ResourceClass, class_of, gpu_slug, means_any_gpu
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.text import many
 
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
@@ -108,7 +108,7 @@ def parse_size(text: str) -> int:
     """Return bytes from `32G`, `512Mi`; UserError."""
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b?\s*", text.lower())
     if match is None:
-        raise UserError(f"{text}: no size; 32G or 512Mi")
+        raise UserError(Problem("option.not-a-size", text, "no size", "32G or 512Mi"))
     unit = _BINARY[match[2] + "i"] if match[2] and match[3] else _UNITS[match[2]]
     return int(float(match[1]) * unit)
 
@@ -133,7 +133,14 @@ def make_room(
     tell: gets a remark where it is more than the machine seems to have.
     """
     if gpu_type is not None and not gpu_slug(gpu_type) and not means_any_gpu(gpu_type):
-        raise UserError(f'--gpu-type "{gpu_type}": no name of a type; one that specs ask for, as a100')
+        raise UserError(
+            Problem(
+                "option.not-a-gpu-type",
+                f'--gpu-type "{gpu_type}"',
+                "no name of a type",
+                "one that specs ask for, as a100",
+            )
+        )
     ids = own_gpus(os.environ, gpus_there(), tell) if gpus is None else chosen_gpus(gpus, gpus_there, tell)
     return Room(ids, _cpus(cpus, tell), _memory(memory, tell), gpu_type or "")
 
@@ -143,7 +150,14 @@ def _cpus(asked: float | None, tell: Callable[[str], None]) -> float:
     if asked is None:
         return here
     if not math.isfinite(asked) or asked < _LEAST_CPU:
-        raise UserError(f"--cpus {asked:g}: no number of CPUs; {_LEAST_CPU} or more, this machine has {here:g}")
+        raise UserError(
+            Problem(
+                "option.not-a-cpu-count",
+                f"--cpus {asked:g}",
+                "no number of CPUs",
+                f"{_LEAST_CPU} or more, this machine has {here:g}",
+            )
+        )
     if asked > here:
         tell(f"--cpus {asked:g}: this machine has {here:g}; taken at your word, sets share them")
     return asked
@@ -155,7 +169,14 @@ def _memory(text: str | None, tell: Callable[[str], None]) -> int:
         return here
     size = size_of("--memory", text)
     if size < _LEAST_MEMORY:
-        raise UserError(f"--memory {text}: less than 1Mi; as 32G or 512Mi, this machine has {here / 1e9:.1f}G")
+        raise UserError(
+            Problem(
+                "option.memory-too-small",
+                f"--memory {text}",
+                "less than 1Mi",
+                f"as 32G or 512Mi, this machine has {here / 1e9:.1f}G",
+            )
+        )
     if size > here:
         tell(f"--memory {text}: this machine has {here / 1e9:.1f}G; taken at your word, sets may run out of it")
     return size
@@ -180,13 +201,27 @@ def check_queues(queues: Sequence[str], room: Room) -> list[str]:
         if fixed == pattern:
             kind = ResourceClass.parse(pattern)
             if kind is not None and not room.can_ever(kind):
-                raise UserError(f"--queue {asked}: this worker can never run such sets; it has {room.text}")
+                raise UserError(
+                    Problem(
+                        "option.class-never-fits",
+                        f"--queue {asked}",
+                        "this worker can never run such sets",
+                        f"it has {room.text}",
+                    )
+                )
             known = kind is not None
         else:
             known = any(w.startswith(fixed) or fnmatch.fnmatch(w, pattern) for w in _WORDS)
             known = known or _CLASS_BEGINS.match(fixed) is not None
         if not known:
-            raise UserError(f'--queue {asked}: no class of sets is called so; any, cpu4, gpu1:a100~mem4096M, or "gpu*"')
+            raise UserError(
+                Problem(
+                    "option.no-such-class",
+                    f"--queue {asked}",
+                    "no class of sets is called so",
+                    'any, cpu4, gpu1:a100~mem4096M, or "gpu*"',
+                )
+            )
     return patterns
 
 

@@ -20,7 +20,7 @@ from minipach.git.repo import GitError, Repo, annex, is_dataset, need_identity
 from minipach.git.worktrees import Owner, clean_up, slots_dir
 from minipach.model.local_state import LocalState
 from minipach.model.repo_layout import SET_REFS
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 REMOTE = "origin"
 _ANOTHER = "take another folder: minipach -C FOLDER worker --clone URL"
@@ -38,7 +38,9 @@ def address(text: str) -> str:
     `ssh://lab/data/project`, `lab:data/project`, a folder.
     """
     if not text:
-        raise UserError("--clone: where is the project? ssh://HOST/PATH, HOST:PATH or a folder")
+        raise UserError(
+            Problem("option.not-an-address", "--clone", "where is the project? ssh://HOST/PATH, HOST:PATH or a folder")
+        )
     is_ssh = re.match(r"[^/]+:", text) is not None and not os.path.exists(text)
     return text if "://" in text or is_ssh else os.path.abspath(text)
 
@@ -65,11 +67,27 @@ class Clones:
             found = repo.config(f"remote.{REMOTE}.url")
             ready = LocalState.in_root(self.root).ready.is_file()
             if not ready and (found is None or repo.head() is not None):  # ours has no branch checked out
-                raise UserError(f"{self.root}: somebody's repository, and no worker's clone; {_ANOTHER}")
+                raise UserError(
+                    Problem(
+                        "clone.foreign-repository",
+                        str(self.root),
+                        "somebody's repository, and no worker's clone",
+                        _ANOTHER,
+                    )
+                )
             if ready and found != self.url:
-                raise UserError(f"{self.root}: a worker's clone of {found}, not of {self.url}; {_ANOTHER}")
+                raise UserError(
+                    Problem(
+                        "clone.of-another-project",
+                        str(self.root),
+                        f"a worker's clone of {found}, not of {self.url}",
+                        _ANOTHER,
+                    )
+                )
         elif self.root.is_dir() and any(self.root.iterdir()):
-            raise UserError(f"{self.root}: not empty, and no worker's clone; {_ANOTHER}")
+            raise UserError(
+                Problem("clone.folder-not-empty", str(self.root), "not empty, and no worker's clone", _ANOTHER)
+            )
         self.root.mkdir(parents=True, exist_ok=True)
         try:
             repo = self.clone("")
@@ -78,7 +96,9 @@ class Clones:
             why = next((line for line in said if line.startswith("fatal: ")), said[-1] if said else str(error))
             if why.startswith("fatal: Could not read from remote") and why != said[0]:  # ssh has said why
                 why = said[said.index(why) - 1].strip()
-            raise UserError(f"{self.url}: can't be cloned: {why.removeprefix('fatal: ')}") from None
+            raise UserError(
+                Problem("clone.failed", self.url, f"can't be cloned: {why.removeprefix('fatal: ')}")
+            ) from None
         need_identity(repo)
         return repo
 

@@ -15,7 +15,7 @@ from redis.retry import Retry
 from minipach.git.repo import Repo
 from minipach.model.local_state import LocalState
 from minipach.project.settings import local_setting
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 DEFAULT = "redis://127.0.0.1:6379"
 _OWN_PASSWORD = LocalState.in_root(Path()).redis_password.parts
@@ -40,7 +40,14 @@ def redis_url(repo: Repo) -> str:
     """
     url = local_setting(repo, "redis") or DEFAULT
     if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
-        raise UserError(f"minipach.redis: {shown(url)} is no address; redis://, rediss:// (TLS) or unix:///path")
+        raise UserError(
+            Problem(
+                "redis.bad-address",
+                "minipach.redis",
+                f"{shown(url)} is no address",
+                "redis://, rediss:// (TLS) or unix:///path",
+            )
+        )
     return url
 
 
@@ -65,7 +72,9 @@ def connect(repo: Repo) -> Client:
         try:
             password = Path(file).read_text().strip()
         except OSError as error:
-            raise UserError(f"minipach.redis-password-file: {file}: {error.strerror}") from None
+            raise UserError(
+                Problem("redis.password-file", "minipach.redis-password-file", f"{file}: {error.strerror}")
+            ) from None
     more = {"password": password} if password else {}
     try:
         return redis.Redis.from_url(
@@ -78,7 +87,12 @@ def connect(repo: Repo) -> Client:
         )
     except (ValueError, redis.exceptions.RedisError):  # whose text may quote the address
         raise UserError(
-            f"minipach.redis: {shown(url)} can't be read; redis://[USER:PASSWORD@]HOST[:PORT][/DB]"
+            Problem(
+                "redis.bad-address",
+                "minipach.redis",
+                f"{shown(url)} can't be read",
+                "redis://[USER:PASSWORD@]HOST[:PORT][/DB]",
+            )
         ) from None
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from minipach.git.repo import child_environment
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 _CUDA, _NVIDIA = "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"
 _NONE = frozenset({"", "void", "none"})  # as the container runtime of NVIDIA has it
@@ -85,9 +85,9 @@ def chosen_gpus(text: str, look: Callable[[], Sequence[str]], tell: Callable[[st
     ids = tuple(part.strip() for part in text.split(","))
     for one in ids:
         if not _GPU.fullmatch(one):
-            raise UserError(f'--gpus {text}: "{one}" is no GPU; {_GPU_FORMS}')
+            raise UserError(Problem("option.not-a-gpu", f"--gpus {text}", f'"{one}" is no GPU', _GPU_FORMS))
     if len(set(ids)) < len(ids):
-        raise UserError(f"--gpus {text}: names a GPU twice")
+        raise UserError(Problem("option.gpu-twice", f"--gpus {text}", "names a GPU twice"))
     there = look()
     if not there:
         tell(f"--gpus {text}: no GPU can be seen here; taken at your word")
@@ -95,7 +95,9 @@ def chosen_gpus(text: str, look: Callable[[], Sequence[str]], tell: Callable[[st
     for one in ids:
         if not _is_among(one, there):
             has = ", ".join(t for t in there if t.isdecimal())
-            raise UserError(f'--gpus {text}: this machine has no GPU "{one}"; it has {has}')
+            raise UserError(
+                Problem("option.no-such-gpu", f"--gpus {text}", f'this machine has no GPU "{one}"', f"it has {has}")
+            )
     return ids
 
 

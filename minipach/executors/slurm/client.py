@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from minipach.model.launch_protocol import SECRET_PREFIX
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 _PATIENCE = 20.0  # seconds: a busy slurmctld answers late, and one that is away lets its clients hang
 _PAUSE = 5.0  # seconds until one that did not answer is asked again
@@ -106,7 +106,14 @@ def partition(name: str | None) -> Partition:
     chosen = [r for r in rows if (r[0].rstrip("*") == name if name else r[0].endswith("*"))]
     if name and not chosen:
         known = ", ".join(sorted({row[0].rstrip("*") for row in rows}))
-        raise UserError(f'minipach.slurm.partition: Slurm has no partition "{name}"; it has: {known}')
+        raise UserError(
+            Problem(
+                "slurm.no-such-partition",
+                "minipach.slurm.partition",
+                f'Slurm has no partition "{name}"',
+                f"it has: {known}",
+            )
+        )
     chosen = chosen or rows[:1]
     cpus = sum(int(row[1].split("/")[-1]) for row in chosen)
     return Partition(max(cpus, 1), min((m for r in chosen if (m := _minutes(r[2])) is not None), default=None))
@@ -119,7 +126,7 @@ def largest_array() -> int:
     return max(1, min((int(m[1]) for p in patterns if (m := re.search(p, config, re.MULTILINE))), default=1000))
 
 
-def problem(patience: float = 10.0, wanted: str | None = None) -> str | None:
+def problem(patience: float = 10.0, wanted: str | None = None) -> Problem | None:
     """Return what keeps jobs from being submitted here, with the fix.
 
     None: nothing. wanted: the partition that is set.
@@ -169,8 +176,12 @@ def _ask(program: str, *arguments: str, patience: float = _PATIENCE) -> str:
         )
     except FileNotFoundError:
         raise UserError(
-            f"{program}: not found, and minipach.executor is slurm; go where Slurm's programs are, "
-            "or git config minipach.executor local"
+            Problem(
+                "slurm.not-found",
+                program,
+                "not found, and minipach.executor is slurm",
+                "go where Slurm's programs are, or git config minipach.executor local",
+            )
         ) from None
     except subprocess.TimeoutExpired:
         raise AwayError(_away(program, f"no answer for {patience:g} s")) from None
@@ -180,7 +191,9 @@ def _ask(program: str, *arguments: str, patience: float = _PATIENCE) -> str:
     line = _last_error(said) or f"exit code {done.returncode}"
     if re.search(r"contact slurm controller|Connection refused|timed out|Zero Bytes|in standby mode", said):
         raise AwayError(_away(program, line))
-    raise UserError(f"{program}: {line}; see the settings minipach.slurm.* and the spec's resource_requests")
+    raise UserError(
+        Problem("slurm.refused", program, line, "see the settings minipach.slurm.* and the spec's resource_requests")
+    )
 
 
 def _last_error(said: str) -> str:

@@ -11,7 +11,7 @@ from minipach.executors.slurm import client
 from minipach.model.work_set import WorkSet
 from minipach.project.project import Project
 from minipach.project.settings import local_setting
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 _GRACE = 5.0  # seconds that a network file system may be late with what a task told before it ended
 _START = 300  # seconds that a task has beside the time of its datums
@@ -74,7 +74,13 @@ class SlurmOptions:
             # Kubernetes' names of devices (nvidia.com/gpu) are no types of Slurm
             kind = needs.gpu_type if "/" not in needs.gpu_type and needs.gpu_type != "gpu" else ""
             if not re.fullmatch(r"[\w.-]*", kind):
-                raise UserError(f"{pipeline}/spec.yml: gpu type {kind!r}: no name of a type that Slurm could have")
+                raise UserError(
+                    Problem(
+                        "slurm.bad-gpu-type",
+                        f"{pipeline}/spec.yml",
+                        f"gpu type {kind!r}: no name of a type that Slurm could have",
+                    )
+                )
             options.append(f"--gres=gpu:{kind + ':' if kind else ''}{needs.gpus}")
         return [*self.of_all, *options, *self._time(members), *self._words("args")]
 
@@ -94,7 +100,7 @@ class SlurmOptions:
         try:
             return shlex.split(text)
         except ValueError as error:
-            raise UserError(f"minipach.slurm.{name}: {text!r}: {error}") from None
+            raise UserError(Problem("setting.bad-value", f"minipach.slurm.{name}", f"{text!r}: {error}")) from None
 
     def _number(self, name: str, default: float) -> float:
         value = self._setting(name)
@@ -103,5 +109,12 @@ class SlurmOptions:
         except ValueError:
             number = -1.0
         if not 0 <= number < 1e9:
-            raise UserError(f'minipach.slurm.{name}: "{value}" is no number; git config minipach.slurm.{name} 10')
+            raise UserError(
+                Problem(
+                    "setting.bad-number",
+                    f"minipach.slurm.{name}",
+                    f'"{value}" is no number',
+                    f"git config minipach.slurm.{name} 10",
+                )
+            )
         return number

@@ -20,7 +20,7 @@ from minipach.executors.outcomes import check_outcome
 from minipach.model.work_set import Outcome, WorkSet, tried_again
 from minipach.project.project import Project
 from minipach.records.pending_work import due_in
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.files import remove_tree
 from minipach.support.validation import InvalidError, checked, is_moment, parse, parse_object, texts
 
@@ -107,7 +107,14 @@ class Submission:
                     if _JOB.fullmatch(job):  # it becomes an argument of scancel; else Slurm's comments tell it
                         found.jobs[number] = job
         except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"{folder}: not a submission to Slurm that can be read ({error}); remove it") from None
+            raise UserError(
+                Problem(
+                    "slurm.submission-unreadable",
+                    str(folder),
+                    f"not a submission to Slurm that can be read ({error})",
+                    "remove it",
+                )
+            ) from None
         return found
 
     @property
@@ -241,9 +248,9 @@ def read_set(folder: Path, name: str) -> WorkSet:
         work = WorkSet.from_json(path.read_text())
         right = work.id == name == work.part(range(len(work.parts))).id
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: can't be read ({error})") from None
+        raise UserError(Problem("slurm.set-unreadable", str(path), f"can't be read ({error})")) from None
     if not right:
-        raise UserError(f"{path}: not the set that its name says")
+        raise UserError(Problem("slurm.set-unreadable", str(path), "not the set that its name says"))
     return work
 
 

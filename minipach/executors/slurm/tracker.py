@@ -143,7 +143,7 @@ class Watch:
             queued = self.queued(client.squeue())
         except AwayError as error:
             if not self._away:
-                _LOG.warning(f"{error.problems[0].partition(';')[0]}; waiting for it")
+                _LOG.warning(f"{error.problems[0].what}; waiting for it")
             self._away = True
             return
         if self._away:

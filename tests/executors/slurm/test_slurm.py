@@ -596,4 +596,4 @@ def test_no_client_is_waited_for_without_end(tmp_path: Path, slurm: Cluster, mon
     squeue.write_text("#!/bin/sh\nexec sleep 100\n")
     squeue.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert "slurmctld is away (squeue: no answer for 3 s)" in (client.problem(3) or "")
+    assert "slurmctld is away (squeue: no answer for 3 s)" in str(client.problem(3))
