@@ -12,14 +12,14 @@ from minipach.execution.run_set import is_stopping, run_set
 from minipach.execution.set_size import Pace, enough
 from minipach.git.worktrees import Slot
 from minipach.model import run_record
-from minipach.model.work_set import Outcome, Streak, WorkSet, tried_again
+from minipach.model.work_set import DatumResult, Outcome, Streak, WorkSet, tried_again
 from minipach.records.job_logs import note_set
 
 
 def run_work(work: WorkSet, slot: Slot, tell: Callable[[Outcome], None], lost: int = 0) -> None:
     """Run a set, or a chunk in as many sets as it takes.
 
-    tell: gets each outcome as it comes; those of a chunk report some of its datums each (see Outcome.members) · lost:
+    tell: gets each outcome as it comes; those of a chunk report some of its datums each (see Outcome.datums) · lost:
     how often a set was begun by a worker that is gone.
     """
     if not work.chunk:
@@ -34,11 +34,11 @@ def run_work(work: WorkSet, slot: Slot, tell: Callable[[Outcome], None], lost: i
         part = replace(work.part(members), tries=work.tries if len(members) == 1 else 1)
         outcome = _run_part(work, part, members, slot, tell)
         streak, last = Streak(), outcome
-        for place, tries in tried_again(outcome, len(members), work.tries).items():
-            index = members[place]
+        results = outcome.as_part_of(work.id, members).datums
+        for index, tries in tried_again(results, work.tries).items():
             if streak.is_hopeless:  # lost as the last one was, whatever the set itself came to
-                log = outcome.log
-                tell(replace(last, set_id=work.id, members=(index,), moved=(), before=(), each=(), log=log))
+                one = DatumResult(index, last.kind, last.exit, last.message)
+                tell(replace(last, set_id=work.id, datums=(one,), before=(), log=outcome.log))
                 continue
             part = replace(work.part([index]), tries=tries, tried=work.tries - tries)
             last = _run_part(work, part, [index], slot, tell)
@@ -67,15 +67,15 @@ def as_members(work: WorkSet, indices: Sequence[int], tell: Callable[[Outcome], 
     """Tell outcomes of a part as outcomes of the whole. indices: of the part's datums in the whole."""
 
     def tell_of_members(outcome: Outcome) -> None:
-        places = outcome.members if outcome.members is not None else range(len(indices))
-        tell(replace(outcome, set_id=work.id, members=tuple(indices[place] for place in places)))
+        tell(outcome.as_part_of(work.id, indices))
 
     return tell_of_members
 
 
-def done_before(work: WorkSet) -> Outcome:
-    """Return the outcome of a set whose result is there already: its worker was lost after it had done its work."""
-    return Outcome(work.id, "ok", 0, "", 0.0, 1, work.log, platform.node())
+def done_before(work: WorkSet, indices: Sequence[int] = ()) -> Outcome:
+    """Return the outcome of datums (none named: all) that have a result: their worker was lost after it kept that."""
+    datums = tuple(DatumResult(index, "ok") for index in indices)
+    return Outcome(work.id, "ok", 0, "", 0.0, 1, work.log, platform.node(), datums=datums)
 
 
 def _fitting(work: WorkSet, members: Sequence[int]) -> int:
@@ -95,5 +95,5 @@ def _run_part(
     note_set(log.parent, log.name, [str(d["name"]) for d in part.datums])
     outcome = run_set(part, slot)
     tries = outcome.tries + (part.tried if outcome.kind != "lost" else 0)
-    tell(replace(outcome, set_id=work.id, members=tuple(members), tries=tries))
+    tell(replace(outcome.as_part_of(work.id, members), tries=tries))
     return outcome

@@ -7,7 +7,7 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +24,8 @@ from minipach.model.attempt import Took, Try, took
 from minipach.model.failures import FINAL
 from minipach.model.launch_protocol import NOT_KEPT
 from minipach.model.log_marks import mark
-from minipach.model.states import SetKind
-from minipach.model.work_set import LOST_TRIES, Outcome, WorkSet
+from minipach.model.states import ResultState, SetKind
+from minipach.model.work_set import LOST_TRIES, DatumResult, Outcome, WorkSet
 from minipach.project.disk_full import explain, places_of_set
 from minipach.records.job_logs import put_aside, split_log
 from minipach.support.stream_filter import printing_to
@@ -69,7 +69,12 @@ def run_set(work: WorkSet, slot: Slot, lost: int = 0) -> Outcome:
     if len(work.parts) > 1 and outcome.kind != "lost":
         with contextlib.suppress(OSError):
             split_log(Path(work.log), len(work.parts))
-    return replace(outcome, memory=meter.memory, moved=meter.moved, started=started, ended=time.time())
+    moved = dict(enumerate(meter.moved))
+    datums = []
+    for one in outcome.results(len(work.parts)):
+        bytes_in, bytes_out = moved.get(one.index, (None, None))
+        datums.append(replace(one, bytes_in=bytes_in, bytes_out=bytes_out))
+    return replace(outcome, memory=meter.memory, datums=tuple(datums), started=started, ended=time.time())
 
 
 def _run_set(work: WorkSet, slot: Slot, meter: Meter) -> Outcome:
@@ -164,15 +169,16 @@ class _Tries:
                 return None
             failed = self._outcome("failed", tried.exit, tried.message)
             bad_ones = report.failed if len(work.parts) > 1 else ()
-            return replace(failed, bad=bad_ones, recovered=tuple(recovered))
+            rest: ResultState = "stopped" if bad_ones else "failed"
+            return replace(failed, datums=_results(failed, len(work.parts), bad_ones, recovered, rest))
         bad, recovered = keep(work, slot, self.each, report, self.meter)
         for index, _, message in bad:
             _note(work.log, f"{work.datums[index]['name']}: {message}", index if len(work.parts) > 1 else None)
         if len(bad) == len(work.parts):
             failed = _outcome(work, "failed", bad[-1][1], bad[-1][2], seconds, self.tries, cpu)
-            return replace(failed, bad=tuple(bad) if len(bad) > 1 else ())
+            return replace(failed, datums=_results(failed, len(work.parts), bad, recovered, "failed"))
         found = _outcome(work, "ok", 0, "", seconds, self.tries, cpu)
-        return replace(found, bad=tuple(bad), recovered=tuple(recovered))
+        return replace(found, datums=_results(found, len(work.parts), bad, recovered, "ok"))
 
     def _prepare(self) -> None:
         if self._ready:
@@ -208,7 +214,9 @@ class _Tries:
 
     def _complete(self, outcome: Outcome) -> Outcome:
         self._measure()
-        return replace(outcome, before=tuple(self.before), each=tuple(self.each))
+        each = dict(enumerate(self.each))
+        datums = tuple(replace(one, took=each.get(one.index)) for one in outcome.results(len(self.work.parts)))
+        return replace(outcome, before=tuple(self.before), datums=datums)
 
     def _outcome(self, kind: SetKind, code: int, message: str) -> Outcome:
         tries = self.lost if kind == "lost" else self.tries
@@ -225,6 +233,22 @@ def _outcome(
     cpu: float = 0.0,
 ) -> Outcome:
     return Outcome(work.id, kind, code, message, seconds, tries, work.log, platform.node(), cpu)
+
+
+def _results(
+    outcome: Outcome,
+    count: int,
+    bad: Sequence[tuple[int, int, str]],
+    recovered: Sequence[tuple[int, int, str]],
+    rest: ResultState,
+) -> tuple[DatumResult, ...]:
+    """Return what became of each datum. bad, recovered: (index, exit code, message) · rest: the state of the others."""
+    found = {one.index: replace(one, state=rest) for one in outcome.results(count)}
+    for index, code, message in bad:
+        found[index] = replace(found[index], state="failed", exit=code, message=message)
+    for index, code, message in recovered:
+        found[index] = replace(found[index], state="recovered", exit=code, message=message)
+    return tuple(found.values())
 
 
 def _cpu() -> float:

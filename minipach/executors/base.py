@@ -53,7 +53,7 @@ class Executor(Protocol):
         """Return outcomes since the last call; waits up to `timeout` seconds for the first one.
 
         Every set that was submitted or adopted, and neither discarded nor cancelled, comes back: once, or a chunk in
-        parts (`Outcome.members`), each index once. A set whose worker is gone is given to another; if that happens too
+        parts (`Outcome.datums`), each index once. A set whose worker is gone is given to another; if that happens too
         often it comes back as `lost`.
         """
         ...

@@ -16,21 +16,17 @@ def check_outcome(outcome: Outcome, work: WorkSet) -> Outcome:
     """
     if outcome.set_id != work.id:
         raise InvalidError("another set's")
-    members = outcome.members if outcome.members is not None else tuple(range(len(work.parts)))
-    count = len(members)
-    if len(set(members)) != count or not all(0 <= index < len(work.parts) for index in members):
+    indices = {one.index for one in outcome.datums}
+    if len(indices) != len(outcome.datums) or not indices <= set(range(len(work.parts))):
         raise InvalidError("it names datums that the set does not have")
-    told = [index for index, _, _ in (*outcome.bad, *outcome.recovered)]
-    if len(set(told)) != len(told) or not all(0 <= index < count for index in told):
-        raise InvalidError("it names datums that the set does not have")
-    if any(len(rows) not in (0, count) for rows in (outcome.moved, outcome.each)):
-        raise InvalidError("it tells of more or fewer datums than the set has")
+    if not all(one.part is None or 0 <= one.part < len(work.parts) for one in outcome.datums):
+        raise InvalidError("it names parts of a log that the set does not have")
     for log in (outcome.log, *(one.log for one in outcome.before)):
         if log and not _is_beside(log, work.log):
             raise InvalidError("its log is not where the set's logs are")
     times = [outcome.started, outcome.ended]
     times += [at for one in outcome.before for at in (one.started, one.ended) if at is not None]
-    times += [at for took in outcome.each for at in (took.began, took.ended)]
+    times += [at for one in outcome.datums if one.took for at in (one.took.began, one.took.ended)]
     if not all(map(is_moment, times)) or outcome.seconds < 0 or outcome.tries < 0:
         raise InvalidError("a time or number is out of range")
     return outcome

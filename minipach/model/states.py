@@ -25,6 +25,8 @@ SetKind = Literal["ok", "failed", "lost"]
 
 # --- of a datum in a job ---
 DatumKind = Literal[SetKind, "recovered"]
+# `stopped`: its set was ended by another datum whose time was over
+ResultState = Literal[DatumKind, "stopped"]
 FAILED: tuple[DatumKind, ...] = ("failed", "lost")
 SUCCEEDED: tuple[DatumKind, ...] = ("ok", "recovered")
 ENDS = {"failed": "failed", "lost": "could not be run", "recovered": "recovered, without output,"}

@@ -13,7 +13,7 @@ from minipach.model.attempt import Took, Try
 from minipach.model.datum import Task
 from minipach.model.failures import FINAL
 from minipach.model.pipeline import Pipeline, Resources
-from minipach.model.states import SetKind
+from minipach.model.states import ResultState, SetKind
 from minipach.support.validation import checked, clean, parse_object
 
 LOST_TRIES = 3  # a set that is lost this often isn't tried again in this job
@@ -145,18 +145,34 @@ class WorkSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """The outcome of a set.
+class DatumResult:
+    """The result of one datum of a set.
 
-    kind: `ok` (all that are not in `bad` or `recovered` succeeded) · `failed` (no datum succeeded; `exit` is the last
-    code) · `lost` (infrastructure: the worker died, a fetch failed; `message` tells) · bad: (index, exit code, message)
-    of the datums that failed while others succeeded; in a failed set: of the one whose time was over, which ended the
-    set before the others could be done · recovered: the same of those that failed, and whose `err_cmd` succeeded ·
-    seconds, cpu: wall and processor time of the last try · memory: peak of the command's processes together, in bytes
-    (None: not known) · moved: per datum the bytes of its inputs and of its outputs · members: of a chunk, the
-    indices of the datums that this reports (None: of all); the other indices are then positions among these ·
-    started, ended: in unix seconds, all tries and the inputs' fetching included (0: not known) · before: the tries of
-    the whole set before the last one, in order · each: per datum, what its last try took (empty: not known).
+    index: of the set's datums · state: `ok`; `failed` with `exit` and `message`; `recovered`: it failed, and its
+    `err_cmd` succeeded; `lost`: not its command's fault; `stopped`: the set was ended by another datum whose time was
+    over · part: its number in a set of several that ran, which is also that of its part of the log (None: it ran by
+    itself) · took: what its last try took (None: not known) · bytes_in, bytes_out: of its files (None: not known).
+    """
+
+    index: int
+    state: ResultState
+    exit: int = 0
+    message: str = ""
+    part: int | None = None
+    took: Took | None = None
+    bytes_in: int | None = None
+    bytes_out: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The outcome of a set, or of some of the datums of a chunk.
+
+    kind: `ok` (not every datum failed) · `failed` (none succeeded; `exit` is the last code) · `lost` (infrastructure:
+    the worker died, a fetch failed; `message` tells) · seconds, cpu: wall and processor time of the last try · datums:
+    what became of each (see `results`) · memory: peak of the command's processes together, in bytes (None: not known)
+    · started, ended: in unix seconds, all tries and the inputs' fetching included (0: not known) · before: the tries of
+    the whole set before the last one, in order.
     """
 
     set_id: str
@@ -168,15 +184,25 @@ class Outcome:
     log: str
     host: str
     cpu: float = 0.0
-    bad: tuple[tuple[int, int, str], ...] = ()
-    recovered: tuple[tuple[int, int, str], ...] = ()
+    datums: tuple[DatumResult, ...] = ()
     memory: int | None = None
-    moved: tuple[tuple[int, int | None], ...] = ()
-    members: tuple[int, ...] | None = None
     started: float = 0.0
     ended: float = 0.0
     before: tuple[Try, ...] = ()
-    each: tuple[Took, ...] = ()
+
+    def results(self, count: int) -> tuple[DatumResult, ...]:
+        """Return what became of each datum. No datums: all `count` of the set fared as the set."""
+        if self.datums:
+            return self.datums
+        code = 0 if self.kind == "ok" else self.exit
+        return tuple(
+            DatumResult(index, self.kind, code, self.message, index if count > 1 else None) for index in range(count)
+        )
+
+    def as_part_of(self, set_id: str, indices: Sequence[int]) -> Outcome:
+        """Return the outcome of a set that was cut out of another as one of that. indices: of its datums there."""
+        datums = tuple(replace(one, index=indices[one.index]) for one in self.results(len(indices)))
+        return replace(self, set_id=set_id, datums=datums)
 
     def to_json(self) -> str:
         """Return the outcome as one line of JSON."""
@@ -186,35 +212,37 @@ class Outcome:
     def from_json(text: str | bytes) -> Outcome:
         """Return the outcome from its JSON. Raises ValueError, TypeError."""
         data = parse_object(text)
-        for name in ("bad", "recovered"):
-            data[name] = tuple((i, code, message) for i, code, message in data.get(name, ()))
-        data["moved"] = tuple((came, went) for came, went in data.get("moved", ()))
         data["before"] = tuple(Try(**row) for row in data.get("before", ()))
-        data["each"] = tuple(Took(**row) for row in data.get("each", ()))
-        data["members"] = None if data.get("members") is None else tuple(data["members"])
+        data["datums"] = tuple(_datum_result(row) for row in data.get("datums", ()))
         found = checked(Outcome(**data))
         return replace(found, message=clean(found.message), host=clean(found.host))
 
 
-def tried_again(outcome: Outcome, count: int, tries: int) -> dict[int, int]:
+def _datum_result(row: Any) -> DatumResult:
+    if not isinstance(row, dict):
+        raise TypeError("no object")
+    took = row.get("took")
+    found = checked(DatumResult(**{**row, "took": None if took is None else Took(**took)}))
+    return replace(found, message=clean(found.message))
+
+
+def tried_again(results: Sequence[DatumResult], tries: int) -> dict[int, int]:
     """Return the failed datums of a set of several that are to run alone, and how often.
 
     tries: as in the spec. Where another datum's time was over, which ended the set, that was no try of the others; and
     nothing was where the set was lost, which may have been one datum's doing (its input can't be had, or it takes its
     worker with it). A failure that would only repeat is final.
     """
-    if count == 1:
+    if len(results) == 1:
         return {}
-    recovered = {index for index, _, _ in outcome.recovered}
-    codes = {index: code for index, code, _ in outcome.bad}
     found = {}
-    for index in range(count):
-        spared = outcome.kind == "lost" or (outcome.kind == "failed" and bool(codes) and index not in codes)
-        if not spared and codes.get(index, outcome.exit) in FINAL:
+    for one in results:
+        if one.state in ("ok", "recovered"):
             continue
+        spared = one.state in ("lost", "stopped")
         left = tries if spared else tries - 1
-        if index not in recovered and (index in codes or outcome.kind != "ok") and left > 0:
-            found[index] = left
+        if left > 0 and (spared or one.exit not in FINAL):
+            found[one.index] = left
     return found
 
 

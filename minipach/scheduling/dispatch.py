@@ -19,7 +19,7 @@ from minipach.model.attempt import DatumEnd, Duration, Took, Try
 from minipach.model.datum import Task
 from minipach.model.pipeline import SetSpec
 from minipach.model.states import DatumKind
-from minipach.model.work_set import Base, Outcome, Streak, WorkSet, tried_again
+from minipach.model.work_set import Base, DatumResult, Outcome, Streak, WorkSet, tried_again
 from minipach.planning.assessment import Assessment
 from minipach.planning.program import absent_script
 from minipach.records.job_logs import count_sets, note_set, noted_sets, part_of
@@ -150,8 +150,7 @@ class Round:
             flight = self._waiting.get(outcome.set_id)
             if flight is None:
                 continue
-            indices = outcome.members if outcome.members is not None else range(len(flight.members))
-            for index, end in self._ends(flight, indices, outcome):
+            for index, end in self._ends(flight, outcome):
                 flight.left.discard(index)
                 if end is not None:
                     self.done += 1
@@ -238,48 +237,53 @@ class Round:
         self._waiting[work.id] = _Flight(work, tuple(members), set(range(len(members))))
         return work
 
-    def _ends(self, flight: _Flight, indices: Sequence[int], outcome: Outcome) -> Iterator[tuple[int, DatumEnd | None]]:
+    def _ends(self, flight: _Flight, outcome: Outcome) -> Iterator[tuple[int, DatumEnd | None]]:
         """Yield the datums that are done with, by their index; the others go back to be tried by themselves."""
-        count = len(indices)
+        results = outcome.results(len(flight.members))
         if outcome.kind == "ok":
-            self.sizer.pace.learn(outcome.seconds, count)
-        bad = {index: (code, message) for index, code, message in outcome.bad}
-        recovered = {index: (code, message) for index, code, message in outcome.recovered}
-        most = self._most
-        again = tried_again(outcome, count, most)
-        if count == 1 or outcome.kind != "lost":
+            self.sizer.pace.learn(outcome.seconds, len(results))
+        again = tried_again(results, self._most)
+        if len(results) == 1 or outcome.kind != "lost":
             self._streak.note(outcome)
-        for place, index in enumerate(indices):
-            task = flight.members[index]
-            took = outcome.each[place] if outcome.each else None
-            log = part_of(outcome.log, place) if count > 1 and outcome.kind != "lost" else outcome.log
-            before = tuple(_of_datum(one, place, outcome) if count > 1 else one for one in outcome.before)
-            if place in again:
-                if task is not None:
-                    for one in (*before, _as_try(outcome, bad.get(place), took, log)):
-                        self._record(task, one)
-                    self._try_alone(flight, task, again[place], outcome)
-                yield index, None
-                continue
+        for one in results:
+            task = flight.members[one.index]
             if task is None:
-                yield index, None
-                continue
-            code, message = bad.get(place) or recovered.get(place) or (outcome.exit, outcome.message)
-            kind: DatumKind = outcome.kind
-            if place in recovered:  # also in a failed set, and there beside what its time ended
-                kind = "recovered"
-            elif place in bad:
-                kind = "failed"
-            if kind == "failed" and self._absent:
-                message = f"{message}; {self._absent} is not in the pipeline's repo"
-            tries = outcome.tries + (most - flight.work.tries if count == 1 and kind != "lost" else 0)
-            came, went = outcome.moved[place] if outcome.moved else (None, None)
-            share, cpu, memory = outcome.seconds / count, outcome.cpu / count, outcome.memory
-            if took is not None:
-                share, cpu, memory = took.seconds, took.cpu, took.memory
-            when = outcome.started or None, outcome.ended or None
-            end = DatumEnd(task, kind, code, message, share, cpu, tries, outcome.host, log, memory, came, went, *when)
-            yield index, replace(end, took=took, before=before)
+                yield one.index, None
+            elif one.index in again:
+                for before in (*_tries_before(one, outcome), _as_try(one, outcome)):
+                    self._record(task, before)
+                self._try_alone(flight, task, again[one.index], outcome)
+                yield one.index, None
+            else:
+                yield one.index, self._end(flight, task, one, outcome, len(results))
+
+    def _end(self, flight: _Flight, task: Task, one: DatumResult, outcome: Outcome, count: int) -> DatumEnd:
+        """Return what became of a datum for good. count: the datums that the outcome is of."""
+        # a set that another datum has ended was the last try where no more are left
+        kind: DatumKind = "failed" if one.state == "stopped" else one.state
+        message = one.message
+        if kind == "failed" and self._absent:
+            message = f"{message}; {self._absent} is not in the pipeline's repo"
+        tries = outcome.tries + (self._most - flight.work.tries if count == 1 and kind != "lost" else 0)
+        took = one.took or Took(0.0, 0.0, outcome.seconds / count, outcome.cpu / count, outcome.memory)
+        return DatumEnd(
+            task,
+            kind,
+            one.exit,
+            message,
+            took.seconds,
+            took.cpu,
+            tries,
+            outcome.host,
+            _log_of(one, outcome),
+            took.memory,
+            one.bytes_in,
+            one.bytes_out,
+            outcome.started or None,
+            outcome.ended or None,
+            one.took,
+            _tries_before(one, outcome),
+        )
 
     def _try_alone(self, flight: _Flight, task: Task, tries: int, outcome: Outcome) -> None:
         if flight.work.chunk:  # its worker tries by itself, and reports it once more
@@ -301,20 +305,30 @@ def _lost_end(task: Task, outcome: Outcome) -> DatumEnd:
     return DatumEnd(task, "lost", 1, outcome.message, 0.0, 0.0, outcome.tries, outcome.host, outcome.log)
 
 
-def _of_datum(one: Try, place: int, outcome: Outcome) -> Try:
-    """Return a try of a set, with the log of this datum alone, where it was cut."""
-    is_cut = one.log and (one.log != outcome.log or outcome.kind != "lost")
-    return replace(one, log=part_of(one.log, place)) if is_cut else one
+def _log_of(one: DatumResult, outcome: Outcome) -> str:
+    """Return the log of a datum alone, where the set's was cut."""
+    return outcome.log if one.part is None or outcome.kind == "lost" else part_of(outcome.log, one.part)
 
 
-def _as_try(outcome: Outcome, bad: tuple[int, str] | None, took: Took | None, log: str) -> Try:
+def _tries_before(one: DatumResult, outcome: Outcome) -> tuple[Try, ...]:
+    """Return the tries of a datum's set before the last one, with the logs of this datum alone, where they were cut."""
+    if one.part is None:
+        return outcome.before
+    part = one.part
+    return tuple(
+        replace(before, log=part_of(before.log, part))
+        if before.log and (before.log != outcome.log or outcome.kind != "lost")
+        else before
+        for before in outcome.before
+    )
+
+
+def _as_try(one: DatumResult, outcome: Outcome) -> Try:
     """Return what a set came to, as a try of one of its datums that is tried again by itself."""
-    kind, (code, message) = "failed", bad or (outcome.exit, outcome.message)
-    if outcome.kind == "lost" or (outcome.bad and bad is None):
-        kind = "lost"
-        message = message if outcome.kind == "lost" else "its set was ended, since the time of another datum was over"
-    took = took or Took(outcome.started, outcome.ended, outcome.seconds, outcome.cpu, outcome.memory)
-    return Try.of(took, kind, code, message, outcome.host, log)
+    kind = "lost" if one.state in ("lost", "stopped") else "failed"
+    message = "its set was ended, since the time of another datum was over" if one.state == "stopped" else one.message
+    took = one.took or Took(outcome.started, outcome.ended, outcome.seconds, outcome.cpu, outcome.memory)
+    return Try.of(took, kind, one.exit, message, outcome.host, _log_of(one, outcome))
 
 
 def _slug(name: str) -> str:

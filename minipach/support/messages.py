@@ -37,5 +37,4 @@ def show_log() -> None:
     """Print from now on what modules of the library log, a line each."""
     library = logging.getLogger("minipach")
     library.setLevel(logging.INFO)
-    library.propagate = False
     library.handlers = [_Lines()]

@@ -128,14 +128,11 @@ class Sheet:
         if noted is None:
             return
         self._note_start(outcome.started)
-        members = outcome.members if outcome.members is not None else range(len(noted.datums))
-        again = tried_again(outcome, len(members), noted.tries)
-        bad = {index for index, _, _ in outcome.bad}
-        recovered = {index for index, _, _ in outcome.recovered}
-        for place, index in enumerate(members):
-            if place not in again and 0 <= index < len(noted.datums):
-                kind = "recovered" if place in recovered else "failed" if place in bad else outcome.kind
-                yield noted.datums[index], kind
+        results = outcome.results(len(noted.datums))
+        again = tried_again(results, noted.tries)
+        for one in results:
+            if one.index not in again and 0 <= one.index < len(noted.datums):
+                yield noted.datums[one.index], one.state
 
 
 def _passed(log: Path) -> int:

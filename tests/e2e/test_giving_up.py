@@ -9,7 +9,7 @@ import pytest
 from minipach.model.attempt import DatumEnd
 from minipach.model.datum import Datum, Task
 from minipach.model.failures import Beginning, named, way_of, without_name
-from minipach.model.work_set import Outcome, tried_again
+from minipach.model.work_set import DatumResult, Outcome, tried_again
 from minipach.planning.program import script_of
 from tests.fixtures.projects import Study
 
@@ -64,13 +64,15 @@ def test_a_beginning_is_hopeless_if_all_fail_in_the_same_way(ends: list[DatumEnd
 
 
 def test_what_cannot_be_executed_is_not_tried_again() -> None:
-    bad = ((0, 127, "not found"), (1, 1, "failed"), (2, 126, "output spec.yml"))
-    outcome = Outcome("s", "ok", 0, "", 1.0, 1, "log", "host", bad=bad)
-    assert tried_again(outcome, 4, 3) == {1: 2}
-    failed = Outcome("s", "failed", 127, "not found", 1.0, 1, "log", "host", bad=bad)
-    assert tried_again(failed, 3, 3) == {1: 2}
+    bad = (
+        DatumResult(0, "failed", 127, "not found"),
+        DatumResult(1, "failed", 1, "failed"),
+        DatumResult(2, "failed", 126, "output spec.yml"),
+    )
+    assert tried_again((*bad, DatumResult(3, "ok")), 3) == {1: 2}
+    assert tried_again(bad, 3) == {1: 2}
     lost = Outcome("s", "lost", 127, "away", 1.0, 1, "log", "host")
-    assert tried_again(lost, 2, 3) == {0: 3, 1: 3}
+    assert tried_again(lost.results(2), 3) == {0: 3, 1: 3}
 
 
 def many_bad(study: Study, count: int, spec: str = SPEC) -> None:

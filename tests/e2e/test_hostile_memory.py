@@ -23,8 +23,9 @@ from minipach.executors.rq.queue import Board
 from minipach.executors.sets_in_git import known_sets
 from minipach.executors.slurm.submission import Submission, read_json, read_set
 from minipach.git.repo import Repo
+from minipach.model.attempt import Took
 from minipach.model.repo_layout import RESULT_FILE, SET_REFS
-from minipach.model.work_set import Outcome, WorkSet
+from minipach.model.work_set import DatumResult, Outcome, WorkSet
 from minipach.project import lock
 from minipach.project.project import find_project
 from minipach.records import job_logs, pending_work
@@ -121,6 +122,11 @@ def test_a_value_conforms_to_its_hint(value: Any, hint: Any, fits: bool) -> None
 
 
 def test_a_damaged_outcome_is_no_outcome() -> None:
+    datum = DatumResult(0, "failed", 3, "why", 0, Took(1.0, 2.0, 1.0, 1.0), 1, 2)
+    whole = json.loads(replace(OUTCOME, datums=(datum,)).to_json())
+    for wrong in (*WRONG, *([one] for one in variants(whole["datums"][0])), [{**whole["datums"][0], "took": {"x": 1}}]):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            validation.checked(Outcome.from_json(json.dumps({**whole, "datums": wrong})))
     whole = json.loads(OUTCOME.to_json())
     assert Outcome.from_json(json.dumps(whole)) == OUTCOME
     for wrong in variants(whole):
@@ -145,12 +151,11 @@ def work() -> WorkSet:
     "wrong",
     [
         {"set_id": "b" * 40},
-        {"bad": ((2, 1, ""),)},
-        {"bad": ((-1, 1, ""),)},
-        {"bad": ((0, 1, ""), (0, 2, ""))},
-        {"members": (0, 7)},
-        {"members": (0, 0)},
-        {"moved": ((1, 1),)},
+        {"datums": (DatumResult(0, "ok"), DatumResult(2, "failed", 1))},
+        {"datums": (DatumResult(-1, "ok"), DatumResult(0, "ok"))},
+        {"datums": (DatumResult(0, "failed", 1), DatumResult(0, "failed", 2))},
+        {"datums": (DatumResult(0, "ok", part=7), DatumResult(1, "ok"))},
+        {"datums": (DatumResult(0, "ok", took=Took(1e18, 1.0, 1.0, 1.0)), DatumResult(1, "ok"))},
         {"log": "/etc/passwd"},
         {"log": "/p/logs/../secrets/x.log"},
         {"log": "/p/logs/sets.jsonl"},
@@ -275,7 +280,7 @@ def filled(path: Path) -> Ledger:
     return ledger
 
 
-def test_a_ledger_that_is_cut_off_anywhere_is_begun_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_ledger_that_is_cut_off_anywhere_is_begun_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     filled(tmp_path / "whole.sqlite").close()
     data = (tmp_path / "whole.sqlite").read_bytes()
     for place, size in enumerate([1, 50, 99, 100, 4095, 4096, 5000, len(data) // 2, len(data) - 1]):
@@ -286,7 +291,7 @@ def test_a_ledger_that_is_cut_off_anywhere_is_begun_anew(tmp_path: Path, capsys:
         assert ledger.jobs("edges") == [] and ledger.start_job("x", "edges"), size
         ledger.close()
         assert list(path.parent.glob("ledger.broken-*")), size
-        assert "damaged" in capsys.readouterr().err
+        assert "damaged" in caplog.text
 
 
 @pytest.mark.parametrize("at", [0, 16, 100, 4096, 8192, 20000])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -511,13 +510,3 @@ def test_a_full_disk_is_told_as_such(images: Images, tmp_path: Path) -> None:
         assert small.clean()
     finally:
         subprocess.run(["umount", disk], check=True)
-
-
-def test_an_outcome_travels_as_json() -> None:
-    from dataclasses import asdict
-
-    from minipach.model.work_set import Outcome
-
-    outcome = Outcome("id", "failed", 124, "late", 1.5, 1, "/log", "host", 0.5, ((1, 124, "late"),), ((0, 7, "x"),))
-    assert Outcome.from_json(json.dumps(asdict(outcome))) == outcome
-    assert shutil.which("datalad")

@@ -13,13 +13,13 @@ from minipach.execution.chunk import run_work
 from minipach.executors.slurm.submission import final
 from minipach.git.repo import Repo
 from minipach.git.worktrees import Slot
-from minipach.model.work_set import Outcome, WorkSet
+from minipach.model.work_set import DatumResult, Outcome, WorkSet
 from tests.fixtures.work_sets import a_set
 
 
 @pytest.mark.parametrize(
     "first",
-    [("lost", ()), ("failed", ()), ("ok", tuple((n, 1, "no") for n in range(8)))],
+    [("lost", ()), ("failed", ()), ("ok", tuple(DatumResult(n, "failed", 1, "no", n) for n in range(8)))],
     ids=lambda first: str(first[0]),
 )
 def test_when_all_are_lost_by_themselves_three_are_tried_and_all_are_lost(
@@ -30,8 +30,8 @@ def test_when_all_are_lost_by_themselves_three_are_tried_and_all_are_lost(
 
     def run(part: WorkSet, _slot: Slot) -> Outcome:
         tried.append(len(part.parts))
-        kind, bad = ("ok", ()) if len(tried) == 1 else first if len(part.parts) > 1 else ("lost", ())
-        return Outcome(part.id, kind, 0, "why", 0.001, 1, part.log, "host", bad=tuple(bad))
+        kind, datums = ("ok", ()) if len(tried) == 1 else first if len(part.parts) > 1 else ("lost", ())
+        return Outcome(part.id, kind, 0, "why", 0.001, 1, part.log, "host", datums=tuple(datums))
 
     monkeypatch.setattr(chunk, "run_set", run)
     told: list[Outcome] = []
@@ -46,8 +46,9 @@ def test_a_try_in_a_set_is_one_of_the_datums_tries(tmp_path: Path, monkeypatch: 
 
     def run(part: WorkSet, _slot: Slot) -> Outcome:
         parts.append((len(part.parts), part.tried, part.tries))
-        bad = ((0, 1, "no"),) if len(parts) > 1 else ()
-        return Outcome(part.id, "ok", 0, "", 0.001, part.tries, part.log, "host", bad=bad)
+        states = ["failed", "ok"][: len(part.parts)] if len(parts) == 2 else ["ok"]
+        datums = tuple(DatumResult(n, state, int(state != "ok")) for n, state in enumerate(states))  # type: ignore[arg-type]
+        return Outcome(part.id, "ok", 0, "", 0.001, part.tries, part.log, "host", datums=datums)
 
     monkeypatch.setattr(chunk, "run_set", run)
     told: list[Outcome] = []

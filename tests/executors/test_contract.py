@@ -183,9 +183,11 @@ def test_each_set_comes_back_once_with_what_became_of_it(bench: Bench) -> None:
     one, failing, both = sets = bench.sets("a", "b", "c d e")
     bench.engine.submit(sets)
     ends = bench.ends(3)
-    assert ends[one.id].kind == "ok" and ends[one.id].bad == ()
+    assert ends[one.id].kind == "ok" and {d.state for d in ends[one.id].datums} == {"ok"}
     assert (ends[failing.id].kind, ends[failing.id].exit) == ("failed", 7)
-    assert ends[both.id].kind == "ok" and [(i, code) for i, code, _ in ends[both.id].bad] == [(1, 7)]
+    assert ends[both.id].kind == "ok" and [(d.index, d.exit) for d in ends[both.id].datums if d.state != "ok"] == [
+        (1, 7)
+    ]
     assert "no good" in Path(ends[failing.id].log).read_text()
     assert all(end.host and end.seconds > 0 for end in ends.values())
     assert bench.results() == {one.id, both.id}
@@ -315,9 +317,8 @@ def test_a_chunk_is_cut_by_its_worker_and_told_of_in_parts(bench: Bench) -> None
         assert time.monotonic() < deadline, told
         for end in bench.engine.poll(0.5):
             assert end.set_id == work.id
-            members = end.members if end.members is not None else tuple(range(len(names)))
-            told += members
-            bad += [members[i] for i, _, _ in end.bad] + (list(members) if end.kind == "failed" else [])
+            told += [one.index for one in end.results(len(names))]
+            bad += [one.index for one in end.results(len(names)) if one.state != "ok"]
     assert sorted(told) == list(range(9))
     assert bad == [4]
     assert len(bench.results()) > 1, "a chunk is several sets"

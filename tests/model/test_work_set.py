@@ -10,8 +10,20 @@ from typing import Any
 
 import pytest
 
+from minipach.model.attempt import Took
 from minipach.model.datum import Datum, Task
-from minipach.model.work_set import Base, Needs, Outcome, StagedFile, Streak, WorkSet, record_extra, set_id, tried_again
+from minipach.model.work_set import (
+    Base,
+    DatumResult,
+    Needs,
+    Outcome,
+    StagedFile,
+    Streak,
+    WorkSet,
+    record_extra,
+    set_id,
+    tried_again,
+)
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import Project
 from minipach.scheduling.work_sets import make_set, staged_files
@@ -69,8 +81,21 @@ def test_a_set_survives_the_way_to_its_worker() -> None:
 
 
 def test_an_outcome_survives_the_way_back() -> None:
-    outcome = Outcome("id", "ok", 0, "ü\n", 1.5, 2, "/log", "host", 0.5, ((1, 3, "exit 3"), (4, 1, "")))
+    outcome = Outcome("id", "ok", 0, "ü\n", 1.5, 2, "/log", "host", 0.5)
+    took = Took(1.0, 2.0, 1.0, 0.5, 1024)
+    outcome = replace(outcome, datums=(DatumResult(1, "failed", 3, "exit 3", 0, took, 7, 8), DatumResult(4, "ok")))
     assert Outcome.from_json(json.dumps(asdict(outcome))) == outcome
+    assert Outcome.from_json(outcome.to_json()) == outcome
+
+
+def test_a_part_of_a_set_is_told_of_with_the_indices_of_the_whole() -> None:
+    part = outcome("ok", datums=(DatumResult(0, "ok", part=0), DatumResult(1, "failed", 3, "no", 1)))
+    whole = part.as_part_of("whole", [4, 7])
+    assert whole.set_id == "whole"
+    assert whole.datums == (DatumResult(4, "ok", part=0), DatumResult(7, "failed", 3, "no", 1))
+    alike = outcome("lost").as_part_of("whole", [2, 5]).datums
+    assert [(one.index, one.state, one.part) for one in alike] == [(2, "lost", 0), (5, "lost", 1)]
+    assert outcome("failed").results(1) == (DatumResult(0, "failed", 1),), "one that ran by itself has no part of a log"
 
 
 def test_the_record_of_some_datums_is_theirs_alone() -> None:
@@ -162,12 +187,14 @@ def outcome(kind: Any, **more: Any) -> Outcome:
 
 def test_who_is_tried_again_alone_when_a_set_of_three_did_not_succeed() -> None:
     lost, failed = outcome("lost"), outcome("failed")
-    assert tried_again(outcome("ok"), 3, 2) == {}
-    assert tried_again(outcome("ok", bad=((1, 9, "no"),)), 3, 2) == {1: 1}
-    assert tried_again(failed, 3, 2) == {0: 1, 1: 1, 2: 1}
-    assert tried_again(failed, 3, 1) == {}
-    assert tried_again(lost, 3, 1) == {0: 1, 1: 1, 2: 1}, "it was nobody's try"
-    assert tried_again(lost, 1, 3) == {}
+    assert tried_again(outcome("ok").results(3), 2) == {}
+    mixed = (DatumResult(0, "ok"), DatumResult(1, "failed", 9, "no"), DatumResult(2, "recovered", 9))
+    assert tried_again(mixed, 2) == {1: 1}
+    assert tried_again(failed.results(3), 2) == {0: 1, 1: 1, 2: 1}
+    assert tried_again(failed.results(3), 1) == {}
+    assert tried_again((DatumResult(0, "failed", 124), DatumResult(1, "stopped", 124)), 1) == {1: 1}
+    assert tried_again(lost.results(3), 1) == {0: 1, 1: 1, 2: 1}, "it was nobody's try"
+    assert tried_again(lost.results(1), 3) == {}
 
 
 def test_after_three_that_were_lost_alone_it_is_hopeless_unless_one_was_not() -> None:

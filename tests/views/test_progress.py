@@ -10,7 +10,7 @@ import pytest
 from minipach.datums.build import Datum
 from minipach.model.attempt import DatumEnd
 from minipach.model.datum import Task
-from minipach.model.work_set import Outcome
+from minipach.model.work_set import DatumResult, Outcome
 from minipach.records.job_database import Ledger
 from minipach.records.job_logs import note_set
 from minipach.views.progress import Progress, Sheet
@@ -65,7 +65,7 @@ def test_what_has_come_counts_once_whoever_tells_of_it(job: Job) -> None:
 
 def test_a_datum_that_is_tried_again_by_itself_is_not_done(job: Job) -> None:
     note_set(job.folder, "0.log", ["a", "b"], ident="s1", holds=["a", "b"], tries=2)
-    bad = outcome("s1", bad=((1, 3, "exit 3"),))
+    bad = outcome("s1", datums=(DatumResult(0, "ok"), DatumResult(1, "failed", 3, "exit 3")))
     assert (job.look(bad).done, job.look(bad).failed, job.look(bad).waiting) == (1, 0, 7)
     note_set(job.folder, "1.log", ["b"], ident="s2", holds=["b"], tries=2)
     assert job.look(bad, running="s2").running == 1
@@ -78,7 +78,7 @@ def test_a_chunk_is_told_of_in_parts(job: Job) -> None:
     note_set(job.folder, "0-a-1.log", ["a"])
     note_set(job.folder, "0-a-2.log", ["b", "c", "d"])
     (job.folder / "0-a-2.log").write_text("datum: begins 1\nso it says\ndatum: begins 3\n")
-    now = job.look(outcome("s1", members=(0,)), running="s1")
+    now = job.look(outcome("s1", datums=(DatumResult(0, "ok"),)), running="s1")
     assert (now.done, now.ran, now.running, now.behind, now.waiting) == (1, 2, 1, 0, 4)
 
 

@@ -249,7 +249,8 @@ class LocalExecutor:
         del self._lost[work.id]
         message = f"its worker died {LOST_TRIES} times (last: exit {code}); out of memory?"
         outcome = Outcome(work.id, "lost", code, message, 0.0, LOST_TRIES, work.log, host)
-        return [replace(outcome, before=tuple(lost), each=(took,) * len(work.parts))]
+        datums = tuple(replace(one, took=took) for one in outcome.results(len(work.parts)))
+        return [replace(outcome, before=tuple(lost), datums=datums)]
 
 
 def serve(request: Mapping[str, Any]) -> dict[str, Any]:

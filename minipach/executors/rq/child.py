@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ def serve(request: Mapping[str, Any]) -> dict[str, Any]:
         if has_whole_result(repo, work):
             return {"outcomes": [json.loads(done_before(work).to_json())]}
         kept = finished(repo, work) if request["again"] else []
-        told = [replace(done_before(work), members=tuple(kept))] if kept else []
+        told = [done_before(work, kept)] if kept else []
         left = [index for index in range(len(work.parts)) if index not in kept]
         with gc_held_off(repo):
             run_rest(work, left, Slot(repo, Path(request["slot"])), told.append, request["lost"])

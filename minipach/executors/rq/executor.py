@@ -321,8 +321,8 @@ def _outcomes(work: WorkSet, ended: Ended) -> list[Outcome]:
         if last is None or last.started is None or last.ended is None:
             return [outcome]
         took = Took(last.started, last.ended, last.seconds, 0.0)
-        each = (took,) * len(work.parts)
-        return [replace(outcome, host=last.host, started=last.started, ended=last.ended, each=each)]
+        datums = tuple(replace(one, took=took) for one in outcome.results(len(work.parts)))
+        return [replace(outcome, host=last.host, started=last.started, ended=last.ended, datums=datums)]
     try:
         return [
             replace(check_outcome(o, work), log=o.log or work.log, before=(*lost, *o.before)) for o in ended.outcomes

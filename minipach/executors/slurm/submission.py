@@ -10,7 +10,7 @@ import platform
 import re
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -256,27 +256,14 @@ def read_set(folder: Path, name: str) -> WorkSet:
 
 def final(work: WorkSet, outcome: Outcome) -> tuple[int, ...]:
     """Return the indices of a set's datums of which this outcome is the last word."""
-    if outcome.members is None:
-        return tuple(range(len(work.parts)))
-    again = tried_again(outcome, len(outcome.members), work.tries)
-    return tuple(index for place, index in enumerate(outcome.members) if place not in again)
+    results = outcome.results(len(work.parts))
+    again = tried_again(results, work.tries) if work.chunk else {}
+    return tuple(one.index for one in results if one.index not in again)
 
 
-def narrowed(outcome: Outcome, count: int, keep: Sequence[int]) -> Outcome:
+def narrowed(outcome: Outcome, count: int, keep: Collection[int]) -> Outcome:
     """Return what an outcome says of these datums alone (where a set ran twice, the others were reported before)."""
-    members = outcome.members if outcome.members is not None else tuple(range(count))
-    if len(keep) == len(members):
-        return outcome
-    places = [place for place, index in enumerate(members) if index in set(keep)]
-    new = {place: number for number, place in enumerate(places)}
-    return replace(
-        outcome,
-        members=tuple(members[place] for place in places),
-        bad=tuple((new[i], code, text) for i, code, text in outcome.bad if i in new),
-        recovered=tuple((new[i], code, text) for i, code, text in outcome.recovered if i in new),
-        moved=tuple(outcome.moved[place] for place in places) if outcome.moved else (),
-        each=tuple(outcome.each[place] for place in places) if outcome.each else (),
-    )
+    return replace(outcome, datums=tuple(one for one in outcome.results(count) if one.index in keep))
 
 
 class Teller:

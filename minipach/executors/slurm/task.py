@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from minipach.execution.set_size import MOST
@@ -166,7 +165,7 @@ def _work(submission: Submission, work: WorkSet, slot: Slot, done: set[int], tel
     before = any(work.id in array for array in submission.arrays[:-1]) or bool(os.environ.get("SLURM_RESTART_COUNT"))
     kept = [index for index in (finished(slot.main, work) if before else ()) if index not in done]
     if kept:
-        teller.tell(replace(done_before(work), members=tuple(kept)))
+        teller.tell(done_before(work, kept))
     left = [index for index in range(len(work.parts)) if index not in done and index not in kept]
 
     def tell(outcome: Outcome) -> None:

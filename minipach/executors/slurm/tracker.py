@@ -15,7 +15,7 @@ from minipach.executors.slurm import client
 from minipach.executors.slurm.client import AwayError, QueuedTask
 from minipach.executors.slurm.submission import Life, Submission, final, narrowed
 from minipach.model.attempt import Try
-from minipach.model.work_set import LOST_TRIES, Outcome, WorkSet
+from minipach.model.work_set import LOST_TRIES, DatumResult, Outcome, WorkSet
 from minipach.records.job_logs import lost_log, note_set
 from minipach.support.validation import InvalidError
 
@@ -207,7 +207,7 @@ class Watch:
             with log.open("a") as file:
                 file.write(f"minipach: {message}\n{said}\n")
             note_set(log.parent, log.name, [str(d["name"]) for d in part.datums])
-        members = (first,) if work.chunk else None
+        datums = (DatumResult(first, "lost", 1, message),) if work.chunk else ()
         life = flight.submission.lives.get((number, index), Life(0.0, ""))
         outcome = Outcome(
             work.id,
@@ -218,7 +218,7 @@ class Watch:
             times,
             part.log,
             life.host,
-            members=members,
+            datums=datums,
             started=life.began,
             ended=life.ended or 0.0,
         )

@@ -51,7 +51,7 @@ class Redis:
         """Nothing to tend."""
 
 
-def test_a_heartbeat_that_goes_wrong_is_told_and_is_not_the_last(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_heartbeat_that_goes_wrong_is_told_and_is_not_the_last(caplog: pytest.LogCaptureFixture) -> None:
     asked: list[int] = []
 
     def busy() -> list[Any]:
@@ -65,7 +65,7 @@ def test_a_heartbeat_that_goes_wrong_is_told_and_is_not_the_last(capsys: pytest.
     heart.start()
     until("a second heartbeat", lambda: board.reports)
     heart.stop()
-    assert "gone in between" in capsys.readouterr().err
+    assert "gone in between" in caplog.text
 
 
 class Fleeting:

@@ -70,8 +70,10 @@ def test_each_lost_try_has_its_time_its_host_and_its_log(client: Client, tmp_pat
         ("one", "000000-a.lost1.log"),
         ("two.lab.org", "000000-a.lost2.log"),
     ]
-    assert (outcome.host, len(outcome.each)) == ("three", 2)
-    moments = [m for t in outcome.before for m in (t.started, t.ended)] + [outcome.each[0].began, outcome.each[0].ended]
+    assert (outcome.host, len(outcome.datums)) == ("three", 2)
+    took = outcome.datums[0].took
+    assert took is not None
+    moments = [m for t in outcome.before for m in (t.started, t.ended)] + [took.began, took.ended]
     assert moments == sorted(moments)
     assert before - 1 <= moments[0] and moments[-1] <= time.time()
 

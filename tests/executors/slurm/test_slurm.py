@@ -19,7 +19,7 @@ from minipach.executors.slurm.client import AwayError
 from minipach.executors.slurm.executor import take_back
 from minipach.executors.slurm.options import SlurmOptions
 from minipach.executors.slurm.submission import Submission, Teller, final, narrowed
-from minipach.model.work_set import Needs, Outcome, WorkSet
+from minipach.model.work_set import DatumResult, Needs, Outcome, WorkSet
 from minipach.project.project import find_project
 from minipach.records import pending_work
 from minipach.support.errors import UserError
@@ -521,11 +521,12 @@ def test_a_set_that_is_not_what_its_name_says_is_not_run(tmp_path: Path) -> None
 def test_what_is_the_last_word_on_a_datum_of_a_chunk() -> None:
     work = a_set(5, chunk=True)
     assert final(work, an_end(work)) == (0, 1, 2, 3, 4)
-    failing = an_end(work, members=(1, 2, 3), bad=((1, 7, "no"),))
+    failing = an_end(work, datums=(DatumResult(1, "ok"), DatumResult(2, "failed", 7, "no"), DatumResult(3, "ok")))
     assert final(work, failing) == (1, 3), "the failing one is tried once more by itself"
-    assert final(work, an_end(work, kind="failed", members=(2,))) == (2,)
-    part = narrowed(an_end(work, members=(1, 2, 3), bad=((2, 7, "no"),), moved=((1, 1), (2, 2), (3, 3))), 5, (1, 3))
-    assert (part.members, part.bad, part.moved) == ((1, 3), ((1, 7, "no"),), ((1, 1), (3, 3)))
+    assert final(work, an_end(work, kind="failed", datums=(DatumResult(2, "failed", 7, "no"),))) == (2,)
+    part = narrowed(failing, 5, (2, 3))
+    assert part.datums == (DatumResult(2, "failed", 7, "no"), DatumResult(3, "ok"))
+    assert [one.index for one in narrowed(an_end(work), 5, (1, 3)).datums] == [1, 3]
 
 
 def test_what_sets_need_becomes_options_of_sbatch(study: Study) -> None:
