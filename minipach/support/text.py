@@ -33,8 +33,6 @@ def quoted(path: str | os.PathLike[str]) -> str:
 
 
 _NAMED = 8  # at most so many names in a line
-
-
 _COMPARED = 2000  # at most so many words are compared with one
 
 
@@ -76,8 +74,6 @@ def short(content: str) -> str:
 
 
 _COLOUR = re.compile(r"(\x1b\[[0-9;:]*m)")  # SGR: colours and weight
-
-
 _RESET = "\x1b[0m"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from minipach.executors.rq.gpus import chosen_gpus, gpus_there, own_gpus
-from minipach.executors.rq.names import ResourceClass, class_of, gpu_slug, means_any_gpu
+from minipach.model.work_set import Needs
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import many
 
@@ -114,14 +114,8 @@ def parse_size(text: str) -> int:
 
 
 _CLASS_BEGINS = re.compile(r"(gpu|cpu|mem|max)[0-9]")
-
-
 _WORDS = ("any", "gpu", "cpu", "mem", "max")  # with which the names of classes begin
-
-
 _LEAST_CPU = 0.1
-
-
 _LEAST_MEMORY = 1024**2  # bytes; sets ask for whole MiB
 
 
@@ -259,3 +253,86 @@ def nobody_for(kind: ResourceClass, offers: Sequence[Offer]) -> str:
     if any(offer.room.can_ever(kind) for offer in able):
         return f"no worker with --queue for {kind.name}"
     return f"no worker has {kind.name}"
+
+
+_MIB = 1024 * 1024
+_ANY_GPU = frozenset({"", "gpu", "nvidia.com/gpu", "amd.com/gpu"})  # Pachyderm's types that name no model
+
+
+def means_any_gpu(kind: str) -> bool:
+    """Return whether a type of GPU, which somebody has named, stands for any."""
+    return bool(kind) and kind.lower() in _ANY_GPU
+
+
+def gpu_slug(kind: str) -> str:
+    """Return a type of GPU as part of a name; empty for those that stand for any."""
+    return "" if kind.lower() in _ANY_GPU else re.sub(r"[^0-9a-z]+", "-", kind.lower()).strip("-")
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceClass:
+    """The needs of the sets of one queue, and how many may run at once (0: no limit; then of one pipeline)."""
+
+    gpus: int = 0
+    gpu_type: str = ""
+    cpu: float = 0.0
+    memory: int = 0  # bytes, whole MiB
+    limit: int = 0
+    pipeline: str = ""
+
+    @staticmethod
+    def of(needs: Needs, pipeline: str, limit: int | None) -> ResourceClass:
+        """Return the class of a set."""
+        return ResourceClass(
+            needs.gpus,
+            gpu_slug(needs.gpu_type) if needs.gpus else "",
+            math.ceil(needs.cpu * 100) / 100,
+            math.ceil(needs.memory / _MIB) * _MIB,
+            limit or 0,
+            pipeline if limit else "",
+        )
+
+    @property
+    def name(self) -> str:
+        """Return the class as part of a queue's name: `gpu1:a100~cpu4~mem4096M`, `max3:edges`, `any`."""
+        parts = []
+        if self.gpus:
+            parts.append(f"gpu{self.gpus}" + (f":{self.gpu_type}" if self.gpu_type else ""))
+        if self.cpu:
+            parts.append(f"cpu{self.cpu:.10g}")
+        if self.memory:
+            parts.append(f"mem{self.memory // _MIB}M")
+        if self.limit:
+            parts.append(f"max{self.limit}:{self.pipeline}")
+        return "~".join(parts) or "any"
+
+    @staticmethod
+    def parse(name: str) -> ResourceClass | None:
+        """Return the class that a name says; None if it is none."""
+        if name == "any":
+            return ResourceClass()
+        found = ResourceClass()
+        values: dict[str, str] = {}
+        for part in name.split("~"):
+            match = re.fullmatch(r"(gpu|cpu|mem|max)([0-9.]+)M?(?::(.+))?", part)
+            if match is None:
+                return None
+            values[match[1]] = match[2]
+            values[match[1] + ":"] = match[3] or ""
+        try:
+            found = ResourceClass(
+                int(values.get("gpu", 0)),
+                values.get("gpu:", ""),
+                float(values.get("cpu", 0)),
+                int(values.get("mem", 0)) * _MIB,
+                int(values.get("max", 0)),
+                values.get("max:", ""),
+            )
+        except ValueError:
+            return None
+        return found if found.name == name else None
+
+
+def class_of(queue: str) -> str:
+    """Return the class, or the pattern of one, in what may be a queue's whole name."""
+    return re.sub(r"^minipach\.[0-9a-z]+\.", "", queue)

@@ -21,10 +21,10 @@ from rq.command import send_command
 from rq.job import Job
 
 from minipach.executors.outcomes import check_outcome
-from minipach.executors.rq.capacity import Offer, nobody_for
+from minipach.executors.rq.capacity import Offer, ResourceClass, nobody_for
 from minipach.executors.rq.connection import AWAY, Client, away, check, connect, passes
 from minipach.executors.rq.logs import receive_log
-from minipach.executors.rq.names import Names, ResourceClass, project_id
+from minipach.executors.rq.names import Names, project_id
 from minipach.executors.rq.queue import Board, Ended, read_or_none
 from minipach.executors.sets_in_git import drop_sets, known_sets, write_sets
 from minipach.git.repo import Repo

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 
+from minipach.executors.rq.capacity import ResourceClass
 from minipach.git.repo import Repo
-from minipach.model.work_set import Needs, WorkSet
+from minipach.model.work_set import WorkSet
 from minipach.project.settings import local_setting
 
-_MIB = 1024 * 1024
-_ANY_GPU = frozenset({"", "gpu", "nvidia.com/gpu", "amd.com/gpu"})  # Pachyderm's types that name no model
 _SET = re.compile(r"[0-9a-f]{40}")
 
 
@@ -23,80 +21,6 @@ def project_id(repo: Repo, remote: str | None = None) -> str:
     found = local_setting(repo, "project-id") or repo.config(f"remote.{remote}.annex-uuid" if remote else "annex.uuid")
     found = found or repo.config("datalad.dataset.id", str(repo.path / ".datalad" / "config")) or "project"
     return re.sub(r"[^0-9a-z]", "", found.lower())[:12]
-
-
-def means_any_gpu(kind: str) -> bool:
-    """Return whether a type of GPU, which somebody has named, stands for any."""
-    return bool(kind) and kind.lower() in _ANY_GPU
-
-
-def gpu_slug(kind: str) -> str:
-    """Return a type of GPU as part of a name; empty for those that stand for any."""
-    return "" if kind.lower() in _ANY_GPU else re.sub(r"[^0-9a-z]+", "-", kind.lower()).strip("-")
-
-
-@dataclass(frozen=True, slots=True)
-class ResourceClass:
-    """The needs of the sets of one queue, and how many may run at once (0: no limit; then of one pipeline)."""
-
-    gpus: int = 0
-    gpu_type: str = ""
-    cpu: float = 0.0
-    memory: int = 0  # bytes, whole MiB
-    limit: int = 0
-    pipeline: str = ""
-
-    @staticmethod
-    def of(needs: Needs, pipeline: str, limit: int | None) -> ResourceClass:
-        """Return the class of a set."""
-        return ResourceClass(
-            needs.gpus,
-            gpu_slug(needs.gpu_type) if needs.gpus else "",
-            math.ceil(needs.cpu * 100) / 100,
-            math.ceil(needs.memory / _MIB) * _MIB,
-            limit or 0,
-            pipeline if limit else "",
-        )
-
-    @property
-    def name(self) -> str:
-        """Return the class as part of a queue's name: `gpu1:a100~cpu4~mem4096M`, `max3:edges`, `any`."""
-        parts = []
-        if self.gpus:
-            parts.append(f"gpu{self.gpus}" + (f":{self.gpu_type}" if self.gpu_type else ""))
-        if self.cpu:
-            parts.append(f"cpu{self.cpu:.10g}")
-        if self.memory:
-            parts.append(f"mem{self.memory // _MIB}M")
-        if self.limit:
-            parts.append(f"max{self.limit}:{self.pipeline}")
-        return "~".join(parts) or "any"
-
-    @staticmethod
-    def parse(name: str) -> ResourceClass | None:
-        """Return the class that a name says; None if it is none."""
-        if name == "any":
-            return ResourceClass()
-        found = ResourceClass()
-        values: dict[str, str] = {}
-        for part in name.split("~"):
-            match = re.fullmatch(r"(gpu|cpu|mem|max)([0-9.]+)M?(?::(.+))?", part)
-            if match is None:
-                return None
-            values[match[1]] = match[2]
-            values[match[1] + ":"] = match[3] or ""
-        try:
-            found = ResourceClass(
-                int(values.get("gpu", 0)),
-                values.get("gpu:", ""),
-                float(values.get("cpu", 0)),
-                int(values.get("mem", 0)) * _MIB,
-                int(values.get("max", 0)),
-                values.get("max:", ""),
-            )
-        except ValueError:
-            return None
-        return found if found.name == name else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,11 +121,6 @@ class Names:
     def tails(self) -> str:
         """The key of the ids of sets that print."""
         return f"{self.prefix}:tails"
-
-
-def class_of(queue: str) -> str:
-    """Return the class, or the pattern of one, in what may be a queue's whole name."""
-    return re.sub(r"^minipach\.[0-9a-z]+\.", "", queue)
 
 
 def describe(work: WorkSet) -> str:

@@ -21,8 +21,9 @@ from rq.results import Result
 from rq.serializers import JSONSerializer
 
 from minipach.executors.moved_project import another_is
+from minipach.executors.rq.capacity import ResourceClass
 from minipach.executors.rq.connection import Client
-from minipach.executors.rq.names import Names, ResourceClass, describe
+from minipach.executors.rq.names import Names, describe
 from minipach.model.attempt import Try
 from minipach.model.work_set import LOST_TRIES, Outcome, WorkSet
 from minipach.support.errors import Problem, UserError
@@ -548,12 +549,8 @@ class Board:
 
 
 UNABLE = "unable: "  # begins what RQ keeps of a try whose worker is there, and could not do it
-
-
 _META = "lost"
 _BEGUN = "begun"
-
-
 _LONGEST = 255  # characters of a machine's name
 
 

@@ -23,11 +23,10 @@ import redis
 from rq.job import Job
 
 from minipach.executors.child_process import spawn
-from minipach.executors.rq.capacity import Room, keeps_to
+from minipach.executors.rq.capacity import ResourceClass, Room, keeps_to
 from minipach.executors.rq.connection import Client, away, passes
 from minipach.executors.rq.heartbeat import Heart, Order
 from minipach.executors.rq.lane import Lane, RqWorker, Task, make_worker
-from minipach.executors.rq.names import ResourceClass
 from minipach.executors.rq.outcomes import Teller
 from minipach.executors.rq.passes import Going
 from minipach.executors.rq.queue import UNABLE, Board, is_of_wrong_kind, note_lost, was_begun

@@ -12,9 +12,9 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from minipach.executors.rq.capacity import Offer, nobody_for
+from minipach.executors.rq.capacity import Offer, ResourceClass, nobody_for
 from minipach.executors.rq.connection import AWAY, away, check, connect
-from minipach.executors.rq.names import Names, ResourceClass, project_id
+from minipach.executors.rq.names import Names, project_id
 from minipach.executors.rq.queue import Board, read_or_none
 from minipach.executors.view import Looker, Seen, Waiting, Worker
 from minipach.model.work_set import Outcome

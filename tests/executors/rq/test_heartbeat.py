@@ -10,10 +10,9 @@ from typing import Any, cast
 import pytest
 import redis
 
-from minipach.executors.rq.capacity import Room
+from minipach.executors.rq.capacity import ResourceClass, Room
 from minipach.executors.rq.heartbeat import Heart
 from minipach.executors.rq.lane import Task
-from minipach.executors.rq.names import ResourceClass
 from minipach.executors.rq.supervisor import Plan, Supervisor
 from tests.fixtures.leftovers import until
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipach.executors.rq.capacity import Room, parse_size
+from minipach.executors.rq.capacity import ResourceClass, Room, parse_size
 from minipach.executors.rq.connection import shown
-from minipach.executors.rq.names import Names, ResourceClass
+from minipach.executors.rq.names import Names
 from minipach.model.work_set import Needs
 from minipach.support.errors import UserError
 
