@@ -1,4 +1,4 @@
-"""`hooks`: start passes by themselves when a repo has changed."""
+"""`hooks`, `pause`, `resume`: start passes by themselves when a repo has changed."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 REPO = Annotated[
     str | None, typer.Option("--repo", metavar="R", help="Select one repo by its path. [default: the project and all]")
 ]
+ONE = Annotated[
+    str | None, typer.Argument(metavar="[PIPELINE]", help="Select the pipeline by its name or path. [default: all]")
+]
+SHARED = Annotated[
+    bool, typer.Option("--shared", help="Commit the setting to the superdataset, so that it counts in all clones.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,6 +36,7 @@ def register(app: typer.Typer) -> None:
     add(family, OTHERS, install, status, remove)
     family.command("run", hidden=True)(run_)
     app.add_typer(family, name="hooks", rich_help_panel=RUN)
+    add(app, RUN, pause, resume)
 
 
 @guarded
@@ -86,6 +93,34 @@ def remove(context: typer.Context, repo: REPO = None) -> None:
 
 
 @guarded
+def pause(context: typer.Context, pipeline: ONE = None, shared: SHARED = False) -> None:
+    """Leave a pipeline out of passes that start by themselves.
+
+    `minipach schedule PIPELINE` still runs it.
+
+    Example: minipach pause edges
+    """
+    from minipach.triggers.pause import pause as begin
+
+    here: Here = context.obj
+    changed = begin(here.project(), pipeline, shared=shared)
+    show(_named(pipeline) + ("paused" if changed else "paused already"))
+
+
+@guarded
+def resume(context: typer.Context, pipeline: ONE = None, shared: SHARED = False) -> None:
+    """End the pause of a pipeline. The next pass includes it.
+
+    Example: minipach resume edges
+    """
+    from minipach.triggers.pause import resume as end
+
+    here: Here = context.obj
+    changed = end(here.project(), pipeline, shared=shared)
+    show(_named(pipeline) + ("resumed" if changed else "not paused"))
+
+
+@guarded
 def run_(context: typer.Context) -> None:
     """Make the pass that hooks have asked for. Hooks run this command."""
     from minipach.cli.schedule import reporting, tell
@@ -101,3 +136,7 @@ def run_(context: typer.Context) -> None:
 
 def _chained(hook: HookState) -> str:
     return f" (after {hook.chained.name})" if hook.chained else ""
+
+
+def _named(pipeline: str | None) -> str:
+    return f"{pipeline} is " if pipeline is not None else "all pipelines are "

@@ -1,1 +1,1 @@
-"""Triggers start passes by themselves: git hooks. The package imports the scheduling service and what is below it."""
+"""Triggers start passes by themselves: git hooks; pauses. It imports the scheduling service and what is below it."""

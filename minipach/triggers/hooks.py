@@ -19,7 +19,7 @@ from minipach.git.repo import Repo, is_dataset
 from minipach.git.settings import DROPPED
 from minipach.git.shared_modes import current_mask
 from minipach.project.project import Project
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 HOOK = "reference-transaction"
 SWITCH = "minipach.hooks"  # in the configuration of the clone: on, for the project; off, for one of its repos
@@ -142,10 +142,10 @@ def _complete(project: Project, paths: Iterable[str]) -> Iterator[HookState]:
         try:
             changed = _put_in(project, repo)
         except OSError as error:
-            raise UserError(
-                f"{error.filename or repo.path}: {error.strerror}; no hook was installed in {path or 'the project'}. "
-                "Fix: make the folder writable, and run minipach hooks install"
-            ) from None
+            where, what = str(error.filename or repo.path), path or "the project"
+            message = f"{error.strerror}; no hook was installed in {what}"
+            fix = "make the folder writable, and run minipach hooks install"
+            raise UserError(Problem("hooks.not-writable", where, message, fix)) from None
         if changed:
             yield _look(project, path)
 
@@ -162,10 +162,9 @@ def _put_in(project: Project, repo: Repo) -> bool:
             return changed
     elif os.path.lexists(file):
         if os.path.lexists(kept):
-            raise UserError(
-                f"{file}: another program has replaced the hook, and {kept.name} is there too. "
-                f"Fix: remove one of them, and run minipach hooks install"
-            )
+            message = f"another program has replaced the hook, and {kept.name} is there too"
+            fix = "remove one of them, and run minipach hooks install"
+            raise UserError(Problem("hooks.replaced", str(file), message, fix))
         file.rename(kept)
     temporary = folder / f".{HOOK}.{os.getpid()}"
     temporary.write_bytes(text)

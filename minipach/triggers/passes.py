@@ -27,6 +27,7 @@ from minipach.scheduling.report import Options, ScheduleReport
 from minipach.scheduling.service import run
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.triggers import hooks
+from minipach.triggers.pause import paused
 
 _QUIET = 0.3  # seconds without a new line after which a pass begins: one command often moves several branches
 _LONGEST = 1.5  # seconds after which it begins although lines keep coming
@@ -98,9 +99,12 @@ def by_itself(project: Project) -> tuple[Targets, dict[str, str]]:
     """Return the pipelines that a pass without a user brings up to date, and why others have no part, by name."""
     left_out: dict[str, str] = {}
     order: list[str] = []
+    waits = paused(project)
     for path in project.order:
         problems = project.trouble([path])
-        if problems:
+        if path in waits:
+            left_out[project.name_of(path)] = f"paused; {waits[path]}"
+        elif problems:
             left_out[project.name_of(path)] = str(problems[0])
         else:
             order.append(path)
