@@ -83,14 +83,18 @@ def check_own(repo: Repo, base: str, image: str, *, get: bool = True, fresh: boo
 _own: dict[tuple[str, str, str], dict[str, str]] = {}
 _one_reads = threading.Lock()  # an audit's threads share a repo, whose reader of objects gives one answer at a time
 _own_places: dict[tuple[str, str, str], dict[str, Path]] = {}
+_with_annex: set[Path] = set()
 
 
 def _need_annex(repo: Repo) -> None:
     """Initialise git-annex where it is not. Raises HopelessError."""
+    if repo.common_dir in _with_annex and (repo.common_dir / "annex").is_dir():
+        return
     try:
         need_annex(repo)
     except UserError as error:
         raise HopelessError(str(error)) from None
+    _with_annex.add(repo.common_dir)
 
 
 def _own_keys(repo: Repo, base: str, image: str) -> dict[str, str]:

@@ -29,6 +29,7 @@ _PAUSE = 0.05  # seconds before each of them
 _SMALL = 1 << 20  # bytes
 _CONTAINER = re.compile(r"minipach-[0-9a-f]{16}")
 _AGE = 10.0  # seconds that a fresh checkout pretends to be old
+_without_pointers: set[str] = set()  # commits that have no unlocked annexed file
 
 
 def slots_dir(repo: Repo) -> Path:
@@ -84,7 +85,7 @@ class Slot:
         try:
             self.repo.git("reset", "--quiet", "--hard", base)
             self.repo.git("clean", "-ffdxq")
-            self._fill()
+            self._fill(base)
         except GitError:  # a git that was killed here left a lock, or half a worktree
             self.remove()
             self._make(base)
@@ -101,11 +102,13 @@ class Slot:
         # So HEAD has one, of a kind that only this worktree has and nobody sees.
         self.repo.git("update-ref", SLOT_BRANCH, base)
         self.repo.git("symbolic-ref", "HEAD", SLOT_BRANCH)
-        self._fill()
+        self._fill(base)
         self._age()
 
-    def _fill(self) -> None:
+    def _fill(self, base: str) -> None:
         """Give unlocked annexed files their content, which git leaves to a hook of git-annex."""
+        if base in _without_pointers:
+            return
         for name in self.repo.git("ls-files", "-z").split(b"\0")[:-1]:
             file = Path(self.path, os.fsdecode(name))
             with contextlib.suppress(OSError):
@@ -113,6 +116,7 @@ class Slot:
                 if stat.S_ISREG(found.st_mode) and found.st_size <= MAX_POINTER and key_of_pointer(file.read_bytes()):
                     annex(self.repo, "smudge", "--update")
                     return
+        _without_pointers.add(base)
 
     def _age(self) -> None:
         """Make what was just checked out older than git's index.
