@@ -91,7 +91,7 @@ def _key_maker(template: str, glob: Glob, name: str) -> Callable[[str, tuple[str
             Problem(
                 "spec.no-such-capture",
                 f'input "{name}"',
-                f'"{template}" names capture {highest}, the glob "{glob.pattern}" has {glob.groups}',
+                f'"{template}" uses capture {highest}, but the glob "{glob.pattern}" has {glob.groups}',
                 "put ( ) around a part of it, or ${N} before a digit",
             )
         )

@@ -116,7 +116,7 @@ def unmatched(pipeline: Pipeline, snapshots: Mapping[tuple[str, str | None], Sna
             found[f"{repo} is empty"] = None
         elif not any(glob.match(path) is not None for path in snapshot.paths(glob.depth)):
             found[f"nothing in {repo} matches {pfs.glob}"] = None
-    return ", ".join(found) or "each input matches something, but there is no key that all of them have"
+    return ", ".join(found) or "each input matches something, but no key is common to all"
 
 
 def broken_lines(repo: str, snapshot: Snapshot) -> Iterator[Problem]:
@@ -124,7 +124,7 @@ def broken_lines(repo: str, snapshot: Snapshot) -> Iterator[Problem]:
 
     datalad 1.7 takes such a file for deleted, and reruns nothing.
     """
-    way = "holds a line break, which datalad can't save or rerun"
+    way = "contains a line break, which datalad cannot save or rerun"
     yield from _told(repo, [f"the file name {path!r} {way}" for path in snapshot.files if "\n" in path])
 
 

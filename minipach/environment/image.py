@@ -155,7 +155,9 @@ def _of_registry(project: Project, repo: _Branches, wanted: str, at: str) -> Ima
     names = _container_names(project, repo)
     if reference is None or any(wanted.startswith(p + "/") for p in project.repos):
         way = suggest(wanted, names) if _NAME.match(wanted) else "write its path as seen from the project"
-        raise UserError(Problem("image.unknown", at, f'image "{wanted}" is no registered container and no file', way))
+        raise UserError(
+            Problem("image.unknown", at, f'image "{wanted}" is neither a registered container nor a file', way)
+        )
     image = _from_afar(repo, wanted, slug_of(wanted), SCHEME + wanted)
     if not _NAME.match(wanted):
         return image
@@ -272,7 +274,7 @@ def _taken_from(project: Project, repo: _Branches, there: Path, name: str, at: s
         content = f"SHA256--{_cached_digest(project, there)}"
     else:
         raise UserError(
-            Problem("image.no-such-file", at, f"there is no image file {there}", "put it there, or name another image")
+            Problem("image.no-such-file", at, f"there is no image file {there}", "add it, or name another image")
         )
     if _content_at(repo, place) == content:
         return Image(content, place, name)

@@ -128,7 +128,9 @@ class _Tries:
                     return self._complete(self._outcome("lost", 1, message))
                 self._put_by("lost", 1, message)
                 time.sleep(_PAUSE * self.lost)
-                _note(work.log, f"once more, {self.lost + 1} of {LOST_TRIES}; this doesn't count as a try of the datum")
+                _note(
+                    work.log, f"once more, {self.lost + 1} of {LOST_TRIES}; this does not count as a try of the datum"
+                )
 
     def _once(self) -> Outcome | None:
         """Return one try; None if the command failed and may try again."""
@@ -154,7 +156,7 @@ class _Tries:
             self._ready = False
             if len(work.parts) > 1:
                 self.lost += 1
-                message = f"a command changed its copy of {changed}, which others of this set read: each runs by itself"
+                message = f"a command changed its copy of {changed}, which others of this set read: each runs alone"
                 _note(work.log, message)
                 return self._outcome("lost", 1, message)
             _note(work.log, f"the command changed its copy of {changed}; the source is as it was")

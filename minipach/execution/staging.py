@@ -144,7 +144,7 @@ def locate(
         missing = [key for key in absent if key not in found]
         if missing:
             raise HopelessError(
-                f"{repo.path}: content of {of(missing[0])} is not here and no remote gave it; "
+                f"{repo.path}: content of {of(missing[0])} is not here and no remote has it; "
                 f"git -C {quoted(repo.path)} annex whereis --key {missing[0]}"
             )
     return found
@@ -169,13 +169,13 @@ def _verify(
         # git-annex puts a bad file aside, and notes that it is not here
         annex(repo, "fsck", "--quiet", f"--key={key}", ok=(0, 1))
         if damaged(repo, _present(repo, [key]), fresh=True):
-            raise HopelessError(f"{repo.path}: content of {of(key)} is damaged, and could not be put aside; {fsck}")
+            raise HopelessError(f"{repo.path}: content of {of(key)} is damaged, and could not be moved aside; {fsck}")
     if not bad:
         return contents
     _fetch(repo, bad, of)
     again = _present(repo, bad)
     for key in damaged(repo, again):
-        raise HopelessError(f"{repo.path}: content of {of(key)} is damaged where it was fetched from, too")
+        raise HopelessError(f"{repo.path}: content of {of(key)} is damaged at its source, too")
     return {**{key: path for key, path in contents.items() if key not in bad}, **again}
 
 

@@ -113,7 +113,7 @@ def chosen_name(project: Project) -> str:
     """Return the name of the executor that is set on this machine (`minipach.executor`). Raises UserError."""
     name = local_setting(project.repo, "executor") or "local"
     if name not in ENGINES:
-        raise bad_setting("executor", f'"{name}" is none of {", ".join(ENGINES)}', "local")
+        raise bad_setting("executor", f'"{name}" is not one of {", ".join(ENGINES)}', "local")
     return name
 
 

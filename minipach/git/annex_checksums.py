@@ -156,4 +156,4 @@ def _open(path: Path) -> sqlite3.Connection:
             path.unlink(missing_ok=True)
         else:
             return db
-    raise sqlite3.DatabaseError(f"{path} can't be made anew")
+    raise sqlite3.DatabaseError(f"{path} cannot be made again")

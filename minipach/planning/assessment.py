@@ -406,7 +406,7 @@ class Assessment:
 
     def _explain(self, task: Task, before: Published) -> str:
         if before.id == task.id:
-            return f"its place changed from {before.dest or '/'} to {task.dest or '/'}"
+            return f"its output folder changed from {before.dest or '/'} to {task.dest or '/'}"
         results = self.known.of(before.id)
         old = next((r for r in results if r.name == before.name), results[0] if results else None)
         return reason_for(

@@ -93,14 +93,14 @@ def told(where: str, clash: Clash, other: str, more: int = 0) -> Problem:
         return Problem(
             "output.overwrites-file",
             where,
-            f"the output {clash.path} of datum {clash.name!r} would overwrite a file that no datum made{others}",
+            f"the output {clash.path} of datum {clash.name!r} would overwrite a file that no datum wrote{others}",
             "move it away or set minipach.out",
         )
     return Problem(
         "output.collision",
         where,
         f"the datums {other!r} and {clash.name!r} both write {clash.path}{others}",
-        'give each its own place, for example minipach: {out: "{name}/"}',
+        'give each its own folder, for example minipach: {out: "{name}/"}',
     )
 
 

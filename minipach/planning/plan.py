@@ -236,7 +236,7 @@ def skip(plan: Plan, repeated: Mapping[str, Again]) -> Plan:
 def _skipped(step: Step, again: Again | None) -> Step:
     if again is None or step.action != "run":
         return step
-    return step._replace(action="skip", reason=f"failed in {again.jobs} jobs with this very content: {again.message}")
+    return step._replace(action="skip", reason=f"failed in {again.jobs} jobs with this content: {again.message}")
 
 
 def tell_failures(plan: Plan, failures: Mapping[str, Failed]) -> Plan:

@@ -79,6 +79,6 @@ def command_problems(pipeline: Pipeline, has: Callable[[str], bool]) -> Iterator
         yield Problem(
             "command.no-such-program",
             at,
-            f"{program} is no program of this host",
+            f"{program} is not a program of this host",
             "correct the path, or name an image that has it",
         )

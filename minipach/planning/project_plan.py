@@ -70,7 +70,7 @@ def plan_project(project: Project, targets: Targets, *, forced: bool = False) ->
 def _skipped(plan: Plan) -> str:
     """Return the remark that some datums are not run again, and the command that runs them."""
     return (
-        f"{plan.pipeline}: {many(plan.counts['skip'], 'datum')} failed in earlier jobs with this very content, "
+        f"{plan.pipeline}: {many(plan.counts['skip'], 'datum')} failed in earlier jobs with this content, "
         f"and not run again; minipach retry {plan.pipeline}"
     )
 
@@ -132,7 +132,7 @@ def _as_it_is(plan: Plan, ups: Sequence[Plan]) -> str:
         told.append(f"{up.pipeline} {up.waits or 'has ' + ', '.join(has)}")
     names = " and ".join(up.pipeline for up in ups)
     return (
-        f"{name}: {', '.join(told)}, and {names} isn't asked for: {name} takes what is published there now; "
+        f"{name}: {', '.join(told)}, and {names} is not requested: {name} uses what is published there now; "
         f"minipach schedule {name} --upstream does both"
     )
 
@@ -195,5 +195,5 @@ def drift_remarks(assessment: Assessment) -> list[str]:
     shown = "; ".join(changes[:3]) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")
     name = assessment.pipeline.name
     return [
-        f"{name}: this host's environment differs from the one on record ({shown}); minipach lock {name} takes it in"
+        f"{name}: this host's environment differs from the one on record ({shown}); minipach lock {name} records it"
     ]

@@ -142,7 +142,7 @@ def _status(
         "remove": plan.counts["remove"],
         "upstream": len(upstream),
     }
-    details = [*_failures(name, failed, "failed"), *_failures(name, left, "failed again and again, left alone")]
+    details = [*_failures(name, failed, "failed"), *_failures(name, left, "failed repeatedly, left alone")]
     details += upstream
     if assessment.image.is_away:
         details.append(f"image not fetched yet: {assessment.image.label}")

@@ -74,7 +74,7 @@ def places_of_project(project: Project) -> list[Place]:
     """Return where commands write, in all of a project."""
     repos = (project.repo, *(Repo(project.root / place.path) for place in project.places if place.is_dataset))
     logs = Place(project.local.logs, "logs", "/logs/")
-    state = Place(project.state_dir, "ledger and logs", "database")
+    state = Place(project.state_dir, "job database and logs", "database")
     return [state, logs, *(place for repo in repos for place in places_of(repo))]
 
 
@@ -87,7 +87,7 @@ def explain(error: BaseException, places: Sequence[Place]) -> NoSpace | None:
     meant = [place for place in there if any(place.sign in line for line in lines)]
     place = min(meant or there, key=lambda p: _left(p.folder))
     left = f"{shutil.disk_usage(place.folder).free / 1e6:.1f} MB left, and more is to be written"
-    way = f"make space there{f' ({place.way})' if place.way else ''}, then the same command goes on"
+    way = f"make space there{f' ({place.way})' if place.way else ''}, then run the same command again"
     return NoSpace(f"{place.folder} ({place.holds}): the disk is full, {left}; {way}", place.passes)
 
 

@@ -30,9 +30,9 @@ def told(root: Path, repos: Iterable[str], pipelines: Collection[str]) -> Iterat
             yield Problem(
                 "pipeline.without-spec",
                 path,
-                f"a pipeline's results without its {SPEC}, so it counts as data",
-                f"{_way_back(repo, here)} && {save} brings it back, "
-                f"{here} rm -rq {STATE} && {save} makes it data for good",
+                f"a pipeline's results without its {SPEC}, so it is treated as data",
+                f"{_way_back(repo, here)} && {save} restores it, "
+                f"{here} rm -rq {STATE} && {save} removes the pipeline state",
             )
 
 

@@ -38,7 +38,7 @@ def _told(error: BaseException | None, project: Path | None) -> Iterator[str]:
         code = error.errno if isinstance(error, OSError) else None
         place = _place(error, project)
         if place is not None and (code == errno.EROFS or _is_read_only(place, text)):
-            yield f"{place}: on a file system that may only be read here; {_elsewhere(place, project)}"
+            yield f"{place}: on a read-only file system; {_elsewhere(place, project)}"
         elif place is not None and (code in (errno.EACCES, errno.EPERM) or _REFUSED.search(text)):
             yield _refused(place, project)
         error = error.__cause__
@@ -92,12 +92,15 @@ def _no_repository(there: Path, project: Path | None) -> str:
     if there.is_dir() and not os.access(there, os.R_OK | os.X_OK):
         return _refused(there, project)
     folder = quoted(there.parent)
-    return f"{there}: broken, git finds no repository in it; mend it, or move {folder} away and datalad get -n {folder}"
+    return (
+        f"{there}: broken, git finds no repository in it; repair it, or move {folder} away and datalad get -n {folder}"
+    )
 
 
 def _anothers(repo: Path) -> str:
     return (
-        f"{repo}: belongs to {_name(repo.lstat().st_uid)}, and git works in what is another's only if you say so; "
+        f"{repo}: is owned by {_name(repo.lstat().st_uid)}, and git refuses repositories of other users "
+        "unless they are listed in safe.directory; "
         f"git config --global --add safe.directory {quoted(repo)} (and so for each dataset below it, or '*' for all)"
     )
 

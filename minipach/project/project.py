@@ -99,7 +99,7 @@ class Project:
         """Yield a line for each file that is meant to be a spec, most likely, and is not read."""
         for name in lying_specs(self.root):
             way = f"mkdir NAME && git mv {name} NAME/"
-            yield f"{name}: a spec in the project's root makes no pipeline; move it into a folder of its own: {way}"
+            yield f"{name}: a spec in the project's root is not a pipeline; move it into a folder of its own: {way}"
         pipelines = {place.path for place in self.places}
         plain = [entry.name for entry in os.scandir(self.root) if entry.is_dir() and not entry.name.startswith(".")]
         for path in sorted({*self.repos, *plain} - pipelines):
@@ -302,7 +302,7 @@ class Project:
             shown = " -> ".join([*circle, circle[0]])
             for path in circle:
                 message = f"these pipelines wait for each other: {shown}"
-                yield path, Problem("project.cycle", at, message, "take one of these inputs out")
+                yield path, Problem("project.cycle", at, message, "remove one of these inputs")
 
     def trouble(self, paths: Iterable[str]) -> tuple[Problem, ...]:
         """Return what is wrong with these pipelines, and with all that they depend on: by file and line, each once."""
@@ -331,7 +331,7 @@ class Project:
                 return path
         if name in self.repos:
             there = suggest("", known.values())
-            why = Problem("project.no-such-pipeline", name, f"a repo without a {SPEC}, no pipeline", there)
+            why = Problem("project.no-such-pipeline", name, f"a repo without a {SPEC}, not a pipeline", there)
             raise UserError([*former.told(self.root, [name], known)] or why)
         near = suggest(name, {*known, *known.values()})
         raise UserError(Problem("project.no-such-pipeline", name, "no such pipeline in this project", near))

@@ -41,7 +41,7 @@ def give_up_after(repo: Repo) -> int:
     if value is None:
         return GIVE_UP_AFTER
     if not value.isdecimal():
-        raise bad_setting("give-up-after", f'"{value}" is no number of datums', str(GIVE_UP_AFTER))
+        raise bad_setting("give-up-after", f'"{value}" is not a valid number of datums', str(GIVE_UP_AFTER))
     return int(value)
 
 
@@ -53,7 +53,7 @@ def slots(repo: Repo, asked: int | None) -> int:
     if value is None:
         return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     if not value.isdecimal() or int(value) < 1:
-        raise bad_setting("jobs", f'"{value}" is no number of slots', "4")
+        raise bad_setting("jobs", f'"{value}" is not a valid number of slots', "4")
     return int(value)
 
 

@@ -281,7 +281,7 @@ def _outputs(assessment: Assessment, step: Step) -> list[_Output]:
                 Problem(
                     "output.reserved-name",
                     assessment.path,
-                    f"the output {path} of {step.name} would land on a reserved name",
+                    f"the output {path} of {step.name} would have a reserved name",
                 )
             )
         data = None

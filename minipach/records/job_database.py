@@ -185,7 +185,8 @@ class Ledger:
             with contextlib.suppress(FileNotFoundError):
                 old.rename(self._path.with_suffix(f".broken-{number}{end}"))
         _LOG.warning(
-            f"{self._path}: damaged ({why}); begun anew, the old one is {self._path.stem}.broken-{number} beside it"
+            f"{self._path}: damaged ({why}); a new one was made, "
+            f"the old one is {self._path.stem}.broken-{number} beside it"
         )
 
     def _reopen(self, error: sqlite3.Error) -> None:

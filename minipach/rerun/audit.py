@@ -131,8 +131,8 @@ def _behind(task: Task | None, published: Published) -> str:
     if task is None:
         return "no longer matched"
     if task.id != published.id:
-        return "behind: what it is made of has changed since"
-    return "its place has changed" if task.dest != published.dest else ""
+        return "behind: its inputs have changed since"
+    return "its output folder has changed" if task.dest != published.dest else ""
 
 
 def _add_trials(audit: Audit, a: Assessment, chosen: Sequence[Task]) -> None:
@@ -150,7 +150,7 @@ def _add_trials(audit: Audit, a: Assessment, chosen: Sequence[Task]) -> None:
     for task in chosen:
         name = task.datum.name
         if name not in outputs:
-            audit.skipped.append(Skipped(a.pipeline.name, name, "neither a record nor a result tells its outputs"))
+            audit.skipped.append(Skipped(a.pipeline.name, name, "neither a record nor a result names its outputs"))
             continue
         record = records[name, task.id][1] if (name, task.id) in records else {}
         base = Base(commit, tree, image, "", _recorded_commits(a, record), "", options=options_of_settings(record))

@@ -70,9 +70,7 @@ def wait_until_done(project: Project, timeout: float | None, tell: Callable[[str
             if sure and forsaken and holder(project.local.lock) is None:
                 names = ", ".join(pending_work.paths(project) or [row.pipeline for row in rows])
                 fix = backend.fix_forsaken
-                raise UserError(
-                    Problem("work.forsaken", names, "left to be done, and nothing is there to go on with it", fix)
-                )
+                raise UserError(Problem("work.forsaken", names, "work is pending, but nothing will continue it", fix))
         if rows and not told:
             tell("waiting for " + ", ".join(f"{row.pipeline} (job {row.id[:12]})" for row in rows))
             told = True

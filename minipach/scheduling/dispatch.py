@@ -180,7 +180,9 @@ class Round:
         for task, log in (*running, *waiting):
             what = "ended" if log else "not started"
             self.done += 1
-            yield DatumEnd(task, "failed", 1, f"{what}: the job's time (job_timeout) was over", 0.0, 0.0, 0, "", log)
+            yield DatumEnd(
+                task, "failed", 1, f"{what}: the job reached its time limit (job_timeout)", 0.0, 0.0, 0, "", log
+            )
 
     def stop(self) -> None:
         """Start nothing more; what runs continues to its end."""
@@ -326,7 +328,7 @@ def _tries_before(one: DatumResult, outcome: Outcome) -> tuple[Try, ...]:
 def _as_try(one: DatumResult, outcome: Outcome) -> Try:
     """Return what a set came to, as a try of one of its datums that is tried again by itself."""
     kind = "lost" if one.state in ("lost", "stopped") else "failed"
-    message = "its set was ended, since the time of another datum was over" if one.state == "stopped" else one.message
+    message = "its set was stopped: another datum reached its time limit" if one.state == "stopped" else one.message
     took = one.took or Took(outcome.started, outcome.ended, outcome.seconds, outcome.cpu, outcome.memory)
     return Try.of(took, kind, one.exit, message, outcome.host, _log_of(one, outcome))
 

@@ -129,7 +129,7 @@ class Pass:
             plan = self._rounds(plan, base, report.job, key)
             if self.in_flight:
                 report.state = "submitted"
-                report.reason = f"{many(self.in_flight, 'set')} on the way"
+                report.reason = f"{many(self.in_flight, 'set')} in progress"
                 report.counts["ran"] = len(self._succeeded)
             else:
                 self._tell_of_nothing(report, key)
@@ -167,7 +167,7 @@ class Pass:
         others = [s for s in plan.of("run") if self.asked is not None and s.name not in self.asked]
         if others:
             left = many(len(others), "datum")
-            self.scheduler.say(f"{self.name}: not asked for, and left to be run: {left}")
+            self.scheduler.say(f"{self.name}: not requested, and still to run: {left}")
 
     def _prepare(self, plan: Plan, *, all_of_it: bool) -> None:
         """See before hours of work that the results can be published. all_of_it: this pass does what the plan says."""
@@ -184,8 +184,8 @@ class Pass:
         if not self.scheduler.lasting and self.scheduler.ledger.open_jobs(self.name):
             withdraw_others(self.scheduler.backend, repo)  # what another engine would start later is done here
             self.scheduler.say(
-                f"{self.name}: was handed over to another executor, which begins no more of it; "
-                "what it has not finished runs here, even if it runs there as well"
+                f"{self.name}: was submitted to another executor; its queued sets are withdrawn and run here; "
+                "sets that already run there may run twice"
             )
 
     def _begin(self, job: str, before: Sequence[Used], anew: Set[str]) -> int:
@@ -262,7 +262,7 @@ class Pass:
                         "pipeline.changed-during-run",
                         a.path,
                         "its code or image was changed while datums ran",
-                        "what ran is kept, run the same command again for what is committed now",
+                        "finished results are kept; run the same command again for the committed version",
                     )
                 )
             if again:
@@ -361,7 +361,7 @@ class Pass:
             engine.settle([others[i] for i in sorted(dropped)])
             self.flights = [work for work in self.flights if work.id not in dropped]
             count = many(len(dropped), "set")
-            self.scheduler.say(f"{self.name}: resources have changed; taken back and queued anew: {count}")
+            self.scheduler.say(f"{self.name}: its resources have changed; queued again: {count}")
 
     def _record(self, key: int, end: DatumEnd) -> None:
         """Note an attempt, once: a set that was not settled when a pass ended is reported by the next one too."""
@@ -390,19 +390,19 @@ class Pass:
         lacking = [s for s in plan.steps if s.action in ("run", "reuse") and s.source is None and s.id not in done]
         report.missing = len(lacking) + len(skipped)
         self._tell_of_the_same(lacking)
-        over = "; the job's time (job_timeout) was over" if self.overdue else ""
+        over = "; the job reached its time limit (job_timeout)" if self.overdue else ""
         failed = f"{len(self.failed)} of {many(len(plan.steps) - counts['remove'], 'datum')} failed"
         report.reason = "; ".join(self._left_out(plan))
         if report.failed and a.pipeline.publish == "complete":
             report.state = "failed"
             left = f"; {report.reason}" if report.reason else ""
-            report.reason = f"{failed}{over}{left}; the branch stays as it was"
+            report.reason = f"{failed}{over}{left}; the branch does not change"
             report.counts["reused"] = report.counts["removed"] = 0
             return
         missing = [s for s in plan.of("run") if s.name not in self.failed and s.name not in self.recovered]
         if missing and a.pipeline.publish == "complete":
             report.state = "partial"
-            report.reason = f"not asked for: {many(len(missing), 'datum')}; nothing is published until all are there"
+            report.reason = f"not requested: {many(len(missing), 'datum')}; nothing is published until all have results"
             report.counts["reused"] = report.counts["removed"] = 0
             return
         plan = without_output(plan, {end.task.id for end in self.recovered.values()}, a.state)

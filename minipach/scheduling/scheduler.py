@@ -111,7 +111,7 @@ class Scheduler:
         self.engine().cancel(repo)
         self.ledger.close_jobs(name, "failed")
         pending_work.note_due(self.project, path, None)
-        self.say(f"{name}: the job's time (job_timeout) was over; sets ended: {len(sets)}")
+        self.say(f"{name}: the job reached its time limit (job_timeout); sets ended: {len(sets)}")
 
     def _commit_project(self, reports: dict[str, PipelineReport], commits: dict[str, str]) -> str | None:
         done = [r for r in reports.values() if r.state == "published"]

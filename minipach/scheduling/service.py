@@ -59,7 +59,7 @@ def run(
             Problem(
                 "option.needs-wait",
                 "--fail-fast",
-                f"what {backend.name} runs goes on without this command",
+                f"what {backend.name} runs continues without this command",
                 "add --wait, or leave it out",
             )
         )
@@ -181,7 +181,7 @@ def _pass(
             if earlier is not None:  # else whoever ends us means to make the pass again
                 handed_over = [project.path_of(row.pipeline) for row in ledger.open_jobs()]
                 pending_work.keep(project, project.downstream(handed_over))
-            reporter.report(Message("what was handed over goes on; minipach wait, or minipach cancel"))
+            reporter.report(Message("submitted sets continue; minipach wait, or minipach cancel"))
         raise
     finally:
         if scheduler.executor is not None:

@@ -26,10 +26,7 @@ def remarks(project: Project) -> Iterator[str]:
     yield from backend.stalled(project)
     if not backend.lasting and holder(project.local.lock) is None:
         names = ", ".join(dict.fromkeys(row.pipeline for row in rows))
-        yield (
-            f"{names}: waits for the executor that it was handed over to; now {backend.name} is set; "
-            f"{backend.fix_forsaken}"
-        )
+        yield (f"{names}: is waiting for another executor, but now {backend.name} is set; {backend.fix_forsaken}")
 
 
 class Remarking:

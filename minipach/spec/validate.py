@@ -246,7 +246,7 @@ class _Inputs:
                 self.document.add(
                     where,
                     "spec.bad-input",
-                    f"the input name {show(name)} is taken in line {line}",
+                    f"the input name {show(name)} is used in line {line}",
                     "give this one another `name`",
                 )
             else:

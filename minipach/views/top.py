@@ -142,7 +142,7 @@ def lines(look: Look) -> Iterator[str]:
     clock = time.strftime("%H:%M:%S", time.localtime(look.when))
     yield f"{clock}  executor {look.executor}" + (f"; {look.note}" if look.note else "")
     if not (look.jobs or look.workers or look.waiting or look.next):
-        yield "nothing goes on"
+        yield "nothing runs"
         return
     yield from _table(  # what matters most comes first: a narrow terminal cuts the rest off
         ["JOB", "PIPELINE", "STATE", "TIME", "DONE", "FAILED", "TO-GO", "RAN", "RUNNING", "WAITING", "PER-MINUTE"],

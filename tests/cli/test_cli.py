@@ -414,7 +414,7 @@ def test_a_project_that_may_only_be_read_can_be_looked_at(done: Study, tmp_path:
     for command in (["schedule"], ["lock", "edges"], ["audit", "edges"], ["cancel"]):
         line = one_line(run(*sealed, *command, cwd=study.root))
         assert line.startswith(str(study.root))
-        assert "on a file system that may only be read here; work where it may be written, or in a clone" in line
+        assert "on a read-only file system; work where it may be written, or in a clone" in line
 
 
 def test_not_in_a_project(tmp_path: Path) -> None:
@@ -453,7 +453,7 @@ def test_a_missing_repo(study: Study) -> None:
 def test_a_cycle(study: Study) -> None:
     study.pipeline("one", spec("two", "/", "run"))
     study.pipeline("two", spec("one", "/", "run"))
-    problem = "one/spec.yml:1:21: these pipelines wait for each other: one -> two -> one; take one of these inputs out"
+    problem = "one/spec.yml:1:21: these pipelines wait for each other: one -> two -> one; remove one of these inputs"
     for command in ("plan", "status"):
         assert one_line(study.minipach(command)) == problem
     assert study.minipach("schedule").err.splitlines()[0] == problem
@@ -509,7 +509,7 @@ def test_what_is_broken_keeps_no_sound_one_from_its_work(study: Study) -> None:
 
 def test_a_missing_image(study: Study) -> None:
     study.pipeline("fresh", spec("images", "/*", "run").replace("{cmd", "{image: opncv.sif, cmd"))
-    said = 'image "opncv.sif" is no registered container and no file; write its path as seen from the project'
+    said = 'image "opncv.sif" is neither a registered container nor a file; write its path as seen from the project'
     for command in ("check", "plan"):
         assert one_line(study.minipach(command, "fresh")) == f"fresh/spec.yml:2:20: {said}"
     datums = study.minipach("datums", "fresh", "--json")

@@ -117,7 +117,7 @@ def test_the_root_is_there_if_anything_is() -> None:
 
 
 def test_a_key_of_a_capture_that_the_glob_lacks() -> None:
-    with pytest.raises(UserError, match=r'input "a": "\$2" names capture 2, the glob "/\(\*\)" has 1'):
+    with pytest.raises(UserError, match=r'input "a": "\$2" uses capture 2, but the glob "/\(\*\)" has 1'):
         datums(pfs("a", "/(*)", join_on="$2"), a=["/x"])
 
 

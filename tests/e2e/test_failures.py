@@ -162,7 +162,7 @@ def test_two_datums_that_write_one_path_are_both_named(tmp_path: Path) -> None:
     study.put("images/b.txt", "beta\n")
     done = study.minipach("schedule")
     assert done.code == 2
-    assert "edges: the datums 'a.txt' and 'b.txt' both write same; give each its own place" in done.err
+    assert "edges: the datums 'a.txt' and 'b.txt' both write same; give each its own folder" in done.err
     assert "Traceback" not in done.err
     assert before == study.git("edges", "rev-parse", "HEAD")
     assert study.read("edges/same") == b"alpha\n"
@@ -315,6 +315,6 @@ def test_what_the_user_must_mend_in_one_pipeline_does_not_stop_another(tmp_path:
     assert study.minipach("wait", "works").code == 0
     assert done.json["ok"] is False
     assert (
-        'broken/spec.yml:2:20: image "nowhere.sif" is no registered container and no file; '
+        'broken/spec.yml:2:20: image "nowhere.sif" is neither a registered container nor a file; '
         "write its path as seen from the project" in done.err
     )

@@ -101,7 +101,7 @@ def test_a_job_whose_first_datums_all_fail_stops_and_says_so_once(study: Study) 
     assert f"edges: {failed - 1} datums failed in the same way as f0: f1, f2" in done.err
     assert (
         f"{failed} of 9 datums failed; the first {failed} all failed in the same way, so the job stopped with "
-        f"{9 - failed} not run (minipach schedule edges --keep-going); the branch stays as it was" in done.err
+        f"{9 - failed} not run (minipach schedule edges --keep-going); the branch does not change" in done.err
     )
     done = study.minipach("schedule", "-j", "1", "--keep-going")
     assert done.code == 1 and "not run" not in done.err
@@ -113,7 +113,7 @@ def test_a_setting_that_is_no_number_is_named(study: Study) -> None:
     done = study.minipach("schedule", env={"MINIPACH_GIVE_UP_AFTER": "few"})
     assert (done.code, done.err.splitlines()[-1]) == (
         2,
-        'MINIPACH_GIVE_UP_AFTER: "few" is no number of datums; set it to 5, or unset it',
+        'MINIPACH_GIVE_UP_AFTER: "few" is not a valid number of datums; set it to 5, or unset it',
     )
     both = study.minipach("schedule", "--keep-going", "--fail-fast")
     assert (both.code, both.err) == (2, "--fail-fast and --keep-going exclude each other; leave one of them out\n")
@@ -129,14 +129,14 @@ def test_what_failed_in_two_jobs_is_left_alone_until_it_is_asked_for(study: Stud
     step = next(s for s in study.plan()["edges"]["datums"] if s["name"] == "f0")
     assert (step["action"], step["reason"]) == (
         "skip",
-        "failed in 2 jobs with this very content: the command exited with 3",
+        "failed in 2 jobs with this content: the command exited with 3",
     )
-    line = "edges: 1 datum failed in earlier jobs with this very content, and not run again; minipach retry edges\n"
+    line = "edges: 1 datum failed in earlier jobs with this content, and not run again; minipach retry edges\n"
     assert line in study.minipach("plan").err
     done = study.minipach("schedule")
     assert done.code == 1
     assert "edges: 1 reuse, 1 skip\n" in done.err
-    assert "1 failed in earlier jobs and not run again (minipach retry edges); the branch stays as it was" in done.err
+    assert "1 failed in earlier jobs and not run again (minipach retry edges); the branch does not change" in done.err
     assert kinds(study) == []
     [row] = study.minipach("status", "--json").json["pipelines"]
     assert (row["state"], row["counts"]["left"], row["counts"]["failed"]) == ("failed", 1, 0)

@@ -204,7 +204,7 @@ def test_a_line_break_in_an_inputs_name_is_refused(study: Study) -> None:
     done = study.minipach("schedule")
     assert done.code == 2
     problems = [line for line in done.err.splitlines() if "line break" in line]
-    said = "holds a line break, which datalad can't save or rerun; rename it"
+    said = "contains a line break, which datalad cannot save or rerun; rename it"
     assert problems == [f"images: the file name 'two\\nlines.txt' {said}"]
 
 

@@ -101,7 +101,7 @@ def test_a_new_package_is_told_and_taken_in_only_when_asked(
     assert (again.code, again.out) == (0, "nothing to do\n"), "written once: another host changes nothing by itself"
     assert study.git("edges", "rev-parse", "HEAD") == head
     plan = study.minipach("plan", env=elsewhere)
-    assert "differs from the one on record (newcomer absent -> 1.0); minipach lock edges takes it in" in plan.err
+    assert "differs from the one on record (newcomer absent -> 1.0); minipach lock edges records it" in plan.err
     assert "newcomer" not in study.minipach("plan").err
     doctor = study.minipach("doctor", env=elsewhere)
     assert "newcomer absent -> 1.0" in doctor.out + doctor.err and "minipach lock edges" in doctor.out + doctor.err
@@ -126,7 +126,7 @@ def test_a_new_package_is_told_and_taken_in_only_when_asked(
 def test_lock_says_why_it_has_nothing_to_lock(study: Study) -> None:
     study.pipeline("edges", 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {image: x.sif, cmd: [sh]}\n')
     done = study.minipach("lock", "edges")
-    assert done.code == 2 and 'image "x.sif" is no registered container and no file' in done.err
+    assert done.code == 2 and 'image "x.sif" is neither a registered container nor a file' in done.err
     study.put("x.sif", "an image", save=False)
     done = study.minipach("lock", "edges")
     assert done.code == 2 and "the image x.sif is no registry's, so there is nothing to fetch again" in done.err

@@ -156,7 +156,7 @@ def test_a_container_of_a_subdataset(tmp_path: Path) -> None:
     for name in ("containers/box", "box"):
         image = image_of(study, name)
         assert (image.content, image.path) == (md5, ".datalad/environments/containers-box/image")
-    with pytest.raises(UserError, match='image "containers/bax" is no registered container'):
+    with pytest.raises(UserError, match='image "containers/bax" is neither a registered container'):
         image_of(study, "containers/bax")
     study.ok("datalad", "containers-add", "-d", "more", "box", "--url", str(study.root / "box.sif"))
     with pytest.raises(UserError, match='"box" is registered in several datasets; write containers/box or more/box'):
@@ -189,7 +189,7 @@ def test_a_name_that_leads_nowhere_is_one_line(shop: Study, name: str, said: str
     with pytest.raises(UserError) as error:
         image_of(shop, name)
     assert tuple(map(str, error.value.problems)) == (
-        f'edges/spec.yml:2:20: image "{name}" is no registered container and no file{said}',
+        f'edges/spec.yml:2:20: image "{name}" is neither a registered container nor a file{said}',
     )
 
 

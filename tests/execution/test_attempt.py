@@ -87,7 +87,7 @@ def test_a_report_is_read(tmp_path: Path) -> None:
     assert (tried.exit, tried.message, tried.failure) == (3, "the command exited with 3", "")
     assert tried.report.outputs == ("a/b.txt",)
     late = judge(124, write(tmp_path / "r", code=124, timed_out=True), 1, [], 1.5)
-    assert late.message == "timed out: not done after 2 s"
+    assert late.message == "timed out after 2 s"
     failure = judge(125, write(tmp_path / "r", failure="the disk is full"), 1, [])
     assert (failure.failure, failure.report.datums) == ("launcher: the disk is full", {})
 

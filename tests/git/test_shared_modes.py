@@ -66,4 +66,4 @@ def test_a_database_of_another_user_is_no_file_system_that_may_only_be_read(
     monkeypatch.setattr(os, "access", lambda path, how: path != ledger and access(path, how))
     found = explain(sqlite3.OperationalError("attempt to write a readonly database"), tmp_path)
     assert str(found).startswith(f"{ledger}: ")
-    assert "may only be read" not in str(found)
+    assert "read-only file system" not in str(found)

@@ -32,20 +32,20 @@ def test_all_that_is_wrong_is_checked_at_once(study: Study) -> None:
     assert result.err.splitlines() == [
         f'fresh/spec.yml:1:55: no branch "mian" in images; there are: {branch}',
         'fresh/spec.yml:2:24: no repo "imags" in this project; did you mean "images"?',
-        'fresh/spec.yml:3:30: image "nowhere.sif" is no registered container and no file; '
+        'fresh/spec.yml:3:30: image "nowhere.sif" is neither a registered container nor a file; '
         "write its path as seen from the project",
         'fresh/spec.yml:4:1: unknown key "nonsense"; known here: '
         + result.err.partition("known here: ")[2].partition("\n")[0],
-        "images: the file name 'a\\nb' holds a line break, which datalad can't save or rerun; rename it",
-        "images: the file name 'c\\nd' holds a line break, which datalad can't save or rerun; rename it",
+        "images: the file name 'a\\nb' contains a line break, which datalad cannot save or rerun; rename it",
+        "images: the file name 'c\\nd' contains a line break, which datalad cannot save or rerun; rename it",
         "images: the file name b'/f\\xff' is not UTF-8; rename it",
         f'more/spec.yml:1:55: no branch "mian" in images; there are: {branch}',
         'more/spec.yml:2:24: no repo "imags" in this project; did you mean "images"?',
-        'more/spec.yml:3:30: image "nowhere.sif" is no registered container and no file; '
+        'more/spec.yml:3:30: image "nowhere.sif" is neither a registered container nor a file; '
         "write its path as seen from the project",
         "nobody: no such pipeline in this project; there are: edges, fresh, more, one, three, two",
-        "one/spec.yml:1:21: these pipelines wait for each other: one -> two -> one; take one of these inputs out",
-        "three/spec.yml:1:21: these pipelines wait for each other: three -> three; take one of these inputs out",
+        "one/spec.yml:1:21: these pipelines wait for each other: one -> two -> one; remove one of these inputs",
+        "three/spec.yml:1:21: these pipelines wait for each other: three -> three; remove one of these inputs",
     ]
 
 
@@ -74,7 +74,7 @@ def test_a_broken_input_hides_no_repo_branch_or_image(study: Study) -> None:
         ("5:68:", '"../x" leads out by `.'),
         ("5:91:", '"-x" can\'t be a branch'),
         ("6:18:", "a list of words is nee"),
-        ("6:30:", 'image "nix.sif" is no '),
+        ("6:30:", 'image "nix.sif" is nei'),
     ]
     assert find_project(study.root).upstream_of(["after"]) == ("edges", "after")
 
@@ -103,7 +103,7 @@ def test_a_pipeline_is_as_sound_as_what_it_depends_on_and_no_less(study: Study) 
     assert problems_of(project, ["second"]) == (), "what first will give isn't known yet, and no problem"
     (study.root / "first/spec.yml").write_text(spec("images", "/*", "copy").replace("{cmd", "{image: nix.sif, cmd"))
     [problem] = map(str, problems_of(find_project(study.root), ["second"]))
-    assert problem.startswith('first/spec.yml:2:20: image "nix.sif" is no registered container')
+    assert problem.startswith('first/spec.yml:2:20: image "nix.sif" is neither a registered container')
 
 
 def test_of_very_many_bad_names_some_are_told(study: Study) -> None:

@@ -309,14 +309,14 @@ def test_what_failed_last_time_says_so() -> None:
         "a": Failure("1", "failed", "the command exited with 3", 1),
         "b": Failure("2", "lost", "no remote has it", 4),
         "c": Failure("0", "failed", "of other content", 1),
-        "d": Failure("4", "failed", "timed out: not done after 5 s", 2),
+        "d": Failure("4", "failed", "timed out after 5 s", 2),
         "e": Failure("5", "recovered", "the command exited with 1", 1),
     }
     assert [s.reason for s in tell_failures(made, failures).steps] == [
         "failed last time: the command exited with 3",
         "could not be run the last 4 times: no remote has it",
         "new content",
-        "0 became 4; failed the last 2 times: timed out: not done after 5 s",
+        "0 became 4; failed the last 2 times: timed out after 5 s",
         "recovered, without output, last time: the command exited with 1",
         "new content",
     ]

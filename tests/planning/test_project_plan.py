@@ -72,10 +72,10 @@ def test_what_is_not_asked_for_is_taken_as_it_is(behind: Study) -> None:
         ("b", 1, 0, ""),
         ("c", 0, 1, ""),
     ]
-    takes = "takes what is published there now; minipach schedule"
-    assert found.remarks == (f"b: a has 1 to run, and a isn't asked for: b {takes} b --upstream does both",)
+    takes = "uses what is published there now; minipach schedule"
+    assert found.remarks == (f"b: a has 1 to run, and a is not requested: b {takes} b --upstream does both",)
     (remark,) = plans(behind, "c").remarks
-    assert remark == f"c: b waits for a (1 to run), and b isn't asked for: c {takes} c --upstream does both"
+    assert remark == f"c: b waits for a (1 to run), and b is not requested: c {takes} c --upstream does both"
 
 
 def test_what_has_never_run_gives_nothing_to_plan_with(fresh: Study) -> None:

@@ -302,7 +302,7 @@ def test_lock_takes_a_changed_environment_in_only_when_asked(tmp_path: Path) -> 
     plan = study.minipach("plan", env=other)
     assert plan.out == "edges: nothing to do\n", "a drift alone runs nothing"
     assert "edges: this host's environment differs from the one on record" in plan.err
-    assert "minipach lock edges takes it in" in plan.err
+    assert "minipach lock edges records it" in plan.err
     assert "program: sh" in study.git("edges", "show", "HEAD:.datalad/environments/host/image")
     assert any("minipach lock edges" in row for row in study.minipach("doctor", env=other).out.splitlines())
     locked = study.minipach("lock", "edges", env=other)

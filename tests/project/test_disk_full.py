@@ -44,7 +44,7 @@ def told(done: Done) -> str:
     """The one line that says what is full."""
     assert "Traceback" not in done.err and "Errno" not in done.err, done.err
     (line,) = [line for line in done.err.splitlines() if "the disk is full, " in line and not line.startswith(" ")]
-    assert line.endswith(", then the same command goes on")
+    assert line.endswith(", then run the same command again")
     return line
 
 
@@ -89,7 +89,7 @@ def test_ledger_and_logs(filled: Study) -> None:
         disk.fill()
         done = filled.minipach("schedule")
         assert done.code == 2, done.out
-        assert told(done).startswith(f"{disk.folder} (ledger and logs): the disk is full, "), done.err
+        assert told(done).startswith(f"{disk.folder} (job database and logs): the disk is full, "), done.err
         is_whole(filled)
         disk.grow()
         (disk.folder / "filler").unlink()

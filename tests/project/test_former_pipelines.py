@@ -38,9 +38,9 @@ def test_the_way_back_and_the_way_on(root: Path) -> None:
     [line] = map(str, Project(root).former_pipelines())
     where = f"'{root}/edges'"
     assert line == (
-        "edges: a pipeline's results without its spec.yml, so it counts as data; "
-        f"git -C {where} mv Spec.yaml spec.yml && datalad save -d {where} brings it back, "
-        f"git -C {where} rm -rq .minipach/state && datalad save -d {where} makes it data for good"
+        "edges: a pipeline's results without its spec.yml, so it is treated as data; "
+        f"git -C {where} mv Spec.yaml spec.yml && datalad save -d {where} restores it, "
+        f"git -C {where} rm -rq .minipach/state && datalad save -d {where} removes the pipeline state"
     )
     with pytest.raises(UserError) as caught:
         Project(root).path_of("edges")

@@ -19,7 +19,7 @@ def me() -> str:
 
 
 def test_a_file_system_that_may_only_be_read(tmp_path: Path) -> None:
-    said = f"on a file system that may only be read here; {WAY} {tmp_path} <folder>"
+    said = f"on a read-only file system; {WAY} {tmp_path} <folder>"
     lock = tmp_path / "state" / "lock"
     error = OSError(errno.EROFS, "Read-only file system", str(lock))
     assert explain(error, tmp_path) == f"{tmp_path}: {said}", "the nearest place that is there"
@@ -29,7 +29,7 @@ def test_a_file_system_that_may_only_be_read(tmp_path: Path) -> None:
     assert explain(git, tmp_path) == f"{tmp_path / 'edges'}: {said}"
     ledger = sqlite3.OperationalError("attempt to write a readonly database")
     assert explain(ledger, tmp_path) == f"{tmp_path}: {said}"
-    assert explain(error, None) == f"{lock.parent}: on a file system that may only be read here; take another folder"
+    assert explain(error, None) == f"{lock.parent}: on a read-only file system; take another folder"
 
 
 def test_what_somebody_may_not_write(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_git_works_in_what_is_anothers_only_if_told_to(tmp_path: Path) -> None:
     error = GitError(tmp_path, ["ls-files"], 128, f"fatal: detected dubious ownership in repository at '{tmp_path}'\n")
     said = explain(error, tmp_path)
     assert said is not None
-    assert said.startswith(f"{tmp_path}: belongs to {me()}, and git works")
+    assert said.startswith(f"{tmp_path}: is owned by {me()}, and git refuses")
     assert f"git config --global --add safe.directory {tmp_path} " in said
 
 
@@ -53,4 +53,4 @@ def test_other_errors_are_none_of_this(tmp_path: Path) -> None:
     assert explain(GitError(tmp_path, ["log"], 128, "fatal: bad object"), tmp_path) is None
     wrapped = OSError(errno.EIO, "Input/output error")
     wrapped.__cause__ = OSError(errno.EROFS, "Read-only file system", str(tmp_path))
-    assert "may only be read" in str(explain(wrapped, tmp_path))
+    assert "read-only file system" in str(explain(wrapped, tmp_path))

@@ -153,7 +153,7 @@ def test_a_pipeline_goes_by_its_path_or_its_name(root: Files) -> None:
     assert project.name_of("steps/edges") == "edges"
     with pytest.raises(UserError, match='egdes: no such pipeline in this project; did you mean "edges"'):
         project.path_of("egdes")
-    with pytest.raises(UserError, match=r"images: a repo without a spec.yml, no pipeline; there are: edges"):
+    with pytest.raises(UserError, match=r"images: a repo without a spec.yml, not a pipeline; there are: edges"):
         project.path_of("images")
 
 

@@ -98,7 +98,7 @@ def test_what_makes_a_repo_a_pipelines(names: list[str], pipeline: bool, study: 
 @pytest.mark.parametrize(
     ("file", "said"),
     [
-        ("spec.yml", "spec.yml: a spec in the project's root makes no pipeline; move it into a folder of its own: "
+        ("spec.yml", "spec.yml: a spec in the project's root is not a pipeline; move it into a folder of its own: "
          "mkdir NAME && git mv spec.yml NAME/"),
         ("edges/Spec.yml", "edges/Spec.yml: not read as a spec; rename it: Spec.yml spec.yml"),
         ("images/SPEC.yml", "images/SPEC.yml: not read as a spec; rename it: SPEC.yml spec.yml"),

@@ -236,7 +236,7 @@ def test_code_that_is_changed_while_datums_run_is_for_the_next_schedule(publishe
     text = there.read_text() + "# changed\n"
     done = commit_meanwhile(published, "code/copy.sh", text).end()
     assert done.code == 2
-    assert "edges: its code or image was changed while datums ran; what ran is kept" in done.err
+    assert "edges: its code or image was changed while datums ran; finished results are kept" in done.err
     assert there.read_text() == text
     assert published.schedule()["edges"]["counts"]["ran"] == 2
     assert published.read("edges/1.txt") == b"changed\n"

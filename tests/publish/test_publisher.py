@@ -220,7 +220,7 @@ def test_files_that_no_datum_made_are_not_overwritten(study: Study, tmp_path: Pa
     assert "new files are in the way (b.txt); move them" in refused(study)
     assert notes.read_text() == "my notes"
     study.save("edges")
-    assert "the output b.txt of datum 'b.txt' would overwrite a file that no datum made" in refused(study)
+    assert "the output b.txt of datum 'b.txt' would overwrite a file that no datum wrote" in refused(study)
     assert "the output b.txt of datum 'b.txt' would overwrite a file" in study.minipach("check").err
     assert notes.read_text() == "my notes"
     study.remove("edges/b.txt")

@@ -188,7 +188,7 @@ def test_retry_runs_what_failed_and_nothing_else(study_of_three: Study, tmp_path
     (report,) = done.json["pipelines"]
     assert report["counts"]["ran"] == 1
     assert report["state"] == "partial"  # d.txt was not asked for
-    assert "edges: not asked for, and left to be run: 1 datum\n" in done.err
+    assert "edges: not requested, and still to run: 1 datum\n" in done.err
     assert [row["datum"] for row in last_job(study)["attempts"]] == ["c.txt"]
     assert study.minipach("retry").out == "nothing failed last time\n"
     study.schedule()

@@ -86,7 +86,7 @@ def test_a_datum_that_takes_too_long_is_told_as_a_job_would(study: Study) -> Non
     (study.root / "edges/code/copy.sh").write_text("sleep 600\n")
     study.schedule(code=1)
     done = study.minipach("run-one", "edges:a.txt")
-    assert (done.code, done.err.splitlines()[-1]) == (1, "edges: a.txt: timed out: not done after 1 s")
+    assert (done.code, done.err.splitlines()[-1]) == (1, "edges: a.txt: timed out after 1 s")
 
 
 def test_what_a_command_left_is_at_fault_and_no_secret_is_shown(study: Study) -> None:

@@ -23,16 +23,14 @@ def test_where_the_engine_is_away_or_another_is_set(tmp_path: Path) -> None:
         server.kill()
         for command, code in ((("jobs",), 0), (("status",), 0), (("wait", "--timeout", "0.5"), 3)):
             said = workers.minipach(*command, code=code)
-            assert said.count("what was handed over waits: Redis at unix://") == 1, command
+            assert said.count("submitted work waits: Redis at unix://") == 1, command
         server.start()
 
         # the same project without what says that it is rq's, as after `minipach down`
-        assert (
-            "edges: waits for the executor that it was handed over to; now local is set" in study.minipach("jobs").err
-        )
+        assert "edges: is waiting for another executor, but now local is set" in study.minipach("jobs").err
         waited = study.minipach("wait")
         assert waited.code == 2, "it would wait for ever"
-        assert "nothing is there to go on with it; minipach up, or git config minipach.executor" in waited.err
+        assert "nothing will continue it; minipach up, or git config minipach.executor" in waited.err
 
         # what is cancelled, or done otherwise, is nothing that a worker begins later
         assert sets(study)
@@ -43,7 +41,9 @@ def test_where_the_engine_is_away_or_another_is_set(tmp_path: Path) -> None:
         workers.schedule()
         assert sets(study)
         here = study.minipach("schedule")
-        assert "edges: was handed over to another executor, which begins no more of it" in here.err, here.err
+        assert "edges: was submitted to another executor; its queued sets are withdrawn and run here" in here.err, (
+            here.err
+        )
         assert (here.code, sets(study)) == (0, [])
         assert study.minipach("wait").code == 0
 

@@ -343,7 +343,7 @@ def test_a_bad_glob_is_shown_at_the_bad_character(glob: str) -> None:
 def test_names_are_unique_except_across_a_union() -> None:
     a, b = "{pfs: {repo: a, glob: /}}", "{pfs: {repo: x/a, glob: /}}"
     assert read(f"input: {{union: [{a}, {b}]}}\n{TRANSFORM}").notes == ()
-    taken = 'the input name "a" is taken in line 1; give this one another `name`'
+    taken = 'the input name "a" is used in line 1; give this one another `name`'
     for kind in ("cross", "join", "group"):
         keyed = [node.replace("glob: /", "glob: /, join_on: $0, group_by: $0") for node in (a, b)]
         assert taken in problem(f"input: {{{kind}: [{', '.join(keyed)}]}}\n{TRANSFORM}")

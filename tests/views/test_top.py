@@ -29,7 +29,7 @@ datum_set_spec: {number: 1}
 
 
 def test_where_nothing_goes_on(study: Study) -> None:
-    assert study.minipach("top").out.splitlines()[1] == "nothing goes on"
+    assert study.minipach("top").out.splitlines()[1] == "nothing runs"
     assert study.minipach("top", "--json").json == {
         "schema": 1,
         "executor": "local",
@@ -56,7 +56,7 @@ def test_a_terminal_sees_it_move_until_ctrl_c_also_without_colours_and_no_line_i
             shown.extend(os.read(ours, 65536))
         return shown.decode(errors="ignore").count(text)
 
-    until("it is drawn twice", lambda: times("nothing goes on") > 1)
+    until("it is drawn twice", lambda: times("nothing runs") > 1)
     assert times("  executor …") > 1 and not times("local")
     process.send_signal(signal.SIGINT)
     assert process.wait(PATIENCE) == 0
@@ -87,7 +87,7 @@ def test_a_schedule_of_this_machine_is_seen_too(study: Study) -> None:
     assert now["note"].startswith(f"process {schedule.process.pid} on ")
     study.minipach("cancel")
     schedule.end()
-    assert study.minipach("top").out.splitlines()[1] == "nothing goes on"
+    assert study.minipach("top").out.splitlines()[1] == "nothing runs"
 
 
 @pytest.mark.slow
@@ -108,7 +108,7 @@ def test_what_runs_on_slurm(study: Study) -> None:
         assert [job[key] for key in COUNTS] == ["submitted", 3, 1, 1, 1, 0]
         (task,) = now["workers"]
         assert task["has"] == socket.gethostname() and task["runs"][0]["what"][:7] == "edges: "
-        assert "for the sets before it, to publish and go on" in [row["why"] for row in now["waiting"]]
+        assert "for the sets before it, to publish and continue" in [row["why"] for row in now["waiting"]]
         study.minipach("cancel")
 
 

@@ -45,7 +45,7 @@ class RqBackend(Backend):
             for row in waiting_in_vain(project):
                 yield f"{many(row.sets, 'set waits', 'sets wait')}: {row.why}; minipach top"
         except UserError as error:
-            yield f"what was handed over waits: {error}"
+            yield f"submitted work waits: {error}"
 
     @contextmanager
     def remote_logs(self, project: Project) -> Iterator[Elsewhere | None]:

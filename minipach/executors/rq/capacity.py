@@ -8,7 +8,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,7 @@ def parse_size(text: str) -> int:
     """Return bytes from `32G`, `512Mi`; UserError."""
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b?\s*", text.lower())
     if match is None:
-        raise UserError(Problem("option.not-a-size", text, "no size", "32G or 512Mi"))
+        raise UserError(Problem("option.not-a-size", text, "not a size", "use 32G or 512Mi"))
     unit = _BINARY[match[2] + "i"] if match[2] and match[3] else _UNITS[match[2]]
     return int(float(match[1]) * unit)
 
@@ -131,8 +131,8 @@ def make_room(
             Problem(
                 "option.not-a-gpu-type",
                 f'--gpu-type "{gpu_type}"',
-                "no name of a type",
-                "one that specs ask for, as a100",
+                "not a GPU type",
+                "use one that specs request, as a100",
             )
         )
     ids = own_gpus(os.environ, gpus_there(), tell) if gpus is None else chosen_gpus(gpus, gpus_there, tell)
@@ -148,12 +148,12 @@ def _cpus(asked: float | None, tell: Callable[[str], None]) -> float:
             Problem(
                 "option.not-a-cpu-count",
                 f"--cpus {asked:g}",
-                "no number of CPUs",
-                f"{_LEAST_CPU} or more, this machine has {here:g}",
+                "not a number of CPUs",
+                f"use {_LEAST_CPU} or more, this machine has {here:g}",
             )
         )
     if asked > here:
-        tell(f"--cpus {asked:g}: this machine has {here:g}; taken at your word, sets share them")
+        tell(f"--cpus {asked:g}: this machine has {here:g}; accepted, sets share them")
     return asked
 
 
@@ -172,7 +172,7 @@ def _memory(text: str | None, tell: Callable[[str], None]) -> int:
             )
         )
     if size > here:
-        tell(f"--memory {text}: this machine has {here / 1e9:.1f}G; taken at your word, sets may run out of it")
+        tell(f"--memory {text}: this machine has {here / 1e9:.1f}G; accepted, sets may run out of it")
     return size
 
 
@@ -181,7 +181,7 @@ def size_of(option: str, text: str) -> int:
     try:
         return parse_size(text)
     except UserError as error:
-        raise UserError(f"{option} {error.problems[0]}") from None
+        raise UserError(replace(error.problems[0], location=f"{option} {text}")) from None
 
 
 def check_queues(queues: Sequence[str], room: Room) -> list[str]:
@@ -212,8 +212,8 @@ def check_queues(queues: Sequence[str], room: Room) -> list[str]:
                 Problem(
                     "option.no-such-class",
                     f"--queue {asked}",
-                    "no class of sets is called so",
-                    'any, cpu4, gpu1:a100~mem4096M, or "gpu*"',
+                    "no class of sets has this name",
+                    'use any, cpu4, gpu1:a100~mem4096M, or "gpu*"',
                 )
             )
     return patterns

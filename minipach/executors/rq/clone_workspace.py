@@ -71,7 +71,7 @@ class Clones:
                     Problem(
                         "clone.foreign-repository",
                         str(self.root),
-                        "somebody's repository, and no worker's clone",
+                        "a repository, but not a worker's clone",
                         _ANOTHER,
                     )
                 )
@@ -86,7 +86,7 @@ class Clones:
                 )
         elif self.root.is_dir() and any(self.root.iterdir()):
             raise UserError(
-                Problem("clone.folder-not-empty", str(self.root), "not empty, and no worker's clone", _ANOTHER)
+                Problem("clone.folder-not-empty", str(self.root), "not empty, and not a worker's clone", _ANOTHER)
             )
         self.root.mkdir(parents=True, exist_ok=True)
         try:

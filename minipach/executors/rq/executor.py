@@ -177,7 +177,7 @@ class RqExecutor:
             self._away = False
             _LOG.warning("Redis is back")
         if dropped := self._board.dropped:
-            _LOG.warning(f"Redis: {', '.join(dropped)}: of another kind; deleted, and made again")
+            _LOG.warning(f"Redis: {', '.join(dropped)}: of a wrong type; deleted, and made again")
             self._board.dropped = []
         return found
 

@@ -90,7 +90,7 @@ def chosen_gpus(text: str, look: Callable[[], Sequence[str]], tell: Callable[[st
         raise UserError(Problem("option.gpu-twice", f"--gpus {text}", "names a GPU twice"))
     there = look()
     if not there:
-        tell(f"--gpus {text}: no GPU can be seen here; taken at your word")
+        tell(f"--gpus {text}: no GPU can be seen here; accepted")
         return ids
     for one in ids:
         if not _is_among(one, there):

@@ -84,12 +84,12 @@ class Heart:
                     self._mend()
                 self._stop.wait(1.0)
             except Exception as error:  # without heartbeats, what runs here would count as abandoned, and run twice
-                _LOG.warning(f"a heartbeat failed, and is made again: {type(error).__name__}: {error}")
+                _LOG.warning(f"a heartbeat failed, and is repeated: {type(error).__name__}: {error}")
 
     def _mend(self) -> None:
         with contextlib.suppress(redis.exceptions.RedisError):
             for key in self._board.mend():
-                _LOG.warning(f"Redis: {key} was of another kind; deleted, and made again")
+                _LOG.warning(f"Redis: {key} was of a wrong type; deleted, and made again")
 
     def _beat_once(self) -> None:
         client = self._board.client

@@ -180,7 +180,7 @@ def up(project: Project, slots: int | None, tell: Callable[[str], None]) -> None
             raise UserError(
                 Problem("worker.ended", "minipach worker", f"ended with {process.returncode}: {''.join(last)}")
             )
-    tell("minipach schedule now hands over to it; minipach down ends it")
+    tell("minipach schedule now submits to it; minipach down stops it")
 
 
 def down(project: Project, tell: Callable[[str], None]) -> bool:

@@ -290,7 +290,7 @@ class Board:
         if state == JobStatus.FAILED:
             last = why[-1] if why else "gone"
             what = (
-                f"no worker could do it, in {LOST_TRIES} tries"
+                f"no worker could run it, in {LOST_TRIES} tries"
                 if last.startswith(UNABLE)
                 else f"its worker was lost {LOST_TRIES} times"
             )
@@ -514,7 +514,7 @@ class Board:
                 timeout=-1,
                 result_ttl=600,
                 failure_ttl=600,
-                description="publish, and go on",
+                description="publish, and continue",
                 job_id=job,
             )
             self.queue(self.names.publish_queue).enqueue_many([data], pipeline=pipe)

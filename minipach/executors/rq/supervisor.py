@@ -171,7 +171,7 @@ class Supervisor:
             if not passes(error):
                 raise
             if not self._away:
-                self._tell(f"{away(self._place.repo, error)}; what runs goes on")
+                self._tell(f"{away(self._place.repo, error)}; running sets continue")
             self._away = True
             time.sleep(1.0)
             return
@@ -189,7 +189,7 @@ class Supervisor:
 
     def _tell_dropped(self) -> None:
         for key in self._board.dropped:
-            self._tell(f"Redis: {key} was of another kind; deleted, and made again")
+            self._tell(f"Redis: {key} was of a wrong type; deleted, and made again")
         self._board.dropped = []
 
     def _follow_orders(self) -> None:

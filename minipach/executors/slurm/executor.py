@@ -208,7 +208,10 @@ class SlurmExecutor:
                 client.insist(self._go_on)
             except UserError as error:
                 why = error.problems[0]
-                _LOG.warning(f"what runs goes on, but nothing after it: {why}; then minipach schedule goes on")
+                _LOG.warning(
+                    f"running tasks continue, but the follow-up job could not be submitted: {why}; "
+                    "run minipach schedule when they have finished"
+                )
         elif self._next.waits_for_a_time:
             with contextlib.suppress(UserError):  # a pass for nothing is no harm
                 self._next.submit_due(pending_work.due(self._project), client.squeue(), self._options.of_next)
@@ -322,7 +325,7 @@ def take_back(submissions: Sequence[Submission], path: str, repo: Repo) -> list[
         for root in roots:
             NextStep.cancel_of(root, queue)
         _LOG.warning(
-            f"{path}: what was handed over in {', '.join(sorted(roots))}, where the project was, is taken back"
+            f"{path}: sets submitted in {', '.join(sorted(roots))}, the project's earlier location, are withdrawn"
         )
     for submission in others:
         submission.remove()

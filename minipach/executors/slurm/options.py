@@ -78,7 +78,7 @@ class SlurmOptions:
                     Problem(
                         "slurm.bad-gpu-type",
                         f"{pipeline}/spec.yml",
-                        f"gpu type {kind!r}: no name of a type that Slurm could have",
+                        f"gpu type {kind!r}: not a valid GPU type for Slurm",
                     )
                 )
             options.append(f"--gres=gpu:{kind + ':' if kind else ''}{needs.gpus}")

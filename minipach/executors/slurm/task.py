@@ -50,7 +50,7 @@ def main() -> int:
         return 0
     due = submission.due
     if due is not None and time.time() >= due:
-        say("minipach: nothing to do: the job's time (job_timeout) is over")
+        say("minipach: nothing to do: the job has reached its time limit (job_timeout)")
         return 0
     slot = _slot(submission, work, f"{SLOT}{job}-{index}-{run}")
     done = submission.done(work)

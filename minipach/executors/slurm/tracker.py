@@ -200,7 +200,7 @@ class Watch:
         states = ["out of memory"] if _OF_MEMORY.search(said) else []
         states += [flight.state] if flight.state else []
         message = f"its task ended {times} times without a result ({f'its worker: {how}; ' if flight.over else ''}"
-        message += f"Slurm: {', '.join(states) or 'knows nothing of it'})"
+        message += f"Slurm: {', '.join(states) or 'it is unknown there'})"
         log = Path(part.log)
         with contextlib.suppress(OSError):
             log.parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from minipach.support.errors import UserError
 
 _PACE = 5.0  # seconds between two questions to slurmctld, which has others to serve
 # what the jobs that aren't sets wait for, by Slurm's reason
-_STEPS = {"Dependency": "for the sets before it, to publish and go on", "BeginTime": "for the end of the job's time"}
+_STEPS = {"Dependency": "for the sets before it, to publish and continue", "BeginTime": "for the job's time limit"}
 
 
 def looker(project: Project) -> Looker:
@@ -44,7 +44,7 @@ class _Look:
             if task.state != "PENDING":
                 name = self._set_of(task)
                 running.add(name)
-                what = sets.get(name, "publish, and go on" if task.index < 0 else name[:12] or "?")
+                what = sets.get(name, "publish, and continue" if task.index < 0 else name[:12] or "?")
                 label = task.job if task.index < 0 else f"{task.job}_{task.index}"
                 workers.append(Worker(f"task {label}", task.node, ((what, task.seconds),)))
         waiting = Counter((t.job, _why(t)) for t in self._queue if t.state == "PENDING")
@@ -95,4 +95,4 @@ def _why(task: QueuedTask) -> str:
     if task.index < 0 and task.reason in _STEPS:
         return _STEPS[task.reason]
     # None is what squeue says of a task that Slurm has not looked at yet
-    return "Slurm has not looked at it yet" if task.reason in ("", "None") else f"Slurm says {task.reason}"
+    return "Slurm has not considered it yet" if task.reason in ("", "None") else f"Slurm says {task.reason}"

@@ -21,15 +21,15 @@ from tests.fixtures.projects import Study
         ({"gpus": "0,"}, '"" is no GPU'),
         ({"gpus": "-1"}, '"-1" is no GPU'),
         ({"gpus": "00"}, '"00" is no GPU'),
-        ({"gpu_type": ""}, '--gpu-type "": no name of a type'),
-        ({"gpu_type": "::"}, '--gpu-type "::": no name of a type'),
-        ({"cpus": 0.0}, r"--cpus 0: no number of CPUs; 0.1 or more, this machine has \d"),
-        ({"cpus": float("nan")}, "--cpus nan: no number"),
-        ({"cpus": float("inf")}, "--cpus inf: no number"),
+        ({"gpu_type": ""}, '--gpu-type "": not a GPU type'),
+        ({"gpu_type": "::"}, '--gpu-type "::": not a GPU type'),
+        ({"cpus": 0.0}, r"--cpus 0: not a number of CPUs; use 0.1 or more, this machine has \d"),
+        ({"cpus": float("nan")}, "--cpus nan: not a number"),
+        ({"cpus": float("inf")}, "--cpus inf: not a number"),
         ({"memory": "0"}, "--memory 0: less than 1Mi; as 32G"),
         ({"memory": "1k"}, "--memory 1k: less than 1Mi"),
-        ({"memory": "abc"}, "--memory abc: no size; 32G or 512Mi"),
-        ({"memory": ""}, "--memory : no size"),
+        ({"memory": "abc"}, "--memory abc: not a size; use 32G or 512Mi"),
+        ({"memory": ""}, "--memory : not a size"),
     ],
 )
 def test_what_cannot_be_meant(options: dict[str, str | float], problem: str) -> None:
@@ -116,7 +116,7 @@ def test_classes_that_there_can_be() -> None:
     asked = ["any", "gpu*", "*", "[ac]*", "c?u*", "gpu1~cpu*", "minipach.0123456789ab.cpu2", "max3:edges", "g*4"]
     assert check_queues(asked, room)[6] == "cpu2"
     for wrong in ("nosuch", "nosuch*", "gpu", "publish", "", "gpux*"):
-        with pytest.raises(UserError, match="no class of sets is called so; any, cpu4"):
+        with pytest.raises(UserError, match="no class of sets has this name; use any, cpu4"):
             check_queues([wrong], room)
     with pytest.raises(UserError, match="can never run such sets; it has 4 CPUs, 9 GB, GPUs 0"):
         check_queues(["gpu2"], room)
@@ -124,7 +124,7 @@ def test_classes_that_there_can_be() -> None:
 
 def test_a_size_names_its_option() -> None:
     assert size_of("--cache", "1k") == 1000
-    with pytest.raises(UserError, match="--cache much: no size"):
+    with pytest.raises(UserError, match="--cache much: not a size"):
         size_of("--cache", "much")
 
 
@@ -133,7 +133,7 @@ def test_a_worker_says_it_before_it_asks_for_redis(study: Study) -> None:
     done = study.minipach("worker", "--gpus", "a,b", env=away)
     assert done.code == 2 and done.err.startswith("--gpus a,b: ") and done.err.count("\n") == 1
     done = study.minipach("up", env={"MINIPACH_JOBS": "x"})
-    assert (done.code, done.err) == (2, 'MINIPACH_JOBS: "x" is no number of slots; set it to 4, or unset it\n')
+    assert (done.code, done.err) == (2, 'MINIPACH_JOBS: "x" is not a valid number of slots; set it to 4, or unset it\n')
     assert not (study.root / ".git/minipach/redis").exists()
 
 
@@ -145,10 +145,10 @@ def test_a_worker_takes_no_folder_that_is_somebodys(study: Study, tmp_path: Path
     study.ok("git", "clone", "--quiet", clone, str(tmp_path / "mine"))  # of that very project, but not a worker's
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
-    for name, what in (("other", "somebody's repository"), ("mine", "somebody's repository"), ("full", "not empty")):
+    for name, what in (("other", "a repository, but"), ("mine", "a repository, but"), ("full", "not empty, and")):
         done = study.minipach("-C", str(tmp_path / name), "worker", "--clone", clone, env=away)
         assert done.code == 2, done.err
-        assert done.err.startswith(f"{tmp_path / name}: {what}, and no worker's clone; take another folder"), done.err
+        assert done.err.startswith(f"{tmp_path / name}: {what} not a worker's clone; take another folder"), done.err
     (tmp_path / "new").mkdir()
     done = study.minipach("-C", str(tmp_path / "new"), "worker", "--clone", f"{clone}-not", env=away)
     assert "can't be cloned: '" in done.err and "does not" in done.err, done.err  # git's own words

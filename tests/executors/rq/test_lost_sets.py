@@ -85,7 +85,7 @@ def test_a_worker_that_is_there_and_could_not_is_not_called_lost(client: Client,
     for _ in range(3):
         begin(board, make_worker(client, "minipach.one.77.ab12.0", []), f"{UNABLE}git push: no space there")[1]()
     assert (
-        board.ended([work.id])[work.id].message == "no worker could do it, in 3 tries (last: git push: no space there)"
+        board.ended([work.id])[work.id].message == "no worker could run it, in 3 tries (last: git push: no space there)"
     )
 
 

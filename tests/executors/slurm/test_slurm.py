@@ -85,7 +85,7 @@ def test_both_pipelines_get_done_without_anyone_waiting(tmp_path: Path, slurm: C
         before = {task.split()[0] for task in slurm.tasks()}
         study = Study(study.root.rename(tmp_path / "moved"))
         moved = study.minipach("schedule")
-        said = f"edges: what was handed over in {tmp_path / 'study'}, where the project was, is taken back\n"
+        said = f"edges: sets submitted in {tmp_path / 'study'}, the project's earlier location, are withdrawn\n"
         assert (moved.code, moved.err.count(said)) == (0, 1), moved.err
         until("the tasks of before are gone", lambda: not before & {task.split()[0] for task in slurm.tasks()})
         assert sorted(task.split()[2] for task in slurm.tasks()) == sorted(names)
@@ -214,7 +214,7 @@ def test_with_no_step_left_nobody_waits_for_ever_and_the_next_schedule_goes_on(t
     assert not [task for task in slurm.tasks() if "minipach:next" in task]
     waited = study.minipach("wait")
     assert waited.code == 2
-    assert "edges, montage: left to be done, and nothing is there to go on with it; minipach schedule" in waited.err
+    assert "edges, montage: work is pending, but nothing will continue it; minipach schedule" in waited.err
     until("the tasks have ended", lambda: not slurm.tasks())
     assert study.minipach("schedule", "edges", "--no-downstream").code == 0
     assert study.read("edges/0.txt") == b"picture 0\n"
@@ -549,7 +549,7 @@ def test_what_sets_need_becomes_options_of_sbatch(study: Study) -> None:
     with pytest.raises(UserError, match="gpu type"):
         options.of_tasks([a_set(needs=Needs(gpus=1, gpu_type="a b"))])
     study.git(".", "config", "minipach.slurm.throttle", "many")
-    with pytest.raises(UserError, match=r"throttle: .many. is no number"):
+    with pytest.raises(UserError, match=r"throttle: .many. is not a number"):
         _ = options.throttle
 
 
