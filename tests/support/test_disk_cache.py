@@ -30,6 +30,22 @@ def test_a_value_comes_back_as_it_was(cache: Cache) -> None:
     assert cache.get("snapshot", "edges") is None
 
 
+def test_a_module_of_any_package_that_changes_makes_all_values_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "minipach" / "git" / "repo.py"
+    (tmp_path / "minipach" / "support").mkdir(parents=True)
+    module.parent.mkdir()
+    module.write_text("ONE = 1\n")
+    monkeypatch.setattr(cache_module, "__file__", str(tmp_path / "minipach" / "support" / "disk_cache.py"))
+    monkeypatch.setattr(cache_module, "_code", cache_module._code.__wrapped__)
+    cache = Cache(tmp_path / "cache")
+    cache.put("plan", "edges", VALUE)
+    assert cache.get("plan", "edges") == VALUE
+    module.write_text("ONE = 1000\n")
+    assert cache.get("plan", "edges") is None
+
+
 def test_a_file_cut_off_anywhere_is_no_value(cache: Cache, tmp_path: Path) -> None:
     path = only_file(tmp_path)
     whole = path.read_bytes()
