@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 
 from minipach.datums.inputs import broken_lines
 from minipach.environment.image import resolve_image
@@ -15,6 +15,7 @@ from minipach.planning.program import command_problems
 from minipach.project import branch_check
 from minipach.project.project import Project
 from minipach.project.targets import Targets, parse_targets
+from minipach.records.own_files import Shared, shared_code, subdatasets
 from minipach.support.errors import Problem, UserError, each_once
 
 
@@ -30,7 +31,7 @@ def problems_of(project: Project, paths: Iterable[str], *, committed: bool = Tru
         found += _inputs(project, path, store)
         found += branch_check.told(project, [path])
         if path in project.pipelines:
-            assessment = Assessment(project, path, store)
+            assessment = (Assessment if committed else _Uncommitted)(project, path, store)
             try:
                 found += command_problems(assessment.pipeline, partial(_has, assessment, committed))
                 found += _layout(assessment)
@@ -39,6 +40,23 @@ def problems_of(project: Project, paths: Iterable[str], *, committed: bool = Tru
         elif project.image(path)[0] is not None:
             found += _told(partial(resolve_image, project, path))
     return each_once(found)
+
+
+class _Uncommitted(Assessment):
+    """A pipeline whose shared code need not be committed yet."""
+
+    @cached_property
+    def shared(self) -> dict[str, Shared]:
+        """Shared code, as far as it is committed. UserError if some is not there at all."""
+        pipeline = self.pipeline
+        found: dict[str, Shared] = {}
+        for word in pipeline.shared_code:
+            try:
+                found |= shared_code(self.project, self.path, [word], pipeline.at("minipach.code"))
+            except UserError:
+                if not os.path.lexists(self.project.root / self.path / word):
+                    raise
+        return {**found, **subdatasets(self.project, self.path, self.own)}
 
 
 def _has(a: Assessment, committed: bool, path: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,8 +16,20 @@ _NAMED = 3
 
 
 def used_by(project: Project, pipelines: Iterable[str]) -> tuple[str, ...]:
-    """Return the repos of these pipelines and of what they take their input from."""
-    return tuple(dict.fromkeys(repo for path in pipelines for repo in (path, *(n.repo for n in project.needs(path)))))
+    """Return the repos of these pipelines and of what they take their input from, and their shared code."""
+    found = (
+        repo
+        for path in pipelines
+        for repo in (path, *(n.repo for n in project.needs(path)), *shared_targets(project, [path]))
+    )
+    return tuple(dict.fromkeys(found))
+
+
+def shared_targets(project: Project, pipelines: Iterable[str]) -> tuple[str, ...]:
+    """Return the paths in the project of the shared code of these pipelines (`minipach.code`)."""
+    pairs = ((path, pipeline) for path in pipelines if (pipeline := project.pipelines.get(path)))
+    targets = (posixpath.normpath(posixpath.join(path, word)) for path, p in pairs for word in p.shared_code)
+    return tuple(dict.fromkeys(target for target in targets if target != "." and not target.startswith("../")))
 
 
 def uncommitted(project: Project, repos: Iterable[str]) -> dict[str, list[str]]:
@@ -25,10 +38,11 @@ def uncommitted(project: Project, repos: Iterable[str]) -> dict[str, list[str]]:
     An input that is installed at another commit than the pipeline's link says is no change to take in.
     """
     pipelines = {place.path for place in project.places}
+    shared = set(shared_targets(project, pipelines))
     found = {}
     for path in dict.fromkeys(repos):
         where = project.root / path
-        changed = dirty_paths(Repo(where)) if is_dataset(where) else []
+        changed = dirty_paths(Repo(where)) if is_dataset(where) else _of_folder(project, path) if path in shared else []
         if path in pipelines:
             changed = [p for p in changed if not is_input(where, p)]
         if changed:
@@ -46,9 +60,22 @@ def remarks(project: Project, found: Mapping[str, Sequence[str]]) -> list[str]:
     return [
         f"{path}: uncommitted changes are left out ({', '.join(changed[:_NAMED])}"
         + (f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else "")
-        + f"); {_way_in(Repo(project.root / path))}"
+        + f"); {_way_in(Repo(_dataset_of(project, path)))}"
         for path, changed in found.items()
     ]
+
+
+def _dataset_of(project: Project, path: str) -> Path:
+    """Return the dataset at a path, or the one that holds the folder there."""
+    where = project.root / path
+    return where if is_dataset(where) else project.root / project.holder_of(path)
+
+
+def _of_folder(project: Project, path: str) -> list[str]:
+    """Return the changed and new paths of a plain folder, as seen from the dataset that holds it."""
+    holder = project.holder_of(path)
+    inside = path.removeprefix(holder + "/") if holder else path
+    return dirty_paths(Repo(project.root / holder), inside)
 
 
 def _way_in(repo: Repo) -> str:

@@ -122,10 +122,21 @@ def subdatasets(project: Project, path: str, entries: Iterable[TreeEntry]) -> di
     return found
 
 
-def shared_code(project: Project, path: str, named: Sequence[str], at: str) -> dict[str, Shared]:
-    """Return the committed files of `minipach.code` of the pipeline at `path`, by path in the project.
+def shared_code(
+    project: Project,
+    path: str,
+    named: Sequence[str],
+    at: str,
+    commit_of: Callable[[Repo, str], str | None] = lambda repo, _inside: repo.head(),
+) -> dict[str, Shared]:
+    """Return the files of `minipach.code` of a pipeline, by path in the project.
 
-    At: for messages.
+    Args:
+        project: The project.
+        path: The pipeline's path in it.
+        named: The paths that the spec names.
+        at: Where it does, for messages.
+        commit_of: Returns the commit that counts of a repository, for what is at a path in it; its last one by default.
     """
     found: dict[str, Shared] = {}
     for word in named:
@@ -138,7 +149,7 @@ def shared_code(project: Project, path: str, named: Sequence[str], at: str) -> d
         holder = target if is_dataset(there) else project.holder_of(target)
         repo = Repo(project.root / holder)
         inner = "" if holder == target else target.removeprefix(holder + "/" if holder else "")
-        head = repo.head()
+        head = commit_of(repo, inner)
         before = len(found)
         if head is not None:
             _add(repo.path, head, inner, target, found)

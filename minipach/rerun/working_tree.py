@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import Project
 from minipach.project.spec_cache import read_spec
 from minipach.project.spec_file import lying_specs, one_spec, working_text
-from minipach.project.uncommitted import is_input
+from minipach.project.uncommitted import is_input, shared_targets, uncommitted
+from minipach.records.own_files import Shared, shared_code, subdatasets
 from minipach.support.errors import Problem, UserError
 from minipach.support.git_objects import NO_OBJECT
 from minipach.support.text import quoted
@@ -64,11 +65,21 @@ def notice(project: Project, path: str) -> str | None:
     if not is_dataset(project.root / path):
         return f"{name}: not a dataset yet; its files are used as they are"
     changed = uncommitted_in(project, path)
+    working = working_project(project, [path])
+    shared = uncommitted(working, shared_targets(working, [path]))
+    changed += [os.path.relpath(project.root / p, project.root / path) for p in _in_project(project, shared)]
     if not changed:
         return None
     more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
     shown = ", ".join(changed[:_NAMED])
     return f"{name}: uncommitted changes are used ({shown}{more}); --committed uses the last commit"
+
+
+def _in_project(project: Project, found: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield uncommitted paths of datasets and folders as seen from the project."""
+    for path, changed in found.items():
+        top = path if is_dataset(project.root / path) else project.holder_of(path)
+        yield from (f"{top}/{name}" if top else name for name in changed)
 
 
 def assess(project: Project, path: str, *, committed: bool) -> Assessment:
@@ -127,6 +138,21 @@ class WorkingAssessment(Assessment):
         head = repo.head()
         changed = _changed(repo, uncommitted_in(self.project, self.path))
         return head if head and not changed else _commit(repo, head, changed)
+
+    @cached_property
+    def shared(self) -> dict[str, Shared]:
+        """Shared code as it is in the working tree, and the files of subdatasets among the own files."""
+        pipeline = self.pipeline
+        at = pipeline.at("minipach.code")
+        found = shared_code(self.project, self.path, pipeline.shared_code, at, _working_commit)
+        return {**found, **subdatasets(self.project, self.path, self.own)}
+
+
+def _working_commit(repo: Repo, inside: str) -> str | None:
+    """Return a commit of the working tree of a repository, of what is at a path in it; no ref leads to it."""
+    head = repo.head()
+    changed = _changed(repo, dirty_paths(repo, *([inside] if inside else [])))
+    return _commit(repo, head, changed) if changed else head
 
 
 _Row = tuple[str, str, str]  # mode, object id, path

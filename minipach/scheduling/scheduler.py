@@ -18,7 +18,7 @@ from minipach.planning.plan import Plan
 from minipach.project.create import adopt
 from minipach.project.project import Project
 from minipach.project.targets import Targets
-from minipach.project.uncommitted import remarks, uncommitted
+from minipach.project.uncommitted import remarks, shared_targets, uncommitted
 from minipach.publish.fold_results import fold
 from minipach.publish.superdataset import commit_gitlinks
 from minipach.records import pending_work
@@ -172,7 +172,15 @@ class Scheduler:
         A worker imports datalad, which takes longer than most plans.
         """
         paths = [
-            p for p in dict.fromkeys([assessment.path, *(r for r, _ in assessment.commits)]) if p not in self._seen
+            p
+            for p in dict.fromkeys(
+                [
+                    assessment.path,
+                    *(r for r, _ in assessment.commits),
+                    *shared_targets(self.project, [assessment.path]),
+                ]
+            )
+            if p not in self._seen
         ]
         self._seen.update(paths)
         found = Aside(lambda: uncommitted(self.project, paths))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,32 @@ def test_shared_code_that_is_not_there_is_told(tmp_path: Path) -> None:
     done = study.minipach("check")
     assert done.code == 2
     assert "../lib: no committed file at lib in this project" in done.err
+
+
+def test_uncommitted_shared_code_is_tried_and_not_published(tmp_path: Path) -> None:
+    study = with_one_image(tmp_path, "[sh, run.sh]", "minipach: {code: [../lib]}\n")
+    write(study, "edges/run.sh", '. ../lib/x.sh\n{ word; cat "$images"; } >"$PFS/out/a.txt"\n')
+    write(study, "lib/x.sh", "word() { echo first; }\n")
+    study.ok("git", "add", "lib")
+    study.ok("git", "commit", "-q", "-m", "shared code")
+    study.schedule()
+    write(study, "lib/x.sh", "word() { echo second; }\n")
+    write(study, "lib/new.sh", "")
+    tried = study.minipach("run-one", "edges:a.txt")
+    assert "second" in tried.out
+    assert tried.err.splitlines()[0] == (
+        "edges: uncommitted changes are used (../lib/x.sh, ../lib/new.sh); --committed uses the last commit"
+    )
+    assert "first" in study.minipach("run-one", "--committed", "edges:a.txt").out
+    spec = (study.root / "edges/spec.yml").read_text()
+    (study.root / "edges/spec.yml").write_text(spec.replace("[../lib]", "[../lib, ../other]"))
+    assert "../other: no committed file at other" in study.minipach("check").err
+    write(study, "other/y.sh", "")
+    assert study.minipach("check").code == 0
+    (study.root / "edges/spec.yml").write_text(spec)
+    shutil.rmtree(study.root / "other")
+    left_out = f"lib: uncommitted changes are left out (lib/x.sh, lib/new.sh); datalad save -d {study.root}\n"
+    for command in ("plan", "schedule", "status"):
+        assert study.minipach(command).err.count(left_out) == 1, command
+    assert study.read("edges/a.txt").startswith(b"first\n")
+    assert study.git(".", "status", "--porcelain").split() == ["M", "lib/x.sh", "??", "lib/new.sh"]
