@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipach.datums.snapshot import open_repo, read_snapshot
+from minipach.datums.snapshot import loose_files, open_repo, read_snapshot
 from minipach.model.snapshot import FileEntry, Snapshot
 from minipach.support.disk_cache import Cache
 from minipach.support.errors import UserError
@@ -350,3 +350,25 @@ def test_links_that_stay_inside_stay_inside_together(tmp_path: Path) -> None:
             (top / path).symlink_to(target)
     for path in links:
         assert (top / path).resolve().is_relative_to(top), path
+
+
+KEY = "SHA256E-s4--88d4266fd4e6338d13b845fcf289579d209c897823b9217da3e161936f031589.bin"
+
+
+def test_files_links_and_annexed_files_without_their_content(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "run.sh").write_text("echo\n")
+    (tmp_path / "run.sh").chmod(0o755)
+    os.symlink("run.sh", tmp_path / "sub/link")
+    os.symlink("sub", tmp_path / "folder")
+    os.symlink(f"../.git/annex/objects/aa/bb/{KEY}/{KEY}", tmp_path / "locked.bin")
+    (tmp_path / "unlocked.bin").write_text(f"/annex/objects/{KEY}\n")
+
+    found = loose_files(tmp_path)
+
+    assert sorted(found) == ["folder", "locked.bin", "run.sh", "sub/link", "unlocked.bin"]
+    script = found["run.sh"]
+    assert (script.content, script.executable) == ("git:fa11a6a9c54797a8f68963af8ffc4d92bbffc660", True)
+    assert found["folder"].kind == found["sub/link"].kind == "link"
+    annexed = {found["locked.bin"].content, found["unlocked.bin"].content}
+    assert annexed == {"SHA256--88d4266fd4e6338d13b845fcf289579d209c897823b9217da3e161936f031589"}

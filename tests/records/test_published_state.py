@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minipach.model.repo_layout import STATE
-from minipach.records.published_state import Published, read_state, shard_of, write_shards
+from minipach.records.published_state import Published, house_entries, output_paths, read_state, shard_of, write_shards
 from minipach.support.errors import UserError
 from tests.fixtures.repos import Files, tree_of
 
@@ -88,3 +89,27 @@ def test_shard_by_shard_is_the_same_as_all_at_once(rows: dict[str, str], data: s
     files = write_shards({n: p for n, p in everything.items() if n in first}, first)
     files |= write_shards(everything, rows.keys() - first)
     assert files == write_shards(everything, everything)
+
+
+HOUSE = ["spec.yml", "code/a.py", "code/sub/b.py", "README.md", ".gitattributes", ".datalad/config", ".minipach/launch"]
+
+
+OUTPUTS = ["a.txt", "d/code/c.txt", "spec.yml.txt", " b\n\tc", 'q"x', "-n", ":(top)x"]
+
+
+def test_every_file_is_in_the_house_or_an_output_and_the_state_is_neither(tmp_path: Path) -> None:
+    repo = Files.create(tmp_path / "edges")
+    for path in [*HOUSE, *OUTPUTS, ".minipach/state/0a"]:
+        there = repo.path / path
+        there.parent.mkdir(parents=True, exist_ok=True)
+        there.write_text(path)
+    repo.git("add", "--all")
+    commit = repo.commit()
+    assert sorted(e.path for e in house_entries(repo, commit)) == sorted(HOUSE)
+    assert sorted(output_paths(repo, commit)) == sorted(OUTPUTS)
+
+
+def test_of_an_empty_commit_there_is_nothing(tmp_path: Path) -> None:
+    repo = Files.create(tmp_path / "edges")
+    commit = repo.commit()
+    assert house_entries(repo, commit) == output_paths(repo, commit) == []
