@@ -219,6 +219,7 @@ def test_killed_between_the_branch_and_its_checkout(tmp_path: Path) -> None:
     result_of(study)
 
 
+@pytest.mark.slow
 def test_what_somebody_changed_after_the_kill_is_left_as_it_is(tmp_path: Path) -> None:
     study = two_pipelines(tmp_path / "study")
     change(study)

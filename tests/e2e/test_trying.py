@@ -128,6 +128,7 @@ def test_a_datum_whose_time_is_over_has_failed_and_is_tried_again(study: Study) 
     assert study.schedule()["edges"]["counts"]["ran"] == 2
 
 
+@pytest.mark.slow
 def test_when_the_job_has_had_its_time_what_is_done_is_kept_and_the_next_pipeline_runs(study: Study) -> None:
     study.put("images/a.txt", "alpha\n", save=False)
     study.put("images/b.txt", "beta\n", save=False)
@@ -315,6 +316,7 @@ def everything(study: Study) -> bytes:
     return b"".join(found)
 
 
+@pytest.mark.slow
 def test_a_secret_is_in_no_record_and_a_rerun_takes_it_from_its_caller(with_secret: Study) -> None:
     study = with_secret
     done = study.minipach("schedule", "--json", env={"MINIPACH_SECRET_MY_TOKEN": VALUE})
@@ -463,6 +465,7 @@ def test_one_who_holds_the_pipe_for_ever_is_not_waited_for(tmp_path: Path) -> No
 # --- not the command's fault -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_launcher_that_is_killed_is_no_try_of_the_datum(study: Study) -> None:
     study.put("images/a.txt", "alpha\n")
     gate = SHOWN / "gate"

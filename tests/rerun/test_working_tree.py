@@ -83,6 +83,7 @@ def test_new_and_deleted_files_count_in_a_trial(pictures: Study) -> None:
     assert outputs(pictures) == [("a.txt", "new\n")]
 
 
+@pytest.mark.slow
 def test_an_uncommitted_spec_is_tried_and_the_committed_one_runs(pictures: Study) -> None:
     pictures.put("images/b.txt", "more\n")
     pictures.schedule()
@@ -99,6 +100,7 @@ def test_an_uncommitted_spec_is_tried_and_the_committed_one_runs(pictures: Study
     assert pictures.minipach("plan").code == 0
 
 
+@pytest.mark.slow
 def test_a_spec_that_no_commit_has_is_tried_but_never_run(pictures: Study) -> None:
     pictures.ok("datalad", "create", "-d", ".", "late")
     pictures.pipeline("late", SPEC, run=UPPER)
@@ -127,6 +129,7 @@ def test_inputs_are_those_that_are_committed(pictures: Study) -> None:
     assert pictures.minipach("datums", "edges").out == "a.txt\n"
 
 
+@pytest.mark.slow
 def test_a_spec_that_is_an_unlocked_annexed_file_is_read(pictures: Study) -> None:
     """As annex.addunlocked, or annex.largefiles=anything, has it."""
     pictures.schedule()

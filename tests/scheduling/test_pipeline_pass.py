@@ -152,6 +152,7 @@ def test_what_waits_is_queued_anew_where_the_spec_asks_for_other_resources(engin
     assert edges["state"] == "published"
 
 
+@pytest.mark.slow
 def test_what_a_job_takes_over_from_the_one_before_is_shown_as_its_own(engine: Engine) -> None:
     engine.study.copier(more="datum_set_spec: {number: 1}\n")
     (engine.study.root / "edges/code/copy.sh").write_text('echo seen\ncp "$images" "$PFS/out/"\n')
@@ -296,6 +297,7 @@ def test_what_later_passes_must_know_of_a_schedule_is_noted(study: Study) -> Non
     assert pending_work.options(project) == frozenset()
 
 
+@pytest.mark.slow
 def test_a_try_in_a_set_is_on_record_also_when_the_next_one_ends_in_a_later_pass(study: Study) -> None:
     for name in "ab":
         study.put(f"images/{name}", name, save=False)
