@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def uncommitted(project: Project, repos: Iterable[str]) -> dict[str, list[str]]:
         changed = dirty_paths(Repo(where)) if is_dataset(where) else _of_folder(project, path) if path in shared else []
         if path in pipelines:
             changed = [p for p in changed if not is_input(where, p)]
+            changed += in_subdatasets(where)
         if changed:
             found[path] = changed
     return found
@@ -60,7 +62,7 @@ def remarks(project: Project, found: Mapping[str, Sequence[str]]) -> list[str]:
     return [
         f"{path}: uncommitted changes are left out ({', '.join(changed[:_NAMED])}"
         + (f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else "")
-        + f"); {_way_in(Repo(_dataset_of(project, path)))}"
+        + f"); {_way_in(Repo(_dataset_of(project, path)), changed)}"
         for path, changed in found.items()
     ]
 
@@ -78,9 +80,23 @@ def _of_folder(project: Project, path: str) -> list[str]:
     return dirty_paths(Repo(project.root / holder), inside)
 
 
-def _way_in(repo: Repo) -> str:
+def own_subdatasets(folder: Path) -> list[str]:
+    """Return the installed subdatasets of a pipeline's dataset that are no inputs."""
+    modules = folder / ".gitmodules"
+    text = modules.read_text("utf-8", "replace") if modules.is_file() else ""
+    paths = re.findall(r"^\s*path\s*=\s*(.+?)\s*$", text, re.MULTILINE)
+    return sorted(path for path in paths if not path.startswith(INPUTS) and is_dataset(folder / path))
+
+
+def in_subdatasets(folder: Path) -> list[str]:
+    """Return the uncommitted paths in these subdatasets; git lists only those whose commit has changed."""
+    return [f"{path}/{name}" for path in own_subdatasets(folder) for name in dirty_paths(Repo(folder / path))]
+
+
+def _way_in(repo: Repo, changed: Sequence[str]) -> str:
     if repo.resolve("MERGE_HEAD") is None:
-        return f"datalad save -d {quoted(repo.path)}"
+        below = any(name.startswith(f"{path}/") for path in own_subdatasets(repo.path) for name in changed)
+        return f"datalad save {'-r ' if below else ''}-d {quoted(repo.path)}"
     # datalad would save what is in conflict as it lies
     return f"finish the merge: git -C {quoted(repo.path)} merge --continue (or --abort)"
 

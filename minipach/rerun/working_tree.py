@@ -10,14 +10,14 @@ from pathlib import Path
 
 from minipach.git.annex_keys import MAX_POINTER, key_of_link, key_of_pointer
 from minipach.git.checkout import dirty_paths
-from minipach.git.repo import EXECUTABLE, FILE, GITLINK, SYMLINK, Repo, is_dataset, private_index
+from minipach.git.repo import EXECUTABLE, FILE, GITLINK, SYMLINK, Repo, TreeEntry, is_dataset, private_index
 from minipach.git.worktrees import clean_up
 from minipach.model.pipeline import BrokenSpec, Pipeline
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import Project
 from minipach.project.spec_cache import read_spec
 from minipach.project.spec_file import lying_specs, one_spec, working_text
-from minipach.project.uncommitted import is_input, shared_targets, uncommitted
+from minipach.project.uncommitted import in_subdatasets, is_input, shared_targets, uncommitted
 from minipach.records.own_files import Shared, shared_code, subdatasets
 from minipach.support.errors import Problem, UserError
 from minipach.support.git_objects import NO_OBJECT
@@ -64,7 +64,7 @@ def notice(project: Project, path: str) -> str | None:
     name = project.name_of(path)
     if not is_dataset(project.root / path):
         return f"{name}: not a dataset yet; its files are used as they are"
-    changed = uncommitted_in(project, path)
+    changed = [*uncommitted_in(project, path), *in_subdatasets(project.root / path)]
     working = working_project(project, [path])
     shared = uncommitted(working, shared_targets(working, [path]))
     changed += [os.path.relpath(project.root / p, project.root / path) for p in _in_project(project, shared)]
@@ -145,7 +145,15 @@ class WorkingAssessment(Assessment):
         pipeline = self.pipeline
         at = pipeline.at("minipach.code")
         found = shared_code(self.project, self.path, pipeline.shared_code, at, _working_commit)
-        return {**found, **subdatasets(self.project, self.path, self.own)}
+        return {**found, **subdatasets(self.project, self.path, map(self._with_edits, self.own))}
+
+    def _with_edits(self, entry: TreeEntry) -> TreeEntry:
+        """Return a subdataset's entry at a commit of its working tree; any other entry as it is."""
+        there = self.project.root / self.path / entry.path
+        if entry.mode != GITLINK or not is_dataset(there):
+            return entry
+        commit = _working_commit(Repo(there), "")
+        return TreeEntry(entry.mode, commit or entry.sha, entry.path)
 
 
 def _working_commit(repo: Repo, inside: str) -> str | None:

@@ -131,6 +131,13 @@ def test_a_subdataset_in_code_is_seen(tmp_path: Path, without_minipach: dict[str
     write(study, "edges/code/tools/run.sh", 'cat "$images" >"$PFS/out/a.txt"\n')
     study.ok("datalad", "save", "-r", "-m", "another tool")
     assert said(study, "edges") == {"a.txt": ("run", "code/tools/run.sh changed")}
+    write(study, "edges/code/tools/run.sh", 'echo edited >"$PFS/out/a.txt"\n')
+    tried = study.minipach("run-one", "edges:a.txt")
+    assert "edited" in tried.out
+    assert "edges: uncommitted changes are used (code/tools/run.sh); " in tried.err
+    assert "edited" not in study.minipach("run-one", "--committed", "edges:a.txt").out
+    left_out = f"edges: uncommitted changes are left out (code/tools/run.sh); datalad save -r -d {study.root}/edges\n"
+    assert study.minipach("plan").err.count(left_out) == 1
 
 
 @pytest.mark.slow
