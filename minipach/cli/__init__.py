@@ -31,7 +31,7 @@ def program() -> None:
 
         main()
     except KeyboardInterrupt:  # before a command has begun; for the rest of the time see `common.guarded`
-        print("interrupted; the same command goes on from here", file=sys.stderr, flush=True)
+        print("interrupted; the same command continues from here", file=sys.stderr, flush=True)
         os._exit(130)  # Python itself could take the interrupt for one that nobody caught
     except SystemExit as end:
         others = threading.active_count() > 1 or "datalad" in sys.modules  # they have something to do at the end

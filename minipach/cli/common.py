@@ -28,7 +28,7 @@ R = TypeVar("R")
 
 _NAMED = 8  # at most so many names in a line
 OK, FAILED, USER, TIMED_OUT, INTERRUPTED = 0, 1, 2, 3, 130
-INTERRUPT = "interrupted; the same command goes on from here"
+INTERRUPT = "interrupted; the same command continues from here"
 _reader_has_left = False
 _PAINTED = re.compile(r"(\x1b\[[0-9]{1,2}m)")  # as `paint` makes them; in a name they can do no more than colour
 

@@ -132,7 +132,7 @@ _MARKS = {"added": "+", "removed": "-", "changed": "~"}
 def _counts(paths: Paths) -> str:
     parts = [f"{len(paths.added)} added", f"{len(paths.removed)} removed", f"{len(paths.changed)} changed"]
     parts += [f"{len(paths.moved)} renamed"] if paths.moved else []
-    parts += [f"{len(paths.same)} stored anew with equal content"] if paths.same else []
+    parts += [f"{len(paths.same)} stored again with equal content"] if paths.same else []
     return ", ".join(parts)
 
 
@@ -217,7 +217,7 @@ def audit(
     else:
         good = sum(v.outcome == "reproducible" for v in found.verdicts)
         drew = f" (--seed {drawn} draws these again)" if wanted is not None else ""
-        show(f"{good} of {len(found.verdicts)} reproducible bit for bit{drew}; contents were verified anew")
+        show(f"{good} of {len(found.verdicts)} reproducible bit for bit{drew}; contents were verified again")
     if not found.ok:
         raise typer.Exit(FAILED)
 

@@ -326,6 +326,6 @@ def wait(
         say(f"still running after {many(timeout or 0.0, 'second')}")
         raise typer.Exit(TIMED_OUT)
     for row in bad:
-        say(f"{row.pipeline}: {row.state}; minipach job {row.id[:12]} tells more")
+        say(f"{row.pipeline}: {row.state}; minipach job {row.id[:12]} shows more")
     if bad:
         raise typer.Exit(FAILED)

@@ -103,7 +103,7 @@ def _show_plan(plan: Plan, *, everything: bool) -> None:
 def _in_short(plan: Plan) -> str:
     told = [f"{n} {action}" for action, n in plan.counts.items() if n]
     if plan.problems:
-        return ", ".join([*told, f"{many(len(plan.problems), 'problem')} (told on stderr)"])
+        return ", ".join([*told, f"{many(len(plan.problems), 'problem')} (see stderr)"])
     if plan.is_current and plan.waits:
         return f"nothing to do yet, {plan.waits}"
     if plan.is_current and plan.steps:

@@ -53,27 +53,27 @@ plan:     {"schema": 1, "pipelines": [{"name": "edges",
            "counts": {"run": 1, "reuse": 0, "current": 3, "remove": 0, "skip": 0, "blocked": 0},
            "datums": [{"name": "chelsea.png", "id": "<hex>", "action": "run", "reason": "new content"}]}],
            "expected": {"datums": 1, "wall_seconds": 0.7, "cpu_hours": 0.0002, "slots": 2, "from_runs": 18,
-                        "datums_unknown": 0},         (only where earlier runs are known)
+                        "datums_unknown": 0},         (only if earlier runs are known)
            "problems": [], "uncommitted": [{"repo": "images", "paths": ["new.png"]}]}   (what is left out)
-          skip: a datum that failed in two jobs with this very content (see docs/howto-trying.md)
-          of what failed last time on this machine, the reason says so, and how: "failed last time: the command
-          exited with 3", after another reason, if there is one ("code/edges.py changed; failed the last 2 times: ...")
-          a pipeline that waits for one upstream also has "waits": "waits for edges (1 to run)"; one that can't be
-          planned, or whose results collide, has "problems": [...], all of which are below "problems" again; one without
-          datums, or in which several have one place, has "note"
+          skip: a datum that failed in two jobs with this content (see docs/howto-trying.md)
+          reason: names an earlier failure on this machine, too: "failed last time: the command exited with 3",
+          "code/edges.py changed; failed the last 2 times: ..."
+          waits: of a pipeline that waits for one upstream: "waits for edges (1 to run)"
+          problems: of a pipeline without a plan, or whose results collide; the "problems" at the end have all of them
+          note: of a pipeline without datums, or whose datums share an output folder
 schedule: {"schema": 1, "ok": true, "superdataset": "<sha or null>", "problems": [],
            "pipelines": [{"name": "edges", "state": "published", "job": "<id>", "commit": "<sha>",
                           "counts": {"ran": 1, "reused": 0, "current": 3, "removed": 0, "recovered": 0, "failed": 0},
                           "failed": [{"name": "...", "message": "...", "log": "<path>"}]}]}
           state: current, published, partial, failed, blocked, error; with rq and slurm also submitted, waiting
-          "wrote_nothing": ["<datum>"], where datums ran and have no output
-          job: where nothing was to do, the one that published what is current; null where no job of it began
-          (blocked, waiting, error), or nothing is published yet
+          wrote_nothing: ["<datum>"], if datums ran and have no output
+          job: if nothing was to do, the job that published the current state; null if no job began (blocked, waiting,
+          error) or nothing is published yet
 status:   {"schema": 1, "pipelines": [{"name": "edges", "state": "current|running|behind|failed|blocked|new",
            "counts": {"datums": 4, "current": 4, "stored": 0, "missing": 0, "failed": 0, "left": 0, "recovered": 0,
                       "remove": 0, "upstream": 0}, "details": []}],
            "problems": [], "uncommitted": []}         (as in plan)
-          a pipeline that is blocked because something is wrong with it has "problems": [...], too
+          problems: also of a pipeline that is blocked by a problem of its own
 dag:      {"schema": 1, "nodes": [{"path", "name", "kind": "repo|pipeline", "state", "counts", "depth"}],
            "edges": [{"from", "to", "input", "glob", "branch"}]}
 diff:     {"schema": 1, "pipeline", "old": "<sha>", "new": "<sha>", "inputs": [], "code": [], "patch", "image": [],
@@ -97,17 +97,17 @@ job:      {"schema": 1, (as in jobs), "passes": [(as in jobs)], "attempts": [{"p
                       "ended": "<UTC or null>", "seconds": 0.7, "cpu": 0.6, "memory": 70500352, "host", "log"}]}]}
           passes over the same state are one job; memory (peak, bytes), bytes_in, bytes_out, disk (peak of scratch
           space and outputs, bytes): null if not known;
-          of a datum that ran in a set of several, started and ended are the set's, seconds and cpu its own with a
-          share of the set's bookkeeping; tried: each try, also those that were lost (which tries doesn't count), with
-          the datum's own start and end
+          of a datum in a set of several, started and ended are the set's; seconds and cpu are its own with a share
+          of the set's overhead; tried: each try, also lost ones (which tries does not count), with the datum's own
+          start and end
 top:      {"schema": 1, "executor": "local|rq|slurm", "note", "next": ["montage"], "jobs": [{"id", "pipeline", "state",
            "seconds": 63.1, "done": 120, "failed": 3, "rate": 114.0, "total": 200, "running": 30, "waiting": 47,
            "eta": 41.0, "ran": 5, "behind": 40}], "workers": [{"name", "has",
            "runs": [{"what": "edges: chelsea.png and 3 more", "seconds"}]}],
            "waiting": [{"sets": 14, "kind": "gpu1", "why": "no worker has gpu1", "in_vain": true}]}
-          done and failed count what has come, also where no pass has taken it in yet; of each set that runs, one datum
-          is running, ran counts those before it as far as the set's log is here, and behind, of those waiting, those
-          after it; rate: datums per minute, eta: seconds, null if not known; next: pipelines that come after these
+          done and failed include results that no pass has recorded yet; running: one datum of each running set;
+          ran: datums that finished in a running set, as far as its log is here; behind: waiting datums of running sets;
+          rate: datums per minute, eta: seconds, null if not known; next: pipelines downstream of these
 datums --state: each datum has "state": "current|missing|failed", too, and "attempt": as in job, the last one, or null
 usage:    {"schema": 1, "pipeline", "runs": 18, "seconds": {"min", "median", "p95", "max", "runs"}, "cpu": {},
            "memory": {}, "bytes_in": {}, "bytes_out": {}, "disk": {}, "histogram": [{"low", "high", "count"}],

@@ -130,7 +130,7 @@ def on_its_way(report: ScheduleReport) -> str:
 
     names = [p.name for p in report.pipelines if p.state in GOING]
     which = f"{names[0]} " if len(names) == 1 else ""
-    return f"on its way; minipach wait, minipach jobs, minipach logs {which}--follow"
+    return f"submitted; minipach wait, minipach jobs, minipach logs {which}--follow"
 
 
 def _start_bar(pipeline: str, total: int) -> tuple[Progress, TaskID]:

@@ -149,8 +149,8 @@ def _of_this_host(pipeline: Pipeline) -> Iterator[str]:
     if pipeline.transform.image is None:
         for path in dict.fromkeys(filter(names_host, pipeline.transform.cmd[1:])):
             yield (
-                f"{pipeline.at('transform.cmd')}: {path} is of this host: no clone of the project has it, and a change "
-                "there is only told of (minipach plan), where what is below code/ runs again by itself"
+                f"{pipeline.at('transform.cmd')}: {path} is on this host only: no clone has it, and minipach plan "
+                "only reports a change; a change below code/ runs the datums again"
             )
 
 

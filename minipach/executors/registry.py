@@ -40,7 +40,7 @@ class Backend(ABC):
     fix_forsaken: ClassVar[str] = "minipach schedule"
     """The command that continues pending work which is `forsaken`."""
     patience: ClassVar[float | None] = None
-    """Seconds that a pass which the engine makes waits for the project's lock; None: as long as it takes."""
+    """Seconds that a pass of the executor waits for the project's lock; None: as long as it takes."""
 
     @abstractmethod
     def make(self, project: Project, jobs: int | None) -> Executor:

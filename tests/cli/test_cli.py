@@ -385,7 +385,7 @@ def test_an_interrupt_before_a_command_begins_ends_it_in_peace(tmp_path: Path) -
     (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     done = run(*MINIPACH, "plan", cwd=tmp_path, env={"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"})
     assert (done.code, done.out) == (130, "")
-    assert done.err == "interrupted; the same command goes on from here\n"
+    assert done.err == "interrupted; the same command continues from here\n"
 
 
 def test_an_interrupt_while_the_words_are_read_is_said_too(tmp_path: Path) -> None:
@@ -397,7 +397,7 @@ def test_an_interrupt_while_the_words_are_read_is_said_too(tmp_path: Path) -> No
         "program()\n"
     )
     done = run(sys.executable, "-c", code, "status", cwd=tmp_path)
-    assert (done.code, done.out, done.err) == (130, "", "interrupted; the same command goes on from here\n")
+    assert (done.code, done.out, done.err) == (130, "", "interrupted; the same command continues from here\n")
 
 
 def test_a_project_that_may_only_be_read_can_be_looked_at(done: Study, tmp_path: Path) -> None:

@@ -102,6 +102,16 @@ def test_sentences_of_pages_are_short(page: Path) -> None:
     assert [text for text in sentences(page.read_text()) if len(text.split()) > LONGEST] == []
 
 
+def test_messages_and_helps_use_standard_terms() -> None:
+    found = [
+        f"{_name(path)}:{line}: {wrong}"
+        for path in MODULES
+        for line, text in strings(path.read_text())
+        for wrong in wrong_words(text)
+    ]
+    assert found == []
+
+
 def test_docstrings_begin_with_a_noun_or_a_verb() -> None:
     found = [
         f"{_name(path)}:{line}: {name}: {text.splitlines()[0]}"

@@ -64,7 +64,7 @@ def test_who_waits_is_told(failed: Study) -> None:
     job = failed.minipach("jobs", "edges", "--json").json["jobs"][0]["id"]
     for asked in ((), ("edges",), ("montage",)):  # which takes from edges
         waited = failed.minipach("wait", *asked)
-        assert (waited.code, waited.err) == (1, f"edges: failed; minipach job {job[:12]} tells more\n")
+        assert (waited.code, waited.err) == (1, f"edges: failed; minipach job {job[:12]} shows more\n")
 
 
 def test_logs_tell(failed: Study) -> None:

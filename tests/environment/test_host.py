@@ -64,7 +64,7 @@ def test_a_script_outside_of_the_project_is_noted_and_its_change_is_told(study: 
         "edges",
         f'input: {{pfs: {{repo: images, glob: "/*"}}}}\ntransform:\n  cmd: [sh, {tool}, "{{images}}", "{{out}}"]\n',
     )
-    assert f"note: edges/spec.yml:3:8: {tool} is of this host: no clone" in study.minipach("check").err
+    assert f"note: edges/spec.yml:3:8: {tool} is on this host only: no clone" in study.minipach("check").err
     study.schedule()
     tool.write_text('cat "$1" > "$2/new"\n')
     study.put("images/b.txt", "beta")

@@ -213,7 +213,7 @@ def test_audit_reads_what_was_verified_before_and_says_so(study: Study) -> None:
     study.copier()
     os.utime(file.resolve(), ns=(1, 10**18))
     study.schedule()
-    assert "contents were verified anew" in study.minipach("audit").out
+    assert "contents were verified again" in study.minipach("audit").out
     spoil(file, keep_time=True)
     done = study.minipach("audit")
     assert done.code == 1 and "content of images/a" in done.out and "is damaged" in done.out

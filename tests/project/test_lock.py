@@ -119,7 +119,7 @@ def test_an_interrupted_schedule_ends_its_processes_and_keeps_what_was_finished(
         os.kill(running.process.pid, number)
     done = running.end()
     assert done.code == 130
-    assert done.err.splitlines()[-1] == "interrupted; the same command goes on from here"
+    assert done.err.splitlines()[-1] == "interrupted; the same command continues from here"
     assert "Traceback" not in done.err
     assert [path for path in leftovers(study) if not path.endswith("/minipach/working")] == []
     gate.unlink()

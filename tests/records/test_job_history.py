@@ -240,13 +240,13 @@ def test_follow_wait_and_cancel(tmp_path: Path) -> None:
     assert cancelled.code == 0, cancelled.err
     assert cancelled.out.startswith(f"ended: process {schedule.process.pid} on ")
     done = schedule.end()
-    assert (done.code, done.err.splitlines()[-1]) == (130, "interrupted; the same command goes on from here")
+    assert (done.code, done.err.splitlines()[-1]) == (130, "interrupted; the same command continues from here")
     assert (follower.end().code, everything.end().code) == (0, 0)
     assert study.minipach("jobs", "--json").json["jobs"][0]["state"] == "interrupted"
     assert study.minipach("cancel").out == "nothing runs\n"
     waited = study.minipach("wait")
     assert waited.code == 1, "who goes on after it would do so without a result"
-    assert re.fullmatch(r"edges: interrupted; minipach job [0-9a-f]{12} tells more\n", waited.err)
+    assert re.fullmatch(r"edges: interrupted; minipach job [0-9a-f]{12} shows more\n", waited.err)
 
     gate.unlink()
     study.schedule()
@@ -453,9 +453,9 @@ def test_a_ledger_of_an_earlier_version_gets_its_columns(tmp_path: Path) -> None
 def test_the_advice_on_what_is_on_its_way_can_be_typed_as_it_is() -> None:
     reports = (PipelineReport("images", "current"), PipelineReport("edges", "submitted"))
     advice = on_its_way(ScheduleReport(reports, (), None))
-    assert advice == "on its way; minipach wait, minipach jobs, minipach logs edges --follow"
+    assert advice == "submitted; minipach wait, minipach jobs, minipach logs edges --follow"
     advice = on_its_way(ScheduleReport((*reports, PipelineReport("montage", "waiting")), (), None))
-    assert advice == "on its way; minipach wait, minipach jobs, minipach logs --follow"
+    assert advice == "submitted; minipach wait, minipach jobs, minipach logs --follow"
 
 
 def test_a_sets_log_is_told_by_datum(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def test_for_people_the_paths_are_named(published: Study) -> None:
     assert done.out.splitlines() == [
         "noise: moon.txt: different",
         "  moon.txt.when differs",
-        "0 of 1 reproducible bit for bit; contents were verified anew",
+        "0 of 1 reproducible bit for bit; contents were verified again",
     ]
 
 

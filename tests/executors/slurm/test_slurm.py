@@ -86,7 +86,7 @@ def test_both_pipelines_get_done_without_anyone_waiting(tmp_path: Path, slurm: C
     with slurm.drained():
         first = study.minipach("schedule")
         assert first.code == 0, first.err
-        assert "on its way" in first.out
+        assert "submitted; minipach wait" in first.out
         assert states(study) == {"edges": "submitted"}
         names = [task.split()[2] for task in slurm.tasks()]
         assert names.count("minipach:next") == 1, names
