@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from minipach.model.attempt import DatumEnd
     from minipach.model.failures import Way
-    from minipach.scheduling.events import Event
+    from minipach.scheduling.events import Event, Reporter
     from minipach.scheduling.report import PipelineReport, ScheduleReport
 
 _NAMED = 8  # at most so many datums in a line
@@ -60,6 +61,9 @@ def schedule(
         bool, typer.Option("--retry-failed", help="Run datums too that failed in two jobs with unchanged content.")
     ] = False,
     wait: WAIT = None,
+    events: Annotated[
+        bool, typer.Option("--events", help="Print progress on standard error as lines of JSON, one per event.")
+    ] = False,
 ) -> None:
     """Compute missing results, publish them and continue downstream.
 
@@ -88,8 +92,8 @@ def schedule(
             Problem("option.conflict", "", "--fail-fast and --keep-going exclude each other", "leave one of them out")
         )
     options = Options(force=force, fail_fast=fail_fast, keep_going=keep_going, retry_failed=retry_failed)
-    with reporting() as terminal:
-        report = run(project, targets, options, terminal, jobs=jobs, wait=wait)
+    with reporting(events=events) as reporter:
+        report = run(project, targets, options, reporter, jobs=jobs, wait=wait)
     tell(report, as_json=as_json)
 
 
@@ -151,13 +155,24 @@ def _start_bar(pipeline: str, total: int) -> tuple[Progress, TaskID]:
 
 
 @contextlib.contextmanager
-def reporting() -> Iterator[Terminal]:
-    """Show what is reported meanwhile; no bar is left on the screen."""
+def reporting(*, events: bool = False) -> Iterator[Reporter]:
+    """Show what is reported meanwhile; no bar is left on the screen. events: as JSON."""
+    if events:
+        yield EventLines()
+        return
     terminal = Terminal()
     try:
         yield terminal
     finally:
         terminal.stop()
+
+
+class EventLines:
+    """The events of a schedule as lines of JSON on stderr, for programs."""
+
+    def report(self, event: Event) -> None:
+        """Print an event."""
+        say(json.dumps(event.as_json()))
 
 
 class Terminal:

@@ -9,8 +9,12 @@ import pytest
 
 from minipach.executors.rq.names import Names
 from minipach.model import launch_protocol, repo_layout, states
+from minipach.model.attempt import DatumEnd
+from minipach.model.datum import Datum, Task
 from minipach.model.local_state import LocalState
 from minipach.planning.plan import ACTIONS
+from minipach.scheduling.events import DatumFailed, Event, Message, PipelineEnded, PipelineStarted, Progress
+from minipach.scheduling.report import PipelineReport
 
 PAGE = (Path(__file__).parents[2] / "docs" / "design" / "formats.md").read_text()
 CODES = {name: value for name, value in vars(launch_protocol).items() if isinstance(value, int) and name.isupper()}
@@ -49,7 +53,23 @@ def test_options_of_the_launcher() -> None:
 
 @pytest.mark.parametrize("state", sorted({*STATES, *ACTIONS}))
 def test_states(state: str) -> None:
-    assert f"`{state}`" in PAGE.partition("## States")[2].partition("## Redis")[0]
+    assert f"`{state}`" in PAGE.partition("## States")[2].partition("## Events")[0]
+
+
+EVENTS = [
+    Message("x"),
+    PipelineStarted("edges", {"run": 1}),
+    Progress("edges", 1, 0, 1),
+    DatumFailed("edges", DatumEnd(Task(Datum("a", ()), "id", ""), "failed", 1, "", 0.0, 0.0, 1, "", "")),
+    PipelineEnded(PipelineReport("edges", "published")),
+]
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+def test_events(event: Event) -> None:
+    data = event.as_json()
+    keys = " ".join(f"`{key}`" for key in data if key != "event")
+    assert f"| `{data['event']}` | {keys} |" in PAGE
 
 
 def test_redis_keys() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -166,3 +167,14 @@ def test_queued_sets_of_others_are_withdrawn(study: Study, memory: Memory) -> No
     assert set_ids(repo)
     withdraw_others(backend("local"), repo)
     assert not set_ids(repo)
+
+
+def test_events_are_printed_as_lines_of_json(study: Study, memory: Memory) -> None:
+    study.ok("git", "config", "minipach.executor", "local")
+    done = study.minipach("schedule", "edges", "--no-downstream", "--events")
+    found = [json.loads(line) for line in done.err.splitlines()]
+    assert [row["event"] for row in found if row["event"] not in ("message", "progress")] == [
+        "pipeline-started",
+        "pipeline-ended",
+    ]
+    assert found[-1]["report"]["counts"]["ran"] == 3
