@@ -14,6 +14,7 @@ from minipach.environment.oci_registry import SCHEME, parse_reference
 from minipach.git import crash_cleanup
 from minipach.git.checkout import InTheWay, check_free, move_branch, recover
 from minipach.git.repo import FILE, Repo, TreeEntry, is_dataset, need_identity, private_index
+from minipach.model.messages import SUBJECT
 from minipach.project.branch_check import need_branch
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError
@@ -134,7 +135,7 @@ def _commit(
             repo.git("update-index", "--add", "--cacheinfo", f"{entry.mode},{entry.sha},{entry.path}", env=env)
         tree = repo.line("write-tree", env=env)
     text = "\n".join(changes)
-    new = repo.commit_tree(tree, f"minipach: {what}\n\n{text}\n", [head])
+    new = repo.commit_tree(tree, f"{SUBJECT}{what}\n\n{text}\n", [head])
     try:
         check_free(repo, head, new)
     except InTheWay as error:

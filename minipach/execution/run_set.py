@@ -24,6 +24,7 @@ from minipach.model.attempt import Took, Try, took
 from minipach.model.failures import FINAL
 from minipach.model.launch_protocol import NOT_KEPT
 from minipach.model.log_marks import mark
+from minipach.model.messages import SUBJECT, next_try, once_more
 from minipach.model.states import ResultState, SetKind
 from minipach.model.work_set import LOST_TRIES, DatumResult, Outcome, WorkSet
 from minipach.project.disk_full import explain, places_of_set
@@ -112,7 +113,7 @@ class _Tries:
                 if outcome is not None:
                     return self._complete(outcome)
                 # what the datum had in a set with others counts too
-                print(f"minipach: try {work.tried + self.tries + 1} of {work.tried + work.tries}", flush=True)
+                print(next_try(work.tried + self.tries + 1, work.tried + work.tries), flush=True)
             except BadOutputError as error:
                 _note(work.log, str(error))
                 return self._complete(self._outcome("failed", NOT_KEPT, str(error)))
@@ -128,9 +129,7 @@ class _Tries:
                     return self._complete(self._outcome("lost", 1, message))
                 self._put_by("lost", 1, message)
                 time.sleep(_PAUSE * self.lost)
-                _note(
-                    work.log, f"once more, {self.lost + 1} of {LOST_TRIES}; this does not count as a try of the datum"
-                )
+                _note(work.log, once_more(self.lost + 1, LOST_TRIES))
 
     def _once(self) -> Outcome | None:
         """Return one try; None if the command failed and may try again."""
@@ -261,7 +260,7 @@ def _cpu() -> float:
 
 def _note(log: str, message: str, index: int | None = None) -> None:
     """Add a line to a log. index: of the datum that it is about, in a set of several; else it is about the set."""
-    line = f"minipach: {printable(message)}\n".encode(errors="surrogateescape")  # a name may hold anything
+    line = f"{SUBJECT}{printable(message)}\n".encode(errors="surrogateescape")  # a name may hold anything
     with contextlib.suppress(OSError), Path(log).open("ab") as file:
         file.write(line if index is None else mark(index + 1) + line + mark(0))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minipach.model.launch_protocol import COMMON_SIZES, DATUM_SIZES, OF_SETTINGS
+from minipach.model.messages import RECORD
 from minipach.model.pipeline import Pipeline
 from minipach.support.validation import parse_object
 
@@ -93,7 +94,7 @@ def title(pipeline: str, names: Sequence[str]) -> str:
 def compose(subject: str, record: Mapping[str, Any]) -> str:
     """Return a commit message that `datalad rerun` reads."""
     body = _json(fitted(record))
-    return f"[DATALAD RUNCMD] {subject}\n\n{_TOP}\n{body}\n{_END}\n"
+    return f"{RECORD} {subject}\n\n{_TOP}\n{body}\n{_END}\n"
 
 
 def fitted(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,4 +132,4 @@ def parse(message: str) -> tuple[str, dict[str, Any]]:
     if not top or not end:
         raise ValueError("no run record in this message")
     record = parse_object(body)
-    return head.strip().removeprefix("[DATALAD RUNCMD] "), record
+    return head.strip().removeprefix(f"{RECORD} "), record

@@ -23,6 +23,7 @@ from minipach.git.repo import (
     private_index,
 )
 from minipach.git.worktrees import kill_inside
+from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import DATALAD_CONFIG, PROJECT_MARK, SPECS
 from minipach.project.discovery import Place
 from minipach.project.project import Project, find_project
@@ -87,7 +88,7 @@ def init_project(folder: Path) -> tuple[Project, list[str]]:
             "commit",
             "--quiet",
             "-m",
-            "minipach: a project begins here",
+            f"{SUBJECT}a project begins here",
             "--",
             DATALAD_CONFIG,
             *([".gitattributes"] if fresh else []),
@@ -178,7 +179,7 @@ def _commit_all(project: Project, path: str, tracked: list[TreeEntry]) -> None:
     if names:
         command = ("add", "--force", "--pathspec-from-file=-", "--pathspec-file-nul")
         repo.git("--literal-pathspecs", *command, stdin=names)
-    Repo(repo.path, own=True).git("commit", "--quiet", "-m", "minipach: a pipeline begins here")
+    Repo(repo.path, own=True).git("commit", "--quiet", "-m", f"{SUBJECT}a pipeline begins here")
 
 
 def _make_dataset_in_place(project: Project, folder: Path) -> None:
@@ -262,7 +263,7 @@ def _register(project: Project, path: str, tracked: list[TreeEntry]) -> None:
         repo.git("update-index", "-z", "--index-info", stdin=info, env=env)
         tree = repo.line("write-tree", env=env)
     moved = f"\n\nTracked there now, and no longer here: {many(len(tracked), 'file')}.\n" if tracked else "\n"
-    new = repo.commit_tree(tree, f"minipach: {path} becomes a dataset{moved}", [head])
+    new = repo.commit_tree(tree, f"{SUBJECT}{path} becomes a dataset{moved}", [head])
     branch = repo.branch()
     try:
         check_free(repo, head, new)

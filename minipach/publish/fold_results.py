@@ -9,6 +9,7 @@ from typing import Any
 
 from minipach.git.fast_import import Stream, committer
 from minipach.git.repo import EXECUTABLE, FILE, SYMLINK, GitError, Repo
+from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import BUILD_REFS, RECORD_FILE, RESULT_FILE, RESULT_REFS, RESULTS_BRANCH, RESULTS_FILE
 from minipach.records.results_branch import Known, folder_of, result_json
 from minipach.support.text import many
@@ -32,7 +33,7 @@ def fold(repo: Repo, tries: int = 5) -> int:
     fresh = [d for d in described if d.get("forced") or known.named(d["id"], d["name"]) is None]
     if fresh:
         names = ", ".join(str(d["name"]) for d in fresh[:3]) + (" ..." if len(fresh) > 3 else "")
-        stream.commit(f"minipach: {many(len(fresh), 'result')}: {names}\n")
+        stream.commit(f"{SUBJECT}{many(len(fresh), 'result')}: {names}\n")
     seen: set[tuple[str, str]] = set()
     for d in fresh:
         if (d["id"], d["name"]) in seen:

@@ -13,6 +13,7 @@ from minipach.git.annex_keys import size_of
 from minipach.git.content import classify
 from minipach.git.fast_import import Stream, committer
 from minipach.git.repo import Repo, TreeEntry
+from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import BUILD_REFS, RESULT_FILE, RESULTS, RESULTS_BRANCH, STATE
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import Project
@@ -198,7 +199,7 @@ def _drop(repo: Repo, unneeded: Sequence[Stored]) -> str | None:
     own_branch(repo)
     old = repo.resolve(RESULTS_BRANCH)
     stream = Stream(_BUILD, old, committer(repo))
-    stream.commit(f"minipach: drop {many(len(unneeded), 'result')} that nothing needs any more\n")
+    stream.commit(f"{SUBJECT}drop {many(len(unneeded), 'result')} that nothing needs any more\n")
     for result in unneeded:
         stream.delete(result.where)
     new = stream.run(repo)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from minipach.git.fast_import import Stream, committer
 from minipach.git.repo import TREE, GitError, Repo
+from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import BUILD_REFS, RESULT_FILE, RESULTS_BRANCH
 from minipach.records.results_branch import folder_of, id_of_folder, read_folders
 from minipach.support.text import many
@@ -40,7 +41,7 @@ def _merged(repo: Repo, ours: str, theirs: str, source: str) -> str | None:
     mine, other = read_folders(repo, ours), read_folders(repo, theirs)
     put, gone = _union(repo, mine, other, base)
     stream = Stream(_BUILD, ours, committer(repo))
-    stream.commit(f"minipach: merge {many(len(put), 'result')} from {source}\n")
+    stream.commit(f"{SUBJECT}merge {many(len(put), 'result')} from {source}\n")
     stream.merge(theirs)
     for where in gone:
         stream.delete(where)

@@ -12,6 +12,7 @@ from minipach.git.checkout import InTheWay, check_free, index_entries, move_bran
 from minipach.git.fast_import import Stream, committer
 from minipach.git.repo import FILE, SYMLINK, GitError
 from minipach.model import launch_protocol, run_record
+from minipach.model.messages import JOB, SUBJECT
 from minipach.model.neutral_names import restore
 from minipach.model.repo_layout import BUILD_REFS, PUBLISHED_REF, reserved_in_pipeline
 from minipach.model.work_set import Base, record_extra
@@ -150,7 +151,7 @@ def _summary(assessment: Assessment, plan: Plan, job: str) -> str:
     ]
     if counts["run"]:
         parts.append(f"{counts['run']} missing")
-    lines = [f"minipach: {assessment.pipeline.name}: {', '.join(parts)}", "", f"job: {job}"]
+    lines = [f"{SUBJECT}{assessment.pipeline.name}: {', '.join(parts)}", "", f"{JOB}{job}"]
     for (repo, branch), snapshot in sorted(assessment.snapshots.items(), key=lambda item: item[0][0]):
         lines.append(f"input: {repo}{'@' + branch if branch else ''} {snapshot.commit}")
     return "\n".join(lines) + "\n"

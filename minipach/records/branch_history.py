@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from minipach.git.repo import Repo
+from minipach.model.messages import BY_JOB, BY_MINIPACH, SUBJECT, job_of
 from minipach.model.run_record import parse
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import near_id, nearest, quoted
 
 _HEX = re.compile(r"[0-9a-f]{4,64}")
-_JOB = re.compile(r"^job: ([0-9a-f]+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ def publishes(repo: Repo, head: str) -> list[Publish]:
     found = []
     state = head
     for commit, parents, message in _log(repo, head, "--first-parent"):
-        if message.startswith("minipach: ") and (job := _JOB.search(message)):
-            found.append(Publish(job[1], parents[0] if parents else None, state))
+        if message.startswith(SUBJECT) and (job := job_of(message)):
+            found.append(Publish(job, parents[0] if parents else None, state))
         elif _is_record(message):
             continue
         # whatever came before this commit ended at its parent
@@ -49,10 +49,10 @@ def last_publish(repo: Repo, head: str) -> str | None:
 
     None if none did. Costs more the more records it wrote.
     """
-    only = ("--first-parent", "-1", "--extended-regexp", "--all-match", "--grep=^minipach: ", "--grep=^job: [0-9a-f]+$")
+    only = ("--first-parent", "-1", "--extended-regexp", "--all-match", BY_MINIPACH, BY_JOB)
     for _, _, message in _log(repo, head, *only):
-        if job := _JOB.search(message):
-            return job[1]
+        if job := job_of(message):
+            return job
     return None
 
 

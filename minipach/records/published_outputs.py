@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 from minipach.git.repo import Repo
+from minipach.model.messages import BY_MINIPACH, BY_PUBLISH, WITH_RECORD
 from minipach.model.neutral_names import restore
 from minipach.model.repo_layout import PUBLISHED_REF, reserved_in_pipeline
 from minipach.records.published_state import Published, read_state, recorded_outputs
@@ -47,7 +48,7 @@ def altered_datums(
     if before is not None and repo.succeeds("merge-base", "--is-ancestor", before, head):
         return _changed_of(repo, before, state, paths_of, _changed(repo, before, head))
     # a clone that has published nothing, or a branch that was reset: what came after the publisher's last commit
-    base = os.fsdecode(repo.git("log", "-1", "--topo-order", "--format=%H", "--grep=^minipach: ", head)).strip()
+    base = os.fsdecode(repo.git("log", "-1", "--topo-order", "--format=%H", BY_MINIPACH, head)).strip()
     found = _changed_of(repo, base, state, paths_of, _by_hand(repo, base, head)) if base else frozenset()
     if before is None:
         return found
@@ -62,10 +63,10 @@ def added_by_hand(repo: Repo, head: str) -> set[str]:
     if before == head:
         return set()
     if before is None or not repo.succeeds("merge-base", "--is-ancestor", before, head):
-        found = repo.git("log", "-1", "--topo-order", "--format=%H", "--grep=^job: ", head)
+        found = repo.git("log", "-1", "--topo-order", "--format=%H", BY_PUBLISH, head)
         before = os.fsdecode(found).strip() or None
     how = ("-z", "--no-renames", "--name-only", "--diff-filter=A", "--format=")
-    recorded = ("--invert-grep", r"--grep=^\[DATALAD RUNCMD\]", "--grep=^job: ")
+    recorded = ("--invert-grep", WITH_RECORD, BY_PUBLISH)
     names = repo.git("log", *how, *recorded, f"{before}..{head}" if before else head).split(b"\0")
     return {name for name in map(os.fsdecode, names) if name}
 
@@ -100,6 +101,6 @@ def _by_hand(repo: Repo, old: str, new: str) -> set[str]:
 
     What was added is in nobody's way here; and what `datalad rerun` did, or the publisher of a clone, is on record.
     """
-    recorded = ("--invert-grep", r"--grep=^\[DATALAD RUNCMD\]", "--grep=^minipach: ")
+    recorded = ("--invert-grep", WITH_RECORD, BY_MINIPACH)
     found = repo.git("log", *_LISTING, "--format=", *recorded, f"{old}..{new}").split(b"\0")
     return {n for n in map(os.fsdecode, found) if n and not reserved_in_pipeline(n.split("/", 1)[0])}

@@ -20,6 +20,7 @@ from minipach.git.content import classify
 from minipach.git.repo import GITLINK, SYMLINK, Repo
 from minipach.git.worktrees import Owner, Slot, kill_inside, slots_dir
 from minipach.model.datum import Task
+from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import CONTAINER, DATALAD_CONFIG
 from minipach.model.run_record import options_of_settings
 from minipach.model.work_set import Base
@@ -144,7 +145,7 @@ def _add_trials(audit: Audit, a: Assessment, chosen: Sequence[Task]) -> None:
     kinds = classify(a.repo, entries.values())
     tree = a.repo.write_tree(a.house)  # what datums start from, as published
     dates = {"GIT_AUTHOR_DATE": _EPOCH, "GIT_COMMITTER_DATE": _EPOCH}
-    commit = a.repo.commit_tree(tree, "minipach: audit\n", env=dates)
+    commit = a.repo.commit_tree(tree, f"{SUBJECT}audit\n", env=dates)
     image = _image_path(a, a.head)
     logs = a.project.local.logs / a.pipeline.name / "audit"
     for task in chosen:

@@ -12,6 +12,7 @@ from minipach.git.annex_keys import MAX_POINTER, key_of_link, key_of_pointer
 from minipach.git.checkout import dirty_paths
 from minipach.git.repo import EXECUTABLE, FILE, GITLINK, SYMLINK, Repo, TreeEntry, is_dataset, private_index
 from minipach.git.worktrees import clean_up
+from minipach.model.messages import SUBJECT
 from minipach.model.pipeline import BrokenSpec, Pipeline
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import Project
@@ -173,7 +174,7 @@ def _commit(repo: Repo, head: str | None, rows: Sequence[_Row]) -> str:
         repo.git("read-tree", *([head] if head else ["--empty"]), env=env)
         repo.git("update-index", "-z", "--index-info", stdin=info, env=env)
         tree = repo.line("write-tree", "--missing-ok", env=env)
-    return repo.commit_tree(tree, "minipach: the working tree\n", [head] if head else [], env=_EPOCH)
+    return repo.commit_tree(tree, f"{SUBJECT}the working tree\n", [head] if head else [], env=_EPOCH)
 
 
 def _changed(repo: Repo, paths: Sequence[str]) -> list[_Row]:

@@ -27,6 +27,7 @@ from minipach.git.repo import (
 )
 from minipach.model import launch_protocol, run_record
 from minipach.model.launch_protocol import SCRATCH
+from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import BASE_REF, CODE, CONTAINER, DATALAD_CONFIG, FOLDER, INPUTS, OWN_FILES, PINNED_CODE
 from minipach.model.work_set import Base
 from minipach.planning.assessment import Assessment
@@ -90,7 +91,7 @@ def scratch_base(assessment: Assessment) -> Base:
         lying = [TreeEntry(SYMLINK, assessment.repo.hash_blob(os.fsencode(there)), image.path)]
     tree, commits = _build_tree(assessment, lying)
     epoch = {"GIT_AUTHOR_DATE": "@0 +0000", "GIT_COMMITTER_DATE": "@0 +0000"}  # the same tree is the same commit
-    commit = assessment.repo.commit_tree(tree, "minipach: a trial\n", env=epoch)
+    commit = assessment.repo.commit_tree(tree, f"{SUBJECT}a trial\n", env=epoch)
     return _base(assessment, commit, tree, commits)
 
 
@@ -132,7 +133,7 @@ def _base(assessment: Assessment, commit: str, tree: str, commits: dict[tuple[st
 
 
 def _commit(repo: Repo, tree: str, path: str) -> str:
-    return repo.commit_tree(tree, f"minipach: what the datums of {path} start from\n")
+    return repo.commit_tree(tree, f"{SUBJECT}what the datums of {path} start from\n")
 
 
 def _scripts() -> list[tuple[str, str, bytes]]:

@@ -12,6 +12,7 @@ from minipach.git.checkout import recover
 from minipach.git.gc_lock import gc_held_off
 from minipach.git.repo import Repo
 from minipach.git.worktrees import clean_up
+from minipach.model.messages import SUBJECT
 from minipach.model.states import GOING, STOPPED
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.plan import Plan
@@ -115,7 +116,7 @@ class Scheduler:
 
     def _commit_project(self, reports: dict[str, PipelineReport], commits: dict[str, str]) -> str | None:
         done = [r for r in reports.values() if r.state == "published"]
-        lines = [f"minipach: {', '.join(r.name for r in done) or 'inputs as used'}", ""]
+        lines = [f"{SUBJECT}{', '.join(r.name for r in done) or 'inputs as used'}", ""]
         for r in done:
             lines.append(f"{r.name}: " + ", ".join(f"{n} {what}" for what, n in r.counts.items() if n))
             if r.missing:

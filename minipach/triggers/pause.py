@@ -10,6 +10,7 @@ import os
 import shlex
 from collections.abc import Iterable
 
+from minipach.model.messages import SUBJECT
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError
 
@@ -41,7 +42,7 @@ def pause(project: Project, name: str | None, *, shared: bool) -> bool:
     before = _values(project, shared=shared)
     if value in before:
         return False
-    _store(project, [*before, value], f"minipach: pause {name or 'all pipelines'}", shared=shared)
+    _store(project, [*before, value], f"{SUBJECT}pause {name or 'all pipelines'}", shared=shared)
     return True
 
 
@@ -61,7 +62,7 @@ def resume(project: Project, name: str | None, *, shared: bool) -> bool:
             fix = "minipach resume" + (" --shared" if shared else "")
             raise UserError(Problem("pause.all", name, "all pipelines are paused", fix))
     if left != before:
-        _store(project, left, f"minipach: resume {name or 'all pipelines'}", shared=shared)
+        _store(project, left, f"{SUBJECT}resume {name or 'all pipelines'}", shared=shared)
     still = paused(project)
     wanted = project.order if name is None else [project.path_of(name)]
     fixes = dict.fromkeys(still[path] for path in wanted if path in still)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Protocol
 
 from minipach.executors.registry import chosen
 from minipach.model.attempt import Attempt, JobRow, Try, Used
+from minipach.model.messages import NEXT_TRY
 from minipach.model.states import OPEN
 from minipach.project.lock import holder
 from minipach.project.project import Project
@@ -23,7 +23,6 @@ from minipach.views.follow import PAUSE, Following, follow
 
 _LAST = 50  # jobs among which are those that began since the last look
 # what a worker writes between two tries (see execution.run_set)
-_NEXT_TRY = re.compile(rb"^minipach: (?:try \d+ of \d+|once more, \d+ of \d+; .*)\n", re.MULTILINE)
 
 
 class Logged(Protocol):
@@ -103,7 +102,7 @@ def log_of_try(project: Project, path: str, datum: str, job: str | None, number:
             )
         )
     data = there.read_bytes()
-    parts = _NEXT_TRY.split(data)
+    parts = NEXT_TRY.split(data)
     same = [place for place, other in enumerate(tries) if other.log == one.log]
     # if the command itself prints such lines, all of it is shown
     return parts[same.index(number - 1)] if len(parts) == len(same) else data
