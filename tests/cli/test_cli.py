@@ -603,4 +603,4 @@ def test_no_git_identity(study: Study) -> None:
     assert one_line(study.minipach("init", "new", env=nobody)) == line
     doctor = study.minipach("doctor", env=nobody)
     assert doctor.code == 2
-    assert "problem  git: no identity for commits. Fix: git config --global user.name" in doctor.out
+    assert "problem  git: no identity for commits; git config --global user.name" in doctor.out

@@ -1,0 +1,92 @@
+"""Every kind of problem: its code, and its sentence. Other tests compare codes; a sentence changes here alone."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import minipach
+from minipach.support.errors import UNCLASSIFIED
+
+PACKAGE = Path(minipach.__file__).parent
+PAGE = PACKAGE.parent / "docs" / "problems.md"
+CODE = re.compile(r"[a-z]+\.[a-z0-9]+(-[a-z0-9]+)*")
+_HEAD = """\
+# Problems
+
+The code, the message and the fix of each problem that a command reports (exit code 2). `...` stands for a value. With
+`--json`, a problem is an object with these three and its location (see [commands](commands.md)). Codes are stable.
+
+Written by `python -m tests.support.test_problem_codes`.
+
+| code | message | fix |
+|---|---|---|
+"""
+
+
+def found() -> Iterator[tuple[str, str, str]]:
+    """Code, message and fix of each problem in the sources."""
+    for file in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and (row := _row(node)) is not None:
+                yield row
+
+
+def _row(call: ast.Call) -> tuple[str, str, str] | None:
+    name = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
+    if name == "Problem" and len(call.args) > 2 and isinstance(call.args[0], ast.Constant):
+        code, _, *texts = call.args
+    elif name == "add" and len(call.args) > 2 and isinstance(call.args[1], ast.Constant):  # of `spec.Document`
+        _, code, *texts = call.args
+    else:
+        return None
+    message, fix = (*map(_text, texts), "")[:2]
+    return (str(code.value), message, fix) if isinstance(code, ast.Constant) else None
+
+
+def _text(node: ast.expr) -> str:
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(v.value) if isinstance(v, ast.Constant) else "..." for v in node.values)
+    return "..."
+
+
+def page() -> str:
+    rows = sorted(set(found()))
+    cells = [[f"`{code}`", *(text.replace("|", "\\|").replace("<", "&lt;") for text in texts)] for code, *texts in rows]
+    return _HEAD + "".join(f"| {' | '.join(row)} |\n" for row in cells)
+
+
+def test_codes_are_well_formed() -> None:
+    codes = {code for code, _, _ in found()} - {UNCLASSIFIED}
+    assert len(codes) > 150
+    assert [code for code in codes if not CODE.fullmatch(code)] == []
+
+
+def test_messages_and_fixes_are_phrases_without_a_stop_and_apart_from_each_other() -> None:
+    for code, message, fix in found():
+        assert message and not re.search(r"[^.][.;:]$", message), (code, message)
+        assert not fix.startswith((";", "Fix:")) and "Fix:" not in message, (code, fix)
+
+
+def test_the_page_lists_every_problem() -> None:
+    assert PAGE.read_text() == page(), "python -m tests.support.test_problem_codes writes it"
+
+
+def test_no_user_error_is_raised_with_a_bare_sentence() -> None:
+    bare = [
+        f"{file.relative_to(PACKAGE)}:{node.lineno}"
+        for file in sorted(PACKAGE.rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "id", "") == "UserError"
+        and isinstance(node.args[0], ast.Constant | ast.JoinedStr | ast.BinOp)
+    ]
+    assert bare == []
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
