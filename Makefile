@@ -44,7 +44,7 @@ record: .venv/ready ## run the demo in a pseudo-terminal and write the pictures 
 	@$(PYTHON) docs/record.py
 
 bench: .venv/ready ## measure minipach beside its peers (some 25 minutes)
-	@for script in overhead noop outputs20k plan verify peers thousand; do \
+	@for script in overhead noop outputs20k plan verify hooks peers thousand; do \
 	  echo; echo "== $$script"; $(PYTHON) benchmarks/$$script.py || exit 1; \
 	done
 

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from minipach.triggers.hooks import HookState
 
 REPO = Annotated[
-    str | None, typer.Option("--repo", metavar="R", help="Select one repo by its path. [default: the project and all]")
+    str | None,
+    typer.Option(
+        "--repo", metavar="R", help="Select one repo, or a bare repository. [default: the project and all repos]"
+    ),
 ]
 ONE = Annotated[
     str | None, typer.Argument(metavar="[PIPELINE]", help="Select the pipeline by its name or path. [default: all]")
@@ -43,7 +46,8 @@ def register(app: typer.Typer) -> None:
 def install(context: typer.Context, repo: REPO = None) -> None:
     """Install a git hook in the project and its repos. It starts a pass after each change of a branch.
 
-    Hooks that are there already run first. Repos that are added later get the hook at the next pass.
+    Hooks that are there already run first. Repos that are added later get the hook at the next pass. In a bare
+    repository (also of a RIA store) the hook runs after a push. It must be a remote of a repo of this project.
 
     Example: minipach hooks install
     """

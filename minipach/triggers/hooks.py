@@ -1,7 +1,8 @@
 """Git hooks that start a pass: install them in the repos of a project, report on them, remove them.
 
 One hook, `reference-transaction`, hears all that moves a branch: commit, save, merge, pull, rebase, reset, update-ref,
-and a push into the repository. docs/design/triggers.md gives the reasons.
+and a push into the repository. In a bare repository that people push to, it is `post-receive`. The reasons are in
+docs/design/triggers.md.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from minipach.git.settings import DROPPED
 from minipach.git.shared_modes import current_mask
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError
+from minipach.triggers import received
 
 HOOK = "reference-transaction"
+RECEIVED = "post-receive"  # the hook of a bare repository
 SWITCH = "minipach.hooks"  # in the configuration of the clone: on, for the project; off, for one of its repos
 KEPT = ".before-minipach"  # the ending of a hook that was there before
 _MARK = b"# minipach hook, version "
@@ -57,12 +60,14 @@ def install(project: Project, repo: str | None = None) -> list[HookState]:
     Raises:
         UserError: There is no such repo; a hook of another program can't be chained; a folder isn't writable.
     """
-    chosen = _chosen(project, repo)
+    chosen = _chosen(project, repo, new=True)
     if repo is None:
         project.repo.git("config", "--local", SWITCH, "on")
     project.local.folder.mkdir(parents=True, exist_ok=True)
     for path in chosen:
-        if path:
+        if _is_bare(path):
+            received.add(project, path)
+        elif path:
             _unset(_repo(project, path), SWITCH)
     return list(_complete(project, chosen))
 
@@ -71,7 +76,9 @@ def complete(project: Project) -> list[HookState]:
     """Install the hook in repos that came to the project since `install`. Without `install`: do nothing."""
     if project.repo.config(SWITCH) != "on":
         return []
-    return list(_complete(project, [p for p in _chosen(project, None) if p == "" or not _is_off(project, p)]))
+    return list(
+        _complete(project, [p for p in _chosen(project, None) if not p or _is_bare(p) or not _is_off(project, p)])
+    )
 
 
 def remove(project: Project, repo: str | None = None) -> list[HookState]:
@@ -83,8 +90,11 @@ def remove(project: Project, repo: str | None = None) -> list[HookState]:
     for path in _chosen(project, repo):
         there = _repo(project, path)
         before = _look(project, path)
-        if _take_out(there):
+        if _take_out(there, _hook_of(path)):
             found.append(before)
+        if _is_bare(path):
+            received.drop(project, path)
+            continue
         _unset(there, SWITCH)
         if repo and path and project.repo.config(SWITCH) == "on":
             there.git("config", "--local", SWITCH, "off")
@@ -98,15 +108,31 @@ def status(project: Project) -> list[HookState]:
     return [_look(project, path) for path in _chosen(project, None)]
 
 
-def _chosen(project: Project, repo: str | None) -> list[str]:
-    here = ["", *(path for path in project.repos if is_dataset(project.root / path))]
+def _chosen(project: Project, repo: str | None, *, new: bool = False) -> list[str]:
+    """Return the paths of the repos: relative in the project, absolute of bare repositories.
+
+    new: it may be a bare repository that was not named before.
+    """
+    bare = [path for path in received.receiving(project) if os.path.isdir(path)]
+    here = ["", *(path for path in project.repos if is_dataset(project.root / path)), *bare]
     if repo is None:
         return here
+    outside = os.path.realpath(repo)
+    if outside in bare or (new and not Path(outside).is_relative_to(project.root) and os.path.isdir(outside)):
+        return [outside]
     path = os.path.relpath(os.path.join(project.root, repo), project.root)
     path = "" if path == "." else path
     if path not in here:
         raise UserError(project.absent(path) if path else f"{repo}: not a repository")
     return [path]
+
+
+def _is_bare(path: str) -> bool:
+    return os.path.isabs(path)
+
+
+def _hook_of(path: str) -> str:
+    return RECEIVED if _is_bare(path) else HOOK
 
 
 def _repo(project: Project, path: str) -> Repo:
@@ -124,15 +150,16 @@ def _unset(repo: Repo, key: str) -> None:
 def _look(project: Project, path: str) -> HookState:
     repo = _repo(project, path)
     folder = _folder(repo)
-    file = folder / HOOK
-    kept = folder / f"{HOOK}{KEPT}"
+    name = _hook_of(path)
+    file = folder / name
+    kept = folder / f"{name}{KEPT}"
     chained = kept if os.path.lexists(kept) else None
-    if path and _is_off(project, path):
+    if path and not _is_bare(path) and _is_off(project, path):
         state = "off"
     elif not _is_ours(file):
         state = "missing"
     else:
-        state = "installed" if file.read_bytes() == _text(project, repo, folder) else "outdated"
+        state = "installed" if file.read_bytes() == _text(project, name, folder) else "outdated"
     return HookState(path or ".", state, file, chained)
 
 
@@ -140,7 +167,7 @@ def _complete(project: Project, paths: Iterable[str]) -> Iterator[HookState]:
     for path in paths:
         repo = _repo(project, path)
         try:
-            changed = _put_in(project, repo)
+            changed = _put_in(project, repo, _hook_of(path))
         except OSError as error:
             where, what = str(error.filename or repo.path), path or "the project"
             message = f"{error.strerror}; no hook was installed in {what}"
@@ -150,13 +177,13 @@ def _complete(project: Project, paths: Iterable[str]) -> Iterator[HookState]:
             yield _look(project, path)
 
 
-def _put_in(project: Project, repo: Repo) -> bool:
+def _put_in(project: Project, repo: Repo, name: str) -> bool:
     """Write the hook; return whether anything changed."""
-    changed = _redirect(repo)
+    changed = _redirect(repo, name)
     folder = _folder(repo)
     folder.mkdir(parents=True, exist_ok=True)
-    file, kept = folder / HOOK, folder / f"{HOOK}{KEPT}"
-    text = _text(project, repo, folder)
+    file, kept = folder / name, folder / f"{name}{KEPT}"
+    text = _text(project, name, folder)
     if _is_ours(file):
         if file.read_bytes() == text and os.access(file, os.X_OK):
             return changed
@@ -166,19 +193,19 @@ def _put_in(project: Project, repo: Repo) -> bool:
             fix = "remove one of them, and run minipach hooks install"
             raise UserError(Problem("hooks.replaced", str(file), message, fix))
         file.rename(kept)
-    temporary = folder / f".{HOOK}.{os.getpid()}"
+    temporary = folder / f".{name}.{os.getpid()}"
     temporary.write_bytes(text)
     temporary.chmod(0o777 & ~current_mask())
     temporary.replace(file)
     return True
 
 
-def _take_out(repo: Repo) -> bool:
+def _take_out(repo: Repo, name: str) -> bool:
     """Remove the hook and all that came with it; return whether there was anything."""
     folder = _folder(repo)
-    file, kept = folder / HOOK, folder / f"{HOOK}{KEPT}"
+    file, kept = folder / name, folder / f"{name}{KEPT}"
     found = False
-    ours = [path for path in folder.glob(f"{HOOK}*") if _is_ours(path)]  # also where another program has renamed it
+    ours = [path for path in folder.glob(f"{name}*") if _is_ours(path)]  # also where another program has renamed it
     for path in ours:
         path.unlink()
         found = True
@@ -195,23 +222,23 @@ def _is_ours(file: Path) -> bool:
         return False
 
 
-def _text(project: Project, repo: Repo, folder: Path) -> bytes:
-    """Return the hook as this project and this repo need it: paths are relative where both move together."""
+def _text(project: Project, name: str, folder: Path) -> bytes:
+    """Return the hook of this name as this project needs it: paths are relative where both move together."""
     together = Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(project.root))
 
     def place(path: Path) -> str:
         return os.path.relpath(os.path.realpath(path), os.path.realpath(folder)) if together else str(path)
 
     values = {
-        "NAME": HOOK,
+        "NAME": name,
         "ROOT": place(project.root),
         "STATE": place(project.local.folder),
         "PYTHON": sys.executable,
         "DETACH": shutil.which("setsid") or shutil.which("nohup") or "nohup",
     }
     text = (Path(__file__).parent / "hook").read_text()
-    for name, value in values.items():
-        text = text.replace(f"@{name}@", shlex.quote(value), 1)
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", shlex.quote(value), 1)
     return os.fsencode(text.replace("@DROPPED@", " ".join(sorted(DROPPED))))
 
 
@@ -223,13 +250,13 @@ def _folder(repo: Repo) -> Path:
     return repo.path / os.path.expanduser(given)
 
 
-def _redirect(repo: Repo) -> bool:
+def _redirect(repo: Repo, hook: str) -> bool:
     """Give the repo a hooks folder of its own, with links, if its hooks come from one that others use too.
 
     Returns whether anything changed.
     """
     own = repo.common_dir / _OWN_FOLDER
-    source = _source(repo, own)
+    source = _source(repo, own, hook)
     if source is None:
         return False
     changed = False
@@ -240,7 +267,7 @@ def _redirect(repo: Repo) -> bool:
         own.mkdir(exist_ok=True)
         repo.git("config", "--local", "core.hooksPath", str(own))
         changed = True
-    wanted = {name + (KEPT if name == HOOK else ""): source / name for name in _names(source)}
+    wanted = {name + (KEPT if name == hook else ""): source / name for name in _names(source)}
     for entry in own.iterdir():
         if entry.is_symlink() and wanted.get(entry.name) != Path(os.readlink(entry)):
             entry.unlink()
@@ -251,7 +278,7 @@ def _redirect(repo: Repo) -> bool:
     return changed
 
 
-def _source(repo: Repo, own: Path) -> Path | None:
+def _source(repo: Repo, own: Path, hook: str) -> Path | None:
     """Return the folder that the hooks of a repo come from, if the hook can't be put there; None: it can.
 
     It can't where other repositories use the folder too, or where git tracks it.
@@ -266,7 +293,7 @@ def _source(repo: Repo, own: Path) -> Path | None:
     real = Path(os.path.realpath(folder))
     if real.is_relative_to(repo.common_dir):
         return None
-    if real.is_relative_to(os.path.realpath(repo.path)) and repo.succeeds("check-ignore", "-q", str(folder / HOOK)):
+    if real.is_relative_to(os.path.realpath(repo.path)) and repo.succeeds("check-ignore", "-q", str(folder / hook)):
         return None
     return folder
 

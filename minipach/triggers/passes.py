@@ -26,7 +26,7 @@ from minipach.scheduling.events import Message, Reporter
 from minipach.scheduling.report import Options, ScheduleReport
 from minipach.scheduling.service import run
 from minipach.support.errors import Problem, UserError, problems_json
-from minipach.triggers import hooks
+from minipach.triggers import hooks, received
 from minipach.triggers.pause import paused
 
 _QUIET = 0.3  # seconds without a new line after which a pass begins: one command often moves several branches
@@ -76,6 +76,7 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
         began = time.monotonic()
         at = datetime.now(UTC).isoformat(timespec="seconds")
         reporter.report(Message(f"{at}: a pass, asked for by {len(lines)} line(s) in {state.heard}"))
+        missed = received.update(find_project(root), reporter)
         project = find_project(root)  # as it is now
         left_out: dict[str, str] = {}
         try:
@@ -86,10 +87,11 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
             for hook in hooks.complete(find_project(root)):
                 reporter.report(Message(f"{hook.repo}: hook installed"))
         except UserError as error:
-            _note(state, Look(at, len(lines), time.monotonic() - began, (), error.problems, left_out))
+            _note(state, Look(at, len(lines), time.monotonic() - began, (), (*missed, *error.problems), left_out))
+            state.taken.unlink(missing_ok=True)
             raise
         rows = tuple(p.as_json() for p in report.pipelines)
-        _note(state, Look(at, len(lines), time.monotonic() - began, rows, report.problems, left_out))
+        _note(state, Look(at, len(lines), time.monotonic() - began, rows, (*missed, *report.problems), left_out))
         state.taken.unlink(missing_ok=True)
         _rotate(state.passes_log)
         return report

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 
 import hypothesis
@@ -14,8 +13,10 @@ from hypothesis import strategies as st
 from minipach.model.local_state import LocalState
 from minipach.project.project import Project
 from minipach.scheduling.events import Event
+from minipach.support.errors import UserError
 from minipach.triggers import hooks
 from minipach.triggers.passes import answer, by_itself
+from tests.fixtures.passes import wait_until_quiet
 from tests.fixtures.projects import Study
 
 
@@ -62,6 +63,15 @@ def test_lines_of_a_pass_that_was_killed_are_answered(study: Study) -> None:
     assert json.loads(state_of(study).looked.read_text())["heard"] == 3
 
 
+def test_error_of_the_user_is_an_answer(study: Study) -> None:
+    study.git(".", "config", "minipach.executor", "nonsense")
+    hear(study, "x")
+    with pytest.raises(UserError, match="nonsense"):
+        answer(study.root, Kept())
+    assert "nonsense" in json.loads(state_of(study).looked.read_text())["problems"][0]["text"]
+    assert not state_of(study).taken.exists()
+
+
 def test_waiting_is_removed_by_the_process_that_it_names(study: Study) -> None:
     waiting = state_of(study).waiting
     for pid, left in ((os.getpid(), False), (1, True)):
@@ -97,15 +107,6 @@ def test_saves_during_passes_are_all_processed_by_few_passes(study: Study) -> No
     assert 1 <= passes < saves / 2
     assert int(study.git(".", "rev-list", "--count", "HEAD")) - before <= passes
     assert study.plan()["edges"]["counts"]["run"] == 0
-
-
-def wait_until_quiet(study: Study) -> None:
-    """Wait until no line is unanswered, and no pass runs."""
-    state = state_of(study)
-    deadline = time.monotonic() + 300
-    while any(file.exists() for file in (state.heard, state.taken, state.waiting)):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 _CHANGES = st.lists(

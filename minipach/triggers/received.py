@@ -1,0 +1,102 @@
+"""Bare repositories that people push to: a pass brings their branches to the project's own repos.
+
+A bare repository is named once (`minipach hooks install --repo PATH`). Each pass fetches from all of them, whatever was
+heard, and fast-forwards the branches that are checked out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from minipach.git.repo import GitError, Repo, is_dataset
+from minipach.project.lock import project_lock
+from minipach.project.project import Project
+from minipach.scheduling.events import Message, Reporter
+from minipach.support.errors import Problem, UserError
+
+KEY = "minipach.receives"  # in the configuration of this clone: the path of a bare repository
+
+
+def receiving(project: Project) -> list[str]:
+    """Return the paths of the bare repositories that were named for this project."""
+    out = project.repo.git("config", "--local", "--null", "--get-all", KEY, ok=(0, 1))
+    return [value for value in os.fsdecode(out).split("\0") if value]
+
+
+def add(project: Project, path: str) -> None:
+    """Name a bare repository.
+
+    Raises:
+        UserError: It is none, or no repo of the project has it as a remote.
+    """
+    repo = Repo(Path(path))
+    if not repo.succeeds("rev-parse", "--git-dir") or repo.line("rev-parse", "--is-bare-repository") != "true":
+        message = "neither a repo of this project nor a bare repository"
+        raise UserError(Problem("hooks.no-repository", path, message, "name one of them"))
+    if not list(_remotes(project, path)):
+        fix = f"in the repo that is to follow it: git remote add NAME {path}"
+        raise UserError(Problem("hooks.no-remote", path, "no repo of this project has it as a remote", fix))
+    if path not in receiving(project):
+        project.repo.git("config", "--local", "--add", KEY, path)
+
+
+def drop(project: Project, path: str) -> None:
+    """Forget a bare repository."""
+    left = [value for value in receiving(project) if value != path]
+    project.repo.git("config", "--local", "--unset-all", KEY, ok=(0, 5))
+    for value in left:
+        project.repo.git("config", "--local", "--add", KEY, value)
+
+
+def update(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
+    """Fetch from all bare repositories and fast-forward the repos of the project; return what could not be done."""
+    problems = []
+    paths = receiving(project)
+    if not paths:
+        return ()
+
+    def tell(line: str) -> None:
+        reporter.report(Message(line))
+
+    with project_lock(project.local.lock, wait=True, tell=tell):
+        for path in paths:
+            for name, repo, remote in _remotes(project, path):
+                try:
+                    if line := _forward(repo, remote):
+                        tell(f"{name}: {line} from {path}")
+                except GitError as error:
+                    reason = error.stderr.splitlines()[-1] if error.stderr else "git failed"
+                    fix = f"git -C {repo.path} pull {remote}"
+                    problem = Problem("hooks.not-updated", name, f"not updated from {path} ({reason})", fix)
+                    tell(str(problem))
+                    problems.append(problem)
+    return tuple(problems)
+
+
+def _forward(repo: Repo, remote: str) -> str:
+    """Fetch, and fast-forward the branch that is checked out; return what happened, or nothing."""
+    repo.git("fetch", "--quiet", remote)
+    branch = repo.branch()
+    there = repo.resolve(f"refs/remotes/{remote}/{branch}") if branch else None
+    before = repo.head()
+    if there is None or (before and repo.succeeds("merge-base", "--is-ancestor", there, before)):
+        return ""
+    repo.git("merge", "--quiet", "--ff-only", there)
+    return f"{branch} moved to {there[:12]}"
+
+
+def _remotes(project: Project, path: str) -> Iterator[tuple[str, Repo, str]]:
+    """Yield the repos of the project that have a repository as a remote: path, repo, the remote's name."""
+    wanted = os.path.realpath(path)
+    for name in ("", *project.repos):
+        folder = project.root / name
+        if not is_dataset(folder):
+            continue
+        repo = Repo(folder)
+        out = os.fsdecode(repo.git("config", "--null", "--get-regexp", r"^remote\..*\.url$", ok=(0, 1)))
+        for row in out.split("\0"):
+            key, _, url = row.partition("\n")
+            if url and os.path.realpath(folder / url.removeprefix("file://")) == wanted:
+                yield name or ".", repo, key[len("remote.") : -len(".url")]
