@@ -284,8 +284,8 @@ def _watch(text: Callable[[], list[str]]) -> None:
 def cancel(context: typer.Context, timeout: TIMEOUT = None) -> None:
     """Stop the running schedule and all submitted work.
 
-    Waits until the schedule has stopped. Results of finished sets are kept. All datums of a running set will run
-    again.
+    Waits until the schedule has stopped. Results of finished datums are kept. The datum that runs in a set, and those
+    after it, will run again.
 
     Example: minipach cancel
     """

@@ -89,8 +89,9 @@ def test_the_job_stops_where_the_first_datums_all_fail(engine: Engine) -> None:
     assert {row["datum"] for row in engine.attempts()} == {f"f{number:02}" for number in range(12)}
 
 
-def test_an_interrupt_keeps_the_finished_datums_of_a_set(engine: Engine, tmp_path: Path) -> None:
-    study, ran, hold = engine.study, tmp_path / "ran", tmp_path / "hold"
+def held_at_b(engine: Engine, folder: Path) -> tuple[Path, Path]:
+    """A set of three datums, the first of which has ended; what each run adds a line to, and what holds the second."""
+    study, ran, hold = engine.study, folder / "ran", folder / "hold"
     for name in "abc":
         study.put(f"images/{name}", name, save=False)
     study.save("images")
@@ -105,6 +106,24 @@ cp "$images" "$PFS/out/"
     engine.begin()
     engine.minipach("schedule")
     until("b runs", lambda: ran.is_file() and ran.read_text().split() == ["a", "b"])
+    return ran, hold
+
+
+def test_a_cancel_keeps_the_finished_datums_of_a_set(engine: Engine, tmp_path: Path) -> None:
+    ran, hold = held_at_b(engine, tmp_path)
+    engine.minipach("cancel")
+    refs = ("for-each-ref", "refs/minipach/results")
+    until("what a gave is kept", lambda: engine.study.git("edges", *refs))
+    engine.settle()
+    hold.unlink()
+    engine.minipach("schedule", "--wait")
+    assert sorted(ran.read_text().split()) == ["a", "b", "b", "c"], "a finished, and did not run again"
+    assert sorted(engine.study.outputs("edges")) == ["a", "b", "c"]
+
+
+def test_an_interrupt_keeps_the_finished_datums_of_a_set(engine: Engine, tmp_path: Path) -> None:
+    ran, hold = held_at_b(engine, tmp_path)
+    study = engine.study
     engine.interrupt()
     hold.unlink()
     engine.begin()
