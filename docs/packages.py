@@ -19,18 +19,6 @@ PICTURE = ROOT / "docs" / "images" / "packages.svg"
 PAGE = ROOT / "docs" / "architecture.md"
 BEGIN, END = "<!-- Written by docs/packages.py: -->", "<!-- end -->"
 
-LAYERS = (
-    "cli",
-    "views | rerun",
-    "scheduling",
-    "executors | publish",
-    "planning | execution",
-    "datums | environment | records",
-    "project",
-    "spec | git",
-    "model",
-    "support",
-)
 BOX, GAP, ROW = (190, 40), 60, 92  # width and height of a box, space between boxes, height of a floor; pixels
 WIDTH = 4 * BOX[0] + 3 * GAP
 
@@ -71,8 +59,8 @@ def _imported(path: Path) -> Iterator[str]:
 
 def floors(names: Mapping[str, str]) -> list[list[str]]:
     """Return the packages by layer, the highest first, as pyproject.toml has them for import-linter."""
-    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"].get("importlinter", {"contracts": []})
-    layers = next((contract["layers"] for contract in tool["contracts"] if contract["type"] == "layers"), LAYERS)
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = next(contract["layers"] for contract in tool["contracts"] if contract["type"] == "layers")
     rows = [[name for name in re.split(r"\s*[|:]\s*", layer.strip("() ")) if name in names] for layer in layers]
     placed = {name for row in rows for name in row}
     if missing := sorted(names.keys() - placed):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -88,6 +90,8 @@ def test_the_recorded_terminal_shows_what_record_py_runs() -> None:
     assert "://" not in svg.replace('xmlns="http://www.w3.org/2000/svg"', "")  # nothing is loaded from elsewhere
     texts = [text.replace("\xa0", " ") for text in ElementTree.fromstring(svg).itertext()]
     assert [text.strip() for text in texts if text.strip() in record.COMMANDS] == list(record.COMMANDS)
+    rerun = re.search(r"datalad rerun ([0-9a-f]{7})$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert rerun and any(text.startswith(rerun[1]) for text in texts), "the README reruns the recorded commit"
     for command in record.COMMANDS:
         if command.startswith("minipach "):
             assert complaint(shlex.split(command)[1:]) is None
@@ -99,6 +103,12 @@ def test_a_recording_holds_what_stays_on_the_terminal() -> None:
         "edges: 1 run\r\n\x1b[?25l\r\x1b[2Kedges --- 0/1\r\x1b[2Kedges === 1/1\r\n\x1b[?25h\r\x1b[1A\x1b[2Kdone\r\n"
     )
     assert record.screen(written) == ["edges: 1 run", "done"]
+
+
+def test_the_picture_of_the_packages_is_that_of_the_imports() -> None:
+    command = [sys.executable, ROOT / "docs" / "packages.py", "--check"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
