@@ -82,6 +82,11 @@ diff:     {"schema": 1, "pipeline", "old": "<sha>", "new": "<sha>", "inputs": []
 audit:    {"schema": 1, "ok": true, "seed": 1, "skipped": [],
            "datums": [{"pipeline", "name", "id", "outcome": "reproducible|different|failed", "differ": [],
                        "missing": [], "extra": [], "message", "log", "seconds"}]}
+hooks status: {"schema": 1, "hooks": [{"repo": "images", "state": "installed|outdated|missing|off", "path",
+               "chained": "<path or null>"}]}
+triggers: {"schema": 1, "hooks": [...], "last_heard": "<UTC or null>", "unanswered": 0, "next": "<text>",
+           "looked": {"schema": 1, "at": "<UTC>", "heard": 2, "last_heard", "seconds": 3.5, "pipelines": [],
+                      "problems": [], "left_out": {"<name>": "<reason>"}}, "paused": {"<name>": "<command>"}}
 results list: {"schema": 1, "pipelines": [{"name", "results": 19, "ids": 19, "published": 19, "bytes": 40565}]}
 results gc:   {"schema": 1, "pipelines": [{"name", "kept", "unneeded": [], "bytes", "annexed", "dropped"}],
                "problems": []}

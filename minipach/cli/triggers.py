@@ -1,4 +1,4 @@
-"""`hooks`, `pause`, `resume`: start passes by themselves when a repo has changed."""
+"""`hooks`, `pause`, `resume`, `triggers`: start passes by themselves when a repo has changed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import typer
 
 from minipach.cli.common import Here, guarded, show, show_json
 from minipach.cli.options import JSON
-from minipach.cli.sections import OTHERS, RUN, Group, add
+from minipach.cli.sections import LOOK, OTHERS, RUN, Group, add
+from minipach.cli.tables import show_table
+from minipach.support.text import many
 
 if TYPE_CHECKING:
     from minipach.triggers.hooks import HookState
@@ -40,6 +42,7 @@ def register(app: typer.Typer) -> None:
     family.command("run", hidden=True)(run_)
     app.add_typer(family, name="hooks", rich_help_panel=RUN)
     add(app, RUN, pause, resume)
+    add(app, LOOK, triggers)
 
 
 @guarded
@@ -122,6 +125,36 @@ def resume(context: typer.Context, pipeline: ONE = None, shared: SHARED = False)
     here: Here = context.obj
     changed = end(here.project(), pipeline, shared=shared)
     show(_named(pipeline) + ("resumed" if changed else "not paused"))
+
+
+@guarded
+def triggers(context: typer.Context, as_json: JSON = False) -> None:
+    """Show what starts passes by itself: the last change heard, the last pass, and what comes next.
+
+    The column WHY gives the reason if the last pass did nothing for a pipeline.
+
+    Example: minipach triggers
+    """
+    from minipach.triggers.overview import overview
+
+    here: Here = context.obj
+    found = overview(here.project())
+    if as_json:
+        show_json(found.as_json())
+        return
+    show_table(["REPO", "HOOK"], [[hook.repo, hook.state + _chained(hook)] for hook in found.hooks])
+    waiting = f", {many(found.unanswered, 'line')} not answered yet" if found.unanswered else ""
+    show(f"last heard: {found.last_heard or 'nothing'}{waiting}")
+    looked = found.looked or {}
+    show(f"last pass:  {looked['at']}, {looked['seconds']} s" if looked else "last pass:  none")
+    show(f"next:       {found.following}")
+    reasons = {name: f"paused; {fix}" for name, fix in found.paused.items()}
+    rows = [[row["name"], row["state"], row.get("reason", "")] for row in looked.get("pipelines", ())]
+    left = {**looked.get("left_out", {}), **reasons}
+    rows = [row for row in rows if row[0] not in left] + [[name, "left out", why] for name, why in left.items()]
+    show_table(["PIPELINE", "STATE", "WHY"], rows)
+    for problem in looked.get("problems", ()):
+        show(problem["text"])
 
 
 @guarded

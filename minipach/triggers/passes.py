@@ -37,10 +37,14 @@ _LOG_SIZE = 1_000_000  # bytes of the log, after which a new one begins
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The summary of a pass. heard: how many lines it answers · left_out: pipelines that had no part, and why."""
+    """The summary of a pass. heard: how many lines it answers · left_out: pipelines that had no part, and why.
+
+    last_heard: when the last of the lines was written (UTC, ISO 8601); None: it is not known.
+    """
 
     at: str
     heard: int
+    last_heard: str | None = None
     seconds: float = 0.0
     pipelines: tuple[dict[str, Any], ...] = ()
     problems: tuple[Problem, ...] = ()
@@ -52,6 +56,7 @@ class Look:
             "schema": 1,
             "at": self.at,
             "heard": self.heard,
+            "last_heard": self.last_heard,
             "seconds": round(self.seconds, 2),
             "pipelines": list(self.pipelines),
             "problems": problems_json(self.problems),
@@ -70,6 +75,7 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
     state.folder.mkdir(parents=True, exist_ok=True)
     with _one_at_a_time(state):
         _settle(project)
+        last = modified(state.heard)
         lines = _take(state)
         if not lines:
             return None
@@ -87,11 +93,11 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
             for hook in hooks.complete(find_project(root)):
                 reporter.report(Message(f"{hook.repo}: hook installed"))
         except UserError as error:
-            _note(state, Look(at, len(lines), time.monotonic() - began, (), (*missed, *error.problems), left_out))
+            _note(state, Look(at, len(lines), last, time.monotonic() - began, (), (*missed, *error.problems), left_out))
             state.taken.unlink(missing_ok=True)
             raise
         rows = tuple(p.as_json() for p in report.pipelines)
-        _note(state, Look(at, len(lines), time.monotonic() - began, rows, (*missed, *report.problems), left_out))
+        _note(state, Look(at, len(lines), last, time.monotonic() - began, rows, (*missed, *report.problems), left_out))
         state.taken.unlink(missing_ok=True)
         _rotate(state.passes_log)
         return report
@@ -169,6 +175,14 @@ def _take(state: LocalState) -> list[str]:
         file.write(_read(fresh))
     fresh.unlink()
     return lines
+
+
+def modified(file: Path) -> str | None:
+    """Return when a file was last written (UTC, ISO 8601); None: there is none."""
+    try:
+        return datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat(timespec="seconds")
+    except FileNotFoundError:
+        return None
 
 
 def _read(file: Path) -> str:

@@ -12,23 +12,11 @@ from hypothesis import strategies as st
 
 from minipach.model.local_state import LocalState
 from minipach.project.project import Project
-from minipach.scheduling.events import Event
 from minipach.support.errors import UserError
 from minipach.triggers import hooks
 from minipach.triggers.passes import answer, by_itself
-from tests.fixtures.passes import wait_until_quiet
+from tests.fixtures.passes import Kept, wait_until_quiet
 from tests.fixtures.projects import Study
-
-
-class Kept:
-    """A reporter that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def report(self, event: Event) -> None:
-        """Keep an event."""
-        self.events.append(event)
 
 
 def state_of(study: Study) -> LocalState:

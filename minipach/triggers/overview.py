@@ -1,0 +1,110 @@
+"""The triggers of a project: what was heard, when a pass looked, what comes next, and why nothing was done."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minipach.project.project import Project
+from minipach.support.validation import parse_object
+from minipach.triggers import hooks
+from minipach.triggers.hooks import HookState
+from minipach.triggers.passes import modified
+from minipach.triggers.pause import paused
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The triggers of a project. All times are UTC, in ISO 8601.
+
+    last_heard: when a hook last wrote a line; None: never, or unknown · unanswered: lines that no pass has taken yet ·
+    following: what comes next, a sentence · looked: as `looked.json`; None: no pass yet · paused: names, each with the
+    command that resumes it.
+    """
+
+    hooks: tuple[HookState, ...]
+    last_heard: str | None
+    unanswered: int
+    following: str
+    looked: dict[str, Any] | None
+    paused: dict[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as documented for `minipach triggers --json`."""
+        return {
+            "schema": 1,
+            "hooks": [hook.as_json() for hook in self.hooks],
+            "last_heard": self.last_heard,
+            "unanswered": self.unanswered,
+            "next": self.following,
+            "looked": self.looked,
+            "paused": self.paused,
+        }
+
+
+def overview(project: Project) -> Overview:
+    """Return the state of the triggers. Reads only."""
+    state = project.local
+    looked = _json(state.looked)
+    unanswered = _lines(state.heard)
+    heard = modified(state.heard) or (looked or {}).get("last_heard")
+    waits = paused(project)
+    return Overview(
+        tuple(hooks.status(project)),
+        heard if isinstance(heard, str) else None,
+        unanswered,
+        _following(project, unanswered),
+        looked,
+        {project.name_of(path): fix for path, fix in waits.items()},
+    )
+
+
+def _following(project: Project, unanswered: int) -> str:
+    state = project.local
+    runs = _is_held(state.answering)
+    if unanswered and _is_alive(state.waiting):
+        return "a pass begins when the one that runs has ended" if runs else "a pass is about to begin"
+    if runs:
+        return "a pass runs; minipach jobs"
+    if unanswered or state.taken.exists():
+        return "no process answers what was heard (it was killed); minipach hooks run"
+    return "a pass begins when a hook hears something"
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        with lock.open() as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _is_alive(waiting: Path) -> bool:
+    try:
+        pid = int(waiting.read_text().split()[0])
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, ValueError, IndexError):
+        return False
+    return True
+
+
+def _lines(file: Path) -> int:
+    try:
+        return len(file.read_bytes().splitlines())
+    except FileNotFoundError:
+        return 0
+
+
+def _json(file: Path) -> dict[str, Any] | None:
+    try:
+        return parse_object(file.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
