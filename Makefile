@@ -18,7 +18,7 @@ setup: .venv/ready ## make .venv and install minipach into it (Python >= 3.11)
 demo: .venv/ready ## run examples/photographs in a new folder ./demo
 	@$(PYTHON) examples/demo.py --force demo
 
-test: .venv/ready ## the tests, less the slow ones
+test: .venv/ready ## the tests, less the slow ones (less than 5 minutes)
 	@$(PYTHON) -m pytest -m "not slow and not soak and not image" -n 2 --dist worksteal
 
 check: .venv/ready docs ## lint, format, types, imports, generated docs, the documentation site, slow tests
