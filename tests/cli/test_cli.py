@@ -570,7 +570,7 @@ def test_a_clone_with_nothing_installed_does_not_look_whole(done: Study, tmp_pat
     for command, out in (
         ("check", "0 specs checked, no problems\n"),
         ("plan", ""),
-        ("status", ""),
+        ("status", "no pipelines yet; a folder with a spec.yml is one\n"),
         ("schedule", "no pipelines yet; a folder with a spec.yml is one\n"),
     ):
         assert clone.minipach(command) == Done(0, out, f"{away} get -n edges images\n")

@@ -664,7 +664,7 @@ def test_an_input_of_a_join_needs_a_key() -> None:
 
 def test_an_input_of_a_group_needs_a_key() -> None:
     group = 'input: {group: [{pfs: {repo: a, glob: "/(*)", group_by: "$1"}}, {pfs: {repo: b, glob: "/*"}}]}\n'
-    assert problem(group + TRANSFORM) == '1:74: an input of a group without `group_by`; add it, as in group_by: "$1"'
+    assert problem(group + TRANSFORM) == '1:66: an input of a group without `group_by`; add it, as in group_by: "$1"'
     nested = 'input: {group: [{join: [{pfs: {repo: a, glob: "/(*)", join_on: "$1"}}]}]}\n'
     assert "an input of a group without `group_by`" in problem(nested + TRANSFORM)
 
