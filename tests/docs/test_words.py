@@ -33,6 +33,11 @@ INSTEAD = {
     r"ledger": "job database",
     r"engines?": "executor",
 }
+TERMS = (
+    *("attempt", "base commit", "capacity", "datum", "datum set", "downstream", "executor", "job", "job database"),
+    *("pass", "pending work", "pipeline", "publish", "queue", "results branch", "retry", "slot", "submit", "upstream"),
+    *("worker", "working tree"),
+)
 LONGEST = 25  # words in a sentence of a page, or in a part of it between colons, semicolons and brackets
 _CLAUSES = ("What", "How", "Where", "Who", "Whose", "Whoever", "Why", "Which", "Of", "As", "That", "Those", "When")
 
@@ -120,6 +125,13 @@ def test_docstrings_begin_with_a_noun_or_a_verb() -> None:
         if text.split()[0] in _CLAUSES
     ]
     assert found == []
+
+
+def test_the_glossary_has_each_term_once() -> None:
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE)
+    terms = [term.lower() for row in rows if row != "term" for term in row.split(", ")]
+    assert sorted(terms) == sorted(set(terms))
+    assert set(TERMS) <= set(terms)
 
 
 def test_what_is_wrong_is_found() -> None:
