@@ -45,11 +45,13 @@ _IDENTITY = {
     "USER": os.environ.get("USER", "root"),  # charliecloud refuses to start without it
 }
 
-# Ignored by what a shell without job control starts in the background (Ctrl-C), or nohup (the other): tests send both.
+# A shell without job control has what it starts in the background ignore SIGINT and SIGQUIT; nohup adds SIGHUP.
+# Tests send these signals, and look at what a command ignores.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+for _number in (signal.SIGHUP, signal.SIGQUIT):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
 
 # CI tries the same examples each time, so that it says something about the change; people's machines try new ones.
 hypothesis.settings.register_profile("ci", derandomize=True)
