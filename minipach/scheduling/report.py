@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,6 +85,8 @@ class Options:
     force: run the datums asked for again · fail_fast: start nothing after a failure · keep_going: also not if the first
     datums all fail in the same way · retry_failed: also run what failed twice with the very same content · follow: wait
     for what runs; if off, and the executor's sets outlive us, hand them over and go.
+
+    postpone: returns whether another pass follows at once and makes the superdataset's commit; called just before it.
     """
 
     force: bool = False
@@ -91,3 +94,4 @@ class Options:
     keep_going: bool = False
     retry_failed: bool = False
     follow: bool = True
+    postpone: Callable[[], bool] | None = None

@@ -92,7 +92,8 @@ class Scheduler:
             reports[path] = report
             self.reporter.report(PipelineEnded(report))
         with gc_held_off(self.project.repo):
-            new = self._commit_project(reports, commits)
+            postponed = options.postpone is not None and options.postpone()
+            new = None if postponed else self._commit_project(reports, commits)
         crash_cleanup.end(self.project.repo)
         return ScheduleReport(tuple(reports.values()), tuple(problems), new)
 

@@ -89,7 +89,8 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
             targets, left_out = by_itself(project)
             for name, why in left_out.items():
                 reporter.report(Message(f"{name}: left out: {why}"))
-            report = run(project, targets, Options(), reporter)
+            # a save may be under way, whose own commit of the superdataset would fail if ours came before it
+            report = run(project, targets, Options(postpone=state.heard.exists), reporter)
             for hook in hooks.complete(find_project(root)):
                 reporter.report(Message(f"{hook.repo}: hook installed"))
         except UserError as error:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from minipach.model.local_state import LocalState
 from minipach.project.project import Project
+from minipach.scheduling.events import Event, PipelineEnded
 from minipach.support.errors import UserError
 from minipach.triggers import hooks
 from minipach.triggers.passes import answer, by_itself
@@ -101,6 +102,27 @@ _CHANGES = st.lists(
     st.tuples(st.sampled_from(["a", "b", "c"]), st.sampled_from(["1", "2", ""])), min_size=1, max_size=4
 )
 _DELIVERIES = st.lists(st.integers(0, 2), min_size=4, max_size=4)
+
+
+@pytest.mark.slow
+def test_next_pass_commits_the_superdataset_if_a_save_is_under_way(study: Study) -> None:
+    study.copier()
+    study.put("images/a", "a")
+
+    class Saver(Kept):
+        """Hears something while the pass runs, as the first commit of `datalad save -r` would."""
+
+        def report(self, event: Event) -> None:
+            super().report(event)
+            if isinstance(event, PipelineEnded):
+                hear(study, "refs/heads/master")
+
+    hear(study, "x")
+    first = answer(study.root, Saver())
+    assert first is not None and first.pipelines[0].state == "published" and first.commit is None
+    second = answer(study.root, Kept())
+    assert second is not None and second.commit == study.git(".", "rev-parse", "HEAD")
+    assert study.git(".", "rev-parse", "HEAD:edges") == study.git("edges", "rev-parse", "HEAD")
 
 
 @pytest.mark.slow
