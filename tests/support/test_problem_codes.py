@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import minipach
 from minipach.support.errors import UNCLASSIFIED
 
@@ -72,6 +74,7 @@ def test_messages_and_fixes_are_phrases_without_a_stop_and_apart_from_each_other
         assert not fix.startswith((";", "Fix:")) and "Fix:" not in message, (code, fix)
 
 
+@pytest.mark.slow
 def test_the_page_lists_every_problem() -> None:
     assert PAGE.read_text() == page(), "python -m tests.support.test_problem_codes writes it"
 
