@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -26,8 +27,10 @@ from minipach.git.worktrees import Slot
 from minipach.model.local_state import LocalState
 from minipach.model.repo_layout import CODE, RESULT_REFS, RESULTS_FILE, SET_REFS
 from minipach.model.work_set import Outcome, WorkSet
+from minipach.support.validation import InvalidError, parse_object
 
 _FETCH = ("fetch", "--quiet", "--no-write-fetch-head", REMOTE)
+_BLOB = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
 class CloneChild:
@@ -152,8 +155,7 @@ class CloneChild:
 
     def _push_once(self, repo: Repo, ref: str) -> None:
         """Push the contents of all outputs, then the ref that names them."""
-        results = json.loads(repo.objects.read(f"{ref}:{RESULTS_FILE}") or b"{}").get("results", [])
-        blobs = [blob for result in results for _, mode, blob in result["files"] if mode == SYMLINK]
+        blobs = annexed_outputs(repo.objects.read(f"{ref}:{RESULTS_FILE}") or b"{}")
         keys = {key for data in repo.objects.read_many(blobs) if data and (key := key_of_link(data))}
         if keys:
             request = "".join(f"{key}\n" for key in sorted(keys)).encode()
@@ -163,6 +165,20 @@ class CloneChild:
                     why = " ".join(row.get("error-messages", [])) or row.get("note", "")
                     raise StagingError(f"git annex copy --to {self.clones.url}: {row.get('key')}: {why}")
         repo.git("push", "--quiet", "--force", REMOTE, f"{ref}:{ref}")
+
+
+def annexed_outputs(data: bytes) -> list[str]:
+    """Return the blobs of the links among the outputs of a set's results.
+
+    They may have come from the server. What no worker writes is left out, as it is where results are stored.
+    """
+    try:
+        results = parse_object(data).get("results")
+    except InvalidError:
+        return []
+    files = [row.get("files") for row in results if isinstance(row, dict)] if isinstance(results, list) else []
+    rows = [row for each in files if isinstance(each, list) for row in each if isinstance(row, list) and len(row) == 3]
+    return [blob for _, mode, blob in rows if mode == SYMLINK and isinstance(blob, str) and _BLOB.fullmatch(blob)]
 
 
 def in_a_line(error: GitError) -> str:

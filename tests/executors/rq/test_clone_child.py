@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minipach.executors.rq.clone_child import in_a_line
+from minipach.executors.rq.clone_child import annexed_outputs, in_a_line
 from minipach.git.repo import GitError, Repo
 from tests.fixtures.projects import Study
 
@@ -31,3 +31,27 @@ def test_a_refused_push_is_told_with_the_servers_reason(tmp_path: Path) -> None:
     with pytest.raises(GitError) as nowhere:
         repo.git("push", "--quiet", str(tmp_path / "nowhere"), "HEAD:refs/minipach/pending/set")
     assert "does not appear to be a git repository" in in_a_line(nowhere.value)
+
+
+BLOB = "a" * 40
+LINK = '["a", "120000", "' + BLOB + '"]'
+
+
+@pytest.mark.parametrize(
+    ("data", "blobs"),
+    [
+        (f'{{"results": [{{"files": [{LINK}, ["b", "100644", "{BLOB}"]]}}]}}', [BLOB]),
+        (f'{{"results": [1, null, {{"files": 5}}, {{}}, {{"files": [{LINK}]}}]}}', [BLOB]),
+        (
+            f'{{"results": [{{"files": [[], ["a", "120000"], ["a", "120000", 7], ["a", "120000", "HEAD"], {LINK}]}}]}}',
+            [BLOB],
+        ),
+        ('{"results": {"files": []}}', []),
+        ('{"results": 1}', []),
+        ("[]", []),
+        ("{", []),
+        ("[" * 100000, []),
+    ],
+)
+def test_results_that_came_from_the_server_are_checked(data: str, blobs: list[str]) -> None:
+    assert annexed_outputs(data.encode()) == blobs
