@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
     """Add this family's commands."""
     family = typer.Typer(
         cls=Group,
-        help="Run `schedule` by itself after each commit, save, merge, pull and push.",
+        help="Run `schedule` after each commit, save, merge, pull and push.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )
@@ -129,7 +129,7 @@ def resume(context: typer.Context, pipeline: ONE = None, shared: SHARED = False)
 
 @guarded
 def triggers(context: typer.Context, as_json: JSON = False) -> None:
-    """Show what starts passes by itself: the last change heard, the last pass, and what comes next.
+    """Show the last change heard, the last pass, and what comes next.
 
     The column WHY gives the reason if the last pass did nothing for a pipeline.
 
