@@ -86,7 +86,9 @@ def resume(project: Project, reporter: Reporter) -> ScheduleReport | None:
     with forwarded(reporter), _locked(project, backend, reporter, wait=True):
         targets = pending_work.pending(project)
         if targets is None:
-            pending_work.keep(project, ())  # what it may still name has been removed from the project
+            # what it may still name has been removed from the project
+            close_gone(project)
+            pending_work.keep(project, ())
             return None
         options = _as_begun(Options(follow=not backend.lasting), pending_work.options(project))
         if backend.lasting:
