@@ -60,7 +60,7 @@ def run(
                 "option.needs-wait",
                 "--fail-fast",
                 f"what {backend.name} runs continues without this command",
-                "add --wait, or leave it out",
+                "add --wait, or omit it",
             )
         )
     with forwarded(reporter), _locked(project, backend, reporter, wait=wait is not False):
