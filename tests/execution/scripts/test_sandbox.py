@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import os
+import platform
 import shutil
 import socket
 import stat
@@ -296,6 +298,28 @@ def test_no_network(launch: Launcher, way: Way) -> None:
         assert int(done.stdout.split()[0]) <= 1, done.stdout
         assert "minipach-test" not in done.stdout
         assert not connected
+
+
+@pytest.mark.parametrize("datums", [1, 3])
+@ways([("bubblewrap", "host"), ("none", "host")])
+def test_keys_of_the_user_and_of_other_datums_are_out_of_reach(launch: Launcher, way: Way, datums: int) -> None:
+    """A command has an empty session keyring: neither a key of the caller nor one that a datum before it has left."""
+    add, request = (248, 249) if platform.machine() == "x86_64" else (217, 218)
+    library = ctypes.CDLL(None, use_errno=True)
+    session, size = ctypes.c_long(-3), ctypes.c_size_t(1)
+    if library.syscall(add, b"user", b"minipach-test", b"x", size, session) < 0:
+        return  # this kernel keeps no keys: nothing is inherited
+    python = f"""import ctypes
+call = ctypes.CDLL(None).syscall
+print("found", call({request}, b"user", b"minipach-test", None, 0) >= 0)
+call({add}, b"user", b"minipach-test", b"y", ctypes.c_size_t(1), ctypes.c_long(-3))
+print("own", call({request}, b"user", b"minipach-test", None, 0) >= 0)
+"""
+    words = [word for number in range(datums) for word in datum(str(number), str(number))]
+    done = launch(launch.image("host"), *words, "--", "python3", "-c", python, **use(way))
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stdout.splitlines() if line.startswith(("found", "own"))]
+    assert said == ["found False", "own True"] * datums
 
 
 @ways([way for way in SANDBOXES if way[0] != "podman"])
