@@ -50,7 +50,7 @@ def main() -> None:
     try:
         problem = trouble()
     except UserError as error:
-        problem = "; ".join(error.problems)
+        problem = "; ".join(map(str, error.problems))
     if problem:
         print(f"unhealthy: {problem}", file=sys.stderr)
         sys.exit(1)

@@ -113,7 +113,7 @@ class SlurmOptions:
                 Problem(
                     "setting.bad-number",
                     f"minipach.slurm.{name}",
-                    f'"{value}" is no number',
+                    f'"{value}" is not a number',
                     f"git config minipach.slurm.{name} 10",
                 )
             )

@@ -78,7 +78,7 @@ def test_sizes(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "G", "32X", "-1", "1e9"])
 def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(UserError, match="no size"):
+    with pytest.raises(UserError, match="not a size"):
         parse_size(text)
 
 
