@@ -207,6 +207,7 @@ def rerun(study: Study, clone: Path, env: dict[str, str]) -> None:
     assert (clone / "a.txt").read_bytes() == study.read("edges/a.txt")
 
 
+@pytest.mark.slow
 def test_a_squashfs_record_reruns_under_charliecloud_and_unpacked_under_bubblewrap(
     study: Study, images: Images, tmp_path: Path
 ) -> None:

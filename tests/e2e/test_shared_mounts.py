@@ -168,6 +168,7 @@ def test_the_end_of_the_launcher_is_the_end_of_the_command(launch: Launcher) -> 
     wait_until(lambda: not processes(mark))
 
 
+@pytest.mark.slow
 def test_a_helper_that_is_killed_costs_no_datum(launch: Launcher) -> None:
     mark = new_mark()
     running = launch.start(launch.image("host"), *THREE, *shell(f"echo begun; sleep 1.{mark}; {COPY[-1]}"), **use(WAY))

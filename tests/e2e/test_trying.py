@@ -44,6 +44,7 @@ echo started
 while :; do sleep 3MARK; done
 """
 every_way = ways(EACH_RUNTIME)
+one_way = ways(EACH_RUNTIME, slow=lambda way: way != ("bubblewrap", "directory"))  # seconds each
 SPEC = """
 input: {pfs: {repo: images, glob: "/*"}}
 transform: {cmd: [sh, code/run.sh]%s}
@@ -68,7 +69,7 @@ def log_of(study: Study, name: str = "a.txt") -> str:
 # --- time limits -------------------------------------------------------------------------------------------------
 
 
-@every_way
+@one_way
 @pytest.mark.parametrize("how", ["time", "signal"])
 def test_nothing_survives_the_end_of_a_try(launch: Launcher, way: Way, how: str) -> None:
     for limit in (1, 5, 25):  # a slow machine needs more time to get as far as the command
@@ -93,6 +94,7 @@ def test_nothing_survives_the_end_of_a_try(launch: Launcher, way: Way, how: str)
     assert launch.clean()
 
 
+@pytest.mark.slow
 def test_each_datum_has_the_whole_time(launch: Launcher) -> None:
     datums = [word for name in ("one", "two", "three") for word in ("-d", name, "")]
     for limit in (3, 12):  # half of it should be enough for all that is done beside the sleep
@@ -104,6 +106,7 @@ def test_each_datum_has_the_whole_time(launch: Launcher) -> None:
     assert (launch.dataset / "three").read_text() == "x\n"
 
 
+@pytest.mark.slow
 def test_a_datum_whose_time_is_over_has_failed_and_is_tried_again(study: Study) -> None:
     study.put("images/a.txt", "alpha\n", save=False)
     study.put("images/b.txt", "beta\n")
@@ -175,6 +178,7 @@ PICKY = 'echo half >"$PFS/out/half"; grep -q bad "$images" && exit 7; cp "$image
 MEND = "[sh, -c, 'read word; test -e $PFS/out/half && grep -q hopeful {images} && echo $word for $MINIPACH_DATUM']"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("together", [1, pytest.param(4, marks=pytest.mark.soak)])
 def test_a_recovered_datum_blocks_nothing_and_is_tried_again(study: Study, together: int) -> None:
     study.put("images/a.txt", "good\n", save=False)
@@ -206,6 +210,7 @@ def test_err_cmd_runs_after_each_try_and_one_that_fails_recovers_nothing(study: 
     assert log_of(study).count("so did err_cmd") == 2
 
 
+@pytest.mark.slow
 def test_err_cmd_that_takes_too_long_is_told_of_too(launch: Launcher) -> None:
     done = launch(
         launch.image("host"),
@@ -217,7 +222,7 @@ def test_err_cmd_that_takes_too_long_is_told_of_too(launch: Launcher) -> None:
     assert "time is over (2 s): err_cmd is ended, too" in done.stderr
 
 
-@every_way
+@one_way
 def test_err_cmd_runs_when_the_time_is_over(launch: Launcher, way: Way) -> None:
     tag = mark()
     mend = ("-x", "sh", "-x", "-c", "-x", "echo mending {images}; test -e {images}")

@@ -83,6 +83,7 @@ def work_and_resume(study: Study, memory: Memory) -> dict[str, str]:
     return resume(study)
 
 
+@pytest.mark.slow
 def test_a_registered_executor_runs_schedules_and_their_later_passes(study: Study, memory: Memory) -> None:
     assert run(study)[0] == {"edges": "submitted", "copies": "waiting"}
     states: dict[str, str] = {}

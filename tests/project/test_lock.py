@@ -83,6 +83,7 @@ def test_the_lock_is_free_after_an_error(tmp_path: Path) -> None:
     assert (tmp_path / "lock").read_text() == ""
 
 
+@pytest.mark.slow
 def test_of_two_schedules_one_waits_and_one_leaves_and_both_say_for_whom(tmp_path: Path) -> None:
     study = two_pipelines(tmp_path / "study")
     study.put("images/new.txt", "new\n")

@@ -41,6 +41,7 @@ def files(study: Study, branch: str) -> dict[str, bytes]:
     return found
 
 
+@pytest.mark.slow
 def test_results_are_deferred_until_they_are_released(deferred: Study) -> None:
     study = deferred
     main = study.git("edges", "rev-parse", "main")

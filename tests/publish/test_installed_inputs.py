@@ -17,6 +17,7 @@ def installed(study: Study) -> str:
     return study.git("edges/inputs/images", "branch", "--show-current")
 
 
+@pytest.mark.slow
 def test_an_installed_input_follows_and_its_record_reruns(study: Study) -> None:
     branch = installed(study)
     study.put("images/b.txt", "beta")

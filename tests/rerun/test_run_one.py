@@ -80,6 +80,7 @@ def test_a_datum_that_fails(study_of_two: Study) -> None:
     assert state(study_of_two) == before
 
 
+@pytest.mark.slow
 def test_a_datum_that_takes_too_long_is_told_as_a_job_would(study: Study) -> None:
     study.put("images/a.txt", "words\n")
     study.copier(more="datum_timeout: 1s\ndatum_tries: 1\n")

@@ -138,6 +138,7 @@ def test_how_many_a_job_is_to_run_stays_what_it_was_when_some_have_come(engine: 
         assert [row.asked for row in ledger.jobs("edges", 9)] == [3]
 
 
+@pytest.mark.slow
 def test_what_waits_is_queued_anew_where_the_spec_asks_for_other_resources(engine: Engine) -> None:
     engine.study.copier(more="resource_requests: {gpu: {type: a100, number: 9}}\ndatum_set_spec: {number: 1}\n")
     assert engine.pass_().in_flight and len(engine.memory.waiting()) == 3

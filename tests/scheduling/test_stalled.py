@@ -15,6 +15,7 @@ from tests.fixtures.projects import Study
 from tests.fixtures.redis_servers import Redis, Workers
 
 
+@pytest.mark.slow
 def test_where_the_engine_is_away_or_another_is_set(tmp_path: Path) -> None:
     study = unpublished(tmp_path / "study", images=1)
     with Redis() as server, Workers(study, server) as workers:

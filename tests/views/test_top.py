@@ -112,6 +112,7 @@ def test_what_runs_on_slurm(study: Study) -> None:
         study.minipach("cancel")
 
 
+@pytest.mark.slow
 def test_who_runs_what_on_redis_and_why_the_rest_waits(study: Study) -> None:
     three(study)
     study.pipeline("nets", SPEC + "resource_requests: {gpu: {type: nvidia.com/gpu, number: 1}}\n", run=SLOW)

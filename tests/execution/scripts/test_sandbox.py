@@ -413,7 +413,10 @@ def test_a_link_in_the_place_of_scratch_leads_nowhere(launch: Launcher) -> None:
     assert files(outside) == before
 
 
-@ways([("bubblewrap", "directory"), ("bubblewrap", "host"), ("charliecloud", "full directory"), ("none", "host")])
+@ways(
+    [("bubblewrap", "directory"), ("bubblewrap", "host"), ("charliecloud", "full directory"), ("none", "host")],
+    slow=lambda way: way != ("bubblewrap", "directory"),
+)
 def test_the_end_of_the_command_is_the_end_of_the_datum(launch: Launcher, way: Way) -> None:
     """A command that closes or floods its streams, or stops itself, does not hold the launcher."""
     for script, code in (

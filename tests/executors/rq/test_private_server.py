@@ -51,6 +51,7 @@ def test_a_client_of_ups_redis_can_do_what_rq_needs_and_no_more(study: Study, pr
     assert private.ping() and private.set("k", "v") and private.get("k") == b"v"
 
 
+@pytest.mark.slow
 def test_ups_redis_asks_for_a_password_that_no_list_of_processes_shows(study: Study, private: Client) -> None:
     folder = study.root / ".git/minipach/redis"
     password = (folder / "password").read_text().strip()

@@ -118,6 +118,7 @@ def _everything(workers: Workers) -> bytes:
     return b"".join(client.dump(key) or b"" for key in client.scan_iter("*"))
 
 
+@pytest.mark.slow
 def test_workers_publish_and_go_on_downstream_by_themselves(tmp_path: Path, server: Redis) -> None:
     study = unpublished(tmp_path / "study", images=5)
     with Workers(study, server) as workers:
@@ -243,6 +244,7 @@ def test_redis_emptied_or_killed_in_the_middle_costs_nothing(tmp_path: Path) -> 
     assert study.outputs("montage")
 
 
+@pytest.mark.slow
 def test_cancel_ends_all_and_nothing_goes_on(tmp_path: Path, server: Redis) -> None:
     study = unpublished(tmp_path / "study", images=4)
     with Workers(study, server) as workers:

@@ -81,6 +81,7 @@ def running(slurm: Cluster, count: int) -> list[str]:
 # --- the way it goes ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_both_pipelines_get_done_without_anyone_waiting(tmp_path: Path, slurm: Cluster) -> None:
     study = on_slurm(unpublished(tmp_path / "study", images=3))
     with slurm.drained():
@@ -604,6 +605,7 @@ def test_an_option_that_slurm_does_not_know_is_named(slurm: Cluster) -> None:
         client.sbatch(["--nosuch"], ["/bin/true"])
 
 
+@pytest.mark.slow
 def test_no_client_is_waited_for_without_end(tmp_path: Path, slurm: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     squeue = tmp_path / "squeue"
     squeue.write_text("#!/bin/sh\nexec sleep 100\n")
