@@ -102,13 +102,13 @@ def _gits_in(repo: Repo) -> tuple[bool, bool]:
         return False, False
     top, slots = os.path.realpath(repo.path), os.path.realpath(slots_dir(repo)) + os.sep
     at_top = in_slots = False
-    for entry in Path("/proc").glob("[0-9]*/cwd"):
+    for process in Path("/proc").glob("[0-9]*"):  # not "[0-9]*/cwd": glob raises for one that ends just then
         try:
-            where = os.readlink(entry)
-            name = (entry.parent / "comm").read_text()
+            where = os.readlink(process / "cwd")
+            name = (process / "comm").read_text()
         except OSError:
             continue  # gone meanwhile, or another user's
-        if not name.startswith("git") or _reads_only(entry.parent):
+        if not name.startswith("git") or _reads_only(process):
             continue
         at_top = at_top or where == top
         in_slots = in_slots or where.startswith(slots)

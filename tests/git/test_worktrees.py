@@ -384,3 +384,18 @@ def test_the_slots_of_one_owner_have_places_that_differ(repo: Repo) -> None:
     places = [Slot(repo, slots_dir(repo) / f"minipach-1-abc.{number}").place for number in range(3)]
     assert [place - places[0] for place in places] == [0, 1, 2]
     assert Slot(repo, slots_dir(repo) / "minipach-1-abc.tmp").place == places[0]
+
+
+def test_a_process_that_ends_while_all_are_looked_through_is_passed_over(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked about a process that has just ended, /proc answers ESRCH, which pathlib does not take for an absence."""
+    exists, own = Path.exists, Path(f"/proc/{os.getpid()}/cwd")
+
+    def ended(path: Path) -> bool:
+        if path == own:
+            raise ProcessLookupError(3, "No such process", str(path))
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", ended)
+    assert crash_cleanup._gits_in(repo) == (False, False)

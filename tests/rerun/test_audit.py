@@ -252,10 +252,10 @@ def wait_until(condition: Any, seconds: float) -> None:
 def command_lines_in(folder: Path) -> list[bytes]:
     """The command lines of the processes that work below a folder, with a zero byte after each word."""
     found = []
-    for link in Path("/proc").glob("[0-9]*/cwd"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            if os.readlink(link).startswith(str(folder)):
-                found.append((link.parent / "cmdline").read_bytes())
+            if os.readlink(process / "cwd").startswith(str(folder)):
+                found.append((process / "cmdline").read_bytes())
         except OSError:
             continue
     return found
