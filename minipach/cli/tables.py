@@ -33,7 +33,7 @@ def state(word: str, text: str | None = None) -> str:
 
     Args:
         word: The state.
-        text: What to show instead of the word.
+        text: The text that is shown instead of the word.
     """
     shown = word if text is None else text
     return paint(shown, STATES[word]) if word in STATES else shown

@@ -53,7 +53,7 @@ def run_rest(work: WorkSet, left: Sequence[int], slot: Slot, tell: Callable[[Out
     Args:
         work: The set or chunk.
         left: The indices of these datums.
-        slot: Where they run.
+        slot: The worktree in which they run.
         tell: Gets each outcome as one of the whole set or chunk.
         lost: How often it was begun by a worker that is gone.
     """

@@ -135,7 +135,7 @@ def shared_code(
         project: The project.
         path: The pipeline's path in it.
         named: The paths that the spec names.
-        at: Where it does, for messages.
+        at: The location, for messages.
         commit_of: Returns the commit that counts of a repository, for what is at a path in it; its last one by default.
     """
     found: dict[str, Shared] = {}

@@ -15,9 +15,9 @@ class Problem:
 
     Args:
         code: A stable name of the kind of problem, such as `spec.unknown-field`. Programs compare this.
-        location: Where it is: a file with line and column, a pipeline, a setting, an option; or "".
-        message: What is wrong.
-        fix: What to do about it: a command, or a phrase in the imperative; or "".
+        location: The place of the problem: a file with line and column, a pipeline, a setting, an option; or "".
+        message: The problem.
+        fix: The way to solve it: a command, or a phrase in the imperative; or "".
     """
 
     code: str

@@ -108,6 +108,13 @@ def test_a_datum_has_no_capability_and_sees_nothing_of_the_launcher(launch: Laun
         assert found[11].split()[0] == uid
 
 
+def test_a_datum_opens_terminals_whatever_one_before_it_did_to_its_own(launch: Launcher) -> None:
+    script = "head -c 0 /dev/ptmx && echo opened; stat -c %a /dev/pts/ptmx; chmod 0 /dev/pts/ptmx"
+    done = launch(launch.image("host"), *datum("a", "1"), *datum("b", "2"), *shell(script), **use(WAY))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["opened", "666"] * 2
+
+
 def test_namespaces_are_of_one_datum_alone(launch: Launcher) -> None:
     script = "for kind in mnt pid ipc uts user cgroup; do readlink /proc/self/ns/$kind; done"
     script += "; ls -A /dev/shm $HOME /tmp; touch /dev/shm/left /tmp/left $HOME/left /var/tmp/left"
