@@ -86,7 +86,8 @@ hooks status: {"schema": 1, "hooks": [{"repo": "images", "state": "installed|out
                "chained": "<path or null>"}]}
 triggers: {"schema": 1, "hooks": [...], "last_heard": "<UTC or null>", "unanswered": 0, "next": "<text>",
            "looked": {"schema": 1, "at": "<UTC>", "heard": 2, "last_heard", "seconds": 3.5, "pipelines": [],
-                      "problems": [], "left_out": {"<name>": "<reason>"}}, "paused": {"<name>": "<command>"}}
+                      "problems": [], "left_out": {"<name>": "<reason>"}}, "paused": {"<name>": "<command>"},
+           "triggers": [{"kind": "watcher", "name", "state", "heard", "looked", "next", "why"}]}
 results list: {"schema": 1, "pipelines": [{"name", "results": 19, "ids": 19, "published": 19, "bytes": 40565}]}
 results gc:   {"schema": 1, "pipelines": [{"name", "kept", "unneeded": [], "bytes", "annexed", "dropped"}],
                "problems": []}

@@ -143,6 +143,10 @@ def triggers(context: typer.Context, as_json: JSON = False) -> None:
         show_json(found.as_json())
         return
     show_table(["REPO", "HOOK"], [[hook.repo, hook.state + _chained(hook)] for hook in found.hooks])
+    show_table(
+        ["TRIGGER", "NAME", "STATE", "HEARD", "LOOKED", "NEXT", "WHY"],
+        [[t.kind, t.name, t.state, t.heard or "", t.looked or "", t.following, t.why] for t in found.others],
+    )
     waiting = f", {many(found.unanswered, 'line')} not answered yet" if found.unanswered else ""
     show(f"last heard: {found.last_heard or 'nothing'}{waiting}")
     looked = found.looked or {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,12 @@ from minipach.project.project import Project
 from minipach.support.validation import parse_object
 from minipach.triggers import hooks
 from minipach.triggers.hooks import HookState
-from minipach.triggers.passes import modified
+from minipach.triggers.passes import is_waiting, modified
 from minipach.triggers.pause import paused
+from minipach.triggers.trigger import Trigger
+
+# Each kind of trigger beside the hooks: a function that returns what it has to say. It only reads, and is quick.
+SOURCES: tuple[Callable[[Project], Iterable[Trigger]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,7 @@ class Overview:
 
     last_heard: when a hook last wrote a line; None: never, or unknown · unanswered: lines that no pass has taken yet ·
     following: what comes next, a sentence · looked: as `looked.json`; None: no pass yet · paused: names, each with the
-    command that resumes it.
+    command that resumes it · others: the triggers that are no hooks.
     """
 
     hooks: tuple[HookState, ...]
@@ -31,6 +35,7 @@ class Overview:
     following: str
     looked: dict[str, Any] | None
     paused: dict[str, str]
+    others: tuple[Trigger, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return it as documented for `minipach triggers --json`."""
@@ -42,6 +47,7 @@ class Overview:
             "next": self.following,
             "looked": self.looked,
             "paused": self.paused,
+            "triggers": [trigger.as_json() for trigger in self.others],
         }
 
 
@@ -59,13 +65,14 @@ def overview(project: Project) -> Overview:
         _following(project, unanswered),
         looked,
         {project.name_of(path): fix for path, fix in waits.items()},
+        tuple(trigger for source in SOURCES for trigger in source(project)),
     )
 
 
 def _following(project: Project, unanswered: int) -> str:
     state = project.local
     runs = _is_held(state.answering)
-    if unanswered and _is_alive(state.waiting):
+    if unanswered and is_waiting(state):
         return "a pass begins when the one that runs has ended" if runs else "a pass is about to begin"
     if runs:
         return "a pass runs; minipach jobs"
@@ -83,17 +90,6 @@ def _is_held(lock: Path) -> bool:
     except BlockingIOError:
         return True
     return False
-
-
-def _is_alive(waiting: Path) -> bool:
-    try:
-        pid = int(waiting.read_text().split()[0])
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except (OSError, ValueError, IndexError):
-        return False
-    return True
 
 
 def _lines(file: Path) -> int:

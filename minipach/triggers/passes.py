@@ -10,6 +10,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from minipach.git.repo import Repo, is_dataset
+from minipach.git.settings import drop_variables
 from minipach.model.local_state import LocalState
 from minipach.project.project import Project, find_project
 from minipach.project.targets import Targets
@@ -62,6 +65,66 @@ class Look:
             "problems": problems_json(self.problems),
             "left_out": self.left_out,
         }
+
+
+def ask(project: Project, line: str) -> subprocess.Popen[bytes] | None:
+    """Write a line to `heard`, and start the process that makes a pass for it. None: one waits that answers it.
+
+    For triggers that are no hooks: it does what `triggers/hook` does. The process belongs to a session of its own.
+    """
+    state = project.local
+    state.folder.mkdir(parents=True, exist_ok=True)
+    with state.heard.open("ab") as file:
+        file.write(os.fsencode(line.replace("\n", " ")) + b"\n")
+    return start(project)
+
+
+def start(project: Project) -> subprocess.Popen[bytes] | None:
+    """Start the process that makes a pass for what was heard. None: one waits already."""
+    state = project.local
+    if is_waiting(state):
+        return None
+    env = dict(os.environ)
+    drop_variables(env)
+    for name in ("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"):
+        env.pop(name, None)
+    with state.passes_log.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "minipach", "-C", str(project.root), "hooks", "run"],
+            cwd=project.root,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    state.waiting.write_text(f"{process.pid} {_began(process.pid) or ''}\n")
+    return process
+
+
+def is_waiting(state: LocalState) -> bool:
+    """Return whether a process waits to begin a pass. It answers each line that is in `heard` by then."""
+    words = _read(state.waiting).split()
+    if not words or not words[0].isdecimal():
+        return False
+    try:
+        os.kill(int(words[0]), 0)
+    except PermissionError:
+        pass
+    except (OSError, OverflowError):
+        return False
+    began = _began(int(words[0]))
+    return began is None or len(words) < 2 or began == words[1]
+
+
+def _began(pid: int) -> str | None:
+    """Return when a process started, as /proc has it; "ended" for one that has ended; None where there is no /proc."""
+    try:
+        stat = Path("/proc", str(pid), "stat").read_bytes()
+    except OSError:
+        return None
+    words = stat.rpartition(b")")[2].split()
+    return "ended" if words[0] in (b"Z", b"X") else words[19].decode()
 
 
 def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:

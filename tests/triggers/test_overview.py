@@ -5,10 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 
+import pytest
+
 from minipach.project.project import Project
 from minipach.triggers import hooks
-from minipach.triggers.overview import overview
+from minipach.triggers.overview import SOURCES, overview
 from minipach.triggers.passes import answer
+from minipach.triggers.trigger import Trigger
 from tests.fixtures.passes import Kept
 from tests.fixtures.projects import Study
 
@@ -28,7 +31,7 @@ def test_what_comes_next(study: Study) -> None:
     found = overview(project)
     assert found.unanswered == 2 and found.last_heard is not None
     assert found.following.endswith("; minipach hooks run")
-    state.waiting.write_text(f"{os.getpid()} 1\n")
+    state.waiting.write_text(f"{os.getpid()}\n")
     assert overview(project).following == "a pass is about to begin"
     with state.answering.open("a") as file:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX)
@@ -53,3 +56,18 @@ def test_reason_why_nothing_was_done(study: Study) -> None:
     data = study.minipach("triggers", "--json").json
     assert data["schema"] == 1 and data["paused"] == {"edges": "minipach resume edges"}
     assert data["looked"]["heard"] == 1 and data["last_heard"] == data["looked"]["last_heard"]
+
+
+def test_lines_of_other_triggers(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = Trigger("cron", "nightly", "due", looked="2026-01-01T00:00:00+00:00", following="now", why="2 ticks missing")
+    monkeypatch.setattr("minipach.triggers.overview.SOURCES", (*SOURCES, lambda project: [line]))
+    found = overview(Project(study.root)).as_json()["triggers"]
+    assert found[-1] == {
+        "kind": "cron",
+        "name": "nightly",
+        "state": "due",
+        "heard": None,
+        "looked": "2026-01-01T00:00:00+00:00",
+        "next": "now",
+        "why": "2 ticks missing",
+    }

@@ -15,7 +15,7 @@ from minipach.project.project import Project
 from minipach.scheduling.events import Event, PipelineEnded
 from minipach.support.errors import UserError
 from minipach.triggers import hooks
-from minipach.triggers.passes import answer, by_itself
+from minipach.triggers.passes import answer, ask, by_itself, is_waiting
 from tests.fixtures.passes import Kept, wait_until_quiet
 from tests.fixtures.projects import Study
 
@@ -68,6 +68,24 @@ def test_waiting_is_removed_by_the_process_that_it_names(study: Study) -> None:
         hear(study, "x")
         assert answer(study.root, Kept()) is not None
         assert waiting.exists() == left
+
+
+def test_ask_starts_one_process_for_any_number_of_lines(study: Study) -> None:
+    project = Project(study.root)
+    process = ask(project, "one\nline")
+    assert process is not None and is_waiting(project.local)
+    assert ask(project, "another") is None
+    assert process.wait() == 0
+    wait_until_quiet(study)
+    assert json.loads(project.local.looked.read_text())["heard"] == 2
+    assert not is_waiting(project.local)
+
+
+def test_id_of_another_process_waits_for_nothing(study: Study) -> None:
+    state = state_of(study)
+    for text in (f"{os.getpid()} 1\n", "nonsense\n", "", f"{2**70} 1\n"):
+        state.waiting.write_text(text)
+        assert not is_waiting(state)
 
 
 def test_broken_pipelines_are_left_out_and_said(study: Study) -> None:
