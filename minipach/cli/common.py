@@ -55,6 +55,8 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
+        except typer.Exit:
+            raise
         except UserError as error:
             for problem in error.problems:
                 say(str(problem))
@@ -84,7 +86,12 @@ def _of_engine(error: Exception, context: object) -> str | None:
     from minipach.executors.registry import explain
 
     here = getattr(context, "obj", None)
-    return explain(here.project(), error) if isinstance(here, Here) else None
+    if not isinstance(here, Here):
+        return None
+    try:
+        return explain(here.project(), error)
+    except UserError:  # a worker with clones of its own is in no project
+        return None
 
 
 def _explained(error: Exception, context: object) -> str | None:

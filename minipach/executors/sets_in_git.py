@@ -90,15 +90,15 @@ def has_whole_result(repo: Repo, work: WorkSet) -> bool:
     return all((d["id"], d["name"]) in stored for d in work.datums)
 
 
-def finished(repo: Repo, work: WorkSet) -> list[int]:
+def finished(repo: Repo, work: WorkSet, elsewhere: Iterable[str] = ()) -> list[int]:
     """Return the datums of a set that have a result already, in a ref or on the results branch, by their index.
 
-    A set that is to be forced has none.
+    A set that is to be forced has none. elsewhere: commits of result refs that another repository has.
     """
     if work.forced:
         return []
-    refs = repo.refs(RESULT_REFS)
-    stored = {pair for sha in refs.values() for pair in _stored(repo.objects.read(f"{sha}:{RESULTS_FILE}"))}
+    commits = {*repo.refs(RESULT_REFS).values(), *elsewhere}
+    stored = {pair for sha in commits for pair in _stored(repo.objects.read(f"{sha}:{RESULTS_FILE}"))}
     known = Known(repo)
     pairs = [(str(d["id"]), str(d["name"])) for d in work.datums]
     return [i for i, pair in enumerate(pairs) if pair in stored or known.named(*pair) is not None]

@@ -11,21 +11,22 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from minipach.execution.chunk import done_before, run_work
+from minipach.execution.chunk import as_members, done_before, run_work
+from minipach.execution.run_set import stop_early
 from minipach.execution.staging import StagingError, locate
 from minipach.executors.child_process import serve_all
 from minipach.executors.rq.clone_workspace import REMOTE, Clones, touch, trim
-from minipach.executors.sets_in_git import UnknownSetError, has_whole_result, read_set
+from minipach.executors.sets_in_git import UnknownSetError, finished, has_whole_result, read_set
 from minipach.git.annex_keys import key_of_link
 from minipach.git.repo import SYMLINK, GitError, Repo, annex
 from minipach.git.worktrees import Slot
 from minipach.model.local_state import LocalState
-from minipach.model.repo_layout import CODE, RESULT_REFS, RESULTS_FILE, SET_REFS
+from minipach.model.repo_layout import CODE, RESULT_REFS, RESULTS, RESULTS_BRANCH, RESULTS_FILE, SET_REFS
 from minipach.model.work_set import Outcome, WorkSet
 from minipach.support.validation import InvalidError, parse_object
 
@@ -39,9 +40,17 @@ class CloneChild:
     def __init__(self, root: Path, url: str, cache: int) -> None:
         self.clones = Clones(root, url)
         self.cache = cache
+        self._is_pushing = False
+
+    def stop_early(self) -> bool:
+        """Have the set that runs end with its finished datums; False if there is nothing that could still be pushed."""
+        return stop_early() or self._is_pushing
 
     def serve(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Run one set; {"outcomes": [...], "log": path}, or {"gone": why}."""
+        """Run one set; {"outcomes": [...], "log": path}, or {"gone": why}.
+
+        Of a set that was begun before, only the datums without a result run.
+        """
         repo = Repo(Path(request["repo"]))
         os.environ.update(request["env"])
         path = os.path.relpath(repo.path, self.clones.root)
@@ -51,14 +60,11 @@ class CloneChild:
             if has_whole_result(repo, original):
                 return _answer([done_before(original)], original.log, None)
             work = self._here(original, path)
-            told: list[Outcome] = []
-            # what can't be had is told by the set's own staging: as that, datum by datum, and in the log
-            with contextlib.suppress(StagingError):
-                self._fetch_contents(repo, work)
-            run_work(work, Slot(repo, Path(request["slot"])), told.append)
-            refs.append(RESULT_REFS + work.id)
-            if repo.resolve(RESULT_REFS + work.id) is not None:
-                self._push(repo, RESULT_REFS + work.id)
+            kept = self._finished(repo, work) if request["again"] else []
+            told = [done_before(work, kept)] if kept else []
+            left = [index for index in range(len(work.parts)) if index not in kept]
+            if left:
+                self._run(repo, work, left, Slot(repo, Path(request["slot"])), told, refs)
             return _answer(told, original.log, work.log)
         except (UnknownSetError, StagingError) as error:
             return {"gone": str(error)}
@@ -71,11 +77,25 @@ class CloneChild:
                 trim(self.clones, self.cache)
             repo.close()
 
+    def _run(
+        self, repo: Repo, work: WorkSet, left: Sequence[int], slot: Slot, told: list[Outcome], refs: list[str]
+    ) -> None:
+        """Run these datums of a set and push their result."""
+        # one log for each set: the one that is sent
+        part = work if len(left) == len(work.parts) else replace(work.part(left), log=work.log)
+        # what can't be had is told by the set's own staging: as that, datum by datum, and in the log
+        with contextlib.suppress(StagingError):
+            self._fetch_contents(repo, part)
+        ref = RESULT_REFS + part.id
+        refs.append(ref)
+        run_work(part, slot, as_members(work, left, told.append))
+        if repo.resolve(ref) is not None:
+            self._push(repo, ref)
+
     def _fetch_set(self, repo: Repo, set_id: str, refs: list[str]) -> WorkSet:
         """Return the set, its base commit, and its result if somebody had it before."""
         wanted = (SET_REFS + set_id, RESULT_REFS + set_id)
-        listed = repo.line("ls-remote", REMOTE, *wanted).splitlines()
-        there = [row.split("\t")[1] for row in listed]
+        there = _listed(repo, *wanted)
         if wanted[0] not in there:
             raise UnknownSetError(f"{self.clones.url}: no set {set_id}; it was cancelled, or is done")
         repo.git(*_FETCH, *(f"+{ref}:{ref}" for ref in there))
@@ -84,6 +104,17 @@ class CloneChild:
         if repo.resolve(f"{work.base}^{{commit}}") is None:
             repo.git(*_FETCH, work.base)
         return work
+
+    def _finished(self, repo: Repo, work: WorkSet) -> list[int]:
+        """Return the datums of a set that was begun before that have a result in the project, by their index."""
+        there = _listed(repo, RESULTS_BRANCH, f"{RESULT_REFS}*")
+        found = {ref: sha for ref, sha in there.items() if ref != RESULTS_BRANCH}
+        if found:  # without refs of our own: those are of sets that run here
+            repo.git(*_FETCH, *found)
+        if RESULTS_BRANCH in there:
+            with self.clones.lock():  # another process of this worker may fetch it, too
+                repo.git(*_FETCH, f"+{RESULTS_BRANCH}:refs/remotes/{REMOTE}/{RESULTS}")
+        return finished(repo, work, found.values())
 
     def _here(self, work: WorkSet, path: str) -> WorkSet:
         """Return the set as it is in these clones.
@@ -144,14 +175,18 @@ class CloneChild:
 
     def _push(self, repo: Repo, ref: str) -> None:
         """Send what came, some times over if need be: it was work. Raises GitError, StagingError."""
-        for pause in (2.0, 4.0):
-            try:
-                self._push_once(repo, ref)
-            except (GitError, StagingError):
-                time.sleep(pause)
-            else:
-                return
-        self._push_once(repo, ref)
+        self._is_pushing = True
+        try:
+            for pause in (2.0, 4.0):
+                try:
+                    self._push_once(repo, ref)
+                except (GitError, StagingError):
+                    time.sleep(pause)
+                else:
+                    return
+            self._push_once(repo, ref)
+        finally:
+            self._is_pushing = False
 
     def _push_once(self, repo: Repo, ref: str) -> None:
         """Push the contents of all outputs, then the ref that names them."""
@@ -165,6 +200,12 @@ class CloneChild:
                     why = " ".join(row.get("error-messages", [])) or row.get("note", "")
                     raise StagingError(f"git annex copy --to {self.clones.url}: {row.get('key')}: {why}")
         repo.git("push", "--quiet", "--force", REMOTE, f"{ref}:{ref}")
+
+
+def _listed(repo: Repo, *patterns: str) -> dict[str, str]:
+    """Return the refs of the project's repo with their commits."""
+    rows = (row.split("\t") for row in repo.line("ls-remote", REMOTE, *patterns).splitlines())
+    return {ref: sha for sha, ref in rows}
 
 
 def annexed_outputs(data: bytes) -> list[str]:
@@ -199,4 +240,5 @@ def _answer(outcomes: list[Outcome], log: str, here: str | None) -> dict[str, An
 
 
 if __name__ == "__main__":
-    serve_all(CloneChild(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])).serve)
+    child = CloneChild(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    serve_all(child.serve, child.stop_early)

@@ -105,7 +105,7 @@ class Clones:
     def clone(self, path: str) -> Repo:
         """Return the clone of a repo of the project, made if need be. GitError where the address has none."""
         where = self.root / path if path else self.root
-        with self._lock():
+        with self.lock():
             repo = Repo(where)
             if LocalState.in_root(where).ready.is_file():
                 return repo
@@ -133,7 +133,8 @@ class Clones:
         return [p.parent.parent.parent for p in self.root.rglob(str(LocalState.in_root(Path()).ready))]
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
+        """Keep the other processes of this worker from changing the clones."""
         with (self.root / ".minipach-clones.lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -143,6 +144,7 @@ class ClonePlace(Place):
     """A folder with private clones. It publishes nothing: that is done where the project is."""
 
     child_module = "minipach.executors.rq.clone_child"
+    grace = 20.0  # it pushes what its set has finished
 
     def __init__(self, clones: Clones, cache: int) -> None:
         self.clones = clones

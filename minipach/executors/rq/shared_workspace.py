@@ -19,6 +19,7 @@ class Place:
     """The project, and the slots in its repos that are this worker's."""
 
     child_module = "minipach.executors.rq.child"
+    grace = 7.0  # seconds for a process to end its set: a command that ignores TERM gets 2 from its launcher
 
     def __init__(self, project: Project) -> None:
         self.project: Project | None = project

@@ -37,7 +37,6 @@ from minipach.git.repo import GitError
 _NOT_FOR_CHILDREN = ("MINIPACH_REDIS", "MINIPACH_REDIS_PASSWORD_FILE")
 _TICK = 0.5  # seconds between two looks when nobody says anything
 _QUEUES = 2.0  # seconds between two looks which queues there are
-_GRACE = 7.0  # seconds for a process to end its set: a command that ignores TERM gets 2 from its launcher
 _PAUSE = 5.0  # seconds in which a worker that could not begin a set leaves the others to others
 _MENDS = 5  # rounds in a row that may meet keys of another kind
 _BURST = 1.0  # seconds that nothing is to be done before a worker in a burst ends
@@ -207,7 +206,7 @@ class Supervisor:
     def _stop(self, lane: Lane) -> None:
         assert lane.task is not None
         lane.task.stopped = True
-        lane.ask_to_end(_GRACE)
+        lane.ask_to_end(self._place.grace)
 
     def _missing(self, lane: Lane, task: Task) -> None:
         """Redis does not know a job that runs here: it was cancelled; or Redis was emptied, and is told again."""
@@ -351,10 +350,10 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
         for lane in self._lanes:
-            lane.ask_to_end(_GRACE)
+            lane.ask_to_end(self._place.grace)
         if self._going is not None:
             self._going.end()
-        deadline = time.monotonic() + _GRACE
+        deadline = time.monotonic() + self._place.grace
         while time.monotonic() < deadline and any(lane.process.poll() is None for lane in self._lanes):
             time.sleep(0.02)
         for lane in self._lanes:

@@ -590,3 +590,56 @@ def test_a_worker_that_shares_no_filesystem_with_the_project(
     refs = [ref for path in ("edges", "images") for ref in Repo(scratch / path).refs("refs/minipach")]
     kept = [p for p in scratch.glob("*/.git/annex/objects/*/*/*/*") if p.is_file()]
     assert (refs, kept) == ([], [])
+
+
+@pytest.mark.slow
+def test_a_clones_worker_keeps_the_finished_datums_of_a_set(study: Study, workers: Workers, tmp_path: Path) -> None:
+    gate, ran = tmp_path / "gate", tmp_path / "ran"
+    script = (
+        'n=$(basename "$images")\necho $n | tee -a "$RAN"\n'
+        'case $n in b) while [ -e "$GATE" ]; do sleep 0.1; done ;; esac\ncp "$images" "$PFS/out/"\n'
+    )
+    study.pipeline(
+        "edges",
+        'input: {pfs: {repo: images, glob: "/*"}}\ndatum_set_spec: {number: 4}\n'
+        f'transform: {{cmd: [sh, code/copy.sh], env: {{GATE: "{gate}", RAN: "{ran}"}}}}\n',
+        copy=script,
+    )
+    workers.start("-j", "0")  # publishes
+
+    def begin(number: int) -> subprocess.Popen[bytes]:
+        place = ("-C", str(tmp_path / f"w{number}"))
+        return workers.launch(*MINIPACH, *place, "worker", "-j", "1", "--clone", f"file://{study.root}")
+
+    def hold_b(round_: int) -> None:
+        for name in "abcd":
+            study.put(f"images/{name}", f"{round_} {name}", save=False)
+        study.save("images")
+        gate.touch()
+        ran.unlink(missing_ok=True)
+        workers.schedule()
+
+    def published(round_: int) -> bool:
+        return {n: study.read(f"edges/{n}") for n in "abcd"} == {n: f"{round_} {n}".encode() for n in "abcd"}
+
+    hold_b(1)
+    first = begin(1)
+    until("b runs", lambda: ran.is_file() and ran.read_text().split() == ["a", "b"])
+    assert workers.end(first, signal.SIGINT) == 130, workers.said
+    assert set(workers.jobs().values()) == {"queued"}
+    gate.unlink()
+    begin(2)
+    workers.minipach("wait", "--timeout", "300")
+    assert ran.read_text().split() == ["a", "b", "b", "c", "d"], "another worker has what the first one finished"
+    assert published(1), workers.said
+    assert workers.minipach("logs", "edges", "c").splitlines()[-1] == "c"
+
+    hold_b(2)
+    until("b runs", lambda: ran.is_file() and ran.read_text().split() == ["a", "b"])
+    workers.minipach("cancel")
+    gate.unlink()
+    (report,) = workers.schedule("--wait").values()
+    assert (report["counts"]["ran"], report["counts"]["reused"]) == (3, 1), "a is not computed again"
+    assert ran.read_text().split() == ["a", "b", "b", "c", "d"]
+    assert published(2)
+    assert leftovers(study) == []
