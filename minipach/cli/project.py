@@ -98,8 +98,8 @@ def lock(
 ) -> None:
     """Record a pipeline's environment: this host, or its image tag.
 
-    Without an image, commits a new fingerprint of the host to the pipeline's branch. With an image of a registry,
-    fetches its tag again and commits what it names now. All datums of the pipeline run again.
+    Without an image, commits a new fingerprint of the host to the pipeline's branch. With an image of a registry
+    or a web address, fetches it again and commits what is there now. All datums of the pipeline run again.
 
     Example: minipach lock edges
     """

@@ -11,7 +11,8 @@ from pathlib import Path
 from minipach.environment.image import UNKNOWN_DIGEST, Image, archive_folder, entry_of
 from minipach.environment.oci_registry import SCHEME, Reference, fetch, parse_reference
 from minipach.git.repo import FILE, SYMLINK, Repo, TreeEntry, annex, own_environment
-from minipach.model.repo_layout import BASE_REF
+from minipach.model.messages import SUBJECT
+from minipach.model.repo_layout import BASE_REF, DATALAD_CONFIG
 from minipach.support.errors import Problem, UserError
 from minipach.support.files import clone_file
 
@@ -72,14 +73,14 @@ def annexed_entry(repo: Repo, key: str, path: str) -> TreeEntry:
 
 
 def _from_url(repo: Repo, image: Image) -> TreeEntry:
-    """Let datalad-container fetch an image by its URL, in a worktree of our own."""
+    """Let datalad-container fetch an image by its URL, in a worktree of our own, also if it was fetched before."""
     from minipach.git.worktrees import temporary_worktree
 
-    assert image.source is not None
     with temporary_worktree(repo, "HEAD") as tree:
-        # a process of its own: the command prints to stdout whatever it is told, and that is for our JSON
         name = image.path.split("/")[2]
-        options = ["-d", str(tree.path), "--url", image.source, "--image", image.path]
+        _forget(tree, name, image.path)
+        # a process of its own: the command prints to stdout whatever it is told, and that is for our JSON
+        options = ["-d", str(tree.path), "--url", image.remote, "--image", image.path]
         done = subprocess.run(
             ["datalad", "-f", "json", "containers-add", *options, name],
             cwd=tree.path,
@@ -91,10 +92,24 @@ def _from_url(repo: Repo, image: Image) -> TreeEntry:
         entry = entry_of(tree, "HEAD", image.path) if done.returncode == 0 else None
         if entry is None:
             raise UserError(
-                Problem("image.fetch-failed", f"image {image.source}", f"could not be fetched: {_reason(done)}")
+                Problem("image.fetch-failed", f"image {image.remote}", f"could not be fetched: {_reason(done)}")
             )
         repo.git("update-ref", BASE_REF, tree.line("rev-parse", "HEAD"))  # kept: the next plan finds it
         return entry
+
+
+def _forget(tree: Repo, name: str, path: str) -> None:
+    """Commit a worktree without an image, which datalad-container would not fetch over."""
+    section = f"datalad.containers.{name}"
+    known = tree.config(f"{section}.image", str(tree.path / DATALAD_CONFIG)) is not None
+    if entry_of(tree, "HEAD", path) is None and not known:
+        return
+    tree.git("rm", "--quiet", "-r", "--ignore-unmatch", "--", f":(literal,top){path}")
+    if known:
+        tree.git("config", "--file", DATALAD_CONFIG, "--remove-section", section)
+        tree.git("add", DATALAD_CONFIG)
+    commit = tree.commit_tree(tree.line("write-tree"), f"{SUBJECT}fetch an image again\n", ["HEAD"])
+    tree.git("update-ref", "HEAD", commit)
 
 
 def _reason(done: subprocess.CompletedProcess[bytes]) -> str:

@@ -1,6 +1,7 @@
 """`minipach lock`: record the environment of now, as a change of identity like any other.
 
-Without an image that is this host's environment; with an image of a registry, what its tag names now.
+Without an image that is this host's environment; with an image of a registry, what its tag names now; with one that
+was fetched by its URL, what lies there now.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from minipach.environment.import_image import fetch_entries
 from minipach.environment.oci_registry import SCHEME, parse_reference
 from minipach.git import crash_cleanup
 from minipach.git.checkout import InTheWay, check_free, move_branch, recover
-from minipach.git.repo import FILE, Repo, TreeEntry, is_dataset, need_identity, private_index
+from minipach.git.content import classify
+from minipach.git.repo import FILE, SYMLINK, Repo, TreeEntry, is_dataset, need_identity, private_index
 from minipach.model.messages import SUBJECT
 from minipach.project.branch_check import need_branch
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import quoted, short
+
+_WEB = ("https://", "http://")
 
 
 def lock_environment(project: Project, path: str) -> tuple[str, ...]:
@@ -67,17 +71,22 @@ def _lock_host(repo: Repo, path: str, cmd: Sequence[str], head: str, branch: str
 
 
 def _refreshable(project: Project, path: str) -> Image:
-    """Return the image of a pipeline, if it is a registry's, by a tag. UserError if there is nothing to fetch again."""
+    """Return the image of a pipeline, if it is a registry's by a tag or has a web address.
+
+    UserError if there is nothing to fetch again.
+    """
     pipeline = project.pipeline(path)
     at, image = pipeline.at("transform.image"), resolve_image(project, path)
     reference = parse_reference(image.remote) if image.remote.startswith(SCHEME) else None
+    if image.remote.startswith(_WEB):
+        return image
     if image.remote and reference is None:
         raise UserError(
             Problem(
                 "image.not-fetchable",
                 at,
                 f"the image {pipeline.transform.image} was fetched by its URL, and is not fetched again",
-                "register another one: datalad containers-add --url URL NAME",
+                "name another image, or one with an https address",
             )
         )
     if reference is None:
@@ -104,12 +113,16 @@ def _refreshable(project: Project, path: str) -> Image:
 def _lock_image(repo: Repo, path: str, image: Image, head: str, branch: str) -> tuple[str, ...]:
     fetched = {entry.path: entry for entry in fetch_entries(repo, image)}
     there = {e.path: e for e in repo.ls_tree(head, ":(literal)" + image.path.rpartition("/")[0], recursive=True)}
-    text = (repo.objects.read(fetched[image.digest_path].sha) or b"").decode()
-    # the archive's bytes may differ though its digest is the same
-    decides = image.path if text == UNKNOWN_DIGEST else image.digest_path
+    found = fetched[image.path]
+    now, decides = classify(repo, [found])[found.sha, found.mode == SYMLINK][1], image.path
+    if image.digest_path in fetched:
+        text = (repo.objects.read(fetched[image.digest_path].sha) or b"").decode()
+        if text == UNKNOWN_DIGEST:
+            now = "of unknown digest"
+        else:  # the archive's bytes may differ though its digest is the same
+            now, decides = f"OCI--{text.strip().removeprefix('sha256:')}", image.digest_path
     if there.get(decides) == fetched[decides]:
         return ()
-    now = "of unknown digest" if text == UNKNOWN_DIGEST else f"OCI--{text.strip().removeprefix('sha256:')}"
     before = image.content if image.source is None else "absent"
     changes = (f"{image.label} {short(before)} -> {short(now)}",)
     _commit(repo, path, (head, branch), fetched, f"fetch the image {image.label} again", changes)

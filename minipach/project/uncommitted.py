@@ -5,15 +5,18 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from minipach.git.checkout import dirty_paths
 from minipach.git.repo import Repo, is_dataset
 from minipach.model.repo_layout import INPUTS
 from minipach.project.project import Project
+from minipach.project.spec_file import lying_specs
 from minipach.support.text import quoted
 
 _NAMED = 3
+_AT_ONCE = 4  # git processes
 
 
 def used_by(project: Project, pipelines: Iterable[str]) -> tuple[str, ...]:
@@ -46,7 +49,7 @@ def uncommitted(project: Project, repos: Iterable[str]) -> dict[str, list[str]]:
         changed = dirty_paths(Repo(where)) if is_dataset(where) else _of_folder(project, path) if path in shared else []
         if path in pipelines:
             changed = [p for p in changed if not is_input(where, p)]
-            changed += in_subdatasets(where)
+        changed += in_subdatasets(where)
         if changed:
             found[path] = changed
     return found
@@ -81,16 +84,36 @@ def _of_folder(project: Project, path: str) -> list[str]:
 
 
 def own_subdatasets(folder: Path) -> list[str]:
-    """Return the installed subdatasets of a pipeline's dataset that are no inputs."""
+    """Return the installed subdatasets of a dataset, nested ones included, that are no inputs of a pipeline."""
     modules = folder / ".gitmodules"
     text = modules.read_text("utf-8", "replace") if modules.is_file() else ""
-    paths = re.findall(r"^\s*path\s*=\s*(.+?)\s*$", text, re.MULTILINE)
-    return sorted(path for path in paths if not path.startswith(INPUTS) and is_dataset(folder / path))
+    here = {_unquoted(word) for word in re.findall(r"^\s*path\s*=\s*(.+?)\s*$", text, re.MULTILINE)}
+    outside = ("/", INPUTS) if lying_specs(folder) else "/"
+    found = []
+    for path in sorted(here):
+        if not path.startswith(outside) and ".." not in path.split("/") and is_dataset(folder / path):
+            found += [path, *(f"{path}/{name}" for name in own_subdatasets(folder / path))]
+    return found
+
+
+def _unquoted(word: str) -> str:
+    """Return a value of a git configuration file without its quotes."""
+    return re.sub(r"\\(.)", r"\1", word[1:-1]) if len(word) > 1 and word[0] == word[-1] == '"' else word
 
 
 def in_subdatasets(folder: Path) -> list[str]:
     """Return the uncommitted paths in these subdatasets; git lists only those whose commit has changed."""
-    return [f"{path}/{name}" for path in own_subdatasets(folder) for name in dirty_paths(Repo(folder / path))]
+    paths = own_subdatasets(folder)
+    if not paths:
+        return []
+    with ThreadPoolExecutor(_AT_ONCE) as pool:  # a git process for each
+        changed = pool.map(lambda path: _of_subdataset(folder / path), paths)
+        return [f"{path}/{name}" for path, names in zip(paths, changed, strict=True) for name in names]
+
+
+def _of_subdataset(folder: Path) -> list[str]:
+    changed = dirty_paths(Repo(folder))
+    return [name for name in changed if not is_input(folder, name)] if lying_specs(folder) else changed
 
 
 def _way_in(repo: Repo, changed: Sequence[str]) -> str:

@@ -273,3 +273,27 @@ def test_an_upstream_that_moved_and_changed_nothing_is_nothing_to_take_in(publis
         "edges": ("current", 0),
         "montage": ("current", 0),
     }
+
+
+def test_changes_in_nested_subdatasets_of_an_input_are_told(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    images = study.root / "images"
+    for place in ("sub-01", "sub-01/ses-1", "inputs/raw"):
+        study.ok("datalad", "create", "-d", str(images), str(images / place))
+        (images / place / "a.txt").write_text("a\n")
+    study.ok("datalad", "save", "-r", "-d", str(study.root), "-m", "inputs")
+    study.copier(glob="/**.txt", more="minipach: {out: 'all/{name}/'}\n")
+    study.save("edges")
+    edited = images / "sub-01/ses-1/a.txt"
+    edited.unlink()
+    edited.write_text("edited\n")
+    (images / "inputs/raw/new.txt").write_text("new\n")
+    line = "images: uncommitted changes are left out (inputs/raw/new.txt, sub-01/ses-1/a.txt); "
+    line += f"datalad save -r -d {images}"
+    for command in (("plan",), ("status",), ("run-one", "edges:sub-01/a.txt"), ("schedule",)):
+        done = study.minipach(*command)
+        assert done.code == 0, done.err
+        assert done.err.splitlines().count(line) == 1, (command, done.err)
+    assert study.read("edges/all/sub-01/ses-1/a.txt/a.txt") == b"a\n"
+    study.ok("datalad", "save", "-r", "-d", str(images), "-m", "changes")
+    assert "uncommitted" not in study.minipach("plan").err
