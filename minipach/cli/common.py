@@ -9,7 +9,7 @@ import re
 import shlex
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -58,10 +58,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except typer.Exit:
             raise
         except UserError as error:
-            for problem in error.problems:
-                say(str(problem))
-            if kwargs.get("as_json"):
-                show_json({"schema": 1, "problems": problems_json(error.problems)})
+            _report(error.problems, as_json=bool(kwargs.get("as_json")))
             raise typer.Exit(USER) from None
         except KeyboardInterrupt:
             say(INTERRUPT)
@@ -69,20 +66,32 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except ReaderLeft:
             raise typer.Exit(OK) from None
         except (GitError, OSError, sqlite3.Error) as error:
-            messages.say_all(_explained(error, kwargs.get("context")) or f"minipach: {error}")
+            found = _explained(error, kwargs.get("context"))
+            if found is None:
+                messages.say_all(f"minipach: {error}")
+            else:
+                _report([found], as_json=bool(kwargs.get("as_json")))
             raise typer.Exit(USER) from None
         except Exception as error:
             refused = _of_engine(error, kwargs.get("context"))
             if refused is None:
                 raise
-            say(refused)
+            _report([refused], as_json=bool(kwargs.get("as_json")))
             raise typer.Exit(USER) from None
 
     return wrapper
 
 
-def _of_engine(error: Exception, context: object) -> str | None:
-    """Return the line for an error of an executor's engine; None: it is none."""
+def _report(problems: Sequence[Problem], *, as_json: bool) -> None:
+    """Print problems on stderr, a line each; as JSON on stdout, too."""
+    for problem in problems:
+        say(str(problem))
+    if as_json:
+        show_json({"schema": 1, "problems": problems_json(problems)})
+
+
+def _of_engine(error: Exception, context: object) -> Problem | None:
+    """Return the problem that an error of an executor's engine is about; None: it is none."""
     from minipach.executors.registry import explain
 
     here = getattr(context, "obj", None)
@@ -94,8 +103,8 @@ def _of_engine(error: Exception, context: object) -> str | None:
         return None
 
 
-def _explained(error: Exception, context: object) -> str | None:
-    """Return what to say where a disk of the project is full, or a place may not be written; None: that isn't it."""
+def _explained(error: Exception, context: object) -> Problem | None:
+    """Return the problem where a disk of the project is full, or a place may not be written; None: that isn't it."""
     from minipach.project.disk_full import explain as no_space
     from minipach.project.disk_full import places_of_project
     from minipach.project.permissions import explain as no_access
@@ -113,7 +122,7 @@ def _explained(error: Exception, context: object) -> str | None:
         full = no_space(error, places_of_project(project))
     except (UserError, GitError, OSError):  # then what was to be said first
         return None
-    return full.message if full else None
+    return full.problem if full else None
 
 
 def all_shown() -> bool:
@@ -194,15 +203,24 @@ def _say_not_installed(project: Project) -> None:
     """Without this line, a fresh clone looks as if it had no pipelines."""
     away = [path for path in project.not_installed if (project.root / path).is_dir()]
     for path in sorted(set(project.not_installed) - set(away))[:_NAMED]:  # not even its folder is there
-        way = f"git -C {shlex.quote(str(project.root))} rm {shlex.quote(path)}, and commit"
-        say(f"{path}: deleted here, but registered in the project; if it is to go: {way}")
+        way = f"to remove it, git -C {shlex.quote(str(project.root))} rm {shlex.quote(path)}, and commit"
+        say(str(Problem("repo.deleted", path, "deleted here, but registered in the project", way)))
     if not away:
         return
     many = len(away) > _NAMED
     names = ", ".join(away[:_NAMED]) + (f" and {len(away) - _NAMED} more" if many else "")
     here = "" if Path.cwd() == project.root else f" -C {shlex.quote(str(project.root))}"
     what = "-r -R 1 ." if many else shlex.join(away)
-    say(f"not installed here: {names} (perhaps pipelines); datalad{here} get -n {what}")
+    say(
+        str(
+            Problem(
+                "repo.not-installed",
+                "not installed here",
+                f"{names} (perhaps pipelines)",
+                f"datalad{here} get -n {what}",
+            )
+        )
+    )
 
 
 def show(text: str = "") -> None:

@@ -70,7 +70,7 @@ def doctor(
     if as_json:
         show_json({"schema": 1, "findings": [f.as_json() for f in findings]})
     else:
-        cells = [[f.level, f.what + (f"; {f.fix}" if f.fix else "")] for f in findings]
+        cells = [[f.level, str(f)] for f in findings]
         show_table(["LEVEL", "FINDING"], cells)
     if any(f.level == "problem" for f in findings):
         raise typer.Exit(USER)

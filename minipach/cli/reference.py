@@ -120,7 +120,7 @@ usage:    {"schema": 1, "pipeline", "runs": 18, "seconds": {"min", "median", "p9
            "resource_requests": {"cpu": 1, "memory": "96Mi"}}       (a measure that is not known is null)
 run-one:  {"schema": 1, "pipeline", "datum", "id", "exit": 0, "seconds": 0.7,
            "outputs": [{"path": "chelsea.png", "bytes": 8140, "text": "(if it is short text)"}]}
-doctor:   {"schema": 1, "findings": [{"level": "ok|note|problem", "what": "...", "fix": "..."}]}
+doctor:   {"schema": 1, "findings": [{"level": "ok|note|problem", "what": "...", "fix": "...", "code": "..."}]}
 ```
 """
 

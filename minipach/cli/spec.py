@@ -60,7 +60,7 @@ def check(
 
     here: Here = context.obj
     problems: list[Problem] = []
-    notes: list[str] = []
+    notes: list[Problem] = []
     words = what or []
     files = [w for w in words if _is_file(here, w)]
     read: dict[str, Pipeline | BrokenSpec] = {}
@@ -93,7 +93,8 @@ def check(
         problems += problems_of(project, [*chosen, *given], committed=committed)
         for file in project.specs_in_data() if not words else ():
             holder = project.holder_of(file)
-            notes.append(f"{file}: no pipeline, but data of {holder}, which is an input; move it out of {holder}")
+            said = f"no pipeline, but data of {holder}, which is an input"
+            notes.append(Problem("spec.in-data", file, said, f"move it out of {holder}"))
         for pipeline in (project.pipelines[path] for path in chosen if path in project.pipelines):
             notes += [*pipeline.notes, *_of_this_host(pipeline)]
         notes += [*_of_images(project, [*chosen, *given]), *_of_branches(project, [*chosen, *given])]
@@ -107,7 +108,7 @@ def check(
     show(f"{many(checked, 'spec')} checked, no problems")
 
 
-def _of_branches(project: Project, paths: Iterable[str]) -> Iterator[str]:
+def _of_branches(project: Project, paths: Iterable[str]) -> Iterator[Problem]:
     """Yield a note for each pipeline whose results go to a branch that is not checked out."""
     from minipach.git.repo import Repo, is_dataset
     from minipach.project.output_branch import other_branch
@@ -119,17 +120,18 @@ def _of_branches(project: Project, paths: Iterable[str]) -> Iterator[str]:
             if branch := other_branch(repo, pipeline.output_branch):
                 at = pipeline.at("output_branch")
                 now = repo.branch() or "a detached HEAD"
-                yield f"{at}: results go to the branch {branch}, and {path} has {now} checked out, which stays as it is"
+                what = f"results go to the branch {branch}, and {path} has {now} checked out, which stays as it is"
+                yield Problem("branch.other", at, what)
 
 
-def _of_images(project: Project, paths: Iterable[str]) -> Iterator[str]:
+def _of_images(project: Project, paths: Iterable[str]) -> Iterator[Problem]:
     """Yield a note for each image that is not what its name may be meant to be."""
     from minipach.environment.image import resolve_image
 
     for path in paths:
         with contextlib.suppress(UserError):  # told with the problems
             if project.image(path)[0] is not None and (note := resolve_image(project, path).note):
-                yield f"{project.image(path)[1]}: {note}"
+                yield note.within(project.image(path)[1])
 
 
 def _with_edits(project: Project, given: Mapping[str, Pipeline | BrokenSpec]) -> Project:
@@ -142,16 +144,14 @@ def _with_edits(project: Project, given: Mapping[str, Pipeline | BrokenSpec]) ->
     return working_project(project, [place.path for place in project.places])
 
 
-def _of_this_host(pipeline: Pipeline) -> Iterator[str]:
+def _of_this_host(pipeline: Pipeline) -> Iterator[Problem]:
     """Yield what a command without an image takes from outside the project."""
     from minipach.environment.host import names_host
 
     if pipeline.transform.image is None:
         for path in dict.fromkeys(filter(names_host, pipeline.transform.cmd[1:])):
-            yield (
-                f"{pipeline.at('transform.cmd')}: {path} is on this host only: no clone has it, and minipach plan "
-                "only reports a change; a change below code/ runs the datums again"
-            )
+            what = f"{path} is on this host only: no clone has it, and a change of it runs no datum again"
+            yield Problem("command.of-this-host", pipeline.at("transform.cmd"), what, "move it below code/")
 
 
 def _project_around(here: Here) -> Project | None:

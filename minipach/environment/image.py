@@ -50,7 +50,7 @@ class Image:
     source: str | None = None
     key: str | None = None
     text: str | None = None
-    note: str = ""
+    note: Problem | None = None
     remote: str = ""
 
     @property
@@ -162,8 +162,8 @@ def _of_registry(project: Project, repo: _Branches, wanted: str, at: str) -> Ima
     if not _NAME.match(wanted):
         return image
     meant = nearest(wanted, names)
-    note = f'no container "{wanted}" is registered, so the registry\'s {reference.full} is used'
-    return replace(image, note=f"{note}; {meant}" if meant else note)
+    what = f'no container "{wanted}" is registered, so the registry\'s {reference.full} is used'
+    return replace(image, note=Problem("image.not-registered", "", what, meant))
 
 
 def _from_afar(repo: _Branches, wanted: str, slug: str, url: str) -> Image:

@@ -121,7 +121,7 @@ class _Tries:
                 self.lost += 1
                 self._ready = False
                 full = explain(error, places_of_set(work, self.slot))
-                message = full.message if full else str(error)
+                message = str(full.problem if full else error)
                 _note(work.log, f"not the command's fault: {message}")
                 self._measure()
                 hopeless = isinstance(error, (HopelessError, SecretError)) or (full is not None and not full.passes)

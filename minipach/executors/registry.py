@@ -9,23 +9,14 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from minipach.executors.base import Executor
 from minipach.executors.view import Elsewhere, Looker, Seen
 from minipach.git.repo import Repo
 from minipach.project.project import Project
 from minipach.project.settings import bad_setting, local_setting
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One fact about the setup of an executor. fix: empty if nothing is to be done."""
-
-    level: Literal["ok", "note", "problem"]
-    what: str
-    fix: str = ""
+from minipach.support.errors import Finding, Problem
 
 
 class Backend(ABC):
@@ -70,12 +61,12 @@ class Backend(ABC):
         """Return a context with the logs of running sets that are not on this file system; None: all are."""
         return nullcontext(None)
 
-    def check_setup(self, project: Project) -> Iterator[Check]:
+    def check_setup(self, project: Project) -> Iterator[Finding]:
         """Yield what `minipach doctor` is to report of the engine on this machine."""
         return iter(())
 
-    def explain(self, project: Project, error: Exception) -> str | None:
-        """Return the line for an exception of the engine's own client; None: it is none of those."""
+    def explain(self, project: Project, error: Exception) -> Problem | None:
+        """Return the problem that an exception of the engine's own client is about; None: it is none of those."""
         return None
 
     def withdraw(self, repo: Repo) -> None:
@@ -129,7 +120,7 @@ def withdraw_others(used: Backend, repo: Repo) -> None:
             backend(name).withdraw(repo)
 
 
-def explain(project: Project, error: Exception) -> str | None:
-    """Return the line for an exception of any engine's client; None: it is none of those."""
+def explain(project: Project, error: Exception) -> Problem | None:
+    """Return the problem that an exception of any engine's client is about; None: it is none of those."""
     found = (backend(name).explain(project, error) for name in ENGINES)
-    return next((line for line in found if line is not None), None)
+    return next((problem for problem in found if problem is not None), None)

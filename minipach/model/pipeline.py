@@ -122,7 +122,7 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """One checked spec. `notes` are what was accepted without effect, each `source:line:column: note`.
+    """One checked spec. `notes` are what was accepted without effect, each at `source:line:column`.
 
     identity: "" is the project's default · blob: the id that git gives to the spec's text · datum_timeout, job_timeout:
     seconds; None is no limit · network: whether the command has one · outputs_required: whether a datum that writes
@@ -153,7 +153,7 @@ class Pipeline:
     outputs_required: bool = False
     shared_code: tuple[str, ...] = ()
     limits: Limits = Limits()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Problem, ...] = ()
     source: str = "spec.yml"
     blob: str = field(default="", repr=False, compare=False)
     places: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)

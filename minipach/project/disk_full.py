@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from minipach.git.repo import Repo
 from minipach.git.worktrees import Slot, slots_dir
+from minipach.support.errors import Problem
 from minipach.support.text import quoted
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class NoSpace:
-    """The message, and whether another try makes sense."""
+    """The problem, and whether another try makes sense."""
 
-    message: str
+    problem: Problem
     passes: bool
 
 
@@ -88,7 +89,9 @@ def explain(error: BaseException, places: Sequence[Place]) -> NoSpace | None:
     place = min(meant or there, key=lambda p: _left(p.folder))
     left = f"{shutil.disk_usage(place.folder).free / 1e6:.1f} MB left, and more is to be written"
     way = f"make space there{f' ({place.way})' if place.way else ''}, then run the same command again"
-    return NoSpace(f"{place.folder} ({place.holds}): the disk is full, {left}; {way}", place.passes)
+    return NoSpace(
+        Problem("disk.full", f"{place.folder} ({place.holds})", f"the disk is full, {left}", way), place.passes
+    )
 
 
 def _said(error: BaseException | None) -> Iterator[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from minipach.git.repo import NO_REPOSITORY, GitError
 from minipach.model.local_state import LocalState
+from minipach.support.errors import Problem
 from minipach.support.text import quoted
 
 _REFUSED = re.compile(
@@ -20,15 +21,15 @@ _REFUSED = re.compile(
 _ANOTHERS = re.compile(r"detected dubious ownership in repository at '(.*)'")
 
 
-def explain(error: BaseException, project: Path | None) -> str | None:
-    """Return what an error for lack of rights is about; None: it is another kind of error.
+def explain(error: BaseException, project: Path | None) -> Problem | None:
+    """Return the problem that an error for lack of rights is about; None: it is another kind of error.
 
     project: the root of the one that was worked in.
     """
     return next(_told(error, project), None)
 
 
-def _told(error: BaseException | None, project: Path | None) -> Iterator[str]:
+def _told(error: BaseException | None, project: Path | None) -> Iterator[Problem]:
     while error is not None:
         if isinstance(error, GitError) and (another := _ANOTHERS.search(error.stderr)):
             yield _anothers(Path(another[1]))
@@ -38,7 +39,7 @@ def _told(error: BaseException | None, project: Path | None) -> Iterator[str]:
         code = error.errno if isinstance(error, OSError) else None
         place = _place(error, project)
         if place is not None and (code == errno.EROFS or _is_read_only(place, text)):
-            yield f"{place}: on a read-only file system; {_elsewhere(place, project)}"
+            yield Problem("access.read-only", str(place), "on a read-only file system", _elsewhere(place, project))
         elif place is not None and (code in (errno.EACCES, errno.EPERM) or _REFUSED.search(text)):
             yield _refused(place, project)
         error = error.__cause__
@@ -79,30 +80,34 @@ def _elsewhere(place: Path, project: Path | None) -> str:
     return f"work where it may be written, or in a clone of your own: datalad clone {quoted(project)} <folder>"
 
 
-def _refused(place: Path, project: Path | None) -> str:
+def _refused(place: Path, project: Path | None) -> Problem:
     reading = not os.access(place, os.R_OK | os.X_OK if place.is_dir() else os.R_OK)
     what = "read it" if reading else "write there" if place.is_dir() else "write it"
     owner = place.lstat().st_uid
-    whose = f"it belongs to {_name(owner)}" if owner != os.geteuid() else "its permissions forbid it; chmod u+rwX"
-    return f"{place}: {_name(os.geteuid())} may not {what} ({whose}); {_elsewhere(place, project)}"
+    way = _elsewhere(place, project)
+    if owner == os.geteuid():
+        whose, way = "its permissions forbid it", f"chmod u+rwX {quoted(place)}, or {way}"
+    else:
+        whose = f"it belongs to {_name(owner)}"
+    return Problem("access.refused", str(place), f"{_name(os.geteuid())} may not {what} ({whose})", way)
 
 
-def _no_repository(there: Path, project: Path | None) -> str:
-    """Return the message for a `.git` in which git finds no repository."""
+def _no_repository(there: Path, project: Path | None) -> Problem:
+    """Return the problem for a `.git` in which git finds no repository."""
     if there.is_dir() and not os.access(there, os.R_OK | os.X_OK):
         return _refused(there, project)
     folder = quoted(there.parent)
-    return (
-        f"{there}: broken, git finds no repository in it; repair it, or move {folder} away and datalad get -n {folder}"
-    )
+    way = f"repair it, or move {folder} away and datalad get -n {folder}"
+    return Problem("repo.broken", str(there), "broken, git finds no repository in it", way)
 
 
-def _anothers(repo: Path) -> str:
-    return (
-        f"{repo}: is owned by {_name(repo.lstat().st_uid)}, and git refuses repositories of other users "
-        "unless they are listed in safe.directory; "
-        f"git config --global --add safe.directory {quoted(repo)} (and so for each dataset below it, or '*' for all)"
+def _anothers(repo: Path) -> Problem:
+    what = (
+        f"is owned by {_name(repo.lstat().st_uid)}, and git refuses repositories of other users "
+        "unless they are listed in safe.directory"
     )
+    way = f"git config --global --add safe.directory {quoted(repo)} (and so for each dataset below it, or '*' for all)"
+    return Problem("repo.of-other-user", str(repo), what, way)
 
 
 def _name(user: int) -> str:

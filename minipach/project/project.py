@@ -95,18 +95,18 @@ class Project:
         known = {place.path for place in self.places}
         return [f"{place.path}/{place.spec}" for place in nested_places(self.root, self.repos, known, ())]
 
-    def misplaced_specs(self) -> Iterator[str]:
-        """Yield a line for each file that is meant to be a spec, most likely, and is not read."""
+    def misplaced_specs(self) -> Iterator[Problem]:
+        """Yield a problem for each file that is meant to be a spec, most likely, and is not read."""
         for name in lying_specs(self.root):
-            way = f"mkdir NAME && git mv {name} NAME/"
-            yield f"{name}: a spec in the project's root is not a pipeline; move it into a folder of its own: {way}"
+            way = f"move it into a folder of its own: mkdir NAME && git mv {name} NAME/"
+            yield Problem("spec.misplaced", name, "a spec in the project's root is not a pipeline", way)
         pipelines = {place.path for place in self.places}
         plain = [entry.name for entry in os.scandir(self.root) if entry.is_dir() and not entry.name.startswith(".")]
         for path in sorted({*self.repos, *plain} - pipelines):
             for name in misnamed(self.root / path):
                 way = "evaluate it: jsonnet" if name.endswith(".jsonnet") else "rename it:"
                 to = f"{SPEC}" if not name.endswith(".jsonnet") else "> spec.json"
-                yield f"{path}/{name}: not read as a spec; {way} {name} {to}"
+                yield Problem("spec.misplaced", f"{path}/{name}", "not read as a spec", f"{way} {name} {to}")
 
     @property
     def _specs(self) -> _Specs:

@@ -51,7 +51,7 @@ from minipach.support.git_objects import blob_id
 def load_spec(text: str, *, source: str, folder: str) -> Pipeline:
     """Read and check the spec of the pipeline in `folder` (its name, not its path).
 
-    Raises BrokenSpec with all problems at once, each `source:line:column: problem; way out`.
+    Raises BrokenSpec with all problems at once, each located at `source:line:column`.
     """
     document = read_yaml(text)
     if document.data is None:
@@ -67,9 +67,7 @@ def load_spec(text: str, *, source: str, folder: str) -> Pipeline:
     if document.problems or spec is None:
         raise BrokenSpec(_found(source, document, text), tuple(_needs(document, source)), _image(document, source))
     note_fields(spec, (), notes)
-    return _pipeline(
-        spec, folder, source, tuple(map(str, _found(source, notes))), _places(document), blob_id(text.encode())
-    )
+    return _pipeline(spec, folder, source, _found(source, notes), _places(document), blob_id(text.encode()))
 
 
 def json_schema() -> dict[str, Any]:
@@ -121,7 +119,7 @@ def _check_out(document: Document, spec: PipelineSpec | None) -> None:
     inputs = _valid_input(document)
     out = spec.minipach.out if spec else dig(document.data, "minipach", "out")
     if inputs and isinstance(out, str) and (problem := check_out_template(out, _input(inputs))):
-        document.add(("minipach", "out"), "spec.bad-output-template", problem)
+        document.add(("minipach", "out"), "spec.bad-output-template", *problem)
 
 
 def _check_words(document: Document) -> None:
@@ -131,8 +129,8 @@ def _check_words(document: Document) -> None:
         words = dig(document.data, "transform", field)
         for n, word in enumerate(words if isinstance(words, list) else ()):
             assert inputs is not None
-            for at, problem in check_word(word, _input(inputs)) if isinstance(word, str) else ():
-                document.add(("transform", field, n), "spec.bad-placeholder", problem, offset=at)
+            for at, *problem in check_word(word, _input(inputs)) if isinstance(word, str) else ():
+                document.add(("transform", field, n), "spec.bad-placeholder", *problem, offset=at)
 
 
 def _valid_input(document: Document) -> InputSpec | None:
@@ -217,7 +215,7 @@ def _pipeline(
     spec: PipelineSpec,
     folder: str,
     source: str,
-    notes: tuple[str, ...],
+    notes: tuple[Problem, ...],
     places: tuple[tuple[str, str], ...],
     blob: str,
 ) -> Pipeline:

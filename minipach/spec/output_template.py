@@ -47,16 +47,16 @@ def out_path(template: str, datum: Datum) -> str:
                 found += text.split("/")
         problem = _path_problem(found)
         if problem:
-            raise TemplateError(f"{problem}; choose another template")
+            raise TemplateError(problem, "choose another template")
     except TemplateError as error:
         raise UserError(
-            Problem("datum.bad-output-template", f'datum "{datum.name}"', f'out "{template}": {error}')
+            Problem("datum.bad-output-template", f'datum "{datum.name}"', f'out "{template}": {error}', error.fix)
         ) from None
     return "/".join(found)
 
 
-def check_out_template(template: str, input: Input) -> str | None:
-    """Return what is wrong with a template for this input, as `problem; way out`, or None."""
+def check_out_template(template: str, input: Input) -> tuple[str, str] | None:
+    """Return what is wrong with a template for this input, and the fix; None: nothing is."""
     try:
         parts = _parse(template)
         for part in parts:
@@ -67,9 +67,9 @@ def check_out_template(template: str, input: Input) -> str | None:
             first = "".join(str(piece) for piece in parts[0])
             problem = _path_problem([first])
             if problem:
-                raise TemplateError(f"{problem}; choose another folder")
+                raise TemplateError(problem, "choose another folder")
     except TemplateError as error:
-        return str(error)
+        return error.message, error.fix
     return None
 
 
@@ -81,7 +81,7 @@ def _parse(template: str) -> tuple[_Part, ...]:
         text = token.group()
         if text in ("{", "}"):
             where = token.start() + 1
-            raise TemplateError(f"a single {text} at column {where}; write {text * 2} for the brace itself")
+            raise TemplateError(f"a single {text} at column {where}", f"write {text * 2} for the brace itself")
         if text in ("{{", "}}"):
             parts[-1].append(text[0])
         elif text.startswith("{"):
@@ -96,9 +96,9 @@ def _parse(template: str) -> tuple[_Part, ...]:
     if parts and not parts[0]:
         parts.pop(0)
     if not all(parts):
-        raise TemplateError("nothing between two slashes; write one slash")
+        raise TemplateError("nothing between two slashes", "write one slash")
     if [".."] in parts:
-        raise TemplateError('".." leads out of the repo; write a path below its root')
+        raise TemplateError('".." leads out of the repo', "write a path below its root")
     return tuple(tuple(part) for part in parts if part != ["."])
 
 

@@ -20,7 +20,12 @@ _OUT = "out"
 
 
 class TemplateError(ValueError):
-    """A wrong template; the text is `problem; way out`."""
+    """A wrong template: the problem, and the fix."""
+
+    def __init__(self, message: str, fix: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
 
 
 def pfs_inputs(node: Input) -> Iterator[PfsInput]:
@@ -51,11 +56,11 @@ def values(fields: Sequence[str], datum: Datum) -> tuple[tuple[str, str], ...]:
     try:
         return tuple((field, value_of(field, datum)) for field in fields)
     except TemplateError as error:
-        raise UserError(Problem("datum.bad-placeholder", f'datum "{datum.name}"', f"cmd: {error}")) from None
+        raise UserError(Problem("datum.bad-placeholder", f'datum "{datum.name}"', f"cmd: {error}", error.fix)) from None
 
 
-def check_word(word: str, input: Input) -> Iterator[tuple[int, str]]:
-    """Yield what is wrong with the placeholders in a word of a command: the character, and `problem; way out`.
+def check_word(word: str, input: Input) -> Iterator[tuple[int, str, str]]:
+    """Yield the problems of the placeholders in a word of a command: the character, the message, the fix.
 
     In a plain argument each `{word}`, `{word.word}` or `{number}` must be known. A word with blanks, quotes or other
     signs of a program (a script after `-c`, awk, a regular expression) may have braces of its own: there only a capture
@@ -71,9 +76,9 @@ def check_word(word: str, input: Input) -> Iterator[tuple[int, str]]:
         except TemplateError as error:
             name, _, view = field.rpartition(".")
             if name in names and (plain or view in _VIEWS or _NUMBER.fullmatch(view)):
-                yield at, str(error)
+                yield at, error.message, error.fix
             elif plain and not (_NUMBER.fullmatch(field) and at and word[at - 1].isalnum()):
-                yield at, f"{error}; for the braces themselves, put the command into a script"
+                yield at, error.message, f"{error.fix}; for the braces themselves, put the command into a script"
 
 
 def _candidates(word: str) -> Iterator[tuple[str, int]]:
@@ -106,13 +111,13 @@ def value_of(field: str, datum: Datum) -> str:
         return _safe_name(datum)
     if field == "key":
         if datum.key is None:
-            raise TemplateError("{key}: this datum has no join or group key; use {name}")
+            raise TemplateError("{key}: this datum has no join or group key", "use {name}")
         return datum.key
     if _NUMBER.fullmatch(field):
         number = int(field)
         names = [m.input for m in datum.matches if len(m.captures) >= number]
         if not names:
-            raise TemplateError(f"{{{field}}}: none of its inputs has {number} captures; use {{name}}")
+            raise TemplateError(f"{{{field}}}: none of its inputs has {number} captures", "use {name}")
         return _of_input(min(names), field, field, datum)
     name, view = _split(field, {m.input for m in datum.matches})
     return _of_input(name, view, field, datum)
@@ -130,13 +135,13 @@ def _of_input(name: str, view: str, field: str, datum: Datum) -> str:
     """Return the value that all matches of an input agree on."""
     values = {_view(match, view) for match in datum.matches if match.input == name}
     if not values:
-        raise TemplateError(f'{{{field}}}: this datum has nothing of the input "{name}"; use {{name}}')
+        raise TemplateError(f'{{{field}}}: this datum has nothing of the input "{name}"', "use {name}")
     if len(values) > 1:
-        raise TemplateError(f"{{{field}}} has {len(values)} values in this datum; use {{key}} or {{name}}")
+        raise TemplateError(f"{{{field}}} has {len(values)} values in this datum", "use {key} or {name}")
     value = values.pop()
     if value is None:
         views = ", ".join(_VIEWS)
-        raise TemplateError(f'{{{field}}}: no such part of the input "{name}"; use {views} or a capture')
+        raise TemplateError(f'{{{field}}}: no such part of the input "{name}"', f"use {views} or a capture")
     return value
 
 
@@ -172,24 +177,24 @@ def check_field(field: str, input: Input) -> None:
         return
     if field == "key":
         if not _has_key(input):
-            raise TemplateError("{key} needs a join or a group as the input; use {name}")
+            raise TemplateError("{key} needs a join or a group as the input", "use {name}")
         return
     if _NUMBER.fullmatch(field):
         if not any(_captures(node) >= int(field) for node in inputs):
-            raise TemplateError(f"{{{field}}}: no glob here has {field} captures; put ( ) around a part")
+            raise TemplateError(f"{{{field}}}: no glob here has {field} captures", "put ( ) around a part")
         return
     name, view = _split(field, {node.name for node in inputs})
     named = [node for node in inputs if node.name == name]
     if not named:
         known = ", ".join(dict.fromkeys(f"{{{node.name}}}" for node in inputs))
         example = f"{{{inputs[0].name}.stem}}"
-        raise TemplateError(f"{{{field}}} is unknown; use {{name}}, {{key}}, {{1}}, {known} or {example}")
+        raise TemplateError(f"{{{field}}} is unknown", f"use {{name}}, {{key}}, {{1}}, {known} or {example}")
     if _NUMBER.fullmatch(view):
         if not any(_captures(node) >= int(view) for node in named):
-            raise TemplateError(f"{{{field}}}: that glob has fewer captures; put ( ) around a part of it")
+            raise TemplateError(f"{{{field}}}: that glob has fewer captures", "put ( ) around a part of it")
     elif view and view not in _VIEWS:
         views = ", ".join(_VIEWS)
-        raise TemplateError(f"{{{field}}}: no such part of an input; use {views} or a capture's number")
+        raise TemplateError(f"{{{field}}}: no such part of an input", f"use {views} or a capture's number")
 
 
 def _has_key(node: Input) -> bool:

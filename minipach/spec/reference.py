@@ -150,7 +150,7 @@ def _meaning(field: FieldInfo) -> str:
     text = (field.description or "").replace("|", "\\|")
     for mark in field.metadata:
         if isinstance(mark, Refused):
-            return f"**{mark.why.capitalize()}**: {mark.way_out}. {text}"
+            return f"**{mark.why.capitalize()}**: {mark.fix}. {text}"
         if isinstance(mark, Noted):
             return f"**No effect**: {mark.text}. {text}"
     return text

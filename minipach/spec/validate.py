@@ -63,7 +63,7 @@ def _report(document: Document, loc: Loc, kind: str, message: str, context: Mapp
         message, fix = _unknown(name, _model_at(loc[:-1]), dig(document.data, *loc[:-1]))
         document.add(loc, "spec.unknown-field", message, fix, key=True)
     elif kind == "refused":
-        document.add(loc, "spec.refused-field", f"`{name}` {message}", key=True)
+        document.add(loc, "spec.refused-field", f"`{name}` {message}", context["fix"], key=True)
     elif kind == "literal_error":
         values = re.findall(r"'(\w+)'", context["expected"])
         written = document.written(loc)
@@ -81,14 +81,15 @@ def _report(document: Document, loc: Loc, kind: str, message: str, context: Mapp
     elif kind in ("model_type", "dict_type"):
         document.add(loc, "spec.bad-value", f"{thing} needs keys and values", "write them below it, indented")
     else:
-        document.add(loc, "spec.bad-value", message, key=of_key)
+        document.add(loc, "spec.bad-value", message, context.get("fix", ""), key=of_key)
 
 
 def _unknown(name: str, model: type[BaseModel], given: object) -> tuple[str, str]:
     """Return what to say of an unknown key, and the fix."""
     known = list(model.model_fields)
-    if text := instead(model.__name__, snake(name)):
-        return f"`{name}` is {text}", ""
+    if legacy := instead(model.__name__, snake(name)):
+        what, fix = legacy
+        return f"`{name}` is {what}", fix
     if snake(name) in known:
         return f"`{name}` is there already as `{snake(name)}`", "keep one"
     guess = difflib.get_close_matches(snake(name), known, 1)
@@ -227,11 +228,11 @@ class _Inputs:
     def _pfs(self, node: object, loc: Loc, above: frozenset[str], taken: dict[str, Loc]) -> dict[str, Loc]:
         repo = text_of(node, "repo")
         if repo is not None and (problem := _repo_problem(repo)):
-            self.document.add((*loc, "repo"), "spec.bad-repo", problem)
+            self.document.add((*loc, "repo"), "spec.bad-repo", *problem)
             repo = None
         project = foreign_project(self.document, node)
         if project and (problem := _repo_problem(project)):
-            self.document.add((*loc, "project"), "spec.bad-repo", problem)
+            self.document.add((*loc, "project"), "spec.bad-repo", *problem)
         elif dig(node, "project") not in (None, "") and not project:
             self.notes.add(
                 (*loc, "project"), "spec.note", "`project` is the pipeline's own, and changes nothing", key=True
@@ -240,7 +241,7 @@ class _Inputs:
         where = (*loc, "name") if text_of(node, "name") else (*loc, "repo")
         if name:
             if problem := _name_problem(name):
-                self.document.add(where, "spec.bad-name", problem)
+                self.document.add(where, "spec.bad-name", *problem)
             elif name in taken:
                 line = self.document.places[self.document.resolve(taken[name])].value.line
                 self.document.add(
@@ -344,7 +345,7 @@ def check_secrets(document: Document, notes: Document) -> None:
         if folder:
             file = secret_file(folder, key or name or "secret")
             if problem := _mount_problem(folder):
-                document.add((*loc, "mount_path"), "spec.bad-secret", problem)
+                document.add((*loc, "mount_path"), "spec.bad-secret", *problem)
             elif file in files:
                 document.add(
                     (*loc, "mount_path"),
@@ -376,15 +377,16 @@ def secret_file(folder: str, name: str) -> str:
 _SYSTEM = ("/pfs", "/project", "/proc", "/sys", "/dev")
 
 
-def _mount_problem(folder: str) -> str | None:
+def _mount_problem(folder: str) -> tuple[str, str] | None:
+    """Return what is wrong with the folder of a secret, and the fix."""
     way = "write an absolute path of its own, as in /secrets"
     path = posixpath.normpath("/" + folder.strip("/"))
     if not folder.startswith("/"):
-        return f"{show(folder)} is no absolute path; {way}"
+        return f"{show(folder)} is no absolute path", way
     if ".." in folder.split("/") or not folder.isprintable() or set(folder) & set(":="):
-        return f'{show(folder)} holds "..", ":", "=" or a control character; {way}'
+        return f'{show(folder)} holds "..", ":", "=" or a control character', way
     if path == "/" or any(path == taken or path.startswith(taken + "/") for taken in _SYSTEM):
-        return f"{show(folder)} is used by the system or by minipach; {way}"
+        return f"{show(folder)} is used by the system or by minipach", way
     return None
 
 
@@ -396,12 +398,12 @@ def check_shared_code(document: Document) -> None:
         if not isinstance(text, str):
             continue
         if not text or text.startswith("/") or not text.isprintable():
-            problem = f"{show(text)} is no path in the project; write it as seen from the pipeline's folder: ../lib"
+            problem = f"{show(text)} is no path in the project", "write it as seen from the pipeline's folder: ../lib"
         elif not posixpath.normpath(text).startswith("../") or posixpath.normpath(text).endswith("/.."):
-            problem = f"{show(text)} names no folder or file beside the pipeline; write ../lib, or remove it"
+            problem = f"{show(text)} names no folder or file beside the pipeline", "write ../lib, or remove it"
         else:
             continue
-        document.add(("minipach", "code", n), "spec.bad-shared-code", problem)
+        document.add(("minipach", "code", n), "spec.bad-shared-code", *problem)
 
 
 def own_project(project: object) -> str:
@@ -427,20 +429,22 @@ def clean_repo(repo: str) -> str:
     return "/".join(part for part in repo.split("/") if part not in ("", "."))
 
 
-def _repo_problem(repo: str) -> str | None:
+def _repo_problem(repo: str) -> tuple[str, str] | None:
+    """Return what is wrong with a repo's path, and the fix."""
     way = "write the dataset's path in the project, as in images or raw/t1"
     if repo.startswith("/"):
-        return f"{show(repo)} is an absolute path; {way}"
+        return f"{show(repo)} is an absolute path", way
     if ".." in repo.split("/"):
-        return f"{show(repo)} leads out by `..`; {way}"
+        return f"{show(repo)} leads out by `..`", way
     if not clean_repo(repo):
-        return f"{show(repo)} names no repo; {way}"
-    return None if repo.isprintable() else f"{show(repo)} holds a control character; {way}"
+        return f"{show(repo)} names no repo", way
+    return None if repo.isprintable() else (f"{show(repo)} holds a control character", way)
 
 
-def _name_problem(name: str) -> str | None:
+def _name_problem(name: str) -> tuple[str, str] | None:
+    """Return what is wrong with an input's name, and the fix."""
     if name == "out":
-        return 'an input can\'t be called "out", where results go; give it another `name`'
+        return 'an input can\'t be called "out", where results go', "give it another `name`"
     if "/" in name or name.startswith(".") or not name.isprintable() or len(name.encode()) > 255:
-        return f"{show(name)} can't be a folder below /pfs; give a `name` without slashes, no dot first"
+        return f"{show(name)} can't be a folder below /pfs", "give a `name` without slashes, no dot first"
     return None

@@ -46,18 +46,18 @@ class Refused:
     """A field that is known and refused; Pachyderm's unset values (false, "", []) pass."""
 
     why: Literal["not built yet", "not supported"]
-    way_out: str
+    fix: str
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_before_validator_function(self._check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"enum": [False, "", []], "$comment": f"{self.why.capitalize()}; {self.way_out}."}
+        return {"enum": [False, "", []], "$comment": f"{self.why.capitalize()}; {self.fix}."}
 
     def _check(self, value: object) -> object:
         if value is False or value in ("", []):
             return None
-        raise PydanticCustomError("refused", "{why}; {way_out}", {"why": f"is {self.why}", "way_out": self.way_out})
+        raise PydanticCustomError("refused", "is {why}", {"why": self.why, "fix": self.fix})
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class Noted:
         return handler(schema) | {"$comment": f"{self.text.capitalize()}."}
 
 
-def _bad(problem: str) -> PydanticCustomError:
-    return PydanticCustomError("spec", "{problem}", {"problem": problem})
+def _bad(problem: str, fix: str) -> PydanticCustomError:
+    return PydanticCustomError("spec", "{problem}", {"problem": problem, "fix": fix})
 
 
 def _text(value: object) -> object:
@@ -79,11 +79,11 @@ def _text(value: object) -> object:
     if isinstance(value, Number):
         return value.text
     if isinstance(value, bool):
-        raise _bad("true or false to YAML, but this is text; put it in quotes")
+        raise _bad("true or false to YAML, but this is text", "put it in quotes")
     if not isinstance(value, str):
-        raise _bad("text is needed here, not " + _kind(value) + "; put it in quotes if it is text")
+        raise _bad(f"text is needed here, not {_kind(value)}", "put it in quotes if it is text")
     if "\0" in value:
-        raise _bad("a zero character, which no program can take; remove it")
+        raise _bad("a zero character, which no program can take", "remove it")
     return value
 
 
@@ -95,21 +95,21 @@ def _integer(value: object) -> object:
     text = value.text if isinstance(value, Number) else value
     # quoted integers too: that is how protobuf's JSON writes 64-bit numbers
     if not isinstance(text, str) or not re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", text):
-        raise _bad("a whole number is needed here; write it in digits, as in 3")
+        raise _bad("a whole number is needed here", "write it in digits, as in 3")
     return int(text)
 
 
 def _boolean(value: object) -> object:
     if not isinstance(value, bool):
-        raise _bad("true or false is needed here; write one of them, without quotes")
+        raise _bad("true or false is needed here", "write one of them, without quotes")
     return value
 
 
 def _list(value: object) -> object:
     if not isinstance(value, list):
-        raise _bad("a list is needed here; write [a, b], or one `- item` a line")
+        raise _bad("a list is needed here", "write [a, b], or one `- item` a line")
     if not value:
-        raise _bad("an empty list; give it at least one item, or remove the key")
+        raise _bad("an empty list", "give it at least one item, or remove the key")
     return value
 
 
@@ -120,44 +120,44 @@ def _any_list(value: object) -> object:
 def command(value: object) -> object:
     """Check a command before its words are."""
     if isinstance(value, str):
-        raise _bad("a list of words is needed here, no shell reads it; write [sh, -c, ...] or [python3, code/run.py]")
+        raise _bad("a list of words is needed here, no shell reads it", "write [sh, -c, ...] or [python3, code/run.py]")
     if value == [] or (isinstance(value, list) and value[0] == ""):
-        raise _bad("an empty command; name a program, as in [python3, code/run.py]")
+        raise _bad("an empty command", "name a program, as in [python3, code/run.py]")
     return _list(value)
 
 
 def _env_name(value: str) -> str:
     if not _ENV_NAME.fullmatch(value):
-        raise _bad(f"{show(value)} can't be a variable's name; use letters, digits and _, no digit first")
+        raise _bad(f"{show(value)} can't be a variable's name", "use letters, digits and _, no digit first")
     if value.startswith("minipach_"):
-        raise _bad(f"{show(value)}: names that begin with minipach_ are minipach's own; take another")
+        raise _bad(f"{show(value)}: names that begin with minipach_ are minipach's own", "take another")
     return value
 
 
 def _ref(value: str) -> str:
     if whose := _INTERNAL.fullmatch(value):
         owner = "minipach" if whose[1] else "git-annex"
-        raise _bad(f"{show(value)} is {owner}'s own branch; name the one that you commit files to")
+        raise _bad(f"{show(value)} is {owner}'s own branch", "name the one that you commit files to")
     if _BAD_REF.search(value):
-        raise _bad(f"{show(value)} can't be a branch's name; use one that `git branch` lists")
+        raise _bad(f"{show(value)} can't be a branch's name", "use one that `git branch` lists")
     return value
 
 
 def _code(value: int) -> int:
     if not 0 <= value <= 255:
-        raise _bad(f"{value} can't be an exit code; write one from 0 to 255")
+        raise _bad(f"{value} can't be an exit code", "write one from 0 to 255")
     return value
 
 
 def _tries(value: int) -> int:
     if value < 1:
-        raise _bad(f"{value} tries; write 1 or more, the first one counts")
+        raise _bad(f"{value} tries", "write 1 or more, the first one counts")
     return value
 
 
 def _count(value: int) -> int:
     if value < 0:
-        raise _bad(f"{value} is less than nothing; write 0 or more")
+        raise _bad(f"{value} is less than nothing", "write 0 or more")
     return value
 
 
@@ -165,9 +165,9 @@ def _quantity(value: object) -> object:
     text = value.text if isinstance(value, Number) else value
     found = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
     if not found:
-        raise _bad("not a quantity; write bytes, as in 512M, 2Gi or 1.5G")
+        raise _bad("not a quantity", "write bytes, as in 512M, 2Gi or 1.5G")
     if found[2] == "m":
-        raise _bad("thousandths of a byte; write bytes, as in 512M or 512Mi")
+        raise _bad("thousandths of a byte", "write bytes, as in 512M or 512Mi")
     whole, _, digits = found[1].partition(".")
     scaled = int(whole + digits) * _UNITS[found[2] or ""]
     return -(-scaled // 10 ** len(digits))  # rounded up, in whole numbers: exact at any size
@@ -177,7 +177,7 @@ def _cpu(value: object) -> object:
     text = value.text if isinstance(value, Number) else value
     found = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
     if not found or found[2] not in (None, "m"):
-        raise _bad("not a number of CPUs; write it as in 2, 0.5 or 500m")
+        raise _bad("not a number of CPUs", "write it as in 2, 0.5 or 500m")
     return float(found[1]) / (1000 if found[2] else 1)
 
 
@@ -185,13 +185,13 @@ def _duration(value: object) -> object:
     if value == "":  # protobuf's JSON writes a field that isn't set like this
         return 0.0
     if isinstance(value, Number) or not isinstance(value, str) or not _DURATION.fullmatch(value):
-        raise _bad("not a duration; write it with its unit, as in 90s, 10m or 2h30m")
+        raise _bad("not a duration", "write it with its unit, as in 90s, 10m or 2h30m")
     return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(value))
 
 
 def _secret_name(value: str) -> str:
     if not _SECRET.fullmatch(value):
-        raise _bad(f"{show(value)} can't be a secret's name; use letters, digits, dots, _ and -, no dot first")
+        raise _bad(f"{show(value)} can't be a secret's name", "use letters, digits, dots, _ and -, no dot first")
     return value
 
 

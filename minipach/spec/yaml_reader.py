@@ -38,26 +38,29 @@ _QUOTED_OR_COMMENT = re.compile(r"""\"(?:[^\"\\]|\\.)*\"|'[^']*'|(?:^|(?<=\s))#.
 _TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
 _JSON_STRING_OR_TAB = re.compile(r'"(?:[^"\\]|\\.)*"|\t', re.DOTALL)
 
-_REASONS = (  # what PyYAML says, what it means to the one who wrote the line
-    ("mapping values are not allowed", "a colon that can't be here; check the indentation, or add quotes"),
-    ("could not find expected ':'", "a key without a colon and a space after it; write `key: value`"),
-    ("'\\t' that cannot start", "a tab; indent with spaces"),
-    ("that cannot start any token", "a character that can't start plain text; put the text in quotes"),
-    ("found unexpected end of stream", "the file ends inside quotes; close them"),
-    ("while scanning an alias", "plain text can't start with a star; put it in quotes"),
-    ("while scanning an anchor", "plain text can't start with an ampersand; put it in quotes"),
-    ("while scanning a tag", "plain text can't start with an exclamation mark; put it in quotes"),
+_REASONS = (  # the words of PyYAML, the meaning for the author of the line, the fix
+    ("mapping values are not allowed", "a colon that can't be here", "check the indentation, or add quotes"),
+    ("could not find expected ':'", "a key without a colon and a space after it", "write `key: value`"),
+    ("'\\t' that cannot start", "a tab", "indent with spaces"),
+    ("that cannot start any token", "a character that can't start plain text", "put the text in quotes"),
+    ("found unexpected end of stream", "the file ends inside quotes", "close them"),
+    ("while scanning an alias", "plain text can't start with a star", "put it in quotes"),
+    ("while scanning an anchor", "plain text can't start with an ampersand", "put it in quotes"),
+    ("while scanning a tag", "plain text can't start with an exclamation mark", "put it in quotes"),
     (
         "while parsing a flow",
-        "a bracket, brace or comma is missing or too many; close what is open, or add quotes",
+        "a bracket, brace or comma is missing or too many",
+        "close what is open, or add quotes",
     ),
     (
         "while parsing a block",
-        "the indentation doesn't fit, or text needs quotes; align it with the lines above",
+        "the indentation doesn't fit, or text needs quotes",
+        "align it with the lines above",
     ),
     (
         "unknown escape character",
-        "a backslash that means nothing in double quotes; double it, or use single quotes",
+        "a backslash that means nothing in double quotes",
+        "double it, or use single quotes",
     ),
 )
 
@@ -360,9 +363,9 @@ def _syntax_problem(error: yaml.YAMLError, text: str) -> tuple[Mark, Problem]:
         return mark, _not_yaml(f"not YAML: {said}", fix)
     if ("end of stream" in said or "stream end" in said) and error.context_mark:  # where it was opened
         mark = _mark(error.context_mark)
-    for part, reason in _REASONS:
+    for part, reason, fix in _REASONS:
         if part in said:
-            return mark, _not_yaml(f"not YAML: {reason}")
+            return mark, _not_yaml(f"not YAML: {reason}", fix)
     return mark, _not_yaml(f"not YAML: {said}", "check this line and the one above")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
 UNCLASSIFIED = "unclassified"  # the code of a problem that has none of its own yet
 
@@ -41,6 +42,36 @@ class Problem:
     def as_json(self) -> dict[str, str]:
         """Return the problem as documented for `--json`."""
         return {**asdict(self), "text": str(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fact about a setup.
+
+    Args:
+        level: `ok`; `note`: it works, but the user should know; `problem`: it must be fixed.
+        what: The fact.
+        fix: The way to change it; or "".
+        code: The code of the problem; "" if the fact is no problem.
+    """
+
+    level: Literal["ok", "note", "problem"]
+    what: str
+    fix: str = ""
+    code: str = ""
+
+    @classmethod
+    def of(cls, level: Literal["note", "problem"], problem: Problem) -> Finding:
+        """Return the finding for a problem."""
+        return cls(level, problem.what, problem.fix, problem.code)
+
+    def as_json(self) -> dict[str, str]:
+        """Return the JSON object of `minipach doctor --json`."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        """Return the finding without its level, as a line."""
+        return self.what + (f"; {self.fix}" if self.fix else "")
 
 
 class UserError(Exception):

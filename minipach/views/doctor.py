@@ -7,10 +7,8 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
 
 from minipach.environment import runtimes
 from minipach.environment.host import host_python
@@ -21,7 +19,7 @@ from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.project_plan import host_changes
 from minipach.project.branch_check import off_branch
 from minipach.project.project import Project, find_project
-from minipach.support.errors import Problem, UserError
+from minipach.support.errors import Finding, Problem, UserError
 from minipach.support.text import many, quoted
 
 _FIXES = {
@@ -34,27 +32,6 @@ _FIXES = {
 _LEAST_GIT = (2, 30)
 _LEAST_ANNEX = "10.20230626"
 _LOW_DISK = 2 * 1024**3  # bytes
-
-
-Level = Literal["ok", "note", "problem"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at. level: ok, note (works, but know it), problem (mend it)."""
-
-    level: Level
-    what: str
-    fix: str = ""
-
-    @classmethod
-    def of(cls, level: Level, problem: Problem) -> Finding:
-        """Return the finding for a problem."""
-        return cls(level, problem.what, problem.fix)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the JSON object of `minipach doctor --json`."""
-        return {"level": self.level, "what": self.what, "fix": self.fix}
 
 
 def examine(folder: Path) -> list[Finding]:
@@ -71,21 +48,27 @@ def _programs(folder: Path) -> Iterator[Finding]:
     version = _output("git", "--version")
     found = re.search(r"(\d+)\.(\d+)", version)
     if not found:
-        yield Finding("problem", "git is not on PATH", "install git 2.30 or later")
+        yield Finding.of("problem", Problem("setup.no-git", "", "git is not on PATH", "install git 2.30 or later"))
         return
-    old = (int(found[1]), int(found[2])) < _LEAST_GIT
-    yield Finding("problem" if old else "ok", version, "install git 2.30 or later" if old else "")
+    if (int(found[1]), int(found[2])) < _LEAST_GIT:
+        yield Finding.of("problem", Problem("setup.old-git", "", version, "install git 2.30 or later"))
+    else:
+        yield Finding("ok", version)
     annex = re.search(r"version: (\S+)", _output("git", "annex", "version"))
     if not annex:
-        yield Finding("problem", "git-annex is not on PATH", "pip install git-annex, or your system's package")
+        way = "pip install git-annex, or your system's package"
+        yield Finding.of("problem", Problem("setup.no-git-annex", "", "git-annex is not on PATH", way))
+    elif annex[1].partition("-")[0] < _LEAST_ANNEX:
+        old = Problem("setup.old-git-annex", "", f"git-annex {annex[1]}", f"upgrade to {_LEAST_ANNEX}")
+        yield Finding.of("problem", old)
     else:
-        old = annex[1].partition("-")[0] < _LEAST_ANNEX
-        yield Finding("problem" if old else "ok", f"git-annex {annex[1]}", f"upgrade to {_LEAST_ANNEX}" if old else "")
+        yield Finding("ok", f"git-annex {annex[1]}")
     for package in ("datalad", "datalad-container"):
         try:
             yield Finding("ok", f"{package} {metadata.version(package)}")
         except metadata.PackageNotFoundError:
-            yield Finding("problem", f"{package} is not installed", f"pip install {package}")
+            lacking = Problem("setup.no-datalad", "", f"{package} is not installed", f"pip install {package}")
+            yield Finding.of("problem", lacking)
     try:
         need_identity(Repo(folder))
         yield Finding("ok", "git knows who commits")
@@ -98,15 +81,15 @@ def _python() -> Iterator[Finding]:
     if found:
         yield Finding("ok", f"commands without an image find python3 {found[1]} ({found[0]})")
     else:
-        yield Finding("note", "commands without an image find no python3 on PATH", "install python3")
+        what = "commands without an image find no python3 on PATH"
+        yield Finding.of("note", Problem("setup.no-python", "", what, "install python3"))
 
 
 def _temporary() -> Iterator[Finding]:
     folder = os.environ.get("TMPDIR")
     if folder and not can_write(folder):
-        yield Finding(
-            "problem", f"TMPDIR={folder}: no file can be made there; /tmp is used", "unset TMPDIR, or make it"
-        )
+        what = "no file can be made there, so /tmp is used"
+        yield Finding.of("problem", Problem("setup.tmpdir", f"TMPDIR={folder}", what, "unset TMPDIR, or make it"))
 
 
 _UNPROTECTED = "nothing keeps such a command from your files, other secrets, other datums and the network (SECURITY.md)"
@@ -116,72 +99,60 @@ def _runtimes() -> Iterator[Finding]:
     found = list(runtimes.installed())
     for runtime in found:
         if runtime.name == "bwrap" and runtime.problem:
-            yield Finding(
-                "note",
+            what = (
                 "bubblewrap can't make user namespaces here: host commands get their inputs as copies under $PFS "
-                f"({runtime.problem}); {_UNPROTECTED}",
-                "sysctl kernel.unprivileged_userns_clone=1; inside a container: docs/howto-docker.md",
+                f"({runtime.problem}), and {_UNPROTECTED}"
             )
+            way = "sysctl kernel.unprivileged_userns_clone=1; inside a container: docs/howto-docker.md"
+            yield Finding.of("note", Problem("setup.no-namespaces", "", what, way))
         elif runtime.problem:
-            yield Finding(
-                "note", f"{runtime.name} is installed, but starts nothing: {runtime.problem}", _FIXES[runtime.name]
-            )
+            what = f"{runtime.name} is installed, but starts nothing: {runtime.problem}"
+            yield Finding.of("note", Problem("setup.runtime-fails", "", what, _FIXES[runtime.name]))
         else:
             yield Finding("ok", f"container runtime: {runtime.name} starts")
     if all(runtime.problem for runtime in found):
-        yield Finding(
-            "note", "no container runtime starts: only pipelines without an image run", "install podman or apptainer"
-        )
+        what = "no container runtime starts: only pipelines without an image run"
+        yield Finding.of("note", Problem("setup.no-runtime", "", what, "install podman or apptainer"))
     if "bwrap" not in [runtime.name for runtime in found]:
-        yield Finding(
-            "note",
-            f"no bubblewrap: commands without an image see $PFS, not /pfs; {_UNPROTECTED}",
-            "install bubblewrap (Linux)",
-        )
+        what = f"no bubblewrap: commands without an image see $PFS, not /pfs, and {_UNPROTECTED}"
+        yield Finding.of("note", Problem("setup.no-bubblewrap", "", what, "install bubblewrap (Linux)"))
 
 
 def _project(project: Project) -> Iterator[Finding]:
     yield Finding("ok", f"project {project.root}")
     free = shutil.disk_usage(project.root).free
     if free < _LOW_DISK:
-        yield Finding(
-            "problem",
-            f"only {free // 1024**2} MiB free at {project.root}",
-            "make space: datalad drop, git annex unused",
-        )
+        way = "make space: datalad drop, git annex unused"
+        what = f"only {free // 1024**2} MiB free at {project.root}"
+        yield Finding.of("problem", Problem("disk.nearly-full", "", what, way))
     yield from _executor(project)
     yield from _not_for_us(project.repo)
     if off := off_branch(project.repo, project.repo.branch()):
-        yield Finding("note", f"superdataset: {off.message}; its commits are on no branch of its own", off.fix)
+        what = f"{off.message}, so its commits are on no branch of its own"
+        yield Finding.of("note", Problem("branch.off", "superdataset", what, off.fix))
     for path in project.repos:
         if not is_dataset(project.root / path):
-            yield Finding("note", f"{path} is not installed", f"datalad get -n {quoted(project.root / path)}")
+            way = f"datalad get -n {quoted(project.root / path)}"
+            yield Finding.of("note", Problem("repo.not-installed", "", f"{path} is not installed", way))
             continue
         repo = Repo(project.root / path)
         attributes = project.root / path / ".gitattributes"
         if attributes.is_file() and "annex.backend=MD5E" in attributes.read_text("utf-8", "replace"):
-            yield Finding(
-                "note",
-                f"{path} names content by MD5, which can be forged",
-                f"set annex.backend=SHA256E in {path}/.gitattributes for what is added from now on",
-            )
+            what = f"{path} names content by MD5, which can be forged"
+            way = f"set annex.backend=SHA256E in {path}/.gitattributes for what is added from now on"
+            yield Finding.of("note", Problem("annex.weak-hash", "", what, way))
         if not has_annex(repo) and (path in project.order or _is_annexed(repo)):
-            yield Finding(
-                "note",
-                f"{path}: git-annex is not initialised (a plain git clone)",
-                f"git -C {quoted(repo.path)} annex init",
-            )
+            way = f"git -C {quoted(repo.path)} annex init"
+            what = "git-annex is not initialised (a plain git clone)"
+            yield Finding.of("note", Problem("annex.not-initialised", path, what, way))
         off = off_branch(repo, repo.branch()) if path in project.order else None
         if off:
             yield Finding.of("problem", off.within(path))
         folder = slots_dir(repo)
         left = [p.name for p in folder.iterdir() if p.suffix != ".lock"] if folder.is_dir() else []
         if left:
-            yield Finding(
-                "note",
-                f"{path}: {many(len(left), 'slot')} in use or left by a crash",
-                "the next schedule clears them",
-            )
+            what = f"{many(len(left), 'slot')} in use, or left by a crash until the next schedule"
+            yield Finding.of("note", Problem("setup.slots-left", path, what))
     yield from (Finding.of("problem", p) for p in project.trouble(project.order))
     for path in project.pipelines:
         yield from _drift(project, path)
@@ -193,11 +164,13 @@ def _is_annexed(repo: Repo) -> bool:
 
 def _not_for_us(repo: Repo) -> Iterator[Finding]:
     """Name settings of the user that commits of minipach don't follow."""
-    where = "docs/design/git-settings.md"
+    where = "see docs/design/git-settings.md"
     if (repo.config_of_user("commit.gpgSign") or "").lower() in ("true", "yes", "on", "1"):
-        yield Finding("note", "commit.gpgSign is set: commits of minipach have no signature", where)
+        what = "commit.gpgSign is set: commits of minipach have no signature"
+        yield Finding.of("note", Problem("setup.no-signatures", "", what, where))
     if repo.config_of_user("core.hooksPath"):
-        yield Finding("note", "core.hooksPath is set: commits of minipach run no hooks", where)
+        what = "core.hooksPath is set: commits of minipach run no hooks"
+        yield Finding.of("note", Problem("setup.no-hooks", "", what, where))
 
 
 def _executor(project: Project) -> Iterator[Finding]:
@@ -206,7 +179,7 @@ def _executor(project: Project) -> Iterator[Finding]:
     except UserError as error:
         yield Finding.of("problem", error.problems[0])
         return
-    yield from (Finding(found.level, found.what, found.fix) for found in backend.check_setup(project))
+    yield from backend.check_setup(project)
 
 
 def _drift(project: Project, path: str) -> Iterator[Finding]:
@@ -222,11 +195,8 @@ def _drift(project: Project, path: str) -> Iterator[Finding]:
     if image.text is not None and assessment.exists:
         changes = host_changes(assessment)
         if changes:
-            yield Finding(
-                "note",
-                f"{name}: this host's environment differs from the one on record ({'; '.join(changes[:3])})",
-                f"minipach lock {name}",
-            )
+            what = f"this host's environment differs from the one on record ({'; '.join(changes[:3])})"
+            yield Finding.of("note", Problem("environment.differs", name, what, f"minipach lock {name}"))
 
 
 def _output(*command: str) -> str:

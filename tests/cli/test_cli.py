@@ -578,7 +578,7 @@ def test_a_clone_with_nothing_installed_does_not_look_whole(done: Study, tmp_pat
         assert clone.minipach(command) == Done(0, out, f"{away} get -n edges images\n")
     (clone.root / "edges").rmdir()
     deleted = clone.minipach("status").err.splitlines()[0]
-    assert deleted.startswith("edges: deleted here, but registered in the project; if it is to go: git -C ")
+    assert deleted.startswith("edges: deleted here, but registered in the project; to remove it, git -C ")
     assert deleted.endswith(" rm edges, and commit")
     (clone.root / "edges").mkdir()
     inside = run(*MINIPACH, "-C", "clone", "status", "--json", cwd=tmp_path)

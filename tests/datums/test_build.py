@@ -511,8 +511,7 @@ def test_an_input_that_an_outer_join_left_out() -> None:
 def test_a_template_is_checked_before_there_are_datums(template: str, word: str) -> None:
     problem = check_out_template(template, pfs("d", "/(*)"))
     assert problem is not None
-    assert word in problem
-    assert "; " in problem
+    assert any(word in text for text in problem)
 
 
 def test_a_template_with_the_key_of_a_union_of_groups() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from minipach.executors import registry
 from minipach.executors.memory import Memory, MemoryBackend
-from minipach.executors.registry import ENGINES, Backend, Check, backend, chosen, withdraw_others
+from minipach.executors.registry import ENGINES, Backend, backend, chosen, withdraw_others
 from minipach.executors.sets_in_git import set_ids, write_sets
 from minipach.git.repo import Repo
 from minipach.project.project import Project, find_project
@@ -19,7 +19,7 @@ from minipach.scheduling import service
 from minipach.scheduling.events import DatumFailed, Event, Message, PipelineEnded, PipelineStarted, Progress, Reporter
 from minipach.scheduling.report import Options
 from minipach.scheduling.stalled import remarks
-from minipach.support.errors import UserError
+from minipach.support.errors import Finding, UserError
 from minipach.views.doctor import examine
 from minipach.views.top import Top
 from tests.fixtures.projects import Study
@@ -42,8 +42,8 @@ class Kept(Reporter):
 class SelfChecking(MemoryBackend):
     """One that has something to say in every command that asks."""
 
-    def check_setup(self, project: Project) -> Iterator[Check]:
-        yield Check("problem", "no memory", "buy some")
+    def check_setup(self, project: Project) -> Iterator[Finding]:
+        yield Finding("problem", "no memory", "buy some")
 
     def stalled(self, project: Project) -> Iterator[str]:
         yield "1 set waits for memory"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from minipach.git.repo import GitError
 from minipach.project.permissions import explain
+from minipach.support.errors import Problem
 
 WAY = "work where it may be written, or in a clone of your own: datalad clone"
 
@@ -19,23 +20,26 @@ def me() -> str:
 
 
 def test_a_file_system_that_may_only_be_read(tmp_path: Path) -> None:
-    said = f"on a read-only file system; {WAY} {tmp_path} <folder>"
+    def read_only(place: Path, fix: str = f"{WAY} {tmp_path} <folder>") -> Problem:
+        return Problem("access.read-only", str(place), "on a read-only file system", fix)
+
     lock = tmp_path / "state" / "lock"
     error = OSError(errno.EROFS, "Read-only file system", str(lock))
-    assert explain(error, tmp_path) == f"{tmp_path}: {said}", "the nearest place that is there"
+    assert explain(error, tmp_path) == read_only(tmp_path), "the nearest place that is there"
     lock.parent.mkdir()
-    assert explain(error, tmp_path) == f"{lock.parent}: {said}"
+    assert explain(error, tmp_path) == read_only(lock.parent)
     git = GitError(tmp_path / "edges", ["commit-tree"], 1, "error: unable to create file: Read-only file system\n")
-    assert explain(git, tmp_path) == f"{tmp_path / 'edges'}: {said}"
+    assert explain(git, tmp_path) == read_only(tmp_path / "edges")
     ledger = sqlite3.OperationalError("attempt to write a readonly database")
-    assert explain(ledger, tmp_path) == f"{tmp_path}: {said}"
-    assert explain(error, None) == f"{lock.parent}: on a read-only file system; take another folder"
+    assert explain(ledger, tmp_path) == read_only(tmp_path)
+    assert explain(error, None) == read_only(lock.parent, "take another folder")
 
 
 def test_what_somebody_may_not_write(tmp_path: Path) -> None:
     error = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "lock"))
-    mine = f"{tmp_path}: {me()} may not write there (its permissions forbid it; chmod u+rwX)"
-    assert explain(error, tmp_path) == f"{mine}; {WAY} {tmp_path} <folder>"
+    mine = f"{me()} may not write there (its permissions forbid it)"
+    fix = f"chmod u+rwX {tmp_path}, or {WAY} {tmp_path} <folder>"
+    assert explain(error, tmp_path) == Problem("access.refused", str(tmp_path), mine, fix)
     of_root = GitError(Path("/"), ["hash-object"], 128, "insufficient permission for adding an object")
     assert str(explain(of_root, tmp_path)).startswith(f"/: {me()} may not write there (")
 
@@ -44,8 +48,9 @@ def test_git_works_in_what_is_anothers_only_if_told_to(tmp_path: Path) -> None:
     error = GitError(tmp_path, ["ls-files"], 128, f"fatal: detected dubious ownership in repository at '{tmp_path}'\n")
     said = explain(error, tmp_path)
     assert said is not None
-    assert said.startswith(f"{tmp_path}: is owned by {me()}, and git refuses")
-    assert f"git config --global --add safe.directory {tmp_path} " in said
+    assert (said.code, said.location) == ("repo.of-other-user", str(tmp_path))
+    assert said.message.startswith(f"is owned by {me()}, and git refuses")
+    assert said.fix.startswith(f"git config --global --add safe.directory {tmp_path} ")
 
 
 def test_other_errors_are_none_of_this(tmp_path: Path) -> None:

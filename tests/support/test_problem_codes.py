@@ -31,12 +31,30 @@ Written by `python -m tests.support.test_problem_codes`.
 def found() -> Iterator[tuple[str, str, str]]:
     """Code, message and fix of each problem in the sources."""
     for file in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Call) and (row := _row(node)) is not None:
-                yield row
+        tree = ast.parse(text := file.read_text())
+        lines = text.splitlines()
+        for scope in [tree, *(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))]:
+            values: dict[str, list[ast.Assign]] = {}
+            for node in _inside(scope):
+                if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                    values.setdefault(node.targets[0].id, []).append(node)
+            for node in _inside(scope):
+                if isinstance(node, ast.Call):
+                    line = lines[node.lineno - 1]
+                    row = _row(node, values, len(line) - len(line.lstrip()))
+                    if row is not None:
+                        yield row
 
 
-def _row(call: ast.Call) -> tuple[str, str, str] | None:
+def _inside(scope: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a module or function, in order, without those of the functions in it."""
+    for node in ast.iter_child_nodes(scope):
+        if not isinstance(node, ast.FunctionDef):
+            yield node
+            yield from _inside(node)
+
+
+def _row(call: ast.Call, values: dict[str, list[ast.Assign]], indent: int) -> tuple[str, str, str] | None:
     name = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
     if name == "Problem" and len(call.args) > 2 and isinstance(call.args[0], ast.Constant):
         code, _, *texts = call.args
@@ -44,8 +62,18 @@ def _row(call: ast.Call) -> tuple[str, str, str] | None:
         _, code, *texts = call.args
     else:
         return None
-    message, fix = (*map(_text, texts), "")[:2]
+    message, fix = (*(_text(_value(node, values, call.lineno, indent)) for node in texts), "")[:2]
     return (str(code.value), message, fix) if isinstance(code, ast.Constant) else None
+
+
+def _value(node: ast.expr, values: dict[str, list[ast.Assign]], line: int, indent: int) -> ast.expr:
+    """The text that a local variable has, if it has only one, or got its last one just before in the same block."""
+    found = values.get(node.id, []) if isinstance(node, ast.Name) else []
+    before = [one for one in found if one.lineno < line]
+    if not before:
+        return node
+    near = line - before[-1].lineno < 5 and indent == before[-1].col_offset > 4
+    return before[-1].value if len(found) == 1 or near else node
 
 
 def _text(node: ast.expr) -> str:

@@ -42,7 +42,7 @@ def test_a_runtime_that_starts_nothing_is_not_ok(programs: Path) -> None:
         ("ok", "container runtime: apptainer starts"),
         ("note", "podman is installed, but starts nothing: exit code 126"),
         ("note", "docker is installed, but starts nothing: Cannot connect to the Docker daemon"),
-        ("note", "no bubblewrap: commands without an image see $PFS, not /pfs; " + doctor._UNPROTECTED),
+        ("note", "no bubblewrap: commands without an image see $PFS, not /pfs, and " + doctor._UNPROTECTED),
     ]
     assert all(f.fix for f in found if f.level != "ok")
 

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from minipach.executors.base import Executor
-from minipach.executors.registry import Backend, Check
+from minipach.executors.registry import Backend
 from minipach.executors.sets_in_git import drop_all
 from minipach.executors.view import Elsewhere, Looker
 from minipach.git.repo import Repo
 from minipach.project.project import Project
-from minipach.support.errors import UserError
+from minipach.support.errors import Finding, Problem, UserError
 from minipach.support.text import many
 
 
@@ -64,7 +64,7 @@ class RqBackend(Backend):
         finally:
             client.close()
 
-    def check_setup(self, project: Project) -> Iterator[Check]:
+    def check_setup(self, project: Project) -> Iterator[Finding]:
         """Yield whether Redis answers."""
         from minipach.executors.rq.connection import check, connect
 
@@ -75,12 +75,12 @@ class RqBackend(Backend):
             finally:
                 client.close()
         except UserError as error:
-            yield Check("problem", error.problems[0].what, error.problems[0].fix)
+            yield Finding.of("problem", error.problems[0])
         else:
-            yield Check("ok", "Redis answers")
+            yield Finding("ok", "Redis answers")
 
-    def explain(self, project: Project, error: Exception) -> str | None:
-        """Return the line for an error of Redis' client."""
+    def explain(self, project: Project, error: Exception) -> Problem | None:
+        """Return the problem that an error of Redis' client is about."""
         redis = sys.modules.get("redis")  # a process that has not imported it can't have met its errors
         if redis is None or not isinstance(error, redis.RedisError):
             return None

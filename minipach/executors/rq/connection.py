@@ -109,8 +109,8 @@ def passes(error: Exception) -> bool:
     return isinstance(error, AWAY) or any(word in str(error) for word in _PASSING)
 
 
-def away(repo: Repo, error: Exception) -> str:
-    """Return the one line that says that Redis can't be used, why, and the fix. Never with a password."""
+def away(repo: Repo, error: Exception) -> Problem:
+    """Return the problem that Redis can't be used, and why. Never with a password."""
     why = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     secret = urlsplit(redis_url(repo)).password
     if secret:
@@ -120,9 +120,9 @@ def away(repo: Repo, error: Exception) -> str:
     if isinstance(error, redis.exceptions.AuthenticationError):
         way = "set MINIPACH_REDIS=redis://USER:PASSWORD@HOST"
     elif isinstance(error, redis.exceptions.NoPermissionError):
-        way = "its administrator gives the user what it lacks"
+        way = "ask its administrator to give the user what it lacks"
     elif isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM" in why:
         way = "give it more memory (its setting maxmemory)"
     elif "MISCONF" in why:
         way = "see its log, and whether its disk is full"
-    return f"Redis at {shown(redis_url(repo))}: {why}; {way}"
+    return Problem("redis.away", f"Redis at {shown(redis_url(repo))}", why, way)

@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator
 
 from minipach.executors.base import Executor
-from minipach.executors.registry import Backend, Check
+from minipach.executors.registry import Backend
 from minipach.executors.view import Looker
 from minipach.project.project import Project
+from minipach.support.errors import Finding
 
 
 class SlurmBackend(Backend):
@@ -36,16 +37,16 @@ class SlurmBackend(Backend):
 
         return step_is_gone(project)
 
-    def check_setup(self, project: Project) -> Iterator[Check]:
+    def check_setup(self, project: Project) -> Iterator[Finding]:
         """Yield whether Slurm's programs answer, and know the partition."""
         from minipach.executors.slurm.client import problem
         from minipach.executors.slurm.options import SlurmOptions
 
         found = problem(wanted=SlurmOptions(project, None).partition)
         if found is None:
-            yield Check("ok", "Slurm answers")
+            yield Finding("ok", "Slurm answers")
         else:
-            yield Check("problem", found.what, found.fix)
+            yield Finding.of("problem", found)
 
     def pass_label(self) -> str | None:
         """Return the job of Slurm in which this process runs."""

@@ -201,5 +201,6 @@ def _last_error(said: str) -> str:
     return next((s.strip() for s in reversed(lines) if s.strip() and not s.startswith('Try "')), "")
 
 
-def _away(program: str, why: str) -> str:
-    return f"Slurm: slurmctld is away ({program}: {why}); try again when scontrol ping says UP"
+def _away(program: str, why: str) -> Problem:
+    message = f"slurmctld is away ({program}: {why})"
+    return Problem("slurm.away", "Slurm", message, "try again when scontrol ping says UP")
