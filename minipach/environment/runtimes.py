@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -22,10 +24,14 @@ _PATIENCE = 60.0  # seconds: a daemon that does not answer is as good as none
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """A runtime that is installed. problem: why it starts nothing here (empty: it does)."""
+    """A runtime that is installed.
+
+    problem: why it starts nothing here (empty: it does) · gap: what it does not prevent, and others of its kind do.
+    """
 
     name: str
     problem: str = ""
+    gap: str = ""
 
 
 def installed() -> Iterator[Runtime]:
@@ -34,7 +40,8 @@ def installed() -> Iterator[Runtime]:
     with _root() as root:
         for name in NAMES:
             if shutil.which(name, path=path):
-                yield Runtime(name, _problem(_command(name, root)))
+                gap = _gap_of_bubblewrap(path) if name == "bwrap" else ""
+                yield Runtime(name, _problem(_command(name, root)), gap)
 
 
 def _command(name: str, root: Path | None) -> tuple[str, ...]:
@@ -54,6 +61,20 @@ def _command(name: str, root: Path | None) -> tuple[str, ...]:
     if name == "ch-run":
         return ("ch-run", "--no-passwd", "--bind=/usr:/usr", str(root), "--", _PROGRAM)
     return (name, "exec", "--cleanenv", "--containall", "--bind", "/usr:/usr", str(root), _PROGRAM)
+
+
+def _gap_of_bubblewrap(path: str) -> str:
+    """Return what an old or a setuid bubblewrap lacks; the launcher tests the same."""
+    program = shutil.which("bwrap", path=path) or "bwrap"
+    try:
+        done = subprocess.run((program, "--version"), capture_output=True, timeout=_PATIENCE, check=False)
+        is_setuid = bool(os.stat(program).st_mode & stat.S_ISUID)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""  # then it has a problem, too
+    version = [int(number) for number in re.findall(rb"[0-9]+", done.stdout)[:2]]
+    if version >= [0, 8] and not is_setuid:
+        return ""
+    return "a command with `network: false`, or in `minipach shell`, can make user namespaces"
 
 
 def _problem(command: tuple[str, ...]) -> str:

@@ -110,6 +110,12 @@ def _runtimes() -> Iterator[Finding]:
             yield Finding.of("note", Problem("setup.runtime-fails", "", what, _FIXES[runtime.name]))
         else:
             yield Finding("ok", f"container runtime: {runtime.name} starts")
+        if runtime.gap:
+            yield Finding(
+                "note",
+                f"{runtime.name} is old or setuid: {runtime.gap} (SECURITY.md)",
+                "install bubblewrap 0.8 or later, not setuid",
+            )
     if all(runtime.problem for runtime in found):
         what = "no container runtime starts: only pipelines without an image run"
         yield Finding.of("note", Problem("setup.no-runtime", "", what, "install podman or apptainer"))

@@ -68,6 +68,20 @@ def test_one_datum_shares_nothing(launch: Launcher, tmp_path: Path) -> None:
     assert _starts(log) == (0, 1)
 
 
+def test_a_bubblewrap_that_can_not_forbid_user_namespaces_shares_its_mounts_with_one_datum(
+    launch: Launcher, tmp_path: Path
+) -> None:
+    """The helper forbids them then. With -N there is none: the command runs, and `doctor` has said so."""
+    env, log = _counted(launch, tmp_path / "bin", '[ "$1" != --version ] || { echo bubblewrap 0.6.1; exit; }')
+    script = "unshare -U true && echo nested; cp $PFS/images/s/a $PFS/out/a"
+    done = launch(launch.image("directory"), *datum("1", "1", *FILE), *shell(script), **env)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert _starts(log) == (1, 0)
+    done = launch(launch.image("directory"), "-N", *datum("1", "1", *FILE), *shell(script), **env)
+    assert done.returncode == 0, done.stderr
+    assert _starts(log) == (1, 1)
+
+
 @pytest.mark.parametrize("option", [["-N"], ["-S", "/tmp/secret=MINIPACH_SECRET_A"]])
 def test_what_can_not_be_shared_is_not(launch: Launcher, tmp_path: Path, option: list[str]) -> None:
     env, log = _counted(launch, tmp_path / "bin", "")

@@ -24,7 +24,9 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setattr(runtimes, "child_environment", lambda extra=None: {"PATH": f"{folder}:/bin", **(extra or {})})
-    monkeypatch.setattr(runtimes.shutil, "which", lambda name, path: (folder / name).exists() or None)
+    monkeypatch.setattr(
+        runtimes.shutil, "which", lambda name, path: str(folder / name) if (folder / name).exists() else None
+    )
     return folder
 
 
@@ -45,6 +47,13 @@ def test_a_runtime_that_starts_nothing_is_not_ok(programs: Path) -> None:
         ("note", "no bubblewrap: commands without an image see $PFS, not /pfs, and " + doctor._UNPROTECTED),
     ]
     assert all(f.fix for f in found if f.level != "ok")
+
+
+@pytest.mark.parametrize(("version", "gaps"), [("0.6.1", 1), ("0.7.0", 1), ("0.8.0", 0), ("0.11.0", 0), ("1.0", 0)])
+def test_an_old_bubblewrap_has_a_gap(programs: Path, version: str, gaps: int) -> None:
+    stand_in(programs, "bwrap", f'[ "$1" != --version ] || echo "bubblewrap {version}"')
+    found = [f for f in doctor._runtimes() if "user namespaces" in f.what]
+    assert [(f.level, f.fix) for f in found] == [("note", "install bubblewrap 0.8 or later, not setuid")] * gaps
 
 
 def test_where_no_runtime_starts_it_says_so(programs: Path) -> None:

@@ -228,6 +228,41 @@ def test_many_outputs(launch: Launcher) -> None:
     assert len(os.listdir(launch.dataset / "many")) == count
 
 
+# --- the kernel ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options", [("one",), ("one", "two"), ("-N", "one", "two")], ids=["alone", "set", "no network"]
+)
+@as_each_user
+def test_no_command_makes_a_user_namespace(launch: Launcher, way: Way, user: str, options: tuple[str, ...]) -> None:
+    """In one, a command of root's has all capabilities, and could mount the host's control groups."""
+    if way[0] == "none":
+        return  # it is an ordinary process of the user
+    words = [word for name in options for word in ([name] if name == "-N" else datum(name, name))]
+    script = "unshare -U true && echo nested; unshare -m true && echo mounts; true"
+    with by(launch, way, user) as (other, image):
+        done = other(image, *words, *shell(script), **use(way))
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+@pytest.mark.parametrize("names", [("one",), ("one", "two")], ids=["alone", "set"])
+@ways([way for way in SANDBOXES if way[0] != "podman"])
+def test_device_files_of_the_host_can_be_used_but_not_changed(
+    launch: Launcher, way: Way, names: tuple[str, ...]
+) -> None:
+    """They are the host's own; podman makes others. Standard input is one of them, too."""
+    script = """
+    for name in null zero full random urandom tty stdin; do
+      chmod 666 /dev/$name && echo "mode of $name"; touch -a /dev/$name && echo "times of $name"
+    done 2>/dev/null
+    echo x >/dev/null && [ "$(head -c 1 /dev/zero /dev/urandom | wc -c)" -ge 2 ] && ! echo x 2>/dev/null >/dev/full
+    """
+    words = [word for name in names for word in datum(name, name)]
+    done = launch(launch.image(way[1]), *words, *shell(script), **use(way))
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
 # --- limits ------------------------------------------------------------------------------------------------------
 
 
