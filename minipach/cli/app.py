@@ -23,6 +23,7 @@ from minipach.cli import (
     results,
     run_one,
     schedule,
+    serve,
     spec,
     status,
     triggers,
@@ -70,7 +71,7 @@ def _options(
     context.obj = Here(directory)
 
 
-for module in (project, spec, run_one, plan, schedule, triggers, jobs, logs, status, inspect, results, worker):
+for module in (project, spec, run_one, plan, schedule, triggers, serve, jobs, logs, status, inspect, results, worker):
     module.register(app)
 
 

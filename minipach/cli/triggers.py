@@ -42,7 +42,10 @@ def register(app: typer.Typer) -> None:
     family.command("run", hidden=True)(run_)
     app.add_typer(family, name="hooks", rich_help_panel=RUN)
     add(app, RUN, pause, resume)
-    add(app, LOOK, triggers)
+    overview = typer.Typer(cls=Group, rich_markup_mode=None)
+    overview.callback(invoke_without_command=True)(triggers)
+    add(overview, OTHERS, test)
+    app.add_typer(overview, name="triggers", rich_help_panel=LOOK)
 
 
 @guarded
@@ -137,6 +140,8 @@ def triggers(context: typer.Context, as_json: JSON = False) -> None:
     """
     from minipach.triggers.overview import overview
 
+    if context.invoked_subcommand is not None:
+        return
     here: Here = context.obj
     found = overview(here.project())
     if as_json:
@@ -159,6 +164,28 @@ def triggers(context: typer.Context, as_json: JSON = False) -> None:
     show_table(["PIPELINE", "STATE", "WHY"], rows)
     for problem in looked.get("problems", ()):
         show(problem["text"])
+
+
+@guarded
+def test(
+    context: typer.Context,
+    forge: Annotated[
+        str, typer.Argument(metavar="github|gitea|forgejo|gitlab|bitbucket|s3", help="Select the sender.")
+    ],
+    url: Annotated[
+        str, typer.Option("--url", metavar="URL", help="Send it to this receiver.")
+    ] = "http://127.0.0.1:8642",
+) -> None:
+    """Send a signed sample event to `minipach serve`.
+
+    The receiver starts a pass as after a real event. The secret is the one that the receiver has.
+
+    Example: minipach triggers test github
+    """
+    from minipach.triggers.sample_event import send
+
+    here: Here = context.obj
+    show(send(here.project(), forge, url))
 
 
 @guarded

@@ -120,6 +120,16 @@ class LocalState:
         return self.folder / "passes.log"
 
     @property
+    def serve(self) -> Path:
+        """The last events that `minipach serve` has received (JSON)."""
+        return self.folder / "serve.json"
+
+    @property
+    def serving(self) -> Path:
+        """A file that is open while `minipach serve` runs."""
+        return self.folder / "serving"
+
+    @property
     def secrets(self) -> Path:
         """The folder of secrets, unless a setting names another one."""
         return self.folder / "secrets"

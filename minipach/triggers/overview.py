@@ -14,10 +14,11 @@ from minipach.triggers import hooks
 from minipach.triggers.hooks import HookState
 from minipach.triggers.passes import is_waiting, modified
 from minipach.triggers.pause import paused
+from minipach.triggers.received_events import received_events
 from minipach.triggers.trigger import Trigger
 
 # Each kind of trigger beside the hooks: a function that returns what it has to say. It only reads, and is quick.
-SOURCES: tuple[Callable[[Project], Iterable[Trigger]], ...] = ()
+SOURCES: tuple[Callable[[Project], Iterable[Trigger]], ...] = (received_events,)
 
 
 @dataclass(frozen=True, slots=True)

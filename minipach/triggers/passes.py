@@ -31,6 +31,7 @@ from minipach.scheduling.service import run
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.triggers import hooks, received
 from minipach.triggers.pause import paused
+from minipach.triggers.webhook_secrets import PREFIX
 
 _QUIET = 0.3  # seconds without a new line after which a pass begins: one command often moves several branches
 _LONGEST = 1.5  # seconds after which it begins although lines keep coming
@@ -86,7 +87,7 @@ def start(project: Project) -> subprocess.Popen[bytes] | None:
         return None
     env = dict(os.environ)
     drop_variables(env)
-    for name in ("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"):
+    for name in ("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE", *(name for name in os.environ if name.startswith(PREFIX))):
         env.pop(name, None)
     with state.passes_log.open("ab") as log:
         process = subprocess.Popen(

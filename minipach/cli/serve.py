@@ -1,0 +1,59 @@
+"""`serve`: the process that hears push events of forges and events of buckets."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from minipach.cli.common import Here, guarded, say
+from minipach.cli.sections import RUN, add
+
+
+def register(app: typer.Typer) -> None:
+    """Add this family's commands."""
+    add(app, RUN, serve)
+
+
+@guarded
+def serve(
+    context: typer.Context,
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Listen on ADDRESS.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, metavar="N", help="Listen on port N.")] = 8642,
+    every: Annotated[
+        float,
+        typer.Option("--every", min=0, metavar="SECONDS", help="Look every SECONDS without an event; 0: never."),
+    ] = 300.0,
+    body_limit: Annotated[
+        int,
+        typer.Option("--body-limit", min=1, max=100_000_000, metavar="BYTES", help="Refuse longer events."),
+    ] = 4_000_000,
+) -> None:
+    """Receive push events of forges and events of buckets over HTTP, and start a pass after each.
+
+    Senders post to /hooks/github, gitea, forgejo, gitlab, bitbucket or s3. Each has a secret: the variable
+    MINIPACH_WEBHOOK_GITHUB_SECRET, or a file that the git setting minipach.webhook.github.secret-file names.
+    /healthz and /metrics (Prometheus) are for monitoring.
+
+    Example: minipach serve --port 8642
+    """
+    from minipach.support.text import quoted
+    from minipach.triggers.receiver import Receiver
+    from minipach.triggers.server import is_loopback, listen
+    from minipach.triggers.server import serve as answer
+    from minipach.triggers.webhook_secrets import need_access
+
+    here: Here = context.obj
+    project = here.project()
+    known = need_access(project.repo)
+    receiver = Receiver(project, every=every, body_limit=body_limit)
+    listener = listen(host, port)
+    shown = listener.getsockname()
+    address = f"[{shown[0]}]" if ":" in shown[0] else shown[0]
+    say(f"listening on http://{address}:{shown[1]} for {', '.join(known.forges)}; project {quoted(project.root)}")
+    if unsigned := sorted(known.unsigned):
+        say(f"unsigned events are accepted from: {', '.join(unsigned)}")
+    if not is_loopback(shown[0]):
+        say("other machines can reach this address without encryption; a proxy with TLS is safer")
+    answer(receiver.app(), listener)
+    say("ended; passes that run continue")

@@ -1,0 +1,221 @@
+"""Who sent an event, and whether it asks for a look."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets as random_secrets
+from datetime import UTC, datetime
+from typing import Any
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+from standardwebhooks.webhooks import Webhook
+
+from minipach.triggers.payloads import FORGES, Headers, RefusedError, asks_for_a_look, read, sample, sign, verify
+
+SECRET = "correct-horse-battery"
+NOW = 1_800_000_000.0
+
+
+def signed(forge: str, secret: str = SECRET, now: float = NOW) -> tuple[Headers, bytes]:
+    headers, body = sample(forge, secret, now, "delivery-1")
+    return Headers(list(headers.items())), body
+
+
+def status_of(forge: str, headers: Headers, body: bytes, *secrets: str, now: float = NOW) -> int:
+    try:
+        verify(forge, headers, body, secrets or (SECRET,), now)
+    except RefusedError as error:
+        assert not any(secret in str(error) for secret in secrets or (SECRET,))
+        return error.status
+    return 202
+
+
+@pytest.mark.parametrize("forge", FORGES)
+def test_sample_is_accepted_and_forged_ones_are_not(forge: str) -> None:
+    headers, body = signed(forge)
+    assert status_of(forge, headers, body) == 202
+    assert status_of(forge, headers, body, "new-secret", SECRET) == 202  # while a secret is replaced
+    assert status_of(forge, headers, body, "another-secret") == 401
+    assert status_of(forge, Headers([]), body) == 401
+    if forge not in ("gitlab", "s3"):  # there the secret itself is sent
+        assert status_of(forge, headers, body + b" ") == 401
+    event = read(forge, headers, body)
+    assert event.counts and event.delivery == "delivery-1" and "minipach" in event.what
+
+
+@pytest.mark.parametrize("forge", ["gitea", "forgejo"])
+def test_signature_of_github_counts_with_gitea_too(forge: str) -> None:
+    body = b"{}"
+    headers = Headers([*sign("github", SECRET, body, NOW, "x").items()])
+    assert status_of(forge, headers, body) == 202
+
+
+def test_header_that_decides_may_be_there_once() -> None:
+    headers, body = sample("github", SECRET, NOW, "x")
+    twice = Headers([*headers.items(), ("X-HUB-signature-256", headers["X-Hub-Signature-256"])])
+    assert status_of("github", twice, body) == 400
+
+
+@pytest.mark.parametrize(("away", "status"), [(0, 202), (299, 202), (-299, 202), (301, 401), (-301, 401)])
+def test_standard_webhooks_of_gitlab(away: int, status: int) -> None:
+    secret = "whsec_" + base64.b64encode(random_secrets.token_bytes(24)).decode()
+    headers, body = sample("gitlab", secret, NOW + away, "msg_1")
+    assert status_of("gitlab", Headers(list(headers.items())), body, secret) == status
+    assert headers["webhook-signature"] == Webhook(secret).sign(
+        "msg_1", datetime.fromtimestamp(NOW + away, UTC), body.decode()
+    )
+
+
+@pytest.mark.parametrize("moment", ["", "x", "-5", "1e9", "9" * 30, "١٢٣"])
+def test_standard_webhooks_need_a_timestamp(moment: str) -> None:
+    secret = "whsec_" + base64.b64encode(b"k" * 24).decode()
+    headers, body = sample("gitlab", secret, NOW, "msg_1")
+    headers["webhook-timestamp"] = moment
+    assert status_of("gitlab", Headers(list(headers.items())), body, secret) == 401
+
+
+def test_several_signatures_of_which_one_is_right() -> None:
+    secret = "whsec_" + base64.b64encode(b"k" * 24).decode()
+    headers, body = sample("gitlab", secret, NOW, "msg_1")
+    headers["webhook-signature"] = "v1,AAAA v1a,xyz " + headers["webhook-signature"]
+    assert status_of("gitlab", Headers(list(headers.items())), body, secret) == 202
+
+
+def test_signing_key_is_no_token() -> None:
+    secret = "whsec_" + base64.b64encode(b"k" * 24).decode()
+    assert status_of("gitlab", Headers([("X-Gitlab-Token", secret)]), b"{}", secret) == 401
+
+
+@pytest.mark.parametrize(
+    ("ref", "asks"),
+    [
+        ("refs/heads/main", True),
+        ("refs/heads/feature/x", True),
+        ("refs/heads/git-annex", False),
+        ("refs/heads/minipach", False),
+        ("refs/heads/synced/main", False),
+        ("refs/tags/v1", False),
+        ("main", False),
+        ("", False),
+    ],
+)
+def test_refs_that_ask_for_a_look(ref: str, asks: bool) -> None:
+    assert asks_for_a_look(ref) is asks
+    body = json.dumps({"ref": ref, "repository": {"full_name": "a/b"}}).encode()
+    assert read("gitea", Headers([("X-Gitea-Event", "push")]), body).counts is asks
+
+
+@pytest.mark.parametrize(
+    ("forge", "headers"),
+    [
+        ("github", {"X-GitHub-Event": "ping"}),
+        ("gitlab", {"X-Gitlab-Event": "Tag Push Hook"}),
+        ("bitbucket", {"X-Event-Key": "diagnostics:ping"}),
+        ("gitea", {"X-Gitea-Event": "issues"}),
+    ],
+)
+def test_other_events_are_ignored(forge: str, headers: dict[str, str]) -> None:
+    assert not read(forge, Headers(list(headers.items())), b"{}").counts
+
+
+def test_forms_of_bitbucket() -> None:
+    server = {"changes": [{"ref": {"id": "refs/heads/main", "type": "BRANCH"}}]}
+    assert read("bitbucket", Headers([("X-Event-Key", "repo:refs_changed")]), json.dumps(server).encode()).counts
+    deleted: dict[str, Any] = {"push": {"changes": [{"new": None}]}}
+    assert not read("bitbucket", Headers([("X-Event-Key", "repo:push")]), json.dumps(deleted).encode()).counts
+
+
+def test_form_with_a_payload() -> None:
+    headers = Headers(
+        [("X-GitHub-Event", "push"), ("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")]
+    )
+    assert read("github", headers, b"payload=%7B%22ref%22%3A%22refs%2Fheads%2Fmain%22%7D").counts
+    with pytest.raises(RefusedError):
+        read("github", headers, b"other=1")
+
+
+def record(name: str, key: str = "a%2Bb+c") -> dict[str, Any]:
+    return {"eventName": name, "s3": {"bucket": {"name": "raw"}, "object": {"key": key}}}
+
+
+@pytest.mark.parametrize(
+    ("data", "counts", "shown"),
+    [
+        ({"Records": [record("ObjectCreated:Put")]}, True, "raw/a+b c"),
+        ({"EventName": "x", "Key": "raw/x", "Records": [record("s3:ObjectRemoved:Delete")]}, True, "raw/a+b c"),
+        ({"Records": [record("s3:ObjectAccessed:Get")]}, False, "ObjectAccessed"),
+        ({"Records": [record("s3:ObjectCreated:Put", "%FF%00")]}, True, "\\xff"),
+        ({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "raw"}, False, "test"),
+        (
+            {
+                "source": "aws.s3",
+                "detail-type": "Object Created",
+                "detail": {"bucket": {"name": "raw"}, "object": {"key": "a+b"}},
+            },
+            True,
+            "raw/a+b",
+        ),
+        ({"key": "/buckets/raw/a b", "event_type": "create", "message": {}}, True, "raw/a b"),
+        ({"key": "/etc/iam/x", "event_type": "update", "message": {}}, False, "/etc"),
+    ],
+)
+def test_forms_of_bucket_events(data: dict[str, Any], counts: bool, shown: str) -> None:
+    event = read("s3", Headers([]), json.dumps(data).encode())
+    assert (event.counts, shown in event.what) == (counts, True), event.what
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"{",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"ref": 1}',
+        b'{"a": NaN}',
+        b'{"ref": ' + b"9" * 9000 + b"}",
+    ],
+)
+def test_what_is_no_event_is_malformed(body: bytes) -> None:
+    headers = Headers([("X-GitHub-Event", "push"), ("X-Gitlab-Event", "Push Hook"), ("X-Event-Key", "repo:push")])
+    for forge in FORGES:
+        with pytest.raises(RefusedError) as found:
+            read(forge, headers, body)
+        assert found.value.status == 400
+
+
+_KEYS = "ref repository full_name push changes new type name id Records eventName s3 bucket object key detail source"
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*_KEYS.split(), "event_type", "project", "object_kind"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+_VALUES = st.sampled_from(["push", "Push Hook", "System Hook", "repo:push", "repo:refs_changed", "sha256=", "v1,", "é"])
+_NAMES = ["X-GitHub-Event", "X-Gitea-Event", "X-Gitlab-Event", "X-Event-Key", "X-Gitlab-Token", "Authorization"]
+_NAMES += ["X-Hub-Signature-256", "webhook-signature", "webhook-timestamp", "webhook-id", "Content-Type"]
+_HEADERS = st.lists(st.tuples(st.sampled_from(_NAMES), _VALUES | st.text(max_size=6)), max_size=5)
+_BODIES = st.binary(max_size=30) | _JSON.map(lambda found: json.dumps(found).encode())
+
+
+@hypothesis.settings(max_examples=150, deadline=None)
+@hypothesis.given(
+    st.sampled_from(FORGES), _HEADERS, st.binary(max_size=30) | _JSON.map(lambda j: json.dumps(j).encode())
+)
+def test_nothing_but_an_answer(forge: str, pairs: list[tuple[str, str]], body: bytes) -> None:
+    try:
+        verify(forge, Headers(pairs), body, (SECRET,), NOW)
+        raise AssertionError("a forged event was accepted")
+    except RefusedError as error:
+        assert error.status in (400, 401)
+    try:
+        assert len(read(forge, Headers(pairs), body).what) <= 200
+    except RefusedError as error:
+        assert error.status == 400
