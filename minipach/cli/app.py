@@ -27,6 +27,7 @@ from minipach.cli import (
     spec,
     status,
     triggers,
+    watch,
     worker,
 )
 from minipach.cli.common import INTERRUPT, USER, Here, all_shown, say
@@ -71,7 +72,22 @@ def _options(
     context.obj = Here(directory)
 
 
-for module in (project, spec, run_one, plan, schedule, triggers, serve, jobs, logs, status, inspect, results, worker):
+for module in (
+    project,
+    spec,
+    run_one,
+    plan,
+    schedule,
+    triggers,
+    watch,
+    serve,
+    jobs,
+    logs,
+    status,
+    inspect,
+    results,
+    worker,
+):
     module.register(app)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from minipach.git import settings
+from minipach.git.own_moves import note_moves
 from minipach.model.launch_protocol import PYTHON, USER_LOCALE, USER_PATH
 from minipach.support.errors import Problem, UserError
 
@@ -295,6 +296,7 @@ class Repo:
     def update_refs(self, lines: Sequence[str]) -> None:
         """Run one transaction of `git update-ref --stdin`: all of the lines, or none (GitError)."""
         if lines:
+            note_moves(self.common_dir, lines)
             text = "start\n" + "".join(f"{line}\n" for line in lines) + "prepare\ncommit\n"
             self.git("update-ref", "--stdin", stdin=text.encode())
 

@@ -130,6 +130,21 @@ class LocalState:
         return self.folder / "serving"
 
     @property
+    def seen(self) -> Path:
+        """The branches as the last such pass saw them (JSON)."""
+        return self.folder / "seen.json"
+
+    @property
+    def watching(self) -> Path:
+        """The lock of the watcher."""
+        return self.folder / "watching"
+
+    @property
+    def watch(self) -> Path:
+        """The report of the watcher: when it heard and looked (JSON)."""
+        return self.folder / "watch.json"
+
+    @property
     def secrets(self) -> Path:
         """The folder of secrets, unless a setting names another one."""
         return self.folder / "secrets"
@@ -165,6 +180,11 @@ class LocalState:
     def verified(self) -> Path:
         """The database of verified annexed contents (SQLite)."""
         return self.folder / "verified.sqlite"
+
+    @property
+    def own_moves(self) -> Path:
+        """The moves of branches that minipach itself made, one a line."""
+        return self.folder / "own-moves"
 
     @property
     def ready(self) -> Path:

@@ -10,6 +10,7 @@ from minipach.git import crash_cleanup, ignore_rules, shared_modes
 from minipach.git.annex_keys import key_of_link, key_of_pointer
 from minipach.git.checkout import InTheWay, check_free, index_entries, move_branch
 from minipach.git.gc_lock import gc_held_off
+from minipach.git.own_moves import note_moves
 from minipach.git.repo import (
     FILE,
     GITLINK,
@@ -180,6 +181,7 @@ def _commit_all(project: Project, path: str, tracked: list[TreeEntry]) -> None:
         command = ("add", "--force", "--pathspec-from-file=-", "--pathspec-file-nul")
         repo.git("--literal-pathspecs", *command, stdin=names)
     Repo(repo.path, own=True).git("commit", "--quiet", "-m", f"{SUBJECT}a pipeline begins here")
+    note_moves(repo.common_dir, [f"update HEAD {repo.head()}"])
 
 
 def _make_dataset_in_place(project: Project, folder: Path) -> None:

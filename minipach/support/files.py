@@ -20,6 +20,13 @@ def clone_file(source: Path, target: Path) -> None:
             shutil.copyfileobj(reader, writer, 1024 * 1024)
 
 
+def write_whole(file: Path, text: str) -> None:
+    """Write a file in one step: who reads it finds the old content or the new one."""
+    temporary = file.with_name(f"{file.name}.{os.getpid()}")
+    temporary.write_text(text)
+    temporary.replace(file)
+
+
 def remove_tree(path: Path) -> None:
     """Delete a folder of ours, read-only subfolders included. Never follows symlinks."""
     if not os.path.lexists(path):

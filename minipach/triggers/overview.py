@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +9,15 @@ from typing import Any
 
 from minipach.project.project import Project
 from minipach.support.validation import parse_object
-from minipach.triggers import hooks
+from minipach.triggers import hooks, watcher
 from minipach.triggers.hooks import HookState
-from minipach.triggers.passes import is_waiting, modified
+from minipach.triggers.passes import is_held, is_waiting, modified
 from minipach.triggers.pause import paused
 from minipach.triggers.received_events import received_events
 from minipach.triggers.trigger import Trigger
 
 # Each kind of trigger beside the hooks: a function that returns what it has to say. It only reads, and is quick.
-SOURCES: tuple[Callable[[Project], Iterable[Trigger]], ...] = (received_events,)
+SOURCES: tuple[Callable[[Project], Iterable[Trigger]], ...] = (watcher.lines, received_events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ def overview(project: Project) -> Overview:
 
 def _following(project: Project, unanswered: int) -> str:
     state = project.local
-    runs = _is_held(state.answering)
+    runs = is_held(state.answering)
     if unanswered and is_waiting(state):
         return "a pass begins when the one that runs has ended" if runs else "a pass is about to begin"
     if runs:
@@ -80,17 +79,6 @@ def _following(project: Project, unanswered: int) -> str:
     if unanswered or state.taken.exists():
         return "no process answers what was heard (it was killed); minipach hooks run"
     return "a pass begins when a hook hears something"
-
-
-def _is_held(lock: Path) -> bool:
-    try:
-        with lock.open() as file:
-            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 def _lines(file: Path) -> int:

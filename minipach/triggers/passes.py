@@ -29,8 +29,10 @@ from minipach.scheduling.events import Message, Reporter
 from minipach.scheduling.report import Options, ScheduleReport
 from minipach.scheduling.service import run
 from minipach.support.errors import Problem, UserError, problems_json
+from minipach.support.files import write_whole
 from minipach.triggers import hooks, received
 from minipach.triggers.pause import paused
+from minipach.triggers.seen import begin_pass, end_pass, tips_of, with_own_moves
 from minipach.triggers.webhook_secrets import PREFIX
 
 _QUIET = 0.3  # seconds without a new line after which a pass begins: one command often moves several branches
@@ -74,7 +76,7 @@ def ask(project: Project, line: str) -> subprocess.Popen[bytes] | None:
     For triggers that are no hooks: it does what `triggers/hook` does. The process belongs to a session of its own.
     """
     state = project.local
-    state.folder.mkdir(parents=True, exist_ok=True)
+    state.folder.mkdir(exist_ok=True)  # no more: the project may have gone
     with state.heard.open("ab") as file:
         file.write(os.fsencode(line.replace("\n", " ")) + b"\n")
     return start(project)
@@ -118,6 +120,18 @@ def is_waiting(state: LocalState) -> bool:
     return began is None or len(words) < 2 or began == words[1]
 
 
+def is_held(lock: Path) -> bool:
+    """Return whether a process holds a lock."""
+    try:
+        with lock.open() as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def _began(pid: int) -> str | None:
     """Return when a process started, as /proc has it; "ended" for one that has ended; None where there is no /proc."""
     try:
@@ -148,6 +162,8 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
         reporter.report(Message(f"{at}: a pass, asked for by {len(lines)} line(s) in {state.heard}"))
         missed = received.update(find_project(root), reporter)
         project = find_project(root)  # as it is now
+        tips = tips_of(project)
+        begin_pass(state, tips)
         left_out: dict[str, str] = {}
         try:
             targets, left_out = by_itself(project)
@@ -161,6 +177,7 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
             _note(state, Look(at, len(lines), last, time.monotonic() - began, (), (*missed, *error.problems), left_out))
             state.taken.unlink(missing_ok=True)
             raise
+        end_pass(state, with_own_moves(project, tips))
         rows = tuple(p.as_json() for p in report.pipelines)
         _note(state, Look(at, len(lines), last, time.monotonic() - began, rows, (*missed, *report.problems), left_out))
         state.taken.unlink(missing_ok=True)
@@ -258,9 +275,7 @@ def _read(file: Path) -> str:
 
 
 def _note(state: LocalState, look: Look) -> None:
-    temporary = state.looked.with_name(f"{state.looked.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(look.as_json()))
-    temporary.replace(state.looked)
+    write_whole(state.looked, json.dumps(look.as_json()))
 
 
 def _rotate(log: Path) -> None:
