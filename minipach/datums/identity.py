@@ -63,6 +63,8 @@ def recipe(pipeline: Pipeline, image: str, code: str, commits: Mapping[Pair, str
         transform["secrets"] = [[s.env_var, s.name, *([s.file] if s.file else [])] for s in t.secrets]
     if not pipeline.network:
         transform["network"] = False
+    if pipeline.writable_inputs:
+        transform["inputs"] = "writable"
     if pipeline.salt:
         transform["salt"] = pipeline.salt
     if pipeline.reprocess == "every_job":

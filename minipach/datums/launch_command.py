@@ -69,6 +69,8 @@ def _launch_options(pipeline: Pipeline) -> list[str]:
             found += ["-S", f"{secret.file}={secret_variable(secret.name)}"]
     if not pipeline.network:
         found.append("-N")
+    if pipeline.writable_inputs:
+        found += ["-I", "writable"]
     if pipeline.outputs_required:
         found += ["-q", "required"]
     resources = pipeline.resource_limits

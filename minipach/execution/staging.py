@@ -18,6 +18,7 @@ from minipach.support.errors import UserError
 from minipach.support.files import clone_file, stays_inside
 from minipach.support.text import quoted
 
+LARGE = 1 << 20  # bytes: the launcher mounts what is at least as large, and copies the rest
 _IMAGES = ".datalad/environments/"
 
 
@@ -32,8 +33,9 @@ class HopelessError(StagingError):
 def stage(slot: Path, files: Sequence[StagedFile], *, share: bool, get: bool = True, fresh: bool = False) -> int:
     """Place the files below `slot`; the bytes that they hold.
 
-    share: whether hard links to the source are safe, which is so only where the command gets them read-only;
-    else a reflink where the file system can, or a copy · get: whether content that isn't here may be fetched into its
+    share: whether links to the source are safe, which is so only where the command gets them read-only: a hard link,
+    or a symbolic one to a large content on another disk, which the launcher mounts; else a reflink where the file
+    system can, or a copy · get: whether content that isn't here may be fetched into its
     dataset · fresh: whether contents are verified that were verified before (`git.annex_checksums`).
     Raises StagingError.
     """
@@ -247,18 +249,20 @@ def _place(repo: Repo, target: Path, file: StagedFile, contents: dict[str, Path]
     else:
         source = contents[file.key or ""]
         # an executable gets a copy: the mode is the content's, which all its links share
-        if file.executable or not share or not _hard_link(source, target):
+        if file.executable or not share or not _link(source, target):
             clone_file(source, target)
     if file.executable:
         os.chmod(target, 0o755)
     return target.stat().st_size
 
 
-def _hard_link(source: Path, target: Path) -> bool:
+def _link(source: Path, target: Path) -> bool:
     try:
         os.link(source, target)
-    except OSError:
-        return False  # another file system, or one without hard links
+    except OSError:  # another file system, one without hard links, or a file that is another user's
+        if source.stat().st_size < LARGE:
+            return False
+        os.symlink(os.path.abspath(source), target)
     return True
 
 

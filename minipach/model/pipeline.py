@@ -124,11 +124,12 @@ class Metadata:
 class Pipeline:
     """One checked spec. `notes` are what was accepted without effect, each at `source:line:column`.
 
-    identity: "" is the project's default · blob: the id that git gives to the spec's text · datum_timeout, job_timeout:
-    seconds; None is no limit · network: whether the command has one · outputs_required: whether a datum that writes
-    nothing fails · shared_code: paths outside of the pipeline's folder, as seen from it (`../lib`), that the command
-    sees · output_branch: that results go to (None: the one checked out) · places: (field, `line:column`) of the inputs'
-    fields and of the image, for errors that show only later; where something stands makes no other pipeline of it.
+    identity: "" is the project's default · blob: the id that git gives to the spec's text · datum_timeout,
+    job_timeout: seconds; None is no limit · network: whether the command has one · writable_inputs: whether it gets
+    copies of its inputs, to write to · outputs_required: whether a datum that writes nothing fails · shared_code:
+    paths outside of the pipeline's folder, as seen from it (`../lib`), that the command sees · output_branch: that
+    results go to (None: the one checked out) · places: (field, `line:column`) of the inputs' fields and of the
+    image, for errors that show only later; where something stands makes no other pipeline of it.
     """
 
     name: str
@@ -150,6 +151,7 @@ class Pipeline:
     resource_limits: Resources | None = None
     output_branch: str | None = None
     network: bool = True
+    writable_inputs: bool = False
     outputs_required: bool = False
     shared_code: tuple[str, ...] = ()
     limits: Limits = Limits()

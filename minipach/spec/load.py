@@ -253,6 +253,7 @@ def _pipeline(
         resource_limits=_resources(spec.resource_limits),
         output_branch=spec.output_branch or None,
         network=spec.minipach.network,
+        writable_inputs=spec.minipach.inputs == "writable",
         outputs_required=spec.minipach.outputs == "required",
         shared_code=tuple(dict.fromkeys(posixpath.normpath(path) for path in spec.minipach.code)),
         limits=Limits(spec.minipach.limits.processes or None, spec.minipach.limits.file_size or None),

@@ -246,6 +246,11 @@ class MinipachSpec(Model):
         default="optional", description="`required`: a datum that writes nothing fails."
     )
     network: Boolean = Field(default=True, description="`false`: the program has no network.")
+    inputs: Literal["read-only", "writable"] = Field(
+        default="read-only",
+        description="`writable`: the program may change its inputs and write beside them; each datum gets private "
+        "copies, which take time and disk. The sources do not change, and only /pfs/out is kept.",
+    )
     code: Many[Text] = Field(
         default=[],
         description="Shared code: paths relative to the pipeline's folder, such as `../lib`. "

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from minipach.environment import runtimes
 from minipach.environment.host import host_python
+from minipach.execution.staging import LARGE
 from minipach.executors.registry import chosen
 from minipach.git.repo import Repo, can_write, child_environment, has_annex, is_dataset, need_identity
 from minipach.git.worktrees import slots_dir
@@ -120,7 +121,9 @@ def _runtimes() -> Iterator[Finding]:
         what = "no container runtime starts: only pipelines without an image run"
         yield Finding.of("note", Problem("setup.no-runtime", "", what, "install podman or apptainer"))
     if "bwrap" not in [runtime.name for runtime in found]:
-        what = f"no bubblewrap: commands without an image see $PFS, not /pfs, and {_UNPROTECTED}"
+        what = (
+            f"no bubblewrap: commands without an image get copies of their inputs in $PFS, not /pfs, and {_UNPROTECTED}"
+        )
         yield Finding.of("note", Problem("setup.no-bubblewrap", "", what, "install bubblewrap (Linux)"))
 
 
@@ -162,6 +165,28 @@ def _project(project: Project) -> Iterator[Finding]:
     yield from (Finding.of("problem", p) for p in project.trouble(project.order))
     for path in project.pipelines:
         yield from _drift(project, path)
+        yield from _copied(project, path)
+
+
+def _copied(project: Project, path: str) -> Iterator[Finding]:
+    """Name the inputs that can't be linked into a sandbox of this pipeline: the launcher mounts or copies them."""
+    pipeline = project.pipelines[path]
+    for repo in sorted({pfs.repo for pfs in pipeline.pfs_inputs()}):
+        try:
+            own, source = os.stat(project.root / path), os.stat(project.root / repo)
+        except OSError:
+            continue  # reported elsewhere
+        why = ""
+        if own.st_dev != source.st_dev:
+            why = f"{repo} is on another disk"
+        elif source.st_uid != os.geteuid() != 0:
+            why = f"{repo} is another user's"
+        if why:
+            what = (
+                f"{why}: each datum has copies of files below {LARGE >> 20} MiB; of larger ones where no container "
+                "runtime can mount them"
+            )
+            yield Finding.of("note", Problem("setup.inputs-copied", pipeline.name, what, "keep both on one disk"))
 
 
 def _is_annexed(repo: Repo) -> bool:

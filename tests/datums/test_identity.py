@@ -149,8 +149,8 @@ def test_every_part_of_the_transform_counts(field: str) -> None:
     assert recipe(changed, "i", "c") != recipe(FULL, "i", "c")
 
 
-@pytest.mark.parametrize("change", [{"out": "/"}, {"salt": "pepper"}])
-def test_place_and_salt_count(change: dict[str, Any]) -> None:
+@pytest.mark.parametrize("change", [{"out": "/"}, {"salt": "pepper"}, {"writable_inputs": True}])
+def test_place_salt_and_what_a_command_may_do_count(change: dict[str, Any]) -> None:
     assert recipe(replace(FULL, **change), "i", "c") != recipe(FULL, "i", "c")
 
 

@@ -595,12 +595,13 @@ def test_the_schema_agrees_with_the_reader() -> None:
 def test_what_a_datum_may_do() -> None:
     pipeline = read(MINIMAL)
     assert (pipeline.network, pipeline.outputs_required, pipeline.shared_code) == (True, False, ())
+    assert not pipeline.writable_inputs
     pipeline = read(
         MINIMAL
-        + "minipach: {network: false, outputs: required, code: [../lib/, ../../shared, ../lib], "
+        + "minipach: {network: false, inputs: writable, outputs: required, code: [../lib/, ../../shared, ../lib], "
         + "limits: {processes: 50, fileSize: 2Gi}}\n"
     )
-    assert (pipeline.network, pipeline.outputs_required) == (False, True)
+    assert (pipeline.network, pipeline.outputs_required, pipeline.writable_inputs) == (False, True, True)
     assert pipeline.shared_code == ("../lib", "../../shared")
     assert pipeline.limits == Limits(50, 2 * 1024**3)
 

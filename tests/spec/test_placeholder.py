@@ -64,7 +64,7 @@ def test_the_launchers_options_are_in_the_command() -> None:
         'input: {pfs: {repo: images, glob: "/*"}}\n'
         "transform: {cmd: [sh], secrets: [{name: db, key: k, mount_path: /s}, {name: db, env_var: DB}]}\n"
         "resource_limits: {memory: 1Ki, disk: 2k, cpu: 1}\n"
-        "minipach: {network: false, outputs: required, limits: {processes: 9, file_size: 7}}\n",
+        "minipach: {network: false, inputs: writable, outputs: required, limits: {processes: 9, file_size: 7}}\n",
         source="edges/spec.yml",
         folder="edges",
     )
@@ -73,7 +73,7 @@ def test_the_launchers_options_are_in_the_command() -> None:
     words = shlex.split(launch_command.command(pipeline, tasks, {("images", None): "c" * 40}, "j").text())
     head = words[: words.index("-e")]
     assert shlex.join(head).endswith(
-        "-S /s/k=MINIPACH_SECRET_DB_K -s DB=MINIPACH_SECRET_DB -N -q required "
+        "-S /s/k=MINIPACH_SECRET_DB_K -s DB=MINIPACH_SECRET_DB -N -I writable -q required "
         "-L memory=1024 -L disk=2000 -L processes=9 -L file-size=7"
     )
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from minipach.environment import runtimes
 from minipach.environment.runtimes import Runtime
+from minipach.project.project import find_project
 from minipach.views import doctor
+from tests.fixtures.projects import Study
 
 
 def stand_in(folder: Path, name: str, script: str) -> None:
@@ -44,7 +47,11 @@ def test_a_runtime_that_starts_nothing_is_not_ok(programs: Path) -> None:
         ("ok", "container runtime: apptainer starts"),
         ("note", "podman is installed, but starts nothing: exit code 126"),
         ("note", "docker is installed, but starts nothing: Cannot connect to the Docker daemon"),
-        ("note", "no bubblewrap: commands without an image see $PFS, not /pfs, and " + doctor._UNPROTECTED),
+        (
+            "note",
+            "no bubblewrap: commands without an image get copies of their inputs in $PFS, not /pfs, and "
+            + doctor._UNPROTECTED,
+        ),
     ]
     assert all(f.fix for f in found if f.level != "ok")
 
@@ -69,3 +76,21 @@ def test_a_program_that_is_started_is_started_in_a_root_of_its_own(programs: Pat
     assert words[:4] == ["run", "--rm", "--network", "none"]
     assert words[-1] == "/usr/bin/true"
     assert not os.path.exists(words[words.index("--rootfs") + 1]), "it is gone afterwards"
+
+
+def test_inputs_on_another_disk_are_named(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    study.put("images/a.txt", "a")
+    study.copier()
+    project = find_project(study.root)
+    assert list(doctor._copied(project, "edges")) == []
+    real = os.stat
+
+    def elsewhere(path: Any, **options: Any) -> Any:
+        info = real(path, **options)
+        if str(path) != str(study.root / "images"):
+            return info
+        return os.stat_result([*info[:2], info.st_dev + 1, *info[3:10]])
+
+    monkeypatch.setattr(doctor.os, "stat", elsewhere)
+    (found,) = doctor._copied(project, "edges")
+    assert found.what.startswith("edges: images is on another disk: each datum has copies of files below 1 MiB")

@@ -1,0 +1,168 @@
+"""One datum with a large file: read once, and written once, beside the same command alone; and the disk that it takes.
+
+A `schedule` has a cost that does not depend on size; the row of an input of one byte shows it. What the size costs is
+the rest. The first run of a content also verifies it against its key; later runs on the machine do not. Aims: read
+again, 1.05 times the command alone and no extra disk; written, 2 times the command alone, and no second copy.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from common import (
+    MINIPACH,
+    BenchmarkError,
+    call,
+    conditions,
+    measure,
+    median,
+    new_pipeline,
+    new_project,
+    parser,
+    simple_spec,
+    table,
+    workplace,
+)
+
+_BLOCK = 512  # bytes, of st_blocks
+_READ = 'cat "$images" | wc -c > "$PFS/out/size"\n'
+_WRITE = 'cat "$images" > /dev/null\ndd if=/dev/zero of="$PFS/out/big" bs=1M count={count} status=none\n'
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of a run: seconds of it, and megabytes (10**6) of disk: the most at a time, and what stays."""
+
+    seconds: float
+    peak: float = 0.0
+    left: float = 0.0
+
+
+def main() -> None:
+    """Measure reading and writing, and print a table for each."""
+    options = parser(__doc__ or "")
+    options.add_argument("--megabytes", type=int, default=1000, help="size of the file")
+    options.add_argument("--runs", type=int, default=3, help="of each; the middle one is shown")
+    options.add_argument("--runtime", help="a container runtime (MINIPACH_RUNTIME)")
+    chosen = options.parse_args()
+    with workplace(chosen) as scratch:
+        print(conditions() + f"\none datum, a file of {chosen.megabytes} MB, each the middle of {chosen.runs}\n")
+        env = {"MINIPACH_RUNTIME": chosen.runtime} if chosen.runtime else {}
+        _read(scratch / "read", chosen.megabytes, chosen.runs, env)
+        print()
+        _write(scratch / "write", chosen.megabytes, chosen.runs, env)
+
+
+def _read(root: Path, megabytes: int, runs: int, env: Mapping[str, str]) -> None:
+    alone = median([_alone(root, _READ, megabytes) for _ in range(runs)])
+    empty = _project(root / "empty", 0, _READ)
+    full = _project(root / "full", megabytes, _READ)
+    _schedule(empty, env)
+    first = _schedule(full, env)
+    nothing = median([_schedule(empty, env, "--force").seconds for _ in range(runs)])
+    again = median([_schedule(full, env, "--force").seconds for _ in range(runs)])
+    disk = _with_disk(full, env)
+    rows = [
+        ["the command alone", f"{alone:.2f}", "", "", "", ""],
+        _row("a file of one byte", Cost(nothing), alone, nothing),
+        _row("the first time, verified", first, alone, nothing),
+        _row("again", Cost(again, disk.peak, disk.left), alone, nothing, show=True),
+    ]
+    table(["read once", "seconds", "÷ alone", "less fixed ÷ alone", "extra MB at most", "MB that stay"], rows)
+
+
+def _write(root: Path, megabytes: int, runs: int, env: Mapping[str, str]) -> None:
+    few, many = (_WRITE.format(count=count) for count in (0, megabytes * 10**6 // 2**20))
+    alone = median([_alone(root, many, 0) for _ in range(runs)])
+    empty, full = _project(root / "empty", 0, few), _project(root / "full", 0, many)
+    _schedule(empty, env)
+    disk = _with_disk(full, env, force=False)  # all that it writes is new
+    nothing = median([_schedule(empty, env, "--force").seconds for _ in range(runs)])
+    again = median([_schedule(full, env, "--force").seconds for _ in range(runs)])
+    rows = [
+        ["the command alone", f"{alone:.2f}", "", "", "", ""],
+        _row("a file of no bytes", Cost(nothing), alone, nothing),
+        _row("again", Cost(again, disk.peak, disk.left), alone, nothing, show=True),
+    ]
+    table(["written", "seconds", "÷ alone", "less fixed ÷ alone", "extra MB at most", "MB that stay"], rows)
+
+
+def _row(what: str, cost: Cost, alone: float, nothing: float, *, show: bool = False) -> Sequence[str]:
+    disk = [f"{cost.peak:.0f}", f"{cost.left:.0f}"] if show else ["", ""]
+    size = f"{max(0.0, cost.seconds - nothing) / alone:.2f}" if cost.seconds != nothing else ""
+    return [what, f"{cost.seconds:.2f}", f"{cost.seconds / alone:.2f}", size, *disk]
+
+
+def _alone(root: Path, script: str, megabytes: int) -> float:
+    """Seconds of the command by itself, its input and output on the same disk as those of minipach."""
+    out = root / "alone" / "out"
+    out.mkdir(parents=True, exist_ok=True)
+    file = _file(root / "alone" / "big.dat", megabytes)
+    for old in out.iterdir():
+        old.unlink()
+    return measure(["sh", "-c", script], root, env={"images": str(file), "PFS": str(root / "alone")}).seconds
+
+
+def _file(path: Path, megabytes: int) -> Path:
+    if not path.exists():
+        with path.open("wb") as file:
+            for start in range(0, max(megabytes, 1), 10):
+                file.write(os.urandom(min(10, megabytes - start) * 10**6 if megabytes else 1))
+    return path
+
+
+def _project(root: Path, megabytes: int, script: str) -> Path:
+    root.parent.mkdir(parents=True, exist_ok=True)
+    project = new_project(root, "images")
+    _file(project / "images" / "big.dat", megabytes)
+    call("git", "annex", "add", "--quiet", ".", cwd=project / "images")
+    call("git", "commit", "--quiet", "-m", "files", cwd=project / "images")
+    new_pipeline(project, simple_spec("/*"), script=script)
+    return project
+
+
+def _schedule(project: Path, env: Mapping[str, str], *options: str) -> Cost:
+    done = measure([*MINIPACH, "schedule", *options], project, env=env)
+    if "edges: 1 run" not in done.err:
+        raise BenchmarkError(f"not one datum: {done.err[-500:]}")
+    return Cost(done.seconds)
+
+
+def _with_disk(project: Path, env: Mapping[str, str], *, force: bool = True) -> Cost:
+    """A run whose disk is looked at meanwhile, so that its time means little."""
+    before, most, ended = _used(project), 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not ended.wait(0.05):
+            most = max(most, _used(project))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        found = _schedule(project, env, *(["--force"] if force else []))
+    finally:
+        ended.set()
+        watcher.join()
+    return Cost(found.seconds, (max(most, _used(project)) - before) / 1e6, (_used(project) - before) / 1e6)
+
+
+def _used(folder: Path) -> int:
+    """Bytes on disk below a folder; a file of several names counts once."""
+    seen: dict[tuple[int, int], int] = {}
+    for here, _, names in os.walk(folder):
+        for name in names:
+            try:
+                info = os.lstat(os.path.join(here, name))
+            except OSError:
+                continue  # gone meanwhile
+            seen[info.st_dev, info.st_ino] = info.st_blocks * _BLOCK
+    return sum(seen.values())
+
+
+if __name__ == "__main__":
+    main()
