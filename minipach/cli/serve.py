@@ -38,6 +38,7 @@ def serve(
     Example: minipach serve --port 8642
     """
     from minipach.support.text import quoted
+    from minipach.triggers.followed import followed
     from minipach.triggers.receiver import Receiver
     from minipach.triggers.server import is_loopback, listen
     from minipach.triggers.server import serve as answer
@@ -51,6 +52,8 @@ def serve(
     shown = listener.getsockname()
     address = f"[{shown[0]}]" if ":" in shown[0] else shown[0]
     say(f"listening on http://{address}:{shown[1]} for {', '.join(known.forges)}; project {quoted(project.root)}")
+    remotes = followed(project)
+    say(f"follows: {', '.join(remotes)}" if remotes else "follows no remote; git config minipach.follow origin")
     if unsigned := sorted(known.unsigned):
         say(f"unsigned events are accepted from: {', '.join(unsigned)}")
     if not is_loopback(shown[0]):

@@ -30,7 +30,7 @@ from minipach.scheduling.report import Options, ScheduleReport
 from minipach.scheduling.service import run
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.files import write_whole
-from minipach.triggers import hooks, received
+from minipach.triggers import followed, hooks, received
 from minipach.triggers.pause import paused
 from minipach.triggers.seen import begin_pass, end_pass, tips_of, with_own_moves
 from minipach.triggers.webhook_secrets import PREFIX
@@ -161,6 +161,7 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
         at = datetime.now(UTC).isoformat(timespec="seconds")
         reporter.report(Message(f"{at}: a pass, asked for by {len(lines)} line(s) in {state.heard}"))
         missed = received.update(find_project(root), reporter)
+        missed += followed.fetch(find_project(root), reporter)
         project = find_project(root)  # as it is now
         tips = tips_of(project)
         begin_pass(state, tips)
@@ -177,6 +178,7 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
             _note(state, Look(at, len(lines), last, time.monotonic() - began, (), (*missed, *error.problems), left_out))
             state.taken.unlink(missing_ok=True)
             raise
+        missed += followed.push(find_project(root), reporter)
         end_pass(state, with_own_moves(project, tips))
         rows = tuple(p.as_json() for p in report.pipelines)
         _note(state, Look(at, len(lines), last, time.monotonic() - began, rows, (*missed, *report.problems), left_out))

@@ -26,9 +26,10 @@ from minipach.project.project import Project
 from minipach.support.errors import UserError
 from minipach.support.text import printable
 from minipach.support.validation import InvalidError, parse_object
-from minipach.triggers.heard import Starter, hear, unanswered
+from minipach.triggers.heard import hear, unanswered
 from minipach.triggers.payloads import FORGES, Headers, RefusedError, read, verify
 from minipach.triggers.received_events import keep
+from minipach.triggers.starter import Starter
 from minipach.triggers.webhook_secrets import Access, access, missing
 
 BODY_LIMIT = 4_000_000  # bytes; GitHub sends at most 25 MB, with thousands of commits in one push

@@ -1,4 +1,4 @@
-"""The worked example: git, git-annex and a hook, as a user has them."""
+"""The worked examples, as a user has them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ import pytest
 
 from tests.fixtures.projects import run
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "hooks.py"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 @pytest.mark.parametrize("saves", [pytest.param(6, marks=pytest.mark.slow), pytest.param(500, marks=pytest.mark.soak)])
 def test_example(tmp_path: Path, saves: int) -> None:
-    done = run(sys.executable, str(EXAMPLE), "--saves", str(saves), cwd=tmp_path)
+    done = run(sys.executable, str(EXAMPLES / "hooks.py"), "--saves", str(saves), cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.endswith("done\n")
+
+
+@pytest.mark.slow
+def test_server(tmp_path: Path) -> None:
+    done = run(sys.executable, str(EXAMPLES / "server.py"), "--pushes", "1", cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
     assert done.out.endswith("done\n")
