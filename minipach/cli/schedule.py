@@ -139,11 +139,11 @@ def on_its_way(report: ScheduleReport) -> str:
     return f"submitted; minipach wait, minipach jobs, minipach logs {which}--follow"
 
 
-def _start_bar(pipeline: str, total: int) -> tuple[Progress, TaskID]:
+def _start_bars() -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    bar = Progress(
+    bars = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
@@ -152,8 +152,8 @@ def _start_bar(pipeline: str, total: int) -> tuple[Progress, TaskID]:
         console=Console(stderr=True),
         transient=True,
     )
-    bar.start()
-    return bar, bar.add_task(printable(pipeline), total=total, failed="")
+    bars.start()
+    return bars
 
 
 @contextlib.contextmanager
@@ -178,13 +178,15 @@ class EventLines:
 
 
 class Terminal:
-    """Progress for people, on stderr: a bar on a terminal, plain lines elsewhere."""
+    """Progress for people, on stderr: a bar for each pipeline on a terminal, plain lines elsewhere."""
 
     def __init__(self) -> None:
-        self._bar: tuple[Progress, TaskID] | None = None
-        self._last = 0.0
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}  # by pipeline
+        self._last: dict[str, float] = {}
         self._tty = colours(sys.stderr)
-        self._alike: dict[tuple[Way, str], list[str]] = {}  # failed datums by how they failed and what they said last
+        # failed datums by pipeline, how they failed and what they said last
+        self._alike: dict[str, dict[tuple[Way, str], list[str]]] = {}
 
     def report(self, event: Event) -> None:
         """Show an event."""
@@ -195,7 +197,7 @@ class Terminal:
                 say(text)
             case events.PipelineStarted(pipeline, counts):
                 say(f"{pipeline}: " + ", ".join(f"{n} {action}" for action, n in counts.items() if n))
-                self._last = time.monotonic()
+                self._last[pipeline] = time.monotonic()
             case events.Progress(pipeline, done, failed, total):
                 self._progress(pipeline, done, failed, total)
             case events.DatumFailed(pipeline, end):
@@ -206,26 +208,36 @@ class Terminal:
     def _progress(self, pipeline: str, done: int, failed: int, total: int) -> None:
         if self._tty:
             self._draw(pipeline, done, failed, total)
-        elif done == total or time.monotonic() - self._last > 5:
-            self._last = time.monotonic()
+        elif done == total or time.monotonic() - self._last.get(pipeline, 0.0) > 5:
+            self._last[pipeline] = time.monotonic()
             say(f"{pipeline}: {done} of {total} done" + (f", {failed} failed" if failed else ""))
 
     def _draw(self, pipeline: str, done: int, failed: int, total: int) -> None:
-        if self._bar is None:
-            self._bar = _start_bar(pipeline, total)
-        bar, task = self._bar
         note = f"{failed} failed" if failed else ""
         with contextlib.suppress(OSError):  # the terminal is gone; the work continues
-            bar.update(task, description=printable(pipeline), completed=done, total=total, failed=note)
+            if self._bars is None:
+                self._bars = _start_bars()
+            if pipeline not in self._tasks:
+                self._tasks[pipeline] = self._bars.add_task(printable(pipeline), total=total, failed="")
+            self._bars.update(self._tasks[pipeline], completed=done, total=total, failed=note)
         if done == total:
+            self._take_off(pipeline)
+
+    def _take_off(self, pipeline: str) -> None:
+        """Take the bar of a pipeline off the screen."""
+        task = self._tasks.pop(pipeline, None)
+        if self._bars is not None and task is not None:
+            self._bars.remove_task(task)
+        if not self._tasks:
             self.stop()
 
     def stop(self) -> None:
-        """Take the bar off the screen."""
-        if self._bar is not None:
+        """Take all bars off the screen."""
+        if self._bars is not None:
             with contextlib.suppress(OSError):
-                self._bar[0].stop()
-            self._bar = None
+                self._bars.stop()
+            self._bars = None
+            self._tasks.clear()
 
     def _failure(self, pipeline: str, end: DatumEnd) -> None:
         """Show why a datum failed, and the end of its log; of those that failed alike, only the first in full."""
@@ -234,7 +246,8 @@ class Terminal:
 
         name = end.task.datum.name
         tail = log_tail(end.log)
-        alike = self._alike.setdefault((way_of(end), without_name(tail[-1], name) if tail else ""), [])
+        way = (way_of(end), without_name(tail[-1], name) if tail else "")
+        alike = self._alike.setdefault(pipeline, {}).setdefault(way, [])
         alike.append(name)
         if len(alike) > 1:
             return
@@ -246,14 +259,13 @@ class Terminal:
         """Name the datums that failed as one did that was shown."""
         from minipach.model.failures import named
 
-        for first, *others in self._alike.values():
+        for first, *others in self._alike.pop(pipeline, {}).values():
             if others:
                 count = many(len(others), "datum")
                 say(f"{pipeline}: {count} failed in the same way as {first}: {named(others, _NAMED)}")
-        self._alike.clear()
 
     def _end(self, report: PipelineReport) -> None:
-        self.stop()
+        self._take_off(report.name)
         self._tell_alike(report.name)
         if report.state == "current":
             return

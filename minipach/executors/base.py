@@ -34,6 +34,10 @@ class Executor(Protocol):
         """Run at most so many sets of this pipeline at once (`parallelism_spec.constant`)."""
         ...
 
+    def prefer(self, pipelines: Sequence[str]) -> None:
+        """Give a free slot to the set whose pipeline comes first here, where the order is the executor's to choose."""
+        ...
+
     def expect(self, datums: int) -> None:
         """So many datums are to run soon: start what takes its time to start."""
         ...
@@ -73,7 +77,7 @@ class Executor(Protocol):
     def cancel(self, repo: Repo | None = None) -> None:
         """End everything that was submitted or adopted, process trees included; nothing of it starts any more.
 
-        repo: only what is this pipeline's, where several pipelines' sets can be submitted.
+        repo: only what is this pipeline's. The sets of other pipelines continue, and more can be submitted.
         """
         ...
 

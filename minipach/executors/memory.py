@@ -94,6 +94,9 @@ class MemoryExecutor:
     def limit(self, pipeline: str, sets: int) -> None:
         """Do nothing: one set at once is within every limit."""
 
+    def prefer(self, pipelines: Sequence[str]) -> None:
+        """Do nothing: sets run in the order in which they come."""
+
     def expect(self, datums: int) -> None:
         """Do nothing: there is nothing to start."""
 

@@ -62,6 +62,7 @@ class Round:
         self.lasting = lasting
         self.done = 0
         self.overdue = False
+        self.is_late = False  # the job's time is over: nobody should wait for outcomes
         self.ended: list[WorkSet] = []  # for the executor to settle, once their ends are on record
         pipeline = assessment.pipeline
         slots = min(engine.slots, pipeline.parallelism or engine.slots)
@@ -77,6 +78,8 @@ class Round:
         self._streak = Streak()
         self._lost: dict[str, DatumEnd] = {}  # how datums ended in a set that was lost, until they are tried again
         self._sets = count_sets(logs)
+        self._total = 0
+        self._deadline: float | None = None
         self._absent = self._absent_script()
         self._most = 1 if self._absent else pipeline.datum_tries
 
@@ -105,44 +108,46 @@ class Round:
                 log = os.path.relpath(work.log, self.logs)
                 note_set(self.logs, log, [] if work.chunk else names, ident=work.id, holds=names, tries=work.tries)
 
-    def waits_for(self, work: WorkSet) -> bool:
+    def waits_for(self, set_id: str) -> bool:
         """Return whether a set is waited for."""
-        return work.id in self._waiting
+        return set_id in self._waiting
 
     @property
     def in_flight(self) -> int:
         """The number of submitted sets."""
         return len(self._waiting)
 
-    def run(
-        self, tasks: Sequence[Task], deadline: float | None = None, *, follow: bool = True
-    ) -> Iterator[list[DatumEnd]]:
-        """Run the datums; each comes back once, as it ends for good, with those that are reported with it.
+    def begin(self, tasks: Sequence[Task], deadline: float | None = None) -> None:
+        """Take the datums to run; each comes back once from `take`, when it has ended for good.
 
         deadline: when the job's time is over, on the clock of `time.monotonic`. What isn't done by then has failed, and
-        what the executor has of this pipeline is cancelled: the caller makes a new one · follow: if off, it ends as
-        soon as all is submitted and nothing more has come back (see `in_flight`).
+        what the executor has of this pipeline is cancelled.
         """
         limit = self.assessment.pipeline.parallelism
         if limit is not None:
             self.engine.limit(self.assessment.pipeline.name, limit)
         flying = {(t.id, t.datum.name) for flight in self._waiting.values() for t in flight.members if t}
         self._queue.extend(t for t in tasks if (t.id, t.datum.name) not in flying)
-        total = len(tasks)
-        while self._queue or self._alone or self._waiting:
-            if deadline is not None and time.monotonic() > deadline:
-                yield self._told(self.engine.poll(0))  # what has ended in time counts
-                self.overdue = True
-                self.engine.cancel(self.assessment.repo)
-                yield list(self._give_up())
-                return
-            self._fill(total)
-            outcomes = self.engine.poll(0.5 if follow else 0)
-            ends = [*self._told(outcomes), *self._drop_hopeless()]
-            if ends:
-                yield ends
-            if not follow and not outcomes:
-                return
+        self._total = len(tasks)
+        self._deadline = deadline
+
+    def go_on(self) -> bool:
+        """Submit what the executor should have now. False: the round is over, and no outcome is waited for."""
+        if not (self._queue or self._alone or self._waiting):
+            return False
+        self.is_late = self._deadline is not None and time.monotonic() > self._deadline
+        if not self.is_late:
+            self._fill(self._total)
+        return True
+
+    def take(self, outcomes: Iterable[Outcome]) -> list[DatumEnd]:
+        """Take outcomes of this round's sets; the datums that are done with."""
+        ends = [*self._told(outcomes), *self._drop_hopeless()]
+        if self.is_late:  # what has ended in time counts
+            self.overdue = True
+            self.engine.cancel(self.assessment.repo)
+            ends += self._give_up()
+        return ends
 
     def _told(self, outcomes: Iterable[Outcome]) -> list[DatumEnd]:
         found = []
@@ -188,7 +193,7 @@ class Round:
         """Start nothing more; what runs continues to its end."""
         self._queue.clear()
         self._alone.clear()
-        for dropped in self.engine.discard():
+        for dropped in self.engine.discard(self._waiting.keys()):
             flight = self._waiting.pop(dropped, None)
             if flight is not None:
                 self.ended.append(flight.work)

@@ -1,8 +1,8 @@
 """The events of a schedule: one stream of data. The caller of a schedule passes a `Reporter`.
 
 Order of a pipeline's events: `PipelineStarted` (not if there is nothing to do), any number of `Progress` and
-`DatumFailed`, then one `PipelineEnded`. `Message` may come at any time. A schedule that raises sends no `PipelineEnded`
-for the pipeline that it worked on.
+`DatumFailed`, then one `PipelineEnded`. Events of several pipelines may alternate. `Message` may come at any time. A
+schedule that raises sends no `PipelineEnded` for the pipelines that it worked on.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence, Set
-from typing import Protocol
+from collections.abc import Generator, Iterator, Sequence, Set
+from typing import Protocol, TypeAlias, TypeVar
 
 from minipach.datums.identity import Recipe
 from minipach.executors.base import Executor
@@ -15,7 +15,7 @@ from minipach.git.repo import need_identity
 from minipach.model.attempt import DatumEnd, Repeated, Used, end_of
 from minipach.model.failures import LEFT_AFTER, Beginning, named
 from minipach.model.states import SUCCEEDED
-from minipach.model.work_set import Base, Needs, WorkSet
+from minipach.model.work_set import Base, Needs, Outcome, WorkSet
 from minipach.planning.assessment import Assessment
 from minipach.planning.plan import Plan, Step, again_published, force, skip, without_output
 from minipach.planning.project_plan import drift_remarks
@@ -61,13 +61,17 @@ class Scheduling(Protocol):
         """Return the executor, made when the first set is to run."""
         ...
 
-    def drop_engine(self) -> None:
-        """Give up an executor that was cancelled."""
-        ...
+
+T = TypeVar("T")
+Waiting: TypeAlias = Generator[Round, list[Outcome], T]
+"""A part of a pass. It yields the round whose outcomes it waits for, and is sent those that have come, or none."""
 
 
 class Pass:
-    """One pipeline's pass: rounds of plan and run until only copies are left, then publish."""
+    """One pipeline's pass: rounds of plan and run until only copies are left, then publish.
+
+    While its sets run, other pipelines' passes go on (see `dag_loop`).
+    """
 
     def __init__(self, scheduler: Scheduling, assessment: Assessment, targets: Targets, options: Options) -> None:
         self.scheduler = scheduler
@@ -92,7 +96,7 @@ class Pass:
         self.deadline: float | None = None
         self.recipe: Recipe | None = None  # that was planned with
 
-    def run(self, plan: Plan) -> PipelineReport:
+    def run(self, plan: Plan) -> Waiting[PipelineReport]:
         """Do what the quick plan says; what happened."""
         a = self.assessment
         if a.branch and a.head:
@@ -126,7 +130,7 @@ class Pass:
             plan = again_published(force(plan, self.forced - self.ran), self.forced & self._succeeded, a.known)
             plan = self._skip(plan)
             self._announce(plan)
-            plan = self._rounds(plan, base, report.job, key)
+            plan = yield from self._rounds(plan, base, report.job, key)
             if self.in_flight:
                 report.state = "submitted"
                 report.reason = f"{many(self.in_flight, 'set')} in progress"
@@ -243,7 +247,7 @@ class Pass:
         elif end.kind != "ok":
             self.failed[name] = end
 
-    def _rounds(self, plan: Plan, base: Base, job: str, key: int) -> Plan:
+    def _rounds(self, plan: Plan, base: Base, job: str, key: int) -> Waiting[Plan]:
         """Run until nothing is left to run: a copy whose original failed runs in a second round."""
         a = self.assessment
         while True:
@@ -278,7 +282,7 @@ class Pass:
             try:
                 # publishing needs them: they are read while others compute
                 ahead = Aside(lambda: (a.house, a.outputs)) if self._stays else None
-                self._run(todo, base, job, key, ended)
+                yield from self._run(todo, base, job, key, ended)
                 if ahead is not None:
                     ahead.result()
             finally:
@@ -307,7 +311,7 @@ class Pass:
     def _succeeded(self) -> set[str]:
         return self.ran - self.failed.keys() - self.recovered.keys()
 
-    def _run(self, todo: Sequence[Step], base: Base, job: str, key: int, ended: list[WorkSet]) -> None:
+    def _run(self, todo: Sequence[Step], base: Base, job: str, key: int, ended: list[WorkSet]) -> Waiting[None]:
         """Run these datums, in sets whose size follows from what the first ones took.
 
         ended: gets the sets that are done with.
@@ -328,29 +332,38 @@ class Pass:
         round_.learn_from(ledger.durations(self.name))
         self._take_back()
         round_.adopt(self.flights, self.assessment.tasks)
-        ended += [work for work in self.flights if not round_.waits_for(work)]  # of datums that are no more
+        ended += [work for work in self.flights if not round_.waits_for(work.id)]  # of datums that are no more
         failed = {t.datum.name for t in tasks} & self.failed.keys()
-        for ends in round_.run(tasks, self.deadline, follow=self._stays):
-            with ledger.together():
-                for end in ends:
-                    self._note(end)
-                    self._record(key, end)
-                    (failed.add if end.task.datum.name in self.failed else failed.discard)(end.task.datum.name)
-            for end in ends:
-                if end.kind not in SUCCEEDED:
-                    self.scheduler.reporter.report(DatumFailed(self.name, end))
-                    if self.options.fail_fast:
-                        self.stopped = True
-                        round_.stop()
-            if self.beginning.is_hopeless and not self.gave_up:
-                self.gave_up = True
-                round_.stop()
-            self.scheduler.reporter.report(Progress(self.name, round_.done, len(failed), len(tasks)))
+        round_.begin(tasks, self.deadline)
+        while round_.go_on():
+            outcomes = yield round_
+            ends = round_.take(outcomes)
+            if ends:
+                self._take(ends, round_, key, failed)
+                self.scheduler.reporter.report(Progress(self.name, round_.done, len(failed), len(tasks)))
+            if not (self._stays or outcomes):
+                break
         ended += round_.ended
         self.in_flight = round_.in_flight
         if round_.overdue:
             self.stopped = self.overdue = True
-            self.scheduler.drop_engine()
+
+    def _take(self, ends: Sequence[DatumEnd], round_: Round, key: int, failed: set[str]) -> None:
+        """Record and report what became of datums. failed: gets the names of those that failed in this round."""
+        with self.scheduler.ledger.together():
+            for end in ends:
+                self._note(end)
+                self._record(key, end)
+                (failed.add if end.task.datum.name in self.failed else failed.discard)(end.task.datum.name)
+        for end in ends:
+            if end.kind not in SUCCEEDED:
+                self.scheduler.reporter.report(DatumFailed(self.name, end))
+                if self.options.fail_fast:
+                    self.stopped = True
+                    round_.stop()
+        if self.beginning.is_hopeless and not self.gave_up:
+            self.gave_up = True
+            round_.stop()
 
     def _take_back(self) -> None:
         """Take back what waits for what the spec asks of a machine no more: it might wait for ever."""

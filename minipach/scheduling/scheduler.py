@@ -1,9 +1,10 @@
-"""The loop over the DAG: assess, run what is missing, publish, continue downstream; then one superdataset commit."""
+"""One pass over a project: pipelines are brought up to date in DAG order; then one superdataset commit."""
 
 from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 
 from minipach.executors.base import Executor
 from minipach.executors.registry import Backend
@@ -25,8 +26,9 @@ from minipach.publish.superdataset import commit_gitlinks
 from minipach.records import pending_work
 from minipach.records.job_database import Ledger
 from minipach.records.results_branch import own_branch
+from minipach.scheduling.dag_loop import DagLoop
 from minipach.scheduling.events import Message, PipelineEnded, Reporter
-from minipach.scheduling.pipeline_pass import Pass
+from minipach.scheduling.pipeline_pass import Pass, Waiting
 from minipach.scheduling.report import Options, PipelineReport, ScheduleReport
 from minipach.support.background import Aside
 from minipach.support.errors import Problem, UserError
@@ -52,6 +54,10 @@ class Scheduler:
         self.reporter = reporter
         self._jobs = jobs
         self.executor: Executor | None = None
+        self._reports: dict[str, PipelineReport] = {}
+        self._problems: list[Problem] = []
+        self._used = _Used()
+        self._order: Sequence[str] = ()
         self._seen: set[str] = set()  # repos where uncommitted changes were looked for
 
     @property
@@ -64,38 +70,42 @@ class Scheduler:
         self.reporter.report(Message(message))
 
     def run(self, targets: Targets, options: Options) -> ScheduleReport:
-        """Bring the chosen pipelines up to date, one after the other."""
-        reports: dict[str, PipelineReport] = {}
-        problems: list[Problem] = []
-        commits: dict[str, str] = {}
+        """Bring the chosen pipelines up to date, each as soon as what it takes from is."""
         self._recover(self.project.repo, "the superdataset")
         crash_cleanup.begin(self.project.repo)
-        for path in targets.order:
-            name = self.project.name_of(path)
-            stuck = [u for u in self.project.upstream(path) if u in reports and reports[u].state in STOPPED]
-            if stuck:
-                waits = self.project.name_of(stuck[0])
-                going = all(reports[u].state in GOING for u in stuck)
-                report = PipelineReport(name, "waiting" if going else "blocked", reason=f"waits for {waits}")
-                try:
-                    self._end_overdue(path, name)
-                except UserError as error:
-                    problems += [p for p in error.problems if p not in problems]
-            else:
-                try:
-                    self._need_inputs(path)
-                    report = self._pipeline(path, commits, targets, options)
-                except UserError as error:
-                    # where the executor is at fault, each pipeline meets the same
-                    problems += [p for p in error.problems if p not in problems]
-                    report = PipelineReport(name, "error", reason=str(error.problems[0]))
-            reports[path] = report
-            self.reporter.report(PipelineEnded(report))
+        self._reports = {}
+        self._problems = []
+        self._used = _Used()
+        self._order = [self.project.name_of(path) for path in targets.order]
+        loop = DagLoop(self, lambda path: self._pipeline(path, targets, options), self._note, follow=options.follow)
+        loop.run(targets.order, self.project.upstream)
+        reports = {path: self._reports[path] for path in targets.order}
         with gc_held_off(self.project.repo):
             postponed = options.postpone is not None and options.postpone()
-            new = None if postponed else self._commit_project(reports, commits)
+            new = None if postponed else self._commit_project(reports, self._used.commits)
         crash_cleanup.end(self.project.repo)
-        return ScheduleReport(tuple(reports.values()), tuple(problems), new)
+        return ScheduleReport(tuple(reports.values()), tuple(self._problems), new)
+
+    def _note(self, path: str, report: PipelineReport) -> None:
+        self._reports[path] = report
+        self.reporter.report(PipelineEnded(report))
+
+    def _pipeline(self, path: str, targets: Targets, options: Options) -> Waiting[PipelineReport]:
+        """Make one pipeline's pass; what became of it, whatever that is."""
+        name = self.project.name_of(path)
+        stopped = [u for u in self.project.upstream(path) if u in self._reports and self._reports[u].state in STOPPED]
+        try:
+            if stopped:
+                going = all(self._reports[u].state in GOING for u in stopped)
+                why = f"waits for {self.project.name_of(stopped[0])}"
+                self._end_overdue(path, name)
+                return PipelineReport(name, "waiting" if going else "blocked", reason=why)
+            self._need_inputs(path)
+            return (yield from self._pass(path, targets, options))
+        except UserError as error:
+            # where the executor is at fault, each pipeline meets the same
+            self._problems += [p for p in error.problems if p not in self._problems]
+            return PipelineReport(name, "error", reason=str(error.problems[0]))
 
     def _need_inputs(self, path: str) -> None:
         """UserError if a pipeline, or what it takes from, is broken, or if it takes from one that never ran."""
@@ -124,27 +134,28 @@ class Scheduler:
                 lines.append(f"{r.name}: {r.missing} missing")
         return commit_gitlinks(self.project, commits, "\n".join(lines).rstrip() + "\n")
 
-    def _pipeline(self, path: str, commits: dict[str, str], targets: Targets, options: Options) -> PipelineReport:
+    def _pass(self, path: str, targets: Targets, options: Options) -> Waiting[PipelineReport]:
         place = next(p for p in self.project.places if p.path == path)
+        turn = self._used.next_turn()
         if not place.is_dataset or path not in self.project.repos:
             for line in adopt(self.project, place):
                 self.say(line)
             holder = self.project.holder_of(path)
             if holder:  # which has a commit more
-                commits[holder] = Repo(self.project.root / holder).head() or ""
+                self._used.note(turn, holder, Repo(self.project.root / holder).head() or "")
         assessment = Assessment(self.project, path, SnapshotStore(self.project))
         try:
             self._tidy(assessment)
             plan = self._plan(assessment)
             changes = any(n for action, n in plan.counts.items() if action != "current")
             with gc_held_off(assessment.repo) if changes else contextlib.nullcontext():
-                report = Pass(self, assessment, targets, options).run(plan)
+                report = yield from Pass(self, assessment, targets, options).run(plan)
             crash_cleanup.end(assessment.repo)
             if assessment.source:
-                commits[path] = assessment.source
+                self._used.note(turn, path, assessment.source)
             for (repo, branch), commit in assessment.commits.items():
                 if branch is None:
-                    commits[repo] = commit
+                    self._used.note(turn, repo, commit)
             return report
         except UserError:
             crash_cleanup.clear(assessment.repo)
@@ -202,10 +213,25 @@ class Scheduler:
         """Return the executor, made when the first set is to run."""
         if self.executor is None:
             self.executor = self.backend.make(self.project, self._jobs)
+            self.executor.prefer(self._order)
         return self.executor
 
-    def drop_engine(self) -> None:
-        """Give up an executor that was cancelled: the next pipeline gets another."""
-        if self.executor is not None:
-            self.executor.close()
-            self.executor = None
+
+class _Used:
+    """The commits that the superdataset is to name, by repo: as the latest pass that used a repo has seen it."""
+
+    def __init__(self) -> None:
+        self.commits: dict[str, str] = {}
+        self._turns: dict[str, int] = {}
+        self._turn = 0
+
+    def next_turn(self) -> int:
+        """Return the number of a pass that begins."""
+        self._turn += 1
+        return self._turn
+
+    def note(self, turn: int, repo: str, commit: str) -> None:
+        """Note the commit of a repo that a pass has used; passes end in another order than they begin."""
+        if turn >= self._turns.get(repo, 0):
+            self._turns[repo] = turn
+            self.commits[repo] = commit

@@ -25,6 +25,7 @@ from minipach.project.project import find_project
 from minipach.publish.fold_results import fold
 from minipach.scheduling.base_commit import build_base
 from minipach.scheduling.work_sets import make_set
+from tests.fixtures.leftovers import until
 from tests.fixtures.projects import Study
 from tests.fixtures.slurm_cluster import shared_cluster
 
@@ -250,7 +251,7 @@ def test_cancel_ends_the_commands_and_starts_nothing_more(bench: Bench) -> None:
     assert bench.results() == set()
 
 
-@every(LASTING)
+@every(list(ENGINES))
 def test_cancel_of_one_pipeline_leaves_the_others_alone(bench: Bench) -> None:
     bench.put(a="1")
     ours, theirs = bench.sets("a"), bench.sets("a", pipeline="other")
@@ -259,6 +260,37 @@ def test_cancel_of_one_pipeline_leaves_the_others_alone(bench: Bench) -> None:
     bench.engine.cancel(Repo(bench.study.root / "other"))
     assert bench.ends(1).keys() == {ours[0].id}
     assert bench.engine.poll(0.5) == []
+
+
+@every(["local"])
+def test_cancel_of_one_pipeline_ends_its_command_alone(bench: Bench) -> None:
+    bench.put(a="slow", b="2", c="3")
+    theirs, ours = bench.sets("a", pipeline="other"), bench.sets("b", "c")
+    bench.engine.submit(theirs)
+    until("it runs", lambda: bench.begun("a"))
+    pid = int((bench.marks / "a.begun").read_text())
+    bench.engine.submit(ours)
+    bench.engine.cancel(Repo(bench.study.root / "other"))
+    assert not _runs(pid)
+    assert bench.ends(2).keys() == {work.id for work in ours}
+    bench.put(a="1")
+    again = bench.sets("a", pipeline="other")
+    bench.engine.submit(again)
+    assert bench.ends(1)[again[0].id].kind == "ok", "more can be submitted"
+
+
+@every(["local"])
+def test_a_free_slot_goes_to_the_pipeline_that_is_preferred(bench: Bench) -> None:
+    bench.put(**{name: "1" for name in "abc"})
+    engine = LocalExecutor(1)
+    try:
+        engine.prefer(["other", "edges"])
+        engine.submit(bench.sets("a", "b"))
+        engine.submit(bench.sets("c", pipeline="other"))
+        assert {end.kind for end in bench.ends(3, engine).values()} == {"ok"}
+    finally:
+        engine.close()
+    assert sorted("abc", key=lambda name: (bench.marks / f"{name}.begun").stat().st_mtime) == ["a", "c", "b"]
 
 
 def _runs(pid: int) -> bool:

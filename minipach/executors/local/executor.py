@@ -55,6 +55,7 @@ class LocalExecutor:
         self._owners: dict[str, Owner] = {}
         self._lost: dict[str, list[Try]] = {}  # by set: how often its worker died
         self._limits: dict[str, int] = {}
+        self._places: dict[str, int] = {}
         self._selector = selectors.DefaultSelector()
         self._cancelled = False
         self._spawn()  # the first one is needed at any rate: it imports datalad meanwhile
@@ -62,6 +63,10 @@ class LocalExecutor:
     def limit(self, pipeline: str, sets: int) -> None:
         """Run at most so many sets of this pipeline at once (`parallelism_spec.constant`)."""
         self._limits[pipeline] = sets
+
+    def prefer(self, pipelines: Sequence[str]) -> None:
+        """Give a free slot to the set whose pipeline comes first here."""
+        self._places = {name: place for place, name in enumerate(pipelines)}
 
     @property
     def at_once(self) -> bool:
@@ -95,7 +100,8 @@ class LocalExecutor:
 
     def submit(self, sets: Sequence[WorkSet]) -> None:
         """Queue the sets and start what fits."""
-        self._queue.extend(sets)
+        waiting = [*self._queue, *sets]
+        self._queue = deque(sorted(waiting, key=lambda work: self._places.get(work.pipeline, len(self._places))))
         self._start()
         self._show()
 
@@ -134,18 +140,25 @@ class LocalExecutor:
         return dropped
 
     def cancel(self, repo: Repo | None = None) -> None:
-        """End all workers with their process trees; they never run two pipelines' sets at once."""
-        self._cancelled = True
-        self._queue.clear()
-        for worker in self._workers:  # itself alone: it ends what it has started, in order
+        """End the workers (those that run sets of this repo) with their process trees."""
+        self._cancelled = self._cancelled or repo is None
+        ours = None if repo is None else str(repo.path)
+        self._queue = deque(work for work in self._queue if ours not in (None, work.repo))
+        workers = [w for w in self._workers if ours is None or (w.work is not None and w.work.repo == ours)]
+        for worker in workers:  # itself alone: it ends what it has started, in order
             worker.process.terminate()
         deadline = time.monotonic() + _GRACE
-        while time.monotonic() < deadline and any(group_alive(w.process.pid) for w in self._workers):
-            for worker in self._workers:
+        while time.monotonic() < deadline and any(group_alive(w.process.pid) for w in workers):
+            for worker in workers:
                 worker.process.poll()
             time.sleep(0.02)
-        for worker in self._workers:
+        for worker in workers:
             signal_group(worker.process.pid, signal.SIGKILL)
+        if ours is not None:
+            for worker in workers:
+                self._drop(worker)
+            self._start()
+            self._show()
 
     def close(self) -> None:
         """End the workers and remove their slots."""
@@ -225,19 +238,24 @@ class LocalExecutor:
         self._selector.register(worker.stdout, selectors.EVENT_READ, worker)
         return worker
 
-    def _died(self, worker: _Worker) -> list[Outcome]:
-        """Return a worker is gone: end what it left running, and give its set to another."""
+    def _drop(self, worker: _Worker) -> None:
+        """Forget a worker that is gone or is to go, and clear its slot."""
         self._selector.unregister(worker.stdout)
         signal_group(worker.process.pid, signal.SIGKILL)
         worker.process.wait()
         self._workers.remove(worker)
+        if worker.work is not None and not self._cancelled:
+            slot = Slot(Repo(Path(worker.work.repo)), self._slot(worker.work, worker.number))
+            kill_inside(slot.path)
+            clear_scratch(slot.path)
+            slot.remove()
+
+    def _died(self, worker: _Worker) -> list[Outcome]:
+        """Give the set of a worker that is gone to another, or return it as lost."""
+        self._drop(worker)
         work = worker.work
         if work is None or self._cancelled:
             return []
-        slot = Slot(Repo(Path(work.repo)), self._slot(work, worker.number))
-        kill_inside(slot.path)
-        clear_scratch(slot.path)
-        slot.remove()
         code, now, host = worker.process.returncode, time.time(), platform.node()
         took = Took(worker.began, now, now - worker.began, 0.0)
         lost = self._lost.setdefault(work.id, [])

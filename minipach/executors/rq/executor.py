@@ -91,6 +91,9 @@ class RqExecutor:
         """Run at most so many sets of this pipeline at once: they get a queue of their own."""
         self._limits[pipeline] = sets
 
+    def prefer(self, pipelines: Sequence[str]) -> None:
+        """Do nothing: workers take sets in the order of their queue."""
+
     def expect(self, datums: int) -> None:
         """Do nothing: workers run already, or start later."""
 

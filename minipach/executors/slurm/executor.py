@@ -75,6 +75,9 @@ class SlurmExecutor:
         """Run at most so many sets of this pipeline at once (`parallelism_spec.constant`)."""
         self._limits[pipeline] = sets
 
+    def prefer(self, pipelines: Sequence[str]) -> None:
+        """Do nothing: Slurm decides."""
+
     def expect(self, datums: int) -> None:
         """Do nothing: tasks wait in Slurm's queue."""
 

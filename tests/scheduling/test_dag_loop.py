@@ -1,0 +1,92 @@
+"""Pipelines go on at once: each begins as soon as what it takes from has ended, and they share the slots."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.fixtures.leftovers import Background, leftovers, until
+from tests.fixtures.projects import SHOWN, Study
+
+# It leaves a mark, and waits for those of others. The wait ends: a schedule that keeps them apart fails.
+MEETS = """touch SHOWN/NAME
+for other in OTHERS; do
+    n=0
+    while [ ! -e "SHOWN/$other" ]; do
+        sleep 0.1; n=$((n + 1)); [ $n -lt 900 ] || exit 9
+    done
+done
+cp "$SOURCE" "$PFS/out/"
+"""
+SPEC = 'input: {pfs: {repo: SOURCE, glob: "/*"}}\ntransform: {cmd: [sh, code/meet.sh]}\ndatum_tries: 1\n'
+
+
+def meeting(study: Study, name: str, *others: str, source: str = "images", more: str = "") -> None:
+    """A pipeline whose datum waits until datums of others have begun."""
+    script = MEETS.replace("SHOWN", str(SHOWN)).replace("NAME", name).replace("OTHERS", " ".join(others))
+    study.pipeline(name, SPEC.replace("SOURCE", source) + more, meet=script.replace("SOURCE", source))
+
+
+@pytest.fixture
+def project(study: Study, monkeypatch: pytest.MonkeyPatch) -> Study:
+    monkeypatch.setenv("MINIPACH_RUNTIME", "none")  # so that commands can leave marks
+    study.put("images/a", "a\n")
+    return study
+
+
+def test_datums_of_independent_pipelines_run_at_once(project: Study) -> None:
+    meeting(project, "one", "two")
+    meeting(project, "two", "one")
+    done = project.schedule("-j", "2")
+    assert {name: row["state"] for name, row in done.items()} == {"one": "published", "two": "published"}
+    assert list(done) == ["one", "two"], "the report has the order of the DAG, whichever ended first"
+    assert project.minipach("schedule").out == "nothing to do\n"
+
+
+@pytest.mark.slow
+def test_a_branch_does_not_wait_for_a_datum_of_another(project: Study) -> None:
+    meeting(project, "quick")
+    meeting(project, "second", source="quick")
+    meeting(project, "long", "second")
+    assert {row["state"] for row in project.schedule("-j", "2").values()} == {"published"}
+    assert project.git(".", "status", "--porcelain") == ""
+
+
+@pytest.mark.slow
+def test_a_failure_stops_only_what_depends_on_it(project: Study) -> None:
+    meeting(project, "bad", "good")
+    script = project.root / "bad/code/meet.sh"
+    script.write_text(script.read_text().replace("cp ", "exit 3; cp "))
+    meeting(project, "good", "bad")
+    meeting(project, "after", source="bad")
+    done = project.schedule("-j", "2", code=1)
+    assert {n: row["state"] for n, row in done.items()} == {"after": "blocked", "bad": "failed", "good": "published"}
+
+
+@pytest.mark.slow
+def test_a_job_whose_time_is_over_ends_alone(project: Study) -> None:
+    meeting(project, "endless", "never", more="job_timeout: 2s\n")
+    meeting(project, "patient", "over")
+    running = Background(project, "schedule", "-j", "2")
+    until("the time is over", lambda: "endless: failed" in running.err)
+    (SHOWN / "over").touch()
+    done = running.end()
+    assert done.code == 1 and "job_timeout" in done.err
+    assert "patient: published" in done.err
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_all_that_runs_in_order(project: Study) -> None:
+    meeting(project, "one", "two", "go")
+    meeting(project, "two", "one", "go")
+    running = Background(project, "schedule", "-j", "2")
+    until("both run", lambda: all((SHOWN / name).exists() for name in ("one", "two")))
+    os.kill(running.process.pid, signal.SIGINT)
+    assert running.end().code == 130
+    jobs = project.minipach("jobs", "--json").json["jobs"]
+    assert [(row["pipeline"], row["state"]) for row in jobs] == [("two", "interrupted"), ("one", "interrupted")]
+    (SHOWN / "go").touch()
+    assert {row["state"] for row in project.schedule("-j", "2").values()} == {"published"}
+    assert leftovers(project) == []
