@@ -9,6 +9,7 @@ import typer
 
 from minipach.cli.common import INTERRUPTED, Here, guarded
 from minipach.cli.sections import RUN, add
+from minipach.cli.units import UNIT, show_unit
 
 
 def register(app: typer.Typer) -> None:
@@ -28,6 +29,7 @@ def watch(
     poll: Annotated[
         bool, typer.Option("--poll", help="Read the branches every 5 s, for file systems that report no changes.")
     ] = False,
+    unit: UNIT = False,
 ) -> None:
     """Watch the branches, and run `schedule` when one moves.
 
@@ -44,6 +46,9 @@ def watch(
     here: Here = context.obj
     project = here.project()
     options = watch_options(project, look=look, poll=poll)
+    if unit:
+        show_unit(context, project.root, kill_children=False)
+        return
     ended: list[int] = []
     with reporting() as terminal:
         watcher = Watcher(project, options, terminal)

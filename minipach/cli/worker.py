@@ -12,6 +12,7 @@ import typer
 from minipach.cli.common import INTERRUPTED, Here, guarded, say, show
 from minipach.cli.options import SLOTS
 from minipach.cli.sections import WORKERS, add
+from minipach.cli.units import UNIT, show_unit
 
 
 def register(app: typer.Typer) -> None:
@@ -53,6 +54,7 @@ def worker(
         str, typer.Option("--cache", metavar="SIZE", help="Keep up to SIZE of file contents in the clones.")
     ] = "10G",
     burst: Annotated[bool, typer.Option("--burst", help="Stop when the queue is empty.")] = False,
+    unit: UNIT = False,
 ) -> None:
     """Run queued datum sets from Redis (executor rq).
 
@@ -75,6 +77,10 @@ def worker(
     room = make_room(gpus, gpu_type, cpus, memory, tell=say)
     queues = check_queues(queue or [], room)
     size = size_of("--cache", cache)
+    if unit:
+        root = here.project().root if clone is None else Path(os.path.realpath(here.directory))
+        show_unit(context, root, kill_children=True)
+        return
     if clone is None:
         place = Place(here.project())
     else:
