@@ -14,6 +14,7 @@ import typer
 
 from minipach import __version__
 from minipach.cli import (
+    cron,
     inspect,
     jobs,
     logs,
@@ -78,6 +79,7 @@ for module in (
     run_one,
     plan,
     schedule,
+    cron,
     triggers,
     watch,
     serve,

@@ -9,10 +9,11 @@ import re
 import shlex
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import typer
 
@@ -22,6 +23,9 @@ from minipach.support import messages
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.streams import lead_nowhere
 from minipach.support.text import colours_only, printable
+
+if TYPE_CHECKING:
+    from minipach.planning.clocks import ClockView
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -257,3 +261,13 @@ def colours(stream: Any) -> bool:
 def paint(text: str, code: str) -> str:
     """`text` in a colour (an SGR code such as 31), where stdout shows colours."""
     return f"\x1b[{code}m{text}\x1b[0m" if colours(sys.stdout) else text
+
+
+def clocks_of(project: Project, paths: Iterable[str]) -> list[ClockView]:
+    """Return the clocks of these pipelines as they stand now. Where there are none, nothing is imported for them."""
+    chosen = [path for path in paths if path in project.pipelines and project.pipelines[path].clocks()]
+    if not chosen:
+        return []
+    from minipach.planning.clocks import clock_views
+
+    return clock_views(project, int(time.time()), chosen)

@@ -70,13 +70,24 @@ def _name(project: Project, pipeline: str | None) -> str | None:
 
 
 def _show_jobs(rows: Sequence[JobRow]) -> None:
-    titles = ["JOB", "PIPELINE", "STATE", "STARTED", "TIME", "COMMIT", "DATUMS"]
+    titles = ["JOB", "PIPELINE", "STATE", "CAUSE", "STARTED", "TIME", "COMMIT", "DATUMS"]
     cells = []
     for row in rows:
         started = datetime.fromtimestamp(row.started).strftime("%Y-%m-%d %H:%M")
         took = _seconds(row.ended - row.started) if row.ended is not None else "-"
         counts = ", ".join(f"{n} {what}" for what, n in row.counts.items() if n)
-        cells.append([row.id[:12], row.pipeline, row.state, started, took, row.commit[:8] or "-", counts or "-"])
+        cells.append(
+            [
+                row.id[:12],
+                row.pipeline,
+                row.state,
+                row.cause or "-",
+                started,
+                took,
+                row.commit[:8] or "-",
+                counts or "-",
+            ]
+        )
     show_table(titles, cells, right="TIME")
 
 

@@ -53,7 +53,7 @@ VERBS: dict[tuple[str, str], str] = {
     ("restart", "datum"): "minipach retry NAME, or minipach schedule --force NAME:DATUM",
     ("rerun", "pipeline"): "minipach schedule --force NAME, or datalad rerun COMMIT for one record",
     ("run", "pipeline"): "minipach schedule NAME",
-    ("run", "cron"): "minipach schedule, from cron: no input is timed yet",
+    ("run", "cron"): "minipach cron run PIPELINE",
     ("run", "pps-load-test"): "nothing here: benchmarks/ has scripts",
     ("start", "commit"): "nothing: datalad save -d REPO makes a commit",
     ("finish", "commit"): "datalad save -d REPO",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from minipach.cli.common import Here, guarded, leave_with, say, say_layout, show, show_json
+from minipach.cli.common import Here, clocks_of, guarded, leave_with, say, say_layout, show, show_json
 from minipach.cli.options import DOWNSTREAM, JOBS, JSON, TARGETS, UPSTREAM
 from minipach.cli.sections import RUN, add
 from minipach.cli.tables import state
@@ -62,10 +62,15 @@ def plan(
     for remark in (*uncommitted.remarks(project, changes), *branch_check.told(project, targets.order), *found.remarks):
         say(str(remark))
     say_layout(project)
+    clocks = clocks_of(project, targets.order)
+    for line in (line for clock in clocks for line in clock.remarks()):
+        say(line)
     if as_json:
         data: dict[str, object] = {"schema": 1, "pipelines": [p.as_json() for p in found.plans]}
         if cost is not None:
             data["expected"] = cost.as_json()
+        if clocks:
+            data["clocks"] = [clock.as_json() for clock in clocks]
         show_json({**data, "problems": problems_json(found.problems), "uncommitted": uncommitted.as_json(changes)})
     else:
         for one in found.plans:

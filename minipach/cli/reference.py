@@ -88,11 +88,18 @@ triggers: {"schema": 1, "hooks": [...], "last_heard": "<UTC or null>", "unanswer
            "looked": {"schema": 1, "at": "<UTC>", "heard": 2, "last_heard", "seconds": 3.5, "pipelines": [],
                       "problems": [], "left_out": {"<name>": "<reason>"}}, "paused": {"<name>": "<command>"},
            "triggers": [{"kind": "watcher", "name", "state", "heard", "looked", "next", "why"}]}
+cron list: {"schema": 1, "clocks": [{"pipeline": "report", "input": "tick", "repo": "report_tick",
+            "cron": "0 3 * * *", "timezone": "UTC", "next": "<UTC or null>", "due": ["<UTC>"],
+            "blocked": [{"tick": "<UTC>", "reason"}], "causes": {"scheduled": 3, "backfill": 0, "manual": 1},
+            "ticks": [{"pipeline", "input", "tick": "<UTC>", "state": "done|pending|failed|left|due|blocked|skipped",
+                       "cause": "scheduled|backfill|manual", "reason"}]}]}
+          plan and status have "clocks" too, without "ticks", if a pipeline has a clock
+cron backfill --dry-run: {"schema": 1, "pipeline": "report", "add": ["<UTC>"], "again": [], "skipped": []}
 results list: {"schema": 1, "pipelines": [{"name", "results": 19, "ids": 19, "published": 19, "bytes": 40565}]}
 results gc:   {"schema": 1, "pipelines": [{"name", "kept", "unneeded": [], "bytes", "annexed", "dropped"}],
                "problems": []}
 jobs:     {"schema": 1, "jobs": [{"id": "<hex>", "pipeline": "edges", "state", "started": "<UTC>",
-           "ended": "<UTC or null>", "seconds": 4.3, "commit": "<sha>",
+           "ended": "<UTC or null>", "seconds": 4.3, "commit": "<sha>", "cause": "<text or null>",
            "counts": {"ran": 2, "reused": 0, "current": 0, "removed": 0, "recovered": 0, "failed": 1}}]}
           state: running, current, published, partial, failed, error, interrupted
 job:      {"schema": 1, (as in jobs), "passes": [(as in jobs)], "attempts": [{"pass": 0, "datum": "chelsea.png",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from minipach.cli.common import Here, guarded, leave_with, say, say_layout, show, show_json
+from minipach.cli.common import Here, clocks_of, guarded, leave_with, say, say_layout, show, show_json
 from minipach.cli.options import JSON
 from minipach.cli.sections import LOOK, add
 from minipach.cli.tables import show_table
@@ -54,9 +54,13 @@ def status(
     say_layout(project)
     for line in (*uncommitted.remarks(project, changes), *branch_check.told(project, project.order)):
         say(str(line))
+    clocks = clocks_of(project, project.order)
+    for line in (line for clock in clocks for line in clock.remarks()):
+        say(line)
     if as_json:
         data = {"pipelines": [row.as_json() for row in rows], "problems": problems_json(problems)}
-        show_json({"schema": 1, **data, "uncommitted": uncommitted.as_json(changes)})
+        more = {"clocks": [clock.as_json() for clock in clocks]} if clocks else {}
+        show_json({"schema": 1, **data, **more, "uncommitted": uncommitted.as_json(changes)})
     else:
         _show_rows(rows)
     for remark in remarks(project):

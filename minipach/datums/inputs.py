@@ -14,6 +14,7 @@ from minipach.model.snapshot import Snapshot
 from minipach.project.branch_check import pushable
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError
+from minipach.support.git_objects import NO_OBJECT
 from minipach.support.text import quoted, suggest
 
 _MOST = 20  # names of files that are told one by one
@@ -35,6 +36,8 @@ class SnapshotStore:
         UserError at the place in the spec, if it isn't there.
         """
         where = self.project.root / need.repo
+        if need.clock and not is_dataset(where) and need.repo not in self.project.repos:
+            return NO_OBJECT  # the first pass makes the repo of ticks
         if not is_dataset(where):
             raise UserError(self.project.absent(need.repo).within(need.repo_at))
         repo = Repo(where)
@@ -62,6 +65,8 @@ class SnapshotStore:
     def at(self, repo_path: str, commit: str) -> Snapshot:
         """Return the snapshot of a repo at a commit."""
         key = (repo_path, commit)
+        if commit == NO_OBJECT:
+            return Snapshot(commit, {})
         if key not in self._read:
             repo = open_repo(self.project.root, repo_path)
             try:
@@ -113,7 +118,7 @@ def unmatched(pipeline: Pipeline, snapshots: Mapping[tuple[str, str | None], Sna
         repo = pfs.repo + (f" on {pfs.branch}" if pfs.branch else "")
         snapshot = snapshots[pfs.repo, pfs.branch]
         if not snapshot.files:
-            found[f"{repo} is empty"] = None
+            found[f"{repo} has no ticks yet" if pfs.clock else f"{repo} is empty"] = None
         elif not any(glob.match(path) is not None for path in snapshot.paths(glob.depth)):
             found[f"nothing in {repo} matches {pfs.glob}"] = None
     return ", ".join(found) or "each input matches something, but no key is common to all"

@@ -148,7 +148,8 @@ class Used:
 class JobRow:
     """One pass of a pipeline. key: the job database's own number; several passes over the same state share an id.
 
-    asked: how many datums it is to run, all passes that share the key together (0: not known).
+    asked: how many datums it is to run, all passes that share the key together (0: not known) · cause: `manual` (a
+    person asked for it), `clock`, or another trigger, such as `hook` ("": not known).
     """
 
     key: int
@@ -160,6 +161,7 @@ class JobRow:
     commit: str
     counts: dict[str, int]
     asked: int = 0
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from minipach.model.clock import Clock
 from minipach.model.launch_protocol import SECRET_PREFIX
 from minipach.support.errors import Problem, UserError
 
@@ -17,7 +18,8 @@ Kind = Literal["cross", "union", "join", "group"]
 class PfsInput:
     """The paths of one repo that match a glob; `branch` None is the one that is checked out.
 
-    project: of Pachyderm, where it is part of the repo's path and so in `repo`, too.
+    project: of Pachyderm, where it is part of the repo's path and so in `repo`, too · clock: of a `cron` input; the
+    repo's files are its ticks (None: it is a `pfs` input).
     """
 
     name: str
@@ -30,14 +32,19 @@ class PfsInput:
     lazy: bool = False
     empty_files: bool = False
     project: str = ""
+    clock: Clock | None = None
 
 
 @dataclass(frozen=True)
 class Combination:
-    """Inputs put together, in the order they are written."""
+    """Inputs put together, in the order they are written.
+
+    scheduled: the cross of the spec's input with the ticks of `minipach.schedule`, the last member.
+    """
 
     kind: Kind
     members: tuple[Input, ...]
+    scheduled: bool = False
 
 
 Input = PfsInput | Combination
@@ -47,7 +54,7 @@ Input = PfsInput | Combination
 class Need:
     """A repo (and its branch, where one is named) that an input takes from, and where a spec says so.
 
-    repo_at, branch_at: as messages have it, `edges/spec.yml:4:11` · project: as in `PfsInput`.
+    repo_at, branch_at: as messages have it, `edges/spec.yml:4:11` · project, clock: as in `PfsInput`.
     """
 
     repo: str
@@ -55,6 +62,7 @@ class Need:
     repo_at: str
     branch_at: str
     project: str = ""
+    clock: Clock | None = None
 
 
 @dataclass(frozen=True)
@@ -175,9 +183,20 @@ class Pipeline:
     def needs(self) -> tuple[Need, ...]:
         """Return what each pfs input takes from, as `pfs_inputs`."""
         return tuple(
-            Need(pfs.repo, pfs.branch, self.at(f"{path}.repo"), self.at(f"{path}.branch"), pfs.project)
+            Need(
+                pfs.repo,
+                pfs.branch,
+                self.at(path if pfs.clock else f"{path}.repo"),
+                self.at(f"{path}.branch"),
+                pfs.project,
+                pfs.clock,
+            )
             for path, pfs in _leaves(self.input)
         )
+
+    def clocks(self) -> tuple[tuple[PfsInput, Clock], ...]:
+        """Return the inputs that a clock adds ticks to."""
+        return tuple((pfs, pfs.clock) for pfs in self.pfs_inputs() if pfs.clock)
 
     def pfs_inputs(self) -> tuple[PfsInput, ...]:
         """Return every pfs input as written, from top to bottom."""
@@ -210,7 +229,13 @@ def place_of(source: str, places: tuple[tuple[str, str], ...], path: str) -> str
 
 def _leaves(node: Input, path: str = "input") -> Iterator[tuple[str, PfsInput]]:
     if isinstance(node, PfsInput):
-        yield f"{path}.pfs", node
+        yield f"{path}.{'cron' if node.clock else 'pfs'}", node
+    elif node.scheduled:
+        for member in node.members[:-1]:
+            yield from _leaves(member, path)
+        clock = node.members[-1]
+        assert isinstance(clock, PfsInput)
+        yield "minipach.schedule", clock
     else:
         for n, member in enumerate(node.members):
             yield from _leaves(member, f"{path}.{node.kind}.{n}")

@@ -18,6 +18,13 @@ OWN_FILES = f"{FOLDER}/files"  # the pipeline's own files that are at no reserve
 PINNED_CODE = f"{FOLDER}/code"  # shared code, below its path in the project
 LAUNCHER = f"{FOLDER}/launch"
 
+# --- files in a repo of ticks, beside the ticks themselves; each is named as a tick ---
+TICKS = f"{FOLDER}/ticks"  # says that the repo is one of ticks
+TICK_BEGAN = f"{TICKS}/began"  # when the clock began that has no `start`; the earliest counts
+TICK_SKIPPED = f"{TICKS}/skipped"  # not to be added; the content is the reason
+TICK_MANUAL = f"{TICKS}/manual"  # added by a person for no due time
+TICK_BACKFILLED = f"{TICKS}/backfilled"  # added by a person for a time that was due
+
 # --- files of DataLad's ---
 DATALAD = ".datalad"
 DATALAD_CONFIG = f"{DATALAD}/config"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
+import uuid
 from pathlib import Path
 
 from minipach.git import crash_cleanup, ignore_rules, shared_modes
 from minipach.git.annex_keys import key_of_link, key_of_pointer
 from minipach.git.checkout import InTheWay, check_free, index_entries, move_branch
+from minipach.git.fast_import import Stream
 from minipach.git.gc_lock import gc_held_off
 from minipach.git.own_moves import note_moves
 from minipach.git.repo import (
@@ -24,8 +26,9 @@ from minipach.git.repo import (
     private_index,
 )
 from minipach.git.worktrees import kill_inside
+from minipach.model.clock import TICK_REPO_BEGAN, tick_committer
 from minipach.model.messages import SUBJECT
-from minipach.model.repo_layout import DATALAD_CONFIG, PROJECT_MARK, SPECS
+from minipach.model.repo_layout import DATALAD_CONFIG, PROJECT_MARK, SPECS, TICKS
 from minipach.project.discovery import Place
 from minipach.project.project import Project, find_project
 from minipach.project.spec_file import committed_specs
@@ -123,6 +126,60 @@ def adopt(project: Project, place: Place) -> list[str]:
         return _adopt(project, place, "", "the superdataset")
     inside = Place(place.path.removeprefix(holder + "/"), place.is_dataset)
     return _adopt(Project(project.root / holder), inside, holder + "/", holder)
+
+
+def make_tick_repo(project: Project, path: str) -> bool:
+    """Make the repo of a clock's ticks, and register it; whether there was anything to do.
+
+    Its first commit follows from the project's id and the path, so that two clones make the same one.
+
+    Raises:
+        UserError: Something else is there.
+    """
+    holder = project.holder_of(path)
+    around = Project(project.root / holder) if holder else project
+    inside = path.removeprefix(holder + "/") if holder else path
+    folder = project.root / path
+    if is_dataset(folder) and _registered(around, inside):
+        return False
+    if not is_dataset(folder):
+        if path in project.repos or (os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir()))):
+            raise UserError(
+                project.absent(path)
+                if path in project.repos
+                else Problem("cron.repo-taken", path, "exists, and is no repo of ticks", "write another `repo`")
+            )
+        need_identity(project.repo)
+        aside = project.local.adopted
+        kill_inside(aside)
+        remove_tree(aside)
+        _build_tick_repo(aside, path, around)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.is_dir():
+            folder.rmdir()
+        os.rename(aside, folder)
+    with gc_held_off(around.repo):
+        _register(around, inside, [])
+    return True
+
+
+def _build_tick_repo(aside: Path, path: str, around: Project) -> None:
+    aside.mkdir(parents=True)
+    repo = Repo(aside)
+    branch = around.repo.branch() or "master"
+    repo.git("init", "--quiet")
+    repo.git("symbolic-ref", "HEAD", f"refs/heads/{branch}")
+    dataset = around.repo.config("datalad.dataset.id", str(around.root / DATALAD_CONFIG)) or ""
+    ident = uuid.uuid5(uuid.NAMESPACE_URL, f"minipach:ticks:{dataset}:{path}")
+    stream = Stream(f"refs/heads/{branch}", None, tick_committer(TICK_REPO_BEGAN))
+    stream.commit(f"{SUBJECT}ticks of a clock\n")
+    stream.write(FILE, f'[datalad "dataset"]\n\tid = {ident}\n'.encode(), DATALAD_CONFIG)
+    stream.write(FILE, b"* annex.backend=SHA256E annex.largefiles=nothing -text\n", ".gitattributes")
+    stream.write(FILE, b"1\n", f"{TICKS}/version")
+    stream.run(repo)
+    repo.git("reset", "--quiet", "--hard")
+    annex(repo, "init", "--quiet")
+    repo.close()
 
 
 def _adopt(project: Project, place: Place, prefix: str, name: str) -> list[str]:

@@ -223,6 +223,11 @@ class Project:
         known = {*self.repos, *self._graph}
         for path, needs in self._specs.needs.items():
             for need in needs:
+                if need.clock is not None:
+                    if need.repo in self._graph:
+                        message = f"{need.repo} is a pipeline, and can't be a repo of ticks"
+                        yield path, Problem("cron.repo-taken", need.repo_at, message, "write another `repo`")
+                    continue  # a pass makes it
                 if need.repo not in known and need.project and not is_dataset(self.root / need.repo):
                     own = need.repo.removeprefix(need.project + "/")
                     yield (

@@ -22,7 +22,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS job (
     key INTEGER PRIMARY KEY, id TEXT, pipeline TEXT, started REAL, ended REAL, state TEXT,
     ran INTEGER, reused INTEGER, current INTEGER, removed INTEGER, failed INTEGER, commit_id TEXT, recovered INTEGER,
-    asked INTEGER);
+    asked INTEGER, cause TEXT);
 CREATE TABLE IF NOT EXISTS attempt (
     key INTEGER PRIMARY KEY, job INTEGER, pipeline TEXT, datum TEXT, datum_id TEXT, ended REAL, seconds REAL,
     kind TEXT, exit INTEGER, message TEXT, tries INTEGER, host TEXT, log TEXT, cpu REAL DEFAULT 0,
@@ -39,7 +39,7 @@ CREATE INDEX IF NOT EXISTS attempt_that_failed ON attempt (pipeline, datum) WHER
 """
 # columns that earlier versions did not have
 _ADDED = {
-    "job": {"recovered": "INTEGER", "asked": "INTEGER"},
+    "job": {"recovered": "INTEGER", "asked": "INTEGER", "cause": "TEXT"},
     "attempt": {
         "cpu": "REAL DEFAULT 0",
         "memory": "INTEGER",
@@ -69,13 +69,16 @@ def _used(found: Iterable[tuple[Any, ...]]) -> list[Used]:
 
 _News = tuple[int, str, str, float | None]
 _COUNTS = ("ran", "reused", "current", "removed", "recovered", "failed")
-_JOB = f"key, id, pipeline, state, started, ended, ifnull(commit_id, ''), ifnull(asked, 0), {', '.join(_COUNTS)}"
+_JOB = (
+    "key, id, pipeline, state, started, ended, ifnull(commit_id, ''), ifnull(asked, 0), ifnull(cause, ''), "
+    + ", ".join(_COUNTS)
+)
 
 
 def _job_rows(found: Iterable[tuple[Any, ...]]) -> list[JobRow]:
     """Return the rows as jobs; one that has a value of another kind is left out."""
-    split = [(row[:8], {name: n or 0 for name, n in zip(_COUNTS, row[8:], strict=True)}) for row in found]
-    made = rows(JobRow, [(*head[:7], counts, head[7]) for head, counts in split])
+    split = [(row[:9], {name: n or 0 for name, n in zip(_COUNTS, row[9:], strict=True)}) for row in found]
+    made = rows(JobRow, [(*head[:7], counts, *head[7:]) for head, counts in split])
     return [row for row in made if is_moment(row.started) and (row.ended is None or is_moment(row.ended))]
 
 
@@ -232,11 +235,11 @@ class Ledger:
                 self._db.execute("ROLLBACK")
             raise
 
-    def start_job(self, job: str, pipeline: str) -> int:
-        """Note that a job began; its key."""
+    def start_job(self, job: str, pipeline: str, cause: str = "") -> int:
+        """Note that a job began; its key. cause: see `JobRow`."""
         cursor = self._db.execute(
-            "INSERT INTO job (id, pipeline, started, state) VALUES (?, ?, ?, 'running')",
-            (job, pipeline, time.time()),
+            "INSERT INTO job (id, pipeline, started, state, cause) VALUES (?, ?, ?, 'running', ?)",
+            (job, pipeline, time.time(), cause),
         )
         return int(cursor.lastrowid or 0)
 

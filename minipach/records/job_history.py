@@ -112,6 +112,7 @@ def job_json(row: JobRow) -> dict[str, Any]:
         "seconds": round(row.ended - row.started, 3) if row.ended is not None else None,
         "counts": row.counts,
         "commit": row.commit,
+        "cause": row.cause or None,
     }
 
 

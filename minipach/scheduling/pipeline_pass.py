@@ -222,7 +222,7 @@ class Pass:
             pending_work.note_due(
                 self.scheduler.project, self.assessment.path, started + limit if limit is not None else None
             )
-        return row.key if row else ledger.start_job(job, self.name)
+        return row.key if row else ledger.start_job(job, self.name, self.options.cause)
 
     def _end(self, key: int, report: PipelineReport) -> None:
         if report.state == "submitted":

@@ -62,6 +62,20 @@ class ScheduleReport:
         """Whether everything asked for is done, or submitted."""
         return not self.problems and all(p.state in FINE and not p.failed for p in self.pipelines)
 
+    def then(self, later: ScheduleReport) -> ScheduleReport:
+        """Return the report of two passes, one after the other."""
+        rows = {p.name: p for p in self.pipelines}
+        for row in later.pipelines:
+            before = rows.get(row.name)
+            if before is not None and row.state == "current" and before.state != "error":
+                continue
+            if before is not None:
+                done = ("ran", "reused", "removed", "recovered")
+                row.counts |= {what: before.counts[what] + row.counts[what] for what in done}
+            rows[row.name] = row
+        problems = tuple(dict.fromkeys((*self.problems, *later.problems)))
+        return ScheduleReport(tuple(rows.values()), problems, later.commit or self.commit)
+
     @property
     def in_flight(self) -> bool:
         """Whether something is submitted."""
@@ -86,6 +100,7 @@ class Options:
     datums all fail in the same way · retry_failed: also run what failed twice with the very same content · follow: wait
     for what runs; if off, and the executor's sets outlive us, hand them over and go.
 
+    cause: what the job database says of jobs that begin (see `JobRow`) ·
     postpone: returns whether another pass follows at once and makes the superdataset's commit; called just before it.
     """
 
@@ -94,4 +109,5 @@ class Options:
     keep_going: bool = False
     retry_failed: bool = False
     follow: bool = True
+    cause: str = "manual"
     postpone: Callable[[], bool] | None = None

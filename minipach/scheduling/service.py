@@ -6,6 +6,7 @@ errors as `UserError`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from minipach.project.project import Project
 from minipach.project.targets import Targets
 from minipach.records import pending_work
 from minipach.records.job_database import Ledger
+from minipach.scheduling.clocks import Added, add_held
 from minipach.scheduling.control import cancel as end_holder
 from minipach.scheduling.control import cancel_sets, close_gone, not_done, wait_until_done, wait_until_free
 from minipach.scheduling.events import Message, Reporter, forwarded
@@ -25,6 +27,7 @@ from minipach.scheduling.report import Options, ScheduleReport
 from minipach.scheduling.scheduler import Scheduler
 from minipach.support.errors import Problem, UserError
 
+_CAUSE = "cause="  # begins the name of an option that says why a job began
 _LATER = 300  # seconds until an engine makes a pass again that another schedule kept from starting
 
 
@@ -64,8 +67,11 @@ def run(
             )
         )
     with forwarded(reporter), _locked(project, backend, reporter, wait=wait is not False):
-        earlier = pending_work.begin(project, targets, _lasting(options)) if backend.lasting else []
-        return _pass(project, backend, targets, options, reporter, jobs, earlier)
+        now = int(time.time())
+        added = _tick(project, targets, now, reporter)
+        earlier = pending_work.begin(added.project, targets, _lasting(options)) if backend.lasting else []
+        report = _pass(added.project, backend, targets, options, reporter, jobs, earlier)
+        return _made_up(added, now, report, backend, targets, options, reporter, jobs)
 
 
 def resume(project: Project, reporter: Reporter) -> ScheduleReport | None:
@@ -91,9 +97,12 @@ def resume(project: Project, reporter: Reporter) -> ScheduleReport | None:
             pending_work.keep(project, ())
             return None
         options = _as_begun(Options(follow=not backend.lasting), pending_work.options(project))
+        now = int(time.time())
+        added = _tick(project, targets, now, reporter)
         if backend.lasting:
-            pending_work.begin(project, targets, _lasting(options))
-        return _pass(project, backend, targets, options, reporter, None, None)
+            pending_work.begin(added.project, targets, _lasting(options))
+        report = _pass(added.project, backend, targets, options, reporter, None, None)
+        return _made_up(added, now, report, backend, targets, options, reporter, None)
 
 
 def retry(
@@ -191,11 +200,43 @@ def _pass(
         ledger.close()
 
 
+def _tick(project: Project, targets: Targets, now: int, reporter: Reporter) -> Added:
+    """Add the ticks that are due for whole pipelines, with the lock held."""
+    paths = [path for path in targets.order if not targets.limits(path)]
+    return add_held(project, now, paths, lambda line: reporter.report(Message(line)))
+
+
+def _made_up(
+    added: Added,
+    now: int,
+    report: ScheduleReport,
+    backend: Backend,
+    targets: Targets,
+    options: Options,
+    reporter: Reporter,
+    jobs: int | None,
+) -> ScheduleReport:
+    """Make more passes as long as results make more ticks eligible. now: the same for all, so that it ends."""
+    problems = added.problems
+    while added.limited and not (options.fail_fast and any(p.failed for p in report.pipelines)):
+        added = _tick(added.project, targets, now, reporter)
+        problems += added.problems
+        if not added.ticks:
+            break
+        if backend.lasting:
+            pending_work.begin(added.project, targets, _lasting(options))
+        again = replace(options, force=False)
+        report = report.then(_pass(added.project, backend, targets, again, reporter, jobs, None))
+    return replace(report, problems=tuple(dict.fromkeys((*problems, *report.problems))))
+
+
 def _as_begun(options: Options, kept: frozenset[str]) -> Options:
     """Return the options of a pass that continues what an earlier schedule left."""
-    return replace(options, keep_going="keep-going" in kept, retry_failed="retry-failed" in kept)
+    cause = next((name.removeprefix(_CAUSE) for name in kept if name.startswith(_CAUSE)), "manual")
+    return replace(options, keep_going="keep-going" in kept, retry_failed="retry-failed" in kept, cause=cause)
 
 
 def _lasting(options: Options) -> list[str]:
     """Return the names of the options that also later passes of a job must know."""
-    return ["keep-going"] * options.keep_going + ["retry-failed"] * options.retry_failed
+    names = ["keep-going"] * options.keep_going + ["retry-failed"] * options.retry_failed
+    return [*names, f"{_CAUSE}{options.cause}"] if options.cause != "manual" else names

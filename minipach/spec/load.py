@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from minipach.model.clock import TICK_GLOB, Clock
 from minipach.model.pipeline import (
     BrokenSpec,
     Combination,
@@ -23,13 +24,15 @@ from minipach.model.pipeline import (
     SetSpec,
     Transform,
 )
+from minipach.spec.cron_line import parse_line, parse_moment
 from minipach.spec.output_template import check_out_template
 from minipach.spec.placeholder import check_word
-from minipach.spec.schema import InputSpec, MetadataSpec, PfsSpec, PipelineSpec, ResourceSpec
+from minipach.spec.schema import CronSpec, InputSpec, MetadataSpec, PfsSpec, PipelineSpec, ResourceSpec, ScheduleSpec
 from minipach.spec.validate import (
     KINDS,
     check_inputs,
     check_name,
+    check_schedule,
     check_secrets,
     check_shared_code,
     clean_repo,
@@ -60,6 +63,7 @@ def load_spec(text: str, *, source: str, folder: str) -> Pipeline:
     notes = Document(places=document.places)
     check_name(document, folder)
     check_inputs(document, notes)
+    check_schedule(document)
     check_secrets(document, notes)
     check_shared_code(document)
     _check_out(document, spec)
@@ -111,34 +115,37 @@ def _places(document: Document) -> tuple[tuple[str, str], ...]:
         (".".join(snake(str(part)) for part in loc), f"{place.value.line}:{place.value.column}")
         for loc, place in document.places.items()
         if loc[:1] == ("input",)
+        or loc[:2] == ("minipach", "schedule")
         or loc in (("transform", "image"), ("transform", "cmd"), ("output_branch",), ("outputBranch",))
     )
 
 
 def _check_out(document: Document, spec: PipelineSpec | None) -> None:
-    inputs = _valid_input(document)
+    inputs = _checked_input(document)
     out = spec.minipach.out if spec else dig(document.data, "minipach", "out")
-    if inputs and isinstance(out, str) and (problem := check_out_template(out, _input(inputs))):
+    if inputs and isinstance(out, str) and (problem := check_out_template(out, inputs)):
         document.add(("minipach", "out"), "spec.bad-output-template", *problem)
 
 
 def _check_words(document: Document) -> None:
     """Check the placeholders in the words of the commands."""
-    inputs = _valid_input(document)
+    inputs = _checked_input(document)
     for field in ("cmd", "err_cmd") if inputs else ():
         words = dig(document.data, "transform", field)
         for n, word in enumerate(words if isinstance(words, list) else ()):
             assert inputs is not None
-            for at, *problem in check_word(word, _input(inputs)) if isinstance(word, str) else ():
+            for at, *problem in check_word(word, inputs) if isinstance(word, str) else ():
                 document.add(("transform", field, n), "spec.bad-placeholder", *problem, offset=at)
 
 
-def _valid_input(document: Document) -> InputSpec | None:
+def _checked_input(document: Document) -> Input | None:
     # The input alone: where only something else is wrong, what depends on it can still be checked.
-    if any(loc[:1] == ("input",) for loc in document.reported):
+    if any(loc[:1] == ("input",) or loc[:2] == ("minipach", "schedule") for loc in document.reported):
         return None
+    schedule = dig(document.data, "minipach", "schedule")
     try:
-        return InputSpec.model_validate(dig(document.data, "input"))
+        policy = ScheduleSpec.model_validate(schedule) if schedule is not None else None
+        return _whole_input(InputSpec.model_validate(dig(document.data, "input")), policy, "", "")
     except ValidationError:
         return None
 
@@ -171,12 +178,44 @@ def _at(document: Document, source: str, loc: Loc) -> str:
     return f"{source}:{mark.line}:{mark.column}" if mark else source
 
 
-def _input(spec: InputSpec, own: str = "") -> Input:
-    """own: the Pachyderm project that the pipeline is in."""
+def _whole_input(spec: InputSpec, policy: ScheduleSpec | None, own: str, place: str) -> Input:
+    """Return the input, crossed with the ticks of the schedule if that has a line. own, place: as for `_input`."""
+    found = _input(spec, policy or ScheduleSpec(), own, place)
+    if policy is None or not policy.cron:
+        return found
+    ticks = PfsInput("schedule", f"{place}_schedule", TICK_GLOB, clock=_clock(policy.cron, "", policy))
+    return Combination("cross", (found, ticks), scheduled=True)
+
+
+def _input(spec: InputSpec, policy: ScheduleSpec, own: str, place: str) -> Input:
+    """own: the Pachyderm project that the pipeline is in · place: the pipeline's path."""
     if spec.pfs:
         return _pfs(spec.pfs, own)
+    if spec.cron:
+        return _cron(spec.cron, policy, place)
     kind, members = next((kind, found) for kind in KINDS if (found := getattr(spec, kind)))
-    return Combination(kind, tuple(_input(member, own) for member in members))
+    return Combination(kind, tuple(_input(member, policy, own, place) for member in members))
+
+
+def _cron(spec: CronSpec, policy: ScheduleSpec, place: str) -> PfsInput:
+    repo = clean_repo(spec.repo) or f"{place}_{spec.name}"
+    clock = _clock(spec.spec, spec.start, policy, overwrite=spec.overwrite)
+    return PfsInput(spec.name, repo, TICK_GLOB, clock=clock)
+
+
+def _clock(text: str, start: str, policy: ScheduleSpec, *, overwrite: bool = False) -> Clock:
+    line = parse_line(text, policy.timezone)
+    begin = start or policy.start
+    return Clock(
+        line=f"@every {line.every}s" if line.every else line.expression,
+        zone=line.zone,
+        start=parse_moment(begin, line.zone) if begin else None,
+        end=parse_moment(policy.end, line.zone) if policy.end else None,
+        overwrite=overwrite,
+        depends_on_past=policy.depends_on_past,
+        max_active_runs=policy.max_active_runs,
+        expired_limit=round(policy.expired_limit) or None,
+    )
 
 
 def _pfs(spec: PfsSpec, own: str) -> PfsInput:
@@ -222,7 +261,12 @@ def _pipeline(
     transform = spec.transform
     return Pipeline(
         name=folder,
-        input=_input(spec.input, own_project(spec.pipeline.project)),
+        input=_whole_input(
+            spec.input,
+            spec.minipach.schedule,
+            own_project(spec.pipeline.project),
+            source.rpartition("/")[0] or folder,
+        ),
         transform=Transform(
             image=transform.image or None,
             cmd=tuple(transform.cmd),

@@ -22,17 +22,20 @@ from minipach.spec.value_types import (
     Bytes,
     Count,
     Cpus,
+    CronText,
     Duration,
     EnvName,
     ExitCode,
     Later,
     Many,
+    Moment,
     Noted,
     Refused,
     SecretName,
     Some,
     Text,
     Tries,
+    Zone,
     command,
     error_command,
     project_name,
@@ -100,6 +103,31 @@ class PfsSpec(Model):
     )
 
 
+class CronSpec(Model):
+    """A repo of ticks: one file for each due time, which is one datum."""
+
+    name: Text = Field(description="Folder below /pfs. Unique; not `out`.")
+    spec: CronText = Field(
+        description="When a tick is due: a cron line (`0 3 * * *`), `@daily`, or `@every 10m`. "
+        "`CRON_TZ=Europe/Berlin` before it sets the timezone. Default: UTC."
+    )
+    repo: Text = Field(
+        default="", description="Path of the repo in the project. Default: `PIPELINE_NAME`. minipach makes it."
+    )
+    start: Moment = Field(
+        default="",
+        description="The first time that counts: `2026-01-31`, or `2026-01-31T03:00:00Z`. "
+        "Default: when the repo of ticks is made.",
+    )
+    overwrite: Boolean = Field(default=False, description="Keep the newest tick only.")
+    project: Annotated[Text, BeforeValidator(project_name), Noted(_PROJECT)] = Field(
+        default="", description="Pachyderm's project of the repo."
+    )
+    commit: Annotated[Any, Refused("not supported", "remove it; every run records the commit it used")] = Field(
+        default=None, description="A fixed commit to read."
+    )
+
+
 class InputSpec(Model):
     """Exactly one kind of input. Combinations contain inputs, nested freely."""
 
@@ -112,7 +140,7 @@ class InputSpec(Model):
     group: Some[InputSpec] | None = Field(
         default=None, description="One datum per `group_by` key, with every file that has it."
     )
-    cron: Later = Field(default=None, description="One datum for each point in time.")
+    cron: CronSpec | None = Field(default=None, description="Ticks of a clock: one datum for each due time.")
 
 
 class SecretSpec(Model):
@@ -224,6 +252,26 @@ class LimitsSpec(Model):
     file_size: Bytes = Field(default=0, description="Bytes of one file that the program writes; 0: no limit.")
 
 
+class ScheduleSpec(Model):
+    """The times at which the pipeline runs, and the policy for missed ones."""
+
+    cron: CronText | Literal[""] = Field(
+        default="",
+        description="A cron line. It adds an input `schedule`, crossed with `input`: the files of each due time. "
+        "Without it, the other fields are the policy of the `cron` inputs.",
+    )
+    timezone: Zone = Field(default="", description="Timezone of the cron lines, `start` and `end`. Default: UTC.")
+    start: Moment = Field(
+        default="", description="The first time that counts. Default: when the repo of ticks is made."
+    )
+    end: Moment = Field(default="", description="The last time that counts. Default: no end.")
+    depends_on_past: Boolean = Field(default=False, description="A tick is added when the one before it has succeeded.")
+    max_active_runs: Count = Field(default=0, description="At most so many ticks have no result yet; 0: no limit.")
+    expired_limit: Duration = Field(
+        default=0.0, description="Ticks that are missed by more than this are not made up. Default: no limit."
+    )
+
+
 class MinipachSpec(Model):
     """Fields that Pachyderm does not have."""
 
@@ -257,6 +305,7 @@ class MinipachSpec(Model):
         "The program sees them at the same relative path, and they are part of every datum's identity.",
     )
     limits: LimitsSpec = Field(default=LimitsSpec(), description="Limits of each datum.")
+    schedule: ScheduleSpec | None = Field(default=None, description="When the pipeline runs by itself.")
 
 
 def _kept(description: str) -> Any:

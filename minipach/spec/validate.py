@@ -12,6 +12,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from minipach.model.pipeline import Kind, secret_variable
+from minipach.spec.cron_line import BadLineError, parse_line, parse_moment
 from minipach.spec.glob import GlobError, compile_glob
 from minipach.spec.legacy_fields import instead
 from minipach.spec.schema import InputSpec, PipelineSpec
@@ -210,12 +211,17 @@ class _Inputs:
         if len(given) != 1 and not strange:  # a key that is no kind is reported as such
             has = "none" if not given else " and ".join(f"`{kind}`" for kind in given)
             self.document.add(
-                loc, "spec.bad-input", "one input is exactly one of pfs, cross, union, join, group", f"this has {has}"
+                loc,
+                "spec.bad-input",
+                "one input is exactly one of pfs, cross, union, join, group, cron",
+                f"this has {has}",
             )
         for kind in given:
             value = node[kind]
             if kind == "pfs" and isinstance(value, dict):
                 taken = self._pfs(value, (*loc, "pfs"), above, taken)
+            elif kind == "cron" and isinstance(value, dict):
+                taken = self._cron(value, (*loc, "cron"), above, taken)
             elif kind in KINDS and isinstance(value, list):
                 found = taken
                 for n, member in enumerate(value):
@@ -239,21 +245,32 @@ class _Inputs:
             )
         name = text_of(node, "name") or (clean_repo(repo).rpartition("/")[2] if repo else "")
         where = (*loc, "name") if text_of(node, "name") else (*loc, "repo")
-        if name:
-            if problem := _name_problem(name):
-                self.document.add(where, "spec.bad-name", *problem)
-            elif name in taken:
-                line = self.document.places[self.document.resolve(taken[name])].value.line
-                self.document.add(
-                    where,
-                    "spec.bad-input",
-                    f"the input name {show(name)} is used in line {line}",
-                    "give this one another `name`",
-                )
-            else:
-                taken = {**taken, name: where}
+        taken = self._name(name, where, taken)
         self._keys(node, loc, above)
         return taken
+
+    def _name(self, name: str, where: Loc, taken: dict[str, Loc]) -> dict[str, Loc]:
+        """Check an input's name; `taken` with it."""
+        if not name:
+            return taken
+        if problem := _name_problem(name):
+            self.document.add(where, "spec.bad-name", *problem)
+        elif name in taken:
+            line = self.document.places[self.document.resolve(taken[name])].value.line
+            message = f"the input name {show(name)} is used in line {line}"
+            self.document.add(where, "spec.bad-input", message, "give this one another `name`")
+        else:
+            return {**taken, name: where}
+        return taken
+
+    def _cron(self, node: object, loc: Loc, above: frozenset[str], taken: dict[str, Loc]) -> dict[str, Loc]:
+        repo = text_of(node, "repo")
+        if repo and (problem := _repo_problem(repo)):
+            self.document.add((*loc, "repo"), "spec.bad-repo", *problem)
+        for kind in sorted(above & {"join", "group"}):
+            message, fix = f"a `cron` input in a {kind}, which has no key for it", "put it beside the join, in a cross"
+            self.document.add(loc, "spec.bad-input", message, fix, key=True)
+        return self._name(text_of(node, "name") or "", (*loc, "name"), taken)
 
     def _keys(self, node: object, loc: Loc, above: frozenset[str]) -> None:
         """Check the glob of an input, and the keys by which it is combined with others."""
@@ -305,6 +322,70 @@ class _Inputs:
                     "put parentheses in the glob: (*)",
                     offset=found.start(),
                 )
+
+
+def cron_nodes(node: object, loc: Loc) -> Iterator[tuple[Loc, object]]:
+    """Yield every cron input below a raw input, with its place."""
+    if isinstance(cron := dig(node, "cron"), dict):
+        yield (*loc, "cron"), cron
+    for kind in KINDS:
+        members = dig(node, kind)
+        for n, member in enumerate(members if isinstance(members, list) else ()):
+            yield from cron_nodes(member, (*loc, kind, n))
+
+
+def check_schedule(document: Document) -> None:
+    """Check `minipach.schedule` against the cron inputs: one clock for an input, and times in their order."""
+    schedule = dig(document.data, "minipach", "schedule")
+    loc = ("minipach", "schedule")
+    inputs = list(cron_nodes(dig(document.data, "input"), ("input",)))
+    zone = (text_of(schedule, "timezone") if isinstance(schedule, dict) else None) or ""
+    for at, node in inputs:
+        _check_line(document, (*at, "spec"), text_of(node, "spec"), zone)
+    if not isinstance(schedule, dict):
+        return
+    line = text_of(schedule, "cron")
+    _check_line(document, (*loc, "cron"), line, zone)
+    if line and inputs:
+        there = document.places[document.resolve(inputs[0][0])].key.line
+        message = f"a second clock, beside the `cron` input in line {there}"
+        document.add((*loc, "cron"), "spec.two-clocks", message, "remove one of them")
+    if not line and not inputs:
+        message = "a schedule without a clock"
+        document.add(loc, "spec.no-clock", message, "add `cron`, as in cron: 0 3 * * *", key=True)
+    if line and "schedule" in {text_of(node, "name") for _, node in pfs_nodes(dig(document.data, "input"), ("input",))}:
+        message = "the input of ticks is called schedule, and so is another input"
+        document.add((*loc, "cron"), "spec.bad-input", message, "give that one another `name`")
+    starts = [(at, text_of(node, "start")) for at, node in inputs]
+    _check_order(document, loc, schedule, zone, [(loc, text_of(schedule, "start")), *starts])
+
+
+def _check_line(document: Document, loc: Loc, line: str | None, zone: str) -> None:
+    """Check that a line and the schedule don't name two timezones. What is wrong with either alone is said already."""
+    if not line or document.resolve(loc) in document.reported:
+        return
+    try:
+        parse_line(line)
+        parse_line(line, zone)
+    except BadLineError as error:
+        if error.message.startswith("the line names"):
+            document.add(loc, "spec.two-timezones", error.message, error.fix)
+
+
+def _check_order(
+    document: Document, loc: Loc, schedule: object, zone: str, starts: list[tuple[Loc, str | None]]
+) -> None:
+    end = text_of(schedule, "end")
+    try:
+        last = parse_moment(end, zone or "UTC") if end else None
+        for at, start in starts:
+            if last is not None and start and parse_moment(start, zone or "UTC") > last:
+                where = document.places[document.resolve((*at, "start"))].value.line
+                message = f"the end {show(end or '')} is before the start {show(start)} in line {where}"
+                document.add((*loc, "end"), "spec.end-before-start", message, "write a later end")
+                return
+    except BadLineError:
+        return  # said already
 
 
 _RESERVED_VARIABLE = re.compile(r"(MINIPACH|PACH|PPS)_.*|PFS|PATH|IFS|LD_PRELOAD|LD_LIBRARY_PATH")

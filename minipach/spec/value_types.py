@@ -17,6 +17,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from minipach.spec.cron_line import BadLineError, check_zone, parse_line, parse_moment
 from minipach.spec.yaml_reader import Number, show
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
@@ -195,6 +196,32 @@ def _secret_name(value: str) -> str:
     return value
 
 
+def _cron_line(value: str) -> str:
+    try:
+        parse_line(value)
+    except BadLineError as error:
+        raise _bad(error.message, error.fix) from None
+    return value
+
+
+def _zone(value: str) -> str:
+    try:
+        if value:
+            check_zone(value)
+    except BadLineError as error:
+        raise _bad(error.message, error.fix) from None
+    return value
+
+
+def _moment(value: str) -> str:
+    try:
+        if value:
+            parse_moment(value)
+    except BadLineError as error:
+        raise _bad(error.message, error.fix) from None
+    return value
+
+
 def project_name(value: object) -> object:
     """Return the name of a Pachyderm project, which may be written as `{name: x}`."""
     return value["name"] if isinstance(value, dict) and value.keys() == {"name"} else value
@@ -227,6 +254,9 @@ Many = Annotated[list[Item], BeforeValidator(_any_list)]
 Branch = Annotated[Text, AfterValidator(_ref)]
 EnvName = Annotated[Text, AfterValidator(_env_name)]
 SecretName = Annotated[Text, AfterValidator(_secret_name)]
+CronText = Annotated[Text, AfterValidator(_cron_line), Label("cron line")]
+Zone = Annotated[Text, AfterValidator(_zone), Label("timezone")]
+Moment = Annotated[Text, AfterValidator(_moment), Label("date or time")]
 ExitCode = Annotated[Integer, AfterValidator(_code)]
 Tries = Annotated[Integer, AfterValidator(_tries)]
 Count = Annotated[Integer, AfterValidator(_count)]

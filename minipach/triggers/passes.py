@@ -171,7 +171,7 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
             for name, why in left_out.items():
                 reporter.report(Message(f"{name}: left out: {why}"))
             # a save may be under way, whose own commit of the superdataset would fail if ours came before it
-            report = run(project, targets, Options(postpone=state.heard.exists), reporter)
+            report = run(project, targets, Options(postpone=state.heard.exists, cause="hook"), reporter)
             for hook in hooks.complete(find_project(root)):
                 reporter.report(Message(f"{hook.repo}: hook installed"))
         except UserError as error:

@@ -21,7 +21,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "howto-from-pachyderm.md"
         ("list pipeline", "list pipeline: a command of pachctl, not of minipach; here: minipach status"),
         ("list jobs", "list job: a command of pachctl, not of minipach; here: minipach jobs"),
         ("create-pipeline -f x.json", "create pipeline: a command of pachctl, not of minipach; here: "),
-        ("run cron tick", "run cron: a command of pachctl, not of minipach; here: minipach schedule"),
+        ("run cron tick", "run cron: a command of pachctl, not of minipach; here: minipach cron run PIPELINE"),
         ("inspect something", "inspect: a command of pachctl, not of minipach; here: minipach status"),
         ("wait commit edges@main", "wait commit: a command of pachctl, not of minipach; here: minipach wait"),
         ("diff file a b", "diff file: a command of pachctl, not of minipach; here: git -C REPO diff OLD NEW"),

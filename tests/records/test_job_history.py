@@ -70,7 +70,7 @@ def test_a_job_is_listed(study_of_three: Study) -> None:
     assert row["commit"] == study_of_three.git("edges", "rev-parse", "HEAD")
     assert row["started"] <= row["ended"] and row["seconds"] > 0
     titles, line = study_of_three.minipach("jobs", "edges").out.splitlines()
-    assert titles.split() == ["JOB", "PIPELINE", "STATE", "STARTED", "TIME", "COMMIT", "DATUMS"]
+    assert titles.split() == ["JOB", "PIPELINE", "STATE", "CAUSE", "STARTED", "TIME", "COMMIT", "DATUMS"]
     assert line.startswith(row["id"][:12]) and line.endswith("2 ran, 1 failed")
     assert study_of_three.minipach("jobs", "-n", "1", "edges").out.count("\n") == 2
 

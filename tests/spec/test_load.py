@@ -379,7 +379,6 @@ def test_a_transform_that_cannot_be(transform: str, expected: str) -> None:
 
 
 NOT_BUILT = [
-    "input: {cron: {name: tick, spec: '@daily'}}",
     "input: {pfs: {repo: a, glob: /, trigger: {size: 1G}}}",
     "transform: {cmd: [x], user: me}",
     "transform: {cmd: [x], datum_batching: true}",
@@ -735,3 +734,51 @@ def test_a_project_of_pachyderm_is_part_of_the_repos_path(own: str, project: str
     with pytest.raises(BrokenSpec) as caught:
         read(text + "nonsense: 1\n")
     assert [need.repo for need in caught.value.needs] == [repo]
+
+
+# Clocks.
+
+CLOCK = "input: {cron: {name: tick, spec: 0 3 * * *%s}}\ntransform: {cmd: [x]}\n"
+CROSSED = "input: {pfs: {repo: a, glob: /*}}\ntransform: {cmd: [x]}\nminipach: {schedule: {%s}}\n"
+
+
+def test_a_cron_input_reads_a_repo_of_ticks() -> None:
+    pipeline = load_spec(CLOCK % ", start: 2026-01-01, overwrite: true", source="sub/edges/spec.yml", folder="edges")
+    ((pfs, clock),) = pipeline.clocks()
+    assert (pfs.name, pfs.repo, clock.line, clock.zone) == ("tick", "sub/edges_tick", "0 3 * * *", "UTC")
+    assert (clock.start, clock.overwrite) == (1767225600, True)
+    assert pipeline.needs()[0].repo_at == "sub/edges/spec.yml:1:15"
+
+
+def test_a_schedule_adds_ticks_to_the_input() -> None:
+    text = (
+        CROSSED
+        % "cron: 0 3 * * *, timezone: Europe/Berlin, start: 2026-01-01, depends_on_past: true, expired_limit: 24h"
+    )
+    pipeline = load_spec(text, source="edges/spec.yml", folder="edges")
+    ((pfs, clock),) = pipeline.clocks()
+    assert (pfs.name, pfs.repo, clock.zone, clock.start) == ("schedule", "edges_schedule", "Europe/Berlin", 1767222000)
+    assert (clock.depends_on_past, clock.expired_limit) == (True, 86400)
+    assert [need.repo_at for need in pipeline.needs()] == ["edges/spec.yml:1:21", "edges/spec.yml:3:22"]
+    policy = CLOCK % "" + "minipach: {schedule: {max_active_runs: 2, timezone: Asia/Tokyo}}\n"
+    ((_, clock),) = load_spec(policy, source="edges/spec.yml", folder="edges").clocks()
+    assert (clock.max_active_runs, clock.zone) == (2, "Asia/Tokyo")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (CLOCK.replace("0 3 * * *", "0 0 30 2 *") % "", '1:34: the cron line "0 0 30 2 *" can\'t be read: bad day'),
+        (CLOCK.replace("0 3 * * *", "TZ=Europe/Brelin @daily") % "", "1:34: there is no timezone"),
+        (CLOCK % ", start: yesterday", '1:52: "yesterday" is no time; write a date'),
+        (CLOCK % "" + "minipach: {schedule: {cron: '@daily'}}", "3:29: a second clock, beside the"),
+        (CLOCK % "" + "minipach: {schedule: {start: 2026-02-01, end: 2026-01-01}}", "3:47: the end"),
+        (CROSSED % "timezone: Europe/Brelin, cron: '@daily'", "did you mean \"Europe/Berlin\"?"),
+        (CROSSED % "start: 2026-01-01", "3:12: a schedule without a clock; add `cron`"),
+        (CROSSED % "cron: TZ=UTC @daily, timezone: Asia/Tokyo", "3:29: the line names the timezone UTC, but"),
+        ("input: {join: [{cron: {name: a, spec: '@daily'}}, {pfs: {repo: b, glob: /*, join_on: $0}}]}\n"
+         "transform: {cmd: [x]}", "a `cron` input in a join"),
+    ],
+)  # fmt: skip
+def test_a_clock_that_cannot_be_is_one_line(text: str, told: str) -> None:
+    assert told in problem(text)

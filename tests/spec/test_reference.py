@@ -19,14 +19,14 @@ def row(field: str) -> str:
 
 def test_a_row_has_type_default_and_meaning() -> None:
     assert row("datum_tries").startswith("| `datum_tries` | whole number | `3` | Number of tries ")
-    assert row("repo").startswith("| `repo` | text | required | ")
+    assert row("glob").startswith("| `glob` | text | required | ")
     assert row("lazy").startswith("| `lazy` | true or false | `false` | ")
     assert row("publish").startswith("| `publish` | `complete` or `available` | `complete` | ")
     assert row("cross").startswith("| `cross` | [`input`](#input) (list) |  | ")
 
 
 def test_what_has_no_effect_is_marked() -> None:
-    assert "**Not built yet**" in row("cron")
+    assert "**Not built yet**" in row("trigger")
     assert "**Not supported**" in row("egress")
     assert "**No effect**" in row("autoscaling")
 
