@@ -37,7 +37,8 @@ class Datum(NamedTuple):
 class Task(NamedTuple):
     """A datum with what its record says of it: its id and the place of its output (`""` is the root).
 
-    words: of its name that the command does not see (`identity: content`) · visible: why it sees them all the same.
+    words: of its name that the command does not see (`identity: content`) · visible: why it sees them, or parts of
+    them, all the same.
     """
 
     datum: Datum

@@ -65,6 +65,17 @@ def neutral(datum: Datum, snapshots: Snapshots) -> Neutral:
     return Neutral((), reason) if reason else Neutral(words)
 
 
+def part_shown(values: Mapping[str, str], words: Sequence[str]) -> str:
+    """Return the placeholder that shows the command a part of a hidden word, as `{1}` may: a reason; "" if none does.
+
+    values: of the placeholders, as the command sees them.
+    """
+    for field, value in values.items():
+        if value not in tokens(len(words)) and any(map(str.isalnum, value)) and any(value in word for word in words):
+            return f'{{{field}}} is "{value}", a part of its name'
+    return ""
+
+
 def suffix(path: str) -> str:
     """Return a file name's suffix, and the one before it if the last is a compression's.
 

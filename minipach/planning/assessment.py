@@ -21,7 +21,7 @@ from minipach.datums.task_cache import make_tasks
 from minipach.environment.image import Image, resolve_image
 from minipach.git.repo import Repo, TreeEntry, is_dataset
 from minipach.model.datum import Datum, Task
-from minipach.model.neutral_names import Neutral, neutral
+from minipach.model.neutral_names import Neutral, neutral, part_shown
 from minipach.model.pipeline import Pipeline
 from minipach.model.repo_layout import CODE, PINNED_CODE, PUBLISHED_REF, STATE
 from minipach.model.snapshot import FileEntry, Snapshot
@@ -188,6 +188,9 @@ class Assessment:
 
         def compute(datum: Datum) -> Task:
             names = Neutral() if by_path else neutral(datum, self.snapshots)
+            if names.words:
+                shown = part_shown(replacements(self.fields, datum, names.words), names.words)
+                names = names._replace(visible=shown)
             datum_id = ids.id_of(self.files_of(datum, names.words), self.variables_of(datum, names.words))
             return Task(datum, datum_id, out_path(pipeline.out, datum), *names)
 

@@ -172,7 +172,7 @@ def make_plan(
         leaders.setdefault(task.id, task)
         reason = step.reason if step else explain(task, before) if before else NEW
         if task.visible and step is None:
-            reason += f"; its names stay visible: {task.visible}"
+            reason += f"; {'a part of its name is' if task.words else 'its names stay'} visible: {task.visible}"
         steps.append(Step(name, task.id, "run", reason, task))
     wanted = {task.datum.name for task in tasks}
     for name in sorted(state.keys() - wanted):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minipach.datums.build import make_datums
-from minipach.model.neutral_names import Neutral, hide, neutral, restore, suffix, tokens
+from minipach.model.neutral_names import Neutral, hide, neutral, part_shown, restore, suffix, tokens
 from minipach.model.pipeline import Combination, Input, PfsInput
 from minipach.model.snapshot import FileEntry, Snapshot
 from tests.fixtures.launchers import script_module
@@ -101,6 +101,12 @@ def test_the_root_in_a_cross_has_no_word() -> None:
 )
 def test_where_it_is_not_certain_names_stay_visible(node: Input, repos: dict[str, list[str]], reason: str) -> None:
     assert list(found(node, **repos).values()) == [Neutral((), reason)]
+
+
+def test_a_placeholder_may_show_a_part_of_a_word() -> None:
+    assert part_shown({"1": "01"}, ("sub-01",)) == '{1} is "01", a part of its name'
+    hidden = {"name": "datum.png", "images.stem": "datum", "images.ext": ".png", "2": "", "3": "-"}
+    assert part_shown(hidden, ("a-datumlike.b",)) == ""
 
 
 def test_a_token_that_is_not_used_is_a_word_as_any_other() -> None:

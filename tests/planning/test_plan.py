@@ -170,6 +170,9 @@ def test_a_datum_whose_names_stay_visible_says_why() -> None:
     made = steps(seen)
     assert made.steps[0].reason == 'new content; its names stay visible: "a" is in its name twice'
     assert made.as_json()["datums"][0]["visible"] == '"a" is in its name twice'
+    part = task("a", "1")._replace(words=("a.b",), visible='{images.stem} is "a", a part of its name')
+    wanted = 'new content; a part of its name is visible: {images.stem} is "a", a part of its name'
+    assert steps(part).steps[0].reason == wanted
     assert visible_names([seen]) == '1 datum with visible names, which count: a: "a" is in its name twice'
     assert visible_names([seen, seen, seen]).endswith("twice (and 2 more; minipach plan --json)")
 
