@@ -14,6 +14,7 @@ from typing import ClassVar
 from minipach.executors.base import Executor
 from minipach.executors.view import Elsewhere, Looker, Seen
 from minipach.git.repo import Repo
+from minipach.model.pipeline import Pipeline
 from minipach.project.project import Project
 from minipach.project.settings import bad_setting, local_setting
 from minipach.support.errors import Finding, Problem
@@ -48,6 +49,10 @@ class Backend(ABC):
     def view(self, project: Project) -> Looker:
         """Return what shows workers, and running and waiting sets. Raises UserError where the engine is away."""
         return lambda _sets: Seen()
+
+    def too_much(self, project: Project, pipeline: Pipeline) -> Problem | None:
+        """Return the problem of a pipeline whose sets could never get what they request. None: they may."""
+        return None
 
     def forsaken(self, project: Project) -> bool:
         """Return whether no process will make the pass that pending work waits for."""

@@ -178,6 +178,9 @@ class Pass:
         repo = self.assessment.repo
         if plan.problems and all_of_it:
             raise UserError(plan.problems)
+        problem = self.scheduler.backend.too_much(self.scheduler.project, self.assessment.pipeline)
+        if problem is not None and plan.counts["run"]:
+            raise UserError(problem)
         if plan.note:
             self.scheduler.say(f"{self.name}: {plan.note}")
         need_identity(repo)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from minipach.executors.registry import Backend, chosen
 from minipach.model.attempt import JobRow
+from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.failures import failed_last_time
 from minipach.project.lock import Holder, project_lock
 from minipach.project.project import Project
@@ -66,6 +67,7 @@ def run(
                 "add --wait, or omit it",
             )
         )
+    _need_resources(project, backend, targets)
     with forwarded(reporter), _locked(project, backend, reporter, wait=wait is not False):
         now = int(time.time())
         added = _tick(project, targets, now, reporter)
@@ -151,6 +153,26 @@ def wait(
     None if `timeout` seconds were not enough. Raises UserError where work is pending that nothing will continue.
     """
     return not_done(project, paths) if wait_until_done(project, timeout, tell) else None
+
+
+def _need_resources(project: Project, backend: Backend, targets: Targets) -> None:
+    """UserError if a pipeline that has something to run requests what no machine of the executor has."""
+    sound = [path for path in targets.order if path in project.pipelines]
+    found = ((path, backend.too_much(project, project.pipelines[path])) for path in sound)
+    problems = [problem for path, problem in found if problem is not None and _has_to_run(project, path)]
+    if problems:
+        raise UserError(problems)
+
+
+def _has_to_run(project: Project, path: str) -> bool:
+    """Return whether a pipeline has something to run as things are. One that can't be planned yet has."""
+    assessment = Assessment(project, path, SnapshotStore(project))
+    try:
+        return bool(assessment.quick_plan().counts["run"])
+    except UserError:
+        return True
+    finally:
+        assessment.close()
 
 
 def _locked(project: Project, backend: Backend, reporter: Reporter, *, wait: bool) -> AbstractContextManager[None]:

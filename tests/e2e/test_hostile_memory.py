@@ -18,7 +18,7 @@ from rq.job import Job
 
 from minipach.executors.local import status_file
 from minipach.executors.outcomes import check_outcome
-from minipach.executors.rq.capacity import ResourceClass
+from minipach.executors.resources import ResourceClass
 from minipach.executors.rq.names import Names, project_id
 from minipach.executors.rq.queue import Board
 from minipach.executors.sets_in_git import known_sets

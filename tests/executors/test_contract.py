@@ -15,11 +15,12 @@ from minipach.execution.run_set import stop_early
 from minipach.executors.base import Executor
 from minipach.executors.local.executor import LocalExecutor
 from minipach.executors.memory import Memory, MemoryExecutor
+from minipach.executors.resources import ResourceClass, Room
 from minipach.executors.slurm.executor import SlurmExecutor
 from minipach.git.repo import Repo
 from minipach.git.worktrees import slots_dir
 from minipach.model.repo_layout import RESULT_REFS
-from minipach.model.work_set import Outcome, WorkSet
+from minipach.model.work_set import Needs, Outcome, WorkSet
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import find_project
 from minipach.publish.fold_results import fold
@@ -291,6 +292,24 @@ def test_a_free_slot_goes_to_the_pipeline_that_is_preferred(bench: Bench) -> Non
     finally:
         engine.close()
     assert sorted("abc", key=lambda name: (bench.marks / f"{name}.begun").stat().st_mtime) == ["a", "c", "b"]
+
+
+@every(["local"])
+def test_sets_that_need_all_of_the_machine_run_one_after_the_other(bench: Bench) -> None:
+    bench.put(a="1", b="2", c="3")
+    room = Room(["0"], 4.0, 2**33)
+    needs = {"a": Needs(cpu=3.0), "b": Needs(cpu=1.5), "c": Needs(cpu=0.5, memory=2**40, gpus=1)}
+    engine = LocalExecutor(3, room=room)
+    try:
+        engine.submit([replace(work, needs=needs[name]) for name, work in zip("abc", bench.sets(*"abc"), strict=True)])
+        assert {end.kind for end in bench.ends(3, engine).values()} == {"ok"}
+    finally:
+        engine.close()
+    spans = {
+        n: ((bench.marks / f"{n}.begun").stat().st_mtime, (bench.marks / f"{n}.ended").stat().st_mtime) for n in "abc"
+    }
+    assert spans["a"][1] <= spans["b"][0] or spans["b"][1] <= spans["a"][0], "3 and 1.5 of 4 CPUs"
+    assert (room.lacks(ResourceClass(1, "", 4.0, 2**33)), room.gpus) == ("", ("0",)), "all of it is free again"
 
 
 def _runs(pid: int) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from minipach.executors.rq.capacity import ResourceClass
+from minipach.executors.resources import ResourceClass
 from minipach.git.repo import Repo
 from minipach.model.repo_layout import SET_REFS
 from tests.fixtures.leftovers import hold, unpublished, until

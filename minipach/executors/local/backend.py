@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import os
+
 from minipach.executors.base import Executor
+from minipach.executors.gpus import gpus_there, own_gpus
 from minipach.executors.local import status_file
 from minipach.executors.registry import Backend
+from minipach.executors.resources import Room, own_cpus, own_memory
 from minipach.executors.view import Looker
+from minipach.model.pipeline import Pipeline
+from minipach.model.work_set import Needs
 from minipach.project.project import Project
 from minipach.project.settings import slots
+from minipach.support.errors import Problem
+from minipach.support.text import byte_count, many
+
+_LOG = logging.getLogger(__name__)
 
 
 class LocalBackend(Backend):
@@ -21,7 +32,29 @@ class LocalBackend(Backend):
         """Return an executor with so many slots (None: as configured)."""
         from minipach.executors.local.executor import LocalExecutor
 
-        return LocalExecutor(slots(project.repo, jobs), status_file.Board(project.state_dir))
+        return LocalExecutor(slots(project.repo, jobs), status_file.Board(project.state_dir), _room(project))
+
+    def too_much(self, project: Project, pipeline: Pipeline) -> Problem | None:
+        """Return the problem of a pipeline that requests more than this machine has; None: it can run here."""
+        ask = pipeline.resource_requests
+        if ask is None:
+            return None
+        room = _room(project)
+        lacks = [
+            f"{many(ask.cpu, 'CPU')} (it has {room.cpus:g})" if ask.cpu and ask.cpu > room.cpus else "",
+            f"{byte_count(ask.memory)} of memory (it has {byte_count(room.memory)})"
+            if ask.memory and ask.memory > room.memory
+            else "",
+            f"{many(ask.gpu_number, 'GPU')} (it has {len(room.gpus)})" if ask.gpu_number > len(room.gpus) else "",
+        ]
+        if not any(lacks):
+            return None
+        return Problem(
+            "pipeline.needs-too-much",
+            pipeline.at("resource_requests"),
+            f"requests more than this machine has: {' and '.join(what for what in lacks if what)}",
+            "lower it, or run where there is more (minipach.executor rq or slurm)",
+        )
 
     def view(self, project: Project) -> Looker:
         """Return what shows the schedule that runs now."""
@@ -30,3 +63,9 @@ class LocalBackend(Backend):
     def forsaken(self, project: Project) -> bool:
         """Return True: what schedules have left is another executor's, and nobody comes for it."""
         return True
+
+
+def _room(project: Project) -> Room:
+    """Return this machine's resources. GPUs are looked for only where a pipeline asks for one."""
+    wanted = any(Needs.of(pipeline).gpus for pipeline in project.pipelines.values())
+    return Room(own_gpus(os.environ, gpus_there(), _LOG.warning) if wanted else (), own_cpus(), own_memory())

@@ -18,13 +18,15 @@ from typing import Any
 
 from minipach.executors.child_process import serve_all, spawn
 from minipach.executors.local.status_file import Board
-from minipach.git.repo import Repo
+from minipach.executors.resources import ResourceClass, Room, Share, own_cpus, own_memory
+from minipach.git.repo import Repo, entered
 from minipach.git.worktrees import Owner, Slot, clear_scratch, kill_inside, remove_slot, slots_dir
 from minipach.model.attempt import Took, Try
 from minipach.model.work_set import LOST_TRIES, Outcome, WorkSet
 from minipach.records.job_logs import lost_log
 from minipach.support.processes import group_alive, signal_group
 
+_PATIENT = 8  # sets that may begin before one that came first, and needs more than is free
 _GRACE = 15.0  # seconds between asking a process tree to end and ending it: it may keep what a set has finished
 
 
@@ -33,6 +35,7 @@ class _Worker:
     process: subprocess.Popen[bytes]
     number: int
     work: WorkSet | None = None
+    share: Share | None = None
     used: bool = False
     began: float = 0.0
     buffer: bytearray = field(default_factory=bytearray)
@@ -46,9 +49,11 @@ class _Worker:
 class LocalExecutor:
     """Worker processes that stay warm, so that datalad is imported once per worker and not per set."""
 
-    def __init__(self, slots: int, board: Board | None = None) -> None:
-        """board: where people look."""
+    def __init__(self, slots: int, board: Board | None = None, room: Room | None = None) -> None:
+        """board: where people look · room: what sets share (None: this machine's CPUs and memory)."""
         self._slots = slots
+        self._room = room or Room((), own_cpus(), own_memory())
+        self._overtaken: dict[str, int] = {}  # by set: how often another began that came after it
         self._board = board
         self._queue: deque[WorkSet] = deque()
         self._workers: list[_Worker] = []
@@ -120,6 +125,7 @@ class LocalExecutor:
                 worker.buffer[:] = rest
                 if not line:
                     continue  # warm
+                self._give_back(worker)
                 worker.work = None
                 outcome = Outcome.from_json(line)
                 outcomes.append(replace(outcome, before=(*self._lost.pop(outcome.set_id, ()), *outcome.before)))
@@ -205,8 +211,10 @@ class LocalExecutor:
             worker.work = work
             worker.used = True
             worker.began = time.time()
+            worker.share = self._room.take(self._kind(work))
             lost = len(self._lost.get(work.id, ()))
-            request = json.dumps({"slot": str(slot), "work": work.to_json(), "lost": lost}) + "\n"
+            env = worker.share.env if worker.share.gpus else {}
+            request = json.dumps({"slot": str(slot), "work": work.to_json(), "lost": lost, "env": env}) + "\n"
             assert worker.process.stdin is not None
             try:
                 worker.process.stdin.write(request.encode())
@@ -215,14 +223,38 @@ class LocalExecutor:
                 pass  # it died; its stdout says so at the next poll
 
     def _next(self) -> WorkSet | None:
-        """Return the first queued set that has a free slot and is within its pipeline's limit."""
+        """Return the first queued set that has a free slot, is within its pipeline's limit, and fits beside the others.
+
+        One that others have overtaken often is waited for: it needs much, and small ones would keep it waiting.
+        """
         if self.running >= self._slots:
             return None
+        large: list[str] = []
         for work in self._queue:
             busy = sum(w.work is not None and w.work.pipeline == work.pipeline for w in self._workers)
-            if busy < self._limits.get(work.pipeline, self._slots):
+            if busy >= self._limits.get(work.pipeline, self._slots):
+                continue
+            if self._room.fits(self._kind(work)):
+                self._overtaken |= {name: self._overtaken.get(name, 0) + 1 for name in large}
+                self._overtaken.pop(work.id, None)
                 return work
+            if self._overtaken.get(work.id, 0) >= _PATIENT:
+                return None
+            large.append(work.id)
         return None
+
+    def _kind(self, work: WorkSet) -> ResourceClass:
+        """Return what a set gets of the machine. What it asks for beyond that is not there to be kept for it."""
+        kind = ResourceClass.of(work.needs, work.pipeline, None)
+        room = self._room
+        return ResourceClass(
+            min(kind.gpus, len(room.gpus)), "", min(kind.cpu, room.cpus), min(kind.memory, room.memory)
+        )
+
+    def _give_back(self, worker: _Worker) -> None:
+        if worker.share is not None:
+            self._room.give_back(worker.share)
+            worker.share = None
 
     def _slot(self, work: WorkSet, number: int) -> Path:
         if work.repo not in self._owners:
@@ -241,6 +273,7 @@ class LocalExecutor:
     def _drop(self, worker: _Worker) -> None:
         """Forget a worker that is gone or is to go, and clear its slot."""
         self._selector.unregister(worker.stdout)
+        self._give_back(worker)
         signal_group(worker.process.pid, signal.SIGKILL)
         worker.process.wait()
         self._workers.remove(worker)
@@ -272,11 +305,12 @@ class LocalExecutor:
 
 
 def serve(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Run a set, in a worker process: {"slot": path, "work": set, "lost": n} becomes its outcome."""
+    """Run a set, in a worker process: {"slot": path, "work": set, "lost": n, "env": {...}} becomes its outcome."""
     from minipach.execution.run_set import run_set
 
     work = WorkSet.from_json(request["work"])
-    outcome = run_set(work, Slot(Repo(Path(work.repo)), Path(request["slot"])), request["lost"])
+    with entered(request["env"]):
+        outcome = run_set(work, Slot(Repo(Path(work.repo)), Path(request["slot"])), request["lost"])
     answer: dict[str, Any] = json.loads(outcome.to_json())
     return answer
 

@@ -1,107 +1,21 @@
-"""The capacity of a worker (GPUs, CPUs, memory), the shares of running sets, and the worker's options."""
+"""The capacity of a worker (GPUs, CPUs, memory), and the worker's options."""
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from minipach.executors.rq.gpus import chosen_gpus, gpus_there, own_gpus
-from minipach.model.work_set import Needs
+from minipach.executors.gpus import chosen_gpus, gpus_there, own_gpus
+from minipach.executors.resources import ResourceClass, Room, gpu_slug, means_any_gpu, own_cpus, own_memory
 from minipach.support.errors import Problem, UserError
-from minipach.support.text import many
 
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 _BINARY = {"ki": 1024, "mi": 1024**2, "gi": 1024**3, "ti": 1024**4}
-_GPU_VARIABLE = "CUDA_VISIBLE_DEVICES"
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """The share of a set: the ids of its GPUs, CPUs, bytes of memory."""
-
-    gpus: tuple[str, ...]
-    cpu: float
-    memory: int
-
-    @property
-    def env(self) -> dict[str, str]:
-        """Variables that tell the command which GPUs are its own; an empty list hides all of them."""
-        ids = ",".join(self.gpus)
-        return {_GPU_VARIABLE: ids, "NVIDIA_VISIBLE_DEVICES": ids or "void"}
-
-
-class Room:
-    """The machine's, or the part of it that a worker was given. Not for several threads."""
-
-    def __init__(self, gpus: Sequence[str], cpus: float, memory: int, gpu_type: str = "") -> None:
-        self.gpus = tuple(gpus)
-        self.gpu_type = gpu_slug(gpu_type)
-        self.cpus = cpus
-        self.memory = memory
-        self._gpus = list(gpus)
-        self._cpus = cpus
-        self._memory = memory
-
-    @property
-    def text(self) -> str:
-        """Return the capacity for people: `8 CPUs, 64 GB, GPUs 0,1 (a100)`."""
-        parts = [many(float(self.cpus), "CPU"), f"{self.memory / 1e9:.0f} GB"]
-        if self.gpus:
-            parts.append(f"GPUs {','.join(self.gpus)}" + (f" ({self.gpu_type})" if self.gpu_type else ""))
-        return ", ".join(parts)
-
-    def can_ever(self, kind: ResourceClass) -> bool:
-        """Return whether a set of this class fits when nothing else runs."""
-        right_gpu = not kind.gpu_type or kind.gpu_type == self.gpu_type
-        enough = kind.gpus <= len(self.gpus) and kind.cpu <= self.cpus and kind.memory <= self.memory
-        return enough and (right_gpu or not kind.gpus)
-
-    def fits(self, kind: ResourceClass) -> bool:
-        """Return whether a set of this class fits now."""
-        return not self.lacks(kind) and self.can_ever(kind)
-
-    def lacks(self, kind: ResourceClass) -> str:
-        """Return in words what a set of this class needs beyond what is free now; "" if nothing."""
-        free = {
-            "GPUs": kind.gpus <= len(self._gpus),
-            "CPUs": kind.cpu <= self._cpus + 1e-9,
-            "memory": kind.memory <= self._memory,
-        }
-        return " and ".join(what for what, enough in free.items() if not enough)
-
-    def take(self, kind: ResourceClass) -> Share:
-        """Give a set its share; only where it fits."""
-        share = Share(tuple(self._gpus[: kind.gpus]), kind.cpu, kind.memory)
-        del self._gpus[: kind.gpus]
-        self._cpus -= share.cpu
-        self._memory -= share.memory
-        return share
-
-    def give_back(self, share: Share) -> None:
-        """Free the capacity of a set that has ended."""
-        self._gpus = [gpu for gpu in self.gpus if gpu in self._gpus or gpu in share.gpus]
-        self._cpus += share.cpu
-        self._memory += share.memory
-
-
-def own_cpus() -> float:
-    """Return the CPUs that this process may use."""
-    return float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
-def own_memory() -> int:
-    """Return bytes of this machine's memory; a control group's limit, where there is one."""
-    found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with contextlib.suppress(OSError, ValueError):
-        found = min(found, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return found
 
 
 def parse_size(text: str) -> int:
@@ -253,84 +167,6 @@ def nobody_for(kind: ResourceClass, offers: Sequence[Offer]) -> str:
     if any(offer.room.can_ever(kind) for offer in able):
         return f"no worker with --queue for {kind.name}"
     return f"no worker has {kind.name}"
-
-
-_MIB = 1024 * 1024
-_ANY_GPU = frozenset({"", "gpu", "nvidia.com/gpu", "amd.com/gpu"})  # Pachyderm's types that name no model
-
-
-def means_any_gpu(kind: str) -> bool:
-    """Return whether a type of GPU, which somebody has named, stands for any."""
-    return bool(kind) and kind.lower() in _ANY_GPU
-
-
-def gpu_slug(kind: str) -> str:
-    """Return a type of GPU as part of a name; empty for those that stand for any."""
-    return "" if kind.lower() in _ANY_GPU else re.sub(r"[^0-9a-z]+", "-", kind.lower()).strip("-")
-
-
-@dataclass(frozen=True, slots=True)
-class ResourceClass:
-    """The needs of the sets of one queue, and how many may run at once (0: no limit; then of one pipeline)."""
-
-    gpus: int = 0
-    gpu_type: str = ""
-    cpu: float = 0.0
-    memory: int = 0  # bytes, whole MiB
-    limit: int = 0
-    pipeline: str = ""
-
-    @staticmethod
-    def of(needs: Needs, pipeline: str, limit: int | None) -> ResourceClass:
-        """Return the class of a set."""
-        return ResourceClass(
-            needs.gpus,
-            gpu_slug(needs.gpu_type) if needs.gpus else "",
-            math.ceil(needs.cpu * 100) / 100,
-            math.ceil(needs.memory / _MIB) * _MIB,
-            limit or 0,
-            pipeline if limit else "",
-        )
-
-    @property
-    def name(self) -> str:
-        """Return the class as part of a queue's name: `gpu1:a100~cpu4~mem4096M`, `max3:edges`, `any`."""
-        parts = []
-        if self.gpus:
-            parts.append(f"gpu{self.gpus}" + (f":{self.gpu_type}" if self.gpu_type else ""))
-        if self.cpu:
-            parts.append(f"cpu{self.cpu:.10g}")
-        if self.memory:
-            parts.append(f"mem{self.memory // _MIB}M")
-        if self.limit:
-            parts.append(f"max{self.limit}:{self.pipeline}")
-        return "~".join(parts) or "any"
-
-    @staticmethod
-    def parse(name: str) -> ResourceClass | None:
-        """Return the class that a name says; None if it is none."""
-        if name == "any":
-            return ResourceClass()
-        found = ResourceClass()
-        values: dict[str, str] = {}
-        for part in name.split("~"):
-            match = re.fullmatch(r"(gpu|cpu|mem|max)([0-9.]+)M?(?::(.+))?", part)
-            if match is None:
-                return None
-            values[match[1]] = match[2]
-            values[match[1] + ":"] = match[3] or ""
-        try:
-            found = ResourceClass(
-                int(values.get("gpu", 0)),
-                values.get("gpu:", ""),
-                float(values.get("cpu", 0)),
-                int(values.get("mem", 0)) * _MIB,
-                int(values.get("max", 0)),
-                values.get("max:", ""),
-            )
-        except ValueError:
-            return None
-        return found if found.name == name else None
 
 
 def class_of(queue: str) -> str:

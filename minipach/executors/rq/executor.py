@@ -21,7 +21,8 @@ from rq.command import send_command
 from rq.job import Job
 
 from minipach.executors.outcomes import check_outcome
-from minipach.executors.rq.capacity import Offer, ResourceClass, nobody_for
+from minipach.executors.resources import ResourceClass
+from minipach.executors.rq.capacity import Offer, nobody_for
 from minipach.executors.rq.connection import AWAY, Client, away, check, connect, passes
 from minipach.executors.rq.logs import receive_log
 from minipach.executors.rq.names import Names, project_id

@@ -18,7 +18,7 @@ from rq.job import Job
 from rq.utils import now
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
-from minipach.executors.rq.capacity import Share
+from minipach.executors.resources import Share
 from minipach.executors.rq.connection import Client
 from minipach.executors.rq.queue import note_begun
 from minipach.support.processes import signal_group

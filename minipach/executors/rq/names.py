@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from minipach.executors.rq.capacity import ResourceClass
+from minipach.executors.resources import ResourceClass
 from minipach.git.repo import Repo
 from minipach.model.work_set import WorkSet
 from minipach.project.settings import local_setting

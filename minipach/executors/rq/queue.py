@@ -21,7 +21,7 @@ from rq.results import Result
 from rq.serializers import JSONSerializer
 
 from minipach.executors.moved_project import another_is
-from minipach.executors.rq.capacity import ResourceClass
+from minipach.executors.resources import ResourceClass
 from minipach.executors.rq.connection import Client
 from minipach.executors.rq.names import Names, describe
 from minipach.model.attempt import Try

@@ -23,7 +23,8 @@ import redis
 from rq.job import Job
 
 from minipach.executors.child_process import spawn
-from minipach.executors.rq.capacity import ResourceClass, Room, keeps_to
+from minipach.executors.resources import ResourceClass, Room
+from minipach.executors.rq.capacity import keeps_to
 from minipach.executors.rq.connection import Client, away, passes
 from minipach.executors.rq.heartbeat import Heart, Order
 from minipach.executors.rq.lane import Lane, RqWorker, Task, make_worker

@@ -12,7 +12,8 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from minipach.executors.rq.capacity import Offer, ResourceClass, nobody_for
+from minipach.executors.resources import ResourceClass
+from minipach.executors.rq.capacity import Offer, nobody_for
 from minipach.executors.rq.connection import AWAY, away, check, connect
 from minipach.executors.rq.names import Names, project_id
 from minipach.executors.rq.queue import Board, read_or_none

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from minipach.executors.rq.capacity import Room, check_queues, make_room, own_cpus, size_of
-from minipach.executors.rq.gpus import gpus_there, own_gpus
+from minipach.executors.gpus import gpus_there, own_gpus
+from minipach.executors.resources import Room, own_cpus
+from minipach.executors.rq.capacity import check_queues, make_room, size_of
 from minipach.support.errors import UserError
 from tests.fixtures.projects import Study
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 import redis
 
-from minipach.executors.rq.capacity import ResourceClass, Room
+from minipach.executors.resources import ResourceClass, Room
 from minipach.executors.rq.heartbeat import Heart
 from minipach.executors.rq.lane import Task
 from minipach.executors.rq.supervisor import Plan, Supervisor

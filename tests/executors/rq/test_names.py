@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipach.executors.rq.capacity import ResourceClass, Room, parse_size
+from minipach.executors.resources import ResourceClass, Room
+from minipach.executors.rq.capacity import parse_size
 from minipach.executors.rq.connection import shown
 from minipach.executors.rq.names import Names
 from minipach.model.work_set import Needs

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minipach.executors.rq.capacity import ResourceClass
+from minipach.executors.resources import ResourceClass
 from minipach.executors.rq.connection import Client
 from minipach.executors.rq.executor import _outcomes
 from minipach.executors.rq.lane import RqWorker, make_worker

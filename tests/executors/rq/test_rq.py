@@ -20,7 +20,7 @@ from rq.job import Job
 from rq.results import Result
 from rq.serializers import JSONSerializer
 
-from minipach.executors.rq.capacity import ResourceClass
+from minipach.executors.resources import ResourceClass
 from minipach.executors.rq.names import project_id
 from minipach.executors.rq.private_server import Service, redis_program
 from minipach.git.repo import Repo

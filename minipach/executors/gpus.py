@@ -1,4 +1,4 @@
-"""The GPUs of a worker: those of its machine or container that CUDA would find there.
+"""The GPUs of a machine or container: those that CUDA would find there.
 
 CUDA counts what it can reach, from 0: in a container whose one device is /dev/nvidia2, that GPU is 0.
 Source: https://docs.nvidia.com/cuda/cuda-c-programming-guide/#cuda-environment-variables

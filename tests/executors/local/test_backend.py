@@ -1,0 +1,46 @@
+"""What a pipeline requests of this machine: said before the start, where the machine does not have it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fixtures.projects import Study
+
+MUCH = "resource_requests: {cpu: 4096, memory: 200Ti, gpu: {type: nvidia.com/gpu, number: 999}}\n"
+
+
+@pytest.fixture
+def greedy(study: Study) -> Study:
+    study.put("images/a", "a\n")
+    study.copier(more=MUCH)
+    return study
+
+
+def test_a_request_beyond_the_machine_is_one_line_and_changes_nothing(greedy: Study) -> None:
+    greedy.copier("modest")
+    before = greedy.git(".", "rev-parse", "HEAD")
+    done = greedy.minipach("schedule")
+    assert done.code == 2
+    (line,) = done.err.splitlines()
+    assert line.startswith("edges/spec.yml")
+    assert "requests more than this machine has: 4096 CPUs (it has " in line
+    assert "219.9 TB of memory (it has " in line and "999 GPUs (it has " in line
+    assert greedy.git(".", "rev-parse", "HEAD") == before
+    assert not (greedy.root / "edges/.git").exists() and not (greedy.root / "modest/.git").exists()
+
+
+def test_what_another_machine_has_computed_needs_nothing_here(greedy: Study) -> None:
+    spec = (greedy.root / "edges/spec.yml").read_text()
+    (greedy.root / "edges/spec.yml").write_text(spec.replace(MUCH, ""))
+    greedy.schedule()
+    (greedy.root / "edges/spec.yml").write_text(spec)  # requests are no part of a datum's identity
+    greedy.save("edges")
+    assert greedy.schedule()["edges"]["counts"]["ran"] == 0
+    greedy.put("images/b", "b\n")
+    assert greedy.minipach("schedule", "--json").json["problems"][0]["code"] == "pipeline.needs-too-much"
+
+
+def test_a_limit_is_no_request(study: Study) -> None:
+    study.put("images/a", "a\n")
+    study.copier(more="resource_limits: {memory: 200Ti, gpu: {type: nvidia.com/gpu, number: 1}}\n")
+    assert study.schedule()["edges"]["state"] == "published"
