@@ -18,6 +18,7 @@ from minipach.cli import (
     inspect,
     jobs,
     logs,
+    new,
     pachctl,
     plan,
     project,
@@ -75,6 +76,7 @@ def _options(
 
 for module in (
     project,
+    new,
     spec,
     run_one,
     plan,

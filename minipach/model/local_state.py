@@ -150,6 +150,11 @@ class LocalState:
         return self.folder / "secrets"
 
     @property
+    def drafts(self) -> Path:
+        """Pipelines that `minipach new` is writing, a folder each."""
+        return self.folder / "drafts"
+
+    @property
     def adopted(self) -> Path:
         """A dataset that is being made out of a folder."""
         return self.folder / "adopt"

@@ -1,0 +1,264 @@
+"""Make a pipeline's folder from a draft, in one step, and commit it where the user says so."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from minipach.git.repo import Repo, need_identity
+from minipach.git.shared_modes import current_mask
+from minipach.model.pipeline import BrokenSpec
+from minipach.model.repo_layout import SPEC, SPECS
+from minipach.project.project import Project, find_project
+from minipach.spec.load import load_spec
+from minipach.spec.value_types import NAME, NAME_RULE
+from minipach.support.errors import Problem, UserError
+from minipach.templates.dockerfile import read_dockerfile
+from minipach.templates.draft import Draft, DraftFile, to_yaml
+from minipach.templates.dvc import read_stage
+from minipach.templates.inputs import inputs_of, only_repo
+from minipach.templates.makefile import read_target
+from minipach.templates.pachyderm import from_pachyderm
+from minipach.templates.script import from_script, starter
+from minipach.templates.stage import Stage, from_stage
+
+_MAX_SOURCE = 10_000_000  # bytes
+_MAKEFILES = {"makefile", "gnumakefile"}
+_DOCKERFILES = {"dockerfile", "containerfile"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user asks for.
+
+    Args:
+        name: The path of the new pipeline in the project.
+        source: The file that it is made from, and after a colon its target or stage; "" for none.
+        inputs: `REPO` or `REPO:GLOB`, a word each.
+        command: The command with its arguments; empty: as the source says.
+        image: The image; "" for none.
+    """
+
+    name: str
+    source: str = ""
+    inputs: Sequence[str] = ()
+    command: Sequence[str] = ()
+    image: str = ""
+
+
+def draft_of(project: Project, wanted: Wanted, directory: Path) -> Draft:
+    """Return the draft of a pipeline. Writes nothing.
+
+    Args:
+        project: The project.
+        wanted: What the user asks for.
+        directory: The folder that a relative source is looked for in.
+
+    Raises:
+        UserError: The name is taken or wrong, or the source can't be used.
+    """
+    _check_name(project, wanted.name)
+    folder = PurePosixPath(wanted.name).name
+    draft = _from_source(project, wanted, directory) if wanted.source else _plain(project, wanted)
+    if wanted.image:
+        draft = replace(draft, spec={**draft.spec, "transform": {"image": wanted.image, **draft.spec["transform"]}})
+    if wanted.command:
+        draft = _with_command(draft, wanted.command)
+    _validate(draft, folder)
+    return draft
+
+
+def write(project: Project, name: str, draft: Draft) -> list[str]:
+    """Write the files of a draft, and return their paths in the project, sorted.
+
+    The folder appears with all of its files, or not at all. An existing folder gets the files; none is overwritten.
+
+    Raises:
+        UserError: A file is in the way.
+    """
+    files = [DraftFile(SPEC, to_yaml(draft).encode()), *draft.files]
+    folder = project.root / name
+    taken = [file.path for file in files if os.path.lexists(folder / file.path)]
+    if taken:
+        raise UserError(Problem("new.file-exists", f"{name}/{taken[0]}", "exists already", "choose another name"))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    project.local.drafts.mkdir(parents=True, exist_ok=True)
+    # not beside the folder: what a kill leaves there would be a pipeline, too
+    aside = Path(tempfile.mkdtemp(dir=project.local.drafts))
+    try:
+        aside.chmod(0o777 & ~current_mask())
+        for file in files:
+            there = aside / file.path
+            there.parent.mkdir(parents=True, exist_ok=True)
+            there.write_bytes(file.content)
+            if file.executable:
+                there.chmod((there.stat().st_mode & 0o777) | (0o111 & ~current_mask()))
+        if folder.is_dir():
+            _move_into(aside, folder, files)
+        else:
+            os.rename(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)  # renamed, if all is well
+    _need_seen(project, name, files)
+    return sorted(f"{name}/{file.path}" for file in files)
+
+
+def commit(project: Project, name: str, paths: Sequence[str]) -> None:
+    """Commit the files of a new pipeline, and nothing else, with the user's own hooks. Raises UserError."""
+    holder = project.holder_of(name)
+    repo = Repo(project.root / holder)
+    need_identity(repo)
+    inside = [path[len(holder) + 1 :] if holder else path for path in paths]
+    repo.git("--literal-pathspecs", "add", "--", *inside)
+    message = f"add the pipeline {PurePosixPath(name).name}"
+    repo.git("--literal-pathspecs", "commit", "--quiet", "-m", message, "--", *inside)
+
+
+def _check_name(project: Project, name: str) -> None:
+    folder = PurePosixPath(name).name
+    problem = ""
+    if not re.fullmatch(NAME, folder):
+        problem = f"can't name a pipeline ({NAME_RULE})"
+    elif PurePosixPath(name).is_absolute() or any(part in ("..", ".", ".git") for part in name.split("/")):
+        problem = "is no path in the project"
+    elif not _inside(project, name):
+        problem = "leads out of the project"
+    if problem:
+        raise UserError(Problem("new.bad-name", "NAME", f'"{name}" {problem}', "choose another name"))
+    if any((project.root / name / spec).exists() for spec in SPECS) or name in project.repos:
+        fix = "choose another name, or edit its spec"
+        raise UserError(Problem("new.exists", name, "a dataset or pipeline of this name exists", fix))
+    for place in project.places:
+        if project.name_of(place.path) == folder and place.path != name:
+            raise UserError(Problem("new.exists", place.path, "a pipeline of this name exists", "choose another name"))
+
+
+def _inside(project: Project, name: str) -> bool:
+    """Return whether no part of a path is a link, or anything else than a folder."""
+    root = Path(os.path.realpath(project.root))
+    there = Path(os.path.realpath(project.root / name))
+    return there == root / name and all(not p.exists() or p.is_dir() for p in (there, *there.parents))
+
+
+def _plain(project: Project, wanted: Wanted) -> Draft:
+    words = wanted.inputs or [only_repo(project, wanted.name)]
+    found, guesses = inputs_of(project, words, but=wanted.name)
+    if wanted.command:
+        return Draft({"input": found, "transform": {"cmd": list(wanted.command)}}, {"input": guesses})
+    command, more, files = starter(_names(found)[0])
+    return Draft({"input": found, "transform": {"cmd": command}}, {"input": guesses, "transform": more}, files)
+
+
+def _from_source(project: Project, wanted: Wanted, directory: Path) -> Draft:
+    file, part = _source(wanted.source, directory)
+    kind = file.name.lower()
+    if kind == "snakefile" or file.suffix == ".smk":
+        fix = "use --from with the script of the rule, or put its shell command after --"
+        raise UserError(Problem("new.snakefile", str(file), "a Snakefile, which minipach does not read", fix))
+    if kind in _MAKEFILES or file.suffix == ".mk":
+        return _staged(project, wanted, read_target(file, part), ())
+    if kind in ("dvc.yaml", "dvc.yml"):
+        stage, left_out = read_stage(file, part)
+        return _staged(project, wanted, stage, left_out)
+    if part:
+        raise UserError(
+            Problem("new.no-part", "--from", f"{file.name} has no parts", "leave out what follows the colon")
+        )
+    if file.suffix in (".json", ".yml", ".yaml", ".jsonnet"):
+        if wanted.inputs:
+            raise UserError(Problem("new.two-inputs", "--input", f"{file.name} has an input", "leave out --input"))
+        return from_pachyderm(file, PurePosixPath(wanted.name).name)
+    words = wanted.inputs or [only_repo(project, wanted.name)]
+    found, guesses = inputs_of(project, words, but=wanted.name)
+    if kind in _DOCKERFILES or file.suffix.lower() in (".dockerfile", ".containerfile"):
+        return _of_image(wanted, file, found, guesses)
+    command, more, files = from_script(file, _names(found))
+    spec = {"input": found, "transform": {"cmd": command}}
+    return Draft(spec, {"input": guesses, "transform": () if wanted.command else more}, files, origin=file.name)
+
+
+def _staged(project: Project, wanted: Wanted, stage: Stage, left_out: Sequence[str]) -> Draft:
+    if wanted.inputs:
+        raise UserError(Problem("new.two-inputs", "--input", f"{stage.name} says what it reads", "leave out --input"))
+    parts = from_stage(project, stage, wanted.name)
+    spec = {"input": parts.input, "transform": {"cmd": list(parts.command)}}
+    return Draft(spec, {"transform": parts.guesses}, parts.files, (*left_out, *parts.left_out), stage.name)
+
+
+def _of_image(wanted: Wanted, file: Path, found: dict[str, object], guesses: Sequence[str]) -> Draft:
+    words, folder, left_out = read_dockerfile(file)
+    if not words and not wanted.command:
+        fix = "name one: minipach new NAME --from Dockerfile -- COMMAND"
+        raise UserError(Problem("new.no-command", str(file), "neither CMD nor ENTRYPOINT", fix))
+    image = wanted.image or PurePosixPath(wanted.name).name
+    transform: dict[str, object] = {"image": image, "cmd": words or list(wanted.command)}
+    if folder:
+        transform["working_dir"] = folder
+    build = f"podman build -t {image} -f {file.name} . && podman save -o {image}.tar {image}"
+    more = [
+        f"the image {image} is built from {file.name} and registered: {build}, "
+        f"then datalad containers-add {image} --url {image}.tar",
+        "its command reads below /pfs and writes to /pfs/out",
+    ]
+    spec = {"input": found, "transform": transform}
+    return Draft(spec, {"input": guesses, "transform": more}, left_out=left_out, origin=file.name)
+
+
+def _source(word: str, directory: Path) -> tuple[Path, str]:
+    """Return the file of a source, and what follows the colon. A file with a colon in its name is found, too."""
+    whole = directory / word
+    name, colon, part = word.rpartition(":")
+    file = whole if whole.is_file() or not colon else directory / name
+    if not file.is_file():
+        raise UserError(Problem("new.no-source", "--from", f"{word}: no such file", "name a file"))
+    if file.stat().st_size > _MAX_SOURCE:
+        raise UserError(Problem("new.no-source", "--from", f"{word}: too large ({file.stat().st_size} bytes)"))
+    return file, "" if file == whole else part
+
+
+def _with_command(draft: Draft, words: Sequence[str]) -> Draft:
+    return replace(draft, spec={**draft.spec, "transform": {**draft.spec["transform"], "cmd": list(words)}})
+
+
+def _names(found: dict[str, object]) -> list[str]:
+    """Return the names of the inputs, which are folders below `/pfs`."""
+    for kind in ("cross", "join"):
+        members = found.get(kind)
+        if isinstance(members, list):
+            return [name for member in members for name in _names(member)]
+    pfs = found["pfs"]
+    assert isinstance(pfs, dict)
+    return [str(pfs.get("name") or PurePosixPath(str(pfs["repo"])).name)]
+
+
+def _validate(draft: Draft, folder: str) -> None:
+    try:
+        load_spec(to_yaml(draft), source=SPEC, folder=folder)
+    except BrokenSpec as error:
+        raise UserError(error.problems) from None
+
+
+def _move_into(aside: Path, folder: Path, files: Sequence[DraftFile]) -> None:
+    """Move files into a folder that exists. The spec comes last: without it, there is no pipeline yet."""
+    for file in sorted(files, key=lambda f: (f.path == SPEC, f.path)):
+        (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
+        os.link(aside / file.path, folder / file.path)  # fails, where a rename would replace a file
+
+
+def _need_seen(project: Project, name: str, files: Sequence[DraftFile]) -> None:
+    if name in {place.path for place in find_project(project.root).places}:
+        return
+    for file in files:
+        (project.root / name / file.path).unlink(missing_ok=True)
+    for folder in sorted({(project.root / name / file.path).parent for file in files}, reverse=True):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+    holder = project.holder_of(name) or "a folder that git ignores"
+    raise UserError(
+        Problem("new.not-seen", name, f"no place for a pipeline: it lies in {holder}", "choose another folder")
+    )

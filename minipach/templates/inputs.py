@@ -1,0 +1,150 @@
+"""The input of a new pipeline: from `REPO:GLOB` words, or guessed from the files of a repo."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from minipach.git.repo import GITLINK, TREE, Repo, is_dataset
+from minipach.model.repo_layout import reserved_in_data, reserved_in_pipeline
+from minipach.project.project import Project
+from minipach.spec.glob import GlobError, compile_glob
+from minipach.support.errors import Problem, UserError
+from minipach.support.text import suggest
+
+_MAX_SUFFIXES = 4  # more kinds of files than this are not listed in a glob
+_OPTION = "--input"
+
+
+def inputs_of(project: Project, words: Sequence[str], *, but: str) -> tuple[dict[str, Any], list[str]]:
+    """Return the `input` of a spec, and what in it is a guess.
+
+    Args:
+        project: The project whose repos are named.
+        words: Each `REPO`, or `REPO:GLOB`.
+        but: The path of the new pipeline, which is no input of itself.
+
+    Raises:
+        UserError: A repo does not exist, or a glob is wrong.
+    """
+    guesses: list[str] = []
+    members: list[dict[str, Any]] = []
+    names: set[str] = set()
+    for word in words:
+        repo, colon, glob = word.partition(":")
+        repo = repo.strip("/")
+        _need_repo(project, repo, but)
+        if not colon:
+            glob, guess = guess_glob(project, repo)
+            guesses.append(guess)
+        _check_glob(word, glob)
+        pfs: dict[str, Any] = {"repo": repo, "glob": glob if glob.startswith("/") else f"/{glob}"}
+        name = PurePosixPath(repo).name
+        if name in names:
+            name = next(f"{name}{n}" for n in range(2, len(words) + 2) if f"{name}{n}" not in names)
+            pfs["name"] = name
+        names.add(name)
+        members.append({"pfs": pfs})
+    if len(members) == 1:
+        return members[0], guesses
+    if all("(" in member["pfs"]["glob"] for member in members):
+        for member in members:
+            member["pfs"]["join_on"] = "$1"
+        guesses.append("a datum for each value that the first parentheses of all globs match")
+        return {"join": members}, guesses
+    guesses.append("a datum for each combination of the inputs; join: pairs those with the same name")
+    return {"cross": members}, guesses
+
+
+def only_repo(project: Project, but: str) -> str:
+    """Return the repo of a project that has exactly one which is no pipeline. Raises UserError."""
+    pipelines = {place.path for place in project.places}
+    repos = [path for path in project.repos if path not in pipelines and path != but]
+    if len(repos) == 1:
+        return repos[0]
+    known = ", ".join(repos[:5]) if repos else "none; create one: datalad create -d . images"
+    raise UserError(
+        Problem("new.no-input", _OPTION, "no input is named", f"add --input REPO:GLOB (repos here: {known})")
+    )
+
+
+def guess_glob(project: Project, repo: str) -> tuple[str, str]:
+    """Return a glob that makes one datum of each file, or of each folder, at the top of a repo; and a sentence."""
+    files, folders = _top(project, repo)
+    subjects = [name for name in folders if name.startswith("sub-")]
+    if subjects:
+        return "/sub-*", f"each subject of {repo} is a datum ({len(subjects)} now)"
+    if len(folders) > len(files):
+        return "/*", f"each folder at the top of {repo} is a datum ({len(folders)} now)"
+    suffixes = sorted({PurePosixPath(name).suffix for name in files if not folders})
+    if not files:
+        return "/*", f"each file or folder at the top of {repo} is a datum (none now)"
+    if all(suffixes) and 0 < len(suffixes) <= _MAX_SUFFIXES and all(s[1:].isalnum() for s in suffixes):
+        kinds = suffixes[0][1:] if len(suffixes) == 1 else "{" + ",".join(s[1:] for s in suffixes) + "}"
+        return f"/*.{kinds}", f"each file of this kind at the top of {repo} is a datum ({len(files)} now)"
+    return "/*", f"each file or folder at the top of {repo} is a datum ({len(files) + len(folders)} now)"
+
+
+def repo_around(repos: Iterable[str], path: str) -> str:
+    """Return the longest of these repos that a path lies in, or "" if none does."""
+    return max((repo for repo in repos if path == repo or path.startswith(f"{repo}/")), key=len, default="")
+
+
+def stage_inputs(found: Mapping[str, Collection[str]]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the input of a stage that reads given paths of repos, all in one datum; and the input name of each path.
+
+    Args:
+        found: For each repo, the paths in it that the stage reads; "" is the whole repo.
+    """
+    members: list[dict[str, Any]] = []
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for repo, below in found.items():
+        for path in [""] if "" in below else sorted(below):
+            pfs: dict[str, Any] = {"repo": repo, "glob": "/" + _literal(path)}
+            base = name = PurePosixPath(repo).name
+            n = 2
+            while name in taken:
+                name, n = f"{base}{n}", n + 1
+            if name != base:
+                pfs["name"] = name
+            taken.add(name)
+            names[f"{repo}/{path}".rstrip("/")] = name
+            members.append({"pfs": pfs})
+    return (members[0] if len(members) == 1 else {"cross": members}), names
+
+
+def _literal(path: str) -> str:
+    return "".join(f"\\{c}" if c in "\\*?[]{}()!+@|^," else c for c in path)
+
+
+def _top(project: Project, repo: str) -> tuple[list[str], list[str]]:
+    """Return the names of the files and of the folders at the top of a repo's last commit."""
+    folder = project.root / repo
+    if not is_dataset(folder):
+        return [], []
+    git = Repo(folder)
+    head = git.head()
+    pipelines = {place.path for place in project.places}
+    reserved = reserved_in_pipeline if repo in pipelines else reserved_in_data
+    entries = [e for e in (git.ls_tree(head) if head else ()) if not reserved(e.path) and not _is_readme(e.path)]
+    files = [e.path for e in entries if e.mode not in (TREE, GITLINK)]
+    return files, [e.path for e in entries if e.mode in (TREE, GITLINK)]
+
+
+def _is_readme(name: str) -> bool:
+    return PurePosixPath(name).stem.upper() in {"README", "LICENSE", "CHANGES", "CHANGELOG", "DATASET_DESCRIPTION"}
+
+
+def _need_repo(project: Project, repo: str, but: str) -> None:
+    known = [path for path in (*project.repos, *(place.path for place in project.places)) if path != but]
+    if repo not in known:
+        raise UserError(Problem("new.no-repo", _OPTION, f'"{repo}" is no dataset of the project', suggest(repo, known)))
+
+
+def _check_glob(word: str, glob: str) -> None:
+    try:
+        compile_glob(glob)
+    except GlobError as error:
+        raise UserError(Problem("new.bad-glob", _OPTION, f'"{word}": {error}')) from None

@@ -1,0 +1,83 @@
+"""A Pachyderm spec (JSON or YAML) as a draft: its older field names in today's, what has no counterpart left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from minipach.project.spec_file import decoded
+from minipach.spec.yaml_reader import Null, Number, read_yaml
+from minipach.support.errors import Problem, UserError, each_once
+from minipach.templates.draft import Draft, without_refused
+
+_RENAMED = {"atom": "pfs"}  # of an input
+_LISTS = ("cross", "union", "join", "group")
+
+
+def from_pachyderm(file: Path, name: str) -> Draft:
+    """Return a draft from a Pachyderm spec.
+
+    Args:
+        file: The spec, as pachctl takes it.
+        name: The name of the new pipeline.
+
+    Raises:
+        UserError: The file is no spec, or has an input or a command that has no counterpart here.
+    """
+    if file.suffix == ".jsonnet":
+        made = f"{file.stem}.json"
+        fix = f"jsonnet --tla-str KEY=VALUE {file.name} > {made}, then minipach new {name} --from {made}"
+        raise UserError(Problem("new.jsonnet", str(file), "a jsonnet template", fix))
+    document = read_yaml(decoded(file.read_bytes(), str(file)))
+    if document.problems or not isinstance(document.data, dict):
+        found = (problem.within(f"{file}:{mark.line}:{mark.column}") for mark, problem in document.problems)
+        raise UserError(each_once(found) or [Problem("new.no-spec", str(file), "no spec: no mapping")])
+    spec = _plain(document.data)
+    left_out = []
+    named = spec.get("pipeline", {}).get("name") if isinstance(spec.get("pipeline"), dict) else None
+    if named and named != name:
+        left_out.append(f"pipeline.name: {named}; here the folder names a pipeline")
+    spec.pop("pipeline", None)
+    if "inputs" in spec and "input" not in spec and isinstance(spec["inputs"], list):
+        members = [
+            {"pfs": {k: v for k, v in _repo(m).items() if k in ("repo", "glob", "branch", "name")}}
+            for m in spec.pop("inputs")
+        ]
+        spec["input"] = members[0] if len(members) == 1 else {"cross": members}
+    if isinstance(spec.get("input"), dict):
+        spec["input"] = _input(spec["input"])
+    order = ("description", "input", "transform")
+    spec = {key: spec[key] for key in (*(k for k in order if k in spec), *(k for k in spec if k not in order))}
+    return without_refused(Draft(spec, left_out=tuple(left_out), origin=file.name), name)
+
+
+def _plain(value: Any) -> Any:
+    """Return data as read with numbers instead of their text, and without the keys that have no value."""
+    if isinstance(value, Number):
+        try:
+            return int(value.text)
+        except ValueError:
+            return float(value.text)
+    if isinstance(value, dict):
+        return {str(key): _plain(v) for key, v in value.items() if not isinstance(v, Null) and v is not None}
+    if isinstance(value, list):
+        return [_plain(item) for item in value if not isinstance(item, Null)]
+    return value
+
+
+def _input(node: Any) -> Any:
+    if not isinstance(node, dict):
+        return node
+    found = {_RENAMED.get(key, key): value for key, value in node.items()}
+    for kind in _LISTS:
+        if isinstance(found.get(kind), list):
+            found[kind] = [_input(member) for member in found[kind]]
+    return found
+
+
+def _repo(member: Any) -> dict[str, Any]:
+    """Return an entry of `inputs` of Pachyderm 1.6, whose repo may be an object with a name."""
+    found = dict(member) if isinstance(member, dict) else {}
+    if isinstance(repo := found.get("repo"), dict):
+        found["repo"] = repo.get("name", "")
+    return found

@@ -1,0 +1,41 @@
+"""`minipach.templates.script`: how a script is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from minipach.support.errors import UserError
+from minipach.templates.script import from_script
+
+ARGUMENTS = 'exec {} "$images" "$PFS/raw-t1" "$PFS/out"'
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "command"),
+    [
+        ("a.py", "open('/pfs/images')", ["python3", "code/a.py"]),
+        ("a.R", "# reads below /pfs", ["Rscript", "code/a.R"]),
+        ("a", "#!/usr/bin/env -S bash -e\n# $PFS", ["bash", "-e", "code/a"]),
+        ("a", "#!/bin/dash\n# $PFS", ["dash", "code/a"]),
+        ("a.py", "import sys; sys.argv", ["sh", "-c", ARGUMENTS.format("python3 code/a.py")]),
+        ("a b.sh", "cat $1", ["sh", "-c", ARGUMENTS.format("sh 'code/a b.sh'")]),
+        ("a.py", "print(1)", ["python3", "code/a.py"]),
+    ],
+)
+def test_the_command(tmp_path: Path, name: str, text: str, command: list[str]) -> None:
+    (tmp_path / name).write_text(text)
+    found, _, files = from_script(tmp_path / name, ["images", "raw-t1"])
+    assert found == command
+    assert [(file.path, file.content) for file in files] == [(f"code/{name}", text.encode())]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"), [("a.xyz", b"x", "new.no-interpreter"), ("a.py", b"\0", "new.no-script")]
+)
+def test_what_is_no_script(tmp_path: Path, name: str, content: bytes, code: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        from_script(tmp_path / name, ["images"])
+    assert [problem.code for problem in caught.value.problems] == [code]
