@@ -28,7 +28,7 @@ def new(
     command: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[-- COMMAND]...", help="Set the command of the pipeline. [default: as the source says]"
+            metavar="COMMAND", help="Set the command of the pipeline; begin it with `--`. [default: as the source says]"
         ),
     ] = None,
     source: Annotated[

@@ -29,7 +29,7 @@ def serve(
         typer.Option("--body-limit", min=1, max=100_000_000, metavar="BYTES", help="Refuse longer events."),
     ] = 4_000_000,
 ) -> None:
-    """Receive push events of forges and events of buckets over HTTP, and start a pass after each.
+    """Receive events of forges and buckets, and start passes.
 
     Senders post to /hooks/github, gitea, forgejo, gitlab, bitbucket or s3. Each has a secret: the variable
     MINIPACH_WEBHOOK_GITHUB_SECRET, or a file that the git setting minipach.webhook.github.secret-file names.

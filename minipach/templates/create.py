@@ -34,7 +34,7 @@ _DOCKERFILES = {"dockerfile", "containerfile"}
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the user asks for.
+    """The pipeline that the user asks for.
 
     Args:
         name: The path of the new pipeline in the project.

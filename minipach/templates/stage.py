@@ -39,7 +39,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class StageDraft:
-    """What a stage gives a draft: an input, a command, its files, guesses, and what is left out."""
+    """The parts of a draft that come from a stage: an input, a command, files, guesses, and what is left out."""
 
     input: dict[str, Any]
     files: tuple[DraftFile, ...]

@@ -101,7 +101,7 @@ def test_a_commit_holds_the_new_files_alone(root: Files, project: Project) -> No
         "",
         *paths,
     ]
-    assert root.git("diff", "--cached", "--name-only") == b"staged.txt"
+    assert root.git("diff", "--cached", "--name-only") == b"staged.txt\n"
 
 
 @pytest.mark.parametrize(
