@@ -4,6 +4,8 @@ A slot has no subdatasets installed, so that what they are at can't change while
 names as input (scripts, code, image) is mostly here, so that there is nothing to get. Where datalad asks in another
 way, or something is not here, it asks as ever.
 
+Large outputs go into the annex by a faster way (`git.annex_intake`) before `git annex add` sees the others.
+
 What rules say to ignore (the repo's `.gitignore`, one that a command has written, `.git/info/exclude`, those of whoever
 runs this) is an output like any other, and would be lost: so datalad gets it, too.
 
@@ -22,7 +24,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from minipach.git.annex_intake import take_in
 from minipach.git.annex_keys import MAX_POINTER, key_of_pointer
+from minipach.git.repo import Repo
 from minipach.model.repo_layout import reserved_in_pipeline
 from minipach.support.cpu_affinity import on_one_processor
 
@@ -96,8 +100,14 @@ def shortcuts(repo: Any, root: Path, inputs: Sequence[str], place: int = 0) -> I
     def adding_all(args: Sequence[str], *more: Any, **options: Any) -> Any:
         if args[0] != "add":
             return call_annex(args, *more, **options)
+        files = [os.path.relpath(os.path.join(root, file), root) for file in options["files"]]
+        taken = take_in(Repo(root, own=True), files)
+        rows = [{"command": "add", "success": True, "file": file, "key": key} for file, key in taken.items()]
+        options["files"] = [file for file in files if file not in taken]
+        if not options["files"]:
+            return rows
         with on_one_processor(place):
-            return call_annex([*args, "--no-check-gitignore"], *more, **options)
+            return [*rows, *call_annex([*args, "--no-check-gitignore"], *more, **options)]
 
     def committing_quietly(args: Sequence[str], *more: Any, **options: Any) -> Any:
         return call_plainly([*(_NO_HOOKS if args[0] == "commit" else []), *args], *more, **options)

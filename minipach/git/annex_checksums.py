@@ -85,6 +85,13 @@ def damaged(repo: Repo, contents: Mapping[str, Path], *, fresh: bool = False) ->
     return bad
 
 
+def note_verified(repo: Repo, contents: Mapping[str, Path], began: Mapping[str, int]) -> None:
+    """Note contents whose checksum somebody has computed already. began: when, for each key (ns since 1970)."""
+    stamps = {key: _stamp(file) for key, file in contents.items()}
+    with _notes(repo) as notes:
+        notes.write({key: stamp for key, stamp in stamps.items() if stamp[2] < began[key] - _SETTLED})
+
+
 def _stamp(file: Path) -> _Stamp:
     """Return the stamp of a file, which changes when it is written to.
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from minipach.execution.datalad_shortcuts import all_here, shortcuts
+from minipach.git.annex_intake import LARGE
 from tests.fixtures.projects import Study
 
 _IMPORTS = """
@@ -136,3 +141,24 @@ def test_no_hook_of_the_repo_sees_a_sets_commit(study: Study, together: int) -> 
     assert study.schedule()["edges"]["state"] == "published"
     assert "DATALAD RUNCMD" in study.git("edges", "log", "--format=%s", "-1")
     assert [(study.root / "edges" / name).read_text() for name in ("a.txt", "b.txt")] == ["more", "still more"]
+
+
+@pytest.mark.slow
+def test_a_large_output_is_verified_when_it_is_taken_in(study: Study) -> None:
+    """So nobody computes its checksum again where it is an input."""
+    study.put("images/a.txt", "alpha")
+    big = f"truncate -s {LARGE} "
+    study.pipeline(
+        "edges",
+        'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/x.sh]}\n',
+        x=f'cd "$PFS/out"; {big} "big file.dat"; touch -d "1 hour ago" "big file.dat"; echo small >small',
+    )
+    study.schedule()
+    key = f"SHA256E-s{LARGE}--{hashlib.sha256(bytes(LARGE)).hexdigest()}.dat"
+    assert os.path.basename(os.readlink(study.root / "edges/big file.dat")) == key
+    with contextlib.closing(sqlite3.connect(study.root / "edges/.git/minipach/verified.sqlite")) as notes:
+        verified = notes.execute("SELECT key, inode FROM verified").fetchall()
+    assert (key, (study.root / "edges/big file.dat").stat().st_ino) in verified
+    study.ok("git", "annex", "fsck", cwd=study.root / "edges")
+    assert study.git("edges", "status", "--porcelain") == ""
+    assert study.read("edges/small") == b"small\n"
