@@ -44,7 +44,7 @@ def lock_environment(project: Project, path: str) -> tuple[str, ...]:
                     "pipeline.not-a-dataset",
                     path,
                     "not a dataset yet",
-                    f"minipach schedule {pipeline.name} records the first one",
+                    f"minipach schedule {pipeline.name}",
                 )
             )
         head, branch = repo.head(), need_branch(repo, path)
@@ -94,8 +94,8 @@ def _refreshable(project: Project, path: str) -> Image:
             Problem(
                 "image.not-fetchable",
                 at,
-                f"the image {pipeline.transform.image} is no registry's, so there is nothing to fetch again",
-                "a change of its file or container is seen by itself",
+                f"the image {pipeline.transform.image} is no registry's, so there is nothing to fetch again "
+                "(a change of its file or container is seen by itself)",
             )
         )
     if reference.digest:

@@ -96,7 +96,9 @@ def chosen_gpus(text: str, look: Callable[[], Sequence[str]], tell: Callable[[st
         if not _is_among(one, there):
             has = ", ".join(t for t in there if t.isdecimal())
             raise UserError(
-                Problem("option.no-such-gpu", f"--gpus {text}", f'this machine has no GPU "{one}"', f"it has {has}")
+                Problem(
+                    "option.no-such-gpu", f"--gpus {text}", f'this machine has no GPU "{one}"', f"use one of: {has}"
+                )
             )
     return ids
 

@@ -176,7 +176,7 @@ def _others(project: Project, targets: Targets, sound: list[str], upstream: str,
         sound = [path for path in sound if not set(project.upstream_of([path])) & (set(sound) - {path})]
     words = [word for path in sound[:_NAMED] for word in _words(project, targets, path)]
     more = " ..." if len(sound) > _NAMED else ""
-    others = f"the others: minipach schedule {shlex.join(words)}{more}{upstream}{alone}"
+    others = f"to run the others, minipach schedule {shlex.join(words)}{more}{upstream}{alone}"
     return [Problem("schedule.nothing-done", "", "nothing was done", others)]
 
 

@@ -31,8 +31,8 @@ def told(root: Path, repos: Iterable[str], pipelines: Collection[str]) -> Iterat
                 "pipeline.without-spec",
                 path,
                 f"a pipeline's results without its {SPEC}, so it is treated as data",
-                f"{_way_back(repo, here)} && {save} restores it, "
-                f"{here} rm -rq {STATE} && {save} removes the pipeline state",
+                f"to restore it, {_way_back(repo, here)} && {save}, "
+                f"or to make it data, {here} rm -rq {STATE} && {save}",
             )
 
 

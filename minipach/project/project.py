@@ -184,8 +184,8 @@ class Project:
                 problem = Problem(
                     "project.name-taken",
                     self.spec_path(path),
-                    f"a second pipeline named {self.name_of(path)!r}",
-                    f"{first} has that name, rename one of the folders",
+                    f"a second pipeline named {self.name_of(path)!r}, as {first} is",
+                    "rename one of the folders",
                 )
                 yield from ((first, problem), (path, problem))
 

@@ -54,7 +54,7 @@ def suggest_datum(word: str, known: Iterable[str]) -> str:
     names = list(known)
     near = nearest(word, names)
     if not near and word and any(name.startswith(word) for name in names):
-        return f'did you mean "{word}*"?'
+        return f'use "{word}*"'
     return near or suggest(word, names)
 
 

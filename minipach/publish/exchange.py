@@ -94,7 +94,7 @@ def remote_of(repo: Repo, where: str, asked: str | None) -> str:
     if asked is not None:
         if asked in known:
             return asked
-        there = f"there are: {', '.join(known)}; " if known else ""
+        there = f"use one of: {', '.join(known)}; or " if known else ""
         fix = nearest(asked, known) or f"{there}git -C {quoted(repo.path)} remote add {asked} URL"
         raise UserError(Problem("results.no-such-remote", where, f'no remote "{asked}"', fix))
     branch = repo.branch()
@@ -182,7 +182,7 @@ def _send_until_taken(repo: Repo, path: str, remote: str) -> None:
                     "results.push-refused",
                     path,
                     f"{remote} refused the results ({refused})",
-                    "nothing is lost, push again",
+                    "push again (nothing is lost)",
                 )
             )
 

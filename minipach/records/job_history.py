@@ -14,7 +14,7 @@ from minipach.records.job_database import Ledger
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import near_id
 
-_LISTED = "minipach jobs lists them"
+_LISTED = "run minipach jobs for a list"
 
 
 def open_ledger(project: Project) -> Ledger:

@@ -100,7 +100,7 @@ def assess(project: Project, path: str, *, committed: bool) -> Assessment:
                 "pipeline.not-a-dataset",
                 path,
                 "not a dataset yet, so nothing is committed",
-                f"minipach schedule {name} makes it one",
+                f"minipach schedule {name}",
             )
         )
     return assessment

@@ -85,7 +85,7 @@ def scratch_base(assessment: Assessment) -> Base:
                     "image.not-fetched",
                     assessment.path,
                     f"the image {image.label} is not in its dataset yet",
-                    f"minipach schedule {assessment.pipeline.name} fetches it",
+                    f"minipach schedule {assessment.pipeline.name}",
                 )
             )
         lying = [TreeEntry(SYMLINK, assessment.repo.hash_blob(os.fsencode(there)), image.path)]

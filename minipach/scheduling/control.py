@@ -165,8 +165,7 @@ def cancel(lock: Path, timeout: float | None) -> tuple[Holder | None, bool]:
             Problem(
                 "lock.held-by-unknown",
                 str(lock),
-                f"held, but not by {found} (or it is another user's)",
-                "nothing was ended",
+                f"held, but not by {found} (or it is another user's), so nothing was ended",
             )
         )
     try:

@@ -59,7 +59,7 @@ def _copy_contents(source: Repo, repo: Repo, keys: set[str]) -> None:
                 "code.needs-dataset",
                 str(source.path),
                 "annexed files of shared code need a dataset here",
-                "minipach schedule makes it one",
+                "minipach schedule",
             )
         )
     try:

@@ -269,7 +269,7 @@ class Pass:
                         "pipeline.changed-during-run",
                         a.path,
                         "its code or image was changed while datums ran",
-                        "finished results are kept; run the same command again for the committed version",
+                        "run the same command again for the committed version (finished results are kept)",
                     )
                 )
             if again:

@@ -74,7 +74,7 @@ def staged_files(assessment: Assessment, tasks: Sequence[Task]) -> list[StagedFi
                 dest = f"{folder}/{path}"
                 if any(part in ("", ".", "..", ".git") for part in path.split("/")):
                     raise UserError(
-                        Problem("file.outside-repo", m.repo, f"the path {path!r} leads out of its repo", "refused")
+                        Problem("file.outside-repo", m.repo, f"the path {path!r} leads out of its repo, and is refused")
                     )
                 where = str(root / m.repo / entry.sub) if entry.sub else str(root / m.repo)
                 found[dest] = StagedFile(dest, where, entry.kind, entry.blob, entry.key, entry.executable)

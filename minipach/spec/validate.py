@@ -69,7 +69,7 @@ def _report(document: Document, loc: Loc, kind: str, message: str, context: Mapp
         values = re.findall(r"'(\w+)'", context["expected"])
         written = document.written(loc)
         guess = difflib.get_close_matches(written.strip("\"'"), values, 1)
-        way = f'did you mean "{guess[0]}"?' if guess else "write " + " or ".join(values)
+        way = f"use {guess[0]}" if guess else "write " + " or ".join(values)
         document.add(loc, "spec.bad-value", f"`{name}` can't be {show(written)}", way)
     elif name == "repo" and isinstance(dig(document.data, *loc), dict):
         document.add(
@@ -95,13 +95,13 @@ def _unknown(name: str, model: type[BaseModel], given: object) -> tuple[str, str
         return f"`{name}` is there already as `{snake(name)}`", "keep one"
     guess = difflib.get_close_matches(snake(name), known, 1)
     if guess:
-        return f"unknown key {show(name)}", f'did you mean "{guess[0]}"?'
+        return f"unknown key {show(name)}", f"use `{guess[0]}`"
     elsewhere = next((path for path, field in _fields(PipelineSpec, "") if field == snake(name)), None)
     if elsewhere is not None and given is not None:
-        where = f"under `{elsewhere}`" if elsewhere else "at the top"
-        return f"unknown key {show(name)} here", f"it belongs {where}"
+        where = f"below `{elsewhere}`" if elsewhere else "to the top"
+        return f"unknown key {show(name)} here", f"move it {where}"
     usable = [key for key, field in model.model_fields.items() if not _without_effect(field.metadata)]
-    return f"unknown key {show(name)}", f"known here: {', '.join(usable)}"
+    return f"unknown key {show(name)}", f"use one of: {', '.join(usable)}"
 
 
 def _without_effect(metadata: list[Any]) -> bool:
@@ -210,12 +210,8 @@ class _Inputs:
         strange = not given and any(isinstance(key, str) and key not in InputSpec.model_fields for key in node)
         if len(given) != 1 and not strange:  # a key that is no kind is reported as such
             has = "none" if not given else " and ".join(f"`{kind}`" for kind in given)
-            self.document.add(
-                loc,
-                "spec.bad-input",
-                "one input is exactly one of pfs, cross, union, join, group, cron",
-                f"this has {has}",
-            )
+            what = f"an input is exactly one of pfs, cross, union, join, group, cron, but this has {has}"
+            self.document.add(loc, "spec.bad-input", what, "keep one of them" if given else "add one of them")
         for kind in given:
             value = node[kind]
             if kind == "pfs" and isinstance(value, dict):
@@ -435,7 +431,7 @@ def check_secrets(document: Document, notes: Document) -> None:
                     "give it another `mount_path`",
                 )
             elif not key:
-                message, fix = f"the secret is the file {file}", "`key` gives the file another name"
+                message, fix = f"the secret is the file {file}", "to give the file another name, add `key`"
                 notes.add((*loc, "mount_path"), "spec.note", message, fix)
             files.add(file)
         if name:

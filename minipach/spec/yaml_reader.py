@@ -175,10 +175,10 @@ def read_yaml(text: str) -> Document:
         document.problems.append(_syntax_problem(error, text))
         return document
     except RecursionError:
-        document.add((), "spec.too-deep", "nested too deep", f"at most {MAX_DEPTH} levels")
+        document.add((), "spec.too-deep", "nested too deep", f"use at most {MAX_DEPTH} levels")
         return document
     if node is None or node.tag == _TAG + "null":
-        document.add((), "spec.empty", "the spec is empty", "it needs at least `input:` and `transform:`")
+        document.add((), "spec.empty", "the spec is empty", "write at least `input:` and `transform:`")
         return document
     walk = _Walk(text, document)
     try:
@@ -212,7 +212,7 @@ class _Walk:
         if id(node) in parents:
             raise _TooMuch(mark, "an alias inside the very value it stands for", "remove it")
         if len(parents) >= MAX_DEPTH:
-            raise _TooMuch(mark, "nested too deep", f"at most {MAX_DEPTH} levels")
+            raise _TooMuch(mark, "nested too deep", f"use at most {MAX_DEPTH} levels")
         parents = (*parents, id(node))
         if isinstance(node, yaml.MappingNode):
             self._document.places[loc] = Place(key or mark, mark)

@@ -28,7 +28,7 @@ class Problem:
 
     def __str__(self) -> str:
         """Return the line that people read. No code takes it apart again."""
-        return self.what + (f"; {self.fix}" if self.fix else "")
+        return _line(self.what, self.fix)
 
     @property
     def what(self) -> str:
@@ -71,7 +71,7 @@ class Finding:
 
     def __str__(self) -> str:
         """Return the finding without its level, as a line."""
-        return self.what + (f"; {self.fix}" if self.fix else "")
+        return _line(self.what, self.fix)
 
 
 class UserError(Exception):
@@ -81,6 +81,10 @@ class UserError(Exception):
         given = [problems] if isinstance(problems, str | Problem) else problems
         self.problems: tuple[Problem, ...] = tuple(map(problem_of, given))
         super().__init__("\n".join(map(str, self.problems)))
+
+
+def _line(what: str, fix: str) -> str:
+    return f"{what}. Fix: {fix}" if fix else what
 
 
 def problem_of(found: str | Problem) -> Problem:

@@ -1,4 +1,4 @@
-"""Text for people: plurals, quoting, "did you mean", and escapes for a terminal, dot, mermaid and XML. Pure."""
+"""Text for people: plurals, quoting, the nearest known word, and escapes for a terminal, dot, mermaid and XML. Pure."""
 
 from __future__ import annotations
 
@@ -37,23 +37,22 @@ _COMPARED = 2000  # at most so many words are compared with one
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """Return `did you mean ...?` for the nearest known word, or the list of what there is."""
+    """Return the fix `use ...` with the nearest known word, or with all that there are; "" if there is none."""
     names = sorted(known)
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    there = f"there are: {', '.join(names[:_NAMED])}{more}" if names else "there are none yet"
-    return nearest(word, names) or there
+    return nearest(word, names) or (f"use one of: {', '.join(names[:_NAMED])}{more}" if names else "")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `did you mean ...?` for the nearest known word, or ""."""
+    """Return the fix `use ...` with the nearest known word, or ""."""
     words = list(known)
     ends = [other for other in words if other.endswith(f"/{word}")]
     if len(ends) == 1:  # the last part alone: of a path, that is what people remember
-        return f'did you mean "{ends[0]}"?'
+        return f'use "{ends[0]}"'
     if len(words) > _COMPARED:  # to compare a word takes 50 µs: of very many, those that begin alike
         words = heapq.nlargest(_COMPARED, words, key=lambda other: _alike(word, other))
     near = difflib.get_close_matches(word, words, n=1)
-    return f'did you mean "{near[0]}"?' if near else ""
+    return f'use "{near[0]}"' if near else ""
 
 
 def _alike(one: str, other: str) -> int:

@@ -90,7 +90,7 @@ def log_of_try(project: Project, path: str, datum: str, job: str | None, number:
                 "log.no-such-try",
                 name,
                 f"{datum} has had {many(len(tries), 'try', 'tries')}",
-                f"--try {len(tries) or 1}",
+                f"use --try {len(tries) or 1}",
             )
         )
     one = tries[number - 1]
@@ -188,7 +188,7 @@ def stream_all(project: Project, tell: Callable[[str], None]) -> Iterator[tuple[
                         "log.nothing-runs",
                         "",
                         "nothing runs now",
-                        "minipach logs shows what failed last time, minipach jobs what ran",
+                        "run minipach logs for what failed last time, minipach jobs for what ran",
                     )
                 )
             if not following and not told:

@@ -368,7 +368,9 @@ def test_what_cannot_be_written_is_told_in_one_line(done: Study, arguments: list
             check=False,
         )
     assert process.returncode == 2
-    assert process.stderr == "stdout: cannot write to standard output: No space left on device; send it elsewhere\n"
+    assert (
+        process.stderr == "stdout: cannot write to standard output: No space left on device. Fix: send it elsewhere\n"
+    )
 
 
 def test_names_are_those_of_git_whatever_the_locale(done: Study, tmp_path: Path) -> None:
@@ -416,20 +418,20 @@ def test_a_project_that_may_only_be_read_can_be_looked_at(done: Study, tmp_path:
     for command in (["schedule"], ["lock", "edges"], ["audit", "edges"], ["cancel"]):
         line = one_line(run(*sealed, *command, cwd=study.root))
         assert line.startswith(str(study.root))
-        assert "on a read-only file system; work where it may be written, or in a clone" in line
+        assert "on a read-only file system. Fix: work where it may be written, or in a clone" in line
 
 
 def test_not_in_a_project(tmp_path: Path) -> None:
     for command in (["status"], ["schedule"], ["datums", "edges"]):
         line = one_line(run(*MINIPACH, *command, cwd=tmp_path))
-        assert line.endswith("not inside a project; minipach init makes one here")
+        assert line.endswith("not inside a project. Fix: minipach init makes one here")
     assert one_line(run(*MINIPACH, "-C", "nowhere", "status", cwd=tmp_path)) == "nowhere: no such folder"
 
 
 def test_an_unknown_pipeline(done: Study) -> None:
     for command in ("schedule", "datums", "logs"):
         assert one_line(done.minipach(command, "edgse")) == (
-            'edgse: no such pipeline in this project; did you mean "edges"?'
+            'edgse: no such pipeline in this project. Fix: use "edges"'
         )
 
 
@@ -441,13 +443,13 @@ def study(done: Study, tmp_path: Path) -> Study:
 def test_a_missing_repo(study: Study) -> None:
     study.pipeline("fresh", spec("image", "/", "run"))
     heads = study.git(".", "rev-parse", "HEAD"), study.git("edges", "rev-parse", "HEAD")
-    problem = 'fresh/spec.yml:1:21: no repo "image" in this project; did you mean "images"?'
+    problem = 'fresh/spec.yml:1:21: no repo "image" in this project. Fix: use "images"'
     for command in ("plan", "check", "status"):
         assert one_line(study.minipach(command)) == problem
     refused = study.minipach("schedule")
     assert (refused.code, refused.err.splitlines()) == (
         2,
-        [problem, "nothing was done; the others: minipach schedule edges"],
+        [problem, "nothing was done. Fix: to run the others, minipach schedule edges"],
     )
     assert heads == (study.git(".", "rev-parse", "HEAD"), study.git("edges", "rev-parse", "HEAD"))
 
@@ -455,7 +457,9 @@ def test_a_missing_repo(study: Study) -> None:
 def test_a_cycle(study: Study) -> None:
     study.pipeline("one", spec("two", "/", "run"))
     study.pipeline("two", spec("one", "/", "run"))
-    problem = "one/spec.yml:1:21: these pipelines wait for each other: one -> two -> one; remove one of these inputs"
+    problem = (
+        "one/spec.yml:1:21: these pipelines wait for each other: one -> two -> one. Fix: remove one of these inputs"
+    )
     for command in ("plan", "status"):
         assert one_line(study.minipach(command)) == problem
     assert study.minipach("schedule").err.splitlines()[0] == problem
@@ -481,7 +485,7 @@ def test_what_is_broken_keeps_no_sound_one_from_its_work(study: Study) -> None:
         "bad/spec.yml:3:1",
         plan.err.strip(),
     )
-    assert data["text"] == f"{data['location']}: {data['message']}; {data['fix']}"
+    assert data["text"] == f"{data['location']}: {data['message']}. Fix: {data['fix']}"
     assert rows["bad"] == {"name": "bad", "counts": dict.fromkeys(rows["bad"]["counts"], 0), "datums": []}
     assert (rows["late"]["datums"], rows["late"]["waits"]) == ([], "waits for bad (1 problem)")
     assert rows["edges"]["counts"]["run"] == 1
@@ -501,17 +505,22 @@ def test_what_is_broken_keeps_no_sound_one_from_its_work(study: Study) -> None:
             assert one_line(study.minipach(command, word)).startswith(problem)
     for command in ("check", "plan", "datums", "logs"):
         assert study.minipach(command, "edges").code == 0
-    assert study.minipach("schedule").err.splitlines()[1] == "nothing was done; the others: minipach schedule edges"
+    assert (
+        study.minipach("schedule").err.splitlines()[1]
+        == "nothing was done. Fix: to run the others, minipach schedule edges"
+    )
     assert study.schedule("edges").keys() == {"edges", "fresh"}
     study.pipeline("bad", spec("edges", "/*", "run", "nonsense: 1\n"), run="true\n")
     refused = study.minipach("schedule", "edges").err.splitlines()
-    assert refused[1:] == ["nothing was done; the others: minipach schedule edges --no-downstream"]
+    assert refused[1:] == ["nothing was done. Fix: to run the others, minipach schedule edges --no-downstream"]
     assert study.schedule("edges", "--no-downstream").keys() == {"edges"}
 
 
 def test_a_missing_image(study: Study) -> None:
     study.pipeline("fresh", spec("images", "/*", "run").replace("{cmd", "{image: opncv.sif, cmd"))
-    said = 'image "opncv.sif" is neither a registered container nor a file; write its path as seen from the project'
+    said = (
+        'image "opncv.sif" is neither a registered container nor a file. Fix: write its path as seen from the project'
+    )
     for command in ("check", "plan"):
         assert one_line(study.minipach(command, "fresh")) == f"fresh/spec.yml:2:20: {said}"
     datums = study.minipach("datums", "fresh", "--json")
@@ -522,15 +531,14 @@ def test_a_missing_image(study: Study) -> None:
 def test_a_word_for_an_image_is_a_registrys(study: Study) -> None:
     study.pipeline("fresh", spec("images", "/*", "run").replace("{cmd", "{image: opncv, cmd"))
     study.git(".", "config", "--file", ".datalad/config", "datalad.containers.opencv.image", "x.sif")
-    why = (
-        'no container "opncv" is registered, so the registry\'s docker.io/library/opncv:latest is used; '
-        'did you mean "opencv"?'
-    )
+    why = 'no container "opncv" is registered, so the registry\'s docker.io/library/opncv:latest is used; use "opencv"'
     done = study.minipach("check", "fresh")
     assert (done.code, done.err) == (0, f"note: fresh/spec.yml:2:20: {why}\n")
     done = study.minipach("plan", "fresh")
     assert done.code == 0
-    assert f"fresh: image not fetched yet: opncv ({why}); minipach schedule fresh fetches it" in done.out + done.err
+    assert (
+        f"fresh: image not fetched yet: opncv ({why}). Fix: minipach schedule fresh fetches it" in done.out + done.err
+    )
     assert "image not fetched yet: opncv" in study.minipach("status").out
     done = study.minipach("datums", "fresh")
     assert done.code == 0 and done.out and "image" not in done.err
@@ -555,20 +563,20 @@ def test_a_repo_that_is_not_installed_or_has_no_such_branch(study: Study, tmp_pa
     study.pipeline("fresh", 'input: {pfs: {repo: images, glob: /, branch: dev}}\ntransform: {cmd: ["true"]}\n')
     assert (
         one_line(study.minipach("check", "fresh"))
-        == 'fresh/spec.yml:1:46: no branch "dev" in images; there are: master'
+        == 'fresh/spec.yml:1:46: no branch "dev" in images. Fix: use one of: master'
     )
     study.ok("datalad", "clone", str(study.root), str(tmp_path / "clone"))
     clone = Study(tmp_path / "clone")
     clone.ok("datalad", "get", "-n", "edges")
     away, line = clone.minipach("plan", "edges").err.splitlines()
     assert away.startswith("not installed here: images")
-    assert line.startswith("edges/spec.yml:1:21: images: not installed in this project; datalad get -n ")
+    assert line.startswith("edges/spec.yml:1:21: images: not installed in this project. Fix: datalad get -n ")
 
 
 def test_a_clone_with_nothing_installed_does_not_look_whole(done: Study, tmp_path: Path) -> None:
     done.ok("git", "clone", "-q", str(done.root), str(tmp_path / "clone"))
     clone = Study(tmp_path / "clone")
-    away = "not installed here: edges, images (perhaps pipelines); datalad"
+    away = "not installed here: edges, images (perhaps pipelines). Fix: datalad"
     for command, out in (
         ("check", "0 specs checked, no problems\n"),
         ("plan", ""),
@@ -578,7 +586,7 @@ def test_a_clone_with_nothing_installed_does_not_look_whole(done: Study, tmp_pat
         assert clone.minipach(command) == Done(0, out, f"{away} get -n edges images\n")
     (clone.root / "edges").rmdir()
     deleted = clone.minipach("status").err.splitlines()[0]
-    assert deleted.startswith("edges: deleted here, but registered in the project; to remove it, git -C ")
+    assert deleted.startswith("edges: deleted here, but registered in the project. Fix: to remove it, git -C ")
     assert deleted.endswith(" rm edges, and commit")
     (clone.root / "edges").mkdir()
     inside = run(*MINIPACH, "-C", "clone", "status", "--json", cwd=tmp_path)
@@ -600,9 +608,9 @@ def test_no_git_identity(study: Study) -> None:
     refused = study.minipach("schedule", "edges", env=nobody)
     assert (refused.code, "Traceback" in refused.err) == (2, False)
     line = refused.err.splitlines()[-1]
-    assert line.startswith("git: no identity for commits; git config --global user.name")
+    assert line.startswith("git: no identity for commits. Fix: git config --global user.name")
     assert study.git("edges", "rev-parse", "HEAD") == head
     assert one_line(study.minipach("init", "new", env=nobody)) == line
     doctor = study.minipach("doctor", env=nobody)
     assert doctor.code == 2
-    assert "problem  git: no identity for commits; git config --global user.name" in doctor.out
+    assert "problem  git: no identity for commits. Fix: git config --global user.name" in doctor.out

@@ -442,7 +442,7 @@ def test_the_key_of_a_join_or_group() -> None:
     group = both("group", pfs("a", "/(?)*", group_by="$1"))
     datum = only(group, a=["/k1.txt", "/k2.txt"])
     assert out_path("{key}/{1}{a.ext}", datum) == "k/k.txt"
-    with pytest.raises(UserError, match=r'datum "k": out "\{a\}": \{a\} has 2 values in this datum; use'):
+    with pytest.raises(UserError, match=r'datum "k": out "\{a\}": \{a\} has 2 values in this datum. Fix: use'):
         out_path("{a}", datum)
 
 
@@ -474,7 +474,7 @@ def test_values_that_make_no_path(template: str, glob: str, path: str, word: str
     [problem] = map(str, caught.value.problems)
     assert problem.startswith(f'datum "{datum.name}": out "{template}": ')
     assert word in problem
-    assert ";" in problem
+    assert ". Fix: " in problem
 
 
 def test_a_key_that_is_an_absolute_path() -> None:

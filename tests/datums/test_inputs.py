@@ -42,10 +42,10 @@ def test_a_branch_that_is_not_there_is_named_at_its_place(root: Files) -> None:
     plain(root, "edges", spec("images, branch: dve"))
     for branch in ("git-annex", "minipach", "synced/dev"):
         images.git("branch", branch)
-    at = 'edges/spec.yml:1:46: no branch "dve" in images; '
-    assert missing(root) == f"{at}there are: main"
+    at = 'edges/spec.yml:1:46: no branch "dve" in images. Fix: '
+    assert missing(root) == f"{at}use one of: main"
     images.git("branch", "dev")
-    assert missing(root) == f'{at}did you mean "dev"?'
+    assert missing(root) == f'{at}use "dev"'
     images.git("update-ref", "refs/remotes/origin/dve", "HEAD")
     assert missing(root) == f"{at}git -C {images.path} branch dve origin/dve"
 
@@ -55,13 +55,13 @@ def test_a_repo_that_gives_nothing_says_why(root: Files) -> None:
     plain(root, "edges", spec("images"))
     images.git("update-ref", "-d", "HEAD")
     at = "edges/spec.yml:1:30: "
-    assert missing(root) == f"{at}images has no commit yet; datalad save -d {images.path}"
+    assert missing(root) == f"{at}images has no commit yet. Fix: datalad save -d {images.path}"
     images.path.rename(root.path.parent / "away")
     images.path.mkdir()
-    assert missing(root) == f"{at}images: not installed in this project; datalad get -n {images.path}"
+    assert missing(root) == f"{at}images: not installed in this project. Fix: datalad get -n {images.path}"
     (root.path / "edges/spec.yml").write_text(spec("first"))
     plain(root, "first", spec("images"))
-    assert missing(root) == f"{at}first is a pipeline without any output yet; minipach schedule first"
+    assert missing(root) == f"{at}first is a pipeline without any output yet. Fix: minipach schedule first"
 
 
 def test_why_there_is_no_datum() -> None:

@@ -197,13 +197,13 @@ def test_a_subdataset_that_is_not_installed_is_named(nested: tuple[Files, Files]
 def test_a_pinned_commit_that_is_not_here_is_an_error_with_a_way_out(data: Files) -> None:
     Files.create(data.path / "sub").commit()
     data.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},sub")
-    with pytest.raises(UserError, match=r"sub: the pinned commit 1111111111 isn't here; datalad update"):
+    with pytest.raises(UserError, match=r"sub: the pinned commit 1111111111 isn't here. Fix: datalad update"):
         snapshot(data)
 
 
 def test_a_repo_that_is_not_installed_is_an_error_with_a_way_out(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
-    with pytest.raises(UserError, match="images: not installed in this project; datalad get -n "):
+    with pytest.raises(UserError, match=r"images: not installed in this project. Fix: datalad get -n "):
         open_repo(tmp_path, "images")
 
 

@@ -35,7 +35,7 @@ def test_an_adjusted_input_is_pinned_at_the_commit_of_its_own_branch(study: Stud
     done = study.minipach("schedule")
     assert done.code == 2
     fix = f"git -C {images} annex sync --no-commit --no-pull --no-push --no-content"
-    assert done.err.rstrip().endswith(f"; {fix}")
+    assert done.err.rstrip().endswith(f". Fix: {fix}")
     study.ok(*fix.split())
     study.schedule()
     assert _pin(study) == study.git("images", "rev-parse", "HEAD^") != own
@@ -50,7 +50,7 @@ def test_a_detached_input_is_pinned_only_where_some_branch_has_the_commit(study:
     study.schedule()
     study.put("images/b.txt", "beta\n")
     done = study.minipach("plan")
-    assert (done.code, done.err.count("is on no branch; git -C")) == (2, 1)
+    assert (done.code, done.err.count("is on no branch. Fix: git -C")) == (2, 1)
     study.ok("git", "branch", "kept", cwd=images)
     study.schedule()
     assert (study.root / "edges" / "b.txt").read_text() == "beta\n"
@@ -72,7 +72,7 @@ def test_a_plain_git_clone_schedules(study: Study, tmp_path: Path) -> None:
     (note,) = [f for f in found if f["what"].startswith("edges: git-annex is not initialised")]
     assert note["fix"] == f"git -C {theirs.root}/edges annex init"
     refused = theirs.minipach("schedule", "--force", env=_setting("annex.autoinit", "false"))
-    assert (refused.code, f"; {note['fix']}" in refused.err) == (2, True)
+    assert (refused.code, f". Fix: {note['fix']}" in refused.err) == (2, True)
     theirs.put("images/b.txt", "beta\n")
     theirs.schedule()
     assert (theirs.root / "edges" / "b.txt").read_text() == "beta\n"

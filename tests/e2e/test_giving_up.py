@@ -113,10 +113,10 @@ def test_a_setting_that_is_no_number_is_named(study: Study) -> None:
     done = study.minipach("schedule", env={"MINIPACH_GIVE_UP_AFTER": "few"})
     assert (done.code, done.err.splitlines()[-1]) == (
         2,
-        'MINIPACH_GIVE_UP_AFTER: "few" is not a valid number of datums; set it to 5, or unset it',
+        'MINIPACH_GIVE_UP_AFTER: "few" is not a valid number of datums. Fix: set it to 5, or unset it',
     )
     both = study.minipach("schedule", "--keep-going", "--fail-fast")
-    assert (both.code, both.err) == (2, "--fail-fast and --keep-going exclude each other; leave one of them out\n")
+    assert (both.code, both.err) == (2, "--fail-fast and --keep-going exclude each other. Fix: leave one of them out\n")
 
 
 @pytest.mark.slow
@@ -203,9 +203,9 @@ def test_check_finds_a_program_or_a_script_that_is_nowhere(study: Study) -> None
     done = study.minipach("check")
     assert (done.code, done.out) == (2, "")
     assert done.err.splitlines() == [
-        "edges/spec.yml:2:18: code/runs.sh is not in the pipeline's repo; add it, or correct the path",
-        'other/spec.yml:2:18: program "nosuchprogram" is not on the PATH of this host; install it, or name an image '
-        "that has it",
+        "edges/spec.yml:2:18: code/runs.sh is not in the pipeline's repo. Fix: add it, or correct the path",
+        'other/spec.yml:2:18: program "nosuchprogram" is not on the PATH of this host. Fix: install it, '
+        "or name an image that has it",
     ]
     failed = study.schedule("edges", code=1)["edges"]["failed"]
     assert [row["message"].partition("; ")[2] for row in failed] == ["code/runs.sh is not in the pipeline's repo"]

@@ -192,7 +192,7 @@ def test_a_name_that_is_not_utf8_is_refused(study: Study) -> None:
     done = study.minipach("schedule")
     assert done.code == 2
     problems = [line for line in done.err.splitlines() if "UTF-8" in line]
-    assert problems == ["images: the file name b'/caf\\xe9.txt' is not UTF-8; rename it"]
+    assert problems == ["images: the file name b'/caf\\xe9.txt' is not UTF-8. Fix: rename it"]
 
 
 def test_a_line_break_in_an_inputs_name_is_refused(study: Study) -> None:
@@ -204,7 +204,7 @@ def test_a_line_break_in_an_inputs_name_is_refused(study: Study) -> None:
     done = study.minipach("schedule")
     assert done.code == 2
     problems = [line for line in done.err.splitlines() if "line break" in line]
-    said = "contains a line break, which datalad cannot save or rerun; rename it"
+    said = "contains a line break, which datalad cannot save or rerun. Fix: rename it"
     assert problems == [f"images: the file name 'two\\nlines.txt' {said}"]
 
 

@@ -432,5 +432,7 @@ def test_a_subdataset_that_is_not_installed_is_named_where_it_matters(tmp_path: 
     study.pipeline("passes", spec("images", "/top*", "run"), run='cp "$images" "$PFS/out/"\n')
     refused = study.minipach("schedule", "reaches")
     assert refused.code == 2
-    assert "images: the subdataset sub is not installed, and the glob /** reaches it; datalad get -n " in refused.err
+    assert (
+        "images: the subdataset sub is not installed, and the glob /** reaches it. Fix: datalad get -n " in refused.err
+    )
     assert counts(study.schedule("passes")["passes"]) == {"ran": 1}

@@ -306,7 +306,7 @@ def test_why_tells_the_whole_story_of_a_datum(mine: Study) -> None:
     assert text.startswith("first: a.txt\n  run: inputs images:/a.txt changed\n")
     assert "  last run here: ok, " in text
     unknown = mine.minipach("plan", "first", "--why", "a.tx")
-    assert (unknown.code, unknown.err) == (2, "first: no datum is called 'a.tx'; did you mean \"a.txt\"?\n")
+    assert (unknown.code, unknown.err) == (2, "first: no datum is called 'a.tx'. Fix: use \"a.txt\"\n")
 
 
 @pytest.mark.slow

@@ -159,7 +159,9 @@ def test_a_container_of_a_subdataset(tmp_path: Path) -> None:
     with pytest.raises(UserError, match='image "containers/bax" is neither a registered container'):
         image_of(study, "containers/bax")
     study.ok("datalad", "containers-add", "-d", "more", "box", "--url", str(study.root / "box.sif"))
-    with pytest.raises(UserError, match='"box" is registered in several datasets; write containers/box or more/box'):
+    with pytest.raises(
+        UserError, match=r'"box" is registered in several datasets. Fix: write containers/box or more/box'
+    ):
         image_of(study, "box")
 
 
@@ -178,11 +180,11 @@ def test_an_image_that_is_no_longer_at_its_path_is_in_the_annex(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("Opencv", '; did you mean "opencv"?'),
-        ("no/such.sif", "; write its path as seen from the project"),
-        ("opencv.sif", "; write its path as seen from the project"),
-        ("./ubuntu", "; write its path as seen from the project"),
-        ("/no/such", "; write its path as seen from the project"),
+        ("Opencv", '. Fix: use "opencv"'),
+        ("no/such.sif", ". Fix: write its path as seen from the project"),
+        ("opencv.sif", ". Fix: write its path as seen from the project"),
+        ("./ubuntu", ". Fix: write its path as seen from the project"),
+        ("/no/such", ". Fix: write its path as seen from the project"),
     ],
 )
 def test_a_name_that_leads_nowhere_is_one_line(shop: Study, name: str, said: str) -> None:

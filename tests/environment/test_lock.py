@@ -69,4 +69,7 @@ def test_lock_says_that_it_knows_no_way_to_fetch_again(study: Study) -> None:
     spec.write_text(spec.read_text().replace("{cmd", "{image: 'shub://some/box', cmd"))
     done = study.minipach("lock", "edges")
     assert done.code == 2
-    assert "the image shub://some/box was fetched by its URL, and is not fetched again; name another image" in done.err
+    assert (
+        "the image shub://some/box was fetched by its URL, and is not fetched again. Fix: name another image"
+        in done.err
+    )

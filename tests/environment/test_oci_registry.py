@@ -105,7 +105,7 @@ def test_without_any_program_the_line_names_them(programs: Path, tmp_path: Path)
         fetch(ubuntu(), tmp_path / "image")
     assert tuple(map(str, caught.value.problems)) == (
         "image docker.io/library/ubuntu:22.04: not fetched, since none of skopeo, podman, docker, apptainer, "
-        "singularity is on PATH; install one, or save the image as an archive and name that file",
+        "singularity is on PATH. Fix: install one, or save the image as an archive and name that file",
     )
 
 
@@ -146,7 +146,9 @@ def test_lock_fetches_a_tag_that_has_moved(program: str, study: Study, tmp_path:
     spec = study.root / "edges" / "spec.yml"
     spec.write_text(spec.read_text().replace("{cmd", "{image: 'user/name:tag', cmd"))
     env = at_moved_tag(study, tmp_path / "bin", program, "1" * 64, "first")
-    assert study.minipach("lock", "edges", env=env).err.startswith("edges: not a dataset yet; minipach schedule edges")
+    assert study.minipach("lock", "edges", env=env).err.startswith(
+        "edges: not a dataset yet. Fix: minipach schedule edges"
+    )
     study.ok("datalad", "create", "-d", ".", "--force", "edges")
     study.save("edges")
     ids = []

@@ -172,7 +172,7 @@ def test_a_path_that_leads_out_is_refused(study: Study, path: str) -> None:
     snapshot.files = {path: next(iter(snapshot.files.values()))}
     match = assessment.tasks[0].datum.matches[0]
     root = type(match)("images", "images", None, "/", (), "", "", False, False)
-    with pytest.raises(UserError, match="leads out of its repo; refused"):
+    with pytest.raises(UserError, match="leads out of its repo, and is refused"):
         staged_files(assessment, [Task(Datum("/", (root,)), "1", "")])
 
 

@@ -30,22 +30,22 @@ def test_all_that_is_wrong_is_checked_at_once(study: Study) -> None:
     assert result.code == 2
     branch = study.git("images", "branch", "--show-current")
     assert result.err.splitlines() == [
-        f'fresh/spec.yml:1:55: no branch "mian" in images; there are: {branch}',
-        'fresh/spec.yml:2:24: no repo "imags" in this project; did you mean "images"?',
-        'fresh/spec.yml:3:30: image "nowhere.sif" is neither a registered container nor a file; '
+        f'fresh/spec.yml:1:55: no branch "mian" in images. Fix: use one of: {branch}',
+        'fresh/spec.yml:2:24: no repo "imags" in this project. Fix: use "images"',
+        'fresh/spec.yml:3:30: image "nowhere.sif" is neither a registered container nor a file. Fix: '
         "write its path as seen from the project",
-        'fresh/spec.yml:4:1: unknown key "nonsense"; known here: '
-        + result.err.partition("known here: ")[2].partition("\n")[0],
-        "images: the file name 'a\\nb' contains a line break, which datalad cannot save or rerun; rename it",
-        "images: the file name 'c\\nd' contains a line break, which datalad cannot save or rerun; rename it",
-        "images: the file name b'/f\\xff' is not UTF-8; rename it",
-        f'more/spec.yml:1:55: no branch "mian" in images; there are: {branch}',
-        'more/spec.yml:2:24: no repo "imags" in this project; did you mean "images"?',
-        'more/spec.yml:3:30: image "nowhere.sif" is neither a registered container nor a file; '
+        'fresh/spec.yml:4:1: unknown key "nonsense". Fix: use one of: '
+        + result.err.partition('"nonsense". Fix: use one of: ')[2].partition("\n")[0],
+        "images: the file name 'a\\nb' contains a line break, which datalad cannot save or rerun. Fix: rename it",
+        "images: the file name 'c\\nd' contains a line break, which datalad cannot save or rerun. Fix: rename it",
+        "images: the file name b'/f\\xff' is not UTF-8. Fix: rename it",
+        f'more/spec.yml:1:55: no branch "mian" in images. Fix: use one of: {branch}',
+        'more/spec.yml:2:24: no repo "imags" in this project. Fix: use "images"',
+        'more/spec.yml:3:30: image "nowhere.sif" is neither a registered container nor a file. Fix: '
         "write its path as seen from the project",
-        "nobody: no such pipeline in this project; there are: edges, fresh, more, one, three, two",
-        "one/spec.yml:1:21: these pipelines wait for each other: one -> two -> one; remove one of these inputs",
-        "three/spec.yml:1:21: these pipelines wait for each other: three -> three; remove one of these inputs",
+        "nobody: no such pipeline in this project. Fix: use one of: edges, fresh, more, one, three, two",
+        "one/spec.yml:1:21: these pipelines wait for each other: one -> two -> one. Fix: remove one of these inputs",
+        "three/spec.yml:1:21: these pipelines wait for each other: three -> three. Fix: remove one of these inputs",
     ]
 
 
@@ -66,7 +66,7 @@ def test_a_broken_input_hides_no_repo_branch_or_image(study: Study) -> None:
     assert [(place.removeprefix("edges/spec.yml:"), what[:22]) for place, what in told] == [
         ("3:17:", 'no repo "imags" in thi'),
         ("3:32:", 'the glob "/(" can\'t be'),
-        ("3:36:", 'unknown key "nmae"; di'),
+        ("3:36:", 'unknown key "nmae". Fi'),
         ("4:42:", 'the glob "/[" can\'t be'),
         ("4:54:", 'no branch "mian" in im'),
         ("5:26:", 'no repo "nowhere" in t'),

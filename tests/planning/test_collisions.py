@@ -10,7 +10,7 @@ from minipach.planning.plan import Plan, Step
 from tests.fixtures.projects import Study
 from tests.fixtures.stories import spec
 
-SAID = "e: the datums 'a.txt' and 'b.txt' both write sum.txt; give each its own folder"
+SAID = "e: the datums 'a.txt' and 'b.txt' both write sum.txt. Fix: give each its own folder"
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_what_is_not_asked_for_is_taken_as_it_is(behind: Study) -> None:
 
 def test_what_has_never_run_gives_nothing_to_plan_with(fresh: Study) -> None:
     found = plans(fresh, "b")
-    problem = "b/spec.yml:1:21: a is a pipeline without any output yet; minipach schedule a"
+    problem = "b/spec.yml:1:21: a is a pipeline without any output yet. Fix: minipach schedule a"
     assert found.problems == refused(fresh, "b")
     assert tuple(map(str, found.problems)) == (problem,)
     assert [(p.pipeline, tuple(map(str, p.problems)), p.waits) for p in found.plans] == [
@@ -98,7 +98,7 @@ def test_what_lacks_another_input_keeps_nothing_that_is_asked_for_from_its_work(
     study.pipeline(
         "both", "input: {cross: [{pfs: {repo: a, glob: /}},\n {pfs: {repo: other, glob: /}}]}\ntransform: {cmd: [x]}\n"
     )
-    problem = "both/spec.yml:1:30: a is a pipeline without any output yet; minipach schedule a"
+    problem = "both/spec.yml:1:30: a is a pipeline without any output yet. Fix: minipach schedule a"
     (lacking,) = plans(study, "other").problems
     assert (lacking.code, str(lacking)) == ("input.no-output-yet", problem)
     reports = study.schedule("other", code=2)
@@ -149,7 +149,7 @@ def test_what_is_wrong_with_one_is_said_of_that_one(fresh: Study, tmp_path: Path
     assert (now["b"].problems, now["odd"].problems) == (rows["b"].problems, rows["odd"].problems)
     assert (now["c"].problems, now["c"].details) == ((), ("waits for b",))
     *problems, others = refused(study)
-    assert (tuple(problems), others.fix) == (found.problems, "the others: minipach schedule a")
+    assert (tuple(problems), others.fix) == (found.problems, "to run the others, minipach schedule a")
     assert sound_targets(find_project(study.root), ["a", "b"]).order == ("a", "b", "c")
     assert refused(study, "odd") == rows["odd"].problems
 

@@ -70,13 +70,13 @@ def test_init_touches_nothing_that_is_no_dataset(tmp_path: Path) -> None:
     (tmp_path / "full" / "file").write_text("x")
     code, _, err = init(tmp_path, "full")
     assert (code, err.count("\n")) == (2, 1)
-    assert "not empty; datalad create --force" in err
+    assert "not empty. Fix: datalad create --force" in err
     assert os.listdir(tmp_path / "full") == ["file"]
     (tmp_path / "repo").mkdir()
     run("git", "init", "-q", cwd=tmp_path / "repo")
     code, _, err = init(tmp_path, "repo")
     assert (code, err.count("\n")) == (2, 1)
-    assert "a git repository, but no dataset; datalad create --force" in err
+    assert "a git repository, but no dataset. Fix: datalad create --force" in err
     code, _, err = init(tmp_path, "full/file")
     assert code == 2
     assert "a file, not a folder" in err
@@ -148,7 +148,7 @@ def test_content_of_a_tracked_file_that_is_not_here_stops_it_before_anything_mov
     head = study.git(".", "rev-parse", "HEAD")
     done = study.minipach("schedule")
     assert done.code == 2
-    assert "edges/code/table.bin: its content is not here; datalad get" in done.err
+    assert "edges/code/table.bin: its content is not here. Fix: datalad get" in done.err
     assert not (study.root / "edges/.git").exists()
     assert (study.git(".", "rev-parse", "HEAD"), study.git(".", "status", "--porcelain")) == (head, "")
 
@@ -214,7 +214,7 @@ def test_in_a_dataset_that_somebody_made_nothing_is_committed_for_them(tmp_path:
     done = study.minipach("schedule")
     assert (done.code, done.err) == (
         2,
-        f"edges/spec.yml: no commit has it, so it does not run; datalad save -d {study.root}/edges\n",
+        f"edges/spec.yml: no commit has it, so it does not run. Fix: datalad save -d {study.root}/edges\n",
     )
     assert study.git("edges", "rev-parse", "HEAD") == head
     study.git("edges", "add", "spec.yml", "code/copy.sh")
@@ -245,7 +245,10 @@ def test_a_spec_that_the_superdataset_ignores_is_no_pipeline_yet(tmp_path: Path)
     study.put(".gitignore", "# not mine\nedges/\n", save=False)
     done = study.minipach("schedule")
     assert (done.code, done.err.count("\n")) == (2, 1)
-    assert 'edges/spec.yml: ignored by "edges/" in .gitignore, line 2; change that rule, or git add --force' in done.err
+    assert (
+        'edges/spec.yml: ignored by "edges/" in .gitignore, line 2. Fix: change that rule, or git add --force'
+        in done.err
+    )
     assert not (study.root / "edges/.git").exists()
 
 
@@ -286,7 +289,7 @@ def test_lock_takes_a_changed_environment_in_only_when_asked(tmp_path: Path) -> 
     study.copier()
     early = study.minipach("lock", "edges")
     assert early.code == 2
-    assert "edges: not a dataset yet; minipach schedule edges records the first one" in early.err
+    assert "edges: not a dataset yet. Fix: minipach schedule edges" in early.err
     study.schedule()
     unchanged = study.minipach("lock", "edges")
     assert (unchanged.code, unchanged.out) == (0, "edges: the environment on record is the one of now; nothing to do\n")

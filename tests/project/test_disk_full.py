@@ -56,7 +56,7 @@ def test_scratch(filled: Study) -> None:
         slots = filled.root / "edges" / ".git" / "minipach" / "slots"
         line = told(done)
         assert line.startswith(f"edges: a.txt could not be run: {slots} (scratch of its datums): the disk is full, ")
-        assert "; make space there, " in line
+        assert ". Fix: make space there, " in line
         is_whole(filled)
         disk.grow()
         assert filled.schedule()["edges"]["counts"]["ran"] == 1

@@ -38,9 +38,9 @@ def test_the_way_back_and_the_way_on(root: Path) -> None:
     [line] = map(str, Project(root).former_pipelines())
     where = f"'{root}/edges'"
     assert line == (
-        "edges: a pipeline's results without its spec.yml, so it is treated as data; "
-        f"git -C {where} mv Spec.yaml spec.yml && datalad save -d {where} restores it, "
-        f"git -C {where} rm -rq .minipach/state && datalad save -d {where} removes the pipeline state"
+        "edges: a pipeline's results without its spec.yml, so it is treated as data. Fix: "
+        f"to restore it, git -C {where} mv Spec.yaml spec.yml && datalad save -d {where}, "
+        f"or to make it data, git -C {where} rm -rq .minipach/state && datalad save -d {where}"
     )
     with pytest.raises(UserError) as caught:
         Project(root).path_of("edges")

@@ -49,7 +49,7 @@ def test_results_are_deferred_until_they_are_released(deferred: Study) -> None:
 
     done = study.minipach("schedule")
     assert (done.code, files(study, "dev")) == (2, {"a.txt": b"alpha"})
-    assert f'no branch "master" in edges; {here} branch master dev releases the results of edges' in done.err
+    assert f'no branch "master" in edges. Fix: {here} branch master dev releases the results of edges' in done.err
     assert study.git("edges", "symbolic-ref", "--short", "HEAD") == "main"
     assert study.git("edges", "rev-parse", "HEAD") == main, "the branch that is checked out is left alone"
     assert study.git("edges", "status", "--porcelain") == "" and not (study.root / "edges/a.txt").exists()
@@ -121,7 +121,7 @@ def test_another_worktree_has_the_branch(study: Study, tmp_path: Path) -> None:
     study.git("edges", "worktree", "add", "-q", str(tmp_path / "tree"), "dev")
     study.put("images/b.txt", "beta")
     done = study.minipach("schedule")
-    assert done.code == 2 and "edges: another worktree has the branch dev checked out; " in done.err
+    assert done.code == 2 and "edges: another worktree has the branch dev checked out. Fix: " in done.err
     study.ok("git", "switch", "-q", "--detach", cwd=tmp_path / "tree")
     assert study.schedule()["edges"]["counts"]["ran"] == 0, "nothing is computed twice"
     assert files(study, "dev").keys() == {"a.txt", "b.txt"}
@@ -142,7 +142,7 @@ def test_a_project_of_pachyderm_is_a_folder_of_datasets(tmp_path: Path) -> None:
     done = study.minipach("check")
     assert done.code == 2
     assert done.err == (
-        'edges/spec.yml:1:21: no repo "nobody/images" in this project, as `project: nobody` has it; '
+        'edges/spec.yml:1:21: no repo "nobody/images" in this project, as `project: nobody` has it. Fix: '
         'put that dataset there, or remove `project` to read "images"\n'
     )
 

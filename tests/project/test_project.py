@@ -50,12 +50,14 @@ def test_a_clone_of_a_pipeline_alone_is_no_project(tmp_path: Path) -> None:
     alone.put("spec.yml", "input: {}\n")
     assert find_project(alone.path).root == alone.path, "a dataset to adopt, with whatever files"
     alone.put(".minipach/launch", "")
-    with pytest.raises(UserError, match="a pipeline's dataset alone, without its project; work in a clone of the proj"):
+    with pytest.raises(
+        UserError, match=r"a pipeline's dataset alone, without its project. Fix: work in a clone of the proj"
+    ):
         find_project(alone.path)
 
 
 def test_outside_a_project_the_way_out_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"not inside a project; minipach init makes one here"):
+    with pytest.raises(UserError, match=r"not inside a project. Fix: minipach init makes one here"):
         find_project(tmp_path)
     with pytest.raises(UserError, match="no such folder"):
         find_project(tmp_path / "nothing")
@@ -151,9 +153,9 @@ def test_a_pipeline_goes_by_its_path_or_its_name(root: Files) -> None:
         project.path_of("edges") == project.path_of("steps/edges") == project.path_of("steps/edges/") == "steps/edges"
     )
     assert project.name_of("steps/edges") == "edges"
-    with pytest.raises(UserError, match='egdes: no such pipeline in this project; did you mean "edges"'):
+    with pytest.raises(UserError, match=r'egdes: no such pipeline in this project. Fix: use "edges"'):
         project.path_of("egdes")
-    with pytest.raises(UserError, match=r"images: a repo without a spec.yml, not a pipeline; there are: edges"):
+    with pytest.raises(UserError, match=r"images: a repo without a spec.yml, not a pipeline. Fix: use one of: edges"):
         project.path_of("images")
 
 
@@ -165,7 +167,7 @@ def test_a_cycle_is_shown_as_one(root: Files) -> None:
         plain(root, path, spec(upstream))
     [problem] = problems(root)
     assert problem.startswith("a/spec.yml:1:30: these pipelines wait for each other: ")
-    circle = problem.partition("other: ")[2].partition(";")[0].split(" -> ")
+    circle = problem.partition("other: ")[2].partition(". Fix: ")[0].split(" -> ")
     assert circle[0] == circle[-1]
     upstream = {"a": "c", "b": "a", "c": "b"}
     # each waits for the next
@@ -182,8 +184,8 @@ def test_a_missing_repo_is_named_with_the_nearest_one(root: Files) -> None:
     plain(root, "edges", spec("image"))
     plain(root, "other", spec("xyz"))
     assert problems(root) == (
-        'edges/spec.yml:1:30: no repo "image" in this project; did you mean "images"?',
-        'other/spec.yml:1:30: no repo "xyz" in this project; there are: edges, images, other',
+        'edges/spec.yml:1:30: no repo "image" in this project. Fix: use "images"',
+        'other/spec.yml:1:30: no repo "xyz" in this project. Fix: use one of: edges, images, other',
     )
 
 
@@ -206,7 +208,7 @@ transform: {cmd: [x]}
         ('edges/spec.yml:7:45: no repo "image"', "images"),
         ('edges/spec.yml:8:36: no repo "edge"', "edges"),
     ]
-    told = [f'{where} in this project; did you mean "{near}"?' for where, near in wanted]
+    told = [f'{where} in this project. Fix: use "{near}"' for where, near in wanted]
     assert problems(root) == tuple(told)
     (root.path / "edges/spec.yml").write_text(text + "nonsense: 1\n")
     *as_before, unknown = problems(root)
@@ -218,7 +220,7 @@ def test_a_dataset_that_nobody_registered_is_no_repo_and_the_way_out_is_said(roo
     dataset(root.path / "images")
     plain(root, "edges", spec("images"))
     assert problems(root) == (
-        f'edges/spec.yml:1:30: "images" is a dataset, but not registered in this project; '
+        f'edges/spec.yml:1:30: "images" is a dataset, but not registered in this project. Fix: '
         f"datalad save -d {root.path} images",
     )
 
@@ -229,8 +231,8 @@ def test_a_repo_that_is_a_link_or_has_no_commit_is_told_with_its_own_way_out(roo
     fresh = Files.create(root.path / "fresh")
     plain(root, "edges", spec("pictures", "fresh"))
     assert [problem.partition(": ")[2] for problem in problems(root)] == [
-        '"pictures" is a link; name what it leads to, "images"',
-        '"fresh" is a dataset without a commit, and not registered in this project; '
+        '"pictures" is a link. Fix: name what it leads to, "images"',
+        '"fresh" is a dataset without a commit, and not registered in this project. Fix: '
         f"git -C {fresh.path} commit --allow-empty -m begin && datalad save -d {root.path} fresh",
     ]
 
@@ -244,7 +246,7 @@ def test_a_spec_whose_content_is_elsewhere_is_a_problem_and_not_overlooked(root:
     (root.path / "link/spec.yml").symlink_to("../.git/annex/objects/x/y/MD5E-s3--aa.yml/MD5E-s3--aa.yml")
     (root.path / "pointer/spec.yml").write_text("/annex/objects/MD5E-s3--0123456789abcdef0123456789abcdef.yml\n")
     assert problems(root) == tuple(
-        f"{name}/spec.yml: its content is annexed and not here; datalad get {root.path}/{name}/spec.yml"
+        f"{name}/spec.yml: its content is annexed and not here. Fix: datalad get {root.path}/{name}/spec.yml"
         for name in ("link", "pointer")
     )
 
@@ -297,8 +299,8 @@ def test_the_problems_of_all_specs_come_at_once(root: Files) -> None:
 
 
 def test_suggestions() -> None:
-    assert suggest("imags", ["images", "edges"]) == 'did you mean "images"?'
-    assert suggest("zzz", ["b", "a"]) == "there are: a, b"
-    assert suggest("zzz", "abcdefghij") == "there are: a, b, c, d, e, f, g, h and 2 more"
-    assert suggest("mooon", ["moon", *(f"sub-{i:05}" for i in range(5000))]) == 'did you mean "moon"?'
-    assert suggest("zzz", []) == "there are none yet"
+    assert suggest("imags", ["images", "edges"]) == 'use "images"'
+    assert suggest("zzz", ["b", "a"]) == "use one of: a, b"
+    assert suggest("zzz", "abcdefghij") == "use one of: a, b, c, d, e, f, g, h and 2 more"
+    assert suggest("mooon", ["moon", *(f"sub-{i:05}" for i in range(5000))]) == 'use "moon"'
+    assert suggest("zzz", []) == ""

@@ -46,7 +46,7 @@ def test_a_spec_of_another_name_runs(name: str, study: Study) -> None:
 def test_two_specs_in_a_folder_are_an_error(study: Study) -> None:
     study.copier()
     (study.root / "edges/spec.json").write_text(json.dumps(SPEC))
-    said = "edges: spec.yml and spec.json, but a pipeline has one spec; remove or rename the others"
+    said = "edges: spec.yml and spec.json, but a pipeline has one spec. Fix: remove or rename the others"
     assert study.minipach("check").err.splitlines() == [said]
     (study.root / "edges/spec.json").write_text('{"openapi": "3.1.0", "transform": {}}')
     assert study.minipach("check").code == 0, "a file of that name that is no spec"
@@ -98,11 +98,12 @@ def test_what_makes_a_repo_a_pipelines(names: list[str], pipeline: bool, study: 
 @pytest.mark.parametrize(
     ("file", "said"),
     [
-        ("spec.yml", "spec.yml: a spec in the project's root is not a pipeline; move it into a folder of its own: "
+        ("spec.yml", "spec.yml: a spec in the project's root is not a pipeline. Fix: move it into a folder of its own: "
          "mkdir NAME && git mv spec.yml NAME/"),
-        ("edges/Spec.yml", "edges/Spec.yml: not read as a spec; rename it: Spec.yml spec.yml"),
-        ("images/SPEC.yml", "images/SPEC.yml: not read as a spec; rename it: SPEC.yml spec.yml"),
-        ("edges/spec.jsonnet", "edges/spec.jsonnet: not read as a spec; evaluate it: jsonnet spec.jsonnet > spec.json"),
+        ("edges/Spec.yml", "edges/Spec.yml: not read as a spec. Fix: rename it: Spec.yml spec.yml"),
+        ("images/SPEC.yml", "images/SPEC.yml: not read as a spec. Fix: rename it: SPEC.yml spec.yml"),
+        ("edges/spec.jsonnet", "edges/spec.jsonnet: not read as a spec. Fix: evaluate it: "
+         "jsonnet spec.jsonnet > spec.json"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_meant_to_be_a_spec(file: str, said: str, study: Study) -> None:
@@ -119,7 +120,7 @@ def test_a_folder_that_is_no_dataset_is_named_with_the_way_to_make_it_one(tracke
         study.save(".")
     study.copier(repo="plain")
     (line,) = study.minipach("check").err.splitlines()
-    place, _, way = line.partition("; ")
+    place, _, way = line.partition(". Fix: ")
     assert place == 'edges/spec.yml:1:21: "plain" is a folder, but no dataset'
     study.ok("sh", "-c", way)
     assert study.minipach("check").code == 0
@@ -138,7 +139,7 @@ def test_a_plain_folder_where_a_dataset_is_registered_is_named_with_both_ways(na
         done = study.minipach(command)
         assert done.code == 2, command
         (line,) = done.err.splitlines()
-        assert line.startswith(f"edges/{name}: a plain folder, but a dataset is registered at edges; ")
+        assert line.startswith(f"edges/{name}: a plain folder, but a dataset is registered at edges. Fix: ")
     study.copier("after", repo="edges")  # to take from it is told as the same
     assert len(study.minipach("check").err.splitlines()) == 1
     shutil.rmtree(study.root / "after")
@@ -156,4 +157,4 @@ def test_a_plain_folder_in_place_of_an_input_is_named(study: Study) -> None:
     shutil.rmtree(study.root / "images")
     study.put("images/a.txt", "alpha", save=False)
     (line,) = study.minipach("check").err.splitlines()
-    assert "images: a plain folder, but a dataset is registered at images; " in line
+    assert "images: a plain folder, but a dataset is registered at images. Fix: " in line

@@ -24,7 +24,7 @@ def in_the_way(study: Study, *paths: str, what: str = "uncommitted changes", do:
     done = study.minipach("schedule")
     assert done.code == 2
     assert (
-        f"edges: results are ready, but not published: {what} are in the way ({', '.join(paths)}); {do} them,"
+        f"edges: results are ready, but not published: {what} are in the way ({', '.join(paths)}). Fix: {do} them,"
         in done.err
     )
     assert study.git("edges", "rev-parse", "HEAD") == head
@@ -177,7 +177,7 @@ def test_a_pipeline_whose_branch_is_not_checked_out_is_told_of_before_any_work(
     head = published.git("edges", "rev-parse", "HEAD")
     published.git("edges", *switch)
     line = f"edges: {what}"
-    way = f"; git -C {published.root / 'edges'} switch main"
+    way = f". Fix: git -C {published.root / 'edges'} switch main"
     for command, code in (("plan", 0), ("status", 0), ("check", 2), ("schedule", 2)):
         done = published.minipach(command)
         assert done.code == code, command
@@ -236,7 +236,7 @@ def test_code_that_is_changed_while_datums_run_is_for_the_next_schedule(publishe
     text = there.read_text() + "# changed\n"
     done = commit_meanwhile(published, "code/copy.sh", text).end()
     assert done.code == 2
-    assert "edges: its code or image was changed while datums ran; finished results are kept" in done.err
+    assert "edges: its code or image was changed while datums ran. Fix: run the same command again" in done.err
     assert there.read_text() == text
     assert published.schedule()["edges"]["counts"]["ran"] == 2
     assert published.read("edges/1.txt") == b"changed\n"

@@ -45,7 +45,7 @@ def refused(done: Done) -> str:
 
 def test_without_a_remote_the_command_that_adds_one_is_shown(small: tuple[Study, Files]) -> None:
     study, edges = small
-    way_out = f"edges: no remote to exchange results with; git -C {edges.path} remote add origin URL\n"
+    way_out = f"edges: no remote to exchange results with. Fix: git -C {edges.path} remote add origin URL\n"
     assert refused(study.minipach("results", "pull")) == way_out
     assert refused(study.minipach("results", "push")) == way_out
 
@@ -55,7 +55,9 @@ def test_the_remote_is_the_one_named_or_the_branchs_or_origin_or_the_only_one(sm
     edges.git("remote", "add", "lab", "../lab")
     assert remote_of(edges, "edges", None) == "lab"
     edges.git("remote", "add", "home", "../home")
-    with pytest.raises(UserError, match=r"edges: several remotes .home, lab. and none of them is the branch's; name"):
+    with pytest.raises(
+        UserError, match=r"edges: several remotes .home, lab. and none of them is the branch's. Fix: name"
+    ):
         remote_of(edges, "edges", None)
     assert remote_of(edges, "edges", "home") == "home"
     edges.git("remote", "add", "origin", "../origin")
@@ -63,10 +65,10 @@ def test_the_remote_is_the_one_named_or_the_branchs_or_origin_or_the_only_one(sm
     edges.git("config", "branch.main.remote", "lab")
     assert remote_of(edges, "edges", None) == "lab"
     with pytest.raises(
-        UserError, match=r'edges: no remote "new"; there are: home, lab, origin; git -C .* remote add new'
+        UserError, match=r'edges: no remote "new". Fix: use one of: home, lab, origin. Fix: git -C .* remote add new'
     ):
         remote_of(edges, "edges", "new")
-    with pytest.raises(UserError, match=r'edges: no remote "lob"; did you mean "lab"\?'):
+    with pytest.raises(UserError, match=r'edges: no remote "lob". Fix: use "lab"'):
         remote_of(edges, "edges", "lob")
 
 
@@ -80,9 +82,7 @@ def test_the_first_word_is_a_remote_unless_only_a_pipeline_has_that_name(small: 
         choose(here, ["lab", "elges"])
     edges.git("remote", "add", "lab", "../lab")
     for word, near in (("elges", "edges"), ("labb", "lab")):
-        with pytest.raises(
-            UserError, match=f'{word}: no remote and no pipeline in this project; did you mean "{near}"'
-        ):
+        with pytest.raises(UserError, match=rf'{word}: no remote and no pipeline in this project. Fix: use "{near}"'):
             choose(here, [word])
     edges.git("remote", "add", "edges", "../lab")
     assert choose(here, ["edges"]) == ("edges", ("edges",))

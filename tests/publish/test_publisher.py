@@ -217,7 +217,7 @@ def test_files_that_no_datum_made_are_not_overwritten(study: Study, tmp_path: Pa
     images(study, b="beta")
     notes = study.root / "edges" / "b.txt"
     notes.write_text("my notes")
-    assert "new files are in the way (b.txt); move them" in refused(study)
+    assert "new files are in the way (b.txt). Fix: move them" in refused(study)
     assert notes.read_text() == "my notes"
     study.save("edges")
     assert "the output b.txt of datum 'b.txt' would overwrite a file that no datum wrote" in refused(study)

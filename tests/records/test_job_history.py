@@ -120,9 +120,9 @@ def test_each_try_of_a_datum_is_on_record(study_of_three: Study) -> None:
         shown = study_of_three.minipach("logs", "edges", "c.txt", "--try", number).out
         assert shown.count("this is c.txt") == 1 and "minipach: try" not in shown
     none = study_of_three.minipach("logs", "edges", "c.txt", "--try", "3")
-    assert (none.code, none.err) == (2, "edges: c.txt has had 2 tries; --try 2\n")
+    assert (none.code, none.err) == (2, "edges: c.txt has had 2 tries. Fix: use --try 2\n")
     none = study_of_three.minipach("logs", "edges", "d.txt", "--try", "1")
-    assert none.err.startswith('edges: no attempt of a datum "d.txt" on this machine; ')
+    assert none.err.startswith('edges: no attempt of a datum "d.txt" on this machine. Fix: ')
     several = study_of_three.minipach("logs", "edges:*", "--try", "1")
     assert (several.code, several.err) == (2, "edges: --try: of which of 3 datums? (a.txt, b.txt, c.txt)\n")
 
@@ -133,7 +133,7 @@ def test_logs_of_datums_that_a_glob_matches(study_of_three: Study) -> None:
     assert study_of_three.minipach("logs", "edges:[ab].*").out == both
     assert study_of_three.minipach("logs", "edges:a.txt").out == "this is a.txt\n"
     begun = study_of_three.minipach("logs", "edges", "a")
-    assert (begun.code, begun.out) == (2, "") and begun.err.endswith('did you mean "a*"?\n')
+    assert (begun.code, begun.out) == (2, "") and begun.err.endswith('use "a*"\n')
 
 
 def test_the_last_job_of_a_pipeline(study_of_three: Study) -> None:
@@ -146,11 +146,11 @@ def test_the_last_job_of_a_pipeline(study_of_three: Study) -> None:
 
 def test_an_unknown_job_is_told(study_of_three: Study) -> None:
     done = study_of_three.minipach("job", "zzz")
-    assert (done.code, done.err) == (2, 'no job "zzz" on this machine; minipach jobs lists them\n')
+    assert (done.code, done.err) == (2, 'no job "zzz" on this machine. Fix: run minipach jobs for a list\n')
     begins = study_of_three.minipach("jobs", "--json").json["jobs"][0]["id"][:8]
     typed = begins[:5] + ("1" if begins[5] == "0" else "0") + begins[6:]
     mistyped = study_of_three.minipach("job", typed)
-    assert (mistyped.code, mistyped.err) == (2, f'no job "{typed}" on this machine; did you mean "{begins}"?\n')
+    assert (mistyped.code, mistyped.err) == (2, f'no job "{typed}" on this machine. Fix: use "{begins}"\n')
 
 
 def test_datums_by_state(study_of_three: Study) -> None:
@@ -174,7 +174,7 @@ def test_logs_of_a_job(study_of_three: Study) -> None:
     unknown = study_of_three.minipach("logs", "edges", "d.txt", "--job", job)
     assert unknown.code == 2 and "no attempt of a datum" in unknown.err
     idle = study_of_three.minipach("logs", "edges", "--follow")
-    assert (idle.code, idle.err) == (2, "edges: no job runs now; minipach logs edges, or minipach jobs edges\n")
+    assert (idle.code, idle.err) == (2, "edges: no job runs now. Fix: minipach logs edges, or minipach jobs edges\n")
 
 
 # --- retry -----------------------------------------------------------------------------------------------------

@@ -149,7 +149,7 @@ def test_shared_content_that_is_not_to_be_had_is_told(tmp_path: Path) -> None:
     study.ok("datalad", "save", "-r", "-m", "shared code")
     tried = study.minipach("run-one", "edges:a.txt")
     assert tried.code == 2
-    assert "annexed files of shared code need a dataset here; minipach schedule makes it one" in tried.err
+    assert "annexed files of shared code need a dataset here. Fix: minipach schedule" in tried.err
     study.git("lib", "annex", "drop", "--quiet", "--force", "table.bin")
     done = study.minipach("schedule")
     assert done.code == 2

@@ -55,7 +55,7 @@ def test_what_is_written_is_read(repo: Files) -> None:
 def test_what_a_commit_has_spoilt_is_said(repo: Files, line: bytes) -> None:
     with pytest.raises(UserError) as caught:
         read_state(repo, stored(repo, {f"{STATE}/00": b'["a", "1", ""]\n' + line}))
-    assert str(caught.value).startswith(f"{repo.path}/{STATE}/00: not as minipach wrote it, and committed so; ")
+    assert str(caught.value).startswith(f"{repo.path}/{STATE}/00: not as minipach wrote it, and committed so. Fix: ")
 
 
 def test_only_touched_shards_are_written() -> None:

@@ -106,9 +106,9 @@ def test_what_a_command_left_is_at_fault_and_no_secret_is_shown(study: Study) ->
 @pytest.mark.soak
 def test_not_exactly_one_datum(study_of_two: Study) -> None:
     for word, message in (
-        ("edges", "edges: name one datum, as in edges:DATUM; minipach datums edges\n"),
-        ("edges:*", "edges:*: 2 datums (a.txt, b.txt); name one of them\n"),
-        ("edges:a.tx", "edges: no datum is called 'a.tx'; did you mean \"a.txt\"?\n"),
+        ("edges", "edges: name one datum, as in edges:DATUM. Fix: minipach datums edges\n"),
+        ("edges:*", "edges:*: 2 datums (a.txt, b.txt). Fix: name one of them\n"),
+        ("edges:a.tx", "edges: no datum is called 'a.tx'. Fix: use \"a.txt\"\n"),
     ):
         for command in ("run-one", "shell"):
             done = study_of_two.minipach(command, word)

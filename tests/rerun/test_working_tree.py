@@ -46,7 +46,7 @@ def test_a_pipeline_is_tried_before_it_is_a_dataset(pictures: Study) -> None:
     assert done.err == "edges: not a dataset yet; its files are used as they are\n"
     done = pictures.minipach("run-one", "--committed", "edges:a.txt")
     assert (done.code, done.out) == (2, "")
-    assert done.err == ("edges: not a dataset yet, so nothing is committed; minipach schedule edges makes it one\n")
+    assert done.err == ("edges: not a dataset yet, so nothing is committed. Fix: minipach schedule edges\n")
     assert not (pictures.root / "edges/.git").exists()
     assert refs_and_index(pictures, ".") == before
 
@@ -104,7 +104,7 @@ def test_an_uncommitted_spec_is_tried_and_the_committed_one_runs(pictures: Study
 def test_a_spec_that_no_commit_has_is_tried_but_never_run(pictures: Study) -> None:
     pictures.ok("datalad", "create", "-d", ".", "late")
     pictures.pipeline("late", SPEC, run=UPPER)
-    line = f"late/spec.yml: no commit has it, so it does not run; datalad save -d {pictures.root}/late\n"
+    line = f"late/spec.yml: no commit has it, so it does not run. Fix: datalad save -d {pictures.root}/late\n"
     head = pictures.git("late", "rev-parse", "HEAD")
     for command in ("schedule", "plan", "status"):
         done = pictures.minipach(command)

@@ -260,41 +260,41 @@ reprocess_spec: until_sucess
         "14:13",
         "15:17",
     ]
-    assert all("; " in one for one in found), "each has a way out"
+    assert all(". Fix: " in one for one in found)
 
 
 @pytest.mark.parametrize(
     ("extra", "expected"),
     [
-        ("pipline: x", '3:1: unknown key "pipline"; did you mean "pipeline"?'),
-        ("datumTrys: 1", '3:1: unknown key "datumTrys"; did you mean "datum_tries"?'),
-        ("cmd: [x]", '3:1: unknown key "cmd" here; it belongs under `transform`'),
-        ("glob: /", '3:1: unknown key "glob" here; it belongs under `input.pfs`'),
-        ("metadata: {zebra: 1}", '3:12: unknown key "zebra"; known here: annotations, labels'),
-        ("minipach: {salt: 1}", '3:12: unknown key "salt" here; it belongs at the top'),
-        ("datum_tries: 1\ndatumTries: 2", "4:1: `datumTries` is there already as `datum_tries`; keep one"),
-        ("salt: a\nsalt: b", '4:1: "salt" is there twice, first in line 3; keep one'),
-        ("minipach: {publish: complet}", '3:21: `publish` can\'t be "complet"; did you mean "complete"?'),
-        ("minipach: {publish: 7}", '3:21: `publish` can\'t be "7"; write complete or available'),
-        ("datum_tries: 0", "3:14: 0 tries; write 1 or more, the first one counts"),
-        ("datum_tries: 1.5", "3:14: a whole number is needed here; write it in digits, as in 3"),
-        ("datum_tries: 0x10", "3:14: a whole number is needed here; write it in digits, as in 3"),
+        ("pipline: x", '3:1: unknown key "pipline". Fix: use `pipeline`'),
+        ("datumTrys: 1", '3:1: unknown key "datumTrys". Fix: use `datum_tries`'),
+        ("cmd: [x]", '3:1: unknown key "cmd" here. Fix: move it below `transform`'),
+        ("glob: /", '3:1: unknown key "glob" here. Fix: move it below `input.pfs`'),
+        ("metadata: {zebra: 1}", '3:12: unknown key "zebra". Fix: use one of: annotations, labels'),
+        ("minipach: {salt: 1}", '3:12: unknown key "salt" here. Fix: move it to the top'),
+        ("datum_tries: 1\ndatumTries: 2", "4:1: `datumTries` is there already as `datum_tries`. Fix: keep one"),
+        ("salt: a\nsalt: b", '4:1: "salt" is there twice, first in line 3. Fix: keep one'),
+        ("minipach: {publish: complet}", '3:21: `publish` can\'t be "complet". Fix: use complete'),
+        ("minipach: {publish: 7}", '3:21: `publish` can\'t be "7". Fix: write complete or available'),
+        ("datum_tries: 0", "3:14: 0 tries. Fix: write 1 or more, the first one counts"),
+        ("datum_tries: 1.5", "3:14: a whole number is needed here. Fix: write it in digits, as in 3"),
+        ("datum_tries: 0x10", "3:14: a whole number is needed here. Fix: write it in digits, as in 3"),
         (
             "parallelism_spec: 3",
-            "3:19: `parallelism_spec` needs keys and values; write them below it, indented",
+            "3:19: `parallelism_spec` needs keys and values. Fix: write them below it, indented",
         ),
-        ("parallelism_spec: {constant: -1}", "3:30: -1 is less than nothing; write 0 or more"),
-        ("salt: on", "3:7: true or false to YAML, but this is text; put it in quotes"),
-        ("salt: ~", "3:7: no value; give one, or remove the line"),
-        ("salt: [a]", "3:7: text is needed here, not a list; put it in quotes if it is text"),
-        ('salt: "a\\0"', "3:7: a zero character, which no program can take; remove it"),
-        ("resource_limits: {cpu: .inf}", "3:24: not a number of CPUs; write it as in 2, 0.5 or 500m"),
-        ("resource_limits: {memory: 2 GB}", "3:27: not a quantity; write bytes, as in 512M, 2Gi or 1.5G"),
-        ("resource_limits: {disk: -1}", "3:25: not a quantity; write bytes, as in 512M, 2Gi or 1.5G"),
-        ("resource_limits: {memory: 5m}", "3:27: thousandths of a byte; write bytes, as in 512M or 512Mi"),
+        ("parallelism_spec: {constant: -1}", "3:30: -1 is less than nothing. Fix: write 0 or more"),
+        ("salt: on", "3:7: true or false to YAML, but this is text. Fix: put it in quotes"),
+        ("salt: ~", "3:7: no value. Fix: give one, or remove the line"),
+        ("salt: [a]", "3:7: text is needed here, not a list. Fix: put it in quotes if it is text"),
+        ('salt: "a\\0"', "3:7: a zero character, which no program can take. Fix: remove it"),
+        ("resource_limits: {cpu: .inf}", "3:24: not a number of CPUs. Fix: write it as in 2, 0.5 or 500m"),
+        ("resource_limits: {memory: 2 GB}", "3:27: not a quantity. Fix: write bytes, as in 512M, 2Gi or 1.5G"),
+        ("resource_limits: {disk: -1}", "3:25: not a quantity. Fix: write bytes, as in 512M, 2Gi or 1.5G"),
+        ("resource_limits: {memory: 5m}", "3:27: thousandths of a byte. Fix: write bytes, as in 512M or 512Mi"),
         (
             "pipeline: {name: other}",
-            '3:18: "other" is in the folder "edges"; rename one of them, or remove the line',
+            '3:18: "other" is in the folder "edges". Fix: rename one of them, or remove the line',
         ),
     ],
 )
@@ -305,27 +305,27 @@ def test_one_problem_one_line(extra: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("pfs", "expected"),
     [
-        ("glob: /", "`pfs` has no `repo`; add it"),
-        ("repo: a", "`pfs` has no `glob`; add it"),
-        ("repo: /a, glob: /", '"/a" is an absolute path; write the dataset'),
-        ("repo: a/../b, glob: /", '"a/../b" leads out by `..`; write'),
-        ("repo: ./, glob: /", '"./" names no repo; write'),
-        ("repo: a, glob: /, name: out", 'an input can\'t be called "out", where results go; give'),
-        ("repo: raw/out, glob: /", 'an input can\'t be called "out", where results go; give'),
-        ("repo: a, glob: /, name: .b", '".b" can\'t be a folder below /pfs; give'),
-        ("repo: .git, glob: /", '".git" can\'t be a folder below /pfs; give'),
-        ("repo: a, glob: /, name: b/c", '"b/c" can\'t be a folder below /pfs; give'),
-        ("repo: a, glob: /, branch: --upload-pack=x", "\"--upload-pack=x\" can't be a branch's name; use"),
-        ("repo: a, glob: /, branch: git-annex", '"git-annex" is git-annex\'s own branch; name the one'),
-        ("repo: a, glob: /, branch: synced/main", '"synced/main" is git-annex\'s own branch; name the one'),
-        ("repo: a, glob: /, branch: minipach", '"minipach" is minipach\'s own branch; name the one'),
-        ("repo: a, glob: /, branch: minipach/x", '"minipach/x" is minipach\'s own branch; name the one'),
-        ("repo: a, glob: /, branch: a..b", "\"a..b\" can't be a branch's name; use"),
-        ("repo: a, glob: /, lazy: 1", "true or false is needed here; write one of them"),
-        ("repo: a, glob: '(*)', join_on: $2", "$2 names no capture, the glob has 1; put"),
-        ("repo: a, glob: '*', join_on: a$", "a `$` without a number; write $1"),
-        ("repo: a, glob: !(b)*", "plain text can't start with an exclamation mark; put it in quotes"),
-        ("repo: a, glob: !(b) ", 'the tag "!(b)" means nothing here; remove it, or add quotes'),
+        ("glob: /", "`pfs` has no `repo`. Fix: add it"),
+        ("repo: a", "`pfs` has no `glob`. Fix: add it"),
+        ("repo: /a, glob: /", '"/a" is an absolute path. Fix: write the dataset'),
+        ("repo: a/../b, glob: /", '"a/../b" leads out by `..`. Fix: write'),
+        ("repo: ./, glob: /", '"./" names no repo. Fix: write'),
+        ("repo: a, glob: /, name: out", 'an input can\'t be called "out", where results go. Fix: give'),
+        ("repo: raw/out, glob: /", 'an input can\'t be called "out", where results go. Fix: give'),
+        ("repo: a, glob: /, name: .b", '".b" can\'t be a folder below /pfs. Fix: give'),
+        ("repo: .git, glob: /", '".git" can\'t be a folder below /pfs. Fix: give'),
+        ("repo: a, glob: /, name: b/c", '"b/c" can\'t be a folder below /pfs. Fix: give'),
+        ("repo: a, glob: /, branch: --upload-pack=x", "\"--upload-pack=x\" can't be a branch's name. Fix: use"),
+        ("repo: a, glob: /, branch: git-annex", '"git-annex" is git-annex\'s own branch. Fix: name the one'),
+        ("repo: a, glob: /, branch: synced/main", '"synced/main" is git-annex\'s own branch. Fix: name the one'),
+        ("repo: a, glob: /, branch: minipach", '"minipach" is minipach\'s own branch. Fix: name the one'),
+        ("repo: a, glob: /, branch: minipach/x", '"minipach/x" is minipach\'s own branch. Fix: name the one'),
+        ("repo: a, glob: /, branch: a..b", "\"a..b\" can't be a branch's name. Fix: use"),
+        ("repo: a, glob: /, lazy: 1", "true or false is needed here. Fix: write one of them"),
+        ("repo: a, glob: '(*)', join_on: $2", "$2 names no capture, the glob has 1. Fix: put"),
+        ("repo: a, glob: '*', join_on: a$", "a `$` without a number. Fix: write $1"),
+        ("repo: a, glob: !(b)*", "plain text can't start with an exclamation mark. Fix: put it in quotes"),
+        ("repo: a, glob: !(b) ", 'the tag "!(b)" means nothing here. Fix: remove it, or add quotes'),
     ],
 )
 def test_an_input_that_cannot_be(pfs: str, expected: str) -> None:
@@ -343,7 +343,7 @@ def test_a_bad_glob_is_shown_at_the_bad_character(glob: str) -> None:
 def test_names_are_unique_except_across_a_union() -> None:
     a, b = "{pfs: {repo: a, glob: /}}", "{pfs: {repo: x/a, glob: /}}"
     assert read(f"input: {{union: [{a}, {b}]}}\n{TRANSFORM}").notes == ()
-    taken = 'the input name "a" is used in line 1; give this one another `name`'
+    taken = 'the input name "a" is used in line 1. Fix: give this one another `name`'
     for kind in ("cross", "join", "group"):
         keyed = [node.replace("glob: /", "glob: /, join_on: $0, group_by: $0") for node in (a, b)]
         assert taken in problem(f"input: {{{kind}: [{', '.join(keyed)}]}}\n{TRANSFORM}")
@@ -354,24 +354,24 @@ def test_an_input_is_exactly_one_kind() -> None:
     assert "this has none" in problem("input: {}\n" + TRANSFORM)
     both = "input: {pfs: {repo: a, glob: /}, cross: [{pfs: {repo: b, glob: /}}]}\n" + TRANSFORM
     assert "this has `pfs` and `cross`" in problem(both)
-    assert problem("input: {cross: []}\n" + TRANSFORM).startswith("1:16: an empty list; give it")
+    assert problem("input: {cross: []}\n" + TRANSFORM).startswith("1:16: an empty list. Fix: give it")
 
 
 @pytest.mark.parametrize(
     ("transform", "expected"),
     [
-        ("image: x", "1:12: `transform` has no `cmd`; add it"),
-        ("cmd: echo hi", "1:18: a list of words is needed here, no shell reads it; write"),
-        ("cmd: []", "1:18: an empty command; name a program"),
-        ('cmd: [""]', "1:18: an empty command; name a program"),
-        ("cmd: [x, yes]", "1:22: true or false to YAML, but this is text; put it in quotes"),
-        ("cmd: [x, {a: b}]", "1:22: text is needed here, not a mapping; put"),
+        ("image: x", "1:12: `transform` has no `cmd`. Fix: add it"),
+        ("cmd: echo hi", "1:18: a list of words is needed here, no shell reads it. Fix: write"),
+        ("cmd: []", "1:18: an empty command. Fix: name a program"),
+        ('cmd: [""]', "1:18: an empty command. Fix: name a program"),
+        ("cmd: [x, yes]", "1:22: true or false to YAML, but this is text. Fix: put it in quotes"),
+        ("cmd: [x, {a: b}]", "1:22: text is needed here, not a mapping. Fix: put"),
         ("cmd: [x], env: {minipach_a: 1}", '1:29: "minipach_a": names that begin with minipach_ are minipach\'s own'),
-        ("cmd: [x], env: {a-b: 1}", "1:29: \"a-b\" can't be a variable's name; use"),
-        ("cmd: [x], env: [A]", "1:28: `env` needs keys and values; write"),
-        ("cmd: [x], env: {A: }", "1:31: no value; give one, or remove the line"),
-        ("cmd: [x], accept_return_code: [256]", "1:44: 256 can't be an exit code; write one from 0 to 255"),
-        ("cmd: [x], stdin: hello", "1:30: a list is needed here; write [a, b], or one"),
+        ("cmd: [x], env: {a-b: 1}", "1:29: \"a-b\" can't be a variable's name. Fix: use"),
+        ("cmd: [x], env: [A]", "1:28: `env` needs keys and values. Fix: write"),
+        ("cmd: [x], env: {A: }", "1:31: no value. Fix: give one, or remove the line"),
+        ("cmd: [x], accept_return_code: [256]", "1:44: 256 can't be an exit code. Fix: write one from 0 to 255"),
+        ("cmd: [x], stdin: hello", "1:30: a list is needed here. Fix: write [a, b], or one"),
     ],
 )
 def test_a_transform_that_cannot_be(transform: str, expected: str) -> None:
@@ -398,14 +398,14 @@ NOT_SUPPORTED = [
 @pytest.mark.parametrize("line", NOT_BUILT)
 def test_what_is_not_built_yet_says_so(line: str) -> None:
     text = line + "\n" + (INPUT if "input" not in line else "") + (TRANSFORM if "transform" not in line else "")
-    assert "is not built yet; " in problem(text)
+    assert "is not built yet. Fix: " in problem(text)
     assert problem(text).startswith("1:")
 
 
 @pytest.mark.parametrize("line", NOT_SUPPORTED)
 def test_what_is_not_supported_says_so(line: str) -> None:
     text = line + "\n" + (INPUT if "input" not in line else "") + TRANSFORM
-    assert "is not supported; " in problem(text)
+    assert "is not supported. Fix: " in problem(text)
 
 
 @pytest.mark.parametrize(
@@ -419,7 +419,7 @@ def test_durations(text: str, seconds: float | None) -> None:
 
 @pytest.mark.parametrize("text", ["90", "'90'", "-1s", "1d", "s", "1 h", "true", "[1s]"])
 def test_what_is_no_duration(text: str) -> None:
-    assert problem(f"datum_timeout: {text}\n{MINIMAL}").startswith("1:16: not a duration; write it with its unit")
+    assert problem(f"datum_timeout: {text}\n{MINIMAL}").startswith("1:16: not a duration. Fix: write it with its unit")
 
 
 def test_err_cmd_and_secrets() -> None:
@@ -453,11 +453,14 @@ def test_a_secret_is_a_file_by_its_key_or_name() -> None:
         ("{name: a, env_var: PATH}", '"PATH" has a meaning of its own'),
         ("{name: a, env_var: SET}", 'the variable "SET" is set twice'),
         ("{name: a.b, env_var: A}, {name: a-b, env_var: B}", "have the same variable MINIPACH_SECRET_A_B"),
-        ("{name: a}", "the secret goes nowhere; add `env_var` (a variable) or `mount_path` (a folder)"),
-        ("{name: a, mount_path: x}", '"x" is no absolute path; write an absolute path of its own, as in /secrets'),
-        ("{name: a, mount_path: /pfs/x}", '"/pfs/x" is used by the system or by minipach; '),
-        ("{name: a, mount_path: /a/../b}", 'holds "..", ":", "=" or a control character; '),
-        ("{name: a, mount_path: /x, key: k}, {name: b, mount_path: /x/, key: k}", "a second secret in the file /x/k; "),
+        ("{name: a}", "the secret goes nowhere. Fix: add `env_var` (a variable) or `mount_path` (a folder)"),
+        ("{name: a, mount_path: x}", '"x" is no absolute path. Fix: write an absolute path of its own, as in /secrets'),
+        ("{name: a, mount_path: /pfs/x}", '"/pfs/x" is used by the system or by minipach. Fix: '),
+        ("{name: a, mount_path: /a/../b}", 'holds "..", ":", "=" or a control character. Fix: '),
+        (
+            "{name: a, mount_path: /x, key: k}, {name: b, mount_path: /x/, key: k}",
+            "a second secret in the file /x/k. Fix: ",
+        ),
     ],
 )
 def test_secrets_that_can_not_be(secrets: str, expected: str) -> None:
@@ -487,30 +490,30 @@ def test_the_out_template_is_checked_even_when_something_else_is_wrong() -> None
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "1:1: the spec is empty; it needs"),
-        ("# nothing\n", "1:1: the spec is empty; it needs"),
+        ("", "1:1: the spec is empty. Fix: write"),
+        ("# nothing\n", "1:1: the spec is empty. Fix: write"),
         (
             "- input: a\n- input: b",
-            "1:1: a list; put each pipeline into the spec.yml of its own folder",
+            "1:1: a list. Fix: put each pipeline into the spec.yml of its own folder",
         ),
         (
             f"{MINIMAL}---\n{MINIMAL}",
-            "3:1: a second document starts here; move it into a folder of its own: NAME",
+            "3:1: a second document starts here. Fix: move it into a folder of its own: NAME",
         ),
-        ("{}\n{}", "2:1: a second document starts here; move it into a folder of its own: NAME"),
-        ("hello", "1:1: no spec; write keys and values"),
-        ("a: b: c", "1:5: not YAML: a colon that can't be here; "),
-        ("a:\n\t- b", "2:1: not YAML: a tab; indent with spaces"),
-        ("x: 1\na: 'b", "2:4: not YAML: the file ends inside quotes; close them"),
+        ("{}\n{}", "2:1: a second document starts here. Fix: move it into a folder of its own: NAME"),
+        ("hello", "1:1: no spec. Fix: write keys and values"),
+        ("a: b: c", "1:5: not YAML: a colon that can't be here. Fix: "),
+        ("a:\n\t- b", "2:1: not YAML: a tab. Fix: indent with spaces"),
+        ("x: 1\na: 'b", "2:4: not YAML: the file ends inside quotes. Fix: close them"),
         ("{a: 1", "1:1: not YAML: a bracket, brace or comma is missing"),
-        ("input:\n  pfs: {glob: *}", "2:16: not YAML: plain text can't start with a star; put it in quotes"),
-        ("a: *b", "1:4: not YAML: found undefined alias 'b'; "),
-        ("a: @(b)", "1:4: not YAML: a character that can't start plain text; put the text in quotes"),
-        ('a: "\\q"', "1:6: not YAML: a backslash that means nothing in double quotes; "),
-        ("a: b\nc: \x07", "2:4: a control character; remove it"),
-        ("a: &a [*a]", "1:4: an alias inside the very value it stands for; remove it"),
-        ("[" * 5000, "1:1: nested too deep; at most 40 levels"),
-        ("x" * 300_000, "1:1: more than 262,144 characters; move"),
+        ("input:\n  pfs: {glob: *}", "2:16: not YAML: plain text can't start with a star. Fix: put it in quotes"),
+        ("a: *b", "1:4: not YAML: found undefined alias 'b'. Fix: "),
+        ("a: @(b)", "1:4: not YAML: a character that can't start plain text. Fix: put the text in quotes"),
+        ('a: "\\q"', "1:6: not YAML: a backslash that means nothing in double quotes. Fix: "),
+        ("a: b\nc: \x07", "2:4: a control character. Fix: remove it"),
+        ("a: &a [*a]", "1:4: an alias inside the very value it stands for. Fix: remove it"),
+        ("[" * 5000, "1:1: nested too deep. Fix: use at most 40 levels"),
+        ("x" * 300_000, "1:1: more than 262,144 characters. Fix: move"),
     ],
 )
 def test_a_file_that_is_no_spec(text: str, expected: str) -> None:
@@ -519,20 +522,20 @@ def test_a_file_that_is_no_spec(text: str, expected: str) -> None:
 
 def test_no_python_object_is_ever_made() -> None:
     found = problems(MINIMAL + 'salt: !!python/object/apply:os.system ["touch /tmp/owned"]')
-    assert found == ['3:7: the tag "!!python/object/apply:os.system" means nothing here; remove it, or add quotes']
+    assert found == ['3:7: the tag "!!python/object/apply:os.system" means nothing here. Fix: remove it, or add quotes']
 
 
 def test_a_bomb_of_aliases_costs_a_message() -> None:
     rows = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     rows += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
-    assert "more than 50,000 values once aliases are expanded; write fewer" in problem("\n".join(rows))
+    assert "more than 50,000 values once aliases are expanded. Fix: write fewer" in problem("\n".join(rows))
     merges = ["a0: &a0 {k: v}"]
     merges += [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 12)]
     assert "more than 50,000 values" in problems("\n".join(merges))[-1]
 
 
 def test_a_message_stays_on_its_line_whatever_the_file_says() -> None:
-    assert problem(MINIMAL + '"a\\nb\\e[31m\\x9b": 1').startswith('3:1: unknown key "a\\nb\\u001b[31m\\u009b"; ')
+    assert problem(MINIMAL + '"a\\nb\\e[31m\\x9b": 1').startswith('3:1: unknown key "a\\nb\\u001b[31m\\u009b". Fix: ')
 
 
 @given(st.text(max_size=60))
@@ -616,12 +619,16 @@ def test_shared_code_lies_beside_the_pipeline(path: str) -> None:
 @pytest.mark.parametrize(
     ("word", "column", "said"),
     [
-        ("{imagse}", 1, "{imagse} is unknown; use {name}, {key}, {1}, {images} or {images.stem}; "),
-        ("--out={2}.txt", 7, "{2}: no glob here has 2 captures; put ( ) around a part; "),
-        ("x-{key}", 3, "{key} needs a join or a group as the input; use {name}; "),
-        ("a{image.stem}", 2, "{image.stem} is unknown; use "),
-        ("{images.stm}", 1, "{images.stm}: no such part of an input; use stem, name, dir, ext or a capture's number"),
-        ("echo '{images.2}'", 7, "{images.2}: that glob has fewer captures; "),
+        ("{imagse}", 1, "{imagse} is unknown. Fix: use {name}, {key}, {1}, {images} or {images.stem}; "),
+        ("--out={2}.txt", 7, "{2}: no glob here has 2 captures. Fix: put ( ) around a part; "),
+        ("x-{key}", 3, "{key} needs a join or a group as the input. Fix: use {name}; "),
+        ("a{image.stem}", 2, "{image.stem} is unknown. Fix: use "),
+        (
+            "{images.stm}",
+            1,
+            "{images.stm}: no such part of an input. Fix: use stem, name, dir, ext or a capture's number",
+        ),
+        ("echo '{images.2}'", 7, "{images.2}: that glob has fewer captures. Fix: "),
     ],
 )
 @pytest.mark.parametrize("field", ["cmd: [x, ", "cmd: [y], err_cmd: [x, "])
@@ -658,19 +665,21 @@ def test_braces_that_a_command_may_have(word: str) -> None:
 
 def test_an_input_of_a_join_needs_a_key() -> None:
     join = 'input: {join: [{pfs: {repo: a, glob: "/*", join_on: "$0"}}, {union: [{pfs: {repo: b, glob: "/*"}}]}]}\n'
-    assert problem(join + TRANSFORM) == '1:71: an input of a join without `join_on`; add it, as in join_on: "$1"'
+    assert problem(join + TRANSFORM) == '1:71: an input of a join without `join_on`. Fix: add it, as in join_on: "$1"'
 
 
 def test_an_input_of_a_group_needs_a_key() -> None:
     group = 'input: {group: [{pfs: {repo: a, glob: "/(*)", group_by: "$1"}}, {pfs: {repo: b, glob: "/*"}}]}\n'
-    assert problem(group + TRANSFORM) == '1:66: an input of a group without `group_by`; add it, as in group_by: "$1"'
+    assert (
+        problem(group + TRANSFORM) == '1:66: an input of a group without `group_by`. Fix: add it, as in group_by: "$1"'
+    )
     nested = 'input: {group: [{join: [{pfs: {repo: a, glob: "/(*)", join_on: "$1"}}]}]}\n'
     assert "an input of a group without `group_by`" in problem(nested + TRANSFORM)
 
 
 # Specs as they come from Pachyderm
 
-SECOND = "a second document starts here; move it into a folder of its own: "
+SECOND = "a second document starts here. Fix: move it into a folder of its own: "
 _IN = {
     "PipelineSpec": "{}",
     "InputSpec": "input: {{{}}}",
@@ -688,19 +697,19 @@ def test_a_field_of_older_versions_gets_one_line(model: str, field: str, what: s
     if field in ("inputs", "job_input"):
         rest = TRANSFORM
     found = problem(line + rest)
-    assert found == f"1:{line.index(spelled(field)) + 1}: `{spelled(field)}` is {what}; {fix}"
+    assert found == f"1:{line.index(spelled(field)) + 1}: `{spelled(field)}` is {what}. Fix: {fix}"
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("function(suffix, src)\n{input: {}}", "1:1: a jsonnet template, no spec; "),
-        ("// about\nlocal a = 1;\n{}", "2:1: a jsonnet template, no spec; "),
-        ('{\n  // the input\n  "input": {"pfs": {"repo": "x//y"}}}', "2:3: a comment; write # instead, or remove it"),
+        ("function(suffix, src)\n{input: {}}", "1:1: a jsonnet template, no spec. Fix: "),
+        ("// about\nlocal a = 1;\n{}", "2:1: a jsonnet template, no spec. Fix: "),
+        ('{\n  // the input\n  "input": {"pfs": {"repo": "x//y"}}}', "2:3: a comment. Fix: write # instead"),
         ('{"transform": {"cmd": ["x"]}, /* x */ "input": {"pfs": {}}}', "1:31: a comment"),
         (f"{MINIMAL}---\npipeline: {{name: two}}\n", f"3:1: {SECOND}two/spec.yml"),
         ('{}\n{"pipeline": {"name": "two"}}', f"2:1: {SECOND}two/spec.yml"),
-        (f"{MINIMAL}resource_limits: {{gpu: 1}}\n", "3:24: `gpu` needs keys and values; write gpu: {type: "),
+        (f"{MINIMAL}resource_limits: {{gpu: 1}}\n", "3:24: `gpu` needs keys and values. Fix: write gpu: {type: "),
     ],
 )  # fmt: skip
 def test_a_file_that_is_no_spec_yet(text: str, expected: str) -> None:
@@ -709,7 +718,7 @@ def test_a_file_that_is_no_spec_yet(text: str, expected: str) -> None:
 
 def test_a_repo_is_its_name_alone() -> None:
     text = "input: {pfs: {repo: {name: images}, glob: /}}\n" + TRANSFORM
-    assert problem(text) == "1:21: the repo's name alone is needed here, since Pachyderm 1.4; write repo: NAME"
+    assert problem(text) == "1:21: the repo's name alone is needed here, since Pachyderm 1.4. Fix: write repo: NAME"
 
 
 def test_json_with_tabs_and_trailing_commas() -> None:

@@ -18,9 +18,9 @@ def test_one_problem_or_many() -> None:
     one, two = Problem("spec.bad-value", "a", "b", "c"), Problem("spec.bad-value", "", "d")
     assert UserError(one).problems == (one,)
     assert UserError([one, two]).problems == (one, two)
-    assert str(UserError([one, two])) == "a: b; c\nd"
-    assert (one.what, str(one.within("x")), str(two.within("x"))) == ("a: b", "x: a: b; c", "x: d")
-    assert UserError("a: b; c").problems == (Problem(UNCLASSIFIED, "", "a: b; c"),)
+    assert str(UserError([one, two])) == "a: b. Fix: c\nd"
+    assert (one.what, str(one.within("x")), str(two.within("x"))) == ("a: b", "x: a: b. Fix: c", "x: d")
+    assert UserError("a: b. Fix: c").problems == (Problem(UNCLASSIFIED, "", "a: b. Fix: c"),)
 
 
 def test_problems_are_in_the_order_of_their_files_and_lines_and_none_is_there_twice() -> None:
@@ -58,7 +58,7 @@ def test_with_json_problems_are_data(capsys: pytest.CaptureFixture[str]) -> None
             command(as_json=as_json)
     out, err = capsys.readouterr()
     assert json.loads(out) == {"schema": 1, "problems": [problem.as_json()]}
-    assert err == "--a: excludes --b; leave one of them out\n" * 2
+    assert err == "--a: excludes --b. Fix: leave one of them out\n" * 2
 
 
 def test_an_interrupt_has_its_code(capsys: pytest.CaptureFixture[str]) -> None:

@@ -218,7 +218,7 @@ def test_one_repo_alone(study: Study, project: Project) -> None:
     assert hooks.complete(project) == []
     hooks.install(project, "images")
     assert {hook.state for hook in hooks.status(project)} == {"installed"}
-    with pytest.raises(UserError, match='no repo "imagse" in this project; did you mean "images"'):
+    with pytest.raises(UserError, match=r'no repo "imagse" in this project. Fix: use "images"'):
         hooks.install(project, "imagse")
 
 
@@ -235,5 +235,5 @@ def test_folder_that_is_not_writable_is_one_line(study: Study, project: Project)
         entry.unlink()
     folder.rmdir()
     folder.write_text("a file where the folder would be")
-    with pytest.raises(UserError, match=r"hooks: .*; no hook was installed in images; make the folder writable"):
+    with pytest.raises(UserError, match=r"hooks: .*; no hook was installed in images. Fix: make the folder writable"):
         hooks.install(project)

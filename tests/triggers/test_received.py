@@ -87,7 +87,7 @@ def test_branches_that_went_apart_are_left_alone_and_said(study: Study, bare: Pa
 def test_what_is_not_ours_is_refused(study: Study, bare: Path, tmp_path: Path) -> None:
     project = Project(study.root)
     study.git("images", "remote", "remove", "store")
-    with pytest.raises(UserError, match=r"no repo of this project has it as a remote; .*git remote add"):
+    with pytest.raises(UserError, match=r"no repo of this project has it as a remote. Fix: .*git remote add"):
         hooks.install(project, str(bare))
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match="neither a repo of this project nor a bare repository"):

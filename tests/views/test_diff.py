@@ -148,7 +148,7 @@ def test_before_the_first_publish_there_is_nothing_to_compare(study: Study) -> N
     study.copier()
     done = study.minipach("diff", "edges")
     assert done.code == 2
-    assert "nothing published yet; minipach schedule edges" in done.err
+    assert "nothing published yet. Fix: minipach schedule edges" in done.err
 
 
 def test_after_the_first_publish_it_is_compared_with_nothing(study: Study) -> None:

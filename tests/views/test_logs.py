@@ -30,7 +30,7 @@ def test_jobs_of_all_pipelines_are_followed_until_nothing_is_on_its_way(study: S
     before = ledger.start_job("0" * 32, "edges")
     printed(study, "edges", before, "old", "of an earlier job\n")
     ledger.end_job(before, "published", COUNTS, "")
-    with pytest.raises(UserError, match="nothing runs now; minipach logs shows what failed last time"):
+    with pytest.raises(UserError, match=r"nothing runs now. Fix: run minipach logs for what failed last time"):
         next(stream_all(project, print))
 
     edges = ledger.start_job("1" * 32, "edges")
@@ -73,4 +73,4 @@ def test_what_failed_in_the_last_jobs_is_shown_without_asking_for_more(study: St
     study.schedule()
     assert study.minipach("logs").out.startswith("nothing failed")
     done = study.minipach("logs", "--follow")
-    assert (done.code, done.err.count("\n")) == (2, 1) and done.err.startswith("nothing runs now; ")
+    assert (done.code, done.err.count("\n")) == (2, 1) and done.err.startswith("nothing runs now. Fix: ")

@@ -62,8 +62,8 @@ def _cpus(asked: float | None, tell: Callable[[str], None]) -> float:
             Problem(
                 "option.not-a-cpu-count",
                 f"--cpus {asked:g}",
-                "not a number of CPUs",
-                f"use {_LEAST_CPU} or more, this machine has {here:g}",
+                f"not a number of CPUs (this machine has {here:g})",
+                f"use {_LEAST_CPU} or more",
             )
         )
     if asked > here:
@@ -81,8 +81,8 @@ def _memory(text: str | None, tell: Callable[[str], None]) -> int:
             Problem(
                 "option.memory-too-small",
                 f"--memory {text}",
-                "less than 1Mi",
-                f"as 32G or 512Mi, this machine has {here / 1e9:.1f}G",
+                f"less than 1Mi (this machine has {here / 1e9:.1f}G)",
+                "use 32G or 512Mi, for example",
             )
         )
     if size > here:
@@ -113,8 +113,7 @@ def check_queues(queues: Sequence[str], room: Room) -> list[str]:
                     Problem(
                         "option.class-never-fits",
                         f"--queue {asked}",
-                        "this worker can never run such sets",
-                        f"it has {room.text}",
+                        f"this worker can never run such sets, it has {room.text}",
                     )
                 )
             known = kind is not None

@@ -45,7 +45,7 @@ def redis_url(repo: Repo) -> str:
                 "redis.bad-address",
                 "minipach.redis",
                 f"{shown(url)} is no address",
-                "redis://, rediss:// (TLS) or unix:///path",
+                "use redis://, rediss:// (TLS) or unix:///path",
             )
         )
     return url
@@ -91,7 +91,7 @@ def connect(repo: Repo) -> Client:
                 "redis.bad-address",
                 "minipach.redis",
                 f"{shown(url)} can't be read",
-                "redis://[USER:PASSWORD@]HOST[:PORT][/DB]",
+                "write redis://[USER:PASSWORD@]HOST[:PORT][/DB]",
             )
         ) from None
 
@@ -109,8 +109,14 @@ def passes(error: Exception) -> bool:
     return isinstance(error, AWAY) or any(word in str(error) for word in _PASSING)
 
 
-def away(repo: Repo, error: Exception) -> Problem:
-    """Return the problem that Redis can't be used, and why. Never with a password."""
+def away(repo: Repo, error: Exception, meanwhile: str = "") -> Problem:
+    """Return the problem that Redis can't be used, and why. Never with a password.
+
+    Args:
+        repo: A repo of the project.
+        error: What Redis or its client said.
+        meanwhile: What happens until it can be used again.
+    """
     why = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     secret = urlsplit(redis_url(repo)).password
     if secret:
@@ -125,4 +131,4 @@ def away(repo: Repo, error: Exception) -> Problem:
         way = "give it more memory (its setting maxmemory)"
     elif "MISCONF" in why:
         way = "see its log, and whether its disk is full"
-    return Problem("redis.away", f"Redis at {shown(redis_url(repo))}", why, way)
+    return Problem("redis.away", f"Redis at {shown(redis_url(repo))}", f"{why}; {meanwhile}" if meanwhile else why, way)

@@ -187,7 +187,7 @@ class RqExecutor:
 
     def _is_away(self, error: Exception) -> None:
         if not self._away:
-            _LOG.warning(f"{away(self._repo, error).what}; waiting for it")
+            _LOG.warning(str(away(self._repo, error, "waiting for it")))
         self._away = True
         self._end_pubsub()
 
@@ -281,7 +281,7 @@ class RqExecutor:
             for path, dropped in by_repo.items():
                 self._board.forget(dropped, os.path.relpath(path, self._project.root))
         except AWAY as error:
-            _LOG.warning(f"{away(self._repo, error).what}; workers end cancelled sets when it is back")
+            _LOG.warning(str(away(self._repo, error, "workers end cancelled sets when it is back")))
         for set_id in ids:
             del self._waiting[set_id]
             self._unsent.pop(set_id, None)

@@ -171,7 +171,7 @@ class Supervisor:
             if not passes(error):
                 raise
             if not self._away:
-                self._tell(f"{away(self._place.repo, error).what}; running sets continue")
+                self._tell(str(away(self._place.repo, error, "running sets continue")))
             self._away = True
             time.sleep(1.0)
             return

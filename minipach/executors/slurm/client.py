@@ -111,7 +111,7 @@ def partition(name: str | None) -> Partition:
                 "slurm.no-such-partition",
                 "minipach.slurm.partition",
                 f'Slurm has no partition "{name}"',
-                f"it has: {known}",
+                f"use one of: {known}",
             )
         )
     chosen = chosen or rows[:1]

@@ -24,12 +24,12 @@ from tests.fixtures.projects import Study
         ({"gpus": "00"}, '"00" is no GPU'),
         ({"gpu_type": ""}, '--gpu-type "": not a GPU type'),
         ({"gpu_type": "::"}, '--gpu-type "::": not a GPU type'),
-        ({"cpus": 0.0}, r"--cpus 0: not a number of CPUs; use 0.1 or more, this machine has \d"),
+        ({"cpus": 0.0}, r"--cpus 0: not a number of CPUs \(this machine has \d+\). Fix: use 0.1 or more"),
         ({"cpus": float("nan")}, "--cpus nan: not a number"),
         ({"cpus": float("inf")}, "--cpus inf: not a number"),
         ({"memory": "0"}, "--memory 0: less than 1Mi; as 32G"),
         ({"memory": "1k"}, "--memory 1k: less than 1Mi"),
-        ({"memory": "abc"}, "--memory abc: not a size; use 32G or 512Mi"),
+        ({"memory": "abc"}, "--memory abc: not a size. Fix: use 32G or 512Mi"),
         ({"memory": ""}, "--memory : not a size"),
     ],
 )
@@ -54,7 +54,9 @@ def test_gpus_must_be_among_those_that_the_driver_shows(monkeypatch: pytest.Monk
     said: list[str] = []
     assert make_room("1,GPU-aaaa,MIG-x", None, None, None, said.append).gpus == ("1", "GPU-aaaa", "MIG-x")
     for wrong in ("2", "GPU-cccc"):
-        with pytest.raises(UserError, match=f'--gpus {wrong}: this machine has no GPU "{wrong}"; it has 0, 1'):
+        with pytest.raises(
+            UserError, match=rf'--gpus {wrong}: this machine has no GPU "{wrong}". Fix: use one of: 0, 1'
+        ):
             make_room(wrong, None, None, None)
     assert said == []
 
@@ -117,9 +119,9 @@ def test_classes_that_there_can_be() -> None:
     asked = ["any", "gpu*", "*", "[ac]*", "c?u*", "gpu1~cpu*", "minipach.0123456789ab.cpu2", "max3:edges", "g*4"]
     assert check_queues(asked, room)[6] == "cpu2"
     for wrong in ("nosuch", "nosuch*", "gpu", "publish", "", "gpux*"):
-        with pytest.raises(UserError, match="no class of sets has this name; use any, cpu4"):
+        with pytest.raises(UserError, match=r"no class of sets has this name. Fix: use any, cpu4"):
             check_queues([wrong], room)
-    with pytest.raises(UserError, match="can never run such sets; it has 4 CPUs, 9 GB, GPUs 0"):
+    with pytest.raises(UserError, match="can never run such sets, it has 4 CPUs, 9 GB, GPUs 0"):
         check_queues(["gpu2"], room)
 
 
@@ -134,7 +136,10 @@ def test_a_worker_says_it_before_it_asks_for_redis(study: Study) -> None:
     done = study.minipach("worker", "--gpus", "a,b", env=away)
     assert done.code == 2 and done.err.startswith("--gpus a,b: ") and done.err.count("\n") == 1
     done = study.minipach("up", env={"MINIPACH_JOBS": "x"})
-    assert (done.code, done.err) == (2, 'MINIPACH_JOBS: "x" is not a valid number of slots; set it to 4, or unset it\n')
+    assert (done.code, done.err) == (
+        2,
+        'MINIPACH_JOBS: "x" is not a valid number of slots. Fix: set it to 4, or unset it\n',
+    )
     assert not (study.root / ".git/minipach/redis").exists()
 
 
@@ -149,7 +154,9 @@ def test_a_worker_takes_no_folder_that_is_somebodys(study: Study, tmp_path: Path
     for name, what in (("other", "a repository, but"), ("mine", "a repository, but"), ("full", "not empty, and")):
         done = study.minipach("-C", str(tmp_path / name), "worker", "--clone", clone, env=away)
         assert done.code == 2, done.err
-        assert done.err.startswith(f"{tmp_path / name}: {what} not a worker's clone; take another folder"), done.err
+        assert done.err.startswith(f"{tmp_path / name}: {what} not a worker's clone. Fix: take another folder"), (
+            done.err
+        )
     (tmp_path / "new").mkdir()
     done = study.minipach("-C", str(tmp_path / "new"), "worker", "--clone", f"{clone}-not", env=away)
     assert "can't be cloned: '" in done.err and "does not" in done.err, done.err  # git's own words

@@ -396,7 +396,10 @@ def test_a_redis_that_refuses_is_told_in_one_line_and_waited_for(tmp_path: Path)
         gone.rmdir()
         client.bgsave()
         held.unlink()
-        until("it refuses", lambda: "see its log, and whether its disk is full; running sets continue" in workers.said)
+        until(
+            "it refuses",
+            lambda: "; running sets continue. Fix: see its log, and whether its disk is full" in workers.said,
+        )
         client.config_set("save", "")
         workers.minipach("wait", "--timeout", "300")
         assert worker.poll() is None and "Redis is back" in workers.said

@@ -227,7 +227,7 @@ def test_with_no_step_left_nobody_waits_for_ever_and_the_next_schedule_goes_on(t
     assert not [task for task in slurm.tasks() if "minipach:next" in task]
     waited = study.minipach("wait")
     assert waited.code == 2
-    assert "edges, montage: work is pending, but nothing will continue it; minipach schedule" in waited.err
+    assert "edges, montage: work is pending, but nothing will continue it. Fix: minipach schedule" in waited.err
     until("the tasks have ended", lambda: not slurm.tasks())
     assert study.minipach("schedule", "edges", "--no-downstream").code == 0
     assert study.read("edges/0.txt") == b"picture 0\n"
@@ -601,7 +601,9 @@ def test_a_persons_habits_hide_no_task(slurm: Cluster, tmp_path: Path, monkeypat
 
 
 def test_an_option_that_slurm_does_not_know_is_named(slurm: Cluster) -> None:
-    with pytest.raises(UserError, match=r"^sbatch: unrecognized option '--nosuch'; see the settings minipach\.slurm\."):
+    with pytest.raises(
+        UserError, match=r"^sbatch: unrecognized option '--nosuch'. Fix: see the settings minipach\.slurm\."
+    ):
         client.sbatch(["--nosuch"], ["/bin/true"])
 
 
