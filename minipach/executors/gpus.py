@@ -19,7 +19,7 @@ from minipach.support.errors import Problem, UserError
 _CUDA, _NVIDIA = "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"
 _NONE = frozenset({"", "void", "none"})  # as the container runtime of NVIDIA has it
 _GPU = re.compile(r"(0|[1-9][0-9]{0,3})|(?:GPU|MIG)-[0-9A-Za-z/-]+")
-_GPU_FORMS = "indexes, as 0,1, or ids, as nvidia-smi -L shows them (GPU-..., MIG-...)"
+_GPU_FORMS = "use indexes, as 0,1, or ids, as nvidia-smi -L shows them (GPU-..., MIG-...)"
 _PATIENCE = 20.0  # seconds for nvidia-smi to answer
 
 

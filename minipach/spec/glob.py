@@ -35,12 +35,13 @@ _Ranges = list[tuple[int, int]]
 
 
 class GlobError(ValueError):
-    """A glob that can't be compiled: `column` (from 0, in the pattern as written) and `message`."""
+    """A glob that can't be compiled: `column` (from 0, in the pattern as written), `message` and `fix`."""
 
-    def __init__(self, column: int, message: str) -> None:
+    def __init__(self, column: int, message: str, fix: str) -> None:
         super().__init__(f"column {column + 1}: {message}")
         self.column = column
         self.message = message
+        self.fix = fix
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def compile_glob(pattern: str) -> Glob:
     try:
         depth = parser.parse()
     except GlobError as error:
-        raise GlobError(columns[error.column], error.message) from None
+        raise GlobError(columns[error.column], error.message, error.fix) from None
     regex = "".join(parser.out)
     head = "".join(parser.head)
     return Glob(
@@ -161,7 +162,7 @@ class _Parser:
     def item(self) -> int | None:
         char = self.peek()
         if char in ")}":
-            raise GlobError(self.at, f"this {char} closes nothing; write \\{char} for the character itself")
+            raise GlobError(self.at, f"this {char} closes nothing", f"write \\{char} for the character itself")
         if char == "*":
             return self.stars()
         if char == "(":
@@ -183,7 +184,7 @@ class _Parser:
         """Return the next character, or the one that a backslash stands before."""
         if self.peek() == "\\":
             if not self.peek(1):
-                raise GlobError(self.at, "nothing follows the \\; write \\\\ for the character itself")
+                raise GlobError(self.at, "nothing follows the \\", "write \\\\ for the character itself")
             self.at += 1
         char = self.peek()
         self.at += 1
@@ -227,7 +228,7 @@ class _Parser:
 
     def braces(self) -> int | None:
         if self.peek(1) == "}":
-            raise GlobError(self.at, "nothing between { and }; write \\{\\} for the characters themselves")
+            raise GlobError(self.at, "nothing between { and }", "write \\{\\} for the characters themselves")
         self.wild("(?:", 0)
         slashes = self.choices(",", "}")
         self.out.append(")")
@@ -238,7 +239,7 @@ class _Parser:
         opened = self.at
         self.nesting += 1
         if self.nesting > _DEEPEST:
-            raise GlobError(opened, f"brackets nested more than {_DEEPEST} deep; write it as several inputs")
+            raise GlobError(opened, f"brackets nested more than {_DEEPEST} deep", "write it as several inputs")
         found: set[int | None] = set()
         while True:
             self.at += 1
@@ -248,7 +249,7 @@ class _Parser:
                 self.out.append("")
             if self.at >= self.stop:
                 bracket = self.text[opened]
-                raise GlobError(opened, f"{bracket} is never closed; add {closer}, or write \\{bracket}")
+                raise GlobError(opened, f"{bracket} is never closed", f"add {closer}, or write \\{bracket}")
             if self.peek() == closer:
                 break
             self.out.append("|")
@@ -264,10 +265,10 @@ class _Parser:
         ranges: _Ranges = []
         while self.peek() != "]":
             if self.at >= self.stop:
-                raise GlobError(opened, "[ is never closed; add ], or write \\[ for the character itself")
+                raise GlobError(opened, "[ is never closed", "add ], or write \\[ for the character itself")
             ranges += self.posix() if self.peek() == "[" and self.peek(1) == ":" else self.range()
         if not ranges:
-            raise GlobError(opened, "nothing between [ and ]; write \\] for a ] in a class")
+            raise GlobError(opened, "nothing between [ and ]", "write \\] for a ] in a class")
         self.at += 1
         body = "".join(f"{_escape(low)}-{_escape(high)}" for low, high in ranges)
         slash = any(low <= ord("/") <= high for low, high in ranges) != negated
@@ -280,7 +281,7 @@ class _Parser:
         pairs = _POSIX.get(name.removeprefix("^"))
         if pairs is None:
             known = " ".join(_POSIX)
-            raise GlobError(self.at, f"no such class; use one of {known}, or \\[ for the character itself")
+            raise GlobError(self.at, "no such class", f"use one of {known}, or \\[ for the character itself")
         self.at = close + 2
         ranges = [(ord(pair[0]), ord(pair[1])) for pair in pairs]
         return _complement(ranges) if inverse else ranges
@@ -293,7 +294,7 @@ class _Parser:
         self.at += 1
         high = self.char()
         if high < low:
-            raise GlobError(start, f"the range {low}-{high} is empty; write {high}-{low}")
+            raise GlobError(start, f"the range {low}-{high} is empty", f"write {high}-{low}")
         return [(ord(low), ord(high))]
 
 

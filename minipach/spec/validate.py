@@ -293,9 +293,8 @@ class _Inputs:
         try:
             return compile_glob(pattern).groups
         except GlobError as error:
-            self.document.add(
-                loc, "spec.bad-glob", f"the glob {show(pattern)} can't be read: {error.message}", offset=error.column
-            )
+            what = f"the glob {show(pattern)} can't be read: {error.message}"
+            self.document.add(loc, "spec.bad-glob", what, error.fix, offset=error.column)
             return None
 
     def _template(self, template: str, groups: int | None, loc: Loc) -> None:

@@ -37,7 +37,7 @@ def send(project: Project, forge: str, url: str) -> str:
 
 
 def _post(url: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, str]:
-    wrong = Problem("serve.bad-url", url, "not the address of a receiver", "such as http://127.0.0.1:8642")
+    wrong = Problem("serve.bad-url", url, "not the address of a receiver", "use http://127.0.0.1:8642, for example")
     try:
         parts = urllib.parse.urlsplit(url)
         kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}

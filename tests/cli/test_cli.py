@@ -531,14 +531,13 @@ def test_a_missing_image(study: Study) -> None:
 def test_a_word_for_an_image_is_a_registrys(study: Study) -> None:
     study.pipeline("fresh", spec("images", "/*", "run").replace("{cmd", "{image: opncv, cmd"))
     study.git(".", "config", "--file", ".datalad/config", "datalad.containers.opencv.image", "x.sif")
-    why = 'no container "opncv" is registered, so the registry\'s docker.io/library/opncv:latest is used; use "opencv"'
+    afar = "docker.io/library/opncv:latest"
+    why = f'no container "opncv" is registered, so the registry\'s {afar} is used. Fix: use "opencv"'
     done = study.minipach("check", "fresh")
     assert (done.code, done.err) == (0, f"note: fresh/spec.yml:2:20: {why}\n")
     done = study.minipach("plan", "fresh")
     assert done.code == 0
-    assert (
-        f"fresh: image not fetched yet: opncv ({why}). Fix: minipach schedule fresh fetches it" in done.out + done.err
-    )
+    assert f"fresh: image not fetched yet: opncv ({why}); minipach schedule fresh fetches it" in done.out + done.err
     assert "image not fetched yet: opncv" in study.minipach("status").out
     done = study.minipach("datums", "fresh")
     assert done.code == 0 and done.out and "image" not in done.err

@@ -113,7 +113,7 @@ def test_a_typo_is_one_line_with_a_suggestion(study: Study, images: Images) -> N
         assert done.code == 2
         said = [line for line in done.err.splitlines() if "image" in line]
         assert said == [
-            'edges/spec.yml:2:20: image "Registred" is neither a registered container nor a file; use "registered"'
+            'edges/spec.yml:2:20: image "Registred" is neither a registered container nor a file. Fix: use "registered"'
         ]
 
 

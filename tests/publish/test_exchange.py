@@ -65,7 +65,7 @@ def test_the_remote_is_the_one_named_or_the_branchs_or_origin_or_the_only_one(sm
     edges.git("config", "branch.main.remote", "lab")
     assert remote_of(edges, "edges", None) == "lab"
     with pytest.raises(
-        UserError, match=r'edges: no remote "new". Fix: use one of: home, lab, origin. Fix: git -C .* remote add new'
+        UserError, match=r'edges: no remote "new". Fix: use one of: home, lab, origin; or git -C .* remote add new'
     ):
         remote_of(edges, "edges", "new")
     with pytest.raises(UserError, match=r'edges: no remote "lob". Fix: use "lab"'):

@@ -443,7 +443,7 @@ def test_a_secret_is_a_file_by_its_key_or_name() -> None:
     )
     (note,) = found.notes
     assert note.location.startswith("edges/spec.yml:1:") and note.message == "the secret is the file /s/db"
-    assert note.fix == "`key` gives the file another name"
+    assert note.fix == "to give the file another name, add `key`"
 
 
 @pytest.mark.parametrize(

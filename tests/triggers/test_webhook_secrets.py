@@ -16,7 +16,7 @@ ONE, TWO = "one-secret-value", "two-secret-value"
 
 def test_sources_and_several_values(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repo = Project(study.root).repo
-    with pytest.raises(UserError, match=r"no secret is set.*; set MINIPACH_WEBHOOK_GITHUB_SECRET, or git config "):
+    with pytest.raises(UserError, match=r"no secret is set.*. Fix: set MINIPACH_WEBHOOK_GITHUB_SECRET, or git config "):
         need_access(repo)
     for value in (ONE, TWO):
         study.git(".", "config", "--add", "minipach.webhook.gitea.secret", value)
@@ -38,14 +38,14 @@ def test_bad_sources_are_one_line_without_the_secret(study: Study, tmp_path: Pat
     file.write_text(ONE)
     file.chmod(0o644)
     study.git(".", "config", key, str(file))
-    for problem in (f"others can read this file of secrets; chmod 600 {file}", "No such file or directory"):
+    for problem in (f"others can read this file of secrets. Fix: chmod 600 {file}", "No such file or directory"):
         with pytest.raises(UserError) as found:
             access(repo)
         assert problem in str(found.value) and ONE not in str(found.value)
         study.git(".", "config", key, str(tmp_path / "missing"))
     study.git(".", "config", "--unset", key)
     study.git(".", "config", "minipach.webhook.github.secret", "short")
-    with pytest.raises(UserError, match="less than 8 characters; use a random one"):
+    with pytest.raises(UserError, match=r"less than 8 characters. Fix: use a random one"):
         access(repo)
 
 

@@ -17,7 +17,7 @@ from tests.fixtures.projects import Study
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"gpus": "a,b"}, r'--gpus a,b: "a" is no GPU; indexes, as 0,1, or ids'),
+        ({"gpus": "a,b"}, r'--gpus a,b: "a" is no GPU. Fix: use indexes, as 0,1, or ids'),
         ({"gpus": "0,1,0"}, "--gpus 0,1,0: names a GPU twice"),
         ({"gpus": "0,"}, '"" is no GPU'),
         ({"gpus": "-1"}, '"-1" is no GPU'),
@@ -27,7 +27,7 @@ from tests.fixtures.projects import Study
         ({"cpus": 0.0}, r"--cpus 0: not a number of CPUs \(this machine has \d+\). Fix: use 0.1 or more"),
         ({"cpus": float("nan")}, "--cpus nan: not a number"),
         ({"cpus": float("inf")}, "--cpus inf: not a number"),
-        ({"memory": "0"}, "--memory 0: less than 1Mi; as 32G"),
+        ({"memory": "0"}, "--memory 0: less than 1Mi .*. Fix: use 32G"),
         ({"memory": "1k"}, "--memory 1k: less than 1Mi"),
         ({"memory": "abc"}, "--memory abc: not a size. Fix: use 32G or 512Mi"),
         ({"memory": ""}, "--memory : not a size"),
