@@ -125,7 +125,7 @@ def test_a_timezone_that_is_none(zone: str) -> None:
     with pytest.raises(BadLineError):
         parse_line(f"CRON_TZ={zone} @daily")
     if zone == "Europe/Brelin":
-        with pytest.raises(BadLineError, match=r"did you mean .Europe/Berlin"):
+        with pytest.raises(BadLineError, match=r"use .Europe/Berlin"):
             parse_line("@daily", zone)
 
 

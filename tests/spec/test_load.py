@@ -782,7 +782,7 @@ def test_a_schedule_adds_ticks_to_the_input() -> None:
         (CLOCK % ", start: yesterday", '1:52: "yesterday" is no time. Fix: write a date'),
         (CLOCK % "" + "minipach: {schedule: {cron: '@daily'}}", "3:29: a second clock, beside the"),
         (CLOCK % "" + "minipach: {schedule: {start: 2026-02-01, end: 2026-01-01}}", "3:47: the end"),
-        (CROSSED % "timezone: Europe/Brelin, cron: '@daily'", "did you mean \"Europe/Berlin\"?"),
+        (CROSSED % "timezone: Europe/Brelin, cron: '@daily'", "use \"Europe/Berlin\""),
         (CROSSED % "start: 2026-01-01", "3:12: a schedule without a clock. Fix: add `cron`"),
         (CROSSED % "cron: TZ=UTC @daily, timezone: Asia/Tokyo", "3:29: the line names the timezone UTC, but"),
         ("input: {join: [{cron: {name: a, spec: '@daily'}}, {pfs: {repo: b, glob: /*, join_on: $0}}]}\n"
