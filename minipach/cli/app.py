@@ -14,6 +14,7 @@ import typer
 
 from minipach import __version__
 from minipach.cli import (
+    buckets,
     cron,
     inspect,
     jobs,
@@ -77,6 +78,7 @@ def _options(
 for module in (
     project,
     new,
+    buckets,
     spec,
     run_one,
     plan,

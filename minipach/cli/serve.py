@@ -8,6 +8,7 @@ import typer
 
 from minipach.cli.common import Here, guarded, say
 from minipach.cli.sections import RUN, add
+from minipach.cli.units import UNIT, show_unit
 
 
 def register(app: typer.Typer) -> None:
@@ -28,6 +29,7 @@ def serve(
         int,
         typer.Option("--body-limit", min=1, max=100_000_000, metavar="BYTES", help="Refuse longer events."),
     ] = 4_000_000,
+    unit: UNIT = False,
 ) -> None:
     """Receive events of forges and buckets, and start passes.
 
@@ -38,22 +40,30 @@ def serve(
     Example: minipach serve --port 8642
     """
     from minipach.support.text import quoted
+    from minipach.triggers.bucket_inputs import bucket_inputs
     from minipach.triggers.followed import followed
     from minipach.triggers.receiver import Receiver
     from minipach.triggers.server import is_loopback, listen
     from minipach.triggers.server import serve as answer
-    from minipach.triggers.webhook_secrets import need_access
+    from minipach.triggers.webhook_secrets import access, need_access
 
     here: Here = context.obj
     project = here.project()
-    known = need_access(project.repo)
+    if unit:
+        show_unit(context, project.root, kill_children=False)
+        return
+    buckets = [one.path for one in bucket_inputs(project) if one.listen]
+    known = access(project.repo) if buckets else need_access(project.repo)
     receiver = Receiver(project, every=every, body_limit=body_limit)
     listener = listen(host, port)
     shown = listener.getsockname()
     address = f"[{shown[0]}]" if ":" in shown[0] else shown[0]
-    say(f"listening on http://{address}:{shown[1]} for {', '.join(known.forges)}; project {quoted(project.root)}")
+    senders = ", ".join(known.forges) or "no sender"
+    say(f"listening on http://{address}:{shown[1]} for {senders}; project {quoted(project.root)}")
     remotes = followed(project)
     say(f"follows: {', '.join(remotes)}" if remotes else "follows no remote; git config minipach.follow origin")
+    if buckets:
+        say(f"listens to the buckets of: {', '.join(buckets)}")
     if unsigned := sorted(known.unsigned):
         say(f"unsigned events are accepted from: {', '.join(unsigned)}")
     if not is_loopback(shown[0]):

@@ -120,6 +120,11 @@ class LocalState:
         return self.folder / "passes.log"
 
     @property
+    def buckets(self) -> Path:
+        """The listings of buckets at the last import, and what failed (JSON)."""
+        return self.folder / "buckets.json"
+
+    @property
     def serve(self) -> Path:
         """The last events that `minipach serve` has received (JSON)."""
         return self.folder / "serve.json"

@@ -10,6 +10,7 @@ from typing import Any
 from minipach.project.project import Project
 from minipach.support.validation import parse_object
 from minipach.triggers import hooks, watcher
+from minipach.triggers.bucket_inputs import bucket_triggers
 from minipach.triggers.cron import clock_triggers
 from minipach.triggers.hooks import HookState
 from minipach.triggers.passes import is_held, is_waiting, modified
@@ -18,7 +19,12 @@ from minipach.triggers.received_events import received_events
 from minipach.triggers.trigger import Trigger
 
 # Each kind of trigger beside the hooks: a function that returns what it has to say. It only reads, and is quick.
-SOURCES: tuple[Callable[[Project], Iterable[Trigger]], ...] = (watcher.lines, received_events, clock_triggers)
+SOURCES: tuple[Callable[[Project], Iterable[Trigger]], ...] = (
+    watcher.lines,
+    received_events,
+    bucket_triggers,
+    clock_triggers,
+)
 
 
 @dataclass(frozen=True, slots=True)

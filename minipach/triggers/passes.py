@@ -30,7 +30,7 @@ from minipach.scheduling.report import Options, ScheduleReport
 from minipach.scheduling.service import run
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.files import write_whole
-from minipach.triggers import followed, hooks, received
+from minipach.triggers import bucket_inputs, followed, hooks, received
 from minipach.triggers.pause import paused
 from minipach.triggers.seen import begin_pass, end_pass, tips_of, with_own_moves
 from minipach.triggers.webhook_secrets import PREFIX
@@ -162,6 +162,7 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
         reporter.report(Message(f"{at}: a pass, asked for by {len(lines)} line(s) in {state.heard}"))
         missed = received.update(find_project(root), reporter)
         missed += followed.fetch(find_project(root), reporter)
+        missed += bucket_inputs.update(find_project(root), reporter)
         project = find_project(root)  # as it is now
         tips = tips_of(project)
         begin_pass(state, tips)

@@ -26,6 +26,7 @@ from minipach.project.project import Project
 from minipach.support.errors import UserError
 from minipach.support.text import printable
 from minipach.support.validation import InvalidError, parse_object
+from minipach.triggers.bucket_listener import listeners
 from minipach.triggers.heard import hear, unanswered
 from minipach.triggers.payloads import FORGES, Headers, RefusedError, read, verify
 from minipach.triggers.received_events import keep
@@ -72,10 +73,16 @@ class Receiver:
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         hear(self._state, "serve: begins")  # events may have been missed
         self._background = asyncio.create_task(self._turns())
+        loop = asyncio.get_running_loop()
+        asks = listeners(self._project, lambda: _wake(loop, self._wake))
+        for one in asks:
+            one.start()
         try:
             with self._state.serving.open("a"):  # open while this process lives
                 yield
         finally:
+            for one in asks:
+                one.stop()
             self._background.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._background
@@ -221,6 +228,11 @@ class Receiver:
                 f"minipach_last_pass_problems {last[2]}",
             ]
         return PlainTextResponse("\n".join(rows) + "\n", media_type="text/plain; version=0.0.4")
+
+
+def _wake(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    with contextlib.suppress(RuntimeError):  # the process ends
+        loop.call_soon_threadsafe(event.set)
 
 
 def _answer(status: int, outcome: str) -> Response:
