@@ -148,6 +148,66 @@ def test_no_process_outlives_its_datum(launch: Launcher, way: Way, user: str) ->
             assert other.clean()
 
 
+# What a command may do to the processes that wait for its end.
+DISTURB = """
+import ctypes, os, signal, subprocess, sys, time
+deaf = lambda: [signal.signal(n, signal.SIG_IGN) for n in (1, 2, 15)]
+trace = lambda request, pid: ctypes.CDLL(None).ptrace(request, pid, 0, 0)
+ATTACH = 16
+def child(body):
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        deaf()
+        body()
+        time.sleep(1000)
+    return pid
+def sleepers():
+    for _ in range(3):
+        child(lambda: [os.dup2(1 + fd % 2, fd) for fd in range(3, 20)] + [child(lambda: None)])
+def stopped():
+    deaf()
+    pid = child(lambda: None)
+    time.sleep(0.1)
+    trace(ATTACH, pid)
+    os.kill(-1, signal.SIGSTOP)
+    os.kill(os.getpid(), signal.SIGSTOP)
+def kill():
+    child(lambda: None)
+    os.kill(-1, signal.SIGKILL)
+def first():
+    trace(ATTACH, 1)
+    for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGKILL):
+        os.kill(1, number)
+def flood():
+    for n in range(8):
+        child(lambda: [os.write(1 + n % 2, b"x" * 65536) for _ in iter(int, 1)])
+    time.sleep(1000)
+def closed():
+    deaf()
+    os.closerange(0, 1024)
+    time.sleep(1000)
+globals()[os.environ["MINIPACH_DATUM"]]()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("user", "alone"), [("root", False), ("nobody", True)])
+def test_no_command_keeps_the_launcher_from_ending_it(launch: Launcher, user: str, alone: bool) -> None:
+    """It ends by its own end or by its time limit, whatever it does to other processes, and the next datum runs."""
+    way = ("bubblewrap", "host")
+    names = {"sleepers": [0], "kill": [0], "first": [0, 124], "stopped": [124], "flood": [124], "closed": [124]}
+    with by(launch, way, user) as (other, image):
+        for part in [[name] for name in names] if alone else [list(names)]:
+            words = [word for name in part for word in datum(name)]
+            done, report = other.reported(image, "-t", "1", *words, "--", "python3", "-c", DISTURB, **use(way))
+            assert len(report["datums"]) == len(part), done.stderr[-1000:]
+            for name, row in zip(part, report["datums"], strict=True):
+                assert row["code"] in names[name], (name, row)
+                assert row["timed_out"] == (row["code"] == 124)
+        assert other.clean()
+
+
 # A process in the background swaps what was written while the launcher takes it.
 SWAP = r"""
 mkdir "$PFS/out/d"; for i in 1 2 3 4 5 6 7 8 9; do echo fine >"$PFS/out/d/$i"; done
@@ -271,6 +331,7 @@ def test_limits(launch: Launcher, way: Way) -> None:
     """Each datum that goes beyond a limit fails with the reason; the next one runs."""
     bomb = "i=0; while [ $i -lt 400 ]; do sleep 100 & i=$((i + 1)); done 2>/dev/null; wait"
     limits = ("-L", "processes=100", "-L", "file-size=3000000", "-L", "disk=8000000")
+    talk = "head -c 20000000 /dev/zero; sleep 60"
     fill = (
         'i=0; while [ $i -lt 40 ]; do head -c 2000000 /dev/zero >"$TMPDIR/$i" || exit 4; i=$((i + 1)); done; sleep 60'
     )
@@ -278,11 +339,13 @@ def test_limits(launch: Launcher, way: Way) -> None:
       bomb) {bomb} ;;
       big) head -c 4000000 /dev/zero >"$PFS/out/big" ;;
       fill) {fill} ;;
+      talk) {talk} ;;
       *) echo fine >"$PFS/out/fine" ;;
     esac"""
-    words = [word for name in ("bomb", "big", "fill", "fine") for word in datum(name)]
+    words = [word for name in ("bomb", "big", "fill", "talk", "fine") for word in datum(name)]
     done, report = launch.reported(launch.image(way[1]), "-t", "50", *limits, *words, *shell(script), **use(way))
-    bomb_row, big, fill_row, fine = report["datums"]
+    bomb_row, big, fill_row, talk_row, fine = report["datums"]
+    assert talk_row["code"] and talk_row["fault"] == "it printed more than 8000000 bytes, which is its limit of disk"
     assert bomb_row["code"] or way[0] == "podman", done.stderr
     assert not bomb_row["timed_out"]
     assert big["code"] and not (launch.dataset / "big").exists(), done.stderr
