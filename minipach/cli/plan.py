@@ -33,6 +33,7 @@ def plan(
     upstream: UPSTREAM = False,
     downstream: DOWNSTREAM = True,
     force: Annotated[bool, typer.Option("--force", help="Plan as for `schedule --force`.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Plan as for `schedule --now`.")] = False,
     jobs: JOBS = None,
 ) -> None:
     """Show what `schedule` would run, and why.
@@ -56,7 +57,7 @@ def plan(
     targets = parse_targets(project, what or [], upstream=upstream, downstream=downstream)
     used = uncommitted.used_by(project, targets.order)
     looking = Aside(lambda: uncommitted.uncommitted(project, used))  # git looks while the plan is made
-    found = plan_project(project, targets, forced=force)
+    found = plan_project(project, targets, forced=force, now=now)
     cost = expected_cost(project, found.plans, slots(project.repo, jobs))
     changes = looking.result()
     for remark in (*uncommitted.remarks(project, changes), *branch_check.told(project, targets.order), *found.remarks):
@@ -97,6 +98,8 @@ def _why(project: Project, what: list[str], datum: str, *, as_json: bool) -> Non
 
 def _show_plan(plan: Plan, *, everything: bool) -> None:
     show(f"{plan.pipeline}: {_in_short(plan)}")
+    for one in plan.deferred:
+        show(f"  deferred: {one.repo}: {one.text}")
     for hint in plan.hints:
         show(f"  {hint}")
     for step in plan.steps:

@@ -60,12 +60,15 @@ plan:     {"schema": 1, "pipelines": [{"name": "edges",
           "code/edges.py changed; failed the last 2 times: ..."
           waits: of a pipeline that waits for one upstream: "waits for edges (1 to run)"
           problems: of a pipeline without a plan, or whose results collide; the "problems" at the end have all of them
+          deferred: inputs with commits that their trigger holds back: [{"input", "repo", "branch", "commits": 3,
+          "commits_needed": 10, "size": 400000000, "size_needed": null, "next": "<UTC or null>", "all": false, "text"}]
           note: of a pipeline without datums, or whose datums share an output folder
 schedule: {"schema": 1, "ok": true, "superdataset": "<sha or null>", "problems": [],
            "pipelines": [{"name": "edges", "state": "published", "job": "<id>", "commit": "<sha>",
                           "counts": {"ran": 1, "reused": 0, "current": 3, "removed": 0, "recovered": 0, "failed": 0},
                           "failed": [{"name": "...", "message": "...", "log": "<path>"}]}]}
-          state: current, published, partial, failed, blocked, error; with rq and slurm also submitted, waiting
+          state: current, published, partial, failed, blocked, error, deferred (no input yet); with rq and slurm also
+          submitted, waiting
           wrote_nothing: ["<datum>"], if datums ran and have no output
           job: if nothing was to do, the job that published the current state; null if no job began (blocked, waiting,
           error) or nothing is published yet

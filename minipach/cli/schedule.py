@@ -60,6 +60,9 @@ def schedule(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run datums too that failed in two jobs with unchanged content.")
     ] = False,
+    now: Annotated[
+        bool, typer.Option("--now", help="Read the newest commits of all inputs, whatever their triggers say.")
+    ] = False,
     wait: WAIT = None,
     events: Annotated[
         bool, typer.Option("--events", help="Print progress on standard error as lines of JSON, one per event.")
@@ -91,7 +94,7 @@ def schedule(
         raise UserError(
             Problem("option.conflict", "", "--fail-fast and --keep-going exclude each other", "leave one of them out")
         )
-    options = Options(force=force, fail_fast=fail_fast, keep_going=keep_going, retry_failed=retry_failed)
+    options = Options(force=force, fail_fast=fail_fast, keep_going=keep_going, retry_failed=retry_failed, now=now)
     with reporting(events=events) as reporter:
         report = run(project, targets, options, reporter, jobs=jobs, wait=wait)
     tell(report, as_json=as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from minipach.datums.snapshot import open_repo, read_snapshot
@@ -26,8 +27,13 @@ _SYNCED = "synced/"
 class SnapshotStore:
     """Snapshots of a project's repos, each read once per commit."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, *, now: int | None = None, release: bool = False) -> None:
+        """now: the present for triggers, in seconds since 1970 (None: as the system has it) · release: no trigger
+        counts; the newest commits do.
+        """
         self.project = project
+        self.now = int(time.time()) if now is None else now
+        self.release = release
         self._read: dict[tuple[str, str], Snapshot] = {}
 
     def commit(self, need: Need) -> str:

@@ -15,11 +15,25 @@ Kind = Literal["cross", "union", "join", "group"]
 
 
 @dataclass(frozen=True)
+class Trigger:
+    """A condition for new commits of a branch: so many commits, so many bytes, a time; 0 and "" where not given.
+
+    branch: the one that is looked at (None: the one checked out) · all: whether all conditions must hold.
+    """
+
+    branch: str | None = None
+    commits: int = 0
+    size: int = 0
+    cron_spec: str = ""
+    all: bool = False
+
+
+@dataclass(frozen=True)
 class PfsInput:
     """The paths of one repo that match a glob; `branch` None is the one that is checked out.
 
     project: of Pachyderm, where it is part of the repo's path and so in `repo`, too · clock: of a `cron` input; the
-    repo's files are its ticks (None: it is a `pfs` input).
+    repo's files are its ticks (None: it is a `pfs` input) · trigger: which commits of the branch count (None: all).
     """
 
     name: str
@@ -33,6 +47,7 @@ class PfsInput:
     empty_files: bool = False
     project: str = ""
     clock: Clock | None = None
+    trigger: Trigger | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +69,7 @@ Input = PfsInput | Combination
 class Need:
     """A repo (and its branch, where one is named) that an input takes from, and where a spec says so.
 
-    repo_at, branch_at: as messages have it, `edges/spec.yml:4:11` · project, clock: as in `PfsInput`.
+    repo_at, branch_at: as messages have it, `edges/spec.yml:4:11` · name: of the input · the rest: as in `PfsInput`.
     """
 
     repo: str
@@ -63,6 +78,8 @@ class Need:
     branch_at: str
     project: str = ""
     clock: Clock | None = None
+    trigger: Trigger | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -190,6 +207,8 @@ class Pipeline:
                 self.at(f"{path}.branch"),
                 pfs.project,
                 pfs.clock,
+                pfs.trigger,
+                pfs.name,
             )
             for path, pfs in _leaves(self.input)
         )

@@ -9,11 +9,11 @@ from typing import Literal
 
 # --- of a pipeline, after a pass ---
 PipelineState = Literal[
-    "current", "published", "partial", "failed", "blocked", "error", "submitted", "waiting", "interrupted"
+    "current", "published", "partial", "failed", "blocked", "error", "submitted", "waiting", "deferred", "interrupted"
 ]
 GOING: frozenset[PipelineState] = frozenset({"submitted", "waiting"})
-STOPPED: frozenset[PipelineState] = frozenset({"failed", "blocked", "error", "partial", *GOING})
-FINE: frozenset[PipelineState] = frozenset({"current", "published", "partial", *GOING})
+STOPPED: frozenset[PipelineState] = frozenset({"failed", "blocked", "error", "partial", "deferred", *GOING})
+FINE: frozenset[PipelineState] = frozenset({"current", "published", "partial", "deferred", *GOING})
 
 # --- of a job ---
 JobState = Literal[PipelineState, "running", "superseded", "cancelled"]

@@ -22,14 +22,17 @@ from minipach.environment.image import Image, resolve_image
 from minipach.git.repo import Repo, TreeEntry, is_dataset
 from minipach.model.datum import Datum, Task
 from minipach.model.neutral_names import Neutral, neutral, part_shown
-from minipach.model.pipeline import Pipeline
-from minipach.model.repo_layout import CODE, PINNED_CODE, PUBLISHED_REF, STATE
+from minipach.model.pipeline import Need, Pipeline, Trigger
+from minipach.model.repo_layout import CODE, INPUTS, PINNED_CODE, PUBLISHED_REF, STATE
+from minipach.model.run_record import slugs
 from minipach.model.snapshot import FileEntry, Snapshot
 from minipach.planning.collisions import foretold, shared_places
 from minipach.planning.plan import Plan, Step, content_pays, make_plan, reason_for, renamed, restore, visible_names
+from minipach.planning.release import Deferral, Revision, released
 from minipach.project import output_branch
 from minipach.project.project import Project
 from minipach.records.branch_history import record_commits
+from minipach.records.branch_sizes import first_parents, size_at, sizes_since
 from minipach.records.own_files import Shared, files_of, is_own, own_at, own_entries, shared_code, subdatasets
 from minipach.records.published_outputs import altered_datums, published_paths
 from minipach.records.published_state import Published, house_entries, output_paths, read_state
@@ -37,6 +40,7 @@ from minipach.records.results_branch import Known, results_commit
 from minipach.spec.output_template import out_path
 from minipach.spec.placeholder import used_fields
 from minipach.support.errors import Problem, UserError
+from minipach.support.git_objects import NO_OBJECT
 
 __all__ = ["Assessment", "SnapshotStore"]
 
@@ -49,6 +53,7 @@ class Assessment:
     path: str
     store: SnapshotStore
     _code_diffs: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    deferrals: dict[tuple[str, str | None], Deferral] = field(default_factory=dict)
     _tasks: tuple[Recipe, list[Task]] | None = None
     _planned: tuple[tuple[object, ...], Plan] | None = None
 
@@ -90,12 +95,54 @@ class Assessment:
         problems: list[Problem] = []
         for need in self.pipeline.needs():
             try:
-                found[need.repo, need.branch] = self.store.commit(need)
+                commit = self.store.commit(need)
+                if need.trigger and not self.store.release:
+                    commit = self._released(need, need.trigger, commit)
+                found[need.repo, need.branch] = commit
             except UserError as error:
                 problems += error.problems
         if problems:
             raise UserError(problems)
         return found
+
+    def _released(self, need: Need, trigger: Trigger, head: str) -> str:
+        """Return the commit that the trigger of an input has released; NO_OBJECT if it never has any.
+
+        The commit that the branch was published with counts as released, too, if the history still has it.
+        """
+        where = Repo(self.project.root / need.repo)
+        base = self._used_before(need)
+        if base is not None and not where.succeeds("merge-base", "--is-ancestor", base, head):
+            base = None
+        commits = first_parents(where, base, head)
+        before = size_at(where, base) if base and trigger.size else 0
+        sizes = sizes_since(where, base, head, before) if trigger.size else {}
+        revisions = [Revision(sha, when, sizes.get(sha, before)) for sha, when in commits]
+        state = released(trigger, revisions, before, self.store.now)
+        where.close()
+        commit = state.sha or base
+        if commit != head:
+            self.deferrals[need.repo, need.branch] = Deferral(need.name, need.repo, trigger, head, state, not commit)
+        return commit or NO_OBJECT
+
+    def _used_before(self, need: Need) -> str | None:
+        """Return the commit of an input that the branch was published with."""
+        if self.head is None or not self.state:
+            return None
+        entries = self.repo.ls_tree(self.head, ":(top,literal)inputs", recursive=True)
+        name = f"{INPUTS}{slugs(self.pipeline)[need.repo, need.branch]}"
+        return next((entry.sha for entry in entries if entry.path == name), None)
+
+    @cached_property
+    def deferred(self) -> tuple[Deferral, ...]:
+        """The inputs that have commits which are not released yet."""
+        _ = self.commits
+        return tuple(self.deferrals.values())
+
+    @property
+    def has_nothing(self) -> bool:
+        """Whether an input has nothing so far: no commit was ever released, or the repo of ticks is not there."""
+        return NO_OBJECT in self.commits.values()
 
     @cached_property
     def snapshots(self) -> dict[tuple[str, str | None], Snapshot]:

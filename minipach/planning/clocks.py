@@ -17,6 +17,7 @@ from minipach.model.ticks import Ticks
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.due_ticks import MOST, Due, TickState, due, needs_states
 from minipach.planning.plan import Step, skip
+from minipach.planning.release import Deferral
 from minipach.project.project import Project
 from minipach.records.job_database import Ledger
 from minipach.records.tick_repo import read_ticks
@@ -113,6 +114,22 @@ def clock_views(project: Project, now: int, paths: Collection[str] | None = None
             change = due(clock, ticks, now, states)
             found.append(ClockView(pipeline.name, path, places[pfs.repo], pfs, clock, ticks, change))
     return found
+
+
+def deferrals(project: Project, now: int, paths: Collection[str] | None = None) -> Iterator[tuple[str, Deferral]]:
+    """Yield the inputs of these pipelines (None: of all) that wait for their trigger, each with the pipeline's path."""
+    store = SnapshotStore(project, now=now)
+    for path in project.order if paths is None else paths:
+        if path in project.problems or path not in project.pipelines:
+            continue
+        if any(need.trigger for need in project.needs(path)):
+            assessment = Assessment(project, path, store)
+            try:
+                yield from ((path, deferral) for deferral in assessment.deferred)
+            except UserError:
+                continue  # told by the plan
+            finally:
+                assessment.close()
 
 
 def tick_states(project: Project, path: str, pfs: PfsInput, ticks: Ticks) -> dict[int, TickState]:

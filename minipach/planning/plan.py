@@ -11,6 +11,7 @@ from minipach.datums.identity import Recipe
 from minipach.model.datum import Task
 from minipach.model.neutral_names import restore as with_words
 from minipach.model.states import ENDS
+from minipach.planning.release import Deferral
 from minipach.records.published_state import Published
 from minipach.records.results_branch import Result
 from minipach.support.errors import Problem, problems_json
@@ -84,7 +85,7 @@ class Plan:
     waits: for which pipeline upstream (`waits for edges (2 to run)`); what that one will publish, nobody knows yet ·
     problems: what the user must mend before there can be any steps, or before what they give can be published · note:
     why it has no datums, if it has none; or that some may be in each other's way · hints: what would pay, or is not
-    as the spec asks for.
+    as the spec asks for · deferred: inputs with commits that their trigger has not released.
     """
 
     pipeline: str
@@ -93,6 +94,7 @@ class Plan:
     problems: tuple[Problem, ...] = ()
     note: str = ""
     hints: tuple[str, ...] = ()
+    deferred: tuple[Deferral, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -128,6 +130,7 @@ class Plan:
         data |= {"waits": self.waits} if self.waits else {}
         data |= {"note": self.note} if self.note else {}
         data |= {"hints": list(self.hints)} if self.hints else {}
+        data |= {"deferred": [one.as_json() for one in self.deferred]} if self.deferred else {}
         return data | ({"problems": problems_json(self.problems)} if self.problems else {})
 
 

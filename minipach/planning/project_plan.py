@@ -29,13 +29,13 @@ class Plans:
     problems: tuple[Problem, ...]
 
 
-def plan_project(project: Project, targets: Targets, *, forced: bool = False) -> Plans:
+def plan_project(project: Project, targets: Targets, *, forced: bool = False, now: bool = False) -> Plans:
     """Return the plans of the chosen pipelines, cut down to the datums asked for.
     What is broken keeps no other from its plan.
 
     UserError if a datum is asked for that isn't there.
     """
-    store = SnapshotStore(project)
+    store = SnapshotStore(project, release=now)
     plans: list[Plan] = []
     remarks: list[str] = []
     pending: dict[str, Plan] = {}  # what isn't as it will be
@@ -105,6 +105,7 @@ def _plan(project: Project, path: str, store: SnapshotStore, waits: str, remarks
     assessment = Assessment(project, path, store)
     try:
         plan = assessment.quick_plan(blocked=waits)
+        plan = replace(plan, deferred=assessment.deferred)
         plan = replace(plan, waits=waits, note=assessment.no_datums if plan.is_empty and not waits else plan.note)
         remarks += [*image_remarks(assessment), *drift_remarks(assessment)]
         remarks += python_remarks(assessment) if plan.counts["run"] else []

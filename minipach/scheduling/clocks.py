@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from minipach.model.clock import tick_name
-from minipach.planning.clocks import ClockView, clock_views, span
+from minipach.planning.clocks import ClockView, clock_views, deferrals, span
 from minipach.planning.due_ticks import needs_states
 from minipach.project.create import make_tick_repo
 from minipach.project.lock import project_lock
@@ -53,6 +53,7 @@ def next_due(project: Project, now: int | None = None, paths: Collection[str] | 
             return now
         if view.change.following is not None:
             moments.append(view.change.following)
+    moments += [at for _, deferral in deferrals(project, now, paths) if (at := deferral.state.following) is not None]
     return min(moments, default=None)
 
 

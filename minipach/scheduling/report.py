@@ -15,8 +15,9 @@ class PipelineReport:
     """The report of one pipeline.
 
     state: current, published, partial, failed, blocked, error; submitted (its sets are submitted), waiting (for a
-    pipeline whose sets are) · job: of this pass; where there was nothing to do, the one that published what is current;
-    empty if there is none · missing: how many datums are without a result of now, those that failed included ·
+    pipeline whose sets are); deferred (no commit of an input has been released yet) · job: of this pass; where there
+    was nothing to do, the one that published what is current; empty if there is none · missing: how many datums are
+    without a result of now, those that failed included ·
     wrote_nothing: the datums that ran and have no output.
     """
 
@@ -100,7 +101,7 @@ class Options:
     datums all fail in the same way · retry_failed: also run what failed twice with the very same content · follow: wait
     for what runs; if off, and the executor's sets outlive us, hand them over and go.
 
-    cause: what the job database says of jobs that begin (see `JobRow`) ·
+    now: no trigger of an input counts · cause: what the job database says of jobs that begin (see `JobRow`) ·
     postpone: returns whether another pass follows at once and makes the superdataset's commit; called just before it.
     """
 
@@ -110,4 +111,5 @@ class Options:
     retry_failed: bool = False
     follow: bool = True
     cause: str = "manual"
+    now: bool = False
     postpone: Callable[[], bool] | None = None

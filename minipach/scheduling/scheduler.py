@@ -14,7 +14,7 @@ from minipach.git.gc_lock import gc_held_off
 from minipach.git.repo import Repo
 from minipach.git.worktrees import clean_up
 from minipach.model.messages import SUBJECT
-from minipach.model.states import GOING, STOPPED
+from minipach.model.states import GOING, STOPPED, PipelineState
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.plan import Plan
 from minipach.project.create import adopt
@@ -96,10 +96,12 @@ class Scheduler:
         stopped = [u for u in self.project.upstream(path) if u in self._reports and self._reports[u].state in STOPPED]
         try:
             if stopped:
-                going = all(self._reports[u].state in GOING for u in stopped)
+                states = {self._reports[u].state for u in stopped}
+                going = states <= GOING
                 why = f"waits for {self.project.name_of(stopped[0])}"
                 self._end_overdue(path, name)
-                return PipelineReport(name, "waiting" if going else "blocked", reason=why)
+                other: PipelineState = "deferred" if states == {"deferred"} else "blocked"
+                return PipelineReport(name, "waiting" if going else other, reason=why)
             self._need_inputs(path)
             return (yield from self._pass(path, targets, options))
         except UserError as error:
@@ -143,9 +145,16 @@ class Scheduler:
             holder = self.project.holder_of(path)
             if holder:  # which has a commit more
                 self._used.note(turn, holder, Repo(self.project.root / holder).head() or "")
-        assessment = Assessment(self.project, path, SnapshotStore(self.project))
+        assessment = Assessment(self.project, path, SnapshotStore(self.project, release=options.now))
         try:
             self._tidy(assessment)
+            name = assessment.pipeline.name
+            for deferral in assessment.deferred:
+                self.say(f"{name}: deferred: {deferral.repo}: {deferral.text}")
+            if assessment.has_nothing:
+                crash_cleanup.end(assessment.repo)
+                reasons = [f"{deferral.repo}: {deferral.text}" for deferral in assessment.deferred]
+                return PipelineReport(name, "deferred", reason="; ".join(reasons) or assessment.no_datums)
             plan = self._plan(assessment)
             changes = any(n for action, n in plan.counts.items() if action != "current")
             with gc_held_off(assessment.repo) if changes else contextlib.nullcontext():
@@ -154,7 +163,7 @@ class Scheduler:
             if assessment.source:
                 self._used.note(turn, path, assessment.source)
             for (repo, branch), commit in assessment.commits.items():
-                if branch is None:
+                if branch is None and (repo, branch) not in assessment.deferrals:
                     self._used.note(turn, repo, commit)
             return report
         except UserError:

@@ -255,10 +255,12 @@ def _made_up(
 def _as_begun(options: Options, kept: frozenset[str]) -> Options:
     """Return the options of a pass that continues what an earlier schedule left."""
     cause = next((name.removeprefix(_CAUSE) for name in kept if name.startswith(_CAUSE)), "manual")
-    return replace(options, keep_going="keep-going" in kept, retry_failed="retry-failed" in kept, cause=cause)
+    return replace(
+        options, now="now" in kept, keep_going="keep-going" in kept, retry_failed="retry-failed" in kept, cause=cause
+    )
 
 
 def _lasting(options: Options) -> list[str]:
     """Return the names of the options that also later passes of a job must know."""
-    names = ["keep-going"] * options.keep_going + ["retry-failed"] * options.retry_failed
+    names = ["keep-going"] * options.keep_going + ["now"] * options.now + ["retry-failed"] * options.retry_failed
     return [*names, f"{_CAUSE}{options.cause}"] if options.cause != "manual" else names

@@ -23,6 +23,7 @@ from minipach.model.pipeline import (
     Secret,
     SetSpec,
     Transform,
+    Trigger,
 )
 from minipach.spec.cron_line import parse_line, parse_moment
 from minipach.spec.output_template import check_out_template
@@ -35,6 +36,7 @@ from minipach.spec.validate import (
     check_schedule,
     check_secrets,
     check_shared_code,
+    check_triggers,
     clean_repo,
     dig,
     foreign_project,
@@ -64,6 +66,7 @@ def load_spec(text: str, *, source: str, folder: str) -> Pipeline:
     check_name(document, folder)
     check_inputs(document, notes)
     check_schedule(document)
+    check_triggers(document)
     check_secrets(document, notes)
     check_shared_code(document)
     _check_out(document, spec)
@@ -225,14 +228,22 @@ def _pfs(spec: PfsSpec, own: str) -> PfsInput:
         name=spec.name or repo.rpartition("/")[2],
         repo=in_project(repo, project),
         glob=spec.glob,
-        branch=spec.branch or None,
+        branch=(spec.trigger.branch if spec.trigger else None) or spec.branch or None,
         join_on=spec.join_on,
         outer_join=spec.outer_join,
         group_by=spec.group_by,
         lazy=spec.lazy,
         empty_files=spec.empty_files,
         project=project,
+        trigger=_trigger(spec),
     )
+
+
+def _trigger(spec: PfsSpec) -> Trigger | None:
+    given = spec.trigger
+    if given is None:
+        return None
+    return Trigger(given.branch or spec.branch or None, given.commits, given.size or 0, given.cron_spec, given.all)
 
 
 def _pairs(values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -57,6 +57,25 @@ class Model(BaseModel):
     )
 
 
+class TriggerSpec(Model):
+    """A condition for new commits. Until it holds, the input reads the commit for which it held last."""
+
+    branch: Branch | None = Field(
+        default=None, description="Branch that is looked at. Default: the input's `branch`, else the one checked out."
+    )
+    commits: Count = Field(default=0, description="It holds when so many commits wait.")
+    size: Bytes | Literal[""] = Field(
+        default=0, description="It holds when the repo has grown by so many bytes, with units as for `memory`."
+    )
+    cron_spec: CronText | Literal[""] = Field(
+        default="", description="It holds at these times, for the commits that wait: a cron line, as for `cron`."
+    )
+    all: Boolean = Field(default=False, description="All conditions must hold. Default: one of them.")
+    rate_limit_spec: Annotated[Any, Refused("not supported", "write `cron_spec`")] = Field(
+        default=None, description="The shortest time between two releases."
+    )
+
+
 class PfsSpec(Model):
     """One repo, and which of its files and directories are datums."""
 
@@ -94,7 +113,7 @@ class PfsSpec(Model):
     repo_type: Annotated[Any, Noted("ignored; every repo is a dataset")] = Field(
         default=None, description="Pachyderm's kind of the repo."
     )
-    trigger: Later = Field(default=None, description="A condition for new content.")
+    trigger: TriggerSpec | None = Field(default=None, description="A condition for new commits to count.")
     s3: Annotated[Any, Refused("not supported", "read the files below /pfs")] = Field(
         default=None, description="Access through an S3 gateway."
     )

@@ -319,6 +319,26 @@ class _Inputs:
                 )
 
 
+def check_triggers(document: Document) -> None:
+    """Check that each trigger has a condition, and that inputs which read one branch have the same trigger."""
+    seen: dict[tuple[str, str], tuple[object, int]] = {}
+    for loc, node in pfs_nodes(dig(document.data, "input"), ("input",)):
+        trigger = dig(node, "trigger")
+        where = (*loc, "trigger")
+        values = [dig(trigger, field) for field in ("commits", "size", "cron_spec")]
+        if isinstance(trigger, dict) and all(value in (None, *_UNSET) or value == Number("0") for value in values):
+            fix = "add `commits`, `size` or `cron_spec`"
+            document.add(where, "spec.no-condition", "a trigger without a condition", fix, key=True)
+        repo = clean_repo(text_of(node, "repo") or "")
+        branch = (text_of(trigger, "branch") if isinstance(trigger, dict) else None) or text_of(node, "branch") or ""
+        shown = repr(trigger)
+        line = document.places[document.resolve(loc)].key.line
+        before = seen.setdefault((repo, branch), (shown, line))
+        if repo and before[0] != shown:
+            message = f"the input in line {before[1]} reads {repo} too, with another trigger"
+            document.add(loc, "spec.two-triggers", message, "give both the same `trigger`", key=True)
+
+
 def cron_nodes(node: object, loc: Loc) -> Iterator[tuple[Loc, object]]:
     """Yield every cron input below a raw input, with its place."""
     if isinstance(cron := dig(node, "cron"), dict):

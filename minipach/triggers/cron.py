@@ -10,7 +10,7 @@ from typing import Any, Literal
 from minipach.model.clock import tick_name, tick_of
 from minipach.model.ticks import Ticks
 from minipach.planning.assessment import Assessment, SnapshotStore
-from minipach.planning.clocks import ClockView, clock_views, tick_states
+from minipach.planning.clocks import ClockView, clock_views, deferrals, tick_states
 from minipach.planning.due_ticks import MOST, TickState
 from minipach.project.lock import project_lock
 from minipach.project.project import Project
@@ -108,7 +108,7 @@ def skip_ticks(project: Project, view: ClockView, ticks: Collection[int], reason
     for tick in ticks:
         if tick not in view.ticks.there and not _is_due(view, tick):
             following = parse_line(view.clock.line, view.clock.zone).following(tick, _origin(view))
-            fix = f"the next one is {tick_name(following)}" if following is not None else ""
+            fix = f"name the next one, {tick_name(following)}" if following is not None else ""
             raise UserError(Problem("cron.no-tick", tick_name(tick), "no tick is due at this time", fix))
     project = add_due_ticks(project, 0, [view.path]).project  # makes the repo
     with project_lock(project.local.lock, wait=True, tell=lambda line: reporter.report(Message(line))):
@@ -268,8 +268,14 @@ def _origin(view: ClockView) -> int:
 
 
 def clock_triggers(project: Project) -> Iterator[Trigger]:
-    """Yield a line of `minipach triggers` for each clock."""
-    for view in clock_views(project, int(time.time())):
+    """Yield a line of `minipach triggers` for each clock, and for each input that waits for its trigger."""
+    now = int(time.time())
+    for path, deferral in deferrals(project, now):
+        at = deferral.state.following
+        following = f"at {tick_name(at)}" if at is not None else "when enough has been committed"
+        name = f"{project.name_of(path)}:{deferral.input}"
+        yield Trigger("branch", name, "deferred", following=following, why=f"{deferral.text}; minipach schedule --now")
+    for view in clock_views(project, now):
         change = view.change
         problem = view.problem()
         looked = max(view.ticks.there, default=None)

@@ -379,7 +379,6 @@ def test_a_transform_that_cannot_be(transform: str, expected: str) -> None:
 
 
 NOT_BUILT = [
-    "input: {pfs: {repo: a, glob: /, trigger: {size: 1G}}}",
     "transform: {cmd: [x], user: me}",
     "transform: {cmd: [x], datum_batching: true}",
 ]

@@ -221,7 +221,10 @@ def test_a_tick_with_the_same_tree_starts_nothing_downstream(report: Study) -> N
     ("arguments", "message"),
     [
         (["list", "edges"], "no such pipeline"),
-        (["skip", "report", "2020-01-01T00:00:01Z"], "no tick is due at this time; the next one is 2020-01-02T"),
+        (
+            ["skip", "report", "2020-01-01T00:00:01Z"],
+            "no tick is due at this time. Fix: name the next one, 2020-01-02T",
+        ),
         (["skip", "report", "tomorrow"], '"tomorrow" is no time'),
         (["run", "report", "--input", "tock"], "no clock is called"),
         (["backfill", "report", "--from", "1960-01-01"], "before 1970"),
