@@ -22,7 +22,7 @@ from minipach.project.project import Project, find_project
 from minipach.support import messages
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.streams import lead_nowhere
-from minipach.support.text import colours_only, printable
+from minipach.support.text import NAMED, colours_only, printable
 
 if TYPE_CHECKING:
     from minipach.planning.clocks import ClockView
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_NAMED = 8  # at most so many names in a line
 OK, FAILED, USER, TIMED_OUT, INTERRUPTED = 0, 1, 2, 3, 130
 INTERRUPT = "interrupted; the same command continues from here"
 _reader_has_left = False
@@ -206,13 +205,13 @@ def say_used(project: Project, name: str, *, committed: bool) -> None:
 def _say_not_installed(project: Project) -> None:
     """Without this line, a fresh clone looks as if it had no pipelines."""
     away = [path for path in project.not_installed if (project.root / path).is_dir()]
-    for path in sorted(set(project.not_installed) - set(away))[:_NAMED]:  # not even its folder is there
+    for path in sorted(set(project.not_installed) - set(away))[:NAMED]:  # not even its folder is there
         way = f"to remove it, git -C {shlex.quote(str(project.root))} rm {shlex.quote(path)}, and commit"
         say(str(Problem("repo.deleted", path, "deleted here, but registered in the project", way)))
     if not away:
         return
-    many = len(away) > _NAMED
-    names = ", ".join(away[:_NAMED]) + (f" and {len(away) - _NAMED} more" if many else "")
+    many = len(away) > NAMED
+    names = ", ".join(away[:NAMED]) + (f" and {len(away) - NAMED} more" if many else "")
     here = "" if Path.cwd() == project.root else f" -C {shlex.quote(str(project.root))}"
     what = "-r -R 1 ." if many else shlex.join(away)
     say(

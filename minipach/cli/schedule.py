@@ -15,7 +15,7 @@ from minipach.cli.common import FAILED, USER, Here, colours, guarded, say, say_l
 from minipach.cli.options import DOWNSTREAM, JOBS, JSON, TARGETS, UPSTREAM
 from minipach.cli.sections import RUN, add
 from minipach.model.states import ENDS
-from minipach.support.text import many, printable
+from minipach.support.text import NAMED, many, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from minipach.scheduling.events import Event, Reporter
     from minipach.scheduling.report import PipelineReport, ScheduleReport
 
-_NAMED = 8  # at most so many datums in a line
 
 WAIT = Annotated[
     bool | None,
@@ -265,7 +264,7 @@ class Terminal:
         for first, *others in self._alike.pop(pipeline, {}).values():
             if others:
                 count = many(len(others), "datum")
-                say(f"{pipeline}: {count} failed in the same way as {first}: {named(others, _NAMED)}")
+                say(f"{pipeline}: {count} failed in the same way as {first}: {named(others, NAMED)}")
 
     def _end(self, report: PipelineReport) -> None:
         self._take_off(report.name)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TextIO
 
 from minipach.git.repo import child_environment
+from minipach.model.launch_protocol import LAUNCHER_GRACE
 from minipach.model.repo_layout import LAUNCHER
 
 QUIET = {
@@ -28,7 +29,6 @@ QUIET = {
     # datalad's worker threads poll with sleeps of 0.1 s: for the few files of a set, one after the other is faster
     "DATALAD_RUNTIME_MAX__JOBS": "0",
 }
-LAUNCHERS_END = 4.0  # seconds that a launcher has to end its command: it needs 2 for one that ignores TERM
 
 
 def spawn(module: str, *arguments: str, without: Iterable[str] = ()) -> subprocess.Popen[bytes]:
@@ -131,7 +131,7 @@ def end_group(_number: int, _frame: object) -> None:
     """Handle a signal: ask this child's whole process tree to end, then end it."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.killpg(0, signal.SIGTERM)
-    deadline = time.monotonic() + LAUNCHERS_END
+    deadline = time.monotonic() + LAUNCHER_GRACE
     while time.monotonic() < deadline and _launcher_runs():
         time.sleep(0.05)
     os.killpg(0, signal.SIGKILL)

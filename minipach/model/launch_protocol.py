@@ -43,5 +43,11 @@ REPORT_FILE = "report.json"
 SCRATCH = "tmp.*"  # in FOLDER of a slot: what one run of the launcher works in
 NOW = f"{FOLDER}/{SCRATCH}/now"  # which datum runs
 
-# --- seconds ---
-GRACE = 2.0  # between asking a command to end and ending it; who ends a launcher must wait longer
+# --- seconds between asking something to end and ending it: each waits longer than what it holds ---
+GRACE = 2.0  # a command
+LAUNCHER_GRACE = 4.0  # a launcher, which ends its command
+TRIAL_GRACE = 5.0  # a run outside of a job
+WORKER_GRACE = 7.0  # a child of an RQ worker
+PASS_GRACE = 10.0  # a pass
+SET_GRACE = 15.0  # a child of the scheduler: it may keep what its set has finished
+CLONE_GRACE = 20.0  # a child of a worker with clones: it pushes what its set has finished

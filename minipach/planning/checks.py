@@ -17,6 +17,7 @@ from minipach.project.project import Project
 from minipach.project.targets import Targets, parse_targets
 from minipach.records.own_files import Shared, shared_code, subdatasets
 from minipach.support.errors import Problem, UserError, each_once
+from minipach.support.text import NAMED
 
 
 def problems_of(project: Project, paths: Iterable[str], *, committed: bool = True) -> tuple[Problem, ...]:
@@ -130,9 +131,6 @@ def _told(look: Callable[[], object]) -> Iterator[Problem]:
         yield from error.problems
 
 
-_NAMED = 8  # at most so many in a line
-
-
 def sound_targets(
     project: Project, words: Sequence[str], *, upstream: bool = False, downstream: bool = True
 ) -> Targets:
@@ -174,8 +172,8 @@ def _others(project: Project, targets: Targets, sound: list[str], upstream: str,
         alone = " --no-downstream"
     if not alone:  # what comes after another one needn't be named
         sound = [path for path in sound if not set(project.upstream_of([path])) & (set(sound) - {path})]
-    words = [word for path in sound[:_NAMED] for word in _words(project, targets, path)]
-    more = " ..." if len(sound) > _NAMED else ""
+    words = [word for path in sound[:NAMED] for word in _words(project, targets, path)]
+    more = " ..." if len(sound) > NAMED else ""
     others = f"to run the others, minipach schedule {shlex.join(words)}{more}{upstream}{alone}"
     return [Problem("schedule.nothing-done", "", "nothing was done", others)]
 

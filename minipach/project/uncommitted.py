@@ -15,7 +15,7 @@ from minipach.project.project import Project
 from minipach.project.spec_file import lying_specs
 from minipach.support.text import quoted
 
-_NAMED = 3
+NAMED = 3  # at most so many paths in a line
 _AT_ONCE = 4  # git processes
 
 
@@ -63,8 +63,8 @@ def as_json(found: Mapping[str, Sequence[str]]) -> list[dict[str, object]]:
 def remarks(project: Project, found: Mapping[str, Sequence[str]]) -> list[str]:
     """Return a line for each repo, with the way to take the changes in."""
     return [
-        f"{path}: uncommitted changes are left out ({', '.join(changed[:_NAMED])}"
-        + (f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else "")
+        f"{path}: uncommitted changes are left out ({', '.join(changed[:NAMED])}"
+        + (f" and {len(changed) - NAMED} more" if len(changed) > NAMED else "")
         + f"); {_way_in(Repo(_dataset_of(project, path)), changed)}"
         for path, changed in found.items()
     ]

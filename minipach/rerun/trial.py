@@ -25,12 +25,11 @@ from minipach.git.annex_keys import content_id, names_content
 from minipach.git.repo import EXECUTABLE, SYMLINK, GitError, Repo, annex, child_environment
 from minipach.git.worktrees import Slot, clear_scratch, kill_inside
 from minipach.model import launch_protocol
-from minipach.model.launch_protocol import INTERACTIVE, REPORT
+from minipach.model.launch_protocol import INTERACTIVE, REPORT, TRIAL_GRACE
 from minipach.model.repo_layout import CODE
 from minipach.model.work_set import WorkSet
 from minipach.support.git_objects import blob_id
 
-_GRACE = 5.0  # seconds between asking a process tree to end and ending it
 Outcome = Literal["reproducible", "different", "failed"]
 
 
@@ -133,7 +132,7 @@ class Processes:
             running = dict(self._running)
         for process in running:
             _signal(process, signal.SIGTERM)
-        deadline = time.monotonic() + _GRACE
+        deadline = time.monotonic() + TRIAL_GRACE
         while time.monotonic() < deadline and self._running:
             time.sleep(0.02)
         for process, folder in running.items():

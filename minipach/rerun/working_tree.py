@@ -18,13 +18,12 @@ from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import Project
 from minipach.project.spec_cache import read_spec
 from minipach.project.spec_file import lying_specs, one_spec, working_text
-from minipach.project.uncommitted import in_subdatasets, is_input, shared_targets, uncommitted
+from minipach.project.uncommitted import NAMED, in_subdatasets, is_input, shared_targets, uncommitted
 from minipach.records.own_files import Shared, shared_code, subdatasets
 from minipach.support.errors import Problem, UserError
 from minipach.support.git_objects import NO_OBJECT
 from minipach.support.text import quoted
 
-_NAMED = 3  # at most so many paths in a line
 _EPOCH = {"GIT_AUTHOR_DATE": "@0 +0000", "GIT_COMMITTER_DATE": "@0 +0000"}  # the same tree is the same commit
 
 
@@ -71,8 +70,8 @@ def notice(project: Project, path: str) -> str | None:
     changed += [os.path.relpath(project.root / p, project.root / path) for p in _in_project(project, shared)]
     if not changed:
         return None
-    more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
-    shown = ", ".join(changed[:_NAMED])
+    more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+    shown = ", ".join(changed[:NAMED])
     return f"{name}: uncommitted changes are used ({shown}{more}); --committed uses the last commit"
 
 

@@ -21,11 +21,10 @@ from minipach.project.project import Project
 from minipach.records import pending_work
 from minipach.records.job_database import Ledger
 from minipach.records.job_history import last_jobs
-from minipach.scheduling.stalled import Remarking
+from minipach.scheduling.stalled import ASK, Remarking
 from minipach.support.errors import Problem, UserError
 
 _PAUSE = 0.1  # seconds between two looks
-_ASK = 10.0  # seconds between two looks into an engine's queue; what is to be said of it must show twice
 
 
 def wait_until_free(lock: Path, timeout: float | None, tell: Callable[[str], None]) -> bool:
@@ -62,7 +61,7 @@ def wait_until_done(project: Project, timeout: float | None, tell: Callable[[str
             return True
         if deadline is not None and time.monotonic() >= deadline:
             return False
-        if time.monotonic() - asked >= _ASK:
+        if time.monotonic() - asked >= ASK:
             backend = chosen(project)
             before, forsaken = forsaken, backend.forsaken(project)
             asked = time.monotonic()

@@ -35,9 +35,7 @@ from minipach.scheduling.events import DatumFailed, PipelineStarted, Progress, R
 from minipach.scheduling.report import Options, PipelineReport
 from minipach.support.background import Aside
 from minipach.support.errors import Problem, UserError
-from minipach.support.text import many
-
-_NAMED = 8  # at most so many datums in a line
+from minipach.support.text import NAMED, many
 
 
 class Scheduling(Protocol):
@@ -451,7 +449,7 @@ class Pass:
         if report.wrote_nothing:
             self.scheduler.ledger.note_empty(key, report.wrote_nothing)
             count = many(len(report.wrote_nothing), "datum")
-            self.scheduler.say(f"{self.name}: {count} wrote nothing: {named(report.wrote_nothing, _NAMED)}")
+            self.scheduler.say(f"{self.name}: {count} wrote nothing: {named(report.wrote_nothing, NAMED)}")
 
     def _tell_of_the_same(self, lacking: Sequence[Step]) -> None:
         """Say what has no result because what has the same content failed, and stood for it."""

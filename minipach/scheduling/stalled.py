@@ -10,7 +10,7 @@ from minipach.project.lock import holder
 from minipach.project.project import Project
 from minipach.records.job_history import open_ledger
 
-_ASK = 10.0  # seconds between two looks of somebody who waits
+ASK = 10.0  # seconds between two looks of somebody who waits; what is to be said of an engine must show twice
 
 
 def remarks(project: Project) -> Iterator[str]:
@@ -42,7 +42,7 @@ class Remarking:
         """Say what is new, at every call that comes late enough after the one before."""
         if time.monotonic() < self._next:
             return
-        self._next = time.monotonic() + _ASK
+        self._next = time.monotonic() + ASK
         for remark in remarks(self._project):
             if remark not in self._told:
                 self._told.add(remark)

@@ -32,15 +32,15 @@ def quoted(path: str | os.PathLike[str]) -> str:
     return shlex.quote(os.fspath(path))
 
 
-_NAMED = 8  # at most so many names in a line
+NAMED = 8  # at most so many names in a line
 _COMPARED = 2000  # at most so many words are compared with one
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return the fix `use ...` with the nearest known word, or with all that there are; "" if there is none."""
     names = sorted(known)
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return nearest(word, names) or (f"use one of: {', '.join(names[:_NAMED])}{more}" if names else "")
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return nearest(word, names) or (f"use one of: {', '.join(names[:NAMED])}{more}" if names else "")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from minipach.executors import child_process
-from minipach.executors.local import executor as local
-from minipach.executors.rq import supervisor
-from minipach.model.launch_protocol import GRACE
-from minipach.rerun import trial
+from minipach.model import launch_protocol as protocol
 
 
-def test_a_child_waits_for_its_launcher_and_an_executor_for_its_child() -> None:
-    assert GRACE < child_process.LAUNCHERS_END < min(supervisor._GRACE, local._GRACE)
+def test_who_ends_something_waits_longer_than_what_it_ends() -> None:
+    children = (protocol.WORKER_GRACE, protocol.SET_GRACE, protocol.CLONE_GRACE)
+    assert protocol.GRACE < protocol.LAUNCHER_GRACE < min(children)
+
+
+def test_who_keeps_or_sends_results_gets_more_time() -> None:
+    assert protocol.WORKER_GRACE < protocol.SET_GRACE < protocol.CLONE_GRACE
 
 
 def test_a_trial_waits_for_its_launcher() -> None:
-    assert GRACE < trial._GRACE
+    assert protocol.GRACE < protocol.TRIAL_GRACE

@@ -22,12 +22,12 @@ from minipach.executors.resources import ResourceClass, Room, Share, own_cpus, o
 from minipach.git.repo import Repo, entered
 from minipach.git.worktrees import Owner, Slot, clear_scratch, kill_inside, remove_slot, slots_dir
 from minipach.model.attempt import Took, Try
+from minipach.model.launch_protocol import SET_GRACE
 from minipach.model.work_set import LOST_TRIES, Outcome, WorkSet
 from minipach.records.job_logs import lost_log
 from minipach.support.processes import group_alive, signal_group
 
 _PATIENT = 8  # sets that may begin before one that came first, and needs more than is free
-_GRACE = 15.0  # seconds between asking a process tree to end and ending it: it may keep what a set has finished
 
 
 @dataclass
@@ -153,7 +153,7 @@ class LocalExecutor:
         workers = [w for w in self._workers if ours is None or (w.work is not None and w.work.repo == ours)]
         for worker in workers:  # itself alone: it ends what it has started, in order
             worker.process.terminate()
-        deadline = time.monotonic() + _GRACE
+        deadline = time.monotonic() + SET_GRACE
         while time.monotonic() < deadline and any(group_alive(w.process.pid) for w in workers):
             for worker in workers:
                 worker.process.poll()
@@ -192,7 +192,7 @@ class LocalExecutor:
         if not worker.used:  # it may still be starting, for nothing
             signal_group(worker.process.pid, signal.SIGKILL)
         try:
-            worker.process.wait(timeout=_GRACE)
+            worker.process.wait(timeout=SET_GRACE)
         except subprocess.TimeoutExpired:
             signal_group(worker.process.pid, signal.SIGKILL)
             worker.process.wait()

@@ -18,6 +18,7 @@ from minipach.executors.rq.names import Names
 from minipach.executors.rq.shared_workspace import Place
 from minipach.git.repo import GitError, Repo, annex, is_dataset, need_identity
 from minipach.git.worktrees import Owner, clean_up, slots_dir
+from minipach.model.launch_protocol import CLONE_GRACE
 from minipach.model.local_state import LocalState
 from minipach.model.repo_layout import SET_REFS
 from minipach.support.errors import Problem, UserError
@@ -144,7 +145,7 @@ class ClonePlace(Place):
     """A folder with private clones. It publishes nothing: that is done where the project is."""
 
     child_module = "minipach.executors.rq.clone_child"
-    grace = 20.0  # it pushes what its set has finished
+    grace = CLONE_GRACE
 
     def __init__(self, clones: Clones, cache: int) -> None:
         self.clones = clones

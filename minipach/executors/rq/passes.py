@@ -14,6 +14,7 @@ from minipach.executors.rq.lane import RqWorker
 from minipach.executors.rq.queue import Board
 from minipach.executors.sets_in_git import set_ids
 from minipach.git.repo import Repo, child_environment
+from minipach.model.launch_protocol import PASS_GRACE
 from minipach.project.lock import holder
 from minipach.project.project import Project
 from minipach.records import pending_work
@@ -21,7 +22,6 @@ from minipach.support.processes import group_alive, signal_group
 
 _LOOK = 5.0  # seconds between two looks whether something was lost; it must show twice
 _MOST = 300.0  # and between two when nothing helps
-_GRACE = 10.0  # seconds for a pass to end
 
 
 class Going:
@@ -147,7 +147,7 @@ class Going:
         self._process = None
         with suppress(ProcessLookupError):
             process.terminate()
-        deadline = time.monotonic() + _GRACE
+        deadline = time.monotonic() + PASS_GRACE
         while time.monotonic() < deadline and (process.poll() is None or group_alive(process.pid)):
             time.sleep(0.05)
         signal_group(process.pid, 9)

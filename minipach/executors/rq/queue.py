@@ -63,7 +63,7 @@ _KEYS = {
 }
 T = TypeVar("T")
 P = ParamSpec("P")
-_MENDS = 5  # rounds of one call that may meet keys of another kind
+MENDS = 5  # rounds of one call that may meet keys of another kind
 
 # KEYS: queue, intermediate queue, started jobs · ARGV: how many may run at once (0: no limit)
 _TAKE = """
@@ -121,7 +121,7 @@ def _mending(method: Callable[Concatenate[Board, P], T]) -> Callable[Concatenate
 
     @wraps(method)
     def call(board: Board, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        for _ in range(_MENDS):
+        for _ in range(MENDS):
             try:
                 return method(board, *args, **kwargs)
             except redis.exceptions.ResponseError as error:

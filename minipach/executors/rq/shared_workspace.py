@@ -11,6 +11,7 @@ from minipach.executors.rq.connection import Client
 from minipach.executors.rq.names import Names
 from minipach.git.repo import Repo
 from minipach.git.worktrees import Owner, clean_up, clear_scratch, kill_inside, remove_slot, slots_dir
+from minipach.model.launch_protocol import WORKER_GRACE
 from minipach.model.repo_layout import SET_REFS
 from minipach.project.project import Project
 
@@ -19,7 +20,7 @@ class Place:
     """The project, and the slots in its repos that are this worker's."""
 
     child_module = "minipach.executors.rq.child"
-    grace = 7.0  # seconds for a process to end its set: a command that ignores TERM gets 2 from its launcher
+    grace = WORKER_GRACE
 
     def __init__(self, project: Project) -> None:
         self.project: Project | None = project

@@ -30,7 +30,7 @@ from minipach.executors.rq.heartbeat import Heart, Order
 from minipach.executors.rq.lane import Lane, RqWorker, Task, make_worker
 from minipach.executors.rq.outcomes import Teller
 from minipach.executors.rq.passes import Going
-from minipach.executors.rq.queue import UNABLE, Board, is_of_wrong_kind, note_lost, was_begun
+from minipach.executors.rq.queue import MENDS, UNABLE, Board, is_of_wrong_kind, note_lost, was_begun
 from minipach.executors.rq.shared_workspace import Place
 from minipach.git.repo import GitError
 
@@ -39,7 +39,6 @@ _NOT_FOR_CHILDREN = ("MINIPACH_REDIS", "MINIPACH_REDIS_PASSWORD_FILE")
 _TICK = 0.5  # seconds between two looks when nobody says anything
 _QUEUES = 2.0  # seconds between two looks which queues there are
 _PAUSE = 5.0  # seconds in which a worker that could not begin a set leaves the others to others
-_MENDS = 5  # rounds in a row that may meet keys of another kind
 _BURST = 1.0  # seconds that nothing is to be done before a worker in a burst ends
 
 
@@ -164,7 +163,7 @@ class Supervisor:
             running = [lane.task.set_id for lane in self._lanes if lane.task is not None]
             self._place.during(self._client, self._board.names, running)
         except redis.exceptions.RedisError as error:
-            if is_of_wrong_kind(error) and self._mends < _MENDS:
+            if is_of_wrong_kind(error) and self._mends < MENDS:
                 self._mends += 1  # another process may have deleted the key just before
                 self._mend()
                 return

@@ -15,11 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from minipach.execution.set_size import MOST
-from minipach.executors.child_process import LAUNCHERS_END, QUIET
+from minipach.executors.child_process import QUIET
 from minipach.executors.slurm.submission import Submission, Teller, read_set
 from minipach.git.gc_lock import gc_held_off
 from minipach.git.repo import Repo, child_environment, enter_environment
 from minipach.git.worktrees import Slot, kill_inside, remove_slot, slots_dir
+from minipach.model.launch_protocol import LAUNCHER_GRACE
 from minipach.model.work_set import Outcome, WorkSet
 from minipach.support.errors import UserError
 from minipach.support.messages import say, show_log
@@ -195,7 +196,7 @@ def _end_tree(child: int, *, early: bool = False) -> None:
     """
     with contextlib.suppress(ProcessLookupError):
         os.kill(child, _END) if early else os.killpg(child, signal.SIGTERM)
-    deadline = time.monotonic() + LAUNCHERS_END + (_KEEPING if early else 0)
+    deadline = time.monotonic() + LAUNCHER_GRACE + (_KEEPING if early else 0)
     while time.monotonic() < deadline and _alive(child):
         time.sleep(0.05)
     with contextlib.suppress(ProcessLookupError):
