@@ -21,8 +21,8 @@ from minipach.executors.outcomes import check_outcome
 from minipach.executors.resources import ResourceClass
 from minipach.executors.rq.names import Names, project_id
 from minipach.executors.rq.queue import Board
-from minipach.executors.sets_in_git import known_sets
-from minipach.executors.slurm.submission import Submission, read_json, read_set
+from minipach.executors.slurm.submission import Submission, read_json
+from minipach.executors.stored_sets import UnknownSetError, known_sets, read_file
 from minipach.git.repo import Repo
 from minipach.model.attempt import Took
 from minipach.model.repo_layout import RESULT_FILE, SET_REFS
@@ -266,8 +266,8 @@ def test_a_note_of_a_log_elsewhere_is_no_note(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../../x", "", "a/b"])
 def test_a_task_can_name_no_set_elsewhere(name: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError):
-        read_set(tmp_path, name)
+    with pytest.raises(UnknownSetError):
+        read_file(tmp_path, name)
 
 
 # --- the ledger ------------------------------------------------------------------------------------------------

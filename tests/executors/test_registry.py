@@ -11,7 +11,7 @@ import pytest
 from minipach.executors import registry
 from minipach.executors.memory import Memory, MemoryBackend
 from minipach.executors.registry import ENGINES, Backend, backend, chosen, withdraw_others
-from minipach.executors.sets_in_git import set_ids, write_sets
+from minipach.executors.stored_sets import set_ids, write_sets
 from minipach.git.repo import Repo
 from minipach.project.project import Project, find_project
 from minipach.project.targets import parse_targets

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from minipach.executors.base import Executor
 from minipach.executors.registry import Backend
-from minipach.executors.sets_in_git import drop_all
+from minipach.executors.stored_sets import drop_all
 from minipach.executors.view import Elsewhere, Looker
 from minipach.git.repo import Repo
 from minipach.project.project import Project

@@ -11,7 +11,7 @@ from typing import Any
 from minipach.execution.chunk import done_before, run_rest
 from minipach.execution.run_set import stop_early
 from minipach.executors.child_process import serve_all
-from minipach.executors.sets_in_git import UnknownSetError, finished, has_whole_result, read_set
+from minipach.executors.stored_sets import UnknownSetError, finished, has_whole_result, read_set
 from minipach.git.gc_lock import gc_held_off
 from minipach.git.repo import GitError, Repo
 from minipach.git.worktrees import Slot

@@ -21,7 +21,7 @@ from minipach.execution.run_set import stop_early
 from minipach.execution.staging import StagingError, locate
 from minipach.executors.child_process import serve_all
 from minipach.executors.rq.clone_workspace import REMOTE, Clones, touch, trim
-from minipach.executors.sets_in_git import UnknownSetError, finished, has_whole_result, read_set
+from minipach.executors.stored_sets import UnknownSetError, finished, has_whole_result, read_set
 from minipach.git.annex_keys import key_of_link
 from minipach.git.repo import SYMLINK, GitError, Repo, annex
 from minipach.git.worktrees import Slot

@@ -27,7 +27,7 @@ from minipach.executors.rq.connection import AWAY, Client, away, check, connect,
 from minipach.executors.rq.logs import receive_log
 from minipach.executors.rq.names import Names, project_id
 from minipach.executors.rq.queue import Board, Ended, read_or_none
-from minipach.executors.sets_in_git import drop_sets, known_sets, write_sets
+from minipach.executors.stored_sets import drop_sets, known_sets, write_sets
 from minipach.git.repo import Repo
 from minipach.model.attempt import Took
 from minipach.model.work_set import Outcome, WorkSet

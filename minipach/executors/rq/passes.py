@@ -12,7 +12,7 @@ from rq.job import Job
 
 from minipach.executors.rq.lane import RqWorker
 from minipach.executors.rq.queue import Board
-from minipach.executors.sets_in_git import set_ids
+from minipach.executors.stored_sets import set_ids
 from minipach.git.repo import Repo, child_environment
 from minipach.model.launch_protocol import PASS_GRACE
 from minipach.project.lock import holder

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from minipach.executors.outcomes import check_outcome
+from minipach.executors.stored_sets import UnknownSetError, drop_file, file_ids, read_file, write_file
 from minipach.model.work_set import Outcome, WorkSet, tried_again
 from minipach.project.project import Project
 from minipach.records.pending_work import due_in
 from minipach.support.errors import Problem, UserError
-from minipach.support.files import remove_tree
+from minipach.support.files import remove_tree, write_whole
 from minipach.support.validation import InvalidError, checked, is_moment, parse, parse_object, texts
 
 _LOG = logging.getLogger(__name__)
@@ -88,8 +89,8 @@ class Submission:
         for name in ("sets", "told", "out"):
             (folder / name).mkdir(parents=True)
         for work in sets:
-            _write(folder / "sets" / f"{work.id}.json", work.to_json())
-        _write(folder / "about.json", json.dumps({"schema": 1, "repo": repo, "scratch": scratch, "path": path}))
+            write_file(folder / "sets", work)
+        write_whole(folder / "about.json", json.dumps({"schema": 1, "repo": repo, "scratch": scratch, "path": path}))
         return Submission(folder, repo, scratch, path)
 
     @staticmethod
@@ -129,15 +130,19 @@ class Submission:
         """
         order = {name: place for place, name in enumerate(name for array in self.arrays for name in array)}
         found = []
-        for path in sorted((self.folder / "sets").glob("*.json"), key=lambda p: order.get(p.stem, 0)):
-            with contextlib.suppress(UserError):
-                found.append(read_set(self.folder, path.stem))
+        for name in sorted(file_ids(self.folder / "sets"), key=lambda name: order.get(name, 0)):
+            with contextlib.suppress(UnknownSetError):
+                found.append(self.read_set(name))
         return found
+
+    def read_set(self, name: str) -> WorkSet:
+        """Return a set that was not settled. Raises UnknownSetError."""
+        return read_file(self.folder / "sets", name)
 
     def add_array(self, names: Sequence[str]) -> int:
         """Note the tasks of an array that is to be submitted; its number."""
         number = len(self.arrays)
-        _write(self.folder / f"{number}.tasks", json.dumps(list(names)))
+        write_whole(self.folder / f"{number}.tasks", json.dumps(list(names)))
         self.arrays.append(tuple(names))
         return number
 
@@ -149,7 +154,7 @@ class Submission:
     def note_job(self, number: int, job: str) -> None:
         """Note the id that Slurm gave to an array."""
         self.jobs[number] = job
-        _write(self.folder / f"{number}.job", job)
+        write_whole(self.folder / f"{number}.job", job)
 
     def comment(self, number: int) -> str:
         """Return the comment by which an array is found whose id could not be noted any more."""
@@ -234,24 +239,11 @@ class Submission:
 
     def settle(self, name: str) -> None:
         """Forget a set."""
-        (self.folder / "sets" / f"{name}.json").unlink(missing_ok=True)
+        drop_file(self.folder / "sets", name)
 
     def remove(self) -> None:
         """Take the folder away."""
         remove_tree(self.folder)
-
-
-def read_set(folder: Path, name: str) -> WorkSet:
-    """Return a set of a submission, checked against its id. UserError if it can't be read, or is another one."""
-    path = folder / "sets" / f"{name}.json"
-    try:
-        work = WorkSet.from_json(path.read_text())
-        right = work.id == name == work.part(range(len(work.parts))).id
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(Problem("slurm.set-unreadable", str(path), f"can't be read ({error})")) from None
-    if not right:
-        raise UserError(Problem("slurm.set-unreadable", str(path), "not the set that its name says"))
-    return work
 
 
 def final(work: WorkSet, outcome: Outcome) -> tuple[int, ...]:
@@ -296,13 +288,6 @@ class Teller:
         os.fsync(self._file.fileno())
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a file so that it is there as a whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text)
-    part.replace(path)
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object that a file of ours holds; an empty one where there is none that can be read."""
     try:
@@ -314,4 +299,4 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_json(path: Path, data: Any) -> None:
     """Write a file of ours as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, json.dumps(data))
+    write_whole(path, json.dumps(data))

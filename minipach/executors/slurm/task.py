@@ -16,7 +16,8 @@ from pathlib import Path
 
 from minipach.execution.set_size import MOST
 from minipach.executors.child_process import QUIET
-from minipach.executors.slurm.submission import Submission, Teller, read_set
+from minipach.executors.slurm.submission import Submission, Teller
+from minipach.executors.stored_sets import UnknownSetError
 from minipach.git.gc_lock import gc_held_off
 from minipach.git.repo import Repo, child_environment, enter_environment
 from minipach.git.worktrees import Slot, kill_inside, remove_slot, slots_dir
@@ -44,8 +45,8 @@ def main() -> int:
     run = os.environ.get("SLURM_RESTART_COUNT", "0")
     try:
         submission = Submission.open(folder)
-        work = read_set(folder, submission.arrays[number][index])
-    except UserError as error:
+        work = submission.read_set(submission.arrays[number][index])
+    except (UserError, UnknownSetError) as error:
         # cancelled, or settled meanwhile: nobody waits for it any more
         say(f"minipach: nothing to do: {error}")
         return 0
@@ -158,7 +159,7 @@ def _work(submission: Submission, work: WorkSet, slot: Slot, done: set[int], tel
     from minipach.execution.chunk import as_members, done_before, run_rest, run_work
     from minipach.execution.datalad_shortcuts import import_containers_run
     from minipach.execution.run_set import is_stopping
-    from minipach.executors.sets_in_git import finished
+    from minipach.executors.stored_sets import finished
     from minipach.records.job_logs import note_set
 
     import_containers_run()

@@ -1,6 +1,9 @@
-"""Sets that were submitted, kept in git: `refs/minipach/sets/<id>` points to a blob with the set as JSON.
+"""Sets that were submitted, as they are kept until a pass has recorded them: as refs in git, or as files in a folder.
 
-Who can write to an engine's memory must not be able to say what runs here: engines carry ids alone.
+Both have the JSON of a `WorkSet`, and both check a set that they read against its id. Workers with a clone have no
+files of the project, so that they read refs: `refs/minipach/sets/<id>` points to a blob. Tasks on a shared file system
+read files: a submission of thousands of sets would cost the repo as many refs. Who can write to an engine's memory must
+not be able to say what runs here: engines carry ids alone.
 """
 
 from __future__ import annotations
@@ -14,11 +17,47 @@ from minipach.git.repo import Repo
 from minipach.model.repo_layout import RESULT_REFS, RESULTS_FILE, SET_REFS
 from minipach.model.work_set import WorkSet, id_of
 from minipach.records.results_branch import Known
+from minipach.support.files import write_whole
 from minipach.support.validation import parse_object
 
 
 class UnknownSetError(Exception):
-    """A set that isn't in git, or isn't what its name says."""
+    """A set that isn't stored, or isn't what its name says."""
+
+
+# --- as files ---
+
+
+def write_file(folder: Path, work: WorkSet) -> None:
+    """Keep a set in a folder."""
+    write_whole(_file(folder, work.id), work.to_json())
+
+
+def read_file(folder: Path, set_id: str) -> WorkSet:
+    """Return the set with this id from a folder. Raises UnknownSetError."""
+    path = _file(folder, set_id)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UnknownSetError(f"{path}: {error.strerror}") from None
+    return _parse(str(path), set_id, data)
+
+
+def drop_file(folder: Path, set_id: str) -> None:
+    """Forget a set in a folder."""
+    _file(folder, set_id).unlink(missing_ok=True)
+
+
+def file_ids(folder: Path) -> list[str]:
+    """Return the ids of the sets in a folder."""
+    return [path.stem for path in folder.glob("*.json")]
+
+
+def _file(folder: Path, set_id: str) -> Path:
+    return folder / f"{set_id}.json"
+
+
+# --- as refs ---
 
 
 def write_sets(repo: Repo, sets: Sequence[WorkSet]) -> None:
@@ -39,17 +78,17 @@ def read_set(repo: Repo, set_id: str) -> WorkSet:
     data = repo.objects.read(SET_REFS + set_id)
     if data is None:
         raise UnknownSetError(f"{repo.path}: no set {set_id}; it was cancelled, or is done")
-    return _parse(repo, set_id, data)
+    return _parse(str(repo.path), set_id, data)
 
 
-def _parse(repo: Repo, set_id: str, data: bytes) -> WorkSet:
+def _parse(where: str, set_id: str, data: bytes) -> WorkSet:
     try:
         work = WorkSet.from_json(data.decode())
         true_id = id_of(work)
     except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise UnknownSetError(f"{repo.path}: set {set_id} can't be read: {error}") from None
+        raise UnknownSetError(f"{where}: set {set_id} can't be read: {error}") from None
     if work.id != set_id or true_id != set_id:
-        raise UnknownSetError(f"{repo.path}: set {set_id} is not what its name says")
+        raise UnknownSetError(f"{where}: set {set_id} is not what its name says")
     return work
 
 
@@ -60,7 +99,7 @@ def known_sets(repo: Repo) -> dict[str, WorkSet | None]:
     for ref, data in zip(refs, repo.objects.read_many(list(refs.values())), strict=True):
         set_id = ref.removeprefix(SET_REFS)
         try:
-            found[set_id] = _parse(repo, set_id, data or b"")
+            found[set_id] = _parse(str(repo.path), set_id, data or b"")
         except UnknownSetError:
             found[set_id] = None
     return found
