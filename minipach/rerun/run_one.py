@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from minipach.execution.runtime import chosen_runtime
 from minipach.execution.secrets import SecretError, secret_values
 from minipach.execution.staging import StagingError
 from minipach.git.repo import Repo, child_environment
 from minipach.git.worktrees import Owner, Slot, clear_scratch, kill_inside, slots_dir
-from minipach.model.launch_protocol import INTERACTIVE
+from minipach.model.launch_protocol import INTERACTIVE, TESTED
 from minipach.model.work_set import WorkSet
 from minipach.project.project import Project
 from minipach.project.targets import parse_targets
@@ -154,7 +155,8 @@ def open_shell(chosen: Chosen, *, get: bool = False) -> int:
     """
     work = replace(chosen.work, tail=("--", "sh", "-c", _SHELL))
     with _scratch(work, get=get) as slot:
-        env = child_environment({INTERACTIVE: "1", **_secrets(work)})
+        tested = chosen_runtime(slot.path, work.image).name
+        env = child_environment({INTERACTIVE: "1", TESTED: tested, **_secrets(work)})
         # in our own process group, which has the terminal
         process = subprocess.Popen(command_line(work), cwd=slot.path, env=env)
         while True:

@@ -25,7 +25,7 @@ from minipach.git.annex_keys import content_id, names_content
 from minipach.git.repo import EXECUTABLE, SYMLINK, GitError, Repo, annex, child_environment
 from minipach.git.worktrees import Slot, clear_scratch, kill_inside
 from minipach.model import launch_protocol
-from minipach.model.launch_protocol import INTERACTIVE, REPORT, TRIAL_GRACE
+from minipach.model.launch_protocol import INTERACTIVE, REPORT, TESTED, TRIAL_GRACE
 from minipach.model.repo_layout import CODE
 from minipach.model.work_set import WorkSet
 from minipach.support.git_objects import blob_id
@@ -97,14 +97,18 @@ class Processes:
         self.cancelled = False
 
     def run(
-        self, command: list[str], folder: Path, log: Path | None, secrets: Mapping[str, str], report: str = ""
+        self,
+        command: list[str],
+        folder: Path,
+        log: Path | None,
+        secrets: Mapping[str, str],
+        more: Mapping[str, str] | None = None,
     ) -> int:
         """Run a command to its end, output appended to the log; its exit code (minus the signal, if it was killed).
 
         log: None sends the output to stderr · secrets: variables besides those of this process, whose values are shown
-        nowhere · report: a directory, where the launcher says whose fault a failure was (none: it need not).
+        nowhere · more: other variables, which are for the launcher.
         """
-        more = {REPORT: report} if report else {}
         with _appending(log, list(secrets.values())) as output:
             with self._lock:
                 if self.cancelled:
@@ -112,7 +116,7 @@ class Processes:
                 process = subprocess.Popen(
                     command,
                     cwd=folder,
-                    env=child_environment({INTERACTIVE: "", **more, **secrets}),
+                    env=child_environment({INTERACTIVE: "", **(more or {}), **secrets}),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -205,8 +209,9 @@ def run_reported(
     work: WorkSet, slot: Slot, processes: Processes, log: Path | None, secrets: Mapping[str, str]
 ) -> Tried:
     """Run a set's command without DataLad. log: as `Processes.run` has it · secrets: values by variable."""
+    tested = chosen_runtime(slot.path, work.image).name
     with tempfile.TemporaryDirectory(prefix="minipach-report.") as report:
-        code = processes.run(command_line(work), slot.path, log, secrets, report)
+        code = processes.run(command_line(work), slot.path, log, secrets, {REPORT: report, TESTED: tested})
         return judge(code, Path(report), len(work.parts), list(secrets.values()), work.timeout)
 
 
