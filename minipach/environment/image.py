@@ -317,7 +317,7 @@ def _stamp(path: Path) -> str:
     if path.is_file():
         info = path.stat()
         return f"{info.st_size}:{info.st_mtime_ns}:{info.st_ino}"
-    seen = hashlib.sha256()
+    seen = hashlib.sha256(b"with annexed contents\0")
     for folder, folders, files in os.walk(path):
         folders.sort()
         for name in sorted([*files, *folders]):
@@ -350,11 +350,13 @@ class _Hashing(io.RawIOBase):
 def archive_folder(folder: Path, sink: IO[bytes] | _Hashing) -> None:
     """Write a root file system's folder as a tar that depends on its content alone (order, no times, no owners).
 
-    A folder can't be kept in git as it is: modes, empty folders and internal links would be lost.
+    A folder can't be kept in git as it is: modes, empty folders and internal links would be lost. Where it is in a
+    dataset, the contents of its annexed files are archived, not their links. UserError where one isn't here.
     """
     with tarfile.open(fileobj=cast(IO[bytes], sink), mode="w|", format=tarfile.GNU_FORMAT) as tar:
-        for path in sorted(folder.rglob("*"), key=lambda p: os.fsencode(p.relative_to(folder))):
-            info = tar.gettarinfo(path, arcname="./" + str(path.relative_to(folder)))
+        for place in sorted(folder.rglob("*"), key=lambda p: os.fsencode(p.relative_to(folder))):
+            path = _content_of(folder, place)
+            info = tar.gettarinfo(path, arcname="./" + str(place.relative_to(folder)))
             if info.ischr() or info.isblk() or info.isfifo():
                 continue
             info.uid = info.gid = 0
@@ -365,6 +367,20 @@ def archive_folder(folder: Path, sink: IO[bytes] | _Hashing) -> None:
                     tar.addfile(info, stream)
             else:
                 tar.addfile(info)
+
+
+def _content_of(folder: Path, place: Path) -> Path:
+    """Return the content of an annexed file of an image's folder; any other file as it is."""
+    if not place.is_symlink() or key_of_link(os.fsencode(os.readlink(place))) is None:
+        return place
+    content = Path(os.path.realpath(place))
+    if not content.is_file():
+        raise UserError(
+            Problem(
+                "image.content-missing", str(folder), "the image's content is not here", f"datalad get {quoted(folder)}"
+            )
+        )
+    return content
 
 
 def entry_of(repo: Repo, rev: str, place: str) -> TreeEntry | None:

@@ -47,6 +47,24 @@ def test_a_folder_becomes_an_archive_of_its_content_alone(tmp_path: Path) -> Non
         assert {(m.uid, m.gid, m.mtime) for m in members.values()} == {(0, 0, 0)}
 
 
+def test_a_folder_in_a_dataset_is_archived_with_its_annexed_contents(study: Study) -> None:
+    folder = rootfs(study.root / "images" / "box")
+    (folder / "etc" / "fifo").unlink()
+    study.save("images")
+    assert (folder / "bin/sh").is_symlink(), "it is annexed"
+    with tarfile.open(fileobj=io.BytesIO(archive(folder))) as tar:
+        sh = tar.getmember("./bin/sh")
+        assert sh.isfile() and sh.mode & 0o111
+        content = tar.extractfile(sh)
+        assert content is not None and content.read() == b"a shell"
+        assert tar.getmember("./bin/ash").linkname == "sh"
+    study.ok("git", "annex", "drop", "--force", "--quiet", "box/bin/sh", cwd=study.root / "images")
+    with pytest.raises(UserError) as caught:
+        archive(folder)
+    (problem,) = caught.value.problems
+    assert (problem.message, problem.fix) == ("the image's content is not here", f"datalad get {folder}")
+
+
 @pytest.mark.parametrize("change", ["content", "mode", "link", "new", "gone"])
 def test_what_counts_in_a_folder(tmp_path: Path, change: str) -> None:
     folder = rootfs(tmp_path / "rootfs")
