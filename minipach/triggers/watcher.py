@@ -33,6 +33,7 @@ from minipach.support.mounts import silent_file_system
 from minipach.support.text import many
 from minipach.support.validation import parse_object
 from minipach.triggers import passes
+from minipach.triggers.drop_folder import DropFolder, DropOptions
 from minipach.triggers.inotify import Folders, Unavailable, Watch, limit_problem
 from minipach.triggers.seen import Tips, moves, read_seen
 from minipach.triggers.trigger import Trigger
@@ -41,6 +42,7 @@ _QUIET = 0.1  # seconds without an event after which it looks
 _LONGEST = 1.0  # seconds after which it looks although events keep coming
 _REAPED = 2.0  # seconds between looks at whether passes have ended
 _AGAIN = 2.0  # seconds until a pass that was killed is started again; twice as long each time
+_DROP = "\0"  # in place of a repo's path: the drop folder
 _REFS = (b"HEAD", b"packed-refs", b"refs", b"reftable", b"commondir")  # entries of a git folder that matter
 
 
@@ -94,7 +96,9 @@ class _Watched:
 class Watcher:
     """The watcher of one project. `run` returns when `end` was called."""
 
-    def __init__(self, project: Project, options: WatchOptions, reporter: Reporter) -> None:
+    def __init__(
+        self, project: Project, options: WatchOptions, reporter: Reporter, drop: DropOptions | None = None
+    ) -> None:
         self._root = project.root
         self._state = project.local
         self._project = project
@@ -116,6 +120,17 @@ class Watcher:
         self._why = ""
         self._next_look = 0.0
         self._gone = False
+        self._drop = None
+        if drop is not None:
+            self._drop = DropFolder(
+                project,
+                drop,
+                lambda: self._events.put(_DROP),
+                self._say,
+                self._trouble,
+                poll=options.poll,
+                interval=options.interval,
+            )
 
     # --- for other threads and signal handlers ---
 
@@ -151,6 +166,8 @@ class Watcher:
                 elif dirty:
                     self._rearm(dirty)
                     self._look(dirty)
+                if self._drop is not None and not self._gone and self._drop.work(self._project, self._folders):
+                    self._note()
                 if now >= next_poll:
                     self._poll()
                     next_poll = time.monotonic() + self._options.interval
@@ -171,8 +188,12 @@ class Watcher:
         while True:
             if event is None:
                 everything = True
-            else:
+            elif event != _DROP:
                 dirty.add(event)
+            elif self._drop is not None:
+                self._drop.touched()
+                if not dirty:
+                    return dirty, everything
             left = _LONGEST - (time.monotonic() - begin)
             if self._ended.is_set() or left <= 0:
                 break
@@ -190,6 +211,8 @@ class Watcher:
             times.append(time.monotonic() + _REAPED)
         if self._restart is not None:
             times.append(self._restart)
+        if self._drop is not None and not self._gone and (due := self._drop.due()) is not None:
+            times.append(due)
         return min(times)
 
     # --- looking ---
@@ -202,10 +225,14 @@ class Watcher:
         if self._folders.broken:
             self._folders = Folders(self._overflow)
             self._repos.clear()
+            if self._drop is not None:
+                self._drop.forget()
+        if self._drop is not None:
+            self._drop.touched()
         self._project = Project(self._root)
         try:
             paths = {"", *self._project.repos}
-            self._solve("repos")
+            self._trouble("repos", None)
         except GitError as error:
             self._trouble("repos", Problem("watch.unreadable", ".gitmodules", error.stderr or str(error), "git status"))
             paths = {"", *self._repos}
@@ -227,6 +254,8 @@ class Watcher:
                 self._unwatch(repo)
             self._repos.clear()
             self._known.clear()
+            if self._drop is not None:
+                self._drop.forget()
         self._gone = not here
         return here
 
@@ -283,11 +312,11 @@ class Watcher:
         try:
             child = passes.ask(self._project, f"watch {found[0]}{more}")
         except OSError as error:
-            fix = f"make {self._state.folder} writable; the next look tries again"
+            fix = f"make {self._state.folder} writable"
             self._trouble("ask", Problem("watch.no-pass", str(self._root), f"no pass could be started: {error}", fix))
             self._known.clear()
             return
-        self._solve("ask")
+        self._trouble("ask", None)
         self._keep(child)
         self._why = "a pass was asked for" if child else "a pass that waits answers it"
         self._say(f"heard {found[0]}{more}: {self._why}")
@@ -397,13 +426,13 @@ class Watcher:
     def _say(self, text: str) -> None:
         self._reporter.report(Message(text))
 
-    def _trouble(self, key: str, problem: Problem) -> None:
-        if self._problems.get(key) != problem:
+    def _trouble(self, key: str, problem: Problem | None) -> None:
+        """Report a problem once. None: it is solved."""
+        if problem is None:
+            self._problems.pop(key, None)
+        elif self._problems.get(key) != problem:
             self._problems[key] = problem
             self._say(str(problem))
-
-    def _solve(self, key: str) -> None:
-        self._problems.pop(key, None)
 
     def _polled_line(self) -> str:
         reasons = sorted({repo.polled for repo in self._repos.values() if repo.polled})
@@ -427,6 +456,7 @@ class Watcher:
             "repos": len(self._repos),
             "polled": {path or ".": repo.polled for path, repo in self._repos.items() if repo.polled},
             "away": sorted(path for path, repo in self._repos.items() if repo.folders is None),
+            "drop": self._drop.as_json() if self._drop is not None else None,
             "problems": problems_json(self._problems.values()),
         }
         try:
@@ -473,9 +503,15 @@ def lines(project: Project) -> Iterator[Trigger]:
     text = {key: value if isinstance(value := stored.get(key), str) else None for key in ("heard", "looked", "next")}
     problems = [str(p.get("text")) for p in stored.get("problems") or () if isinstance(p, dict)]
     why = "; ".join([*problems, *([str(stored["why"])] if stored.get("why") else [])])
-    if passes.is_held(project.local.watching):
-        polled = stored.get("polled")
-        following = f"a look at all repos at {text['next']}" + (f", {len(polled)} by polling" if polled else "")
-        yield Trigger("watcher", "", "runs", text["heard"], text["looked"], following, why)
-    else:
+    if not passes.is_held(project.local.watching):
         yield Trigger("watcher", "", "ended", text["heard"], text["looked"], "nothing; minipach watch", "")
+        return
+    polled, drop = stored.get("polled"), stored.get("drop")
+    following = f"a look at all repos at {text['next']}" + (f", {len(polled)} by polling" if polled else "")
+    yield Trigger("watcher", "", "runs", text["heard"], text["looked"], following, why)
+    if isinstance(drop, dict):
+        waiting = drop.get("waiting")
+        following = f"{many(waiting, 'file')} not complete yet" if isinstance(waiting, int) and waiting else "new files"
+        last = drop.get("last")
+        names = ", ".join(map(str, drop.get("patterns") or ()))
+        yield Trigger("folder", names, "runs", last if isinstance(last, str) else None, text["looked"], following)

@@ -229,7 +229,7 @@ def test_two_watchers(study: Study, asked: list[str]) -> None:
     state = all_seen(study)
     with watching(study):
         other = Watcher(Project(study.root), WatchOptions(), Kept())
-        with pytest.raises(UserError, match=f"another watcher .*; kill {os.getpid()}"):
+        with pytest.raises(UserError, match=f"another watcher .*Fix: kill {os.getpid()}"):
             other.run()
         shown = study.minipach("triggers", "--json").json["triggers"]
         assert [(line["kind"], line["state"]) for line in shown] == [("watcher", "runs")]
