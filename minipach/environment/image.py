@@ -197,10 +197,21 @@ def _host(project: Project, repo: _Branches, cmd: tuple[str, ...]) -> Image:
     """Return the recorded fingerprint; a new one only where none was ever written."""
     text: bytes | None = None
     if (repo.path / ".git").exists():
-        for rev in repo.revs:
-            text = text or repo.objects.read(f"{rev}:{host.PATH_IN_REPO}")
+        text = _committed_host(project, repo)
     recorded = text.decode("utf-8", "replace") if text else host.fingerprint(cmd, project.cache)
     return Image(host.content_of(recorded), host.PATH_IN_REPO, "the host environment", text=recorded)
+
+
+def _committed_host(project: Project, repo: _Branches) -> bytes | None:
+    """Return the fingerprint that is committed. Kept in the cache with the commits that it was read from."""
+    commits = [repo.resolve(rev) for rev in repo.revs]
+    kept = project.cache.get("host", str(repo.path))
+    if kept is not None and kept[0] == commits:
+        return bytes(kept[1])
+    found = next((t for rev in repo.revs if (t := repo.objects.read(f"{rev}:{host.PATH_IN_REPO}"))), None)
+    if found is not None:
+        project.cache.put("host", str(repo.path), (commits, found))
+    return found
 
 
 def _content_at(repo: _Branches, place: str) -> str | None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from typing import IO
 
 from minipach.git import settings
 from minipach.git.own_moves import note_moves
+from minipach.git.ref_files import UnsureError, git_folder, read_head, read_ref, read_refs
 from minipach.model.launch_protocol import PYTHON, USER_LOCALE, USER_PATH
 from minipach.support.errors import Problem, UserError
 
@@ -211,11 +213,22 @@ class Repo:
 
     def resolve(self, rev: str) -> str | None:
         """Return the object id that `rev` names, or None."""
+        base = rev.removesuffix("^{commit}")
+        if base == "HEAD" or (base == rev and rev.startswith("refs/")):
+            with contextlib.suppress(UnsureError):
+                return read_ref(git_folder(self.path), base)
+        if self._cat is not None and self._cat.alive:
+            with contextlib.suppress(GitError):  # the reader ended: git says why
+                if found := self._cat.resolve(rev):
+                    return found
         out = self.git("rev-parse", "--verify", "--quiet", "--end-of-options", rev, ok=(0, 1, 128))
         return out.decode().strip() or None
 
     def branch(self) -> str | None:
         """Return the branch that is checked out (short name), or None on a detached HEAD."""
+        with contextlib.suppress(UnsureError):
+            head = read_head(git_folder(self.path))
+            return head.removeprefix("ref: refs/heads/") if head.startswith("ref: ") else None
         out = os.fsdecode(self.git("symbolic-ref", "--quiet", "HEAD", ok=(0, 1))).strip()
         return out.removeprefix("refs/heads/") or None
 
@@ -226,6 +239,8 @@ class Repo:
     @cached_property
     def common_dir(self) -> Path:
         """The folder that all worktrees share (`.git` of the main one)."""
+        with contextlib.suppress(UnsureError):
+            return Path(os.path.realpath(git_folder(self.path)))
         return Path(os.path.realpath(self.path / self.line("rev-parse", "--git-common-dir")))
 
     @property
@@ -302,6 +317,8 @@ class Repo:
 
     def refs(self, prefix: str) -> dict[str, str]:
         """Return all refs below `prefix` with the objects that they point to."""
+        with contextlib.suppress(UnsureError):
+            return read_refs(git_folder(self.path), prefix)
         out = self.line("for-each-ref", "--format=%(objectname) %(refname)", prefix)
         return {name: sha for sha, _, name in (row.partition(" ") for row in out.splitlines())}
 
@@ -350,6 +367,7 @@ class CatFile:
             env=_environment_at(repo),
             start_new_session=True,  # Ctrl-C is for us to handle; it must not end the reader first
         )
+        self._asked = threading.Lock()  # held until all answers to what was asked are read
         assert self._process.stdin is not None and self._process.stdout is not None
         self._in: IO[bytes] = self._process.stdin
         self._out: IO[bytes] = self._process.stdout
@@ -376,15 +394,32 @@ class CatFile:
         """Yield the contents of many objects, in order."""
         for start in range(0, len(names), _CHUNK):
             chunk = names[start : start + _CHUNK]
-            try:
-                self._in.write(b"".join(os.fsencode(n) + b"\n" for n in chunk))
-                self._in.flush()
-            except BrokenPipeError:  # as such it would look as if nobody read our own output any more
-                raise _reader_ended() from None
-            for _ in chunk:
-                yield self._answer()
+            with self._asked:
+                self._ask(chunk)
+                for _ in chunk:
+                    answer = self._answer()
+                    yield None if answer is None else answer[1]
 
-    def _answer(self) -> bytes | None:
+    def resolve(self, name: str) -> str | None:
+        """Return the id of an object; None if it is missing, or if the process is at something else."""
+        if "\n" in name or not self._asked.acquire(blocking=False):
+            return None
+        try:
+            self._ask([name])
+            answer = self._answer()
+        finally:
+            self._asked.release()
+        return None if answer is None else answer[0]
+
+    def _ask(self, names: Sequence[str]) -> None:
+        try:
+            self._in.write(b"".join(os.fsencode(n) + b"\n" for n in names))
+            self._in.flush()
+        except BrokenPipeError:  # as such it would look as if nobody read our own output any more
+            raise _reader_ended() from None
+
+    def _answer(self) -> tuple[str, bytes] | None:
+        """Return the id and the content of the next object that was asked for; None if it is missing."""
         header = self._out.readline()
         if not header:
             raise _reader_ended()
@@ -394,7 +429,7 @@ class CatFile:
         data = self._out.read(size + 1)
         if len(data) <= size:
             raise _reader_ended()
-        return data[:-1]
+        return header.partition(b" ")[0].decode(), data[:-1]
 
 
 def _reader_ended() -> GitError:

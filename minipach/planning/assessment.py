@@ -173,11 +173,22 @@ class Assessment:
     @cached_property
     def own(self) -> list[TreeEntry]:
         """The pipeline's own files: all that is checked out and neither output nor housekeeping; gitlinks, too."""
-        source = self.source
-        if source is None:
-            return []
-        state = self.state if source == self.head else read_state(self.repo, source)
-        return own_entries(self.repo, source, state, lambda old: published_paths(self.repo, source, self.known, old))
+        return [] if self.source is None else self._own_files[0]
+
+    @cached_property
+    def _own_files(self) -> tuple[list[TreeEntry], dict[str, FileEntry]]:
+        """The own entries, and the files among them. Kept in the cache with all that they follow from."""
+        repo, source, where = self.repo, self.source or "", str(self.repo.path)
+        key = [source, repo.resolve(PUBLISHED_REF) or "", results_commit(repo) or ""]
+        kept = self.project.cache.get("own-files", where)
+        if kept is not None and kept[0] == key:
+            return [TreeEntry(*row) for row in kept[1]], {path: FileEntry(*row) for path, *row in kept[2]}
+        state = self.state if source == self.head else read_state(repo, source)
+        entries = own_entries(repo, source, state, lambda old: published_paths(repo, source, self.known, old))
+        files = files_of(repo, entries)
+        rows = [(e.mode, e.sha, e.path) for e in entries], [(path, *file) for path, file in files.items()]
+        self.project.cache.put("own-files", where, (key, *rows))
+        return entries, files
 
     @cached_property
     def shared(self) -> dict[str, Shared]:
@@ -192,7 +203,7 @@ class Assessment:
         if self.source is None:
             own = {path: file for path, file in loose_files(self.repo.path).items() if is_own(path)}
         else:
-            own = files_of(self.repo, self.own)
+            own = self._own_files[1]
         return {**own, **{f"/{path}": one.entry for path, one in self.shared.items()}}
 
     def shows(self, path: str) -> bool:
@@ -440,9 +451,20 @@ class Assessment:
             sorted((repo, branch or "", commit) for (repo, branch), commit in self.commits.items()),
         ]
         others = self.head if self.repo.resolve(PUBLISHED_REF) != self.head else ""  # somebody's commits
-        there = [self.repo.resolve(f"{self.head}:{STATE}"), results_commit(self.repo), blocked, others]
+        there = [self._state_tree(self.head), results_commit(self.repo), blocked, others]
         first, second = (hashlib.sha256(json.dumps(parts).encode()).hexdigest() for parts in (asked, there))
         return first, second
+
+    def _state_tree(self, commit: str) -> str | None:
+        """Return the object id of the published state in a commit."""
+        where = str(self.repo.path)
+        kept = self.project.cache.get("state-tree", where)
+        if kept is not None and kept[0] == commit:
+            return str(kept[1])
+        found = self.repo.resolve(f"{commit}:{STATE}")
+        if found is not None:
+            self.project.cache.put("state-tree", where, (commit, found))
+        return found
 
     def _subdatasets(self) -> list[tuple[str, list[str], list[str]]]:
         return [(repo, list(s.nested), list(s.missing)) for (repo, _), s in self.snapshots.items()]
@@ -497,7 +519,7 @@ class Assessment:
         for name in ("source", "branch", "head", "image", "recipe", "exists"):
             self.__dict__.pop(name, None)
         if self.head is None or (self.head, self.source) != before:
-            for name in ("state", "own", "shared", "visible_files", "house", "outputs", "altered"):
+            for name in ("state", "own", "_own_files", "shared", "visible_files", "house", "outputs", "altered"):
                 self.__dict__.pop(name, None)
         if known is None or not known.is_of_now():
             self.__dict__.pop("known", None)

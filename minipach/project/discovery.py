@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,11 @@ from pathlib import Path
 from minipach.git.repo import Repo, is_dataset
 from minipach.model.pipeline import Need
 from minipach.model.repo_layout import PROJECT_MARK, RESERVED, SPEC, SPECS
-from minipach.project.spec_file import committed_specs, file_looks_like_ours, is_spec, lying_specs
+from minipach.project.spec_file import file_looks_like_ours, is_spec, known_specs, lying_specs
+from minipach.support.disk_cache import Cache
+
+# lines that mean what they look like: no quotes, comments, continuations or includes, and keys as git writes them
+_PLAIN_MODULE = re.compile(r"""\[submodule "[^"\\\r]+"\]|\t[a-z][a-z-]* = [^\s"\\#;](?:[^"\\#;\r]*[^\s"\\#;])?""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +37,7 @@ def registered(root: Path, prefix: str = "") -> Iterator[str]:
     modules = root / ".gitmodules"
     if not modules.is_file():
         return
-    out = Repo(root).git("config", "--file", str(modules), "-z", "--get-regexp", r"\.path$", ok=(0, 1))
-    for row in out.split(b"\0"):
-        _, _, value = os.fsdecode(row).partition("\n")
+    for value in _module_paths(modules):
         path = value.strip("/")
         # inputs/ of a pipeline are links to repos that are listed at their own place
         if not path or ".." in path.split("/") or (prefix and path.split("/")[0] in RESERVED):
@@ -44,7 +47,18 @@ def registered(root: Path, prefix: str = "") -> Iterator[str]:
             yield from registered(root / path, prefix + path + "/")
 
 
-def own_places(root: Path, repos: Iterable[str]) -> Iterator[Place]:
+def _module_paths(modules: Path) -> list[str]:
+    """Return the values of `path` in a `.gitmodules`. One that git has written plainly needs no process to be read."""
+    text = modules.read_text("utf-8", "surrogateescape")
+    lines = [line for line in text.split("\n") if line]
+    if all(_PLAIN_MODULE.fullmatch(line) for line in lines):
+        rows = (line.strip().partition(" = ") for line in lines)
+        return [value for key, _, value in rows if key == "path"]
+    out = Repo(modules.parent).git("config", "--file", str(modules), "-z", "--get-regexp", r"\.path$", ok=(0, 1))
+    return [os.fsdecode(row).partition("\n")[2] for row in out.split(b"\0")]
+
+
+def own_places(root: Path, repos: Iterable[str], cache: Cache) -> Iterator[Place]:
     """Yield the pipelines among the repos, and in the plain folders of the project itself.
 
     A plain folder in place of a registered dataset counts: git lists none of its files.
@@ -56,7 +70,7 @@ def own_places(root: Path, repos: Iterable[str]) -> Iterator[Place]:
                 yield Place(path, False, tuple(names))
             continue
         try:
-            names = committed_specs(repo) or lying_specs(repo.path)
+            names = known_specs(repo, cache) or lying_specs(repo.path)
         finally:
             repo.close()
         if names:

@@ -69,7 +69,7 @@ class Project:
     @cached_property
     def _found(self) -> tuple[tuple[Place, ...], _Specs]:
         """All pipelines' places, and what their specs say: in which subdatasets to look, the specs tell."""
-        places = {place.path: place for place in own_places(self.root, self.repos)}
+        places = {place.path: place for place in own_places(self.root, self.repos, self.cache)}
         for path in self.given:
             places.setdefault(path, Place(path, False))
         specs = self._read(places.values())
@@ -129,7 +129,7 @@ class Project:
                     raise pipeline
                 if pipeline is None:
                     one_spec(path, place.specs)
-                    text = read_text(self.root / path, source, is_dataset=place.is_dataset)
+                    text = read_text(self.root / path, source, self.cache, is_dataset=place.is_dataset)
                     pipeline = read_spec(text, source=source, folder=self.name_of(path), cache=self.cache)
                 if not pipeline.identity:
                     pipeline = replace(pipeline, identity=self.identity)

@@ -11,6 +11,7 @@ from minipach.git.annex_keys import MAX_POINTER, key_of_link, key_of_pointer
 from minipach.git.repo import Repo, annex
 from minipach.model.local_state import LocalState
 from minipach.model.repo_layout import FOLDER, SPEC, SPECS
+from minipach.support.disk_cache import Cache
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import quoted
 
@@ -28,6 +29,18 @@ _MISNAMED = (
 _KEYS = [
     re.compile(rf"""(?:^|[{{,])\s*["']?{key}["']?\s*:""".encode(), re.MULTILINE) for key in ("transform", "inputs?")
 ]
+
+
+def known_specs(repo: Repo, cache: Cache) -> list[str]:
+    """Return the same as `committed_specs`: from the cache, if the last commit is the one that was looked at last."""
+    head = repo.head()
+    kept = cache.get("committed-specs", str(repo.path)) if head else None
+    if kept is not None and kept[0] == head:
+        return list(kept[1])
+    found = committed_specs(repo)
+    if head and all(name == SPEC for name in found):  # of others, an annexed content decides that may come and go
+        cache.put("committed-specs", str(repo.path), (head, found))
+    return found
 
 
 def committed_specs(repo: Repo) -> list[str]:
@@ -89,12 +102,13 @@ def misnamed(folder: Path) -> Iterator[str]:
         yield from (name for name in found if name in there)
 
 
-def read_text(folder: Path, source: str, *, is_dataset: bool) -> str:
+def read_text(folder: Path, source: str, cache: Cache, *, is_dataset: bool) -> str:
     """Return the committed spec of a dataset, or the file of a folder that is no dataset yet.
 
     Args:
         folder: The pipeline's folder.
         source: The path of the spec in the project.
+        cache: The project's, which keeps what the last commit has.
         is_dataset: Whether the folder is a dataset already.
 
     Raises:
@@ -105,7 +119,7 @@ def read_text(folder: Path, source: str, *, is_dataset: bool) -> str:
     if is_dataset:
         repo = Repo(folder)
         try:
-            text = _content(repo, source, repo.objects.read(f"HEAD:{name}"), name)
+            text = _content(repo, source, _committed(repo, name, cache), name)
         finally:
             repo.close()
         if text is None and not _is_being_adopted(folder):
@@ -120,6 +134,17 @@ def read_text(folder: Path, source: str, *, is_dataset: bool) -> str:
     if text is None:
         text = _lying_there(folder / name, source)
     return decoded(text, source)
+
+
+def _committed(repo: Repo, name: str, cache: Cache) -> bytes | None:
+    head, where = repo.head(), str(repo.path / name)
+    kept = cache.get("committed-spec", where) if head else None
+    if kept is not None and kept[0] == head:
+        return bytes(kept[1])
+    blob = repo.objects.read(f"HEAD:{name}")
+    if head and blob is not None:
+        cache.put("committed-spec", where, (head, blob))
+    return blob
 
 
 def working_text(folder: Path, source: str) -> str | None:

@@ -22,7 +22,6 @@ from minipach.planning.project_plan import drift_remarks
 from minipach.project import output_branch
 from minipach.project.branch_check import need_branch
 from minipach.project.project import Project
-from minipach.project.settings import give_up_after
 from minipach.project.targets import Targets
 from minipach.publish.fold_results import fold
 from minipach.publish.publisher import publish
@@ -49,6 +48,11 @@ class Scheduling(Protocol):
     @property
     def lasting(self) -> bool:
         """Whether sets outlive the schedule."""
+        ...
+
+    @property
+    def give_up_after(self) -> int:
+        """As many datums that fail in the same way at a job's beginning stop it."""
         ...
 
     def say(self, message: str) -> None:
@@ -83,7 +87,7 @@ class Pass:
         self.asked: set[str] | None = None  # None: every datum
         self.stopped = False
         self.gave_up = False
-        self.beginning = Beginning(0 if options.keep_going else give_up_after(scheduler.project.repo))
+        self.beginning = Beginning(0 if options.keep_going else scheduler.give_up_after)
         self.repeated: dict[str, Repeated] = {}  # the datum ids that failed in several jobs with this very content
         self.overdue = False
         self.failed: dict[str, DatumEnd] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
+from functools import cached_property
 
 from minipach.executors.base import Executor
 from minipach.executors.registry import Backend
@@ -19,6 +20,7 @@ from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.plan import Plan
 from minipach.project.create import adopt
 from minipach.project.project import Project
+from minipach.project.settings import give_up_after
 from minipach.project.targets import Targets
 from minipach.project.uncommitted import remarks, shared_targets, uncommitted
 from minipach.publish.fold_results import fold
@@ -64,6 +66,11 @@ class Scheduler:
     def lasting(self) -> bool:
         """Whether sets outlive this schedule; then those of earlier ones are adopted."""
         return self.backend.lasting
+
+    @cached_property
+    def give_up_after(self) -> int:
+        """As many datums that fail in the same way at a job's beginning stop it."""
+        return give_up_after(self.project.repo)
 
     def say(self, message: str) -> None:
         """Report a line for people."""

@@ -12,6 +12,7 @@ from minipach.model.repo_layout import SPECS, is_pipeline
 from minipach.model.snapshot import Snapshot
 from minipach.project.discovery import own_places
 from minipach.project.project import find_project
+from minipach.support.disk_cache import Cache
 from tests.fixtures.projects import Study
 
 SPEC = {"input": {"pfs": {"repo": "images", "glob": "/*"}}, "transform": {"cmd": ["sh", "code/copy.sh"]}}
@@ -64,7 +65,7 @@ def test_data_may_have_a_file_of_the_name(study: Study) -> None:
     study.put("images/spec.json", '{"mark": "bar", "data": {}, "transform": []}', save=False)
     study.put("images/code/a.txt", "alpha", save=False)
     study.put("images/README.md", "about")
-    assert [place.path for place in own_places(study.root, ["images"])] == []
+    assert [place.path for place in own_places(study.root, ["images"], Cache(study.root / ".git" / "cache"))] == []
     project = find_project(study.root)
     assert project.pipelines == {}
     study.pipeline("edges", 'input: {pfs: {repo: images, glob: "/**"}}\ntransform: {cmd: [sh]}\n')
