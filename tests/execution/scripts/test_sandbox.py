@@ -31,6 +31,7 @@ from tests.fixtures.launchers import (
     new_mark,
     ok,
     processes,
+    script_module,
     shell,
     use,
     ways,
@@ -366,6 +367,46 @@ def test_a_limit_of_memory(launch: Launcher, way: Way) -> None:
     assert fine["code"] == 0, done.stderr
 
 
+@pytest.mark.parametrize("before", ["", "memory pids"])
+def test_the_kernel_s_bound_of_processes_in_control_groups_of_version_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    """With a stand-in for the kernel's files: here, version 1 has the controller of processes."""
+    bound = script_module().Bound
+    own = tmp_path / "user" / "session"
+    own.mkdir(parents=True)
+    (own / "cgroup.controllers").write_text("memory pids\n")
+    (own / "cgroup.subtree_control").write_text(before)
+    (tmp_path / "table").write_text("1:name=systemd:/x\n0::/user/session\n")
+    monkeypatch.setattr(bound, "table", str(tmp_path / "table"))
+    monkeypatch.setattr(bound, "mounted", str(tmp_path))
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    make, remove = os.mkdir, os.rmdir
+
+    def mkdir(path: str) -> None:
+        make(path)
+        Path(path, "cgroup.type").write_text("domain invalid\n")
+
+    def rmdir(path: str) -> None:
+        for file in Path(path).iterdir():
+            file.unlink()
+        remove(path)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    monkeypatch.setattr(os, "rmdir", rmdir)
+    found = bound(100)
+    group = own / f"minipach-{os.getpid()}"
+    said = {name: (group / name).read_text() for name in ("cgroup.type", "pids.max", "cgroup.procs")}
+    assert said == {"cgroup.type": "threaded", "pids.max": "264", "cgroup.procs": str(os.getpid())}
+    assert (own / "cgroup.subtree_control").read_text() == (before or "+pids")
+    found.end()
+    assert (own / "cgroup.procs").read_text() == str(os.getpid())
+    assert not group.exists()
+    assert (own / "cgroup.subtree_control").read_text() == (before or "-pids"), "as it was found"
+    bound(100, is_engine=True).end()
+    assert (own / "cgroup.subtree_control").read_text() == (before or "-pids"), "an engine has its own limit"
+
+
 def test_scratch_in_memory_is_limited(launch: Launcher) -> None:
     """/dev/shm takes memory, which no count of processes shows."""
     fill = (
@@ -401,6 +442,41 @@ def test_no_network(launch: Launcher, way: Way) -> None:
         assert int(done.stdout.split()[0]) <= 1, done.stdout
         assert "minipach-test" not in done.stdout
         assert not connected
+
+
+@pytest.mark.parametrize("user", ["root", "nobody"])
+@pytest.mark.parametrize("names", [("one",), ("one", "two")], ids=["alone", "set"])
+def test_abstract_sockets_of_other_processes_are_out_of_reach(
+    launch: Launcher, user: str, names: tuple[str, ...]
+) -> None:
+    """With the network on, they are those of the host; nobody needs a permission to connect to one."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.syscall(444, None, ctypes.c_size_t(0), 1) < 6:
+        return  # a kernel before 6.12 can't refuse it: SECURITY.md says so
+    address = f"\0minipach-test-{new_mark()}"
+    python = f"""import socket
+for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+    try:
+        socket.socket(socket.AF_UNIX, kind).connect({address!r} + str(int(kind)))
+        print("connected")
+    except PermissionError:
+        pass
+own = socket.socket(socket.AF_UNIX)
+own.bind("\\0own-" + {address[1:]!r})
+own.listen()
+socket.socket(socket.AF_UNIX).connect(own.getsockname())
+"""
+    words = [word for name in names for word in datum(name, name)]
+    with (
+        by(launch, ("bubblewrap", "host"), user) as (other, image),
+        socket.socket(socket.AF_UNIX) as stream,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as packets,
+    ):
+        for one in (stream, packets):
+            one.bind(address + str(int(one.type)))
+        stream.listen()
+        done = other(image, *words, "--", "python3", "-c", python, **use("bubblewrap"))
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 @pytest.mark.parametrize("datums", [1, 3])
