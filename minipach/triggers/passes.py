@@ -15,24 +15,27 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from minipach.executors.registry import chosen
 from minipach.git.repo import Repo, is_dataset
 from minipach.git.settings import drop_variables
 from minipach.model.local_state import LocalState
 from minipach.project.project import Project, find_project
 from minipach.project.targets import Targets
 from minipach.scheduling.events import Message, Reporter
-from minipach.scheduling.report import Options, ScheduleReport
+from minipach.scheduling.report import Options, PipelineReport, ScheduleReport
 from minipach.scheduling.service import run
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.files import write_whole
+from minipach.support.text import printable
 from minipach.triggers import bucket_inputs, followed, hooks, received
+from minipach.triggers.commit_messages import Wishes, mode_of, note_wrong, read_wishes
 from minipach.triggers.pause import paused
-from minipach.triggers.seen import begin_pass, end_pass, tips_of, with_own_moves
+from minipach.triggers.seen import Tips, begin_pass, end_pass, tips_of, with_own_moves
 from minipach.triggers.webhook_secrets import PREFIX
 
 _QUIET = 0.3  # seconds without a new line after which a pass begins: one command often moves several branches
@@ -165,14 +168,18 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
         missed += bucket_inputs.update(find_project(root), reporter)
         project = find_project(root)  # as it is now
         tips = tips_of(project)
-        begin_pass(state, tips)
+        done = begin_pass(state, tips)
         left_out: dict[str, str] = {}
         try:
             targets, left_out = by_itself(project)
+            wishes = _wishes(project, done, tips, reporter)
+            left_out |= wishes.left_out(project, targets)
             for name, why in left_out.items():
                 reporter.report(Message(f"{name}: left out: {why}"))
+            missed += wishes.problems
             # a save may be under way, whose own commit of the superdataset would fail if ours came before it
-            report = run(project, targets, Options(postpone=state.heard.exists, cause="hook"), reporter)
+            options = Options(postpone=state.heard.exists, cause="hook")
+            report = _run(project, targets, wishes, options, reporter)
             for hook in hooks.complete(find_project(root)):
                 reporter.report(Message(f"{hook.repo}: hook installed"))
         except UserError as error:
@@ -180,12 +187,59 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
             state.taken.unlink(missing_ok=True)
             raise
         missed += followed.push(find_project(root), reporter)
-        end_pass(state, with_own_moves(project, tips))
+        if wishes.skipped is None:  # else the next pass reads these commits again
+            end_pass(state, with_own_moves(project, tips))
         rows = tuple(p.as_json() for p in report.pipelines)
         _note(state, Look(at, len(lines), last, time.monotonic() - began, rows, (*missed, *report.problems), left_out))
         state.taken.unlink(missing_ok=True)
         _rotate(state.passes_log)
         return report
+
+
+def _wishes(project: Project, before: Tips | None, now: Tips, reporter: Reporter) -> Wishes:
+    """Read what commits ask for; report what can't be followed, in the log and as git notes."""
+    mode = mode_of(project)
+    if mode == "ignored":
+        return Wishes()
+    wishes = read_wishes(project, before, now, lasting=chosen(project).lasting)
+    wishes.needed = mode == "needed" and not wishes.requests
+    for problem in wishes.problems:
+        reporter.report(Message(str(problem)))
+    note_wrong(project, wishes.wrong)
+    return wishes
+
+
+def _run(project: Project, targets: Targets, wishes: Wishes, options: Options, reporter: Reporter) -> ScheduleReport:
+    """Run what commits ask for, then what is missing."""
+    reports = []
+    for request in wishes.requests:
+        asked = Project(project.root, request.given(project))
+        wanted = request.targets(asked)
+        order = tuple(path for path in wanted.order if path in targets.order)
+        if order:
+            reporter.report(Message(f"a commit asks for: {printable(' '.join((*request.words, *request.options)))}"))
+            chosen_options = replace(
+                options,
+                force="--force" in request.options,
+                keep_going="--keep-going" in request.options,
+                retry_failed="--retry-failed" in request.options,
+            )
+            patterns = {path: found for path, found in wanted.patterns.items() if path in order}
+            limited = Targets(order, patterns, wanted.named & set(order))
+            reports.append(run(asked, limited, chosen_options, reporter))
+    if wishes.skipped is None and not wishes.needed and (not reports or mode_of(project) == "optional"):
+        fresh = find_project(project.root) if reports else project
+        reports.append(run(fresh, by_itself(fresh)[0] if reports else targets, options, reporter))
+    if not reports:
+        return ScheduleReport((), (), None)
+    rows: dict[str, PipelineReport] = {}
+    for report in reports:
+        for row in report.pipelines:
+            if row.name not in rows or row.state != "current":
+                rows[row.name] = row
+    commits = [report.commit for report in reports if report.commit is not None]
+    problems = tuple(dict.fromkeys(problem for report in reports for problem in report.problems))
+    return ScheduleReport(tuple(rows.values()), problems, commits[-1] if commits else None)
 
 
 def by_itself(project: Project) -> tuple[Targets, dict[str, str]]:
