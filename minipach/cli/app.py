@@ -23,12 +23,14 @@ from minipach.cli import (
     pachctl,
     plan,
     project,
+    push,
     results,
     run_one,
     schedule,
     serve,
     spec,
     status,
+    store,
     triggers,
     watch,
     worker,
@@ -92,6 +94,8 @@ for module in (
     status,
     inspect,
     results,
+    store,
+    push,
     worker,
 ):
     module.register(app)

@@ -155,6 +155,11 @@ class LocalState:
         return self.folder / "secrets"
 
     @property
+    def canaries(self) -> Path:
+        """Repositories that prove a store, a folder each; none outlives its proof."""
+        return self.folder / "canaries"
+
+    @property
     def drafts(self) -> Path:
         """Pipelines that `minipach new` is writing, a folder each."""
         return self.folder / "drafts"

@@ -29,6 +29,7 @@ TICK_BACKFILLED = f"{TICKS}/backfilled"  # added by a person for a time that was
 DATALAD = ".datalad"
 DATALAD_CONFIG = f"{DATALAD}/config"
 PROJECT_MARK = "minipach.project"  # the key in DATALAD_CONFIG by which a project is known
+STORE_SECTION = "minipach-store"  # `[minipach-store "NAME"]` in DATALAD_CONFIG: a store of the project
 CONTAINER = "minipach"  # the name under which each pipeline's repo registers its image with datalad-container
 
 # --- the results branch: `<2 hex>/<datum id>/{out/, result.json, record}` ---

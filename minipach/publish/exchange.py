@@ -166,6 +166,23 @@ def push(project: Project, path: str, asked: str | None, *, data: bool) -> Excha
     return replace(done, results=len(ours), came=came, went=len(ours.keys() - theirs.keys()))
 
 
+def take(repo: Repo, remote: str) -> None:
+    """Merge what a remote knows of results and of the places of contents, of any repo. Raises UserError."""
+    crash_cleanup.clear(repo)
+    crash_cleanup.begin(repo)
+    own_branch(repo)
+    _take(repo, remote)
+    crash_cleanup.end(repo)
+
+
+def send(repo: Repo, path: str, remote: str) -> None:
+    """Send results and the places of contents, of any repo; merge first what the remote has. Raises UserError."""
+    take(repo, remote)
+    crash_cleanup.begin(repo)
+    _send_until_taken(repo, path, remote)
+    crash_cleanup.end(repo)
+
+
 def _send_until_taken(repo: Repo, path: str, remote: str) -> None:
     """Push; where somebody else pushed first, merge with that and push again."""
     tracking = f"refs/remotes/{remote}/"

@@ -1,0 +1,154 @@
+"""A store for a whole project: set up in every repo, listed, checked, and taken away again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from minipach.git.repo import Repo, annex, has_annex, is_dataset, need_annex, need_identity
+from minipach.model.messages import SUBJECT
+from minipach.model.repo_layout import DATALAD_CONFIG, RESULTS_BRANCH
+from minipach.project.project import Project
+from minipach.storage.special_remotes import Contents, contents_missing, enable, has_remote, prove
+from minipach.storage.store import Store, check_name, forget, keep, store_of, stores
+from minipach.support.errors import Problem, UserError
+from minipach.support.text import many, quoted
+
+Tell = Callable[[str], None]
+_DEPENDS = "datalad-publish-depends"
+
+
+@dataclass(frozen=True, slots=True)
+class RepoState:
+    """What a store has of one repo. path: in the project, "." for the superdataset · missing: contents not there."""
+
+    path: str
+    enabled: bool
+    missing: Contents
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the JSON object of `minipach store list --json`."""
+        return {
+            "repo": self.path,
+            "enabled": self.enabled,
+            "missing": self.missing.number,
+            "missing_bytes": self.missing.size,
+        }
+
+
+def add(project: Project, store: Store, tell: Tell) -> None:
+    """Prove a store, write it into `.datalad/config` of the superdataset, and set it up in each repo.
+
+    Does what is left to do where it was done in part, and enables in a clone what another clone has set up.
+
+    Raises:
+        UserError: The store can't be used, or its name is taken.
+    """
+    check_name(store.name)
+    known = stores(project).get(store.name)
+    if known not in (None, store):
+        assert known is not None
+        fix = f"choose another name, or minipach store remove {store.name} first"
+        raise UserError(Problem("store.exists", store.name, f"a store of this name is at {known.place}", fix))
+    need_identity(project.repo)
+    prove(store, project.local.canaries)
+    tell(f"{store.name}: {store.place} keeps, returns and removes an object")
+    for path, repo in repos(project):
+        enable_in(repo, path, store, tell)
+    if keep(project, store):
+        _commit(project, f"add the store {store.name}")
+
+
+def enable_in(repo: Repo, path: str, store: Store, tell: Tell) -> None:
+    """Set a store up in one repo, and have its git remotes depend on it. Raises UserError."""
+    if enable(repo, store):
+        tell(f"{path}: the remote {store.name} is set up")
+    for remote in git_remotes(repo):
+        key = f"remote.{remote}.{_DEPENDS}"
+        if store.name not in os.fsdecode(repo.git("config", "--get-all", key, ok=(0, 1))).split():
+            repo.git("config", "--local", "--add", key, store.name)
+
+
+def remove(project: Project, name: str, tell: Tell) -> None:
+    """Take a store out of the project and of this clone. Its objects stay.
+
+    Raises:
+        UserError: A content of the project is nowhere else.
+    """
+    store = store_of(project, name)
+    for path, repo in repos(project):
+        if has_remote(repo, store) and (only := _only_there(repo, store)):
+            fix = f"git -C {quoted(repo.path)} annex get --from={name} --all, or keep the store"
+            raise UserError(Problem("store.only-copy", path, f"{many(only, 'content')} are in {name} alone", fix))
+    for path, repo in repos(project):
+        if has_remote(repo, store):
+            repo.git("remote", "remove", name)
+            tell(f"{path}: the remote {name} is removed")
+        for remote in git_remotes(repo):
+            repo.git("config", "--local", "--unset-all", f"remote.{remote}.{_DEPENDS}", f"^{name}$", ok=(0, 5))
+    forget(project, store)
+    _commit(project, f"remove the store {name}")
+
+
+def states(project: Project, store: Store) -> list[RepoState]:
+    """Return what a store has of each repo, as far as this clone knows."""
+    found = []
+    for path, repo in repos(project):
+        enabled = has_remote(repo, store)
+        missing = contents_missing(repo, store, branches(repo)) if enabled else Contents(0, 0)
+        found.append(RepoState(path, enabled, missing))
+    return found
+
+
+def check(project: Project, name: str) -> list[RepoState]:
+    """Prove a store again, and return what it has. Raises UserError."""
+    store = store_of(project, name)
+    prove(store, project.local.canaries)
+    return states(project, store)
+
+
+def repos(project: Project) -> Iterator[tuple[str, Repo]]:
+    """Yield the installed repos of a project that have an annex, nested ones first, the superdataset (".") last."""
+    for path in sorted(project.repos, key=lambda path: (-path.count("/"), path)):
+        if is_dataset(project.root / path) and keeps_contents(repo := Repo(project.root / path)):
+            yield path, repo
+            repo.close()
+    if keeps_contents(project.repo):
+        yield ".", project.repo
+
+
+def keeps_contents(repo: Repo) -> bool:
+    """Return whether a repo has an annex, which is initialised where a plain `git clone` left that out."""
+    if not has_annex(repo) and any(ref.endswith("/git-annex") for ref in repo.refs("refs/remotes/")):
+        need_annex(repo)
+    return has_annex(repo)
+
+
+def git_remotes(repo: Repo) -> list[str]:
+    """Return the remotes with a git repository, which special remotes have none of."""
+    names = repo.line("remote").splitlines()
+    return [name for name in names if repo.config(f"remote.{name}.url") is not None]
+
+
+def branches(repo: Repo) -> list[str]:
+    """Return the branches whose contents people need: the one checked out, and the results."""
+    found = [branch] if (branch := repo.branch()) else ["HEAD"]
+    found = found if repo.head() else []
+    return [*found, *([RESULTS_BRANCH] if repo.resolve(RESULTS_BRANCH) else [])]
+
+
+def _only_there(repo: Repo, store: Store) -> int:
+    keys = set()
+    for branch in branches(repo):
+        out = annex(
+            repo, "find", "--format=${key}\\n", f"--in={store.name}", "--not", "--copies=2", f"--branch={branch}"
+        )
+        keys |= set(out.split())
+    return len(keys)
+
+
+def _commit(project: Project, what: str) -> None:
+    repo = Repo(project.root, own=True)
+    repo.git("commit", "--quiet", "-m", f"{SUBJECT}{what}", "--", DATALAD_CONFIG)

@@ -1,0 +1,209 @@
+"""The special remote of a store in one repo: made once, enabled in each clone, proved before it is used."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from minipach.git.repo import GitError, Repo, annex, own_environment, take_in_locations
+from minipach.storage.s3 import Key, bucket, given_key, make_bucket, private_addresses, prove_bucket, remove_objects
+from minipach.storage.store import Store, dataset_id
+from minipach.support.errors import Problem, UserError
+
+_CANARY = 65_536  # bytes
+_NAMESPACE = uuid.UUID("6f1ad6c2-9d6b-4c6e-8f5e-2f0b4d3c1a77")  # of the ids of special remotes
+_IDENTITY = {f"GIT_{who}_{what}": "minipach" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+
+
+def prove(store: Store, folder: Path) -> None:
+    """Write an object into a store through git-annex, read it back, compare it and remove it.
+
+    Args:
+        store: The store. A bucket that does not exist is made.
+        folder: A folder for a repository that lives for this proof.
+
+    Raises:
+        UserError: The store does not keep what it is given, or can't be reached.
+    """
+    if store.kind == "dir":
+        _need_folder(store)
+    else:
+        make_bucket(bucket(store.url, store.bucket, store.prefix), given_key())
+        prove_bucket(bucket(store.url, store.bucket, store.prefix), given_key())
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=folder))
+    place = f"minipach-canary-{secrets.token_hex(8)}"
+    try:
+        _prove_through_annex(store, scratch, place)
+    finally:
+        _clear(scratch)
+        _remove_canary(store, place)
+
+
+def has_remote(repo: Repo, store: Store) -> bool:
+    """Return whether a store is enabled in this clone of a repo."""
+    return repo.config(f"remote.{store.name}.annex-uuid") is not None
+
+
+def enable(repo: Repo, store: Store) -> bool:
+    """Make the special remote of a store in a repo, or enable the one that another clone has made.
+
+    Returns:
+        Whether something was to be done.
+
+    Raises:
+        UserError: A remote of another kind has this name, or git-annex refuses.
+    """
+    wanted = _uuid(repo, store)
+    found = repo.config(f"remote.{store.name}.annex-uuid")
+    if found == wanted:
+        return False
+    if found is not None or store.name in repo.line("remote").splitlines():
+        fix = "choose another name for the store, or rename that remote"
+        raise UserError(Problem("store.name-taken", str(repo.path), f'another remote is called "{store.name}"', fix))
+    take_in_locations(repo)
+    known = wanted in os.fsdecode(repo.objects.read("git-annex:remote.log") or b"")
+    words = parameters(store, dataset_id(repo))
+    env: Mapping[str, str] = {}
+    if store.kind == "dir":
+        Path(store.url, dataset_id(repo)).mkdir(parents=True, exist_ok=True)
+    else:
+        _allow_private(repo, store)
+        env = _variables(given_key())
+    verb = ["enableremote", store.name] if known else ["initremote", store.name, f"uuid={wanted}"]
+    words = [word for word in words if not (known and word.startswith(("type=", "encryption=")))]
+    try:
+        repo.git("annex", *verb, *words, env=env)
+    except GitError as error:
+        raise UserError(_refused(store, str(repo.path), error)) from None
+    return True
+
+
+def parameters(store: Store, place: str) -> list[str]:
+    """Return the parameters of a store's special remote. place: separates the objects of one repo from another's."""
+    common = ["encryption=none", "autoenable=true"]
+    if store.kind == "dir":
+        return ["type=directory", f"directory={Path(store.url, place)}", *common]
+    at = bucket(store.url, store.bucket, store.prefix)
+    return [
+        *("type=S3", "requeststyle=path", "embedcreds=no", f"host={at.host}", f"port={at.port}"),
+        *(
+            f"protocol={'https' if at.secure else 'http'}",
+            f"bucket={at.name}",
+            f"fileprefix={at.prefix}{place}/",
+            *common,
+        ),
+    ]
+
+
+def _uuid(repo: Repo, store: Store) -> str:
+    """Return the id of a store's special remote in a repo: equal in each clone, so that two that make it agree."""
+    return str(uuid.uuid5(_NAMESPACE, "\n".join((dataset_id(repo), store.name, store.kind, store.place))))
+
+
+def _variables(key: Key) -> dict[str, str]:
+    return {"AWS_ACCESS_KEY_ID": key.access, "AWS_SECRET_ACCESS_KEY": key.secret}
+
+
+def _allow_private(repo: Repo, store: Store) -> None:
+    """Let git-annex speak to a host of this network, which the user has named. The setting is this clone's."""
+    key = "annex.security.allowed-ip-addresses"
+    known = set((repo.config(key) or "").split())
+    if missing := set(private_addresses(bucket(store.url, store.bucket, "").host)) - known:
+        repo.git("config", "--local", key, " ".join(sorted(known | missing)))
+
+
+def _need_folder(store: Store) -> None:
+    folder = Path(store.url)
+    if not folder.is_absolute():
+        raise UserError(Problem("store.bad-address", store.name, f"{store.url} is no absolute path", "name one"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            Problem("store.unusable", store.url, str(error.strerror), "name a folder to write to")
+        ) from None
+
+
+def _prove_through_annex(store: Store, scratch: Path, place: str) -> None:
+    env = own_environment(_IDENTITY)
+    repo = Repo(scratch)
+    if store.kind == "dir":
+        Path(store.url, place).mkdir()
+    else:
+        env |= _variables(given_key())
+    try:
+        repo.git("init", "--quiet", env=env)
+        repo.git("annex", "init", "--quiet", "canary", env=env)
+        if store.kind != "dir":
+            _allow_private(repo, store)
+        repo.git("annex", "initremote", "canary", *parameters(store, place), env=env)
+        (scratch / "canary").write_bytes(secrets.token_bytes(_CANARY))
+        repo.git("annex", "add", "--quiet", "canary", env=env)
+        key = repo.line("annex", "lookupkey", "canary", env=env)
+        repo.git("annex", "copy", "--quiet", "--to=canary", "canary", env=env)
+        repo.git("annex", "drop", "--quiet", "--force", "canary", env=env)
+        repo.git("annex", "get", "--quiet", "--from=canary", "canary", env=env)  # compares the checksum
+        repo.git("annex", "drop", "--quiet", "--force", "--from=canary", "canary", env=env)
+        still = repo.git("annex", "checkpresentkey", key, "canary", env=env, ok=(0, 1))
+    except GitError as error:
+        raise UserError(_refused(store, store.place, error)) from None
+    finally:
+        repo.close()
+    if b"1" in still:
+        problem = "an object that was removed is still there: it is no store that forgets"
+        raise UserError(Problem("store.unusable", store.place, problem, "use another store"))
+
+
+def _clear(scratch: Path) -> None:
+    for folder in scratch.rglob("*"):  # git-annex protects objects and their folders
+        if folder.is_dir() and not folder.is_symlink():
+            folder.chmod(0o755)
+    shutil.rmtree(scratch)
+
+
+def _remove_canary(store: Store, place: str) -> None:
+    if store.kind == "dir":
+        there = Path(store.url, place)
+        if there.is_dir():
+            _clear(there)
+    else:
+        at = bucket(store.url, store.bucket, store.prefix)
+        remove_objects(at, given_key(), f"{at.prefix}{place}/")
+
+
+def _refused(store: Store, where: str, error: GitError) -> Problem:
+    said = [
+        line
+        for line in error.stderr.splitlines()
+        if line.strip() and not line.startswith(("git-annex: initremote", "init"))
+    ]
+    why = " ".join((said or [error.stderr])[0].split())
+    return Problem(
+        "store.unusable", where, f"git-annex can't use {store.name}: {why}", f"minipach store check {store.name}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """A number of contents, and their bytes as far as these are known."""
+
+    number: int
+    size: int
+
+
+def contents_missing(repo: Repo, store: Store, branches: Sequence[str]) -> Contents:
+    """Return the contents of branches that are not in a store, as far as this clone knows."""
+    sizes: dict[str, int] = {}
+    for branch in branches:
+        out = annex(repo, "find", "--json", "--not", f"--in={store.name}", f"--branch={branch}")
+        for row in map(json.loads, out.splitlines()):
+            sizes[row["key"]] = int(row.get("bytesize") or 0)
+    return Contents(len(sizes), sum(sizes.values()))

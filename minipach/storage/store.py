@@ -1,0 +1,121 @@
+"""A store: its kind and address, which `.datalad/config` of the superdataset keeps. It never holds a credential."""
+
+from __future__ import annotations
+
+import os
+import re
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from minipach.git.repo import Repo
+from minipach.model.repo_layout import DATALAD_CONFIG, STORE_SECTION
+from minipach.project.project import Project
+from minipach.support.errors import Problem, UserError
+from minipach.support.text import suggest
+
+Kind = Literal["dir", "s3"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+_FIELDS = ("kind", "url", "bucket", "prefix")
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A place for contents.
+
+    Args:
+        name: The name of the special remote in each repo.
+        kind: `dir` or `s3`.
+        url: A folder, or the address of an S3 server.
+        bucket: The bucket of an S3 store.
+        prefix: What the keys of an S3 store begin with; "" or a path that ends with "/".
+    """
+
+    name: str
+    kind: Kind
+    url: str
+    bucket: str = ""
+    prefix: str = ""
+
+    @property
+    def place(self) -> str:
+        """The address for people."""
+        return f"{self.url}/{self.bucket}/{self.prefix}".rstrip("/") if self.kind == "s3" else self.url
+
+
+def check_name(name: str) -> None:
+    """Check the name of a store. Raises UserError."""
+    if not _NAME.fullmatch(name) or name in ("origin", "here", "web", "bittorrent"):
+        fix = "letters, digits, - and _, such as lab-store; not origin"
+        raise UserError(Problem("store.bad-name", "NAME", f'"{name}" can\'t name a store', fix))
+
+
+def stores(project: Project) -> dict[str, Store]:
+    """Return the stores of a project by name. Raises UserError if `.datalad/config` has one that can't be read."""
+    file = project.root / DATALAD_CONFIG
+    if not file.is_file():
+        return {}
+    pattern = rf"^{re.escape(STORE_SECTION)}\."
+    out = project.repo.git("config", "--file", str(file), "-z", "--get-regexp", pattern, ok=(0, 1))
+    found: dict[str, dict[str, str]] = {}
+    for row in out.split(b"\0"):
+        key, _, value = os.fsdecode(row).partition("\n")
+        name, _, setting = key.removeprefix(f"{STORE_SECTION}.").rpartition(".")
+        if name:
+            found.setdefault(name, {})[setting] = value
+    return {name: _store(name, values) for name, values in sorted(found.items())}
+
+
+def store_of(project: Project, name: str) -> Store:
+    """Return a store by its name. Raises UserError."""
+    known = stores(project)
+    if name not in known:
+        raise UserError(Problem("store.not-found", name, "no store of this project", suggest(name, known)))
+    return known[name]
+
+
+def keep(project: Project, store: Store) -> bool:
+    """Write a store into `.datalad/config` (not committed). Return whether the file changed."""
+    before = (project.root / DATALAD_CONFIG).read_bytes()
+    for setting in _FIELDS:
+        value = str(getattr(store, setting))
+        key = f"{STORE_SECTION}.{store.name}.{setting}"
+        if value:
+            project.repo.git("config", "--file", str(project.root / DATALAD_CONFIG), key, value)
+    return (project.root / DATALAD_CONFIG).read_bytes() != before
+
+
+def forget(project: Project, store: Store) -> None:
+    """Remove a store from `.datalad/config` (not committed)."""
+    file = str(project.root / DATALAD_CONFIG)
+    project.repo.git("config", "--file", file, "--remove-section", f"{STORE_SECTION}.{store.name}")
+
+
+def dataset_id(repo: Repo) -> str:
+    """Return the id of a repo in a store: that of its dataset. Raises UserError."""
+    found = repo.config("datalad.dataset.id", str(repo.path / DATALAD_CONFIG))
+    if not found or not re.fullmatch(r"[0-9A-Za-z-]{1,64}", found):
+        raise UserError(Problem("store.no-dataset-id", str(repo.path), "no dataset id", "datalad create --force"))
+    return found
+
+
+def _store(name: str, values: Mapping[str, str]) -> Store:
+    """Return a store from committed values, which may come from anybody."""
+    where = f"{DATALAD_CONFIG}: {STORE_SECTION}.{name}"
+    kind = values.get("kind", "")
+    check_name(name)
+    url = values.get("url", "")
+    if (
+        kind not in KINDS
+        or not url
+        or url.startswith("-")
+        or any(ord(c) < 32 for value in values.values() for c in value)
+    ):
+        fix = f"kind is one of {', '.join(KINDS)}, url is its address"
+        raise UserError(Problem("store.bad-setting", where, "no store", fix))
+    if urllib.parse.urlsplit(url).password:
+        raise UserError(Problem("store.bad-setting", where, "its address has a password", "remove it, and change it"))
+    chosen = next(k for k in KINDS if k == kind)
+    return Store(name, chosen, url, values.get("bucket", ""), values.get("prefix", ""))
