@@ -71,7 +71,7 @@ def push(project: Project, target: str | None, tell: Tell, *, verify: int = 0, p
 
     Args:
         project: The project.
-        target: A git remote, or a store, which gets contents alone; None: each repo's usual remote.
+        target: A git remote, or a store, which gets contents alone; None: the usual remote of each repo.
         tell: Is told each step, in a line.
         verify: Read so many contents of each repo back from each store, and compare them.
         plan: Only find out what would go.
@@ -215,8 +215,8 @@ def _plan(repo: Repo, moved: Moved) -> Moved:
             for row in map(json.loads, out.splitlines()):
                 sizes[store, row["key"]] = int(row.get("bytesize") or 0)
     commits = 0
-    if moved.remote and (branch := repo.branch()) and repo.head():
-        there = repo.resolve(f"refs/remotes/{moved.remote}/{branch}")
+    if moved.remote and repo.branch() and repo.head():
+        there = repo.resolve(f"refs/remotes/{moved.remote}/{repo.branch()}")
         commits = int(repo.line("rev-list", "--count", f"{there}..HEAD" if there else "HEAD"))
     return replace(moved, contents=len(sizes), size=sum(sizes.values()), commits=commits)
 

@@ -122,7 +122,7 @@ def client(place: Bucket, key: Key) -> Minio:
     return Minio(f"{place.host}:{place.port}", key.access, key.secret, secure=place.secure, http_client=pool)
 
 
-def prove_bucket(place: Bucket, key: Key) -> bool:
+def prove(place: Bucket, key: Key) -> bool:
     """Check that a store of this kind answers, and that the bucket can be listed. Return whether it keeps versions.
 
     Raises:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minipach.git.repo import GitError, Repo, annex, own_environment, take_in_locations
-from minipach.storage.s3 import Key, bucket, given_key, make_bucket, private_addresses, prove_bucket, remove_objects
+from minipach.storage.s3 import Key, bucket, given_key, make_bucket, private_addresses, remove_objects
+from minipach.storage.s3 import prove as prove_bucket
 from minipach.storage.store import Store, dataset_id
 from minipach.support.errors import Problem, UserError
 

@@ -17,11 +17,11 @@ from minipach.project.lock import project_lock
 from minipach.project.project import Project, find_project
 from minipach.publish.superdataset import commit_gitlinks
 from minipach.scheduling.events import Message, Reporter
+from minipach.storage.s3 import Bucket, Key, bucket, given_key, listing, private_addresses, prove, stored_key
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.files import write_whole
 from minipach.support.text import quoted, suggest
 from minipach.support.validation import InvalidError, parse_object
-from minipach.triggers.bucket_store import Bucket, Key, bucket, given_key, listing, private_addresses, prove, stored_key
 from minipach.triggers.trigger import Trigger
 
 REMOTE = "bucket"  # the git-annex remote of each such dataset

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 
 from minipach.git.repo import GitError, Repo
 from minipach.project.project import Project
+from minipach.storage.s3 import EVENTS, client, describe
 from minipach.support.errors import UserError
 from minipach.support.text import printable
 from minipach.triggers.bucket_inputs import BucketInput, bucket_inputs, key_of
-from minipach.triggers.bucket_store import EVENTS, client, describe
 from minipach.triggers.heard import hear
 
 _LEAST, _MOST = 1.0, 300.0  # seconds between two connections

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from minipach.project.project import Project
+from minipach.storage.s3 import Key, bucket, describe, prove
 from minipach.support.errors import UserError
 from minipach.triggers import bucket_inputs
-from minipach.triggers.bucket_store import Key, bucket, describe, prove
 from tests.fixtures.passes import Kept, wait_until_quiet
 from tests.fixtures.projects import PATIENCE, Study
 from tests.fixtures.receivers import heard, serving
@@ -56,7 +56,7 @@ def test_what_is_no_store_is_refused(study: Study, minio: S3Server) -> None:
         prove(bucket(url, "raw", ""), key)
     with pytest.raises(UserError, match="no object store answers"):
         prove(bucket("http://127.0.0.1:9", "raw", ""), key)
-    with pytest.raises(UserError, match="NoSuchBucket; make the bucket"):
+    with pytest.raises(UserError, match=r"NoSuchBucket\. Fix: make the bucket"):
         prove(bucket(minio.url, "nothing", ""), key)
     with pytest.raises(UserError, match=r"correct the credentials"):
         prove(bucket(minio.url, "ready", ""), Key(ACCESS, "wrong-secret"))
@@ -77,7 +77,8 @@ def test_bad_input_is_one_line_and_changes_nothing(study: Study, minio: S3Server
         assert len(line.splitlines()) == 1
     done = study.minipach("input", "add", "raw", "--s3", minio.url, "--bucket", "ready")
     assert (
-        done.code == 2 and done.err == "S3: no credentials are set; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY\n"
+        done.code == 2
+        and done.err == "S3: no credentials are set. Fix: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY\n"
     )
     assert study.minipach("input", "remove", "raw").err.startswith("raw: not an input from a bucket")
     assert study.git(".", "rev-parse", "HEAD") == before and study.git(".", "status", "--porcelain") == ""

@@ -1,0 +1,172 @@
+"""`minipach.publish.project_exchange`: no visible ref names content that isn't there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from minipach.git.repo import Repo, annex
+from minipach.project.project import Project, find_project
+from minipach.publish.project_exchange import Moved, pull, push
+from minipach.storage.setup import add
+from minipach.storage.store import Store
+from minipach.support.errors import UserError
+from tests.fixtures.plain_projects import repo, root
+from tests.fixtures.repos import Files
+
+__all__ = ["root"]
+
+
+def quiet(_: str) -> None:
+    """Tell nobody."""
+
+
+def bare(files: Files, place: Path) -> None:
+    files.git("init", "--quiet", "--bare", str(place))
+    files.git("remote", "add", "origin", str(place))
+    files.git("config", "remote.origin.annex-ignore", "true")  # as that of a forge
+
+
+@pytest.fixture
+def project(root: Files, tmp_path: Path) -> Project:
+    """A project with a dataset, remotes without contents, and one content."""
+    config = root.path / ".datalad/config"
+    config.write_text(config.read_text() + '[datalad "dataset"]\n\tid = top\n')
+    images = repo(root, "images")
+    for files, name in ((images, "images"), (root, "top")):
+        bare(files, tmp_path / f"{name}.git")
+        files.git("annex", "init", "--quiet")
+        files.commit()
+    save(images, "a.dat")
+    root.git("add", "images")
+    root.commit()
+    return find_project(root.path)
+
+
+def save(files: Files, name: str) -> None:
+    (files.path / name).write_bytes(os.urandom(3000))
+    files.git("annex", "add", "--quiet", name)
+    files.commit()
+
+
+def with_store(project: Project, tmp_path: Path) -> Path:
+    add(project, Store("disk", "dir", str(tmp_path / "disk")), quiet)
+    return tmp_path / "disk"
+
+
+def branches_of(place: Path) -> list[str]:
+    return Repo(place).line("for-each-ref", "--format=%(refname:short)").split()
+
+
+def codes(moved: list[Moved]) -> dict[str, list[str]]:
+    return {one.repo: [problem.code for problem in one.problems] for one in moved}
+
+
+def test_contents_then_refs_then_the_superdataset(project: Project, tmp_path: Path) -> None:
+    disk = with_store(project, tmp_path)
+    planned = push(project, None, quiet, plan=True)
+    assert [(one.repo, one.contents, one.size) for one in planned] == [("images", 1, 3000), (".", 0, 0)]
+    assert branches_of(tmp_path / "images.git") == [] and list(disk.rglob("*.dat")) == []
+    moved = push(project, None, quiet, verify=5)
+    assert [(one.repo, one.contents, one.size, one.verified) for one in moved] == [
+        ("images", 1, 3000, 1),
+        (".", 0, 0, 0),
+    ]
+    assert codes(moved) == {"images": [], ".": []}
+    assert branches_of(tmp_path / "images.git") == ["git-annex", "main"]
+    again = push(project, None, quiet)
+    assert [(one.contents, one.commits) for one in again] == [(0, 0), (0, 0)]
+
+
+def test_without_a_place_for_contents_no_ref_goes(project: Project, tmp_path: Path) -> None:
+    assert codes(push(project, None, quiet)) == {"images": ["push.no-store"], ".": ["push.held"]}
+    assert branches_of(tmp_path / "images.git") == []
+    assert "main" not in branches_of(tmp_path / "top.git")
+
+
+def test_a_store_that_fails_in_the_middle(project: Project, tmp_path: Path) -> None:
+    disk = with_store(project, tmp_path)
+    push(project, None, quiet)
+    old = Repo(tmp_path / "images.git").resolve("main")
+    save(Files(project.root / "images"), "b.dat")
+    place = next(path for path in disk.iterdir() if path.name == "x")  # the dataset id of the fixture
+    place.rename(tmp_path / "away")
+    place.write_text("no folder")
+    moved = push(project, None, quiet)
+    assert codes(moved) == {"images": ["push.content-not-sent"], ".": ["push.held"]}
+    assert Repo(tmp_path / "images.git").resolve("main") == old
+    place.unlink()
+    (tmp_path / "away").rename(place)
+    assert codes(push(project, None, quiet)) == {"images": [], ".": []}
+    assert Repo(tmp_path / "images.git").resolve("main") != old
+
+
+def test_a_damaged_content_is_found(project: Project, tmp_path: Path) -> None:
+    disk = with_store(project, tmp_path)
+    push(project, "disk", quiet)
+    (stored,) = disk.rglob("*.dat/*.dat")
+    stored.parent.chmod(0o755)
+    stored.chmod(0o644)
+    stored.write_bytes(bytes(3000))
+    assert codes(push(project, "disk", quiet, verify=1))["images"] == ["push.content-damaged"]
+
+
+def test_a_store_gets_contents_alone(project: Project, tmp_path: Path) -> None:
+    disk = with_store(project, tmp_path)
+    moved = push(project, "disk", quiet)
+    assert [(one.repo, one.remote, one.contents) for one in moved] == [("images", "", 1), (".", "", 0)]
+    assert len(list(disk.rglob("*.dat/*.dat"))) == 1
+    assert branches_of(tmp_path / "images.git") == []
+
+
+def test_nobody_is_overwritten(project: Project, tmp_path: Path) -> None:
+    with_store(project, tmp_path)
+    push(project, None, quiet)
+    other = tmp_path / "other"
+    Repo(tmp_path).git("clone", "--quiet", "--branch=main", str(tmp_path / "images.git"), str(other))
+    theirs = Files(other)
+    theirs.put("theirs.txt", "x")
+    theirs.commit()
+    theirs.git("push", "--quiet", "origin", "HEAD")
+    save(Files(project.root / "images"), "b.dat")
+    refused = codes(push(project, None, quiet))
+    assert refused in ({"images": [code], ".": ["push.held"]} for code in ("push.diverged", "push.failed"))
+    assert codes(pull(project, None, quiet))["images"] == ["pull.diverged"]
+    Repo(project.root / "images").git("pull", "--quiet", "--no-rebase", "--no-edit", "origin", "main")
+    assert codes(push(project, None, quiet)) == {"images": [], ".": []}
+
+
+def test_a_pull_brings_what_another_pushed(project: Project, tmp_path: Path) -> None:
+    with_store(project, tmp_path)
+    push(project, None, quiet)
+    other = tmp_path / "other"
+    Repo(tmp_path).git("clone", "--quiet", "--branch=main", str(tmp_path / "images.git"), str(other))
+    theirs = Files(other)
+    theirs.put("theirs.txt", "x")
+    theirs.commit()
+    theirs.git("push", "--quiet", "origin", "HEAD")
+    moved = pull(project, "origin", quiet)
+    assert [(one.repo, one.commits, one.problems) for one in moved] == [(".", 0, ()), ("images", 1, ())]
+    assert (project.root / "images/theirs.txt").read_text() == "x"
+
+
+def test_a_repo_that_comes_later_gets_the_store(root: Files, project: Project, tmp_path: Path) -> None:
+    with_store(project, tmp_path)
+    late = repo(root, "late")
+    late.put(".datalad/config", '[datalad "dataset"]\n\tid = late\n')
+    late.git("annex", "init", "--quiet")
+    late.commit()
+    save(late, "c.dat")
+    moved = push(find_project(root.path), "disk", quiet)
+    assert {one.repo: one.contents for one in moved} == {"images": 1, "late": 1, ".": 0}
+    assert b"disk" in annex(Repo(late.path), "whereis", "c.dat")
+
+
+@pytest.mark.parametrize("target", ["nowhere", None])
+def test_no_such_remote(root: Files, target: str | None) -> None:
+    for act in (push, pull):
+        with pytest.raises(UserError) as caught:
+            act(find_project(root.path), target, quiet)
+        assert caught.value.problems[0].code == "push.no-remote"

@@ -1,0 +1,168 @@
+"""`minipach.storage.setup`: a store for all repos of a project, proved before it is used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from minipach.git.repo import Repo, annex
+from minipach.project.project import Project, find_project
+from minipach.storage.s3 import Bucket, Key, listing
+from minipach.storage.setup import add, check, remove, states
+from minipach.storage.store import Store, stores
+from minipach.support.errors import UserError
+from tests.fixtures.plain_projects import repo, root
+from tests.fixtures.repos import Files
+from tests.fixtures.s3_servers import ACCESS, SECRET, S3Server, juicefs, seaweedfs, yes_man
+
+__all__ = ["root"]
+
+
+def quiet(_: str) -> None:
+    """Tell nobody."""
+
+
+def annexed(files: Files, name: str) -> Files:
+    """Make a repo annexed, with a dataset id and one content."""
+    files.put(".datalad/config", (files.path / ".datalad/config").read_text().replace("id = x", f"id = {name}"))
+    files.git("annex", "init", "--quiet")
+    (files.path / "a.dat").write_bytes(os.urandom(2000))
+    files.git("annex", "add", "--quiet", "a.dat")
+    files.commit()
+    return files
+
+
+@pytest.fixture
+def project(root: Files) -> Project:
+    """A project with two datasets that have an annex, one below the other."""
+    config = root.path / ".datalad/config"
+    config.write_text(config.read_text() + '[datalad "dataset"]\n\tid = top\n')
+    one = annexed(repo(root, "images"), "one")
+    annexed(repo(root, "raw", holder=one), "two")
+    root.git("annex", "init", "--quiet")
+    root.commit()
+    return find_project(root.path)
+
+
+@pytest.fixture(scope="module", params=[juicefs, pytest.param(seaweedfs, marks=pytest.mark.slow)])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server."""
+    with request.param(tmp_path_factory.mktemp("s3") / "server") as running:
+        yield running
+
+
+def code_of(error: pytest.ExceptionInfo[UserError]) -> str:
+    return error.value.problems[0].code
+
+
+def exercise(project: Project, store: Store) -> None:
+    """What holds of every kind of store."""
+    add(project, store, quiet)
+    assert stores(project) == {store.name: store}
+    assert Repo(project.root).line("status", "--porcelain", "--untracked-files=no") == ""
+    assert {row.path: (row.enabled, row.missing.number) for row in states(project, store)} == {
+        "images/raw": (True, 1),
+        "images": (True, 1),
+        ".": (True, 0),
+    }
+    for path in ("images/raw", "images"):
+        here = Repo(project.root / path)
+        annex(here, "copy", "--quiet", f"--to={store.name}", "a.dat")
+        annex(here, "drop", "--quiet", "a.dat")  # only if the store has it
+        annex(here, "get", "--quiet", "a.dat")
+    before = Repo(project.root).head()
+    add(project, store, quiet)
+    assert Repo(project.root).head() == before, "doing it again does nothing"
+    assert [row.missing.number for row in check(project, store.name)] == [0, 0, 0]
+
+
+def test_a_folder(project: Project, tmp_path: Path) -> None:
+    place = tmp_path / "disk"
+    exercise(project, Store("disk", "dir", str(place)))
+    assert sorted(path.name for path in place.iterdir()) == ["one", "top", "two"], "no canary is left"
+    assert list(project.local.canaries.iterdir()) == []
+
+
+def test_a_bucket(project: Project, server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in server.env.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"study-{os.getpid()}"
+    exercise(project, Store("lab", "s3", server.url, bucket, "deep/"))
+    names = listing(Bucket(server.url, bucket, ""), Key(ACCESS, SECRET)).names
+    assert {name.split("/")[1] for name in names} == {"one", "two", "top"}
+    for where in (project.root, project.root / "images"):
+        held = Repo(where).git("grep", "-I", SECRET, "HEAD", "git-annex", ok=(0, 1))
+        assert held == b"", "no credential gets into git"
+        assert SECRET not in (where / ".git/config").read_text()
+
+
+@pytest.mark.parametrize("kind", ["yes man", "nobody"])
+def test_what_is_no_store_is_refused(project: Project, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    before = Repo(project.root).head()
+    with yes_man() as url, pytest.raises(UserError) as caught:
+        add(project, Store("lab", "s3", url if kind == "yes man" else "http://127.0.0.1:1", "study"), quiet)
+    assert code_of(caught) == "bucket.no-store"
+    assert (Repo(project.root).head(), stores(project)) == (before, {})
+    assert Repo(project.root / "images").line("remote") == ""
+
+
+@pytest.mark.parametrize(
+    ("store", "code"),
+    [
+        (Store("origin", "dir", "/tmp/x"), "store.bad-name"),
+        (Store("-x", "dir", "/tmp/x"), "store.bad-name"),
+        (Store("a b", "dir", "/tmp/x"), "store.bad-name"),
+        (Store("a", "dir", "/dev/null/x"), "store.unusable"),
+        (Store("a", "dir", "relative"), "store.bad-address"),
+    ],
+)
+def test_stores_that_are_refused(project: Project, store: Store, code: str) -> None:
+    with pytest.raises(UserError) as caught:
+        add(project, store, quiet)
+    assert code_of(caught) == code
+    assert stores(project) == {}
+
+
+def test_a_name_that_a_remote_has(project: Project, tmp_path: Path) -> None:
+    Repo(project.root / "images").git("remote", "add", "disk", "/nowhere")
+    with pytest.raises(UserError) as caught:
+        add(project, Store("disk", "dir", str(tmp_path / "disk")), quiet)
+    assert code_of(caught) == "store.name-taken"
+
+
+def test_a_store_with_the_only_copy_is_not_removed(project: Project, tmp_path: Path) -> None:
+    add(project, Store("disk", "dir", str(tmp_path / "disk")), quiet)
+    here = Repo(project.root / "images")
+    annex(here, "move", "--quiet", "--to=disk", "a.dat")
+    with pytest.raises(UserError) as caught:
+        remove(project, "disk", quiet)
+    assert code_of(caught) == "store.only-copy"
+    annex(here, "get", "--quiet", "a.dat")
+    remove(project, "disk", quiet)
+    assert stores(project) == {}
+    assert here.line("remote") == ""
+    assert list((tmp_path / "disk/one").rglob("*.dat")), "its objects stay"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "kind = shell\n\turl = x",
+        "kind = dir",
+        "kind = dir\n\turl = --upload-pack=x",
+        "kind = s3\n\turl = https://me:secret@host",
+        'kind = dir\n\turl = "a\\nb"',
+    ],
+)
+def test_a_committed_store_that_is_none(project: Project, lines: str) -> None:
+    config = project.root / ".datalad/config"
+    config.write_text(config.read_text() + f'[minipach-store "lab"]\n\t{lines}\n')
+    with pytest.raises(UserError) as caught:
+        stores(project)
+    assert code_of(caught) == "store.bad-setting"
+    assert "secret" not in str(caught.value)
