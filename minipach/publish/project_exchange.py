@@ -30,7 +30,7 @@ _QUIETLY = ("--quiet", "--no-follow-tags", "--recurse-submodules=no")
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What was moved between one repo and a remote, or would be.
+    """The contents and commits of one repo that were moved, or would be.
 
     Args:
         repo: The path in the project; "." is the superdataset.

@@ -57,7 +57,7 @@ def test_the_table_is_that_of_the_commands() -> None:
 
 def test_every_argument_has_a_known_kind() -> None:
     kinds = {"PIPELINE", "PIPELINE[:DATUM]", "PIPELINE:DATUM", "PIPELINE|FILE", "DATUM", "REMOTE", "ID", "OLD", "NEW"}
-    kinds |= {"NAME", "COMMAND", "TICK", "DIR", "bash|zsh|fish", "github|gitea|forgejo|gitlab|bitbucket|s3"}
+    kinds |= {"NAME", "COMMAND", "STORE", "TICK", "DIR", "bash|zsh|fish", "github|gitea|forgejo|gitlab|bitbucket|s3"}
     table = completion.json.loads(TABLE.read_text())
     groups = [table, *(c for c in table["commands"].values() if "commands" in c)]
     found = {a.removesuffix("...") for g in groups for c in g["commands"].values() for a in c["arguments"]}
