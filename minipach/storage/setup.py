@@ -22,7 +22,7 @@ _DEPENDS = "datalad-publish-depends"
 
 @dataclass(frozen=True, slots=True)
 class RepoState:
-    """The state of a store in one repo. path: in the project, "." for the superdataset · missing: contents not there."""
+    """The state of a store in one repo. path: in the project, "." for the superdataset · missing: not there."""
 
     path: str
     enabled: bool
