@@ -52,7 +52,7 @@ class Scheduling(Protocol):
 
     @property
     def give_up_after(self) -> int:
-        """As many datums that fail in the same way at a job's beginning stop it."""
+        """The number of datums that, failing in the same way at the beginning of a job, end it."""
         ...
 
     def say(self, message: str) -> None:

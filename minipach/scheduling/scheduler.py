@@ -69,7 +69,7 @@ class Scheduler:
 
     @cached_property
     def give_up_after(self) -> int:
-        """As many datums that fail in the same way at a job's beginning stop it."""
+        """The number of datums that, failing in the same way at the beginning of a job, end it."""
         return give_up_after(self.project.repo)
 
     def say(self, message: str) -> None:
