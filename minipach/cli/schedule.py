@@ -104,11 +104,13 @@ def go_on(context: typer.Context) -> None:
     """Continue the pending work of earlier schedules. Executors run this command."""
     from minipach.scheduling.service import resume
     from minipach.triggers import followed
+    from minipach.triggers.push_back import push_back
 
     here: Here = context.obj
     with reporting() as terminal:
         report = resume(here.project(), terminal)
         followed.push(here.project(), terminal)
+        push_back(here.project(), terminal)
     if report is not None:
         tell(report, as_json=False)
 

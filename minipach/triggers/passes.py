@@ -35,6 +35,7 @@ from minipach.support.text import printable
 from minipach.triggers import bucket_inputs, followed, hooks, received
 from minipach.triggers.commit_messages import Wishes, mode_of, note_wrong, read_wishes
 from minipach.triggers.pause import paused
+from minipach.triggers.push_back import push_back
 from minipach.triggers.seen import Tips, begin_pass, end_pass, tips_of, with_own_moves
 from minipach.triggers.webhook_secrets import PREFIX
 
@@ -187,6 +188,7 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
             state.taken.unlink(missing_ok=True)
             raise
         missed += followed.push(find_project(root), reporter)
+        missed += push_back(find_project(root), reporter)
         if wishes.skipped is None:  # else the next pass reads these commits again
             end_pass(state, with_own_moves(project, tips))
         rows = tuple(p.as_json() for p in report.pipelines)

@@ -35,7 +35,7 @@ def add(project: Project, path: str) -> None:
     if not repo.succeeds("rev-parse", "--git-dir") or repo.line("rev-parse", "--is-bare-repository") != "true":
         message = "neither a repo of this project nor a bare repository"
         raise UserError(Problem("hooks.no-repository", path, message, "name one of them"))
-    if not list(_remotes(project, path)):
+    if not list(remotes_of(project, path)):
         fix = f"in the repo that is to follow it: git remote add NAME {path}"
         raise UserError(Problem("hooks.no-remote", path, "no repo of this project has it as a remote", fix))
     if path not in receiving(project):
@@ -62,7 +62,7 @@ def update(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
 
     with project_lock(project.local.lock, wait=True, tell=tell):
         for path in paths:
-            for name, repo, remote in _remotes(project, path):
+            for name, repo, remote in remotes_of(project, path):
                 try:
                     if line := _forward(repo, remote):
                         tell(f"{name}: {line} from {path}")
@@ -87,7 +87,7 @@ def _forward(repo: Repo, remote: str) -> str:
     return f"{branch} moved to {there[:12]}"
 
 
-def _remotes(project: Project, path: str) -> Iterator[tuple[str, Repo, str]]:
+def remotes_of(project: Project, path: str) -> Iterator[tuple[str, Repo, str]]:
     """Yield the repos of the project that have a repository as a remote: path, repo, the remote's name."""
     wanted = os.path.realpath(path)
     for name in ("", *project.repos):
