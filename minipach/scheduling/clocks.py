@@ -46,15 +46,22 @@ def next_due(project: Project, now: int | None = None, paths: Collection[str] | 
         now: The present, in seconds since 1970. None: as the system's clock has it.
         paths: The pipelines, such as those of `triggers.passes.by_itself`. None: all.
     """
-    now = int(time.time()) if now is None else now
+    return min(due_moments(project, int(time.time()) if now is None else now, paths), default=None)
+
+
+def due_moments(project: Project, now: int, paths: Collection[str] | None = None) -> list[int]:
+    """Return for each clock the newest tick that is due and not there, and the next one; 0 for one that is to begin.
+
+    The times at which branch triggers release commits are among them.
+    """
     moments: list[int] = []
     for view in clock_views(project, now, paths):
-        if view.change.add or (view.clock.start is None and view.ticks.began is None):
-            return now
-        if view.change.following is not None:
-            moments.append(view.change.following)
+        if view.clock.start is None and view.ticks.began is None:
+            moments.append(0)
+        moments += view.change.add[-1:]
+        moments += [view.change.following] if view.change.following is not None else []
     moments += [at for _, deferral in deferrals(project, now, paths) if (at := deferral.state.following) is not None]
-    return min(moments, default=None)
+    return moments
 
 
 def add_due_ticks(

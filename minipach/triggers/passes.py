@@ -179,7 +179,7 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
                 reporter.report(Message(f"{name}: left out: {why}"))
             missed += wishes.problems
             # a save may be under way, whose own commit of the superdataset would fail if ours came before it
-            options = Options(postpone=state.heard.exists, cause="hook")
+            options = Options(postpone=state.heard.exists, cause=_cause(lines))
             report = _run(project, targets, wishes, options, reporter)
             for hook in hooks.complete(find_project(root)):
                 reporter.report(Message(f"{hook.repo}: hook installed"))
@@ -229,7 +229,11 @@ def _run(project: Project, targets: Targets, wishes: Wishes, options: Options, r
             patterns = {path: found for path, found in wanted.patterns.items() if path in order}
             limited = Targets(order, patterns, wanted.named & set(order))
             reports.append(run(asked, limited, chosen_options, reporter))
-    if wishes.skipped is None and not wishes.needed and (not reports or mode_of(project) == "optional"):
+    if wishes.needed and options.cause == "clock":  # no commit is asked about; what a clock runs is
+        timed = [path for path in targets.order if path in project.pipelines and project.pipelines[path].clocks()]
+        order = tuple(path for path in project.downstream(timed) if path in targets.order)
+        reports.append(run(project, Targets(order, {}, frozenset(timed)), options, reporter))
+    elif wishes.skipped is None and not wishes.needed and (not reports or mode_of(project) == "optional"):
         fresh = find_project(project.root) if reports else project
         reports.append(run(fresh, by_itself(fresh)[0] if reports else targets, options, reporter))
     if not reports:
@@ -242,6 +246,13 @@ def _run(project: Project, targets: Targets, wishes: Wishes, options: Options, r
     commits = [report.commit for report in reports if report.commit is not None]
     problems = tuple(dict.fromkeys(problem for report in reports for problem in report.problems))
     return ScheduleReport(tuple(rows.values()), problems, commits[-1] if commits else None)
+
+
+def _cause(lines: list[str]) -> str:
+    """Return the kind of trigger that asked for a pass: `clock`, `watch` or `event` if all lines are; else `hook`."""
+    words = [line.split(" ", 1)[0] for line in lines]
+    kinds = {"event" if word.endswith(":") else word for word in words}
+    return next((kind for kind in ("clock", "watch", "event") if kinds == {kind}), "hook")
 
 
 def by_itself(project: Project) -> tuple[Targets, dict[str, str]]:

@@ -33,7 +33,7 @@ def test_a_trigger_that_cannot_be_is_one_line(chain: Study) -> None:
         ("branch: master", "1:39: a trigger without a condition. Fix: add `commits`"),
         ("cron_spec: 0 0 30 2 *", "can't be read: bad day-of-month"),
         ("size: many", "not a quantity"),
-        ("comits: 2", 'use "commits"'),
+        ("comits: 2", "use `commits`"),
         ("commits: 2, branch: nowhere", 'no branch "nowhere" in images'),
     ):
         triggered(chain, "edges", "images", trigger)

@@ -81,7 +81,7 @@ def test_the_newest_tick_alone_stays(report: Study) -> None:
 
 def test_a_clock_without_a_start_begins_with_its_repo(report: Study) -> None:
     report.pipeline("report", DAILY.replace(", start: 2020-01-01", ""))
-    assert next_due(Project(report.root), FIRST + 5) == FIRST + 5, "the clock is to begin"
+    assert next_due(Project(report.root), FIRST + 5) == 0, "the clock is to begin"
     assert add(report, FIRST + 5) == 0
     assert read_ticks(Project(report.root), "report_tick").began == FIRST + 5
     assert add(report, FIRST + 2 * DAY) == 2
@@ -149,7 +149,8 @@ def test_the_system_clock_is_the_present(report: Study) -> None:
     with time_machine.travel(FIRST + 2 * DAY, tick=False):
         assert add_due_ticks(Project(report.root)).ticks == 0
     with time_machine.travel(2**31 + 5, tick=False):
-        assert next_due(Project(report.root)) == 2**31 + 5 == int(time.time())
+        due = next_due(Project(report.root))
+        assert due is not None and 2**31 - DAY < due <= int(time.time())
 
 
 POLICY = """\

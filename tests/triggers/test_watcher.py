@@ -319,3 +319,33 @@ def test_save_is_enough_with_hooks_and_without(study: Study) -> None:
     finally:
         process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0
+
+
+def test_a_due_tick_asks_for_a_pass_once(study: Study, asked: list[str]) -> None:
+    study.pipeline("report", "input: {cron: {name: tick, spec: '@every 1s'}}\ntransform: {cmd: [x]}\n")
+    study.ok("git", "add", ".")
+    study.ok("git", "commit", "-qm", "report")
+    all_seen(study)
+    with watching(study):
+        wait_for(lambda: "clock a tick is due" in asked)
+    assert asked.count("clock a tick is due") == 1
+
+
+@pytest.mark.slow
+def test_a_clock_runs_with_the_watcher_alone(study: Study) -> None:
+    study.pipeline(
+        "report",
+        "input: {cron: {name: tick, spec: '@every 1s', overwrite: true}}\n"
+        "transform: {cmd: [sh, -c, 'cp $tick /pfs/out/']}\n",
+    )
+
+    def ticks() -> list[str]:
+        folder = study.root / "report"
+        return [name for name in os.listdir(folder) if name.startswith("2")]
+
+    with watching(study):
+        wait_for(ticks)
+        first = ticks()
+        wait_for(lambda: ticks() not in ([], first))
+    wait_until_quiet(study)
+    assert study.minipach("jobs", "report", "-n", "1", "--json").json["jobs"][0]["cause"] == "clock"
