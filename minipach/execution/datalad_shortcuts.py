@@ -4,7 +4,7 @@ A slot has no subdatasets installed, so that what they are at can't change while
 names as input (scripts, code, image) is mostly here, so that there is nothing to get. Where datalad asks in another
 way, or something is not here, it asks as ever.
 
-Large outputs go into the annex by a faster way (`git.annex_intake`) before `git annex add` sees the others.
+Large outputs, and many, go into the annex by a faster way (`git.annex_intake`) before `git annex add` sees the others.
 
 What rules say to ignore (the repo's `.gitignore`, one that a command has written, `.git/info/exclude`, those of whoever
 runs this) is an output like any other, and would be lost: so datalad gets it, too.
@@ -101,7 +101,8 @@ def shortcuts(repo: Any, root: Path, inputs: Sequence[str], place: int = 0) -> I
         if args[0] != "add":
             return call_annex(args, *more, **options)
         files = [os.path.relpath(os.path.join(root, file), root) for file in options["files"]]
-        taken = take_in(Repo(root, own=True), files)
+        with on_one_processor(place):
+            taken = take_in(Repo(root, own=True), files)
         rows = [{"command": "add", "success": True, "file": file, "key": key} for file, key in taken.items()]
         options["files"] = [file for file in files if file not in taken]
         if not options["files"]:

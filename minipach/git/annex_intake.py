@@ -1,8 +1,9 @@
-"""Large new files of a work tree, taken into the annex without git-annex reading them.
+"""Large files, and many files, of a work tree: taken into the annex by a faster way than `git annex add`.
 
-git-annex computes SHA-256 in its own code: 3 s per GB, where OpenSSL takes 0.6 s. So the checksum is computed here, and
-git-annex does the rest by its plumbing: `examinekey` gives the key, `setkey` moves the file, `fromkey` stages the link.
-Whatever could make `git annex add` do something else with a file leaves it to `git annex add`.
+git-annex computes SHA-256 in its own code: 3 s per GB, where OpenSSL takes 0.6 s. And `git annex add` asks git some
+questions for each file. So the checksum is computed here, and git-annex does the rest by its plumbing: `examinekey`
+gives the key, `setkey` (a large file) or `reinject` (many at once, which it reads again) moves the file, `fromkey`
+stages the link. Whatever could make `git annex add` do something else with a file leaves it to `git annex add`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import re
 import stat
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,11 +23,16 @@ from typing import Any
 
 from minipach.git.annex_checksums import note_verified
 from minipach.git.repo import GitError, Repo, annex
+from minipach.model.launch_protocol import SCRATCH
+from minipach.model.repo_layout import FOLDER
 
 LARGE = 32 << 20  # bytes; below, three more processes take as long as git-annex's checksum
+MANY = 100  # smaller files; for fewer, three more processes take as long as `git annex add`
+_AT_ONCE = 1000  # files on one command line
 _HASHES = {**{f"SHA{n}": f"sha{n}" for n in (224, 256, 384, 512)}, "MD5": "md5", "SHA1": "sha1"}
+_BACKEND = "annex.backend"
 _DEFAULT = "SHA256E"  # git-annex's own
-_ATTRIBUTES = ("annex.backend", "annex.largefiles")
+_ATTRIBUTES = (_BACKEND, "annex.largefiles")
 _OTHER_WAYS = (  # settings under which `git annex add` may do something else, or which forbid a backend
     "annex.largefiles",
     "annex.addunlocked",
@@ -47,19 +54,23 @@ class _Hashed:
 
 
 def take_in(repo: Repo, files: Sequence[str]) -> dict[str, str]:
-    """Annex the large ones among new files, and stage them as locked. Return their keys; the rest is untouched.
+    """Annex the large ones among new files, and others if they are many; stage them as locked. Return their keys.
 
-    repo: the work tree · files: paths in it, which nobody writes to any more.
+    repo: a work tree of minipach's own · files: paths in it, which nobody writes to any more. The rest is untouched.
     """
-    large = [path for path in files if _is_large(repo.path / path)]
-    if not large or _has_other_ways(repo):
+    sizes = {path: size for path in files if (size := _size(repo.path / path)) is not None}
+    chosen = [path for path, size in sizes.items() if size >= LARGE]
+    if len(sizes) - len(chosen) >= MANY:
+        chosen = list(sizes)
+    default = _default_backend(repo) if chosen else None
+    if default is None:
         return {}
-    backends = _backends(repo, large)
-    hashed = [_hash(repo, path, backends[path]) for path in large if path in backends]
-    moved = {}
-    for one, key in _named(repo, [one for one in hashed if one]):
-        if _move(repo, one, key):
-            moved[one.path] = (one, key)
+    backends = _backends(repo, chosen, default)
+    named = _named(repo, [one for path in backends if (one := _hash(repo, path, backends[path]))])
+    small = [(one, key) for one, key in named if one.info.st_size < LARGE]
+    moved = {one.path: (one, key) for one, key in named if one.info.st_size >= LARGE and _move(repo, one, key)}
+    for start in range(0, len(small), _AT_ONCE):
+        moved |= {one.path: (one, key) for one, key in _move_many(repo, small[start : start + _AT_ONCE])}
     if not moved:
         return {}
     request = "".join(f"{key} {path}\n" for path, (_, key) in moved.items())
@@ -73,35 +84,38 @@ def take_in(repo: Repo, files: Sequence[str]) -> dict[str, str]:
     return {path: key for path, (_, key) in moved.items()}
 
 
-def _is_large(path: Path) -> bool:
-    """Return whether it is a large file of one name. git-annex sees to one of several names, and to dotfiles."""
+def _size(path: Path) -> int | None:
+    """Return the size of a file of one name; None for all else, which `git annex add` sees to."""
     with contextlib.suppress(OSError):
         info = path.lstat()
-        return stat.S_ISREG(info.st_mode) and info.st_size >= LARGE and info.st_nlink == 1
-    return False
+        if stat.S_ISREG(info.st_mode) and info.st_nlink == 1:
+            return info.st_size
+    return None
 
 
-def _has_other_ways(repo: Repo) -> bool:
-    names = "|".join(re.escape(name) for name in _OTHER_WAYS)
-    if repo.git("config", "--get-regexp", f"^({names})$", ok=(0, 1)).strip():
-        return True
-    if (repo.config("core.symlinks") or "true").lower() in ("false", "no", "off", "0"):
-        return True
-    # of the whole project: in the git-annex branch
-    return any(annex(repo, "config", "--get", name, ok=(0, 1)).strip() for name in _OTHER_WAYS[:3])
+def _default_backend(repo: Repo) -> str | None:
+    """Return the backend of files for which no attribute names one; None where settings may ask for another way."""
+    names = "|".join(re.escape(name) for name in (_BACKEND, *_OTHER_WAYS))
+    said = repo.git("config", "-z", "--get-regexp", f"^({names})$", ok=(0, 1)).split(b"\0")[:-1]
+    found = dict(os.fsdecode(row).partition("\n")[::2] for row in said)
+    default = found.pop(_BACKEND, "") or _DEFAULT
+    # what `git annex config` has set for all clones: git-annex.branchable.com/internals, config.log
+    everywhere = repo.git("cat-file", "-p", "git-annex:config.log", ok=(0, 128))
+    if found or any(name.encode() in everywhere for name in _OTHER_WAYS):
+        return None
+    return default
 
 
-def _backends(repo: Repo, paths: Sequence[str]) -> dict[str, str]:
+def _backends(repo: Repo, paths: Sequence[str], default: str) -> dict[str, str]:
     """Return the backend for each file that `git annex add` would annex in any case."""
     asked = b"".join(os.fsencode(path) + b"\0" for path in paths)
     said = repo.git("check-attr", "-z", "--stdin", *_ATTRIBUTES, stdin=asked).split(b"\0")
     found: dict[str, dict[str, str]] = {}
     for raw, name, value in zip(said[::3], said[1::3], said[2::3], strict=False):
         found.setdefault(os.fsdecode(raw), {})[name.decode()] = os.fsdecode(value)
-    default = repo.config("annex.backend") or _DEFAULT
     backends = {}
     for path, attributes in found.items():
-        backend = attributes["annex.backend"]
+        backend = attributes[_BACKEND]
         backend = default if backend in ("unspecified", "unset", "set", "") else backend
         dotfile = any(part.startswith(".") for part in path.split("/"))
         plain = attributes["annex.largefiles"] in ("unspecified", "anything")
@@ -162,10 +176,34 @@ def _move(repo: Repo, one: _Hashed, key: str) -> bool:
     return True
 
 
+def _move_many(repo: Repo, small: Sequence[tuple[_Hashed, str]]) -> list[tuple[_Hashed, str]]:
+    """Have git-annex move contents that are named as their keys; return those which it has taken."""
+    first: dict[str, _Hashed] = {}
+    for one, key in small:
+        first.setdefault(key, one)
+    (repo.path / FOLDER).mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=SCRATCH.rstrip("*"), dir=repo.path / FOLDER))  # cleared after a crash
+    try:
+        for key, one in first.items():
+            os.rename(repo.path / one.path, folder / key)
+        names = [os.path.relpath(folder / key, repo.path) for key in first]
+        quick = ("-c", "annex.alwayscommit=false")
+        repo.git(*quick, "annex", "reinject", "--quiet", "--guesskeys", *names, ok=(0, 1))
+    finally:
+        left = set(os.listdir(folder))  # git-annex refused them: `git annex add` says why
+        for key in left:
+            os.rename(folder / key, repo.path / first[key].path)
+        folder.rmdir()
+    taken = [(one, key) for one, key in small if key not in left]
+    for one, _ in taken:
+        (repo.path / one.path).unlink(missing_ok=True)  # the same content a second time
+    return taken
+
+
 def _note(repo: Repo, moved: dict[str, tuple[_Hashed, str]]) -> None:
     """Note that these contents are verified here, unless they changed while they were moved."""
-    there = {key: Path(os.path.realpath(repo.path / path)) for path, (_, key) in moved.items()}
-    hashed = {key: one for one, key in moved.values()}
+    hashed = {key: one for one, key in moved.values() if one.info.st_size >= LARGE}
+    there = {key: Path(os.path.realpath(repo.path / one.path)) for key, one in hashed.items()}
     same = {}
     for key, path in there.items():
         with contextlib.suppress(OSError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,6 +88,42 @@ def test_what_is_here_already_is_kept_once(repo: Files) -> None:
     repo.commit()
     repo.git("annex", "fsck", "--quiet")
     assert (repo.path / again).read_text() == "the same"
+
+
+@pytest.mark.parametrize("refused", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_many_small_files(repo: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: bool) -> None:
+    """All as `git annex add` has it. What `git annex reinject` refuses stays where it is."""
+    monkeypatch.setattr(annex_intake, "LARGE", 1000)
+    monkeypatch.setattr(annex_intake, "MANY", 8)
+    monkeypatch.setattr(annex_intake, "_AT_ONCE", 3)
+    other = Files.create(tmp_path / "other", annex=True)
+    names = [*NAMES, "empty", "twice.dat", "twice2.dat", "d/large"]
+    texts = {"empty": "", "twice.dat": "same", "twice2.dat": "same", "d/large": "x" * 1000}
+    for one in (repo, other):
+        for name in names:
+            put(one, name, texts.get(name, f"content {name}"))
+        (one.path / "plain").chmod(0o755)
+    if refused:
+        named = annex_intake._named
+
+        def wrong(*args: Any) -> Any:
+            return [(one, key.replace("-s10-", "-s9-") if one.path == "-f" else key) for one, key in named(*args)]
+
+        monkeypatch.setattr(annex_intake, "_named", wrong)
+    assert take_in(repo, [*names[:-5], "absent"]) == take_in(repo, names[:3]) == {}, "they are too few"
+    wrongs = ["-f"] if refused else []
+    assert sorted(take_in(repo, names)) == sorted({*names} - {*wrongs})
+    assert [name for name in names if not (repo.path / name).is_symlink()] == wrongs
+    if refused:
+        assert (repo.path / "-f").read_text() == "content -f"
+    other.git("annex", "add", "--quiet", ".")
+    for name in {*names} - {*wrongs}:
+        assert os.readlink(repo.path / name) == os.readlink(other.path / name)
+        assert (repo.path / name).stat().st_mode == (other.path / name).stat().st_mode
+    repo.commit()
+    repo.git("annex", "fsck", "--quiet")
+    assert repo.git("annex", "whereis", "--json").count(b'"here":true') == len(names) - len(wrongs)
+    assert list((repo.path / ".minipach").iterdir()) == []
 
 
 _OTHERS: dict[str, Callable[[Files], object]] = {
