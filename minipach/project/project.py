@@ -172,7 +172,13 @@ class Project:
         Nothing is said here of those that are sound themselves and take from one of these: see `trouble`.
         """
         found = {path: list(problems) for path, problems in self._specs.problems.items()}
-        for path, problem in (*self._names_taken(), *self._displaced(), *self._missing_repos(), *self._circles()):
+        for path, problem in (
+            *self._names_taken(),
+            *self._displaced(),
+            *self._missing_repos(),
+            *self._shared_clocks(),
+            *self._circles(),
+        ):
             found.setdefault(path, []).append(problem)
         return {path: each_once(problems) for path, problems in found.items()}
 
@@ -241,6 +247,22 @@ class Project:
                     )
                 elif need.repo not in known:
                     yield path, self.absent(need.repo).within(need.repo_at)
+
+    def _shared_clocks(self) -> Iterator[tuple[str, Problem]]:
+        """Yield the repos of ticks that two clocks have which differ: each would undo the other."""
+        first: dict[str, tuple[str, Need]] = {}
+        for path in sorted(self._specs.needs):
+            for need in self._specs.needs[path]:
+                if need.clock is None:
+                    continue
+                other, before = first.setdefault(need.repo, (path, need))
+                inside = self.holder_of(need.repo)
+                if need.clock != before.clock:
+                    message = f"another clock of {other} has the repo of ticks {need.repo}"
+                    yield path, Problem("cron.repo-taken", need.repo_at, message, "write another `repo`")
+                elif inside in self._graph or any(need.repo.startswith(f"{place}/") for place in self._graph):
+                    message = f"the repo of ticks {need.repo} is inside of a pipeline"
+                    yield path, Problem("cron.repo-taken", need.repo_at, message, "write another `repo`")
 
     def needs(self, path: str) -> tuple[Need, ...]:
         """Return what the inputs of a pipeline take from; nothing where its spec can't be read so far."""

@@ -22,11 +22,14 @@ from minipach.project.project import Project
 from minipach.records.tick_repo import is_tick_repo
 from minipach.support.errors import Problem, UserError
 
+_ONE_BY_ONE = 100  # more ticks than these are one commit: each commit stores the whole list of files
 _BUILD = f"{BUILD_REFS}ticks"
 
 
 def commit_due(project: Project, path: str, change: Due, *, began: int | None = None) -> None:
-    """Commit the change that the rule asks for, a commit for each tick. began: the moment at which the clock begins.
+    """Commit the change that the rule asks for: a commit for each tick, or one for very many.
+
+    began: the moment at which the clock begins.
 
     Raises:
         UserError: The repo is none of ticks; no branch is checked out; uncommitted changes are in the way.
@@ -37,12 +40,14 @@ def commit_due(project: Project, path: str, change: Due, *, began: int | None = 
         stream.committer = tick_committer(began)
         stream.commit(f"{SUBJECT}the clock begins at {tick_name(began)}\n")
         stream.write(FILE, tick_content(began), f"{TICK_BEGAN}/{tick_name(began)}")
-    for tick in change.add:
-        stream.committer = tick_committer(tick)
-        stream.commit(f"{SUBJECT}tick {tick_name(tick)}\n")
-        for old in change.remove if tick == change.add[-1] else ():
+    size = 1 if len(change.add) <= _ONE_BY_ONE else len(change.add)
+    for portion in (change.add[n : n + size] for n in range(0, len(change.add), size)):
+        stream.committer = tick_committer(portion[-1])
+        stream.commit(f"{SUBJECT}{'tick ' if size == 1 else ''}{_several(portion)}\n")
+        for old in change.remove if portion[-1] == change.add[-1] else ():
             stream.delete(tick_name(old))
-        stream.write(FILE, tick_content(tick), tick_name(tick))
+        for tick in portion:
+            stream.write(FILE, tick_content(tick), tick_name(tick))
     if change.remove and not change.add:
         stream.committer = tick_committer(max(change.remove))
         stream.commit(f"{SUBJECT}keep the newest tick only\n")

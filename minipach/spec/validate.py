@@ -263,6 +263,9 @@ class _Inputs:
         repo = text_of(node, "repo")
         if repo and (problem := _repo_problem(repo)):
             self.document.add((*loc, "repo"), "spec.bad-repo", *problem)
+        elif repo and any(part.startswith(".") for part in clean_repo(repo).split("/")):
+            message, fix = f"{show(repo)} is at a hidden place", "write a path without parts that begin with a dot"
+            self.document.add((*loc, "repo"), "spec.bad-repo", message, fix)
         for kind in sorted(above & {"join", "group"}):
             message, fix = f"a `cron` input in a {kind}, which has no key for it", "put it beside the join, in a cross"
             self.document.add(loc, "spec.bad-input", message, fix, key=True)

@@ -778,6 +778,7 @@ def test_a_schedule_adds_ticks_to_the_input() -> None:
     [
         (CLOCK.replace("0 3 * * *", "0 0 30 2 *") % "", '1:34: the cron line "0 0 30 2 *" can\'t be read: bad day'),
         (CLOCK.replace("0 3 * * *", "TZ=Europe/Brelin @daily") % "", "1:34: there is no timezone"),
+        (CLOCK % ", repo: .git/x", '1:51: ".git/x" is at a hidden place'),
         (CLOCK % ", start: yesterday", '1:52: "yesterday" is no time. Fix: write a date'),
         (CLOCK % "" + "minipach: {schedule: {cron: '@daily'}}", "3:29: a second clock, beside the"),
         (CLOCK % "" + "minipach: {schedule: {start: 2026-02-01, end: 2026-01-01}}", "3:47: the end"),

@@ -134,6 +134,23 @@ def test_other_data_is_no_repo_of_ticks(report: Study) -> None:
     assert done.code == 2 and "report/spec.yml:1:15: edges is a pipeline" in done.err
 
 
+def test_two_clocks_have_two_repos(report: Study) -> None:
+    report.pipeline("report", TICK % ", repo: ticks" + WRITE)
+    report.pipeline("other", TICK % ", repo: ticks" + WRITE)
+    assert report.minipach("check").code == 0
+    report.pipeline("other", TICK % ", repo: ticks, overwrite: true" + WRITE)
+    done = report.minipach("check")
+    assert done.code == 2 and "report/spec.yml:1:15: another clock of other has the repo of ticks ticks" in done.err
+    report.pipeline("other", TICK % ", repo: other/ticks" + WRITE)
+    assert "the repo of ticks other/ticks is inside of a pipeline" in report.minipach("check").err
+
+
+def test_very_many_ticks_are_one_commit(report: Study) -> None:
+    report.pipeline("report", DAILY.replace("@daily", "0 * * * *"))
+    assert add(report, FIRST + 9 * DAY) == 217
+    assert report.git("report_tick", "rev-list", "--count", "HEAD") == "2"
+
+
 def test_a_line_of_seconds_is_one_line(report: Study) -> None:
     report.pipeline("report", DAILY.replace("@daily", "* * * * * *"))
     (problem,) = add_due_ticks(Project(report.root), FIRST + DAY).problems
