@@ -375,6 +375,8 @@ class Assessment:
         news: given by who then does what the plan says. It is called before the plan is made, if spec, code, image or
         inputs are others than when it was last called: then something will have to run, most likely.
         """
+        if self.has_nothing:  # what was published stays as it is
+            return Plan(self.pipeline.name, ())
         key = self._plan_key(blocked)
         where = str(self.repo.path)
         kept = self.project.cache.get("plan", where) if key else None

@@ -73,6 +73,13 @@ def test_commits_wait_until_the_condition_holds(chain: Study) -> None:
     assert chain.schedule()["after"]["counts"]["ran"] == 2
     kinds = [row["kind"] for row in chain.minipach("triggers", "--json").json["triggers"]]
     assert "branch" not in kinds
+    # another history begins at its root. Until it releases something, nothing is removed
+    chain.git("images", "checkout", "-q", "--orphan", "other")
+    chain.git("images", "commit", "-qm", "other")
+    plan = chain.plan()["edges"]
+    assert (plan["datums"], plan["deferred"][0]["text"]) == ([], "1 of 2 commits")
+    assert chain.schedule()["edges"]["state"] == "deferred"
+    assert set(chain.outputs("edges")) == {"a", "b", "c", "d"}
 
 
 @pytest.mark.slow
