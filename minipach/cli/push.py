@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minipach.cli.common import USER, Here, guarded, say, show_json
+from minipach.cli.common import FAILED, USER, Here, guarded, say, show_json
 from minipach.cli.options import JSON, LOCK_WAIT
 from minipach.cli.sections import SHARE, add
 from minipach.cli.tables import show_table
@@ -26,7 +27,7 @@ REMOTE = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add this family's commands."""
-    add(app, SHARE, push, pull)
+    add(app, SHARE, sync, push, pull)
 
 
 @guarded
@@ -75,6 +76,77 @@ def pull(context: typer.Context, remote: REMOTE = None, as_json: JSON = False, w
     with project_lock(project.local.lock, wait=wait, tell=say):
         moved = pull_project(project, remote, say)
     _show(moved, as_json=as_json)
+
+
+class Side(StrEnum):
+    """The side that a conflict takes."""
+
+    ours = "ours"
+    theirs = "theirs"
+
+
+@guarded
+def sync(
+    context: typer.Context,
+    remote: REMOTE = None,
+    take: Annotated[
+        Side | None, typer.Option("--take", help="Take this side where both changed the same lines of a pipeline.")
+    ] = None,
+    schedule: Annotated[
+        bool, typer.Option("--schedule/--no-schedule", help="Compute what the merge made necessary, or stop before.")
+    ] = True,
+    send: Annotated[bool, typer.Option("--push/--no-push", help="Push at the end, or leave it out.")] = True,
+    as_json: JSON = False,
+    wait: LOCK_WAIT = True,
+) -> None:
+    """Merge with a remote, compute what is missing, and push.
+
+    Merges what people write: data, specs and code. Takes over the results of others instead of computing them again,
+    and regenerates outputs. A conflict is reported and changes nothing. Exit code 2: a repo could not be merged or
+    pushed.
+
+    Example: minipach sync
+    """
+    from minipach.cli.schedule import reporting, tell
+    from minipach.project.lock import project_lock
+    from minipach.project.project import find_project
+    from minipach.project.targets import parse_targets
+    from minipach.publish.project_exchange import push as push_project
+    from minipach.publish.sync import merge_project
+    from minipach.scheduling.report import Options
+    from minipach.scheduling.service import run
+
+    here: Here = context.obj
+    project = here.project()
+    with project_lock(project.local.lock, wait=wait, tell=say):
+        merged = merge_project(project, remote, say, take.value if take else None)
+    problems = [problem for one in merged for problem in one.problems]
+    for problem in problems:
+        say(str(problem))
+    project = find_project(project.root)
+    report = None
+    if schedule and not problems and project.order:
+        with reporting() as reporter:
+            report = run(project, parse_targets(project, []), Options(), reporter, wait=True)
+    moved: list[Moved] = []
+    if send and not problems and (report is None or report.ok):
+        with project_lock(project.local.lock, wait=wait, tell=say):
+            moved = push_project(find_project(project.root), remote, say)
+    if as_json:
+        rows = {"repos": [one.as_json() for one in merged], "pushed": [one.as_json() for one in moved]}
+        show_json({"schema": 1, **rows, "schedule": report.as_json() if report else None})
+    else:
+        show_table(
+            ["REPO", "REMOTE", "STATE", "RESULTS"], [[m.repo, m.remote, m.action, str(m.results)] for m in merged]
+        )
+        if report is not None:
+            tell(report, as_json=False)
+    for problem in (failed := [problem for one in moved for problem in one.problems]):
+        say(str(problem))
+    if problems or failed:
+        raise typer.Exit(USER)
+    if report is not None and not report.ok:
+        raise typer.Exit(FAILED)
 
 
 def _show(moved: list[Moved], *, as_json: bool) -> None:

@@ -166,13 +166,20 @@ def push(project: Project, path: str, asked: str | None, *, data: bool) -> Excha
     return replace(done, results=len(ours), came=came, went=len(ours.keys() - theirs.keys()))
 
 
-def take(repo: Repo, remote: str) -> None:
-    """Merge what a remote knows of results and of the places of contents, of any repo. Raises UserError."""
+def take(repo: Repo, remote: str) -> int:
+    """Merge the results and places of contents that a remote knows, of any repo. Return how many results came.
+
+    Raises:
+        UserError: The remote can't be reached.
+    """
     crash_cleanup.clear(repo)
     crash_cleanup.begin(repo)
+    before = read_folders(repo, results_commit(repo))
     own_branch(repo)
     _take(repo, remote)
+    after = read_folders(repo, repo.resolve(RESULTS_BRANCH))
     crash_cleanup.end(repo)
+    return len(after.keys() - before.keys())
 
 
 def send(repo: Repo, path: str, remote: str) -> None:

@@ -84,7 +84,7 @@ def push(project: Project, target: str | None, tell: Tell, *, verify: int = 0, p
     found: list[Moved] = []
     held: set[str] = set()
     for path, repo in _repos(project):
-        remote = "" if store else _remote(repo, target)
+        remote = "" if store else remote_for(repo, target)
         if store is None and not remote:
             continue
         for one in known.values() if store is None else (store,):  # repos that came later get the store, too
@@ -127,7 +127,7 @@ def pull(project: Project, target: str | None, tell: Tell) -> list[Moved]:
     """
     found: list[Moved] = []
     for path, repo in reversed(list(_repos(project))):
-        remote = _remote(repo, target)
+        remote = remote_for(repo, target)
         if not remote:
             continue
         moved = Moved(path, remote)
@@ -187,7 +187,7 @@ def _repos(project: Project) -> Iterator[tuple[str, Repo]]:
     yield ".", project.repo
 
 
-def _remote(repo: Repo, asked: str | None) -> str:
+def remote_for(repo: Repo, asked: str | None) -> str:
     """Return the git remote to use; "" if the repo has none."""
     known = [name for name in repo.line("remote").splitlines() if repo.config(f"remote.{name}.url") is not None]
     if asked is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ from minipach.storage.s3 import prove as prove_bucket
 from minipach.storage.store import Store, dataset_id
 from minipach.support.errors import Problem, UserError
 
+_ALLOWED = "annex.security.allowed-ip-addresses"
 _CANARY = 65_536  # bytes
 _NAMESPACE = uuid.UUID("6f1ad6c2-9d6b-4c6e-8f5e-2f0b4d3c1a77")  # of the ids of special remotes
 _IDENTITY = {f"GIT_{who}_{what}": "minipach" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
@@ -64,9 +66,9 @@ def enable(repo: Repo, store: Store) -> bool:
     """
     wanted = _uuid(repo, store)
     found = repo.config(f"remote.{store.name}.annex-uuid")
-    if found == wanted:
+    if found == wanted and _usable(repo, store, wanted):
         return False
-    if found is not None or store.name in repo.line("remote").splitlines():
+    if found != wanted and (found is not None or store.name in repo.line("remote").splitlines()):
         fix = "choose another name for the store, or rename that remote"
         raise UserError(Problem("store.name-taken", str(repo.path), f'another remote is called "{store.name}"', fix))
     take_in_locations(repo)
@@ -84,14 +86,27 @@ def enable(repo: Repo, store: Store) -> bool:
         repo.git("annex", *verb, *words, env=env)
     except GitError as error:
         raise UserError(_refused(store, str(repo.path), error)) from None
+    _say_that_it_is_expected(repo, store)
     return True
+
+
+def _say_that_it_is_expected(repo: Repo, store: Store) -> None:
+    """Confirm the remote for git-annex, which uses none that came with a clone before somebody has looked at it.
+
+    The project's own description of the store is what it has just been set up with.
+    """
+    if repo.config(f"remote.{store.name}.annex-verified") in (None, "verified"):
+        return
+    asked = os.fsdecode(repo.git("annex", "verifyremote", store.name, ok=(0, 1)))
+    if found := re.search(r"--safe (\S+)", asked):
+        repo.git("annex", "verifyremote", store.name, "--safe", found[1])
 
 
 def parameters(store: Store, place: str) -> list[str]:
     """Return the parameters of a store's special remote. place: separates the objects of one repo from another's."""
     common = ["encryption=none", "autoenable=true"]
-    if store.kind == "dir":
-        return ["type=directory", f"directory={Path(store.url, place)}", *common]
+    if store.kind == "dir":  # git-annex keeps the folder in this clone alone, so that it can't enable it elsewhere
+        return ["type=directory", f"directory={Path(store.url, place)}", "encryption=none"]
     at = bucket(store.url, store.bucket, store.prefix)
     return [
         *("type=S3", "requeststyle=path", "embedcreds=no", f"host={at.host}", f"port={at.port}"),
@@ -102,6 +117,17 @@ def parameters(store: Store, place: str) -> list[str]:
             *common,
         ),
     ]
+
+
+def _usable(repo: Repo, store: Store, wanted: str) -> bool:
+    """Return whether a special remote that is enabled has what is kept in no commit: its folder, or its credentials."""
+    if repo.config(f"remote.{store.name}.annex-verified") not in (None, "verified"):
+        return False
+    if store.kind == "dir":
+        return repo.config(f"remote.{store.name}.annex-directory") == str(Path(store.url, dataset_id(repo)))
+    allowed = set((repo.config(_ALLOWED) or "").split())
+    there = repo.common_dir / "annex" / "creds" / wanted
+    return there.is_file() and allowed >= set(private_addresses(bucket(store.url, store.bucket, "").host))
 
 
 def _uuid(repo: Repo, store: Store) -> str:
@@ -115,10 +141,9 @@ def _variables(key: Key) -> dict[str, str]:
 
 def _allow_private(repo: Repo, store: Store) -> None:
     """Let git-annex speak to a host of this network, which the user has named. The setting is this clone's."""
-    key = "annex.security.allowed-ip-addresses"
-    known = set((repo.config(key) or "").split())
+    known = set((repo.config(_ALLOWED) or "").split())
     if missing := set(private_addresses(bucket(store.url, store.bucket, "").host)) - known:
-        repo.git("config", "--local", key, " ".join(sorted(known | missing)))
+        repo.git("config", "--local", _ALLOWED, " ".join(sorted(known | missing)))
 
 
 def _need_folder(store: Store) -> None:

@@ -1,0 +1,99 @@
+"""`minipach.publish.sync`: two clones edit data, specs and code at once, and both have everything afterwards."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.projects import Study, run
+
+RUN = 'cat "$images" > "$PFS/out/$(basename "$images")"\n'
+
+
+def git(folder: Path, *words: str) -> str:
+    return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Study, Study]:
+    """Two clones of a project with one pipeline, remotes without contents, and a store."""
+    one = Study.create(tmp_path / "one")
+    for name in ("a", "b"):
+        one.put(f"images/{name}.txt", f"{name}\n", save=name == "b")
+    one.copier("up")
+    (one.root / "up/code/copy.sh").write_text(RUN)
+    one.schedule()
+    place = tmp_path / "remote"
+    for repo in (".", "images", "up"):
+        git(tmp_path, "init", "-q", "--bare", str(place / repo))
+        one.git(repo, "remote", "add", "origin", str((place / repo).resolve()))
+        one.git(repo, "config", "remote.origin.annex-ignore", "true")
+    assert one.minipach("store", "add", "disk", "--dir", str(tmp_path / "disk")).code == 0
+    assert one.minipach("push").code == 0
+    run("datalad", "clone", str(place), str(tmp_path / "two"), cwd=tmp_path)
+    two = Study(tmp_path / "two")
+    run("datalad", "get", "-n", "images", "up", cwd=two.root)
+    for repo in ("images", "up"):
+        git(two.root / repo, "switch", "-q", git(one.root / repo, "branch", "--show-current"))
+        two.git(repo, "config", "remote.origin.annex-ignore", "true")
+    assert two.minipach("store", "add", "disk").code == 0
+    return one, two
+
+
+def outcomes(study: Study, *words: str, code: int = 0) -> dict[str, str]:
+    done = study.minipach("sync", "--json", *words)
+    assert done.code == code, done.err
+    return {row["repo"]: row["action"] for row in done.json["repos"]}
+
+
+@pytest.mark.slow
+def test_both_have_everything(pair: tuple[Study, Study]) -> None:
+    one, two = pair
+    one.put("images/c.txt", "c\n")
+    one.put("up/code/notes.md", "one\n")
+    one.schedule()
+    two.put("images/d.txt", "d\n")
+    two.put("up/scripts/more.sh", "two\n")
+    two.schedule()
+    assert set(outcomes(one).values()) == {"ahead"}
+    assert outcomes(two) == {"images": "merged", "up": "merged", ".": "merged"}
+    assert set(outcomes(one).values()) == {"moved"}
+    for study in pair:
+        assert study.git(".", "status", "--porcelain") == ""
+        assert sorted(study.outputs("up")) == ["a.txt", "b.txt", "c.txt", "d.txt", "scripts/more.sh"]
+        assert study.minipach("plan", "--json").json["pipelines"][0]["counts"]["run"] == 0
+    assert one.git("up", "rev-parse", "HEAD") == two.git("up", "rev-parse", "HEAD")
+    assert one.git(".", "rev-parse", "HEAD") == two.git(".", "rev-parse", "HEAD")
+
+
+@pytest.mark.slow
+def test_a_conflict_changes_nothing_until_a_side_is_taken(pair: tuple[Study, Study]) -> None:
+    one, two = pair
+    one.put("up/code/copy.sh", RUN + "# one\n")
+    two.put("up/code/copy.sh", RUN + "# two\n")
+    outcomes(one)
+    before = [two.git(repo, "rev-parse", "HEAD") for repo in (".", "images", "up")]
+    done = two.minipach("sync", "--json")
+    assert done.code == 2
+    codes = {row["repo"]: [p["code"] for p in row["problems"]] for row in done.json["repos"]}
+    assert codes == {"images": [], "up": ["sync.conflict"], ".": ["sync.held"]}
+    assert [two.git(repo, "rev-parse", "HEAD") for repo in (".", "images", "up")] == before
+    assert outcomes(two, "--take", "ours")["up"] == "merged"
+    assert (two.root / "up/code/copy.sh").read_text().endswith("# two\n")
+    outcomes(one)
+    assert (one.root / "up/code/copy.sh").read_text().endswith("# two\n")
+
+
+@pytest.mark.slow
+def test_data_that_both_changed(pair: tuple[Study, Study]) -> None:
+    one, two = pair
+    one.put("images/a.txt", "one\n")
+    two.put("images/a.txt", "two\n")
+    outcomes(one)
+    before = two.git("images", "rev-parse", "HEAD")
+    assert outcomes(two, code=2) == {"images": "refused", "up": "moved", ".": "refused"}
+    assert two.git("images", "rev-parse", "HEAD") == before
+    assert two.git("images", "status", "--porcelain") == ""
+    assert two.read("images/a.txt") == b"two\n"
