@@ -34,7 +34,8 @@ def problems_of(project: Project, paths: Iterable[str], *, committed: bool = Tru
         if path in project.pipelines:
             assessment = (Assessment if committed else _Uncommitted)(project, path, store)
             try:
-                found += command_problems(assessment.pipeline, partial(_has, assessment, committed))
+                lying = None if committed else assessment.repo.path
+                found += command_problems(assessment.pipeline, partial(_has, assessment, committed), lying)
                 found += _layout(assessment)
             finally:
                 assessment.close()

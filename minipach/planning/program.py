@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from minipach.git.repo import user_path
 from minipach.model.pipeline import Pipeline
 from minipach.model.repo_layout import CODE
 from minipach.support.errors import Problem
+from minipach.support.text import quoted
 
+_FIRST = 256  # bytes of a script in which its first line is looked for, as the system does
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
 _INTERPRETERS = _SHELLS | {"python", "python3", "Rscript", "perl", "ruby", "node", "julia", "octave", "lua", "php"}
 _INLINE = {"python": ("-c", "-m"), "python3": ("-c", "-m"), "perl": ("-e", "-E"), "ruby": ("-e",), "php": ("-r",)}
@@ -53,18 +56,21 @@ def absent_script(pipeline: Pipeline, has: Callable[[str], bool]) -> str | None:
     return None if path.startswith("..") or has(path) else script
 
 
-def command_problems(pipeline: Pipeline, has: Callable[[str], bool]) -> Iterator[Problem]:
+def command_problems(pipeline: Pipeline, has: Callable[[str], bool], folder: Path | None = None) -> Iterator[Problem]:
     """Yield what a command names that is neither in the repo nor, without an image, on this host.
 
     Args:
         pipeline: The pipeline.
         has: Whether its repo has a file at this path.
+        folder: The pipeline's working tree, if what is in it counts.
     """
     at, cmd = pipeline.at("transform.cmd"), pipeline.transform.cmd
     if script := absent_script(pipeline, has):
         yield Problem(
             "command.no-such-script", at, f"{script} is not in the pipeline's repo", "add it, or correct the path"
         )
+    elif folder is not None and cmd and cmd[0] == script_of(cmd) and not pipeline.transform.working_dir:
+        yield from _not_runnable(folder / cmd[0], at, cmd[0], on_host=pipeline.transform.image is None)
     if pipeline.transform.image is not None or not cmd or "{" in cmd[0]:
         return
     program = cmd[0]
@@ -81,4 +87,24 @@ def command_problems(pipeline: Pipeline, has: Callable[[str], bool]) -> Iterator
             at,
             f"{program} is not a program of this host",
             "correct the path, or name an image that has it",
+        )
+
+
+def _not_runnable(file: Path, at: str, name: str, *, on_host: bool) -> Iterator[Problem]:
+    """Yield why a script that is a command itself can't be started. on_host: not in an image."""
+    if not file.is_file():
+        return  # in the image, or its content is not here
+    if not os.access(file, os.X_OK):
+        way = f"chmod +x {quoted(file)}, or name its interpreter in `cmd`"
+        yield Problem("command.not-executable", at, f"{name} is not executable", way)
+    with file.open("rb") as stream:
+        first = stream.read(_FIRST).partition(b"\n")[0]
+    words = os.fsdecode(first[2:]).split() if first.startswith(b"#!") else []
+    if words and first.endswith(b"\r"):
+        message = f"the first line of {name} ends with a carriage return, which the system takes for part of a name"
+        yield Problem("command.no-such-interpreter", at, message, "save it with the line ends of Unix")
+    elif on_host and words and words[0].startswith("/") and not os.access(words[0], os.X_OK):
+        message = f"{name} needs the interpreter {words[0]}, which is not on this host"
+        yield Problem(
+            "command.no-such-interpreter", at, message, "correct its first line, or name an image that has it"
         )

@@ -213,3 +213,26 @@ def test_check_finds_a_program_or_a_script_that_is_nowhere(study: Study) -> None
     (study.root / "edges/code/runs.sh").write_text(PICKY)
     assert study.minipach("check", "edges").code == 0
     assert study.minipach("check", "--committed", "edges").code == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "mode", "wanted"),
+    [
+        (b"#!/no/such\n", 0o755, ["needs the interpreter /no/such, which is not on this host"]),
+        (b"#!/bin/sh\r\n", 0o755, ["the first line of code/run.sh ends with a carriage return"]),
+        (b"#!/bin/sh\n", 0o644, ["code/run.sh is not executable"]),
+        (b"#!/bin/sh\n", 0o755, []),
+        (b"true\n", 0o755, []),
+    ],
+    ids=["interpreter", "line-end", "mode", "right", "no-line"],
+)
+def test_check_finds_a_script_that_can_not_be_started(study: Study, first: bytes, mode: int, wanted: list[str]) -> None:
+    study.pipeline("edges", SPEC.replace("[sh, code/run.sh]", "[code/run.sh]"), run="true")
+    script = study.root / "edges/code/run.sh"
+    script.write_bytes(first)
+    script.chmod(mode)
+    done = study.minipach("check")
+    told = done.err.splitlines()
+    assert done.code == (2 if wanted else 0)
+    assert len(told) == len(wanted)
+    assert all(one in line and line.startswith("edges/spec.yml:") for one, line in zip(wanted, told, strict=True))
