@@ -14,6 +14,7 @@ import typer
 
 from minipach import __version__
 from minipach.cli import (
+    alerts,
     buckets,
     cron,
     inspect,
@@ -89,6 +90,7 @@ for module in (
     triggers,
     watch,
     serve,
+    alerts,
     jobs,
     logs,
     status,

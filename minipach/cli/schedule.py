@@ -103,7 +103,7 @@ def schedule(
 def go_on(context: typer.Context) -> None:
     """Continue the pending work of earlier schedules. Executors run this command."""
     from minipach.scheduling.service import resume
-    from minipach.triggers import followed
+    from minipach.triggers import alerts, followed
     from minipach.triggers.push_back import push_back
 
     here: Here = context.obj
@@ -111,6 +111,7 @@ def go_on(context: typer.Context) -> None:
         report = resume(here.project(), terminal)
         followed.push(here.project(), terminal)
         push_back(here.project(), terminal)
+        alerts.evaluate(here.project())
     if report is not None:
         tell(report, as_json=False)
 

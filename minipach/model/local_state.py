@@ -120,6 +120,16 @@ class LocalState:
         return self.folder / "passes.log"
 
     @property
+    def alerts(self) -> Path:
+        """The causes of alerts, and who has which message (JSON)."""
+        return self.folder / "alerts.json"
+
+    @property
+    def alerts_lock(self) -> Path:
+        """The lock of whoever sends alerts."""
+        return self.folder / "alerts.lock"
+
+    @property
     def buckets(self) -> Path:
         """The listings of buckets at the last import, and what failed (JSON)."""
         return self.folder / "buckets.json"

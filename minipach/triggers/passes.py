@@ -32,7 +32,7 @@ from minipach.scheduling.service import run
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.files import write_whole
 from minipach.support.text import printable
-from minipach.triggers import bucket_inputs, followed, hooks, received
+from minipach.triggers import alerts, bucket_inputs, followed, hooks, received
 from minipach.triggers.commit_messages import Wishes, mode_of, note_wrong, read_wishes
 from minipach.triggers.pause import paused
 from minipach.triggers.push_back import push_back
@@ -186,6 +186,7 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
         except UserError as error:
             _note(state, Look(at, len(lines), last, time.monotonic() - began, (), (*missed, *error.problems), left_out))
             state.taken.unlink(missing_ok=True)
+            alerts.evaluate(project)
             raise
         missed += followed.push(find_project(root), reporter)
         missed += push_back(find_project(root), reporter)
@@ -195,6 +196,7 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
         _note(state, Look(at, len(lines), last, time.monotonic() - began, rows, (*missed, *report.problems), left_out))
         state.taken.unlink(missing_ok=True)
         _rotate(state.passes_log)
+        alerts.evaluate(find_project(root))
         return report
 
 

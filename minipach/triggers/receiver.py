@@ -22,10 +22,11 @@ from starlette.routing import Route
 
 from minipach.git.repo import GitError
 from minipach.model.local_state import LocalState
-from minipach.project.project import Project
+from minipach.project.project import Project, find_project
 from minipach.support.errors import UserError
 from minipach.support.text import printable
 from minipach.support.validation import InvalidError, parse_object
+from minipach.triggers import alerts
 from minipach.triggers.bucket_listener import listeners
 from minipach.triggers.heard import hear, unanswered
 from minipach.triggers.payloads import FORGES, Headers, RefusedError, read, verify
@@ -37,6 +38,7 @@ BODY_LIMIT = 4_000_000  # bytes; GitHub sends at most 25 MB, with thousands of c
 _BODY_TIME = 20.0  # seconds for a body to arrive
 _FRESH = 5.0  # seconds after which secrets are read again
 _TURN = 5.0  # seconds between two looks whether a pass was killed
+_ALERTS = 30.0  # seconds between two looks whether an alert is due
 _REMEMBERED = 1000  # delivery ids
 
 log = logging.getLogger("minipach.serve")
@@ -89,17 +91,20 @@ class Receiver:
 
     async def _turns(self) -> None:
         """Start passes, after an event and regularly."""
-        looked = time.monotonic()
+        looked = evaluated = time.monotonic()
         while True:
             try:
                 if self._every and time.monotonic() - looked >= self._every:
                     looked = time.monotonic()
                     hear(self._state, "serve: looks")
+                if time.monotonic() - evaluated >= _ALERTS:
+                    evaluated = time.monotonic()
+                    alerts.evaluate_aside(find_project(self._project.root))
                 await asyncio.to_thread(self._starter.turn)
                 if self._changed:
                     self._changed = False
                     keep(self._state, self._access.forges, self._last)
-            except OSError as error:
+            except (OSError, UserError) as error:
                 log.error("serve: no pass can be started: %s", error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(_TURN, self._every or _TURN)):

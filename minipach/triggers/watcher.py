@@ -34,6 +34,7 @@ from minipach.support.mounts import silent_file_system
 from minipach.support.text import many
 from minipach.support.validation import parse_object
 from minipach.triggers import passes
+from minipach.triggers.alerts import evaluate_aside
 from minipach.triggers.drop_folder import DropFolder, DropOptions
 from minipach.triggers.inotify import Folders, Unavailable, Watch, limit_problem
 from minipach.triggers.seen import Tips, moves, read_seen
@@ -245,6 +246,7 @@ class Watcher:
 
     def _look_at_all(self) -> None:
         """List the repos again, watch what is new, and look at all of them."""
+        evaluate_aside(self._project)
         self._next_look = time.monotonic() + self._options.look
         if not self._is_here():
             return

@@ -1,0 +1,226 @@
+"""Alerts: one message for each cause, and one when it is over."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from minipach.project.project import Project
+from minipach.support.errors import UserError
+from minipach.triggers import alerts
+from minipach.triggers.alert_channels import AlertMessage, NotSentError, channels
+from tests.fixtures.projects import Study
+
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture
+def told(study: Study, tmp_path: Path) -> Path:
+    """A file to which the command of alerts appends each message."""
+    script = tmp_path / "tell me"
+    script.write_text(f"#!/bin/sh\ncat >> '{tmp_path}/told'\necho '===' >> '{tmp_path}/told'\n")
+    script.chmod(0o755)
+    study.git(".", "config", "minipach.alert.command", f"'{script}' '$(touch {tmp_path}/ran)'")
+    return tmp_path / "told"
+
+
+def messages(told: Path) -> list[str]:
+    return told.read_text().split("===\n")[:-1] if told.exists() else []
+
+
+def problem(study: Study, *codes: str) -> None:
+    """The last pass had these problems."""
+    state = Project(study.root).local
+    state.folder.mkdir(exist_ok=True)
+    rows = [{"code": code, "location": "edges", "text": f"edges: {code}\x1b[31m http://me:pw@host/"} for code in codes]
+    state.looked.write_text(json.dumps({"schema": 1, "at": "", "problems": rows, "left_out": {}}))
+
+
+def test_one_message_when_it_holds_and_one_when_it_is_over(study: Study, told: Path) -> None:
+    project = Project(study.root)
+    problem(study, "bad")
+    for seconds in (0, 300, 599):
+        alerts.evaluate(project, now=NOW + seconds)
+    assert messages(told) == []
+    for seconds in (600, 700, 5000):
+        alerts.evaluate(project, now=NOW + seconds)
+    (first,) = messages(told)
+    assert first.startswith("minipach: a pass reports a problem: edges, for 10 min\n\n")
+    assert "\\x1b[31m" in first and "\x1b" not in first and "pw" not in first
+    assert f"look: minipach -C {study.root} triggers" in first
+    problem(study)
+    for seconds in (5001, 5002):
+        alerts.evaluate(project, now=NOW + seconds)
+    assert messages(told)[1:] == [
+        f"minipach: over: a pass reports a problem: edges\n\nproject: {study.root}\nit took 83 min"
+    ]
+    assert alerts.active(project) == {} and not (told.parent / "ran").exists()
+
+
+def test_what_is_short_is_not_sent_and_a_clock_set_back_does_no_harm(study: Study, told: Path) -> None:
+    project = Project(study.root)
+    problem(study, "bad")
+    alerts.evaluate(project, now=NOW)
+    problem(study)
+    alerts.evaluate(project, now=NOW + 1000)
+    problem(study, "other")
+    alerts.evaluate(project, now=NOW + 2000)
+    alerts.evaluate(project, now=NOW - 90_000)
+    alerts.evaluate(project, now=NOW - 90_000 + 599)
+    assert messages(told) == []
+    alerts.evaluate(project, now=NOW - 90_000 + 600)
+    assert len(messages(told)) == 1
+
+
+def test_channel_that_fails_gets_the_message_later(study: Study, told: Path, tmp_path: Path) -> None:
+    project = Project(study.root)
+    study.git(".", "config", "minipach.alert.after", "0")
+    study.git(".", "config", "minipach.alert.webhook", "http://127.0.0.1:9/x")
+    problem(study, "bad")
+    for _ in range(2):
+        alerts.evaluate(project, now=NOW)
+    assert len(messages(told)) == 1
+    assert [one.sent for one in alerts.active(project).values()] == [["command"]]
+    with receiver() as (url, got):
+        study.git(".", "config", "minipach.alert.webhook", f"{url}/hook?x=1")
+        for _ in range(2):
+            alerts.evaluate(project, now=NOW + 1)
+        problem(study)
+        alerts.evaluate(project, now=NOW + 2)
+    assert [row["state"] for row in got] == ["begins", "over"] and len(messages(told)) == 2
+    assert got[0]["schema"] == 1 and got[0]["what"] == "a pass reports a problem: edges"
+    assert got[0]["look"].startswith("minipach -C ")
+
+
+@pytest.mark.slow
+def test_failed_pipeline_with_the_end_of_its_log(study: Study, told: Path) -> None:
+    study.git(".", "config", "minipach.alert.after", "0")
+    study.copier()
+    (study.root / "edges/code/copy.sh").write_text('printf "good\\033[31m bye\\n"; exit 3\n')
+    study.put("images/a", "a")
+    study.schedule(code=1)
+    alerts.evaluate(Project(study.root), now=NOW)
+    (first,) = messages(told)
+    assert first.startswith("minipach: edges failed, for 0 s\n")
+    assert "    good\\x1b[31m bye" in first and "reason: a: " in first
+    assert first.rstrip().endswith(f"look: minipach -C {study.root} logs edges")
+    (study.root / "edges/code/copy.sh").write_text('cp "$images" "$PFS/out/"\n')
+    study.save("edges")
+    study.schedule()
+    alerts.evaluate(Project(study.root), now=NOW + 1)
+    assert messages(told)[1].startswith("minipach: over: edges failed\n")
+
+
+def test_nobody_makes_the_passes(study: Study, told: Path) -> None:
+    state = Project(study.root).local
+    state.folder.mkdir(exist_ok=True)
+    state.heard.write_text("x\n")
+    assert "unanswered" not in alerts.causes(Project(study.root), time.time())[0]
+    found = alerts.causes(Project(study.root), time.time() + 100)[0]
+    assert found["unanswered"].what == "no pass begins"
+
+
+def test_what_can_not_be_found_out_is_not_over(study: Study, told: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = Project(study.root)
+    study.git(".", "config", "minipach.alert.after", "0")
+    problem(study, "bad")
+    alerts.evaluate(project, now=NOW)
+
+    def broken(_project: Project, _now: float) -> Iterator[alerts.Cause]:
+        raise OSError("no disk")
+
+    monkeypatch.setattr(alerts, "_SOURCES", {**alerts._SOURCES, "pass": broken})
+    alerts.evaluate(project, now=NOW + 1)
+    assert len(messages(told)) == 1 and len(alerts.active(project)) == 1
+
+
+def test_bad_settings_are_one_line_and_stop_no_pass(study: Study, tmp_path: Path) -> None:
+    repo = Project(study.root).repo
+    done = study.minipach("alerts", "test")
+    assert done.code == 2 and done.err.startswith("alerts: no channel is set. Fix: git config minipach.alert.command")
+    for key, value, text in (
+        ("webhook", "file:///etc/passwd", "not an address"),
+        ("webhook", "http://x:99999/", "not an address"),
+        ("command", "'a", "not a command"),
+        ("mail", "no address", "not an address of mail"),
+        ("mail", "a@b\nBcc: c@d", "not an address of mail"),
+    ):
+        study.git(".", "config", f"minipach.alert.{key}", value)
+        with pytest.raises(UserError, match=text):
+            channels(repo)
+        alerts.evaluate(Project(study.root))
+        study.git(".", "config", "--unset", f"minipach.alert.{key}")
+    study.git(".", "config", "minipach.alert.mail", "me@example.org")
+    study.git(".", "config", "minipach.alert.smtp", "smtp://me@127.0.0.1:9")
+    with pytest.raises(UserError, match="no password is set"):
+        channels(repo)
+    study.git(".", "config", "--file", ".datalad/config", "minipach.alert.command", f"touch {tmp_path}/ran")
+    study.git(".", "config", "--unset", "minipach.alert.mail")
+    assert channels(repo) == []
+
+
+def test_mail_and_apprise(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIPACH_ALERT_SMTP_PASSWORD", "pass-word-1")
+    study.git(".", "config", "minipach.alert.mail", "me@example.org")
+    study.git(".", "config", "minipach.alert.smtp", "smtp://me@127.0.0.1:9")
+    study.git(".", "config", "minipach.alert.apprise", "nonsense://")
+    found = channels(Project(study.root).repo)
+    assert [way.name for way in found] == ["mail", "apprise"]
+    for way in found:
+        with pytest.raises(NotSentError) as error:
+            way.send(AlertMessage("title\nBcc: x@y", "text", {}))
+        assert "pass-word-1" not in str(error.value)
+    with receiver() as (url, got):
+        study.git(".", "config", "minipach.alert.apprise", url.replace("http:", "json:"))
+        study.git(".", "config", "--unset", "minipach.alert.mail")
+        done = study.minipach("alerts", "test")
+    assert (done.code, done.out) == (0, "apprise: sent\n") and got[0]["title"] == "minipach: test"
+
+
+def test_command_gets_no_secrets(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIPACH_WEBHOOK_GITHUB_SECRET", "webhook-secret")
+    script = f"import os, pathlib; pathlib.Path({str(tmp_path / 'env')!r}).write_text(repr(dict(os.environ)))"
+    study.git(".", "config", "minipach.alert.command", f'{sys.executable} -c "{script}"')
+    assert study.minipach("alerts", "test", env=dict(os.environ)).out == "command: sent\n"
+    assert "webhook-secret" not in (tmp_path / "env").read_text()
+    study.git(".", "config", "minipach.alert.command", "false")
+    done = study.minipach("alerts", "test")
+    assert done.code == 2 and "false ended with exit code 1. Fix: correct the setting" in done.err
+
+
+class receiver:
+    """A web server that keeps the JSON that it is sent."""
+
+    def __init__(self) -> None:
+        got: list[dict[str, Any]] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            rows: ClassVar[list[dict[str, Any]]] = got
+
+            def do_POST(self) -> None:
+                self.rows.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._got = got
+        self._server = HTTPServer(("127.0.0.1", 0), Handler)
+
+    def __enter__(self) -> tuple[str, list[dict[str, Any]]]:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{self._server.server_port}", self._got
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
