@@ -98,7 +98,8 @@ cron list: {"schema": 1, "clocks": [{"pipeline": "report", "input": "tick", "rep
                        "cause": "scheduled|backfill|manual", "reason"}]}]}
           plan and status have "clocks" too, without "ticks", if a pipeline has a clock
 cron backfill --dry-run: {"schema": 1, "pipeline": "report", "add": ["<UTC>"], "again": [], "skipped": []}
-alerts list: {"schema": 1, "alerts": [{"cause": "failed:edges", "what": "edges failed", "since": "<UTC>", "sent": ["mail"]}]}
+alerts list: {"schema": 1, "alerts": [{"cause": "failed:edges", "what": "edges failed", "since": "<UTC>",
+             "sent": ["mail"]}]}
 input list: {"schema": 1, "inputs": [{"name": "raw", "s3": "<URL>", "bucket", "prefix", "versions": true,
              "listen": false}]}
 results list: {"schema": 1, "pipelines": [{"name", "results": 19, "ids": 19, "published": 19, "bytes": 40565}]}
