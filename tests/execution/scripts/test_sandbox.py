@@ -445,6 +445,25 @@ def test_no_network(launch: Launcher, way: Way) -> None:
 
 
 @pytest.mark.parametrize("user", ["root", "nobody"])
+def test_without_a_network_no_socket_leads_from_a_virtual_machine_to_its_host(launch: Launcher, user: str) -> None:
+    """No namespace holds AF_VSOCK. io_uring would make such a socket unseen."""
+    python = """import ctypes, errno, socket
+try:
+    socket.socket(40, socket.SOCK_STREAM)
+    print("made")
+except OSError as error:
+    print(errno.errorcode[error.errno])
+library = ctypes.CDLL(None, use_errno=True)
+print(library.syscall(425, 1, None), errno.errorcode[ctypes.get_errno()])
+for family in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6):
+    socket.socket(family)
+"""
+    with by(launch, ("bubblewrap", "host"), user) as (other, image):
+        done = other(image, "-N", *datum(), "--", "python3", "-c", python, **use("bubblewrap"))
+    assert (done.returncode, done.stdout.split()) == (0, ["EAFNOSUPPORT", "-1", "ENOSYS"]), done.stderr
+
+
+@pytest.mark.parametrize("user", ["root", "nobody"])
 @pytest.mark.parametrize("names", [("one",), ("one", "two")], ids=["alone", "set"])
 def test_abstract_sockets_of_other_processes_are_out_of_reach(
     launch: Launcher, user: str, names: tuple[str, ...]

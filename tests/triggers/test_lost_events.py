@@ -1,0 +1,203 @@
+"""Triggers that are dropped, doubled, late or in another order, and processes that are killed: the same results."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from minipach.git.repo import Repo
+from minipach.project.project import Project
+from minipach.scheduling.events import Event
+from minipach.triggers import passes
+from minipach.triggers.passes import answer
+from minipach.triggers.watcher import Watcher, WatchOptions
+from tests.fixtures.passes import Kept, wait_until_quiet
+from tests.fixtures.projects import MINIPACH, Study
+
+_FILES = st.sampled_from(["a", "b", "c"])
+
+
+class Killed(BaseException):
+    """The end of a pass at some event, as a kill would make it."""
+
+
+class Fatal(Kept):
+    """A reporter that ends the pass at one of its events."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self._at = at
+
+    def report(self, event: Event) -> None:
+        """Keep an event; at the chosen one, end the pass."""
+        super().report(event)
+        if len(self.events) > self._at:
+            raise Killed
+
+
+class Triggers(RuleBasedStateMachine):
+    """Changes of data, and triggers that have nothing to do with them. A watcher's last look makes all good."""
+
+    @initialize()
+    def begin(self) -> None:
+        """Make two projects: one with triggers, and one in which `schedule` runs once, at the end."""
+        self.folder = tempfile.TemporaryDirectory(prefix="minipach-triggers.")
+        self.studies = [Study.create(Path(self.folder.name) / name) for name in ("triggered", "by-hand")]
+        for study in self.studies:
+            study.copier()
+            study.copier("more", repo="edges")
+            study.put("images/begin", "begin")
+            Project(study.root).local.folder.mkdir(exist_ok=True)
+        self.study = self.studies[0]
+        self.lines: list[str] = []
+
+    @rule(file=_FILES, content=st.sampled_from(["1", "2", "3"]))
+    def save(self, file: str, content: str) -> None:
+        """Save a file. Nobody hears it."""
+        for study in self.studies:
+            study.put(f"images/{file}", content)
+
+    @rule(file=_FILES)
+    def remove(self, file: str) -> None:
+        """Remove a file, if it is there."""
+        for study in self.studies:
+            if (study.root / "images" / file).is_symlink():
+                study.remove(f"images/{file}")
+
+    @rule(steps=st.integers(1, 2))
+    def reset(self, steps: int) -> None:
+        """Have a data repo go back to an earlier commit."""
+        for study in self.studies:
+            if int(study.git("images", "rev-list", "--count", "HEAD")) > steps + 2:
+                study.git("images", "reset", "-q", "--hard", f"HEAD~{steps}")
+
+    @rule(times=st.integers(1, 3))
+    def hear(self, times: int) -> None:
+        """Write lines about an old commit."""
+        with Project(self.study.root).local.heard.open("a") as file:
+            file.write("refs/heads/master 0123456789 somewhere\n" * times)
+
+    @rule()
+    def make_pass(self) -> None:
+        """Make the pass that was asked for, if one was."""
+        answer(self.study.root, Kept())
+
+    @rule(at=st.integers(0, 8))
+    def make_pass_that_is_killed(self, at: int) -> None:
+        """Make a pass that ends at one of its first events."""
+        with contextlib.suppress(Killed):
+            answer(self.study.root, Fatal(at))
+
+    @rule()
+    def watch(self) -> None:
+        """Have a watcher start, look at all, and end. It writes lines as it would, and starts no process."""
+
+        def hear(project: Project, line: str) -> None:
+            with project.local.heard.open("a") as file:
+                file.write(f"{line}\n")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(passes, "ask", hear)
+            patch.setattr(passes, "start", lambda project: hear(project, "again"))
+            watcher = Watcher(Project(self.study.root), WatchOptions(3600, 3600), Kept())
+            watcher.end()
+            watcher.run()
+
+    def teardown(self) -> None:
+        """Compare both projects after a watcher's look and its pass."""
+        if not hasattr(self, "study"):
+            return
+        try:
+            self.watch()
+            self.make_pass()
+            self.watch()
+            assert not Project(self.study.root).local.heard.exists()  # the pass's own commits start none
+            self.studies[1].schedule()
+            for pipeline in ("edges", "more"):
+                first, second = (study.outputs(pipeline) for study in self.studies)
+                assert first == second and "begin" in first
+        finally:
+            Repo(self.study.root).close()
+            subprocess.run(["chmod", "-R", "u+w", self.folder.name], check=False)
+            self.folder.cleanup()
+
+
+@pytest.mark.slow
+def test_one_story_of_lost_triggers() -> None:
+    machine = Triggers()
+    machine.begin()
+    machine.save("a", "1")
+    machine.watch()
+    machine.make_pass_that_is_killed(3)
+    machine.hear(2)
+    machine.make_pass()
+    machine.reset(1)
+    machine.save("b", "2")
+    machine.teardown()
+
+
+@pytest.mark.soak
+def test_any_story_of_lost_triggers() -> None:
+    settings = hypothesis.settings(
+        max_examples=10,
+        stateful_step_count=12,
+        deadline=None,
+        phases=[hypothesis.Phase.generate],  # a step takes seconds
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    run_state_machine_as_test(Triggers, settings=settings)
+
+
+def processes_of(study: Study) -> list[int]:
+    """Return the processes of passes that work in a project."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            with contextlib.suppress(OSError):
+                here = Path(os.readlink(folder / "cwd")) == study.root
+                if here and b"hooks\0run" in (folder / "cmdline").read_bytes():
+                    found.append(int(folder.name))
+    return found
+
+
+def start_watcher(study: Study) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([*MINIPACH, "watch", "--look", "2"], cwd=study.root, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("kills", [pytest.param(3, marks=pytest.mark.slow), pytest.param(25, marks=pytest.mark.soak)])
+def test_killed_watchers_and_passes_lose_nothing(study: Study, kills: int) -> None:
+    study.copier()
+    choose = random.Random(kills)
+    watcher = start_watcher(study)
+    try:
+        for number in range(kills):
+            study.put(f"images/{number}", f"{number}")
+            time.sleep(choose.uniform(0, 3))
+            if choose.random() < 0.5:
+                watcher.kill()
+                watcher.wait()
+                watcher = start_watcher(study)
+            for pid in processes_of(study):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 300
+        while not all((study.root / "edges" / str(number)).is_symlink() for number in range(kills)):
+            assert time.monotonic() < deadline, Project(study.root).local.passes_log.read_text()[-2000:]
+            time.sleep(0.2)
+        wait_until_quiet(study)
+        assert study.outputs("edges").keys() == {str(number) for number in range(kills)}
+        assert study.plan()["edges"]["counts"]["run"] == 0
+    finally:
+        watcher.send_signal(signal.SIGTERM)
+        assert watcher.wait(60) == 0
