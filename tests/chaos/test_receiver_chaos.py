@@ -52,7 +52,7 @@ def test_kills_at_random(study: Study, tmp_path: Path, events: int, seed: int) -
     records = study.git("edges", "log", "--format=%s", "--grep=^\\[DATALAD RUNCMD\\]").splitlines()
     assert sorted(line.rpartition(" ")[2] for line in records) == sorted(wanted)
     assert study.plan()["edges"]["counts"]["run"] == 0
-    assert kills["receiver"] and kills["pass"], kills
+    assert kills["receiver"], kills  # whether a pass was running when one was to be killed, the machine decides
 
 
 def commit(study: Study, other: Path, name: str) -> None:
