@@ -52,7 +52,8 @@ def wrong_words(text: str) -> list[str]:
 
 
 def prose(page: str) -> str:
-    """A page without code, addresses and the paths of links."""
+    """A page without code, addresses, the paths of links and what readers don't see."""
+    page = re.sub(r"<!--.*?-->", "", page, flags=re.DOTALL)
     page = re.sub(r"^ *```.*?^ *```", "\n\n", page, flags=re.MULTILINE | re.DOTALL)
     page = "\n".join("" if line.startswith("    ") else line for line in page.splitlines())
     page = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", page)
