@@ -12,6 +12,7 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from minipach.git.repo import GitError, Repo, annex, is_dataset
@@ -40,7 +41,7 @@ class Moved:
         size: Their bytes, as far as they are known.
         commits: The commits of the branch that went or came, or would.
         verified: The contents that were read back from a store and compared.
-        problems: What could not be done; then no ref was moved.
+        problems: The reasons why it was not done; then no ref was moved.
     """
 
     repo: str
@@ -135,7 +136,7 @@ def pull(project: Project, target: str | None, tell: Tell) -> list[Moved]:
             before = repo.head()
             if keeps_contents(repo):
                 exchange.take(repo, remote)
-            bring(repo, remote, tell, path)
+            bring(repo, remote, partial(_tell_of, tell, path))
             after = repo.head()
             commits = int(repo.line("rev-list", "--count", f"{before}..{after}")) if before != after and before else 0
             moved = replace(moved, commits=commits)
@@ -152,7 +153,7 @@ def pull(project: Project, target: str | None, tell: Tell) -> list[Moved]:
     return found
 
 
-def bring(repo: Repo, remote: str, tell: Tell, name: str) -> None:
+def bring(repo: Repo, remote: str, tell: Tell) -> None:
     """Fetch a remote and move the branch that is checked out to its state. Raises UserError where both have commits."""
     repo.git("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", remote)
     branch = repo.branch()
@@ -162,7 +163,7 @@ def bring(repo: Repo, remote: str, tell: Tell, name: str) -> None:
         return
     if repo.succeeds("merge-base", "--is-ancestor", here, there):
         repo.git("merge", "--quiet", "--ff-only", there)
-        tell(f"{name}: {branch} moved to {there[:12]} of {remote}")
+        tell(f"{branch} moved to {there[:12]} of {remote}")
         return
     subjects = repo.line("log", "--format=%s", f"{there}..{here}").splitlines()
     problem = f"{branch} and {remote}/{branch} have diverged"
@@ -175,7 +176,11 @@ def bring(repo: Repo, remote: str, tell: Tell, name: str) -> None:
         repo.git("merge", "--abort", ok=(0, 128))
         problem += ", and git can't merge them"
         raise UserError(Problem("pull.diverged", "", problem, "see docs/howto-together.md")) from None
-    tell(f"{name}: {branch} merged with {there[:12]} of {remote}")
+    tell(f"{branch} merged with {there[:12]} of {remote}")
+
+
+def _tell_of(tell: Tell, name: str, line: str) -> None:
+    tell(f"{name}: {line}")
 
 
 def _repos(project: Project) -> Iterator[tuple[str, Repo]]:

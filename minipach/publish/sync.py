@@ -40,7 +40,7 @@ class Merged:
         remote: The remote that was fetched.
         action: `current`, `ahead` (only this clone has commits), `moved` (fast-forward), `merged`, or `refused`.
         results: The results that came.
-        problems: What keeps it from being merged.
+        problems: The reasons why it is not merged.
     """
 
     repo: str

@@ -60,7 +60,7 @@ def commit_skip(project: Project, path: str, ticks: Collection[int], reason: str
     """Commit that ticks are not to be added; those that are there are removed.
 
     Raises:
-        UserError: As for `commit_due`.
+        UserError: The repo of ticks can't take commits, as in `commit_due`.
     """
     repo = _opened(project, path)
     stream = _by_person(repo)
@@ -86,7 +86,7 @@ def commit_asked(
     """Commit the ticks that a person asks for. due: those of them that are due times; the others are manual.
 
     Raises:
-        UserError: As for `commit_due`.
+        UserError: The repo of ticks can't take commits, as in `commit_due`.
     """
     repo = _opened(project, path)
     stream = _by_person(repo)

@@ -30,7 +30,7 @@ class Store:
         kind: `dir` or `s3`.
         url: A folder, or the address of an S3 server.
         bucket: The bucket of an S3 store.
-        prefix: What the keys of an S3 store begin with; "" or a path that ends with "/".
+        prefix: The beginning of the keys of an S3 store; "" or a path that ends with "/".
     """
 
     name: str

@@ -56,7 +56,7 @@ def draft_of(project: Project, wanted: Wanted, directory: Path) -> Draft:
 
     Args:
         project: The project.
-        wanted: What the user asks for.
+        wanted: The pipeline that the user asks for.
         directory: The folder that a relative source is looked for in.
 
     Raises:

@@ -127,7 +127,7 @@ def run_ticks(
     """Add ticks and run the pipeline; what is done already of them runs again.
 
     Raises:
-        UserError: As for `service.run`.
+        UserError: The schedule can't run, as in `service.run`.
     """
     again = [tick for tick in ticks if tick in view.ticks.there]
     fresh = [tick for tick in ticks if tick not in view.ticks.there]
@@ -198,7 +198,7 @@ def backfill(
     """Add and run what `plan_backfill` says. The clock's limits hold: the ticks come in portions.
 
     Raises:
-        UserError: As for `service.run`; `backwards` with `depends_on_past`.
+        UserError: The schedule can't run, as in `service.run`; `backwards` with `depends_on_past`.
     """
     if backwards and view.clock.depends_on_past:
         message = "--backwards runs each tick before the one that it waits for (depends_on_past)"

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from minipach.git.repo import GitError, Repo, entered, is_dataset
-from minipach.model.messages import RECORD, SUBJECT
 from minipach.model.repo_layout import RESULTS
 from minipach.project.lock import project_lock
 from minipach.project.project import Project
 from minipach.project.settings import local_setting
 from minipach.publish import exchange
+from minipach.publish.project_exchange import bring
 from minipach.scheduling.events import Message, Reporter
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import quoted
@@ -92,29 +92,7 @@ def _patient() -> Mapping[str, str]:
 
 
 def _bring(_project: Project, _path: str, repo: Repo, remote: str, tell: _Tell) -> None:
-    repo.git("fetch", "--quiet", "--no-tags", remote)
-    branch = repo.branch()
-    there = repo.resolve(f"refs/remotes/{remote}/{branch}") if branch else None
-    here = repo.head()
-    if there is None or here is None or repo.succeeds("merge-base", "--is-ancestor", there, here):
-        return
-    if repo.succeeds("merge-base", "--is-ancestor", here, there):
-        repo.git("merge", "--quiet", "--ff-only", there)
-        tell(f"{branch} moved to {there[:12]} of {remote}")
-        return
-    subjects = repo.line("log", "--format=%s", f"{there}..{here}").splitlines()
-    if not all(subject.startswith((SUBJECT, RECORD)) for subject in subjects):
-        problem = f"{branch} and {remote}/{branch} have diverged"
-        raise UserError(
-            Problem("follow.diverged", "", problem, f"git -C {quoted(repo.path)} pull --no-rebase {remote}")
-        )
-    try:
-        repo.git("merge", "--quiet", "--no-edit", "-m", f"{SUBJECT}merge {remote}", there)
-    except GitError:
-        repo.git("merge", "--abort", ok=(0, 128))
-        problem = f"{branch} and {remote}/{branch} have diverged, and git can't merge them"
-        raise UserError(Problem("follow.diverged", "", problem, "see docs/howto-together.md")) from None
-    tell(f"{branch} merged with {there[:12]} of {remote}")
+    bring(repo, remote, tell)
 
 
 def _send(project: Project, path: str, repo: Repo, remote: str, tell: _Tell) -> None:

@@ -50,7 +50,7 @@ def resume(project: Project, name: str | None, *, shared: bool) -> bool:
     """End the pause of a pipeline, or all pauses; return whether there was one.
 
     Raises:
-        UserError: As for `pause`; the pipeline is paused by another setting, which the error names.
+        UserError: The name is wrong, as in `pause`; the pipeline is paused by another setting, which the error names.
     """
     before = _values(project, shared=shared)
     if name is None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import subprocess
 import time
 from pathlib import Path
 
 from minipach.project.project import Project
-from minipach.triggers.passes import is_waiting, start
+from minipach.triggers.passes import is_held, is_waiting, start
 
 _LEAST_PAUSE = 1.0
 _MOST_PAUSE = 300.0  # seconds between two starts of passes that all end without an answer
@@ -34,7 +33,7 @@ class Starter:
         asked = heard if heard is not None else _modified(state.taken)
         if asked is None or is_waiting(state):
             return False
-        if heard is None and _is_held(state.answering):
+        if heard is None and is_held(state.answering):
             return False  # the pass that answers them runs; if nobody holds the lock, it was killed
         again = asked == self._asked  # a process was started for these lines, and ended without an answer
         if again and time.monotonic() < self._next:
@@ -47,17 +46,6 @@ class Starter:
         self._children.append(child)
         self.started += 1
         return True
-
-
-def _is_held(lock: Path) -> bool:
-    try:
-        with lock.open() as file:
-            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 def _modified(file: Path) -> int | None:

@@ -67,7 +67,7 @@ def test_pushes_come_here_and_our_commits_go_there(study: Study, forge: Path) ->
 
 def test_own_commits_are_merged_and_those_of_people_are_not(study: Study, forge: Path) -> None:
     project = Project(study.root)
-    for subject, code in (("minipach: edges", None), ("mine", "follow.diverged")):
+    for subject, code in (("minipach: edges", None), ("mine", "pull.diverged")):
         study.git(".", "commit", "-q", "--allow-empty", "-m", subject)
         commit = pushed(study, forge / "study.git", **{f"file-{code}": "x"})
         found = [problem.code for problem in followed.fetch(project, Kept())]
@@ -85,7 +85,7 @@ def test_conflict_is_undone_and_said(study: Study, forge: Path) -> None:
     before = study.git(".", "rev-parse", "HEAD")
     pushed(study, forge / "study.git", f="theirs")
     (problem,) = followed.fetch(Project(study.root), Kept())
-    assert problem.code == "follow.diverged" and problem.location == "."
+    assert problem.code == "pull.diverged" and problem.location == "."
     assert study.git(".", "rev-parse", "HEAD") == before and study.git(".", "status", "--porcelain", "-uno") == ""
 
 

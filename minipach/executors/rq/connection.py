@@ -115,7 +115,7 @@ def away(repo: Repo, error: Exception, meanwhile: str = "") -> Problem:
     Args:
         repo: A repo of the project.
         error: What Redis or its client said.
-        meanwhile: What happens until it can be used again.
+        meanwhile: The consequence until it can be used again.
     """
     why = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     secret = urlsplit(redis_url(repo)).password
