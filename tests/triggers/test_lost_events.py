@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -175,6 +176,15 @@ def start_watcher(study: Study) -> subprocess.Popen[bytes]:
     return subprocess.Popen([*MINIPACH, "watch", "--look", "2"], cwd=study.root, stderr=subprocess.DEVNULL)
 
 
+def until_it_watches(study: Study, watcher: subprocess.Popen[bytes]) -> None:
+    """Wait until a watcher that was just started has looked: only then it answers a signal in its own way."""
+    file = Project(study.root).local.watch
+    deadline = time.monotonic() + 60
+    while not file.exists() or json.loads(file.read_text())["pid"] != watcher.pid:
+        assert watcher.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("kills", [pytest.param(3, marks=pytest.mark.slow), pytest.param(25, marks=pytest.mark.soak)])
 def test_killed_watchers_and_passes_lose_nothing(study: Study, kills: int) -> None:
     study.copier()
@@ -198,6 +208,9 @@ def test_killed_watchers_and_passes_lose_nothing(study: Study, kills: int) -> No
         wait_until_quiet(study)
         assert study.outputs("edges").keys() == {str(number) for number in range(kills)}
         assert study.plan()["edges"]["counts"]["run"] == 0
-    finally:
+        until_it_watches(study, watcher)
         watcher.send_signal(signal.SIGTERM)
         assert watcher.wait(60) == 0
+    finally:
+        watcher.kill()
+        watcher.wait()
