@@ -64,8 +64,9 @@ def worker(
     Example: minipach worker -j 8 --gpus 0,1 --memory 32G,
     or minipach -C /scratch/worker worker --clone ssh://lab/data/project
     """
+    from minipach.executors.clones import Clones, address
     from minipach.executors.rq.capacity import check_queues, make_room, size_of
-    from minipach.executors.rq.clone_workspace import ClonePlace, Clones, address
+    from minipach.executors.rq.clone_workspace import ClonePlace
     from minipach.executors.rq.connection import check, connect
     from minipach.executors.rq.names import Names, project_id
     from minipach.executors.rq.queue import Board

@@ -1,4 +1,4 @@
-"""What a worker without a shared filesystem says of a server that doesn't take its results."""
+"""The private clones of workers: what they say of a server that does not take their results."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minipach.executors.rq.clone_child import annexed_outputs, in_a_line
+from minipach.executors.transfer import annexed_outputs, in_a_line
 from minipach.git.repo import GitError, Repo
 from tests.fixtures.projects import Study
 

@@ -1,0 +1,163 @@
+"""Private clones of a project's repos, made as sets need them: of workers that have no filesystem with the project."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from minipach.git.repo import GitError, Repo, annex, is_dataset, need_identity
+from minipach.model.local_state import LocalState
+from minipach.support.errors import Problem, UserError
+
+REMOTE = "origin"
+_ANOTHER = "take another folder: minipach -C FOLDER worker --clone URL"
+_SETTINGS = {
+    "annex.private": "true",  # nobody else need ever know of this clone
+    "annex.hardlink": "false",
+    "gc.auto": "0",  # several processes fetch into it, and what they have fetched has no ref yet
+    "remote.origin.fetch": "+refs/heads/git-annex:refs/remotes/origin/git-annex",
+}
+
+
+def address(text: str) -> str:
+    """Return where the project is, as git takes it from anywhere.
+
+    `ssh://lab/data/project`, `lab:data/project`, a folder.
+    """
+    if not text:
+        raise UserError(
+            Problem("option.not-an-address", "--clone", "where is the project? ssh://HOST/PATH, HOST:PATH or a folder")
+        )
+    is_ssh = re.match(r"[^/]+:", text) is not None and not os.path.exists(text)
+    return text if "://" in text or is_ssh else os.path.abspath(text)
+
+
+class Clones:
+    """The clones below one folder. url: where the project is, for git (its repos are below)."""
+
+    def __init__(self, root: Path, url: str) -> None:
+        self.root = root
+        self.url = url.rstrip("/")
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the logs of sets that run here, each named after its set."""
+        return LocalState.in_root(self.root).logs
+
+    def top(self) -> Repo:
+        """Return the clone of the superdataset, by which the folder is known.
+
+        UserError where it is something else's.
+        """
+        if is_dataset(self.root):
+            repo = Repo(self.root)
+            found = repo.config(f"remote.{REMOTE}.url")
+            ready = LocalState.in_root(self.root).ready.is_file()
+            if not ready and (found is None or repo.head() is not None):  # ours has no branch checked out
+                raise UserError(
+                    Problem(
+                        "clone.foreign-repository",
+                        str(self.root),
+                        "a repository, but not a worker's clone",
+                        _ANOTHER,
+                    )
+                )
+            if ready and found != self.url:
+                raise UserError(
+                    Problem(
+                        "clone.of-another-project",
+                        str(self.root),
+                        f"a worker's clone of {found}, not of {self.url}",
+                        _ANOTHER,
+                    )
+                )
+        elif self.root.is_dir() and any(self.root.iterdir()):
+            raise UserError(
+                Problem("clone.folder-not-empty", str(self.root), "not empty, and not a worker's clone", _ANOTHER)
+            )
+        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            repo = self.clone("")
+        except GitError as error:
+            said = [line for line in error.stderr.splitlines() if line.strip()]
+            why = next((line for line in said if line.startswith("fatal: ")), said[-1] if said else str(error))
+            if why.startswith("fatal: Could not read from remote") and why != said[0]:  # ssh has said why
+                why = said[said.index(why) - 1].strip()
+            raise UserError(
+                Problem("clone.failed", self.url, f"can't be cloned: {why.removeprefix('fatal: ')}")
+            ) from None
+        need_identity(repo)
+        return repo
+
+    def clone(self, path: str) -> Repo:
+        """Return the clone of a repo of the project, made if need be. GitError where the address has none."""
+        where = self.root / path if path else self.root
+        with self.lock():
+            repo = Repo(where)
+            if LocalState.in_root(where).ready.is_file():
+                return repo
+            where.mkdir(parents=True, exist_ok=True)
+            repo.git("init", "--quiet")
+            repo.git("config", f"remote.{REMOTE}.url", f"{self.url}/{path}" if path else self.url)
+            for name, value in _SETTINGS.items():
+                repo.git("config", name, value)
+            repo.git("fetch", "--quiet", "--no-write-fetch-head", REMOTE, "HEAD")
+            repo.git("fetch", "--quiet", "--no-write-fetch-head", REMOTE, ok=(0, 128))  # not every repo has an annex
+            annex(repo, "init", "--quiet", "minipach worker")
+            annex(repo, "merge", "--quiet", ok=(0, 1))
+            LocalState.in_root(where).ready.parent.mkdir(exist_ok=True)
+            LocalState.in_root(where).ready.touch()
+            return repo
+
+    def refresh(self, repo: Repo) -> None:
+        """Learn what the project knows of where contents are, and its commits."""
+        repo.git("fetch", "--quiet", "--no-write-fetch-head", REMOTE, "HEAD", ok=(0, 128))
+        repo.git("fetch", "--quiet", "--no-write-fetch-head", REMOTE, ok=(0, 1, 128))
+        annex(repo, "merge", "--quiet", ok=(0, 1))
+
+    def known(self) -> list[Path]:
+        """Return the clones that there are."""
+        return [p.parent.parent.parent for p in self.root.rglob(str(LocalState.in_root(Path()).ready))]
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep the other processes of this worker from changing the clones."""
+        with (self.root / ".minipach-clones.lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def trim(clones: Clones, most: int) -> int:
+    """Drop contents that were not used for longest, until the clones hold at most so many bytes; how many went.
+
+    Only what git-annex finds elsewhere goes.
+    """
+    found = []
+    for path in clones.known():
+        for content in (path / ".git" / "annex" / "objects").glob("*/*/*/*"):
+            try:
+                stat = content.stat()
+            except OSError:
+                continue
+            found.append((stat.st_atime, stat.st_size, content.name, path))
+    total = sum(size for _, size, _, _ in found)
+    dropped = 0
+    for _, size, key, path in sorted(found):
+        if total <= most:
+            break
+        annex(Repo(path), "drop", "--quiet", "--key", key, ok=(0, 1))
+        total -= size
+        dropped += 1
+    return dropped
+
+
+def touch(path: Path) -> None:
+    """Note that a content was used."""
+    with contextlib.suppress(OSError):
+        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))

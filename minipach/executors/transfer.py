@@ -1,0 +1,172 @@
+"""The way of a set to a machine with a private clone, and the way of its result back."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from minipach.execution.staging import StagingError, locate
+from minipach.executors.clones import REMOTE, Clones, touch
+from minipach.executors.stored_sets import UnknownSetError, finished, read_set
+from minipach.git.annex_keys import key_of_link
+from minipach.git.repo import SYMLINK, GitError, Repo, annex
+from minipach.model.local_state import LocalState
+from minipach.model.repo_layout import CODE, RESULT_REFS, RESULTS, RESULTS_BRANCH, RESULTS_FILE, SET_REFS
+from minipach.model.work_set import WorkSet
+from minipach.support.validation import InvalidError, parse_object
+
+_FETCH = ("fetch", "--quiet", "--no-write-fetch-head", REMOTE)
+_BLOB = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+
+
+class Transfer:
+    """Fetches sets and what they read into clones, and pushes results. is_pushing: whether it does that now."""
+
+    def __init__(self, clones: Clones) -> None:
+        self.clones = clones
+        self.is_pushing = False
+
+    def fetch_set(self, repo: Repo, set_id: str, refs: list[str]) -> WorkSet:
+        """Return the set, its base commit, and its result if somebody had it before."""
+        wanted = (SET_REFS + set_id, RESULT_REFS + set_id)
+        there = _listed(repo, *wanted)
+        if wanted[0] not in there:
+            raise UnknownSetError(f"{self.clones.url}: no set {set_id}; it was cancelled, or is done")
+        repo.git(*_FETCH, *(f"+{ref}:{ref}" for ref in there))
+        refs += there
+        work = read_set(repo, set_id)
+        if repo.resolve(f"{work.base}^{{commit}}") is None:
+            repo.git(*_FETCH, work.base)
+        return work
+
+    def finished(self, repo: Repo, work: WorkSet) -> list[int]:
+        """Return the datums of a set that was begun before that have a result in the project, by their index."""
+        there = _listed(repo, RESULTS_BRANCH, f"{RESULT_REFS}*")
+        found = {ref: sha for ref, sha in there.items() if ref != RESULTS_BRANCH}
+        if found:  # without refs of our own: those are of sets that run here
+            repo.git(*_FETCH, *found)
+        if RESULTS_BRANCH in there:
+            with self.clones.lock():  # another process of this worker may fetch it, too
+                repo.git(*_FETCH, f"+{RESULTS_BRANCH}:refs/remotes/{REMOTE}/{RESULTS}")
+        return finished(repo, work, found.values())
+
+    def here(self, work: WorkSet, path: str) -> WorkSet:
+        """Return the set as it is in these clones.
+
+        Each path that it names is below the project's root, there and here.
+        """
+        root = work.repo.removesuffix(f"/{path}")
+
+        def moved(there: str) -> str:
+            inside = os.path.relpath(there, root)
+            if inside.startswith(".."):
+                raise UnknownSetError(f"set {work.id}: names {there}, which is outside of the project")
+            return inside
+
+        for place in sorted({moved(f.repo) for f in work.files}):
+            self.clones.clone(place)
+        return replace(
+            work,
+            repo=str(self.clones.root / path),
+            files=tuple(replace(f, repo=str(self.clones.root / moved(f.repo))) for f in work.files),
+            log=str(self.clones.logs / f"{work.id}.log"),
+            secrets_folder=str(LocalState.in_root(self.clones.root).secrets) if work.secrets else "",
+        )
+
+    def fetch_contents(self, repo: Repo, work: WorkSet) -> None:
+        """Fetch what the set reads, with image and scripts, from wherever it is. Raises StagingError."""
+        by_repo: dict[str, set[str]] = {work.repo: self._base_keys(repo, work)}
+        for file in work.files:
+            by_repo.setdefault(file.repo, set())
+            if file.kind == "annex" and file.key:
+                by_repo[file.repo].add(file.key)
+        for path, keys in by_repo.items():
+            there = Repo(Path(path))
+            blobs = [f.blob for f in work.files if f.repo == path and f.kind in ("git", "link")]
+            try:
+                if any(there.resolve(f"{blob}^{{blob}}") is None for blob in blobs):
+                    self.clones.refresh(there)
+                for content in self._located(there, keys).values():
+                    touch(content)
+            finally:
+                there.close()
+
+    def _located(self, repo: Repo, keys: set[str]) -> dict[str, Path]:
+        if not keys:
+            return {}
+        try:
+            return locate(repo, keys)
+        except StagingError:  # it may be known by now where they are
+            self.clones.refresh(repo)
+            return locate(repo, keys)
+
+    def _base_keys(self, repo: Repo, work: WorkSet) -> set[str]:
+        """Return the annexed contents that every record of this pipeline names."""
+        entries = [e for e in repo.ls_tree(work.base, recursive=True) if e.mode == SYMLINK]
+        named = [e for e in entries if any(e.path == p or e.path.startswith(f"{p}/") for p in (*work.always, CODE))]
+        found = (key_of_link(data) for data in repo.objects.read_many([e.sha for e in named]) if data)
+        return {key for key in found if key}
+
+    def push(self, repo: Repo, ref: str) -> None:
+        """Send what came, some times over if need be: it was work. Raises GitError, StagingError."""
+        self.is_pushing = True
+        try:
+            for pause in (2.0, 4.0):
+                try:
+                    self._push_once(repo, ref)
+                except (GitError, StagingError):
+                    time.sleep(pause)
+                else:
+                    return
+            self._push_once(repo, ref)
+        finally:
+            self.is_pushing = False
+
+    def _push_once(self, repo: Repo, ref: str) -> None:
+        """Push the contents of all outputs, then the ref that names them."""
+        blobs = annexed_outputs(repo.objects.read(f"{ref}:{RESULTS_FILE}") or b"{}")
+        keys = {key for data in repo.objects.read_many(blobs) if data and (key := key_of_link(data))}
+        if keys:
+            request = "".join(f"{key}\n" for key in sorted(keys)).encode()
+            out = annex(repo, "copy", "--json", "--to", REMOTE, "--batch-keys", stdin=request, ok=(0, 1))
+            for row in map(json.loads, out.splitlines()):
+                if not row.get("success", True):
+                    why = " ".join(row.get("error-messages", [])) or row.get("note", "")
+                    raise StagingError(f"git annex copy --to {self.clones.url}: {row.get('key')}: {why}")
+        repo.git("push", "--quiet", "--force", REMOTE, f"{ref}:{ref}")
+
+
+def _listed(repo: Repo, *patterns: str) -> dict[str, str]:
+    """Return the refs of the project's repo with their commits."""
+    rows = (row.split("\t") for row in repo.line("ls-remote", REMOTE, *patterns).splitlines())
+    return {ref: sha for sha, ref in rows}
+
+
+def annexed_outputs(data: bytes) -> list[str]:
+    """Return the blobs of the links among the outputs of a set's results.
+
+    They may have come from the server. What no worker writes is left out, as it is where results are stored.
+    """
+    try:
+        results = parse_object(data).get("results")
+    except InvalidError:
+        return []
+    files = [row.get("files") for row in results if isinstance(row, dict)] if isinstance(results, list) else []
+    rows = [row for each in files if isinstance(each, list) for row in each if isinstance(row, list) and len(row) == 3]
+    return [blob for _, mode, blob in rows if mode == SYMLINK and isinstance(blob, str) and _BLOB.fullmatch(blob)]
+
+
+def in_a_line(error: GitError) -> str:
+    """Return what git could not do, and the line in which it says why.
+
+    That is not its last one where a push is refused.
+    """
+    what = str(error).partition(" failed (")[0]
+    said = [line.strip() for line in error.stderr.splitlines() if line.strip()]
+    telling = [line for start in ("! [", "fatal: ") for line in said if line.startswith(start)] or said[-1:]
+    remarks = [line for line in said if line.startswith("remote: ")]
+    return f"{what}: {'; '.join([*telling[:1], *remarks[:1]]) or f'exit code {error.code}'}"
