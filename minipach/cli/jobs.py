@@ -20,7 +20,7 @@ from minipach.project.project import Project
 from minipach.support.text import byte_count, many, printable
 
 if TYPE_CHECKING:
-    from minipach.model.attempt import JobRow, Try, Used
+    from minipach.model.attempt import Attempt, JobRow, Try
     from minipach.records.job_history import JobStory
     from minipach.views.usage import Usage
 
@@ -120,23 +120,21 @@ def _show_story(story: JobStory) -> None:
     """Print the job's passes, its datums as a table, and below it what else is known of some of them."""
     _show_jobs(story.passes)
     titles = ["PASS", "DATUM", "STATE", "TRIES", "TIME", "CPU", "MEMORY", "READ", "WRITTEN", "DISK", "HOST"]
-    cells = [
-        [str(number + 1), used.datum, used.kind, str(used.tries), *_facts(used)] for number, used in story.attempts
-    ]
+    cells = [[str(number + 1), one.datum, one.kind, str(one.tries), *_facts(one)] for number, one in story.attempts]
     if cells:
         show()
     show_table(titles, cells, right=" ".join(titles[3:10]))
-    for (_, used), tries in zip(story.attempts, story.tries, strict=True):
-        if used.kind == "ok" and not used.message and len(tries) < 2:
+    for (_, attempt), tries in zip(story.attempts, story.tries, strict=True):
+        if attempt.kind == "ok" and not attempt.message and len(tries) < 2:
             continue
-        show(f"{used.datum}: {_what(used)}")
+        show(f"{attempt.datum}: {_what(attempt)}")
         if len(tries) > 1:
             for place, one in enumerate(tries, 1):
                 show(f"  try {place}: {_try(one)}")
-        show(f"  log: {used.log}")
+        show(f"  log: {attempt.log}")
 
 
-def _what(end: Used | Try) -> str:
+def _what(end: Attempt | Try) -> str:
     return state(end.kind) + (f", {printable(end.message)}" if end.message else "")
 
 
@@ -146,15 +144,16 @@ def _try(one: Try) -> str:
     return f"{_what(one)}{when}{took}" + (f", on {one.host}" if one.host else "")
 
 
-def _facts(used: Used) -> list[str]:
+def _facts(attempt: Attempt) -> list[str]:
     """Return time, CPU, memory, bytes read and written, disk and host of an attempt; "-": not known."""
-    timed = bool(used.seconds) or used.kind != "lost"
-    sizes = [used.memory, used.bytes_in, used.bytes_out, used.disk]
+    took = attempt.took
+    timed = bool(took.seconds) or attempt.kind != "lost"
+    sizes = [took.memory, attempt.result.bytes_in, attempt.result.bytes_out, took.disk]
     return [
-        _seconds(used.seconds) if timed else "-",
-        f"{used.cpu:.2f} s" if timed else "-",
+        _seconds(took.seconds) if timed else "-",
+        f"{took.cpu:.2f} s" if timed else "-",
         *("-" if size is None else byte_count(size) for size in sizes),
-        used.host or "-",
+        attempt.host or "-",
     ]
 
 

@@ -20,7 +20,7 @@ from minipach.support.text import NAMED, many, printable
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from minipach.model.attempt import DatumEnd
+    from minipach.model.attempt import Attempt
     from minipach.model.failures import Way
     from minipach.scheduling.events import Event, Reporter
     from minipach.scheduling.report import PipelineReport, ScheduleReport
@@ -244,12 +244,12 @@ class Terminal:
             self._bars = None
             self._tasks.clear()
 
-    def _failure(self, pipeline: str, end: DatumEnd) -> None:
+    def _failure(self, pipeline: str, end: Attempt) -> None:
         """Show why a datum failed, and the end of its log; of those that failed alike, only the first in full."""
         from minipach.model.failures import way_of, without_name
         from minipach.records.job_logs import log_tail
 
-        name = end.task.datum.name
+        name = end.datum
         tail = log_tail(end.log)
         way = (way_of(end), without_name(tail[-1], name) if tail else "")
         alike = self._alike.setdefault(pipeline, {}).setdefault(way, [])

@@ -20,13 +20,13 @@ from minipach.execution.secrets import SecretError
 from minipach.execution.staging import HopelessError, StagingError, Untouched, check_own, stage
 from minipach.git.repo import GitError
 from minipach.git.worktrees import Slot, clear_scratch
-from minipach.model.attempt import Took, Try, took
+from minipach.model.attempt import DatumResult, Took, Try, took
 from minipach.model.failures import FINAL
 from minipach.model.launch_protocol import NOT_KEPT
 from minipach.model.log_marks import mark
 from minipach.model.messages import SUBJECT, next_try, once_more
 from minipach.model.states import ResultState, SetKind
-from minipach.model.work_set import LOST_TRIES, DatumResult, Outcome, WorkSet
+from minipach.model.work_set import LOST_TRIES, Outcome, WorkSet
 from minipach.project.disk_full import explain, places_of_set
 from minipach.records.job_logs import put_aside, split_log
 from minipach.support.stream_filter import printing_to

@@ -3,165 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from minipach.model.datum import Task
-from minipach.model.states import DatumKind
-
-
-@dataclass(frozen=True, slots=True)
-class DatumEnd:
-    """The outcome of a datum.
-
-    kind: as in Outcome, or `recovered`: it failed and its `err_cmd` succeeded · seconds, cpu: of its last try, in a set
-    with its share of the set's own work · memory: the peak meanwhile, in bytes · bytes_in, bytes_out: of its files
-    (None: not known) · log: a file, its own where it has one · started, ended: of its set, in unix seconds (None: not
-    known) · took: what its last try took (None: not known) · before: the tries before that, those that are not on
-    record yet (see `Round`).
-    """
-
-    task: Task
-    kind: DatumKind
-    exit: int
-    message: str
-    seconds: float
-    cpu: float
-    tries: int
-    host: str
-    log: str
-    memory: int | None = None
-    bytes_in: int | None = None
-    bytes_out: int | None = None
-    started: float | None = None
-    ended: float | None = None
-    took: Took | None = None
-    before: tuple[Try, ...] = ()
-
-
-def end_of(task: Task, used: Used) -> DatumEnd:
-    """Return what became of a datum, as the job database has it."""
-    kind: DatumKind = "failed"
-    for known in ("ok", "lost", "recovered"):
-        if used.kind == known:
-            kind = known
-    return DatumEnd(
-        task,
-        kind,
-        used.exit,
-        used.message,
-        used.seconds,
-        used.cpu,
-        used.tries,
-        used.host,
-        used.log,
-        used.memory,
-        used.bytes_in,
-        used.bytes_out,
-        used.started,
-        used.ended,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """The last thing that happened to a datum. seconds: wall time of the last try · pass_key: of its job."""
-
-    datum: str
-    datum_id: str
-    kind: str
-    exit: int
-    message: str
-    seconds: float
-    ended: float
-    log: str
-    job: str
-    pass_key: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """The bad end of a datum's last attempt. times: how often this very content did not end well."""
-
-    datum_id: str
-    kind: str
-    message: str
-    times: int
-
-
-@dataclass(frozen=True, slots=True)
-class Repeated:
-    """A datum id whose command failed in several jobs. message: of the last time."""
-
-    jobs: int
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Duration:
-    """The duration of one run: wall seconds, and seconds of CPU time."""
-
-    seconds: float
-    cpu: float
-
-
-@dataclass(frozen=True, slots=True)
-class Used:
-    """The outcome of a datum in a job, and its resources.
-
-    seconds, cpu: wall and processor time of the last try, in a set with its share of the set's own work · memory: peak
-    of the processes of the command (or its set) together while it ran, in bytes; None: not known · bytes_in,
-    bytes_out: of its files · disk: peak of its scratch space and outputs; None: not known · forced: it ran on purpose,
-    whatever was known of it · started, ended: of the set that it was in, in unix seconds (started is None where it is
-    not known, or it never began; ended is then when that was noted) · began, finished: of its last try (None: not
-    known).
-    """
-
-    datum: str
-    datum_id: str
-    kind: str
-    exit: int
-    message: str
-    tries: int
-    seconds: float
-    cpu: float
-    memory: int | None
-    bytes_in: int | None
-    bytes_out: int | None
-    host: str
-    log: str
-    ended: float
-    started: float | None = None
-    began: float | None = None
-    finished: float | None = None
-    disk: int | None = None
-    forced: bool = False
-
-    @property
-    def last_try(self) -> Try:
-        """The try that this is."""
-        began, ended = (self.started, self.ended) if self.began is None else (self.began, self.finished)
-        used = self.seconds, self.cpu, self.memory
-        return Try(self.kind, self.exit, self.message, began, ended, *used, self.host, self.log)
-
-
-@dataclass(frozen=True, slots=True)
-class JobRow:
-    """One pass of a pipeline. key: the job database's own number; several passes over the same state share an id.
-
-    asked: how many datums it is to run, all passes that share the key together (0: not known) · cause: `manual` (a
-    person asked for it), or the trigger: `clock`, `watch`, `event`, `hook`; `backfill` ("": not known).
-    """
-
-    key: int
-    id: str
-    pipeline: str
-    state: str
-    started: float
-    ended: float | None
-    commit: str
-    counts: dict[str, int]
-    asked: int = 0
-    cause: str = ""
+from minipach.model.states import DatumKind, ResultState
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +50,121 @@ class Try:
         return Try(
             kind, code, message, took.began or None, took.ended or None, took.seconds, took.cpu, took.memory, host, log
         )
+
+
+_NOTHING = Took(0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class DatumResult:
+    """The result of one datum of a set.
+
+    index: of the set's datums · state: `ok`; `failed` with `exit` and `message`; `recovered`: it failed, and its
+    `err_cmd` succeeded; `lost`: not its command's fault; `stopped`: the set was ended by another datum whose time was
+    over · part: its number in a set of several that ran, which is also that of its part of the log (None: it ran by
+    itself) · took: what its last try took (None: not known) · bytes_in, bytes_out: of its files (None: not known).
+    """
+
+    index: int
+    state: ResultState
+    exit: int = 0
+    message: str = ""
+    part: int | None = None
+    took: Took | None = None
+    bytes_in: int | None = None
+    bytes_out: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The outcome of a datum in a pass: the result of its last try, and where and when that was.
+
+    result: as its worker reported it, with what it took · before: the tries before the last one that are not on record
+    yet (see `Round`) · log: a file, the datum's own where it has one · started, ended: of its set, in unix seconds
+    (None, 0: not known). One that was not begun has no start; its end is when that was noted · forced: it ran on
+    purpose, whatever was known of it · pass_key: of its job in the job database (0: not on record yet).
+    """
+
+    datum: str
+    datum_id: str
+    result: DatumResult
+    tries: int
+    host: str
+    log: str
+    started: float | None = None
+    ended: float = 0.0
+    forced: bool = False
+    before: tuple[Try, ...] = ()
+    pass_key: int = 0
+
+    @property
+    def kind(self) -> DatumKind:
+        """The state of the datum. A set that another datum has stopped counts as its last try."""
+        return "failed" if self.result.state == "stopped" else self.result.state
+
+    @property
+    def message(self) -> str:
+        """The reason why it did not succeed."""
+        return self.result.message
+
+    @property
+    def took(self) -> Took:
+        """The duration and the resources of the last try."""
+        return self.result.took or _NOTHING
+
+    @property
+    def last_try(self) -> Try:
+        """The try that this is."""
+        took = self.took
+        if not took.began:
+            took = replace(took, began=self.started or 0.0, ended=self.ended)
+        return Try.of(took, self.kind, self.result.exit, self.message, self.host, self.log)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The bad end of a datum's last attempt. times: how often this very content did not end well."""
+
+    datum_id: str
+    kind: str
+    message: str
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """A datum id whose command failed in several jobs. message: of the last time."""
+
+    jobs: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """The duration of one run: wall seconds, and seconds of CPU time."""
+
+    seconds: float
+    cpu: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """One pass of a pipeline. key: the job database's own number; several passes over the same state share an id.
+
+    asked: how many datums it is to run, all passes that share the key together (0: not known) · cause: `manual` (a
+    person asked for it), or the trigger: `clock`, `watch`, `event`, `hook`; `backfill` ("": not known).
+    """
+
+    key: int
+    id: str
+    pipeline: str
+    state: str
+    started: float
+    ended: float | None
+    commit: str
+    counts: dict[str, int]
+    asked: int = 0
+    cause: str = ""
 
 
 def took(

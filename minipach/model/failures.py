@@ -11,7 +11,7 @@ from minipach.model.launch_protocol import NOT_FOUND, NOT_KEPT
 from minipach.model.states import FAILED
 
 if TYPE_CHECKING:
-    from minipach.model.attempt import DatumEnd
+    from minipach.model.attempt import Attempt
 
 FINAL = frozenset({NOT_KEPT, NOT_FOUND})  # exit codes that another try ends with, too
 GIVE_UP_AFTER = 5  # so many datums at a job's beginning, if they all fail in the same way
@@ -28,9 +28,9 @@ class Way:
     message: str
 
 
-def way_of(end: DatumEnd) -> Way:
+def way_of(end: Attempt) -> Way:
     """Return how a datum failed."""
-    return Way(end.kind, end.exit, without_name(end.message, end.task.datum.name))
+    return Way(end.kind, end.result.exit, without_name(end.message, end.datum))
 
 
 def without_name(text: str, name: str) -> str:
@@ -57,7 +57,7 @@ class Beginning:
     _count: int = 0
     _open: bool = True
 
-    def note(self, end: DatumEnd) -> None:
+    def note(self, end: Attempt) -> None:
         """Count a datum that has ended."""
         if end.kind not in FAILED:
             self._open = False

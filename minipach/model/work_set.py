@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from minipach.model import run_record
-from minipach.model.attempt import Took, Try
+from minipach.model.attempt import DatumResult, Took, Try
 from minipach.model.datum import Task
 from minipach.model.failures import FINAL
 from minipach.model.pipeline import Pipeline, Resources
-from minipach.model.states import ResultState, SetKind
+from minipach.model.states import SetKind
 from minipach.support.validation import checked, clean, parse_object
 
 LOST_TRIES = 3  # a set that is lost this often isn't tried again in this job
@@ -142,26 +142,6 @@ class WorkSet:
         data["files"] = tuple(StagedFile(**f) for f in data["files"])
         data["needs"] = Needs(**data["needs"])
         return checked(WorkSet(**data))
-
-
-@dataclass(frozen=True, slots=True)
-class DatumResult:
-    """The result of one datum of a set.
-
-    index: of the set's datums · state: `ok`; `failed` with `exit` and `message`; `recovered`: it failed, and its
-    `err_cmd` succeeded; `lost`: not its command's fault; `stopped`: the set was ended by another datum whose time was
-    over · part: its number in a set of several that ran, which is also that of its part of the log (None: it ran by
-    itself) · took: what its last try took (None: not known) · bytes_in, bytes_out: of its files (None: not known).
-    """
-
-    index: int
-    state: ResultState
-    exit: int = 0
-    message: str = ""
-    part: int | None = None
-    took: Took | None = None
-    bytes_in: int | None = None
-    bytes_out: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ import logging
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from minipach.git import shared_modes
-from minipach.model.attempt import Attempt, DatumEnd, Duration, Failure, JobRow, Repeated, Try, Used
-from minipach.model.states import JobState
+from minipach.model.attempt import Attempt, DatumResult, Duration, Failure, JobRow, Repeated, Took, Try
+from minipach.model.states import DatumKind, JobState
 from minipach.support.validation import conforms, is_moment, is_text, rows
 
 _LOG = logging.getLogger(__name__)
@@ -54,17 +54,58 @@ _ADDED = {
 }
 
 
-_USED = (
-    "datum, datum_id, kind, exit, message, tries, seconds, cpu, memory, bytes_in, bytes_out, host, log, ended, started,"
-    " began, finished, disk, forced"
-)
+@dataclass(frozen=True, slots=True)
+class _AttemptRow:
+    """A row of the table `attempt`, as it is stored."""
+
+    job: int | None
+    datum: str
+    datum_id: str
+    kind: str
+    exit: int
+    message: str
+    tries: int
+    seconds: float
+    cpu: float
+    memory: int | None
+    bytes_in: int | None
+    bytes_out: int | None
+    host: str
+    log: str
+    ended: float
+    started: float | None
+    began: float | None
+    finished: float | None
+    disk: int | None
+    forced: int | None
+
+    def attempt(self) -> Attempt:
+        """Return the attempt. A kind that this version does not know counts as failed."""
+        took = Took(self.began or 0.0, self.finished or 0.0, self.seconds, self.cpu, self.memory, self.disk)
+        kind = _KINDS.get(self.kind, "failed")
+        return Attempt(
+            self.datum,
+            self.datum_id,
+            DatumResult(0, kind, self.exit, self.message, None, took, self.bytes_in, self.bytes_out),
+            self.tries,
+            self.host,
+            self.log,
+            self.started,
+            self.ended,
+            forced=bool(self.forced),
+            pass_key=self.job or 0,
+        )
+
+
+_KINDS: Mapping[str, DatumKind] = {"ok": "ok", "lost": "lost", "recovered": "recovered"}
+_ATTEMPT = ", ".join(field.name for field in fields(_AttemptRow))
 _TRY = "kind, exit, message, started, ended, seconds, cpu, memory, host, log"
 
 
-def _used(found: Iterable[tuple[Any, ...]]) -> list[Used]:
+def _attempts(found: Iterable[tuple[Any, ...]]) -> list[Attempt]:
     """Return the rows as attempts; one that has a value of another kind is left out."""
-    made = rows(Used, [(*row[:-1], bool(row[-1])) for row in found])
-    return [used for used in made if is_moment(used.ended) and (used.started is None or is_moment(used.started))]
+    made = rows(_AttemptRow, list(found))
+    return [row.attempt() for row in made if is_moment(row.ended) and (row.started is None or is_moment(row.started))]
 
 
 _News = tuple[int, str, str, float | None]
@@ -281,38 +322,36 @@ class Ledger:
         """Note how many datums a job is to run, those that have run included."""
         self._db.execute("UPDATE job SET asked = ? WHERE key = ?", (count, key))
 
-    def add_attempt(self, job: int, pipeline: str, end: DatumEnd, *, forced: bool = False) -> None:
+    def add_attempt(self, job: int, pipeline: str, end: Attempt, *, forced: bool = False) -> None:
         """Note what became of a datum. forced: it ran on purpose, whatever was known of it."""
-        self._db.execute(
-            "INSERT INTO attempt (job, pipeline, datum, datum_id, started, ended, seconds,"
-            " kind, exit, message, tries, host, log, cpu, memory, bytes_in, bytes_out, forced, began, finished,"
-            " disk) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                job,
-                pipeline,
-                end.task.datum.name,
-                end.task.id,
-                end.started,
-                end.ended or time.time(),
-                end.seconds,
-                end.kind,
-                end.exit,
-                end.message,
-                end.tries,
-                end.host,
-                end.log,
-                end.cpu,
-                end.memory,
-                end.bytes_in,
-                end.bytes_out,
-                forced,
-                end.took.began if end.took else None,
-                end.took.ended if end.took else None,
-                end.took.disk if end.took else None,
-            ),
+        took = end.took
+        row = _AttemptRow(
+            job,
+            end.datum,
+            end.datum_id,
+            end.kind,
+            end.result.exit,
+            end.message,
+            end.tries,
+            took.seconds,
+            took.cpu,
+            took.memory,
+            end.result.bytes_in,
+            end.result.bytes_out,
+            end.host,
+            end.log,
+            end.ended or time.time(),
+            end.started,
+            took.began or None,
+            took.ended or None,
+            took.disk,
+            forced,
         )
+        values = (pipeline, *astuple(row))
+        marks = ", ".join("?" * len(values))
+        self._db.execute(f"INSERT INTO attempt (pipeline, {_ATTEMPT}) VALUES ({marks})", values)
         for one in end.before:
-            self.add_try(job, pipeline, end.task.datum.name, one)
+            self.add_try(job, pipeline, end.datum, one)
 
     def note_empty(self, job: int, datums: Iterable[str]) -> None:
         """Note of datums of a job that succeeded that they wrote nothing."""
@@ -347,11 +386,6 @@ class Ledger:
                 found.setdefault(row[0], []).extend(made)
         return found
 
-    def last_used(self, pipeline: str) -> dict[str, tuple[int, Used]]:
-        """Return the last attempt of each datum in full, with the key of its job, by name."""
-        found = self._db.execute(f"SELECT job, {_USED} FROM attempt WHERE pipeline = ? ORDER BY key", (pipeline,))
-        return {used.datum: (row[0], used) for row in found if conforms(row[0], int) for used in _used([row[1:]])}
-
     def tries_of(self, job: int, datum: str) -> list[Try]:
         """Return the same of one datum."""
         return _tries(
@@ -360,13 +394,8 @@ class Ledger:
 
     def last_attempts(self, pipeline: str) -> dict[str, Attempt]:
         """Return the last attempt of each datum, by name."""
-        found = self._db.execute(
-            "SELECT a.datum, a.datum_id, a.kind, a.exit, a.message, a.seconds, a.ended, a.log, ifnull(j.id, ''),"
-            " ifnull(a.job, 0)"
-            " FROM attempt a LEFT JOIN job j ON j.key = a.job WHERE a.pipeline = ? ORDER BY a.key",
-            (pipeline,),
-        )
-        return {one.datum: one for one in rows(Attempt, found.fetchall()) if is_moment(one.ended)}
+        found = self._db.execute(f"SELECT {_ATTEMPT} FROM attempt WHERE pipeline = ? ORDER BY key", (pipeline,))
+        return {one.datum: one for one in _attempts(found)}
 
     def failures(self, pipeline: str) -> dict[str, Failure]:
         """Return the datums whose last attempt did not succeed, by name.
@@ -440,30 +469,30 @@ class Ledger:
         )
         return _job_rows(found)
 
-    def attempts(self, key: int) -> list[Used]:
+    def attempts(self, key: int) -> list[Attempt]:
         """Return what happened to each datum of a job, in order."""
-        return _used(self._db.execute(f"SELECT {_USED} FROM attempt WHERE job = ? ORDER BY key", (key,)))
+        return _attempts(self._db.execute(f"SELECT {_ATTEMPT} FROM attempt WHERE job = ? ORDER BY key", (key,)))
 
-    def forced_runs(self, pipeline: str) -> list[Used]:
+    def forced_runs(self, pipeline: str) -> list[Attempt]:
         """Return the forced runs that succeeded in jobs since the last one that ended: they are not published yet.
 
         To be asked by the holder of the project's lock: a job that is `running` was killed then.
         """
         found = self._db.execute(
-            f"SELECT {_USED} FROM attempt WHERE forced AND kind = 'ok' AND job IN ("
+            f"SELECT {_ATTEMPT} FROM attempt WHERE forced AND kind = 'ok' AND job IN ("
             " SELECT key FROM job WHERE pipeline = ?1 AND key > ifnull((SELECT key FROM job WHERE pipeline = ?1"
             " AND state NOT IN ('submitted', 'superseded', 'running') ORDER BY key DESC LIMIT 1), 0)) ORDER BY key",
             (pipeline,),
         )
-        return _used(found)
+        return _attempts(found)
 
-    def successes(self, pipeline: str, most: int) -> list[Used]:
+    def successes(self, pipeline: str, most: int) -> list[Attempt]:
         """Return the last runs of a pipeline that succeeded, the newest first."""
         found = self._db.execute(
-            f"SELECT {_USED} FROM attempt WHERE pipeline = ? AND kind = 'ok' ORDER BY key DESC LIMIT ?",
+            f"SELECT {_ATTEMPT} FROM attempt WHERE pipeline = ? AND kind = 'ok' ORDER BY key DESC LIMIT ?",
             (pipeline, most),
         )
-        return _used(found)
+        return _attempts(found)
 
 
 def note_place(db: sqlite3.Connection, folder: str) -> None:

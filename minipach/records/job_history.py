@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from minipach.model.attempt import JobRow, Try, Used
+from minipach.model.attempt import Attempt, JobRow, Try
 from minipach.project.lock import holder
 from minipach.project.project import Project
 from minipach.records.job_database import Ledger
@@ -54,13 +54,13 @@ class JobStory:
 
     job: JobRow
     passes: tuple[JobRow, ...]
-    attempts: tuple[tuple[int, Used], ...]
+    attempts: tuple[tuple[int, Attempt], ...]
     tries: tuple[tuple[Try, ...], ...]
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON object of `minipach job --json`."""
         pairs = zip(self.attempts, self.tries, strict=True)
-        rows = [{"pass": index, **attempt_json(used, tries)} for (index, used), tries in pairs]
+        rows = [{"pass": index, **attempt_json(attempt, tries)} for (index, attempt), tries in pairs]
         return {**job_json(self.job), "passes": [job_json(p) for p in self.passes], "attempts": rows}
 
 
@@ -93,9 +93,7 @@ def read_job(project: Project, start: str, pipeline: str | None = None) -> JobSt
         found = []
         for number, row in enumerate(passes):
             before = ledger.tries(row.key)
-            found += [
-                ((number, used), all_tries(used, before.pop(used.datum, ()))) for used in ledger.attempts(row.key)
-            ]
+            found += [((number, one), all_tries(one, before.pop(one.datum, ()))) for one in ledger.attempts(row.key)]
         return JobStory(passes[-1], passes, tuple(a for a, _ in found), tuple(t for _, t in found))
     finally:
         ledger.close()
@@ -116,30 +114,30 @@ def job_json(row: JobRow) -> dict[str, Any]:
     }
 
 
-def all_tries(used: Used, before: Iterable[Try]) -> tuple[Try, ...]:
+def all_tries(attempt: Attempt, before: Iterable[Try]) -> tuple[Try, ...]:
     """Return the tries of a datum in a job; one that was never begun may have none."""
-    return (*before, *([used.last_try] if used.tries else []))
+    return (*before, *([attempt.last_try] if attempt.tries else []))
 
 
-def attempt_json(used: Used, tries: Sequence[Try]) -> dict[str, Any]:
+def attempt_json(attempt: Attempt, tries: Sequence[Try]) -> dict[str, Any]:
     """Return the JSON object of `minipach job --json`."""
     return {
-        "datum": used.datum,
-        "id": used.datum_id,
-        "kind": used.kind,
-        "exit": used.exit,
-        "message": used.message,
-        "tries": used.tries,
-        "seconds": round(used.seconds, 3),
-        "cpu": round(used.cpu, 3),
-        "memory": used.memory,
-        "bytes_in": used.bytes_in,
-        "bytes_out": used.bytes_out,
-        "disk": used.disk,
-        "host": used.host,
-        "log": used.log,
-        "started": iso(used.started) if used.started is not None else None,
-        "ended": iso(used.ended),
+        "datum": attempt.datum,
+        "id": attempt.datum_id,
+        "kind": attempt.kind,
+        "exit": attempt.result.exit,
+        "message": attempt.message,
+        "tries": attempt.tries,
+        "seconds": round(attempt.took.seconds, 3),
+        "cpu": round(attempt.took.cpu, 3),
+        "memory": attempt.took.memory,
+        "bytes_in": attempt.result.bytes_in,
+        "bytes_out": attempt.result.bytes_out,
+        "disk": attempt.took.disk,
+        "host": attempt.host,
+        "log": attempt.log,
+        "started": iso(attempt.started) if attempt.started is not None else None,
+        "ended": iso(attempt.ended),
         "tried": [try_json(number, one) for number, one in enumerate(tries, 1)],
     }
 
@@ -173,8 +171,8 @@ def last_attempts_json(project: Project, pipeline: str) -> dict[str, dict[str, A
     """Return the last attempt of each datum that has one, with its tries, by name."""
     ledger = open_ledger(project)
     try:
-        last = ledger.last_used(pipeline)
-        before = {key: ledger.tries(key) for key in {key for key, _ in last.values()}}
-        return {n: attempt_json(used, all_tries(used, before[key].get(n, ()))) for n, (key, used) in last.items()}
+        last = ledger.last_attempts(pipeline)
+        before = {key: ledger.tries(key) for key in {one.pass_key for one in last.values()}}
+        return {n: attempt_json(one, all_tries(one, before[one.pass_key].get(n, ()))) for n, one in last.items()}
     finally:
         ledger.close()

@@ -15,11 +15,10 @@ from minipach.datums import launch_command
 from minipach.execution.set_size import BOOKKEEPING, Sizer
 from minipach.executors.base import Executor
 from minipach.git.annex_keys import size_of
-from minipach.model.attempt import DatumEnd, Duration, Took, Try
+from minipach.model.attempt import Attempt, DatumResult, Duration, Took, Try
 from minipach.model.datum import Task
 from minipach.model.pipeline import SetSpec
-from minipach.model.states import DatumKind
-from minipach.model.work_set import Base, DatumResult, Outcome, Streak, WorkSet, tried_again
+from minipach.model.work_set import Base, Outcome, Streak, WorkSet, tried_again
 from minipach.planning.assessment import Assessment
 from minipach.planning.program import absent_script
 from minipach.records.job_logs import count_sets, note_set, noted_sets, part_of
@@ -76,7 +75,7 @@ class Round:
         self._queue: deque[Task] = deque()
         self._alone: deque[tuple[Task, int]] = deque()
         self._streak = Streak()
-        self._lost: dict[str, DatumEnd] = {}  # how datums ended in a set that was lost, until they are tried again
+        self._lost: dict[str, Attempt] = {}  # how datums ended in a set that was lost, until they are tried again
         self._sets = count_sets(logs)
         self._total = 0
         self._deadline: float | None = None
@@ -140,7 +139,7 @@ class Round:
             self._fill(self._total)
         return True
 
-    def take(self, outcomes: Iterable[Outcome]) -> list[DatumEnd]:
+    def take(self, outcomes: Iterable[Outcome]) -> list[Attempt]:
         """Take outcomes of this round's sets; the datums that are done with."""
         ends = [*self._told(outcomes), *self._drop_hopeless()]
         if self.is_late:  # what has ended in time counts
@@ -149,7 +148,7 @@ class Round:
             ends += self._give_up()
         return ends
 
-    def _told(self, outcomes: Iterable[Outcome]) -> list[DatumEnd]:
+    def _told(self, outcomes: Iterable[Outcome]) -> list[Attempt]:
         found = []
         for outcome in outcomes:
             flight = self._waiting.get(outcome.set_id)
@@ -164,7 +163,7 @@ class Round:
                 self.ended.append(self._waiting.pop(outcome.set_id).work)
         return found
 
-    def _drop_hopeless(self) -> Iterator[DatumEnd]:
+    def _drop_hopeless(self) -> Iterator[Attempt]:
         """Yield the remaining lost sets as not tried, where one datum after the other is lost alone, too."""
         if not self._streak.is_hopeless:
             return
@@ -174,7 +173,7 @@ class Round:
             self.done += 1
             yield self._lost.pop(task.datum.name)
 
-    def _give_up(self) -> Iterator[DatumEnd]:
+    def _give_up(self) -> Iterator[Attempt]:
         flights = list(self._waiting.values())
         running = [(task, f.work.log) for f in flights for i, task in enumerate(f.members) if task and i in f.left]
         waiting = [(task, "") for task in (*self._queue, *(task for task, _ in self._alone))]
@@ -185,9 +184,8 @@ class Round:
         for task, log in (*running, *waiting):
             what = "ended" if log else "not started"
             self.done += 1
-            yield DatumEnd(
-                task, "failed", 1, f"{what}: the job reached its time limit (job_timeout)", 0.0, 0.0, 0, "", log
-            )
+            result = DatumResult(0, "failed", 1, f"{what}: the job reached its time limit (job_timeout)")
+            yield Attempt(task.datum.name, task.id, result, 0, "", log)
 
     def stop(self) -> None:
         """Start nothing more; what runs continues to its end."""
@@ -244,7 +242,7 @@ class Round:
         self._waiting[work.id] = _Flight(work, tuple(members), set(range(len(members))))
         return work
 
-    def _ends(self, flight: _Flight, outcome: Outcome) -> Iterator[tuple[int, DatumEnd | None]]:
+    def _ends(self, flight: _Flight, outcome: Outcome) -> Iterator[tuple[int, Attempt | None]]:
         """Yield the datums that are done with, by their index; the others go back to be tried by themselves."""
         results = outcome.results(len(flight.members))
         if outcome.kind == "ok":
@@ -264,32 +262,23 @@ class Round:
             else:
                 yield one.index, self._end(flight, task, one, outcome, len(results))
 
-    def _end(self, flight: _Flight, task: Task, one: DatumResult, outcome: Outcome, count: int) -> DatumEnd:
+    def _end(self, flight: _Flight, task: Task, one: DatumResult, outcome: Outcome, count: int) -> Attempt:
         """Return what became of a datum for good. count: the datums that the outcome is of."""
-        # a set that another datum has ended was the last try where no more are left
-        kind: DatumKind = "failed" if one.state == "stopped" else one.state
         message = one.message
-        if kind == "failed" and self._absent:
+        if one.state in ("failed", "stopped") and self._absent:
             message = f"{message}; {self._absent} is not in the pipeline's repo"
-        tries = outcome.tries + (self._most - flight.work.tries if count == 1 and kind != "lost" else 0)
+        tries = outcome.tries + (self._most - flight.work.tries if count == 1 and one.state != "lost" else 0)
         took = one.took or Took(0.0, 0.0, outcome.seconds / count, outcome.cpu / count, outcome.memory)
-        return DatumEnd(
-            task,
-            kind,
-            one.exit,
-            message,
-            took.seconds,
-            took.cpu,
+        return Attempt(
+            task.datum.name,
+            task.id,
+            replace(one, message=message, took=took),
             tries,
             outcome.host,
             _log_of(one, outcome),
-            took.memory,
-            one.bytes_in,
-            one.bytes_out,
             outcome.started or None,
-            outcome.ended or None,
-            one.took,
-            _tries_before(one, outcome),
+            outcome.ended,
+            before=_tries_before(one, outcome),
         )
 
     def _try_alone(self, flight: _Flight, task: Task, tries: int, outcome: Outcome) -> None:
@@ -308,8 +297,9 @@ class Round:
         return total
 
 
-def _lost_end(task: Task, outcome: Outcome) -> DatumEnd:
-    return DatumEnd(task, "lost", 1, outcome.message, 0.0, 0.0, outcome.tries, outcome.host, outcome.log)
+def _lost_end(task: Task, outcome: Outcome) -> Attempt:
+    result = DatumResult(0, "lost", 1, outcome.message)
+    return Attempt(task.datum.name, task.id, result, outcome.tries, outcome.host, outcome.log)
 
 
 def _log_of(one: DatumResult, outcome: Outcome) -> str:

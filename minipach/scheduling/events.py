@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from minipach.model.attempt import DatumEnd
+from minipach.model.attempt import Attempt
 from minipach.scheduling.report import PipelineReport
 
 LIBRARY = logging.getLogger("minipach")
@@ -68,16 +68,16 @@ class DatumFailed:
     """A datum failed or was lost."""
 
     pipeline: str
-    end: DatumEnd
+    end: Attempt
 
     def as_json(self) -> dict[str, Any]:
         """Return the event as documented in docs/design/formats.md."""
         return {
             "event": "datum-failed",
             "pipeline": self.pipeline,
-            "datum": self.end.task.datum.name,
+            "datum": self.end.datum,
             "state": self.end.kind,
-            "exit": self.end.exit,
+            "exit": self.end.result.exit,
             "message": self.end.message,
             "log": self.end.log,
         }

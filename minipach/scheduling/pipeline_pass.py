@@ -12,7 +12,7 @@ from minipach.datums.identity import Recipe
 from minipach.executors.base import Executor
 from minipach.executors.registry import Backend, withdraw_others
 from minipach.git.repo import need_identity
-from minipach.model.attempt import DatumEnd, Repeated, Used, end_of
+from minipach.model.attempt import Attempt, Repeated
 from minipach.model.failures import LEFT_AFTER, Beginning, named
 from minipach.model.states import SUCCEEDED
 from minipach.model.work_set import Base, Needs, Outcome, WorkSet
@@ -90,8 +90,8 @@ class Pass:
         self.beginning = Beginning(0 if options.keep_going else scheduler.give_up_after)
         self.repeated: dict[str, Repeated] = {}  # the datum ids that failed in several jobs with this very content
         self.overdue = False
-        self.failed: dict[str, DatumEnd] = {}
-        self.recovered: dict[str, DatumEnd] = {}
+        self.failed: dict[str, Attempt] = {}
+        self.recovered: dict[str, Attempt] = {}
         self.empty: dict[str, str] = {}  # datums whose outputs have no bytes, with their ids
         self.flights: list[WorkSet] = []  # of earlier passes
         self.in_flight = 0
@@ -149,7 +149,7 @@ class Pass:
             self._end(key, report)
         return report
 
-    def _adopt_flights(self, plan: Plan) -> list[Used]:
+    def _adopt_flights(self, plan: Plan) -> list[Attempt]:
         """Take over the sets of earlier passes that still run; the forced runs that have ended in those."""
         if not self.scheduler.lasting:
             return []
@@ -197,7 +197,7 @@ class Pass:
                 "sets that already run there may run twice"
             )
 
-    def _begin(self, job: str, before: Sequence[Used], anew: Set[str]) -> int:
+    def _begin(self, job: str, before: Sequence[Attempt], anew: Set[str]) -> int:
         """Return the job database's key for this pass: that of the job's earlier passes, if sets of it are submitted.
 
         before: forced runs that ended in earlier passes, for this one to publish · again: what this pass itself is to
@@ -206,17 +206,16 @@ class Pass:
         ledger = self.scheduler.ledger
         row = ledger.open_job(job, self.name) if self.scheduler.lasting else None
         started = row.started if row else time.time()
-        tasks = {(t.id, t.datum.name): t for t in self.assessment.tasks}
+        tasks = {(t.id, t.datum.name) for t in self.assessment.tasks}
         earlier = ledger.attempts(row.key) if row else []
         same_job = set(earlier)
         before = [u for u in before if (u.datum_id, u.datum) in tasks and (u in same_job or u.datum not in anew)]
         self.forced |= anew | {u.datum for u in before}
         self.recorded = {(u.datum, u.log) for u in earlier}
-        for used in (*before, *earlier):
-            task = tasks.get((used.datum_id, used.datum))
-            too_early = used.kind == "ok" and not used.forced and used.datum in self.forced
-            if task is not None and not too_early:
-                self._note(end_of(task, used))
+        for attempt in (*before, *earlier):
+            too_early = attempt.kind == "ok" and not attempt.forced and attempt.datum in self.forced
+            if (attempt.datum_id, attempt.datum) in tasks and not too_early:
+                self._note(attempt)
         if row and self.repeated:  # earlier passes of this very job are no jobs of their own
             self.repeated = ledger.repeated_failures(self.name, LEFT_AFTER, but=row.key)
         ledger.close_jobs(self.name, "superseded", but=row.key if row else -1)
@@ -238,15 +237,15 @@ class Pass:
             if self.scheduler.lasting:
                 pending_work.note_due(self.scheduler.project, self.assessment.path, None)
 
-    def _note(self, end: DatumEnd) -> None:
-        name = end.task.datum.name
+    def _note(self, end: Attempt) -> None:
+        name = end.datum
         self.beginning.note(end)
         self.ran.add(name)
         self.failed.pop(name, None)
         self.recovered.pop(name, None)
         self.empty.pop(name, None)
-        if end.kind == "ok" and end.bytes_out == 0:
-            self.empty[name] = end.task.id
+        if end.kind == "ok" and end.result.bytes_out == 0:
+            self.empty[name] = end.datum_id
         if end.kind == "recovered":
             self.recovered[name] = end
         elif end.kind != "ok":
@@ -353,13 +352,13 @@ class Pass:
         if round_.overdue:
             self.stopped = self.overdue = True
 
-    def _take(self, ends: Sequence[DatumEnd], round_: Round, key: int, failed: set[str]) -> None:
+    def _take(self, ends: Sequence[Attempt], round_: Round, key: int, failed: set[str]) -> None:
         """Record and report what became of datums. failed: gets the names of those that failed in this round."""
         with self.scheduler.ledger.together():
             for end in ends:
                 self._note(end)
                 self._record(key, end)
-                (failed.add if end.task.datum.name in self.failed else failed.discard)(end.task.datum.name)
+                (failed.add if end.datum in self.failed else failed.discard)(end.datum)
         for end in ends:
             if end.kind not in SUCCEEDED:
                 self.scheduler.reporter.report(DatumFailed(self.name, end))
@@ -381,9 +380,9 @@ class Pass:
             count = many(len(dropped), "set")
             self.scheduler.say(f"{self.name}: its resources have changed; queued again: {count}")
 
-    def _record(self, key: int, end: DatumEnd) -> None:
+    def _record(self, key: int, end: Attempt) -> None:
         """Note an attempt, once: a set that was not settled when a pass ended is reported by the next one too."""
-        name = end.task.datum.name
+        name = end.datum
         if end.log and (name, end.log) in self.recorded:
             return
         self.recorded.add((name, end.log))
@@ -404,7 +403,7 @@ class Pass:
         skipped = plan.of("skip")
         report.failed = [{"name": n, "message": o.message, "log": o.log} for n, o in sorted(self.failed.items())]
         report.failed += [{"name": s.name, "message": s.reason, "log": ""} for s in skipped]
-        done = {end.task.id for end in self.recovered.values()}
+        done = {end.datum_id for end in self.recovered.values()}
         lacking = [s for s in plan.steps if s.action in ("run", "reuse") and s.source is None and s.id not in done]
         report.missing = len(lacking) + len(skipped)
         self._tell_of_the_same(lacking)
@@ -423,7 +422,7 @@ class Pass:
             report.reason = f"not requested: {many(len(missing), 'datum')}; nothing is published until all have results"
             report.counts["reused"] = report.counts["removed"] = 0
             return
-        plan = without_output(plan, {end.task.id for end in self.recovered.values()}, a.state)
+        plan = without_output(plan, {end.datum_id for end in self.recovered.values()}, a.state)
         changes = [s for s in plan.steps if s.action == "remove" or (s.action == "reuse" and s.source)]
         if changes:
             if base.head != a.source:  # somebody has committed meanwhile: what they changed stays as it is
@@ -457,7 +456,7 @@ class Pass:
 
     def _tell_of_the_same(self, lacking: Sequence[Step]) -> None:
         """Say what has no result because what has the same content failed, and stood for it."""
-        failed = {end.task.id: name for name, end in self.failed.items()}
+        failed = {end.datum_id: name for name, end in self.failed.items()}
         same = [s for s in lacking if s.action == "reuse" and s.id in failed]
         if same:
             more = f" (as {many(len(same) - 1, 'more datum')} with one that failed)" if len(same) > 1 else ""

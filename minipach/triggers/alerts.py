@@ -74,7 +74,7 @@ def _failed(project: Project, _now: float) -> Iterator[Cause]:
             name = project.name_of(path)
             rows = as_they_are(project, ledger.jobs(name, 10))
             ended = next((row for row in rows if row.state not in OPEN), None)
-            bad = [used for used in ledger.attempts(ended.key) if used.kind in FAILED] if ended else []
+            bad = [one for one in ledger.attempts(ended.key) if one.kind in FAILED] if ended else []
             if ended is None or (ended.state not in ("failed", "error") and not bad):
                 continue
             reason = f"job {ended.id[:12]}: {ended.state}"

@@ -66,7 +66,7 @@ class Story:
             found.append(f"  result known: {name}, minipach:{where}")
         if self.attempt is not None:
             when = datetime.fromtimestamp(self.attempt.ended, UTC).isoformat(timespec="seconds")
-            what = f"{self.attempt.kind}, {self.attempt.seconds:.1f} s, {when}"
+            what = f"{self.attempt.kind}, {self.attempt.took.seconds:.1f} s, {when}"
             found.append(f"  last run here: {what}; minipach logs {self.pipeline} '{step.name}'")
         return found
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from minipach.executors.registry import chosen
-from minipach.model.attempt import Attempt, JobRow, Try, Used
+from minipach.model.attempt import Attempt, JobRow, Try
 from minipach.model.messages import NEXT_TRY
 from minipach.model.states import OPEN
 from minipach.project.lock import holder
@@ -25,37 +24,22 @@ _LAST = 50  # jobs among which are those that began since the last look
 # what a worker writes between two tries (see execution.run_set)
 
 
-class Logged(Protocol):
-    """An attempt that left a log."""
-
-    @property
-    def datum(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def message(self) -> str: ...
-    @property
-    def log(self) -> str: ...
-    @property
-    def ended(self) -> float: ...
-
-
-def choose_logs(project: Project, path: str, datum: str | None, job: str | None) -> list[Logged]:
+def choose_logs(project: Project, path: str, datum: str | None, job: str | None) -> list[Attempt]:
     """Return the last attempt of a datum, of all that failed, or (if none did) the last of all; of a job, all of its.
 
     datum: a name or a glob. UserError if there is none.
     """
     name = project.name_of(path)
-    attempts: Mapping[str, Attempt | Used]
+    attempts: Mapping[str, Attempt]
     if job is not None:
-        attempts = {used.datum: used for _, used in read_job(project, job, name).attempts}
+        attempts = {attempt.datum: attempt for _, attempt in read_job(project, job, name).attempts}
     else:
         ledger = open_ledger(project)
         attempts = ledger.last_attempts(name)
         ledger.close()
     if datum is not None:
         return [attempts[which] for which in _named(name, datum, attempts, job)]
-    chosen: list[Logged] = [a for a in attempts.values() if a.kind != "ok" or job is not None]
+    chosen: list[Attempt] = [a for a in attempts.values() if a.kind != "ok" or job is not None]
     if not chosen and attempts:
         chosen = [max(attempts.values(), key=lambda a: a.ended)]
     if not chosen:
@@ -111,15 +95,15 @@ def log_of_try(project: Project, path: str, datum: str, job: str | None, number:
 def _tries(project: Project, name: str, word: str, job: str | None) -> tuple[str, Sequence[Try]]:
     if job is not None:
         story = read_job(project, job, name)
-        last = {used.datum: tries for (_, used), tries in zip(story.attempts, story.tries, strict=True)}
+        last = {attempt.datum: tries for (_, attempt), tries in zip(story.attempts, story.tries, strict=True)}
         datum = _one(name, _named(name, word, last, job))
         return datum, last[datum]
     ledger = open_ledger(project)
     try:
-        known = ledger.last_used(name)
+        known = ledger.last_attempts(name)
         datum = _one(name, _named(name, word, known, job))
-        key, used = known[datum]
-        return datum, all_tries(used, ledger.tries_of(key, datum))
+        attempt = known[datum]
+        return datum, all_tries(attempt, ledger.tries_of(attempt.pass_key, datum))
     finally:
         ledger.close()
 
@@ -218,22 +202,22 @@ def _folder(project: Project, row: JobRow) -> Path:
     return project.local.logs / row.pipeline / str(row.key)
 
 
-def failures_of_last_jobs(project: Project) -> list[tuple[str, Used]]:
+def failures_of_last_jobs(project: Project) -> list[tuple[str, Attempt]]:
     """(pipeline, attempt) of the datums that did not succeed in the last job of each pipeline.
 
     While that one is not over, the one before it counts for the datums that it has not come to yet.
     """
-    found: list[tuple[str, Used]] = []
+    found: list[tuple[str, Attempt]] = []
     ledger = open_ledger(project)
     try:
         for path in project.order:
             name = project.name_of(path)
-            last: dict[str, Used] = {}
+            last: dict[str, Attempt] = {}
             for row in as_they_are(project, ledger.jobs(name, _LAST)):
-                last = {used.datum: used for used in ledger.attempts(row.key)} | last
+                last = {attempt.datum: attempt for attempt in ledger.attempts(row.key)} | last
                 if row.state not in OPEN:
                     break
-            found += [(name, used) for used in last.values() if used.kind != "ok"]
+            found += [(name, attempt) for attempt in last.values() if attempt.kind != "ok"]
     finally:
         ledger.close()
     return found

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minipach.model.attempt import Used
+from minipach.model.attempt import Attempt
 from minipach.project.project import Project
 from minipach.records.job_history import open_ledger
 from minipach.support.errors import Problem, UserError
@@ -77,21 +77,21 @@ def read_usage(project: Project, path: str) -> Usage:
     return usage_of(name, runs)
 
 
-def usage_of(name: str, runs: Sequence[Used]) -> Usage:
+def usage_of(name: str, runs: Sequence[Attempt]) -> Usage:
     """Return the usage that these runs add up to (at least one)."""
     measures = {
-        "seconds": summarize([r.seconds for r in runs]),
-        "cpu": summarize([r.cpu for r in runs]),
-        "memory": summarize([r.memory for r in runs if r.memory is not None]),
-        "bytes_in": summarize([r.bytes_in for r in runs if r.bytes_in is not None]),
-        "bytes_out": summarize([r.bytes_out for r in runs if r.bytes_out is not None]),
-        "disk": summarize([r.disk for r in runs if r.disk is not None]),
+        "seconds": summarize([r.took.seconds for r in runs]),
+        "cpu": summarize([r.took.cpu for r in runs]),
+        "memory": summarize([r.took.memory for r in runs if r.took.memory is not None]),
+        "bytes_in": summarize([r.result.bytes_in for r in runs if r.result.bytes_in is not None]),
+        "bytes_out": summarize([r.result.bytes_out for r in runs if r.result.bytes_out is not None]),
+        "disk": summarize([r.took.disk for r in runs if r.took.disk is not None]),
     }
     suggested: dict[str, float | str] = {"cpu": _cores(runs)}
     memory = measures["memory"]
     if memory is not None:
         suggested["memory"] = f"{_round_mib(memory.max * _HEADROOM)}Mi"
-    return Usage(name, len(runs), measures, histogram([r.seconds for r in runs]), suggested)
+    return Usage(name, len(runs), measures, histogram([r.took.seconds for r in runs]), suggested)
 
 
 def summarize(values: Sequence[float]) -> Summary | None:
@@ -119,9 +119,9 @@ def histogram(values: Sequence[float]) -> tuple[Bin, ...]:
     return tuple(Bin(low + n * width, low + (n + 1) * width, count) for n, count in enumerate(counts))
 
 
-def _cores(runs: Sequence[Used]) -> int:
+def _cores(runs: Sequence[Attempt]) -> int:
     """Whole cores, at least one: what 95% of the runs kept busy (a little of another does not count)."""
-    busy = summarize([r.cpu / r.seconds for r in runs if r.seconds > 0])
+    busy = summarize([r.took.cpu / r.took.seconds for r in runs if r.took.seconds > 0])
     return max(1, math.ceil(busy.p95 - 0.1)) if busy else 1
 
 

@@ -9,8 +9,7 @@ import pytest
 
 from minipach.executors.rq.names import Names
 from minipach.model import launch_protocol, repo_layout, states
-from minipach.model.attempt import DatumEnd
-from minipach.model.datum import Datum, Task
+from minipach.model.attempt import Attempt, DatumResult
 from minipach.model.local_state import LocalState
 from minipach.planning.plan import ACTIONS
 from minipach.scheduling.events import DatumFailed, Event, Message, PipelineEnded, PipelineStarted, Progress
@@ -60,7 +59,7 @@ EVENTS = [
     Message("x"),
     PipelineStarted("edges", {"run": 1}),
     Progress("edges", 1, 0, 1),
-    DatumFailed("edges", DatumEnd(Task(Datum("a", ()), "id", ""), "failed", 1, "", 0.0, 0.0, 1, "", "")),
+    DatumFailed("edges", Attempt("a", "id", DatumResult(0, "failed", 1), 1, "", "")),
     PipelineEnded(PipelineReport("edges", "published")),
 ]
 

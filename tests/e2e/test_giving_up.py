@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import pytest
 
-from minipach.model.attempt import DatumEnd
-from minipach.model.datum import Datum, Task
+from minipach.model.attempt import Attempt, DatumResult
 from minipach.model.failures import Beginning, named, way_of, without_name
-from minipach.model.work_set import DatumResult, Outcome, tried_again
+from minipach.model.states import DatumKind
+from minipach.model.work_set import Outcome, tried_again
 from minipach.planning.program import script_of
 from tests.fixtures.projects import Study
 
@@ -22,9 +20,8 @@ cp "$images" "$PFS/out/"
 """
 
 
-def end(name: str, kind: str = "failed", code: int = 1, message: str = "the command exited with 1") -> DatumEnd:
-    task = Task(Datum(name, ()), "ab" * 32, "")
-    return DatumEnd(task, cast("object", kind), code, message, 0.0, 0.0, 1, "", "")  # type: ignore[arg-type]
+def end(name: str, kind: DatumKind = "failed", code: int = 1, message: str = "the command exited with 1") -> Attempt:
+    return Attempt(name, "ab" * 32, DatumResult(0, kind, code, message), 1, "", "")
 
 
 def test_failures_are_alike_whatever_the_datum_is_called() -> None:
@@ -56,7 +53,7 @@ def test_an_exit_code_is_no_name() -> None:
         ([end("a", kind="lost", message="no disk"), end("b", kind="lost", message="no disk")], 2, True),
     ],
 )
-def test_a_beginning_is_hopeless_if_all_fail_in_the_same_way(ends: list[DatumEnd], limit: int, hopeless: bool) -> None:
+def test_a_beginning_is_hopeless_if_all_fail_in_the_same_way(ends: list[Attempt], limit: int, hopeless: bool) -> None:
     beginning = Beginning(limit)
     for one in ends:
         beginning.note(one)

@@ -24,9 +24,9 @@ from minipach.executors.rq.queue import Board
 from minipach.executors.slurm.submission import Submission, read_json
 from minipach.executors.stored_sets import UnknownSetError, known_sets, read_file
 from minipach.git.repo import Repo
-from minipach.model.attempt import Took
+from minipach.model.attempt import DatumResult, Took
 from minipach.model.repo_layout import RESULT_FILE, SET_REFS
-from minipach.model.work_set import DatumResult, Outcome, WorkSet
+from minipach.model.work_set import Outcome, WorkSet
 from minipach.project import lock
 from minipach.project.project import find_project
 from minipach.records import job_logs, pending_work
@@ -305,7 +305,7 @@ def test_a_ledger_that_is_overwritten_anywhere_can_be_used(tmp_path: Path, at: i
     ledger = Ledger(path)
     for _ in range(2):
         ledger.jobs()
-        ledger.last_used("edges")
+        ledger.last_attempts("edges")
         ledger.failures("edges")
         key = ledger.start_job("new", "edges")
         ledger.leave_job(key)
@@ -347,7 +347,7 @@ def test_rows_of_the_ledger_with_any_wrong_value_are_left_out(tmp_path: Path, va
         for used in (*ledger.attempts(1), *ledger.successes("edges", 9), *ledger.forced_runs("edges")):
             validation.checked(used)
         ledger.durations("edges"), ledger.tries(1), ledger.tries_of(1, "a"), ledger.news(1, 0)
-        ledger.last_used("edges"), ledger.ids_since("edges", 0), ledger.jobs_called("x")
+        ledger.ids_since("edges", 0), ledger.jobs_called("x")
         ledger.close()
         path.unlink()
 

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from minipach.model.attempt import Took
+from minipach.model.attempt import DatumResult, Took
 from minipach.model.datum import Datum, Task
 from minipach.model.work_set import (
     Base,
-    DatumResult,
     Needs,
     Outcome,
     StagedFile,

@@ -9,8 +9,7 @@ from typing import Literal
 
 import pytest
 
-from minipach.model.attempt import DatumEnd, JobRow, Try
-from minipach.model.datum import Datum, Task
+from minipach.model.attempt import Attempt, DatumResult, JobRow, Took, Try
 from minipach.records.job_database import Ledger
 
 COUNTS = {"ran": 2, "reused": 1, "current": 0, "removed": 0, "recovered": 0, "failed": 1}
@@ -35,10 +34,8 @@ def attempt(
     forced: bool = False,
     log: str = "",
 ) -> None:
-    task = Task(Datum(datum, ()), "id", "")
-    ledger.add_attempt(
-        job, pipeline, DatumEnd(task, kind, code, "m", 1.5, 0.5, 1, "h", log or f"{job}.log"), forced=forced
-    )
+    result = DatumResult(0, kind, code, "m", took=Took(0.0, 0.0, 1.5, 0.5))
+    ledger.add_attempt(job, pipeline, Attempt(datum, "id", result, 1, "h", log or f"{job}.log"), forced=forced)
 
 
 def last_job(ledger: Ledger, pipeline: str) -> JobRow | None:
@@ -78,11 +75,11 @@ def test_the_last_attempt_of_each_datum_counts(ledger: Ledger) -> None:
     attempt(ledger, second, "a")
     attempt(ledger, second, "a", pipeline="montage", kind="failed")
     found = ledger.last_attempts("edges")
-    assert {name: (a.kind, a.exit, a.job, a.log) for name, a in found.items()} == {
-        "a": ("ok", 0, "j2", "2.log"),
-        "b": ("ok", 0, "j1", "1.log"),
+    assert {name: (a.kind, a.result.exit, a.pass_key, a.log) for name, a in found.items()} == {
+        "a": ("ok", 0, second, "2.log"),
+        "b": ("ok", 0, first, "1.log"),
     }
-    assert found["a"].seconds == 1.5
+    assert found["a"].took.seconds == 1.5
 
 
 def test_a_try_that_is_told_twice_is_noted_once(ledger: Ledger) -> None:
@@ -97,8 +94,8 @@ def test_a_try_that_is_told_twice_is_noted_once(ledger: Ledger) -> None:
     assert ledger.tries(job) == {"a": [failed, lost]}
     assert ledger.tries_of(job, "a") == [failed, lost]
     assert ledger.tries(job + 1) == {} == ledger.tries(job - 1)
-    key, used = ledger.last_used("edges")["a"]
-    assert (key, used.last_try.kind, used.last_try.seconds) == (job, "ok", 1.5)
+    last = ledger.last_attempts("edges")["a"]
+    assert (last.pass_key, last.last_try.kind, last.last_try.seconds) == (job, "ok", 1.5)
 
 
 def test_forced_runs_are_known_until_a_job_after_them_came_to_an_end(ledger: Ledger) -> None:
@@ -133,7 +130,7 @@ def test_a_file_of_an_earlier_version_gets_the_columns_that_it_lacks(tmp_path: P
     old.close()
     ledger = Ledger(path)
     [used] = ledger.attempts(1)
-    assert (used.datum, used.memory, used.forced) == ("a", None, False)
+    assert (used.datum, used.took.memory, used.forced) == ("a", None, False)
     ledger.close()
 
 
@@ -152,8 +149,10 @@ def test_logs_are_where_the_project_was_moved_to(tmp_path: Path) -> None:
 
 def test_any_text_is_kept(ledger: Ledger) -> None:
     name = "new\nline ' \" ; DROP TABLE job; ü"
-    attempt(ledger, ledger.start_job(name, name), name, pipeline=name)
-    assert ledger.last_attempts(name)[name].job == name
+    key = ledger.start_job(name, name)
+    attempt(ledger, key, name, pipeline=name)
+    assert ledger.last_attempts(name)[name].pass_key == key
+    assert [row.key for row in ledger.jobs_called(name)] == [key]
 
 
 def test_what_was_written_is_there_next_time(tmp_path: Path) -> None:

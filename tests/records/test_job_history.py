@@ -17,7 +17,7 @@ import pytest
 
 from minipach.cli.schedule import on_its_way
 from minipach.execution.resource_usage import memory_below
-from minipach.model.attempt import Used
+from minipach.model.attempt import Attempt, DatumResult, Took
 from minipach.project.lock import holder
 from minipach.project.project import find_project
 from minipach.records.job_database import Ledger
@@ -309,11 +309,15 @@ def test_cancel_ends_only_the_process_that_holds_the_lock(study: Study) -> None:
 
 # --- what it used ----------------------------------------------------------------------------------------------
 
-RUN = Used("a", "1", "ok", 0, "", 1, 2.0, 1.0, 100 * 2**20, 10, 20, "host", "log", 0.0)
+RUN = DatumResult(0, "ok", took=Took(0.0, 0.0, 2.0, 1.0, 100 * 2**20), bytes_in=10, bytes_out=20)
+
+
+def run(took: Took, **changes: Any) -> Attempt:
+    return Attempt("a", "1", replace(RUN, took=took, **changes), 1, "host", "log")
 
 
 def test_usage_adds_up() -> None:
-    runs = [replace(RUN, seconds=float(n), cpu=2.5 * n, memory=n * 2**20) for n in range(1, 101)]
+    runs = [run(Took(0.0, 0.0, float(n), 2.5 * n, n * 2**20)) for n in range(1, 101)]
     found = usage_of("edges", runs).as_json()
     assert found["seconds"] == {"min": 1, "median": 50, "p95": 95, "max": 100, "runs": 100}
     assert found["memory"]["max"] == 100 * 2**20
@@ -323,7 +327,7 @@ def test_usage_adds_up() -> None:
 
 
 def test_usage_without_any_memory_suggests_none() -> None:
-    found = usage_of("edges", [replace(RUN, memory=None, bytes_in=None)]).as_json()
+    found = usage_of("edges", [run(Took(0.0, 0.0, 2.0, 1.0), bytes_in=None)]).as_json()
     assert found["memory"] is None and found["bytes_in"] is None
     assert found["resource_requests"] == {"cpu": 1}
 
@@ -442,9 +446,9 @@ def test_a_ledger_of_an_earlier_version_gets_its_columns(tmp_path: Path) -> None
     db.commit()
     db.close()
     ledger = Ledger(path)
-    (used,) = ledger.successes("edges", 10)
+    (old,) = ledger.successes("edges", 10)
     ledger.close()
-    assert (used.seconds, used.cpu, used.memory, used.bytes_in) == (2, 0, None, None)
+    assert (old.took.seconds, old.took.cpu, old.took.memory, old.result.bytes_in) == (2, 0, None, None)
 
 
 # --- the stream ------------------------------------------------------------------------------------------------

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from minipach.datums.build import Datum
-from minipach.model.attempt import DatumEnd
-from minipach.model.datum import Task
-from minipach.model.work_set import DatumResult, Outcome
+from minipach.model.attempt import Attempt, DatumResult
+from minipach.model.work_set import Outcome
 from minipach.records.job_database import Ledger
 from minipach.records.job_logs import note_set
 from minipach.views.progress import Progress, Sheet
@@ -27,8 +25,8 @@ class Job:
         self.sheet = Sheet(self.folder, self.key)
 
     def took_in(self, name: str) -> None:
-        task = Task(Datum(name, ()), "id", "")
-        self.ledger.add_attempt(self.key, "edges", DatumEnd(task, "ok", 0, "", 1.0, 1.0, 1, "h", "l", started=100.0))
+        attempt = Attempt(name, "id", DatumResult(0, "ok"), 1, "h", "l", started=100.0)
+        self.ledger.add_attempt(self.key, "edges", attempt)
 
     def look(self, *outcomes: Outcome, running: str = "") -> Progress:
         (row,) = self.ledger.jobs()

@@ -14,8 +14,8 @@ from minipach.executors.outcomes import check_outcome
 from minipach.executors.slurm import client
 from minipach.executors.slurm.client import AwayError, QueuedTask
 from minipach.executors.slurm.submission import Life, Submission, final, narrowed
-from minipach.model.attempt import Try
-from minipach.model.work_set import LOST_TRIES, DatumResult, Outcome, WorkSet
+from minipach.model.attempt import DatumResult, Try
+from minipach.model.work_set import LOST_TRIES, Outcome, WorkSet
 from minipach.records.job_logs import lost_log, note_set
 from minipach.support.validation import InvalidError
 

@@ -19,7 +19,8 @@ from minipach.executors.slurm.client import AwayError
 from minipach.executors.slurm.executor import take_back
 from minipach.executors.slurm.options import SlurmOptions
 from minipach.executors.slurm.submission import Submission, Teller, final, narrowed
-from minipach.model.work_set import DatumResult, Needs, Outcome, WorkSet
+from minipach.model.attempt import DatumResult
+from minipach.model.work_set import Needs, Outcome, WorkSet
 from minipach.project.project import find_project
 from minipach.records import pending_work
 from minipach.support.errors import UserError
