@@ -1,4 +1,4 @@
-"""`store`: places for the contents of a project: a folder, or a bucket of an S3 server."""
+"""`store`: places for the contents of a project: a folder, a bucket, a host with SSH, a RIA store, a cloud."""
 
 from __future__ import annotations
 
@@ -40,6 +40,15 @@ def add_(
         str, typer.Option("--bucket", metavar="NAME", help="Use this bucket; make it if there is none.")
     ] = "",
     prefix: Annotated[str, typer.Option("--prefix", metavar="PREFIX", help="Begin all keys with PREFIX.")] = "",
+    ssh: Annotated[
+        str, typer.Option("--ssh", metavar="HOST:PATH", help="Use a folder on a host with SSH and rsync.")
+    ] = "",
+    ria: Annotated[
+        str, typer.Option("--ria", metavar="URL", help="Use a RIA store at ria+file:///PATH or ria+ssh://HOST/PATH.")
+    ] = "",
+    rclone: Annotated[
+        str, typer.Option("--rclone", metavar="REMOTE:PATH", help="Use a remote that rclone knows on this machine.")
+    ] = "",
 ) -> None:
     """Set up a store for the contents of all repos.
 
@@ -54,8 +63,10 @@ def add_(
 
     here: Here = context.obj
     project = here.project()
-    if folder is not None and s3:
-        raise UserError(Problem("store.two-places", "--dir, --s3", "a store has one place", "give one of them"))
+    places = {"--dir": folder, "--s3": s3, "--ssh": ssh, "--ria": ria, "--rclone": rclone}
+    given = [option for option, value in places.items() if value]
+    if len(given) > 1:
+        raise UserError(Problem("store.two-places", ", ".join(given), "a store has one place", "give one of them"))
     if (bucket or prefix) and not s3:
         raise UserError(Problem("store.two-places", "--bucket", "only an S3 store has one", "add --s3 URL"))
     if folder is not None:
@@ -65,6 +76,8 @@ def add_(
 
         at = place(s3, bucket or project.root.name.lower(), prefix)
         store = Store(name, "s3", at.url, at.name, at.prefix)
+    elif ssh or ria or rclone:
+        store = Store(name, "ssh" if ssh else "ria" if ria else "rclone", (ssh or ria or rclone).rstrip("/"))
     else:
         store = store_of(project, name)
     add_store(project, store, say)
@@ -99,7 +112,7 @@ def list_(context: typer.Context, as_json: JSON = False) -> None:
             [store.name, store.kind, store.place, f"{len(here_now)}/{len(rows)}", str(missing), byte_count(size)]
         )
     if not cells:
-        say("no stores; minipach store add NAME --dir DIR, or --s3 URL")
+        say("no stores; minipach store add --help")
     else:
         show_table(["STORE", "KIND", "PLACE", "REPOS", "MISSING", "BYTES"], cells, right="REPOS MISSING BYTES")
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import secrets
-import shutil
 import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from minipach.git.repo import GitError, Repo, annex, own_environment, take_in_locations
-from minipach.storage.s3 import Key, bucket, given_key, make_bucket, private_addresses, remove_objects
-from minipach.storage.s3 import prove as prove_bucket
+from minipach.storage.backends import Backend, backend, clear
 from minipach.storage.store import Store, dataset_id
 from minipach.support.errors import Problem, UserError
 
-_ALLOWED = "annex.security.allowed-ip-addresses"
 _CANARY = 65_536  # bytes
 _NAMESPACE = uuid.UUID("6f1ad6c2-9d6b-4c6e-8f5e-2f0b4d3c1a77")  # of the ids of special remotes
 _IDENTITY = {f"GIT_{who}_{what}": "minipach" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
@@ -35,19 +33,21 @@ def prove(store: Store, folder: Path) -> None:
     Raises:
         UserError: The store does not keep what it is given, or can't be reached.
     """
-    if store.kind == "dir":
-        _need_folder(store)
-    else:
-        make_bucket(bucket(store.url, store.bucket, store.prefix), given_key())
-        prove_bucket(bucket(store.url, store.bucket, store.prefix), given_key())
+    kind = backend(store)
+    kind.prove()
     folder.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=folder))
     place = f"minipach-canary-{secrets.token_hex(8)}"
     try:
-        _prove_through_annex(store, scratch, place)
+        kind.make(place)
+        _prove_through_annex(kind, scratch, place)
+    except UserError:
+        with contextlib.suppress(UserError):
+            kind.remove(place)
+        raise
     finally:
-        _clear(scratch)
-        _remove_canary(store, place)
+        clear(scratch)
+    kind.remove(place)
 
 
 def has_remote(repo: Repo, store: Store) -> bool:
@@ -73,13 +73,11 @@ def enable(repo: Repo, store: Store) -> bool:
         raise UserError(Problem("store.name-taken", str(repo.path), f'another remote is called "{store.name}"', fix))
     take_in_locations(repo)
     known = wanted in os.fsdecode(repo.objects.read("git-annex:remote.log") or b"")
-    words = parameters(store, dataset_id(repo))
-    env: Mapping[str, str] = {}
-    if store.kind == "dir":
-        Path(store.url, dataset_id(repo)).mkdir(parents=True, exist_ok=True)
-    else:
-        _allow_private(repo, store)
-        env = _variables(given_key())
+    kind = backend(store)
+    words = kind.parameters(dataset_id(repo))
+    env = kind.environment()
+    kind.make(dataset_id(repo))
+    kind.prepare(repo, store.name)
     verb = ["enableremote", store.name] if known else ["initremote", store.name, f"uuid={wanted}"]
     words = [word for word in words if not (known and word.startswith(("type=", "encryption=")))]
     try:
@@ -102,32 +100,11 @@ def _say_that_it_is_expected(repo: Repo, store: Store) -> None:
         repo.git("annex", "verifyremote", store.name, "--safe", found[1])
 
 
-def parameters(store: Store, place: str) -> list[str]:
-    """Return the parameters of a store's special remote. place: separates the objects of one repo from another's."""
-    common = ["encryption=none", "autoenable=true"]
-    if store.kind == "dir":  # git-annex keeps the folder in this clone alone, so that it can't enable it elsewhere
-        return ["type=directory", f"directory={Path(store.url, place)}", "encryption=none"]
-    at = bucket(store.url, store.bucket, store.prefix)
-    return [
-        *("type=S3", "requeststyle=path", "embedcreds=no", f"host={at.host}", f"port={at.port}"),
-        *(
-            f"protocol={'https' if at.secure else 'http'}",
-            f"bucket={at.name}",
-            f"fileprefix={at.prefix}{place}/",
-            *common,
-        ),
-    ]
-
-
 def _usable(repo: Repo, store: Store, wanted: str) -> bool:
     """Return whether a special remote that is enabled has what is kept in no commit: its folder, or its credentials."""
     if repo.config(f"remote.{store.name}.annex-verified") not in (None, "verified"):
         return False
-    if store.kind == "dir":
-        return repo.config(f"remote.{store.name}.annex-directory") == str(Path(store.url, dataset_id(repo)))
-    allowed = set((repo.config(_ALLOWED) or "").split())
-    there = repo.common_dir / "annex" / "creds" / wanted
-    return there.is_file() and allowed >= set(private_addresses(bucket(store.url, store.bucket, "").host))
+    return backend(store).is_prepared(repo, dataset_id(repo), wanted)
 
 
 def _uuid(repo: Repo, store: Store) -> str:
@@ -135,42 +112,15 @@ def _uuid(repo: Repo, store: Store) -> str:
     return str(uuid.uuid5(_NAMESPACE, "\n".join((dataset_id(repo), store.name, store.kind, store.place))))
 
 
-def _variables(key: Key) -> dict[str, str]:
-    return {"AWS_ACCESS_KEY_ID": key.access, "AWS_SECRET_ACCESS_KEY": key.secret}
-
-
-def _allow_private(repo: Repo, store: Store) -> None:
-    """Let git-annex speak to a host of this network, which the user has named. The setting is this clone's."""
-    known = set((repo.config(_ALLOWED) or "").split())
-    if missing := set(private_addresses(bucket(store.url, store.bucket, "").host)) - known:
-        repo.git("config", "--local", _ALLOWED, " ".join(sorted(known | missing)))
-
-
-def _need_folder(store: Store) -> None:
-    folder = Path(store.url)
-    if not folder.is_absolute():
-        raise UserError(Problem("store.bad-address", store.name, f"{store.url} is no absolute path", "name one"))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            Problem("store.unusable", store.url, str(error.strerror), "name a folder to write to")
-        ) from None
-
-
-def _prove_through_annex(store: Store, scratch: Path, place: str) -> None:
-    env = own_environment(_IDENTITY)
+def _prove_through_annex(kind: Backend, scratch: Path, place: str) -> None:
+    store = kind.store
+    env = own_environment(_IDENTITY) | dict(kind.environment())
     repo = Repo(scratch)
-    if store.kind == "dir":
-        Path(store.url, place).mkdir()
-    else:
-        env |= _variables(given_key())
     try:
         repo.git("init", "--quiet", env=env)
         repo.git("annex", "init", "--quiet", "canary", env=env)
-        if store.kind != "dir":
-            _allow_private(repo, store)
-        repo.git("annex", "initremote", "canary", *parameters(store, place), env=env)
+        kind.prepare(repo, "canary")
+        repo.git("annex", "initremote", "canary", *kind.parameters(place), env=env)
         (scratch / "canary").write_bytes(secrets.token_bytes(_CANARY))
         repo.git("annex", "add", "--quiet", "canary", env=env)
         key = repo.line("annex", "lookupkey", "canary", env=env)
@@ -186,23 +136,6 @@ def _prove_through_annex(store: Store, scratch: Path, place: str) -> None:
     if b"1" in still:
         problem = "an object that was removed is still there: it is no store that forgets"
         raise UserError(Problem("store.unusable", store.place, problem, "use another store"))
-
-
-def _clear(scratch: Path) -> None:
-    for folder in scratch.rglob("*"):  # git-annex protects objects and their folders
-        if folder.is_dir() and not folder.is_symlink():
-            folder.chmod(0o755)
-    shutil.rmtree(scratch)
-
-
-def _remove_canary(store: Store, place: str) -> None:
-    if store.kind == "dir":
-        there = Path(store.url, place)
-        if there.is_dir():
-            _clear(there)
-    else:
-        at = bucket(store.url, store.bucket, store.prefix)
-        remove_objects(at, given_key(), f"{at.prefix}{place}/")
 
 
 def _refused(store: Store, where: str, error: GitError) -> Problem:

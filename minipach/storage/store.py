@@ -15,7 +15,7 @@ from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import suggest
 
-Kind = Literal["dir", "s3"]
+Kind = Literal["dir", "s3", "ssh", "ria", "rclone"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 _FIELDS = ("kind", "url", "bucket", "prefix")
@@ -27,8 +27,8 @@ class Store:
 
     Args:
         name: The name of the special remote in each repo.
-        kind: `dir` or `s3`.
-        url: A folder, or the address of an S3 server.
+        kind: `dir`, `s3`, `ssh`, `ria` or `rclone`.
+        url: A folder, the address of a server or of a RIA store, or a remote and path of rclone.
         bucket: The bucket of an S3 store.
         prefix: The beginning of the keys of an S3 store; "" or a path that ends with "/".
     """

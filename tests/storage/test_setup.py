@@ -15,8 +15,10 @@ from minipach.storage.setup import add, check, remove, states
 from minipach.storage.store import Store, stores
 from minipach.support.errors import UserError
 from tests.fixtures.plain_projects import repo, root
+from tests.fixtures.projects import need
 from tests.fixtures.repos import Files
 from tests.fixtures.s3_servers import ACCESS, SECRET, S3Server, juicefs, seaweedfs, yes_man
+from tests.fixtures.ssh_servers import SshServer, sshd
 
 __all__ = ["root"]
 
@@ -39,9 +41,9 @@ def annexed(files: Files, name: str) -> Files:
 def project(root: Files) -> Project:
     """A project with two datasets that have an annex, one below the other."""
     config = root.path / ".datalad/config"
-    config.write_text(config.read_text() + '[datalad "dataset"]\n\tid = top\n')
-    one = annexed(repo(root, "images"), "one")
-    annexed(repo(root, "raw", holder=one), "two")
+    config.write_text(config.read_text() + '[datalad "dataset"]\n\tid = study-1\n')
+    one = annexed(repo(root, "images"), "images-1")
+    annexed(repo(root, "raw", holder=one), "raw-1")
     root.git("annex", "init", "--quiet")
     root.commit()
     return find_project(root.path)
@@ -82,7 +84,7 @@ def exercise(project: Project, store: Store) -> None:
 def test_a_folder(project: Project, tmp_path: Path) -> None:
     place = tmp_path / "disk"
     exercise(project, Store("disk", "dir", str(place)))
-    assert sorted(path.name for path in place.iterdir()) == ["one", "top", "two"], "no canary is left"
+    assert sorted(path.name for path in place.iterdir()) == ["images-1", "raw-1", "study-1"], "no canary is left"
     assert list(project.local.canaries.iterdir()) == []
 
 
@@ -92,11 +94,53 @@ def test_a_bucket(project: Project, server: S3Server, monkeypatch: pytest.Monkey
     bucket = f"study-{os.getpid()}"
     exercise(project, Store("lab", "s3", server.url, bucket, "deep/"))
     names = listing(Bucket(server.url, bucket, ""), Key(ACCESS, SECRET)).names
-    assert {name.split("/")[1] for name in names} == {"one", "two", "top"}
+    assert {name.split("/")[1] for name in names} == {"images-1", "raw-1", "study-1"}
     for where in (project.root, project.root / "images"):
         held = Repo(where).git("grep", "-I", SECRET, "HEAD", "git-annex", ok=(0, 1))
         assert held == b"", "no credential gets into git"
         assert SECRET not in (where / ".git/config").read_text()
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    """A host with SSH."""
+    with sshd(tmp_path_factory.mktemp("ssh") / "server") as running:
+        yield running
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("address", ["ssh://127.0.0.1:{port}{}", pytest.param("lab:{}", marks=pytest.mark.soak)])
+def test_a_folder_on_a_host(
+    project: Project, host: SshServer, address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", host.path)
+    place = tmp_path / "there/deep"
+    exercise(project, Store("lab", "ssh", address.format(place, port=host.port)))
+    assert sorted(path.name for path in place.iterdir()) == ["images-1", "raw-1", "study-1"], "no canary is left"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "address", ["ria+file://{}", pytest.param("ria+ssh://127.0.0.1:{port}{}", marks=pytest.mark.soak)]
+)
+def test_a_ria_store(
+    project: Project, host: SshServer, address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", host.path)
+    place = tmp_path / "ria"
+    exercise(project, Store("ria", "ria", address.format(place, port=host.port)))
+    assert sorted(path.name for path in place.iterdir()) == ["error_logs", "ima", "raw", "ria-layout-version", "stu"]
+    assert list((place / "ima/ges-1/annex/objects").rglob("*.dat")), "where DataLad looks for it"
+
+
+def test_a_remote_of_rclone(project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    need("rclone")
+    place = tmp_path / "cloud"
+    place.mkdir()
+    (tmp_path / "rclone.conf").write_text(f"[cloud]\ntype = alias\nremote = {place}\n")
+    monkeypatch.setenv("RCLONE_CONFIG", str(tmp_path / "rclone.conf"))
+    exercise(project, Store("cloud", "rclone", "cloud:deep"))
+    assert sorted(path.name for path in (place / "deep").iterdir()) == ["images-1", "raw-1"], "no canary is left"
 
 
 @pytest.mark.parametrize("kind", ["yes man", "nobody"])
@@ -119,6 +163,14 @@ def test_what_is_no_store_is_refused(project: Project, kind: str, monkeypatch: p
         (Store("a b", "dir", "/tmp/x"), "store.bad-name"),
         (Store("a", "dir", "/dev/null/x"), "store.unusable"),
         (Store("a", "dir", "relative"), "store.bad-address"),
+        (Store("a", "ssh", "lab"), "store.bad-address"),
+        (Store("a", "ssh", "ssh://-oProxyCommand=x/y"), "store.bad-address"),
+        (Store("a", "ssh", "lab:$(touch x)"), "store.bad-address"),
+        (Store("a", "ssh", "ssh://127.0.0.1:1/x"), "store.unusable"),
+        (Store("a", "ria", "ria+http://lab/x"), "store.bad-address"),
+        (Store("a", "ria", "ria+ssh://-oProxyCommand=x/y"), "store.bad-address"),
+        (Store("a", "rclone", ":sftp,ssh=x:y"), "store.bad-address"),
+        (Store("a", "rclone", "unknown:y"), "store.unusable"),
     ],
 )
 def test_stores_that_are_refused(project: Project, store: Store, code: str) -> None:
@@ -146,7 +198,7 @@ def test_a_store_with_the_only_copy_is_not_removed(project: Project, tmp_path: P
     remove(project, "disk", quiet)
     assert stores(project) == {}
     assert here.line("remote") == ""
-    assert list((tmp_path / "disk/one").rglob("*.dat")), "its objects stay"
+    assert list((tmp_path / "disk/images-1").rglob("*.dat")), "its objects stay"
 
 
 @pytest.mark.parametrize(
