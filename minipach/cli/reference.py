@@ -82,6 +82,16 @@ dag:      {"schema": 1, "nodes": [{"path", "name", "kind": "repo|pipeline", "sta
 diff:     {"schema": 1, "pipeline", "old": "<sha>", "new": "<sha>", "inputs": [], "code": [], "patch", "image": [],
            "datums": [], "datums_unchanged": 19,
            "outputs": {"added": [], "removed": [], "changed": [], "moved": [], "same_content": []}}
+explain:  {"schema": 1, "wanted": ["<key>"],
+           "files": [{"key", "repo", "path", "at": "<sha>", "content", "annex_key", "size",
+                      "origin": "computed|committed|unknown", "computation": "<key or null>",
+                      "change": {"commit", "author", "email", "when", "subject", "url"}, "command", "web": [], "note"}],
+           "computations": [{"key", "pipeline", "datum", "datum_id", "job", "record": (as change), "seconds",
+                      "command": [], "stdin": [], "variables": {}, "secrets": [], "network": true,
+                      "environment": {"kind": "host|image", "name", "content", "digest", "path", "fingerprint"},
+                      "code": {(as change), "changed_since": false, "diff", "diff_url"},
+                      "inputs": [{"input", "file": "<key>", "at": "<sha>", "empty": false}], "outputs": [],
+                      "rerun_of": [], "reused_from", "repeat", "notes": []}]}
 audit:    {"schema": 1, "ok": true, "seed": 1, "skipped": [],
            "datums": [{"pipeline", "name", "id", "outcome": "reproducible|different|failed", "differ": [],
                        "missing": [], "extra": [], "message", "log", "seconds"}]}
