@@ -61,6 +61,8 @@ def recipe(pipeline: Pipeline, image: str, code: str, commits: Mapping[Pair, str
         transform["err_stdin"] = list(t.err_stdin)
     if t.secrets:  # by name only: nothing that is kept may tell a value
         transform["secrets"] = [[s.env_var, s.name, *([s.file] if s.file else [])] for s in t.secrets]
+    if t.batching:
+        transform["datum_batching"] = True
     if not pipeline.network:
         transform["network"] = False
     if pipeline.writable_inputs:

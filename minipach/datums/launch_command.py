@@ -71,6 +71,8 @@ def _launch_options(pipeline: Pipeline) -> list[str]:
         found.append("-N")
     if pipeline.writable_inputs:
         found += ["-I", "writable"]
+    if pipeline.transform.batching:
+        found.append("-b")
     if pipeline.outputs_required:
         found += ["-q", "required"]
     resources = pipeline.resource_limits

@@ -52,14 +52,16 @@ class Pace:
 class Sizer:
     """Cuts a queue of datums into sets, and learns from what sets took.
 
-    slots: sets at once · pace: what is known of how long a datum takes · length, size: bytes that a datum adds to the
-    command line, and bytes of its inputs.
+    slots: sets at once · batched: a start of the command takes long and is shared by a set, so sets are large ·
+    pace: what is known of how long a datum takes · length, size: bytes that a datum adds to the command line, and
+    bytes of its inputs.
     """
 
     slots: int
     spec: SetSpec
     length: Callable[[Task], int]
     size: Callable[[Task], int]
+    batched: bool = False
     pace: Pace = field(default_factory=Pace)
 
     def chunk(self, left: int) -> int:
@@ -78,6 +80,8 @@ class Sizer:
             return math.ceil(total / (self.spec.per_worker * self.slots))
         if self.spec.size_bytes:
             return left
+        if self.batched:
+            return min(MOST, math.ceil(total / self.slots))
         if self.pace.work is None:
             return 1  # one for each slot, to see how long they take
         # Towards the end smaller ones, so that all slots end together; but none that is bookkeeping above all.

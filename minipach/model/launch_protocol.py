@@ -19,7 +19,7 @@ INTERRUPTED = 130
 
 # --- how many words an option takes, itself included ---
 COMMON_SIZES = {
-    **dict.fromkeys(("-W", "-N"), 1),
+    **dict.fromkeys(("-W", "-N", "-b"), 1),
     **dict.fromkeys(("-t", "-e", "-i", "-a", "-w", "-P", "-E", "-R", "-L", "-s", "-S", "-q", "-I"), 2),
 }
 DATUM_SIZES = {"-d": 3, "-v": 2, "-n": 3, "-r": 3, "-f": 4, "-l": 4, "-z": 4}

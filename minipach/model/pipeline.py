@@ -96,7 +96,10 @@ class Secret:
 
 @dataclass(frozen=True)
 class Transform:
-    """The command of each datum; `image` None is the host's environment, `working_dir` "" is the repo."""
+    """The command of each datum; `image` None is the host's environment, `working_dir` "" is the repo.
+
+    batching: the command loops over datums itself, and runs `minipach-next` for each.
+    """
 
     image: str | None
     cmd: tuple[str, ...]
@@ -107,6 +110,7 @@ class Transform:
     err_cmd: tuple[str, ...] = ()
     err_stdin: tuple[str, ...] = ()
     secrets: tuple[Secret, ...] = ()
+    batching: bool = False
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,7 @@ def open_shell(chosen: Chosen, *, get: bool = False) -> int:
 
     Its exit code. get: fetch its inputs first.
     """
+    # a shell is no loop over datums: the launcher ignores -b on a terminal
     work = replace(chosen.work, tail=("--", "sh", "-c", _SHELL))
     with _scratch(work, get=get) as slot:
         tested = chosen_runtime(slot.path, work.image).name

@@ -66,11 +66,12 @@ class Round:
         pipeline = assessment.pipeline
         slots = min(engine.slots, pipeline.parallelism or engine.slots)
         sets = pipeline.sets
-        if pipeline.datum_timeout is not None and pipeline.transform.err_cmd:
+        batched = pipeline.transform.batching
+        if pipeline.datum_timeout is not None and pipeline.transform.err_cmd and not batched:
             # a time that is over ends the whole set, and then err_cmd would have no datum to run for
             sets = SetSpec(number=1)
-        self.sizer = Sizer(slots, sets, lambda t: launch_command.length(pipeline, t), self._size)
-        self._by_size = not (sets.number or sets.per_worker or sets.size_bytes)
+        self.sizer = Sizer(slots, sets, lambda t: launch_command.length(pipeline, t), self._size, batched)
+        self._by_size = not (sets.number or sets.per_worker or sets.size_bytes or batched)
         self._waiting: dict[str, _Flight] = {}
         self._queue: deque[Task] = deque()
         self._alone: deque[tuple[Task, int]] = deque()

@@ -27,7 +27,7 @@ from minipach.model.pipeline import (
 )
 from minipach.spec.cron_line import parse_line, parse_moment
 from minipach.spec.output_template import check_out_template
-from minipach.spec.placeholder import check_word
+from minipach.spec.placeholder import check_word, of_datum
 from minipach.spec.schema import CronSpec, InputSpec, MetadataSpec, PfsSpec, PipelineSpec, ResourceSpec, ScheduleSpec
 from minipach.spec.validate import (
     KINDS,
@@ -71,6 +71,7 @@ def load_spec(text: str, *, source: str, folder: str) -> Pipeline:
     check_shared_code(document)
     _check_out(document, spec)
     _check_words(document)
+    _check_batching(document)
     if document.problems or spec is None:
         raise BrokenSpec(_found(source, document, text), tuple(_needs(document, source)), _image(document, source))
     note_fields(spec, (), notes)
@@ -139,6 +140,31 @@ def _check_words(document: Document) -> None:
             assert inputs is not None
             for at, *problem in check_word(word, inputs) if isinstance(word, str) else ():
                 document.add(("transform", field, n), "spec.bad-placeholder", *problem, offset=at)
+
+
+def _check_batching(document: Document) -> None:
+    """Check what a program can't have that is started once for many datums."""
+    if dig(document.data, "transform", "datum_batching") is not True:
+        return
+    inputs = _checked_input(document)
+    words = dig(document.data, "transform", "cmd")
+    for n, word in enumerate(words if isinstance(words, list) and inputs else ()):
+        assert inputs is not None
+        for field, at in of_datum(word, inputs) if isinstance(word, str) else ():
+            document.add(
+                ("transform", "cmd", n),
+                "spec.bad-placeholder",
+                f"{{{field}}} differs from datum to datum, but with `datum_batching` one command runs for many",
+                "let the program read /pfs/.env after each minipach-next",
+                offset=at,
+            )
+    if dig(document.data, "minipach", "inputs") == "writable":
+        document.add(
+            ("minipach", "inputs"),
+            "spec.bad-value",
+            "with `datum_batching`, inputs are read-only",
+            "remove one of them",
+        )
 
 
 def _checked_input(document: Document) -> Input | None:
@@ -291,6 +317,7 @@ def _pipeline(
                 Secret(f"{s.name}/{s.key}" if s.key else s.name, s.env_var, secret_file(s.mount_path, s.key or s.name))
                 for s in sorted(transform.secrets, key=lambda s: (s.env_var, s.mount_path, s.name, s.key))
             ),
+            batching=transform.datum_batching,
         ),
         description=spec.description,
         metadata=_metadata(spec.metadata),

@@ -81,6 +81,13 @@ def check_word(word: str, input: Input) -> Iterator[tuple[int, str, str]]:
                 yield at, error.message, f"{error.fix}; for the braces themselves, put the command into a script"
 
 
+def of_datum(word: str, input: Input) -> Iterator[tuple[str, int]]:
+    """Yield the placeholders in a word of a command whose value differs from datum to datum, and where they are."""
+    for field, at in _candidates(word):
+        if field != _OUT and (_is_path(field, input) or _is_known(field, input)):
+            yield field, at
+
+
 def _candidates(word: str) -> Iterator[tuple[str, int]]:
     """Yield what stands in braces in a word of a command and can be a placeholder, and where."""
     for found in _BRACES.finditer(word):

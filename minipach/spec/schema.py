@@ -213,7 +213,11 @@ class TransformSpec(Model):
     )
     err_stdin: Many[Text] = Field(default=[], description="Lines for the standard input of `err_cmd`.")
     user: Later = Field(default=None, description="User to run as.")
-    datum_batching: Later = Field(default=None, description="One start of the program for many datums.")
+    datum_batching: Boolean = Field(
+        default=False,
+        description="`true`: the program is started once for many datums, and runs `minipach-next` for each of them "
+        "(see docs/howto-batching.md).",
+    )
 
 
 class ParallelismSpec(Model):

@@ -140,6 +140,7 @@ _CHANGES: dict[str, Any] = {
     "env": (("A", "2"),),
     "accept_return_code": (3,),
     "working_dir": "/elsewhere",
+    "batching": True,
 }
 
 

@@ -380,7 +380,6 @@ def test_a_transform_that_cannot_be(transform: str, expected: str) -> None:
 
 NOT_BUILT = [
     "transform: {cmd: [x], user: me}",
-    "transform: {cmd: [x], datum_batching: true}",
 ]
 NOT_SUPPORTED = [
     "input: {pfs: {repo: a, glob: /, s3: true}}",
@@ -605,6 +604,25 @@ def test_what_a_datum_may_do() -> None:
     assert (pipeline.network, pipeline.outputs_required, pipeline.writable_inputs) == (False, True, True)
     assert pipeline.shared_code == ("../lib", "../../shared")
     assert pipeline.limits == Limits(50, 2 * 1024**3)
+
+
+def test_a_program_that_loops_over_datums() -> None:
+    assert not read(MINIMAL).transform.batching
+    words = "cmd: [run, '{out}', '${name}'], datum_batching: true"
+    assert read(f"transform: {{{words}}}\n{INPUT}").transform.batching
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("transform: {cmd: [x, '{name}'], datum_batching: true}\n", "1:23: {name} differs from datum to datum"),
+        ("transform: {cmd: [x, 'a{%s}'], datum_batching: true}\n", "1:24: {%s} differs from datum to datum"),
+        ("transform: {cmd: [x], datumBatching: true}\nminipach: {inputs: writable}\n", "2:20: with `datum_batching`"),
+    ],
+)
+def test_what_is_not_for_a_program_that_loops_over_datums(more: str, expected: str) -> None:
+    name = read(MINIMAL).pfs_inputs()[0].name
+    assert problem(more.replace("%s", name) + INPUT).startswith(expected.replace("%s", name))
 
 
 @pytest.mark.parametrize("path", ["/lib", "code", "../..", "''", "../lib/../../.."])

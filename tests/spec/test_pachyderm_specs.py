@@ -29,6 +29,7 @@ ACCEPTED = {
     "locked/secrets.json": "a secret as an environment variable",
     "robust/err-cmd.yaml": "a command for what failed",
     "slow/timeouts.yaml": "time limits for a datum and for a job",
+    "batched/datum-batching.yaml": "one start for many datums",
     "inspected/raw.json": "what `pachctl inspect pipeline --raw` prints, with all that isn't set",
 }
 NOTED = {
@@ -60,11 +61,6 @@ REFUSED = {
     "spread/coefficient.yaml": "4:20: `coefficient` is obsolete. Fix: ",
     "dockerfile/build.json": "4:17: `build` is not supported. Fix: ",
 }
-# Refused until it is built; then such a file moves up.
-LATER = {
-    "batched/datum-batching.yaml": "3:63: `datum_batching` is not built yet. Fix: ",
-}
-TURNED_DOWN = REFUSED | LATER
 
 
 def check(*files: str) -> Done:
@@ -79,7 +75,7 @@ def accepted() -> Done:
 
 @pytest.fixture(scope="module")
 def refused() -> Done:
-    return check(*TURNED_DOWN)
+    return check(*REFUSED)
 
 
 def about(file: str, said: str) -> list[str]:
@@ -89,7 +85,7 @@ def about(file: str, said: str) -> list[str]:
 
 def test_every_case_is_listed() -> None:
     files = {path.relative_to(CASES).as_posix() for path in CASES.rglob("*") if path.is_file()}
-    assert files == ACCEPTED.keys() | TURNED_DOWN.keys()
+    assert files == ACCEPTED.keys() | REFUSED.keys()
 
 
 def test_what_can_be_kept_is_accepted_unchanged(accepted: Done) -> None:
@@ -104,15 +100,15 @@ def test_a_note_for_each_field_that_changes_nothing(file: str, accepted: Done) -
     assert all(note.startswith(f"note: {file}:") for note in notes)
 
 
-@pytest.mark.parametrize("file", TURNED_DOWN)
+@pytest.mark.parametrize("file", REFUSED)
 def test_what_cannot_be_kept_is_refused_in_one_line(file: str, refused: Done) -> None:
     (line,) = about(file, refused.err)
-    assert line.startswith(f"{file}:{TURNED_DOWN[file]}")
+    assert line.startswith(f"{file}:{REFUSED[file]}")
     assert ". Fix: " in line
 
 
 def test_a_refusal_is_for_the_user_to_mend(refused: Done) -> None:
     assert (refused.code, refused.out) == (2, "")
-    assert len(refused.err.splitlines()) == len(TURNED_DOWN)
+    assert len(refused.err.splitlines()) == len(REFUSED)
     one = check("stream/spout.json")
     assert (one.code, one.out, len(one.err.splitlines())) == (2, "", 1)
