@@ -116,7 +116,7 @@ def main() -> None:
         if line := pachctl.instead(_words(sys.argv[1:])):
             say(line)
             sys.exit(USER)
-        app()
+        app(prog_name="minipach")
     except SystemExit as end:
         # an interrupt while the words are being read, or after a command: typer ends with 130, and says nothing
         if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):

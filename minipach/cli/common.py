@@ -61,7 +61,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except typer.Exit:
             raise
         except UserError as error:
-            _report(error.problems, as_json=bool(kwargs.get("as_json")))
+            report(error.problems, as_json=bool(kwargs.get("as_json")))
             raise typer.Exit(USER) from None
         except KeyboardInterrupt:
             say(INTERRUPT)
@@ -73,19 +73,19 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             if found is None:
                 messages.say_all(f"minipach: {error}")
             else:
-                _report([found], as_json=bool(kwargs.get("as_json")))
+                report([found], as_json=bool(kwargs.get("as_json")))
             raise typer.Exit(USER) from None
         except Exception as error:
             refused = _of_engine(error, kwargs.get("context"))
             if refused is None:
                 raise
-            _report([refused], as_json=bool(kwargs.get("as_json")))
+            report([refused], as_json=bool(kwargs.get("as_json")))
             raise typer.Exit(USER) from None
 
     return wrapper
 
 
-def _report(problems: Sequence[Problem], *, as_json: bool) -> None:
+def report(problems: Sequence[Problem], *, as_json: bool) -> None:
     """Print problems on stderr, a line each; as JSON on stdout, too."""
     for problem in problems:
         say(str(problem))

@@ -1,12 +1,20 @@
-"""Help in plain text: commands in sections, each with its whole summary; arguments by their names alone."""
+"""Help in plain text, and errors of a command line in one line.
+
+Commands are listed in sections, each with its whole summary, and arguments by their names alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+from minipach.cli.common import USER, report
+from minipach.support.errors import Problem
 
 PROJECT = "Project"
 WRITE = "Write pipelines"
@@ -22,6 +30,11 @@ _UNCUT = 10_000  # characters of a summary: more than any has
 
 class Command(TyperCommand):
     """A command whose arguments are shown as people type them, without Python's types."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Read the arguments. A wrong one is reported in a line."""
+        with _reported(_path(parent, info_name), args):
+            return super().make_context(info_name, args, parent, **extra)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return what follows the command's name in its usage line."""
@@ -39,6 +52,16 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """A group of commands, listed in the sections that the commands name (`rich_help_panel`)."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Read the options before the command. A wrong one is reported in a line."""
+        with _reported(_path(parent, info_name), args):
+            return super().make_context(info_name, args, parent, **extra)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command. An unknown one is reported in a line."""
+        with _reported(ctx.command_path, args):
+            return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands in their sections."""
@@ -64,6 +87,27 @@ def commands_by_section(group: Any) -> dict[str, list[tuple[str, str]]]:
             title = panel if isinstance(panel, str) else OTHERS
             found[title].append((name, command.get_short_help_str(_UNCUT)))
     return {title: rows for title, rows in found.items() if rows}
+
+
+def _path(parent: Any, name: str | None) -> str:
+    return f"{parent.command_path} {name}" if parent is not None else str(name)
+
+
+@contextmanager
+def _reported(command: str, arguments: Sequence[str]) -> Iterator[None]:
+    """Report an error of the command line in a line, and leave with the exit code for errors of the user."""
+    as_json = "--json" in arguments
+    try:
+        yield
+    except Exception as error:
+        # the class of these errors is typer's own since 0.26, and was click's before
+        text = getattr(error, "format_message", None)
+        if text is None or type(error).__name__ == "NoArgsIsHelpError":
+            raise
+        message = re.sub(r"\. Did you mean (.+)\?$", r" (similar: \1)", text().rstrip("."))
+        problem = Problem("option.not-understood", command, message[:1].lower() + message[1:], f"see {command} --help")
+        report([problem], as_json=as_json)
+        raise typer.Exit(USER) from None
 
 
 def _arguments(command: TyperCommand) -> list[Any]:

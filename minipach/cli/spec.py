@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,6 +57,7 @@ def check(
     Example: minipach check edges other/spec.yml
     """
     from minipach.planning.checks import problems_of
+    from minipach.rerun.working_tree import working_project
 
     here: Here = context.obj
     problems: list[Problem] = []
@@ -85,11 +86,13 @@ def check(
     if project is not None:
         given = _given(here, project, read)
         project = Project(project.root, given) if given else project
-        project = project if committed else _with_edits(project, given)
+        project = project if committed else working_project(project, [place.path for place in project.places])
         if names or not words:
             say_layout(project)
             chosen, unknown = _chosen(project, names)
             problems += unknown
+        if not committed and (used := _edited_specs(project, [*chosen, *given] if words else None, given)):
+            say(f"uncommitted specs are used ({', '.join(used)}); --committed checks the last commits")
         problems += problems_of(project, [*chosen, *given], committed=committed)
         for file in project.specs_in_data() if not words else ():
             holder = project.holder_of(file)
@@ -134,14 +137,13 @@ def _of_images(project: Project, paths: Iterable[str]) -> Iterator[Problem]:
                 yield note.within(project.image(path)[1])
 
 
-def _with_edits(project: Project, given: Mapping[str, Pipeline | BrokenSpec]) -> Project:
-    """Return the project with the specs of its working tree, and say which of them are not committed."""
-    from minipach.rerun.working_tree import uncommitted_in, working_project
+def _edited_specs(project: Project, paths: Sequence[str] | None, given: Container[str]) -> list[str]:
+    """Return the uncommitted specs of these pipelines and of all upstream of them. paths: None for all pipelines."""
+    from minipach.rerun.working_tree import uncommitted_in
 
-    edited = [p.path for p in project.places if p.is_dataset and uncommitted_in(project, p.path, *SPECS)]
-    if used := [project.spec_path(path) for path in edited if path not in given]:
-        say(f"uncommitted specs are used ({', '.join(used)}); --committed checks the last commits")
-    return working_project(project, [place.path for place in project.places])
+    known = None if paths is None else set(project.upstream_of({*paths} & {*project.order}))
+    places = (p.path for p in project.places if p.is_dataset and (known is None or p.path in known))
+    return [project.spec_path(path) for path in places if path not in given and uncommitted_in(project, path, *SPECS)]
 
 
 def _of_this_host(pipeline: Pipeline) -> Iterator[Problem]:

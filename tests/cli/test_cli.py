@@ -133,10 +133,19 @@ def test_commands_are_listed_in_sections_each_with_its_whole_summary_in_a_line()
 def test_version_and_no_command_and_wrong_options(tmp_path: Path) -> None:
     assert run(*MINIPACH, "--version", cwd=tmp_path).out == f"minipach {__version__}\n"
     assert "Usage:" in run(*MINIPACH, cwd=tmp_path).out + run(*MINIPACH, cwd=tmp_path).err
-    for wrong in (["nonsense"], ["plan", "--nonsense"], ["schedule", "-j", "0"], ["logs"]):
+    for wrong, place, what in (
+        (["nonsense"], "minipach", "no such command 'nonsense'"),
+        (["statu"], "minipach", "no such command 'statu' (similar: 'status'"),
+        (["triggers", "nonsense"], "minipach triggers", "no such command 'nonsense'"),
+        (["logs", "--pipe\x1b[31mline", "x"], "minipach logs", r"no such option: --pipe\x1b[31mline"),
+        (["schedule", "-j", "0"], "minipach schedule", "invalid value for '-j' / '--jobs'"),
+        (["run-one"], "minipach run-one", "missing argument 'PIPELINE:DATUM'"),
+    ):
         result = run(*MINIPACH, *wrong, cwd=tmp_path)
         assert result.code == 2
-        assert "Traceback" not in result.err
+        assert re.fullmatch(rf"{place}: {re.escape(what)}.*\. Fix: see {place} --help\n", result.err), result.err
+    problem = run(*MINIPACH, "plan", "--json", "--nope", cwd=tmp_path).json["problems"][0]
+    assert (problem["code"], problem["location"]) == ("option.not-understood", "minipach plan")
 
 
 # JSON, as the commands' page promises

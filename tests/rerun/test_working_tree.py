@@ -98,6 +98,13 @@ def test_an_uncommitted_spec_is_tried_and_the_committed_one_runs(pictures: Study
     assert "uncommitted specs are used (edges/spec.yml); --committed checks the last commits" in done.err
     assert pictures.minipach("check", "--committed").code == 0
     assert pictures.minipach("plan").code == 0
+    downstream = "input: {pfs: {repo: edges, glob: '/*'}}\ntransform: {cmd: [sh, code/run.sh]}\n"
+    pictures.pipeline("after", downstream, run=UPPER)
+    pictures.pipeline("other", SPEC, run=UPPER)
+    spec.write_text(SPEC.replace("/*", "/a*"))
+    assert "(edges/spec.yml)" in pictures.minipach("check", "after").err, "of what it needs"
+    assert "uncommitted" not in pictures.minipach("check", "other").err, "and of nothing else"
+    assert "uncommitted" not in pictures.minipach("check", "other/spec.yml").err
 
 
 @pytest.mark.slow
