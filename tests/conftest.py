@@ -5,8 +5,8 @@ How to write a fast test
 `make test` takes less than 5 minutes on 2 idle cores. `pytest --durations=20` names the slowest tests of a run.
 
 What things cost, in seconds of CPU time: a function call 0.001, a git process 0.003, `git annex init` 0.06, saving a
-file with `Study.put` 0.07, a warm `minipach plan` 0.1, a `minipach schedule` that runs datums 1 (most of it fixed:
-one datum more adds 0.05), `datalad create` 0.8.
+file with `Study.put` 0.07, a warm `minipach plan` 0.1, a `minipach schedule` that runs datums 0.8 (most of it fixed:
+one datum more adds 0.05), and 0.8 more where it makes a new pipeline a dataset; `datalad create` 0.8.
 
 1. Test a module by its functions, with repositories from `fixtures/repos.py` or `fixtures/plain_projects.py`.
    Use a `Study` for what several modules do together.

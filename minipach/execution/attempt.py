@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from minipach.execution import datalad_errors
-from minipach.execution.datalad_shortcuts import import_containers_run, shortcuts
+from minipach.execution.datalad_shortcuts import shortcuts
 from minipach.execution.runtime import chosen_runtime
 from minipach.execution.secrets import Redactor, secret_values
 from minipach.execution.staging import StagingError
+from minipach.git.datalad_imports import import_containers_run
 from minipach.git.repo import entered, own_environment
 from minipach.git.worktrees import Slot
 from minipach.model.launch_protocol import INTERACTIVE, REPORT, REPORT_FILE, TESTED

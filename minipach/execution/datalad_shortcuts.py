@@ -15,13 +15,10 @@ So those of the repo, or of whoever runs this, don't run for it. git-annex's own
 
 from __future__ import annotations
 
-import importlib
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from minipach.git.annex_intake import take_in
@@ -34,46 +31,6 @@ _SUBMODULES = ["submodule", "status", "--recursive"]
 _NOT_IGNORED = {"--exclude-standard", "-o"}  # how datalad looks for new files
 _NO_HOOKS = ["-c", f"core.hooksPath={os.devnull}"]
 _IGNORED = ["ls-files", "-z", "-o", "-i", "--exclude-standard"]
-
-
-def import_containers_run() -> None:
-    """Import `datalad containers-run`, and of DataLad only what it uses: a third of the time of importing it all.
-
-    boto3, the client of S3, and the modules of DataLad's other commands are imported when something uses them.
-    """
-    _import_later("boto3")
-    _import_later("datalad.coreapi", subdatasets=_subdatasets)
-    import datalad_container.containers_run  # noqa: F401
-    from datalad.support.entrypoints import load_extensions
-
-    load_extensions()  # those of the user's configuration, as datalad.coreapi would
-
-
-def _subdatasets() -> Any:
-    return importlib.import_module("datalad.local.subdatasets").Subdatasets.__call__
-
-
-def _import_later(module: str, **quick: Callable[[], Any]) -> None:
-    """Import a module when something uses it.
-
-    quick: names in it, and how to get what they stand for without the module.
-    """
-    if module in sys.modules:
-        return
-    sys.modules[module] = stand_in = ModuleType(module)
-
-    def load(name: str) -> Any:
-        if name in quick:
-            return quick[name]()
-        if quick and name == "__path__":  # asked of each module that something is imported from
-            raise AttributeError(name)
-        if sys.modules.get(module) is stand_in:
-            del sys.modules[module]
-        real = importlib.import_module(module)
-        vars(stand_in).update(vars(real))  # for those who have it already, and for `import *`
-        return getattr(real, name)
-
-    stand_in.__getattr__ = load  # type: ignore[method-assign]
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def serve_all(
 
     stop_early: asked when this process must end; whether what it serves can still give something if its launcher ends.
     """
-    from minipach.execution.datalad_shortcuts import import_containers_run
+    from minipach.git.datalad_imports import import_containers_run
 
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints must not end up among the answers

@@ -10,6 +10,7 @@ from pathlib import Path
 from minipach.git import crash_cleanup, ignore_rules, shared_modes
 from minipach.git.annex_keys import key_of_link, key_of_pointer
 from minipach.git.checkout import InTheWay, check_free, index_entries, move_branch
+from minipach.git.datalad_imports import datalad_create
 from minipach.git.fast_import import Stream
 from minipach.git.gc_lock import gc_held_off
 from minipach.git.own_moves import note_moves
@@ -104,11 +105,10 @@ def init_project(folder: Path) -> tuple[Project, list[str]]:
 def create_dataset(folder: Path, attributes: tuple[str, ...]) -> None:
     """`datalad create` in a folder that may hold files, with the given lines of `.gitattributes` (not committed)."""
     with entered(own_environment({"DATALAD_LOG_LEVEL": "error"})):
-        from datalad.api import create
         from datalad.support.exceptions import CommandError, IncompleteResultsError
 
         try:
-            create(path=str(folder), force=True, result_renderer="disabled", return_type="list")
+            datalad_create()(path=str(folder), force=True, result_renderer="disabled", return_type="list")
         except (IncompleteResultsError, CommandError) as error:
             raise UserError(
                 Problem("project.create-failed", str(folder), f"datalad create failed: {' '.join(str(error).split())}")

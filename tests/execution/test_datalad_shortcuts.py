@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,39 +14,7 @@ from minipach.execution.datalad_shortcuts import all_here, shortcuts
 from minipach.git.annex_intake import LARGE
 from tests.fixtures.projects import Study
 
-_IMPORTS = """
-import json, sys
-from minipach.execution.datalad_shortcuts import import_containers_run
-import_containers_run()
-from datalad.support import s3
-early = "boto3.session" in sys.modules
-used = s3.boto3.session.Session
-import boto3
-from boto3.session import Session
-print(json.dumps([early, used is boto3.session.Session is Session]))
-"""
-_OTHER_COMMANDS = """
-import json, sys
-from minipach.execution.datalad_shortcuts import import_containers_run
-import_containers_run()
-from datalad_container.containers_list import subdatasets
-early = "datalad.local.addurls" in sys.modules
-from datalad.distribution.dataset import Dataset
-method = Dataset(".").addurls
-import datalad.api as all_of_it
-print(json.dumps([early, callable(method), all_of_it.subdatasets is subdatasets, callable(all_of_it.siblings)]))
-"""
 KEY = "SHA256E-s3--ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-
-
-def test_the_client_of_s3_is_imported_when_it_is_used() -> None:
-    found = json.loads(subprocess.check_output([sys.executable, "-c", _IMPORTS]))
-    assert found == [False, True]
-
-
-def test_the_other_commands_of_datalad_are_imported_when_they_are_used() -> None:
-    found = json.loads(subprocess.check_output([sys.executable, "-c", _OTHER_COMMANDS]))
-    assert found == [False, True, True, True]
 
 
 def test_plain_files_and_links_to_what_is_there_are_here(tmp_path: Path) -> None:

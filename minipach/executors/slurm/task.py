@@ -157,9 +157,9 @@ def _guarded_work(submission: Submission, work: WorkSet, slot: Slot, done: set[i
 
 def _work(submission: Submission, work: WorkSet, slot: Slot, done: set[int], teller: Teller) -> None:
     from minipach.execution.chunk import as_members, done_before, run_rest, run_work
-    from minipach.execution.datalad_shortcuts import import_containers_run
     from minipach.execution.run_set import is_stopping
     from minipach.executors.stored_sets import finished
+    from minipach.git.datalad_imports import import_containers_run
     from minipach.records.job_logs import note_set
 
     import_containers_run()
