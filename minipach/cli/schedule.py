@@ -103,13 +103,12 @@ def schedule(
 def go_on(context: typer.Context) -> None:
     """Continue the pending work of earlier schedules. Executors run this command."""
     from minipach.scheduling.service import resume
-    from minipach.triggers import alerts, followed
+    from minipach.triggers import alerts
     from minipach.triggers.push_back import push_back
 
     here: Here = context.obj
     with reporting() as terminal:
         report = resume(here.project(), terminal)
-        followed.push(here.project(), terminal)
         push_back(here.project(), terminal)
         alerts.evaluate(here.project())
     if report is not None:

@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO
 
-from minipach.git import settings
+from minipach.git import network, settings
 from minipach.git.own_moves import note_moves
 from minipach.git.ref_files import UnsureError, git_folder, read_head, read_ref, read_refs
 from minipach.model.launch_protocol import PYTHON, USER_LOCALE, USER_PATH
@@ -143,7 +143,7 @@ def _environment_at(path: Path, extra: Mapping[str, str] | None = None, *, own: 
     if own:
         return own_environment(env)
     found = child_environment(env)
-    return found | settings.with_settings(found, settings.PLUMBING)
+    return found | settings.with_settings(found, (*settings.PLUMBING, *network.settings_here()))
 
 
 class GitError(Exception):
@@ -186,15 +186,21 @@ class Repo:
         ok: Iterable[int] = (0,),
     ) -> bytes:
         """Run git here and return its stdout; GitError unless the exit code is in `ok`."""
-        done = subprocess.run(
-            ["git", *settings.complete(args)],
-            cwd=self.path,
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            env=_environment_at(self.path, env, own=self.own),
-            check=False,
-        )
+        command = ["git", *settings.complete(args)]
+        there = _environment_at(self.path, env, own=self.own)
+        limit = network.limit_of(args)
+        if limit is not None:
+            done = network.run_within(command, limit, cwd=self.path, stdin=stdin, env=there)
+        else:
+            done = subprocess.run(
+                command,
+                cwd=self.path,
+                input=stdin,
+                stdin=subprocess.DEVNULL if stdin is None else None,
+                capture_output=True,
+                env=there,
+                check=False,
+            )
         if done.returncode not in ok or (done.returncode == 128 and NO_REPOSITORY in os.fsdecode(done.stderr)):
             raise GitError(self.path, args, done.returncode, os.fsdecode(done.stderr), done.stdout)
         return done.stdout

@@ -57,6 +57,23 @@ def slots(repo: Repo, asked: int | None) -> int:
     return int(value)
 
 
+NETWORK_LIMIT = 3600.0  # seconds
+
+
+def network_limit(repo: Repo) -> float:
+    """Return how many seconds one git command of a pass may take that speaks to a remote.
+
+    Raises:
+        UserError: `minipach.network-limit` is no number.
+    """
+    value = local_setting(repo, "network-limit")
+    if value is None:
+        return NETWORK_LIMIT
+    if not value.isdecimal() or not 1 <= int(value) <= 10**7:
+        raise bad_setting("network-limit", f'"{value[:20]}" is not a number of seconds', str(int(NETWORK_LIMIT)))
+    return float(value)
+
+
 _LIMIT = re.compile(r"(memory|disk|file-size|processes)=([1-9][0-9]{0,17})")
 
 

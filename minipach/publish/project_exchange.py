@@ -1,21 +1,22 @@
 """A whole project to a remote or a store and back, in an order in which no visible ref names content that isn't there.
 
-To a remote: contents, then git-annex's branch and the results, then the branch that is checked out; each repo by
-itself, nested ones first, and the superdataset last. What fails in a repo keeps the refs of it and of all that
-contain it at home.
+To a remote: first the contents, git-annex's branch and the results of each repo. Then the branches: data, pipelines
+(upstream first), the superdataset. What fails in a repo keeps its branches at home, those of all that contain it, and
+those of pipelines that take from it. `minipach push` and passes by themselves send in this way.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import posixpath
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from minipach.git.repo import GitError, Repo, annex, is_dataset
+from minipach.git.repo import GITLINK, GitError, Repo, annex, is_dataset
 from minipach.model.messages import RECORD, SUBJECT
 from minipach.project.project import Project
 from minipach.publish import exchange
@@ -27,6 +28,10 @@ from minipach.support.text import many, quoted, suggest
 
 Tell = Callable[[str], None]
 _QUIETLY = ("--quiet", "--no-follow-tags", "--recurse-submodules=no")
+_LATE = ("fetch first", "non-fast-forward", "stale info", "cannot lock ref", "failed to update ref")
+LATE = "push.late"
+DIVERGED = "push.diverged"
+HELD = "push.held"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,6 @@ def push(project: Project, target: str | None, tell: Tell, *, verify: int = 0, p
     known = stores(project)
     store = known.get(target) if target is not None else None
     found: list[Moved] = []
-    held: set[str] = set()
     for path, repo in _repos(project):
         remote = "" if store else remote_for(repo, target)
         if store is None and not remote:
@@ -92,29 +96,202 @@ def push(project: Project, target: str | None, tell: Tell, *, verify: int = 0, p
             if not plan and keeps_contents(repo) and not has_remote(repo, one):
                 enable_in(repo, path, one, tell)
         moved = Moved(path, remote, tuple(_stores(repo, remote, store)))
-        below = sorted(p for p in held if path == "." or p.startswith(f"{path}/"))
-        try:
-            moved = _plan(repo, moved) if plan else _send(repo, moved, verify, bool(below), tell)
-            if below and not plan:
-                problem = f"its refs stay, since those of {', '.join(below)} do"
-                raise UserError(Problem("push.held", path, problem, "mend that, and push again"))
-        except UserError as error:
-            held.add(path)
-            moved = replace(moved, problems=tuple(problem.within(path) for problem in error.problems))
-        except GitError as error:
-            held.add(path)
-            lines = exchange.without_credentials((error.stderr.splitlines() or ["git failed"])[-1])
-            problem_ = Problem(
-                "push.failed", path, f"{remote or target}: {lines}", f"git -C {quoted(repo.path)} remote -v"
-            )
-            moved = replace(moved, problems=(problem_,))
-        found.append(moved)
+        found.append(_plan(repo, moved) if plan else moved)
+    if not plan:
+        found = send(project, found, tell, verify=verify)
     if not found:
         names = sorted({*known, *(name for _, repo in _repos(project) for name in repo.line("remote").splitlines())})
         what = f'no repo has a remote "{target}"' if target else "no repo has a remote to push to"
         fix = suggest(target or "origin", names) if names else "git remote add origin URL, or minipach store add NAME"
         raise UserError(Problem("push.no-remote", target or "push", what, fix))
     return found
+
+
+def send(
+    project: Project,
+    wanted: Sequence[Moved],
+    tell: Tell,
+    *,
+    verify: int = 0,
+    without_contents: bool = False,
+    create: bool = True,
+    known: Collection[tuple[str, str]] = (),
+) -> list[Moved]:
+    """Send repos to their remotes; return what went, in the same order. The caller holds the project's lock.
+
+    Args:
+        project: The project.
+        wanted: The repos, each with its remote and its stores. A repo may be there for several remotes.
+        tell: Is told each step, in a line.
+        verify: Read so many contents of each repo back from each store, and compare them.
+        without_contents: Send refs also where neither the remote nor a store keeps contents.
+        create: Send branches that a remote does not have yet.
+        known: Repos, each with a further remote that people fetch from.
+    """
+    contents = partial(_send_contents, project, verify=verify, without_contents=without_contents, tell=tell)
+    found = [_tried(project, one, contents) for one in wanted]
+    held = {one.repo for one in found if one.problems}
+    for number in sorted(range(len(found)), key=lambda n: _turn(project, found[n].repo)):
+        one = found[number]
+        if one.remote and not one.problems:
+            branches_of = partial(_send_branches, project, held=held, create=create, known=known, tell=tell)
+            found[number] = _tried(project, one, branches_of)
+            held |= {one.repo} if found[number].problems else set()
+    return found
+
+
+def route(repo: Repo, path: str, remote: str) -> Moved:
+    """Return where the contents and refs of a repo go with a git remote."""
+    return Moved(path, remote, tuple(_stores(repo, remote, None)))
+
+
+def sent_branches(project: Project, repo: Repo, path: str) -> list[str]:
+    """Return the branches of a repo that go to remotes: the one that is checked out, and that of the outputs."""
+    pipeline = project.pipelines.get(path)
+    names = [repo.branch(), pipeline.output_branch if pipeline else None]
+    return [name for name in dict.fromkeys(names) if name and repo.resolve(f"refs/heads/{name}")]
+
+
+def _tried(project: Project, moved: Moved, act: Callable[[Repo, Moved], Moved]) -> Moved:
+    """Return what an action moved, or why it could not."""
+    repo = project.repo if moved.repo == "." else Repo(project.root / moved.repo)
+    try:
+        return act(repo, moved)
+    except UserError as error:
+        return replace(moved, problems=tuple(problem.within(moved.repo) for problem in error.problems))
+    except GitError as error:
+        lines = exchange.without_credentials((error.stderr.splitlines() or ["git failed"])[-1])
+        problem = f"{moved.remote or ', '.join(moved.stores)}: {lines}"
+        fix = f"git -C {quoted(repo.path)} remote -v"
+        return replace(moved, problems=(Problem("push.failed", moved.repo, problem, fix),))
+    finally:
+        if repo is not project.repo:
+            repo.close()
+
+
+def _turn(project: Project, path: str) -> tuple[int, int, str]:
+    """Return when the branches of a repo go: after all repos that they name."""
+    if path == ".":
+        return 3, 0, path
+    if path in project.order:
+        return 1, project.order.index(path), path
+    return 2 if any(one.startswith(f"{path}/") for one in project.order) else 0, -path.count("/"), path
+
+
+def _send_contents(
+    project: Project, repo: Repo, moved: Moved, *, verify: int, without_contents: bool, tell: Tell
+) -> Moved:
+    """Send contents, then git-annex's branch and the results."""
+    remote = moved.remote
+    named = list(dict.fromkeys([*branches(repo), *sent_branches(project, repo, moved.repo)]))
+    first = not remote or repo.resolve(f"refs/remotes/{remote}/{repo.branch()}") is None
+    for store in moved.stores:
+        number, size = _copy(repo, store, named, fast=not first)
+        if number:
+            tell(f"{moved.repo}: {many(number, 'content')} copied to {store}")
+        moved = replace(moved, contents=moved.contents + number, size=moved.size + size)
+        moved = replace(moved, verified=moved.verified + _verify(repo, store, verify))
+    if not remote:
+        return moved
+    if not moved.stores and not without_contents and _has_contents(repo, named):
+        there = os.path.join(repo.path, (repo.config(f"remote.{remote}.url") or "").removeprefix("file://"))
+        if os.path.isdir(there):
+            fix = f"git -C {quoted(there)} annex init, or minipach store add NAME --dir DIR"
+        else:
+            fix = f"minipach store add NAME --dir DIR, or git -C {quoted(repo.path)} annex copy --to={remote}"
+        raise UserError(Problem("push.no-store", "", f"{remote} keeps no contents, and depends on no store", fix))
+    if keeps_contents(repo):
+        exchange.send(repo, moved.repo, remote)
+    return moved
+
+
+def _send_branches(
+    project: Project,
+    repo: Repo,
+    moved: Moved,
+    *,
+    held: set[str],
+    create: bool,
+    known: Collection[tuple[str, str]],
+    tell: Tell,
+) -> Moved:
+    """Send branches. held: the repos that could not be sent."""
+    remote, path = moved.remote, moved.repo
+    for branch in sent_branches(project, repo, path):
+        here = repo.resolve(f"refs/heads/{branch}")
+        there = repo.resolve(f"refs/remotes/{remote}/{branch}")
+        if here is None or here == there or (there is None and not create):
+            continue
+        if there is not None and not repo.succeeds("merge-base", "--is-ancestor", there, here):
+            if repo.succeeds("merge-base", "--is-ancestor", here, there):
+                continue
+            problem = f"{branch} and {remote}/{branch} have diverged"
+            raise UserError(Problem(DIVERGED, "", problem, f"minipach pull {remote}, then push again"))
+        if lacking := sorted(held & _named(project, path)):
+            problem = f"its refs stay, since those of {', '.join(lacking)} do"
+            raise UserError(Problem(HELD, "", problem, "mend that, and push again"))
+        if path == ".":
+            _need_all_out(project, here, remote, known)
+        commits = int(repo.line("rev-list", "--count", f"{there}..{here}" if there else here))
+        try:
+            repo.git("push", *_QUIETLY, remote, f"{here}:refs/heads/{branch}")
+        except GitError as error:
+            if not any(reason in error.stderr for reason in _LATE):
+                raise
+            problem = f"somebody else pushed to {remote} meanwhile"
+            raise UserError(Problem(LATE, "", problem, f"minipach pull {remote}, then push again")) from None
+        tell(f"{path}: {many(commits, 'commit')} of {branch} pushed to {remote}")
+        moved = replace(moved, commits=moved.commits + commits)
+    return moved
+
+
+def _named(project: Project, path: str) -> set[str]:
+    """Return the repos that a repo's branches may name: those in it, and those that a pipeline takes from."""
+    inside = {one for one in project.repos if path == "." or one.startswith(f"{path}/")}
+    pipeline = project.pipelines.get(path)
+    taken = {*project.upstream(path), *(one.repo for one in pipeline.pfs_inputs())} if pipeline else set()
+    return (inside | taken) - {path}
+
+
+def _need_all_out(project: Project, commit: str, remote: str, known: Collection[tuple[str, str]]) -> None:
+    """Raise UserError if a commit of the superdataset names a commit that nobody could fetch who clones it."""
+    for entry in project.repo.ls_tree(commit, recursive=True):
+        if entry.mode != GITLINK or not is_dataset(project.root / entry.path):
+            continue  # what is not installed came from elsewhere
+        repo = Repo(project.root / entry.path)
+        names = _reachable(project, entry.path, repo, remote, known)
+        refs = [f"refs/remotes/{name}/" for name in names]
+        try:
+            out = bool(refs) and bool(repo.line("for-each-ref", "--contains", entry.sha, "--count=1", *refs))
+        except GitError:  # the commit is not here either
+            out = False
+        if not out:
+            problem = f"its refs stay: {entry.path} has no remote with the commit {entry.sha[:12]}"
+            url = "" if names else f" remote add {remote} URL, then git -C {quoted(repo.path)}"
+            fix = f"git -C {quoted(repo.path)}{url} push {remote} HEAD"
+            raise UserError(Problem("push.not-reachable", "", problem, fix))
+
+
+def _reachable(project: Project, path: str, repo: Repo, remote: str, known: Collection[tuple[str, str]]) -> list[str]:
+    """Return the remotes of a repo that people find who clone the superdataset from a remote.
+
+    They look at the remote of the same name, at the address in `.gitmodules`, and at those of `known`.
+    """
+    top = project.repo.config(f"remote.{remote}.url") or ""
+    modules = str(project.root / ".gitmodules")
+    urls = [project.repo.config(f"submodule.{path}.{key}", modules) for key in ("url", "datalad-url")]
+    listed = {_address(url, top) for url in urls if url}
+    found = {remote} | {name for where, name in known if where == path}
+    names = repo.line("remote").splitlines()
+    return [n for n in names if n in found or _address(repo.config(f"remote.{n}.url") or "", "") in listed]
+
+
+def _address(url: str, top: str) -> str:
+    """Return an address in one form. top: what `./` and `../` are relative to."""
+    if top and url.startswith(("./", "../")):
+        scheme, mark, rest = top.rpartition("://")
+        url = scheme + mark + posixpath.normpath(posixpath.join(rest, url))
+    return url.removeprefix("file://").rstrip("/").removesuffix(".git").rstrip("/")
 
 
 def pull(project: Project, target: str | None, tell: Tell) -> list[Moved]:
@@ -208,7 +385,10 @@ def _stores(repo: Repo, remote: str, store: Store | None) -> list[str]:
         return [store.name] if keeps_contents(repo) else []
     key = f"remote.{remote}.datalad-publish-depends"
     depends = os.fsdecode(repo.git("config", "--get-all", key, ok=(0, 1))).split()
-    keeps = repo.config(f"remote.{remote}.annex-uuid") and repo.config(f"remote.{remote}.annex-ignore") != "true"
+    known = (f"remote.{remote}.annex-uuid", f"remote.{remote}.annex-ignore")
+    if not depends and keeps_contents(repo) and not any(repo.config(key) for key in known):
+        annex(repo, "info", "--fast", remote, ok=(0, 1))  # git-annex finds out whether it keeps contents
+    keeps = repo.config(known[0]) and repo.config(known[1]) != "true"
     return list(dict.fromkeys(depends)) or ([remote] if keeps else [])
 
 
@@ -226,41 +406,11 @@ def _plan(repo: Repo, moved: Moved) -> Moved:
     return replace(moved, contents=len(sizes), size=sum(sizes.values()), commits=commits)
 
 
-def _send(repo: Repo, moved: Moved, verify: int, held: bool, tell: Tell) -> Moved:
-    """Send contents, then refs. held: a repo in this one could not be sent, so that the branch of this one stays."""
-    remote, branch = moved.remote, repo.branch()
-    first = not remote or repo.resolve(f"refs/remotes/{remote}/{branch}") is None
-    for store in moved.stores:
-        number, size = _copy(repo, store, fast=not first)
-        if number:
-            tell(f"{moved.repo}: {many(number, 'content')} copied to {store}")
-        moved = replace(moved, contents=moved.contents + number, size=moved.size + size)
-        moved = replace(moved, verified=moved.verified + _verify(repo, store, verify))
-    if not remote:
-        return moved
-    if not moved.stores and _has_contents(repo):
-        fix = f"minipach store add NAME --dir DIR, or git -C {quoted(repo.path)} annex copy --to={remote}"
-        raise UserError(Problem("push.no-store", "", f"{remote} keeps no contents, and depends on no store", fix))
-    if keeps_contents(repo):
-        exchange.send(repo, moved.repo, remote)
-    here = repo.head()
-    there = repo.resolve(f"refs/remotes/{remote}/{branch}")
-    if held or branch is None or here is None or here == there:
-        return moved
-    if there is not None and not repo.succeeds("merge-base", "--is-ancestor", there, here):
-        problem = f"{branch} and {remote}/{branch} have diverged"
-        raise UserError(Problem("push.diverged", "", problem, f"minipach pull {remote}, then push again"))
-    commits = int(repo.line("rev-list", "--count", f"{there}..{here}" if there else here))
-    repo.git("push", *_QUIETLY, remote, f"{here}:refs/heads/{branch}")
-    tell(f"{moved.repo}: {many(commits, 'commit')} of {branch} pushed to {remote}")
-    return replace(moved, commits=commits)
-
-
-def _copy(repo: Repo, store: str, *, fast: bool) -> tuple[int, int]:
+def _copy(repo: Repo, store: str, named: Sequence[str], *, fast: bool) -> tuple[int, int]:
     """Copy the contents that are here to a store; return their number and bytes. Raises UserError."""
     number = size = 0
     failures: list[str] = []
-    for branch in branches(repo):
+    for branch in named:
         words = ["copy", f"--branch={branch}", f"--to={store}", "--json", "--json-error-messages"]
         try:
             out = annex(repo, *words, *(["--fast"] if fast else []))
@@ -306,9 +456,9 @@ def _verify(repo: Repo, store: str, number: int) -> int:
     return len(chosen)
 
 
-def _has_contents(repo: Repo) -> bool:
+def _has_contents(repo: Repo, named: Sequence[str]) -> bool:
     """Return whether a branch that is sent names annexed contents."""
     if not keeps_contents(repo):
         return False
     shown = ("--format=${key}\\n", "--anything")
-    return any(annex(repo, "find", *shown, f"--branch={branch}", ok=(0,)) for branch in branches(repo))
+    return any(annex(repo, "find", *shown, f"--branch={branch}", ok=(0,)) for branch in named)

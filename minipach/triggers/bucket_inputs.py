@@ -11,10 +11,12 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from minipach.git.network import unattended
 from minipach.git.repo import GitError, Repo, entered, is_dataset, own_environment
 from minipach.model.messages import SUBJECT
 from minipach.project.lock import project_lock
 from minipach.project.project import Project, find_project
+from minipach.project.settings import network_limit
 from minipach.publish.superdataset import commit_gitlinks
 from minipach.scheduling.events import Message, Reporter
 from minipach.storage.s3 import Bucket, Key, bucket, given_key, listing, private_addresses, prove, stored_key
@@ -137,7 +139,7 @@ def update(project: Project, reporter: Reporter, *, only: str | None = None) -> 
     def tell(line: str) -> None:
         reporter.report(Message(line))
 
-    with project_lock(project.local.lock, wait=True, tell=tell):
+    with project_lock(project.local.lock, wait=True, tell=tell), unattended(network_limit(project.repo)):
         for one in chosen:
             repo = Repo(project.root / one.path)
             try:

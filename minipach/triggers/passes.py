@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -164,9 +164,9 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
         began = time.monotonic()
         at = datetime.now(UTC).isoformat(timespec="seconds")
         reporter.report(Message(f"{at}: a pass, asked for by {len(lines)} line(s) in {state.heard}"))
-        missed = received.update(find_project(root), reporter)
-        missed += followed.fetch(find_project(root), reporter)
-        missed += bucket_inputs.update(find_project(root), reporter)
+        missed: tuple[Problem, ...] = ()
+        for bring in (received.update, followed.fetch, bucket_inputs.update):
+            missed += _tried(bring, root, reporter)
         project = find_project(root)  # as it is now
         tips = tips_of(project)
         done = begin_pass(state, tips)
@@ -188,8 +188,7 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
             state.taken.unlink(missing_ok=True)
             alerts.evaluate(project)
             raise
-        missed += followed.push(find_project(root), reporter)
-        missed += push_back(find_project(root), reporter)
+        missed += _tried(push_back, root, reporter)
         if wishes.skipped is None:  # else the next pass reads these commits again
             end_pass(state, with_own_moves(project, tips))
         rows = tuple(p.as_json() for p in report.pipelines)
@@ -198,6 +197,18 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
         _rotate(state.passes_log)
         alerts.evaluate(find_project(root))
         return report
+
+
+def _tried(
+    act: Callable[[Project, Reporter], tuple[Problem, ...]], root: Path, reporter: Reporter
+) -> tuple[Problem, ...]:
+    """Return what could not be brought or sent. A setting that can't be used is such a problem: the pass continues."""
+    try:
+        return act(find_project(root), reporter)
+    except UserError as error:
+        for problem in error.problems:
+            reporter.report(Message(str(problem)))
+        return error.problems
 
 
 def _wishes(project: Project, before: Tips | None, now: Tips, reporter: Reporter) -> Wishes:

@@ -10,9 +10,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from minipach.git.network import unattended
 from minipach.git.repo import GitError, Repo, is_dataset
 from minipach.project.lock import project_lock
 from minipach.project.project import Project
+from minipach.project.settings import network_limit
 from minipach.scheduling.events import Message, Reporter
 from minipach.support.errors import Problem, UserError
 
@@ -60,7 +62,7 @@ def update(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
     def tell(line: str) -> None:
         reporter.report(Message(line))
 
-    with project_lock(project.local.lock, wait=True, tell=tell):
+    with project_lock(project.local.lock, wait=True, tell=tell), unattended(network_limit(project.repo)):
         for path in paths:
             for name, repo, remote in remotes_of(project, path):
                 try:

@@ -51,6 +51,13 @@ def save(files: Files, name: str) -> None:
     files.commit()
 
 
+def save_below(project: Project, name: str) -> None:
+    """Save a file in `images`, and the superdataset."""
+    save(Files(project.root / "images"), name)
+    Files(project.root).git("add", "images")
+    Files(project.root).commit()
+
+
 def with_store(project: Project, tmp_path: Path) -> Path:
     add(project, Store("disk", "dir", str(tmp_path / "disk")), quiet)
     return tmp_path / "disk"
@@ -90,7 +97,7 @@ def test_a_store_that_fails_in_the_middle(project: Project, tmp_path: Path) -> N
     disk = with_store(project, tmp_path)
     push(project, None, quiet)
     old = Repo(tmp_path / "images.git").resolve("main")
-    save(Files(project.root / "images"), "b.dat")
+    save_below(project, "b.dat")
     place = next(path for path in disk.iterdir() if path.name == "x")  # the dataset id of the fixture
     place.rename(tmp_path / "away")
     place.write_text("no folder")
@@ -130,9 +137,9 @@ def test_nobody_is_overwritten(project: Project, tmp_path: Path) -> None:
     theirs.put("theirs.txt", "x")
     theirs.commit()
     theirs.git("push", "--quiet", "origin", "HEAD")
-    save(Files(project.root / "images"), "b.dat")
+    save_below(project, "b.dat")
     refused = codes(push(project, None, quiet))
-    assert refused in ({"images": [code], ".": ["push.held"]} for code in ("push.diverged", "push.failed"))
+    assert refused in ({"images": [code], ".": ["push.held"]} for code in ("push.diverged", "push.late"))
     assert codes(pull(project, None, quiet))["images"] == ["pull.diverged"]
     Repo(project.root / "images").git("pull", "--quiet", "--no-rebase", "--no-edit", "origin", "main")
     assert codes(push(project, None, quiet)) == {"images": [], ".": []}
@@ -162,6 +169,19 @@ def test_a_repo_that_comes_later_gets_the_store(root: Files, project: Project, t
     moved = push(find_project(root.path), "disk", quiet)
     assert {one.repo: one.contents for one in moved} == {"images": 1, "late": 1, ".": 0}
     assert b"disk" in annex(Repo(late.path), "whereis", "c.dat")
+
+
+def test_the_superdataset_stays_while_a_clone_could_not_get_what_it_names(project: Project, tmp_path: Path) -> None:
+    with_store(project, tmp_path)
+    images = Repo(project.root / "images")
+    images.git("remote", "rename", "origin", "mine")
+    images.git("push", "--quiet", "mine", "HEAD")
+    (only,) = push(project, "origin", quiet)
+    assert only.repo == "." and [problem.code for problem in only.problems] == ["push.not-reachable"]
+    assert "main" not in branches_of(tmp_path / "top.git")
+    Files(project.root).put(".gitmodules", f'[submodule "images"]\n\tpath = images\n\turl = {tmp_path}/images.git\n')
+    Files(project.root).commit()
+    assert codes(push(project, "origin", quiet)) == {".": []}
 
 
 @pytest.mark.parametrize("target", ["nowhere", None])

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from minipach.project.project import Project
+from minipach.support.errors import UserError
 from minipach.triggers import followed
 from minipach.triggers.passes import answer
+from minipach.triggers.push_back import push_back
 from tests.fixtures.passes import Kept
 from tests.fixtures.projects import Study
 from tests.fixtures.receivers import heard
@@ -49,7 +51,7 @@ def test_without_the_setting_nothing_is_fetched(study: Study, forge: Path) -> No
     study.git(".", "config", "--unset", "minipach.follow")
     before = study.git("images", "rev-parse", "HEAD")
     pushed(study, forge / "images.git", a="a")
-    assert followed.fetch(Project(study.root), Kept()) == () == followed.push(Project(study.root), Kept())
+    assert followed.fetch(Project(study.root), Kept()) == () == push_back(Project(study.root), Kept())
     assert study.git("images", "rev-parse", "HEAD") == before
 
 
@@ -59,10 +61,10 @@ def test_pushes_come_here_and_our_commits_go_there(study: Study, forge: Path) ->
     assert followed.fetch(project, Kept()) == ()
     assert study.git("images", "rev-parse", "HEAD") == commit
     study.put("images/b", "b")
-    assert followed.push(project, Kept()) == ()
+    assert push_back(project, Kept()) == ()
     assert head_of(study, forge / "images.git") == study.git("images", "rev-parse", "HEAD")
     again = Kept()
-    assert followed.push(project, again) == () and again.events == []
+    assert push_back(project, again) == () and again.events == []
 
 
 def test_own_commits_are_merged_and_those_of_people_are_not(study: Study, forge: Path) -> None:
@@ -74,7 +76,7 @@ def test_own_commits_are_merged_and_those_of_people_are_not(study: Study, forge:
         assert found == [code] * (code is not None)
         contained = study.minipach is not None and commit in study.git(".", "log", "--format=%H").split()
         assert contained == (code is None)
-    assert followed.push(project, Kept()) == ()
+    assert push_back(project, Kept()) == ()
     assert head_of(study, forge / "study.git") == commit  # nothing was forced
 
 
@@ -92,8 +94,32 @@ def test_conflict_is_undone_and_said(study: Study, forge: Path) -> None:
 def test_push_that_came_late_asks_for_another_pass(study: Study, forge: Path) -> None:
     study.put("images/b", "b")
     pushed(study, forge / "images.git", a="a")  # between our fetch and our push
-    assert followed.push(Project(study.root), Kept()) == ()
+    assert push_back(Project(study.root), Kept()) == ()
     assert heard(study) == ["images: somebody else pushed to origin meanwhile"]
+
+
+def test_contents_of_inputs_go_before_their_branch(study: Study, forge: Path) -> None:
+    bare = forge / "images.git"
+    study.ok("git", "annex", "init", "-q", cwd=bare)
+    (study.root / "images/big").write_text("b" * 5000)
+    study.ok("git", "-c", "annex.largefiles=anything", "annex", "add", "-q", "big", cwd=study.root / "images")
+    study.git("images", "commit", "-qm", "big")
+    assert push_back(Project(study.root), Kept()) == ()
+    assert head_of(study, bare) == study.git("images", "rev-parse", "HEAD")
+    study.ok("git", "clone", "-q", str(bare), str(forge / "reader"))
+    study.ok("git", "annex", "get", "-q", "big", cwd=forge / "reader")
+
+
+def test_remote_that_hangs_is_given_up(study: Study, forge: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study.git("images", "remote", "set-url", "origin", "ssh://host.invalid/images.git")
+    monkeypatch.setenv("GIT_SSH_COMMAND", "sleep 600;")
+    study.git(".", "config", "minipach.network-limit", "1")
+    (problem,) = followed.fetch(Project(study.root), Kept())
+    assert (problem.code, problem.location) == ("follow.failed", "images") and "no answer for 1 s" in problem.message
+    study.git(".", "config", "minipach.network-limit", "soon")
+    with pytest.raises(UserError) as caught:
+        followed.fetch(Project(study.root), Kept())
+    assert caught.value.problems[0].code == "setting.bad-value"
 
 
 def test_remote_that_does_not_answer_is_a_problem_without_credentials(study: Study, forge: Path) -> None:

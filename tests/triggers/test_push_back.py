@@ -57,7 +57,13 @@ def test_results_go_back_with_their_contents(study: Study, tmp_path: Path) -> No
     assert (tmp_path / "clone/b").read_text() == "b" * 100
     assert not (Project(study.root).local.heard).exists()  # the push started no pass
     assert head(top) == before  # images, which it names, is in no bare repository
-    assert "images is not there" in str(one_pass(study).events)
+    assert "images has no remote with the commit" in str(one_pass(study).events)
+    elsewhere = tmp_path / "elsewhere.git"  # a remote that nobody finds who clones the superdataset
+    study.ok("git", "clone", "-q", "--bare", str(study.root / "images"), str(elsewhere))
+    study.git("images", "remote", "add", "elsewhere", str(elsewhere))
+    study.git("images", "fetch", "-q", "elsewhere")
+    one_pass(study)
+    assert head(top) == before
     bare_of(study, "images", tmp_path)
     one_pass(study)
     assert head(top) == study.git(".", "rev-parse", "HEAD")
@@ -69,14 +75,19 @@ def test_refused_pushes_change_nothing_and_are_reported(study: Study, tmp_path: 
     study.put("images/a", "a" * 100)
     study.schedule()
     bare = bare_of(study, "edges", tmp_path)
-    hook = bare / "hooks/pre-receive"
-    hook.write_text("#!/bin/sh\necho no >&2\nexit 1\n")
-    hook.chmod(0o755)
+    objects = bare / "annex/objects"
+    objects.write_text("no folder")
     study.put("images/b", "b" * 100)
     before = head(bare)
     one_pass(study)
-    problems = json.loads(Project(study.root).local.looked.read_text())["problems"]
-    assert problems and all("\n" not in problem["text"] for problem in problems) and head(bare) == before
+    (problem,) = json.loads(Project(study.root).local.looked.read_text())["problems"]
+    assert problem["code"] == "push.content-not-sent" and "pull" not in problem["fix"] and head(bare) == before
+    objects.unlink()
+    hook = bare / "hooks/pre-receive"
+    hook.write_text("#!/bin/sh\necho no >&2\nexit 1\n")
+    hook.chmod(0o755)
+    problems = push_back(Project(study.root), Kept())
+    assert problems and all("\n" not in str(problem) for problem in problems) and head(bare) == before
     hook.unlink()
     assert push_back(Project(study.root), Kept()) == ()
     assert head(bare) == study.git("edges", "rev-parse", "HEAD")
@@ -88,6 +99,6 @@ def test_refused_pushes_change_nothing_and_are_reported(study: Study, tmp_path: 
     study.schedule()  # ours moves meanwhile
     study.git("edges", "fetch", "-q", "store")
     (problem,) = push_back(Project(study.root), Kept())
-    assert "have diverged" in str(problem) and problem.fix.startswith("git -C ")
+    assert "have diverged" in str(problem) and problem.fix.startswith("minipach pull store")
     study.git("edges", "remote", "remove", "store")
     assert push_back(Project(study.root), Kept()) == ()
