@@ -20,8 +20,7 @@ from minipach.git.repo import GITLINK, GitError, Repo, annex, is_dataset
 from minipach.model.messages import RECORD, SUBJECT
 from minipach.project.project import Project
 from minipach.publish import exchange
-from minipach.storage.setup import branches, enable_in, keeps_contents
-from minipach.storage.special_remotes import has_remote
+from minipach.storage.setup import branches, enable_confirmed, keeps_contents, unconfirmed, unconfirmed_problem
 from minipach.storage.store import Store, stores
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.text import many, quoted, suggest
@@ -87,14 +86,18 @@ def push(project: Project, target: str | None, tell: Tell, *, verify: int = 0, p
     """
     known = stores(project)
     store = known.get(target) if target is not None else None
+    for one in unconfirmed(project):
+        if one == store:
+            raise UserError(unconfirmed_problem(project, one))
+        tell(str(unconfirmed_problem(project, one)))
     found: list[Moved] = []
     for path, repo in _repos(project):
         remote = "" if store else remote_for(repo, target)
         if store is None and not remote:
             continue
         for one in known.values() if store is None else (store,):  # repos that came later get the store, too
-            if not plan and keeps_contents(repo) and not has_remote(repo, one):
-                enable_in(repo, path, one, tell)
+            if not plan:
+                enable_confirmed(project, repo, path, one, tell)
         moved = Moved(path, remote, tuple(_stores(repo, remote, store)))
         found.append(_plan(repo, moved) if plan else moved)
     if not plan:
@@ -314,6 +317,8 @@ def pull(project: Project, target: str | None, tell: Tell) -> list[Moved]:
             if keeps_contents(repo):
                 exchange.take(repo, remote)
             bring(repo, remote, partial(_tell_of, tell, path))
+            for one in stores(project).values():
+                enable_confirmed(project, repo, path, one, tell)
             after = repo.head()
             commits = int(repo.line("rev-list", "--count", f"{before}..{after}")) if before != after and before else 0
             moved = replace(moved, commits=commits)
@@ -324,6 +329,8 @@ def pull(project: Project, target: str | None, tell: Tell) -> list[Moved]:
             problem = Problem("pull.failed", path, f"{remote}: {lines}", f"git -C {quoted(repo.path)} pull {remote}")
             moved = replace(moved, problems=(problem,))
         found.append(moved)
+    for one in unconfirmed(project):
+        tell(str(unconfirmed_problem(project, one)))
     if not found:
         what = f'no repo has a remote "{target}"' if target else "no repo has a remote to pull from"
         raise UserError(Problem("push.no-remote", target or "pull", what, "git remote add origin URL"))

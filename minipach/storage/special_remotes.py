@@ -9,17 +9,20 @@ import re
 import secrets
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from minipach.git.repo import GitError, Repo, annex, own_environment, take_in_locations
-from minipach.storage.backends import Backend, backend, clear
+from minipach.storage.backends import BACKENDS, Backend, backend, clear
 from minipach.storage.store import Store, dataset_id
 from minipach.support.errors import Problem, UserError
+from minipach.support.text import quoted
 
 _CANARY = 65_536  # bytes
 _NAMESPACE = uuid.UUID("6f1ad6c2-9d6b-4c6e-8f5e-2f0b4d3c1a77")  # of the ids of special remotes
+_ESCAPED = re.compile(r"&(\d+);")
+_OTHERS = {"name", "timestamp", "datacenter", "storageclass"}  # parameters that git-annex adds by itself
 _IDENTITY = {f"GIT_{who}_{what}": "minipach" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
 
@@ -51,12 +54,24 @@ def prove(store: Store, folder: Path) -> None:
 
 
 def has_remote(repo: Repo, store: Store) -> bool:
-    """Return whether a store is enabled in this clone of a repo."""
+    """Return whether this clone of a repo has the special remote of a store, confirmed or not."""
     return repo.config(f"remote.{store.name}.annex-uuid") is not None
 
 
+def is_usable(repo: Repo, store: Store) -> bool:
+    """Return whether the special remote is confirmed here and has what is kept in no commit: folder, credentials."""
+    name = f"remote.{store.name}"
+    identity = _uuid(repo, store)
+    verified = repo.config(f"{name}.annex-verified")  # None: git-annex is older than this question
+    if repo.config(f"{name}.annex-uuid") != identity or verified not in (None, "verified"):
+        return False
+    return BACKENDS[store.kind](store).is_prepared(repo, dataset_id(repo), identity)
+
+
 def enable(repo: Repo, store: Store) -> bool:
-    """Make the special remote of a store in a repo, or enable the one that another clone has made.
+    """Make the special remote of a store in a repo, or enable and confirm the one that another clone has made.
+
+    The caller makes sure that somebody has confirmed the store's address in this clone.
 
     Returns:
         Whether something was to be done.
@@ -65,46 +80,65 @@ def enable(repo: Repo, store: Store) -> bool:
         UserError: A remote of another kind has this name, or git-annex refuses.
     """
     wanted = _uuid(repo, store)
-    found = repo.config(f"remote.{store.name}.annex-uuid")
-    if found == wanted and _usable(repo, store, wanted):
+    if is_usable(repo, store):
         return False
+    found = repo.config(f"remote.{store.name}.annex-uuid")
     if found != wanted and (found is not None or store.name in repo.line("remote").splitlines()):
         fix = "choose another name for the store, or rename that remote"
         raise UserError(Problem("store.name-taken", str(repo.path), f'another remote is called "{store.name}"', fix))
     take_in_locations(repo)
-    known = wanted in os.fsdecode(repo.objects.read("git-annex:remote.log") or b"")
     kind = backend(store)
     words = kind.parameters(dataset_id(repo))
+    known = _described(repo, wanted)
+    if known is not None:
+        _compare(repo, store, known, words)
     env = kind.environment()
     kind.make(dataset_id(repo))
     kind.prepare(repo, store.name)
-    verb = ["enableremote", store.name] if known else ["initremote", store.name, f"uuid={wanted}"]
-    words = [word for word in words if not (known and word.startswith(("type=", "encryption=")))]
+    verb = ["enableremote", store.name] if known is not None else ["initremote", store.name, f"uuid={wanted}"]
+    words = [word for word in words if not (known is not None and word.startswith(("type=", "encryption=")))]
     try:
         repo.git("annex", *verb, *words, env=env)
+        if repo.config(f"remote.{store.name}.annex-verified") not in (None, "verified"):
+            asked = os.fsdecode(repo.git("annex", "verifyremote", store.name, env=env))
+            if identity := re.search(r"--safe (\S+)", asked):
+                repo.git("annex", "verifyremote", store.name, "--safe", identity[1], env=env)
     except GitError as error:
         raise UserError(_refused(store, str(repo.path), error)) from None
-    _say_that_it_is_expected(repo, store)
     return True
 
 
-def _say_that_it_is_expected(repo: Repo, store: Store) -> None:
-    """Confirm the remote for git-annex, which uses none that came with a clone before somebody has looked at it.
+def _described(repo: Repo, identity: str) -> dict[str, str] | None:
+    """Return the parameters of a special remote in the git-annex branch; None: it knows no such remote."""
+    lines = os.fsdecode(repo.objects.read("git-annex:remote.log") or b"").splitlines()
+    found = [
+        dict(_ESCAPED.sub(_unescaped, w).split("=", 1) for w in line.split(" ")[1:] if "=" in w)
+        for line in lines
+        if line.startswith(f"{identity} ")
+    ]
+    return max(found, key=lambda values: float(values.get("timestamp", "0").rstrip("s") or 0), default=None)
 
-    The project's own description of the store is what it has just been set up with.
+
+def _unescaped(found: re.Match[str]) -> str:
+    return chr(int(found[1]))
+
+
+def _compare(repo: Repo, store: Store, known: Mapping[str, str], words: Sequence[str]) -> None:
+    """Check that a remote which came with the git-annex branch is the store that `.datalad/config` names.
+
+    Raises:
+        UserError: It goes elsewhere, or has a parameter that this kind does not set.
     """
-    if repo.config(f"remote.{store.name}.annex-verified") in (None, "verified"):
-        return
-    asked = os.fsdecode(repo.git("annex", "verifyremote", store.name, ok=(0, 1)))
-    if found := re.search(r"--safe (\S+)", asked):
-        repo.git("annex", "verifyremote", store.name, "--safe", found[1])
-
-
-def _usable(repo: Repo, store: Store, wanted: str) -> bool:
-    """Return whether a special remote that is enabled has what is kept in no commit: its folder, or its credentials."""
-    if repo.config(f"remote.{store.name}.annex-verified") not in (None, "verified"):
-        return False
-    return backend(store).is_prepared(repo, dataset_id(repo), wanted)
+    wanted = dict(word.split("=", 1) for word in words)
+    own = {"directory"}  # in no commit
+    others = sorted(
+        name for name in (known.keys() | wanted.keys()) - own - _OTHERS if known.get(name) != wanted.get(name)
+    )
+    if others:
+        shown = ", ".join(f"{name}={known.get(name, '')}" for name in others[:3])
+        problem = f"the git-annex branch describes {store.name} differently ({shown})"
+        fix = f"ask who set it up; git -C {quoted(repo.path)} annex info {store.name}"
+        raise UserError(Problem("store.described-differently", str(repo.path), problem, fix))
 
 
 def _uuid(repo: Repo, store: Store) -> str:

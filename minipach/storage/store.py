@@ -93,6 +93,30 @@ def forget(project: Project, store: Store) -> None:
     project.repo.git("config", "--file", file, "--remove-section", f"{STORE_SECTION}.{store.name}")
 
 
+def is_confirmed(top: Repo, store: Store) -> bool:
+    """Return whether somebody has named this store, at this address, in this clone of the superdataset."""
+    return top.config(_confirmation(store)) == _fingerprint(store)
+
+
+def confirm(top: Repo, store: Store) -> None:
+    """Note in a clone of the superdataset that somebody has named this store there."""
+    top.git("config", "--local", _confirmation(store), _fingerprint(store))
+
+
+def confirmed_place(top: Repo, name: str) -> str | None:
+    """Return the address that a store had when it was confirmed in this clone; None: nobody has."""
+    found = top.config(f"{STORE_SECTION}.{name}.confirmed")
+    return found.partition(" ")[2] if found else None
+
+
+def _confirmation(store: Store) -> str:
+    return f"{STORE_SECTION}.{store.name}.confirmed"
+
+
+def _fingerprint(store: Store) -> str:
+    return f"{store.kind} {store.place}"
+
+
 def dataset_id(repo: Repo) -> str:
     """Return the id of a repo in a store: that of its dataset. Raises UserError."""
     found = repo.config("datalad.dataset.id", str(repo.path / DATALAD_CONFIG))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 
 from minipach.git.repo import Repo, annex
 from minipach.project.project import Project, find_project
+from minipach.publish.project_exchange import push
 from minipach.storage.s3 import Bucket, Key, listing
 from minipach.storage.setup import add, check, remove, states
-from minipach.storage.store import Store, stores
+from minipach.storage.store import Store, is_confirmed, stores
 from minipach.support.errors import UserError
 from tests.fixtures.plain_projects import repo, root
 from tests.fixtures.projects import need
@@ -133,14 +135,22 @@ def test_a_ria_store(
     assert list((place / "ima/ges-1/annex/objects").rglob("*.dat")), "where DataLad looks for it"
 
 
-def test_a_remote_of_rclone(project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Store:
+    """A store behind rclone, which git-annex enables in a clone by itself."""
     need("rclone")
-    place = tmp_path / "cloud"
-    place.mkdir()
-    (tmp_path / "rclone.conf").write_text(f"[cloud]\ntype = alias\nremote = {place}\n")
+    (tmp_path / "cloud").mkdir()
+    (tmp_path / "rclone.conf").write_text(f"[cloud]\ntype = alias\nremote = {tmp_path}/cloud\n")
     monkeypatch.setenv("RCLONE_CONFIG", str(tmp_path / "rclone.conf"))
-    exercise(project, Store("cloud", "rclone", "cloud:deep"))
-    assert sorted(path.name for path in (place / "deep").iterdir()) == ["images-1", "raw-1"], "no canary is left"
+    return Store("cloud", "rclone", "cloud:deep")
+
+
+@pytest.mark.slow
+def test_a_remote_of_rclone(project: Project, cloud: Store, tmp_path: Path) -> None:
+    exercise(project, cloud)
+    assert sorted(path.name for path in (tmp_path / "cloud/deep").iterdir()) == ["images-1", "raw-1"], (
+        "no canary is left"
+    )
 
 
 @pytest.mark.parametrize("kind", ["yes man", "nobody"])
@@ -218,3 +228,66 @@ def test_a_committed_store_that_is_none(project: Project, lines: str) -> None:
         stores(project)
     assert code_of(caught) == "store.bad-setting"
     assert "secret" not in str(caught.value)
+
+
+def clone_of(project: Project, place: Path) -> Project:
+    """A clone of the project with its datasets, in which git-annex has enabled the store by itself."""
+    for path in ("", "images", "images/raw"):
+        there = place / path
+        Repo(project.root).git("clone", "--quiet", str(project.root / path), str(there))
+        Files(there).git("annex", "init", "--quiet")
+    for path in ("", "images"):
+        shutil.copy(project.root / path / ".gitmodules", place / path)
+    return find_project(place)
+
+
+@pytest.mark.slow
+def test_a_store_that_came_with_a_clone_waits_for_confirmation(project: Project, cloud: Store, tmp_path: Path) -> None:
+    add(project, cloud, quiet)
+    assert is_confirmed(project.repo, cloud)
+    copy = clone_of(project, tmp_path / "copy")
+    here = Repo(copy.root / "images")
+    assert here.config("remote.cloud.annex-uuid") is not None
+    told: list[str] = []
+    push(copy, "origin", told.append)
+    assert any("cloud: cloud:deep" in line and "is not confirmed here" in line for line in told), told
+    assert here.config("remote.cloud.annex-verified") == "automatic"
+    assert {row.path: row.enabled for row in states(copy, cloud)} == {"images/raw": False, "images": False, ".": False}
+    for act in (lambda: push(copy, "cloud", quiet), lambda: check(copy, "cloud")):
+        with pytest.raises(UserError) as caught:
+            act()
+        assert code_of(caught) == "store.not-confirmed"
+    add(copy, cloud, quiet)
+    assert here.config("remote.cloud.annex-verified") == "verified"
+    (here.path / "b.dat").write_bytes(os.urandom(500))
+    here.git("annex", "add", "--quiet", "b.dat")
+    here.git("commit", "--quiet", "-m", "more")
+    assert [one.contents for one in push(copy, "cloud", quiet) if one.repo == "images"] == [1]
+
+
+def test_a_store_whose_address_changed_waits_for_confirmation(project: Project, tmp_path: Path) -> None:
+    add(project, Store("disk", "dir", str(tmp_path / "disk")), quiet)
+    late = annexed(repo(Files(project.root), "late"), "late-1")
+    project.repo.git("config", "--file", ".datalad/config", "minipach-store.disk.url", str(tmp_path / "elsewhere"))
+    again = find_project(project.root)
+    with pytest.raises(UserError) as caught:
+        push(again, "disk", quiet)
+    assert code_of(caught) == "store.not-confirmed"
+    assert f"was at {tmp_path}/disk when it was confirmed" in str(caught.value)
+    assert late.line("remote") == "" and not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.slow
+def test_a_remote_that_is_another_than_the_store(project: Project, cloud: Store, tmp_path: Path) -> None:
+    add(project, cloud, quiet)
+    there = Files(project.root / "images")
+    log = there.read("git-annex", "remote.log").decode()
+    there.git("checkout", "--quiet", "git-annex")
+    (there.path / "remote.log").write_text(log.replace("deep", "evil"))
+    there.git("commit", "--quiet", "-am", "x")
+    there.git("checkout", "--quiet", "-")
+    copy = clone_of(project, tmp_path / "copy")
+    with pytest.raises(UserError) as caught:
+        add(copy, cloud, quiet)
+    assert code_of(caught) == "store.described-differently"
+    assert Repo(copy.root / "images").config("remote.cloud.annex-verified") == "automatic"
