@@ -13,11 +13,12 @@ import stat
 import subprocess
 import tarfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.fixtures.container_images import images
+from tests.fixtures.container_images import images, need
 from tests.fixtures.launchers import (
     EACH_RUNTIME,
     FILE,
@@ -207,6 +208,53 @@ def test_no_command_keeps_the_launcher_from_ending_it(launch: Launcher, user: st
                 assert row["code"] in names[name], (name, row)
                 assert row["timed_out"] == (row["code"] == 124)
         assert other.clean()
+
+
+# The same in sh, for images without Python; each process of the host that the command sees gets the signal, too.
+KILLS = r"""
+setsid sleep 1000 </dev/null >/dev/null 2>&1 &
+each() { for p in /proc/[0-9]*; do p=${p#/proc/}; [ $p = $$ ] || kill -$1 $p 2>/dev/null; done; }
+case $MINIPACH_DATUM in
+  kill) kill -9 -1; each 9; kill -9 $$ ;;
+  stop) trap "" TERM HUP INT; kill -STOP -1; each STOP; kill -STOP $$ ;;
+  first) for s in STOP TERM HUP 9; do kill -$s 1; done; exit 5 ;;
+  parent) [ "$PPID" = 0 ] || kill -9 $PPID; exit 5 ;;
+esac 2>/dev/null
+echo fine >"$PFS/out/$MINIPACH_DATUM"
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("way", "user"), [(w, u) for w, u in USERS if w[0] != "none" and (u == "nobody") != (w[0] == "podman")]
+)
+def test_a_command_that_kills_all_that_it_sees_ends_no_other_datum(launch: Launcher, way: Way, user: str) -> None:
+    names = ("before", "kill", "stop", "first", "parent", "after")
+    words = [word for name in names for word in datum(name)]
+    with by(launch, way, user) as (other, image):
+        done, report = other.reported(image, "-t", "3", *words, *shell(KILLS), **use(way))
+        codes = {name: row["code"] for name, row in zip(names, report["datums"], strict=True)}
+        assert (codes["before"], codes["after"]) == (0, 0), done.stderr
+        if way[0] in ("podman", "charliecloud"):  # it is the first process, which takes no signal from inside
+            assert codes == {**dict.fromkeys(names, 0), "first": 5, "parent": codes["parent"]}
+        else:
+            assert codes["stop"] == 124 and 0 not in (codes["kill"], codes["first"], codes["parent"]), codes
+        assert other.outputs() == {name: "fine\n" for name in names if codes[name] == 0}
+        assert other.clean()
+
+
+def test_without_a_container_the_launcher_may_be_killed_and_nothing_is_half_taken(launch: Launcher) -> None:
+    """Nothing keeps a process of the user's from it. A PID namespace around the launcher saves the tests."""
+    need("unshare")
+    around = ("unshare", "--fork", "--pid", "--mount-proc", "--kill-child", "sh", "-c", '"$@"; exit $?', "sh")
+    inside = replace(launch, prefix=around)
+    words = [*datum("before", "before"), *datum("kill", "kill"), *datum("after", "after")]
+    killed = inside(launch.image("host"), *words, *shell(KILLS), **use("none"))
+    assert killed.returncode == 137, killed.stderr
+    assert launch.outputs() == {}
+    done, report = launch.reported(launch.image("host"), *datum("after", "after"), *shell(KILLS), **use("none"))
+    assert [row["code"] for row in report["datums"]] == [0], done.stderr
+    assert launch.outputs() == {"after/after": "fine\n"}
 
 
 # A process in the background swaps what was written while the launcher takes it.
