@@ -11,8 +11,7 @@ import typer
 from minipach.cli.common import FAILED, Here, guarded, say, show, show_exactly, show_json
 from minipach.cli.options import GET, JOBS, JSON, PIPELINE, TARGETS
 from minipach.cli.sections import LOOK, add
-from minipach.cli.tables import state
-from minipach.support.text import printable
+from minipach.cli.tables import GrowingTable, show_table
 
 if TYPE_CHECKING:
     from minipach.rerun.trial import Verdict
@@ -46,7 +45,7 @@ def dag(
 
     Example: minipach dag --format svg > dag.svg
     """
-    from minipach.views.dag import as_dot, as_mermaid, as_text, read_dag
+    from minipach.views.dag import as_dot, as_mermaid, as_rows, read_dag
     from minipach.views.dag_svg import as_svg
 
     here: Here = context.obj
@@ -59,12 +58,10 @@ def dag(
     if form is Format.svg:
         show_exactly(as_svg(found).rstrip("\n"))
         return
-    drawn = {
-        Format.text: lambda: as_text(found, lambda text, word: state(word, text)),
-        Format.dot: lambda: as_dot(found),
-        Format.mermaid: lambda: as_mermaid(found),
-    }
-    for line in drawn[form]():
+    if form is Format.text:
+        show_table(["REPO", "STATE", "DATUMS", "INPUT"], list(as_rows(found)))
+        return
+    for line in as_dot(found) if form is Format.dot else as_mermaid(found):
         show(line)
 
 
@@ -94,39 +91,48 @@ def diff(
     if as_json:
         show_json({"schema": 1, **found.as_json()})
         return
-    for line in _told(found):
-        show(line)
+    _show_comparison(found)
 
 
-def _told(found: Comparison) -> Iterator[str]:
-    yield f"{found.pipeline}: {found.old[:10]} → {found.new[:10]}" + ("" if found else ": nothing differs")
+def _show_comparison(found: Comparison) -> None:
+    show(f"{found.pipeline}: {found.old[:10]} → {found.new[:10]}" + ("" if found else ": nothing differs"))
+    moved = []
     for i in found.inputs:
-        where = f"{(i.old or 'absent')[:10]} → {(i.new or 'absent')[:10]}"
-        counts = f": {_counts(i.paths)}" if i.paths is not None else "; its commits aren't both here"
-        yield f"input {printable(i.repo)}: {where}{counts}"
-        yield from _paths(i.paths, _FEW) if i.paths else ()
-    for status, path in found.code:
-        yield f"{ {'A': 'added', 'D': 'removed'}.get(status, 'changed') } {printable(path)}"
+        files = _counts(i.paths) if i.paths is not None else "its commits aren't both here"
+        moved.append([i.repo, (i.old or "-")[:10], (i.new or "-")[:10], files])
+    _titled("inputs", ["INPUT", "OLD", "NEW", "FILES"], moved)
+    inputs = [[i.repo, *row] for i in found.inputs if i.paths for row in _cut(_rows(i.paths), _FEW)]
+    _titled("files of inputs", ["INPUT", "CHANGE", "FILE"], inputs)
+    code = [[{"A": "added", "D": "removed"}.get(status, "changed"), path] for status, path in found.code]
+    _titled("spec and code", ["CHANGE", "FILE"], code)
     for line in found.patch.splitlines():
-        yield "  " + printable(line)
-    for line in found.image:
-        yield f"image {printable(line)}"
+        show("  " + line)
+    _titled("image", ["IMAGE"], [[line] for line in found.image])
     if found.datums:
         kinds = [d.kind for d in found.datums]
         counted = [f"{kinds.count(k)} {k}" for k in ("added", "removed", "changed") if k in kinds]
-        yield f"datums: {', '.join([*counted, f'{found.kept} as before'])}"
-        lines = []
-        for d in found.datums:
-            ids = " → ".join(p.id[:10] for p in (d.old, d.new) if p)
-            same = ", outputs identical" if d.outputs == "identical" else ""
-            lines.append(f"  {_MARKS[d.kind]} {printable(d.name)}  {ids}{same}")
-        yield from _cut(lines, _MANY)
+        rows = [
+            [
+                d.kind,
+                d.name,
+                d.old.id[:10] if d.old else "-",
+                d.new.id[:10] if d.new else "-",
+                d.outputs or "-",
+            ]
+            for d in found.datums
+        ]
+        summary = f"datums: {', '.join([*counted, f'{found.kept} as before'])}"
+        _titled(summary, ["CHANGE", "DATUM", "OLD", "NEW", "OUTPUTS"], list(_cut(rows, _MANY)))
     if found.outputs:
-        yield f"outputs: {_counts(found.outputs)}"
-        yield from _paths(found.outputs, _MANY)
+        _titled(f"outputs: {_counts(found.outputs)}", ["CHANGE", "OUTPUT"], list(_cut(_rows(found.outputs), _MANY)))
 
 
-_MARKS = {"added": "+", "removed": "-", "changed": "~"}
+def _titled(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table below its title, if it has rows."""
+    if rows:
+        show()
+        show(title)
+        show_table(columns, rows)
 
 
 def _counts(paths: Paths) -> str:
@@ -136,21 +142,19 @@ def _counts(paths: Paths) -> str:
     return ", ".join(parts)
 
 
-def _paths(paths: Paths, most: int) -> Iterator[str]:
-    lines = [f"  {mark} {printable(p)}" for mark, kind in zip("+-~", _kinds(paths), strict=True) for p in kind]
-    lines += [f"  = {printable(a)} → {printable(b)} (same content)" for a, b in paths.moved]
-    lines += [f"  = {printable(p)} (same content)" for p in paths.same]
-    yield from _cut(lines, most)
+def _rows(paths: Paths) -> list[list[str]]:
+    """Return the kind of change and the path of each file."""
+    kinds = (("added", paths.added), ("removed", paths.removed), ("changed", paths.changed))
+    rows = [[kind, path] for kind, found in kinds for path in found]
+    rows += [["renamed", f"{old} → {new} (same content)"] for old, new in paths.moved]
+    return rows + [["same", f"{path} (same content)"] for path in paths.same]
 
 
-def _kinds(paths: Paths) -> tuple[Sequence[str], ...]:
-    return paths.added, paths.removed, paths.changed
-
-
-def _cut(lines: list[str], most: int) -> Iterator[str]:
-    yield from lines[:most]
-    if len(lines) > most:
-        yield f"  and {len(lines) - most} more; --json has all"
+def _cut(rows: list[list[str]], most: int) -> Iterator[list[str]]:
+    """Yield the first rows, and one that says how many more there are."""
+    yield from rows[:most]
+    if len(rows) > most:
+        yield ["...", f"and {len(rows) - most} more; --json has all", *[""] * (len(rows[0]) - 2)]
 
 
 @guarded
@@ -206,15 +210,22 @@ def audit(
     for skipped in found.skipped:
         say(f"{skipped.pipeline}: {skipped.name}: left out, {skipped.reason}")
 
+    table = GrowingTable(
+        ["STATE", "PIPELINE", "DATUM", "MESSAGE"],
+        [["reproducible", trial.pipeline, trial.name] for trial in found.trials],
+    )
+
     def tell(verdict: Verdict) -> None:
         if not as_json:
-            for line in _verdict(verdict):
-                show(line)
+            table.add([verdict.outcome, verdict.pipeline, verdict.name, _message(verdict)])
 
     run(found, slots(project.repo, jobs), tell, get=get)
     if as_json:
         show_json({"schema": 1, **found.as_json()})
     else:
+        paths = [[v.pipeline, v.name, change, path] for v in found.verdicts for change, path in _differences(v)]
+        _titled("outputs that differ", ["PIPELINE", "DATUM", "CHANGE", "OUTPUT"], paths)
+        show()
         good = sum(v.outcome == "reproducible" for v in found.verdicts)
         drew = f" (--seed {drawn} draws these again)" if wanted is not None else ""
         show(f"{good} of {len(found.verdicts)} reproducible bit for bit{drew}; contents were verified again")
@@ -222,10 +233,11 @@ def audit(
         raise typer.Exit(FAILED)
 
 
-def _verdict(verdict: Verdict) -> Iterator[str]:
-    message = f", {printable(verdict.message)}" if verdict.message else ""
+def _message(verdict: Verdict) -> str:
     log = f"; {verdict.log}" if verdict.outcome == "failed" else ""
-    word = state(verdict.outcome)
-    yield f"{verdict.pipeline}: {printable(verdict.name)}: {word}{message}{log}"
-    groups = (("differs", verdict.differ), ("is missing now", verdict.missing), ("is new", verdict.extra))
-    yield from _cut([f"  {printable(path)} {what}" for what, paths in groups for path in paths], _MANY)
+    return (verdict.message or "-") + log
+
+
+def _differences(verdict: Verdict) -> Iterator[list[str]]:
+    groups = (("changed", verdict.differ), ("removed", verdict.missing), ("added", verdict.extra))
+    yield from _cut([[change, path] for change, paths in groups for path in paths], _MANY)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
@@ -15,16 +15,18 @@ from minipach.cli.common import FAILED, TIMED_OUT, Here, can_redraw, guarded, sa
 from minipach.cli.options import JOBS, JSON, PIPELINE, PIPELINES, TIMEOUT
 from minipach.cli.schedule import WAIT
 from minipach.cli.sections import LOOK, RUN, add
-from minipach.cli.tables import show_table, state
+from minipach.cli.tables import show_table, state, table_lines
 from minipach.project.project import Project
 from minipach.support.text import byte_count, many, printable
 
 if TYPE_CHECKING:
     from minipach.model.attempt import Attempt, JobRow, Try
     from minipach.records.job_history import JobStory
+    from minipach.views.top import Going, Look
     from minipach.views.usage import Usage
 
 _BAR = 40  # characters of the longest bar
+_WORKERS = 20  # workers that `top` shows
 _REFRESH = 1.0  # seconds between two looks of `top`
 
 
@@ -264,7 +266,7 @@ def top(
 
     Example: minipach top
     """
-    from minipach.views.top import Top, lines
+    from minipach.views.top import Top
 
     here: Here = context.obj
     looked = Top(here.project())
@@ -272,10 +274,56 @@ def top(
         show_json({"schema": 1, **looked.look().as_json()})
         return
     if once or not can_redraw(sys.stdout):
-        for line in lines(looked.look()):
+        for line in top_lines(looked.look()):
             show(line)
         return
-    _watch(lambda: [printable(line) for line in lines(looked.look())])
+    _watch(lambda: list(top_lines(looked.look())))
+
+
+def top_lines(look: Look) -> Iterator[str]:
+    """Yield the lines of `top`."""
+    clock = time.strftime("%H:%M:%S", time.localtime(look.when))
+    yield printable(f"{clock}  executor {look.executor}" + (f"; {look.note}" if look.note else ""))
+    if not (look.jobs or look.workers or look.waiting or look.next):
+        yield "nothing runs"
+        return
+    yield from _below(  # what matters most comes first: a narrow terminal cuts the rest off
+        ["JOB", "PIPELINE", "STATE", "TIME", "DONE", "FAILED", "TO-GO", "RAN", "RUNNING", "WAITING", "PER-MINUTE"],
+        [_job_row(job) for job in look.jobs],
+    )
+    if look.next:
+        yield ""
+        yield printable(f"then: {', '.join(look.next)}")
+    rows = []
+    for worker in look.workers[:_WORKERS]:
+        runs = [f"{what} ({_clock(seconds)})" for what, seconds in worker.runs] or ["-"]
+        rows += [[worker.name if n == 0 else "", worker.has if n == 0 else "", run] for n, run in enumerate(runs)]
+    yield from _below(["WORKER", "HAS", "RUNS"], rows)
+    if len(look.workers) > _WORKERS:
+        yield f"and {len(look.workers) - _WORKERS} more; --json has all"
+    yield from _below(["WAITING", "KIND", "WHY"], [[str(w.sets), w.kind, w.why] for w in look.waiting])
+
+
+def _job_row(job: Going) -> list[str]:
+    rate = "-" if job.rate is None else f"{job.rate:g}"
+    done = f"{job.done} of {job.total}" if job.total else str(job.done)
+    waiting = str(job.waiting) + (f" ({job.behind} in sets that run)" if job.behind else "")
+    now = [str(job.ran), str(job.running), waiting]
+    to_go = "-" if job.eta is None else _clock(job.eta)
+    return [job.id[:12], job.pipeline, job.state, _clock(job.seconds), done, str(job.failed), to_go, *now, rate]
+
+
+def _below(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield an empty line and a table, if it has rows. A wide one is cut at the screen's edge, not folded."""
+    if rows:
+        yield ""
+        yield from table_lines(head, rows, fold=False)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _watch(text: Callable[[], list[str]]) -> None:
@@ -286,7 +334,8 @@ def _watch(text: Callable[[], list[str]]) -> None:
 
     with suppress(KeyboardInterrupt), Live(console=Console(), screen=True, auto_refresh=False) as live:
         while True:
-            live.update(Text("\n".join(text()), no_wrap=True, overflow="ellipsis"), refresh=True)
+            lines = Text.from_ansi("\n".join(text()), no_wrap=True, overflow="ellipsis")
+            live.update(lines, refresh=True)
             time.sleep(_REFRESH)
 
 

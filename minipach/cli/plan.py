@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from minipach.cli.common import Here, clocks_of, guarded, leave_with, say, say_layout, show, show_json
 from minipach.cli.options import DOWNSTREAM, JOBS, JSON, TARGETS, UPSTREAM
 from minipach.cli.sections import RUN, add
-from minipach.cli.tables import state
+from minipach.cli.tables import show_table
 from minipach.planning.plan import Plan
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError, problems_json
@@ -74,9 +75,9 @@ def plan(
             data["clocks"] = [clock.as_json() for clock in clocks]
         show_json({**data, "problems": problems_json(found.problems), "uncommitted": uncommitted.as_json(changes)})
     else:
-        for one in found.plans:
-            _show_plan(one, everything=everything)
+        _show_plans(found.plans, everything=everything)
         if cost is not None:
+            show()
             show(cost.text())
     leave_with(found.problems)
 
@@ -96,16 +97,20 @@ def _why(project: Project, what: list[str], datum: str, *, as_json: bool) -> Non
         show(line)
 
 
-def _show_plan(plan: Plan, *, everything: bool) -> None:
-    show(f"{plan.pipeline}: {_in_short(plan)}")
-    for one in plan.deferred:
-        show(f"  deferred: {one.repo}: {one.text}")
-    for hint in plan.hints:
-        show(f"  {hint}")
-    for step in plan.steps:
-        if step.action != "current" or everything:
-            reason = f": {step.reason}" if step.reason else ""
-            show(f"  {state(step.action)} {step.name}{reason}")
+def _show_plans(plans: Sequence[Plan], *, everything: bool) -> None:
+    """Print a line for each pipeline, and a table of the datums with something to do."""
+    rows = []
+    for plan in plans:
+        show(f"{plan.pipeline}: {_in_short(plan)}")
+        for one in plan.deferred:
+            show(f"  deferred: {one.repo}: {one.text}")
+        for hint in plan.hints:
+            show(f"  {hint}")
+        chosen = [step for step in plan.steps if step.action != "current" or everything]
+        rows += [[plan.pipeline, step.action, step.name, step.reason or "-"] for step in chosen]
+    if rows:
+        show()
+    show_table(["PIPELINE", "ACTION", "DATUM", "REASON"], rows)
 
 
 def _in_short(plan: Plan) -> str:

@@ -16,14 +16,15 @@ _GREEN, _CYAN, _YELLOW, _RED, _DIM, _BOLD = "32", "36", "33", "31", "2", "1"
 # The colour of each word that says how something stands, in every command.
 STATES = {
     **dict.fromkeys(("current", "published", "ok", "reproducible"), _GREEN),
-    **dict.fromkeys(("running", "submitted", "reuse", "new"), _CYAN),
+    **dict.fromkeys(("running", "submitted", "reuse", "new", "added"), _CYAN),
     **dict.fromkeys(
-        ("behind", "partial", "interrupted", "cancelled", "lost", "recovered", "waiting", "note", "run"), _YELLOW
+        ("behind", "partial", "interrupted", "cancelled", "lost", "recovered", "waiting", "note", "run", "changed"),
+        _YELLOW,
     ),
-    **dict.fromkeys(("failed", "error", "problem", "different", "remove", "skip"), _RED),
-    **dict.fromkeys(("blocked", "unknown", "stored"), _DIM),
+    **dict.fromkeys(("failed", "error", "problem", "different", "remove", "removed", "skip"), _RED),
+    **dict.fromkeys(("blocked", "unknown", "stored", "renamed", "same"), _DIM),
 }
-_COLOURED = frozenset({"STATE", "LEVEL"})  # columns that hold such a word
+_COLOURED = frozenset({"STATE", "LEVEL", "ACTION", "CHANGE"})  # columns that hold such a word
 _GAP = "  "
 _SHORT = 20  # columns; what is not wider is folded last
 
@@ -51,24 +52,49 @@ def show_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, right: s
         show(line)
 
 
-def table_lines(titles: Sequence[str], rows: Sequence[Sequence[str]], *, right: str = "") -> Iterator[str]:
-    """Yield the lines of a table as `show_table` prints them."""
+def table_lines(
+    titles: Sequence[str], rows: Sequence[Sequence[str]], *, right: str = "", fold: bool = True
+) -> Iterator[str]:
+    """Yield the lines of a table as `show_table` prints them. fold: whether to fold one that is too wide."""
     if not rows:
         return
+    titles = list(titles)
     cells = [[printable(cell) for cell in row] for row in (titles, *rows)]
     widths = [max(_width(row[column]) for row in cells) for column in range(len(titles))]
     to_right = [title in right.split() for title in titles]
     room = shutil.get_terminal_size().columns
-    if can_redraw(sys.stdout) and sum(widths) + len(_GAP) * (len(widths) - 1) > room:
+    if fold and can_redraw(sys.stdout) and sum(widths) + len(_GAP) * (len(widths) - 1) > room:
         yield from _folded(cells, to_right, room)
         return
-    for number, row in enumerate(cells):
-        parts = []
-        for title, cell, width, is_right in zip(titles, row, widths, to_right, strict=True):
-            space = " " * (width - _width(cell))
-            shown = paint(cell, _BOLD) if number == 0 else state(cell) if title in _COLOURED else cell
-            parts.append(space + shown if is_right else shown + space)
-        yield _GAP.join(parts).rstrip()
+    for row in cells:
+        yield _line(titles, row, widths, to_right)
+
+
+class GrowingTable:
+    """A table whose rows are shown as they come. The cells of the other columns but the last are known before."""
+
+    def __init__(self, titles: Sequence[str], known: Sequence[Sequence[str]]) -> None:
+        """Take the titles, and all rows that may come, each without its last cell."""
+        self._titles = titles
+        columns = zip(*((printable(cell) for cell in row) for row in (titles[:-1], *known)), strict=True)
+        self._widths = [*(max(map(_width, column)) for column in columns), 0]
+        self._is_empty = True
+
+    def add(self, row: Sequence[str]) -> None:
+        """Print a row on stdout; before the first one, the titles."""
+        for cells in ([self._titles] if self._is_empty else []) + [[printable(cell) for cell in row]]:
+            show(_line(self._titles, cells, self._widths, [False] * len(self._titles)))
+        self._is_empty = False
+
+
+def _line(titles: Sequence[str], cells: Sequence[str], widths: Sequence[int], to_right: Sequence[bool]) -> str:
+    """Return a row as a line; the titles themselves are bold."""
+    parts = []
+    for title, cell, width, is_right in zip(titles, cells, widths, to_right, strict=True):
+        space = " " * (width - _width(cell))
+        shown = paint(cell, _BOLD) if cells == titles else state(cell) if title in _COLOURED else cell
+        parts.append(space + shown if is_right else shown + space)
+    return _GAP.join(parts).rstrip()
 
 
 def _folded(cells: Sequence[Sequence[str]], to_right: Sequence[bool], room: int) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,7 +24,6 @@ COLOURS = {  # white text on them is readable (contrast 4.5 and more), and they 
     "missing": "#cf222e",
     "data": "#57606a",
 }
-Paint = Callable[[str, str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +138,10 @@ def _repo(project: Project, path: str) -> Node:
     return Node(path, path, "repo", state, {}, 0)
 
 
-def as_text(dag: Dag, paint: Paint = lambda text, _: text) -> Iterator[str]:
-    """Yield the DAG as a tree, a line per input.
-    A pipeline with several inputs is told at the first place, named at others.
+def as_rows(dag: Dag) -> Iterator[tuple[str, str, str, str]]:
+    """Yield the DAG as a tree, a row per input: name in the tree, state, datums, input.
 
-    paint: gives a text the colour of a state.
+    A pipeline with several inputs has its state in the first row, and is named in the others.
     """
     below: dict[str, list[Edge]] = {}
     for edge in dag.edges:
@@ -155,17 +153,17 @@ def as_text(dag: Dag, paint: Paint = lambda text, _: text) -> Iterator[str]:
         if root.path in told:
             continue
         told.add(root.path)
-        yield _line(root, "", "", paint)
+        yield _row(root, "", "-")
         stack = _children(below.get(root.path, []), "")
         while stack:
             edge, indent, last = stack.pop()
             node = nodes[edge.target]
             branch = indent + ("└── " if last else "├── ")
             if node.path in told:
-                yield f"{branch}{printable(node.name)} (above)  ← {printable(edge.label)}"
+                yield f"{branch}{printable(node.name)}", "(above)", "-", printable(edge.label)
                 continue
             told.add(node.path)
-            yield _line(node, branch, f"  ← {printable(edge.label)}", paint)
+            yield _row(node, branch, printable(edge.label))
             stack += _children(below.get(node.path, []), indent + ("    " if last else "│   "))
 
 
@@ -173,12 +171,8 @@ def _children(edges: list[Edge], indent: str) -> list[tuple[Edge, str, bool]]:
     return [(edge, indent, i == len(edges) - 1) for i, edge in enumerate(edges)][::-1]
 
 
-def _line(node: Node, branch: str, label: str, paint: Paint) -> str:
-    name = printable(node.name)
-    if node.kind == "repo":
-        return name + ("" if node.state == "data" else f" ({node.state})")
-    summary = f", {node.summary}" if node.summary else ""
-    return f"{branch}{name}: {paint(node.state, node.state)}{summary}{label}"
+def _row(node: Node, branch: str, label: str) -> tuple[str, str, str, str]:
+    return f"{branch}{printable(node.name)}", node.state, node.summary or "-", label
 
 
 def as_dot(dag: Dag) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,8 +15,6 @@ from minipach.project.project import Project
 from minipach.records import pending_work
 from minipach.records.job_history import as_they_are, open_ledger
 from minipach.views.progress import Progress, Sheet
-
-_MOST = 20  # workers that are shown as text
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,51 +133,3 @@ class Top:
             for row in rows
             for ident, what in self._sheets[row.key].open_sets().items()
         }
-
-
-def lines(look: Look) -> Iterator[str]:
-    """Yield the look as text."""
-    clock = time.strftime("%H:%M:%S", time.localtime(look.when))
-    yield f"{clock}  executor {look.executor}" + (f"; {look.note}" if look.note else "")
-    if not (look.jobs or look.workers or look.waiting or look.next):
-        yield "nothing runs"
-        return
-    yield from _table(  # what matters most comes first: a narrow terminal cuts the rest off
-        ["JOB", "PIPELINE", "STATE", "TIME", "DONE", "FAILED", "TO-GO", "RAN", "RUNNING", "WAITING", "PER-MINUTE"],
-        [_job_row(job) for job in look.jobs],
-    )
-    if look.next:
-        yield ""
-        yield f"then: {', '.join(look.next)}"
-    rows = []
-    for worker in look.workers[:_MOST]:
-        runs = [f"{what} ({_time(seconds)})" for what, seconds in worker.runs] or ["-"]
-        rows += [[worker.name if n == 0 else "", worker.has if n == 0 else "", run] for n, run in enumerate(runs)]
-    yield from _table(["WORKER", "HAS", "RUNS"], rows)
-    if len(look.workers) > _MOST:
-        yield f"and {len(look.workers) - _MOST} more; --json has all"
-    yield from _table(["WAITING", "KIND", "WHY"], [[str(w.sets), w.kind, w.why] for w in look.waiting])
-
-
-def _job_row(job: Going) -> list[str]:
-    rate = "-" if job.rate is None else f"{job.rate:g}"
-    done = f"{job.done} of {job.total}" if job.total else str(job.done)
-    waiting = str(job.waiting) + (f" ({job.behind} in sets that run)" if job.behind else "")
-    now = [str(job.ran), str(job.running), waiting]
-    to_go = "-" if job.eta is None else _time(job.eta)
-    return [job.id[:12], job.pipeline, job.state, _time(job.seconds), done, str(job.failed), to_go, *now, rate]
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    if not rows:
-        return
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-    yield ""
-    for row in (head, *rows):
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-def _time(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -196,9 +196,9 @@ def test_plan_as_json(done: Study) -> None:
 def test_plan_for_people(done: Study) -> None:
     out = done.minipach("plan").out
     assert "edges: 1 run, 2 current" in out
-    assert "  run star.txt: new content\n" in out
+    assert "PIPELINE  ACTION   DATUM     REASON\nedges     run      star.txt  new content\n" in out
     assert "moon.txt" not in out
-    assert "  current moon.txt\n" in done.minipach("plan", "edges", "--all").out
+    assert "edges     current  moon.txt  -\n" in done.minipach("plan", "edges", "--all").out
 
 
 @pytest.mark.slow
@@ -413,6 +413,7 @@ def test_an_interrupt_while_the_words_are_read_is_said_too(tmp_path: Path) -> No
     assert (done.code, done.out, done.err) == (130, "", "interrupted; the same command continues from here\n")
 
 
+@pytest.mark.slow
 def test_a_project_that_may_only_be_read_can_be_looked_at(done: Study, tmp_path: Path) -> None:
     if shutil.which("bwrap") is None:
         pytest.skip("needs bwrap")
@@ -478,6 +479,7 @@ def test_a_cycle(study: Study) -> None:
     assert "two" in study.ok("minipach", "dag", "--format", "svg")
 
 
+@pytest.mark.slow
 def test_what_is_broken_keeps_no_sound_one_from_its_work(study: Study) -> None:
     """edges is behind; `fresh` takes from it; `bad` can't be read, and `late` takes from that."""
     study.pipeline("bad", spec("images", "/*", "run", "nonsense: 1\n"), run="true\n")

@@ -58,6 +58,7 @@ def test_no_view_sends_controls_or_lines_that_data_has_made(study: Study) -> Non
         assert not [line for line in done.err.splitlines() if line == _FORGED], view
 
 
+@pytest.mark.slow
 def test_json_and_drawings_of_hostile_names_stay_valid(study: Study) -> None:
     hostile(study)
     for view in ("plan --json", "status --json", "dag --json", "jobs --json", "top --json"):

@@ -133,8 +133,13 @@ def test_for_people_the_paths_are_named(published: Study) -> None:
     done = published.minipach("audit", "noise:moon.txt")
     assert done.code == 1
     assert done.out.splitlines() == [
-        "noise: moon.txt: different",
-        "  moon.txt.when differs",
+        "STATE         PIPELINE  DATUM     MESSAGE",
+        "different     noise     moon.txt  -",
+        "",
+        "outputs that differ",
+        "PIPELINE  DATUM     CHANGE   OUTPUT",
+        "noise     moon.txt  changed  moon.txt.when",
+        "",
         "0 of 1 reproducible bit for bit; contents were verified again",
     ]
 
@@ -225,6 +230,7 @@ def test_threads_share_no_reader_of_objects(tmp_path: Path) -> None:
     assert not any(reader.alive for reader in readers)
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_the_command_and_clears_up(published: Study, tmp_path: Path) -> None:
     study = copy(published, tmp_path / "study")
     slow = SHOWN / "slow"

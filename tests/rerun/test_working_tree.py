@@ -72,6 +72,7 @@ def test_edits_are_tried_and_only_commits_are_published(pictures: Study) -> None
     assert (pictures.root / "edges/a.txt").read_text() == "words\nwords\n"
 
 
+@pytest.mark.slow
 def test_new_and_deleted_files_count_in_a_trial(pictures: Study) -> None:
     pictures.put("edges/code/old.sh", "echo old\n", save=False)
     pictures.schedule()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from minipach.support.text import printable
-from minipach.views.dag import COLOURS, Dag, Edge, Node, as_dot, as_mermaid, as_text
+from minipach.views.dag import COLOURS, Dag, Edge, Node, as_dot, as_mermaid, as_rows
 from minipach.views.dag_svg import as_svg
 from tests.fixtures.projects import Study, need
 
@@ -71,10 +71,11 @@ def test_the_tree_tells_states_counts_and_globs(study: Study) -> None:
     done = study.minipach("dag")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
-        "images",
-        "└── edges: behind, 2 datums, 1 current, 1 missing  ← /*",
-        "    └── again: blocked, 1 datum, 1 missing  ← /",
-        "masks",
+        "REPO           STATE    DATUMS                          INPUT",
+        "images         data     -                               -",
+        "└── edges      behind   2 datums, 1 current, 1 missing  /*",
+        "    └── again  blocked  1 datum, 1 missing              /",
+        "masks          data     -                               -",
     ]
 
 
@@ -108,20 +109,23 @@ def test_where_states_cannot_be_told_the_connections_still_show(study: Study, tm
     done = study.minipach("dag")
     assert done.code == 0
     assert "images: not installed" in done.err
-    assert done.out.splitlines()[:2] == ["images (not installed)", "└── edges: unknown  ← /*"]
+    assert [line.split() for line in done.out.splitlines()[1:3]] == [
+        ["images", "not", "installed", "-", "-"],
+        ["└──", "edges", "unknown", "-", "/*"],
+    ]
 
 
 # As text
 
 
 def test_a_pipeline_with_several_inputs_is_told_once() -> None:
-    assert list(as_text(DIAMOND)) == [
-        "images",
-        "├── edges: current, 3 datums  ← /*",
-        "│   └── montage: blocked, 1 datum, 1 missing  ← /",
-        "├── blurred: failed, 3 datums, 1 current, 1 missing, 1 failed  ← /*",
-        "│   └── montage (above)  ← soft: / @main",
-        "└── montage (above)  ← /",
+    assert list(as_rows(DIAMOND)) == [
+        ("images", "data", "-", "-"),
+        ("├── edges", "current", "3 datums", "/*"),
+        ("│   └── montage", "blocked", "1 datum, 1 missing", "/"),
+        ("├── blurred", "failed", "3 datums, 1 current, 1 missing, 1 failed", "/*"),
+        ("│   └── montage", "(above)", "-", "soft: / @main"),
+        ("└── montage", "(above)", "-", "/"),
     ]
 
 
@@ -131,7 +135,7 @@ def test_a_long_chain_is_no_problem() -> None:
         tuple(pipeline(n, i) for i, n in enumerate(names)),
         tuple(edge(a, b) for a, b in itertools.pairwise(names)),
     )
-    assert len(list(as_text(dag))) == 3000
+    assert len(list(as_rows(dag))) == 3000
 
 
 # Drawn
@@ -186,7 +190,7 @@ def test_the_words_can_be_read_on_their_colours(state: str) -> None:
 
 def test_an_empty_project_draws_too() -> None:
     ET.fromstring(as_svg(Dag((), ())))
-    assert list(as_text(Dag((), ()))) == []
+    assert list(as_rows(Dag((), ()))) == []
 
 
 # Hostile names
@@ -213,9 +217,9 @@ def test_hostile_names_stay_text_in_mermaid(hostile: Dag) -> None:
 
 
 def test_hostile_names_stay_text_on_a_terminal(hostile: Dag) -> None:
-    lines = list(as_text(hostile))
-    assert len(lines) == 2
-    assert "\x1b" not in "".join(lines)
+    rows = list(as_rows(hostile))
+    assert len(rows) == 2
+    assert "\x1b" not in "".join("".join(row) for row in rows)
 
 
 def test_graphviz_reads_hostile_names_as_they_are(hostile: Dag) -> None:

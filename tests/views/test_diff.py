@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -116,10 +117,11 @@ def test_for_people_it_is_short(published: Study) -> None:
     first, second, _ = jobs(published)
     out = published.ok("minipach", "diff", "edges", first, second)
     assert "1 added, 1 removed, 1 changed" in out
-    assert "\ndatums: 1 added, 1 removed, 1 changed, 1 as before\n  - comet.txt" in out
+    assert "\ndatums: 1 added, 1 removed, 1 changed, 1 as before\nCHANGE   DATUM " in out
+    assert re.search(r"^removed  comet.txt +[0-9a-f]{10}  - ", out, re.MULTILINE)
     assert "nothing differs" in published.ok("minipach", "diff", "edges", "HEAD", "HEAD")
     assert "sun.txt" in published.ok("minipach", "diff", "edges")
-    assert "outputs identical" in published.ok("minipach", "diff", "edges")
+    assert published.ok("minipach", "diff", "edges").count("  identical\n") == 3
 
 
 def test_patch_shows_the_lines(published: Study) -> None:

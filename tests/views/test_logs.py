@@ -48,6 +48,7 @@ def test_jobs_of_all_pipelines_are_followed_until_nothing_is_on_its_way(study: S
     assert list(lines) == [("edges", "a", "two"), ("edges", "a", "and no end"), ("montage", "/", "three")]
 
 
+@pytest.mark.slow
 def test_what_failed_in_the_last_jobs_is_shown_without_asking_for_more(study: Study) -> None:
     assert study.minipach("logs").out.startswith("nothing failed in the last jobs; minipach logs PIPELINE [DATUM]")
     for name, text in (("good", "1"), ("bad", "bad")):

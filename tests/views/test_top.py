@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 
-from minipach.executors.view import Waiting, Worker
-from minipach.views.top import Going, Look, lines
 from tests.fixtures.leftovers import Background, until
 from tests.fixtures.projects import MINIPACH, PATIENCE, Study
 from tests.fixtures.redis_servers import Redis, Workers
@@ -161,23 +159,3 @@ def test_what_waits_for_more_than_a_slot_is_told_as_that(study: Study) -> None:
             "gpu1": ("for free GPUs; 1 set at work", False),
         }
         workers.minipach("cancel")
-
-
-def test_as_text() -> None:
-    look = Look(
-        "rq",
-        (Going("3f2a" * 8, "edges", "submitted", 3725, 120, 3, 1.9, 200, 30, 47, 2440.0, 5, 40),),
-        (Worker("w1", "2 slots, 8 CPUs, 32 GB", (("edges: a.png", 12.0), ("edges: b.png and 3 more", 70.0))),),
-        (Waiting(14, "any", "for a free slot; 2 in use"),),
-        when=0,
-        next=("montage",),
-    )
-    text = list(lines(look))
-    head = ["JOB", "PIPELINE", "STATE", "TIME", "DONE", "FAILED", "TO-GO", "RAN", "RUNNING", "WAITING", "PER-MINUTE"]
-    assert text[2].split() == head
-    row = "3f2a3f2a3f2a edges submitted 1:02:05 120 of 200 3 40:40 5 30 47 (40 in sets that run) 1.9"
-    assert text[3].split() == row.split()
-    assert text[5] == "then: montage"
-    assert text[8].startswith("w1") and text[8].endswith("edges: a.png (0:12)")
-    assert text[9].strip() == "edges: b.png and 3 more (1:10)"
-    assert text[-1].split(maxsplit=2) == ["14", "any", "for a free slot; 2 in use"]
