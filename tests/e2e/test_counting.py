@@ -15,6 +15,7 @@ def counts(study: Study) -> dict[str, int]:
     return {what: n for what, n in row["counts"].items() if n}
 
 
+@pytest.mark.slow
 def test_each_datum_is_counted_once(study: Study) -> None:
     study.put("images/a", "alpha\n", save=False)
     study.put("images/b", "beta\n")

@@ -208,9 +208,8 @@ def _objects(study: Study, *revisions: str) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-@pytest.mark.parametrize(
-    "damage", ["gone", *(pytest.param(d, marks=pytest.mark.slow) for d in ("garbage", "no commit", "another tree"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["gone", "garbage", "no commit", "another tree"])
 def test_a_damaged_results_branch_loses_no_published_output(study: Study, damage: str) -> None:
     fresh(study)
     study.schedule()
@@ -235,6 +234,7 @@ def test_a_damaged_results_branch_loses_no_published_output(study: Study, damage
     is_whole(study, "0", "1", "2", "new")
 
 
+@pytest.mark.slow
 def test_objects_of_the_results_branch_that_are_lost(study: Study) -> None:
     fresh(study)
     study.schedule()

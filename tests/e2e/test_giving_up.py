@@ -161,6 +161,7 @@ def test_retry_publishes_what_a_fix_has_restored(study: Study) -> None:
     assert study.minipach("retry").out == "nothing failed last time\n"
 
 
+@pytest.mark.slow
 def test_a_program_that_is_not_there_and_a_reserved_name_are_tried_once(study: Study) -> None:
     study.put("images/a.txt", "alpha\n")
     study.pipeline("edges", SPEC, run="nosuchprogram\n")

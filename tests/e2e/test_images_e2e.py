@@ -125,6 +125,7 @@ esac
 """
 
 
+@pytest.mark.slow
 def test_an_image_of_a_registry_is_fetched_once_and_known_by_its_digest(
     study: Study, images: Images, tmp_path: Path
 ) -> None:

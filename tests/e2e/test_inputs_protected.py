@@ -104,6 +104,7 @@ def test_annexed_code_is_the_same_for_the_next_datum(
     study.ok("git", "annex", "fsck", cwd=study.root / "edges")
 
 
+@pytest.mark.slow
 def test_no_datum_reads_what_another_of_its_set_has_written(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a container and without bubblewrap each datum of a set has copies of its own."""
     monkeypatch.setenv("MINIPACH_RUNTIME", "none")

@@ -106,6 +106,7 @@ printf 'last of %s ' "$name"
 """
 
 
+@pytest.mark.slow
 def test_what_a_datum_prints_is_in_its_own_log_whatever_it_prints(study: Study) -> None:
     in_sets(study, more="datum_set_spec: {number: 4}\ndatum_tries: 1\n", script=FORGER)
     failed = study.schedule(code=1)["edges"]["failed"]

@@ -343,6 +343,7 @@ def test_a_secret_is_in_no_record_and_a_rerun_takes_it_from_its_caller(with_secr
     assert study.read("edges/length").split() == [b"4"]
 
 
+@pytest.mark.slow
 def test_status_tells_what_could_not_be_run_from_what_failed(with_secret: Study) -> None:
     with_secret.put("images/b.txt", "beta\n")
     with_secret.put("images/c.txt", "gamma\n")

@@ -56,6 +56,7 @@ def test_what_else_of_the_host_a_command_names_is_in_it(tmp_path: Path) -> None:
     assert f"file: {Path('/bin/sh')} sha256:" in hostenv.fingerprint(["/bin/sh", "-c", "true"])
 
 
+@pytest.mark.slow
 def test_a_script_outside_of_the_project_is_noted_and_its_change_is_told(study: Study, tmp_path: Path) -> None:
     study.put("images/a.txt", "alpha")
     tool = tmp_path / "tool.sh"

@@ -29,6 +29,7 @@ def web(tmp_path: Path) -> Iterator[tuple[Path, str]]:
         server.shutdown()
 
 
+@pytest.mark.slow
 def test_lock_fetches_a_url_again(web: tuple[Path, str], study: Study) -> None:
     folder, address = web
     url = f"{address}/box.sqfs"

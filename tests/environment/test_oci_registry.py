@@ -139,6 +139,7 @@ done
     return {"PATH": f"{folder}:{os.environ['PATH']}", "MINIPACH_RUNTIME": program}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["skopeo", "apptainer"])
 def test_lock_fetches_a_tag_that_has_moved(program: str, study: Study, tmp_path: Path) -> None:
     study.put("images/a.txt", "alpha")

@@ -86,6 +86,7 @@ def test_an_output_that_is_ignored_is_an_output(study: Study, tmp_path: Path, mo
     assert study.git("edges", "status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("together", [pytest.param(1, marks=pytest.mark.soak), 2])
 def test_no_hook_of_the_repo_sees_a_sets_commit(study: Study, together: int) -> None:
     study.put("images/a.txt", "a", save=False)

@@ -111,6 +111,7 @@ def test_what_is_submitted_to_it_can_be_cancelled(study: Study, memory: Memory) 
     assert not memory.waiting() and resume(study) == {}
 
 
+@pytest.mark.slow
 def test_retry_runs_what_failed_and_nothing_else(study: Study, memory: Memory) -> None:
     study.pipeline(
         "edges",

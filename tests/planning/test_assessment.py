@@ -30,6 +30,7 @@ def news(study: Study) -> tuple[int, int]:
     return len(told), plan.counts["run"]
 
 
+@pytest.mark.slow
 def test_there_is_news_when_spec_code_or_inputs_are_others(study: Study) -> None:
     study.put("images/a.txt", "alpha")
     study.copier()

@@ -44,6 +44,7 @@ def test_a_template_may_give_several_datums_one_place() -> None:
     assert shared_places("{images.stem}/", plan(("a.jpg", "a", "run"), ("b.jpg", "b", "run"))) == ""
 
 
+@pytest.mark.slow
 def test_what_is_known_to_collide_is_told_before_anything_runs(study: Study) -> None:
     for name in "ab":
         study.put(f"images/{name}.txt", name, save=False)

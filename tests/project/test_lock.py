@@ -105,6 +105,7 @@ def test_of_two_schedules_one_waits_and_one_leaves_and_both_say_for_whom(tmp_pat
     assert study.read("edges/new.txt") == b"new\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.soak)])
 def test_an_interrupted_schedule_ends_its_processes_and_keeps_what_was_finished(tmp_path: Path, number: int) -> None:
     study = two_pipelines(tmp_path / "study")

@@ -92,6 +92,7 @@ def test_results_are_deferred_until_they_are_released(deferred: Study) -> None:
     assert study.minipach("schedule").out == "nothing to do\n"
 
 
+@pytest.mark.slow
 def test_the_branch_that_is_checked_out_is_no_other(study: Study) -> None:
     study.put("images/a.txt", "alpha")
     study.ok("datalad", "create", "-d", ".", "edges")

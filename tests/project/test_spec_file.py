@@ -114,7 +114,8 @@ def test_a_file_that_is_meant_to_be_a_spec(file: str, said: str, study: Study) -
     assert (done.code, done.err.splitlines()) == (0, [said])
 
 
-@pytest.mark.parametrize("tracked", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("tracked", [False, True])
 def test_a_folder_that_is_no_dataset_is_named_with_the_way_to_make_it_one(tracked: bool, study: Study) -> None:
     study.put("plain/a.txt", "alpha", save=False)
     if tracked:
@@ -128,7 +129,8 @@ def test_a_folder_that_is_no_dataset_is_named_with_the_way_to_make_it_one(tracke
     assert study.minipach("datums", "edges").out == "a.txt\n"
 
 
-@pytest.mark.parametrize("name", [SPECS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in SPECS[1:])])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SPECS)
 def test_a_plain_folder_where_a_dataset_is_registered_is_named_with_both_ways(name: str, study: Study) -> None:
     study.put("images/a.txt", "alpha")
     study.copier()

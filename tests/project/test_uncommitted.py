@@ -158,6 +158,7 @@ def test_commits_of_people_to_a_pipelines_branch_are_kept(published: Study) -> N
     assert published.read("edges/1.txt") == b"changed\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("switch", "what"),
     [
@@ -231,6 +232,7 @@ def test_what_is_committed_while_datums_run_stays(published: Study, path: str) -
     assert leftovers(published) == []
 
 
+@pytest.mark.slow
 def test_code_that_is_changed_while_datums_run_is_for_the_next_schedule(published: Study) -> None:
     there = published.root / "edges/code/copy.sh"
     text = there.read_text() + "# changed\n"
@@ -275,6 +277,7 @@ def test_an_upstream_that_moved_and_changed_nothing_is_nothing_to_take_in(publis
     }
 
 
+@pytest.mark.slow
 def test_changes_in_nested_subdatasets_of_an_input_are_told(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study")
     images = study.root / "images"

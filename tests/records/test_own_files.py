@@ -164,6 +164,7 @@ def test_shared_code_that_is_not_there_is_told(tmp_path: Path) -> None:
     assert "../lib: no committed file at lib in this project" in done.err
 
 
+@pytest.mark.slow
 def test_uncommitted_shared_code_is_tried_and_not_published(tmp_path: Path) -> None:
     study = with_one_image(tmp_path, "[sh, run.sh]", "minipach: {code: [../lib]}\n")
     write(study, "edges/run.sh", '. ../lib/x.sh\n{ word; cat "$images"; } >"$PFS/out/a.txt"\n')

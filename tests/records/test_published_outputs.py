@@ -62,6 +62,7 @@ def test_a_publish_of_others_forgets_nothing(published: Study) -> None:
     assert {name: key for name, key in published.outputs("edges").items() if name != "d.txt"} == before
 
 
+@pytest.mark.slow
 def test_who_goes_back_to_the_middle_of_a_publish_gets_the_rest(published: Study) -> None:
     before = published.outputs("edges")
     spoil(published)

@@ -90,6 +90,7 @@ def test_a_folder(project: Project, tmp_path: Path) -> None:
     assert list(project.local.canaries.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_bucket(project: Project, server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name, value in server.env.items():
         monkeypatch.setenv(name, value)

@@ -144,6 +144,7 @@ def test_a_command_and_an_image(project: Project) -> None:
     }
 
 
+@pytest.mark.slow
 def test_from_nothing_to_results(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study", "texts")
     study.put("texts/a.txt", "one\n")

@@ -145,6 +145,7 @@ def test_inputs_are_gits_own_bytes(pipeline: tuple[Repo, Launcher], tmp_path: Pa
     assert copied(launch, "/run.sh", runtime=runtime) == {"run.sh": b"#!/bin/sh\n"}
 
 
+@pytest.mark.slow
 def test_what_is_no_data_is_not_seen_at_the_root_of_any_dataset(
     pipeline: tuple[Repo, Launcher], tmp_path: Path
 ) -> None:

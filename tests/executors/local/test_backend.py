@@ -29,6 +29,7 @@ def test_a_request_beyond_the_machine_is_one_line_and_changes_nothing(greedy: St
     assert not (greedy.root / "edges/.git").exists() and not (greedy.root / "modest/.git").exists()
 
 
+@pytest.mark.slow
 def test_what_another_machine_has_computed_needs_nothing_here(greedy: Study) -> None:
     spec = (greedy.root / "edges/spec.yml").read_text()
     (greedy.root / "edges/spec.yml").write_text(spec.replace(MUCH, ""))
