@@ -60,6 +60,8 @@ def pushable(repo: Repo, where: str, branch: str | None, commit: str) -> str:
         return commit
     basis = repo.resolve(f"refs/basis/{branch}^{{commit}}")
     own = repo.resolve(f"refs/heads/{found[1]}^{{commit}}")
+    if own and repo.succeeds("merge-base", "--is-ancestor", commit, own):
+        return commit
     nothing_since = basis is not None and repo.resolve(f"{commit}^") == basis  # git-annex's own commit is on top
     if nothing_since and own and repo.succeeds("merge-base", "--is-ancestor", str(basis), own):
         return str(basis)
