@@ -13,6 +13,7 @@ from minipach.cli.common import INTERRUPTED, Here, guarded, say, show
 from minipach.cli.options import SLOTS
 from minipach.cli.sections import WORKERS, add
 from minipach.cli.units import UNIT, show_unit
+from minipach.support.errors import Problem, UserError
 
 
 def register(app: typer.Typer) -> None:
@@ -50,6 +51,10 @@ def worker(
             help="Work in private clones of the project at URL, without a shared file system.",
         ),
     ] = None,
+    store: Annotated[
+        list[str] | None,
+        typer.Option("--store", metavar="STORE", help="With --clone: send outputs to this store of the project."),
+    ] = None,
     cache: Annotated[
         str, typer.Option("--cache", metavar="SIZE", help="Keep up to SIZE of file contents in the clones.")
     ] = "10G",
@@ -83,10 +88,15 @@ def worker(
         show_unit(context, root, kill_children=True)
         return
     if clone is None:
+        if store:
+            fix = "add --clone URL; else push the results with minipach push"
+            raise UserError(Problem("option.needs-another", "--store", "only workers with --clone use it", fix))
         place = Place(here.project())
     else:
         folder = Path(os.path.realpath(here.directory))
-        place = ClonePlace(Clones(folder, address(clone)), size)
+        clones = Clones(folder, address(clone))
+        clones.use_stores(store or [], say)
+        place = ClonePlace(clones, size)
     count = slots(place.repo, jobs) if jobs != 0 else 0
     client = connect(place.repo)
     check(client, place.repo)

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from minipach.git.repo import GitError, Repo, annex, is_dataset, need_identity
 from minipach.model.local_state import LocalState
+from minipach.model.repo_layout import DATALAD_CONFIG, STORE_SECTION
+from minipach.storage.special_remotes import enable
+from minipach.storage.store import Store, confirm, confirmed_place, is_confirmed, stores_in, write
 from minipach.support.errors import Problem, UserError
+from minipach.support.text import quoted, suggest
 
 REMOTE = "origin"
+_DATASET_ID = "datalad.dataset.id"
+_log = logging.getLogger("minipach.executors")
 _ANOTHER = "take another folder: minipach -C FOLDER worker --clone URL"
 _SETTINGS = {
     "annex.private": "true",  # nobody else need ever know of this clone
@@ -95,8 +102,66 @@ class Clones:
         need_identity(repo)
         return repo
 
+    def use_stores(self, names: Sequence[str], tell: Callable[[str], None]) -> None:
+        """Send contents to these stores of the project from now on, and to no others.
+
+        To name a store is to confirm it. Its address is kept, so that another one needs another confirmation.
+
+        Raises:
+            UserError: The project has no such store, or it is elsewhere now.
+        """
+        top = self.top()
+        for name in stores_in(top, "--local").keys() - set(names):
+            top.git("config", "--local", "--remove-section", f"{STORE_SECTION}.{name}")
+        if not names:
+            return
+        commit = self._fetched_head(top)
+        file = f"{commit}:{DATALAD_CONFIG}"
+        known = stores_in(top, "--blob", file) if top.resolve(file) else {}
+        for name in names:
+            if name not in known:
+                raise UserError(Problem("store.not-found", name, "no store of this project", suggest(name, known)))
+            store = known[name]
+            before = confirmed_place(top, name)
+            if before is not None and not is_confirmed(top, store):
+                problem = f"it is at {store.place} now, and was at {before} when it was confirmed"
+                fix = f"git -C {quoted(self.root)} config --remove-section {STORE_SECTION}.{name}, if you expect it"
+                raise UserError(Problem("store.not-confirmed", name, problem, fix))
+            confirm(top, store)
+            write(top, store, "--local")
+            tell(f"contents go to the store {name}: {store.place}")
+        self.clone("")
+
+    @property
+    def stores(self) -> list[Store]:
+        """The stores that contents go to."""
+        return list(stores_in(Repo(self.root), "--local").values())
+
+    def _fetched_head(self, repo: Repo) -> str:
+        """Return the commit that is checked out in the project."""
+        commit = repo.line("ls-remote", REMOTE, "HEAD").split("\t")[0]
+        repo.git("fetch", "--quiet", "--no-write-fetch-head", REMOTE, "HEAD")
+        return commit
+
+    def _enable_stores(self, repo: Repo) -> None:
+        """Set up the confirmed stores in a clone. What can't be done now is tried again for the next set."""
+        for store in self.stores:
+            try:
+                if repo.config(_DATASET_ID) is None:
+                    file = f"blob:{self._fetched_head(repo)}:{DATALAD_CONFIG}"
+                    repo.git("config", _DATASET_ID, repo.config(_DATASET_ID, file) or "")
+                enable(repo, store)
+            except UserError as error:
+                _log.warning("%s", error)
+
     def clone(self, path: str) -> Repo:
         """Return the clone of a repo of the project, made if need be. GitError where the address has none."""
+        repo = self._clone(path)
+        with self.lock():
+            self._enable_stores(repo)
+        return repo
+
+    def _clone(self, path: str) -> Repo:
         where = self.root / path if path else self.root
         with self.lock():
             repo = Repo(where)

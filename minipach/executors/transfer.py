@@ -132,11 +132,13 @@ class Transfer:
         keys = {key for data in repo.objects.read_many(blobs) if data and (key := key_of_link(data))}
         if keys:
             request = "".join(f"{key}\n" for key in sorted(keys)).encode()
-            out = annex(repo, "copy", "--json", "--to", REMOTE, "--batch-keys", stdin=request, ok=(0, 1))
-            for row in map(json.loads, out.splitlines()):
-                if not row.get("success", True):
-                    why = " ".join(row.get("error-messages", [])) or row.get("note", "")
-                    raise StagingError(f"git annex copy --to {self.clones.url}: {row.get('key')}: {why}")
+            for target in [store.name for store in self.clones.stores] or [REMOTE]:
+                out = annex(repo, "copy", "--json", "--to", target, "--batch-keys", stdin=request, ok=(0, 1))
+                for row in map(json.loads, out.splitlines()):
+                    if not row.get("success", True):
+                        why = " ".join(row.get("error-messages", [])) or row.get("note", "")
+                        place = self.clones.url if target == REMOTE else target
+                        raise StagingError(f"git annex copy --to {place}: {row.get('key')}: {why}")
         repo.git("push", "--quiet", "--force", REMOTE, f"{ref}:{ref}")
 
 

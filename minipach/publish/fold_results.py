@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from minipach.git.annex_keys import key_of_link
 from minipach.git.fast_import import Stream, committer
 from minipach.git.repo import EXECUTABLE, FILE, SYMLINK, GitError, Repo
 from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import BUILD_REFS, RECORD_FILE, RESULT_FILE, RESULT_REFS, RESULTS_BRANCH, RESULTS_FILE
 from minipach.records.results_branch import Known, folder_of, result_json
+from minipach.storage.places import note_places
 from minipach.support.text import many
 from minipach.support.validation import InvalidError, parse_object
 
+_log = logging.getLogger("minipach.publish")
 _BUILD = f"{BUILD_REFS}results"
 
 
@@ -22,6 +26,7 @@ def fold(repo: Repo, tries: int = 5) -> int:
     """Fold every pending result of this repo; how many. Safe to kill at any point, and to run again.
 
     tries: how often to begin again on what others have changed meanwhile. GitError if that was not often enough.
+    UserError if a store that may have the contents does not answer; then all refs stay.
     """
     pending = repo.refs(RESULT_REFS)
     if not pending:
@@ -31,6 +36,7 @@ def fold(repo: Repo, tries: int = 5) -> int:
     described = [d for sha in pending.values() for d in _described(repo, sha)]
     taken = {where for d in described for where in known.folders_of(d["id"])}
     fresh = [d for d in described if d.get("forced") or known.named(d["id"], d["name"]) is None]
+    fresh = _stored(repo, fresh)
     if fresh:
         names = ", ".join(str(d["name"]) for d in fresh[:3]) + (" ..." if len(fresh) > 3 else "")
         stream.commit(f"{SUBJECT}{many(len(fresh), 'result')}: {names}\n")
@@ -71,6 +77,26 @@ def _described(repo: Repo, commit: str) -> list[dict[str, Any]]:
     except InvalidError:
         return []
     return [d for d in results if _is_whole(d)] if isinstance(results, list) else []
+
+
+def _stored(repo: Repo, described: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the results whose contents are somewhere. A worker may have sent them to a store.
+
+    Raises:
+        UserError: A store that may have them does not answer. The result refs stay.
+    """
+    links = sorted({blob for d in described for _, mode, blob in d["files"] if mode == SYMLINK})
+    keys = {
+        blob: key
+        for blob, data in zip(links, repo.objects.read_many(links), strict=True)
+        if data and (key := key_of_link(data))
+    }
+    lost = note_places(repo, set(keys.values()))
+    found = [d for d in described if not any(keys.get(blob) in lost for _, _, blob in d["files"])]
+    for d in described:
+        if d not in found:
+            _log.warning("%s: no store has the contents of the result of %s; it runs again", repo.path, d["name"])
+    return found
 
 
 _TEXTS = ("id", "name", "dest", "author", "record", "code_tree")

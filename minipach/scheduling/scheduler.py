@@ -32,6 +32,8 @@ from minipach.scheduling.dag_loop import DagLoop
 from minipach.scheduling.events import Message, PipelineEnded, Reporter
 from minipach.scheduling.pipeline_pass import Pass, Waiting
 from minipach.scheduling.report import Options, PipelineReport, ScheduleReport
+from minipach.storage.setup import enable_confirmed
+from minipach.storage.store import stores
 from minipach.support.background import Aside
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import many
@@ -184,6 +186,11 @@ class Scheduler:
         self._recover(assessment.repo, assessment.path)
         crash_cleanup.begin(assessment.repo)
         own_branch(assessment.repo)
+        for store in stores(self.project).values():  # workers may have sent contents there
+            try:
+                enable_confirmed(self.project, assessment.repo, assessment.path, store, self.say)
+            except UserError as error:  # it is missed only by results that are there alone
+                self.say(str(error))
         folded = fold(assessment.repo)
         if folded and not self.lasting:  # where sets outlive schedules, this is the way of all results
             self.say(f"{assessment.pipeline.name}: kept from an interrupted job: {many(folded, 'result')}")

@@ -55,10 +55,18 @@ def check_name(name: str) -> None:
 def stores(project: Project) -> dict[str, Store]:
     """Return the stores of a project by name. Raises UserError if `.datalad/config` has one that can't be read."""
     file = project.root / DATALAD_CONFIG
-    if not file.is_file():
+    try:
+        if STORE_SECTION.encode() not in file.read_bytes():
+            return {}
+    except OSError:
         return {}
+    return stores_in(project.repo, "--file", str(file))
+
+
+def stores_in(repo: Repo, *source: str) -> dict[str, Store]:
+    """Return the stores in settings. source: of `git config`, such as `--local`. Raises UserError."""
     pattern = rf"^{re.escape(STORE_SECTION)}\."
-    out = project.repo.git("config", "--file", str(file), "-z", "--get-regexp", pattern, ok=(0, 1))
+    out = repo.git("config", *source, "-z", "--get-regexp", pattern, ok=(0, 1))
     found: dict[str, dict[str, str]] = {}
     for row in out.split(b"\0"):
         key, _, value = os.fsdecode(row).partition("\n")
@@ -79,12 +87,15 @@ def store_of(project: Project, name: str) -> Store:
 def keep(project: Project, store: Store) -> bool:
     """Write a store into `.datalad/config` (not committed). Return whether the file changed."""
     before = (project.root / DATALAD_CONFIG).read_bytes()
-    for setting in _FIELDS:
-        value = str(getattr(store, setting))
-        key = f"{STORE_SECTION}.{store.name}.{setting}"
-        if value:
-            project.repo.git("config", "--file", str(project.root / DATALAD_CONFIG), key, value)
+    write(project.repo, store, "--file", str(project.root / DATALAD_CONFIG))
     return (project.root / DATALAD_CONFIG).read_bytes() != before
+
+
+def write(repo: Repo, store: Store, *target: str) -> None:
+    """Write a store into settings. target: of `git config`, such as `--local`."""
+    for setting in _FIELDS:
+        if value := str(getattr(store, setting)):
+            repo.git("config", *target, f"{STORE_SECTION}.{store.name}.{setting}", value)
 
 
 def forget(project: Project, store: Store) -> None:
@@ -118,8 +129,12 @@ def _fingerprint(store: Store) -> str:
 
 
 def dataset_id(repo: Repo) -> str:
-    """Return the id of a repo in a store: that of its dataset. Raises UserError."""
-    found = repo.config("datalad.dataset.id", str(repo.path / DATALAD_CONFIG))
+    """Return the id of a repo in a store: that of its dataset. Raises UserError.
+
+    A worker's clone has no file of it, but a setting.
+    """
+    key, file = "datalad.dataset.id", repo.path / DATALAD_CONFIG
+    found = repo.config(key, str(file)) if file.is_file() else repo.config(key)
     if not found or not re.fullmatch(r"[0-9A-Za-z-]{1,64}", found):
         raise UserError(Problem("store.no-dataset-id", str(repo.path), "no dataset id", "datalad create --force"))
     return found

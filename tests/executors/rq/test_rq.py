@@ -34,6 +34,7 @@ from tests.chaos.chaos_rq import chaos
 from tests.fixtures.leftovers import Background, hold, leftovers, processes, unpublished, until
 from tests.fixtures.projects import MINIPACH, SHOWN, Study, need, run
 from tests.fixtures.redis_servers import Redis, Workers, runs
+from tests.fixtures.s3_servers import juicefs
 
 # Says in a folder of its own that it runs, with which GPUs, and what it sees of the environment. The first of those
 # with a GPU waits for the second, so that two run at once, however far apart the two processes are ready.
@@ -646,3 +647,38 @@ def test_a_clones_worker_keeps_the_finished_datums_of_a_set(study: Study, worker
     assert ran.read_text().split() == ["a", "b", "b", "c", "d"]
     assert published(2)
     assert leftovers(study) == []
+
+
+@pytest.mark.slow
+def test_a_clones_worker_sends_contents_to_a_store_that_is_named(
+    study: Study, workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study.put("images/a", "content of a")
+    study.copier("edges")
+    study.copier("more", repo="edges")
+    study.ok("datalad", "save", "-r", "-m", "inputs")
+    with juicefs(tmp_path / "s3") as server:
+        for name, value in server.env.items():
+            monkeypatch.setenv(name, value)
+        assert study.minipach("store", "add", "lab", "--s3", server.url, "--bucket", "study").code == 0
+        scratch = tmp_path / "scratch"
+        clone = (*MINIPACH, "-C", str(scratch), "worker", "-j", "1", "--clone", f"file://{study.root}", "--store")
+        done = run(*clone, "lbb", cwd=tmp_path, env=workers.env)
+        assert (done.code, done.err) == (2, 'lbb: no store of this project. Fix: use "lab"\n')
+        workers.start("-j", "0")
+        workers.launch(*clone, "lab")
+        assert f"contents go to the store lab: {server.url}/study" in workers.said
+        workers.minipach("schedule", "--wait")
+        for path in ("edges", "more"):
+            repo = Repo(study.root / path)
+            assert repo.line("annex", "find", "--in=lab", "--not", "--in=here") == "a", "it went to the store alone"
+            assert repo.git("annex", "fsck", "--quiet", "--from=lab") == b""
+        repo.git("annex", "get", "--quiet", "a")
+        assert study.read("more/a") == b"content of a"
+
+        # the address of a store that changed needs another confirmation
+        workers.stop()
+        study.git(".", "config", "--file", ".datalad/config", "minipach-store.lab.bucket", "other")
+        study.git(".", "commit", "-qam", "moved")
+        done = run(*clone, "lab", cwd=tmp_path, env=workers.env)
+        assert done.code == 2 and "other now, and was at" in done.err

@@ -1,0 +1,78 @@
+"""The places of contents that a worker has sent to a store: asked of the store itself, and noted for git-annex."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Sequence
+
+from minipach.git.repo import GitError, Repo, annex, has_annex
+from minipach.support.errors import Problem, UserError
+from minipach.support.text import many
+
+_ABSENT = 1  # exit code of checkpresentkey; 100: the remote can't tell
+
+
+def note_places(repo: Repo, keys: Collection[str]) -> set[str]:
+    """Note which stores have contents of which this clone knows no place. Return those that no store has.
+
+    Contents that are here, or known to be somewhere, are not asked for.
+
+    Raises:
+        UserError: A store that may have one of them does not answer.
+    """
+    if not keys or not has_annex(repo) or not (remotes := _special_remotes(repo)):
+        return set()
+    left = _without_place(repo, sorted(keys))
+    for name, identity in remotes.items():
+        answers = annex(repo, "checkpresentkey", "--batch", name, stdin=_lines(left), ok=(0, 1)).split(b"\n")
+        found = [key for key, answer in zip(left, answers, strict=False) if answer == b"1"]
+        if found:
+            rows = [f"{key} {identity} 1" for key in found]
+            annex(repo, "setpresentkey", "--batch", "--quiet", stdin=_lines(rows))
+        left = [key for key in left if key not in set(found)]
+    for key in left:  # a batch does not tell apart what is absent and what can't be asked
+        for name in remotes:
+            if not _is_absent(repo, name, key):
+                problem = f"{many(len(left), 'content')} of results may be in {name}, which does not answer"
+                fix = "minipach store check, then minipach schedule; the results wait"
+                raise UserError(Problem("store.no-answer", str(repo.path), problem, fix))
+    return set(left)
+
+
+def _special_remotes(repo: Repo) -> dict[str, str]:
+    """Return the remotes without a git repository, with their ids."""
+    rows = os.fsdecode(repo.git("config", "-z", "--get-regexp", r"^remote\..*\.(url|annex-uuid)$", ok=(0, 1)))
+    found: dict[str, str] = {}
+    with_git = set()
+    for row in rows.split("\0"):
+        key, _, value = row.partition("\n")
+        name, _, field = key.removeprefix("remote.").rpartition(".")
+        if field == "url":
+            with_git.add(name)
+        elif name:
+            found[name] = value
+    return {name: identity for name, identity in found.items() if name not in with_git}
+
+
+def _without_place(repo: Repo, keys: Sequence[str]) -> list[str]:
+    """Return the contents that are neither here nor known to be elsewhere."""
+    here = annex(repo, "contentlocation", "--batch", stdin=_lines(keys), ok=(0, 1)).split(b"\n")
+    absent = [key for key, path in zip(keys, here, strict=False) if not path]
+    if not absent:
+        return []
+    rows = annex(repo, "whereis", "--json", "--batch-keys", stdin=_lines(absent), ok=(0, 1)).splitlines()
+    known = {row["key"] for row in map(json.loads, rows) if row.get("whereis")}
+    return [key for key in absent if key not in known]
+
+
+def _is_absent(repo: Repo, remote: str, key: str) -> bool:
+    try:
+        annex(repo, "checkpresentkey", key, remote)
+    except GitError as error:
+        return error.code == _ABSENT
+    return False
+
+
+def _lines(rows: Sequence[str]) -> bytes:
+    return "".join(f"{row}\n" for row in rows).encode()
