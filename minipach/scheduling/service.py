@@ -12,12 +12,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from minipach.executors.registry import Backend, chosen
+from minipach.git.repo import Repo, is_dataset
 from minipach.model.attempt import JobRow
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.failures import failed_last_time
 from minipach.project.lock import Holder, project_lock
 from minipach.project.project import Project
 from minipach.project.targets import Targets
+from minipach.publish.fold_results import fold
 from minipach.records import pending_work
 from minipach.records.job_database import Ledger
 from minipach.scheduling.clocks import Added, add_held
@@ -27,6 +29,7 @@ from minipach.scheduling.events import Message, Reporter, forwarded
 from minipach.scheduling.report import Options, ScheduleReport
 from minipach.scheduling.scheduler import Scheduler
 from minipach.support.errors import Problem, UserError
+from minipach.support.text import many
 
 _CAUSE = "cause="  # begins the name of an option that says why a job began
 _LATER = 300  # seconds until an engine makes a pass again that another schedule kept from starting
@@ -197,6 +200,7 @@ def _pass(
     close_gone(project)
     ledger = Ledger(project.local.database)
     scheduler = Scheduler(project, ledger, backend, reporter, jobs=jobs)
+    is_cut_short = False
     try:
         report = scheduler.run(targets, options)
         if pending_work.exists(project):
@@ -210,6 +214,7 @@ def _pass(
     except BaseException as error:
         if scheduler.executor is not None and not backend.lasting:
             scheduler.executor.cancel()
+            is_cut_short = True
         elif backend.lasting and isinstance(error, KeyboardInterrupt):
             if earlier is not None:  # else whoever ends us means to make the pass again
                 handed_over = [project.path_of(row.pipeline) for row in ledger.open_jobs()]
@@ -220,6 +225,17 @@ def _pass(
         if scheduler.executor is not None:
             scheduler.executor.close()
         ledger.close()
+        if is_cut_short:
+            _store_finished(project, targets, reporter)
+
+
+def _store_finished(project: Project, targets: Targets, reporter: Reporter) -> None:
+    """Store what the workers of an interrupted pass have kept, so that `status` counts it."""
+    for path in targets.order:
+        if is_dataset(project.root / path):
+            stored = fold(Repo(project.root / path))
+            if stored:
+                reporter.report(Message(f"{project.name_of(path)}: {many(stored, 'result')} kept"))
 
 
 def _tick(project: Project, targets: Targets, now: int, reporter: Reporter) -> Added:

@@ -282,6 +282,8 @@ def test_an_interrupt_keeps_the_finished_datums_of_a_set(tmp_path: Path) -> None
     until("its command waits", lambda: any(" ".join(p.args) == held for p in running.processes()))
     assert running.kill(signal.SIGINT).code == 130
     (SHOWN / "hold").unlink()
+    (row,) = study.minipach("status", "--json").json["pipelines"]
+    assert (row["counts"]["stored"], row["counts"]["missing"]) == (1, 2), row
     report = study.schedule()["edges"]["counts"]
     assert (report["ran"], report["reused"]) == (2, 1), "a.txt is not computed again"
     assert {n: study.read(f"edges/{n}.txt") for n in "abc"} == {"a": b"a", "b": b"b", "c": b"c"}
