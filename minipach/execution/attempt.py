@@ -42,7 +42,8 @@ class DatumReport:
 
     code: its exit code · fault: what was wrong beside that ("" if nothing was) · files: its outputs, each as the path
     that the command used below /pfs/out and the path in the repository · began, ended: in unix seconds · seconds, cpu:
-    wall and processor time · disk: the peak of its scratch space and outputs, in bytes (None: not known).
+    wall and processor time · disk: the peak of its scratch space and outputs, in bytes (None: not known) ·
+    over_memory: its limit of memory was exceeded.
     """
 
     code: int
@@ -54,6 +55,12 @@ class DatumReport:
     seconds: float = 0.0
     cpu: float = 0.0
     disk: int | None = None
+    over_memory: bool = False
+
+    @property
+    def is_out_of_memory(self) -> bool:
+        """Whether it was ended for its use of memory, by the launcher or, as it seems, by the kernel."""
+        return self.over_memory or (self.code == _KILLED and not self.fault)
 
     @property
     def message(self) -> str:
@@ -89,6 +96,10 @@ class Report:
     def recovered(self) -> frozenset[int]:
         """The datums whose err_cmd succeeded."""
         return frozenset(index for index, datum in self.datums.items() if datum.code and datum.recovered)
+
+    def is_out_of_memory(self, index: int) -> bool:
+        """Return whether a datum failed for its use of memory."""
+        return index in self.datums and self.datums[index].is_out_of_memory
 
     @property
     def failed(self) -> tuple[tuple[int, int, str], ...]:
@@ -246,7 +257,8 @@ def _datum_report(row: Mapping[str, Any], secrets: Sequence[str], limit: float |
     late = bool(row["timed_out"])
     fault = f"timed out after {math.ceil(limit)} s" if late and limit else _clean(str(row["fault"]), secrets)
     disk = int(_amount(row["disk"])) if "disk" in row else None  # a launcher of an earlier version tells none
-    return DatumReport(code, fault, bool(row["recovered"]), tuple(files), began, ended, seconds, cpu, disk)
+    over = bool(row.get("out_of_memory"))
+    return DatumReport(code, fault, bool(row["recovered"]), tuple(files), began, ended, seconds, cpu, disk, over)
 
 
 def _amount(value: Any) -> float:

@@ -30,7 +30,7 @@ from minipach.model.work_set import LOST_TRIES, Outcome, WorkSet
 from minipach.project.disk_full import explain, places_of_set
 from minipach.records.job_logs import put_aside, split_log
 from minipach.support.stream_filter import printing_to
-from minipach.support.text import printable
+from minipach.support.text import byte_count, printable
 
 _PAUSE = 1.0  # seconds before another go, once and twice that
 
@@ -102,11 +102,14 @@ class _Tries:
         self.started = time.monotonic()
         self.cpu = _cpu()
         self._ready = False
+        self._report = Report()  # of the last try
         self._copies: Untouched | None = None  # None: the command can't write to what is staged
 
     def run(self) -> Outcome:
         """Try until it is done, or as often as may be."""
         work = self.work
+        if work.raised:
+            _note(work.log, f"after it was out of memory, this try gets {byte_count(work.needs.memory)}")
         while True:
             try:
                 outcome = self._once()
@@ -160,12 +163,14 @@ class _Tries:
                 return self._outcome("lost", 1, message)
             _note(work.log, f"the command changed its copy of {changed}; the source is as it was")
         self.tries += 1
-        report = tried.report
+        report = self._report = tried.report
         self._measure(report)
         seconds, cpu = sum(t.seconds for t in self.each), sum(t.cpu for t in self.each)
         if tried.exit != 0:
             recovered = [(i, report.code(i), report.message(i, tried.exit)) for i in sorted(report.recovered)]
-            if self.tries < work.tries and len(recovered) < len(work.parts) and tried.exit not in FINAL:
+            raises = work.more_memory > 1 and report.is_out_of_memory(0)
+            hopeless = raises or len(recovered) == len(work.parts) or tried.exit in FINAL
+            if self.tries < work.tries and not hopeless:
                 self._put_by("failed", tried.exit, tried.message)
                 return None
             failed = self._outcome("failed", tried.exit, tried.message)
@@ -216,8 +221,15 @@ class _Tries:
     def _complete(self, outcome: Outcome) -> Outcome:
         self._measure()
         each = dict(enumerate(self.each))
-        datums = tuple(replace(one, took=each.get(one.index)) for one in outcome.results(len(self.work.parts)))
+        datums = tuple(
+            replace(one, took=each.get(one.index), wants_memory=self._wants_memory(one))
+            for one in outcome.results(len(self.work.parts))
+        )
         return replace(outcome, before=tuple(self.before), datums=datums)
+
+    def _wants_memory(self, one: DatumResult) -> bool:
+        raises = self.work.more_memory > 1 and one.state == "failed"
+        return raises and self._report.is_out_of_memory(one.index)
 
     def _outcome(self, kind: SetKind, code: int, message: str) -> Outcome:
         tries = self.lost if kind == "lost" else self.tries

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from minipach.git.repo import Repo
-from minipach.model.work_set import Outcome, WorkSet
+from minipach.model.work_set import Needs, Outcome, WorkSet
 
 
 class Executor(Protocol):
@@ -28,6 +28,10 @@ class Executor(Protocol):
     @property
     def running(self) -> int:
         """The number of sets that run now, as far as it is known."""
+        ...
+
+    def can_have(self, needs: Needs) -> bool:
+        """Return whether a set could get this, as far as it is known: it is asked for a try that gets more memory."""
         ...
 
     def limit(self, pipeline: str, sets: int) -> None:

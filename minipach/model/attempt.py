@@ -62,7 +62,8 @@ class DatumResult:
     index: of the set's datums · state: `ok`; `failed` with `exit` and `message`; `recovered`: it failed, and its
     `err_cmd` succeeded; `lost`: not its command's fault; `stopped`: the set was ended by another datum whose time was
     over · part: its number in a set of several that ran, which is also that of its part of the log (None: it ran by
-    itself) · took: what its last try took (None: not known) · bytes_in, bytes_out: of its files (None: not known).
+    itself) · took: what its last try took (None: not known) · bytes_in, bytes_out: of its files (None: not known) ·
+    wants_memory: it was out of memory, and the spec gives another try more.
     """
 
     index: int
@@ -73,6 +74,7 @@ class DatumResult:
     took: Took | None = None
     bytes_in: int | None = None
     bytes_out: int | None = None
+    wants_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True)

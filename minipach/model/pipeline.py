@@ -157,7 +157,8 @@ class Pipeline:
     job_timeout: seconds; None is no limit · network: whether the command has one · writable_inputs: whether it gets
     copies of its inputs, to write to · outputs_required: whether a datum that writes nothing fails · shared_code:
     paths outside of the pipeline's folder, as seen from it (`../lib`), that the command sees · output_branch: that
-    results go to (None: the one checked out) · places: (field, `line:column`) of the inputs' fields and of the
+    results go to (None: the one checked out) · more_memory: how many times as much memory a try gets after one that
+    was out of it (1: as much) · places: (field, `line:column`) of the inputs' fields and of the
     image, for errors that show only later; where something stands makes no other pipeline of it.
     """
 
@@ -184,6 +185,7 @@ class Pipeline:
     outputs_required: bool = False
     shared_code: tuple[str, ...] = ()
     limits: Limits = Limits()
+    more_memory: float = 1.0
     notes: tuple[Problem, ...] = ()
     source: str = "spec.yml"
     blob: str = field(default="", repr=False, compare=False)

@@ -67,7 +67,9 @@ class WorkSet:
     record says of its inputs · chunk: the worker may cut it into several sets, by what the first ones took · always:
     inputs that every record has · secrets: their names · secrets_folder: where files with secrets are on the
     scheduler's machine · needs: what it asks of a machine · timeout: seconds that one datum may take (None: no limit).
-    tries: how many are left · tried: how many its one datum has had already, in a set with others.
+    tries: how many are left · tried: how many its one datum has had already, in a set with others · more_memory: how
+    many times as much memory a try gets after one that was out of memory (1: as much) · raised: how often its one datum
+    has got more already.
     """
 
     id: str
@@ -92,6 +94,23 @@ class WorkSet:
     needs: Needs = Needs()
     timeout: float | None = None
     tried: int = 0
+    more_memory: float = 1.0
+    raised: int = 0
+
+    def with_memory(self, raised: int) -> WorkSet:
+        """Return the set for another try, whose memory was raised so often; with an id of its own.
+
+        Both what it asks of a machine and the limit of its command are raised.
+        """
+        times = self.more_memory**raised
+        head = list(self.head)
+        for n, word in enumerate(head):
+            kind, _, size = word.partition("=")
+            if n and head[n - 1] == "-L" and kind == "memory":
+                head[n] = f"memory={round(int(size) * times)}"
+        needs = replace(self.needs, memory=round(self.needs.memory * times))
+        rows = [[d["id"], d["name"], d["dest"]] for d in self.datums]
+        return replace(self, id=_id(self.pipeline, rows, raised), head=tuple(head), needs=needs, raised=raised)
 
     def command(self, chosen: Sequence[int] | None = None) -> str:
         """Return the command for all datums or some, as datalad takes it (braces doubled)."""
@@ -115,7 +134,7 @@ class WorkSet:
         rows = [[self.datums[i]["id"], self.datums[i]["name"], self.datums[i]["dest"]] for i in chosen]
         return replace(
             self,
-            id=_id(self.pipeline, rows),
+            id=_id(self.pipeline, rows, self.raised),
             parts=tuple(self.parts[i] for i in chosen),
             inputs_of=tuple(self.inputs_of[i] for i in chosen),
             datums=tuple(self.datums[i] for i in chosen),
@@ -211,13 +230,14 @@ def tried_again(results: Sequence[DatumResult], tries: int) -> dict[int, int]:
 
     tries: as in the spec. Where another datum's time was over, which ended the set, that was no try of the others; and
     nothing was where the set was lost, which may have been one datum's doing (its input can't be had, or it takes its
-    worker with it). A failure that would only repeat is final.
+    worker with it). A failure that would only repeat is final. One that was out of memory is not for a worker to try
+    again, where the next try gets more: whoever has submitted the set does that.
     """
     if len(results) == 1:
         return {}
     found = {}
     for one in results:
-        if one.state in ("ok", "recovered"):
+        if one.state in ("ok", "recovered") or one.wants_memory:
             continue
         spared = one.state in ("lost", "stopped")
         left = tries if spared else tries - 1
@@ -254,11 +274,12 @@ def set_id(pipeline: str, tasks: Sequence[Task]) -> str:
 
 def id_of(work: WorkSet) -> str:
     """Return the id that a set must have by what is in it."""
-    return _id(work.pipeline, [[d["id"], d["name"], d["dest"]] for d in work.datums])
+    return _id(work.pipeline, [[d["id"], d["name"], d["dest"]] for d in work.datums], work.raised)
 
 
-def _id(pipeline: str, rows: Sequence[Sequence[str]]) -> str:
-    return hashlib.sha256(json.dumps([pipeline, rows]).encode()).hexdigest()[:40]
+def _id(pipeline: str, rows: Sequence[Sequence[str]], raised: int = 0) -> str:
+    content = [pipeline, rows, raised] if raised else [pipeline, rows]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:40]
 
 
 def upwards(path: str) -> Iterator[str]:

@@ -74,7 +74,7 @@ class Round:
         self._by_size = not (sets.number or sets.per_worker or sets.size_bytes or batched)
         self._waiting: dict[str, _Flight] = {}
         self._queue: deque[Task] = deque()
-        self._alone: deque[tuple[Task, int]] = deque()
+        self._alone: deque[tuple[Task, int, int]] = deque()  # tries that are left, how often its memory was raised
         self._streak = Streak()
         self._lost: dict[str, Attempt] = {}  # how datums ended in a set that was lost, until they are tried again
         self._sets = count_sets(logs)
@@ -168,7 +168,7 @@ class Round:
         """Yield the remaining lost sets as not tried, where one datum after the other is lost alone, too."""
         if not self._streak.is_hopeless:
             return
-        dropped = [task for task, _ in self._alone if task.datum.name in self._lost]
+        dropped = [task for task, *_ in self._alone if task.datum.name in self._lost]
         self._alone = deque(row for row in self._alone if row[0].datum.name not in self._lost)
         for task in dropped:
             self.done += 1
@@ -177,7 +177,7 @@ class Round:
     def _give_up(self) -> Iterator[Attempt]:
         flights = list(self._waiting.values())
         running = [(task, f.work.log) for f in flights for i, task in enumerate(f.members) if task and i in f.left]
-        waiting = [(task, "") for task in (*self._queue, *(task for task, _ in self._alone))]
+        waiting = [(task, "") for task in (*self._queue, *(task for task, *_ in self._alone))]
         self.ended += [f.work for f in flights]
         self._waiting.clear()
         self._queue.clear()
@@ -211,8 +211,8 @@ class Round:
         sets = []
         while (self._queue or self._alone) and len(self._waiting) < most:
             if self._alone:
-                task, tries = self._alone.popleft()
-                sets.append(self._cut([task], tries))
+                task, tries, raised = self._alone.popleft()
+                sets.append(self._cut([task], tries, raised))
             elif self.engine.at_once and self._by_size:
                 count = self.sizer.chunk(total)
                 members = [self._queue.popleft() for _ in range(min(count, len(self._queue)))]
@@ -223,7 +223,7 @@ class Round:
         if sets:
             self.engine.submit(sets)
 
-    def _cut(self, members: Sequence[Task], tries: int | None, *, chunk: bool = False) -> WorkSet:
+    def _cut(self, members: Sequence[Task], tries: int | None, raised: int = 0, *, chunk: bool = False) -> WorkSet:
         forced = members[0].datum.name in self.forced
         log = self.logs / f"{self._sets:06d}-{_slug(members[0].datum.name)}.log"
         self._sets += 1
@@ -232,6 +232,7 @@ class Round:
         )
         if tries is not None:
             work = replace(work, tries=tries, tried=work.tries - tries)
+            work = work.with_memory(raised) if raised else work
         elif chunk and len(members) > 1:
             work = replace(work, chunk=True)
         elif len(members) > 1:
@@ -255,6 +256,11 @@ class Round:
             task = flight.members[one.index]
             if task is None:
                 yield one.index, None
+            elif left := self._raised_tries(flight, one, outcome):
+                for before in (*_tries_before(one, outcome), _as_try(one, outcome)):
+                    self._record(task, before)
+                self._alone.append((task, left, flight.work.raised + 1))
+                yield one.index, None
             elif one.index in again:
                 for before in (*_tries_before(one, outcome), _as_try(one, outcome)):
                     self._record(task, before)
@@ -262,6 +268,15 @@ class Round:
                 yield one.index, None
             else:
                 yield one.index, self._end(flight, task, one, outcome, len(results))
+
+    def _raised_tries(self, flight: _Flight, one: DatumResult, outcome: Outcome) -> int:
+        """Return how many tries with more memory are left for a datum; 0: none, or no machine has so much."""
+        if not one.wants_memory:
+            return 0
+        work = flight.work
+        left = self._most - work.tried - (outcome.tries if one.state == "failed" else 0)
+        more = replace(work.needs, memory=round(work.needs.memory * work.more_memory))
+        return left if left > 0 and self.engine.can_have(more) else 0
 
     def _end(self, flight: _Flight, task: Task, one: DatumResult, outcome: Outcome, count: int) -> Attempt:
         """Return what became of a datum for good. count: the datums that the outcome is of."""
@@ -285,7 +300,7 @@ class Round:
     def _try_alone(self, flight: _Flight, task: Task, tries: int, outcome: Outcome) -> None:
         if flight.work.chunk:  # its worker tries by itself, and reports it once more
             return
-        self._alone.append((task, tries))
+        self._alone.append((task, tries, flight.work.raised))
         if outcome.kind == "lost":
             self._lost[task.datum.name] = _lost_end(task, outcome)
 

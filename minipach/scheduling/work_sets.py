@@ -42,6 +42,7 @@ def make_set(
         secrets_folder=str(secrets_folder(assessment.project.repo)) if pipeline.transform.secrets else "",
         needs=Needs.of(pipeline),
         timeout=pipeline.datum_timeout,
+        more_memory=pipeline.more_memory,
     )
 
 

@@ -72,6 +72,7 @@ def load_spec(text: str, *, source: str, folder: str) -> Pipeline:
     _check_out(document, spec)
     _check_words(document)
     _check_batching(document)
+    _check_retry(document)
     if document.problems or spec is None:
         raise BrokenSpec(_found(source, document, text), tuple(_needs(document, source)), _image(document, source))
     note_fields(spec, (), notes)
@@ -164,6 +165,19 @@ def _check_batching(document: Document) -> None:
             "spec.bad-value",
             "with `datum_batching`, inputs are read-only",
             "remove one of them",
+        )
+
+
+def _check_retry(document: Document) -> None:
+    """Check that there is a size of memory that another try can get more of."""
+    sizes = [dig(document.data, field, "memory") for field in ("resource_requests", "resource_limits")]
+    if dig(document.data, "minipach", "retry", "memory") is not None and sizes == [None, None]:
+        document.add(
+            ("minipach", "retry", "memory"),
+            "spec.bad-value",
+            "the spec says nowhere how much memory a datum has",
+            "add resource_limits: {memory: 2Gi}, or resource_requests",
+            key=True,
         )
 
 
@@ -339,6 +353,7 @@ def _pipeline(
         outputs_required=spec.minipach.outputs == "required",
         shared_code=tuple(dict.fromkeys(posixpath.normpath(path) for path in spec.minipach.code)),
         limits=Limits(spec.minipach.limits.processes or None, spec.minipach.limits.file_size or None),
+        more_memory=spec.minipach.retry.memory or 1.0,
         notes=notes,
         source=source,
         blob=blob,

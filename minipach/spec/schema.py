@@ -34,6 +34,7 @@ from minipach.spec.value_types import (
     SecretName,
     Some,
     Text,
+    Times,
     Tries,
     Zone,
     command,
@@ -275,6 +276,16 @@ class LimitsSpec(Model):
     file_size: Bytes = Field(default=0, description="Bytes of one file that the program writes; 0: no limit.")
 
 
+class RetrySpec(Model):
+    """The changes for a try of a datum after one that failed."""
+
+    memory: Times | None = Field(
+        default=None,
+        description="After a try that was out of memory, the next one gets so many times as much: `resource_requests` "
+        "and `resource_limits` count. At most `datum_tries` tries, and never more than a machine has.",
+    )
+
+
 class ScheduleSpec(Model):
     """The times at which the pipeline runs, and the policy for missed ones."""
 
@@ -328,6 +339,7 @@ class MinipachSpec(Model):
         "The program sees them at the same relative path, and they are part of every datum's identity.",
     )
     limits: LimitsSpec = Field(default=LimitsSpec(), description="Limits of each datum.")
+    retry: RetrySpec = Field(default=RetrySpec(), description="Changes for another try of a datum.")
     schedule: ScheduleSpec | None = Field(default=None, description="When the pipeline runs by itself.")
 
 

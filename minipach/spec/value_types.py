@@ -232,6 +232,14 @@ def error_command(value: object) -> object:
     return value if value == [] else command(value)
 
 
+def _times(value: object) -> object:
+    text = _text(value)
+    assert isinstance(text, str)
+    if not re.fullmatch(r"[1-9][0-9]?(\.[0-9]{1,3})?x", text) or not 1 < float(text[:-1]) <= 10:
+        raise _bad(f"{show(text)} is not a factor from 1 to 10", "write 2x or 1.5x")
+    return float(text[:-1])
+
+
 _INTEGER_SCHEMA = WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^-?[0-9]+$"}]})
 _QUANTITY_SCHEMA = WithJsonSchema({"type": ["string", "number"]})
 
@@ -241,6 +249,12 @@ Boolean = Annotated[bool, BeforeValidator(_boolean), Label("true or false")]
 Bytes = Annotated[int, BeforeValidator(_quantity), Label("bytes, as in `2Gi`"), _QUANTITY_SCHEMA]
 Cpus = Annotated[float, BeforeValidator(_cpu), Label("number, as in `0.5`"), _QUANTITY_SCHEMA]
 
+Times = Annotated[
+    float,
+    BeforeValidator(_times),
+    Label("factor, as in `2x`"),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?x$"}),
+]
 Duration = Annotated[
     float,
     BeforeValidator(_duration),

@@ -19,6 +19,7 @@ from minipach.model.work_set import (
     StagedFile,
     Streak,
     WorkSet,
+    id_of,
     record_extra,
     set_id,
     tried_again,
@@ -203,3 +204,20 @@ def test_after_three_that_were_lost_alone_it_is_hopeless_unless_one_was_not() ->
         assert not streak.is_hopeless
     streak.note(outcome("lost"))
     assert streak.is_hopeless
+
+
+def test_a_set_with_more_memory_is_another_set() -> None:
+    work = replace(WORK, head=("-L", "disk=9", "-L", "memory=100"), needs=Needs(cpu=1, memory=200), more_memory=1.5)
+    work = replace(work, datums=tuple({"id": n, "name": n, "dest": ""} for n in "ab"))
+    once, twice = work.with_memory(1), work.with_memory(2)
+    assert (once.head[3], once.needs) == ("memory=150", Needs(cpu=1, memory=300))
+    assert (twice.head[3], twice.needs.memory, twice.raised) == ("memory=225", 450, 2)
+    assert once.head[:3] == work.head[:3]
+    assert len({work.with_memory(0).id, once.id, twice.id}) == 3
+    assert WorkSet.from_json(twice.to_json()) == twice
+    assert id_of(twice) == twice.id
+
+
+def test_a_worker_leaves_to_others_what_is_to_get_more_memory() -> None:
+    rows = (DatumResult(0, "failed", 137, wants_memory=True), DatumResult(1, "failed", 137))
+    assert tried_again(rows, 3) == {1: 2}

@@ -606,6 +606,17 @@ def test_what_a_datum_may_do() -> None:
     assert pipeline.limits == Limits(50, 2 * 1024**3)
 
 
+def test_another_try_may_get_more_memory() -> None:
+    assert read(MINIMAL).more_memory == 1.0
+    limits = "resource_limits: {memory: 1Gi}\n"
+    assert read(MINIMAL + limits + "minipach: {retry: {memory: 1.5x}}\n").more_memory == 1.5
+    for wrong in ("1x", "11x", "2", "x", "-2x", "2GiB"):
+        found = problem(MINIMAL + limits + f"minipach: {{retry: {{memory: {wrong}}}}}\n")
+        assert f'"{wrong}" is not a factor from 1 to 10. Fix: write 2x or 1.5x' in found
+    found = problem(MINIMAL + "minipach: {retry: {memory: 2x}}\n")
+    assert "the spec says nowhere how much memory a datum has. Fix: add resource_limits: {memory: 2Gi}" in found
+
+
 def test_a_program_that_loops_over_datums() -> None:
     assert not read(MINIMAL).transform.batching
     words = "cmd: [run, '{out}', '${name}'], datum_batching: true"

@@ -23,7 +23,7 @@ from minipach.git.repo import Repo, entered
 from minipach.git.worktrees import Owner, Slot, clear_scratch, kill_inside, remove_slot, slots_dir
 from minipach.model.attempt import Took, Try
 from minipach.model.launch_protocol import SET_GRACE
-from minipach.model.work_set import LOST_TRIES, Outcome, WorkSet
+from minipach.model.work_set import LOST_TRIES, Needs, Outcome, WorkSet
 from minipach.records.job_logs import lost_log
 from minipach.support.processes import group_alive, signal_group
 
@@ -64,6 +64,10 @@ class LocalExecutor:
         self._selector = selectors.DefaultSelector()
         self._cancelled = False
         self._spawn()  # the first one is needed at any rate: it imports datalad meanwhile
+
+    def can_have(self, needs: Needs) -> bool:
+        """Return whether the machine has this."""
+        return self._room.can_ever(ResourceClass.of(needs, "", None))
 
     def limit(self, pipeline: str, sets: int) -> None:
         """Run at most so many sets of this pipeline at once (`parallelism_spec.constant`)."""

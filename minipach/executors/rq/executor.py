@@ -30,7 +30,7 @@ from minipach.executors.rq.queue import Board, Ended, read_or_none
 from minipach.executors.stored_sets import drop_sets, known_sets, write_sets
 from minipach.git.repo import Repo
 from minipach.model.attempt import Took
-from minipach.model.work_set import Outcome, WorkSet
+from minipach.model.work_set import Needs, Outcome, WorkSet
 from minipach.project.project import Project
 from minipach.records.job_logs import lost_log
 from minipach.support.errors import UserError
@@ -87,6 +87,11 @@ class RqExecutor:
     def running(self) -> int:
         """The number of sets that ran at the last look."""
         return len(self._running)
+
+    def can_have(self, needs: Needs) -> bool:
+        """Return whether a worker that is there now has this."""
+        offers = [Offer.of(facts) for facts in self._board.workers().values()]
+        return not nobody_for(ResourceClass.of(needs, "", None), offers)
 
     def limit(self, pipeline: str, sets: int) -> None:
         """Run at most so many sets of this pipeline at once: they get a queue of their own."""

@@ -119,6 +119,12 @@ def partition(name: str | None) -> Partition:
     return Partition(max(cpus, 1), min((m for r in chosen if (m := _minutes(r[2])) is not None), default=None))
 
 
+def largest_memory() -> int | None:
+    """Return the bytes of memory of the node that has most; None if it is not known."""
+    found = [re.match(r"[0-9]+", line) for line in _ask("sinfo", "--noheader", "--format=%m").split()]
+    return max((int(size[0]) << 20 for size in found if size), default=None)
+
+
 def largest_array() -> int:
     """Return how many tasks an array may have."""
     config = _ask("scontrol", "show", "config")

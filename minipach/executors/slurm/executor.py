@@ -71,6 +71,14 @@ class SlurmExecutor:
         """The number of tasks that ran when squeue was last asked."""
         return self._watch.running
 
+    def can_have(self, needs: Needs) -> bool:
+        """Return whether a node has so much memory, as far as Slurm answers."""
+        try:
+            most = client.largest_memory()
+        except client.AwayError:
+            return True
+        return most is None or needs.memory <= most
+
     def limit(self, pipeline: str, sets: int) -> None:
         """Run at most so many sets of this pipeline at once (`parallelism_spec.constant`)."""
         self._limits[pipeline] = sets

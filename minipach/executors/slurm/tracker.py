@@ -174,7 +174,7 @@ class Watch:
     def _try_again(self, submission: Submission, flights: Sequence[Flight]) -> None:
         """Submit once more what tasks left undone; a set that keeps killing its task is lost (of a chunk: a datum)."""
         for flight in flights:
-            if flight.in_vain >= LOST_TRIES:
+            if flight.in_vain >= LOST_TRIES or (_can_be_raised(flight.work) and self._was_out_of_memory(flight)):
                 self._lose(flight, flight.in_vain)
         again = [f for f in flights if f.left]
         if not again:
@@ -197,7 +197,8 @@ class Watch:
         number, index = flight.runs[-1]
         how = f"killed by signal {-flight.code}" if flight.code < 0 else f"exit code {flight.code}"
         said = flight.submission.said(number, index)
-        states = ["out of memory"] if _OF_MEMORY.search(said) else []
+        over = self._was_out_of_memory(flight)
+        states = ["out of memory"] if over else []
         states += [flight.state] if flight.state else []
         message = f"its task ended {times} times without a result ({f'its worker: {how}; ' if flight.over else ''}"
         message += f"Slurm: {', '.join(states) or 'it is unknown there'})"
@@ -207,7 +208,8 @@ class Watch:
             with log.open("a") as file:
                 file.write(f"minipach: {message}\n{said}\n")
             note_set(log.parent, log.name, [str(d["name"]) for d in part.datums])
-        datums = (DatumResult(first, "lost", 1, message),) if work.chunk else ()
+        raised = over and _can_be_raised(part)
+        datums = (DatumResult(first, "lost", 1, message, wants_memory=raised),) if work.chunk or raised else ()
         life = flight.submission.lives.get((number, index), Life(0.0, ""))
         outcome = Outcome(
             work.id,
@@ -224,6 +226,10 @@ class Watch:
         )
         flight.submission.tell_lost(number, index, outcome)
         self.read()
+
+    def _was_out_of_memory(self, flight: Flight) -> bool:
+        """Return whether Slurm has said so of the last task of a set."""
+        return _OF_MEMORY.search(flight.submission.said(*flight.runs[-1])) is not None
 
     def queued(self, queue: Sequence[QueuedTask]) -> dict[tuple[str, int], QueuedTask]:
         """Return the tasks by job and index; an array whose id could not be noted is known again by its comment."""
@@ -251,6 +257,11 @@ def _fits(outcome: Outcome, work: WorkSet) -> bool:
         _LOG.warning(f"{work.pipeline}: what a task of Slurm has noted of set {work.id[:12]} is skipped ({error})")
         return False
     return True
+
+
+def _can_be_raised(work: WorkSet) -> bool:
+    """Return whether a set has a single datum, which gets more memory after it was out of that."""
+    return work.more_memory > 1 and len(work.parts) == 1
 
 
 def _lost_try(flight: Flight, task: tuple[int, int]) -> Try:

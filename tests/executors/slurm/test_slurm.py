@@ -407,6 +407,21 @@ def test_memory_that_slurm_does_not_grant_is_told_as_that(tmp_path: Path) -> Non
 
 
 @pytest.mark.soak
+def test_after_slurm_has_ended_a_task_for_its_memory_the_next_one_gets_more(tmp_path: Path) -> None:
+    keeps_to_it = ("SelectTypeParameters=CR_CPU_Memory", "DefMemPerCPU=500")
+    looks = ("JobAcctGatherType=jobacct_gather/linux", "JobAcctGatherFrequency=1", "JobAcctGatherParams=OverMemoryKill")
+    with cluster(more="\n".join((*keeps_to_it, *looks))):
+        study = on_slurm(Study.create(tmp_path / "study"))
+        study.put("images/a", "a")
+        study.copier(more="resource_requests: {memory: 200M}\nminipach: {retry: {memory: 4x}}\n")
+        script = study.root / "edges/code/copy.sh"
+        script.write_text("python3 -c 'import time; held = bytearray(500_000_000); time.sleep(6)'\n" + COPY)
+        followed = study.minipach("schedule", "--wait")
+    assert followed.code == 0, followed.err
+    assert "after it was out of memory, this try gets 800.0 MB" in study.minipach("logs", "edges", "a").out
+
+
+@pytest.mark.soak
 def test_more_sets_than_an_array_may_have_with_a_throttle(tmp_path: Path) -> None:
     with cluster(more="MaxArraySize=3") as slurm:
         study = on_slurm(unpublished(tmp_path / "study", images=5), throttle="2")
