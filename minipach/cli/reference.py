@@ -98,8 +98,9 @@ audit:    {"schema": 1, "ok": true, "seed": 1, "skipped": [],
 hooks status: {"schema": 1, "hooks": [{"repo": "images", "state": "installed|outdated|missing|off", "path",
                "chained": "<path or null>"}]}
 triggers: {"schema": 1, "hooks": [...], "last_heard": "<UTC or null>", "unanswered": 0, "next": "<text>",
-           "looked": {"schema": 1, "at": "<UTC>", "heard": 2, "last_heard", "seconds": 3.5, "pipelines": [],
-                      "problems": [], "left_out": {"<name>": "<reason>"}}, "paused": {"<name>": "<command>"},
+           "looked": {"schema": 1, "at": "<UTC>", "heard": 2, "last_heard", "seconds": 3.5, "cause": "hook",
+                      "pipelines": [], "problems": [], "left_out": {"<name>": "<reason>"}},
+           "paused": {"<name>": "<command>"},
            "triggers": [{"kind": "watcher", "name", "state", "heard", "looked", "next", "why"}]}
 cron list: {"schema": 1, "clocks": [{"pipeline": "report", "input": "tick", "repo": "report_tick",
             "cron": "0 3 * * *", "timezone": "UTC", "next": "<UTC or null>", "due": ["<UTC>"],

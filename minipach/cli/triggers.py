@@ -155,7 +155,8 @@ def triggers(context: typer.Context, as_json: JSON = False) -> None:
     waiting = f", {many(found.unanswered, 'line')} not answered yet" if found.unanswered else ""
     show(f"last heard: {found.last_heard or 'nothing'}{waiting}")
     looked = found.looked or {}
-    show(f"last pass:  {looked['at']}, {looked['seconds']} s" if looked else "last pass:  none")
+    cause = f", cause {looked['cause']}" if looked.get("cause") else ""
+    show(f"last pass:  {looked['at']}, {looked['seconds']} s{cause}" if looked else "last pass:  none")
     show(f"next:       {found.following}")
     reasons = {name: f"paused; {fix}" for name, fix in found.paused.items()}
     rows = [[row["name"], row["state"], row.get("reason", "")] for row in looked.get("pipelines", ())]

@@ -32,6 +32,7 @@ def user_unit(
         "Restart=always",
         "RestartSec=5",
         "RestartPreventExitStatus=2",
+        "SuccessExitStatus=130",  # a SIGTERM that comes before the command has begun to listen
         f"KillMode={'mixed' if kill_children else 'process'}",
         "",
         "[Install]",

@@ -49,7 +49,8 @@ _LOG_SIZE = 1_000_000  # bytes of the log, after which a new one begins
 class Look:
     """The summary of a pass. heard: how many lines it answers · left_out: pipelines that had no part, and why.
 
-    last_heard: when the last of the lines was written (UTC, ISO 8601); None: it is not known.
+    last_heard: when the last of the lines was written (UTC, ISO 8601); None: it is not known · cause: that of
+    its jobs.
     """
 
     at: str
@@ -59,6 +60,7 @@ class Look:
     pipelines: tuple[dict[str, Any], ...] = ()
     problems: tuple[Problem, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
+    cause: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return it as it is stored in `.git/minipach/looked.json`."""
@@ -71,6 +73,7 @@ class Look:
             "pipelines": list(self.pipelines),
             "problems": problems_json(self.problems),
             "left_out": self.left_out,
+            "cause": self.cause,
         }
 
 
@@ -171,6 +174,7 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
         tips = tips_of(project)
         done = begin_pass(state, tips)
         left_out: dict[str, str] = {}
+        look = Look(at, len(lines), last, cause=_cause(lines))
         try:
             targets, left_out = by_itself(project)
             wishes = _wishes(project, done, tips, reporter)
@@ -179,12 +183,13 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
                 reporter.report(Message(f"{name}: left out: {why}"))
             missed += wishes.problems
             # a save may be under way, whose own commit of the superdataset would fail if ours came before it
-            options = Options(postpone=state.heard.exists, cause=_cause(lines))
+            options = Options(postpone=state.heard.exists, cause=look.cause)
             report = _run(project, targets, wishes, options, reporter)
             for hook in hooks.complete(find_project(root)):
                 reporter.report(Message(f"{hook.repo}: hook installed"))
         except UserError as error:
-            _note(state, Look(at, len(lines), last, time.monotonic() - began, (), (*missed, *error.problems), left_out))
+            seconds, problems = time.monotonic() - began, (*missed, *error.problems)
+            _note(state, replace(look, seconds=seconds, problems=problems, left_out=left_out))
             state.taken.unlink(missing_ok=True)
             alerts.evaluate(project)
             raise
@@ -192,7 +197,8 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
         if wishes.skipped is None:  # else the next pass reads these commits again
             end_pass(state, with_own_moves(project, tips))
         rows = tuple(p.as_json() for p in report.pipelines)
-        _note(state, Look(at, len(lines), last, time.monotonic() - began, rows, (*missed, *report.problems), left_out))
+        seconds, problems = time.monotonic() - began, (*missed, *report.problems)
+        _note(state, replace(look, seconds=seconds, pipelines=rows, problems=problems, left_out=left_out))
         state.taken.unlink(missing_ok=True)
         _rotate(state.passes_log)
         alerts.evaluate(find_project(root))

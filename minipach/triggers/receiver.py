@@ -28,6 +28,7 @@ from minipach.support.text import printable
 from minipach.support.validation import InvalidError, parse_object
 from minipach.triggers import alerts
 from minipach.triggers.bucket_listener import listeners
+from minipach.triggers.due_times import LINE, DueTimes
 from minipach.triggers.heard import hear, unanswered
 from minipach.triggers.payloads import FORGES, Headers, RefusedError, read, verify
 from minipach.triggers.received_events import keep
@@ -39,6 +40,7 @@ _BODY_TIME = 20.0  # seconds for a body to arrive
 _FRESH = 5.0  # seconds after which secrets are read again
 _TURN = 5.0  # seconds between two looks whether a pass was killed
 _ALERTS = 30.0  # seconds between two looks whether an alert is due
+_CLOCKS = 300.0  # seconds after which clocks are read again without a pass
 _REMEMBERED = 1000  # delivery ids
 
 log = logging.getLogger("minipach.serve")
@@ -55,6 +57,9 @@ class Receiver:
         self._access: Access = access(project.repo)
         self._read_at = time.monotonic()
         self._starter = Starter(project)
+        self._due_times = DueTimes(project)
+        self._clocks_read = 0.0
+        self._clocks_for = -1  # passes that had ended when the clocks were read
         self._wake = asyncio.Event()
         self._counts: Counter[tuple[str, str]] = Counter()
         self._deliveries: OrderedDict[tuple[str, str], None] = OrderedDict()
@@ -90,7 +95,7 @@ class Receiver:
                 await self._background
 
     async def _turns(self) -> None:
-        """Start passes, after an event and regularly."""
+        """Start passes: after an event, at due times, and regularly."""
         looked = evaluated = time.monotonic()
         while True:
             try:
@@ -100,16 +105,28 @@ class Receiver:
                 if time.monotonic() - evaluated >= _ALERTS:
                     evaluated = time.monotonic()
                     alerts.evaluate_aside(find_project(self._project.root))
+                await asyncio.to_thread(self._look_at_clocks)
                 await asyncio.to_thread(self._starter.turn)
                 if self._changed:
                     self._changed = False
                     keep(self._state, self._access.forges, self._last)
             except (OSError, UserError) as error:
                 log.error("serve: no pass can be started: %s", error)
+            waits = (_TURN, self._every or _TURN, self._due_times.seconds())
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(_TURN, self._every or _TURN)):
+                async with asyncio.timeout(min(wait for wait in waits if wait is not None)):
                     await self._wake.wait()
             self._wake.clear()
+
+    def _look_at_clocks(self) -> None:
+        """Write a line if a tick is due. The clocks are read again after each pass, and every few minutes."""
+        full = time.monotonic() - self._clocks_read >= _CLOCKS
+        if full or self._clocks_for != self._starter.ended:
+            self._clocks_for = self._starter.ended
+            self._clocks_read = time.monotonic()
+            self._due_times.read(again=full)
+        if self._due_times.is_due():
+            hear(self._state, LINE)
 
     # --- routes ---
 

@@ -18,6 +18,7 @@ class Starter:
 
     def __init__(self, project: Project) -> None:
         self.started = 0
+        self.ended = 0
         self._project = project
         self._state = project.local
         self._children: list[subprocess.Popen[bytes]] = []
@@ -27,7 +28,9 @@ class Starter:
 
     def turn(self) -> bool:
         """Start a pass if lines wait for one; return whether it was started. Called after each line, and regularly."""
-        self._children = [child for child in self._children if child.poll() is None]
+        alive = [child for child in self._children if child.poll() is None]
+        self.ended += len(self._children) - len(alive)
+        self._children = alive
         state = self._state
         heard = _modified(state.heard)
         asked = heard if heard is not None else _modified(state.taken)

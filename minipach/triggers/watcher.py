@@ -26,7 +26,6 @@ from minipach.git.repo import GitError, is_dataset
 from minipach.model.local_state import LocalState
 from minipach.project.project import Project
 from minipach.project.settings import bad_setting, local_setting
-from minipach.scheduling.clocks import due_moments
 from minipach.scheduling.events import Message, Reporter
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.files import write_whole
@@ -36,6 +35,7 @@ from minipach.support.validation import parse_object
 from minipach.triggers import passes
 from minipach.triggers.alerts import evaluate_aside
 from minipach.triggers.drop_folder import DropFolder, DropOptions
+from minipach.triggers.due_times import LINE, DueTimes
 from minipach.triggers.inotify import Folders, Unavailable, Watch, limit_problem
 from minipach.triggers.seen import Tips, moves, read_seen
 from minipach.triggers.trigger import Trigger
@@ -43,7 +43,6 @@ from minipach.triggers.trigger import Trigger
 _QUIET = 0.1  # seconds without an event after which it looks
 _LONGEST = 1.0  # seconds after which it looks although events keep coming
 _REAPED = 2.0  # seconds between looks at whether passes have ended
-_CLOCK = 30.0  # seconds between looks at the time: a machine sleeps, and clocks are put right
 _AGAIN = 2.0  # seconds until a pass that was killed is started again; twice as long each time
 _DROP = "\0"  # in place of a repo's path: the drop folder
 _REFS = (b"HEAD", b"packed-refs", b"refs", b"reftable", b"commondir")  # entries of a git folder that matter
@@ -122,8 +121,7 @@ class Watcher:
         self._looked: str | None = None
         self._why = ""
         self._next_look = 0.0
-        self._tick: int | None = None  # when a tick of a clock is due, or a trigger's time comes (seconds since 1970)
-        self._ticked = -1  # a pass was asked for all that was due until then; -1: not yet
+        self._due_times = DueTimes(project)
         self._gone = False
         self._drop = None
         if drop is not None:
@@ -166,7 +164,8 @@ class Watcher:
                     break
                 now = time.monotonic()
                 self._reap()
-                self._look_at_clock()
+                if self._due_times.is_due() and not self._gone:
+                    self._ask([], LINE)
                 if everything or now >= self._next_look:
                     self._look_at_all()
                 elif dirty:
@@ -219,28 +218,9 @@ class Watcher:
             times.append(self._restart)
         if self._drop is not None and not self._gone and (due := self._drop.due()) is not None:
             times.append(due)
-        if self._tick is not None:
-            times.append(time.monotonic() + min(_CLOCK, max(0.0, self._tick - time.time())))
+        if (left := self._due_times.seconds()) is not None:
+            times.append(time.monotonic() + left)
         return min(times)
-
-    # --- clocks ---
-
-    def _look_at_clock(self) -> None:
-        """Ask for a pass if a tick is due. For each due time it asks once; the full look asks again."""
-        if self._tick is None or time.time() < self._tick:
-            return
-        self._tick, self._ticked = None, int(time.time())
-        if not self._gone:
-            self._ask([], "clock")
-
-    def _set_clock(self) -> None:
-        """Note when the next tick is due for which no pass was asked."""
-        try:
-            project = Project(self._root)
-            moments = due_moments(project, int(time.time()), passes.by_itself(project)[0].order)
-        except (UserError, GitError):  # a pass reports it
-            moments = []
-        self._tick = min((moment for moment in moments if moment > self._ticked), default=None)
 
     # --- looking ---
 
@@ -269,8 +249,7 @@ class Watcher:
         for path in sorted(paths):
             self._arm(path)
         self._look(sorted(paths), full=True)
-        self._ticked = -1
-        self._set_clock()
+        self._due_times.read(again=True)
 
     def _is_here(self) -> bool:
         """Return whether the project is here; take its lock again if it has come back."""
@@ -337,12 +316,12 @@ class Watcher:
     def _is_answered(self) -> bool:
         return passes.is_waiting(self._state) or passes.is_held(self._state.answering)
 
-    def _ask(self, found: list[str], kind: str = "watch") -> None:
-        """Ask for a pass. found: what has moved · kind: the first word of the line."""
+    def _ask(self, found: list[str], line: str = "") -> None:
+        """Ask for a pass. found: what has moved · line: what is heard if nothing has."""
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-        first = found[0] if found else "a tick is due"
+        what = f"{found[0]}{more}" if found else line
         try:
-            child = passes.ask(self._project, f"{kind} {first}{more}")
+            child = passes.ask(self._project, line or f"watch {what}")
         except OSError as error:
             fix = f"make {self._state.folder} writable"
             self._trouble("ask", Problem("watch.no-pass", str(self._root), f"no pass could be started: {error}", fix))
@@ -351,7 +330,7 @@ class Watcher:
         self._trouble("ask", None)
         self._keep(child)
         self._why = "a pass was asked for" if child else "a pass that waits answers it"
-        self._say(f"heard {first}{more}: {self._why}")
+        self._say(f"heard {what}: {self._why}")
 
     def _start(self, why: str) -> None:
         try:
@@ -374,7 +353,7 @@ class Watcher:
                 self._again = min(self._again * 2, self._options.look)
             else:
                 self._again = _AGAIN
-            self._set_clock()
+            self._due_times.read()
         if self._restart is not None and time.monotonic() >= self._restart:
             self._restart = None
             if not self._gone and self._is_left():

@@ -27,5 +27,6 @@ def test_unit_runs_the_same_command(study: Study, arguments: list[str], words: l
     expected = " ".join(f'"{word}"' for word in (sys.executable, "-m", "minipach", "-C", str(study.root), *words))
     assert f"\nExecStart={expected}\n" in done.out
     assert f"\nKillMode={mode}\n" in done.out and "RestartPreventExitStatus=2" in done.out
+    assert "SuccessExitStatus=130" in done.out  # stopped before it has begun
     assert f"minipach-{words[0]}-study.service" in done.out
     assert not (study.root / ".git/minipach/watching").exists()

@@ -55,6 +55,7 @@ def test_reason_why_nothing_was_done(study: Study) -> None:
     assert "paused; minipach resume edges" in shown.out and "broken/spec.yml" in shown.out
     data = study.minipach("triggers", "--json").json
     assert data["schema"] == 1 and data["paused"] == {"edges": "minipach resume edges"}
+    assert data["looked"]["cause"] == "hook" and ", cause hook" in shown.out
     assert data["looked"]["heard"] == 1 and data["last_heard"] == data["looked"]["last_heard"]
 
 
