@@ -41,7 +41,8 @@ def without_name(text: str, name: str) -> str:
     base = name.rpartition("/")[2]
     stem = base.partition(".")[0]
     for word in sorted({name, base, stem} - {"", "/"}, key=len, reverse=True):
-        text = re.sub(rf"(?<![^\W_]){_NO_CODE}{re.escape(word)}(?![^\W_])", "*", text)
+        if word in text:  # a pattern for each name takes 100 µs to make
+            text = re.sub(rf"(?<![^\W_]){_NO_CODE}{re.escape(word)}(?![^\W_])", "*", text)
     return text
 
 

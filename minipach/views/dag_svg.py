@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from minipach.support.text import printable, xml
@@ -18,7 +18,7 @@ _CHARACTER, _BOLD = (
 _MOST = 36  # characters of a name or glob; the whole text is in the tooltip
 _SWEEPS = 8
 
-_STYLE = """
+STYLE = """
 text { font: 12px system-ui, "DejaVu Sans", Helvetica, Arial, sans-serif; fill: #1f2328; }
 .name { font-weight: 600; font-size: 13px; }
 .dim { fill: #57606a; }
@@ -66,8 +66,13 @@ class _Item:
         return self.y + self.height - _PAD / 2 - (len(self.inputs) - self.inputs.index(edge) - 0.5) * _LINE
 
 
-def as_svg(dag: Dag) -> str:
-    """Return the drawing as a whole SVG document."""
+def as_svg(dag: Dag, link: Callable[[Node], str] | None = None) -> str:
+    """Return the drawing as a whole SVG document; with links, as a part of a page that has the styles (`STYLE`).
+
+    Args:
+        dag: The graph.
+        link: The address that a box leads to, or "".
+    """
     columns, routes = _arrange(dag)
     _place(columns)
     items = [item for column in columns for item in column]
@@ -75,10 +80,11 @@ def as_svg(dag: Dag) -> str:
     height = max((i.y + i.height for i in items), default=0.0) + _MARGIN
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
-        f'height="{height:.0f}" role="img" aria-label="{xml(_summary(dag))}">',
-        f"<style>{_STYLE}\n</style>",
+        f'height="{height:.0f}" role="{"group" if link else "img"}" aria-label="{xml(_summary(dag))}"'
+        + (' class="dag">' if link else ">"),
+        *([] if link else [f"<style>{STYLE}\n</style>"]),
         *(_edge(edge, route) for edge, route in routes),
-        *(line for item in items if item.node for line in _box(item, item.node)),
+        *(line for item in items if item.node for line in _linked(item, item.node, link)),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -226,6 +232,17 @@ def _edge(edge: Edge, route: list[_Item]) -> str:
     tip = f"M{end.x:.1f} {tip_y:.1f} l-8 -4 v8 z"
     title = xml(f"{edge.source} → {edge.target}: {edge.label}")
     return f'<g><title>{title}</title><path class="edge" d="{path}"/><path class="tip" d="{tip}"/></g>'
+
+
+def _linked(item: _Item, node: Node, link: Callable[[Node], str] | None) -> Iterator[str]:
+    address = link(node) if link else ""
+    if not address:
+        yield from _box(item, node)
+        return
+    label = f"{node.name}: {node.state}" + (f", {node.summary}" if node.summary else "")
+    yield f'<a href="{xml(address)}" aria-label="{xml(label)}">'
+    yield from _box(item, node)
+    yield "</a>"
 
 
 def _box(item: _Item, node: Node) -> Iterator[str]:

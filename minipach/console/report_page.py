@@ -1,0 +1,81 @@
+"""The report of a project as one HTML file: it needs no other file, and makes no request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from minipach.console.previews import PICTURES, is_picture, kind_of
+from minipach.console.rendering import asset, data_address, render
+from minipach.git.repo import Repo, TreeEntry, is_dataset
+from minipach.project.project import Project
+from minipach.views.contents import entry_at, read_content
+from minipach.views.dag_svg import as_svg
+from minipach.views.report import PipelineReport, Report
+
+LARGEST = 5_000_000  # bytes of the file
+_PICTURE = 60_000  # bytes of a picture that is shown
+_ALL_PICTURES = 1_500_000  # bytes of all of them
+_PER_PIPELINE = 24  # pictures of one pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A small output that is a picture. address: a `data:` address with its content."""
+
+    pipeline: str
+    path: str
+    address: str
+
+
+def report_html(project: Project, report: Report) -> str:
+    """Return the report as an HTML document of at most LARGEST bytes.
+
+    Tables that do not fit are cut, and say how many rows the JSON file has besides.
+    """
+    pictures = list(_pictures(project, report))
+    rows = 1 << 20
+    while True:
+        page = render(
+            "report.html",
+            report=report,
+            svg=as_svg(report.dag),
+            style=asset("console.css"),
+            pictures=pictures,
+            most=rows,
+        )
+        if len(page.encode()) <= LARGEST or rows == 0:
+            return page
+        longest = max(len(one.made) + len(one.left_out) for one in report.pipelines)
+        rows = min(rows, longest) // 2
+
+
+def _pictures(project: Project, report: Report) -> Iterator[Picture]:
+    left = _ALL_PICTURES
+    for pipeline in report.pipelines:
+        if not pipeline.commit or not is_dataset(project.root / pipeline.path):
+            continue
+        repo = Repo(project.root / pipeline.path)
+        try:
+            for path, data in _small_pictures(repo, pipeline):
+                left -= len(data) * 4 // 3
+                if left < 0:
+                    return
+                yield Picture(pipeline.name, path, data_address(kind_of(path, data), data))
+        finally:
+            repo.close()
+
+
+def _small_pictures(repo: Repo, pipeline: PipelineReport) -> Iterator[tuple[str, bytes]]:
+    found = 0
+    for path in (o.path for made in pipeline.made for o in made.outputs):
+        if not path.lower().endswith(PICTURES):
+            continue
+        entry: TreeEntry | None = entry_at(repo, pipeline.commit, path)
+        content = read_content(repo, entry, _PICTURE) if entry else None
+        if content is None or content.data is None or not content.is_whole or not is_picture(content.data):
+            continue
+        yield path, content.data
+        found += 1
+        if found == _PER_PIPELINE:
+            return

@@ -1,0 +1,133 @@
+"""The datums of pipelines as rows: the plan of each, with the last attempt that the job database remembers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from minipach.model.attempt import Attempt
+from minipach.model.failures import without_name
+from minipach.planning.plan import Plan
+from minipach.planning.project_plan import Plans, plan_project
+from minipach.project.project import Project
+from minipach.project.targets import Targets, parse_targets
+from minipach.records.job_database import Ledger
+from minipach.support.errors import Problem, problems_json
+
+# The states of datums, in the order in which people want to see them.
+STATES = ("failed", "lost", "skipped", "blocked", "to run", "reuse", "recovered", "remove", "current")
+SORTS = ("name", "state", "seconds", "memory")
+
+
+class DatumRow(NamedTuple):
+    """One datum. state: one of STATES · reason: of its failure, else of its action · why: of its action.
+
+    The rest is of its last attempt with this content.
+
+    seconds, memory, ended: None where nothing is known · exit: None where it never ran with this content.
+    """
+
+    name: str
+    id: str
+    action: str
+    state: str
+    reason: str
+    why: str
+    seconds: float | None = None
+    memory: int | None = None
+    tries: int = 0
+    exit: int | None = None
+    host: str = ""
+    ended: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the row as a JSON object."""
+        return self._asdict()
+
+
+@dataclass(frozen=True, slots=True)
+class DatumTable:
+    """The datums of one pipeline. waits, problems, hints: as in its plan."""
+
+    pipeline: str
+    rows: tuple[DatumRow, ...]
+    waits: str = ""
+    problems: tuple[Problem, ...] = ()
+    hints: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of datums by state; states without any are left out."""
+        found = Counter(row.state for row in self.rows)
+        return {state: found[state] for state in STATES if found[state]}
+
+    def row(self, name: str) -> DatumRow | None:
+        """Return the row of a datum."""
+        return next((row for row in self.rows if row.name == name), None)
+
+    def select(self, *, state: str = "", text: str = "", sort: str = "name", reverse: bool = False) -> list[DatumRow]:
+        """Return the rows in one state whose name or reason has a text, sorted; unknown numbers come last."""
+        found = [
+            row
+            for row in self.rows
+            if (not state or row.state == state) and (not text or text in row.name or text in row.reason)
+        ]
+        if sort in ("seconds", "memory"):
+            numbers = [((row.seconds if sort == "seconds" else row.memory), row) for row in found]
+            known = [(number, row) for number, row in numbers if number is not None]
+            known.sort(key=lambda pair: pair[0], reverse=reverse)
+            return [row for _, row in known] + [row for number, row in numbers if number is None]
+        if sort == "state":
+            return sorted(found, key=lambda r: STATES.index(r.state), reverse=reverse)
+        return found[::-1] if reverse else found
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what is known of the pipeline besides its rows."""
+        data: dict[str, Any] = {"pipeline": self.pipeline, "counts": self.counts, "hints": list(self.hints)}
+        return {**data, "waits": self.waits, "problems": problems_json(self.problems)}
+
+
+def read_tables(project: Project, targets: Targets | None = None) -> tuple[dict[str, DatumTable], Plans]:
+    """Return the tables of the pipelines by path, and the plans that they follow from."""
+    chosen = targets or parse_targets(project, [])
+    plans = plan_project(project, chosen)
+    ledger = Ledger(project.local.database) if project.local.database.is_file() else None
+    try:
+        tables = {}
+        for path, plan in zip(chosen.order, plans.plans, strict=True):
+            tables[path] = table_of(plan, ledger.last_attempts(plan.pipeline) if ledger else {})
+        return tables, plans
+    finally:
+        if ledger:
+            ledger.close()
+
+
+def table_of(plan: Plan, last: Mapping[str, Attempt]) -> DatumTable:
+    """Return the table of one pipeline. last: the last attempt of each datum, by name."""
+    rows = tuple(_row(step.name, step.id, step.action, step.reason, last.get(step.name)) for step in plan.steps)
+    return DatumTable(plan.pipeline, rows, plan.waits, plan.problems, plan.hints)
+
+
+def _row(name: str, ident: str, action: str, reason: str, last: Attempt | None) -> DatumRow:
+    state = {"run": "to run", "skip": "skipped"}.get(action, action)
+    if last is None or last.datum_id != ident:
+        return DatumRow(name, ident, action, state, reason, reason)
+    shown = reason
+    if last.kind != "ok" and action == "run":
+        state, shown = last.kind, last.message or reason
+    took = (last.took.seconds, last.took.memory, last.tries, last.result.exit, last.host, last.ended)
+    return DatumRow(name, ident, action, state, shown, reason, *took)
+
+
+def by_reason(rows: Sequence[DatumRow]) -> dict[tuple[str, str], list[str]]:
+    """Return the names of datums that are not current, by state and reason, the most frequent first.
+
+    The name of the datum itself is left out of the reason, so that equal reasons are equal.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row.state != "current":
+            found.setdefault((row.state, without_name(row.reason, row.name)), []).append(row.name)
+    return dict(sorted(found.items(), key=lambda item: (STATES.index(item[0][0]), -len(item[1]), item[0][1])))
