@@ -163,7 +163,7 @@ def reader_left() -> None:
 
 
 def flush_to_reader() -> None:
-    """Have whoever follows through a pipe see what was printed. ReaderLeft: nobody follows any more."""
+    """Flush stdout, so that a reader of the pipe sees each line at once. Raises ReaderLeft if the reader is gone."""
     _put("", flush=True)
     if _reader_has_left:
         raise ReaderLeft

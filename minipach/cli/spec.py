@@ -200,7 +200,7 @@ def _read_file(here: Here, name: str) -> Pipeline:
 
 
 def _folder_of(file: Path) -> Path:
-    """Return where a spec file lies. The file itself may be git-annex's link, whose target tells nothing."""
+    """Return where a spec file lies. The file may be a link of git-annex; its target is not the folder."""
     return file.parent.resolve()
 
 

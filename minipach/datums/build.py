@@ -181,7 +181,7 @@ def _joined(parts: Iterable[str]) -> str:
 
 
 def _unique_names(datums: list[Datum]) -> list[Datum]:
-    """Return names made unique: those that clash get what tells them apart, at last a number."""
+    """Return names made unique: equal ones get the parts in which they differ, or else a number."""
     rows: dict[str, list[int]] = {}
     for row, datum in enumerate(datums):
         rows.setdefault(datum.name, []).append(row)

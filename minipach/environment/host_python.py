@@ -164,7 +164,7 @@ def _stamps(python: str, places: list[str], read: list[str]) -> list[Stamp]:
 
 
 def _metadata(folder: str) -> Iterator[str]:
-    """Yield what lies in a folder of packages and tells their names, their versions, or further folders."""
+    """Yield the files of a packages folder that give names and versions of packages, or further folders."""
     try:
         names = sorted(os.listdir(folder))
     except OSError:

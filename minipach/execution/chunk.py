@@ -55,7 +55,7 @@ def run_rest(work: WorkSet, left: Sequence[int], slot: Slot, tell: Callable[[Out
         work: The set or chunk.
         left: The indices of these datums.
         slot: The worktree in which they run.
-        tell: Gets each outcome as one of the whole set or chunk.
+        tell: Called with each outcome, as one of the whole set or chunk.
         lost: How often it was begun by a worker that is gone.
     """
     if len(left) == len(work.parts):

@@ -1,16 +1,15 @@
-"""Answers to questions of `datalad run` that are known in a slot without a dozen processes.
+"""Answers to questions of `datalad run` that are known in a slot, which save a dozen processes.
 
-A slot has no subdatasets installed, so that what they are at can't change while a command runs; and what every record
-names as input (scripts, code, image) is mostly here, so that there is nothing to get. Where datalad asks in another
-way, or something is not here, it asks as ever.
+A slot has no subdatasets installed, so their state can't change while a command runs. The inputs of every record
+(scripts, code, image) are mostly here, so that there is nothing to get. All other questions of datalad go to git.
 
 Large outputs, and many, go into the annex by a faster way (`git.annex_intake`) before `git annex add` sees the others.
 
-What rules say to ignore (the repo's `.gitignore`, one that a command has written, `.git/info/exclude`, those of whoever
-runs this) is an output like any other, and would be lost: so datalad gets it, too.
+Files that git ignores (by `.gitignore`, `.git/info/exclude` or the user's own rules) are outputs like any other. So
+datalad saves them, too.
 
-A slot's commit is nobody's to check, to refuse or to reword, and what is published of it is committed past all hooks.
-So those of the repo, or of whoever runs this, don't run for it. git-annex's own mends links that were moved; none were.
+No hook runs for a slot's commit, neither of the repo nor of the user: the result is committed again when it is
+published. The hook of git-annex mends links that were moved; none were.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ class Redactor:
         self._covered = 0  # so many of the bytes held belong to a value that was replaced already
 
     def feed(self, data: bytes, *, last: bool = False) -> bytes:
-        """Return what can be told so far, with the values replaced; all if nothing more comes."""
+        """Return the bytes that are safe to print so far, with the values replaced; all bytes if nothing more comes."""
         data, covered = self._held + data, self._covered
         cut = len(data) if last else min((_unsure(data, piece) for piece in self.pieces), default=len(data))
         clean, at = b"", covered

@@ -63,7 +63,7 @@ def check_own(repo: Repo, base: str, image: str, *, get: bool = True, fresh: boo
         base: the commit that its datums start from.
         image: the image's path in it. Other images are not looked at.
         get: whether what is not here is fetched, in the repo itself: the path of a remote that is relative leads from
-            a slot elsewhere. What can't be had is told by who needs it.
+            a slot elsewhere. The caller reports what is missing.
         fresh: as for `stage`.
     """
     names = _own_keys(repo, base, image)

@@ -24,7 +24,7 @@ _PATIENCE = 20.0  # seconds for nvidia-smi to answer
 
 
 def gpus_there(folder: Path = Path("/dev")) -> tuple[str, ...]:
-    """Return the indexes and ids of the GPUs here, as nvidia-smi tells them, else as there are devices; () if none."""
+    """Return the indexes and ids of the GPUs here, from nvidia-smi, or else from the device files; () if none."""
     program = shutil.which("nvidia-smi", path=child_environment()["PATH"])
     if program:
         try:

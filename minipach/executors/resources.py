@@ -26,7 +26,7 @@ class Share:
 
     @property
     def env(self) -> dict[str, str]:
-        """Variables that tell the command which GPUs are its own; an empty list hides all of them."""
+        """The variables that name the GPUs of a command; an empty list hides all GPUs."""
         ids = ",".join(self.gpus)
         return {_GPU_VARIABLE: ids, "NVIDIA_VISIBLE_DEVICES": ids or "void"}
 

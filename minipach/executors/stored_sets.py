@@ -117,7 +117,7 @@ def drop_sets(repo: Repo, ids: Iterable[str]) -> None:
 
 
 def drop_all(repo: Repo) -> None:
-    """Forget the sets that an engine may still have: one that is in git no more doesn't begin, whoever has its id."""
+    """Remove the stored sets. A worker that still has the id of one does not begin it."""
     drop_sets(repo, set_ids(repo))
 
 

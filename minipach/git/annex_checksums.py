@@ -49,7 +49,7 @@ def _new_hash(backend: str) -> Callable[[], Any] | None:
 
 
 def is_content_of(key: str, file: Path, repo: Repo) -> bool:
-    """Return whether a file has the content that a key names, as far as the key tells: its size, and its checksum."""
+    """Return whether a file has the content of a key: the same size and checksum, as far as the key has them."""
     size = size_of(key)
     if size is not None and file.stat().st_size != size:
         return False

@@ -57,7 +57,7 @@ def names_content(key: str) -> bool:
 
 
 def size_of(key: str) -> int | None:
-    """Return the content's size in bytes, if the key tells it."""
+    """Return the content's size in bytes; None if the key has no size."""
     found = re.match(r"^[A-Z0-9_]+(?:-[a-zA-Z][^-]*)*?-s(\d+)", key)
     return int(found[1]) if found else None
 

@@ -113,7 +113,7 @@ def _is_locale(variable: str) -> bool:
 
 
 def user_path() -> str:
-    """PATH as whoever runs minipach has it: the programs of this installation are no part of it."""
+    """PATH of the user, without the folders of this installation's programs."""
     return os.environ.get(USER_PATH) or os.environ.get("PATH") or os.defpath
 
 

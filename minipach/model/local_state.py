@@ -126,7 +126,7 @@ class LocalState:
 
     @property
     def alerts_lock(self) -> Path:
-        """The lock of whoever sends alerts."""
+        """The lock of the process that sends alerts."""
         return self.folder / "alerts.lock"
 
     @property

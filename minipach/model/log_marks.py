@@ -35,7 +35,7 @@ class Marker:
         self._open = False  # whether what comes is a datum's
 
     def feed(self, data: bytes, *, last: bool = False) -> bytes:
-        """Return what can be told so far; at the end, what follows in the log is no datum's own."""
+        """Return the pieces that are complete so far; at the end, the rest, which is of no single datum."""
         data = self._held + data
         cut = len(data) if last else _sure(data)
         found: list[bytes] = []
@@ -77,7 +77,7 @@ class Marker:
 
 
 def _sure(data: bytes) -> int:
-    """Up to where it can be told what is a mark: before one that may not be here as a whole."""
+    """Return the end of what is complete: a mark at the very end may be cut."""
     at = data.find(_HEAD[:1], max(0, len(data) - _LONGEST))
     while at >= 0:
         rest = data[at:]

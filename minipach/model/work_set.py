@@ -294,8 +294,8 @@ def record_extra(
 ) -> dict[str, Any]:
     """Return our own object in the run record.
 
-    datums: each with name and id, and where the commit does not tell it, with its outputs · set_id: of the set that a
-    datum ran in with others.
+    datums: each with name and id, and with its outputs if the commit has those of others, too · set_id: of the set
+    that a datum ran in with others.
     """
     return {
         **({"forced": True} if forced else {}),

@@ -1,4 +1,4 @@
-"""All that can be told to be wrong with pipelines before anything runs: at once, not layer by layer. Reads only."""
+"""All problems of pipelines that can be found before anything runs, in one answer. Reads only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Datums whose results would write one and the same path: of what is known already, told before anything runs."""
+"""Datums whose results would write the same path, as far as it is known before anything runs."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def datum_states(project: Project, assessment: Assessment) -> dict[str, str]:
 def failed_last_time(project: Project, paths: Sequence[str]) -> Targets | None:
     """Targets for the datums that are missing and failed at their last attempt, whatever has changed since; None: none.
 
-    By name: whoever has mended the code wants those to run first. Where none of them is to run any more, since a result
+    By name: after a fix of the code these are to run first. Where none of them is to run any more, since a result
     of earlier stands for it or it is no longer there, the pipeline is asked for as a whole: its branch may be behind.
     """
     store = SnapshotStore(project)

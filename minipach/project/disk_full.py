@@ -103,7 +103,7 @@ def _said(error: BaseException | None) -> Iterator[str]:
 
 
 def _left(folder: Path) -> int:
-    """Return bytes that are free; none if there is no room for one more file."""
+    """Return the free bytes; 0 if not even one more file can be created."""
     with contextlib.suppress(OSError):
         found = os.statvfs(folder)
         return found.f_bavail * found.f_frsize if found.f_favail or not found.f_files else 0

@@ -14,7 +14,7 @@ def local_setting(repo: Repo, name: str) -> str | None:
     """Return a setting that may name a program, a host or a number of processes.
 
     Read from the environment or this machine's git configuration only, never from a committed file:
-    whoever can push to the project must not be able to choose what runs here.
+    a person who can push to the project must not be able to choose what runs here.
     """
     return os.environ.get(_variable(name)) or repo.config(f"minipach.{name}")
 

@@ -142,8 +142,9 @@ def pull(project: Project, path: str, asked: str | None) -> Exchange:
 
 
 def push(project: Project, path: str, asked: str | None, *, data: bool) -> Exchange:
-    """Merge with the remote's results, then send ours there, contents (if `data`) first, so that whoever sees a
-    result can get it. UserError if the remote refuses. The caller holds the project's lock.
+    """Merge with the remote's results, then send ours there, contents (if `data`) first.
+
+    UserError if the remote refuses. The caller holds the project's lock.
     """
     repo = Repo(project.root / path)
     done = pull(project, path, asked)

@@ -41,7 +41,7 @@ class Stored:
 
     @property
     def annexed(self) -> int:
-        """Bytes of the annexed contents, as far as their keys tell."""
+        """Bytes of the annexed contents, as far as their keys have a size."""
         return annexed(self.keys)
 
     def as_json(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class Collection:
 
 
 def annexed(keys: Iterable[str]) -> int:
-    """Return bytes of annexed contents, as far as their keys tell."""
+    """Return the bytes of annexed contents, as far as their keys have a size."""
     return sum(size_of(key) or 0 for key in keys)
 
 

@@ -223,7 +223,7 @@ def _record(assessment: Assessment, base: Base, step: Step, files: Sequence[_Out
 
 
 def _with_outputs(message: str, paths: Sequence[str]) -> str:
-    """Return the record with its datum's outputs in our object, as its commit does not tell them."""
+    """Return the record with the paths of its datum's outputs, since the commit has those of all datums."""
     subject, record = run_record.parse(message)
     (datum,) = record["minipach"]["datums"]
     ours = {**record["minipach"], "datums": [{**datum, "outputs": list(paths)}]}

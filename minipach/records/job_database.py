@@ -1,4 +1,4 @@
-"""The job database: jobs, attempts, durations. SQLite, local and disposable: what is true is in git."""
+"""The job database: jobs, attempts, durations. SQLite, local and disposable: git is the only source of truth."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ class _Found:
 
 
 class Ledger:
-    """One SQLite file. A file that can't be read is put aside and begun again."""
+    """One SQLite file. A damaged file is renamed, and a new one created."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -372,7 +372,7 @@ class Ledger:
         return [row for row in found if conforms(row, _News)]
 
     def add_try(self, job: int, pipeline: str, datum: str, one: Try) -> None:
-        """Note a try of a datum that was not the last one; told twice, it is noted once."""
+        """Add a try of a datum that was not the last one. A try that is there already is not added again."""
         self._db.execute(
             f"INSERT OR IGNORE INTO try (job, pipeline, datum, {_TRY}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (job, pipeline, datum, *astuple(one)),

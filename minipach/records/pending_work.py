@@ -1,6 +1,6 @@
 """The pending work of later passes: the pipelines that were requested and are not done.
 
-A file in `.git/minipach`, written by the holder of the project's lock; whoever makes the next pass reads it.
+A file in `.git/minipach`, written by the holder of the project's lock; the next pass reads it.
 """
 
 from __future__ import annotations

@@ -168,7 +168,7 @@ def _add_trials(audit: Audit, a: Assessment, chosen: Sequence[Task]) -> None:
 def _published_paths(
     a: Assessment, chosen: Sequence[Task], records: Mapping[tuple[str, str], tuple[str, dict[str, Any]]]
 ) -> dict[str, Sequence[str]]:
-    """Return the paths that each datum published: its record's, or its stored result's; left out if nothing tells."""
+    """Return the paths that each datum published, from its record or stored result. Others are left out."""
     added = added_paths(a.repo, [commit for commit, _ in records.values()])
     known: Known | None = None
     found: dict[str, Sequence[str]] = {}

@@ -171,7 +171,7 @@ def _secrets(work: WorkSet) -> dict[str, str]:
     try:
         return secret_values(work.secrets, work.secrets_folder)
     except SecretError as error:
-        raise UserError(str(error)) from None
+        raise UserError(Problem("secret.unavailable", "", str(error))) from None
 
 
 @contextmanager
@@ -184,7 +184,7 @@ def _scratch(work: WorkSet, *, get: bool) -> Iterator[Slot]:
         try:
             lay_out(work, slot, get=get)
         except StagingError as error:
-            raise UserError(str(error)) from None
+            raise UserError(Problem("input.content-missing", "", str(error))) from None
         yield slot
     finally:
         if slot.path.exists():

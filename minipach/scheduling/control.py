@@ -1,4 +1,4 @@
-"""The schedule that runs now, told by the project's lock: wait until it has left, or ask it to."""
+"""The running schedule, found by the project's lock: wait until it has ended, or ask it to end."""
 
 from __future__ import annotations
 

@@ -305,7 +305,7 @@ class Round:
             self._lost[task.datum.name] = _lost_end(task, outcome)
 
     def _size(self, task: Task) -> int:
-        """Return bytes of a datum's inputs, as far as keys tell them."""
+        """Return the bytes of a datum's inputs, as far as annex keys have a size."""
         total = 0
         for match in task.datum.matches:
             for _, entry in self.assessment.snapshots[match.repo, match.branch].below(match.path):

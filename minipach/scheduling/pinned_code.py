@@ -65,7 +65,7 @@ def _copy_contents(source: Repo, repo: Repo, keys: set[str]) -> None:
     try:
         contents = locate(source, absent)
     except StagingError as error:
-        raise UserError(str(error)) from None
+        raise UserError(Problem("code.content-missing", "", str(error))) from None
     for key, content in contents.items():
         fd, copy = tempfile.mkstemp(dir=repo.common_dir, prefix="minipach-content.")
         os.close(fd)

@@ -115,7 +115,7 @@ def _found(source: str, document: Document, text: str = "") -> tuple[Problem, ..
 
 
 def _places(document: Document) -> tuple[tuple[str, str], ...]:
-    """Return where the fields stand of which an error may be told after the spec was read."""
+    """Return the lines and columns of the fields that later checks can report errors about."""
     return tuple(
         (".".join(snake(str(part)) for part in loc), f"{place.value.line}:{place.value.column}")
         for loc, place in document.places.items()

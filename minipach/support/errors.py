@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-UNCLASSIFIED = "unclassified"  # the code of a problem that has none of its own yet
-
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -77,19 +75,13 @@ class Finding:
 class UserError(Exception):
     """Bad input or setup: exit code 2, one line per problem, no traceback."""
 
-    def __init__(self, problems: str | Problem | Iterable[str | Problem]) -> None:
-        given = [problems] if isinstance(problems, str | Problem) else problems
-        self.problems: tuple[Problem, ...] = tuple(map(problem_of, given))
+    def __init__(self, problems: Problem | Iterable[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
 
 
 def _line(what: str, fix: str) -> str:
     return f"{what}. Fix: {fix}" if fix else what
-
-
-def problem_of(found: str | Problem) -> Problem:
-    """Return a problem; of a text, one without a code of its own."""
-    return found if isinstance(found, Problem) else Problem(UNCLASSIFIED, "", found)
 
 
 def each_once(problems: Iterable[Problem]) -> tuple[Problem, ...]:

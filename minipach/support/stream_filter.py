@@ -17,7 +17,7 @@ class Filter(Protocol):
     """Changes a stream of bytes as it comes."""
 
     def feed(self, data: bytes, *, last: bool = False) -> bytes:
-        """Return what can be told so far; all if nothing more comes."""
+        """Return the bytes that can be passed on so far; all bytes if nothing more comes."""
         ...
 
 

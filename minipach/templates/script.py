@@ -46,7 +46,7 @@ def from_script(file: Path, inputs: Sequence[str]) -> tuple[list[str], list[str]
         inputs: The names of the inputs, which are folders below `/pfs`.
 
     Raises:
-        UserError: It can't be told how the file is run.
+        UserError: Neither the name nor the first line of the file says how it is run.
     """
     content = file.read_bytes()
     if len(content) > MAX_SCRIPT or b"\0" in content[:8192]:

@@ -123,7 +123,7 @@ def _chosen(project: Project, repo: str | None, *, new: bool = False) -> list[st
     path = os.path.relpath(os.path.join(project.root, repo), project.root)
     path = "" if path == "." else path
     if path not in here:
-        raise UserError(project.absent(path) if path else f"{repo}: not a repository")
+        raise UserError(project.absent(path) if path else Problem("hooks.no-repository", repo, "not a repository"))
     return [path]
 
 

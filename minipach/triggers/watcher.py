@@ -478,7 +478,7 @@ class Watcher:
 
 
 def _files(top: Path, folders: GitFolders) -> tuple[tuple[str, int, int], ...]:
-    """Return the folders to watch for a repo, with what tells them from others that take their place."""
+    """Return the folders to watch for a repo, with device and inode: they change if a folder is replaced."""
     wanted = [top, folders.own, folders.common, *_branch_folders(folders.heads)]
     if folders.reftable.is_dir():
         wanted.append(folders.reftable)

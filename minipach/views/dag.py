@@ -100,7 +100,7 @@ class Dag:
 
 
 def read_dag(project: Project) -> Dag:
-    """Return the DAG of a project as it stands. Where the states can't be told, it still shows what is connected."""
+    """Return the DAG of a project. If states can't be computed, the edges are still there."""
     order = project.order
     edges = tuple(
         Edge(pfs.repo, path, pfs.name, pfs.glob, pfs.branch)

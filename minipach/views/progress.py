@@ -21,8 +21,9 @@ _TAIL = 64 * 1024  # bytes of a log that are looked at
 class Progress:
     """Datums of a job. total: that it is to run · running: those at work, one in each set that runs.
 
-    ran: those that a set which runs has come past, as far as its log is here; how they ended, it tells at its end ·
-    behind: those after them in these sets · since: when the first of its sets began, in unix seconds (None: none has).
+    ran: those whose command has ended in a running set, as far as its log is here; the set reports their states at its
+    end · behind: those after them in these sets · since: when the first of its sets began, in unix seconds (None: none
+    has).
     """
 
     total: int

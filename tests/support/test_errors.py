@@ -11,7 +11,7 @@ import typer
 
 from minipach.cli.common import INTERRUPTED, USER, colours, guarded, paint, say, show, show_json
 from minipach.git.repo import GitError
-from minipach.support.errors import UNCLASSIFIED, Problem, UserError, each_once
+from minipach.support.errors import Problem, UserError, each_once
 
 
 def test_one_problem_or_many() -> None:
@@ -20,7 +20,6 @@ def test_one_problem_or_many() -> None:
     assert UserError([one, two]).problems == (one, two)
     assert str(UserError([one, two])) == "a: b. Fix: c\nd"
     assert (one.what, str(one.within("x")), str(two.within("x"))) == ("a: b", "x: a: b. Fix: c", "x: d")
-    assert UserError("a: b. Fix: c").problems == (Problem(UNCLASSIFIED, "", "a: b. Fix: c"),)
 
 
 def test_problems_are_in_the_order_of_their_files_and_lines_and_none_is_there_twice() -> None:

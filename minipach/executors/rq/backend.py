@@ -38,7 +38,7 @@ class RqBackend(Backend):
         return looker(project)
 
     def stalled(self, project: Project) -> Iterator[str]:
-        """Yield the classes of sets that no worker offers room for."""
+        """Yield the resource classes of queued sets that no worker has the capacity for."""
         from minipach.executors.rq.view import waiting_in_vain
 
         try:

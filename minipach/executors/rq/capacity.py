@@ -36,7 +36,7 @@ _LEAST_MEMORY = 1024**2  # bytes; sets ask for whole MiB
 def make_room(
     gpus: str | None, gpu_type: str | None, cpus: float | None, memory: str | None, tell: Callable[[str], None] = print
 ) -> Room:
-    """Return the room that the options give, else all that this machine has. UserError for what can't be meant.
+    """Return the capacity that the options give, or that of this machine. UserError if an option is not valid.
 
     tell: gets a remark where it is more than the machine seems to have.
     """
@@ -142,7 +142,7 @@ class Offer:
 
     @staticmethod
     def of(facts: Mapping[str, Any]) -> Offer:
-        """Return what a worker has told."""
+        """Return the capacity that a worker has published in Redis."""
         room = Room(facts["gpus"], facts["cpus"], facts["memory"], facts["gpu_type"])
         return Offer(facts["slots"], room, tuple(facts.get("queues", ())))
 

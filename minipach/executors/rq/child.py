@@ -1,4 +1,4 @@
-"""A warm process of a worker: runs the sets that it is told the ids of."""
+"""A warm process of a worker. It gets ids of sets on stdin and runs those sets."""
 
 from __future__ import annotations
 

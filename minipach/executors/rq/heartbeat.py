@@ -1,4 +1,4 @@
-"""The threads of a worker that talk to Redis beside its work: heartbeats, and what it is told to do."""
+"""The threads of a worker that talk to Redis meanwhile: one sends heartbeats, one listens for commands."""
 
 from __future__ import annotations
 

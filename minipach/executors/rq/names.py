@@ -102,7 +102,7 @@ class Names:
 
     @property
     def tending(self) -> str:
-        """The key that is held by whoever looks after abandoned jobs."""
+        """The key of the lock for the clean-up of abandoned jobs."""
         return f"{self.prefix}:tending"
 
     def log(self, set_id: str) -> str:

@@ -66,7 +66,7 @@ class Teller:
         self._pending.append((worker, task, do))
 
     def tell(self) -> None:
-        """Tell all that there is to be told; raises what redis raises, and continues there the next time."""
+        """Report all outcomes that are not reported yet. Raises the errors of redis; the next call continues there."""
         while self._pending:
             worker, task, do = self._pending[0]
             if not self._client.hexists(task.job.key, "status"):
@@ -100,7 +100,7 @@ class Teller:
             self._go_on = time.monotonic() + (0 if self._board.is_time_to_go_on() else SOON), task.repo
 
     def revive(self, worker: RqWorker, task: Task) -> None:
-        """Redis was emptied: it is told again of a job that runs here, or did."""
+        """Register a job of this worker again after Redis was emptied."""
         with self._client.pipeline() as pipe:
             task.job.save(pipeline=pipe)
             pipe.sadd(task.queue.redis_queues_keys, task.queue.key)

@@ -140,7 +140,7 @@ class Going:
         return not on_its_way
 
     def end(self) -> None:
-        """End the pass that runs; it is made again by whoever comes next."""
+        """End the running pass. The next worker that is free makes it again."""
         if self._process is None:
             return
         process = self._process

@@ -358,7 +358,7 @@ class Board:
             self.client.lrem(queue.intermediate_queue_key, 1, taken)  # deleted meanwhile, queued twice, or no job
 
     def _read(self, name: bytes) -> Job | None:
-        """Return a job; None if there is none, or if it can't be read: whoever began that one would end by it."""
+        """Return a job; None if there is none, or if it can't be read: such a job would end its worker."""
         try:
             job = Job.fetch(name.decode(), connection=self.client, serializer=JSONSerializer)
             job.args  # noqa: B018 (read only now)

@@ -53,7 +53,7 @@ class Plan:
 
 
 class Supervisor:
-    """Runs until it is told to end, or, in a burst, until there is nothing to do."""
+    """Runs until a signal or a command ends it, or, in a burst, until nothing is queued."""
 
     def __init__(self, place: Place, client: Client, board: Board, plan: Plan, tell: Callable[[str], None]) -> None:
         self._place = place
@@ -209,7 +209,7 @@ class Supervisor:
         lane.ask_to_end(self._place.grace)
 
     def _missing(self, lane: Lane, task: Task) -> None:
-        """Redis does not know a job that runs here: it was cancelled; or Redis was emptied, and is told again."""
+        """Handle a running job that Redis does not know: it was cancelled, or Redis was emptied and gets it again."""
         if not self._place.has_set(task.repo, task.set_id):
             self._stop(lane)
         else:

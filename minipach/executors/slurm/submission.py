@@ -1,4 +1,4 @@
-"""A submission to Slurm as a folder: sets, which task has which, and what the tasks told. It outlives everybody."""
+"""A submission to Slurm as a folder: the sets, the set of each task, and the tasks' reports."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ class Submission:
         return f"minipach {self.folder.name} {number}"
 
     def new_lines(self) -> Iterator[Told]:
-        """Yield what tasks told since the last call."""
+        """Yield the reports of tasks since the last call."""
         try:
             entries = sorted(os.scandir(self.folder / "told"), key=lambda e: e.name)
         except OSError:
@@ -189,7 +189,7 @@ class Submission:
                     yield told
 
     def _told(self, array: int, index: int, line: bytes) -> Told | None:
-        """Return what a line tells; None: when its task began. Raises ValueError, KeyError, TypeError."""
+        """Return the outcome in a line; None: the start of its task. Raises ValueError, KeyError, TypeError."""
         row = parse_object(line)
         if "begin" in row:
             life = checked(Life(row["begin"], row["host"]))
@@ -226,7 +226,7 @@ class Submission:
         mark.unlink()
 
     def tell_lost(self, array: int, index: int, outcome: Outcome) -> None:
-        """Note what no task can tell any more."""
+        """Record an outcome for a task that is gone."""
         with Teller(self.folder, array, index, "lost") as teller:
             teller.tell(outcome)
 
@@ -259,7 +259,7 @@ def narrowed(outcome: Outcome, count: int, keep: Collection[int]) -> Outcome:
 
 
 class Teller:
-    """A file of its own for what one run of a task tells, on disk before it continues."""
+    """Writes the reports of a task to a file. Each is on disk before the task continues."""
 
     def __init__(self, folder: Path, array: int, index: int, run: str) -> None:
         self._file = (folder / "told" / f"{array}-{index}-{run}.jsonl").open("a")
@@ -279,7 +279,7 @@ class Teller:
         self._line(outcome.to_json())
 
     def end(self, code: int) -> None:
-        """Note that the task has ended, all told that it had to tell."""
+        """Note that the task has ended and has reported all outcomes."""
         self._line(json.dumps({"end": code, "at": time.time()}))
 
     def _line(self, text: str) -> None:

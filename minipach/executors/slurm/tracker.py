@@ -1,4 +1,4 @@
-"""The sets that are submitted through Slurm: what their tasks told, which are alive, and which go once more."""
+"""The sets that are submitted through Slurm: their reports, tasks that are alive, and sets to submit again."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Watch:
         self._looked = time.monotonic() - (_SLOWEST if soon else 0)
 
     def news(self) -> list[Outcome]:
-        """Return what was told since the last call."""
+        """Return the outcomes that were reported since the last call."""
         self.read()
         if not self._news:
             self._look()
@@ -91,20 +91,17 @@ class Watch:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether a task is gone, and what it told may still be submitted."""
+        """Whether a task is gone, while its last report may still be on its way through the file system."""
         return not self._away and any(f.gone is not None for f in self._waiting())
 
     def _waiting(self) -> list[Flight]:
-        """Return the sets that have not told all.
-
-        Those whose job has had its time don't count: their tasks end for good.
-        """
+        """Return the sets with missing outcomes, except those whose job has reached its time limit."""
         left = time.time() + _SKEW
         over = {folder for folder, s in self.submissions.items() if (due := s.due) is not None and due < left}
         return [f for f in self.flights.values() if f.left and f.submission.folder not in over]
 
     def read(self) -> None:
-        """Take in what tasks told."""
+        """Read the new reports of tasks."""
         for submission in self.submissions.values():
             for told in submission.new_lines():
                 flight = self.flights.get(submission.arrays[told.array][told.index])
@@ -130,7 +127,7 @@ class Watch:
                     self._news.append(replace(narrowed(told.outcome, len(flight.work.parts), new), before=before))
 
     def _look(self) -> None:
-        """Ask Slurm, if it is time, what is alive; what is gone and has not told all is tried again, or lost."""
+        """Ask Slurm, if it is time, which tasks are alive. Sets of tasks that are gone are submitted again, or lost."""
         now = time.monotonic()
         waiting = self._waiting()
         pace = min(max(_PACE, (now - self._began) / 20), _SLOWEST)
