@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -196,7 +197,22 @@ def _read_file(here: Here, name: str) -> Pipeline:
     from minipach.spec.load import load_spec  # the checker takes longer to import than an unchanged plan takes
 
     path = here.directory / name
-    return load_spec(decoded(path.read_bytes(), name), source=name, folder=_folder_of(path).name)
+    text, folder = decoded(path.read_bytes(), name), _folder_of(path)
+    return load_spec(text, source=name, folder=folder.name, params=_parameters(text, folder))
+
+
+def _parameters(text: str, folder: Path) -> Mapping[str, Any] | None:
+    """Return the parameters of a project for a spec file in it; None outside of a project, or without templates."""
+    from minipach.project.parameters import working_parameters
+    from minipach.project.project import find_project
+
+    if "{{" not in text:
+        return None
+    try:
+        root = find_project(folder).root
+    except UserError:
+        return None
+    return working_parameters(root).of(folder.name, os.path.relpath(folder, root))
 
 
 def _folder_of(file: Path) -> Path:

@@ -71,7 +71,17 @@ def recipe(pipeline: Pipeline, image: str, code: str, commits: Mapping[Pair, str
         transform["salt"] = pipeline.salt
     if pipeline.reprocess == "every_job":
         transform["every_job"] = _states(commits or {})
-    return Recipe(transform | _of_run(pipeline, commits or {}), image, code)
+    return Recipe(transform | _of_templates(pipeline, commits or {}) | _of_run(pipeline, commits or {}), image, code)
+
+
+def _of_templates(pipeline: Pipeline, commits: Mapping[Pair, str]) -> dict[str, Any]:
+    """Return what counts of template values; the others are in the texts of the command."""
+    found: dict[str, Any] = {}
+    if env := pipeline.transform.datum_env:  # each datum has their values among its variables
+        found["datum_env"] = dict(env)
+    if pipeline.transform.names_job:  # a job is a new one for each state of its inputs
+        found["job"] = _states(commits)
+    return found
 
 
 def _of_run(pipeline: Pipeline, commits: Mapping[Pair, str]) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from minipach.datums.identity import run_variables, variables
 from minipach.model.datum import Datum, Task
 from minipach.model.launch_protocol import DATUM_NAME
 from minipach.model.neutral_names import Snapshots, hide, tokens
-from minipach.model.pipeline import Pipeline, secret_variable
+from minipach.model.pipeline import JOB_ID, Pipeline, secret_variable
 from minipach.model.repo_layout import INPUTS
 from minipach.model.run_record import MAX_COMMAND, Command, record_path, slugs
-from minipach.spec.placeholder import used_fields, values
+from minipach.spec.placeholder import fill, used_fields, values
 from minipach.support.errors import Problem, UserError
 
 
@@ -40,7 +40,10 @@ def command(
         head += ["-w", t.working_dir]
     folders = slugs(pipeline)
     fields = used_fields(t, pipeline.input)
-    found = Command(tuple(head), tuple(_part(task, folders, fields) for task in tasks), _tail(pipeline))
+    parts = tuple(_part(task, folders, fields, t.datum_env) for task in tasks)
+    found = Command(tuple(head), parts, _tail(pipeline))
+    if t.names_job:
+        found = Command(_of_job(found.head, job), tuple(_of_job(part, job) for part in parts), _of_job(found.tail, job))
     if len(tasks) == 1 and len(found.text().encode("utf-8", "surrogateescape")) > MAX_COMMAND:
         raise UserError(
             Problem(
@@ -97,9 +100,18 @@ def _tail(pipeline: Pipeline) -> tuple[str, ...]:
     return (*found, "--", *pipeline.transform.cmd)
 
 
-def _part(task: Task, folders: Mapping[tuple[str, str | None], str], fields: Sequence[str]) -> tuple[str, ...]:
+def _of_job(words: Sequence[str], job: str) -> tuple[str, ...]:
+    return tuple(word.replace(JOB_ID, job) for word in words)
+
+
+def _part(
+    task: Task,
+    folders: Mapping[tuple[str, str | None], str],
+    fields: Sequence[str],
+    env: Sequence[tuple[str, str]],
+) -> tuple[str, ...]:
     args = ["-d", task.datum.name, task.dest]
-    for name, value in datum_variables(task).items():
+    for name, value in {**datum_variables(task), **datum_env(env, task.datum, task.words)}.items():
         args += ["-v", f"{name}={value}"]
     for token, word in zip(tokens(len(task.words)), task.words, strict=True):
         args += ["-n", token, word]
@@ -114,7 +126,14 @@ def _part(task: Task, folders: Mapping[tuple[str, str | None], str], fields: Seq
 def length(pipeline: Pipeline, task: Task) -> int:
     """Return how many bytes a datum adds to its set's command, about."""
     fields = used_fields(pipeline.transform, pipeline.input)
-    return len(shlex.join(_part(task, slugs(pipeline), fields)).encode("utf-8", "surrogateescape")) + 1
+    return (
+        len(
+            shlex.join(_part(task, slugs(pipeline), fields, pipeline.transform.datum_env)).encode(
+                "utf-8", "surrogateescape"
+            )
+        )
+        + 1
+    )
 
 
 def shared_variables(pipeline: Pipeline, commits: Mapping[tuple[str, str | None], str], job: str) -> dict[str, str]:
@@ -137,6 +156,11 @@ def datum_variables(task: Task) -> dict[str, str]:
     if not task.words:
         del found[DATUM_NAME]  # the launcher sets it to the datum's name
     return {"PACH_DATUM_ID": task.id, **found}
+
+
+def datum_env(env: Sequence[tuple[str, str]], datum: Datum, words: Sequence[str]) -> dict[str, str]:
+    """Return the variables of the spec that have a value of each datum, as the command sees them."""
+    return {name: hide(fill(text, datum), words) for name, text in env}
 
 
 def replacements(fields: Sequence[str], datum: Datum, words: Sequence[str]) -> dict[str, str]:

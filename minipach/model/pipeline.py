@@ -12,6 +12,7 @@ from minipach.model.launch_protocol import SECRET_PREFIX
 from minipach.support.errors import Problem, UserError
 
 Kind = Literal["cross", "union", "join", "group"]
+JOB_ID = "{{ job.id }}"  # in a command or a variable, until the job begins
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ class Secret:
 class Transform:
     """The command of each datum; `image` None is the host's environment, `working_dir` "" is the repo.
 
-    batching: the command loops over datums itself, and runs `minipach-next` for each.
+    batching: the command loops over datums itself, and runs `minipach-next` for each · datum_env: variables whose
+    values have placeholders of the datum (`{1}`).
     """
 
     image: str | None
@@ -111,6 +113,13 @@ class Transform:
     err_stdin: tuple[str, ...] = ()
     secrets: tuple[Secret, ...] = ()
     batching: bool = False
+    datum_env: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def names_job(self) -> bool:
+        """Whether the id of the job is part of what runs."""
+        values = (value for _, value in (*self.env, *self.datum_env))
+        return any(JOB_ID in text for text in (*self.cmd, *self.stdin, *self.err_cmd, *self.err_stdin, *values))
 
 
 @dataclass(frozen=True)

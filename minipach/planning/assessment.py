@@ -15,7 +15,7 @@ from typing import Any
 from minipach.datums.build import make_datums
 from minipach.datums.identity import VERSION, Identifier, Recipe, Row, code_id, input_files, recipe, variables
 from minipach.datums.inputs import SnapshotStore, unmatched, unusable
-from minipach.datums.launch_command import replacements
+from minipach.datums.launch_command import datum_env, replacements
 from minipach.datums.snapshot import loose_files
 from minipach.datums.task_cache import make_tasks
 from minipach.environment.image import Image, resolve_image
@@ -295,6 +295,8 @@ class Assessment:
         found = variables(datum, words)
         for name, value in replacements(self.fields, datum, words).items():
             found[f"{{{name}}}"] = value
+        if env := self.pipeline.transform.datum_env:
+            found |= datum_env(env, datum, words)
         return found
 
     @cached_property

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 from minipach.git import shared_modes
 from minipach.git.repo import Repo, is_dataset
@@ -17,6 +17,7 @@ from minipach.model.repo_layout import DATALAD_CONFIG, FOLDER, PROJECT_MARK, SPE
 from minipach.project import dependencies
 from minipach.project import former_pipelines as former
 from minipach.project.discovery import Place, holder_of, is_data, is_displaced, nested_places, own_places, registered
+from minipach.project.parameters import Parameters, committed_parameters
 from minipach.project.spec_cache import read_spec
 from minipach.project.spec_file import lying_specs, misnamed, one_spec, read_text
 from minipach.support.disk_cache import Cache
@@ -29,10 +30,18 @@ _IDENTITIES: dict[str, Literal["content", "path"]] = {"content": "content", "pat
 class Project:
     """A superdataset and what it holds. Reading it changes nothing."""
 
-    def __init__(self, root: Path, given: Mapping[str, Pipeline | BrokenSpec] | None = None) -> None:
-        """given: what to take for the specs at these paths, whatever lies there."""
+    def __init__(
+        self,
+        root: Path,
+        given: Mapping[str, Pipeline | BrokenSpec] | None = None,
+        parameters: Parameters | None = None,
+    ) -> None:
+        """given: what to take for the specs at these paths, whatever lies there · parameters: in place of the
+        committed ones.
+        """
         self.root = root
         self.given = given or {}
+        self._parameters = parameters
         self.repo = Repo(root)
 
     @property
@@ -44,6 +53,19 @@ class Project:
     def local(self) -> LocalState:
         """The paths in it."""
         return LocalState.of(self.repo.common_dir)
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        """The parameters that specs may name."""
+        return self._parameters if self._parameters is not None else committed_parameters(self.repo)
+
+    def with_specs(self, given: Mapping[str, Pipeline | BrokenSpec]) -> Project:
+        """Return the project with these specs in place of those that lie there."""
+        return Project(self.root, given, self._parameters)
+
+    def parameters_for(self, text: str, path: str) -> Mapping[str, Any] | None:
+        """Return the parameters of the pipeline at a path; None if its spec has no template. UserError."""
+        return self.parameters.of(self.name_of(path), path) if "{{" in text else None
 
     @cached_property
     def cache(self) -> Cache:
@@ -130,7 +152,9 @@ class Project:
                 if pipeline is None:
                     one_spec(path, place.specs)
                     text = read_text(self.root / path, source, self.cache, is_dataset=place.is_dataset)
-                    pipeline = read_spec(text, source=source, folder=self.name_of(path), cache=self.cache)
+                    params = self.parameters_for(text, path)
+                    name = self.name_of(path)
+                    pipeline = read_spec(text, source=source, folder=name, cache=self.cache, params=params)
                 if not pipeline.identity:
                     pipeline = replace(pipeline, identity=self.identity)
                 specs.pipelines[path], specs.needs[path] = pipeline, pipeline.needs()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -12,9 +13,11 @@ from minipach.support.disk_cache import Cache
 _TYPES = {name: found for name, found in vars(types).items() if isinstance(found, type) and is_dataclass(found)}
 
 
-def read_spec(text: str, *, source: str, folder: str, cache: Cache) -> Pipeline:
+def read_spec(
+    text: str, *, source: str, folder: str, cache: Cache, params: Mapping[str, Any] | None = None
+) -> Pipeline:
     """Read a spec as `spec.load.load_spec` does; use the cache if the text is the one that was checked last."""
-    key = (text, source, folder)
+    key = (text, source, folder, *([repr(params)] if params else []))
     kept = cache.get("spec", source)
     if kept is not None and kept[0] == key:
         pipeline = _unpacked(kept[1])
@@ -22,7 +25,7 @@ def read_spec(text: str, *, source: str, folder: str, cache: Cache) -> Pipeline:
         return pipeline
     from minipach.spec.load import load_spec
 
-    pipeline = load_spec(text, source=source, folder=folder)
+    pipeline = load_spec(text, source=source, folder=folder, params=params)
     cache.put("spec", source, (key, _packed(pipeline)))
     return pipeline
 

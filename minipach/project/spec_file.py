@@ -119,7 +119,7 @@ def read_text(folder: Path, source: str, cache: Cache, *, is_dataset: bool) -> s
     if is_dataset:
         repo = Repo(folder)
         try:
-            text = _content(repo, source, _committed(repo, name, cache), name)
+            text = content_of(repo, source, _committed(repo, name, cache), name)
         finally:
             repo.close()
         if text is None and not _is_being_adopted(folder):
@@ -191,7 +191,7 @@ def decoded(text: bytes, source: str) -> str:
         ) from None
 
 
-def _content(repo: Repo, source: str, blob: bytes | None, name: str) -> bytes | None:
+def content_of(repo: Repo, source: str, blob: bytes | None, name: str) -> bytes | None:
     """Return the text behind a blob.
 
     Its annexed content, if that is what it names (a plain `datalad create` annexes all).

@@ -15,6 +15,7 @@ from minipach.git.worktrees import clean_up
 from minipach.model.messages import SUBJECT
 from minipach.model.pipeline import BrokenSpec, Pipeline
 from minipach.planning.assessment import Assessment, SnapshotStore
+from minipach.project.parameters import working_parameters
 from minipach.project.project import Project
 from minipach.project.spec_cache import read_spec
 from minipach.project.spec_file import lying_specs, one_spec, working_text
@@ -30,6 +31,7 @@ _EPOCH = {"GIT_AUTHOR_DATE": "@0 +0000", "GIT_COMMITTER_DATE": "@0 +0000"}  # th
 def working_project(project: Project, paths: Iterable[str]) -> Project:
     """Return the project with the specs of these pipelines as they are in the working tree."""
     given: dict[str, Pipeline | BrokenSpec] = dict(project.given)
+    working = Project(project.root, given, working_parameters(project.root))
     for path in paths:
         folder = project.root / path
         source = project.spec_path(path)
@@ -37,12 +39,14 @@ def working_project(project: Project, paths: Iterable[str]) -> Project:
             source = f"{path}/{one_spec(path, lying_specs(folder))}" if lying_specs(folder) else source
             text = working_text(folder, source)
             if text is not None and path not in given:
-                given[path] = read_spec(text, source=source, folder=project.name_of(path), cache=project.cache)
+                params = working.parameters_for(text, path)
+                name = project.name_of(path)
+                given[path] = read_spec(text, source=source, folder=name, cache=project.cache, params=params)
         except BrokenSpec as error:
             given[path] = error
         except UserError as error:
             given[path] = BrokenSpec(error.problems)
-    return Project(project.root, given)
+    return project.with_specs(given)
 
 
 def uncommitted_in(project: Project, path: str, *below: str) -> list[str]:

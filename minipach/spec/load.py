@@ -29,6 +29,8 @@ from minipach.spec.cron_line import parse_line, parse_moment
 from minipach.spec.output_template import check_out_template
 from minipach.spec.placeholder import check_word, of_datum
 from minipach.spec.schema import CronSpec, InputSpec, MetadataSpec, PfsSpec, PipelineSpec, ResourceSpec, ScheduleSpec
+from minipach.spec.template import Kind as TextKind
+from minipach.spec.template import Scope, has_templates, merged, names_datum, problems, rendered
 from minipach.spec.validate import (
     KINDS,
     check_inputs,
@@ -53,8 +55,10 @@ from minipach.support.errors import Problem
 from minipach.support.git_objects import blob_id
 
 
-def load_spec(text: str, *, source: str, folder: str) -> Pipeline:
+def load_spec(text: str, *, source: str, folder: str, params: Mapping[str, Any] | None = None) -> Pipeline:
     """Read and check the spec of the pipeline in `folder` (its name, not its path).
+
+    params: of the project for this pipeline; they count before those of the spec.
 
     Raises BrokenSpec with all problems at once, each located at `source:line:column`.
     """
@@ -69,6 +73,10 @@ def load_spec(text: str, *, source: str, folder: str) -> Pipeline:
     check_triggers(document)
     check_secrets(document, notes)
     check_shared_code(document)
+    per_datum: frozenset[str] = frozenset()
+    if has_templates(text):
+        per_datum = _render(document, folder, source, params or {})
+        spec = validate(document) if spec is not None and not document.problems else spec
     _check_out(document, spec)
     _check_words(document)
     _check_batching(document)
@@ -76,7 +84,7 @@ def load_spec(text: str, *, source: str, folder: str) -> Pipeline:
     if document.problems or spec is None:
         raise BrokenSpec(_found(source, document, text), tuple(_needs(document, source)), _image(document, source))
     note_fields(spec, (), notes)
-    return _pipeline(spec, folder, source, _found(source, notes), _places(document), blob_id(text.encode()))
+    return _pipeline(spec, folder, source, _found(source, notes), _places(document), blob_id(text.encode()), per_datum)
 
 
 def json_schema() -> dict[str, Any]:
@@ -123,6 +131,39 @@ def _places(document: Document) -> tuple[tuple[str, str], ...]:
         or loc[:2] == ("minipach", "schedule")
         or loc in (("transform", "image"), ("transform", "cmd"), ("output_branch",), ("outputBranch",))
     )
+
+
+def _render(document: Document, folder: str, source: str, params: Mapping[str, Any]) -> frozenset[str]:
+    """Put the template values into the texts of a spec; return the variables that have a value of each datum."""
+    inputs = None if document.problems else _checked_input(document)
+    own = dig(document.data, "minipach", "params")
+    path = source.rpartition("/")[0] or folder
+    scope = Scope(folder, path, merged(own if isinstance(own, dict) else {}, params), inputs)
+    for name in ("cmd", "err_cmd"):
+        _render_at(document, ("transform", name), "word", scope)
+    for name in ("stdin", "err_stdin"):
+        _render_at(document, ("transform", name), "text", scope)
+    _render_at(document, ("minipach", "out"), "out", scope)
+    env = dig(document.data, "transform", "env")
+    found = {name for name, value in env.items() if names_datum(value)} if isinstance(env, dict) else set()
+    for name in env if isinstance(env, dict) else ():
+        _render_at(document, ("transform", "env", name), "variable", scope)
+    return frozenset(found)
+
+
+def _render_at(document: Document, loc: Loc, kind: TextKind, scope: Scope) -> None:
+    """Render a text of the spec, or each of a list."""
+    above, value = dig(document.data, *loc[:-1]), dig(document.data, *loc)
+    if isinstance(value, list):
+        for n in range(len(value)):
+            _render_at(document, (*loc, n), kind, scope)
+    elif isinstance(value, str) and has_templates(value):
+        found = list(problems(value, kind, scope))
+        for at, *problem in found:
+            document.add(loc, "spec.bad-template", *problem, offset=at)
+        if not found:
+            key = loc[-1] if isinstance(above, list) or loc[-1] in above else camel(str(loc[-1]))
+            above[key] = rendered(value, kind, scope)
 
 
 def _check_out(document: Document, spec: PipelineSpec | None) -> None:
@@ -308,8 +349,10 @@ def _pipeline(
     notes: tuple[Problem, ...],
     places: tuple[tuple[str, str], ...],
     blob: str,
+    per_datum: frozenset[str],
 ) -> Pipeline:
     transform = spec.transform
+    env = _pairs(transform.env)
     return Pipeline(
         name=folder,
         input=_whole_input(
@@ -322,11 +365,12 @@ def _pipeline(
             image=transform.image or None,
             cmd=tuple(transform.cmd),
             stdin=tuple(transform.stdin),
-            env=_pairs(transform.env),
+            env=tuple(pair for pair in env if pair[0] not in per_datum),
             accept_return_code=tuple(sorted(set(transform.accept_return_code))),
             working_dir=transform.working_dir,
             err_cmd=tuple(transform.err_cmd),
             err_stdin=tuple(transform.err_stdin),
+            datum_env=tuple(pair for pair in env if pair[0] in per_datum),
             secrets=tuple(
                 Secret(f"{s.name}/{s.key}" if s.key else s.name, s.env_var, secret_file(s.mount_path, s.key or s.name))
                 for s in sorted(transform.secrets, key=lambda s: (s.env_var, s.mount_path, s.name, s.key))

@@ -59,6 +59,14 @@ def values(fields: Sequence[str], datum: Datum) -> tuple[tuple[str, str], ...]:
         raise UserError(Problem("datum.bad-placeholder", f'datum "{datum.name}"', f"cmd: {error}", error.fix)) from None
 
 
+def fill(text: str, datum: Datum) -> str:
+    """Return the value of a variable for a datum. UserError if a placeholder has no value there."""
+    try:
+        return _BRACES.sub(lambda hit: value_of(hit[1], datum), text)
+    except TemplateError as error:
+        raise UserError(Problem("datum.bad-placeholder", f'datum "{datum.name}"', f"env: {error}", error.fix)) from None
+
+
 def check_word(word: str, input: Input) -> Iterator[tuple[int, str, str]]:
     """Yield the problems of the placeholders in a word of a command: the character, the message, the fix.
 

@@ -192,7 +192,8 @@ class TransformSpec(Model):
         "Default: the host's own environment.",
     )
     cmd: Annotated[list[Text], BeforeValidator(command), Field(min_length=1)] = Field(
-        description="The program and its arguments. No shell interprets them. Placeholders are replaced, as in `out`."
+        description="The program and its arguments. No shell interprets them. Placeholders are replaced, as in `out`; "
+        "`{{ params.NAME }}` and other template values are looked up first."
     )
     stdin: Many[Text] = Field(default=[], description="Lines for the program's standard input.")
     env: dict[EnvName, Text] = Field(
@@ -341,6 +342,11 @@ class MinipachSpec(Model):
     limits: LimitsSpec = Field(default=LimitsSpec(), description="Limits of each datum.")
     retry: RetrySpec = Field(default=RetrySpec(), description="Changes for another try of a datum.")
     schedule: ScheduleSpec | None = Field(default=None, description="When the pipeline runs by itself.")
+    params: dict[str, Any] = Field(
+        default={},
+        description="Parameters: values for `{{ params.NAME }}` in `cmd`, `stdin`, `env` and `out`. "
+        "`params.yml` in the project may set others.",
+    )
 
 
 def _kept(description: str) -> Any:
