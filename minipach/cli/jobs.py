@@ -341,9 +341,9 @@ def _watch(text: Callable[[], list[str]]) -> None:
 
 @guarded
 def cancel(context: typer.Context, timeout: TIMEOUT = None) -> None:
-    """Stop the running schedule and all submitted work.
+    """Stop all running schedules and all submitted work.
 
-    Waits until the schedule has stopped. Results of finished datums are kept. The datum that runs in a set, and those
+    Waits until the schedules have stopped. Results of finished datums are kept. The datum that runs in a set, and those
     after it, will run again.
 
     Example: minipach cancel
@@ -353,12 +353,15 @@ def cancel(context: typer.Context, timeout: TIMEOUT = None) -> None:
     here: Here = context.obj
     done = end(here.project(), timeout, say)
     if not done.gone:
-        say(f"still running: {done.holder}")
+        for holder in done.holders:
+            say(f"still running: {holder}")
         raise typer.Exit(TIMED_OUT)
     for row in done.jobs:
         show(f"ended: job {row.id[:12]} of {row.pipeline}")
-    if done.holder or not done.jobs:
-        show(f"ended: {done.holder}" if done.holder else "nothing runs")
+    for holder in done.holders:
+        show(f"ended: {holder}")
+    if not (done.holders or done.jobs):
+        show("nothing runs")
 
 
 @guarded

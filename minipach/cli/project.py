@@ -110,7 +110,7 @@ def lock(
     here: Here = context.obj
     project = here.project()
     path = project.path_of(pipeline)
-    with project_lock(project.local.lock, wait=True, tell=say):
+    with project_lock(project.local.lock, wait=True, tell=say, without=[path]):
         changes = lock_environment(project, path)
     if not changes:
         show(f"{pipeline}: the environment on record is the one of now; nothing to do")

@@ -30,7 +30,8 @@ WAIT = Annotated[
     bool | None,
     typer.Option(
         "--wait/--no-wait",
-        help="Wait until all work is done, or stop if another schedule runs. [default: wait, except for rq and slurm]",
+        help="Wait until all work is done, or stop if another schedule has one of the pipelines. "
+        "[default: wait, except for rq and slurm]",
     ),
 ]
 

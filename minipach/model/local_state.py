@@ -35,6 +35,11 @@ class LocalState:
         return self.folder / "lock"
 
     @property
+    def schedules(self) -> Path:
+        """The schedules that run: a locked file for each, and the pipelines that it works on."""
+        return self.folder / "schedules"
+
+    @property
     def database(self) -> Path:
         """The job database (SQLite)."""
         return self.folder / "ledger.sqlite"
@@ -61,8 +66,8 @@ class LocalState:
 
     @property
     def local_status(self) -> Path:
-        """The status file of the executor `local` (JSON)."""
-        return self.folder / "local.json"
+        """The folder of status files of the executor `local`, one for each schedule (JSON)."""
+        return self.folder / "local"
 
     @property
     def slurm(self) -> Path:

@@ -9,11 +9,20 @@ from minipach.git.repo import GITLINK, Repo, private_index
 from minipach.project.project import Project
 
 
-def commit_gitlinks(project: Project, commits: Mapping[str, str], message: str) -> str | None:
+def holder_heads(project: Project) -> dict[str, str | None]:
+    """Return the commits of the superdataset (""), and of other datasets that hold repos."""
+    found = {project.holder_of(path) for path in project.repos} | {""}
+    return {holder: Repo(project.root / holder).head() for holder in found}
+
+
+def commit_gitlinks(
+    project: Project, commits: Mapping[str, str], message: str, began: Mapping[str, str | None] | None = None
+) -> str | None:
     """Record the commits of repos (by path) in the datasets that hold them, up to the superdataset.
 
     Returns the superdataset's new commit, or None if all gitlinks were right already. Whatever else is staged or
-    changed there is left as it is.
+    changed there is left as it is. began: `holder_heads`, before the commits were read. What another schedule has
+    recorded since then stays, if it is newer.
     """
     pending = dict(commits)
     new: str | None = None
@@ -26,7 +35,11 @@ def commit_gitlinks(project: Project, commits: Mapping[str, str], message: str) 
         done.add(holder)
         prefix = holder + "/" if holder else ""
         inside = {p.removeprefix(prefix): c for p, c in pending.items() if project.holder_of(p) == holder}
-        commit = _commit_in(Repo(project.root / holder), inside, message)
+        repo = Repo(project.root / holder)
+        before = (began or {}).get(holder)
+        if before and before != repo.head():
+            inside = {p: c for p, c in inside.items() if not _is_behind(repo, before, p, c)}
+        commit = _commit_in(repo, inside, message)
         if holder == "":
             new = commit
         elif commit is not None:
@@ -34,6 +47,14 @@ def commit_gitlinks(project: Project, commits: Mapping[str, str], message: str) 
             holders = sorted({*holders, project.holder_of(holder)}, key=len, reverse=True)
             done.discard(project.holder_of(holder))
     return new
+
+
+def _is_behind(repo: Repo, before: str, path: str, commit: str) -> bool:
+    """Return whether somebody has recorded a descendant of a commit since `before`."""
+    recorded, now = repo.resolve(f"{before}:{path}"), repo.resolve(f"HEAD:{path}")
+    if now is None or now in (recorded, commit):
+        return False
+    return Repo(repo.path / path).succeeds("merge-base", "--is-ancestor", commit, now)
 
 
 def _commit_in(repo: Repo, commits: Mapping[str, str], message: str) -> str | None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from minipach.model.attempt import Attempt, JobRow, Try
-from minipach.project.lock import holder
+from minipach.project.lock import holders
 from minipach.project.project import Project
 from minipach.records.job_database import Ledger
 from minipach.support.errors import Problem, UserError
@@ -32,14 +32,16 @@ def last_jobs(project: Project, pipeline: str | None, most: int) -> list[JobRow]
 
 
 def as_they_are(project: Project, rows: Sequence[JobRow]) -> list[JobRow]:
-    """Return the rows, `running` only where the project's lock says that somebody works on it."""
+    """Return the rows, `running` only where a schedule works on the pipeline."""
     if not any(row.state == "running" for row in rows):
         return list(rows)
-    lost = holder(project.local.lock) is None
+    working = holders(project.local.lock)
+    held = {project.name_of(path) for one in working for path in one.held}
+    alone = any(not one.targets for one in working)  # it holds the lock: its pipelines are not known
     newest: set[str] = set()
     found = []
     for row in sorted(rows, key=lambda r: -r.key):
-        gone = row.state == "running" and (lost or row.pipeline in newest)
+        gone = row.state == "running" and (not (alone or row.pipeline in held) or row.pipeline in newest)
         found.append(replace(row, state="interrupted") if gone else row)
         newest.add(row.pipeline)
     return found

@@ -78,7 +78,7 @@ def add_due_ticks(
         paths: The pipelines. None: all.
         tell: Gets a line for people for each clock that changed.
     """
-    with project_lock(project.local.lock, wait=True, tell=tell):
+    with project_lock(project.local.lock, wait=True, tell=tell, without=()):
         return add_held(project, int(time.time()) if now is None else now, paths, tell)
 
 

@@ -1,4 +1,4 @@
-"""The running schedule, found by the project's lock: wait until it has ended, or ask it to end."""
+"""The running schedules, found by the project's lock: wait until they have ended, or ask them to end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from minipach.git.repo import Repo
 from minipach.model.attempt import JobRow
 from minipach.model.states import WELL
 from minipach.planning.status import project_status
-from minipach.project.lock import Holder, has_open, holder, project_lock
+from minipach.project.lock import Holder, has_open, holder, holders, project_lock
 from minipach.project.project import Project
 from minipach.records import pending_work
 from minipach.records.job_database import Ledger
@@ -146,20 +146,30 @@ def _forget_sets(project: Project, backend: Backend) -> None:
             withdraw_others(backend, Repo(project.root / place.path))
 
 
-def cancel(lock: Path, timeout: float | None) -> tuple[Holder | None, bool]:
-    """Ask the holder of the lock to end, as Ctrl-C would, and wait until it has left; who it was, and whether it has.
+def cancel(lock: Path, timeout: float | None) -> tuple[tuple[Holder, ...], bool]:
+    """Ask the schedules that run, or who else holds the lock, to end, as Ctrl-C would, and wait until they have left.
 
-    UserError where it can't be asked: it runs on another machine, or isn't ours.
+    Returns who they were, and whether they have left. UserError where one can't be asked: it runs on another machine,
+    or isn't ours.
     """
-    found = holder(lock)
-    if found is None:
-        return None, True
+    found = tuple(holders(lock))
+    deadline = None if timeout is None else time.monotonic() + timeout
+    for one in found:
+        _interrupt(one, lock)
+    while any(one in found for one in holders(lock)):
+        if deadline is not None and time.monotonic() >= deadline:
+            return found, False
+        time.sleep(_PAUSE)
+    return found, True
+
+
+def _interrupt(found: Holder, lock: Path) -> None:
     if not found.is_here:
         raise UserError(Problem("lock.held-elsewhere", str(lock), f"held by {found}", "run minipach cancel there"))
     # the number may be another process's by now, if the file was written by one that has gone since
-    if not has_open(found.pid, lock):
-        if holder(lock) != found:
-            return found, True
+    if not has_open(found.pid, found.file):
+        if found not in holders(lock):
+            return
         raise UserError(
             Problem(
                 "lock.held-by-unknown",
@@ -170,14 +180,8 @@ def cancel(lock: Path, timeout: float | None) -> tuple[Holder | None, bool]:
     try:
         os.kill(found.pid, signal.SIGTERM)
     except ProcessLookupError:
-        return found, True
+        return
     except PermissionError:
         raise UserError(
             Problem("lock.held-by-other-user", str(lock), f"held by {found}, which is another user's", "ask them")
         ) from None
-    deadline = None if timeout is None else time.monotonic() + timeout
-    while holder(lock) == found:
-        if deadline is not None and time.monotonic() >= deadline:
-            return found, False
-        time.sleep(_PAUSE)
-    return found, True

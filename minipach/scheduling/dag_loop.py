@@ -6,7 +6,8 @@ in one thread, one at a time, and only datums run in parallel. An exception ends
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from minipach.scheduling.report import PipelineReport
 from minipach.support.errors import UserError
 
 _PAUSE = 0.5  # seconds to wait for an outcome, before job timeouts are looked at
+_OTHERS = 0.1  # seconds until the next look whether another schedule has given a pipeline back
 _MOST = 64  # passes at once where an executor takes the sets of all: each keeps a plan and a git process
 
 
@@ -49,16 +51,20 @@ class DagLoop:
         source: Source,
         begin: Callable[[str], Waiting[PipelineReport]],
         end: Callable[[str, PipelineReport], None],
+        take: Callable[[str], bool] = lambda path: True,
         *,
         follow: bool,
     ) -> None:
         """begin: makes a pipeline's pass · end: gets its report · follow: whether outcomes are waited for.
+
+        take: takes a pipeline, before its pass begins; False: another schedule has it, so others come first.
 
         Else one pass is made after the other, and each ends as soon as its sets are submitted.
         """
         self._source = source
         self._begin = begin
         self._end = end
+        self._take = take
         self._most = _MOST if follow else 1
         self._pause = _PAUSE if follow else 0.0
         self._going: dict[str, _Going] = {}
@@ -70,15 +76,21 @@ class DagLoop:
         left = {path: [up for up in upstream(path) if up in places] for path in order}
         try:
             while left or self._going:
-                path = next((p for p in left if self._ended.issuperset(left[p])), None) if self._has_room else None
+                path = next(self._ready(left), None) if self._has_room else None
                 if path is not None:
                     del left[path]
                     self._resume(path, self._begin(path))
+                elif not self._going:
+                    time.sleep(_OTHERS)
                 if self._going:
                     self._deliver(places, 0.0 if path is not None else self._pause)
         finally:  # empty but for an exception
             for going in self._going.values():
                 going.work.close()
+
+    def _ready(self, left: Mapping[str, Sequence[str]]) -> Iterator[str]:
+        """Yield the pipelines that may begin: nothing that they take from is left, and no other schedule has them."""
+        return (path for path, above in left.items() if self._ended.issuperset(above) and self._take(path))
 
     @property
     def _has_room(self) -> bool:

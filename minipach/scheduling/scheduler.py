@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from minipach.executors.base import Executor
@@ -19,12 +19,13 @@ from minipach.model.states import GOING, STOPPED, PipelineState
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.plan import Plan
 from minipach.project.create import adopt
+from minipach.project.lock import Alone, Claims
 from minipach.project.project import Project
 from minipach.project.settings import give_up_after
 from minipach.project.targets import Targets
 from minipach.project.uncommitted import remarks, shared_targets, uncommitted
 from minipach.publish.fold_results import fold
-from minipach.publish.superdataset import commit_gitlinks
+from minipach.publish.superdataset import commit_gitlinks, holder_heads
 from minipach.records import pending_work
 from minipach.records.job_database import Ledger
 from minipach.records.results_branch import own_branch
@@ -40,7 +41,7 @@ from minipach.support.text import many
 
 
 class Scheduler:
-    """One pass over a project. The caller holds the project's lock and closes the executor."""
+    """One pass over a project. The caller has registered it, or holds the project's lock; it closes the executor."""
 
     def __init__(
         self,
@@ -50,13 +51,18 @@ class Scheduler:
         reporter: Reporter,
         *,
         jobs: int | None = None,
+        claims: Claims | None = None,
     ) -> None:
-        """backend: what makes the executor, when the first set is to run · jobs: as for `Backend.make`."""
+        """backend: what makes the executor, when the first set is to run · jobs: as for `Backend.make`.
+
+        claims: the pipelines that this schedule has for itself. None: all.
+        """
         self.project = project
         self.backend = backend
         self.ledger = ledger
         self.reporter = reporter
         self._jobs = jobs
+        self._claims = claims or Alone()
         self.executor: Executor | None = None
         self._reports: dict[str, PipelineReport] = {}
         self._problems: list[Problem] = []
@@ -80,22 +86,42 @@ class Scheduler:
 
     def run(self, targets: Targets, options: Options) -> ScheduleReport:
         """Bring the chosen pipelines up to date, each as soon as what it takes from is."""
-        self._recover(self.project.repo, "the superdataset")
-        crash_cleanup.begin(self.project.repo)
+        with self._step():
+            began = holder_heads(self.project)
         self._reports = {}
         self._problems = []
         self._used = _Used()
         self._order = [self.project.name_of(path) for path in targets.order]
-        loop = DagLoop(self, lambda path: self._pipeline(path, targets, options), self._note, follow=options.follow)
+        loop = DagLoop(
+            self,
+            lambda path: self._pipeline(path, targets, options),
+            self._note,
+            self._claims.take,
+            follow=options.follow,
+        )
         loop.run(targets.order, self.project.upstream)
         reports = {path: self._reports[path] for path in targets.order}
-        with gc_held_off(self.project.repo):
+        with self._step(), gc_held_off(self.project.repo):
             postponed = options.postpone is not None and options.postpone()
-            new = None if postponed else self._commit_project(reports, self._used.commits)
-        crash_cleanup.end(self.project.repo)
+            new = None if postponed else self._commit_project(reports, self._used.commits, began)
         return ScheduleReport(tuple(reports.values()), tuple(self._problems), new)
 
+    @contextlib.contextmanager
+    def _step(self) -> Iterator[None]:
+        """Hold the project's lock to write to the superdataset; finish or clear up what a kill left there."""
+        repo = self.project.repo
+        with self._claims.step():
+            self._recover(repo, "the superdataset")
+            crash_cleanup.begin(repo)
+            try:
+                yield
+            except UserError:
+                crash_cleanup.clear(repo)
+                raise
+            crash_cleanup.end(repo)
+
     def _note(self, path: str, report: PipelineReport) -> None:
+        self._claims.give_back(path)
         self._reports[path] = report
         self.reporter.report(PipelineEnded(report))
 
@@ -136,20 +162,24 @@ class Scheduler:
         pending_work.note_due(self.project, path, None)
         self.say(f"{name}: the job reached its time limit (job_timeout); sets ended: {len(sets)}")
 
-    def _commit_project(self, reports: dict[str, PipelineReport], commits: dict[str, str]) -> str | None:
+    def _commit_project(
+        self, reports: dict[str, PipelineReport], commits: dict[str, str], began: dict[str, str | None]
+    ) -> str | None:
         done = [r for r in reports.values() if r.state == "published"]
         lines = [f"{SUBJECT}{', '.join(r.name for r in done) or 'inputs as used'}", ""]
         for r in done:
             lines.append(f"{r.name}: " + ", ".join(f"{n} {what}" for what, n in r.counts.items() if n))
             if r.missing:
                 lines.append(f"{r.name}: {r.missing} missing")
-        return commit_gitlinks(self.project, commits, "\n".join(lines).rstrip() + "\n")
+        return commit_gitlinks(self.project, commits, "\n".join(lines).rstrip() + "\n", began)
 
     def _pass(self, path: str, targets: Targets, options: Options) -> Waiting[PipelineReport]:
         place = next(p for p in self.project.places if p.path == path)
         turn = self._used.next_turn()
         if not place.is_dataset or path not in self.project.repos:
-            for line in adopt(self.project, place):
+            with self._step():
+                done = adopt(self.project, place)
+            for line in done:
                 self.say(line)
             holder = self.project.holder_of(path)
             if holder:  # which has a commit more

@@ -7,8 +7,8 @@ errors as `UserError`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
 from minipach.executors.registry import Backend, chosen
@@ -16,14 +16,14 @@ from minipach.git.repo import Repo, is_dataset
 from minipach.model.attempt import JobRow
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.failures import failed_last_time
-from minipach.project.lock import Holder, project_lock
+from minipach.project.lock import Alone, Claims, Holder, project_lock, register
 from minipach.project.project import Project
 from minipach.project.targets import Targets
 from minipach.publish.fold_results import fold
 from minipach.records import pending_work
 from minipach.records.job_database import Ledger
 from minipach.scheduling.clocks import Added, add_held
-from minipach.scheduling.control import cancel as end_holder
+from minipach.scheduling.control import cancel as end_holders
 from minipach.scheduling.control import cancel_sets, close_gone, not_done, wait_until_done, wait_until_free
 from minipach.scheduling.events import Message, Reporter, forwarded
 from minipach.scheduling.report import Options, ScheduleReport
@@ -47,7 +47,7 @@ def run(
     """Compute what is missing of the targets, publish it, and return what became of each pipeline.
 
     Args:
-        project: The project; its lock is held meanwhile.
+        project: The project. Other schedules leave its pipelines alone while this one works on them.
         targets: The pipelines and datums, upstream first.
         options: How to run them; `follow` is set from `wait` and the executor.
         reporter: Receives the events.
@@ -71,12 +71,12 @@ def run(
             )
         )
     _need_resources(project, backend, targets)
-    with forwarded(reporter), _locked(project, backend, reporter, wait=wait is not False):
+    with forwarded(reporter), _claimed(project, backend, targets, reporter, wait=wait is not False) as claims:
         now = int(time.time())
-        added = _tick(project, targets, now, reporter)
+        added = _tick(project, targets, now, reporter, claims)
         earlier = pending_work.begin(added.project, targets, _lasting(options)) if backend.lasting else []
-        report = _pass(added.project, backend, targets, options, reporter, jobs, earlier)
-        return _made_up(added, now, report, backend, targets, options, reporter, jobs)
+        report = _pass(added.project, backend, targets, options, reporter, jobs, earlier, claims)
+        return _made_up(added, now, report, backend, targets, options, reporter, jobs, claims)
 
 
 def resume(project: Project, reporter: Reporter) -> ScheduleReport | None:
@@ -95,6 +95,7 @@ def resume(project: Project, reporter: Reporter) -> ScheduleReport | None:
         backend.come_back(project, _LATER)
         return None
     with forwarded(reporter), _locked(project, backend, reporter, wait=True):
+        claims = Alone()
         targets = pending_work.pending(project)
         if targets is None:
             # what it may still name has been removed from the project
@@ -103,11 +104,11 @@ def resume(project: Project, reporter: Reporter) -> ScheduleReport | None:
             return None
         options = _as_begun(Options(follow=not backend.lasting), pending_work.options(project))
         now = int(time.time())
-        added = _tick(project, targets, now, reporter)
+        added = _tick(project, targets, now, reporter, claims)
         if backend.lasting:
             pending_work.begin(added.project, targets, _lasting(options))
-        report = _pass(added.project, backend, targets, options, reporter, None, None)
-        return _made_up(added, now, report, backend, targets, options, reporter, None)
+        report = _pass(added.project, backend, targets, options, reporter, None, None, claims)
+        return _made_up(added, now, report, backend, targets, options, reporter, None, claims)
 
 
 def retry(
@@ -128,23 +129,23 @@ def retry(
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The result of `cancel`: the schedule that ran (None: none), whether it is gone, and the jobs of sets."""
+    """The result of `cancel`: the schedules that ran, whether they are gone, and the jobs of sets."""
 
-    holder: Holder | None
+    holders: tuple[Holder, ...]
     gone: bool
     jobs: tuple[JobRow, ...] = ()
 
 
 def cancel(project: Project, timeout: float | None, tell: Callable[[str], None]) -> Cancelled:
-    """End the schedule that runs, as Ctrl-C would, and the sets that schedules have left to an executor.
+    """End the schedules that run, as Ctrl-C would, and the sets that schedules have left to an executor.
 
-    timeout: seconds to wait for the schedule (None: as long as it takes); if they are over, its sets are left alone.
-    Raises UserError where it can't be asked: it runs on another machine, or is another user's.
+    timeout: seconds to wait for them (None: as long as it takes); if they are over, their sets are left alone.
+    Raises UserError where one can't be asked: it runs on another machine, or is another user's.
     """
-    holder, gone = end_holder(project.local.lock, timeout)
+    holders, gone = end_holders(project.local.lock, timeout)
     if not gone:
-        return Cancelled(holder, False)
-    return Cancelled(holder, True, tuple(cancel_sets(project, tell)))
+        return Cancelled(holders, False)
+    return Cancelled(holders, True, tuple(cancel_sets(project, tell)))
 
 
 def wait(
@@ -187,6 +188,22 @@ def _locked(project: Project, backend: Backend, reporter: Reporter, *, wait: boo
     )
 
 
+def _claimed(
+    project: Project, backend: Backend, targets: Targets, reporter: Reporter, *, wait: bool
+) -> AbstractContextManager[Claims]:
+    """Return the context of a schedule. Where sets outlive it, no other schedule may run: passes are short there."""
+    if backend.lasting:
+        return _alone(project, backend, reporter, wait=wait)
+    tell, label = (lambda line: reporter.report(Message(line))), backend.pass_label()
+    return register(project.local.lock, targets.order, wait=wait, tell=tell, label=label)
+
+
+@contextmanager
+def _alone(project: Project, backend: Backend, reporter: Reporter, *, wait: bool) -> Iterator[Claims]:
+    with _locked(project, backend, reporter, wait=wait):
+        yield Alone()
+
+
 def _pass(
     project: Project,
     backend: Backend,
@@ -195,16 +212,18 @@ def _pass(
     reporter: Reporter,
     jobs: int | None,
     earlier: Sequence[str] | None,
+    claims: Claims,
 ) -> ScheduleReport:
-    """Make one pass, with the lock held. earlier: what was pending before somebody asked for this; None: nobody did."""
+    """Make one pass. earlier: what was pending before somebody asked for this; None: nobody did."""
     close_gone(project)
     ledger = Ledger(project.local.database)
-    scheduler = Scheduler(project, ledger, backend, reporter, jobs=jobs)
+    scheduler = Scheduler(project, ledger, backend, reporter, jobs=jobs, claims=claims)
     is_cut_short = False
     try:
         report = scheduler.run(targets, options)
         if pending_work.exists(project):
-            pending_work.end(project, targets, {p.name: p.state for p in report.pipelines}, earlier or ())
+            with claims.step():
+                pending_work.end(project, targets, {p.name: p.state for p in report.pipelines}, earlier or ())
         if backend.lasting:
             left = pending_work.paths(project)
             for broken in (p.name for p in report.pipelines if p.state == "error"):
@@ -226,22 +245,23 @@ def _pass(
             scheduler.executor.close()
         ledger.close()
         if is_cut_short:
-            _store_finished(project, targets, reporter)
+            _store_finished(project, targets, reporter, claims)
 
 
-def _store_finished(project: Project, targets: Targets, reporter: Reporter) -> None:
+def _store_finished(project: Project, targets: Targets, reporter: Reporter, claims: Claims) -> None:
     """Store what the workers of an interrupted pass have kept, so that `status` counts it."""
     for path in targets.order:
-        if is_dataset(project.root / path):
+        if claims.has(path) and is_dataset(project.root / path):
             stored = fold(Repo(project.root / path))
             if stored:
                 reporter.report(Message(f"{project.name_of(path)}: {many(stored, 'result')} kept"))
 
 
-def _tick(project: Project, targets: Targets, now: int, reporter: Reporter) -> Added:
-    """Add the ticks that are due for whole pipelines, with the lock held."""
+def _tick(project: Project, targets: Targets, now: int, reporter: Reporter, claims: Claims) -> Added:
+    """Add the ticks that are due for whole pipelines."""
     paths = [path for path in targets.order if not targets.limits(path)]
-    return add_held(project, now, paths, lambda line: reporter.report(Message(line)))
+    with claims.step():
+        return add_held(project, now, paths, lambda line: reporter.report(Message(line)))
 
 
 def _made_up(
@@ -253,18 +273,19 @@ def _made_up(
     options: Options,
     reporter: Reporter,
     jobs: int | None,
+    claims: Claims,
 ) -> ScheduleReport:
     """Make more passes as long as results make more ticks eligible. now: the same for all, so that it ends."""
     problems = added.problems
     while added.limited and not (options.fail_fast and any(p.failed for p in report.pipelines)):
-        added = _tick(added.project, targets, now, reporter)
+        added = _tick(added.project, targets, now, reporter, claims)
         problems += added.problems
         if not added.ticks:
             break
         if backend.lasting:
             pending_work.begin(added.project, targets, _lasting(options))
         again = replace(options, force=False)
-        report = report.then(_pass(added.project, backend, targets, again, reporter, jobs, None))
+        report = report.then(_pass(added.project, backend, targets, again, reporter, jobs, None, claims))
     return replace(report, problems=tuple(dict.fromkeys((*problems, *report.problems))))
 
 

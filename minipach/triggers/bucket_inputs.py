@@ -139,7 +139,8 @@ def update(project: Project, reporter: Reporter, *, only: str | None = None) -> 
     def tell(line: str) -> None:
         reporter.report(Message(line))
 
-    with project_lock(project.local.lock, wait=True, tell=tell), unattended(network_limit(project.repo)):
+    limit = unattended(network_limit(project.repo))
+    with project_lock(project.local.lock, wait=True, tell=tell, without=()), limit:
         for one in chosen:
             repo = Repo(project.root / one.path)
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -199,7 +200,8 @@ def _lock(study: Study, data: bytes) -> None:
 def _board(study: Study, data: bytes) -> None:
     project = find_project(study.root)
     project.state_dir.mkdir(parents=True, exist_ok=True)
-    (project.state_dir / "local.json").write_bytes(data)
+    project.local.local_status.mkdir(exist_ok=True)
+    (project.local.local_status / f"{os.getpid()}.json").write_bytes(data)
     with lock.project_lock(project.state_dir / "lock", wait=False, tell=print):
         assert status_file.looker(project)({}).workers == ()
 

@@ -107,7 +107,7 @@ def test_every_view_asks_the_registered_executor(study: Study, memory: Memory) -
 def test_what_is_submitted_to_it_can_be_cancelled(study: Study, memory: Memory) -> None:
     run(study)
     done = service.cancel(find_project(study.root), 10, print)
-    assert done.holder is None and done.gone and [row.pipeline for row in done.jobs] == ["edges"]
+    assert done.holders == () and done.gone and [row.pipeline for row in done.jobs] == ["edges"]
     assert not memory.waiting() and resume(study) == {}
 
 

@@ -1,4 +1,4 @@
-"""One `schedule` at a time per project, and an end at any moment: Ctrl-C, SIGTERM."""
+"""One `schedule` at a time per pipeline, and an end at any moment: Ctrl-C, SIGTERM."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from minipach.project.lock import holder as lock_holder
-from minipach.project.lock import project_lock
+from minipach.project.lock import holders, project_lock, register
 from minipach.support.errors import UserError
 from tests.fixtures.leftovers import Background, hold, leftovers, no_leftovers, result_of, two_pipelines, until
 
@@ -26,6 +26,26 @@ with project_lock(Path(sys.argv[1]), wait=True, tell=print):
     print("held", flush=True)
     sys.stdin.read()
 """
+
+
+SCHEDULE = """
+import sys
+from pathlib import Path
+from minipach.project.lock import register
+with register(Path(sys.argv[1]), sys.argv[2:], wait=True, tell=print) as claims:
+    claims.take(sys.argv[2])
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def schedule_of(lock: Path, *pipelines: str) -> subprocess.Popen[bytes]:
+    """A process that is registered as a schedule of these pipelines, and works on the first."""
+    command = [sys.executable, "-c", SCHEDULE, str(lock), *pipelines]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    return process
 
 
 def holder(path: Path) -> subprocess.Popen[bytes]:
@@ -81,6 +101,89 @@ def test_the_lock_is_free_after_an_error(tmp_path: Path) -> None:
     with project_lock(tmp_path / "lock", wait=False, tell=print):
         pass
     assert (tmp_path / "lock").read_text() == ""
+
+
+def test_schedules_of_different_pipelines_are_registered_beside_each_other(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    told: list[str] = []
+    other = schedule_of(lock, "edges", "montage")
+    try:
+        with register(lock, ["masks", "montage"], wait=True, tell=told.append) as claims:
+            assert claims.take("masks") and claims.take("montage")
+            assert not claims.take("edges") and not claims.take("edges")
+            (line,) = told  # it is said once
+            assert line.startswith(f"edges: waiting for process {other.pid} on ")
+            assert [sorted(one.held) for one in holders(lock)] in (
+                [["edges"], ["masks", "montage"]],
+                [["masks", "montage"], ["edges"]],
+            )
+            claims.give_back("montage")
+            other.communicate()
+            assert claims.take("edges")
+        assert holders(lock) == []
+    finally:
+        other.kill()
+        other.communicate()
+
+
+def test_who_does_not_wait_leaves_if_a_schedule_has_one_of_its_pipelines(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    other = schedule_of(lock, "edges", "montage")
+    try:
+        leaves = register(lock, ["masks", "montage"], wait=False, tell=print)
+        with pytest.raises(UserError, match=f"held by process {other.pid} on "), leaves:
+            pass
+        with register(lock, ["masks"], wait=False, tell=print):
+            pass
+    finally:
+        other.communicate()
+
+
+def test_who_must_be_alone_waits_for_schedules_and_a_step_for_those_of_its_pipelines(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    other = schedule_of(lock, "edges", "montage")
+    try:
+        with pytest.raises(UserError, match="held by process"), project_lock(lock, wait=False, tell=print):
+            pass
+        with pytest.raises(UserError), project_lock(lock, wait=False, tell=print, without=["edges"]):
+            pass
+        with project_lock(lock, wait=False, tell=print, without=["montage"]):
+            assert len(holders(lock)) == 2
+    finally:
+        other.communicate()
+    with project_lock(lock, wait=False, tell=print):
+        pass
+
+
+def test_what_a_killed_schedule_held_is_free_and_cleared_up(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    other = schedule_of(lock, "edges")
+    other.kill()
+    other.communicate()
+    (left,) = (tmp_path / "schedules").glob("*.lock")
+    (tmp_path / "schedules" / f"{left.stem}.json.{other.pid}").write_text("{")  # it was just being written
+    assert holders(lock) == []
+    with register(lock, ["edges"], wait=False, tell=print) as claims:
+        assert claims.take("edges")
+        assert [one.pid for one in holders(lock)] == [os.getpid()]
+        assert len(list((tmp_path / "schedules").iterdir())) == 2
+    assert list((tmp_path / "schedules").iterdir()) == []
+
+
+def test_who_does_not_wait_lets_a_schedule_end_its_step(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with register(lock, ["edges"], wait=True, tell=print) as claims:
+        over = threading.Event()
+
+        def step() -> None:
+            with claims.step():
+                over.wait(1)  # longer than somebody who only looks has the lock
+
+        other = threading.Thread(target=step)
+        other.start()
+        until("the step has begun", lambda: lock.exists() and lock.read_text())
+        with project_lock(lock, wait=False, tell=print, without=["montage"]):
+            other.join()
 
 
 @pytest.mark.slow

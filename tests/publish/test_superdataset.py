@@ -8,7 +8,7 @@ import pytest
 
 from minipach.git.repo import Repo
 from minipach.project.project import Project
-from minipach.publish.superdataset import commit_gitlinks
+from minipach.publish.superdataset import commit_gitlinks, holder_heads
 
 
 def dataset(path: Path) -> Repo:
@@ -136,3 +136,16 @@ def test_a_detached_superdataset_moves_on_from_where_it_is(project: Project) -> 
     commit = commit_gitlinks(project, {"a": advance(Repo(project.root / "a"))}, "x\n")
     assert project.repo.head() == commit
     assert project.repo.resolve("refs/heads/main") == branch
+
+
+def test_what_another_schedule_has_recorded_meanwhile_is_not_taken_back(project: Project) -> None:
+    began = holder_heads(project)
+    repo = Repo(project.root / "a")
+    older, newer = advance(repo), advance(repo)
+    other = advance(Repo(project.root / "b"))
+    commit_gitlinks(project, {"a": newer}, "the other\n", began)
+    assert commit_gitlinks(project, {"a": older, "b": other}, "ours\n", began)
+    assert (link(project.repo, "a"), link(project.repo, "b")) == (newer, other)
+    # one who has seen that goes back on purpose: the user has
+    assert commit_gitlinks(project, {"a": older}, "later\n", holder_heads(project))
+    assert link(project.repo, "a") == older

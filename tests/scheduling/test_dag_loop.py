@@ -90,3 +90,47 @@ def test_an_interrupt_ends_all_that_runs_in_order(project: Study) -> None:
     (SHOWN / "go").touch()
     assert {row["state"] for row in project.schedule("-j", "2").values()} == {"published"}
     assert leftovers(project) == []
+
+
+@pytest.mark.slow
+def test_schedules_of_two_pipelines_run_side_by_side(project: Study) -> None:
+    meeting(project, "one", "two", "go")
+    meeting(project, "two", "one", "go")
+    meeting(project, "after", source="one")
+    first, second = Background(project, "schedule", "one"), Background(project, "schedule", "two")
+    until("both run", lambda: all((SHOWN / name).exists() for name in ("one", "two")))
+    leaves = project.minipach("schedule", "two", "--no-wait")
+    assert leaves.code == 2 and f"held by process {second.process.pid} on " in leaves.err
+    third = Background(project, "schedule", "after", "two")
+    until("the third says for whom it waits", lambda: f"two: waiting for process {second.process.pid}" in third.err)
+    jobs = project.minipach("jobs", "--json").json["jobs"]
+    assert {row["pipeline"] for row in jobs if row["state"] == "running"} == {"one", "two"}
+    (SHOWN / "go").touch()
+    assert [run.end().code for run in (first, second)] == [0, 0]
+    third.end()
+    assert project.minipach("schedule").code == 0
+    assert project.minipach("schedule").out == "nothing to do\n"
+    links = {path: project.git(".", "rev-parse", f"HEAD:{path}") for path in ("one", "two", "after")}
+    assert links == {path: project.git(path, "rev-parse", "HEAD") for path in links}
+    assert project.git(".", "status", "--porcelain") == "" and leftovers(project) == []
+
+
+@pytest.mark.slow
+def test_a_killed_schedule_leaves_its_pipelines_to_others_and_cancel_ends_all(project: Study) -> None:
+    meeting(project, "one", "two", "go")
+    meeting(project, "two", "one", "go")
+    running = [Background(project, "schedule", name) for name in ("one", "two")]
+    until("both run", lambda: all((SHOWN / name).exists() for name in ("one", "two")))
+    os.kill(running[0].process.pid, signal.SIGKILL)
+    running[0].process.wait()
+    (SHOWN / "one").unlink()
+    states = {row["pipeline"]: row["state"] for row in project.minipach("jobs", "--json").json["jobs"]}
+    assert states == {"one": "interrupted", "two": "running"}
+    running[0] = Background(project, "schedule", "one")
+    until("it runs again", (SHOWN / "one").exists)
+    done = project.minipach("cancel")
+    assert done.code == 0 and done.out.count("ended: process") == 2
+    assert [run.end().code for run in running] == [130, 130]
+    (SHOWN / "go").touch()
+    assert {row["state"] for row in project.schedule("-j", "2").values()} == {"published"}
+    assert leftovers(project) == []

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from minipach.executors.view import Looker, Seen, Waiting, Worker
 from minipach.model.local_state import LocalState
-from minipach.project.lock import holder
+from minipach.project.lock import holders
 from minipach.project.project import Project
+from minipach.support.files import write_whole
 from minipach.support.text import many
 from minipach.support.validation import conforms, parse_object
 
@@ -21,45 +22,69 @@ class Board:
     """The file, as long as its executor is there. What can't be written is not: nothing depends on it."""
 
     def __init__(self, state_dir: Path) -> None:
-        self._path = LocalState(state_dir).local_status
+        self._path = _file(LocalState(state_dir).local_status, os.getpid())
 
     def show(self, slots: int, runs: Sequence[tuple[int, str, float]], queued: int) -> None:
         """Note what runs, (slot, set, since when in unix seconds), and how many sets wait."""
-        data = {"pid": os.getpid(), "slots": slots, "queued": queued, "runs": runs}
-        part = self._path.with_suffix(".new")
+        data = {"slots": slots, "queued": queued, "runs": runs}
         with contextlib.suppress(OSError):
-            part.write_text(json.dumps(data))
-            part.replace(self._path)
+            self._path.parent.mkdir(exist_ok=True)
+            write_whole(self._path, json.dumps(data))
 
     def remove(self) -> None:
-        """Remove the file: nothing runs any more."""
+        """Remove the file, and what killed schedules left: nothing runs there any more."""
         with contextlib.suppress(OSError):
-            self._path.unlink(missing_ok=True)
+            for file in self._path.parent.iterdir():
+                if file == self._path or not _runs(file.name.partition(".")[0]):
+                    file.unlink(missing_ok=True)
+
+
+def _file(folder: Path, pid: int) -> Path:
+    return folder / f"{pid}.json"
+
+
+def _runs(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def looker(project: Project) -> Looker:
-    """Looks at the schedule that runs, if one does."""
+    """Looks at the schedules that run, if one does."""
 
     def look(sets: Mapping[str, str]) -> Seen:
-        who = holder(project.local.lock)
-        if who is None:
-            return Seen()
-        note = f"{who} runs them"
-        try:
-            data = parse_object(project.local.local_status.read_bytes())
-            if data["pid"] != who.pid:  # of one that was killed
-                return Seen(note=note)
-            runs = [tuple(row) for row in data["runs"]]
-            counts = (data["queued"], data["slots"])
-            if not conforms(runs, list[tuple[int, str, float]]) or not conforms(counts, tuple[int, int]):
-                return Seen(note=note)
-            now, queued, slots = time.time(), *counts
-            rows = [(slot, name, max(0.0, now - since)) for slot, name, since in runs]
-        except (OSError, ValueError, KeyError, TypeError):
-            return Seen(note=note)
-        workers = tuple(Worker(f"slot {slot}", "", ((sets.get(name, name[:12]), took),)) for slot, name, took in rows)
-        why = f"for a free slot; {len(rows)} of {many(slots, 'slot')} in use"
-        waiting = (Waiting(queued, "any", why),) if queued else ()
-        return Seen(workers, waiting, frozenset(name for _, name, _ in rows), note=note)
+        who = holders(project.local.lock)
+        seen = [
+            _seen(project.local.local_status, one.pid, sets, f" of process {one.pid}" * bool(who[1:])) for one in who
+        ]
+        return Seen(
+            tuple(worker for one in seen for worker in one.workers),
+            tuple(waiting for one in seen for waiting in one.waiting),
+            frozenset[str]().union(*(one.running for one in seen)),
+            note="; ".join(f"{one} runs them" for one in who),
+        )
 
     return look
+
+
+def _seen(folder: Path, pid: int, sets: Mapping[str, str], whose: str) -> Seen:
+    """Return what one schedule runs. whose: tells its slots from those of others."""
+    try:
+        data = parse_object(_file(folder, pid).read_bytes())
+        runs = [tuple(row) for row in data["runs"]]
+        counts = (data["queued"], data["slots"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return Seen()
+    if not conforms(runs, list[tuple[int, str, float]]) or not conforms(counts, tuple[int, int]):
+        return Seen()
+    now, queued, slots = time.time(), *counts
+    rows = [(slot, name, max(0.0, now - since)) for slot, name, since in runs]
+    names = [(f"slot {slot}{whose}", sets.get(name, name[:12]), took) for slot, name, took in rows]
+    workers = tuple(Worker(slot, "", ((shown, took),)) for slot, shown, took in names)
+    why = f"for a free slot; {len(rows)} of {many(slots, 'slot')} in use"
+    waiting = (Waiting(queued, "any", why),) if queued else ()
+    return Seen(workers, waiting, frozenset(name for _, name, _ in rows))
