@@ -121,19 +121,26 @@ def worker(
 def up(
     context: typer.Context,
     jobs: SLOTS = None,
+    store: Annotated[
+        bool, typer.Option("--store", help="Start a private S3 server, too, and set it up as the store local.")
+    ] = False,
 ) -> None:
     """Start a private Redis server and a worker in the background.
 
-    Uses them as the executor of the project from now on.
+    Uses them as the executor of the project from now on. The S3 server of --store is SeaweedFS.
 
-    Example: minipach up -j 4
+    Example: minipach up -j 4, or minipach up --store
     """
     from minipach.executors.rq.private_server import up as start
+    from minipach.executors.rq.private_store import start as start_store
     from minipach.project.settings import slots
 
     here: Here = context.obj
     project = here.project()
     slots(project.repo, jobs)  # a setting that is wrong is told before anything is started
+    if store:
+        start_store(project, say)
+        project = here.project()
     start(project, jobs, say)
 
 
@@ -141,12 +148,18 @@ def up(
 def down(context: typer.Context) -> None:
     """Stop what `minipach up` started.
 
-    Queued sets are kept. They continue after the next `minipach up`.
+    Queued sets are kept. They continue after the next `minipach up`. The data of a private S3 server stay.
 
     Example: minipach down
     """
     from minipach.executors.rq.private_server import down as stop
+    from minipach.executors.rq.private_store import service
 
     here: Here = context.obj
-    if not stop(here.project(), say):
+    project = here.project()
+    ended = stop(project, say)
+    server = service(project)
+    if server.stop():
+        say(f"ended: {server.what}")
+    elif not ended:
         show("nothing runs")

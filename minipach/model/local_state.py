@@ -80,6 +80,11 @@ class LocalState:
         return self.folder / "redis"
 
     @property
+    def store(self) -> Path:
+        """The private S3 server of `minipach up --store`, with its data and credentials."""
+        return self.folder / "store"
+
+    @property
     def redis_socket(self) -> Path:
         """The socket of the private server."""
         return self.redis / "redis.sock"

@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minipach.git.repo import Repo, child_environment
-from minipach.storage.s3 import Bucket, Key, bucket, given_key, make_bucket, private_addresses, remove_objects
+from minipach.storage.s3 import (
+    Bucket,
+    Key,
+    bucket,
+    given_key,
+    make_bucket,
+    private_addresses,
+    remove_objects,
+    stored_key,
+)
 from minipach.storage.s3 import prove as prove_bucket
 from minipach.storage.store import Store
 from minipach.support.errors import Problem, UserError
@@ -98,7 +107,9 @@ class Folder(Backend):
 
 
 class S3(Backend):
-    """A bucket of an S3 server."""
+    """A bucket of an S3 server. held: a file with its credentials, for when the environment has none."""
+
+    held: Path | None = None
 
     @property
     def _bucket(self) -> Bucket:
@@ -123,8 +134,14 @@ class S3(Backend):
         ]
 
     def environment(self) -> Mapping[str, str]:
-        """Return the credentials."""
-        key: Key = given_key()
+        """Return the credentials: those of the caller, else those that another repo of this clone has."""
+        try:
+            key: Key = given_key()
+        except UserError:
+            held = stored_key(self.held) if self.held is not None else None
+            if held is None:
+                raise
+            key = held
         return {"AWS_ACCESS_KEY_ID": key.access, "AWS_SECRET_ACCESS_KEY": key.secret}
 
     def prepare(self, repo: Repo, name: str) -> None:

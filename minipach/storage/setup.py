@@ -72,9 +72,12 @@ def add(project: Project, store: Store, tell: Tell) -> None:
         _commit(project, f"add the store {store.name}")
 
 
-def enable_in(repo: Repo, path: str, store: Store, tell: Tell) -> None:
-    """Set a store up in one repo, and have its git remotes depend on it. Raises UserError."""
-    if enable(repo, store):
+def enable_in(repo: Repo, path: str, store: Store, tell: Tell, top: Repo | None = None) -> None:
+    """Set a store up in one repo, and have its git remotes depend on it. Raises UserError.
+
+    top: the superdataset, which may have the credentials.
+    """
+    if enable(repo, store, top):
         tell(f"{path}: the remote {store.name} is set up")
     for remote in git_remotes(repo):
         key = f"remote.{remote}.{_DEPENDS}"
@@ -85,7 +88,7 @@ def enable_in(repo: Repo, path: str, store: Store, tell: Tell) -> None:
 def enable_confirmed(project: Project, repo: Repo, path: str, store: Store, tell: Tell) -> None:
     """Set a store up in a repo that lacks it, if somebody has confirmed it in this clone. Raises UserError."""
     if is_confirmed(project.repo, store) and keeps_contents(repo) and not is_usable(repo, store):
-        enable_in(repo, path, store, tell)
+        enable_in(repo, path, store, tell, project.repo)
 
 
 def unconfirmed(project: Project) -> list[Store]:

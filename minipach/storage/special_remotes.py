@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minipach.git.repo import GitError, Repo, annex, own_environment, take_in_locations
-from minipach.storage.backends import BACKENDS, Backend, backend, clear
+from minipach.storage.backends import BACKENDS, S3, Backend, backend, clear
 from minipach.storage.store import Store, dataset_id
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import quoted
@@ -68,10 +68,11 @@ def is_usable(repo: Repo, store: Store) -> bool:
     return BACKENDS[store.kind](store).is_prepared(repo, dataset_id(repo), identity)
 
 
-def enable(repo: Repo, store: Store) -> bool:
+def enable(repo: Repo, store: Store, top: Repo | None = None) -> bool:
     """Make the special remote of a store in a repo, or enable and confirm the one that another clone has made.
 
-    The caller makes sure that somebody has confirmed the store's address in this clone.
+    The caller makes sure that somebody has confirmed the store's address in this clone. The credentials are those of
+    the environment, else those of the superdataset `top`.
 
     Returns:
         Whether something was to be done.
@@ -92,6 +93,8 @@ def enable(repo: Repo, store: Store) -> bool:
     known = _described(repo, wanted)
     if known is not None:
         _compare(repo, store, known, words)
+    if isinstance(kind, S3) and top is not None:
+        kind.held = top.common_dir / "annex" / "creds" / _uuid(top, store)
     env = kind.environment()
     kind.make(dataset_id(repo))
     kind.prepare(repo, store.name)

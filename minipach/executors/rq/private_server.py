@@ -234,7 +234,7 @@ def _start_redis(project: Project, folder: Path, pid_file: Path) -> str:
     program = redis_program()
     password = secrets.token_urlsafe(32)
     lines += access_rights.settings(password, access_rights.version(program))
-    _write_private(project.local.redis_password, password + "\n")
+    write_private(project.local.redis_password, password + "\n")
     project.repo.git("config", "--local", "minipach.redis-password-file", str(project.local.redis_password))
     place = project.local.redis_socket
     if len(os.fsencode(place)) <= _SOCKET:
@@ -246,7 +246,7 @@ def _start_redis(project: Project, folder: Path, pid_file: Path) -> str:
             port = free.getsockname()[1]
         url = f"redis://127.0.0.1:{port}"
         lines += [f"port {port}", "bind 127.0.0.1"]
-    _write_private(folder / "redis.conf", "\n".join(lines) + "\n")
+    write_private(folder / "redis.conf", "\n".join(lines) + "\n")
     done = subprocess.run(
         [program, str(folder / "redis.conf")],
         env=child_environment(),
@@ -296,7 +296,8 @@ def _wait_for_redis(project: Project, folder: Path) -> None:
             client.close()
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read."""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
