@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -24,6 +25,12 @@ _RESERVED = frozenset({"inputs", "code", ".minipach", ".datalad", ".git"})
 _BREAKS = "\"'><=;|&(:"  # where bash begins a new word, unless COMP_WORDBREAKS says otherwise
 _PLAIN = frozenset("./:@%+,=-_")  # what bash needs no backslash for, besides letters and digits
 _JOBS = 50  # newest jobs that are offered
+_ASKED = 24  # subdatasets in which plain folders are looked for: each costs a git process
+_TAKEN = re.compile(r"""\brepo["']?\s*:\s*["']?([^\s"',}\]]+)""")  # the repo of an input, in a spec
+_OURS = [re.compile(rf"""(?:^|[{{,])\s*["']?{key}["']?\s*:""", re.MULTILINE) for key in ("transform", "inputs?")]
+_REMOTE = re.compile(r"""^\s*\[remote "([^"\\]+)"\]""", re.MULTILINE)
+_STORE = re.compile(r"""^\s*\[minipach-store "([^"\\]+)"\]""", re.MULTILINE)
+_CONTAINER = re.compile(r"""^\s*\[datalad "containers\.([^"\\]+)"\]""", re.MULTILINE)
 
 Candidate = tuple[str, str]  # a word, and what it means
 
@@ -103,6 +110,8 @@ def _values(name: str, here: Path, before: Sequence[str], last: str) -> Answer:
     name = name.removesuffix("...")
     if name == "DIR":
         return Answer(paths="dirs")
+    if name == "FILE":
+        return Answer(paths="files")
     if name == "PIPELINE|FILE":
         return Answer(_pipelines(here), "files")
     if "|" in name:
@@ -110,7 +119,14 @@ def _values(name: str, here: Path, before: Sequence[str], last: str) -> Answer:
     if name in ("PIPELINE", "PIPELINE[:DATUM]", "PIPELINE:DATUM"):
         return _targets(here, name, last)
     if name == "REMOTE":
-        return Answer([*_remotes(here), *_pipelines(here)])
+        return Answer([*_remotes(here), *_stores(here), *_pipelines(here)])
+    if name == "STORE":
+        return Answer(_stores(here))
+    if name == "IMAGE":
+        return Answer(_containers(here))
+    if name in ("R", "REPO[:GLOB]"):
+        root = _project(here)
+        return Answer([(path, "repo") for path in _repos(root)] if root is not None else [])
     if name == "DATUM":
         pipeline = before[0].partition(":")[0] if before else ""
         return Answer([(datum, "") for datum in _datums(here, pipeline)])
@@ -168,13 +184,38 @@ def _paths(here: Path) -> list[str]:
     root = _project(here)
     if root is None:
         return []
-    found = {path for path in _repos(root) if any(os.path.lexists(root / path / name) for name in _SPECS)}
-    globs = [f":(glob)**/{name}" for name in _SPECS]
-    for file in _git(root, "ls-files", "-z", "--cached", "--others", "--", *globs):
-        folder = file.rpartition("/")[0]
-        if folder and not _RESERVED & set(folder.split("/")):
-            found.add(folder)
+    repos = list(_repos(root))
+    found = {path for path in repos if _spec_in(root / path)} | set(_plain_folders([root])[0])
+    taken = {repo for path in found for repo in _TAKEN.findall(_read(root / path / (_spec_in(root / path) or "")))}
+    # what a pipeline takes from holds data, whatever its files are called
+    others = [path for path in repos if path not in found and not taken & {path, path.rpartition("/")[2]}]
+    others = [path for path in others if (root / path / ".git").exists()][:_ASKED]
+    for holder, folders in zip(others, _plain_folders([root / path for path in others]), strict=True):
+        for folder in folders:
+            text = _read(root / holder / folder / (_spec_in(root / holder / folder) or ""))
+            if all(key.search(text) for key in _OURS):
+                found.add(f"{holder}/{folder}")
     return sorted(found)
+
+
+def _spec_in(folder: Path) -> str | None:
+    return next((name for name in _SPECS if os.path.lexists(folder / name)), None)
+
+
+def _plain_folders(tops: Sequence[Path]) -> list[list[str]]:
+    """Return the folders with a spec in each of these repositories. git looks into all of them at once."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--", *(f":(glob)**/{name}" for name in _SPECS)]
+    started = [subprocess.Popen(command, cwd=top, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for top in tops]
+    answers = [os.fsdecode(process.communicate()[0]).split("\0") for process in started]
+    folders = [{file.rpartition("/")[0] for file in files} - {""} for files in answers]
+    return [sorted(f for f in found if not _RESERVED & set(f.split("/"))) for found in folders]
+
+
+def _read(file: Path) -> str:
+    """Return the text of a small file; "" where there is none."""
+    with contextlib.suppress(OSError), open(file, encoding="utf-8", errors="replace") as stream:
+        return stream.read(1 << 20)
+    return ""
 
 
 def _state(root: Path) -> Path:
@@ -228,14 +269,37 @@ def _jobs(here: Path, pipeline: str) -> list[Candidate]:
 
 
 def _remotes(here: Path) -> list[Candidate]:
-    """Return the remotes of the pipelines' repositories."""
+    """Return the remotes of the project and of the pipelines' repositories."""
     root = _project(here)
-    found: dict[str, None] = {}
-    for repo in [root / path for path in _paths(here)] if root is not None else []:
-        if (repo / ".git").exists():
-            for row in _git(repo, "config", "-z", "--name-only", "--get-regexp", r"^remote\..*\.url$"):
-                found[row.removeprefix("remote.").removesuffix(".url")] = None
-    return [(name, "remote") for name in found]
+    if root is None:
+        return []
+    texts = [_read(_git_folder(repo) / "config") for repo in [root, *(root / path for path in _repos(root))]]
+    return [(name, "remote") for name in dict.fromkeys(name for text in texts for name in _REMOTE.findall(text))]
+
+
+def _git_folder(repo: Path) -> Path:
+    """Return the folder of a repository's git, which may be in that of the repository around it."""
+    folder = repo / ".git"
+    text = _read(folder) if folder.is_file() else ""
+    return repo / text.removeprefix("gitdir:").strip() if text else folder
+
+
+def _stores(here: Path) -> list[Candidate]:
+    """Return the stores of the project."""
+    root = _project(here)
+    return [(name, "store") for name in _STORE.findall(_read(root / ".datalad/config"))] if root is not None else []
+
+
+def _containers(here: Path) -> list[Candidate]:
+    """Return the containers of the project, and of its subdatasets as `REPO/NAME`."""
+    root = _project(here)
+    if root is None:
+        return []
+    found = []
+    for path in ("", *_repos(root)):
+        names = _CONTAINER.findall(_read(root / path / ".datalad/config"))
+        found += [(f"{path}/{name}".lstrip("/"), "container") for name in names if name != "minipach"]
+    return found
 
 
 def _split(line: str) -> tuple[list[str], str, str]:

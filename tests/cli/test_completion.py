@@ -56,7 +56,18 @@ def test_the_table_is_that_of_the_commands() -> None:
 
 
 def test_every_argument_has_a_known_kind() -> None:
-    kinds = {"PIPELINE", "PIPELINE[:DATUM]", "PIPELINE:DATUM", "PIPELINE|FILE", "DATUM", "REMOTE", "ID", "OLD", "NEW"}
+    kinds = {
+        "PIPELINE",
+        "PIPELINE[:DATUM]",
+        "PIPELINE:DATUM",
+        "PIPELINE|FILE",
+        "FILE",
+        "DATUM",
+        "REMOTE",
+        "ID",
+        "OLD",
+        "NEW",
+    }
     kinds |= {"NAME", "COMMAND", "STORE", "TICK", "DIR", "bash|zsh|fish", "github|gitea|forgejo|gitlab|bitbucket|s3"}
     table = completion.json.loads(TABLE.read_text())
     groups = [table, *(c for c in table["commands"].values() if "commands" in c)]
@@ -89,6 +100,37 @@ def test_datums_jobs_and_remotes(here: Study) -> None:
     assert words("logs", "edges", "--job", "") == [job[:12]]
     assert words("results", "pull", "c") == ["colleague"]
     assert words("results", "pull", "colleague", "") == ["edges", "montage"]
+
+
+def test_pipelines_in_plain_folders_of_subdatasets_and_none_in_data(here: Study, tmp_path: Path) -> None:
+    study = here.duplicate(tmp_path / "study")
+    os.chdir(study.root)
+    shutil.copytree(study.root / "images", study.root / "tools", symlinks=True)
+    study.git(".", "config", "--file", ".gitmodules", "submodule.tools.path", "tools")
+    for path in ("tools/inner/spec.yml", "images/inner/spec.yml"):
+        study.put(path, 'input: {pfs: {repo: images, glob: "/"}}\ntransform: {cmd: [sh]}\n', save=False)
+    study.put("tools/api/spec.yml", "openapi: 3\n", save=False)
+    project = Project(study.root)
+    assert (
+        words("plan", "") == [project.name_of(path) for path in sorted(project.order)] == ["edges", "montage", "inner"]
+    )
+    assert [path for path in project.order if path.endswith("inner")] == ["tools/inner"]
+
+
+def test_stores_containers_and_repos(here: Study, tmp_path: Path) -> None:
+    study = here.duplicate(tmp_path / "study")
+    os.chdir(study.root)
+    for repo, key in (
+        (".", "minipach-store.lab.kind"),
+        (".", "datalad.containers.box.image"),
+        ("images", "datalad.containers.tiny.image"),
+    ):
+        study.git(repo, "config", "--file", ".datalad/config", key, "x")
+    study.git(".", "remote", "add", "origin", "/nowhere")
+    assert words("store", "check", "") == words("worker", "--store", "") == ["lab"]
+    assert words("push", "") == ["origin", "colleague", "lab", "edges", "montage"]
+    assert words("new", "--image", "") == ["box", "images/tiny"]
+    assert words("hooks", "install", "--repo", "") == ["images", "edges"]
 
 
 def test_datums_of_a_clone_that_has_run_nothing(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
