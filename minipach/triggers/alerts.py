@@ -107,9 +107,8 @@ def _passes(project: Project, _now: float) -> Iterator[Cause]:
 
 def _stalled(project: Project, _now: float) -> Iterator[Cause]:
     """Yield sets that wait for a worker that is not there."""
-    for remark in remarks(project):
-        names = remark.partition(":")[0]
-        yield Cause(f"stalled:{names}", f"{names} waits and will not run", remark, (), "minipach top")
+    if found := list(remarks(project)):
+        yield Cause("stalled:sets", "submitted work waits and will not run", "; ".join(found), (), "minipach top")
 
 
 def _unanswered(project: Project, now: float) -> Iterator[Cause]:

@@ -15,10 +15,14 @@ from typing import Any, ClassVar
 import pytest
 
 from minipach.project.project import Project
+from minipach.scheduling.clocks import add_due_ticks
+from minipach.spec.cron_line import parse_moment
 from minipach.support.errors import UserError
 from minipach.triggers import alerts
 from minipach.triggers.alert_channels import AlertMessage, NotSentError, channels
+from tests.fixtures.mail_servers import PASSWORD, USER, mail_server
 from tests.fixtures.projects import Study
+from tests.fixtures.redis_servers import Redis, Workers
 
 NOW = 1_800_000_000.0
 
@@ -224,3 +228,72 @@ class receiver:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def test_mail_arrives_with_the_reason_and_the_log(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINIPACH_ALERT_SMTP_PASSWORD", PASSWORD)
+    project = Project(study.root)
+    with mail_server() as (port, received):
+        for key, value in (
+            ("mail", "lab@example.org"),
+            ("mail-from", "minipach@example.org"),
+            ("smtp", f"smtp://{USER}@127.0.0.1:{port}"),
+            ("after", "60"),
+        ):
+            study.git(".", "config", f"minipach.alert.{key}", value)
+        problem(study, "bad\nBcc: other@example.org")
+        for seconds in (0, 60, 61):
+            alerts.evaluate(project, now=NOW + seconds)
+        problem(study)
+        alerts.evaluate(project, now=NOW + 70)
+        monkeypatch.setenv("MINIPACH_ALERT_SMTP_PASSWORD", "another")
+        with pytest.raises(NotSentError) as refused:
+            channels(project.repo)[0].send(AlertMessage("title", "text", {}))
+    assert received.logins == ["me"] * 3 and "another" not in str(refused.value)
+    assert received.recipients == ["lab@example.org"] * 2
+    begin, over = received.mails
+    assert (begin["To"], begin["From"], begin["Bcc"]) == ("lab@example.org", "minipach@example.org", None)
+    assert begin["Subject"] == "minipach: a pass reports a problem: edges, for 60 s"
+    assert over["Subject"] == "minipach: over: a pass reports a problem: edges"
+    text = begin.get_content()
+    assert "reason: edges: bad" in text and f"look: minipach -C {study.root} triggers" in text
+
+
+def test_a_clock_that_is_two_ticks_behind(study: Study, told: Path) -> None:
+    study.git(".", "config", "minipach.alert.after", "0")
+    study.pipeline("report", "input: {cron: {name: tick, spec: '@daily', start: 2020-01-01}}\ntransform: {cmd: [x]}\n")
+    first = parse_moment("2020-01-01")
+    project = Project(study.root)
+    alerts.evaluate(project, now=first + 100)
+    assert messages(told) == [], "one tick is due: a pass is about to add it"
+    alerts.evaluate(project, now=first + 86400 + 100)
+    (begin,) = messages(told)
+    assert begin.startswith("minipach: report is behind, for 0 s\n") and "reason: 2 ticks are due" in begin
+    assert f"look: minipach -C {study.root} cron list report" in begin
+    add_due_ticks(project, first + 86400 + 100)
+    alerts.evaluate(Project(study.root), now=first + 86400 + 200)
+    assert messages(told)[1].startswith("minipach: over: report is behind\n")
+
+
+@pytest.mark.slow
+def test_sets_that_wait_for_a_worker_that_is_not_there(
+    study: Study, told: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study.copier()
+    study.put("images/a", "a")
+    with Redis() as server, Workers(study, server) as workers:
+        workers.schedule()
+        monkeypatch.setenv("MINIPACH_REDIS", server.url)
+        monkeypatch.setenv("MINIPACH_EXECUTOR", "rq")
+        project = Project(study.root)
+        for seconds in (0, 599, 600, 1200):
+            alerts.evaluate(project, now=NOW + seconds)
+        (begin,) = messages(told)
+        assert begin.startswith("minipach: submitted work waits and will not run, for 10 min\n")
+        assert "no worker serves this project" in begin and f"look: minipach -C {study.root} top" in begin
+        workers.start()
+        workers.minipach("wait")
+        alerts.evaluate(Project(study.root), now=NOW + 1300)
+        assert messages(told)[1].startswith("minipach: over: submitted work waits and will not run\n")
