@@ -257,6 +257,8 @@ def datums(
     assessment = _assessed(context.obj, what, committed=committed)
     project = assessment.project
     tasks = assessment.tasks if state is not None else _tasks(assessment)
+    for line in assessment.exclusions:
+        say(f"{assessment.pipeline.name}: {line}")
     if not tasks:
         say(f"{assessment.pipeline.name}: no datums; {assessment.no_datums}")
     states = datum_states(project, assessment) if state is not None else {}

@@ -168,7 +168,8 @@ class Pipeline:
     paths outside of the pipeline's folder, as seen from it (`../lib`), that the command sees · output_branch: that
     results go to (None: the one checked out) · more_memory: how many times as much memory a try gets after one that
     was out of it (1: as much) · places: (field, `line:column`) of the inputs' fields and of the
-    image, for errors that show only later; where something stands makes no other pipeline of it.
+    image, for errors that show only later; where something stands makes no other pipeline of it · exclude: names or
+    patterns of datums that are left out, and why.
     """
 
     name: str
@@ -195,6 +196,7 @@ class Pipeline:
     shared_code: tuple[str, ...] = ()
     limits: Limits = Limits()
     more_memory: float = 1.0
+    exclude: tuple[tuple[str, str], ...] = ()
     notes: tuple[Problem, ...] = ()
     source: str = "spec.yml"
     blob: str = field(default="", repr=False, compare=False)

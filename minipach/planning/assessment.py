@@ -31,6 +31,7 @@ from minipach.planning.plan import Plan, Step, content_pays, make_plan, reason_f
 from minipach.planning.release import Deferral, Revision, released
 from minipach.project import output_branch
 from minipach.project.project import Project
+from minipach.project.targets import matching
 from minipach.records.branch_history import record_commits
 from minipach.records.branch_sizes import first_parents, size_at, sizes_since
 from minipach.records.own_files import Shared, files_of, is_own, own_at, own_entries, shared_code, subdatasets
@@ -41,6 +42,7 @@ from minipach.spec.output_template import out_path
 from minipach.spec.placeholder import used_fields
 from minipach.support.errors import Problem, UserError
 from minipach.support.git_objects import NO_OBJECT
+from minipach.support.text import many
 
 __all__ = ["Assessment", "SnapshotStore"]
 
@@ -152,15 +154,40 @@ class Assessment:
     @cached_property
     def datums(self) -> list[Datum]:
         """The datums of now, checked for what can't be processed."""
-        found = make_datums(self.pipeline.input, self.snapshots)
+        left_out = self.excluded
+        found = [datum for datum in self._all_datums if datum.name not in left_out]
         problems = list(unusable(self.project, self.pipeline, self.snapshots, found))
         if problems:
             raise UserError(problems)
         return found
 
+    @cached_property
+    def _all_datums(self) -> list[Datum]:
+        return make_datums(self.pipeline.input, self.snapshots)
+
+    @cached_property
+    def excluded(self) -> dict[str, str]:
+        """The datums that the spec leaves out, with the reason."""
+        found: dict[str, str] = {}
+        for pattern, reason in self.pipeline.exclude:
+            for name in matching(pattern, (datum.name for datum in self._all_datums)):
+                found.setdefault(name, reason)
+        return found
+
+    @property
+    def exclusions(self) -> tuple[str, ...]:
+        """A line for each entry of `exclude`: what it leaves out, and why; or that it matches nothing."""
+        if not self.pipeline.exclude:
+            return ()
+        known = [datum.name for datum in self._all_datums]
+        rows = ((pattern, reason, matching(pattern, known)) for pattern, reason in self.pipeline.exclude)
+        return tuple(_exclusion(pattern, reason, names) for pattern, reason, names in rows)
+
     @property
     def no_datums(self) -> str:
         """The reason why there is no datum, if there is none."""
+        if self.excluded:
+            return f"all {many(len(self.excluded), 'datum')} are excluded"
         why = unmatched(self.pipeline, self.snapshots)
         for need in self.pipeline.needs():
             upstream = self.project.pipelines.get(need.repo)
@@ -357,6 +384,7 @@ class Assessment:
         )
         if not blocked:
             plan = renamed(restore(plan, self.altered, self.known), self._content_of)
+            plan = _with_exclusions(plan, self.excluded)
         self._planned = (sources, plan)
         return plan
 
@@ -531,6 +559,25 @@ class Assessment:
     def close(self) -> None:
         """End the git process of this pipeline's repo."""
         self.repo.close()
+
+
+def _exclusion(pattern: str, reason: str, names: Sequence[str]) -> str:
+    if not names:
+        return f"excluded: no datum is called {pattern}"
+    what = names[0] if len(names) == 1 else f"{many(len(names), 'datum')} ({pattern})"
+    return f"excluded: {what}" + (f": {reason}" if reason else "")
+
+
+def _with_exclusions(plan: Plan, excluded: Mapping[str, str]) -> Plan:
+    """Return the plan that says of removed datums that the spec leaves them out."""
+
+    def told(step: Step) -> Step:
+        if step.action != "remove" or step.name not in excluded:
+            return step
+        reason = excluded[step.name]
+        return step._replace(reason=f"excluded: {reason}" if reason else "excluded")
+
+    return replace(plan, steps=tuple(map(told, plan.steps))) if excluded else plan
 
 
 class _NoResults(Known):

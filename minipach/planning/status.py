@@ -144,6 +144,7 @@ def _status(
     }
     details = [*_failures(name, failed, "failed"), *_failures(name, left, "failed repeatedly, left alone")]
     details += upstream
+    details += assessment.exclusions
     details += [f"deferred: {one.repo}: {one.text}" for one in assessment.deferred]
     if assessment.image.is_away:
         details.append(f"image not fetched yet: {assessment.image.label}")

@@ -398,6 +398,7 @@ def _pipeline(
         shared_code=tuple(dict.fromkeys(posixpath.normpath(path) for path in spec.minipach.code)),
         limits=Limits(spec.minipach.limits.processes or None, spec.minipach.limits.file_size or None),
         more_memory=spec.minipach.retry.memory or 1.0,
+        exclude=tuple((one.datum, one.reason) for one in spec.minipach.exclude),
         notes=notes,
         source=source,
         blob=blob,

@@ -270,6 +270,13 @@ class MetadataSpec(Model):
     labels: dict[Text, Text] = Field(default={}, description="Any text by any key.")
 
 
+class ExcludeSpec(Model):
+    """Datums that are left out."""
+
+    datum: Text = Field(description="The name of a datum, or a pattern: `*` stands for any characters.")
+    reason: Text = Field(default="", description="Why; `minipach status` shows it.")
+
+
 class LimitsSpec(Model):
     """Limits of each datum, besides `datum_timeout` and `resource_limits`."""
 
@@ -342,6 +349,10 @@ class MinipachSpec(Model):
     limits: LimitsSpec = Field(default=LimitsSpec(), description="Limits of each datum.")
     retry: RetrySpec = Field(default=RetrySpec(), description="Changes for another try of a datum.")
     schedule: ScheduleSpec | None = Field(default=None, description="When the pipeline runs by itself.")
+    exclude: Many[ExcludeSpec] = Field(
+        default=[],
+        description="Datums that do not run and have no output. The identity of the others does not change.",
+    )
     params: dict[str, Any] = Field(
         default={},
         description="Parameters: values for `{{ params.NAME }}` in `cmd`, `stdin`, `env` and `out`. "
