@@ -35,6 +35,9 @@ def plan(
     downstream: DOWNSTREAM = True,
     force: Annotated[bool, typer.Option("--force", help="Plan as for `schedule --force`.")] = False,
     now: Annotated[bool, typer.Option("--now", help="Plan as for `schedule --now`.")] = False,
+    manifest: Annotated[
+        bool, typer.Option("--manifest", help="Print the objects that the executor would submit (kubernetes).")
+    ] = False,
     jobs: JOBS = None,
 ) -> None:
     """Show what `schedule` would run, and why.
@@ -67,7 +70,9 @@ def plan(
     clocks = clocks_of(project, targets.order)
     for line in (line for clock in clocks for line in clock.remarks()):
         say(line)
-    if as_json:
+    if manifest:
+        _show_manifests(project, found.plans)
+    elif as_json:
         data: dict[str, object] = {"schema": 1, "pipelines": [p.as_json() for p in found.plans]}
         if cost is not None:
             data["expected"] = cost.as_json()
@@ -95,6 +100,29 @@ def _why(project: Project, what: list[str], datum: str, *, as_json: bool) -> Non
         return
     for line in facts.lines():
         show(line)
+
+
+def _show_manifests(project: Project, plans: Sequence[Plan]) -> None:
+    from minipach.executors.registry import chosen
+
+    backend = chosen(project)
+    if not backend.has_manifests:
+        raise UserError(
+            Problem(
+                "option.no-manifests",
+                "--manifest",
+                f"executor {backend.name} submits no manifests",
+                "git config minipach.executor kubernetes",
+            )
+        )
+    pipelines = {pipeline.name: pipeline for pipeline in project.pipelines.values()}
+    items = [
+        item
+        for one in plans
+        if (pipeline := pipelines.get(one.pipeline)) is not None
+        for item in backend.manifests(project, pipeline, one.counts.get("run", 0))
+    ]
+    show_json({"apiVersion": "v1", "kind": "List", "items": items})
 
 
 def _show_plans(plans: Sequence[Plan], *, everything: bool) -> None:

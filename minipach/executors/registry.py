@@ -9,7 +9,7 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from minipach.executors.base import Executor
 from minipach.executors.view import Elsewhere, Looker, Seen
@@ -29,6 +29,10 @@ class Backend(ABC):
     name: ClassVar[str]
     lasting: ClassVar[bool]
     """Whether sets continue when the scheduler leaves. Then it may leave, and a later pass adopts them."""
+    has_manifests: ClassVar[bool] = False
+    """Whether `manifests` returns what is submitted."""
+    stays: ClassVar[bool] = False
+    """Whether a schedule stays until all sets have ended although they would continue without it."""
     fix_forsaken: ClassVar[str] = "minipach schedule"
     """The command that continues pending work which is `forsaken`."""
     patience: ClassVar[float | None] = None
@@ -70,6 +74,13 @@ class Backend(ABC):
         """Yield what `minipach doctor` is to report of the engine on this machine."""
         return iter(())
 
+    def manifests(self, project: Project, pipeline: Pipeline, sets: int) -> list[dict[str, Any]]:
+        """Return what would be submitted for so many sets of a pipeline, as objects of the engine.
+
+        Raises UserError where a setting is missing.
+        """
+        return []
+
     def explain(self, project: Project, error: Exception) -> Problem | None:
         """Return the problem that an exception of the engine's own client is about; None: it is none of those."""
         return None
@@ -92,6 +103,7 @@ ENGINES: dict[str, str | Callable[[], Backend]] = {
     "local": "minipach.executors.local.backend:LocalBackend",
     "rq": "minipach.executors.rq.backend:RqBackend",
     "slurm": "minipach.executors.slurm.backend:SlurmBackend",
+    "kubernetes": "minipach.executors.kubernetes.backend:KubernetesBackend",
 }
 
 

@@ -151,6 +151,16 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Pod:
+    """The part of a spec that is for pods of Kubernetes. tolerations, patch: JSON as text, "" for none."""
+
+    node_selector: tuple[tuple[str, str], ...] = ()
+    priority_class: str = ""
+    tolerations: str = ""
+    patch: str = ""
+
+
+@dataclass(frozen=True)
 class Metadata:
     """Words about the pipeline, sorted by key."""
 
@@ -197,6 +207,7 @@ class Pipeline:
     limits: Limits = Limits()
     more_memory: float = 1.0
     exclude: tuple[tuple[str, str], ...] = ()
+    pod: Pod = Pod()
     notes: tuple[Problem, ...] = ()
     source: str = "spec.yml"
     blob: str = field(default="", repr=False, compare=False)

@@ -42,6 +42,8 @@ RESULTS_FILE = f"{FOLDER}/results.json"  # in the commit that a result ref names
 # --- refs of minipach's own ---
 RESULT_REFS = "refs/minipach/results/"  # of sets that have ended; folded into the results branch
 SET_REFS = "refs/minipach/sets/"  # of sets that were submitted
+BATCH_REFS = "refs/minipach/batches/"  # of sets that were submitted together to a cluster without a shared filesystem
+REPORT_REFS = "refs/minipach/reports/"  # of what a pod tells of a set
 BASE_REF = "refs/minipach/base"  # what sets start from
 PUBLISHED_REF = "refs/minipach/published"  # the commit that the publisher moved the branch to last; none in a new clone
 BUILD_REFS = "refs/minipach/build/"  # what is being built; left over only after a crash

@@ -60,7 +60,7 @@ def run(
         KeyboardInterrupt: Passed on, after the executor has kept what is finished.
     """
     backend = chosen(project)
-    options = replace(options, follow=bool(wait) or not backend.lasting)
+    options = replace(options, follow=bool(wait) or backend.stays or not backend.lasting)
     if options.fail_fast and not options.follow:
         raise UserError(
             Problem(
@@ -102,7 +102,7 @@ def resume(project: Project, reporter: Reporter) -> ScheduleReport | None:
             close_gone(project)
             pending_work.keep(project, ())
             return None
-        options = _as_begun(Options(follow=not backend.lasting), pending_work.options(project))
+        options = _as_begun(Options(follow=backend.stays or not backend.lasting), pending_work.options(project))
         now = int(time.time())
         added = _tick(project, targets, now, reporter, claims)
         if backend.lasting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -19,6 +20,7 @@ from minipach.model.pipeline import (
     Need,
     PfsInput,
     Pipeline,
+    Pod,
     Resources,
     Secret,
     SetSpec,
@@ -28,7 +30,16 @@ from minipach.model.pipeline import (
 from minipach.spec.cron_line import parse_line, parse_moment
 from minipach.spec.output_template import check_out_template
 from minipach.spec.placeholder import check_word, of_datum
-from minipach.spec.schema import CronSpec, InputSpec, MetadataSpec, PfsSpec, PipelineSpec, ResourceSpec, ScheduleSpec
+from minipach.spec.schema import (
+    CronSpec,
+    InputSpec,
+    MetadataSpec,
+    PfsSpec,
+    PipelineSpec,
+    ResourceSpec,
+    ScheduleSpec,
+    TolerationSpec,
+)
 from minipach.spec.template import Kind as TextKind
 from minipach.spec.template import Scope, has_templates, merged, names_datum, problems, rendered
 from minipach.spec.validate import (
@@ -342,6 +353,29 @@ def _metadata(spec: MetadataSpec) -> Metadata:
     return Metadata(_pairs(spec.annotations), _pairs(spec.labels))
 
 
+def _toleration(spec: TolerationSpec) -> dict[str, Any]:
+    """Return a toleration as Kubernetes writes it. Pachyderm's enums are in upper case."""
+    effect = "" if spec.effect == "ALL_EFFECTS" else spec.effect
+    found: dict[str, Any] = {
+        "key": spec.key,
+        "operator": "Exists" if spec.operator.lower() == "exists" else "Equal",
+        "value": spec.value,
+        "effect": "".join(part.title() for part in effect.split("_")) if "_" in effect else effect,
+        "tolerationSeconds": spec.toleration_seconds,
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def _pod(spec: PipelineSpec) -> Pod:
+    tolerations = [_toleration(one) for one in spec.tolerations]
+    return Pod(
+        node_selector=_pairs(spec.scheduling_spec.node_selector),
+        priority_class=spec.scheduling_spec.priority_class_name,
+        tolerations=json.dumps(tolerations) if tolerations else "",
+        patch=spec.pod_patch,
+    )
+
+
 def _pipeline(
     spec: PipelineSpec,
     folder: str,
@@ -399,6 +433,7 @@ def _pipeline(
         limits=Limits(spec.minipach.limits.processes or None, spec.minipach.limits.file_size or None),
         more_memory=spec.minipach.retry.memory or 1.0,
         exclude=tuple((one.datum, one.reason) for one in spec.minipach.exclude),
+        pod=_pod(spec),
         notes=notes,
         source=source,
         blob=blob,

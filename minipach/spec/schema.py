@@ -277,6 +277,34 @@ class ExcludeSpec(Model):
     reason: Text = Field(default="", description="Why; `minipach status` shows it.")
 
 
+class SchedulingSpec(Model):
+    """Nodes and priority of pods, on Kubernetes."""
+
+    node_selector: dict[Text, Text] = Field(default={}, description="Labels that a node must have.")
+    priority_class_name: Text = Field(default="", description="Priority class of the pods.")
+
+
+class TolerationSpec(Model):
+    """A taint of nodes that pods tolerate, on Kubernetes."""
+
+    key: Text = Field(default="", description="The taint's key; empty: each, with `operator: Exists`.")
+    operator: Literal["Equal", "Exists", "EQUAL", "EXISTS", "EMPTY"] = Field(
+        default="Equal", description="How `value` is compared. `EMPTY` is `Equal`."
+    )
+    value: Text = Field(default="", description="The taint's value.")
+    effect: Literal[
+        "NoSchedule",
+        "PreferNoSchedule",
+        "NoExecute",
+        "NO_SCHEDULE",
+        "PREFER_NO_SCHEDULE",
+        "NO_EXECUTE",
+        "ALL_EFFECTS",
+        "",
+    ] = Field(default="", description="The taint's effect. Empty, `ALL_EFFECTS`: each.")
+    toleration_seconds: Count = Field(default=0, description="For how long, with `NoExecute`; 0: without limit.")
+
+
 class LimitsSpec(Model):
     """Limits of each datum, besides `datum_timeout` and `resource_limits`."""
 
@@ -410,9 +438,15 @@ class PipelineSpec(Model):
         "tree follows. For another branch no working tree changes. Downstream names it as `branch`.",
     )
     autoscaling: Annotated[Any, Noted(_KEPT)] = _kept("Stop idle workers.")
-    scheduling_spec: Annotated[Any, Noted(_KEPT)] = _kept("Node selector and priority class.")
-    tolerations: Annotated[Any, Noted(_KEPT)] = _kept("Taints of nodes that workers tolerate.")
-    pod_patch: Annotated[Any, Noted(_KEPT)] = _kept("JSON patch of the pod.")
+    scheduling_spec: SchedulingSpec = Field(
+        default=SchedulingSpec(), description="Nodes and priority of pods. For executor kubernetes."
+    )
+    tolerations: list[TolerationSpec] = Field(
+        default=[], description="Taints of nodes that pods tolerate. For executor kubernetes."
+    )
+    pod_patch: Text = Field(
+        default="", description="A JSON patch (RFC 6902) of the pod's spec, as text. For executor kubernetes."
+    )
     sidecar_resource_requests: Annotated[Any, Noted(_KEPT)] = _kept("Resources of the storage sidecar.")
     sidecar_resource_limits: Annotated[Any, Noted(_KEPT)] = _kept("Limits of the storage sidecar.")
     maximum_expected_uptime: Annotated[Any, Noted(_KEPT)] = _kept("When to warn about a long run.")

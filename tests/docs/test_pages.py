@@ -16,7 +16,15 @@ from tests.fixtures.slurm_cluster import on_slurm, shared_cluster
 
 ROOT = Path(__file__).parents[2]
 # Pages whose blocks are still only parsed (`test_docs.py`): nobody has written their marks yet.
-PARSED = {"howto-alerts", "howto-clocks", "howto-slurm", "howto-stores", "howto-together", "howto-trying"}
+PARSED = {
+    "howto-alerts",
+    "howto-clocks",
+    "howto-kubernetes",
+    "howto-slurm",
+    "howto-stores",
+    "howto-together",
+    "howto-trying",
+}
 HOW_TO = [page for page in sorted((ROOT / "docs").glob("howto-*.md")) if page.stem not in PARSED]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *HOW_TO]
 NAMES = ("chelsea", "coffee", *(f"p{number:02}" for number in range(10)))

@@ -26,6 +26,7 @@ from minipach.project.project import find_project
 from minipach.publish.fold_results import fold
 from minipach.scheduling.base_commit import build_base
 from minipach.scheduling.work_sets import make_set
+from tests.fixtures.fake_kubernetes import fake_cluster, on_kubernetes
 from tests.fixtures.leftovers import until
 from tests.fixtures.projects import Study
 from tests.fixtures.slurm_cluster import shared_cluster
@@ -131,12 +132,25 @@ def _rq(study: Study) -> Iterator[Callable[[], Executor]]:
         yield lambda: RqExecutor(find_project(study.root), server.client())
 
 
+@contextlib.contextmanager
+def _kubernetes(study: Study) -> Iterator[Callable[[], Executor]]:
+    from minipach.executors.kubernetes.executor import KubernetesExecutor
+
+    place = study.root.parent / "cluster"
+    place.mkdir()
+    (place / "marks").symlink_to(study.root.parent / "marks")
+    with fake_cluster(place / "study", env={"MINIPACH_RUNTIME": "none"}):
+        on_kubernetes(study)
+        yield lambda: KubernetesExecutor(find_project(study.root), None)
+
+
 # name: what makes executors for a project, and takes down what they need. A lasting one is made several times.
 ENGINES: dict[str, Callable[[Study], contextlib.AbstractContextManager[Callable[[], Executor]]]] = {
     "memory": _memory,
     "local": _local,
     "slurm": _slurm,
     "rq": _rq,
+    "kubernetes": _kubernetes,
 }
 WITH_PROCESSES = [name for name in ENGINES if name != "memory"]
 LASTING = [name for name in ENGINES if name != "local"]

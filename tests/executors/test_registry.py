@@ -152,7 +152,7 @@ def test_events_tell_all_of_a_schedule_in_order(study: Study, memory: Memory, mo
 
 def test_an_unknown_executor_is_refused_with_the_known_ones(study: Study, memory: Memory) -> None:
     study.ok("git", "config", "minipach.executor", "sulrm")
-    with pytest.raises(UserError, match='"sulrm" is not one of local, rq, slurm, memory'):
+    with pytest.raises(UserError, match='"sulrm" is not one of local, rq, slurm, kubernetes, memory'):
         chosen(find_project(study.root))
 
 

@@ -145,9 +145,6 @@ def test_what_has_no_effect_is_a_note_at_its_line() -> None:
     assert notes == [
         "1:25: `project",
         "26:1: `autoscaling",
-        "27:1: `scheduling_spec",
-        "28:1: `tolerations",
-        "29:1: `pod_patch",
         "30:1: `sidecar_resource_limits",
         "32:1: `maximum_expected_uptime",
     ]

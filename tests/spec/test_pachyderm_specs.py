@@ -39,9 +39,6 @@ NOTED = {
         "autoscaling",
         "maximum_expected_uptime",
         "sidecar_resource_limits",
-        "scheduling_spec",
-        "tolerations",
-        "pod_patch",
     ],
 }
 # The place and the words that name the field.

@@ -1,0 +1,111 @@
+"""The backend `kubernetes`: Indexed Jobs, submitted through kubectl."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from minipach.executors.base import Executor
+from minipach.executors.registry import Backend
+from minipach.executors.view import Looker
+from minipach.git.repo import Repo
+from minipach.model.pipeline import Pipeline
+from minipach.model.work_set import Needs
+from minipach.project.project import Project
+from minipach.support.errors import Finding, Problem, UserError
+
+RIGHTS = (
+    ("create", "jobs", "batch"),
+    ("list", "jobs", "batch"),
+    ("delete", "jobs", "batch"),
+    ("list", "pods", ""),
+    ("get", "pods/log", ""),
+)
+
+
+class KubernetesBackend(Backend):
+    """Pods of a cluster without a shared filesystem. Sets outlive the scheduler, which stays until they have ended."""
+
+    name = "kubernetes"
+    lasting = True
+    stays = True
+    has_manifests = True
+
+    def make(self, project: Project, jobs: int | None) -> Executor:
+        """Return an executor with at most so many pods of a pipeline at once (None: as configured)."""
+        from minipach.executors.kubernetes.executor import KubernetesExecutor
+
+        return KubernetesExecutor(project, jobs)
+
+    def view(self, project: Project) -> Looker:
+        """Return what shows pods."""
+        from minipach.executors.kubernetes.view import looker
+
+        return looker(project)
+
+    def forsaken(self, project: Project) -> bool:
+        """Return True: a pass is made by a schedule that waits, by the watcher, or by hand."""
+        return True
+
+    def check_setup(self, project: Project) -> Iterator[Finding]:
+        """Yield whether kubectl reaches the cluster, the rights there are, the quota, and the settings."""
+        from minipach.executors.kubernetes.options import KubernetesOptions
+
+        settings = KubernetesOptions(project)
+        try:
+            client = settings.client()
+            client.ask("version", "--output=json")
+            yield Finding("ok", "Kubernetes answers")
+            for verb, resource, group in RIGHTS:
+                if not client.may(verb, resource, group):
+                    message = f"may not {verb} {resource} in namespace {client.namespace or 'default'}"
+                    fix = "ask the cluster's administrator for the role in deploy/kubernetes"
+                    yield Finding.of("problem", Problem("kubernetes.no-right", "kubectl", message, fix))
+            yield from _quota_findings(client.rows("get", "resourcequotas"))
+            for problem in settings.missing_secrets(client):
+                yield Finding.of("problem", problem)
+        except UserError as error:
+            yield Finding.of("problem", error.problems[0])
+        for name in ("git", "image"):
+            try:
+                getattr(settings, name)
+            except UserError as error:
+                yield Finding.of("problem", error.problems[0])
+
+    def withdraw(self, repo: Repo) -> None:
+        """Keep pods from starting sets of this repo."""
+        from minipach.executors.kubernetes.executor import withdraw
+
+        withdraw(repo)
+
+    def manifests(self, project: Project, pipeline: Pipeline, sets: int) -> list[dict[str, Any]]:
+        """Return the Job that would be submitted for so many sets of a pipeline. Raises UserError."""
+        from minipach.executors.kubernetes.batch import MOST
+        from minipach.executors.kubernetes.executor import pod_options
+        from minipach.executors.kubernetes.manifest import JobRequest, job
+        from minipach.executors.kubernetes.options import KubernetesOptions
+
+        settings = KubernetesOptions(project)
+        request = JobRequest(
+            f"minipach-{settings.mark[:8]}-000000000000",
+            settings.mark,
+            pipeline.path,
+            min(sets, settings.pods, MOST),
+            min(settings.pods, pipeline.parallelism or settings.pods),
+            Needs.of(pipeline),
+            pipeline.pod,
+            pipeline.job_timeout,
+        )
+        return [job(request, pod_options(settings))] if sets else []
+
+
+def _quota_findings(rows: list[dict[str, Any]]) -> Iterator[Finding]:
+    """Yield a finding for each resource of which the namespace's quota is used up."""
+    for row in rows:
+        status = row.get("status", {})
+        hard, used = status.get("hard", {}), status.get("used", {})
+        full = sorted(name for name, most in hard.items() if used.get(name) == most)
+        if full:
+            name = str(row.get("metadata", {}).get("name"))
+            message = f"used up: {', '.join(full)}; new pods wait"
+            yield Finding.of("note", Problem("kubernetes.quota", f"quota {name}", message, "wait, or ask for more"))

@@ -1,0 +1,180 @@
+"""The Job of a batch, as Kubernetes takes it: a pure function of the batch, the pipeline's needs and the settings.
+
+Indexed Jobs: https://kubernetes.io/docs/concepts/workloads/controllers/job/ (backoffLimitPerIndex: 1.29 and later;
+podFailurePolicy: 1.31 and later).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from minipach.model.pipeline import Pod
+from minipach.model.work_set import Needs
+from minipach.support.errors import Problem, UserError
+
+PROJECT_LABEL = "minipach.dev/project"
+PIPELINE_LABEL = "minipach.dev/pipeline"
+PIPELINE_NOTE = "minipach.dev/pipeline"
+INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
+_TRIES = 2  # pods of an index after the first, before its sets are submitted again
+_END = 60  # seconds of a pod to keep what is finished, once it is asked to end
+_WORK = "/work"
+_SSH = "/etc/minipach/ssh"
+
+
+@dataclass(frozen=True, slots=True)
+class PodOptions:
+    """Settings of pods; None: the cluster's default. author: name and address for commits in pods."""
+
+    image: str
+    git: str
+    finished: int = 3600
+    service_account: str | None = None
+    pull_secret: str | None = None
+    ssh_secret: str | None = None
+    env_secret: str | None = None
+    queue: str | None = None
+    priority_class: str | None = None
+    author: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """One Job to submit.
+
+    name: of the batch · project: the project's mark · pipeline: its path · indices, parallel: how many, and how many
+    at once · seconds: until the job's time limit (None: none) · pod: of the spec.
+    """
+
+    name: str
+    project: str
+    pipeline: str
+    indices: int
+    parallel: int
+    needs: Needs
+    pod: Pod
+    seconds: float | None = None
+
+
+def job(request: JobRequest, options: PodOptions) -> dict[str, Any]:
+    """Return the Job. Raises UserError for a pod patch that can't be applied."""
+    labels = {
+        "app.kubernetes.io/name": "minipach",
+        "app.kubernetes.io/managed-by": "minipach",
+        PROJECT_LABEL: request.project,
+        PIPELINE_LABEL: label_of(request.pipeline),
+    }
+    spec: dict[str, Any] = {
+        "completionMode": "Indexed",
+        "completions": request.indices,
+        "parallelism": min(request.indices, request.parallel),
+        "backoffLimitPerIndex": _TRIES,
+        "maxFailedIndexes": request.indices,
+        "ttlSecondsAfterFinished": options.finished,
+        "podFailurePolicy": {
+            "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+        },
+        "template": {
+            "metadata": {"labels": labels, "annotations": {PIPELINE_NOTE: request.pipeline}},
+            "spec": _patched(_pod(request, options), request),
+        },
+    }
+    if request.seconds is not None:
+        spec["activeDeadlineSeconds"] = max(1, ceil(request.seconds))
+    if options.queue:
+        spec["suspend"] = True  # Kueue starts it
+        labels = {**labels, "kueue.x-k8s.io/queue-name": options.queue}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": request.name, "labels": labels, "annotations": {PIPELINE_NOTE: request.pipeline}},
+        "spec": spec,
+    }
+
+
+def label_of(pipeline: str) -> str:
+    """Return the label of a pipeline. Its path may have characters, or a length, that no label has."""
+    return hashlib.sha256(pipeline.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _pod(request: JobRequest, options: PodOptions) -> dict[str, Any]:
+    container: dict[str, Any] = {
+        "name": "worker",
+        "image": options.image,
+        "command": ["python3", "-m", "minipach.executors.kubernetes.task"],
+        "args": [_WORK, options.git, request.pipeline, request.name],
+        "env": [
+            {"name": "MINIPACH_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "MINIPACH_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+            {"name": "HOME", "value": _WORK + "/home"},
+        ],
+        "resources": _resources(request.needs),
+        "volumeMounts": [{"name": "work", "mountPath": _WORK}],
+    }
+    for role in ("AUTHOR", "COMMITTER") if options.author else ():
+        for what, value in zip(("NAME", "EMAIL"), options.author or (), strict=True):
+            container["env"].append({"name": f"GIT_{role}_{what}", "value": value})
+    volumes: list[dict[str, Any]] = [{"name": "work", "emptyDir": {}}]
+    if options.ssh_secret:
+        volumes.append({"name": "ssh", "secret": {"secretName": options.ssh_secret, "defaultMode": 0o400}})
+        container["volumeMounts"].append({"name": "ssh", "mountPath": _SSH, "readOnly": True})
+        command = f"ssh -i {_SSH}/id_ed25519 -o UserKnownHostsFile={_SSH}/known_hosts -o BatchMode=yes"
+        container["env"].append({"name": "GIT_SSH_COMMAND", "value": command})
+    if options.env_secret:
+        container["envFrom"] = [{"secretRef": {"name": options.env_secret}}]
+    pod: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": _END,
+        "automountServiceAccountToken": False,
+        "containers": [container],
+        "volumes": volumes,
+    }
+    if options.service_account:
+        pod["serviceAccountName"] = options.service_account
+    if options.pull_secret:
+        pod["imagePullSecrets"] = [{"name": options.pull_secret}]
+    if request.pod.node_selector:
+        pod["nodeSelector"] = dict(request.pod.node_selector)
+    if priority := request.pod.priority_class or options.priority_class:
+        pod["priorityClassName"] = priority
+    if request.pod.tolerations:
+        pod["tolerations"] = json.loads(request.pod.tolerations)
+    return pod
+
+
+def _resources(needs: Needs) -> dict[str, Any]:
+    asked: dict[str, str] = {}
+    if needs.cpu:
+        asked["cpu"] = f"{ceil(needs.cpu * 1000)}m"
+    if needs.memory:
+        asked["memory"] = str(needs.memory)
+    if needs.disk:
+        asked["ephemeral-storage"] = str(needs.disk)
+    found: dict[str, Any] = {"requests": asked} if asked else {}
+    if needs.gpus:
+        kind = needs.gpu_type if "/" in needs.gpu_type else "nvidia.com/gpu"
+        found["limits"] = {kind: str(needs.gpus)}
+    return found
+
+
+def _patched(pod: dict[str, Any], request: JobRequest) -> dict[str, Any]:
+    """Apply the spec's `pod_patch` (RFC 6902), which Pachyderm applies to the pod's spec."""
+    if not request.pod.patch:
+        return pod
+    import jsonpatch
+
+    where = f"{request.pipeline}/spec.yml"
+    try:
+        found = jsonpatch.apply_patch(pod, json.loads(request.pod.patch))
+    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, ValueError) as error:
+        raise UserError(
+            Problem("kubernetes.bad-patch", where, f"pod_patch: {error}", "see RFC 6902; paths begin at the pod's spec")
+        ) from None
+    if not isinstance(found, Mapping) or not isinstance(found.get("containers"), list):
+        raise UserError(Problem("kubernetes.bad-patch", where, "pod_patch: leaves no containers", "keep /containers"))
+    return dict(found)

@@ -1,0 +1,180 @@
+"""What a pod runs: the sets of one index of a batch, in clones of its own. Each result is pushed as it comes.
+
+Arguments: the folder of the clones, the project's address, the pipeline's path, the batch. The index is in
+JOB_COMPLETION_INDEX. The exit code is 0 where all that could be told was told; a pod that ends otherwise is tried
+again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import re
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from minipach.execution.chunk import as_members, done_before, run_rest
+from minipach.execution.run_set import is_stopping, stop_early
+from minipach.execution.staging import StagingError
+from minipach.executors.child_process import QUIET, end_group, end_launchers
+from minipach.executors.clones import REMOTE, Clones
+from minipach.executors.kubernetes.batch import UnknownBatchError, read_batch
+from minipach.executors.kubernetes.manifest import INDEX_VARIABLE
+from minipach.executors.kubernetes.reports import Reporter, final, read_report, reports_of
+from minipach.executors.stored_sets import UnknownSetError
+from minipach.executors.transfer import Transfer, in_a_line
+from minipach.git.repo import GitError, Repo, child_environment, enter_environment
+from minipach.git.worktrees import Slot, slots_dir
+from minipach.model.repo_layout import BATCH_REFS, REPORT_REFS, RESULT_REFS
+from minipach.model.work_set import Outcome, WorkSet
+from minipach.support.errors import UserError
+from minipach.support.messages import say, show_log
+
+_ENDED = 143
+_BUSY = 75  # EX_TEMPFAIL of sysexits.h: something that passes; the pod is tried again
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the sets of one index. Returns the exit code."""
+    show_log()
+    root, url, path, name = Path(arguments[0]), arguments[1], arguments[2], arguments[3]
+    index = int(os.environ[INDEX_VARIABLE])
+    if os.getpgid(0) != os.getpid() and os.getsid(0) != os.getpid():
+        os.setsid()  # what ends early ends this whole group
+    enter_environment(child_environment(QUIET))
+    Path(os.environ.get("HOME", root)).mkdir(parents=True, exist_ok=True)
+    clones = Clones(root / "clones", url)
+    transfer = Transfer(clones)
+    _end_well(transfer)
+    try:
+        clones.top()
+        repo = clones.clone(path)
+        _fetch(repo, f"+{BATCH_REFS}{name}:{BATCH_REFS}{name}")
+        sets = read_batch(repo, name).indices[index]
+    except (UnknownBatchError, IndexError) as error:
+        say(f"minipach: nothing to do: {error}")
+        return 0
+    except (GitError, UserError) as error:
+        if isinstance(error, GitError) and "couldn't find remote ref" in error.stderr:
+            say(f"minipach: nothing to do: batch {name} was cancelled, or is done")
+            return 0
+        say(f"minipach: {in_a_line(error) if isinstance(error, GitError) else error}")
+        return _BUSY
+    for set_id in sets:
+        if is_stopping():
+            return _ENDED
+        try:
+            _Run(transfer, repo, set_id).work()
+        except UnknownSetError as error:
+            say(f"minipach: nothing to do: {error}")
+        except (GitError, StagingError) as error:
+            say(f"minipach: {in_a_line(error) if isinstance(error, GitError) else error}")
+            return _BUSY
+    return _ENDED if is_stopping() else 0
+
+
+class _Run:
+    """One set in this pod."""
+
+    def __init__(self, transfer: Transfer, repo: Repo, set_id: str) -> None:
+        self._transfer = transfer
+        self._repo = repo
+        self._id = set_id
+        uid = os.environ.get("MINIPACH_POD_UID") or f"{platform.node()}-{os.getpid()}"
+        self._run = re.sub(r"[^0-9a-z]", "", uid.lower())[:40] or "pod"
+        self._sent: set[str] = set()
+
+    def work(self) -> None:
+        """Run the datums that nothing was told of, and push results and reports as they come.
+
+        Raises:
+            UnknownSetError: Nobody waits for the set any more.
+            GitError, StagingError: The project or a store can't be reached.
+        """
+        repo, transfer = self._repo, self._transfer
+        original = transfer.fetch_set(repo, self._id, [])
+        path = os.path.relpath(repo.path, transfer.clones.root)
+        work = transfer.here(original, path)
+        done = self._told(work)
+        report = Reporter(repo, work, self._run, os.environ.get("MINIPACH_POD") or platform.node())
+        known = [index for index in transfer.finished(repo, work) if index not in done]
+        self._sent.update(repo.refs(RESULT_REFS))
+
+        def tell(outcome: Outcome) -> None:
+            if is_stopping():  # what a set gives then is in git, and the next pod finds it
+                self._push(None)
+                return
+            report.tell(outcome)
+            report.write()
+            self._push(report)
+
+        if known:
+            tell(done_before(work, known))
+        left = [index for index in range(len(work.parts)) if index not in done and index not in known]
+        if left:
+            self._fetch_contents(work)
+            slot = Slot(repo, slots_dir(repo) / f"pod-{os.getpid()}.0")
+            run_rest(work, left, slot, as_members(work, range(len(work.parts)), tell))
+        if not is_stopping():
+            report.end(0)
+            report.write()
+            self._push(report)
+
+    def _told(self, work: WorkSet) -> set[int]:
+        """Return the datums that an earlier pod has told the last word of."""
+        repo = self._repo
+        _fetch(repo, f"+{REPORT_REFS}{self._id}-*:{REPORT_REFS}{self._id}-*")
+        found: set[int] = set()
+        for _, tree in reports_of(repo).get(self._id, ()):
+            for outcome in read_report(repo, tree, work).outcomes:
+                found.update(final(work, outcome))
+        return found
+
+    def _fetch_contents(self, work: WorkSet) -> None:
+        """Fetch what the sets need to begin. A chunk's annexed files come as its sets are staged."""
+        files = tuple(f for f in work.files if f.kind != "annex") if work.chunk else work.files
+        for place in {f.repo for f in work.files}:
+            self._transfer.clones.refresh(Repo(Path(place)))
+        # what can't be had is told by the set's own staging: as that, datum by datum, and in the log
+        with contextlib.suppress(StagingError):
+            self._transfer.fetch_contents(self._repo, replace(work, files=files))
+
+    def _push(self, report: Reporter | None) -> None:
+        """Push new results with their contents, then the report that tells of them."""
+        for ref in self._repo.refs(RESULT_REFS):
+            if ref not in self._sent:
+                self._transfer.push(self._repo, ref)
+                self._sent.add(ref)
+        if report is not None:
+            self._transfer.push(self._repo, report.ref)
+
+
+def _fetch(repo: Repo, refspec: str) -> None:
+    repo.git("fetch", "--quiet", "--no-write-fetch-head", REMOTE, refspec)
+
+
+def _end_well(transfer: Transfer) -> None:
+    """Have SIGTERM, by which a pod is asked to end, keep the datums that are finished."""
+
+    def end(number: int, frame: object) -> None:
+        if not stop_early() and not transfer.is_pushing:
+            end_group(number, frame)
+        end_launchers()
+
+    signal.signal(signal.SIGTERM, end)
+
+
+if __name__ == "__main__":
+    try:
+        code = main(sys.argv[1:])
+    except Exception:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # what datalad does when Python ends takes 0.2 s, and there is nothing left to do
