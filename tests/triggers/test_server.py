@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from minipach.support.errors import UserError
 from minipach.triggers import server
+from minipach.triggers.payloads import FORGES, sign
 from tests.fixtures.projects import Study
-from tests.fixtures.receivers import VARIABLES, Serving, heard, serving, signed
+from tests.fixtures.receivers import SECRET, VARIABLES, Serving, heard, serving, signed
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +86,50 @@ def test_requests_that_are_no_events(running: tuple[Study, Serving]) -> None:
         assert raw(found.port, data)[9:12].startswith(status), data[:200]
     assert heard(study) == before
     assert "Traceback" not in found.log.read_text()
+
+
+_FIELDS = ["ref", "repository", "full_name", "push", "changes", "new", "type", "name"]
+_FIELDS += ["Records", "eventName", "s3", "bucket", "object", "key", "detail"]
+_WORDS = st.sampled_from(
+    ["push", "Push Hook", "repo:push", "$(id)", "refs/heads/a;id", "../..", "\x1b[2J", "ref", "x" * 300]
+)
+_JSON = st.recursive(
+    _WORDS | st.integers() | st.none() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_FIELDS), inner, max_size=4),
+    max_leaves=10,
+)
+_ROUTES = st.sampled_from(
+    [*(f"/hooks/{forge}" for forge in FORGES), "/hooks/x", "/healthz", "/metrics", "/", "/hooks/"]
+)
+_METHODS = st.sampled_from(["POST", "POST", "POST", "GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
+_EVENTS = st.sampled_from(["X-GitHub-Event", "X-Gitea-Event", "X-Gitlab-Event", "X-Event-Key", "X-Forgejo-Event"])
+
+
+@hypothesis.settings(
+    max_examples=120, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
+@hypothesis.given(
+    _METHODS,
+    _ROUTES,
+    _JSON.map(lambda found: json.dumps(found).encode()) | st.binary(max_size=40),
+    st.lists(st.tuples(_EVENTS, st.sampled_from(["push", "Push Hook", "repo:push", "ping", "x"])), max_size=2),
+    st.booleans(),
+)
+def test_no_route_fails_or_runs_anything(
+    running: tuple[Study, Serving], method: str, path: str, body: bytes, events: list[tuple[str, str]], good: bool
+) -> None:
+    """Signed nonsense reaches the parser, as only somebody with the secret can have it."""
+    study, found = running
+    before = heard(study)
+    forge = path.rpartition("/")[2]
+    headers = sign(forge, SECRET, body, time.time(), "$(id)") if good and forge in FORGES else {}
+    answer = found.client.request(method, f"{found.url}{path}", content=body, headers=[*headers.items(), *events])
+    assert answer.status_code in (200, 202, 400, 401, 404, 405)
+    fresh = heard(study)[len(before) :]
+    assert len(fresh) == (answer.status_code == 202 and answer.json() == {"outcome": "heard"})
+    assert all(line.isprintable() and len(line) <= 500 for line in fresh)
+    assert not Path(f"/proc/{found.process.pid}/task/{found.process.pid}/children").read_text()
+    assert found.process.poll() is None and "Traceback" not in found.log.read_text()
 
 
 @pytest.mark.slow  # it waits for the server to give up
