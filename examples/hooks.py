@@ -3,16 +3,12 @@
 `python examples/hooks.py` takes about 20 seconds; `--saves 500` makes 500 saves in a row. CI runs it as a test.
 """
 
-import argparse
 import json
-import os
-import shlex
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
+
+from walkthrough import Project, main, need, until
 
 SPEC = """\
 input: {pfs: {repo: words, glob: "/*"}}
@@ -25,39 +21,14 @@ PATIENCE = 600  # seconds after which something is wrong
 STATE = Path(".git", "minipach")
 
 
-class Failed(Exception):
-    """The example did not do what it shows; the message says what."""
-
-
-class Project:
-    """A project folder, and commands in it that are shown as a person would type them."""
-
-    def __init__(self, root: Path, env: dict[str, str]) -> None:
-        self.root = root
-        self.env = env
-
-    def run(self, *command: str, quiet: bool = False, cwd: Path | None = None) -> float:
-        """Run a command; it must exit with 0. Return the seconds that it took."""
-        if not quiet:
-            print(f"$ {shlex.join(command)}", flush=True)
-        began = time.monotonic()
-        done = subprocess.run(command, cwd=cwd or self.root, env=self.env, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Failed(f"`{shlex.join(command)}` ended with exit code {done.returncode}: {done.stdout}{done.stderr}")
-        return time.monotonic() - began
-
-    def ask(self, *command: str) -> list[str]:
-        """Return the lines that a command prints."""
-        done = subprocess.run(command, cwd=self.root, env=self.env, capture_output=True, text=True, check=True)
-        return done.stdout.splitlines()
+class Words(Project):
+    """The project of the example."""
 
     def wait(self) -> None:
         """Wait until each change that a hook saw is answered."""
-        deadline = time.monotonic() + PATIENCE
-        while any((self.root / STATE / name).exists() for name in ("heard", "heard.taken", "waiting")):
-            if time.monotonic() > deadline:
-                raise Failed(f"no end after {PATIENCE} s; see {self.root / STATE / 'passes.log'}")
-            time.sleep(0.1)
+        notes = [self.root / STATE / name for name in ("heard", "heard.taken", "waiting")]
+        log = self.root / STATE / "passes.log"
+        until(lambda: not any(note.exists() for note in notes), f"no end (see {log})", PATIENCE)
 
     def passes(self) -> int:
         """Return how many passes there were."""
@@ -72,8 +43,7 @@ class Project:
 
 def example(root: Path, saves: int) -> None:
     """Walk through the example in a new folder."""
-    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    project = Project(root, {**os.environ, "PATH": programs, "DATALAD_LOG_LEVEL": "error"})
+    project = Words(root)
     project.run("minipach", "init", str(root), cwd=root.parent)
     project.run("datalad", "create", "-d", ".", "words")
     (root / "sizes" / "code").mkdir(parents=True)
@@ -125,29 +95,5 @@ def example(root: Path, saves: int) -> None:
     print("done", flush=True)
 
 
-def need(condition: bool, otherwise: str) -> None:
-    """Fail if something is not as it is shown."""
-    if not condition:
-        raise Failed(otherwise)
-
-
-def main() -> int:
-    """Run the example; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, help="make the project there and keep it")
-    parser.add_argument("--saves", type=int, default=20, help="how many saves in a row [default: 20]")
-    arguments = parser.parse_args()
-    scratch = Path(tempfile.mkdtemp(prefix="minipach-hooks."))
-    try:
-        example(arguments.folder.resolve() if arguments.folder else scratch / "study", arguments.saves)
-    except Failed as error:
-        print(f"hooks: {error}", file=sys.stderr)
-        return 1
-    finally:
-        subprocess.run(["chmod", "-R", "u+w", str(scratch)], check=False)
-        shutil.rmtree(scratch)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("hooks", __doc__, example, count=("--saves", 20, "how many saves in a row")))

@@ -4,7 +4,6 @@ The bare repositories stand in for a forge: their `post-receive` hook sends what
 it. It is not Gitea. `python examples/server.py` takes about a minute. CI runs it as a test.
 """
 
-import argparse
 import json
 import os
 import re
@@ -14,9 +13,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
+
+from walkthrough import Failed, Project, main, need
 
 SPEC = """\
 input: {pfs: {repo: words, glob: "/*"}}
@@ -51,56 +51,34 @@ PATIENCE = 600  # seconds after which something is wrong
 REPOS = (".", "words", "sizes")
 
 
-class Failed(Exception):
-    """The example did not do what it shows; the message says what."""
+class Example(Project):
+    """The folders and processes of the example. Commands run in the project on the server."""
 
-
-def need(condition: bool, otherwise: str) -> None:
-    """Fail if something is not as it is shown."""
-    if not condition:
-        raise Failed(otherwise)
-
-
-class Example:
-    """The folders and processes of the example."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.study = root / "study"
-        self.forge = root / "forge"
-        self.desk = root / "desk"
-        programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-        self.env = {**os.environ, "PATH": programs, "DATALAD_LOG_LEVEL": "error"}
-        self.secret = root / "secret"
-        self.address = root / "address"
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / "study")
+        self.folder = folder
+        self.forge = folder / "forge"
+        self.desk = folder / "desk"
+        self.secret = folder / "secret"
+        self.address = folder / "address"
         self.processes: list[subprocess.Popen[bytes]] = []
-
-    def run(self, *command: str, cwd: Path | None = None, quiet: bool = False) -> str:
-        """Run a command, which must exit with 0, and return what it prints."""
-        if not quiet:
-            print(f"$ {shlex.join(command)}", flush=True)
-        where = cwd or self.study
-        done = subprocess.run(command, cwd=where, env=self.env, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Failed(f"`{shlex.join(command)}` ended with exit code {done.returncode}: {done.stdout}{done.stderr}")
-        return done.stdout
 
     def start(self, log: str, *command: str) -> None:
         """Start a process that runs until the end of the example."""
         print(f"$ {shlex.join(command)} &", flush=True)
-        with (self.root / log).open("wb") as out:
+        with (self.folder / log).open("wb") as out:
             self.processes.append(
-                subprocess.Popen(command, cwd=self.study, env=self.env, stdout=out, stderr=out, start_new_session=True)
+                subprocess.Popen(command, cwd=self.root, env=self.env, stdout=out, stderr=out, start_new_session=True)
             )
 
     def project(self) -> None:
         """Make the project on the server."""
-        self.run("minipach", "init", str(self.study), cwd=self.root)
+        self.run("minipach", "init", str(self.root), cwd=self.folder)
         self.run("datalad", "create", "-d", ".", "words")
-        (self.study / "words" / "first").write_text("first")
-        (self.study / "sizes" / "code").mkdir(parents=True)
-        (self.study / "sizes" / "spec.yml").write_text(SPEC)
-        (self.study / "sizes" / "code" / "count.sh").write_text(CODE)
+        (self.root / "words" / "first").write_text("first")
+        (self.root / "sizes" / "code").mkdir(parents=True)
+        (self.root / "sizes" / "spec.yml").write_text(SPEC)
+        (self.root / "sizes" / "code" / "count.sh").write_text(CODE)
         self.run("datalad", "save", "-d", ".", "-r", "-m", "a pipeline")
         self.run("minipach", "schedule")
 
@@ -114,10 +92,10 @@ class Example:
         self.secret.write_text(secrets.token_hex(16))
         for repo in REPOS:
             bare = self.bare(repo)
-            self.run("git", "clone", "-q", "--bare", str(self.study / repo), str(bare))
+            self.run("git", "clone", "-q", "--bare", str(self.root / repo), str(bare))
             self.run("git", "annex", "init", "-q", "forge", cwd=bare, quiet=True)
-            self.run("git", "remote", "add", "origin", str(bare), cwd=self.study / repo)
-            self.run("git", "fetch", "-q", "origin", cwd=self.study / repo, quiet=True)
+            self.run("git", "remote", "add", "origin", str(bare), cwd=self.root / repo)
+            self.run("git", "fetch", "-q", "origin", cwd=self.root / repo, quiet=True)
             hook = bare / "hooks" / "post-receive"
             values = {"secret": str(self.secret), "address": str(self.address), "name": f"lab/{bare.stem}"}
             hook.write_text(POST_RECEIVE.format(python=sys.executable, **values))
@@ -130,7 +108,7 @@ class Example:
         self.run("minipach", "up", "-j", "1")
         self.start("worker.log", "minipach", "worker", "-j", "1")
         self.start("serve.log", "minipach", "serve", "--port", "0")
-        log = self.root / "serve.log"
+        log = self.folder / "serve.log"
         self.until(lambda: "listening on" in log.read_text(), "minipach serve does not start")
         found = re.search(r"listening on (\S+)", log.read_text())
         need(found is not None, log.read_text())
@@ -154,7 +132,7 @@ class Example:
         deadline = time.monotonic() + PATIENCE
         while not condition():
             if time.monotonic() > deadline:
-                passes = self.study / ".git" / "minipach" / "passes.log"
+                passes = self.root / ".git" / "minipach" / "passes.log"
                 raise Failed(f"{otherwise}; see {passes}:\n{passes.read_text()[-2000:]}")
             time.sleep(0.1)
 
@@ -164,12 +142,13 @@ class Example:
             process.send_signal(signal.SIGTERM)
         for process in self.processes:
             process.wait(60)
-        if (self.study / ".git").exists():
+        if (self.root / ".git").exists():
             self.run("minipach", "down")
 
 
 def example(root: Path, pushes: int) -> None:
     """Walk through the example in a new folder."""
+    root.mkdir(parents=True, exist_ok=True)
     here = Example(root)
     try:
         here.project()
@@ -206,25 +185,5 @@ def example(root: Path, pushes: int) -> None:
     print("done", flush=True)
 
 
-def main() -> int:
-    """Run the example; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, help="make everything there and keep it")
-    parser.add_argument("--pushes", type=int, default=3, help="how many pushes in a row [default: 3]")
-    arguments = parser.parse_args()
-    scratch = Path(tempfile.mkdtemp(prefix="minipach-server."))
-    root = arguments.folder.resolve() if arguments.folder else scratch
-    root.mkdir(parents=True, exist_ok=True)
-    try:
-        example(root, arguments.pushes)
-    except Failed as error:
-        print(f"server: {error}", file=sys.stderr)
-        return 1
-    finally:
-        subprocess.run(["chmod", "-R", "u+w", str(scratch)], check=False)
-        shutil.rmtree(scratch)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("server", __doc__, example, folder=".", count=("--pushes", 3, "how many pushes in a row")))

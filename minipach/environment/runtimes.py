@@ -1,4 +1,7 @@
-"""The container runtimes of this machine: which are installed, and whether each of them can start a program."""
+"""The container runtimes of this machine: which are installed, and whether each of them can start a program.
+
+The launcher runs them: `execution/scripts/launch`, `RUNTIMES`. A new runtime is a class there, and a name in `NAMES`.
+"""
 
 from __future__ import annotations
 

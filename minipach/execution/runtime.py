@@ -1,4 +1,7 @@
-"""The container runtime that the launcher takes on this machine, asked once for each image."""
+"""The container runtime that the launcher takes on this machine, asked once for each image.
+
+The runtimes themselves are classes in `execution/scripts/launch`, listed in `RUNTIMES`.
+"""
 
 from __future__ import annotations
 
