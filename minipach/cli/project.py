@@ -1,4 +1,4 @@
-"""`init`, `doctor`, `completion`, `lock`: make a project, and see that this machine can run it."""
+"""`init`, `doctor`, `completion`, `lock`, `accept`: make a project, and see that this machine can run it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
     """Add this family's commands."""
     add(app, PROJECT, init, doctor)
     add(app, PROJECT, print_completion, name="completion")
-    add(app, WRITE, lock)
+    add(app, WRITE, lock, accept)
 
 
 @guarded
@@ -116,3 +116,37 @@ def lock(
         show(f"{pipeline}: the environment on record is the one of now; nothing to do")
     for line in changes:
         show(line)
+
+
+@guarded
+def accept(
+    context: typer.Context,
+    pipeline: PIPELINE,
+    why: Annotated[str, typer.Option("-m", "--message", metavar="WHY", help="Record the reason.")] = "",
+    as_json: JSON = False,
+) -> None:
+    """Declare that a change of code, image or environment does not matter.
+
+    Commits the declaration to the pipeline's branch. Published results stay current, with their true recipe on record.
+    A change of the command or of inputs still counts. `minipach audit` checks the claim; `git revert` takes it back.
+
+    Example: minipach accept edges -m 'only comments changed'
+    """
+    from minipach.cli.common import say
+    from minipach.project.lock import project_lock
+    from minipach.scheduling.accept import accept_changes
+    from minipach.support.text import many
+
+    here: Here = context.obj
+    project = here.project()
+    path = project.path_of(pipeline)
+    with project_lock(project.local.lock, wait=True, tell=say):
+        done = accept_changes(project, path, why)
+    if as_json:
+        show_json({"schema": 1, **done.as_json()})
+        return
+    for change in done.changes:
+        show(f"{pipeline}: {change.kind} {change.new[:20]} counts as {change.old[:20]}")
+    left = f"; {many(done.left, 'datum')} still to run" if done.left else ""
+    show(f"{pipeline}: {many(done.kept, 'datum')} stay current{left}")
+    show(f"next: minipach audit {pipeline}")

@@ -82,6 +82,7 @@ dag:      {"schema": 1, "nodes": [{"path", "name", "kind": "repo|pipeline", "sta
 diff:     {"schema": 1, "pipeline", "old": "<sha>", "new": "<sha>", "inputs": [], "code": [], "patch", "image": [],
            "datums": [], "datums_unchanged": 19,
            "outputs": {"added": [], "removed": [], "changed": [], "moved": [], "same_content": []}}
+accept:   {"schema": 1, "pipeline", "changes": [{"kind": "code|image", "new", "old"}], "current": 19, "to_run": 0}
 explain:  {"schema": 1, "wanted": ["<key>"],
            "files": [{"key", "repo", "path", "at": "<sha>", "content", "annex_key", "size",
                       "origin": "computed|committed|unknown", "computation": "<key or null>",

@@ -66,7 +66,7 @@ def _lock_host(repo: Repo, path: str, cmd: Sequence[str], head: str, branch: str
         return ()
     changes = host.drift(before, now) if before else ("first fingerprint",)
     entry = TreeEntry(FILE, repo.hash_blob(now.encode()), host.PATH_IN_REPO)
-    _commit(repo, path, (head, branch), {entry.path: entry}, "record this host's environment", changes)
+    commit_entries(repo, path, (head, branch), {entry.path: entry}, "record this host's environment", changes)
     return changes
 
 
@@ -125,11 +125,11 @@ def _lock_image(repo: Repo, path: str, image: Image, head: str, branch: str) -> 
         return ()
     before = image.content if image.source is None else "absent"
     changes = (f"{image.label} {short(before)} -> {short(now)}",)
-    _commit(repo, path, (head, branch), fetched, f"fetch the image {image.label} again", changes)
+    commit_entries(repo, path, (head, branch), fetched, f"fetch the image {image.label} again", changes)
     return changes
 
 
-def _commit(
+def commit_entries(
     repo: Repo,
     path: str,
     at: tuple[str, str],

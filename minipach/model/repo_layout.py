@@ -15,6 +15,7 @@ INPUTS = "inputs/"  # each input's subdataset is below it; see `run_record.slugs
 FOLDER = ".minipach"  # beside a spec of whichever name, it says that the repo is a pipeline's
 STATE = f"{FOLDER}/state"
 OWN_FILES = f"{FOLDER}/files"  # the pipeline's own files that are at no reserved name, a path in each line
+ACCEPTED = f"{FOLDER}/accepted"  # changes of code and image that do not count, one a line
 PINNED_CODE = f"{FOLDER}/code"  # shared code, below its path in the project
 LAUNCHER = f"{FOLDER}/launch"
 

@@ -26,6 +26,7 @@ from minipach.model.pipeline import Need, Pipeline, Trigger
 from minipach.model.repo_layout import CODE, INPUTS, PINNED_CODE, PUBLISHED_REF, STATE
 from minipach.model.run_record import slugs
 from minipach.model.snapshot import FileEntry, Snapshot
+from minipach.planning.accepted import Accepted, read_accepted
 from minipach.planning.collisions import foretold, shared_places
 from minipach.planning.plan import Plan, Step, content_pays, make_plan, reason_for, renamed, restore, visible_names
 from minipach.planning.release import Deferral, Revision, released
@@ -259,11 +260,22 @@ class Assessment:
         """The shared part of every datum's identity."""
         return recipe(self.pipeline, self.image.content, code_id(self.visible_files), self.commits)
 
+    @cached_property
+    def accepted(self) -> Accepted:
+        """The changes of code and image that somebody has declared not to count."""
+        return read_accepted(self.repo, self.source) if self.source else Accepted()
+
+    @property
+    def counted(self) -> Recipe:
+        """The recipe as identity counts it: without the changes that were accepted."""
+        return self.accepted.counted(self.recipe)
+
     @property
     def tasks(self) -> list[Task]:
         """The datums with their ids and the places of their outputs."""
-        if self._tasks is None or self._tasks[0] != self.recipe:
-            self._tasks = self.recipe, self._make_tasks(self.recipe)
+        counted = self.counted
+        if self._tasks is None or self._tasks[0] != counted:
+            self._tasks = counted, self._make_tasks(counted)
         return self._tasks[1]
 
     def _make_tasks(self, shared: Recipe) -> list[Task]:
@@ -459,7 +471,7 @@ class Assessment:
             content = tuple(tuple(entry.content for _, entry in files) for files in rows)
             alike.setdefault(content, []).append(task.datum)
         found = 0
-        shared = self.recipe
+        shared = self.counted
         ids = Identifier(shared, by_path=False)
         for datums in alike.values():
             if len(datums) > 1:
@@ -479,7 +491,7 @@ class Assessment:
             VERSION,
             repr(self.pipeline),
             [self.image.content, self.image.label],
-            self.recipe.as_json(),
+            self.counted.as_json(),
             sorted((repo, branch or "", commit) for (repo, branch), commit in self.commits.items()),
         ]
         others = self.head if self.repo.resolve(PUBLISHED_REF) != self.head else ""  # somebody's commits
@@ -548,7 +560,7 @@ class Assessment:
     def refresh(self) -> None:
         """Forget what may have changed in the pipeline's own repo (after results were folded in)."""
         before, known = (self.__dict__.get("head"), self.__dict__.get("source")), self.__dict__.get("known")
-        for name in ("source", "branch", "head", "image", "recipe", "exists"):
+        for name in ("source", "branch", "head", "image", "recipe", "exists", "accepted"):
             self.__dict__.pop(name, None)
         if self.head is None or (self.head, self.source) != before:
             for name in ("state", "own", "_own_files", "shared", "visible_files", "house", "outputs", "altered"):
