@@ -21,7 +21,7 @@ _KINDS: tuple[Kind, ...] = ("code", "image")
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """What was recorded. kept: datums that stay current · left: datums that are still to run."""
+    """The outcome of an acceptance. kept: datums that stay current · left: datums that are still to run."""
 
     pipeline: str
     changes: tuple[Change, ...]
