@@ -43,8 +43,8 @@ docs: .venv/docs ## build the documentation site into build/site; a broken link 
 record: .venv/ready ## run the demo in a pseudo-terminal and write the pictures of the README
 	@$(PYTHON) docs/record.py
 
-bench: .venv/ready ## measure minipach beside its peers (some 25 minutes)
-	@for script in overhead noop outputs20k plan verify hooks peers thousand; do \
+bench: .venv/ready ## measure minipach beside its peers (some 50 minutes)
+	@for script in overhead noop outputs20k plan verify hooks watch receiver peers thousand; do \
 	  echo; echo "== $$script"; $(PYTHON) benchmarks/$$script.py || exit 1; \
 	done
 

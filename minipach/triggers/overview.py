@@ -85,7 +85,7 @@ def _following(project: Project, unanswered: int) -> str:
         return "a pass runs; minipach jobs"
     if unanswered or state.taken.exists():
         return "no process answers what was heard (it was killed); minipach hooks run"
-    return "a pass begins when a hook hears something"
+    return "a pass begins when a trigger hears something"
 
 
 def _lines(file: Path) -> int:

@@ -26,7 +26,7 @@ def test_what_comes_next(study: Study) -> None:
     project = Project(study.root)
     state = project.local
     state.folder.mkdir(exist_ok=True)
-    assert overview(project).following == "a pass begins when a hook hears something"
+    assert overview(project).following == "a pass begins when a trigger hears something"
     state.heard.write_text("a\nb\n")
     found = overview(project)
     assert found.unanswered == 2 and found.last_heard is not None
