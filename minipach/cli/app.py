@@ -16,6 +16,7 @@ from minipach import __version__
 from minipach.cli import (
     alerts,
     buckets,
+    contents,
     cron,
     explain,
     inspect,
@@ -84,6 +85,7 @@ for module in (
     project,
     new,
     buckets,
+    contents,
     spec,
     run_one,
     plan,

@@ -91,7 +91,6 @@ VERBS: dict[tuple[str, str], str] = {
     ("list", ""): "minipach status (pipelines), minipach jobs, minipach datums NAME, datalad subdatasets (repos)",
     ("inspect", ""): "minipach status, minipach job ID, or git -C REPO show",
     ("put", ""): "cp FILE REPO/, then datalad save -d REPO",
-    ("get", ""): "datalad get REPO/FILE",
     ("copy", ""): "cp REPO/FILE REPO/OTHER, then datalad save -d REPO",
     ("delete", ""): "git -C REPO rm FILE, then datalad save -d REPO",
     ("glob", ""): "minipach datums NAME",
@@ -111,7 +110,7 @@ VERBS: dict[tuple[str, str], str] = {
     ("next", ""): "minipach shell NAME:DATUM",
 }
 _NOUNS = {noun for _, noun in VERBS if noun}
-_OURS = {"diff", "wait", "logs"}  # commands here, too: theirs where the noun says so
+_OURS = {"diff", "get", "wait", "logs"}  # commands here, too: theirs where the noun says so
 _WORD = re.compile(r"[a-z]+(-[a-z]+)*")
 
 

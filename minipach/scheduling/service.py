@@ -19,6 +19,7 @@ from minipach.planning.failures import failed_last_time
 from minipach.project.lock import Alone, Claims, Holder, project_lock, register
 from minipach.project.project import Project
 from minipach.project.targets import Targets
+from minipach.publish.contents import keep_within_limit
 from minipach.publish.fold_results import fold
 from minipach.records import pending_work
 from minipach.records.job_database import Ledger
@@ -29,7 +30,7 @@ from minipach.scheduling.events import Message, Reporter, forwarded
 from minipach.scheduling.report import Options, ScheduleReport
 from minipach.scheduling.scheduler import Scheduler
 from minipach.support.errors import Problem, UserError
-from minipach.support.text import many
+from minipach.support.text import byte_count, many
 
 _CAUSE = "cause="  # begins the name of an option that says why a job began
 _LATER = 300  # seconds until an engine makes a pass again that another schedule kept from starting
@@ -76,7 +77,16 @@ def run(
         added = _tick(project, targets, now, reporter, claims)
         earlier = pending_work.begin(added.project, targets, _lasting(options)) if backend.lasting else []
         report = _pass(added.project, backend, targets, options, reporter, jobs, earlier, claims)
-        return _made_up(added, now, report, backend, targets, options, reporter, jobs, claims)
+        report = _made_up(added, now, report, backend, targets, options, reporter, jobs, claims)
+        _keep_within_limit(project, reporter)
+        return report
+
+
+def _keep_within_limit(project: Project, reporter: Reporter) -> None:
+    """Drop contents that `minipach.cache-size` has no room for, unless they are the last copies."""
+    number, size = keep_within_limit(project)
+    if number:
+        reporter.report(Message(f"dropped {many(number, 'content')} ({byte_count(size)}), for minipach.cache-size"))
 
 
 def resume(project: Project, reporter: Reporter) -> ScheduleReport | None:
@@ -108,7 +118,9 @@ def resume(project: Project, reporter: Reporter) -> ScheduleReport | None:
         if backend.lasting:
             pending_work.begin(added.project, targets, _lasting(options))
         report = _pass(added.project, backend, targets, options, reporter, None, None, claims)
-        return _made_up(added, now, report, backend, targets, options, reporter, None, claims)
+        report = _made_up(added, now, report, backend, targets, options, reporter, None, claims)
+        _keep_within_limit(project, reporter)
+        return report
 
 
 def retry(

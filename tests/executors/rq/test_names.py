@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minipach.executors.resources import ResourceClass, Room
-from minipach.executors.rq.capacity import parse_size
 from minipach.executors.rq.connection import shown
 from minipach.executors.rq.names import Names
 from minipach.model.work_set import Needs
 from minipach.support.errors import UserError
+from minipach.support.sizes import parse_size
 
 needs = st.builds(
     Needs,

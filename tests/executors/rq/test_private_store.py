@@ -31,7 +31,7 @@ def annexed(files: Files, name: str) -> None:
     files.commit()
 
 
-@pytest.mark.slow
+@pytest.mark.soak  # a stop of the server takes 15 s
 def test_data_stay_while_it_is_down(root: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     need("weed")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):

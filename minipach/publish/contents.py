@@ -1,0 +1,216 @@
+"""Contents on this machine: fetched and dropped by pipeline and datum, and kept within a size.
+
+git-annex decides what may go: it keeps the last copies (`numcopies`, `mincopies`) and what is required here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from minipach.git.annex_keys import size_of
+from minipach.git.repo import Repo, annex, has_annex, is_dataset
+from minipach.project.project import Project
+from minipach.project.settings import bad_setting, local_setting
+from minipach.project.targets import parse_targets
+from minipach.records.published_outputs import published_paths
+from minipach.records.published_state import output_paths, read_state
+from minipach.records.results_branch import Known
+from minipach.support.errors import Problem, UserError, problems_json
+from minipach.support.sizes import parse_size
+from minipach.support.text import many, quoted
+
+_SETTING = "cache-size"
+_BATCH = 100  # contents that are dropped before the sizes are compared again
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The contents of one repo that were fetched or dropped.
+
+    Args:
+        repo: The path in the project.
+        contents: The number of contents.
+        size: Their bytes.
+        kept: The contents that git-annex did not drop, or could not fetch.
+        problems: The first reason for that.
+    """
+
+    repo: str
+    contents: int = 0
+    size: int = 0
+    kept: int = 0
+    problems: tuple[Problem, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the JSON object of `minipach get --json` and `drop --json`."""
+        return {
+            "repo": self.repo,
+            "contents": self.contents,
+            "bytes": self.size,
+            "kept": self.kept,
+            "problems": problems_json(self.problems),
+        }
+
+
+def move(project: Project, verb: Literal["get", "drop"], words: Sequence[str]) -> list[Moved]:
+    """Fetch or drop the contents of pipelines, of some of their datums, or of repos with data.
+
+    Args:
+        project: The project.
+        verb: What to do.
+        words: `PIPELINE`, `PIPELINE:DATUM` (names and globs) or the path of a repo.
+
+    Raises:
+        UserError: Something is not known by that name.
+    """
+    found = []
+    for path, chosen in _chosen(project, words):
+        repo = Repo(project.root / path)
+        try:
+            found.append(_move(repo, path, verb, chosen))
+        finally:
+            repo.close()
+    return found
+
+
+def keep_within_limit(project: Project) -> tuple[int, int]:
+    """Drop what was not used for longest, until the contents take at most `minipach.cache-size`.
+
+    Returns:
+        How many contents went, and their bytes.
+
+    Raises:
+        UserError: The setting is no size.
+    """
+    limit = _limit(project)
+    return (0, 0) if limit is None else trim(project, limit)
+
+
+def trim(project: Project, limit: int) -> tuple[int, int]:
+    """Drop what was not used for longest, until the contents take at most so many bytes; return what went."""
+    rows: list[tuple[float, int, Path, str]] = []
+    for path in (*project.repos, "."):
+        repo_path = project.root / path
+        for content in (repo_path / ".git" / "annex" / "objects").glob("*/*/*/*"):
+            try:
+                stat = content.stat()
+            except OSError:
+                continue
+            rows.append((max(stat.st_atime, stat.st_mtime), stat.st_size, repo_path, content.name))
+    total = sum(size for _, size, _, _ in rows)
+    went = freed = 0
+    rows.sort()
+    while rows and total - freed > limit:
+        batch: list[tuple[float, int, Path, str]] = []
+        while rows and len(batch) < _BATCH and total - freed - sum(size for _, size, _, _ in batch) > limit:
+            batch.append(rows.pop(0))
+        for repo_path in {where for _, _, where, _ in batch}:
+            sizes = {key: size for _, size, where, key in batch if where == repo_path}
+            gone = _drop_keys(Repo(repo_path), sizes)
+            went += len(gone)
+            freed += sum(sizes[key] for key in gone)
+    return went, freed
+
+
+def _drop_keys(repo: Repo, keys: Iterable[str]) -> list[str]:
+    """Drop contents that git-annex lets go; return them. Files are named, so that their attributes count."""
+    wanted = set(keys)
+    rows = annex(repo, "find", "--json", "--in=here", ok=(0, 1)).splitlines() if repo.head() else []
+    files: dict[str, list[str]] = {}
+    for row in map(json.loads, rows):
+        if row["key"] in wanted:
+            files.setdefault(row["key"], []).append(row["file"])
+    named = "".join(f"{names[0]}\0" for names in files.values()).encode("utf-8", "surrogateescape")
+    rest = "".join(f"{key}\n" for key in sorted(wanted - files.keys())).encode()
+    gone = []
+    for words, stdin in ((("--batch", "-z"), named), (("--batch-keys",), rest)):
+        if stdin:
+            out = annex(repo, "drop", "--json", "--json-error-messages", *words, stdin=stdin, ok=(0, 1))
+            gone += [row["key"] for row in _rows(out) if row.get("success")]
+    return gone
+
+
+def _limit(project: Project) -> int | None:
+    value = local_setting(project.repo, _SETTING)
+    if value is None:
+        return None
+    try:
+        return parse_size(value)
+    except UserError:
+        raise bad_setting(_SETTING, f'"{value[:20]}" is not a size', "100G") from None
+
+
+def _chosen(project: Project, words: Sequence[str]) -> Iterator[tuple[str, list[str] | None]]:
+    """Yield the repos that are asked for, with the paths in each; None: all."""
+    pipelines = {place.path for place in project.places}
+    names = pipelines | {project.name_of(path) for path in pipelines}
+    data = [word for word in words if word not in names and word.rstrip("/") in project.repos]
+    for word in dict.fromkeys(word.rstrip("/") for word in data):
+        if not is_dataset(project.root / word):
+            raise UserError(Problem("repo.not-installed", word, "not installed", f"datalad get -n {quoted(word)}"))
+        yield word, None
+    rest = [word for word in words if word not in data]
+    if not rest:
+        return
+    targets = parse_targets(project, rest, downstream=False)
+    for path in targets.order:
+        if not is_dataset(project.root / path):
+            name = project.name_of(path)
+            raise UserError(Problem("pipeline.not-a-dataset", path, "not a dataset yet", f"minipach schedule {name}"))
+        yield path, _outputs(project, path, targets.names if targets.limits(path) else None)
+
+
+def _outputs(project: Project, path: str, names: Any) -> list[str]:
+    """Return the outputs of a pipeline that are on the branch which is checked out; names: chooses datums."""
+    repo = Repo(project.root / path)
+    try:
+        head = repo.head()
+        if head is None:
+            return []
+        if names is None:
+            return output_paths(repo, head)
+        state = read_state(repo, head)
+        known = Known(repo)
+        chosen = sorted(names(path, sorted(state)))
+        return [file for name in chosen for file in published_paths(repo, head, known, state[name])]
+    finally:
+        repo.close()
+
+
+def _move(repo: Repo, path: str, verb: str, chosen: list[str] | None) -> Moved:
+    moved = Moved(path)
+    if not has_annex(repo) or chosen == []:
+        return moved
+    words: tuple[str, ...] = ("--", ".")
+    stdin = None
+    if chosen is not None:
+        there = [file for file in chosen if os.path.lexists(repo.path / file)]
+        words, stdin = ("--batch", "-z"), b"".join(os.fsencode(file) + b"\0" for file in there)
+    rows = list(_rows(annex(repo, verb, "--json", "--json-error-messages", *words, stdin=stdin, ok=(0, 1))))
+    done = [row for row in rows if row.get("success")]
+    kept = [row for row in rows if not row.get("success")]
+    size = sum(_bytes(str(row.get("key") or "")) for row in done)
+    moved = replace(moved, contents=len(done), size=size, kept=len(kept))
+    if kept:
+        first = kept[0]
+        why = " ".join((first.get("error-messages") or [first.get("note") or "git-annex refused"])[0].split())
+        problem = f"{many(len(kept), 'content')} could not be {'fetched' if verb == 'get' else 'dropped'}: "
+        fix = f"git -C {quoted(repo.path)} annex whereis {quoted(str(first.get('file') or ''))}"
+        moved = replace(moved, problems=(Problem(f"contents.not-{verb}", path, problem + why, fix),))
+    return moved
+
+
+def _rows(out: bytes) -> Iterator[dict[str, Any]]:
+    for line in out.splitlines():
+        if line.startswith(b"{"):
+            yield json.loads(line)
+
+
+def _bytes(key: str) -> int:
+    """Return the size in a key; 0 if it has none."""
+    return size_of(key) or 0
