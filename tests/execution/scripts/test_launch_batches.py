@@ -231,6 +231,25 @@ def test_links_holes_and_odd_files_are_taken_as_without_a_batch(launch: Launcher
     assert (launch.dataset / "link").read_text() == "A"
 
 
+@pytest.mark.slow
+def test_folders_that_are_too_deep_cost_only_their_datum(launch: Launcher) -> None:
+    script = """
+import os, subprocess
+while subprocess.call(["minipach-next"], cwd="/") == 0:
+    name = open("/pfs/.env").read().split("PACH_DATUM_ID='")[1].split("'")[0]
+    os.chdir("/pfs/out")
+    for _ in range(1100 if name == "a" else 0):
+        os.mkdir("d")
+        os.chdir("d")
+    open(name, "w").close()
+"""
+    words = batch(launch, "a", "b")
+    done, report = launch.reported(launch.image("host"), *words, "--", "python3", "-c", script, **use("bubblewrap"))
+    assert [row["code"] for row in report["datums"]] == [126, 0], done.stderr
+    assert launch.outputs() == {"b": ""}
+    assert launch.clean()
+
+
 def test_inputs_that_can_be_written_to_have_no_batch(launch: Launcher) -> None:
     done = launch(launch.image("host"), "-I", "writable", *batch(launch, "a"), *loop(), **use("bubblewrap"))
     assert (done.returncode, done.stderr) == (125, "launch: -b is for datums whose inputs can't be written to\n")
