@@ -136,6 +136,8 @@ def _check_output(path: str) -> None:
     """
     if reserved_in_pipeline(path.split("/", 1)[0]):  # without a container, nothing keeps a command from writing there
         raise BadOutputError(f"output {path!r}: reserved in a pipeline's repo; a command writes to /pfs/out alone")
+    if path.rpartition("/")[2].lower() == ".gitattributes":
+        raise BadOutputError(f"output {path!r}: git would change other outputs by it; rename it")
     for odd, what in (("\n", "a line break"), ("\\", "a backslash")):
         if odd in path:
             raise BadOutputError(f"output {path!r}: {what} in its name, which `datalad rerun` can't handle; rename it")

@@ -196,6 +196,7 @@ BAD_OUTPUT = {
     "dangling": 'ln -s nowhere "$PFS/out/broken"',
     "fifo": 'mkfifo "$PFS/out/pipe"',
     "another's .git": 'mkdir -p "$PFS/out/r/.git"; echo x >"$PFS/out/r/.git/HEAD"',
+    "attributes": 'mkdir "$PFS/out/a"; echo "* ident" >"$PFS/out/a/.gitattributes"',
     "no program": "exec no-such-program-anywhere",
 }
 SAYS = {
@@ -203,6 +204,7 @@ SAYS = {
     "dangling": "broken",
     "fifo": "neither a file nor a directory",
     "another's .git": "a dataset can't hold another's .git",
+    "attributes": "git would change other outputs by it",
     "no program": "no-such-program-anywhere",
 }
 

@@ -487,11 +487,13 @@ def test_reserved_names_are_refused_as_outputs(launch: Launcher) -> None:
         fault = (
             f"output {json.dumps(name)} is a reserved name in a pipeline's repo; write elsewhere or set minipach.out"
         )
-        assert (row["code"], row["fault"]) == (126, fault)
+        assert row["code"] == 126
+        assert row["fault"] == fault or (name.lower() == ".gitattributes" and "git would change" in row["fault"])
     words = [word for name in reserved for word in datum(name, f"./{name}/x")]
     _, report = launch.reported(launch.image("host"), *words, *shell('echo 1 >"$PFS/out/f"'))
     assert {row["code"] for row in report["datums"]} == {126}
     assert launch.outputs() == {}
+    reserved = [name for name in reserved if name.lower() != ".gitattributes"]  # refused everywhere
     words = [word for name in reserved for word in datum(name, "sub")]
     ok(run(launch, *words, *shell('echo 1 >"$PFS/out/$MINIPACH_DATUM"')))
     assert {path.name for path in (launch.dataset / "sub").iterdir()} == set(reserved)
@@ -503,6 +505,8 @@ ODD = [
     (".git.", "git refuses the name"),
     (".git ", "git refuses the name"),
     ("git~1", "git refuses the name"),
+    (".gitattributes", "git would change other outputs by it"),
+    (".GitAttributes", "git would change other outputs by it"),
     ("GIT~1", "git refuses the name"),
     ("new\nline", "a line break in its name"),
     ("back\\slash", "a backslash in its name"),
