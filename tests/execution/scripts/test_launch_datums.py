@@ -499,6 +499,25 @@ def test_reserved_names_are_refused_as_outputs(launch: Launcher) -> None:
     assert {path.name for path in (launch.dataset / "sub").iterdir()} == set(reserved)
 
 
+@pytest.mark.parametrize("batch", [(), ("-b",)], ids=["", "batch"])
+def test_outputs_larger_than_the_disk_are_refused_though_they_are_holes(
+    launch: Launcher, batch: tuple[str, ...]
+) -> None:
+    """To hash one would take hours, beyond every time limit."""
+    found = os.statvfs(launch.dataset)
+    size = found.f_blocks * found.f_frsize // 2
+    script = 'import os\nif os.environ.get("MINIPACH_DATUM") == "b" or not os.system("minipach-next"):\n'
+    script += f"    for n in '1', '2', '3':\n        os.truncate(os.open('/pfs/out/' + n, 65, 0o600), {size})\n"
+    words = [*batch, *datum("b")]
+    _, report = launch.reported(launch.image("host"), *words, "--", "python3", "-c", script, **use("bubblewrap"))
+    (row,) = report["datums"]
+    assert (row["code"], row["fault"]) == (
+        126,
+        'output "3" makes the outputs larger than the whole disk, holes included',
+    )
+    assert launch.clean()
+
+
 ODD = [
     (".git", "a dataset can't hold another's .git"),
     (".GIT", "git refuses the name"),
