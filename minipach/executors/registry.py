@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ from minipach.git.repo import Repo
 from minipach.model.pipeline import Pipeline
 from minipach.project.project import Project
 from minipach.project.settings import bad_setting, local_setting
-from minipach.support.errors import Finding, Problem
+from minipach.support.errors import Finding, Problem, UserError
 
 
 class Backend(ABC):
@@ -81,6 +81,14 @@ class Backend(ABC):
         """
         return []
 
+    def workflow(self, project: Project, order: Sequence[str]) -> dict[str, Any]:
+        """Return these pipelines, upstream first, as a workflow for Argo. Raises UserError."""
+        raise UserError(_no_workflows(self.name))
+
+    def cron_workflows(self, project: Project, order: Sequence[str]) -> list[dict[str, Any]]:
+        """Return a workflow for each clock of these pipelines. Raises UserError."""
+        raise UserError(_no_workflows(self.name))
+
     def explain(self, project: Project, error: Exception) -> Problem | None:
         """Return the problem that an exception of the engine's own client is about; None: it is none of those."""
         return None
@@ -96,6 +104,12 @@ class Backend(ABC):
     def come_back(self, project: Project, seconds: int) -> None:
         """Have the engine make a pass later. Called where another schedule holds the project's lock for long."""
         return
+
+
+def _no_workflows(name: str) -> Problem:
+    return Problem(
+        "export.no-workflows", "minipach.executor", f"{name} has none", "git config minipach.executor kubernetes"
+    )
 
 
 # name -> module and class; a module is imported when its executor is asked for: Redis' client alone takes 0.1 s

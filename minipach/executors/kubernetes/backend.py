@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from minipach.executors.base import Executor
@@ -97,6 +97,30 @@ class KubernetesBackend(Backend):
             pipeline.job_timeout,
         )
         return [job(request, pod_options(settings))] if sets else []
+
+    def workflow(self, project: Project, order: Sequence[str]) -> dict[str, Any]:
+        """Return these pipelines, upstream first, as a Workflow of Argo. Raises UserError."""
+        from minipach.executors.kubernetes.argo import workflow
+        from minipach.executors.kubernetes.options import KubernetesOptions
+
+        return workflow(order, _upstream(project, order), KubernetesOptions(project).workflow)
+
+    def cron_workflows(self, project: Project, order: Sequence[str]) -> list[dict[str, Any]]:
+        """Return a CronWorkflow for each clock of these pipelines, with what is downstream. Raises UserError."""
+        from minipach.executors.kubernetes.argo import cron_workflow
+        from minipach.executors.kubernetes.options import KubernetesOptions
+
+        options = KubernetesOptions(project).workflow
+        found = []
+        for path in order:
+            clocks = {one.clock for one in project.pipelines[path].pfs_inputs() if one.clock is not None}
+            below = project.downstream([path])
+            found += [cron_workflow(path, clock, below, _upstream(project, below), options) for clock in clocks]
+        return found
+
+
+def _upstream(project: Project, order: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    return {path: project.upstream(path) for path in order}
 
 
 def _quota_findings(rows: list[dict[str, Any]]) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 
+from minipach.executors.kubernetes.argo import WorkflowOptions
 from minipach.executors.kubernetes.client import Client
 from minipach.project.project import Project
 from minipach.project.settings import bad_setting, local_setting
@@ -70,6 +71,12 @@ class KubernetesOptions:
                 )
             )
         return value
+
+    @property
+    def workflow(self) -> WorkflowOptions:
+        """The settings of exported workflows."""
+        claim = self._need("claim", "the volume claim that has the project, for workflows", "study")
+        return WorkflowOptions(self.image, claim, self.service_account)
 
     @property
     def pods(self) -> int:
