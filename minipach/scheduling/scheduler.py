@@ -18,7 +18,8 @@ from minipach.model.messages import SUBJECT
 from minipach.model.states import GOING, STOPPED, PipelineState
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.plan import Plan
-from minipach.project.create import adopt
+from minipach.project.create import adopt, adopt_all
+from minipach.project.discovery import Place
 from minipach.project.lock import Alone, Claims
 from minipach.project.project import Project
 from minipach.project.settings import give_up_after
@@ -87,6 +88,8 @@ class Scheduler:
     def run(self, targets: Targets, options: Options) -> ScheduleReport:
         """Bring the chosen pipelines up to date, each as soon as what it takes from is."""
         with self._step():
+            for line in adopt_all(self.project, self._new(targets)):
+                self.say(line)
             began = holder_heads(self.project)
         self._reports = {}
         self._problems = []
@@ -105,6 +108,13 @@ class Scheduler:
             postponed = options.postpone is not None and options.postpone()
             new = None if postponed else self._commit_project(reports, self._used.commits, began)
         return ScheduleReport(tuple(reports.values()), tuple(self._problems), new)
+
+    def _new(self, targets: Targets) -> list[Place]:
+        """Return the folders that this pass makes datasets of, as far as all that they take from is there by then."""
+        project = self.project
+        known = set(project.repos)
+        new = [p for p in project.places if p.path in targets.order and not (p.is_dataset and p.path in known)]
+        return [p for p in new if not project.trouble([p.path]) and not project.lacks(p.path, but=targets.order)]
 
     @contextlib.contextmanager
     def _step(self) -> Iterator[None]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from minipach.project.create import adopt_all
+from minipach.project.project import find_project
 from tests.fixtures.projects import MINIPACH, Study, run
 from tests.fixtures.stories import counts, spec
 
@@ -314,3 +317,37 @@ def test_lock_takes_a_changed_environment_in_only_when_asked(tmp_path: Path) -> 
     assert study.git("edges", "status", "--porcelain") == ""
     reasons = {(d["action"], d["reason"].split(" (")[0]) for d in study.plan()["edges"]["datums"]}
     assert reasons == {("run", "image the host environment changed")}
+
+
+def test_all_new_folders_become_datasets_with_one_commit(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    study.put("images/a.txt", "alpha\n")
+    for name in ("edges", "masks", "odd name", "binary"):
+        study.copier(name)
+    (study.root / "binary/code/table.bin").write_bytes(bytes(range(256)) * 4)
+    (study.root / ".gitignore").write_text("masks/\n")
+    study.git(".", "add", ".gitignore"), study.git(".", "commit", "-qm", "ignore")
+    before = study.git(".", "rev-parse", "HEAD")
+    project = find_project(study.root)
+    done = adopt_all(project, project.places)
+    assert [line for line in done if line.startswith("registered")] == [
+        "registered binary in the superdataset",
+        "registered edges in the superdataset",
+        "registered odd name in the superdataset",
+    ], "a folder whose spec is ignored is left as it is"
+    assert study.git(".", "rev-list", "--count", f"{before}..HEAD") == "1"
+    assert study.git(".", "log", "-1", "--format=%s") == "minipach: 3 folders become datasets"
+    listed = json.loads(
+        "[" + run("datalad", "-f", "json", "subdatasets", cwd=study.root).out.replace("\n", ",")[:-1] + "]"
+    )
+    ids = {row["gitmodule_name"]: row["gitmodule_datalad-id"] for row in listed}
+    for name in ("binary", "edges", "odd name"):
+        assert ids[name] == study.git(name, "config", "--file", ".datalad/config", "datalad.dataset.id")
+        assert study.git(name, "status", "--porcelain") == ""
+        assert f":{study.root / name}" in study.git(name, "show", "git-annex:uuid.log")
+        study.git(name, "annex", "fsck", "--quiet")
+    assert len(set(ids.values())) == len(ids)
+    # what is binary is annexed, as `git add` does it
+    assert study.git("binary", "show", "HEAD:code/table.bin").startswith("/annex/objects/")
+    assert study.git(".", "status", "--porcelain") == " M images", "what was not ours to commit"
+    assert adopt_all(find_project(study.root), [p for p in project.places if p.path != "masks"]) == []
