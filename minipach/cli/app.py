@@ -37,6 +37,7 @@ from minipach.cli import (
     status,
     store,
     triggers,
+    ui,
     watch,
     worker,
 )
@@ -103,6 +104,7 @@ for module in (
     inspect,
     explain,
     report,
+    ui,
     results,
     store,
     push,

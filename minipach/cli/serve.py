@@ -8,6 +8,7 @@ import typer
 
 from minipach.cli.common import Here, guarded, say
 from minipach.cli.sections import RUN, add
+from minipach.cli.ui import ACTIONS, begin
 from minipach.cli.units import UNIT, show_unit
 
 
@@ -29,13 +30,15 @@ def serve(
         int,
         typer.Option("--body-limit", min=1, max=100_000_000, metavar="BYTES", help="Refuse longer events."),
     ] = 4_000_000,
+    actions: ACTIONS = False,
     unit: UNIT = False,
 ) -> None:
-    """Receive events of forges and buckets, and start passes.
+    """Receive events of forges and buckets, start passes, and show the console.
 
     Senders post to /hooks/github, gitea, forgejo, gitlab, bitbucket or s3. Each has a secret: the variable
     MINIPACH_WEBHOOK_GITHUB_SECRET, or a file that the git setting minipach.webhook.github.secret-file names.
-    /healthz and /metrics (Prometheus) are for monitoring.
+    /healthz and /metrics (Prometheus) are for monitoring. On an address that only this machine can reach, it serves
+    the console of `minipach ui`, too.
 
     Example: minipach serve --port 8642
     """
@@ -68,5 +71,13 @@ def serve(
         say(f"unsigned events are accepted from: {', '.join(unsigned)}")
     if not is_loopback(shown[0]):
         say("other machines can reach this address without encryption; a proxy with TLS is safer")
-    answer(receiver.app(), listener)
+    if is_loopback(shown[0]):
+        console, link, done = begin(project, f"http://{address}:{shown[1]}", actions=actions)
+        say(f"console: {link}")
+        try:
+            answer(receiver.app(console.routes()), listener, console.end)
+        finally:
+            done()
+    else:
+        answer(receiver.app(), listener)
     say("ended; passes that run continue")

@@ -155,6 +155,16 @@ class LocalState:
         return self.folder / "serving"
 
     @property
+    def console(self) -> Path:
+        """The link of the console that runs, with its token (JSON); only the owner may read it."""
+        return self.folder / "console.json"
+
+    @property
+    def console_log(self) -> Path:
+        """The output of commands that the console has started."""
+        return self.folder / "console.log"
+
+    @property
     def seen(self) -> Path:
         """The branches as the last such pass saw them (JSON)."""
         return self.folder / "seen.json"

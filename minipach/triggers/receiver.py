@@ -11,14 +11,14 @@ import logging
 import os
 import time
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from minipach.git.repo import GitError
 from minipach.model.local_state import LocalState
@@ -67,12 +67,13 @@ class Receiver:
         self._last: dict[str, dict[str, str]] = {}  # by forge and outcome: what and when
         self._changed = True
 
-    def app(self) -> Starlette:
-        """Return the ASGI application."""
+    def app(self, more: Sequence[BaseRoute] = ()) -> Starlette:
+        """Return the ASGI application. more: routes of others that it answers, too."""
         routes = [
             Route("/hooks/{forge}", self._hook, methods=["POST"]),
             Route("/healthz", self._health, methods=["GET"]),
             Route("/metrics", self._metrics, methods=["GET"]),
+            *more,
         ]
         return Starlette(routes=routes, lifespan=self._lifespan)
 

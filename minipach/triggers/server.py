@@ -7,7 +7,8 @@ import contextlib
 import ipaddress
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -65,7 +66,18 @@ class Protocol(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """A server that ends after SIGTERM or SIGINT, without sending the signal again to itself."""
+    """A server that ends after SIGTERM or SIGINT, without sending the signal again to itself.
+
+    at_end: is called when it is to end.
+    """
+
+    at_end: Callable[[], None] | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end: long answers are to end, too."""
+        if self.at_end is not None:
+            self.at_end()
+        super().handle_exit(sig, frame)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -108,8 +120,14 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def serve(app: Starlette, listener: socket.socket) -> None:
-    """Answer requests until SIGTERM or SIGINT."""
+def serve(app: Starlette, listener: socket.socket, at_end: Callable[[], None] | None = None) -> None:
+    """Answer requests until SIGTERM or SIGINT.
+
+    Args:
+        app: The application.
+        listener: A socket that listens.
+        at_end: Is called then, to end answers that would go on without end.
+    """
     options: dict[str, Any] = {
         "http": Protocol,
         "ws": "none",
@@ -124,4 +142,6 @@ def serve(app: Starlette, listener: socket.socket) -> None:
         "h11_max_incomplete_event_size": _HEADER_LIMIT,
     }
     with listener:
-        Server(uvicorn.Config(app, **options)).run(sockets=[listener])
+        server = Server(uvicorn.Config(app, **options))
+        server.at_end = at_end
+        server.run(sockets=[listener])

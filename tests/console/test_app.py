@@ -1,0 +1,213 @@
+"""The console over HTTP: each page in each form, who may ask, and that nothing that is asked for breaks it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from minipach.console.app import HEADERS
+from minipach.console.pages import PAGES
+from minipach.project.project import Project
+from tests.fixtures.consoles import HOST, TOKEN, ask, console_of
+from tests.fixtures.leftovers import until
+from tests.fixtures.projects import Study
+from tests.fixtures.stories import HOSTILE, PIXEL, troubled
+
+HOSTILE_DATUM = f"datum?pipeline=edges&name={quote(HOSTILE, safe='')}"
+ADDRESSES = [
+    "",
+    "pipeline?pipeline=edges",
+    "pipeline?pipeline=edges&state=failed&find=bad&sort=seconds&order=down&page=7",
+    "datum?pipeline=edges&name=moon.txt",
+    "datum?pipeline=edges&name=bad.txt",
+    HOSTILE_DATUM,
+    "log?pipeline=edges&name=bad.txt&find=cannot",
+    "failures",
+    "jobs",
+    "job?id=edges&lanes=worker",
+    "workers",
+]
+
+
+def form_of(page: str, ending: str) -> str:
+    """The address of a page in another form."""
+    name, mark, query = page.partition("?")
+    return f"{name or 'index'}.{ending}{mark}{query}"
+
+
+@pytest.mark.parametrize("page", ADDRESSES)
+def test_each_page_is_html_json_and_text(page: str) -> None:
+    console = console_of(troubled())
+    html = ask(console, page)
+    assert html.status_code == 200 and html.headers["content-type"] == "text/html; charset=utf-8"
+    assert "<script>alert" not in html.text and "\x1b" not in html.text
+    assert ask(console, form_of(page, "json")).json()["schema"] == 1
+    text = ask(console, form_of(page, "txt"))
+    assert text.status_code == 200 and text.headers["content-type"].startswith("text/plain")
+
+
+def test_the_addresses_above_have_all_pages() -> None:
+    assert {page.partition("?")[0] for page in ADDRESSES} == set(PAGES)
+
+
+def test_the_overview_leads_to_the_cause_of_a_failure_in_two_clicks() -> None:
+    console = console_of(troubled())
+    assert f"{console.prefix}/failures" in ask(console, "").text
+    cause = ask(console, "failures").text
+    assert "the command exited with 3" in cause and "cannot read it" in cause
+    groups = ask(console, "failures.json").json()["groups"]
+    assert [(g["count"], g["datums"]) for g in groups] == [(2, ["bad.txt", "bad2.txt"]), (1, [HOSTILE])]
+
+
+def test_pages_say_what_the_commands_say() -> None:
+    study = troubled()
+    shown = ask(console_of(study), "index.json").json()
+    rows = {row["name"]: row for row in study.minipach("status", "--json").json["pipelines"]}
+    assert {p["name"]: (p["state"], p["counts"]) for p in shown["pipelines"]} == {
+        name: (row["state"], row["counts"]) for name, row in rows.items()
+    }
+
+
+def test_filters_are_in_the_address() -> None:
+    found = ask(console_of(troubled()), "pipeline.json?pipeline=edges&state=failed&find=bad2").json()
+    assert [row["name"] for row in found["rows"]] == ["bad2.txt"] and found["selected"] == 1
+
+
+def test_logs_say_how_many_lines_a_filter_hides() -> None:
+    assert "0 of " in ask(console_of(troubled()), "log?pipeline=edges&name=bad.txt&find=nowhere").text
+    assert '<span class="sgr-red">red</span>' in ask(console_of(troubled()), "log?pipeline=edges&name=bad.txt").text
+
+
+def test_files_are_asked_for_by_number_and_are_never_pages(study: Study) -> None:
+    study.put("images/page.html", "<script>alert(1)</script>")
+    study.put("images/dot.png", PIXEL)
+    study.copier()
+    study.schedule()
+    console = console_of(study)
+    page = ask(console, "file?pipeline=edges&name=page.html&file=0")
+    assert page.headers["content-type"] == "text/plain; charset=utf-8" and page.text.startswith("<script>")
+    assert page.headers["content-security-policy"].startswith("sandbox")
+    picture = ask(console, "file?pipeline=edges&name=dot.png&file=1")
+    assert picture.headers["content-type"] == "image/png" and picture.content == PIXEL
+    for number in ("2", "-1", "x", "../../etc/passwd", ""):
+        assert ask(console, f"file?pipeline=edges&name=dot.png&file={quote(number)}").status_code == 404
+
+
+def test_logs_of_others_are_not_read(tmp_path: Path) -> None:
+    from minipach.console.pages import log_file
+
+    project = Project(troubled().root)
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    link = project.local.logs / "link"
+    link.symlink_to(secret)
+    assert log_file(project, str(secret)) is None
+    assert log_file(project, str(link)) is None
+    assert log_file(project, str(project.local.logs / ".." / "ledger.sqlite")) is None
+    link.unlink()
+
+
+# Who may ask
+
+
+def test_without_the_token_nothing_is_shown() -> None:
+    console = console_of(troubled())
+    for prefix in ("/c/wrong", "/c/", f"/c/{TOKEN}x", "/c/%ff"):
+        answer = ask(console, "", prefix=prefix)
+        assert answer.status_code == 404 and "study" not in answer.text
+    assert ask(console, "", prefix="/").status_code == 404
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8642", "127.0.0.1.evil.example", "", "[::1"])
+def test_names_that_another_dns_may_have_are_refused(host: str) -> None:
+    assert ask(console_of(troubled()), "", headers={"Host": host}).status_code == 403
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:1", "127.0.0.1", "[::1]:8642", "LOCALHOST"])
+def test_names_of_this_machine_are_answered(host: str) -> None:
+    assert ask(console_of(troubled()), "jobs.json", headers={"Host": host}).status_code == 200
+
+
+def test_each_answer_has_the_headers_of_security() -> None:
+    console = console_of(troubled())
+    for page in ("", "jobs.json", "console.js", "nothing", "pipeline?pipeline=none"):
+        headers = ask(console, page).headers
+        assert all(name in headers for name in HEADERS), page
+    policy = ask(console, "").headers["content-security-policy"]
+    assert "default-src 'self'" in policy and "unsafe" not in policy and "http" not in policy
+
+
+# Actions
+
+
+def test_without_actions_forms_do_nothing_and_are_not_shown() -> None:
+    console = console_of(troubled())
+    assert 'method="post"' not in ask(console, "").text
+    assert ask(console, "act", method="POST", body=b"action=pause").status_code == 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:9999"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+def test_forms_of_other_sites_do_nothing(headers: dict[str, str]) -> None:
+    console = console_of(troubled(), actions=True)
+    assert ask(console, "act", method="POST", body=b"action=pause", headers=headers).status_code == 403
+
+
+def test_an_action_runs_the_command_that_its_button_shows(tmp_path: Path) -> None:
+    study = troubled().duplicate(tmp_path / "study")
+    console = console_of(study, actions=True)
+    assert "minipach pause edges" in ask(console, "pipeline?pipeline=edges").text
+    ours = {"Origin": f"http://{HOST}", "Sec-Fetch-Site": "same-origin"}
+    answer = ask(console, "act", method="POST", body=b"action=pause&pipeline=edges", headers=ours)
+    assert answer.status_code == 303
+    until("the pause", lambda: "edges" in study.minipach("triggers", "--json").json["paused"])
+    assert Project(study.root).local.console_log.read_text().startswith("$ minipach pause edges\n")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"action=init", b"action=retry", b"action=schedule&pipeline=none", b"a" * 70_000]
+)
+def test_wrong_forms_are_refused(body: bytes) -> None:
+    assert ask(console_of(troubled(), actions=True), "act", method="POST", body=body).status_code in (400, 413)
+
+
+# Whatever is asked for
+
+NAMES = st.sampled_from(["edges", "numbers", "images", "..", "/", "", "moon.txt", "bad.txt", HOSTILE]) | st.text(
+    max_size=20
+)
+VALUES = st.dictionaries(
+    st.sampled_from(
+        ["pipeline", "name", "file", "page", "state", "find", "sort", "order", "id", "job", "try", "lanes", "self"]
+    ),
+    NAMES,
+    max_size=5,
+)
+WORDS = st.sampled_from([*PAGES, *(f"{page}.json" for page in PAGES), "file", "events.x", "console.js", "index.txt"])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(WORDS | st.text(max_size=10), VALUES, st.sampled_from(["GET", "HEAD", "POST"]))
+def test_no_address_breaks_the_console(page: str, values: dict[str, str], method: str) -> None:
+    console = console_of(troubled())
+    query = "&".join(f"{n}={quote(v.encode('utf-8', 'surrogatepass'))}" for n, v in values.items())
+    where = quote(page.encode("utf-8", "surrogatepass"), safe="")
+    if where.startswith("events"):
+        return
+    answer = ask(console, f"{where}?{query}", method=method)
+    assert answer.status_code in (200, 307, 403, 404), answer.text[:500]
+    if page.endswith(".json") and method == "GET" and answer.status_code == 200:
+        json.loads(answer.text)
