@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import hypothesis
@@ -25,6 +26,7 @@ from minipach.triggers.passes import answer
 from minipach.triggers.watcher import Watcher, WatchOptions
 from tests.fixtures.passes import Kept, wait_until_quiet
 from tests.fixtures.projects import MINIPACH, Study
+from tests.fixtures.receivers import serving, signed
 
 _FILES = st.sampled_from(["a", "b", "c"])
 
@@ -214,3 +216,39 @@ def test_killed_watchers_and_passes_lose_nothing(study: Study, kills: int) -> No
     finally:
         watcher.kill()
         watcher.wait()
+
+
+@pytest.mark.parametrize("events", [pytest.param(4, marks=pytest.mark.slow), pytest.param(200, marks=pytest.mark.soak)])
+def test_killed_receivers_and_passes_lose_nothing(study: Study, tmp_path: Path, events: int) -> None:
+    """Each commit is followed by one event, which the receiver may be too dead to hear. Nothing is sent again."""
+    study.copier()
+    choose = random.Random(events)
+    answered, numbers = 0, iter(range(events))
+    done = False
+    while not done:
+        with serving(study, tmp_path / "log") as found:
+            for number in numbers:
+                study.put(f"images/{number}", f"{number}")
+                headers, body = signed("github", str(number))
+                answer = found.client.post(f"{found.url}/hooks/github", content=body, headers=headers)
+                answered += answer.status_code == 202
+                time.sleep(choose.uniform(0, 1))
+                if choose.random() < 0.3:
+                    for pid in processes_of(study):
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(pid, signal.SIGKILL)
+                if choose.random() < 0.2:
+                    break  # `serving` ends it by SIGKILL
+            else:
+                done = True
+                deadline = time.monotonic() + 600
+                while not all((study.root / "edges" / str(number)).is_symlink() for number in range(events)):
+                    assert time.monotonic() < deadline, Project(study.root).local.passes_log.read_text()[-2000:]
+                    time.sleep(0.2)
+                wait_until_quiet(study)
+    assert answered == events
+    assert study.outputs("edges").keys() == {str(number) for number in range(events)}
+    assert study.plan()["edges"]["counts"]["run"] == 0
+    for repo in ("edges", "."):
+        trees = study.git(repo, "log", "--first-parent", "--format=%T").split()
+        assert all(new != old for new, old in pairwise(trees)), "a commit that changes nothing"
