@@ -58,7 +58,7 @@ def test_what_is_known_to_collide_is_told_before_anything_runs(study: Study) -> 
         assert (done.code, SAID in done.err) == (2, True), done.err
     assert "e: 1 run, 2 reuse, 1 problem" in study.minipach("plan").out
     dag = study.minipach("dag")
-    assert "e: blocked, 3 datums, 2 stored, 1 missing  " in dag.out
+    assert "└── e   blocked  3 datums, 2 stored, 1 missing  " in dag.out
     assert SAID in dag.err
     done = study.minipach("schedule")
     assert (done.code, SAID in done.err) == (2, True)
