@@ -88,6 +88,7 @@ def on_terminal(study: Study, *command: str) -> str:
     return data.decode().replace("\r\n", "\n")
 
 
+@pytest.mark.slow
 def test_logs_send_a_terminal_colours_alone_and_all_with_raw(study: Study) -> None:
     study.put("images/a", "a")
     study.pipeline(

@@ -32,6 +32,7 @@ def test_each_datum_is_counted_once(study: Study) -> None:
     assert row == ["edges", "failed", "4", "1", "2", "0", "1"]
 
 
+@pytest.mark.slow
 def test_failures_that_are_alike_are_one_line_of_status(study: Study) -> None:
     for name in "abc":
         study.put(f"images/{name}", f"bad {name}\n", save=False)

@@ -194,6 +194,7 @@ def test_the_script_of_a_command(cmd: list[str], script: str | None) -> None:
     assert script_of(cmd) == script
 
 
+@pytest.mark.slow
 def test_check_finds_a_program_or_a_script_that_is_nowhere(study: Study) -> None:
     study.put("images/a.txt", "alpha\n")
     study.pipeline("edges", SPEC.replace("run.sh", "runs.sh"), run=PICKY)

@@ -44,6 +44,7 @@ def set_sizes(study: Study) -> list[int]:
     return sorted(sets.values())
 
 
+@pytest.mark.slow
 def test_each_datum_of_a_set_has_a_record_that_names_its_set(study: Study) -> None:
     in_sets(study)
     assert study.schedule()["edges"]["counts"]["ran"] == 8

@@ -392,9 +392,8 @@ cp "$images" "$PFS/out/"
 PRINTED = "the token is [secret]\n[secret]\nno end: [secret]\n[secret]"
 
 
-@pytest.mark.parametrize(
-    "killed", ["schedule", *(pytest.param(it, marks=pytest.mark.slow) for it in ("worker", "cancel"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", ["schedule", "worker", "cancel"])
 def test_a_secret_is_in_no_log_while_its_datum_runs_nor_after_a_kill(
     study: Study, monkeypatch: pytest.MonkeyPatch, killed: str
 ) -> None:

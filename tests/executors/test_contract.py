@@ -294,6 +294,7 @@ def test_cancel_of_one_pipeline_ends_its_command_alone(bench: Bench) -> None:
     assert bench.ends(1)[again[0].id].kind == "ok", "more can be submitted"
 
 
+@pytest.mark.slow
 @every(["local"])
 def test_a_free_slot_goes_to_the_pipeline_that_is_preferred(bench: Bench) -> None:
     bench.put(**{name: "1" for name in "abc"})

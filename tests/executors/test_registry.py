@@ -94,6 +94,7 @@ def test_a_registered_executor_runs_schedules_and_their_later_passes(study: Stud
     assert service.wait(find_project(study.root), ["edges", "copies"], 0, print) == []
 
 
+@pytest.mark.slow
 def test_every_view_asks_the_registered_executor(study: Study, memory: Memory) -> None:
     run(study)
     project = find_project(study.root)

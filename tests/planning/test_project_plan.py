@@ -107,6 +107,7 @@ def test_what_lacks_another_input_keeps_nothing_that_is_asked_for_from_its_work(
     assert not (study.root / "both/.git").exists()
 
 
+@pytest.mark.slow
 def test_a_pipeline_without_datums_says_why(fresh: Study, tmp_path: Path) -> None:
     study = duplicate(fresh, tmp_path / "study")
     study.copier("none", glob="/*.tif")

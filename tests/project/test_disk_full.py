@@ -64,6 +64,7 @@ def test_scratch(filled: Study) -> None:
     assert (filled.root / "edges" / "a.txt.big").stat().st_size == 3000 * 1024
 
 
+@pytest.mark.slow
 def test_object_store(filled: Study) -> None:
     # the worktrees lie on another file system than the store, so that only the store is full
     objects = filled.root / "edges" / ".git" / "annex" / "objects"

@@ -78,6 +78,7 @@ def test_a_damaged_file_is_read_over(tmp_path: Path) -> None:
     assert read(SMALL, cache) == first
 
 
+@pytest.mark.slow
 def test_an_unchanged_plan_does_without_the_checker(study: Study) -> None:
     study.put("images/a.txt", "alpha")
     study.copier()

@@ -25,7 +25,8 @@ def json_pipeline(study: Study, name: str) -> None:
     (study.root / "edges" / name).write_text(json.dumps(SPEC, indent="\t"))
 
 
-@pytest.mark.parametrize("name", ["spec.yaml", pytest.param("spec.json", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["spec.yaml", "spec.json"])
 def test_a_spec_of_another_name_runs(name: str, study: Study) -> None:
     study.put("images/a.txt", "alpha")
     json_pipeline(study, name)

@@ -219,7 +219,8 @@ def commit_meanwhile(study: Study, path: str, text: str) -> Background:
     return scheduler
 
 
-@pytest.mark.parametrize("path", [pytest.param("README.md", marks=pytest.mark.slow), "spec.yml"])
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["README.md", "spec.yml"])
 def test_what_is_committed_while_datums_run_stays(published: Study, path: str) -> None:
     there = published.root / "edges" / path
     text = (there.read_text() if there.exists() else "") + "description: new\n"

@@ -90,6 +90,7 @@ def test_a_datum_that_takes_too_long_is_told_as_a_job_would(study: Study) -> Non
     assert (done.code, done.err.splitlines()[-1]) == (1, "edges: a.txt: timed out after 1 s")
 
 
+@pytest.mark.slow
 def test_what_a_command_left_is_at_fault_and_no_secret_is_shown(study: Study) -> None:
     study.put("images/a.txt", "words\n")
     script = 'echo "it is $TOKEN"; ln -s /nowhere "$PFS/out/$TOKEN"\n'

@@ -205,6 +205,7 @@ def test_bad_pattern_is_one_line(study: Study, pattern: str, message: str) -> No
     assert len(caught.value.problems) == 1
 
 
+@pytest.mark.slow
 def test_any_name_is_saved_and_no_other_change(study: Study, incoming: Path, tmp_path: Path) -> None:
     study.put("images/tracked", "tracked")
     (study.root / "images/tracked").unlink()

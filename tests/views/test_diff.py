@@ -153,6 +153,7 @@ def test_before_the_first_publish_there_is_nothing_to_compare(study: Study) -> N
     assert "nothing published yet. Fix: minipach schedule edges" in done.err
 
 
+@pytest.mark.slow
 def test_after_the_first_publish_it_is_compared_with_nothing(study: Study) -> None:
     study.put("images/moon.txt", "pale\n")
     study.copier()
