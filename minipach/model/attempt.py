@@ -154,7 +154,7 @@ class JobRow:
     """One pass of a pipeline. key: the job database's own number; several passes over the same state share an id.
 
     asked: how many datums it is to run, all passes that share the key together (0: not known) · cause: `manual` (a
-    person asked for it), or the trigger: `clock`, `watch`, `event`, `hook`; `backfill` ("": not known).
+    person asked for it), or the trigger: `hook`, `event`, `watch`, `clock`, `look`; `backfill` ("": not known).
     """
 
     key: int

@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -42,6 +42,7 @@ from minipach.triggers.webhook_secrets import PREFIX
 _QUIET = 0.3  # seconds without a new line after which a pass begins: one command often moves several branches
 _LONGEST = 1.5  # seconds after which it begins although lines keep coming
 _LOCKED = 10.0  # seconds to wait for a git command that holds the index of a repo
+CAUSES = ("hook", "event", "watch", "clock", "look")  # look: `serve` looks without an event
 _LOG_SIZE = 1_000_000  # bytes of the log, after which a new one begins
 
 
@@ -174,7 +175,7 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
         tips = tips_of(project)
         done = begin_pass(state, tips)
         left_out: dict[str, str] = {}
-        look = Look(at, len(lines), last, cause=_cause(lines))
+        look = Look(at, len(lines), last, cause=cause_of(lines))
         try:
             targets, left_out = by_itself(project)
             wishes = _wishes(project, done, tips, reporter)
@@ -267,11 +268,16 @@ def _run(project: Project, targets: Targets, wishes: Wishes, options: Options, r
     return ScheduleReport(tuple(rows.values()), problems, commits[-1] if commits else None)
 
 
-def _cause(lines: list[str]) -> str:
-    """Return the kind of trigger that asked for a pass: `clock`, `watch` or `event` if all lines are; else `hook`."""
-    words = [line.split(" ", 1)[0] for line in lines]
-    kinds = {"event" if word.endswith(":") else word for word in words}
-    return next((kind for kind in ("clock", "watch", "event") if kinds == {kind}), "hook")
+def cause_of(lines: Sequence[str]) -> str:
+    """Return the kind of trigger that asked for a pass; of several, the one nearest to what people do."""
+    kinds = {_kind(line.split(" ", 1)[0]) for line in lines}
+    return next(kind for kind in CAUSES if kind in kinds)
+
+
+def _kind(word: str) -> str:
+    if word == "serve:":
+        return "look"
+    return "event" if word.endswith(":") else word if word in ("watch", "clock") else "hook"
 
 
 def by_itself(project: Project) -> tuple[Targets, dict[str, str]]:

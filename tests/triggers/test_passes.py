@@ -15,7 +15,7 @@ from minipach.project.project import Project
 from minipach.scheduling.events import Event, PipelineEnded
 from minipach.support.errors import UserError
 from minipach.triggers import hooks
-from minipach.triggers.passes import answer, ask, by_itself, is_waiting
+from minipach.triggers.passes import answer, ask, by_itself, cause_of, is_waiting
 from tests.fixtures.passes import Kept, wait_until_quiet
 from tests.fixtures.projects import Study
 
@@ -186,3 +186,19 @@ def check_triggers(folder: Path, changes: list[tuple[str, str]], deliveries: lis
             study.schedule()
         found.append(study.outputs("edges"))
     assert found[0] == found[1] and "begin" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "cause"),
+    [
+        (["clock a tick is due"], "clock"),
+        (["clock a tick is due", "serve: looks"], "clock"),
+        (["serve: begins"], "look"),
+        (["serve: begins", "github: push a/b refs/heads/main"], "event"),
+        (["watch images refs/heads/master", "clock a tick is due"], "watch"),
+        (["refs/heads/master 0123 /study", "github: push"], "hook"),
+        (["images: somebody else pushed to origin meanwhile"], "event"),
+    ],
+)
+def test_cause_of_a_pass(lines: list[str], cause: str) -> None:
+    assert cause_of(lines) == cause
