@@ -173,26 +173,26 @@ def _remove_container(noted: Path) -> None:
             subprocess.run([runtime, "rm", "--force", name], env=child_environment(), capture_output=True, check=False)
 
 
-def clean_up(repo: Repo) -> int:
-    """Remove the slots of owners that are gone, and end what still runs in them; how many there were."""
+def left_behind(repo: Repo) -> list[Path]:
+    """Return the slots of owners that are gone."""
     folder = slots_dir(repo)
     if not folder.is_dir():
-        return 0
-    removed = 0
+        return []
     # git registers a worktree before it makes its folder: a kill between the two leaves the entry alone
     names = {p.name for there in (folder, repo.common_dir / "worktrees") if there.is_dir() for p in there.iterdir()}
-    for path in (folder / name for name in sorted(names)):
-        if path.suffix == ".lock" or not path.name.startswith(_PREFIX):
-            continue
-        owner = folder / f"{path.name.rpartition('.')[0]}.lock"
-        if _held(owner):
-            continue
+    slots = [folder / n for n in sorted(names) if n.startswith(_PREFIX) and not n.endswith(".lock")]
+    return [path for path in slots if not _held(folder / f"{path.name.rpartition('.')[0]}.lock")]
+
+
+def clean_up(repo: Repo) -> int:
+    """Remove the slots of owners that are gone, and end what still runs in them; how many there were."""
+    left = left_behind(repo)
+    for path in left:
         kill_inside(path)
         remove_slot(repo, path)
-        removed += 1
-    for lock in folder.glob("*.lock"):
+    for lock in slots_dir(repo).glob("*.lock"):
         _held(lock, remove=True)
-    return removed
+    return len(left)
 
 
 def _held(lock: Path, *, remove: bool = False) -> bool:

@@ -8,6 +8,7 @@ import re
 from minipach.git.repo import Repo
 from minipach.model.failures import GIVE_UP_AFTER
 from minipach.support.errors import Problem, UserError
+from minipach.support.sizes import parse_size
 
 
 def local_setting(repo: Repo, name: str) -> str | None:
@@ -72,6 +73,21 @@ def network_limit(repo: Repo) -> float:
     if not value.isdecimal() or not 1 <= int(value) <= 10**7:
         raise bad_setting("network-limit", f'"{value[:20]}" is not a number of seconds', str(int(NETWORK_LIMIT)))
     return float(value)
+
+
+def image_cache_size(repo: Repo) -> int | None:
+    """Return the bytes that unpacked images may take here, by `minipach.image-cache-size`; None: no limit.
+
+    Raises:
+        UserError: `minipach.image-cache-size` is no size.
+    """
+    value = local_setting(repo, "image-cache-size")
+    if value is None:
+        return None
+    try:
+        return parse_size(value)
+    except UserError:
+        raise bad_setting("image-cache-size", f'"{value[:20]}" is not a size', "20G") from None
 
 
 _LIMIT = re.compile(r"(memory|disk|file-size|processes)=([1-9][0-9]{0,17})")

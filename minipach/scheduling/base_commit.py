@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
+from minipach.environment.image_cache import share_with_others
 from minipach.environment.import_image import fetch_entries, import_image
 from minipach.git.repo import (
     EXECUTABLE,
@@ -155,7 +156,14 @@ def _image_entries(assessment: Assessment) -> list[TreeEntry]:
         raise UserError(
             Problem("image.not-committed", assessment.path, f"image {image.label} is not committed", "datalad save")
         )
-    return fetch_entries(repo, image) if image.is_away else [import_image(repo, image)]
+    found = fetch_entries(repo, image) if image.is_away else [import_image(repo, image)]
+    project = assessment.project
+    others = [project.root / path for path in project.pipelines if path != assessment.path]
+    for entry in found:
+        if entry.mode == SYMLINK:
+            target = os.fsdecode(repo.objects.read(entry.sha) or b"")
+            share_with_others(repo.path, target, [project.root, *others])
+    return found
 
 
 def _set_config(assessment: Assessment, entries: dict[str, TreeEntry]) -> None:
