@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from minipach.model import repo_layout
-from tests.fixtures.container_images import images
+from tests.fixtures.container_images import images, squashfs
 from tests.fixtures.launchers import FILE, HOSTILE, Launcher, datum, files, launch, ok, script_module, shell, use
 
 __all__ = ["images", "launch"]
@@ -240,6 +240,31 @@ def test_the_image_s_working_directory(launch: Launcher) -> None:
     for image, runtime in (("directory", "bubblewrap"), ("full directory", "charliecloud")):
         ok(launch(launch.image(image), "-W", *datum(), *shell("pwd >{out}/pwd"), **use(runtime)))
         assert launch.outputs() == {"pwd": "/\n"}
+
+
+@pytest.mark.parametrize(
+    ("text", "there"),
+    [
+        ("#!/bin/sh\ncd /srv/app/\nexec /bin/sh\n", "/srv/app"),  # as singularity writes a Dockerfile's WORKDIR
+        ('cd "$(touch /tmp/x)"\ncd relative\ncd /a; touch x\n', "/"),
+        ("", "/"),
+    ],
+)
+def test_the_working_directory_that_singularity_s_files_name(launch: Launcher, text: str, there: str) -> None:
+    folder = launch.dataset / "image"
+    shutil.copytree(launch.images.directory(mount_points=True), folder, symlinks=True)
+    (folder / "srv/app").mkdir(parents=True)
+    (folder / ".singularity.d").mkdir()
+    (folder / ".singularity.d/runscript").write_text(text)
+    squashed = squashfs(folder, launch.dataset / "image.sqfs")
+    for image, runtime in ((folder, "bubblewrap"), (folder, "charliecloud"), (squashed, "bubblewrap")):
+        words = ["-W", *datum("a", "a"), *datum("b", "b")]
+        ok(launch(image, *words, *shell('pwd >"$PFS/out/pwd"'), **use(runtime)))
+        assert (launch.dataset / "a/pwd").read_text() == (launch.dataset / "b/pwd").read_text() == f"{there}\n"
+    (folder / ".singularity.d/runscript").unlink()
+    (folder / ".singularity.d/runscript").symlink_to(launch.write("elsewhere", "cd /srv/app\n"))
+    ok(launch(folder, "-W", *datum("a", "a"), *shell('pwd >"$PFS/out/pwd"'), **use("bubblewrap")))
+    assert (launch.dataset / "a/pwd").read_text() == "/\n", "no link is followed"
 
 
 def test_exit_codes(launch: Launcher) -> None:
