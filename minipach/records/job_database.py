@@ -14,7 +14,7 @@ from typing import Any
 from minipach.git import shared_modes
 from minipach.model.attempt import Attempt, DatumResult, Duration, Failure, JobRow, Repeated, Took, Try
 from minipach.model.states import DatumKind, JobState
-from minipach.support.validation import conforms, is_moment, is_text, rows
+from minipach.support.validation import conforming, conforms, is_moment, is_text, rows
 
 _LOG = logging.getLogger(__name__)
 WROTE_NOTHING = "wrote nothing"
@@ -79,23 +79,6 @@ class _AttemptRow:
     disk: int | None
     forced: int | None
 
-    def attempt(self) -> Attempt:
-        """Return the attempt. A kind that this version does not know counts as failed."""
-        took = Took(self.began or 0.0, self.finished or 0.0, self.seconds, self.cpu, self.memory, self.disk)
-        kind = _KINDS.get(self.kind, "failed")
-        return Attempt(
-            self.datum,
-            self.datum_id,
-            DatumResult(0, kind, self.exit, self.message, None, took, self.bytes_in, self.bytes_out),
-            self.tries,
-            self.host,
-            self.log,
-            self.started,
-            self.ended,
-            forced=bool(self.forced),
-            pass_key=self.job or 0,
-        )
-
 
 _KINDS: Mapping[str, DatumKind] = {"ok": "ok", "lost": "lost", "recovered": "recovered"}
 _ATTEMPT = ", ".join(field.name for field in fields(_AttemptRow))
@@ -104,8 +87,22 @@ _TRY = "kind, exit, message, started, ended, seconds, cpu, memory, host, log"
 
 def _attempts(found: Iterable[tuple[Any, ...]]) -> list[Attempt]:
     """Return the rows as attempts; one that has a value of another kind is left out."""
-    made = rows(_AttemptRow, list(found))
-    return [row.attempt() for row in made if is_moment(row.ended) and (row.started is None or is_moment(row.started))]
+    made = map(_attempt, conforming(_AttemptRow, list(found)))
+    return [attempt for attempt in made if attempt is not None]
+
+
+def _attempt(row: Sequence[Any]) -> Attempt | None:
+    """Return an attempt from the columns of `_AttemptRow`; None if a time is none.
+
+    A kind that this version does not know counts as failed.
+    """
+    job, datum, ident, kind, code, message, tries, seconds, cpu, memory, *more = row
+    bytes_in, bytes_out, host, log, ended, started, began, finished, disk, forced = more
+    if not is_moment(ended) or (started is not None and not is_moment(started)):
+        return None
+    took = Took(began or 0.0, finished or 0.0, seconds, cpu, memory, disk)
+    result = DatumResult(0, _KINDS.get(kind, "failed"), code, message, None, took, bytes_in, bytes_out)
+    return Attempt(datum, ident, result, tries, host, log, started, ended, bool(forced), (), job or 0)
 
 
 _News = tuple[int, str, str, float | None]
@@ -394,7 +391,11 @@ class Ledger:
 
     def last_attempts(self, pipeline: str) -> dict[str, Attempt]:
         """Return the last attempt of each datum, by name."""
-        found = self._db.execute(f"SELECT {_ATTEMPT} FROM attempt WHERE pipeline = ? ORDER BY key", (pipeline,))
+        found = self._db.execute(
+            f"SELECT {_ATTEMPT} FROM attempt WHERE key IN"
+            " (SELECT max(key) FROM attempt WHERE pipeline = ? GROUP BY datum) ORDER BY key",
+            (pipeline,),
+        )
         return {one.datum: one for one in _attempts(found)}
 
     def failures(self, pipeline: str) -> dict[str, Failure]:

@@ -78,8 +78,15 @@ def checked(value: T) -> T:
 
 def rows(kind: Callable[..., T], values: Sequence[Sequence[Any]]) -> list[T]:
     """Make a dataclass of each row of a table; a row with a value that does not conform is left out."""
+    return [kind(*row) for row in conforming(kind, values)]
+
+
+def conforming(kind: Callable[..., Any], values: Sequence[Sequence[Any]]) -> Iterator[Sequence[Any]]:
+    """Yield the rows whose values could be the fields of a dataclass."""
     checks = [check for _, check in _fields(kind)]
-    return [kind(*row) for row in values if all(check(value) for check, value in zip(checks, row, strict=False))]
+    for row in values:
+        if all(check(value) for check, value in zip(checks, row, strict=False)):
+            yield row
 
 
 def is_moment(value: Any) -> bool:
