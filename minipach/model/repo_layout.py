@@ -47,6 +47,8 @@ BATCH_REFS = "refs/minipach/batches/"  # of sets that were submitted together to
 REPORT_REFS = "refs/minipach/reports/"  # of what a pod tells of a set
 BASE_REF = "refs/minipach/base"  # what sets start from
 PUBLISHED_REF = "refs/minipach/published"  # the commit that the publisher moved the branch to last; none in a new clone
+EXPERIMENT_REFS = "refs/minipach/experiments/"  # of commits with EXPERIMENT_FILE
+EXPERIMENT_FILE = "experiment.json"
 BUILD_REFS = "refs/minipach/build/"  # what is being built; left over only after a crash
 SLOT_BRANCH = "refs/worktree/minipach"  # of a worktree in which sets run
 

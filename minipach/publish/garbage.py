@@ -14,7 +14,15 @@ from minipach.git.content import classify
 from minipach.git.fast_import import Stream, committer
 from minipach.git.repo import Repo, TreeEntry
 from minipach.model.messages import SUBJECT
-from minipach.model.repo_layout import BUILD_REFS, RESULT_FILE, RESULTS, RESULTS_BRANCH, STATE
+from minipach.model.repo_layout import (
+    BUILD_REFS,
+    EXPERIMENT_FILE,
+    EXPERIMENT_REFS,
+    RESULT_FILE,
+    RESULTS,
+    RESULTS_BRANCH,
+    STATE,
+)
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import Project
 from minipach.records.job_database import Ledger
@@ -147,7 +155,7 @@ def collect(project: Project, path: str, *, keep_days: float, now: float, drop: 
         everything = _stored(repo)
         if not everything:
             return Collection(name, (), ())
-        needed = {task.id for task in assessment.tasks} | _in_history(repo)
+        needed = {task.id for task in assessment.tasks} | _in_history(repo) | _in_experiments(repo)
         if keep_days > 0:
             since = now - keep_days * _DAY
             needed |= _added_since(repo, since) | _ran_since(project, name, since)
@@ -172,6 +180,12 @@ def _in_history(repo: Repo) -> set[str]:
     for data in repo.objects.read_many(shards):
         found |= {i.decode() for i in _IN_STATE.findall(data or b"")}
     return found
+
+
+def _in_experiments(repo: Repo) -> set[str]:
+    """Return the ids of the datums of experiments."""
+    blobs = [f"{commit}:{EXPERIMENT_FILE}" for commit in repo.refs(EXPERIMENT_REFS).values()]
+    return {i.decode() for data in repo.objects.read_many(blobs) for i in _IN_STATE.findall(data or b"")}
 
 
 def _added_since(repo: Repo, since: float) -> set[str]:

@@ -432,6 +432,7 @@ def _pipeline(
         shared_code=tuple(dict.fromkeys(posixpath.normpath(path) for path in spec.minipach.code)),
         limits=Limits(spec.minipach.limits.processes or None, spec.minipach.limits.file_size or None),
         more_memory=spec.minipach.retry.memory or 1.0,
+        metrics=tuple(spec.minipach.metrics),
         exclude=tuple((one.datum, one.reason) for one in spec.minipach.exclude),
         pod=_pod(spec),
         notes=notes,

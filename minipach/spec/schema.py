@@ -377,6 +377,11 @@ class MinipachSpec(Model):
     limits: LimitsSpec = Field(default=LimitsSpec(), description="Limits of each datum.")
     retry: RetrySpec = Field(default=RetrySpec(), description="Changes for another try of a datum.")
     schedule: ScheduleSpec | None = Field(default=None, description="When the pipeline runs by itself.")
+    metrics: Many[Text] = Field(
+        default=[],
+        description="Outputs with metrics, by path below /pfs/out or pattern: JSON, YAML, or the last row of CSV. "
+        "`minipach exp show` has them beside the parameters.",
+    )
     exclude: Many[ExcludeSpec] = Field(
         default=[],
         description="Datums that do not run and have no output. The identity of the others does not change.",

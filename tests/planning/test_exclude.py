@@ -52,6 +52,7 @@ def test_all_may_be_left_out(study: Study) -> None:
     assert found.datums == [] and found.no_datums == "all 3 datums are excluded"
 
 
+@pytest.mark.slow
 def test_status_and_the_branch_follow(study: Study, tmp_path: object) -> None:
     (study.root / "edges/spec.yml").write_text(f"{SPEC}minipach: {{exclude: [{{datum: pilot, reason: it moved}}]}}\n")
     study.save("edges")

@@ -32,6 +32,7 @@ def counts(study: Study) -> dict[str, int]:
     return {action: n for action, n in study.plan()["edges"]["counts"].items() if n}
 
 
+@pytest.mark.slow
 def test_results_stay_current_and_new_datums_have_their_true_recipe(study: Study, tmp_path: Path) -> None:
     other = study.duplicate(tmp_path / "study")
     assert counts(other) == {"run": 2}
@@ -60,6 +61,7 @@ def _result(study: Study, name: str) -> str:
     return next(text for text in texts if json.loads(text)["name"] == name)
 
 
+@pytest.mark.slow
 def test_a_second_change_counts_as_the_first_state(study: Study, tmp_path: Path) -> None:
     other = study.duplicate(tmp_path / "study")
     for comment in ("# one\n", "# two\n"):
@@ -68,6 +70,7 @@ def test_a_second_change_counts_as_the_first_state(study: Study, tmp_path: Path)
         assert counts(other) == {"current": 2}
 
 
+@pytest.mark.slow
 def test_a_changed_command_still_counts(study: Study, tmp_path: Path) -> None:
     other = study.duplicate(tmp_path / "study")
     other.put("edges/spec.yml", SPEC.replace("copy.sh]", "copy.sh, x]"))
@@ -77,6 +80,7 @@ def test_a_changed_command_still_counts(study: Study, tmp_path: Path) -> None:
     assert other.git("edges", "rev-parse", "HEAD") == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["7\n", "{\n", '{"schema": 1}\n', '{"schema": 1, "kind": 7, "new": [], "old": {}}\n', "\xff"]
 )

@@ -1,0 +1,1 @@
+"""Experiments: one pipeline with several values of its parameters. Each point's datums are stored as any others."""

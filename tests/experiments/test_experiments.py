@@ -1,0 +1,138 @@
+"""`minipach exp`: points are datums, none is computed twice, and nothing that is checked out changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fixtures.projects import Study
+
+pytestmark = pytest.mark.slow
+
+SPEC = """\
+input: {pfs: {repo: images, glob: "/*"}}
+transform:
+  cmd: [sh, code/run.sh, "{{ params.level }}", "{{ params.deep.x }}"]
+minipach: {params: {level: 1, deep: {x: 0}}, out: "{name}/", metrics: [metrics.json, "*.csv", m.yml]}
+"""
+RUN = """\
+[ "$1" != 9 ] || exit 3
+printf '{"loss": {"mean": %s}, "name": "n"}' "$1" >"$PFS/out/metrics.json"
+printf 'step,acc\\n1,0.1\\n2,0.%s\\n' "$1" >"$PFS/out/log.csv"
+printf 'x: %s\\n' "$2" >"$PFS/out/m.yml"
+"""
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A pipeline that has run, with level 1."""
+    study = Study.create(tmp_path_factory.mktemp("exp") / "study")
+    study.put("images/a", "a\n", save=False)
+    study.put("images/b", "b\n")
+    study.pipeline("edges", SPEC, run=RUN)
+    study.schedule()
+    done = study.minipach("exp", "run", "-S", "edges.level=1,2,3", "--json")
+    assert done.code == 0, done.err
+    assert done.json == {"schema": 1, "name": "exp-1", "points": 3, "ran": 4, "known": 2, "failed": 0}
+    return study
+
+
+def shown(study: Study, name: str = "exp-1") -> list[dict[str, Any]]:
+    """The points of an experiment."""
+    done = study.minipach("exp", "show", name, "--json")
+    assert done.code == 0, done.err
+    return list(done.json["points"])
+
+
+def heads(study: Study) -> list[str]:
+    """What a person sees of the project: branches and working trees."""
+    return [study.git(r, *a) for r in (".", "edges") for a in (("rev-parse", "HEAD"), ("status", "--porcelain"))]
+
+
+def test_metrics_are_beside_parameters(study: Study) -> None:
+    rows = shown(study)
+    assert [row["params"] for row in rows] == [{"level": "1"}, {"level": "2"}, {"level": "3"}]
+    assert [(row["done"], row["datums"]) for row in rows] == [(2, 2)] * 3
+    assert rows[1]["metrics"] == {"acc": 0.2, "step": 2.0, "loss.mean": 2.0, "name": "n", "x": 0.0}
+    table = study.minipach("exp", "show", "exp-1", "--markdown").out.splitlines()
+    assert table[0].startswith("| point | level | done |") and table[1].startswith("| ---: |") and len(table) == 5
+
+
+def test_points_are_added_and_none_runs_twice(study: Study, tmp_path: Path) -> None:
+    other = study.duplicate(tmp_path / "study")
+    before = heads(other)
+    done = other.minipach("exp", "run", "-S", "edges.level=2,4", "-S", "edges.deep.x=0,5", "--name", "exp-1", "--json")
+    assert (done.json["points"], done.json["ran"], done.json["known"]) == (7, 6, 2)
+    assert heads(other) == before
+    assert other.minipach("exp", "run", "-S", "edges.level=2", "--json").json["ran"] == 0
+    listed = other.minipach("exp", "list", "--json").json["experiments"]
+    assert [(row["name"], row["points"]) for row in listed] == [("exp-1", 7), ("exp-2", 1)]
+
+
+def test_an_applied_point_is_published_without_a_run(study: Study, tmp_path: Path) -> None:
+    other = study.duplicate(tmp_path / "study")
+    assert other.minipach("exp", "apply", "exp-1:3").code == 0
+    assert (other.root / "params.yml").read_text() == "edges:\n  level: 3\n"
+    other.ok("git", "add", "params.yml")
+    other.ok("git", "commit", "-qm", "level 3")
+    assert other.schedule()["edges"]["counts"]["reused"] == 2
+    (other.root / "params.yml").write_text("# why\nedges: {level: 3}\n")
+    wrong = other.minipach("exp", "apply", "exp-1:2")
+    assert wrong.code == 2 and "its comments would be lost" in wrong.err
+
+
+def test_results_of_an_experiment_are_kept_until_it_is_removed(study: Study, tmp_path: Path) -> None:
+    other = study.duplicate(tmp_path / "study")
+    collect = ("results", "gc", "--keep-days", "0", "--json")
+    assert other.minipach(*collect).json["pipelines"][0]["unneeded"] == []
+    assert other.minipach("exp", "remove", "exp-1").code == 0
+    assert len(other.minipach(*collect).json["pipelines"][0]["unneeded"]) == 4
+    assert other.minipach("exp", "show", "exp-1").code == 2
+
+
+def test_two_points_are_compared(study: Study) -> None:
+    changes = study.minipach("exp", "diff", "exp-1:1", "exp-1:2", "--json").json["changes"]
+    assert {"kind": "params", "name": "level", "old": "1", "new": "2"} in changes
+    assert {"kind": "metrics", "name": "loss.mean", "old": 1.0, "new": 2.0} in changes
+
+
+def test_a_failed_datum_has_no_metrics(study: Study, tmp_path: Path) -> None:
+    other = study.duplicate(tmp_path / "study")
+    done = other.minipach("exp", "run", "-S", "edges.level=9", "--name", "bad")
+    assert done.code == 1 and "2 failed" in done.out and "failed: a" in done.err
+    (row,) = shown(other, "bad")
+    assert (row["done"], row["datums"], row["metrics"]) == (0, 2, {})
+    assert other.minipach("status").out.count("current")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "-S", "edges.other=1,2"], "no template names params.other"),
+        (["run", "-S", "edges.level=[1]{x}"], "has braces"),
+        (["run", "-S", "nowhere.x=1"], "no such pipeline"),
+        (["run", "-S", "edges.level=1", "--name", "../x"], "not a name of an experiment"),
+        (["show", "--", "-x"], "no such experiment"),
+        (["apply", "exp-1:9"], "use exp-1:1 to exp-1:3"),
+        (["diff", "exp-1:1", "exp-1:../../x"], "no point"),
+    ],
+)
+def test_mistakes_are_one_line(study: Study, words: list[str], said: str) -> None:
+    done = study.minipach("exp", *words)
+    assert (done.code, done.out) == (2, "") and said in done.err and "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("text", ["{", "7", '{"schema": 1, "points": [{"params": {"a": 7}, "datums": []}]}', "[]"])
+def test_a_record_of_somebody_else_is_none(study: Study, tmp_path: Path, text: str) -> None:
+    other = study.duplicate(tmp_path / "study")
+    file = tmp_path / "x.json"
+    file.write_text(text)
+    blob = other.git("edges", "hash-object", "-w", str(file))
+    tree = other.ok(
+        "sh", "-c", f"printf '100644 blob {blob}\\texperiment.json\\n' | git mktree", cwd=other.root / "edges"
+    )
+    commit = other.git("edges", "commit-tree", "-m", "x", tree.strip())
+    other.git("edges", "update-ref", "refs/minipach/experiments/evil", commit)
+    assert [row["name"] for row in other.minipach("exp", "list", "--json").json["experiments"]] == ["exp-1"]

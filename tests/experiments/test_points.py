@@ -1,0 +1,48 @@
+"""What the values of `-S` stand for."""
+
+from __future__ import annotations
+
+import pytest
+
+from minipach.experiments.points import nested, parse_points
+from minipach.support.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("words", "points"),
+    [
+        (["e.a=1,2"], [{"a": "1"}, {"a": "2"}]),
+        (["e.a=1.50, 1.50"], [{"a": "1.50"}]),
+        (["e.a=range(3)"], [{"a": "0"}, {"a": "1"}, {"a": "2"}]),
+        (["e.a=range(0, 0.3, 0.1)"], [{"a": "0"}, {"a": "0.1"}, {"a": "0.2"}]),
+        (["e.a=range(2,0,-1)"], [{"a": "2"}, {"a": "1"}]),
+        (['e.a="x,y",z'], [{"a": "x,y"}, {"a": "z"}]),
+        (["e.a=$(id)"], [{"a": "$(id)"}]),
+        (["e.a=1,2", "e.b.c=3"], [{"a": "1", "b.c": "3"}, {"a": "2", "b.c": "3"}]),
+        (["e.a=1", "e.a=2"], [{"a": "1"}, {"a": "2"}]),
+    ],
+)
+def test_values_are_combined(words: list[str], points: list[dict[str, str]]) -> None:
+    assert parse_points(words) == ("e", points)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [], ["a"], ["a=1"], [".a=1"], ["e.=1"], ["e.a"], ["e.a="], ["e.a b=1"], ["e.a=1", "f.a=1"], ["e.a=range()"],
+        ["e.a=range(x)"], ["e.a=range(1,2,0)"], ["e.a=range(1e9)"], ["e.a=range(1e99999999)"], ["e.a=range(nan)"],
+        ["e.a=range(5,1)"], ["e.a=range(200)", "e.b=range(200)"], ["e.a=1\n2"], ['e.a="x'], ["e.a=x\0y"],
+        ["e.__class__()=1"],
+    ],
+)  # fmt: skip
+def test_what_is_no_value_is_one_problem(words: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        parse_points(words)
+    assert len(caught.value.problems) == 1
+
+
+def test_chains_are_nested() -> None:
+    assert nested({"a.b": "1", "a.c": "2", "d": "3"}) == {"a": {"b": "1", "c": "2"}, "d": "3"}
+    for clash in ({"a": "1", "a.b": "2"}, {"a.b": "1", "a": "2"}):
+        with pytest.raises(UserError):
+            nested(clash)
