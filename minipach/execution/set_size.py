@@ -24,6 +24,11 @@ def enough(work: float) -> int:
     return min(math.ceil(BOOKKEEPING * (1 - SHARE) / (SHARE * max(work, 0.001))), MOST)
 
 
+def free_slots(wanted: int, slots: int, others: int) -> int:
+    """Return how many of the wanted slots the running sets of others leave free; at least one."""
+    return max(1, min(wanted, slots - max(0, others)))
+
+
 @dataclass
 class Pace:
     """The duration of one datum, without overhead, learned as sets end. work: seconds (None: not known yet)."""
@@ -73,7 +78,7 @@ class Sizer:
         work = self.pace.work
         return share if work is None else min(share, math.ceil(CHUNK / max(work, 0.001)))
 
-    def _count(self, left: int, total: int) -> int:
+    def _count(self, left: int, total: int, free: int) -> int:
         if self.spec.number:
             return self.spec.number
         if self.spec.per_worker:
@@ -86,11 +91,14 @@ class Sizer:
             return 1  # one for each slot, to see how long they take
         # Towards the end smaller ones, so that all slots end together; but none that is bookkeeping above all.
         least = math.ceil(LEAST / max(self.pace.work, 0.001))
-        return min(enough(self.pace.work), max(math.ceil(left / self.slots), least))
+        return min(enough(self.pace.work), max(math.ceil(left / free), least))
 
-    def take(self, queue: Collection[Task], total: int) -> int:
-        """Return how many datums at the front of the queue make the next set (at least one)."""
-        count = max(1, self._count(len(queue), total))
+    def take(self, queue: Collection[Task], total: int, free: int | None = None) -> int:
+        """Return how many datums at the front of the queue make the next set (at least one).
+
+        free: the slots that the queue has now. None: all.
+        """
+        count = max(1, self._count(len(queue), total, free or self.slots))
         length = size = 0
         for number, task in enumerate(islice(queue, count)):
             length += self.length(task)

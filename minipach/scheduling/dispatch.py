@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minipach.datums import launch_command
-from minipach.execution.set_size import BOOKKEEPING, Sizer
+from minipach.execution.set_size import BOOKKEEPING, Sizer, free_slots
 from minipach.executors.base import Executor
 from minipach.git.annex_keys import size_of
 from minipach.model.attempt import Attempt, DatumResult, Duration, Took, Try
@@ -205,7 +205,8 @@ class Round:
         """
         known = self.sizer.pace.work is not None or not self._by_size
         ahead = self.sizer.pace.sure or not self._by_size or self.lasting
-        most = (2 if ahead else 1) * self.sizer.slots
+        free = self._free
+        most = (2 if ahead else 1) * (self.sizer.slots if known else free)
         if self.lasting and (known or self.engine.at_once or self.forced):
             most = sys.maxsize
         sets = []
@@ -218,10 +219,17 @@ class Round:
                 members = [self._queue.popleft() for _ in range(min(count, len(self._queue)))]
                 sets.append(self._cut(members, None, chunk=True))
             else:
-                count = self.sizer.take(self._queue, total)
+                count = self.sizer.take(self._queue, total, free)
                 sets.append(self._cut([self._queue.popleft() for _ in range(count)], None))
         if sets:
             self.engine.submit(sets)
+
+    @property
+    def _free(self) -> int:
+        """The slots that other pipelines leave to this one: sets for more than those would not begin sooner."""
+        if self.lasting:
+            return self.sizer.slots
+        return free_slots(self.sizer.slots, self.engine.slots, self.engine.running - len(self._waiting))
 
     def _cut(self, members: Sequence[Task], tries: int | None, raised: int = 0, *, chunk: bool = False) -> WorkSet:
         forced = members[0].datum.name in self.forced

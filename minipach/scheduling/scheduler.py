@@ -12,6 +12,7 @@ from minipach.executors.registry import Backend
 from minipach.git import crash_cleanup
 from minipach.git.checkout import recover
 from minipach.git.gc_lock import gc_held_off
+from minipach.git.maintenance import maintain
 from minipach.git.repo import Repo
 from minipach.git.worktrees import clean_up
 from minipach.model.messages import SUBJECT
@@ -104,9 +105,12 @@ class Scheduler:
         )
         loop.run(targets.order, self.project.upstream)
         reports = {path: self._reports[path] for path in targets.order}
-        with self._step(), gc_held_off(self.project.repo):
+        with self._step():
             postponed = options.postpone is not None and options.postpone()
-            new = None if postponed else self._commit_project(reports, self._used.commits, began)
+            with gc_held_off(self.project.repo):
+                new = None if postponed else self._commit_project(reports, self._used.commits, began)
+        if new:
+            maintain(self.project.repo)
         return ScheduleReport(tuple(reports.values()), tuple(self._problems), new)
 
     def _new(self, targets: Targets) -> list[Place]:
@@ -209,6 +213,8 @@ class Scheduler:
             with gc_held_off(assessment.repo) if changes else contextlib.nullcontext():
                 report = yield from Pass(self, assessment, targets, options).run(plan)
             crash_cleanup.end(assessment.repo)
+            if changes and report.state == "published":
+                maintain(assessment.repo)
             if assessment.source:
                 self._used.note(turn, path, assessment.source)
             for (repo, branch), commit in assessment.commits.items():

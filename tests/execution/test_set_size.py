@@ -7,7 +7,7 @@ from collections import deque
 
 import pytest
 
-from minipach.execution.set_size import BOOKKEEPING, LEAST, MOST, Pace, Sizer
+from minipach.execution.set_size import BOOKKEEPING, LEAST, MOST, Pace, Sizer, free_slots
 from minipach.model.pipeline import SetSpec
 from minipach.model.run_record import MAX_COMMAND
 
@@ -71,3 +71,13 @@ def test_a_cold_start_is_soon_forgotten() -> None:
     pace.learn(BOOKKEEPING + 0.1, 10)
     pace.learn(BOOKKEEPING + 1.0, 10)
     assert pace.work > 0.03, "what comes later counts too"
+
+
+def test_datums_are_shared_among_the_slots_that_others_leave_free() -> None:
+    assert [free_slots(4, 4, others) for others in (-1, 0, 1, 3, 4, 9)] == [4, 4, 3, 1, 1, 1]
+    assert free_slots(2, 8, 5) == 2, "a pipeline has its own limit"
+    sizer = Sizer(4, SetSpec(), lambda _: 1, lambda _: 0)
+    queue = deque(range(12))
+    assert sizer.take(queue, 12, 1) == 1, "it is not known how long they take"
+    sizer.pace.learn(BOOKKEEPING + 1.5, 1)
+    assert [sizer.take(queue, 12, free) for free in (None, 4, 2, 1)] == [3, 3, 6, 12]
