@@ -74,15 +74,23 @@ def _bare(project: Project, remotes: Collection[str]) -> Iterator[_Pair]:
 
 
 def _behind(project: Project, pairs: Iterable[_Pair], *, create: bool = True) -> Iterator[_Pair]:
-    """Yield the pairs whose remote lacks something, as far as is known here. create: also a branch as a whole."""
+    """Yield the pairs whose remote lacks something, as far as is known here. create: also a branch as a whole.
+
+    Places of contents alone count for pipelines only: an input may be on a remote that nobody here may push to.
+    """
     for path, repo, remote in pairs:
         names = sent_branches(project, repo, path)
-        theirs = {name: repo.resolve(f"refs/remotes/{remote}/{name}") for name in (*names, RESULTS, "git-annex")}
-        there = any(theirs[name] for name in names)
-        if (create or there) and any(
-            repo.resolve(f"refs/heads/{name}") not in (None, own) for name, own in theirs.items()
-        ):
+        there = any(repo.resolve(f"refs/remotes/{remote}/{name}") for name in names)
+        counted = [*names, *((RESULTS, "git-annex") if path in project.order else ())]
+        if (create or there) and any(_lacks(repo, remote, name) for name in counted):
             yield path, repo, remote
+
+
+def _lacks(repo: Repo, remote: str, branch: str) -> bool:
+    here, there = repo.resolve(f"refs/heads/{branch}"), repo.resolve(f"refs/remotes/{remote}/{branch}")
+    if here is None or here == there:
+        return False
+    return there is None or not repo.succeeds("merge-base", "--is-ancestor", here, there)
 
 
 def _send_notes(repo: Repo, remote: str, name: str, tell: Callable[[str], None]) -> None:

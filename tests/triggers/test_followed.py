@@ -63,6 +63,11 @@ def test_pushes_come_here_and_our_commits_go_there(study: Study, forge: Path) ->
     study.put("images/b", "b")
     assert push_back(project, Kept()) == ()
     assert head_of(study, forge / "images.git") == study.git("images", "rev-parse", "HEAD")
+    study.git("images", "remote", "set-url", "--push", "origin", "/nowhere")
+    annex = study.git("images", "rev-parse", "git-annex")
+    tree = study.git("images", "rev-parse", f"{annex}^{{tree}}")
+    later = study.git("images", "commit-tree", "-p", annex, "-m", "a place", tree)
+    study.git("images", "update-ref", "refs/heads/git-annex", later)  # as `git annex get` does
     again = Kept()
     assert push_back(project, again) == () and again.events == []
 
