@@ -126,6 +126,8 @@ def copies(repos: Sequence[Repo]) -> list[Copy]:
     for repo in repos:
         for key, path in objects(repo.path, sorted(image_keys(repo))):
             info = path.stat()
+            if not _is_locked(info):
+                continue
             there, inode = first.setdefault((key, info.st_dev), (path, info.st_ino))
             if inode != info.st_ino and info.st_size >= _SMALL and there.stat().st_size == info.st_size:
                 found.append(Copy(repo.path, path, there, info.st_blocks * 512))
@@ -164,9 +166,17 @@ def share_with_others(root: Path, target: str, others: Sequence[Path]) -> bool:
     size = own.stat().st_size
     for other in others:
         there = other / ".git" / place[1]
-        if other != root and there.is_file() and there.stat().st_size == size >= _SMALL:
+        if other == root or not there.is_file():
+            continue
+        info = there.stat()
+        if info.st_size == size >= _SMALL and _is_locked(info):
             return os.path.samefile(there, own) or share(Copy(root, own, there, size))
     return False
+
+
+def _is_locked(info: os.stat_result) -> bool:
+    """Return whether nobody writes to an object: with `annex.thin`, an unlocked file is a link to it."""
+    return not info.st_mode & 0o222
 
 
 def _equal(one: Path, other: Path) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from minipach.environment import image_cache
-from minipach.environment.image_cache import Copy, remove, share, unpacked
+from minipach.environment.image_cache import Copy, remove, share, share_with_others, unpacked
 from tests.fixtures.container_images import need
 from tests.fixtures.launchers import wait_until
 
@@ -122,3 +122,18 @@ def test_what_may_not_be_replaced_stays(tmp_path: Path) -> None:
         pytest.skip("no other file system here")
     assert not share(copy)
     assert not copy.path.samefile(copy.of)
+
+
+def test_an_object_that_somebody_may_write_to_is_not_shared(tmp_path: Path) -> None:
+    copy = two_objects(tmp_path, "content")
+    for path in (copy.path, copy.of):
+        path.chmod(0o644)
+        path.write_text("x" * 100_000)
+        path.chmod(0o444)
+    target = "../../.git/" + str(copy.path).partition(".git/")[2]
+    copy.of.chmod(0o644)  # as `git annex unlock` with annex.thin has it
+    assert not share_with_others(copy.repo, target, [copy.repo, tmp_path / "a"])
+    assert not copy.path.samefile(copy.of)
+    copy.of.chmod(0o444)
+    assert share_with_others(copy.repo, target, [copy.repo, tmp_path / "a"])
+    assert copy.path.samefile(copy.of)
