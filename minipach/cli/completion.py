@@ -45,7 +45,7 @@ class Answer:
 
 
 def answer(shell: str, arguments: Sequence[str]) -> str:
-    """Return the text that a shell's script reads.
+    """Return the possible continuations of a command line, as the completion script of a shell reads them.
 
     Args:
         shell: bash, zsh or fish.

@@ -71,7 +71,7 @@ class Room:
         return " and ".join(what for what, enough in free.items() if not enough)
 
     def take(self, kind: ResourceClass) -> Share:
-        """Give a set its share; only where it fits."""
+        """Take the share of a set out of what is free. The caller knows that it fits."""
         share = Share(tuple(self._gpus[: kind.gpus]), kind.cpu, kind.memory)
         del self._gpus[: kind.gpus]
         self._cpus -= share.cpu

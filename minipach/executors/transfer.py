@@ -55,7 +55,7 @@ class Transfer:
         return finished(repo, work, found.values())
 
     def here(self, work: WorkSet, path: str) -> WorkSet:
-        """Return the set as it is in these clones.
+        """Return the set with its paths in these clones.
 
         Each path that it names is below the project's root, there and here.
         """

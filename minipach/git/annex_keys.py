@@ -34,7 +34,7 @@ def _key_of_file(name: bytes) -> str | None:
 
 
 def content_id(key: str) -> str:
-    """Return what a key says of the content alone.
+    """Return the content id of a key: its size and hash, without the extension.
 
     The E backends append the file's extension: it is dropped, so that the same bytes under three extensions are one
     content. A chunk's key (fields S and C) is made from the whole file's hash: it stands for itself. Keys that

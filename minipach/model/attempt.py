@@ -46,7 +46,7 @@ class Try:
 
     @staticmethod
     def of(took: Took, kind: str, code: int, message: str, host: str, log: str) -> Try:
-        """Return a try that took this."""
+        """Return a try with these durations and resources."""
         return Try(
             kind, code, message, took.began or None, took.ended or None, took.seconds, took.cpu, took.memory, host, log
         )

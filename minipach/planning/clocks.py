@@ -63,7 +63,7 @@ class ClockView:
         }
 
     def remarks(self) -> Iterator[str]:
-        """Yield what a plan says of it."""
+        """Yield the lines about the clock in a plan."""
         add, blocked = self.change.add, self.change.blocked
         if problem := self.problem():
             yield str(problem)
@@ -77,7 +77,7 @@ class ClockView:
             yield f"{self.pipeline}: no tick yet; the next one is due at {self.shown_next}"
 
     def problem(self) -> Problem | None:
-        """Return why no tick can be added, if that is so."""
+        """Return the reason why no tick can be added; None if there is none."""
         if not self.change.too_many:
             return None
         return Problem(

@@ -43,7 +43,7 @@ class Released:
 
 
 def released(trigger: Trigger, revisions: Sequence[Revision], base_size: int, now: int) -> Released:
-    """Return what is released of a branch.
+    """Return the newest commit that a trigger has released, and what the later ones wait for.
 
     Args:
         trigger: The condition.

@@ -40,7 +40,7 @@ class Targets:
 
 
 def matching(pattern: str, known: Iterable[str]) -> list[str]:
-    """Return the datums that a word means.
+    """Return the datums that a name or a glob on the command line selects.
 
     The one of that name, else all that it matches as a glob (`*` any characters).
     """

@@ -125,7 +125,7 @@ def added_paths(repo: Repo, commits: Collection[str]) -> dict[str, list[str]]:
 
 
 def resolve_state(repo: Repo, head: str, word: str) -> str:
-    """Return the commit that a word names.
+    """Return the commit of a job id or of a git revision.
 
     A job's state (by its id or the beginning of it), or any commit as git names it.
     """

@@ -384,7 +384,7 @@ class Ledger:
         return found
 
     def tries_of(self, job: int, datum: str) -> list[Try]:
-        """Return the same of one datum."""
+        """Return the tries of one datum in a job that were not the last ones, in order."""
         return _tries(
             self._db.execute(f"SELECT {_TRY} FROM try WHERE job = ? AND datum = ? ORDER BY key", (job, datum))
         )

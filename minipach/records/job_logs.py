@@ -89,7 +89,7 @@ def count_sets(folder: Path) -> int:
 
 
 def end_of_log(path: Path) -> bytes:
-    """Return the last part of a log, as it is sent.
+    """Return the last part of a log, in the form in which a worker sends it.
 
     With a line before it that says how much is missing. Raises OSError.
     """

@@ -99,7 +99,7 @@ def due_in(state_dir: Path, path: str) -> float | None:
 
 
 def pending(project: Project) -> Targets | None:
-    """Return what is to be done; None: nothing."""
+    """Return the pending work; None if there is none."""
     old = _read(project)
     order = tuple(p for p in project.order if p in old["pipelines"])
     patterns = {path: tuple(names) for path, names in old["patterns"].items() if path in order}

@@ -75,7 +75,7 @@ def _spoilt(repo: Repo, path: str) -> UserError:
 
 
 def shard_of(name: str) -> str:
-    """Return the file that holds a datum's line."""
+    """Return the file below `.minipach/state` that holds the line of a datum."""
     return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:2]
 
 

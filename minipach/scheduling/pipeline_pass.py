@@ -99,7 +99,7 @@ class Pass:
         self.recipe: Recipe | None = None  # that was planned with
 
     def run(self, plan: Plan) -> Waiting[PipelineReport]:
-        """Do what the quick plan says; what happened."""
+        """Run the pass: submit, collect and publish what the quick plan lists; return the report."""
         a = self.assessment
         if a.branch and a.head:
             output_branch.begin(a.repo, a.branch, a.head)

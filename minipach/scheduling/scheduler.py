@@ -295,7 +295,7 @@ class _Used:
         self._turn = 0
 
     def next_turn(self) -> int:
-        """Return the number of a pass that begins."""
+        """Count a pass that begins; return its number."""
         self._turn += 1
         return self._turn
 

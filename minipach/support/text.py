@@ -61,7 +61,7 @@ def _alike(one: str, other: str) -> int:
 
 
 def near_id(start: str, ids: Iterable[str]) -> str:
-    """Return the same for the beginning of an id."""
+    """Return a suggestion for the beginning of an id that matches none."""
     length = max(len(start), 8)
     return nearest(start, {ident[:length] for ident in ids})
 

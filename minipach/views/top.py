@@ -42,7 +42,7 @@ class Going:
 
     @staticmethod
     def of(row: JobRow, progress: Progress, now: float) -> Going:
-        """Return a job, by how far it is."""
+        """Return an open job with its progress, rate and estimated time to go."""
         took = now - (progress.since or row.started)
         ended = progress.done + progress.failed + progress.ran
         each = took / ended if ended and took > 0 else None

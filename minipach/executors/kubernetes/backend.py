@@ -38,7 +38,7 @@ class KubernetesBackend(Backend):
         return KubernetesExecutor(project, jobs)
 
     def view(self, project: Project) -> Looker:
-        """Return what shows pods."""
+        """Return the view of the project's pods, for `top`."""
         from minipach.executors.kubernetes.view import looker
 
         return looker(project)

@@ -57,7 +57,7 @@ class LocalBackend(Backend):
         )
 
     def view(self, project: Project) -> Looker:
-        """Return what shows the schedule that runs now."""
+        """Return the view of the running schedule, for `top`."""
         return status_file.looker(project)
 
     def forsaken(self, project: Project) -> bool:

@@ -32,7 +32,7 @@ class RqBackend(Backend):
         return RqExecutor(project)
 
     def view(self, project: Project) -> Looker:
-        """Return what shows queues and workers."""
+        """Return the view of queues and workers, for `top`."""
         from minipach.executors.rq.view import looker
 
         return looker(project)

@@ -455,7 +455,7 @@ class Board:
 
     @_mending
     def workers(self) -> dict[str, dict[str, Any]]:
-        """Return what serves this project now, by name."""
+        """Return the workers that serve this project now, by name."""
         rows = {k.decode("utf-8", "replace"): _facts(v) for k, v in self.client.hgetall(self.names.workers).items()}
         alive = self._now() - _GONE
         return {name: facts for name, facts in rows.items() if facts and facts["seen"] > alive}

@@ -66,7 +66,7 @@ class Place:
         remove_slot(Repo(self.folder(repo)), slot)
 
     def read_answer(self, line: bytes) -> dict[str, Any]:
-        """Return what a process said of its set."""
+        """Return the answer of a worker's process, parsed."""
         answer: dict[str, Any] = json.loads(line)
         return answer
 

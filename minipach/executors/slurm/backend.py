@@ -26,7 +26,7 @@ class SlurmBackend(Backend):
         return SlurmExecutor(project, jobs)
 
     def view(self, project: Project) -> Looker:
-        """Return what shows squeue's rows."""
+        """Return the view of the project's rows in squeue, for `top`."""
         from minipach.executors.slurm.view import looker
 
         return looker(project)

@@ -34,7 +34,7 @@ class _Look:
         self._asked: float | None = None
 
     def look(self, sets: Mapping[str, str]) -> Seen:
-        """Return what there is now."""
+        """Return the running tasks and the waiting ones, with Slurm's reasons."""
         if self._asked is None or time.monotonic() - self._asked >= _PACE:
             self._queue = [t for t in client.squeue() if t.alive and t.comment.startswith("minipach ")]
             self._asked = time.monotonic()
