@@ -24,7 +24,7 @@ def keep(local: LocalState, link: str) -> None:
         temporary.unlink()
     number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(number, "w") as file:
-        json.dump({"schema": 1, "pid": os.getpid(), "link": link}, file)
+        json.dump({"schema": 1, "pid": os.getpid(), "folder": str(local.folder), "link": link}, file)
     temporary.replace(local.console)
 
 
@@ -44,13 +44,15 @@ def running(local: LocalState) -> str | None:
     except ProcessLookupError:
         return None
     except PermissionError:
-        return link
+        return None  # it is another user's by now, or was never ours
     return link
 
 
 def _read(local: LocalState) -> tuple[int, str]:
     try:
         data = parse_object(local.console.read_bytes())
+        if data["folder"] != str(local.folder):
+            return 0, ""  # a copy of a project has a copy of the note
         return int(data["pid"]), str(data["link"])
     except (OSError, InvalidError, KeyError, TypeError, ValueError):
         return 0, ""

@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import secrets
+import sqlite3
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable
@@ -37,7 +38,7 @@ class Live:
         self._number = 0
         self._rows: Rows = {}
         self._changes: deque[tuple[int, Rows, list[str]]] = deque(maxlen=_REMEMBERED)
-        self._news = asyncio.Condition()
+        self._news = asyncio.Event()  # each change has its own
         self._clients = 0
         self._looking: asyncio.Task[None] | None = None
         self._ended = False
@@ -68,10 +69,9 @@ class Live:
                 if time.monotonic() - beat > _BEAT:
                     yield ":\n\n"
                     beat = time.monotonic()
-                async with self._news:
+                if self._number == seen:
                     with contextlib.suppress(TimeoutError):
-                        if self._number == seen:
-                            await asyncio.wait_for(self._news.wait(), 0.5)
+                        await asyncio.wait_for(self._news.wait(), 0.5)
         finally:
             self._clients -= 1
 
@@ -96,7 +96,7 @@ class Live:
                 if state != last:
                     last = state
                     await self._look()
-            except (UserError, GitError, OSError) as error:
+            except (UserError, GitError, OSError, sqlite3.Error) as error:
                 log.warning("console: the project can't be read now: %s", error)
             await asyncio.sleep(max(_PAUSE, _BUSY * (time.monotonic() - began)))
 
@@ -104,15 +104,15 @@ class Live:
         """Read the rows, and note what changed."""
         try:
             rows = await asyncio.to_thread(self._read)
-        except (UserError, GitError, OSError) as error:
+        except (UserError, GitError, OSError, sqlite3.Error) as error:
             log.warning("console: the project can't be read now: %s", error)
             return
         changed = {name: row for name, row in rows.items() if self._rows.get(name) != row}
         gone = sorted(self._rows.keys() - rows.keys())
         if not changed and not gone:
             return
-        async with self._news:
-            self._rows = rows
-            self._number += 1
-            self._changes.append((self._number, changed, gone))
-            self._news.notify_all()
+        self._rows = rows
+        self._number += 1
+        self._changes.append((self._number, changed, gone))
+        self._news.set()
+        self._news = asyncio.Event()

@@ -36,6 +36,10 @@ def test_notes_that_are_damaged_or_old_count_as_none(tmp_path: Path) -> None:
         assert running(local) is None, text
     keep(local, "http://127.0.0.1:1/c/t/")
     assert running(local) == "http://127.0.0.1:1/c/t/" and os.getpid() > 0
+    copy = LocalState(tmp_path / "copy")
+    copy.folder.mkdir()
+    copy.console.write_bytes(local.console.read_bytes())
+    assert running(copy) is None
     forget(local, "http://another/")
     assert local.console.exists()
     forget(local, "http://127.0.0.1:1/c/t/")

@@ -75,3 +75,18 @@ def test_after_its_end_streams_end() -> None:
         assert [event async for event in stream] == []
 
     run(story)
+
+
+def test_many_clients_hear_each_change() -> None:
+    async def story() -> None:
+        rows = Rows()
+        hub = rows.live()
+        streams = [hub.stream() for _ in range(30)]
+        for stream in streams:
+            await anext(stream)
+        for number in range(20):
+            rows.rows["edges"] = {"state": str(number)}
+            found = await asyncio.gather(*(anext(stream) for stream in streams))
+            assert {parts(event)[2]["pipelines"]["edges"]["state"] for event in found} == {str(number)}
+
+    run(story)

@@ -1,0 +1,222 @@
+"""The console in a real Chromium: each page, the keyboard alone, a phone, dark and light, and what is live.
+
+`MINIPACH_SCREENSHOTS=FOLDER` writes a picture of each page there (`python docs/screenshots.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.fixtures.consoles import Shown, shown
+from tests.fixtures.projects import PATIENCE, Study, need
+from tests.fixtures.stories import HOSTILE, troubled
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+PICTURES = os.environ.get("MINIPACH_SCREENSHOTS")  # read here: tests have none of these variables
+pytestmark = pytest.mark.slow
+PAGES = {
+    "overview": "",
+    "pipeline": "pipeline?pipeline=edges",
+    "datum": "datum?pipeline=edges&name=bad.txt",
+    "output": "datum?pipeline=numbers&name=%2F",
+    "log": "log?pipeline=edges&name=bad.txt",
+    "failures": "failures",
+    "jobs": "jobs",
+    "job": "job?id=edges",
+    "workers": "workers",
+    "missing": "pipeline?pipeline=nothing",
+}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    need("chromium")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as play:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+        opened = play.chromium.launch(executable_path=shutil.which("chromium"), args=options)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+    """A console with actions of a project that is only looked at."""
+    with shown(troubled(), tmp_path_factory.mktemp("console") / "log", "--actions") as found:
+        yield found
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context()
+    yield watched(context)
+    context.close()
+
+
+def watched(context: BrowserContext) -> Page:
+    """A page that fails the test if it runs into an error, or asks for anything outside of the console."""
+    found = context.new_page()
+    found.set_default_timeout(PATIENCE * 1000)
+    troubles: list[str] = []
+    found.on("pageerror", lambda error: troubles.append(str(error)))
+    found.on(
+        "console", lambda said: troubles.append(said.text) if said.type == "error" and "404" not in said.text else None
+    )
+    found.on(
+        "request",
+        lambda asked: None if re.match(r"http://127\.0\.0\.1:|data:", asked.url) else troubles.append(asked.url),
+    )
+    found.troubles = troubles  # type: ignore[attr-defined]
+    return found
+
+
+def no_trouble(page: Page) -> None:
+    assert page.troubles == []  # type: ignore[attr-defined]
+
+
+def wait(page: Page, what: str, condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, what
+        page.wait_for_timeout(50)
+
+
+def violations(page: Page) -> list[str]:
+    """What axe finds wrong with a page."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [f"{one['id']}: {node['html'][:150]}" for one in found for node in one["nodes"]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_each_page_is_accessible(browser: Browser, console: Shown, scheme: Any) -> None:
+    context = browser.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 900})
+    page = watched(context)
+    for name, where in PAGES.items():
+        page.goto(console.link + where)
+        assert page.locator("h1").count() == 1, name
+        assert violations(page) == [], f"{name}, {scheme}"
+        screenshot(page, f"{name}-{scheme}")
+    no_trouble(page)
+    context.close()
+
+
+def test_each_page_fits_a_phone(browser: Browser, console: Shown) -> None:
+    context = browser.new_context(viewport={"width": 360, "height": 740}, device_scale_factor=2)
+    page = watched(context)
+    for name, where in PAGES.items():
+        page.goto(console.link + where)
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= 360, f"{name} is {wide} pixels wide"
+        assert violations(page) == [], name
+        screenshot(page, f"{name}-phone")
+    no_trouble(page)
+    context.close()
+
+
+def screenshot(page: Page, name: str) -> None:
+    """Write a picture where someone asked for them."""
+    if PICTURES:
+        Path(PICTURES).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=str(Path(PICTURES) / f"{name}.png"), full_page=True)
+
+
+def test_the_keyboard_alone_finds_the_cause(page: Page, console: Shown) -> None:
+    page.goto(console.link)
+    tab_to(page, "why 3 failed")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/failures*")
+    tab_to(page, "bad.txt")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/datum*")
+    assert "cannot read it" in page.locator("#log").inner_text()
+    no_trouble(page)
+
+
+def tab_to(page: Page, text: str) -> None:
+    """Press Tab until what has the focus has this text."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent.trim()") == text:
+            return
+    raise AssertionError(f"Tab never comes to {text!r}")
+
+
+def test_hostile_names_and_logs_are_text(page: Page, console: Shown) -> None:
+    page.goto(f"{console.link}pipeline?pipeline=edges")
+    page.get_by_role("link", name=HOSTILE, exact=True).click()
+    assert HOSTILE in page.locator("h1").inner_text()
+    page.goto(f"{console.link}log?pipeline=edges&name=bad.txt")
+    assert "red <b>" in page.locator("#lines .log").inner_text()
+    no_trouble(page)
+
+
+def test_pages_work_without_javascript(browser: Browser, console: Shown) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = watched(context)
+    page.goto(console.link)
+    page.get_by_role("link", name="why 3 failed").click()
+    page.get_by_role("link", name="bad2.txt").click()
+    assert "bad2.txt" in page.locator("h1").inner_text()
+    page.goto(f"{console.link}pipeline?pipeline=edges")
+    page.locator("select[name=state]").select_option("failed")
+    page.get_by_role("button", name="Show").click()
+    assert "3 of 6 datums shown" in page.locator("#datums").inner_text()
+    no_trouble(page)
+    context.close()
+
+
+def test_pages_follow_the_project_and_miss_nothing(browser: Browser, tmp_path: Path) -> None:
+    """Twenty tabs of which one listens; actions from the page; and the server goes away and comes back."""
+    study = troubled().duplicate(tmp_path / "study")
+    context = browser.new_context()
+    with shown(study, tmp_path / "log", "--actions") as console:
+        tabs = [watched(context) for _ in range(20)]
+        for tab in tabs:
+            tab.goto(console.link)
+        for tab in (tabs[0], tabs[-1]):
+            wait(tab, "the state", lambda tab=tab: states(tab))
+        study.put("images/dust.txt", "fine\n")
+        for tab in (tabs[0], tabs[-1]):
+            wait(tab, "the change", lambda tab=tab: "7 datums" in tab.locator("#pipelines").inner_text())
+        tabs[0].goto(f"{console.link}pipeline?pipeline=edges")
+        tabs[0].get_by_role("button", name="schedule").click()
+        last = tabs[-1]
+        wait(last, "the end", lambda: states(last).get("edges", {}).get("counts", {}).get("current") == 4)
+        assert study.minipach("wait").code in (0, 1)
+        rows = {row["name"]: row for row in study.minipach("status", "--json").json["pipelines"]}
+        wait(last, "the last state", lambda: states(last) == rows)
+        for tab in tabs:
+            no_trouble(tab)
+        console.process.kill()
+        wait(last, "the server is away", lambda: "does not answer" in last.locator("#live").inner_text())
+    context.close()
+
+
+def states(page: Page) -> dict[str, Any]:
+    """The rows of pipelines as the page knows them from events."""
+    found: dict[str, Any] = json.loads(page.evaluate("document.documentElement.dataset.states || '{}'"))
+    return found
+
+
+def test_the_report_makes_no_request(page: Page, tmp_path: Path) -> None:
+    study: Study = troubled()
+    assert study.minipach("report", "-o", str(tmp_path / "report.html")).code == 0
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((tmp_path / "report.html").as_uri())
+    assert [url for url in asked if not url.startswith("data:")] == [(tmp_path / "report.html").as_uri()]
+    assert violations(page) == []
+    screenshot(page, "report-light")
