@@ -583,6 +583,28 @@ def test_sockets_of_the_host_are_out_of_reach(launch: Launcher, way: Way) -> Non
 # --- the host environment ----------------------------------------------------------------------------------------
 
 
+@ways(EACH_RUNTIME)
+def test_the_terminal_of_the_person_is_out_of_reach(launch: Launcher, way: Way) -> None:
+    """Else a command could type into it (TIOCSTI), and the person's shell would run that."""
+    words = [*datum("one", "one"), *datum("two", "two")]
+    script = '(echo typed >/dev/tty) 2>/dev/null || echo none >"$PFS/out/none"'
+    arguments = launch.words(launch.image(way[1]), *words, *shell(script))
+    person, terminal = os.openpty()
+    env = launch.env | use(way)
+    with subprocess.Popen(
+        ["setsid", "--ctty", *arguments], cwd=launch.dataset, env=env, stdin=terminal, stdout=terminal, stderr=terminal
+    ) as process:
+        os.close(terminal)
+        printed = b""
+        with contextlib.suppress(OSError):  # the end of a terminal
+            while piece := os.read(person, 4096):
+                printed += piece
+    os.close(person)
+    assert process.returncode == 0, printed
+    assert b"typed" not in printed
+    assert launch.outputs() == {"one/none": "none\n", "two/none": "none\n"}
+
+
 def test_a_host_s_private_files_are_not_seen(launch: Launcher, tmp_path: Path) -> None:
     """The home, other projects, what only root may read in /etc, runtime folders, other people's processes."""
     home = Path(os.environ["HOME"])
