@@ -8,7 +8,7 @@ RUN sh containers/minipach/apt.sh ca-certificates python3 python3-venv
 # What changes least comes first, so that an edited module costs one short layer.
 COPY pyproject.toml constraints.txt ./
 RUN sh containers/minipach/python.sh dependencies
-COPY LICENSE ./
+COPY LICENSE README.md ./
 COPY minipach minipach
 RUN sh containers/minipach/python.sh minipach
 

@@ -1,5 +1,5 @@
 # One command per purpose; `make` lists them. Works with GNU make 3.81, and in a folder with spaces in its name.
-.PHONY: help setup demo test check soak image-test bench docs record clean
+.PHONY: help setup demo test check release soak image-test bench docs record clean
 .DEFAULT_GOAL := help
 
 # Python keeps its byte code, also where somebody has turned that off: the tests start it some thousand times.
@@ -29,6 +29,9 @@ check: .venv/ready docs ## lint, format, types, imports, generated docs, the doc
 	@$(PYTHON) -m minipach.spec.reference --check docs/spec-reference.md
 	@$(PYTHON) -m minipach.cli.reference --check docs/commands.md
 	@$(PYTHON) -m pytest -m "slow and not soak" -n 2 --dist worksteal
+
+release: .venv/ready ## build a wheel and an sdist into dist/, check them, and try them in a new environment
+	@$(PYTHON) docs/release.py
 
 soak: .venv/ready ## the tests that take longest: chaos, every name, every form of an image (some 20 minutes)
 	@$(PYTHON) -m pytest -m soak -n 2 --dist worksteal
