@@ -107,7 +107,8 @@ triggers: {"schema": 1, "hooks": [...], "last_heard": "<UTC or null>", "unanswer
            "looked": {"schema": 1, "at": "<UTC>", "heard": 2, "last_heard", "seconds": 3.5, "cause": "hook",
                       "pipelines": [], "problems": [], "left_out": {"<name>": "<reason>"}},
            "paused": {"<name>": "<command>"},
-           "triggers": [{"kind": "watcher", "name", "state", "heard", "looked", "next", "why"}]}
+           "triggers": [{"kind": "watcher", "name", "state", "heard", "looked", "next", "why"}],
+           "waits": ["<why submitted work does not run>"]}
 cron list: {"schema": 1, "clocks": [{"pipeline": "report", "input": "tick", "repo": "report_tick",
             "cron": "0 3 * * *", "timezone": "UTC", "next": "<UTC or null>", "due": ["<UTC>"],
             "blocked": [{"tick": "<UTC>", "reason"}], "causes": {"scheduled": 3, "backfill": 0, "manual": 1},

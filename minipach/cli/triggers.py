@@ -163,8 +163,8 @@ def triggers(context: typer.Context, as_json: JSON = False) -> None:
     left = {**looked.get("left_out", {}), **reasons}
     rows = [row for row in rows if row[0] not in left] + [[name, "left out", why] for name, why in left.items()]
     show_table(["PIPELINE", "STATE", "WHY"], rows)
-    for problem in looked.get("problems", ()):
-        show(problem["text"])
+    for line in (*found.waits, *(problem["text"] for problem in looked.get("problems", ()))):
+        show(line)
 
 
 @guarded

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from minipach.project.project import Project
+from minipach.scheduling.stalled import remarks
 from minipach.support.validation import parse_object
 from minipach.triggers import hooks, watcher
 from minipach.triggers.bucket_inputs import bucket_triggers
@@ -33,7 +34,8 @@ class Overview:
 
     last_heard: when a hook last wrote a line; None: never, or unknown · unanswered: lines that no pass has taken yet ·
     following: what comes next, a sentence · looked: as `looked.json`; None: no pass yet · paused: names, each with the
-    command that resumes it · others: the triggers that are no hooks.
+    command that resumes it · others: the triggers that are no hooks ·
+    waits: why submitted work does not run, with the fix.
     """
 
     hooks: tuple[HookState, ...]
@@ -43,6 +45,7 @@ class Overview:
     looked: dict[str, Any] | None
     paused: dict[str, str]
     others: tuple[Trigger, ...] = ()
+    waits: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return it as documented for `minipach triggers --json`."""
@@ -55,6 +58,7 @@ class Overview:
             "looked": self.looked,
             "paused": self.paused,
             "triggers": [trigger.as_json() for trigger in self.others],
+            "waits": list(self.waits),
         }
 
 
@@ -73,6 +77,7 @@ def overview(project: Project) -> Overview:
         looked,
         {project.name_of(path): fix for path, fix in waits.items()},
         tuple(trigger for source in SOURCES for trigger in source(project)),
+        tuple(remarks(project)),
     )
 
 

@@ -293,6 +293,7 @@ def test_sets_that_wait_for_a_worker_that_is_not_there(
         (begin,) = messages(told)
         assert begin.startswith("minipach: submitted work waits and will not run, for 10 min\n")
         assert "no worker serves this project" in begin and f"look: minipach -C {study.root} top" in begin
+        assert "no worker serves this project" in workers.minipach("triggers")
         workers.start()
         workers.minipach("wait")
         alerts.evaluate(Project(study.root), now=NOW + 1300)

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.projects import run
+from tests.fixtures.projects import PATIENCE, run
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 @pytest.mark.parametrize("saves", [pytest.param(6, marks=pytest.mark.slow), pytest.param(500, marks=pytest.mark.soak)])
 def test_example(tmp_path: Path, saves: int) -> None:
-    done = run(sys.executable, str(EXAMPLES / "hooks.py"), "--saves", str(saves), cwd=tmp_path)
+    patience = PATIENCE + 10 * saves
+    done = run(sys.executable, str(EXAMPLES / "hooks.py"), "--saves", str(saves), cwd=tmp_path, timeout=patience)
     assert (done.code, done.err) == (0, "")
     assert done.out.endswith("done\n")
 
