@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import sqlite3
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -97,3 +100,52 @@ def test_data_that_both_changed(pair: tuple[Study, Study]) -> None:
     assert two.git("images", "rev-parse", "HEAD") == before
     assert two.git("images", "status", "--porcelain") == ""
     assert two.read("images/a.txt") == b"two\n"
+
+
+def computed(study: Study) -> list[str]:
+    """The datum ids that ran in a clone, once for each run."""
+    with sqlite3.connect(study.root / ".git/minipach/ledger.sqlite") as ledger:
+        return [row[0] for row in ledger.execute("SELECT datum_id FROM attempt WHERE kind = 'ok'")]
+
+
+def edit(study: Study, who: str, number: int, chance: random.Random) -> None:
+    """Edit data, code, the spec or a note, at random; not the lines that the other clone edits."""
+    kind = chance.choice(["add", "add", "remove", "code", "spec", "note"])
+    mine = sorted(path.name for path in (study.root / "images").glob(f"{who}-*"))
+    if kind == "add" or (kind == "remove" and not mine):
+        study.put(f"images/{who}-{number}.txt", f"{who} {number} {chance.random()}\n")
+    elif kind == "remove":
+        study.remove(f"images/{chance.choice(mine)}")
+    elif kind == "code":
+        study.put(f"up/code/{who}.sh", f"# {number}\n")
+    elif kind == "spec" and who == "one":
+        spec = (study.root / "up/spec.yml").read_text().split("description:")[0]
+        study.put("up/spec.yml", f"{spec}description: round {number}\n")
+    else:
+        study.put(f"up/notes/{who}-{number}.md", "a note\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("seed", "rounds"), [(1, 2), *(pytest.param(n, 5, marks=pytest.mark.soak) for n in range(2, 5))]
+)
+def test_two_clones_edit_at_random(pair: tuple[Study, Study], seed: int, rounds: int) -> None:
+    chance = random.Random(seed)
+    one, two = pair
+    before = Counter(computed(one))
+    for number in range(rounds):
+        for study, who in ((one, "one"), (two, "two")):
+            for step in range(chance.randint(1, 2)):
+                edit(study, who, 10 * number + step, chance)
+        first, second = chance.sample(pair, 2)
+        for study in (first, second, first):  # the first one learns what the second had
+            outcomes(study)
+        for repo in (".", "images", "up"):
+            assert one.git(repo, "rev-parse", "HEAD") == two.git(repo, "rev-parse", "HEAD"), (number, repo)
+            assert one.git(repo, "status", "--porcelain") == two.git(repo, "status", "--porcelain") == ""
+        shown = [sorted(path for path in s.outputs("up") if path.endswith(".txt")) for s in pair]
+        wanted = sorted(path.name for path in (one.root / "images").glob("*.txt"))
+        assert shown == [wanted, wanted]
+        assert all(s.minipach("plan", "--json").json["pipelines"][0]["counts"]["run"] == 0 for s in pair)
+    ran = Counter(computed(one)) + Counter(computed(two)) - before
+    assert ran and max(ran.values()) == 1, "no result was computed twice"

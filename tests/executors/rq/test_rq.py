@@ -34,7 +34,9 @@ from tests.chaos.chaos_rq import chaos
 from tests.fixtures.leftovers import Background, hold, leftovers, processes, unpublished, until
 from tests.fixtures.projects import MINIPACH, SHOWN, Study, need, run
 from tests.fixtures.redis_servers import Redis, Workers, runs
+from tests.fixtures.s3_servers import SECRET as S3_SECRET
 from tests.fixtures.s3_servers import juicefs
+from tests.fixtures.secret_search import files_with, watched_processes
 
 # Says in a folder of its own that it runs, with which GPUs, and what it sees of the environment. The first of those
 # with a GPU waits for the second, so that two run at once, however far apart the two processes are ready.
@@ -654,7 +656,12 @@ def test_a_clones_worker_sends_contents_to_a_store_that_is_named(
     study: Study, workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study.put("images/a", "content of a")
-    study.copier("edges")
+    study.pipeline(
+        "edges",
+        'input: {pfs: {repo: images, glob: "/*"}}\n'
+        "transform: {cmd: [sh, code/copy.sh], secrets: [{name: t, env_var: TOKEN}]}\n",
+        copy='n=$(basename "$images")\necho "saw $n with $TOKEN"\ncp "$images" "$PFS/out/$n"\n',
+    )
     study.copier("more", repo="edges")
     study.ok("datalad", "save", "-r", "-m", "inputs")
     with juicefs(tmp_path / "s3") as server:
@@ -666,15 +673,24 @@ def test_a_clones_worker_sends_contents_to_a_store_that_is_named(
         done = run(*clone, "lbb", cwd=tmp_path, env=workers.env)
         assert (done.code, done.err) == (2, 'lbb: no store of this project. Fix: use "lab"\n')
         workers.start("-j", "0")
-        workers.launch(*clone, "lab")
+        workers.launch(*clone, "lab", env={secret_variable("t"): "hush-hush"})
         assert f"contents go to the store lab: {server.url}/study" in workers.said
-        workers.minipach("schedule", "--wait")
+        with watched_processes(S3_SECRET) as shown:
+            workers.minipach("schedule", "--wait")
+            assert study.minipach("push", "lab").code == 0
         for path in ("edges", "more"):
             repo = Repo(study.root / path)
             assert repo.line("annex", "find", "--in=lab", "--not", "--in=here") == "a", "it went to the store alone"
             assert repo.git("annex", "fsck", "--quiet", "--from=lab") == b""
         repo.git("annex", "get", "--quiet", "a")
         assert study.read("more/a") == b"content of a"
+
+        # credentials of the store and secrets of commands are nowhere: git, logs, records, Redis, command lines
+        everything = _everything(workers)
+        for secret in (S3_SECRET, "hush-hush"):
+            assert files_with(secret, study.root, scratch, workers.server.folder) == [], secret
+            assert secret.encode() not in everything and secret not in workers.said
+        assert shown == []
 
         # the address of a store that changed needs another confirmation
         workers.stop()
