@@ -190,6 +190,11 @@ class LocalState:
         return self.folder / "canaries"
 
     @property
+    def erasures(self) -> Path:
+        """Reports of `minipach erase`, a folder each."""
+        return self.folder / "erasures"
+
+    @property
     def drafts(self) -> Path:
         """Pipelines that `minipach new` is writing, a folder each."""
         return self.folder / "drafts"

@@ -455,7 +455,7 @@ class PipelineSpec(Model):
     sidecar_resource_requests: Annotated[Any, Noted(_KEPT)] = _kept("Resources of the storage sidecar.")
     sidecar_resource_limits: Annotated[Any, Noted(_KEPT)] = _kept("Limits of the storage sidecar.")
     maximum_expected_uptime: Annotated[Any, Noted(_KEPT)] = _kept("When to warn about a long run.")
-    egress: Annotated[Any, Refused("not supported", "push the results with `datalad push`")] = _kept(
+    egress: Annotated[Any, Refused("not supported", "send the outputs with `minipach egress NAME URL`")] = _kept(
         "Copy results out."
     )
     service: Annotated[Any, Refused("not supported", "run the service beside the project")] = _kept(

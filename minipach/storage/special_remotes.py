@@ -90,9 +90,9 @@ def enable(repo: Repo, store: Store, top: Repo | None = None) -> bool:
     take_in_locations(repo)
     kind = backend(store)
     words = kind.parameters(dataset_id(repo))
-    known = _described(repo, wanted)
+    known = described(repo, wanted)
     if known is not None:
-        _compare(repo, store, known, words)
+        compare(repo, store.name, known, words)
     if isinstance(kind, S3) and top is not None:
         kind.held = top.common_dir / "annex" / "creds" / _uuid(top, store)
     env = kind.environment()
@@ -111,7 +111,7 @@ def enable(repo: Repo, store: Store, top: Repo | None = None) -> bool:
     return True
 
 
-def _described(repo: Repo, identity: str) -> dict[str, str] | None:
+def described(repo: Repo, identity: str) -> dict[str, str] | None:
     """Return the parameters of a special remote in the git-annex branch; None: it knows no such remote."""
     lines = os.fsdecode(repo.objects.read("git-annex:remote.log") or b"").splitlines()
     found = [
@@ -126,21 +126,20 @@ def _unescaped(found: re.Match[str]) -> str:
     return chr(int(found[1]))
 
 
-def _compare(repo: Repo, store: Store, known: Mapping[str, str], words: Sequence[str]) -> None:
-    """Check that a remote which came with the git-annex branch is the store that `.datalad/config` names.
+def compare(repo: Repo, name: str, known: Mapping[str, str], words: Sequence[str]) -> None:
+    """Check that a remote which came with the git-annex branch is what has been asked for.
 
     Raises:
         UserError: It goes elsewhere, or has a parameter that this kind does not set.
     """
     wanted = dict(word.split("=", 1) for word in words)
     own = {"directory"}  # in no commit
-    others = sorted(
-        name for name in (known.keys() | wanted.keys()) - own - _OTHERS if known.get(name) != wanted.get(name)
-    )
+    keys = (known.keys() | wanted.keys()) - own - _OTHERS
+    others = sorted(key for key in keys if known.get(key) != wanted.get(key))
     if others:
-        shown = ", ".join(f"{name}={known.get(name, '')}" for name in others[:3])
-        problem = f"the git-annex branch describes {store.name} differently ({shown})"
-        fix = f"ask who set it up; git -C {quoted(repo.path)} annex info {store.name}"
+        shown = ", ".join(f"{key}={known.get(key, '')}" for key in others[:3])
+        problem = f"the git-annex branch describes {name} differently ({shown})"
+        fix = f"ask who set it up; git -C {quoted(repo.path)} annex info {name}"
         raise UserError(Problem("store.described-differently", str(repo.path), problem, fix))
 
 

@@ -1,0 +1,214 @@
+"""Outputs under their names in a folder, on a host or in a bucket, by git-annex's export.
+
+First what is new, then the manifest, then deletions. So a file that the manifest names is there at any time, unless a
+file is replaced under its name. What an interrupted export has sent stays, and the next one continues.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import urllib.parse
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minipach.git.annex_keys import key_of_link, size_of
+from minipach.git.repo import FILE, GITLINK, SYMLINK, GitError, Repo, TreeEntry, is_dataset
+from minipach.model.repo_layout import reserved_in_data, reserved_in_pipeline
+from minipach.project.project import Project
+from minipach.storage.backends import ssh_address
+from minipach.storage.s3 import bucket, given_key, make_bucket, private_addresses
+from minipach.storage.special_remotes import compare, described
+from minipach.storage.store import dataset_id
+from minipach.support.errors import Problem, UserError
+from minipach.support.text import many
+
+MANIFEST = "minipach-manifest.json"
+_NAMESPACE = uuid.UUID("a3c1b4a0-2a53-4f0a-9f5d-0f6f0d0f9f11")  # of the ids of these special remotes
+_ALLOWED = "annex.security.allowed-ip-addresses"
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """The changes of one export.
+
+    Args:
+        repo: The path in the project.
+        place: The address.
+        new: Files with a content that was not there.
+        size: Their bytes, as far as they are known.
+        renamed: Files whose content was there under another name.
+        gone: Files that were removed there.
+    """
+
+    repo: str
+    place: str
+    new: int
+    size: int
+    renamed: int
+    gone: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the JSON object of `minipach egress --json`."""
+        return {
+            "repo": self.repo,
+            "place": self.place,
+            "new": self.new,
+            "bytes": self.size,
+            "renamed": self.renamed,
+            "gone": self.gone,
+        }
+
+
+def egress(project: Project, name: str, place: str) -> Exported:
+    """Bring a place to the outputs of a pipeline, or the files of a repo with data, as they are committed.
+
+    Args:
+        project: The project, whose lock the caller holds.
+        name: A pipeline, or the path of a repo.
+        place: A folder, `ssh://HOST/PATH`, or `s3://BUCKET/PREFIX` (the server is in AWS_ENDPOINT_URL).
+
+    Raises:
+        UserError: The place can't be used, a content is not here, or the export was interrupted.
+    """
+    path = name if name in project.repos and name not in project.order else project.path_of(name)
+    if not is_dataset(project.root / path):
+        raise UserError(Problem("pipeline.not-a-dataset", path, "not a dataset yet", f"minipach schedule {name}"))
+    repo = Repo(project.root / path)
+    try:
+        is_reserved = reserved_in_pipeline if path in {one.path for one in project.places} else reserved_in_data
+        head = repo.head()
+        new = {
+            entry.path: entry
+            for entry in (repo.ls_tree(head, recursive=True) if head else ())
+            if entry.mode != GITLINK and not is_reserved(entry.path.split("/", 1)[0]) and entry.path != MANIFEST
+        }
+        remote, identity = _remote(repo, place)
+        old = {path: entry for path, entry in _exported(repo, identity).items() if path != MANIFEST}
+        had, has = {entry.sha for entry in old.values()}, {entry.sha for entry in new.values()}
+        changed = [entry for path, entry in new.items() if path not in old or old[path].sha != entry.sha]
+        fresh = [entry for entry in changed if entry.sha not in had]
+        gone = {p: entry for p, entry in old.items() if p not in new}
+        manifest = TreeEntry(FILE, repo.hash_blob(_manifest(repo, head or "", new)), MANIFEST)
+        before = [entry for entry in _exported(repo, identity).values() if entry.path == MANIFEST]
+        kept = [entry for entry in gone.values() if entry.sha not in has]
+        for entries in (
+            [*new.values(), *kept, *before],
+            [*new.values(), *kept, manifest],
+            [*new.values(), manifest],
+        ):
+            _send(repo, path, remote, repo.write_tree(entries))
+        sizes = [_size(repo, entry) for entry in fresh]
+        return Exported(path, place, len(fresh), sum(sizes), len(changed) - len(fresh), len(kept))
+    finally:
+        repo.close()
+
+
+def _manifest(repo: Repo, commit: str, files: Mapping[str, TreeEntry]) -> bytes:
+    """Return the manifest (schema 1): the commit, and the key or blob of each file."""
+    rows = {path: _content(repo, entry) for path, entry in sorted(files.items())}
+    return json.dumps({"schema": 1, "commit": commit, "files": rows}, indent=1).encode() + b"\n"
+
+
+def _content(repo: Repo, entry: TreeEntry) -> str:
+    key = key_of_link(repo.objects.read(entry.sha) or b"") if entry.mode == SYMLINK else None
+    return key or entry.sha
+
+
+def _size(repo: Repo, entry: TreeEntry) -> int:
+    key = key_of_link(repo.objects.read(entry.sha) or b"") if entry.mode == SYMLINK else None
+    return (size_of(key) or 0) if key else len(repo.objects.read(entry.sha) or b"")
+
+
+def _send(repo: Repo, path: str, remote: str, tree: str) -> None:
+    """Bring the place to a tree. Raises UserError; what went stays."""
+    try:
+        repo.git("annex", "export", "--quiet", "--json", "--json-error-messages", tree, f"--to={remote}")
+    except GitError as error:
+        rows = [json.loads(line) for line in error.stdout.splitlines() if line.startswith(b"{")]
+        failed = [row for row in rows if not row.get("success")]
+        messages = [" ".join(row.get("error-messages") or [str(row.get("note") or "")]) for row in failed]
+        why = " ".join((messages or error.stderr.splitlines()[-1:] or ["git-annex failed"])[0].split())
+        problem = f"{many(len(failed) or 1, 'file')} could not be exported: {why}"
+        raise UserError(
+            Problem("egress.incomplete", path, problem, f"minipach get {path}, then the same again")
+        ) from None
+
+
+def _exported(repo: Repo, identity: str) -> dict[str, TreeEntry]:
+    """Return the files of the last tree that was exported to a special remote, as the git-annex branch has it."""
+    lines = os.fsdecode(repo.objects.read("git-annex:export.log") or b"").splitlines()
+    found = [words for words in map(str.split, lines) if len(words) >= 3 and words[1].endswith(f":{identity}")]
+    if not found:
+        return {}
+    tree = max(found, key=lambda words: float(words[0].rstrip("s")))[2]
+    return {entry.path: entry for entry in repo.ls_tree(tree, recursive=True)}
+
+
+def _remote(repo: Repo, place: str) -> tuple[str, str]:
+    """Return the special remote of a place and its id; it is made if need be."""
+    parameters = _parameters(repo, place)
+    identity = str(uuid.uuid5(_NAMESPACE, f"{dataset_id(repo)}\n{place}"))
+    name = f"egress-{identity[:8]}"
+    if repo.config(f"remote.{name}.annex-uuid") == identity:
+        return name, identity
+    known = described(repo, identity)
+    words = [*parameters, "encryption=none", "exporttree=yes"]
+    if known is not None:
+        compare(repo, name, known, words)
+        words = [word for word in parameters if not word.startswith("type=")]
+    verb = ["initremote", name, f"uuid={identity}"] if known is None else ["enableremote", name]
+    try:
+        repo.git("annex", *verb, *words, env=_environment(place))
+        asked = os.fsdecode(repo.git("annex", "verifyremote", name, ok=(0, 1))) if known is not None else ""
+        if found := re.search(r"--safe (\S+)", asked):  # who exports has named the place
+            repo.git("annex", "verifyremote", name, "--safe", found[1])
+    except GitError as error:
+        why = " ".join((error.stderr.splitlines() or ["git-annex failed"])[-1].split())
+        problem = Problem("egress.unusable", place, f"git-annex can't use it: {why}", "correct the place")
+        raise UserError(problem) from None
+    return name, identity
+
+
+def _parameters(repo: Repo, place: str) -> list[str]:
+    if place.startswith("s3://"):
+        parts = urllib.parse.urlsplit(place)
+        at = bucket(os.environ.get("AWS_ENDPOINT_URL", "https://s3.amazonaws.com"), parts.netloc, parts.path.strip("/"))
+        make_bucket(at, given_key())
+        known = set((repo.config(_ALLOWED) or "").split())
+        if missing := set(private_addresses(at.host)) - known:
+            repo.git("config", "--local", _ALLOWED, " ".join(sorted(known | missing)))
+        where = [f"host={at.host}", f"port={at.port}", f"protocol={'https' if at.secure else 'http'}"]
+        return ["type=S3", "requeststyle=path", "embedcreds=no", *where, f"bucket={at.name}", f"fileprefix={at.prefix}"]
+    if place.startswith("ssh://"):
+        host = ssh_address("egress", place)
+        if host.port:
+            raise UserError(
+                Problem("egress.unusable", place, "a port is not supported here", "set it in ~/.ssh/config")
+            )
+        return ["type=rsync", f"rsyncurl={host.host}:{host.path}/"]
+    if "://" in place:
+        raise UserError(
+            Problem(
+                "egress.unusable",
+                place,
+                "not a place to write to",
+                "name a folder, ssh://HOST/PATH or s3://BUCKET/PREFIX",
+            )
+        )
+    try:
+        Path(place).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(Problem("egress.unusable", place, str(error.strerror), "name a folder to write to")) from None
+    return ["type=directory", f"directory={place}"]
+
+
+def _environment(place: str) -> dict[str, str]:
+    if not place.startswith("s3://"):
+        return {}
+    key = given_key()
+    return {"AWS_ACCESS_KEY_ID": key.access, "AWS_SECRET_ACCESS_KEY": key.secret}

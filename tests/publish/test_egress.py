@@ -1,0 +1,108 @@
+"""`minipach.publish.egress`: files under their names elsewhere; new ones first, the manifest, then deletions."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from minipach.project.project import Project, find_project
+from minipach.publish.egress import MANIFEST, Exported, egress
+from minipach.support.errors import UserError
+from tests.fixtures.plain_projects import repo, root
+from tests.fixtures.projects import Study
+from tests.fixtures.repos import Files
+from tests.fixtures.s3_servers import juicefs
+
+__all__ = ["root"]
+SIZE = 5_000
+
+
+@pytest.fixture
+def images(root: Files) -> Files:
+    """A dataset with three contents and a file in git."""
+    made = repo(root, "images")
+    made.git("annex", "init", "--quiet")
+    for name in ("a", "b", "deep/c"):
+        made.put(name, b"")
+        (made.path / name).unlink()
+        (made.path / name).write_bytes(os.urandom(SIZE))
+        made.stage(name)
+    made.in_git("notes.txt", "plain\n")
+    made.commit()
+    return made
+
+
+def sent(images: Files, place: Path | str) -> Exported:
+    project: Project = find_project(images.path.parent)
+    return egress(project, "images", str(place))
+
+
+def files(place: Path) -> list[str]:
+    return sorted(str(path.relative_to(place)) for path in place.rglob("*") if path.is_file())
+
+
+def counts(done: Exported) -> tuple[int, int, int, int]:
+    return done.new, done.size, done.renamed, done.gone
+
+
+def test_new_renamed_and_gone(images: Files, tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    assert counts(sent(images, place)) == (4, 3 * SIZE + 6, 0, 0)
+    assert files(place) == ["a", "b", "deep/c", MANIFEST, "notes.txt"]
+    assert (place / "a").read_bytes() == (images.path / "a").read_bytes()
+    assert counts(sent(images, place)) == (0, 0, 0, 0), "nothing goes twice"
+    images.git("mv", "a", "moved")
+    images.git("rm", "--quiet", "b")
+    images.put("new", b"x" * 10)
+    images.commit()
+    assert counts(sent(images, place)) == (1, 10, 1, 1)
+    assert files(place) == ["deep/c", MANIFEST, "moved", "new", "notes.txt"]
+    manifest = json.loads((place / MANIFEST).read_text())
+    assert sorted(manifest["files"]) == ["deep/c", "moved", "new", "notes.txt"]
+    assert (manifest["schema"], manifest["commit"]) == (1, images.head())
+
+
+def test_it_continues_after_a_failure(images: Files, tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    sent(images, place)
+    before = (place / MANIFEST).read_bytes()
+    images.git("rm", "--quiet", "b")
+    images.put("new", b"x" * 10)
+    images.put("other", b"y" * 10)
+    images.commit()
+    key = images.line("annex", "lookupkey", "new")
+    images.git("annex", "drop", "--quiet", "--force", "new")
+    with pytest.raises(UserError) as caught:
+        sent(images, place)
+    assert caught.value.problems[0].code == "egress.incomplete" and "\n" not in str(caught.value)
+    assert (place / "b").is_file() and (place / MANIFEST).read_bytes() == before, "deletions come last"
+    (tmp_path / "new").write_bytes(b"x" * 10)
+    images.git("annex", "setkey", key, str(tmp_path / "new"))
+    sent(images, place)
+    assert files(place) == ["a", "deep/c", MANIFEST, "new", "notes.txt", "other"]
+
+
+@pytest.mark.parametrize("place", ["ftp://h/x", "/dev/null/x", "ssh://-oProxyCommand=x/y"])
+def test_no_place(images: Files, place: str) -> None:
+    with pytest.raises(UserError) as caught:
+        sent(images, place)
+    assert caught.value.problems[0].code in ("egress.unusable", "store.bad-address")
+
+
+@pytest.mark.slow
+def test_a_bucket_gets_the_outputs_of_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = Study.create(tmp_path / "study")
+    study.put("images/a", "content of a")
+    study.copier()
+    study.schedule()
+    with juicefs(tmp_path / "s3") as server:
+        for name, value in {**server.env, "AWS_ENDPOINT_URL": server.url}.items():
+            monkeypatch.setenv(name, value)
+        done = study.minipach("egress", "edges", "s3://results/edges")
+        assert (done.code, done.out) == (0, "edges: 1 new (12 B), 0 renamed (0 B), 0 gone\n"), done.err
+        names = [one.object_name for one in server.client.list_objects("results", prefix="edges/", recursive=True)]
+        assert "edges/a" in names and f"edges/{MANIFEST}" in names
+        assert not any("spec.yml" in str(name) for name in names)

@@ -1,0 +1,99 @@
+"""`minipach.publish.erasure`: data and all that was computed from it go from every copy that is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from minipach.git.repo import Repo
+from minipach.project.project import find_project
+from minipach.publish.erasure import erase, find
+from minipach.support.errors import UserError
+from tests.fixtures.plain_projects import repo, root
+from tests.fixtures.projects import Study
+from tests.fixtures.repos import Files
+
+__all__ = ["root"]
+
+
+def quiet(_: str) -> None:
+    """Tell nobody."""
+
+
+@pytest.fixture
+def raw(root: Files, tmp_path: Path) -> Files:
+    """A dataset with two subjects, an earlier version, a shared content, a file in git, and a store."""
+    made = repo(root, "raw")
+    made.git("annex", "init", "--quiet")
+    made.put("sub-1/scan", b"one")
+    made.commit()
+    (made.path / "sub-1/scan").unlink()
+    made.put("sub-1/scan", b"one again")
+    made.put("sub-1/blank", b"blank")
+    made.put("sub-2/blank", b"blank")
+    made.put("sub-10/scan", b"ten")
+    made.in_git("sub-1/notes.txt", "a note")
+    made.commit()
+    (tmp_path / "disk").mkdir()
+    made.git("annex", "initremote", "disk", "type=directory", f"directory={tmp_path}/disk", "encryption=none")
+    made.git("annex", "copy", "--quiet", "--all", "--to=disk")
+    return made
+
+
+def contents(folder: Path) -> set[bytes]:
+    return {path.read_bytes() for path in folder.rglob("*/SHA256E-*") if path.is_file()}
+
+
+def test_every_version_goes_from_every_copy(root: Files, raw: Files, tmp_path: Path) -> None:
+    project = find_project(root.path)
+    (found,) = find(project, "raw:sub-1")
+    assert found.paths == {"sub-1/scan", "sub-1/blank", "sub-1/notes.txt"}
+    assert (len(found.keys), len(found.shared), found.in_git) == (2, 1, {"sub-1/notes.txt"})
+    head, everything = raw.head(), {b"one", b"one again", b"blank", b"ten"}
+    assert contents(tmp_path / "disk") == contents(raw.path / ".git/annex") == everything, "to look changes nothing"
+    erase(project, [found], quiet)
+    assert contents(tmp_path / "disk") == contents(raw.path / ".git/annex") == {b"blank", b"ten"}
+    assert (found.dropped, found.left, raw.head()) == ({"here": 2, "disk": 2}, [], head)
+
+
+def test_a_store_that_does_not_answer_is_reported(root: Files, raw: Files, tmp_path: Path) -> None:
+    (tmp_path / "disk").rename(tmp_path / "away")
+    project = find_project(root.path)
+    found = find(project, "raw:sub-1[0-9]")
+    erase(project, found, quiet)
+    assert found[0].dropped["here"] == 1
+    assert any("disk" in line for line in found[0].left)
+
+
+@pytest.mark.parametrize("word", ["raw", "raw:", "raw:sub-3", "nowhere:x"])
+def test_no_such_data(root: Files, raw: Files, word: str) -> None:
+    with pytest.raises(UserError):
+        find(find_project(root.path), word)
+
+
+@pytest.mark.slow
+def test_what_was_computed_goes_too(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    for name in ("a", "b"):
+        study.put(f"images/{name}.dat", f"{name}\0" * 100, save=name == "b")
+    study.copier("edges")
+    study.copier("more", repo="edges")
+    study.schedule()
+    study.remove("images/a.dat")
+    study.schedule()  # the results of it stay known
+    before = {path: study.git(path, "rev-parse", "HEAD") for path in (".", "images", "edges", "more")}
+    done = study.minipach("erase", "images:a.dat", "--dry-run", "--json")
+    assert done.code == 0, done.err
+    rows = {row["repo"]: (len(row["keys"]), row["results"]) for row in done.json["repos"]}
+    assert {path: number for path, (number, _) in rows.items()} == {"images": 1, "edges": 1, "more": 1}
+    assert len(rows["edges"][1]) == len(rows["more"][1]) == 1
+    assert "Nothing was changed" in Path(done.json["report"]).read_text()
+    done = study.minipach("erase", "images:a.dat")
+    assert done.code == 0, done.err
+    objects = [p for p in study.root.rglob("annex/objects/*/*/*/*") if p.is_file()]
+    assert objects and not any(p.read_bytes().startswith(b"a\0") for p in objects)
+    assert before == {path: study.git(path, "rev-parse", "HEAD") for path in before}
+    report = Path(done.out.rpartition("report: ")[2].strip()).read_text()
+    assert "filter-repo" in report and "What remains" in report
+    assert Repo(study.root / "images").git("annex", "fsck", "--quiet", "b.dat") == b""
