@@ -147,6 +147,10 @@ top:      {"schema": 1, "executor": "local|rq|slurm", "note", "next": ["montage"
           ran: datums that finished in a running set, as far as its log is here; behind: waiting datums of running sets;
           rate: datums per minute, eta: seconds, null if not known; next: pipelines downstream of these
 datums --state: each datum has "state": "current|missing|failed", too, and "attempt": as in job, the last one, or null
+du:       {"schema": 1, "bytes": 23900000, "uses": [{"kind": "data|results|images|git|worktrees|logs|cache|state|image
+           cache|user cache", "place": "edges", "path", "bytes"}]}      (place: a repo, . or "" for what is the user's)
+gc:       {"schema": 1, "found": [{"kind": "results|images|copies|logs|worktrees", "place", "what", "bytes"}],
+           "removed": [(as in found)], "problems": []}                  (without --yes, nothing is removed)
 usage:    {"schema": 1, "pipeline", "runs": 18, "seconds": {"min", "median", "p95", "max", "runs"}, "cpu": {},
            "memory": {}, "bytes_in": {}, "bytes_out": {}, "disk": {}, "histogram": [{"low", "high", "count"}],
            "resource_requests": {"cpu": 1, "memory": "96Mi"}}       (a measure that is not known is null)
