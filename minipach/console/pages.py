@@ -32,7 +32,7 @@ from minipach.views.dag import Node
 from minipach.views.dag_svg import as_svg
 from minipach.views.datum_files import DatumFile, files_of_datum, read_file
 from minipach.views.datum_story import story
-from minipach.views.datum_table import SORTS, STATES, DatumRow, DatumTable, by_reason
+from minipach.views.datum_table import SORTS, STATES, DatumRow, DatumTable
 from minipach.views.diff import compare
 from minipach.views.logs import failures_of_last_jobs
 from minipach.views.report import command_of
@@ -162,8 +162,7 @@ def pipeline(asked: Asked) -> Page:
         "problems": problems_json(problems),
         "expected": cost.text() if cost else "",
         "reasons": [
-            {"state": s, "reason": r, "datums": len(names)}
-            for (s, r), names in list(by_reason(table.rows).items())[:50]
+            {"state": s, "reason": r, "datums": len(names)} for (s, r), names in list(table.reasons.items())[:50]
         ],
         "usage": usage.as_json() if usage else None,
         "jobs": [job_json(row) for row in last_jobs(project, name, _JOBS)],

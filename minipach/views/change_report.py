@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal
 
 from minipach.git.repo import GITLINK, Repo, is_dataset
@@ -17,7 +16,7 @@ from minipach.support.text import many, printable
 from minipach.support.validation import InvalidError, parse
 from minipach.views.contents import entry_at, read_content
 from minipach.views.dag import Dag, as_mermaid, read_dag
-from minipach.views.datum_table import DatumTable, by_reason, read_tables
+from minipach.views.datum_table import DatumTable, read_tables
 from minipach.views.diff import Comparison, compare
 
 FORGE_LIMIT = 65_536  # characters of a comment on GitHub, Gitea and Forgejo; GitLab takes more, Bitbucket 32,768
@@ -39,7 +38,7 @@ class Metric:
     new: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PipelineChange:
     """One pipeline. comparison: of its branch then and now; None: there is nothing to compare · note: why."""
 
@@ -52,10 +51,10 @@ class PipelineChange:
     comparison: Comparison | None = None
     metrics: tuple[Metric, ...] = ()
 
-    @cached_property
+    @property
     def reasons(self) -> dict[tuple[str, str], list[str]]:
         """The datums that are not current by (state, reason)."""
-        return by_reason(self.table.rows) if self.table else {}
+        return self.table.reasons if self.table else {}
 
     def as_json(self) -> dict[str, Any]:
         """Return the pipeline as a JSON object."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from minipach.model.attempt import Attempt
@@ -47,7 +48,7 @@ class DatumRow(NamedTuple):
         return self._asdict()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DatumTable:
     """The datums of one pipeline. waits, problems, hints: as in its plan."""
 
@@ -57,11 +58,16 @@ class DatumTable:
     problems: tuple[Problem, ...] = ()
     hints: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def counts(self) -> dict[str, int]:
         """The number of datums by state; states without any are left out."""
         found = Counter(row.state for row in self.rows)
         return {state: found[state] for state in STATES if found[state]}
+
+    @cached_property
+    def reasons(self) -> dict[tuple[str, str], list[str]]:
+        """The names of datums that are not current, by state and reason (see `by_reason`)."""
+        return by_reason(self.rows)
 
     def row(self, name: str) -> DatumRow | None:
         """Return the row of a datum."""

@@ -12,6 +12,7 @@ from minipach.console.link import forget, keep, running
 from minipach.model.local_state import LocalState
 from tests.fixtures.consoles import shown
 from tests.fixtures.projects import Study
+from tests.fixtures.receivers import serving
 
 
 def test_a_console_is_found_by_its_note_and_forgotten(study: Study, tmp_path: Path) -> None:
@@ -44,3 +45,19 @@ def test_notes_that_are_damaged_or_old_count_as_none(tmp_path: Path) -> None:
     assert local.console.exists()
     forget(local, "http://127.0.0.1:1/c/t/")
     assert not local.console.exists()
+
+
+def test_serve_has_the_console_where_only_this_machine_can_reach_it(study: Study, tmp_path: Path) -> None:
+    with serving(study, tmp_path / "log") as server:
+        link = study.minipach("ui", "--json").json["link"]
+        assert link.startswith(f"{server.url}/c/") and f"console: {link}" in server.log.read_text()
+        assert httpx.get(f"{link}index.json", timeout=60).json()["project"] == "study"
+        assert httpx.get(f"{server.url}/c/wrong/", timeout=60).status_code == 404
+        assert server.stop() == 0
+
+
+def test_serve_has_no_console_for_other_machines(study: Study, tmp_path: Path) -> None:
+    with serving(study, tmp_path / "log", "--host", "0.0.0.0") as server:
+        assert study.minipach("ui", "--json").json["link"] is None
+        assert httpx.get(f"http://127.0.0.1:{server.port}/c/x/", timeout=60).status_code == 404
+        assert "console:" not in server.log.read_text()
