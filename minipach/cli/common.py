@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import typer
 
 from minipach.git.repo import GitError
+from minipach.project.parameters import uncommitted_parameters
 from minipach.project.project import Project, find_project
 from minipach.support import messages
 from minipach.support.errors import Problem, UserError, problems_json
@@ -182,11 +183,13 @@ def leave_with(problems: Iterable[Problem]) -> None:
         raise typer.Exit(USER)
 
 
-def say_layout(project: Project) -> None:
+def say_layout(project: Project, *, committed: bool = True) -> None:
     """Say which repos may be pipelines, though they don't count as such: they aren't installed, or have no spec.yml."""
     _say_not_installed(project)
     for line in (*project.former_pipelines(), *project.misplaced_specs()):
         say(str(line))
+    if committed and (note := uncommitted_parameters(project.root, project.repo)):
+        say(str(note))
 
 
 def say_used(project: Project, name: str, *, committed: bool) -> None:

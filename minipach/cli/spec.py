@@ -89,7 +89,7 @@ def check(
         project = Project(project.root, given) if given else project
         project = project if committed else working_project(project, [place.path for place in project.places])
         if names or not words:
-            say_layout(project)
+            say_layout(project, committed=committed)
             chosen, unknown = _chosen(project, names)
             problems += unknown
         if not committed and (used := _edited_specs(project, [*chosen, *given] if words else None, given)):

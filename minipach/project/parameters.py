@@ -11,6 +11,7 @@ from typing import Any
 from minipach.git.repo import Repo
 from minipach.project.spec_file import content_of, decoded
 from minipach.support.errors import Problem, UserError
+from minipach.support.text import quoted
 
 PARAMETERS = "params.yml"
 
@@ -53,6 +54,22 @@ def working_parameters(root: Path) -> Parameters:
         why = Problem("spec.content-missing", PARAMETERS, error.strerror or str(error), f"datalad get {PARAMETERS}")
         return Parameters(problems=(why,))
     return _parsed(data)
+
+
+def uncommitted_parameters(root: Path, repo: Repo) -> Problem | None:
+    """Return the note that `params.yml` has changes which no commit has; None if it has none."""
+    file = root / PARAMETERS
+    if not file.is_file() or file.is_symlink():
+        return None
+    try:
+        blob = repo.objects.read(f"HEAD:{PARAMETERS}") if repo.head() else None
+        if content_of(repo, PARAMETERS, blob, PARAMETERS) == file.read_bytes():
+            return None
+    except UserError:  # annexed, and not here
+        return None
+    place = quoted(root)
+    fix = f"git -C {place} add {PARAMETERS} && git -C {place} commit -m 'set parameters'"
+    return Problem("params.not-committed", PARAMETERS, "its uncommitted changes are not used", fix)
 
 
 def _parsed(data: bytes | None) -> Parameters:

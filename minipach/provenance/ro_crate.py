@@ -193,7 +193,9 @@ def _text(text: str) -> str:
 
 
 def _copy(root: Path, file: FileVersion, target: Path) -> None:
-    """Copy the content of a file as its commit has it. Links that are no annexed content are refused."""
+    """Copy the content of a file as its commit has it. Links and paths that lead out of the crate are refused."""
+    if any(part in ("", ".", "..") for part in _place(file).split("/")):
+        raise UserError(Problem("crate.bad-path", file.name, "this path leads out of the crate", "name other files"))
     repo = Repo(root / file.repo)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -82,8 +82,10 @@ def test_the_last_commit_counts_and_for_trials_the_working_tree(done: Study) -> 
     before = ids(done)
     params(done, "edges: {level: 9}\n", save=False)
     assert ids(done) == before
+    assert "params.yml: its uncommitted changes are not used" in done.minipach("plan").err
     assert ids(done, committed=False) != before
     done.ok("git", "checkout", "-q", "params.yml")
+    assert "params.yml" not in done.minipach("plan").err
 
 
 def test_a_changed_parameter_computes_and_an_earlier_one_is_reused(done: Study) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,15 @@ def test_a_crate_takes_no_link_and_no_existing_folder(data: Study, tmp_path: Pat
     ):
         with pytest.raises(UserError, match=wrong):
             write_crate(data.root, of(data, *paths), folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_of_a_hostile_tree_stays_outside(data: Study, tmp_path: Path) -> None:
+    (key,) = (found := of(data, "moon.txt")).wanted
+    for path in ("../../../pwned", "a//b", "./x"):
+        evil = Lineage((key,), {key: replace(found.files[key], path=path)}, {})
+        with pytest.raises(UserError, match="leads out of the crate"):
+            write_crate(data.root, evil, tmp_path / "crate")
     assert list(tmp_path.iterdir()) == []
 
 
