@@ -68,7 +68,16 @@ def test_every_argument_has_a_known_kind() -> None:
         "OLD",
         "NEW",
     }
-    kinds |= {"NAME", "COMMAND", "STORE", "TICK", "DIR", "bash|zsh|fish", "github|gitea|forgejo|gitlab|bitbucket|s3"}
+    kinds |= {
+        "NAME",
+        "NAME:POINT",
+        "COMMAND",
+        "STORE",
+        "TICK",
+        "DIR",
+        "bash|zsh|fish",
+        "github|gitea|forgejo|gitlab|bitbucket|s3",
+    }
     table = completion.json.loads(TABLE.read_text())
     groups = [table, *(c for c in table["commands"].values() if "commands" in c)]
     found = {a.removesuffix("...") for g in groups for c in g["commands"].values() for a in c["arguments"]}
