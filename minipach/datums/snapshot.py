@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from minipach.git.annex_keys import MAX_POINTER, content_id, key_of_link, key_of_pointer
+from minipach.git.checkout import parents
 from minipach.git.content import classify
 from minipach.git.repo import EXECUTABLE, GITLINK, SYMLINK, GitError, Repo, TreeEntry, is_dataset
 from minipach.model.repo_layout import (
@@ -64,31 +65,47 @@ class _Reader:
         own = (listed_own(repo, commit) if pipeline else None) or frozenset()
         kept = [e for e in entries if not reserved(e.path.split("/", 1)[0]) and e.path not in own]
         self._add(repo, [e for e in kept if e.mode != GITLINK], sub)
-        prefix = sub + "/" if sub else ""
         for entry in kept:
-            if entry.mode != GITLINK:
-                continue
-            where = prefix + entry.path
-            nested = repo.path / entry.path
-            if not is_dataset(nested):
-                self.missing.append(where)
-                continue
-            self.nested.append(where)
-            child = Repo(nested)
-            try:
-                if child.resolve(entry.sha + "^{commit}") is None:
-                    raise UserError(
-                        Problem(
-                            "repo.commit-missing",
-                            str(nested),
-                            f"the pinned commit {entry.sha[:10]} isn't here",
-                            f"datalad update -d {quoted(nested)} or datalad get -n {quoted(nested)}",
-                        )
-                    )
-                self.read(child, entry.sha, where)
-            finally:
-                child.close()
+            if entry.mode == GITLINK:
+                self._descend(repo, entry, sub)
         return pipeline
+
+    def _descend(self, repo: Repo, entry: TreeEntry, sub: str) -> None:
+        """Add the files of a subdataset at the commit that its gitlink names."""
+        where = f"{sub}/{entry.path}" if sub else entry.path
+        nested = repo.path / entry.path
+        if not is_dataset(nested):
+            self.missing.append(where)
+            return
+        self.nested.append(where)
+        child = Repo(nested)
+        try:
+            if child.resolve(entry.sha + "^{commit}") is None:
+                raise UserError(
+                    Problem(
+                        "repo.commit-missing",
+                        str(nested),
+                        f"the pinned commit {entry.sha[:10]} isn't here",
+                        f"datalad update -d {quoted(nested)} or datalad get -n {quoted(nested)}",
+                    )
+                )
+            self.read(child, entry.sha, where)
+        finally:
+            child.close()
+
+    def _leave(self, subdatasets: set[str]) -> int:
+        """Remove subdatasets with all that is inside of them; how many files."""
+        inside = {
+            where
+            for where in (*self.nested, *self.missing)
+            if where in subdatasets or any(folder in subdatasets for folder in parents(where))
+        }
+        gone = [path for path, entry in self.files.items() if entry.sub in inside]
+        for path in gone:
+            del self.files[path]
+        self.nested = [where for where in self.nested if where not in inside]
+        self.missing = [where for where in self.missing if where not in inside]
+        return len(gone)
 
     def _add(self, repo: Repo, entries: list[TreeEntry], sub: str) -> None:
         contents = classify(repo, entries)
@@ -105,6 +122,7 @@ class _Reader:
             return None  # the old tree was pruned
         added: list[TreeEntry] = []
         gone: list[str] = []
+        left: set[str] = set()  # subdatasets that moved or went
         pipeline = is_pipeline(repo.names(new))
         if pipeline != was_pipeline:
             return None
@@ -113,17 +131,25 @@ class _Reader:
         for meta, name in zip(out[::2], out[1::2], strict=False):
             old_mode, new_mode, _, sha, status = meta.decode().lstrip(":").split()
             path = os.fsdecode(name)
-            if GITLINK in (old_mode, new_mode) or path in SPECS or path == OWN_FILES:
+            if path in SPECS or path == OWN_FILES:
                 return None
             if reserved(path.split("/", 1)[0]) or path in own:
                 continue
-            gone.append(path)
+            if old_mode == GITLINK:
+                left.add(path)
+            else:
+                gone.append(path)
             if status != "D":
                 added.append(TreeEntry(new_mode, sha, path))
+        count = len(gone) + (self._leave(left) if left else 0)
         for path in gone:
             self.files.pop(path, None)
-        self._add(repo, added, "")
-        return len(gone)
+        self._add(repo, [e for e in added if e.mode != GITLINK], "")
+        before = len(self.files)
+        for entry in added:
+            if entry.mode == GITLINK:
+                self._descend(repo, entry, "")
+        return count + len(self.files) - before
 
     def packed(self, tree: str, pipeline: bool) -> tuple[Any, ...]:
         """Return everything in columns of plain values."""

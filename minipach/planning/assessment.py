@@ -263,7 +263,16 @@ class Assessment:
     @cached_property
     def accepted(self) -> Accepted:
         """The changes of code and image that somebody has declared not to count."""
-        return read_accepted(self.repo, self.source) if self.source else Accepted()
+        if not self.source:
+            return Accepted()
+        where = str(self.repo.path)
+        kept = self.project.cache.get("accepted", where)
+        if kept is not None and kept[0] == self.source:
+            return Accepted({(kind, new): old for kind, new, old in kept[1]})
+        found = read_accepted(self.repo, self.source)
+        rows = [(kind, new, old) for (kind, new), old in found.old.items()]
+        self.project.cache.put("accepted", where, (self.source, rows))
+        return found
 
     @property
     def counted(self) -> Recipe:

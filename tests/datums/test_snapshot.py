@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minipach.datums.snapshot import loose_files, open_repo, read_snapshot
+from minipach.git.repo import Repo, TreeEntry
 from minipach.model.snapshot import FileEntry, Snapshot
 from minipach.support.disk_cache import Cache
 from minipach.support.errors import UserError
@@ -267,6 +268,49 @@ def test_a_cached_snapshot_sees_that_a_subdataset_went_and_came(nested: tuple[Fi
     assert read_snapshot(outer, head, cache).missing == ("sub/deep",)
     (tmp_path / "aside").rename(inner.path / ".git")
     assert "sub/deep/in.txt" in read_snapshot(outer, head, cache).files
+
+
+def _move_it(outer: Files, inner: Files) -> None:
+    outer.git("update-index", "--cacheinfo", f"160000,{inner.line('rev-parse', 'HEAD')},sub/deep")
+
+
+def _unpin_it(outer: Files, _inner: Files) -> None:
+    outer.git("update-index", "--force-remove", "sub/deep")
+
+
+def _file_in_its_place(outer: Files, _inner: Files) -> None:
+    blob = outer.hash_blob(b"text")
+    outer.git("update-index", "--force-remove", "sub/deep")
+    outer.git("update-index", "--add", "--cacheinfo", f"100644,{blob},sub/deep")
+
+
+@pytest.mark.parametrize("change", [_move_it, _unpin_it, _file_in_its_place])
+def test_of_many_subdatasets_only_the_one_that_changed_is_read_again(
+    nested: tuple[Files, Files], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Files, Files], None]
+) -> None:
+    outer, inner = nested
+    other = Files.create(outer.path / "sub" / "deeper")
+    other.put("in.txt", "delta")
+    outer.git("update-index", "--add", "--cacheinfo", f"160000,{other.commit()},sub/deeper")
+    outer.git("commit", "--quiet", "-m", "two")
+    cache = Cache(tmp_path / "cache")
+    read_snapshot(outer, outer.line("rev-parse", "HEAD"), cache)
+    change(outer, inner)
+    outer.git("commit", "--quiet", "-m", "changed")
+    commit = outer.line("rev-parse", "HEAD")
+    plain = read_snapshot(outer, commit)
+    read: list[str] = []
+    ls_tree = Repo.ls_tree
+
+    def noting(repo: Repo, treeish: str, *paths: str, recursive: bool = False) -> list[TreeEntry]:
+        read.append(repo.path.name)
+        return ls_tree(repo, treeish, *paths, recursive=recursive)
+
+    monkeypatch.setattr(Repo, "ls_tree", noting)
+    found = read_snapshot(outer, commit, cache)
+    assert (found.files, sorted(found.nested), found.missing) == (plain.files, sorted(plain.nested), plain.missing)
+    assert found.paths() == plain.paths()
+    assert read == (["deep"] if change is _move_it else [])
 
 
 # Paths and matches
