@@ -341,17 +341,20 @@ def _take(state: LocalState) -> list[str]:
     own = _read(waiting).split()[:1] == [str(os.getpid())]
     if own:
         waiting.unlink(missing_ok=True)
-    lines = _read(state.taken).splitlines()
-    fresh = state.taken.with_name(f"{state.taken.name}.{os.getpid()}")
     try:
-        state.heard.rename(fresh)
-    except FileNotFoundError:
-        return lines
-    lines += _read(fresh).splitlines()
-    with state.taken.open("a") as file:
-        file.write(_read(fresh))
-    fresh.unlink()
-    return lines
+        if (
+            not state.taken.exists()
+        ):  # in one step: whoever looks sees one of both files, also if this process is killed
+            state.heard.rename(state.taken)
+        else:  # of a pass that was killed, which is answered in any case
+            fresh = state.taken.with_name(f"{state.taken.name}.{os.getpid()}")
+            state.heard.rename(fresh)
+            with state.taken.open("a") as file:
+                file.write(_read(fresh))
+            fresh.unlink()
+    except FileNotFoundError:  # nothing is new
+        pass
+    return _read(state.taken).splitlines()
 
 
 def modified(file: Path) -> str | None:

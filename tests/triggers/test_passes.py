@@ -14,7 +14,7 @@ from minipach.model.local_state import LocalState
 from minipach.project.project import Project
 from minipach.scheduling.events import Event, PipelineEnded
 from minipach.support.errors import UserError
-from minipach.triggers import hooks
+from minipach.triggers import hooks, passes
 from minipach.triggers.passes import answer, ask, by_itself, cause_of, is_waiting
 from tests.fixtures.passes import Kept, wait_until_quiet
 from tests.fixtures.projects import Study
@@ -202,3 +202,28 @@ def check_triggers(folder: Path, changes: list[tuple[str, str]], deliveries: lis
 )
 def test_cause_of_a_pass(lines: list[str], cause: str) -> None:
     assert cause_of(lines) == cause
+
+
+def test_kill_while_lines_are_taken_loses_none(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(BaseException):
+        """The end of the process, as a kill would make it."""
+
+    state = Project(study.root).local
+    state.folder.mkdir(exist_ok=True)
+    state.heard.write_text("one\n")
+    read = passes._read
+
+    def killed(file: Path) -> str:
+        if file.name.startswith(state.taken.name) and file.exists():
+            raise Killed
+        return read(file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(passes, "_read", killed)
+        with pytest.raises(Killed):
+            answer(study.root, Kept())
+    assert state.taken.read_text() == "one\n"  # what the watcher and the receiver look for
+    state.heard.write_text("two\n")
+    assert answer(study.root, Kept()) is not None
+    looked = json.loads(state.looked.read_text())
+    assert looked["heard"] == 2 and not state.taken.exists() and not state.heard.exists()
