@@ -84,7 +84,7 @@ def example(root: Path, saves: int) -> None:
     )
     wanted = {f"word{number}" for number in range(saves + 2)}
     need(project.results() == wanted, f"missing: {sorted(wanted - project.results())}")
-    need(count <= max(3, saves // 3), f"{count} passes")
+    need(count <= saves, f"{count} passes: one was for nothing")
     plan = json.loads("\n".join(project.ask("minipach", "plan", "--json")))
     need(plan["pipelines"][0]["counts"]["run"] == 0, "something is left to run")
 
