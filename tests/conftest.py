@@ -69,6 +69,7 @@ def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ["XDG_CACHE_HOME"] = str(home / ".cache")
     for name in [n for n in os.environ if n.startswith("MINIPACH_")]:
         del os.environ[name]
+    os.environ.pop("PYTHONUNBUFFERED", None)  # it would hide what is printed too late
     os.environ["MINIPACH_HOST_PATHS"] = str(SHOWN)
     os.environ["MINIPACH_JOBS"] = "1"  # the tests run side by side already; where it matters, a test says -j
     os.environ.update(child_environment())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import signal
 import sys
@@ -124,6 +125,8 @@ for module in (
 def main() -> None:
     """Run the program. Raises SystemExit with its exit code."""
     signal.signal(signal.SIGTERM, _as_interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # who reads a pipe sees a line when it is printed, not at the end
+        sys.stdout.reconfigure(line_buffering=True)
     show_log()
     # plans are millions of small objects without cycles: looking for those after each 700 costs a third of the time
     drop_variables(os.environ)

@@ -54,7 +54,7 @@ def get(context: typer.Context, what: WHAT, as_json: JSON = False, wait: LOCK_WA
 
 @guarded
 def drop(context: typer.Context, what: WHAT, as_json: JSON = False, wait: LOCK_WAIT = True) -> None:
-    """Drop file contents of outputs or of data that have enough other copies.
+    """Drop contents of files that have enough copies elsewhere.
 
     git-annex checks the other copies first, and keeps what is required here. Exit code 2: a content was kept.
 

@@ -28,7 +28,7 @@ def erase(
     as_json: JSON = False,
     wait: LOCK_WAIT = True,
 ) -> None:
-    """Erase the contents of data, and of all results computed from it, from this clone and its stores.
+    """Erase the contents of data, and of all results computed from it.
 
     Looks at all commits of all repos. Also drops last copies. Rewrites no history: the report says what remains, and
     how to remove that. Exit code 2: a content could not be erased.

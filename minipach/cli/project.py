@@ -125,7 +125,7 @@ def accept(
     why: Annotated[str, typer.Option("-m", "--message", metavar="WHY", help="Record the reason.")] = "",
     as_json: JSON = False,
 ) -> None:
-    """Declare that a change of code, image or environment does not matter.
+    """Declare that a change of code or environment does not matter.
 
     Commits the declaration to the pipeline's branch. Published results stay current, with their true recipe on record.
     A change of the command or of inputs still counts. `minipach audit` checks the claim; `git revert` takes it back.

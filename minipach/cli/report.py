@@ -36,7 +36,7 @@ def report(
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown for a forge; needs --base.")] = False,
     as_json: JSON = False,
 ) -> None:
-    """Report what the outputs were made of, and how to make them again.
+    """Report what outputs were made of, and how to make them again.
 
     With -o, writes an HTML file without outside references, below 5 MB, and all data as JSON beside it. With --base,
     reports what a change would cost before anything runs, and what it changed after. Exit code 2: a pipeline has a

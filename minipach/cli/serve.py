@@ -33,7 +33,7 @@ def serve(
     actions: ACTIONS = False,
     unit: UNIT = False,
 ) -> None:
-    """Receive events of forges and buckets, start passes, and show the console.
+    """Receive events, start passes, and show the console.
 
     Senders post to /hooks/github, gitea, forgejo, gitlab, bitbucket or s3. Each has a secret: the variable
     MINIPACH_WEBHOOK_GITHUB_SECRET, or a file that the git setting minipach.webhook.github.secret-file names.

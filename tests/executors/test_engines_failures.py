@@ -64,6 +64,7 @@ def engine(request: pytest.FixtureRequest, study: Study, monkeypatch: pytest.Mon
 def _scancel(slurm: Cluster) -> None:
     tasks = [task.split()[0] for task in slurm.tasks() if "RUNNING minipach:edges" in task]
     slurm.ask("scancel", *tasks)
+    until("they have ended", lambda: not any(line.split()[0] in tasks for line in slurm.tasks()))
 
 
 def _gone(slurm: Cluster) -> None:
