@@ -104,7 +104,8 @@ def test_marks_are_read() -> None:
 
 def test_what_varies_is_not_compared(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
-    steps = list(marked_steps("<!-- run, end: sleep -->\n```\n$ echo 1a2b3c4\n7a2b3c9\n$ sleep 60\n```\n"))
+    page = "<!-- run, end: sh -->\n```\n$ echo 1a2b3c4\n7a2b3c9\n$ sh -c 'echo up; exec sleep 60'\nup\n```\n"
+    steps = list(marked_steps(page))
     done = run_steps(steps, tmp_path / "there", os.environ)
     assert [matches(one.shown, said) for one, said, _ in done] == [True, True]
     assert not matches(["edges: 3 run"], "edges: 4 run")
