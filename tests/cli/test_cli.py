@@ -277,6 +277,7 @@ def test_check_says_all_problems_at_once(done: Study, tmp_path: Path) -> None:
         assert any(said in line for line in lines), both.err
 
 
+@pytest.mark.slow
 def test_a_spec_file_may_be_annexed(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study")
     study.put("images/moon.txt", "pale\n")
@@ -609,6 +610,7 @@ def test_a_clone_with_nothing_installed_does_not_look_whole(done: Study, tmp_pat
     assert clone.minipach("plan") == Done(0, "", ""), ".gitmodules alone registers nothing"
 
 
+@pytest.mark.slow
 def test_no_git_identity(study: Study) -> None:
     nobody = {name: "" for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")}
     nobody |= {

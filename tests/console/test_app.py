@@ -83,6 +83,7 @@ def test_logs_say_how_many_lines_a_filter_hides() -> None:
     assert '<span class="sgr-red">red</span>' in ask(console_of(troubled()), "log?pipeline=edges&name=bad.txt").text
 
 
+@pytest.mark.slow
 def test_files_are_asked_for_by_number_and_are_never_pages(study: Study) -> None:
     study.put("images/page.html", "<script>alert(1)</script>")
     study.put("images/dot.png", PIXEL)

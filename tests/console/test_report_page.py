@@ -63,6 +63,7 @@ def test_large_reports_are_cut_and_say_so(report: Report, tmp_path: Path) -> Non
     assert 0 < shown < 30_000 and f"{30_000 - shown} more rows are in the JSON file" in page
 
 
+@pytest.mark.slow
 def test_small_pictures_are_in_the_page(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     study.put("images/dot.png", PIXEL)
     study.put("images/fake.png", "<svg onload=alert(1)>")

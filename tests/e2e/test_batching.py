@@ -33,6 +33,7 @@ def batched(study: Study, body: str = COPY, *, number: int = 4, more: str = "") 
     return study
 
 
+@pytest.mark.slow
 def test_each_datum_of_a_batch_has_a_record_that_reruns_alone(study: Study, tmp_path: Path) -> None:
     batched(study)
     assert counts(study.schedule()["edges"]) == {"ran": 4}

@@ -86,6 +86,7 @@ def kinds(study: Study) -> list[tuple[str, str, int]]:
     return [(row["datum"], row["kind"], row["tries"]) for row in story["attempts"] if row["pass"] == last]
 
 
+@pytest.mark.slow
 def test_a_job_whose_first_datums_all_fail_stops_and_says_so_once(study: Study) -> None:
     many_bad(study, 9, SPEC + ONE_EACH + "datum_tries: 1\n")
     study.ok("git", "config", "minipach.give-up-after", "3")

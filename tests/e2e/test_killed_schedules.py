@@ -263,6 +263,7 @@ def test_killed_while_an_image_is_taken_in(tmp_path: Path) -> None:
     assert leftovers(study) == []
 
 
+@pytest.mark.slow
 def test_an_interrupt_keeps_the_finished_datums_of_a_set(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "study")
     for name in "abc":

@@ -43,6 +43,7 @@ def limits(study: Study) -> dict[str, int]:
     return found
 
 
+@pytest.mark.slow
 def test_the_one_of_a_set_that_was_out_of_memory_gets_more(study: Study) -> None:
     hungry(study, {"large": 100, "small": 1}, number=2)
     assert counts(study.schedule("-j", "1")["edges"]) == {"ran": 2}

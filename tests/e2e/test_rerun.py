@@ -26,6 +26,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return study
 
 
+@pytest.mark.slow
 def test_in_a_fresh_clone_of_the_pipelines_repo_alone(
     done: Study, tmp_path: Path, without_minipach: dict[str, str]
 ) -> None:

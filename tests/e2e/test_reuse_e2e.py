@@ -113,6 +113,7 @@ def test_the_history_says_which_is_a_copy_of_which(nine: Study) -> None:
         assert original in {d["name"] for d in datum_records(nine, "count")[original][1]["minipach"]["datums"]}
 
 
+@pytest.mark.slow
 def test_a_copys_record_computes_it_for_real_in_a_clone(
     nine: Study, tmp_path: Path, without_minipach: dict[str, str]
 ) -> None:

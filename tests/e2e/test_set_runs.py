@@ -71,6 +71,7 @@ def test_a_datum_of_a_set_reruns_alone_in_a_clone(study: Study, tmp_path: Path) 
     assert len(run("git", "annex", "find", cwd=clone).out.split()) == 1
 
 
+@pytest.mark.slow
 def test_a_failing_datum_costs_its_set_nothing(study: Study) -> None:
     in_sets(study, more=NUMBER.replace("2", "3"), script=UNLUCKY)
     study.put("images/bad.txt", "an unlucky one\n")

@@ -198,6 +198,7 @@ def test_no_result_comes_of_a_damaged_input(study: Study) -> None:
     assert "bad" not in study.outputs("edges")
 
 
+@pytest.mark.slow
 def test_no_result_comes_of_damaged_code(study: Study) -> None:
     study.put("images/a", "a")
     study.copier()
@@ -208,6 +209,7 @@ def test_no_result_comes_of_damaged_code(study: Study) -> None:
     assert report["state"] != "published" and "content of code/data.txt" in str(report)
 
 
+@pytest.mark.slow
 def test_audit_reads_what_was_verified_before_and_says_so(study: Study) -> None:
     file = annexed(study, "images", "a", "alpha\n" * 100)
     study.copier()

@@ -16,6 +16,8 @@ from tests.fixtures.projects import Study
 from tests.fixtures.repos import Files
 from tests.fixtures.s3_servers import juicefs
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["root"]
 SIZE = 5_000
 

@@ -16,6 +16,8 @@ from minipach.support.errors import UserError
 from tests.fixtures.plain_projects import repo, root
 from tests.fixtures.repos import Files
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["root"]
 
 

@@ -137,6 +137,7 @@ def test_a_copys_record_says_so_and_names_its_own_input(copies: Study) -> None:
     assert sorted(found["xenon/yard-f.txt"]["outputs"]) == [COPY, f"{COPY}.up"]
 
 
+@pytest.mark.slow
 def test_names_come_and_go_and_what_was_computed_stays(study: Study) -> None:
     images(study, p1="red", p2="red", p3="red", p4="blue")
     writer(study, 'cp "$images" "$out/$name.txt"\n', "minipach: {identity: content}\n")

@@ -159,6 +159,7 @@ def test_all_and_a_sample_exclude_each_other(published: Study) -> None:
 # Each in a project of its own
 
 
+@pytest.mark.slow
 def test_what_is_behind_is_left_out_with_a_remark(published: Study, tmp_path: Path) -> None:
     study = copy(published, tmp_path / "study")
     study.put("images/star.txt", "farther\n", save=False)
@@ -193,6 +194,7 @@ def test_inputs_that_are_not_here_are_not_fetched(published: Study, tmp_path: Pa
     assert everything(study) == before
 
 
+@pytest.mark.slow
 def test_a_reader_fetches_what_an_audit_needs(published: Study, tmp_path: Path) -> None:
     published.ok("datalad", "clone", str(published.root), str(tmp_path / "clone"))
     clone = Study(tmp_path / "clone")

@@ -37,6 +37,7 @@ def pictures(study: Study) -> Study:
     return study
 
 
+@pytest.mark.slow
 def test_a_pipeline_is_tried_before_it_is_a_dataset(pictures: Study) -> None:
     before = refs_and_index(pictures, ".")
     assert outputs(pictures) == [("a.txt", "WORDS\n")]
@@ -51,6 +52,7 @@ def test_a_pipeline_is_tried_before_it_is_a_dataset(pictures: Study) -> None:
     assert refs_and_index(pictures, ".") == before
 
 
+@pytest.mark.slow
 def test_edits_are_tried_and_only_commits_are_published(pictures: Study) -> None:
     pictures.schedule()
     (pictures.root / "edges/code/run.sh").write_text(TWICE)

@@ -112,6 +112,7 @@ def engine(study: Study) -> Engine:
     return Engine(study)
 
 
+@pytest.mark.slow
 def test_a_pass_leaves_and_later_ones_publish_and_go_on_downstream(engine: Engine) -> None:
     report = engine.pass_()
     assert engine.states(report) == {"edges": "submitted", "copies": "waiting"}

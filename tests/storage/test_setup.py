@@ -22,6 +22,8 @@ from tests.fixtures.repos import Files
 from tests.fixtures.s3_servers import ACCESS, SECRET, S3Server, juicefs, seaweedfs, yes_man
 from tests.fixtures.ssh_servers import SshServer, sshd
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["root"]
 
 

@@ -155,6 +155,7 @@ def hear(study: Study) -> None:
         file.write("x\n")
 
 
+@pytest.mark.slow
 def test_modes_and_skip_in_passes(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[tuple[str, ...]] = []
 

@@ -6,6 +6,8 @@ import json
 import shlex
 from pathlib import Path
 
+import pytest
+
 from minipach.project.project import Project
 from minipach.views.report import read_report
 from tests.fixtures.projects import Study
@@ -24,6 +26,7 @@ def test_each_output_has_its_inputs_image_command_time_and_rerun() -> None:
     assert [o.path for o in numbers.made[0].outputs] == ["metrics.json"]
 
 
+@pytest.mark.slow
 def test_the_rerun_command_makes_the_output_again(tmp_path: Path) -> None:
     study = troubled().duplicate(tmp_path / "study")
     edges = read_report(Project(study.root)).pipelines[0]

@@ -98,6 +98,7 @@ def test_down_ends_a_redis_whose_file_with_its_number_is_damaged(study: Study, t
     assert not runs(pid)
 
 
+@pytest.mark.slow
 def test_up_replaces_a_redis_that_asks_for_no_password(study: Study) -> None:
     study.ok(*MINIPACH, "up", "-j", "0")
     folder = study.root / ".git/minipach/redis"
