@@ -12,6 +12,8 @@ from tests.fixtures.leftovers import Background, hold, leftovers
 from tests.fixtures.projects import SHOWN, Study, run
 from tests.fixtures.stories import counts, records
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "batching" / "predict"
 SPEC = """\
 input: {{pfs: {{repo: images, glob: "/*"}}}}

@@ -11,6 +11,8 @@ from minipach.model.run_record import parse
 from tests.fixtures.projects import Study
 from tests.fixtures.stories import counts
 
+pytestmark = pytest.mark.slow
+
 SPEC = """\
 input: {{pfs: {{repo: images, glob: "/*"}}}}
 transform: {{cmd: [sh, code/run.sh]}}

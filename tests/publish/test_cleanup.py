@@ -19,6 +19,8 @@ from minipach.publish.cleanup import Cleanup
 from tests.fixtures.container_images import Images, images, need
 from tests.fixtures.projects import Study
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["images"]
 
 LATER = 40 * 86400.0
