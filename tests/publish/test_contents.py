@@ -16,6 +16,8 @@ from tests.fixtures.plain_projects import repo, root
 from tests.fixtures.projects import Study
 from tests.fixtures.repos import Files
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["root"]
 SIZE = 10_000
 

@@ -20,6 +20,8 @@ from minipach.rerun.trial import Kept, _equal
 from minipach.support.git_objects import blob_id
 from tests.fixtures.projects import MINIPACH, PATIENCE, SHOWN, Study
 
+pytestmark = pytest.mark.slow
+
 UPPER = 'tr a-z A-Z <"$images" >"$PFS/out/$MINIPACH_DATUM"\n'
 NOISE = """
 echo same >"$PFS/out/$MINIPACH_DATUM.same"

@@ -9,6 +9,8 @@ import pytest
 from tests.fixtures.container_images import busybox_directory, need
 from tests.fixtures.projects import Study
 
+pytestmark = pytest.mark.slow
+
 UPPER = 'tr a-z A-Z <"$images" >"$PFS/out/${images##*/}"\n'
 TWICE = 'cat "$images" "$images" >"$PFS/out/${images##*/}"\n'
 SPEC = 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/run.sh]}\n'
