@@ -1,4 +1,4 @@
-"""What a whole DAG costs: independent pipelines at once, one change among subdatasets, the objects of each schedule."""
+"""The cost of a whole DAG: independent pipelines at once, one change among subdatasets, objects per schedule."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def project_lock(
         path: The lock file.
         wait: Whether to wait.
         tell: Gets the line that says for whom.
-        label: What others are shown of this process, after `minipach` (None: its arguments).
+        label: The words after `minipach` by which others see this process (None: its arguments).
         without: The pipelines that no schedule may work on meanwhile. None: no schedule may run at all.
     """
     path.parent.mkdir(parents=True, exist_ok=True)

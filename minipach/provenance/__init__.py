@@ -1,1 +1,1 @@
-"""Where a file comes from: its datum, inputs, code and environment, and exports of that for other programs."""
+"""The origin of a file: its datum, inputs, code and environment, and exports of these for other programs."""

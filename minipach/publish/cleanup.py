@@ -1,4 +1,4 @@
-"""What nobody needs any more on this machine, and its removal: `minipach gc`.
+"""Files on this machine that nobody needs any more, and their removal: `minipach gc`.
 
 Nothing of this is data: results that nothing needs, contents that another repository has too, caches, old logs, and
 what a crash has left. Each part is looked for again under the project's lock, right before it is removed.

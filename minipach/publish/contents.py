@@ -62,7 +62,7 @@ def move(project: Project, verb: Literal["get", "drop"], words: Sequence[str]) -
 
     Args:
         project: The project.
-        verb: What to do.
+        verb: The action, as the lines name it.
         words: `PIPELINE`, `PIPELINE:DATUM` (names and globs) or the path of a repo.
 
     Raises:

@@ -40,7 +40,7 @@ class Found:
         in_git: Files whose content is in git itself.
         results: Names of datums with a result that was computed from it.
         dropped: By place, how many contents went.
-        left: What could not be dropped, and why.
+        left: The contents that could not be dropped, and the reasons.
     """
 
     repo: str

@@ -93,7 +93,7 @@ def wait(page: Page, what: str, condition: Callable[[], object]) -> None:
 
 
 def violations(page: Page) -> list[str]:
-    """What axe finds wrong with a page."""
+    """Return the faults that axe finds in a page."""
     from axe_playwright_python.sync_playwright import Axe
 
     found = Axe().run(page).response["violations"]

@@ -1,4 +1,4 @@
-"""What a pod runs: the sets of one index of a batch, in clones of its own. Each result is pushed as it comes.
+"""The program of a pod: it runs the sets of one index of a batch in its own clones, and pushes each result at once.
 
 Arguments: the folder of the clones, the project's address, the pipeline's path, the batch. The index is in
 JOB_COMPLETION_INDEX. The exit code is 0 where all that could be told was told; a pod that ends otherwise is tried
