@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from minipach.model.pipeline import (
 from minipach.spec.legacy_fields import obsolete
 from minipach.spec.load import json_schema, load_spec
 from minipach.spec.yaml_reader import camel
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 
 INPUT = "input: {pfs: {repo: images, glob: /*}}\n"
 TRANSFORM = "transform: {cmd: [python3, code/edges.py]}\n"
@@ -34,22 +35,26 @@ def read(text: str, folder: str = "edges") -> Pipeline:
     return load_spec(text, source="edges/spec.yml", folder=folder)
 
 
-def problems(text: str, folder: str = "edges") -> list[str]:
-    """Every problem, as `line:column: text`."""
+def problems(text: str, folder: str = "edges") -> list[Problem]:
+    """Every problem; its location is `line:column`."""
     with pytest.raises(UserError) as caught:
         read(text, folder)
-    found = list(map(str, caught.value.problems))
-    assert all(problem.startswith("edges/spec.yml:") for problem in found)
-    return [problem.removeprefix("edges/spec.yml:") for problem in found]
+    assert all(found.location.startswith("edges/spec.yml:") for found in caught.value.problems)
+    return [replace(found, location=found.location.removeprefix("edges/spec.yml:")) for found in caught.value.problems]
 
 
-def problem(text: str) -> str:
+def problem(text: str) -> Problem:
     (only,) = problems(text)
     return only
 
 
+def brief(found: Problem) -> str:
+    """`line:column code`."""
+    return f"{found.location} {found.code}"
+
+
 def places(text: str) -> list[str]:
-    return [":".join(found.split(":")[:2]) for found in problems(text)]
+    return [found.location for found in problems(text)]
 
 
 # A spec that is right
@@ -235,7 +240,7 @@ datumTries: 0
 reprocess_spec: until_sucess
 """
     found = problems(text)
-    assert [":".join(one.split(":")[:2]) for one in found] == [
+    assert [one.location for one in found] == [
         "1:1",
         "2:1",
         "5:19",
@@ -257,76 +262,72 @@ reprocess_spec: until_sucess
         "14:13",
         "15:17",
     ]
-    assert all(". Fix: " in one for one in found)
+    assert all(one.fix for one in found)
 
 
 @pytest.mark.parametrize(
-    ("extra", "expected"),
+    ("extra", "expected", "value"),
     [
-        ("pipline: x", '3:1: unknown key "pipline". Fix: use `pipeline`'),
-        ("datumTrys: 1", '3:1: unknown key "datumTrys". Fix: use `datum_tries`'),
-        ("cmd: [x]", '3:1: unknown key "cmd" here. Fix: move it below `transform`'),
-        ("glob: /", '3:1: unknown key "glob" here. Fix: move it below `input.pfs`'),
-        ("metadata: {zebra: 1}", '3:12: unknown key "zebra". Fix: use one of: annotations, labels'),
-        ("minipach: {salt: 1}", '3:12: unknown key "salt" here. Fix: move it to the top'),
-        ("datum_tries: 1\ndatumTries: 2", "4:1: `datumTries` is there already as `datum_tries`. Fix: keep one"),
-        ("salt: a\nsalt: b", '4:1: "salt" is there twice, first in line 3. Fix: keep one'),
-        ("minipach: {publish: complet}", '3:21: `publish` can\'t be "complet". Fix: use complete'),
-        ("minipach: {publish: 7}", '3:21: `publish` can\'t be "7". Fix: write complete or available'),
-        ("datum_tries: 0", "3:14: 0 tries. Fix: write 1 or more, the first one counts"),
-        ("datum_tries: 1.5", "3:14: a whole number is needed here. Fix: write it in digits, as in 3"),
-        ("datum_tries: 0x10", "3:14: a whole number is needed here. Fix: write it in digits, as in 3"),
-        (
-            "parallelism_spec: 3",
-            "3:19: `parallelism_spec` needs keys and values. Fix: write them below it, indented",
-        ),
-        ("parallelism_spec: {constant: -1}", "3:30: -1 is less than nothing. Fix: write 0 or more"),
-        ("salt: on", "3:7: true or false to YAML, but this is text. Fix: put it in quotes"),
-        ("salt: ~", "3:7: no value. Fix: give one, or remove the line"),
-        ("salt: [a]", "3:7: text is needed here, not a list. Fix: put it in quotes if it is text"),
-        ('salt: "a\\0"', "3:7: a zero character, which no program can take. Fix: remove it"),
-        ("resource_limits: {cpu: .inf}", "3:24: not a number of CPUs. Fix: write it as in 2, 0.5 or 500m"),
-        ("resource_limits: {memory: 2 GB}", "3:27: not a quantity. Fix: write bytes, as in 512M, 2Gi or 1.5G"),
-        ("resource_limits: {disk: -1}", "3:25: not a quantity. Fix: write bytes, as in 512M, 2Gi or 1.5G"),
-        ("resource_limits: {memory: 5m}", "3:27: thousandths of a byte. Fix: write bytes, as in 512M or 512Mi"),
-        (
-            "pipeline: {name: other}",
-            '3:18: "other" is in the folder "edges". Fix: rename one of them, or remove the line',
-        ),
+        ("pipline: x", "3:1 spec.unknown-field", "`pipeline`"),
+        ("datumTrys: 1", "3:1 spec.unknown-field", "`datum_tries`"),
+        ("cmd: [x]", "3:1 spec.unknown-field", "`transform`"),
+        ("glob: /", "3:1 spec.unknown-field", "`input.pfs`"),
+        ("metadata: {zebra: 1}", "3:12 spec.unknown-field", "annotations, labels"),
+        ("minipach: {salt: 1}", "3:12 spec.unknown-field", "the top"),
+        ("datum_tries: 1\ndatumTries: 2", "4:1 spec.unknown-field", "`datum_tries`"),
+        ("salt: a\nsalt: b", "4:1 spec.duplicate-key", "line 3"),
+        ("minipach: {publish: complet}", "3:21 spec.bad-value", "use complete"),
+        ("minipach: {publish: 7}", "3:21 spec.bad-value", "available"),
+        ("datum_tries: 0", "3:14 spec.bad-value", "0 tries"),
+        ("datum_tries: 1.5", "3:14 spec.bad-value", "digits"),
+        ("datum_tries: 0x10", "3:14 spec.bad-value", "digits"),
+        ("parallelism_spec: 3", "3:19 spec.bad-value", "`parallelism_spec`"),
+        ("parallelism_spec: {constant: -1}", "3:30 spec.bad-value", "-1"),
+        ("salt: on", "3:7 spec.bad-value", "quotes"),
+        ("salt: ~", "3:7 spec.no-value", "no value"),
+        ("salt: [a]", "3:7 spec.bad-value", "quotes"),
+        ('salt: "a\\0"', "3:7 spec.bad-value", "zero character"),
+        ("resource_limits: {cpu: .inf}", "3:24 spec.bad-value", "500m"),
+        ("resource_limits: {memory: 2 GB}", "3:27 spec.bad-value", "512M"),
+        ("resource_limits: {disk: -1}", "3:25 spec.bad-value", "512M"),
+        ("resource_limits: {memory: 5m}", "3:27 spec.bad-value", "thousandths"),
+        ("pipeline: {name: other}", "3:18 spec.bad-input", '"other"'),
     ],
 )
-def test_one_problem_one_line(extra: str, expected: str) -> None:
-    assert problem(MINIMAL + extra) == expected
+def test_one_problem_one_line(extra: str, expected: str, value: str) -> None:
+    found = problem(MINIMAL + extra)
+    assert brief(found) == expected and value in str(found)
 
 
 @pytest.mark.parametrize(
-    ("pfs", "expected"),
+    ("pfs", "expected", "value"),
     [
-        ("glob: /", "`pfs` has no `repo`. Fix: add it"),
-        ("repo: a", "`pfs` has no `glob`. Fix: add it"),
-        ("repo: /a, glob: /", '"/a" is an absolute path. Fix: write the dataset'),
-        ("repo: a/../b, glob: /", '"a/../b" leads out by `..`. Fix: write'),
-        ("repo: ./, glob: /", '"./" names no repo. Fix: write'),
-        ("repo: a, glob: /, name: out", 'an input can\'t be called "out", where results go. Fix: give'),
-        ("repo: raw/out, glob: /", 'an input can\'t be called "out", where results go. Fix: give'),
-        ("repo: a, glob: /, name: .b", '".b" can\'t be a folder below /pfs. Fix: give'),
-        ("repo: .git, glob: /", '".git" can\'t be a folder below /pfs. Fix: give'),
-        ("repo: a, glob: /, name: b/c", '"b/c" can\'t be a folder below /pfs. Fix: give'),
-        ("repo: a, glob: /, branch: --upload-pack=x", "\"--upload-pack=x\" can't be a branch's name. Fix: use"),
-        ("repo: a, glob: /, branch: git-annex", '"git-annex" is git-annex\'s own branch. Fix: name the one'),
-        ("repo: a, glob: /, branch: synced/main", '"synced/main" is git-annex\'s own branch. Fix: name the one'),
-        ("repo: a, glob: /, branch: minipach", '"minipach" is minipach\'s own branch. Fix: name the one'),
-        ("repo: a, glob: /, branch: minipach/x", '"minipach/x" is minipach\'s own branch. Fix: name the one'),
-        ("repo: a, glob: /, branch: a..b", "\"a..b\" can't be a branch's name. Fix: use"),
-        ("repo: a, glob: /, lazy: 1", "true or false is needed here. Fix: write one of them"),
-        ("repo: a, glob: '(*)', join_on: $2", "$2 names no capture, the glob has 1. Fix: put"),
-        ("repo: a, glob: '*', join_on: a$", "a `$` without a number. Fix: write $1"),
-        ("repo: a, glob: !(b)*", "plain text can't start with an exclamation mark. Fix: put it in quotes"),
-        ("repo: a, glob: !(b) ", 'the tag "!(b)" means nothing here. Fix: remove it, or add quotes'),
+        ("glob: /", "1:14 spec.missing-field", "`repo`"),
+        ("repo: a", "1:14 spec.missing-field", "`glob`"),
+        ("repo: /a, glob: /", "1:21 spec.bad-repo", '"/a"'),
+        ("repo: a/../b, glob: /", "1:21 spec.bad-repo", '"a/../b"'),
+        ("repo: ./, glob: /", "1:21 spec.bad-repo", '"./"'),
+        ("repo: a, glob: /, name: out", "1:39 spec.bad-name", '"out"'),
+        ("repo: raw/out, glob: /", "1:21 spec.bad-name", '"out"'),
+        ("repo: a, glob: /, name: .b", "1:39 spec.bad-name", '".b"'),
+        ("repo: .git, glob: /", "1:21 spec.bad-name", '".git"'),
+        ("repo: a, glob: /, name: b/c", "1:39 spec.bad-name", '"b/c"'),
+        ("repo: a, glob: /, branch: --upload-pack=x", "1:41 spec.bad-value", '"--upload-pack=x"'),
+        ("repo: a, glob: /, branch: git-annex", "1:41 spec.bad-value", '"git-annex"'),
+        ("repo: a, glob: /, branch: synced/main", "1:41 spec.bad-value", '"synced/main"'),
+        ("repo: a, glob: /, branch: minipach", "1:41 spec.bad-value", '"minipach"'),
+        ("repo: a, glob: /, branch: minipach/x", "1:41 spec.bad-value", '"minipach/x"'),
+        ("repo: a, glob: /, branch: a..b", "1:41 spec.bad-value", '"a..b"'),
+        ("repo: a, glob: /, lazy: 1", "1:39 spec.bad-value", "true or false"),
+        ("repo: a, glob: '(*)', join_on: $2", "1:46 spec.bad-input", "(*)"),
+        ("repo: a, glob: '*', join_on: a$", "1:45 spec.bad-input", "`$`"),
+        ("repo: a, glob: !(b)*", "1:35 spec.not-yaml", "exclamation"),
+        ("repo: a, glob: !(b) ", "1:30 spec.yaml-tag", '"!(b)"'),
     ],
 )
-def test_an_input_that_cannot_be(pfs: str, expected: str) -> None:
-    assert expected in problem(f"input: {{pfs: {{{pfs}}}}}\n{TRANSFORM}")
+def test_an_input_that_cannot_be(pfs: str, expected: str, value: str) -> None:
+    found = problem(f"input: {{pfs: {{{pfs}}}}}\n{TRANSFORM}")
+    assert brief(found) == expected and value in str(found)
 
 
 @pytest.mark.parametrize("glob", ["/[a", "'/[a'", '"/[a"', '"\\\\*[a"', "'''[a'", '"\\x41[a"', "&glob '/[a'"])
@@ -340,39 +341,39 @@ def test_a_bad_glob_is_shown_at_the_bad_character(glob: str) -> None:
 def test_names_are_unique_except_across_a_union() -> None:
     a, b = "{pfs: {repo: a, glob: /}}", "{pfs: {repo: x/a, glob: /}}"
     assert read(f"input: {{union: [{a}, {b}]}}\n{TRANSFORM}").notes == ()
-    taken = 'the input name "a" is used in line 1. Fix: give this one another `name`'
     for kind in ("cross", "join", "group"):
         keyed = [node.replace("glob: /", "glob: /, join_on: $0, group_by: $0") for node in (a, b)]
-        assert taken in problem(f"input: {{{kind}: [{', '.join(keyed)}]}}\n{TRANSFORM}")
-    assert taken in problem(f"input: {{cross: [{{union: [{a}, {a}]}}, {b}]}}\n{TRANSFORM}")
+        assert problem(f"input: {{{kind}: [{', '.join(keyed)}]}}\n{TRANSFORM}").code == "spec.bad-input"
+    assert problem(f"input: {{cross: [{{union: [{a}, {a}]}}, {b}]}}\n{TRANSFORM}").code == "spec.bad-input"
 
 
 def test_an_input_is_exactly_one_kind() -> None:
-    assert "this has none" in problem("input: {}\n" + TRANSFORM)
+    assert brief(problem("input: {}\n" + TRANSFORM)) == "1:8 spec.bad-input"
     both = "input: {pfs: {repo: a, glob: /}, cross: [{pfs: {repo: b, glob: /}}]}\n" + TRANSFORM
-    assert "this has `pfs` and `cross`" in problem(both)
-    assert problem("input: {cross: []}\n" + TRANSFORM).startswith("1:16: an empty list. Fix: give it")
+    assert "`pfs` and `cross`" in problem(both).message
+    assert brief(problem("input: {cross: []}\n" + TRANSFORM)) == "1:16 spec.bad-value"
 
 
 @pytest.mark.parametrize(
-    ("transform", "expected"),
+    ("transform", "expected", "value"),
     [
-        ("image: x", "1:12: `transform` has no `cmd`. Fix: add it"),
-        ("cmd: echo hi", "1:18: a list of words is needed here, no shell reads it. Fix: write"),
-        ("cmd: []", "1:18: an empty command. Fix: name a program"),
-        ('cmd: [""]', "1:18: an empty command. Fix: name a program"),
-        ("cmd: [x, yes]", "1:22: true or false to YAML, but this is text. Fix: put it in quotes"),
-        ("cmd: [x, {a: b}]", "1:22: text is needed here, not a mapping. Fix: put"),
-        ("cmd: [x], env: {minipach_a: 1}", '1:29: "minipach_a": names that begin with minipach_ are minipach\'s own'),
-        ("cmd: [x], env: {a-b: 1}", "1:29: \"a-b\" can't be a variable's name. Fix: use"),
-        ("cmd: [x], env: [A]", "1:28: `env` needs keys and values. Fix: write"),
-        ("cmd: [x], env: {A: }", "1:31: no value. Fix: give one, or remove the line"),
-        ("cmd: [x], accept_return_code: [256]", "1:44: 256 can't be an exit code. Fix: write one from 0 to 255"),
-        ("cmd: [x], stdin: hello", "1:30: a list is needed here. Fix: write [a, b], or one"),
+        ("image: x", "1:12 spec.missing-field", "`cmd`"),
+        ("cmd: echo hi", "1:18 spec.bad-value", "[sh, -c, ...]"),
+        ("cmd: []", "1:18 spec.bad-value", "[python3, "),
+        ('cmd: [""]', "1:18 spec.bad-value", "[python3, "),
+        ("cmd: [x, yes]", "1:22 spec.bad-value", "quotes"),
+        ("cmd: [x, {a: b}]", "1:22 spec.bad-value", "quotes"),
+        ("cmd: [x], env: {minipach_a: 1}", "1:29 spec.bad-value", '"minipach_a"'),
+        ("cmd: [x], env: {a-b: 1}", "1:29 spec.bad-value", '"a-b"'),
+        ("cmd: [x], env: [A]", "1:28 spec.bad-value", "`env`"),
+        ("cmd: [x], env: {A: }", "1:31 spec.no-value", "no value"),
+        ("cmd: [x], accept_return_code: [256]", "1:44 spec.bad-value", "256"),
+        ("cmd: [x], stdin: hello", "1:30 spec.bad-value", "`- item`"),
     ],
 )
-def test_a_transform_that_cannot_be(transform: str, expected: str) -> None:
-    assert problem(f"transform: {{{transform}}}\n{INPUT}").startswith(expected)
+def test_a_transform_that_cannot_be(transform: str, expected: str, value: str) -> None:
+    found = problem(f"transform: {{{transform}}}\n{INPUT}")
+    assert brief(found) == expected and value in str(found)
 
 
 NOT_BUILT = [
@@ -393,14 +394,13 @@ NOT_SUPPORTED = [
 @pytest.mark.parametrize("line", NOT_BUILT)
 def test_what_is_not_built_yet_says_so(line: str) -> None:
     text = line + "\n" + (INPUT if "input" not in line else "") + (TRANSFORM if "transform" not in line else "")
-    assert "is not built yet. Fix: " in problem(text)
-    assert problem(text).startswith("1:")
+    assert brief(problem(text)) == "1:23 spec.refused-field"
 
 
 @pytest.mark.parametrize("line", NOT_SUPPORTED)
 def test_what_is_not_supported_says_so(line: str) -> None:
     text = line + "\n" + (INPUT if "input" not in line else "") + TRANSFORM
-    assert "is not supported. Fix: " in problem(text)
+    assert problem(text).code == "spec.refused-field" and problem(text).fix
 
 
 @pytest.mark.parametrize(
@@ -414,7 +414,7 @@ def test_durations(text: str, seconds: float | None) -> None:
 
 @pytest.mark.parametrize("text", ["90", "'90'", "-1s", "1d", "s", "1 h", "true", "[1s]"])
 def test_what_is_no_duration(text: str) -> None:
-    assert problem(f"datum_timeout: {text}\n{MINIMAL}").startswith("1:16: not a duration. Fix: write it with its unit")
+    assert problem(f"datum_timeout: {text}\n{MINIMAL}").code == "spec.bad-value"
 
 
 def test_err_cmd_and_secrets() -> None:
@@ -437,29 +437,30 @@ def test_a_secret_is_a_file_by_its_key_or_name() -> None:
         Secret("db/k", "K", "/t/k"),
     )
     (note,) = found.notes
-    assert note.location.startswith("edges/spec.yml:1:") and note.message == "the secret is the file /s/db"
-    assert note.fix == "to give the file another name, add `key`"
+    assert (note.code, note.location[:17]) == ("spec.note", "edges/spec.yml:1:") and "/s/db" in note.message
 
 
 @pytest.mark.parametrize(
-    ("secrets", "expected"),
+    ("secrets", "expected", "value"),
     [
-        ("{name: ../a, env_var: A}", "can't be a secret's name"),
-        ("{name: a, env_var: PATH}", '"PATH" has a meaning of its own'),
-        ("{name: a, env_var: SET}", 'the variable "SET" is set twice'),
-        ("{name: a.b, env_var: A}, {name: a-b, env_var: B}", "have the same variable MINIPACH_SECRET_A_B"),
-        ("{name: a}", "the secret goes nowhere. Fix: add `env_var` (a variable) or `mount_path` (a folder)"),
-        ("{name: a, mount_path: x}", '"x" is no absolute path. Fix: write an absolute path of its own, as in /secrets'),
-        ("{name: a, mount_path: /pfs/x}", '"/pfs/x" is used by the system or by minipach. Fix: '),
-        ("{name: a, mount_path: /a/../b}", 'holds "..", ":", "=" or a control character. Fix: '),
+        ("{name: ../a, env_var: A}", "1:55 spec.bad-value", '"../a"'),
+        ("{name: a, env_var: PATH}", "1:67 spec.bad-secret", '"PATH"'),
+        ("{name: a, env_var: SET}", "1:67 spec.bad-secret", '"SET"'),
+        ("{name: a.b, env_var: A}, {name: a-b, env_var: B}", "1:80 spec.bad-input", "MINIPACH_SECRET_A_B"),
+        ("{name: a}", "1:48 spec.bad-secret", "`env_var`"),
+        ("{name: a, mount_path: x}", "1:70 spec.bad-secret", '"x"'),
+        ("{name: a, mount_path: /pfs/x}", "1:70 spec.bad-secret", '"/pfs/x"'),
+        ("{name: a, mount_path: /a/../b}", "1:70 spec.bad-secret", '"/a/../b"'),
         (
             "{name: a, mount_path: /x, key: k}, {name: b, mount_path: /x/, key: k}",
-            "a second secret in the file /x/k. Fix: ",
+            "1:105 spec.bad-secret",
+            "/x/k",
         ),
     ],
 )
-def test_secrets_that_can_not_be(secrets: str, expected: str) -> None:
-    assert expected in problem(f"transform: {{cmd: [x], env: {{SET: x}}, secrets: [{secrets}]}}\n{INPUT}")
+def test_secrets_that_can_not_be(secrets: str, expected: str, value: str) -> None:
+    found = problem(f"transform: {{cmd: [x], env: {{SET: x}}, secrets: [{secrets}]}}\n{INPUT}")
+    assert brief(found) == expected and value in str(found)
 
 
 def test_a_refused_field_that_is_not_set_is_no_problem() -> None:
@@ -468,69 +469,63 @@ def test_a_refused_field_that_is_not_set_is_no_problem() -> None:
 
 
 def test_the_folder_must_be_able_to_name_a_pipeline() -> None:
-    assert 'the folder "my edges" can\'t name a pipeline' in problems(MINIMAL, folder="my edges")[0]
+    assert problems(MINIMAL, folder="my edges")[0].code == "spec.bad-name"
     assert read(MINIMAL, folder="a" * 63).name == "a" * 63
     assert problems(MINIMAL, folder="a" * 64)
 
 
 def test_the_out_template_is_checked_even_when_something_else_is_wrong() -> None:
     found = problems(MINIMAL + "minipach: {out: '{nope}'}\nsalt: yes")
-    assert found[0].startswith("3:17: ") and "nope" in found[0]
-    assert found[1].startswith("4:7: ")
+    assert [one.location for one in found] == ["3:17", "4:7"] and "nope" in found[0].message
 
 
 # A file that is no spec
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "expected", "value"),
     [
-        ("", "1:1: the spec is empty. Fix: write"),
-        ("# nothing\n", "1:1: the spec is empty. Fix: write"),
-        (
-            "- input: a\n- input: b",
-            "1:1: a list. Fix: put each pipeline into the spec.yml of its own folder",
-        ),
-        (
-            f"{MINIMAL}---\n{MINIMAL}",
-            "3:1: a second document starts here. Fix: move it into a folder of its own: NAME",
-        ),
-        ("{}\n{}", "2:1: a second document starts here. Fix: move it into a folder of its own: NAME"),
-        ("hello", "1:1: no spec. Fix: write keys and values"),
-        ("a: b: c", "1:5: not YAML: a colon that can't be here. Fix: "),
-        ("a:\n\t- b", "2:1: not YAML: a tab. Fix: indent with spaces"),
-        ("x: 1\na: 'b", "2:4: not YAML: the file ends inside quotes. Fix: close them"),
-        ("{a: 1", "1:1: not YAML: a bracket, brace or comma is missing"),
-        ("input:\n  pfs: {glob: *}", "2:16: not YAML: plain text can't start with a star. Fix: put it in quotes"),
-        ("a: *b", "1:4: not YAML: found undefined alias 'b'. Fix: "),
-        ("a: @(b)", "1:4: not YAML: a character that can't start plain text. Fix: put the text in quotes"),
-        ('a: "\\q"', "1:6: not YAML: a backslash that means nothing in double quotes. Fix: "),
-        ("a: b\nc: \x07", "2:4: a control character. Fix: remove it"),
-        ("a: &a [*a]", "1:4: an alias inside the very value it stands for. Fix: remove it"),
-        ("[" * 5000, "1:1: nested too deep. Fix: use at most 40 levels"),
-        ("x" * 300_000, "1:1: more than 262,144 characters. Fix: move"),
+        ("", "1:1 spec.empty", "`transform:`"),
+        ("# nothing\n", "1:1 spec.empty", "`transform:`"),
+        ("- input: a\n- input: b", "1:1 spec.is-a-list", "NAME/spec.yml"),
+        (f"{MINIMAL}---\n{MINIMAL}", "3:1 spec.not-yaml", "NAME/spec.yml"),
+        ("{}\n{}", "2:1 spec.not-yaml", "NAME/spec.yml"),
+        ("hello", "1:1 spec.no-mapping", "`transform:`"),
+        ("a: b: c", "1:5 spec.not-yaml", "colon"),
+        ("a:\n\t- b", "2:1 spec.not-yaml", "tab"),
+        ("x: 1\na: 'b", "2:4 spec.not-yaml", "quotes"),
+        ("{a: 1", "1:1 spec.not-yaml", "bracket"),
+        ("input:\n  pfs: {glob: *}", "2:16 spec.not-yaml", "star"),
+        ("a: *b", "1:4 spec.not-yaml", "anchor"),
+        ("a: @(b)", "1:4 spec.not-yaml", "character"),
+        ('a: "\\q"', "1:6 spec.not-yaml", "backslash"),
+        ("a: b\nc: \x07", "2:4 spec.not-yaml", "control"),
+        ("a: &a [*a]", "1:4 spec.too-large", "alias"),
+        ("[" * 5000, "1:1 spec.too-deep", "40 levels"),
+        ("x" * 300_000, "1:1 spec.too-large", "262,144 characters"),
     ],
 )
-def test_a_file_that_is_no_spec(text: str, expected: str) -> None:
-    assert problem(text).startswith(expected)
+def test_a_file_that_is_no_spec(text: str, expected: str, value: str) -> None:
+    found = problem(text)
+    assert brief(found) == expected and value in str(found)
 
 
 def test_no_python_object_is_ever_made() -> None:
     found = problems(MINIMAL + 'salt: !!python/object/apply:os.system ["touch /tmp/owned"]')
-    assert found == ['3:7: the tag "!!python/object/apply:os.system" means nothing here. Fix: remove it, or add quotes']
+    assert [brief(one) for one in found] == ["3:7 spec.yaml-tag"]
 
 
 def test_a_bomb_of_aliases_costs_a_message() -> None:
     rows = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     rows += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
-    assert "more than 50,000 values once aliases are expanded. Fix: write fewer" in problem("\n".join(rows))
+    assert problem("\n".join(rows)).code == "spec.too-large"
     merges = ["a0: &a0 {k: v}"]
     merges += [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 12)]
-    assert "more than 50,000 values" in problems("\n".join(merges))[-1]
+    assert problems("\n".join(merges))[-1].code == "spec.too-large"
 
 
 def test_a_message_stays_on_its_line_whatever_the_file_says() -> None:
-    assert problem(MINIMAL + '"a\\nb\\e[31m\\x9b": 1').startswith('3:1: unknown key "a\\nb\\u001b[31m\\u009b". Fix: ')
+    assert '"a\\nb\\u001b[31m\\u009b"' in problem(MINIMAL + '"a\\nb\\e[31m\\x9b": 1').message
 
 
 @given(st.text(max_size=60))
@@ -609,9 +604,9 @@ def test_another_try_may_get_more_memory() -> None:
     assert read(MINIMAL + limits + "minipach: {retry: {memory: 1.5x}}\n").more_memory == 1.5
     for wrong in ("1x", "11x", "2", "x", "-2x", "2GiB"):
         found = problem(MINIMAL + limits + f"minipach: {{retry: {{memory: {wrong}}}}}\n")
-        assert f'"{wrong}" is not a factor from 1 to 10. Fix: write 2x or 1.5x' in found
+        assert found.code == "spec.bad-value" and f'"{wrong}"' in found.message
     found = problem(MINIMAL + "minipach: {retry: {memory: 2x}}\n")
-    assert "the spec says nowhere how much memory a datum has. Fix: add resource_limits: {memory: 2Gi}" in found
+    assert brief(found) == "3:20 spec.bad-value" and "resource_limits: {memory: 2Gi}" in found.fix
 
 
 def test_a_program_that_loops_over_datums() -> None:
@@ -623,44 +618,40 @@ def test_a_program_that_loops_over_datums() -> None:
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        ("transform: {cmd: [x, '{name}'], datum_batching: true}\n", "1:23: {name} differs from datum to datum"),
-        ("transform: {cmd: [x, 'a{%s}'], datum_batching: true}\n", "1:24: {%s} differs from datum to datum"),
-        ("transform: {cmd: [x], datumBatching: true}\nminipach: {inputs: writable}\n", "2:20: with `datum_batching`"),
+        ("transform: {cmd: [x, '{name}'], datum_batching: true}\n", "1:23 spec.bad-placeholder"),
+        ("transform: {cmd: [x, 'a{%s}'], datum_batching: true}\n", "1:24 spec.bad-placeholder"),
+        ("transform: {cmd: [x], datumBatching: true}\nminipach: {inputs: writable}\n", "2:20 spec.bad-value"),
     ],
 )
 def test_what_is_not_for_a_program_that_loops_over_datums(more: str, expected: str) -> None:
     name = read(MINIMAL).pfs_inputs()[0].name
-    assert problem(more.replace("%s", name) + INPUT).startswith(expected.replace("%s", name))
+    assert brief(problem(more.replace("%s", name) + INPUT)) == expected
 
 
 @pytest.mark.parametrize("path", ["/lib", "code", "../..", "''", "../lib/../../.."])
 def test_shared_code_lies_beside_the_pipeline(path: str) -> None:
-    assert problem(f"{MINIMAL}minipach: {{code: [{path}]}}\n").startswith("3:19: ")
+    assert brief(problem(f"{MINIMAL}minipach: {{code: [{path}]}}\n")) == "3:19 spec.bad-shared-code"
 
 
 # Placeholders in commands
 
 
 @pytest.mark.parametrize(
-    ("word", "column", "said"),
+    ("word", "column", "fix"),
     [
-        ("{imagse}", 1, "{imagse} is unknown. Fix: use {name}, {key}, {1}, {images} or {images.stem}; "),
-        ("--out={2}.txt", 7, "{2}: no glob here has 2 captures. Fix: put ( ) around a part; "),
-        ("x-{key}", 3, "{key} needs a join or a group as the input. Fix: use {name}; "),
-        ("a{image.stem}", 2, "{image.stem} is unknown. Fix: use "),
-        (
-            "{images.stm}",
-            1,
-            "{images.stm}: no such part of an input. Fix: use stem, name, dir, ext or a capture's number",
-        ),
-        ("echo '{images.2}'", 7, "{images.2}: that glob has fewer captures. Fix: "),
+        ("{imagse}", 1, "{name}, {key}, {1}, {images} or {images.stem}"),
+        ("--out={2}.txt", 7, "( )"),
+        ("x-{key}", 3, "{name}"),
+        ("a{image.stem}", 2, "{images.stem}"),
+        ("{images.stm}", 1, "stem, name, dir, ext"),
+        ("echo '{images.2}'", 7, "( )"),
     ],
 )
 @pytest.mark.parametrize("field", ["cmd: [x, ", "cmd: [y], err_cmd: [x, "])
-def test_an_unknown_placeholder_in_a_command(field: str, word: str, column: int, said: str) -> None:
+def test_an_unknown_placeholder_in_a_command(field: str, word: str, column: int, fix: str) -> None:
     start = f"transform: {{{field}"
     found = problem(f'{start}"{word}"]}}\ninput: {{pfs: {{repo: images, glob: "/(*).png"}}}}\n')
-    assert found.startswith(f"1:{len(start) + 1 + column}: {said}")
+    assert brief(found) == f"1:{len(start) + 1 + column} spec.bad-placeholder" and fix in found.fix
 
 
 @pytest.mark.parametrize(
@@ -690,21 +681,18 @@ def test_braces_that_a_command_may_have(word: str) -> None:
 
 def test_an_input_of_a_join_needs_a_key() -> None:
     join = 'input: {join: [{pfs: {repo: a, glob: "/*", join_on: "$0"}}, {union: [{pfs: {repo: b, glob: "/*"}}]}]}\n'
-    assert problem(join + TRANSFORM) == '1:71: an input of a join without `join_on`. Fix: add it, as in join_on: "$1"'
+    assert brief(problem(join + TRANSFORM)) == "1:71 spec.missing-field"
 
 
 def test_an_input_of_a_group_needs_a_key() -> None:
     group = 'input: {group: [{pfs: {repo: a, glob: "/(*)", group_by: "$1"}}, {pfs: {repo: b, glob: "/*"}}]}\n'
-    assert (
-        problem(group + TRANSFORM) == '1:66: an input of a group without `group_by`. Fix: add it, as in group_by: "$1"'
-    )
+    assert brief(problem(group + TRANSFORM)) == "1:66 spec.missing-field"
     nested = 'input: {group: [{join: [{pfs: {repo: a, glob: "/(*)", join_on: "$1"}}]}]}\n'
-    assert "an input of a group without `group_by`" in problem(nested + TRANSFORM)
+    assert problem(nested + TRANSFORM).code == "spec.missing-field"
 
 
 # Specs as they come from Pachyderm
 
-SECOND = "a second document starts here. Fix: move it into a folder of its own: "
 _IN = {
     "PipelineSpec": "{}",
     "InputSpec": "input: {{{}}}",
@@ -722,28 +710,30 @@ def test_a_field_of_older_versions_gets_one_line(model: str, field: str, what: s
     if field in ("inputs", "job_input"):
         rest = TRANSFORM
     found = problem(line + rest)
-    assert found == f"1:{line.index(spelled(field)) + 1}: `{spelled(field)}` is {what}. Fix: {fix}"
+    assert brief(found) == f"1:{line.index(spelled(field)) + 1} spec.unknown-field"
+    assert f"`{spelled(field)}`" in found.message and found.fix == fix
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "expected", "value"),
     [
-        ("function(suffix, src)\n{input: {}}", "1:1: a jsonnet template, no spec. Fix: "),
-        ("// about\nlocal a = 1;\n{}", "2:1: a jsonnet template, no spec. Fix: "),
-        ('{\n  // the input\n  "input": {"pfs": {"repo": "x//y"}}}', "2:3: a comment. Fix: write # instead"),
-        ('{"transform": {"cmd": ["x"]}, /* x */ "input": {"pfs": {}}}', "1:31: a comment"),
-        (f"{MINIMAL}---\npipeline: {{name: two}}\n", f"3:1: {SECOND}two/spec.yml"),
-        ('{}\n{"pipeline": {"name": "two"}}', f"2:1: {SECOND}two/spec.yml"),
-        (f"{MINIMAL}resource_limits: {{gpu: 1}}\n", "3:24: `gpu` needs keys and values. Fix: write gpu: {type: "),
+        ("function(suffix, src)\n{input: {}}", "1:1 spec.is-jsonnet", 'jsonnet'),
+        ("// about\nlocal a = 1;\n{}", "2:1 spec.is-jsonnet", 'jsonnet'),
+        ('{\n  // the input\n  "input": {"pfs": {"repo": "x//y"}}}', "2:3 spec.not-yaml", '#'),
+        ('{"transform": {"cmd": ["x"]}, /* x */ "input": {"pfs": {}}}', "1:31 spec.not-yaml", '#'),
+        (f"{MINIMAL}---\npipeline: {{name: two}}\n", "3:1 spec.not-yaml", 'two/spec.yml'),
+        ('{}\n{"pipeline": {"name": "two"}}', "2:1 spec.not-yaml", 'two/spec.yml'),
+        (f"{MINIMAL}resource_limits: {{gpu: 1}}\n", "3:24 spec.bad-value", '`gpu`'),
     ],
 )  # fmt: skip
-def test_a_file_that_is_no_spec_yet(text: str, expected: str) -> None:
-    assert problem(text).startswith(expected)
+def test_a_file_that_is_no_spec_yet(text: str, expected: str, value: str) -> None:
+    found = problem(text)
+    assert brief(found) == expected and value in str(found)
 
 
 def test_a_repo_is_its_name_alone() -> None:
     text = "input: {pfs: {repo: {name: images}, glob: /}}\n" + TRANSFORM
-    assert problem(text) == "1:21: the repo's name alone is needed here, since Pachyderm 1.4. Fix: write repo: NAME"
+    assert brief(problem(text)) == "1:21 spec.bad-value"
 
 
 def test_json_with_tabs_and_trailing_commas() -> None:
@@ -800,20 +790,21 @@ def test_a_schedule_adds_ticks_to_the_input() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected", "value"),
     [
-        (CLOCK.replace("0 3 * * *", "0 0 30 2 *") % "", '1:34: the cron line "0 0 30 2 *" can\'t be read: bad day'),
-        (CLOCK.replace("0 3 * * *", "TZ=Europe/Brelin @daily") % "", "1:34: there is no timezone"),
-        (CLOCK % ", repo: .git/x", '1:51: ".git/x" is at a hidden place'),
-        (CLOCK % ", start: yesterday", '1:52: "yesterday" is no time. Fix: write a date'),
-        (CLOCK % "" + "minipach: {schedule: {cron: '@daily'}}", "3:29: a second clock, beside the"),
-        (CLOCK % "" + "minipach: {schedule: {start: 2026-02-01, end: 2026-01-01}}", "3:47: the end"),
-        (CROSSED % "timezone: Europe/Brelin, cron: '@daily'", "use \"Europe/Berlin\""),
-        (CROSSED % "start: 2026-01-01", "3:12: a schedule without a clock. Fix: add `cron`"),
-        (CROSSED % "cron: TZ=UTC @daily, timezone: Asia/Tokyo", "3:29: the line names the timezone UTC, but"),
+        (CLOCK.replace("0 3 * * *", "0 0 30 2 *") % "", "1:34 spec.bad-value", '"0 0 30 2 *"'),
+        (CLOCK.replace("0 3 * * *", "TZ=Europe/Brelin @daily") % "", "1:34 spec.bad-value", "Europe/Berlin"),
+        (CLOCK % ", repo: .git/x", "1:51 spec.bad-repo", '".git/x"'),
+        (CLOCK % ", start: yesterday", "1:52 spec.bad-value", '"yesterday"'),
+        (CLOCK % "" + "minipach: {schedule: {cron: '@daily'}}", "3:29 spec.two-clocks", ""),
+        (CLOCK % "" + "minipach: {schedule: {start: 2026-02-01, end: 2026-01-01}}", "3:47 spec.end-before-start", ""),
+        (CROSSED % "timezone: Europe/Brelin, cron: '@daily'", "3:33 spec.bad-value", '"Europe/Berlin"'),
+        (CROSSED % "start: 2026-01-01", "3:12 spec.no-clock", "`cron`"),
+        (CROSSED % "cron: TZ=UTC @daily, timezone: Asia/Tokyo", "3:29 spec.two-timezones", "UTC"),
         ("input: {join: [{cron: {name: a, spec: '@daily'}}, {pfs: {repo: b, glob: /*, join_on: $0}}]}\n"
-         "transform: {cmd: [x]}", "a `cron` input in a join"),
+         "transform: {cmd: [x]}", "1:17 spec.bad-input", "`cron`"),
     ],
 )  # fmt: skip
-def test_a_clock_that_cannot_be_is_one_line(text: str, told: str) -> None:
-    assert told in problem(text)
+def test_a_clock_that_cannot_be_is_one_line(text: str, expected: str, value: str) -> None:
+    found = problem(text)
+    assert brief(found) == expected and value in str(found)

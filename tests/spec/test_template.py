@@ -9,6 +9,7 @@ import pytest
 from minipach.model.pipeline import BrokenSpec, Pipeline
 from minipach.spec.load import load_spec
 from minipach.spec.placeholder import fill
+from minipach.support.errors import Problem
 
 PFS = '{pfs: {repo: images, glob: "/(*)-(*).png"}}'
 PARAMS = {"lr": "0.10", "deep": {"er": {"x": 3}}, "list": ["a", "b"], "flag": True, "odd": 'a "b" $(c) \x01'}
@@ -20,12 +21,16 @@ def read(more: str, *, inputs: str = PFS, minipach: str = "", params: dict[str, 
     return load_spec(text, source="edges/spec.yml", folder="edges", params=PARAMS if params is None else params)
 
 
-def problem(more: str, **options: str) -> str:
-    """The one problem of such a spec, less the name of the file."""
+def problem(more: str, **options: str) -> Problem:
+    """The one problem of such a spec."""
     with pytest.raises(BrokenSpec) as caught:
         read(more, inputs=options.pop("inputs", PFS), minipach=options.pop("minipach", ""))
     (found,) = caught.value.problems
-    return str(found).removeprefix("edges/spec.yml:")
+    return found
+
+
+def place(column: int) -> str:
+    return f"edges/spec.yml:2:{column}"
 
 
 @pytest.mark.parametrize(
@@ -77,15 +82,17 @@ def test_words_have_the_values(word: str, becomes: str) -> None:
     ],
 )
 def test_all_but_names_is_one_problem(word: str) -> None:
-    text = problem(f"cmd: [run, {json.dumps('x' + word)}]")
-    assert text.startswith(f"2:{len('transform: {cmd: [run, ') + 3 + word.startswith('$')}: ") and len(text) < 400
+    found = problem(f"cmd: [run, {json.dumps('x' + word)}]")
+    assert found.location == place(len("transform: {cmd: [run, ") + 3 + word.startswith("$")) and len(str(found)) < 400
 
 
 def test_an_unknown_name_has_the_nearest_as_its_fix() -> None:
-    assert problem('cmd: [run, "{{ params.lrr }}"]') == "2:25: no parameter 'lrr'. Fix: use \"params.lr\""
-    assert problem('cmd: [run, "{{ parms.lr }}"]').startswith("2:25: {{ parms.lr }} is unknown. Fix: use ")
-    text = problem('cmd: [run], stdin: [a, "b {{ params.lrr }}"]')
-    assert text.startswith(f"2:{len('transform: {cmd: [run], stdin: [a, ') + 4}: no parameter")
+    found = problem('cmd: [run, "{{ params.lrr }}"]')
+    assert (found.code, found.location) == ("spec.bad-template", place(25)) and '"params.lr"' in found.fix
+    found = problem('cmd: [run, "{{ parms.lr }}"]')
+    assert (found.code, found.location) == ("spec.bad-template", place(25)) and "{{ parms.lr }}" in found.message
+    found = problem('cmd: [run], stdin: [a, "b {{ params.lrr }}"]')
+    assert found.location == place(len("transform: {cmd: [run], stdin: [a, ") + 4)
 
 
 def test_parameters_of_the_project_count_before_those_of_the_spec() -> None:
@@ -97,22 +104,29 @@ def test_parameters_of_the_project_count_before_those_of_the_spec() -> None:
 
 def test_lines_of_stdin_take_parameters_and_no_names_of_files() -> None:
     assert read("cmd: [sh], stdin: ['run {{ params.lr }}']").transform.stdin == ("run 0.10",)
-    assert "could become code of a shell" in problem("cmd: [sh], stdin: ['cat {{ datum.1 }}']")
+    found = problem("cmd: [sh], stdin: ['cat {{ datum.1 }}']")
+    assert found.code == "spec.bad-template" and "shell" in found.message
 
 
 def test_variables_of_a_datum_are_apart_from_the_others() -> None:
     env = "env: {A: '{{ params.lr }}', B: '{{ datum.1 }}/{{ params.lr }}', C: '{x}'}"
     found = read(f"cmd: [run], {env}").transform
     assert (found.env, found.datum_env) == ((("A", "0.10"), ("C", "{x}")), (("B", "{1}/0.10"),))
-    assert "braces beside" in problem("cmd: [run], env: {B: '{x} {{ datum.1 }}'}")
+    wrong = problem("cmd: [run], env: {B: '{x} {{ datum.1 }}'}")
+    assert wrong.code == "spec.bad-template" and "braces" in wrong.message
 
 
 def test_the_place_of_results_takes_plain_values() -> None:
     assert read("cmd: [run]", minipach="out: '{{ params.lr }}/{{ datum.1 }}/'").out == "0.10/{1}/"
-    assert "cannot depend on the job" in problem("cmd: [run]", minipach="out: '{{ job.id }}/'")
-    assert "reserved" in problem("cmd: [run]", minipach="out: '{{ params.x }}/', params: {x: code}")
-    assert "has a slash" in problem("cmd: [run]", minipach="out: '{{ params.x }}/', params: {x: ../..}")
-    assert "has braces" in problem("cmd: ['{{ params.x }}']", minipach="params: {x: '{images}'}")
+    for wrong, code, value in (
+        ("out: '{{ job.id }}/'", "spec.bad-template", "job"),
+        ("out: '{{ params.x }}/', params: {x: code}", "spec.bad-output-template", "code"),
+        ("out: '{{ params.x }}/', params: {x: ../..}", "spec.bad-template", "slash"),
+    ):
+        found = problem("cmd: [run]", minipach=wrong)
+        assert found.code == code and value in found.message, wrong
+    found = problem("cmd: ['{{ params.x }}']", minipach="params: {x: '{images}'}")
+    assert found.code == "spec.bad-template" and "braces" in found.message
 
 
 def test_the_date_is_that_of_the_tick() -> None:
