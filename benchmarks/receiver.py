@@ -17,7 +17,7 @@ from watch import use_of, wait
 
 from minipach.triggers.payloads import sample, sign
 
-_SECRET = "a-secret-of-the-benchmark"
+SECRET = "a-secret-of-the-benchmark"
 _STATE = Path(".git", "minipach")
 
 
@@ -25,7 +25,7 @@ _STATE = Path(".git", "minipach")
 def serving(project: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Run the receiver on a free port; yield its process and the port."""
     log = project / _STATE / "serve.log"
-    env = {**os.environ, "MINIPACH_WEBHOOK_GITHUB_SECRET": _SECRET}
+    env = {**os.environ, "MINIPACH_WEBHOOK_GITHUB_SECRET": SECRET}
     with log.open("wb") as out:
         process = subprocess.Popen([*MINIPACH, "serve", "--port", "0"], cwd=project, env=env, stdout=out, stderr=out)
     try:
@@ -78,9 +78,9 @@ def main() -> None:
         print(conditions() + "\n")
         project = new_project(scratch / "project", "images")
         (project / _STATE).mkdir(exist_ok=True)
-        headers, body = sample("github", _SECRET, time.time(), "one")
+        headers, body = sample("github", SECRET, time.time(), "one")
         large = body[:-1] + b',"more":"' + b"x" * 1_000_000 + b'"}'
-        signed = {**headers, **sign("github", _SECRET, large, time.time(), "one")}
+        signed = {**headers, **sign("github", SECRET, large, time.time(), "one")}
         forged = {**headers, "X-Hub-Signature-256": "sha256=" + "0" * 64}
         rows = []
         with serving(project) as (process, port):

@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from itertools import product
 from typing import Any
 
+from minipach.spec.yaml_reader import Number
 from minipach.support.errors import Problem, UserError
 
 Point = dict[str, str]
@@ -60,6 +61,19 @@ def nested(point: Mapping[str, str]) -> dict[str, Any]:
         if isinstance(at.get(last), dict):
             raise _wrong(chain, "a value and a mapping of values", "name one of them")
         at[last] = value
+    return found
+
+
+def flat(params: Mapping[str, Any], above: str = "") -> Point:
+    """Return nested parameters as a point: texts, numbers and truth values. Lists have no place in a point."""
+    found: Point = {}
+    for name, value in params.items():
+        chain = f"{above}{name}"
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{chain}.")
+        elif _CHAIN.fullmatch(chain) and isinstance(value, Number | str | int | float):
+            text = value.text if isinstance(value, Number) else str(value)
+            found[chain] = text.lower() if isinstance(value, bool) else text
     return found
 
 

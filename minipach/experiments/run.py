@@ -9,20 +9,23 @@ from typing import Any
 from minipach.executors.base import Executor
 from minipach.executors.registry import Backend, chosen
 from minipach.experiments import record
-from minipach.experiments.points import Point, nested, parse_points
+from minipach.experiments.points import Point, flat, nested, parse_points
 from minipach.experiments.record import Experiment, Trial
 from minipach.git.repo import need_identity
 from minipach.model.attempt import Attempt
 from minipach.model.datum import Task
 from minipach.model.states import SUCCEEDED
 from minipach.planning.assessment import Assessment, SnapshotStore
-from minipach.project.lock import project_lock
+from minipach.project.lock import register
 from minipach.project.parameters import Parameters
 from minipach.project.project import Project
+from minipach.project.spec_file import read_text
 from minipach.publish.fold_results import fold
 from minipach.scheduling.base_commit import build_base
 from minipach.scheduling.dispatch import Round
 from minipach.spec.template import merged
+from minipach.spec.validate import dig
+from minipach.spec.yaml_reader import read_yaml
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import many
 
@@ -60,11 +63,36 @@ def run_experiment(
         UserError: The points are wrong, or the pipeline does not use their parameters.
     """
     pipeline, points = parse_points(words)
-    path = project.path_of(pipeline)
+    return run_points(project, project.path_of(pipeline), points, name, tell, jobs=jobs)
+
+
+def run_points(
+    project: Project,
+    path: str,
+    points: Sequence[Point],
+    name: str,
+    tell: Callable[[str], None],
+    *,
+    jobs: int | None = None,
+) -> Ran:
+    """Run all points of one pipeline that have no result yet. Schedules of other pipelines run beside it.
+
+    Args:
+        project: The project.
+        path: The path of the pipeline.
+        points: The points.
+        name: The name of the experiment; "": a new one.
+        tell: Receives lines for people.
+        jobs: Datums at once; None: as configured.
+
+    Raises:
+        UserError: The pipeline is broken, or does not use the parameters of the points.
+    """
     project.need((path,))
     if name:
         record.check_name(name)
-    with project_lock(project.local.lock, wait=True, tell=tell):
+    with register(project.local.lock, (), wait=True, tell=tell) as claims:
+        claims.take_when_free(path)
         earlier = next((one for one in record.experiments(project) if one.name == name), None)
         if earlier is not None and earlier.pipeline != path:
             message = f"an experiment of {project.name_of(earlier.pipeline)}"
@@ -77,6 +105,14 @@ def run_experiment(
         finally:
             for _, assessment in found:
                 assessment.close()
+
+
+def own_point(project: Project, path: str) -> Point:
+    """Return the parameters that a pipeline has now: those of its spec, and before them those of `params.yml`."""
+    place = next(place for place in project.places if place.path == path)
+    text = read_text(project.root / path, f"{path}/{place.spec}", project.cache, is_dataset=place.is_dataset)
+    own = dig(read_yaml(text).data, "minipach", "params")
+    return flat(merged(own if isinstance(own, dict) else {}, project.parameters.of(project.name_of(path), path)))
 
 
 def _at(project: Project, path: str, point: Point) -> Project:

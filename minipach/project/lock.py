@@ -169,6 +169,11 @@ class Registered:
             self._tell(line)
         return False
 
+    def take_when_free(self, path: str) -> None:
+        """Take a pipeline; wait while another schedule has it."""
+        while not self.take(path):
+            time.sleep(_PAUSE)
+
     def has(self, path: str) -> bool:
         """Return whether a pipeline is taken."""
         return path in self._held

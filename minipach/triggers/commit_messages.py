@@ -13,6 +13,9 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from minipach.experiments.points import parse_points
+from minipach.experiments.record import check_name
+from minipach.experiments.run import own_point
 from minipach.git.repo import GitError, Repo
 from minipach.model.messages import RECORD, SUBJECT
 from minipach.model.pipeline import Pipeline, Resources
@@ -62,6 +65,24 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """An experiment that a commit asks for. words: `PIPELINE.PARAMETER=VALUES` each; none: the parameters that the
+    pipeline at `path` has · repo, commit: of the message.
+    """
+
+    name: str
+    words: tuple[str, ...] = ()
+    path: str = ""
+    repo: str = field(default="", compare=False)
+    commit: str = field(default="", compare=False)
+
+    @property
+    def where(self) -> str:
+        """The commit and the keyword, as people see them."""
+        return f"{self.repo or '.'} {self.commit[:12]}: Minipach-Exp: {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class Wrong:
     """A keyword that can't be followed: the repo, the commit, and the reason."""
 
@@ -73,10 +94,11 @@ class Wrong:
 @dataclass
 class Wishes:
     """The wishes of the commits since the last pass. skipped: a commit that asks to skip, as people see it, if all do;
-    None: not all do · needed: a keyword is needed, and there is none.
+    None: not all do · needed: a keyword is needed, and there is none · trials: experiments, in the order of commits.
     """
 
     requests: list[Request] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)
     wrong: list[Wrong] = field(default_factory=list)
     skipped: str | None = None
     needed: bool = False
@@ -133,12 +155,14 @@ def read_wishes(project: Project, before: Tips | None, now: Tips, *, lasting: bo
                     skips.append(None)  # an import or a tick: new data, which nobody asked to skip
                 continue
             where = f"{path or '.'} {commit[:12]}"
-            request, skip, wrong = _parse(project, message, where, lasting=lasting)
+            request, trial, skip, wrong = _parse(project, message, path, where, lasting=lasting)
             found.wrong += [Wrong(path, commit, problem) for problem in wrong]
             skips.append(where if skip else None)
             if request is not None and request not in found.requests:
                 found.requests.append(request)
-    if skips and all(skips) and not found.requests:
+            if trial is not None and trial not in found.trials:
+                found.trials.append(replace(trial, repo=path, commit=commit))
+    if skips and all(skips) and not found.requests and not found.trials:
         found.skipped = skips[0]
     return found
 
@@ -176,44 +200,94 @@ def _commits(repo: Repo, old: Mapping[str, str], new: Mapping[str, str]) -> Iter
         yield commit, message
 
 
-def _parse(project: Project, message: str, where: str, *, lasting: bool) -> tuple[Request | None, bool, list[Problem]]:
-    """Return the run that a message asks for, whether it asks to skip, and what is wrong with it."""
+@dataclass
+class _Keywords:
+    """The keywords of one message. trial: the name of an experiment and what follows it."""
+
     request: Request | None = None
-    skip = False
-    numbers: dict[str, int] = {}
+    trial: tuple[str, tuple[str, ...]] | None = None
+    skip: bool = False
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    def take(self, project: Project, name: str, value: str, where: str) -> None:
+        """Take a keyword. UserError if it can't be followed."""
+        if name == "Run":
+            if self.request is not None:
+                raise _bad(where, name, value, "a second run in one commit", "name all pipelines in one line")
+            self.request = _request(project, value, where)
+        elif name == "Exp":
+            if self.trial is not None:
+                raise _bad(where, name, value, "a second experiment in one commit", "make a commit for each")
+            self.trial = _trial_words(value, where)
+        elif name == "Skip":
+            self.skip = _truth(value, where)
+        elif name in ("Gpus", "Memory", "Vcpus"):
+            self.numbers[name] = _number(name, value, where)
+        else:
+            raise _bad(where, name, value, "no such keyword", suggest(name, _NAMES) or "leave the line out")
+
+
+def _parse(
+    project: Project, message: str, path: str, where: str, *, lasting: bool
+) -> tuple[Request | None, Trial | None, bool, list[Problem]]:
+    """Return the run and the experiment that a message asks for, whether it asks to skip, and what is wrong with it."""
+    words = _Keywords()
     wrong: list[Problem] = []
     for found in _LINE.finditer(message.replace("\r\n", "\n")):
         name = (found[1] or found[2]).replace("_", "-").capitalize()
-        value = found[3].strip()
         try:
-            if name == "Run":
-                if request is not None:
-                    raise _bad(where, name, value, "a second run in one commit", "name all pipelines in one line")
-                request = _request(project, value, where)
-            elif name == "Skip":
-                skip = _truth(value, where)
-            elif name in ("Gpus", "Memory", "Vcpus"):
-                numbers[name] = _number(name, value, where)
-            elif name == "Exp":
-                raise _bad(where, name, value, "experiments are not available in this version", "leave the line out")
-            else:
-                raise _bad(where, name, value, "no such keyword", suggest(name, _NAMES) or "leave the line out")
+            words.take(project, name, found[3].strip(), where)
         except UserError as error:
             wrong += error.problems
-    if skip and request is not None:
+    request, numbers, trial = words.request, words.numbers, None
+    if words.trial is not None:
+        try:
+            trial = _trial(project, *words.trial, path, request)
+        except UserError as error:
+            wrong += [problem.within(f"{where}: Minipach-Exp: {words.trial[0]}") for problem in error.problems]
+    skip = words.skip and request is None and trial is None
+    if words.skip and not skip:
         wrong += _bad(where, "Skip", "true", "the commit asks for a run, too", "leave one of them out").problems
-        skip = False
-    if numbers and request is None:
+    if numbers and (request is None or lasting):
         name, number = next(iter(numbers.items()))
-        fix = "add Minipach-Run: PIPELINE to the message"
-        wrong += _bad(where, name, str(number), "it needs a run in the same commit", fix).problems
-    elif numbers and lasting:
-        name, number = next(iter(numbers.items()))
-        message = "resources of one run need the executor local"
-        wrong += _bad(where, name, str(number), message, "set resource_requests in the spec").problems
-    elif numbers and request is not None:
+        why = "it needs a run in the same commit" if request is None else "resources of one run need the executor local"
+        fix = "add Minipach-Run: PIPELINE to the message" if request is None else "set resource_requests in the spec"
+        wrong += _bad(where, name, str(number), why, fix).problems
+    elif request is not None and numbers:
         request = replace(request, resources=_resources(numbers))
-    return request, skip, wrong
+    return request, trial, skip, wrong
+
+
+def _trial_words(value: str, where: str) -> tuple[str, tuple[str, ...]]:
+    """Return the name of an experiment, and what follows it."""
+    try:
+        name, *words = shlex.split(value) or [""]
+        return check_name(name), tuple(words)
+    except ValueError:
+        raise _bad(where, "Exp", value, "a quote is not closed", "close it") from None
+    except UserError as error:
+        raise UserError([problem.within(f"{where}: Minipach-Exp") for problem in error.problems]) from None
+
+
+def _trial(project: Project, name: str, words: tuple[str, ...], repo: str, request: Request | None) -> Trial:
+    """Return an experiment. Without values, it is one of the pipeline that is named, or that is meant."""
+    if any("=" in word for word in words):
+        pipeline, _ = parse_points(words)
+        return Trial(name, words, project.path_of(pipeline))
+    named = list(request.targets(project).named) if request is not None and request.words else []
+    if words:
+        paths = [project.path_of(word) for word in words]
+    elif named:
+        paths = named
+    elif repo in project.order:
+        paths = [repo]
+    else:
+        paths = [path for path in project.order if path in project.pipelines and own_point(project, path)]
+    if len(paths) != 1:
+        message = "the pipeline of the experiment is not clear"
+        fix = f"write Minipach-Exp: {name} PIPELINE, or Minipach-Exp: {name} PIPELINE.PARAMETER=VALUES"
+        raise UserError(Problem("commit.bad-keyword", "", message, fix))
+    return Trial(name, (), paths[0])
 
 
 def _request(project: Project, value: str, where: str) -> Request:

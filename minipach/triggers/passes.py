@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from minipach.executors.registry import chosen
+from minipach.experiments.points import parse_points
+from minipach.experiments.run import own_point, run_points
 from minipach.git.repo import Repo, is_dataset
 from minipach.git.settings import drop_variables
 from minipach.model.local_state import LocalState
@@ -31,9 +33,9 @@ from minipach.scheduling.report import Options, PipelineReport, ScheduleReport
 from minipach.scheduling.service import run
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.files import write_whole
-from minipach.support.text import printable
+from minipach.support.text import many, printable
 from minipach.triggers import alerts, bucket_inputs, followed, hooks, received
-from minipach.triggers.commit_messages import Wishes, mode_of, note_wrong, read_wishes
+from minipach.triggers.commit_messages import Wishes, Wrong, mode_of, note_wrong, read_wishes
 from minipach.triggers.pause import paused
 from minipach.triggers.push_back import push_back
 from minipach.triggers.seen import Tips, begin_pass, end_pass, tips_of, with_own_moves
@@ -43,6 +45,7 @@ _QUIET = 0.3  # seconds without a new line after which a pass begins: one comman
 _LONGEST = 1.5  # seconds after which it begins although lines keep coming
 _LOCKED = 10.0  # seconds to wait for a git command that holds the index of a repo
 CAUSES = ("hook", "event", "watch", "clock", "look")  # look: `serve` looks without an event
+_FAILURES = 5  # of an experiment, that are logged
 _LOG_SIZE = 1_000_000  # bytes of the log, after which a new one begins
 
 
@@ -186,6 +189,7 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
             # a save may be under way, whose own commit of the superdataset would fail if ours came before it
             options = Options(postpone=state.heard.exists, cause=look.cause)
             report = _run(project, targets, wishes, options, reporter)
+            missed += _experiments(root, wishes, reporter)
             for hook in hooks.complete(find_project(root)):
                 reporter.report(Message(f"{hook.repo}: hook installed"))
         except UserError as error:
@@ -266,6 +270,35 @@ def _run(project: Project, targets: Targets, wishes: Wishes, options: Options, r
     commits = [report.commit for report in reports if report.commit is not None]
     problems = tuple(dict.fromkeys(problem for report in reports for problem in report.problems))
     return ScheduleReport(tuple(rows.values()), problems, commits[-1] if commits else None)
+
+
+def _experiments(root: Path, wishes: Wishes, reporter: Reporter) -> tuple[Problem, ...]:
+    """Run the experiments that commits ask for; return what could not be done."""
+
+    def tell(line: str) -> None:
+        reporter.report(Message(line))
+
+    problems: list[Problem] = []
+    for trial in wishes.trials:
+        project = find_project(root)
+        tell(f"a commit asks for the experiment {trial.name}")
+        try:
+            points = parse_points(trial.words)[1] if trial.words else [own_point(project, trial.path)]
+            done = run_points(project, trial.path, points, trial.name, tell)
+        except UserError as error:
+            found = [problem.within(trial.where) for problem in error.problems]
+            note_wrong(project, [Wrong(trial.repo, trial.commit, problem) for problem in found])
+        else:
+            for end in done.failed[:_FAILURES]:
+                tell(f"failed: {end.datum}: {end.message}; {end.log}")
+            tell(f"{trial.name}: {done.ran} ran, {done.known} had a result, {len(done.failed)} failed")
+            failed = f"{many(len(done.failed), 'datum')} failed"
+            fix = f"minipach exp show {trial.name}"
+            found = [Problem("commit.experiment-failed", trial.where, failed, fix)] if done.failed else []
+        for problem in found:
+            tell(str(problem))
+        problems += found
+    return tuple(problems)
 
 
 def cause_of(lines: Sequence[str]) -> str:

@@ -30,6 +30,7 @@ NOT_RUN = {
     "howto-buckets.md": 1,
     "howto-console.md": 2,
     "howto-docker.md": 4,
+    "howto-experiments.md": 1,
     "howto-rq.md": 3,
     "howto-hooks.md": 1,
     "howto-kubernetes.md": 2,

@@ -82,7 +82,16 @@ def test_one_grammar(pair: Study, message: str, request_: Request | None) -> Non
         ("Minipach-Skip: true\nMinipach-Run: edges", "asks for a run, too"),
         ("Minipach-Gpus: two\nMinipach-Run: edges", "not a number"),
         ("Minipach-Gpus: 2", "needs a run in the same commit"),
-        ("Minipach-Exp: first", "experiments are not available in this version"),
+        ("Minipach-Exp: first", "not clear. Fix: write Minipach-Exp: first PIPELINE"),
+        ("Minipach-Exp: first edges more", "not clear"),
+        ("Minipach-Exp: ../first edges", "not a name of an experiment"),
+        ("Minipach-Exp:", "not a name of an experiment"),
+        ("Minipach-Exp: first edgse", 'no such pipeline.* Fix: use "edges"'),
+        ("Minipach-Exp: first edges.level=", "no value|cannot be read"),
+        ("Minipach-Exp: first $(touch x)=1", "not of the form|not a name"),
+        ("Minipach-Exp: 'first", "a quote is not closed"),
+        ("Minipach-Exp: a edges\nMinipach-Exp: b edges", "a second experiment"),
+        ("Minipach-Skip: true\nMinipach-Exp: a edges", "asks for a run, too"),
     ],
 )
 def test_wrong_keyword_is_one_line_with_a_fix(pair: Study, message: str, problem: str) -> None:
@@ -214,3 +223,51 @@ def test_run_with_resources_gives_the_same_results(study: Study, tmp_path: Path)
     report = answer(study.root, Kept())
     assert report is not None and report.pipelines[0].counts["ran"] == 1
     assert study.outputs("edges") == before and study.plan()["edges"]["counts"]["run"] == 0
+
+
+LEVELS = """\
+input: {pfs: {repo: images, glob: "/*"}}
+transform: {cmd: [sh, code/run.sh, "{{ params.level }}"]}
+minipach: {params: {level: 1, deep: {on: true}}, metrics: ["*"]}
+"""
+
+
+@pytest.mark.slow
+def test_commits_ask_for_experiments(study: Study) -> None:
+    study.put("images/a", "a")
+    study.pipeline("edges", LEVELS, run='[ "$1" != 9 ] && echo "x: $1" >"$PFS/out/m.yml"\n')
+    study.git(".", "config", "minipach.executor", "local")
+
+    def one_pass(message: str, repo: str = "images") -> list[str]:
+        commit(study, message, repo)
+        hear(study)
+        kept = Kept()
+        answer(study.root, kept)
+        looked = json.loads(Project(study.root).local.looked.read_text())
+        return [problem["text"] for problem in looked["problems"]]
+
+    def points(name: str) -> dict[str, float]:
+        rows = study.minipach("exp", "show", name, "--json").json["points"]
+        return {row["params"]["level"]: row["metrics"].get("x") for row in rows}
+
+    assert one_pass("begin") == []
+    assert one_pass("x\n\nMinipach-Exp: levels edges.level=2,3") == []
+    assert points("levels") == {"2": 2.0, "3": 3.0}
+    before = study.git("edges", "rev-parse", "HEAD")
+    (study.root / "params.yml").write_text("edges: {level: 4}\n")
+    study.git(".", "add", "params.yml")
+    assert one_pass("x\n\n:MINIPACH_EXP: levels", ".") == []  # the parameters that the commit has
+    assert points("levels") == {"2": 2.0, "3": 3.0, "4": 4.0}
+    assert study.git("edges", "rev-parse", "HEAD") != before  # the pass itself has published level 4
+    assert study.minipach("exp", "run", "-S", "edges.level=2,3,4", "--json").json["ran"] == 0
+    (problem,) = one_pass("x\n\nMinipach-Exp: levels edges.level=9")
+    assert "1 datum failed" in problem and "minipach exp show levels" in problem
+    (problem,) = one_pass("x\n\nMinipach-Exp: levels edges.other=1,2")
+    assert "no template names params.other" in problem
+    assert "no template names" in study.git("images", "log", "-1", f"--notes={NOTES}")
+    study.git(".", "config", "minipach.commit-keywords", "needed")
+    study.put("images/b", "b", save=False)
+    study.git("images", "add", "b")
+    assert one_pass("x\n\nMinipach-Exp: alone edges.level=5") == []
+    assert points("alone") == {"5": 5.0}
+    assert study.plan()["edges"]["counts"]["run"] == 1  # nobody asked for that
