@@ -15,7 +15,7 @@ from typing import Any
 
 from minipach.execution import datalad_errors
 from minipach.execution.datalad_shortcuts import shortcuts
-from minipach.execution.runtime import chosen_runtime
+from minipach.execution.runtime import chosen_runtime, needs_image
 from minipach.execution.secrets import Redactor, secret_values
 from minipach.execution.staging import StagingError
 from minipach.git.datalad_imports import import_containers_run
@@ -177,7 +177,8 @@ def _containers_run(work: WorkSet, slot: Slot) -> int:
         if _seen_bases.get(slot.path) != work.base:
             dataset.config.reload(force=True)  # the slot's committed configuration changes with its base
             _seen_bases[slot.path] = work.base
-        with shortcuts(dataset.repo, slot.path, [*work.always, work.image], slot.place):
+        inputs = [*work.always, *([work.image] if needs_image() else ())]
+        with shortcuts(dataset.repo, slot.path, inputs, slot.place):
             results = dataset.containers_run(
                 work.command(),
                 container_name=CONTAINER,

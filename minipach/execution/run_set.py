@@ -15,7 +15,7 @@ from pathlib import Path
 from minipach.execution.attempt import DataladError, Report, attempt
 from minipach.execution.resource_usage import Meter
 from minipach.execution.result_ref import BadOutputError, check_new_names, keep
-from minipach.execution.runtime import chosen_runtime
+from minipach.execution.runtime import chosen_runtime, needs_image
 from minipach.execution.secrets import SecretError
 from minipach.execution.staging import HopelessError, StagingError, Untouched, check_own, stage
 from minipach.git.repo import GitError
@@ -191,7 +191,7 @@ class _Tries:
             clear_scratch(self.slot.path)  # of a launcher that was killed: its command may run on
             return
         self.slot.reset(self.work.base)
-        check_own(self.slot.main, self.work.base, self.work.image)
+        check_own(self.slot.main, self.work.base, self.work.image if needs_image() else "")
         share = chosen_runtime(self.slot.path, self.work.image).read_only
         stage(self.slot.path, self.work.files, share=share)
         self.meter.count_inputs()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minipach.git.repo import child_environment
+from minipach.model.launch_protocol import POD_FOLDER
 from minipach.model.repo_layout import LAUNCHER
 
 
@@ -26,11 +27,18 @@ class Chosen:
     read_only: bool = False
 
 
+def needs_image() -> bool:
+    """Return whether the image's content has to be here; a cluster may run the image itself."""
+    return not os.environ.get(POD_FOLDER)
+
+
 _known: dict[tuple[Path, str, str], Chosen] = {}
 
 
 def chosen_runtime(slot: Path, image: str) -> Chosen:
     """Return the runtime for an image. A worker asks once for each: annexed content never changes in place."""
+    if not needs_image():
+        return Chosen("pod", read_only=True)
     try:
         content = os.path.realpath(slot / image, strict=True)
     except OSError:  # an image that isn't here has nothing to be remembered by

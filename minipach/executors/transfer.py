@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from minipach.execution.runtime import needs_image
 from minipach.execution.staging import StagingError, locate
 from minipach.executors.clones import REMOTE, Clones, touch
 from minipach.executors.stored_sets import UnknownSetError, finished, read_set
@@ -107,7 +108,8 @@ class Transfer:
     def _base_keys(self, repo: Repo, work: WorkSet) -> set[str]:
         """Return the annexed contents that every record of this pipeline names."""
         entries = [e for e in repo.ls_tree(work.base, recursive=True) if e.mode == SYMLINK]
-        named = [e for e in entries if any(e.path == p or e.path.startswith(f"{p}/") for p in (*work.always, CODE))]
+        paths = [path for path in (*work.always, CODE) if path != work.image or needs_image()]
+        named = [e for e in entries if any(e.path == p or e.path.startswith(f"{p}/") for p in paths)]
         found = (key_of_link(data) for data in repo.objects.read_many([e.sha for e in named]) if data)
         return {key for key in found if key}
 

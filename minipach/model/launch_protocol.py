@@ -31,6 +31,7 @@ REPORT = "MINIPACH_REPORT"  # a folder for REPORT_FILE
 INTERACTIVE = "MINIPACH_INTERACTIVE"
 RUNTIME = "MINIPACH_RUNTIME"
 TESTED = "MINIPACH_TESTED"  # a runtime that the launcher has named before: it is not tested again
+POD_FOLDER = "MINIPACH_POD_FOLDER"  # shared with a container that the image runs in already
 USER_PATH = "MINIPACH_PATH"
 USER_LOCALE = "MINIPACH_LOCALE"
 PYTHON = "MINIPACH_PYTHON"  # which Python runs the launcher

@@ -9,7 +9,7 @@ from minipach.executors.base import Executor
 from minipach.executors.registry import Backend
 from minipach.executors.view import Looker
 from minipach.git.repo import Repo
-from minipach.model.pipeline import Pipeline
+from minipach.model.pipeline import Pipeline, Resources
 from minipach.model.work_set import Needs
 from minipach.project.project import Project
 from minipach.support.errors import Finding, Problem, UserError
@@ -81,11 +81,14 @@ class KubernetesBackend(Backend):
     def manifests(self, project: Project, pipeline: Pipeline, sets: int) -> list[dict[str, Any]]:
         """Return the Job that would be submitted for so many sets of a pipeline. Raises UserError."""
         from minipach.executors.kubernetes.batch import MOST
-        from minipach.executors.kubernetes.executor import pod_options
+        from minipach.executors.kubernetes.command_container import Command
+        from minipach.executors.kubernetes.executor import command_image, pod_options
         from minipach.executors.kubernetes.manifest import JobRequest, job
         from minipach.executors.kubernetes.options import KubernetesOptions
 
         settings = KubernetesOptions(project)
+        limits = pipeline.resource_limits or Resources()
+        image = command_image(project, settings, pipeline)
         request = JobRequest(
             f"minipach-{settings.mark[:8]}-000000000000",
             settings.mark,
@@ -95,6 +98,7 @@ class KubernetesBackend(Backend):
             Needs.of(pipeline),
             pipeline.pod,
             pipeline.job_timeout,
+            Command(image, limits.memory or 0) if image else None,
         )
         return [job(request, pod_options(settings))] if sets else []
 

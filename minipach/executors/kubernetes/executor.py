@@ -17,8 +17,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from minipach.environment.image import resolve_image
 from minipach.executors.kubernetes.batch import Batch, batches_of
 from minipach.executors.kubernetes.client import AwayError, Client
+from minipach.executors.kubernetes.command_container import Command, memory_limit, own_image
 from minipach.executors.kubernetes.manifest import PROJECT_LABEL, JobRequest, PodOptions, job
 from minipach.executors.kubernetes.options import KubernetesOptions
 from minipach.executors.kubernetes.reports import final, read_report, reports_of, store_logs
@@ -26,7 +28,7 @@ from minipach.executors.moved_project import another_is
 from minipach.executors.stored_sets import drop_sets, known_sets, write_sets
 from minipach.git.repo import Repo
 from minipach.model.attempt import DatumResult, Try
-from minipach.model.pipeline import Pod
+from minipach.model.pipeline import Pipeline, Pod
 from minipach.model.repo_layout import BATCH_REFS, REPORT_REFS
 from minipach.model.work_set import LOST_TRIES, Needs, Outcome, WorkSet
 from minipach.project.project import Project
@@ -156,6 +158,7 @@ class KubernetesExecutor:
                 members[0].needs,
                 self._pod_of(path),
                 seconds_left(self._project, path),
+                self._command_of(path, members[0]),
             ),
             self._options,
         )
@@ -176,6 +179,11 @@ class KubernetesExecutor:
     def _pod_of(self, path: str) -> Pod:
         pipeline = self._project.pipelines.get(path)
         return pipeline.pod if pipeline is not None else Pod()
+
+    def _command_of(self, path: str, work: WorkSet) -> Command | None:
+        pipeline = self._project.pipelines.get(path)
+        image = command_image(self._project, self._settings, pipeline) if pipeline else None
+        return Command(image, memory_limit(work)) if image else None
 
     # --- what comes back ---
 
@@ -454,6 +462,11 @@ def pod_options(settings: KubernetesOptions) -> PodOptions:
         priority_class=settings.priority_class,
         author=settings.author,
     )
+
+
+def command_image(project: Project, settings: KubernetesOptions, pipeline: Pipeline) -> str | None:
+    """Return the image that the cluster runs; None: the worker runs commands itself. Raises UserError."""
+    return None if settings.is_nested else own_image(pipeline, resolve_image(project, pipeline.path))
 
 
 def seconds_left(project: Project, path: str) -> float | None:

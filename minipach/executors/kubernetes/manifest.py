@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
+from minipach.executors.kubernetes import command_container
+from minipach.executors.kubernetes.command_container import Command
+from minipach.executors.kubernetes.resources import resources
+from minipach.model.launch_protocol import POD_FOLDER
 from minipach.model.pipeline import Pod
 from minipach.model.work_set import Needs
 from minipach.support.errors import Problem, UserError
@@ -48,7 +52,8 @@ class JobRequest:
     """One Job to submit.
 
     name: of the batch · project: the project's mark · pipeline: its path · indices, parallel: how many, and how many
-    at once · seconds: until the job's time limit (None: none) · pod: of the spec.
+    at once · seconds: until the job's time limit (None: none) · pod: of the spec · command: the container for the
+    commands of datums (None: the worker runs them itself).
     """
 
     name: str
@@ -59,6 +64,7 @@ class JobRequest:
     needs: Needs
     pod: Pod
     seconds: float | None = None
+    command: Command | None = None
 
 
 def job(request: JobRequest, options: PodOptions) -> dict[str, Any]:
@@ -113,7 +119,7 @@ def _pod(request: JobRequest, options: PodOptions) -> dict[str, Any]:
             {"name": "MINIPACH_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
             {"name": "HOME", "value": _WORK + "/home"},
         ],
-        "resources": _resources(request.needs),
+        "resources": {} if request.command else resources(request.needs),
         "volumeMounts": [{"name": "work", "mountPath": _WORK}],
     }
     for role in ("AUTHOR", "COMMITTER") if options.author else ():
@@ -127,6 +133,9 @@ def _pod(request: JobRequest, options: PodOptions) -> dict[str, Any]:
         container["env"].append({"name": "GIT_SSH_COMMAND", "value": command})
     if options.env_secret:
         container["envFrom"] = [{"secretRef": {"name": options.env_secret}}]
+    if request.command:
+        container["env"].append({"name": POD_FOLDER, "value": f"{_WORK}/{command_container.FOLDER}"})
+        container["securityContext"] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     pod: dict[str, Any] = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": _END,
@@ -134,6 +143,12 @@ def _pod(request: JobRequest, options: PodOptions) -> dict[str, Any]:
         "containers": [container],
         "volumes": volumes,
     }
+    if request.command:
+        pod["enableServiceLinks"] = False
+        pod["securityContext"] = command_container.security()
+        pod["initContainers"] = command_container.init_containers(
+            request.command, options.image, "work", _WORK, request.needs
+        )
     if options.service_account:
         pod["serviceAccountName"] = options.service_account
     if options.pull_secret:
@@ -145,21 +160,6 @@ def _pod(request: JobRequest, options: PodOptions) -> dict[str, Any]:
     if request.pod.tolerations:
         pod["tolerations"] = json.loads(request.pod.tolerations)
     return pod
-
-
-def _resources(needs: Needs) -> dict[str, Any]:
-    asked: dict[str, str] = {}
-    if needs.cpu:
-        asked["cpu"] = f"{ceil(needs.cpu * 1000)}m"
-    if needs.memory:
-        asked["memory"] = str(needs.memory)
-    if needs.disk:
-        asked["ephemeral-storage"] = str(needs.disk)
-    found: dict[str, Any] = {"requests": asked} if asked else {}
-    if needs.gpus:
-        kind = needs.gpu_type if "/" in needs.gpu_type else "nvidia.com/gpu"
-        found["limits"] = {kind: str(needs.gpus)}
-    return found
 
 
 def _patched(pod: dict[str, Any], request: JobRequest) -> dict[str, Any]:

@@ -73,6 +73,14 @@ class KubernetesOptions:
         return value
 
     @property
+    def is_nested(self) -> bool:
+        """Whether the worker runs every command itself, in a container within its own."""
+        value = self._setting("command") or "image"
+        if value not in ("image", "nested"):
+            raise bad_setting("kubernetes.command", f'"{value}" is neither image nor nested', "image")
+        return value == "nested"
+
+    @property
     def workflow(self) -> WorkflowOptions:
         """The settings of exported workflows."""
         claim = self._need("claim", "the volume claim that has the project, for workflows", "study")
