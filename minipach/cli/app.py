@@ -41,6 +41,7 @@ from minipach.cli import (
     spec,
     status,
     store,
+    templates,
     triggers,
     ui,
     watch,
@@ -91,6 +92,7 @@ def _options(
 for module in (
     project,
     new,
+    templates,
     buckets,
     contents,
     egress,

@@ -30,6 +30,8 @@ _TAKEN = re.compile(r"""\brepo["']?\s*:\s*["']?([^\s"',}\]]+)""")  # the repo of
 _OURS = [re.compile(rf"""(?:^|[{{,])\s*["']?{key}["']?\s*:""", re.MULTILINE) for key in ("transform", "inputs?")]
 _REMOTE = re.compile(r"""^\s*\[remote "([^"\\]+)"\]""", re.MULTILINE)
 _STORE = re.compile(r"""^\s*\[minipach-store "([^"\\]+)"\]""", re.MULTILINE)
+_SOURCE = re.compile(r"""^\s*\[minipach-templates "([^"\\]+)"\]\s*url = (/.*)$""", re.MULTILINE)
+_SPECS_FOLDER = Path(__file__).parents[1] / "templates" / "specs"
 _CONTAINER = re.compile(r"""^\s*\[datalad "containers\.([^"\\]+)"\]""", re.MULTILINE)
 
 Candidate = tuple[str, str]  # a word, and what it means
@@ -108,12 +110,14 @@ def complete(words: Sequence[str], last: str) -> Answer:
 def _values(name: str, here: Path, before: Sequence[str], last: str) -> Answer:
     """Return what an argument or an option's value may be. name: as the help shows it."""
     name = name.removesuffix("...")
-    if name == "DIR":
+    if name in ("DIR", "FOLDER|URL"):
         return Answer(paths="dirs")
     if name == "FILE":
         return Answer(paths="files")
     if name == "PIPELINE|FILE":
         return Answer(_pipelines(here), "files")
+    if name in ("SOURCE", "TEMPLATE", "FILE[:PART]|TEMPLATE"):
+        return _templates(here, name)
     if "|" in name:
         return Answer([(choice, "") for choice in name.split("|")])
     if name in ("PIPELINE", "PIPELINE[:DATUM]", "PIPELINE:DATUM"):
@@ -288,6 +292,22 @@ def _stores(here: Path) -> list[Candidate]:
     """Return the stores of the project."""
     root = _project(here)
     return [(name, "store") for name in _STORE.findall(_read(root / ".datalad/config"))] if root is not None else []
+
+
+def _sources(here: Path) -> list[tuple[str, str]]:
+    """Return the user's sources of templates, with their folders or addresses."""
+    root = _project(here)
+    return _SOURCE.findall(_read(_git_folder(root) / "config")) if root is not None else []
+
+
+def _templates(here: Path, name: str) -> Answer:
+    """Return the sources, or the templates that come with minipach and those in folders of the user's."""
+    if name == "SOURCE":
+        return Answer([(source, "source of templates") for source, _ in _sources(here)])
+    found = [(path.parent.name, "template") for path in sorted(_SPECS_FOLDER.glob("*/template.yml"))]
+    for source, url in _sources(here):
+        found += [(f"{source}/{path.parent.name}", "template") for path in sorted(Path(url).glob("*/template.yml"))]
+    return Answer(found, "files" if name.startswith("FILE") else "words")
 
 
 def _containers(here: Path) -> list[Candidate]:

@@ -35,8 +35,9 @@ def new(
         str,
         typer.Option(
             "--from",
-            metavar="FILE[:PART]",
-            help="Make the pipeline from a script, a Dockerfile, Makefile:TARGET, dvc.yaml:STAGE or a Pachyderm spec.",
+            metavar="FILE[:PART]|TEMPLATE",
+            help="Make the pipeline from a template, a script, a Dockerfile, Makefile:TARGET, dvc.yaml:STAGE "
+            "or a Pachyderm spec.",
         ),
     ] = "",
     inputs: Annotated[
@@ -48,11 +49,15 @@ def new(
         ),
     ] = None,
     image: Annotated[str, typer.Option("--image", metavar="IMAGE", help="Run the command in this image.")] = "",
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="K=V", help="Set a parameter of the template. May be repeated."),
+    ] = None,
     save: Annotated[bool, typer.Option("--commit", help="Commit the new files.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the spec, and write nothing.")] = False,
     as_json: JSON = False,
 ) -> None:
-    """Create a pipeline from a script or from another tool's file.
+    """Create a pipeline from a template, a script or another tool's file.
 
     Writes a folder with a `spec.yml` and a comment at each guess, then lists its datums. Runs nothing. A Makefile is
     read by make in a sandbox (bubblewrap). Lists what cannot be carried over.
@@ -65,7 +70,7 @@ def new(
 
     here: Here = context.obj
     project = here.project()
-    wanted = Wanted(name.strip("/"), source, inputs or (), command or (), image)
+    wanted = Wanted(name.strip("/"), source, inputs or (), command or (), image, values or ())
     draft = draft_of(project, wanted, here.directory)
     name = wanted.name
     if dry_run and not as_json:

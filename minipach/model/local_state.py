@@ -195,6 +195,11 @@ class LocalState:
         return self.folder / "erasures"
 
     @property
+    def templates(self) -> Path:
+        """Copies of git repositories with templates, a bare repository for each source."""
+        return self.folder / "templates"
+
+    @property
     def drafts(self) -> Path:
         """Pipelines that `minipach new` is writing, a folder each."""
         return self.folder / "drafts"

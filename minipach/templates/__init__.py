@@ -1,1 +1,1 @@
-"""New pipelines from what people have: a script, a Pachyderm spec, a Dockerfile, a Makefile, a DVC stage."""
+"""New pipelines: from templates, and from a script, a Pachyderm spec, a Dockerfile, a Makefile or a DVC stage."""

@@ -18,10 +18,12 @@ from minipach.project.project import Project, find_project
 from minipach.spec.load import load_spec
 from minipach.spec.value_types import NAME, NAME_RULE
 from minipach.support.errors import Problem, UserError
+from minipach.support.text import printable
 from minipach.templates.dockerfile import read_dockerfile
 from minipach.templates.draft import Draft, DraftFile, to_yaml
 from minipach.templates.dvc import read_stage
 from minipach.templates.inputs import inputs_of, only_repo
+from minipach.templates.library import describe, exists, render, values_of_words
 from minipach.templates.makefile import read_target
 from minipach.templates.pachyderm import from_pachyderm
 from minipach.templates.script import from_script, starter
@@ -42,6 +44,7 @@ class Wanted:
         inputs: `REPO` or `REPO:GLOB`, a word each.
         command: The command with its arguments; empty: as the source says.
         image: The image; "" for none.
+        values: Values of a template's parameters, `NAME=VALUE` each.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Wanted:
     inputs: Sequence[str] = ()
     command: Sequence[str] = ()
     image: str = ""
+    values: Sequence[str] = ()
 
 
 def draft_of(project: Project, wanted: Wanted, directory: Path) -> Draft:
@@ -64,6 +68,8 @@ def draft_of(project: Project, wanted: Wanted, directory: Path) -> Draft:
     """
     _check_name(project, wanted.name)
     folder = PurePosixPath(wanted.name).name
+    if wanted.values and not wanted.source:
+        raise UserError(Problem("new.no-values", "--set", "no template is named", "add --from TEMPLATE"))
     draft = _from_source(project, wanted, directory) if wanted.source else _plain(project, wanted)
     if wanted.image:
         draft = replace(draft, spec={**draft.spec, "transform": {"image": wanted.image, **draft.spec["transform"]}})
@@ -155,6 +161,10 @@ def _plain(project: Project, wanted: Wanted) -> Draft:
 
 
 def _from_source(project: Project, wanted: Wanted, directory: Path) -> Draft:
+    if not _names_file(wanted.source, directory) and exists(wanted.source, project):
+        return _from_template(project, wanted)
+    if wanted.values:
+        raise UserError(Problem("new.no-values", "--set", f"{wanted.source} is no template", "leave out --set"))
     file, part = _source(wanted.source, directory)
     kind = file.name.lower()
     if kind == "snakefile" or file.suffix == ".smk":
@@ -180,6 +190,19 @@ def _from_source(project: Project, wanted: Wanted, directory: Path) -> Draft:
     command, more, files = from_script(file, _names(found))
     spec = {"input": found, "transform": {"cmd": command}}
     return Draft(spec, {"input": guesses, "transform": () if wanted.command else more}, files, origin=file.name)
+
+
+def _from_template(project: Project, wanted: Wanted) -> Draft:
+    if wanted.command or wanted.image:
+        option = "--image" if wanted.image else "--"
+        fix = f"see its parameters: minipach templates show {wanted.source}"
+        raise UserError(Problem("new.not-of-template", option, f"{wanted.source} is a template", fix))
+    values = values_of_words(describe(wanted.source, project), wanted.values)
+    return render(project, wanted.source, wanted.name, values, wanted.inputs)
+
+
+def _names_file(word: str, directory: Path) -> bool:
+    return (directory / word).is_file() or (directory / word.rpartition(":")[0]).is_file()
 
 
 def _staged(project: Project, wanted: Wanted, stage: Stage, left_out: Sequence[str]) -> Draft:
@@ -215,7 +238,8 @@ def _source(word: str, directory: Path) -> tuple[Path, str]:
     name, colon, part = word.rpartition(":")
     file = whole if whole.is_file() or not colon else directory / name
     if not file.is_file():
-        raise UserError(Problem("new.no-source", "--from", f"{word}: no such file", "name a file"))
+        fix = "name a file, or a template: minipach templates list"
+        raise UserError(Problem("new.no-source", "--from", f"{printable(word)}: no such file, and no template", fix))
     if file.stat().st_size > _MAX_SOURCE:
         raise UserError(Problem("new.no-source", "--from", f"{word}: too large ({file.stat().st_size} bytes)"))
     return file, "" if file == whole else part

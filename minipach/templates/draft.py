@@ -37,6 +37,7 @@ class Draft:
         files: The files beside the spec.
         left_out: What the source says and the pipeline does not, a sentence each.
         origin: The source in the words of the user, or "".
+        text: The text of the spec where it exists as such; "" is written from `spec`.
     """
 
     spec: Mapping[str, Any]
@@ -44,6 +45,7 @@ class Draft:
     files: tuple[DraftFile, ...] = ()
     left_out: tuple[str, ...] = ()
     origin: str = ""
+    text: str = ""
 
     def sentences(self) -> list[str]:
         """Return all guesses, in the order of the spec."""
@@ -52,6 +54,8 @@ class Draft:
 
 def to_yaml(draft: Draft) -> str:
     """Return the text of the `spec.yml`, with a comment above each key that has a guess."""
+    if draft.text:
+        return draft.text
     pieces = []
     if draft.origin:
         pieces.append(f"# made by minipach new, from {_one_line(draft.origin)}\n")

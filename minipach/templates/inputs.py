@@ -34,7 +34,7 @@ def inputs_of(project: Project, words: Sequence[str], *, but: str) -> tuple[dict
     for word in words:
         repo, colon, glob = word.partition(":")
         repo = repo.strip("/")
-        _need_repo(project, repo, but)
+        need_repo(project, repo, but)
         if not colon:
             glob, guess = guess_glob(project, repo)
             guesses.append(guess)
@@ -137,7 +137,8 @@ def _is_readme(name: str) -> bool:
     return PurePosixPath(name).stem.upper() in {"README", "LICENSE", "CHANGES", "CHANGELOG", "DATASET_DESCRIPTION"}
 
 
-def _need_repo(project: Project, repo: str, but: str) -> None:
+def need_repo(project: Project, repo: str, but: str) -> None:
+    """Raise UserError if a path is no dataset or pipeline of the project. but: the path of the new pipeline."""
     known = [path for path in (*project.repos, *(place.path for place in project.places)) if path != but]
     if repo not in known:
         raise UserError(Problem("new.no-repo", _OPTION, f'"{repo}" is no dataset of the project', suggest(repo, known)))

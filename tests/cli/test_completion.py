@@ -75,6 +75,9 @@ def test_every_argument_has_a_known_kind() -> None:
         "STORE",
         "TICK",
         "DIR",
+        "FOLDER|URL",
+        "SOURCE",
+        "TEMPLATE",
         "bash|zsh|fish",
         "github|gitea|forgejo|gitlab|bitbucket|s3",
     }
@@ -124,6 +127,17 @@ def test_pipelines_in_plain_folders_of_subdatasets_and_none_in_data(here: Study,
         words("plan", "") == [project.name_of(path) for path in sorted(project.order)] == ["edges", "montage", "inner"]
     )
     assert [path for path in project.order if path.endswith("inner")] == ["tools/inner"]
+
+
+def test_templates_and_their_sources(here: Study, tmp_path: Path) -> None:
+    study = here.duplicate(tmp_path / "study")
+    os.chdir(study.root)
+    (tmp_path / "lab/copy").mkdir(parents=True)
+    (tmp_path / "lab/copy/template.yml").write_text("")
+    study.git(".", "config", "minipach-templates.lab.url", str(tmp_path / "lab"))
+    assert words("templates", "remove", "") == ["lab"]
+    assert words("templates", "show", "la") == ["lab/copy"]
+    assert words("new", "x", "--from", "ed") == ["edges"]
 
 
 def test_stores_containers_and_repos(here: Study, tmp_path: Path) -> None:
