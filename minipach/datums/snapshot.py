@@ -25,6 +25,17 @@ from minipach.support.errors import Problem, UserError
 from minipach.support.git_objects import blob_id
 from minipach.support.text import quoted
 
+_trees: dict[tuple[Path, str], str] = {}  # of commits, which have them for ever
+
+
+def _tree_of(repo: Repo, commit: str) -> str:
+    where = (repo.path, commit)
+    if where not in _trees:
+        tree = repo.resolve(commit + "^{tree}")
+        assert tree is not None
+        _trees[where] = tree
+    return _trees[where]
+
 
 def read_snapshot(repo: Repo, commit: str, cache: Cache | None = None) -> Snapshot:
     """Read a commit of a repo, subdatasets at the commits that it pins included.
@@ -32,8 +43,7 @@ def read_snapshot(repo: Repo, commit: str, cache: Cache | None = None) -> Snapsh
     What is housekeeping (`.datalad`, `.git*`) and, in a pipeline's repo, all reserved names are left out.
     With a cache, an earlier snapshot of the repo is taken and only what changed since is read.
     """
-    tree = repo.resolve(commit + "^{tree}")
-    assert tree is not None
+    tree = _tree_of(repo, commit)
     kept = _restore(repo, cache.get("snapshot", str(repo.path))) if cache else None
     if kept is not None:
         old_tree, reader, pipeline = kept

@@ -18,7 +18,7 @@ from minipach.environment import host
 from minipach.environment.oci_registry import SCHEME, parse_reference
 from minipach.git.annex_keys import content_id, key_of_link
 from minipach.git.content import classify
-from minipach.git.repo import SYMLINK, Repo, TreeEntry
+from minipach.git.repo import SYMLINK, CatFile, Repo, TreeEntry
 from minipach.model.repo_layout import BASE_REF, CONTAINER, DATALAD_CONFIG, reserved_in_pipeline
 from minipach.project import output_branch as outbranch
 from minipach.project.project import Project
@@ -67,9 +67,15 @@ class Image:
 class _Branches(Repo):
     """A pipeline's repo, and where its images may be: what is checked out, the base, the branch of its results."""
 
-    def __init__(self, path: Path, output_branch: str | None) -> None:
+    def __init__(self, path: Path, output_branch: str | None, reader: Repo | None) -> None:
         super().__init__(path)
         self._output_branch = output_branch
+        self._reader = reader
+
+    @property
+    def objects(self) -> CatFile:
+        """The object reader of whoever asks, if it has one for this repository."""
+        return self._reader.objects if self._reader is not None else super().objects
 
     @cached_property
     def revs(self) -> tuple[str, ...]:
@@ -78,14 +84,14 @@ class _Branches(Repo):
         return ("HEAD", BASE_REF, *([tip] if tip else []))
 
 
-def resolve_image(project: Project, path: str) -> Image:
+def resolve_image(project: Project, path: str, reader: Repo | None = None) -> Image:
     """Return the image of the pipeline at `path`. Reads only; UserError where the name leads nowhere.
 
     Also of one whose spec is broken elsewhere, if it names an image.
     """
     wanted, at = project.image(path)
     pipeline = project.pipelines.get(path)
-    repo = _Branches(project.root / path, pipeline.output_branch if pipeline else None)
+    repo = _Branches(project.root / path, pipeline.output_branch if pipeline else None, reader)
     try:
         if wanted is None:
             return _host(project, repo, project.pipeline(path).transform.cmd)

@@ -174,7 +174,7 @@ def _containers_run(work: WorkSet, slot: Slot) -> int:
 
     try:
         dataset = Dataset(str(slot.path))
-        if _seen_bases.get(slot.path) != work.base:
+        if _seen_bases.setdefault(slot.path, work.base) != work.base:
             dataset.config.reload(force=True)  # the slot's committed configuration changes with its base
             _seen_bases[slot.path] = work.base
         inputs = [*work.always, *([work.image] if needs_image() else ())]

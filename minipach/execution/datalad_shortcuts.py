@@ -1,6 +1,7 @@
 """Answers to questions of `datalad run` that are known in a slot, which save a dozen processes.
 
-A slot has no subdatasets installed, so their state can't change while a command runs. The inputs of every record
+A slot has no subdatasets installed, so their state can't change while a command runs. Its HEAD is a ref of its own,
+which is read from its file. The inputs of every record
 (scripts, code, image) are mostly here, so that there is nothing to get. All other questions of datalad go to git.
 
 Large outputs, and many, go into the annex by a faster way (`git.annex_intake`) before `git annex add` sees the others.
@@ -22,11 +23,13 @@ from typing import Any
 
 from minipach.git.annex_intake import take_in
 from minipach.git.annex_keys import MAX_POINTER, key_of_pointer
+from minipach.git.ref_files import read_own_head
 from minipach.git.repo import Repo
-from minipach.model.repo_layout import reserved_in_pipeline
+from minipach.model.repo_layout import SLOT_BRANCH, reserved_in_pipeline
 from minipach.support.cpu_affinity import on_one_processor
 
 _SUBMODULES = ["submodule", "status", "--recursive"]
+_BRANCH = ["symbolic-ref", "HEAD"]
 _NOT_IGNORED = {"--exclude-standard", "-o"}  # how datalad looks for new files
 _NO_HOOKS = ["-c", f"core.hooksPath={os.devnull}"]
 _IGNORED = ["ls-files", "-z", "-o", "-i", "--exclude-standard"]
@@ -41,17 +44,23 @@ def shortcuts(repo: Any, root: Path, inputs: Sequence[str], place: int = 0) -> I
     """
     from datalad.core.local import run
 
-    call_git, prepare = repo.call_git, run.prepare_inputs
+    call_git, prepare, hexsha = repo.call_git, run.prepare_inputs, repo.get_hexsha
     call_annex, call_plainly = repo._call_annex_records, repo._call_git
 
     def quick_call_git(args: Sequence[str], *more: Any, **options: Any) -> Any:
         if list(args) == _SUBMODULES:
             return ""
+        if list(args) == _BRANCH and read_own_head(root, SLOT_BRANCH):
+            return f"{SLOT_BRANCH}\n"
         found = call_git(args, *more, **options)
         if set(args) >= _NOT_IGNORED:
             ignored = call_git(_IGNORED, *more, **options).split("\0")
             found += "".join(p + "\0" for p in ignored if p and not reserved_in_pipeline(p.split("/", 1)[0]))
         return found
+
+    def quick_hexsha(commitish: str | None = None, short: bool = False) -> Any:
+        known = read_own_head(root, SLOT_BRANCH) if commitish in (None, "HEAD") and not short else None
+        return known or hexsha(commitish, short)
 
     def adding_all(args: Sequence[str], *more: Any, **options: Any) -> Any:
         if args[0] != "add":
@@ -73,11 +82,11 @@ def shortcuts(repo: Any, root: Path, inputs: Sequence[str], place: int = 0) -> I
         return iter(()) if all_here(root, inputs) else prepare(*args, **options)
 
     repo.call_git, repo._call_annex_records, run.prepare_inputs = quick_call_git, adding_all, quick_prepare
-    repo._call_git = committing_quietly
+    repo._call_git, repo.get_hexsha = committing_quietly, quick_hexsha
     try:
         yield
     finally:
-        del repo.call_git, repo._call_annex_records, repo._call_git
+        del repo.call_git, repo._call_annex_records, repo._call_git, repo.get_hexsha
         run.prepare_inputs = prepare
 
 

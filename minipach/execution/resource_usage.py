@@ -11,12 +11,13 @@ from pathlib import Path
 from types import TracebackType
 
 from minipach.model import run_record
-from minipach.model.launch_protocol import NOW
-from minipach.model.repo_layout import LAUNCHER
+from minipach.model.launch_protocol import NOW, SCRATCH
+from minipach.model.repo_layout import FOLDER, LAUNCHER
 from minipach.model.work_set import WorkSet, upwards
 
 _FIRST, _LAST = 0.02, 0.2  # seconds between two samples: short commands are looked at more often
 _LAUNCHER = LAUNCHER.encode()
+_SCRATCH = SCRATCH.rstrip("*")
 _ENGINES = frozenset({"podman", "docker", "conmon", "bwrap", "unshare"})  # programs that are not the command's
 
 
@@ -83,22 +84,34 @@ class Meter:
     def _watch(self) -> None:
         pause = _FIRST
         while not self._done.wait(pause):
-            before = _datum_at_work(self._slot)
+            notes = _launcher_notes(self._slot)
+            if not notes:  # what a set begins and ends with is not looked at: that would cost more than a short command
+                pause = _FIRST
+                continue
+            before = _datum_at_work(notes)
             now = memory_below(os.getpid())
+            pause = min(pause * 1.3, _LAST)
             if now:  # 0: all that was seen had ended just then
                 self.memory = max(now, self.memory or 0)
                 self._peak = max(now, self._peak or 0)
-                for index in {before, _datum_at_work(self._slot)}:  # it may be either's
+                for index in {before, _datum_at_work(notes)}:  # it may be either's
                     if index is not None:
                         self._peaks[index] = max(now, self._peaks.get(index, 0))
-                pause = min(pause * 1.3, _LAST)
 
 
-def _datum_at_work(slot: Path) -> int | None:
-    """Return the index of the datum that the set in `slot` is at, as the launcher notes it; None: not known."""
-    for path in slot.glob(NOW):
-        with contextlib.suppress(OSError, ValueError):
-            return int(path.read_text()[:20]) - 1
+def _launcher_notes(slot: Path) -> list[str]:
+    """Return the files in which launchers note the datum that they are at; none while no launcher runs in the slot."""
+    folder = os.path.join(slot, FOLDER)
+    with contextlib.suppress(OSError):
+        return [os.path.join(folder, name, NOW) for name in os.listdir(folder) if name.startswith(_SCRATCH)]
+    return []
+
+
+def _datum_at_work(notes: Sequence[str]) -> int | None:
+    """Return the index of the datum that a set is at, as the launcher notes it; None: not known."""
+    for path in notes:
+        with contextlib.suppress(OSError, ValueError), open(path) as file:
+            return int(file.read(20)) - 1
     return None
 
 
@@ -131,7 +144,9 @@ def _launchers(pid: int) -> list[int]:
     while todo:
         child = todo.pop()
         with contextlib.suppress(OSError):
-            if _LAUNCHER in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[:8]:
+            with open(f"/proc/{child}/cmdline", "rb") as file:
+                words = file.read(4096).split(b"\0")[:8]
+            if _LAUNCHER in words:
                 found.append(child)
                 continue
         todo += _children(child)
@@ -152,7 +167,8 @@ def _children(pid: int) -> list[int]:
     found: list[int] = []
     with contextlib.suppress(OSError):  # ended meanwhile; or no Linux, or a kernel that doesn't list children
         for task in os.listdir(f"/proc/{pid}/task"):
-            found += [int(n) for n in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
+            with open(f"/proc/{pid}/task/{task}/children") as file:
+                found += map(int, file.read().split())
     return found
 
 

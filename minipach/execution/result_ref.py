@@ -10,7 +10,8 @@ from typing import Any
 from minipach.execution.attempt import DatumReport, Report
 from minipach.execution.resource_usage import Meter
 from minipach.execution.staging import StagingError
-from minipach.git.repo import UNFILTERED, Repo
+from minipach.git.fast_import import Stream, committer
+from minipach.git.repo import FILE, Repo
 from minipach.git.worktrees import Slot
 from minipach.model import launch_protocol, run_record
 from minipach.model.attempt import Took
@@ -30,7 +31,7 @@ def keep(
     What could not be kept of the set comes back (what failed, what recovered); the record then states what was.
     """
     repo = slot.repo
-    head = repo.line("rev-parse", "HEAD")
+    head = slot.head()
     changed = _changed(repo, work.base, head) if head != work.base else []
     rows, bad, recovered = _attribute(work, changed, report)
     good = sorted(rows)
@@ -38,11 +39,11 @@ def keep(
     if not good:
         return bad, recovered
     if head != work.base:
-        _, record = run_record.parse(repo.line("log", "-1", "--format=%B", head) + "\n")
-        author = repo.line("log", "-1", "--format=%an <%ae> %ad", "--date=raw", head)
+        author, message = _author_and_message(slot.main.objects.read(head) or b"")
+        _, record = run_record.parse(message)
     else:  # no output at all: datalad makes no commit, but what ran is on record in the results branch
         record = _bare_record(work, repo)
-        author = repo.line("var", "GIT_AUTHOR_IDENT")
+        author = repo.ident("AUTHOR")
     if len(good) < len(work.parts):
         record["cmd"] = f"{launch_protocol.LAUNCH} {work.image} {work.command(good)}"
     record["inputs"] = work.inputs(good)
@@ -53,11 +54,20 @@ def keep(
     for i in good:
         described = _describe(work, i, rows[i], report.datums[i], author, each[i].seconds)
         results.append({**described, "record": _own_record(work, i, record, [path for path, _, _ in rows[i]])})
-    blob = repo.hash_blob(json.dumps({"results": results}).encode())
-    repo.git(*UNFILTERED, "update-index", "--add", "--cacheinfo", f"100644,{blob},{RESULTS_FILE}")
-    commit = repo.commit_tree(repo.line("write-tree"), message, [work.base])
-    slot.main.git("update-ref", RESULT_REFS + work.id, commit)
+    stream = Stream(RESULT_REFS + work.id, work.base, committer(repo))
+    stream.commit(message, repo.ident("AUTHOR"))
+    for path, mode, blob in changed:
+        stream.put(mode, blob, path)
+    stream.write(FILE, json.dumps({"results": results}).encode(), RESULTS_FILE)
+    stream.run(slot.main)
     return bad, recovered
+
+
+def _author_and_message(commit: bytes) -> tuple[str, str]:
+    """Return who wrote a commit and when, and its message."""
+    head, _, message = commit.partition(b"\n\n")
+    author = next(line for line in head.split(b"\n") if line.startswith(b"author "))
+    return os.fsdecode(author.removeprefix(b"author ")), os.fsdecode(message)
 
 
 def _own_record(work: WorkSet, index: int, record: Mapping[str, Any], paths: Sequence[str]) -> str:

@@ -6,14 +6,17 @@ The runtimes themselves are classes in `execution/scripts/launch`, listed in `RU
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from minipach.git.repo import child_environment
+from minipach.git.repo import child_environment, user_path
 from minipach.model.launch_protocol import POD_FOLDER
 from minipach.model.repo_layout import LAUNCHER
+
+_SMALL = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,27 +30,37 @@ class Chosen:
     read_only: bool = False
 
 
+_known: dict[tuple[str | int, ...], Chosen] = {}
+
+
 def needs_image() -> bool:
     """Return whether the image's content has to be here; a cluster may run the image itself."""
     return not os.environ.get(POD_FOLDER)
 
 
-_known: dict[tuple[Path, str, str], Chosen] = {}
-
-
 def chosen_runtime(slot: Path, image: str) -> Chosen:
-    """Return the runtime for an image. A worker asks once for each: annexed content never changes in place."""
+    """Return the runtime for an image. A worker asks once for each: what it looks at is in the key."""
     if not needs_image():
         return Chosen("pod", read_only=True)
     try:
-        content = os.path.realpath(slot / image, strict=True)
+        asked = (os.environ.get("MINIPACH_RUNTIME", ""), user_path(), os.stat(slot).st_dev, image)
+        where = (*asked, _digest(slot / LAUNCHER), _content(slot / image))
     except OSError:  # an image that isn't here has nothing to be remembered by
         return Chosen()
-    where = (slot.parent, image, content)
     found = _known.get(where) or _ask(slot, image)
     if found.name:
         _known[where] = found
     return found
+
+
+def _content(path: Path) -> str:
+    """Return what an image is known by: its annexed content's place, or the bytes of a small file."""
+    there = os.path.realpath(path, strict=True)
+    return _digest(Path(there)) if os.path.isfile(there) and os.path.getsize(there) <= _SMALL else there
+
+
+def _digest(path: Path) -> str:
+    return hashlib.blake2b(path.read_bytes()).hexdigest()
 
 
 def _ask(slot: Path, image: str) -> Chosen:

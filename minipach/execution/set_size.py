@@ -15,6 +15,7 @@ BOOKKEEPING = 0.5  # seconds that a set costs whatever is in it: worktree, recor
 SHARE = 0.02  # of the work: what bookkeeping may cost, where all else costs little
 LEAST = 2 * BOOKKEEPING  # seconds of work in a set, where there is so much
 CHUNK = 60.0  # seconds of work that a chunk has at least, if that is known
+FEW = 4  # datums of unknown duration in a set, while other pipelines wait for the slots
 _SURE = 20  # datums of which it is known how long they took
 MOST = 256  # datums in a set: a lost worker costs no more than these, and their arguments fit a command line
 
@@ -78,7 +79,7 @@ class Sizer:
         work = self.pace.work
         return share if work is None else min(share, math.ceil(CHUNK / max(work, 0.001)))
 
-    def _count(self, left: int, total: int, free: int) -> int:
+    def _count(self, left: int, total: int, free: int, others: bool) -> int:
         if self.spec.number:
             return self.spec.number
         if self.spec.per_worker:
@@ -88,17 +89,17 @@ class Sizer:
         if self.batched:
             return min(MOST, math.ceil(total / self.slots))
         if self.pace.work is None:
-            return 1  # one for each slot, to see how long they take
+            return FEW if others else 1  # one for each slot, to see how long they take
         # Towards the end smaller ones, so that all slots end together; but none that is bookkeeping above all.
         least = math.ceil(LEAST / max(self.pace.work, 0.001))
         return min(enough(self.pace.work), max(math.ceil(left / free), least))
 
-    def take(self, queue: Collection[Task], total: int, free: int | None = None) -> int:
+    def take(self, queue: Collection[Task], total: int, free: int | None = None, *, others: bool = False) -> int:
         """Return how many datums at the front of the queue make the next set (at least one).
 
-        free: the slots that the queue has now. None: all.
+        free: the slots that the queue has now. None: all · others: whether other pipelines would fill every slot.
         """
-        count = max(1, self._count(len(queue), total, free or self.slots))
+        count = max(1, self._count(len(queue), total, free or self.slots, others))
         length = size = 0
         for number, task in enumerate(islice(queue, count)):
             length += self.length(task)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -115,7 +116,12 @@ def index_entries(repo: Repo, *paths: str) -> list[TreeEntry]:
 
 
 def _changes(repo: Repo, old: str, new: str) -> list[_Change]:
-    out = repo.git("diff-tree", "-r", "-z", "--no-renames", old, new).split(b"\0")
+    return list(_changes_between(str(repo.path), old, new))
+
+
+@functools.lru_cache(maxsize=1)  # who asks whether they are free asks again to make them
+def _changes_between(top: str, old: str, new: str) -> list[_Change]:
+    out = Repo(Path(top)).git("diff-tree", "-r", "-z", "--no-renames", old, new).split(b"\0")
     found = []
     for meta, path in zip(out[::2], out[1::2], strict=False):
         old_mode, new_mode, old_sha, new_sha, _ = meta.decode().lstrip(":").split()

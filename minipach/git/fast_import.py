@@ -81,12 +81,15 @@ class Stream:
         if self._objects < _UNPACK_LIMIT:
             with suppress(GitError):
                 repo.git(*_UNPACKED, "fast-import", *options, stdin=data)
-                new = repo.line("rev-parse", self.ref)
+                new = self._made(repo)
                 # until the ref was there, a `git gc --prune=now` may have taken what was made
                 if not lacks_objects(repo, new, *([f"^{self.parent}"] if self.parent else [])):
                     return new
         repo.git(*_PACKED, "fast-import", *options, stdin=data)  # gc keeps its pack until the ref is there
-        return repo.line("rev-parse", self.ref)
+        return self._made(repo)
+
+    def _made(self, repo: Repo) -> str:
+        return repo.resolve(self.ref) or repo.line("rev-parse", self.ref)
 
 
 def quote(path: str) -> bytes:
@@ -97,4 +100,4 @@ def quote(path: str) -> bytes:
 
 def committer(repo: Repo) -> str:
     """Return who commits, now: `Name <mail> seconds zone`."""
-    return repo.line("var", "GIT_COMMITTER_IDENT")
+    return repo.ident("COMMITTER")

@@ -23,8 +23,8 @@ _TOUCH = 3600.0
 
 
 @contextlib.contextmanager
-def gc_held_off(repo: Repo, patience: float = _PATIENCE) -> Iterator[None]:
-    """Keep `git gc` from beginning in a repository. Where the lock can't be had, nothing is held off."""
+def gc_held_off(repo: Repo, patience: float = _PATIENCE) -> Iterator[bool]:
+    """Keep `git gc` from beginning in a repository. False where the lock can't be had: nothing is held off."""
     path = repo.common_dir / "gc.pid"
     ours = f"{os.getpid()} {socket.gethostname() or platform.node()}"
     over = threading.Event()
@@ -32,7 +32,7 @@ def gc_held_off(repo: Repo, patience: float = _PATIENCE) -> Iterator[None]:
     if held:
         threading.Thread(target=_keep_young, args=(path, over), daemon=True).start()
     try:
-        yield
+        yield held
     finally:
         over.set()
         with contextlib.suppress(OSError):

@@ -63,6 +63,19 @@ def read_refs(folder: Path, prefix: str) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def read_own_head(top: Path, ref: str) -> str | None:
+    """Return the object id of a linked working tree's own ref, which its HEAD must be; None: git must be asked."""
+    try:
+        place = os.path.join(top, ".git")  # a file; git-annex makes a link of it
+        folder = os.path.realpath(place) if os.path.islink(place) else _text(Path(place)).removeprefix("gitdir: ")
+        if os.path.isabs(folder) and _text(Path(folder, "HEAD")) == f"ref: {ref}":
+            found = _text(Path(folder, ref))
+            return found if _ID.fullmatch(found) else None
+    except UnsureError:
+        pass
+    return None
+
+
 def _loose(folder: str, prefix: str) -> Iterator[tuple[str, str]]:
     try:
         entries = list(os.scandir(folder))

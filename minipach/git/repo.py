@@ -12,13 +12,14 @@ import sys
 import sysconfig
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
-from minipach.git import network, settings
+from minipach.git import config_cache, network, settings
 from minipach.git.own_moves import note_moves
 from minipach.git.ref_files import UnsureError, git_folder, read_head, read_ref, read_refs
 from minipach.model.launch_protocol import PYTHON, USER_LOCALE, USER_PATH
@@ -33,6 +34,7 @@ EXECUTABLE = "100755"
 _EMPTY_KEY = "SHA256E-s0--e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 NO_REPOSITORY = "fatal: not a git repository"  # what git says where there is none, with exit code 128
+_idents: dict[tuple[str | tuple[str, str], ...], str] = {}
 _CHUNK = 500  # requests written ahead of the answers: 500 lines of 41 bytes fit into a pipe's buffer
 
 
@@ -276,14 +278,34 @@ class Repo:
 
     def config(self, key: str, file: str | None = None) -> str | None:
         """Return a git setting of this repository, or of one file (a path, or `blob:REV:PATH`)."""
-        where: list[str] = []
-        if file is not None:
-            where = ["--blob", file[5:]] if file.startswith("blob:") else ["--file", file]
+        if file is None:
+            with contextlib.suppress(GitError):
+                return self.settings().get(config_cache.canonical(key))
+            return None
+        where = ["--blob", file[5:]] if file.startswith("blob:") else ["--file", file]
         try:
             out = self.git("config", *where, "--get", key, ok=(0, 1))
         except GitError:
             return None
         return os.fsdecode(out).rstrip("\n") if out else None
+
+    def settings(self) -> Mapping[str, str]:
+        """Return all git settings of this repository, by canonical key; of several values, the last."""
+        env = _environment_at(self.path, own=self.own)
+        return config_cache.settings_of(self.path, env, lambda: self.git("config", "-z", "--list", "--show-origin"))
+
+    def ident(self, who: Literal["AUTHOR", "COMMITTER"]) -> str:
+        """Return who writes a commit now: `Name <mail> seconds zone`. GitError if git does not know."""
+        env = _environment_at(self.path, own=self.own)
+        own = {k: v for k, v in self.settings().items() if k.partition(".")[0] in ("user", "author", "committer")}
+        given = {k: v for k, v in env.items() if k == "EMAIL" or k.startswith(("GIT_AUTHOR_", "GIT_COMMITTER_"))}
+        where = (who, *sorted(own.items()), *sorted(given.items()))
+        if where not in _idents:
+            _idents[where] = self.line("var", f"GIT_{who}_IDENT")
+        found = _idents[where]
+        if given.get(f"GIT_{who}_DATE"):
+            return found
+        return f"{found.rsplit(' ', 2)[0]} {int(time.time())} {time.strftime('%z')}"
 
     def config_of_user(self, key: str) -> str | None:
         """Return a git setting as the user has it, also one that is neutralised in our own calls."""
@@ -449,7 +471,10 @@ def is_dataset(path: Path) -> bool:
 
 def need_identity(repo: Repo) -> None:
     """UserError unless git knows who commits here."""
-    if not repo.succeeds("var", "GIT_COMMITTER_IDENT") or not repo.succeeds("var", "GIT_AUTHOR_IDENT"):
+    try:
+        repo.ident("COMMITTER")
+        repo.ident("AUTHOR")
+    except GitError:
         raise UserError(
             Problem(
                 "git.no-identity",
@@ -457,7 +482,7 @@ def need_identity(repo: Repo) -> None:
                 "no identity for commits",
                 "git config --global user.name 'Your Name' && git config --global user.email you@example.org",
             )
-        )
+        ) from None
 
 
 def has_annex(repo: Repo) -> bool:

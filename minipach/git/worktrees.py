@@ -13,10 +13,11 @@ import subprocess
 import time
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from minipach.git.annex_keys import MAX_POINTER, key_of_pointer
+from minipach.git.ref_files import read_own_head
 from minipach.git.repo import UNFILTERED, GitError, Repo, annex, child_environment
 from minipach.model.launch_protocol import PFS, SCRATCH
 from minipach.model.local_state import LocalState
@@ -67,6 +68,10 @@ class Slot:
         self.repo = Repo(path, own=True)
         self.path = path
 
+    def head(self) -> str:
+        """Return the commit that the slot is at."""
+        return read_own_head(self.path, SLOT_BRANCH) or self.repo.line("rev-parse", "HEAD")
+
     @property
     def place(self) -> int:
         """A number of its own among its owner's slots; two owners begin to count anywhere."""
@@ -97,36 +102,43 @@ class Slot:
             if self.path.parent == slots_dir(self.main):
                 raise
             raise OSError(f"{self.path.parent}: can't be made: {error.strerror}; see minipach.scratch") from error
+        # git-annex's filter runs here, too: it makes of a worktree what DataLad takes for a dataset with an annex
         Repo(self.main.path, own=True).git("worktree", "add", "--quiet", "--force", "--detach", str(self.path), base)
         # git-annex asks git for the branch, twice for each file that it adds, unless there is one: then it asks once.
         # So HEAD has one, of a kind that only this worktree has and nobody sees.
         self.repo.git("update-ref", SLOT_BRANCH, base)
         self.repo.git("symbolic-ref", "HEAD", SLOT_BRANCH)
-        self._fill(base)
-        self._age()
+        names = self._names()
+        self._fill(base, names)
+        self._age(names)
 
-    def _fill(self, base: str) -> None:
+    def _names(self) -> list[bytes]:
+        """Return the files of the index."""
+        top = os.fsencode(self.path)
+        return [os.path.join(top, name) for name in self.repo.git("ls-files", "-z").split(b"\0")[:-1]]
+
+    def _fill(self, base: str, names: Iterable[bytes] | None = None) -> None:
         """Give unlocked annexed files their content, which git leaves to a hook of git-annex."""
         if base in _without_pointers:
             return
-        for name in self.repo.git("ls-files", "-z").split(b"\0")[:-1]:
-            file = Path(self.path, os.fsdecode(name))
+        for name in self._names() if names is None else names:
             with contextlib.suppress(OSError):
-                found = file.lstat()
-                if stat.S_ISREG(found.st_mode) and found.st_size <= MAX_POINTER and key_of_pointer(file.read_bytes()):
-                    annex(self.repo, "smudge", "--update")
-                    return
+                found = os.lstat(name)
+                if stat.S_ISREG(found.st_mode) and found.st_size <= MAX_POINTER:
+                    with open(name, "rb") as file:
+                        if key_of_pointer(file.read()):
+                            annex(self.repo, "smudge", "--update")
+                            return
         _without_pointers.add(base)
 
-    def _age(self) -> None:
+    def _age(self, names: Iterable[bytes]) -> None:
         """Make what was just checked out older than git's index.
 
         What is as young as the index could have been changed since: git would look into each such file whenever it is
         asked, with a process of git-annex to help it.
         """
         past = time.time() - _AGE
-        for name in self.repo.git("ls-files", "-z").split(b"\0")[:-1]:
-            file = os.path.join(os.fsencode(self.path), name)
+        for file in names:
             with contextlib.suppress(OSError):  # not checked out, by somebody's configuration: then git doesn't look
                 found = os.lstat(file)
                 # an unlocked file may share its content with the annex, which knows it by its time; or be long

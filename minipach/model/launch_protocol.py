@@ -6,7 +6,7 @@ compares its table with this one. `docs/design/formats.md` says what each of the
 
 from __future__ import annotations
 
-from minipach.model.repo_layout import FOLDER, LAUNCHER
+from minipach.model.repo_layout import LAUNCHER
 
 LAUNCH = f"sh {LAUNCHER}"  # what a record's command begins with
 
@@ -42,7 +42,7 @@ PFS = "PFS"  # where /pfs is, without a container
 # --- files ---
 REPORT_FILE = "report.json"
 SCRATCH = "tmp.*"  # in FOLDER of a slot: what one run of the launcher works in
-NOW = f"{FOLDER}/{SCRATCH}/now"  # which datum runs
+NOW = "now"  # in SCRATCH: which datum runs
 
 # --- seconds between asking something to end and ending it: each waits longer than what it holds ---
 GRACE = 2.0  # a command

@@ -253,7 +253,7 @@ class Assessment:
     @cached_property
     def image(self) -> Image:
         """The image that the spec names, or the host environment."""
-        return resolve_image(self.project, self.path)
+        return resolve_image(self.project, self.path, self.repo)
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -514,7 +514,7 @@ class Assessment:
         kept = self.project.cache.get("state-tree", where)
         if kept is not None and kept[0] == commit:
             return str(kept[1])
-        found = self.repo.resolve(f"{commit}:{STATE}")
+        found = self.repo.objects.resolve(f"{commit}:{STATE}")
         if found is not None:
             self.project.cache.put("state-tree", where, (commit, found))
         return found

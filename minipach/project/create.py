@@ -138,8 +138,8 @@ def adopt(project: Project, place: Place) -> list[str]:
     return [*done, *_register_all(found.around, [found])]
 
 
-def adopt_all(project: Project, places: Iterable[Place]) -> list[str]:
-    """Do it for many, with one commit for all that become datasets of one dataset; what was done.
+def adopt_all(project: Project, places: Iterable[Place]) -> tuple[list[str], set[str]]:
+    """Do it for many, with one commit for all that become datasets of one dataset; what was done, and for which.
 
     Those that can't be adopted are left as they are, for `adopt` to say why.
     """
@@ -150,10 +150,12 @@ def adopt_all(project: Project, places: Iterable[Place]) -> list[str]:
         with contextlib.suppress(UserError):
             done += found.make()
             ready.setdefault(found.holder, []).append(found)
+    paths: set[str] = set()
     for several in ready.values():
         with contextlib.suppress(UserError):
             done += _register_all(several[0].around, several)
-    return done
+            paths |= {one.shown for one in several}
+    return done, paths
 
 
 def make_tick_repo(project: Project, path: str) -> bool:
@@ -234,8 +236,9 @@ class _Adoption:
             done.append(f"made {self.shown} a dataset and committed its files")
         repo = Repo(folder)
         crash_cleanup.clear(repo)
-        if not committed_specs(repo):
-            _need_spec(project, place, tracked)
+        if done or not committed_specs(repo):
+            if not done:  # a kill cut it short
+                _need_spec(project, place, tracked)
             crash_cleanup.begin(repo)
             with gc_held_off(repo):
                 _own_content(folder, tracked, project)
@@ -342,7 +345,7 @@ def _build_dataset(aside: Path, folder: Path) -> None:
         repo.git("init", "--quiet")
         branch = f"refs/heads/{repo.branch()}"
         stream = Stream(branch, None, committer(repo))
-        stream.commit("[DATALAD] new dataset\n", repo.line("var", "GIT_AUTHOR_IDENT"))
+        stream.commit("[DATALAD] new dataset\n", repo.ident("AUTHOR"))
         files = {
             DATALAD_CONFIG: f'[datalad "dataset"]\n\tid = {uuid.uuid4()}\n',
             ".datalad/.gitattributes": "config annex.largefiles=nothing\n",

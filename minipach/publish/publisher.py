@@ -68,7 +68,11 @@ def publish(assessment: Assessment, base: Base, plan: Plan, job: str) -> str:
     touched = {s.name for s in added} | {old.name for old in replaced}
     stream = Stream(_BUILD, head, committer(repo))
     stream.commit(_summary(assessment, plan, job))
-    if assessment.source and not repo.succeeds("merge-base", "--is-ancestor", assessment.source, head):
+    if (
+        assessment.source
+        and assessment.source != head
+        and not repo.succeeds("merge-base", "--is-ancestor", assessment.source, head)
+    ):
         stream.merge(assessment.source)  # so that the branch checked out can be brought to this one by a fast-forward
     _house(assessment, base, stream)
     for path in sorted(gone.keys() & existing):

@@ -42,7 +42,9 @@ def altered_datums(
     state: at `head`; a branch that was reset has an older one, and is measured by that · paths_of: a datum's outputs ·
     outputs: all paths of outputs at `head`.
     """
-    before = repo.resolve(PUBLISHED_REF + "^{commit}")
+    if not state:
+        return frozenset()
+    before = repo.resolve(PUBLISHED_REF)
     if before == head:
         return frozenset()
     if before is not None and repo.succeeds("merge-base", "--is-ancestor", before, head):

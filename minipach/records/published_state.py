@@ -36,7 +36,7 @@ _MOST = 4096
 
 def read_state(repo: Repo, commit: str | None) -> dict[str, Published]:
     """Return the published datums by name; empty before the first publish. UserError if somebody has spoilt it."""
-    if commit is None or repo.resolve(f"{commit}:{STATE}") is None:
+    if commit is None or repo.objects.resolve(f"{commit}:{STATE}") is None:
         return {}
     entries = repo.ls_tree(commit, STATE + "/")
     shards = [entry.sha for entry in entries]

@@ -48,7 +48,8 @@ def results_commit(repo: Repo) -> str | None:
     own = repo.resolve(RESULTS_BRANCH)
     if own is not None:
         return own
-    found = repo.refs(f"refs/remotes/*/{RESULTS}")
+    remotes = repo.refs("refs/remotes/")
+    found = {name: sha for name, sha in remotes.items() if name.count("/") == 3 and name.endswith(f"/{RESULTS}")}
     origin = found.get(f"refs/remotes/origin/{RESULTS}")
     # of several others none is the one that is meant
     return origin or (next(iter(found.values())) if len(found) == 1 else None)

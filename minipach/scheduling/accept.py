@@ -80,7 +80,7 @@ def _change(a: Assessment, published: Counter[tuple[str, str]], kind: Kind, why:
     old = published.most_common(1)[0][0][_KINDS.index(kind)] if published else ""
     if not old or old == now:
         return None
-    who = a.repo.line("var", "GIT_AUTHOR_IDENT").rpartition(">")[0] + ">"
+    who = a.repo.ident("AUTHOR").rpartition(">")[0] + ">"
     return Change(kind, now, old, why, who, datetime.now(UTC).isoformat(timespec="seconds"))
 
 

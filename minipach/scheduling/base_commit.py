@@ -6,15 +6,22 @@ takes these entries over when it builds the branch's next state. It is kept aliv
 
 from __future__ import annotations
 
+import functools
 import os
 import posixpath
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 
 from minipach.environment.image_cache import share_with_others
 from minipach.environment.import_image import fetch_entries, import_image
+from minipach.git import config_text
+from minipach.git.fast_import import Stream, committer
+from minipach.git.object_ids import tree_id
 from minipach.git.repo import (
     EXECUTABLE,
     FILE,
@@ -36,6 +43,7 @@ from minipach.project.settings import launcher_options
 from minipach.records.own_files import listing
 from minipach.scheduling.pinned_code import pin
 from minipach.support.errors import Problem, UserError
+from minipach.support.git_objects import blob_id
 from minipach.support.text import quoted
 
 _ATTRIBUTES = b"* annex.largefiles=nothing -text -ident -working-tree-encoding\n"  # no clone converts the launcher
@@ -49,14 +57,13 @@ def build_base(assessment: Assessment) -> Base:
     need_annex(repo)
     for left in reversed(range(_TRIES)):
         try:
-            tree, commits = _build_tree(assessment)
-            old = repo.resolve(BASE_REF + "^{commit}")
-            commit = old if old and repo.resolve(f"{old}^{{tree}}") == tree else _commit(repo, tree, assessment.path)
-            if commit != old:
-                repo.git("update-ref", BASE_REF, commit)
-            # until the ref was there, a `git gc --prune=now` may have taken what was made; not any more
-            if not lacks_objects(repo, commit):
-                return _base(assessment, commit, tree, commits)
+            tree = _build_tree(assessment)
+            old = repo.resolve(BASE_REF)
+            if old and repo.resolve(f"{old}^{{tree}}") == tree.id:
+                if not lacks_objects(repo, old):
+                    return _base(assessment, old, tree)
+            else:
+                return _base(assessment, _commit(repo, tree, assessment.path), tree)
         except GitError:
             if not left:
                 raise
@@ -90,51 +97,104 @@ def scratch_base(assessment: Assessment) -> Base:
                 )
             )
         lying = [TreeEntry(SYMLINK, assessment.repo.hash_blob(os.fsencode(there)), image.path)]
-    tree, commits = _build_tree(assessment, lying)
+    tree = _build_tree(assessment, lying)
+    for data in tree.new.values():
+        assessment.repo.hash_blob(data)
+    assessment.repo.write_tree(tree.entries.values())
     epoch = {"GIT_AUTHOR_DATE": "@0 +0000", "GIT_COMMITTER_DATE": "@0 +0000"}  # the same tree is the same commit
-    commit = assessment.repo.commit_tree(tree, f"{SUBJECT}a trial\n", env=epoch)
-    return _base(assessment, commit, tree, commits)
+    commit = assessment.repo.commit_tree(tree.id, f"{SUBJECT}a trial\n", env=epoch)
+    return _base(assessment, commit, tree)
 
 
-def _build_tree(
-    assessment: Assessment, image: list[TreeEntry] | None = None
-) -> tuple[str, dict[tuple[str, str | None], str]]:
-    """Return the tree, and the commits that it pins. image: its entries, where they are known."""
+@dataclass
+class _Tree:
+    """The tree of a base commit, not stored yet.
+
+    entries: by their paths · new: the blobs that may not be stored, by their ids · commits: those that it pins.
+    """
+
+    entries: dict[str, TreeEntry]
+    new: dict[str, bytes] = field(default_factory=dict)
+    commits: dict[tuple[str, str | None], str] = field(default_factory=dict)
+
+    def write(self, mode: str, data: bytes, path: str) -> None:
+        """Set a path to a content."""
+        sha = blob_id(data)
+        self.new[sha] = data
+        self.entries[path] = TreeEntry(mode, sha, path)
+
+    def read(self, repo: Repo, path: str) -> bytes:
+        """Return the content at a path; nothing where there is none."""
+        if path not in self.entries:
+            return b""
+        sha = self.entries[path].sha
+        return self.new[sha] if sha in self.new else repo.objects.read(sha) or b""
+
+    @cached_property
+    def id(self) -> str:
+        """The id of the tree, when all of it is there."""
+        return tree_id(self.entries.values())
+
+
+def _build_tree(assessment: Assessment, image: list[TreeEntry] | None = None) -> _Tree:
+    """Return the tree. image: its entries, where they are known."""
     repo = assessment.repo
     if assessment.source is None:
         raise UserError(
             Problem("repo.no-commit", assessment.path, "no commit yet", f"datalad save -d {quoted(repo.path)}")
         )
-    entries = {e.path: e for e in assessment.house if not e.path.startswith(f"{PINNED_CODE}/")}
-    listed = listing(assessment.own, assessment.path)
-    entries[OWN_FILES] = TreeEntry(FILE, repo.hash_blob(listed), OWN_FILES)
+    tree = _Tree({e.path: e for e in assessment.house if not e.path.startswith(f"{PINNED_CODE}/")})
+    tree.write(FILE, listing(assessment.own, assessment.path), OWN_FILES)
     for entry in pin(repo, assessment.shared):
-        entries[entry.path] = entry
+        tree.entries[entry.path] = entry
     for name, mode, data in _scripts():
-        entries[f"{FOLDER}/{name}"] = TreeEntry(mode, repo.hash_blob(data), f"{FOLDER}/{name}")
-    for entry in image or _image_entries(assessment):
-        entries[entry.path] = entry
-    _set_config(assessment, entries)
-    commits = _set_inputs(assessment, entries)
-    return repo.write_tree(entries.values()), commits
+        tree.write(mode, data, f"{FOLDER}/{name}")
+    if image is None and assessment.image.text is not None:
+        tree.write(FILE, assessment.image.text.encode(), assessment.image.path)
+    else:
+        for entry in image or _image_entries(assessment):
+            tree.entries[entry.path] = entry
+    _set_config(assessment, tree)
+    _set_inputs(assessment, tree)
+    return tree
 
 
-def _base(assessment: Assessment, commit: str, tree: str, commits: dict[tuple[str, str | None], str]) -> Base:
+def _base(assessment: Assessment, commit: str, tree: _Tree) -> Base:
     repo = assessment.repo
+    code = [
+        replace(e, path=e.path.removeprefix(f"{CODE}/")) for e in tree.entries.values() if e.path.startswith(f"{CODE}/")
+    ]
     return Base(
         commit,
-        tree,
+        tree.id,
         assessment.image.path,
-        repo.resolve(f"{commit}:{CODE}") or "",
-        commits,
-        repo.config("datalad.dataset.id", f"blob:{commit}:{DATALAD_CONFIG}") or "",
+        tree_id(code) if code else "",
+        tree.commits,
+        _dataset_id(repo, commit, tree.read(repo, DATALAD_CONFIG)),
         assessment.source or "",
         launcher_options(assessment.project.repo, in_container=assessment.pipeline.transform.image is not None),
     )
 
 
-def _commit(repo: Repo, tree: str, path: str) -> str:
-    return repo.commit_tree(tree, f"{SUBJECT}what the datums of {path} start from\n")
+def _commit(repo: Repo, tree: _Tree, path: str) -> str:
+    """Store the tree, and a commit of it that `refs/minipach/base` keeps."""
+    stream = Stream(BASE_REF, None, committer(repo))
+    stream.commit(f"{SUBJECT}what the datums of {path} start from\n", repo.ident("AUTHOR"))
+    for name, entry in sorted(tree.entries.items()):
+        if entry.sha in tree.new:
+            stream.write(entry.mode, tree.new[entry.sha], name)
+        else:
+            stream.put(entry.mode, entry.sha, name)
+    new = stream.run(repo)
+    assert new is not None
+    return new
+
+
+def _dataset_id(repo: Repo, commit: str, config: bytes) -> str:
+    """Return the id of a dataset. config: its `.datalad/config` at a commit."""
+    with suppress(config_text.NotPlainError):
+        return config_text.values(config).get("datalad.dataset.id", "")
+    return repo.config("datalad.dataset.id", f"blob:{commit}:{DATALAD_CONFIG}") or ""
 
 
 def _scripts() -> list[tuple[str, str, bytes]]:
@@ -146,8 +206,6 @@ def _scripts() -> list[tuple[str, str, bytes]]:
 def _image_entries(assessment: Assessment) -> list[TreeEntry]:
     """Return the image's entry in the tree; its content is recorded where it isn't in the repo yet."""
     repo, image = assessment.repo, assessment.image
-    if image.text is not None:
-        return [TreeEntry(FILE, repo.hash_blob(image.text.encode()), image.path)]
     if image.source is None:
         for rev in ("HEAD", BASE_REF, *([assessment.head] if assessment.head else [])):
             if repo.resolve(f"{rev}:{image.path}"):
@@ -166,59 +224,72 @@ def _image_entries(assessment: Assessment) -> list[TreeEntry]:
     return found
 
 
-def _set_config(assessment: Assessment, entries: dict[str, TreeEntry]) -> None:
+def _set_config(assessment: Assessment, tree: _Tree) -> None:
     """Register the image with datalad-container, under our own name and with our launcher."""
     values = {
         f"datalad.containers.{CONTAINER}.image": assessment.image.path,
         f"datalad.containers.{CONTAINER}.cmdexec": f"{launch_protocol.LAUNCH} {{img}} {{cmd}}",
     }
-    _edit(assessment.repo, entries, DATALAD_CONFIG, values)
+    _edit(assessment.repo, tree, DATALAD_CONFIG, values)
 
 
-def _set_inputs(assessment: Assessment, entries: dict[str, TreeEntry]) -> dict[tuple[str, str | None], str]:
+def _set_inputs(assessment: Assessment, tree: _Tree) -> None:
     """Pin each input as an uninstalled subdataset: a gitlink and its lines in `.gitmodules`; stale ones go."""
     repo, project = assessment.repo, assessment.project
     folders = run_record.slugs(assessment.pipeline)
-    commits = {pair: snapshot.commit for pair, snapshot in assessment.snapshots.items()}
+    commits = tree.commits = {pair: snapshot.commit for pair, snapshot in assessment.snapshots.items()}
     keep = {f"{INPUTS}{slug}" for slug in folders.values()}
-    for path in [p for p, e in entries.items() if p.startswith(INPUTS) and e.mode == GITLINK]:
+    for path in [p for p, e in tree.entries.items() if p.startswith(INPUTS) and e.mode == GITLINK]:
         if path not in keep:
-            del entries[path]
-    values: dict[str, str | None] = {}
+            del tree.entries[path]
+    values: dict[str, str] = {}
     for pair, slug in sorted(folders.items(), key=lambda item: item[1]):
         path = f"{INPUTS}{slug}"
-        entries[path] = TreeEntry(GITLINK, commits[pair], path)
-        source = Repo(project.root / pair[0])
-        dataset = source.config("datalad.dataset.id", f"blob:{commits[pair]}:{DATALAD_CONFIG}")
+        tree.entries[path] = TreeEntry(GITLINK, commits[pair], path)
+        dataset = _input_id(project.root / pair[0], commits[pair])
         url = posixpath.relpath(pair[0], assessment.path)
         values[f"submodule.{path}.path"] = path
         values[f"submodule.{path}.url"] = url if url.startswith(".") else f"./{url}"
         if dataset:
             values[f"submodule.{path}.datalad-id"] = dataset
-    _edit(repo, entries, ".gitmodules", values, keep=keep)
-    return commits
+    _edit(repo, tree, ".gitmodules", values, keep=keep)
 
 
-def _edit(
-    repo: Repo,
-    entries: dict[str, TreeEntry],
-    path: str,
-    values: Mapping[str, str | None],
-    keep: set[str] | None = None,
-) -> None:
-    """Change a git configuration file of the tree through git itself, which knows how to quote."""
-    old = repo.objects.read(entries[path].sha) if path in entries else b""
+@functools.lru_cache(maxsize=10_000)
+def _input_id(source: Path, commit: str) -> str | None:
+    """Return the id of an input's dataset, which a commit has for ever."""
+    return Repo(source).config("datalad.dataset.id", f"blob:{commit}:{DATALAD_CONFIG}")
+
+
+def _edit(repo: Repo, tree: _Tree, path: str, values: Mapping[str, str], keep: set[str] | None = None) -> None:
+    """Change a git configuration file of the tree."""
+    old = tree.read(repo, path)
+    try:
+        if keep is not None and any(_is_stale(k, v, keep) for k, v in config_text.values(old).items()):
+            raise config_text.NotPlainError
+        new = config_text.changed(old, values)
+    except config_text.NotPlainError:
+        new = _edited_by_git(repo, old, values, keep)
+    if new != old:
+        tree.write(FILE, new, path)
+
+
+def _is_stale(key: str, value: str, keep: set[str]) -> bool:
+    """Return whether a setting is the path of an input that is none any more."""
+    return key.startswith("submodule.") and key.endswith(".path") and value.startswith(INPUTS) and value not in keep
+
+
+def _edited_by_git(repo: Repo, old: bytes, values: Mapping[str, str], keep: set[str] | None) -> bytes:
+    """Return a configuration file with these settings; git knows how to quote."""
     with tempfile.NamedTemporaryFile(dir=repo.common_dir, prefix="minipach-config.") as file:
-        file.write(old or b"")
+        file.write(old)
         file.flush()
         if keep is not None:
             _drop_stale_inputs(repo, file.name, keep)
         for key, value in values.items():
-            if value is not None and repo.config(key, file.name) != value:
+            if repo.config(key, file.name) != value:
                 repo.git("config", "--file", file.name, "--replace-all", key, value)
-        new = Path(file.name).read_bytes()
-    if new != old:
-        entries[path] = TreeEntry(FILE, repo.hash_blob(new), path)
+        return Path(file.name).read_bytes()
 
 
 def _drop_stale_inputs(repo: Repo, file: str, keep: set[str]) -> None:

@@ -27,6 +27,7 @@ class Source(Protocol):
     """The part of a schedule that the loop needs."""
 
     executor: Executor | None
+    ready: int  # pipelines that could begin, and have not
 
     @property
     def lasting(self) -> bool:
@@ -79,6 +80,7 @@ class DagLoop:
                 path = next(self._ready(left), None) if self._has_room else None
                 if path is not None:
                     del left[path]
+                    self._source.ready = sum(self._ended.issuperset(above) for above in left.values())
                     self._resume(path, self._begin(path))
                 elif not self._going:
                     time.sleep(_OTHERS)

@@ -47,9 +47,11 @@ class Round:
         forced: frozenset[str],
         lasting: bool,
         record: Callable[[Task, Try], None] = lambda _task, _try: None,
+        *,
+        ready: int = 0,
     ) -> None:
         """lasting: whether sets outlive the scheduler · record: gets a try of a datum that is tried again by itself, at
-        once: that may end in a later pass.
+        once: that may end in a later pass · ready: pipelines that could begin now, and wait for slots.
         """
         self.assessment = assessment
         self._record = record
@@ -70,6 +72,7 @@ class Round:
         if pipeline.datum_timeout is not None and pipeline.transform.err_cmd and not batched:
             # a time that is over ends the whole set, and then err_cmd would have no datum to run for
             sets = SetSpec(number=1)
+        self._others = not lasting and ready >= engine.slots
         self.sizer = Sizer(slots, sets, lambda t: launch_command.length(pipeline, t), self._size, batched)
         self._by_size = not (sets.number or sets.per_worker or sets.size_bytes or batched)
         self._waiting: dict[str, _Flight] = {}
@@ -219,7 +222,7 @@ class Round:
                 members = [self._queue.popleft() for _ in range(min(count, len(self._queue)))]
                 sets.append(self._cut(members, None, chunk=True))
             else:
-                count = self.sizer.take(self._queue, total, free)
+                count = self.sizer.take(self._queue, total, free, others=self._others)
                 sets.append(self._cut([self._queue.popleft() for _ in range(count)], None))
         if sets:
             self.engine.submit(sets)

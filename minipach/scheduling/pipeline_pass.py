@@ -44,6 +44,7 @@ class Scheduling(Protocol):
     ledger: Ledger
     reporter: Reporter
     backend: Backend
+    ready: int  # pipelines that could begin, and wait for slots
 
     @property
     def lasting(self) -> bool:
@@ -332,6 +333,7 @@ class Pass:
             frozenset(self.forced),
             self.scheduler.lasting,
             lambda task, one: ledger.add_try(key, self.name, task.datum.name, one),
+            ready=self.scheduler.ready,
         )
         round_.learn_from(ledger.durations(self.name))
         self._take_back()

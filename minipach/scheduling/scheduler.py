@@ -66,10 +66,12 @@ class Scheduler:
         self._jobs = jobs
         self._claims = claims or Alone()
         self.executor: Executor | None = None
+        self.ready = 0
         self._reports: dict[str, PipelineReport] = {}
         self._problems: list[Problem] = []
         self._used = _Used()
         self._order: Sequence[str] = ()
+        self._adopted: set[str] = set()  # folders that this schedule has made datasets of
         self._seen: set[str] = set()  # repos where uncommitted changes were looked for
 
     @property
@@ -89,7 +91,8 @@ class Scheduler:
     def run(self, targets: Targets, options: Options) -> ScheduleReport:
         """Bring the chosen pipelines up to date, each as soon as what it takes from is."""
         with self._step():
-            for line in adopt_all(self.project, self._new(targets)):
+            lines, self._adopted = adopt_all(self.project, self._new(targets))
+            for line in lines:
                 self.say(line)
             began = holder_heads(self.project)
         self._reports = {}
@@ -191,10 +194,11 @@ class Scheduler:
         place = next(p for p in self.project.places if p.path == path)
         turn = self._used.next_turn()
         if not place.is_dataset or path not in self.project.repos:
-            with self._step():
-                done = adopt(self.project, place)
-            for line in done:
-                self.say(line)
+            if path not in self._adopted:
+                with self._step():
+                    done = adopt(self.project, place)
+                for line in done:
+                    self.say(line)
             holder = self.project.holder_of(path)
             if holder:  # which has a commit more
                 self._used.note(turn, holder, Repo(self.project.root / holder).head() or "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Sequence
 
 from minipach.git.repo import GitError, Repo, annex, has_annex
@@ -42,15 +41,15 @@ def note_places(repo: Repo, keys: Collection[str]) -> set[str]:
 
 def _special_remotes(repo: Repo) -> dict[str, str]:
     """Return the remotes without a git repository, with their ids."""
-    rows = os.fsdecode(repo.git("config", "-z", "--get-regexp", r"^remote\..*\.(url|annex-uuid)$", ok=(0, 1)))
     found: dict[str, str] = {}
     with_git = set()
-    for row in rows.split("\0"):
-        key, _, value = row.partition("\n")
+    for key, value in repo.settings().items():
+        if not key.startswith("remote."):
+            continue
         name, _, field = key.removeprefix("remote.").rpartition(".")
         if field == "url":
             with_git.add(name)
-        elif name:
+        elif name and field == "annex-uuid":
             found[name] = value
     return {name: identity for name, identity in found.items() if name not in with_git}
 

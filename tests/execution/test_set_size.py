@@ -7,7 +7,7 @@ from collections import deque
 
 import pytest
 
-from minipach.execution.set_size import BOOKKEEPING, LEAST, MOST, Pace, Sizer, free_slots
+from minipach.execution.set_size import BOOKKEEPING, FEW, LEAST, MOST, Pace, Sizer, free_slots
 from minipach.model.pipeline import SetSpec
 from minipach.model.run_record import MAX_COMMAND
 
@@ -81,3 +81,12 @@ def test_datums_are_shared_among_the_slots_that_others_leave_free() -> None:
     assert sizer.take(queue, 12, 1) == 1, "it is not known how long they take"
     sizer.pace.learn(BOOKKEEPING + 1.5, 1)
     assert [sizer.take(queue, 12, free) for free in (None, 4, 2, 1)] == [3, 3, 6, 12]
+
+
+def test_first_sets_are_larger_while_other_pipelines_wait_for_the_slots() -> None:
+    sizer = Sizer(2, SetSpec(), lambda _: 100, lambda _: 0)
+    assert sizer.take(range(10), 10) == 1
+    assert sizer.take(range(10), 10, others=True) == FEW
+    assert sizer.take(range(3), 3, others=True) == 3
+    sizer.pace.learn(BOOKKEEPING + 3600, 1)
+    assert sizer.take(range(10), 10, 2, others=True) == 1, "what is known counts"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -12,17 +13,26 @@ from minipach.support.git_objects import blob_id
 from tests.fixtures.projects import Study
 
 
-def fill(repo: Repo, count: int = 3) -> None:
+def fill(repo: Repo, count: int = 3, start: int = 0) -> None:
     """Add loose objects where git counts them, in a commit's tree."""
-    number = found = 0
-    while found < count:
+    found: dict[str, int] = {}
+    for number in itertools.count(start):
         data = f"content {number}\n".encode()
-        number += 1
-        if blob_id(data).startswith("17"):
-            found += 1
-            (repo.path / f"{found}.txt").write_bytes(data)
+        folder = blob_id(data)[:2]
+        if folder[1] == "7" and found.get(folder, 0) < count:
+            found[folder] = found.get(folder, 0) + 1
+            (repo.path / f"{folder}{found[folder]}.txt").write_bytes(data)
+        if len(found) == 16 and set(found.values()) == {count}:
+            break
     repo.git("add", "--", ".")
     repo.git("commit", "-qm", "more")
+
+
+def few(repo: Repo) -> None:
+    """Add a file in a commit."""
+    (repo.path / "few.txt").write_text("few")
+    repo.git("add", "--", ".")
+    repo.git("commit", "-qm", "few")
 
 
 def loose(repo: Repo) -> int:
@@ -38,14 +48,31 @@ def repo(tmp_path: Path) -> Repo:
 
 
 def test_objects_are_packed_as_soon_as_git_finds_them_too_many(repo: Repo) -> None:
-    fill(repo)
+    few(repo)
     count = loose(repo)
     maintain(repo)
-    assert loose(repo) == count, "git allows more by itself"
+    assert loose(repo) == count, "they are too few"
+    fill(repo)
     repo.git("config", "gc.auto", "1")
     maintain(repo)
     assert loose(repo) == 0
     assert not list(repo.common_dir.glob("gc.pid*"))
+
+
+def test_many_loose_objects_are_packed_though_git_allows_more_of_them(repo: Repo) -> None:
+    fill(repo)
+    lost = [repo.hash_blob(f"no ref names it: {number}".encode()) for number in range(40)]
+    maintain(repo)
+    assert loose(repo) == 0
+    assert all(repo.objects.read(sha) for sha in lost), "a reader may still want what has no ref"
+    repo.close()
+    for number in range(6):
+        fill(repo, start=10_000 * (number + 1))
+        maintain(repo)
+    repo.git("fsck", "--strict")
+    assert loose(repo) == 0
+    packs = list((repo.common_dir / "objects/pack").glob("*.pack"))
+    assert len(packs) <= 4, "small ones are joined"
 
 
 @pytest.mark.parametrize(("key", "value"), [("gc.auto", "0"), ("maintenance.auto", "no")])

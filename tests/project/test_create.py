@@ -329,7 +329,7 @@ def test_all_new_folders_become_datasets_with_one_commit(tmp_path: Path) -> None
     study.git(".", "add", ".gitignore"), study.git(".", "commit", "-qm", "ignore")
     before = study.git(".", "rev-parse", "HEAD")
     project = find_project(study.root)
-    done = adopt_all(project, project.places)
+    done, _ = adopt_all(project, project.places)
     assert [line for line in done if line.startswith("registered")] == [
         "registered binary in the superdataset",
         "registered edges in the superdataset",
@@ -350,4 +350,4 @@ def test_all_new_folders_become_datasets_with_one_commit(tmp_path: Path) -> None
     # what is binary is annexed, as `git add` does it
     assert study.git("binary", "show", "HEAD:code/table.bin").startswith("/annex/objects/")
     assert study.git(".", "status", "--porcelain") == " M images", "what was not ours to commit"
-    assert adopt_all(find_project(study.root), [p for p in project.places if p.path != "masks"]) == []
+    assert adopt_all(find_project(study.root), [p for p in project.places if p.path != "masks"])[0] == []
