@@ -1,5 +1,5 @@
 # One command per purpose; `make` lists them. Works with GNU make 3.81, and in a folder with spaces in its name.
-.PHONY: help setup demo test check release soak image-test bench docs record clean
+.PHONY: help setup demo test check release soak image-test kind-test bench docs record clean
 .DEFAULT_GOAL := help
 
 # Python keeps its byte code, also where somebody has turned that off: the tests start it some thousand times.
@@ -38,6 +38,9 @@ soak: .venv/ready ## the tests that take longest: chaos, every name, every form 
 
 image-test: .venv/ready ## build the Docker image from a fresh Debian and use it (as root; mmdebstrap, podman, runc)
 	@$(PYTHON) -m pytest -m image
+
+kind-test: .venv/ready ## repeat the tests of Kubernetes on a real cluster (kind, docker; or --current, see the script)
+	@deploy/kubernetes/kind-test.sh $(ARGS)
 
 docs: .venv/docs ## build the documentation site into build/site; a broken link fails
 	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet
