@@ -17,6 +17,7 @@ from minipach import __version__
 from minipach.cli import (
     alerts,
     buckets,
+    ci,
     contents,
     cron,
     egress,
@@ -119,6 +120,7 @@ for module in (
     space,
     store,
     push,
+    ci,
     worker,
 ):
     module.register(app)

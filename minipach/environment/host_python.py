@@ -138,7 +138,10 @@ def describe(
     )
     if probe.returncode != 0:
         return None
-    version, lines, executable, places, read = json.loads(probe.stdout)
+    try:
+        version, lines, executable, places, read = json.loads(probe.stdout)
+    except ValueError:  # a program of this name that is no Python
+        return None
     # a wrapper (pyenv's shims) chooses by what isn't known here
     if cache is not None and executable and os.path.realpath(executable) == os.path.realpath(python):
         stamps = _stamps(python, places, read)

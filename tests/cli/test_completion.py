@@ -80,6 +80,7 @@ def test_every_argument_has_a_known_kind() -> None:
         "TEMPLATE",
         "bash|zsh|fish",
         "github|gitea|forgejo|gitlab|bitbucket|s3",
+        "github|gitlab|forgejo|jenkins",
     }
     table = completion.json.loads(TABLE.read_text())
     groups = [table, *(c for c in table["commands"].values() if "commands" in c)]

@@ -29,6 +29,7 @@ NOT_RUN = {
     "howto-batching.md": 1,
     "howto-buckets.md": 1,
     "howto-cloud.md": 4,
+    "howto-ci.md": 1,
     "howto-console.md": 2,
     "howto-docker.md": 4,
     "howto-experiments.md": 1,

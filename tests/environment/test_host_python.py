@@ -246,9 +246,10 @@ def test_a_wrapper_that_chooses_is_always_asked(tmp_path: Path) -> None:
     assert not host.remembered()
 
 
-def test_no_answer_is_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("answer", ["exit 1", "exit 0", "echo usage", "echo '[]'", "echo '[1, 2'"])
+def test_no_answer_is_none(tmp_path: Path, answer: str) -> None:
     broken = tmp_path / "python3"
-    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.write_text(f"#!/bin/sh\n{answer}\n")
     broken.chmod(0o755)
     assert describe(str(broken), {}, Cache(tmp_path / "cache"), later) is None
 
