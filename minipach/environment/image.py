@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from minipach.environment import host
+from minipach.environment import recipe as recipes
 from minipach.environment.oci_registry import SCHEME, parse_reference
 from minipach.git.annex_keys import content_id, key_of_link
 from minipach.git.content import classify
 from minipach.git.repo import SYMLINK, CatFile, Repo, TreeEntry
+from minipach.model.recipe_kind import kind_of
 from minipach.model.repo_layout import BASE_REF, CONTAINER, DATALAD_CONFIG, reserved_in_pipeline
 from minipach.project import output_branch as outbranch
 from minipach.project.project import Project
@@ -41,7 +43,8 @@ class Image:
     content: its content id · path: where it lies in the pipeline's repo · source: the file, folder or URL that it
     is still to be taken from (None: it is in the repo already) · key: the annex key to keep, if the source has one
     · remote: the URL that it was or will be fetched from ("": none) · text: a host
-    environment's fingerprint · label: how people call it · note: what a spec's author should know.
+    environment's fingerprint · label: how people call it · note: what a spec's author should know · recipe: what it is
+    built from · is_changed: whether an image of an older state of the recipe is in the repo.
     """
 
     content: str
@@ -52,16 +55,32 @@ class Image:
     text: str | None = None
     note: Problem | None = None
     remote: str = ""
+    recipe: recipes.Recipe | None = None
+    is_changed: bool = False
 
     @property
     def is_away(self) -> bool:
-        """Whether the image is still to be fetched, from a registry or by its URL."""
+        """Whether the image is still to be built from its recipe, or fetched from a registry or by its URL."""
         return self.source is not None and _URL.match(self.source) is not None
 
     @property
     def digest_path(self) -> str:
         """The path of the digest by which a registry's image was fetched, if it was."""
         return posixpath.join(posixpath.dirname(self.path), "digest")
+
+    @property
+    def recipe_path(self) -> str:
+        """The path of the text about the recipe that the image was built from, if it was."""
+        return posixpath.join(posixpath.dirname(self.path), "recipe")
+
+    @property
+    def absence(self) -> str:
+        """What is still to be done to have the image, for people; "" if nothing is."""
+        if not self.is_away:
+            return ""
+        if self.recipe is None:
+            return f"image not fetched yet: {self.label}"
+        return f"environment {'changed since it was built' if self.is_changed else 'not built yet'}: {self.label}"
 
 
 class _Branches(Repo):
@@ -95,6 +114,8 @@ def resolve_image(project: Project, path: str, reader: Repo | None = None) -> Im
     try:
         if wanted is None:
             return _host(project, repo, project.pipeline(path).transform.cmd)
+        if kind_of(wanted) and not _URL.match(wanted):
+            return _built(project, path, repo, wanted, at)
         if _URL.match(wanted):
             slug = "url-" + hashlib.sha256(wanted.encode()).hexdigest()[:12]
             return _from_afar(repo, wanted, slug, wanted)
@@ -172,6 +193,24 @@ def _of_registry(project: Project, repo: _Branches, wanted: str, at: str) -> Ima
     return replace(image, note=Problem("image.not-registered", "", what, meant))
 
 
+def _built(project: Project, path: str, repo: _Branches, wanted: str, at: str) -> Image:
+    """Return the image that was built from a recipe as it stands in git, or that is to be built from it."""
+    recipe = recipes.read_recipe(project, path, wanted, at)
+    place = f".datalad/environments/{file_slug(wanted)}/image"
+    beside = posixpath.join(posixpath.dirname(place), "recipe")
+    is_changed = False
+    for rev in repo.revs if (repo.path / ".git").exists() else ():
+        text = repo.objects.read(f"{rev}:{beside}")
+        if text is None:
+            continue
+        content = _content_in(repo, rev, place)
+        if recipes.digest_in(text.decode("utf-8", "replace")) == recipe.digest and content:
+            return Image(content, place, wanted, recipe=recipe)
+        is_changed = True
+    source = recipes.SCHEME + wanted
+    return Image(f"recipe:{recipe.digest}", place, wanted, source, remote=source, recipe=recipe, is_changed=is_changed)
+
+
 def _from_afar(repo: _Branches, wanted: str, slug: str, url: str) -> Image:
     """Return an image that is fetched once. Its digest, where it is known, is its content id."""
     place = f".datalad/environments/{slug}/image"
@@ -224,15 +263,17 @@ def _content_at(repo: _Branches, place: str) -> str | None:
     """Return the content id of what is committed at a path (on the branch, or kept for its next state)."""
     if not (repo.path / ".git").exists():
         return None
-    for rev in repo.revs:
-        if repo.resolve(f"{rev}:{place}") is None:
-            continue
-        found = repo.ls_tree(rev, f":(literal){place}", recursive=True)
-        if len(found) == 1 and found[0].path == place:
-            return classify(repo, found)[found[0].sha, found[0].mode == SYMLINK][1]
-        if found:
-            return f"tree:{repo.resolve(f'{rev}:{place}')}"
-    return None
+    return next((content for rev in repo.revs if (content := _content_in(repo, rev, place))), None)
+
+
+def _content_in(repo: Repo, rev: str, place: str) -> str | None:
+    """Return the content id of what a commit has at a path."""
+    if repo.resolve(f"{rev}:{place}") is None:
+        return None
+    found = repo.ls_tree(rev, f":(literal){place}", recursive=True)
+    if len(found) == 1 and found[0].path == place:
+        return classify(repo, found)[found[0].sha, found[0].mode == SYMLINK][1]
+    return f"tree:{repo.resolve(f'{rev}:{place}')}" if found else None
 
 
 def _registered_here(repo: _Branches, name: str, at: str) -> Image | None:
@@ -398,6 +439,20 @@ def _content_of(folder: Path, place: Path) -> Path:
             )
         )
     return content
+
+
+def committed_entries(repo: Repo, image: Image, tip: str | None) -> list[TreeEntry]:
+    """Return the entries of an image that is in the repo, with the texts beside it; nothing where none is committed.
+
+    tip: the commit of the branch of results. Of an image with a recipe, the one whose content counts.
+    """
+    paths = [f":(top,literal){path}" for path in (image.path, image.digest_path, image.recipe_path)]
+    for rev in ("HEAD", BASE_REF, *([tip] if tip else [])):
+        if repo.resolve(f"{rev}:{image.path}") and (
+            image.recipe is None or _content_in(repo, rev, image.path) == image.content
+        ):
+            return repo.ls_tree(rev, *paths, recursive=True)
+    return []
 
 
 def entry_of(repo: Repo, rev: str, place: str) -> TreeEntry | None:

@@ -1,4 +1,4 @@
-"""An image into a repository's annex: from a file or folder, a registry, or a URL."""
+"""An image into a repository's annex: from a file or folder, a registry, a URL, or a recipe."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from minipach.environment.image import UNKNOWN_DIGEST, Image, archive_folder, entry_of
 from minipach.environment.oci_registry import SCHEME, Reference, fetch, parse_reference
+from minipach.environment.recipe import Recipe
 from minipach.git.repo import FILE, SYMLINK, Repo, TreeEntry, annex, own_environment
 from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import BASE_REF, DATALAD_CONFIG
@@ -18,7 +19,9 @@ from minipach.support.files import clone_file
 
 
 def fetch_entries(repo: Repo, image: Image) -> list[TreeEntry]:
-    """Fetch an image from where it is, into the annex. Returns its entries in the tree. UserError."""
+    """Fetch an image from where it is, or build it, into the annex. Returns its entries in the tree. UserError."""
+    if image.recipe is not None:
+        return _from_recipe(repo, image, image.recipe)
     reference = parse_reference(image.remote) if image.remote.startswith(SCHEME) else None
     return _from_registry(repo, image, reference) if reference else [_from_url(repo, image)]
 
@@ -31,6 +34,20 @@ def _from_registry(repo: Repo, image: Image, reference: Reference) -> list[TreeE
         entries = [annexed_entry(repo, _into_annex(repo, copy), image.path)]
     text = f"sha256:{digest}\n" if digest else UNKNOWN_DIGEST
     return [*entries, TreeEntry(FILE, repo.hash_blob(text.encode()), image.digest_path)]
+
+
+def _from_recipe(repo: Repo, image: Image, recipe: Recipe) -> list[TreeEntry]:
+    """Build an image into the annex, and note its recipe and its packages beside it."""
+    from minipach.environment.build import build
+
+    with tempfile.TemporaryDirectory(dir=repo.common_dir, prefix="minipach-image.") as scratch:
+        copy = Path(scratch) / "image"
+        work = Path(scratch) / "work"
+        work.mkdir()
+        lines = build(recipe, copy, work)
+        entries = [annexed_entry(repo, _into_annex(repo, copy), image.path)]
+    text = recipe.describe() + "".join(f"{line}\n" for line in lines)
+    return [*entries, TreeEntry(FILE, repo.hash_blob(text.encode()), image.recipe_path)]
 
 
 def _into_annex(repo: Repo, file: Path, key: str | None = None) -> str:

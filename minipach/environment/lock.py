@@ -80,6 +80,15 @@ def _refreshable(project: Project, path: str) -> Image:
     reference = parse_reference(image.remote) if image.remote.startswith(SCHEME) else None
     if image.remote.startswith(_WEB):
         return image
+    if image.recipe is not None:
+        raise UserError(
+            Problem(
+                "image.not-fetchable",
+                at,
+                f"the image of {image.label} is built, not fetched",
+                f"minipach image build {pipeline.name} --again",
+            )
+        )
     if image.remote and reference is None:
         raise UserError(
             Problem(

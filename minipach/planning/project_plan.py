@@ -146,12 +146,13 @@ def _limited(plan: Plan, targets: Targets, path: str) -> Plan:
 
 
 def image_remarks(assessment: Assessment) -> list[str]:
-    """Return a remark if the image is still to be fetched."""
+    """Return a remark if the image is still to be fetched or built."""
     image, name = assessment.image, assessment.pipeline.name
     if not image.is_away:
         return []
     why = f" ({image.note})" if image.note else ""
-    return [f"{name}: image not fetched yet: {image.label}{why}; minipach schedule {name} fetches it"]
+    does = "builds" if image.recipe else "fetches"
+    return [f"{name}: {image.absence}{why}; minipach schedule {name} {does} it"]
 
 
 def host_changes(assessment: Assessment) -> tuple[str, ...]:

@@ -146,8 +146,8 @@ def _status(
     details += upstream
     details += assessment.exclusions
     details += [f"deferred: {one.repo}: {one.text}" for one in assessment.deferred]
-    if assessment.image.is_away:
-        details.append(f"image not fetched yet: {assessment.image.label}")
+    if absence := assessment.image.absence:
+        details.append(absence)
     if waits:
         details.append(f"waits for {waiting}")
     elif plan.is_empty:

@@ -17,6 +17,7 @@ from functools import cached_property
 from importlib import resources
 from pathlib import Path
 
+from minipach.environment.image import committed_entries
 from minipach.environment.image_cache import share_with_others
 from minipach.environment.import_image import fetch_entries, import_image
 from minipach.git import config_text
@@ -207,10 +208,8 @@ def _image_entries(assessment: Assessment) -> list[TreeEntry]:
     """Return the image's entry in the tree; its content is recorded where it isn't in the repo yet."""
     repo, image = assessment.repo, assessment.image
     if image.source is None:
-        for rev in ("HEAD", BASE_REF, *([assessment.head] if assessment.head else [])):
-            if repo.resolve(f"{rev}:{image.path}"):
-                paths = [f":(top,literal){path}" for path in (image.path, image.digest_path)]
-                return repo.ls_tree(rev, *paths, recursive=True)
+        if entries := committed_entries(repo, image, assessment.head):
+            return entries
         raise UserError(
             Problem("image.not-committed", assessment.path, f"image {image.label} is not committed", "datalad save")
         )

@@ -190,7 +190,8 @@ class Pass:
         if not self.assessment.branch:
             need_branch(repo, self.assessment.path)
         if self.assessment.image.is_away:
-            self.scheduler.say(f"{self.name}: fetching the image {self.assessment.image.label}")
+            what = "building the environment" if self.assessment.image.recipe else "fetching the image"
+            self.scheduler.say(f"{self.name}: {what} {self.assessment.image.label}")
         if not self.scheduler.lasting and self.scheduler.ledger.open_jobs(self.name):
             withdraw_others(self.scheduler.backend, repo)  # what another engine would start later is done here
             self.scheduler.say(

@@ -44,6 +44,7 @@ from minipach.spec.template import Kind as TextKind
 from minipach.spec.template import Scope, has_templates, merged, names_datum, problems, rendered
 from minipach.spec.validate import (
     KINDS,
+    check_environment,
     check_inputs,
     check_name,
     check_schedule,
@@ -84,6 +85,7 @@ def load_spec(text: str, *, source: str, folder: str, params: Mapping[str, Any] 
     check_triggers(document)
     check_secrets(document, notes)
     check_shared_code(document)
+    check_environment(document)
     per_datum: frozenset[str] = frozenset()
     if has_templates(text):
         per_datum = _render(document, folder, source, params or {})
@@ -135,12 +137,16 @@ def _found(source: str, document: Document, text: str = "") -> tuple[Problem, ..
 
 def _places(document: Document) -> tuple[tuple[str, str], ...]:
     """Return the lines and columns of the fields that later checks can report errors about."""
+    recipe = ("minipach", "environment")  # takes the place of the image, also in messages
     return tuple(
-        (".".join(snake(str(part)) for part in loc), f"{place.value.line}:{place.value.column}")
+        (
+            "transform.image" if loc == recipe else ".".join(snake(str(part)) for part in loc),
+            f"{place.value.line}:{place.value.column}",
+        )
         for loc, place in document.places.items()
         if loc[:1] == ("input",)
         or loc[:2] == ("minipach", "schedule")
-        or loc in (("transform", "image"), ("transform", "cmd"), ("output_branch",), ("outputBranch",))
+        or loc in (recipe, ("transform", "image"), ("transform", "cmd"), ("output_branch",), ("outputBranch",))
     )
 
 
@@ -256,9 +262,10 @@ def _needs(document: Document, source: str) -> Iterator[Need]:
 
 
 def _image(document: Document, source: str) -> tuple[str, str] | None:
-    loc = ("transform", "image")
-    named = _sound(document, loc, dig(document.data, "transform"))
-    return (named, _at(document, source, loc)) if named else None
+    for part, field in (("minipach", "environment"), ("transform", "image")):
+        if named := _sound(document, (part, field), dig(document.data, part)):
+            return named, _at(document, source, (part, field))
+    return None
 
 
 def _sound(document: Document, loc: Loc, node: object) -> str | None:
@@ -396,7 +403,7 @@ def _pipeline(
             source.rpartition("/")[0] or folder,
         ),
         transform=Transform(
-            image=transform.image or None,
+            image=spec.minipach.environment or transform.image or None,
             cmd=tuple(transform.cmd),
             stdin=tuple(transform.stdin),
             env=tuple(pair for pair in env if pair[0] not in per_datum),

@@ -374,6 +374,12 @@ class MinipachSpec(Model):
         description="Shared code: paths relative to the pipeline's folder, such as `../lib`. "
         "The program sees them at the same relative path, and they are part of every datum's identity.",
     )
+    environment: Text = Field(
+        default="",
+        description="The recipe of an image, by its path: requirements.txt, pyproject.toml, uv.lock, "
+        "environment.yml, pixi.lock, Dockerfile, Containerfile, NAME.def. `minipach schedule` builds the image, and "
+        "builds it again when the recipe changes. Takes the place of `transform.image`.",
+    )
     limits: LimitsSpec = Field(default=LimitsSpec(), description="Limits of each datum.")
     retry: RetrySpec = Field(default=RetrySpec(), description="Changes for another try of a datum.")
     schedule: ScheduleSpec | None = Field(default=None, description="When the pipeline runs by itself.")

@@ -12,6 +12,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from minipach.model.pipeline import Kind, secret_variable
+from minipach.model.recipe_kind import NAMES, kind_of
 from minipach.spec.cron_line import BadLineError, parse_line, parse_moment
 from minipach.spec.glob import GlobError, compile_glob
 from minipach.spec.legacy_fields import instead
@@ -503,6 +504,19 @@ def check_shared_code(document: Document) -> None:
         else:
             continue
         document.add(("minipach", "code", n), "spec.bad-shared-code", *problem)
+
+
+def check_environment(document: Document) -> None:
+    """Check that `minipach.environment` is the path of a recipe, and that no image is named beside it."""
+    path = dig(document.data, "minipach", "environment")
+    text = path.text if isinstance(path, Number) else path
+    if not isinstance(text, str) or not text:
+        return
+    loc = ("minipach", "environment")
+    if kind_of(text) is None or text.startswith("/") or not text.isprintable():
+        document.add(loc, "spec.bad-environment", f"{show(text)} is no recipe of an image", f"name {NAMES}")
+    elif dig(document.data, "transform", "image"):
+        document.add(loc, "spec.bad-environment", "`transform.image` names an image already", "remove one of them")
 
 
 def own_project(project: object) -> str:

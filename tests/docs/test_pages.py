@@ -31,6 +31,7 @@ NOT_RUN = {
     "howto-cloud.md": 4,
     "howto-ci.md": 1,
     "howto-console.md": 2,
+    "howto-containers.md": 1,
     "howto-docker.md": 4,
     "howto-experiments.md": 1,
     "howto-rq.md": 3,

@@ -1,0 +1,79 @@
+"""The files of a recipe, and when they are another recipe."""
+
+from __future__ import annotations
+
+import pytest
+
+from minipach.environment.recipe import Recipe, digest_in, read_recipe
+from minipach.project.project import Project
+from minipach.support.errors import UserError
+from tests.fixtures.projects import Study
+
+
+def recipe(study: Study, name: str) -> Recipe:
+    """Read a recipe of the pipeline `edges`."""
+    return read_recipe(Project(study.root), "edges", name, "edges/spec.yml:1:1")
+
+
+def paths(found: Recipe) -> list[str]:
+    """The files that count."""
+    return [file.path for file in found.files]
+
+
+def test_beside_a_spec_only_what_is_included_counts(study: Study) -> None:
+    study.copier()
+    folder = study.root / "edges"
+    (folder / "requirements.txt").write_text("-r base.txt\n--constraint=pins.txt\nsix\n")
+    (folder / "base.txt").write_text("numpy\n")
+    (folder / "pins.txt").write_text("numpy<3\n")
+    assert paths(recipe(study, "requirements.txt")) == ["base.txt", "pins.txt", "requirements.txt"]
+    before = recipe(study, "requirements.txt").digest
+    (folder / "spec.yml").write_text((folder / "spec.yml").read_text() + "# more\n")
+    assert recipe(study, "requirements.txt").digest == before
+    (folder / "base.txt").write_text("numpy==2\n")
+    assert recipe(study, "requirements.txt").digest != before
+
+
+def test_in_a_folder_of_its_own_all_files_count(study: Study) -> None:
+    study.copier()
+    folder = study.root / "edges/env"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text("FROM scratch\n")
+    (folder / "tool").write_text("x")
+    found = recipe(study, "env/Dockerfile")
+    assert paths(found) == ["Dockerfile", "tool"]
+    assert digest_in(found.describe()) == found.digest
+
+
+def test_a_recipe_at_the_projects_root_serves_several_pipelines(study: Study) -> None:
+    study.copier()
+    study.put("requirements.txt", "six\n", save=False)
+    study.save(".")
+    assert paths(recipe(study, "requirements.txt")) == ["requirements.txt"]
+    assert recipe(study, "../requirements.txt").digest == recipe(study, "requirements.txt").digest
+
+
+def test_the_same_files_are_the_same_recipe_once_committed(study: Study) -> None:
+    study.copier()
+    (study.root / "edges/requirements.txt").write_text("six\n")
+    before = recipe(study, "requirements.txt")
+    study.ok("datalad", "create", "-d", ".", "--force", "-c", "text2git", "edges")
+    study.save("edges")
+    after = recipe(study, "requirements.txt")
+    assert (before.is_committed, after.is_committed) == (False, True)
+    assert before.digest == after.digest
+
+
+@pytest.mark.parametrize("line", ["-r ../../secret.txt", "-r /etc/passwd", "--requirement missing.txt", "-r $(id)"])
+def test_what_is_included_must_lie_beside_it(study: Study, line: str) -> None:
+    study.copier()
+    (study.root / "edges/requirements.txt").write_text(line + "\n")
+    with pytest.raises(UserError, match="which is not in its folder and commit"):
+        recipe(study, "requirements.txt")
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "../../requirements.txt", "env/uv.lock"])
+def test_a_recipe_that_is_not_there(study: Study, name: str) -> None:
+    study.copier()
+    with pytest.raises(UserError, match="is in no commit of the pipeline, or of the project"):
+        recipe(study, name)
