@@ -1,17 +1,22 @@
 """Build a release into dist/, check it, and try it in a new environment: `make release`.
 
-Use: python docs/release.py [--draft]   (--draft: CHANGELOG.md need not have a section for the version)
+Use: python docs/release.py [--draft | --sign-off]
+  --draft     CHANGELOG.md need not have a section for the version
+  --sign-off  give CHANGELOG.md a section for the version first: that of [Unreleased], with the date of today
 """
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import venv
+from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
@@ -31,6 +36,28 @@ def changes(changelog: str, wanted: str) -> str:
     if not found or not found[1].strip():
         sys.exit(f"CHANGELOG.md: no section for {wanted}. Fix: rename [Unreleased] to [{wanted}] - YYYY-MM-DD")
     return found[1].strip()
+
+
+def signed_off(changelog: str, wanted: str, date: str) -> str:
+    """Return the changelog with the unreleased changes as the section of a version.
+
+    SystemExit if there are none, or if the version has a section.
+    """
+    if re.search(rf"^## \[{re.escape(wanted)}\]", changelog, re.MULTILINE):
+        sys.exit(f"CHANGELOG.md: {wanted} has a section. Fix: set __version__ to the next version")
+    before, heading, rest = changelog.partition("## [Unreleased]\n")
+    found = re.match(r"(.*?)(?=^## \[|\Z)", rest, re.MULTILINE | re.DOTALL)
+    if not heading or not found or not found[1].strip():
+        sys.exit("CHANGELOG.md: [Unreleased] has no changes. Fix: write them there")
+    return f"{before}{heading}\n## [{wanted}] - {date}\n{rest}"
+
+
+def check_tag(wanted: str) -> None:
+    """Check that a tag of this commit, if there is one, names the version. SystemExit if it does not."""
+    tags = run("git", "tag", "--points-at", "HEAD").split()
+    versions = [tag for tag in tags if re.fullmatch(r"v\d+(\.\d+)*\S*", tag)]
+    if versions and f"v{wanted}" not in versions:
+        sys.exit(f"minipach/__init__.py: version {wanted}, but the tag of this commit is {', '.join(versions)}")
 
 
 def run(*words: str | Path, cwd: Path = ROOT) -> str:
@@ -57,6 +84,11 @@ def try_out(package: Path, wanted: str) -> None:
 def main(arguments: list[str]) -> None:
     """Build, check and try out both packages."""
     wanted = version()
+    check_tag(wanted)
+    if arguments == ["--sign-off"]:
+        text = signed_off((ROOT / "CHANGELOG.md").read_text(), wanted, datetime.now(UTC).strftime("%Y-%m-%d"))
+        (ROOT / "CHANGELOG.md").write_text(text)
+        print(f"CHANGELOG.md: signed off {wanted}; next: git commit -am 'release {wanted}' && git tag v{wanted}")
     if arguments != ["--draft"]:
         changes((ROOT / "CHANGELOG.md").read_text(), wanted)
     shutil.rmtree(DIST, ignore_errors=True)
@@ -66,6 +98,18 @@ def main(arguments: list[str]) -> None:
     for package in packages:
         try_out(package, wanted)
         print(f"built and tried: {package.relative_to(ROOT)}")
+    source = next(path for path in packages if path.name.endswith(".tar.gz"))
+    for path in recipes().write(wanted, source, DIST):
+        print(f"wrote: {path.relative_to(ROOT)}")
+
+
+def recipes() -> ModuleType:
+    """Return packaging/recipes.py as a module."""
+    spec = importlib.util.spec_from_file_location("recipes", ROOT / "packaging" / "recipes.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,8 +14,8 @@ import typer
 from minipach.cli.common import FAILED, USER, Here, colours, guarded, say, say_layout, show, show_json
 from minipach.cli.options import DOWNSTREAM, JOBS, JSON, TARGETS, UPSTREAM
 from minipach.cli.sections import RUN, add
-from minipach.model.states import ENDS
-from minipach.support.text import NAMED, many, printable
+from minipach.model.states import ENDS, FINE
+from minipach.support.text import NAMED, many, printable, quoted
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -33,6 +33,12 @@ WAIT = Annotated[
         help="Wait until all work is done, or stop if another schedule has one of the pipelines. "
         "[default: wait, except for rq and slurm]",
     ),
+]
+
+
+QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Print failures and problems only.")]
+VERBOSE = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print a line for each datum set that ends, with times and rates.")
 ]
 
 
@@ -67,6 +73,8 @@ def schedule(
     events: Annotated[
         bool, typer.Option("--events", help="Print progress on standard error as lines of JSON, one per event.")
     ] = False,
+    quiet: QUIET = False,
+    verbose: VERBOSE = False,
 ) -> None:
     """Compute missing results, publish them and continue downstream.
 
@@ -89,15 +97,20 @@ def schedule(
     here: Here = context.obj
     project = here.project()
     targets = sound_targets(project, what or [], upstream=upstream, downstream=downstream)
-    say_layout(project)
+    if not quiet:
+        say_layout(project)
+    if quiet and verbose:
+        raise UserError(
+            Problem("option.conflict", "", "--quiet and --verbose exclude each other", "leave one of them out")
+        )
     if fail_fast and keep_going:
         raise UserError(
             Problem("option.conflict", "", "--fail-fast and --keep-going exclude each other", "leave one of them out")
         )
     options = Options(force=force, fail_fast=fail_fast, keep_going=keep_going, retry_failed=retry_failed, now=now)
-    with reporting(events=events) as reporter:
+    with reporting(events=events, detail=-1 if quiet else int(verbose)) as reporter:
         report = run(project, targets, options, reporter, jobs=jobs, wait=wait)
-    tell(report, as_json=as_json)
+    tell(report, as_json=as_json, quiet=quiet)
 
 
 @guarded
@@ -116,20 +129,47 @@ def go_on(context: typer.Context) -> None:
         tell(report, as_json=False)
 
 
-def tell(report: ScheduleReport, *, as_json: bool) -> None:
-    """Say what became of a schedule, and leave with its exit code."""
+def tell(report: ScheduleReport, *, as_json: bool, quiet: bool = False) -> None:
+    """Say what became of a schedule, and leave with its exit code. quiet: only what is wrong."""
     for problem in report.problems:
         say(str(problem))
     if as_json:
         show_json(report.as_json())
+    elif quiet:
+        pass
     elif report.in_flight:
         show(on_its_way(report))
     elif report.ok and all(p.state == "current" for p in report.pipelines):
         show("nothing to do" if report.pipelines else "no pipelines yet; a folder with a spec.yml is one")
+    elif colours(sys.stderr):
+        for line in summary(report):
+            say(line)
     if report.problems:
         raise typer.Exit(USER)
     if not report.ok:
         raise typer.Exit(FAILED)
+
+
+def summary(report: ScheduleReport) -> list[str]:
+    """Return the last lines for a person: the sum, if several pipelines did something, and the next command."""
+    changed = [p for p in report.pipelines if p.state != "current"]
+    lines = []
+    if len(changed) > 1:
+        sums: dict[str, int] = {}
+        for row in changed:
+            for what, count in row.counts.items():
+                sums[what] = sums.get(what, 0) + count
+        counts = ", ".join(f"{n} {what}" for what, n in sums.items() if n)
+        lines.append(f"{many(len(changed), 'pipeline')}" + (f": {counts}" if counts else ""))
+    failed = next((p for p in changed if p.failed), None)
+    published = next((p for p in reversed(changed) if p.state in ("published", "partial")), None)
+    if failed is not None:
+        first = failed.failed[0]["name"]
+        again = f"minipach run-one {quoted(f'{failed.name}:{first}')}"
+        lines.append(f"next: {again} tries it with what you change; then minipach schedule")
+    elif published is not None:
+        lines.append(f"next: minipach diff {quoted(published.name)} shows what changed")
+    return lines
 
 
 def on_its_way(report: ScheduleReport) -> str:
@@ -153,6 +193,7 @@ def _start_bars() -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[failed]}"),
+        TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
@@ -162,12 +203,12 @@ def _start_bars() -> Progress:
 
 
 @contextlib.contextmanager
-def reporting(*, events: bool = False) -> Iterator[Reporter]:
-    """Show what is reported meanwhile; no bar is left on the screen. events: as JSON."""
+def reporting(*, events: bool = False, detail: int = 0) -> Iterator[Reporter]:
+    """Show what is reported meanwhile; no bar is left on the screen. events: as JSON · detail: as for `Terminal`."""
     if events:
         yield EventLines()
         return
-    terminal = Terminal()
+    terminal = Terminal(detail)
     try:
         yield terminal
     finally:
@@ -183,9 +224,14 @@ class EventLines:
 
 
 class Terminal:
-    """Progress for people, on stderr: a bar for each pipeline on a terminal, plain lines elsewhere."""
+    """Progress for people, on stderr: a bar for each pipeline on a terminal, plain lines elsewhere.
 
-    def __init__(self) -> None:
+    detail: -1 shows only what is wrong; 1 shows a line for each datum set that ends, with the rate.
+    """
+
+    def __init__(self, detail: int = 0) -> None:
+        self._detail = detail
+        self._since: dict[str, float] = {}  # by pipeline
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}  # by pipeline
         self._last: dict[str, float] = {}
@@ -199,10 +245,10 @@ class Terminal:
 
         match event:
             case events.Message(text):
-                say(text)
+                if self._detail >= 0:
+                    say(text)
             case events.PipelineStarted(pipeline, counts):
-                say(f"{pipeline}: " + ", ".join(f"{n} {action}" for action, n in counts.items() if n))
-                self._last[pipeline] = time.monotonic()
+                self._start(pipeline, counts)
             case events.Progress(pipeline, done, failed, total):
                 self._progress(pipeline, done, failed, total)
             case events.DatumFailed(pipeline, end):
@@ -210,8 +256,31 @@ class Terminal:
             case events.PipelineEnded(report):
                 self._end(report)
 
+    def _start(self, pipeline: str, counts: Mapping[str, int]) -> None:
+        self._since[pipeline] = self._last[pipeline] = time.monotonic()
+        if self._detail < 0:
+            return
+        say(f"{pipeline}: " + ", ".join(f"{n} {action}" for action, n in counts.items() if n))
+        if self._tty and self._detail == 0 and counts.get("run"):
+            self._draw(pipeline, 0, 0, counts["run"])
+
+    def _rate(self, pipeline: str, done: int) -> str:
+        """Return how many datums end in a second or a minute."""
+        seconds = time.monotonic() - self._since.get(pipeline, time.monotonic())
+        if not done or seconds < 1:
+            return ""
+        rate = done / seconds
+        return f"{rate:.1f}/s" if rate >= 1 else f"{rate * 60:.1f}/min"
+
     def _progress(self, pipeline: str, done: int, failed: int, total: int) -> None:
-        if self._tty:
+        if self._detail < 0:
+            return
+        if self._detail > 0:
+            seconds = time.monotonic() - self._since.get(pipeline, time.monotonic())
+            rest = f", {failed} failed" if failed else ""
+            rate = self._rate(pipeline, done)
+            say(f"{pipeline}: {done} of {total} done{rest} after {seconds:.1f} s" + (f", {rate}" if rate else ""))
+        elif self._tty:
             self._draw(pipeline, done, failed, total)
         elif done == total or time.monotonic() - self._last.get(pipeline, 0.0) > 5:
             self._last[pipeline] = time.monotonic()
@@ -223,8 +292,9 @@ class Terminal:
             if self._bars is None:
                 self._bars = _start_bars()
             if pipeline not in self._tasks:
-                self._tasks[pipeline] = self._bars.add_task(printable(pipeline), total=total, failed="")
-            self._bars.update(self._tasks[pipeline], completed=done, total=total, failed=note)
+                self._tasks[pipeline] = self._bars.add_task(printable(pipeline), total=total, failed="", rate="")
+            rate = self._rate(pipeline, done)
+            self._bars.update(self._tasks[pipeline], completed=done, total=total, failed=note, rate=rate)
         if done == total:
             self._take_off(pipeline)
 
@@ -272,7 +342,7 @@ class Terminal:
     def _end(self, report: PipelineReport) -> None:
         self._take_off(report.name)
         self._tell_alike(report.name)
-        if report.state == "current":
+        if report.state == "current" or (self._detail < 0 and report.state in FINE and not report.failed):
             return
         counts = ", ".join(f"{n} {what}" for what, n in report.counts.items() if n)
         line = f"{report.name}: {report.state}"
@@ -281,4 +351,4 @@ class Terminal:
             line += f": {report.reason}" if report.reason else ""
             if report.failed:
                 line += f"; minipach logs {report.name}"
-            say(line)
+            say(line + (f" [job {report.job}]" if self._detail > 0 and report.job else ""))

@@ -75,7 +75,7 @@ class Image:
 
     @property
     def absence(self) -> str:
-        """What is still to be done to have the image, for people; "" if nothing is."""
+        """The reason why the image is not here, for people; "" if it is."""
         if not self.is_away:
             return ""
         if self.recipe is None:
