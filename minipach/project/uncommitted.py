@@ -9,14 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from minipach.git.checkout import dirty_paths
+from minipach.git.clean_index import matching_tree
 from minipach.git.repo import Repo, is_dataset
 from minipach.model.repo_layout import INPUTS
 from minipach.project.project import Project
 from minipach.project.spec_file import lying_specs
+from minipach.support.disk_cache import Cache
 from minipach.support.text import quoted
 
 NAMED = 3  # at most so many paths in a line
 _AT_ONCE = 4  # git processes
+_TREES = "head-trees"  # in the cache: by subdataset, its commit and the tree of that
 
 
 def used_by(project: Project, pipelines: Iterable[str]) -> tuple[str, ...]:
@@ -49,7 +52,7 @@ def uncommitted(project: Project, repos: Iterable[str]) -> dict[str, list[str]]:
         changed = dirty_paths(Repo(where)) if is_dataset(where) else _of_folder(project, path) if path in shared else []
         if path in pipelines:
             changed = [p for p in changed if not is_input(where, p)]
-        changed += in_subdatasets(where)
+        changed += in_subdatasets(where, project.cache)
         if changed:
             found[path] = changed
     return found
@@ -101,14 +104,24 @@ def _unquoted(word: str) -> str:
     return re.sub(r"\\(.)", r"\1", word[1:-1]) if len(word) > 1 and word[0] == word[-1] == '"' else word
 
 
-def in_subdatasets(folder: Path) -> list[str]:
-    """Return the uncommitted paths in these subdatasets; git lists only those whose commit has changed."""
+def in_subdatasets(folder: Path, cache: Cache | None = None) -> list[str]:
+    """Return the uncommitted paths in these subdatasets; git lists only those whose commit has changed.
+
+    cache: with it, git is not asked about a small subdataset whose files have the times that its index names.
+    """
     paths = own_subdatasets(folder)
     if not paths:
         return []
+    known: dict[str, list[str]] = (cache.get(_TREES, str(folder)) or {}) if cache else {}
+    seen = {path: found for path in paths if cache and (found := matching_tree(folder / path))}
+    left = [path for path in paths if path not in seen or known.get(path) != list(seen[path])]
     with ThreadPoolExecutor(_AT_ONCE) as pool:  # a git process for each
-        changed = pool.map(lambda path: _of_subdataset(folder / path), paths)
-        return [f"{path}/{name}" for path, names in zip(paths, changed, strict=True) for name in names]
+        changed = list(pool.map(lambda path: _of_subdataset(folder / path), left))
+    # where git finds no change, the tree of the index is that of the commit
+    fresh = {path: list(seen[path]) for path, names in zip(left, changed, strict=True) if path in seen and not names}
+    if cache and fresh:
+        cache.put(_TREES, str(folder), {**{p: t for p, t in known.items() if p in seen}, **fresh})
+    return [f"{path}/{name}" for path, names in zip(left, changed, strict=True) for name in names]
 
 
 def _of_subdataset(folder: Path) -> list[str]:

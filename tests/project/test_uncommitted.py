@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from minipach.git.repo import Repo
+from minipach.project.uncommitted import in_subdatasets
+from minipach.support.disk_cache import Cache
 from tests.fixtures.leftovers import Background, hold, leftovers, result_of, two_pipelines
 from tests.fixtures.projects import Study, run
 
@@ -301,3 +307,44 @@ def test_changes_in_nested_subdatasets_of_an_input_are_told(tmp_path: Path) -> N
     assert study.read("edges/all/sub-01/ses-1/a.txt/a.txt") == b"a\n"
     study.ok("datalad", "save", "-r", "-d", str(images), "-m", "changes")
     assert "uncommitted" not in study.minipach("plan").err
+
+
+def test_git_is_asked_once_about_a_subdataset_that_stays_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    top, past = Repo(tmp_path / "images"), time.time() - 10
+    top.path.mkdir()
+    top.git("init", "--quiet")
+    for name in ("one", "two"):
+        sub = Repo(top.path / name)
+        sub.path.mkdir()
+        sub.git("init", "--quiet")
+        for file in ("scan.dat", "other.dat"):
+            (sub.path / file).write_text(name)
+            os.utime(sub.path / file, (past, past))
+        sub.git("add", "--", ".")
+        sub.git("commit", "--quiet", "-m", "a scan")
+        top.git("config", "--file", ".gitmodules", f"submodule.{name}.path", name)
+    asked: list[Path] = []
+    git = Repo.git
+
+    def counting(self: Repo, *args: str, **options: Any) -> bytes:
+        asked.append(self.path)
+        return git(self, *args, **options)
+
+    monkeypatch.setattr(Repo, "git", counting)
+    cache = Cache(tmp_path / "cache")
+    assert in_subdatasets(top.path, cache) == []
+    assert sorted(path.name for path in asked) == ["one", "two"]
+    asked.clear()
+    assert in_subdatasets(top.path, cache) == []
+    assert asked == []
+    (top.path / "one/scan.dat").write_text("another")
+    assert in_subdatasets(top.path, cache) == ["one/scan.dat"]
+    assert {path.name for path in asked} == {"one"}
+    git(Repo(top.path / "two"), "rm", "--quiet", "--cached", "scan.dat")
+    (top.path / "two/scan.dat").unlink()
+    git(Repo(top.path / "two"), "write-tree")  # the index names its tree
+    assert in_subdatasets(top.path, cache) == ["one/scan.dat", "two/scan.dat"]
+    git(Repo(top.path / "two"), "commit", "--quiet", "-m", "one less")
+    assert in_subdatasets(top.path, cache) == ["one/scan.dat"]
+    (top.path / "two/.git/HEAD").write_text(git(Repo(top.path / "two"), "rev-parse", "HEAD~1").decode())
+    assert in_subdatasets(top.path, cache) == ["one/scan.dat", "two/scan.dat"], "the index is not that of the commit"

@@ -1,0 +1,89 @@
+"""A working tree that is as its index says is known without git; all else is git's to answer."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from minipach.git.clean_index import matching_tree
+from minipach.git.repo import Repo
+
+
+def make(top: Path) -> Repo:
+    repo = Repo(top)
+    top.mkdir()
+    repo.git("init", "--quiet")
+    (top / "a").mkdir()
+    (top / "a" / "long name ü").write_text("x")
+    (top / "run").write_text("y")
+    (top / "run").chmod(0o755)
+    (top / "link").symlink_to("a")
+    past = time.time() - 10
+    for path in (top / "a" / "long name ü", top / "run", top / "link"):
+        os.utime(path, (past, past), follow_symlinks=False)
+    repo.git("add", "--", ".")
+    repo.git("commit", "--quiet", "-m", "first")
+    return repo
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Repo:
+    return make(tmp_path / "repo")
+
+
+def test_a_clean_tree_is_that_of_its_commit(repo: Repo) -> None:
+    assert matching_tree(repo.path) == (repo.head(), repo.resolve("HEAD^{tree}"))
+
+
+def same_size(top: Path) -> None:
+    before = (top / "run").stat()
+    (top / "run").write_text("z")
+    os.utime(top / "run", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "new": lambda top: (top / "new").write_text("n"),
+    "new below": lambda top: (top / "a" / "new").write_text("n"),
+    "gone": lambda top: (top / "run").unlink(),
+    "content, with its old time": same_size,
+    "mode": lambda top: (top / "run").chmod(0o644),
+    "link": lambda top: ((top / "link").unlink(), (top / "link").symlink_to("b")),
+    "folder for a file": lambda top: ((top / "run").unlink(), (top / "run").mkdir()),
+    "a repository below": lambda top: ((top / "b").mkdir(), Repo(top / "b").git("init", "--quiet")),
+    "assumed": lambda top: Repo(top).git("update-index", "--assume-unchanged", "run"),
+    "skipped": lambda top: Repo(top).git("update-index", "--skip-worktree", "run"),
+    "intended": lambda top: ((top / "n").write_text("n"), Repo(top).git("add", "--intent-to-add", "n")),
+    "split index": lambda top: Repo(top).git("-c", "core.splitIndex=true", "update-index", "--split-index"),
+    "version 4": lambda top: Repo(top).git("update-index", "--index-version=4"),
+    "no index": lambda top: (top / ".git/index").unlink(),
+    "damaged": lambda top: (top / ".git/index").write_bytes(b"DIRC\0\0\0\2\0\0\0\7"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_changed_or_odd_is_left_to_git(repo: Repo, change: str) -> None:
+    CHANGES[change](repo.path)
+    assert matching_tree(repo.path) is None
+
+
+def test_a_staged_change_has_another_tree(repo: Repo) -> None:
+    committed = repo.resolve("HEAD^{tree}")
+    repo.git("rm", "--cached", "--quiet", "run")
+    (repo.path / "run").unlink()
+    repo.git("write-tree")  # which notes the tree in the index
+    found = matching_tree(repo.path)
+    assert found is None or found[1] != committed
+
+
+def test_a_file_as_young_as_the_index_is_left_to_git(repo: Repo) -> None:
+    (repo.path / "run").write_text("q")
+    repo.git("add", "--", "run")
+    repo.git("commit", "--quiet", "-m", "second")
+    index = repo.path / ".git/index"
+    written = (repo.path / "run").stat().st_mtime_ns
+    os.utime(index, ns=(written, written))
+    assert matching_tree(repo.path) is None
