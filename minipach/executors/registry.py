@@ -12,11 +12,12 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 from minipach.executors.base import Executor
-from minipach.executors.view import Elsewhere, Looker, Seen
+from minipach.executors.view import Looker, Seen
 from minipach.git.repo import Repo
 from minipach.model.pipeline import Pipeline
 from minipach.project.project import Project
 from minipach.project.settings import bad_setting, local_setting
+from minipach.records.follow import Elsewhere
 from minipach.support.errors import Finding, Problem, UserError
 
 
@@ -69,6 +70,13 @@ class Backend(ABC):
     def remote_logs(self, project: Project) -> AbstractContextManager[Elsewhere | None]:
         """Return a context with the logs of running sets that are not on this file system; None: all are."""
         return nullcontext(None)
+
+    def stream(self, project: Project, path: str | None, ended: Callable[[], bool]) -> Iterator[tuple[str, str]] | None:
+        """Return what all workers print for a pipeline (None: for all) as (worker, line), until it has ended.
+
+        None: logs grow as files, or come by `remote_logs`. Raises UserError where the engine is away.
+        """
+        return None
 
     def check_setup(self, project: Project) -> Iterator[Finding]:
         """Yield what `minipach doctor` is to report of the engine on this machine."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from minipach.model.work_set import Outcome
 
@@ -46,11 +45,3 @@ class Seen:
 # Looks at an engine, for these sets (by id, with their names for people). It may remember, so that the next look is
 # cheaper. UserError where the engine is away.
 Looker = Callable[[Mapping[str, str]], Seen]
-
-
-class Elsewhere(Protocol):
-    """Logs of sets that run on machines without our filesystem."""
-
-    def new(self, sets: Iterable[str]) -> Mapping[str, Sequence[tuple[int, bytes]]]:
-        """Return what is new of these sets: (place in its log, text), as far as it is still there. Never raises."""
-        ...

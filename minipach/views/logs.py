@@ -14,11 +14,11 @@ from minipach.project.lock import holder
 from minipach.project.project import Project
 from minipach.project.targets import matching, suggest_datum
 from minipach.records import pending_work
+from minipach.records.follow import PAUSE, STREAM_MARK, Following, follow
 from minipach.records.job_history import all_tries, as_they_are, open_ledger, read_job
 from minipach.scheduling.stalled import Remarking
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import many
-from minipach.views.follow import PAUSE, Following, follow
 
 _LAST = 50  # jobs among which are those that began since the last look
 # what a worker writes between two tries (see execution.run_set)
@@ -141,7 +141,12 @@ def stream(
         now = _row(project, row.id, row.key)
         return now is None or now.state not in OPEN
 
-    with chosen(project).remote_logs(project) as elsewhere:
+    backend = chosen(project)
+    lines = backend.stream(project, path, ended)
+    if lines is not None:
+        yield from _of_workers(lines, datum)
+        return
+    with backend.remote_logs(project) as elsewhere:
         for found, line in follow(_folder(project, row), ended, elsewhere):
             if datum is None or matching(datum, [found]):
                 yield found, line
@@ -156,7 +161,17 @@ def stream_all(project: Project, tell: Callable[[str], None]) -> Iterator[tuple[
     newest: int | None = None
     told = False
     remarking = Remarking(project, tell)
-    with chosen(project).remote_logs(project) as elsewhere:
+    backend = chosen(project)
+
+    def is_idle() -> bool:
+        remarking.look()
+        return holder(project.local.lock) is None and not pending_work.exists(project)
+
+    if not is_idle() and (lines := backend.stream(project, None, is_idle)) is not None:
+        for worker, line in lines:
+            yield worker, *_datum_of(line)
+        return
+    with backend.remote_logs(project) as elsewhere:
         while True:
             who = holder(project.local.lock)  # asked before the look, so that nothing is missed after it
             busy = who is not None or pending_work.exists(project)
@@ -188,6 +203,20 @@ def stream_all(project: Project, tell: Callable[[str], None]) -> Iterator[tuple[
                 return
             remarking.look()
             time.sleep(PAUSE)
+
+
+def _of_workers(lines: Iterator[tuple[str, str]], wanted: str | None) -> Iterator[tuple[str, str]]:
+    """(worker: datum, line) of what workers print, of datums that were asked for."""
+    for worker, text in lines:
+        datum, line = _datum_of(text)
+        if wanted is None or matching(wanted, [datum]):
+            yield f"{worker}: {datum}" if datum else worker, line
+
+
+def _datum_of(text: str) -> tuple[str, str]:
+    """Return the datum and the line of what a worker printed; "" for what is the worker's own."""
+    datum, mark, line = text.partition(STREAM_MARK)
+    return (datum, line) if mark else ("", text)
 
 
 def _last_rows(project: Project) -> list[JobRow]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from minipach.executors.base import Executor
@@ -42,6 +42,18 @@ class KubernetesBackend(Backend):
         from minipach.executors.kubernetes.view import looker
 
         return looker(project)
+
+    def stream(self, project: Project, path: str | None, ended: Callable[[], bool]) -> Iterator[tuple[str, str]] | None:
+        """Return the lines of all pods (of a pipeline) as one stream."""
+        from minipach.executors.kubernetes.manifest import PIPELINE_LABEL, PROJECT_LABEL, label_of
+        from minipach.executors.kubernetes.options import KubernetesOptions
+        from minipach.executors.kubernetes.pod_logs import PodStream
+
+        settings = KubernetesOptions(project)
+        selector = f"{PROJECT_LABEL}={settings.mark}"
+        if path is not None:
+            selector += f",{PIPELINE_LABEL}={label_of(path)}"
+        return PodStream(settings.client(), selector).follow(ended)
 
     def forsaken(self, project: Project) -> bool:
         """Return True: a pass is made by a schedule that waits, by the watcher, or by hand."""

@@ -29,6 +29,14 @@ _PASSES = re.compile(
 )
 
 
+_NO_KUBECTL = Problem(
+    "kubernetes.no-kubectl",
+    "kubectl",
+    "not found, and minipach.executor is kubernetes",
+    "install kubectl, or git config minipach.executor local",
+)
+
+
 class AwayError(UserError):
     """The API server does not answer, or only with errors of its own."""
 
@@ -106,6 +114,23 @@ class Client:
             return "NotFound" in str(error)
         return False
 
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a kubectl that prints for as long as it takes. Raises RefusedError where there is none."""
+        try:
+            return subprocess.Popen(
+                [*self._kubectl(), *arguments],
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        except FileNotFoundError:
+            raise RefusedError(_NO_KUBECTL) from None
+
+    def _kubectl(self) -> list[str]:
+        options = [f"--{name}={value}" for name in ("context", "namespace") if (value := getattr(self, name))]
+        return ["kubectl", *options]
+
     def ask(self, *arguments: str, stdin: str = "", patience: float = _PATIENCE) -> str:
         """Return what kubectl prints. Tries again what passes.
 
@@ -124,8 +149,7 @@ class Client:
 
     def _ask_once(self, arguments: Sequence[str], stdin: str, patience: float) -> str:
         self.calls += 1
-        options = [f"--{name}={value}" for name in ("context", "namespace") if (value := getattr(self, name))]
-        command = ["kubectl", *options, f"--request-timeout={int(patience)}s", *arguments]
+        command = [*self._kubectl(), f"--request-timeout={int(patience)}s", *arguments]
         try:
             done = subprocess.run(
                 command,
@@ -136,14 +160,7 @@ class Client:
                 check=False,
             )
         except FileNotFoundError:
-            raise RefusedError(
-                Problem(
-                    "kubernetes.no-kubectl",
-                    "kubectl",
-                    "not found, and minipach.executor is kubernetes",
-                    "install kubectl, or git config minipach.executor local",
-                )
-            ) from None
+            raise RefusedError(_NO_KUBECTL) from None
         except subprocess.TimeoutExpired:
             raise AwayError(_away(f"kubectl {arguments[0]}: no answer for {patience:g} s")) from None
         said = os.fsdecode(done.stderr).strip()

@@ -21,8 +21,9 @@ from minipach.environment.image import resolve_image
 from minipach.executors.kubernetes.batch import Batch, batches_of
 from minipach.executors.kubernetes.client import AwayError, Client
 from minipach.executors.kubernetes.command_container import Command, memory_limit, own_image
-from minipach.executors.kubernetes.manifest import PROJECT_LABEL, JobRequest, PodOptions, job
+from minipach.executors.kubernetes.manifest import PROJECT_LABEL, WORKER, JobRequest, PodOptions, job
 from minipach.executors.kubernetes.options import KubernetesOptions
+from minipach.executors.kubernetes.pod_state import cut, ending, pod_place
 from minipach.executors.kubernetes.reports import final, read_report, reports_of, store_logs
 from minipach.executors.moved_project import another_is
 from minipach.executors.stored_sets import drop_sets, known_sets, write_sets
@@ -32,7 +33,7 @@ from minipach.model.pipeline import Pipeline, Pod
 from minipach.model.repo_layout import BATCH_REFS, REPORT_REFS
 from minipach.model.work_set import LOST_TRIES, Needs, Outcome, WorkSet
 from minipach.project.project import Project
-from minipach.records.job_logs import note_set
+from minipach.records.job_logs import lost_log, note_set
 from minipach.records.pending_work import due_in
 from minipach.support.errors import UserError
 
@@ -44,6 +45,8 @@ _SLOWEST = 30.0
 _SOONEST = 0.5  # where the answer decides something
 _GRACE = 2.0  # seconds between the end of a pod and the last look at its refs
 _TAIL = 20  # lines of a lost pod's log that are kept
+_LOGS = 50  # lost pods whose logs are fetched at a time
+_EVENTS = 3  # of a pod, that are kept
 _END = 60.0  # seconds for pods to end what is cancelled
 
 
@@ -53,7 +56,7 @@ class _Flight:
 
     runs: the batches that have it, the last one counts · read: the lines of each report that were taken · told: the
     number of runs when something was told last · gone: since when its last pod is known to be over, on the clock of
-    `time.monotonic` · why: what the cluster said last.
+    `time.monotonic` · why: what the cluster said last · ends: how the last pod of each batch ended, with its events.
     """
 
     work: WorkSet
@@ -63,6 +66,7 @@ class _Flight:
     told: int = 0
     gone: float | None = None
     why: str = ""
+    ends: dict[str, str] = field(default_factory=dict)
 
     @property
     def in_vain(self) -> int:
@@ -265,10 +269,14 @@ class KubernetesExecutor:
     def _lost_tries(flight: _Flight) -> tuple[Try, ...]:
         if flight.work.chunk:
             return ()
-        return tuple(
-            Try("lost", 1, f"index {batch.index_of(flight.work.id)} of Job {batch.name} ended without a result")
-            for batch in flight.runs[:-1]
-        )
+        tries = []
+        for number, batch in enumerate(flight.runs[:-1], 1):
+            message = f"index {batch.index_of(flight.work.id)} of Job {batch.name} ended without a result"
+            said = flight.ends.get(batch.name, "")
+            log = lost_log(flight.work.log, number)
+            kept = log if os.path.isfile(log) else ""
+            tries.append(Try("lost", 1, f"{message} ({said})" if said else message, log=kept))
+        return tuple(tries)
 
     def _look(self) -> list[Outcome]:
         """Ask the cluster, if it is time, which indices are over; what is over and has not told all goes once more."""
@@ -305,7 +313,39 @@ class KubernetesExecutor:
         if not over:
             return []
         found = self._read()  # what they pushed last
-        return [*found, *self._go_again([flight for flight in over if flight.left])]
+        left = [flight for flight in over if flight.left]
+        self._note_ends(left)
+        return [*found, *self._go_again(left)]
+
+    def _note_ends(self, flights: Sequence[_Flight]) -> None:
+        """Keep how pods ended, with their events, and the end of what they printed: Kubernetes forgets it soon."""
+        try:
+            pods = self._client.listed("pods", self.selector) if flights else []
+        except UserError:
+            return
+        events: dict[str, list[str]] = {}
+        with contextlib.suppress(UserError):  # few may list events
+            for row in self._client.rows("get", "events", "--field-selector=type=Warning") if pods else ():
+                name = str((row.get("involvedObject") or {}).get("name"))
+                events.setdefault(name, []).append(cut(f"{row.get('reason')}: {row.get('message')}"))
+        by_place: dict[tuple[str, int | None], dict[str, Any]] = {}
+        for pod in sorted(pods, key=lambda pod: str(pod.get("metadata", {}).get("creationTimestamp"))):
+            by_place[pod_place(pod)] = pod
+        for number, flight in enumerate(flights):
+            batch = flight.runs[-1]
+            last = by_place.get((batch.name, batch.index_of(flight.work.id)))
+            if last is None:
+                flight.ends[batch.name] = flight.why
+                continue
+            name = str(last["metadata"]["name"])
+            words = [f"pod {name}", ending(last), *events.get(name, ())[-_EVENTS:]]
+            flight.ends[batch.name] = "; ".join(words)
+            if number < _LOGS and not flight.work.chunk:
+                with contextlib.suppress(UserError, OSError):
+                    said = self._client.ask("logs", f"--tail={_TAIL}", f"--container={WORKER}", name)
+                    there = Path(lost_log(flight.work.log, len(flight.runs)))
+                    there.parent.mkdir(parents=True, exist_ok=True)
+                    there.write_text(said)
 
     def _go_again(self, flights: Sequence[_Flight]) -> list[Outcome]:
         """Submit once more what was left undone; what keeps ending without a result is lost."""
@@ -324,7 +364,8 @@ class KubernetesExecutor:
         work = flight.work
         first = min(flight.left)
         part = work.part([first]) if work.chunk else work
-        message = f"its pods ended {flight.in_vain} times without a result (Kubernetes: {flight.why or 'unknown'})"
+        why = (flight.ends.get(flight.runs[-1].name) if flight.runs else "") or flight.why or "unknown"
+        message = f"its pods ended {flight.in_vain} times without a result (Kubernetes: {why})"
         log = Path(part.log)
         said = self._said(flight)
         with contextlib.suppress(OSError):
@@ -488,17 +529,6 @@ def withdraw(repo: Repo) -> None:
         batches = batches_of(repo)[0]
         drop_sets(repo, [name for batch in batches for row in batch.indices for name in row])
         repo.update_refs([f"delete {ref}" for ref in refs])
-
-
-def pod_place(pod: dict[str, Any]) -> tuple[str, int | None]:
-    """Return the Job and the index of a pod; None: it has none."""
-    labels = pod.get("metadata", {}).get("labels", {})
-    notes = pod.get("metadata", {}).get("annotations", {})
-    index = labels.get("batch.kubernetes.io/job-completion-index") or notes.get(
-        "batch.kubernetes.io/job-completion-index"
-    )
-    name = labels.get("batch.kubernetes.io/job-name") or labels.get("job-name") or ""
-    return str(name), int(index) if isinstance(index, str) and index.isdecimal() else None
 
 
 def _runs(pod: dict[str, Any]) -> bool:

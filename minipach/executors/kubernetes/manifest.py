@@ -27,6 +27,7 @@ PIPELINE_NOTE = "minipach.dev/pipeline"
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 _TRIES = 2  # pods of an index after the first, before its sets are submitted again
 _END = 60  # seconds of a pod to keep what is finished, once it is asked to end
+WORKER = "worker"  # the container of the worker
 _WORK = "/work"
 _SSH = "/etc/minipach/ssh"
 
@@ -110,7 +111,7 @@ def label_of(pipeline: str) -> str:
 
 def _pod(request: JobRequest, options: PodOptions) -> dict[str, Any]:
     container: dict[str, Any] = {
-        "name": "worker",
+        "name": WORKER,
         "image": options.image,
         "command": ["python3", "-m", "minipach.executors.kubernetes.task"],
         "args": [_WORK, options.git, request.pipeline, request.name],

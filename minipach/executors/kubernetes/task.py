@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Event, Thread
 
 from minipach.execution.chunk import as_members, done_before, run_rest
 from minipach.execution.run_set import is_stopping, stop_early
@@ -32,9 +33,14 @@ from minipach.git.repo import GitError, Repo, child_environment, enter_environme
 from minipach.git.worktrees import Slot, slots_dir
 from minipach.model.repo_layout import BATCH_REFS, REPORT_REFS, RESULT_REFS
 from minipach.model.work_set import Outcome, WorkSet
+from minipach.records.follow import STREAM_MARK, Following
+from minipach.records.job_logs import note_set
 from minipach.support.errors import UserError
 from minipach.support.messages import say, show_log
+from minipach.support.text import printable
 
+_PRINT = 0.5  # seconds between two looks at the logs
+_LAST_PRINT = 5.0  # seconds for the last look
 _ENDED = 143
 _BUSY = 75  # EX_TEMPFAIL of sysexits.h: something that passes; the pod is tried again
 
@@ -65,6 +71,7 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         say(f"minipach: {in_a_line(error) if isinstance(error, GitError) else error}")
         return _BUSY
+    _PRINTER.start(clones.logs)
     for set_id in sets:
         if is_stopping():
             return _ENDED
@@ -76,6 +83,38 @@ def main(arguments: Sequence[str]) -> int:
             say(f"minipach: {in_a_line(error) if isinstance(error, GitError) else error}")
             return _BUSY
     return _ENDED if is_stopping() else 0
+
+
+class _Printer:
+    """Prints what datums print, each line after the name of its datum: `kubectl logs` is how it is followed."""
+
+    def __init__(self) -> None:
+        self._over = Event()
+        self._thread: Thread | None = None
+
+    def start(self, folder: Path) -> None:
+        """Print the logs in a folder as they grow."""
+        # of its own: while datums run, standard output is their log
+        self._out = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
+        self._thread = Thread(target=self._print, args=(Following(folder),), daemon=True)
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Print the rest."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join(_LAST_PRINT)
+
+    def _print(self, following: Following) -> None:
+        is_over = False
+        while not is_over:
+            is_over = self._over.wait(_PRINT)
+            for datum, line in following.look(last=is_over):
+                self._out.write(f"{printable(datum)}{STREAM_MARK}{line}\n")
+            self._out.flush()
+
+
+_PRINTER = _Printer()
 
 
 class _Run:
@@ -117,6 +156,7 @@ class _Run:
             tell(done_before(work, known))
         left = [index for index in range(len(work.parts)) if index not in done and index not in known]
         if left:
+            self._note(work, left)
             self._fetch_contents(work)
             slot = Slot(repo, slots_dir(repo) / f"pod-{os.getpid()}.0")
             run_rest(work, left, slot, as_members(work, range(len(work.parts)), tell))
@@ -124,6 +164,12 @@ class _Run:
             report.end(0)
             report.write()
             self._push(report)
+
+    def _note(self, work: WorkSet, left: Sequence[int]) -> None:
+        """Name the datums of the log, for what prints it. A chunk names those of its sets as they begin."""
+        if not work.chunk:
+            part = work if len(left) == len(work.parts) else work.part(left)
+            note_set(Path(part.log).parent, Path(part.log).name, [str(datum["name"]) for datum in part.datums])
 
     def _told(self, work: WorkSet) -> set[int]:
         """Return the datums that an earlier pod has told the last word of."""
@@ -175,6 +221,7 @@ if __name__ == "__main__":
     except Exception:
         traceback.print_exc()
         code = 1
+    _PRINTER.finish()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # what datalad does when Python ends takes 0.2 s, and there is nothing left to do

@@ -11,15 +11,14 @@ from typing import Any
 
 from minipach.executors.kubernetes.batch import Batch, batches_of
 from minipach.executors.kubernetes.client import Client
-from minipach.executors.kubernetes.executor import pod_place
 from minipach.executors.kubernetes.manifest import PIPELINE_NOTE, PROJECT_LABEL
 from minipach.executors.kubernetes.options import KubernetesOptions
+from minipach.executors.kubernetes.pod_state import pod_place, why_pending
 from minipach.executors.view import Looker, Seen, Waiting, Worker
 from minipach.git.repo import Repo, is_dataset
 from minipach.project.project import Project
 
 _PACE = 2.0  # seconds between two questions to the API server
-_LONGEST = 160  # characters of a reason that are shown
 
 
 def looker(project: Project) -> Looker:
@@ -101,20 +100,3 @@ def _age(pod: Mapping[str, Any]) -> float:
         return max(0.0, time.time() - began.timestamp())
     except (ValueError, TypeError):
         return 0.0
-
-
-def why_pending(pod: Mapping[str, Any]) -> str:
-    """Return why a pod does not run yet, in Kubernetes' own words."""
-    status = pod.get("status", {})
-    for container in status.get("containerStatuses") or ():
-        state = (container.get("state") or {}).get("waiting") or {}
-        if state.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-            return _cut(f"{state['reason']}: {state.get('message') or container.get('image')}")
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return _cut(f"{condition.get('reason')}: {condition.get('message')}")
-    return "its container is being created"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

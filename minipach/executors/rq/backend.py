@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from minipach.executors.base import Executor
 from minipach.executors.registry import Backend
 from minipach.executors.stored_sets import drop_all
-from minipach.executors.view import Elsewhere, Looker
+from minipach.executors.view import Looker
 from minipach.git.repo import Repo
 from minipach.project.project import Project
+from minipach.records.follow import Elsewhere
 from minipach.support.errors import Finding, Problem, UserError
 from minipach.support.text import many
 

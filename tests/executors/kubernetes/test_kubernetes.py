@@ -121,6 +121,45 @@ def test_a_killed_schedule_is_continued(project: Study, cluster: FakeCluster) ->
     assert cluster.requests["POST", "jobs"] == len(names) == 1, "its sets were adopted, not submitted again"
 
 
+def test_all_pods_are_followed_in_one_stream(project: Study, cluster: FakeCluster) -> None:
+    project.pipeline("edges", RUN + "datum_tries: 1\n", run='echo "sees ${images##*/}"; sleep 2; echo "ends"; exit 3\n')
+    images(project, 3)
+    running = Background(project, "schedule")
+    until("pods run", lambda: len(cluster.running()) == 3)
+    names = {pod.name for pod in cluster.running()}
+    found = project.minipach("logs", "edges", "--follow")
+    assert running.end().code == 1
+    rows = [line.split(" | ", 1) for line in found.out.splitlines() if " | sees " in line or " | ends" in line]
+    assert {name.partition(": ")[0] for name, _ in rows} == names
+    said = sorted(f"{name.partition(': ')[2]} {text}" for name, text in rows)
+    assert said == sorted(f"{n} {what}" for n in range(3) for what in (f"sees {n}", "ends")), "each line once"
+    assert "sees 1" in project.minipach("logs", "edges:1").out, "logs outlive pods"
+
+
+def test_a_lost_try_keeps_what_the_cluster_said_and_what_the_pod_printed(project: Study, cluster: FakeCluster) -> None:
+    cluster.env["MINIPACH_RUNTIME"] = "none"
+    (SHOWN / "go-pods").unlink(missing_ok=True)
+    project.pipeline("edges", RUN + "datum_set_spec: {number: 1}\n", run=f"echo begun; {SLOW}")
+    images(project, 1)
+    running = Background(project, "schedule")
+    struck: set[str] = set()
+
+    def first_job_fails() -> bool:
+        for pod in cluster.running():
+            if len(struck) < 3 and pod.name not in struck and "begun" in pod.log.read_text():
+                struck.add(pod.name)
+                cluster.kill(pod)
+        return len(struck) == 3 and len(cluster.running()) == 1
+
+    until("three pods were killed, and a new Job runs", first_job_fails)
+    (SHOWN / "go-pods").touch()
+    assert running.end().code == 0
+    (row,) = project.minipach("jobs", "--json").json["jobs"]
+    story = json.dumps(project.minipach("job", row["id"], "--json").json)
+    assert "OOMKilled, exit code 137" in story and "OOMKilling: memory" in story
+    assert "0 | begun" in project.minipach("logs", "edges", "0", "--try", "1").out
+
+
 def test_cancel_ends_the_pods(project: Study, cluster: FakeCluster) -> None:
     cluster.env["MINIPACH_RUNTIME"] = "none"
     (SHOWN / "go-pods").unlink(missing_ok=True)

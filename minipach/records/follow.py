@@ -6,18 +6,27 @@ import codecs
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from minipach.executors.view import Elsewhere
 from minipach.records.job_logs import SETS, noted_lines, place_in_sent
 
 _BEGINS = re.compile(r"datum: begins (\d{1,6})")
+STREAM_MARK = " | "  # between a datum and a line, in what a pod prints
 PAUSE = 0.2  # seconds between two looks
 _ASK = 1.0  # and between two looks at what is elsewhere
 _MOST = 1024 * 1024  # bytes of one log that are read at a time
+
+
+class Elsewhere(Protocol):
+    """Logs of sets that run on machines without our filesystem."""
+
+    def new(self, sets: Iterable[str]) -> Mapping[str, Sequence[tuple[int, bytes]]]:
+        """Return what is new of these sets: (place in its log, text), as far as it is still there. Never raises."""
+        ...
 
 
 @dataclass

@@ -1,0 +1,51 @@
+"""What the cluster says of one pod, as `kubectl get pods --output=json` has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_LONGEST = 160  # characters of a reason that are shown
+
+
+def pod_place(pod: dict[str, Any]) -> tuple[str, int | None]:
+    """Return the Job and the index of a pod; None: it has none."""
+    labels = pod.get("metadata", {}).get("labels", {})
+    notes = pod.get("metadata", {}).get("annotations", {})
+    index = labels.get("batch.kubernetes.io/job-completion-index") or notes.get(
+        "batch.kubernetes.io/job-completion-index"
+    )
+    name = labels.get("batch.kubernetes.io/job-name") or labels.get("job-name") or ""
+    return str(name), int(index) if isinstance(index, str) and index.isdecimal() else None
+
+
+def why_pending(pod: Mapping[str, Any]) -> str:
+    """Return why a pod does not run yet, in Kubernetes' own words."""
+    status = pod.get("status", {})
+    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        state = (container.get("state") or {}).get("waiting") or {}
+        if state.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+            return cut(f"{state['reason']}: {state.get('message') or container.get('image')}")
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return cut(f"{condition.get('reason')}: {condition.get('message')}")
+    return "its container is being created"
+
+
+def cut(text: str) -> str:
+    """Return a reason that is not longer than a line."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def ending(pod: Mapping[str, Any]) -> str:
+    """Return how a pod ended, in Kubernetes' own words."""
+    status = pod.get("status", {})
+    words = [str(status["reason"])] if status.get("reason") else []
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
+            words.append(f"disrupted ({condition.get('reason') or 'no reason'})")
+    for container in status.get("containerStatuses") or ():
+        ended = (container.get("state") or {}).get("terminated") or {}
+        if ended.get("exitCode"):
+            words.append(f"{container.get('name')}: {ended.get('reason') or 'ended'}, exit code {ended['exitCode']}")
+    return "; ".join(words) or str(status.get("phase") or "unknown")
