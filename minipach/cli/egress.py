@@ -10,10 +10,10 @@ import typer
 from minipach.cli.common import Here, guarded, say, show, show_json
 from minipach.cli.options import JSON, LOCK_WAIT, PIPELINE
 from minipach.cli.sections import SHARE, add
-from minipach.support.text import byte_count
 
 PLACE = Annotated[
-    str, typer.Argument(metavar="DIR", help="Send to this folder, ssh://HOST/PATH or s3://BUCKET/PREFIX.")
+    str | None,
+    typer.Argument(metavar="DIR", help="Send to this folder, ssh://HOST/PATH or s3://BUCKET/PREFIX. [default: spec's]"),
 ]
 
 
@@ -24,12 +24,15 @@ def register(app: typer.Typer) -> None:
 
 @guarded
 def egress(
-    context: typer.Context, pipeline: PIPELINE, place: PLACE, as_json: JSON = False, wait: LOCK_WAIT = True
+    context: typer.Context, pipeline: PIPELINE, place: PLACE = None, as_json: JSON = False, wait: LOCK_WAIT = True
 ) -> None:
     """Send the outputs of a pipeline somewhere, under their names.
 
     Sends what is new, then a manifest, then removes what is gone. A renamed file is not sent again. Run the same
     command again after an interruption. A repo with data works, too. AWS_ENDPOINT_URL names the S3 server.
+
+    Without DIR, `egress` of the spec names the place. That confirms it in this clone, and each schedule sends from then
+    on.
 
     Example: minipach egress edges /srv/www/edges, or minipach egress edges s3://results/edges
     """
@@ -38,11 +41,10 @@ def egress(
 
     here: Here = context.obj
     project = here.project()
-    where = place if "://" in place else str((here.directory / Path(place)).absolute())
+    where = place if place is None or "://" in place else str((here.directory / Path(place)).absolute())
     with project_lock(project.local.lock, wait=wait, tell=say):
         done = send(project, pipeline, where)
     if as_json:
         show_json({"schema": 1, **done.as_json()})
         return
-    sizes = f"{done.new} new ({byte_count(done.size)}), {done.renamed} renamed (0 B), {done.gone} gone"
-    show(f"{done.repo}: {sizes}")
+    show(done.text)

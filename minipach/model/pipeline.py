@@ -179,7 +179,8 @@ class Pipeline:
     results go to (None: the one checked out) · more_memory: how many times as much memory a try gets after one that
     was out of it (1: as much) · places: (field, `line:column`) of the inputs' fields and of the
     image, for errors that show only later; where something stands makes no other pipeline of it · exclude: names or
-    patterns of datums that are left out, and why · metrics: paths or patterns of outputs with metrics.
+    patterns of datums that are left out, and why · metrics: paths or patterns of outputs with metrics · egress: the
+    place that outputs are sent to after a publish, or "".
     """
 
     name: str
@@ -208,6 +209,7 @@ class Pipeline:
     more_memory: float = 1.0
     exclude: tuple[tuple[str, str], ...] = ()
     metrics: tuple[str, ...] = ()
+    egress: str = ""
     pod: Pod = Pod()
     notes: tuple[Problem, ...] = ()
     source: str = "spec.yml"

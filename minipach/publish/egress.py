@@ -11,24 +11,28 @@ import os
 import re
 import urllib.parse
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from minipach.git.annex_keys import key_of_link, size_of
-from minipach.git.repo import FILE, GITLINK, SYMLINK, GitError, Repo, TreeEntry, is_dataset
+from minipach.git.repo import FILE, GITLINK, SYMLINK, GitError, Repo, TreeEntry, annex, is_dataset
 from minipach.model.repo_layout import reserved_in_data, reserved_in_pipeline
 from minipach.project.project import Project
+from minipach.project.settings import local_setting
+from minipach.publish.exchange import without_credentials
 from minipach.storage.backends import ssh_address
 from minipach.storage.s3 import bucket, given_key, make_bucket, private_addresses
 from minipach.storage.special_remotes import compare, described
-from minipach.storage.store import dataset_id
+from minipach.storage.store import dataset_id, is_confirmed, stores
 from minipach.support.errors import Problem, UserError
-from minipach.support.text import many
+from minipach.support.text import byte_count, many, quoted
 
 MANIFEST = "minipach-manifest.json"
 _NAMESPACE = uuid.UUID("a3c1b4a0-2a53-4f0a-9f5d-0f6f0d0f9f11")  # of the ids of these special remotes
+_CONFIRMED = "minipach-egress.confirmed"  # in a clone of a pipeline's repo: the place of the spec that may be used
+_SENT = "minipach-egress.sent"  # the commit that is there, and the place
 _ALLOWED = "annex.security.allowed-ip-addresses"
 
 
@@ -52,6 +56,12 @@ class Exported:
     renamed: int
     gone: int
 
+    @property
+    def text(self) -> str:
+        """The line for people."""
+        sizes = f"{self.new} new ({byte_count(self.size)}), {self.renamed} renamed (0 B), {self.gone} gone"
+        return f"{self.repo}: {sizes}"
+
     def as_json(self) -> dict[str, Any]:
         """Return the JSON object of `minipach egress --json`."""
         return {
@@ -64,13 +74,14 @@ class Exported:
         }
 
 
-def egress(project: Project, name: str, place: str) -> Exported:
+def egress(project: Project, name: str, place: str | None) -> Exported:
     """Bring a place to the outputs of a pipeline, or the files of a repo with data, as they are committed.
 
     Args:
         project: The project, whose lock the caller holds.
         name: A pipeline, or the path of a repo.
-        place: A folder, `ssh://HOST/PATH`, or `s3://BUCKET/PREFIX` (the server is in AWS_ENDPOINT_URL).
+        place: A folder, `ssh://HOST/PATH`, or `s3://BUCKET/PREFIX`. None: that of the pipeline's spec, which this call
+            confirms for later passes in this clone.
 
     Raises:
         UserError: The place can't be used, a content is not here, or the export was interrupted.
@@ -78,21 +89,88 @@ def egress(project: Project, name: str, place: str) -> Exported:
     path = name if name in project.repos and name not in project.order else project.path_of(name)
     if not is_dataset(project.root / path):
         raise UserError(Problem("pipeline.not-a-dataset", path, "not a dataset yet", f"minipach schedule {name}"))
+    pipeline = project.pipelines.get(path)
+    asked = pipeline.egress if pipeline else ""
+    if place is None and not asked:
+        fix = f"name one: minipach egress {name} DIR; or add egress: {{URL: ...}} to the spec"
+        raise UserError(Problem("egress.no-place", path, "the spec names no place", fix))
+    if place is not None:
+        return _export(project, path, place)
+    repo = Repo(project.root / path)
+    repo.git("config", "--local", _CONFIRMED, asked)
+    done = _export(project, path, _place_of(asked))
+    repo.git("config", "--local", _SENT, f"{_head(project, path, repo)} {asked}")
+    return done
+
+
+def send_outputs(project: Project, paths: Iterable[str], tell: Callable[[str], None]) -> list[Problem]:
+    """Send the outputs of pipelines whose spec has `egress`, after a pass. What is sent already is not looked at again.
+
+    A place gets nothing before somebody has confirmed it in this clone: anybody can write a spec.
+
+    Args:
+        project: The project.
+        paths: Its pipelines that the pass was about.
+        tell: Is told what went, and what is not confirmed.
+
+    Returns:
+        The failures. The next pass tries again.
+    """
+    problems: list[Problem] = []
+    for path in paths:
+        pipeline = project.pipelines.get(path)
+        if pipeline is None or not pipeline.egress or not is_dataset(project.root / path):
+            continue
+        repo = Repo(project.root / path)
+        state = f"{_head(project, path, repo)} {pipeline.egress}"
+        if repo.config(_SENT) == state or not state.partition(" ")[0]:
+            continue
+        if repo.config(_CONFIRMED) != pipeline.egress:
+            fix = f"minipach egress {quoted(pipeline.name)}, if you expect it"
+            problem = f"{pipeline.egress} came with the spec and is not confirmed here, so nothing is sent"
+            tell(str(Problem("egress.not-confirmed", path, problem, fix)))
+            continue
+        try:
+            tell(_export(project, path, _place_of(pipeline.egress)).text)
+        except UserError as error:
+            problems += error.problems
+        except GitError as error:
+            why = " ".join(without_credentials(error.stderr).split())[-300:]
+            fix = "minipach schedule tries again"
+            problems.append(Problem("egress.incomplete", path, f"the outputs could not be sent: {why}", fix))
+        else:
+            repo.git("config", "--local", _SENT, state)
+    return problems
+
+
+def _head(project: Project, path: str, repo: Repo) -> str:
+    """Return the commit with the outputs; "" if there is none."""
+    pipeline = project.pipelines.get(path)
+    branch = pipeline.output_branch if pipeline else None
+    return (repo.resolve(f"refs/heads/{branch}") if branch else repo.head()) or ""
+
+
+def _place_of(url: str) -> str:
+    return url.removeprefix("file://")
+
+
+def _export(project: Project, path: str, place: str) -> Exported:
     repo = Repo(project.root / path)
     try:
         is_reserved = reserved_in_pipeline if path in {one.path for one in project.places} else reserved_in_data
-        head = repo.head()
+        head = _head(project, path, repo)
         new = {
             entry.path: entry
             for entry in (repo.ls_tree(head, recursive=True) if head else ())
             if entry.mode != GITLINK and not is_reserved(entry.path.split("/", 1)[0]) and entry.path != MANIFEST
         }
-        remote, identity = _remote(repo, place)
+        remote, identity = _remote(project, repo, place)
         old = {path: entry for path, entry in _exported(repo, identity).items() if path != MANIFEST}
         had, has = {entry.sha for entry in old.values()}, {entry.sha for entry in new.values()}
         changed = [entry for path, entry in new.items() if path not in old or old[path].sha != entry.sha]
         fresh = [entry for entry in changed if entry.sha not in had]
         gone = {p: entry for p, entry in old.items() if p not in new}
+        _fetch(repo, fresh)
         manifest = TreeEntry(FILE, repo.hash_blob(_manifest(repo, head or "", new)), MANIFEST)
         before = [entry for entry in _exported(repo, identity).values() if entry.path == MANIFEST]
         kept = [entry for entry in gone.values() if entry.sha not in has]
@@ -108,6 +186,17 @@ def egress(project: Project, name: str, place: str) -> Exported:
         repo.close()
 
 
+def _fetch(repo: Repo, entries: Iterable[TreeEntry]) -> None:
+    """Fetch contents that are to be sent and are not here. What can't be fetched is reported by the export."""
+    keys = {key for entry in entries if (key := _key(repo, entry))}
+    if keys:
+        annex(repo, "get", "--quiet", "--batch-keys", stdin="".join(f"{k}\n" for k in sorted(keys)).encode(), ok=(0, 1))
+
+
+def _key(repo: Repo, entry: TreeEntry) -> str | None:
+    return key_of_link(repo.objects.read(entry.sha) or b"") if entry.mode == SYMLINK else None
+
+
 def _manifest(repo: Repo, commit: str, files: Mapping[str, TreeEntry]) -> bytes:
     """Return the manifest (schema 1): the commit, and the key or blob of each file."""
     rows = {path: _content(repo, entry) for path, entry in sorted(files.items())}
@@ -115,12 +204,11 @@ def _manifest(repo: Repo, commit: str, files: Mapping[str, TreeEntry]) -> bytes:
 
 
 def _content(repo: Repo, entry: TreeEntry) -> str:
-    key = key_of_link(repo.objects.read(entry.sha) or b"") if entry.mode == SYMLINK else None
-    return key or entry.sha
+    return _key(repo, entry) or entry.sha
 
 
 def _size(repo: Repo, entry: TreeEntry) -> int:
-    key = key_of_link(repo.objects.read(entry.sha) or b"") if entry.mode == SYMLINK else None
+    key = _key(repo, entry)
     return (size_of(key) or 0) if key else len(repo.objects.read(entry.sha) or b"")
 
 
@@ -149,13 +237,13 @@ def _exported(repo: Repo, identity: str) -> dict[str, TreeEntry]:
     return {entry.path: entry for entry in repo.ls_tree(tree, recursive=True)}
 
 
-def _remote(repo: Repo, place: str) -> tuple[str, str]:
+def _remote(project: Project, repo: Repo, place: str) -> tuple[str, str]:
     """Return the special remote of a place and its id; it is made if need be."""
-    parameters = _parameters(repo, place)
     identity = str(uuid.uuid5(_NAMESPACE, f"{dataset_id(repo)}\n{place}"))
     name = f"egress-{identity[:8]}"
     if repo.config(f"remote.{name}.annex-uuid") == identity:
         return name, identity
+    parameters = _parameters(project, repo, place)
     known = described(repo, identity)
     words = [*parameters, "encryption=none", "exporttree=yes"]
     if known is not None:
@@ -174,10 +262,20 @@ def _remote(repo: Repo, place: str) -> tuple[str, str]:
     return name, identity
 
 
-def _parameters(repo: Repo, place: str) -> list[str]:
+def _server_of(project: Project, name: str) -> str:
+    """Return the address of the S3 server with a bucket: as set, that of a store with this bucket, or Amazon's."""
+    if found := local_setting(project.repo, "egress-endpoint"):
+        return found
+    for store in stores(project).values():
+        if store.kind == "s3" and store.bucket == name and is_confirmed(project.repo, store):
+            return store.url
+    return os.environ.get("AWS_ENDPOINT_URL") or "https://s3.amazonaws.com"
+
+
+def _parameters(project: Project, repo: Repo, place: str) -> list[str]:
     if place.startswith("s3://"):
         parts = urllib.parse.urlsplit(place)
-        at = bucket(os.environ.get("AWS_ENDPOINT_URL", "https://s3.amazonaws.com"), parts.netloc, parts.path.strip("/"))
+        at = bucket(_server_of(project, parts.netloc), parts.netloc, parts.path.strip("/"))
         make_bucket(at, given_key())
         known = set((repo.config(_ALLOWED) or "").split())
         if missing := set(private_addresses(at.host)) - known:

@@ -20,6 +20,7 @@ from minipach.project.lock import Alone, Claims, Holder, project_lock, register
 from minipach.project.project import Project
 from minipach.project.targets import Targets
 from minipach.publish.contents import keep_within_limit
+from minipach.publish.egress import send_outputs
 from minipach.publish.fold_results import fold
 from minipach.records import pending_work
 from minipach.records.job_database import Ledger
@@ -78,8 +79,15 @@ def run(
         earlier = pending_work.begin(added.project, targets, _lasting(options)) if backend.lasting else []
         report = _pass(added.project, backend, targets, options, reporter, jobs, earlier, claims)
         report = _made_up(added, now, report, backend, targets, options, reporter, jobs, claims)
+        report = _sent(added.project, targets, report, reporter)
         _keep_within_limit(project, reporter)
         return report
+
+
+def _sent(project: Project, targets: Targets, report: ScheduleReport, reporter: Reporter) -> ScheduleReport:
+    """Send outputs to the places of `egress`. A failure changes no branch, and the next schedule tries again."""
+    problems = send_outputs(project, targets.order, lambda line: reporter.report(Message(line)))
+    return replace(report, problems=(*report.problems, *problems)) if problems else report
 
 
 def _keep_within_limit(project: Project, reporter: Reporter) -> None:
@@ -119,6 +127,7 @@ def resume(project: Project, reporter: Reporter) -> ScheduleReport | None:
             pending_work.begin(added.project, targets, _lasting(options))
         report = _pass(added.project, backend, targets, options, reporter, None, None, claims)
         report = _made_up(added, now, report, backend, targets, options, reporter, None, claims)
+        report = _sent(added.project, targets, report, reporter)
         _keep_within_limit(project, reporter)
         return report
 

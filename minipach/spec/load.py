@@ -94,6 +94,7 @@ def load_spec(text: str, *, source: str, folder: str, params: Mapping[str, Any] 
     _check_words(document)
     _check_batching(document)
     _check_retry(document)
+    _check_egress(document, spec)
     if document.problems or spec is None:
         raise BrokenSpec(_found(source, document, text), tuple(_needs(document, source)), _image(document, source))
     note_fields(spec, (), notes)
@@ -237,6 +238,20 @@ def _check_retry(document: Document) -> None:
             "add resource_limits: {memory: 2Gi}, or resource_requests",
             key=True,
         )
+
+
+def _check_egress(document: Document, spec: PipelineSpec | None) -> None:
+    """Check that egress names one place."""
+    if spec is None or spec.egress is None:
+        return
+    if bool(spec.egress.url) == bool(spec.egress.object_storage):
+        fix = "write {URL: s3://BUCKET/PREFIX}"
+        document.add(("egress",), "spec.bad-value", "one place is needed here", fix)
+
+
+def _egress(spec: PipelineSpec) -> str:
+    found = spec.egress
+    return "" if found is None else found.url or (found.object_storage.url if found.object_storage else "")
 
 
 def _checked_input(document: Document) -> Input | None:
@@ -440,6 +455,7 @@ def _pipeline(
         limits=Limits(spec.minipach.limits.processes or None, spec.minipach.limits.file_size or None),
         more_memory=spec.minipach.retry.memory or 1.0,
         metrics=tuple(spec.minipach.metrics),
+        egress=_egress(spec),
         exclude=tuple((one.datum, one.reason) for one in spec.minipach.exclude),
         pod=_pod(spec),
         notes=notes,

@@ -24,6 +24,7 @@ from minipach.spec.value_types import (
     Cpus,
     CronText,
     Duration,
+    EgressUrl,
     EnvName,
     ExitCode,
     Later,
@@ -40,6 +41,7 @@ from minipach.spec.value_types import (
     command,
     error_command,
     project_name,
+    unset,
 )
 from minipach.spec.yaml_reader import camel
 
@@ -305,6 +307,26 @@ class TolerationSpec(Model):
     toleration_seconds: Count = Field(default=0, description="For how long, with `NoExecute`; 0: without limit.")
 
 
+class ObjectStorageSpec(Model):
+    """A bucket that outputs are sent to."""
+
+    url: EgressUrl = Field(description="`s3://BUCKET/PREFIX`.")
+
+
+class EgressSpec(Model):
+    """The place that outputs are sent to: `URL`, or `object_storage`. Each clone confirms it (docs/howto-stores.md)."""
+
+    url: EgressUrl = Field(
+        default="",
+        validation_alias=AliasChoices("URL", "url"),
+        description="`s3://BUCKET/PREFIX`, `ssh://HOST/PATH` or `file:///PATH`.",
+    )
+    object_storage: ObjectStorageSpec | None = Field(default=None, description="The same in Pachyderm 2.")
+    sql_database: Annotated[Any, Refused("not supported", "load the files with a pipeline of yours")] = Field(
+        default=None, description="A table of a database."
+    )
+
+
 class LimitsSpec(Model):
     """Limits of each datum, besides `datum_timeout` and `resource_limits`."""
 
@@ -461,8 +483,8 @@ class PipelineSpec(Model):
     sidecar_resource_requests: Annotated[Any, Noted(_KEPT)] = _kept("Resources of the storage sidecar.")
     sidecar_resource_limits: Annotated[Any, Noted(_KEPT)] = _kept("Limits of the storage sidecar.")
     maximum_expected_uptime: Annotated[Any, Noted(_KEPT)] = _kept("When to warn about a long run.")
-    egress: Annotated[Any, Refused("not supported", "send the outputs with `minipach egress NAME URL`")] = _kept(
-        "Copy results out."
+    egress: Annotated[EgressSpec | None, BeforeValidator(unset)] = Field(
+        default=None, description="The place that outputs are sent to under their names, after each publish."
     )
     service: Annotated[Any, Refused("not supported", "run the service beside the project")] = _kept(
         "A long-running service."

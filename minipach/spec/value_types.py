@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import urllib.parse
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -227,6 +228,32 @@ def project_name(value: object) -> object:
     return value["name"] if isinstance(value, dict) and value.keys() == {"name"} else value
 
 
+def unset(value: object) -> object:
+    """Return None for what protobuf's JSON writes where a field has no value."""
+    return None if value is False or value in ("", []) else value
+
+
+def _egress_url(value: str) -> str:
+    if not value:
+        return value
+    try:
+        parts = urllib.parse.urlsplit(value)
+        host, path, bare = parts.netloc, parts.path, "@" not in parts.netloc or parts.scheme == "ssh"
+        good = not (parts.query or parts.fragment) and value.isprintable() and (parts.password is None)
+    except ValueError:
+        raise _bad("not the address of a place", "write s3://BUCKET/PREFIX, ssh://HOST/PATH or file:///PATH") from None
+    if not bare or parts.password is not None:
+        raise _bad("an address with credentials", "leave them out; they come from the environment")
+    steps = set(path.split("/")) & {"..", "."}
+    good = good and not host.startswith("-")
+    known = {"s3": bool(host), "ssh": bool(host) and path not in ("", "/"), "file": not host and path not in ("", "/")}
+    if not (good and known.get(parts.scheme)) or steps or value.startswith("file:") != value.startswith("file:///"):
+        raise _bad(
+            f"{show(value)} is no place to write to", "write s3://BUCKET/PREFIX, ssh://HOST/PATH or file:///PATH"
+        )
+    return value
+
+
 def error_command(value: object) -> object:
     """Check a command that may be left out before its words are."""
     return value if value == [] else command(value)
@@ -269,6 +296,7 @@ Branch = Annotated[Text, AfterValidator(_ref)]
 EnvName = Annotated[Text, AfterValidator(_env_name)]
 SecretName = Annotated[Text, AfterValidator(_secret_name)]
 CronText = Annotated[Text, AfterValidator(_cron_line), Label("cron line")]
+EgressUrl = Annotated[Text, AfterValidator(_egress_url), Label("address")]
 Zone = Annotated[Text, AfterValidator(_zone), Label("timezone")]
 Moment = Annotated[Text, AfterValidator(_moment), Label("date or time")]
 ExitCode = Annotated[Integer, AfterValidator(_code)]

@@ -94,6 +94,56 @@ def test_no_place(images: Files, place: str) -> None:
     assert caught.value.problems[0].code in ("egress.unusable", "store.bad-address")
 
 
+def with_egress(study: Study, url: str) -> None:
+    spec = study.root / "edges/spec.yml"
+    spec.write_text(spec.read_text().rstrip() + f"\negress: {{URL: '{url}'}}\n")
+    study.save("edges")
+
+
+def test_a_schedule_sends_what_the_spec_says(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    for name in ("a", "b"):
+        study.put(f"images/{name}", f"content of {name}", save=False)
+    study.save("images")
+    study.copier()
+    study.schedule()
+    place = tmp_path / "out"
+    with_egress(study, f"file://{place}")
+    done = study.minipach("schedule")
+    assert done.code == 0 and f"edges: file://{place} came with the spec and is not confirmed here" in done.err
+    assert "ran 0" not in done.err and not place.exists(), "a spec alone writes nowhere"
+    assert study.plan()["edges"]["counts"]["run"] == 0, "the place is no part of the identity of a datum"
+    done = study.minipach("egress", "edges")
+    assert (done.code, done.out) == (0, "edges: 2 new (24 B), 0 renamed (0 B), 0 gone\n"), done.err
+    assert "edges: " not in study.minipach("schedule").err.replace("edges: current", ""), "nothing is said twice"
+    study.git("images", "mv", "a", "moved")
+    study.git("images", "rm", "--quiet", "b")
+    study.put("images/c", "content of c")
+    commit = place.rename(tmp_path / "away")
+    place.write_text("no folder")
+    done = study.minipach("schedule")
+    assert done.code == 2 and "edges: " in done.err and "could not be exported" in done.err, done.err
+    assert sorted(study.outputs("edges")) == ["c", "moved"], "the publish stays"
+    place.unlink()
+    commit.rename(place)
+    done = study.minipach("schedule")
+    assert done.code == 0 and "edges: 1 new (12 B), 1 renamed (0 B), 1 gone" in done.err, done.err
+    assert files(place) == ["c", MANIFEST, "moved"]
+    with_other = study.root / "edges/spec.yml"
+    with_other.write_text(with_other.read_text().replace("/out'", "/elsewhere'"))
+    study.save("edges")
+    assert "not confirmed here" in study.minipach("schedule").err and not (tmp_path / "elsewhere").exists()
+
+
+def test_a_pipeline_without_a_place(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    study.put("images/a", "content of a")
+    study.copier()
+    study.schedule()
+    done = study.minipach("egress", "edges")
+    assert done.code == 2 and "the spec names no place" in done.err and done.err.count("\n") == 1
+
+
 @pytest.mark.slow
 def test_a_bucket_gets_the_outputs_of_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = Study.create(tmp_path / "study")

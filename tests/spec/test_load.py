@@ -376,13 +376,51 @@ def test_a_transform_that_cannot_be(transform: str, expected: str, value: str) -
     assert brief(found) == expected and value in str(found)
 
 
+@pytest.mark.parametrize(
+    ("written", "place"),
+    [
+        ("{URL: 's3://b/p'}", "s3://b/p"),
+        ("{url: 'file:///srv/out'}", "file:///srv/out"),
+        ("{object_storage: {url: 'ssh://me@h/p'}}", "ssh://me@h/p"),
+        ('""', ""),
+    ],
+)
+def test_egress(written: str, place: str) -> None:
+    assert read(f"{MINIMAL}egress: {written}\n").egress == place
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/srv",
+        "file:x",
+        "file:///a/../b",
+        "file://h/x",
+        "ssh://-oProxyCommand=x/p",
+        "ssh://h",
+        "ftp://h/x",
+        "s3://",
+        "s3://[b",
+    ],
+)
+def test_no_place_of_egress(url: str) -> None:
+    assert ". Fix: write s3://BUCKET/PREFIX" in str(problem(f"{MINIMAL}egress: {{URL: '{url}'}}\n"))
+
+
+def test_egress_has_no_credentials_and_one_place() -> None:
+    found = str(problem(f"{MINIMAL}egress: {{URL: 's3://key:secret@b/p'}}\n"))
+    assert "credentials" in found and "secret" not in found
+    for both in ("{}", "{URL: 's3://a', object_storage: {url: 's3://b'}}"):
+        assert "one place is needed" in str(problem(f"{MINIMAL}egress: {both}\n"))
+
+
 NOT_BUILT = [
     "transform: {cmd: [x], user: me}",
 ]
 NOT_SUPPORTED = [
     "input: {pfs: {repo: a, glob: /, s3: true}}",
     "input: {pfs: {repo: a, glob: /, commit: abc}}",
-    "egress: {URL: s3://x}",
+    "egress: {sql_database: {url: x}}",
     "service: {internal_port: 80}",
     "spout: {}",
     "s3_out: true",
@@ -560,7 +598,7 @@ def test_the_schema_has_every_key_in_both_spellings_and_no_others() -> None:
         assert part["additionalProperties"] is False
         assert all(field["description"] for field in part["properties"].values())
     assert schema["properties"]["datumTries"] == schema["properties"]["datum_tries"]
-    assert schema["properties"]["egress"]["description"].startswith("Not supported; ")
+    assert schema["$defs"]["EgressSpec"]["properties"]["sql_database"]["description"].startswith("Not supported; ")
     assert "null" not in json.dumps(schema)
 
 

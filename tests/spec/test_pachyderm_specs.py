@@ -29,6 +29,7 @@ ACCEPTED = {
     "locked/secrets.json": "a secret as an environment variable",
     "robust/err-cmd.yaml": "a command for what failed",
     "slow/timeouts.yaml": "time limits for a datum and for a job",
+    "export/egress.yaml": "outputs that are sent to a bucket",
     "batched/datum-batching.yaml": "one start for many datums",
     "inspected/raw.json": "what `pachctl inspect pipeline --raw` prints, with all that isn't set",
 }
@@ -48,8 +49,7 @@ REFUSED = {
     "notebook/service.yaml": "3:1: `service` is not supported. Fix: ",
     "s3in/s3.json": "3:50: `s3` is not supported. Fix: ",
     "s3gate/s3-out.json": "4:3: `s3_out` is not supported. Fix: ",
-    "export/egress.yaml": "4:1: `egress` is not supported. Fix: ",
-    "warehouse/sql-egress.yaml": "4:1: `egress` is not supported. Fix: ",
+    "warehouse/sql-egress.yaml": "5:3: `sql_database` is not supported. Fix: ",
     "training/tf-job.json": "4:3: `tf_job` is not supported. Fix: ",
     "model/determined.yaml": "4:1: `determined` is not supported. Fix: ",
     "checkout/git.json": "3:13: `git` is not supported. Fix: ",

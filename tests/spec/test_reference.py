@@ -27,7 +27,7 @@ def test_a_row_has_type_default_and_meaning() -> None:
 
 def test_what_has_no_effect_is_marked() -> None:
     assert "**Not built yet**" in row("user")
-    assert "**Not supported**" in row("egress")
+    assert "**Not supported**" in row("sql_database")
     assert "**No effect**" in row("autoscaling")
 
 
