@@ -78,6 +78,10 @@ class Room:
         self._memory -= share.memory
         return share
 
+    def take_if_fits(self, kind: ResourceClass) -> Share | None:
+        """Take the share of a set; None if it does not fit now."""
+        return self.take(kind) if self.fits(kind) else None
+
     def give_back(self, share: Share) -> None:
         """Free the capacity of a set that has ended."""
         self._gpus = [gpu for gpu in self.gpus if gpu in self._gpus or gpu in share.gpus]

@@ -70,6 +70,11 @@ class LocalState:
         return self.folder / "local"
 
     @property
+    def room(self) -> Path:
+        """The resources that the sets of all local schedules have: a locked file for each (JSON)."""
+        return self.folder / "room"
+
+    @property
     def slurm(self) -> Path:
         """Submissions to Slurm, a folder for each."""
         return self.folder / "slurm"

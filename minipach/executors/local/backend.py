@@ -8,6 +8,7 @@ import os
 from minipach.executors.base import Executor
 from minipach.executors.gpus import gpus_there, own_gpus
 from minipach.executors.local import status_file
+from minipach.executors.local.shared_room import SharedRoom
 from minipach.executors.registry import Backend
 from minipach.executors.resources import Room, own_cpus, own_memory
 from minipach.executors.view import Looker
@@ -32,7 +33,9 @@ class LocalBackend(Backend):
         """Return an executor with so many slots (None: as configured)."""
         from minipach.executors.local.executor import LocalExecutor
 
-        return LocalExecutor(slots(project.repo, jobs), status_file.Board(project.state_dir), _room(project))
+        count = slots(project.repo, jobs)
+        room = SharedRoom(_room(project), project.local.room, count)
+        return LocalExecutor(count, status_file.Board(project.state_dir), room)
 
     def too_much(self, project: Project, pipeline: Pipeline) -> Problem | None:
         """Return the problem of a pipeline that requests more than this machine has; None: it can run here."""

@@ -178,6 +178,7 @@ class LocalExecutor:
                 worker.process.stdin.close()
         for worker in self._workers:
             self._end(worker)
+            self._give_back(worker)
         self._workers.clear()
         self._selector.close()
         if self._board is not None:
@@ -204,9 +205,10 @@ class LocalExecutor:
 
     def _start(self) -> None:
         while self._queue and not self._cancelled:
-            work = self._next()
-            if work is None:
+            found = self._next()
+            if found is None:
                 return
+            work, share = found
             worker = next((w for w in self._workers if w.work is None), None)
             if worker is None:
                 worker = self._spawn()
@@ -215,9 +217,9 @@ class LocalExecutor:
             worker.work = work
             worker.used = True
             worker.began = time.time()
-            worker.share = self._room.take(self._kind(work))
+            worker.share = share
             lost = len(self._lost.get(work.id, ()))
-            env = worker.share.env if worker.share.gpus else {}
+            env = share.env if share.gpus else {}
             request = json.dumps({"slot": str(slot), "work": work.to_json(), "lost": lost, "env": env}) + "\n"
             assert worker.process.stdin is not None
             try:
@@ -226,8 +228,10 @@ class LocalExecutor:
             except BrokenPipeError:
                 pass  # it died; its stdout says so at the next poll
 
-    def _next(self) -> WorkSet | None:
+    def _next(self) -> tuple[WorkSet, Share] | None:
         """Return the first queued set that has a free slot, is within its pipeline's limit, and fits beside the others.
+
+        With its share, which is taken.
 
         One that others have overtaken often is waited for: it needs much, and small ones would keep it waiting.
         """
@@ -238,10 +242,11 @@ class LocalExecutor:
             busy = sum(w.work is not None and w.work.pipeline == work.pipeline for w in self._workers)
             if busy >= self._limits.get(work.pipeline, self._slots):
                 continue
-            if self._room.fits(self._kind(work)):
+            share = self._room.take_if_fits(self._kind(work))
+            if share is not None:
                 self._overtaken |= {name: self._overtaken.get(name, 0) + 1 for name in large}
                 self._overtaken.pop(work.id, None)
-                return work
+                return work, share
             if self._overtaken.get(work.id, 0) >= _PATIENT:
                 return None
             large.append(work.id)
