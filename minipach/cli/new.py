@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,8 +10,12 @@ from minipach.cli.common import Here, guarded, say, show, show_exactly, show_jso
 from minipach.cli.options import JSON
 from minipach.cli.sections import WRITE, add
 from minipach.project.project import find_project
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from minipach.support.text import many, printable, quoted
+
+if TYPE_CHECKING:
+    from minipach.project.project import Project
+    from minipach.templates.create import Wanted
 
 _SHOWN = 5  # datums
 
@@ -53,6 +57,12 @@ def new(
         list[str] | None,
         typer.Option("--set", metavar="K=V", help="Set a parameter of the template. May be repeated."),
     ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Merge the newest version of its template into a pipeline.")
+    ] = False,
+    conflicts: Annotated[
+        bool, typer.Option("--conflicts", help="With --update: write files with conflicts, with the marks of git.")
+    ] = False,
     save: Annotated[bool, typer.Option("--commit", help="Commit the new files.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the spec, and write nothing.")] = False,
     as_json: JSON = False,
@@ -62,7 +72,7 @@ def new(
     Writes a folder with a `spec.yml` and a comment at each guess, then lists its datums. Runs nothing. A Makefile is
     read by make in a sandbox (bubblewrap). Lists what cannot be carried over.
 
-    Example: minipach new edges --from edges.py --input 'images:/*.jpg'
+    Example: minipach new edges --from edges --input 'images:/*.jpg' --set blur=7
     """
     from minipach.rerun.working_tree import assess, working_project
     from minipach.templates.create import Wanted, commit, draft_of, write
@@ -71,6 +81,9 @@ def new(
     here: Here = context.obj
     project = here.project()
     wanted = Wanted(name.strip("/"), source, inputs or (), command or (), image, values or ())
+    if update or conflicts:
+        _update(project, wanted, update=update, conflicts=conflicts, dry_run=dry_run, save=save, as_json=as_json)
+        return
     draft = draft_of(project, wanted, here.directory)
     name = wanted.name
     if dry_run and not as_json:
@@ -103,6 +116,40 @@ def new(
         show(f"{many(len(datums), 'datum')}{f': {shown}' if datums else ''}")
         for step in steps:
             show(f"next: {step}")
+
+
+def _update(
+    project: Project, wanted: Wanted, *, update: bool, conflicts: bool, dry_run: bool, save: bool, as_json: bool
+) -> None:
+    """Merge the newest version of its template into a pipeline, and report what has changed."""
+    from minipach.templates.create import commit
+    from minipach.templates.update import apply, update_of
+
+    others = wanted.source or wanted.inputs or wanted.command or wanted.image
+    if others or not update:
+        fix = "give only --set, --conflicts, --commit, --dry-run and --json beside it"
+        raise UserError(Problem("new.bad-update", "--update", "changes a pipeline that was made from a template", fix))
+    path = next((place.path for place in project.places if project.name_of(place.path) == wanted.name), wanted.name)
+    found = update_of(project, path, wanted.values)
+    if dry_run:
+        files = sorted(f"{path}/{one}" for one in (*(file.path for file in found.write), *found.remove))
+    else:
+        files = apply(project, path, found, conflicts=conflicts)
+    marked = [f"{path}/{one}" for one in found.conflicts]
+    if save and files and not dry_run and not marked:
+        commit(project, path, files, message=f"update {wanted.name} to {found.template} {found.new}")
+    if as_json:
+        fields = {"pipeline": path, "template": found.template, "from": found.old, "to": found.new, "files": files}
+        kept = [f"{path}/{one}" for one in found.kept]
+        show_json({"schema": 1, **fields, "conflicts": marked, "kept": kept, "written": not dry_run})
+        return
+    for file in files:
+        note = " (conflict)" if file in marked else ""
+        show(f"{'would change' if dry_run else 'changed'} {printable(file)}{note}")
+    for one in found.kept:
+        say(f"note: {path}/{one} is no longer in the template; you have changed it, so it stays")
+    if not files:
+        show(f"{wanted.name}: up to date with {found.template} {found.new}")
 
 
 def _next(name: str, datums: list[str], *, committed: bool) -> list[str]:

@@ -18,6 +18,7 @@ OWN_FILES = f"{FOLDER}/files"  # the pipeline's own files that are at no reserve
 ACCEPTED = f"{FOLDER}/accepted"  # changes of code and image that do not count, one a line
 PINNED_CODE = f"{FOLDER}/code"  # shared code, below its path in the project
 LAUNCHER = f"{FOLDER}/launch"
+TEMPLATE_RECORD = f"{FOLDER}/template.json"  # the template that a pipeline was made from
 
 # --- files in a repo of ticks, beside the ticks themselves; each is named as a tick ---
 TICKS = f"{FOLDER}/ticks"  # says that the repo is one of ticks

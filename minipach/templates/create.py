@@ -114,14 +114,15 @@ def write(project: Project, name: str, draft: Draft) -> list[str]:
     return sorted(f"{name}/{file.path}" for file in files)
 
 
-def commit(project: Project, name: str, paths: Sequence[str]) -> None:
-    """Commit the files of a new pipeline, and nothing else, with the user's own hooks. Raises UserError."""
-    holder = project.holder_of(name)
+def commit(project: Project, name: str, paths: Sequence[str], message: str = "") -> None:
+    """Commit the files of a pipeline, and nothing else, with the user's own hooks. Raises UserError."""
+    own = (project.root / name / ".git").exists()
+    holder = name if own else project.holder_of(name)
     repo = Repo(project.root / holder)
     need_identity(repo)
     inside = [path[len(holder) + 1 :] if holder else path for path in paths]
-    repo.git("--literal-pathspecs", "add", "--", *inside)
-    message = f"add the pipeline {PurePosixPath(name).name}"
+    repo.git("--literal-pathspecs", "add", "--", *(path for path in inside if os.path.lexists(repo.path / path)))
+    message = message or f"add the pipeline {PurePosixPath(name).name}"
     repo.git("--literal-pathspecs", "commit", "--quiet", "-m", message, "--", *inside)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from minipach.model.repo_layout import FOLDER, SPEC
+from minipach.model.repo_layout import SPEC, TEMPLATE_RECORD
 from minipach.spec.yaml_reader import read_yaml
 from minipach.support.errors import Problem, UserError, each_once
 from minipach.support.text import printable, suggest
@@ -18,7 +18,6 @@ from minipach.templates.draft import Draft, DraftFile
 from minipach.templates.parameters import checked_values
 from minipach.templates.template import Template, plain_data
 
-RECORD = f"{FOLDER}/template.json"
 _MARK = re.compile(r"<<([A-Za-z][A-Za-z0-9_.-]*)>>")
 _WIDTH = 10**6  # characters: no value is folded
 
@@ -108,7 +107,7 @@ def as_draft(
         "files": {SPEC: draft.text, **{file.path: file.content.decode("utf-8", "surrogateescape") for file in files}},
     }
     content = (json.dumps(record, indent=1, ensure_ascii=True) + "\n").encode()
-    return Draft(draft.spec, files=(*files, DraftFile(RECORD, content)), origin=template.name, text=draft.text)
+    return Draft(draft.spec, files=(*files, DraftFile(TEMPLATE_RECORD, content)), origin=template.name, text=draft.text)
 
 
 @dataclass(frozen=True, slots=True)
