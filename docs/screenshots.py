@@ -10,7 +10,10 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-KEPT = ("overview-light", "pipeline-dark", "datum-light", "failures-phone", "job-light", "report-light")
+KEPT = (
+    *("overview-light", "pipeline-dark", "datum-light", "failures-phone"),
+    *("job-light", "report-light", "compose-light"),
+)
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""`init`, `doctor`, `completion`, `lock`, `accept`: make a project, and see that this machine can run it."""
+"""`init`, `doctor`, `completion`, `lock`, `accept`, `exclude`: make a project, and see that this machine can run it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from minipach.cli.common import USER, Here, guarded, show, show_exactly, show_json
-from minipach.cli.options import JSON, PIPELINE
+from minipach.cli.options import DATUM, JSON, PIPELINE
 from minipach.cli.sections import PROJECT, WRITE, add
 from minipach.cli.tables import show_table
 
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
     """Add this family's commands."""
     add(app, PROJECT, init, doctor)
     add(app, PROJECT, print_completion, name="completion")
-    add(app, WRITE, lock, accept)
+    add(app, WRITE, lock, accept, exclude)
 
 
 @guarded
@@ -150,3 +150,40 @@ def accept(
     left = f"; {many(done.left, 'datum')} still to run" if done.left else ""
     show(f"{pipeline}: {many(done.kept, 'datum')} stay current{left}")
     show(f"next: minipach audit {pipeline}")
+
+
+@guarded
+def exclude(
+    context: typer.Context,
+    what: DATUM,
+    reason: Annotated[str, typer.Option("-m", "--message", metavar="WHY", help="Record the reason.")] = "",
+    as_json: JSON = False,
+) -> None:
+    """Leave a datum out: write it into the spec, and commit that.
+
+    DATUM may be a pattern. The next schedule removes its output. Other datums stay as they are. `git revert` takes it
+    back.
+
+    Example: minipach exclude edges:sub-03 -m 'it moved'
+    """
+    from minipach.cli.common import say
+    from minipach.project.lock import project_lock
+    from minipach.support.errors import Problem, UserError
+    from minipach.templates.edit import committed_spec, save_spec, without_datum
+
+    here: Here = context.obj
+    project = here.project()
+    pipeline, _, datum = what.partition(":")
+    path = project.path_of(pipeline)
+    if not datum:
+        fix = f"minipach datums {pipeline}"
+        raise UserError(Problem("datum.not-named", what, f"name one datum, as in {pipeline}:DATUM", fix))
+    with project_lock(project.local.lock, wait=True, tell=say):
+        spec = without_datum(committed_spec(project, path), datum, reason)
+        saved = save_spec(project, spec, f"leave out {datum}" + (f": {reason}" if reason else ""))
+    name = project.name_of(path)
+    if as_json:
+        show_json({"schema": 1, "pipeline": name, "datum": datum, "commit": saved.commit, "undo": saved.undo})
+        return
+    show(f"{name}: {datum} is left out as of commit {saved.commit[:12]}")
+    show(f"to take it back: {saved.undo}; next: minipach schedule {name}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from minipach.project.project import Project, find_project
 from minipach.support.errors import Problem, UserError
 
-NAMES = ("schedule", "retry", "pause", "resume", "cancel")
+NAMES = ("schedule", "retry", "pause", "resume", "cancel", "accept", "exclude")
 _ALL = ("schedule", "pause", "resume", "cancel")  # these work without a pipeline
 _KEPT = 10  # actions that are remembered
 
@@ -40,7 +40,9 @@ def action(project: Project, name: str, pipeline: str, datum: str = "") -> Actio
     if name == "cancel":
         return Action(name, (name,))
     target = [project.name_of(project.path_of(pipeline))] if pipeline else []
-    if target and datum and name == "schedule":
+    if name == "exclude" and not datum:
+        raise UserError(Problem("option.needs-datum", name, "name a datum", "minipach exclude PIPELINE:DATUM"))
+    if target and datum and name in ("schedule", "exclude"):
         target = [f"{target[0]}:{datum}"]
     # a name that begins with a dash is no option
     return Action(name, (name, *(["--"] if target and target[0].startswith("-") else []), *target))

@@ -17,12 +17,15 @@ def _quoted(text: str) -> str:
     return quote(text.encode("utf-8", "surrogateescape"), safe="")
 
 
-def values_of(query: bytes) -> dict[str, str]:
-    """Return the values in a query, or in the body of a form; of several with one name, the last."""
-    if len(query) > _MOST:
+def values_of(query: bytes, most: int = _MOST, fields: int = 100) -> dict[str, str]:
+    """Return the values in a query, or in the body of a form; of several with one name, the last.
+
+    most: bytes · fields: so many values at most; with more of either there are none.
+    """
+    if len(query) > most:
         return {}
     try:
         text = query.decode("latin-1")
-        return dict(parse_qsl(text, keep_blank_values=True, errors="surrogateescape", max_num_fields=100))
+        return dict(parse_qsl(text, keep_blank_values=True, errors="surrogateescape", max_num_fields=fields))
     except ValueError:
         return {}

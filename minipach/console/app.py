@@ -6,8 +6,11 @@ import hmac
 import ipaddress
 import json
 import logging
+import re
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -19,21 +22,39 @@ from starlette.routing import Route
 from minipach.console import pages
 from minipach.console.actions import NAMES, Started, action
 from minipach.console.addresses import address, values_of
+from minipach.console.compose import given_spec
 from minipach.console.live import Live
-from minipach.console.pages import PAGES, Asked, Page
+from minipach.console.pages import PAGES, VERSIONS, Asked, Page, chosen_file, compose
 from minipach.console.previews import kind_of
 from minipach.console.reading import Reading
 from minipach.console.rendering import STATIC, fingerprint, render
-from minipach.git.repo import GitError
-from minipach.planning.status import project_status
+from minipach.console.strip import letters
+from minipach.git.repo import GitError, is_dataset
+from minipach.project.lock import project_lock
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError, problems_json
-from minipach.views.datum_files import files_of_datum, read_file
+from minipach.support.text import quoted
+from minipach.templates.edit import save_spec
+from minipach.views.datum_files import at_version, place_of, read_file
+from minipach.views.datum_table import STATES
 
 ROOT = "/c"  # what all addresses of the console begin with; the token follows
 _FORM = 65_536  # bytes of a form
-_FILE = 20_000_000  # bytes of a file that is sent
-_ASSETS = {"console.css": "text/css; charset=utf-8", "console.js": "text/javascript; charset=utf-8"}
+_SPEC_FORM = 400_000  # bytes of a form that has a spec
+_FIELDS = 400
+_FILE = 20_000_000  # bytes of a file in git that is sent
+_SMALL = 1_000_000  # bytes of an annexed file; larger ones are sent in pieces
+_SCRIPT = "text/javascript; charset=utf-8"
+ASSETS = {
+    "console.css": "text/css; charset=utf-8",
+    "console.js": _SCRIPT,
+    "strip.js": _SCRIPT,
+    "volume.js": _SCRIPT,
+    "compose.js": _SCRIPT,
+    "niivue.umd.js": _SCRIPT,
+}
+_SCRIPTS = {"pipeline": ("strip.js",), "datum": ("volume.js",), "compose": ("compose.js",)}  # of pages, besides
+PACKED = frozenset({"niivue.umd.js"})  # kept and sent compressed
 _POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'"
@@ -67,6 +88,7 @@ class Console:
         self._reading = Reading(project.root)
         self._started = Started(project.root)
         self._live = Live(self._reading.state, self._rows)
+        self._others = {"file": self._file, "strip": self._strip, "at": self._at}
         self.prefix = f"{ROOT}/{token}"
 
     def routes(self) -> list[Route]:
@@ -83,7 +105,7 @@ class Console:
         self._live.end()
 
     def _rows(self) -> dict[str, Any]:
-        return {row.name: row.as_json() for row in project_status(self._reading.project())}
+        return {row.name: row.as_json() for row in self._reading.summary().status}
 
     # --- who may ask ---
 
@@ -99,8 +121,8 @@ class Console:
         page = request.path_params["page"]
         if request.method == "POST":
             return await self._act(request, page)
-        if page in _ASSETS:
-            return _sent(200, (STATIC / page).read_bytes(), _ASSETS[page], {"Cache-Control": "max-age=86400"})
+        if page in ASSETS:
+            return _asset(page)
         if page == "events":
             return self._events(request)
         query = request.scope.get("query_string", b"")
@@ -127,9 +149,9 @@ class Console:
                 name, form = word[: -len(ending) - 1], ending
         name = "" if name == "index" else name
         try:
-            if word == "file":
-                return self._file(values)
-            asked = Asked(self._reading, values, self.prefix)
+            if word in self._others:
+                return self._others[word](values)
+            asked = Asked(self._reading, values, self.prefix, waits=form != "html", can_act=self._actions)
             if name not in PAGES:
                 raise UserError(Problem("console.no-page", word, "no such page", "begin at the overview"))
             found = PAGES[name](asked)
@@ -164,7 +186,10 @@ class Console:
             others=others,
             actions=NAMES if self._actions else (),
             started=self._started.as_json(),
-            version={asset: fingerprint(asset) for asset in _ASSETS},
+            older=asked.older,
+            scripts=_SCRIPTS.get(name, ()),
+            saved=_saved(asked),
+            version={asset: fingerprint(f"{asset}.gz" if asset in PACKED else asset) for asset in ASSETS},
             **page.context,
         )
         return _sent(page.status, text.encode("utf-8", "backslashreplace"), "text/html; charset=utf-8")
@@ -172,15 +197,43 @@ class Console:
     def _file(self, values: Mapping[str, str]) -> Response:
         """Send a file of a datum, by its number among them: no path is asked for."""
         project = self._reading.project()
-        number = values.get("file", "")
-        files = files_of_datum(project, project.path_of(values.get("pipeline", "")), values.get("name", ""))
-        if not number.isdecimal() or len(number) > 9 or int(number) >= len(files):
-            raise UserError(Problem("console.no-file", number, "the datum has no such file", "go back to its page"))
-        content = read_file(files[int(number)], _FILE)
+        number, commit = values.get("file", ""), values.get("commit", "")
+        path = project.path_of(values.get("pipeline", ""))
+        file = chosen_file(project, path, values.get("name", ""), number)
+        if commit:
+            older = at_version(file, commit, VERSIONS) if file.side == "output" else None
+            if older is None:
+                raise UserError(Problem("console.no-file", commit, "the file has no such version", "see its history"))
+            file = older
+        headers = {"Content-Security-Policy": "sandbox; default-src 'none'"}
+        there = place_of(file)
+        if there is not None and (size := there.stat().st_size) > _SMALL:
+            with there.open("rb") as opened:
+                kind = kind_of(file.path, opened.read(_SMALL))
+            headers |= {"Content-Type": kind, "Content-Length": str(size)}
+            return StreamingResponse(_pieces(there), headers={**HEADERS, **headers})
+        content = read_file(file, _FILE)
         if content.data is None:
             raise UserError(Problem("console.no-content", number, "the content is not on this machine", "datalad get"))
-        kind = kind_of(files[int(number)].path, content.data)
-        return _sent(200, content.data, kind, {"Content-Security-Policy": "sandbox; default-src 'none'"})
+        return _sent(200, content.data, kind_of(file.path, content.data), headers)
+
+    def _strip(self, values: Mapping[str, str]) -> Response:
+        """Send a letter for each datum of a pipeline, after a line that says which datums these are."""
+        table = self._reading.soon_table(self._reading.project().path_of(values.get("pipeline", ""))).value
+        state = values.get("state", "")
+        shown = letters(table, state if state in STATES else "", values.get("find", ""))
+        return _sent(200, f"{table.fingerprint}\n{shown}".encode(), "text/plain; charset=utf-8")
+
+    def _at(self, values: Mapping[str, str]) -> Response:
+        """Lead to the datum at a place of the strip; to the pipeline, if the strip is another by now."""
+        path = self._reading.project().path_of(values.get("pipeline", ""))
+        table = self._reading.soon_table(path).value
+        place = values.get("row", "")
+        where = address(self.prefix, "pipeline", pipeline=path)
+        is_same = values.get("of", "") == table.fingerprint
+        if is_same and place.isdecimal() and len(place) < 10 and int(place) < len(table.rows):
+            where = address(self.prefix, "datum", pipeline=path, name=table.rows[int(place)].name)
+        return RedirectResponse(where, 303, headers=HEADERS)
 
     def _events(self, request: Request) -> Response:
         values = values_of(request.scope.get("query_string", b""))
@@ -197,21 +250,53 @@ class Console:
     async def _act(self, request: Request, page: str) -> Response:
         if not self._actions:
             return _plain(403, "The console only shows. Start it with --actions.\n", request)
-        if page != "act" or not _is_of_same_origin(request):
+        forms = {"act": self._start, "compose": self._compose}
+        if page not in forms or not _is_of_same_origin(request):
             return _plain(403, "This form was not sent from a page of the console.\n", request)
+        most = _FORM if page == "act" else _SPEC_FORM
         body = bytearray()
         async for piece in request.stream():
             body += piece
-            if len(body) > _FORM:
+            if len(body) > most:
                 return _plain(413, "The form is too large.\n", request)
-        values = values_of(bytes(body))
-        return await run_in_threadpool(self._start, values)
+        values = values_of(bytes(body), most, _FIELDS)
+        return await run_in_threadpool(forms[page], values)
+
+    def _compose(self, values: Mapping[str, str]) -> Response:
+        """Show the effect of a spec that was sent, or save it."""
+        asked = Asked(self._reading, values, self.prefix, waits=False, can_act=True)
+        try:
+            if values.get("do") != "save":
+                return self._sent_page(compose(asked), "html", "compose", asked, head=False)
+            project = self._reading.project()
+            try:
+                spec = given_spec(project, values)
+                with project_lock(project.local.lock, wait=False, tell=log.info):
+                    saved = save_spec(project, spec, values.get("message", ""), values.get("branch", ""))
+            except UserError as error:
+                kept = compose(asked)
+                shown = [*kept.data["failed"], *problems_json(error.problems)]
+                kept.context["failed"] = list({problem["text"]: problem for problem in shown}.values())
+                return self._sent_page(replace(kept, status=409), "html", "compose", asked, head=False)
+            page = "" if saved.branch else "pipeline"
+            where = {"pipeline": spec.path} if page else {}
+            return RedirectResponse(
+                address(self.prefix, page, **where, saved=saved.commit, undo=saved.undo), 303, HEADERS
+            )
+        except UserError as error:
+            return self._sent_page(_failed(error, 400), "html", "", asked, head=False)
+        except (GitError, OSError, sqlite3.Error) as error:
+            log.warning("console: %s", error)
+            problem = Problem("console.unreadable", "", f"the project can't be read now: {error}")
+            return self._sent_page(_failed(UserError(problem), 503), "html", "", asked, head=False)
 
     def _start(self, values: Mapping[str, str]) -> Response:
         asked = Asked(self._reading, values, self.prefix)
         try:
             project = self._reading.project()
-            self._started.start(action(project, values.get("action", ""), values.get("pipeline", "")))
+            self._started.start(
+                action(project, values.get("action", ""), values.get("pipeline", ""), values.get("datum", ""))
+            )
         except UserError as error:
             return self._sent_page(_failed(error, 400), "html", "", asked, head=False)
         page = "pipeline" if values.get("pipeline") else ""
@@ -226,6 +311,31 @@ def _is_of_same_origin(request: Request) -> bool:
     if site not in (None, "same-origin"):
         return False
     return origin is None or origin == f"http://{request.headers.get('host', '')}"
+
+
+def _saved(asked: Asked) -> tuple[str, str] | None:
+    """Return the commit that a form has just made, and the command that takes it back; "" where it is on a branch."""
+    commit, path = asked.value("saved"), asked.value("pipeline")
+    if not asked.can_act or not re.fullmatch("[0-9a-f]{40}", commit):
+        return None
+    if not path:
+        return commit, ""
+    project = asked.reading.project()
+    where = path if is_dataset(project.root / path) else project.holder_of(path)
+    return commit, f"git -C {quoted(where or '.')} revert --no-edit {commit[:12]}"
+
+
+def _asset(name: str) -> Response:
+    kept = {"Cache-Control": "max-age=86400"}
+    if name in PACKED:
+        return _sent(200, (STATIC / f"{name}.gz").read_bytes(), ASSETS[name], {**kept, "Content-Encoding": "gzip"})
+    return _sent(200, (STATIC / name).read_bytes(), ASSETS[name], kept)
+
+
+def _pieces(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        while piece := opened.read(1 << 18):
+            yield piece
 
 
 def _failed(error: UserError, status: int) -> Page:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from minipach.support.text import xml
 
-_LEFT, _WIDTH, _ROW, _TOP = 210.0, 760.0, 18.0, 64.0  # pixels
+_LEFT, _WIDTH, _ROW, _TOP = 210.0, 760.0, 20.0, 64.0  # pixels
 _LEAST = 6.0  # pixels: a try that took no time can still be pointed at
 _NAME = 30  # characters of a row's name; all of it is in the tooltip
+_CLOSE = 2.0  # seconds between two tries of a critical path, at most
+PHASES = ("queued", "staging", "running", "publishing")
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One try. row: the datum or the worker · start, end: unix seconds."""
+    """One try. row: the datum or the worker · start, end: of the command, in unix seconds.
+
+    queued: when it began to wait · staged: when its set began, or the datum before it in the set ended · kept: when
+    the result of its set was kept (each None: not known, or of another try).
+    """
 
     row: str
     datum: str
@@ -22,16 +30,26 @@ class Bar:
     start: float
     end: float
     what: str
+    queued: float | None = None
+    staged: float | None = None
+    kept: float | None = None
+
+    def phases(self) -> list[tuple[str, float, float]]:
+        """Return the phases around the command that took any time: name, begin and end."""
+        moments = [self.queued, self.staged, self.start, self.end, self.kept]
+        spans = zip(PHASES, pairwise(moments), strict=True)
+        return [(name, a, b) for name, (a, b) in spans if a is not None and b is not None and b > a]
 
 
-def as_svg(bars: Sequence[Bar], rows: Sequence[str], link: Callable[[Bar], str]) -> str:
-    """Return the chart of the bars in these rows; the curve of concurrency is of all bars.
+def as_svg(bars: Sequence[Bar], rows: Sequence[str], link: Callable[[Bar], str], published: float | None = None) -> str:
+    """Return the chart of the bars in these rows; the curve of concurrency and the critical path are of all bars.
 
-    link: the address that a bar leads to.
+    link: the address that a bar leads to · published: when the job ended.
     """
     if not bars:
         return ""
-    low, high = min(b.start for b in bars), max(b.end for b in bars)
+    low = min(min(b.queued or b.start, b.staged or b.start, b.start) for b in bars)
+    high = max(*(max(b.end, b.kept or b.end) for b in bars), published or 0.0, low)
     span = max(high - low, 0.001)
     height = _TOP + len(rows) * _ROW + 10
     places = {row: number for number, row in enumerate(rows)}
@@ -51,24 +69,65 @@ def as_svg(bars: Sequence[Bar], rows: Sequence[str], link: Callable[[Bar], str])
     points = " ".join(f"{x(moment):.1f},{44 - 34 * count / top:.1f}" for moment, count in curve)
     parts.append(f'<g><title>at most {top} at once</title><polyline class="busy" points="{points}"/></g>')
     parts.append(f'<text x="4" y="30">at most {top} at once</text>')
+    last = max(b.kept or b.end for b in bars)
+    if published is not None and published > last:
+        parts.append(
+            f'<g><title>publishing: {published - last:.1f} s</title><rect class="publishing" x="{x(last):.1f}" '
+            f'y="{_TOP - 6:.1f}" width="{max(1.0, x(published) - x(last)):.1f}" height="{height - _TOP:.1f}"/></g>'
+        )
     for row, number in places.items():
         shown = row if len(row) <= _NAME else row[: _NAME - 1] + "…"
         y = _TOP + number * _ROW
-        parts.append(f'<text x="4" y="{y + 13:.1f}"><title>{xml(row)}</title>{xml(shown)}</text>')
+        parts.append(f'<text x="4" y="{y + 14:.1f}"><title>{xml(row)}</title>{xml(shown)}</text>')
+    critical = {id(bar) for bar in critical_path(bars)}
     for bar in bars:
-        if bar.row not in places:
-            continue
-        y = _TOP + places[bar.row] * _ROW
-        wide = max(_LEAST, x(bar.end) - x(bar.start))
-        kind = bar.kind if bar.kind in ("ok", "failed", "lost", "recovered") else "failed"
-        label = xml(f"{bar.datum}: {bar.kind}, {bar.what}")
-        parts.append(
-            f'<a href="{xml(link(bar))}" aria-label="{label}"><title>{label}</title>'
-            f'<rect class="{kind}" x="{x(bar.start):.1f}" y="{y + 1:.1f}" width="{wide:.1f}" height="{_ROW - 3:.1f}"/>'
-            "</a>"
-        )
+        if bar.row in places:
+            parts += _drawn(bar, _TOP + places[bar.row] * _ROW, x, link(bar), is_critical=id(bar) in critical)
     parts.append("</svg>")
     return "\n".join(parts)
+
+
+def _drawn(bar: Bar, y: float, x: Callable[[float], float], link: str, *, is_critical: bool) -> list[str]:
+    """Return a bar with its phases; all of it can be pointed at."""
+    kind = bar.kind if bar.kind in ("ok", "failed", "lost", "recovered") else "failed"
+    phases = [(name, b - a) for name, a, b in bar.phases()]
+    spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in phases)
+    label = xml(f"{bar.datum}: {bar.kind}, {bar.what}{'; ' + spent if spent else ''}")
+    parts = [f'<a href="{xml(link)}" aria-label="{label}"><title>{label}</title>']
+    for name, a, b in bar.phases():
+        if name != "running":
+            wide = max(1.0, x(b) - x(a))
+            parts.append(
+                f'<rect class="{name}" x="{x(a):.1f}" y="{y + 6:.1f}" width="{wide:.1f}" height="{_ROW - 13:.1f}"/>'
+            )
+    wide = max(_LEAST, x(bar.end) - x(bar.start))
+    more = " critical" if is_critical else ""
+    parts.append(
+        f'<rect class="{kind}{more}" x="{x(bar.start):.1f}" y="{y + 2:.1f}" width="{wide:.1f}" '
+        f'height="{_ROW - 5:.1f}"/></a>'
+    )
+    return parts
+
+
+def critical_path(bars: Sequence[Bar]) -> list[Bar]:
+    """Return the tries that the end of the job waited for, from the first to the last.
+
+    Before each is the one that ended last before it could begin: on the same worker or elsewhere.
+    """
+    if not bars:
+        return []
+    found = [max(bars, key=lambda b: b.end)]
+    by_end = sorted(bars, key=lambda b: b.end)
+    ends = [b.end for b in by_end]
+    while True:
+        begin = found[-1].staged or found[-1].start
+        at = bisect_right(ends, begin + 0.05)
+        before = by_end[at - 1] if at else None
+        if before is None or before is found[-1] or begin - before.end > _CLOSE or before.end > found[-1].end:
+            return found[::-1]
+        if before.start >= found[-1].start:
+            return found[::-1]
+        found.append(before)
 
 
 def concurrency(bars: Sequence[Bar]) -> tuple[int, list[tuple[float, int]]]:
@@ -82,3 +141,18 @@ def concurrency(bars: Sequence[Bar]) -> tuple[int, list[tuple[float, int]]]:
         top = max(top, now)
         curve.append((moment, now))
     return max(top, 1), curve[:: max(1, len(curve) // 1000)]
+
+
+def staged(spans: Sequence[tuple[object, float, float, float]]) -> list[float]:
+    """Return when each datum began to be staged.
+
+    spans: the set, when the set began, and when the datum's command began and ended. In a set the datums run one after
+    the other: each is staged when the one before has ended.
+    """
+    found = [0.0] * len(spans)
+    last: dict[object, float] = {}
+    for number in sorted(range(len(spans)), key=lambda n: spans[n][2]):
+        which, begin, start, end = spans[number]
+        found[number] = min(max(begin, last.get(which, begin)), start)
+        last[which] = max(end, last.get(which, end))
+    return found

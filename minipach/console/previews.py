@@ -9,7 +9,7 @@ import csv
 import io
 import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from minipach.support.validation import InvalidError, parse
 
@@ -23,12 +23,13 @@ _MAGIC = (
     (b"GIF89a", "image/gif"),
 )
 _MEDIA = {".mp3": "audio/mpeg", ".ogg": "audio/ogg", ".wav": "audio/wav", ".mp4": "video/mp4", ".webm": "video/webm"}
-Kind = Literal["picture", "table", "json", "text", "audio", "video", "binary", "absent"]
+VOLUMES = (".nii", ".nii.gz")
+Kind = Literal["picture", "table", "json", "markdown", "text", "audio", "video", "volume", "binary", "absent"]
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A file for people. text: of `text` and `json` · rows: of a table · is_cut: whether there is more."""
+    """A file for people. text: of `text`, `markdown` and `json` · rows: of a table · is_cut: whether there is more."""
 
     kind: Kind
     text: str = ""
@@ -66,11 +67,14 @@ def preview(path: str, data: bytes | None, *, whole: bool) -> Preview:
     if kind.startswith("video/"):
         return Preview("video", is_cut=not whole)
     text = _text(data)
-    if text is None:
-        return Preview("binary", is_cut=not whole)
     name = path.lower()
-    if name.endswith(".json") and whole and (shown := _json(text)) is not None:
-        return Preview("json", shown)
+    if text is None:
+        return Preview("volume" if name.endswith(VOLUMES) else "binary", is_cut=not whole)
+    if name.endswith((".md", ".markdown")):
+        return Preview("markdown", text, is_cut=not whole)
+    if name.endswith(".json") and whole and (found := _parsed(text)) is not None:
+        table = _records(found[0])
+        return Preview("table", rows=table, is_cut=len(found[0]) > _ROWS) if table else Preview("json", found[1])
     if name.endswith((".csv", ".tsv")):
         return _table(text, "\t" if name.endswith(".tsv") else ",", whole=whole)
     return Preview("text", text, is_cut=not whole)
@@ -88,11 +92,28 @@ def _text(data: bytes) -> str | None:
         return data[: error.start].decode()
 
 
-def _json(text: str) -> str | None:
+def _parsed(text: str) -> tuple[Any, str] | None:
+    """Return a value of JSON, and as indented text."""
     try:
-        return json.dumps(parse(text), indent=2, ensure_ascii=False)
+        found = parse(text)
+        return found, json.dumps(found, indent=2, ensure_ascii=False)
     except (InvalidError, RecursionError):
         return None
+
+
+def _records(found: Any) -> tuple[tuple[str, ...], ...]:
+    """Return a list of flat objects as a table with a head; empty if it is something else."""
+    if not isinstance(found, list) or not found or not all(isinstance(row, dict) and row for row in found):
+        return ()
+    if any(isinstance(value, dict | list) for row in found for value in row.values()):
+        return ()
+    names = list(dict.fromkeys(name for row in found for name in row))[:_COLUMNS]
+    shown = [tuple(_cell(row.get(name, "")) for name in names) for row in found[:_ROWS]]
+    return (tuple(name[:_CELL] for name in names), *shown)
+
+
+def _cell(value: Any) -> str:
+    return (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))[:_CELL]
 
 
 def _table(text: str, delimiter: str, *, whole: bool) -> Preview:

@@ -1,17 +1,25 @@
-"""The reading of a project for pages: what is read once is kept while the project stays the same."""
+"""The reading of a project for pages: what is read once is kept while the project stays the same.
+
+What takes long to read is read in a thread of its own. Meanwhile pages can show what was last known, which is also
+kept on disk, so that the first page of a new console is there at once.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
+from minipach.console.packing import pack_summary, pack_table, unpack_summary, unpack_table
 from minipach.git.refs_on_disk import folders_of
-from minipach.planning.project_plan import Plans
+from minipach.planning.cost import expected_cost
+from minipach.planning.status import Status, project_status
 from minipach.project.project import Project, find_project
+from minipach.project.settings import slots
 from minipach.project.targets import Targets
 from minipach.support.errors import UserError
 from minipach.views.dag import Dag, read_dag
@@ -19,14 +27,33 @@ from minipach.views.datum_table import DatumTable, read_tables
 from minipach.views.top import Look, Top
 
 T = TypeVar("T")
-_KEPT = 12  # values that are kept; a table of 100,000 datums takes some 60 MB
-_TABLES = 2  # tables of pipelines among them
+SOON = 0.4  # seconds that a page waits for what is being read
+_TABLES = 2  # tables of pipelines that are kept; one of 100,000 datums takes some 60 MB
 
 
 @dataclass(frozen=True, slots=True)
+class Summary:
+    """The graph with the states, and the status of each pipeline."""
+
+    dag: Dag
+    status: tuple[Status, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Known(Generic[T]):
+    """What is known. is_of_now: whether it is of the project as it is now; else newer is being read."""
+
+    value: T
+    is_of_now: bool
+
+
+@dataclass(slots=True)
 class _Kept:
-    state: Hashable
-    value: object
+    """A value of one state of the project, or the error that reading it came to."""
+
+    state: str
+    value: Any = None
+    error: UserError | None = None
 
 
 class Reading:
@@ -35,7 +62,9 @@ class Reading:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._kept: dict[str, _Kept] = {}
-        self._lock = threading.RLock()
+        self._reads: dict[str, _Read] = {}
+        self._lock = threading.Lock()
+        self._looking = threading.Lock()
         self._top: Top | None = None
 
     @property
@@ -47,7 +76,7 @@ class Reading:
         """Return the project as it is now. Raises UserError."""
         return find_project(self._root)
 
-    def state(self) -> Hashable:
+    def state(self) -> str:
         """Return what differs whenever something that pages show has changed on disk."""
         project = self.project()
         local = project.local
@@ -61,25 +90,55 @@ class Reading:
             files += [git.own / "HEAD", git.common / "packed-refs", git.common / "config", git.reftable]
             files += _below(git.heads)
         specs = [project.root / project.spec_path(place.path) for place in project.places]
-        return tuple((str(file), _stamp(file)) for file in (*files, *specs))
+        stamps = tuple((str(file), _stamp(file)) for file in (*files, *specs))
+        return hashlib.sha256(repr(stamps).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def summary(self) -> Summary:
+        """Return the graph and the states as they are now. Raises UserError."""
+        return self._summary(None).value
+
+    def soon_summary(self) -> Known[Summary]:
+        """Return the graph and the states; as they were last known, or without states, if it takes longer to read."""
+        try:
+            return self._summary(SOON)
+        except _NotYetError:
+            return Known(Summary(read_dag(self.project(), ()), ()), False)
 
     def dag(self) -> Dag:
         """Return the graph with the states. Raises UserError."""
-        return self._once("dag", lambda: read_dag(self.project()))
+        return self.summary().dag
 
-    def table(self, path: str) -> tuple[DatumTable, Plans]:
-        """Return the datums of one pipeline, and the plan that they follow from. Raises UserError."""
+    def table(self, path: str) -> DatumTable:
+        """Return the datums of one pipeline as they are now. Raises UserError."""
+        return self._table(path, None).value
 
-        def read() -> tuple[DatumTable, Plans]:
+    def soon_table(self, path: str) -> Known[DatumTable]:
+        """Return the datums of one pipeline; as they were last known, or none, if it takes longer to read them."""
+        try:
+            return self._table(path, SOON)
+        except _NotYetError:
+            return Known(DatumTable(self.project().name_of(path), ()), False)
+
+    def _summary(self, patience: float | None) -> Known[Summary]:
+        def read() -> Summary:
+            project = self.project()
+            status = tuple(project_status(project))
+            return Summary(read_dag(project, status), status)
+
+        return self._ask("summary", patience, read, pack_summary, lambda kept: Summary(*unpack_summary(kept)))
+
+    def _table(self, path: str, patience: float | None) -> Known[DatumTable]:
+        def read() -> DatumTable:
             project = self.project()
             tables, plans = read_tables(project, Targets((path,), {}, frozenset({path})))
-            return tables[path], plans
+            cost = expected_cost(project, plans.plans, slots(project.repo, None))
+            return tables[path].with_cost(cost.text() if cost else "")
 
-        return self._once(f"table {path}", read)
+        return self._ask(f"table {path}", patience, read, pack_table, unpack_table)
 
     def look(self) -> Look:
         """Return what runs now. Raises UserError."""
-        with self._lock:
+        with self._looking:
             if self._top is None:
                 self._top = Top(self.project())
             try:
@@ -88,21 +147,96 @@ class Reading:
                 self._top = None
                 raise
 
-    def _once(self, name: str, read: Callable[[], T]) -> T:
-        with self._lock:
-            state = self.state()
-            kept = self._kept.pop(name, None)
-            if kept is None or kept.state != state:
-                kept = _Kept(state, read())
-            self._kept[name] = kept
-            self._forget()
-            return cast(T, kept.value)
+    def _ask(
+        self,
+        name: str,
+        patience: float | None,
+        read: Callable[[], T],
+        pack: Callable[[T], Any],
+        unpack: Callable[[Any], T],
+    ) -> Known[T]:
+        """Return a value of now, or after so many seconds the last known one (patience None: never).
 
-    def _forget(self) -> None:
-        """Drop the values that were not asked for recently."""
+        Raises:
+            UserError: It can't be read.
+            _NotYetError: The patience is over, and nothing is known of earlier.
+        """
+        state = self.state()
+        with self._lock:
+            kept = self._kept.get(name) or self._from_disk(name, unpack)
+            if kept is not None:
+                self._keep(name, kept)
+                if kept.state == state:
+                    return Known(_value(kept), True)
+            running = self._reads.get(name)
+            if running is None or (patience is None and running.state != state):
+                before = running
+                running = self._reads[name] = _Read(state)
+                threading.Thread(
+                    target=self._run, args=(name, running, before, read, pack), name=f"read {name}", daemon=True
+                ).start()
+        running.done.wait(patience)
+        if running.failed is not None:
+            raise running.failed
+        with self._lock:
+            kept = self._kept.get(name)
+        if kept is None or (kept.error is not None and kept.state != state and patience is not None):
+            raise _NotYetError
+        return Known(_value(kept), kept.state == state or patience is None)
+
+    def _run(
+        self, name: str, reading: _Read, before: _Read | None, read: Callable[[], T], pack: Callable[[T], Any]
+    ) -> None:
+        """Read a value, after another thread that reads an older state of it, and keep it."""
+        if before is not None:
+            before.done.wait()
+        kept = _Kept(reading.state)
+        try:
+            kept.value = read()
+        except UserError as error:
+            kept.error = error
+        except Exception as error:  # whoever waits for it says so
+            reading.failed = error
+        finally:
+            with self._lock:
+                if reading.failed is None:
+                    self._keep(name, kept)
+                if self._reads.get(name) is reading:
+                    del self._reads[name]
+            reading.done.set()
+        if kept.value is not None:
+            self.project().cache.put("console", f"{self._root}\0{name}", (kept.state, pack(kept.value)))
+
+    def _from_disk(self, name: str, unpack: Callable[[Any], T]) -> _Kept | None:
+        found = self.project().cache.get("console", f"{self._root}\0{name}")
+        return _Kept(str(found[0]), unpack(found[1])) if found is not None else None
+
+    def _keep(self, name: str, kept: _Kept) -> None:
+        """Keep a value as the one that was asked for last, and drop the tables that were not for long."""
+        self._kept.pop(name, None)
+        self._kept[name] = kept
         tables = [name for name in self._kept if name.startswith("table ")]
-        for name in [*tables[:-_TABLES], *list(self._kept)[:-_KEPT]]:
-            self._kept.pop(name, None)
+        for old in tables[:-_TABLES]:
+            del self._kept[old]
+
+
+class _NotYetError(Exception):
+    """Nothing is known yet, and it takes longer to read."""
+
+
+class _Read:
+    """A value that is being read. failed: an error that is not the user's."""
+
+    def __init__(self, state: str) -> None:
+        self.state = state
+        self.done = threading.Event()
+        self.failed: Exception | None = None
+
+
+def _value(kept: _Kept) -> Any:
+    if kept.error is not None:
+        raise kept.error
+    return kept.value
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:
@@ -119,6 +253,3 @@ def _below(folder: Path) -> list[Path]:
     for where, _, names in os.walk(folder):
         found += [Path(where, name) for name in names]
     return sorted(found)
-
-
-Data = dict[str, Any]

@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from minipach.console.markdown import as_html
 from minipach.support.text import byte_count, printable
 
 STATIC = Path(__file__).parent / "static"
@@ -41,6 +42,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     found.filters |= {"bytes": _bytes, "seconds": seconds, "moment": moment, "short": _short, "lines": lines}
+    found.filters |= {"markdown": as_html, "raw": escape}
     return found
 
 

@@ -495,6 +495,15 @@ class Ledger:
         )
         return _attempts(found)
 
+    def good_runs(self, pipeline: str, datum: str, most: int) -> list[Attempt]:
+        """Return the last runs of a datum that succeeded, the newest first."""
+        found = self._db.execute(
+            f"SELECT {_ATTEMPT} FROM attempt WHERE pipeline = ? AND datum = ? AND kind = 'ok' "
+            "ORDER BY key DESC LIMIT ?",
+            (pipeline, datum, most),
+        )
+        return _attempts(found)
+
 
 def note_place(db: sqlite3.Connection, folder: str) -> None:
     """Note where the job database is; where the project was moved, the logs are where it is now."""

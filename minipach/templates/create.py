@@ -66,7 +66,7 @@ def draft_of(project: Project, wanted: Wanted, directory: Path) -> Draft:
     Raises:
         UserError: The name is taken or wrong, or the source can't be used.
     """
-    _check_name(project, wanted.name)
+    check_name(project, wanted.name)
     folder = PurePosixPath(wanted.name).name
     if wanted.values and not wanted.source:
         raise UserError(Problem("new.no-values", "--set", "no template is named", "add --from TEMPLATE"))
@@ -126,10 +126,11 @@ def commit(project: Project, name: str, paths: Sequence[str], message: str = "")
     repo.git("--literal-pathspecs", "commit", "--quiet", "-m", message, "--", *inside)
 
 
-def _check_name(project: Project, name: str) -> None:
+def check_name(project: Project, name: str) -> None:
+    """Check the path of a new pipeline. Raises UserError if it is wrong or taken."""
     folder = PurePosixPath(name).name
     problem = ""
-    if not re.fullmatch(NAME, folder):
+    if not re.fullmatch(NAME, folder) or not name.isprintable():
         problem = f"can't name a pipeline ({NAME_RULE})"
     elif PurePosixPath(name).is_absolute() or any(part in ("..", ".", ".git") for part in name.split("/")):
         problem = "is no path in the project"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from minipach.git.repo import is_dataset
-from minipach.planning.status import project_status
+from minipach.planning.status import Status, project_status
 from minipach.project.project import Project
 from minipach.support.errors import each_once
 from minipach.support.text import dot, many, mermaid, printable
@@ -99,8 +99,11 @@ class Dag:
         }
 
 
-def read_dag(project: Project) -> Dag:
-    """Return the DAG of a project. If states can't be computed, the edges are still there."""
+def read_dag(project: Project, status: Sequence[Status] | None = None) -> Dag:
+    """Return the DAG of a project. If states can't be computed, the edges are still there.
+
+    status: that of its pipelines, if it is known already; pipelines that it leaves out are `unknown`.
+    """
     order = project.order
     edges = tuple(
         Edge(pfs.repo, path, pfs.name, pfs.glob, pfs.branch)
@@ -108,7 +111,7 @@ def read_dag(project: Project) -> Dag:
         if path in project.pipelines
         for pfs in project.pipelines[path].pfs_inputs()
     )
-    status = project_status(project)
+    status = project_status(project) if status is None else status
     remarks = each_once(p for row in status for p in row.problems)
     # one with datums could be planned: what is wrong with it is that its results can't be published
     rows = {row.name: row for row in status if not row.problems or row.counts["datums"]}

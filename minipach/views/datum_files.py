@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
+from minipach.git.content import classify
 from minipach.git.repo import SYMLINK, Repo, TreeEntry
 from minipach.model.datum import Datum
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import Project
 from minipach.records.published_state import Published
+from minipach.support.git_objects import NO_OBJECT
 from minipach.views.contents import Content, object_of, read_content
 from minipach.views.report import output_contents
 
@@ -57,6 +60,82 @@ def _outputs(a: Assessment, published: Published) -> Iterator[DatumFile]:
         if path in contents:
             content, blob = contents[path]
             yield DatumFile("output", "", path, content, a.repo.path, entries[path], blob)
+
+
+@dataclass(frozen=True, slots=True)
+class FileVersion:
+    """A content that a commit gave to a file. content: its id; "" where the commit removed it · at: unix seconds."""
+
+    commit: str
+    at: int
+    subject: str
+    content: str
+    mode: str
+    blob: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the version as a JSON object."""
+        return {"commit": self.commit, "at": self.at, "subject": self.subject, "content": self.content}
+
+
+def versions_of(file: DatumFile, most: int) -> list[FileVersion]:
+    """Return the last versions of an output on the branch that is checked out, the newest first."""
+    repo = Repo(file.folder)
+    try:
+        head = repo.head()
+        if head is None:
+            return []
+        form = "--format=%x01%H%x00%ct%x00%s"
+        options = ("-z", "--raw", "--no-abbrev", "--no-renames", "-m", "--first-parent", f"--max-count={most}", form)
+        out = repo.git("log", *options, head, "--", f":(top,literal){file.path}")
+        found = [version for part in out.split(b"\1")[1:] if (version := _version(part, file.path))]
+        ids = classify(repo, [TreeEntry(v.mode, v.blob, v.path) for v in found if v.blob != NO_OBJECT])
+        return [
+            FileVersion(v.commit, v.at, v.subject, ids[v.blob, v.mode == SYMLINK][1], v.mode, v.blob)
+            if v.blob != NO_OBJECT
+            else FileVersion(v.commit, v.at, v.subject, "", "", "")
+            for v in found
+        ]
+    finally:
+        repo.close()
+
+
+class _Version(NamedTuple):
+    commit: str
+    at: int
+    subject: str
+    mode: str
+    blob: str
+    path: str
+
+
+def _version(part: bytes, path: str) -> _Version | None:
+    """Return one commit of `git log --raw -z`; None if it has no change of the file."""
+    commit, when, rest = (os.fsdecode(word) for word in part.split(b"\0", 2))
+    subject, _, change = rest.partition("\0")
+    words = change.lstrip("\n\0").partition("\0")[0].removeprefix(":").split(" ")
+    if len(words) != 5:
+        return None
+    return _Version(commit, int(when), subject, words[1], words[3], path)
+
+
+def at_version(file: DatumFile, commit: str, most: int) -> DatumFile | None:
+    """Return an output as it was at a commit of its history; None if no such commit changed it, or it removed it."""
+    found = next((v for v in versions_of(file, most) if v.commit == commit and v.blob), None)
+    return replace(file, content=found.content, mode=found.mode, blob=found.blob) if found else None
+
+
+def place_of(file: DatumFile) -> Path | None:
+    """Return the annexed content of a file on this machine; None: it is not here, or in git itself."""
+    repo = Repo(file.folder)
+    try:
+        key = file.key
+        if key is None:
+            entry = TreeEntry(file.mode, file.blob, file.path)
+            key = classify(repo, [entry])[entry.sha, entry.mode == SYMLINK][2]
+        return object_of(repo, key) if key else None
+    finally:
+        repo.close()
 
 
 def read_file(file: DatumFile, most: int) -> Content:

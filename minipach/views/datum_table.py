@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -43,6 +44,10 @@ class DatumRow(NamedTuple):
     host: str = ""
     ended: float | None = None
 
+    def is_selected(self, state: str, text: str) -> bool:
+        """Return whether it is in a state, and its name or reason has a text; "" for any."""
+        return (not state or self.state == state) and (not text or text in self.name or text in self.reason)
+
     def as_json(self) -> dict[str, Any]:
         """Return the row as a JSON object."""
         return self._asdict()
@@ -50,13 +55,28 @@ class DatumRow(NamedTuple):
 
 @dataclass(frozen=True)
 class DatumTable:
-    """The datums of one pipeline. waits, problems, hints: as in its plan."""
+    """The datums of one pipeline. waits, problems, hints: as in its plan · cost: of what is to run, for people."""
 
     pipeline: str
     rows: tuple[DatumRow, ...]
     waits: str = ""
     problems: tuple[Problem, ...] = ()
     hints: tuple[str, ...] = ()
+    cost: str = ""
+
+    def with_cost(self, cost: str) -> DatumTable:
+        """Return the table that says what the runs are expected to cost."""
+        return replace(self, cost=cost)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the names in their order: the number of a row means the same as long as it does."""
+        names = "\0".join(row.name for row in self.rows)
+        return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {row.name: number for number, row in enumerate(self.rows)}
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -71,15 +91,12 @@ class DatumTable:
 
     def row(self, name: str) -> DatumRow | None:
         """Return the row of a datum."""
-        return next((row for row in self.rows if row.name == name), None)
+        at = self._places.get(name)
+        return None if at is None else self.rows[at]
 
     def select(self, *, state: str = "", text: str = "", sort: str = "name", reverse: bool = False) -> list[DatumRow]:
         """Return the rows in one state whose name or reason has a text, sorted; unknown numbers come last."""
-        found = [
-            row
-            for row in self.rows
-            if (not state or row.state == state) and (not text or text in row.name or text in row.reason)
-        ]
+        found = [row for row in self.rows if row.is_selected(state, text)]
         if sort in ("seconds", "memory"):
             numbers = [((row.seconds if sort == "seconds" else row.memory), row) for row in found]
             known = [(number, row) for number, row in numbers if number is not None]

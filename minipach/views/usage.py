@@ -52,6 +52,7 @@ class Usage:
     measures: dict[str, Summary | None]
     histogram: tuple[Bin, ...]  # of seconds
     suggested: dict[str, float | str]
+    memory_histogram: tuple[Bin, ...] = ()  # of bytes; empty where memory is not known
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON object of `minipach usage --json`."""
@@ -91,7 +92,9 @@ def usage_of(name: str, runs: Sequence[Attempt]) -> Usage:
     memory = measures["memory"]
     if memory is not None:
         suggested["memory"] = f"{_round_mib(memory.max * _HEADROOM)}Mi"
-    return Usage(name, len(runs), measures, histogram([r.took.seconds for r in runs]), suggested)
+    sizes = [float(r.took.memory) for r in runs if r.took.memory is not None]
+    bins = histogram(sizes) if sizes else ()
+    return Usage(name, len(runs), measures, histogram([r.took.seconds for r in runs]), suggested, bins)
 
 
 def summarize(values: Sequence[float]) -> Summary | None:

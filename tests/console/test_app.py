@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
+import shutil
 from pathlib import Path
 from urllib.parse import quote
 
@@ -10,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minipach.console.app import HEADERS
+from minipach.console.app import ASSETS, HEADERS, PACKED
 from minipach.console.pages import PAGES
+from minipach.console.rendering import STATIC
 from minipach.project.project import Project
 from tests.fixtures.consoles import HOST, TOKEN, ask, console_of
 from tests.fixtures.leftovers import until
@@ -26,10 +30,14 @@ ADDRESSES = [
     "datum?pipeline=edges&name=moon.txt",
     "datum?pipeline=edges&name=bad.txt",
     HOSTILE_DATUM,
+    "history?pipeline=edges&name=moon.txt&file=1",
     "log?pipeline=edges&name=bad.txt&find=cannot",
     "failures",
     "jobs",
     "job?id=edges&lanes=worker",
+    "experiments",
+    "storage",
+    "storage?gc=1",
     "workers",
 ]
 
@@ -52,7 +60,7 @@ def test_each_page_is_html_json_and_text(page: str) -> None:
 
 
 def test_the_addresses_above_have_all_pages() -> None:
-    assert {page.partition("?")[0] for page in ADDRESSES} == set(PAGES)
+    assert {page.partition("?")[0] for page in ADDRESSES} == set(PAGES) - {"compose"}
 
 
 def test_the_overview_leads_to_the_cause_of_a_failure_in_two_clicks() -> None:
@@ -97,6 +105,77 @@ def test_files_are_asked_for_by_number_and_are_never_pages(study: Study) -> None
     assert picture.headers["content-type"] == "image/png" and picture.content == PIXEL
     for number in ("2", "-1", "x", "../../etc/passwd", ""):
         assert ask(console, f"file?pipeline=edges&name=dot.png&file={quote(number)}").status_code == 404
+
+
+def test_the_strip_has_a_letter_for_each_datum_and_leads_to_it() -> None:
+    console = console_of(troubled())
+    of, letters = ask(console, "strip?pipeline=edges&find=bad2").text.split("\n")
+    rows = ask(console, "pipeline.json?pipeline=edges").json()["rows"]
+    assert [letter.islower() for letter in letters] == ["bad2" in row["name"] for row in rows]
+    at = [row["name"] for row in rows].index("bad2.txt")
+    there = ask(console, f"at?pipeline=edges&of={of}&row={at}")
+    assert there.status_code == 303 and there.headers["location"].endswith("datum?pipeline=edges&name=bad2.txt")
+    for query in (f"of={of}&row=99", f"of=other&row={at}", f"of={of}&row=-1", ""):
+        assert ask(console, f"at?pipeline=edges&{query}").headers["location"].endswith("pipeline?pipeline=edges")
+
+
+def test_a_page_shows_what_was_last_known_while_it_reads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from minipach.console import reading
+
+    study = troubled().duplicate(tmp_path / "study")
+    console = console_of(study)
+    assert ask(console, "index.json").json()["pipelines"][0]["counts"]["datums"] == 6
+    monkeypatch.setattr(reading, "SOON", 0.0)
+    fresh = console_of(study)
+    assert "6 datums" in ask(fresh, "").text, "the last console left it on disk"
+    study.put("images/dust.txt", "fine\n")
+    page = ask(fresh, "").text
+    assert "6 datums" in page and "data-older" in page
+    assert ask(fresh, "index.json").json()["pipelines"][0]["counts"]["datums"] == 7, "data are of now"
+    page = ask(fresh, "").text
+    assert "7 datums" in page and "data-older" not in page
+
+
+def test_a_first_page_needs_no_states(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from minipach.console import reading
+
+    study = troubled().duplicate(tmp_path / "study")
+    shutil.rmtree(Project(study.root).local.cache)
+    monkeypatch.setattr(reading, "SOON", 0.0)
+    page = ask(console_of(study), "").text
+    assert "unknown" in page and "data-older" in page and "edges" in page
+
+
+@pytest.mark.slow
+def test_a_datum_is_shown_beside_its_last_good_run(tmp_path: Path) -> None:
+    study = troubled().duplicate(tmp_path / "study")
+    study.put("images/moon.txt", "bad moon\n")
+    study.put("edges/code/picky.sh", "exit 7\n")
+    study.minipach("schedule")
+    good = ask(console_of(study), "datum.json?pipeline=edges&name=moon.txt").json()["last_good"]
+    parts = {row["part"] for row in good["rows"] if row["before"] != row["now"]}
+    assert {"input", "code"} <= parts and not good["is_same"] and good["attempt"]["exit"] == 0
+    html = ask(console_of(study), "datum?pipeline=edges&name=moon.txt").text
+    assert "Log then" in html and "reading moon.txt" in html
+    history = ask(console_of(study), "history.json?pipeline=edges&name=moon.txt&file=1").json()["versions"]
+    assert len(history) == 1 and history[0]["content"]
+    old = ask(console_of(study), f"file?pipeline=edges&name=moon.txt&file=1&commit={history[0]['commit']}")
+    assert old.text == "PALE\n"
+    assert ask(console_of(study), "file?pipeline=edges&name=moon.txt&file=1&commit=HEAD").status_code == 404
+
+
+def test_scripts_are_small_before_a_volume_is_opened() -> None:
+    own = [name for name in ASSETS if name.endswith(".js") and name not in PACKED]
+    assert sum(len(ask(console_of(troubled()), name).content) for name in own) < 60_000
+
+
+def test_files_of_others_are_those_that_are_named() -> None:
+    table = (STATIC / "VENDORED.md").read_text()
+    for name in PACKED:
+        packed = (STATIC / f"{name}.gz").read_bytes()
+        assert hashlib.sha256(gzip.decompress(packed)).hexdigest() in table
+        answer = ask(console_of(troubled()), name)
+        assert answer.content == gzip.decompress(packed) and answer.headers["content-encoding"] == "gzip"
 
 
 def test_logs_of_others_are_not_read(tmp_path: Path) -> None:
@@ -185,19 +264,117 @@ def test_wrong_forms_are_refused(body: bytes) -> None:
     assert ask(console_of(troubled(), actions=True), "act", method="POST", body=body).status_code in (400, 413)
 
 
+# Compose
+
+OURS = {"Origin": f"http://{HOST}", "Sec-Fetch-Site": "same-origin"}
+
+
+def form(**values: str) -> bytes:
+    return "&".join(f"{n.replace('__', '.')}={quote(v, safe='')}" for n, v in values.items()).encode()
+
+
+def test_compose_shows_the_effect_of_a_form_and_of_its_text() -> None:
+    console = console_of(troubled(), actions=True)
+    opened = ask(console, "compose.json?pipeline=edges").json()
+    assert opened["effect"]["current"] == 3 and opened["base"]
+    text = "# mine\n" + opened["text"]
+    body = form(base=opened["base"], path="edges", before=opened["text"], text=text, f__salt="x <b>", do="preview")
+    page = ask(console, "compose", method="POST", body=body, headers=OURS)
+    assert page.status_code == 200 and "# mine" in page.text and "salt: x &lt;b&gt;" in page.text
+    assert "to run" in page.text and "<b>" not in page.text
+
+
+def test_compose_needs_actions_and_its_own_page() -> None:
+    assert ask(console_of(troubled()), "compose?pipeline=edges").status_code == 404
+    console = console_of(troubled(), actions=True)
+    assert "fieldset" in ask(console, "compose?new=1").text
+    other = {"Origin": "http://evil.example"}
+    assert ask(console, "compose", method="POST", body=b"do=save", headers=other).status_code == 403
+    assert ask(console_of(troubled()), "compose", method="POST", body=b"do=save").status_code == 403
+
+
+def test_what_was_written_is_kept_when_it_can_not_be_saved() -> None:
+    console = console_of(troubled(), actions=True)
+    text = "input: [<script>\n"
+    body = form(base="0" * 40, path="edges", before=text, text=text, do="save")
+    page = ask(console, "compose", method="POST", body=body, headers=OURS)
+    assert page.status_code == 409 and "input: [&lt;script&gt;" in page.text and "problem" in page.text
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["base", "path", "before", "text", "f.salt", "f.transform.cmd", "i.kind", "i.0.repo", "i.0.glob", "branch"]
+        ),
+        st.sampled_from(["edges", "new", "a/../b", "x: [", "input: {pfs: {repo: images}}", "\0", "\ud800", "cross"])
+        | st.text(max_size=30),
+    ),
+    st.sampled_from(["preview", "save", ""]),
+)
+def test_no_form_breaks_compose(values: dict[str, str], do: str) -> None:
+    body = "&".join(f"{n}={quote(v.encode('utf-8', 'surrogatepass'))}" for n, v in {**values, "do": do}.items())
+    answer = ask(console_of(troubled(), actions=True), "compose", method="POST", body=body.encode(), headers=OURS)
+    assert answer.status_code in (200, 400, 409), answer.text[:500]
+
+
 # Whatever is asked for
 
 NAMES = st.sampled_from(["edges", "numbers", "images", "..", "/", "", "moon.txt", "bad.txt", HOSTILE]) | st.text(
     max_size=20
 )
+NAMED = [
+    "pipeline",
+    "name",
+    "file",
+    "page",
+    "state",
+    "find",
+    "sort",
+    "order",
+    "id",
+    "job",
+    "try",
+    "lanes",
+    "self",
+    "row",
+    "of",
+    "commit",
+    "gc",
+    "x",
+    "y",
+    "base",
+]
 VALUES = st.dictionaries(
     st.sampled_from(
-        ["pipeline", "name", "file", "page", "state", "find", "sort", "order", "id", "job", "try", "lanes", "self"]
+        [
+            "pipeline",
+            "name",
+            "file",
+            "page",
+            "state",
+            "find",
+            "sort",
+            "order",
+            "id",
+            "job",
+            "try",
+            "lanes",
+            "self",
+            "row",
+            "of",
+            "commit",
+            "gc",
+            "x",
+            "y",
+        ]
     ),
     NAMES,
     max_size=5,
 )
-WORDS = st.sampled_from([*PAGES, *(f"{page}.json" for page in PAGES), "file", "events.x", "console.js", "index.txt"])
+WORDS = st.sampled_from(
+    [*PAGES, *(f"{page}.json" for page in PAGES), "file", "strip", "at", "events.x", "console.js", "index.txt"]
+)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -209,6 +386,6 @@ def test_no_address_breaks_the_console(page: str, values: dict[str, str], method
     if where.startswith("events"):
         return
     answer = ask(console, f"{where}?{query}", method=method)
-    assert answer.status_code in (200, 307, 403, 404), answer.text[:500]
+    assert answer.status_code in (200, 303, 307, 403, 404), answer.text[:500]
     if page.endswith(".json") and method == "GET" and answer.status_code == 200:
         json.loads(answer.text)

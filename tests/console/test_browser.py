@@ -30,11 +30,16 @@ PAGES = {
     "pipeline": "pipeline?pipeline=edges",
     "datum": "datum?pipeline=edges&name=bad.txt",
     "output": "datum?pipeline=numbers&name=%2F",
+    "history": "history?pipeline=edges&name=moon.txt&file=1",
     "log": "log?pipeline=edges&name=bad.txt",
     "failures": "failures",
     "jobs": "jobs",
     "job": "job?id=edges",
+    "experiments": "experiments",
+    "storage": "storage?gc=1",
     "workers": "workers",
+    "compose": "compose?pipeline=edges",
+    "new": "compose?new=1",
     "missing": "pipeline?pipeline=nothing",
 }
 
@@ -44,7 +49,13 @@ def browser() -> Iterator[Browser]:
     need("chromium")
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as play:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+        options = [
+            "--no-sandbox",
+            "--use-angle=swiftshader",
+            "--enable-unsafe-swiftshader",
+            "--disable-quic",
+            "--no-first-run",
+        ]
         opened = play.chromium.launch(executable_path=shutil.which("chromium"), args=options)
         yield opened
         opened.close()
@@ -133,6 +144,111 @@ def screenshot(page: Page, name: str) -> None:
         page.screenshot(path=str(Path(PICTURES) / f"{name}.png"), full_page=True)
 
 
+def test_a_stranger_finds_the_cause_in_two_clicks(page: Page, console: Shown) -> None:
+    page.goto(console.link)
+    page.get_by_role("link", name=re.compile("^why")).click()
+    page.get_by_role("link", name="bad.txt", exact=True).click()
+    assert "cannot read it" in page.locator("#log").inner_text()
+    assert "the command exited with 3" in page.locator("#why").inner_text()
+    no_trouble(page)
+
+
+def test_a_cell_of_the_strip_leads_to_its_datum(page: Page, console: Shown) -> None:
+    page.goto(f"{console.link}pipeline?pipeline=edges")
+    page.wait_for_selector("#strip[data-cells='6'] canvas")
+    names = page.locator("#datums tbody a").all_inner_texts()
+    page.locator("#strip canvas").click(position={"x": 12 * 2 + 3, "y": 3})
+    page.wait_for_url("**/datum*")
+    assert names[2] in page.locator("h1").inner_text()
+    page.go_back()
+    page.wait_for_selector("#strip[data-cells='6'] canvas")
+    page.locator("#strip canvas").focus()
+    for key in ("ArrowRight", "ArrowRight", "Enter"):
+        page.keyboard.press(key)
+    page.wait_for_url("**/datum*")
+    assert names[1] in page.locator("h1").inner_text()
+    no_trouble(page)
+
+
+def test_compose_by_form_text_and_graph(browser: Browser, tmp_path: Path) -> None:
+    study = troubled().duplicate(tmp_path / "study")
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    page = watched(context)
+    with shown(study, tmp_path / "log", "--actions") as console:
+        page.goto(f"{console.link}compose?pipeline=edges")
+        yaml = page.locator("#text")
+        yaml.fill("# mine\n" + yaml.input_value())
+        page.locator("[name='f.description']").fill("picks the good ones")
+        page.locator("[name='f.description']").blur()
+        wait(page, "the YAML", lambda: "description: picks the good ones" in yaml.input_value())
+        assert yaml.input_value().startswith("# mine\n")
+        page.get_by_text("Running", exact=True).click()
+        page.locator("[name='f.salt']").fill("again")
+        page.locator("[name='f.salt']").blur()
+        wait(page, "the effect", lambda: "to run" in page.locator("#effect").inner_text())
+        page.get_by_role("button", name="Save as a commit").click()
+        page.wait_for_url("**/pipeline*")
+        assert "To undo it: git -C edges revert" in page.locator("main").inner_text()
+        assert study.git("edges", "show", "HEAD:spec.yml").startswith("# mine\n")
+        page.goto(f"{console.link}compose?new=1&repo=images")
+        source = page.locator("#graph a[href*='repo=edges']")
+        target = page.locator("#graph a[href*='repo=step']")
+        a, b = source.bounding_box(), target.bounding_box()
+        assert a and b
+        page.mouse.move(a["x"] + 20, a["y"] + 10)
+        page.mouse.down()
+        page.mouse.move(b["x"] + 20, b["y"] + 10, steps=5)
+        page.mouse.up()
+        wait(page, "the drawn input", lambda: "repo: edges" in page.locator("#text").input_value())
+        page.locator("#graph a[href*='repo=numbers']").focus()
+        page.keyboard.press("Enter")
+        wait(page, "the input of the keyboard", lambda: "repo: numbers" in page.locator("#text").input_value())
+        no_trouble(page)
+    context.close()
+
+
+def test_compose_without_javascript(browser: Browser, tmp_path: Path) -> None:
+    study = troubled().duplicate(tmp_path / "study")
+    context = browser.new_context(java_script_enabled=False)
+    page = watched(context)
+    with shown(study, tmp_path / "log", "--actions") as console:
+        page.goto(f"{console.link}compose?pipeline=numbers")
+        page.locator("[name='f.description']").fill("counts <b>")
+        page.get_by_role("button", name="Show the effect").click()
+        assert "description: counts <b>" in page.locator("#text").input_value()
+        assert "datum" in page.locator("#effect").inner_text()
+        page.locator("[name=branch]").fill("idea")
+        page.get_by_role("button", name="Save as a commit").click()
+        assert "Saved as commit" in page.locator("main").inner_text()
+        assert "counts <b>" in study.git("numbers", "show", "idea:spec.yml")
+        no_trouble(page)
+    context.close()
+
+
+def test_a_volume_is_opened_on_demand(tmp_path: Path, browser: Browser) -> None:
+    import nibabel
+    import numpy
+
+    study = Study.create(tmp_path / "study")
+    image = nibabel.Nifti1Image(numpy.arange(4096, dtype="int16").reshape(16, 16, 16), numpy.eye(4))
+    nibabel.save(image, study.root / "images" / "brain.nii.gz")
+    study.save("images")
+    study.copier()
+    study.schedule()
+    context = browser.new_context()
+    page = watched(context)
+    fetched: list[str] = []
+    page.on("request", lambda asked: fetched.append(asked.url))
+    with shown(study, tmp_path / "log") as console:
+        page.goto(f"{console.link}datum?pipeline=edges&name=brain.nii.gz")
+        assert not [url for url in fetched if "niivue" in url]
+        page.get_by_role("button", name="Open the volume").first.click()
+        page.wait_for_selector(".volume-box[data-shown='1'] canvas")
+        assert [url for url in fetched if "niivue" in url] and violations(page) == []
+        no_trouble(page)
+    context.close()
+
+
 def test_the_keyboard_alone_finds_the_cause(page: Page, console: Shown) -> None:
     page.goto(console.link)
     tab_to(page, "why 3 failed")
@@ -173,7 +289,7 @@ def test_pages_work_without_javascript(browser: Browser, console: Shown) -> None
     page.goto(f"{console.link}pipeline?pipeline=edges")
     page.locator("select[name=state]").select_option("failed")
     page.get_by_role("button", name="Show").click()
-    assert "3 of 6 datums shown" in page.locator("#datums").inner_text()
+    wait(page, "the table", lambda: "3 of 6 datums shown" in page.locator("#datums").inner_text())
     no_trouble(page)
     context.close()
 

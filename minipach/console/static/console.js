@@ -27,10 +27,15 @@
         if (focus) for (const one of fresh.querySelectorAll("[href]")) if (one.getAttribute("href") === focus) { one.focus({ preventScroll: true }); break; }
       }
       say("live");
+      again();
     } catch { say("the server does not answer"); }
     busy = false;
     if (due) { due = false; setTimeout(refresh, 500); }
   };
+
+  // A page may show what was last known while the server reads what is new.
+  const again = () => { if (document.querySelector("[data-older]")) setTimeout(refresh, 1000); };
+  again();
 
   // Events have numbers. What was seen is kept, so that whoever listens next asks for what came after it.
   const rows = new Map();
