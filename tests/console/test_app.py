@@ -301,6 +301,9 @@ def test_what_was_written_is_kept_when_it_can_not_be_saved() -> None:
     assert page.status_code == 409 and "input: [&lt;script&gt;" in page.text and "problem" in page.text
 
 
+FIELDS = ["base", "path", "before", "text", "f.salt", "f.transform.cmd", "i.kind", "i.0.repo", "i.0.glob", "branch"]
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(
