@@ -19,8 +19,6 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
-from yaml.nodes import ScalarNode
-from yaml.resolver import Resolver
 
 from minipach.git.repo import FILE, GitError, Repo, is_dataset, need_identity, private_index
 from minipach.model.pipeline import BrokenSpec
@@ -41,7 +39,6 @@ from minipach.templates.create import check_name
 
 NEW = "new"  # the base of a spec that does not exist yet
 MOST = 60_000  # bytes of a spec that is edited here
-_RESOLVER = Resolver()
 _GROUPS = ("cross", "union", "join", "group")
 
 
@@ -207,8 +204,7 @@ def _plain(value: Any) -> Any:
         if "\n" in value:
             return LiteralScalarString(value)
         # the reader of specs follows YAML 1.1, where more words than in 1.2 are no text
-        plain = _RESOLVER.resolve(ScalarNode, value, (True, False)) == "tag:yaml.org,2002:str"
-        return value if plain else DoubleQuotedScalarString(value)
+        return value if read_yaml(f"- {value}\n").data == [value] else DoubleQuotedScalarString(value)
     return value
 
 
