@@ -41,7 +41,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Known(Generic[T]):
-    """What is known. is_of_now: whether it is of the project as it is now; else newer is being read."""
+    """A value that is known. is_of_now: whether it is of the project as it is now; else newer is being read."""
 
     value: T
     is_of_now: bool
