@@ -13,6 +13,7 @@ from minipach.cli.common import FAILED, Here, guarded, say, show, show_json
 from minipach.cli.options import JOBS, JSON
 from minipach.cli.sections import OTHERS, RUN, Group, add
 from minipach.cli.tables import show_table
+from minipach.support.errors import Problem, UserError
 from minipach.support.text import many
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def run(
 ) -> None:
     """Run a pipeline for each combination of parameters.
 
+    With parameters of several pipelines, those between them run, too. One of them takes from all the others.
     Datums of points that have a result do not run again. No branch and no working tree changes. Exit code 1: a datum
     failed.
 
@@ -99,14 +101,17 @@ def show_(
     context: typer.Context,
     name: NAME,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a table in Markdown.")] = False,
+    plot: Annotated[bool, typer.Option("--plot", help="Print a bar for each point and metric.")] = False,
+    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Write these bars to an SVG image.")] = None,
     as_json: JSON = False,
 ) -> None:
     """Show the parameters of an experiment beside its metrics.
 
     `minipach: {metrics: [metrics.json]}` in the spec names the outputs. Of several datums, the mean counts.
 
-    Example: minipach exp show exp-1 --markdown
+    Example: minipach exp show exp-1 --plot
     """
+    from minipach.experiments import plot as charts
     from minipach.experiments.metrics import rows
     from minipach.experiments.record import find
 
@@ -115,8 +120,18 @@ def show_(
     found = rows(project, find(project, name))
     for note in dict.fromkeys(note for row in found for note in row.notes):
         say(f"note: {note}")
+    if (plot or svg) and not charts.charted(found):
+        fix = "name outputs with numbers in `minipach: {metrics: [...]}`"
+        raise UserError(Problem("exp.no-metrics", name, "no metric is a number", fix))
+    if svg is not None:
+        (here.directory / svg).write_text(charts.svg(found, name))
+        say(f"wrote {svg}")
     if as_json:
         show_json({"schema": 1, "name": name, "points": [row.as_json() for row in found]})
+        return
+    if plot:
+        for bar in charts.text(found):
+            show(bar)
         return
     titles, cells = _table(found)
     if not markdown:
@@ -188,6 +203,7 @@ def apply(
 
     Example: minipach exp apply exp-1:2
     """
+    from minipach.experiments.points import of_pipeline
     from minipach.experiments.record import find
     from minipach.experiments.write_params import with_point
 
@@ -196,7 +212,10 @@ def apply(
     name, _, number = point.partition(":")
     experiment = find(project, name)
     file = project.root / "params.yml"
-    text = with_point(file, project.name_of(experiment.pipeline), experiment.trial(number).params)
+    params = experiment.trial(number).params
+    main = project.name_of(experiment.pipeline)
+    names = dict.fromkeys(chain.partition(":")[0] if ":" in chain else main for chain in params)
+    text = with_point(file, {one: of_pipeline(params, one, main) for one in names})
     _replace(file, text)
     show("wrote params.yml")
     show(f"next: git -C {project.root} add params.yml, commit it, and minipach schedule")

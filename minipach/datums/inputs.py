@@ -35,12 +35,22 @@ class SnapshotStore:
         self.now = int(time.time()) if now is None else now
         self.release = release
         self._read: dict[tuple[str, str], Snapshot] = {}
+        self._instead: dict[str, str] = {}
+
+    def with_commits(self, commits: Mapping[str, str]) -> SnapshotStore:
+        """Return a store that has other commits for some repos than their branches; what was read is shared."""
+        other = SnapshotStore(self.project, now=self.now, release=self.release)
+        other._read = self._read
+        other._instead = dict(commits)
+        return other
 
     def commit(self, need: Need) -> str:
         """Return the commit of the branch that an input names (the one checked out, if it names none).
 
         UserError at the place in the spec, if it isn't there.
         """
+        if need.repo in self._instead:
+            return self._instead[need.repo]
         where = self.project.root / need.repo
         if need.clock and not is_dataset(where) and need.repo not in self.project.repos:
             return NO_OBJECT  # the first pass makes the repo of ticks

@@ -13,38 +13,48 @@ from minipach.spec.yaml_reader import Number
 from minipach.support.errors import Problem, UserError
 
 Point = dict[str, str]
-"""The parameters of a point: a chain of names (`deep.lr`), and the value as it is written."""
+"""The parameters of a point: a chain of names (`deep.lr`), and the value as it is written.
+
+Of several pipelines, the pipeline comes first (`edges:deep.lr`).
+"""
 
 MOST = 10_000  # points
 _RANGE = re.compile(r"range\(([^()]*)\)")
 _CHAIN = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w-]+)*", re.ASCII)
 
 
-def parse_points(words: Sequence[str]) -> tuple[str, list[Point]]:
-    """Return the name of the pipeline, and all combinations of the values.
+def parse_points(words: Sequence[str]) -> tuple[tuple[str, ...], list[Point]]:
+    """Return the names of the pipelines, and all combinations of the values.
 
     Raises:
-        UserError: A word has another form, the words name several pipelines, or there are too many points.
+        UserError: A word has another form, or there are too many points.
     """
     pipelines: dict[str, None] = {}
-    values: dict[str, list[str]] = {}
+    found: dict[tuple[str, str], list[str]] = {}
     for word in words:
         key, equals, text = word.partition("=")
         pipeline, dot, chain = key.partition(".")
         if not (equals and dot and pipeline and _CHAIN.fullmatch(chain)):
             raise _wrong(word, "not of the form PIPELINE.PARAMETER=VALUE,...", "write -S edges.sigma=1,2,3")
         pipelines[pipeline] = None
-        values.setdefault(chain, []).extend(_values(word, text))
-    if len(pipelines) != 1:
-        said = "names several pipelines" if pipelines else "no parameter is set"
-        raise _wrong(" ".join(words) or "-S", said, "name parameters of one pipeline, as in -S edges.sigma=1,2,3")
+        found.setdefault((pipeline, chain), []).extend(_values(word, text))
+    if not pipelines:
+        raise _wrong("-S", "no parameter is set", "name parameters of a pipeline, as in -S edges.sigma=1,2,3")
+    values = {chain if len(pipelines) == 1 else f"{pipeline}:{chain}": row for (pipeline, chain), row in found.items()}
     count = 1
-    for found in values.values():
-        count *= len(dict.fromkeys(found))
+    for row in values.values():
+        count *= len(dict.fromkeys(row))
     if count > MOST:
         raise _wrong(" ".join(words), f"{count} points are more than {MOST}", "use fewer values")
-    rows = product(*(dict.fromkeys(found) for found in values.values()))
-    return next(iter(pipelines)), [dict(zip(values, row, strict=True)) for row in rows]
+    rows = product(*(dict.fromkeys(row) for row in values.values()))
+    return tuple(pipelines), [dict(zip(values, row, strict=True)) for row in rows]
+
+
+def of_pipeline(point: Mapping[str, str], pipeline: str, main: str) -> Point:
+    """Return the parameters of one pipeline at a point. main: the pipeline that the experiment is kept with."""
+    prefix = f"{pipeline}:"
+    own = {chain.removeprefix(prefix): value for chain, value in point.items() if chain.startswith(prefix)}
+    return own | ({chain: value for chain, value in point.items() if ":" not in chain} if pipeline == main else {})
 
 
 def nested(point: Mapping[str, str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from minipach.experiments.points import Point
 from minipach.git.repo import FILE, Repo, TreeEntry, is_dataset
 from minipach.model.messages import SUBJECT
-from minipach.model.repo_layout import EXPERIMENT_FILE, EXPERIMENT_REFS
+from minipach.model.repo_layout import EXPERIMENT_FILE, EXPERIMENT_REFS, POINT_REFS
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError
 from minipach.support.git_objects import NO_OBJECT
@@ -104,6 +104,12 @@ def remove(project: Project, one: Experiment) -> None:
     repo = Repo(project.root / one.pipeline)
     repo.update_refs([f"delete {EXPERIMENT_REFS}{one.name} {one.commit}"])
     repo.close()
+    for path in project.upstream_of([one.pipeline]):
+        if is_dataset(project.root / path):
+            above = Repo(project.root / path)
+            if refs := above.refs(f"{POINT_REFS}{one.name}/"):
+                above.update_refs([f"delete {ref} {commit}" for ref, commit in refs.items()])
+            above.close()
 
 
 def new_name(known: Sequence[Experiment]) -> str:

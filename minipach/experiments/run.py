@@ -1,33 +1,39 @@
-"""The run of an experiment: the datums of all points, each once, in one executor. No branch moves."""
+"""The run of an experiment: the datums of all points, each once, in one executor. No branch moves.
+
+With parameters of several pipelines, a pipeline upstream has a commit for each of its points, below `POINT_REFS`. The
+pipelines downstream take their input from these commits instead of its branch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from minipach.executors.base import Executor
 from minipach.executors.registry import Backend, chosen
 from minipach.experiments import record
-from minipach.experiments.points import Point, flat, nested, parse_points
+from minipach.experiments.points import Point, flat, nested, of_pipeline, parse_points
 from minipach.experiments.record import Experiment, Trial
 from minipach.git.repo import need_identity
 from minipach.model.attempt import Attempt
 from minipach.model.datum import Task
+from minipach.model.repo_layout import POINT_REFS
 from minipach.model.states import SUCCEEDED
+from minipach.model.work_set import Base
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.lock import register
 from minipach.project.parameters import Parameters
 from minipach.project.project import Project
 from minipach.project.spec_file import read_text
 from minipach.publish.fold_results import fold
+from minipach.publish.publisher import unpublished
 from minipach.scheduling.base_commit import build_base
 from minipach.scheduling.dispatch import Round
 from minipach.spec.template import merged
 from minipach.spec.validate import dig
 from minipach.spec.yaml_reader import read_yaml
 from minipach.support.errors import Problem, UserError
-from minipach.support.text import many
+from minipach.support.text import many, quoted
 
 _PAUSE = 0.5  # seconds to wait for an outcome
 
@@ -40,6 +46,15 @@ class Ran:
     ran: int
     known: int
     failed: tuple[Attempt, ...]
+
+
+@dataclass
+class _Variant:
+    """A pipeline with some parameters. points: the numbers of the points that it serves."""
+
+    assessment: Assessment
+    base: Base
+    points: list[int]
 
 
 def run_experiment(
@@ -60,10 +75,12 @@ def run_experiment(
         jobs: Datums at once; None: as configured.
 
     Raises:
-        UserError: The points are wrong, or the pipeline does not use their parameters.
+        UserError: The points are wrong, or a pipeline does not use their parameters.
     """
-    pipeline, points = parse_points(words)
-    return run_points(project, project.path_of(pipeline), points, name, tell, jobs=jobs)
+    names, points = parse_points(words)
+    chain = experiment_chain(project, names)
+    main = project.name_of(chain[-1])
+    return _run_chain(project, chain, [_for_main(point, main) for point in points], name, tell, jobs)
 
 
 def run_points(
@@ -88,23 +105,34 @@ def run_points(
     Raises:
         UserError: The pipeline is broken, or does not use the parameters of the points.
     """
-    project.need((path,))
+    return _run_chain(project, [path], points, name, tell, jobs)
+
+
+def _run_chain(
+    project: Project,
+    chain: Sequence[str],
+    points: Sequence[Point],
+    name: str,
+    tell: Callable[[str], None],
+    jobs: int | None,
+) -> Ran:
+    path = chain[-1]
+    project.need(tuple(chain))
     if name:
         record.check_name(name)
     with register(project.local.lock, (), wait=True, tell=tell) as claims:
-        claims.take_when_free(path)
+        for one in chain:
+            claims.take_when_free(one)
         earlier = next((one for one in record.experiments(project) if one.name == name), None)
         if earlier is not None and earlier.pipeline != path:
             message = f"an experiment of {project.name_of(earlier.pipeline)}"
             raise UserError(Problem("exp.name-taken", name, message, "choose another name"))
         name = name or record.new_name(record.experiments(project))
-        store = SnapshotStore(project)
-        found = [(point, Assessment(_at(project, path, point), path, store)) for point in points]
+        sweep = _Sweep(project, name, project.name_of(path), chain, points, tell, jobs)
         try:
-            return _run(project, path, name, earlier, found, tell, jobs)
+            return sweep.run(earlier)
         finally:
-            for _, assessment in found:
-                assessment.close()
+            sweep.close()
 
 
 def own_point(project: Project, path: str) -> Point:
@@ -115,66 +143,205 @@ def own_point(project: Project, path: str) -> Point:
     return flat(merged(own if isinstance(own, dict) else {}, project.parameters.of(project.name_of(path), path)))
 
 
-def _at(project: Project, path: str, point: Point) -> Project:
-    """Return the project as it would be with the parameters of a point."""
-    before = project.parameters
-    name = project.name_of(path)
-    own = merged(before.of(name, path), nested(point))
-    return Project(project.root, project.given, Parameters({**before.by_pipeline, path: own}))
+def _for_main(point: Point, main: str) -> Point:
+    """Return a point with the parameters of the experiment's own pipeline without its name."""
+    return {chain.removeprefix(f"{main}:"): value for chain, value in point.items()}
 
 
-def _run(
-    project: Project,
-    path: str,
-    name: str,
-    earlier: Experiment | None,
-    found: Sequence[tuple[Point, Assessment]],
-    tell: Callable[[str], None],
-    jobs: int | None,
-) -> Ran:
-    first = found[0][1]
-    if not first.exists or first.source is None:
-        pipeline = project.name_of(path)
-        raise UserError(Problem("exp.not-a-dataset", path, "not a dataset yet", f"minipach schedule {pipeline}"))
-    need_identity(first.repo)
-    base = build_base(first)
-    trials = [Trial(point, tuple((t.datum.name, t.id) for t in a.tasks)) for point, a in found]
-    if not any(trial.datums for trial in trials):
-        raise UserError(Problem("exp.no-datums", path, first.no_datums))
-    if len(trials) > 1 and len({trial.datums for trial in trials}) == 1:
-        unused = ", ".join(f"params.{chain}" for chain in trials[0].params)
-        fix = f"write {{{{ params.{next(iter(trials[0].params))} }}}} in its command"
-        raise UserError(Problem("exp.unused-parameter", first.pipeline.source, f"no template names {unused}", fix))
-    before = {tuple(sorted(t.params.items())): t for t in earlier.trials} if earlier else {}
-    before.update((tuple(sorted(t.params.items())), t) for t in trials)
-    created = earlier.created if earlier else record.now()
-    experiment = Experiment(name, path, created, first.source, tuple(before.values()))
-    todo, known = _missing(found)
-    experiment = record.write(project, experiment)
-    count = sum(map(len, todo))
-    tell(f"{name}: {many(len(found), 'point')}, {count} to run, {known} with a result")
-    failed: list[Attempt] = []
-    if count:
-        backend = chosen(project)
-        engine = backend.make(project, jobs)
+def experiment_chain(project: Project, names: Sequence[str]) -> list[str]:
+    """Return the pipelines that run: those named and those between them, the last one downstream of all.
+
+    UserError if there is no such pipeline.
+    """
+    named = [project.path_of(name) for name in names]
+    for path in named:
+        above = project.upstream_of([path])
+        if set(named) <= set(above):
+            below = project.downstream(named)
+            return [one for one in above if one in below]
+    shown = ", ".join(project.name_of(path) for path in named)
+    message = f"none of {shown} takes from all the others, directly or through other pipelines"
+    raise UserError(Problem("exp.not-connected", "-S", message, "run an experiment for each of them"))
+
+
+class _Sweep:
+    """The points of an experiment, pipeline by pipeline from upstream to downstream."""
+
+    def __init__(
+        self,
+        project: Project,
+        name: str,
+        main: str,
+        chain: Sequence[str],
+        points: Sequence[Point],
+        tell: Callable[[str], None],
+        jobs: int | None,
+    ) -> None:
+        self._project = project
+        self._name = name
+        self._main = main
+        self._chain = chain
+        self._points = points
+        self._tell = tell
+        self._jobs = jobs
+        self._store = SnapshotStore(project)
+        self._commits: list[dict[str, str]] = [{} for _ in points]  # by point: pipelines upstream at their commits
+        self._opened: list[Assessment] = []
+        self._ran = self._known = 0
+        self._failed: list[Attempt] = []
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for assessment in self._opened:
+            assessment.close()
+
+    def run(self, earlier: Experiment | None) -> Ran:
+        """Run what has no result, and record the experiment before its own pipeline runs."""
+        going = list(range(len(self._points)))
+        for path in self._chain[:-1]:
+            going = self._upstream(path, going)
+        variants = self._variants(self._chain[-1], going)
+        experiment = self._record(variants, earlier)
+        self._compute(variants)
+        return Ran(experiment, self._ran, self._known, tuple(self._failed))
+
+    def _upstream(self, path: str, going: Sequence[int]) -> list[int]:
+        """Run a pipeline for all its points. Returns the points that have all results, with commits of its outputs."""
+        variants = self._variants(path, going)
+        self._check_used(path, variants)
+        bad = self._compute(variants)
+        left = []
+        for variant in variants:
+            if any(task.id in bad for task in variant.assessment.tasks):
+                continue
+            commit = unpublished(self._again(variant), variant.base, f"outputs for the experiment {self._name}")
+            ref = f"{POINT_REFS}{self._name}/{commit[:16]}"
+            variant.assessment.repo.update_refs([f"update {ref} {commit}"])
+            for point in variant.points:
+                self._commits[point][path] = commit
+            left += variant.points
+        if not left:
+            raise UserError(
+                Problem(
+                    "exp.upstream-failed",
+                    path,
+                    f"no point has all results, and {self._main} takes from them "
+                    f"({self._failed[0].datum}: {self._failed[0].message})",
+                    f"read {quoted(self._failed[0].log)}",
+                )
+            )
+        return sorted(left)
+
+    def _again(self, variant: _Variant) -> Assessment:
+        """Return a variant's assessment, with the results that have come meanwhile."""
+        before = variant.assessment
+        fresh = Assessment(before.project, before.path, before.store)
+        self._opened.append(fresh)
+        return fresh
+
+    def _variants(self, path: str, going: Sequence[int]) -> list[_Variant]:
+        """Return the pipeline at each combination of its own parameters and of commits upstream."""
+        found: dict[tuple[object, ...], _Variant] = {}
+        for number in going:
+            own = of_pipeline(self._points[number], self._project.name_of(path), self._main)
+            needed = {n.repo for n in self._project.needs(path)}
+            commits = {repo: sha for repo, sha in self._commits[number].items() if repo in needed}
+            key = (tuple(sorted(own.items())), tuple(sorted(commits.items())))
+            if key not in found:
+                store = self._store.with_commits(commits)
+                assessment = Assessment(_at(self._project, path, own), path, store)
+                self._opened.append(assessment)
+                found[key] = _Variant(assessment, self._base(assessment), [])
+            found[key].points.append(number)
+        return list(found.values())
+
+    def _base(self, assessment: Assessment) -> Base:
+        if not assessment.exists or assessment.source is None:
+            name = self._project.name_of(assessment.path)
+            raise UserError(
+                Problem("exp.not-a-dataset", assessment.path, "not a dataset yet", f"minipach schedule {quoted(name)}")
+            )
+        need_identity(assessment.repo)
+        base = build_base(assessment)
+        assessment.refresh()  # an image that was recorded just now has a place and a content id
+        if not assessment.tasks:
+            raise UserError(Problem("exp.no-datums", assessment.path, assessment.no_datums))
+        return base
+
+    def _check_used(self, path: str, variants: Sequence[_Variant]) -> None:
+        """Raise a UserError if all points of a pipeline with parameters have the same datums."""
+        name = self._project.name_of(path)
+        own = [of_pipeline(self._points[v.points[0]], name, self._main) for v in variants]
+        ids = {tuple((t.datum.name, t.id) for t in v.assessment.tasks) for v in variants}
+        if len({tuple(sorted(one.items())) for one in own}) > 1 and len(ids) == 1:
+            unused = ", ".join(f"params.{chain}" for chain in own[0])
+            fix = f"write {{{{ params.{next(iter(own[0]))} }}}} in its command"
+            source = variants[0].assessment.pipeline.source
+            raise UserError(Problem("exp.unused-parameter", source, f"no template names {unused}", fix))
+
+    def _record(self, variants: Sequence[_Variant], earlier: Experiment | None) -> Experiment:
+        self._check_used(self._chain[-1], variants)
+        first = variants[0].assessment
+        trials: dict[tuple[tuple[str, str], ...], Trial] = {}
+        for trial in earlier.trials if earlier else ():
+            trials[tuple(sorted(trial.params.items()))] = trial
+        of_point = {point: v for v in variants for point in v.points}
+        for number, point in enumerate(self._points):
+            if number in of_point:
+                datums = tuple((t.datum.name, t.id) for t in of_point[number].assessment.tasks)
+                trials[tuple(sorted(point.items()))] = Trial(point, datums)
+        created = earlier.created if earlier else record.now()
+        assert first.source is not None
+        new = Experiment(self._name, first.path, created, first.source, tuple(trials.values()))
+        return record.write(self._project, new)
+
+    def _compute(self, variants: Sequence[_Variant]) -> set[str]:
+        """Run the datums without a result. Returns the ids of those that still have none."""
+        name, path = self._name, variants[0].assessment.path
+        todo, known = _missing([v.assessment for v in variants])
+        self._known += known
+        count = sum(map(len, todo))
+        which = f" of {self._project.name_of(path)}" if len(self._chain) > 1 else ""
+        self._tell(f"{name}: {many(len(variants), 'point')}{which}, {count} to run, {known} with a result")
+        if not count:
+            return set()
+        backend = chosen(self._project)
+        engine = backend.make(self._project, self._jobs)
+        failed: list[Attempt] = []
         try:
-            rounds = [_round(project, name, n, a, base, engine, backend) for n, (_, a) in enumerate(found)]
-            _drive(rounds, todo, engine, failed, lambda done: tell(f"{name}: {done} of {count} done"))
+            rounds = [self._round(n, v, engine, backend) for n, v in enumerate(variants)]
+            _drive(rounds, todo, engine, failed, lambda done: self._tell(f"{name}: {done} of {count} done"))
         except BaseException:
             engine.cancel()
             raise
         finally:
             engine.close()
-            fold(first.repo)
-    return Ran(experiment, count - len(failed), known, tuple(failed))
+            fold(variants[0].assessment.repo)
+        self._failed += failed
+        self._ran += count - len(failed)
+        return {end.datum_id for end in failed}
+
+    def _round(self, number: int, variant: _Variant, engine: Executor, backend: Backend) -> Round:
+        folder = f"experiment-{self._name}-{number + 1}"
+        logs = self._project.local.logs / variant.assessment.pipeline.name / folder
+        return Round(variant.assessment, variant.base, "0" * 32, logs, engine, frozenset(), backend.lasting)
 
 
-def _missing(found: Sequence[tuple[Point, Assessment]]) -> tuple[list[list[Task]], int]:
-    """Return for each point the datums without a result that no point before it has; and how many have one."""
+def _at(project: Project, path: str, own: Mapping[str, str]) -> Project:
+    """Return the project as it would be with other parameters of a pipeline."""
+    if not own:
+        return project
+    before = project.parameters
+    found = merged(before.of(project.name_of(path), path), nested(own))
+    return Project(project.root, project.given, Parameters({**before.by_pipeline, path: found}))
+
+
+def _missing(found: Sequence[Assessment]) -> tuple[list[list[Task]], int]:
+    """Return for each assessment the datums without a result that none before it has; and how many have one."""
     seen: set[str] = set()
     todo: list[list[Task]] = []
     known = 0
-    for _, a in found:
+    for a in found:
         mine = []
         for task in a.tasks:
             if task.id in a.known:
@@ -184,14 +351,6 @@ def _missing(found: Sequence[tuple[Point, Assessment]]) -> tuple[list[list[Task]
             seen.add(task.id)
         todo.append(mine)
     return todo, known
-
-
-def _round(
-    project: Project, name: str, number: int, assessment: Assessment, base: Any, engine: Executor, backend: Backend
-) -> Round:
-    assessment.refresh()  # an image that was recorded just now has a place and a content id
-    logs = project.local.logs / assessment.pipeline.name / f"experiment-{name}-{number + 1}"
-    return Round(assessment, base, "0" * 32, logs, engine, frozenset(), backend.lasting)
 
 
 def _drive(

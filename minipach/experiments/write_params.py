@@ -16,8 +16,8 @@ from minipach.spec.yaml_reader import Number
 from minipach.support.errors import Problem, UserError
 
 
-def with_point(file: Path, pipeline: str, point: Mapping[str, str]) -> str:
-    """Return the text of `params.yml` with the parameters of a point.
+def with_point(file: Path, by_pipeline: Mapping[str, Mapping[str, str]]) -> str:
+    """Return the text of `params.yml` with the parameters of a point, by pipeline.
 
     Raises:
         UserError: The file is broken, or has comments, which would be lost.
@@ -28,9 +28,12 @@ def with_point(file: Path, pipeline: str, point: Mapping[str, str]) -> str:
     if file.is_symlink():
         raise UserError(Problem("exp.cannot-write", file.name, "annexed or a link", f"datalad unlock {file.name}"))
     if file.exists() and any(line.lstrip().startswith("#") for line in file.read_text().splitlines()):
-        wanted = ", ".join(f"{pipeline}.{chain}: {value}" for chain, value in point.items())
+        wanted = ", ".join(
+            f"{pipeline}.{chain}: {value}" for pipeline, point in by_pipeline.items() for chain, value in point.items()
+        )
         raise UserError(Problem("exp.cannot-write", file.name, "its comments would be lost", f"set {wanted} yourself"))
-    found = merged(_plain(before.by_pipeline), {pipeline: _plain(nested(point))})
+    new = {pipeline: _plain(nested(point)) for pipeline, point in by_pipeline.items()}
+    found = merged(_plain(before.by_pipeline), new)
     return yaml.dump(found, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 

@@ -50,6 +50,7 @@ BASE_REF = "refs/minipach/base"  # what sets start from
 PUBLISHED_REF = "refs/minipach/published"  # the commit that the publisher moved the branch to last; none in a new clone
 EXPERIMENT_REFS = "refs/minipach/experiments/"  # of commits with EXPERIMENT_FILE
 EXPERIMENT_FILE = "experiment.json"
+POINT_REFS = "refs/minipach/points/"  # NAME/COMMIT: outputs of a pipeline for points of an experiment of another one
 BUILD_REFS = "refs/minipach/build/"  # what is being built; left over only after a crash
 SLOT_BRANCH = "refs/worktree/minipach"  # of a worktree in which sets run
 

@@ -18,6 +18,8 @@ from minipach.model.repo_layout import (
     BUILD_REFS,
     EXPERIMENT_FILE,
     EXPERIMENT_REFS,
+    FOLDER,
+    POINT_REFS,
     RESULT_FILE,
     RESULTS,
     RESULTS_BRANCH,
@@ -185,6 +187,7 @@ def _in_history(repo: Repo) -> set[str]:
 def _in_experiments(repo: Repo) -> set[str]:
     """Return the ids of the datums of experiments."""
     blobs = [f"{commit}:{EXPERIMENT_FILE}" for commit in repo.refs(EXPERIMENT_REFS).values()]
+    blobs += [f"{commit}:{FOLDER}/{EXPERIMENT_FILE}" for commit in repo.refs(POINT_REFS).values()]
     return {i.decode() for data in repo.objects.read_many(blobs) for i in _IN_STATE.findall(data or b"")}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,11 +11,11 @@ from minipach.datums import launch_command
 from minipach.git.annex_keys import relocate
 from minipach.git.checkout import InTheWay, check_free, index_entries, move_branch
 from minipach.git.fast_import import Stream, committer
-from minipach.git.repo import FILE, SYMLINK, GitError
+from minipach.git.repo import FILE, SYMLINK, GitError, TreeEntry
 from minipach.model import launch_protocol, run_record
 from minipach.model.messages import JOB, SUBJECT
 from minipach.model.neutral_names import restore
-from minipach.model.repo_layout import BUILD_REFS, PUBLISHED_REF, reserved_in_pipeline
+from minipach.model.repo_layout import BUILD_REFS, EXPERIMENT_FILE, FOLDER, PUBLISHED_REF, reserved_in_pipeline
 from minipach.model.work_set import Base, record_extra
 from minipach.planning.assessment import Assessment
 from minipach.planning.collisions import clashes, told, writer
@@ -95,6 +96,39 @@ def publish(assessment: Assessment, base: Base, plan: Plan, job: str) -> str:
     }
     follow_links(repo, sources, head, new)
     return new
+
+
+def unpublished(assessment: Assessment, base: Base, message: str) -> str:
+    """Return a commit with the outputs of all datums, on top of the branch; no branch moves.
+
+    The next commit of the branch would have the same files. For pipelines that take from this one, it is an input.
+
+    Raises:
+        UserError: Two datums write one path, or a result is not stored.
+    """
+    repo = assessment.repo
+    parts = []
+    for task in assessment.tasks:
+        results = assessment.known.of(task.id)
+        if not results:
+            raise UserError(Problem("exp.no-result", assessment.path, f"{task.datum.name} has no result"))
+        name = task.datum.name
+        source = next((result for result in results if result.name == name), results[0])
+        step = Step(name, task.id, "reuse", "computed before", task, source)
+        parts.append((name, _outputs(assessment, step)))
+    for clash in clashes(((name, [f.path for f in files]) for name, files in parts), frozenset()):
+        raise UserError(told(assessment.path, clash, clash.other))
+    entries = {e.path: e for e in repo.ls_tree(base.commit, recursive=True)}
+    listed = json.dumps({"schema": 1, "points": [{"datums": [(t.datum.name, t.id) for t in assessment.tasks]}]})
+    place = f"{FOLDER}/{EXPERIMENT_FILE}"
+    entries[place] = TreeEntry(FILE, repo.hash_blob(listed.encode() + b"\n"), place)
+    for _, files in parts:
+        for file in files:
+            sha = file.sha if file.data is None else repo.hash_blob(file.data)
+            entries[file.path] = TreeEntry(file.mode, sha, file.path)
+    epoch = {"GIT_AUTHOR_DATE": "@0 +0000", "GIT_COMMITTER_DATE": "@0 +0000"}  # the same outputs are the same commit
+    parents = [assessment.head] if assessment.head else []
+    return repo.commit_tree(repo.write_tree(entries.values()), f"{SUBJECT}{message}\n", parents, env=epoch)
 
 
 def _move(assessment: Assessment, branch: str, old: str, new: str) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from minipach.experiments.points import parse_points
 from minipach.experiments.record import check_name
-from minipach.experiments.run import own_point
+from minipach.experiments.run import experiment_chain, own_point
 from minipach.git.repo import GitError, Repo
 from minipach.model.messages import RECORD, SUBJECT
 from minipach.model.pipeline import Pipeline, Resources
@@ -272,8 +272,7 @@ def _trial_words(value: str, where: str) -> tuple[str, tuple[str, ...]]:
 def _trial(project: Project, name: str, words: tuple[str, ...], repo: str, request: Request | None) -> Trial:
     """Return an experiment. Without values, it is one of the pipeline that is named, or that is meant."""
     if any("=" in word for word in words):
-        pipeline, _ = parse_points(words)
-        return Trial(name, words, project.path_of(pipeline))
+        return Trial(name, words, experiment_chain(project, parse_points(words)[0])[-1])
     named = list(request.targets(project).named) if request is not None and request.words else []
     if words:
         paths = [project.path_of(word) for word in words]

@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from minipach.executors.registry import chosen
-from minipach.experiments.points import parse_points
-from minipach.experiments.run import own_point, run_points
+from minipach.experiments.run import own_point, run_experiment, run_points
 from minipach.git.repo import Repo, is_dataset
 from minipach.git.settings import drop_variables
 from minipach.model.local_state import LocalState
@@ -283,8 +282,10 @@ def _experiments(root: Path, wishes: Wishes, reporter: Reporter) -> tuple[Proble
         project = find_project(root)
         tell(f"a commit asks for the experiment {trial.name}")
         try:
-            points = parse_points(trial.words)[1] if trial.words else [own_point(project, trial.path)]
-            done = run_points(project, trial.path, points, trial.name, tell)
+            if trial.words:
+                done = run_experiment(project, trial.words, trial.name, tell)
+            else:
+                done = run_points(project, trial.path, [own_point(project, trial.path)], trial.name, tell)
         except UserError as error:
             found = [problem.within(trial.where) for problem in error.problems]
             note_wrong(project, [Wrong(trial.repo, trial.commit, problem) for problem in found])

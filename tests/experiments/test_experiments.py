@@ -136,3 +136,62 @@ def test_a_record_of_somebody_else_is_none(study: Study, tmp_path: Path, text: s
     commit = other.git("edges", "commit-tree", "-m", "x", tree.strip())
     other.git("edges", "update-ref", "refs/minipach/experiments/evil", commit)
     assert [row["name"] for row in other.minipach("exp", "list", "--json").json["experiments"]] == ["exp-1"]
+
+
+CHAIN = """\
+input: {{pfs: {{repo: {repo}, glob: "{glob}"}}}}
+transform: {{cmd: [sh, code/run.sh, "{{{{ params.level }}}}"]}}
+minipach: {{params: {{level: 1}}, metrics: [m.json]}}
+"""
+
+
+def test_points_of_several_pipelines_share_what_is_upstream(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "chain")
+    study.put("images/a", "a\n", save=False)
+    study.put("images/b", "b\n")
+    study.pipeline("edges", CHAIN.format(repo="images", glob="/*"), run='echo "$1" >"$PFS/out/$(basename $images)"')
+    copy = 'input: {pfs: {repo: edges, glob: "/*"}}\ntransform: {cmd: [sh, code/run.sh]}\n'
+    study.pipeline("copy", copy, run='[ "$(cat $edges)" != 9 ] || exit 3; cp "$edges" "$PFS/out/"')
+    sums = 'printf \'{"loss": %s}\' "$(( $1 * 10 + $(cat $copy/* | head -1) ))" >"$PFS/out/m.json"'
+    study.pipeline("fit", CHAIN.format(repo="copy", glob="/"), run=sums)
+    study.schedule()
+    before = [heads(study), study.git("fit", "rev-parse", "HEAD"), study.git("copy", "rev-parse", "HEAD")]
+    words = ("exp", "run", "-S", "edges.level=1,2", "-S", "fit.level=1,2,3", "--json")
+    done = study.minipach(*words)
+    assert done.code == 0, done.err
+    assert done.json == {"schema": 1, "name": "exp-1", "points": 6, "ran": 2 + 2 + 5, "known": 2 + 2 + 1, "failed": 0}
+    rows = shown(study)
+    assert [(r["params"], r["metrics"]["loss"]) for r in rows] == [
+        ({"edges:level": e, "level": f}, float(f) * 10 + float(e)) for e in "12" for f in "123"
+    ]
+    again = study.minipach(*words, "--name", "exp-1")
+    assert again.json["ran"] == 0
+    after = [heads(study), study.git("fit", "rev-parse", "HEAD"), study.git("copy", "rev-parse", "HEAD")]
+    assert after == before, "no branch and no working tree changes"
+    failing = study.minipach("exp", "run", "-S", "edges.level=9,2", "-S", "fit.level=1")
+    assert failing.code == 1
+    assert [r["params"] for r in shown(study, "exp-2")] == [{"edges:level": "2", "level": "1"}]
+    alone = study.minipach("exp", "run", "-S", "edges.level=9", "-S", "fit.level=1")
+    assert (alone.code, alone.out) == (2, "")
+    assert "copy: no point has all results, and fit takes from them (a: the command exited with 3)" in alone.err
+    chart = study.minipach("exp", "show", "exp-1", "--plot").out.splitlines()
+    assert chart[0] == "loss"
+    assert chart[6].endswith("######################################## 32")
+    assert study.minipach("exp", "apply", "exp-1:5").code == 0
+    assert "edges" in (study.root / "params.yml").read_text()
+    study.ok("git", "add", "params.yml")
+    study.ok("git", "commit", "-qm", "the best point")
+    counts = {name: row["counts"] for name, row in study.schedule().items()}
+    assert sum(row["ran"] for row in counts.values()) == 0, "all was computed by the experiment"
+    assert study.read("fit/m.json") == b'{"loss": 22}'
+    assert study.git("edges", "for-each-ref", "refs/minipach/points/exp-1")
+    assert study.minipach("exp", "remove", "exp-1").code == 0
+    assert not study.git("edges", "for-each-ref", "refs/minipach/points/exp-1")
+
+
+def test_pipelines_without_a_last_one_are_an_error(study: Study) -> None:
+    study.pipeline("other", SPEC, run=RUN)
+    study.save(".")
+    done = study.minipach("exp", "run", "-S", "edges.level=1", "-S", "other.level=2")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("-S: none of edges, other takes from all the others")

@@ -23,13 +23,13 @@ from minipach.support.errors import UserError
     ],
 )
 def test_values_are_combined(words: list[str], points: list[dict[str, str]]) -> None:
-    assert parse_points(words) == ("e", points)
+    assert parse_points(words) == (("e",), points)
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        [], ["a"], ["a=1"], [".a=1"], ["e.=1"], ["e.a"], ["e.a="], ["e.a b=1"], ["e.a=1", "f.a=1"], ["e.a=range()"],
+        [], ["a"], ["a=1"], [".a=1"], ["e.=1"], ["e.a"], ["e.a="], ["e.a b=1"], ["e.a=range()"],
         ["e.a=range(x)"], ["e.a=range(1,2,0)"], ["e.a=range(1e9)"], ["e.a=range(1e99999999)"], ["e.a=range(nan)"],
         ["e.a=range(5,1)"], ["e.a=range(200)", "e.b=range(200)"], ["e.a=1\n2"], ['e.a="x'], ["e.a=x\0y"],
         ["e.__class__()=1"],
