@@ -399,6 +399,12 @@ def test_limits(launch: Launcher, way: Way) -> None:
     assert talk_row["code"] and talk_row["fault"] == "it printed more than 8000000 bytes, which is its limit of disk"
     assert bomb_row["code"] or way[0] == "podman", done.stderr
     assert not bomb_row["timed_out"]
+    if bomb_row["code"] and os.getuid() == 0 and way[0] != "podman":
+        assert bomb_row["fault"] in (
+            "it had more than 100 processes, which is the limit",
+            "the kernel refused it more than 264 processes",
+        )
+    assert "processes" not in big["fault"], "the next one is not blamed for it"
     assert big["code"] and not (launch.dataset / "big").exists(), done.stderr
     assert fill_row["code"] and fill_row["fault"] == "it used more than 8000000 bytes of disk, which is the limit"
     assert (fine["code"], launch.outputs()) == (0, {"fine": "fine\n"})
@@ -449,6 +455,10 @@ def test_the_kernel_s_bound_of_processes_in_control_groups_of_version_2(
     said = {name: (group / name).read_text() for name in ("cgroup.type", "pids.max", "cgroup.procs")}
     assert said == {"cgroup.type": "threaded", "pids.max": "264", "cgroup.procs": str(os.getpid())}
     assert (own / "cgroup.subtree_control").read_text() == (before or "+pids")
+    assert found.reason() == ""
+    for refused, reason in ((0, ""), (3, "the kernel refused it more than 264 processes"), (3, "")):
+        (group / "pids.events").write_text(f"max {refused}\n")
+        assert found.reason() == reason
     found.end()
     assert (own / "cgroup.procs").read_text() == str(os.getpid())
     assert not group.exists()
