@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from minipach.git.repo import Repo
 from minipach.project.project import Project
 from minipach.scheduling.events import Event
-from minipach.triggers import passes
+from minipach.triggers import passes, received
 from minipach.triggers.passes import answer
 from minipach.triggers.watcher import Watcher, WatchOptions
 from tests.fixtures.passes import Kept, wait_until_quiet
@@ -29,6 +29,22 @@ from tests.fixtures.projects import MINIPACH, Study
 from tests.fixtures.receivers import serving, signed
 
 _FILES = st.sampled_from(["a", "b", "c"])
+_LINES = (  # one of each kind of trigger, about what is old or is not there
+    "refs/heads/master 0123456789 somewhere",
+    "github: push lab/images refs/heads/main",
+    "s3: ObjectCreated images/a",
+    "watch images refs/heads/master",
+    "clock a tick is due",
+    "serve: looks",
+    "images: somebody else pushed to origin meanwhile",
+    "nonsense",
+)
+_DAILY = """\
+input: {cron: {name: tick, spec: '@daily', start: 2020-01-01}}
+transform: {cmd: [sh, -c, 'cp $tick /pfs/out/']}
+minipach: {schedule: {end: 2020-01-03}}
+"""
+_TICK = "2020-01-02T00:00:00Z"
 
 
 class Killed(BaseException):
@@ -61,9 +77,21 @@ class Triggers(RuleBasedStateMachine):
             study.copier()
             study.copier("more", repo="edges")
             study.put("images/begin", "begin")
+            study.pipeline("daily", _DAILY)
+            study.ok("datalad", "create", "-d", ".", "labels")
+            study.put("labels/begin", "begin")
+            study.copier("names", repo="labels")
+            bare = study.root.with_suffix(".git")
+            study.ok("git", "clone", "-q", "--bare", "labels", str(bare))
+            study.git("labels", "remote", "add", "store", str(bare))
+            study.ok("git", "clone", "-q", str(bare), str(self.clone_of(study)))
             Project(study.root).local.folder.mkdir(exist_ok=True)
         self.study = self.studies[0]
-        self.lines: list[str] = []
+        received.add(Project(self.study.root), str(self.study.root.with_suffix(".git")))
+
+    def clone_of(self, study: Study) -> Path:
+        """Return the clone from which a person pushes to the bare repository of `labels`."""
+        return study.root.with_suffix(".clone")
 
     @rule(file=_FILES, content=st.sampled_from(["1", "2", "3"]))
     def save(self, file: str, content: str) -> None:
@@ -85,11 +113,21 @@ class Triggers(RuleBasedStateMachine):
             if int(study.git("images", "rev-list", "--count", "HEAD")) > steps + 2:
                 study.git("images", "reset", "-q", "--hard", f"HEAD~{steps}")
 
-    @rule(times=st.integers(1, 3))
-    def hear(self, times: int) -> None:
-        """Write lines about an old commit."""
+    @rule(file=_FILES, content=st.sampled_from(["1", "2"]))
+    def push(self, file: str, content: str) -> None:
+        """Push a file to the bare repository. Nobody hears it."""
+        for study in self.studies:
+            clone = self.clone_of(study)
+            (clone / file).write_text(content)
+            study.ok("git", "add", file, cwd=clone)
+            study.ok("git", "commit", "-q", "--allow-empty", "-m", file, cwd=clone)
+            study.ok("git", "push", "-q", "origin", "HEAD", cwd=clone)
+
+    @rule(lines=st.lists(st.sampled_from(_LINES), min_size=1, max_size=3), times=st.integers(1, 2))
+    def hear(self, lines: list[str], times: int) -> None:
+        """Write lines of triggers of any kind, also several times."""
         with Project(self.study.root).local.heard.open("a") as file:
-            file.write("refs/heads/master 0123456789 somewhere\n" * times)
+            file.writelines(f"{line}\n" for line in lines * times)
 
     @rule()
     def make_pass(self) -> None:
@@ -126,10 +164,11 @@ class Triggers(RuleBasedStateMachine):
             self.make_pass()
             self.watch()
             assert not Project(self.study.root).local.heard.exists()  # the pass's own commits start none
+            self.studies[1].git("labels", "pull", "-q", "--ff-only", "store", "HEAD")
             self.studies[1].schedule()
-            for pipeline in ("edges", "more"):
+            for pipeline in ("edges", "more", "names", "daily"):
                 first, second = (study.outputs(pipeline) for study in self.studies)
-                assert first == second and "begin" in first
+                assert first == second and first.keys() & {"begin", _TICK}
         finally:
             Repo(self.study.root).close()
             subprocess.run(["chmod", "-R", "u+w", self.folder.name], check=False)
@@ -143,8 +182,10 @@ def test_one_story_of_lost_triggers() -> None:
     machine.save("a", "1")
     machine.watch()
     machine.make_pass_that_is_killed(3)
-    machine.hear(2)
+    machine.push("a", "1")
+    machine.hear(list(_LINES), 2)
     machine.make_pass()
+    machine.push("b", "1")
     machine.reset(1)
     machine.save("b", "2")
     machine.teardown()
@@ -187,7 +228,8 @@ def until_it_watches(study: Study, watcher: subprocess.Popen[bytes]) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("kills", [pytest.param(3, marks=pytest.mark.slow), pytest.param(25, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("kills", [25])
 def test_killed_watchers_and_passes_lose_nothing(study: Study, kills: int) -> None:
     study.copier()
     choose = random.Random(kills)
@@ -218,37 +260,59 @@ def test_killed_watchers_and_passes_lose_nothing(study: Study, kills: int) -> No
         watcher.wait()
 
 
-@pytest.mark.parametrize("events", [pytest.param(4, marks=pytest.mark.slow), pytest.param(200, marks=pytest.mark.soak)])
-def test_killed_receivers_and_passes_lose_nothing(study: Study, tmp_path: Path, events: int) -> None:
-    """Each commit is followed by one event, which the receiver may be too dead to hear. Nothing is sent again."""
+def kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("events", [pytest.param(5, marks=pytest.mark.slow), pytest.param(200, marks=pytest.mark.soak)])
+def test_killed_receivers_watchers_and_passes_lose_nothing(study: Study, tmp_path: Path, events: int) -> None:
+    """Commits, of which some are followed by an event. Receiver, watcher and passes are killed at any moment."""
     study.copier()
     choose = random.Random(events)
-    answered, numbers = 0, iter(range(events))
-    done = False
-    while not done:
-        with serving(study, tmp_path / "log") as found:
-            for number in numbers:
-                study.put(f"images/{number}", f"{number}")
+    watcher = start_watcher(study)
+    receiver = contextlib.ExitStack()
+    found = receiver.enter_context(serving(study, tmp_path / "log"))
+    kills = dict.fromkeys(("receiver", "watcher", "pass"), 0)
+    try:
+        for number in range(events):
+            study.put(f"images/{number}", f"{number}")
+            if choose.random() < 0.7:
                 headers, body = signed("github", str(number))
-                answer = found.client.post(f"{found.url}/hooks/github", content=body, headers=headers)
-                answered += answer.status_code == 202
-                time.sleep(choose.uniform(0, 1))
-                if choose.random() < 0.3:
-                    for pid in processes_of(study):
-                        with contextlib.suppress(ProcessLookupError):
-                            os.kill(pid, signal.SIGKILL)
-                if choose.random() < 0.2:
-                    break  # `serving` ends it by SIGKILL
-            else:
-                done = True
-                deadline = time.monotonic() + 600
-                while not all((study.root / "edges" / str(number)).is_symlink() for number in range(events)):
-                    assert time.monotonic() < deadline, Project(study.root).local.passes_log.read_text()[-2000:]
-                    time.sleep(0.2)
-                wait_until_quiet(study)
-    assert answered == events
+                for _ in range(choose.choice((1, 1, 2))):
+                    assert found.client.post(f"{found.url}/hooks/github", content=body, headers=headers).is_success
+            time.sleep(choose.uniform(0, 1))
+            victims = [name for name in kills if choose.random() < 0.25] or (
+                ["receiver", "watcher"] if not number else []
+            )
+            if "pass" in victims:
+                for pid in processes_of(study):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                        kills["pass"] += 1
+            if "watcher" in victims:
+                kill(watcher)
+                watcher = start_watcher(study)
+            if "receiver" in victims:
+                receiver.close()  # `serving` ends it by SIGKILL
+                found = receiver.enter_context(serving(study, tmp_path / "log"))
+            for name in ("watcher", "receiver"):
+                kills[name] += name in victims
+        deadline = time.monotonic() + 600
+        while not all((study.root / "edges" / str(number)).is_symlink() for number in range(events)):
+            assert time.monotonic() < deadline, Project(study.root).local.passes_log.read_text()[-2000:]
+            time.sleep(0.2)
+        wait_until_quiet(study)
+    finally:
+        kill(watcher)
+        receiver.close()
+    assert kills["receiver"] and kills["watcher"] and (kills["pass"] or events < 20), kills
     assert study.outputs("edges").keys() == {str(number) for number in range(events)}
     assert study.plan()["edges"]["counts"]["run"] == 0
+    rows = study.git("edges", "log", "--first-parent", "-m", "--no-renames", "--format=", "--name-status").splitlines()
+    moved = [row.split("\t") for row in rows if row]
+    changes = sorted(path for _, path in moved if path.isdecimal())
+    assert changes == sorted(str(number) for number in range(events))  # each result is published once
     for repo in ("edges", "."):
         trees = study.git(repo, "log", "--first-parent", "--format=%T").split()
         assert all(new != old for new, old in pairwise(trees)), "a commit that changes nothing"
