@@ -183,6 +183,17 @@ def take(repo: Repo, remote: str) -> int:
     return len(after.keys() - before.keys())
 
 
+def take_places(repo: Repo, remote: str) -> None:
+    """Merge what a remote knows of where contents are, as it was fetched. Workers with clones learn it from here."""
+    theirs = f"refs/remotes/{remote}/git-annex"
+    if (
+        repo.resolve(_ANNEX)
+        and repo.resolve(theirs)
+        and not repo.succeeds("merge-base", "--is-ancestor", theirs, _ANNEX)
+    ):
+        take_in_locations(repo)
+
+
 def send(repo: Repo, path: str, remote: str) -> None:
     """Send results and the places of contents, of any repo; merge first what the remote has. Raises UserError."""
     take(repo, remote)

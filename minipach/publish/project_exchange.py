@@ -340,6 +340,7 @@ def pull(project: Project, target: str | None, tell: Tell) -> list[Moved]:
 def bring(repo: Repo, remote: str, tell: Tell) -> None:
     """Fetch a remote and move the branch that is checked out to its state. Raises UserError where both have commits."""
     repo.git("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", remote)
+    exchange.take_places(repo, remote)
     branch = repo.branch()
     there = repo.resolve(f"refs/remotes/{remote}/{branch}") if branch else None
     here = repo.head()

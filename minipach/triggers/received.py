@@ -15,6 +15,7 @@ from minipach.git.repo import GitError, Repo, is_dataset
 from minipach.project.lock import project_lock
 from minipach.project.project import Project
 from minipach.project.settings import network_limit
+from minipach.publish.exchange import take_places
 from minipach.scheduling.events import Message, Reporter
 from minipach.support.errors import Problem, UserError
 
@@ -80,6 +81,7 @@ def update(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
 def _forward(repo: Repo, remote: str) -> str:
     """Fetch, and fast-forward the branch that is checked out; return what happened, or nothing."""
     repo.git("fetch", "--quiet", remote)
+    take_places(repo, remote)
     branch = repo.branch()
     there = repo.resolve(f"refs/remotes/{remote}/{branch}") if branch else None
     before = repo.head()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.projects import PATIENCE, run
+from tests.fixtures.projects import PATIENCE, need, run
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -23,5 +23,16 @@ def test_example(tmp_path: Path, saves: int) -> None:
 @pytest.mark.slow
 def test_server(tmp_path: Path) -> None:
     done = run(sys.executable, str(EXAMPLES / "server.py"), "--pushes", "1", cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.endswith("done\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["machines", "cluster"])
+def test_machines_without_a_shared_file_system(name: str) -> None:
+    """The folder's path is short: sockets of Slurm lie below it."""
+    for program in ("bwrap", "weed", *(["slurmctld", "slurmd", "sbatch"] if name == "cluster" else [])):
+        need(program)
+    done = run(sys.executable, str(EXAMPLES / f"{name}.py"), cwd=EXAMPLES)
     assert (done.code, done.err) == (0, "")
     assert done.out.endswith("done\n")

@@ -115,6 +115,17 @@ def test_contents_of_inputs_go_before_their_branch(study: Study, forge: Path) ->
     study.ok("git", "annex", "get", "-q", "big", cwd=forge / "reader")
 
 
+def test_places_of_contents_come_with_the_branches(study: Study, forge: Path) -> None:
+    """Workers with clones ask this repo's own git-annex branch where an input is."""
+    other = forge / "person"
+    study.ok("git", "clone", "-q", str(forge / "images.git"), str(other))
+    study.ok("git", "annex", "init", "-q", "person", cwd=other)
+    study.ok("git", "push", "-q", "origin", "git-annex:git-annex", cwd=other)
+    theirs = study.ok("git", "rev-parse", "git-annex", cwd=other).strip()
+    assert followed.fetch(Project(study.root), Kept()) == ()
+    study.git("images", "merge-base", "--is-ancestor", theirs, "git-annex")
+
+
 def test_remote_that_hangs_is_given_up(study: Study, forge: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study.git("images", "remote", "set-url", "origin", "ssh://host.invalid/images.git")
     monkeypatch.setenv("GIT_SSH_COMMAND", "sleep 600;")

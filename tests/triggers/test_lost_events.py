@@ -265,6 +265,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+@pytest.mark.timeout(5400)  # 200 events on a busy machine
 @pytest.mark.parametrize("events", [pytest.param(5, marks=pytest.mark.slow), pytest.param(200, marks=pytest.mark.soak)])
 def test_killed_receivers_watchers_and_passes_lose_nothing(study: Study, tmp_path: Path, events: int) -> None:
     """Commits, of which some are followed by an event. Receiver, watcher and passes are killed at any moment."""

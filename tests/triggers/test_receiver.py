@@ -8,6 +8,10 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
 
 from minipach.project.project import Project
 from minipach.triggers.payloads import FORGES, sign
@@ -104,7 +108,7 @@ _VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=1
 
 
 @hypothesis.settings(
-    max_examples=150, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
 )
 @hypothesis.given(_METHODS, _PATHS, st.lists(st.tuples(_NAMES, _VALUES), max_size=4), st.binary(max_size=60))
 def test_no_request_fails_the_receiver_or_is_heard(
@@ -113,3 +117,82 @@ def test_no_request_fails_the_receiver_or_is_heard(
     response = ask(receiver, method, path, body, headers)
     assert response.status_code < 500 or response.status_code == 503
     assert heard(study) == []
+
+
+_TEXT = {"type": "string"}
+_PUSH = {
+    "type": "object",
+    "required": ["ref", "repository"],
+    "properties": {
+        "ref": {"enum": ["refs/heads/main", "refs/heads/git-annex", "refs/tags/1"]},
+        "before": _TEXT,
+        "after": _TEXT,
+        "commits": {"type": "array", "items": {"type": "object"}, "maxItems": 2},
+        "repository": {"type": "object", "properties": {"full_name": _TEXT}},
+        "push": {"type": "object", "properties": {"changes": {"type": "array", "maxItems": 2}}},
+        "Records": {"type": "array", "items": {"type": "object", "properties": {"s3": {"type": "object"}}}},
+    },
+}
+_SAYS = {"description": "", "content": {"application/json": {"schema": {"type": "object"}}}}
+_TELLS = {"description": "", "content": {"text/plain": {}}}
+
+
+def _of(name: str) -> dict[str, object]:
+    header = {"name": name, "in": "header", "schema": {"enum": ["push", "ping", "repo:push"]}}
+    return {"parameters": [header], "requestBody": {"content": {"application/json": {"schema": _PUSH}}}}
+
+
+_API = {
+    "openapi": "3.0.3",
+    "info": {"title": "the receiver", "version": "1"},
+    "paths": {
+        **{
+            f"/hooks/{forge}": {
+                "post": {**_of(name), "responses": {code: _SAYS for code in ("202", "400", "401", "413")}}
+            }
+            for forge, name in (
+                ("github", "X-GitHub-Event"),
+                ("gitea", "X-Gitea-Event"),
+                ("forgejo", "X-Forgejo-Event"),
+                ("gitlab", "X-Gitlab-Event"),
+                ("bitbucket", "X-Event-Key"),
+                ("s3", "X-Amz-Request-Id"),
+            )
+        },
+        "/healthz": {"get": {"responses": {"503": _TELLS, "200": _TELLS}}},
+        "/metrics": {"get": {"responses": {"200": _TELLS}}},
+    },
+}
+
+
+async def _description(_request: Request) -> Response:
+    return JSONResponse(_API)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unsigned", [True, False], ids=["unsigned", "signed"])
+def test_every_route_answers_as_it_is_described(study: Study, monkeypatch: pytest.MonkeyPatch, unsigned: bool) -> None:
+    """schemathesis sends what fits the description, and what does not. Unsigned: each body is parsed."""
+    import schemathesis  # it takes a second
+    from schemathesis.specs.openapi import checks
+
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name.replace("_SECRET", "_UNSIGNED") if unsigned else name, "true" if unsigned else value)
+    receiver = Receiver(Project(study.root), every=0, body_limit=50_000)
+    app = Starlette(routes=[Route("/openapi.json", _description), Mount("/", app=receiver.app())])
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app)
+    schema.config.generation.update(modes=list(schemathesis.GenerationMode))
+    wanted = [checks.status_code_conformance, checks.content_type_conformance, checks.response_schema_conformance]
+    asked = set()
+    for result in schema.get_all_operations():
+        operation = result.ok()
+        asked.add(operation.path)
+
+        @hypothesis.settings(max_examples=10, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+        @hypothesis.given(case=operation.as_strategy())
+        def one_operation(case: schemathesis.Case) -> None:
+            case.call_and_validate(checks=wanted)
+
+        one_operation()
+    assert asked == _API["paths"].keys()  # type: ignore[attr-defined]
+    assert bool(heard(study)) == unsigned
