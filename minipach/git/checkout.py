@@ -268,9 +268,11 @@ def dirty_paths(repo: Repo, *below: str) -> list[str]:
         *(["--", *(f":(literal,top){b}" for b in below)] if below else []),
     ]
     # First without git-annex's filter, which after each run looks through the whole index (3 s for 20,000 files):
-    # without it a file may look changed that isn't, never the reverse.
-    out = repo.git(*UNFILTERED, *command, env={"GIT_OPTIONAL_LOCKS": "0"})
+    # without it a file may look changed that isn't, never the reverse. Never with a lock: the user's own commit would
+    # fail, and `git annex add` would leave its file out and exit with 0.
+    unlocked = {"GIT_OPTIONAL_LOCKS": "0"}
+    out = repo.git(*UNFILTERED, *command, env=unlocked)
     if out:
-        out = repo.git(*command)
+        out = repo.git(*command, env=unlocked)
     # a path may come twice: staged, and as a folder that has taken its place
     return list(dict.fromkeys(os.fsdecode(row[3:]) for row in out.split(b"\0") if row))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -313,3 +314,15 @@ def test_more_paths_than_a_process_takes_are_found_in_the_index(repo: Repo) -> N
     repo.git("reset", "--quiet", "--hard", commit(repo, {"a": "a", "d/b": "b", "d/e/c": "c", "other": "o"}))
     many = [f"{'x' * 200}{number}" for number in range(20_000)]
     assert [e.path for e in index_entries(repo, "a", "d", *many)] == ["a", "d/b", "d/e/c"]
+
+
+def test_looking_for_changes_never_locks_the_index(repo: Repo) -> None:
+    """A save that is under way would fail, or leave a file out."""
+    index = repo.path / ".git" / "index"
+    (repo.path / "new").write_text("new")
+    os.utime(repo.path / "keep", (1, 1))  # a status that may lock would write that to the index
+    before = index.read_bytes()
+    assert dirty_paths(repo) == ["new"]
+    assert index.read_bytes() == before
+    repo.git("status")
+    assert index.read_bytes() != before  # or the test proves nothing
