@@ -55,6 +55,9 @@ def init(
 @guarded
 def doctor(
     context: typer.Context,
+    pod: Annotated[
+        bool, typer.Option("--pod", help="On Kubernetes: also start a pod that tries to reach git and the stores.")
+    ] = False,
     as_json: JSON = False,
 ) -> None:
     """Check this machine's setup and print a fix for each problem.
@@ -66,7 +69,7 @@ def doctor(
     from minipach.views.doctor import examine
 
     here: Here = context.obj
-    findings = examine(here.directory)
+    findings = examine(here.directory, worker=pod)
     if as_json:
         show_json({"schema": 1, "findings": [f.as_json() for f in findings]})
     else:

@@ -82,6 +82,10 @@ class Backend(ABC):
         """Yield what `minipach doctor` is to report of the engine on this machine."""
         return iter(())
 
+    def try_worker(self, project: Project) -> Iterator[Finding]:
+        """Start a worker for a moment, and yield what it reaches. Raises UserError."""
+        return iter(())
+
     def manifests(self, project: Project, pipeline: Pipeline, sets: int) -> list[dict[str, Any]]:
         """Return what would be submitted for so many sets of a pipeline, as objects of the engine.
 

@@ -35,14 +35,17 @@ _LEAST_ANNEX = "10.20230626"
 _LOW_DISK = 2 * 1024**3  # bytes
 
 
-def examine(folder: Path) -> list[Finding]:
-    """Look at the machine, then at the project around `folder`, if there is one."""
+def examine(folder: Path, *, worker: bool = False) -> list[Finding]:
+    """Look at the machine, then at the project around `folder`, if there is one.
+
+    worker: also have the executor start a worker for a moment, which tells what it reaches.
+    """
     findings = [*_programs(folder), *_python(), *_temporary(), *_runtimes()]
     try:
         project = find_project(folder)
     except UserError as error:
         return [*findings, Finding.of("note", error.problems[0])]
-    return [*findings, *_project(project)]
+    return [*findings, *_project(project), *(_worker(project) if worker else ())]
 
 
 def _programs(folder: Path) -> Iterator[Finding]:
@@ -211,6 +214,13 @@ def _executor(project: Project) -> Iterator[Finding]:
         yield Finding.of("problem", error.problems[0])
         return
     yield from backend.check_setup(project)
+
+
+def _worker(project: Project) -> Iterator[Finding]:
+    try:
+        yield from chosen(project).try_worker(project)
+    except UserError as error:
+        yield Finding.of("problem", error.problems[0])
 
 
 def _drift(project: Project, path: str) -> Iterator[Finding]:

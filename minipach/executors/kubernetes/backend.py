@@ -84,6 +84,12 @@ class KubernetesBackend(Backend):
             except UserError as error:
                 yield Finding.of("problem", error.problems[0])
 
+    def try_worker(self, project: Project) -> Iterator[Finding]:
+        """Yield whether a pod reaches git and the stores."""
+        from minipach.executors.kubernetes.trial_pod import try_from_a_pod
+
+        return try_from_a_pod(project)
+
     def withdraw(self, repo: Repo) -> None:
         """Keep pods from starting sets of this repo."""
         from minipach.executors.kubernetes.executor import withdraw
