@@ -95,7 +95,7 @@ def report(problems: Sequence[Problem], *, as_json: bool) -> None:
 
 
 def _of_engine(error: Exception, context: object) -> Problem | None:
-    """Return the problem that an error of an executor's engine is about; None: it is none."""
+    """Return the problem that an error of an executor is about; None: it is none."""
     from minipach.executors.registry import explain
 
     here = getattr(context, "obj", None)
@@ -221,8 +221,8 @@ def _say_not_installed(project: Project) -> None:
         str(
             Problem(
                 "repo.not-installed",
-                "not installed here",
-                f"{names} (perhaps pipelines)",
+                names,
+                "not installed here (perhaps pipelines)",
                 f"datalad{here} get -n {what}",
             )
         )

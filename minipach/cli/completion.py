@@ -231,7 +231,7 @@ def _state(root: Path) -> Path:
 
 
 def _query(here: Path, sql: str, *values: str) -> list[tuple[Any, ...]]:
-    """Return rows of the project's ledger, which is only read; nothing where it can't be."""
+    """Return rows of the project's job database, which is only read; nothing where it can't be."""
     root = _project(here)
     ledger = _state(root) / "ledger.sqlite" if root else None
     if ledger is None or not ledger.is_file():

@@ -142,7 +142,7 @@ def _what(end: Attempt | Try) -> str:
 
 def _try(one: Try) -> str:
     when = f" at {datetime.fromtimestamp(one.started).strftime('%H:%M:%S')}" if one.started is not None else ""
-    took = f", {_seconds(one.seconds)}" if one.seconds or one.kind != "lost" else ""  # else nobody could tell
+    took = f", {_seconds(one.seconds)}" if one.seconds or one.kind != "lost" else ""  # else it is not known
     return f"{_what(one)}{when}{took}" + (f", on {one.host}" if one.host else "")
 
 

@@ -106,15 +106,6 @@ def _show_manifests(project: Project, plans: Sequence[Plan]) -> None:
     from minipach.executors.registry import chosen
 
     backend = chosen(project)
-    if not backend.has_manifests:
-        raise UserError(
-            Problem(
-                "option.no-manifests",
-                "--manifest",
-                f"executor {backend.name} submits no manifests",
-                "git config minipach.executor kubernetes",
-            )
-        )
     pipelines = {pipeline.name: pipeline for pipeline in project.pipelines.values()}
     items = [
         item

@@ -133,7 +133,7 @@ def _of_images(project: Project, paths: Iterable[str]) -> Iterator[Problem]:
     from minipach.environment.image import resolve_image
 
     for path in paths:
-        with contextlib.suppress(UserError):  # told with the problems
+        with contextlib.suppress(UserError):  # reported with the problems
             if project.image(path)[0] is not None and (note := resolve_image(project, path).note):
                 yield note.within(project.image(path)[1])
 
@@ -167,7 +167,7 @@ def _project_around(here: Here) -> Project | None:
 def _given(here: Here, project: Project, read: Mapping[str, Pipeline | BrokenSpec]) -> dict[str, Pipeline | BrokenSpec]:
     """Return the specs that lie where a pipeline's does, committed or not.
 
-    Of them the project tells more than the text.
+    The project knows more of them than the text.
     """
     found = {}
     for name, spec in read.items():

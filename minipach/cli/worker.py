@@ -137,7 +137,7 @@ def up(
 
     here: Here = context.obj
     project = here.project()
-    slots(project.repo, jobs)  # a setting that is wrong is told before anything is started
+    slots(project.repo, jobs)  # a wrong setting is reported before anything is started
     if store:
         start_store(project, say)
         project = here.project()

@@ -59,7 +59,7 @@ def recipe(pipeline: Pipeline, image: str, code: str, commits: Mapping[Pair, str
         transform["err_cmd"] = list(t.err_cmd)
     if t.err_stdin:
         transform["err_stdin"] = list(t.err_stdin)
-    if t.secrets:  # by name only: nothing that is kept may tell a value
+    if t.secrets:  # by name only: nothing that is kept may contain a value
         transform["secrets"] = [[s.env_var, s.name, *([s.file] if s.file else [])] for s in t.secrets]
     if t.batching:
         transform["datum_batching"] = True

@@ -18,7 +18,7 @@ from minipach.support.errors import Problem, UserError
 from minipach.support.git_objects import NO_OBJECT
 from minipach.support.text import quoted, suggest
 
-_MOST = 20  # names of files that are told one by one
+_MOST = 20  # names of files that are reported one by one
 
 _HOUSE = frozenset({"git-annex", RESULTS})  # branches that hold no data to work on
 _SYNCED = "synced/"

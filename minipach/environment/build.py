@@ -43,7 +43,7 @@ def build(recipe: Recipe, target: Path, scratch: Path) -> tuple[str, ...]:
     Args:
         recipe: What to build.
         target: The file to write.
-        scratch: An empty folder for the files meanwhile, on a disk with room for them.
+        scratch: An empty folder for the files meanwhile, on a disk with space for them.
 
     Returns:
         Lines on what is in the image: the builder, and the packages with their versions, where it lists them.

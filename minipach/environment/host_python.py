@@ -171,7 +171,7 @@ def _metadata(folder: str) -> Iterator[str]:
     try:
         names = sorted(os.listdir(folder))
     except OSError:
-        return  # not there (which its own stamp tells), or a zip file
+        return  # not there (which its own stamp shows), or a zip file
     for name in names:
         low = name.lower()
         if low.endswith(_PACKAGES):

@@ -30,7 +30,7 @@ from minipach.support.text import nearest, quoted, suggest
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
-UNKNOWN_DIGEST = "unknown\n"  # beside a registry's image, where the program that fetched it told no digest
+UNKNOWN_DIGEST = "unknown\n"  # beside a registry's image, where the program that fetched it printed no digest
 _URL = re.compile(r"^(?:[a-z][a-z0-9+.-]*://|(?:oci|file):)")  # ubuntu:22.04 is a registry's image with its tag
 _NAME = re.compile(r"^[0-9A-Za-z-]+$")
 _PATH = ("/", "./", "../", "~")  # what a path begins with that can be nothing else

@@ -96,7 +96,7 @@ def _from_url(repo: Repo, image: Image) -> TreeEntry:
     with temporary_worktree(repo, "HEAD") as tree:
         name = image.path.split("/")[2]
         _forget(tree, name, image.path)
-        # a process of its own: the command prints to stdout whatever it is told, and that is for our JSON
+        # a process of its own: the command always prints to stdout, and that is for our JSON
         options = ["-d", str(tree.path), "--url", image.remote, "--image", image.path]
         done = subprocess.run(
             ["datalad", "-f", "json", "containers-add", *options, name],

@@ -162,7 +162,7 @@ def _with_docker(program: str, reference: Reference, target: Path) -> str:
 
 def _with_apptainer(program: str, reference: Reference, target: Path) -> str:
     _run(program, "pull", str(target), SCHEME + reference.full)
-    return ""  # it tells none
+    return ""  # it prints none
 
 
 _FETCHERS: dict[str, Callable[[str, Reference, Path], str]] = {

@@ -257,7 +257,7 @@ def _datum_report(row: Mapping[str, Any], secrets: Sequence[str], limit: float |
     began, ended, seconds, cpu = (_amount(row[name]) for name in ("began", "ended", "seconds", "cpu"))
     late = bool(row["timed_out"])
     fault = f"timed out after {math.ceil(limit)} s" if late and limit else _clean(str(row["fault"]), secrets)
-    disk = int(_amount(row["disk"])) if "disk" in row else None  # a launcher of an earlier version tells none
+    disk = int(_amount(row["disk"])) if "disk" in row else None  # a launcher of an earlier version reports none
     over = bool(row.get("out_of_memory"))
     return DatumReport(code, fault, bool(row["recovered"]), tuple(files), began, ended, seconds, cpu, disk, over)
 

@@ -65,7 +65,7 @@ def run_rest(work: WorkSet, left: Sequence[int], slot: Slot, tell: Callable[[Out
 
 
 def as_members(work: WorkSet, indices: Sequence[int], tell: Callable[[Outcome], None]) -> Callable[[Outcome], None]:
-    """Tell outcomes of a part as outcomes of the whole. indices: of the part's datums in the whole."""
+    """Report outcomes of a part as outcomes of the whole. indices: of the part's datums in the whole."""
 
     def tell_of_members(outcome: Outcome) -> None:
         tell(outcome.as_part_of(work.id, indices))

@@ -40,7 +40,7 @@ def shortcuts(repo: Any, root: Path, inputs: Sequence[str], place: int = 0) -> I
     """Within this, datalad runs in a slot without asking for what is known, and saves all, past rules and hooks.
 
     repo: datalad's object for the slot · root: the slot · inputs: paths in it that datalad would get · place: a
-    number that tells this slot from those beside it.
+    number that distinguishes this slot from those beside it.
     """
     from datalad.core.local import run
 

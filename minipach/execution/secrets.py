@@ -90,7 +90,7 @@ def _from_keyring(name: str) -> str | None:
 class Redactor:
     """Takes secrets out of a stream of bytes. Lines of a value count by themselves; short ones are no secrets.
 
-    What could yet become a value, and no more, is held back until the next bytes tell: all else passes at once.
+    What could yet become a value, and no more, is held back until the next bytes decide: all else passes at once.
     """
 
     def __init__(self, values: Sequence[str]) -> None:

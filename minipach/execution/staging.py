@@ -125,7 +125,7 @@ def locate(
 ) -> dict[str, Path]:
     """Return where the content of each key is, fetched first (if `get`) where it isn't here, or is damaged.
 
-    names: of files by their key, for what people are told · fresh: as for `stage`. Raises StagingError.
+    names: of files by their key, for messages · fresh: as for `stage`. Raises StagingError.
     """
 
     def of(key: str) -> str:

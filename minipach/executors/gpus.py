@@ -51,7 +51,7 @@ def _opens(device: Path) -> bool:
 def own_gpus(environ: Mapping[str, str], there: Sequence[str], tell: Callable[[str], None]) -> tuple[str, ...]:
     """Return the GPUs that this process may use, of those that are there.
 
-    Tell: gets a remark where others are named.
+    tell: Gets a remark where others are named.
     """
     indexes = tuple(t for t in there if t.isdecimal())
     if _CUDA in environ:

@@ -50,7 +50,7 @@ class Memory:
 
 
 class MemoryBackend(Backend):
-    """An engine of this process. lasting, at_once: as wanted, so that both ways of a scheduler can be tested."""
+    """An executor of this process. lasting, at_once: as wanted, so that both ways of a scheduler can be tested."""
 
     name = "memory"
     lasting = True
@@ -61,7 +61,7 @@ class MemoryBackend(Backend):
         self.at_once = at_once
 
     def make(self, project: Project, jobs: int | None) -> MemoryExecutor:
-        """Return an executor of the engine."""
+        """Return the executor."""
         return MemoryExecutor(self.memory, jobs or self.slots, lasting=self.lasting, at_once=self.at_once)
 
 

@@ -1,4 +1,4 @@
-"""Whether a folder that an engine knows a project by is another project's by now, or was left."""
+"""Whether a folder that an executor knows a project by is another project's by now, or was left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outcomes of sets that come through an engine's memory, checked against the sets that they are of."""
+"""Outcomes of sets that come through an executor's memory, checked against the sets that they are of."""
 
 from __future__ import annotations
 

@@ -30,8 +30,6 @@ class Backend(ABC):
     name: ClassVar[str]
     lasting: ClassVar[bool]
     """Whether sets continue when the scheduler leaves. Then it may leave, and a later pass adopts them."""
-    has_manifests: ClassVar[bool] = False
-    """Whether `manifests` returns what is submitted."""
     stays: ClassVar[bool] = False
     """Whether a schedule stays until all sets have ended although they would continue without it."""
     fix_forsaken: ClassVar[str] = "minipach schedule"
@@ -48,11 +46,11 @@ class Backend(ABC):
             jobs: The number of sets at once, for executors that let the caller choose; None: as configured.
 
         Raises:
-            UserError: A setting is invalid, or the engine can't be reached.
+            UserError: A setting is invalid, or the executor can't be reached.
         """
 
     def view(self, project: Project) -> Looker:
-        """Return what shows workers, and running and waiting sets. Raises UserError where the engine is away."""
+        """Return what shows workers, and running and waiting sets. Raises UserError where the executor is away."""
         return lambda _sets: Seen()
 
     def too_much(self, project: Project, pipeline: Pipeline) -> Problem | None:
@@ -74,12 +72,12 @@ class Backend(ABC):
     def stream(self, project: Project, path: str | None, ended: Callable[[], bool]) -> Iterator[tuple[str, str]] | None:
         """Return what all workers print for a pipeline (None: for all) as (worker, line), until it has ended.
 
-        None: logs grow as files, or come by `remote_logs`. Raises UserError where the engine is away.
+        None: logs grow as files, or come by `remote_logs`. Raises UserError where the executor is away.
         """
         return None
 
     def check_setup(self, project: Project) -> Iterator[Finding]:
-        """Yield what `minipach doctor` is to report of the engine on this machine."""
+        """Yield what `minipach doctor` is to report of the executor on this machine."""
         return iter(())
 
     def try_worker(self, project: Project) -> Iterator[Finding]:
@@ -87,11 +85,18 @@ class Backend(ABC):
         return iter(())
 
     def manifests(self, project: Project, pipeline: Pipeline, sets: int) -> list[dict[str, Any]]:
-        """Return what would be submitted for so many sets of a pipeline, as objects of the engine.
+        """Return what would be submitted for so many sets of a pipeline, as objects of the executor.
 
-        Raises UserError where a setting is missing.
+        Raises UserError where a setting is missing, or the executor submits no such objects.
         """
-        return []
+        raise UserError(
+            Problem(
+                "option.no-manifests",
+                "--manifest",
+                f"executor {self.name} submits no manifests",
+                "git config minipach.executor kubernetes",
+            )
+        )
 
     def workflow(self, project: Project, order: Sequence[str]) -> dict[str, Any]:
         """Return these pipelines, upstream first, as a workflow for Argo. Raises UserError."""
@@ -102,19 +107,19 @@ class Backend(ABC):
         raise UserError(_no_workflows(self.name))
 
     def explain(self, project: Project, error: Exception) -> Problem | None:
-        """Return the problem that an exception of the engine's own client is about; None: it is none of those."""
+        """Return the problem that an exception of the executor's own client is about; None: it is none of those."""
         return None
 
     def withdraw(self, repo: Repo) -> None:
-        """Keep the engine from starting sets of this repo that it still has queued. Running ones continue."""
+        """Keep the executor from starting sets of this repo that it still has queued. Running ones continue."""
         return
 
     def pass_label(self) -> str | None:
-        """Return what the project's lock is to show for a pass that the engine makes in this process."""
+        """Return what the project's lock is to show for a pass that the executor makes in this process."""
         return None
 
     def come_back(self, project: Project, seconds: int) -> None:
-        """Have the engine make a pass later. Called where another schedule holds the project's lock for long."""
+        """Have the executor make a pass later. Called where another schedule holds the project's lock for long."""
         return
 
 
@@ -164,6 +169,6 @@ def withdraw_others(used: Backend, repo: Repo) -> None:
 
 
 def explain(project: Project, error: Exception) -> Problem | None:
-    """Return the problem that an exception of any engine's client is about; None: it is none of those."""
+    """Return the problem that an exception of any executor's client is about; None: it is none of those."""
     found = (backend(name).explain(project, error) for name in ENGINES)
     return next((problem for problem in found if problem is not None), None)

@@ -2,8 +2,8 @@
 
 Both have the JSON of a `WorkSet`, and both check a set that they read against its id. Workers with a clone have no
 files of the project, so that they read refs: `refs/minipach/sets/<id>` points to a blob. Tasks on a shared file system
-read files: a submission of thousands of sets would cost the repo as many refs. Who can write to an engine's memory must
-not be able to say what runs here: engines carry ids alone.
+read files: a submission of thousands of sets would cost the repo as many refs. Who can write to an executor's memory
+must not be able to say what runs here: executors carry ids alone.
 """
 
 from __future__ import annotations

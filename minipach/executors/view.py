@@ -32,7 +32,7 @@ class Seen:
     """The state of an executor at one moment.
 
     running: the ids of sets that run, as far as they were asked for · outcomes: what has come of others of these, also
-    if a pass has taken it in meanwhile · note: what else is to be said, or "".
+    if a pass has recorded it meanwhile · note: what else is to be said, or "".
     """
 
     workers: tuple[Worker, ...] = ()
@@ -42,6 +42,6 @@ class Seen:
     note: str = ""
 
 
-# Looks at an engine, for these sets (by id, with their names for people). It may remember, so that the next look is
-# cheaper. UserError where the engine is away.
+# Looks at an executor, for these sets (by id, with their names for people). It may remember, so that the next look is
+# cheaper. UserError where the executor is away.
 Looker = Callable[[Mapping[str, str]], Seen]

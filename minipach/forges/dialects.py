@@ -17,7 +17,7 @@ _PAGES = 200  # of comments that are read
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """A comment. key: its id, as a part of an address · author: an id; "": not told · version: of Bitbucket Server."""
+    """A comment. key: its id, as a part of an address · author: an id; "": not known · version: of Bitbucket Server."""
 
     key: str
     text: str
@@ -46,7 +46,7 @@ class Forge(ABC):
         self.number = number
 
     def author(self) -> str | None:
-        """Return the id of the account that the token belongs to; None: the forge does not tell."""
+        """Return the id of the account that the token belongs to; None: the forge does not say."""
         try:
             found = self.api.ask("GET", "/user")
         except AnswerError as error:

@@ -116,7 +116,7 @@ def _keep(forge: Forge, body: str) -> Written:
 def _ours(forge: Forge, me: str | None) -> list[Comment]:
     """Return the comments with the marker that this account wrote, the oldest first.
 
-    Where the forge does not tell which account that is (a workflow of GitHub), those of programs count. So nobody gets
+    Where the forge does not say which account that is (a workflow of GitHub), those of programs count. So nobody gets
     the report into a comment of his own by writing the marker.
     """
     found = [one for one in forge.comments() if one.text.rstrip().endswith(MARKER)]

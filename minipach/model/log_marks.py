@@ -1,7 +1,7 @@
 """The marks in the log of a set of several datums: whose the lines after them are. No command can make one.
 
 The launcher makes each with a word that is good for this one alone, and that only it has been given (see `WORDS`): who
-reads what another process prints learns nothing of use. On the way to the log the word is taken out, and a line
+reads what another process prints learns nothing of use. Before the log the word is taken out, and a line
 of a command that looks like a mark gets a space before it. So the log itself, as it is followed, sent
 and cut, needs no words to be read, and no record has any.
 """

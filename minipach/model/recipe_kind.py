@@ -1,4 +1,4 @@
-"""The kinds of recipes from which images are built, told by the name of the file."""
+"""The kinds of recipes from which images are built, known by the name of the file."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ class Outcome:
     """The outcome of a set, or of some of the datums of a chunk.
 
     kind: `ok` (not every datum failed) · `failed` (none succeeded; `exit` is the last code) · `lost` (infrastructure:
-    the worker died, a fetch failed; `message` tells) · seconds, cpu: wall and processor time of the last try · datums:
+    the worker died, a fetch failed; see `message`) · seconds, cpu: wall and processor time of the last try · datums:
     what became of each (see `results`) · memory: peak of the command's processes together, in bytes (None: not known)
     · started, ended: in unix seconds, all tries and the inputs' fetching included (0: not known) · before: the tries of
     the whole set before the last one, in order.

@@ -553,7 +553,7 @@ class Assessment:
     def _diff_code(self, before: Published) -> list[str]:
         """Return the own and shared files that are others than where a datum was published.
 
-        None if no record tells it.
+        None if no record has it.
         """
         if self.head is None:
             return []

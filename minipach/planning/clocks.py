@@ -127,7 +127,7 @@ def deferrals(project: Project, now: int, paths: Collection[str] | None = None) 
             try:
                 yield from ((path, deferral) for deferral in assessment.deferred)
             except UserError:
-                continue  # told by the plan
+                continue  # reported by the plan
             finally:
                 assessment.close()
 

@@ -148,7 +148,7 @@ class _Owners:
         self._whole = True
         for published in branch.state.values():
             if published.id not in branch.known:
-                self._whole = False  # its record would tell, at the price of a walk through history
+                self._whole = False  # its record would show it, at the price of a walk through history
                 continue
             for path in published_paths(branch.repo, branch.head or "", branch.known, published):
                 self._of[path] = published.name

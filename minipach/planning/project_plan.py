@@ -76,7 +76,7 @@ def _skipped(plan: Plan) -> str:
 
 
 def with_failures(project: Project, plans: Sequence[Plan], *, retry: Collection[str] = ()) -> list[Plan]:
-    """Return the plans, with what this machine's ledger remembers of attempts that failed.
+    """Return the plans, with the failed attempts in this machine's job database.
 
     retry: the pipelines of which also what failed again and again is to run.
     """

@@ -131,7 +131,7 @@ def create_dataset(folder: Path, attributes: tuple[str, ...]) -> None:
 
 
 def adopt(project: Project, place: Place) -> list[str]:
-    """Make the folder of a pipeline a dataset of the project; what was done. Goes on where a kill cut it short.
+    """Make the folder of a pipeline a dataset of the project; what was done. Continues where a kill cut it short.
 
     In a subdataset's folder, it becomes a dataset of that one: its files are tracked there.
     """

@@ -46,7 +46,7 @@ class Project:
 
     @property
     def state_dir(self) -> Path:
-        """Local and disposable state: ledger, logs, slots, caches (`.git/minipach`)."""
+        """Local and disposable state: job database, logs, slots, caches (`.git/minipach`)."""
         return self.local.folder
 
     @cached_property
@@ -90,7 +90,7 @@ class Project:
 
     @cached_property
     def _found(self) -> tuple[tuple[Place, ...], _Specs]:
-        """All pipelines' places, and what their specs say: in which subdatasets to look, the specs tell."""
+        """All pipelines' places, and what their specs say: the specs say in which subdatasets to look."""
         places = {place.path: place for place in own_places(self.root, self.repos, self.cache)}
         for path in self.given:
             places.setdefault(path, Place(path, False))
@@ -180,7 +180,7 @@ class Project:
 
     @property
     def pipelines(self) -> dict[str, Pipeline]:
-        """All pipelines whose spec can be read, by their path; of the others `problems` tells why."""
+        """All pipelines whose spec can be read, by their path; of the others `problems` says why."""
         return self._specs.pipelines
 
     def pipeline(self, path: str) -> Pipeline:

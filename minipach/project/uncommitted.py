@@ -42,7 +42,7 @@ def shared_targets(project: Project, pipelines: Iterable[str]) -> tuple[str, ...
 def uncommitted(project: Project, repos: Iterable[str]) -> dict[str, list[str]]:
     """Return the changed and new paths of each repo that has some. A folder that is no dataset yet counts as it lies.
 
-    An input that is installed at another commit than the pipeline's link says is no change to take in.
+    An input that is installed at another commit than the pipeline's link says is no change to record.
     """
     pipelines = {place.path for place in project.places}
     shared = set(shared_targets(project, pipelines))

@@ -54,7 +54,7 @@ class Waste:
 class Cleanup:
     """The parts of a project, and of this user's caches, that can be removed.
 
-    problems: the pipelines whose datums can't be told, so that their results stay.
+    problems: the pipelines whose datums are not known, so that their results stay.
     """
 
     def __init__(self, project: Project, *, keep_days: float, now: float) -> None:

@@ -111,7 +111,7 @@ def send_outputs(project: Project, paths: Iterable[str], tell: Callable[[str], N
     Args:
         project: The project.
         paths: Its pipelines that the pass was about.
-        tell: Is told what went, and what is not confirmed.
+        tell: Gets a line for what went, and for what is not confirmed.
 
     Returns:
         The failures. The next pass tries again.

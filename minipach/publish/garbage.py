@@ -148,7 +148,7 @@ def _keys(kinds: Any, entries: Sequence[TreeEntry]) -> Iterable[str]:
 def collect(project: Project, path: str, *, keep_days: float, now: float, drop: bool) -> Collection:
     """Return results that no history, no job of `keep_days` days and no current datum needs; `drop`: remove them.
 
-    now: seconds since 1970. UserError if the pipeline's datums can't be told. Dropping is one more commit on the
+    now: seconds since 1970. UserError if the pipeline's datums are not known. Dropping is one more commit on the
     results branch; annexed contents stay. The caller holds the project's lock if `drop`.
     """
     assessment = Assessment(project, path, SnapshotStore(project))

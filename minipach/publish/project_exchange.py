@@ -77,7 +77,7 @@ def push(project: Project, target: str | None, tell: Tell, *, verify: int = 0, p
     Args:
         project: The project.
         target: A git remote, or a store, which gets contents alone; None: the usual remote of each repo.
-        tell: Is told each step, in a line.
+        tell: Gets a line for each step.
         verify: Read so many contents of each repo back from each store, and compare them.
         plan: Only find out what would go.
 
@@ -125,7 +125,7 @@ def send(
     Args:
         project: The project.
         wanted: The repos, each with its remote and its stores. A repo may be there for several remotes.
-        tell: Is told each step, in a line.
+        tell: Gets a line for each step.
         verify: Read so many contents of each repo back from each store, and compare them.
         without_contents: Send refs also where neither the remote nor a store keeps contents.
         create: Send branches that a remote does not have yet.

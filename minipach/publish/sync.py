@@ -66,7 +66,7 @@ def merge_project(project: Project, target: str | None, tell: Tell, take: Side |
     Args:
         project: The project.
         target: The remote; None: each repo's usual one.
-        tell: Is told each step, in a line.
+        tell: Gets a line for each step.
         take: The side whose lines a conflict in a pipeline's own files takes; None: a conflict is a problem.
 
     Returns:

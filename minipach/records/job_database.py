@@ -141,7 +141,7 @@ def _is_cut_off(path: Path) -> bool:
 
 
 def _is_damaged(error: sqlite3.Error) -> bool:
-    """Return whether an error says that the file is no ledger any more: not SQLite's, spoilt, or with other tables."""
+    """Return whether the file is no job database any more: not SQLite's, spoilt, or with other tables."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_SCHEMA)
 

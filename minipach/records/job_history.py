@@ -18,7 +18,7 @@ _LISTED = "run minipach jobs for a list"
 
 
 def open_ledger(project: Project) -> Ledger:
-    """Return the project's ledger."""
+    """Return the project's job database."""
     return Ledger(project.local.database)
 
 

@@ -55,7 +55,7 @@ def end(project: Project, targets: Targets, states: Mapping[str, str], earlier: 
     """Note what a pass has done with: all but what is submitted, or waits for that.
 
     states: of the pipelines, by name · earlier: what was to be done before somebody asked for this one. An error of
-    theirs, as when the engine is away, takes nothing from that: the pass that was to come anyway will see.
+    theirs, as when the executor is away, takes nothing from that: the pass that was to come anyway will see.
     """
     going = {p for p in targets.order if states.get(project.name_of(p)) in GOING}
     unsettled = [p for p in earlier if states.get(project.name_of(p)) == "error"]

@@ -199,7 +199,7 @@ def lay_out(work: WorkSet, slot: Slot, *, get: bool = False, fresh: bool = False
     slot.reset(work.base)
     if get:
         needed = [path for path in (work.image, CODE) if os.path.lexists(slot.path / path)]
-        annex(slot.repo, "get", "--quiet", "--", *needed, ok=(0, 1))  # what can't be had is told by who needs it
+        annex(slot.repo, "get", "--quiet", "--", *needed, ok=(0, 1))  # who needs a missing content reports it
     share = chosen_runtime(slot.path, work.image).read_only
     check_own(slot.main, work.base, work.image, get=get, fresh=fresh)
     stage(slot.path, work.files, share=share, get=get, fresh=fresh)

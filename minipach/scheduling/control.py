@@ -128,7 +128,7 @@ def cancel_sets(project: Project, tell: Callable[[str], None]) -> list[JobRow]:
 
 
 def _end_sets(project: Project, engine: Executor) -> None:
-    """End all that the engine has of this project."""
+    """End all that the executor has of this project."""
     try:
         for place in project.places:
             if place.is_dataset:

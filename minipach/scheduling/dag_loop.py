@@ -1,4 +1,4 @@
-"""The loop over the DAG: passes of several pipelines go on at once, and share the slots of one executor.
+"""The loop over the DAG: passes of several pipelines proceed at once, and share the slots of one executor.
 
 A pass is a generator (see `pipeline_pass.Waiting`): it gives way only where it waits for outcomes. So all of them work
 in one thread, one at a time, and only datums run in parallel. An exception ends the others in order, too.
@@ -106,7 +106,7 @@ class DagLoop:
         return ahead or engine.running < engine.slots
 
     def _deliver(self, places: dict[str, int], pause: float) -> None:
-        """Wait for outcomes, and let each pass go on with its own."""
+        """Wait for outcomes, and let each pass continue with its own."""
         rounds = [going.round for going in self._going.values()]
         try:
             outcomes = rounds[0].engine.poll(0.0 if any(r.is_late for r in rounds) else pause)
@@ -125,7 +125,7 @@ class DagLoop:
         outcomes: list[Outcome] | None = None,
         error: UserError | None = None,
     ) -> None:
-        """Let a pass go on until it waits (again), or ends. outcomes: None where it is to begin."""
+        """Let a pass continue until it waits (again), or ends. outcomes: None where it is to begin."""
         self._going.pop(path, None)
         try:
             if error is not None:

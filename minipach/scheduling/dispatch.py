@@ -27,7 +27,7 @@ from minipach.scheduling.work_sets import make_set
 
 @dataclass(frozen=True, slots=True)
 class _Flight:
-    """A set that was submitted: its datums (None: no longer one of the pipeline's), and the indices not told of yet."""
+    """A submitted set: its datums (None: no longer one of the pipeline's), and the indices not reported yet."""
 
     work: WorkSet
     members: tuple[Task | None, ...]
@@ -204,7 +204,7 @@ class Round:
         """Keep the executor busy, with little queued ahead: later sets are cut with what earlier ones taught.
 
         An executor whose sets outlive us gets all, once it is known how long they take, or if it can't wait for that;
-        and what is forced, since a later pass isn't told that it is.
+        and what is forced, since a later pass doesn't know that it is.
         """
         known = self.sizer.pace.work is not None or not self._by_size
         ahead = self.sizer.pace.sure or not self._by_size or self.lasting

@@ -73,7 +73,7 @@ Waiting: TypeAlias = Generator[Round, list[Outcome], T]
 class Pass:
     """One pipeline's pass: rounds of plan and run until only copies are left, then publish.
 
-    While its sets run, other pipelines' passes go on (see `dag_loop`).
+    While its sets run, other pipelines' passes continue (see `dag_loop`).
     """
 
     def __init__(self, scheduler: Scheduling, assessment: Assessment, targets: Targets, options: Options) -> None:
@@ -193,7 +193,7 @@ class Pass:
             what = "building the environment" if self.assessment.image.recipe else "fetching the image"
             self.scheduler.say(f"{self.name}: {what} {self.assessment.image.label}")
         if not self.scheduler.lasting and self.scheduler.ledger.open_jobs(self.name):
-            withdraw_others(self.scheduler.backend, repo)  # what another engine would start later is done here
+            withdraw_others(self.scheduler.backend, repo)  # what another executor would start later is done here
             self.scheduler.say(
                 f"{self.name}: was submitted to another executor; its queued sets are withdrawn and run here; "
                 "sets that already run there may run twice"

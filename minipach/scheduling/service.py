@@ -34,7 +34,7 @@ from minipach.support.errors import Problem, UserError
 from minipach.support.text import byte_count, many
 
 _CAUSE = "cause="  # begins the name of an option that says why a job began
-_LATER = 300  # seconds until an engine makes a pass again that another schedule kept from starting
+_LATER = 300  # seconds until an executor makes a pass again that another schedule kept from starting
 
 
 def run(
@@ -91,7 +91,7 @@ def _sent(project: Project, targets: Targets, report: ScheduleReport, reporter: 
 
 
 def _keep_within_limit(project: Project, reporter: Reporter) -> None:
-    """Drop contents that `minipach.cache-size` has no room for, unless they are the last copies."""
+    """Drop contents that `minipach.cache-size` has no space for, unless they are the last copies."""
     number, size = keep_within_limit(project)
     if number:
         reporter.report(Message(f"dropped {many(number, 'content')} ({byte_count(size)}), for minipach.cache-size"))

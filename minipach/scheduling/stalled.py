@@ -10,7 +10,7 @@ from minipach.project.lock import holder
 from minipach.project.project import Project
 from minipach.records.job_history import open_ledger
 
-ASK = 10.0  # seconds between two looks of somebody who waits; what is to be said of an engine must show twice
+ASK = 10.0  # seconds between two looks of somebody who waits; what is to be said of an executor must show twice
 
 
 def remarks(project: Project) -> Iterator[str]:

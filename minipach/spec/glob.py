@@ -63,7 +63,7 @@ class Glob:
 
         The root is matched by the glob "/" alone, never by a `*` that stands for nothing.
         Alternatives that overlap within a repetition (`*(a|*(a))b`) can take exponential time, as in any
-        backtracking engine.
+        backtracking matcher.
         """
         if path == "/":
             return () if self.depth == 0 else None
@@ -73,7 +73,7 @@ class Glob:
 
 @lru_cache(maxsize=512)
 def compile_glob(pattern: str) -> Glob:
-    """Compile a glob (spec.md, "Globs"); a GlobError tells what is wrong, and at which column.
+    """Compile a glob (spec.md, "Globs"); a GlobError says what is wrong, and at which column.
 
     A leading slash is supplied, a trailing one dropped, an empty glob is "/". The rest is cleaned as a path, as
     Pachyderm does it: `./a`, `/a//b` and `/a/../b` are `/a`, `/a/b` and `/b`.

@@ -9,7 +9,7 @@ from minipach.git.repo import GitError, Repo, annex, has_annex
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import many
 
-_ABSENT = 1  # exit code of checkpresentkey; 100: the remote can't tell
+_ABSENT = 1  # exit code of checkpresentkey; 100: the remote doesn't know
 
 
 def note_places(repo: Repo, keys: Collection[str]) -> set[str]:
@@ -30,7 +30,7 @@ def note_places(repo: Repo, keys: Collection[str]) -> set[str]:
             rows = [f"{key} {identity} 1" for key in found]
             annex(repo, "setpresentkey", "--batch", "--quiet", stdin=_lines(rows))
         left = [key for key in left if key not in set(found)]
-    for key in left:  # a batch does not tell apart what is absent and what can't be asked
+    for key in left:  # a batch does not separate what is absent from what can't be asked
         for name in remotes:
             if not _is_absent(repo, name, key):
                 problem = f"{many(len(left), 'content')} of results may be in {name}, which does not answer"

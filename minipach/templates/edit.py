@@ -154,7 +154,7 @@ def _yaml(text: str) -> YAML:
 
 
 def _put(data: Any, words: list[str], value: Any) -> None:
-    """Set or remove a value; maps on the way are made, and removed when they are empty."""
+    """Set or remove a value; parent maps are made, and removed when they are empty."""
     first, rest = words[0], words[1:]
     if not isinstance(data, CommentedMap):
         raise TypeError(first)

@@ -126,7 +126,7 @@ def serve(app: Starlette, listener: socket.socket, at_end: Callable[[], None] | 
     Args:
         app: The application.
         listener: A socket that listens.
-        at_end: Is called then, to end answers that would go on without end.
+        at_end: Is called then, to end answers that would continue without end.
     """
     options: dict[str, Any] = {
         "http": Protocol,

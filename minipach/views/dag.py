@@ -30,7 +30,7 @@ COLOURS = {  # white text on them is readable (contrast 4.5 and more), and they 
 class Node:
     """A repo or a pipeline.
 
-    path: in the project · state: of a pipeline as in `status` (`unknown` where that can't be told), of a repo `data`,
+    path: in the project · state: of a pipeline as in `status` (`unknown` where that is not known), of a repo `data`,
     `not installed` or `missing` · counts: as in `status`; none for a repo · depth: 0 for what has no input, else one
     more than the deepest input.
     """

@@ -72,7 +72,7 @@ class Story:
 
 
 def story(project: Project, path: str, datum: str) -> Story:
-    """Tell everything of one datum; UserError if there is none of that name."""
+    """Return everything about one datum; UserError if there is none of that name."""
     a = Assessment(project, path, SnapshotStore(project))
     try:
         (plan,) = with_failures(project, [a.plan()])

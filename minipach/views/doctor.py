@@ -38,7 +38,7 @@ _LOW_DISK = 2 * 1024**3  # bytes
 def examine(folder: Path, *, worker: bool = False) -> list[Finding]:
     """Look at the machine, then at the project around `folder`, if there is one.
 
-    worker: also have the executor start a worker for a moment, which tells what it reaches.
+    worker: also have the executor start a worker for a moment, which reports what it reaches.
     """
     findings = [*_programs(folder), *_python(), *_temporary(), *_runtimes()]
     try:

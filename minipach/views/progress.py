@@ -64,7 +64,7 @@ class Sheet:
         self._kinds: dict[str, str] = {}  # by datum: what a pass has recorded
 
     def read(self, ledger: Ledger) -> None:
-        """Take in what is new."""
+        """Read what is new."""
         for key, datum, kind, started in ledger.news(self._key, self._last):
             self._last = key
             self._kinds[datum] = kind

@@ -66,7 +66,7 @@ class Going:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """All at one moment. note: what else is to be said of the engine, or "" · next: pipelines that come after these."""
+    """All at one moment. note: a remark about the executor, or "" · next: pipelines that come after these."""
 
     executor: str
     jobs: tuple[Going, ...] = ()
@@ -96,7 +96,7 @@ class Top:
     """Looks at a project, again and again; each look reads what is new since the one before."""
 
     def __init__(self, project: Project) -> None:
-        """UserError where its engine is away."""
+        """Raise UserError where the executor is away."""
         self._project = project
         backend = chosen(project)
         self._executor = backend.name
@@ -104,7 +104,7 @@ class Top:
         self._sheets: dict[int, Sheet] = {}
 
     def look(self) -> Look:
-        """Return what continues now. UserError where its engine is away."""
+        """Return what continues now. Raise UserError where the executor is away."""
         now = time.time()
         project = self._project
         ledger = open_ledger(project)

@@ -15,13 +15,14 @@ from tests.fixtures.repos import Files
 __all__ = ["root"]  # the fixture
 
 
-def missing(root: Files) -> str:
-    """The problem with the only input of `edges`."""
+def missing(root: Files) -> tuple[str, str, str]:
+    """Code, location and fix of the problem with the only input of `edges`."""
     project = Project(root.path)
     [need] = project.pipeline("edges").needs()
     with pytest.raises(UserError) as caught:
         SnapshotStore(project).commit(need)
-    return str(caught.value.problems[0])
+    problem = caught.value.problems[0]
+    return problem.code, problem.location, problem.fix
 
 
 def test_the_commit_is_that_of_the_branch(root: Files) -> None:
@@ -42,26 +43,26 @@ def test_a_branch_that_is_not_there_is_named_at_its_place(root: Files) -> None:
     plain(root, "edges", spec("images, branch: dve"))
     for branch in ("git-annex", "minipach", "synced/dev"):
         images.git("branch", branch)
-    at = 'edges/spec.yml:1:46: no branch "dve" in images. Fix: '
-    assert missing(root) == f"{at}use one of: main"
+    at = ("input.no-such-branch", "edges/spec.yml:1:46")
+    assert missing(root) == (*at, "use one of: main")
     images.git("branch", "dev")
-    assert missing(root) == f'{at}use "dev"'
+    assert missing(root) == (*at, 'use "dev"')
     images.git("update-ref", "refs/remotes/origin/dve", "HEAD")
-    assert missing(root) == f"{at}git -C {images.path} branch dve origin/dve"
+    assert missing(root) == (*at, f"git -C {images.path} branch dve origin/dve")
 
 
 def test_a_repo_that_gives_nothing_says_why(root: Files) -> None:
     images = repo(root, "images")
     plain(root, "edges", spec("images"))
     images.git("update-ref", "-d", "HEAD")
-    at = "edges/spec.yml:1:30: "
-    assert missing(root) == f"{at}images has no commit yet. Fix: datalad save -d {images.path}"
+    at = "edges/spec.yml:1:30"
+    assert missing(root) == ("input.no-commit", at, f"datalad save -d {images.path}")
     images.path.rename(root.path.parent / "away")
     images.path.mkdir()
-    assert missing(root) == f"{at}images: not installed in this project. Fix: datalad get -n {images.path}"
+    assert missing(root) == ("repo.not-installed", f"{at}: images", f"datalad get -n {images.path}")
     (root.path / "edges/spec.yml").write_text(spec("first"))
     plain(root, "first", spec("images"))
-    assert missing(root) == f"{at}first is a pipeline without any output yet. Fix: minipach schedule first"
+    assert missing(root) == ("input.no-output-yet", at, "minipach schedule first")
 
 
 def test_why_there_is_no_datum() -> None:

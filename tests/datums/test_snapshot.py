@@ -15,9 +15,9 @@ from minipach.datums.snapshot import loose_files, open_repo, read_snapshot
 from minipach.git.repo import Repo, TreeEntry
 from minipach.model.snapshot import FileEntry, Snapshot
 from minipach.support.disk_cache import Cache
-from minipach.support.errors import UserError
 from minipach.support.files import stays_inside
 from minipach.support.git_objects import blob_id
+from tests.fixtures.refusals import refused
 from tests.fixtures.repos import Files
 
 ALPHA = "SHA256--8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8"  # of "alpha"
@@ -198,13 +198,13 @@ def test_a_subdataset_that_is_not_installed_is_named(nested: tuple[Files, Files]
 def test_a_pinned_commit_that_is_not_here_is_an_error_with_a_way_out(data: Files) -> None:
     Files.create(data.path / "sub").commit()
     data.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},sub")
-    with pytest.raises(UserError, match=r"sub: the pinned commit 1111111111 isn't here. Fix: datalad update"):
+    with refused("repo.commit-missing", None, "1111111111", "datalad update"):
         snapshot(data)
 
 
 def test_a_repo_that_is_not_installed_is_an_error_with_a_way_out(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
-    with pytest.raises(UserError, match=r"images: not installed in this project. Fix: datalad get -n "):
+    with refused("repo.not-installed", "images", "datalad get -n "):
         open_repo(tmp_path, "images")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,6 +96,21 @@ def docstrings(module: str) -> Iterator[tuple[int, str, str]]:
             yield node.lineno, node.name, text
 
 
+def comments(module: str) -> Iterator[tuple[int, str]]:
+    """The comments of a module."""
+    for token in tokenize.generate_tokens(io.StringIO(module).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
+def explanations(module: str) -> Iterator[tuple[int, str]]:
+    """The docstrings and comments of a module, without the names of parameters that they begin with."""
+    if text := ast.get_docstring(ast.parse(module)):
+        yield 1, text
+    for line, text in (*((line, text) for line, _, text in docstrings(module)), *comments(module)):
+        yield line, re.sub(r"(?:^|[·.\n]) *(?:tell|told|room):", "", text)
+
+
 def _name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
@@ -113,6 +130,16 @@ def test_messages_and_helps_use_standard_terms() -> None:
         f"{_name(path)}:{line}: {wrong}"
         for path in MODULES
         for line, text in strings(path.read_text())
+        for wrong in wrong_words(text)
+    ]
+    assert found == []
+
+
+def test_docstrings_and_comments_use_standard_terms() -> None:
+    found = [
+        f"{_name(path)}:{line}: {wrong}"
+        for path in MODULES
+        for line, text in explanations(path.read_text())
         for wrong in wrong_words(text)
     ]
     assert found == []
@@ -143,3 +170,5 @@ def test_what_is_wrong_is_found() -> None:
     module = '"""Doc of it."""\nx = "a message"\ny = "key"\ndef f():\n    """What it is."""\n'
     assert list(strings(module)) == [(2, "a message")]
     assert list(docstrings(module)) == [(4, "f", "What it is.")]
+    module = '"""Doc of it."""\ndef f(tell):  # goes on\n    """Do it.\n\n    tell: Is told each step.\n    """\n'
+    assert [line for line, text in explanations(module) for _ in wrong_words(text)] == [2, 2]

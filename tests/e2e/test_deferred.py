@@ -43,7 +43,7 @@ def test_a_trigger_that_cannot_be_is_one_line(chain: Study) -> None:
         "input: {cross: [{pfs: {repo: images, glob: /*, trigger: {commits: 2}}},\n"
         "  {pfs: {repo: images, glob: /, name: b}}]}\ntransform: {cmd: [x]}\n"
     )
-    assert "reads images too, with another trigger" in chain.minipach("check", "edges").err
+    assert chain.minipach("check", "edges").reports("spec.two-triggers", "edges/spec.yml:2:4", "images")
 
 
 @pytest.mark.slow
@@ -102,6 +102,6 @@ def test_a_chain_of_triggers_and_an_output_branch(tmp_path: Path) -> None:
         "input: {pfs: {repo: edges, branch: release, glob: /*}}\ntransform: {cmd: [sh, code/copy.sh]}\n"
     )
     done = study.minipach("schedule", "last")
-    assert done.code == 2 and "git -C" in done.err and "branch release dev" in done.err
+    assert done.code == 2 and done.reports("input.no-such-branch", "last/spec.yml:1:36", "branch release dev", "git -C")
     study.git("edges", "branch", "-f", "release", "dev")
     assert study.schedule("last")["last"]["counts"]["ran"] == 2

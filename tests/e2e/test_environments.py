@@ -35,7 +35,7 @@ def test_an_adjusted_input_is_pinned_at_the_commit_of_its_own_branch(study: Stud
     done = study.minipach("schedule")
     assert done.code == 2
     fix = f"git -C {images} annex sync --no-commit --no-pull --no-push --no-content"
-    assert done.err.rstrip().endswith(f". Fix: {fix}")
+    assert done.problems[-1].fix == fix
     study.ok(*fix.split())
     study.schedule()
     assert _pin(study) == study.git("images", "rev-parse", "HEAD^") != own
@@ -50,7 +50,7 @@ def test_a_detached_input_is_pinned_only_where_some_branch_has_the_commit(study:
     study.schedule()
     study.put("images/b.txt", "beta\n")
     done = study.minipach("plan")
-    assert (done.code, done.err.count("is on no branch. Fix: git -C")) == (2, 1)
+    assert (done.code, done.refusals) == (2, [("branch.detached", "edges/spec.yml:1:21")])
     study.ok("git", "branch", "kept", cwd=images)
     study.schedule()
     assert (study.root / "edges" / "b.txt").read_text() == "beta\n"
@@ -107,7 +107,7 @@ def test_a_temporary_folder_that_can_not_be_written_is_not_used(
     monkeypatch.setenv("TMPDIR", str(tmp_path / folder))
     assert "TMPDIR" not in child_environment()
     found = run(*MINIPACH, "doctor", cwd=tmp_path).out
-    assert f"TMPDIR={tmp_path / folder}: no file can be made there" in found
+    assert f"TMPDIR={tmp_path / folder}: " in found
 
 
 def test_a_relative_temporary_folder_is_the_same_for_all_children(

@@ -73,12 +73,9 @@ def test_logs_tell(failed: Study) -> None:
     assert failed.minipach("logs", "edges", "n5.txt").code == 0
     unknown = failed.minipach("logs", "edges", "n4.tx")
     assert (unknown.code, unknown.out) == (2, "")
-    assert 'no attempt of a datum "n4.tx" on this machine. Fix: use "n4.txt"' in unknown.err
+    assert unknown.reports("datum.no-attempt", "edges", '"n4.tx"', '"n4.txt"')
     never = failed.minipach("logs", "montage")
-    assert (never.code, never.err) == (
-        2,
-        "montage: nothing has run on this machine yet. Fix: minipach schedule montage\n",
-    )
+    assert (never.code, never.refusals) == (2, [("log.nothing-ran", "montage")])
 
 
 def test_after_the_fix_only_the_one_runs(failed: Study, tmp_path: Path) -> None:
@@ -165,7 +162,7 @@ def test_two_datums_that_write_one_path_are_both_named(tmp_path: Path) -> None:
     study.put("images/b.txt", "beta\n")
     done = study.minipach("schedule")
     assert done.code == 2
-    assert "edges: the datums 'a.txt' and 'b.txt' both write same. Fix: give each its own folder" in done.err
+    assert done.reports("output.collision", "edges", "'a.txt'", "'b.txt'", " same")
     assert "Traceback" not in done.err
     assert before == study.git("edges", "rev-parse", "HEAD")
     assert study.read("edges/same") == b"alpha\n"
@@ -183,7 +180,7 @@ def test_a_file_and_a_folder_of_one_name_collide_too(tmp_path: Path) -> None:
     study.pipeline("edges", spec("images", "/*", "run"), run=script)
     done = study.minipach("schedule")
     assert done.code == 2
-    assert "'a' and 'b' both write x" in done.err
+    assert done.reports("output.collision", "edges", "'a'", "'b'", " x")
     assert study.outputs("edges") == {}
 
 
@@ -319,7 +316,4 @@ def test_what_the_user_must_mend_in_one_pipeline_does_not_stop_another(tmp_path:
     assert states == {"works": "published", "broken": "error", "after": "blocked"}
     assert study.minipach("wait", "works").code == 0
     assert done.json["ok"] is False
-    assert (
-        'broken/spec.yml:2:20: image "nowhere.sif" is neither a registered container nor a file. Fix: '
-        "write its path as seen from the project" in done.err
-    )
+    assert done.reports("image.unknown", "broken/spec.yml:2:20", "nowhere.sif")

@@ -34,12 +34,12 @@ from minipach.records import job_logs, pending_work
 from minipach.records.job_database import Ledger
 from minipach.records.results_branch import Known
 from minipach.support import validation
-from minipach.support.errors import UserError
 from minipach.support.validation import InvalidError
 from minipach.views.progress import Sheet
 from tests.fixtures.leftovers import two_pipelines
 from tests.fixtures.projects import Study
 from tests.fixtures.redis_servers import Redis, Workers
+from tests.fixtures.refusals import refused
 
 NESTED = "[" * 100_000 + "]" * 100_000
 GARBAGE: dict[str, bytes] = {
@@ -230,7 +230,7 @@ def _slurm(study: Study, data: bytes) -> None:
     assert made.sets() == []
     (made.folder / "0.tasks").write_bytes(data)
     (made.folder / "about.json").write_bytes(data)
-    with pytest.raises(UserError, match="not a submission to Slurm that can be read"):
+    with refused("slurm.submission-unreadable"):
         Submission.open(made.folder)
     assert isinstance(read_json(made.folder / "about.json"), dict)
 

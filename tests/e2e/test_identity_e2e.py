@@ -89,7 +89,7 @@ def test_the_project_chooses_its_default_once(tmp_path: Path) -> None:
     study.git(".", "config", "minipach.identity", "paths")
     done = study.minipach("plan")
     assert done.code == 2
-    assert 'minipach.identity: "paths" is neither path nor content. Fix: git config minipach.identity path' in done.err
+    assert done.reports("setting.bad-value", "minipach.identity", '"paths"', "git config minipach.identity path")
 
 
 @pytest.mark.slow

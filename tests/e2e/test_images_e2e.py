@@ -111,10 +111,7 @@ def test_a_typo_is_one_line_with_a_suggestion(study: Study, images: Images) -> N
     for command in ("plan", "schedule"):
         done = study.minipach(command)
         assert done.code == 2
-        said = [line for line in done.err.splitlines() if "image" in line]
-        assert said == [
-            'edges/spec.yml:2:20: image "Registred" is neither a registered container nor a file. Fix: use "registered"'
-        ]
+        assert done.reports("image.unknown", "edges/spec.yml:2:20", '"Registred"', 'use "registered"')
 
 
 SKOPEO = """\
@@ -162,7 +159,7 @@ def test_a_url_that_can_not_be_fetched_says_why(study: Study) -> None:
     study.pipeline("edges", spec("file:///no/such/image"), read=READ)
     done = study.minipach("schedule", "--json")
     assert done.code == 2 and done.json["ok"] is False, "nothing else is on stdout"
-    assert "image file:///no/such/image: could not be fetched: " in done.err and "does not exist" in done.err
+    assert done.reports("image.fetch-failed", "image file:///no/such/image")
 
 
 @pytest.mark.parametrize(

@@ -276,7 +276,7 @@ def test_targets_are_some_datums_of_a_pipeline(mine: Study) -> None:
     assert mine.read("first/c.txt") == b"NEW CHI\n"
     unknown = mine.minipach("schedule", "first:d.txt")
     assert unknown.code == 2, "all is current, but no datum has this name"
-    assert "first: no datum is called 'd.txt'" in unknown.err
+    assert unknown.reports("datum.unknown", "first", "'d.txt'")
 
 
 @pytest.mark.soak
@@ -314,7 +314,7 @@ def test_why_tells_the_whole_story_of_a_datum(mine: Study) -> None:
     assert text.startswith("first: a.txt\n  run: inputs images:/a.txt changed\n")
     assert "  last run here: ok, " in text
     unknown = mine.minipach("plan", "first", "--why", "a.tx")
-    assert (unknown.code, unknown.err) == (2, "first: no datum is called 'a.tx'. Fix: use \"a.txt\"\n")
+    assert unknown.code == 2 and unknown.reports("datum.unknown", "first", "'a.tx'", '"a.txt"')
 
 
 @pytest.mark.slow

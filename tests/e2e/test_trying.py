@@ -514,7 +514,7 @@ def test_a_full_disk_is_told_as_such(images: Images, tmp_path: Path) -> None:
         small = Launcher(make_dataset(disk / "edges"), images.env(), images)
         done = small(small.image("host"), *datum(), *shell('yes >"$PFS/out/x"'), MINIPACH_REPORT=str(report))
         assert done.returncode == 125
-        assert "the disk is full" in json.loads((report / "report.json").read_text())["failure"]
+        assert "disk is full" in json.loads((report / "report.json").read_text())["failure"]
         assert small.clean()
     finally:
         subprocess.run(["umount", disk], check=True)

@@ -65,12 +65,12 @@ def test_a_script_outside_of_the_project_is_noted_and_its_change_is_told(study: 
         "edges",
         f'input: {{pfs: {{repo: images, glob: "/*"}}}}\ntransform:\n  cmd: [sh, {tool}, "{{images}}", "{{out}}"]\n',
     )
-    assert f"note: edges/spec.yml:3:8: {tool} is on this host only: no clone" in study.minipach("check").err
+    assert study.minipach("check").reports("command.of-this-host", "edges/spec.yml:3:8", str(tool))
     study.schedule()
     tool.write_text('cat "$1" > "$2/new"\n')
     study.put("images/b.txt", "beta")
     for command in ("plan", "schedule"):
-        assert f"differs from the one on record ({tool} sha256:" in study.minipach(command).err
+        assert f"({tool} sha256:" in study.minipach(command).err
     assert study.minipach("lock", "edges").code == 0
     assert {s["action"] for s in study.plan()["edges"]["datums"]} == {"run"}
 
@@ -102,7 +102,7 @@ def test_a_new_package_is_told_and_taken_in_only_when_asked(
     assert (again.code, again.out) == (0, "nothing to do\n"), "written once: another host changes nothing by itself"
     assert study.git("edges", "rev-parse", "HEAD") == head
     plan = study.minipach("plan", env=elsewhere)
-    assert "differs from the one on record (newcomer absent -> 1.0); minipach lock edges records it" in plan.err
+    assert "(newcomer absent -> 1.0)" in plan.err and "minipach lock edges" in plan.err
     assert "newcomer" not in study.minipach("plan").err
     doctor = study.minipach("doctor", env=elsewhere)
     assert "newcomer absent -> 1.0" in doctor.out + doctor.err and "minipach lock edges" in doctor.out + doctor.err
@@ -127,13 +127,13 @@ def test_a_new_package_is_told_and_taken_in_only_when_asked(
 def test_lock_says_why_it_has_nothing_to_lock(study: Study) -> None:
     study.pipeline("edges", 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {image: x.sif, cmd: [sh]}\n')
     done = study.minipach("lock", "edges")
-    assert done.code == 2 and 'image "x.sif" is neither a registered container nor a file' in done.err
+    assert done.code == 2 and done.reports("image.unknown", "edges/spec.yml:2:20", "x.sif")
     study.put("x.sif", "an image", save=False)
     done = study.minipach("lock", "edges")
-    assert done.code == 2 and "the image x.sif is no registry's, so there is nothing to fetch again" in done.err
+    assert done.code == 2 and done.reports("image.not-fetchable", "edges/spec.yml:2:20", "x.sif")
     study.copier()
     done = study.minipach("lock", "edges")
-    assert done.code == 2 and "minipach schedule edges" in done.err
+    assert done.code == 2 and done.reports("pipeline.not-a-dataset", "edges", "minipach schedule edges")
 
 
 def test_a_rerun_in_another_environment_begins_with_one_line(launch: Launcher, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_rerun_in_another_environment_begins_with_one_line(launch: Launcher, t
 def test_plan_and_doctor_name_the_python_of_commands(study: Study) -> None:
     path, version = hostenv.host_python() or ("", "")
     shown = f"python3 {version} ({path})"
-    assert version and f"commands without an image find {shown}" in study.minipach("doctor").out
+    assert version and shown in study.minipach("doctor").out
     study.put("images/a.txt", "alpha")
     study.copier()
     study.schedule()

@@ -103,10 +103,7 @@ def test_a_digest_that_is_given_is_asked_for(programs: Path, tmp_path: Path) -> 
 def test_without_any_program_the_line_names_them(programs: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         fetch(ubuntu(), tmp_path / "image")
-    assert tuple(map(str, caught.value.problems)) == (
-        "image docker.io/library/ubuntu:22.04: not fetched, since none of skopeo, podman, docker, apptainer, "
-        "singularity is on PATH. Fix: install one, or save the image as an archive and name that file",
-    )
+    assert [problem.code for problem in caught.value.problems] == ["image.no-fetcher"]
 
 
 def test_a_fetch_that_fails_is_one_line(study: Study, tmp_path: Path) -> None:
@@ -118,8 +115,8 @@ def test_a_fetch_that_fails_is_one_line(study: Study, tmp_path: Path) -> None:
         stand_in(tmp_path, name, "#!/bin/sh\necho warning >&2\necho 'manifest unknown' >&2\nexit 1\n")
     done = study.minipach("schedule", env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
     assert done.code == 2
-    (line,) = (line for line in done.err.splitlines() if "user/name" in line and "fetched:" in line)
-    assert "image docker.io/user/name:tag: could not be fetched: skopeo: manifest unknown; podman: " in line
+    image = "image docker.io/user/name:tag"
+    assert done.reports("image.fetch-failed", image, "skopeo: manifest unknown; podman: ")
     assert "edges: fetching the image user/name:tag" in done.err.splitlines()
     assert not (study.root / "edges" / "a.txt").exists()
 
@@ -147,8 +144,8 @@ def test_lock_fetches_a_tag_that_has_moved(program: str, study: Study, tmp_path:
     spec = study.root / "edges" / "spec.yml"
     spec.write_text(spec.read_text().replace("{cmd", "{image: 'user/name:tag', cmd"))
     env = at_moved_tag(study, tmp_path / "bin", program, "1" * 64, "first")
-    assert study.minipach("lock", "edges", env=env).err.startswith(
-        "edges: not a dataset yet. Fix: minipach schedule edges"
+    assert study.minipach("lock", "edges", env=env).reports(
+        "pipeline.not-a-dataset", "edges", "minipach schedule edges"
     )
     study.ok("datalad", "create", "-d", ".", "--force", "edges")
     study.save("edges")
@@ -181,4 +178,4 @@ def test_lock_refuses_a_digest(study: Study) -> None:
     spec.write_text(spec.read_text().replace("{cmd", f"{{image: 'user/name@sha256:{'a' * 64}', cmd"))
     done = study.minipach("lock", "edges")
     assert done.code == 2
-    assert "the image is named by its digest, which never moves" in done.err
+    assert done.reports("image.pinned-by-digest", "edges/spec.yml:2:20")

@@ -6,8 +6,8 @@ import pytest
 
 from minipach.environment.recipe import Recipe, digest_in, read_recipe
 from minipach.project.project import Project
-from minipach.support.errors import UserError
 from tests.fixtures.projects import Study
+from tests.fixtures.refusals import refused
 
 
 def recipe(study: Study, name: str) -> Recipe:
@@ -68,12 +68,12 @@ def test_the_same_files_are_the_same_recipe_once_committed(study: Study) -> None
 def test_what_is_included_must_lie_beside_it(study: Study, line: str) -> None:
     study.copier()
     (study.root / "edges/requirements.txt").write_text(line + "\n")
-    with pytest.raises(UserError, match="which is not in its folder and commit"):
+    with refused("environment.no-such-file", None, "requirements.txt"):
         recipe(study, "requirements.txt")
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "../../requirements.txt", "env/uv.lock"])
 def test_a_recipe_that_is_not_there(study: Study, name: str) -> None:
     study.copier()
-    with pytest.raises(UserError, match="is in no commit of the pipeline, or of the project"):
+    with refused("environment.no-such-file", None, name):
         recipe(study, name)

@@ -19,10 +19,11 @@ from minipach.scheduling import service
 from minipach.scheduling.events import DatumFailed, Event, Message, PipelineEnded, PipelineStarted, Progress, Reporter
 from minipach.scheduling.report import Options
 from minipach.scheduling.stalled import remarks
-from minipach.support.errors import Finding, UserError
+from minipach.support.errors import Finding
 from minipach.views.doctor import examine
 from minipach.views.top import Top
 from tests.fixtures.projects import Study
+from tests.fixtures.refusals import refused
 
 FAILS_ON_B = 'case $images in */b) exit 3 ;; esac; cp "$images" "$PFS/out/"\n'
 
@@ -153,7 +154,7 @@ def test_events_tell_all_of_a_schedule_in_order(study: Study, memory: Memory, mo
 
 def test_an_unknown_executor_is_refused_with_the_known_ones(study: Study, memory: Memory) -> None:
     study.ok("git", "config", "minipach.executor", "sulrm")
-    with pytest.raises(UserError, match='"sulrm" is not one of local, rq, slurm, kubernetes, memory'):
+    with refused("setting.bad-value", "minipach.executor", "sulrm", "local, rq, slurm, kubernetes, memory"):
         chosen(find_project(study.root))
 
 

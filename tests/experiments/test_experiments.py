@@ -80,7 +80,7 @@ def test_an_applied_point_is_published_without_a_run(study: Study, tmp_path: Pat
     assert other.schedule()["edges"]["counts"]["reused"] == 2
     (other.root / "params.yml").write_text("# why\nedges: {level: 3}\n")
     wrong = other.minipach("exp", "apply", "exp-1:2")
-    assert wrong.code == 2 and "its comments would be lost" in wrong.err
+    assert wrong.code == 2 and wrong.reports("exp.cannot-write", "params.yml", "edges.level: 2")
 
 
 def test_results_of_an_experiment_are_kept_until_it_is_removed(study: Study, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_points_of_several_pipelines_share_what_is_upstream(tmp_path: Path) -> N
     assert [r["params"] for r in shown(study, "exp-2")] == [{"edges:level": "2", "level": "1"}]
     alone = study.minipach("exp", "run", "-S", "edges.level=9", "-S", "fit.level=1")
     assert (alone.code, alone.out) == (2, "")
-    assert "copy: no point has all results, and fit takes from them (a: the command exited with 3)" in alone.err
+    assert alone.reports("exp.upstream-failed", "copy", "fit", "(a: the command exited with 3)")
     chart = study.minipach("exp", "show", "exp-1", "--plot").out.splitlines()
     assert chart[0] == "loss"
     assert chart[6].endswith("######################################## 32")
@@ -194,4 +194,4 @@ def test_pipelines_without_a_last_one_are_an_error(study: Study) -> None:
     study.save(".")
     done = study.minipach("exp", "run", "-S", "edges.level=1", "-S", "other.level=2")
     assert (done.code, done.out) == (2, "")
-    assert done.err.startswith("-S: none of edges, other takes from all the others")
+    assert done.reports("exp.not-connected", "-S", "edges, other")

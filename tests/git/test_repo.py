@@ -25,9 +25,9 @@ from minipach.git.repo import (
     private_index,
 )
 from minipach.project.permissions import explain
-from minipach.support.errors import UserError
 from minipach.support.git_objects import blob_id
 from tests.fixtures.leftovers import until
+from tests.fixtures.refusals import refused
 from tests.fixtures.repos import Files, tree_of
 
 HOSTILE = [
@@ -245,7 +245,7 @@ def test_who_commits_must_be_known(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL", "EMAIL"):
         monkeypatch.delenv(name, raising=False)
     repo.git("config", "user.useConfigOnly", "true")
-    with pytest.raises(UserError, match=r"git config --global user\.name"):
+    with refused("git.no-identity", "git", "git config --global user.name"):
         need_identity(repo)
 
 

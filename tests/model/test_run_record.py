@@ -19,8 +19,8 @@ from minipach.model.datum import Datum, Match, Task
 from minipach.model.pipeline import Pipeline
 from minipach.model.snapshot import Snapshot
 from minipach.spec.load import load_spec
-from minipach.support.errors import UserError
 from minipach.support.git_objects import blob_id
+from tests.fixtures.refusals import refused
 
 # a busy machine is no fault of the code under test
 calm = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -150,7 +150,7 @@ def test_the_command_has_the_variables_of_a_pachyderm_worker() -> None:
 
 def test_a_command_that_is_too_long_for_a_shell_is_refused() -> None:
     task = Task(Datum("all", tuple(match(f"/{i:0200d}") for i in range(700))), "f" * 64, "")
-    with pytest.raises(UserError, match=r"'all' has too many files \(700\).*match their folders"):
+    with refused("datum.too-many-files", "edges/spec.yml", "'all'", "(700)"):
         launch_command.command(ONE, [task], COMMITS, "j")
 
 

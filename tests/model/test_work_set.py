@@ -27,8 +27,8 @@ from minipach.model.work_set import (
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import Project
 from minipach.scheduling.work_sets import make_set, staged_files
-from minipach.support.errors import UserError
 from tests.fixtures.projects import Study
+from tests.fixtures.refusals import refused
 
 
 def task(name: str, datum_id: str = "1", dest: str = "") -> Task:
@@ -172,7 +172,7 @@ def test_a_path_that_leads_out_is_refused(study: Study, path: str) -> None:
     snapshot.files = {path: next(iter(snapshot.files.values()))}
     match = assessment.tasks[0].datum.matches[0]
     root = type(match)("images", "images", None, "/", (), "", "", False, False)
-    with pytest.raises(UserError, match="leads out of its repo, and is refused"):
+    with refused("file.outside-repo", "images"):
         staged_files(assessment, [Task(Datum("/", (root,)), "1", "")])
 
 

@@ -28,25 +28,24 @@ def test_all_that_is_wrong_is_checked_at_once(study: Study) -> None:
     study.pipeline("three", spec("three", "/", "run"), run="true\n")
     result = study.minipach("check", "more", "nobody", "fresh", "edges", "one", "three")
     assert result.code == 2
-    branch = study.git("images", "branch", "--show-current")
-    assert result.err.splitlines() == [
-        f'fresh/spec.yml:1:55: no branch "mian" in images. Fix: use one of: {branch}',
-        'fresh/spec.yml:2:24: no repo "imags" in this project. Fix: use "images"',
-        'fresh/spec.yml:3:30: image "nowhere.sif" is neither a registered container nor a file. Fix: '
-        "write its path as seen from the project",
-        'fresh/spec.yml:4:1: unknown key "nonsense". Fix: use one of: '
-        + result.err.partition('"nonsense". Fix: use one of: ')[2].partition("\n")[0],
-        "images: the file name 'a\\nb' contains a line break, which datalad cannot save or rerun. Fix: rename it",
-        "images: the file name 'c\\nd' contains a line break, which datalad cannot save or rerun. Fix: rename it",
-        "images: the file name b'/f\\xff' is not UTF-8. Fix: rename it",
-        f'more/spec.yml:1:55: no branch "mian" in images. Fix: use one of: {branch}',
-        'more/spec.yml:2:24: no repo "imags" in this project. Fix: use "images"',
-        'more/spec.yml:3:30: image "nowhere.sif" is neither a registered container nor a file. Fix: '
-        "write its path as seen from the project",
-        "nobody: no such pipeline in this project. Fix: use one of: edges, fresh, more, one, three, two",
-        "one/spec.yml:1:21: these pipelines wait for each other: one -> two -> one. Fix: remove one of these inputs",
-        "three/spec.yml:1:21: these pipelines wait for each other: three -> three. Fix: remove one of these inputs",
+    assert result.refusals == [
+        ("input.no-such-branch", "fresh/spec.yml:1:55"),
+        ("input.no-such-repo", "fresh/spec.yml:2:24"),
+        ("image.unknown", "fresh/spec.yml:3:30"),
+        ("spec.unknown-field", "fresh/spec.yml:4:1"),
+        *[("file.bad-name", "images")] * 3,
+        ("input.no-such-branch", "more/spec.yml:1:55"),
+        ("input.no-such-repo", "more/spec.yml:2:24"),
+        ("image.unknown", "more/spec.yml:3:30"),
+        ("project.no-such-pipeline", "nobody"),
+        ("project.cycle", "one/spec.yml:1:21"),
+        ("project.cycle", "three/spec.yml:1:21"),
     ]
+    assert [
+        name in problem.message
+        for problem, name in zip(result.problems[4:7], ("'a\\nb'", "'c\\nd'", "b'/f\\xff'"), strict=True)
+    ] == [True] * 3
+    assert ["one -> two -> one" in problem.message for problem in result.problems[-2:]] == [True, False]
 
 
 def test_a_broken_input_hides_no_repo_branch_or_image(study: Study) -> None:
@@ -61,20 +60,19 @@ def test_a_broken_input_hides_no_repo_branch_or_image(study: Study) -> None:
         "transform: {cmd: run, image: nix.sif}\n",
     )
     study.pipeline("after", spec("edges", "/*", "run"), run="true\n")
-    problems = list(map(str, problems_of(find_project(study.root), ["after"])))
-    told = [problem.partition(" ")[::2] for problem in sorted(problems)]
-    assert [(place.removeprefix("edges/spec.yml:"), what[:22]) for place, what in told] == [
-        ("3:17:", 'no repo "imags" in thi'),
-        ("3:32:", 'the glob "/(" can\'t be'),
-        ("3:36:", 'unknown key "nmae". Fi'),
-        ("4:42:", 'the glob "/[" can\'t be'),
-        ("4:54:", 'no branch "mian" in im'),
-        ("5:26:", 'no repo "nowhere" in t'),
-        ("5:50:", "true or false is neede"),
-        ("5:68:", '"../x" leads out by `.'),
-        ("5:91:", '"-x" can\'t be a branch'),
-        ("6:18:", "a list of words is nee"),
-        ("6:30:", 'image "nix.sif" is nei'),
+    problems = sorted(problems_of(find_project(study.root), ["after"]), key=str)
+    assert [(problem.location.removeprefix("edges/spec.yml:"), problem.code) for problem in problems] == [
+        ("3:17", "input.no-such-repo"),
+        ("3:32", "spec.bad-glob"),
+        ("3:36", "spec.unknown-field"),
+        ("4:42", "spec.bad-glob"),
+        ("4:54", "input.no-such-branch"),
+        ("5:26", "input.no-such-repo"),
+        ("5:50", "spec.bad-value"),
+        ("5:68", "spec.bad-repo"),
+        ("5:91", "spec.bad-value"),
+        ("6:18", "spec.bad-value"),
+        ("6:30", "image.unknown"),
     ]
     assert find_project(study.root).upstream_of(["after"]) == ("edges", "after")
 
@@ -83,10 +81,10 @@ def test_a_spec_file_in_a_project_is_checked_against_that(study: Study) -> None:
     study.pipeline("edges", "input: {pfs: {repo: imags, glob: '/('}}\ntransform: {cmd: [run], image: nix.sif}\n")
     inside = study.minipach("check", "edges/spec.yml")
     assert inside == study.minipach("check", "edges")
-    assert [line[:22] for line in inside.err.splitlines()] == [
-        "edges/spec.yml:1:21: n",
-        "edges/spec.yml:1:36: t",
-        "edges/spec.yml:2:32: i",
+    assert inside.refusals == [
+        ("input.no-such-repo", "edges/spec.yml:1:21"),
+        ("spec.bad-glob", "edges/spec.yml:1:36"),
+        ("image.unknown", "edges/spec.yml:2:32"),
     ]
     study.pipeline("edges", spec("imags", "/*", "run"), run="true\n")
     assert study.minipach("check", "edges/spec.yml").code == 2
@@ -102,8 +100,8 @@ def test_a_pipeline_is_as_sound_as_what_it_depends_on_and_no_less(study: Study) 
     project = find_project(study.root)
     assert problems_of(project, ["second"]) == (), "what first will give isn't known yet, and no problem"
     (study.root / "first/spec.yml").write_text(spec("images", "/*", "copy").replace("{cmd", "{image: nix.sif, cmd"))
-    [problem] = map(str, problems_of(find_project(study.root), ["second"]))
-    assert problem.startswith('first/spec.yml:2:20: image "nix.sif" is neither a registered container')
+    [problem] = problems_of(find_project(study.root), ["second"])
+    assert (problem.code, problem.location) == ("image.unknown", "first/spec.yml:2:20")
 
 
 def test_of_very_many_bad_names_some_are_told(study: Study) -> None:
@@ -111,6 +109,6 @@ def test_of_very_many_bad_names_some_are_told(study: Study) -> None:
         study.put(f"images/a\n{n:02}", "a", save=False)
     study.save("images")
     study.copier()
-    problems = list(map(str, problems_of(find_project(study.root), ["edges"])))
+    problems = problems_of(find_project(study.root), ["edges"])
     assert len(problems) == 21
-    assert problems[-1] == "images: there are 10 more such names"
+    assert problems[-1].location == "images" and "10" in problems[-1].message

@@ -35,20 +35,18 @@ def test_the_way_back_and_the_way_on(root: Path) -> None:
     edges.git("mv", "spec.yml", "Spec.yaml")
     assert list(Project(root).former_pipelines()) == [], "it is committed still, and that is what counts"
     edges.commit("renamed")
-    [line] = map(str, Project(root).former_pipelines())
+    [problem] = Project(root).former_pipelines()
     where = f"'{root}/edges'"
-    assert line == (
-        "edges: a pipeline's results without its spec.yml, so it is treated as data. Fix: "
-        f"to restore it, git -C {where} mv Spec.yaml spec.yml && datalad save -d {where}, "
-        f"or to make it data, git -C {where} rm -rq .minipach/state && datalad save -d {where}"
-    )
+    assert (problem.code, problem.location) == ("pipeline.without-spec", "edges")
+    assert f" git -C {where} mv Spec.yaml spec.yml && datalad save -d {where}, " in problem.fix
+    assert problem.fix.endswith(f" git -C {where} rm -rq .minipach/state && datalad save -d {where}")
     with pytest.raises(UserError) as caught:
         Project(root).path_of("edges")
-    assert str(caught.value) == line
+    assert caught.value.problems == (problem,)
     edges.git("rm", "-q", "Spec.yaml")
     gone = edges.commit("removed")
-    [line] = map(str, Project(root).former_pipelines())
-    commit = line.partition("checkout ")[2].partition("~ -- spec.yml")[0]
+    [problem] = Project(root).former_pipelines()
+    commit = problem.fix.partition("checkout ")[2].partition("~ -- spec.yml")[0]
     assert not gone.startswith(commit), "the commit that renamed it"
     edges.git("checkout", f"{commit}~", "--", "spec.yml")
     assert list(Project(root).former_pipelines()) == []

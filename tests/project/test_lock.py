@@ -17,6 +17,7 @@ from minipach.project.lock import holder as lock_holder
 from minipach.project.lock import holders, project_lock, register
 from minipach.support.errors import UserError
 from tests.fixtures.leftovers import Background, hold, leftovers, no_leftovers, result_of, two_pipelines, until
+from tests.fixtures.refusals import refused
 
 HOLDER = """
 import sys
@@ -131,7 +132,7 @@ def test_who_does_not_wait_leaves_if_a_schedule_has_one_of_its_pipelines(tmp_pat
     other = schedule_of(lock, "edges", "montage")
     try:
         leaves = register(lock, ["masks", "montage"], wait=False, tell=print)
-        with pytest.raises(UserError, match=f"held by process {other.pid} on "), leaves:
+        with refused("project.locked", None, str(other.pid)), leaves:
             pass
         with register(lock, ["masks"], wait=False, tell=print):
             pass
@@ -143,7 +144,7 @@ def test_who_must_be_alone_waits_for_schedules_and_a_step_for_those_of_its_pipel
     lock = tmp_path / "lock"
     other = schedule_of(lock, "edges", "montage")
     try:
-        with pytest.raises(UserError, match="held by process"), project_lock(lock, wait=False, tell=print):
+        with refused("project.locked"), project_lock(lock, wait=False, tell=print):
             pass
         with pytest.raises(UserError), project_lock(lock, wait=False, tell=print, without=["edges"]):
             pass
@@ -194,7 +195,7 @@ def test_of_two_schedules_one_waits_and_one_leaves_and_both_say_for_whom(tmp_pat
     first = Background(study, "schedule").waiting()
     leaves = study.minipach("schedule", "--no-wait")
     assert leaves.code == 2
-    assert f"held by process {first.process.pid} on " in leaves.err
+    assert leaves.reports("project.locked", None, f"process {first.process.pid} on ")
     assert "(minipach schedule, since " in leaves.err
     second = Background(study, "schedule")
     until("the second says for whom it waits", lambda: f"waiting for process {first.process.pid} on " in second.err)

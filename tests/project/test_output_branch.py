@@ -49,7 +49,7 @@ def test_results_are_deferred_until_they_are_released(deferred: Study) -> None:
 
     done = study.minipach("schedule")
     assert (done.code, files(study, "dev")) == (2, {"a.txt": b"alpha"})
-    assert f'no branch "master" in edges. Fix: {here} branch master dev releases the results of edges' in done.err
+    assert done.reports("input.no-such-branch", None, '"master"', f"{here} branch master dev")
     assert study.git("edges", "symbolic-ref", "--short", "HEAD") == "main"
     assert study.git("edges", "rev-parse", "HEAD") == main, "the branch that is checked out is left alone"
     assert study.git("edges", "status", "--porcelain") == "" and not (study.root / "edges/a.txt").exists()
@@ -57,7 +57,7 @@ def test_results_are_deferred_until_they_are_released(deferred: Study) -> None:
 
     study.copier("wrong", repo="edges")
     done = study.minipach("datums", "wrong")
-    assert "; the results of edges go to its branch dev: name it as `branch`" in done.err
+    assert done.reports("input.no-such-branch", None, "dev")
     shutil.rmtree(study.root / "wrong")
     note = (
         "note: edges/spec.yml:3:16: results go to the branch dev, and edges has main checked out, which stays as it is"
@@ -122,7 +122,7 @@ def test_another_worktree_has_the_branch(study: Study, tmp_path: Path) -> None:
     study.git("edges", "worktree", "add", "-q", str(tmp_path / "tree"), "dev")
     study.put("images/b.txt", "beta")
     done = study.minipach("schedule")
-    assert done.code == 2 and "edges: another worktree has the branch dev checked out. Fix: " in done.err
+    assert done.code == 2 and done.reports("branch.in-another-worktree", "edges")
     study.ok("git", "switch", "-q", "--detach", cwd=tmp_path / "tree")
     assert study.schedule()["edges"]["counts"]["ran"] == 0, "nothing is computed twice"
     assert files(study, "dev").keys() == {"a.txt", "b.txt"}
@@ -142,10 +142,7 @@ def test_a_project_of_pachyderm_is_a_folder_of_datasets(tmp_path: Path) -> None:
     spec.write_text(spec.read_text().replace("project: ''", "project: nobody"))
     done = study.minipach("check")
     assert done.code == 2
-    assert done.err == (
-        'edges/spec.yml:1:21: no repo "nobody/images" in this project, as `project: nobody` has it. Fix: '
-        'put that dataset there, or remove `project` to read "images"\n'
-    )
+    assert done.refusals == [("input.no-such-repo", "edges/spec.yml:1:21")] and '"images"' in done.problems[0].fix
 
 
 @pytest.mark.slow

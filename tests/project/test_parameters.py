@@ -82,7 +82,7 @@ def test_the_last_commit_counts_and_for_trials_the_working_tree(done: Study) -> 
     before = ids(done)
     params(done, "edges: {level: 9}\n", save=False)
     assert ids(done) == before
-    assert "params.yml: its uncommitted changes are not used" in done.minipach("plan").err
+    assert done.minipach("plan").reports("params.not-committed", "params.yml")
     assert ids(done, committed=False) != before
     done.ok("git", "checkout", "-q", "params.yml")
     assert "params.yml" not in done.minipach("plan").err
@@ -126,7 +126,7 @@ def test_check_says_the_column(study: Study) -> None:
     (study.root / "edges/spec.yml").write_text(SPEC)
     study.ok("git", "checkout", "-q", "params.yml")
     assert found.code == 2
-    assert "edges/spec.yml:3:27: no parameter 'level'. Fix: use \"params.lvl\"" in found.err
+    assert found.reports("spec.bad-template", "edges/spec.yml:3:27", "'level'", '"params.lvl"')
 
 
 def test_a_job_id_counts_as_the_state_of_the_inputs(study: Study) -> None:

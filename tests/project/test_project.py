@@ -9,17 +9,23 @@ import pytest
 
 from minipach.project.discovery import Place
 from minipach.project.project import Project, find_project
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem
 from minipach.support.text import suggest
 from tests.fixtures.plain_projects import dataset, plain, repo, root, spec
+from tests.fixtures.refusals import refused
 from tests.fixtures.repos import Files
 
 __all__ = ["root"]  # the fixture
 
 
-def problems(root: Files) -> tuple[str, ...]:
+def problems(root: Files) -> tuple[Problem, ...]:
     project = Project(root.path)
-    return tuple(map(str, project.trouble(project.order)))
+    return tuple(project.trouble(project.order))
+
+
+def brief(root: Files) -> list[tuple[str, str, str]]:
+    """Code, location and fix of each problem."""
+    return [(problem.code, problem.location, problem.fix) for problem in problems(root)]
 
 
 # Where a project is
@@ -50,16 +56,14 @@ def test_a_clone_of_a_pipeline_alone_is_no_project(tmp_path: Path) -> None:
     alone.put("spec.yml", "input: {}\n")
     assert find_project(alone.path).root == alone.path, "a dataset to adopt, with whatever files"
     alone.put(".minipach/launch", "")
-    with pytest.raises(
-        UserError, match=r"a pipeline's dataset alone, without its project. Fix: work in a clone of the proj"
-    ):
+    with refused("project.pipeline-alone"):
         find_project(alone.path)
 
 
 def test_outside_a_project_the_way_out_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"not inside a project. Fix: minipach init makes one here"):
+    with refused("project.not-found", tmp_path, "minipach init"):
         find_project(tmp_path)
-    with pytest.raises(UserError, match="no such folder"):
+    with refused("project.no-such-folder"):
         find_project(tmp_path / "nothing")
 
 
@@ -153,9 +157,9 @@ def test_a_pipeline_goes_by_its_path_or_its_name(root: Files) -> None:
         project.path_of("edges") == project.path_of("steps/edges") == project.path_of("steps/edges/") == "steps/edges"
     )
     assert project.name_of("steps/edges") == "edges"
-    with pytest.raises(UserError, match=r'egdes: no such pipeline in this project. Fix: use "edges"'):
+    with refused("project.no-such-pipeline", "egdes", '"edges"'):
         project.path_of("egdes")
-    with pytest.raises(UserError, match=r"images: a repo without a spec.yml, not a pipeline. Fix: use one of: edges"):
+    with refused("project.no-such-pipeline", "images", "edges"):
         project.path_of("images")
 
 
@@ -166,8 +170,8 @@ def test_a_cycle_is_shown_as_one(root: Files) -> None:
     for path, upstream in {"a": "c", "b": "a", "c": "b"}.items():
         plain(root, path, spec(upstream))
     [problem] = problems(root)
-    assert problem.startswith("a/spec.yml:1:30: these pipelines wait for each other: ")
-    circle = problem.partition("other: ")[2].partition(". Fix: ")[0].split(" -> ")
+    assert (problem.code, problem.location) == ("project.cycle", "a/spec.yml:1:30")
+    circle = problem.message.rpartition(": ")[2].split(" -> ")
     assert circle[0] == circle[-1]
     upstream = {"a": "c", "b": "a", "c": "b"}
     # each waits for the next
@@ -176,17 +180,17 @@ def test_a_cycle_is_shown_as_one(root: Files) -> None:
 
 def test_a_pipeline_cannot_be_its_own_input(root: Files) -> None:
     plain(root, "a", spec("a"))
-    assert "a -> a" in problems(root)[0]
+    assert "a -> a" in problems(root)[0].message
 
 
 def test_a_missing_repo_is_named_with_the_nearest_one(root: Files) -> None:
     repo(root, "images")
     plain(root, "edges", spec("image"))
     plain(root, "other", spec("xyz"))
-    assert problems(root) == (
-        'edges/spec.yml:1:30: no repo "image" in this project. Fix: use "images"',
-        'other/spec.yml:1:30: no repo "xyz" in this project. Fix: use one of: edges, images, other',
-    )
+    assert brief(root) == [
+        ("input.no-such-repo", "edges/spec.yml:1:30", 'use "images"'),
+        ("input.no-such-repo", "other/spec.yml:1:30", "use one of: edges, images, other"),
+    ]
 
 
 def test_a_missing_repo_is_placed_in_any_combination_and_where_the_spec_has_other_problems_too(root: Files) -> None:
@@ -204,25 +208,22 @@ transform: {cmd: [x]}
 """
     plain(root, "edges", text)
     wanted = [
-        ('edges/spec.yml:5:32: no repo "imags"', "images"),
-        ('edges/spec.yml:7:45: no repo "image"', "images"),
-        ('edges/spec.yml:8:36: no repo "edge"', "edges"),
+        ("edges/spec.yml:5:32", "images"),
+        ("edges/spec.yml:7:45", "images"),
+        ("edges/spec.yml:8:36", "edges"),
     ]
-    told = [f'{where} in this project. Fix: use "{near}"' for where, near in wanted]
-    assert problems(root) == tuple(told)
+    told = [("input.no-such-repo", where, f'use "{near}"') for where, near in wanted]
+    assert brief(root) == told
     (root.path / "edges/spec.yml").write_text(text + "nonsense: 1\n")
-    *as_before, unknown = problems(root)
+    *as_before, unknown = brief(root)
     assert as_before == told
-    assert unknown.startswith('edges/spec.yml:10:1: unknown key "nonsense"')
+    assert unknown[:2] == ("spec.unknown-field", "edges/spec.yml:10:1")
 
 
 def test_a_dataset_that_nobody_registered_is_no_repo_and_the_way_out_is_said(root: Files) -> None:
     dataset(root.path / "images")
     plain(root, "edges", spec("images"))
-    assert problems(root) == (
-        f'edges/spec.yml:1:30: "images" is a dataset, but not registered in this project. Fix: '
-        f"datalad save -d {root.path} images",
-    )
+    assert brief(root) == [("repo.not-registered", "edges/spec.yml:1:30", f"datalad save -d {root.path} images")]
 
 
 def test_a_repo_that_is_a_link_or_has_no_commit_is_told_with_its_own_way_out(root: Files) -> None:
@@ -230,11 +231,11 @@ def test_a_repo_that_is_a_link_or_has_no_commit_is_told_with_its_own_way_out(roo
     (root.path / "pictures").symlink_to("images")
     fresh = Files.create(root.path / "fresh")
     plain(root, "edges", spec("pictures", "fresh"))
-    assert [problem.partition(": ")[2] for problem in problems(root)] == [
-        '"pictures" is a link. Fix: name what it leads to, "images"',
-        '"fresh" is a dataset without a commit, and not registered in this project. Fix: '
-        f"git -C {fresh.path} commit --allow-empty -m begin && datalad save -d {root.path} fresh",
-    ]
+    link, no_commit = problems(root)
+    assert '"pictures"' in link.message and '"images"' in link.fix
+    fix = f"git -C {fresh.path} commit --allow-empty -m begin && datalad save -d {root.path} fresh"
+    assert '"fresh"' in no_commit.message and no_commit.fix == fix
+    assert [link.code, no_commit.code] == ["input.is-a-link", "repo.not-registered"]
 
 
 def test_a_spec_whose_content_is_elsewhere_is_a_problem_and_not_overlooked(root: Files) -> None:
@@ -245,10 +246,10 @@ def test_a_spec_whose_content_is_elsewhere_is_a_problem_and_not_overlooked(root:
     (root.path / "link/spec.yml").unlink()
     (root.path / "link/spec.yml").symlink_to("../.git/annex/objects/x/y/MD5E-s3--aa.yml/MD5E-s3--aa.yml")
     (root.path / "pointer/spec.yml").write_text("/annex/objects/MD5E-s3--0123456789abcdef0123456789abcdef.yml\n")
-    assert problems(root) == tuple(
-        f"{name}/spec.yml: its content is annexed and not here. Fix: datalad get {root.path}/{name}/spec.yml"
+    assert brief(root) == [
+        ("spec.content-missing", f"{name}/spec.yml", f"datalad get {root.path}/{name}/spec.yml")
         for name in ("link", "pointer")
-    )
+    ]
 
 
 def test_a_pipeline_is_found_by_any_spelling_of_its_path(root: Files) -> None:
@@ -275,7 +276,7 @@ def test_what_is_broken_keeps_nothing_else_from_being_known(root: Files) -> None
     assert project.trouble(["after"]) == project.problems["bad"]
     assert set(project.downstream(["good"])) == {"good", "after", "one", "two"}
     assert [p.location for p in project.trouble(project.order)] == ["bad/spec.yml:3:1", "one/spec.yml:1:30"]
-    with pytest.raises(UserError, match="unknown key"):
+    with refused("spec.unknown-field", "bad/spec.yml:3:1"):
         project.pipeline("bad")
 
 
@@ -284,8 +285,8 @@ def test_two_pipelines_of_one_name_are_both_named(root: Files) -> None:
     plain(root, "a/edges", spec("images"))
     plain(root, "b/edges", spec("images"))
     [problem] = problems(root)
-    assert problem.startswith("b/edges/spec.yml: a second pipeline named 'edges'")
-    assert "a/edges" in problem
+    assert (problem.code, problem.location) == ("project.name-taken", "b/edges/spec.yml")
+    assert "'edges'" in problem.message and "a/edges" in str(problem)
 
 
 def test_the_problems_of_all_specs_come_at_once(root: Files) -> None:
@@ -294,8 +295,8 @@ def test_the_problems_of_all_specs_come_at_once(root: Files) -> None:
     (root.path / "c").mkdir()
     (root.path / "c" / "spec.yml").write_bytes(b"\xff")
     found = problems(root)
-    assert {p.split("/")[0] for p in found} == {"a", "b", "c"}
-    assert any("not UTF-8" in p for p in found)
+    assert {problem.location.split("/")[0] for problem in found} == {"a", "b", "c"}
+    assert "spec.not-utf8" in {problem.code for problem in found}
 
 
 def test_suggestions() -> None:

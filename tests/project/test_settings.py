@@ -11,6 +11,7 @@ from minipach.model.run_record import options_of_settings
 from minipach.project.settings import launcher_options, local_setting, slots
 from minipach.support.errors import UserError
 from tests.fixtures.projects import Study
+from tests.fixtures.refusals import refused
 from tests.fixtures.repos import Files
 
 
@@ -54,7 +55,7 @@ def test_slots_are_the_option_the_setting_or_the_cores(repo: Files) -> None:
 @pytest.mark.parametrize("value", ["0", "-1", "many", "1.5", "²"])
 def test_a_number_of_slots_that_is_none_is_an_error(repo: Files, value: str) -> None:
     repo.git("config", "minipach.jobs", value)
-    with pytest.raises(UserError, match=rf'minipach.jobs: "{value}" is not a valid number of slots. Fix: git config'):
+    with refused("setting.bad-value", "minipach.jobs", f'"{value}"', "git config minipach.jobs"):
         slots(repo, None)
 
 
@@ -63,7 +64,7 @@ def test_a_variable_that_is_wrong_is_named_itself(repo: Files, monkeypatch: pyte
     monkeypatch.setenv("MINIPACH_JOBS", "many")
     with pytest.raises(UserError) as caught:
         slots(repo, None)
-    assert str(caught.value) == 'MINIPACH_JOBS: "many" is not a valid number of slots. Fix: set it to 4, or unset it'
+    assert [(found.code, found.location) for found in caught.value.problems] == [("setting.bad-value", "MINIPACH_JOBS")]
 
 
 def test_settings_give_options_to_the_launcher(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +92,7 @@ def test_a_setting_of_the_launcher_that_cannot_be_used_is_one_line(
 ) -> None:
     study.ok("git", "config", f"minipach.{name}", value)
     monkeypatch.delenv("MINIPACH_HOST_PATHS", raising=False)
-    with pytest.raises(UserError, match=rf"minipach.{name}: .*. Fix: git config minipach.{name} "):
+    with refused("setting.bad-value", f"minipach.{name}", f"git config minipach.{name} "):
         launcher_options(Repo(study.root), in_container=False)
 
 

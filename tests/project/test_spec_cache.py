@@ -13,6 +13,7 @@ from minipach.spec.load import load_spec
 from minipach.support.disk_cache import Cache
 from minipach.support.errors import UserError
 from tests.fixtures.projects import Study, run
+from tests.fixtures.refusals import refused
 
 SMALL = 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/step.sh]}\n'
 LARGE = """\
@@ -63,7 +64,7 @@ def test_what_is_wrong_is_said_each_time(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     read(SMALL, cache)
     for _ in range(2):
-        with pytest.raises(UserError, match="no `transform`"):
+        with refused("spec.missing-field", "edges/spec.yml:1:1", "`transform`"):
             read(SMALL.partition("transform")[0], cache)
     with pytest.raises(UserError):
         read(SMALL, cache, folder="not a name")

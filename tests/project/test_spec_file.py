@@ -59,7 +59,7 @@ def test_a_spec_of_the_oldest_kind_is_seen(study: Study) -> None:
     (study.root / "edges").mkdir()
     (study.root / "edges/spec.json").write_text(json.dumps(old))
     done = study.minipach("check")
-    assert (done.code, "`inputs` is a field of Pachyderm 1.4 and before" in done.err) == (2, True)
+    assert done.code == 2 and done.reports("spec.unknown-field", "edges/spec.json:1:2", "`inputs`")
 
 
 def test_data_may_have_a_file_of_the_name(study: Study) -> None:
@@ -143,7 +143,7 @@ def test_a_plain_folder_where_a_dataset_is_registered_is_named_with_both_ways(na
         done = study.minipach(command)
         assert done.code == 2, command
         (line,) = done.err.splitlines()
-        assert line.startswith(f"edges/{name}: a plain folder, but a dataset is registered at edges. Fix: ")
+        assert done.refusals == [("repo.displaced", f"edges/{name}")]
     study.copier("after", repo="edges")  # to take from it is told as the same
     assert len(study.minipach("check").err.splitlines()) == 1
     shutil.rmtree(study.root / "after")
@@ -160,5 +160,5 @@ def test_a_plain_folder_in_place_of_an_input_is_named(study: Study) -> None:
     study.ok("chmod", "-R", "u+w", "images")
     shutil.rmtree(study.root / "images")
     study.put("images/a.txt", "alpha", save=False)
-    (line,) = study.minipach("check").err.splitlines()
-    assert "images: a plain folder, but a dataset is registered at images. Fix: " in line
+    (problem,) = study.minipach("check").problems
+    assert problem.code == "repo.displaced" and "images" in problem.message

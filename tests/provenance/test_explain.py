@@ -13,7 +13,7 @@ from minipach.model.run_record import compose
 from minipach.provenance.locate import locate
 from minipach.provenance.text import lines
 from minipach.provenance.trace import Tracer
-from minipach.support.errors import UserError
+from minipach.support.errors import Problem, UserError
 from tests.fixtures.projects import Study
 
 UPPER = 'tr a-z A-Z <"$images" >"$PFS/out/$MINIPACH_DATUM"\n'
@@ -53,12 +53,12 @@ def explain(study: Study, name: str, at: str | None = None, *, upstream: bool = 
         tracer.close()
 
 
-def problem(study: Study, name: str, at: str | None = None) -> str:
+def problem(study: Study, name: str, at: str | None = None) -> Problem:
     """The one problem of a name."""
     with pytest.raises(UserError) as caught:
         explain(study, name, at)
     (found,) = caught.value.problems
-    return str(found)
+    return found
 
 
 def test_a_computed_file_has_its_whole_recipe(study: Study) -> None:
@@ -224,11 +224,12 @@ def test_a_hostile_record_runs_nothing(study: Study, tmp_path: Path) -> None:
 
 
 def test_names_that_lead_nowhere_have_a_fix(study: Study) -> None:
-    assert problem(study, "edges/mon.txt").endswith('Fix: use "moon.txt"')
-    assert "no job and no commit of edges" in problem(study, "edges/moon.txt", "nowhere")
-    assert "not inside a project" in problem(study, "/proc/self/status")
+    assert problem(study, "edges/mon.txt").fix == 'use "moon.txt"'
+    unknown = problem(study, "edges/moon.txt", "nowhere")
+    assert unknown.code == "history.unknown" and "edges" in unknown.message
+    assert problem(study, "/proc/self/status").code == "project.not-found"
     (study.root / "images/draft.txt").write_text("x")
-    assert "not committed" in problem(study, "images/draft.txt")
+    assert problem(study, "images/draft.txt").code == "explain.not-committed"
     (study.root / "images/draft.txt").unlink()
 
 

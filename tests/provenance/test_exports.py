@@ -16,8 +16,8 @@ from minipach.provenance.model import Code, Commit, Computation, Environment, Fi
 from minipach.provenance.prov import as_prov
 from minipach.provenance.ro_crate import METADATA, as_crate, write_crate
 from minipach.provenance.trace import Tracer
-from minipach.support.errors import UserError
 from tests.fixtures.projects import Study, run
+from tests.fixtures.refusals import refused
 
 ODD = 'a "b" #%\u00e9\x1b\udcff:@.txt'
 SECOND = Commit("b" * 40, "A <b>", "a@example.org", "2026-11-30T07:00:00Z", "x", "https://github.com/lab/e/commit/b")
@@ -107,12 +107,12 @@ def test_a_crate_is_read_by_rocrate(data: Study, tmp_path: Path) -> None:
 
 
 def test_a_crate_takes_no_link_and_no_existing_folder(data: Study, tmp_path: Path) -> None:
-    for paths, folder, wrong in (
-        (["link"], tmp_path / "crate", "a symbolic link has no content"),
-        (["moon.txt"], tmp_path, "this exists already"),
-        (["moon.txt"], tmp_path / "no/crate", "no such folder"),
+    for paths, folder, code in (
+        (["link"], tmp_path / "crate", "crate.link"),
+        (["moon.txt"], tmp_path, "crate.exists"),
+        (["moon.txt"], tmp_path / "no/crate", "crate.no-folder"),
     ):
-        with pytest.raises(UserError, match=wrong):
+        with refused(code):
             write_crate(data.root, of(data, *paths), folder)
     assert list(tmp_path.iterdir()) == []
 
@@ -121,7 +121,7 @@ def test_a_path_of_a_hostile_tree_stays_outside(data: Study, tmp_path: Path) -> 
     (key,) = (found := of(data, "moon.txt")).wanted
     for path in ("../../../pwned", "a//b", "./x"):
         evil = Lineage((key,), {key: replace(found.files[key], path=path)}, {})
-        with pytest.raises(UserError, match="leads out of the crate"):
+        with refused("crate.bad-path", f"images/{path}"):
             write_crate(data.root, evil, tmp_path / "crate")
     assert list(tmp_path.iterdir()) == []
 
@@ -131,7 +131,7 @@ def test_a_crate_needs_the_contents(data: Study, tmp_path: Path) -> None:
     assert run("git", "clone", "-q", str(data.root), str(clone), cwd=tmp_path).code == 0
     assert run("git", "clone", "-q", str(data.root / "images"), str(clone / "images"), cwd=tmp_path).code == 0
     done = Study(clone).minipach("explain", "images/moon.txt", "--ro-crate", str(tmp_path / "crate"))
-    assert (done.code, done.out) == (2, "") and "content of this file is not here" in done.err
+    assert (done.code, done.out) == (2, "") and done.reports("crate.no-content", "images/moon.txt")
     assert not (tmp_path / "crate").exists()
 
 

@@ -159,8 +159,8 @@ def test_images_go_that_nobody_uses_and_the_oldest_beyond_the_size(study_: Study
     study_.git(".", "config", "minipach.image-cache-size", "much")
     refused = study_.minipach("gc")
     assert (refused.code, refused.out) == (2, "")
-    assert (
-        'minipach.image-cache-size: "much" is not a size. Fix: git config minipach.image-cache-size 20G' in refused.err
+    assert refused.reports(
+        "setting.bad-value", "minipach.image-cache-size", '"much"', "git config minipach.image-cache-size"
     )
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from minipach.git.annex_keys import relocate
 from minipach.model.run_record import parse
 from minipach.publish.publisher import _is_large, _Output
-from tests.fixtures.projects import Study
+from tests.fixtures.projects import Done, Study
 
 KEY = b"SHA256E-s5--aa.txt"
 OBJECT = b".git/annex/objects/1a/2b/" + KEY + b"/" + KEY
@@ -172,23 +172,21 @@ def test_a_copy_whose_names_would_become_one_runs_for_itself(study: Study) -> No
 # Collisions
 
 
-def refused(study: Study) -> str:
-    """What `schedule` says when it can't publish; the branch must not have moved."""
+def stopped(study: Study) -> Done:
+    """What `schedule` ends with when it can't publish; the branch must not have moved."""
     head = study.git("edges", "rev-parse", "HEAD") if (study.root / "edges" / ".git").exists() else ""
     done = study.minipach("schedule", "-j", "2")
     assert done.code == 2, done.err
     if head:
         assert study.git("edges", "rev-parse", "HEAD") == head
-    return done.err
+    return done
 
 
 @pytest.mark.slow
 def test_two_datums_that_write_one_path_are_both_named(study: Study) -> None:
     images(study, a="alpha", b="beta")
     writer(study, 'cp "$images" "$out/sum.txt"\n')
-    error = refused(study)
-    assert "the datums 'a.txt' and 'b.txt' both write sum.txt" in error
-    assert "minipach: {out:" in error
+    assert stopped(study).reports("output.collision", "edges", "'a.txt'", "'b.txt'", "sum.txt", "minipach: {out:")
     assert study.outputs("edges") == {}
     assert study.git("edges", "status", "--porcelain") == ""
 
@@ -199,8 +197,8 @@ def test_a_file_for_one_and_a_folder_for_the_other_is_a_collision(study: Study) 
     writer(study, 'case $name in a) cp "$images" "$out/x";; *) mkdir "$out/x"; cp "$images" "$out/x/y";; esac\n')
     assert counts(study) == {"ran": 1}
     images(study, b="beta")
-    assert "the datums 'a.txt' and 'b.txt' both write x" in refused(study)
-    assert "the datums 'a.txt' and 'b.txt' both write x" in study.minipach("plan").err
+    assert stopped(study).reports("output.collision", "edges", "'a.txt'", "'b.txt'", " x")
+    assert study.minipach("plan").reports("output.collision", "edges", "'a.txt'", "'b.txt'")
     assert study.read("edges/x") == b"alpha"
     # what a vanished datum wrote is in nobody's way, and what was computed is kept
     study.remove("images/a.txt")
@@ -218,11 +216,11 @@ def test_files_that_no_datum_made_are_not_overwritten(study: Study, tmp_path: Pa
     images(study, b="beta")
     notes = study.root / "edges" / "b.txt"
     notes.write_text("my notes")
-    assert "new files are in the way (b.txt). Fix: move them" in refused(study)
+    assert stopped(study).reports("publish.changes-in-the-way", "edges", "(b.txt)")
     assert notes.read_text() == "my notes"
     study.save("edges")
-    assert "the output b.txt of datum 'b.txt' would overwrite a file that no datum wrote" in refused(study)
-    assert "the output b.txt of datum 'b.txt' would overwrite a file" in study.minipach("check").err
+    assert stopped(study).reports("output.overwrites-file", "edges", "b.txt")
+    assert study.minipach("check").reports("output.overwrites-file", "edges", "b.txt")
     assert notes.read_text() == "my notes"
     study.remove("edges/b.txt")
     assert counts(study) == {"reused": 1, "current": 1}

@@ -25,10 +25,10 @@ from minipach.records.job_database import Ledger
 from minipach.records.job_history import read_job
 from minipach.records.job_logs import note_set
 from minipach.scheduling.report import PipelineReport, ScheduleReport
-from minipach.support.errors import UserError
 from minipach.views.usage import histogram, summarize, usage_of
 from tests.fixtures.leftovers import Background, hold, leftovers, unpublished, until
 from tests.fixtures.projects import SHOWN, Study
+from tests.fixtures.refusals import refused
 from tests.fixtures.stories import duplicate
 
 PICKY = """
@@ -120,11 +120,11 @@ def test_each_try_of_a_datum_is_on_record(study_of_three: Study) -> None:
         shown = study_of_three.minipach("logs", "edges", "c.txt", "--try", number).out
         assert shown.count("this is c.txt") == 1 and "minipach: try" not in shown
     none = study_of_three.minipach("logs", "edges", "c.txt", "--try", "3")
-    assert (none.code, none.err) == (2, "edges: c.txt has had 2 tries. Fix: use --try 2\n")
+    assert (none.code, none.refusals) == (2, [("log.no-such-try", "edges")])
     none = study_of_three.minipach("logs", "edges", "d.txt", "--try", "1")
-    assert none.err.startswith('edges: no attempt of a datum "d.txt" on this machine. Fix: ')
+    assert none.reports("datum.no-attempt", "edges", '"d.txt"')
     several = study_of_three.minipach("logs", "edges:*", "--try", "1")
-    assert (several.code, several.err) == (2, "edges: --try: of which of 3 datums? (a.txt, b.txt, c.txt)\n")
+    assert (several.code, several.refusals) == (2, [("option.needs-datum", "edges")])
 
 
 def test_logs_of_datums_that_a_glob_matches(study_of_three: Study) -> None:
@@ -140,17 +140,17 @@ def test_the_last_job_of_a_pipeline(study_of_three: Study) -> None:
     newest = study_of_three.minipach("jobs", "--json").json["jobs"][0]["id"]
     assert study_of_three.minipach("job", "edges", "--json").json["id"] == newest
     assert study_of_three.minipach("logs", "edges", "a.txt", "--job", "edges").out == "this is a.txt\n"
-    with pytest.raises(UserError, match='no job "edges" on this machine'):
+    with refused("job.unknown", None, '"edges"'):
         read_job(find_project(study_of_three.root), "edges", "another")
 
 
 def test_an_unknown_job_is_told(study_of_three: Study) -> None:
     done = study_of_three.minipach("job", "zzz")
-    assert (done.code, done.err) == (2, 'no job "zzz" on this machine. Fix: run minipach jobs for a list\n')
+    assert (done.code, done.refusals) == (2, [("job.unknown", "")])
     begins = study_of_three.minipach("jobs", "--json").json["jobs"][0]["id"][:8]
     typed = begins[:5] + ("1" if begins[5] == "0" else "0") + begins[6:]
     mistyped = study_of_three.minipach("job", typed)
-    assert (mistyped.code, mistyped.err) == (2, f'no job "{typed}" on this machine. Fix: use "{begins}"\n')
+    assert (mistyped.code, mistyped.refusals, mistyped.problems[0].fix) == (2, [("job.unknown", "")], f'use "{begins}"')
 
 
 def test_datums_by_state(study_of_three: Study) -> None:
@@ -172,9 +172,9 @@ def test_logs_of_a_job(study_of_three: Study) -> None:
         "== c.txt: failed, the command exited with 7",
     ]
     unknown = study_of_three.minipach("logs", "edges", "d.txt", "--job", job)
-    assert unknown.code == 2 and "no attempt of a datum" in unknown.err
+    assert unknown.code == 2 and unknown.reports("datum.no-attempt", "edges", '"d.txt"')
     idle = study_of_three.minipach("logs", "edges", "--follow")
-    assert (idle.code, idle.err) == (2, "edges: no job runs now. Fix: minipach logs edges, or minipach jobs edges\n")
+    assert (idle.code, idle.refusals) == (2, [("log.no-job-runs", "edges")])
 
 
 # --- retry -----------------------------------------------------------------------------------------------------
@@ -302,7 +302,7 @@ def test_cancel_ends_only_the_process_that_holds_the_lock(study: Study) -> None:
         assert found is not None and found.pid == os.getpid()  # which is this test: a number that was used again
         done = study.minipach("cancel")
         assert (done.code, done.out) == (2, "")
-        assert "nothing was ended" in done.err
+        assert done.reports("lock.held-by-unknown")
         other.communicate("\n")
     assert holder(lock) is None  # what a holder left in the file doesn't count
 

@@ -149,11 +149,11 @@ def test_shared_content_that_is_not_to_be_had_is_told(tmp_path: Path) -> None:
     study.ok("datalad", "save", "-r", "-m", "shared code")
     tried = study.minipach("run-one", "edges:a.txt")
     assert tried.code == 2
-    assert "annexed files of shared code need a dataset here. Fix: minipach schedule" in tried.err
+    assert tried.reports("code.needs-dataset", None, "minipach schedule")
     study.git("lib", "annex", "drop", "--quiet", "--force", "table.bin")
     done = study.minipach("schedule")
     assert done.code == 2
-    assert "no repository is known to have it" in done.err and "Traceback" not in done.err
+    assert done.reports("code.content-missing") and "Traceback" not in done.err
 
 
 def test_shared_code_that_is_not_there_is_told(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_shared_code_that_is_not_there_is_told(tmp_path: Path) -> None:
     write(study, "edges/run.sh", "true\n")
     done = study.minipach("check")
     assert done.code == 2
-    assert "../lib: no committed file at lib in this project" in done.err
+    assert done.reports("code.no-such-file", "edges/spec.yml", "../lib")
 
 
 @pytest.mark.slow
@@ -182,7 +182,7 @@ def test_uncommitted_shared_code_is_tried_and_not_published(tmp_path: Path) -> N
     assert "first" in study.minipach("run-one", "--committed", "edges:a.txt").out
     spec = (study.root / "edges/spec.yml").read_text()
     (study.root / "edges/spec.yml").write_text(spec.replace("[../lib]", "[../lib, ../other]"))
-    assert "../other: no committed file at other" in study.minipach("check").err
+    assert study.minipach("check").reports("code.no-such-file", "edges/spec.yml", "../other")
     write(study, "other/y.sh", "")
     assert study.minipach("check").code == 0
     (study.root / "edges/spec.yml").write_text(spec)

@@ -100,7 +100,7 @@ def test_schedules_of_two_pipelines_run_side_by_side(project: Study) -> None:
     first, second = Background(project, "schedule", "one"), Background(project, "schedule", "two")
     until("both run", lambda: all((SHOWN / name).exists() for name in ("one", "two")))
     leaves = project.minipach("schedule", "two", "--no-wait")
-    assert leaves.code == 2 and f"held by process {second.process.pid} on " in leaves.err
+    assert leaves.code == 2 and leaves.reports("project.locked", None, f"process {second.process.pid} on ")
     third = Background(project, "schedule", "after", "two")
     until("the third says for whom it waits", lambda: f"two: waiting for process {second.process.pid}" in third.err)
     jobs = project.minipach("jobs", "--json").json["jobs"]

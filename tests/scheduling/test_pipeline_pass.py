@@ -427,6 +427,6 @@ def test_whoever_is_to_stop_at_a_failure_has_to_be_there(study: Study, name: str
     before = [study.git(".", *words) for words in (["status", "--short"], ["for-each-ref"])]
     done = study.minipach("schedule", "--fail-fast")
     assert (done.code, done.out) == (2, "")
-    assert done.err == f"--fail-fast: what {name} runs continues without this command. Fix: add --wait, or omit it\n"
+    assert done.refusals == [("option.needs-wait", "--fail-fast")] and name in done.err
     assert [study.git(".", *words) for words in (["status", "--short"], ["for-each-ref"])] == before
     assert study.minipach("jobs", "--json").json["jobs"] == []

@@ -31,7 +31,7 @@ def test_where_the_engine_is_away_or_another_is_set(tmp_path: Path) -> None:
         assert "edges: is waiting for another executor, but now local is set" in study.minipach("jobs").err
         waited = study.minipach("wait")
         assert waited.code == 2, "it would wait for ever"
-        assert "nothing will continue it. Fix: minipach up, or git config minipach.executor" in waited.err
+        assert waited.reports("work.forsaken", "edges, montage", "minipach up")
 
         # what is cancelled, or done otherwise, is nothing that a worker begins later
         assert sets(study)

@@ -18,6 +18,7 @@ from minipach.storage.store import Store
 from minipach.support.errors import UserError
 from tests.fixtures.faulty_links import FaultyLink, faulty_link
 from tests.fixtures.plain_projects import repo, root
+from tests.fixtures.refusals import refused
 from tests.fixtures.repos import Files
 from tests.fixtures.s3_servers import S3Server, juicefs
 from tests.fixtures.small_disks import small_disk
@@ -179,7 +180,7 @@ def test_a_store_that_is_full(root: Files, tmp_path: Path) -> None:
     images.commit()
     project = find_project(root.path)
     with small_disk(tmp_path / "disk", "300k") as disk:
-        with pytest.raises(UserError, match="not enough free space"):
+        with refused("store.unusable", None, "not enough free space"):
             add(project, Store("disk", "dir", str(disk.folder)), quiet)
         disk.grow("200m")
         add(project, Store("disk", "dir", str(disk.folder)), quiet)

@@ -12,6 +12,7 @@ import pytest
 import minipach
 
 PACKAGE = Path(minipach.__file__).parent
+TESTS = Path(__file__).parents[1]
 PAGE = PACKAGE.parent / "docs" / "problems.md"
 CODE = re.compile(r"[a-z]+\.[a-z0-9]+(-[a-z0-9]+)*")
 _HEAD = """\
@@ -116,6 +117,55 @@ def test_no_user_error_is_raised_with_a_bare_sentence() -> None:
         and isinstance(node.args[0], ast.Constant | ast.JoinedStr | ast.BinOp)
     ]
     assert bare == []
+
+
+_COMMANDS = {"git", "datalad", "minipach", "annex", "pip", "apt", "remote"}
+_OTHERS = ("support/", "execution/")  # the one place of sentences, and messages of the launcher, which are no problems
+_RUN = 4  # words in a row that are taken for a part of a sentence
+
+
+def runs(text: str) -> set[str]:
+    """Each run of words of a text, as far as they are words of a sentence and not of a command."""
+    found = set()
+    for part in re.findall(r"[A-Za-z']+(?: [A-Za-z']+)+", text):
+        words = part.split()
+        for at in range(len(words) - _RUN + 1):
+            run = words[at : at + _RUN]
+            if not _COMMANDS & set(run) and all(word.islower() or at == 0 for word in run):
+                found.add(" ".join(run))
+    return found
+
+
+def asserted(module: str) -> Iterator[tuple[int, str]]:
+    """The texts that a test compares with: those in its assertions, and those of `match=`."""
+    for node in ast.walk(ast.parse(module)):
+        inside = node.test if isinstance(node, ast.Assert) else None
+        if isinstance(node, ast.keyword) and node.arg == "match":
+            inside = node.value
+        for text in ast.walk(inside) if inside is not None else ():
+            if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                yield text.lineno, text.value
+
+
+def test_tests_compare_codes_and_values_not_sentences() -> None:
+    """`tests/fixtures/refusals.py` and `Done.reports` do so. A sentence changes in the source and on the page alone."""
+    known = {
+        run for row in PAGE.read_text().splitlines() if row.startswith("| `") for run in runs(row.split("` |", 1)[1])
+    }
+    found = [
+        f"{file.relative_to(TESTS)}:{line}: {text!r}"
+        for file in sorted(TESTS.rglob("test_*.py"))
+        if not str(file.relative_to(TESTS)).startswith(_OTHERS)
+        for line, text in asserted(file.read_text())
+        if runs(text) & known
+    ]
+    assert found == []
+
+
+def test_a_sentence_is_found() -> None:
+    assert runs('edges: no branch "x" in the project; wait until it ends, git -C x commit') == {"wait until it ends"}
+    module = 'assert "it waits until it ends" in err\nraises(E, match="no such thing here")\nx = "not this one here"\n'
+    assert [line for line, _ in asserted(module)] == [1, 2]
 
 
 if __name__ == "__main__":

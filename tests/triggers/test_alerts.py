@@ -17,12 +17,12 @@ import pytest
 from minipach.project.project import Project
 from minipach.scheduling.clocks import add_due_ticks
 from minipach.spec.cron_line import parse_moment
-from minipach.support.errors import UserError
 from minipach.triggers import alerts
 from minipach.triggers.alert_channels import AlertMessage, NotSentError, channels
 from tests.fixtures.mail_servers import PASSWORD, USER, mail_server
 from tests.fixtures.projects import Study
 from tests.fixtures.redis_servers import Redis, Workers
+from tests.fixtures.refusals import refused
 
 NOW = 1_800_000_000.0
 
@@ -150,22 +150,22 @@ def test_what_can_not_be_found_out_is_not_over(study: Study, told: Path, monkeyp
 def test_bad_settings_are_one_line_and_stop_no_pass(study: Study, tmp_path: Path) -> None:
     repo = Project(study.root).repo
     done = study.minipach("alerts", "test")
-    assert done.code == 2 and done.err.startswith("alerts: no channel is set. Fix: git config minipach.alert.command")
-    for key, value, text in (
-        ("webhook", "file:///etc/passwd", "not an address"),
-        ("webhook", "http://x:99999/", "not an address"),
-        ("command", "'a", "not a command"),
-        ("mail", "no address", "not an address of mail"),
-        ("mail", "a@b\nBcc: c@d", "not an address of mail"),
+    assert done.code == 2 and done.reports("alert.no-channel", "alerts", "git config minipach.alert.command")
+    for key, value in (
+        ("webhook", "file:///etc/passwd"),
+        ("webhook", "http://x:99999/"),
+        ("command", "'a"),
+        ("mail", "no address"),
+        ("mail", "a@b\nBcc: c@d"),
     ):
         study.git(".", "config", f"minipach.alert.{key}", value)
-        with pytest.raises(UserError, match=text):
+        with refused("alert.bad-setting", f"minipach.alert.{key}"):
             channels(repo)
         alerts.evaluate(Project(study.root))
         study.git(".", "config", "--unset", f"minipach.alert.{key}")
     study.git(".", "config", "minipach.alert.mail", "me@example.org")
     study.git(".", "config", "minipach.alert.smtp", "smtp://me@127.0.0.1:9")
-    with pytest.raises(UserError, match="no password is set"):
+    with refused("alert.bad-setting", "minipach.alert.smtp", "smtp-password-file"):
         channels(repo)
     study.git(".", "config", "--file", ".datalad/config", "minipach.alert.command", f"touch {tmp_path}/ran")
     study.git(".", "config", "--unset", "minipach.alert.mail")
@@ -198,7 +198,7 @@ def test_command_gets_no_secrets(study: Study, tmp_path: Path, monkeypatch: pyte
     assert "webhook-secret" not in (tmp_path / "env").read_text()
     study.git(".", "config", "minipach.alert.command", "false")
     done = study.minipach("alerts", "test")
-    assert done.code == 2 and "false ended with exit code 1. Fix: correct the setting" in done.err
+    assert done.code == 2 and done.reports("alert.not-sent", "minipach.alert.command", "false", " 1")
 
 
 class receiver:

@@ -20,6 +20,7 @@ from minipach.triggers.passes import answer
 from minipach.triggers.seen import tips_of
 from tests.fixtures.passes import Kept
 from tests.fixtures.projects import Study
+from tests.fixtures.refusals import refused
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +154,7 @@ def test_any_message_is_read(pair: Study, message: bytes) -> None:
 def test_setting(study: Study) -> None:
     assert mode_of(Project(study.root)) == "optional"
     study.git(".", "config", "minipach.commit-keywords", "sometimes")
-    with pytest.raises(UserError, match=r'"sometimes" is none of needed, optional, ignored'):
+    with refused("setting.bad-value", "minipach.commit-keywords", '"sometimes"', "optional"):
         mode_of(Project(study.root))
 
 

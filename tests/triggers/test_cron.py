@@ -131,7 +131,7 @@ def test_other_data_is_no_repo_of_ticks(report: Study) -> None:
     report.copier("edges")
     report.pipeline("report", TICK % ", repo: edges" + WRITE)
     done = report.minipach("check", "report")
-    assert done.code == 2 and "report/spec.yml:1:15: edges is a pipeline" in done.err
+    assert done.code == 2 and done.reports("cron.repo-taken", "report/spec.yml:1:15", "edges")
 
 
 def test_two_clocks_have_two_repos(report: Study) -> None:
@@ -140,9 +140,9 @@ def test_two_clocks_have_two_repos(report: Study) -> None:
     assert report.minipach("check").code == 0
     report.pipeline("other", TICK % ", repo: ticks, overwrite: true" + WRITE)
     done = report.minipach("check")
-    assert done.code == 2 and "report/spec.yml:1:15: another clock of other has the repo of ticks ticks" in done.err
+    assert done.code == 2 and done.reports("cron.repo-taken", "report/spec.yml:1:15", "other", "ticks")
     report.pipeline("other", TICK % ", repo: other/ticks" + WRITE)
-    assert "the repo of ticks other/ticks is inside of a pipeline" in report.minipach("check").err
+    assert report.minipach("check").reports("cron.repo-taken", "other/spec.yml:1:15", "other/ticks")
 
 
 def test_very_many_ticks_are_one_commit(report: Study) -> None:

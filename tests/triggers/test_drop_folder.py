@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from minipach.project.project import Project
-from minipach.support.errors import Problem, UserError
+from minipach.support.errors import Problem
 from minipach.triggers.drop_folder import DropFolder, DropOptions
 from minipach.triggers.inotify import Folders
 from minipach.triggers.open_files import open_for_writing
 from minipach.triggers.save_files import files_of, save_files
 from tests.fixtures.projects import Study, run
+from tests.fixtures.refusals import refused
 
 _ODD = (b"-dash", b"new\nline", b"no utf-8 \xff", b"a 'b' \"c\" $(touch x); *?", b":(glob)x", "ä".encode())
 
@@ -190,19 +191,18 @@ def test_files_that_a_process_writes_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "message"),
+    ("pattern", "code", "location"),
     [
-        ("**", "covers the whole project"),
-        ("images/nowhere/*", "no such folder .*Fix: mkdir -p"),
-        ("images/[", "column"),
-        ("link/*", "the path has a link"),
+        ("**", "watch.bad-pattern", "--save"),
+        ("images/nowhere/*", "watch.no-folder", "--save images/nowhere"),
+        ("images/[", "watch.bad-pattern", "--save images/["),
+        ("link/*", "watch.is-a-link", "--save link"),
     ],
 )
-def test_bad_pattern_is_one_line(study: Study, pattern: str, message: str) -> None:
+def test_bad_pattern_is_one_line(study: Study, pattern: str, code: str, location: str) -> None:
     (study.root / "link").symlink_to("images")
-    with pytest.raises(UserError, match=message) as caught:
+    with refused(code, location):
         Drop(study, pattern)
-    assert len(caught.value.problems) == 1
 
 
 @pytest.mark.slow

@@ -13,10 +13,10 @@ import pytest
 from minipach.git.repo import Repo
 from minipach.model.local_state import LocalState
 from minipach.project.project import Project
-from minipach.support.errors import UserError
 from minipach.triggers import hooks
 from minipach.triggers.hooks import HOOK
 from tests.fixtures.projects import Study, run
+from tests.fixtures.refusals import refused
 
 _STUB = """#!/bin/sh
 env >"$SEEN/env"
@@ -218,7 +218,7 @@ def test_one_repo_alone(study: Study, project: Project) -> None:
     assert hooks.complete(project) == []
     hooks.install(project, "images")
     assert {hook.state for hook in hooks.status(project)} == {"installed"}
-    with pytest.raises(UserError, match=r'no repo "imagse" in this project. Fix: use "images"'):
+    with refused("input.no-such-repo", None, '"imagse"', '"images"'):
         hooks.install(project, "imagse")
 
 
@@ -235,5 +235,5 @@ def test_folder_that_is_not_writable_is_one_line(study: Study, project: Project)
         entry.unlink()
     folder.rmdir()
     folder.write_text("a file where the folder would be")
-    with pytest.raises(UserError, match=r"hooks: .*; no hook was installed in images. Fix: make the folder writable"):
+    with refused("hooks.not-writable", study.root / "images/.git/hooks"):
         hooks.install(project)

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from minipach.model.local_state import LocalState
 from minipach.project.project import Project
 from minipach.scheduling.events import Event, PipelineEnded
-from minipach.support.errors import UserError
 from minipach.triggers import hooks, passes
 from minipach.triggers.passes import answer, ask, by_itself, cause_of, is_waiting
 from tests.fixtures.passes import Kept, wait_until_quiet
 from tests.fixtures.projects import Study
+from tests.fixtures.refusals import refused
 
 
 def state_of(study: Study) -> LocalState:
@@ -55,7 +55,7 @@ def test_lines_of_a_pass_that_was_killed_are_answered(study: Study) -> None:
 def test_error_of_the_user_is_an_answer(study: Study) -> None:
     study.git(".", "config", "minipach.executor", "nonsense")
     hear(study, "x")
-    with pytest.raises(UserError, match="nonsense"):
+    with refused("setting.bad-value", "minipach.executor", "nonsense"):
         answer(study.root, Kept())
     assert "nonsense" in json.loads(state_of(study).looked.read_text())["problems"][0]["text"]
     assert not state_of(study).taken.exists()

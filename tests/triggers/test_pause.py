@@ -48,7 +48,7 @@ def test_all_pipelines(chain: Study) -> None:
     order, why = left_out(chain)
     assert order == () and set(why.values()) == {"paused; minipach resume"}
     one = chain.minipach("resume", "edges")
-    assert (one.code, one.err) == (2, "edges: all pipelines are paused. Fix: minipach resume\n")
+    assert (one.code, one.refusals) == (2, [("pause.all", "edges")])
     assert chain.minipach("resume").code == 0
     assert left_out(chain)[1] == {}
 
@@ -60,7 +60,7 @@ def test_shared_pause_is_one_commit_and_travels(chain: Study) -> None:
     assert left_out(chain)[1] == {"apart": "paused; minipach resume apart --shared"}
     local = chain.minipach("resume", "apart")
     assert local.code == 2
-    assert local.err == "apart: still paused by another setting. Fix: minipach resume apart --shared\n"
+    assert local.refusals == [("pause.other", "apart")] and local.problems[0].fix == "minipach resume apart --shared"
     assert chain.minipach("resume", "apart", "--shared").code == 0
     assert left_out(chain)[1] == {}
 
@@ -70,7 +70,7 @@ def test_shared_pause_keeps_what_somebody_edits(chain: Study) -> None:
         file.write("[a]\n\tb = c\n")
     before = chain.git(".", "rev-parse", "HEAD")
     refused = chain.minipach("pause", "apart", "--shared")
-    assert refused.code == 2 and "has uncommitted changes. Fix: git -C" in refused.err
+    assert refused.code == 2 and refused.reports("pause.uncommitted", ".datalad/config", "git -C")
     assert chain.git(".", "rev-parse", "HEAD") == before
 
 

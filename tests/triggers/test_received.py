@@ -8,10 +8,10 @@ import pytest
 
 from minipach.project.project import Project
 from minipach.scheduling.events import Event, Message
-from minipach.support.errors import UserError
 from minipach.triggers import hooks, received
 from tests.fixtures.passes import wait_until_quiet
 from tests.fixtures.projects import Study
+from tests.fixtures.refusals import refused
 
 
 class Lines:
@@ -87,10 +87,10 @@ def test_branches_that_went_apart_are_left_alone_and_said(study: Study, bare: Pa
 def test_what_is_not_ours_is_refused(study: Study, bare: Path, tmp_path: Path) -> None:
     project = Project(study.root)
     study.git("images", "remote", "remove", "store")
-    with pytest.raises(UserError, match=r"no repo of this project has it as a remote. Fix: .*git remote add"):
+    with refused("hooks.no-remote", bare, "git remote add"):
         hooks.install(project, str(bare))
     (tmp_path / "folder").mkdir()
-    with pytest.raises(UserError, match="neither a repo of this project nor a bare repository"):
+    with refused("hooks.no-repository", tmp_path / "folder"):
         hooks.install(project, str(tmp_path / "folder"))
     assert received.receiving(project) == [] and not (bare / "hooks" / "post-receive").exists()
 

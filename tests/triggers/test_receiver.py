@@ -82,7 +82,7 @@ def test_without_a_secret_nothing_is_accepted(study: Study, caplog: pytest.LogCa
     receiver = Receiver(Project(study.root), every=0)
     headers, body = signed("github")
     assert post(receiver, "/hooks/github", body, headers).status_code == 401
-    assert "no secret is set, such as that of github" in caplog.text
+    assert "MINIPACH_WEBHOOK_GITHUB_SECRET" in caplog.text
     assert post(receiver, "/hooks/gitea", signed("gitea")[1], {"X-Gitea-Event": "push"}).status_code == 202
     assert len(heard(study)) == 1
 

@@ -20,13 +20,13 @@ import pytest
 from minipach.git.repo import Repo
 from minipach.model.local_state import LocalState
 from minipach.project.project import Project
-from minipach.support.errors import UserError
 from minipach.triggers import inotify, passes, watcher
 from minipach.triggers.passes import answer
 from minipach.triggers.seen import begin_pass, end_pass, moves, read_seen, tips_of
 from minipach.triggers.watcher import Watcher, WatchOptions, read_watch, watch_options
 from tests.fixtures.passes import Kept, wait_until_quiet
 from tests.fixtures.projects import MINIPACH, Study
+from tests.fixtures.refusals import refused
 
 _NEVER = 3600.0  # seconds
 
@@ -229,7 +229,7 @@ def test_two_watchers(study: Study, asked: list[str]) -> None:
     state = all_seen(study)
     with watching(study):
         other = Watcher(Project(study.root), WatchOptions(), Kept())
-        with pytest.raises(UserError, match=f"another watcher .*Fix: kill {os.getpid()}"):
+        with refused("watch.runs-already", None, f"kill {os.getpid()}"):
             other.run()
         shown = study.minipach("triggers", "--json").json["triggers"]
         assert [(line["kind"], line["state"]) for line in shown] == [("watcher", "runs")]

@@ -10,13 +10,14 @@ from minipach.project.project import Project
 from minipach.support.errors import UserError
 from minipach.triggers.webhook_secrets import access, need_access
 from tests.fixtures.projects import Study
+from tests.fixtures.refusals import refused
 
 ONE, TWO = "one-secret-value", "two-secret-value"
 
 
 def test_sources_and_several_values(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repo = Project(study.root).repo
-    with pytest.raises(UserError, match=r"no secret is set.*. Fix: set MINIPACH_WEBHOOK_GITHUB_SECRET, or git config "):
+    with refused("webhook.no-secret", "webhooks", "MINIPACH_WEBHOOK_GITHUB_SECRET", "git config "):
         need_access(repo)
     for value in (ONE, TWO):
         study.git(".", "config", "--add", "minipach.webhook.gitea.secret", value)
@@ -45,7 +46,7 @@ def test_bad_sources_are_one_line_without_the_secret(study: Study, tmp_path: Pat
         study.git(".", "config", key, str(tmp_path / "missing"))
     study.git(".", "config", "--unset", key)
     study.git(".", "config", "minipach.webhook.github.secret", "short")
-    with pytest.raises(UserError, match=r"less than 8 characters. Fix: use a random one"):
+    with refused("webhook.short-secret", "minipach.webhook.github.secret", " 8 "):
         access(repo)
 
 
@@ -55,5 +56,5 @@ def test_committed_settings_are_refused(study: Study, included: bool) -> None:
     study.git(".", "config", "--file", file, "minipach.webhook.github.secret", ONE)
     if included:
         study.git(".", "config", "include.path", f"../{file}")
-    with pytest.raises(UserError, match=r"settings of webhooks must not be committed"):
+    with refused("webhook.committed"):
         access(Project(study.root).repo)

@@ -108,7 +108,7 @@ def test_where_states_cannot_be_told_the_connections_still_show(study: Study, tm
     (study.root / "images").mkdir()
     done = study.minipach("dag")
     assert done.code == 0
-    assert "images: not installed" in done.err
+    assert done.reports("repo.not-installed", "edges/spec.yml:1:21: images")
     assert [line.split() for line in done.out.splitlines()[1:3]] == [
         ["images", "not", "installed", "-", "-"],
         ["└──", "edges", "unknown", "-", "/*"],

@@ -134,7 +134,7 @@ def test_patch_shows_the_lines(published: Study) -> None:
 def test_a_name_that_leads_nowhere_is_an_error(published: Study, word: str) -> None:
     done = published.minipach("diff", "edges", "--", word)
     assert done.code == 2
-    assert f"{word}: no job and no commit" in done.err
+    assert done.reports("history.unknown", word)
 
 
 def test_looking_changes_nothing(published: Study) -> None:
@@ -150,7 +150,7 @@ def test_before_the_first_publish_there_is_nothing_to_compare(study: Study) -> N
     study.copier()
     done = study.minipach("diff", "edges")
     assert done.code == 2
-    assert "nothing published yet. Fix: minipach schedule edges" in done.err
+    assert done.reports("pipeline.not-published", "edges", "minipach schedule edges")
 
 
 @pytest.mark.slow

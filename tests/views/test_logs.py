@@ -9,9 +9,9 @@ import pytest
 from minipach.project.project import find_project
 from minipach.records.job_database import Ledger
 from minipach.records.job_logs import note_set
-from minipach.support.errors import UserError
 from minipach.views.logs import stream_all
 from tests.fixtures.projects import Study
+from tests.fixtures.refusals import refused
 
 COUNTS = {"ran": 1, "reused": 0, "current": 0, "removed": 0, "recovered": 0, "failed": 0}
 
@@ -30,7 +30,7 @@ def test_jobs_of_all_pipelines_are_followed_until_nothing_is_on_its_way(study: S
     before = ledger.start_job("0" * 32, "edges")
     printed(study, "edges", before, "old", "of an earlier job\n")
     ledger.end_job(before, "published", COUNTS, "")
-    with pytest.raises(UserError, match=r"nothing runs now. Fix: run minipach logs for what failed last time"):
+    with refused("log.nothing-runs"):
         next(stream_all(project, print))
 
     edges = ledger.start_job("1" * 32, "edges")
@@ -74,4 +74,4 @@ def test_what_failed_in_the_last_jobs_is_shown_without_asking_for_more(study: St
     study.schedule()
     assert study.minipach("logs").out.startswith("nothing failed")
     done = study.minipach("logs", "--follow")
-    assert (done.code, done.err.count("\n")) == (2, 1) and done.err.startswith("nothing runs now. Fix: ")
+    assert (done.code, done.refusals) == (2, [("log.nothing-runs", "")])

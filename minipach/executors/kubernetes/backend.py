@@ -29,7 +29,6 @@ class KubernetesBackend(Backend):
     name = "kubernetes"
     lasting = True
     stays = True
-    has_manifests = True
 
     def make(self, project: Project, jobs: int | None) -> Executor:
         """Return an executor with at most so many pods of a pipeline at once (None: as configured)."""

@@ -55,7 +55,7 @@ class _Flight:
     """A set that was submitted.
 
     runs: the batches that have it, the last one counts · read: the lines of each report that were taken · told: the
-    number of runs when something was told last · gone: since when its last pod is known to be over, on the clock of
+    number of runs at the last report · gone: since when its last pod is known to be over, on the clock of
     `time.monotonic` · why: what the cluster said last · ends: how the last pod of each batch ended, with its events.
     """
 
@@ -229,7 +229,7 @@ class KubernetesExecutor:
         return [flight for flight in self._flights.values() if flight.left]
 
     def _read(self) -> list[Outcome]:
-        """Take in what pods have told."""
+        """Read the reports of pods."""
         found = []
         waiting = self._waiting()
         for path in {flight.work.repo for flight in waiting}:
@@ -279,7 +279,7 @@ class KubernetesExecutor:
         return tuple(tries)
 
     def _look(self) -> list[Outcome]:
-        """Ask the cluster, if it is time, which indices are over; what is over and has not told all goes once more."""
+        """Ask the cluster, if it is time, which indices are over; one without a complete report runs again."""
         now = time.monotonic()
         waiting = self._waiting()
         pace = min(max(_PACE, (now - self._began) / 20), _SLOWEST)
@@ -360,7 +360,7 @@ class KubernetesExecutor:
         return found
 
     def _lose(self, flight: _Flight) -> Outcome:
-        """Give a set up (of a chunk: the first datum that nothing was told of)."""
+        """Give a set up (of a chunk: the first datum without a report)."""
         work = flight.work
         first = min(flight.left)
         part = work.part([first]) if work.chunk else work

@@ -77,7 +77,7 @@ class PodStream:
     def _look(self) -> Iterator[Line]:
         try:
             pods = self._client.listed("pods", self._selector)
-        except UserError:  # away; the readers that there are go on
+        except UserError:  # away; the readers that there are continue
             return
         for pod in pods:
             name = str(pod.get("metadata", {}).get("name"))

@@ -46,7 +46,7 @@ def reports_of(repo: Repo) -> dict[str, list[tuple[str, str]]]:
 
 @dataclass
 class Report:
-    """One run of a set as it has told so far: where it ran, when it began and ended (unix seconds), and outcomes."""
+    """One run of a set as reported so far: where it ran, when it began and ended (unix seconds), and outcomes."""
 
     began: float = 0.0
     host: str = ""
@@ -56,7 +56,7 @@ class Report:
 
 
 def read_report(repo: Repo, tree: str, work: WorkSet) -> Report:
-    """Return what a report tells of a set, without what can't be right. Log names are as its writer has them."""
+    """Return what a report says of a set, without what can't be right. Log names are as its writer has them."""
     report = Report()
     for line in (repo.objects.read(f"{tree}:{_TOLD}") or b"").splitlines():
         try:

@@ -1,7 +1,7 @@
 """The program of a pod: it runs the sets of one index of a batch in its own clones, and pushes each result at once.
 
 Arguments: the folder of the clones, the project's address, the pipeline's path, the batch. The index is in
-JOB_COMPLETION_INDEX. The exit code is 0 where all that could be told was told; a pod that ends otherwise is tried
+JOB_COMPLETION_INDEX. The exit code is 0 where the report is complete; a pod that ends otherwise is tried
 again.
 """
 
@@ -129,7 +129,7 @@ class _Run:
         self._sent: set[str] = set()
 
     def work(self) -> None:
-        """Run the datums that nothing was told of, and push results and reports as they come.
+        """Run the datums without a report, and push results and reports as they come.
 
         Raises:
             UnknownSetError: Nobody waits for the set any more.
@@ -172,7 +172,7 @@ class _Run:
             note_set(Path(part.log).parent, Path(part.log).name, [str(datum["name"]) for datum in part.datums])
 
     def _told(self, work: WorkSet) -> set[int]:
-        """Return the datums that an earlier pod has told the last word of."""
+        """Return the datums whose last outcome an earlier pod has reported."""
         repo = self._repo
         _fetch(repo, f"+{REPORT_REFS}{self._id}-*:{REPORT_REFS}{self._id}-*")
         found: set[int] = set()
@@ -186,12 +186,12 @@ class _Run:
         files = tuple(f for f in work.files if f.kind != "annex") if work.chunk else work.files
         for place in {f.repo for f in work.files}:
             self._transfer.clones.refresh(Repo(Path(place)))
-        # what can't be had is told by the set's own staging: as that, datum by datum, and in the log
+        # the set's own staging reports missing contents: as that, datum by datum, and in the log
         with contextlib.suppress(StagingError):
             self._transfer.fetch_contents(self._repo, replace(work, files=files))
 
     def _push(self, report: Reporter | None) -> None:
-        """Push new results with their contents, then the report that tells of them."""
+        """Push new results with their contents, then the report about them."""
         for ref in self._repo.refs(RESULT_REFS):
             if ref not in self._sent:
                 self._transfer.push(self._repo, ref)

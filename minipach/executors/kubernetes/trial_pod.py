@@ -1,4 +1,4 @@
-"""A short-lived pod that tells whether pods reach git and the stores (`minipach doctor --pod`)."""
+"""A short-lived pod that shows whether pods reach git and the stores (`minipach doctor --pod`)."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _findings(client: Client, name: str) -> Iterator[Finding]:
         else:
             yield Finding("ok", f"a pod reaches it: {tried}")
     if not rows:
-        what = f"it told nothing ({ending(pod)}{': ' + said[-1] if said else ''})"
+        what = f"it reported nothing ({ending(pod)}{': ' + said[-1] if said else ''})"
         yield _problem("kubernetes.no-worker", what, "is minipach in the image? deploy/kubernetes/Containerfile")
 
 

@@ -1,4 +1,4 @@
 """The executor `local`: warm processes on this machine.
 
-May import what `executors` may, and no other engine.
+May import what `executors` may, and no other executor.
 """

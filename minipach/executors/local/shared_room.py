@@ -29,7 +29,7 @@ class _Used:
 
 
 class SharedRoom(Room):
-    """A room in which sets of other schedules run, too. Where its folder can't be written, nothing is shared."""
+    """The capacity of a machine that schedules share. Where its folder can't be written, nothing is shared."""
 
     def __init__(self, room: Room, folder: Path, slots: int) -> None:
         """room: all that the machine has · folder: where the files are · slots: sets at once, of all schedules.

@@ -72,7 +72,7 @@ def looker(project: Project) -> Looker:
 
 
 def _seen(folder: Path, pid: int, sets: Mapping[str, str], whose: str) -> Seen:
-    """Return what one schedule runs. whose: tells its slots from those of others."""
+    """Return what one schedule runs. whose: distinguishes its slots from those of others."""
     try:
         data = parse_object(_file(folder, pid).read_bytes())
         runs = [tuple(row) for row in data["runs"]]

@@ -1,4 +1,4 @@
 """The executor `rq`: workers that take sets from Redis.
 
-May import what `executors` may, and no other engine.
+May import what `executors` may, and no other executor.
 """

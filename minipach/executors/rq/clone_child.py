@@ -76,7 +76,7 @@ class CloneChild:
         """Run these datums of a set and push their result."""
         # one log for each set: the one that is sent
         part = work if len(left) == len(work.parts) else replace(work.part(left), log=work.log)
-        # what can't be had is told by the set's own staging: as that, datum by datum, and in the log
+        # the set's own staging reports missing contents: as that, datum by datum, and in the log
         with contextlib.suppress(StagingError):
             self._transfer.fetch_contents(repo, part)
         ref = RESULT_REFS + part.id

@@ -66,7 +66,7 @@ def connect(repo: Repo) -> Client:
     url = redis_url(repo)
     password = None
     file = local_setting(repo, "redis-password-file")
-    # that of `minipach up` belongs to its own server: no other is told its password
+    # that of `minipach up` belongs to its own server: no other gets its password
     theirs = bool(os.environ.get("MINIPACH_REDIS")) and bool(file) and Path(str(file)).parts[-4:] == _OWN_PASSWORD
     if file and not theirs and not urlsplit(url).password:
         try:

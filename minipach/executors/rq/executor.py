@@ -37,7 +37,7 @@ from minipach.support.errors import UserError
 from minipach.support.validation import InvalidError
 
 _LOG = logging.getLogger(__name__)
-_LOOK = 2.0  # seconds between two looks at all jobs; in between, workers tell us
+_LOOK = 2.0  # seconds between two looks at all jobs; in between, workers report
 _MISSING = 6.0  # seconds for a worker to say that it runs a set that Redis has forgotten; then it is queued again
 _PATIENCE = 10.0  # seconds for workers to end what is cancelled
 

@@ -13,7 +13,7 @@ from minipach.executors.rq.shared_workspace import Place
 
 
 class Teller:
-    """Keeps what it could not tell, while Redis is away, until it can."""
+    """Keeps what it could not report, while Redis is away, until it can."""
 
     def __init__(self, place: Place, client: Client, board: Board, progress: Callable[[], None]) -> None:
         """progress: called for each set that is reported."""
@@ -61,7 +61,7 @@ class Teller:
         self._add(worker, task, tell)
 
     def _add(self, worker: RqWorker, task: Task, do: Callable[[], None]) -> None:
-        """Told as a whole, once Redis is there: who sees that a set has ended looks for its log."""
+        """Report as a whole, once Redis is there: who sees that a set has ended looks for its log."""
         task.ended = True
         self._pending.append((worker, task, do))
 

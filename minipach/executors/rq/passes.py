@@ -1,4 +1,4 @@
-"""Going on by itself: a worker of a project also makes the passes that publish and submit what comes next."""
+"""Passes of workers: a worker of a project also makes the passes that publish and submit what comes next."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class Going:
         process.wait()
 
     def hand_back(self) -> None:
-        """Tell Redis that the pass was not made to its end."""
+        """Record in Redis that the pass was not made to its end."""
         if self._task is not None:
             job, execution = self._task
             self._task = None

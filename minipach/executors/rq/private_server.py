@@ -115,7 +115,7 @@ def _works_in(pid: int, folder: Path) -> bool:
 
     In the copy of a project are the numbers of the original's processes.
     """
-    if not _CWD.exists():  # not Linux: nobody tells
+    if not _CWD.exists():  # not Linux: not known
         return True
     try:
         return os.path.samefile(f"/proc/{pid}/cwd", folder)

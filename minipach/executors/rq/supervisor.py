@@ -1,7 +1,7 @@
 """`minipach worker`: a supervisor with warm processes that runs the sets of a project which Redis has queued.
 
 One thread does all that changes something; two more send heartbeats and listen (see heartbeat). What ended, outcomes
-tells to Redis.
+reports to Redis.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Supervisor:
         self._turn = 0
         self._away = False
         self._mends = 0  # rounds in a row that met keys of another kind
-        self._end: int | None = None  # the signal that told us to end
+        self._end: int | None = None  # the signal that ends us
         self._going: Going | None = None
         self._quiet_since: float | None = None
         self._unable_until = 0.0

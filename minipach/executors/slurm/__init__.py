@@ -1,4 +1,4 @@
 """The executor `slurm`: sets as tasks of job arrays.
 
-May import what `executors` may, and no other engine.
+May import what `executors` may, and no other executor.
 """

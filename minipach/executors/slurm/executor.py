@@ -63,7 +63,7 @@ class SlurmExecutor:
             try:
                 self._cpus = client.partition(self._options.partition).cpus
             except AwayError:
-                return 1  # what was submitted may have told something all the same; to submit more will say it
+                return 1  # what was submitted may have reported something all the same; the next submission will say it
         return max(1, min(self._cpus // self._cpus_each, self._options.throttle or _MOST_TASKS))
 
     @property

@@ -13,7 +13,7 @@ from minipach.project.project import Project
 from minipach.project.settings import local_setting
 from minipach.support.errors import Problem, UserError
 
-_GRACE = 5.0  # seconds that a network file system may be late with what a task told before it ended
+_GRACE = 5.0  # seconds that a network file system may be late with what a task reported before it ended
 _START = 300  # seconds that a task has beside the time of its datums
 
 

@@ -105,7 +105,7 @@ class Submission:
             for number in range(len(found.arrays)):
                 with contextlib.suppress(FileNotFoundError):
                     job = (folder / f"{number}.job").read_text().strip()
-                    if _JOB.fullmatch(job):  # it becomes an argument of scancel; else Slurm's comments tell it
+                    if _JOB.fullmatch(job):  # it becomes an argument of scancel; else Slurm's comments have it
                         found.jobs[number] = job
         except (OSError, ValueError, KeyError) as error:
             raise UserError(

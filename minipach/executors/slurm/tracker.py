@@ -32,7 +32,7 @@ class Flight:
     """A set submitted.
 
     runs: the (array, index) of its tasks, the last one is the one that counts · last: the place in `runs` of the last
-    task that told anything · over: whether the last task said that it has ended · gone: when Slurm was first seen not
+    task that reported anything · over: whether the last task reported its end · gone: when Slurm was first seen not
     to have it any more, on the clock of `time.monotonic`.
     """
 
@@ -62,7 +62,7 @@ class Watch:
     """Waits for sets. submit: hands sets of a submission to Slurm once more."""
 
     def __init__(self, submit: Callable[[Submission, Sequence[WorkSet]], None], grace: float) -> None:
-        """grace: seconds that the file system may be late with what a task told before it ended."""
+        """grace: seconds that the file system may be late with what a task reported before it ended."""
         self.flights: dict[str, Flight] = {}
         self.submissions: dict[Path, Submission] = {}
         self.running = 0
@@ -91,7 +91,7 @@ class Watch:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether a task is gone, while its last report may still be on its way through the file system."""
+        """Whether a task is gone, while its last report may not have passed the file system yet."""
         return not self._away and any(f.gone is not None for f in self._waiting())
 
     def _waiting(self) -> list[Flight]:
@@ -118,7 +118,7 @@ class Watch:
                     continue
                 lost = flight.runs[
                     flight.last + 1 : run
-                ]  # they told nothing; this one began with what they had in hand
+                ]  # they reported nothing; this one began with what they had in hand
                 flight.last = max(flight.last, run)
                 new = [index for index in final(flight.work, told.outcome) if index in flight.left]
                 flight.left.difference_update(new)

@@ -54,7 +54,7 @@ def test_a_project_is_exported(study: Study) -> None:
     study.copier()
     study.copier("montage", repo="edges")
     study.pipeline("report", "input: {cron: {name: t, spec: '0 3 * * *'}}\ntransform: {cmd: [x]}\n")
-    assert "minipach.executor: local has none" in study.minipach("export", "argo").err
+    assert study.minipach("export", "argo").reports("export.no-workflows", "minipach.executor")
     settings = {"executor": "kubernetes", "kubernetes.image": "minipach:1", "kubernetes.claim": "study"}
     for name, value in settings.items():
         assert study.minipach("export", "argo").code == 2

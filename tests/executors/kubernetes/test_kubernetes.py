@@ -204,19 +204,19 @@ def test_what_can_be_known_before_is_one_line_and_nothing_is_submitted(project: 
     images(project, 1)
     cluster.rights.add(("create", "jobs"))
     done = project.minipach("schedule")
-    assert done.code == 2 and "cannot create resource" in done.err.splitlines()[-1]
+    assert done.code == 2 and done.reports("kubernetes.refused", "kubectl", "cannot create resource")
     cluster.rights = {("create", "jobs")}
     findings = project.minipach("doctor").out
     assert "may not create jobs in" in findings
     cluster.rights.clear()
     project.ok("git", "config", "minipach.kubernetes.ssh-secret", "absent")
     done = project.minipach("schedule")
-    assert (done.code, len(cluster.jobs)) == (2, 0) and 'has no secret "absent"' in done.err
+    assert (done.code, len(cluster.jobs)) == (2, 0) and done.reports("kubernetes.no-secret", None, '"absent"')
     project.ok("git", "config", "--unset", "minipach.kubernetes.ssh-secret")
     project.ok("git", "config", "--unset", "minipach.kubernetes.image")
     done = project.minipach("schedule")
     assert (done.code, len(cluster.jobs)) == (2, 0)
-    assert "minipach.kubernetes.image: not set" in done.err
+    assert done.reports("kubernetes.no-setting", "minipach.kubernetes.image")
 
 
 def test_ten_thousand_datums_need_few_calls(project: Study, cluster: FakeCluster) -> None:
@@ -247,4 +247,4 @@ def test_plan_prints_what_would_be_submitted(project: Study, cluster: FakeCluste
     assert item["spec"]["template"]["spec"]["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
     assert not cluster.jobs
     project.ok("git", "config", "minipach.executor", "local")
-    assert "executor local submits no manifests" in project.minipach("plan", "--manifest").err
+    assert project.minipach("plan", "--manifest").reports("option.no-manifests", "--manifest")

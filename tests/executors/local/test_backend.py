@@ -21,10 +21,9 @@ def test_a_request_beyond_the_machine_is_one_line_and_changes_nothing(greedy: St
     before = greedy.git(".", "rev-parse", "HEAD")
     done = greedy.minipach("schedule")
     assert done.code == 2
-    (line,) = done.err.splitlines()
-    assert line.startswith("edges/spec.yml")
-    assert "requests more than this machine has: 4096 CPUs (it has " in line
-    assert "219.9 TB of memory (it has " in line and "999 GPUs (it has " in line
+    (problem,) = done.problems
+    assert problem.code == "pipeline.needs-too-much" and problem.location.startswith("edges/spec.yml")
+    assert [value in problem.message for value in ("4096 CPUs", "219.9 TB", "999 GPUs")] == [True] * 3
     assert greedy.git(".", "rev-parse", "HEAD") == before
     assert not (greedy.root / "edges/.git").exists() and not (greedy.root / "modest/.git").exists()
 

@@ -10,8 +10,8 @@ from minipach.executors.resources import ResourceClass, Room
 from minipach.executors.rq.connection import shown
 from minipach.executors.rq.names import Names
 from minipach.model.work_set import Needs
-from minipach.support.errors import UserError
 from minipach.support.sizes import parse_size
+from tests.fixtures.refusals import refused
 
 needs = st.builds(
     Needs,
@@ -79,7 +79,7 @@ def test_sizes(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "G", "32X", "-1", "1e9"])
 def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(UserError, match="not a size"):
+    with refused("option.not-a-size", text):
         parse_size(text)
 
 

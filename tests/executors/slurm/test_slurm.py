@@ -23,7 +23,6 @@ from minipach.model.attempt import DatumResult
 from minipach.model.work_set import Needs, Outcome, WorkSet
 from minipach.project.project import find_project
 from minipach.records import pending_work
-from minipach.support.errors import UserError
 from tests.fixtures.leftovers import (
     Background,
     hold,
@@ -35,6 +34,7 @@ from tests.fixtures.leftovers import (
     until,
 )
 from tests.fixtures.projects import SHOWN, Study
+from tests.fixtures.refusals import refused
 from tests.fixtures.repos import Files
 from tests.fixtures.slurm_cluster import Cluster, cluster, on_slurm, shared_cluster, submissions
 from tests.fixtures.small_disks import small_disk
@@ -228,7 +228,7 @@ def test_with_no_step_left_nobody_waits_for_ever_and_the_next_schedule_goes_on(t
     assert not [task for task in slurm.tasks() if "minipach:next" in task]
     waited = study.minipach("wait")
     assert waited.code == 2
-    assert "edges, montage: work is pending, but nothing will continue it. Fix: minipach schedule" in waited.err
+    assert waited.reports("work.forsaken", "edges, montage", "minipach schedule")
     until("the tasks have ended", lambda: not slurm.tasks())
     assert study.minipach("schedule", "edges", "--no-downstream").code == 0
     assert study.read("edges/0.txt") == b"picture 0\n"
@@ -261,7 +261,7 @@ def test_without_slurmctld_nothing_is_submitted_and_one_line_says_so(tmp_path: P
 
 def test_without_slurms_programs_one_line_says_so(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(UserError, match="sbatch: not found"):
+    with refused("slurm.not-found", "sbatch"):
         client.sbatch([], ["x"])
 
 
@@ -575,10 +575,10 @@ def test_what_sets_need_becomes_options_of_sbatch(study: Study) -> None:
         "--nice",
     ]
     assert "--gres=gpu:1" in options.of_tasks([a_set(needs=Needs(gpus=1, gpu_type="nvidia.com/gpu"))])
-    with pytest.raises(UserError, match="gpu type"):
+    with refused("slurm.bad-gpu-type", "edges/spec.yml"):
         options.of_tasks([a_set(needs=Needs(gpus=1, gpu_type="a b"))])
     study.git(".", "config", "minipach.slurm.throttle", "many")
-    with pytest.raises(UserError, match=r"throttle: .many. is not a number"):
+    with refused("setting.bad-number", "minipach.slurm.throttle", '"many"'):
         _ = options.throttle
 
 
@@ -617,9 +617,7 @@ def test_a_persons_habits_hide_no_task(slurm: Cluster, tmp_path: Path, monkeypat
 
 
 def test_an_option_that_slurm_does_not_know_is_named(slurm: Cluster) -> None:
-    with pytest.raises(
-        UserError, match=r"^sbatch: unrecognized option '--nosuch'. Fix: see the settings minipach\.slurm\."
-    ):
+    with refused("slurm.refused", "sbatch", "--nosuch", "minipach.slurm."):
         client.sbatch(["--nosuch"], ["/bin/true"])
 
 
