@@ -29,7 +29,7 @@ from common import (
 )
 from forge import publish_forged
 
-PINS = {"snakemake": "snakemake==9.27.1", "dvc": "dvc==3.67.1"}
+PINS = {"snakemake": "snakemake==9.27.1", "dvc": "dvc==3.67.1", "redun": "redun==0.44.1"}
 SNAKEFILE = """\
 NAMES = glob_wildcards("images/{n}.dat").n
 rule all:
@@ -47,7 +47,7 @@ def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--jobs", type=int, default=10_000)
     options.add_argument("--dvc-jobs", type=int, default=500)
-    options.add_argument("--peers", nargs="*", choices=list(PINS), default=list(PINS))
+    options.add_argument("--peers", nargs="*", choices=["snakemake", "dvc"], default=["snakemake", "dvc"])
     chosen = options.parse_args()
     with workplace(chosen) as scratch:
         print(conditions())

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from common import MINIPACH, BenchmarkError, Measured, call, conditions, measure, parser, table, workplace
 from copies import names, new_copies, schedule, write_files
-from peers import PINS, SNAKEFILE, environment
+from peers import SNAKEFILE, environment
 
 SLEEP = 'sleep 2; cp "$images" "$PFS/out/"\n'
 
@@ -30,7 +30,7 @@ def main() -> None:
     options.add_argument("--runs", type=int, default=3, help="of all but DVC; the middle one is shown")
     options.add_argument("--long", type=int, default=200, help="datums of 2 s (0: none)")
     options.add_argument("--no-rq", dest="rq", action="store_false", help="leave out Redis/RQ")
-    options.add_argument("--peers", nargs="*", choices=list(PINS), default=list(PINS))
+    options.add_argument("--peers", nargs="*", choices=["snakemake", "dvc"], default=["snakemake", "dvc"])
     chosen = options.parse_args()
     with workplace(chosen) as scratch:
         print(conditions() + "\n", flush=True)
