@@ -57,15 +57,23 @@ def from_script(file: Path, inputs: Sequence[str]) -> tuple[list[str], list[str]
     program = _interpreter(file, content)
     command = [*program, place]
     guesses = [f"{' '.join(program)} runs {file.name}; without an image it is the one on your PATH"]
-    if b"/pfs" not in content and b"PFS" not in content:
+    knows_output = b"/pfs" in content or b"PFS" in content
+    knows_input = knows_output and _names_input(content, inputs)
+    if not knows_input:
         if _TAKES_ARGUMENTS.search(content):
             words = " ".join([*map(shlex.quote, [*program, place]), *map(_path_of, inputs)])
-            command = ["sh", "-c", f'exec {words} "$PFS/out"']
-            guesses.append(f"{file.name} takes the path of each input, then the output folder, as its arguments")
-        else:
+            command = ["sh", "-c", f"exec {words}" + ("" if knows_output else ' "$PFS/out"')]
+            then = "" if knows_output else ", then the output folder,"
+            guesses.append(f"{file.name} takes the path of each input{then} as its arguments")
+        elif not knows_output:
             names = ", ".join(f"/pfs/{name}" for name in inputs)
             guesses.append(f"{file.name} names no path below /pfs yet: it has to read {names} and write to /pfs/out")
     return command, guesses, (DraftFile(place, content, executable=True),)
+
+
+def _names_input(content: bytes, inputs: Sequence[str]) -> bool:
+    """Return whether a script names a folder of `/pfs` besides the output, or one of its inputs."""
+    return re.search(rb"/pfs/(?!out\b)", content) is not None or any(name.encode() in content for name in inputs)
 
 
 def starter(name: str) -> tuple[list[str], list[str], tuple[DraftFile, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -61,3 +62,20 @@ def test_packages_hold_all_that_the_program_reads(tmp_path: Path) -> None:
     with tarfile.open(source) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert ours - names == set()
+
+
+@pytest.mark.slow
+def test_uv_installs_the_program_as_a_tool(tmp_path: Path) -> None:
+    env = {**os.environ, "UV_TOOL_DIR": str(tmp_path / "tools"), "UV_TOOL_BIN_DIR": str(tmp_path / "bin")}
+    copy = tmp_path / "source"
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    for name in filter(None, files.split("\0")):
+        if name.startswith(("minipach/", "pyproject", "README", "LICENSE")):
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).write_bytes((ROOT / name).read_bytes())
+    command = ["uv", "tool", "install", "--quiet", "--constraints", str(ROOT / "constraints.txt"), str(copy)]
+    subprocess.run(command, env=env, check=True, capture_output=True)
+    program = tmp_path / "bin" / "minipach"
+    done = subprocess.run([program, "--version"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == f"minipach {__version__}\n"
+    subprocess.run([program, "init", "study"], cwd=tmp_path, check=True, capture_output=True)

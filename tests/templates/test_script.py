@@ -22,6 +22,12 @@ ARGUMENTS = 'exec {} "$images" "$PFS/raw-t1" "$PFS/out"'
         ("a.py", "import sys; sys.argv", ["sh", "-c", ARGUMENTS.format("python3 code/a.py")]),
         ("a b.sh", "cat $1", ["sh", "-c", ARGUMENTS.format("sh 'code/a b.sh'")]),
         ("a.py", "print(1)", ["python3", "code/a.py"]),
+        (
+            "a.py",
+            "import sys; open('/pfs/out/x', 'w').write(sys.argv[1])",
+            ["sh", "-c", 'exec python3 code/a.py "$images" "$PFS/raw-t1"'],
+        ),
+        ("a.sh", 'cp "$images" "$PFS/out/$1"', ["sh", "code/a.sh"]),
     ],
 )
 def test_the_command(tmp_path: Path, name: str, text: str, command: list[str]) -> None:
