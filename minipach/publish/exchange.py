@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import random
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,8 +21,20 @@ from minipach.records.results_branch import own_branch, read_folders, results_co
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.text import many, nearest, quoted
 
+_log = logging.getLogger("minipach.publish")
 _ANNEX = "refs/heads/git-annex"
 _TRIES = 5  # rounds of merge and push while others push, too
+_PAUSES = (0.5, 2.0)  # seconds before a command that speaks to a remote is tried again
+# what git and git-annex say of a network or a server that fails for a while
+_PASSING = re.compile(
+    r"connection (?:was )?(?:reset|refused|closed|timed out|aborted)|connection failure|failed to connect|"
+    r"could not resolve|"
+    r"early eof|hung up unexpectedly|unexpected disconnect|rpc failed|broken pipe|network is unreachable|"
+    r"no route to host|temporary failure|operation timed out|no response|returned error: (?:429|5\d\d)|"
+    r"ConnectionFailure|NoResponseDataReceived|ConnectionClosed|ConnectionTimeout|ResponseTimeout|"
+    r"IncompleteHeaders|resource vanished|does not exist \(connection",
+    re.IGNORECASE,
+)
 _REFUSED = re.compile(r"^!\t\S*\t(.*)$", re.M)
 
 
@@ -50,6 +65,39 @@ class Exchange:
             "notes": list(self.notes),
             "problems": problems_json(self.problems),
         }
+
+
+def passes(text: str) -> bool:
+    """Return whether an error of git or git-annex is one that may be over in a moment."""
+    return bool(_PASSING.search(text))
+
+
+def pause(attempt: int) -> None:
+    """Wait before another attempt, a time that differs between those who were refused together."""
+    time.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)] * random.uniform(0.5, 1.5))
+
+
+def persistently(repo: Repo, *command: str, also: Sequence[str] = ()) -> bytes:
+    """Return the output of a git command that speaks to a remote. It is tried again if the network drops.
+
+    Args:
+        repo: The repo.
+        command: The command. It must do the same when it is repeated.
+        also: Further words in an error that make another attempt worth while.
+
+    Raises:
+        GitError: It failed for another reason, or each time.
+    """
+    for attempt in range(len(_PAUSES)):
+        try:
+            return repo.git(*command)
+        except GitError as error:
+            said = error.stderr + os.fsdecode(error.stdout)
+            if not passes(said) and not any(word in said for word in also):
+                raise
+            _log.info("%s: git %s failed, and is tried again", repo.path, command[0])
+            pause(attempt)
+    return repo.git(*command)
 
 
 def choose(project: Project, words: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
@@ -221,6 +269,8 @@ def _send_until_taken(repo: Repo, path: str, remote: str) -> None:
                     "push again (nothing is lost)",
                 )
             )
+        if attempt:  # the first time, what the other pushed is there already
+            pause(0)
 
 
 def _take(repo: Repo, remote: str) -> None:
@@ -264,7 +314,7 @@ class _Refused(Exception):
 def _talk(repo: Repo, remote: str, *command: str) -> bytes:
     """Return a git command that speaks to a remote; UserError without the credentials that its address may hold."""
     try:
-        return repo.git(*command)
+        return persistently(repo, *command)
     except GitError as error:
         refused = _REFUSED.findall(os.fsdecode(error.stdout))
         if refused:

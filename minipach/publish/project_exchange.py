@@ -11,6 +11,7 @@ import json
 import os
 import posixpath
 import random
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,7 +28,9 @@ from minipach.support.text import many, quoted, suggest
 
 Tell = Callable[[str], None]
 _QUIETLY = ("--quiet", "--no-follow-tags", "--recurse-submodules=no")
+_LOCKED = ("cannot lock ref", "failed to update ref")  # another push is at it
 _LATE = ("fetch first", "non-fast-forward", "stale info", "cannot lock ref", "failed to update ref")
+_COPIES = 3  # times that contents are copied while a store fails
 LATE = "push.late"
 DIVERGED = "push.diverged"
 HELD = "push.held"
@@ -189,7 +192,7 @@ def _send_contents(
     named = list(dict.fromkeys([*branches(repo), *sent_branches(project, repo, moved.repo)]))
     first = not remote or repo.resolve(f"refs/remotes/{remote}/{repo.branch()}") is None
     for store in moved.stores:
-        number, size = _copy(repo, store, named, fast=not first)
+        number, size = _copy_all(repo, store, named, fast=not first)
         if number:
             tell(f"{moved.repo}: {many(number, 'content')} copied to {store}")
         moved = replace(moved, contents=moved.contents + number, size=moved.size + size)
@@ -237,7 +240,7 @@ def _send_branches(
             _need_all_out(project, here, remote, known)
         commits = int(repo.line("rev-list", "--count", f"{there}..{here}" if there else here))
         try:
-            repo.git("push", *_QUIETLY, remote, f"{here}:refs/heads/{branch}")
+            exchange.persistently(repo, "push", *_QUIETLY, remote, f"{here}:refs/heads/{branch}", also=_LOCKED)
         except GitError as error:
             if not any(reason in error.stderr for reason in _LATE):
                 raise
@@ -414,28 +417,47 @@ def _plan(repo: Repo, moved: Moved) -> Moved:
     return replace(moved, contents=len(sizes), size=sum(sizes.values()), commits=commits)
 
 
-def _copy(repo: Repo, store: str, named: Sequence[str], *, fast: bool) -> tuple[int, int]:
-    """Copy the contents that are here to a store; return their number and bytes. Raises UserError."""
-    number = size = 0
+def _copy_all(repo: Repo, store: str, named: Sequence[str], *, fast: bool) -> tuple[int, int]:
+    """Copy the contents that are here to a store; return their number and bytes. Raises UserError.
+
+    Where the store or the network fails for a while, what is left is copied again.
+    """
+    went: dict[str, int] = {}
+    for attempt in range(_COPIES):
+        copied, failures = _copy(repo, store, named, fast=fast)
+        went |= copied
+        if not failures:
+            return len(went), sum(went.values())
+        if attempt == _COPIES - 1 or not exchange.passes("\n".join(failures)):
+            break
+        exchange.pause(attempt)
+    reasons = [reason for reason in failures if reason] or ["git-annex gave no reason"]
+    # git-annex prints the whole request of HTTP, and the reason after it
+    why = exchange.without_credentials(re.sub(r"Request \{.*\}", "", reasons[0], flags=re.DOTALL))[:300]
+    problem = f"{many(len(failures), 'content')} could not be copied to {store}: {why}"
+    raise UserError(Problem("push.content-not-sent", "", problem, "push again; what went stays"))
+
+
+def _copy(repo: Repo, store: str, named: Sequence[str], *, fast: bool) -> tuple[dict[str, int], list[str]]:
+    """Copy the contents that are here to a store; return their bytes by key, and the failures."""
+    went: dict[str, int] = {}
     failures: list[str] = []
     for branch in named:
         words = ["copy", f"--branch={branch}", f"--to={store}", "--json", "--json-error-messages"]
+        said, before = "", len(failures)
         try:
             out = annex(repo, *words, *(["--fast"] if fast else []))
         except GitError as error:
-            out = error.stdout
-            failures += [error.stderr.strip()] if error.stderr.strip() else []
+            out, said = error.stdout, error.stderr.strip() or "git-annex failed"
         for row in (json.loads(line) for line in out.splitlines() if line.startswith(b"{")):
             if row["success"]:
-                number += 1
-                size += _bytes(str(row.get("key") or ""))
+                key = str(row.get("key") or row.get("file"))
+                went[key] = _bytes(key)
             else:
-                failures += row["error-messages"] or [str(row.get("file"))]
-    if failures:
-        why = exchange.without_credentials(failures[0])
-        problem = f"{many(len(failures), 'content')} could not be copied to {store}: {why}"
-        raise UserError(Problem("push.content-not-sent", "", problem, "push again; what went stays"))
-    return number, size
+                failures.append(" ".join([*row["error-messages"], str(row.get("note") or "")]).strip())
+        if said and len(failures) == before:  # it failed as a whole
+            failures.append(said)
+    return went, failures
 
 
 def _bytes(key: str) -> int:

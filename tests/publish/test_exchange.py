@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 
 from minipach.model.repo_layout import RESULTS_BRANCH
 from minipach.project.project import find_project
+from minipach.publish import exchange
 from minipach.publish.exchange import choose, remote_of, without_credentials
+from minipach.support.errors import UserError
 from tests.fixtures.clones import add_result, clone, names, project, small_project
 from tests.fixtures.projects import Done, Study
 from tests.fixtures.refusals import refused
@@ -159,6 +162,51 @@ def test_a_remote_that_refuses_is_an_error_and_nothing_is_lost(small: tuple[Stud
     done = study.minipach("results", "push", "--no-data")
     assert done.reports("results.push-refused", "edges", "pre-receive hook declined")
     assert (len(names(edges)), bare.refs("refs/heads/")) == (1, {})
+
+
+SSH = """#!/bin/sh
+echo x >>'{count}'
+if [ "$(wc -l <'{count}')" -le {fails} ]; then echo 'ssh: connect to host lab port 22: {why}' >&2; exit 255; fi
+shift
+exec sh -c "$*"
+"""
+
+
+def through(edges: Files, folder: Path, why: str, *, fails: int) -> Path:
+    """Have the remote reached by an ssh that fails so many times; the file with a line for each call."""
+    count, ssh = folder / "count", folder / "ssh"
+    ssh.write_text(SSH.format(count=count, fails=fails, why=why))
+    ssh.chmod(0o755)
+    edges.git("config", "core.sshCommand", str(ssh))
+    edges.git("config", "ssh.variant", "simple")
+    edges.git("remote", "set-url", "origin", f"ssh://lab{folder / 'origin.git'}")
+    return count
+
+
+@pytest.mark.parametrize(("fails", "calls"), [(1, 3), (2, 4)])
+def test_a_network_that_drops_is_waited_for_within_one_call(
+    small: tuple[Study, Files], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: int, calls: int
+) -> None:
+    _, edges = small
+    bare = remote(edges)
+    count = through(edges, tmp_path, "Connection timed out", fails=fails)
+    monkeypatch.setattr(exchange, "pause", lambda _attempt: None)
+    exchange.send(edges, "edges", "origin")
+    assert bare.resolve(RESULTS_BRANCH) == edges.resolve(RESULTS_BRANCH)
+    assert len(count.read_text().splitlines()) - fails <= calls
+
+
+@pytest.mark.parametrize(("why", "calls"), [("Connection refused", 3), ("Permission denied (publickey).", 1)])
+def test_what_stays_broken_is_reported_and_a_refused_key_at_once(
+    small: tuple[Study, Files], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str, calls: int
+) -> None:
+    _, edges = small
+    bare = remote(edges)
+    count = through(edges, tmp_path, why, fails=99)
+    monkeypatch.setattr(exchange, "pause", lambda _attempt: None)
+    with pytest.raises(UserError, match=re.escape(why)):
+        exchange.send(edges, "edges", "origin")
+    assert len(count.read_text().splitlines()) == calls and bare.refs("refs/heads/") == {}
 
 
 def test_no_credentials_are_shown(small: tuple[Study, Files]) -> None:

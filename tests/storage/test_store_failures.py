@@ -11,6 +11,7 @@ import pytest
 
 from minipach.git.repo import GitError, Repo, annex
 from minipach.project.project import Project, find_project
+from minipach.publish import exchange
 from minipach.publish.project_exchange import Moved, push
 from minipach.storage.places import note_places
 from minipach.storage.setup import add
@@ -96,6 +97,7 @@ class Stage:
 def stage(root: Files, server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     for name, value in server.env.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(exchange, "pause", lambda _attempt: None)
     images = prepare(root, tmp_path)
     with faulty_link(int(server.url.rpartition(":")[2])) as link:
         project = find_project(root.path)
@@ -111,6 +113,7 @@ def test_a_store_that_dies_in_the_middle_of_a_push(stage: Stage) -> None:
     stage.link.fail_after(sent=SIZE + SIZE // 2)
     (problem,) = stage.push().problems
     assert problem.code == "push.content-not-sent" and "to lab" in problem.message
+    assert exchange.passes(problem.message), problem.message
     assert stage.pushed is None
     before = len(stage.objects())
     assert before < 3, "it died in the middle"
@@ -193,3 +196,47 @@ def test_a_store_that_is_full(root: Files, tmp_path: Path) -> None:
         assert [one.problems for one in push(project, None, quiet)] == [(), ()]
         assert Repo(tmp_path / "images.git").resolve("main") == images.head()
         images.git("annex", "fsck", "--quiet", "--from=disk")
+
+
+@pytest.mark.slow
+def test_a_store_that_is_back_within_the_call(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.link.fail_after(sent=SIZE + SIZE // 2)
+    pauses = []
+
+    def mend(attempt: int) -> None:
+        pauses.append(len(stage.objects()))
+        stage.link.mend()
+
+    monkeypatch.setattr(exchange, "pause", mend)
+    moved = stage.push()
+    assert (moved.problems, moved.contents, stage.pushed) == ((), 3, stage.images.head())
+    assert pauses and pauses[0] < 3, "it died in the middle, and the same push went on"
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed(root: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGKILL in the middle of a push, and of a fetch; the server starts again on the same data."""
+    monkeypatch.setattr(exchange, "pause", lambda _attempt: None)
+    images = prepare(root, tmp_path)
+    project = find_project(root.path)
+    with juicefs(tmp_path / "s3") as server:
+        for name, value in server.env.items():
+            monkeypatch.setenv(name, value)
+        with faulty_link(int(server.url.rpartition(":")[2])) as link:
+            add(project, Store("lab", "s3", f"http://127.0.0.1:{link.port}", "killed"), quiet)
+            stage = Stage(project, images, link, server, "killed", tmp_path / "images.git")
+            stage.save("a", "b", "c")
+            link.on_sent(SIZE + SIZE // 2, server.kill)
+            (problem,) = stage.push().problems
+            assert problem.code == "push.content-not-sent" and stage.pushed is None
+            server.start()
+            moved = stage.push()
+            assert (moved.problems, stage.pushed, len(stage.objects())) == ((), images.head(), 3)
+            images.git("annex", "drop", "--quiet", ".")
+            link.on_answered(SIZE // 2, server.kill)
+            with pytest.raises(GitError):
+                annex(images, "get", "--quiet", ".")
+            server.start()
+            annex(images, "get", "--quiet", ".")
+            annex(images, "fsck", "--quiet", ".")
+            images.git("annex", "fsck", "--quiet", "--from=lab")

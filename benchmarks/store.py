@@ -1,0 +1,131 @@
+"""The time of 1,000 results through two workers, with and without a shared filesystem, and the pushes of the latter.
+
+Without one, each worker has clones of its own, and contents go to an S3 server (SeaweedFS) on this machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from common import (
+    MINIPACH,
+    BenchmarkError,
+    Measured,
+    call,
+    conditions,
+    measure,
+    new_pipeline,
+    new_project,
+    parser,
+    simple_spec,
+    table,
+    workplace,
+)
+
+
+def sample(folder: Path, datums: int) -> Path:
+    """A project with so many contents of 5 kB, and a pipeline that copies each."""
+    project = new_project(folder, "images")
+    for n in range(datums):
+        (project / "images" / f"{n:05}.dat").write_bytes(os.urandom(5000))
+    call("datalad", "save", "-d", ".", "-r", cwd=project)
+    new_pipeline(project, simple_spec("/*"))
+    return project
+
+
+@contextlib.contextmanager
+def clones(project: Path, scratch: Path, number: int, traces: Path) -> Iterator[None]:
+    """Run workers with clones of their own that send contents to the store."""
+    redis = call("git", "config", "minipach.redis", cwd=project).strip()
+    scratch.mkdir()
+    shutil.copy(project / ".git/minipach/redis/password", scratch / "password")  # as on another machine
+    env = {"MINIPACH_REDIS": redis, "MINIPACH_REDIS_PASSWORD_FILE": str(scratch / "password")}
+    env["GIT_TRACE2_EVENT"] = str(traces)
+    access, secret = (project / ".git/minipach/store/key").read_text().split()
+    env |= {"AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret}
+    started = []
+    try:
+        for n in range(number):
+            there = scratch / f"worker{n}"
+            there.mkdir()
+            with (scratch / f"worker{n}.log").open("wb") as log:
+                words = ("-C", str(there), "worker", "-j", "1", "--clone", f"file://{project}", "--store", "local")
+                started.append(subprocess.Popen([*MINIPACH, *words], env={**os.environ, **env}, stdout=log, stderr=log))
+        deadline = time.monotonic() + 120
+        while any(b"contents go to" not in (scratch / f"worker{n}.log").read_bytes() for n in range(number)):
+            if time.monotonic() > deadline or any(one.poll() is not None for one in started):
+                raise BenchmarkError((scratch / "worker0.log").read_text())
+            time.sleep(0.2)
+        yield
+    finally:
+        for one in started:
+            one.terminate()
+        for one in started:
+            one.wait()
+
+
+def schedule(project: Path, datums: int) -> Measured:
+    """A `minipach schedule --wait` that ran all datums."""
+    done = measure(["timeout", "1200", *MINIPACH, "schedule", "--wait", "--json"], project)
+    (report,) = json.loads(done.out)["pipelines"]
+    if report["counts"]["ran"] != datums:
+        raise BenchmarkError(f"not all datums ran: {report}")
+    return done
+
+
+def commands(traces: Path) -> Counter[str]:
+    """The git processes of the workers, by command (git's own trace: one file for each process)."""
+    found: Counter[str] = Counter()
+    for file in traces.iterdir():
+        for line in file.read_text().splitlines():
+            row: Mapping[str, str] = json.loads(line)
+            if row.get("event") == "cmd_name":
+                found[row["name"]] += 1
+    return found
+
+
+def main() -> None:
+    """Measure both, and print a table."""
+    made = parser(__doc__ or "")
+    made.add_argument("--datums", type=int, default=1000)
+    options = made.parse_args()
+    with workplace(options) as folder:
+        shared = sample(folder / "shared", options.datums)
+        measure([*MINIPACH, "up", "-j", "2"], shared)
+        try:
+            one = schedule(shared, options.datums)
+        finally:
+            measure([*MINIPACH, "down"], shared)
+        apart = sample(folder / "apart", options.datums)
+        measure([*MINIPACH, "up", "-j", "0", "--store"], apart)
+        traces = folder / "traces"
+        traces.mkdir()
+        try:
+            with clones(apart, folder / "scratch", 2, traces):
+                two = schedule(apart, options.datums)
+        finally:
+            measure([*MINIPACH, "down"], apart)
+        counted = commands(traces)
+        print(conditions() + "\n")
+        table(
+            ["through two workers", "figure"],
+            [
+                ("with a shared filesystem", f"{one.seconds:.1f} s"),
+                ("with clones and an S3 store", f"{two.seconds:.1f} s"),
+                ("ratio", f"{two.seconds / one.seconds:.2f}"),
+                ("pushes of the workers", str(counted["push"])),
+                ("git processes of the workers", str(sum(counted.values()))),
+            ],
+        )
+
+
+if __name__ == "__main__":
+    main()
