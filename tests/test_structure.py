@@ -22,14 +22,15 @@ PACKAGES = sorted(
 # The parts of the program that executors use, and files that may name them: paths on disk, and words of helps.
 _ENGINES = re.compile(r"(?<![a-z])(rq|slurm|kubernetes|redis|kubectl|sbatch|squeue|argo)(?![a-z])", re.IGNORECASE)
 _MAY_NAME_ENGINES = {
-    *("cli/export.py", "cli/plan.py", "cli/reference.py", "cli/schedule.py"),  # helps, and `export argo`
+    *("cli/export.py", "cli/plan.py", "cli/project.py", "cli/reference.py", "cli/schedule.py"),  # helps, `export argo`
     "cli/worker.py",  # the command of RQ
     "model/local_state.py",  # one home for each path
     "spec/schema.py",  # fields that Pachyderm has for Kubernetes
 }
 # Tests of several modules of their package; all others are named after a module or a package.
 _SUBJECTS = {
-    *("cli/test_terminal", "console/test_browser", "datums/test_cases", "executors/test_contract"),
+    *("cli/test_terminal", "console/test_browser", "console/test_watching", "experiments/test_optuna_example"),
+    *("datums/test_cases", "executors/test_contract"),
     *("executors/test_engines_failures", "executors/test_grace_periods", "executors/kubernetes/test_any_cluster"),
     "execution/scripts/test_sandbox",
     *("planning/test_exclude", "provenance/test_explain", "provenance/test_exports", "spec/test_pachyderm_specs"),
