@@ -278,11 +278,9 @@ class Console:
                 shown = [*kept.data["failed"], *problems_json(error.problems)]
                 kept.context["failed"] = list({problem["text"]: problem for problem in shown}.values())
                 return self._sent_page(replace(kept, status=409), "html", "compose", asked, head=False)
-            page = "" if saved.branch else "pipeline"
-            where = {"pipeline": spec.path} if page else {}
-            return RedirectResponse(
-                address(self.prefix, page, **where, saved=saved.commit, undo=saved.undo), 303, HEADERS
-            )
+            where = {} if saved.branch else {"pipeline": spec.path}
+            page = "pipeline" if where else ""
+            return RedirectResponse(address(self.prefix, page, **where, saved=saved.commit), 303, HEADERS)
         except UserError as error:
             return self._sent_page(_failed(error, 400), "html", "", asked, head=False)
         except (GitError, OSError, sqlite3.Error) as error:

@@ -254,7 +254,8 @@ def effects(steps: Sequence[Any]) -> dict[str, Any]:
     current = sum(row.state == "current" for row in rows)
     order = sorted(rows, key=lambda row: STATES.index(row.state))[:_NAMED]
     named = [{"name": row.name, "state": row.state, "reason": row.reason} for row in order]
-    return {"groups": groups, "current": current, "all": len(rows), "datums": named}
+    counts = {state: n for state in STATES if state != "current" and (n := sum(row.state == state for row in rows))}
+    return {"groups": groups, "current": current, "all": len(rows), "counts": counts, "datums": named}
 
 
 def shown_rows(form: Mapping[str, str]) -> list[dict[str, str]]:

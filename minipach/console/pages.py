@@ -685,6 +685,7 @@ def composed(asked: Asked, project: Project, spec: SpecText | None, failed: Sequ
     name = project.name_of(spec.path)
     message = asked.value("message") or (f"add the pipeline {name}" if spec.base == NEW else f"change {name}")
     holder = spec.path if is_dataset(project.root / spec.path) else project.holder_of(spec.path)
+    inside = spec.source[len(holder) + 1 :] if holder else spec.source
     data |= {
         "base": spec.base,
         "path": spec.path,
@@ -698,7 +699,7 @@ def composed(asked: Asked, project: Project, spec: SpecText | None, failed: Sequ
         "cost": seen.cost,
         "message": message,
         "branch": asked.value("branch"),
-        "command": f"git -C {quoted(holder or '.')} commit -m {quoted(message)} {quoted(spec.source)}",
+        "command": f"git -C {quoted(holder or '.')} commit -m {quoted(message)} -- {quoted(inside)}",
     }
 
     def link(node: Node) -> str:

@@ -193,6 +193,7 @@ def test_compose_by_form_text_and_graph(browser: Browser, tmp_path: Path) -> Non
         page.goto(f"{console.link}compose?new=1&repo=images")
         source = page.locator("#graph a[href*='repo=edges']")
         target = page.locator("#graph a[href*='repo=step']")
+        target.scroll_into_view_if_needed()
         a, b = source.bounding_box(), target.bounding_box()
         assert a and b
         page.mouse.move(a["x"] + 20, a["y"] + 10)
