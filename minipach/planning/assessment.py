@@ -394,6 +394,9 @@ class Assessment:
             published = {(old.name, old.id) for old in self.state.values()}
             news = (t.id for t in self.tasks if (t.datum.name, t.id) not in published)
             self.known.read_ahead(datum_id for datum_id in news if datum_id in self.known)
+            # what changed is explained by what was published before: results that are read together
+            ids = {t.datum.name: t.id for t in self.tasks}
+            self.known.read_ahead(old.id for old in self.state.values() if ids.get(old.name, old.id) != old.id)
         plan = make_plan(
             self.pipeline.name,
             self.tasks,

@@ -24,7 +24,9 @@
       canvas.tabIndex = 0;
       canvas.setAttribute("role", "img");
       canvas.setAttribute("aria-label", "Slices of " + button.dataset.name);
-      box.append(canvas);
+      const frame = document.createElement("div"); // the viewer makes what is around its canvas black
+      frame.append(canvas);
+      box.append(frame);
       const viewer = new niivue.Niivue({ isResizeCanvas: false, show3Dcrosshair: true });
       await viewer.attachToCanvas(canvas);
       await viewer.loadVolumes([{ url: button.dataset.volume, name: button.dataset.name }]);
