@@ -77,6 +77,13 @@ class Client:
             raise AwayError(_away(f"kubectl {arguments[0]}: {error}")) from None
         return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
+    def events(self) -> list[dict[str, Any]]:
+        """Return the warnings of the namespace; none where this user may not list them, or the server is away."""
+        try:
+            return self.rows("get", "events", "--field-selector=type=Warning")
+        except UserError:
+            return []
+
     def delete(self, kind: str, names: Sequence[str], *, wait: bool = False) -> None:
         """Delete objects; those that are gone do no harm. wait: until their pods have ended, half a minute at most."""
         for start in range(0, len(names), 100):

@@ -23,7 +23,7 @@ from minipach.executors.kubernetes.client import AwayError, Client
 from minipach.executors.kubernetes.command_container import Command, memory_limit, own_image
 from minipach.executors.kubernetes.manifest import PROJECT_LABEL, WORKER, JobRequest, PodOptions, job
 from minipach.executors.kubernetes.options import KubernetesOptions
-from minipach.executors.kubernetes.pod_state import cut, ending, pod_place
+from minipach.executors.kubernetes.pod_state import STARTING, cut, ending, pod_place, waits
 from minipach.executors.kubernetes.reports import final, read_report, reports_of, store_logs
 from minipach.executors.moved_project import another_is
 from minipach.executors.stored_sets import drop_sets, known_sets, write_sets
@@ -45,6 +45,7 @@ _SLOWEST = 30.0
 _SOONEST = 0.5  # where the answer decides something
 _GRACE = 2.0  # seconds between the end of a pod and the last look at its refs
 _TAIL = 20  # lines of a lost pod's log that are kept
+_WHY = 15.0  # seconds between two questions why pods wait, where none runs
 _LOGS = 50  # lost pods whose logs are fetched at a time
 _EVENTS = 3  # of a pod, that are kept
 _END = 60.0  # seconds for pods to end what is cancelled
@@ -93,6 +94,8 @@ class KubernetesExecutor:
         self._away = False
         self._began = time.monotonic()
         self._asked = 0.0
+        self._next_why = 0.0
+        self._told_waits: set[tuple[str, str]] = set()
 
     @property
     def at_once(self) -> bool:
@@ -301,6 +304,7 @@ class KubernetesExecutor:
             _LOG.warning("Kubernetes: the API server answers again")
             self._away = False
         self._running = sum(_number(row, "active") for row in jobs.values())
+        self._tell_waits(jobs, now)
         over = []
         for flight in waiting:
             state, flight.why = _state(jobs.get(flight.runs[-1].name) if flight.runs else None, flight)
@@ -317,6 +321,21 @@ class KubernetesExecutor:
         self._note_ends(left)
         return [*found, *self._go_again(left)]
 
+    def _tell_waits(self, jobs: dict[str, dict[str, Any]], now: float) -> None:
+        """Log why pods wait, each reason once, where nothing has come for some time."""
+        if any(_number(row, "succeeded") for row in jobs.values()) or now < self._next_why:
+            return
+        with contextlib.suppress(UserError):
+            pods = self._client.listed("pods", self.selector)
+            if any(pod.get("status", {}).get("phase") == "Running" for pod in pods):
+                return
+            found = {(p, why) for p, why in waits(jobs.values(), pods, self._client.events()) if why != STARTING}
+            if found:
+                self._next_why = now + _WHY
+            for pipeline, why in sorted(found - self._told_waits):
+                _LOG.warning(f"{pipeline}: pods wait: {why}")
+            self._told_waits |= found
+
     def _note_ends(self, flights: Sequence[_Flight]) -> None:
         """Keep how pods ended, with their events, and the end of what they printed: Kubernetes forgets it soon."""
         try:
@@ -324,10 +343,9 @@ class KubernetesExecutor:
         except UserError:
             return
         events: dict[str, list[str]] = {}
-        with contextlib.suppress(UserError):  # few may list events
-            for row in self._client.rows("get", "events", "--field-selector=type=Warning") if pods else ():
-                name = str((row.get("involvedObject") or {}).get("name"))
-                events.setdefault(name, []).append(cut(f"{row.get('reason')}: {row.get('message')}"))
+        for row in self._client.events() if pods else ():
+            name = str((row.get("involvedObject") or {}).get("name"))
+            events.setdefault(name, []).append(cut(f"{row.get('reason')}: {row.get('message')}"))
         by_place: dict[tuple[str, int | None], dict[str, Any]] = {}
         for pod in sorted(pods, key=lambda pod: str(pod.get("metadata", {}).get("creationTimestamp"))):
             by_place[pod_place(pod)] = pod

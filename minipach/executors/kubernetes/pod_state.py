@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from minipach.executors.kubernetes.manifest import PIPELINE_NOTE
+
+_FAILED_CREATE = "FailedCreate"  # what the Job controller says where a quota or a policy forbids a pod
+STARTING = "its container is being created"
 _LONGEST = 160  # characters of a reason that are shown
 
 
@@ -29,7 +34,7 @@ def why_pending(pod: Mapping[str, Any]) -> str:
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return cut(f"{condition.get('reason')}: {condition.get('message')}")
-    return "its container is being created"
+    return STARTING
 
 
 def cut(text: str) -> str:
@@ -49,3 +54,38 @@ def ending(pod: Mapping[str, Any]) -> str:
         if ended.get("exitCode"):
             words.append(f"{container.get('name')}: {ended.get('reason') or 'ended'}, exit code {ended['exitCode']}")
     return "; ".join(words) or str(status.get("phase") or "unknown")
+
+
+def waits(
+    jobs: Iterable[Mapping[str, Any]], pods: Iterable[Mapping[str, Any]], events: Iterable[Mapping[str, Any]]
+) -> Counter[tuple[str, str]]:
+    """Return why pods wait: how many, by (pipeline, reason). A pod that a quota forbids is not even made."""
+    found: Counter[tuple[str, str]] = Counter()
+    for pod in pods:
+        if pod.get("status", {}).get("phase") == "Pending":
+            found[pipeline_of(pod), why_pending(pod)] += 1
+    denied = {
+        str((row.get("involvedObject") or {}).get("name")): cut(f"{row['reason']}: {row.get('message')}")
+        for row in events
+        if row.get("reason") == _FAILED_CREATE
+    }
+    for row in jobs:
+        spec, status = row.get("spec", {}), row.get("status", {})
+        name = str(row.get("metadata", {}).get("name"))
+        if spec.get("suspend"):
+            found[pipeline_of(row), "the Job is suspended (its queue has not admitted it)"] += 1
+        elif name in denied and not status.get("active") and not _is_over(status):
+            found[pipeline_of(row), denied[name]] += 1
+    return found
+
+
+def pipeline_of(row: Mapping[str, Any]) -> str:
+    """Return the pipeline that an object is of."""
+    return str(row.get("metadata", {}).get("annotations", {}).get(PIPELINE_NOTE) or "?")
+
+
+def _is_over(status: Mapping[str, Any]) -> bool:
+    return any(
+        row.get("type") in ("Complete", "Failed") and row.get("status") == "True"
+        for row in status.get("conditions") or ()
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 
 from minipach.executors.kubernetes.batch import Batch, batches_of
 from minipach.executors.kubernetes.client import Client
-from minipach.executors.kubernetes.manifest import PIPELINE_NOTE, PROJECT_LABEL
+from minipach.executors.kubernetes.manifest import PROJECT_LABEL
 from minipach.executors.kubernetes.options import KubernetesOptions
-from minipach.executors.kubernetes.pod_state import pod_place, why_pending
+from minipach.executors.kubernetes.pod_state import pipeline_of, pod_place, waits
 from minipach.executors.view import Looker, Seen, Waiting, Worker
 from minipach.git.repo import Repo, is_dataset
 from minipach.project.project import Project
@@ -34,6 +33,7 @@ class _Look:
         self._selector = f"{PROJECT_LABEL}={mark}"
         self._pods: list[dict[str, Any]] = []
         self._jobs: list[dict[str, Any]] = []
+        self._events: list[dict[str, Any]] = []
         self._asked: float | None = None
 
     def look(self, sets: Mapping[str, str]) -> Seen:
@@ -41,26 +41,22 @@ class _Look:
         if self._asked is None or time.monotonic() - self._asked >= _PACE:
             self._jobs = self._client.listed("jobs", self._selector)
             self._pods = self._client.listed("pods", self._selector)
+            self._events = self._client.events()
             self._asked = time.monotonic()
         batches = {batch.name: batch for batch in self._batches()}
         workers: list[Worker] = []
         running: set[str] = set()
-        waiting: Counter[tuple[str, str]] = Counter()
         for pod in self._pods:
             name, index = pod_place(pod)
             phase = pod.get("status", {}).get("phase")
             if phase == "Running":
                 ids = _sets_of(batches.get(name), index)
                 running.update(ids)
-                what = next((sets[one] for one in ids if one in sets), _pipeline(pod))
+                what = next((sets[one] for one in ids if one in sets), pipeline_of(pod))
                 node = str(pod.get("spec", {}).get("nodeName") or "")
                 pod_name = str(pod.get("metadata", {}).get("name"))
                 workers.append(Worker(f"pod {pod_name}", node, ((what, _age(pod)),)))
-            elif phase == "Pending":
-                waiting[_pipeline(pod), why_pending(pod)] += 1
-        for row in self._jobs:
-            if row.get("spec", {}).get("suspend"):
-                waiting[_pipeline(row), "the Job is suspended (its queue has not admitted it)"] += 1
+        waiting = waits(self._jobs, self._pods, self._events)
         rows = tuple(Waiting(count, f"pod of {what}", why) for (what, why), count in sorted(waiting.items()))
         return Seen(tuple(workers), rows, frozenset(running), note=self._note())
 
@@ -88,10 +84,6 @@ def _sets_of(batch: Batch | None, index: int | None) -> tuple[str, ...]:
     if batch is None or index is None or index >= len(batch.indices):
         return ()
     return batch.indices[index]
-
-
-def _pipeline(row: Mapping[str, Any]) -> str:
-    return str(row.get("metadata", {}).get("annotations", {}).get(PIPELINE_NOTE) or "?")
 
 
 def _age(pod: Mapping[str, Any]) -> float:

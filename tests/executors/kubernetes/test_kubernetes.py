@@ -175,14 +175,16 @@ def test_cancel_ends_the_pods(project: Study, cluster: FakeCluster) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "says"),
+    ("fault", "where", "says"),
     [
-        ({"quota": 0}, "exceeded quota"),
-        ({"unpullable": {"minipach:1"}}, "ImagePullBackOff"),
-        ({"slots": 0}, "insufficient cpu"),
+        ({"quota": 0}, "FailedCreate", "exceeded quota"),
+        ({"unpullable": {"minipach:1"}}, "ImagePullBackOff", "Back-off"),
+        ({"slots": 0}, "Unschedulable", "insufficient cpu"),
     ],
 )
-def test_top_says_why_pods_wait(project: Study, cluster: FakeCluster, fault: dict[str, object], says: str) -> None:
+def test_top_and_the_schedule_say_why_pods_wait(
+    project: Study, cluster: FakeCluster, fault: dict[str, object], where: str, says: str
+) -> None:
     for name, value in fault.items():
         setattr(cluster, name, value)
     project.copier()
@@ -194,6 +196,7 @@ def test_top_says_why_pods_wait(project: Study, cluster: FakeCluster, fault: dic
         return any(says in row["why"] for row in rows)
 
     until("top says it", waits)
+    until("the schedule says it", lambda: f"edges: pods wait: {where}" in running.err and says in running.err)
     cluster.quota, cluster.slots = None, 4
     cluster.unpullable.clear()
     assert running.end().code == 0
@@ -248,3 +251,52 @@ def test_plan_prints_what_would_be_submitted(project: Study, cluster: FakeCluste
     assert not cluster.jobs
     project.ok("git", "config", "minipach.executor", "local")
     assert project.minipach("plan", "--manifest").reports("option.no-manifests", "--manifest")
+    assert "executor local submits no manifests" in project.minipach("plan", "--manifest").err
+
+
+@pytest.mark.soak
+def test_three_hundred_datums_and_forty_faults(project: Study, cluster: FakeCluster) -> None:
+    """On four slots of the fake: pods are killed, evicted, lost, Jobs vanish, and one request in ten fails."""
+    project.pipeline("edges", RUN, run='sleep 0.1; tr 0-9 a-j <"$images" >"$PFS/out/${images##*/}"\n')
+    images(project, 300)
+    chance, faults, over = random.Random(5), [], threading.Event()
+    cluster.refuse = 0.1
+
+    def strike() -> None:
+        while not over.wait(chance.uniform(0.5, 2.0)) and len(faults) < 40:
+            pods = cluster.running()
+            if pods:
+                pod, fault = chance.choice(pods), chance.choice(["kill", "evict", "lose", "lose_job"])
+                getattr(cluster, fault)(pod.job if fault == "lose_job" else pod)
+                faults.append(fault)
+
+    striker = threading.Thread(target=strike)
+    striker.start()
+    try:
+        done = project.minipach("schedule", "--json")
+        while done.code:
+            assert all("pods ended" in row["message"] for row in done.json["pipelines"][0]["failed"]), done.out
+            done = project.minipach("schedule", "--retry-failed", "--json")
+    finally:
+        over.set()
+        striker.join()
+    print(json.dumps({"faults": len(faults), "requests": {" ".join(k): n for k, n in cluster.requests.items()}}))
+    assert project.outputs("edges").keys() == {str(number) for number in range(300)}
+    results = project.ok("git", "-C", "edges", "ls-tree", "-r", "--name-only", "minipach")
+    assert results.count("/result.json") == 300, "one record for each result"
+
+
+@pytest.mark.soak
+def test_ten_thousand_datums_are_one_request(project: Study, cluster: FakeCluster) -> None:
+    """Plan and submission alone: no pod can be scheduled."""
+    cluster.slots = 0
+    project.copier()
+    images(project, 10_000)
+    running = Background(project, "schedule")
+    until("they are submitted", lambda: cluster.requests["POST", "jobs"] > 0, seconds=600)
+    time.sleep(20)
+    print(json.dumps({"largest": cluster.largest, **{" ".join(k): n for k, n in cluster.requests.items()}}))
+    assert cluster.requests["POST", "jobs"] == 1 and sum(cluster.requests.values()) < 30
+    assert cluster.largest < 20_000
+    assert project.minipach("cancel").code == 0
+    running.end()
