@@ -17,6 +17,7 @@ from minipach.forges.pull_request import MARKER
 from minipach.forges.workflow_files import workflow
 from tests.fixtures.fake_forges import SHA, TOKEN, FakeForge, Trouble, fake_forge
 from tests.fixtures.projects import PATIENCE, Done, Study
+from tests.fixtures.secret_search import files_with, watched_processes
 
 pytestmark = pytest.mark.slow
 CLEAN = ("MINIPACH_", "GITHUB_", "GITLAB_", "CI_", "BITBUCKET_", "FORGEJO_", "GITEA_", "JENKINS_", "AWS_")
@@ -55,7 +56,9 @@ def ci(study: Study, forge: FakeForge, *words: str, **more: str) -> Done:
 
 
 def test_the_comment(study: Study, forge: FakeForge) -> None:
-    done = ci(study, forge, "comment", "--base", "HEAD~1")
+    with watched_processes(TOKEN) as shown:
+        done = ci(study, forge, "comment", "--base", "HEAD~1")
+    assert shown == [] and files_with(TOKEN, study.root) == [] and TOKEN not in forge.comments[0].text
     assert (done.code, done.out, done.err) == (0, "lab/study 7: comment created\n", "")
     done = ci(study, forge, "comment", "--base", "HEAD~1", "--json")
     assert done.json == {

@@ -14,7 +14,8 @@ from minipach.support.errors import UserError
 from tests.fixtures.plain_projects import repo, root
 from tests.fixtures.projects import Study
 from tests.fixtures.repos import Files
-from tests.fixtures.s3_servers import juicefs
+from tests.fixtures.s3_servers import SECRET, juicefs
+from tests.fixtures.secret_search import files_with, watched_processes
 
 pytestmark = pytest.mark.slow
 
@@ -153,7 +154,12 @@ def test_a_bucket_gets_the_outputs_of_a_pipeline(tmp_path: Path, monkeypatch: py
     with juicefs(tmp_path / "s3") as server:
         for name, value in {**server.env, "AWS_ENDPOINT_URL": server.url}.items():
             monkeypatch.setenv(name, value)
-        done = study.minipach("egress", "edges", "s3://results/edges")
+        with watched_processes(SECRET) as shown:
+            done = study.minipach("egress", "edges", "s3://results/edges")
+        assert shown == [] and SECRET not in done.out + done.err
+        assert files_with(SECRET, study.root, tmp_path / "s3") == [], (
+            "the manifest has no credentials, and nothing else"
+        )
         assert (done.code, done.out) == (0, "edges: 1 new (12 B), 0 renamed (0 B), 0 gone\n"), done.err
         names = [one.object_name for one in server.client.list_objects("results", prefix="edges/", recursive=True)]
         assert "edges/a" in names and f"edges/{MANIFEST}" in names

@@ -14,6 +14,7 @@ from minipach.support.errors import UserError
 from tests.fixtures.plain_projects import repo, root
 from tests.fixtures.projects import need
 from tests.fixtures.repos import Files
+from tests.fixtures.secret_search import files_with, watched_processes
 
 __all__ = ["root"]
 
@@ -51,7 +52,11 @@ def test_data_stay_while_it_is_down(root: Files, monkeypatch: pytest.MonkeyPatch
             monkeypatch.delenv(name)
         project = find_project(root.path)
         assert {one.repo: one.contents for one in push(project, "local", quiet)} == {"late": 1, ".": 0}
-        annex(late, "drop", "--quiet", "a.dat")
+        key = project.local.store / "key"
+        secret = key.read_text().split()[1]
+        with watched_processes(secret) as shown:
+            annex(late, "drop", "--quiet", "a.dat")
+        assert shown == [] and files_with(secret, root.path) == [str(key)] and key.stat().st_mode & 0o077 == 0
         assert service(project).stop()
         assert Repo(late.path).git("annex", "get", "--quiet", "a.dat", ok=(0, 1)) == b""
         assert not (late.path / "a.dat").exists()
