@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,11 @@ def test_a_package_begins_with_a_docstring_and_nothing_else(file: Path) -> None:
     assert ast.get_docstring(tree) and len(tree.body) == 1
 
 
+@functools.cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
 def names(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Yield the names and texts of a module, without its docstrings and comments."""
     docs = {
@@ -85,7 +91,7 @@ def test_no_module_outside_executors_names_an_engine() -> None:
         for file in MODULES
         if (name := file.relative_to(ROOT / "minipach").as_posix()) not in _MAY_NAME_ENGINES
         and not name.startswith("executors/")
-        for line, text in names(ast.parse(file.read_text()))
+        for line, text in names(parsed(file))
         if _ENGINES.search(text.replace("_", " ").replace("rm -rq", ""))
     ]
     assert found == [], "executors/registry.py answers what differs"
@@ -97,7 +103,7 @@ def test_only_the_command_line_prints() -> None:
         f"{name}:{node.lineno}"
         for file in MODULES
         if (name := file.relative_to(ROOT / "minipach").as_posix()) not in may and not name.startswith("cli/")
-        for node in ast.walk(ast.parse(file.read_text()))
+        for node in ast.walk(parsed(file))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     ]
     assert found == [], "modules log or report events"

@@ -40,6 +40,7 @@ TERMS = (
     *("pass", "pending work", "pipeline", "publish", "queue", "results branch", "retry", "slot", "submit", "upstream"),
     *("worker", "working tree"),
 )
+_WRONG = re.compile("|".join(INSTEAD), re.IGNORECASE)
 LONGEST = 25  # words in a sentence of a page, or in a part of it between colons, semicolons and brackets
 _CLAUSES = ("What", "How", "Where", "Who", "Whose", "Whoever", "Why", "Which", "Of", "As", "That", "Those", "When")
 
@@ -104,7 +105,12 @@ def comments(module: str) -> Iterator[tuple[int, str]]:
 
 
 def explanations(module: str) -> Iterator[tuple[int, str]]:
-    """The docstrings and comments of a module, without the names of parameters that they begin with."""
+    """The docstrings and comments of a module, without the names of parameters that they begin with.
+
+    Nothing of a module that has no wrong word at all: to read the tokens of all modules takes seconds.
+    """
+    if not _WRONG.search(module):
+        return
     if text := ast.get_docstring(ast.parse(module)):
         yield 1, text
     for line, text in (*((line, text) for line, _, text in docstrings(module)), *comments(module)):

@@ -671,7 +671,7 @@ def test_a_clones_worker_sends_contents_to_a_store_that_is_named(
         scratch = tmp_path / "scratch"
         clone = (*MINIPACH, "-C", str(scratch), "worker", "-j", "1", "--clone", f"file://{study.root}", "--store")
         done = run(*clone, "lbb", cwd=tmp_path, env=workers.env)
-        assert (done.code, done.refusals) == (2, [("store.unknown", "lbb")])
+        assert (done.code, done.refusals) == (2, [("store.not-found", "lbb")])
         workers.start("-j", "0")
         workers.launch(*clone, "lab", env={secret_variable("t"): "hush-hush"})
         assert f"contents go to the store lab: {server.url}/study" in workers.said
