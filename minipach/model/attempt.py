@@ -52,6 +52,14 @@ class Try:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The tries of a datum in a job that did not come to its end: how many failed, and how many raised its memory."""
+
+    failed: int
+    raised: int
+
+
 _NOTHING = Took(0.0, 0.0, 0.0, 0.0)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from minipach.git import shared_modes
-from minipach.model.attempt import Attempt, DatumResult, Duration, Failure, JobRow, Repeated, Took, Try
+from minipach.model.attempt import Attempt, DatumResult, Duration, Failure, JobRow, Raised, Repeated, Took, Try
 from minipach.model.states import DatumKind, JobState
 from minipach.support.validation import conforming, conforms, is_moment, is_text, rows
 
@@ -30,7 +30,8 @@ CREATE TABLE IF NOT EXISTS attempt (
     finished REAL, disk INTEGER);
 CREATE TABLE IF NOT EXISTS try (
     key INTEGER PRIMARY KEY, job INTEGER, pipeline TEXT, datum TEXT, kind TEXT, exit INTEGER, message TEXT,
-    started REAL, ended REAL, seconds REAL, cpu REAL, memory INTEGER, host TEXT, log TEXT);
+    started REAL, ended REAL, seconds REAL, cpu REAL, memory INTEGER, host TEXT, log TEXT,
+    wants_memory INTEGER DEFAULT 0);
 CREATE UNIQUE INDEX IF NOT EXISTS try_once ON try (job, datum, log, ifnull(started, 0), message);
 CREATE INDEX IF NOT EXISTS attempt_by_datum ON attempt (pipeline, datum, key);
 CREATE INDEX IF NOT EXISTS attempt_by_job ON attempt (job);
@@ -38,7 +39,9 @@ CREATE INDEX IF NOT EXISTS job_by_pipeline ON job (pipeline, key);
 CREATE INDEX IF NOT EXISTS attempt_that_failed ON attempt (pipeline, datum) WHERE kind != 'ok';
 """
 # columns that earlier versions did not have
+_CUT_SHORT = ("interrupted", "running", "error")  # states of a job whose datums were not all tried to the end
 _ADDED = {
+    "try": {"wants_memory": "INTEGER DEFAULT 0"},
     "job": {"recovered": "INTEGER", "asked": "INTEGER", "cause": "TEXT"},
     "attempt": {
         "cpu": "REAL DEFAULT 0",
@@ -368,12 +371,34 @@ class Ledger:
         )
         return [row for row in found if conforms(row, _News)]
 
-    def add_try(self, job: int, pipeline: str, datum: str, one: Try) -> None:
-        """Add a try of a datum that was not the last one. A try that is there already is not added again."""
+    def add_try(self, job: int, pipeline: str, datum: str, one: Try, *, wants_memory: bool = False) -> None:
+        """Add a try of a datum that was not the last one. A try that is there already is not added again.
+
+        wants_memory: it was out of memory, and the next one is to have more.
+        """
         self._db.execute(
-            f"INSERT OR IGNORE INTO try (job, pipeline, datum, {_TRY}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (job, pipeline, datum, *astuple(one)),
+            f"INSERT OR IGNORE INTO try (job, pipeline, datum, wants_memory, {_TRY})"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (job, pipeline, datum, int(wants_memory), *astuple(one)),
         )
+
+    def raised(self, job: int, ident: str, pipeline: str) -> dict[str, Raised]:
+        """Return the datums whose memory was raised in a job, earlier passes of which may have been cut short.
+
+        job: of the pass that runs now · ident: the job's id, which says that the content is the same.
+        """
+        keys = [job]
+        before = self._db.execute(
+            "SELECT key, id, state FROM job WHERE pipeline = ? AND key < ? ORDER BY key DESC LIMIT 1", (pipeline, job)
+        ).fetchone()
+        if before is not None and before[1] == ident and before[2] in _CUT_SHORT:
+            keys.append(before[0])
+        found = self._db.execute(
+            "SELECT datum, sum(kind = 'failed'), sum(wants_memory) FROM try WHERE job IN (?, ?)"
+            " GROUP BY datum HAVING sum(wants_memory) > 0",
+            (keys[0], keys[-1]),
+        )
+        return {str(name): Raised(int(failed), int(raised)) for name, failed, raised in found}
 
     def tries(self, job: int) -> dict[str, list[Try]]:
         """Return the tries that were not the last ones, in order, of each datum of a job that has any."""

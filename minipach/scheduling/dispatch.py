@@ -7,15 +7,16 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from minipach.datums import launch_command
 from minipach.execution.set_size import BOOKKEEPING, Sizer, free_slots
 from minipach.executors.base import Executor
 from minipach.git.annex_keys import size_of
-from minipach.model.attempt import Attempt, DatumResult, Duration, Took, Try
+from minipach.model.attempt import Attempt, DatumResult, Duration, Raised, Took, Try
 from minipach.model.datum import Task
 from minipach.model.pipeline import SetSpec
 from minipach.model.work_set import Base, Outcome, Streak, WorkSet, tried_again
@@ -46,15 +47,18 @@ class Round:
         engine: Executor,
         forced: frozenset[str],
         lasting: bool,
-        record: Callable[[Task, Try], None] = lambda _task, _try: None,
+        record: Callable[[Task, Try, bool], None] = lambda _task, _try, _wants_memory: None,
         *,
         ready: int = 0,
+        raised: Mapping[str, Raised] = MappingProxyType({}),
     ) -> None:
         """lasting: whether sets outlive the scheduler · record: gets a try of a datum that is tried again by itself, at
-        once: that may end in a later pass · ready: pipelines that could begin now, and wait for slots.
+        once, and whether the next one is to have more memory: that may end in a later pass · ready: pipelines that
+        could begin now, and wait for slots · raised: datums whose memory was raised before this round.
         """
         self.assessment = assessment
         self._record = record
+        self._raised = raised
         self.base = base
         self.job = job
         self.logs = logs
@@ -130,7 +134,14 @@ class Round:
         if limit is not None:
             self.engine.limit(self.assessment.pipeline.name, limit)
         flying = {(t.id, t.datum.name) for flight in self._waiting.values() for t in flight.members if t}
-        self._queue.extend(t for t in tasks if (t.id, t.datum.name) not in flying)
+        for task in tasks:
+            before = self._raised.get(task.datum.name)
+            if (task.id, task.datum.name) in flying:
+                continue
+            if before is not None and self._can_raise(task, before):
+                self._alone.append((task, max(1, self._most - before.failed), before.raised))
+            else:
+                self._queue.append(task)
         self._total = len(tasks)
         self._deadline = deadline
 
@@ -268,13 +279,14 @@ class Round:
             if task is None:
                 yield one.index, None
             elif left := self._raised_tries(flight, one, outcome):
-                for before in (*_tries_before(one, outcome), _as_try(one, outcome)):
-                    self._record(task, before)
+                for before in _tries_before(one, outcome):
+                    self._record(task, before, False)
+                self._record(task, _as_try(one, outcome), True)
                 self._alone.append((task, left, flight.work.raised + 1))
                 yield one.index, None
             elif one.index in again:
                 for before in (*_tries_before(one, outcome), _as_try(one, outcome)):
-                    self._record(task, before)
+                    self._record(task, before, False)
                 self._try_alone(flight, task, again[one.index], outcome)
                 yield one.index, None
             else:
@@ -288,6 +300,11 @@ class Round:
         left = self._most - work.tried - (outcome.tries if one.state == "failed" else 0)
         more = replace(work.needs, memory=round(work.needs.memory * work.more_memory))
         return left if left > 0 and self.engine.can_have(more) else 0
+
+    def _can_raise(self, task: Task, before: Raised) -> bool:
+        """Return whether the spec still gives more memory to a datum that had too little, and a machine has it."""
+        work = make_set(self.assessment, self.base, [task], self.job, "")
+        return work.more_memory > 1 and self.engine.can_have(work.with_memory(before.raised).needs)
 
     def _end(self, flight: _Flight, task: Task, one: DatumResult, outcome: Outcome, count: int) -> Attempt:
         """Return what became of a datum for good. count: the datums that the outcome is of."""

@@ -333,8 +333,9 @@ class Pass:
             self.scheduler.engine(),
             frozenset(self.forced),
             self.scheduler.lasting,
-            lambda task, one: ledger.add_try(key, self.name, task.datum.name, one),
+            lambda task, one, wants: ledger.add_try(key, self.name, task.datum.name, one, wants_memory=wants),
             ready=self.scheduler.ready,
+            raised=ledger.raised(key, job, self.name),
         )
         round_.learn_from(ledger.durations(self.name))
         self._take_back()

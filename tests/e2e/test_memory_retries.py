@@ -8,7 +8,8 @@ import pytest
 
 from minipach.executors.resources import own_memory
 from minipach.model.run_record import parse
-from tests.fixtures.projects import Study
+from tests.fixtures.leftovers import Background, until
+from tests.fixtures.projects import SHOWN, Study
 from tests.fixtures.stories import counts
 
 pytestmark = pytest.mark.slow
@@ -72,3 +73,24 @@ def test_no_try_gets_more_than_the_machine_has(study: Study) -> None:
     assert counts(study.schedule("-j", "1", code=1)["edges"]) == {"failed": 1}
     said = study.minipach("logs", "edges", "a").out
     assert "out of memory, this try gets" not in said
+
+
+@pytest.mark.slow
+def test_a_schedule_after_a_killed_one_begins_with_the_raised_memory(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINIPACH_RUNTIME", "none")  # so that the command can leave marks
+    study.put("images/a", "a\n")
+    run = f"""[ -e {SHOWN}/first ] || {{ touch {SHOWN}/first; kill -9 $$; }}
+[ -e {SHOWN}/second ] || {{ touch {SHOWN}/second; sleep 600; }}
+cp "$images" "$PFS/out/"
+"""
+    study.pipeline("edges", SPEC.format(number=1, tries=3), run=run)
+    killed = Background(study, "schedule")
+    until("the second try", (SHOWN / "second").exists)
+    killed.process.kill()
+    killed.process.wait()
+    assert counts(study.schedule()["edges"]) == {"ran": 1}
+    assert limits(study) == {"a": 160}
+    assert "after it was out of memory, this try gets 167.8 MB" in study.minipach("logs", "edges", "a").out
+    assert study.minipach("schedule").out == "nothing to do\n"

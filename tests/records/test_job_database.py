@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-from minipach.model.attempt import Attempt, DatumResult, JobRow, Took, Try
+from minipach.model.attempt import Attempt, DatumResult, JobRow, Raised, Took, Try
 from minipach.records.job_database import Ledger
 
 COUNTS = {"ran": 2, "reused": 1, "current": 0, "removed": 0, "recovered": 0, "failed": 1}
@@ -96,6 +96,23 @@ def test_a_try_that_is_told_twice_is_noted_once(ledger: Ledger) -> None:
     assert ledger.tries(job + 1) == {} == ledger.tries(job - 1)
     last = ledger.last_attempts("edges")["a"]
     assert (last.pass_key, last.last_try.kind, last.last_try.seconds) == (job, "ok", 1.5)
+
+
+@pytest.mark.parametrize("state", ["interrupted", "error", None, "failed", "published"])
+def test_memory_that_a_cut_short_job_raised_is_known_to_the_next_one(ledger: Ledger, state: str | None) -> None:
+    first = ledger.start_job("j1", "edges")
+    ledger.add_try(first, "edges", "a", Try("failed", 137, "killed", 10.0, log="1.log"), wants_memory=True)
+    ledger.add_try(first, "edges", "a", Try("lost", 1, "its worker died", 11.0, log="2.log"))
+    ledger.add_try(first, "edges", "a", Try("failed", 137, "killed", 12.0, log="3.log"), wants_memory=True)
+    ledger.add_try(first, "edges", "b", Try("failed", 1, "m", 10.0, log="4.log"))
+    assert ledger.raised(first, "j1", "edges") == {"a": Raised(failed=2, raised=2)}
+    if state is not None:  # else it was killed
+        ledger.end_job(first, state, COUNTS, "")
+    second = ledger.start_job("j1", "edges")
+    expected = {} if state in ("failed", "published") else {"a": Raised(failed=2, raised=2)}
+    assert ledger.raised(second, "j1", "edges") == expected
+    other = ledger.start_job("j2", "edges")
+    assert ledger.raised(other, "j2", "edges") == {}, "other content"
 
 
 def test_forced_runs_are_known_until_a_job_after_them_came_to_an_end(ledger: Ledger) -> None:
