@@ -101,7 +101,6 @@ def _findings(client: Client, name: str) -> Iterator[Finding]:
             yield Finding("ok", f"a pod reaches it: {tried}")
     if not rows:
         what = f"it reported nothing ({ending(pod)}{': ' + said[-1] if said else ''})"
-        what = f"it printed no result ({ending(pod)}{': ' + said[-1] if said else ''})"
         yield _problem("kubernetes.no-worker", what, "is minipach in the image? deploy/kubernetes/Containerfile")
 
 
