@@ -224,7 +224,8 @@ def _explicit(recipe: Recipe, file: Path) -> str:
 
 def _of_dockerfile(recipe: Recipe, file: Path, target: Path, scratch: Path) -> tuple[str, ...]:
     program, name = _first(recipe, "podman", "buildah", "docker"), f"localhost/minipach-{recipe.digest[:16]}:latest"
-    same = () if os.path.basename(program) == "docker" else ("--timestamp", "0", "--format", "docker")
+    # the form of docker would have the names of the build's containers in it
+    same = () if os.path.basename(program) == "docker" else ("--timestamp", "0", "--format", "oci")
     _run(recipe, program, "build", *same, "--file", str(file), "--tag", name, str(file.parent))
     if os.path.basename(program) == "buildah":
         _run(recipe, program, "push", name, f"docker-archive:{target}:{name}")

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import os
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -16,6 +17,7 @@ from minipach.environment.build import build
 from minipach.environment.recipe import Recipe, read_recipe
 from minipach.project.project import Project
 from minipach.support.errors import UserError
+from tests.fixtures.container_images import need, podman_config
 from tests.fixtures.projects import Study
 
 _TELL = 'printf "%s\\n" "$0 $*" >>"$LOG"\n'
@@ -184,6 +186,31 @@ def test_a_dockerfile_is_built_by_what_is_there(
     assert "\ntool\n" in said, "the files beside it are in its context"
     assert ("--timestamp 0" in said) == (program != "docker")
     assert "spec.yml" not in said
+
+
+@pytest.mark.slow
+def test_podman_builds_the_same_image_twice_and_it_runs(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need("podman", "runc", "busybox")
+    for name, value in podman_config(tmp_path / "podman").items():
+        monkeypatch.setenv(name, value)
+    study.put("images/a.txt", "alpha")
+    spec = 'input: {pfs: {repo: images, glob: "/*"}}\n'
+    command = "/bin/busybox echo $COLOUR $(/bin/busybox pwd) >$PFS/out/a.txt"
+    study.pipeline("edges", f"{spec}transform: {{cmd: [/bin/sh, -c, '{command}']}}\n")
+    with (study.root / "edges/spec.yml").open("a") as file:
+        file.write("minipach: {environment: env/Dockerfile}\n")
+    shutil.rmtree(study.root / "edges/code")
+    (study.root / "edges/env").mkdir()
+    shutil.copy(shutil.which("busybox") or "", study.root / "edges/env/busybox")
+    text = "FROM scratch\nCOPY busybox /bin/busybox\nCOPY busybox /bin/sh\nWORKDIR /data\nENV COLOUR=blue\n"
+    (study.root / "edges/env/Dockerfile").write_text(text)
+    assert study.schedule()["edges"]["counts"]["ran"] == 1
+    assert study.read("edges/a.txt") == b"blue /data\n"
+    again = study.minipach("image", "build", "edges", "--again", "--json")
+    assert again.json["is_new"]
+    assert study.plan()["edges"]["counts"]["run"] == 0, "the same recipe gives the same bytes"
 
 
 def _without_builders(tmp_path: Path) -> str:
