@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,7 @@ from minipach.cli.tables import show_table
 from minipach.support.text import byte_count
 
 if TYPE_CHECKING:
+    from minipach.project.lock import Registered
     from minipach.publish.project_exchange import Moved
 
 REMOTE = Annotated[
@@ -49,13 +51,17 @@ def push(
 
     Example: minipach push --plan, then minipach push origin
     """
-    from minipach.project.lock import project_lock
+    from minipach.project.lock import register
     from minipach.publish.project_exchange import push as push_project
 
     here: Here = context.obj
     project = here.project()
-    with contextlib.nullcontext() if plan else project_lock(project.local.lock, wait=wait, tell=say):
-        moved = push_project(project, remote, say, verify=verify, plan=plan)
+    if plan:
+        moved = push_project(project, remote, say, plan=True)
+    else:
+        with register(project.local.lock, (), wait=wait, tell=say) as claims:
+            send = partial(push_project, project, remote, say, verify=verify, claims=claims)
+            moved = _until_free(send, claims, wait=wait)
     _show(moved, as_json=as_json)
 
 
@@ -68,13 +74,13 @@ def pull(context: typer.Context, remote: REMOTE = None, as_json: JSON = False, w
 
     Example: minipach pull, or minipach pull origin
     """
-    from minipach.project.lock import project_lock
+    from minipach.project.lock import register
     from minipach.publish.project_exchange import pull as pull_project
 
     here: Here = context.obj
     project = here.project()
-    with project_lock(project.local.lock, wait=wait, tell=say):
-        moved = pull_project(project, remote, say)
+    with register(project.local.lock, (), wait=wait, tell=say) as claims:
+        moved = _until_free(partial(pull_project, project, remote, say, claims=claims), claims, wait=wait)
     _show(moved, as_json=as_json)
 
 
@@ -147,6 +153,19 @@ def sync(
         raise typer.Exit(USER)
     if report is not None and not report.ok:
         raise typer.Exit(FAILED)
+
+
+def _until_free(move: Callable[[], list[Moved]], claims: Registered, *, wait: bool) -> list[Moved]:
+    """Move what no schedule works on. With `wait`, wait for the rest, and move that, too."""
+    from minipach.publish.project_exchange import BUSY
+
+    found = move()
+    while wait and (busy := [one.repo for one in found if any(problem.code == BUSY for problem in one.problems)]):
+        for path in busy:
+            claims.take_when_free(path)
+            claims.give_back(path)
+        found = [new if old.problems else old for old, new in zip(found, move(), strict=True)]
+    return found
 
 
 def _show(moved: list[Moved], *, as_json: bool) -> None:

@@ -113,6 +113,10 @@ class Claims(Protocol):
         """Take a pipeline. False: another schedule has it."""
         ...
 
+    def obtain(self, path: str) -> str:
+        """Take a pipeline; or return who has it. "": it is taken."""
+        ...
+
     def has(self, path: str) -> bool:
         """Return whether a pipeline is taken."""
         ...
@@ -132,6 +136,10 @@ class Alone:
     def take(self, path: str) -> bool:
         """Return True: no other schedule runs."""
         return True
+
+    def obtain(self, path: str) -> str:
+        """Return "": no other schedule runs."""
+        return ""
 
     def has(self, path: str) -> bool:
         """Return True: all are taken."""
@@ -157,17 +165,22 @@ class Registered:
 
     def take(self, path: str) -> bool:
         """Take a pipeline. False: another schedule has it; that is said once."""
-        with self.step():
-            other = next((one for one in _schedules(self._lock) if path in one.held and one.file != self._file), None)
-            if other is None:
-                self._held.add(path)
-                self._note()
-                return True
+        other = self.obtain(path)
         line = f"{path}: waiting for {other}"
-        if line not in self._told:
+        if other and line not in self._told:
             self._told.add(line)
             self._tell(line)
-        return False
+        return not other
+
+    def obtain(self, path: str) -> str:
+        """Take a pipeline; or return who has it. "": it is taken."""
+        with self.step():
+            other = next((one for one in _schedules(self._lock) if path in one.held and one.file != self._file), None)
+            if other is not None:
+                return str(other)
+            self._held.add(path)
+            self._note()
+        return ""
 
     def take_when_free(self, path: str) -> None:
         """Take a pipeline; wait while another schedule has it."""

@@ -7,18 +7,21 @@ those of pipelines that take from it. `minipach push` and passes by themselves s
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import posixpath
 import random
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from minipach.git.repo import GITLINK, GitError, Repo, annex, is_dataset
 from minipach.model.messages import RECORD, SUBJECT
+from minipach.project.lock import Alone, Claims
 from minipach.project.project import Project
 from minipach.publish import exchange
 from minipach.storage.setup import branches, enable_confirmed, keeps_contents, unconfirmed, unconfirmed_problem
@@ -34,6 +37,7 @@ _COPIES = 3  # times that contents are copied while a store fails
 LATE = "push.late"
 DIVERGED = "push.diverged"
 HELD = "push.held"
+BUSY = "push.busy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +78,16 @@ class Moved:
         }
 
 
-def push(project: Project, target: str | None, tell: Tell, *, verify: int = 0, plan: bool = False) -> list[Moved]:
-    """Push a project. The caller holds the project's lock.
+def push(
+    project: Project,
+    target: str | None,
+    tell: Tell,
+    *,
+    verify: int = 0,
+    plan: bool = False,
+    claims: Claims | None = None,
+) -> list[Moved]:
+    """Push a project. Pipelines that a schedule works on are left where they are, and a problem says so.
 
     Args:
         project: The project.
@@ -83,6 +95,7 @@ def push(project: Project, target: str | None, tell: Tell, *, verify: int = 0, p
         tell: Gets a line for each step.
         verify: Read so many contents of each repo back from each store, and compare them.
         plan: Only find out what would go.
+        claims: The pipelines that the caller has for itself. None: all, since it holds the project's lock.
 
     Raises:
         UserError: No repo has such a remote or store.
@@ -104,7 +117,7 @@ def push(project: Project, target: str | None, tell: Tell, *, verify: int = 0, p
         moved = Moved(path, remote, tuple(_stores(repo, remote, store)))
         found.append(_plan(repo, moved) if plan else moved)
     if not plan:
-        found = send(project, found, tell, verify=verify)
+        found = send(project, found, tell, verify=verify, claims=claims)
     if not found:
         names = sorted({*known, *(name for _, repo in _repos(project) for name in repo.line("remote").splitlines())})
         what = f'no repo has a remote "{target}"' if target else "no repo has a remote to push to"
@@ -122,8 +135,9 @@ def send(
     without_contents: bool = False,
     create: bool = True,
     known: Collection[tuple[str, str]] = (),
+    claims: Claims | None = None,
 ) -> list[Moved]:
-    """Send repos to their remotes; return what went, in the same order. The caller holds the project's lock.
+    """Send repos to their remotes; return what went, in the same order.
 
     Args:
         project: The project.
@@ -133,14 +147,44 @@ def send(
         without_contents: Send refs also where neither the remote nor a store keeps contents.
         create: Send branches that a remote does not have yet.
         known: Repos, each with a further remote that people fetch from.
+        claims: As for `push`.
     """
-    contents = partial(_send_contents, project, verify=verify, without_contents=without_contents, tell=tell)
-    found = [_tried(project, one, contents) for one in wanted]
+    claims = claims or Alone()
+    contents = partial(
+        _send_contents, project, verify=verify, without_contents=without_contents, tell=tell, claims=claims
+    )
+    try:
+        found = [_busy(claims, one) or _tried(project, one, contents) for one in wanted]
+        return _send_all_branches(project, found, create=create, known=known, tell=tell)
+    finally:
+        for repo in dict.fromkeys(one.repo for one in wanted if claims.has(one.repo)):
+            claims.give_back(repo)
+
+
+def _busy(claims: Claims, moved: Moved) -> Moved | None:
+    """Return a repo that stays as it is, since a schedule works on it; None: it is taken now."""
+    who = claims.obtain(moved.repo)
+    if not who:
+        return None
+    fix = "minipach wait, then the same command again"
+    return replace(moved, problems=(Problem(BUSY, moved.repo, f"a schedule works on it: {who}", fix),))
+
+
+def _alone_with(project: Project, path: str, claims: Claims) -> AbstractContextManager[None]:
+    """Return the context to write to a repo: schedules write to those that are no pipelines in steps."""
+    return contextlib.nullcontext() if path in project.order else claims.step()
+
+
+def _send_all_branches(
+    project: Project, found: list[Moved], *, create: bool, known: Collection[tuple[str, str]], tell: Tell
+) -> list[Moved]:
     held = {one.repo for one in found if one.problems}
+    busy = {one.repo for one in found if any(problem.code == BUSY for problem in one.problems)}
     for number in sorted(range(len(found)), key=lambda n: _turn(project, found[n].repo)):
         one = found[number]
         if one.remote and not one.problems:
-            branches_of = partial(_send_branches, project, held=held, create=create, known=known, tell=tell)
+            away = held - busy if one.repo == "." else held  # the superdataset names what was published before
+            branches_of = partial(_send_branches, project, held=away, create=create, known=known, tell=tell)
             found[number] = _tried(project, one, branches_of)
             held |= {one.repo} if found[number].problems else set()
     return found
@@ -185,7 +229,7 @@ def _turn(project: Project, path: str) -> tuple[int, int, str]:
 
 
 def _send_contents(
-    project: Project, repo: Repo, moved: Moved, *, verify: int, without_contents: bool, tell: Tell
+    project: Project, repo: Repo, moved: Moved, *, verify: int, without_contents: bool, tell: Tell, claims: Claims
 ) -> Moved:
     """Send contents, then git-annex's branch and the results."""
     remote = moved.remote
@@ -207,7 +251,8 @@ def _send_contents(
             fix = f"minipach store add NAME --dir DIR, or git -C {quoted(repo.path)} annex copy --to={remote}"
         raise UserError(Problem("push.no-store", "", f"{remote} keeps no contents, and depends on no store", fix))
     if keeps_contents(repo):
-        exchange.send(repo, moved.repo, remote)
+        with _alone_with(project, moved.repo, claims):
+            exchange.send(repo, moved.repo, remote)
     return moved
 
 
@@ -300,8 +345,8 @@ def _address(url: str, top: str) -> str:
     return url.removeprefix("file://").rstrip("/").removesuffix(".git").rstrip("/")
 
 
-def pull(project: Project, target: str | None, tell: Tell) -> list[Moved]:
-    """Bring the branches, results and places of contents of a remote. The caller holds the project's lock.
+def pull(project: Project, target: str | None, tell: Tell, *, claims: Claims | None = None) -> list[Moved]:
+    """Bring the branches, results and places of contents of a remote. claims: as for `push`.
 
     Contents are fetched when something needs them. A branch is fast-forwarded, or merged if only commits of minipach
     are in the way; else it stays, and a problem says so.
@@ -310,16 +355,21 @@ def pull(project: Project, target: str | None, tell: Tell) -> list[Moved]:
         UserError: No repo has such a remote.
     """
     found: list[Moved] = []
+    claims = claims or Alone()
     for path, repo in reversed(list(_repos(project))):
         remote = remote_for(repo, target)
         if not remote:
             continue
         moved = Moved(path, remote)
+        if busy := _busy(claims, moved):
+            found.append(busy)
+            continue
         try:
             before = repo.head()
-            if keeps_contents(repo):
-                exchange.take(repo, remote)
-            bring(repo, remote, partial(_tell_of, tell, path))
+            with _alone_with(project, path, claims):
+                if keeps_contents(repo):
+                    exchange.take(repo, remote)
+                bring(repo, remote, partial(_tell_of, tell, path))
             for one in stores(project).values():
                 enable_confirmed(project, repo, path, one, tell)
             after = repo.head()
@@ -331,6 +381,8 @@ def pull(project: Project, target: str | None, tell: Tell) -> list[Moved]:
             lines = exchange.without_credentials((error.stderr.splitlines() or ["git failed"])[-1])
             problem = Problem("pull.failed", path, f"{remote}: {lines}", f"git -C {quoted(repo.path)} pull {remote}")
             moved = replace(moved, problems=(problem,))
+        finally:
+            claims.give_back(path)
         found.append(moved)
     for one in unconfirmed(project):
         tell(str(unconfirmed_problem(project, one)))

@@ -55,10 +55,13 @@ class DagLoop:
         take: Callable[[str], bool] = lambda path: True,
         *,
         follow: bool,
+        leave: Callable[[], bool] | None = None,
     ) -> None:
         """begin: makes a pipeline's pass · end: gets its report · follow: whether outcomes are waited for.
 
         take: takes a pipeline, before its pass begins; False: another schedule has it, so others come first.
+
+        leave: whether to end without the pipelines that other schedules have; asked while nothing else is left.
 
         Else one pass is made after the other, and each ends as soon as its sets are submitted.
         """
@@ -66,13 +69,17 @@ class DagLoop:
         self._begin = begin
         self._end = end
         self._take = take
+        self._leave = leave or (lambda: False)
         self._most = _MOST if follow else 1
         self._pause = _PAUSE if follow else 0.0
         self._going: dict[str, _Going] = {}
         self._ended: set[str] = set()
 
-    def run(self, order: Sequence[str], upstream: Callable[[str], Iterable[str]]) -> None:
-        """Make the passes of these pipelines. upstream: those whose output a pipeline takes, earlier in the order."""
+    def run(self, order: Sequence[str], upstream: Callable[[str], Iterable[str]]) -> list[str]:
+        """Make the passes of these pipelines; return those that were left to another pass.
+
+        upstream: those whose output a pipeline takes, earlier in the order.
+        """
         places = {path: number for number, path in enumerate(order)}
         left = {path: [up for up in upstream(path) if up in places] for path in order}
         try:
@@ -83,12 +90,15 @@ class DagLoop:
                     self._source.ready = sum(self._ended.issuperset(above) for above in left.values())
                     self._resume(path, self._begin(path))
                 elif not self._going:
+                    if self._leave():
+                        break
                     time.sleep(_OTHERS)
                 if self._going:
                     self._deliver(places, 0.0 if path is not None else self._pause)
         finally:  # empty but for an exception
             for going in self._going.values():
                 going.work.close()
+        return list(left)
 
     def _ready(self, left: Mapping[str, Sequence[str]]) -> Iterator[str]:
         """Yield the pipelines that may begin: nothing that they take from is left, and no other schedule has them."""

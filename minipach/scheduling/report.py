@@ -102,7 +102,9 @@ class Options:
     for what runs; if off, and the executor's sets outlive us, hand them over and go.
 
     now: no trigger of an input counts · cause: what the job database says of jobs that begin (see `JobRow`) ·
-    postpone: returns whether another pass follows at once and makes the superdataset's commit; called just before it.
+    postpone: returns whether another pass follows at once and makes the superdataset's commit; called just before it ·
+    leave: returns whether another pass follows, which may wait for pipelines that another schedule has; called while
+    nothing else is left.
     """
 
     force: bool = False
@@ -113,3 +115,4 @@ class Options:
     cause: str = "manual"
     now: bool = False
     postpone: Callable[[], bool] | None = None
+    leave: Callable[[], bool] | None = None

@@ -105,8 +105,11 @@ class Scheduler:
             self._note,
             self._claims.take,
             follow=options.follow,
+            leave=options.leave,
         )
-        loop.run(targets.order, self.project.upstream)
+        for path in loop.run(targets.order, self.project.upstream):
+            why = "another schedule works on it, or on what it takes from; the next pass looks again"
+            self._note(path, PipelineReport(self.project.name_of(path), "waiting", reason=why))
         reports = {path: self._reports[path] for path in targets.order}
         with self._step():
             postponed = options.postpone is not None and options.postpone()

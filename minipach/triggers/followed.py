@@ -6,11 +6,12 @@ name takes part. A branch is fast-forwarded, or merged if only commits of minipa
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterator
 
 from minipach.git.network import unattended
 from minipach.git.repo import GitError, Repo, is_dataset
-from minipach.project.lock import project_lock
+from minipach.project.lock import register
 from minipach.project.project import Project
 from minipach.project.settings import local_setting, network_limit
 from minipach.publish import exchange
@@ -45,17 +46,28 @@ def fetch(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
     def tell(line: str) -> None:
         reporter.report(Message(line))
 
-    with project_lock(project.local.lock, wait=True, tell=tell), unattended(network_limit(project.repo)):
+    with (
+        register(project.local.lock, (), wait=True, tell=tell) as claims,
+        unattended(network_limit(project.repo)),
+    ):
         for path, repo, remote in having(project, remotes):
+            if who := claims.obtain(path):
+                tell(f"{path}: left for a later pass: {who} works on it")
+                continue
             lines: list[str] = []
             try:
-                bring(repo, remote, lines.append)
+                if path == ".":
+                    repo.git("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", remote)
+                with claims.step() if path == "." else contextlib.nullcontext():  # schedules commit there
+                    bring(repo, remote, lines.append)
             except UserError as error:
                 problems += [problem.within(path) for problem in error.problems]
             except GitError as error:
                 why = exchange.without_credentials((error.stderr.splitlines() or ["git failed"])[-1])
                 fix = f"git -C {quoted(repo.path)} pull {remote}"
                 problems.append(Problem("follow.failed", path, f"{remote}: {why}", fix))
+            finally:
+                claims.give_back(path)
             for line in lines:
                 tell(f"{path}: {line}")
     for problem in problems:

@@ -186,7 +186,7 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
                 reporter.report(Message(f"{name}: left out: {why}"))
             missed += wishes.problems
             # a save may be under way, whose own commit of the superdataset would fail if ours came before it
-            options = Options(postpone=state.heard.exists, cause=look.cause)
+            options = Options(postpone=state.heard.exists, leave=state.heard.exists, cause=look.cause)
             report = _run(project, targets, wishes, options, reporter)
             missed += _experiments(root, wishes, reporter)
             for hook in hooks.complete(find_project(root)):
@@ -245,6 +245,7 @@ def _run(project: Project, targets: Targets, wishes: Wishes, options: Options, r
             reporter.report(Message(f"a commit asks for: {printable(' '.join((*request.words, *request.options)))}"))
             chosen_options = replace(
                 options,
+                leave=None,  # the next pass would not know of the request
                 force="--force" in request.options,
                 keep_going="--keep-going" in request.options,
                 retry_failed="--retry-failed" in request.options,
@@ -282,6 +283,10 @@ def _experiments(root: Path, wishes: Wishes, reporter: Reporter) -> tuple[Proble
         project = find_project(root)
         tell(f"a commit asks for the experiment {trial.name}")
         try:
+            if why := paused(project).get(trial.path):
+                name = project.name_of(trial.path)
+                fix = f"{why}, then commit with the line again"
+                raise UserError(Problem("commit.paused", "", f"{name} is paused", fix))
             if trial.words:
                 done = run_experiment(project, trial.words, trial.name, tell)
             else:

@@ -12,11 +12,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from minipach.git.network import unattended
 from minipach.git.repo import GitError, Repo
 from minipach.model.repo_layout import RESULTS
-from minipach.project.lock import project_lock
+from minipach.project.lock import register
 from minipach.project.project import Project
 from minipach.project.settings import network_limit
 from minipach.publish import exchange
-from minipach.publish.project_exchange import DIVERGED, HELD, LATE, route, send, sent_branches
+from minipach.publish.project_exchange import BUSY, DIVERGED, HELD, LATE, route, send, sent_branches
 from minipach.scheduling.events import Message, Reporter
 from minipach.support.errors import Problem
 from minipach.triggers import received
@@ -38,13 +38,16 @@ def push_back(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
     def tell(line: str) -> None:
         reporter.report(Message(line))
 
-    with project_lock(project.local.lock, wait=True, tell=tell), unattended(network_limit(project.repo)):
+    with (
+        register(project.local.lock, (), wait=True, tell=tell) as claims,
+        unattended(network_limit(project.repo)),
+    ):
         known = [(path, remote) for path, _, remote in bare]
         routes = [route(repo, path, remote) for path, repo, remote in _behind(project, having(project, remotes))]
-        sent = send(project, routes, tell, without_contents=True, known=known)
+        sent = send(project, routes, tell, without_contents=True, known=known, claims=claims)
         results = [one for one in bare if one[0] == "." or one[0] in project.order]
         routes = [route(repo, path, remote) for path, repo, remote in _behind(project, results, create=False)]
-        sent += send(project, routes, tell, create=False, known=known)
+        sent += send(project, routes, tell, create=False, known=known, claims=claims)
         for path, repo, remote in bare:
             _send_notes(repo, remote, path, tell)
             repo.close()
@@ -54,7 +57,7 @@ def push_back(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
                 hear(project.local, f"{moved.repo}: somebody else pushed to {moved.remote} meanwhile")
             elif problem.code == DIVERGED and moved.remote in remotes:
                 continue  # `followed.fetch` has reported it
-            elif problem.code == HELD:  # the problem of the other repo is reported
+            elif problem.code in (HELD, BUSY):  # the problem of the other repo is reported; a later pass sends it
                 tell(str(problem))
             else:
                 problems.append(problem)

@@ -6,13 +6,14 @@ heard, and fast-forwards the branches that are checked out.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from minipach.git.network import unattended
 from minipach.git.repo import GitError, Repo, is_dataset
-from minipach.project.lock import project_lock
+from minipach.project.lock import register
 from minipach.project.project import Project
 from minipach.project.settings import network_limit
 from minipach.publish.exchange import take_places
@@ -63,11 +64,19 @@ def update(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
     def tell(line: str) -> None:
         reporter.report(Message(line))
 
-    with project_lock(project.local.lock, wait=True, tell=tell), unattended(network_limit(project.repo)):
+    with (
+        register(project.local.lock, (), wait=True, tell=tell) as claims,
+        unattended(network_limit(project.repo)),
+    ):
         for path in paths:
             for name, repo, remote in remotes_of(project, path):
+                if who := claims.obtain(name):
+                    tell(f"{name}: left for a later pass: {who} works on it")
+                    continue
                 try:
-                    if line := _forward(repo, remote):
+                    with claims.step() if name == "." else contextlib.nullcontext():  # schedules commit there
+                        line = _forward(repo, remote)
+                    if line:
                         tell(f"{name}: {line} from {path}")
                 except GitError as error:
                     reason = error.stderr.splitlines()[-1] if error.stderr else "git failed"
@@ -75,6 +84,8 @@ def update(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
                     problem = Problem("hooks.not-updated", name, f"not updated from {path} ({reason})", fix)
                     tell(str(problem))
                     problems.append(problem)
+                finally:
+                    claims.give_back(name)
     return tuple(problems)
 
 

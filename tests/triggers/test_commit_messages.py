@@ -266,6 +266,10 @@ def test_commits_ask_for_experiments(study: Study) -> None:
     (problem,) = one_pass("x\n\nMinipach-Exp: levels edges.other=1,2")
     assert "no template names params.other" in problem
     assert "no template names" in study.git("images", "log", "-1", f"--notes={NOTES}")
+    assert study.minipach("pause", "edges").code == 0
+    (problem,) = one_pass("x\n\nMinipach-Exp: paused edges.level=7")
+    assert "edges is paused. Fix: minipach resume edges" in problem
+    assert study.minipach("resume", "edges").code == 0
     study.git(".", "config", "minipach.commit-keywords", "needed")
     study.put("images/b", "b", save=False)
     study.git("images", "add", "b")

@@ -12,6 +12,7 @@ from tests.fixtures.projects import PATIENCE, need, run
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
+@pytest.mark.timeout(5400)  # 500 saves on a busy machine
 @pytest.mark.parametrize("saves", [pytest.param(6, marks=pytest.mark.slow), pytest.param(500, marks=pytest.mark.soak)])
 def test_example(tmp_path: Path, saves: int) -> None:
     patience = PATIENCE + 10 * saves

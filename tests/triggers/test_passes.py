@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+import time
 from pathlib import Path
 
 import hypothesis
@@ -11,8 +13,10 @@ import pytest
 from hypothesis import strategies as st
 
 from minipach.model.local_state import LocalState
+from minipach.project.lock import register
 from minipach.project.project import Project
 from minipach.scheduling.events import Event, PipelineEnded
+from minipach.scheduling.report import ScheduleReport
 from minipach.triggers import hooks, passes
 from minipach.triggers.passes import answer, ask, by_itself, cause_of, is_waiting
 from tests.fixtures.passes import Kept, wait_until_quiet
@@ -141,6 +145,31 @@ def test_next_pass_commits_the_superdataset_if_a_save_is_under_way(study: Study)
     second = answer(study.root, Kept())
     assert second is not None and second.commit == study.git(".", "rev-parse", "HEAD")
     assert study.git(".", "rev-parse", "HEAD:edges") == study.git("edges", "rev-parse", "HEAD")
+
+
+@pytest.mark.slow
+def test_what_another_schedule_has_holds_up_no_other_pipeline(study: Study) -> None:
+    study.copier("edges")
+    study.copier("apart")
+    study.put("images/a", "a")
+    with register(state_of(study).lock, ["edges"], wait=True, tell=lambda line: None) as claims:
+        assert claims.take("edges")
+        hear(study, "x")
+        found: list[ScheduleReport | None] = []
+        waits = threading.Thread(target=lambda: found.append(answer(study.root, Kept())))
+        waits.start()
+        deadline = time.monotonic() + 120
+        while not (study.root / "apart/a").is_symlink():
+            assert waits.is_alive() and time.monotonic() < deadline
+            time.sleep(0.1)
+        waits.join(2)
+        assert waits.is_alive()  # for `edges`, since nobody else asks for a pass
+        hear(study, "y")
+        waits.join(60)
+        assert found[0] is not None
+        assert {row.name: row.state for row in found[0].pipelines} == {"apart": "published", "edges": "waiting"}
+    report = answer(study.root, Kept())
+    assert report is not None and "edges: published" in [f"{row.name}: {row.state}" for row in report.pipelines]
 
 
 @pytest.mark.slow
