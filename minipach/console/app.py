@@ -22,7 +22,7 @@ from starlette.routing import Route
 from minipach.console import pages
 from minipach.console.actions import NAMES, Started, action
 from minipach.console.addresses import address, values_of
-from minipach.console.compose import given_spec
+from minipach.console.compose import given_spec, saved
 from minipach.console.live import Live
 from minipach.console.pages import PAGES, VERSIONS, Asked, Page, chosen_file, compose
 from minipach.console.previews import kind_of
@@ -34,7 +34,6 @@ from minipach.project.lock import project_lock
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.text import quoted
-from minipach.templates.edit import save_spec
 from minipach.views.datum_files import at_version, place_of, read_file
 from minipach.views.datum_table import STATES
 
@@ -272,15 +271,15 @@ class Console:
             try:
                 spec = given_spec(project, values)
                 with project_lock(project.local.lock, wait=False, tell=log.info):
-                    saved = save_spec(project, spec, values.get("message", ""), values.get("branch", ""))
+                    done = saved(project, spec, values)
             except UserError as error:
                 kept = compose(asked)
                 shown = [*kept.data["failed"], *problems_json(error.problems)]
                 kept.context["failed"] = list({problem["text"]: problem for problem in shown}.values())
                 return self._sent_page(replace(kept, status=409), "html", "compose", asked, head=False)
-            where = {} if saved.branch else {"pipeline": spec.path}
+            where = {} if done.branch else {"pipeline": spec.path}
             page = "pipeline" if where else ""
-            return RedirectResponse(address(self.prefix, page, **where, saved=saved.commit), 303, HEADERS)
+            return RedirectResponse(address(self.prefix, page, **where, saved=done.commit), 303, HEADERS)
         except UserError as error:
             return self._sent_page(_failed(error, 400), "html", "", asked, head=False)
         except (GitError, OSError, sqlite3.Error) as error:

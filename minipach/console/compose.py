@@ -16,8 +16,11 @@ from minipach.project.project import Project
 from minipach.spec.load import json_schema
 from minipach.spec.yaml_reader import Null, Number
 from minipach.support.errors import Problem, UserError
+from minipach.templates import library
+from minipach.templates.draft import Draft, to_yaml
 from minipach.templates.edit import (
     NEW,
+    Saved,
     SpecText,
     committed_spec,
     input_of,
@@ -25,6 +28,8 @@ from minipach.templates.edit import (
     name_for,
     new_spec,
     read_values,
+    save_spec,
+    save_template,
     with_values,
 )
 from minipach.views.datum_table import STATES, DatumRow, by_reason
@@ -34,6 +39,7 @@ _FIRST = ("description", "transform.image", "transform.cmd", "transform.stdin")
 _ROW = ("repo", "glob", "name", "branch", "join_on", "group_by")
 _NAMED = 200  # datums that are listed
 _ROWS = 20  # inputs of a form
+_LIBRARY = "library:"  # before the name of a template that is no pipeline of the project
 _KINDS = ("", "cross", "union", "join", "group")
 _NOT_HERE = ("Not supported", "Ignored", "Accepted")
 BLANK = """\
@@ -212,7 +218,7 @@ def opened(project: Project, given: Mapping[str, str]) -> SpecText:
         return committed_spec(project, project.path_of(given["pipeline"]))
     template = given.get("template", "")
     path = given.get("path") or name_for(project)
-    return new_spec(project, path, template_text(project, template, given.get("repo", "")))
+    return new_spec(project, path, template_text(project, template, path, given.get("repo", "")))
 
 
 def given_spec(project: Project, given: Mapping[str, str]) -> SpecText:
@@ -228,19 +234,41 @@ def given_spec(project: Project, given: Mapping[str, str]) -> SpecText:
 
 
 def templates(project: Project) -> list[tuple[str, str]]:
-    """Return the templates: name, and what it is."""
-    return [("", "a command to be replaced"), *((p, f"like {project.name_of(p)}") for p in sorted(project.pipelines))]
+    """Return the templates: name, and what it is. Those of the library come before the project's own pipelines."""
+    found = [("", "a command to be replaced")]
+    for one in library.available(project):
+        if not one.problems:
+            found.append((f"{_LIBRARY}{one.name}", f"{one.name}: {one.summary}"))
+    return [*found, *((path, f"like {project.name_of(path)}") for path in sorted(project.pipelines))]
 
 
-def template_text(project: Project, name: str, repo: str = "") -> str:
-    """Return the text of a template. Raises UserError."""
+def template_text(project: Project, name: str, path: str, repo: str = "") -> str:
+    """Return the text of a template for a new pipeline. Raises UserError."""
+    if name.startswith(_LIBRARY):
+        return to_yaml(template_draft(project, name, path, repo))
     if not name:
-        data = [path for path in project.repos if path not in project.order]
+        data = [one for one in project.repos if one not in project.order]
         first = repo if repo in (*data, *project.order) else data[0] if data else "REPO"
         return BLANK % (first, first.rpartition("/")[2])
     if name not in project.pipelines:
         raise UserError(Problem("compose.no-template", name, "no such template", "choose one of the list"))
     return committed_spec(project, name).text
+
+
+def template_draft(project: Project, name: str, path: str, repo: str = "") -> Draft:
+    """Return the pipeline that a template of the library makes, with its files. Raises UserError."""
+    return library.render(project, name.removeprefix(_LIBRARY), path, {}, [repo] if repo else [])
+
+
+def saved(project: Project, spec: SpecText, given: Mapping[str, str]) -> Saved:
+    """Commit the spec of a form; with the files of its template, if it is a new one. Raises UserError."""
+    message, branch, template = (given.get(name, "") for name in ("message", "branch", "template"))
+    if spec.base != NEW or not template.startswith(_LIBRARY):
+        return save_spec(project, spec, message, branch)
+    if branch:
+        what = "a template's files can't be saved on a new branch"
+        raise UserError(Problem("compose.bad-branch", branch, what, "leave out the branch"))
+    return save_template(project, spec, template_draft(project, template, spec.path), message)
 
 
 def effects(steps: Sequence[Any]) -> dict[str, Any]:

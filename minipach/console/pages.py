@@ -699,6 +699,7 @@ def composed(asked: Asked, project: Project, spec: SpecText | None, failed: Sequ
         "cost": seen.cost,
         "message": message,
         "branch": asked.value("branch"),
+        "template": asked.value("template") if spec.base == NEW else "",
         "command": f"git -C {quoted(holder or '.')} commit -m {quoted(message)} -- {quoted(inside)}",
     }
 

@@ -11,7 +11,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -33,9 +33,11 @@ from minipach.spec.load import load_spec
 from minipach.spec.yaml_reader import read_yaml
 from minipach.support.disk_cache import Cache
 from minipach.support.errors import Problem, UserError
+from minipach.support.files import remove_tree
 from minipach.support.git_objects import blob_id
 from minipach.support.text import quoted
-from minipach.templates.create import check_name
+from minipach.templates.create import check_name, commit, write
+from minipach.templates.draft import Draft
 
 NEW = "new"  # the base of a spec that does not exist yet
 MOST = 60_000  # bytes of a spec that is edited here
@@ -289,10 +291,40 @@ def save_spec(project: Project, spec: SpecText, message: str, branch: str = "") 
         where = os.path.relpath(repo.path, project.root)
         git = "git" if where == "." else f"git -C {quoted(where)}"
         if branch:
-            commit = _to_branch(repo, inside, spec.text, subject, branch)
-            return Saved(commit, branch, f"{git} branch -D {quoted(branch)}")
-        commit = _to_checkout(repo, inside, spec.text, subject)
-        return Saved(commit, "", f"{git} revert --no-edit {commit[:12]}")
+            made = _to_branch(repo, inside, spec.text, subject, branch)
+            return Saved(made, branch, f"{git} branch -D {quoted(branch)}")
+        made = _to_checkout(repo, inside, spec.text, subject)
+        return Saved(made, "", f"{git} revert --no-edit {made[:12]}")
+
+
+def save_template(project: Project, spec: SpecText, draft: Draft, message: str) -> Saved:
+    """Commit a new pipeline with the files of a template, and the spec as it was edited.
+
+    The caller holds the project's lock. Without a commit nothing is left behind.
+
+    Raises:
+        UserError: The spec is wrong, its name is taken, or git refuses the commit.
+    """
+    params = project.parameters_for(spec.text, spec.path)
+    load_spec(spec.text, source=spec.source, folder=project.name_of(spec.path), params=params)
+    check_name(project, spec.path)
+    folder = project.root / spec.path
+    if folder.exists():
+        raise UserError(Problem("new.file-exists", spec.path, "exists already", "choose another name"))
+    holder = project.holder_of(spec.path)
+    with contextlib.closing(Repo(project.root / holder)) as repo:
+        need_identity(repo)
+        paths = write(project, spec.path, replace(draft, text=spec.text))
+        try:
+            commit(project, spec.path, paths, " ".join(message.split()))
+        except GitError as error:
+            inside = [path[len(holder) + 1 :] if holder else path for path in paths]
+            repo.git("--literal-pathspecs", "reset", "--quiet", "--", *inside, ok=(0, 1))
+            remove_tree(folder)
+            raise UserError(Problem("compose.not-committed", spec.path, f"git refused the commit: {error}")) from error
+        git = "git" if not holder else f"git -C {quoted(holder)}"
+        head = repo.head() or ""
+        return Saved(head, "", f"{git} revert --no-edit {head[:12]}")
 
 
 def _check_base(project: Project, repo: Repo, inside: str, spec: SpecText) -> None:

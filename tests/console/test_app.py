@@ -284,6 +284,14 @@ def test_compose_shows_the_effect_of_a_form_and_of_its_text() -> None:
     assert "to run" in page.text and "<b>" not in page.text
 
 
+def test_compose_begins_with_a_template_of_the_library() -> None:
+    console = console_of(troubled(), actions=True)
+    assert "library:edges" in ask(console, "compose").text
+    page = ask(console, "compose.json?new=1&template=library%3Aedges&repo=images").json()
+    assert page["template"] == "library:edges" and "repo: images" in page["text"] and page["failed"] == []
+    assert ask(console, "compose?new=1&template=library%3Anothing").status_code == 200
+
+
 def test_compose_needs_actions_and_its_own_page() -> None:
     assert ask(console_of(troubled()), "compose?pipeline=edges").status_code == 404
     console = console_of(troubled(), actions=True)

@@ -10,6 +10,8 @@ import pytest
 
 from minipach.project.project import Project, find_project
 from minipach.support.errors import UserError
+from minipach.templates import library
+from minipach.templates.draft import to_yaml
 from minipach.templates.edit import (
     SpecText,
     committed_spec,
@@ -19,6 +21,7 @@ from minipach.templates.edit import (
     preview,
     read_values,
     save_spec,
+    save_template,
     with_values,
     without_datum,
 )
@@ -170,6 +173,24 @@ def test_what_a_hook_refuses_is_not_left_behind(project: Project, study: Study) 
         save_spec(project, new_spec(project, "shout", committed_spec_text()), "add it")
     assert code(error) == "compose.not-committed"
     assert not (study.root / "shout").exists() and "shout" not in study.git(".", "status", "--porcelain")
+
+
+def test_a_template_is_saved_with_its_files_or_not_at_all(project: Project, study: Study) -> None:
+    draft = library.render(project, "edges", "outlines", {}, ["images"])
+    spec = new_spec(project, "outlines", to_yaml(draft) + "# mine\n")
+    hook = study.root / ".git/hooks/pre-commit"
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    with pytest.raises(UserError):
+        save_template(project, spec, draft, "add it")
+    assert not (study.root / "outlines").exists() and "outlines" not in study.git(".", "status", "--porcelain")
+    hook.unlink()
+    saved = save_template(project, spec, draft, "add it")
+    names = study.git(".", "show", "--name-only", "--format=%s", saved.commit).split("\n")
+    assert names[0] == "add it" and {"outlines/spec.yml", *(f"outlines/{f.path}" for f in draft.files)} <= set(names)
+    assert (study.root / "outlines/spec.yml").read_text().endswith("# mine\n")
+    with pytest.raises(UserError):
+        save_template(project, spec, draft, "again")
 
 
 def committed_spec_text() -> str:
