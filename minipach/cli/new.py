@@ -40,7 +40,7 @@ def new(
         typer.Option(
             "--from",
             metavar="FILE[:PART]|TEMPLATE",
-            help="Make the pipeline from a template, a script, a Dockerfile, Makefile:TARGET, dvc.yaml:STAGE "
+            help="Make it from a template, a script, a Dockerfile, Makefile:TARGET, Snakefile:RULE, dvc.yaml:STAGE "
             "or a Pachyderm spec.",
         ),
     ] = "",
@@ -69,8 +69,8 @@ def new(
 ) -> None:
     """Create a pipeline from a template, a script or another tool's file.
 
-    Writes a folder with a `spec.yml` and a comment at each guess, then lists its datums. Runs nothing. A Makefile is
-    read by make in a sandbox (bubblewrap). Lists what cannot be carried over.
+    Writes a folder with a `spec.yml` and a comment at each guess, then lists its datums. Runs nothing. A Makefile
+    or Snakefile is read by its own tool in a sandbox (bubblewrap). Lists what cannot be carried over.
 
     Example: minipach new edges --from edges --input 'images:/*.jpg' --set blur=7
     """

@@ -27,6 +27,7 @@ from minipach.templates.library import describe, exists, render, values_of_words
 from minipach.templates.makefile import read_target
 from minipach.templates.pachyderm import from_pachyderm
 from minipach.templates.script import from_script, starter
+from minipach.templates.snakemake import from_rule, read_rule
 from minipach.templates.stage import Stage, from_stage
 
 _MAX_SOURCE = 10_000_000  # bytes
@@ -170,8 +171,10 @@ def _from_source(project: Project, wanted: Wanted, directory: Path) -> Draft:
     file, part = _source(wanted.source, directory)
     kind = file.name.lower()
     if kind == "snakefile" or file.suffix == ".smk":
-        fix = "use --from with the script of the rule, or put its shell command after --"
-        raise UserError(Problem("new.snakefile", str(file), "a Snakefile, which minipach does not read", fix))
+        if wanted.inputs:
+            fix = "leave out --input"
+            raise UserError(Problem("new.two-inputs", "--input", f"{file.name} says what it reads", fix))
+        return from_rule(project, read_rule(file, part), wanted.name)
     if kind in _MAKEFILES or file.suffix == ".mk":
         return _staged(project, wanted, read_target(file, part), ())
     if kind in ("dvc.yaml", "dvc.yml"):

@@ -102,7 +102,7 @@ def stage_inputs(found: Mapping[str, Collection[str]]) -> tuple[dict[str, Any], 
     taken: set[str] = set()
     for repo, below in found.items():
         for path in [""] if "" in below else sorted(below):
-            pfs: dict[str, Any] = {"repo": repo, "glob": "/" + _literal(path)}
+            pfs: dict[str, Any] = {"repo": repo, "glob": "/" + literal(path)}
             base = name = PurePosixPath(repo).name
             n = 2
             while name in taken:
@@ -115,7 +115,8 @@ def stage_inputs(found: Mapping[str, Collection[str]]) -> tuple[dict[str, Any], 
     return (members[0] if len(members) == 1 else {"cross": members}), names
 
 
-def _literal(path: str) -> str:
+def literal(path: str) -> str:
+    """Return a path as a glob that matches it alone."""
     return "".join(f"\\{c}" if c in "\\*?[]{}()!+@|^," else c for c in path)
 
 

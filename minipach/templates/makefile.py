@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import suggest
+from minipach.templates.sandbox import need_program, run_boxed
 from minipach.templates.stage import Stage
 
-_SECONDS = 20.0
+_SECONDS = 20
+_MEMORY = 2_000_000_000  # bytes
 _RULE = re.compile(r"^([^\s#:][^:=]*):(?!=)\s*([^|]*)(?:\|.*)?$")
 _SPECIAL = re.compile(r"^\.|%|^Makefile$|^[^:]*\$")
-_SANDBOX = (
-    "--unshare-all",
-    "--die-with-parent",
-    "--new-session",
-    "--cap-drop",
-    "ALL",
-    "--ro-bind",
-    "/",
-    "/",
-    "--dev",
-    "/dev",
-    "--proc",
-    "/proc",
-    "--tmpfs",
-    "/tmp",
-    "--tmpfs",
-    "/run",
-)
 
 
 def read_target(file: Path, target: str) -> Stage:
@@ -62,38 +43,15 @@ def read_target(file: Path, target: str) -> Stage:
 
 
 def _ask(file: Path, words: list[str], ok: tuple[int, ...]) -> str:
-    make, bwrap = shutil.which("make"), shutil.which("bwrap")
-    for program, found in (("make", make), ("bubblewrap", bwrap)):
-        if found is None:
-            fix = f"install {program}, or write the spec by hand"
-            raise UserError(
-                Problem("new.no-program", str(file), f"{program} is needed to read it, and is missing", fix)
-            )
-    folder = str(file.parent.resolve())
+    make = need_program("make", str(file))
     # -r: no rules of make's own. SHELL: `$(shell ...)` and recipes with + would run even with -n.
-    asked = [str(make), "-r", "-f", file.name, "SHELL=/bin/true", ".SHELLFLAGS=", *words]
-    hidden = [word for home in _homes(str(make)) for word in ("--tmpfs", home)]
-    command = [str(bwrap), *_SANDBOX, *hidden, "--ro-bind", folder, folder, "--chdir", folder, "--", *asked]
-    env = {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "LC_ALL": "C",
-    }  # what make prints must hold no secret of the user
-    try:
-        done = subprocess.run(
-            command, capture_output=True, stdin=subprocess.DEVNULL, timeout=_SECONDS, env=env, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise UserError(Problem("new.no-answer", str(file), f"make does not end within {_SECONDS:.0f} s")) from None
-    if done.returncode not in ok:
-        said = (done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise UserError(Problem("new.no-answer", str(file), f"make fails: {said}"))
-    return done.stdout.decode("utf-8", "surrogateescape")
-
-
-def _homes(program: str) -> list[str]:
-    """Return the folders of users, which make has no need to read, unless it lies there itself."""
-    homes = {"/home", "/root", "/Users", str(Path.home())}
-    return sorted(home for home in homes if home != "/" and Path(home).is_dir() and not program.startswith(f"{home}/"))
+    command = [make, "-r", "-f", file.name, "SHELL=/bin/true", ".SHELLFLAGS=", *words]
+    folder = file.parent.resolve()
+    parts = [Path(make).parent] if make.startswith(str(Path.home())) else []
+    answer = run_boxed(command, folder=folder, place=str(file), seconds=_SECONDS, memory=_MEMORY, parts=parts)
+    if answer.code not in ok:
+        raise UserError(Problem("new.no-answer", str(file), f"make fails: {answer.said}", "check the Makefile"))
+    return answer.out
 
 
 def _rules(database: str) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import shlex
 from collections.abc import Sequence
@@ -67,12 +68,12 @@ def from_stage(project: Project, stage: Stage, but: str) -> StageDraft:
     files: list[DraftFile] = []
     left_out: list[str] = []
     for word in dict.fromkeys(stage.reads):
-        path = _in_project(project, stage, word)
+        path = in_project(project, stage.name, stage.folder, word)
         if repo := repo_around(repos, path):
             below = path[len(repo) :].strip("/")
             found.setdefault(repo, set()).add(below)
             links.append((_tidy(word), repo, below))
-        elif (code := _code(project, stage.folder / word, _tidy(word))) is not None:
+        elif (code := code_file(project, stage.folder / word, _tidy(word))) is not None:
             files.append(code)
         else:
             left_out.append(f"{word}: neither in a dataset of the project nor a small file that git tracks here")
@@ -114,14 +115,21 @@ def _script(stage: Stage, laid: Sequence[tuple[str, str]], code: Sequence[str]) 
     return "\n".join(lines) + "\n"
 
 
-def _in_project(project: Project, stage: Stage, word: str) -> str:
-    """Return a path of a stage as seen from the project. Raises UserError where it leads out of it."""
+def in_project(project: Project, name: str, folder: Path, word: str) -> str:
+    """Return a path of a stage as seen from the project. Raises UserError where it leads out of it.
+
+    Args:
+        project: The project.
+        name: The stage, for messages.
+        folder: The folder that the path is relative to.
+        word: The path.
+    """
     root = Path(project.root).resolve()
-    full = Path(posixpath.normpath(stage.folder.resolve() / word))
+    full = Path(posixpath.normpath(folder.resolve() / word))
     clean = _tidy(word)
     if clean.startswith("../") or clean == ".." or not full.is_relative_to(root):
         fix = "run minipach new where the stage is a folder of the project"
-        raise UserError(Problem("new.outside", stage.name, f'"{word}" leads out of {stage.folder}', fix))
+        raise UserError(Problem("new.outside", name, f'"{word}" leads out of {folder}', fix))
     return full.relative_to(root).as_posix()
 
 
@@ -129,11 +137,17 @@ def _tidy(word: str) -> str:
     return posixpath.normpath(word)
 
 
-def _code(project: Project, file: Path, word: str) -> DraftFile | None:
+def code_file(project: Project, file: Path, word: str) -> DraftFile | None:
     """Return a tracked, small file as one of the pipeline; None if it is something else."""
-    if file.is_symlink() or not file.is_file() or file.stat().st_size > MAX_CODE:
+    link = file.is_symlink()
+    if link and ".git/annex/objects/" not in os.readlink(file):
+        return None
+    if not file.is_file() or file.stat().st_size > MAX_CODE:
+        return None
+    objects = os.path.realpath(project.root / ".git/annex/objects")
+    if link and not os.path.realpath(file).startswith(f"{objects}/"):
         return None
     repo = Repo(project.root)
-    if not repo.git("--literal-pathspecs", "ls-files", "-z", "--", str(file.resolve()), ok=(0, 128)):
+    if not repo.git("--literal-pathspecs", "ls-files", "-z", "--", os.path.abspath(file), ok=(0, 128)):
         return None
     return DraftFile(f"code/{word}", file.read_bytes(), executable=bool(file.stat().st_mode & 0o100))
