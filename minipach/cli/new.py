@@ -57,6 +57,10 @@ def new(
         list[str] | None,
         typer.Option("--set", metavar="K=V", help="Set a parameter of the template. May be repeated."),
     ] = None,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Option("--arg", metavar="K=V", help="Set an argument of the jsonnet template. May be repeated."),
+    ] = None,
     update: Annotated[
         bool, typer.Option("--update", help="Merge the newest version of its template into a pipeline.")
     ] = False,
@@ -80,7 +84,7 @@ def new(
 
     here: Here = context.obj
     project = here.project()
-    wanted = Wanted(name.strip("/"), source, inputs or (), command or (), image, values or ())
+    wanted = Wanted(name.strip("/"), source, inputs or (), command or (), image, values or (), arguments or ())
     if update or conflicts:
         _update(project, wanted, update=update, conflicts=conflicts, dry_run=dry_run, save=save, as_json=as_json)
         return

@@ -46,6 +46,7 @@ class Wanted:
         command: The command with its arguments; empty: as the source says.
         image: The image; "" for none.
         values: Values of a template's parameters, `NAME=VALUE` each.
+        arguments: Arguments of a jsonnet template, `KEY=VALUE` each.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Wanted:
     command: Sequence[str] = ()
     image: str = ""
     values: Sequence[str] = ()
+    arguments: Sequence[str] = ()
 
 
 def draft_of(project: Project, wanted: Wanted, directory: Path) -> Draft:
@@ -69,6 +71,8 @@ def draft_of(project: Project, wanted: Wanted, directory: Path) -> Draft:
     """
     check_name(project, wanted.name)
     folder = PurePosixPath(wanted.name).name
+    if wanted.arguments and PurePosixPath(wanted.source).suffix != ".jsonnet":
+        raise UserError(Problem("new.no-arguments", "--arg", "no jsonnet template is named", "leave out --arg"))
     if wanted.values and not wanted.source:
         raise UserError(Problem("new.no-values", "--set", "no template is named", "add --from TEMPLATE"))
     draft = _from_source(project, wanted, directory) if wanted.source else _plain(project, wanted)
@@ -187,7 +191,7 @@ def _from_source(project: Project, wanted: Wanted, directory: Path) -> Draft:
     if file.suffix in (".json", ".yml", ".yaml", ".jsonnet"):
         if wanted.inputs:
             raise UserError(Problem("new.two-inputs", "--input", f"{file.name} has an input", "leave out --input"))
-        return from_pachyderm(file, PurePosixPath(wanted.name).name)
+        return from_pachyderm(file, PurePosixPath(wanted.name).name, wanted.arguments)
     words = wanted.inputs or [only_repo(project, wanted.name)]
     found, guesses = inputs_of(project, words, but=wanted.name)
     if kind in _DOCKERFILES or file.suffix.lower() in (".dockerfile", ".containerfile"):

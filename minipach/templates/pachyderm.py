@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,26 +10,30 @@ from minipach.project.spec_file import decoded
 from minipach.spec.yaml_reader import Null, Number, read_yaml
 from minipach.support.errors import Problem, UserError, each_once
 from minipach.templates.draft import Draft, without_refused
+from minipach.templates.jsonnet import rendered
 
 _RENAMED = {"atom": "pfs"}  # of an input
 _LISTS = ("cross", "union", "join", "group")
 
 
-def from_pachyderm(file: Path, name: str) -> Draft:
+def from_pachyderm(file: Path, name: str, arguments: Sequence[str] = ()) -> Draft:
     """Return a draft from a Pachyderm spec.
 
     Args:
-        file: The spec, as pachctl takes it.
+        file: The spec, or the jsonnet template of one, as pachctl takes it.
         name: The name of the new pipeline.
+        arguments: Arguments of the template, `KEY=VALUE` each.
 
     Raises:
         UserError: The file is no spec, or has an input or a command that has no counterpart here.
     """
     if file.suffix == ".jsonnet":
-        made = f"{file.stem}.json"
-        fix = f"jsonnet --tla-str KEY=VALUE {file.name} > {made}, then minipach new {name} --from {made}"
-        raise UserError(Problem("new.jsonnet", str(file), "a jsonnet template", fix))
-    document = read_yaml(decoded(file.read_bytes(), str(file)))
+        text, origin = rendered(file, arguments)
+    elif arguments:
+        raise UserError(Problem("new.no-arguments", "--arg", f"{file.name} is no jsonnet template", "leave out --arg"))
+    else:
+        text, origin = decoded(file.read_bytes(), str(file)), file.name
+    document = read_yaml(text)
     if document.problems or not isinstance(document.data, dict):
         found = (problem.within(f"{file}:{mark.line}:{mark.column}") for mark, problem in document.problems)
         raise UserError(each_once(found) or [Problem("new.no-spec", str(file), "no spec: no mapping")])
@@ -48,7 +53,7 @@ def from_pachyderm(file: Path, name: str) -> Draft:
         spec["input"] = _input(spec["input"])
     order = ("description", "input", "transform")
     spec = {key: spec[key] for key in (*(k for k in order if k in spec), *(k for k in spec if k not in order))}
-    return without_refused(Draft(spec, left_out=tuple(left_out), origin=file.name), name)
+    return without_refused(Draft(spec, left_out=tuple(left_out), origin=origin), name)
 
 
 def _plain(value: Any) -> Any:

@@ -109,7 +109,7 @@ def test_a_commit_holds_the_new_files_alone(root: Files, project: Project) -> No
     [
         (Wanted("n", "absent.py"), "new.no-source"),
         (Wanted("n", "Snakefile", ["images"]), "new.two-inputs"),
-        (Wanted("n", "x.jsonnet"), "new.jsonnet"),
+        (Wanted("n", "x.json", arguments=["a=1"]), "new.no-arguments"),
         (Wanted("n", "x.py:part"), "new.no-part"),
         (Wanted("n", "x.json", ["images"]), "new.two-inputs"),
         (Wanted("n", "x.json"), "new.no-spec"),

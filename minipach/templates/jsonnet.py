@@ -1,0 +1,73 @@
+"""A jsonnet template of a spec. A child with limits of time and memory evaluates it; it reads its own folder only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from minipach.support.errors import Problem, UserError
+from minipach.support.text import printable
+from minipach.templates.sandbox import run_limited
+
+_ASK = Path(__file__).with_name("ask_jsonnet.py")
+_MARK = "minipach-jsonnet:"
+_SECONDS = 10
+_MEMORY = 1_500_000_000  # bytes of addresses
+_ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
+_POSITION = re.compile(r"^(?:RUNTIME ERROR|STATIC ERROR): (?:.*?:(\d+):(\d+)(?:-\d+)?: )?(.*)")
+
+_TRACE = re.compile(r"^\t[^\t]*?:(\d+):(\d+)", re.MULTILINE)
+
+
+def rendered(file: Path, arguments: Sequence[str]) -> tuple[str, str]:
+    """Return the spec that a template makes, as JSON, and what it was made from, for people.
+
+    Args:
+        file: The template.
+        arguments: Its arguments, `KEY=VALUE` each. Values are text, as with `pachctl create pipeline --arg`.
+
+    Raises:
+        UserError: The template has an error, does not end, or imports a file outside of its folder.
+    """
+    for word in arguments:
+        if not _ARGUMENT.fullmatch(word) or "\0" in word:
+            message = f'"{printable(word)[:60]}" is no KEY=VALUE'
+            raise UserError(Problem("new.bad-argument", "--arg", message, "write --arg KEY=VALUE"))
+    folder = Path(os.path.realpath(file.parent))
+    command = [sys.executable, "-I", "-B", "-c", _ASK.read_text(), str(file), str(folder), *arguments]
+    answer = run_limited(command, folder=folder, place=str(file), seconds=_SECONDS, memory=_MEMORY)
+    lines = [line for line in answer.out.splitlines() if line.startswith(_MARK)]
+    if not lines:
+        message = f"no value within {_SECONDS} s and {_MEMORY / 1e9:.1f} GB"
+        raise UserError(Problem("new.no-answer", str(file), message, "look for a loop in the template"))
+    found = json.loads(lines[-1][len(_MARK) :])
+    if found.get("missing"):
+        fix = "pip install 'minipach[jsonnet]'"
+        raise UserError(Problem("new.no-program", str(file), "jsonnet is needed to read it, and is missing", fix))
+    if "error" in found:
+        raise UserError(_problem(file, str(found["error"])))
+    value = found["value"]
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, dict):
+        what = f"{len(value)} specs" if isinstance(value, list) else "no object"
+        raise UserError(Problem("new.no-spec", str(file), f"the template makes {what}", "let it make one spec"))
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+    said = "".join(f" {word}" for word in arguments)
+    return json.dumps(value), f"{file.name} (sha256 {digest}){f' with{said}' if said else ''}"
+
+
+def _problem(file: Path, said: str) -> Problem:
+    first = printable(said.splitlines()[0] if said else "")[:300]
+    hit = _POSITION.match(first)
+    if hit is None:
+        return Problem("new.bad-jsonnet", str(file), first, "check it: jsonnet FILE")
+    at = hit if hit[1] else _TRACE.search(said)
+    place = f"{file}:{at[1]}:{at[2]}" if at else str(file)
+    fix = "give each argument: --arg KEY=VALUE" if "parameter" in hit[3] else "check the template"
+    return Problem("new.bad-jsonnet", place, hit[3].rstrip("."), fix)
