@@ -1,6 +1,6 @@
 """Reports of pods on their sets, as refs that they push. Result refs hold the results; this is how they came.
 
-`refs/minipach/reports/<set>-<run>` points to a tree with `told` (lines of JSON: the begin, outcomes, the end) and
+`refs/minipach/reports/<set>-<run>` points to a tree with `told` (lines of JSON: the begin, outcomes) and
 `logs/`. A run is one pod. Reports come from outside: each line is checked, and what can't be right is skipped.
 """
 
@@ -46,12 +46,10 @@ def reports_of(repo: Repo) -> dict[str, list[tuple[str, str]]]:
 
 @dataclass
 class Report:
-    """One run of a set as reported so far: where it ran, when it began and ended (unix seconds), and outcomes."""
+    """One run of a set as reported so far: where it ran, when it began (unix seconds), and outcomes."""
 
     began: float = 0.0
     host: str = ""
-    ended: float | None = None
-    code: int = 0
     outcomes: list[Outcome] = field(default_factory=list)
 
 
@@ -71,10 +69,7 @@ def _take(report: Report, line: bytes, work: WorkSet) -> None:
     if "begin" in row:
         if is_moment(row["begin"]) and isinstance(row["host"], str):
             report.began, report.host = row["begin"], row["host"]
-    elif "end" in row:
-        if is_moment(row.get("at")) and isinstance(row["end"], int) and abs(row["end"]) <= 255:
-            report.ended, report.code = row["at"], row["end"]
-    else:
+    elif "end" not in row:  # as earlier versions of pods wrote
         outcome = Outcome.from_json(line)
         before = tuple(replace(one, log=_here(one.log, work)) for one in outcome.before)
         outcome = replace(outcome, log=_here(outcome.log, work), before=before)
@@ -130,10 +125,6 @@ class Reporter:
     def tell(self, outcome: Outcome) -> None:
         """Add an outcome."""
         self._lines.append(outcome.to_json())
-
-    def end(self, code: int) -> None:
-        """Add the end."""
-        self._lines.append(json.dumps({"end": code, "at": time.time()}))
 
     def write(self) -> None:
         """Point the ref to the report as it is now."""

@@ -160,10 +160,7 @@ class _Run:
             self._fetch_contents(work)
             slot = Slot(repo, slots_dir(repo) / f"pod-{os.getpid()}.0")
             run_rest(work, left, slot, as_members(work, range(len(work.parts)), tell))
-        if not is_stopping():
-            report.end(0)
-            report.write()
-            self._push(report)
+        # no end is pushed: the project may have settled the set, and the report's ref would come back
 
     def _note(self, work: WorkSet, left: Sequence[int]) -> None:
         """Name the datums of the log, for what prints it. A chunk names those of its sets as they begin."""
