@@ -98,11 +98,13 @@ def test_no_module_outside_executors_names_an_engine() -> None:
 
 
 def test_only_the_command_line_prints() -> None:
+    # `templates/ask_*` are programs of their own, which answer on stdout
     may = {"support/messages.py", "execution/run_set.py", "environment/host_python.py", "spec/reference.py"}
     found = [
         f"{name}:{node.lineno}"
         for file in MODULES
-        if (name := file.relative_to(ROOT / "minipach").as_posix()) not in may and not name.startswith("cli/")
+        if (name := file.relative_to(ROOT / "minipach").as_posix()) not in may
+        and not name.startswith(("cli/", "templates/ask_"))
         for node in ast.walk(parsed(file))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     ]
