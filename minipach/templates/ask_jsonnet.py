@@ -19,7 +19,7 @@ def main() -> None:
     try:
         import _jsonnet
     except ImportError:
-        print(f"{MARK}{json.dumps({'missing': True})}")
+        sys.stdout.write(f"{MARK}{json.dumps({'missing': True})}\n")
         return
 
     def load(base: str, name: str) -> tuple[str, bytes]:
@@ -40,7 +40,7 @@ def main() -> None:
         found = {"value": json.loads(value)}
     except (RuntimeError, OSError, ValueError, RecursionError) as error:
         found = {"error": str(error)}
-    print(f"{MARK}{json.dumps(found)}", flush=True)
+    sys.stdout.write(f"{MARK}{json.dumps(found)}\n")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def main() -> None:
     except BaseException as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         found = {"error": f"{type(error).__name__}: {lines[0] if lines else ''}"}
-    print(f"\n{MARK}{json.dumps(found)}", flush=True)
+    sys.stdout.write(f"\n{MARK}{json.dumps(found)}\n")
 
 
 def _ask(file: Path, wanted: str) -> dict[str, Any]:

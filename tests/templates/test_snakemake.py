@@ -141,7 +141,7 @@ def test_a_rule_as_snakemake_expands_it(project: Project) -> None:
     ],
 )
 def test_rules_that_are_refused(project: Project, part: str, code: str) -> None:
-    assert code_of(lambda: read_rule(project.root / "Snakefile", part)) == f"new.{code}"
+    assert code_of(lambda: read_rule(project.root / "Snakefile", part)) == code
 
 
 @pytest.mark.usefixtures("snakemake")
