@@ -44,7 +44,7 @@ def serve(
     """
     from minipach.support.text import quoted
     from minipach.triggers.bucket_inputs import bucket_inputs
-    from minipach.triggers.followed import followed
+    from minipach.triggers.followed_remotes import followed
     from minipach.triggers.receiver import Receiver
     from minipach.triggers.server import is_loopback, listen
     from minipach.triggers.server import serve as answer

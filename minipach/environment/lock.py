@@ -1,4 +1,4 @@
-"""`minipach lock`: record the environment of now, as a change of identity like any other.
+"""`minipach lock`: record the environment of now, as a change of identity like any other. No mutex: `project/lock.py`.
 
 Without an image that is this host's environment; with an image of a registry, what its tag names now; with one that
 was fetched by its URL, what lies there now.

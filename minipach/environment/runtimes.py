@@ -1,6 +1,10 @@
-"""The container runtimes of this machine: which are installed, and whether each of them can start a program.
+"""The probe of `doctor`: which container runtimes are installed, and whether each of them can start a program.
 
-The launcher runs them: `execution/scripts/launch`, `RUNTIMES`. A new runtime is a class there, and a name in `NAMES`.
+No datum runs by it. `execution/scripts/launch` chooses a runtime and runs it. A new runtime has five places:
+
+- in `launch`, a class in `RUNTIMES`, and its name at each kind of image that it can run, in `CANDIDATES`;
+- here, its program in `PROGRAMS`, and the arguments of a trial in `_command`;
+- in `views/doctor.py`, the advice in `_FIXES`.
 """
 
 from __future__ import annotations
@@ -18,7 +22,15 @@ from pathlib import Path
 
 from minipach.git.repo import child_environment
 
-NAMES = ("apptainer", "singularity", "podman", "docker", "ch-run", "bwrap")
+# program -> runtime, as `RUNTIMES` of the launcher names it
+PROGRAMS = {
+    "apptainer": "apptainer",
+    "singularity": "singularity",
+    "podman": "podman",
+    "docker": "docker",
+    "ch-run": "charliecloud",
+    "bwrap": "bubblewrap",
+}
 # as .minipach/launch tries it: within a container, a /proc of one's own is what is forbidden
 _BUBBLEWRAP = ("bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--unshare-pid", "--proc", "/proc", "true")
 _PROGRAM = "/usr/bin/true"
@@ -29,7 +41,8 @@ _PATIENCE = 60.0  # seconds: a daemon that does not answer is as good as none
 class Runtime:
     """A runtime that is installed.
 
-    problem: why it starts nothing here (empty: it does) · gap: what it does not prevent, and others of its kind do.
+    name: its program · problem: why it starts nothing here (empty: it does)
+    gap: what it does not prevent, and others of its kind do.
     """
 
     name: str
@@ -41,7 +54,7 @@ def installed() -> Iterator[Runtime]:
     """Start a program with each runtime that is installed."""
     path = child_environment()["PATH"]
     with _root() as root:
-        for name in NAMES:
+        for name in PROGRAMS:
             if shutil.which(name, path=path):
                 gap = _gap_of_bubblewrap(path) if name == "bwrap" else ""
                 yield Runtime(name, _problem(_command(name, root)), gap)
@@ -51,6 +64,9 @@ def _command(name: str, root: Path | None) -> tuple[str, ...]:
     """Return the command that starts a program and changes nothing.
 
     Where that takes an image, one that asks the runtime.
+
+    Raises:
+        ValueError: No trial is known for a program of this name.
     """
     if name == "bwrap":
         return _BUBBLEWRAP
@@ -63,7 +79,9 @@ def _command(name: str, root: Path | None) -> tuple[str, ...]:
         return ("podman", "run", "--rm", "--network", "none", *mount, "--rootfs", str(root), _PROGRAM)
     if name == "ch-run":
         return ("ch-run", "--no-passwd", "--bind=/usr:/usr", str(root), "--", _PROGRAM)
-    return (name, "exec", "--cleanenv", "--containall", "--bind", "/usr:/usr", str(root), _PROGRAM)
+    if name in ("apptainer", "singularity"):
+        return (name, "exec", "--cleanenv", "--containall", "--bind", "/usr:/usr", str(root), _PROGRAM)
+    raise ValueError(f"no trial of {name}")
 
 
 def _gap_of_bubblewrap(path: str) -> str:

@@ -1,6 +1,7 @@
 """The container runtime that the launcher takes on this machine, asked once for each image.
 
-The runtimes themselves are classes in `execution/scripts/launch`, listed in `RUNTIMES`.
+Nothing is decided here: `pick_runtime` in `execution/scripts/launch` chooses one of `CANDIDATES`. The runtimes are
+classes there, listed in `RUNTIMES`. What `doctor` says of them is in `environment/runtimes.py`.
 """
 
 from __future__ import annotations

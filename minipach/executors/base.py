@@ -1,4 +1,7 @@
-"""The contract of all executors: submit sets, poll, cancel, close. Git stays the record of truth."""
+"""The contract of all executors: submit sets, poll, cancel, close. Git stays the record of truth.
+
+The executors by name are in `registry`.
+"""
 
 from __future__ import annotations
 

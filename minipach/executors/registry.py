@@ -1,6 +1,8 @@
 """The executors by name. No module outside of `executors` imports one of them: it asks the project's backend.
 
-A new executor is one module (or folder) with a subclass of `Backend`, and one line in `ENGINES`.
+A new executor is a folder with a subclass of `Backend`, and one line in `ENGINES`. Two contracts of import-linter in
+pyproject.toml list the folders of executors: add it there, or nothing guards it. Here a `Backend` is the class that
+makes an executor (`base.Executor`). Kinds of stores are in `storage/store_kinds`.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from minipach.support.errors import Finding, Problem, UserError
 class Backend(ABC):
     """One kind of executor: its abilities, its construction, and what it shows.
 
-    Every method but `make` has a default for an executor that has nothing to add.
+    A subclass gives `name`, `lasting` and `make`. All else has a default for an executor that has nothing to add.
     """
 
     name: ClassVar[str]

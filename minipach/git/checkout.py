@@ -1,4 +1,7 @@
-"""Bring a checkout along when its branch moves: only the paths that changed, never over somebody's work."""
+"""Bring a checkout along when its branch moves: only the paths that changed, never over somebody's work.
+
+`move_branch` moves a checked-out branch. Its callers decide when: docs/architecture.md lists them.
+"""
 
 from __future__ import annotations
 

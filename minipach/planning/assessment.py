@@ -1,4 +1,8 @@
-"""One pipeline as it stands now: its spec, its inputs' snapshots, its datums with ids, and its plan. Reads only."""
+"""One pipeline as it stands now: what its plan needs is read here, and decided in `plan`. Reads only.
+
+That is its spec, its inputs' snapshots, its datums with ids, and known results. `Assessment.plan` passes them to
+`plan.make_plan`, which decides whether a datum runs.
+"""
 
 from __future__ import annotations
 

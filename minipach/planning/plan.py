@@ -1,4 +1,7 @@
-"""The plan: for each datum what would happen to it, and why. Pure."""
+"""The plan: for each datum what would happen to it, and why. Pure.
+
+`make_plan` decides whether a datum runs. `assessment` collects what it is asked with.
+"""
 
 from __future__ import annotations
 

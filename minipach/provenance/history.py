@@ -11,8 +11,8 @@ from typing import Any
 
 from minipach.git.repo import GitError, Repo
 from minipach.model.run_record import parse
-from minipach.provenance.forge import commit_page
 from minipach.provenance.model import Commit
+from minipach.provenance.web_links import commit_page
 from minipach.records.branch_history import added_paths, our_record
 
 _FORM = "%H%n%an%n%ae%n%at%n%B"

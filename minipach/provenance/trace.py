@@ -19,10 +19,10 @@ from minipach.model.repo_layout import CODE, OWN_FILES, PINNED_CODE, SPECS, is_p
 from minipach.model.run_record import parse
 from minipach.model.snapshot import Snapshot
 from minipach.project.own_files_list import listed_own
-from minipach.provenance.forge import compare_page
 from minipach.provenance.history import Change, Pages, change_of, changes
 from minipach.provenance.launch_words import read_launch
 from minipach.provenance.model import Code, Computation, Environment, FileUse, FileVersion, Lineage
+from minipach.provenance.web_links import compare_page
 from minipach.records.results_branch import Known
 from minipach.spec.validate import dig
 from minipach.spec.yaml_reader import read_yaml

@@ -22,10 +22,10 @@ from minipach.model.repo_layout import reserved_in_data, reserved_in_pipeline
 from minipach.project.project import Project
 from minipach.project.settings import local_setting
 from minipach.publish.exchange import without_credentials
-from minipach.storage.backends import ssh_address
 from minipach.storage.s3 import bucket, given_key, make_bucket, private_addresses
 from minipach.storage.special_remotes import compare, described
 from minipach.storage.store import dataset_id, is_confirmed, stores
+from minipach.storage.store_kinds import ssh_address
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import byte_count, many, quoted
 

@@ -1,4 +1,7 @@
-"""One pipeline's pass: rounds of plan and run until only copies are left, then publish."""
+"""One pipeline's part of a pass: rounds of plan and run until only copies are left, then publish.
+
+The pass over all pipelines is in `dag_loop`.
+"""
 
 from __future__ import annotations
 

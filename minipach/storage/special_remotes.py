@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minipach.git.repo import GitError, Repo, annex, own_environment, take_in_locations
-from minipach.storage.backends import BACKENDS, S3, Backend, backend, clear
 from minipach.storage.store import Store, dataset_id
+from minipach.storage.store_kinds import S3, STORE_KINDS, StoreKind, clear, kind_of
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import quoted
 
@@ -36,7 +36,7 @@ def prove(store: Store, folder: Path) -> None:
     Raises:
         UserError: The store does not keep what it is given, or can't be reached.
     """
-    kind = backend(store)
+    kind = kind_of(store)
     kind.prove()
     folder.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=folder))
@@ -65,7 +65,7 @@ def is_usable(repo: Repo, store: Store) -> bool:
     verified = repo.config(f"{name}.annex-verified")  # None: git-annex is older than this question
     if repo.config(f"{name}.annex-uuid") != identity or verified not in (None, "verified"):
         return False
-    return BACKENDS[store.kind](store).is_prepared(repo, dataset_id(repo), identity)
+    return STORE_KINDS[store.kind](store).is_prepared(repo, dataset_id(repo), identity)
 
 
 def enable(repo: Repo, store: Store, top: Repo | None = None) -> bool:
@@ -88,7 +88,7 @@ def enable(repo: Repo, store: Store, top: Repo | None = None) -> bool:
         fix = "choose another name for the store, or rename that remote"
         raise UserError(Problem("store.name-taken", str(repo.path), f'another remote is called "{store.name}"', fix))
     take_in_locations(repo)
-    kind = backend(store)
+    kind = kind_of(store)
     words = kind.parameters(dataset_id(repo))
     known = described(repo, wanted)
     if known is not None:
@@ -148,7 +148,7 @@ def _uuid(repo: Repo, store: Store) -> str:
     return str(uuid.uuid5(_NAMESPACE, "\n".join((dataset_id(repo), store.name, store.kind, store.place))))
 
 
-def _prove_through_annex(kind: Backend, scratch: Path, place: str) -> None:
+def _prove_through_annex(kind: StoreKind, scratch: Path, place: str) -> None:
     store = kind.store
     env = own_environment(_IDENTITY) | dict(kind.environment())
     repo = Repo(scratch)

@@ -16,7 +16,7 @@ from minipach.storage.s3 import EVENTS, client, describe
 from minipach.support.errors import UserError
 from minipach.support.text import printable
 from minipach.triggers.bucket_inputs import BucketInput, bucket_inputs, key_of
-from minipach.triggers.heard import hear
+from minipach.triggers.heard_lines import hear
 
 _LEAST, _MOST = 1.0, 300.0  # seconds between two connections
 

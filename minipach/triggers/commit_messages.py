@@ -24,7 +24,7 @@ from minipach.project.settings import bad_setting, local_setting
 from minipach.project.targets import Targets, parse_targets
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import printable, suggest
-from minipach.triggers.seen import Tips
+from minipach.triggers.seen_refs import Tips
 
 NOTES = "refs/notes/minipach"  # what is wrong with the keywords of a commit
 MODES = ("needed", "optional", "ignored")

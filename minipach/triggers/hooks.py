@@ -21,7 +21,7 @@ from minipach.git.settings import DROPPED
 from minipach.git.shared_modes import current_mask
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError
-from minipach.triggers import received
+from minipach.triggers import bare_repos
 
 HOOK = "reference-transaction"
 RECEIVED = "post-receive"  # the hook of a bare repository
@@ -66,7 +66,7 @@ def install(project: Project, repo: str | None = None) -> list[HookState]:
     project.local.folder.mkdir(parents=True, exist_ok=True)
     for path in chosen:
         if _is_bare(path):
-            received.add(project, path)
+            bare_repos.add(project, path)
         elif path:
             _unset(_repo(project, path), SWITCH)
     return list(_complete(project, chosen))
@@ -93,7 +93,7 @@ def remove(project: Project, repo: str | None = None) -> list[HookState]:
         if _take_out(there, _hook_of(path)):
             found.append(before)
         if _is_bare(path):
-            received.drop(project, path)
+            bare_repos.drop(project, path)
             continue
         _unset(there, SWITCH)
         if repo and path and project.repo.config(SWITCH) == "on":
@@ -113,7 +113,7 @@ def _chosen(project: Project, repo: str | None, *, new: bool = False) -> list[st
 
     new: it may be a bare repository that was not named before.
     """
-    bare = [path for path in received.receiving(project) if os.path.isdir(path)]
+    bare = [path for path in bare_repos.receiving(project) if os.path.isdir(path)]
     here = ["", *(path for path in project.repos if is_dataset(project.root / path)), *bare]
     if repo is None:
         return here

@@ -16,7 +16,7 @@ from minipach.triggers.cron import clock_triggers
 from minipach.triggers.hooks import HookState
 from minipach.triggers.passes import is_held, is_waiting, modified
 from minipach.triggers.pause import paused
-from minipach.triggers.received_events import received_events
+from minipach.triggers.receiver_status import received_events
 from minipach.triggers.trigger import Trigger
 
 # Each kind of trigger beside the hooks: a function that returns what it has to say. It only reads, and is quick.

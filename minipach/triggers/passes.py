@@ -33,11 +33,11 @@ from minipach.scheduling.service import run
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.files import write_whole
 from minipach.support.text import many, printable
-from minipach.triggers import alerts, bucket_inputs, followed, hooks, received
+from minipach.triggers import alerts, bare_repos, bucket_inputs, followed_remotes, hooks
 from minipach.triggers.commit_messages import Wishes, Wrong, mode_of, note_wrong, read_wishes
 from minipach.triggers.pause import paused
 from minipach.triggers.push_back import push_back
-from minipach.triggers.seen import Tips, begin_pass, end_pass, tips_of, with_own_moves
+from minipach.triggers.seen_refs import Tips, begin_pass, end_pass, tips_of, with_own_moves
 from minipach.triggers.webhook_secrets import PREFIX
 
 _QUIET = 0.3  # seconds without a new line after which a pass begins: one command often moves several branches
@@ -171,7 +171,7 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
         at = datetime.now(UTC).isoformat(timespec="seconds")
         reporter.report(Message(f"{at}: a pass, asked for by {len(lines)} line(s) in {state.heard}"))
         missed: tuple[Problem, ...] = ()
-        for bring in (received.update, followed.fetch, bucket_inputs.update):
+        for bring in (bare_repos.update, followed_remotes.fetch, bucket_inputs.update):
             missed += _tried(bring, root, reporter)
         project = find_project(root)  # as it is now
         tips = tips_of(project)

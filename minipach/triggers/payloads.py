@@ -1,56 +1,23 @@
-"""Push events of forges and events of buckets, as HTTP brings them: who sent one, and whether it asks for a look. Pure.
+"""Push events of forges and events of buckets, as HTTP brings them: whether one asks for a look. Pure.
 
-An event decides nothing but that a pass looks. So only two questions matter: is the sender who it must be, and did a
-branch or an object change. Names in an event are for the log.
+Who sent an event is checked in `signatures` (`verify`), not here. An event decides nothing but that a pass looks. So
+only one question matters here: did a branch or an object change. Names in an event are for the log.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
 import json
 import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from minipach.model.repo_layout import RESULTS
 from minipach.support.validation import InvalidError, parse_object
+from minipach.triggers.signatures import Headers, RefusedError, sign
 
-FORGES = ("github", "gitea", "forgejo", "gitlab", "bitbucket", "s3")
-TOLERANCE = 300.0  # seconds that a timestamp of Standard Webhooks may be away from now
-_SIGNING = "whsec_"  # begins a secret of Standard Webhooks: the rest is base64
 _LONGEST = 200  # characters of a name in the log
 _MOST_REFS = 20
-
-
-class RefusedError(Exception):
-    """An event that is not accepted. status: of the HTTP answer · the text is for the log, without a secret."""
-
-    def __init__(self, status: int, why: str) -> None:
-        self.status = status
-        super().__init__(why)
-
-
-class Headers:
-    """The headers of a request. A header that decides something may be there once."""
-
-    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
-        self._values: dict[str, list[str]] = {}
-        for name, value in pairs:
-            self._values.setdefault(name.lower(), []).append(value)
-
-    def get(self, *names: str) -> str | None:
-        """Return the first of these headers that is there. Raises RefusedError if it is there twice."""
-        for name in names:
-            found = self._values.get(name.lower(), [])
-            if len(found) > 1:
-                raise RefusedError(400, f"header {name} is there {len(found)} times")
-            if found:
-                return found[0]
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,75 +33,6 @@ def asks_for_a_look(ref: str) -> bool:
     """Return whether a ref is a branch that a pipeline may take as input. The hooks have the same rule."""
     name = ref.removeprefix("refs/heads/")
     return name != ref and name not in ("git-annex", RESULTS) and not name.startswith("synced/")
-
-
-# --- who sent it ---
-
-
-def verify(forge: str, headers: Headers, body: bytes, secrets: Sequence[str], now: float) -> None:
-    """Check that the sender knows one of the secrets. Raises RefusedError (401; 400: a header is there twice)."""
-    if not any([_is_signed(forge, headers, body, secret, now) for secret in secrets]):  # a list: all take equally long
-        raise RefusedError(401, "wrong signature" if _credential(forge, headers) else "no signature")
-
-
-_SIGNATURES: Mapping[str, tuple[str, ...]] = {
-    "github": ("X-Hub-Signature-256",),
-    "gitea": ("X-Gitea-Signature", "X-Hub-Signature-256"),
-    "forgejo": ("X-Forgejo-Signature", "X-Gitea-Signature", "X-Hub-Signature-256"),
-    "bitbucket": ("X-Hub-Signature", "X-Hub-Signature-256"),
-    "gitlab": ("webhook-signature", "X-Gitlab-Token"),
-    "s3": ("Authorization",),
-}
-
-
-def _credential(forge: str, headers: Headers) -> str:
-    return headers.get(*_SIGNATURES[forge]) or ""
-
-
-def _is_signed(forge: str, headers: Headers, body: bytes, secret: str, now: float) -> bool:
-    given = _credential(forge, headers)
-    if forge == "s3":
-        return _equal(given, f"Bearer {secret}") | _equal(given, secret)
-    if forge == "gitlab":
-        if headers.get("webhook-signature") is not None:
-            return _is_standard(headers, body, secret, now)
-        # a signing key is never sent as a token: whoever sends it that way is not GitLab
-        return _equal(given, secret) and not secret.startswith(_SIGNING)
-    return _equal(given.removeprefix("sha256="), _hex(secret, body))
-
-
-def _hex(secret: str, body: bytes) -> str:
-    return hmac.new(_bytes(secret), body, hashlib.sha256).hexdigest()
-
-
-def _is_standard(headers: Headers, body: bytes, secret: str, now: float) -> bool:
-    """Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md"""
-    ident, moment = headers.get("webhook-id") or "", headers.get("webhook-timestamp") or ""
-    if not (moment.isascii() and moment.isdigit() and len(moment) < 20 and abs(int(moment) - now) <= TOLERANCE):
-        raise RefusedError(401, f"the signature's timestamp is more than {TOLERANCE:.0f} s away from now, or none")
-    wanted = standard_signature(secret, ident, moment, body)
-    return any([_equal(given, wanted) for given in (headers.get("webhook-signature") or "").split(" ")[:16]])
-
-
-def standard_signature(secret: str, ident: str, moment: str, body: bytes) -> str:
-    """Return a signature of Standard Webhooks, version 1."""
-    try:
-        key = base64.b64decode(secret.removeprefix(_SIGNING), validate=True)
-    except (binascii.Error, ValueError):
-        key = _bytes(secret)
-    signed = _bytes(f"{ident}.{moment}.") + body
-    return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
-
-
-def _equal(one: str, other: str) -> bool:
-    return hmac.compare_digest(_bytes(one), _bytes(other))
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
-
-
-# --- what it says ---
 
 
 def read(forge: str, headers: Headers, body: bytes) -> Incoming:
@@ -315,17 +213,3 @@ def sample(forge: str, secret: str | None, now: float, delivery: str) -> tuple[d
     body = json.dumps(data).encode()
     signed = sign(forge, secret, body, now, delivery) if secret else {}
     return {"Content-Type": "application/json", "User-Agent": "minipach", **headers, **signed}, body
-
-
-def sign(forge: str, secret: str, body: bytes, now: float, delivery: str) -> dict[str, str]:
-    """Return the headers by which a forge proves that it knows the secret."""
-    if forge == "s3":
-        return {"Authorization": f"Bearer {secret}"}
-    if forge == "gitlab":
-        if not secret.startswith(_SIGNING):
-            return {"X-Gitlab-Token": secret}
-        moment = f"{now:.0f}"
-        signature = standard_signature(secret, delivery, moment, body)
-        return {"webhook-id": delivery, "webhook-timestamp": moment, "webhook-signature": signature}
-    name = _SIGNATURES[forge][0]
-    return {name: _hex(secret, body) if "Hub" not in name else f"sha256={_hex(secret, body)}"}

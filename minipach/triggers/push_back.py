@@ -19,10 +19,10 @@ from minipach.publish import exchange
 from minipach.publish.project_exchange import BUSY, DIVERGED, HELD, LATE, route, send, sent_branches
 from minipach.scheduling.events import Message, Reporter
 from minipach.support.errors import Problem
-from minipach.triggers import received
+from minipach.triggers import bare_repos
 from minipach.triggers.commit_messages import NOTES
-from minipach.triggers.followed import followed, having
-from minipach.triggers.heard import hear
+from minipach.triggers.followed_remotes import followed, having
+from minipach.triggers.heard_lines import hear
 
 _QUIETLY = ("--quiet", "--no-follow-tags", "--recurse-submodules=no")
 
@@ -56,7 +56,7 @@ def push_back(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
             if problem.code == LATE:
                 hear(project.local, f"{moved.repo}: somebody else pushed to {moved.remote} meanwhile")
             elif problem.code == DIVERGED and moved.remote in remotes:
-                continue  # `followed.fetch` has reported it
+                continue  # `followed_remotes.fetch` has reported it
             elif problem.code in (HELD, BUSY):  # the problem of the other repo is reported; a later pass sends it
                 tell(str(problem))
             else:
@@ -71,9 +71,9 @@ _Pair = tuple[str, Repo, str]  # path, repo, remote
 
 def _bare(project: Project, remotes: Collection[str]) -> Iterator[_Pair]:
     """Yield the repos that have a bare repository as a remote, less the remotes that are followed."""
-    for bare in received.receiving(project):
+    for bare in bare_repos.receiving(project):
         if os.path.isdir(bare):
-            yield from (pair for pair in received.remotes_of(project, bare) if pair[2] not in remotes)
+            yield from (pair for pair in bare_repos.remotes_of(project, bare) if pair[2] not in remotes)
 
 
 def _behind(project: Project, pairs: Iterable[_Pair], *, create: bool = True) -> Iterator[_Pair]:

@@ -29,9 +29,10 @@ from minipach.support.validation import InvalidError, parse_object
 from minipach.triggers import alerts
 from minipach.triggers.bucket_listener import listeners
 from minipach.triggers.due_times import LINE, DueTimes
-from minipach.triggers.heard import hear, unanswered
-from minipach.triggers.payloads import FORGES, Headers, RefusedError, read, verify
-from minipach.triggers.received_events import keep
+from minipach.triggers.heard_lines import hear, unanswered
+from minipach.triggers.payloads import read
+from minipach.triggers.receiver_status import keep
+from minipach.triggers.signatures import FORGES, Headers, RefusedError, verify
 from minipach.triggers.starter import Starter
 from minipach.triggers.webhook_secrets import Access, access, missing
 

@@ -10,7 +10,8 @@ import uuid
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import suggest
-from minipach.triggers.payloads import FORGES, sample
+from minipach.triggers.payloads import sample
+from minipach.triggers.signatures import FORGES
 from minipach.triggers.webhook_secrets import access, missing
 
 _PATIENCE = 10.0  # seconds for an answer

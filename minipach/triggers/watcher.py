@@ -37,7 +37,7 @@ from minipach.triggers.alerts import evaluate_aside
 from minipach.triggers.drop_folder import DropFolder, DropOptions
 from minipach.triggers.due_times import LINE, DueTimes
 from minipach.triggers.inotify import Folders, Unavailable, Watch, limit_problem
-from minipach.triggers.seen import Tips, moves, read_seen
+from minipach.triggers.seen_refs import Tips, moves, read_seen
 from minipach.triggers.trigger import Trigger
 
 _QUIET = 0.1  # seconds without an event after which it looks

@@ -1,5 +1,6 @@
 """Secrets of webhooks: from the environment, a file, or the git configuration of this clone. Never a committed file.
 
+They are only read here. `signatures.verify` checks events with them.
 Several values count at once, so that a secret can be replaced without a gap.
 """
 
@@ -14,7 +15,7 @@ from pathlib import Path
 from minipach.git.repo import Repo
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import quoted
-from minipach.triggers.payloads import FORGES
+from minipach.triggers.signatures import FORGES
 
 PREFIX = "MINIPACH_WEBHOOK_"  # begins the variables; processes that serve starts don't get them
 _SHORTEST = 8  # characters

@@ -17,7 +17,7 @@ from minipach.support.errors import UserError
 from minipach.triggers import passes
 from minipach.triggers.commit_messages import NOTES, Request, Wishes, mode_of, read_wishes
 from minipach.triggers.passes import answer
-from minipach.triggers.seen import tips_of
+from minipach.triggers.seen_refs import tips_of
 from tests.fixtures.passes import Kept
 from tests.fixtures.projects import Study
 from tests.fixtures.refusals import refused

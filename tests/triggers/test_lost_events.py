@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from minipach.git.repo import Repo
 from minipach.project.project import Project
 from minipach.scheduling.events import Event
-from minipach.triggers import passes, received
+from minipach.triggers import bare_repos, passes
 from minipach.triggers.passes import answer
 from minipach.triggers.watcher import Watcher, WatchOptions
 from tests.fixtures.passes import Kept, wait_until_quiet
@@ -87,7 +87,7 @@ class Triggers(RuleBasedStateMachine):
             study.ok("git", "clone", "-q", str(bare), str(self.clone_of(study)))
             Project(study.root).local.folder.mkdir(exist_ok=True)
         self.study = self.studies[0]
-        received.add(Project(self.study.root), str(self.study.root.with_suffix(".git")))
+        bare_repos.add(Project(self.study.root), str(self.study.root.with_suffix(".git")))
 
     def clone_of(self, study: Study) -> Path:
         """Return the clone from which a person pushes to the bare repository of `labels`."""

@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from minipach.project.project import Project
-from minipach.triggers.payloads import FORGES, sign
 from minipach.triggers.receiver import Receiver
+from minipach.triggers.signatures import FORGES, sign
 from tests.fixtures.projects import Study
 from tests.fixtures.receivers import SECRET, VARIABLES, ask, heard, post, signed
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from minipach.support.errors import UserError
 from minipach.triggers import server
-from minipach.triggers.payloads import FORGES, sign
+from minipach.triggers.signatures import FORGES, sign
 from tests.fixtures.projects import Study
 from tests.fixtures.receivers import SECRET, VARIABLES, Serving, heard, serving, signed
 

@@ -22,7 +22,7 @@ from minipach.model.local_state import LocalState
 from minipach.project.project import Project
 from minipach.triggers import inotify, passes, watcher
 from minipach.triggers.passes import answer
-from minipach.triggers.seen import begin_pass, end_pass, moves, read_seen, tips_of
+from minipach.triggers.seen_refs import begin_pass, end_pass, moves, read_seen, tips_of
 from minipach.triggers.watcher import Watcher, WatchOptions, read_watch, watch_options
 from tests.fixtures.passes import Kept, wait_until_quiet
 from tests.fixtures.projects import MINIPACH, Study

@@ -60,6 +60,10 @@ def test_an_old_bubblewrap_has_a_gap(programs: Path, version: str, gaps: int) ->
     assert [(f.level, f.fix) for f in found] == [("note", "install bubblewrap 0.8 or later, not setuid")] * gaps
 
 
+def test_each_runtime_that_fails_has_an_advice() -> None:
+    assert set(doctor._FIXES) == set(runtimes.PROGRAMS) - {"bwrap"}
+
+
 def test_where_no_runtime_starts_it_says_so(programs: Path) -> None:
     stand_in(programs, "docker", "exit 1")
     assert "setup.no-runtime" in [f.code for f in doctor._runtimes()]

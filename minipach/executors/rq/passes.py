@@ -1,4 +1,7 @@
-"""Passes of workers: a worker of a project also makes the passes that publish and submit what comes next."""
+"""Passes of workers: a worker of a project also starts the passes that publish and submit what comes next.
+
+Such a pass is `minipach go-on` in a process of its own, with the locks of each pass. The run of a set moves no branch.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The follow-up job: it depends on the arrays, and makes the next pass, whether or not their tasks failed.
 
-The pass itself is `minipach go-on`.
+The pass itself is `minipach go-on`. Names of files and classes here have "step" for this job.
 There is at most one that waits, and one more that waits for the time when a job has had its (`job_timeout`). They may
 start too early, twice or for nothing: a pass does what is missing, no more. What they work on is what
 `records.pending_work` has noted:

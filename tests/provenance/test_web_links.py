@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minipach.provenance.forge import commit_page, compare_page
+from minipach.provenance.web_links import commit_page, compare_page
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from minipach.project.project import Project
 from minipach.scheduling.events import Event, Message
-from minipach.triggers import hooks, received
+from minipach.triggers import bare_repos, hooks
 from tests.fixtures.passes import wait_until_quiet
 from tests.fixtures.projects import Study
 from tests.fixtures.refusals import refused
@@ -56,7 +56,7 @@ def test_push_is_heard_and_the_hook_is_removed_without_a_trace(
     assert [hook.repo for hook in hooks.status(project)] == [".", "images", str(bare)]
     assert sorted(p.name for p in (bare / "hooks").iterdir() if not p.name.endswith(".sample")) == ["post-receive"]
     hooks.remove(project, str(bare))
-    assert sorted(bare.rglob("*")) == before and received.receiving(project) == []
+    assert sorted(bare.rglob("*")) == before and bare_repos.receiving(project) == []
     hooks.install(project, str(bare))
     push(study, bare, "a")
     heard = project.local.heard
@@ -64,22 +64,22 @@ def test_push_is_heard_and_the_hook_is_removed_without_a_trace(
 
 
 def test_pass_forwards_the_branch_whatever_was_heard(study: Study, bare: Path) -> None:
-    received.add(Project(study.root), str(bare))
+    bare_repos.add(Project(study.root), str(bare))
     push(study, bare, "a")
     told = Lines()
-    assert received.update(Project(study.root), told) == ()
+    assert bare_repos.update(Project(study.root), told) == ()
     assert (study.root / "images" / "a").read_text() == "a"
     assert len(told.lines) == 1 and told.lines[0].startswith("images: ")
     again = Lines()
-    assert received.update(Project(study.root), again) == () and again.lines == []
+    assert bare_repos.update(Project(study.root), again) == () and again.lines == []
 
 
 def test_branches_that_went_apart_are_left_alone_and_said(study: Study, bare: Path) -> None:
-    received.add(Project(study.root), str(bare))
+    bare_repos.add(Project(study.root), str(bare))
     push(study, bare, "a")
     study.put("images/b", "b")
     head = study.git("images", "rev-parse", "HEAD")
-    (problem,) = received.update(Project(study.root), Lines())
+    (problem,) = bare_repos.update(Project(study.root), Lines())
     assert problem.code == "hooks.not-updated" and problem.location == "images"
     assert study.git("images", "rev-parse", "HEAD") == head
 
@@ -92,7 +92,7 @@ def test_what_is_not_ours_is_refused(study: Study, bare: Path, tmp_path: Path) -
     (tmp_path / "folder").mkdir()
     with refused("hooks.no-repository", tmp_path / "folder"):
         hooks.install(project, str(tmp_path / "folder"))
-    assert received.receiving(project) == [] and not (bare / "hooks" / "post-receive").exists()
+    assert bare_repos.receiving(project) == [] and not (bare / "hooks" / "post-receive").exists()
 
 
 @pytest.mark.slow

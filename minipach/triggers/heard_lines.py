@@ -1,4 +1,4 @@
-"""Lines that ask for a pass."""
+"""Lines that ask for a pass, in `.git/minipach/heard`: they are added and counted here. `passes` takes them away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The kinds of stores: the parameters of the special remote, and what is made and removed beside git-annex."""
+"""The kinds of stores: the parameters of the special remote, and what is made and removed beside git-annex.
+
+A new kind is a subclass of `StoreKind` and a line in `STORE_KINDS`; its address is checked in `store`.
+`special_remotes` uses them.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +41,7 @@ _PATH = r"[\w./+@=-]+"  # no character that a shell on either side, or rsync, gi
 _RCLONE = re.compile(r"([A-Za-z0-9_][\w.+@ -]*):([\w./+@=-]*)", re.ASCII)  # no connection string: those run commands
 
 
-class Backend(ABC):
+class StoreKind(ABC):
     """The needs of one kind of store beside the special remote. place: the folder of one repo's objects, a name."""
 
     def __init__(self, store: Store) -> None:
@@ -74,7 +78,7 @@ class Backend(ABC):
         """Remove a place with its objects. Raises UserError."""
 
 
-class Folder(Backend):
+class Folder(StoreKind):
     """A folder, such as that of another disk."""
 
     def check(self) -> None:
@@ -106,7 +110,7 @@ class Folder(Backend):
             clear(there)
 
 
-class S3(Backend):
+class S3(StoreKind):
     """A bucket of an S3 server. held: a file with its credentials, for when the environment has none."""
 
     held: Path | None = None
@@ -183,7 +187,7 @@ def ssh_address(where: str, text: str) -> SshAddress:
     raise UserError(Problem("store.bad-address", where, "not a folder on a host", fix))
 
 
-class Ssh(Backend):
+class Ssh(StoreKind):
     """A folder on a host that is reached by SSH, through rsync."""
 
     @property
@@ -220,7 +224,7 @@ class Ssh(Backend):
         _on_host(self.store, self._at, f"if [ -d {there} ]; then chmod -R u+w {there} && rm -rf {there}; fi")
 
 
-class Ria(Backend):
+class Ria(StoreKind):
     """A RIA store of DataLad, on this machine (`ria+file://`) or on a host (`ria+ssh://`)."""
 
     @property
@@ -274,7 +278,7 @@ class Ria(Backend):
             _script(self.store, ["sh"], script)
 
 
-class Rclone(Backend):
+class Rclone(StoreKind):
     """A remote of rclone, which knows most clouds. Its settings and credentials stay in the user's rclone.conf."""
 
     @property
@@ -321,12 +325,12 @@ class Rclone(Backend):
         _script(self.store, ["rclone", "purge", there], "", ok=(0, 3))  # 3: there is none
 
 
-BACKENDS: Mapping[str, type[Backend]] = {"dir": Folder, "s3": S3, "ssh": Ssh, "ria": Ria, "rclone": Rclone}
+STORE_KINDS: Mapping[str, type[StoreKind]] = {"dir": Folder, "s3": S3, "ssh": Ssh, "ria": Ria, "rclone": Rclone}
 
 
-def backend(store: Store) -> Backend:
-    """Return the backend of a store, whose address is checked. Raises UserError."""
-    found = BACKENDS[store.kind](store)
+def kind_of(store: Store) -> StoreKind:
+    """Return the kind of a store, whose address is checked. Raises UserError."""
+    found = STORE_KINDS[store.kind](store)
     found.check()
     return found
 

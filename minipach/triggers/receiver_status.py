@@ -1,4 +1,7 @@
-"""What `minipach serve` has received, as `minipach triggers` shows it."""
+"""The state of the receiver in `serve.json`: its last events by sender, as `minipach triggers` shows them.
+
+The receiver itself is in `receiver`, and its process in `server`.
+"""
 
 from __future__ import annotations
 

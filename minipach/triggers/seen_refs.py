@@ -1,7 +1,7 @@
 """The branches of a project as the last pass saw them: what moved since then is what the next pass is for.
 
 A pass stores the branches when it begins to read git, with those that the pass before saw. Only a pass that ends
-removes the latter. So the commits of a pass that was killed belong to the next one.
+removes the latter. So the commits of a pass that was killed belong to the next one. The file is `seen.json`.
 """
 
 from __future__ import annotations

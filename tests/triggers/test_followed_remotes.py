@@ -8,7 +8,7 @@ import pytest
 
 from minipach.project.project import Project
 from minipach.support.errors import UserError
-from minipach.triggers import followed
+from minipach.triggers import followed_remotes
 from minipach.triggers.passes import answer
 from minipach.triggers.push_back import push_back
 from tests.fixtures.passes import Kept
@@ -51,14 +51,14 @@ def test_without_the_setting_nothing_is_fetched(study: Study, forge: Path) -> No
     study.git(".", "config", "--unset", "minipach.follow")
     before = study.git("images", "rev-parse", "HEAD")
     pushed(study, forge / "images.git", a="a")
-    assert followed.fetch(Project(study.root), Kept()) == () == push_back(Project(study.root), Kept())
+    assert followed_remotes.fetch(Project(study.root), Kept()) == () == push_back(Project(study.root), Kept())
     assert study.git("images", "rev-parse", "HEAD") == before
 
 
 def test_pushes_come_here_and_our_commits_go_there(study: Study, forge: Path) -> None:
     project = Project(study.root)
     commit = pushed(study, forge / "images.git", a="a")
-    assert followed.fetch(project, Kept()) == ()
+    assert followed_remotes.fetch(project, Kept()) == ()
     assert study.git("images", "rev-parse", "HEAD") == commit
     study.put("images/b", "b")
     assert push_back(project, Kept()) == ()
@@ -77,7 +77,7 @@ def test_own_commits_are_merged_and_those_of_people_are_not(study: Study, forge:
     for subject, code in (("minipach: edges", None), ("mine", "pull.diverged")):
         study.git(".", "commit", "-q", "--allow-empty", "-m", subject)
         commit = pushed(study, forge / "study.git", **{f"file-{code}": "x"})
-        found = [problem.code for problem in followed.fetch(project, Kept())]
+        found = [problem.code for problem in followed_remotes.fetch(project, Kept())]
         assert found == [code] * (code is not None)
         contained = study.minipach is not None and commit in study.git(".", "log", "--format=%H").split()
         assert contained == (code is None)
@@ -91,7 +91,7 @@ def test_conflict_is_undone_and_said(study: Study, forge: Path) -> None:
     study.git(".", "commit", "-q", "--no-verify", "-m", "minipach: f")
     before = study.git(".", "rev-parse", "HEAD")
     pushed(study, forge / "study.git", f="theirs")
-    (problem,) = followed.fetch(Project(study.root), Kept())
+    (problem,) = followed_remotes.fetch(Project(study.root), Kept())
     assert problem.code == "pull.diverged" and problem.location == "."
     assert study.git(".", "rev-parse", "HEAD") == before and study.git(".", "status", "--porcelain", "-uno") == ""
 
@@ -122,7 +122,7 @@ def test_places_of_contents_come_with_the_branches(study: Study, forge: Path) ->
     study.ok("git", "annex", "init", "-q", "person", cwd=other)
     study.ok("git", "push", "-q", "origin", "git-annex:git-annex", cwd=other)
     theirs = study.ok("git", "rev-parse", "git-annex", cwd=other).strip()
-    assert followed.fetch(Project(study.root), Kept()) == ()
+    assert followed_remotes.fetch(Project(study.root), Kept()) == ()
     study.git("images", "merge-base", "--is-ancestor", theirs, "git-annex")
 
 
@@ -130,17 +130,17 @@ def test_remote_that_hangs_is_given_up(study: Study, forge: Path, monkeypatch: p
     study.git("images", "remote", "set-url", "origin", "ssh://host.invalid/images.git")
     monkeypatch.setenv("GIT_SSH_COMMAND", "sleep 600;")
     study.git(".", "config", "minipach.network-limit", "1")
-    (problem,) = followed.fetch(Project(study.root), Kept())
+    (problem,) = followed_remotes.fetch(Project(study.root), Kept())
     assert (problem.code, problem.location) == ("follow.failed", "images") and "no answer for 1 s" in problem.message
     study.git(".", "config", "minipach.network-limit", "soon")
     with pytest.raises(UserError) as caught:
-        followed.fetch(Project(study.root), Kept())
+        followed_remotes.fetch(Project(study.root), Kept())
     assert caught.value.problems[0].code == "setting.bad-value"
 
 
 def test_remote_that_does_not_answer_is_a_problem_without_credentials(study: Study, forge: Path) -> None:
     study.git("images", "remote", "set-url", "origin", "http://me:hunter22@127.0.0.1:9/images.git")
-    (problem,) = followed.fetch(Project(study.root), Kept())
+    (problem,) = followed_remotes.fetch(Project(study.root), Kept())
     assert problem.location == "images" and "hunter22" not in str(problem) and "127.0.0.1" in str(problem)
 
 
