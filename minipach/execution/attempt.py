@@ -1,4 +1,7 @@
-"""One attempt of a set: `datalad containers-run` in a slot, and the launcher's report of it."""
+"""One attempt of a set: `datalad containers-run` in a slot, and the launcher's report of it.
+
+The attempts on record, in the job database, are in `model.attempt`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Changes of code and image that somebody has declared not to count: `.minipach/accepted` on a pipeline's branch."""
+"""Changes of code and image that somebody has declared not to count: `.minipach/accepted` on a pipeline's branch.
+
+They are read and applied here. `minipach accept` writes them, in `scheduling.accept`.
+"""
 
 from __future__ import annotations
 

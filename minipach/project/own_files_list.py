@@ -1,4 +1,7 @@
-"""The list of a pipeline's own files on its branch: what is no output, though it is at no reserved name."""
+"""The list of a pipeline's own files on its branch: what is no output, though it is at no reserved name.
+
+Only the file `.minipach/files` is read here. Which files are own ones is decided in `records.own_files`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`minipach accept`: record that a change of code, image or environment does not matter."""
+"""`minipach accept`: record that a change of code, image or environment does not matter.
+
+It is written here. `planning.accepted` reads and applies it.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Template values: `{{ params.lr }}`, `{{ datum.1 }}`, `{{ job.id }}` in the texts of a spec. Names alone. Pure.
 
 An expression in double braces is looked up, never evaluated. With a blank after `{{` it must be a known name. Without
-one it is a value only if it begins like one (`{{params.lr}}`): other programs have double braces, too.
+one it is a value only if it begins like one (`{{params.lr}}`): other programs have double braces, too. Templates of
+whole pipelines are in the package `templates`.
 """
 
 from __future__ import annotations

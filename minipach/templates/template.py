@@ -1,4 +1,7 @@
-"""A template: a pipeline with parameters, as data. It is read and checked here; no part of it runs."""
+"""A template: a pipeline with parameters, as data. It is read and checked here; no part of it runs.
+
+Template values in a spec (`{{ params.lr }}`) are in `spec.template`.
+"""
 
 from __future__ import annotations
 

@@ -500,7 +500,7 @@ class Board:
 
     @_mending
     def publish(self) -> None:
-        """See to it that a pass is made, soon: one job at most waits for it."""
+        """Queue the job that starts a pass, which publishes: one job at most waits for it."""
         job = self.names.publish_job
         self.client.set(self.names.again, "1", ex=_KEEP)
         status = self.client.hget(Job.key_for(job), "status")
