@@ -34,6 +34,7 @@ import pytest
 
 from minipach.git.repo import child_environment
 from tests.fixtures.projects import SHOWN, Study
+from tests.fixtures.warm_minipach import AT_START
 
 _IDENTITY = {
     "GIT_AUTHOR_NAME": "A Tester",
@@ -76,6 +77,18 @@ def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def _start_unchanged() -> Iterator[None]:
+    """A test leaves the environment as it was; else all commands after it would start cold."""
+    before = _at_start()
+    yield
+    assert _at_start() == before, "the test has changed what a Python reads as it starts"
+
+
+def _at_start() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(AT_START)}
 
 
 @pytest.fixture(autouse=True)

@@ -64,6 +64,7 @@ def test_packages_hold_all_that_the_program_reads(tmp_path: Path) -> None:
     assert ours - names == set()
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_uv_installs_the_program_as_a_tool(tmp_path: Path) -> None:
     env = {**os.environ, "UV_TOOL_DIR": str(tmp_path / "tools"), "UV_TOOL_BIN_DIR": str(tmp_path / "bin")}
