@@ -236,8 +236,7 @@ def test_names_that_lead_nowhere_have_a_fix(study: Study) -> None:
 def test_a_removed_file_is_found_before_its_removal(study: Study, tmp_path: Path) -> None:
     other = study.duplicate(tmp_path / "study")
     other.remove("images/moon.txt")
-    text = problem(other, "images/moon.txt")
-    at = text.rpartition("--at ")[2]
+    at = problem(other, "images/moon.txt").fix.rpartition("--at ")[2]
     assert explain(other, "images/moon.txt", at) == explain(study, "images/moon.txt")
 
 
