@@ -71,7 +71,7 @@ def new(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the spec, and write nothing.")] = False,
     as_json: JSON = False,
 ) -> None:
-    """Create a pipeline from a template, a script or another tool's file.
+    """Create a pipeline from a template, a script or another tool.
 
     Writes a folder with a `spec.yml` and a comment at each guess, then lists its datums. Runs nothing. A Makefile
     or Snakefile is read by its own tool in a sandbox (bubblewrap). Lists what cannot be carried over.

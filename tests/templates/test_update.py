@@ -106,9 +106,9 @@ def test_a_conflict_writes_nothing_unless_asked(lab: Lab) -> None:
 
 
 def test_other_values_are_an_update(lab: Lab) -> None:
-    assert lab.update("word=y") == ["p/.minipach/template.json", "p/spec.yml"]
-    assert "code/run.sh, y]" in lab.text("spec.yml")
-    assert json.loads(lab.text(TEMPLATE_RECORD))["values"] == {"word": "y"}
+    assert lab.update("word=z") == ["p/.minipach/template.json", "p/spec.yml"]
+    assert "code/run.sh, z]" in lab.text("spec.yml")
+    assert json.loads(lab.text(TEMPLATE_RECORD))["values"] == {"word": "z"}
 
 
 def test_files_that_go(lab: Lab) -> None:

@@ -21,6 +21,7 @@ from minipach.environment.oci_registry import SCHEME, parse_reference
 from minipach.executors.kubernetes.resources import resources
 from minipach.model.pipeline import Pipeline
 from minipach.model.work_set import Needs, WorkSet
+from minipach.support.messages import say
 
 NAME = "command"
 FOLDER = "pod"  # in the volume of the pod
@@ -134,7 +135,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         prepare(Path(arguments[0]))
     except OSError as error:
-        sys.stderr.write(f"minipach: {error}\n")
+        say(f"minipach: {error}")
         return 1
     return 0
 
