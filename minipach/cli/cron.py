@@ -171,9 +171,11 @@ def backfill(
     now = int(time.time())
     view = clock_of(project, pipeline, clock, now)
     begin, end = (tick_at(view, text) if text is not None else None for text in (first, last))
+    if begin is not None and end is not None and begin > end:
+        raise UserError(Problem("option.conflict", "--from", f"{first} is after {last}", "write the earlier first"))
     work = plan_backfill(project, view, begin, end, now, kinds[reprocess])
+    data = work.as_json()
     if dry_run:
-        data = work.as_json()
         if as_json:
             show_json({"schema": 1, "pipeline": view.pipeline, **data})
             return
@@ -182,6 +184,9 @@ def backfill(
                 show(f"{what} {name}")
         if not any(data.values()):
             show("nothing to do")
+        return
+    if not any(data.values()) and not as_json:
+        show("nothing to do")
         return
     with reporting() as reporter:
         report = fill(project, view, work, reporter, backwards=backwards, jobs=jobs, wait=wait)

@@ -89,6 +89,17 @@ def update(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
     return tuple(problems)
 
 
+def ahead(project: Project) -> Iterator[str]:
+    """Yield a line for each checked-out branch that a bare repository has at another commit than was fetched."""
+    for path in receiving(project):
+        bare = Repo(Path(path))
+        for name, repo, remote in remotes_of(project, path):
+            branch = repo.branch()
+            there = bare.resolve(f"refs/heads/{branch}") if branch and os.path.isdir(path) else None
+            if there and there != repo.resolve(f"refs/remotes/{remote}/{branch}"):
+                yield f"{name} refs/heads/{branch} in {path}"
+
+
 def _forward(repo: Repo, remote: str) -> str:
     """Fetch, and fast-forward the branch that is checked out; return what happened, or nothing."""
     repo.git("fetch", "--quiet", remote)

@@ -32,7 +32,7 @@ from minipach.support.files import write_whole
 from minipach.support.mounts import silent_file_system
 from minipach.support.text import many
 from minipach.support.validation import parse_object
-from minipach.triggers import passes
+from minipach.triggers import bare_repos, passes
 from minipach.triggers.alerts import evaluate_aside
 from minipach.triggers.drop_folder import DropFolder, DropOptions
 from minipach.triggers.due_times import LINE, DueTimes
@@ -249,7 +249,21 @@ class Watcher:
         for path in sorted(paths):
             self._arm(path)
         self._look(sorted(paths), full=True)
+        self._look_at_bare_repos()
         self._due_times.read(again=True)
+
+    def _look_at_bare_repos(self) -> None:
+        """Ask for a pass if somebody has pushed to a bare repository, and its hook was not heard."""
+        try:
+            found = list(bare_repos.ahead(self._project))
+        except GitError as error:
+            what = error.stderr or str(error)
+            self._trouble("bare", Problem("watch.unreadable", "bare repositories", what, "git fsck"))
+            return
+        self._trouble("bare", None)
+        if found:
+            self._heard = _now()
+            self._ask(found)
 
     def _is_here(self) -> bool:
         """Return whether the project is here; take its lock again if it has come back."""

@@ -74,6 +74,19 @@ def test_pass_forwards_the_branch_whatever_was_heard(study: Study, bare: Path) -
     assert bare_repos.update(Project(study.root), again) == () and again.lines == []
 
 
+def test_a_push_that_no_hook_told_of_is_seen_until_it_is_fetched(study: Study, bare: Path) -> None:
+    project = Project(study.root)
+    bare_repos.add(project, str(bare))
+    bare_repos.update(project, Lines())
+    assert list(bare_repos.ahead(project)) == []
+    push(study, bare, "a")
+    study.put("images/b", "b")
+    (line,) = bare_repos.ahead(project)
+    assert line.startswith("images refs/heads/") and line.endswith(str(bare))
+    assert bare_repos.update(project, Lines()) != (), "the branches went apart"
+    assert list(bare_repos.ahead(project)) == [], "said once"
+
+
 def test_branches_that_went_apart_are_left_alone_and_said(study: Study, bare: Path) -> None:
     bare_repos.add(Project(study.root), str(bare))
     push(study, bare, "a")

@@ -212,6 +212,8 @@ def test_manual_and_scheduled_runs_are_told_apart(report: Study) -> None:
     }
     jobs = report.minipach("jobs", "report", "--json").json["jobs"]
     assert [job["cause"] for job in jobs] == ["backfill", "backfill", "manual"]
+    nothing = report.minipach("cron", "backfill", "report", "--from", "2020-01-02", "--to", "2020-01-03")
+    assert (nothing.code, nothing.out) == (0, "nothing to do\n")
     # what is there runs again, when asked for
     done = report.minipach(
         "cron", "backfill", "report", "--from", "2020-01-02", "--to", "2020-01-03", "--reprocess", "all"
@@ -247,6 +249,7 @@ def test_a_tick_with_the_same_tree_starts_nothing_downstream(report: Study) -> N
         (["run", "report", "--input", "tock"], "no clock is called"),
         (["backfill", "report", "--from", "1960-01-01"], "before 1970"),
         (["backfill", "report", "--reprocess", "some"], "none of none, failed, all"),
+        (["backfill", "report", "--from", "2020-01-02", "--to", "2020-01-01"], "--from"),
         (["skip", "plain", "2020-01-01"], "the pipeline has no clock"),
     ],
 )

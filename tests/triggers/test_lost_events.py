@@ -168,7 +168,8 @@ class Triggers(RuleBasedStateMachine):
             self.studies[1].schedule()
             for pipeline in ("edges", "more", "names", "daily"):
                 first, second = (study.outputs(pipeline) for study in self.studies)
-                assert first == second and first.keys() & {"begin", _TICK}
+                assert (pipeline, first) == (pipeline, second)
+                assert first.keys() & {"begin", _TICK}, pipeline
         finally:
             Repo(self.study.root).close()
             subprocess.run(["chmod", "-R", "u+w", self.folder.name], check=False)
