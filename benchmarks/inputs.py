@@ -38,7 +38,7 @@ _WRITE = 'cat "$images" > /dev/null\ndd if=/dev/zero of="$PFS/out/big" bs=1M cou
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a run: seconds of it, CPU time, and megabytes (10**6) of disk: the most at a time, and what stays."""
+    """Cost of a run: wall seconds, CPU seconds, and megabytes (10**6) of disk: the most at a time, and what stays."""
 
     seconds: float
     cpu: float

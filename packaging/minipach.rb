@@ -5,8 +5,8 @@ class Minipach < Formula
   include Language::Python::Virtualenv
 
   desc "Miniature Pachyderm on DataLad and git-annex"
-  homepage "https://pypi.org/project/minipach/"
-  url "https://pypi.org/packages/source/m/minipach/minipach-@VERSION@.tar.gz"
+  homepage "@HOMEPAGE@"
+  url "@ADDRESS@"
   sha256 "@SHA256@"
   license "MIT"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -36,18 +37,33 @@ def python_min() -> str:
     return str(project["requires-python"]).removeprefix(">=")
 
 
+def addresses() -> dict[str, str]:
+    """Return where the release is: `RELEASE_ADDRESS` (of the sdist) and `RELEASE_HOMEPAGE` of the environment.
+    `@VERSION@` in an address stands for the version.
+
+    What is not set keeps its place in the files: whoever submits them fills it in.
+    """
+    names = ("ADDRESS", "HOMEPAGE")
+    return {f"@{name}@": os.environ.get(f"RELEASE_{name}") or f"@{name}@" for name in names}
+
+
+def _filled(text: str, version: str, digest: str) -> str:
+    for place, value in {**addresses(), "@VERSION@": version, "@SHA256@": digest}.items():
+        text = text.replace(place, value)
+    return text
+
+
 def recipe(version: str, digest: str) -> str:
     """Return the text of recipe.yaml. digest: the SHA-256 of the sdist."""
     rows = "".join(f"    - {' '.join(filter(None, (for_conda(name), bounds)))}\n" for name, bounds in dependencies())
     text = (ROOT / "packaging" / "recipe.yaml").read_text()
     text = text.replace("@DEPENDENCIES@\n", rows + "\n").replace("@PYTHON@", python_min())
-    return text.replace("@VERSION@", version).replace("@SHA256@", digest)
+    return _filled(text, version, digest)
 
 
 def formula(version: str, digest: str) -> str:
     """Return the text of minipach.rb."""
-    text = (ROOT / "packaging" / "minipach.rb").read_text()
-    return text.replace("@VERSION@", version).replace("@SHA256@", digest)
+    return _filled((ROOT / "packaging" / "minipach.rb").read_text(), version, digest)
 
 
 def write(version: str, sdist: Path, folder: Path) -> list[Path]:

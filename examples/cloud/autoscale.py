@@ -23,7 +23,7 @@ def queue_depth(top: dict, pattern: str) -> int:
 
 
 class Fleet:
-    """What was started and has not appeared yet. boot: seconds after which a start counts as failed."""
+    """Workers that were started and have not appeared yet. boot: seconds after which a start counts as failed."""
 
     def __init__(self, slots: int, most: int, boot: float) -> None:
         self.slots, self.most, self.boot = slots, most, boot

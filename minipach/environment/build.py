@@ -41,7 +41,7 @@ def build(recipe: Recipe, target: Path, scratch: Path) -> tuple[str, ...]:
     """Build the image of a recipe as a file.
 
     Args:
-        recipe: What to build.
+        recipe: The recipe to build.
         target: The file to write.
         scratch: An empty folder for the files meanwhile, on a disk with space for them.
 

@@ -58,7 +58,7 @@ class Api:
 
         Args:
             method: GET, POST, PUT, PATCH or DELETE.
-            path: What follows the address.
+            path: The path after the address.
             data: Becomes the body, as JSON.
             again: Whether an unclear failure is tried again; by default, unless that could do the same twice.
 

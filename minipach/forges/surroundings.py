@@ -1,4 +1,4 @@
-"""What a CI says of itself in environment variables: the forge, the repository, the pull request, its commits.
+"""The environment variables of a CI: the forge, the repository, the pull request, its commits.
 
 GitHub Actions, Forgejo and Gitea Actions, GitLab CI, Bitbucket Pipelines and Jenkins. All of it is input from outside,
 so each value is checked before it becomes a part of an address.

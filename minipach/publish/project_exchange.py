@@ -147,7 +147,7 @@ def send(
         without_contents: Send refs also where neither the remote nor a store keeps contents.
         create: Send branches that a remote does not have yet.
         known: Repos, each with a further remote that people fetch from.
-        claims: As for `push`.
+        claims: The pipelines that this process works on, as for `push`.
     """
     claims = claims or Alone()
     contents = partial(

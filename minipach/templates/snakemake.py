@@ -34,7 +34,7 @@ class Rule:
     """A rule: in its texts, `MPW_NAME_WPM` stands for a wildcard.
 
     Args:
-        name: What people call it: `Snakefile:sort`.
+        name: The name that people use: `Snakefile:sort`.
         folder: The folder that its paths are relative to.
         wildcards: The names of its wildcards.
         inputs: The paths that it reads.

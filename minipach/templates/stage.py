@@ -24,7 +24,7 @@ class Stage:
     """A step: where it lies, what it reads and writes (paths relative to its folder), and its shell commands.
 
     Args:
-        name: What people call it: `Makefile:edges.csv`.
+        name: The name that people use: `Makefile:edges.csv`.
         folder: The folder in which the commands run.
         reads: Files and folders that it reads.
         writes: Files and folders that it writes.

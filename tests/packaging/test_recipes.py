@@ -35,6 +35,19 @@ def recipes() -> ModuleType:
     return module("packaging/recipes.py")
 
 
+@pytest.fixture(autouse=True)
+def _addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELEASE_ADDRESS", "https://files.example.org/minipach-@VERSION@.tar.gz")
+    monkeypatch.setenv("RELEASE_HOMEPAGE", "https://minipach.example.org")
+
+
+def test_an_address_that_is_not_known_keeps_its_place(recipes: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 'url "https://files.example.org/minipach-' in recipes.formula(__version__, DIGEST)
+    monkeypatch.delenv("RELEASE_ADDRESS")
+    assert 'url "@ADDRESS@"' in recipes.formula(__version__, DIGEST)
+    assert '"https://minipach.example.org"' in recipes.recipe(__version__, DIGEST)
+
+
 def test_the_recipe_has_the_version_and_the_dependencies(recipes: ModuleType) -> None:
     data = yaml.safe_load(recipes.recipe(__version__, DIGEST))
     assert data["context"] == {"version": __version__, "python_min": "3.11"}

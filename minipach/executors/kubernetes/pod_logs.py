@@ -1,4 +1,4 @@
-"""What the pods of a project print, as one stream: `kubectl logs --follow` for each pod, as they come and go."""
+"""The logs of all pods of a project as one stream: `kubectl logs --follow` for each pod, as they come and go."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the cluster says of one pod, as `kubectl get pods --output=json` has it."""
+"""The state of one pod, as `kubectl get pods --output=json` has it."""
 
 from __future__ import annotations
 
