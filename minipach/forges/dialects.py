@@ -171,7 +171,17 @@ class GitLab(Forge):
                 raise
 
 
-class Bitbucket(Forge):
+class _Bitbucket(Forge):
+    """Pages of answers, as both kinds of Bitbucket have them."""
+
+    def _rows(self, answer: Any) -> list[Any]:
+        return super()._rows(_pick(answer, "values"))
+
+    def _more(self, rows: list[Any], _found: list[Comment]) -> bool:
+        return len(rows) >= 100
+
+
+class Bitbucket(_Bitbucket):
     """Bitbucket Cloud."""
 
     limit = 32_768
@@ -195,12 +205,6 @@ class Bitbucket(Forge):
     def _page(self, page: int) -> str:
         return f"{self._comments()}?pagelen=100&page={page}"
 
-    def _rows(self, answer: Any) -> list[Any]:
-        return super()._rows(_pick(answer, "values"))
-
-    def _more(self, rows: list[Any], _found: list[Comment]) -> bool:
-        return len(rows) >= 100
-
     def _body(self, text: str) -> Any:
         return {"content": {"raw": text}}
 
@@ -216,7 +220,7 @@ class Bitbucket(Forge):
         self.api.ask("POST", f"/repositories/{self.repo}/commit/{commit}/statuses/build", data, again=True)
 
 
-class BitbucketServer(Forge):
+class BitbucketServer(_Bitbucket):
     """Bitbucket Server and Data Center. repo: PROJECT/NAME."""
 
     limit = 32_768
@@ -236,12 +240,6 @@ class BitbucketServer(Forge):
 
     def _page(self, page: int) -> str:
         return f"{self._request()}/activities?limit=100&start={100 * (page - 1)}"
-
-    def _rows(self, answer: Any) -> list[Any]:
-        return super()._rows(_pick(answer, "values"))
-
-    def _more(self, rows: list[Any], _found: list[Comment]) -> bool:
-        return len(rows) >= 100
 
     def _body(self, text: str) -> Any:
         return {"text": text}
