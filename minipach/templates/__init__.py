@@ -1,1 +1,1 @@
-"""New pipelines: from templates, and from a script, a Pachyderm spec, a Dockerfile, a Makefile or a DVC stage."""
+"""New pipelines: from templates, scripts, Pachyderm specs, Dockerfiles, Makefiles, Snakefiles and DVC stages."""

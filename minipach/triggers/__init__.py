@@ -1,4 +1,4 @@
-"""Triggers start passes by themselves: git hooks, events over HTTP; pauses.
+"""Triggers start passes by themselves: git hooks, a watcher, events over HTTP, buckets, clocks; pauses and alerts.
 
 It imports the scheduling service and what is below it.
 """
