@@ -19,12 +19,14 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from minipach.console import pages
 from minipach.console.actions import NAMES, Started, action
 from minipach.console.addresses import address, values_of
 from minipach.console.compose import given_spec, saved
 from minipach.console.live import Live
-from minipach.console.pages import PAGES, VERSIONS, Asked, Page, chosen_file, compose
+from minipach.console.pages.compose import compose
+from minipach.console.pages.datum import VERSIONS, chosen_file
+from minipach.console.pages.page import Asked, Page
+from minipach.console.pages.registry import PAGES, as_text
 from minipach.console.previews import kind_of
 from minipach.console.reading import Reading
 from minipach.console.rendering import STATIC, fingerprint, render
@@ -170,7 +172,7 @@ class Console:
             data = {"schema": 1, **page.data}
             return _sent(page.status, json.dumps(data, ensure_ascii=True).encode(), "application/json")
         if form == "txt":
-            text = f"{page.title}\n\n{pages.as_text(page.data)}"
+            text = f"{page.title}\n\n{as_text(page.data)}"
             return _sent(page.status, text.encode("utf-8", "backslashreplace"), "text/plain; charset=utf-8")
         if head:
             return _sent(page.status, b"", "text/html; charset=utf-8")

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minipach.console.app import ASSETS, HEADERS, PACKED
-from minipach.console.pages import PAGES
+from minipach.console.pages.registry import PAGES
 from minipach.console.rendering import STATIC
 from minipach.project.project import Project
 from tests.fixtures.consoles import HOST, TOKEN, ask, console_of
@@ -179,7 +179,7 @@ def test_files_of_others_are_those_that_are_named() -> None:
 
 
 def test_logs_of_others_are_not_read(tmp_path: Path) -> None:
-    from minipach.console.pages import log_file
+    from minipach.console.pages.log import log_file
 
     project = Project(troubled().root)
     secret = tmp_path / "secret"

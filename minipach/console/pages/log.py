@@ -1,0 +1,93 @@
+"""The page of a log, and the logs on other pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from minipach.console.pages.page import Asked, Page
+from minipach.model.attempt import Attempt, Try
+from minipach.project.project import Project
+from minipach.records.job_history import all_tries, open_ledger, read_job
+from minipach.support.errors import Problem, UserError
+
+_LOG = 2_000_000  # bytes of a log that the page of a log reads
+_LINE = 4_000  # characters of a line of a log
+
+
+def last_attempt(project: Project, pipeline: str, name: str) -> tuple[Attempt | None, tuple[Try, ...]]:
+    """Return the last attempt of a datum, and its tries."""
+    ledger = open_ledger(project)
+    try:
+        last = ledger.last_attempts(pipeline).get(name)
+        return last, all_tries(last, ledger.tries_of(last.pass_key, name)) if last else ()
+    finally:
+        ledger.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The output of a command: the lines that are shown, of how many; cut: bytes before them that are left out."""
+
+    lines: tuple[str, ...]
+    all: int
+    cut: int
+    here: bool = True
+
+    @property
+    def text(self) -> str:
+        """The lines as one text."""
+        return "\n".join(self.lines)
+
+
+def log_text(project: Project, file: str, most: int, find: str = "") -> Log:
+    """Return the end of a log. A file that is not among the project's logs counts as one that is not there."""
+    there = log_file(project, file)
+    if there is None:
+        return Log((), 0, 0, here=False)
+    with there.open("rb") as opened:
+        size = opened.seek(0, 2)
+        opened.seek(max(0, size - most))
+        data = opened.read(most)
+    every = data.decode("utf-8", "replace").rstrip("\n").split("\n") if data else []
+    shown = [line if len(line) <= _LINE else line[:_LINE] + " …" for line in every if find in line]
+    return Log(tuple(shown), len(every), max(0, size - most))
+
+
+def log_file(project: Project, file: str) -> Path | None:
+    """Return a log of the project's own; None, if it is another file, a link, or gone."""
+    there = Path(file)
+    logs = project.local.logs.resolve()
+    if not file or not there.is_file() or there.is_symlink() or logs not in there.resolve().parents:
+        return None
+    return there
+
+
+def log(asked: Asked) -> Page:
+    """Return the page of a log: of the last attempt of a datum, of one of its tries, or of that in a job."""
+    project = asked.reading.project()
+    path = asked.pipeline(project)
+    pipeline, name = project.name_of(path), asked.value("name")
+    last, tries = last_attempt(project, pipeline, name)
+    if asked.value("job"):
+        read = read_job(project, asked.value("job"), pipeline)
+        pairs = [(a, t) for (_, a), t in zip(read.attempts, read.tries, strict=True) if a.datum == name]
+        last, tries = pairs[-1] if pairs else (None, ())
+    if last is None:
+        raise UserError(Problem("datum.no-attempt", pipeline, f'no attempt of a datum "{name}" on this machine'))
+    number = asked.number("try", len(tries), max(len(tries), 1))
+    file = tries[number - 1].log if tries else last.log
+    found = log_text(project, file or last.log, _LOG, asked.value("find"))
+    data = {
+        "pipeline": pipeline,
+        "datum": name,
+        "try": number,
+        "tries": len(tries),
+        "find": asked.value("find"),
+        "shown": len(found.lines),
+        "lines_in_all": found.all,
+        "bytes_left_out": found.cut,
+        "here": found.here,
+        "lines": list(found.lines),
+    }
+    return Page(f"Log of {pipeline}: {name}", "log.html", data, {"log": found, "path": path})

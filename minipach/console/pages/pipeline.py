@@ -1,0 +1,105 @@
+"""The page of a pipeline: its datums as a table and a strip, its jobs, its spec."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from minipach.console.pages.page import PER_PAGE, Asked, Page
+from minipach.console.strip import cells, legend
+from minipach.project.project import Project
+from minipach.project.spec_file import read_text
+from minipach.records.job_history import job_json, last_jobs, open_ledger
+from minipach.support.errors import Problem, UserError, problems_json
+from minipach.triggers.pause import paused
+from minipach.views.datum_table import SORTS, STATES
+from minipach.views.report import command_of
+from minipach.views.usage import MOST, Usage, usage_of
+
+_JOBS = 20
+
+
+def pipeline(asked: Asked) -> Page:
+    """Return the page of a pipeline: its spec, its datums as a table, jobs and resources."""
+    project = asked.reading.project()
+    path = asked.pipeline(project)
+    name = project.name_of(path)
+    table = asked.table(path)
+    state, text, sort = asked.value("state"), asked.value("find"), asked.value("sort", "name")
+    sort = sort if sort in SORTS else "name"
+    reverse = asked.value("order") == "down"
+    found = table.select(state=state if state in STATES else "", text=text, sort=sort, reverse=reverse)
+    pages = max(1, -(-len(found) // PER_PAGE))
+    at = asked.number("page", 1, pages)
+    known = project.pipelines.get(path)
+    node = next((n for n in asked.summary().dag.nodes if n.path == path), None)
+    usage = _usage(project, name)
+    problems = [
+        *project.problems.get(path, ()),
+        *(p for p in table.problems if p not in project.problems.get(path, ())),
+    ]
+    data = {
+        "name": name,
+        "path": path,
+        "state": node.state if node else "unknown",
+        "paused": path in paused(project),
+        "description": known.description if known else "",
+        "command": command_of(known) if known else "",
+        "image": (known.transform.image or "the host environment") if known else "",
+        "inputs": [{"name": p.name, "repo": p.repo, "branch": p.branch, "glob": p.glob} for p in known.pfs_inputs()]
+        if known
+        else [],
+        "counts": table.counts,
+        "waits": table.waits,
+        "hints": list(table.hints),
+        "problems": problems_json(problems),
+        "expected": table.cost,
+        "reasons": [
+            {"state": s, "reason": r, "datums": len(names)} for (s, r), names in list(table.reasons.items())[:50]
+        ],
+        "usage": usage.as_json() if usage else None,
+        "jobs": [job_json(row) for row in last_jobs(project, name, _JOBS)],
+        "selected": len(found),
+        "page": at,
+        "pages": pages,
+        "rows": [row.as_json() for row in found[(at - 1) * PER_PAGE : at * PER_PAGE]],
+    }
+    filters = {"pipeline": path, "state": state, "find": text, "sort": sort, "order": "down" if reverse else ""}
+    spec = _spec(project, path)
+    context = {"usage": usage, "filters": filters, "spec": spec, "spec_name": project.spec_path(path), "states": STATES}
+    marked = _marked(problems, project.spec_path(path))
+    query = asked.url("", pipeline=path, state=state if state in STATES else "", find=text).partition("?")[2]
+    strip = {"cells": cells(table.rows), "strip": query, "legend": json.dumps(legend())}
+    return Page(name, "pipeline.html", data, {**context, **strip, "marked": marked, "sorts": SORTS})
+
+
+def _spec(project: Project, path: str) -> str:
+    place = next((p for p in project.places if p.path == path), None)
+    if place is None:
+        return ""
+    source = f"{path}/{place.spec}"
+    try:
+        found: Any = read_text(project.root / path, source, project.cache, is_dataset=place.is_dataset)
+    except UserError:
+        return ""
+    return found if isinstance(found, str) else str(getattr(found, "text", found))
+
+
+def _marked(problems: Sequence[Problem], source: str) -> dict[int, list[str]]:
+    """Return the problems of a spec by their lines."""
+    found: dict[int, list[str]] = {}
+    for problem in problems:
+        place = problem.location.removeprefix(f"{source}:").split(":")
+        if problem.location.startswith(f"{source}:") and place[0].isdecimal():
+            found.setdefault(int(place[0]), []).append(str(problem))
+    return found
+
+
+def _usage(project: Project, name: str) -> Usage | None:
+    ledger = open_ledger(project)
+    try:
+        runs = ledger.successes(name, MOST)
+    finally:
+        ledger.close()
+    return usage_of(name, runs) if runs else None
