@@ -62,7 +62,8 @@ def new(
         typer.Option("--arg", metavar="K=V", help="Set an argument of the jsonnet template. May be repeated."),
     ] = None,
     update: Annotated[
-        bool, typer.Option("--update", help="Merge the newest version of its template into a pipeline.")
+        bool,
+        typer.Option("--update", help="Merge the newest version of its template, or render its jsonnet again."),
     ] = False,
     conflicts: Annotated[
         bool, typer.Option("--conflicts", help="With --update: write files with conflicts, with the marks of git.")
@@ -131,25 +132,29 @@ def _update(
 
     others = wanted.source or wanted.inputs or wanted.command or wanted.image
     if others or not update:
-        fix = "give only --set, --conflicts, --commit, --dry-run and --json beside it"
+        fix = "give only --set, --arg, --conflicts, --commit, --dry-run and --json beside it"
         raise UserError(Problem("new.bad-update", "--update", "changes a pipeline that was made from a template", fix))
     path = next((place.path for place in project.places if project.name_of(place.path) == wanted.name), wanted.name)
-    found = update_of(project, path, wanted.values)
+    found = update_of(project, path, wanted.values, wanted.arguments)
     if dry_run:
         files = sorted(f"{path}/{one}" for one in (*(file.path for file in found.write), *found.remove))
     else:
         files = apply(project, path, found, conflicts=conflicts)
     marked = [f"{path}/{one}" for one in found.conflicts]
     if save and files and not dry_run and not marked:
-        commit(project, path, files, message=f"update {wanted.name} to {found.template} {found.new}")
+        sources = [f"{path}/{one}" for one in found.sources]
+        commit(project, path, [*files, *sources], message=f"update {wanted.name} to {found.template} {found.new}")
     if as_json:
         fields = {"pipeline": path, "template": found.template, "from": found.old, "to": found.new, "files": files}
         kept = [f"{path}/{one}" for one in found.kept]
-        show_json({"schema": 1, **fields, "conflicts": marked, "kept": kept, "written": not dry_run})
+        more = {"conflicts": marked, "kept": kept, "left_out": list(found.left_out), "written": not dry_run}
+        show_json({"schema": 1, **fields, **more})
         return
     for file in files:
         note = " (conflict)" if file in marked else ""
         show(f"{'would change' if dry_run else 'changed'} {printable(file)}{note}")
+    for sentence in found.left_out:
+        say(f"left out: {sentence}")
     for one in found.kept:
         say(f"note: {path}/{one} is no longer in the template; you have changed it, so it stays")
     if not files:

@@ -52,6 +52,7 @@ def plan(
     from minipach.project.settings import slots
     from minipach.project.targets import parse_targets
     from minipach.support.background import Aside
+    from minipach.templates.rendered_spec import stale
 
     here: Here = context.obj
     project = here.project()
@@ -66,6 +67,8 @@ def plan(
     changes = looking.result()
     for remark in (*uncommitted.remarks(project, changes), *branch_check.told(project, targets.order), *found.remarks):
         say(str(remark))
+    for note in stale(project, targets.order):
+        say(f"note: {note}")
     say_layout(project)
     clocks = clocks_of(project, targets.order)
     for line in (line for clock in clocks for line in clock.remarks()):

@@ -101,7 +101,7 @@ def check(
             notes.append(Problem("spec.in-data", file, said, f"move it out of {holder}"))
         for pipeline in (project.pipelines[path] for path in chosen if path in project.pipelines):
             notes += [*pipeline.notes, *_of_this_host(pipeline)]
-        notes += [*_of_images(project, [*chosen, *given]), *_of_branches(project, [*chosen, *given])]
+        notes += _more_notes(project, [*chosen, *given])
     written = [found for found in read.values() if isinstance(found, Pipeline)]
     notes = [*(note for found in written for note in (*found.notes, *_of_this_host(found))), *notes]
     for note in notes:
@@ -110,6 +110,13 @@ def check(
         raise UserError(each_once(problems))
     checked = len(files) + len(chosen)
     show(f"{many(checked, 'spec')} checked, no problems")
+
+
+def _more_notes(project: Project, paths: Sequence[str]) -> list[Problem]:
+    """Return the notes on images, branches and jsonnet templates."""
+    from minipach.templates.rendered_spec import stale
+
+    return [*_of_images(project, paths), *_of_branches(project, paths), *stale(project, paths)]
 
 
 def _of_branches(project: Project, paths: Iterable[str]) -> Iterator[Problem]:

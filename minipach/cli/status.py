@@ -43,6 +43,7 @@ def status(
     from minipach.project import branch_check, uncommitted
     from minipach.scheduling.stalled import remarks
     from minipach.support.background import Aside
+    from minipach.templates.rendered_spec import stale
 
     here: Here = context.obj
     project = here.project()
@@ -54,6 +55,8 @@ def status(
     say_layout(project)
     for line in (*uncommitted.remarks(project, changes), *branch_check.told(project, project.order)):
         say(str(line))
+    for note in stale(project, project.order):
+        say(f"note: {note}")
     clocks = clocks_of(project, project.order)
     for line in (line for clock in clocks for line in clock.remarks()):
         say(line)

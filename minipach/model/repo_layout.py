@@ -19,6 +19,8 @@ ACCEPTED = f"{FOLDER}/accepted"  # changes of code and image that do not count, 
 PINNED_CODE = f"{FOLDER}/code"  # shared code, below its path in the project
 LAUNCHER = f"{FOLDER}/launch"
 TEMPLATE_RECORD = f"{FOLDER}/template.json"  # the template that a pipeline was made from
+JSONNET_SPEC = "spec.jsonnet"  # the template that SPEC was rendered from
+JSONNET_FILES = (".jsonnet", ".libsonnet")  # endings of such templates; no part of a datum's identity
 
 # --- files in a repo of ticks, beside the ticks themselves; each is named as a tick ---
 TICKS = f"{FOLDER}/ticks"  # says that the repo is one of ticks
@@ -60,7 +62,7 @@ HOUSEKEEPING = frozenset({DATALAD, FOLDER})
 
 def reserved_in_pipeline(name: str) -> bool:
     """Return whether a name at the root of a pipeline's repo is not output (design: "A project on disk")."""
-    return name in RESERVED or name.startswith((".git", "README"))
+    return name in RESERVED or name.startswith((".git", "README")) or name.endswith(JSONNET_FILES)
 
 
 def reserved_in_data(name: str) -> bool:

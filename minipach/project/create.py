@@ -36,7 +36,7 @@ from minipach.git.repo import (
 from minipach.git.worktrees import kill_inside
 from minipach.model.clock import TICK_REPO_BEGAN, tick_committer
 from minipach.model.messages import SUBJECT
-from minipach.model.repo_layout import DATALAD_CONFIG, PROJECT_MARK, SPECS, TEMPLATE_RECORD, TICKS
+from minipach.model.repo_layout import DATALAD_CONFIG, JSONNET_FILES, PROJECT_MARK, SPECS, TEMPLATE_RECORD, TICKS
 from minipach.project.discovery import Place
 from minipach.project.project import Project, find_project
 from minipach.project.spec_file import committed_specs
@@ -54,6 +54,7 @@ _PIPELINE_ATTRIBUTES = (
     "**/.git* annex.largefiles=nothing",
     *(f"/{name} annex.largefiles=nothing" for name in SPECS),
     f"/{TEMPLATE_RECORD} annex.largefiles=nothing",
+    *(f"/*{ending} annex.largefiles=nothing" for ending in JSONNET_FILES),
     "/README* annex.largefiles=nothing",
     "/code/** annex.largefiles=((mimeencoding=binary)and(largerthan=0))",
 )
@@ -62,6 +63,7 @@ _PROJECT_ATTRIBUTES = (
     "**/.git* annex.largefiles=nothing",
     *(f"{name} annex.largefiles=nothing" for name in SPECS),
     f"**/{TEMPLATE_RECORD} annex.largefiles=nothing",
+    *(f"*{ending} annex.largefiles=nothing" for ending in JSONNET_FILES),
     "README* annex.largefiles=nothing",
     "**/code/** annex.largefiles=((mimeencoding=binary)and(largerthan=0))",
 )

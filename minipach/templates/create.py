@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from minipach.git.repo import Repo, need_identity
 from minipach.git.shared_modes import current_mask
 from minipach.model.pipeline import BrokenSpec
-from minipach.model.repo_layout import SPEC, SPECS
+from minipach.model.repo_layout import JSONNET_SPEC, SPEC, SPECS
 from minipach.project.project import Project, find_project
 from minipach.spec.load import load_spec
 from minipach.spec.value_types import NAME, NAME_RULE
@@ -191,7 +191,8 @@ def _from_source(project: Project, wanted: Wanted, directory: Path) -> Draft:
     if file.suffix in (".json", ".yml", ".yaml", ".jsonnet"):
         if wanted.inputs:
             raise UserError(Problem("new.two-inputs", "--input", f"{file.name} has an input", "leave out --input"))
-        return from_pachyderm(file, PurePosixPath(wanted.name).name, wanted.arguments)
+        draft = from_pachyderm(file, PurePosixPath(wanted.name).name, wanted.arguments)
+        return _with_template(project, wanted.name, file, draft) if draft.rendering else draft
     words = wanted.inputs or [only_repo(project, wanted.name)]
     found, guesses = inputs_of(project, words, but=wanted.name)
     if kind in _DOCKERFILES or file.suffix.lower() in (".dockerfile", ".containerfile"):
@@ -199,6 +200,36 @@ def _from_source(project: Project, wanted: Wanted, directory: Path) -> Draft:
     command, more, files = from_script(file, _names(found))
     spec = {"input": found, "transform": {"cmd": command}}
     return Draft(spec, {"input": guesses, "transform": () if wanted.command else more}, files, origin=file.name)
+
+
+def _with_template(project: Project, name: str, file: Path, draft: Draft) -> Draft:
+    """Return the draft of a rendered spec with its template: where git tracks that in the project, else a copy."""
+    source = draft.rendering
+    assert source is not None
+    real = Path(os.path.realpath(file))
+    paths = [real.parent / other for other in source.files]
+    root = Path(os.path.realpath(project.root))
+    if real.is_relative_to(root / name) or _are_tracked(project, root, paths):
+        return replace(draft, rendering=replace(source, template=os.path.relpath(real, root / name)))
+    files, digests = [], {}
+    for path in paths:
+        below = JSONNET_SPEC if path == real else os.path.relpath(path, real.parent)
+        digests[below] = source.files[os.path.relpath(path, real.parent)]
+        files.append(DraftFile(below, path.read_bytes()))
+    if len(digests) < len(paths) or {SPEC, *(file.path for file in draft.files)} & set(digests):
+        fix = "copy the template to NAME/ yourself, and name that file"
+        raise UserError(Problem("new.no-source", str(file), f"an import has a name such as {JSONNET_SPEC}", fix))
+    rendering = replace(source, template=JSONNET_SPEC, files=digests)
+    return replace(draft, files=(*draft.files, *files), rendering=rendering)
+
+
+def _are_tracked(project: Project, root: Path, paths: Sequence[Path]) -> bool:
+    """Return whether git tracks all files in the superdataset."""
+    if not all(path.is_relative_to(root) for path in paths):
+        return False
+    words = [os.path.relpath(path, root) for path in paths]
+    found = project.repo.git("--literal-pathspecs", "ls-files", "-z", "--", *words).split(b"\0")
+    return {os.fsencode(word) for word in words} <= set(found)
 
 
 def _from_template(project: Project, wanted: Wanted) -> Draft:

@@ -12,6 +12,7 @@ import yaml
 from minipach.spec.validate import check_inputs, check_secrets, check_shared_code, validate
 from minipach.spec.yaml_reader import Document, Loc, Mark, read_yaml
 from minipach.support.errors import Problem, UserError, each_once
+from minipach.templates.rendered_spec import Source
 
 _WIDTH = 10_000  # characters: no value is folded
 _ESSENTIAL: tuple[Loc, ...] = ((), ("input",), ("transform",), ("transform", "cmd"))
@@ -38,6 +39,7 @@ class Draft:
         left_out: What the source says and the pipeline does not, a sentence each.
         origin: The source in the words of the user, or "".
         text: The text of the spec where it exists as such; "" is written from `spec`.
+        rendering: What a jsonnet template was rendered from, for the first line of the spec.
     """
 
     spec: Mapping[str, Any]
@@ -46,6 +48,7 @@ class Draft:
     left_out: tuple[str, ...] = ()
     origin: str = ""
     text: str = ""
+    rendering: Source | None = None
 
     def sentences(self) -> list[str]:
         """Return all guesses, in the order of the spec."""
@@ -57,7 +60,7 @@ def to_yaml(draft: Draft) -> str:
     if draft.text:
         return draft.text
     pieces = []
-    if draft.origin:
+    if draft.origin and draft.rendering is None:
         pieces.append(f"# made by minipach new, from {_one_line(draft.origin)}\n")
     for key, value in draft.spec.items():
         pieces += [f"# guess: {_one_line(sentence)}\n" for sentence in draft.guesses.get(key, ())]
@@ -65,7 +68,8 @@ def to_yaml(draft: Draft) -> str:
         pieces.append(
             yaml.safe_dump({key: value}, sort_keys=False, default_flow_style=flow, allow_unicode=True, width=_WIDTH)
         )
-    return "".join(pieces)
+    body = "".join(pieces)
+    return draft.rendering.line(body) + body if draft.rendering else body
 
 
 def without_refused(draft: Draft, folder: str) -> Draft:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from minipach.support.errors import Problem, UserError
@@ -24,8 +24,25 @@ _POSITION = re.compile(r"^(?:RUNTIME ERROR|STATIC ERROR): (?:.*?:(\d+):(\d+)(?:-
 _TRACE = re.compile(r"^\t[^\t]*?:(\d+):(\d+)", re.MULTILINE)
 
 
-def rendered(file: Path, arguments: Sequence[str]) -> tuple[str, str]:
-    """Return the spec that a template makes, as JSON, and what it was made from, for people.
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """The spec that a template makes.
+
+    Args:
+        text: The spec as JSON.
+        arguments: The arguments of the template.
+        own: The SHA-256 of the template.
+        imports: The SHA-256 of each file that it imports, by its path from the folder of the template.
+    """
+
+    text: str
+    arguments: Mapping[str, str]
+    own: str
+    imports: Mapping[str, str]
+
+
+def evaluated(file: Path, arguments: Sequence[str]) -> Rendering:
+    """Return the spec that a template makes, and what it was made of.
 
     Args:
         file: The template.
@@ -35,9 +52,7 @@ def rendered(file: Path, arguments: Sequence[str]) -> tuple[str, str]:
         UserError: The template has an error, does not end, or imports a file outside of its folder.
     """
     for word in arguments:
-        if not _ARGUMENT.fullmatch(word) or "\0" in word:
-            message = f'"{printable(word)[:60]}" is no KEY=VALUE'
-            raise UserError(Problem("new.bad-argument", "--arg", message, "write --arg KEY=VALUE"))
+        check_argument(word)
     folder = Path(os.path.realpath(file.parent))
     command = [sys.executable, "-I", "-B", "-c", _ASK.read_text(), str(file), str(folder), *arguments]
     answer = run_limited(command, folder=folder, place=str(file), seconds=_SECONDS, memory=_MEMORY)
@@ -57,9 +72,20 @@ def rendered(file: Path, arguments: Sequence[str]) -> tuple[str, str]:
     if not isinstance(value, dict):
         what = f"{len(value)} specs" if isinstance(value, list) else "no object"
         raise UserError(Problem("new.no-spec", str(file), f"the template makes {what}", "let it make one spec"))
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
-    said = "".join(f" {word}" for word in arguments)
-    return json.dumps(value), f"{file.name} (sha256 {digest}){f' with{said}' if said else ''}"
+    given = dict(word.split("=", 1) for word in arguments)
+    return Rendering(json.dumps(value), given, str(found["own"]), dict(found["files"]))
+
+
+def check_argument(word: str) -> None:
+    """Check an argument of a template, `KEY=VALUE`. Raises UserError."""
+    if not _ARGUMENT.fullmatch(word) or "\0" in word:
+        message = f'"{printable(word)[:60]}" is no KEY=VALUE'
+        raise UserError(Problem("new.bad-argument", "--arg", message, "write --arg KEY=VALUE"))
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        message = f'"{printable(word)[:60]}" is not UTF-8, and jsonnet knows text only'
+        raise UserError(Problem("new.bad-argument", "--arg", message, "write the value as UTF-8")) from None
 
 
 def _problem(file: Path, said: str) -> Problem:

@@ -10,7 +10,8 @@ from minipach.project.spec_file import decoded
 from minipach.spec.yaml_reader import Null, Number, read_yaml
 from minipach.support.errors import Problem, UserError, each_once
 from minipach.templates.draft import Draft, without_refused
-from minipach.templates.jsonnet import rendered
+from minipach.templates.jsonnet import evaluated
+from minipach.templates.rendered_spec import Source
 
 _RENAMED = {"atom": "pfs"}  # of an input
 _LISTS = ("cross", "union", "join", "group")
@@ -27,12 +28,14 @@ def from_pachyderm(file: Path, name: str, arguments: Sequence[str] = ()) -> Draf
     Raises:
         UserError: The file is no spec, or has an input or a command that has no counterpart here.
     """
+    source = None
     if file.suffix == ".jsonnet":
-        text, origin = rendered(file, arguments)
+        made = evaluated(file, arguments)
+        text, source = made.text, Source(file.name, made.arguments, {file.name: made.own, **made.imports})
     elif arguments:
         raise UserError(Problem("new.no-arguments", "--arg", f"{file.name} is no jsonnet template", "leave out --arg"))
     else:
-        text, origin = decoded(file.read_bytes(), str(file)), file.name
+        text = decoded(file.read_bytes(), str(file))
     document = read_yaml(text)
     if document.problems or not isinstance(document.data, dict):
         found = (problem.within(f"{file}:{mark.line}:{mark.column}") for mark, problem in document.problems)
@@ -53,7 +56,8 @@ def from_pachyderm(file: Path, name: str, arguments: Sequence[str] = ()) -> Draf
         spec["input"] = _input(spec["input"])
     order = ("description", "input", "transform")
     spec = {key: spec[key] for key in (*(k for k in order if k in spec), *(k for k in spec if k not in order))}
-    return without_refused(Draft(spec, left_out=tuple(left_out), origin=origin), name)
+    draft = Draft(spec, left_out=tuple(left_out), origin=file.name, rendering=source)
+    return without_refused(draft, name)
 
 
 def _plain(value: Any) -> Any:

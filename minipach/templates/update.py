@@ -7,7 +7,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,7 +20,10 @@ from minipach.spec.load import load_spec
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import many
 from minipach.templates.draft import DraftFile, to_yaml
+from minipach.templates.jsonnet import check_argument
 from minipach.templates.library import describe, render, values_of_words
+from minipach.templates.pachyderm import from_pachyderm
+from minipach.templates.rendered_spec import Source, is_edited, read_source, template_of
 from minipach.templates.template import bad_path
 
 _MOST = 10_000_000  # bytes
@@ -38,6 +41,8 @@ class Update:
         remove: The paths of files to remove.
         conflicts: The paths of files in which both have changed the same lines; they are written with marks.
         kept: The paths of files that the template no longer has, and the user has changed.
+        sources: The paths of the files of a jsonnet template that lie in the pipeline's folder.
+        left_out: What the template says and the pipeline does not, a sentence each.
     """
 
     template: str
@@ -47,19 +52,35 @@ class Update:
     remove: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
-def update_of(project: Project, name: str, words: Sequence[str]) -> Update:
+def update_of(project: Project, name: str, words: Sequence[str], arguments: Sequence[str] = ()) -> Update:
     """Return the changes that a newer template, or other values, make in a pipeline. Writes nothing.
 
     Args:
         project: The project.
         name: The path of the pipeline in the project.
         words: Values of parameters that change, `NAME=VALUE` each.
+        arguments: Arguments of a jsonnet template that change, `KEY=VALUE` each.
 
     Raises:
         UserError: The pipeline was made from no template, its files are not committed, or the merged spec is wrong.
     """
+    if (source := read_source(project.root / name / SPEC)) is not None:
+        if words:
+            fix = "write --arg KEY=VALUE"
+            raise UserError(Problem("new.no-values", "--set", f"{name} was rendered from jsonnet", fix))
+        return _rendered_again(project, name, source, arguments)
+    if arguments:
+        fix = "leave out --arg"
+        raise UserError(Problem("new.no-arguments", "--arg", f"{name} was rendered from no jsonnet template", fix))
+    return _merged_update(project, name, words)
+
+
+def _merged_update(project: Project, name: str, words: Sequence[str]) -> Update:
+    """Return the update of a pipeline that was made from a template with `<<NAME>>` marks."""
     folder = project.root / name
     record = _record(folder, name)
     base: Mapping[str, str] = record["files"]
@@ -100,6 +121,39 @@ def update_of(project: Project, name: str, words: Sequence[str]) -> Update:
         write.append(made_record)
     old, new = str(record["version"]), template.version
     return Update(template.name, old, new, tuple(write), tuple(remove), tuple(conflicts), tuple(kept))
+
+
+def _rendered_again(project: Project, name: str, source: Source, words: Sequence[str]) -> Update:
+    """Return the update of a spec that was rendered from a jsonnet template. A spec edited by hand is a conflict."""
+    file = template_of(project, name, source)
+    if file is None:
+        fix = f"bring it back, or delete the first line of {name}/{SPEC}"
+        raise UserError(Problem("new.template-gone", f"{name}/{SPEC}", f"no template {source.template}", fix))
+    _need_committed(project, name, [SPEC])
+    given = dict(source.arguments)
+    for word in words:
+        key, _, value = word.partition("=")
+        given[key] = value if "=" in word else ""
+        check_argument(word)
+    pairs = [f"{key}={value}" for key, value in given.items()]
+    draft = from_pachyderm(file, PurePosixPath(name).name, pairs)
+    assert draft.rendering is not None
+    rendering = replace(draft.rendering, template=source.template)
+    draft = replace(draft, rendering=rendering)
+    content = to_yaml(draft).encode()
+    _validate(content, PurePosixPath(name).name)
+    ours = _read(project.root / name / SPEC, f"{name}/{SPEC}") or b""
+    conflicts: tuple[str, ...] = ()
+    if ours != content and is_edited(ours.decode("utf-8", "surrogateescape"), source):
+        content, clean = _merged(ours, b"", content)
+        conflicts = () if clean else (SPEC,)
+    write = (DraftFile(SPEC, content),) if ours != content else ()
+    folder = os.path.dirname(source.template)
+    sources = (os.path.normpath(os.path.join(folder, one)) for one in rendering.files)
+    own = tuple(one for one in sources if not one.startswith("../"))
+    main = os.path.basename(source.template)
+    old, new = source.files.get(main, "")[:7], rendering.files[file.name][:7]
+    return Update(source.template, old, new, write, conflicts=conflicts, sources=own, left_out=draft.left_out)
 
 
 def apply(project: Project, name: str, update: Update, *, conflicts: bool) -> list[str]:

@@ -12,7 +12,7 @@ from minipach.project.project import find_project
 from minipach.support.errors import UserError
 from minipach.templates.create import Wanted, draft_of
 from minipach.templates.draft import to_yaml
-from minipach.templates.jsonnet import rendered
+from minipach.templates.jsonnet import evaluated
 from tests.fixtures.plain_projects import repo, root
 from tests.fixtures.repos import Files
 
@@ -38,11 +38,18 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_template_with_arguments(folder: Path) -> None:
-    text, origin = rendered(folder / "edges.jsonnet", ["suffix=1", "word=a=b"])
-    spec = json.loads(text)
+    made = evaluated(folder / "edges.jsonnet", ["suffix=1", "word=a=b"])
+    spec = json.loads(made.text)
     assert (spec["pipeline"]["name"], spec["input"]["pfs"]["glob"]) == ("edges-1", "/*")
     assert spec["transform"]["cmd"][2] == "a=b"
-    assert origin.startswith("edges.jsonnet (sha256 ") and origin.endswith(") with suffix=1 word=a=b")
+    assert made.arguments == {"suffix": "1", "word": "a=b"}
+    assert list(made.imports) == ["lib.libsonnet"]
+
+
+def test_arguments_are_text_whatever_they_say(folder: Path) -> None:
+    word = "a\nb\"'{{ ().__class__ }}\\ \x01\x7f\u2028é"
+    made = evaluated(folder / "edges.jsonnet", ["suffix=1", f"word={word}"])
+    assert json.loads(made.text)["transform"]["cmd"][2] == word
 
 
 HOSTILE = {
@@ -57,6 +64,11 @@ HOSTILE = {
     "an error with lines": ('error "a\\nb\\u001b[2J"', "bad-jsonnet"),
     "a list": ("[{}, {}]", "no-spec"),
     "a number": ("1", "no-spec"),
+    "a large spec": ('{a: std.repeat("x", 1100000)}', "bad-jsonnet"),
+    "imports in a circle": ('import "x.jsonnet"', "bad-jsonnet"),
+    "a device": ('importstr "/dev/zero"', "bad-jsonnet"),
+    "a pipe": ('importstr "pipe"', "bad-jsonnet"),
+    "a deep value": ("std.foldl(function(a, n) [a], std.range(1, 250), 1)", "no-spec"),
 }
 
 
@@ -64,9 +76,10 @@ HOSTILE = {
 def test_a_hostile_template_is_one_line(folder: Path, kind: str) -> None:
     text, code = HOSTILE[kind]
     (folder / "x.jsonnet").write_text(text)
+    os.mkfifo(folder / "pipe")
     before = sorted(os.listdir(folder))
     with pytest.raises(UserError) as caught:
-        rendered(folder / "x.jsonnet", [])
+        evaluated(folder / "x.jsonnet", [])
     assert [problem.code for problem in caught.value.problems] == [f"new.{code}"]
     assert "\n" not in str(caught.value) and "\x1b" not in str(caught.value) and "root:" not in str(caught.value)
     assert sorted(os.listdir(folder)) == before
@@ -77,10 +90,10 @@ def test_a_loop_is_ended(folder: Path) -> None:
     test_a_hostile_template_is_one_line(folder, "a loop")
 
 
-@pytest.mark.parametrize("word", ["x", "=1", "a b=1", "a\x00=1", "-x=1"])
+@pytest.mark.parametrize("word", ["x", "=1", "a b=1", "a\x00=1", "-x=1", "suffix=\udcff"])
 def test_arguments_that_are_refused(folder: Path, word: str) -> None:
     with pytest.raises(UserError) as caught:
-        rendered(folder / "edges.jsonnet", [word])
+        evaluated(folder / "edges.jsonnet", [word])
     assert caught.value.problems[0].code == "new.bad-argument"
 
 
@@ -88,7 +101,8 @@ def test_it_becomes_a_pipeline(folder: Path, root: Files) -> None:
     repo(root, "images")
     root.commit()
     draft = draft_of(find_project(root.path), Wanted("edges", "edges.jsonnet", arguments=["suffix=1"]), folder)
-    assert to_yaml(draft).startswith("# made by minipach new, from edges.jsonnet (sha256 ")
+    assert [file.path for file in draft.files] == ["spec.jsonnet", "lib.libsonnet"]
+    assert to_yaml(draft).startswith("# rendered from a template (minipach new NAME --update renders it again): {")
     assert draft.left_out == ("pipeline.name: edges-1; here the folder names a pipeline",)
     with pytest.raises(UserError) as caught:
         draft_of(find_project(root.path), Wanted("edges", "edges.jsonnet"), folder)
