@@ -92,13 +92,7 @@ class Clones:
         try:
             repo = self.clone("")
         except GitError as error:
-            said = [line for line in error.stderr.splitlines() if line.strip()]
-            why = next((line for line in said if line.startswith("fatal: ")), said[-1] if said else str(error))
-            if why.startswith("fatal: Could not read from remote") and why != said[0]:  # ssh has said why
-                why = said[said.index(why) - 1].strip()
-            raise UserError(
-                Problem("clone.failed", self.url, f"can't be cloned: {why.removeprefix('fatal: ')}")
-            ) from None
+            raise UserError(Problem("clone.failed", self.url, f"can't be cloned: {error.reason}")) from None
         need_identity(repo)
         return repo
 

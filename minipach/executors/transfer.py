@@ -165,12 +165,5 @@ def annexed_outputs(data: bytes) -> list[str]:
 
 
 def in_a_line(error: GitError) -> str:
-    """Return what git could not do, and the line in which it says why.
-
-    That is not its last one where a push is refused.
-    """
-    what = str(error).partition(" failed (")[0]
-    said = [line.strip() for line in error.stderr.splitlines() if line.strip()]
-    telling = [line for start in ("! [", "fatal: ") for line in said if line.startswith(start)] or said[-1:]
-    remarks = [line for line in said if line.startswith("remote: ")]
-    return f"{what}: {'; '.join([*telling[:1], *remarks[:1]]) or f'exit code {error.code}'}"
+    """Return what git could not do, and the line in which it says why."""
+    return f"{str(error).partition(' failed (')[0]}: {error.reason}"

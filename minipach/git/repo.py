@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib.util
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -148,12 +149,38 @@ def _environment_at(path: Path, extra: Mapping[str, str] | None = None, *, own: 
     return found | settings.with_settings(found, (*settings.PLUMBING, *network.settings_here()))
 
 
+_REJECTED = re.compile(r"^ ?! \[[^\]]*\] +\S+ -> \S+ \((.+)\)$")  # the line of a push for a ref that stays
+
+
+def reason_in(text: str) -> str:
+    """Return the line of an error text in which git, ssh or a server says why; "" if there is none.
+
+    That is seldom the last one: after a refused push git says that it failed, after ssh that nothing could be read.
+    """
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    remarks = [line.removeprefix("remote: ").strip() for line in lines if line.startswith("remote: ")]
+    for line in lines:
+        if found := _REJECTED.match(line):
+            return f"{found[1]}: {remarks[0]}" if remarks and "hook" in found[1] else found[1]
+    for start in ("fatal: ", "error: "):
+        for before, line in zip(["", *lines], lines, strict=False):
+            if line.startswith(start):
+                is_of_ssh = line.startswith("fatal: Could not read from remote") and before
+                return (before if is_of_ssh else line.removeprefix(start)).removeprefix("remote: ").strip()
+    return lines[-1].strip() if lines else ""
+
+
 class GitError(Exception):
     """A git command failed: its arguments and what it printed."""
 
     def __init__(self, repo: Path, args: Sequence[str], code: int, stderr: str, stdout: bytes = b"") -> None:
         self.repo, self.code, self.stderr, self.stdout = repo, code, stderr.strip(), stdout
         super().__init__(f"{repo}: git {' '.join(args[:4])} failed ({code}): {self.stderr}")
+
+    @property
+    def reason(self) -> str:
+        """Why the command failed, in one line; else its exit code. It may have an address with credentials."""
+        return reason_in(self.stderr) or f"exit code {self.code}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -516,10 +543,8 @@ def need_annex(repo: Repo) -> None:
     try:
         annex(repo, "init", "--quiet")
     except GitError as error:
-        why = error.stderr.splitlines()[-1] if error.stderr else f"exit code {error.code}"
-        raise UserError(
-            Problem("annex.not-initialised", str(repo.path), f"git-annex can't be initialised: {why}", fix)
-        ) from None
+        problem = f"git-annex can't be initialised: {error.reason}"
+        raise UserError(Problem("annex.not-initialised", str(repo.path), problem, fix)) from None
 
 
 def annex(repo: Repo, *args: str, stdin: bytes | None = None, ok: Iterable[int] = (0,)) -> bytes:

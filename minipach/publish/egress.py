@@ -220,7 +220,7 @@ def _send(repo: Repo, path: str, remote: str, tree: str) -> None:
         rows = [json.loads(line) for line in error.stdout.splitlines() if line.startswith(b"{")]
         failed = [row for row in rows if not row.get("success")]
         messages = [" ".join(row.get("error-messages") or [str(row.get("note") or "")]) for row in failed]
-        why = " ".join((messages or error.stderr.splitlines()[-1:] or ["git-annex failed"])[0].split())
+        why = " ".join((messages or [error.reason])[0].split())
         problem = f"{many(len(failed) or 1, 'file')} could not be exported: {why}"
         raise UserError(
             Problem("egress.incomplete", path, problem, f"minipach get {path}, then the same again")
@@ -256,7 +256,7 @@ def _remote(project: Project, repo: Repo, place: str) -> tuple[str, str]:
         if found := re.search(r"--safe (\S+)", asked):  # who exports has named the place
             repo.git("annex", "verifyremote", name, "--safe", found[1])
     except GitError as error:
-        why = " ".join((error.stderr.splitlines() or ["git-annex failed"])[-1].split())
+        why = without_credentials(error.reason)
         problem = Problem("egress.unusable", place, f"git-annex can't use it: {why}", "correct the place")
         raise UserError(problem) from None
     return name, identity

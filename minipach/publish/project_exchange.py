@@ -210,7 +210,7 @@ def _tried(project: Project, moved: Moved, act: Callable[[Repo, Moved], Moved]) 
     except UserError as error:
         return replace(moved, problems=tuple(problem.within(moved.repo) for problem in error.problems))
     except GitError as error:
-        lines = exchange.without_credentials((error.stderr.splitlines() or ["git failed"])[-1])
+        lines = exchange.without_credentials(error.reason)
         problem = f"{moved.remote or ', '.join(moved.stores)}: {lines}"
         fix = f"git -C {quoted(repo.path)} remote -v"
         return replace(moved, problems=(Problem("push.failed", moved.repo, problem, fix),))
@@ -287,6 +287,10 @@ def _send_branches(
         try:
             exchange.persistently(repo, "push", *_QUIETLY, remote, f"{here}:refs/heads/{branch}", also=_LOCKED)
         except GitError as error:
+            if "currently checked out" in error.reason:
+                problem = f"{remote} has {branch} checked out, so git refuses the push"
+                fix = "push to a bare repository; or, in the other clone, add this one as a remote and minipach pull it"
+                raise UserError(Problem("push.checked-out", "", problem, fix)) from None
             if not any(reason in error.stderr for reason in _LATE):
                 raise
             problem = f"somebody else pushed to {remote} meanwhile"
@@ -378,7 +382,7 @@ def pull(project: Project, target: str | None, tell: Tell, *, claims: Claims | N
         except UserError as error:
             moved = replace(moved, problems=tuple(problem.within(path) for problem in error.problems))
         except GitError as error:
-            lines = exchange.without_credentials((error.stderr.splitlines() or ["git failed"])[-1])
+            lines = exchange.without_credentials(error.reason)
             problem = Problem("pull.failed", path, f"{remote}: {lines}", f"git -C {quoted(repo.path)} pull {remote}")
             moved = replace(moved, problems=(problem,))
         finally:

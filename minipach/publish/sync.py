@@ -107,7 +107,7 @@ def _guarded(repo: Repo, one: Merged, is_pipeline: bool, take: Side | None, tell
     except UserError as error:
         return replace(one, action="refused", problems=tuple(problem.within(one.repo) for problem in error.problems))
     except GitError as error:
-        line = exchange.without_credentials((error.stderr.splitlines() or ["git failed"])[-1])
+        line = exchange.without_credentials(error.reason)
         fix = f"git -C {quoted(repo.path)} fetch {one.remote}"
         return replace(
             one, action="refused", problems=(Problem("sync.failed", one.repo, f"{one.remote}: {line}", fix),)
@@ -153,7 +153,7 @@ def _ordinary_merge(repo: Repo, remote: str, there: str) -> None:
     except GitError as error:
         files = os.fsdecode(repo.git("diff", "--name-only", "-z", "--diff-filter=U", ok=(0, 1))).split("\0")
         repo.git("merge", "--abort", ok=(0, 128))
-        shown = ", ".join(file for file in files[:3] if file) or error.stderr.splitlines()[-1]
+        shown = ", ".join(file for file in files[:3] if file) or error.reason
         fix = f"git -C {quoted(repo.path)} pull --no-rebase {remote}, which shows the conflicts"
         raise UserError(Problem("sync.conflict", "", f"git can't merge: {shown}", fix)) from None
 

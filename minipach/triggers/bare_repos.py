@@ -79,9 +79,8 @@ def update(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
                     if line:
                         tell(f"{name}: {line} from {path}")
                 except GitError as error:
-                    reason = error.stderr.splitlines()[-1] if error.stderr else "git failed"
                     fix = f"git -C {repo.path} pull {remote}"
-                    problem = Problem("hooks.not-updated", name, f"not updated from {path} ({reason})", fix)
+                    problem = Problem("hooks.not-updated", name, f"not updated from {path} ({error.reason})", fix)
                     tell(str(problem))
                     problems.append(problem)
                 finally:

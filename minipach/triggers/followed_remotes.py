@@ -63,7 +63,7 @@ def fetch(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
             except UserError as error:
                 problems += [problem.within(path) for problem in error.problems]
             except GitError as error:
-                why = exchange.without_credentials((error.stderr.splitlines() or ["git failed"])[-1])
+                why = exchange.without_credentials(error.reason)
                 fix = f"git -C {quoted(repo.path)} pull {remote}"
                 problems.append(Problem("follow.failed", path, f"{remote}: {why}", fix))
             finally:

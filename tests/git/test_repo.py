@@ -23,6 +23,7 @@ from minipach.git.repo import (
     need_identity,
     parse_tree,
     private_index,
+    reason_in,
 )
 from minipach.project.permissions import explain
 from minipach.support.git_objects import blob_id
@@ -270,3 +271,38 @@ def test_git_never_goes_on_in_the_repository_around(tmp_path: Path) -> None:
         inner.head()
     said = explain(found.value, tmp_path)
     assert said is not None and (said.code, said.location) == ("repo.broken", f"{inner.path}/.git")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "remote: error: refusing to update checked out branch: refs/heads/master\n"
+            "To ../images\n ! [remote rejected] master -> master (branch is currently checked out)\n"
+            "error: failed to push some refs to '../images'",
+            "branch is currently checked out",
+        ),
+        (
+            "remote: the quota is used up\nTo /srv/x\n ! [remote rejected] HEAD -> a (pre-receive hook declined)\n"
+            "error: failed to push some refs to '/srv/x'",
+            "pre-receive hook declined: the quota is used up",
+        ),
+        (
+            "ssh: connect to host lab port 22: Connection refused\nfatal: Could not read from remote repository.\n\n"
+            "Please make sure you have the correct access rights\nand the repository exists.",
+            "ssh: connect to host lab port 22: Connection refused",
+        ),
+        (
+            "fatal: '/nowhere' does not appear to be a git repository\n"
+            "fatal: Could not read from remote repository.\n\nPlease make sure you have the correct access rights",
+            "'/nowhere' does not appear to be a git repository",
+        ),
+        (
+            "warning: a\ngit-annex: there is no available git remote named x",
+            "git-annex: there is no available git remote named x",
+        ),
+        ("", ""),
+    ],
+)
+def test_the_reason_of_an_error_is_the_line_that_says_why(text: str, reason: str) -> None:
+    assert reason_in(text) == reason

@@ -147,6 +147,14 @@ def test_nobody_is_overwritten(project: Project, tmp_path: Path) -> None:
     assert codes(push(project, None, quiet)) == {"images": [], ".": []}
 
 
+def test_a_remote_that_has_the_branch_checked_out_refuses(project: Project, tmp_path: Path) -> None:
+    with_store(project, tmp_path)
+    push(project, None, quiet)
+    Repo(tmp_path / "images.git").git("config", "core.bare", "false")
+    save_below(project, "b.dat")
+    assert codes(push(project, None, quiet)) == {"images": ["push.checked-out"], ".": ["push.held"]}
+
+
 def test_a_pull_brings_what_another_pushed(project: Project, tmp_path: Path) -> None:
     with_store(project, tmp_path)
     push(project, None, quiet)
