@@ -1,62 +1,97 @@
-"""All commands together: `minipach [-C DIR] COMMAND`. Each family of commands is a module; no logic lives here."""
+"""All commands together: `minipach [-C DIR] COMMAND`. Each family of commands is a module, imported when needed."""
 
 from __future__ import annotations
 
+import functools
 import gc
+import importlib
 import io
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from minipach import __version__
-from minipach.cli import (
-    alerts,
-    buckets,
-    ci,
-    contents,
-    cron,
-    egress,
-    erase,
-    exp,
-    explain,
-    export,
-    image,
-    inspect,
-    jobs,
-    logs,
-    new,
-    pachctl,
-    plan,
-    project,
-    push,
-    report,
-    results,
-    run_one,
-    schedule,
-    serve,
-    space,
-    spec,
-    status,
-    store,
-    templates,
-    triggers,
-    ui,
-    watch,
-    worker,
-)
+from minipach.cli import pachctl
 from minipach.cli.common import INTERRUPT, USER, Here, all_shown, say
 from minipach.cli.sections import Group
 from minipach.git.settings import drop_variables
 from minipach.support.messages import show_log
 
+# The modules in the order of the help, and the commands that each registers.
+MODULES: dict[str, tuple[str, ...]] = {
+    "project": ("init", "doctor", "completion", "lock", "accept", "exclude"),
+    "new": ("new",),
+    "templates": ("templates",),
+    "buckets": ("input",),
+    "contents": ("get", "drop"),
+    "egress": ("egress",),
+    "erase": ("erase",),
+    "spec": ("check", "schema", "datums"),
+    "image": ("image",),
+    "run_one": ("run-one", "shell"),
+    "plan": ("plan",),
+    "schedule": ("schedule", "go-on"),
+    "exp": ("exp",),
+    "cron": ("cron",),
+    "export": ("export",),
+    "triggers": ("pause", "resume", "hooks", "triggers"),
+    "watch": ("watch", "save-files"),
+    "serve": ("serve",),
+    "alerts": ("alerts",),
+    "jobs": ("retry", "wait", "cancel", "jobs", "job", "top", "usage"),
+    "logs": ("logs",),
+    "status": ("status",),
+    "inspect": ("dag", "diff", "audit"),
+    "explain": ("explain",),
+    "report": ("report",),
+    "ui": ("ui",),
+    "results": ("results",),
+    "space": ("du", "gc"),
+    "store": ("store",),
+    "push": ("sync", "push", "pull"),
+    "ci": ("ci",),
+    "worker": ("worker", "up", "down"),
+}
+_MODULE_OF = {command: module for module, commands in MODULES.items() for command in commands}
+
+
+class Program(Group):
+    """The program. It imports the module of the command that runs, and all modules for its help."""
+
+    @property
+    def commands(self) -> Any:
+        """All commands."""
+        return registered(*MODULES)
+
+    @commands.setter
+    def commands(self, none: Any) -> None:
+        """Take none: they are in the modules."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command by its name."""
+        module = _MODULE_OF.get(cmd_name)
+        return registered(module)[cmd_name] if module else None
+
+
+@functools.cache
+def registered(*modules: str) -> dict[str, Any]:
+    """Return the commands that modules register, by their names."""
+    part = typer.Typer(callback=lambda: None, rich_markup_mode=None, pretty_exceptions_enable=False)
+    for name in modules:
+        importlib.import_module(f"minipach.cli.{name}").register(part)
+    group: Any = typer.main.get_group(part)
+    commands: dict[str, Any] = group.commands
+    return commands
+
+
 app = typer.Typer(
     name="minipach",
-    cls=Group,
+    cls=Program,
     help='Run data pipelines in a DataLad project. Run "minipach COMMAND --help" for the help of a command.',
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -89,43 +124,6 @@ def _options(
     ] = False,
 ) -> None:
     context.obj = Here(directory)
-
-
-for module in (
-    project,
-    new,
-    templates,
-    buckets,
-    contents,
-    egress,
-    erase,
-    spec,
-    image,
-    run_one,
-    plan,
-    schedule,
-    exp,
-    cron,
-    export,
-    triggers,
-    watch,
-    serve,
-    alerts,
-    jobs,
-    logs,
-    status,
-    inspect,
-    explain,
-    report,
-    ui,
-    results,
-    space,
-    store,
-    push,
-    ci,
-    worker,
-):
-    module.register(app)
 
 
 def main() -> None:

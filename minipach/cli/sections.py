@@ -5,9 +5,11 @@ Commands are listed in sections, each with its whole summary, and arguments by t
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -31,6 +33,10 @@ _UNCUT = 10_000  # characters of a summary: more than any has
 class Command(TyperCommand):
     """A command whose arguments are shown as people type them, without Python's types."""
 
+    def get_params(self, ctx: Any) -> Any:
+        """Return the parameters, the one for help included."""
+        return _quick(super().get_params(ctx))
+
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Read the arguments. A wrong one is reported in a line."""
         with _reported(_path(parent, info_name), args):
@@ -52,6 +58,10 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """A group of commands, listed in the sections that the commands name (`rich_help_panel`)."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return the parameters, the one for help included."""
+        return _quick(super().get_params(ctx))
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Read the options before the command. A wrong one is reported in a line."""
@@ -87,6 +97,33 @@ def commands_by_section(group: Any) -> dict[str, list[tuple[str, str]]]:
             title = panel if isinstance(panel, str) else OTHERS
             found[title].append((name, command.get_short_help_str(_UNCUT)))
     return {title: rows for title, rows in found.items() if rows}
+
+
+def _quick(parameters: Any) -> Any:
+    """Have parameters take plain values as they are. To convert them, typer (since 0.26) imports pydantic."""
+    for parameter in parameters:
+        if hasattr(parameter, "type_descriptor") and "process_value" not in vars(parameter):
+            parameter.process_value = functools.partial(_value, parameter, parameter.process_value)
+    return parameters
+
+
+def _value(parameter: Any, convert: Callable[[Any, Any], Any], context: Any, value: Any) -> Any:
+    """Return the value of a parameter. typer converts the others, and reports a missing one."""
+    kind, info = parameter.type_descriptor.annotation, parameter.type_descriptor.parameter_info
+    several = parameter.nargs == -1 or parameter.multiple
+    if value is None and not parameter.required:
+        plain: Any = () if several else None
+    elif info.parser is not None:
+        return convert(context, value)
+    elif kind is str and isinstance(value, str):
+        plain = value
+    elif kind == list[str] and several and value and not isinstance(value, str):
+        plain = list(value)
+    elif kind is Path and isinstance(value, Path):  # the default
+        plain = value
+    else:
+        return convert(context, value)
+    return plain if parameter.callback is None else parameter.callback(context, parameter, plain)
 
 
 def _path(parent: Any, name: str | None) -> str:
