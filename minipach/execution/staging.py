@@ -11,7 +11,7 @@ from pathlib import Path
 
 from minipach.git.annex_checksums import damaged
 from minipach.git.content import classify
-from minipach.git.repo import GITLINK, SYMLINK, Repo, annex, need_annex, take_in_locations
+from minipach.git.repo import GITLINK, SYMLINK, Repo, annex, at_once, need_annex, take_in_locations
 from minipach.model.repo_layout import CODE, INPUTS
 from minipach.model.work_set import StagedFile
 from minipach.support.errors import UserError
@@ -224,8 +224,10 @@ def _get(repo: Repo, keys: Sequence[str]) -> dict[str, str]:
     """Return one go at it: why of those that could not be had."""
     request = "".join(f"{k}\n" for k in keys).encode()
     # exit code 1 says that some could not be had
-    out = annex(repo, "get", "--json", "--json-error-messages", "--batch-keys", stdin=request, ok=(0, 1))
-    rows = [json.loads(line) for line in out.splitlines()]
+    out = annex(
+        repo, "get", "--json", "--json-error-messages", *at_once(repo), "--batch-keys", stdin=request, ok=(0, 1)
+    )
+    rows = [json.loads(line) for line in out.splitlines() if line.strip()]  # empty: it came meanwhile
     return {
         str(row.get("key")): (" ".join(row.get("error-messages", [])) or row.get("note", "no reason given")).strip()
         for row in rows

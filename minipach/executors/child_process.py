@@ -52,14 +52,16 @@ def spawn(module: str, *arguments: str, without: Iterable[str] = ()) -> subproce
 
 
 def serve_all(
-    serve: Callable[[Mapping[str, Any]], Mapping[str, Any]], stop_early: Callable[[], bool] | None = None
+    serve: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    stop_early: Callable[[], bool] | None = None,
+    *,
+    runs_sets: bool = True,
 ) -> NoReturn:
     """Serve requests until stdin ends, then end this process. The first answer is an empty line: warm.
 
-    stop_early: asked when this process must end; whether what it serves can still give something if its launcher ends.
+    stop_early: asked when this process must end; whether what it serves can still give something if its launcher ends ·
+    runs_sets: whether it needs what sets run with.
     """
-    from minipach.git.datalad_imports import import_containers_run
-
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints must not end up among the answers
 
@@ -77,10 +79,20 @@ def serve_all(
 
     with contextlib.suppress(BrokenPipeError):  # the parent is gone; so are we
         requests, asked_to_end = sys.stdin.buffer, lambda: os.kill(os.getpid(), signal.SIGTERM)
-        answer(requests, answers, serve, import_containers_run, asked_to_end, ending)
+        answer(requests, answers, serve, _import_runner if runs_sets else _import_nothing, asked_to_end, ending)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # what datalad does when Python ends takes 0.2 s, and there is nothing left to do
+
+
+def _import_runner() -> None:
+    from minipach.git.datalad_imports import import_containers_run
+
+    import_containers_run()
+
+
+def _import_nothing() -> None:
+    pass
 
 
 def answer(

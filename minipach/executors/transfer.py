@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,22 +15,28 @@ from minipach.execution.staging import StagingError, locate
 from minipach.executors.clones import REMOTE, Clones, touch
 from minipach.executors.stored_sets import UnknownSetError, finished, read_set
 from minipach.git.annex_keys import key_of_link
-from minipach.git.repo import SYMLINK, GitError, Repo, annex
+from minipach.git.repo import SYMLINK, GitError, Repo, annex, at_once
 from minipach.model.local_state import LocalState
 from minipach.model.repo_layout import CODE, RESULT_REFS, RESULTS, RESULTS_BRANCH, RESULTS_FILE, SET_REFS
 from minipach.model.work_set import WorkSet
 from minipach.support.validation import InvalidError, parse_object
 
 _FETCH = ("fetch", "--quiet", "--no-write-fetch-head", REMOTE)
+_REFS = 500  # refs of a push: their names must fit a command line
 _BLOB = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
 class Transfer:
-    """Fetches sets and what they read into clones, and pushes results. is_pushing: whether it does that now."""
+    """Fetches sets and what they read into clones, and pushes results.
+
+    is_pushing: whether it does that now · pushes: how often it called `git push`.
+    """
 
     def __init__(self, clones: Clones) -> None:
         self.clones = clones
         self.is_pushing = False
+        self.pushes = 0
+        self.pauses: tuple[float | None, ...] = (2.0, 4.0, None)  # seconds after each attempt; None: the last one
 
     def fetch_set(self, repo: Repo, set_id: str, refs: list[str]) -> WorkSet:
         """Return the set, its base commit, and its result if somebody had it before."""
@@ -114,34 +121,110 @@ class Transfer:
         return {key for key in found if key}
 
     def push(self, repo: Repo, ref: str) -> None:
-        """Send what came, some times over if need be: it was work. Raises GitError, StagingError."""
+        """Push a ref and the contents that it names; several attempts, since it was work.
+
+        Raises:
+            StagingError: It could not be pushed.
+        """
         self.is_pushing = True
         try:
-            for pause in (2.0, 4.0):
-                try:
-                    self._push_once(repo, ref)
-                except (GitError, StagingError):
-                    time.sleep(pause)
-                else:
-                    return
-            self._push_once(repo, ref)
+            for why in self.push_all(repo, [ref]).values():
+                raise StagingError(why)
         finally:
             self.is_pushing = False
 
-    def _push_once(self, repo: Repo, ref: str) -> None:
-        """Push the contents of all outputs, then the ref that names them."""
+    def push_all(self, repo: Repo, refs: Sequence[str]) -> dict[str, str]:
+        """Push refs and the contents that they name, in one push if the server takes all of them.
+
+        Several attempts are made. Returns the refs that could not be pushed, each with the reason.
+        """
+        failed: dict[str, str] = {}
+        left = list(refs)
+        for pause in self.pauses:
+            try:
+                failed = self._push_once(repo, left)
+            except (GitError, StagingError) as error:
+                failed = dict.fromkeys(left, in_a_line(error) if isinstance(error, GitError) else str(error))
+            left = list(failed)
+            if not left or pause is None:
+                break
+            time.sleep(pause)
+        return failed
+
+    def _push_once(self, repo: Repo, refs: Sequence[str]) -> dict[str, str]:
+        """Push the contents of all outputs, then the refs that name them. Returns why some could not be pushed."""
+        keys = {ref: self._keys(repo, ref) for ref in refs}
+        missing = self._copy(repo, sorted(set().union(*keys.values())))
+        failed = {}
+        for ref in refs:
+            lost = next((key for key in sorted(keys[ref]) if key in missing), None)
+            if lost is not None:
+                failed[ref] = missing[lost]
+        whole = [ref for ref in refs if ref not in failed]
+        for start in range(0, len(whole), _REFS):
+            failed |= self._push_refs(repo, whole[start : start + _REFS])
+        return failed
+
+    def _push_refs(self, repo: Repo, refs: Sequence[str]) -> dict[str, str]:
+        """Push refs at once. Where the server refuses some or all of them, push halves: one bad ref costs no other."""
+        tells = () if len(refs) == 1 else ("--porcelain",)
+        self.pushes += 1
+        try:
+            repo.git("push", "--quiet", *tells, "--force", REMOTE, *(f"{ref}:{ref}" for ref in refs))
+        except GitError as error:
+            if len(refs) == 1:
+                return {refs[0]: in_a_line(error)}
+            refused = refused_refs(os.fsdecode(error.stdout), refs)
+            if not refused:  # the server could not be reached
+                raise
+            middle = len(refused) // 2
+            halves = (refused[:middle], refused[middle:]) if middle else (refused,)
+            return {ref: why for half in halves for ref, why in self._push_refs(repo, half).items()}
+        return {}
+
+    def _keys(self, repo: Repo, ref: str) -> set[str]:
+        """Return the contents that a result names. A ref of something else names none."""
         blobs = annexed_outputs(repo.objects.read(f"{ref}:{RESULTS_FILE}") or b"{}")
-        keys = {key for data in repo.objects.read_many(blobs) if data and (key := key_of_link(data))}
-        if keys:
-            request = "".join(f"{key}\n" for key in sorted(keys)).encode()
-            for target in [store.name for store in self.clones.stores] or [REMOTE]:
-                out = annex(repo, "copy", "--json", "--to", target, "--batch-keys", stdin=request, ok=(0, 1))
-                for row in map(json.loads, out.splitlines()):
-                    if not row.get("success", True):
-                        why = " ".join(row.get("error-messages", [])) or row.get("note", "")
-                        place = self.clones.url if target == REMOTE else target
-                        raise StagingError(f"git annex copy --to {place}: {row.get('key')}: {why}")
-        repo.git("push", "--quiet", "--force", REMOTE, f"{ref}:{ref}")
+        return {key for data in repo.objects.read_many(blobs) if data and (key := key_of_link(data))}
+
+    def _copy(self, repo: Repo, keys: Sequence[str]) -> dict[str, str]:
+        """Copy contents to where they belong. Returns those that could not be copied, each with the reason."""
+        failed: dict[str, str] = {}
+        if not keys:
+            return failed
+        request = "".join(f"{key}\n" for key in keys).encode()
+        stores = [store.name for store in self.clones.stores]
+        for target in stores or [REMOTE]:
+            jobs = at_once(repo) if stores else ()
+            words = ("copy", "--json", "--json-error-messages", "--to", target, *jobs, "--batch-keys")
+            out = annex(repo, *words, stdin=request, ok=(0, 1))
+            rows = [json.loads(line) for line in out.splitlines() if line.strip()]
+            told = {str(row.get("key")): row for row in rows}
+            place = target if stores else self.clones.url
+            for key in keys:
+                row = told.get(key)  # none: it is not here; it may be there since another attempt
+                if row is None and _is_at(repo, key, target):
+                    continue
+                if row is None or not row.get("success", True):
+                    why = " ".join(row.get("error-messages", [])) or row.get("note", "") if row else "it is not here"
+                    failed[key] = f"git annex copy --to {place}: {key}: {why}"
+        return failed
+
+
+def _is_at(repo: Repo, key: str, remote: str) -> bool:
+    """Return whether a remote has a content; False, too, where it can't be asked."""
+    try:
+        annex(repo, "checkpresentkey", key, remote)
+    except GitError:
+        return False
+    return True
+
+
+def refused_refs(said: str, refs: Sequence[str]) -> list[str]:
+    """Return the refs that a push to a server could not set, from what `git push --porcelain` said."""
+    rows = [line.split("\t") for line in said.splitlines() if line.startswith("!\t")]
+    refused = {row[1].partition(":")[2] for row in rows if len(row) > 1}
+    return [ref for ref in refs if ref in refused]
 
 
 def _listed(repo: Repo, *patterns: str) -> dict[str, str]:

@@ -36,6 +36,7 @@ _EMPTY_KEY = "SHA256E-s0--e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca49599
 
 NO_REPOSITORY = "fatal: not a git repository"  # what git says where there is none, with exit code 128
 _idents: dict[tuple[str | tuple[str, str], ...], str] = {}
+_TRANSFERS = 8  # contents that go to a store at once
 _CHUNK = 500  # requests written ahead of the answers: 500 lines of 41 bytes fit into a pipe's buffer
 
 
@@ -179,7 +180,7 @@ class GitError(Exception):
 
     @property
     def reason(self) -> str:
-        """Why the command failed, in one line; else its exit code. It may have an address with credentials."""
+        """The line in which git says why it failed; else its exit code. It may have an address with credentials."""
         return reason_in(self.stderr) or f"exit code {self.code}"
 
 
@@ -550,6 +551,14 @@ def need_annex(repo: Repo) -> None:
 def annex(repo: Repo, *args: str, stdin: bytes | None = None, ok: Iterable[int] = (0,)) -> bytes:
     """Run `git annex` in a repository."""
     return repo.git("annex", *args, stdin=stdin, ok=ok)
+
+
+def at_once(repo: Repo) -> tuple[str, ...]:
+    """Return the option by which git-annex transfers several contents at once, unless annex.jobs says how many.
+
+    A store needs some 50 ms for each small content, most of it without work for anybody.
+    """
+    return () if repo.config("annex.jobs") else (f"-J{_TRANSFERS}",)
 
 
 def take_in_locations(repo: Repo) -> None:

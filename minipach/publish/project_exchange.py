@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from minipach.git.repo import GITLINK, GitError, Repo, annex, is_dataset
+from minipach.git.repo import GITLINK, GitError, Repo, annex, at_once, is_dataset
 from minipach.model.messages import RECORD, SUBJECT
 from minipach.project.lock import Alone, Claims
 from minipach.project.project import Project
@@ -502,7 +502,7 @@ def _copy(repo: Repo, store: str, named: Sequence[str], *, fast: bool) -> tuple[
         words = ["copy", f"--branch={branch}", f"--to={store}", "--json", "--json-error-messages"]
         said, before = "", len(failures)
         try:
-            out = annex(repo, *words, *(["--fast"] if fast else []))
+            out = annex(repo, *words, *at_once(repo), *(["--fast"] if fast else []))
         except GitError as error:
             out, said = error.stdout, error.stderr.strip() or "git-annex failed"
         for row in (json.loads(line) for line in out.splitlines() if line.startswith(b"{")):

@@ -1,4 +1,6 @@
-"""A warm process of a worker without a shared filesystem: fetches a set and what it needs, runs it, pushes what came.
+"""A warm process of a worker without a shared filesystem: fetches a set and what it needs, and runs it.
+
+The worker's pusher pushes its result (see push_child), with those of other sets.
 
 Arguments: the folder of the clones, the project's address, how many bytes of contents to keep.
 """
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from minipach.execution.chunk import as_members, done_before, run_work
-from minipach.execution.run_set import stop_early
+from minipach.execution.run_set import is_stopping, stop_early
 from minipach.execution.staging import StagingError
 from minipach.executors.child_process import serve_all
 from minipach.executors.clones import Clones, trim
@@ -40,25 +42,30 @@ class CloneChild:
         return stop_early() or self._transfer.is_pushing
 
     def serve(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Run one set; {"outcomes": [...], "log": path}, or {"gone": why}.
+        """Run one set; {"outcomes": [...], "log": path, "refs": [...]}, or {"gone": why}.
 
-        Of a set that was begun before, only the datums without a result run.
+        Of a set that was begun before, only the datums without a result run. refs: what must be in the project before
+        anybody may hear of these outcomes.
         """
         repo = Repo(Path(request["repo"]))
         os.environ.update(request["env"])
         path = os.path.relpath(repo.path, self.clones.root)
-        refs: list[str] = []
+        refs: list[str] = []  # that the project has
+        results: list[str] = []
         try:
             original = self._transfer.fetch_set(repo, request["set"], refs)
             if has_whole_result(repo, original):
-                return _answer([done_before(original)], original.log, None)
+                results += {RESULT_REFS + original.id} - set(refs)
+                return _answer([done_before(original)], original.log, None, results)
             work = self._transfer.here(original, path)
             kept = self._transfer.finished(repo, work) if request["again"] else []
+            if kept:  # perhaps by what this worker has not pushed yet
+                results += repo.refs(RESULT_REFS).keys() - set(refs)
             told = [done_before(work, kept)] if kept else []
             left = [index for index in range(len(work.parts)) if index not in kept]
             if left:
-                self._run(repo, work, left, Slot(repo, Path(request["slot"])), told, refs)
-            return _answer(told, original.log, work.log)
+                results += self._run(repo, work, left, Slot(repo, Path(request["slot"])), told)
+            return _answer(told, original.log, work.log, results)
         except (UnknownSetError, StagingError) as error:
             return {"gone": str(error)}
         except GitError as error:
@@ -67,28 +74,32 @@ class CloneChild:
             with contextlib.suppress(GitError):
                 there = repo.refs("refs/minipach/")
                 repo.update_refs([f"delete {ref}" for ref in dict.fromkeys(refs) if ref in there])
-                trim(self.clones, self.cache)
+                if not results:  # else the pusher does it
+                    trim(self.clones, self.cache)
             repo.close()
 
-    def _run(
-        self, repo: Repo, work: WorkSet, left: Sequence[int], slot: Slot, told: list[Outcome], refs: list[str]
-    ) -> None:
-        """Run these datums of a set and push their result."""
+    def _run(self, repo: Repo, work: WorkSet, left: Sequence[int], slot: Slot, told: list[Outcome]) -> list[str]:
+        """Run these datums of a set. Returns the result ref that must be pushed."""
         # one log for each set: the one that is sent
         part = work if len(left) == len(work.parts) else replace(work.part(left), log=work.log)
         # the set's own staging reports missing contents: as that, datum by datum, and in the log
         with contextlib.suppress(StagingError):
             self._transfer.fetch_contents(repo, part)
-        ref = RESULT_REFS + part.id
-        refs.append(ref)
         run_work(part, slot, as_members(work, left, told.append))
-        if repo.resolve(ref) is not None:
+        ref = RESULT_REFS + part.id
+        if repo.resolve(ref) is None:
+            return []
+        if is_stopping():  # nobody waits for the answer
             self._transfer.push(repo, ref)
+            repo.update_refs([f"delete {ref}"])
+            return []
+        return [ref]
 
 
-def _answer(outcomes: list[Outcome], log: str, here: str | None) -> dict[str, Any]:
+def _answer(outcomes: list[Outcome], log: str, here: str | None, refs: Sequence[str]) -> dict[str, Any]:
     """Return the outcomes, with the log's name as the project knows it."""
-    return {"outcomes": [json.loads(replace(o, log=log).to_json()) for o in outcomes], "log": here}
+    rows = [json.loads(replace(o, log=log).to_json()) for o in outcomes]
+    return {"outcomes": rows, "log": here, "refs": sorted(set(refs))}
 
 
 if __name__ == "__main__":

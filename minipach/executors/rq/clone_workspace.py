@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from minipach.executors.rq.shared_workspace import Place
 from minipach.git.repo import GitError, Repo
 from minipach.git.worktrees import Owner, clean_up, slots_dir
 from minipach.model.launch_protocol import CLONE_GRACE
-from minipach.model.repo_layout import SET_REFS
+from minipach.model.repo_layout import RESULT_REFS, SET_REFS
 
 
 class ClonePlace(Place):
@@ -39,6 +40,30 @@ class ClonePlace(Place):
     def child_arguments(self) -> tuple[str, ...]:
         """Return the arguments for the warm processes."""
         return (str(self.root), self.clones.url, str(self._cache))
+
+    @property
+    def pusher(self) -> tuple[str, ...]:
+        """Return the module that pushes results, and its arguments."""
+        return ("minipach.executors.rq.push_child", *self.child_arguments)
+
+    def left_over(self) -> list[tuple[str, str]]:
+        """Return the results that a killed worker has not pushed; those that nobody waits for are removed.
+
+        Where the project can't be asked, they stay as they are.
+        """
+        found = []
+        for path in self.clones.known():
+            repo = Repo(path)
+            refs = repo.refs(RESULT_REFS)
+            try:
+                wanted = repo.line("ls-remote", REMOTE, f"{SET_REFS}*") if refs else ""
+                ids = {row.rpartition("/")[2] for row in wanted.splitlines()}
+                repo.update_refs([f"delete {ref}" for ref in refs if ref.removeprefix(RESULT_REFS) not in ids])
+            except GitError:
+                continue
+            name = os.path.relpath(path, self.root)
+            found += [(name, ref) for ref in refs if ref.removeprefix(RESULT_REFS) in ids]
+        return found
 
     def slot(self, repo: str, number: int) -> Path | None:
         """Return the slot of a process of ours; the repo's clone is made for it."""

@@ -99,14 +99,12 @@ class Heart:
         for worker in self._workers:
             if not worker.is_known():
                 worker.begin()
-        busy = {worker.name: (worker, task) for worker, task in self._busy()}
+        for worker, task in self._busy():  # a worker may have several: one that runs, others whose results are pushed
+            if client.hexists(task.job.key, "status"):
+                worker.maintain_heartbeats(task.job, task.execution)
+            else:
+                self.poke(Order("missing", task.job.id))
         for worker in self._workers:
-            if worker.name in busy:
-                task = busy[worker.name][1]
-                if client.hexists(task.job.key, "status"):
-                    worker.maintain_heartbeats(task.job, task.execution)
-                else:
-                    self.poke(Order("missing", task.job.id))
             worker.heartbeat(FORGET)
         self._board.report(self._name, self._facts())
         if time.monotonic() - self._since > _SETTLED:

@@ -78,7 +78,8 @@ class Teller:
                     self._pending.pop(0)
                     continue
             do()
-            worker.set_state("idle")
+            if not worker.executions:
+                worker.set_state("idle")
             retried = self._client.hget(task.job.key, "status") == b"queued"
             self._pending.pop(0)
             if not retried:

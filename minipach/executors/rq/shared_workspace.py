@@ -37,6 +37,15 @@ class Place:
         """Return the arguments for the warm processes."""
         return ()
 
+    @property
+    def pusher(self) -> tuple[str, ...]:
+        """Return the module that pushes results, and its arguments. None: results are in the project at once."""
+        return ()
+
+    def left_over(self) -> list[tuple[str, str]]:
+        """Return the results that a killed worker has not pushed: the repo's path in the project, and the ref."""
+        return []
+
     def folder(self, repo: str) -> Path:
         """Return where a repo is, by its path in the project."""
         return self.root / repo

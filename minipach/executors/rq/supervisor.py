@@ -11,6 +11,7 @@ import logging
 import os
 import platform
 import secrets
+import select
 import selectors
 import signal
 import time
@@ -30,9 +31,11 @@ from minipach.executors.rq.heartbeat import Heart, Order
 from minipach.executors.rq.lane import Lane, RqWorker, Task, make_worker
 from minipach.executors.rq.outcomes import Teller
 from minipach.executors.rq.passes import Going
+from minipach.executors.rq.pusher import Held, Pusher
 from minipach.executors.rq.queue import MENDS, UNABLE, Board, is_of_wrong_kind, note_lost, was_begun
 from minipach.executors.rq.shared_workspace import Place
 from minipach.git.repo import GitError
+from minipach.support.text import many
 
 # what a worker's own processes have no use for, and a datum's command even less
 _NOT_FOR_CHILDREN = ("MINIPACH_REDIS", "MINIPACH_REDIS_PASSWORD_FILE")
@@ -66,6 +69,9 @@ class Supervisor:
         self._lanes: list[Lane] = []
         self._teller = Teller(place, client, board, self._progress)
         self._selector = selectors.DefaultSelector()
+        self._pusher = Pusher(place.pusher, self._pushed, self._not_pushed) if place.pusher else None
+        self._pusher_stdout: int | None = None
+        self._why_not_pushed = ""
         self._queues: list[tuple[str, ResourceClass]] = []
         self._queues_at = 0.0
         self._turn = 0
@@ -97,6 +103,9 @@ class Supervisor:
             self._lanes = [self._open(n, worker) for n, worker in enumerate(workers)]
             self._heart.start()
             self._board.report(self._name, self._facts())
+            if self._pusher is not None:
+                for repo, ref in self._place.left_over():
+                    self._pusher.add(Held(repo, [ref]))
             while self._end is None and not self._is_done():
                 self._step()
         finally:
@@ -136,6 +145,8 @@ class Supervisor:
         tasks = [(lane.worker, lane.task) for lane in list(self._lanes)]
         found = [(worker, task) for worker, task in tasks if task is not None]
         found += self._teller.waiting
+        held = self._pusher.held if self._pusher is not None else []
+        found += [(one.worker, one.task) for one in held if one.worker is not None and one.task is not None]
         publishing = self._going.task if self._going is not None else None
         if self._going is not None and publishing is not None:
             job, execution = publishing
@@ -150,6 +161,8 @@ class Supervisor:
         for key, _ in self._selector.select(_TICK):
             if key.data is None:
                 os.read(key.fd, 65536)
+            elif isinstance(key.data, Pusher):
+                self._hear_pusher(key.data)
             else:
                 self._hear(key.data)
         self._follow_orders()
@@ -160,8 +173,8 @@ class Supervisor:
                 self._going.turn()
                 self._going.look()
             self._fetch()
-            running = [lane.task.set_id for lane in self._lanes if lane.task is not None]
-            self._place.during(self._client, self._board.names, running)
+            self._push()  # after it: results wait for those of sets that have just begun
+            self._place.during(self._client, self._board.names, [task.set_id for _, task in self._busy()])
         except redis.exceptions.RedisError as error:
             if is_of_wrong_kind(error) and self._mends < MENDS:
                 self._mends += 1  # another process may have deleted the key just before
@@ -172,6 +185,7 @@ class Supervisor:
             if not self._away:
                 self._tell(str(away(self._place.repo, error, "running sets continue")))
             self._away = True
+            self._push()
             time.sleep(1.0)
             return
         if self._away:
@@ -202,6 +216,8 @@ class Supervisor:
                 for lane in self._lanes:
                     if lane.task is not None and lane.task.job.id == order.job:
                         self._stop(lane) if order.what == "stop" else self._missing(lane, lane.task)
+                if self._pusher is not None:
+                    self._pusher.hurry()  # it may be about a set that it holds
 
     def _stop(self, lane: Lane) -> None:
         assert lane.task is not None
@@ -238,7 +254,7 @@ class Supervisor:
 
     def _fetch(self) -> None:
         idle = [lane for lane in self._lanes if lane.idle]
-        if not idle:
+        if not idle or (self._pusher is not None and self._pusher.is_full):
             return
         for name, kind in self._fitting():
             while idle and self._room.fits(kind) and time.monotonic() >= self._unable_until:
@@ -294,11 +310,28 @@ class Supervisor:
             elif lane.task is not None:
                 self._answered(lane, line)
 
+    def _hear_last(self, lane: Lane) -> None:
+        """Take the result of a set that ended just before its process was asked to end."""
+        while lane.task is not None and select.select([lane.stdout], [], [], 0)[0]:
+            data = os.read(lane.stdout, 65536)
+            lane.buffer += data
+            if b'"refs": ["' in lane.buffer and lane.buffer.endswith(b"\n"):
+                self._answered(lane, bytes(lane.buffer).strip())
+            elif not data:
+                return
+
     def _answered(self, lane: Lane, line: bytes) -> None:
         assert lane.task is not None
         task, worker = lane.task, lane.worker
         answer = self._place.read_answer(line)
-        if "outcomes" in answer:
+        if answer.get("refs") and self._pusher is not None:
+            task.ended = True
+            datums = sum(len(row.get("datums") or "1") for row in answer["outcomes"])
+            self._pusher.add(Held(task.repo, answer["refs"], worker, task, answer, datums))
+            kind = self._board.names.kind(task.queue.name)
+            if kind is not None and kind.limit:  # the next one of its pipeline begins only after it
+                self._pusher.hurry()
+        elif "outcomes" in answer:
             self._teller.finished(worker, task, answer)
         elif not task.stopped and self._place.project is None:  # a clone may not have it yet
             self._teller.lost(worker, task, UNABLE + answer["gone"])
@@ -320,6 +353,66 @@ class Supervisor:
             self._teller.lost(worker, task, why)
         self._lanes[lane.number] = self._open(lane.number, worker)
 
+    # --- results -----------------------------------------------------------------------------------------------
+
+    def _push(self) -> None:
+        """Push results if it is time to."""
+        if self._pusher is None:
+            return
+        self._pusher.turn(others=any(lane.task is not None for lane in self._lanes))
+        if self._pusher.stdout != self._pusher_stdout and self._pusher.stdout is not None:
+            self._selector.register(self._pusher.stdout, selectors.EVENT_READ, self._pusher)
+        self._pusher_stdout = self._pusher.stdout
+
+    def _hear_pusher(self, pusher: Pusher) -> None:
+        assert pusher.stdout is not None
+        data = os.read(pusher.stdout, 65536)
+        if not data:
+            self._selector.unregister(pusher.stdout)
+            self._pusher_stdout = None
+        pusher.hear(data)
+
+    def _pushed(self, held: Held) -> None:
+        self._why_not_pushed = ""
+        if held.worker is not None and held.task is not None:
+            self._teller.finished(held.worker, held.task, held.answer)
+
+    def _not_pushed(self, held: Held, why: str) -> None:
+        """Report a result that the project or a store does not take. It stays here, and its set gets another try."""
+        if why != self._why_not_pushed:
+            self._tell(f"results can't be pushed: {why}; another try, or worker, in {_PAUSE:g} s")
+        self._why_not_pushed = why
+        self._unable_until = time.monotonic() + _PAUSE
+        if held.worker is None or held.task is None:
+            return
+        if self._end is not None:
+            self._hand_back(held.worker, held.task)
+        else:
+            self._teller.lost(held.worker, held.task, UNABLE + why)
+
+    def _hand_back(self, worker: RqWorker, task: Task) -> None:
+        with contextlib.suppress(redis.exceptions.RedisError):
+            worker.hand_back(task.job, task.queue, task.execution)
+        self._place.forget(task.set_id)
+
+    def _finish_pushes(self, deadline: float) -> None:
+        """Push what is still held; what is not pushed in time is handed back."""
+        if self._pusher is None:
+            return
+        while self._pusher.held and time.monotonic() < deadline:
+            self._pusher.hurry()
+            self._pusher.turn(others=False)
+            assert self._pusher.stdout is not None
+            if select.select([self._pusher.stdout], [], [], 0.2)[0]:
+                self._pusher.hear(os.read(self._pusher.stdout, 65536))
+        self._pusher.end()
+        for one in self._pusher.held:
+            if one.worker is not None and one.task is not None:
+                self._hand_back(one.worker, one.task)
+        if self._pusher.pushes:
+            datums, pushes = many(self._pusher.results, "datum"), many(self._pusher.pushes, "push", "pushes")
+            self._tell(f"pushed the results of {datums} in {pushes}")
+
     def _end_overdue(self) -> None:
         for lane in self._lanes:
             if lane.end_by is not None and time.monotonic() > lane.end_by:
@@ -334,6 +427,7 @@ class Supervisor:
             return False
         try:
             at_work = any(lane.task or not lane.warm for lane in self._lanes) or bool(self._teller.waiting)
+            at_work = at_work or bool(self._pusher is not None and self._pusher.held)
             waits = at_work or any(self._board.to_do(name) for name, _ in self._fitting())
             if self._going is not None and not waits:
                 waits = self._going.task is not None or self._board.publish_pending()
@@ -357,7 +451,9 @@ class Supervisor:
         while time.monotonic() < deadline and any(lane.process.poll() is None for lane in self._lanes):
             time.sleep(0.02)
         for lane in self._lanes:
+            self._hear_last(lane)
             lane.end_now()
+        self._finish_pushes(deadline)
         self._heart.stop()
         self._selector.close()
         with contextlib.suppress(redis.exceptions.RedisError):

@@ -24,7 +24,7 @@ from minipach.executors.rq.names import project_id
 from minipach.executors.rq.private_server import Service, redis_program
 from minipach.git.repo import Repo
 from minipach.model.pipeline import secret_variable
-from minipach.model.repo_layout import SET_REFS
+from minipach.model.repo_layout import RESULT_REFS, SET_REFS
 from minipach.project.project import find_project
 from minipach.records import pending_work
 from minipach.records.job_database import Ledger
@@ -648,6 +648,44 @@ def test_a_clones_worker_keeps_the_finished_datums_of_a_set(study: Study, worker
     assert (report["counts"]["ran"], report["counts"]["reused"]) == (3, 1), "a is not computed again"
     assert ran.read_text().split() == ["a", "b", "b", "c", "d"]
     assert published(2)
+    assert leftovers(study) == []
+
+
+@pytest.mark.slow
+def test_a_killed_clones_worker_finds_its_results_again(study: Study, workers: Workers, tmp_path: Path) -> None:
+    """Results that the project did not take before it was killed are pushed by the next worker there, not computed."""
+    ran, scratch = tmp_path / "ran", tmp_path / "w"
+    for name in "abc":
+        study.put(f"images/{name}", name, save=False)
+    study.save("images")
+    study.pipeline(
+        "edges",
+        'input: {pfs: {repo: images, glob: "/*"}}\ndatum_set_spec: {number: 1}\n'
+        f'transform: {{cmd: [sh, code/copy.sh], env: {{RAN: "{ran}"}}}}\n',
+        copy='n=$(basename "$images")\necho $n >>"$RAN"\ncp "$images" "$PFS/out/$n"\n',
+    )
+    workers.start("-j", "0")  # publishes
+    workers.schedule()
+    hook = study.root / "edges" / ".git" / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho 'the disk is full' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    clone = ("-C", str(scratch), "worker", "-j", "1", "--clone", f"file://{study.root}")
+
+    killed = workers.launch(*MINIPACH, *clone)
+    until("the first results are refused", lambda: "the disk is full" in workers.said)
+    assert workers.end(killed, signal.SIGKILL) == -signal.SIGKILL
+    before = ran.read_text().split()
+    assert before and Repo(study.root / "edges").refs(RESULT_REFS) == {}
+    hook.unlink()
+    again = workers.launch(*MINIPACH, *clone)
+    workers.minipach("wait", "--timeout", "300")
+
+    assert sorted(ran.read_text().split()) == ["a", "b", "c"], "nothing ran twice"
+    assert [study.read(f"edges/{n}") for n in "abc"] == [b"a", b"b", b"c"]
+    assert Repo(scratch / "edges").refs("refs/minipach") == {}
+    workers.end(again)
+    assert "pushed the results of " in workers.said
     assert leftovers(study) == []
 
 

@@ -1,0 +1,177 @@
+"""The results of a worker without a shared filesystem, between the end of their sets and the project.
+
+One process pushes them for all slots, many at once. Nobody hears of a set before its result is in the project. The
+results wait as refs in the clones: a worker that is killed finds them there when it starts again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from minipach.executors.child_process import spawn
+from minipach.executors.rq.lane import RqWorker, Task
+from minipach.support.processes import signal_group
+
+FIRST = 1.0  # seconds that a result waits for others, at most, after a time of quiet
+LONGEST = 60.0  # seconds that a result waits for others, while results keep coming
+MOST = 2000  # datums whose results wait: then they are pushed at once
+FULL = 4 * MOST  # datums whose results wait or are being pushed: then no set begins
+
+
+@dataclass
+class Rhythm:
+    """The times of pushes: the longer results keep coming, the more of them go together. Pure."""
+
+    wait: float = FIRST
+    _ended: float | None = None
+
+    def is_due(self, now: float, oldest: float, datums: int, *, others: bool) -> bool:
+        """Return whether to push what waits.
+
+        Args:
+            now: The time.
+            oldest: When the first of them came.
+            datums: How many datums they are of.
+            others: Whether sets run whose results may go with them.
+        """
+        return not others or datums >= MOST or now - oldest >= self.wait
+
+    def began(self, now: float) -> None:
+        """Note that a push begins."""
+        busy = self._ended is not None and now - self._ended <= 2 * self.wait
+        self.wait = min(2 * self.wait, LONGEST) if busy else FIRST
+
+    def ended(self, now: float) -> None:
+        """Note that it has ended."""
+        self._ended = now
+
+
+@dataclass(eq=False)
+class Held:
+    """A set that has ended, whose result is not in the project yet. worker, task: None for what a killed one left."""
+
+    repo: str
+    refs: Sequence[str]
+    worker: RqWorker | None = None
+    task: Task | None = None
+    answer: Mapping[str, Any] = field(default_factory=dict)
+    datums: int = 1
+    since: float = field(default_factory=time.monotonic)
+
+
+class Pusher:
+    """Holds sets until their results are pushed. pushes, results: what was pushed so far."""
+
+    def __init__(self, start: Sequence[str], done: Callable[[Held], None], failed: Callable[[Held, str], None]) -> None:
+        """start: module and arguments of the process · done, failed: called for each set, in this thread."""
+        self._start = start
+        self._done = done
+        self._failed = failed
+        self._rhythm = Rhythm()
+        self._waiting: list[Held] = []
+        self._sent: list[Held] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self._buffer = bytearray()
+        self._hurry = False
+        self._pushes = (0, 0)  # of processes before, of this one
+        self.results = 0
+
+    @property
+    def pushes(self) -> int:
+        """The number of pushes."""
+        return sum(self._pushes)
+
+    @property
+    def held(self) -> list[Held]:
+        """All sets whose results wait, or are being pushed."""
+        return [*list(self._sent), *list(self._waiting)]
+
+    @property
+    def is_full(self) -> bool:
+        """Return whether so much waits that no set should begin."""
+        return sum(one.datums for one in self.held) >= FULL
+
+    def add(self, held: Held) -> None:
+        """Take a set that has ended."""
+        self._waiting.append(held)
+
+    def hurry(self) -> None:
+        """Wait for no more results: somebody waits for one that is here."""
+        self._hurry = True
+
+    @property
+    def stdout(self) -> int | None:
+        """The stream of the process's answers."""
+        return None if self._process is None or self._process.stdout is None else self._process.stdout.fileno()
+
+    def turn(self, *, others: bool) -> None:
+        """Begin a push if it is time for one. others: whether sets run whose results may go with it."""
+        if self._sent or not self._waiting:
+            return
+        now = time.monotonic()
+        datums = sum(one.datums for one in self._waiting)
+        if not self._hurry and not self._rhythm.is_due(now, self._waiting[0].since, datums, others=others):
+            return
+        self._hurry = False
+        self._rhythm.began(now)
+        self._sent, self._waiting = self._waiting, []
+        refs: dict[str, list[str]] = {}
+        for one in self._sent:
+            refs.setdefault(one.repo, []).extend(one.refs)
+        if self._process is None:
+            self._process = spawn(*self._start)
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # its stdout says so
+            self._process.stdin.write(json.dumps({"refs": refs}).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def hear(self, data: bytes) -> None:
+        """Take what the process has written; nothing: it has died."""
+        if not data:
+            self._died()
+            return
+        self._buffer += data
+        while b"\n" in self._buffer:
+            line, _, rest = bytes(self._buffer).partition(b"\n")
+            self._buffer[:] = rest
+            if line:
+                self._answered(json.loads(line))
+
+    def _answered(self, answer: Mapping[str, Any]) -> None:
+        sent, self._sent = self._sent, []
+        self._rhythm.ended(time.monotonic())
+        self._pushes = self._pushes[0], int(answer["pushes"])
+        for one in sent:
+            failed = answer["failed"].get(one.repo, {})
+            why = next((failed[ref] for ref in one.refs if ref in failed), None)
+            if why is None:
+                self.results += one.datums
+                self._done(one)
+            else:
+                self._failed(one, why)
+
+    def _died(self) -> None:
+        """Clean up after a dead process; what it was to push is pushed again."""
+        self.end()
+        self._waiting[:0] = self._sent
+        self._sent = []
+        self._rhythm.ended(time.monotonic())
+
+    def end(self) -> None:
+        """End the process. What it was to push is held on."""
+        if self._process is not None:
+            signal_group(self._process.pid, 9)
+            self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(BrokenPipeError):
+                        pipe.close()
+        self._process = None
+        self._buffer.clear()
+        self._pushes = sum(self._pushes), 0
