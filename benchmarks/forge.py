@@ -18,7 +18,7 @@ from minipach.git.fast_import import Stream, committer, quote
 from minipach.git.repo import FILE, SYMLINK, Repo, child_environment
 from minipach.model import launch_protocol, run_record
 from minipach.model.datum import Task
-from minipach.model.repo_layout import RESULT_REFS, RESULTS_FILE
+from minipach.model.repo_layout import PUBLISHED_REF, RESULT_REFS, RESULTS_FILE
 from minipach.model.work_set import Base, record_extra
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import find_project
@@ -29,7 +29,7 @@ from minipach.scheduling.work_sets import make_set
 from minipach.support.git_objects import blob_id
 
 _REF = "refs/minipach/build/benchmark"
-_SET = 50  # datums that share a made-up record
+_SET = 1000  # datums of a made-up set
 
 
 def link_target(path: str, what: str) -> bytes:
@@ -114,18 +114,6 @@ def _results_branch(assessment: Assessment, base: Base, made: dict[str, list[str
     for start in range(0, len(assessment.tasks), _SET):
         tasks = assessment.tasks[start : start + _SET]
         work = make_set(assessment, base, tasks, "made-up", "")
-        datums = [{"name": d["name"], "id": d["id"]} for d in work.datums]
-        record = {
-            "chain": [],
-            "cmd": f"{launch_protocol.LAUNCH} {work.image} {work.command()}",
-            "dsid": base.dataset_id,
-            "exit": 0,
-            "extra_inputs": [work.image],
-            "inputs": list(work.inputs()),
-            "pwd": ".",
-            "minipach": record_extra(work.pipeline, work.job, datums),
-        }
-        message = run_record.compose(run_record.title(work.pipeline, [t.datum.name for t in tasks]), record)
         stream = Stream(_REF, None, author)
         stream.commit("a set made up by a benchmark\n")
         results = []
@@ -136,13 +124,29 @@ def _results_branch(assessment: Assessment, base: Base, made: dict[str, list[str
                 stream.write(SYMLINK, target, path)
                 files.append([path, SYMLINK, blob_id(target)])
             described = {name: value for name, value in datum.items() if name != "words"}
-            own = {"record": message, "code_tree": "", "author": author}
+            own = {"record": _record(assessment, base, task), "code_tree": "", "author": author}
             results.append({**own, **described, "leaks": {}, "seconds": 1.0, "files": files})
         stream.write(FILE, json.dumps({"results": results}).encode(), RESULTS_FILE)
         updates.append(f"update {RESULT_REFS}{work.id} {stream.run(repo)}")
     repo.update_refs([*updates, f"delete {_REF}"])
     fold_results.note_places = lambda repo, keys: set()  # made-up keys: no store has their contents
     fold_results.fold(repo)
+
+
+def _record(assessment: Assessment, base: Base, task: Task) -> str:
+    """The run record of one datum."""
+    work = make_set(assessment, base, [task], "made-up", "")
+    record = {
+        "chain": [],
+        "cmd": f"{launch_protocol.LAUNCH} {work.image} {work.command()}",
+        "dsid": base.dataset_id,
+        "exit": 0,
+        "extra_inputs": [work.image],
+        "inputs": list(work.inputs()),
+        "pwd": ".",
+        "minipach": record_extra(work.pipeline, work.job, [{"name": task.datum.name, "id": task.id}]),
+    }
+    return run_record.compose(run_record.title(work.pipeline, [task.datum.name]), record)
 
 
 def _pipeline_branch(assessment: Assessment, base: Base, made: dict[str, list[str]]) -> None:
@@ -158,4 +162,5 @@ def _pipeline_branch(assessment: Assessment, base: Base, made: dict[str, list[st
     for path, data in write_shards(state, state).items():
         stream.write(FILE, data, path)
     new = stream.run(repo)
-    repo.update_refs([f"update refs/heads/{repo.branch()} {new} {head}", f"delete {_REF}"])
+    moved = [f"update refs/heads/{repo.branch()} {new} {head}", f"update {PUBLISHED_REF} {new}"]
+    repo.update_refs([*moved, f"delete {_REF}"])

@@ -88,12 +88,12 @@ def _change(project: Project, base: str, *, as_markdown: bool, as_json: bool) ->
 
 def _write(file: Path, page: str, data: dict[str, object]) -> None:
     """Write the page and its data; neither is there in part."""
-    from minipach.support.files import write_whole
-    from minipach.views.change_report import as_json_text
+    from minipach.support.files import write_pieces, write_whole
+    from minipach.views.change_report import as_json_pieces
 
     beside = file.with_suffix(".json")
     if beside == file:
         raise UserError(Problem("option.bad-value", str(file), "the page and its data have one name", "use FILE.html"))
-    write_whole(beside, as_json_text(data))
+    write_pieces(beside, as_json_pieces(data))
     write_whole(file, page)
     say(f"wrote {file} and {beside}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from minipach.console.previews import PICTURES, is_picture, kind_of
@@ -17,6 +18,7 @@ LARGEST = 5_000_000  # bytes of the file
 _PICTURE = 60_000  # bytes of a picture that is shown
 _ALL_PICTURES = 1_500_000  # bytes of all of them
 _PER_PIPELINE = 24  # pictures of one pipeline
+_ROWS = 2000  # of each table, before it is known how large rows are
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +36,37 @@ def report_html(project: Project, report: Report) -> str:
     Tables that do not fit are cut, and say how many rows the JSON file has besides.
     """
     pictures = list(_pictures(project, report))
-    rows = 1 << 20
-    while True:
-        page = render(
-            "report.html",
-            report=report,
-            svg=as_svg(report.dag),
-            style=asset("console.css"),
-            pictures=pictures,
-            most=rows,
-        )
-        if len(page.encode()) <= LARGEST or rows == 0:
+    fixed = {"report": report, "svg": as_svg(report.dag), "style": asset("console.css"), "pictures": pictures}
+    fixed["unseen"] = _unseen(report, pictures)
+
+    def page_of(rows: int) -> tuple[str, int]:
+        page = render("report.html", most=rows, **fixed)
+        return page, len(page.encode())
+
+    longest = max((max(len(one.made), len(one.left_out)) for one in report.pipelines), default=0)
+    rows = min(longest, _ROWS)
+    page, size = page_of(rows)
+    if size <= LARGEST and rows == longest:
+        return page
+    bare, least = page_of(0)
+    each = max((size - least) / max(rows, 1), 1.0)  # bytes of a row, as far as is known
+    rows = min(longest, int((LARGEST - least) / each))
+    while rows > 0:
+        page, size = page_of(rows)
+        if size <= LARGEST:
             return page
-        longest = max(len(one.made) + len(one.left_out) for one in report.pipelines)
-        rows = min(rows, longest) // 2
+        rows = rows * 9 // 10
+    return bare
+
+
+def _unseen(report: Report, pictures: Sequence[Picture]) -> dict[str, int]:
+    """Return how many outputs of each pipeline have names of pictures and are not shown."""
+    names = {
+        one.name: sum(o.path.lower().endswith(PICTURES) for made in one.made for o in made.outputs)
+        for one in report.pipelines
+    }
+    shown = Counter(picture.pipeline for picture in pictures)
+    return {name: count - shown[name] for name, count in names.items()}
 
 
 def _pictures(project: Project, report: Report) -> Iterator[Picture]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import operator
 import posixpath
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
@@ -40,7 +40,7 @@ from minipach.project.targets import matching
 from minipach.records.branch_history import record_commits
 from minipach.records.branch_sizes import first_parents, size_at, sizes_since
 from minipach.records.own_files import Shared, files_of, is_own, own_at, own_entries, shared_code, subdatasets
-from minipach.records.published_outputs import altered_datums, published_paths
+from minipach.records.published_outputs import altered_datums, many_published_paths, published_paths
 from minipach.records.published_state import Published, house_entries, output_paths, read_state
 from minipach.records.results_branch import Known, results_commit
 from minipach.spec.output_template import out_path
@@ -216,7 +216,12 @@ class Assessment:
         if kept is not None and kept[0] == key:
             return [TreeEntry(*row) for row in kept[1]], {path: FileEntry(*row) for path, *row in kept[2]}
         state = self.state if source == self.head else read_state(repo, source)
-        entries = own_entries(repo, source, state, lambda old: published_paths(repo, source, self.known, old))
+
+        def paths_of(olds: Sequence[Published]) -> Iterator[str]:
+            for _, paths in many_published_paths(repo, source, self.known, olds):
+                yield from paths
+
+        entries = own_entries(repo, source, state, paths_of)
         files = files_of(repo, entries)
         rows = [(e.mode, e.sha, e.path) for e in entries], [(path, *file) for path, file in files.items()]
         self.project.cache.put("own-files", where, (key, *rows))

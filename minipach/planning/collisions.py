@@ -9,7 +9,7 @@ from typing import Protocol
 from minipach.git.repo import Repo
 from minipach.model.neutral_names import restore
 from minipach.planning.plan import Plan, Step
-from minipach.records.published_outputs import published_paths
+from minipach.records.published_outputs import many_published_paths, published_paths
 from minipach.records.published_state import Published
 from minipach.records.results_branch import Known
 from minipach.support.errors import Problem
@@ -146,12 +146,14 @@ class _Owners:
     def __init__(self, branch: Branch, plan: Plan) -> None:
         self._of: dict[str, str] = {}
         self._whole = True
+        found = []
         for published in branch.state.values():
             if published.id not in branch.known:
                 self._whole = False  # its record would show it, at the price of a walk through history
                 continue
-            for path in published_paths(branch.repo, branch.head or "", branch.known, published):
-                self._of[path] = published.name
+            found.append(published)
+        for published, paths in many_published_paths(branch.repo, branch.head or "", branch.known, found):
+            self._of.update(dict.fromkeys(paths, published.name))
         self._current = {step.name for step in plan.of("current")}
 
     def of(self, path: str) -> str:

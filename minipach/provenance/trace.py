@@ -250,7 +250,7 @@ class Tracer:
         known = self._known.setdefault(where, Known(repo))
         name, datum_id = change.datum
         result = known.named(datum_id, name)
-        if result is None or known.commit is None or _job(result.record) != change.record["minipach"].get("job"):
+        if result is None or known.commit is None or _job(known.record(result)) != change.record["minipach"].get("job"):
             return None
         try:
             seconds = parse_object(repo.objects.read(f"{known.commit}:{result.where}/result.json") or b"").get(

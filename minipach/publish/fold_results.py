@@ -92,10 +92,12 @@ def _stored(repo: Repo, described: Sequence[dict[str, Any]]) -> list[dict[str, A
         if data and (key := key_of_link(data))
     }
     lost = note_places(repo, set(keys.values()))
-    found = [d for d in described if not any(keys.get(blob) in lost for _, _, blob in d["files"])]
+    found = []
     for d in described:
-        if d not in found:
+        if any(keys.get(blob) in lost for _, _, blob in d["files"]):
             _log.warning("%s: no store has the contents of the result of %s; it runs again", repo.path, d["name"])
+        else:
+            found.append(d)
     return found
 
 

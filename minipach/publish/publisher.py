@@ -257,7 +257,7 @@ def _record(assessment: Assessment, base: Base, step: Step, files: Sequence[_Out
     assert source is not None and task is not None
     matches = tuple((m.input, m.repo, m.path) for m in task.datum.matches)
     own = (source.name, source.dest, source.words, source.matches) == (step.name, task.dest, task.words, matches)
-    return source.record if own else _copied_record(assessment, base, step, files, job)
+    return assessment.known.record(source) if own else _copied_record(assessment, base, step, files, job)
 
 
 def _with_outputs(message: str, paths: Sequence[str]) -> str:
@@ -279,7 +279,7 @@ def _copied_record(assessment: Assessment, base: Base, step: Step, files: Sequen
         "chain": [],
         "cmd": f"{launch_protocol.LAUNCH} {base.image_path} {run_record.escape_format(command)}",
         "dsid": base.dataset_id,
-        "exit": run_record.parse(source.record)[1].get("exit", 0),
+        "exit": run_record.parse(assessment.known.record(source))[1].get("exit", 0),
         "extra_inputs": [base.image_path],
         "inputs": [
             *launch_command.record_inputs(assessment.pipeline, [task], assessment.snapshots),

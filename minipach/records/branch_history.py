@@ -14,6 +14,8 @@ from minipach.model.run_record import parse
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import near_id, nearest, quoted
 
+_AT_ONCE = 200  # commits that are read together
+_FEW = 5  # datums whose ids git looks for
 _HEX = re.compile(r"[0-9a-f]{4,64}")
 
 
@@ -80,11 +82,23 @@ def record_commits(
 
     What published no output has no record on the branch.
     """
-    found: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
+    return {which: (commit, record) for which, commit, record in _records(repo, revs, wanted)}
+
+
+def commits_of_records(repo: Repo, revs: str, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return for each wanted datum, as (name, id), the newest commit in `revs` with its run record."""
+    return {which: commit for which, commit, _ in _records(repo, revs, wanted)}
+
+
+def _records(
+    repo: Repo, revs: str, wanted: Collection[tuple[str, str]]
+) -> Iterator[tuple[tuple[str, str], str, dict[str, Any]]]:
     left = set(wanted)
     if not left:
-        return found
-    for commit, _, message in _log(repo, revs, "--fixed-strings", '--grep="minipach"'):
+        return
+    # git finds a few of many commits faster than we do
+    words = [datum_id for _, datum_id in left] if len(left) <= _FEW and all(i for _, i in left) else ['"minipach"']
+    for commit, _, message in _log(repo, revs, "--fixed-strings", *(f"--grep={word}" for word in words)):
         record = our_record(message)
         if record is None:
             continue
@@ -92,10 +106,9 @@ def record_commits(
             which = (datum.get("name", ""), datum.get("id", ""))
             if which in left:
                 left.discard(which)
-                found[which] = (commit, record)
+                yield which, commit, record
         if not left:
-            break
-    return found
+            return
 
 
 def outputs_of(record: Mapping[str, Any], added: Sequence[str], name: str, datum_id: str) -> list[str]:
@@ -149,9 +162,10 @@ def resolve_state(repo: Repo, head: str, word: str) -> str:
 
 def _log(repo: Repo, revs: str, *options: str) -> Iterator[tuple[str, list[str], str]]:
     """(commit, parents, message) of each commit, newest first."""
-    out = repo.git("log", "-z", "--format=%H %P%n%B", *options, "--end-of-options", revs, "--")
-    for row in os.fsdecode(out).split("\0"):
-        first, newline, message = row.partition("\n")
-        if newline:
-            commit, *parents = first.split()
-            yield commit, parents, message
+    commits = repo.git("rev-list", *options, "--end-of-options", revs, "--").decode().split()
+    for start in range(0, len(commits), _AT_ONCE):  # messages of records are long: never all of them in memory
+        some = commits[start : start + _AT_ONCE]
+        for commit, data in zip(some, list(repo.objects.read_many(some)), strict=True):
+            head, _, message = (data or b"").partition(b"\n\n")
+            parents = [line[7:].decode() for line in head.split(b"\n") if line.startswith(b"parent ")]
+            yield commit, parents, os.fsdecode(message)

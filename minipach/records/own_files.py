@@ -42,18 +42,19 @@ def is_own(path: str) -> bool:
 
 
 def own_entries(
-    repo: Repo, head: str, state: Mapping[str, Published], paths_of: Callable[[Published], Iterable[str]]
+    repo: Repo, head: str, state: Mapping[str, Published], paths_of: Callable[[Sequence[Published]], Iterable[str]]
 ) -> list[TreeEntry]:
-    """Return the own files and gitlinks at a commit. paths_of: the outputs of a published datum."""
+    """Return the own files and gitlinks at a commit. paths_of: the outputs of published datums."""
     code = repo.ls_tree(head, f":(top,literal){CODE}", recursive=True)
     listed = listed_own(repo, head)
     if not state or listed is None:
-        outputs = {path for published in state.values() for path in paths_of(published)}
+        outputs = set(paths_of(list(state.values())))
         every = repo.ls_tree(head, recursive=True)
         return code + [e for e in every if is_own(e.path) and not _in_code(e.path) and e.path not in outputs]
-    added = {path for path in added_by_hand(repo, head) if is_own(path)}
+    added = {path for path in added_by_hand(repo, head) if is_own(path) and not _in_code(path)}
+    added.difference_update(listed)
     if added:
-        added -= {path for published in state.values() for path in paths_of(published)}
+        added.difference_update(paths_of(list(state.values())))
     return code + _at(repo, head, sorted(path for path in {*listed, *added} if not _in_code(path)))
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +25,8 @@ class Result:
     where: its folder on the results branch · tree: its `out/` tree (None: no output), with paths as the command wrote
     them · dest: the place in the repo that `out/` was written for (annexed symlinks in it are relative to that depth) ·
     words: of its name that the command did not see; `out/` has tokens for them · matches: [input, repo, path] ·
-    variables: of the datum, as the command saw them · record: the run record's message.
+    variables: of the datum, as the command saw them · record: the object of the run record's message; "" if it has none
+    (see `Known.record`).
     """
 
     id: str
@@ -98,6 +99,7 @@ class Known:
         self._loaded: dict[str, tuple[Result, ...]] = {}
         self._shards: dict[str, dict[str, list[tuple[str, str]]]] = {}
         self._records: dict[str, str] = {}  # by blob: the datums of a set share one
+        self._recipes: dict[str, Mapping[str, Any]] = {}
 
     def is_of_now(self) -> bool:
         """Return whether the results branch is still at this commit."""
@@ -190,16 +192,24 @@ class Known:
         """Return a result from the entries of its folder, and what its `result.json` says."""
         if text is None:
             return None
-        record = self._record(entries[RECORD_FILE]) if RECORD_FILE in entries else ""
         try:
-            return checked(from_json(parse_object(text), where, entries.get("out"), record))
+            found = checked(from_json(parse_object(text), where, entries.get("out"), entries.get(RECORD_FILE, "")))
         except (ValueError, TypeError, LookupError):  # somebody else's commit: then it isn't known
             return None
+        # many results have one recipe: it is kept once
+        return replace(found, recipe=self._recipes.setdefault(json.dumps(found.recipe), found.recipe))
 
-    def _record(self, blob: str) -> str:
-        if blob not in self._records:
+    def record(self, result: Result) -> str:
+        """Return the message of a result's run record; "" if it has none."""
+        blob = result.record
+        if blob and blob not in self._records:
             self._records[blob] = os.fsdecode(self.repo.objects.read(blob) or b"")
-        return self._records[blob]
+        return self._records[blob] if blob else ""
+
+    def forget(self) -> None:
+        """Forget the results that were read. They are read again when asked for."""
+        self._loaded.clear()
+        self._records.clear()
 
 
 def from_json(data: Mapping[str, Any], where: str, tree: str | None, record: str) -> Result:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -24,6 +25,14 @@ def write_whole(file: Path, text: str) -> None:
     """Write a file in one step: who reads it finds the old content or the new one."""
     temporary = file.with_name(f"{file.name}.{os.getpid()}")
     temporary.write_text(text)
+    temporary.replace(file)
+
+
+def write_pieces(file: Path, pieces: Iterable[str]) -> None:
+    """Write a file in one step, as `write_whole`, from pieces of text that need not be in memory at once."""
+    temporary = file.with_name(f"{file.name}.{os.getpid()}")
+    with temporary.open("w") as stream:
+        stream.writelines(pieces)
     temporary.replace(file)
 
 

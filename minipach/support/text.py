@@ -78,6 +78,8 @@ _RESET = "\x1b[0m"
 
 def printable(text: str) -> str:
     """Return text for a terminal: control characters and odd bytes are shown, not sent."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c == "\t" else repr(c)[1:-1] for c in text)
 
 

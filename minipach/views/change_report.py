@@ -337,6 +337,7 @@ def as_text(report: ChangeReport) -> Iterator[str]:
             yield f"  {metric.file}: {metric.name}: {_number(metric.old) or '-'} → {_number(metric.new) or '-'}"
 
 
-def as_json_text(data: Mapping[str, Any] | Sequence[Any]) -> str:
-    """Return JSON as it is written to files: the same bytes for equal data."""
-    return json.dumps(data, indent=1, ensure_ascii=True) + "\n"
+def as_json_pieces(data: Mapping[str, Any] | Sequence[Any]) -> Iterator[str]:
+    """Yield JSON as it is written to files, in small pieces: the same bytes for equal data."""
+    yield from json.JSONEncoder(indent=1, ensure_ascii=True).iterencode(data)
+    yield "\n"

@@ -16,8 +16,9 @@ from minipach.model.pipeline import Pipeline
 from minipach.model.repo_layout import reserved_in_pipeline
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import Project
-from minipach.records.branch_history import record_commits
+from minipach.records.branch_history import commits_of_records
 from minipach.records.job_database import Ledger
+from minipach.records.published_outputs import many_published_paths
 from minipach.records.published_state import Published
 from minipach.records.results_branch import Result
 from minipach.support.errors import Problem, UserError, problems_json
@@ -25,6 +26,7 @@ from minipach.views.dag import Dag, read_dag
 from minipach.views.datum_table import DatumRow, DatumTable, read_tables
 from minipach.views.usage import MOST, Usage, usage_of
 
+_KEPT = 10_000  # results that are kept in memory
 _PROGRAMS = ("minipach", "datalad", "git-annex")
 
 
@@ -64,8 +66,15 @@ class Made:
 
     def as_json(self) -> dict[str, Any]:
         """Return the datum as a JSON object."""
-        outputs = [{"path": o.path, "content": o.content} for o in self.outputs]
-        return {**asdict(self), "outputs": outputs}
+        return {
+            "datum": self.datum,
+            "id": self.id,
+            "inputs": [{"input": u.input, "path": u.path, "content": u.content} for u in self.inputs],
+            "outputs": [{"path": o.path, "content": o.content} for o in self.outputs],
+            "image": self.image,
+            "seconds": self.seconds,
+            "commit": self.commit,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,15 +269,15 @@ def _made(a: Assessment, seconds: Mapping[str, float]) -> Iterator[Made]:
     state = sorted(a.state.values())
     head = a.head or ""
     contents = output_contents(a.repo, head)
-    a.known.read_ahead(one.id for one in state)
-    commits = record_commits(a.repo, head, {(one.name, one.id) for one in state})
-    for one in state:
+    commits = commits_of_records(a.repo, head, {(one.name, one.id) for one in state})
+    for number, (one, paths) in enumerate(many_published_paths(a.repo, head, a.known, state), 1):
         result = result_of(a, one)
-        commit = commits[one.name, one.id][0] if (one.name, one.id) in commits else ""
-        paths = sorted(a.paths_of(one))
-        outputs = tuple(Output(path, *contents[path]) for path in paths if path in contents)
+        outputs = tuple(Output(path, *contents[path]) for path in sorted(paths) if path in contents)
         image = str(result.recipe.get("image", "")) if result else ""
+        commit = commits.get((one.name, one.id), "")
         yield Made(one.name, one.id, used_files(result, one), outputs, image, seconds.get(one.id), commit)
+        if number % _KEPT == 0:
+            a.known.forget()
 
 
 def result_of(a: Assessment, one: Published) -> Result | None:

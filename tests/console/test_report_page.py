@@ -59,6 +59,7 @@ def test_large_reports_are_cut_and_say_so(report: Report, tmp_path: Path) -> Non
     large = replace(report, pipelines=(replace(report.pipelines[0], made=made),))
     page = report_html(Project(tmp_path), large)
     assert len(page.encode()) <= LARGEST
+    assert len(page.encode()) > LARGEST * 0.8, "as many rows as fit"
     shown = page.count("datum-0")
     assert 0 < shown < 30_000 and f"{30_000 - shown} more rows are in the JSON file" in page
 
@@ -72,5 +73,6 @@ def test_small_pictures_are_in_the_page(study: Study, monkeypatch: pytest.Monkey
     project = Project(study.root)
     page = report_html(project, read_report(project))
     assert page.count("<img") == 1 and 'src="data:image/png;base64,iVBOR' in page
+    assert "1 more pictures are not in this page" in page
     monkeypatch.setattr(report_page, "_ALL_PICTURES", 10)
     assert "<img" not in report_html(project, read_report(project))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from minipach.model.run_record import compose
-from minipach.records.branch_history import added_paths, record_commits
+from minipach.records.branch_history import added_paths, commits_of_records, record_commits
 from tests.fixtures.repos import Files
 
 
@@ -33,6 +33,15 @@ def test_a_copys_record_is_not_its_originals(repo: Files) -> None:
     assert {name: commit for (name, _), (commit, _) in found.items()} == commits
     assert record_commits(repo, head, [("a", "78"), ("c", "77")]) == {}
     assert record_commits(repo, commits["a"], [("b", "77")]) == {}
+
+
+def test_many_datums_are_found_as_a_few_are(repo: Files) -> None:
+    """git looks for a few ids; of more than a few, all records are read, some at a time."""
+    commits = {f"d{n}": repo.commit(record(f"d{n}", f"id-{n}")) for n in range(7)}
+    wanted = {(f"d{n}", f"id-{n}") for n in range(7)}
+    assert {name: commit for (name, _), commit in commits_of_records(repo, "HEAD", wanted).items()} == commits
+    for which in wanted:
+        assert commits_of_records(repo, "HEAD", {which}) == {which: commits[which[0]]}
 
 
 def test_the_newest_record_counts(repo: Files) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from minipach.records.own_files import own_entries
+from minipach.records.published_state import Published
 from tests.fixtures import reruns
 from tests.fixtures.projects import Study
+from tests.fixtures.repos import Files
 from tests.fixtures.reruns import clone, datum_records, rerun, said
 from tests.fixtures.stories import counts
 
@@ -62,6 +66,26 @@ def test_scripts_beside_the_spec_reach_the_command_and_count(tmp_path: Path, wit
 
 
 @pytest.mark.slow
+def test_outputs_are_not_read_for_files_in_code(tmp_path: Path) -> None:
+    """Of 100,000 datums, this would take most of a minute after each commit of code."""
+    repo = Files.create(tmp_path / "edges")
+    repo.put("code/step.sh", "true")
+    repo.put(".minipach/files", "notes.txt\n")
+    repo.put("notes.txt", "1")
+    repo.commit()
+    state = {"a": Published("a", "77", "")}
+
+    def paths_of(olds: Sequence[Published]) -> list[str]:
+        raise AssertionError(olds)
+
+    assert [e.path for e in own_entries(repo, "HEAD", state, paths_of)] == ["code/step.sh", "notes.txt"]
+    repo.put("more.txt", "1")
+    repo.put("a.out", "1")
+    repo.commit()
+    found = own_entries(repo, "HEAD", state, lambda olds: [f"{old.name}.out" for old in olds])
+    assert [e.path for e in found] == ["code/step.sh", "more.txt", "notes.txt"]
+
+
 def test_own_files_are_no_data_for_what_is_downstream(tmp_path: Path, without_minipach: dict[str, str]) -> None:
     study = with_one_image(tmp_path, "[sh, run.sh]")
     write(study, "edges/run.sh", 'cp "$images" "$PFS/out/"\n')

@@ -81,7 +81,9 @@ def test_a_folded_result_is_found_by_its_id(repo: Files) -> None:
     assert known.ids == {ID}
     [found] = known.of(ID)
     assert found == known.named(ID, "a.png")
-    assert (found.name, found.dest, found.record, found.words) == ("a.png", "", "record of s1", ())
+    known.forget()
+    assert found == known.named(ID, "a.png"), "it is read again"
+    assert (found.name, found.dest, known.record(found), found.words) == ("a.png", "", "record of s1", ())
     assert found.matches == (("images", "images", "/a.png"),)
     assert [e.path for e in known.files(found)] == ["b", "d/a"]
     assert repo.refs(RESULT_REFS) == {}
