@@ -16,19 +16,23 @@ from minipach.support.disk_cache import Cache
 FIRST_LINE = "minipach host environment"
 _READ = 256 * 1024 * 1024  # bytes of a file that a command names, at most; of a larger one the size must do
 _NOT_OF_HOST = ("/pfs/", "/dev/", "/proc/", "/sys/")
+ONE_LOOK = 1.0  # seconds: the pipelines of a pass share one look
 PATH_IN_REPO = ".datalad/environments/host/image"
 
 
-def fingerprint(cmd: Sequence[str], cache: Cache | None = None, clock: Callable[[], int] = time.time_ns) -> str:
+def fingerprint(
+    cmd: Sequence[str], cache: Cache | None = None, clock: Callable[[], int] = time.time_ns, fresh: float = 0.0
+) -> str:
     """Return a text that names the system, python3 with its packages, and the host's files that the command names.
 
     That is its program, and each file that it names by a whole path: those are not in the pipeline's repo. With a
-    cache, what is known of files that nothing touched since is not asked again. clock: the time of now (ns).
+    cache, what is known of files that nothing touched since is not asked again. clock: the time of now (ns) ·
+    fresh: seconds for which the last look at the packages of python3 counts.
     """
     env = command_environment()
     lines = [FIRST_LINE, f"system: {platform.system()} {platform.machine()}"]
     python = shutil.which("python3", path=env["PATH"])
-    described = hostpython.describe(os.path.abspath(python), env, cache, clock) if python else None
+    described = hostpython.describe(os.path.abspath(python), env, cache, clock, fresh) if python else None
     if described:
         version, installed = described
         lines += [f"python3: {version}", *installed]

@@ -11,6 +11,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from weakref import WeakKeyDictionary
 
 from minipach.support.disk_cache import Cache
 
@@ -112,25 +113,37 @@ _SETTLED = 2_000_000_000  # ns; coarser than the clock of any file system
 _PACKAGES = (".dist-info", ".egg-info", "egg-info")
 _STARTUP = (".pth", ".egg-link", ".egg", ".zip")
 Stamp = tuple[str, int | None, int | None, int | None, int | None, int | None]
+_Described = tuple[str, list[str]]
+# what was compared last, by the cache of the project, the python3 and a hash of the environment
+_just_compared: WeakKeyDictionary[Cache, dict[tuple[str, bytes], tuple[float, _Described]]] = WeakKeyDictionary()
 
 
 def describe(
-    python: str, env: Mapping[str, str], cache: Cache | None = None, clock: Callable[[], int] = time.time_ns
-) -> tuple[str, list[str]] | None:
+    python: str,
+    env: Mapping[str, str],
+    cache: Cache | None = None,
+    clock: Callable[[], int] = time.time_ns,
+    fresh: float = 0.0,
+) -> _Described | None:
     """Return the version of a python3 and its packages (see `host.fingerprint`), or None if it does not answer.
 
     That is its packages (`package: numpy 2.4.6`), and the modules that no package's record lists, by their content
     (`module: helpers.py sha256:...`).
 
     With a cache, what it said last is taken if the environment is the same and every file that it follows from is:
-    the interpreter, the folders where it looks for packages, each package's metadata. clock: the time of now (ns).
+    the interpreter, the folders where it looks for packages, each package's metadata. clock: the time of now (ns) ·
+    fresh: seconds for which such a comparison counts. It is of a thousand files.
     """
     concerned = sorted(item for item in env.items() if item[0] not in _UNCONCERNED)
     variables = hashlib.sha256(repr(concerned).encode()).digest()  # no file may keep their values
+    just = _just_compared.get(cache, {}).get((python, variables)) if cache else None
+    if just is not None and 0 <= time.monotonic() - just[0] < fresh:
+        return just[1]
     kept = cache.get("host", python) if cache else None
-    if kept is not None:
+    if cache is not None and kept is not None:
         version, lines, places, stamps, before, read = kept
         if before == variables and stamps == _stamps(python, places, read):
+            _just_compared.setdefault(cache, {})[python, variables] = time.monotonic(), (version, lines)
             return version, lines
     started = clock()
     probe = subprocess.run(

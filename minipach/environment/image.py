@@ -243,7 +243,7 @@ def _host(project: Project, repo: _Branches, cmd: tuple[str, ...]) -> Image:
     text: bytes | None = None
     if (repo.path / ".git").exists():
         text = _committed_host(project, repo)
-    recorded = text.decode("utf-8", "replace") if text else host.fingerprint(cmd, project.cache)
+    recorded = text.decode("utf-8", "replace") if text else host.fingerprint(cmd, project.cache, fresh=host.ONE_LOOK)
     return Image(host.content_of(recorded), host.PATH_IN_REPO, "the host environment", text=recorded)
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from minipach.git import config_text
 
 _Stamp = tuple[int, int, int]  # time of change, size, inode
 _VARIABLES = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "HOME", "XDG_CONFIG_HOME")
 _MOST = 1000  # repositories whose settings are kept
+_MOST_USERS = 20  # environments of a process; mostly there are two or three
 _lock = threading.Lock()
 
 
@@ -21,6 +24,16 @@ class _Kept:
     stamps: Mapping[str, _Stamp | None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """The settings that a user has in each repository. after: those of the command line."""
+
+    before: Mapping[str, str]
+    after: Mapping[str, str]
+    stamps: Mapping[str, _Stamp | None]
+
+
+_around: dict[tuple[tuple[str, str], ...], _Around] = {}
 _known: dict[tuple[str, tuple[tuple[str, str], ...]], _Kept] = {}
 
 
@@ -30,15 +43,29 @@ def settings_of(path: Path, env: Mapping[str, str], ask: Callable[[], bytes]) ->
     env: what git gets · ask: runs `git config -z --list --show-origin` there.
     """
     given = {k: v for k, v in env.items() if k in _VARIABLES or k.startswith(("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_"))}
-    where = (str(path), tuple(sorted(given.items())))
+    variables = tuple(sorted(given.items()))
+    where = (str(path), variables)
     kept = _known.get(where)
     if kept is not None and all(_stamp(file) == stamp for file, stamp in kept.stamps.items()):
         return kept.values
     files = {file: _stamp(file) for file in _usual_files(path, env)}  # before git reads them
-    values, origins = _parse(path, ask())
-    for file in origins - files.keys():  # one that another one includes
-        files[file] = _stamp(file)
+    around = _around.get(variables)
+    same = around is not None and all(_stamp(file) == stamp for file, stamp in around.stamps.items())
+    own = _own_settings(path) if same else None
+    if around is not None and own is not None:
+        values = {**around.before, **own, **around.after}
+    else:
+        rows = _rows(path, ask())
+        values = {key: value for _, key, value in rows}
+        for file in {origin for origin, _, _ in rows} - files.keys():  # one that another one includes
+            if file:
+                files[file] = _stamp(file)
+        around = _around_of(path, rows, files)
     with _lock:
+        if around is not None:
+            if len(_around) >= _MOST_USERS:
+                _around.clear()
+            _around[variables] = around
         while len(_known) >= _MOST:
             del _known[next(iter(_known))]
         _known[where] = _Kept(values, files)
@@ -63,16 +90,41 @@ def _usual_files(path: Path, env: Mapping[str, str]) -> list[str]:
     return [*own, env.get("GIT_CONFIG_SYSTEM") or "/etc/gitconfig"]
 
 
-def _parse(path: Path, listed: bytes) -> tuple[dict[str, str], set[str]]:
-    values: dict[str, str] = {}
-    origins: set[str] = set()
+def _rows(path: Path, listed: bytes) -> list[tuple[str, str, str]]:
+    """Return the file ("": none), the key and the value of each setting that git has listed."""
     fields = listed.split(b"\0")[:-1]
+    found = []
     for origin, row in zip(fields[::2], fields[1::2], strict=True):
-        if origin.startswith(b"file:"):
-            origins.add(os.path.join(path, os.fsdecode(origin[5:])))
+        file = os.path.join(path, os.fsdecode(origin[5:])) if origin.startswith(b"file:") else ""
         key, _, value = os.fsdecode(row).partition("\n")
-        values[key] = value
-    return values, origins
+        found.append((file, key, value))
+    return found
+
+
+def _own_settings(path: Path) -> dict[str, str] | None:
+    """Return the settings of a repository's own file; None: git must be asked."""
+    folder = f"{path}/.git"
+    try:
+        if os.path.islink(folder) or os.lstat(folder).st_uid != os.geteuid() or os.path.lexists(f"{folder}/commondir"):
+            return None
+        with open(f"{folder}/config", "rb") as file:
+            found = config_text.values(file.read())
+    except (OSError, config_text.NotPlainError):
+        return None
+    plain = not any(key.partition(".")[0] in ("include", "includeif", "extensions") for key in found)
+    return found if plain and "core.repositoryformatversion" in found else None
+
+
+def _around_of(path: Path, rows: Sequence[tuple[str, str, str]], files: Mapping[str, _Stamp | None]) -> _Around | None:
+    """Return the settings that do not come from a repository; None if they depend on it."""
+    inside = f"{path}/.git/"
+    if not os.path.isdir(inside) or any(key.partition(".")[0] in ("include", "includeif") for _, key, _ in rows):
+        return None
+    before = {key: value for file, key, value in rows if file and not file.startswith(inside)}
+    after = {key: value for file, key, value in rows if not file}
+    own = {f"{path}/{name}" for name in (".git", "config", "HEAD")}
+    stamps = {file: stamp for file, stamp in files.items() if not file.startswith(inside) and file not in own}
+    return _Around(before, after, stamps)
 
 
 def _stamp(file: str) -> _Stamp | None:

@@ -1,4 +1,7 @@
-"""A writer for `git fast-import`: many commits in one process, no work tree, no index."""
+"""A writer for commits: no work tree, no index, and one `git fast-import` for many.
+
+Few objects are stored without a process (`loose_objects`).
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,24 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from minipach.git.repo import GitError, Repo, lacks_objects
+from minipach.git.loose_objects import NotPlainError, Store, Tree, are_kept, commit_text
+from minipach.git.repo import GITLINK, GitError, Repo, lacks_objects
 
 # A pack of so few objects git takes apart at once: to compress it is for nothing (20 ms for a folder of 20,000 files).
 _UNPACK_LIMIT = 100
+_ONE_BY_ONE = 60  # objects that are stored without a process
 _PACKED = ("-c", "fastimport.unpackLimit=0")
 _UNPACKED = ("-c", f"fastimport.unpackLimit={_UNPACK_LIMIT}", "-c", "pack.compression=0")
+
+
+@dataclass
+class _Commit:
+    """A commit to be stored. changes: (mode, id or mark, path); the mode is None for a path that is removed."""
+
+    message: str
+    author: str | None
+    merged: list[str] = field(default_factory=list)
+    changes: list[tuple[str | None, str | bytes, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -26,35 +41,40 @@ class Stream:
     committer: str
     _parts: list[bytes] = field(default_factory=list)
     _blobs: list[bytes] = field(default_factory=list)
-    _commits: int = 0
+    _commits: list[_Commit] = field(default_factory=list)
+    _contents: list[bytes] = field(default_factory=list)
     _objects: int = 0  # that will be stored, at most
 
     def commit(self, message: str, author: str | None = None) -> None:
         """Begin a commit; changes follow."""
         text = os.fsencode(message)
-        self._commits += 1
+        self._commits.append(_Commit(message, author))
         self._objects += 2
         head = f"commit {self.ref}\n"
         if author:
             head += f"author {author}\n"
         self._parts.append(os.fsencode(f"{head}committer {self.committer}\ndata {len(text)}\n") + text + b"\n")
-        if self._commits == 1 and self.parent:
+        if len(self._commits) == 1 and self.parent:
             self._parts.append(f"from {self.parent}\n".encode())
 
     def merge(self, other: str) -> None:
         """Make the commit that was just begun a merge with another one."""
+        self._commits[-1].merged.append(other)
         self._parts.append(f"merge {other}\n".encode())
 
     def delete(self, path: str) -> None:
         """Remove a path."""
+        self._commits[-1].changes.append((None, "", path))
         self._change(b"D ", path)
 
     def put(self, mode: str, sha: str, path: str) -> None:
         """Set a path to an object that is stored already, or to a `blob` of this stream."""
+        self._commits[-1].changes.append((mode, sha, path))
         self._change(f"M {mode} {sha} ".encode(), path)
 
     def write(self, mode: str, data: bytes, path: str) -> None:
         """Set a path to new content."""
+        self._commits[-1].changes.append((mode, data, path))
         self._change(f"M {mode} inline ".encode(), path)
         self._parts.append(f"data {len(data)}\n".encode() + data + b"\n")
 
@@ -62,6 +82,7 @@ class Stream:
         """Send content that many paths will have, once; what `put` takes as its id."""
         mark = f":{len(self._blobs) + 1}"
         self._blobs.append(f"blob\nmark {mark}\ndata {len(data)}\n".encode() + data + b"\n")
+        self._contents.append(data)
         self._objects += 1
         return mark
 
@@ -73,6 +94,10 @@ class Stream:
         """Store everything; the id of the last commit (the parent, if there was none)."""
         if not self._commits:
             return self.parent
+        if self._objects < _ONE_BY_ONE:
+            with suppress(NotPlainError, GitError, OSError):
+                if new := self._store(repo):
+                    return new
         # `reset` first: a ref of this name that a kill left must not become the parent
         start = f"reset {self.ref}\n".encode()
         options = ("--quiet", "--force", "--date-format=raw")
@@ -87,6 +112,36 @@ class Stream:
                     return new
         repo.git(*_PACKED, "fast-import", *options, stdin=data)  # gc keeps its pack until the ref is there
         return self._made(repo)
+
+    def _store(self, repo: Repo) -> str | None:
+        """Store everything without a process; None if a `git gc --prune=now` took some of it meanwhile."""
+        store = Store.of(repo)
+        head = self.parent
+        text = repo.objects.read(head) if head else b""
+        if head and (text is None or not text.startswith(b"tree ")):
+            raise NotPlainError
+        tree = Tree(repo, store, text[5:45].decode() if text else None)
+        taken: set[str] = set()  # objects that are stored already
+        contents = [store.add("blob", data) for data in self._contents]
+        for commit in self._commits:
+            for mode, what, path in commit.changes:
+                if mode is None:
+                    tree.remove(path)
+                elif isinstance(what, bytes):
+                    tree.set(path, mode, store.add("blob", what))
+                elif what.startswith(":"):
+                    tree.set(path, mode, contents[int(what[1:]) - 1])
+                else:
+                    taken |= {what} if mode != GITLINK else set()
+                    tree.set(path, mode, what)
+            parents = [*([head] if head else []), *commit.merged]
+            author = commit.author or self.committer
+            head = store.add("commit", commit_text(tree.store(), parents, author, self.committer, commit.message))
+        assert head is not None
+        if not store.has_all(taken) and any(repo.objects.resolve(sha) is None for sha in taken):
+            raise NotPlainError  # git says what is missing
+        store.set_ref(self.ref, head)
+        return head if are_kept(repo, store, taken, head, self.parent) else None
 
     def _made(self, repo: Repo) -> str:
         return repo.resolve(self.ref) or repo.line("rev-parse", self.ref)

@@ -45,7 +45,40 @@ def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
     The git-annex wheel puts its binary beside the interpreter's scripts, where git's hooks must find it too.
     """
-    env = dict(os.environ)
+    return {**_kept_environments().plain, **(extra or {})}
+
+
+class _Environments:
+    """The environments of child processes that follow from one state of our own."""
+
+    def __init__(self, source: Mapping[str, str]) -> None:
+        self.source = source
+        self.plain = _child_environment(source)
+        self._with: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
+
+    def with_settings(self, wanted: tuple[tuple[str, str], ...]) -> dict[str, str]:
+        """Return the environment with these settings of git."""
+        if wanted not in self._with:
+            self._with[wanted] = self.plain | settings.with_settings(self.plain, wanted)
+        return self._with[wanted]
+
+
+_KEPT_ENVIRONMENTS = 4  # a worker changes its environment for a while, and back
+_kept: list[_Environments] = []  # the last ones: to compute one takes 0.3 ms
+
+
+def _kept_environments() -> _Environments:
+    now = dict(os.environ)
+    found = next((kept for kept in tuple(_kept) if kept.source == now), None)
+    if found is None:
+        found = _Environments(now)
+        if os.path.isabs(now.get("TMPDIR") or "/"):  # a relative path means another folder elsewhere
+            _kept[:] = [*_kept[-_KEPT_ENVIRONMENTS + 1 :], found]
+    return found
+
+
+def _child_environment(source: Mapping[str, str]) -> dict[str, str]:
+    env = dict(source)
     # what the commands of datums get: the user's own
     env.setdefault(USER_PATH, user_path())
     env.setdefault(USER_LOCALE, " ".join(f"{k}={v}" for k, v in sorted(env.items()) if _is_locale(k)))
@@ -68,7 +101,6 @@ def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     env[PYTHON] = sys.executable  # runs the launcher
     path = env.get("PATH", os.defpath).split(os.pathsep)
     env["PATH"] = os.pathsep.join(dict.fromkeys([*ours, *path]))
-    env.update(extra or {})
     return env
 
 
@@ -87,8 +119,15 @@ def own_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
     There no setting of the user decides what is stored, and no hook runs: docs/design/git-settings.md.
     """
-    env = child_environment(extra)
-    return env | settings.with_settings(env, (*settings.PLUMBING, *settings.OWN))
+    return _environment_with((*settings.PLUMBING, *settings.OWN), extra)
+
+
+def _environment_with(wanted: tuple[tuple[str, str], ...], extra: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the environment for a child process with settings of git. extra: other variables."""
+    if any(name.startswith("GIT_CONFIG") for name in extra or {}):
+        env = child_environment(extra)
+        return env | settings.with_settings(env, wanted)
+    return {**_kept_environments().with_settings(wanted), **(extra or {})}
 
 
 def enter_environment(values: Mapping[str, str]) -> None:
@@ -146,8 +185,7 @@ def _environment_at(path: Path, extra: Mapping[str, str] | None = None, *, own: 
     env |= extra or {}
     if own:
         return own_environment(env)
-    found = child_environment(env)
-    return found | settings.with_settings(found, (*settings.PLUMBING, *network.settings_here()))
+    return _environment_with((*settings.PLUMBING, *network.settings_here()), env)
 
 
 _REJECTED = re.compile(r"^ ?! \[[^\]]*\] +\S+ -> \S+ \((.+)\)$")  # the line of a push for a ref that stays

@@ -221,17 +221,20 @@ def _held(lock: Path, *, remove: bool = False) -> bool:
         return True
 
 
-def kill_inside(folder: Path) -> None:
-    """End every process whose working directory is in `folder`, and every command whose /pfs is, with what it started.
+def kill_inside(*folders: Path) -> None:
+    """End every process whose working directory is in one of the folders.
 
-    Linux; elsewhere there is no way to ask.
+    Also end every command whose /pfs is there, with what it started. Linux; elsewhere there is no way to ask.
     """
-    inside = os.path.realpath(folder)
-    scratch = os.fsencode(f"{PFS}={inside}/{FOLDER}/{SCRATCH.rstrip('*')}")
-    for entry in Path("/proc").glob("[0-9]*"):
+    inside = [os.path.realpath(folder) for folder in folders]
+    scratch = [os.fsencode(f"{PFS}={place}/{FOLDER}/{SCRATCH.rstrip('*')}") for place in inside]
+    for entry in Path("/proc").glob("[0-9]*") if inside else ():
         try:
             where = os.readlink(entry / "cwd")
-            found = where == inside or where.startswith(inside + "/") or scratch in (entry / "environ").read_bytes()
+            found = any(where == place or where.startswith(place + "/") for place in inside)
+            if not found:
+                variables = (entry / "environ").read_bytes()
+                found = any(word in variables for word in scratch)
             if found and int(entry.name) != os.getpid():
                 os.kill(int(entry.name), signal.SIGKILL)
         except OSError:

@@ -160,7 +160,8 @@ def host_changes(assessment: Assessment) -> tuple[str, ...]:
     image = assessment.image
     if image.text is None or assessment.head is None:
         return ()
-    now = host.fingerprint(assessment.pipeline.transform.cmd, assessment.project.cache)
+    command = assessment.pipeline.transform.cmd
+    now = host.fingerprint(command, assessment.project.cache, fresh=host.ONE_LOOK)
     changes = host.drift(image.text, now)
     return host.drift(image.text, now, python=False) if changes and not _uses_python(assessment) else changes
 

@@ -7,6 +7,7 @@ import getpass
 import os
 import platform
 import re
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,11 +15,13 @@ from pathlib import Path
 
 from minipach.git import crash_cleanup, ignore_rules, shared_modes
 from minipach.git.annex_keys import key_of_link, key_of_pointer
-from minipach.git.checkout import InTheWay, check_free, index_entries, move_branch
+from minipach.git.checkout import InTheWay, check_free, index_entries, move_branch, parents
 from minipach.git.datalad_imports import datalad_create
 from minipach.git.fast_import import Stream, committer
 from minipach.git.gc_lock import gc_held_off
+from minipach.git.loose_objects import NotPlainError
 from minipach.git.own_moves import note_moves
+from minipach.git.ref_files import UnsureError
 from minipach.git.repo import (
     FILE,
     GITLINK,
@@ -37,6 +40,7 @@ from minipach.git.worktrees import kill_inside
 from minipach.model.clock import TICK_REPO_BEGAN, tick_committer
 from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import DATALAD_CONFIG, JSONNET_FILES, PROJECT_MARK, SPECS, TEMPLATE_RECORD, TICKS
+from minipach.project.dataset_copies import GitFolder, commit_all
 from minipach.project.discovery import Place
 from minipach.project.project import Project, find_project
 from minipach.project.spec_file import committed_specs
@@ -49,6 +53,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
 _ID_LINES = re.compile(rb'\[datalad "dataset"\]\n\tid = ([0-9a-f-]{36})\n')
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f-\x9f]")  # no text has them, as libmagic sees it
 _TEXT = 1_000_000  # bytes
+_MANY = 1000  # folders on one command line
 _PIPELINE_ATTRIBUTES = (
     "* annex.backend=SHA256E -text",  # outputs and scripts are stored as they are: no conversion of line ends
     "**/.git* annex.largefiles=nothing",
@@ -137,9 +142,9 @@ def adopt(project: Project, place: Place) -> list[str]:
 
     In a subdataset's folder, it becomes a dataset of that one: its files are tracked there.
     """
-    found = _Adoption(project, place)
+    (found,) = _adoptions(project, [place])
     done = found.make()
-    return [*done, *_register_all(found.around, [found])]
+    return [*done, *_register_all(found.holder.project, [found])]
 
 
 def adopt_all(project: Project, places: Iterable[Place]) -> tuple[list[str], set[str]]:
@@ -149,15 +154,14 @@ def adopt_all(project: Project, places: Iterable[Place]) -> tuple[list[str], set
     """
     done: list[str] = []
     ready: dict[str, list[_Adoption]] = {}
-    for place in places:
-        found = _Adoption(project, place)
+    for found in _adoptions(project, list(places)):
         with contextlib.suppress(UserError):
             done += found.make()
-            ready.setdefault(found.holder, []).append(found)
+            ready.setdefault(found.holder.path, []).append(found)
     paths: set[str] = set()
     for several in ready.values():
         with contextlib.suppress(UserError):
-            done += _register_all(several[0].around, several)
+            done += _register_all(several[0].holder.project, several)
             paths |= {one.shown for one in several}
     return done, paths
 
@@ -216,40 +220,130 @@ def _build_tick_repo(aside: Path, path: str, around: Project) -> None:
     repo.close()
 
 
-class _Adoption:
-    """The folder of a pipeline that is to become a dataset of `around`, the dataset that holds it."""
+class _Holder:
+    """A dataset some of whose folders are to become datasets. Git is asked once for all of them.
 
-    def __init__(self, project: Project, place: Place) -> None:
-        self.holder = project.holder_of(place.path)
-        self.around = Project(project.root / self.holder) if self.holder else project
-        prefix = self.holder + "/" if self.holder else ""
-        self.place = Place(place.path.removeprefix(prefix), place.is_dataset, place.specs)
-        self.shown = place.path
-        self.tracked = _tracked_below(self.around, self.place.path)
+    path: from the superdataset, "" if it is that · paths: of the folders · specs: of the pipelines.
+    """
+
+    def __init__(self, project: Project, path: str, paths: Sequence[str], specs: Sequence[str]) -> None:
+        self.path = path
+        self.project = project
+        self.tracked = _tracked_below(project, paths)
+        self.rules = ignore_rules.rules(project.repo, specs)
+        self._shown = _others_below(project, paths)
+        self._model: GitFolder | None = None
+
+    def make_dataset(self, folder: Path) -> None:
+        """Make the dataset aside and move it in: datalad makes none where the superdataset tracks files.
+
+        `.git` comes last, by a rename: the folder is a dataset only when all of it is there.
+        """
+        aside = self.project.local.adopted
+        if os.path.lexists(aside):
+            kill_inside(aside)
+            remove_tree(aside)
+        if self._model is None or not self._copy(self._model, aside, folder):
+            _build_dataset(aside, folder)
+            self._model = GitFolder.of(Repo(aside))
+        crash_cleanup.begin(Repo(aside))
+        for name in (".datalad", ".gitattributes"):
+            there = folder / name
+            if not os.path.lexists(there):
+                os.rename(aside / name, there)
+        os.rename(aside / ".git", folder / ".git")
+        remove_tree(aside)
+
+    def _copy(self, model: GitFolder, aside: Path, folder: Path) -> bool:
+        """Make it as the last one was made; whether that was possible."""
+        repo = self.project.repo
+        try:
+            if os.stat(folder).st_dev != model.device:
+                return False
+            model.copy_to(aside, _described(folder), repo.ident("AUTHOR"), committer(repo), _first_files())
+        except (OSError, NotPlainError, GitError):
+            remove_tree(aside)
+            return False
+        return True
+
+    def commit_all(self, path: str) -> None:
+        """Commit all files of the new dataset, except those that are ignored here and not tracked."""
+        repo = Repo(self.project.root / path)
+        texts = _has_only_texts(repo.path)
+        message = f"{SUBJECT}a pipeline begins here\n"
+        if texts and not _has_rules_of_git(repo.path):
+            own = {DATALAD_CONFIG, ".datalad/.gitattributes", ".gitattributes"}
+            tracked = {e.path for e in self.tracked[path] if e.mode != GITLINK}
+            shown = {p.removeprefix(path + "/") for p in self._shown[path] | tracked} | own
+            with contextlib.suppress(OSError, NotPlainError, UnsureError, GitError):
+                if commit_all(repo, shown, repo.ident("AUTHOR"), committer(repo), message):
+                    return
+        _commit_all(self.project, path, self.tracked[path], texts=texts)
+
+
+def _adoptions(project: Project, places: Sequence[Place]) -> list[_Adoption]:
+    """Return what is to be done for these places, in their order."""
+    grouped: dict[str, list[Place]] = {}
+    for place in places:
+        grouped.setdefault(project.holder_of(place.path), []).append(place)
+    found: dict[str, _Adoption] = {}
+    for path, several in grouped.items():
+        prefix = path + "/" if path else ""
+        inside = {p.path: Place(p.path.removeprefix(prefix), p.is_dataset, p.specs) for p in several}
+        specs = [f"{p.path}/{p.spec}" for p in inside.values()]
+        around = Project(project.root / path) if path else project
+        holder = _Holder(around, path, [p.path for p in inside.values()], specs)
+        found |= {shown: _Adoption(holder, place, shown) for shown, place in inside.items()}
+    return [found[place.path] for place in places]
+
+
+class _Adoption:
+    """The folder of a pipeline that is to become a dataset of `holder`. shown: its path in the project."""
+
+    def __init__(self, holder: _Holder, place: Place, shown: str) -> None:
+        self.holder = holder
+        self.place = place
+        self.shown = shown
+        self.tracked = holder.tracked[place.path]
 
     def make(self) -> list[str]:
         """Make it a dataset, and commit its files; what was done."""
-        project, place, tracked = self.around, self.place, self.tracked
+        project, place, tracked = self.holder.project, self.place, self.tracked
         folder = project.root / place.path
         done: list[str] = []
         if not is_dataset(folder):
             need_identity(project.repo)
-            _need_spec(project, place, tracked)
+            self._need_spec()
             _own_content(folder, tracked, project)
-            _make_dataset_in_place(project, folder)
+            self.holder.make_dataset(folder)
             done.append(f"made {self.shown} a dataset and committed its files")
         repo = Repo(folder)
         crash_cleanup.clear(repo)
         if done or not committed_specs(repo):
             if not done:  # a kill cut it short
-                _need_spec(project, place, tracked)
+                self._need_spec()
             crash_cleanup.begin(repo)
             with gc_held_off(repo):
                 _own_content(folder, tracked, project)
-                _commit_all(project, place.path, tracked)
+                self.holder.commit_all(place.path)
             crash_cleanup.end(repo)
         repo.close()
         return done
+
+    def _need_spec(self) -> None:
+        """UserError if the spec, without which there is no pipeline, is among what the superdataset ignores."""
+        spec = f"{self.place.path}/{self.place.spec}"
+        rule = self.holder.rules.get(spec)
+        if rule and spec not in {e.path for e in self.tracked}:
+            where = f'"{rule.pattern}" in {rule.source}, line {rule.line}'
+            raise UserError(
+                Problem(
+                    "spec.ignored-by-git",
+                    str(spec),
+                    f"ignored by {where}",
+                    f"change that rule, or git add --force {quoted(spec)}, and commit",
+                )
+            )
 
 
 def _register_all(around: Project, found: Sequence[_Adoption]) -> list[str]:
@@ -261,34 +355,18 @@ def _register_all(around: Project, found: Sequence[_Adoption]) -> list[str]:
         _register(around, {one.place.path: one.tracked for one in new})
     done = []
     for one in new:
-        name = one.holder or "the superdataset"
+        name = one.holder.path or "the superdataset"
         moved = f", {many(len(one.tracked), 'file')} that {name} tracked moved over" if one.tracked else ""
         done.append(f"registered {one.shown} in {name}{moved}")
     return done
 
 
-def _need_spec(project: Project, place: Place, tracked: list[TreeEntry]) -> None:
-    """UserError if the spec, without which there is no pipeline, is among what the superdataset ignores."""
-    spec = f"{place.path}/{place.spec}"
-    rule = ignore_rules.rules(project.repo, [spec]).get(spec)
-    if rule and spec not in {e.path for e in tracked}:
-        where = f'"{rule.pattern}" in {rule.source}, line {rule.line}'
-        raise UserError(
-            Problem(
-                "spec.ignored-by-git",
-                str(spec),
-                f"ignored by {where}",
-                f"change that rule, or git add --force {quoted(spec)}, and commit",
-            )
-        )
-
-
-def _commit_all(project: Project, path: str, tracked: list[TreeEntry]) -> None:
-    """Commit all files of the new dataset, except those that the superdataset ignores and does not track."""
+def _commit_all(project: Project, path: str, tracked: Sequence[TreeEntry], *, texts: bool) -> None:
+    """Do it by git. texts: whether all files are texts."""
     repo = Repo(project.root / path)
     ignore_rules.keep_ignoring(project.repo, path, {e.path for e in tracked})
     # git-annex's filter takes 20 processes; plain texts are stored as they are
-    filters = UNFILTERED if _has_only_texts(repo.path) else ()
+    filters = UNFILTERED if texts else ()
     repo.git(*filters, "add", "--", ".")
     # what was tracked against a rule continues being tracked
     here = [e.path for e in tracked if e.mode != GITLINK and os.path.lexists(project.root / e.path)]
@@ -299,6 +377,18 @@ def _commit_all(project: Project, path: str, tracked: list[TreeEntry]) -> None:
     hooks = ("--no-verify",) if filters else ()  # the one hook is git-annex's, for annexed files
     Repo(repo.path, own=True).git(*filters, "commit", "--quiet", *hooks, "-m", f"{SUBJECT}a pipeline begins here")
     note_moves(repo.common_dir, [f"update HEAD {repo.head()}"])
+
+
+def _has_rules_of_git(folder: Path) -> bool:
+    """Return whether a new dataset has other files of git than those of its first commit."""
+    ours = {f"{folder}/{name}": data for name, data in _first_files().items() if name != DATALAD_CONFIG}
+    for here, folders, names in os.walk(folder):
+        if here == str(folder):
+            folders.remove(".git")
+        for path in (f"{here}/{name}" for name in names if name.startswith(".git")):
+            if path not in ours or os.path.islink(path) or Path(path).read_bytes() != ours[path]:
+                return True
+    return False
 
 
 def _has_only_texts(folder: Path) -> bool:
@@ -315,30 +405,12 @@ def _has_only_texts(folder: Path) -> bool:
 
 def _is_text(path: str) -> bool:
     try:
-        data = Path(path).read_bytes() if os.path.getsize(path) <= _TEXT else b"\0"
+        info = os.stat(path)
+        data = Path(path).read_bytes() if stat.S_ISREG(info.st_mode) and info.st_size <= _TEXT else b"\0"
         text = data.decode()
     except (OSError, ValueError):
         return False
     return _CONTROL.search(text) is None and not data.startswith(b"/annex/")
-
-
-def _make_dataset_in_place(project: Project, folder: Path) -> None:
-    """Make the dataset aside and move it in: datalad makes none where the superdataset tracks files.
-
-    `.git` comes last, by a rename: the folder is a dataset only when all of it is there.
-    """
-    aside = project.local.adopted
-    if os.path.lexists(aside):
-        kill_inside(aside)
-        remove_tree(aside)
-    _build_dataset(aside, folder)
-    crash_cleanup.begin(Repo(aside))
-    for name in (".datalad", ".gitattributes"):
-        there = folder / name
-        if not os.path.lexists(there):
-            os.rename(aside / name, there)
-    os.rename(aside / ".git", folder / ".git")
-    remove_tree(aside)
 
 
 def _build_dataset(aside: Path, folder: Path) -> None:
@@ -350,17 +422,12 @@ def _build_dataset(aside: Path, folder: Path) -> None:
         branch = f"refs/heads/{repo.branch()}"
         stream = Stream(branch, None, committer(repo))
         stream.commit("[DATALAD] new dataset\n", repo.ident("AUTHOR"))
-        files = {
-            DATALAD_CONFIG: f'[datalad "dataset"]\n\tid = {uuid.uuid4()}\n',
-            ".datalad/.gitattributes": "config annex.largefiles=nothing\n",
-            ".gitattributes": "".join(f"{line}\n" for line in _PIPELINE_ATTRIBUTES),
-        }
-        for name, text in files.items():
-            stream.write(FILE, text.encode(), name)
+        for name, data in _first_files().items():
+            stream.write(FILE, data, name)
         new = stream.run(repo)
         note_moves(repo.common_dir, [f"update HEAD {new}"])
         repo.git("reset", "--quiet", "--hard")
-        annex(repo, "init", "--quiet", f"{getpass.getuser()}@{platform.node()}:{folder}")
+        annex(repo, "init", "--quiet", _described(folder))
     except (GitError, OSError) as error:
         why = " ".join(str(error).split())
         raise UserError(Problem("project.create-failed", str(folder), f"no dataset can be made: {why}")) from None
@@ -368,12 +435,46 @@ def _build_dataset(aside: Path, folder: Path) -> None:
         repo.close()
 
 
-def _tracked_below(project: Project, path: str) -> list[TreeEntry]:
-    head = project.repo.head()
-    found = {e.path: e for e in index_entries(project.repo, path)}  # what is staged only counts too
+def _first_files() -> dict[str, bytes]:
+    """Return the files of a new dataset, as `datalad create` writes them."""
+    return {
+        DATALAD_CONFIG: f'[datalad "dataset"]\n\tid = {uuid.uuid4()}\n'.encode(),
+        ".datalad/.gitattributes": b"config annex.largefiles=nothing\n",
+        ".gitattributes": "".join(f"{line}\n" for line in _PIPELINE_ATTRIBUTES).encode(),
+    }
+
+
+def _described(folder: Path) -> str:
+    """Return how git-annex describes a dataset that will be there."""
+    return f"{getpass.getuser()}@{platform.node()}:{folder}"
+
+
+def _tracked_below(project: Project, paths: Sequence[str]) -> dict[str, list[TreeEntry]]:
+    """Return the files below each of these folders that a dataset tracks."""
+    repo, head = project.repo, project.repo.head()
+    found = {e.path: e for e in index_entries(repo, *paths)}  # what is staged only counts too
     if head:
-        found |= {e.path: e for e in project.repo.ls_tree(head, f":(top,literal){path}", recursive=True)}
-    return [e for e in found.values() if e.path.startswith(path + "/")]
+        wanted = [f":(top,literal){path}" for path in paths] if len(paths) <= _MANY else []
+        found |= {e.path: e for e in repo.ls_tree(head, *wanted, recursive=True)}
+    by_folder = _by_folder(found, paths)
+    return {path: [found[name] for name in by_folder[path]] for path in paths}
+
+
+def _others_below(project: Project, paths: Sequence[str]) -> dict[str, set[str]]:
+    """Return the files below each of these folders that a dataset neither tracks nor ignores."""
+    wanted = [f":(top,literal){path}" for path in paths] if len(paths) <= _MANY else []
+    listed = project.repo.git("ls-files", "-z", "--others", "--exclude-standard", "--", *wanted)
+    return {k: set(v) for k, v in _by_folder(os.fsdecode(listed).split("\0")[:-1], paths).items()}
+
+
+def _by_folder(names: Iterable[str], folders: Sequence[str]) -> dict[str, list[str]]:
+    """Return those of the names that are below each folder."""
+    found: dict[str, list[str]] = {folder: [] for folder in folders}
+    for name in names:
+        for above in parents(name):
+            if above in found:
+                found[above].append(name)
+    return found
 
 
 def _own_content(folder: Path, tracked: list[TreeEntry], project: Project) -> None:

@@ -162,8 +162,8 @@ def test_what_a_killed_scheduler_started_ends_with_it_and_its_results_are_kept(t
 
 ADOPTION = [
     pytest.param(*("after", "minipach.project.create:_build_dataset", 1), marks=pytest.mark.slow),
-    pytest.param(*("after", "minipach.project.create:_make_dataset_in_place", 1), marks=pytest.mark.soak),
-    pytest.param(*("after", "minipach.project.create:_make_dataset_in_place", 2), marks=pytest.mark.soak),
+    pytest.param(*("after", "minipach.project.create:_Holder.make_dataset", 1), marks=pytest.mark.soak),
+    pytest.param(*("after", "minipach.project.create:_Holder.make_dataset", 2), marks=pytest.mark.soak),
     pytest.param(*("before", "minipach.project.create:_register", 1), marks=pytest.mark.soak),
     pytest.param(*("before", "minipach.project.create:move_branch", 1), marks=pytest.mark.soak),
     pytest.param(*("before", "minipach.git.checkout:_apply", 1), marks=pytest.mark.soak),

@@ -112,3 +112,59 @@ def test_nobody_who_commits_is_an_error(repo: Repo, tmp_path: Path) -> None:
     (tmp_path / "personal").write_text("[user]\n\tuseConfigOnly = true\n")
     with pytest.raises(GitError):
         repo.ident("AUTHOR")
+
+
+def test_plain_settings_of_further_repositories_need_no_process(
+    repo: Repo, tmp_path: Path, calls: list[tuple[str, ...]]
+) -> None:
+    assert repo.config("core.bare") == "false"
+    other = Repo(tmp_path / "other")
+    other.path.mkdir()
+    other.git("init", "--quiet")
+    other.git("config", "remote.Big.Name.annex-uuid", "1")
+    calls.clear()
+    found = dict(other.settings())
+    assert calls == []
+    assert found["remote.Big.Name.annex-uuid"] == "1"
+    assert found["user.name"] == "A B"
+    listed = other.git("config", "-z", "--list").decode().split("\0")[:-1]
+    assert found == dict(row.partition("\n")[::2] for row in listed)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        '[include]\n\tpath = "../more"\n',
+        "[include]\n\tpath = ../more\n",
+        "[extensions]\n\tworktreeconfig = true\n",
+        "[minipach]\n\tjobs = 4 # of 8\n",
+        '[minipach]\n\tjobs = "4"\n',
+        "[MiniPach]\n\tJobs = 4\n",
+    ],
+)
+def test_other_settings_are_asked_of_git(repo: Repo, tmp_path: Path, more: str) -> None:
+    assert repo.config("core.bare") == "false"
+    other = Repo(tmp_path / "other")
+    other.path.mkdir()
+    other.git("init", "--quiet")
+    (other.path / "more").write_text("[minipach]\n\tjobs = 4\n")
+    (other.path / ".git/config.worktree").write_text("[minipach]\n\tjobs = 4\n")
+    with (other.path / ".git/config").open("a") as file:
+        file.write(more)
+    assert other.config("minipach.jobs") == "4"
+
+
+def test_the_personal_file_of_a_home_that_is_a_repository_counts_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("GIT_CONFIG_GLOBAL", raising=False)
+    home, other = Repo(tmp_path / "home"), Repo(tmp_path / "other")
+    for found in (home, other):
+        found.path.mkdir()
+        found.git("init", "--quiet")
+    (home.path / ".gitconfig").write_text("[minipach]\n\tjobs = 4\n")
+    assert home.config("minipach.jobs") == "4"
+    assert other.config("minipach.jobs") == "4"
+    (home.path / ".gitconfig").write_text("[minipach]\n\tjobs = 55\n")
+    assert other.config("minipach.jobs") == "55"

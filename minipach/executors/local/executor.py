@@ -183,12 +183,15 @@ class LocalExecutor:
         self._selector.close()
         if self._board is not None:
             self._board.remove()
+        left: list[tuple[Repo, Path]] = []
         for repo_path, owner in self._owners.items():
             repo = Repo(Path(repo_path))
-            for path in slots_dir(repo).glob(f"{owner.name}.*"):
-                if path.suffix != ".lock":
-                    kill_inside(path)
-                    remove_slot(repo, path)
+            found = slots_dir(repo).glob(f"{owner.name}.*")
+            left += [(repo, path) for path in found if path.suffix != ".lock"]
+        kill_inside(*(path for _, path in left))
+        for repo, path in left:
+            remove_slot(repo, path)
+        for owner in self._owners.values():
             owner.release()
         self._owners.clear()
 
