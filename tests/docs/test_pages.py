@@ -114,3 +114,9 @@ def test_what_varies_is_not_compared(tmp_path: Path) -> None:
     done = run_steps(steps, tmp_path / "there", os.environ)
     assert [matches(one.shown, said) for one, said, _ in done] == [True, True]
     assert not matches(["edges: 3 run"], "edges: 4 run")
+
+
+def test_a_command_that_is_slow_to_begin_is_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    step = Command("sleep 0.5 && exec sh -c 'echo up; exec sleep 60'", ["up"], is_ended=True)  # opens its file late
+    assert run_steps([step], tmp_path / "there", os.environ) == [(step, "up\n", 0)]
