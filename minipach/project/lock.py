@@ -125,7 +125,7 @@ class Claims(Protocol):
         """Let others have a pipeline."""
         ...
 
-    def step(self) -> contextlib.AbstractContextManager[None]:
+    def locked(self) -> contextlib.AbstractContextManager[None]:
         """Hold the project's lock, for what must be alone."""
         ...
 
@@ -148,7 +148,7 @@ class Alone:
     def give_back(self, path: str) -> None:
         """Do nothing."""
 
-    def step(self) -> contextlib.AbstractContextManager[None]:
+    def locked(self) -> contextlib.AbstractContextManager[None]:
         """Return a context that does nothing: the lock is held."""
         return contextlib.nullcontext()
 
@@ -174,7 +174,7 @@ class Registered:
 
     def obtain(self, path: str) -> str:
         """Take a pipeline; or return who has it. "": it is taken."""
-        with self.step():
+        with self.locked():
             other = next((one for one in _schedules(self._lock) if path in one.held and one.file != self._file), None)
             if other is not None:
                 return str(other)
@@ -197,7 +197,7 @@ class Registered:
         self._note()
 
     @contextmanager
-    def step(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Hold the project's lock; no schedule is in the way of it."""
         with project_lock(self._lock, wait=True, tell=self._tell, without=()):
             yield

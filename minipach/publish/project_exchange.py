@@ -172,7 +172,7 @@ def _busy(claims: Claims, moved: Moved) -> Moved | None:
 
 def _alone_with(project: Project, path: str, claims: Claims) -> AbstractContextManager[None]:
     """Return the context to write to a repo: schedules write to those that are no pipelines in steps."""
-    return contextlib.nullcontext() if path in project.order else claims.step()
+    return contextlib.nullcontext() if path in project.order else claims.locked()
 
 
 def _send_all_branches(

@@ -43,7 +43,7 @@ class _Output:
     data: bytes | None = None
 
 
-def publish(assessment: Assessment, base: Base, plan: Plan, job: str) -> str:
+def publish_results(assessment: Assessment, base: Base, plan: Plan, job: str) -> str:
     """Move the pipeline's branch to what the plan wants, and its checkout with it; the new commit.
 
     Steps that still have to run keep what they had published before. UserError if two datums write one path, if an

@@ -27,7 +27,7 @@ from minipach.project.branch_check import need_branch
 from minipach.project.project import Project
 from minipach.project.targets import Targets
 from minipach.publish.fold_results import fold
-from minipach.publish.publisher import publish
+from minipach.publish.publisher import publish_results
 from minipach.records import pending_work
 from minipach.records.branch_history import last_publish
 from minipach.records.job_database import Ledger
@@ -73,7 +73,7 @@ Waiting: TypeAlias = Generator[Round, list[Outcome], T]
 """A part of a pass. It yields the round whose outcomes it waits for, and is sent those that have come, or none."""
 
 
-class Pass:
+class PipelinePass:
     """One pipeline's pass: rounds of plan and run until only copies are left, then publish.
 
     While its sets run, other pipelines' passes continue (see `dag_loop`).
@@ -434,7 +434,7 @@ class Pass:
         if changes:
             if base.head != a.source:  # somebody has committed meanwhile: what they changed stays as it is
                 base = build_base(a)
-            report.commit = publish(a, base, plan, report.job)
+            report.commit = publish_results(a, base, plan, report.job)
             a.refresh()
         report.state = "published"
 

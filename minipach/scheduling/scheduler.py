@@ -33,7 +33,7 @@ from minipach.records.job_database import Ledger
 from minipach.records.results_branch import own_branch
 from minipach.scheduling.dag_loop import DagLoop
 from minipach.scheduling.events import Message, PipelineEnded, Reporter
-from minipach.scheduling.pipeline_pass import Pass, Waiting
+from minipach.scheduling.pipeline_pass import PipelinePass, Waiting
 from minipach.scheduling.report import Options, PipelineReport, ScheduleReport
 from minipach.storage.setup import enable_confirmed
 from minipach.storage.store import stores
@@ -130,7 +130,7 @@ class Scheduler:
     def _step(self) -> Iterator[None]:
         """Hold the project's lock to write to the superdataset; finish or clear up what a kill left there."""
         repo = self.project.repo
-        with self._claims.step():
+        with self._claims.locked():
             self._recover(repo, "the superdataset")
             crash_cleanup.begin(repo)
             try:
@@ -218,7 +218,7 @@ class Scheduler:
             plan = self._plan(assessment)
             changes = any(n for action, n in plan.counts.items() if action != "current")
             with gc_held_off(assessment.repo) if changes else contextlib.nullcontext():
-                report = yield from Pass(self, assessment, targets, options).run(plan)
+                report = yield from PipelinePass(self, assessment, targets, options).run(plan)
             crash_cleanup.end(assessment.repo)
             if changes and report.state == "published":
                 maintain(assessment.repo)

@@ -243,7 +243,7 @@ def _pass(
     try:
         report = scheduler.run(targets, options)
         if pending_work.exists(project):
-            with claims.step():
+            with claims.locked():
                 pending_work.end(project, targets, {p.name: p.state for p in report.pipelines}, earlier or ())
         if backend.lasting:
             left = pending_work.paths(project)
@@ -281,7 +281,7 @@ def _store_finished(project: Project, targets: Targets, reporter: Reporter, clai
 def _tick(project: Project, targets: Targets, now: int, reporter: Reporter, claims: Claims) -> Added:
     """Add the ticks that are due for whole pipelines."""
     paths = [path for path in targets.order if not targets.limits(path)]
-    with claims.step():
+    with claims.locked():
         return add_held(project, now, paths, lambda line: reporter.report(Message(line)))
 
 

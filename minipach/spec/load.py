@@ -43,7 +43,7 @@ from minipach.spec.schema import (
 from minipach.spec.template import Kind as TextKind
 from minipach.spec.template import Scope, has_templates, merged, names_datum, problems, rendered
 from minipach.spec.validate import (
-    KINDS,
+    INPUT_KINDS,
     check_environment,
     check_inputs,
     check_name,
@@ -310,7 +310,7 @@ def _input(spec: InputSpec, policy: ScheduleSpec, own: str, place: str) -> Input
         return _pfs(spec.pfs, own)
     if spec.cron:
         return _cron(spec.cron, policy, place)
-    kind, members = next((kind, found) for kind in KINDS if (found := getattr(spec, kind)))
+    kind, members = next((kind, found) for kind in INPUT_KINDS if (found := getattr(spec, kind)))
     return Combination(kind, tuple(_input(member, policy, own, place) for member in members))
 
 

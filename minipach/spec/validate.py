@@ -20,7 +20,7 @@ from minipach.spec.schema import InputSpec, PipelineSpec
 from minipach.spec.value_types import NAME, NAME_RULE, Noted, Refused, project_name
 from minipach.spec.yaml_reader import Document, Loc, Number, camel, show, snake
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
+INPUT_KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _REFERENCE = re.compile(r"\$(?:(\$)|([0-9]+)|\{([0-9]+)\})?")
 _INSTEAD = {
@@ -170,7 +170,7 @@ def pfs_nodes(node: object, loc: Loc) -> Iterator[tuple[Loc, object]]:
     """Yield every pfs input below a raw input, with its place, as far as there is any order in it."""
     if isinstance(pfs := dig(node, "pfs"), dict):
         yield (*loc, "pfs"), pfs
-    for kind in KINDS:
+    for kind in INPUT_KINDS:
         members = dig(node, kind)
         for n, member in enumerate(members if isinstance(members, list) else ()):
             yield from pfs_nodes(member, (*loc, kind, n))
@@ -207,7 +207,7 @@ class _Inputs:
         """Check a node below combinations of the kinds `above`; returns `taken` and its own names."""
         if not isinstance(node, dict):
             return taken
-        given = [kind for kind in ("pfs", *KINDS, "cron") if kind in node and node[kind] not in _UNSET[:2]]
+        given = [kind for kind in ("pfs", *INPUT_KINDS, "cron") if kind in node and node[kind] not in _UNSET[:2]]
         strange = not given and any(isinstance(key, str) and key not in InputSpec.model_fields for key in node)
         if len(given) != 1 and not strange:  # a key that is no kind is reported as such
             has = "none" if not given else " and ".join(f"`{kind}`" for kind in given)
@@ -219,7 +219,7 @@ class _Inputs:
                 taken = self._pfs(value, (*loc, "pfs"), above, taken)
             elif kind == "cron" and isinstance(value, dict):
                 taken = self._cron(value, (*loc, "cron"), above, taken)
-            elif kind in KINDS and isinstance(value, list):
+            elif kind in INPUT_KINDS and isinstance(value, list):
                 found = taken
                 for n, member in enumerate(value):
                     # members of a union never meet in one datum, so they may share names
@@ -347,7 +347,7 @@ def cron_nodes(node: object, loc: Loc) -> Iterator[tuple[Loc, object]]:
     """Yield every cron input below a raw input, with its place."""
     if isinstance(cron := dig(node, "cron"), dict):
         yield (*loc, "cron"), cron
-    for kind in KINDS:
+    for kind in INPUT_KINDS:
         members = dig(node, kind)
         for n, member in enumerate(members if isinstance(members, list) else ()):
             yield from cron_nodes(member, (*loc, kind, n))

@@ -16,7 +16,7 @@ from minipach.support.errors import Problem, UserError
 from minipach.support.text import suggest
 
 Kind = Literal["dir", "s3", "ssh", "ria", "rclone"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+STORE_KINDS: tuple[Kind, ...] = get_args(Kind)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 _FIELDS = ("kind", "url", "bucket", "prefix")
 
@@ -147,14 +147,14 @@ def _store(name: str, values: Mapping[str, str]) -> Store:
     check_name(name)
     url = values.get("url", "")
     if (
-        kind not in KINDS
+        kind not in STORE_KINDS
         or not url
         or url.startswith("-")
         or any(ord(c) < 32 for value in values.values() for c in value)
     ):
-        fix = f"kind is one of {', '.join(KINDS)}, url is its address"
+        fix = f"kind is one of {', '.join(STORE_KINDS)}, url is its address"
         raise UserError(Problem("store.bad-setting", where, "no store", fix))
     if urllib.parse.urlsplit(url).password:
         raise UserError(Problem("store.bad-setting", where, "its address has a password", "remove it, and change it"))
-    chosen = next(k for k in KINDS if k == kind)
+    chosen = next(k for k in STORE_KINDS if k == kind)
     return Store(name, chosen, url, values.get("bucket", ""), values.get("prefix", ""))

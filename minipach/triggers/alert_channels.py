@@ -28,7 +28,7 @@ from minipach.triggers.webhook_secrets import PREFIX
 
 _PATIENCE = 30.0  # seconds for a channel to take a message
 _PASSWORD = "MINIPACH_ALERT_SMTP_PASSWORD"
-KINDS = ("command", "webhook", "mail", "apprise")
+CHANNEL_KINDS = ("command", "webhook", "mail", "apprise")
 
 
 class NotSentError(Exception):
@@ -59,7 +59,7 @@ def channels(repo: Repo) -> list[Channel]:
         UserError: A setting can't be used.
     """
     found = []
-    for kind in KINDS:
+    for kind in CHANNEL_KINDS:
         value = local_setting(repo, f"alert.{kind}")
         if value:
             found.append(Channel(kind, _MAKERS[kind](repo, value)))

@@ -74,7 +74,7 @@ def update(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
                     tell(f"{name}: left for a later pass: {who} works on it")
                     continue
                 try:
-                    with claims.step() if name == "." else contextlib.nullcontext():  # schedules commit there
+                    with claims.locked() if name == "." else contextlib.nullcontext():  # schedules commit there
                         line = _forward(repo, remote)
                     if line:
                         tell(f"{name}: {line} from {path}")

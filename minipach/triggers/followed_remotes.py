@@ -58,7 +58,7 @@ def fetch(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
             try:
                 if path == ".":
                     repo.git("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", remote)
-                with claims.step() if path == "." else contextlib.nullcontext():  # schedules commit there
+                with claims.locked() if path == "." else contextlib.nullcontext():  # schedules commit there
                     bring(repo, remote, lines.append)
             except UserError as error:
                 problems += [problem.within(path) for problem in error.problems]

@@ -191,7 +191,7 @@ class Chaos:
         else:
             word = "minipach.executors.rq.child" if what == "process" else "go-on"
             if what == "pass":  # they are short: have one made, and kill it somewhere in its middle
-                self.workers.board.publish()
+                self.workers.board.request_pass()
                 time.sleep(self.random.uniform(0.5, 2.0))
             deadline = time.monotonic() + 1.0
             while not (found := [p.pid for p in processes(self.tag, self.study.root) if word in p.args]):

@@ -485,11 +485,11 @@ CALLS: dict[str, Callable[[Board, WorkSet], object]] = {
     "enqueue": lambda board, work: board.enqueue([(work, "q", ResourceClass())]),
     "forget": lambda board, work: board.forget([work.id], "q"),
     "is_claimed": lambda board, work: board.is_claimed(),
-    "is_time_to_go_on": lambda board, work: board.is_time_to_go_on(),
+    "is_early_pass_due": lambda board, work: board.is_early_pass_due(),
     "left": lambda board, work: board.left("q"),
     "over": lambda board, work: board.over(work.id, "q"),
-    "publish": lambda board, work: board.publish(),
-    "publish_pending": lambda board, work: board.publish_pending(),
+    "request_pass": lambda board, work: board.request_pass(),
+    "is_pass_pending": lambda board, work: board.is_pass_pending(),
     "queues": lambda board, work: board.queues(),
     "remove_queued": lambda board, work: board.remove_queued([work.id]),
     "report": lambda board, work: board.report("good", FACTS),
@@ -498,7 +498,7 @@ CALLS: dict[str, Callable[[Board, WorkSet], object]] = {
     "take": lambda board, work: board.take(board.names.queues + "any", 1),
     "tend": lambda board, work: board.tend(),
     "to_do": lambda board, work: board.to_do(board.names.queues + "any"),
-    "withdraw_publish": lambda board, work: board.withdraw_publish(),
+    "withdraw_pass": lambda board, work: board.withdraw_pass(),
     "workers": lambda board, work: board.workers(),
 }
 

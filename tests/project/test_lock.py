@@ -177,7 +177,7 @@ def test_who_does_not_wait_lets_a_schedule_end_its_step(tmp_path: Path) -> None:
         over = threading.Event()
 
         def step() -> None:
-            with claims.step():
+            with claims.locked():
                 over.wait(1)  # longer than somebody who only looks has the lock
 
         other = threading.Thread(target=step)

@@ -280,7 +280,7 @@ class RqExecutor:
             drop_sets(Repo(Path(path)), dropped)
         try:
             if len(ids) == len(self._waiting):
-                self._board.withdraw_publish()
+                self._board.withdraw_pass()
             removed = self._board.remove_queued(ids)
             self._stop_running([i for i in ids if i not in removed])
             for path, dropped in by_repo.items():

@@ -20,7 +20,7 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from minipach.executors.resources import Share
 from minipach.executors.rq.connection import Client
-from minipach.executors.rq.queue import note_begun
+from minipach.executors.rq.job_tries import note_begun
 from minipach.support.processes import signal_group
 
 TTL = 10  # seconds without a heartbeat after which a job's worker counts as gone

@@ -88,7 +88,7 @@ class Teller:
             repo = self._go_on[1]
             self._go_on = None
             if self._board.left(repo) <= self._all_slots():  # a pass may have found more meanwhile
-                self._board.publish()
+                self._board.request_pass()
 
     def _over(self, task: Task) -> None:
         left = self._board.over(task.set_id, task.repo)
@@ -96,9 +96,9 @@ class Teller:
             return  # cancelled: nobody wants a pass
         self._progress()
         if left == 0:
-            self._board.publish()
+            self._board.request_pass()
         elif left <= self._all_slots() and self._go_on is None:
-            self._go_on = time.monotonic() + (0 if self._board.is_time_to_go_on() else SOON), task.repo
+            self._go_on = time.monotonic() + (0 if self._board.is_early_pass_due() else SOON), task.repo
 
     def revive(self, worker: RqWorker, task: Task) -> None:
         """Register a job of this worker again after Redis was emptied."""

@@ -98,7 +98,7 @@ class Going:
         self.worker.set_state("idle")
         self._task = self._process = None
         if again or code < 0:
-            self._board.publish()
+            self._board.request_pass()
 
     def look(self, *, at_once: bool = False) -> bool:
         """Return whether something was lost (what is to be done has no job submitted), or is overdue.
@@ -117,7 +117,7 @@ class Going:
         if act:
             self.healed += 1
             self._pause = min(_MOST, _LOOK * 2**self.healed)
-            self._board.publish()
+            self._board.request_pass()
         return act
 
     def _is_new(self, due: float) -> bool:
@@ -129,7 +129,7 @@ class Going:
 
     def _is_free(self) -> bool:
         """Return whether nobody makes a pass, or is about to."""
-        return holder(self._project.local.lock) is None and not self._board.publish_pending()
+        return holder(self._project.local.lock) is None and not self._board.is_pass_pending()
 
     def _is_lost(self) -> bool:
         on_its_way = False

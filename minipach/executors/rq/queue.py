@@ -1,4 +1,4 @@
-"""The content of Redis: RQ's queues and jobs of a project, the few keys beside them, tries of lost sets."""
+"""The content of Redis: RQ's queues and jobs of a project, the few keys beside them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -23,11 +22,12 @@ from rq.serializers import JSONSerializer
 from minipach.executors.moved_project import another_is
 from minipach.executors.resources import ResourceClass
 from minipach.executors.rq.connection import Client
+from minipach.executors.rq.job_tries import UNABLE, last_try, lost_tries
 from minipach.executors.rq.names import Names, describe
 from minipach.model.attempt import Try
 from minipach.model.work_set import LOST_TRIES, Outcome, WorkSet
 from minipach.support.errors import Problem, UserError
-from minipach.support.validation import InvalidError, clean, conforms, is_moment, parse_object
+from minipach.support.validation import InvalidError, conforms, is_moment, parse_object
 
 FUNCTION = "minipach.executors.rq.job_stub.run"  # what RQ's tools show; our workers call nothing that Redis names
 _KEEP = 14 * 24 * 3600  # seconds that Redis keeps an outcome nobody has asked for
@@ -499,7 +499,7 @@ class Board:
     # --- continuing --------------------------------------------------------------------------------------------
 
     @_mending
-    def publish(self) -> None:
+    def request_pass(self) -> None:
         """Queue the job that starts a pass, which publishes: one job at most waits for it."""
         job = self.names.publish_job
         self.client.set(self.names.again, "1", ex=_KEEP)
@@ -507,7 +507,7 @@ class Board:
         if status in (b"queued", b"started"):
             return
         with self.client.pipeline() as pipe:
-            self._forget_publish(pipe)
+            self._forget_pass(pipe)
             data = Queue.prepare_data(
                 FUNCTION,
                 args=["publish"],
@@ -522,11 +522,11 @@ class Board:
             pipe.execute()
 
     @_mending
-    def is_time_to_go_on(self) -> bool:
+    def is_early_pass_due(self) -> bool:
         """Return whether the last pass that was made while sets were still running is some seconds ago."""
         return bool(self.client.set(self.names.soon, "1", nx=True, ex=SOON))
 
-    def _forget_publish(self, pipe: Any) -> None:
+    def _forget_pass(self, pipe: Any) -> None:
         job, name = self.names.publish_job, self.names.publish_queue
         for registry in (FinishedJobRegistry, FailedJobRegistry):
             registry(name, connection=self.client, serializer=JSONSerializer).remove(job, pipeline=pipe)
@@ -534,84 +534,15 @@ class Board:
         pipe.delete(Job.key_for(job), Result.get_key(job))
 
     @_mending
-    def withdraw_publish(self) -> None:
+    def withdraw_pass(self) -> None:
         """Withdraw the request for a pass."""
         self.client.delete(self.names.again)
         if self.client.hget(Job.key_for(self.names.publish_job), "status") != b"started":
             with self.client.pipeline() as pipe:
-                self._forget_publish(pipe)
+                self._forget_pass(pipe)
                 pipe.execute()
 
     @_mending
-    def publish_pending(self) -> bool:
+    def is_pass_pending(self) -> bool:
         """Return whether a publish job waits or runs."""
         return self.client.hget(Job.key_for(self.names.publish_job), "status") in (b"queued", b"started")
-
-
-UNABLE = "unable: "  # begins what RQ keeps of a try whose worker is there, and could not do it
-_META = "lost"
-_BEGUN = "begun"
-_LONGEST = 255  # characters of a machine's name
-
-
-def times_lost(job: Job) -> int:
-    """Return how often it was given to another worker because its own was gone."""
-    left = job.retries_left if type(job.retries_left) is int else LOST_TRIES - 1
-    return min(max(0, LOST_TRIES - 1 - left), LOST_TRIES)
-
-
-def note_lost(job: Job) -> int:
-    """Before a job begins: note what its last worker left of it, if that one is gone; how often one was."""
-    count = times_lost(job)
-    if not isinstance(job.meta, dict) or not isinstance(job.meta.get(_META, []), list):
-        job.meta = {}  # not what a worker of ours has noted
-    rows = job.meta.setdefault(_META, []) if count else []
-    if len(rows) < count:
-        rows += [{}] * (count - 1 - len(rows)) + [_last_run(job)]
-        job.save_meta()
-    return count
-
-
-def note_begun(job: Job) -> None:
-    """Note that a worker began a job and gave it back."""
-    job.meta = {**(job.meta if isinstance(job.meta, dict) else {}), _BEGUN: True}
-    job.save_meta()
-
-
-def was_begun(job: Job) -> bool:
-    """Return whether a worker began a job and gave it back."""
-    return isinstance(job.meta, dict) and job.meta.get(_BEGUN) is True
-
-
-def lost_tries(job: Job) -> tuple[Try, ...]:
-    """Return the tries before the last one, without their logs."""
-    rows = job.meta.get(_META, []) if isinstance(job.meta, dict) else []
-    rows = rows if isinstance(rows, list) else []
-    return tuple(_as_try(rows[n] if n < len(rows) else {}, n + 1) for n in range(times_lost(job)))
-
-
-def last_try(job: Job) -> Try:
-    """Return the last one, which was lost, too."""
-    return _as_try(_last_run(job), times_lost(job) + 1)
-
-
-def _as_try(row: object, number: int) -> Try:
-    row = row if isinstance(row, dict) else {}
-    started, ended = (at if is_moment(at := row.get(name)) else None for name in ("started", "ended"))
-    seconds = ended - started if started and ended else 0.0
-    message = f"its worker was lost ({number} of {LOST_TRIES})"
-    return Try("lost", 1, message, started, ended, seconds, host=clean(str(row.get("host", ""))[:_LONGEST]))
-
-
-def _last_run(job: Job) -> dict[str, Any]:
-    """Return when a job began, its last heartbeat, and its host (see Supervisor for the names of workers)."""
-    if job.started_at is None:
-        return {}
-    ends = [_unix(t) for t in (job.ended_at, job.last_heartbeat) if t is not None and t >= job.started_at]
-    host = (job.worker_name or "").removeprefix("minipach.").rsplit(".", 3)[0]
-    started = _unix(job.started_at)
-    return {"started": started, "ended": min(max(started, *ends), time.time()) if ends else started, "host": host}
-
-
-def _unix(moment: datetime) -> float:
-    return moment.replace(tzinfo=UTC).timestamp()

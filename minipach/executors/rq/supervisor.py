@@ -28,11 +28,12 @@ from minipach.executors.resources import ResourceClass, Room
 from minipach.executors.rq.capacity import keeps_to
 from minipach.executors.rq.connection import Client, away, passes
 from minipach.executors.rq.heartbeat import Heart, Order
+from minipach.executors.rq.job_tries import UNABLE, note_lost, was_begun
 from minipach.executors.rq.lane import Lane, RqWorker, Task, make_worker
 from minipach.executors.rq.outcomes import Teller
 from minipach.executors.rq.passes import Going
 from minipach.executors.rq.pusher import Held, Pusher
-from minipach.executors.rq.queue import MENDS, UNABLE, Board, is_of_wrong_kind, note_lost, was_begun
+from minipach.executors.rq.queue import MENDS, Board, is_of_wrong_kind
 from minipach.executors.rq.shared_workspace import Place
 from minipach.git.repo import GitError
 from minipach.support.text import many
@@ -430,7 +431,7 @@ class Supervisor:
             at_work = at_work or bool(self._pusher is not None and self._pusher.held)
             waits = at_work or any(self._board.to_do(name) for name, _ in self._fitting())
             if self._going is not None and not waits:
-                waits = self._going.task is not None or self._board.publish_pending()
+                waits = self._going.task is not None or self._board.is_pass_pending()
                 waits = waits or (self._going.healed < 2 and self._going.look(at_once=True))
         except redis.exceptions.RedisError:
             waits = True

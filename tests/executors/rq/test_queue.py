@@ -11,10 +11,11 @@ import pytest
 from minipach.executors.resources import ResourceClass
 from minipach.executors.rq.connection import Client
 from minipach.executors.rq.executor import _outcomes
+from minipach.executors.rq.job_tries import UNABLE, note_lost
 from minipach.executors.rq.lane import RqWorker, make_worker
 from minipach.executors.rq.logs import Tails, keep_tail, receive_log, send_lost_log
 from minipach.executors.rq.names import Names
-from minipach.executors.rq.queue import UNABLE, Board, note_lost
+from minipach.executors.rq.queue import Board
 from minipach.model.work_set import WorkSet
 from tests.fixtures.redis_servers import Redis
 
