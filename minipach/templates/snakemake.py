@@ -8,9 +8,10 @@ import posixpath
 import re
 import shlex
 import shutil
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from minipach.project.project import Project
@@ -21,10 +22,14 @@ from minipach.templates.inputs import literal, repo_around
 from minipach.templates.stage import Stage, code_file, from_stage, in_project
 
 _ASK = Path(__file__).with_name("ask_snakemake.py")
+_WITH = Path(__file__).with_name("with_snakemake.py")
 _MARK = "minipach-rule:"
 _SECONDS = 60
 _MEMORY = 8_000_000_000  # bytes of addresses, not of memory
 _TOKEN = re.compile(r"MPW_(\w+?)_WPM")
+_R_TEXT = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
+_OWN_FILES = ("run.sh", "rule.json", "rule.R", "rule_code.py", "with_snakemake.py")
+_RECIPE = "environment.yml"
 _WORKFLOW = "workflow"  # the folder of the Snakefile in Snakemake's usual layout; paths are relative to the one above
 _OWN = {"tmpdir", "_cores", "_nodes", "mem", "mem_mib", "disk", "disk_mib", "mem_mb", "disk_mb", "runtime", "gpu"}
 
@@ -43,6 +48,8 @@ class Rule:
         parts: Parts of the spec that follow from it: `image`, `datum_tries`, `resource_requests` and so on.
         log: The paths of its logs.
         left_out: What cannot be carried over.
+        files: The files that its command needs: a script or Python code, and what Snakemake would give it.
+        guesses: What is a guess in it.
     """
 
     name: str
@@ -54,6 +61,8 @@ class Rule:
     log: tuple[str, ...]
     parts: dict[str, Any]
     left_out: tuple[str, ...]
+    files: tuple[DraftFile, ...] = ()
+    guesses: tuple[str, ...] = ()
 
 
 def read_rule(file: Path, wanted: str) -> Rule:
@@ -61,10 +70,10 @@ def read_rule(file: Path, wanted: str) -> Rule:
 
     Args:
         file: The Snakefile.
-        wanted: The rule, or a path that a rule makes; "" is the first rule with a command.
+        wanted: The rule, or a path that a rule makes; "" is the first rule that runs something.
 
     Raises:
-        UserError: Snakemake or bubblewrap is missing, Snakemake fails, or the rule is Python code.
+        UserError: Snakemake or bubblewrap is missing, Snakemake fails, or the rule needs Snakemake itself.
     """
     from minipach.templates.sandbox import need_program, run_boxed
 
@@ -120,7 +129,7 @@ def from_rule(project: Project, rule: Rule, but: str) -> Draft:
     found, where, guesses = _joined(rule, members)
     script = _script(rule, links, [file.path.removeprefix("code/") for file in files])
     command = ["bash", "code/run.sh", *(f"{{{where[name]}}}" for name in rule.wildcards)]
-    made_files = (DraftFile("code/run.sh", script.encode(), True), *files)
+    made_files = (DraftFile("code/run.sh", script.encode(), True), *files, *rule.files)
     if left_out:
         left_out.append("the command may not find what is left out")
     return _draft(rule, found, command, made_files, guesses, left_out)
@@ -128,11 +137,12 @@ def from_rule(project: Project, rule: Rule, but: str) -> Draft:
 
 def _concrete(project: Project, rule: Rule, but: str) -> Draft:
     """Return the draft of a pipeline of one datum."""
-    stage = Stage(rule.name, rule.folder, rule.inputs, rule.outputs, [*_log_folders(rule), rule.shell])
+    stage = Stage(rule.name, rule.folder, rule.inputs, rule.outputs, [*_log_folders(rule), in_shell(rule.shell)])
     made = from_stage(project, stage, but)
     script = made.files[0]
     text = script.content.replace(b"set -eu\n", b"set -euo pipefail\n", 1)
-    files = (replace(script, content=text.replace(b"#!/bin/sh\n", b"#!/bin/bash\n", 1)), *made.files[1:])
+    first = replace(script, content=text.replace(b"#!/bin/sh\n", b"#!/bin/bash\n", 1))
+    files = (first, *made.files[1:], *rule.files)
     return _draft(rule, made.input, ["bash", "code/run.sh"], files, made.guesses, made.left_out)
 
 
@@ -154,7 +164,8 @@ def _rule(file: Path, folder: Path, wanted: str, found: dict[str, Any]) -> Rule:
         fix = f"name a file that the rule makes: --from {file.name}:FILE"
         message = f"a function of the rule needs values of wildcards ({printable(str(found['function']))[:200]})"
         raise UserError(Problem("new.rule-function", place, message, fix))
-    if not found.get("shell"):
+    code = _code_of(place, found)
+    if not code.shell:
         fix = f"name a rule that has one: --from {file.name}:RULE"
         raise UserError(Problem("new.no-command", place, "no command", fix))
     parts, left_out = _carried(found)
@@ -168,11 +179,105 @@ def _rule(file: Path, folder: Path, wanted: str, found: dict[str, Any]) -> Rule:
         wildcards=tuple(map(str, found["wildcards"])),
         inputs=tuple(map(str, found["inputs"])),
         outputs=tuple(path for path, _ in outputs),
-        shell=str(found["shell"]).strip("\n") + touched,
+        shell=code.shell + touched,
         log=tuple(map(str, found["log"])),
         parts=parts,
         left_out=tuple(left_out),
+        files=(*code.files, *_environment(parts, found)),
+        guesses=code.guesses,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """The command of a rule, the files that it needs, and what is a guess."""
+
+    shell: str
+    files: tuple[DraftFile, ...] = ()
+    guesses: tuple[str, ...] = ()
+
+
+def _code_of(place: str, found: dict[str, Any]) -> _Code:
+    """Return how a rule runs: its shell command, its script, or its Python code. Raises UserError."""
+    if found.get("shell"):
+        return _Code(str(found["shell"]).strip("\n"))
+    if script := found.get("script"):
+        name = PurePosixPath(str(script["name"])).name
+        return _script_code(place, found, script, f"script_{name}" if name in _OWN_FILES else name)
+    if run := found.get("run"):
+        if missing := [printable(str(name)) for name in run["missing"]]:
+            fix = "put the work into a script of its own (`script:`), or write the spec by hand"
+            message = f"its Python code needs {', '.join(missing)} of the Snakefile"
+            raise UserError(Problem("new.rule-is-code", place, message, fix))
+        guess = "code/rule_code.py is the `run:` of the rule, with the parts of the Snakefile that it names"
+        return _with_object(found, "rule_code.py", _rule_code(run), guess)
+    return _Code("")
+
+
+def _script_code(place: str, found: dict[str, Any], script: dict[str, Any], name: str) -> _Code:
+    language, text, before = (str(script[key]) for key in ("language", "text", "before"))
+    folder = "; other files of its folder are not copied"
+    if language == "python":
+        return _with_object(found, name, text, f"code/{name} gets its object `snakemake` from code/rule.json{folder}")
+    if language not in ("bash", "r"):
+        fix = "start the script with a program in `shell:`, or write the spec by hand"
+        message = f"the rule needs Snakemake itself (a script in {printable(language) or 'a language unknown to it'})"
+        raise UserError(Problem("new.rule-is-code", place, message, fix))
+    guess = f"code/{name} gets what Snakemake says of the rule from code/run.sh{folder}"
+    file = DraftFile(f"code/{name}", text.encode())
+    if language == "bash":
+        lines = ['w__scriptdir="$here"/code', "(", "set +euo pipefail", before]
+        shell = "\n".join([*lines, f'source "$here"/code/{shlex.quote(name)}', ")"])
+        return _Code(shell, (file,), (guess,))
+    wildcards = [f"export w_{one}=MPW_{one}_WPM" for one in map(str, found["wildcards"])]
+    word = shlex.quote(name)
+    lines = [
+        *wildcards,
+        'export w__scriptdir="$here"/code',
+        f'cat "$here"/code/rule.R "$here"/code/{word} >"$work"/.rule.R',
+    ]
+    shell = "\n".join([*lines, 'Rscript --vanilla "$work"/.rule.R'])
+    return _Code(shell, (file, DraftFile("code/rule.R", in_r(before).encode())), (guess,))
+
+
+def _with_object(found: dict[str, Any], name: str, text: str, guess: str) -> _Code:
+    """Return the command that runs a file with what Snakemake would give it."""
+    pairs = "".join(f" {one}=MPW_{one}_WPM" for one in map(str, found["wildcards"]))
+    shell = f'python3 "$here"/code/with_snakemake.py "$here"/code/rule.json "$here"/code/{shlex.quote(name)}{pairs}'
+    data = json.dumps(found["object"], indent=1) + "\n"
+    own = (DraftFile("code/rule.json", data.encode()), DraftFile("code/with_snakemake.py", _WITH.read_bytes()))
+    return _Code(shell, (DraftFile(f"code/{name}", text.encode()), *own), (guess,))
+
+
+def _rule_code(run: dict[str, Any]) -> str:
+    """Return the Python code of a rule as a program."""
+    names = "input, output, params, wildcards, threads, resources, log, rule, config"
+    lines = [*map(str, run["imports"]), "", *(f"{name} = {value!r}" for name, value in run["values"].items())]
+    functions = [f"\n\n{text}" for text in map(str, run["functions"])]
+    body = textwrap.indent(str(run["body"]), "    ")
+    return "\n".join([*lines, *functions, f"\ndef run({names}):", body, f"\nrun({names})", ""])
+
+
+def _environment(parts: dict[str, Any], found: dict[str, Any]) -> list[DraftFile]:
+    """Return the recipe of a rule's environment; `parts` names it."""
+    if not found.get("conda_text") or "image" in parts:
+        return []
+    parts["minipach"] = {**parts.get("minipach", {}), "environment": _RECIPE}
+    return [DraftFile(_RECIPE, str(found["conda_text"]).encode())]
+
+
+def in_r(text: str) -> str:
+    """Return code of R with variables in the places of tokens, which are in literals."""
+
+    def looked_up(hit: re.Match[str]) -> str:
+        quote, inner = hit[0][0], hit[0][1:-1]
+        if not _TOKEN.search(inner):
+            return hit[0]
+        pieces = _TOKEN.split(inner)
+        words = [f'Sys.getenv("w_{piece}")' if n % 2 else f"{quote}{piece}{quote}" for n, piece in enumerate(pieces)]
+        return f"paste0({', '.join(words)})"
+
+    return _R_TEXT.sub(looked_up, text)
 
 
 def _carried(found: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -192,13 +297,16 @@ def _carried(found: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         parts["resource_requests"] = requests
     if isinstance(resources.get("runtime"), int) and resources["runtime"] > 0:
         parts["datum_timeout"] = f"{resources['runtime']}m"
+    again, first = found.get("memory_again"), resources.get("mem_mb")
+    if isinstance(again, int) and isinstance(first, int) and again > first > 0:
+        parts["minipach"] = {"retry": {"memory": f"{again / first:g}x"}}
     left_out += [f"resources: {name}: no counterpart" for name in sorted(set(resources) - _OWN)]
     container = found["container"]
     if container.startswith("docker://"):
         parts["image"] = container.removeprefix("docker://")
     elif container:
         left_out.append(f"container: {container}: register it with datalad containers-add, and name it as image")
-    if found["conda"]:
+    if found["conda"] and (not found.get("conda_text") or "image" in parts):
         left_out.append(f"conda: {found['conda']}: start minipach where this environment is active")
     others = dict(found["others"])
     if str(tries := others.pop("_restart_times", "")).isdecimal():
@@ -228,6 +336,9 @@ def _draft(
         "input": [],
         "transform": [*guesses, "bash runs the command with `set -euo pipefail`, as Snakemake does"],
     }
+    sentences["transform"] += rule.guesses
+    if "environment" in parts.get("minipach", {}):
+        sentences["minipach"] = ["micromamba or pixi builds the environment; without this, that of minipach counts"]
     sentences["input"] = ["each value of the wildcards is a datum"] if rule.wildcards else []
     if "datum_timeout" in parts:
         sentences["datum_timeout"] = ["`runtime` of the rule; a datum that takes longer is stopped"]

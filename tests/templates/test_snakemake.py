@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +12,23 @@ import pytest
 
 from minipach.project.project import Project, find_project
 from minipach.support.errors import UserError
+from minipach.templates import snakemake as snakemake_of_rules
 from minipach.templates.create import Wanted, draft_of
 from minipach.templates.draft import Draft
-from minipach.templates.snakemake import Rule, from_rule, in_shell, read_rule
+from minipach.templates.snakemake import Rule, from_rule, in_r, in_shell, read_rule
 from tests.fixtures.plain_projects import repo, root
 from tests.fixtures.projects import Study, need
 from tests.fixtures.repos import Files
 
 __all__ = ["root"]
 
+WITH_SNAKEMAKE = Path(snakemake_of_rules.__file__).with_name("with_snakemake.py")
+
 SNAKEFILE = """\
+from pathlib import Path
+FACTOR = 3
+def doubled(text):
+    return text * 2
 configfile: "config.yml"
 rule all:
     input: expand("out/{s}.txt", s=["a", "b"])
@@ -37,10 +46,58 @@ rule lookup:
     input: lambda wildcards: {"a": "data/a.txt"}[wildcards.sample]
     output: "looked/{sample}"
     shell: "cp {input} {output}"
-rule code:
+rule note:
     input: "data/{sample}.txt"
-    output: "code/{sample}"
-    run: pass
+    output: "note/{sample}"
+    notebook: "note.ipynb"
+rule python:
+    input: txt="data/{sample}.txt"
+    output: main="python/{sample}.txt"
+    params: opt=config["opt"], rows=[1, "x"], name=lambda wildcards: wildcards.sample + "!"
+    resources: mem_mb=lambda wildcards, attempt: 100 * attempt
+    script: "tools/python.py"
+rule bash:
+    input: "data/{sample}.txt"
+    output: "bash/{sample}.txt"
+    params: opt=config["opt"]
+    script: "tools/bash.sh"
+rule r:
+    input: "data/{sample}.txt"
+    output: "r/{sample}.txt"
+    script: "tools/r.R"
+rule run:
+    input: a="data/{sample}.txt"
+    output: "run/{sample}.txt"
+    run:
+        words = {
+            "a": FACTOR,
+        }
+        with open(output[0], "w") as out:
+            out.write(doubled(str(words["a"])) + Path(input.a).name)
+        shell("echo {wildcards.sample:q} >> {output:q}")
+rule lost:
+    input: "data/{sample}.txt"
+    output: "lost/{sample}.txt"
+    run: print(workflow, checkpoints)
+rule conda:
+    input: "data/{sample}.txt"
+    output: "conda/{sample}.txt"
+    conda: "tools/env.yaml"
+    shell: "cp {input} {output}"
+"""
+
+
+PYTHON = """\
+from snakemake.script import snakemake as same
+assert same is snakemake
+with open(snakemake.output.main, "w") as out:
+    print(open(snakemake.input.txt).readline().strip(), snakemake.params["opt"], snakemake.params.rows, file=out)
+    print(snakemake.params.name, snakemake.wildcards.sample, snakemake.threads, snakemake.resources.mem_mb, file=out)
+"""
+BASH = """\
+#!/bin/bash
+echo "${snakemake_params[opt]} ${snakemake_wildcards[sample]} ${snakemake[rule]} $nothing" >"${snakemake_output[0]}"
+exit 0
 """
 
 
@@ -49,6 +106,10 @@ def files(folder: Path) -> None:
     (folder / "Snakefile").write_text(SNAKEFILE)
     (folder / "config.yml").write_text('opt: "-r"\n')
     (folder / "tools/tool.sh").write_text('echo "$2" && sort "$1" "$3"\n')
+    (folder / "tools/python.py").write_text(PYTHON)
+    (folder / "tools/bash.sh").write_text(BASH)
+    (folder / "tools/r.R").write_text("writeLines(snakemake@wildcards$sample, snakemake@output[[1]])\n")
+    (folder / "tools/env.yaml").write_text("dependencies: [python]\n")
 
 
 @pytest.fixture
@@ -136,12 +197,62 @@ def test_a_rule_as_snakemake_expands_it(project: Project) -> None:
     [
         ("srot", "new.no-stage"),
         ("lookup", "new.rule-function"),
-        ("code", "new.rule-is-code"),
+        ("note", "new.rule-is-code"),
+        ("lost", "new.rule-is-code"),
         ("all", "new.no-command"),
     ],
 )
 def test_rules_that_are_refused(project: Project, part: str, code: str) -> None:
     assert code_of(lambda: read_rule(project.root / "Snakefile", part)) == code
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("snakemake")
+def test_scripts_and_python_code_keep_what_snakemake_says_of_the_rule(project: Project) -> None:
+    def made(name: str) -> Draft:
+        return draft_of(project, Wanted("p", f"Snakefile:{name}"), project.root)
+
+    python = made("python")
+    assert python.spec["resource_requests"] == {"memory": "100M"}
+    assert python.spec["minipach"] == {"retry": {"memory": "2x"}}
+    content = {file.path: file.content.decode() for file in python.files}
+    assert content["code/python.py"] == PYTHON
+    assert json.loads(content["code/rule.json"])["params"]["items"] == ["-r", [1, "x"], "MPW_sample_WPM!"]
+    run = {file.path: file.content.decode() for file in made("run").files}
+    assert "FACTOR = 3" in run["code/rule_code.py"] and "import Path" in run["code/rule_code.py"]
+    r = {file.path: file.content.decode() for file in made("r").files}
+    assert """output = list(paste0('r/', Sys.getenv("w_sample"), '.txt'))""" in r["code/rule.R"]
+    conda = made("conda")
+    assert conda.spec["minipach"] == {"environment": "environment.yml"}
+    assert conda.files[-1].content == b"dependencies: [python]\n"
+
+
+@pytest.mark.parametrize("word", ["a", "it's", '"; system("touch owned"); "', "`id`", "\\", "MPW_y_WPM"])
+def test_a_value_of_a_wildcard_reaches_a_script_as_it_is(tmp_path: Path, word: str) -> None:
+    rows = {"items": ["MPW_x_WPM", "p/MPW_x_WPM.txt", "b"], "names": {"a": [0, 2], "b": [2, None]}}
+    empty: dict[str, Any] = {"items": [], "names": {}}
+    data = {"input": rows, "output": empty, "params": empty, "wildcards": empty, "log": empty}
+    data |= {"threads": 1, "config": {}, "rule": "r", "resources": {"mem_mb": 5}}
+    (tmp_path / "rule.json").write_text(json.dumps(data))
+    lines = [
+        "from snakemake.shell import shell",
+        "words = snakemake.input",
+        "shell('printf %s {words.a[0]:q} >one')",
+        "assert shell('printf %s {words.b}', read=True) == 'b' and str(words.get('a')) == ' '.join(words[:2])",
+        "open('two', 'w').write(words[1])",
+    ]
+    (tmp_path / "s.py").write_text("\n".join(lines))
+    command = [sys.executable, str(WITH_SNAKEMAKE), "rule.json", "s.py", f"x={word}", "y=other"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert (tmp_path / "one").read_text() == word
+    assert (tmp_path / "two").read_text() == f"p/{word}.txt"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "rule.json", "s.py", "two"]
+
+
+def test_code_of_r_looks_values_up() -> None:
+    text = "x = list('a', 'p\\'MPW_x_WPM', \"n\" = 'MPW_x_WPM/MPW_y_WPM')"
+    wanted = """x = list('a', paste0('p\\'', Sys.getenv("w_x"), ''), "n" = """
+    assert in_r(text) == wanted + """paste0('', Sys.getenv("w_x"), '/', Sys.getenv("w_y"), ''))"""
 
 
 @pytest.mark.usefixtures("snakemake")
@@ -206,8 +317,12 @@ def test_a_rule_becomes_a_pipeline_in_one_command_and_runs(tmp_path: Path) -> No
     snakefile = study.root / "Snakefile"
     snakefile.write_text(snakefile.read_text().replace('    container: "docker://ubuntu"\n', ""))
     study.save(".")
-    done = study.minipach("new", "sort", "--from", "Snakefile", "--commit")
-    assert done.code == 0, done.err
+    for name in ("sort", "python", "bash", "run"):
+        done = study.minipach("new", name, "--from", f"Snakefile:{name}", "--commit")
+        assert done.code == 0, done.err
     study.schedule()
     assert study.read("sort/out/a.txt") == b"a\n3\n2\n1\n"
     assert study.read("sort/out/it's b.txt") == b"it's b\ny\nx\n"
+    assert study.read("python/python/it's b.txt") == b"x -r [1, 'x']\nit's b! it's b 1 100\n"
+    assert study.read("bash/bash/it's b.txt") == b"-r it's b bash \n"
+    assert study.read("run/run/it's b.txt") == b"33it's b.txtit's b\n"
