@@ -6,10 +6,11 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
+from minipach.datums.pin import pin
 from minipach.datums.snapshot import open_repo, read_snapshot
 from minipach.git.repo import Repo, is_dataset
 from minipach.model.datum import Datum
-from minipach.model.pipeline import Need, Pipeline
+from minipach.model.pipeline import Need, PfsInput, Pipeline
 from minipach.model.repo_layout import RESULTS
 from minipach.model.snapshot import Snapshot
 from minipach.project.branch_check import pushable
@@ -51,6 +52,8 @@ class SnapshotStore:
         """
         if need.repo in self._instead:
             return self._instead[need.repo]
+        if need.holder is not None:
+            return self._pin(need, need.holder)
         where = self.project.root / need.repo
         if need.clock and not is_dataset(where) and need.repo not in self.project.repos:
             return NO_OBJECT  # the first pass makes the repo of ticks
@@ -71,6 +74,31 @@ class SnapshotStore:
             )
         )
 
+    def _pin(self, need: Need, holder: str) -> str:
+        """Return the commit of the dataset `holder` that last changed the plain folder that an input names."""
+        folder = self.project.folder(need.repo)
+        repo = open_repo(self.project.root, holder)
+        try:
+            tip = repo.resolve(f"refs/heads/{need.branch}^{{commit}}" if need.branch else "HEAD^{commit}")
+            if tip is None and need.branch:
+                named = holder or "the superdataset"
+                message = f'no branch "{need.branch}" in {named}'
+                raise UserError(Problem("input.no-such-branch", need.branch_at, message, _other(repo, need.branch)))
+            branch = need.branch or repo.branch()
+            if tip and branch:
+                tip = pushable(repo, need.repo_at, branch, tip)
+            links = self.project.links_of(holder)
+            found = pin(repo, folder, tip, links, self.project.cache) if tip and folder else None
+            if found is None:
+                save = f"datalad save -d {quoted(repo.path)} {quoted(self.project.root / need.repo)}"
+                message = f"no file is committed in the folder {need.repo}"
+                if need.branch:
+                    message += f" on {need.branch}"
+                raise UserError(Problem("input.no-commit", need.repo_at, message, save))
+            return found if branch else pushable(repo, need.repo_at, branch, found)
+        finally:
+            repo.close()
+
     def _other(self, repo: Repo, need: Need) -> str:
         upstream = self.project.pipelines.get(need.repo)
         if upstream and upstream.output_branch and need.branch:
@@ -84,9 +112,10 @@ class SnapshotStore:
         if commit == NO_OBJECT:
             return Snapshot(commit, {})
         if key not in self._read:
-            repo = open_repo(self.project.root, repo_path)
+            folder = self.project.folder(repo_path)
+            repo = open_repo(self.project.root, folder.holder if folder else repo_path)
             try:
-                self._read[key] = read_snapshot(repo, commit, self.project.cache)
+                self._read[key] = read_snapshot(repo, commit, self.project.cache, folder)
             finally:
                 repo.close()
         return self._read[key]
@@ -159,9 +188,23 @@ def _not_installed(
     project: Project, pipeline: Pipeline, of: tuple[str, str | None], missing: str, datums: Sequence[Datum]
 ) -> Iterator[Problem]:
     """Yield a subdataset that isn't installed is a problem where a glob could reach into it."""
+    for pfs in _reaching(pipeline, of, missing, datums):
+        where = project.root / pfs.repo / missing
+        yield Problem(
+            "input.subdataset-not-installed",
+            pfs.repo,
+            f"the subdataset {missing} is not installed, and the glob {pfs.glob} reaches it",
+            f"datalad get -n {quoted(where)}",
+        )
+
+
+def _reaching(
+    pipeline: Pipeline, of: tuple[str, str | None], subdataset: str, datums: Sequence[Datum]
+) -> Iterator[PfsInput]:
+    """Yield the inputs from a repo whose globs reach into a subdataset of it."""
     from minipach.spec.glob import compile_glob
 
-    inside = "/" + missing
+    inside = "/" + subdataset
     for pfs in pipeline.pfs_inputs():
         if (pfs.repo, pfs.branch) != of:
             continue
@@ -174,10 +217,12 @@ def _not_installed(
             for m in d.matches
         )
         if matched or (below and near):
-            where = project.root / pfs.repo / missing
-            yield Problem(
-                "input.subdataset-not-installed",
-                pfs.repo,
-                f"the subdataset {missing} is not installed, and the glob {pfs.glob} reaches it",
-                f"datalad get -n {quoted(where)}",
-            )
+            yield pfs
+
+
+def apart(project: Project, pipeline: Pipeline, datums: Sequence[Datum]) -> Iterator[str]:
+    """Yield a line for each dataset in a plain folder that a glob reaches: it is no part of the folder."""
+    for repo, branch in dict.fromkeys((pfs.repo, pfs.branch) for pfs in pipeline.pfs_inputs()):
+        for inside in project.datasets_in(repo):
+            if any(_reaching(pipeline, (repo, branch), inside, datums)):
+                yield f"{repo}/{inside} is a dataset, and no part of the folder {repo}; name it as a repo of its own"

@@ -12,7 +12,7 @@ from minipach.model.launch_protocol import DATUM_NAME
 from minipach.model.neutral_names import Snapshots, hide, tokens
 from minipach.model.pipeline import JOB_ID, Pipeline, secret_variable
 from minipach.model.repo_layout import INPUTS
-from minipach.model.run_record import MAX_COMMAND, Command, record_path, slugs
+from minipach.model.run_record import MAX_COMMAND, Command, folders, places, record_path
 from minipach.spec.placeholder import fill, used_fields, values
 from minipach.support.errors import Problem, UserError
 
@@ -38,9 +38,9 @@ def command(
         head += ["-a", str(code)]
     if t.working_dir:
         head += ["-w", t.working_dir]
-    folders = slugs(pipeline)
+    inputs = folders(pipeline)
     fields = used_fields(t, pipeline.input)
-    parts = tuple(_part(task, folders, fields, t.datum_env) for task in tasks)
+    parts = tuple(_part(task, inputs, fields, t.datum_env) for task in tasks)
     found = Command(tuple(head), parts, _tail(pipeline))
     if t.names_job:
         found = Command(_of_job(found.head, job), tuple(_of_job(part, job) for part in parts), _of_job(found.tail, job))
@@ -106,7 +106,7 @@ def _of_job(words: Sequence[str], job: str) -> tuple[str, ...]:
 
 def _part(
     task: Task,
-    folders: Mapping[tuple[str, str | None], str],
+    inputs: Mapping[tuple[str, str | None], str],
     fields: Sequence[str],
     env: Sequence[tuple[str, str]],
 ) -> tuple[str, ...]:
@@ -119,7 +119,7 @@ def _part(
         args += ["-r", name, value]
     for m in task.datum.matches:
         how = "-z" if m.empty_files else "-l" if m.lazy else "-f"
-        args += [how, m.input, f"{INPUTS}{folders[m.repo, m.branch]}", m.path]
+        args += [how, m.input, f"{INPUTS}{inputs[m.repo, m.branch]}", m.path]
     return tuple(args)
 
 
@@ -128,7 +128,7 @@ def length(pipeline: Pipeline, task: Task) -> int:
     fields = used_fields(pipeline.transform, pipeline.input)
     return (
         len(
-            shlex.join(_part(task, slugs(pipeline), fields, pipeline.transform.datum_env)).encode(
+            shlex.join(_part(task, folders(pipeline), fields, pipeline.transform.datum_env)).encode(
                 "utf-8", "surrogateescape"
             )
         )
@@ -173,11 +173,11 @@ def record_inputs(pipeline: Pipeline, tasks: Sequence[Task], snapshots: Snapshot
 
     `datalad rerun` gets what is named, and installs no subdataset below it.
     """
-    folders = slugs(pipeline)
+    tops = places(pipeline)
     found: dict[str, None] = {}
     for task in tasks:
         for m in task.datum.matches:
-            top = f"{INPUTS}{folders[m.repo, m.branch]}"
+            top = tops[m.repo, m.branch]
             found[record_path(f"{top}{m.path}".rstrip("/"))] = None
             prefix = m.path.strip("/") + "/" if m.path != "/" else ""
             for sub in snapshots[m.repo, m.branch].nested:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from minipach.git.annex_keys import MAX_POINTER, content_id, key_of_link, key_of
 from minipach.git.checkout import parents
 from minipach.git.content import classify
 from minipach.git.repo import EXECUTABLE, GITLINK, SYMLINK, GitError, Repo, TreeEntry, is_dataset
+from minipach.model.plain_folder import PlainFolder
 from minipach.model.repo_layout import (
     OWN_FILES,
     SPECS,
@@ -25,51 +27,57 @@ from minipach.support.errors import Problem, UserError
 from minipach.support.git_objects import blob_id
 from minipach.support.text import quoted
 
-_trees: dict[tuple[Path, str], str] = {}  # of commits, which have them for ever
+_trees: dict[tuple[Path, str, str], str] = {}  # of commits, which have them for ever
 
 
-def _tree_of(repo: Repo, commit: str) -> str:
-    where = (repo.path, commit)
+def _tree_of(repo: Repo, commit: str, folder: str = "") -> str:
+    where = (repo.path, commit, folder)
     if where not in _trees:
-        tree = repo.resolve(commit + "^{tree}")
+        tree = repo.resolve(f"{commit}:{folder}" if folder else commit + "^{tree}")
         assert tree is not None
         _trees[where] = tree
     return _trees[where]
 
 
-def read_snapshot(repo: Repo, commit: str, cache: Cache | None = None) -> Snapshot:
-    """Read a commit of a repo, subdatasets at the commits that it pins included.
+def read_snapshot(repo: Repo, commit: str, cache: Cache | None = None, folder: PlainFolder | None = None) -> Snapshot:
+    """Read a commit of a repo, subdatasets at the commits that it pins included; or of a plain folder in it.
 
     What is housekeeping (`.datalad`, `.git*`) and, in a pipeline's repo, all reserved names are left out.
     With a cache, an earlier snapshot of the repo is taken and only what changed since is read.
     """
-    tree = _tree_of(repo, commit)
-    kept = _restore(repo, cache.get("snapshot", str(repo.path))) if cache else None
+    tree = _tree_of(repo, commit, folder.path if folder else "")
+    where = str(repo.path) if folder is None else "\0".join((str(repo.path), folder.path, *sorted(folder.pipelines)))
+    kept = _restore(repo, cache.get("snapshot", where)) if cache else None
     if kept is not None:
         old_tree, reader, pipeline = kept
+        reader.folder = folder
         changed = reader.update(repo, old_tree, tree, pipeline) if old_tree != tree else 0
         if changed is not None:
             if cache and changed > len(reader.files) // 50:
-                cache.put("snapshot", str(repo.path), reader.packed(tree, pipeline))
+                cache.put("snapshot", where, reader.packed(tree, pipeline))
             return Snapshot(commit, reader.files, reader.missing, pipeline, reader.nested)
-    reader = _Reader({}, [], [])
-    pipeline = reader.read(repo, commit, "")
+    reader = _Reader({}, [], [], folder=folder)
+    pipeline = reader.read(repo, commit if folder is None else tree, "")
     if cache:
-        cache.put("snapshot", str(repo.path), reader.packed(tree, pipeline))
+        cache.put("snapshot", where, reader.packed(tree, pipeline))
     return Snapshot(commit, reader.files, reader.missing, pipeline, reader.nested)
 
 
 @dataclass
 class _Reader:
-    """The files found so far. nested: installed subdatasets · missing: those that aren't."""
+    """The files found so far. nested: installed subdatasets · missing: those that aren't · folder: the plain folder."""
 
     files: dict[str, FileEntry]
     nested: list[str]
     missing: list[str]
+    folder: PlainFolder | None = None
 
     def read(self, repo: Repo, commit: str, sub: str) -> bool:
         """Add the files of a commit below `sub`; whether it is a pipeline's repo."""
         entries = repo.ls_tree(commit, recursive=True)
+        if self.folder is not None:
+            self._add_folder(repo, entries, self.folder)
+            return False
         pipeline = is_pipeline({e.path.split("/", 1)[0] for e in entries})
         reserved = reserved_in_pipeline if pipeline else reserved_in_data
         own = (listed_own(repo, commit) if pipeline else None) or frozenset()
@@ -79,6 +87,10 @@ class _Reader:
             if entry.mode == GITLINK:
                 self._descend(repo, entry, sub)
         return pipeline
+
+    def _add_folder(self, repo: Repo, entries: Iterable[TreeEntry], folder: PlainFolder) -> None:
+        """Add what a plain folder has."""
+        self._add(repo, [e for e in entries if e.mode != GITLINK and folder.has(e.path)], "")
 
     def _descend(self, repo: Repo, entry: TreeEntry, sub: str) -> None:
         """Add the files of a subdataset at the commit that its gitlink names."""
@@ -133,6 +145,8 @@ class _Reader:
         added: list[TreeEntry] = []
         gone: list[str] = []
         left: set[str] = set()  # subdatasets that moved or went
+        if self.folder is not None:
+            return self._update_folder(repo, out, self.folder)
         pipeline = is_pipeline(repo.names(new))
         if pipeline != was_pipeline:
             return None
@@ -160,6 +174,20 @@ class _Reader:
             if entry.mode == GITLINK:
                 self._descend(repo, entry, "")
         return count + len(self.files) - before
+
+    def _update_folder(self, repo: Repo, out: Sequence[bytes], folder: PlainFolder) -> int:
+        """Apply what `diff-tree` says of a plain folder; how many paths."""
+        added = []
+        count = 0
+        for meta, name in zip(out[::2], out[1::2], strict=False):
+            _, mode, _, sha, status = meta.decode().lstrip(":").split()
+            path = os.fsdecode(name)
+            count += 1
+            self.files.pop(path, None)
+            if status != "D":
+                added.append(TreeEntry(mode, sha, path))
+        self._add_folder(repo, added, folder)
+        return count
 
     def packed(self, tree: str, pipeline: bool) -> tuple[Any, ...]:
         """Return everything in columns of plain values."""

@@ -110,9 +110,10 @@ def _touched(project: Project, path: str, old: str, snapshot: Snapshot) -> Abstr
     if old == snapshot.commit:
         return frozenset()
     try:
-        out = open_repo(project.root, path).git(
-            "diff-tree", "-r", "-z", "--name-only", "--no-renames", old, snapshot.commit
-        )
+        folder = project.folder(path)
+        trees = [f"{commit}:{folder.path}" if folder else commit for commit in (old, snapshot.commit)]
+        repo = open_repo(project.root, folder.holder if folder else path)
+        out = repo.git("diff-tree", "-r", "-z", "--name-only", "--no-renames", *trees)
     except GitError:
         return None  # the old commit was pruned
     names = [os.fsdecode(name) for name in out.split(b"\0") if name]

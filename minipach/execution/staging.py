@@ -239,7 +239,7 @@ def _place(repo: Repo, target: Path, file: StagedFile, contents: dict[str, Path]
     target.parent.mkdir(parents=True, exist_ok=True)
     if file.kind == "link":
         to = os.fsdecode(repo.objects.read(file.blob) or b"")
-        if not stays_inside(file.dest.split("/", 2)[2], to):
+        if not stays_inside(file.path, to):
             raise HopelessError(f"{file.dest}: a symbolic link that leads out of its repo ({to}); refused")
         os.symlink(to, target)
         return 0

@@ -156,6 +156,7 @@ class Clones:
         return repo
 
     def _clone(self, path: str) -> Repo:
+        path = "" if path == "." else path
         where = self.root / path if path else self.root
         with self.lock():
             repo = Repo(where)

@@ -535,6 +535,11 @@ def is_dataset(path: Path) -> bool:
     return (path / ".git").exists()
 
 
+def has_folder(repo: Repo, commit: str, path: str) -> bool:
+    """Return whether a commit has files below a path."""
+    return any(entry.mode == TREE for entry in repo.ls_tree(commit, f":(top,literal){path}"))
+
+
 def need_identity(repo: Repo) -> None:
     """UserError unless git knows who commits here."""
     try:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from minipach.model.clock import Clock
@@ -12,6 +12,7 @@ from minipach.model.launch_protocol import SECRET_PREFIX
 from minipach.support.errors import Problem, UserError
 
 Kind = Literal["cross", "union", "join", "group"]
+ALL = "."  # the repo of an input that takes from the superdataset itself
 JOB_ID = "{{ job.id }}"  # in a command or a variable, until the job begins
 
 
@@ -34,7 +35,9 @@ class PfsInput:
     """The paths of one repo that match a glob; `branch` None is the one that is checked out.
 
     project: of Pachyderm, where it is part of the repo's path and so in `repo`, too · clock: of a `cron` input; the
-    repo's files are its ticks (None: it is a `pfs` input) · trigger: which commits of the branch count (None: all).
+    repo's files are its ticks (None: it is a `pfs` input) · trigger: which commits of the branch count (None: all) ·
+    holder: the dataset that has `repo` as a plain folder ("" is the superdataset; None: `repo` is a dataset). The
+    project knows it.
     """
 
     name: str
@@ -49,6 +52,12 @@ class PfsInput:
     project: str = ""
     clock: Clock | None = None
     trigger: Trigger | None = None
+    holder: str | None = None
+
+    @property
+    def folder(self) -> str:
+        """The path of a plain folder in the dataset that has it; "" for all of a dataset."""
+        return folder_in(self.repo, self.holder)
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,12 @@ class Need:
     clock: Clock | None = None
     trigger: Trigger | None = None
     name: str = ""
+    holder: str | None = None
+
+    @property
+    def folder(self) -> str:
+        """The path of a plain folder in the dataset that has it; "" for all of a dataset."""
+        return folder_in(self.repo, self.holder)
 
 
 @dataclass(frozen=True)
@@ -240,6 +255,7 @@ class Pipeline:
                 pfs.clock,
                 pfs.trigger,
                 pfs.name,
+                pfs.holder,
             )
             for path, pfs in _leaves(self.input)
         )
@@ -265,6 +281,25 @@ class BrokenSpec(UserError):
         super().__init__(problems)
         self.needs = tuple(needs)
         self.image = image
+
+
+def default_name(repo: str) -> str:
+    """Return the name of an input that has none: the last part of its repo."""
+    return "project" if repo == ALL else repo.rpartition("/")[2]
+
+
+def folder_in(repo: str, holder: str | None) -> str:
+    """Return the path of a plain folder `repo` in the dataset `holder`; "" for all of it."""
+    if holder is None or repo == ALL:
+        return ""
+    return repo.removeprefix(f"{holder}/") if holder else repo
+
+
+def with_holders(node: Input, holder_of: Callable[[PfsInput], str | None]) -> Input:
+    """Return an input that names the datasets of its plain folders."""
+    if isinstance(node, Combination):
+        return replace(node, members=tuple(with_holders(member, holder_of) for member in node.members))
+    return replace(node, holder=holder_of(node))
 
 
 def secret_variable(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import posixpath
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from typing import Any
 
 from minipach.model.launch_protocol import COMMON_SIZES, DATUM_SIZES, OF_SETTINGS
 from minipach.model.messages import RECORD
-from minipach.model.pipeline import Pipeline
+from minipach.model.pipeline import ALL, Pipeline, default_name
+from minipach.model.repo_layout import INPUTS
 from minipach.support.validation import parse_object
 
+_SUPERDATASET = "superdataset"  # the folder of `repo: .` beside that of a repo named as it is by default
 _TOP = "=== Do not change lines below ==="
 _END = "^^^ Do not change lines above ^^^"
 # datalad hands the command to one `sh -c`; Linux takes 128 KiB for a single argument
@@ -24,15 +27,29 @@ _LONGEST = 126_000  # bytes of a record: title and marks come to it, and the cha
 def slugs(pipeline: Pipeline) -> dict[tuple[str, str | None], str]:
     """Return the folder below `inputs/` for each (repo, branch): the repo's last part where that is unique."""
     pairs = list(dict.fromkeys((p.repo, p.branch) for p in pipeline.pfs_inputs()))
-    last = [repo.rpartition("/")[2] for repo, _ in pairs]
+    last = [default_name(repo) for repo, _ in pairs]
     found = {}
     for pair, short in zip(pairs, last, strict=True):
         repo, branch = pair
-        name = short if last.count(short) == 1 else repo.replace("/", "-")
+        name = short if last.count(short) == 1 else _SUPERDATASET if repo == ALL else repo.replace("/", "-")
         if sum(r == repo for r, _ in pairs) > 1 and branch:
             name += "@" + branch.replace("/", "-")
         found[pair] = name
     return found
+
+
+def folders(pipeline: Pipeline) -> dict[tuple[str, str | None], str]:
+    """Return the folder below `inputs/` with the files of each (repo, branch), as the launcher gets it.
+
+    A plain folder lies in the dataset that has it: `data/data`, and `project/.` for all of the superdataset.
+    """
+    inside = {(p.repo, p.branch): p.folder or ALL for p in pipeline.pfs_inputs() if p.holder is not None}
+    return {pair: f"{slug}/{inside[pair]}" if pair in inside else slug for pair, slug in slugs(pipeline).items()}
+
+
+def places(pipeline: Pipeline) -> dict[tuple[str, str | None], str]:
+    """Return the same folders as paths: `inputs/images`, `inputs/data/data`, `inputs/project`."""
+    return {pair: f"{INPUTS}{folder.removesuffix(f'/{ALL}')}" for pair, folder in folders(pipeline).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +84,7 @@ def matched(part: Sequence[str]) -> Iterator[str]:
     place = 0
     while place < len(part):
         if DATUM_SIZES[part[place]] == 4:
-            yield (part[place + 2] + part[place + 3]).rstrip("/")
+            yield posixpath.normpath(part[place + 2] + part[place + 3])
         place += DATUM_SIZES[part[place]]
 
 

@@ -24,7 +24,8 @@ class StagedFile:
     """One input file: where it goes in the slot, and where its content is.
 
     dest: `inputs/<slug>/<path>` · repo: absolute path of the dataset that has it · kind: as in FileEntry ·
-    blob: git object id · key: annex key, for kind `annex`.
+    blob: git object id · key: annex key, for kind `annex` · top: the path of a plain folder in its dataset, which
+    `dest` has after the slug.
     """
 
     dest: str
@@ -33,6 +34,13 @@ class StagedFile:
     blob: str
     key: str | None
     executable: bool
+    top: str = ""
+
+    @property
+    def path(self) -> str:
+        """The path from the top of the repo, or of the plain folder."""
+        inside = self.dest.split("/", 2)[2]
+        return inside.removeprefix(f"{self.top}/") if self.top else inside
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 from minipach.datums.build import make_datums
 from minipach.datums.identity import VERSION, Identifier, Recipe, Row, code_id, input_files, recipe, variables
-from minipach.datums.inputs import SnapshotStore, unmatched, unusable
+from minipach.datums.inputs import SnapshotStore, apart, unmatched, unusable
 from minipach.datums.launch_command import datum_env, replacements
 from minipach.datums.snapshot import loose_files
 from minipach.datums.task_cache import make_tasks
@@ -314,10 +314,23 @@ class Assessment:
             self.path,
             self.datums,
             compute,
-            key=json.dumps([VERSION, shared.as_json(), pipeline.identity, pipeline.out, repr(pipeline.input)]),
+            key=json.dumps(
+                [VERSION, shared.as_json(), pipeline.identity, pipeline.out, repr(pipeline.input), *self._left_out]
+            ),
             input=pipeline.input,
             snapshots=self.snapshots,
         )
+
+    @cached_property
+    def _left_out(self) -> list[tuple[str, list[str]]]:
+        """The pipelines and datasets in each plain folder among the inputs, whatever its commit has of them."""
+        project = self.project
+        folders = {need.repo: project.folder(need.repo) for need in self.pipeline.needs()}
+        return [
+            (repo, [*sorted(folder.pipelines), *project.datasets_in(repo)])
+            for repo, folder in sorted(folders.items())
+            if folder is not None
+        ]
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -473,16 +486,17 @@ class Assessment:
         return plan
 
     def _hints(self, plan: Plan) -> tuple[str, ...]:
-        """Return the effect of the spec's `identity`.
+        """Return what people may not expect.
 
-        Content that is computed more than once, names that stay visible.
+        Datasets in plain folders, content that is computed more than once, names that stay visible.
         """
+        left_out = tuple(apart(self.project, self.pipeline, self.datums))
         running = [step.task for step in plan.of("run") if step.task is not None]
         if self.pipeline.identity == "content":
             seen = [step.task for step in plan.steps if step.task is not None and step.task.visible]
-            return (visible_names(seen),) if seen else ()
+            return (*left_out, visible_names(seen)) if seen else left_out
         copies = self._copies(running)
-        return (content_pays(copies),) if copies else ()
+        return (*left_out, content_pays(copies)) if copies else left_out
 
     def _copies(self, tasks: Sequence[Task]) -> int:
         """Return how many of these datums have the same content as others, and could be computed once."""
@@ -514,6 +528,7 @@ class Assessment:
             [self.image.content, self.image.label],
             self.counted.as_json(),
             sorted((repo, branch or "", commit) for (repo, branch), commit in self.commits.items()),
+            *self._left_out,
         ]
         others = self.head if self.repo.resolve(PUBLISHED_REF) != self.head else ""  # somebody's commits
         there = [self._state_tree(self.head), results_commit(self.repo), blocked, others]

@@ -119,6 +119,8 @@ def _is_to_be_here(project: Project, repo: str) -> bool:
 
     Not one that is missing, nor a pipeline without any output yet.
     """
+    if repo in project.holders:
+        return True
     pipelines = {place.path for place in project.places}
     there = is_dataset(project.root / repo)  # one that isn't registered is said to be that
     return (there and repo in pipelines) or (repo in project.repos and (there or repo not in pipelines))

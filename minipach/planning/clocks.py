@@ -134,7 +134,7 @@ def deferrals(project: Project, now: int, paths: Collection[str] | None = None) 
 
 def tick_states(project: Project, path: str, pfs: PfsInput, ticks: Ticks) -> dict[int, TickState]:
     """Return how the ticks that are there stand, by the plan and the job database; none where no plan can be made."""
-    if not all(is_dataset(project.root / need.repo) for need in project.needs(path)):
+    if not all(is_dataset(project.dataset_of(need.repo)) for need in project.needs(path)):
         return {}
     database = project.local.database
     ledger = Ledger(database) if database.is_file() else None

@@ -10,10 +10,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from minipach.git import shared_modes
-from minipach.git.repo import Repo, is_dataset
+from minipach.git.repo import Repo, has_folder, is_dataset
 from minipach.model.local_state import LocalState
-from minipach.model.pipeline import BrokenSpec, Need, Pipeline
-from minipach.model.repo_layout import DATALAD_CONFIG, FOLDER, PROJECT_MARK, SPEC
+from minipach.model.pipeline import ALL, BrokenSpec, Need, PfsInput, Pipeline, folder_in, with_holders
+from minipach.model.plain_folder import PlainFolder
+from minipach.model.repo_layout import DATALAD_CONFIG, FOLDER, PROJECT_MARK, SPEC, reserved_in_data
 from minipach.project import dependencies
 from minipach.project import former_pipelines as former
 from minipach.project.discovery import Place, holder_of, is_data, is_displaced, nested_places, own_places, registered
@@ -101,7 +102,89 @@ class Project:
         data = {need.repo for need in needs}
         more = [place for place in nested if not is_data(holder_of(place.path, self.repos), data)]
         places |= {place.path: place for place in more}
-        return tuple(places[path] for path in sorted(places)), specs.plus(self._read(more))
+        specs = specs.plus(self._read(more))
+        return tuple(places[path] for path in sorted(places)), self._with_holders(specs, places)
+
+    def _with_holders(self, specs: _Specs, places: Collection[str]) -> _Specs:
+        """Return the specs with the datasets of their plain folders."""
+        known = {*self.repos, *places}
+        holders: dict[str, str | None] = {}
+
+        def holder(one: PfsInput | Need) -> str | None:
+            if one.clock is not None or one.repo in known:
+                return None
+            if one.repo not in holders:
+                holders[one.repo] = self.holder_of(one.repo) if self._is_folder(one.repo, places) else None
+            return holders[one.repo]
+
+        needs = {path: tuple(replace(need, holder=holder(need)) for need in of) for path, of in specs.needs.items()}
+        if all(found is None for found in holders.values()):
+            return specs
+        pipelines = {
+            path: replace(pipeline, input=with_holders(pipeline.input, holder))
+            for path, pipeline in specs.pipelines.items()
+        }
+        return replace(specs, pipelines=pipelines, needs=needs)
+
+    def is_folder(self, repo: str) -> bool:
+        """Return whether an input could take from a path as a plain folder."""
+        pipelines = {place.path for place in self.places}
+        return repo not in self.repos and repo not in pipelines and self._is_folder(repo, pipelines)
+
+    def _is_folder(self, repo: str, pipelines: Collection[str]) -> bool:
+        """Return whether an input takes from a plain folder: of the superdataset, or of another dataset."""
+        if repo == ALL:
+            return True
+        where = self.root / repo
+        if reserved_in_data(repo.split("/", 1)[0]) or is_dataset(where):
+            return False
+        if any(repo.startswith(f"{path}/") for path in pipelines):
+            return False
+        if os.path.lexists(where):
+            return where.is_dir() and os.path.realpath(where) == os.path.join(os.path.realpath(self.root), repo)
+        holder = self.holder_of(repo)
+        if not is_dataset(self.root / holder):
+            return False
+        dataset = Repo(self.root / holder)
+        head = dataset.head()
+        return head is not None and has_folder(dataset, head, folder_in(repo, holder))
+
+    @cached_property
+    def holders(self) -> dict[str, str]:
+        """The plain folders that pipelines take from, each with the dataset that has it ("" is the superdataset)."""
+        needs = (need for of in self._specs.needs.values() for need in of)
+        return {need.repo: need.holder for need in needs if need.holder is not None}
+
+    def dataset_of(self, repo: str, sub: str = "") -> Path:
+        """Return the dataset with the files of a repo; of a plain folder, the one that has it. sub: below the repo."""
+        return self.root / (f"{repo}/{sub}" if sub else self.holders.get(repo, repo))
+
+    def folder(self, repo: str) -> PlainFolder | None:
+        """Return the plain folder that a repo of an input is; None: it is a dataset."""
+        holder = self.holders.get(repo)
+        if holder is None:
+            return None
+        paths = (place.path for place in self.places)
+        if repo != ALL:
+            paths = (path.removeprefix(f"{repo}/") for path in paths if path.startswith(f"{repo}/"))
+        return PlainFolder(holder, folder_in(repo, holder), frozenset(paths))
+
+    def datasets_in(self, repo: str) -> tuple[str, ...]:
+        """Return the datasets of data in a plain folder, as seen from there; nobody expects them in `.`."""
+        folder = self.folder(repo)
+        if folder is None or not folder.path:
+            return ()
+        links = (path for path in self.links_of(folder.holder) if path.startswith(folder.prefix))
+        inside = sorted(path.removeprefix(folder.prefix) for path in links)
+        kin = {f"{path}/" for path in folder.pipelines}
+        return tuple(
+            path for path in inside if not any(f"{path}/".startswith(p) or p.startswith(f"{path}/") for p in kin)
+        )
+
+    def links_of(self, holder: str) -> frozenset[str]:
+        """Return the paths of the subdatasets of a dataset, as seen from there."""
+        above = f"{holder}/" if holder else ""
+        return frozenset(path.removeprefix(above) for path in self.repos if path.startswith(above))
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -258,7 +341,12 @@ class Project:
                         message = f"{need.repo} is a pipeline, and can't be a repo of ticks"
                         yield path, Problem("cron.repo-taken", need.repo_at, message, "write another `repo`")
                     continue  # a pass makes it
-                if need.repo not in known and need.project and not is_dataset(self.root / need.repo):
+                if (
+                    need.repo not in known
+                    and need.project
+                    and need.holder is None
+                    and not is_dataset(self.root / need.repo)
+                ):
                     own = need.repo.removeprefix(need.project + "/")
                     yield (
                         path,
@@ -269,8 +357,11 @@ class Project:
                             f'put that dataset there, or remove `project` to read "{own}"',
                         ),
                     )
-                elif need.repo not in known:
+                elif need.repo not in known and need.holder is None:
                     yield path, self.absent(need.repo).within(need.repo_at)
+                elif need.holder is not None and need.trigger is not None:
+                    message = f"{need.repo} is a plain folder, and a trigger counts the commits of a dataset"
+                    yield path, Problem("input.trigger-of-folder", need.repo_at, message, "remove `trigger`")
 
     def _shared_clocks(self) -> Iterator[tuple[str, Problem]]:
         """Yield the repos of ticks that two clocks have which differ: each would undo the other."""
@@ -333,19 +424,23 @@ class Project:
         if is_dataset(self.root / repo):
             way = f"datalad save -d {quoted(self.root)} {quoted(repo)}"
             return Problem("repo.not-registered", "", f'"{repo}" is a dataset, but not registered in this project', way)
-        if (self.root / repo).is_dir():
-            here, name = quoted(self.root), quoted(repo)
-            tracked = (
-                f"git -C {here} rm -rq --cached {name} && git -C {here} commit -qm {quoted(f'move {repo} out')} && "
-            )
-            out = tracked if self._tracks(repo) else ""
-            way = f"{out}datalad create -d {here} --force {name} && datalad save -d {here} -r"
-            return Problem("repo.not-a-dataset", "", f'"{repo}" is a folder, but no dataset', way)
+        if taker := next((path for path in self._graph if repo.startswith(f"{path}/")), None):
+            way = f"write repo: {taker} for its results"
+            return Problem("input.in-pipeline", "", f'"{repo}" is a folder of the pipeline {taker}', way)
+        if os.path.lexists(self.root / repo):
+            if reserved_in_data(repo.split("/", 1)[0]):
+                message = f'"{repo}" is housekeeping of git and DataLad'
+                return Problem("input.not-data", "", message, "name another folder")
+            if real != repo and real.startswith(".."):
+                message = f'"{repo}" is a link that leads out of this project'
+                return Problem("input.is-a-link", "", message, "copy the files into a folder of it")
+            if real != repo:
+                return Problem("input.is-a-link", "", f'"{repo}" is a link', f'name what it leads to, "{real}"')
+            above, _, file = repo.rpartition("/")
+            way = f"name the folder it is in: repo: {above or ALL}, glob: /{file}"
+            return Problem("input.is-a-file", "", f'"{repo}" is a file', way)
         near = suggest(repo, {*self.repos, *self._graph})
         return Problem("input.no-such-repo", "", f'no repo "{repo}" in this project', near)
-
-    def _tracks(self, folder: str) -> bool:
-        return bool(self.repo.git("ls-files", "-z", "--", f":(literal){folder}/"))
 
     def _circles(self) -> Iterator[tuple[str, Problem]]:
         for circle in dependencies.circles(self._graph):

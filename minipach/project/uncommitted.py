@@ -11,6 +11,7 @@ from pathlib import Path
 from minipach.git.checkout import dirty_paths
 from minipach.git.clean_index import matching_tree
 from minipach.git.repo import Repo, is_dataset
+from minipach.model.plain_folder import PlainFolder
 from minipach.model.repo_layout import INPUTS
 from minipach.project.project import Project
 from minipach.project.spec_file import lying_specs
@@ -49,10 +50,16 @@ def uncommitted(project: Project, repos: Iterable[str]) -> dict[str, list[str]]:
     found = {}
     for path in dict.fromkeys(repos):
         where = project.root / path
-        changed = dirty_paths(Repo(where)) if is_dataset(where) else _of_folder(project, path) if path in shared else []
+        if view := project.folder(path):
+            changed = _of_input(project, view)
+        elif is_dataset(where):
+            changed = dirty_paths(Repo(where))
+        else:
+            changed = _of_folder(project, path) if path in shared else []
         if path in pipelines:
             changed = [p for p in changed if not is_input(where, p)]
-        changed += in_subdatasets(where, project.cache)
+        if not view:
+            changed += in_subdatasets(where, project.cache)
         if changed:
             found[path] = changed
     return found
@@ -84,6 +91,17 @@ def _of_folder(project: Project, path: str) -> list[str]:
     holder = project.holder_of(path)
     inside = path.removeprefix(holder + "/") if holder else path
     return dirty_paths(Repo(project.root / holder), inside)
+
+
+def _of_input(project: Project, folder: PlainFolder) -> list[str]:
+    """Return the changed and new paths of a plain folder that is an input, as seen from the dataset that holds it."""
+    links = project.links_of(folder.holder)
+    changed = dirty_paths(Repo(project.root / folder.holder), *([folder.path] if folder.path else []))
+    return [
+        name
+        for name in changed
+        if name.rstrip("/") not in links and folder.has(name.rstrip("/").removeprefix(folder.prefix))
+    ]
 
 
 def own_subdatasets(folder: Path) -> list[str]:

@@ -15,6 +15,8 @@ from minipach.environment.image import UNKNOWN_DIGEST
 from minipach.git.annex_keys import size_of
 from minipach.git.content import classify
 from minipach.git.repo import EXECUTABLE, GITLINK, SYMLINK, Repo, is_dataset
+from minipach.model.pipeline import ALL
+from minipach.model.plain_folder import PlainFolder
 from minipach.model.repo_layout import CODE, OWN_FILES, PINNED_CODE, SPECS, is_pipeline, reserved_in_pipeline
 from minipach.model.run_record import parse
 from minipach.model.snapshot import Snapshot
@@ -41,7 +43,7 @@ class Tracer:
         self.root = root
         self._repos: dict[str, Repo] = {}
         self._pages: dict[str, Pages] = {}
-        self._snapshots: dict[tuple[str, str], Snapshot] = {}
+        self._snapshots: dict[tuple[str, str, PlainFolder | None], Snapshot] = {}
         self._known: dict[str, Known] = {}
         self._codes: dict[tuple[str, str], Code | None] = {}
         self._environments: dict[tuple[str, str, str], Environment] = {}
@@ -185,8 +187,10 @@ class Tracer:
         self, repo: Repo, where: str, commit: str, matches: Iterable[tuple[str, str, str, bool]]
     ) -> Iterator[tuple[FileUse | None, str]]:
         """Yield the files that matches stand for, and what can't be known of them."""
-        for name, folder, path, empty in matches:
-            link = folder.rstrip("/")
+        for name, place, path, empty in matches:
+            link, folder = self._link(repo, commit, place.rstrip("/"))
+            top = folder.prefix if folder else ""
+            named = (top + path.strip("/")).rstrip("/") or "."
             entries = repo.ls_tree(commit, f":(top,literal){link}")
             if not entries or entries[0].mode != GITLINK:
                 yield None, f"input {name}: the record's commit has no dataset at {link}"
@@ -196,23 +200,32 @@ class Tracer:
             if held is None or held.resolve(f"{at}^{{commit}}") is None:
                 missing = "is not installed here" if held is None else f"does not have its commit {at[:10]} here"
                 yield (
-                    self._use(name, source, at, path.strip("/") or ".", at, empty),
+                    self._use(name, source, at, named, at, empty),
                     f"input {name}: {source} {missing}",
                 )
                 continue
             try:
-                snapshot = self._snapshot(held, source, at)
+                snapshot = self._snapshot(held, source, at, folder)
             except UserError as error:
-                yield self._use(name, source, at, path.strip("/") or ".", at, empty), f"input {name}: {error}"
+                yield self._use(name, source, at, named, at, empty), f"input {name}: {error}"
                 continue
             files = [(p, entry.sub) for p, entry in snapshot.below(path)]
             if not files:
-                yield None, f"input {name}: {source} has nothing at {path} in commit {at[:10]}"
+                yield None, f"input {name}: {source} has nothing at {named if top else path} in commit {at[:10]}"
             for sub in dict.fromkeys(sub for _, sub in files):
                 inside, pinned = self._nested(held, source, at, sub)
-                below = [p.removeprefix(f"{sub}/") if sub else p for p, s in files if s == sub]
+                below = [p.removeprefix(f"{sub}/") if sub else top + p for p, s in files if s == sub]
                 for key in self._versions(inside, pinned, below):
                     yield FileUse(name, key, at, empty), ""
+
+    def _link(self, repo: Repo, commit: str, folder: str) -> tuple[str, PlainFolder | None]:
+        """Return the dataset below `inputs/` that a launcher's folder is in, and the plain folder that it is there."""
+        links = (above for above in _prefixes(folder) if _is_link(repo, commit, above))
+        link = next(links, folder)
+        if link == folder:
+            return link, None
+        inside = folder.removeprefix(f"{link}/")
+        return link, PlainFolder("", "" if inside == ALL else inside)
 
     def _use(self, name: str, where: str, commit: str, path: str, at: str, empty: bool) -> FileUse:
         (key,) = self._versions(where, commit, [path])
@@ -239,10 +252,11 @@ class Tracer:
             held = self.repo(where) or held
         return where, commit
 
-    def _snapshot(self, repo: Repo, where: str, at: str) -> Snapshot:
-        if (where, at) not in self._snapshots:
-            self._snapshots[where, at] = read_snapshot(repo, at)
-        return self._snapshots[where, at]
+    def _snapshot(self, repo: Repo, where: str, at: str, folder: PlainFolder | None) -> Snapshot:
+        key = where, at, folder
+        if key not in self._snapshots:
+            self._snapshots[key] = read_snapshot(repo, at, folder=folder)
+        return self._snapshots[key]
 
     def _seconds(self, repo: Repo, where: str, change: Change) -> float | None:
         """Return how long a datum ran, as its stored result says."""

@@ -91,9 +91,8 @@ def publish_results(assessment: Assessment, base: Base, plan: Plan, job: str) ->
         output_branch.move(repo, assessment.path, branch, head, new, more)
         return new
     _move(assessment, branch, head, new)
-    sources = {
-        slug: assessment.project.root / path for (path, _), slug in run_record.slugs(assessment.pipeline).items()
-    }
+    project = assessment.project
+    sources = {slug: project.dataset_of(path) for (path, _), slug in run_record.slugs(assessment.pipeline).items()}
     follow_links(repo, sources, head, new)
     return new
 

@@ -242,13 +242,18 @@ def _set_inputs(assessment: Assessment, tree: _Tree) -> None:
         if path not in keep:
             del tree.entries[path]
     values: dict[str, str] = {}
+    holders = {(pfs.repo, pfs.branch): pfs.holder for pfs in assessment.pipeline.pfs_inputs()}
     for pair, slug in sorted(folders.items(), key=lambda item: item[1]):
         path = f"{INPUTS}{slug}"
         tree.entries[path] = TreeEntry(GITLINK, commits[pair], path)
-        dataset = _input_id(project.root / pair[0], commits[pair])
-        url = posixpath.relpath(pair[0], assessment.path)
+        holder = holders[pair]
+        source = pair[0] if holder is None else holder or "."
+        dataset = _input_id(project.root / source, commits[pair])
+        url = posixpath.relpath(source, assessment.path)
         values[f"submodule.{path}.path"] = path
-        values[f"submodule.{path}.url"] = url if url.startswith(".") else f"./{url}"
+        # git takes a path for relative that begins with ./ or ../
+        url = f"{url}/" if url.endswith("..") else url if url.startswith(".") else f"./{url}"
+        values[f"submodule.{path}.url"] = url
         if dataset:
             values[f"submodule.{path}.datalad-id"] = dataset
     _edit(repo, tree, ".gitmodules", values, keep=keep)

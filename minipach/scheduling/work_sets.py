@@ -9,7 +9,6 @@ from minipach.datums import launch_command
 from minipach.execution.secrets import secrets_folder
 from minipach.model import run_record
 from minipach.model.datum import Task
-from minipach.model.repo_layout import INPUTS
 from minipach.model.work_set import Base, Needs, StagedFile, WorkSet, set_id
 from minipach.planning.assessment import Assessment
 from minipach.support.errors import Problem, UserError
@@ -64,19 +63,20 @@ def describe(assessment: Assessment, base: Base, task: Task) -> dict[str, Any]:
 
 def staged_files(assessment: Assessment, tasks: Sequence[Task]) -> list[StagedFile]:
     """Return the files that these datums matched, each once."""
-    folders = run_record.slugs(assessment.pipeline)
-    root = assessment.project.root
+    tops = run_record.places(assessment.pipeline)
+    inside = {(pfs.repo, pfs.branch): pfs.folder for pfs in assessment.pipeline.pfs_inputs()}
+    project = assessment.project
     found: dict[str, StagedFile] = {}
     for task in tasks:
         for m in task.datum.matches:
             snapshot = assessment.snapshots[m.repo, m.branch]
-            folder = f"{INPUTS}{folders[m.repo, m.branch]}"
+            folder, top = tops[m.repo, m.branch], inside[m.repo, m.branch]
             for path, entry in snapshot.below(m.path):
                 dest = f"{folder}/{path}"
                 if any(part in ("", ".", "..", ".git") for part in path.split("/")):
                     raise UserError(
                         Problem("file.outside-repo", m.repo, f"the path {path!r} leads out of its repo, and is refused")
                     )
-                where = str(root / m.repo / entry.sub) if entry.sub else str(root / m.repo)
-                found[dest] = StagedFile(dest, where, entry.kind, entry.blob, entry.key, entry.executable)
+                where = str(project.dataset_of(m.repo, entry.sub))
+                found[dest] = StagedFile(dest, where, entry.kind, entry.blob, entry.key, entry.executable, top)
     return list(found.values())

@@ -26,6 +26,7 @@ from minipach.model.pipeline import (
     SetSpec,
     Transform,
     Trigger,
+    default_name,
 )
 from minipach.spec.cron_line import parse_line, parse_moment
 from minipach.spec.output_template import check_out_template
@@ -339,7 +340,7 @@ def _pfs(spec: PfsSpec, own: str) -> PfsInput:
     repo = clean_repo(spec.repo)
     project = spec.project if spec.project != own else ""
     return PfsInput(
-        name=spec.name or repo.rpartition("/")[2],
+        name=spec.name or default_name(repo),
         repo=in_project(repo, project),
         glob=spec.glob,
         branch=(spec.trigger.branch if spec.trigger else None) or spec.branch or None,

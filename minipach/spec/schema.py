@@ -82,18 +82,23 @@ class TriggerSpec(Model):
 class PfsSpec(Model):
     """One repo, and which of its files and directories are datums."""
 
-    repo: Text = Field(description="Path of a dataset in the project, without `..`: `images`, `raw/t1`.")
+    repo: Text = Field(
+        description="Path of a dataset or of a plain folder in the project, without `..`: `images`, `raw/t1`. "
+        "`.` is the superdataset itself."
+    )
     glob: Text = Field(
         description="Each file or directory that it matches is a datum; `/` is the whole repo. "
         "Cleaned as a path: `./a`, `/a//b`, `/a/../b`."
     )
     name: Text = Field(
         default="",
-        description="Folder below /pfs. Default: the last part of `repo`. "
+        description="Folder below /pfs. Default: the last part of `repo`, or `project` for `.`. "
         "Unique except across the members of one union; not `out`.",
     )
     branch: Branch | None = Field(
-        default=None, description="Branch to read, none of git-annex's own. Default: the one checked out."
+        default=None,
+        description="Branch to read, none of git-annex's own. Default: the one checked out. "
+        "Of a plain folder: a branch of the dataset that has it.",
     )
     join_on: Text = Field(
         default="",
@@ -116,7 +121,9 @@ class PfsSpec(Model):
     repo_type: Annotated[Any, Noted("ignored; every repo is a dataset")] = Field(
         default=None, description="Pachyderm's kind of the repo."
     )
-    trigger: TriggerSpec | None = Field(default=None, description="A condition for new commits to count.")
+    trigger: TriggerSpec | None = Field(
+        default=None, description="A condition for new commits to count. Not for plain folders."
+    )
     s3: Annotated[Any, Refused("not supported", "read the files below /pfs")] = Field(
         default=None, description="Access through an S3 gateway."
     )

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from minipach.model.pipeline import Kind, secret_variable
+from minipach.model.pipeline import ALL, Kind, default_name, secret_variable
 from minipach.model.recipe_kind import NAMES, kind_of
 from minipach.spec.cron_line import BadLineError, parse_line, parse_moment
 from minipach.spec.glob import GlobError, compile_glob
@@ -240,7 +240,7 @@ class _Inputs:
             self.notes.add(
                 (*loc, "project"), "spec.note", "`project` is the pipeline's own, and changes nothing", key=True
             )
-        name = text_of(node, "name") or (clean_repo(repo).rpartition("/")[2] if repo else "")
+        name = text_of(node, "name") or (default_name(clean_repo(repo)) if repo else "")
         where = (*loc, "name") if text_of(node, "name") else (*loc, "repo")
         taken = self._name(name, where, taken)
         self._keys(node, loc, above)
@@ -534,17 +534,18 @@ def foreign_project(document: Document, node: object) -> str:
 
 def in_project(repo: str, project: str) -> str:
     """Return the path of a repo of a Pachyderm project."""
-    return f"{project}/{repo}" if project else repo
+    return f"{project}/{repo}".removesuffix(f"/{ALL}") if project else repo
 
 
 def clean_repo(repo: str) -> str:
-    """Return a repo's path without empty and `.` parts."""
-    return "/".join(part for part in repo.split("/") if part not in ("", "."))
+    """Return a repo's path without empty and `.` parts; `.` for the superdataset itself."""
+    parts = repo.split("/")
+    return "/".join(part for part in parts if part not in ("", ALL)) or (ALL if ALL in parts else "")
 
 
 def _repo_problem(repo: str) -> tuple[str, str] | None:
     """Return what is wrong with a repo's path, and the fix."""
-    way = "write the dataset's path in the project, as in images or raw/t1"
+    way = "write the path of a dataset or folder in the project, as in images or raw/t1"
     if repo.startswith("/"):
         return f"{show(repo)} is an absolute path", way
     if ".." in repo.split("/"):

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from minipach.git.repo import Repo, need_identity
 from minipach.git.shared_modes import current_mask
-from minipach.model.pipeline import BrokenSpec
+from minipach.model.pipeline import BrokenSpec, default_name
 from minipach.model.repo_layout import JSONNET_SPEC, SPEC, SPECS
 from minipach.project.project import Project, find_project
 from minipach.spec.load import load_spec
@@ -297,7 +297,7 @@ def _names(found: dict[str, object]) -> list[str]:
             return [name for member in members for name in _names(member)]
     pfs = found["pfs"]
     assert isinstance(pfs, dict)
-    return [str(pfs.get("name") or PurePosixPath(str(pfs["repo"])).name)]
+    return [str(pfs.get("name") or default_name(str(pfs["repo"])))]
 
 
 def _validate(draft: Draft, folder: str) -> None:

@@ -6,10 +6,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from minipach.git.repo import GITLINK, TREE, Repo, is_dataset
+from minipach.git.repo import GITLINK, TREE, Repo, has_folder, is_dataset
+from minipach.model.pipeline import ALL, default_name, folder_in
 from minipach.model.repo_layout import reserved_in_data, reserved_in_pipeline
 from minipach.project.project import Project
 from minipach.spec.glob import GlobError, compile_glob
+from minipach.spec.validate import clean_repo
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import suggest
 
@@ -33,14 +35,14 @@ def inputs_of(project: Project, words: Sequence[str], *, but: str) -> tuple[dict
     names: set[str] = set()
     for word in words:
         repo, colon, glob = word.partition(":")
-        repo = repo.strip("/")
+        repo = clean_repo(repo)
         need_repo(project, repo, but)
         if not colon:
             glob, guess = guess_glob(project, repo)
             guesses.append(guess)
         _check_glob(word, glob)
         pfs: dict[str, Any] = {"repo": repo, "glob": glob if glob.startswith("/") else f"/{glob}"}
-        name = PurePosixPath(repo).name
+        name = default_name(repo)
         if name in names:
             name = next(f"{name}{n}" for n in range(2, len(words) + 2) if f"{name}{n}" not in names)
             pfs["name"] = name
@@ -103,7 +105,7 @@ def stage_inputs(found: Mapping[str, Collection[str]]) -> tuple[dict[str, Any], 
     for repo, below in found.items():
         for path in [""] if "" in below else sorted(below):
             pfs: dict[str, Any] = {"repo": repo, "glob": "/" + literal(path)}
-            base = name = PurePosixPath(repo).name
+            base = name = default_name(repo)
             n = 2
             while name in taken:
                 name, n = f"{base}{n}", n + 1
@@ -122,16 +124,28 @@ def literal(path: str) -> str:
 
 def _top(project: Project, repo: str) -> tuple[list[str], list[str]]:
     """Return the names of the files and of the folders at the top of a repo's last commit."""
-    folder = project.root / repo
-    if not is_dataset(folder):
-        return [], []
-    git = Repo(folder)
-    head = git.head()
     pipelines = {place.path for place in project.places}
+    if repo == ALL or not is_dataset(project.root / repo):
+        return _top_of_folder(project, repo, pipelines) if project.is_folder(repo) else ([], [])
+    git = Repo(project.root / repo)
+    head = git.head()
     reserved = reserved_in_pipeline if repo in pipelines else reserved_in_data
     entries = [e for e in (git.ls_tree(head) if head else ()) if not reserved(e.path) and not _is_readme(e.path)]
     files = [e.path for e in entries if e.mode not in (TREE, GITLINK)]
     return files, [e.path for e in entries if e.mode in (TREE, GITLINK)]
+
+
+def _top_of_folder(project: Project, repo: str, pipelines: Collection[str]) -> tuple[list[str], list[str]]:
+    """Return the same of a plain folder."""
+    holder = project.holder_of(repo)
+    git, folder = Repo(project.root / holder), folder_in(repo, holder)
+    head = git.head()
+    if head is None or (folder and not has_folder(git, head, folder)):
+        return [], []
+    above = "" if repo == ALL else f"{repo}/"
+    entries = [e for e in git.ls_tree(f"{head}:{folder}") if not reserved_in_data(e.path) and not _is_readme(e.path)]
+    files = [e.path for e in entries if e.mode not in (TREE, GITLINK)]
+    return files, [e.path for e in entries if e.mode == TREE and above + e.path not in pipelines]
 
 
 def _is_readme(name: str) -> bool:
@@ -139,10 +153,11 @@ def _is_readme(name: str) -> bool:
 
 
 def need_repo(project: Project, repo: str, but: str) -> None:
-    """Raise UserError if a path is no dataset or pipeline of the project. but: the path of the new pipeline."""
+    """Raise UserError if a path is no dataset, pipeline or folder of the project. but: the path of the new pipeline."""
     known = [path for path in (*project.repos, *(place.path for place in project.places)) if path != but]
-    if repo not in known:
-        raise UserError(Problem("new.no-repo", _OPTION, f'"{repo}" is no dataset of the project', suggest(repo, known)))
+    if repo not in known and (f"{but}/".startswith(f"{repo}/") or not project.is_folder(repo)):
+        message = f'"{repo}" is no dataset or folder of the project'
+        raise UserError(Problem("new.no-repo", _OPTION, message, suggest(repo, known)))
 
 
 def _check_glob(word: str, glob: str) -> None:

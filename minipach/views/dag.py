@@ -137,7 +137,7 @@ def _repos(project: Project, used: set[str]) -> list[str]:
 
 def _repo(project: Project, path: str) -> Node:
     away = "not installed" if path in project.repos else "missing"
-    state = "data" if is_dataset(project.root / path) else away
+    state = "data" if is_dataset(project.dataset_of(path)) else away
     return Node(path, path, "repo", state, {}, 0)
 
 

@@ -48,7 +48,7 @@ def files_of_datum(project: Project, path: str, name: str) -> list[DatumFile]:
 def _inputs(a: Assessment, datum: Datum) -> Iterator[DatumFile]:
     for match in datum.matches:
         for path, entry in a.snapshots[match.repo, match.branch].below(match.path):
-            folder = a.project.root / match.repo / entry.sub
+            folder = a.project.dataset_of(match.repo, entry.sub)
             mode = SYMLINK if entry.kind == "link" else "100644"
             yield DatumFile("input", match.input, path, entry.content, folder, mode, entry.blob, entry.key)
 

@@ -223,7 +223,7 @@ def _fields(report: PipelineReport) -> dict[str, Any]:
 
 
 def _assessed(a: Assessment, bare: PipelineReport) -> PipelineReport:
-    lacking = [need.repo for need in a.pipeline.needs() if not is_dataset(a.project.root / need.repo)]
+    lacking = [need.repo for need in a.pipeline.needs() if not is_dataset(a.project.dataset_of(need.repo))]
     commits = {} if lacking else a.commits
     sources = tuple(
         Source(pfs.name, pfs.repo, pfs.branch, pfs.glob, commits.get((pfs.repo, pfs.branch), ""))

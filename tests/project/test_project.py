@@ -305,3 +305,62 @@ def test_suggestions() -> None:
     assert suggest("zzz", "abcdefghij") == "use one of: a, b, c, d, e, f, g, h and 2 more"
     assert suggest("mooon", ["moon", *(f"sub-{i:05}" for i in range(5000))]) == 'use "moon"'
     assert suggest("zzz", []) == ""
+
+
+# Plain folders as inputs
+
+
+def test_a_plain_folder_is_an_input_of_the_dataset_that_has_it(root: Files) -> None:
+    inner = repo(root, "raw")
+    (inner.path / "t1").mkdir()
+    (root.path / "data" / "deep").mkdir(parents=True)
+    plain(root, "edges", spec("data", "data/deep", "raw/t1", "raw", ".").replace(".,", "., name: all,"))
+    project = Project(root.path)
+    assert project.holders == {"data": "", "data/deep": "", "raw/t1": "raw", ".": ""}
+    found = {pfs.repo: (pfs.name, pfs.holder, pfs.folder) for pfs in project.pipelines["edges"].pfs_inputs()}
+    assert found["raw/t1"] == ("t1", "raw", "t1") and found["data/deep"] == ("deep", "", "data/deep")
+    assert found["raw"] == ("raw", None, "") and found["."] == ("all", "", "")
+    assert project.dataset_of("data/deep") == project.dataset_of(".") == root.path
+    assert project.dataset_of("raw/t1") == project.dataset_of("raw") == inner.path
+    assert not problems(root)
+
+
+def test_a_folder_that_only_the_commit_has_is_an_input(root: Files) -> None:
+    root.put("data/a.txt", "alpha")
+    root.commit()
+    (root.path / "data" / "a.txt").unlink()
+    (root.path / "data").rmdir()
+    plain(root, "edges", spec("data"))
+    assert Project(root.path).holders == {"data": ""} and not problems(root)
+
+
+@pytest.mark.parametrize(
+    ("named", "code"),
+    [
+        ("edges", "project.cycle"),
+        ("edges/code", "input.in-pipeline"),
+        (".git/hooks", "input.not-data"),
+        (".datalad/x", "input.not-data"),
+        ("inside", "input.is-a-link"),
+        ("outside", "input.is-a-link"),
+        ("data/up/etc", "input.is-a-link"),
+        ("data/a.txt", "input.is-a-file"),
+        ("dat", "input.no-such-repo"),
+    ],
+)
+def test_what_is_no_plain_folder_is_refused_in_one_line(root: Files, named: str, code: str) -> None:
+    root.put("data/a.txt", "alpha")
+    (root.path / "inside").symlink_to("data")
+    (root.path / "outside").symlink_to("/etc")
+    (root.path / "data" / "up").symlink_to("/")
+    root.put(".datalad/x/y")
+    plain(root, "edges", spec(named))
+    (root.path / "edges" / "code").mkdir()
+    assert [problem.code for problem in problems(root)] == [code]
+    assert Project(root.path).holders == {}
+
+
+def test_a_trigger_of_a_plain_folder_is_refused(root: Files) -> None:
+    root.put("data/a.txt", "alpha")
+    plain(root, "edges", spec("data").replace("repo: data", "repo: data, trigger: {commits: 2}"))
+    assert [problem.code for problem in problems(root)] == ["input.trigger-of-folder"]

@@ -115,17 +115,12 @@ def test_a_file_that_is_meant_to_be_a_spec(file: str, said: str, study: Study) -
     assert (done.code, done.err.splitlines()) == (0, [said])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("tracked", [False, True])
-def test_a_folder_that_is_no_dataset_is_named_with_the_way_to_make_it_one(tracked: bool, study: Study) -> None:
+def test_a_plain_folder_can_be_an_input_once_it_is_committed(study: Study) -> None:
     study.put("plain/a.txt", "alpha", save=False)
-    if tracked:
-        study.save(".")
     study.copier(repo="plain")
-    (line,) = study.minipach("check").err.splitlines()
-    place, _, way = line.partition(". Fix: ")
-    assert place == 'edges/spec.yml:1:21: "plain" is a folder, but no dataset'
-    study.ok("sh", "-c", way)
+    (problem,) = study.minipach("check").problems
+    assert (problem.code, problem.location) == ("input.no-commit", "edges/spec.yml:1:21")
+    study.ok("sh", "-c", problem.fix)
     assert study.minipach("check").code == 0
     assert study.minipach("datums", "edges").out == "a.txt\n"
 

@@ -194,6 +194,12 @@ def test_our_own_keys() -> None:
     assert (pipeline.identity, pipeline.out, pipeline.publish) == ("path", "{name}/", "available")
 
 
+@pytest.mark.parametrize("written", [".", "./", "././/"])
+def test_the_superdataset_itself_is_a_repo(written: str) -> None:
+    loaded = read(f"input: {{pfs: {{repo: {written}, glob: /}}}}\n" + TRANSFORM)
+    assert [(pfs.repo, pfs.name) for pfs in loaded.pfs_inputs()] == [(".", "project")]
+
+
 def test_a_repo_is_a_path_in_the_project() -> None:
     assert read("input: {pfs: {repo: ./raw//t1/, glob: /}}\n" + TRANSFORM).pfs_inputs()[0] == PfsInput(
         name="t1", repo="raw/t1", glob="/"
@@ -306,7 +312,6 @@ def test_one_problem_one_line(extra: str, expected: str, value: str) -> None:
         ("repo: a", "1:14 spec.missing-field", "`glob`"),
         ("repo: /a, glob: /", "1:21 spec.bad-repo", '"/a"'),
         ("repo: a/../b, glob: /", "1:21 spec.bad-repo", '"a/../b"'),
-        ("repo: ./, glob: /", "1:21 spec.bad-repo", '"./"'),
         ("repo: a, glob: /, name: out", "1:39 spec.bad-name", '"out"'),
         ("repo: raw/out, glob: /", "1:21 spec.bad-name", '"out"'),
         ("repo: a, glob: /, name: .b", "1:39 spec.bad-name", '".b"'),
