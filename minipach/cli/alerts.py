@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from minipach.cli.common import Here, guarded, leave_with, show, show_json
+from minipach.cli.common import Here, guarded, leave_with, say, show, show_json
 from minipach.cli.options import JSON
 from minipach.cli.sections import LOOK, OTHERS, Group, add
 from minipach.cli.tables import show_table
@@ -43,18 +43,41 @@ def test(context: typer.Context) -> None:
 
 @guarded
 def list_(context: typer.Context, as_json: JSON = False) -> None:
-    """List what is wrong since when, and which channels have the message.
+    """List what is wrong now, since when, and which channels have the message.
+
+    Sends nothing. Exit code 2: a setting can't be used.
 
     Example: minipach alerts list
     """
     from minipach.records.job_history import iso
-    from minipach.triggers.alerts import active
+    from minipach.support.errors import Problem
+    from minipach.triggers.alerts import SET_CHANNEL, standing
 
     here: Here = context.obj
-    found = active(here.project())
+    found = standing(here.project())
+    for kind in sorted(found.unknown):
+        say(f"alerts: {kind}: could not be looked at; what the last evaluation found is listed")
     if as_json:
-        rows = [{"cause": k, "what": c.what, "since": iso(c.since), "sent": c.sent} for k, c in found.items()]
-        show_json({"schema": 1, "alerts": rows})
+        rows = [
+            {"cause": c.key, "what": c.what, "since": iso(h.since), "sent": h.sent, "reason": c.reason, "look": c.look}
+            for c, h in found.rows
+        ]
+        evaluated = iso(found.evaluated) if found.evaluated is not None else None
+        more = {"channels": list(found.channels), "evaluated": evaluated, "paused": dict(found.paused)}
+        show_json({"schema": 1, "alerts": rows, **more})
         return
-    cells = [[one.what, iso(one.since), ", ".join(one.sent) or "no"] for one in found.values()]
-    show_table(["WHAT", "SINCE", "SENT"], cells)
+    cells = [
+        [cause.what, iso(held.since), ", ".join(held.sent) or "no", cause.reason, cause.look]
+        for cause, held in found.rows
+    ]
+    show_table(["WHAT", "SINCE", "SENT", "REASON", "LOOK"], cells)
+    if not cells:
+        show("nothing is wrong")
+    for name, resume in found.paused.items():
+        show(f"{name} is paused; {resume}")
+    if not found.channels:
+        say(str(Problem("alert.no-channel", "alerts", "no channel is set, so no message is sent", SET_CHANNEL)))
+    elif found.evaluated is None:
+        say("alerts: no pass, `serve` or `watch` has looked yet; they send the messages")
+    else:
+        show(f"messages were last considered at {iso(found.evaluated)}")

@@ -273,3 +273,14 @@ def clocks_of(project: Project, paths: Iterable[str]) -> list[ClockView]:
     from minipach.planning.clocks import clock_views
 
     return clock_views(project, int(time.time()), chosen)
+
+
+def say_paused(project: Project, paths: Iterable[str]) -> dict[str, str]:
+    """Say which of these pipelines are paused. Return their names, each with the command that resumes it."""
+    from minipach.project.pauses import paused
+
+    waits = paused(project)
+    found = {project.name_of(path): waits[path] for path in paths if path in waits}
+    for name, resume in found.items():
+        say(f"{name}: paused: passes that start by themselves leave it out; {resume}")
+    return found

@@ -68,7 +68,10 @@ def list_(
     for view in views:
         if problem := view.problem():
             say(str(problem))
-    cells = [[v.pipeline, v.input.repo, v.clock.line, v.shown_next or "never"] for v in views]
+    cells = [
+        [v.pipeline, v.input.repo, v.clock.line, f"paused; {v.resume}" if v.resume else v.shown_next or "never"]
+        for v in views
+    ]
     show_table(["PIPELINE", "REPO", "CRON", "NEXT"], cells)
     lines = [row for view in views for row in rows[view]]
     if lines:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from minipach.cli.common import Here, clocks_of, guarded, leave_with, say, say_layout, show, show_json
+from minipach.cli.common import Here, clocks_of, guarded, leave_with, say, say_layout, say_paused, show, show_json
 from minipach.cli.options import DOWNSTREAM, JOBS, JSON, TARGETS, UPSTREAM
 from minipach.cli.sections import RUN, add
 from minipach.cli.tables import show_table
@@ -70,6 +70,7 @@ def plan(
     for note in stale(project, targets.order):
         say(f"note: {note}")
     say_layout(project)
+    waits = say_paused(project, targets.order)
     clocks = clocks_of(project, targets.order)
     for line in (line for clock in clocks for line in clock.remarks()):
         say(line)
@@ -81,6 +82,8 @@ def plan(
             data["expected"] = cost.as_json()
         if clocks:
             data["clocks"] = [clock.as_json() for clock in clocks]
+        if waits:
+            data["paused"] = waits
         show_json({**data, "problems": problems_json(found.problems), "uncommitted": uncommitted.as_json(changes)})
     else:
         _show_plans(found.plans, everything=everything)

@@ -112,13 +112,15 @@ triggers: {"schema": 1, "hooks": [...], "last_heard": "<UTC or null>", "unanswer
            "waits": ["<why submitted work does not run>"]}
 cron list: {"schema": 1, "clocks": [{"pipeline": "report", "input": "tick", "repo": "report_tick",
             "cron": "0 3 * * *", "timezone": "UTC", "next": "<UTC or null>", "due": ["<UTC>"],
-            "blocked": [{"tick": "<UTC>", "reason"}], "causes": {"scheduled": 3, "backfill": 0, "manual": 1},
+            "paused": "<command or null>", "blocked": [{"tick": "<UTC>", "reason"}], "causes": {"scheduled": 3, "manual": 1},
             "ticks": [{"pipeline", "input", "tick": "<UTC>", "state": "done|pending|failed|left|due|blocked|skipped",
                        "cause": "scheduled|backfill|manual", "reason"}]}]}
-          plan and status have "clocks" too, without "ticks", if a pipeline has a clock
+          plan and status have "clocks" too, without "ticks", if a pipeline has a clock; and "paused", as triggers,
+          if a pipeline is paused
 cron backfill --dry-run: {"schema": 1, "pipeline": "report", "add": ["<UTC>"], "again": [], "skipped": []}
 alerts list: {"schema": 1, "alerts": [{"cause": "failed:edges", "what": "edges failed", "since": "<UTC>",
-             "sent": ["mail"]}]}
+             "sent": ["mail"], "reason", "look": "minipach logs edges"}],
+             "channels": ["mail"], "evaluated": "<UTC or null>", "paused": {"<name>": "<command>"}}
 input list: {"schema": 1, "inputs": [{"name": "raw", "s3": "<URL>", "bucket", "prefix", "versions": true,
              "listen": false}]}
 results list: {"schema": 1, "pipelines": [{"name", "results": 19, "ids": 19, "published": 19, "bytes": 40565}]}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from minipach.cli.common import Here, clocks_of, guarded, leave_with, say, say_layout, show, show_json
+from minipach.cli.common import Here, clocks_of, guarded, leave_with, say, say_layout, say_paused, show, show_json
 from minipach.cli.options import JSON
 from minipach.cli.sections import LOOK, add
 from minipach.cli.tables import show_table
@@ -57,12 +57,14 @@ def status(
         say(str(line))
     for note in stale(project, project.order):
         say(f"note: {note}")
+    waits = say_paused(project, project.order)
     clocks = clocks_of(project, project.order)
     for line in (line for clock in clocks for line in clock.remarks()):
         say(line)
     if as_json:
         data = {"pipelines": [row.as_json() for row in rows], "problems": problems_json(problems)}
-        more = {"clocks": [clock.as_json() for clock in clocks]} if clocks else {}
+        more: dict[str, object] = {"clocks": [clock.as_json() for clock in clocks]} if clocks else {}
+        more |= {"paused": waits} if waits else {}
         show_json({"schema": 1, **data, **more, "uncommitted": uncommitted.as_json(changes)})
     else:
         _show_rows(rows)

@@ -18,19 +18,24 @@ from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.due_ticks import MOST, Due, TickState, due, needs_states
 from minipach.planning.plan import Step, skip
 from minipach.planning.release import Deferral
+from minipach.project.pauses import paused
 from minipach.project.project import Project
 from minipach.records.job_database import Ledger
 from minipach.records.tick_repo import read_ticks
 from minipach.spec.cron_line import local_time
 from minipach.support.errors import Problem, UserError
-from minipach.support.text import many
+from minipach.support.text import many, quoted
 
 _ORDER: tuple[TickState, ...] = ("pending", "failed", "left", "done")  # of several datums, the first counts
 
 
 @dataclass(frozen=True, slots=True)
 class ClockView:
-    """One clock of a pipeline. path: of the pipeline · at: the place in its spec · change: what is to be done now."""
+    """One clock of a pipeline.
+
+    path: of the pipeline · at: the place in its spec · change: what is to be done now ·
+    resume: the command that ends the pause of the pipeline; "" if it is not paused.
+    """
 
     pipeline: str
     path: str
@@ -39,6 +44,7 @@ class ClockView:
     clock: Clock
     ticks: Ticks
     change: Due
+    resume: str = ""
 
     @property
     def shown_next(self) -> str:
@@ -59,6 +65,7 @@ class ClockView:
             "next": tick_name(following) if following is not None else None,
             "due": [tick_name(tick) for tick in self.change.add],
             "blocked": [{"tick": tick_name(tick), "reason": why} for tick, why in self.change.blocked],
+            "paused": self.resume or None,
             "causes": dict(Counter(map(self.ticks.cause, self.ticks.there))),
         }
 
@@ -68,7 +75,13 @@ class ClockView:
         if problem := self.problem():
             yield str(problem)
         if add:
-            yield f"{self.pipeline}: due: {many(len(add), 'tick')} ({span(add)}); the next schedule adds what is due"
+            ticks = f"{many(len(add), 'tick')} ({span(add)})"
+            adds = (
+                f"minipach schedule {quoted(self.pipeline)} adds them"
+                if self.resume
+                else "the next schedule adds what is due"
+            )
+            yield f"{self.pipeline}: due: {ticks}; {adds}"
         if blocked:
             first, why = blocked[0]
             more = f", and {len(blocked) - 1} more" if len(blocked) > 1 else ""
@@ -103,7 +116,9 @@ def clock_views(project: Project, now: int, paths: Collection[str] | None = None
         paths: The pipelines.
     """
     found = []
-    for path in project.order if paths is None else paths:
+    chosen = project.order if paths is None else paths
+    waits = paused(project) if any(project.pipelines[p].clocks() for p in chosen if p in project.pipelines) else {}
+    for path in chosen:
         if path in project.problems or path not in project.pipelines:
             continue
         pipeline = project.pipelines[path]
@@ -112,7 +127,9 @@ def clock_views(project: Project, now: int, paths: Collection[str] | None = None
             ticks = read_ticks(project, pfs.repo)
             states = tick_states(project, path, pfs, ticks) if needs_states(clock) and ticks.there else {}
             change = due(clock, ticks, now, states)
-            found.append(ClockView(pipeline.name, path, places[pfs.repo], pfs, clock, ticks, change))
+            found.append(
+                ClockView(pipeline.name, path, places[pfs.repo], pfs, clock, ticks, change, waits.get(path, ""))
+            )
     return found
 
 

@@ -114,7 +114,7 @@ def _heading(paths: Sequence[str]) -> str:
 
 
 def _type(annotation: Any, metadata: Sequence[Any] = ()) -> str:
-    for mark in metadata:
+    for mark in reversed(metadata):  # the last one is the narrowest
         if isinstance(mark, Label):
             return mark.text
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):

@@ -31,6 +31,7 @@ from minipach.spec.value_types import (
     Many,
     Moment,
     Noted,
+    OrUnset,
     Refused,
     SecretName,
     Some,
@@ -67,10 +68,10 @@ class TriggerSpec(Model):
         default=None, description="Branch that is looked at. Default: the input's `branch`, else the one checked out."
     )
     commits: Count = Field(default=0, description="It holds when so many commits wait.")
-    size: Bytes | Literal[""] = Field(
+    size: Annotated[Bytes, OrUnset()] = Field(
         default=0, description="It holds when the repo has grown by so many bytes, with units as for `memory`."
     )
-    cron_spec: CronText | Literal[""] = Field(
+    cron_spec: Annotated[CronText, OrUnset()] = Field(
         default="", description="It holds at these times, for the commits that wait: a cron line, as for `cron`."
     )
     all: Boolean = Field(default=False, description="All conditions must hold. Default: one of them.")
@@ -178,10 +179,10 @@ class SecretSpec(Model):
     name: SecretName = Field(
         description="Name of the secret. The name is part of the datum's identity, the value is not."
     )
-    env_var: EnvName | Literal[""] = Field(
+    env_var: Annotated[EnvName, OrUnset()] = Field(
         default="", description="Environment variable with the value. This or `mount_path` is required."
     )
-    key: SecretName | Literal[""] = Field(
+    key: Annotated[SecretName, OrUnset()] = Field(
         default="", description="Key of a secret that has several values. List the secret once per key."
     )
     mount_path: Text = Field(
@@ -354,7 +355,7 @@ class RetrySpec(Model):
 class ScheduleSpec(Model):
     """The times at which the pipeline runs, and the policy for missed ones."""
 
-    cron: CronText | Literal[""] = Field(
+    cron: Annotated[CronText, OrUnset()] = Field(
         default="",
         description="A cron line. It adds an input `schedule`, crossed with `input`: the files of each due time. "
         "Without it, the other fields are the policy of the `cron` inputs.",

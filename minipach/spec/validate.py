@@ -330,7 +330,8 @@ def check_triggers(document: Document) -> None:
         trigger = dig(node, "trigger")
         where = (*loc, "trigger")
         values = [dig(trigger, field) for field in ("commits", "size", "cron_spec")]
-        if isinstance(trigger, dict) and all(value in (None, *_UNSET) or value == Number("0") for value in values):
+        unset = all(value in (None, *_UNSET) or value == Number("0") for value in values)
+        if isinstance(trigger, dict) and unset and not _is_wrong_inside(document, where):
             fix = "add `commits`, `size` or `cron_spec`"
             document.add(where, "spec.no-condition", "a trigger without a condition", fix, key=True)
         repo = clean_repo(text_of(node, "repo") or "")
@@ -341,6 +342,12 @@ def check_triggers(document: Document) -> None:
         if repo and before[0] != shown:
             message = f"the input in line {before[1]} reads {repo} too, with another trigger"
             document.add(loc, "spec.two-triggers", message, "give both the same `trigger`", key=True)
+
+
+def _is_wrong_inside(document: Document, loc: Loc) -> bool:
+    """Return whether something below a mapping is reported already: that may be what seems to be missing."""
+    above = document.resolve(loc)
+    return any(found[: len(above)] == above and len(found) > len(above) for found in document.reported)
 
 
 def cron_nodes(node: object, loc: Loc) -> Iterator[tuple[Loc, object]]:
@@ -369,7 +376,7 @@ def check_schedule(document: Document) -> None:
         there = document.places[document.resolve(inputs[0][0])].key.line
         message = f"a second clock, beside the `cron` input in line {there}"
         document.add((*loc, "cron"), "spec.two-clocks", message, "remove one of them")
-    if not line and not inputs:
+    if not line and not inputs and not _is_wrong_inside(document, loc):
         message = "a schedule without a clock"
         document.add(loc, "spec.no-clock", message, "add `cron`, as in cron: 0 3 * * *", key=True)
     if line and "schedule" in {text_of(node, "name") for _, node in pfs_nodes(dig(document.data, "input"), ("input",))}:
@@ -435,7 +442,8 @@ def check_secrets(document: Document, notes: Document) -> None:
             )
         if variable:
             variables.add(variable)
-        if not variable and not folder and dig(secret, "env_var") in (None, "") and isinstance(secret, dict):
+        nowhere = not variable and not folder and dig(secret, "env_var") in (None, "") and isinstance(secret, dict)
+        if nowhere and not _is_wrong_inside(document, loc):
             document.add(
                 loc,
                 "spec.bad-secret",

@@ -63,6 +63,23 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class OrUnset:
+    """A field that may be empty text, as protobuf's JSON writes one that isn't set.
+
+    A union with that text would report each wrong value twice, once for each member.
+    """
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def check(value: object, inner: core_schema.ValidatorFunctionWrapHandler) -> object:
+            return value if value == "" else inner(value)
+
+        return core_schema.no_info_wrap_validator_function(check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [handler(schema), {"const": "", "type": "string"}]}
+
+
+@dataclass(frozen=True)
 class Noted:
     """A field that is accepted and has no effect: `text` becomes a note."""
 

@@ -8,17 +8,19 @@ import importlib.util
 import ipaddress
 import json
 import os
+import re
 import shlex
 import smtplib
 import socket
 import ssl
 import stat
 import subprocess
+import tempfile
 import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from minipach.git.repo import Repo
 from minipach.project.settings import local_setting
@@ -28,6 +30,7 @@ from minipach.triggers.webhook_secrets import PREFIX
 
 _PATIENCE = 30.0  # seconds for a channel to take a message
 _PASSWORD = "MINIPACH_ALERT_SMTP_PASSWORD"
+_SHELL = re.compile(r"[0-9&]?[<>]{1,3}(&?[0-9-]?)|&&|\|\|?|;|&")  # what a shell reads, as a word of its own
 CHANNEL_KINDS = ("command", "webhook", "mail", "apprise")
 
 
@@ -77,29 +80,44 @@ def _command(repo: Repo, value: str) -> Callable[[AlertMessage], None]:
         raise _bad("command", f"not a command ({error})", "close the quotes") from None
     if not words:
         raise _bad("command", "not a command", "name a program and its arguments")
+    if shell_word := next((word for word in words if _SHELL.fullmatch(word)), None):
+        fix = f"git config minipach.alert.command {shlex.quote(shlex.join(['sh', '-c', value]))}"
+        raise _bad("command", f'no shell runs it, so "{printable(shell_word)}" has no meaning', fix)
+    if words[0].startswith("~"):
+        words[0] = os.path.expanduser(words[0])
     environment = {k: v for k, v in os.environ.items() if not k.startswith((PREFIX, _PASSWORD))}
 
     def send(message: AlertMessage) -> None:
-        try:
-            done = subprocess.run(
-                words,
-                input=f"{message.title}\n\n{message.text}".encode("utf-8", "backslashreplace"),
-                cwd=repo.path,
-                env=environment,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                timeout=_PATIENCE,
-                start_new_session=True,
-                check=False,
-            )
-        except (OSError, ValueError) as error:
-            raise NotSentError(f"{words[0]}: {error}") from None
-        except subprocess.TimeoutExpired:
-            raise NotSentError(f"{words[0]} took longer than {_PATIENCE:.0f} s") from None
-        if done.returncode:
-            raise NotSentError(f"{words[0]} ended with exit code {done.returncode}")
+        with tempfile.TemporaryFile() as said:  # no pipe: what the command leaves running may hold it
+            try:
+                done = subprocess.run(
+                    words,
+                    input=f"{message.title}\n\n{message.text}".encode("utf-8", "backslashreplace"),
+                    cwd=repo.path,
+                    env=environment,
+                    stdout=subprocess.DEVNULL,
+                    stderr=said,
+                    timeout=_PATIENCE,
+                    start_new_session=True,
+                    check=False,
+                )
+            except (OSError, ValueError) as error:
+                raise NotSentError(f"{words[0]}: {getattr(error, 'strerror', None) or error}") from None
+            except subprocess.TimeoutExpired:
+                raise NotSentError(f"{words[0]} took longer than {_PATIENCE:.0f} s") from None
+            if done.returncode:
+                raise NotSentError(f"{words[0]} ended with exit code {done.returncode}{_last_line(said)}")
 
     return send
+
+
+def _last_line(said: IO[bytes]) -> str:
+    """Return the last line that a command has printed, after a colon; "" if it has printed nothing."""
+    said.seek(0, os.SEEK_END)
+    said.seek(max(0, said.tell() - 2000))
+    lines = said.read().decode("utf-8", "replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f": {printable(last[-200:])}" if last else ""
 
 
 def _webhook(_repo: Repo, value: str) -> Callable[[AlertMessage], None]:

@@ -19,6 +19,7 @@ from typing import Any
 from minipach.git.repo import GitError, Repo
 from minipach.model.states import FAILED, OPEN
 from minipach.planning.clocks import clock_views
+from minipach.project.pauses import paused
 from minipach.project.project import Project
 from minipach.project.settings import bad_setting, local_setting
 from minipach.publish.exchange import without_credentials
@@ -35,6 +36,7 @@ AFTER = 600.0  # seconds that a state must hold
 _TICKS = 2  # due ticks of a clock that are too many
 _LINES = 20  # of a log
 _LONGEST = 1000  # characters of a reason
+SET_CHANNEL = "git config minipach.alert.command 'PROGRAM ARGUMENT', or webhook, mail, apprise"
 
 log = logging.getLogger("minipach.alerts")
 
@@ -123,11 +125,11 @@ def _unanswered(project: Project, now: float) -> Iterator[Cause]:
 
 
 def _clocks(project: Project, now: float) -> Iterator[Cause]:
-    """Yield the clocks that are behind."""
+    """Yield the clocks that are behind. One of a paused pipeline waits because somebody wants it to."""
     sound = [path for path in project.order if not project.trouble([path])]
     for view in clock_views(project, int(now), sound):
         late = len(view.change.add) + len(view.change.blocked)
-        if late >= _TICKS:
+        if late >= _TICKS and not view.resume:
             look = f"minipach cron list {quoted(view.pipeline)}"
             yield Cause(
                 f"clock:{view.path}:{view.input.name}", f"{view.pipeline} is behind", f"{late} ticks are due", (), look
@@ -234,7 +236,15 @@ def _begins(project: Project, cause: Cause, since: float, now: float) -> AlertMe
 def _over(project: Project, key: str, one: Held, now: float) -> AlertMessage:
     title = f"minipach: over: {_clean(one.what)}"
     text = f"project: {project.root}\nit took {_age(now - one.since)}"
+    if resume := _pause_of(project, key):
+        text += f"\nit counts no more because the pipeline is paused; {resume}"
     return AlertMessage(title, text, _data(project, "over", key, one.what, one.since))
+
+
+def _pause_of(project: Project, key: str) -> str:
+    """Return the command that resumes the pipeline whose clock is meant; "" if it is not paused."""
+    kind, _, rest = key.partition(":")
+    return paused(project).get(rest.rpartition(":")[0], "") if kind == "clock" else ""
 
 
 def _data(project: Project, state: str, key: str, what: str, since: float) -> dict[str, Any]:
@@ -259,8 +269,7 @@ def try_all(project: Project) -> list[tuple[str, str]]:
     """
     ways = channels(project.repo)
     if not ways:
-        fix = "git config minipach.alert.command 'PROGRAM ARGUMENT', or webhook, mail, apprise"
-        raise UserError(Problem("alert.no-channel", "alerts", "no channel is set", fix))
+        raise UserError(Problem("alert.no-channel", "alerts", "no channel is set", SET_CHANNEL))
     after(project.repo)
     text = f"project: {project.root}\nthis is a test; nothing is wrong"
     message = AlertMessage("minipach: test", text, _data(project, "test", "test", "test", time.time()))
@@ -272,6 +281,51 @@ def try_all(project: Project) -> list[tuple[str, str]]:
         except NotSentError as error:
             found.append((way.name, str(error)))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The causes of the present, and what is stored about alerts.
+
+    rows: each cause with what is stored of it; a new one holds since now · unknown: kinds that could not be found
+    out, whose rows are those of the last evaluation · channels: names of those that are set · evaluated: when
+    messages were last considered (unix seconds); None: never · paused: names of paused pipelines, each with the
+    command that resumes it. The clocks of these raise no alert.
+    """
+
+    rows: tuple[tuple[Cause, Held], ...]
+    unknown: frozenset[str]
+    channels: tuple[str, ...]
+    evaluated: float | None
+    paused: Mapping[str, str]
+
+
+def standing(project: Project, *, now: float | None = None) -> Standing:
+    """Return what is wrong now. Sends and stores nothing.
+
+    Raises:
+        UserError: A setting can't be used.
+    """
+    ways = tuple(way.name for way in channels(project.repo))
+    after(project.repo)
+    now = time.time() if now is None else now
+    held = active(project)
+    found, unknown = causes(project, now)
+    rows = [(cause, held.get(key) or Held(cause.what, now)) for key, cause in found.items()]
+    rows += [
+        (Cause(key, one.what), one)
+        for key, one in held.items()
+        if key not in found and key.partition(":")[0] in unknown
+    ]
+    waits = {project.name_of(path): resume for path, resume in paused(project).items()}
+    return Standing(tuple(rows), unknown, ways, _evaluated(project), waits)
+
+
+def _evaluated(project: Project) -> float | None:
+    try:
+        return project.local.alerts.stat().st_mtime
+    except FileNotFoundError:
+        return None
 
 
 def active(project: Project) -> dict[str, Held]:

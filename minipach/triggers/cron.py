@@ -276,14 +276,29 @@ def clock_triggers(project: Project) -> Iterator[Trigger]:
         name = f"{project.name_of(path)}:{deferral.input}"
         yield Trigger("branch", name, "deferred", following=following, why=f"{deferral.text}; minipach schedule --now")
     for view in clock_views(project, now):
-        change = view.change
         problem = view.problem()
         looked = max(view.ticks.there, default=None)
         yield Trigger(
             "cron",
             view.pipeline if len(project.pipelines[view.path].clocks()) == 1 else f"{view.pipeline}:{view.input.name}",
-            "due" if change.add else "blocked" if change.blocked or problem else "waits" if view.shown_next else "over",
+            _state_of(view),
             heard=tick_name(looked) if looked is not None else None,
-            following=f"a tick is due at {view.shown_next}" if view.shown_next else "no more ticks",
-            why=str(problem) if problem else "; ".join(why for _, why in change.blocked[:1]),
+            following=_next_of(view),
+            why=str(problem) if problem else view.resume or "; ".join(why for _, why in view.change.blocked[:1]),
         )
+
+
+def _next_of(view: ClockView) -> str:
+    if view.resume:
+        return "nothing until it is resumed"
+    return f"a tick is due at {view.shown_next}" if view.shown_next else "no more ticks"
+
+
+def _state_of(view: ClockView) -> str:
+    if view.resume:
+        return "paused"
+    if view.change.add:
+        return "due"
+    if view.change.blocked or view.problem():
+        return "blocked"
+    return "waits" if view.shown_next else "over"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from minipach.project.pauses import paused
 from minipach.project.project import Project
 from minipach.scheduling.stalled import remarks
 from minipach.support.validation import parse_object
@@ -15,7 +16,6 @@ from minipach.triggers.bucket_inputs import bucket_triggers
 from minipach.triggers.cron import clock_triggers
 from minipach.triggers.hooks import HookState
 from minipach.triggers.passes import is_held, is_waiting, modified
-from minipach.triggers.pause import paused
 from minipach.triggers.receiver_status import received_events
 from minipach.triggers.trigger import Trigger
 

@@ -25,6 +25,7 @@ from minipach.experiments.run import own_point, run_experiment, run_points
 from minipach.git.repo import Repo, is_dataset
 from minipach.git.settings import drop_variables
 from minipach.model.local_state import LocalState
+from minipach.project.pauses import paused
 from minipach.project.project import Project, find_project
 from minipach.project.targets import Targets
 from minipach.scheduling.events import Message, Reporter
@@ -35,7 +36,6 @@ from minipach.support.files import write_whole
 from minipach.support.text import many, printable
 from minipach.triggers import alerts, bare_repos, bucket_inputs, followed_remotes, hooks
 from minipach.triggers.commit_messages import Wishes, Wrong, mode_of, note_wrong, read_wishes
-from minipach.triggers.pause import paused
 from minipach.triggers.push_back import push_back
 from minipach.triggers.seen_refs import Tips, begin_pass, end_pass, tips_of, with_own_moves
 from minipach.triggers.webhook_secrets import PREFIX

@@ -1,35 +1,17 @@
-"""Paused pipelines: passes that start by themselves leave them out. `minipach schedule PIPELINE` still runs them.
+"""Pause and resume pipelines: passes that start by themselves leave out the paused ones.
 
-A pause is a value of `minipach.paused`: in the configuration of this clone, or (shared) in `.datalad/config` of the
-superdataset. The value is a pipeline's path, or `*` for all.
+`minipach schedule PIPELINE` still runs them. `project/pauses.py` reads what is paused.
 """
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Iterable
 
 from minipach.model.messages import SUBJECT
+from minipach.project.pauses import ALL, KEY, pause_values, paused
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError
-
-KEY = "minipach.paused"
-ALL = "*"
-
-
-def paused(project: Project) -> dict[str, str]:
-    """Return the paths of the paused pipelines, each with the command that resumes it."""
-    found: dict[str, str] = {}
-    for shared in (True, False):
-        values = _values(project, shared=shared)
-        option = " --shared" if shared else ""
-        for path in project.order:
-            if ALL in values:
-                found[path] = f"minipach resume{option}"
-            elif path in values:
-                found[path] = f"minipach resume {shlex.quote(project.name_of(path))}{option}"
-    return found
 
 
 def pause(project: Project, name: str | None, *, shared: bool) -> bool:
@@ -39,7 +21,7 @@ def pause(project: Project, name: str | None, *, shared: bool) -> bool:
         UserError: There is no such pipeline; the project's settings have uncommitted changes (shared).
     """
     value = project.path_of(name) if name is not None else ALL
-    before = _values(project, shared=shared)
+    before = pause_values(project, shared=shared)
     if value in before:
         return False
     _store(project, [*before, value], f"{SUBJECT}pause {name or 'all pipelines'}", shared=shared)
@@ -52,7 +34,7 @@ def resume(project: Project, name: str | None, *, shared: bool) -> bool:
     Raises:
         UserError: The name is wrong, as in `pause`; the pipeline is paused by another setting, which the error names.
     """
-    before = _values(project, shared=shared)
+    before = pause_values(project, shared=shared)
     if name is None:
         left: list[str] = []
     else:
@@ -69,12 +51,6 @@ def resume(project: Project, name: str | None, *, shared: bool) -> bool:
     if fixes:
         raise UserError(Problem("pause.other", name or "", "still paused by another setting", " && ".join(fixes)))
     return left != before
-
-
-def _values(project: Project, *, shared: bool) -> list[str]:
-    where = ["--file", ".datalad/config"] if shared else ["--local"]
-    out = project.repo.git("config", *where, "--null", "--get-all", KEY, ok=(0, 1))
-    return [value for value in os.fsdecode(out).split("\0") if value]
 
 
 def _store(project: Project, values: Iterable[str], message: str, *, shared: bool) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from minipach.model.pipeline import (
     BrokenSpec,
@@ -23,6 +27,7 @@ from minipach.model.pipeline import (
 )
 from minipach.spec.legacy_fields import obsolete
 from minipach.spec.load import json_schema, load_spec
+from minipach.spec.schema import CronSpec, PipelineSpec, ScheduleSpec, SecretSpec, TriggerSpec
 from minipach.spec.yaml_reader import camel
 from minipach.support.errors import Problem, UserError
 
@@ -851,3 +856,66 @@ def test_a_schedule_adds_ticks_to_the_input() -> None:
 def test_a_clock_that_cannot_be_is_one_line(text: str, expected: str, value: str) -> None:
     found = problem(text)
     assert brief(found) == expected and value in str(found)
+
+
+# One line for each wrong value
+
+
+_FRAMES = {
+    "trigger": "input: {pfs: {repo: images, glob: /, trigger: {FIELD}}}\n" + TRANSFORM,
+    "cron": "input: {cron: {name: tick, spec: '@daily', FIELD}}\n" + TRANSFORM,
+    "schedule": MINIMAL + "minipach: {schedule: {FIELD}}\n",
+    "secret": INPUT + "transform: {cmd: [x], secrets: [{name: key, FIELD}]}\n",
+}
+_INTERNALS = re.compile(r"literal|function|pydantic|Input should|\[_|''|Fix: write $")
+_BIG = "99999999999999999999999E"
+_WRONG = ("foo", "[a]", "[]", "{}", "{a: b}", "true", "-1", "~", "'\\0'", "1.5", _BIG, "'CRON_TZ=X/Y @daily'")
+_FIELDS = [
+    *(("trigger", name) for name in TriggerSpec.model_fields),
+    *(("cron", name) for name in CronSpec.model_fields if name != "spec"),
+    *(("schedule", name) for name in ScheduleSpec.model_fields),
+    *(("secret", name) for name in SecretSpec.model_fields if name != "name"),
+]
+
+
+@pytest.mark.parametrize(("frame", "field"), _FIELDS)
+@pytest.mark.parametrize("spelt", [str, camel])
+def test_a_wrong_value_is_one_line(frame: str, field: str, spelt: Callable[[str], str]) -> None:
+    for value in _WRONG:
+        text = _FRAMES[frame].replace("FIELD", f"{spelt(field)}: {value}")
+        try:
+            read(text)
+        except BrokenSpec as error:
+            found = list(error.problems)
+            assert len(found) == 1, [text, *map(str, found)]
+            line = str(found[0])
+            assert found[0].fix and not _INTERNALS.search(line), line
+
+
+def test_no_field_is_a_union_whose_members_each_report_a_value() -> None:
+    def models(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[type[BaseModel]]:
+        if model in seen:
+            return
+        seen.add(model)
+        yield model
+        for field in model.model_fields.values():
+            for part in parts(field.annotation):
+                if isinstance(part, type) and issubclass(part, BaseModel):
+                    yield from models(part, seen)
+
+    def parts(annotation: Any) -> Iterator[Any]:
+        yield annotation
+        for part in get_args(annotation):
+            yield from parts(part)
+
+    for model in models(PipelineSpec, set()):
+        for name, field in model.model_fields.items():
+            for part in parts(field.annotation):
+                if get_origin(part) in (Union, UnionType):
+                    assert len([p for p in get_args(part) if p is not type(None)]) == 1, f"{model.__name__}.{name}"
+
+
+def test_what_is_wrong_inside_may_be_the_condition() -> None:
+    assert brief(problem(_FRAMES["trigger"].replace("FIELD", "comits: 3"))) == "1:48 spec.unknown-field"
+    assert brief(problem(_FRAMES["schedule"].replace("FIELD", "crom: x"))).endswith("spec.unknown-field")
+    assert brief(problem(_FRAMES["trigger"].replace("FIELD", "all: true"))) == "1:38 spec.no-condition"

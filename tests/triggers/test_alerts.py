@@ -298,3 +298,52 @@ def test_sets_that_wait_for_a_worker_that_is_not_there(
         workers.minipach("wait")
         alerts.evaluate(Project(study.root), now=NOW + 1300)
         assert messages(told)[1].startswith("minipach: over: submitted work waits and will not run\n")
+
+
+def test_a_clock_that_is_paused_is_not_behind(study: Study, told: Path) -> None:
+    study.git(".", "config", "minipach.alert.after", "0")
+    study.pipeline("report", "input: {cron: {name: tick, spec: '@daily', start: 2020-01-01}}\ntransform: {cmd: [x]}\n")
+    later = parse_moment("2020-01-05")
+    alerts.evaluate(Project(study.root), now=later)
+    assert len(messages(told)) == 1
+    study.git(".", "config", "minipach.paused", "report")
+    alerts.evaluate(Project(study.root), now=later + 1)
+    assert "paused; minipach resume report" in messages(told)[1]
+    done = study.minipach("alerts", "list")
+    assert "nothing is wrong" in done.out and "report is paused; minipach resume report" in done.out
+
+
+def test_the_list_looks_at_once_and_sends_nothing(study: Study, told: Path) -> None:
+    problem(study, "bad")
+    (row,) = study.minipach("alerts", "list", "--json").json["alerts"]
+    assert (row["cause"], row["sent"], row["look"]) == ("pass:bad:edges", [], "minipach triggers")
+    alerts.evaluate(Project(study.root), now=NOW)
+    alerts.evaluate(Project(study.root), now=NOW + 600)
+    (row,) = study.minipach("alerts", "list", "--json").json["alerts"]
+    assert row["since"].startswith("2027-01-15T08:00:00") and row["sent"] == ["command"]
+    problem(study)
+    assert study.minipach("alerts", "list", "--json").json["alerts"] == []
+    assert len(messages(told)) == 1
+
+
+def test_the_list_refuses_bad_settings(study: Study, told: Path) -> None:
+    study.git(".", "config", "minipach.alert.after", "soon")
+    done = study.minipach("alerts", "list")
+    assert done.code == 2 and done.refusals == [("setting.bad-value", "minipach.alert.after")]
+
+
+@pytest.mark.parametrize("value", ["cat >> /tmp/told", "cat | mail me", "cat > told && true"])
+def test_a_command_for_a_shell_gets_the_fix(study: Study, value: str) -> None:
+    study.git(".", "config", "minipach.alert.command", value)
+    done = study.minipach("alerts", "test")
+    assert done.code == 2 and done.refusals == [("alert.bad-setting", "minipach.alert.command")]
+    fix = done.problems[0].fix
+    assert fix.startswith("git config minipach.alert.command ")
+    study.ok("sh", "-c", fix)
+    assert [way.name for way in channels(Project(study.root).repo)] == ["command"]
+
+
+def test_the_reason_of_a_command_is_its_last_line(study: Study) -> None:
+    study.git(".", "config", "minipach.alert.command", "sh -c 'sleep 3 & echo one >&2; echo two >&2; exit 3'")
+    done = study.minipach("alerts", "test")
+    assert done.code == 2 and done.reports("alert.not-sent", "minipach.alert.command", "3: two")

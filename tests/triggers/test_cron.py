@@ -267,3 +267,20 @@ def test_passes_and_triggers_speak_of_clocks(report: Study) -> None:
     plan = report.minipach("plan", "--json")
     assert plan.code == 0 and plan.json["clocks"][0]["repo"] == "report_tick"
     assert "report: due: " in plan.err
+
+
+def test_a_paused_clock_says_so(report: Study) -> None:
+    report.git(".", "config", "minipach.paused", "report")
+    resume = "minipach resume report"
+    (clock,) = report.minipach("cron", "list", "--json", "-n", "1").json["clocks"]
+    assert clock["paused"] == resume
+    assert f"paused; {resume}" in report.minipach("cron", "list", "-n", "1").out
+    for command in ("plan", "status"):
+        done = report.minipach(command, "--json")
+        assert done.json["paused"] == {"report": resume}
+        assert "report: paused" in done.err and "minipach schedule report adds them" in done.err
+        assert "the next schedule" not in done.err
+    (trigger,) = (t for t in report.minipach("triggers", "--json").json["triggers"] if t["kind"] == "cron")
+    assert (trigger["state"], trigger["why"]) == ("paused", resume)
+    report.git(".", "config", "--unset", "minipach.paused")
+    assert "paused" not in report.minipach("status", "--json").json

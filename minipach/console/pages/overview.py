@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from minipach.console.pages.page import Asked, Page
+from minipach.project.pauses import paused
 from minipach.support.errors import UserError
-from minipach.triggers.pause import paused
 from minipach.views.dag import Node
 from minipach.views.dag_svg import as_svg
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from minipach.console.pages.page import PER_PAGE, Asked, Page
 from minipach.console.strip import cells, legend
+from minipach.project.pauses import paused
 from minipach.project.project import Project
 from minipach.project.spec_file import read_text
 from minipach.records.job_history import job_json, last_jobs, open_ledger
 from minipach.support.errors import Problem, UserError, problems_json
-from minipach.triggers.pause import paused
 from minipach.views.datum_table import SORTS, STATES
 from minipach.views.report import command_of
 from minipach.views.usage import MOST, Usage, usage_of
