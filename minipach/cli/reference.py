@@ -112,7 +112,8 @@ triggers: {"schema": 1, "hooks": [...], "last_heard": "<UTC or null>", "unanswer
            "waits": ["<why submitted work does not run>"]}
 cron list: {"schema": 1, "clocks": [{"pipeline": "report", "input": "tick", "repo": "report_tick",
             "cron": "0 3 * * *", "timezone": "UTC", "next": "<UTC or null>", "due": ["<UTC>"],
-            "paused": "<command or null>", "blocked": [{"tick": "<UTC>", "reason"}], "causes": {"scheduled": 3, "manual": 1},
+            "paused": "<command or null>", "blocked": [{"tick": "<UTC>", "reason"}],
+            "causes": {"scheduled": 3, "backfill": 0, "manual": 1},
             "ticks": [{"pipeline", "input", "tick": "<UTC>", "state": "done|pending|failed|left|due|blocked|skipped",
                        "cause": "scheduled|backfill|manual", "reason"}]}]}
           plan and status have "clocks" too, without "ticks", if a pipeline has a clock; and "paused", as triggers,

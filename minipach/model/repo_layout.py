@@ -27,7 +27,8 @@ TICKS = f"{FOLDER}/ticks"  # says that the repo is one of ticks
 TICK_BEGAN = f"{TICKS}/began"  # when the clock began that has no `start`; the earliest counts
 TICK_SKIPPED = f"{TICKS}/skipped"  # not to be added; the content is the reason
 TICK_MANUAL = f"{TICKS}/manual"  # added by a person for no due time
-TICK_BACKFILLED = f"{TICKS}/backfilled"  # added by a person for a time that was due
+TICK_BACKFILLED = f"{TICKS}/backfilled"  # added by `cron backfill` for a time that was due
+TICK_ASKED = f"{TICKS}/asked"  # added by `cron run` for a time that was due
 
 # --- files of DataLad's ---
 DATALAD = ".datalad"

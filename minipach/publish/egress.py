@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from minipach.git.annex_errors import annex_reason
 from minipach.git.annex_keys import key_of_link, size_of
 from minipach.git.repo import FILE, GITLINK, SYMLINK, GitError, Repo, TreeEntry, annex, is_dataset
 from minipach.model.repo_layout import reserved_in_data, reserved_in_pipeline
@@ -135,7 +136,7 @@ def send_outputs(project: Project, paths: Iterable[str], tell: Callable[[str], N
         except UserError as error:
             problems += error.problems
         except GitError as error:
-            why = " ".join(without_credentials(error.stderr).split())[-300:]
+            why = annex_reason(without_credentials(error.stderr)) or f"exit code {error.code}"
             fix = "minipach schedule tries again"
             problems.append(Problem("egress.incomplete", path, f"the outputs could not be sent: {why}", fix))
         else:

@@ -12,13 +12,13 @@ import json
 import os
 import posixpath
 import random
-import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from minipach.git.annex_errors import annex_reason
 from minipach.git.repo import GITLINK, GitError, Repo, annex, at_once, is_dataset
 from minipach.model.messages import RECORD, SUBJECT
 from minipach.project.lock import Alone, Claims
@@ -488,8 +488,7 @@ def _copy_all(repo: Repo, store: str, named: Sequence[str], *, fast: bool) -> tu
             break
         exchange.pause(attempt)
     reasons = [reason for reason in failures if reason] or ["git-annex gave no reason"]
-    # git-annex prints the whole request of HTTP, and the reason after it
-    why = exchange.without_credentials(re.sub(r"Request \{.*\}", "", reasons[0], flags=re.DOTALL))[:300]
+    why = annex_reason(exchange.without_credentials(reasons[0]))
     problem = f"{many(len(failures), 'content')} could not be copied to {store}: {why}"
     raise UserError(Problem("push.content-not-sent", "", problem, "push again; what went stays"))
 

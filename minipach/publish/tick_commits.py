@@ -14,7 +14,7 @@ from minipach.git.fast_import import Stream, committer
 from minipach.git.repo import FILE, Repo, need_identity
 from minipach.model.clock import tick_committer, tick_content, tick_name
 from minipach.model.messages import SUBJECT
-from minipach.model.repo_layout import BUILD_REFS, TICK_BACKFILLED, TICK_BEGAN, TICK_MANUAL, TICK_SKIPPED
+from minipach.model.repo_layout import BUILD_REFS, TICK_ASKED, TICK_BACKFILLED, TICK_BEGAN, TICK_MANUAL, TICK_SKIPPED
 from minipach.model.ticks import Ticks
 from minipach.planning.due_ticks import Due
 from minipach.project.branch_check import need_branch
@@ -81,9 +81,12 @@ def commit_asked(
     wanted: Collection[int],
     *,
     due: Collection[int],
+    backfilled: bool = False,
     overwrite: bool = False,
 ) -> None:
     """Commit the ticks that a person asks for. due: those of them that are due times; the others are manual.
+
+    backfilled: a backfill asks for them.
 
     Raises:
         UserError: The repo of ticks can't take commits, as in `commit_due`.
@@ -91,12 +94,13 @@ def commit_asked(
     repo = _opened(project, path)
     stream = _by_person(repo)
     stream.commit(f"{SUBJECT}add {_several(wanted)}, as asked for\n")
+    known = TICK_BACKFILLED if backfilled else TICK_ASKED
     for tick in sorted(wanted):
         name = tick_name(tick)
         if tick in ticks.skipped:
             stream.delete(f"{TICK_SKIPPED}/{name}")
         stream.write(FILE, tick_content(tick), name)
-        stream.write(FILE, tick_content(tick), f"{TICK_BACKFILLED if tick in due else TICK_MANUAL}/{name}")
+        stream.write(FILE, tick_content(tick), f"{known if tick in due else TICK_MANUAL}/{name}")
     for old in sorted(ticks.there - set(wanted)) if overwrite else ():
         stream.delete(tick_name(old))
     _move(repo, path, stream)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minipach.git.repo import Repo, is_dataset
 from minipach.model.clock import tick_of
-from minipach.model.repo_layout import TICK_BACKFILLED, TICK_BEGAN, TICK_MANUAL, TICK_SKIPPED, TICKS
+from minipach.model.repo_layout import TICK_ASKED, TICK_BACKFILLED, TICK_BEGAN, TICK_MANUAL, TICK_SKIPPED, TICKS
 from minipach.model.ticks import Ticks
 from minipach.project.project import Project
 
@@ -33,6 +33,7 @@ def read_ticks(project: Project, path: str) -> Ticks:
         found(TICK_SKIPPED),
         found(TICK_MANUAL),
         found(TICK_BACKFILLED),
+        found(TICK_ASKED),
         min(found(TICK_BEGAN), default=None),
     )
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import os
+import re
 import secrets
 import socket
+import ssl
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,8 +199,25 @@ def _refusal(place: Bucket, error: Exception) -> Problem:
         codes = {"NoSuchBucket": "make the bucket, or correct --bucket"}
         fix = codes.get(str(error.code), "correct the credentials, or ask for access")
         return Problem("bucket.refused", where, f"the store answered {error.code}", fix)
-    why = str(error.args[0] if error.args else error).splitlines()[:1] or [type(error).__name__]
-    return Problem("bucket.no-store", where, f"no object store answers: {why[0][:200]}", "correct the address")
+    problem = f"no object store answers at {place.host}:{place.port}: {reason(error)}"
+    return Problem("bucket.no-store", where, problem, "start the store, or correct the address")
+
+
+def reason(error: BaseException) -> str:
+    """Return why a request failed, in a few words: urllib3's own text repeats the request, and is long."""
+    first: BaseException = getattr(error, "reason", None) or error  # of MaxRetryError
+    step: BaseException | None = first
+    seen: set[int] = set()
+    while step is not None and id(step) not in seen:
+        seen.add(id(step))
+        if isinstance(step, ssl.SSLError):
+            return step.reason.lower().replace("_", " ") if step.reason else str(step)
+        if isinstance(step, OSError) and step.strerror:
+            return step.strerror
+        inside = [arg for arg in step.args if isinstance(arg, BaseException)]
+        step = inside[0] if inside else step.__cause__ or step.__context__
+    text = " ".join(str(first.args[-1] if first.args else first).split()) or type(first).__name__
+    return re.sub(r"^\w+\(.*?\): ", "", text)  # the connection, as an object
 
 
 def private_addresses(host: str) -> list[str]:

@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from minipach.git.annex_errors import annex_reason
 from minipach.git.network import unattended
 from minipach.git.repo import GitError, Repo, entered, is_dataset, own_environment
 from minipach.model.messages import SUBJECT
@@ -247,8 +248,7 @@ def _create(project: Project, path: str) -> None:
 
 
 def _last(error: GitError) -> str:
-    lines = [line.strip() for line in error.stderr.splitlines() if line.strip() and "failed" not in line]
-    return (lines or [f"exit code {error.code}"])[-1][:300]
+    return annex_reason(error.stderr) or f"exit code {error.code}"
 
 
 def _digests(project: Project) -> dict[str, str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from minipach.git.repo import GitError, Repo
 from minipach.project.project import Project
-from minipach.storage.s3 import EVENTS, client, describe
+from minipach.storage.s3 import EVENTS, client, describe, reason
 from minipach.support.errors import UserError
 from minipach.support.text import printable
 from minipach.triggers.bucket_inputs import BucketInput, bucket_inputs, key_of
@@ -45,7 +45,9 @@ class Listener(threading.Thread):
             except (UserError, GitError, OSError) as error:
                 log.warning("bucket %s: %s", self._one.path, printable(str(error)))
             except Exception as error:  # minio and urllib3 raise more than they say
-                log.warning("bucket %s: the connection ended: %s", self._one.path, printable(str(error))[:300])
+                place = self._one.place
+                where = f"{place.host}:{place.port}"
+                log.warning("bucket %s: no connection to %s: %s", self._one.path, where, printable(reason(error)))
             self._end.wait(pause)
             pause = min(2 * pause, _MOST)
 

@@ -207,21 +207,20 @@ def backfill(
     if not size:
         size = slots(project.repo, jobs) if backwards else MOST
     ticks = list(reversed(work.add)) if backwards else list(work.add)
-    portions = [ticks[n : n + size] for n in range(0, len(ticks), size)]
+    portions = [ticks[n : n + size] for n in range(0, len(ticks), size)] or ([[]] if work.again else [])
     wait = True if len(portions) > 1 else wait  # the next portion waits for the results of this one
     report = ScheduleReport((), (), None)
     for portion in portions:
-        project = _add(project, view, portion, reporter)
-        targets = _targets(project, view.path)
-        report = report.then(run(project, targets, Options(cause="backfill"), reporter, jobs=jobs, wait=wait))
+        if portion:
+            project = _add(project, view, portion, reporter, backfilled=True)
+        targets, options = _targets(project, view.path), Options(cause="backfill")
+        if portion is portions[-1] and work.again:  # with the last ones: one job for one state
+            names = datums_of(project, view, (*portion, *work.again))
+            targets = Targets(targets.order, {view.path: tuple(names)}, frozenset([view.path])) if names else targets
+            options = Options(force=bool(names), retry_failed=True, cause="backfill")
+        report = report.then(run(project, targets, options, reporter, jobs=jobs, wait=wait))
         if view.clock.depends_on_past and not report.ok:
             return report
-    if work.again:
-        names = datums_of(project, view, work.again)
-        targets = _targets(project, view.path)
-        targets = Targets(targets.order, {view.path: tuple(names)}, frozenset([view.path])) if names else targets
-        options = Options(force=bool(names), retry_failed=True, cause="backfill")
-        report = report.then(run(project, targets, options, reporter, jobs=jobs, wait=wait))
     return report
 
 
@@ -239,7 +238,9 @@ def datums_of(project: Project, view: ClockView, ticks: Collection[int]) -> list
         assessment.close()
 
 
-def _add(project: Project, view: ClockView, ticks: Collection[int], reporter: Reporter) -> Project:
+def _add(
+    project: Project, view: ClockView, ticks: Collection[int], reporter: Reporter, *, backfilled: bool = False
+) -> Project:
     """Add ticks that a person asks for; the project as it is then."""
     project = add_due_ticks(project, 0, [view.path]).project  # makes the repo
     with project_lock(project.local.lock, wait=True, tell=lambda line: reporter.report(Message(line)), without=()):
@@ -247,7 +248,8 @@ def _add(project: Project, view: ClockView, ticks: Collection[int], reporter: Re
         wanted = [tick for tick in ticks if tick not in there.there]
         if wanted:
             due = [tick for tick in wanted if _is_due(view, tick)]
-            commit_asked(project, view.input.repo, there, wanted, due=due, overwrite=view.clock.overwrite)
+            how = {"backfilled": backfilled, "overwrite": view.clock.overwrite}
+            commit_asked(project, view.input.repo, there, wanted, due=due, **how)
             reporter.report(Message(f"{view.pipeline}: {many(len(wanted), 'tick')} added to {view.input.repo}"))
     return project
 

@@ -57,15 +57,20 @@ _DELIVERIES: Mapping[str, tuple[str, ...]] = {
 
 
 def _json_of(headers: Headers, body: bytes) -> bytes:
-    """Return the JSON of a body; GitHub and Gitea can also send it as the field `payload` of a form."""
+    """Return the JSON of a body; GitHub and Gitea can also send it as the field `payload` of a form.
+
+    A program that names no content type, such as curl, sends JSON as a form. No form begins with a brace.
+    """
     kind = (headers.get("Content-Type") or "").partition(";")[0].strip().lower()
-    if kind != "application/x-www-form-urlencoded":
+    if kind != "application/x-www-form-urlencoded" or body.lstrip()[:1] == b"{":
         return body
     try:
         fields = urllib.parse.parse_qs(body.decode("ascii"), max_num_fields=10)
     except ValueError:
         raise InvalidError("not a form") from None
-    return fields.get("payload", [""])[0].encode("utf-8", "surrogateescape")
+    if "payload" not in fields:
+        raise InvalidError("a form without the field payload; send JSON with Content-Type: application/json")
+    return fields["payload"][0].encode("utf-8", "surrogateescape")
 
 
 def _push(name: str) -> Callable[[Headers, Mapping[str, Any]], tuple[bool, str]]:

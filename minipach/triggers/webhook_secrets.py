@@ -66,9 +66,14 @@ def _secrets(repo: Repo, forge: str) -> tuple[str, ...]:
         name = os.environ.get(_variable(forge, "secret-file")) or repo.config(_key(forge, "secret-file"))
         if name:
             found, where = _of_file(Path(name).expanduser()), name
+            if not found:
+                raise UserError(_empty(name, "this file of secrets is empty", f"openssl rand -hex 16 > {quoted(name)}"))
     if not found:
         out = repo.git("config", "--null", "--get-all", _key(forge, "secret"), ok=(0, 1))
-        found, where = [value for value in os.fsdecode(out).split("\0") if value], _key(forge, "secret")
+        rows, where = os.fsdecode(out).split("\0")[:-1], _key(forge, "secret")
+        found = [value for value in rows if value]
+        if rows and not found:
+            raise UserError(_empty(where, "this secret is empty", f"git config {where} $(openssl rand -hex 16)"))
     for value in found:
         if len(value) < _SHORTEST:
             fix = "use a random one of 32 characters: openssl rand -hex 16"
@@ -76,6 +81,10 @@ def _secrets(repo: Repo, forge: str) -> tuple[str, ...]:
                 Problem("webhook.short-secret", where, f"a secret has less than {_SHORTEST} characters", fix)
             )
     return tuple(dict.fromkeys(found))
+
+
+def _empty(where: str, problem: str, fix: str) -> Problem:
+    return Problem("webhook.empty-secret", where, problem, fix)
 
 
 def _of_file(path: Path) -> list[str]:

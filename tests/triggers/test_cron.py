@@ -10,6 +10,7 @@ import time_machine
 
 from minipach.model.clock import tick_name
 from minipach.project.project import Project
+from minipach.publish.tick_commits import commit_asked
 from minipach.records.tick_repo import read_ticks
 from minipach.scheduling.clocks import add_due_ticks, next_due
 from minipach.spec.cron_line import parse_moment
@@ -207,7 +208,8 @@ def test_manual_and_scheduled_runs_are_told_apart(report: Study) -> None:
     (clock,) = report.minipach("cron", "list", "--json").json["clocks"]
     causes = {row["tick"]: (row["cause"], row["state"]) for row in clock["ticks"]}
     assert causes == {
-        **dict.fromkeys(days(1, 2, 3, 4, 5), ("backfill", "done")),
+        days(1)[0]: ("manual", "done"),
+        **dict.fromkeys(days(2, 3, 4, 5), ("backfill", "done")),
         "2020-01-01T07:30:00Z": ("manual", "done"),
     }
     jobs = report.minipach("jobs", "report", "--json").json["jobs"]
@@ -220,6 +222,10 @@ def test_manual_and_scheduled_runs_are_told_apart(report: Study) -> None:
     )
     assert done.code == 0, done.err
     assert report.minipach("jobs", "report", "--json").json["jobs"][0]["counts"]["ran"] == 2
+    # together with what is missing it is one job, so that no two have one id
+    assert report.minipach("cron", "backfill", "report", "--from", "2019-12-31", "--reprocess", "all").code == 0
+    jobs = report.minipach("jobs", "report", "--json").json["jobs"]
+    assert jobs[0]["counts"]["ran"] == 7 and jobs[0]["id"] != jobs[1]["id"]
 
 
 @pytest.mark.slow
@@ -267,6 +273,16 @@ def test_passes_and_triggers_speak_of_clocks(report: Study) -> None:
     plan = report.minipach("plan", "--json")
     assert plan.code == 0 and plan.json["clocks"][0]["repo"] == "report_tick"
     assert "report: due: " in plan.err
+
+
+def test_a_tick_says_which_command_added_it(report: Study) -> None:
+    add(report, FIRST)
+    for tick, backfilled in ((FIRST + DAY, False), (FIRST + 2 * DAY, True)):
+        ticks = read_ticks(Project(report.root), "report_tick")
+        commit_asked(Project(report.root), "report_tick", ticks, [tick], due=[tick], backfilled=backfilled)
+    found = read_ticks(Project(report.root), "report_tick")
+    assert [found.cause(FIRST + day * DAY) for day in range(3)] == ["scheduled", "manual", "backfill"]
+    assert found.manual == frozenset(), "both count as ticks of the clock"
 
 
 def test_a_paused_clock_says_so(report: Study) -> None:

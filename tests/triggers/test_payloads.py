@@ -52,6 +52,16 @@ def test_forms_of_bitbucket() -> None:
     assert not read("bitbucket", Headers([("X-Event-Key", "repo:push")]), json.dumps(deleted).encode()).counts
 
 
+def test_json_is_known_by_its_brace_where_the_content_type_is_that_of_curl() -> None:
+    body = b' {"ref": "refs/heads/main"}'
+    form = ("Content-Type", "application/x-www-form-urlencoded")
+    for kind in ([], [form], [("Content-Type", "text/plain")]):
+        assert read("github", Headers([("X-GitHub-Event", "push"), *kind]), body).counts
+    with pytest.raises(RefusedError) as error:
+        read("github", Headers([("X-GitHub-Event", "push"), form]), b"ref=main")
+    assert error.value.status == 400 and "payload" in str(error.value) and "application/json" in str(error.value)
+
+
 def test_form_with_a_payload() -> None:
     headers = Headers(
         [("X-GitHub-Event", "push"), ("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")]

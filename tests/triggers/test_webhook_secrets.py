@@ -50,6 +50,20 @@ def test_bad_sources_are_one_line_without_the_secret(study: Study, tmp_path: Pat
         access(repo)
 
 
+def test_an_empty_secret_is_not_called_unset(study: Study, tmp_path: Path) -> None:
+    repo = Project(study.root).repo
+    file = tmp_path / "my secrets"
+    file.write_text(" \n")
+    file.chmod(0o600)
+    study.git(".", "config", "minipach.webhook.github.secret-file", str(file))
+    with refused("webhook.empty-secret", str(file), f"openssl rand -hex 16 > '{file}'"):
+        need_access(repo)
+    study.git(".", "config", "--unset", "minipach.webhook.github.secret-file")
+    study.git(".", "config", "minipach.webhook.github.secret", "")
+    with refused("webhook.empty-secret", "minipach.webhook.github.secret", "git config minipach.webhook.github.secret"):
+        need_access(repo)
+
+
 @pytest.mark.parametrize("included", [False, True])
 def test_committed_settings_are_refused(study: Study, included: bool) -> None:
     file = ".gitconfig-shared" if included else ".datalad/config"

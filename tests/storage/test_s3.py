@@ -1,0 +1,54 @@
+"""What is said of a store that does not answer."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from minipach.storage.s3 import Key, bucket, listing
+from tests.fixtures.refusals import refused
+
+KEY = Key("access", "secret")
+
+
+@pytest.fixture
+def hangs_up() -> Iterator[int]:
+    """The port of a server that closes each connection at once."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+
+        def answer() -> None:
+            while True:
+                try:
+                    server.accept()[0].close()
+                except OSError:
+                    return
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "https://127.0.0.1:9"])
+def test_nobody_listens(url: str) -> None:
+    with refused("bucket.no-store", f"{url}/raw") as found:
+        listing(bucket(url, "raw", ""), KEY)
+    assert found.problem.message.endswith("at 127.0.0.1:9: Connection refused")
+
+
+def test_the_name_has_no_address() -> None:
+    with refused("bucket.no-store") as found:
+        listing(bucket("http://nowhere.invalid:9000", "raw", ""), KEY)
+    assert " at nowhere.invalid:9000: " in found.problem.message and "Pool" not in found.problem.message
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_server_hangs_up(scheme: str, hangs_up: int) -> None:
+    with refused("bucket.no-store") as found:
+        listing(bucket(f"{scheme}://127.0.0.1:{hangs_up}", "raw", ""), KEY)
+    message = found.problem.message
+    assert f" at 127.0.0.1:{hangs_up}: " in message and "url:" not in message and "object at" not in message
