@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from minipach.cli.common import Here, clocks_of, guarded, leave_with, say, say_layout, say_paused, show, show_json
-from minipach.cli.options import JSON
+from minipach.cli.options import JSON, PIPELINES
 from minipach.cli.sections import LOOK, add
 from minipach.cli.tables import show_table
 from minipach.support.errors import each_once, problems_json
@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
 @guarded
 def status(
     context: typer.Context,
+    pipelines: PIPELINES = None,
     as_json: JSON = False,
 ) -> None:
     """Show the state of each pipeline.
@@ -37,7 +38,7 @@ def status(
     Counts the current, missing and failed datums, and the upstream changes that are not in them yet. Exit code 2: a
     pipeline has a problem. It is blocked, and the others are shown.
 
-    Example: minipach status
+    Example: minipach status, or minipach status edges
     """
     from minipach.planning.status import project_status
     from minipach.project import branch_check, uncommitted
@@ -47,18 +48,20 @@ def status(
 
     here: Here = context.obj
     project = here.project()
-    used = uncommitted.used_by(project, project.order)
+    chosen = {project.path_of(name) for name in pipelines or project.order}
+    order = [path for path in project.order if path in chosen]
+    used = uncommitted.used_by(project, order)
     looking = Aside(lambda: uncommitted.uncommitted(project, used))  # git looks while the rows are made
-    rows = project_status(project)
+    rows = project_status(project, order)
     problems = each_once(p for row in rows for p in row.problems)
     changes = looking.result()
     say_layout(project)
-    for line in (*uncommitted.remarks(project, changes), *branch_check.told(project, project.order)):
+    for line in (*uncommitted.remarks(project, changes), *branch_check.told(project, order)):
         say(str(line))
-    for note in stale(project, project.order):
+    for note in stale(project, order):
         say(f"note: {note}")
-    waits = say_paused(project, project.order)
-    clocks = clocks_of(project, project.order)
+    waits = say_paused(project, order)
+    clocks = clocks_of(project, order)
     for line in (line for clock in clocks for line in clock.remarks()):
         say(line)
     if as_json:

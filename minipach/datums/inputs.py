@@ -153,8 +153,12 @@ def unusable(
             yield from _not_installed(project, pipeline, (repo, branch), missing, datums)
 
 
-def unmatched(pipeline: Pipeline, snapshots: Mapping[tuple[str, str | None], Snapshot]) -> str:
-    """Return why there is no datum."""
+def unmatched(
+    pipeline: Pipeline,
+    snapshots: Mapping[tuple[str, str | None], Snapshot],
+    deferred: Mapping[tuple[str, str | None], str] | None = None,
+) -> str:
+    """Return why there is no datum. deferred: the inputs that wait for their trigger, each with what it waits for."""
     from minipach.spec.glob import compile_glob
 
     found: dict[str, None] = {}
@@ -162,7 +166,9 @@ def unmatched(pipeline: Pipeline, snapshots: Mapping[tuple[str, str | None], Sna
         glob = compile_glob(pfs.glob)
         repo = pfs.repo + (f" on {pfs.branch}" if pfs.branch else "")
         snapshot = snapshots[pfs.repo, pfs.branch]
-        if not snapshot.files:
+        if not snapshot.files and (waits := (deferred or {}).get((pfs.repo, pfs.branch))):
+            found[f"{repo} is deferred by its trigger: {waits}"] = None
+        elif not snapshot.files:
             found[f"{repo} has no ticks yet" if pfs.clock else f"{repo} is empty"] = None
         elif not any(glob.match(path) is not None for path in snapshot.paths(glob.depth)):
             found[f"nothing in {repo} matches {pfs.glob}"] = None

@@ -193,7 +193,8 @@ class Assessment:
         """The reason why there is no datum, if there is none."""
         if self.excluded:
             return f"all {many(len(self.excluded), 'datum')} are excluded"
-        why = unmatched(self.pipeline, self.snapshots)
+        waits = {pair: deferral.text for pair, deferral in self.deferrals.items()}
+        why = unmatched(self.pipeline, self.snapshots, waits)
         for need in self.pipeline.needs():
             upstream = self.project.pipelines.get(need.repo)
             if upstream and upstream.output_branch and need.branch is None:

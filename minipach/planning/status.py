@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -49,19 +49,23 @@ class Status:
         return data | ({"problems": problems_json(self.problems)} if self.problems else {})
 
 
-def project_status(project: Project) -> list[Status]:
-    """Return the status of every pipeline, in order. What is broken has its row, and keeps no other from its own."""
+def project_status(project: Project, paths: Collection[str] | None = None) -> list[Status]:
+    """Return the status of these pipelines (None: of all), in order.
+
+    What is broken has its row, and keeps no other from its own.
+    """
     store = SnapshotStore(project)
     ledger_path = project.local.database
     ledger = Ledger(ledger_path) if ledger_path.is_file() else None
     rows: list[Status] = []
     pending: set[str] = set()
-    for path in project.order:
+    for path in project.order if paths is None else project.upstream_of(paths):
         waits = [u for u in project.upstream(path) if u in pending]
         row, settled = _row(project, path, store, ledger, waits)
         if not settled:
             pending.add(path)
-        rows.append(row)
+        if paths is None or path in paths:
+            rows.append(row)
     if ledger:
         ledger.close()
     return rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from minipach.triggers.bucket_inputs import bucket_triggers
 from minipach.triggers.cron import clock_triggers
 from minipach.triggers.hooks import HookState
 from minipach.triggers.passes import is_held, is_waiting, modified
-from minipach.triggers.receiver_status import received_events
+from minipach.triggers.receiver_status import received_events, serves
 from minipach.triggers.trigger import Trigger
 
 # Each kind of trigger beside the hooks: a function that returns what it has to say. It only reads, and is quick.
@@ -69,19 +69,31 @@ def overview(project: Project) -> Overview:
     unanswered = _lines(state.heard)
     heard = modified(state.heard) or (looked or {}).get("last_heard")
     waits = paused(project)
+    installed = tuple(hooks.status(project))
+    others = tuple(trigger for source in SOURCES for trigger in source(project))
+    if not (runs := is_held(state.watching) or serves(project)):
+        others = tuple(_without_daemon(trigger) for trigger in others)
+    hears = runs or any(hook.state in ("installed", "outdated") for hook in installed)
     return Overview(
-        tuple(hooks.status(project)),
+        installed,
         heard if isinstance(heard, str) else None,
         unanswered,
-        _following(project, unanswered),
+        _following(project, unanswered, hears=hears),
         looked,
         {project.name_of(path): fix for path, fix in waits.items()},
-        tuple(trigger for source in SOURCES for trigger in source(project)),
+        others,
         tuple(remarks(project)),
     )
 
 
-def _following(project: Project, unanswered: int) -> str:
+def _without_daemon(trigger: Trigger) -> Trigger:
+    """Return the line of a clock as it is where no process runs that wakes at due times."""
+    if trigger.kind != "cron" or trigger.state not in ("due", "waits") or trigger.why:
+        return trigger
+    return replace(trigger, why="neither watch nor serve runs; the next pass adds what is due")
+
+
+def _following(project: Project, unanswered: int, *, hears: bool) -> str:
     state = project.local
     runs = is_held(state.answering)
     if unanswered and is_waiting(state):
@@ -90,6 +102,8 @@ def _following(project: Project, unanswered: int) -> str:
         return "a pass runs; minipach jobs"
     if unanswered or state.taken.exists():
         return "no process answers what was heard (it was killed); minipach hooks run"
+    if not hears:
+        return "nothing: no hook is installed, and neither watch nor serve runs; minipach hooks install"
     return "a pass begins when a trigger hears something"
 
 

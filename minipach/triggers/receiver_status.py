@@ -24,14 +24,23 @@ def keep(state: LocalState, forges: Sequence[str], last: Mapping[str, Mapping[st
     temporary.replace(state.serve)
 
 
+def serves(project: Project) -> bool:
+    """Return whether a receiver runs for this project."""
+    try:
+        pid = parse_object(project.local.serve.read_bytes())["pid"]
+    except (OSError, InvalidError, KeyError):
+        return False
+    return type(pid) is int and 0 < pid < 2**31 and has_open(pid, project.local.serving)
+
+
 def received_events(project: Project) -> list[Trigger]:
     """Return the lines of `minipach triggers`: one for each sender."""
     try:
         data = parse_object(project.local.serve.read_bytes())
-        pid, forges, events = data["pid"], texts(data["forges"]), data["events"]
+        forges, events = texts(data["forges"]), data["events"]
     except (OSError, InvalidError, KeyError):
         return []
-    runs = type(pid) is int and 0 < pid < 2**31 and has_open(pid, project.local.serving)
+    runs = serves(project)
     found = []
     for forge in dict.fromkeys([*forges, *(events if isinstance(events, dict) else ())]):
         row = events.get(forge) if isinstance(events, dict) else None

@@ -123,6 +123,7 @@ class Watcher:
         self._next_look = 0.0
         self._due_times = DueTimes(project)
         self._gone = False
+        self._first: list[str] | None = []  # what the first look found, to be said after what is watched
         self._drop = None
         if drop is not None:
             self._drop = DropFolder(
@@ -156,7 +157,9 @@ class Watcher:
         self._take_lock()
         try:
             self._look_at_all()
-            self._say(f"watching {many(len(self._repos), 'repo')}" + self._polled_line())
+            first, self._first = self._first or [], None
+            for line in (f"watching {many(len(self._repos), 'repo')}{self._polled_line()}", *first):
+                self._say(line)
             next_poll = time.monotonic() + self._options.interval
             while not self._ended.is_set():
                 dirty, everything = self._wait(next_poll)
@@ -344,7 +347,11 @@ class Watcher:
         self._trouble("ask", None)
         self._keep(child)
         self._why = "a pass was asked for" if child else "a pass that waits answers it"
-        self._say(f"heard {what}: {self._why}")
+        line = f"heard {what}: {self._why}"
+        if self._first is None:
+            self._say(line)
+        else:
+            self._first.append(line)
 
     def _start(self, why: str) -> None:
         try:

@@ -66,15 +66,16 @@ def test_a_repo_that_gives_nothing_says_why(root: Files) -> None:
 
 
 def test_why_there_is_no_datum() -> None:
-    def why(text: str, **repos: tuple[str, ...]) -> str:
+    def why(text: str, waits: str = "", **repos: tuple[str, ...]) -> str:
         pipeline = load_spec(f"input: {text}\ntransform: {{cmd: [x]}}\n", source="spec.yml", folder="edges")
         entry = Snapshot("0", {}).files.get  # no file's entry is looked at
         snapshots = {(name, None): Snapshot("0", dict.fromkeys(files, entry)) for name, files in repos.items()}  # type: ignore[arg-type]
-        return unmatched(pipeline, snapshots)
+        return unmatched(pipeline, snapshots, {("images", None): waits} if waits else {})
 
     one = '{pfs: {repo: images, glob: "/*.tif"}}'
     assert why(one, images=("a.png", "raw/b.tif")) == "nothing in images matches /*.tif"
     assert why(one, images=()) == "images is empty"
+    assert why(one, "1 of 2 commits", images=()) == "images is deferred by its trigger: 1 of 2 commits"
     two = '[{pfs: {repo: a, glob: "/(*)", join_on: $1}}, {pfs: {repo: b, glob: "/(*)", join_on: $1}}]'
     assert why(f"{{cross: {two}}}", a=("x",), b=()) == "b is empty"
     assert why(f"{{join: {two}}}", a=("x",), b=("y",)).startswith("each input matches something")

@@ -52,6 +52,16 @@ def behind(fresh: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
     return study
 
 
+def test_the_status_of_some_is_what_that_of_all_says_of_them(behind: Study) -> None:
+    project = find_project(behind.root)
+    every = {row.name: row for row in project_status(project)}
+    assert project_status(project, ["c"]) == [every["c"]]
+    done = behind.minipach("status", "b", "c", "--json")
+    assert [row["name"] for row in done.json["pipelines"]] == ["b", "c"]
+    wrong = behind.minipach("status", "bb")
+    assert wrong.code == 2 and wrong.problems[0].location == "bb"
+
+
 def test_each_waits_for_what_is_done_before_it(fresh: Study, behind: Study) -> None:
     found = plans(fresh)
     assert [(p.pipeline, len(p.steps), p.waits) for p in found.plans] == [

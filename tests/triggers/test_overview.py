@@ -26,6 +26,11 @@ def test_what_comes_next(study: Study) -> None:
     project = Project(study.root)
     state = project.local
     state.folder.mkdir(exist_ok=True)
+    assert overview(project).following.endswith("; minipach hooks install")
+    with state.watching.open("a") as file:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        assert overview(project).following == "a pass begins when a trigger hears something"
+    hooks.install(project)
     assert overview(project).following == "a pass begins when a trigger hears something"
     state.heard.write_text("a\nb\n")
     found = overview(project)
@@ -72,3 +77,15 @@ def test_lines_of_other_triggers(study: Study, monkeypatch: pytest.MonkeyPatch) 
         "next": "now",
         "why": "2 ticks missing",
     }
+
+
+def test_a_clock_says_that_nobody_wakes_for_it(study: Study) -> None:
+    study.pipeline("report", "input: {cron: {name: tick, spec: '@daily', start: 2020-01-01}}\ntransform: {cmd: [x]}\n")
+    state = Project(study.root).local
+    state.folder.mkdir(exist_ok=True)
+    (line,) = overview(Project(study.root)).others
+    assert (line.state, line.why) == ("due", "neither watch nor serve runs; the next pass adds what is due")
+    with state.watching.open("a") as file:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        (line,) = [line for line in overview(Project(study.root)).others if line.kind == "cron"]
+        assert line.why == ""

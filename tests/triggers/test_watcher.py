@@ -243,6 +243,15 @@ def test_lines_that_nobody_answers_start_a_pass(study: Study, asked: list[str]) 
         assert asked == ["start"]
 
 
+def test_what_is_watched_is_said_first(study: Study, asked: list[str]) -> None:
+    all_seen(study)
+    commit(study, "images")
+    with watching(study) as kept:
+        wait_for(lambda: len(kept.events) > 1)
+    first, second = (str(event) for event in kept.events[:2])
+    assert "watching 2 repos" in first and "heard images" in second
+
+
 def test_settings(study: Study) -> None:
     project = Project(study.root)
     assert watch_options(project, look=None, poll=False) == WatchOptions()
