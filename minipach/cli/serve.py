@@ -42,8 +42,9 @@ def serve(
 
     Example: minipach serve --port 8642
     """
+    from minipach.storage.private_store import url_of
     from minipach.support.text import quoted
-    from minipach.triggers.bucket_inputs import bucket_inputs
+    from minipach.triggers.bucket_listener import listened
     from minipach.triggers.followed_remotes import followed
     from minipach.triggers.receiver import Receiver
     from minipach.triggers.server import is_loopback, listen
@@ -55,8 +56,8 @@ def serve(
     if unit:
         show_unit(context, project.root, kill_children=False)
         return
-    buckets = [one.path for one in bucket_inputs(project) if one.listen]
-    known = access(project.repo) if buckets else need_access(project.repo)
+    buckets = [one.path for one in listened(project)]
+    known = access(project.repo) if buckets or url_of(project.local) else need_access(project.repo)
     receiver = Receiver(project, every=every, body_limit=body_limit)
     listener = listen(host, port)
     shown = listener.getsockname()

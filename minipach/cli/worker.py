@@ -127,13 +127,16 @@ def up(
 ) -> None:
     """Start a private Redis server and a worker in the background.
 
-    Uses them as the executor of the project from now on. The S3 server of --store is SeaweedFS.
+    Uses them as the executor of the project from now on. The S3 server of --store is SeaweedFS. With it, minipach serve
+    runs, too: an upload into a bucket that is an input starts a pass.
 
     Example: minipach up -j 4, or minipach up --store
     """
     from minipach.executors.rq.private_server import up as start
     from minipach.executors.rq.private_store import start as start_store
+    from minipach.executors.rq.private_store import start_receiver
     from minipach.project.settings import slots
+    from minipach.triggers.receiver_status import serves
 
     here: Here = context.obj
     project = here.project()
@@ -142,6 +145,8 @@ def up(
         start_store(project, say)
         project = here.project()
     start(project, jobs, say)
+    if store:
+        start_receiver(project, say, lambda: serves(project))
 
 
 @guarded
@@ -153,13 +158,16 @@ def down(context: typer.Context) -> None:
     Example: minipach down
     """
     from minipach.executors.rq.private_server import down as stop
-    from minipach.executors.rq.private_store import service
+    from minipach.executors.rq.private_store import receiver, service
 
     here: Here = context.obj
     project = here.project()
+    heard = receiver(project).stop()  # first: it starts passes
+    if heard:
+        say(f"ended: {receiver(project).what}")
     ended = stop(project, say)
     server = service(project)
     if server.stop():
         say(f"ended: {server.what}")
-    elif not ended:
+    elif not (ended or heard):
         show("nothing runs")

@@ -20,7 +20,18 @@ from minipach.project.project import Project, find_project
 from minipach.project.settings import network_limit
 from minipach.publish.superdataset import commit_gitlinks
 from minipach.scheduling.events import Message, Reporter
-from minipach.storage.s3 import Bucket, Key, bucket, given_key, listing, private_addresses, prove, stored_key
+from minipach.storage.private_store import is_private, read_key
+from minipach.storage.s3 import (
+    Bucket,
+    Key,
+    bucket,
+    given_key,
+    listing,
+    make_bucket,
+    private_addresses,
+    prove,
+    stored_key,
+)
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.files import write_whole
 from minipach.support.text import quoted, suggest
@@ -87,7 +98,9 @@ def add(project: Project, path: str, url: str, name: str, prefix: str, *, listen
     folder = project.root / path
     if os.path.lexists(folder):
         raise UserError(Problem("input.exists", path, "exists already", "choose another name"))
-    key = given_key()
+    key = (read_key(project.local) if is_private(project.local, place) else None) or given_key()
+    if is_private(project.local, place) and make_bucket(place, key):
+        reporter.report(Message(f"{path}: made the bucket {name}"))
     versions = prove(place, key)
     _create(project, path)
     repo = Repo(folder)

