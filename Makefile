@@ -27,6 +27,7 @@ check: .venv/ready docs ## lint, format, types, imports, generated docs, the doc
 	@$(PYTHON) -m mypy
 	@$(ON_PATH) lint-imports --no-cache
 	@$(PYTHON) -m minipach.spec.reference --check docs/spec-reference.md
+	@$(PYTHON) -m minipach.spec.pachyderm_fields --check docs/pachyderm-fields.md
 	@$(PYTHON) -m minipach.cli.reference --check docs/commands.md
 	@$(PYTHON) -m pytest -m "slow and not soak" -n 2 --dist worksteal
 

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from minipach.model.pipeline import BrokenSpec
+from minipach.model.repo_layout import SPEC
 from minipach.project.spec_file import decoded
+from minipach.spec.load import load_spec
 from minipach.spec.yaml_reader import Null, Number, read_yaml
 from minipach.support.errors import Problem, UserError, each_once
-from minipach.templates.draft import Draft, without_refused
+from minipach.templates.draft import Draft, to_yaml, without_refused
 from minipach.templates.jsonnet import evaluated
 from minipach.templates.rendered_spec import Source
 
 _RENAMED = {"atom": "pfs"}  # of an input
+_RENAMED_FIELDS = {
+    **dict.fromkeys(("chunk_spec", "chunkSpec"), "datum_set_spec"),
+    **dict.fromkeys(("resource_spec", "resourceSpec"), "resource_requests"),
+}
+_RENAMED_PFS = dict.fromkeys(("lazy_files", "lazyFiles"), "lazy")
 _LISTS = ("cross", "union", "join", "group")
 
 
@@ -45,7 +54,10 @@ def from_pachyderm(file: Path, name: str, arguments: Sequence[str] = ()) -> Draf
     named = spec.get("pipeline", {}).get("name") if isinstance(spec.get("pipeline"), dict) else None
     if named and named != name:
         left_out.append(f"pipeline.name: {named}; here the folder names a pipeline")
-    spec.pop("pipeline", None)
+    pipeline = spec.pop("pipeline", None)
+    if isinstance(pipeline, dict) and pipeline.get("project"):
+        left_out.append("pipeline.project: a repo is looked up in the project that this pipeline is in")
+    spec = _renamed(spec, _RENAMED_FIELDS)
     if "inputs" in spec and "input" not in spec and isinstance(spec["inputs"], list):
         members = [
             {"pfs": {k: v for k, v in _repo(m).items() if k in ("repo", "glob", "branch", "name")}}
@@ -57,7 +69,26 @@ def from_pachyderm(file: Path, name: str, arguments: Sequence[str] = ()) -> Draf
     order = ("description", "input", "transform")
     spec = {key: spec[key] for key in (*(k for k in order if k in spec), *(k for k in spec if k not in order))}
     draft = Draft(spec, left_out=tuple(left_out), origin=file.name, rendering=source)
-    return without_refused(draft, name)
+    draft = without_refused(draft, name)
+    return replace(draft, left_out=(*draft.left_out, *_without_effect(draft, name)))
+
+
+def _without_effect(draft: Draft, name: str) -> list[str]:
+    """Return a sentence for each field that stays in the spec and changes nothing here."""
+    try:
+        notes = load_spec(to_yaml(draft), source=SPEC, folder=name).notes
+    except BrokenSpec:
+        return []  # reported when the draft is checked
+    return [f"{note.message} (it stays in the spec)" for note in notes]
+
+
+def _renamed(spec: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """Return a mapping with today's names of keys, where these are free."""
+    found = {}
+    for key, value in spec.items():
+        new = names.get(key, key)
+        found[key if new in spec else new] = value
+    return found
 
 
 def _plain(value: Any) -> Any:
@@ -77,7 +108,9 @@ def _plain(value: Any) -> Any:
 def _input(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
-    found = {_RENAMED.get(key, key): value for key, value in node.items()}
+    found = _renamed(node, _RENAMED)
+    if isinstance(found.get("pfs"), dict):
+        found["pfs"] = _renamed(found["pfs"], _RENAMED_PFS)
     for kind in _LISTS:
         if isinstance(found.get(kind), list):
             found[kind] = [_input(member) for member in found[kind]]

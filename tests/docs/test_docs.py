@@ -22,7 +22,7 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "examples").rglob("*.md")),
 ]
-WRITTEN = ("commands.md", "problems.md", "spec-reference.md")  # by the program itself
+WRITTEN = ("commands.md", "problems.md", "spec-reference.md", "pachyderm-fields.md")  # by the program itself
 
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _TYPED = re.compile(r"^\s*(?:\S*[$] )?(?:[A-Z_]+=\S+ |docker (?:compose|run) .* )?minipach (?=[a-z-])(.*)$")

@@ -36,6 +36,21 @@ def test_older_fields(tmp_path: Path) -> None:
     assert first.spec["input"] == PFS
 
 
+def test_renamed_fields_and_fields_without_effect(tmp_path: Path) -> None:
+    pfs = {"pfs": {"repo": "images", "glob": "/*", "lazy_files": True}}
+    spec = {
+        "transform": RUN,
+        "input": pfs,
+        "chunk_spec": {"number": 2},
+        "resourceSpec": {"cpu": 1},
+        "autoscaling": True,
+    }
+    found = draft(tmp_path, {**spec, "pipeline": {"name": "edges", "project": {"name": "x"}}})
+    assert found.spec["datum_set_spec"] == {"number": 2} and found.spec["resource_requests"] == {"cpu": 1}
+    assert found.spec["input"]["pfs"]["lazy"] is True
+    assert [line.split()[0].strip("`:") for line in found.left_out] == ["pipeline.project", "autoscaling"]
+
+
 @pytest.mark.parametrize(
     "spec", [[], {"transform": RUN}, {"transform": RUN, "input": {"cron": {"name": "x", "spec": 3}}}]
 )
