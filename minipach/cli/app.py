@@ -42,6 +42,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "triggers": ("pause", "resume", "hooks", "triggers"),
     "watch": ("watch", "save-files"),
     "serve": ("serve",),
+    "services": ("services",),
     "alerts": ("alerts",),
     "jobs": ("retry", "wait", "cancel", "jobs", "job", "top", "usage"),
     "logs": ("logs",),

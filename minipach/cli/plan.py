@@ -146,4 +146,5 @@ def _in_short(plan: Plan) -> str:
         return f"nothing to do yet, {plan.waits}"
     if plan.is_current and plan.steps:
         return "nothing to do"
-    return (", ".join(told) or "no datums") + (f"; {plan.note}" if plan.note else "")
+    nothing = "a service" if plan.is_service else "no datums"
+    return (", ".join(told) or nothing) + (f"; {plan.note}" if plan.note else "")

@@ -15,13 +15,13 @@ _GREEN, _CYAN, _YELLOW, _RED, _DIM, _BOLD = "32", "36", "33", "31", "2", "1"
 
 # The colour of each word that says how something stands, in every command.
 STATES = {
-    **dict.fromkeys(("current", "published", "ok", "reproducible"), _GREEN),
-    **dict.fromkeys(("running", "submitted", "reuse", "new", "added"), _CYAN),
+    **dict.fromkeys(("current", "published", "ok", "reproducible", "serving", "service"), _GREEN),
+    **dict.fromkeys(("running", "submitted", "reuse", "new", "added", "starting", "updating"), _CYAN),
     **dict.fromkeys(
         ("behind", "partial", "interrupted", "cancelled", "lost", "recovered", "waiting", "note", "run", "changed"),
         _YELLOW,
     ),
-    **dict.fromkeys(("failed", "error", "problem", "different", "remove", "removed", "skip"), _RED),
+    **dict.fromkeys(("failed", "error", "problem", "different", "remove", "removed", "skip", "crashed"), _RED),
     **dict.fromkeys(("blocked", "unknown", "stored", "renamed", "same"), _DIM),
 }
 _COLOURED = frozenset({"STATE", "LEVEL", "ACTION", "CHANGE"})  # columns that hold such a word

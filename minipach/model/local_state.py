@@ -170,6 +170,16 @@ class LocalState:
         return self.folder / "console.log"
 
     @property
+    def services(self) -> Path:
+        """The folder of services: the state of each (JSON), its log, and which were stopped by hand."""
+        return self.folder / "services"
+
+    @property
+    def supervising(self) -> Path:
+        """The lock of the supervisor of services, with its process id."""
+        return self.folder / "supervising"
+
+    @property
     def seen(self) -> Path:
         """The branches as the last such pass saw them (JSON)."""
         return self.folder / "seen.json"

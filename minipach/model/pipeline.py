@@ -176,6 +176,22 @@ class Pod:
 
 
 @dataclass(frozen=True)
+class Service:
+    """The ports of a program that runs until it is stopped.
+
+    port: on which it listens · external: at which it is reached · kind, ip, annotations: of the Service on Kubernetes ·
+    health: the path that it answers when it is ready; "": it is ready when it takes connections.
+    """
+
+    port: int
+    external: int
+    kind: str = "NodePort"
+    ip: str = ""
+    annotations: tuple[tuple[str, str], ...] = ()
+    health: str = ""
+
+
+@dataclass(frozen=True)
 class Metadata:
     """Words about the pipeline, sorted by key."""
 
@@ -195,7 +211,7 @@ class Pipeline:
     was out of it (1: as much) · places: (field, `line:column`) of the inputs' fields and of the
     image, for errors that show only later; where something stands makes no other pipeline of it · exclude: names or
     patterns of datums that are left out, and why · metrics: paths or patterns of outputs with metrics · egress: the
-    place that outputs are sent to after a publish, or "".
+    place that outputs are sent to after a publish, or "" · service: it is a service, which has no outputs.
     """
 
     name: str
@@ -226,6 +242,7 @@ class Pipeline:
     metrics: tuple[str, ...] = ()
     egress: str = ""
     pod: Pod = Pod()
+    service: Service | None = None
     notes: tuple[Problem, ...] = ()
     source: str = "spec.yml"
     blob: str = field(default="", repr=False, compare=False)

@@ -9,11 +9,21 @@ from typing import Literal
 
 # --- of a pipeline, after a pass ---
 PipelineState = Literal[
-    "current", "published", "partial", "failed", "blocked", "error", "submitted", "waiting", "deferred", "interrupted"
+    "current",
+    "published",
+    "partial",
+    "failed",
+    "blocked",
+    "error",
+    "submitted",
+    "waiting",
+    "deferred",
+    "interrupted",
+    "service",
 ]
 GOING: frozenset[PipelineState] = frozenset({"submitted", "waiting"})
 STOPPED: frozenset[PipelineState] = frozenset({"failed", "blocked", "error", "partial", "deferred", *GOING})
-FINE: frozenset[PipelineState] = frozenset({"current", "published", "partial", "deferred", *GOING})
+FINE: frozenset[PipelineState] = frozenset({"current", "published", "partial", "deferred", "service", *GOING})
 
 # --- of a job ---
 JobState = Literal[PipelineState, "running", "superseded", "cancelled"]

@@ -51,6 +51,8 @@ from minipach.support.text import many
 
 __all__ = ["Assessment", "SnapshotStore"]
 
+_SERVICE = "no datum runs in jobs; minipach services"
+
 
 @dataclass
 class Assessment:
@@ -454,6 +456,10 @@ class Assessment:
         """
         if self.has_nothing:  # what was published stays as it is
             return Plan(self.pipeline.name, ())
+        if self.pipeline.service is not None:
+            problems = service_problems(self.pipeline, self.datums)
+            note = _SERVICE if self.datums else self.no_datums
+            return Plan(self.pipeline.name, (), problems=problems, note=note, is_service=True)
         key = self._plan_key(blocked)
         where = str(self.repo.path)
         kept = self.project.cache.get("plan", where) if key else None
@@ -608,6 +614,14 @@ class Assessment:
     def close(self) -> None:
         """End the git process of this pipeline's repo."""
         self.repo.close()
+
+
+def service_problems(pipeline: Pipeline, datums: Sequence[Datum]) -> tuple[Problem, ...]:
+    """Return what is wrong with the datums of a service: it serves one."""
+    if len(datums) < 2:
+        return ()
+    message = f"a service has one datum, and here are {len(datums)}"
+    return (Problem("service.several-datums", pipeline.at("input"), message, "write glob: /, or group the inputs"),)
 
 
 def _exclusion(pattern: str, reason: str, names: Sequence[str]) -> str:

@@ -88,7 +88,8 @@ class Plan:
     waits: for which pipeline upstream (`waits for edges (2 to run)`); what that one will publish, nobody knows yet ·
     problems: what the user must mend before there can be any steps, or before what they give can be published · note:
     why it has no datums, if it has none; or that some may be in each other's way · hints: what would pay, or is not
-    as the spec asks for · deferred: inputs with commits that their trigger has not released.
+    as the spec asks for · deferred: inputs with commits that their trigger has not released · is_service: it has
+    no jobs.
     """
 
     pipeline: str
@@ -98,6 +99,7 @@ class Plan:
     note: str = ""
     hints: tuple[str, ...] = ()
     deferred: tuple[Deferral, ...] = ()
+    is_service: bool = False
 
     @property
     def counts(self) -> dict[str, int]:

@@ -18,13 +18,14 @@ from minipach.planning.plan import Plan, skip
 from minipach.project.project import Project
 from minipach.records.job_database import Ledger
 from minipach.records.job_history import as_they_are
+from minipach.records.service_state import service_line
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.text import many
 
 _COUNTS = ("datums", "current", "stored", "missing", "failed", "left", "recovered", "remove", "upstream")
 _NAMED = 5  # at most so many datums in a line
 _WAYS = 5  # at most so many kinds of failure
-State = Literal["current", "running", "behind", "failed", "blocked", "new"]
+State = Literal["current", "running", "behind", "failed", "blocked", "new", "service"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,8 @@ def _status(
         details.append(absence)
     if waits:
         details.append(f"waits for {waiting}")
+    elif assessment.pipeline.service is not None:
+        details.append(service_line(assessment.project.local, assessment.pipeline))
     elif plan.is_empty:
         details.append(assessment.no_datums)
     return Status(name, _word(assessment, plan, [*failed, *left], waits), counts, tuple(details), plan.problems)
@@ -177,6 +180,8 @@ def _word(assessment: Assessment, plan: Plan, failed: list[Attempt], waits: list
         return "failed"
     if waits or plan.problems:
         return "blocked"
+    if assessment.pipeline.service is not None:
+        return "service"
     if plan.is_current and assessment.exists:
         return "current"
     return "behind" if assessment.state else "new"

@@ -284,6 +284,8 @@ class Project:
             *self._displaced(),
             *self._missing_repos(),
             *self._shared_clocks(),
+            *self._taken_from_services(),
+            *self._shared_ports(),
             *self._circles(),
         ):
             found.setdefault(path, []).append(problem)
@@ -378,6 +380,32 @@ class Project:
                 elif inside in self._graph or any(need.repo.startswith(f"{place}/") for place in self._graph):
                     message = f"the repo of ticks {need.repo} is inside of a pipeline"
                     yield path, Problem("cron.repo-taken", need.repo_at, message, "write another `repo`")
+
+    def _taken_from_services(self) -> Iterator[tuple[str, Problem]]:
+        """Yield the pipelines that take input from a service, which has no outputs."""
+        for path, needs in self._specs.needs.items():
+            for need in needs:
+                upstream = self._specs.pipelines.get(need.repo)
+                if upstream is not None and upstream.service is not None:
+                    message = f"{need.repo} is a service, which has no outputs"
+                    yield path, Problem("input.of-service", need.repo_at, message, "take the input from another repo")
+
+    def _shared_ports(self) -> Iterator[tuple[str, Problem]]:
+        """Yield the services that want the port of another one."""
+        first: dict[int, str] = {}
+        for path, pipeline in sorted(self._specs.pipelines.items()):
+            if pipeline.service is None:
+                continue
+            other = first.setdefault(pipeline.service.external, path)
+            if other != path:
+                message = f"port {pipeline.service.external} is that of the service {other}, too"
+                at = pipeline.at("service")
+                yield path, Problem("service.port-taken", at, message, "write another `external_port`")
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The paths of the pipelines that are services, sorted."""
+        return tuple(path for path, pipeline in sorted(self.pipelines.items()) if pipeline.service is not None)
 
     def needs(self, path: str) -> tuple[Need, ...]:
         """Return what the inputs of a pipeline take from; nothing where its spec can't be read so far."""

@@ -216,23 +216,31 @@ class Scheduler:
                 reasons = [f"{deferral.repo}: {deferral.text}" for deferral in assessment.deferred]
                 return PipelineReport(name, "deferred", reason="; ".join(reasons) or assessment.no_datums)
             plan = self._plan(assessment)
+            if assessment.pipeline.service is not None:
+                crash_cleanup.end(assessment.repo)
+                self._note_used(turn, assessment)
+                return _of_service(plan)
             changes = any(n for action, n in plan.counts.items() if action != "current")
             with gc_held_off(assessment.repo) if changes else contextlib.nullcontext():
                 report = yield from PipelinePass(self, assessment, targets, options).run(plan)
             crash_cleanup.end(assessment.repo)
             if changes and report.state == "published":
                 maintain(assessment.repo)
-            if assessment.source:
-                self._used.note(turn, path, assessment.source)
-            for (repo, branch), commit in assessment.commits.items():
-                if branch is None and (repo, branch) not in assessment.deferrals:
-                    self._used.note(turn, repo, commit)
+            self._note_used(turn, assessment)
             return report
         except UserError:
             crash_cleanup.clear(assessment.repo)
             raise
         finally:
             assessment.close()
+
+    def _note_used(self, turn: int, assessment: Assessment) -> None:
+        """Note the commits that a pass has used, for the superdataset."""
+        if assessment.source:
+            self._used.note(turn, assessment.path, assessment.source)
+        for (repo, branch), commit in assessment.commits.items():
+            if branch is None and (repo, branch) not in assessment.deferrals:
+                self._used.note(turn, repo, commit)
 
     def _tidy(self, assessment: Assessment) -> None:
         """Finish or clear up what a kill left behind: a half-made checkout, slots, results not folded in yet."""
@@ -291,6 +299,13 @@ class Scheduler:
             self.executor = self.backend.make(self.project, self._jobs)
             self.executor.prefer(self._order)
         return self.executor
+
+
+def _of_service(plan: Plan) -> PipelineReport:
+    """Return the report of a service. Raises UserError if it can't run."""
+    if plan.problems:
+        raise UserError(plan.problems)
+    return PipelineReport(plan.pipeline, "service", reason=plan.note)
 
 
 class _Used:

@@ -23,6 +23,7 @@ from minipach.model.pipeline import (
     Pod,
     Resources,
     Secret,
+    Service,
     SetSpec,
     Transform,
     Trigger,
@@ -96,6 +97,7 @@ def load_spec(text: str, *, source: str, folder: str, params: Mapping[str, Any] 
     _check_batching(document)
     _check_retry(document)
     _check_egress(document, spec)
+    _check_service(document, spec)
     if document.problems or spec is None:
         raise BrokenSpec(_found(source, document, text), tuple(_needs(document, source)), _image(document, source))
     note_fields(spec, (), notes)
@@ -148,7 +150,8 @@ def _places(document: Document) -> tuple[tuple[str, str], ...]:
         for loc, place in document.places.items()
         if loc[:1] == ("input",)
         or loc[:2] == ("minipach", "schedule")
-        or loc in (recipe, ("transform", "image"), ("transform", "cmd"), ("output_branch",), ("outputBranch",))
+        or loc
+        in (("service",), recipe, ("transform", "image"), ("transform", "cmd"), ("output_branch",), ("outputBranch",))
     )
 
 
@@ -253,6 +256,43 @@ def _check_egress(document: Document, spec: PipelineSpec | None) -> None:
 def _egress(spec: PipelineSpec) -> str:
     found = spec.egress
     return "" if found is None else found.url or (found.object_storage.url if found.object_storage else "")
+
+
+_NO_END = ("datum_timeout", "job_timeout", "egress", "output_branch")  # of what has an end, and outputs
+
+
+def _check_service(document: Document, spec: PipelineSpec | None) -> None:
+    """Check that a service has nothing that only a program with an end can have."""
+    if spec is None:
+        return
+    if spec.service is None:
+        if spec.minipach.health:
+            message = "`health` is for a service, and this is none"
+            document.add(("minipach", "health"), "spec.bad-service", message, "add `service`, or remove it", key=True)
+        return
+    found: list[tuple[str, ...]] = [(name,) for name in _NO_END if getattr(spec, name)]
+    found += [("transform", "datum_batching")] if spec.transform.datum_batching else []
+    found += [("minipach", "schedule")] if spec.minipach.schedule else []
+    for loc in found:
+        message = f"`{loc[-1]}` has no meaning for a service, which has neither end nor outputs"
+        document.add(loc, "spec.bad-service", message, "remove one of them", key=True)
+    if spec.parallelism_spec.constant > 1:
+        where = ("parallelism_spec", "constant")
+        document.add(where, "spec.bad-service", "a service runs once", "write constant: 1, or remove it")
+
+
+def _service(spec: PipelineSpec) -> Service | None:
+    found = spec.service
+    if found is None:
+        return None
+    return Service(
+        found.internal_port,
+        found.external_port or found.internal_port,
+        found.type or "NodePort",
+        found.ip,
+        _pairs(found.annotations),
+        spec.minipach.health,
+    )
 
 
 def _checked_input(document: Document) -> Input | None:
@@ -449,7 +489,7 @@ def _pipeline(
         resource_requests=_resources(spec.resource_requests),
         resource_limits=_resources(spec.resource_limits),
         output_branch=spec.output_branch or None,
-        network=spec.minipach.network,
+        network=spec.minipach.network and (not spec.service or "network" in spec.minipach.model_fields_set),
         writable_inputs=spec.minipach.inputs == "writable",
         outputs_required=spec.minipach.outputs == "required",
         shared_code=tuple(dict.fromkeys(posixpath.normpath(path) for path in spec.minipach.code)),
@@ -459,6 +499,7 @@ def _pipeline(
         egress=_egress(spec),
         exclude=tuple((one.datum, one.reason) for one in spec.minipach.exclude),
         pod=_pod(spec),
+        service=_service(spec),
         notes=notes,
         source=source,
         blob=blob,

@@ -27,11 +27,14 @@ from minipach.spec.value_types import (
     EgressUrl,
     EnvName,
     ExitCode,
+    HealthPath,
     Later,
     Many,
     Moment,
     Noted,
     OrUnset,
+    Port,
+    PortOrNone,
     Refused,
     SecretName,
     Some,
@@ -335,6 +338,22 @@ class EgressSpec(Model):
     )
 
 
+class ServiceSpec(Model):
+    """A program that runs until it is stopped, and answers on a port (docs/howto-services.md)."""
+
+    internal_port: Port = Field(description="The port on which the program listens, also as `$PORT`.")
+    external_port: PortOrNone = Field(
+        default=0,
+        description="The port at which others reach it: on this machine that of 127.0.0.1, in a cluster that of the "
+        "Service. Default: `internal_port`.",
+    )
+    type: Literal["NodePort", "ClusterIP", "LoadBalancer", ""] = Field(
+        default="NodePort", description="Type of the Service. For executor kubernetes."
+    )
+    ip: Text = Field(default="", description="`loadBalancerIP` of the Service. For executor kubernetes.")
+    annotations: dict[Text, Text] = Field(default={}, description="Of the Service. For executor kubernetes.")
+
+
 class LimitsSpec(Model):
     """Limits of each datum, besides `datum_timeout` and `resource_limits`."""
 
@@ -393,7 +412,15 @@ class MinipachSpec(Model):
     outputs: Literal["optional", "required"] = Field(
         default="optional", description="`required`: a datum that writes nothing fails."
     )
-    network: Boolean = Field(default=True, description="`false`: the program has no network.")
+    network: Boolean = Field(
+        default=True,
+        description="`false`: the program has no network. A service has none, unless `true` is written here.",
+    )
+    health: HealthPath = Field(
+        default="",
+        description="Path that a service answers with a status below 400 when it is ready, such as `/health`. "
+        "Default: it is ready when its port takes connections.",
+    )
     inputs: Literal["read-only", "writable"] = Field(
         default="read-only",
         description="`writable`: the program may change its inputs and write beside them; each datum gets private "
@@ -494,8 +521,8 @@ class PipelineSpec(Model):
     egress: Annotated[EgressSpec | None, BeforeValidator(unset)] = Field(
         default=None, description="The place that outputs are sent to under their names, after each publish."
     )
-    service: Annotated[Any, Refused("not supported", "run the service beside the project")] = _kept(
-        "A long-running service."
+    service: Annotated[ServiceSpec | None, BeforeValidator(unset)] = Field(
+        default=None, description="The program runs until it is stopped, and answers on a port."
     )
     spout: Annotated[Any, Refused("not supported", "let what receives the data commit it to a repo")] = _kept(
         "A source of streamed data."

@@ -94,13 +94,13 @@ def _unknown(name: str, model: type[BaseModel], given: object) -> tuple[str, str
         return f"`{name}` is {what}", fix
     if snake(name) in known:
         return f"`{name}` is there already as `{snake(name)}`", "keep one"
-    guess = difflib.get_close_matches(snake(name), known, 1)
-    if guess:
-        return f"unknown key {show(name)}", f"use `{guess[0]}`"
     elsewhere = next((path for path, field in _fields(PipelineSpec, "") if field == snake(name)), None)
     if elsewhere is not None and given is not None:
         where = f"below `{elsewhere}`" if elsewhere else "to the top"
         return f"unknown key {show(name)} here", f"move it {where}"
+    guess = difflib.get_close_matches(snake(name), known, 1)
+    if guess:
+        return f"unknown key {show(name)}", f"use `{guess[0]}`"
     usable = [key for key, field in model.model_fields.items() if not _without_effect(field.metadata)]
     return f"unknown key {show(name)}", f"use one of: {', '.join(usable)}"
 

@@ -245,6 +245,18 @@ def project_name(value: object) -> object:
     return value["name"] if isinstance(value, dict) and value.keys() == {"name"} else value
 
 
+def _port(value: int) -> int:
+    if not 1 <= value <= 65535:
+        raise _bad(f"{value} is no port", "write a number from 1 to 65535")
+    return value
+
+
+def _health_path(value: str) -> str:
+    if value and not re.fullmatch(r"/[!-~]{0,1000}", value):
+        raise _bad(f"{show(value)} is no path of a URL", "write it from its first slash, as in /health")
+    return value
+
+
 def unset(value: object) -> object:
     """Return None for what protobuf's JSON writes where a field has no value."""
     return None if value is False or value in ("", []) else value
@@ -319,4 +331,7 @@ Moment = Annotated[Text, AfterValidator(_moment), Label("date or time")]
 ExitCode = Annotated[Integer, AfterValidator(_code)]
 Tries = Annotated[Integer, AfterValidator(_tries)]
 Count = Annotated[Integer, AfterValidator(_count)]
+Port = Annotated[Integer, AfterValidator(_port)]
+PortOrNone = Annotated[Integer, AfterValidator(lambda value: _port(value) if value else 0)]
+HealthPath = Annotated[Text, AfterValidator(_health_path)]
 Later = Annotated[Any, Refused("not built yet", "remove it for now")]

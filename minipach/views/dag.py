@@ -23,6 +23,7 @@ COLOURS = {  # white text on them is readable (contrast 4.5 and more), and they 
     "not installed": "#57606a",
     "missing": "#cf222e",
     "data": "#57606a",
+    "service": "#0a6c74",
 }
 
 

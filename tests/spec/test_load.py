@@ -23,6 +23,7 @@ from minipach.model.pipeline import (
     Pipeline,
     Resources,
     Secret,
+    Service,
     Transform,
 )
 from minipach.spec.legacy_fields import obsolete
@@ -424,6 +425,34 @@ def test_egress_has_no_credentials_and_one_place() -> None:
         assert problem(f"{MINIMAL}egress: {both}\n").location.startswith("3:")
 
 
+def test_a_service_has_ports_and_no_network_unless_it_says_so() -> None:
+    found = read(f"{MINIMAL}service: {{internalPort: 80, externalPort: 30080, type: LoadBalancer, ip: 192.0.2.7}}\n")
+    assert found.service == Service(80, 30080, "LoadBalancer", "192.0.2.7") and not found.network
+    other = read(f"{MINIMAL}service: {{internal_port: '80'}}\nminipach: {{network: true, health: /ready}}\n")
+    assert other.service == Service(80, 80, health="/ready") and other.network
+    assert read(f"{MINIMAL}service: false\n").service is None
+
+
+NO_SERVICES = {
+    "service: {}": "3:10 spec.missing-field",
+    "service: {internal_port: 0}": "3:26 spec.bad-value",
+    "service: {internal_port: 70000}": "3:26 spec.bad-value",
+    "service: {internal_port: 80, external_port: 70000}": "3:45 spec.bad-value",
+    "service: {internal_port: 80, type: ExternalName}": "3:36 spec.bad-value",
+    "service: {internal_port: 80}\nminipach: {health: ready}": "4:20 spec.bad-value",
+    "service: {internal_port: 80}\nminipach: {health: '/a b'}": "4:20 spec.bad-value",
+    "service: {internal_port: 80}\ndatum_timeout: 5s": "4:1 spec.bad-service",
+    "service: {internal_port: 80}\nparallelism_spec: {constant: 2}": "4:30 spec.bad-service",
+    "service: {internal_port: 80}\negress: {URL: 's3://a/b'}": "4:1 spec.bad-service",
+    "minipach: {health: /ready}": "3:12 spec.bad-service",
+}
+
+
+@pytest.mark.parametrize(("lines", "expected"), NO_SERVICES.items())
+def test_no_service(lines: str, expected: str) -> None:
+    assert brief(problem(f"{MINIMAL}{lines}\n")) == expected
+
+
 NOT_BUILT = [
     "transform: {cmd: [x], user: me}",
 ]
@@ -431,7 +460,6 @@ NOT_SUPPORTED = [
     "input: {pfs: {repo: a, glob: /, s3: true}}",
     "input: {pfs: {repo: a, glob: /, commit: abc}}",
     "egress: {sql_database: {url: x}}",
-    "service: {internal_port: 80}",
     "spout: {}",
     "s3_out: true",
     "tf_job: {}",

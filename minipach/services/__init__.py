@@ -1,0 +1,1 @@
+"""Services: pipelines whose program runs until it is stopped. A supervisor starts, replaces and ends them."""
