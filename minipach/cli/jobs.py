@@ -243,7 +243,7 @@ def retry(
     here: Here = context.obj
     project = here.project()
     paths = [project.path_of(name) for name in pipelines or []] or list(project.order)
-    with reporting() as terminal:
+    with reporting(project=project, jobs=at_once) as terminal:
         report = run_failed(project, paths, terminal, jobs=at_once, wait=wait)
     if report is not None:
         tell(report, as_json=as_json)

@@ -15,13 +15,13 @@ from minipach.cli.common import FAILED, USER, Here, colours, guarded, say, say_l
 from minipach.cli.options import DOWNSTREAM, JOBS, JSON, TARGETS, UPSTREAM
 from minipach.cli.sections import RUN, add
 from minipach.model.states import ENDS, FINE
-from minipach.support.text import NAMED, many, printable, quoted
+from minipach.support.text import NAMED, many, quoted
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
+    from minipach.cli.bars import Bars
     from minipach.model.attempt import Attempt
     from minipach.model.failures import Way
+    from minipach.project.project import Project
     from minipach.scheduling.events import Event, Reporter
     from minipach.scheduling.report import PipelineReport, ScheduleReport
 
@@ -108,7 +108,8 @@ def schedule(
             Problem("option.conflict", "", "--fail-fast and --keep-going exclude each other", "leave one of them out")
         )
     options = Options(force=force, fail_fast=fail_fast, keep_going=keep_going, retry_failed=retry_failed, now=now)
-    with reporting(events=events, detail=-1 if quiet else int(verbose)) as reporter:
+    detail = -1 if quiet else int(verbose)
+    with reporting(events=events, detail=detail, project=project, jobs=jobs) as reporter:
         report = run(project, targets, options, reporter, jobs=jobs, wait=wait)
     tell(report, as_json=as_json, quiet=quiet)
 
@@ -184,31 +185,22 @@ def on_its_way(report: ScheduleReport) -> str:
     return f"submitted; minipach wait, minipach jobs, minipach logs {which}--follow"
 
 
-def _start_bars() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    bars = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[failed]}"),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    bars.start()
-    return bars
-
-
 @contextlib.contextmanager
-def reporting(*, events: bool = False, detail: int = 0) -> Iterator[Reporter]:
-    """Show what is reported meanwhile; no bar is left on the screen. events: as JSON · detail: as for `Terminal`."""
+def reporting(
+    *, events: bool = False, detail: int = 0, project: Project | None = None, jobs: int | None = None
+) -> Iterator[Reporter]:
+    """Show what is reported meanwhile; no bar is left on the screen.
+
+    Args:
+        events: Whether it is shown as JSON.
+        detail: As for `Terminal`.
+        project: The project; with it, bars name the running datums.
+        jobs: Datums at once, for the time to go; None: as configured.
+    """
     if events:
         yield EventLines()
         return
-    terminal = Terminal(detail)
+    terminal = Terminal(detail, project, jobs)
     try:
         yield terminal
     finally:
@@ -229,11 +221,12 @@ class Terminal:
     detail: -1 shows only what is wrong; 1 shows a line for each datum set that ends, with the rate.
     """
 
-    def __init__(self, detail: int = 0) -> None:
+    def __init__(self, detail: int = 0, project: Project | None = None, jobs: int | None = None) -> None:
         self._detail = detail
+        self._project = project
+        self._jobs = jobs
         self._since: dict[str, float] = {}  # by pipeline
-        self._bars: Progress | None = None
-        self._tasks: dict[str, TaskID] = {}  # by pipeline
+        self._bars: Bars | None = None
         self._last: dict[str, float] = {}
         self._tty = colours(sys.stderr)
         # failed datums by pipeline, how they failed and what they said last
@@ -287,24 +280,29 @@ class Terminal:
             say(f"{pipeline}: {done} of {total} done" + (f", {failed} failed" if failed else ""))
 
     def _draw(self, pipeline: str, done: int, failed: int, total: int) -> None:
-        note = f"{failed} failed" if failed else ""
         with contextlib.suppress(OSError):  # the terminal is gone; the work continues
             if self._bars is None:
-                self._bars = _start_bars()
-            if pipeline not in self._tasks:
-                self._tasks[pipeline] = self._bars.add_task(printable(pipeline), total=total, failed="", rate="")
-            rate = self._rate(pipeline, done)
-            self._bars.update(self._tasks[pipeline], completed=done, total=total, failed=note, rate=rate)
+                self._bars = self._start_bars()
+            self._bars.draw(pipeline, done, failed, total)
         if done == total:
             self._take_off(pipeline)
 
     def _take_off(self, pipeline: str) -> None:
         """Take the bar of a pipeline off the screen."""
-        task = self._tasks.pop(pipeline, None)
-        if self._bars is not None and task is not None:
-            self._bars.remove_task(task)
-        if not self._tasks:
+        if self._bars is None or self._bars.take_off(pipeline):
             self.stop()
+
+    def _start_bars(self) -> Bars:
+        from minipach.cli.bars import Bars
+
+        if self._project is None:
+            return Bars(lambda _: {}, lambda *_: None)
+        from minipach.project.settings import slots
+        from minipach.views.running_datums import RunningDatums
+
+        running = RunningDatums(self._project)
+        at_once = slots(self._project.repo, self._jobs)
+        return Bars(running.names, lambda pipeline, count: running.expected(pipeline, count, at_once))
 
     def stop(self) -> None:
         """Take all bars off the screen."""
@@ -312,7 +310,6 @@ class Terminal:
             with contextlib.suppress(OSError):
                 self._bars.stop()
             self._bars = None
-            self._tasks.clear()
 
     def _failure(self, pipeline: str, end: Attempt) -> None:
         """Show why a datum failed, and the end of its log; of those that failed alike, only the first in full."""

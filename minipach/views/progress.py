@@ -69,6 +69,10 @@ class Sheet:
             self._last = key
             self._kinds[datum] = kind
             self._note_start(started)
+        self.read_sets()
+
+    def read_sets(self) -> None:
+        """Read the sets that are new, and nothing that a pass has recorded."""
         for row in self._new_lines():
             if "set" in row:
                 self._sets[row["set"]] = _Noted(tuple(row.get("holds", row["datums"])), int(row["tries"]), row["log"])
@@ -99,6 +103,12 @@ class Sheet:
                 more = f" and {len(noted.datums) - 1} more" if len(noted.datums) > 1 else ""
                 found[ident] = noted.datums[0] + more
         return found
+
+    def at_work(self, running: Collection[str]) -> list[str]:
+        """Return the names of the datums at work: one in each set that runs."""
+        sets = [self._sets[ident] for ident in running if ident in self._sets]
+        at = [(noted, self._past(noted, self._kinds.keys())) for noted in sets]
+        return sorted(noted.datums[place] for noted, place in at if place < len(noted.datums))
 
     def progress(self, row: JobRow, running: Collection[str], outcomes: Iterable[Outcome]) -> Progress:
         """Return how far it is, with what no pass has recorded yet."""
