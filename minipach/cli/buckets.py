@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from minipach.cli.common import Here, guarded, show, show_json
+from minipach.cli.common import Here, guarded, leave_with, show, show_json
 from minipach.cli.options import JSON
 from minipach.cli.sections import OTHERS, PROJECT, Group
 from minipach.cli.sections import add as add_to
@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
     family = typer.Typer(
         cls=Group, help="Use buckets of an object store as inputs.", no_args_is_help=True, rich_markup_mode=None
     )
-    add_to(family, OTHERS, add, remove)
+    add_to(family, OTHERS, add, update, remove)
     add_to(family, OTHERS, list_, name="list")
     app.add_typer(family, name="input", rich_help_panel=PROJECT)
 
@@ -38,7 +38,9 @@ def add(
         bool, typer.Option("--listen", help="Have `minipach serve` ask the store for events (MinIO).")
     ] = False,
 ) -> None:
-    """Make a dataset of the objects in a bucket. Each pass imports what has changed there.
+    """Make a dataset of the objects in a bucket, and import them.
+
+    Each pass of a trigger imports what has changed there. `minipach input update` does so at once.
 
     The credentials are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or those of ~/.aws/credentials. git-annex keeps
     them in this clone, and not in git. If the bucket keeps versions, contents are fetched when a datum needs them.
@@ -71,6 +73,31 @@ def list_(context: typer.Context, as_json: JSON = False) -> None:
         [one.path, one.place.url, one.place.name, one.place.prefix, "yes" if one.versions else "no"] for one in found
     ]
     show_table(["NAME", "STORE", "BUCKET", "PREFIX", "VERSIONS"], rows)
+
+
+@guarded
+def update(
+    context: typer.Context,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Select inputs by their paths. [default: all]")
+    ] = None,
+) -> None:
+    """Import what has changed in buckets, and commit it. Passes of triggers do so by themselves.
+
+    `minipach schedule` by hand lists no bucket: it uses what is committed. Exit code 2: a bucket could not be imported.
+
+    Example: minipach input update && minipach schedule
+    """
+    from minipach.cli.schedule import reporting
+    from minipach.triggers.bucket_inputs import bucket_inputs, import_changes
+
+    here: Here = context.obj
+    project = here.project()
+    with reporting() as terminal:
+        problems = import_changes(project, terminal, names or None)
+    if not bucket_inputs(project):
+        show("no input is a bucket; minipach input add")
+    leave_with(problems)
 
 
 @guarded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from minipach.model.plain_folder import PlainFolder
 from minipach.model.repo_layout import INPUTS
 from minipach.project.project import Project
 from minipach.project.spec_file import lying_specs
+from minipach.project.unfinished_uploads import drop_folders, unfinished_in
 from minipach.support.disk_cache import Cache
 from minipach.support.text import quoted
 
@@ -72,12 +74,14 @@ def as_json(found: Mapping[str, Sequence[str]]) -> list[dict[str, object]]:
 
 def remarks(project: Project, found: Mapping[str, Sequence[str]]) -> list[str]:
     """Return a line for each repo, with the way to take the changes in."""
-    return [
-        f"{path}: uncommitted changes are left out ({', '.join(changed[:NAMED])}"
-        + (f" and {len(changed) - NAMED} more" if len(changed) > NAMED else "")
-        + f"); {_way_in(Repo(_dataset_of(project, path)), changed)}"
-        for path, changed in found.items()
-    ]
+    drops = drop_folders(project.local) if found else ()
+    rows = []
+    for path, changed in found.items():
+        more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+        shown = f"{', '.join(changed[:NAMED])}{more}"
+        way = _way_in(project, _dataset_of(project, path), changed, drops)
+        rows.append(f"{path}: uncommitted changes are left out ({shown}); {way}")
+    return rows
 
 
 def _dataset_of(project: Project, path: str) -> Path:
@@ -147,12 +151,30 @@ def _of_subdataset(folder: Path) -> list[str]:
     return [name for name in changed if not is_input(folder, name)] if lying_specs(folder) else changed
 
 
-def _way_in(repo: Repo, changed: Sequence[str]) -> str:
-    if repo.resolve("MERGE_HEAD") is None:
-        below = any(name.startswith(f"{path}/") for path in own_subdatasets(repo.path) for name in changed)
-        return f"datalad save {'-r ' if below else ''}-d {quoted(repo.path)}"
-    # datalad would save what is in conflict as it lies
-    return f"finish the merge: git -C {quoted(repo.path)} merge --continue (or --abort)"
+def _way_in(project: Project, dataset: Path, changed: Sequence[str], drops: Sequence[str]) -> str:
+    """Return the command that commits the changes. drops: folders whose new files a watcher saves."""
+    where = quoted(dataset)
+    if Repo(dataset).resolve("MERGE_HEAD") is not None:  # datalad would save what is in conflict as it lies
+        return f"finish the merge: git -C {where} merge --continue (or --abort)"
+    inside = os.path.relpath(dataset, project.root)
+    kept = [name for name in changed if _is_below(os.path.normpath(os.path.join(inside, name)), drops)]
+    rest = [name for name in changed if name not in kept]
+    waits = "minipach watch saves new files of the drop folder when they are complete" if kept else ""
+    if not rest:
+        return waits
+    below = any(name.startswith(f"{path}/") for path in own_subdatasets(dataset) for name in rest)
+    save = f"datalad save {'-r ' if below else ''}-d {where}"
+    if partial := unfinished_in(dataset, rest):
+        return f"{partial} seems to be an unfinished upload: name the complete files, {save} FILE..."
+    if kept:  # without names, datalad would save those, too
+        names = " ".join(map(quoted, rest)) if len(rest) <= NAMED else "FILE..."
+        return f"{waits}; for the others {save} {names}"
+    return save
+
+
+def _is_below(path: str, folders: Sequence[str]) -> bool:
+    """Return whether a path is in one of these folders, or holds one of them."""
+    return any(f"{path}/".startswith(f"{folder}/") or f"{folder}/".startswith(f"{path}/") for folder in folders)
 
 
 def is_input(root: Path, path: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,7 +124,7 @@ def add(project: Project, path: str, url: str, name: str, prefix: str, *, listen
     values |= {"versions": str(versions).lower(), "listen": str(listen).lower()}
     for setting, value in values.items():
         project.repo.git("config", "--local", f"{_SECTION}{path}.{setting}", value)
-    problems = update(find_project(project.root), reporter, only=path)
+    problems = import_changes(find_project(project.root), reporter, [path])
     if problems:
         raise UserError(problems)
 
@@ -141,9 +142,21 @@ def _known(project: Project, path: str) -> BucketInput:
     return known[path]
 
 
-def update(project: Project, reporter: Reporter, *, only: str | None = None) -> tuple[Problem, ...]:
-    """Import what has changed in the buckets; return what could not be done."""
-    chosen = [one for one in bucket_inputs(project) if only in (None, one.path)]
+def update(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
+    """Import what has changed in all buckets; report and return what could not be done. Each pass does so."""
+    problems = import_changes(project, reporter)
+    for found in problems:
+        reporter.report(Message(str(found)))
+    return problems
+
+
+def import_changes(project: Project, reporter: Reporter, names: Sequence[str] | None = None) -> tuple[Problem, ...]:
+    """Import what has changed in these buckets (None: in all); return what could not be done.
+
+    Raises:
+        UserError: There is no such input.
+    """
+    chosen = bucket_inputs(project) if names is None else [_known(project, name) for name in names]
     if not chosen:
         return ()
     problems: list[Problem] = []
@@ -181,8 +194,6 @@ def update(project: Project, reporter: Reporter, *, only: str | None = None) -> 
         if moved:
             commit_gitlinks(project, moved, f"{SUBJECT}import {', '.join(sorted(moved))}")
         _keep(project, digests, problems)
-    for found in problems:
-        tell(str(found))
     return tuple(problems)
 
 
@@ -290,5 +301,5 @@ def bucket_triggers(project: Project) -> list[Trigger]:
     for row in problems if isinstance(problems, list) else ():
         if isinstance(row, dict):
             why.setdefault(str(row.get("location", "")).partition(":")[0], str(row.get("text", "")))
-    following = "each pass looks; minipach serve"
+    following = "each pass of a trigger looks; minipach input update"
     return [Trigger("bucket", one.path, "on", None, None, following, why.get(one.path, "")) for one in found]

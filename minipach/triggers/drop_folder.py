@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import re
 import stat
 import subprocess
 import tempfile
@@ -15,13 +14,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from minipach.git.repo import GitError, Repo, is_dataset
 from minipach.project.project import Project
+from minipach.project.unfinished_uploads import is_unfinished
 from minipach.spec.glob import Glob, GlobError, compile_glob
 from minipach.support.errors import Problem, UserError
+from minipach.support.files import stays_inside
 from minipach.support.mounts import silent_file_system
 from minipach.support.text import many, quoted
 from minipach.triggers.inotify import Folders, Unavailable, Watch, limit_problem
@@ -31,13 +32,6 @@ from minipach.triggers.save_files import start_saving
 _SCAN = 1.0  # seconds between two scans at least
 _MOST = 10_000  # files in one save
 _LONGEST = 300.0  # seconds until a save that failed is tried again, at most
-
-# Names that programs give to files which are not complete yet, or not meant to stay. Hidden names are never saved.
-_PARTIAL = re.compile(
-    r".*(\.part|\.partial|\.crdownload|\.download|\.opdownload|\.filepart|\.aria2|\.tmp|\.temp|\.swp|~)|~\$.*",
-    re.DOTALL | re.IGNORECASE,
-)
-_BESIDE = (".part", ".crdownload", ".aria2", ".filepart")  # a file with such a neighbour is not complete
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +89,8 @@ class DropFolder:
         """
         self._root = project.root
         self._options = options
+        for pattern in options.patterns:
+            _check_place(project, pattern)
         self._globs = [_selection(project, pattern) for pattern in options.patterns]
         self._excludes = [(_compiled("--exclude", p) if "/" in p else None, p) for p in options.excludes]
         self._wake, self._say, self._trouble = wake, say, trouble
@@ -169,10 +165,13 @@ class DropFolder:
     def _scan(self, project: Project) -> None:
         found: dict[str, _Pending] = {}
         now = time.monotonic()
-        bad = None
+        bad = outside = None
         for path in self._new_files(project):
             if not _can_be_input(path):
                 bad = bad or path
+                continue
+            if _leads_out(self._root, path, project.holder_of(path)):
+                outside = outside or path
                 continue
             mark = _mark(self._root / path)
             if mark is not None:
@@ -182,6 +181,9 @@ class DropFolder:
         message = "the name has a line break or is not UTF-8; it is not saved, because no pipeline could take it"
         problem = None if bad is None else Problem("watch.bad-name", repr(os.fsencode(bad)), message, "rename it")
         self._trouble("name", problem)
+        message = "a symbolic link that leads out of its repo; it is not saved, because no pipeline could take it"
+        problem = None if outside is None else Problem("watch.link", outside, message, "copy the file itself")
+        self._trouble("link", problem)
 
     def _new_files(self, project: Project) -> Iterator[str]:
         """Yield the files that match and that git does not know, as paths in the project."""
@@ -190,6 +192,7 @@ class DropFolder:
             pipelines = set(project.order)
         except (UserError, GitError):
             return
+        foreign = None
         for repo in repos:
             prefix = f"{repo}/" if repo else ""
             for top in self._tops:
@@ -203,14 +206,17 @@ class DropFolder:
                     continue  # it is just being replaced; the next scan finds it
                 for name in out.split(b"\0"):
                     path = prefix + os.fsdecode(name)
-                    if name and not name.endswith(b"/") and project.holder_of(path) == repo and self._matches(path):
+                    if name.endswith(b"/") and project.holder_of(path.rstrip("/")) == repo:
+                        foreign = foreign or path
+                    elif name and project.holder_of(path) == repo and self._matches(path):
                         yield path
+        message = "a repo that is not registered in the project; its files are not saved"
+        problem = None if foreign is None else Problem("watch.foreign-repo", foreign, message, _register(foreign))
+        self._trouble("foreign", problem)
 
     def _matches(self, path: str) -> bool:
         parts = path.split("/")
-        if any(part.startswith(".") for part in parts) or _PARTIAL.fullmatch(parts[-1]):
-            return False
-        if any(os.path.lexists(self._root / f"{path}{ending}") for ending in _BESIDE):
+        if any(part.startswith(".") for part in parts) or is_unfinished(self._root / path):
             return False
         for glob, pattern in self._excludes:
             if glob is not None and glob.match(f"/{path}") is not None:
@@ -342,15 +348,52 @@ def _inside(repo: str, top: str) -> str | None:
     return top.removeprefix(f"{repo}/") if top.startswith(f"{repo}/") else None
 
 
+def _check_place(project: Project, pattern: str) -> None:
+    """UserError if a pattern names a place outside of the project."""
+    where = f"--save {pattern}"
+    if os.path.isabs(pattern):
+        inside = os.path.relpath(pattern, project.root)
+        known = not inside.startswith("..")
+        fix = f"write {quoted(inside)}" if known else "name a folder of the project, such as 'images/incoming/**'"
+        problem = "a pattern begins at the project, not at /" if known else "the folder is outside of this project"
+        raise UserError(Problem("watch.outside", where, problem, fix))
+    if ".." in pattern.split("/"):
+        fix = "name a folder of the project, without `..`"
+        raise UserError(Problem("watch.outside", where, "the pattern leads out of a folder", fix))
+
+
 def _check(project: Project, top: str) -> None:
+    where = f"--save {top}"
     if not top:
         fix = "begin the pattern with a folder, such as 'images/incoming/**'"
         raise UserError(Problem("watch.bad-pattern", "--save", "the pattern covers the whole project", fix))
     if not (project.root / top).is_dir():
         way = f"mkdir -p {quoted(project.root / top)}"
-        raise UserError(Problem("watch.no-folder", f"--save {top}", "no such folder in this project", way))
+        raise UserError(Problem("watch.no-folder", where, "no such folder in this project", way))
     if os.path.realpath(project.root / top) != os.path.join(os.path.realpath(project.root), top):
-        raise UserError(Problem("watch.is-a-link", f"--save {top}", "the path has a link", "name the real folder"))
+        raise UserError(Problem("watch.is-a-link", where, "the path has a link", "name the real folder"))
+    for path in project.order:
+        if _inside(path, top) is not None and not path.startswith(f"{top}/"):
+            problem = f"the folder belongs to the pipeline {project.name_of(path)}; only minipach adds files there"
+            raise UserError(Problem("watch.is-a-pipeline", where, problem, "name a folder of a repo of data"))
+    for step in (top, *(str(parent) for parent in PurePosixPath(top).parents)):
+        if step != "." and is_dataset(project.root / step) and step not in project.repos:
+            problem = f"{step} is a repo that is not registered in the project"
+            raise UserError(Problem("watch.foreign-repo", where, problem, _register(step)))
+
+
+def _register(path: str) -> str:
+    """Return the command that registers a repo in the project."""
+    return f"datalad save -d . {quoted(path.rstrip('/'))}"
+
+
+def _leads_out(root: Path, path: str, holder: str) -> bool:
+    """Return whether a file is a symbolic link to a place outside of its repo; git-annex's own links are not."""
+    try:
+        target = os.readlink(root / path)
+    except OSError:
+        return False
+    return not stays_inside(path.removeprefix(f"{holder}/") if holder else path, target)
 
 
 def _mark(file: Path) -> tuple[int, int, int, int] | None:

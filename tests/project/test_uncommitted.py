@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import time
 from pathlib import Path
@@ -10,7 +12,8 @@ from typing import Any
 import pytest
 
 from minipach.git.repo import Repo
-from minipach.project.uncommitted import in_subdatasets
+from minipach.project.project import Project
+from minipach.project.uncommitted import in_subdatasets, remarks, uncommitted
 from minipach.support.disk_cache import Cache
 from tests.fixtures.leftovers import Background, hold, leftovers, result_of, two_pipelines
 from tests.fixtures.projects import Study, run
@@ -345,3 +348,35 @@ def test_git_is_asked_once_about_a_subdataset_that_stays_clean(tmp_path: Path, m
     assert in_subdatasets(top.path, cache) == ["one/scan.dat"]
     (top.path / "two/.git/HEAD").write_text(git(Repo(top.path / "two"), "rev-parse", "HEAD~1").decode())
     assert in_subdatasets(top.path, cache) == ["one/scan.dat", "two/scan.dat"], "the index is not that of the commit"
+
+
+def test_nobody_is_told_to_save_an_unfinished_upload(study: Study) -> None:
+    project = Project(study.root)
+    where = study.root / "images"
+    (where / "incoming").mkdir()
+    (where / "incoming/a.raw.part").write_text("half")
+    (where / "b.raw").write_text("whole")
+    (line,) = remarks(project, uncommitted(project, ["images"]))
+    assert "incoming/a.raw.part seems to be an unfinished upload" in line and line.endswith(f"-d {where} FILE...")
+    (where / "incoming/a.raw.part").unlink()
+    (line,) = remarks(project, uncommitted(project, ["images"]))
+    assert line.endswith(f"datalad save -d {where}")
+
+
+def test_what_a_watcher_saves_is_left_to_it(study: Study) -> None:
+    project = Project(study.root)
+    (study.root / "images/incoming").mkdir()
+    (study.root / "images/incoming/a.raw").write_text("perhaps half")
+    project.local.folder.mkdir(exist_ok=True)
+    project.local.watch.write_text(json.dumps({"drop": {"patterns": ["images/incoming/**", "[bad"]}}))
+    where = study.root / "images"
+    (line,) = remarks(project, uncommitted(project, ["images"]))
+    assert line.endswith(f"datalad save -d {where}"), "no watcher runs"
+    with project.local.watching.open("a") as lock:
+        fcntl.flock(lock.fileno(), fcntl.LOCK_EX)
+        (line,) = remarks(project, uncommitted(project, ["images"]))
+        assert "minipach watch saves" in line and "datalad" not in line
+        (where / "b c.raw").write_text("x")
+        (line,) = remarks(project, uncommitted(project, ["images"]))
+        assert line.endswith(f"datalad save -d {where} 'b c.raw'")
+    project.local.watch.write_text("{}")

@@ -84,6 +84,17 @@ def test_bad_input_is_one_line_and_changes_nothing(study: Study, minio: S3Server
     assert study.git(".", "rev-parse", "HEAD") == before and study.git(".", "status", "--porcelain") == ""
 
 
+def test_update_by_hand(study: Study, minio: S3Server) -> None:
+    done = study.minipach("input", "update")
+    assert (done.code, done.out) == (0, "no input is a bucket; minipach input add\n")
+    done = study.minipach("input", "update", "raw")
+    assert done.code == 2 and done.refusals == [("input.unknown", "raw")]
+    for key, value in (("url", "http://127.0.0.1:9"), ("name", "raw")):
+        study.git(".", "config", f"minipach.bucket.images.{key}", value)
+    done = study.minipach("input", "update", env=minio.env)
+    assert done.code == 2 and done.err.count("\n") == 1 and "127.0.0.1:9: Connection refused" in done.err
+
+
 @pytest.mark.slow
 def test_objects_come_change_and_go(study: Study, minio: S3Server) -> None:
     minio.bucket("plain", **{"in/a": "a", "in/sub/b c+ü": "b", "other": "x"})

@@ -197,12 +197,49 @@ def test_files_that_a_process_writes_to(tmp_path: Path) -> None:
         ("images/nowhere/*", "watch.no-folder", "--save images/nowhere"),
         ("images/[", "watch.bad-pattern", "--save images/["),
         ("link/*", "watch.is-a-link", "--save link"),
+        ("/etc/**", "watch.outside", "--save /etc/**"),
+        ("../other/*", "watch.outside", "--save ../other/*"),
+        ("images/../edges/**", "watch.outside", "--save images/../edges/**"),
+        ("edges/**", "watch.is-a-pipeline", "--save edges"),
+        ("edges/code/*", "watch.is-a-pipeline", "--save edges/code"),
+        ("images/own/*", "watch.foreign-repo", "--save images/own"),
+        ("images/own/deep/*", "watch.foreign-repo", "--save images/own/deep"),
     ],
 )
 def test_bad_pattern_is_one_line(study: Study, pattern: str, code: str, location: str) -> None:
     (study.root / "link").symlink_to("images")
+    study.copier("edges")
+    (study.root / "images/own/deep").mkdir(parents=True)
+    study.git("images/own", "init", "-q")
     with refused(code, location):
         Drop(study, pattern)
+
+
+def test_an_absolute_pattern_gets_the_one_that_is_meant(study: Study) -> None:
+    with refused("watch.outside") as found:
+        Drop(study, f"{study.root}/images/incoming/**")
+    assert found.problem.fix == "write 'images/incoming/**'"
+
+
+def test_what_is_left_out_has_a_line_of_its_own(study: Study, incoming: Path) -> None:
+    """A link that leads out would hold back each pipeline that takes it."""
+    drop = Drop(study, "images/incoming/**")
+    (incoming / "good").write_text("x")
+    (incoming / "inside").symlink_to("good")
+    (incoming / "out").symlink_to("/etc/hostname")
+    (incoming / "up").symlink_to("../../.gitmodules")
+    (incoming / "own").mkdir()
+    study.git("images/incoming/own", "init", "-q")
+    (incoming / "own/file").write_text("x")
+    assert drop.scan() == ["images/incoming/good", "images/incoming/inside"]
+    link, foreign = drop.troubles["link"], drop.troubles["foreign"]
+    assert link is not None and link.code == "watch.link" and link.location.startswith("images/incoming/")
+    assert foreign is not None and foreign.location == "images/incoming/own/"
+    for name in ("out", "up"):
+        (incoming / name).unlink()
+    (incoming / "own").rename(study.root.parent / "away")
+    drop.scan()
+    assert drop.troubles["link"] is None and drop.troubles["foreign"] is None
 
 
 @pytest.mark.slow

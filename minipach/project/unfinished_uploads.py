@@ -1,0 +1,68 @@
+"""New files that a plain `datalad save` would save too early: unfinished uploads, and those that a watcher saves."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from minipach.model.local_state import LocalState
+from minipach.spec.glob import GlobError, compile_glob
+from minipach.support.validation import InvalidError, parse_object, texts
+
+_MOST = 1000  # files of a new folder that are looked at
+
+# Names that programs give to files which are not complete yet, or not meant to stay.
+_PARTIAL = re.compile(
+    r".*(\.part|\.partial|\.crdownload|\.download|\.opdownload|\.filepart|\.aria2|\.tmp|\.temp|\.swp|~)|~\$.*",
+    re.DOTALL | re.IGNORECASE,
+)
+_BESIDE = (".part", ".crdownload", ".aria2", ".filepart")  # a file with such a neighbour is not complete
+
+
+def is_unfinished(file: Path) -> bool:
+    """Return whether the name of a file, or that of a neighbour, says that it is not complete."""
+    return _PARTIAL.fullmatch(file.name) is not None or any(os.path.lexists(f"{file}{ending}") for ending in _BESIDE)
+
+
+def unfinished_in(dataset: Path, changed: Sequence[str]) -> str | None:
+    """Return the first of these paths of a dataset that is, or has below it, an unfinished upload; None: none is."""
+    for name in changed:
+        files = _below(dataset / name) if name.endswith("/") else iter([dataset / name])
+        for file in files:
+            if is_unfinished(file):
+                return os.path.relpath(file, dataset)
+    return None
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    seen = 0
+    for place, _, names in os.walk(folder):
+        for name in sorted(names):
+            yield Path(place, name)
+            seen += 1
+            if seen >= _MOST:
+                return
+
+
+def drop_folders(state: LocalState) -> tuple[str, ...]:
+    """Return the folders whose new files a watcher saves that runs now, as paths in the project."""
+    try:
+        drop = parse_object(state.watch.read_bytes())["drop"]
+        patterns = texts(drop["patterns"])
+        with state.watching.open() as lock:
+            fcntl.flock(lock.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return ()
+    except BlockingIOError:  # a watcher holds the lock
+        pass
+    except (OSError, InvalidError, KeyError, TypeError):
+        return ()
+    found = []
+    for pattern in patterns:
+        try:
+            found.append(compile_glob(pattern).prefix.strip("/"))
+        except GlobError:
+            continue
+    return tuple(found)
