@@ -200,7 +200,7 @@ class Console:
         project = self._reading.project()
         number, commit = values.get("file", ""), values.get("commit", "")
         path = project.path_of(values.get("pipeline", ""))
-        file = chosen_file(project, path, values.get("name", ""), number)
+        file = chosen_file(self._reading, path, values.get("name", ""), number)
         if commit:
             older = at_version(file, commit, VERSIONS) if file.side == "output" else None
             if older is None:

@@ -6,16 +6,18 @@ kept on disk, so that the first page of a new console is there at once.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from minipach.console.packing import pack_summary, pack_table, unpack_summary, unpack_table
 from minipach.git.refs_on_disk import folders_of
+from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.cost import expected_cost
 from minipach.planning.status import Status, project_status
 from minipach.project.project import Project, find_project
@@ -66,6 +68,8 @@ class Reading:
         self._lock = threading.Lock()
         self._looking = threading.Lock()
         self._top: Top | None = None
+        self._assessing = threading.Lock()
+        self._assessed: tuple[tuple[str, str], Assessment] | None = None
 
     @property
     def name(self) -> str:
@@ -76,12 +80,17 @@ class Reading:
         """Return the project as it is now. Raises UserError."""
         return find_project(self._root)
 
-    def state(self) -> str:
-        """Return what differs whenever something that pages show has changed on disk."""
+    def state(self, *, of_git: bool = False) -> str:
+        """Return what differs whenever something that pages show has changed on disk.
+
+        of_git: leave out what changes while jobs run and nothing is published.
+        """
         project = self.project()
         local = project.local
-        files = [local.database, local.database.with_name(local.database.name + "-wal"), local.pending_work]
-        files += [local.lock, local.looked, local.heard, local.local_status, project.root / ".datalad" / "config"]
+        files = [project.root / ".datalad" / "config"]
+        if not of_git:
+            files += [local.database, local.database.with_name(local.database.name + "-wal"), local.pending_work]
+            files += [local.lock, local.looked, local.heard, local.local_status]
         folders = [project.root, *(project.root / path for path in sorted({*project.repos, *project.order}))]
         for folder in folders:
             git = folders_of(folder)
@@ -135,6 +144,25 @@ class Reading:
             return tables[path].with_cost(cost.text() if cost else "")
 
         return self._ask(f"table {path}", patience, read, pack_table, unpack_table)
+
+    @contextlib.contextmanager
+    def assessed(self, path: str) -> Iterator[Assessment]:
+        """Yield one pipeline as it stands now, to one caller at a time. What it has read is kept for the next."""
+        key = path, self.state(of_git=True)
+        with self._assessing:
+            kept = self._assessed
+            if kept is None or kept[0] != key:
+                self._assessed = None
+                if kept is not None:
+                    kept[1].close()
+                project = self.project()
+                kept = key, Assessment(project, path, SnapshotStore(project))
+            try:
+                yield kept[1]
+            except UserError:
+                kept[1].close()
+                raise
+            self._assessed = kept
 
     def look(self) -> Look:
         """Return what runs now. Raises UserError."""

@@ -423,6 +423,14 @@ class Ledger:
         )
         return {one.datum: one for one in _attempts(found)}
 
+    def last_attempt(self, pipeline: str, datum: str) -> Attempt | None:
+        """Return the last attempt of one datum."""
+        found = self._db.execute(
+            f"SELECT {_ATTEMPT} FROM attempt WHERE pipeline = ? AND datum = ? ORDER BY key DESC LIMIT 1",
+            (pipeline, datum),
+        )
+        return next(iter(_attempts(found)), None)
+
     def failures(self, pipeline: str) -> dict[str, Failure]:
         """Return the datums whose last attempt did not succeed, by name.
 

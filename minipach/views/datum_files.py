@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from minipach.git.content import classify
-from minipach.git.repo import SYMLINK, Repo, TreeEntry
+from minipach.git.repo import GITLINK, SYMLINK, TREE, Repo, TreeEntry
 from minipach.model.datum import Datum
-from minipach.planning.assessment import Assessment, SnapshotStore
-from minipach.project.project import Project
+from minipach.planning.assessment import Assessment
 from minipach.records.published_state import Published
 from minipach.support.git_objects import NO_OBJECT
 from minipach.views.contents import Content, object_of, read_content
-from minipach.views.report import output_contents
+
+_PATHS = 500  # that are looked up at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +33,12 @@ class DatumFile:
     key: str | None = None
 
 
-def files_of_datum(project: Project, path: str, name: str) -> list[DatumFile]:
+def files_of_datum(a: Assessment, name: str) -> list[DatumFile]:
     """Return the inputs of a datum as they are now, then its published outputs; none, if there is no such datum."""
-    a = Assessment(project, path, SnapshotStore(project))
-    try:
-        found = next((task.datum for task in a.tasks if task.datum.name == name), None)
-        published = a.state.get(name)
-        inputs = list(_inputs(a, found)) if found else []
-        return inputs + (list(_outputs(a, published)) if published else [])
-    finally:
-        a.close()
+    found = next((task.datum for task in a.tasks if task.datum.name == name), None)
+    published = a.state.get(name)
+    inputs = list(_inputs(a, found)) if found else []
+    return inputs + (list(_outputs(a, published)) if published else [])
 
 
 def _inputs(a: Assessment, datum: Datum) -> Iterator[DatumFile]:
@@ -54,12 +50,13 @@ def _inputs(a: Assessment, datum: Datum) -> Iterator[DatumFile]:
 
 
 def _outputs(a: Assessment, published: Published) -> Iterator[DatumFile]:
-    contents = output_contents(a.repo, a.head or "")
-    entries = {e.path: e.mode for e in a.repo.ls_tree(a.head or "", recursive=True)}
-    for path in sorted(a.paths_of(published)):
-        if path in contents:
-            content, blob = contents[path]
-            yield DatumFile("output", "", path, content, a.repo.path, entries[path], blob)
+    paths = sorted(a.paths_of(published))
+    for start in range(0, len(paths), _PATHS):  # never all of the branch: it has the outputs of all datums
+        some = [f":(top,literal){path}" for path in paths[start : start + _PATHS]]
+        entries = [e for e in a.repo.ls_tree(a.head or "", *some) if e.mode not in (GITLINK, TREE)]
+        kinds = classify(a.repo, entries)
+        for e in sorted(entries, key=lambda entry: entry.path):
+            yield DatumFile("output", "", e.path, kinds[e.sha, e.mode == SYMLINK][1], a.repo.path, e.mode, e.sha)
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,33 +75,44 @@ def story(project: Project, path: str, datum: str) -> Story:
     """Return everything about one datum; UserError if there is none of that name."""
     a = Assessment(project, path, SnapshotStore(project))
     try:
-        (plan,) = with_failures(project, [a.plan()])
-        step = next((s for s in plan.steps if s.name == datum), None)
-        if step is None:
-            raise UserError(
-                Problem(
-                    "datum.unknown", path, f"no datum is called {datum!r}", suggest(datum, [s.name for s in plan.steps])
-                )
-            )
-        files: list[tuple[str, str, str]] = []
-        if step.task is not None:
-            for m in step.task.datum.matches:
-                snapshot = a.snapshots[m.repo, m.branch]
-                files += [(m.input, "/" + p, e.content) for p, e in snapshot.below(m.path)]
-        recipe = [("image", f"{a.image.label} ({a.recipe.image})"), ("code", a.recipe.code)]
-        recipe += [(k, str(v)) for k, v in sorted(a.recipe.transform.items())]
-        return Story(
-            a.pipeline.name,
-            step,
-            tuple(files),
-            tuple(recipe),
-            a.state.get(datum),
-            tuple((r.name, r.where) for r in a.known.of(step.id)),
-            _record(a, datum),
-            _attempt(project, a.pipeline.name, datum, step.id),
-        )
+        return story_of(a, step_of(a, datum))
     finally:
         a.close()
+
+
+def step_of(a: Assessment, datum: str) -> Step:
+    """Return what would be done with a datum; UserError if there is none of that name."""
+    (plan,) = with_failures(a.project, [a.quick_plan()])
+    step = next((s for s in plan.steps if s.name == datum), None)
+    if step is None:
+        raise UserError(
+            Problem(
+                "datum.unknown", a.path, f"no datum is called {datum!r}", suggest(datum, [s.name for s in plan.steps])
+            )
+        )
+    return step
+
+
+def story_of(a: Assessment, step: Step) -> Story:
+    """Return everything about one datum. step: what would be done with it."""
+    datum = step.name
+    task = next((task for task in a.tasks if task.datum.name == datum), None)
+    files: list[tuple[str, str, str]] = []
+    for m in task.datum.matches if task else ():
+        snapshot = a.snapshots[m.repo, m.branch]
+        files += [(m.input, "/" + p, e.content) for p, e in snapshot.below(m.path)]
+    recipe = [("image", f"{a.image.label} ({a.recipe.image})"), ("code", a.recipe.code)]
+    recipe += [(k, str(v)) for k, v in sorted(a.recipe.transform.items())]
+    return Story(
+        a.pipeline.name,
+        step,
+        tuple(files),
+        tuple(recipe),
+        a.state.get(datum),
+        tuple((r.name, r.where) for r in a.known.of(step.id)),
+        _record(a, datum),
+        _attempt(a.project, a.pipeline.name, datum, step.id),
+    )
 
 
 def _record(a: Assessment, datum: str) -> str:
@@ -121,7 +132,7 @@ def _attempt(project: Project, pipeline: str, datum: str, datum_id: str) -> Atte
         return None
     ledger = Ledger(path)
     try:
-        last = ledger.last_attempts(pipeline).get(datum)
+        last = ledger.last_attempt(pipeline, datum)
         return last if last is not None and last.datum_id == datum_id else None
     finally:
         ledger.close()

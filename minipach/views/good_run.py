@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minipach.model.attempt import Attempt
-from minipach.planning.assessment import Assessment, SnapshotStore
-from minipach.project.project import Project
+from minipach.planning.assessment import Assessment
 from minipach.records.job_history import open_ledger
 from minipach.records.results_branch import Result
 from minipach.support.validation import InvalidError, parse
@@ -52,29 +51,25 @@ class GoodRun:
         return {"id": self.id, "is_same": self.is_same, "rows": rows}
 
 
-def last_good(project: Project, path: str, name: str) -> GoodRun | None:
+def last_good(a: Assessment, name: str) -> GoodRun | None:
     """Return the last good run of a datum before the one that is current; None: there is none on record."""
-    a = Assessment(project, path, SnapshotStore(project))
+    task = next((task for task in a.tasks if task.datum.name == name), None)
+    if task is None:
+        return None
+    ledger = open_ledger(a.project)
     try:
-        task = next((task for task in a.tasks if task.datum.name == name), None)
-        if task is None:
-            return None
-        ledger = open_ledger(project)
-        try:
-            runs = ledger.good_runs(a.pipeline.name, name, _RUNS)
-            last = ledger.last_attempts(a.pipeline.name).get(name)
-        finally:
-            ledger.close()
-        found = _find(a, name, task.id, runs, failed=last is not None and last.kind != "ok")
-        if found is None:
-            return None
-        result, attempt = found
-        files = {(i, row[0]): row[1] for i, rows in a.files_of(task.datum, task.words).items() for row in rows}
-        variables = a.variables_of(task.datum, task.words)
-        rows = [*_inputs(result, files), *_recipe(result, a, variables), *_metrics(a, result, name)]
-        return GoodRun(result.id, result.id == task.id, tuple(rows), attempt)
+        runs = ledger.good_runs(a.pipeline.name, name, _RUNS)
+        last = ledger.last_attempt(a.pipeline.name, name)
     finally:
-        a.close()
+        ledger.close()
+    found = _find(a, name, task.id, runs, failed=last is not None and last.kind != "ok")
+    if found is None:
+        return None
+    result, attempt = found
+    files = {(i, row[0]): row[1] for i, rows in a.files_of(task.datum, task.words).items() for row in rows}
+    variables = a.variables_of(task.datum, task.words)
+    rows = [*_inputs(result, files), *_recipe(result, a, variables), *_metrics(a, result, name)]
+    return GoodRun(result.id, result.id == task.id, tuple(rows), attempt)
 
 
 def _find(

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from minipach.console.pages.log import last_attempt, log_text
 from minipach.console.pages.page import Asked, Page
 from minipach.console.previews import MOST as PREVIEW_MOST
 from minipach.console.previews import preview as preview_of
+from minipach.console.reading import Reading
 from minipach.model.attempt import Attempt, Try
-from minipach.project.project import Project
+from minipach.planning.plan import Action, Step
 from minipach.records.job_history import iso, try_json
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import quoted
 from minipach.views.datum_files import DatumFile, files_of_datum, read_file, versions_of
-from minipach.views.datum_story import story
+from minipach.views.datum_story import step_of, story_of
 from minipach.views.good_run import GoodRun, last_good
 
 VERSIONS = 100  # of a file, in its history
@@ -29,11 +30,13 @@ def datum(asked: Asked) -> Page:
     project = asked.reading.project()
     path = asked.pipeline(project)
     name = asked.value("name")
-    facts = story(project, path, name)
     row = asked.table(path).row(name)
-    files = files_of_datum(project, path, name)
+    with asked.reading.assessed(path) as a:
+        # the table is of now, or its plan takes long: then its row is what is known
+        facts = story_of(a, Step(name, row.id, cast(Action, row.action), row.why) if row else step_of(a, name))
+        files = files_of_datum(a, name)
+        good = last_good(a, name)
     last, tries = last_attempt(project, facts.pipeline, name)
-    good = last_good(project, path, name)
     target = quoted(f"{facts.pipeline}:{name}")
     commands = {
         "run it in a scratch folder": f"minipach run-one {target}",
@@ -78,7 +81,7 @@ def file_history(asked: Asked) -> Page:
     project = asked.reading.project()
     path = asked.pipeline(project)
     name, number = asked.value("name"), asked.value("file")
-    file = chosen_file(project, path, name, number)
+    file = chosen_file(asked.reading, path, name, number)
     if file.side != "output":
         raise UserError(Problem("console.no-file", number, "the file is an input", "look at its own repository"))
     versions = versions_of(file, VERSIONS)
@@ -92,9 +95,10 @@ def file_history(asked: Asked) -> Page:
     return Page(f"History of {file.path}", "history.html", data, {"path": path})
 
 
-def chosen_file(project: Project, path: str, name: str, number: str) -> DatumFile:
+def chosen_file(reading: Reading, path: str, name: str, number: str) -> DatumFile:
     """Return a file of a datum by its number among them: no path is asked for. Raises UserError."""
-    files = files_of_datum(project, path, name)
+    with reading.assessed(path) as a:
+        files = files_of_datum(a, name)
     if not number.isdecimal() or len(number) > 9 or int(number) >= len(files):
         raise UserError(Problem("console.no-file", number, "the datum has no such file", "go back to its page"))
     return files[int(number)]

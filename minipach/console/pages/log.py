@@ -19,7 +19,7 @@ def last_attempt(project: Project, pipeline: str, name: str) -> tuple[Attempt | 
     """Return the last attempt of a datum, and its tries."""
     ledger = open_ledger(project)
     try:
-        last = ledger.last_attempts(pipeline).get(name)
+        last = ledger.last_attempt(pipeline, name)
         return last, all_tries(last, ledger.tries_of(last.pass_key, name)) if last else ()
     finally:
         ledger.close()
