@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,12 +14,14 @@ from minipach.cli.common import FAILED, USER, Here, guarded, say, show_json
 from minipach.cli.options import JSON, LOCK_WAIT
 from minipach.cli.sections import SHARE, add
 from minipach.cli.tables import show_table
-from minipach.support.text import byte_count
+from minipach.support.errors import Problem
+from minipach.support.text import byte_count, many
 
 if TYPE_CHECKING:
     from minipach.project.lock import Registered
     from minipach.publish.project_exchange import Moved
 
+_ROUNDS = 5  # merges with what others push, within one push
 REMOTE = Annotated[
     str | None,
     typer.Argument(
@@ -46,23 +49,74 @@ def push(
     """Push contents, results and branches of all repos.
 
     Contents go first, the superdataset last, so that no pushed branch names content that is not there. A store gets
-    contents alone. Run the same command again after an interruption: what went stays. Exit code 2: a repo could not be
-    pushed.
+    contents alone. Run the same command again after an interruption: what went stays. Where others have pushed to
+    pipelines meanwhile, both sides are merged and pushed, if results that exist suffice. minipach sync does the rest.
+    Exit code 2: a repo could not be pushed.
 
     Example: minipach push --plan, then minipach push origin
     """
     from minipach.project.lock import register
+    from minipach.project.project import find_project
     from minipach.publish.project_exchange import push as push_project
 
     here: Here = context.obj
     project = here.project()
+    problems: list[Problem] = []
     if plan:
         moved = push_project(project, remote, say, plan=True)
     else:
         with register(project.local.lock, (), wait=wait, tell=say) as claims:
             send = partial(push_project, project, remote, say, verify=verify, claims=claims)
             moved = _until_free(send, claims, wait=wait)
-    _show(moved, as_json=as_json)
+        for attempt in range(_ROUNDS):
+            if not _are_late(moved) or (problems := _join(project.root, remote, attempt, wait=wait)):
+                break
+            with register(project.local.lock, (), wait=wait, tell=say) as claims:
+                send = partial(push_project, find_project(project.root), remote, say, verify=verify, claims=claims)
+                moved = _until_free(send, claims, wait=wait)
+    _show(moved, problems, as_json=as_json)
+
+
+def _are_late(moved: list[Moved]) -> bool:
+    """Return whether others have pushed commits to repos that this clone does not have."""
+    from minipach.publish.project_exchange import DIVERGED, LATE
+
+    return any(problem.code in (DIVERGED, LATE) for one in moved for problem in one.problems)
+
+
+def _join(root: Path, remote: str | None, attempt: int, *, wait: bool) -> list[Problem]:
+    """Merge what others have pushed, and take over their results. Return why that can't be done without more work."""
+    from minipach.cli.schedule import reporting
+    from minipach.planning.project_plan import plan_project
+    from minipach.project.lock import project_lock
+    from minipach.project.project import find_project
+    from minipach.project.targets import parse_targets
+    from minipach.publish import exchange
+    from minipach.publish.sync import merge_project
+    from minipach.scheduling.report import Options
+    from minipach.scheduling.service import run
+
+    if attempt:
+        exchange.pause(attempt)
+    project = find_project(root)
+    with project_lock(project.local.lock, wait=wait, tell=say):
+        merged = merge_project(project, remote, say, with_data=False)
+    if problems := [problem for one in merged for problem in one.problems]:
+        return problems
+    project = find_project(root)
+    joined = [project.name_of(one.repo) for one in merged if one.action == "merged" and one.repo in project.order]
+    for _ in joined:  # what is regenerated may be the input of the next one
+        plans = plan_project(project, parse_targets(project, joined)).plans
+        if must := [plan for plan in plans if plan.counts["run"]]:
+            what = f"{many(must[0].counts['run'], 'datum')} must run after the merge with what others pushed"
+            return [Problem("push.must-run", must[0].pipeline, what, "minipach sync")]
+        ready = [plan.pipeline for plan in plans if not (plan.is_current or plan.waits or plan.problems)]
+        if not ready:
+            break
+        with reporting() as reporter:
+            run(project, parse_targets(project, ready), Options(), reporter, wait=True)
+        project = find_project(root)
+    return []
 
 
 @guarded
@@ -168,8 +222,9 @@ def _until_free(move: Callable[[], list[Moved]], claims: Registered, *, wait: bo
     return found
 
 
-def _show(moved: list[Moved], *, as_json: bool) -> None:
-    problems = [problem for one in moved for problem in one.problems]
+def _show(moved: list[Moved], problems: Sequence[Problem] = (), *, as_json: bool) -> None:
+    """Show what went. problems: reasons why what others pushed could not be merged."""
+    problems = [*problems, *(problem for one in moved for problem in one.problems)]
     for problem in problems:
         say(str(problem))
     if as_json:

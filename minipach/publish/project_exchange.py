@@ -277,7 +277,7 @@ def _send_branches(
             if repo.succeeds("merge-base", "--is-ancestor", here, there):
                 continue
             problem = f"{branch} and {remote}/{branch} have diverged"
-            raise UserError(Problem(DIVERGED, "", problem, f"minipach pull {remote}, then push again"))
+            raise UserError(Problem(DIVERGED, "", problem, "minipach sync"))
         if lacking := sorted(held & _named(project, path)):
             problem = f"its refs stay, since those of {', '.join(lacking)} do"
             raise UserError(Problem(HELD, "", problem, "mend that, and push again"))
@@ -294,7 +294,7 @@ def _send_branches(
             if not any(reason in error.stderr for reason in _LATE):
                 raise
             problem = f"somebody else pushed to {remote} meanwhile"
-            raise UserError(Problem(LATE, "", problem, f"minipach pull {remote}, then push again")) from None
+            raise UserError(Problem(LATE, "", problem, "push again")) from None
         tell(f"{path}: {many(commits, 'commit')} of {branch} pushed to {remote}")
         moved = replace(moved, commits=moved.commits + commits)
     return moved

@@ -60,7 +60,9 @@ class Merged:
         }
 
 
-def merge_project(project: Project, target: str | None, tell: Tell, take: Side | None = None) -> list[Merged]:
+def merge_project(
+    project: Project, target: str | None, tell: Tell, take: Side | None = None, *, with_data: bool = True
+) -> list[Merged]:
     """Fetch and merge all repos of a project. The caller holds the project's lock.
 
     Args:
@@ -68,6 +70,7 @@ def merge_project(project: Project, target: str | None, tell: Tell, take: Side |
         target: The remote; None: each repo's usual one.
         tell: Gets a line for each step.
         take: The side whose lines a conflict in a pipeline's own files takes; None: a conflict is a problem.
+        with_data: Merge data that both sides have changed, too. Otherwise that is a problem.
 
     Returns:
         The outcome for each repo that has the remote; the superdataset is the last one.
@@ -81,7 +84,7 @@ def merge_project(project: Project, target: str | None, tell: Tell, take: Side |
     for path, repo in _installed(project):
         remote = _remote(project, path, repo, target)
         if remote:
-            done.append(_guarded(repo, Merged(path, remote), path in pipelines, take, tell))
+            done.append(_guarded(repo, Merged(path, remote), path in pipelines, take, tell, with_data))
     refused = [one.repo for one in done if one.problems]
     if remote := remote_for(project.repo, target):
         top = Merged(".", remote)
@@ -91,16 +94,16 @@ def merge_project(project: Project, target: str | None, tell: Tell, take: Side |
             )
             done.append(replace(top, action="refused", problems=(problem,)))
         else:
-            done.append(_guarded(project.repo, top, False, take, tell))
+            done.append(_guarded(project.repo, top, False, take, tell, with_data))
     if not done:
         what = f'no repo has a remote "{target}"' if target else "no repo has a remote to sync with"
         raise UserError(Problem("push.no-remote", target or "sync", what, "git remote add origin URL"))
     return done
 
 
-def _guarded(repo: Repo, one: Merged, is_pipeline: bool, take: Side | None, tell: Tell) -> Merged:
+def _guarded(repo: Repo, one: Merged, is_pipeline: bool, take: Side | None, tell: Tell, with_data: bool) -> Merged:
     try:
-        return _sync(repo, one, is_pipeline, take, tell)
+        return _sync(repo, one, is_pipeline, take, tell, with_data)
     except InTheWay as error:
         problem = Problem("sync.uncommitted", one.repo, f"uncommitted changes are in the way ({error})", "commit them")
         return replace(one, action="refused", problems=(problem,))
@@ -114,7 +117,7 @@ def _guarded(repo: Repo, one: Merged, is_pipeline: bool, take: Side | None, tell
         )
 
 
-def _sync(repo: Repo, one: Merged, is_pipeline: bool, take: Side | None, tell: Tell) -> Merged:
+def _sync(repo: Repo, one: Merged, is_pipeline: bool, take: Side | None, tell: Tell, with_data: bool) -> Merged:
     crash_cleanup.clear(repo)
     results = 0
     if keeps_contents(repo):
@@ -138,8 +141,12 @@ def _sync(repo: Repo, one: Merged, is_pipeline: bool, take: Side | None, tell: T
         new = repo.commit_tree(tree, f"{SUBJECT}merge {one.remote}\n", [here, there])
         check_free(repo, here, new)
         move_branch(repo, f"refs/heads/{branch}", here, new)
-    else:
+    elif with_data:
         _ordinary_merge(repo, one.remote, there)
+    else:
+        raise UserError(
+            Problem("sync.data", "", f"{branch} and {one.remote}/{branch} have both changed", "minipach sync")
+        )
     tell(f"{one.repo}: {branch} merged with {there[:12]} of {one.remote}")
     return replace(one, action="merged", results=results)
 

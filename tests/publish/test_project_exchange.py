@@ -150,7 +150,9 @@ def test_nobody_is_overwritten(project: Project, tmp_path: Path) -> None:
 def test_a_remote_that_has_the_branch_checked_out_refuses(project: Project, tmp_path: Path) -> None:
     with_store(project, tmp_path)
     push(project, None, quiet)
-    Repo(tmp_path / "images.git").git("config", "core.bare", "false")
+    there = Repo(tmp_path / "images.git")
+    there.git("symbolic-ref", "HEAD", "refs/heads/main")  # what a new repository begins with is a setting
+    there.git("config", "core.bare", "false")
     save_below(project, "b.dat")
     assert codes(push(project, None, quiet)) == {"images": ["push.checked-out"], ".": ["push.held"]}
 

@@ -102,6 +102,36 @@ def test_data_that_both_changed(pair: tuple[Study, Study]) -> None:
     assert two.read("images/a.txt") == b"two\n"
 
 
+@pytest.mark.slow
+def test_one_push_merges_what_is_computed(pair: tuple[Study, Study]) -> None:
+    """Somebody pushed meanwhile: specs, code and outputs are merged and pushed, data that both changed are not."""
+    one, two = pair
+    one.put("up/spec.yml", (one.root / "up/spec.yml").read_text() + "description: one\n")
+    assert one.minipach("push").code == 0
+    two.put("images/c.txt", "c\n")
+    two.schedule()
+    done = two.minipach("push")
+    assert done.code == 0, done.err
+    assert set(outcomes(one, "--no-push").values()) == {"moved"}
+    assert sorted(one.outputs("up")) == ["a.txt", "b.txt", "c.txt"]
+    assert "description: one" in (one.root / "up/spec.yml").read_text()
+
+    one.put("up/code/notes.md", "one\n")
+    assert one.minipach("push").code == 0
+    two.put("up/scripts/more.sh", "two\n")
+    before = Counter(computed(two))
+    done = two.minipach("push")
+    assert done.reports("push.must-run") and done.code == 2, "what the code of both gives is not known"
+    assert Counter(computed(two)) == before, "a push computes nothing"
+
+    one.put("images/d.txt", "d\n")
+    assert one.minipach("push").code == 0
+    two.put("images/e.txt", "e\n")
+    refused = two.minipach("push")
+    assert refused.code == 2 and refused.reports("sync.data"), refused.err
+    assert two.git("images", "status", "--porcelain") == ""
+
+
 def computed(study: Study) -> list[str]:
     """The datum ids that ran in a clone, once for each run."""
     with sqlite3.connect(study.root / ".git/minipach/ledger.sqlite") as ledger:
