@@ -83,7 +83,7 @@ class Fleeting:
 
 def test_what_ends_while_it_is_asked_for_is_no_error() -> None:
     board: Any = Redis()
-    place: Any = None
+    place: Any = SimpleNamespace(project=None, pusher=())
     supervisor: Any = Supervisor(place, board, board, Plan(1, Room((), 1, 1)), print)
     task: Any = Fleeting(None)
     supervisor._lanes = [Fleeting(task)]
@@ -99,7 +99,7 @@ def test_a_set_that_ends_while_redis_is_away_is_told_of_later() -> None:
     """Its log goes through Redis, too, where no filesystem is shared; that must not end the worker."""
 
     class Away:
-        project = None
+        project, pusher = None, ()
         read_answer = staticmethod(json.loads)
 
         def after(self, *_: object) -> None:
