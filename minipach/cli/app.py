@@ -26,6 +26,7 @@ from minipach.support.messages import show_log
 MODULES: dict[str, tuple[str, ...]] = {
     "project": ("init", "doctor", "completion", "lock", "accept", "exclude"),
     "new": ("new",),
+    "adopt": ("adopt",),
     "templates": ("templates",),
     "buckets": ("input",),
     "contents": ("get", "drop"),

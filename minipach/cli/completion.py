@@ -24,6 +24,7 @@ _SPECS = ("spec.yml", "spec.yaml", "spec.json")
 _RESERVED = frozenset({"inputs", "code", ".minipach", ".datalad", ".git"})
 _BREAKS = "\"'><=;|&(:"  # where bash begins a new word, unless COMP_WORDBREAKS says otherwise
 _PLAIN = frozenset("./:@%+,=-_")  # what bash needs no backslash for, besides letters and digits
+_TARGET = re.compile(r"^(\w[\w./+-]*)[ \t]*:(?![=:])", re.MULTILINE)
 _JOBS = 50  # newest jobs that are offered
 _ASKED = 24  # subdatasets in which plain folders are looked for: each costs a git process
 _TAKEN = re.compile(r"""\brepo["']?\s*:\s*["']?([^\s"',}\]]+)""")  # the repo of an input, in a spec
@@ -110,10 +111,8 @@ def complete(words: Sequence[str], last: str) -> Answer:
 def _values(name: str, here: Path, before: Sequence[str], last: str) -> Answer:
     """Return what an argument or an option's value may be. name: as the help shows it."""
     name = name.removesuffix("...")
-    if name in ("DIR", "FOLDER|URL"):
-        return Answer(paths="dirs")
-    if name == "FILE":
-        return Answer(paths="files")
+    if name in ("DIR", "FOLDER|URL", "FILE"):
+        return Answer(paths="files" if name == "FILE" else "dirs")
     if name == "PIPELINE|FILE":
         return Answer(_pipelines(here), "files")
     if name in ("SOURCE", "TEMPLATE", "FILE[:PART]|TEMPLATE"):
@@ -131,6 +130,8 @@ def _values(name: str, here: Path, before: Sequence[str], last: str) -> Answer:
     if name in ("R", "REPO[:GLOB]"):
         root = _project(here)
         return Answer([(path, "repo") for path in _repos(root)] if root is not None else [])
+    if name == "TARGET":
+        return Answer([(target, "") for target in dict.fromkeys(_TARGET.findall(_read(here / "Makefile")))])
     if name == "DATUM":
         pipeline = before[0].partition(":")[0] if before else ""
         return Answer([(datum, "") for datum in _datums(here, pipeline)])

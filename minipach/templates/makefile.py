@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from minipach.support.errors import Problem, UserError
@@ -40,6 +41,48 @@ def read_target(file: Path, target: str) -> Stage:
     if not any(line.strip() for line in lines):
         raise UserError(Problem("new.no-command", f"{file}: {target}", "no recipe", "name a target that has commands"))
     return Stage(f"{file.name}:{target}", file.parent, reads, [target], lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of a Makefile. several: it has more than one recipe (`::`)."""
+
+    target: str
+    reads: tuple[str, ...]
+    phony: bool = False
+    has_recipe: bool = False
+    several: bool = False
+
+
+def read_rules(file: Path) -> dict[str, Rule]:
+    """Return the rules of a Makefile by target, in the order of make's own list; those of pattern rules, too.
+
+    Raises:
+        UserError: make or bubblewrap is missing, or make fails.
+    """
+    explicit = [target for target in _entries(_ask(file, ["-pq"], ok=(0, 1))) if not target.startswith("-")]
+    # with these as goals make looks at all files, and finds the pattern rules for them
+    answer = _ask(file, ["-p", "-n", "-B", "-k", "--no-print-directory", *explicit], ok=(0, 1, 2))
+    return _entries(answer)
+
+
+def _entries(database: str) -> dict[str, Rule]:
+    """Return the entries of the files in what `make -p` prints."""
+    found: dict[str, Rule] = {}
+    for block in database.rpartition("\n# Files\n")[2].split("\n\n"):
+        lines = block.strip("\n").split("\n")
+        rule = _RULE.match(lines[0])
+        if rule is None or lines[0].startswith("#") or _SPECIAL.search(rule[1]):
+            continue
+        several = rule[2].startswith(":")
+        flags = {
+            "phony": any(line.startswith("#  Phony target") for line in lines),
+            "has_recipe": any(line.startswith("#  recipe to execute") for line in lines),
+            "several": several,
+        }
+        for target in rule[1].split():
+            found[target] = Rule(target, tuple(dict.fromkeys(rule[2].lstrip(":").split())), **flags)
+    return found
 
 
 def _ask(file: Path, words: list[str], ok: tuple[int, ...]) -> str:

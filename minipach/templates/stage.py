@@ -7,7 +7,7 @@ import posixpath
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from minipach.git.repo import Repo
@@ -16,6 +16,8 @@ from minipach.support.errors import Problem, UserError
 from minipach.templates.draft import DraftFile
 from minipach.templates.inputs import repo_around, stage_inputs
 
+CODE_FOLDERS = frozenset({"code", "scripts", "src", "bin"})
+_CODE_ENDINGS = frozenset({".py", ".sh", ".r", ".jl", ".m", ".pl", ".rb", ".js", ".awk", ".sed", ".bash", ".sql"})
 MAX_CODE = 10_000_000  # bytes of one file that goes into code/
 
 
@@ -39,6 +41,14 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class Laid:
+    """A file or folder: the path that the command knows, and where it lies."""
+
+    word: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
 class StageDraft:
     """The parts of a draft that come from a stage: an input, a command, files, guesses, and what is left out."""
 
@@ -52,7 +62,8 @@ class StageDraft:
 def from_stage(project: Project, stage: Stage, but: str) -> StageDraft:
     """Return the parts of a pipeline that runs a stage.
 
-    A path in a dataset of the project is an input. Any other file that git tracks here is copied to `code/`.
+    A path in a dataset of the project is an input, and so is a plain folder. Any other file that git tracks here is
+    copied to `code/`. Where there is no input, those that are no code are inputs.
 
     Args:
         project: The project.
@@ -60,7 +71,7 @@ def from_stage(project: Project, stage: Stage, but: str) -> StageDraft:
         but: The path of the new pipeline.
 
     Raises:
-        UserError: The stage reads nothing that lies in a dataset, or a path leads out of the project.
+        UserError: The stage reads no data that is committed, or a path leads out of the project.
     """
     repos = [path for path in (*project.repos, *(p.path for p in project.places)) if path != but]
     found: dict[str, set[str]] = {}
@@ -75,18 +86,43 @@ def from_stage(project: Project, stage: Stage, but: str) -> StageDraft:
             links.append((_tidy(word), repo, below))
         elif (code := code_file(project, stage.folder / word, _tidy(word))) is not None:
             files.append(code)
+        elif project.is_folder(path):
+            found.setdefault(path, set()).add("")
+            links.append((_tidy(word), path, ""))
         else:
-            left_out.append(f"{word}: neither in a dataset of the project nor a small file that git tracks here")
+            why = "neither in a dataset or folder of the project nor a small file that git tracks here"
+            left_out.append(f"{word}: {why}")
+    if not found:  # what is no code is data, in a plain folder
+        data = [file for file in files if not is_code(file.path.removeprefix("code/"))]
+        files = [file for file in files if file not in data]
+        for file in data:
+            word = file.path.removeprefix("code/")
+            repo, below = folder_of(project, in_project(project, stage.name, stage.folder, word))
+            found.setdefault(repo, set()).add(below)
+            links.append((word, repo, below))
     if not found:
-        fix = "datalad create -d . --force FOLDER makes a folder with data a dataset"
-        raise UserError(Problem("new.no-input", stage.name, "it reads no file of a dataset of the project", fix))
+        fix = "commit the files that it reads: datalad save"
+        raise UserError(Problem("new.no-input", stage.name, "it reads no committed data of the project", fix))
     if left_out:
         left_out.append("the command may not find what is left out")
     inputs, names = stage_inputs(found)
-    laid = [(word, f"{names[_name_key(repo, below, names)]}/{below}".rstrip("/")) for word, repo, below in links]
-    script = _script(stage, laid, [file.path.removeprefix("code/") for file in files])
+    laid = [Laid(word, f"{names[_name_key(repo, below, names)]}/{below}".rstrip("/")) for word, repo, below in links]
+    text = script(stage, laid, [Laid(file.path.removeprefix("code/"), file.path) for file in files])
     guesses = ("the command sees its files at the paths that it had; code/run.sh puts them there",)
-    return StageDraft(inputs, (DraftFile("code/run.sh", script.encode(), True), *files), guesses, tuple(left_out))
+    return StageDraft(inputs, (DraftFile("code/run.sh", text.encode(), True), *files), guesses, tuple(left_out))
+
+
+def folder_of(project: Project, path: str) -> tuple[str, str]:
+    """Return the plain folder of a file, and the path there; a file in the project's root is in `.`."""
+    if (project.root / path).is_dir():
+        return path, ""
+    folder, _, name = path.rpartition("/")
+    return folder or ".", name
+
+
+def is_code(word: str) -> bool:
+    """Return whether a file is code, by its folder and its ending."""
+    return word.split("/", 1)[0] in CODE_FOLDERS or PurePosixPath(word).suffix.lower() in _CODE_ENDINGS
 
 
 def _name_key(repo: str, below: str, names: dict[str, str]) -> str:
@@ -94,18 +130,25 @@ def _name_key(repo: str, below: str, names: dict[str, str]) -> str:
     return full if full in names else repo  # the whole repo is an input, and so is every path in it
 
 
-def _script(stage: Stage, laid: Sequence[tuple[str, str]], code: Sequence[str]) -> str:
+def script(stage: Stage, laid: Sequence[Laid], code: Sequence[Laid]) -> str:
+    """Return the script that lays files out at the paths that a stage knows, runs it, and takes what it wrote.
+
+    Args:
+        stage: The stage.
+        laid: The inputs, by their paths below `/pfs`.
+        code: The files and folders of code, by their paths from the pipeline's folder.
+    """
     lines = [
         "#!/bin/sh",
         f"# {''.join(c if c.isprintable() else ' ' for c in stage.name)}, made by minipach new",
         "set -eu",
         'here=$(pwd); work=$(mktemp -d); cd "$work"',
     ]
-    folders = {posixpath.dirname(word) for word, _ in laid} | {posixpath.dirname(word) for word in code}
+    folders = {posixpath.dirname(one.word) for one in (*laid, *code)}
     folders |= {posixpath.dirname(_tidy(word)) for word in stage.writes}
     lines += [f"mkdir -p -- {shlex.quote(folder)}" for folder in sorted(folders - {""})]
-    lines += [f'ln -s -- "$PFS"/{shlex.quote(place)} {shlex.quote(word)}' for word, place in laid]
-    lines += [f'ln -s -- "$here"/{shlex.quote(f"code/{word}")} {shlex.quote(word)}' for word in code]
+    lines += [f'ln -s -- "$PFS"/{shlex.quote(one.place)} {shlex.quote(one.word)}' for one in laid]
+    lines += [f'ln -s -- "$here"/{shlex.quote(one.place)} {shlex.quote(one.word)}' for one in code]
     lines += ["", *stage.commands, ""]
     for word in map(_tidy, stage.writes):
         parent = posixpath.dirname(word)

@@ -75,6 +75,7 @@ def test_every_argument_has_a_known_kind() -> None:
         "STORE",
         "TICK",
         "DIR",
+        "TARGET",
         "FOLDER|URL",
         "SOURCE",
         "TEMPLATE",
@@ -139,6 +140,14 @@ def test_templates_and_their_sources(here: Study, tmp_path: Path) -> None:
     assert words("templates", "remove", "") == ["lab"]
     assert words("templates", "show", "la") == ["lab/copy"]
     assert words("new", "x", "--from", "ed") == ["edges"]
+
+
+def test_targets_of_a_makefile(here: Study, tmp_path: Path) -> None:
+    os.chdir(tmp_path)
+    assert words("adopt", "") == []
+    (tmp_path / "Makefile").write_text("X := a\n.PHONY: all\nall: out/a.csv\nout/a.csv: b\n\ttouch $@: x\nb::\n")
+    assert words("adopt", "") == ["all", "out/a.csv"]
+    assert words("adopt", "out") == ["out/a.csv"]
 
 
 def test_stores_containers_and_repos(here: Study, tmp_path: Path) -> None:
