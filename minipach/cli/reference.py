@@ -106,7 +106,7 @@ hooks status: {"schema": 1, "hooks": [{"repo": "images", "state": "installed|out
                "chained": "<path or null>"}]}
 triggers: {"schema": 1, "hooks": [...], "last_heard": "<UTC or null>", "unanswered": 0, "next": "<text>",
            "looked": {"schema": 1, "at": "<UTC>", "heard": 2, "last_heard", "seconds": 3.5, "cause": "hook",
-                      "pipelines": [], "problems": [], "left_out": {"<name>": "<reason>"}},
+                      "in_a_row": 0, "pipelines": [], "problems": [], "left_out": {"<name>": "<reason>"}},
            "paused": {"<name>": "<command>"},
            "triggers": [{"kind": "watcher", "name", "state", "heard", "looked", "next", "why"}],
            "waits": ["<why submitted work does not run>"]}

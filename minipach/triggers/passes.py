@@ -34,6 +34,7 @@ from minipach.scheduling.service import run
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.files import write_whole
 from minipach.support.text import many, printable
+from minipach.support.validation import InvalidError, parse_object
 from minipach.triggers import alerts, bare_repos, bucket_inputs, followed_remotes, hooks
 from minipach.triggers.commit_messages import Wishes, Wrong, mode_of, note_wrong, read_wishes
 from minipach.triggers.push_back import push_back
@@ -42,6 +43,7 @@ from minipach.triggers.webhook_secrets import PREFIX
 
 _QUIET = 0.3  # seconds without a new line after which a pass begins: one command often moves several branches
 _LONGEST = 1.5  # seconds after which it begins although lines keep coming
+_QUIET_IN_A_ROW, _LONGEST_IN_A_ROW = 2.4, 24.0  # the same, at most, while saves keep coming during passes
 _LOCKED = 10.0  # seconds to wait for a git command that holds the index of a repo
 CAUSES = ("hook", "event", "watch", "clock", "look")  # look: `serve` looks without an event
 _FAILURES = 5  # of an experiment, that are logged
@@ -53,7 +55,7 @@ class Look:
     """The summary of a pass. heard: how many lines it answers · left_out: pipelines that had no part, and why.
 
     last_heard: when the last of the lines was written (UTC, ISO 8601); None: it is not known · cause: that of
-    its jobs.
+    its jobs · in_a_row: how many passes came right before it, each asked for while another one ran.
     """
 
     at: str
@@ -64,6 +66,7 @@ class Look:
     problems: tuple[Problem, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
     cause: str = ""
+    in_a_row: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Return it as it is stored in `.git/minipach/looked.json`."""
@@ -77,6 +80,7 @@ class Look:
             "problems": problems_json(self.problems),
             "left_out": self.left_out,
             "cause": self.cause,
+            "in_a_row": self.in_a_row,
         }
 
 
@@ -161,8 +165,9 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
     project = find_project(root)
     state = project.local
     state.folder.mkdir(parents=True, exist_ok=True)
-    with _one_at_a_time(state):
-        _settle(project)
+    with _one_at_a_time(state) as waited:
+        row = _passes_before(state) + 1 if waited else 0
+        _settle(project, *settling(row))
         last = modified(state.heard)
         lines = _take(state)
         if not lines:
@@ -177,7 +182,7 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
         tips = tips_of(project)
         done = begin_pass(state, tips)
         left_out: dict[str, str] = {}
-        look = Look(at, len(lines), last, cause=cause_of(lines))
+        look = Look(at, len(lines), last, cause=cause_of(lines), in_a_row=row)
         try:
             targets, left_out = by_itself(project)
             wishes = _wishes(project, done, tips, reporter)
@@ -340,21 +345,46 @@ def by_itself(project: Project) -> tuple[Targets, dict[str, str]]:
 
 
 @contextmanager
-def _one_at_a_time(state: LocalState) -> Iterator[None]:
+def _one_at_a_time(state: LocalState) -> Iterator[bool]:
+    """Hold the lock of passes. The value: whether another pass ran when this one was asked for."""
     with state.answering.open("a") as file:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            waited = False
+        except BlockingIOError:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+            waited = True
+        yield waited
 
 
-def _settle(project: Project) -> None:
+def _passes_before(state: LocalState) -> int:
+    """Return how many passes in a row the last one had before it."""
+    try:
+        found = parse_object(state.looked.read_bytes()).get("in_a_row")
+    except (OSError, InvalidError):
+        return 0
+    return found if type(found) is int and 0 <= found < 1_000_000 else 0
+
+
+def settling(in_a_row: int) -> tuple[float, float]:
+    """Return the seconds without a new line after which a pass begins, and those after which it begins in any case.
+
+    Where saves keep coming while passes run, each pass in a row waits twice as long as the one before it, so that few
+    passes serve many saves. After a pause, a single save starts as soon as before.
+    """
+    factor = 2 ** min(in_a_row, 10)
+    return min(_QUIET * factor, _QUIET_IN_A_ROW), min(_LONGEST * factor, _LONGEST_IN_A_ROW)
+
+
+def _settle(project: Project, quiet: float, longest: float) -> None:
     """Wait until nothing has been heard for a moment, and no git command holds the index of a repo."""
     heard = project.local.heard
     begin = time.monotonic()
-    while time.monotonic() - begin < _LONGEST:
+    while (left := begin + longest - time.monotonic()) > 0:
         age = _age(heard)
-        if age is None or not 0 <= age < _QUIET:
+        if age is None or not 0 <= age < quiet:
             break
-        time.sleep(_QUIET - age)
+        time.sleep(min(quiet - age, left))
     begin = time.monotonic()
     folders = [project.repo.common_dir, *(_git_dir(project, path) for path in project.repos)]
     while time.monotonic() - begin < _LOCKED and any((folder / "index.lock").exists() for folder in folders):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import threading
 import time
 from pathlib import Path
+from typing import IO
 
 import hypothesis
 import pytest
@@ -18,7 +20,8 @@ from minipach.project.project import Project
 from minipach.scheduling.events import Event, PipelineEnded
 from minipach.scheduling.report import ScheduleReport
 from minipach.triggers import hooks, passes
-from minipach.triggers.passes import answer, ask, by_itself, cause_of, is_waiting
+from minipach.triggers.passes import answer, ask, by_itself, cause_of, is_waiting, settling
+from tests.fixtures.leftovers import until
 from tests.fixtures.passes import Kept, wait_until_quiet
 from tests.fixtures.projects import Study
 from tests.fixtures.refusals import refused
@@ -47,6 +50,33 @@ def test_one_pass_answers_all_lines(study: Study) -> None:
     assert (look["schema"], look["heard"], look["problems"]) == (1, 3, [])
     assert not state_of(study).heard.exists() and not state_of(study).taken.exists()
     assert answer(study.root, Kept()) is None
+
+
+def test_passes_in_a_row_wait_longer_and_a_single_save_does_not(study: Study) -> None:
+    assert settling(0) == (0.3, 1.5), "a save that comes after a pause starts as before"
+    times = [settling(number) for number in range(50)]
+    assert times == sorted(times) and times[-1][1] < 30 and times[3][1] >= 4 * times[1][1]
+    state = state_of(study)
+    rows = []
+    for held in (False, True, True, False):
+        hear(study, "anything")
+        with state.answering.open("a") as lock:
+            if held:
+                fcntl.flock(lock.fileno(), fcntl.LOCK_EX)
+            thread = threading.Thread(target=answer, args=(study.root, Kept()))
+            thread.start()
+            if held:
+                until_waited_for(lock)
+        thread.join(60)
+        rows.append(json.loads(state.looked.read_text())["in_a_row"])
+    assert rows == [0, 1, 2, 0]
+
+
+def until_waited_for(lock: IO[str]) -> None:
+    """Wait until somebody waits for a lock that this process holds."""
+    inode = f":{os.fstat(lock.fileno()).st_ino} "
+    rows = Path("/proc/locks")
+    until("nobody waits", lambda: any("->" in row and inode in row for row in rows.read_text().splitlines()))
 
 
 def test_lines_of_a_pass_that_was_killed_are_answered(study: Study) -> None:
