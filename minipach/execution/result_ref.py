@@ -43,7 +43,7 @@ def keep(
         _, record = run_record.parse(message)
     else:  # no output at all: datalad makes no commit, but what ran is on record in the results branch
         record = _bare_record(work, repo)
-        author = repo.ident("AUTHOR")
+        author = Repo(slot.main.path, own=True).ident("AUTHOR")
     if len(good) < len(work.parts):
         record["cmd"] = f"{launch_protocol.LAUNCH} {work.image} {work.command(good)}"
     record["inputs"] = work.inputs(good)
@@ -54,8 +54,9 @@ def keep(
     for i in good:
         described = _describe(work, i, rows[i], report.datums[i], author, each[i].seconds)
         results.append({**described, "record": _own_record(work, i, record, [path for path, _, _ in rows[i]])})
-    stream = Stream(RESULT_REFS + work.id, work.base, committer(repo))
-    stream.commit(message, repo.ident("AUTHOR"))
+    home = Repo(slot.main.path, own=True)  # whose settings are known already
+    stream = Stream(RESULT_REFS + work.id, work.base, committer(home))
+    stream.commit(message, home.ident("AUTHOR"))
     for path, mode, blob in changed:
         stream.put(mode, blob, path)
     stream.write(FILE, json.dumps({"results": results}).encode(), RESULTS_FILE)

@@ -332,6 +332,11 @@ class Repo:
 
     def ls_tree(self, treeish: str, *paths: str, recursive: bool = False) -> list[TreeEntry]:
         """Return the entries of a tree, with full paths; with `recursive` only what is not a tree."""
+        if self._cat is not None and self._cat.alive:
+            with contextlib.suppress(GitError):  # the reader ended: git says why
+                found = _small_listing(self._cat, treeish, paths, recursive=recursive)
+                if found is not None:
+                    return found
         args = ["ls-tree", "-z", "--full-tree"] + (["-r"] if recursive else []) + [treeish]
         if paths:
             args += ["--", *paths]
@@ -448,6 +453,73 @@ def parse_tree(data: bytes) -> Iterator[TreeEntry]:
         at = nul + 21
 
 
+_MOST_TREES = 40  # of a listing that starts no process
+_MOST_BYTES = 100_000
+_LITERAL = (":(top,literal)", ":(literal)")
+
+
+def _small_listing(objects: CatFile, treeish: str, paths: Sequence[str], *, recursive: bool) -> list[TreeEntry] | None:
+    """Return what `git ls-tree` lists, read from the trees; None: git must do it."""
+    wanted = [path.removeprefix(word) for path in paths for word in _LITERAL if path.startswith(word)]
+    if len(wanted) < len(paths) or any(not path or path.endswith("/") or "//" in path for path in wanted):
+        return None
+    if any(other.startswith(f"{path}/") for path in wanted for other in wanted):
+        return None
+    trees = _SmallTrees(objects)
+    top = f"{treeish}^{{tree}}"
+    try:
+        found = [entry for path in wanted if (entry := trees.at(top, path))] if paths else trees.listed(top, "")
+        if recursive:
+            found = [below for entry in found for below in trees.below(entry)]
+    except LookupError:
+        return None
+    ordered = {_in_order(entry): entry for entry in found}
+    return [ordered[key] for key in sorted(ordered)]
+
+
+def _in_order(entry: TreeEntry) -> bytes:
+    return os.fsencode(entry.path) + (b"/" if entry.mode == TREE else b"")
+
+
+class _SmallTrees:
+    """The trees of one listing. Each method raises LookupError for what is large or missing."""
+
+    def __init__(self, objects: CatFile) -> None:
+        self._objects = objects
+        self._known: dict[str, list[TreeEntry]] = {}
+        self._bytes = 0
+
+    def listed(self, name: str, above: str) -> list[TreeEntry]:
+        """Return the entries of a tree. above: its path."""
+        if name not in self._known:
+            data = self._objects.read_if_free(name) if len(self._known) < _MOST_TREES else None
+            self._bytes += len(data or b"")
+            if data is None or self._bytes > _MOST_BYTES:
+                raise LookupError
+            self._known[name] = list(parse_tree(data))
+        prefix = f"{above}/" if above else ""
+        return [TreeEntry(entry.mode, entry.sha, prefix + entry.path) for entry in self._known[name]]
+
+    def at(self, top: str, path: str) -> TreeEntry | None:
+        """Return the entry at a path, if there is one."""
+        name, above = top, ""
+        for part in path.split("/"):
+            here = f"{above}/{part}" if above else part
+            entry = next((e for e in self.listed(name, above) if e.path == here), None)
+            if entry is None or (entry.mode != TREE and here != path):
+                return None
+            name, above = entry.sha, here
+        return entry
+
+    def below(self, entry: TreeEntry) -> Iterator[TreeEntry]:
+        """Yield the files below an entry, or the entry itself."""
+        if entry.mode != TREE:
+            yield entry
+            return
+        for inside in self.listed(entry.sha, entry.path):
+            yield from self.below(inside)
+
+
 class CatFile:
     """One `git cat-file --batch` process: objects by id without a process per object."""
 
@@ -496,14 +568,22 @@ class CatFile:
 
     def resolve(self, name: str) -> str | None:
         """Return the id of an object; None if it is missing, or if the process is at something else."""
+        answer = self._answer_if_free(name)
+        return None if answer is None else answer[0]
+
+    def read_if_free(self, name: str) -> bytes | None:
+        """Return the content of an object; None if it is missing, or if the process is at something else."""
+        answer = self._answer_if_free(name)
+        return None if answer is None else answer[1]
+
+    def _answer_if_free(self, name: str) -> tuple[str, bytes] | None:
         if "\n" in name or not self._asked.acquire(blocking=False):
             return None
         try:
             self._ask([name])
-            answer = self._answer()
+            return self._answer()
         finally:
             self._asked.release()
-        return None if answer is None else answer[0]
 
     def _ask(self, names: Sequence[str]) -> None:
         try:

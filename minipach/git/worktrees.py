@@ -19,6 +19,7 @@ from pathlib import Path
 from minipach.git.annex_keys import MAX_POINTER, key_of_pointer
 from minipach.git.ref_files import read_own_head
 from minipach.git.repo import UNFILTERED, GitError, Repo, annex, child_environment
+from minipach.git.worktree_files import write_worktree
 from minipach.model.launch_protocol import PFS, SCRATCH
 from minipach.model.local_state import LocalState
 from minipach.model.repo_layout import FOLDER, INPUTS, SLOT_BRANCH
@@ -102,6 +103,9 @@ class Slot:
             if self.path.parent == slots_dir(self.main):
                 raise
             raise OSError(f"{self.path.parent}: can't be made: {error.strerror}; see minipach.scratch") from error
+        if self.path.parent == slots_dir(self.main) and write_worktree(self.main, self.path, base, SLOT_BRANCH):
+            _without_pointers.add(base)
+            return
         # git-annex's filter runs here, too: it makes of a worktree what DataLad takes for a dataset with an annex
         Repo(self.main.path, own=True).git("worktree", "add", "--quiet", "--force", "--detach", str(self.path), base)
         # git-annex asks git for the branch, twice for each file that it adds, unless there is one: then it asks once.

@@ -75,6 +75,38 @@ def test_hostile_names_are_listed_as_they_are(repo: Files) -> None:
     assert found == {b"odd/" + path for path in HOSTILE}
 
 
+@pytest.mark.parametrize("recursive", [False, True])
+@pytest.mark.parametrize(
+    "paths",
+    [
+        (),
+        ("d",),
+        ("d/b.txt", "a.txt"),
+        ("d", "nothing", "a.txt/below a file", "link"),
+        ("odd",),
+    ],
+)
+def test_a_listing_without_a_process_is_that_of_git(repo: Files, paths: tuple[str, ...], recursive: bool) -> None:
+    wanted = [f":(top,literal){path}" for path in paths]
+    repo.close()
+    listed = repo.ls_tree("HEAD", *wanted, recursive=recursive)
+    assert repo.objects.alive
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Repo, "git", None)
+        assert repo.ls_tree("HEAD", *wanted, recursive=recursive) == listed
+
+
+def test_what_is_large_or_odd_is_listed_by_git(repo: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert repo.objects.alive
+    assert [e.path for e in repo.ls_tree("HEAD", "d/")] == ["d/b.txt", "d/run.sh"]
+    assert repo.ls_tree("HEAD:d") != []
+    expected = repo.ls_tree("HEAD", recursive=True)
+    monkeypatch.setattr("minipach.git.repo._MOST_TREES", 1)
+    assert repo.ls_tree("HEAD", recursive=True) == expected
+    with pytest.raises(GitError):
+        repo.ls_tree(ZERO)
+
+
 def test_a_raw_tree_is_read_like_its_listing(repo: Files) -> None:
     listed = repo.ls_tree("HEAD:odd")
     raw = repo.objects.read(repo.line("rev-parse", "HEAD:odd"))

@@ -1,0 +1,109 @@
+"""A small worktree, written without a process: what `git worktree add` and git-annex make of it.
+
+git-annex replaces the file `.git` of a worktree by a link to the folder that git has for it, and links its own
+folder into that one. Git itself writes a worktree where it would convert a file.
+
+Source: https://git-scm.com/docs/gitrepository-layout (worktrees) and https://git-scm.com/docs/git-worktree (refs)
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from minipach.git.annex_keys import key_of_pointer
+from minipach.git.index_file import write_index
+from minipach.git.loose_objects import is_plain
+from minipach.git.ref_files import UnsureError, git_folder
+from minipach.git.repo import EXECUTABLE, GITLINK, SYMLINK, Repo, TreeEntry
+
+_MOST = 200  # files
+_LARGE = 8 << 20  # bytes of all files
+_AGE = 10.0  # seconds that new files pretend to be old: git looks into those that are as young as its index
+_CONVERTING = {"text", "eol", "crlf", "ident", "filter", "working-tree-encoding"}
+_OF_ANNEX = {b"", b"* filter=annex", b".* !filter"}  # lines of `.git/info/attributes`
+_SYSTEM = "/etc/gitattributes"
+
+
+def write_worktree(main: Repo, path: Path, base: str, branch: str) -> bool:
+    """Make a worktree of a commit, with a branch of its own; False: git must do it, and nothing was made.
+
+    main: the repository · path: of the worktree, which does not exist · branch: below `refs/worktree`, its HEAD.
+    Raises OSError.
+    """
+    try:
+        folder = git_folder(main.path)
+    except UnsureError:
+        return False
+    settings = main.settings()
+    if not _is_usual(folder, settings) or not main.objects.alive:
+        return False
+    entries = main.ls_tree(base, recursive=True)
+    files = [entry for entry in entries if entry.mode != GITLINK]
+    if len(files) > _MOST:
+        return False
+    contents = list(main.objects.read_many([entry.sha for entry in files]))
+    found = {entry.path: data for entry, data in zip(files, contents, strict=True) if data is not None}
+    if len(found) < len(files) or not _stay_as_they_are(found):
+        return False
+    _write(path, entries, found)
+    admin = folder / "worktrees" / path.name
+    ref = admin / branch
+    ref.parent.mkdir(parents=True)
+    ref.write_text(f"{base}\n")
+    (admin / "commondir").write_text("../..\n")
+    (admin / "gitdir").write_text(f"{path / '.git'}\n")
+    (admin / "HEAD").write_text(f"ref: {branch}\n")
+    (admin / "annex").symlink_to("../../annex")
+    write_index(admin, path, entries)
+    (path / ".git").symlink_to(os.path.relpath(admin, path))
+    return True
+
+
+def _is_usual(folder: Path, settings: Mapping[str, str]) -> bool:
+    own = folder / "info" / "attributes"
+    lines = own.read_bytes().split(b"\n") if own.exists() else []
+    return (
+        is_plain(settings)
+        and "annex.uuid" in settings
+        and (folder / "annex").is_dir()
+        and not any(key.startswith("extensions.") for key in settings)
+        and "false" not in (settings.get("core.filemode"), settings.get("core.symlinks"))
+        and _OF_ANNEX.issuperset(lines)
+        and not os.path.exists(_SYSTEM)
+    )
+
+
+def _stay_as_they_are(files: Mapping[str, bytes]) -> bool:
+    """Return whether git and git-annex would write these files as they are stored."""
+    if sum(map(len, files.values())) > _LARGE or any(key_of_pointer(data) for data in files.values()):
+        return False
+    rules = [data for path, data in files.items() if path.rpartition("/")[2] == ".gitattributes"]
+    return not any(_converts(line) for data in rules for line in data.split(b"\n"))
+
+
+def _converts(line: bytes) -> bool:
+    words = os.fsdecode(line).split()
+    if not words or words[0].startswith("#"):
+        return False
+    return words[0].startswith("[attr]") or any(word.partition("=")[0] in _CONVERTING for word in words)
+
+
+def _write(path: Path, entries: Sequence[TreeEntry], files: Mapping[str, bytes]) -> None:
+    path.mkdir()
+    past = time.time() - _AGE
+    for entry in entries:
+        there = path / entry.path
+        if entry.mode == GITLINK:
+            there.mkdir(parents=True)
+            continue
+        there.parent.mkdir(parents=True, exist_ok=True)
+        if entry.mode == SYMLINK:
+            os.symlink(files[entry.path], os.fsencode(there))
+        else:
+            mode = 0o777 if entry.mode == EXECUTABLE else 0o666
+            with open(os.open(there, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+                file.write(files[entry.path])
+        os.utime(there, (past, past), follow_symlinks=False)
