@@ -11,7 +11,7 @@ import os
 import re
 import urllib.parse
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ from minipach.project.settings import local_setting
 from minipach.publish.exchange import without_credentials
 from minipach.storage.s3 import bucket, given_key, make_bucket, private_addresses
 from minipach.storage.special_remotes import compare, described
-from minipach.storage.store import dataset_id, is_confirmed, stores
-from minipach.storage.store_kinds import ssh_address
+from minipach.storage.store import Store, dataset_id, is_confirmed, stores
+from minipach.storage.store_kinds import Ssh, ssh_address
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import byte_count, many, quoted
 
@@ -34,6 +34,8 @@ MANIFEST = "minipach-manifest.json"
 _NAMESPACE = uuid.UUID("a3c1b4a0-2a53-4f0a-9f5d-0f6f0d0f9f11")  # of the ids of these special remotes
 _CONFIRMED = "minipach-egress.confirmed"  # in a clone of a pipeline's repo: the place of the spec that may be used
 _SENT = "minipach-egress.sent"  # the commit that is there, and the place
+_MOST_BEGUN = 300
+_EMPTY = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # git's empty tree
 _ALLOWED = "annex.security.allowed-ip-addresses"
 
 
@@ -175,12 +177,12 @@ def _export(project: Project, path: str, place: str) -> Exported:
         manifest = TreeEntry(FILE, repo.hash_blob(_manifest(repo, head or "", new)), MANIFEST)
         before = [entry for entry in _exported(repo, identity).values() if entry.path == MANIFEST]
         kept = [entry for entry in gone.values() if entry.sha not in has]
-        for entries in (
-            [*new.values(), *kept, *before],
-            [*new.values(), *kept, manifest],
-            [*new.values(), manifest],
-        ):
-            _send(repo, path, remote, repo.write_tree(entries))
+        steps = [[*new.values(), *kept, *before], [*new.values(), *kept, manifest], [*new.values(), manifest]]
+        trees = [repo.write_tree(entries) for entries in steps]
+        _note_begun(repo, identity, trees)
+        for tree in trees:
+            _send(repo, path, remote, tree)
+        repo.git("config", "--local", "--unset-all", _begun_key(identity), ok=(0, 5))
         sizes = [_size(repo, entry) for entry in fresh]
         return Exported(path, place, len(fresh), sum(sizes), len(changed) - len(fresh), len(kept))
     finally:
@@ -229,13 +231,34 @@ def _send(repo: Repo, path: str, remote: str, tree: str) -> None:
 
 
 def _exported(repo: Repo, identity: str) -> dict[str, TreeEntry]:
-    """Return the files of the last tree that was exported to a special remote, as the git-annex branch has it."""
+    """Return the files of the last tree that was exported as a whole to a special remote.
+
+    git-annex notes a tree in its branch when it begins with it.
+    """
+    tree = _last_tree(repo, identity)
+    complete, *begun = (repo.config(_begun_key(identity)) or "").split() or [""]
+    if tree in begun:
+        tree = complete
+    return {entry.path: entry for entry in repo.ls_tree(tree, recursive=True)} if tree else {}
+
+
+def _last_tree(repo: Repo, identity: str) -> str:
     lines = os.fsdecode(repo.objects.read("git-annex:export.log") or b"").splitlines()
     found = [words for words in map(str.split, lines) if len(words) >= 3 and words[1].endswith(f":{identity}")]
-    if not found:
-        return {}
-    tree = max(found, key=lambda words: float(words[0].rstrip("s")))[2]
-    return {entry.path: entry for entry in repo.ls_tree(tree, recursive=True)}
+    return max(found, key=lambda words: float(words[0].rstrip("s")))[2] if found else ""
+
+
+def _begun_key(identity: str) -> str:
+    """Return the setting with the last tree that is there as a whole, and those that were begun since."""
+    return f"minipach-egress.{identity}.begun"
+
+
+def _note_begun(repo: Repo, identity: str, trees: Sequence[str]) -> None:
+    """Note which trees an export begins with, and which one was there before as a whole."""
+    last = _last_tree(repo, identity)
+    complete, *begun = (repo.config(_begun_key(identity)) or "").split() or [""]
+    before = complete if last in begun else last
+    repo.git("config", "--local", _begun_key(identity), " ".join([before or _EMPTY, *[*begun, *trees][-_MOST_BEGUN:]]))
 
 
 def _remote(project: Project, repo: Repo, place: str) -> tuple[str, str]:
@@ -244,7 +267,7 @@ def _remote(project: Project, repo: Repo, place: str) -> tuple[str, str]:
     name = f"egress-{identity[:8]}"
     if repo.config(f"remote.{name}.annex-uuid") == identity:
         return name, identity
-    parameters = _parameters(project, repo, place)
+    parameters = _parameters(project, repo, place, name)
     known = described(repo, identity)
     words = [*parameters, "encryption=none", "exporttree=yes"]
     if known is not None:
@@ -273,7 +296,7 @@ def _server_of(project: Project, name: str) -> str:
     return os.environ.get("AWS_ENDPOINT_URL") or "https://s3.amazonaws.com"
 
 
-def _parameters(project: Project, repo: Repo, place: str) -> list[str]:
+def _parameters(project: Project, repo: Repo, place: str, remote: str) -> list[str]:
     if place.startswith("s3://"):
         parts = urllib.parse.urlsplit(place)
         at = bucket(_server_of(project, parts.netloc), parts.netloc, parts.path.strip("/"))
@@ -284,12 +307,16 @@ def _parameters(project: Project, repo: Repo, place: str) -> list[str]:
         where = [f"host={at.host}", f"port={at.port}", f"protocol={'https' if at.secure else 'http'}"]
         return ["type=S3", "requeststyle=path", "embedcreds=no", *where, f"bucket={at.name}", f"fileprefix={at.prefix}"]
     if place.startswith("ssh://"):
-        host = ssh_address("egress", place)
-        if host.port:
-            raise UserError(
-                Problem("egress.unusable", place, "a port is not supported here", "set it in ~/.ssh/config")
-            )
-        return ["type=rsync", f"rsyncurl={host.host}:{host.path}/"]
+        host = Ssh(Store(remote, "ssh", place))
+        try:
+            host.check()
+            host.make(".")  # rsync makes one folder, and not those above it
+        except UserError as error:
+            first = error.problems[0]
+            raise UserError(Problem("egress.unusable", place, first.message, "correct the place")) from None
+        host.prepare(repo, remote)
+        there = ssh_address(remote, place)
+        return ["type=rsync", f"rsyncurl={there.host}:{there.path}/"]
     if "://" in place:
         raise UserError(
             Problem(

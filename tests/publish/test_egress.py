@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,9 @@ from minipach.support.errors import UserError
 from tests.fixtures.plain_projects import repo, root
 from tests.fixtures.projects import Study
 from tests.fixtures.repos import Files
-from tests.fixtures.s3_servers import SECRET, juicefs
+from tests.fixtures.s3_servers import SECRET, S3Server, juicefs, seaweedfs
 from tests.fixtures.secret_search import files_with, watched_processes
+from tests.fixtures.ssh_servers import sshd
 
 pytestmark = pytest.mark.slow
 
@@ -145,22 +148,67 @@ def test_a_pipeline_without_a_place(tmp_path: Path) -> None:
     assert (done.code, done.refusals) == (2, [("egress.no-place", "edges")])
 
 
-@pytest.mark.slow
-def test_a_bucket_gets_the_outputs_of_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _first(tmp_path: Path, url: str) -> Study:
+    """A pipeline with one output, whose spec names a place."""
     study = Study.create(tmp_path / "study")
     study.put("images/a", "content of a")
     study.copier()
-    study.schedule()
-    with juicefs(tmp_path / "s3") as server:
-        for name, value in {**server.env, "AWS_ENDPOINT_URL": server.url}.items():
+    with_egress(study, url)
+    done = study.minipach("schedule")
+    assert done.code == 0 and f"edges: {url} came with the spec" in done.err, done.err
+    return study
+
+
+def _second(study: Study) -> None:
+    """Rename the output, and add another."""
+    study.git("images", "mv", "a", "moved")
+    study.put("images/b", "content of b")
+    done = study.minipach("schedule")
+    assert done.code == 0 and "edges: 1 new (12 B), 1 renamed (0 B), 0 gone" in done.err, done.err
+    assert "edges: 1 new" not in study.minipach("schedule").err, "nothing goes twice"
+
+
+@pytest.mark.parametrize("server", [juicefs, pytest.param(seaweedfs, marks=pytest.mark.soak)])
+def test_a_bucket_gets_what_the_spec_says(
+    tmp_path: Path, server: Callable[[Path], AbstractContextManager[S3Server]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = _first(tmp_path, "s3://results/edges")
+    with server(tmp_path / "s3") as there:
+        for name, value in {**there.env, "AWS_ENDPOINT_URL": there.url}.items():
             monkeypatch.setenv(name, value)
         with watched_processes(SECRET) as shown:
-            done = study.minipach("egress", "edges", "s3://results/edges")
+            done = study.minipach("egress", "edges")
+            assert (done.code, done.out) == (0, "edges: 1 new (12 B), 0 renamed (0 B), 0 gone\n"), done.err
+            _second(study)
         assert shown == [] and SECRET not in done.out + done.err
         assert files_with(SECRET, study.root, tmp_path / "s3") == [], (
             "the manifest has no credentials, and nothing else"
         )
+        names = {one.object_name for one in there.client.list_objects("results", prefix="edges/", recursive=True)}
+        assert names == {"edges/moved", "edges/b", f"edges/{MANIFEST}"}
+        with there.client.get_object("results", "edges/b") as sent:
+            assert sent.read() == b"content of b"
+
+        there.kill()
+        study.put("images/c", "content of c")
+        done = study.minipach("schedule")
+        assert done.code == 2 and done.reports("egress.incomplete") and "Traceback" not in done.err, done.err
+        assert "c" in study.outputs("edges"), "the publish stays"
+        there.start()
+        assert "edges: 1 new (12 B)" in study.minipach("schedule").err
+
+
+def test_a_host_gets_what_the_spec_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "there/deep"
+    study = _first(tmp_path, f"ssh://lab{place}")
+    with sshd(tmp_path / "ssh") as host:
+        monkeypatch.setenv("PATH", host.path)
+        done = study.minipach("egress", "edges")
         assert (done.code, done.out) == (0, "edges: 1 new (12 B), 0 renamed (0 B), 0 gone\n"), done.err
-        names = [one.object_name for one in server.client.list_objects("results", prefix="edges/", recursive=True)]
-        assert "edges/a" in names and f"edges/{MANIFEST}" in names
-        assert not any("spec.yml" in str(name) for name in names)
+        _second(study)
+    assert files(place) == ["b", MANIFEST, "moved"]
+    assert (place / "b").read_bytes() == b"content of b"
+    study.put("images/c", "content of c")
+    done = study.minipach("schedule")
+    assert done.code == 2 and done.reports("egress.incomplete") and "Traceback" not in done.err, done.err
+    assert files(place) == ["b", MANIFEST, "moved"]

@@ -157,7 +157,7 @@ def edit(study: Study, who: str, number: int, chance: random.Random) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("seed", "rounds"), [(1, 2), *(pytest.param(n, 5, marks=pytest.mark.soak) for n in range(2, 5))]
+    ("seed", "rounds"), [(1, 2), *(pytest.param(n, 5, marks=pytest.mark.soak) for n in range(2, 11))]
 )
 def test_two_clones_edit_at_random(pair: tuple[Study, Study], seed: int, rounds: int) -> None:
     chance = random.Random(seed)
