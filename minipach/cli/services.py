@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
     family = typer.Typer(cls=Group, rich_markup_mode=None)
     family.callback(invoke_without_command=True)(services)
     add(family, OTHERS, list_, name="list")
-    add(family, OTHERS, run, start, stop, logs)
+    add(family, OTHERS, run, start, stop, logs, manifest)
     app.add_typer(family, name="services", rich_help_panel=RUN)
 
 
@@ -68,12 +68,14 @@ def list_(context: typer.Context, pipelines: SERVICES = None, as_json: JSON = Fa
 def run(context: typer.Context, pipelines: SERVICES = None, unit: UNIT = False) -> None:
     """Supervise services in the foreground, until you stop it.
 
-    Restarts a program that ends, after growing pauses. Stops all programs at its end. With --unit, prints a unit of
-    systemd that runs this command.
+    Restarts a program that ends, after growing pauses. Stops all programs at its end. With executor kubernetes, it
+    applies what changes, and the cluster's programs stay at its end. With --unit, prints a unit of systemd.
 
     Example: minipach services run --unit
     """
+    from minipach.executors.registry import chosen as backend
     from minipach.services.actions import chosen, need_services
+    from minipach.services.cluster import ClusterSupervisor
     from minipach.services.supervisor import Supervisor
 
     here: Here = context.obj
@@ -84,7 +86,8 @@ def run(context: typer.Context, pipelines: SERVICES = None, unit: UNIT = False) 
         show_unit(context, project.root, kill_children=True)
         return
     ended: list[int] = []
-    supervisor = Supervisor(project, show, only)
+    host = backend(project).service_host(project)
+    supervisor = Supervisor(project, show, only) if host is None else ClusterSupervisor(project, host, show, only)
 
     def end(number: int, _frame: object) -> None:
         ended.append(number)
@@ -134,6 +137,20 @@ def stop(context: typer.Context, pipelines: SERVICES = None) -> None:
         return
     process = actions.stop_all(project)
     show(f"process {process} has ended, and all services" if process is not None else "no services run")
+
+
+@guarded
+def manifest(context: typer.Context, pipelines: SERVICES = None) -> None:
+    """Print the Deployment and the Service of services, and submit nothing.
+
+    Example: minipach services manifest api
+    """
+    from minipach.services.actions import chosen, manifests, need_services
+
+    here: Here = context.obj
+    project = here.project()
+    need_services(project)
+    show_json({"apiVersion": "v1", "kind": "List", "items": manifests(project, chosen(project, pipelines or ()))})
 
 
 @guarded
@@ -204,5 +221,5 @@ def _show(project: Project, found: Sequence[ServiceState], *, as_json: bool) -> 
         for one in found
     ]
     show_table(["SERVICE", "STATE", "ADDRESS", "DATUM", "SINCE (UTC)", "RESTARTS", "WHY"], rows)
-    if process is None:
+    if process is None and not any(one.host for one in found):
         say("no supervisor runs; minipach services start")

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 from minipach.executors.base import Executor
+from minipach.executors.service_host import ServiceHost
 from minipach.executors.view import Looker, Seen
 from minipach.git.repo import Repo
 from minipach.model.pipeline import Pipeline
@@ -99,6 +100,10 @@ class Backend(ABC):
                 "git config minipach.executor kubernetes",
             )
         )
+
+    def service_host(self, project: Project) -> ServiceHost | None:
+        """Return what runs services in the cluster; None: the supervisor on this machine does. Raises UserError."""
+        return None
 
     def workflow(self, project: Project, order: Sequence[str]) -> dict[str, Any]:
         """Return these pipelines, upstream first, as a workflow for Argo. Raises UserError."""

@@ -29,7 +29,8 @@ class ServiceState:
 
     path: of its pipeline · datum: the id of the datum that is served, "" for none · coming: of the one that starts ·
     address: where it answers · since: when it began to serve, in seconds of the epoch; 0: it does not · restarts: how
-    often its program has ended by itself · why: what keeps it from serving, or how it ended last.
+    often its program has ended by itself · why: what keeps it from serving, or how it ended last · host: the
+    executor whose cluster runs it, as last seen; "": this machine does.
     """
 
     path: str
@@ -40,6 +41,7 @@ class ServiceState:
     since: float = 0.0
     restarts: int = 0
     why: str = ""
+    host: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON object, also of `minipach services --json`."""
@@ -72,6 +74,8 @@ def read_state(local: LocalState, path: str) -> ServiceState:
             found = ServiceState(path, "stopped")
     except (OSError, InvalidError, KeyError, TypeError):
         found = ServiceState(path, "stopped")
+    if found.host:
+        return found
     if supervisor(local) is None:
         return ServiceState(path, "stopped", restarts=found.restarts, why="" if is_stopped else found.why)
     if found.state == "stopped" and not is_stopped:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from minipach.execution.laid_out import command_line, lay_out
 from minipach.execution.runtime import chosen_runtime
 from minipach.execution.secrets import SecretError, secret_values
 from minipach.execution.staging import StagingError
@@ -21,7 +22,7 @@ from minipach.model.launch_protocol import INTERACTIVE, TESTED
 from minipach.model.work_set import WorkSet
 from minipach.project.project import Project
 from minipach.project.targets import parse_targets
-from minipach.rerun.trial import Processes, command_line, lay_out, run_reported
+from minipach.rerun.trial import Processes, run_reported
 from minipach.rerun.working_tree import assess, working_project
 from minipach.scheduling.base_commit import scratch_base
 from minipach.scheduling.work_sets import make_set

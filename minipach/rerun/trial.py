@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import filecmp
 import os
-import shlex
 import signal
 import subprocess
 import tempfile
@@ -17,16 +16,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from minipach.execution.attempt import Report, Tried, judge
+from minipach.execution.laid_out import command_line, lay_out
 from minipach.execution.runtime import chosen_runtime
 from minipach.execution.secrets import SecretError, redacting, secret_values
-from minipach.execution.staging import StagingError, check_own, locate, stage
+from minipach.execution.staging import StagingError, locate
 from minipach.git.annex_checksums import content_of
 from minipach.git.annex_keys import content_id, names_content
-from minipach.git.repo import EXECUTABLE, SYMLINK, GitError, Repo, annex, child_environment
+from minipach.git.repo import EXECUTABLE, SYMLINK, GitError, Repo, child_environment
 from minipach.git.worktrees import Slot, clear_scratch, kill_inside
-from minipach.model import launch_protocol
 from minipach.model.launch_protocol import INTERACTIVE, REPORT, TESTED, TRIAL_GRACE
-from minipach.model.repo_layout import CODE
 from minipach.model.work_set import WorkSet
 from minipach.support.git_objects import blob_id
 
@@ -190,21 +188,6 @@ def reexecute(trial: Trial, slot: Slot, processes: Processes, *, get: bool = Fal
     return Verdict(*who, outcome, differ, missing, extra, log=work.log, seconds=seconds)
 
 
-def lay_out(work: WorkSet, slot: Slot, *, get: bool = False, fresh: bool = False) -> None:
-    """Make a slot ready for a datum, as a worker would. Raises StagingError.
-
-    get: fetch what isn't here; else it is an error, since it would put objects into the input's annex unasked · fresh:
-    verify all contents again.
-    """
-    slot.reset(work.base)
-    if get:
-        needed = [path for path in (work.image, CODE) if os.path.lexists(slot.path / path)]
-        annex(slot.repo, "get", "--quiet", "--", *needed, ok=(0, 1))  # who needs a missing content reports it
-    share = chosen_runtime(slot.path, work.image).read_only
-    check_own(slot.main, work.base, work.image, get=get, fresh=fresh)
-    stage(slot.path, work.files, share=share, get=get, fresh=fresh)
-
-
 def run_reported(
     work: WorkSet, slot: Slot, processes: Processes, log: Path | None, secrets: Mapping[str, str]
 ) -> Tried:
@@ -213,12 +196,6 @@ def run_reported(
     with tempfile.TemporaryDirectory(prefix="minipach-report.") as report:
         code = processes.run(command_line(work), slot.path, log, secrets, {REPORT: report, TESTED: tested})
         return judge(code, Path(report), len(work.parts), list(secrets.values()), work.timeout)
-
-
-def command_line(work: WorkSet) -> list[str]:
-    """Return the command as datalad would run it: braces single again, its words apart."""
-    plain = work.command().replace("{{", "{").replace("}}", "}")
-    return [*shlex.split(launch_protocol.LAUNCH), work.image, *shlex.split(plain)]
 
 
 def _compare(

@@ -9,11 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from minipach.executors.registry import chosen as backend
 from minipach.git.repo import Repo, child_environment, is_dataset
 from minipach.git.worktrees import clean_up
 from minipach.project.project import Project
 from minipach.records.service_state import ServiceState, name_of, read_state, stop_by_hand, supervisor
+from minipach.services import cluster
+from minipach.services.wanted import wanted
 from minipach.support.errors import Problem, UserError
 
 _START = 90.0  # seconds until services serve, or can't
@@ -46,7 +50,9 @@ def need_services(project: Project) -> None:
 
 
 def states(project: Project, paths: Sequence[str]) -> list[ServiceState]:
-    """Return how services are."""
+    """Return how services are. Raises UserError where the cluster that runs them is away."""
+    if paths and (host := backend(project).service_host(project)) is not None:
+        return cluster.noted(project, host.states(paths))
     return [read_state(project.local, path) for path in paths]
 
 
@@ -58,6 +64,8 @@ def start(project: Project, paths: Sequence[str], tell: Callable[[str], None]) -
     local = project.local
     for path in paths:
         stop_by_hand(local, path, stopped=False)
+    if (host := backend(project).service_host(project)) is not None:
+        return cluster.start(project, host, paths)
     began = time.time()
     if supervisor(local) is None:
         for path in paths:  # what an earlier supervisor has written is no answer
@@ -78,6 +86,19 @@ def start(project: Project, paths: Sequence[str], tell: Callable[[str], None]) -
         time.sleep(_PAUSE)
 
 
+def manifests(project: Project, paths: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the objects of services as a cluster takes them. Raises UserError where the executor has no cluster."""
+    host = backend(project).service_host(project)
+    if host is None:
+        fix = "git config minipach.executor kubernetes"
+        raise UserError(Problem("service.no-cluster", "minipach.executor", "it has no objects for services", fix))
+    found = []
+    for path in paths:
+        work = wanted(project, path).work
+        found += host.manifests(path, work) if work is not None else []
+    return found
+
+
 def _waits(state: ServiceState) -> bool:
     """Return whether a service waits for its input; one of which nothing is known yet has no reason."""
     return state.state == "waiting" and bool(state.why)
@@ -87,6 +108,9 @@ def stop(project: Project, paths: Sequence[str]) -> list[ServiceState]:
     """Stop services; the supervisor stays for the others, and they stay stopped until they are started."""
     for path in paths:
         stop_by_hand(project.local, path, stopped=True)
+    if (host := backend(project).service_host(project)) is not None:
+        host.remove(paths)
+        return cluster.noted(project, host.states(paths))
     deadline = time.monotonic() + _END
     while time.monotonic() < deadline and supervisor(project.local) is not None:
         if all(one.state == "stopped" for one in states(project, paths)):
@@ -98,9 +122,14 @@ def stop(project: Project, paths: Sequence[str]) -> list[ServiceState]:
 def stop_all(project: Project) -> int | None:
     """End the supervisor with all services. Return its process; None: none ran, and what it had left is ended.
 
+    Services in a cluster end, too.
+
     Raises UserError where it does not end.
     """
     process = supervisor(project.local)
+    if (host := backend(project).service_host(project)) is not None:
+        host.remove(project.services)
+        cluster.noted(project, host.states(project.services))
     if process:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGTERM)

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from minipach.execution.laid_out import command_line, has_network, lay_out
 from minipach.execution.runtime import chosen_runtime
 from minipach.execution.secrets import SecretError, redacting, secret_values
 from minipach.execution.staging import StagingError
@@ -23,7 +24,6 @@ from minipach.git.worktrees import Owner, Slot, clear_scratch, kill_inside, slot
 from minipach.model.launch_protocol import INTERACTIVE, LAUNCHER_GRACE, TESTED
 from minipach.model.pipeline import Service
 from minipach.model.work_set import WorkSet
-from minipach.rerun.trial import command_line, lay_out
 from minipach.support.text import printable
 
 PORT = "PORT"  # the variable with the port on which the program is to listen
@@ -47,7 +47,7 @@ class Instance:
         self.why = ""
         self._service = service
         self._log = log
-        self._shares_network = "-N" not in work.head
+        self._shares_network = has_network(work.head)
         self._port = _free_port() if self._shares_network else service.port
         # the options of the launcher come in any order; a variable of the spec counts before this one
         self._work = replace(work, head=("-e", f"{PORT}={self._port}", *work.head))

@@ -7,6 +7,7 @@ from typing import Any
 
 from minipach.executors.base import Executor
 from minipach.executors.registry import Backend
+from minipach.executors.service_host import ServiceHost
 from minipach.executors.view import Looker
 from minipach.git.repo import Repo
 from minipach.model.pipeline import Pipeline, Resources
@@ -20,6 +21,13 @@ RIGHTS = (
     ("delete", "jobs", "batch"),
     ("list", "pods", ""),
     ("get", "pods/log", ""),
+)
+
+
+SERVICE_RIGHTS = tuple(
+    (verb, resource, group)
+    for resource, group in (("deployments", "apps"), ("services", ""))
+    for verb in ("create", "patch", "get", "list", "delete")
 )
 
 
@@ -60,6 +68,7 @@ class KubernetesBackend(Backend):
 
     def check_setup(self, project: Project) -> Iterator[Finding]:
         """Yield whether kubectl reaches the cluster, the rights there are, the quota, and the settings."""
+        from minipach.executors.kubernetes.known_before import used_up
         from minipach.executors.kubernetes.options import KubernetesOptions
 
         settings = KubernetesOptions(project)
@@ -67,12 +76,14 @@ class KubernetesBackend(Backend):
             client = settings.client()
             client.ask("version", "--output=json")
             yield Finding("ok", "Kubernetes answers")
-            for verb, resource, group in RIGHTS:
+            for verb, resource, group in (*RIGHTS, *(SERVICE_RIGHTS if project.services else ())):
                 if not client.may(verb, resource, group):
                     message = f"may not {verb} {resource} in namespace {client.namespace or 'default'}"
                     fix = "ask the cluster's administrator for the role in deploy/kubernetes"
                     yield Finding.of("problem", Problem("kubernetes.no-right", "kubectl", message, fix))
-            yield from _quota_findings(client.rows("get", "resourcequotas"))
+            for name, full in used_up(client.rows("get", "resourcequotas")):
+                message = f"used up: {', '.join(full)}; new pods wait"
+                yield Finding.of("note", Problem("kubernetes.quota", f"quota {name}", message, "wait, or ask for more"))
             for problem in settings.missing_secrets(client):
                 yield Finding.of("problem", problem)
         except UserError as error:
@@ -119,6 +130,12 @@ class KubernetesBackend(Backend):
         )
         return [job(request, pod_options(settings))] if sets else []
 
+    def service_host(self, project: Project) -> ServiceHost | None:
+        """Return what applies the Deployments and Services of the project."""
+        from minipach.executors.kubernetes.service_host import KubernetesServices
+
+        return KubernetesServices(project)
+
     def workflow(self, project: Project, order: Sequence[str]) -> dict[str, Any]:
         """Return these pipelines, upstream first, as a Workflow of Argo. Raises UserError."""
         from minipach.executors.kubernetes.argo import workflow
@@ -142,15 +159,3 @@ class KubernetesBackend(Backend):
 
 def _upstream(project: Project, order: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return {path: project.upstream(path) for path in order}
-
-
-def _quota_findings(rows: list[dict[str, Any]]) -> Iterator[Finding]:
-    """Yield a finding for each resource of which the namespace's quota is used up."""
-    for row in rows:
-        status = row.get("status", {})
-        hard, used = status.get("hard", {}), status.get("used", {})
-        full = sorted(name for name, most in hard.items() if used.get(name) == most)
-        if full:
-            name = str(row.get("metadata", {}).get("name"))
-            message = f"used up: {', '.join(full)}; new pods wait"
-            yield Finding.of("note", Problem("kubernetes.quota", f"quota {name}", message, "wait, or ask for more"))

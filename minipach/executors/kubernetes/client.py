@@ -65,6 +65,11 @@ class Client:
             if "AlreadyExists" not in str(error):
                 raise
 
+    def apply(self, manifest: Mapping[str, Any]) -> None:
+        """Create an object, or change it to this. Raises UserError."""
+        options = ("--server-side", "--force-conflicts", "--field-manager=minipach", "--validate=false")
+        self.ask("apply", "-f", "-", *options, stdin=json.dumps(manifest))
+
     def listed(self, kind: str, selector: str) -> list[dict[str, Any]]:
         """Return the objects of a kind that have these labels. Raises UserError."""
         return self.rows("get", kind, "--selector", selector)

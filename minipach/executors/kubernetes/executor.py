@@ -21,6 +21,7 @@ from minipach.environment.image import resolve_image
 from minipach.executors.kubernetes.batch import Batch, batches_of
 from minipach.executors.kubernetes.client import AwayError, Client
 from minipach.executors.kubernetes.command_container import Command, memory_limit, own_image
+from minipach.executors.kubernetes.known_before import KnownBefore
 from minipach.executors.kubernetes.manifest import PROJECT_LABEL, WORKER, JobRequest, PodOptions, job
 from minipach.executors.kubernetes.options import KubernetesOptions
 from minipach.executors.kubernetes.pod_state import STARTING, cut, ending, pod_place, waits
@@ -89,7 +90,7 @@ class KubernetesExecutor:
         self._limits: dict[str, int] = {}
         self._flights: dict[str, _Flight] = {}
         self._repos: dict[str, Repo] = {}
-        self._checked = False
+        self._known_before = KnownBefore(self._settings, self._client)
         self._running = 0
         self._away = False
         self._began = time.monotonic()
@@ -130,9 +131,7 @@ class KubernetesExecutor:
 
     def submit(self, sets: Sequence[WorkSet]) -> None:
         """Hand sets over: sets and batch as refs first, then the Job. UserError: none of a class is submitted."""
-        if not self._checked and (missing := self._settings.missing_secrets(self._client)):
-            raise UserError(missing)
-        self._checked = True
+        self._need_what_can_be_known(sets)
         classes: dict[tuple[str, Needs], list[WorkSet]] = {}
         for work in sets:
             flight = self._flights.get(work.id)
@@ -151,6 +150,20 @@ class KubernetesExecutor:
                 drop_sets(repo, [work.id for work in members])
                 raise
         self._asked = time.monotonic()
+
+    def _need_what_can_be_known(self, sets: Sequence[WorkSet]) -> None:
+        """Raise UserError if the pods of these sets could never run; log what they will wait for."""
+        needs, classes = {}, set()
+        for work in sets:
+            path = os.path.relpath(work.repo, self._project.root)
+            pipeline = self._project.pipelines.get(path)
+            needs[pipeline.at("resource_requests") if pipeline else path] = work.needs
+            classes.add(self._pod_of(path).priority_class)
+        if problems := self._known_before.problems(classes, needs):
+            raise UserError(problems)
+        for note in self._known_before.notes:
+            _LOG.warning(note)
+        self._known_before.notes.clear()
 
     def _submit_batch(self, repo: Repo, members: Sequence[WorkSet]) -> None:
         path = os.path.relpath(members[0].repo, self._project.root)

@@ -28,7 +28,7 @@ INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 _TRIES = 2  # pods of an index after the first, before its sets are submitted again
 _END = 60  # seconds of a pod to keep what is finished, once it is asked to end
 WORKER = "worker"  # the container of the worker
-_WORK = "/work"
+WORK = "/work"
 _SSH = "/etc/minipach/ssh"
 
 
@@ -88,7 +88,7 @@ def job(request: JobRequest, options: PodOptions) -> dict[str, Any]:
         },
         "template": {
             "metadata": {"labels": labels, "annotations": {PIPELINE_NOTE: request.pipeline}},
-            "spec": _patched(_pod(request, options), request),
+            "spec": patched(pod_spec(request, options), request),
         },
     }
     if request.seconds is not None:
@@ -109,19 +109,20 @@ def label_of(pipeline: str) -> str:
     return hashlib.sha256(pipeline.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def _pod(request: JobRequest, options: PodOptions) -> dict[str, Any]:
+def pod_spec(request: JobRequest, options: PodOptions) -> dict[str, Any]:
+    """Return the spec of the pod of an index."""
     container: dict[str, Any] = {
         "name": WORKER,
         "image": options.image,
         "command": ["python3", "-m", "minipach.executors.kubernetes.task"],
-        "args": [_WORK, options.git, request.pipeline, request.name],
+        "args": [WORK, options.git, request.pipeline, request.name],
         "env": [
             {"name": "MINIPACH_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
             {"name": "MINIPACH_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
-            {"name": "HOME", "value": _WORK + "/home"},
+            {"name": "HOME", "value": WORK + "/home"},
         ],
         "resources": {} if request.command else resources(request.needs),
-        "volumeMounts": [{"name": "work", "mountPath": _WORK}],
+        "volumeMounts": [{"name": "work", "mountPath": WORK}],
     }
     for role in ("AUTHOR", "COMMITTER") if options.author else ():
         for what, value in zip(("NAME", "EMAIL"), options.author or (), strict=True):
@@ -135,7 +136,7 @@ def _pod(request: JobRequest, options: PodOptions) -> dict[str, Any]:
     if options.env_secret:
         container["envFrom"] = [{"secretRef": {"name": options.env_secret}}]
     if request.command:
-        container["env"].append({"name": POD_FOLDER, "value": f"{_WORK}/{command_container.FOLDER}"})
+        container["env"].append({"name": POD_FOLDER, "value": f"{WORK}/{command_container.FOLDER}"})
         container["securityContext"] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     pod: dict[str, Any] = {
         "restartPolicy": "Never",
@@ -148,7 +149,7 @@ def _pod(request: JobRequest, options: PodOptions) -> dict[str, Any]:
         pod["enableServiceLinks"] = False
         pod["securityContext"] = command_container.security()
         pod["initContainers"] = command_container.init_containers(
-            request.command, options.image, "work", _WORK, request.needs
+            request.command, options.image, "work", WORK, request.needs
         )
     if options.service_account:
         pod["serviceAccountName"] = options.service_account
@@ -163,7 +164,7 @@ def _pod(request: JobRequest, options: PodOptions) -> dict[str, Any]:
     return pod
 
 
-def _patched(pod: dict[str, Any], request: JobRequest) -> dict[str, Any]:
+def patched(pod: dict[str, Any], request: JobRequest) -> dict[str, Any]:
     """Apply the spec's `pod_patch` (RFC 6902), which Pachyderm applies to the pod's spec."""
     if not request.pod.patch:
         return pod

@@ -207,7 +207,7 @@ def test_what_can_be_known_before_is_one_line_and_nothing_is_submitted(project: 
     images(project, 1)
     cluster.rights.add(("create", "jobs"))
     done = project.minipach("schedule")
-    assert done.code == 2 and done.reports("kubernetes.refused", "kubectl", "cannot create resource")
+    assert done.code == 2 and done.reports("kubernetes.no-right", "kubectl", "create jobs")
     cluster.rights = {("create", "jobs")}
     findings = project.minipach("doctor").out
     assert "may not create jobs in" in findings
@@ -216,6 +216,20 @@ def test_what_can_be_known_before_is_one_line_and_nothing_is_submitted(project: 
     done = project.minipach("schedule")
     assert (done.code, len(cluster.jobs)) == (2, 0) and done.reports("kubernetes.no-secret", None, '"absent"')
     project.ok("git", "config", "--unset", "minipach.kubernetes.ssh-secret")
+    for setting in ("service-account", "priority-class"):
+        project.ok("git", "config", f"minipach.kubernetes.{setting}", "absent")
+        assert project.minipach("schedule").reports(f"kubernetes.no-{setting}", None, '"absent"')
+        project.ok("git", "config", "--unset", f"minipach.kubernetes.{setting}")
+    project.ok("git", "config", "minipach.kubernetes.image", "Not an image")
+    assert project.minipach("schedule").reports("kubernetes.bad-image", "minipach.kubernetes.image")
+    spec = project.root / "edges/spec.yml"
+    spec.write_text(f"{spec.read_text()}resource_requests: {{memory: 2Gi}}\n")
+    project.ok("git", "commit", "-qam", "more", cwd=project.root / "edges")
+    project.ok("git", "config", "minipach.kubernetes.image", "minipach:1")
+    cluster.hard = {"requests.memory": "1Gi"}
+    assert project.minipach("schedule").reports("kubernetes.over-quota", "edges/spec.yml", "1Gi")
+    cluster.hard = {}
+    assert not cluster.jobs and cluster.requests["POST", "jobs"] == 0
     project.ok("git", "config", "--unset", "minipach.kubernetes.image")
     done = project.minipach("schedule")
     assert (done.code, len(cluster.jobs)) == (2, 0)

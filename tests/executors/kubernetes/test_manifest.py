@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from minipach.executors.kubernetes.backend import RIGHTS
+from minipach.executors.kubernetes.backend import RIGHTS, SERVICE_RIGHTS
 from minipach.executors.kubernetes.manifest import JobRequest, PodOptions, job
 from minipach.model.pipeline import Pod
 from minipach.model.work_set import Needs
@@ -101,13 +102,27 @@ def test_the_manifests_to_deploy_are_valid_and_kustomize_takes_them() -> None:
         kubernetes_validate.validate(row, kubernetes_validate.latest_version(), strict=True)
 
 
-def test_the_role_has_the_rights_that_doctor_asks_for() -> None:
-    role = yaml.safe_load((DEPLOY / "role.yaml").read_text())
-    granted = {
+def test_the_component_of_services_adds_the_rights_that_they_need(tmp_path: Path) -> None:
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "kustomization.yaml").write_text("resources: [../deploy]\ncomponents: [../deploy/services]\n")
+    done = subprocess.run(["kubectl", "kustomize", str(own)], capture_output=True, text=True, check=True)
+    (role,) = (row for row in yaml.safe_load_all(done.stdout) if row["kind"] == "Role")
+    kubernetes_validate.validate(role, kubernetes_validate.latest_version(), strict=True)
+    assert {*RIGHTS, *SERVICE_RIGHTS} <= rights_of(role)
+
+
+def rights_of(role: dict[str, Any]) -> set[tuple[str, str, str]]:
+    return {
         (verb, resource, group)
         for rule in role["rules"]
         for verb in rule["verbs"]
         for resource in rule["resources"]
         for group in rule["apiGroups"]
     }
-    assert set(RIGHTS) <= granted
+
+
+def test_the_role_has_the_rights_that_doctor_asks_for() -> None:
+    role = yaml.safe_load((DEPLOY / "role.yaml").read_text())
+    assert set(RIGHTS) <= rights_of(role)
