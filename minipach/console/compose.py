@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+from minipach.console import template_form
 from minipach.project.project import Project
 from minipach.spec.load import json_schema
 from minipach.spec.yaml_reader import Null, Number
 from minipach.support.errors import Problem, UserError
 from minipach.templates import library
-from minipach.templates.draft import Draft, to_yaml
+from minipach.templates.draft import to_yaml
 from minipach.templates.edit import (
     NEW,
     Saved,
@@ -39,7 +40,6 @@ _FIRST = ("description", "transform.image", "transform.cmd", "transform.stdin")
 _ROW = ("repo", "glob", "name", "branch", "join_on", "group_by")
 _NAMED = 200  # datums that are listed
 _ROWS = 20  # inputs of a form
-_LIBRARY = "library:"  # before the name of a template that is no pipeline of the project
 _KINDS = ("", "cross", "union", "join", "group")
 _NOT_HERE = ("Not supported", "Ignored", "Accepted")
 BLANK = """\
@@ -223,7 +223,10 @@ def opened(project: Project, given: Mapping[str, str]) -> SpecText:
 
 def given_spec(project: Project, given: Mapping[str, str]) -> SpecText:
     """Return the spec of a form that was sent. Raises UserError."""
-    path, base, text = given.get("path", ""), given.get("base", ""), merged(given)
+    path, base = given.get("path", ""), given.get("base", "")
+    if base == NEW and template_form.is_of_library(given.get("template", "")):
+        given = {**given, "text": template_form.filled(project, given, path).text}
+    text = merged(given)
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -238,14 +241,14 @@ def templates(project: Project) -> list[tuple[str, str]]:
     found = [("", "a command to be replaced")]
     for one in library.available(project):
         if not one.problems:
-            found.append((f"{_LIBRARY}{one.name}", f"{one.name}: {one.summary}"))
+            found.append((f"{template_form.LIBRARY}{one.name}", f"{one.name}: {one.summary}"))
     return [*found, *((path, f"like {project.name_of(path)}") for path in sorted(project.pipelines))]
 
 
 def template_text(project: Project, name: str, path: str, repo: str = "") -> str:
     """Return the text of a template for a new pipeline. Raises UserError."""
-    if name.startswith(_LIBRARY):
-        return to_yaml(template_draft(project, name, path, repo))
+    if template_form.is_of_library(name):
+        return to_yaml(template_form.draft_of(project, name, path, {}, repo))
     if not name:
         data = [one for one in project.repos if one not in project.order]
         first = repo if repo in (*data, *project.order) else data[0] if data else "REPO"
@@ -255,20 +258,12 @@ def template_text(project: Project, name: str, path: str, repo: str = "") -> str
     return committed_spec(project, name).text
 
 
-def template_draft(project: Project, name: str, path: str, repo: str = "") -> Draft:
-    """Return the pipeline that a template of the library makes, with its files. Raises UserError."""
-    return library.render(project, name.removeprefix(_LIBRARY), path, {}, [repo] if repo else [])
-
-
 def saved(project: Project, spec: SpecText, given: Mapping[str, str]) -> Saved:
     """Commit the spec of a form; with the files of its template, if it is a new one. Raises UserError."""
     message, branch, template = (given.get(name, "") for name in ("message", "branch", "template"))
-    if spec.base != NEW or not template.startswith(_LIBRARY):
+    if spec.base != NEW or not template_form.is_of_library(template):
         return save_spec(project, spec, message, branch)
-    if branch:
-        what = "a template's files can't be saved on a new branch"
-        raise UserError(Problem("compose.bad-branch", branch, what, "leave out the branch"))
-    return save_template(project, spec, template_draft(project, template, spec.path), message)
+    return save_template(project, spec, template_form.filled(project, given, spec.path).draft, message, branch)
 
 
 def effects(steps: Sequence[Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
-from minipach.git.repo import FILE, GitError, Repo, is_dataset, need_identity, private_index
+from minipach.git.repo import EXECUTABLE, FILE, GitError, Repo, is_dataset, need_identity, private_index
 from minipach.model.pipeline import BrokenSpec
 from minipach.model.repo_layout import SPEC
 from minipach.planning.cost import expected_cost
@@ -37,7 +37,7 @@ from minipach.support.files import remove_tree
 from minipach.support.git_objects import blob_id
 from minipach.support.text import quoted
 from minipach.templates.create import check_name, commit, write
-from minipach.templates.draft import Draft
+from minipach.templates.draft import Draft, DraftFile
 
 NEW = "new"  # the base of a spec that does not exist yet
 MOST = 60_000  # bytes of a spec that is edited here
@@ -291,16 +291,17 @@ def save_spec(project: Project, spec: SpecText, message: str, branch: str = "") 
         where = os.path.relpath(repo.path, project.root)
         git = "git" if where == "." else f"git -C {quoted(where)}"
         if branch:
-            made = _to_branch(repo, inside, spec.text, subject, branch)
+            made = _to_branch(repo, {inside: (FILE, spec.text.encode())}, subject, branch)
             return Saved(made, branch, f"{git} branch -D {quoted(branch)}")
         made = _to_checkout(repo, inside, spec.text, subject)
         return Saved(made, "", f"{git} revert --no-edit {made[:12]}")
 
 
-def save_template(project: Project, spec: SpecText, draft: Draft, message: str) -> Saved:
+def save_template(project: Project, spec: SpecText, draft: Draft, message: str, branch: str = "") -> Saved:
     """Commit a new pipeline with the files of a template, and the spec as it was edited.
 
-    The caller holds the project's lock. Without a commit nothing is left behind.
+    The caller holds the project's lock. Without a commit nothing is left behind. With a branch, the commit is on that
+    new branch alone, and no file is written to the working tree.
 
     Raises:
         UserError: The spec is wrong, its name is taken, or git refuses the commit.
@@ -314,15 +315,21 @@ def save_template(project: Project, spec: SpecText, draft: Draft, message: str) 
     holder = project.holder_of(spec.path)
     with contextlib.closing(Repo(project.root / holder)) as repo:
         need_identity(repo)
+        git = "git" if not holder else f"git -C {quoted(holder)}"
+        if branch:
+            subject = " ".join(message.split()) or f"add the pipeline {project.name_of(spec.path)}"
+            files = [DraftFile(SPEC, spec.text.encode()), *draft.files]
+            inside = spec.path[len(holder) + 1 :] if holder else spec.path
+            made = _to_branch(repo, {f"{inside}/{f.path}": (_mode(f), f.content) for f in files}, subject, branch)
+            return Saved(made, branch, f"{git} branch -D {quoted(branch)}")
         paths = write(project, spec.path, replace(draft, text=spec.text))
         try:
             commit(project, spec.path, paths, " ".join(message.split()))
         except GitError as error:
-            inside = [path[len(holder) + 1 :] if holder else path for path in paths]
-            repo.git("--literal-pathspecs", "reset", "--quiet", "--", *inside, ok=(0, 1))
+            written = [path[len(holder) + 1 :] if holder else path for path in paths]
+            repo.git("--literal-pathspecs", "reset", "--quiet", "--", *written, ok=(0, 1))
             remove_tree(folder)
             raise UserError(Problem("compose.not-committed", spec.path, f"git refused the commit: {error}")) from error
-        git = "git" if not holder else f"git -C {quoted(holder)}"
         head = repo.head() or ""
         return Saved(head, "", f"{git} revert --no-edit {head[:12]}")
 
@@ -340,17 +347,23 @@ def _check_base(project: Project, repo: Repo, inside: str, spec: SpecText) -> No
         raise UserError(Problem("compose.uncommitted", spec.source, "it has uncommitted changes", fix))
 
 
-def _to_branch(repo: Repo, inside: str, text: str, subject: str, branch: str) -> str:
+def _mode(file: DraftFile) -> str:
+    return EXECUTABLE if file.executable else FILE
+
+
+def _to_branch(repo: Repo, files: Mapping[str, tuple[str, bytes]], subject: str, branch: str) -> str:
+    """Commit files on a new branch, beside what is checked out. files: by path, each with mode and content."""
     ref = f"refs/heads/{branch}"
     if branch.startswith("-") or not repo.succeeds("check-ref-format", "--branch", branch):
         raise UserError(Problem("compose.bad-branch", branch, "no name of a branch", "choose another name"))
     head = repo.head()
     if head is None or repo.resolve(ref) is not None:
         raise UserError(Problem("compose.branch-exists", branch, "the branch exists", "choose another name"))
-    blob = repo.line("hash-object", "-w", "--stdin", stdin=text.encode())
+    blobs = {path: repo.line("hash-object", "-w", "--stdin", stdin=content) for path, (_, content) in files.items()}
     with private_index(repo.common_dir / "minipach-index") as env:
         repo.git("read-tree", head, env=env)
-        repo.git("update-index", "--add", "--cacheinfo", f"{FILE},{blob},{inside}", env=env)
+        lines = "".join(f"{files[path][0]} {blob}\t{path}\0" for path, blob in blobs.items())
+        repo.git("update-index", "-z", "--add", "--index-info", stdin=os.fsencode(lines), env=env)
         tree = repo.line("write-tree", env=env)
     commit = repo.commit_tree(tree, f"{subject}\n", [head])
     try:

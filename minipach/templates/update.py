@@ -111,7 +111,7 @@ def _merged_update(project: Project, name: str, words: Sequence[str]) -> Update:
         elif file is None:
             kept.append(path)
         else:
-            content, clean = _merged(ours or b"", before or b"", file.content)
+            content, clean = three_way(ours or b"", before or b"", file.content)
             write.append(DraftFile(path, content, file.executable))
             if not clean:
                 conflicts.append(path)
@@ -145,7 +145,7 @@ def _rendered_again(project: Project, name: str, source: Source, words: Sequence
     ours = _read(project.root / name / SPEC, f"{name}/{SPEC}") or b""
     conflicts: tuple[str, ...] = ()
     if ours != content and is_edited(ours.decode("utf-8", "surrogateescape"), source):
-        content, clean = _merged(ours, b"", content)
+        content, clean = three_way(ours, b"", content)
         conflicts = () if clean else (SPEC,)
     write = (DraftFile(SPEC, content),) if ours != content else ()
     folder = os.path.dirname(source.template)
@@ -234,7 +234,7 @@ def _need_committed(project: Project, name: str, paths: Sequence[str]) -> None:
         raise UserError(Problem("new.uncommitted", name, f"{path} has changes that are not committed", fix))
 
 
-def _merged(ours: bytes, before: bytes, theirs: bytes) -> tuple[bytes, bool]:
+def three_way(ours: bytes, before: bytes, theirs: bytes) -> tuple[bytes, bool]:
     """Return the merge of two versions of a text, and whether it is clean."""
     if b"\0" in ours + before + theirs:
         return theirs, False

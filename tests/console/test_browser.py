@@ -204,6 +204,10 @@ def test_compose_by_form_text_and_graph(browser: Browser, tmp_path: Path) -> Non
         page.locator("#graph a[href*='repo=numbers']").focus()
         page.keyboard.press("Enter")
         wait(page, "the input of the keyboard", lambda: "repo: numbers" in page.locator("#text").input_value())
+        page.goto(f"{console.link}compose?new=1&template=library%3Atrain")
+        for value in ("7", "8"):
+            page.locator("[name='p.epochs']").fill(value)
+            wait(page, "the parameter", lambda v=value: f"epochs: {v}" in page.locator("#text").input_value())
         no_trouble(page)
     context.close()
 
@@ -222,6 +226,15 @@ def test_compose_without_javascript(browser: Browser, tmp_path: Path) -> None:
         page.get_by_role("button", name="Save as a commit").click()
         assert "Saved as commit" in page.locator("main").inner_text()
         assert "counts <b>" in study.git("numbers", "show", "idea:spec.yml")
+        page.goto(f"{console.link}compose?new=1&template=library%3Atrain&path=fit")
+        page.locator("[name='p.lr']").fill("0.5")
+        page.get_by_role("button", name="Show the effect").click()
+        assert "lr: 0.5" in page.locator("#text").input_value()
+        page.locator("[name=branch]").fill("fit-idea")
+        page.get_by_role("button", name="Save as a commit").click()
+        assert "Saved as commit" in page.locator("main").inner_text()
+        assert "lr: 0.5" in study.git(".", "show", "fit-idea:fit/spec.yml")
+        assert study.git(".", "show", "fit-idea:fit/code/train.py")
         no_trouble(page)
     context.close()
 

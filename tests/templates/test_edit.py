@@ -193,6 +193,20 @@ def test_a_template_is_saved_with_its_files_or_not_at_all(project: Project, stud
         save_template(project, spec, draft, "again")
 
 
+def test_a_template_on_a_branch_leaves_the_checkout_as_it_is(project: Project, study: Study) -> None:
+    draft = library.render(project, "edges", "contours", {}, ["images"])
+    spec = new_spec(project, "contours", to_yaml(draft) + "# mine\n")
+    saved = save_template(project, spec, draft, "", "with-files")
+    names = study.git(".", "diff", "--name-only", "HEAD", "with-files").split("\n")
+    assert set(names) == {"contours/spec.yml", *(f"contours/{file.path}" for file in draft.files)}
+    assert study.git(".", "show", "with-files:contours/spec.yml").endswith("# mine")
+    assert not (study.root / "contours").exists() and study.git(".", "log", "-1", "--format=%s", "with-files")
+    assert saved.branch == "with-files" and saved.undo.endswith("branch -D with-files")
+    with pytest.raises(UserError) as error:
+        save_template(project, spec, draft, "", "with-files")
+    assert code(error) == "compose.branch-exists"
+
+
 def committed_spec_text() -> str:
     return 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/upper.sh]}\n'
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minipach.console import compose as form
+from minipach.console import template_form
 from minipach.console.pages.page import Asked, Page
 from minipach.git.repo import is_dataset
 from minipach.model.repo_layout import SPEC
@@ -65,6 +66,8 @@ def composed(asked: Asked, project: Project, spec: SpecText | None, failed: Sequ
         "message": message,
         "branch": asked.value("branch"),
         "template": asked.value("template") if spec.base == NEW else "",
+        "values": "",
+        "files": [],
         "command": f"git -C {quoted(holder or '.')} commit -m {quoted(message)} -- {quoted(inside)}",
     }
 
@@ -76,6 +79,13 @@ def composed(asked: Asked, project: Project, spec: SpecText | None, failed: Sequ
         svg = as_svg(read_dag(drawn, asked.summary().status), link)
     except UserError:
         svg = ""
+    template = data["template"]
+    if template_form.is_of_library(template):
+        try:
+            context |= _template(asked, project, spec, data)
+        except UserError as error:
+            data["failed"] = [*data["failed"], *problems_json(error.problems)]
+            context["failed"] = data["failed"]
     repos = sorted({*project.repos, *project.order} - {spec.path})
     context |= {
         "form": values,
@@ -88,3 +98,17 @@ def composed(asked: Asked, project: Project, spec: SpecText | None, failed: Sequ
         "svg": svg,
     }
     return Page(f"Compose {name}", "compose.html", data, context)
+
+
+def _template(asked: Asked, project: Project, spec: SpecText, data: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a template's parameters, and note its values and files."""
+    template, given = data["template"], asked.values
+    values = template_form.values_before(given)
+    data["values"] = template_form.as_values(values)
+    fields = template_form.parameters(project, template, values, given)
+    if "text" in given and not data["failed"]:
+        values = template_form.values_given(project, template, given)
+        data["values"] = template_form.as_values(values)
+    draft = template_form.draft_of(project, template, spec.path, values, asked.value("repo"))
+    data["files"] = [f"{spec.path}/{file.path}" for file in draft.files]
+    return {"parameters": fields, "repo": template_form.first_repo(project, asked.value("repo"))}

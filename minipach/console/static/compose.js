@@ -26,7 +26,10 @@
     const fresh = page.getElementById("text");
     if (!fresh) return;
     if (document.activeElement !== text() || text().value === sent) if (text().value !== fresh.value && document.activeElement !== text()) text().value = fresh.value;
-    document.getElementById("before").value = page.getElementById("before").value;
+    for (const id of ["before", "values"]) {
+      const kept = document.getElementById(id);
+      if (kept) kept.value = page.getElementById(id).value;
+    }
     const at = document.activeElement && document.activeElement.name;
     const left = page.getElementById("form");
     const typed = document.activeElement && document.activeElement.closest("#form") && document.activeElement.matches("input, textarea");
