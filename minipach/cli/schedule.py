@@ -130,8 +130,14 @@ def go_on(context: typer.Context) -> None:
         tell(report, as_json=False)
 
 
-def tell(report: ScheduleReport, *, as_json: bool, quiet: bool = False) -> None:
-    """Say what became of a schedule, and leave with its exit code. quiet: only what is wrong."""
+_NONE = "no pipelines yet; a folder with a spec.yml is one"
+
+
+def tell(report: ScheduleReport, *, as_json: bool, quiet: bool = False, none: str = _NONE) -> None:
+    """Say what became of a schedule, and leave with its exit code.
+
+    quiet: only what is wrong · none: the line where no pipeline had a part.
+    """
     for problem in report.problems:
         say(str(problem))
     if as_json:
@@ -141,7 +147,7 @@ def tell(report: ScheduleReport, *, as_json: bool, quiet: bool = False) -> None:
     elif report.in_flight:
         show(on_its_way(report))
     elif report.ok and all(p.state == "current" for p in report.pipelines):
-        show("nothing to do" if report.pipelines else "no pipelines yet; a folder with a spec.yml is one")
+        show("nothing to do" if report.pipelines else none)
     elif colours(sys.stderr):
         for line in summary(report):
             say(line)

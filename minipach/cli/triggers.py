@@ -200,7 +200,7 @@ def run_(context: typer.Context) -> None:
     with reporting() as terminal:
         report = answer(here.directory, terminal)
     if report is not None:
-        tell(report, as_json=False)
+        tell(report, as_json=False, none="nothing to do")
 
 
 def _chained(hook: HookState) -> str:

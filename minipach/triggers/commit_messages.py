@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from minipach.experiments.points import parse_points
@@ -39,12 +39,19 @@ _TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
 @dataclass(frozen=True, slots=True)
 class Request:
     """A run that a commit asks for. words: as `minipach schedule` takes them · options: some of the allow-list ·
-    resources: requested in place of the spec's; None: as the spec has them.
+    resources: requested in place of the spec's; None: as the spec has them · repo, commit: of the message.
     """
 
     words: tuple[str, ...] = ()
     options: frozenset[str] = frozenset()
     resources: Resources | None = None
+    repo: str = field(default="", compare=False)
+    commit: str = field(default="", compare=False)
+
+    @property
+    def where(self) -> str:
+        """The commit and the keyword, as people see them."""
+        return f"{self.repo or '.'} {self.commit[:12]}: Minipach-Run"
 
     def targets(self, project: Project) -> Targets:
         """Return what is to run. UserError if there is no such pipeline."""
@@ -108,6 +115,13 @@ class Wishes:
         """The reasons why keywords can't be followed."""
         return tuple(wrong.problem for wrong in self.wrong)
 
+    def refuse(self, project: Project, request: Request, problems: Sequence[Problem]) -> tuple[Problem, ...]:
+        """Note at a commit why its run can't begin. Return the problems, located at the commit."""
+        found = tuple(problem.within(request.where) for problem in problems)
+        self.wrong += [Wrong(request.repo, request.commit, problem) for problem in found]
+        note_wrong(project, [wrong for wrong in self.wrong if wrong.commit == request.commit])
+        return found
+
     def left_out(self, project: Project, targets: Targets) -> dict[str, str]:
         """Return why the pipelines have no part, by name, if a commit or its lack of a keyword says so."""
         if self.skipped is not None:
@@ -159,7 +173,7 @@ def read_wishes(project: Project, before: Tips | None, now: Tips, *, lasting: bo
             found.wrong += [Wrong(path, commit, problem) for problem in wrong]
             skips.append(where if skip else None)
             if request is not None and request not in found.requests:
-                found.requests.append(request)
+                found.requests.append(replace(request, repo=path, commit=commit))
             if trial is not None and trial not in found.trials:
                 found.trials.append(replace(trial, repo=path, commit=commit))
     if skips and all(skips) and not found.requests and not found.trials:

@@ -192,7 +192,8 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
             missed += wishes.problems
             # a save may be under way, whose own commit of the superdataset would fail if ours came before it
             options = Options(postpone=state.heard.exists, leave=state.heard.exists, cause=look.cause)
-            report = _run(project, targets, wishes, options, reporter)
+            report, refused = _run(project, targets, wishes, options, reporter)
+            missed += refused
             missed += _experiments(root, wishes, reporter)
             for hook in hooks.complete(find_project(root)):
                 reporter.report(Message(f"{hook.repo}: hook installed"))
@@ -239,9 +240,12 @@ def _wishes(project: Project, before: Tips | None, now: Tips, reporter: Reporter
     return wishes
 
 
-def _run(project: Project, targets: Targets, wishes: Wishes, options: Options, reporter: Reporter) -> ScheduleReport:
-    """Run what commits ask for, then what is missing."""
+def _run(
+    project: Project, targets: Targets, wishes: Wishes, options: Options, reporter: Reporter
+) -> tuple[ScheduleReport, tuple[Problem, ...]]:
+    """Run what commits ask for, then what is missing. Return also why runs with resources of their own can't begin."""
     reports = []
+    refused: tuple[Problem, ...] = ()
     for request in wishes.requests:
         asked = Project(project.root, request.given(project))
         wanted = request.targets(asked)
@@ -257,7 +261,16 @@ def _run(project: Project, targets: Targets, wishes: Wishes, options: Options, r
             )
             patterns = {path: found for path, found in wanted.patterns.items() if path in order}
             limited = Targets(order, patterns, wanted.named & set(order))
-            reports.append(run(asked, limited, chosen_options, reporter))
+            try:
+                reports.append(run(asked, limited, chosen_options, reporter))
+            except UserError as error:
+                if request.resources is None:
+                    raise
+                # a commit that asks for too much must not stop this pass and all that follow
+                found = wishes.refuse(project, request, error.problems)
+                for problem in found:
+                    reporter.report(Message(str(problem)))
+                refused += found
     if wishes.needed and options.cause == "clock":  # no commit is asked about; what a clock runs is
         timed = [path for path in targets.order if path in project.pipelines and project.pipelines[path].clocks()]
         order = tuple(path for path in project.downstream(timed) if path in targets.order)
@@ -266,7 +279,7 @@ def _run(project: Project, targets: Targets, wishes: Wishes, options: Options, r
         fresh = find_project(project.root) if reports else project
         reports.append(run(fresh, by_itself(fresh)[0] if reports else targets, options, reporter))
     if not reports:
-        return ScheduleReport((), (), None)
+        return ScheduleReport((), (), None), refused
     rows: dict[str, PipelineReport] = {}
     for report in reports:
         for row in report.pipelines:
@@ -274,7 +287,7 @@ def _run(project: Project, targets: Targets, wishes: Wishes, options: Options, r
                 rows[row.name] = row
     commits = [report.commit for report in reports if report.commit is not None]
     problems = tuple(dict.fromkeys(problem for report in reports for problem in report.problems))
-    return ScheduleReport(tuple(rows.values()), problems, commits[-1] if commits else None)
+    return ScheduleReport(tuple(rows.values()), problems, commits[-1] if commits else None), refused
 
 
 def _experiments(root: Path, wishes: Wishes, reporter: Reporter) -> tuple[Problem, ...]:

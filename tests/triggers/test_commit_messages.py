@@ -213,6 +213,27 @@ def test_modes_and_skip_in_passes(study: Study, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.slow
+def test_a_commit_that_asks_for_too_much_stops_no_pass(study: Study) -> None:
+    study.copier()
+    study.put("images/a", "a")
+    hear(study)
+    answer(study.root, Kept())
+    commit(study, "x\n\nMinipach-Run: edges --force\nMinipach-Gpus: 999\nMinipach-Memory: much")
+    wanted = study.git("images", "rev-parse", "HEAD")[:12]
+    study.put("images/b", "b")
+    hear(study)
+    report = answer(study.root, Kept())
+    assert report is not None and [row.state for row in report.pipelines] == ["published"]
+    looked = json.loads(Project(study.root).local.looked.read_text())
+    assert [row["location"].partition(":")[0] for row in looked["problems"]] == [f"images {wanted}"] * 2
+    note = study.git("images", "notes", "--ref=minipach", "show", wanted)
+    assert "999 GPUs" in note and "Minipach-Memory: much" in note
+    hear(study)
+    report = answer(study.root, Kept())
+    assert report is not None and json.loads(Project(study.root).local.looked.read_text())["problems"] == []
+
+
+@pytest.mark.slow
 def test_run_with_resources_gives_the_same_results(study: Study, tmp_path: Path) -> None:
     study.copier()
     study.put("images/a", "a")
