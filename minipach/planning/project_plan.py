@@ -106,9 +106,8 @@ def _plan(project: Project, path: str, store: SnapshotStore, waits: str, remarks
     try:
         plan = assessment.quick_plan(blocked=waits)
         plan = replace(plan, deferred=assessment.deferred)
-        plan = replace(
-            plan, waits=waits, note=plan.note or (assessment.no_datums if plan.is_empty and not waits else "")
-        )
+        unsaid = plan.is_empty and not waits and not (assessment.has_nothing and assessment.deferred)
+        plan = replace(plan, waits=waits, note=plan.note or (assessment.no_datums if unsaid else ""))
         remarks += [*image_remarks(assessment), *drift_remarks(assessment)]
         remarks += python_remarks(assessment) if plan.counts["run"] else []
         return plan

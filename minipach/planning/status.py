@@ -157,7 +157,7 @@ def _status(
         details.append(f"waits for {waiting}")
     elif assessment.pipeline.service is not None:
         details.append(service_line(assessment.project.local, assessment.pipeline))
-    elif plan.is_empty:
+    elif plan.is_empty and not (assessment.has_nothing and assessment.deferred):  # that is said above
         details.append(assessment.no_datums)
     return Status(name, _word(assessment, plan, [*failed, *left], waits), counts, tuple(details), plan.problems)
 

@@ -209,12 +209,12 @@ class Scheduler:
         try:
             self._tidy(assessment)
             name = assessment.pipeline.name
-            for deferral in assessment.deferred:
-                self.say(f"{name}: deferred: {deferral.repo}: {deferral.text}")
             if assessment.has_nothing:
                 crash_cleanup.end(assessment.repo)
                 reasons = [f"{deferral.repo}: {deferral.text}" for deferral in assessment.deferred]
                 return PipelineReport(name, "deferred", reason="; ".join(reasons) or assessment.no_datums)
+            for deferral in assessment.deferred:
+                self.say(f"{name}: deferred: {deferral.repo}: {deferral.text}")
             plan = self._plan(assessment)
             if assessment.pipeline.service is not None:
                 crash_cleanup.end(assessment.repo)

@@ -123,6 +123,7 @@ def _last_line(said: IO[bytes]) -> str:
 def _webhook(_repo: Repo, value: str) -> Callable[[AlertMessage], None]:
     parts = _address("webhook", value, ("http", "https"), "such as https://chat.example.org/hook")
     host = parts.hostname or ""
+    where = f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
     target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
 
     def send(message: AlertMessage) -> None:
@@ -133,11 +134,11 @@ def _webhook(_repo: Repo, value: str) -> Callable[[AlertMessage], None]:
             connection.request("POST", target, body, {"Content-Type": "application/json", "User-Agent": "minipach"})
             status = connection.getresponse().status
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise NotSentError(f"{host}: {_why(error)}") from None
+            raise NotSentError(f"{where}: {_why(error)}") from None
         finally:
             connection.close()
         if not 200 <= status < 300:  # also a redirect: the message goes where the setting says
-            raise NotSentError(f"{host} answered {status}")
+            raise NotSentError(f"{where} answered {status}")
 
     return send
 
@@ -146,6 +147,7 @@ def _mail(repo: Repo, value: str) -> Callable[[AlertMessage], None]:
     server = local_setting(repo, "alert.smtp") or "smtp://127.0.0.1:25"
     parts = _address("smtp", server, ("smtp", "smtps"), "such as smtps://me@mail.example.org:465")
     host = parts.hostname or ""
+    port = parts.port or (465 if parts.scheme == "smtps" else 25)
     sender = local_setting(repo, "alert.mail-from") or f"minipach@{socket.gethostname()}"
     for name, text in (("mail", value), ("mail-from", sender)):
         if not text.isprintable() or "@" not in text:
@@ -159,9 +161,9 @@ def _mail(repo: Repo, value: str) -> Callable[[AlertMessage], None]:
         context = ssl.create_default_context()
         try:
             if parts.scheme == "smtps":
-                found: smtplib.SMTP = smtplib.SMTP_SSL(host, parts.port or 465, timeout=_PATIENCE, context=context)
+                found: smtplib.SMTP = smtplib.SMTP_SSL(host, port, timeout=_PATIENCE, context=context)
             else:
-                found = smtplib.SMTP(host, parts.port or 25, timeout=_PATIENCE)
+                found = smtplib.SMTP(host, port, timeout=_PATIENCE)
             with found as connection:
                 connection.ehlo()
                 secure = parts.scheme == "smtps"
@@ -176,7 +178,7 @@ def _mail(repo: Repo, value: str) -> Callable[[AlertMessage], None]:
         except smtplib.SMTPException as error:
             raise NotSentError(f"{host}: {type(error).__name__}") from None  # its text may have what was sent
         except (OSError, ValueError) as error:
-            raise NotSentError(f"{host}: {_why(error)}") from None
+            raise NotSentError(f"{host}:{port}: {_why(error)}") from None
 
     return send
 

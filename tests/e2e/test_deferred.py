@@ -52,6 +52,10 @@ def test_commits_wait_until_the_condition_holds(chain: Study) -> None:
     assert first % 2 == 1, "datalad made the first commit"
     rows = chain.schedule()
     assert (rows["edges"]["state"], rows["after"]["state"]) == ("deferred", "deferred")
+    for command in ("plan", "status", "schedule"):
+        done = chain.minipach(command)
+        assert (done.out + done.err).count(" of 2 commits") == 1, "what defers it is said once"
+        assert "images is empty" not in done.out + done.err
     chain.put("images/a", "a")
     assert chain.schedule()["after"]["state"] == "published"
     chain.put("images/b", "b")
