@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from minipach.cli.common import Here, guarded, show_json
@@ -20,7 +22,13 @@ def register(app: typer.Typer) -> None:
 
 @guarded
 def argo(
-    context: typer.Context, what: TARGETS = None, upstream: UPSTREAM = False, downstream: DOWNSTREAM = True
+    context: typer.Context,
+    what: TARGETS = None,
+    upstream: UPSTREAM = False,
+    downstream: DOWNSTREAM = True,
+    chunks: Annotated[
+        bool, typer.Option("--chunks", help="Run datum sets as steps of the workflow (withSequence), not as Jobs.")
+    ] = False,
 ) -> None:
     """Print a Workflow of Argo that runs the pipelines in their order.
 
@@ -34,7 +42,7 @@ def argo(
     here: Here = context.obj
     project = here.project()
     targets = parse_targets(project, what or [], upstream=upstream, downstream=downstream)
-    show_json(chosen(project).workflow(project, targets.order))
+    show_json(chosen(project).workflow(project, targets.order, chunks=chunks))
 
 
 @guarded

@@ -33,7 +33,7 @@ class Backend(ABC):
     name: ClassVar[str]
     lasting: ClassVar[bool]
     """Whether sets continue when the scheduler leaves. Then it may leave, and a later pass adopts them."""
-    stays: ClassVar[bool] = False
+    stays: bool = False
     """Whether a schedule stays until all sets have ended although they would continue without it."""
     fix_forsaken: ClassVar[str] = "minipach schedule"
     """The command that continues pending work which is `forsaken`."""
@@ -105,8 +105,11 @@ class Backend(ABC):
         """Return what runs services in the cluster; None: the supervisor on this machine does. Raises UserError."""
         return None
 
-    def workflow(self, project: Project, order: Sequence[str]) -> dict[str, Any]:
-        """Return these pipelines, upstream first, as a workflow for Argo. Raises UserError."""
+    def workflow(self, project: Project, order: Sequence[str], *, chunks: bool = False) -> dict[str, Any]:
+        """Return these pipelines, upstream first, as a workflow for Argo. Raises UserError.
+
+        chunks: whether its own steps run the datum sets.
+        """
         raise UserError(_no_workflows(self.name))
 
     def cron_workflows(self, project: Project, order: Sequence[str]) -> list[dict[str, Any]]:

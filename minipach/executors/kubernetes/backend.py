@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from minipach.model.pipeline import Pipeline, Resources
 from minipach.model.work_set import Needs
 from minipach.project.project import Project
 from minipach.support.errors import Finding, Problem, UserError
+
+_STEP = "MINIPACH_ARGO_STEP"  # FOLDER of `argo`, which is imported late
 
 RIGHTS = (
     ("create", "jobs", "batch"),
@@ -36,10 +39,16 @@ class KubernetesBackend(Backend):
 
     name = "kubernetes"
     lasting = True
-    stays = True
+
+    def __init__(self) -> None:
+        self.stays = not is_a_step()
 
     def make(self, project: Project, jobs: int | None) -> Executor:
         """Return an executor with at most so many pods of a pipeline at once (None: as configured)."""
+        if is_a_step():
+            from minipach.executors.kubernetes.argo_step import StepExecutor
+
+            return StepExecutor(project, jobs)
         from minipach.executors.kubernetes.executor import KubernetesExecutor
 
         return KubernetesExecutor(project, jobs)
@@ -136,12 +145,24 @@ class KubernetesBackend(Backend):
 
         return KubernetesServices(project)
 
-    def workflow(self, project: Project, order: Sequence[str]) -> dict[str, Any]:
+    def workflow(self, project: Project, order: Sequence[str], *, chunks: bool = False) -> dict[str, Any]:
         """Return these pipelines, upstream first, as a Workflow of Argo. Raises UserError."""
         from minipach.executors.kubernetes.argo import workflow
         from minipach.executors.kubernetes.options import KubernetesOptions
 
-        return workflow(order, _upstream(project, order), KubernetesOptions(project).workflow)
+        pods = {path: self._chunk_pod(project, path) for path in order} if chunks else {}
+        return workflow(order, _upstream(project, order), KubernetesOptions(project).workflow, pods)
+
+    def _chunk_pod(self, project: Project, path: str) -> dict[str, Any]:
+        """Return the spec of the pod that runs a chunk of a pipeline. Raises UserError."""
+        pipeline = project.pipeline(path)
+        if pipeline.more_memory > 1:
+            message = "a workflow gives each try of a datum the same memory"
+            fix = "remove `retry`, or export without --chunks"
+            raise UserError(Problem("argo.same-memory", pipeline.source, message, fix))
+        (manifest,) = self.manifests(project, pipeline, 1)
+        found: dict[str, Any] = manifest["spec"]["template"]["spec"]
+        return found
 
     def cron_workflows(self, project: Project, order: Sequence[str]) -> list[dict[str, Any]]:
         """Return a CronWorkflow for each clock of these pipelines, with what is downstream. Raises UserError."""
@@ -155,6 +176,11 @@ class KubernetesBackend(Backend):
             below = project.downstream([path])
             found += [cron_workflow(path, clock, below, _upstream(project, below), options) for clock in clocks]
         return found
+
+
+def is_a_step() -> bool:
+    """Return whether this process is a step of a workflow of Argo."""
+    return bool(os.environ.get(_STEP))
 
 
 def _upstream(project: Project, order: Sequence[str]) -> dict[str, tuple[str, ...]]:

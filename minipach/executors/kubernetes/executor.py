@@ -15,7 +15,7 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from minipach.environment.image import resolve_image
 from minipach.executors.kubernetes.batch import Batch, batches_of
@@ -44,7 +44,6 @@ _LOOK = 0.3  # seconds between two looks at the refs
 _PACE = 3.0  # seconds between two questions to the API server, at least
 _SLOWEST = 30.0
 _SOONEST = 0.5  # where the answer decides something
-_GRACE = 2.0  # seconds between the end of a pod and the last look at its refs
 _TAIL = 20  # lines of a lost pod's log that are kept
 _WHY = 15.0  # seconds between two questions why pods wait, where none runs
 _LOGS = 50  # lost pods whose logs are fetched at a time
@@ -77,7 +76,12 @@ class _Flight:
 
 
 class KubernetesExecutor:
-    """Sets as indices of Jobs. They outlive their scheduler."""
+    """Sets as indices of Jobs. They outlive their scheduler.
+
+    grace: seconds between the end of a pod and the last look at its refs.
+    """
+
+    grace: ClassVar[float] = 2.0
 
     def __init__(self, project: Project, throttle: int | None, client: Client | None = None) -> None:
         """throttle: pods of a pipeline at once (None: as configured). Raises UserError for a bad setting."""
@@ -325,7 +329,7 @@ class KubernetesExecutor:
                 flight.gone = None
                 continue
             flight.gone = now if flight.gone is None else flight.gone
-            if now - flight.gone >= _GRACE:
+            if now - flight.gone >= self.grace:
                 over.append(flight)
         if not over:
             return []

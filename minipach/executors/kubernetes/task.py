@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
+from typing import NoReturn
 
 from minipach.execution.chunk import as_members, done_before, run_rest
 from minipach.execution.run_set import is_stopping, stop_early
@@ -212,9 +213,10 @@ def _end_well(transfer: Transfer) -> None:
     signal.signal(signal.SIGTERM, end)
 
 
-if __name__ == "__main__":
+def end_as(arguments: Sequence[str]) -> NoReturn:
+    """Run the sets of an index, and end this process with the exit code."""
     try:
-        code = main(sys.argv[1:])
+        code = main(arguments)
     except Exception:
         traceback.print_exc()
         code = 1
@@ -222,3 +224,7 @@ if __name__ == "__main__":
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # what datalad does when Python ends takes 0.2 s, and there is nothing left to do
+
+
+if __name__ == "__main__":
+    end_as(sys.argv[1:])
