@@ -24,7 +24,16 @@ from minipach.model.messages import RECORD, SUBJECT
 from minipach.project.lock import Alone, Claims
 from minipach.project.project import Project
 from minipach.publish import exchange
-from minipach.storage.setup import branches, enable_confirmed, keeps_contents, unconfirmed, unconfirmed_problem
+from minipach.storage.setup import (
+    branches,
+    depend,
+    depends,
+    enable_confirmed,
+    keeps_contents,
+    unconfirmed,
+    unconfirmed_problem,
+    usable_stores,
+)
 from minipach.storage.store import Store, stores
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.text import many, quoted, suggest
@@ -114,7 +123,9 @@ def push(
         for one in known.values() if store is None else (store,):  # repos that came later get the store, too
             if not plan:
                 enable_confirmed(project, repo, path, one, tell)
-        moved = Moved(path, remote, tuple(_stores(repo, remote, store)))
+        if store is None and not plan:
+            depend(project, repo)
+        moved = Moved(path, remote, tuple(_stores(project, repo, remote, store)))
         found.append(_plan(repo, moved) if plan else moved)
     if not plan:
         found = send(project, found, tell, verify=verify, claims=claims)
@@ -190,9 +201,9 @@ def _send_all_branches(
     return found
 
 
-def route(repo: Repo, path: str, remote: str) -> Moved:
+def route(project: Project, repo: Repo, path: str, remote: str) -> Moved:
     """Return where the contents and refs of a repo go with a git remote."""
-    return Moved(path, remote, tuple(_stores(repo, remote, None)))
+    return Moved(path, remote, tuple(_stores(project, repo, remote, None)))
 
 
 def sent_branches(project: Project, repo: Repo, path: str) -> list[str]:
@@ -446,17 +457,19 @@ def remote_for(repo: Repo, asked: str | None) -> str:
     return next((name for name in (usual or "", "origin") if name in known), known[0] if len(known) == 1 else "")
 
 
-def _stores(repo: Repo, remote: str, store: Store | None) -> list[str]:
-    """Return the remotes that get the contents of a repo: the store, or those that the git remote depends on."""
+def _stores(project: Project, repo: Repo, remote: str, store: Store | None) -> list[str]:
+    """Return the remotes that get the contents of a repo: the store, or those that the git remote depends on.
+
+    A git remote that came after the stores depends on all of them.
+    """
     if store is not None:
         return [store.name] if keeps_contents(repo) else []
-    key = f"remote.{remote}.datalad-publish-depends"
-    depends = os.fsdecode(repo.git("config", "--get-all", key, ok=(0, 1))).split()
+    first = depends(repo, remote) or usable_stores(project, repo)
     known = (f"remote.{remote}.annex-uuid", f"remote.{remote}.annex-ignore")
-    if not depends and keeps_contents(repo) and not any(repo.config(key) for key in known):
+    if not first and keeps_contents(repo) and not any(repo.config(key) for key in known):
         annex(repo, "info", "--fast", remote, ok=(0, 1))  # git-annex finds out whether it keeps contents
     keeps = repo.config(known[0]) and repo.config(known[1]) != "true"
-    return list(dict.fromkeys(depends)) or ([remote] if keeps else [])
+    return first or ([remote] if keeps else [])
 
 
 def _plan(repo: Repo, moved: Moved) -> Moved:

@@ -199,6 +199,9 @@ def _refusal(place: Bucket, error: Exception) -> Problem:
         codes = {"NoSuchBucket": "make the bucket, or correct --bucket"}
         fix = codes.get(str(error.code), "correct the credentials, or ask for access")
         return Problem("bucket.refused", where, f"the store answered {error.code}", fix)
+    if isinstance(error, ValueError) and "bucket name" in str(error):  # refused before anything is sent
+        fix = "3 to 63 lower-case letters, digits, dots and hyphens"
+        return Problem("bucket.bad-name", place.name or "--bucket", "not the name of a bucket", fix)
     problem = f"no object store answers at {place.host}:{place.port}: {reason(error)}"
     return Problem("bucket.no-store", where, problem, "start the store, or correct the address")
 

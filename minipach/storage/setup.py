@@ -91,6 +91,26 @@ def enable_confirmed(project: Project, repo: Repo, path: str, store: Store, tell
         enable_in(repo, path, store, tell, project.repo)
 
 
+def depends(repo: Repo, remote: str) -> list[str]:
+    """Return the stores that a git remote depends on: `datalad push` fills them first."""
+    found = os.fsdecode(repo.git("config", "--get-all", f"remote.{remote}.{_DEPENDS}", ok=(0, 1))).split()
+    return list(dict.fromkeys(found))
+
+
+def usable_stores(project: Project, repo: Repo) -> list[str]:
+    """Return the stores of the project that are set up in a repo, and that somebody has confirmed in this clone."""
+    known = stores(project).values()
+    return [one.name for one in known if is_confirmed(project.repo, one) and is_usable(repo, one)]
+
+
+def depend(project: Project, repo: Repo) -> None:
+    """Have git remotes depend on the stores that depend on none: those that came after the stores."""
+    for remote in git_remotes(repo):
+        if not depends(repo, remote):
+            for name in usable_stores(project, repo):
+                repo.git("config", "--local", "--add", f"remote.{remote}.{_DEPENDS}", name)
+
+
 def unconfirmed(project: Project) -> list[Store]:
     """Return the stores that came with the project and that nobody has confirmed in this clone."""
     return [store for store in stores(project).values() if not is_confirmed(project.repo, store)]

@@ -43,10 +43,12 @@ def push_back(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
         unattended(network_limit(project.repo)),
     ):
         known = [(path, remote) for path, _, remote in bare]
-        routes = [route(repo, path, remote) for path, repo, remote in _behind(project, having(project, remotes))]
+        routes = [
+            route(project, repo, path, remote) for path, repo, remote in _behind(project, having(project, remotes))
+        ]
         sent = send(project, routes, tell, without_contents=True, known=known, claims=claims)
         results = [one for one in bare if one[0] == "." or one[0] in project.order]
-        routes = [route(repo, path, remote) for path, repo, remote in _behind(project, results, create=False)]
+        routes = [route(project, repo, path, remote) for path, repo, remote in _behind(project, results, create=False)]
         sent += send(project, routes, tell, create=False, known=known, claims=claims)
         for path, repo, remote in bare:
             _send_notes(repo, remote, path, tell)

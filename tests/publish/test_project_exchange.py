@@ -183,6 +183,23 @@ def test_a_repo_that_comes_later_gets_the_store(root: Files, project: Project, t
     assert b"disk" in annex(Repo(late.path), "whereis", "c.dat")
 
 
+def test_a_remote_that_comes_after_the_store(project: Project, tmp_path: Path) -> None:
+    for path in (".", "images"):
+        Files(project.root / path).git("remote", "remove", "origin")
+    with_store(project, tmp_path)
+    for path, name in ((".", "top"), ("images", "images")):
+        Files(project.root / path).git("remote", "add", "origin", str(tmp_path / f"{name}.git"))
+        Files(project.root / path).git("config", "remote.origin.annex-ignore", "true")
+    planned = push(project, None, quiet, plan=True)
+    assert [(one.repo, one.stores, one.contents) for one in planned] == [("images", ("disk",), 1), (".", ("disk",), 0)]
+    assert codes(push(project, None, quiet)) == {"images": [], ".": []}
+    images = Repo(project.root / "images")
+    assert images.config("remote.origin.datalad-publish-depends") == "disk", "datalad push fills the store, too"
+    images.git("config", "remote.origin.datalad-publish-depends", "mine")
+    push(project, None, quiet)
+    assert images.config("remote.origin.datalad-publish-depends") == "mine", "what the user has set stays"
+
+
 def test_the_superdataset_stays_while_a_clone_could_not_get_what_it_names(project: Project, tmp_path: Path) -> None:
     with_store(project, tmp_path)
     images = Repo(project.root / "images")

@@ -59,6 +59,8 @@ def test_what_is_no_store_is_refused(study: Study, minio: S3Server) -> None:
         prove(bucket(url, "raw", ""), key)
     with refused("bucket.no-store", "http://127.0.0.1:9/raw"):
         prove(bucket("http://127.0.0.1:9", "raw", ""), key)
+    with refused("bucket.bad-name", "b"):
+        prove(bucket(minio.url, "b", ""), key)
     with refused("bucket.refused", f"{minio.url}/nothing", "NoSuchBucket"):
         prove(bucket(minio.url, "nothing", ""), key)
     with refused("bucket.refused", f"{minio.url}/ready", "SignatureDoesNotMatch"):
