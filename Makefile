@@ -9,6 +9,13 @@ unexport PYTHONDONTWRITEBYTECODE
 ON_PATH := PATH="$$PWD/.venv/bin:$$PATH"
 PYTHON  := $(ON_PATH) .venv/bin/python
 
+# More than cores: a test also waits for other processes and for the disk.
+AT_ONCE := 3
+
+# A folder for the files of a run, removed if all tests pass. Else pytest would remove files of earlier runs meanwhile.
+PYTEST = files=$$(mktemp -d "$${PYTEST_DEBUG_TEMPROOT:-/tmp}/mp.XXXXXX") && PYTEST_DEBUG_TEMPROOT=$$files $(PYTHON) -m pytest
+REMOVE = && chmod -R u+w "$$files" && rm -rf "$$files"
+
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
@@ -19,7 +26,7 @@ demo: .venv/ready ## run examples/photographs in a new folder ./demo
 	@$(PYTHON) examples/demo.py --force demo
 
 test: .venv/ready ## the tests, less the slow ones (less than 5 minutes)
-	@$(PYTHON) -m pytest -m "not slow and not soak and not image" -n 2 --dist worksteal
+	@$(PYTEST) -m "not slow and not soak and not image" -n $(AT_ONCE) --dist worksteal $(REMOVE)
 
 check: .venv/ready docs ## lint, format, types, imports, generated docs, the documentation site, slow tests
 	@$(PYTHON) -m ruff check .
@@ -29,7 +36,7 @@ check: .venv/ready docs ## lint, format, types, imports, generated docs, the doc
 	@$(PYTHON) -m minipach.spec.reference --check docs/spec-reference.md
 	@$(PYTHON) -m minipach.spec.pachyderm_fields --check docs/pachyderm-fields.md
 	@$(PYTHON) -m minipach.cli.reference --check docs/commands.md
-	@$(PYTHON) -m pytest -m "slow and not soak" -n 2 --dist worksteal
+	@$(PYTEST) -m "slow and not soak" -n $(AT_ONCE) --dist worksteal $(REMOVE)
 
 release: .venv/ready ## build a wheel and an sdist into dist/, check them, and try them in a new environment
 	@$(PYTHON) docs/release.py

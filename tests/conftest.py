@@ -2,7 +2,8 @@
 
 How to write a fast test
 ========================
-`make test` takes less than 5 minutes on 2 idle cores. `pytest --durations=20` names the slowest tests of a run.
+`make test` takes less than 5 minutes on 2 idle cores. Three tests run at a time, since each also waits for other
+processes and for the disk. `pytest --durations=20` names the slowest tests of a run.
 
 What things cost, in seconds of CPU time: a function call 0.001, a git process 0.003, `git annex init` 0.06, saving a
 file with `Study.put` 0.07, a warm `minipach plan` 0.1, a `minipach schedule` that runs datums 0.8 (most of it fixed:

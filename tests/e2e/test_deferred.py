@@ -16,6 +16,10 @@ transform: {cmd: [sh, code/copy.sh]}
 
 def triggered(study: Study, name: str, repo: str, trigger: str) -> None:
     study.copier(name, repo=repo)
+    write_trigger(study, name, repo, trigger)
+
+
+def write_trigger(study: Study, name: str, repo: str, trigger: str) -> None:
     (study.root / name / "spec.yml").write_text(SPEC % (repo, trigger))
 
 
@@ -36,7 +40,7 @@ def test_a_trigger_that_cannot_be_is_one_line(chain: Study) -> None:
         ("comits: 2", "use `commits`"),
         ("commits: 2, branch: nowhere", 'no branch "nowhere" in images'),
     ):
-        triggered(chain, "edges", "images", trigger)
+        write_trigger(chain, "edges", "images", trigger)
         done = chain.minipach("check", "edges")
         assert done.code == 2 and told in done.err, done.err
     (chain.root / "edges/spec.yml").write_text(

@@ -254,7 +254,7 @@ def test_a_secret_reaches_the_command_and_no_argument_list(launch: Launcher, way
     running = launch.start(
         launch.image(way[1]),
         *("-s", "TOKEN=MINIPACH_SECRET_MINE", *datum("one")),
-        *shell('env | grep -c MINIPACH_SECRET; echo "$TOKEN"; sleep 2'),
+        *shell('env | grep -c MINIPACH_SECRET; echo "$TOKEN"; sleep 0.5'),
         **use(way),
         MINIPACH_SECRET_MINE=tag,
         MINIPACH_SECRET_OTHER="other",
@@ -262,6 +262,7 @@ def test_a_secret_reaches_the_command_and_no_argument_list(launch: Launcher, way
     seen: set[bytes] = set()
     while running.poll() is None:
         seen.update(processes(tag))
+        time.sleep(0.02)
     out, err = running.communicate()
     assert running.returncode == 0, err
     assert out.splitlines() == ["0", tag]

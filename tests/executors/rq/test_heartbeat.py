@@ -35,7 +35,7 @@ class Redis:
         """Nobody ever says anything."""
 
     def get_message(self, timeout: float) -> None:
-        threading.Event().wait(timeout)
+        threading.Event().wait(min(timeout, 0.01))
 
     def close(self) -> None:
         """No more."""
@@ -50,7 +50,10 @@ class Redis:
         """Nothing to tend."""
 
 
-def test_a_heartbeat_that_goes_wrong_is_told_and_is_not_the_last(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_heartbeat_that_goes_wrong_is_told_and_is_not_the_last(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("minipach.executors.rq.heartbeat.BEAT", 0.01)
     asked: list[int] = []
 
     def busy() -> list[Any]:

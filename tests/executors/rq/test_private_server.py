@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +15,7 @@ import redis
 
 from minipach.executors.rq import access_rights
 from minipach.executors.rq.connection import Client, connect
+from minipach.executors.rq.private_server import Service
 from minipach.git.repo import Repo
 from tests.fixtures.projects import MINIPACH, Study
 from tests.fixtures.redis_servers import runs
@@ -89,6 +93,20 @@ def test_the_password_of_ups_redis_goes_to_no_other_server(study: Study, private
 
 
 @pytest.mark.parametrize("text", ["", "x\n", "1\n", "-1\n", "99999999999999999999\n"])
+def test_a_process_whose_file_with_its_number_is_damaged_is_found_by_its_socket(tmp_path: Path, text: str) -> None:
+    code = "import socket\ns = socket.create_server('./s', family=socket.AF_UNIX)\nprint(flush=True), s.accept()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "us"], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin and process.stdout and process.stdout.readline() == b"\n"
+        (tmp_path / "pid").write_text(text)
+        ours = Service("us", tmp_path / "pid", ("us",), tmp_path, Path(os.path.relpath(tmp_path / "s")))
+        found = ours.pid()
+        process.kill()
+    assert found == process.pid
+
+
+@pytest.mark.parametrize("text", ["1\n"])
 def test_down_ends_a_redis_whose_file_with_its_number_is_damaged(study: Study, text: str) -> None:
     study.ok(*MINIPACH, "up", "-j", "0")
     file = study.root / ".git/minipach/redis/redis.pid"
