@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from minipach.git.annex_keys import size_of
 from minipach.git.repo import Repo, annex, has_annex, is_dataset
+from minipach.model.pipeline import folder_in
 from minipach.project.project import Project
 from minipach.project.settings import bad_setting, local_setting
 from minipach.project.targets import parse_targets
@@ -63,16 +64,18 @@ def move(project: Project, verb: Literal["get", "drop"], words: Sequence[str]) -
     Args:
         project: The project.
         verb: The action, as the lines name it.
-        words: `PIPELINE`, `PIPELINE:DATUM` (names and globs) or the path of a repo.
+        words: `PIPELINE`, `PIPELINE:DATUM` (names and globs), or the path of a repo or a plain folder.
 
     Raises:
         UserError: Something is not known by that name.
     """
     found = []
     for path, chosen in _chosen(project, words):
-        repo = Repo(project.root / path)
+        folder = project.is_folder(path)
+        holder = project.holder_of(path)
+        repo = Repo(project.root / (holder if folder else path))
         try:
-            found.append(_move(repo, path, verb, chosen))
+            found.append(_move(repo, path, verb, chosen, below=folder_in(path, holder) if folder else ""))
         finally:
             repo.close()
     return found
@@ -149,8 +152,11 @@ def _chosen(project: Project, words: Sequence[str]) -> Iterator[tuple[str, list[
     """Yield the repos that are asked for, with the paths in each; None: all."""
     pipelines = {place.path for place in project.places}
     names = pipelines | {project.name_of(path) for path in pipelines}
-    data = [word for word in words if word not in names and word.rstrip("/") in project.repos]
+    data = [word for word in words if word not in names and _is_data(project, word.rstrip("/"))]
     for word in dict.fromkeys(word.rstrip("/") for word in data):
+        if word not in project.repos:
+            yield word, None
+            continue
         if not is_dataset(project.root / word):
             raise UserError(Problem("repo.not-installed", word, "not installed", f"datalad get -n {quoted(word)}"))
         yield word, None
@@ -163,6 +169,11 @@ def _chosen(project: Project, words: Sequence[str]) -> Iterator[tuple[str, list[
             name = project.name_of(path)
             raise UserError(Problem("pipeline.not-a-dataset", path, "not a dataset yet", f"minipach schedule {name}"))
         yield path, _outputs(project, path, targets.names if targets.limits(path) else None)
+
+
+def _is_data(project: Project, word: str) -> bool:
+    """Return whether a word is the path of a repo, or of a plain folder (not of the superdataset, which has both)."""
+    return word in project.repos or (word not in ("", ".") and ":" not in word and project.is_folder(word))
 
 
 def _outputs(project: Project, path: str, names: Any) -> list[str]:
@@ -182,11 +193,11 @@ def _outputs(project: Project, path: str, names: Any) -> list[str]:
         repo.close()
 
 
-def _move(repo: Repo, path: str, verb: str, chosen: list[str] | None) -> Moved:
+def _move(repo: Repo, path: str, verb: str, chosen: list[str] | None, below: str = "") -> Moved:
     moved = Moved(path)
     if not has_annex(repo) or chosen == []:
         return moved
-    words: tuple[str, ...] = ("--", ".")
+    words: tuple[str, ...] = ("--", f"./{below}")
     stdin = None
     if chosen is not None:
         there = [file for file in chosen if os.path.lexists(repo.path / file)]

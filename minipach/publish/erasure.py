@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
+import posixpath
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 from minipach.git.annex_keys import key_of_link, key_of_pointer
 from minipach.git.repo import SYMLINK, Repo, annex, has_annex, is_dataset
 from minipach.model.neutral_names import restore
+from minipach.model.pipeline import ALL, folder_in
 from minipach.model.repo_layout import RESULT_FILE, RESULTS_BRANCH
 from minipach.project.project import Project
 from minipach.records.results_branch import Result, from_json
@@ -66,16 +68,21 @@ def find(project: Project, word: str) -> list[Found]:
 
     Args:
         project: The project.
-        word: `REPO:PATH`; PATH is a file, a folder or a glob.
+        word: `REPO:PATH`; REPO may be a plain folder, and PATH is a file, a folder or a glob.
 
     Raises:
         UserError: There is no such repo or path.
     """
     name, _, pattern = word.partition(":")
-    path = name if name in project.repos else project.path_of(name)
     pattern = pattern.strip("/")
     if not pattern or pattern in (".", ".."):
         raise UserError(Problem("erase.no-path", word, "no path in a repo", "name one: REPO:PATH, such as raw:sub-13"))
+    name = name.rstrip("/") or name
+    if project.is_folder(name):
+        path = project.holder_of(name) or ALL
+        pattern = posixpath.join(folder_in(name, project.holder_of(name)), pattern)
+    else:
+        path = name if name in project.repos else project.path_of(name)
     if not is_dataset(project.root / path):
         raise UserError(Problem("repo.not-installed", path, "not installed", f"datalad get -n {quoted(path)}"))
     tainted: dict[str, set[str]] = {}
@@ -86,7 +93,7 @@ def find(project: Project, word: str) -> list[Found]:
             continue
         repo = Repo(project.root / place)
         try:
-            here = _look(repo, place, pattern if place == path else None, tainted)
+            here = _look(project, repo, place, pattern if place == path else None, tainted)
         finally:
             repo.close()
         if here:
@@ -98,12 +105,12 @@ def find(project: Project, word: str) -> list[Found]:
     return found
 
 
-def _look(repo: Repo, place: str, pattern: str | None, tainted: dict[str, set[str]]) -> Found:
+def _look(project: Project, repo: Repo, place: str, pattern: str | None, tainted: dict[str, set[str]]) -> Found:
     here = Found(place)
     blobs: set[tuple[str, str]] = set()
     others: set[tuple[str, str]] = set()
     for result in _results(repo):
-        if not _uses(result, tainted):
+        if not _uses(project, result, tainted):
             others.update((mode, sha) for _, mode, sha in _below(repo, result.tree))
         else:
             here.results.add(result.name)
@@ -127,14 +134,22 @@ def _look(repo: Repo, place: str, pattern: str | None, tainted: dict[str, set[st
     return here
 
 
-def _uses(result: Result, tainted: dict[str, set[str]]) -> bool:
+def _uses(project: Project, result: Result, tainted: dict[str, set[str]]) -> bool:
     """Return whether a result was computed from a tainted file, or from a folder with one."""
     for _, repo, path in result.matches:
-        plain = path.strip("/")
-        for file in tainted.get(repo, ()):
-            if not plain or file == plain or file.startswith(f"{plain}/"):
-                return True
+        for place, plain in _places(project, repo, path.strip("/")):
+            for file in tainted.get(place, ()):
+                if not plain or file == plain or file.startswith(f"{plain}/"):
+                    return True
     return False
+
+
+def _places(project: Project, repo: str, path: str) -> Iterator[tuple[str, str]]:
+    """Yield the datasets that a match can be from, with its path there: a repo may have been a plain folder."""
+    yield repo, path
+    if repo != ALL:
+        holder = project.holder_of(repo)
+        yield holder or ALL, posixpath.join(folder_in(repo, holder), path).rstrip("/")
 
 
 def _results(repo: Repo) -> Iterator[Result]:

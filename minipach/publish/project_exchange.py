@@ -315,7 +315,10 @@ def _named(project: Project, path: str) -> set[str]:
     """Return the repos that a repo's branches may name: those in it, and those that a pipeline takes from."""
     inside = {one for one in project.repos if path == "." or one.startswith(f"{path}/")}
     pipeline = project.pipelines.get(path)
-    taken = {*project.upstream(path), *(one.repo for one in pipeline.pfs_inputs())} if pipeline else set()
+    inputs = (
+        [pfs.repo if pfs.holder is None else pfs.holder or "." for pfs in pipeline.pfs_inputs()] if pipeline else []
+    )
+    taken = {*project.upstream(path), *inputs} if pipeline else set()
     return (inside | taken) - {path}
 
 

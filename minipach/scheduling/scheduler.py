@@ -239,7 +239,7 @@ class Scheduler:
         if assessment.source:
             self._used.note(turn, assessment.path, assessment.source)
         for (repo, branch), commit in assessment.commits.items():
-            if branch is None and (repo, branch) not in assessment.deferrals:
+            if branch is None and repo not in self.project.holders and (repo, branch) not in assessment.deferrals:
                 self._used.note(turn, repo, commit)
 
     def _tidy(self, assessment: Assessment) -> None:

@@ -5,22 +5,26 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from minipach.environment import host
 from minipach.git.content import classify
 from minipach.git.repo import EXECUTABLE, GITLINK, SYMLINK, Repo, TreeEntry, is_dataset
+from minipach.model.pipeline import ALL
+from minipach.model.plain_folder import PlainFolder
 from minipach.model.repo_layout import (
     CODE,
     CONTAINER,
     DATALAD_CONFIG,
+    INPUTS,
     PINNED_CODE,
     SPECS,
     is_pipeline,
     reserved_in_data,
     reserved_in_pipeline,
 )
+from minipach.model.run_record import slugs
 from minipach.project import output_branch
 from minipach.project.own_files_list import listed_own
 from minipach.project.project import Project
@@ -260,7 +264,42 @@ def _inputs(project: Project, path: str, repo: Repo, old: str, new: str) -> Iter
         if before is None and after is None:
             continue
         where = _source(repo, new if after else old, path, change.path)
-        yield InputChange(where, before, after, _input_paths(project, where, before, after))
+        if folder := _folder(project, path, change.path, where):
+            dataset = Repo(project.dataset_of(folder))
+            yield InputChange(folder, before, after, _folder_paths(project, folder, dataset, before, after))
+        else:
+            yield InputChange(where, before, after, _input_paths(project, where, before, after))
+
+
+def _folder(project: Project, path: str, link: str, where: str) -> str:
+    """Return the plain folder that an input is; "" if it is a dataset.
+
+    One that the spec no longer names is shown as all of the dataset that has it.
+    """
+    pipeline = project.pipelines.get(path)
+    named = {f"{INPUTS}{slug}": repo for (repo, _), slug in slugs(pipeline).items()} if pipeline else {}
+    found = named.get(link, "")
+    if found in project.holders and (project.holders[found] or ALL) == where:
+        return found
+    return ALL if where == ALL else ""
+
+
+def _folder_paths(project: Project, repo: str, dataset: Repo, old: str | None, new: str | None) -> Paths | None:
+    """Return what changed in a plain folder, by the paths from there."""
+    folder = project.folder(repo) or PlainFolder("", "")
+    try:
+        if any(c and dataset.resolve(f"{c}^{{commit}}") is None for c in (old, new)):
+            return None
+        nothing = dataset.line("hash-object", "-t", "tree", "--stdin", stdin=b"")
+        below = [folder.path or "."]
+        changes = [
+            replace(change, path=change.path.removeprefix(folder.prefix))
+            for change in _changes(dataset, old or nothing, new or nothing, *below)
+            if GITLINK not in (change.old and change.old.mode, change.new and change.new.mode)
+        ]
+        return _by_content(dataset, [change for change in changes if folder.has(change.path)])
+    finally:
+        dataset.close()
 
 
 def _source(repo: Repo, commit: str, path: str, link: str) -> str:

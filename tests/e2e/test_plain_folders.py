@@ -87,7 +87,12 @@ def test_only_changes_in_the_folder_run_datums(done: Study, tmp_path: Path, with
     planned = {d["name"]: d["action"] for d in study.plan("edges")["edges"]["datums"]}
     assert planned == {"a.txt": "current", "deep": "run", "small.git": "current"}
     assert study.schedule()["edges"]["counts"]["ran"] == 1
+    (moved,) = study.minipach("diff", "edges", f"{old}~2", "HEAD", "--json").json["inputs"]
+    assert (moved["repo"], moved["paths"]["changed"]) == ("data", ["deep/b.txt"])
     alone = clone(study, "edges", tmp_path / "alone", without_minipach)
     alone.ok("datalad", "rerun", "--onto", f"{old}^", old, env=without_minipach)
     assert alone.read("deep/b.txt") == b"beta\n"
     assert study.minipach("schedule").out == "nothing to do\n"
+    study.ok("git", "annex", "drop", "--quiet", "--force", "data")
+    assert study.minipach("get", "data").refusals == [("contents.not-get", "data")]
+    assert study.minipach("get", "dat").refusals == [("project.no-such-pipeline", "dat")]

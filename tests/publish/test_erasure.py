@@ -99,3 +99,16 @@ def test_what_was_computed_goes_too(tmp_path: Path) -> None:
     report = Path(done.out.rpartition("report: ")[2].strip()).read_text()
     assert "filter-repo" in report and "What remains" in report
     assert Repo(study.root / "images").git("annex", "fsck", "--quiet", "b.dat") == b""
+
+
+@pytest.mark.parametrize("word", ["data:deep/a", ".:data/deep/a", "data/deep:a"])
+def test_results_from_a_plain_folder_go_too(tmp_path: Path, word: str) -> None:
+    study = Study.create(tmp_path / "study")
+    study.put("data/deep/a", "alpha", save=False)
+    study.put("data/b", "beta", save=False)
+    study.copier(repo="data")
+    (study.root / "edges/code/copy.sh").write_text('cp -RL "$data" "$PFS/out/"\n')
+    study.save(".")
+    study.schedule()
+    found = {one.repo: (one.paths, len(one.keys)) for one in find(find_project(study.root), word)}
+    assert found == {".": ({"data/deep/a"}, 1), "edges": ({"deep/a"}, 1)}

@@ -599,6 +599,20 @@ def test_a_worker_that_shares_no_filesystem_with_the_project(
 
 
 @pytest.mark.slow
+def test_a_clones_worker_reads_plain_folders(study: Study, workers: Workers, tmp_path: Path) -> None:
+    study.put("data/deep/a.txt", "alpha\n", save=False)
+    study.put("top.txt", "top\n", save=False)
+    spec = "input: {cross: [{pfs: {repo: data/deep, glob: /}}, {pfs: {repo: ., glob: /top.txt}}]}\n"
+    study.pipeline("edges", spec + "transform: {cmd: [sh, code/copy.sh]}\n", copy='cat "$PFS"/*/*.txt >"$PFS/out/o"\n')
+    study.save(".")
+    clone = ("worker", "-j", "1", "--clone", f"file://{study.root}")
+    workers.start("-j", "0")  # publishes
+    workers.launch(*MINIPACH, "-C", str(tmp_path / "scratch"), *clone)
+    workers.schedule("--wait")
+    assert study.read("edges/o") == b"alpha\ntop\n"
+
+
+@pytest.mark.slow
 def test_a_clones_worker_keeps_the_finished_datums_of_a_set(study: Study, workers: Workers, tmp_path: Path) -> None:
     gate, ran = tmp_path / "gate", tmp_path / "ran"
     script = (
