@@ -52,8 +52,8 @@ def run(
     """Run a pipeline for each combination of parameters.
 
     With parameters of several pipelines, those between them run, too. One of them takes from all the others.
-    Datums of points that have a result do not run again. No branch and no working tree changes. Exit code 1: a datum
-    failed.
+    While an experiment runs, points that another process adds to it join the run. Datums that have a result do not
+    run again. No branch and no working tree changes. Exit code 1: a datum failed.
 
     Example: minipach exp run -S edges.sigma=1,2,3 -S 'edges.low=range(0,1,0.25)'
     """
@@ -68,7 +68,8 @@ def run(
         show_json({"schema": 1, "name": done.experiment.name, "points": len(done.experiment.trials), **counts})
     else:
         left = f", {len(done.failed)} failed" if done.failed else ""
-        show(f"{done.experiment.name}: {done.ran} ran, {done.known} had a result{left}")
+        how = " in the run of another process" if done.joined else ""
+        show(f"{done.experiment.name}: {done.ran} ran{how}, {done.known} had a result{left}")
         show(f"next: minipach exp show {done.experiment.name}")
     if done.failed:
         raise typer.Exit(FAILED)

@@ -6,12 +6,14 @@ pipelines downstream take their input from these commits instead of its branch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from minipach.executors.base import Executor
 from minipach.executors.registry import Backend, chosen
 from minipach.experiments import record
+from minipach.experiments.joining import Answer, Failure, Inbox, Request
 from minipach.experiments.points import Point, flat, nested, of_pipeline, parse_points
 from minipach.experiments.record import Experiment, Trial
 from minipach.git.repo import need_identity
@@ -21,7 +23,7 @@ from minipach.model.repo_layout import POINT_REFS
 from minipach.model.states import SUCCEEDED
 from minipach.model.work_set import Base
 from minipach.planning.assessment import Assessment, SnapshotStore
-from minipach.project.lock import register
+from minipach.project.lock import Registered, register
 from minipach.project.parameters import Parameters
 from minipach.project.project import Project
 from minipach.project.spec_file import read_text
@@ -40,12 +42,13 @@ _PAUSE = 0.5  # seconds to wait for an outcome
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """The outcome of a run. known: datums that had a result before · failed: the last attempts of those that failed."""
+    """The outcome of a run. known: datums that had a result before · joined: whether another process ran the points."""
 
     experiment: Experiment
     ran: int
     known: int
-    failed: tuple[Attempt, ...]
+    failed: tuple[Failure, ...]
+    joined: bool = False
 
 
 @dataclass
@@ -55,6 +58,15 @@ class _Variant:
     assessment: Assessment
     base: Base
     points: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """A request of another process. ids: of the datums that run for it · known: of those that had a result."""
+
+    request: Request
+    ids: frozenset[str]
+    known: int
 
 
 def run_experiment(
@@ -121,6 +133,11 @@ def _run_chain(
     if name:
         record.check_name(name)
     with register(project.local.lock, (), wait=True, tell=tell) as claims:
+        answer = _joined(project, chain, points, name, tell, claims) if name else None
+        if answer is not None and answer.problems:
+            raise UserError(answer.problems)
+        if answer is not None:
+            return Ran(record.find(project, name), answer.ran, answer.known, answer.failed, joined=True)
         for one in chain:
             claims.take_when_free(one)
         earlier = next((one for one in record.experiments(project) if one.name == name), None)
@@ -133,6 +150,31 @@ def _run_chain(
             return sweep.run(earlier)
         finally:
             sweep.close()
+
+
+def _joined(
+    project: Project,
+    chain: Sequence[str],
+    points: Sequence[Point],
+    name: str,
+    tell: Callable[[str], None],
+    claims: Registered,
+) -> Answer | None:
+    """Let a process that runs the experiment run the points, too. None: none did, and a pipeline has become free."""
+    if claims.take(chain[-1]):
+        claims.give_back(chain[-1])  # pipelines are taken in order
+        return None
+    inbox = Inbox(project, name)
+    request = inbox.ask(chain, points)
+    try:
+        while not claims.take(chain[-1]):
+            if (answer := inbox.answer_to(request)) is not None:
+                return answer
+            time.sleep(_PAUSE)
+        claims.give_back(chain[-1])
+        return inbox.answer_to(request)
+    finally:
+        inbox.withdraw(request)
 
 
 def own_point(project: Project, path: str) -> Point:
@@ -176,12 +218,17 @@ class _Sweep:
         points: Sequence[Point],
         tell: Callable[[str], None],
         jobs: int | None,
+        inbox: Inbox | None = None,
     ) -> None:
         self._project = project
         self._name = name
         self._main = main
         self._chain = chain
-        self._points = points
+        self._points = list(points)
+        self._inbox = inbox or Inbox(project, name)
+        self._experiment: Experiment | None = None
+        self._seen: set[str] = set()  # the ids of datums of the last pipeline that ran, run or have a result
+        self._served: list[_Served] = []
         self._tell = tell
         self._jobs = jobs
         self._store = SnapshotStore(project)
@@ -201,9 +248,56 @@ class _Sweep:
         for path in self._chain[:-1]:
             going = self._upstream(path, going)
         variants = self._variants(self._chain[-1], going)
-        experiment = self._record(variants, earlier)
-        self._compute(variants)
-        return Ran(experiment, self._ran, self._known, tuple(self._failed))
+        self._experiment = self._record(variants, earlier)
+        alone = len(self._chain) == 1
+        self._compute(variants, self._joining if alone else None)
+        experiment = self._experiment
+        ran, known, failed = self._ran, self._known, list(self._failed)
+        for served in self._served:
+            own = [end for end in failed if end.datum_id in served.ids]
+            self._inbox.answer(served.request, Answer(len(served.ids) - len(own), served.known, _failures(own)))
+            ran, known = ran - len(served.ids) + len(own), known - served.known
+            failed = [end for end in failed if end.datum_id not in served.ids]
+        while not alone and (requests := self._inbox.requests(self._chain)):
+            for request in requests:
+                experiment = self._run_after(request, experiment)
+        return Ran(experiment, ran, known, _failures(failed))
+
+    def _run_after(self, request: Request, experiment: Experiment) -> Experiment:
+        """Run the points of a request by themselves, from the first pipeline on."""
+        rest = (self._tell, self._jobs, self._inbox)
+        sweep = _Sweep(self._project, self._name, self._main, self._chain, request.points, *rest)
+        try:
+            done = sweep.run(experiment)
+        except UserError as error:
+            self._inbox.answer(request, Answer(problems=error.problems))
+            return experiment
+        finally:
+            sweep.close()
+        self._inbox.answer(request, Answer(done.ran, done.known, done.failed))
+        return done.experiment
+
+    def _joining(self) -> list[tuple[_Variant, list[Task]]]:
+        """Return the pipeline at the points that other processes ask for, and their datums without a result."""
+        found: list[tuple[_Variant, list[Task]]] = []
+        for request in self._inbox.requests(self._chain):
+            first = len(self._points)
+            self._points += request.points
+            self._commits += [{} for _ in request.points]
+            try:
+                variants = self._variants(self._chain[-1], range(first, len(self._points)))
+                self._experiment = self._record(variants, self._experiment)
+            except UserError as error:
+                del self._points[first:], self._commits[first:]
+                self._inbox.answer(request, Answer(problems=error.problems))
+                continue
+            todo, known = _missing([v.assessment for v in variants], self._seen)
+            self._known += known
+            ids = frozenset(task.id for tasks in todo for task in tasks)
+            self._served.append(_Served(request, ids, known))
+            self._tell(f"{self._name}: {many(len(request.points), 'point')} joined, {len(ids)} more to run")
+            found += zip(variants, todo, strict=True)
+        return found
 
     def _upstream(self, path: str, going: Sequence[int]) -> list[int]:
         """Run a pipeline for all its points. Returns the points that have all results, with commits of its outputs."""
@@ -295,10 +389,15 @@ class _Sweep:
         new = Experiment(self._name, first.path, created, first.source, tuple(trials.values()))
         return record.write(self._project, new)
 
-    def _compute(self, variants: Sequence[_Variant]) -> set[str]:
-        """Run the datums without a result. Returns the ids of those that still have none."""
+    def _compute(
+        self, variants: Sequence[_Variant], more: Callable[[], list[tuple[_Variant, list[Task]]]] | None = None
+    ) -> set[str]:
+        """Run the datums without a result. Returns the ids of those that still have none.
+
+        more: returns what has joined meanwhile, or None if nothing can.
+        """
         name, path = self._name, variants[0].assessment.path
-        todo, known = _missing([v.assessment for v in variants])
+        todo, known = _missing([v.assessment for v in variants], self._seen if more else set())
         self._known += known
         count = sum(map(len, todo))
         which = f" of {self._project.name_of(path)}" if len(self._chain) > 1 else ""
@@ -308,9 +407,22 @@ class _Sweep:
         backend = chosen(self._project)
         engine = backend.make(self._project, self._jobs)
         failed: list[Attempt] = []
+        rounds: list[Round] = []
+
+        def begin(found: Sequence[tuple[_Variant, Sequence[Task]]]) -> int:
+            for variant, tasks in found:
+                rounds.append(self._round(len(rounds), variant, engine, backend))
+                rounds[-1].begin(tasks)
+            engine.expect(sum(len(tasks) for _, tasks in found))
+            return sum(len(tasks) for _, tasks in found)
+
         try:
-            rounds = [self._round(n, v, engine, backend) for n, v in enumerate(variants)]
-            _drive(rounds, todo, engine, failed, lambda done: self._tell(f"{name}: {done} of {count} done"))
+            begin(list(zip(variants, todo, strict=True)))
+            for done in _drive(rounds, engine, failed):
+                if more:
+                    count += begin(more())
+                if done:
+                    self._tell(f"{name}: {done} of {count} done")
         except BaseException:
             engine.cancel()
             raise
@@ -336,9 +448,15 @@ def _at(project: Project, path: str, own: Mapping[str, str]) -> Project:
     return Project(project.root, project.given, Parameters({**before.by_pipeline, path: found}))
 
 
-def _missing(found: Sequence[Assessment]) -> tuple[list[list[Task]], int]:
-    """Return for each assessment the datums without a result that none before it has; and how many have one."""
-    seen: set[str] = set()
+def _failures(ends: Sequence[Attempt]) -> tuple[Failure, ...]:
+    return tuple(Failure(end.datum, end.message, end.log) for end in ends)
+
+
+def _missing(found: Sequence[Assessment], seen: set[str]) -> tuple[list[list[Task]], int]:
+    """Return for each assessment the datums without a result that none before it has; and how many have one.
+
+    seen: the ids of datums that run or are known already; gets those that are found.
+    """
     todo: list[list[Task]] = []
     known = 0
     for a in found:
@@ -353,24 +471,18 @@ def _missing(found: Sequence[Assessment]) -> tuple[list[list[Task]], int]:
     return todo, known
 
 
-def _drive(
-    rounds: Sequence[Round],
-    todo: Sequence[Sequence[Task]],
-    engine: Executor,
-    failed: list[Attempt],
-    tell: Callable[[int], None],
-) -> None:
-    """Run the rounds of all points at once until each datum has ended."""
-    for round_, tasks in zip(rounds, todo, strict=True):
-        round_.begin(tasks)
-    engine.expect(sum(map(len, todo)))
+def _drive(rounds: Sequence[Round], engine: Executor, failed: list[Attempt]) -> Iterator[int]:
+    """Run the rounds of all points at once until each datum has ended; rounds may be added meanwhile.
+
+    Yields again and again how many datums have ended, or 0 if none has since.
+    """
     done = 0
     while going := [round_ for round_ in rounds if round_.go_on()]:
         outcomes = engine.poll(_PAUSE)
+        before = done
         for round_ in going:
             ends = round_.take([o for o in outcomes if round_.waits_for(o.set_id)])
             failed += [end for end in ends if end.kind not in SUCCEEDED]
             done += len(ends)
-            if ends:
-                tell(done)
+        yield done if done > before else 0
     engine.settle([work for round_ in rounds for work in round_.ended])

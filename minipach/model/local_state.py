@@ -180,6 +180,11 @@ class LocalState:
         return self.folder / "supervising"
 
     @property
+    def joining(self) -> Path:
+        """The points that processes add to experiments that run, a folder for each experiment (JSON)."""
+        return self.folder / "joining"
+
+    @property
     def seen(self) -> Path:
         """The branches as the last such pass saw them (JSON)."""
         return self.folder / "seen.json"

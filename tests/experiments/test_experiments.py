@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.fixtures.projects import Study
+from tests.fixtures.projects import MINIPACH, Study
 
 pytestmark = pytest.mark.slow
 
@@ -195,3 +196,64 @@ def test_pipelines_without_a_last_one_are_an_error(study: Study) -> None:
     done = study.minipach("exp", "run", "-S", "edges.level=1", "-S", "other.level=2")
     assert (done.code, done.out) == (2, "")
     assert done.reports("exp.not-connected", "-S", "edges, other")
+
+
+class Sweep:
+    """`exp run` in a process of its own."""
+
+    def __init__(self, study: Study, *words: str) -> None:
+        command = [*MINIPACH, "exp", "run", "--name", "live", *words]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen(command, cwd=study.root, **pipes)  # type: ignore[call-overload]
+        self.said = ""
+
+    def until(self, words: str) -> Sweep:
+        """Wait until a line says this."""
+        for line in self.process.stderr:
+            self.said += line
+            if words in line:
+                return self
+        raise AssertionError(self.said)
+
+    def end(self) -> tuple[int, str]:
+        """Wait for the end. Returns the exit code and what was said."""
+        out, err = self.process.communicate(timeout=120)
+        self.said += err
+        return self.process.returncode, out
+
+
+@pytest.fixture
+def slow_study(study: Study, tmp_path: Path) -> Study:
+    """The same pipeline, which takes its time."""
+    other = study.duplicate(tmp_path / "study")
+    script = other.root / "edges/code/run.sh"
+    script.write_text('[ "$1" = 9 ] || sleep 2\n' + script.read_text())
+    other.save("edges")
+    return other
+
+
+def test_points_of_a_second_process_join_a_run(slow_study: Study) -> None:
+    first = Sweep(slow_study, "-S", "edges.level=21,22", "-j", "1").until("4 to run")
+    second = Sweep(slow_study, "-S", "edges.level=22,23,9")
+    bad = Sweep(slow_study, "-S", "edges.nothing=1,2")
+    first.until("3 points joined, 4 more to run")
+    code, out = first.end()
+    assert code == 0 and "live: 4 ran, 0 had a result\n" in out, first.said
+    code, out = second.end()
+    assert code == 1 and "live: 2 ran in the run of another process, 0 had a result, 2 failed\n" in out, second.said
+    assert "failed: a: the command exited with 3" in second.said
+    assert bad.end()[0] == 2 and "exp.nothing" not in bad.said and "names params.nothing" in bad.said
+    rows = {row["params"]["level"]: row["done"] for row in shown(slow_study, "live")}
+    assert rows == {"21": 2, "22": 2, "23": 2, "9": 0}
+    assert not list((slow_study.root / ".git/minipach/joining/live").iterdir())
+
+
+@pytest.mark.soak
+def test_points_outlive_a_run_that_is_killed(slow_study: Study) -> None:
+    first = Sweep(slow_study, "-S", "edges.level=21", "-j", "1").until("2 to run")
+    second = Sweep(slow_study, "-S", "edges.level=23")
+    first.until("1 point joined")
+    first.process.kill()
+    code, out = second.end()
+    assert code == 0 and "live: 2 ran, 0 had a result\n" in out, second.said
+    first.process.communicate()
