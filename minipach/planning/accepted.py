@@ -29,6 +29,12 @@ class Change:
     who: str = ""
     when: str = ""
 
+    @property
+    def text(self) -> str:
+        """Return the change for people."""
+        who = ", ".join(word for word in (self.who.partition(" <")[0], self.when[:10]) if word)
+        return f"accepted: a change of {self.kind}{f': {self.why}' if self.why else ''}{f' ({who})' if who else ''}"
+
     def line(self) -> bytes:
         """Return the line of the file."""
         return json.dumps({"schema": 1, **asdict(self)}, ensure_ascii=True).encode() + b"\n"
@@ -59,6 +65,20 @@ def read_accepted(repo: Repo, commit: str) -> Accepted:
     """Return the changes that a commit has on record; a line that nobody of ours wrote does not count."""
     data = repo.objects.read(f"{commit}:{ACCEPTED}")
     return Accepted({(c.kind, c.new): c.old for c in _changes(data)}) if data else Accepted()
+
+
+def changes_in_force(repo: Repo, commit: str, recipe: Recipe) -> list[Change]:
+    """Return the changes of a commit by which a recipe counts as another one, the last first."""
+    rows: dict[tuple[str, str], Change] = {
+        (c.kind, c.new): c for c in _changes(repo.objects.read(f"{commit}:{ACCEPTED}") or b"")
+    }
+    found: list[Change] = []
+    for kind, now in (("code", recipe.code), ("image", recipe.image)):
+        content = now
+        while (change := rows.get((kind, content))) is not None and change not in found:
+            found.append(change)
+            content = change.old
+    return found
 
 
 def _changes(data: bytes) -> Iterable[Change]:

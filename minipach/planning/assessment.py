@@ -30,7 +30,7 @@ from minipach.model.pipeline import Need, Pipeline, Trigger
 from minipach.model.repo_layout import CODE, INPUTS, PINNED_CODE, PUBLISHED_REF, STATE
 from minipach.model.run_record import slugs
 from minipach.model.snapshot import FileEntry, Snapshot
-from minipach.planning.accepted import Accepted, read_accepted
+from minipach.planning.accepted import Accepted, changes_in_force, read_accepted
 from minipach.planning.collisions import foretold, shared_places
 from minipach.planning.plan import Plan, Step, content_pays, make_plan, reason_for, renamed, restore, visible_names
 from minipach.planning.release import Deferral, Revision, released
@@ -285,6 +285,13 @@ class Assessment:
         rows = [(kind, new, old) for (kind, new), old in found.old.items()]
         self.project.cache.put("accepted", where, (self.source, rows))
         return found
+
+    @property
+    def acceptances(self) -> tuple[str, ...]:
+        """A line for each accepted change by which the recipe of now counts as that of the results."""
+        if not self.accepted.old or self.source is None:
+            return ()
+        return tuple(change.text for change in changes_in_force(self.repo, self.source, self.recipe))
 
     @property
     def counted(self) -> Recipe:

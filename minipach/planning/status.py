@@ -149,7 +149,7 @@ def _status(
     }
     details = [*_failures(name, failed, "failed"), *_failures(name, left, "failed repeatedly, left alone")]
     details += upstream
-    details += assessment.exclusions
+    details += [*assessment.exclusions, *assessment.acceptances]
     details += [f"deferred: {one.repo}: {one.text}" for one in assessment.deferred]
     if absence := assessment.image.absence:
         details.append(absence)

@@ -90,7 +90,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class PipelineReport:
-    """One pipeline. commit: of its branch; "" before the first publish · left_out: datums that are not current."""
+    """One pipeline. commit: of its branch; "" before the first publish · left_out: datums that are not current.
+
+    decisions: what people have excluded and accepted, a line each.
+    """
 
     name: str
     path: str
@@ -107,6 +110,7 @@ class PipelineReport:
     made: tuple[Made, ...]
     left_out: tuple[DatumRow, ...]
     problems: tuple[Problem, ...]
+    decisions: tuple[str, ...] = ()
 
     def rerun(self, made: Made) -> str:
         """Return the command that makes the outputs of a datum again, to be run in the project."""
@@ -129,6 +133,7 @@ class PipelineReport:
             "usage": self.usage.as_json() if self.usage else None,
             "datums": [{**made.as_json(), "rerun": self.rerun(made)} for made in self.made],
             "left_out": [{"datum": r.name, "id": r.id, "state": r.state, "reason": r.reason} for r in self.left_out],
+            "decisions": list(self.decisions),
             "problems": problems_json(self.problems),
         }
 
@@ -241,6 +246,7 @@ def _assessed(a: Assessment, bare: PipelineReport) -> PipelineReport:
             "sources": sources,
             "usage": usage,
             "made": made,
+            "decisions": () if lacking else (*a.exclusions, *a.acceptances),
         }
     )
 
@@ -322,6 +328,7 @@ def as_lines(report: Report) -> Iterator[str]:
         for source in one.sources:
             branch = f"@{source.branch}" if source.branch else ""
             yield f"  input {source.name}: {source.repo}{branch} {source.glob} at {source.commit[:12] or '(nothing)'}"
+        yield from (f"  {line}" for line in one.decisions)
         yield from (f"  problem: {problem}" for problem in one.problems)
         for made in one.made:
             took = f", {made.seconds:.1f} s" if made.seconds is not None else ""

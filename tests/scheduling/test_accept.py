@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from minipach.datums.identity import Recipe
-from minipach.planning.accepted import Accepted, read_accepted
+from minipach.planning.accepted import Accepted, Change, read_accepted
 from tests.fixtures.projects import COPY, Study
 
 SPEC = 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/copy.sh]}\n'
@@ -41,6 +41,13 @@ def test_results_stay_current_and_new_datums_have_their_true_recipe(study: Study
     assert (done.json["current"], done.json["to_run"]) == (2, 0)
     assert counts(other) == {"current": 2}
     assert "only a comment" in other.git("edges", "log", "-1", "--format=%B")
+    other.minipach("exclude", "edges:sun", "-m", "too bright")
+    (said,) = other.minipach("status", "--json").json["pipelines"]
+    lines = [line.partition(" (")[0] for line in said["details"]]
+    assert lines == ["excluded: sun: too bright", "accepted: a change of code: only a comment"]
+    (reported,) = other.minipach("report", "--json").json["pipelines"]
+    assert reported["decisions"] == said["details"]
+    other.git("edges", "revert", "--no-edit", "HEAD")
     assert other.git("edges", "status", "--porcelain") == ""
     other.put("images/star", "star\n")
     report = other.schedule()["edges"]
@@ -53,6 +60,12 @@ def test_results_stay_current_and_new_datums_have_their_true_recipe(study: Study
         "edges", "revert", "--no-edit", other.git("edges", "log", "-1", "--format=%H", "--", ".minipach/accepted")
     )
     assert counts(other) == {"run": 3}
+
+
+def test_a_change_that_is_undone_is_not_in_force() -> None:
+    found = Accepted({("code", "b"): "a", ("code", "a"): "b"})
+    assert found.first("code", "b") == "b"
+    assert Change("code", "b", "a", "why\n", "A <a@b>", "2026-11-30T00:00:00").text.startswith("accepted: a change of")
 
 
 def _result(study: Study, name: str) -> str:
