@@ -162,7 +162,7 @@ def _joined(
 ) -> Answer | None:
     """Let a process that runs the experiment run the points, too. None: none did, and a pipeline has become free."""
     if claims.take(chain[-1]):
-        claims.give_back(chain[-1])  # pipelines are taken in order
+        claims.give_back(chain[-1])  # each in its turn, below
         return None
     inbox = Inbox(project, name)
     request = inbox.ask(chain, points)

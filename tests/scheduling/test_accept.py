@@ -62,10 +62,10 @@ def test_results_stay_current_and_new_datums_have_their_true_recipe(study: Study
     assert counts(other) == {"run": 3}
 
 
-def test_a_change_that_is_undone_is_not_in_force() -> None:
-    found = Accepted({("code", "b"): "a", ("code", "a"): "b"})
-    assert found.first("code", "b") == "b"
-    assert Change("code", "b", "a", "why\n", "A <a@b>", "2026-11-30T00:00:00").text.startswith("accepted: a change of")
+def test_a_change_in_words() -> None:
+    change = Change("code", "b", "a", "only a comment", "Ada <ada@example.org>", "2026-11-30T10:00:00")
+    assert change.text == "accepted: a change of code: only a comment (Ada, 2026-11-30)"
+    assert Change("image", "b", "a").text == "accepted: a change of image"
 
 
 def _result(study: Study, name: str) -> str:
