@@ -338,7 +338,7 @@ def _draft(
     }
     sentences["transform"] += rule.guesses
     if "environment" in parts.get("minipach", {}):
-        sentences["minipach"] = ["micromamba or pixi builds the environment; without this, that of minipach counts"]
+        sentences["minipach"] = ["micromamba builds the environment; without this key, the one on your PATH counts"]
     sentences["input"] = ["each value of the wildcards is a datum"] if rule.wildcards else []
     if "datum_timeout" in parts:
         sentences["datum_timeout"] = ["`runtime` of the rule; a datum that takes longer is stopped"]

@@ -1,4 +1,4 @@
-"""Images from recipes: uv for real; micromamba, podman, buildah, docker and apptainer by stand-ins on PATH."""
+"""Images from recipes: uv, podman and buildah for real; micromamba, docker and apptainer by stand-ins on PATH."""
 
 from __future__ import annotations
 
@@ -189,10 +189,13 @@ def test_a_dockerfile_is_built_by_what_is_there(
 
 
 @pytest.mark.slow
-def test_podman_builds_the_same_image_twice_and_it_runs(
-    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("program", ["podman", "buildah"])
+def test_the_same_image_is_built_twice_and_it_runs(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
 ) -> None:
-    need("podman", "runc", "busybox")
+    need("podman", "runc", "busybox", program)
+    if program == "buildah":
+        monkeypatch.setenv("PATH", _path_without(tmp_path, "podman", "docker"))
     for name, value in podman_config(tmp_path / "podman").items():
         monkeypatch.setenv(name, value)
     study.put("images/a.txt", "alpha")
@@ -205,12 +208,25 @@ def test_podman_builds_the_same_image_twice_and_it_runs(
     (study.root / "edges/env").mkdir()
     shutil.copy(shutil.which("busybox") or "", study.root / "edges/env/busybox")
     text = "FROM scratch\nCOPY busybox /bin/busybox\nCOPY busybox /bin/sh\nWORKDIR /data\nENV COLOUR=blue\n"
+    if program == "buildah":
+        text += "RUN /bin/busybox true\n"
     (study.root / "edges/env/Dockerfile").write_text(text)
     assert study.schedule()["edges"]["counts"]["ran"] == 1
     assert study.read("edges/a.txt") == b"blue /data\n"
     again = study.minipach("image", "build", "edges", "--again", "--json")
     assert again.json["is_new"]
     assert study.plan()["edges"]["counts"]["run"] == 0, "the same recipe gives the same bytes"
+
+
+def _path_without(tmp_path: Path, *names: str) -> str:
+    """Return a PATH with all programs but these."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    for place in os.environ["PATH"].split(os.pathsep):
+        for file in Path(place).iterdir() if Path(place).is_dir() else ():
+            if file.name not in names and not (folder / file.name).is_symlink():
+                (folder / file.name).symlink_to(file)
+    return str(folder)
 
 
 def _without_builders(tmp_path: Path) -> str:
