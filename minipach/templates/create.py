@@ -14,6 +14,7 @@ from minipach.git.repo import Repo, need_identity
 from minipach.git.shared_modes import current_mask
 from minipach.model.pipeline import BrokenSpec, default_name
 from minipach.model.repo_layout import JSONNET_SPEC, SPEC, SPECS
+from minipach.project.parameters import working_parameters
 from minipach.project.project import Project, find_project
 from minipach.spec.load import load_spec
 from minipach.spec.value_types import NAME, NAME_RULE
@@ -70,7 +71,6 @@ def draft_of(project: Project, wanted: Wanted, directory: Path) -> Draft:
         UserError: The name is taken or wrong, or the source can't be used.
     """
     check_name(project, wanted.name)
-    folder = PurePosixPath(wanted.name).name
     if wanted.arguments and PurePosixPath(wanted.source).suffix != ".jsonnet":
         raise UserError(Problem("new.no-arguments", "--arg", "no jsonnet template is named", "leave out --arg"))
     if wanted.values and not wanted.source:
@@ -80,7 +80,7 @@ def draft_of(project: Project, wanted: Wanted, directory: Path) -> Draft:
         draft = replace(draft, spec={**draft.spec, "transform": {"image": wanted.image, **draft.spec["transform"]}})
     if wanted.command:
         draft = _with_command(draft, wanted.command)
-    _validate(draft, folder)
+    check_spec(project, to_yaml(draft), wanted.name)
     return draft
 
 
@@ -300,9 +300,12 @@ def _names(found: dict[str, object]) -> list[str]:
     return [str(pfs.get("name") or default_name(str(pfs["repo"])))]
 
 
-def _validate(draft: Draft, folder: str) -> None:
+def check_spec(project: Project, text: str, name: str) -> None:
+    """Check a new spec of a pipeline, with the parameters of the working tree. Raises UserError."""
+    folder = PurePosixPath(name).name
+    params = working_parameters(project.root).of(folder, name) if "{{" in text else None
     try:
-        load_spec(to_yaml(draft), source=SPEC, folder=folder)
+        load_spec(text, source=SPEC, folder=folder, params=params)
     except BrokenSpec as error:
         raise UserError(error.problems) from None
 

@@ -55,7 +55,7 @@ def evaluated(file: Path, arguments: Sequence[str]) -> Rendering:
         check_argument(word)
     folder = Path(os.path.realpath(file.parent))
     command = [sys.executable, "-I", "-B", "-c", _ASK.read_text(), str(file), str(folder), *arguments]
-    answer = run_limited(command, folder=folder, place=str(file), seconds=_SECONDS, memory=_MEMORY)
+    answer = run_limited(command, folder=folder, place=str(file), seconds=_SECONDS, memory=_MEMORY, called="jsonnet")
     lines = [line for line in answer.out.splitlines() if line.startswith(_MARK)]
     if not lines:
         message = f"no value within {_SECONDS} s and {_MEMORY / 1e9:.1f} GB"

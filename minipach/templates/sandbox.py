@@ -75,10 +75,15 @@ def run_boxed(
     return _run(limited, env, place, command[0], seconds, folder)
 
 
-def run_limited(command: Sequence[str], *, folder: Path, place: str, seconds: int, memory: int) -> Answer:
-    """Run a program that runs no code of what it reads, with limits of time, memory and output. Raises UserError."""
+def run_limited(
+    command: Sequence[str], *, folder: Path, place: str, seconds: int, memory: int, called: str = ""
+) -> Answer:
+    """Run a program that runs no code of what it reads, with limits of time, memory and output. Raises UserError.
+
+    called: what the program is called in messages.
+    """
     env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
-    return _run(_limited(command, seconds, memory), env, place, command[0], seconds, folder)
+    return _run(_limited(command, seconds, memory), env, place, called or command[0], seconds, folder)
 
 
 def _limited(command: Sequence[str], seconds: int, memory: int) -> list[str]:

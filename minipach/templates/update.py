@@ -13,12 +13,11 @@ from typing import Any
 
 from minipach.git.repo import Repo
 from minipach.git.shared_modes import current_mask
-from minipach.model.pipeline import BrokenSpec
 from minipach.model.repo_layout import CODE, SPEC, TEMPLATE_RECORD
 from minipach.project.project import Project
-from minipach.spec.load import load_spec
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import many
+from minipach.templates.create import check_spec
 from minipach.templates.draft import DraftFile, to_yaml
 from minipach.templates.jsonnet import check_argument
 from minipach.templates.library import describe, render, values_of_words
@@ -116,7 +115,8 @@ def _merged_update(project: Project, name: str, words: Sequence[str]) -> Update:
             if not clean:
                 conflicts.append(path)
     if SPEC not in conflicts:
-        _validate(next((file.content for file in write if file.path == SPEC), None), PurePosixPath(name).name)
+        for file in (file for file in write if file.path == SPEC):
+            check_spec(project, file.content.decode(), name)
     if write or remove or made_record.content != _read(folder / TEMPLATE_RECORD, name):
         write.append(made_record)
     old, new = str(record["version"]), template.version
@@ -141,7 +141,7 @@ def _rendered_again(project: Project, name: str, source: Source, words: Sequence
     rendering = replace(draft.rendering, template=source.template)
     draft = replace(draft, rendering=rendering)
     content = to_yaml(draft).encode()
-    _validate(content, PurePosixPath(name).name)
+    check_spec(project, content.decode(), name)
     ours = _read(project.root / name / SPEC, f"{name}/{SPEC}") or b""
     conflicts: tuple[str, ...] = ()
     if ours != content and is_edited(ours.decode("utf-8", "surrogateescape"), source):
@@ -247,12 +247,3 @@ def three_way(ours: bytes, before: bytes, theirs: bytes) -> tuple[bytes, bool]:
         command = ["git", "merge-file", "-p", *labels, *map(str, paths)]
         done = subprocess.run(command, capture_output=True, cwd=folder, check=False)
     return done.stdout, done.returncode == 0
-
-
-def _validate(content: bytes | None, folder: str) -> None:
-    if content is None:
-        return
-    try:
-        load_spec(content.decode(), source=SPEC, folder=folder)
-    except BrokenSpec as error:
-        raise UserError(error.problems) from None

@@ -65,6 +65,13 @@ def test_names_that_are_refused(root: Files, project: Project, name: str, code: 
     assert code_of(find_project(project.root), Wanted(name)) == code
 
 
+def test_a_command_may_name_parameters_of_the_working_tree(project: Project) -> None:
+    wanted = Wanted("sizes", command=["echo", "{{ params.level }}"])
+    assert code_of(project, wanted) == code_of(project, Wanted("sizes", command=["echo", "{{ ().__class__ }}"]))
+    (project.root / "params.yml").write_text("sizes: {level: 3}\n")
+    assert draft_of(project, wanted, project.root).spec["transform"]["cmd"][1] == "{{ params.level }}"
+
+
 def test_nothing_is_overwritten(project: Project) -> None:
     (project.root / "sizes/code").mkdir(parents=True)
     (project.root / "sizes/code/run.sh").write_text("mine")
