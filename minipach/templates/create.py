@@ -20,7 +20,7 @@ from minipach.spec.load import load_spec
 from minipach.spec.value_types import NAME, NAME_RULE
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import printable
-from minipach.templates.dockerfile import read_dockerfile
+from minipach.templates.dockerfile import is_alone, read_dockerfile
 from minipach.templates.draft import Draft, DraftFile, to_yaml
 from minipach.templates.dvc import read_stage
 from minipach.templates.inputs import inputs_of, only_repo
@@ -258,6 +258,15 @@ def _of_image(wanted: Wanted, file: Path, found: dict[str, object], guesses: Seq
     if not words and not wanted.command:
         fix = "name one: minipach new NAME --from Dockerfile -- COMMAND"
         raise UserError(Problem("new.no-command", str(file), "neither CMD nor ENTRYPOINT", fix))
+    if not wanted.image and is_alone(file):
+        alone = {"cmd": words or list(wanted.command), **({"working_dir": folder} if folder else {})}
+        notes = {
+            "input": guesses,
+            "transform": ["its command reads below /pfs and writes to /pfs/out"],
+            "minipach": ["the first schedule builds the image, with podman, buildah or docker"],
+        }
+        made = {"input": found, "transform": alone, "minipach": {"environment": "Dockerfile"}}
+        return Draft(made, notes, (DraftFile("Dockerfile", file.read_bytes()),), left_out, file.name)
     image = wanted.image or PurePosixPath(wanted.name).name
     transform: dict[str, object] = {"image": image, "cmd": words or list(wanted.command)}
     if folder:

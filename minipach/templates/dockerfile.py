@@ -38,6 +38,16 @@ def read_dockerfile(file: Path) -> tuple[list[str], str, tuple[str, ...]]:
     return words, values.get("WORKDIR", ""), tuple(left_out)
 
 
+def is_alone(file: Path) -> bool:
+    """Return whether a Dockerfile needs no other file of its folder: it copies from other stages only."""
+    from dockerfile_parse import DockerfileParser
+
+    parsed = DockerfileParser(fileobj=io.BytesIO(file.read_bytes())).structure
+    copies = [step for step in parsed if str(step["instruction"]).upper() in ("COPY", "ADD")]
+    mounts = [step for step in parsed if "--mount" in str(step["value"])]
+    return not mounts and all("--from=" in str(step["value"]) for step in copies)
+
+
 def _words(value: str) -> list[str]:
     """Return the words of an instruction in its JSON form, or a shell that runs it in its other form."""
     if not value:

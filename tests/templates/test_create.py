@@ -168,3 +168,23 @@ def test_from_nothing_to_results(tmp_path: Path) -> None:
     study.schedule()
     assert study.read("count/n.csv").split() == [b"4"]
     assert study.read("sizes/a.txt.bytes").split() == [b"4"]
+
+
+@pytest.mark.parametrize(
+    ("copies", "recipe"),
+    [
+        ("", "Dockerfile"),
+        ("COPY --from=build /a /b\n", "Dockerfile"),
+        ("COPY run.sh /b\n", None),
+        ("RUN --mount=type=bind,target=/x true\n", None),
+    ],
+)
+def test_a_dockerfile_that_needs_no_other_file_is_the_recipe(project: Project, copies: str, recipe: str | None) -> None:
+    text = f'FROM ubuntu AS build\nFROM scratch\n{copies}WORKDIR /x\nCMD ["cat", "/pfs/images"]\n'
+    (project.root / "Dockerfile").write_text(text)
+    draft = draft_of(project, Wanted("p", "Dockerfile"), project.root)
+    assert draft.spec.get("minipach", {}).get("environment") == recipe
+    assert draft.spec["transform"] == {"cmd": ["cat", "/pfs/images"], "working_dir": "/x"} | (
+        {} if recipe else {"image": "p"}
+    )
+    assert [file.path for file in draft.files] == ([recipe] if recipe else [])
