@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -253,6 +254,27 @@ def show_json(data: Any) -> None:
 def can_redraw(stream: Any) -> bool:
     """Return whether what a stream shows can be drawn over: on a terminal that is more than a printer."""
     return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
+
+
+class Note:
+    """A line on the terminal for the time until there is more to show. Elsewhere it is not shown."""
+
+    def __init__(self, text: str) -> None:
+        self._shown = can_redraw(sys.stderr)
+        if self._shown:
+            self._write(f"{text} ...")
+
+    def clear(self) -> None:
+        """Remove the line."""
+        if self._shown:
+            self._shown = False
+            self._write("\r\x1b[K")
+
+    @staticmethod
+    def _write(text: str) -> None:
+        with contextlib.suppress(OSError):  # the terminal is gone; the work continues
+            sys.stderr.write(text)
+            sys.stderr.flush()
 
 
 def colours(stream: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minipach.cli.common import FAILED, USER, Here, colours, guarded, say, say_layout, show, show_json
+from minipach.cli.common import FAILED, USER, Here, Note, can_redraw, guarded, say, say_layout, show, show_json
 from minipach.cli.options import DOWNSTREAM, JOBS, JSON, TARGETS, UPSTREAM
 from minipach.cli.sections import RUN, add
 from minipach.model.states import ENDS, FINE
@@ -96,7 +96,12 @@ def schedule(
 
     here: Here = context.obj
     project = here.project()
-    targets = sound_targets(project, what or [], upstream=upstream, downstream=downstream)
+    note = Note("reading the project") if not quiet and not events else None
+    try:
+        targets = sound_targets(project, what or [], upstream=upstream, downstream=downstream)
+    finally:
+        if note is not None:
+            note.clear()
     if not quiet:
         say_layout(project)
     if quiet and verbose:
@@ -148,7 +153,7 @@ def tell(report: ScheduleReport, *, as_json: bool, quiet: bool = False, none: st
         show(on_its_way(report))
     elif report.ok and all(p.state == "current" for p in report.pipelines):
         show("nothing to do" if report.pipelines else none)
-    elif colours(sys.stderr):
+    elif can_redraw(sys.stderr):
         for line in summary(report):
             say(line)
     if report.problems:
@@ -234,13 +239,16 @@ class Terminal:
         self._since: dict[str, float] = {}  # by pipeline
         self._bars: Bars | None = None
         self._last: dict[str, float] = {}
-        self._tty = colours(sys.stderr)
+        self._tty = can_redraw(sys.stderr)
+        self._note = Note("reading the project") if project and detail == 0 else None
         # failed datums by pipeline, how they failed and what they said last
         self._alike: dict[str, dict[tuple[Way, str], list[str]]] = {}
 
     def report(self, event: Event) -> None:
         """Show an event."""
         from minipach.scheduling import events
+
+        self._clear_note()
 
         match event:
             case events.Message(text):
@@ -312,10 +320,16 @@ class Terminal:
 
     def stop(self) -> None:
         """Take all bars off the screen."""
+        self._clear_note()
         if self._bars is not None:
             with contextlib.suppress(OSError):
                 self._bars.stop()
             self._bars = None
+
+    def _clear_note(self) -> None:
+        if self._note is not None:
+            self._note.clear()
+            self._note = None
 
     def _failure(self, pipeline: str, end: Attempt) -> None:
         """Show why a datum failed, and the end of its log; of those that failed alike, only the first in full."""

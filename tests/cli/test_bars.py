@@ -81,6 +81,7 @@ def test_a_schedule_on_a_real_terminal(study: Study) -> None:
     shown = screen(study.root, "schedule", "-j", "2")
     assert re.search(r"edges .*0/3.*so far, now (a|bad)\.txt, (bad|c)\.txt", shown), shown
     assert re.search(r"edges .*[12]/3.*1 failed.*left, now c\.txt|edges .*[12]/3.*left, now", shown), shown
+    assert shown.startswith("reading the project ...\n")
     assert shown.index("edges: bad.txt failed") < shown.index("edges: failed (2 ran, 1 failed)")
     assert "no such column" in shown
     assert shown.rstrip().endswith(
@@ -93,7 +94,9 @@ def screen(folder: Path, *command: str) -> str:
     pid, master = pty.fork()
     if pid == 0:
         os.chdir(folder)
-        os.execvpe(MINIPACH[0], [*MINIPACH, *command], {**os.environ, "COLUMNS": "150", "TERM": "xterm"})
+        os.execvpe(
+            MINIPACH[0], [*MINIPACH, *command], {**os.environ, "COLUMNS": "150", "TERM": "xterm", "NO_COLOR": "1"}
+        )
     data = b""
     while select.select([master], [], [], 120)[0]:
         try:
