@@ -93,10 +93,13 @@ def update(
 
     here: Here = context.obj
     project = here.project()
+    before = project.repo.head()
     with reporting() as terminal:
         problems = import_changes(project, terminal, names or None)
     if not bucket_inputs(project):
         show("no input is a bucket; minipach input add")
+    elif not problems and project.repo.head() == before:
+        show("nothing has changed")
     leave_with(problems)
 
 

@@ -109,7 +109,8 @@ def test_objects_come_change_and_go(study: Study, minio: S3Server) -> None:
     minio.put("plain", "in/new", "n")
     minio.client.remove_object("plain", "in/sub/b c+ü")
     study.put("raw/README", "mine")
-    assert update(study) == ["raw: 3 object(s) changed in plain"]
+    assert study.minipach("input", "update", env=minio.env).err == "raw: 3 object(s) changed in plain\n"
+    assert study.minipach("input", "update", "raw", env=minio.env).out == "nothing has changed\n"
     assert files(study, "raw") == {"a", "new", "README"} and study.read("raw/a") == b"a2"
     assert study.git("raw", "rev-parse", "HEAD") == study.git(".", "rev-parse", "HEAD:raw") != head
     assert study.git(".", "status", "--porcelain") == ""
