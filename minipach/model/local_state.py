@@ -105,6 +105,11 @@ class LocalState:
         return self.folder / "rq" / "publish.log"
 
     @property
+    def pushes(self) -> Path:
+        """Exists if passes push results to remotes. Then `triggers/hook` hears pushes and fetches of the user, too."""
+        return self.folder / "pushes"
+
+    @property
     def heard(self) -> Path:
         """The lines that triggers wrote since the last pass read git. `triggers/hook` writes them."""
         return self.folder / "heard"

@@ -22,6 +22,7 @@ from minipach.git.shared_modes import current_mask
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError
 from minipach.triggers import bare_repos
+from minipach.triggers.push_back import note_pushing
 
 HOOK = "reference-transaction"
 RECEIVED = "post-receive"  # the hook of a bare repository
@@ -69,6 +70,7 @@ def install(project: Project, repo: str | None = None) -> list[HookState]:
             bare_repos.add(project, path)
         elif path:
             _unset(_repo(project, path), SWITCH)
+    note_pushing(project)
     return list(_complete(project, chosen))
 
 
@@ -100,6 +102,7 @@ def remove(project: Project, repo: str | None = None) -> list[HookState]:
             there.git("config", "--local", SWITCH, "off")
     if repo is None:
         _unset(project.repo, SWITCH)
+    note_pushing(project)
     return found
 
 

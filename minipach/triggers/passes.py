@@ -37,7 +37,7 @@ from minipach.support.text import many, printable
 from minipach.support.validation import InvalidError, parse_object
 from minipach.triggers import alerts, bare_repos, bucket_inputs, followed_remotes, hooks
 from minipach.triggers.commit_messages import Wishes, Wrong, mode_of, note_wrong, read_wishes
-from minipach.triggers.push_back import push_back
+from minipach.triggers.push_back import note_pushing, push_back
 from minipach.triggers.seen_refs import Tips, begin_pass, end_pass, tips_of, with_own_moves
 from minipach.triggers.webhook_secrets import PREFIX
 
@@ -204,6 +204,7 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
             alerts.evaluate(project)
             raise
         missed += _tried(push_back, root, reporter)
+        note_pushing(project)
         if wishes.skipped is None:  # else the next pass reads these commits again
             end_pass(state, with_own_moves(project, tips))
         rows = tuple(p.as_json() for p in report.pipelines)

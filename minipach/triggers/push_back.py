@@ -68,6 +68,16 @@ def push_back(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
     return tuple(problems)
 
 
+def note_pushing(project: Project) -> None:
+    """Have the hooks hear the user's own pushes if passes push results to remotes, and else not."""
+    mark = project.local.pushes
+    if followed(project) or bare_repos.receiving(project):
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    else:
+        mark.unlink(missing_ok=True)
+
+
 _Pair = tuple[str, Repo, str]  # path, repo, remote
 
 

@@ -15,6 +15,7 @@ from minipach.model.local_state import LocalState
 from minipach.project.project import Project
 from minipach.triggers import hooks
 from minipach.triggers.hooks import HOOK
+from minipach.triggers.push_back import note_pushing
 from tests.fixtures.projects import Study, run
 from tests.fixtures.refusals import refused
 
@@ -179,6 +180,26 @@ def test_own_commands_and_other_branches_start_nothing(study: Study, heard: Path
     study.git("images", "update-ref", "refs/heads/theirs", head)
     assert heard.exists()
     end_stubs(heard)
+
+
+def test_a_push_of_the_user_counts_where_passes_push_results(study: Study, heard: Path, tmp_path: Path) -> None:
+    study.ok("git", "init", "-q", "--bare", str(tmp_path / "store.git"))
+    study.git("images", "remote", "add", "store", str(tmp_path / "store.git"))
+    project = Project(study.root)
+    note_pushing(project)
+    study.git("images", "push", "-q", "store", "HEAD:first")
+    assert not heard.exists()
+    study.git(".", "config", "minipach.follow", "store")
+    note_pushing(project)
+    study.git("images", "push", "-q", "store", "HEAD:refs/heads/git-annex", "HEAD:refs/heads/minipach")
+    study.ok("git", "push", "-q", "store", "HEAD:own", cwd=study.root / "images", env={"MINIPACH_OWN_GIT": "1"})
+    assert not heard.exists()
+    study.git("images", "push", "-q", "store", "HEAD:second")
+    assert heard.read_text().startswith("refs/remotes/store/second ")
+    end_stubs(heard)
+    study.git(".", "config", "--unset", "minipach.follow")
+    note_pushing(project)
+    assert not project.local.pushes.exists()
 
 
 def test_command_never_fails(study: Study, heard: Path) -> None:
