@@ -135,8 +135,7 @@ def stop(context: typer.Context, pipelines: SERVICES = None) -> None:
         for one in actions.stop(project, actions.chosen(project, pipelines)):
             show(f"{project.name_of(one.path)}: {one.state}")
         return
-    process = actions.stop_all(project)
-    show(f"process {process} has ended, and all services" if process is not None else "no services run")
+    show(actions.stop_all(project))
 
 
 @guarded

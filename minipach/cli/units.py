@@ -27,7 +27,8 @@ def show_unit(context: typer.Context, root: Path, *, kill_children: bool) -> Non
     from minipach.git.repo import user_path
     from minipach.support.systemd import user_unit
 
-    name = str(context.info_name)
+    words = context.command_path.split()[1:]  # of a group, too: `services run`
+    name = " ".join(words)
     unit = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"minipach-{name}-{root.name}").strip("-") + ".service"
     header = (
         f"Save this as ~/.config/systemd/user/{unit}, then:\n"
@@ -35,7 +36,7 @@ def show_unit(context: typer.Context, root: Path, *, kill_children: bool) -> Non
         "To run it without a login: loginctl enable-linger\n"
         f"Log: journalctl --user -u {unit}"
     )
-    command = [sys.executable, "-m", "minipach", "-C", str(root), name, *_given(context)]
+    command = [sys.executable, "-m", "minipach", "-C", str(root), *words, *_given(context)]
     path = {"PATH": user_path()}
     show_exactly(user_unit(f"minipach {name} in {root}", command, path, kill_children=kill_children, header=header))
 
@@ -48,6 +49,9 @@ def _given(context: typer.Context) -> Iterator[str]:
         if key == "unit" or source is None or source.name != "COMMANDLINE":
             continue
         value = context.params[key]
+        if parameter.param_type_name == "argument":
+            yield from map(str, value if isinstance(value, list | tuple) else [value])
+            continue
         option = max(parameter.opts, key=len)
         if isinstance(value, bool):
             yield option if value else parameter.secondary_opts[0]

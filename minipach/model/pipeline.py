@@ -167,12 +167,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class Pod:
-    """The part of a spec that is for pods of Kubernetes. tolerations, patch: JSON as text, "" for none."""
+    """The part of a spec that is for pods of Kubernetes. tolerations, patch, spec: JSON as text, "" for none."""
 
     node_selector: tuple[tuple[str, str], ...] = ()
     priority_class: str = ""
     tolerations: str = ""
     patch: str = ""
+    spec: str = ""
 
 
 @dataclass(frozen=True)

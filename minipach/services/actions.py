@@ -19,6 +19,7 @@ from minipach.records.service_state import ServiceState, name_of, read_state, st
 from minipach.services import cluster
 from minipach.services.wanted import wanted
 from minipach.support.errors import Problem, UserError
+from minipach.support.text import many
 
 _START = 90.0  # seconds until services serve, or can't
 _END = 60.0
@@ -119,17 +120,18 @@ def stop(project: Project, paths: Sequence[str]) -> list[ServiceState]:
     return states(project, paths)
 
 
-def stop_all(project: Project) -> int | None:
-    """End the supervisor with all services. Return its process; None: none ran, and what it had left is ended.
+def stop_all(project: Project) -> str:
+    """End the supervisor with all services, those in a cluster, too. Return what was done, in a line.
 
-    Services in a cluster end, too.
+    What a supervisor that was killed has left is ended.
 
     Raises UserError where it does not end.
     """
-    process = supervisor(project.local)
+    process, done = supervisor(project.local), list[str]()
     if (host := backend(project).service_host(project)) is not None:
         host.remove(project.services)
         cluster.noted(project, host.states(project.services))
+        done.append(f"removed {many(len(project.services), 'service')} from the cluster")
     if process:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGTERM)
@@ -141,7 +143,9 @@ def stop_all(project: Project) -> int | None:
     for path in project.services:
         if process is None and is_dataset(project.root / path):
             clean_up(Repo(project.root / path))
-    return process
+    if process is not None:
+        done.append(f"process {process} has ended, and all services")
+    return "; ".join(done) or "no services run"
 
 
 def _start_supervisor(project: Project) -> subprocess.Popen[bytes]:

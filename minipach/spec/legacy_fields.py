@@ -13,7 +13,6 @@ _FIELDS: dict[str, dict[str, tuple[str, str]]] = {
         "job_input": ("a field of Pachyderm 1.2 and before", "write `input: {pfs: {...}}`"),
         "chunk_spec": ("called `datum_set_spec` since Pachyderm 2.0", "rename it"),
         "resource_spec": ("called `resource_requests` since Pachyderm 1.6", "rename it"),
-        "pod_spec": ("called `pod_patch` since Pachyderm 1.9", "rename it"),
         "standby": ("called `autoscaling` since Pachyderm 2.0", "remove it: no worker waits without work"),
         "scale_down_threshold": ("obsolete", "remove it: no worker waits without work"),
         "enable_stats": ("obsolete", "remove it: times and resources are kept for all datums (minipach usage)"),

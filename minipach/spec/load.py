@@ -436,6 +436,7 @@ def _pod(spec: PipelineSpec) -> Pod:
         priority_class=spec.scheduling_spec.priority_class_name,
         tolerations=json.dumps(tolerations) if tolerations else "",
         patch=spec.pod_patch,
+        spec=spec.pod_spec,
     )
 
 

@@ -512,6 +512,11 @@ class PipelineSpec(Model):
     tolerations: list[TolerationSpec] = Field(
         default=[], description="Taints of nodes that pods tolerate. For executor kubernetes."
     )
+    pod_spec: Text = Field(
+        default="",
+        description="Fields of the pod's spec as a JSON object (RFC 7386), as text; `pod_patch` comes after it. For "
+        "executor kubernetes.",
+    )
     pod_patch: Text = Field(
         default="", description="A JSON patch (RFC 6902) of the pod's spec, as text. For executor kubernetes."
     )

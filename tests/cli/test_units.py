@@ -9,6 +9,15 @@ import pytest
 from tests.fixtures.projects import Study
 
 
+def test_the_unit_of_a_command_of_a_group_has_its_arguments(study: Study) -> None:
+    study.pipeline(
+        "site", "input: {cron: {name: t, spec: '@daily'}}\ntransform: {cmd: [x]}\nservice: {internal_port: 80}\n"
+    )
+    done = study.minipach("services", "run", "site", "--unit")
+    assert done.code == 0, done.err
+    assert f'"{study.root}" "services" "run" "site"\n' in done.out and "minipach-services-run-study.service" in done.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words", "mode"),
     [

@@ -107,11 +107,14 @@ def used_up(rows: Collection[Mapping[str, Any]]) -> Iterator[tuple[str, list[str
     """Yield each quota of which something is used up, with the names of that."""
     for row in rows:
         hard, used = _limits(row, "hard"), _limits(row, "used")
-        full = sorted(
-            name for name, most in hard.items() if (quantity(used.get(name)) or 0) >= (quantity(most) or 1e300)
-        )
+        full = sorted(name for name, most in hard.items() if _is_full(used.get(name), most))
         if full:
             yield str(row.get("metadata", {}).get("name")), full
+
+
+def _is_full(used: object, most: object) -> bool:
+    has, allowed = quantity(used), quantity(most)
+    return allowed is not None and (has or 0.0) >= allowed
 
 
 def over_quota(rows: Collection[Mapping[str, Any]], where: str, needs: Needs) -> Iterator[Problem]:

@@ -20,6 +20,7 @@ from minipach.model.launch_protocol import POD_FOLDER
 from minipach.model.pipeline import Pod
 from minipach.model.work_set import Needs
 from minipach.support.errors import Problem, UserError
+from minipach.support.validation import InvalidError, parse_object
 
 PROJECT_LABEL = "minipach.dev/project"
 PIPELINE_LABEL = "minipach.dev/pipeline"
@@ -165,12 +166,14 @@ def pod_spec(request: JobRequest, options: PodOptions) -> dict[str, Any]:
 
 
 def patched(pod: dict[str, Any], request: JobRequest) -> dict[str, Any]:
-    """Apply the spec's `pod_patch` (RFC 6902), which Pachyderm applies to the pod's spec."""
+    """Apply the spec's `pod_spec` (RFC 7386) and `pod_patch` (RFC 6902), as Pachyderm does it to the pod's spec."""
+    where = f"{request.pipeline}/spec.yml"
+    if request.pod.spec:
+        pod = _merged(pod, _object(request.pod.spec, where))
     if not request.pod.patch:
         return pod
     import jsonpatch
 
-    where = f"{request.pipeline}/spec.yml"
     try:
         found = jsonpatch.apply_patch(pod, json.loads(request.pod.patch))
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, ValueError) as error:
@@ -180,3 +183,33 @@ def patched(pod: dict[str, Any], request: JobRequest) -> dict[str, Any]:
     if not isinstance(found, Mapping) or not isinstance(found.get("containers"), list):
         raise UserError(Problem("kubernetes.bad-patch", where, "pod_patch: leaves no containers", "keep /containers"))
     return dict(found)
+
+
+_LISTS = ("containers", "initContainers", "volumes")  # whose place a merge would take
+
+
+def _object(text: str, where: str) -> dict[str, Any]:
+    """Return the JSON object of `pod_spec`. Raises UserError for what is none, or takes the place of our lists."""
+    try:
+        found = parse_object(text)
+    except InvalidError as error:
+        message = f"pod_spec: no JSON object: {error}"
+        raise UserError(Problem("kubernetes.bad-patch", where, message, "write {...}, as text")) from None
+    for name in _LISTS:
+        if name in found:
+            message, fix = f"pod_spec: it would take the place of {name}", "change them with pod_patch"
+            raise UserError(Problem("kubernetes.bad-patch", where, message, fix))
+    return found
+
+
+def _merged(old: Any, new: Any) -> Any:
+    """Return a value with a merge patch (RFC 7386) applied."""
+    if not isinstance(new, dict):
+        return new
+    found = dict(old) if isinstance(old, dict) else {}
+    for name, value in new.items():
+        if value is None:
+            found.pop(name, None)
+        else:
+            found[name] = _merged(found.get(name), value)
+    return found

@@ -116,6 +116,8 @@ def test_a_quota_below_one_pod_is_a_problem_and_a_full_one_is_not() -> None:
         },
     }
     assert list(used_up([quota, {}])) == [("lab", ["pods"])]
+    nothing = {"metadata": {"name": "none"}, "status": {"hard": {"pods": "0"}, "used": {}}}
+    assert list(used_up([nothing])) == [("none", ["pods"])]
     assert not list(over_quota([quota, {}], "edges/spec.yml", Needs(cpu=2.0, memory=2**30, gpus=1)))
     needs = Needs(cpu=3.0, memory=2**31, gpus=2)
     found = list(over_quota([quota], "edges/spec.yml", needs))

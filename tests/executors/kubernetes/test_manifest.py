@@ -77,6 +77,22 @@ def test_the_spec_says_where_pods_run() -> None:
     assert found["hostNetwork"] is True
 
 
+def test_fields_of_the_pod_are_merged_before_the_patch() -> None:
+    spec = json.dumps({"hostNetwork": True, "securityContext": {"fsGroup": 7}, "automountServiceAccountToken": None})
+    patch = json.dumps([{"op": "replace", "path": "/securityContext/fsGroup", "value": 8}])
+    found = pod_of(made(replace(REQUEST, pod=Pod(spec=spec, patch=patch))))
+    assert found["hostNetwork"] is True and found["securityContext"] == {"fsGroup": 8}
+    assert "automountServiceAccountToken" not in found and found["containers"]
+
+
+@pytest.mark.parametrize("text", ["[]", "x", '{"containers": []}', '{"volumes": null}'])
+def test_fields_that_do_not_fit_are_one_line(text: str) -> None:
+    with pytest.raises(UserError) as error:
+        job(replace(REQUEST, pod=Pod(spec=text)), OPTIONS)
+    (problem,) = error.value.problems
+    assert (problem.code, problem.location) == ("kubernetes.bad-patch", "a/b c/spec.yml")
+
+
 @pytest.mark.parametrize(
     "patch",
     [
