@@ -35,9 +35,7 @@ def adopt(
         list[str] | None,
         typer.Argument(metavar="TARGET", help="Make pipelines of these targets. [default: all that have a recipe]"),
     ] = None,
-    makefile: Annotated[
-        str, typer.Option("--makefile", metavar="FILE", help="Read this Makefile. [default: Makefile]")
-    ] = "Makefile",
+    makefile: Annotated[str, typer.Option("--makefile", metavar="FILE", help="Read this Makefile.")] = "Makefile",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Write all pipelines without a question.")] = False,
     save: Annotated[bool, typer.Option("--commit", help="Commit each pipeline that is written.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the steps, and write nothing.")] = False,
@@ -45,8 +43,9 @@ def adopt(
 ) -> None:
     """Turn the targets of a Makefile into pipelines, step by step.
 
-    Shows each step: the spec, the files and the datums. Writes it after a question at the terminal, or with --yes.
-    make reads the Makefile in a sandbox. Moves and overwrites nothing; existing outputs stay. Runs nothing.
+    Targets of one pattern rule are the datums of one pipeline. Shows each step: the spec, the files and the datums.
+    Writes it after a question at the terminal, or with --yes. make reads the Makefile in a sandbox. Moves and
+    overwrites nothing; existing outputs stay. Runs nothing.
 
     Example: minipach adopt outputs/report.txt --dry-run
     """
@@ -117,7 +116,7 @@ class _Walk:
         if not files and not shown_counts:
             self.given.pop(step.pipeline)  # what comes after it reads what there is
             return
-        self.found.made[target] = step.pipeline
+        self.found.note(target, step.pipeline)
         names = {"target": target, "pipeline": step.pipeline, "spec": to_yaml(step.draft), "files": files}
         more = {"datums": len(datums), "first": datums[:_SHOWN], "unknown": why, "stays": step.stays}
         notes = {"guesses": step.draft.sentences(), "left_out": list(step.draft.left_out)}

@@ -22,9 +22,10 @@ from minipach.support.errors import Problem, UserError
 from minipach.support.text import suggest
 from minipach.templates.draft import Draft, DraftFile, to_yaml
 from minipach.templates.inputs import repo_around, stage_inputs
-from minipach.templates.makefile import Rule, read_rules, read_target
+from minipach.templates.makefile import Rule, patterns, read_pattern, read_rules, read_target
 from minipach.templates.stage import CODE_FOLDERS, Laid, Stage, folder_of, in_project, is_code, script
 
+_MANY = 8  # outputs of one pipeline; more than these are one input, and each of them is an input otherwise
 _WORD = re.compile(r"[\w./+@%-]+")
 _ORIGIN = re.compile(r"# made by minipach new, from (.+)")
 
@@ -56,6 +57,8 @@ class Adoption:
         made: The pipeline of each target.
         before: The targets that were pipelines at the beginning.
         skipped: What is not carried over, with the reason.
+        members: The rules that follow a pattern, by target. Their pattern is in `rules`.
+        stages: The stages of patterns.
     """
 
     project: Project
@@ -64,15 +67,27 @@ class Adoption:
     made: dict[str, str] = field(default_factory=dict)
     before: dict[str, str] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
+    members: dict[str, Rule] = field(default_factory=dict)
+    stages: dict[str, Stage] = field(default_factory=dict)
+
+    def note(self, target: str, pipeline: str) -> None:
+        """Note the pipeline of a target, and of all targets that follow it if it is a pattern."""
+        for rule in (self.members.get(target) or self.rules[target], *self._members_of(target)):
+            self.made[rule.target] = pipeline
+
+    def _members_of(self, target: str) -> Sequence[Rule]:
+        return self.rules[target].members if target in self.rules else ()
 
     def targets(self, wanted: Sequence[str] = ()) -> list[str]:
         """Return the targets that become pipelines, each after those that it depends on. Raises UserError."""
         for target in wanted:
-            if target not in self.rules:
-                fix = suggest(target, self.rules)
+            if target not in self.rules and target not in self.members:
+                fix = suggest(target, [*self.rules, *self.members])
                 raise UserError(Problem("adopt.no-target", str(self.file), f'no rule for "{target}"', fix))
         chosen = []
-        for target, rule in self.rules.items():
+        for target, rule in (*self.members.items(), *self.rules.items()):
+            if target in self.members and target not in wanted:
+                continue
             if wanted and target not in wanted:
                 continue
             if target in self.before:
@@ -89,7 +104,7 @@ class Adoption:
         The reason is in `skipped` then.
         """
         try:
-            stage = read_target(self.file, target)
+            stage = self.stages.get(target) or read_target(self.file, target)
             found = _draft(self, stage, self._name(target))
         except UserError as error:
             problem = error.problems[0]
@@ -100,12 +115,14 @@ class Adoption:
 
     def _name(self, target: str) -> str:
         """Return a name for the pipeline of a target that nothing in the project has."""
-        stem = PurePosixPath(target).name.partition(".")[0] or PurePosixPath(target).name
+        target = target.replace("%", "")
+        file = PurePosixPath(target)
+        stem = file.name.partition(".")[0].strip("_-")
         whole = target.replace("/", "-").replace(".", "-")
         taken = {self.project.name_of(place.path) for place in self.project.places} | set(self.made.values())
         taken |= {path.partition("/")[0] for path in self.project.repos}
-        for text in (stem, whole, *(f"{stem}-{n}" for n in range(2, 1000))):
-            name = re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-_")[:60] or "target"
+        for text in (*([stem] if stem else []), whole, *(f"{stem or whole}-{n}" for n in range(2, 1000))):
+            name = re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-_")[:60] or "target"
             if re.fullmatch(NAME, name) and name not in taken and not (self.project.root / name).exists():
                 return name
         raise UserError(Problem("adopt.no-name", target, "no name is left for its pipeline", "minipach new NAME"))
@@ -127,22 +144,40 @@ def adoption(project: Project, file: Path) -> Adoption:
         first = spec.read_text("utf-8", "replace").partition("\n")[0] if spec.is_file() else ""
         if origin := _ORIGIN.fullmatch(first):
             known[origin[1]] = place.path
-    rules = _in_order(read_rules(file))
+    rules = read_rules(file)
+    stages: dict[str, Stage] = {}
+    members: dict[str, Rule] = {}
+    for pattern in patterns(rules):
+        alone = any(origin_of(project, file, member.target) in known for member in pattern.members)
+        stage = None if alone or _no_pipeline(pattern.target, pattern) else read_pattern(file, pattern)
+        if stage is not None and pattern.target not in rules:
+            stages[pattern.target] = stage
+            members |= {member.target: member for member in pattern.members}
+            rules[pattern.target] = pattern
+    rules = _in_order({target: rule for target, rule in rules.items() if target not in members})
     before = {target: known[name] for target in rules if (name := origin_of(project, file, target)) in known}
-    return Adoption(project, file, rules, dict(before), before)
+    found = Adoption(project, file, rules, {}, before, members=members, stages=stages)
+    for target, pipeline in before.items():
+        found.note(target, pipeline)
+    return found
 
 
 def origin_of(project: Project, file: Path, target: str) -> str:
     """Return the words by which a pipeline names the target that it was made from."""
-    return f"{file.resolve().relative_to(Path(project.root).resolve()).as_posix()}:{target}"
+    there = file.parent.resolve() / file.name  # the file itself may be a link of git-annex
+    return f"{there.relative_to(Path(project.root).resolve()).as_posix()}:{target}"
 
 
 def _in_order(rules: Mapping[str, Rule]) -> dict[str, Rule]:
     """Return the rules, each after those that it depends on; make reports circles and drops them."""
+    pattern_of = {member.target: target for target, rule in rules.items() for member in rule.members}
     found: dict[str, Rule] = {}
 
+    def reads_of(target: str) -> Iterator[str]:
+        return (pattern_of.get(read, read) for read in rules[target].reads)
+
     def visit(start: str) -> None:
-        path: list[tuple[str, Iterator[str]]] = [(start, iter(rules[start].reads))]
+        path: list[tuple[str, Iterator[str]]] = [(start, reads_of(start))]
         open_ones = {start}
         while path:
             target, reads = path[-1]
@@ -152,7 +187,7 @@ def _in_order(rules: Mapping[str, Rule]) -> dict[str, Rule]:
                 path.pop()
             else:
                 open_ones.add(read)
-                path.append((read, iter(rules[read].reads)))
+                path.append((read, reads_of(read)))
 
     for target in rules:
         if target not in found:
@@ -205,6 +240,9 @@ class _Sources:
             self._add_input(tidy, source, tidy)
         elif repo := repo_around(repos, path):
             self._add_input(tidy, repo, path[len(repo) :].strip("/"))
+        elif self.stage.has_stem and "%" in path:
+            folder = path.partition("%")[0].rpartition("/")[0]
+            self._add_input(tidy, folder or ".", path[len(folder) :].strip("/"))
         elif not _is_committed(project, path):
             there = (project.root / path).exists()
             why = "not committed; datalad save" if there else "no such file, and no recipe for it"
@@ -242,6 +280,10 @@ def _draft(adoption: Adoption, stage: Stage, name: str) -> tuple[str, Draft]:
     found = _Sources(adoption, stage)
     for word in dict.fromkeys([*stage.reads, *found.named_code()]):
         found.add(word)
+    for target, pattern in adoption.rules.items():  # of many outputs of one pipeline, all are one input
+        made = adoption.made.get(target, "") if pattern.members else ""
+        if len(found.reads.get(made, ())) > _MANY and not any("%" in path for path in found.reads[made]):
+            found.reads[made] = {""}
     if not found.reads and found.code:  # a pipeline has an input
         repo, below = folder_of(adoption.project, sorted(found.code)[0])
         found.reads[repo] = {below}
@@ -249,12 +291,15 @@ def _draft(adoption: Adoption, stage: Stage, name: str) -> tuple[str, Draft]:
         fix = "name its input: minipach new NAME --input REPO:GLOB"
         raise UserError(Problem("adopt.no-input", stage.name, "it reads no committed file", fix))
     left_out = [*found.left_out, *(["the command may not find what is left out"] if found.left_out else [])]
-    inputs, names = stage_inputs(found.reads)
+    inputs, names = stage_inputs(found.reads, has_stem=stage.has_stem)
     up = posixpath.relpath(".", name)
     laid = [Laid(word, _place(names, repo, below)) for word, repo, below in found.laid]
     shared = [Laid(word, f"{up}/{path}") for path, word in sorted(found.code.items())]
     spec: dict[str, Any] = {"input": inputs, "transform": {"cmd": ["sh", "code/run.sh"]}}
     notes = {"transform": ["the command sees its files at the paths that it had; code/run.sh puts them there"]}
+    if stage.has_stem:
+        spec["transform"]["env"] = {"STEM": "{{ datum.1 }}"}
+        notes["input"] = [f"each stem of {stage.writes[0]} is a datum, and new files are new datums"]
     if shared:
         spec["minipach"] = {"code": [one.place for one in shared]}
         notes["minipach"] = ["a change of any file of this code runs the datums again"]

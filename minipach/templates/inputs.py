@@ -93,18 +93,24 @@ def repo_around(repos: Iterable[str], path: str) -> str:
     return max((repo for repo in repos if path == repo or path.startswith(f"{repo}/")), key=len, default="")
 
 
-def stage_inputs(found: Mapping[str, Collection[str]]) -> tuple[dict[str, Any], dict[str, str]]:
+def stage_inputs(
+    found: Mapping[str, Collection[str]], *, has_stem: bool = False
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the input of a stage that reads given paths of repos, all in one datum; and the input name of each path.
 
     Args:
         found: For each repo, the paths in it that the stage reads; "" is the whole repo.
+        has_stem: Each value of `%` in the paths is a datum.
     """
     members: list[dict[str, Any]] = []
+    joined: list[dict[str, Any]] = []
     names: dict[str, str] = {}
     taken: set[str] = set()
     for repo, below in found.items():
         for path in [""] if "" in below else sorted(below):
-            pfs: dict[str, Any] = {"repo": repo, "glob": "/" + literal(path)}
+            differs = has_stem and "%" in path
+            glob = "(*)".join(map(literal, path.split("%"))) if differs else literal(path)
+            pfs: dict[str, Any] = {"repo": repo, "glob": f"/{glob}"}
             base = name = default_name(repo)
             n = 2
             while name in taken:
@@ -113,7 +119,10 @@ def stage_inputs(found: Mapping[str, Collection[str]]) -> tuple[dict[str, Any], 
                 pfs["name"] = name
             taken.add(name)
             names[f"{repo}/{path}".rstrip("/")] = name
-            members.append({"pfs": pfs})
+            (joined if differs else members).append({"pfs": pfs})
+    if len(joined) > 1:
+        joined = [{"join": [{"pfs": {**one["pfs"], "join_on": "$1"}} for one in joined]}]
+    members = [*joined, *members]
     return (members[0] if len(members) == 1 else {"cross": members}), names
 
 

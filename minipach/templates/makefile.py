@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import suggest
@@ -14,6 +16,9 @@ from minipach.templates.stage import Stage
 _SECONDS = 20
 _MEMORY = 2_000_000_000  # bytes
 _RULE = re.compile(r"^([^\s#:][^:=]*):(?!=)\s*([^|]*)(?:\|.*)?$")
+_STEM = "MINIPACHSTEM"  # asked of make in place of a stem
+_STEM_LINE = re.compile(r"#  Implicit/static pattern stem: '(.*)'$")
+_RECIPE_LINE = re.compile(r"#  recipe to execute \((from .*, line \d+)\):$")
 _SPECIAL = re.compile(r"^\.|%|^Makefile$|^[^:]*\$")
 
 
@@ -34,10 +39,7 @@ def read_target(file: Path, target: str) -> Stage:
         fix = f"{suggest(target, rules)}; write {file.name}:TARGET"
         raise UserError(Problem("new.no-stage", str(file), f'no rule for "{target}"' if target else "no target", fix))
     reads = rules[target]
-    keep = [word for path in reads for word in ("-o", path)]  # their own recipes are other pipelines
-    # no shell of the Makefile's choice runs while make reads it, whatever the file says
-    printed = _ask(file, ["-n", "-B", "--no-print-directory", *keep, target], ok=(0,))
-    lines = [line for line in printed.splitlines() if not re.match(r"make(\[\d+\])?: ", line)]
+    lines = _printed(file, [target], reads)
     if not any(line.strip() for line in lines):
         raise UserError(Problem("new.no-command", f"{file}: {target}", "no recipe", "name a target that has commands"))
     return Stage(f"{file.name}:{target}", file.parent, reads, [target], lines)
@@ -45,13 +47,27 @@ def read_target(file: Path, target: str) -> Stage:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule of a Makefile. several: it has more than one recipe (`::`)."""
+    """A rule of a Makefile, or a pattern that several of its rules follow.
+
+    Args:
+        target: The target. In that of a pattern, `%` is the stem.
+        reads: Its prerequisites; those of a pattern may have `%`.
+        phony: It makes no file.
+        has_recipe: It has commands.
+        several: It has more than one recipe (`::`).
+        stem: What the `%` of its pattern rule stands for; "" if it has none.
+        recipe: The place of its recipe.
+        members: The rules that follow this pattern.
+    """
 
     target: str
     reads: tuple[str, ...]
     phony: bool = False
     has_recipe: bool = False
     several: bool = False
+    stem: str = ""
+    recipe: str = ""
+    members: tuple[Rule, ...] = ()
 
 
 def read_rules(file: Path) -> dict[str, Rule]:
@@ -75,14 +91,105 @@ def _entries(database: str) -> dict[str, Rule]:
         if rule is None or lines[0].startswith("#") or _SPECIAL.search(rule[1]):
             continue
         several = rule[2].startswith(":")
-        flags = {
+        flags: dict[str, Any] = {
             "phony": any(line.startswith("#  Phony target") for line in lines),
             "has_recipe": any(line.startswith("#  recipe to execute") for line in lines),
             "several": several,
         }
+        stem = next((at[1] for line in lines if (at := _STEM_LINE.match(line))), "")
+        recipe = next((at[1] for line in lines if (at := _RECIPE_LINE.match(line))), "")
         for target in rule[1].split():
-            found[target] = Rule(target, tuple(dict.fromkeys(rule[2].lstrip(":").split())), **flags)
+            reads = tuple(dict.fromkeys(rule[2].lstrip(":").split()))
+            found[target] = Rule(target, reads, stem=stem, recipe=recipe, **flags)
     return found
+
+
+def patterns(rules: Mapping[str, Rule]) -> list[Rule]:
+    """Return the patterns that two or more rules with the same recipe follow: only their stems differ.
+
+    Args:
+        rules: The rules by target. make has named the stem of those that a pattern rule has made.
+    """
+    alike: dict[tuple[str, int], list[Rule]] = {}
+    for rule in rules.values():
+        if rule.stem and "/" not in rule.stem and rule.recipe and not (rule.several or rule.phony):
+            alike.setdefault((rule.recipe, len(rule.reads)), []).append(rule)
+    found = []
+    for members in alike.values():
+        own = {rule.target for rule in members}
+        if any(read in own for rule in members for read in rule.reads):
+            continue
+        words = zip(*((rule.target, *rule.reads) for rule in members), strict=True)
+        target, *reads = (_pattern(word, [rule.stem for rule in members]) for word in words)
+        if len(members) > 1 and target and "%" in target and all(reads) and any("%" in read for read in reads):
+            found.append(Rule(target, tuple(reads), has_recipe=True, members=tuple(members)))
+    return found
+
+
+def _pattern(words: Sequence[str], stems: Sequence[str]) -> str:
+    """Return the word with `%` for the stems, or the word that all have; "" if there is neither, or no single one."""
+    if len(set(words)) == 1:
+        return words[0]
+    possible = [
+        {word[:at] + "%" + word[at + len(stem) :] for at in range(len(word)) if word.startswith(stem, at)}
+        for word, stem in zip(words, stems, strict=True)
+    ]
+    common = set.intersection(*possible)
+    return common.pop() if len(common) == 1 else ""
+
+
+def read_pattern(file: Path, rule: Rule) -> Stage | None:
+    """Return the pattern as a stage whose paths have `%`, and whose commands have `${STEM}`.
+
+    None if the commands of its members differ in more than the stem, or the shell would not replace it.
+
+    Args:
+        file: The Makefile.
+        rule: A pattern.
+
+    Raises:
+        UserError: make or bubblewrap is missing, or make fails.
+    """
+    target, *reads = (word.replace("%", _STEM) for word in (rule.target, *rule.reads))
+    try:
+        # the prerequisites of a stem that does not exist are said to be targets, or make would find no rule
+        lines = _printed(file, [target], reads, more=[f"--eval={' '.join(reads)}:"])
+        said = _printed(file, [member.target for member in rule.members], _all_reads(rule))
+    except UserError:
+        return None
+    expected = [line.replace(_STEM, member.stem) for member in rule.members for line in lines]
+    if not lines or said != expected or not all(_is_replaced(line) for line in lines):
+        return None
+    commands = [line.replace(_STEM, "${STEM}") for line in lines]
+    return Stage(f"{file.name}:{rule.target}", file.parent, rule.reads, [rule.target], commands, has_stem=True)
+
+
+def _all_reads(rule: Rule) -> list[str]:
+    return list(dict.fromkeys(read for member in rule.members for read in member.reads))
+
+
+def _is_replaced(line: str) -> bool:
+    """Return whether the shell would replace a variable wherever the stem is in a line: not in single quotes."""
+    quote = ""
+    escaped = False
+    for at, letter in enumerate(line):
+        if escaped:
+            escaped = False
+        elif letter == "\\" and quote != "'":
+            escaped = True
+        elif letter in "'\"" and quote in ("", letter):
+            quote = "" if quote else letter
+        elif quote == "'" and line.startswith(_STEM, at):
+            return False
+    return "<<" not in line
+
+
+def _printed(file: Path, targets: Sequence[str], reads: Sequence[str], more: Sequence[str] = ()) -> list[str]:
+    """Return the lines of the recipes that make would run for these targets alone."""
+    keep = [word for path in reads for word in ("-o", path)]  # their own recipes are other pipelines
+    # no shell of the Makefile's choice runs while make reads it, whatever the file says
+    printed = _ask(file, ["-n", "-B", "--no-print-directory", *keep, *more, *targets], ok=(0,))
+    return [line for line in printed.splitlines() if not re.match(r"make(\[\d+\])?: ", line)]
 
 
 def _ask(file: Path, words: list[str], ok: tuple[int, ...]) -> str:

@@ -31,6 +31,7 @@ class Stage:
         reads: Files and folders that it reads.
         writes: Files and folders that it writes.
         commands: Lines for a POSIX shell.
+        has_stem: In its paths, `%` is what differs between datums. Its commands have it as `${STEM}`.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Stage:
     reads: Sequence[str]
     writes: Sequence[str]
     commands: Sequence[str]
+    has_stem: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,18 +146,24 @@ def script(stage: Stage, laid: Sequence[Laid], code: Sequence[Laid]) -> str:
         "set -eu",
         'here=$(pwd); work=$(mktemp -d); cd "$work"',
     ]
+    quote = _quoted_around_stem if stage.has_stem else shlex.quote
     folders = {posixpath.dirname(one.word) for one in (*laid, *code)}
     folders |= {posixpath.dirname(_tidy(word)) for word in stage.writes}
-    lines += [f"mkdir -p -- {shlex.quote(folder)}" for folder in sorted(folders - {""})]
-    lines += [f'ln -s -- "$PFS"/{shlex.quote(one.place)} {shlex.quote(one.word)}' for one in laid]
-    lines += [f'ln -s -- "$here"/{shlex.quote(one.place)} {shlex.quote(one.word)}' for one in code]
+    lines += [f"mkdir -p -- {quote(folder)}" for folder in sorted(folders - {""})]
+    lines += [f'ln -s -- "$PFS"/{quote(one.place)} {quote(one.word)}' for one in laid]
+    lines += [f'ln -s -- "$here"/{quote(one.place)} {quote(one.word)}' for one in code]
     lines += ["", *stage.commands, ""]
     for word in map(_tidy, stage.writes):
         parent = posixpath.dirname(word)
         if parent:
-            lines.append(f'mkdir -p -- "$PFS/out"/{shlex.quote(parent)}')
-        lines.append(f'cp -R -- {shlex.quote(word)} "$PFS/out"/{shlex.quote(word)}')
+            lines.append(f'mkdir -p -- "$PFS/out"/{quote(parent)}')
+        lines.append(f'cp -R -- {quote(word)} "$PFS/out"/{quote(word)}')
     return "\n".join(lines) + "\n"
+
+
+def _quoted_around_stem(word: str) -> str:
+    """Return a path for the shell, with the variable STEM in place of each `%`."""
+    return '"$STEM"'.join(shlex.quote(part) if part else "" for part in word.split("%"))
 
 
 def in_project(project: Project, name: str, folder: Path, word: str) -> str:

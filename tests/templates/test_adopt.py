@@ -102,6 +102,76 @@ def test_each_target_is_a_step_after_those_that_it_reads(yoda: Files) -> None:
     assert inputs["far.txt"][0] == {"pfs": {"repo": "images", "glob": "/a.txt"}}
 
 
+PATTERN = """\
+all: o/a.up o/b.up o/a.n o/b.n o/sum o/one
+o/%.up: inputs/%.low tool.sh
+\tsh tool.sh < $< > $@
+o/%.n: o/%.up inputs/%.low
+\twc -c $^ > $@
+o/sum: o/a.up o/b.up
+\tcat $^ > $@
+o/one: o/b.n
+\tcp $< $@
+"""
+
+
+def patterned(yoda: Files, text: str = PATTERN) -> Adoption:
+    yoda.put("Makefile", text)
+    yoda.put("inputs/b.low", "b")
+    yoda.commit()
+    return found_in(yoda)
+
+
+def test_targets_of_a_pattern_rule_are_datums_of_one_pipeline(yoda: Files) -> None:
+    found = patterned(yoda)
+    inputs = {}
+    for target in found.targets():
+        step = found.step(target)
+        assert step is not None
+        found.note(target, step.pipeline)
+        inputs[step.pipeline] = step.draft.spec["input"]
+        assert ("env" in step.draft.spec["transform"]) == ("%" in target)
+    assert inputs == {
+        "o-up": {"pfs": {"repo": "inputs", "glob": "/(*).low"}},
+        "o-n": {
+            "join": [
+                {"pfs": {"repo": "o-up", "glob": "/o/(*).up", "join_on": "$1"}},
+                {"pfs": {"repo": "inputs", "glob": "/(*).low", "join_on": "$1"}},
+            ]
+        },
+        "sum": {
+            "cross": [
+                {"pfs": {"repo": "o-up", "glob": "/o/a.up"}},
+                {"pfs": {"repo": "o-up", "glob": "/o/b.up", "name": "o-up2"}},
+            ]
+        },
+        "one": {"pfs": {"repo": "o-n", "glob": "/o/b.n"}},
+    }
+    assert [target for target in patterned(yoda).targets(["o/a.up"])] == ["o/a.up"], "one of them can still be named"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "all: o/a.up o/b.up\no/%.up: inputs/%.low\n\techo '$*' > $@\n",  # the shell keeps what is in single quotes
+        "all: o/a.up o/b.up\no/a.up: MORE := -x\no/%.up: inputs/%.low\n\tcat $(MORE) $< > $@\n",  # they differ
+        "all: o/a.up\no/%.up: inputs/%.low\n\tcat $< > $@\n",  # there is one alone
+        "all: o/a.up o/b.up\no/a.up o/b.up:\n\tcat inputs/a.low > $@\n",  # no pattern rule
+    ],
+)
+def test_targets_whose_commands_differ_in_more_than_the_stem_stay_apart(yoda: Files, text: str) -> None:
+    assert not [target for target in patterned(yoda, text).targets() if "%" in target]
+
+
+def test_a_makefile_in_the_annex_is_named_by_its_own_path(yoda: Files) -> None:
+    target = Path(yoda.path, ".git", "elsewhere")
+    target.write_text(MAKEFILE)
+    (yoda.path / "Makefile").unlink()
+    (yoda.path / "Makefile").symlink_to(target)
+    step = found_in(yoda).step("outputs/clean.csv")
+    assert step is not None and step.draft.origin == "Makefile:outputs/clean.csv"
+
+
 def test_what_is_not_committed_is_left_out(yoda: Files) -> None:
     step = found_in(yoda).step("far.txt")
     assert step is not None and step.draft.left_out[0].startswith("inputs/new.txt: ")
@@ -214,3 +284,20 @@ def test_pipelines_compute_what_make_does(tmp_path: Path) -> None:
     assert study.read("far/far.txt") == b"ABC\nraw\nnotes\n7\n"
     assert study.read("outputs/a.up") == b"old\n", "existing outputs stay"
     assert study.minipach("adopt", "--json").json["steps"] == []
+
+
+@pytest.mark.slow
+def test_a_new_file_is_a_new_datum_of_a_pattern(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    files = {"Makefile": PATTERN, "tool.sh": "tr a-z A-Z\n", "inputs/a.low": "abc\n", "inputs/b.low": "b\n"}
+    for path, text in files.items():
+        study.put(path, text, save=False)
+    study.save(".")
+    study.minipach("adopt", "--yes", "--commit")
+    assert {name: row["counts"]["ran"] for name, row in study.schedule().items()} == {
+        "o-up": 2, "o-n": 2, "sum": 1, "one": 1
+    }  # fmt: skip
+    assert study.read("sum/o/sum") == b"ABC\nB\n"
+    study.put("inputs/c$HOME;`x`.low", "c\n")
+    assert study.schedule()["o-n"]["counts"]["ran"] == 1
+    assert study.read("o-up/o/c$HOME;`x`.up") == b"C\n"
