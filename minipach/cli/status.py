@@ -42,6 +42,7 @@ def status(
     """
     from minipach.planning.status import project_status
     from minipach.project import branch_check, uncommitted
+    from minipach.publish.left_behind import left_behind
     from minipach.scheduling.stalled import remarks
     from minipach.support.background import Aside
     from minipach.templates.rendered_spec import stale
@@ -73,6 +74,8 @@ def status(
         _show_rows(rows)
     for remark in remarks(project):
         say(remark)
+    for left in left_behind(project):
+        say(str(left))
     leave_with(problems)
 
 
