@@ -44,6 +44,7 @@ from minipach.triggers.webhook_secrets import PREFIX
 _QUIET = 0.3  # seconds without a new line after which a pass begins: one command often moves several branches
 _LONGEST = 1.5  # seconds after which it begins although lines keep coming
 _QUIET_IN_A_ROW, _LONGEST_IN_A_ROW = 2.4, 24.0  # the same, at most, while saves keep coming during passes
+_ONE_SAVE = 2  # lines of one `datalad save -r`: a repo, and the superdataset
 _LOCKED = 10.0  # seconds to wait for a git command that holds the index of a repo
 CAUSES = ("hook", "event", "watch", "clock", "look")  # look: `serve` looks without an event
 _FAILURES = 5  # of an experiment, that are logged
@@ -166,7 +167,7 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
     state = project.local
     state.folder.mkdir(parents=True, exist_ok=True)
     with _one_at_a_time(state) as waited:
-        row = _passes_before(state) + 1 if waited else 0
+        row = _in_a_row(state) if waited else 0
         _settle(project, *settling(row))
         last = modified(state.heard)
         lines = _take(state)
@@ -371,13 +372,19 @@ def _one_at_a_time(state: LocalState) -> Iterator[bool]:
         yield waited
 
 
-def _passes_before(state: LocalState) -> int:
-    """Return how many passes in a row the last one had before it."""
+def _in_a_row(state: LocalState) -> int:
+    """Return how many passes in a row come before one that was asked for while another one ran.
+
+    Only passes that answered several saves count: where each save comes alone, to wait would bring nothing.
+    """
     try:
-        found = parse_object(state.looked.read_bytes()).get("in_a_row")
+        last = parse_object(state.looked.read_bytes())
     except (OSError, InvalidError):
         return 0
-    return found if type(found) is int and 0 <= found < 1_000_000 else 0
+    before, heard = last.get("in_a_row"), last.get("heard")
+    if type(before) is not int or type(heard) is not int or not 0 <= before < 1_000_000:
+        return 0
+    return before + (heard > _ONE_SAVE)
 
 
 def settling(in_a_row: int) -> tuple[float, float]:
