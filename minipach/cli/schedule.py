@@ -41,6 +41,8 @@ VERBOSE = Annotated[
     bool, typer.Option("--verbose", "-v", help="Print a line for each datum set that ends, with times and rates.")
 ]
 
+_NOTHING_DONE = ("current", "service")  # states of pipelines
+
 
 def register(app: typer.Typer) -> None:
     """Add this family's commands."""
@@ -151,7 +153,7 @@ def tell(report: ScheduleReport, *, as_json: bool, quiet: bool = False, none: st
         pass
     elif report.in_flight:
         show(on_its_way(report))
-    elif report.ok and all(p.state == "current" for p in report.pipelines):
+    elif report.ok and all(p.state in _NOTHING_DONE for p in report.pipelines):
         show("nothing to do" if report.pipelines else none)
     elif can_redraw(sys.stderr):
         for line in summary(report):
@@ -164,7 +166,7 @@ def tell(report: ScheduleReport, *, as_json: bool, quiet: bool = False, none: st
 
 def summary(report: ScheduleReport) -> list[str]:
     """Return the last lines for a person: the sum, if several pipelines did something, and the next command."""
-    changed = [p for p in report.pipelines if p.state != "current"]
+    changed = [p for p in report.pipelines if p.state not in _NOTHING_DONE]
     lines = []
     if len(changed) > 1:
         sums: dict[str, int] = {}

@@ -79,6 +79,7 @@ class Instance:
             self._secrets = secret_values(self._work.secrets, self._work.secrets_folder)
             lay_out(self._work, self._slot, get=True)
             self._tested = chosen_runtime(self._slot.path, self._work.image).name
+            self.why = refusal(self._tested)
         except (StagingError, SecretError, GitError, OSError) as error:
             self.why = printable(str(error).splitlines()[0] if str(error) else type(error).__name__)
 
@@ -182,6 +183,11 @@ class Instance:
         self._slot.remove()
         self._owner.release()
         self._repo.close()
+
+
+def refusal(runtime: str) -> str:
+    """Return why a runtime can't run services: no port of its containers is reached; "": it can."""
+    return f"{runtime} can't run services; install bubblewrap" if runtime in ("docker", "podman") else ""
 
 
 class _Door:

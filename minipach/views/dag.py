@@ -46,7 +46,7 @@ class Node:
     @property
     def summary(self) -> str:
         """The counts in words: `3 datums, 1 missing, 1 failed`."""
-        if not self.counts:
+        if not self.counts or self.state == "service":
             return ""
         datums = self.counts["datums"]
         parts = [many(datums, "datum")]

@@ -67,6 +67,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return study
 
 
+def test_a_service_has_no_counts() -> None:
+    assert pipeline("site", 1, "service").summary == ""
+
+
 def test_the_tree_tells_states_counts_and_globs(study: Study) -> None:
     done = study.minipach("dag")
     assert (done.code, done.err) == (0, "")
