@@ -467,8 +467,13 @@ class Project:
             above, _, file = repo.rpartition("/")
             way = f"name the folder it is in: repo: {above or ALL}, glob: /{file}"
             return Problem("input.is-a-file", "", f'"{repo}" is a file', way)
-        near = suggest(repo, {*self.repos, *self._graph})
+        near = suggest(repo, {*self.repos, *self._graph, *self._top_folders()})
         return Problem("input.no-such-repo", "", f'no repo "{repo}" in this project', near)
+
+    def _top_folders(self) -> list[str]:
+        """Return the plain folders at the top of the superdataset."""
+        names = (entry.name for entry in os.scandir(self.root) if entry.is_dir(follow_symlinks=False))
+        return [name for name in names if not name.startswith(".") and not reserved_in_data(name)]
 
     def _circles(self) -> Iterator[tuple[str, Problem]]:
         for circle in dependencies.circles(self._graph):

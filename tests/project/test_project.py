@@ -360,6 +360,13 @@ def test_what_is_no_plain_folder_is_refused_in_one_line(root: Files, named: str,
     assert Project(root.path).holders == {}
 
 
+def test_a_folder_with_a_similar_name_is_suggested(root: Files) -> None:
+    root.put("data/a.txt", "alpha")
+    plain(root, "edges", spec("Data"))
+    ((_, _, fix),) = brief(root)
+    assert "data" in fix and ".git" not in fix
+
+
 def test_a_trigger_of_a_plain_folder_is_refused(root: Files) -> None:
     root.put("data/a.txt", "alpha")
     plain(root, "edges", spec("data").replace("repo: data", "repo: data, trigger: {commits: 2}"))
