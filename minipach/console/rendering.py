@@ -41,7 +41,14 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"bytes": _bytes, "seconds": seconds, "moment": moment, "short": _short, "lines": lines}
+    found.filters |= {
+        "bytes": _bytes,
+        "seconds": seconds,
+        "moment": moment,
+        "short": _short,
+        "lines": lines,
+        "when": _when,
+    }
     found.filters |= {"markdown": as_html, "raw": escape}
     return found
 
@@ -85,6 +92,11 @@ def seconds(number: float | None) -> str:
 def moment(when: float | None) -> str:
     """Return unix seconds as a time for people, in UTC."""
     return "" if when is None else datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _when(text: str | None) -> str:
+    """Return a time of a JSON document for people."""
+    return (text or "").replace("T", " ", 1).replace("+00:00", " UTC")
 
 
 def _short(text: str, most: int = 12) -> str:

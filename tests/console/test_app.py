@@ -146,6 +146,25 @@ def test_a_first_page_needs_no_states(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert "unknown" in page and "data-older" in page and "edges" in page
 
 
+def test_a_chart_says_which_tries_it_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    from minipach.console.pages import jobs
+
+    whole = ask(console_of(troubled()), "job?id=edges")
+    assert "The chart has the first" not in whole.text
+    tries = ask(console_of(troubled()), "job.json?id=edges").json()["tries_in_all"]
+    monkeypatch.setattr(jobs, "_MOST_BARS", 4)
+    page = ask(console_of(troubled()), "job?id=edges").text
+    assert tries == 9 and f"the first 4 of {tries} tries" in page
+
+
+def test_only_the_first_try_is_staged() -> None:
+    """Between tries of a datum nothing is staged: a bar of staging over the first try would hide it."""
+    page = ask(console_of(troubled()), "job?id=edges").text
+    chart = page[page.index('class="gantt"') :]
+    second = [part for part in chart.split("<a ")[1:] if "try 2" in part]
+    assert len(second) == 3 and not any('class="staging"' in part.partition("</a>")[0] for part in second)
+
+
 @pytest.mark.slow
 def test_a_datum_is_shown_beside_its_last_good_run(tmp_path: Path) -> None:
     study = troubled().duplicate(tmp_path / "study")
@@ -155,6 +174,9 @@ def test_a_datum_is_shown_beside_its_last_good_run(tmp_path: Path) -> None:
     good = ask(console_of(study), "datum.json?pipeline=edges&name=moon.txt").json()["last_good"]
     parts = {row["part"] for row in good["rows"] if row["before"] != row["now"]}
     assert {"input", "code"} <= parts and not good["is_same"] and good["attempt"]["exit"] == 0
+    groups = ask(console_of(study), "failures.json").json()["groups"]
+    assert "code" in {row["part"] for one in groups for row in one["differs"]}, "of whichever is named first"
+    assert "Different from the last good run of" in ask(console_of(study), "failures").text
     html = ask(console_of(study), "datum?pipeline=edges&name=moon.txt").text
     assert "Log then" in html and "reading moon.txt" in html
     history = ask(console_of(study), "history.json?pipeline=edges&name=moon.txt&file=1").json()["versions"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.consoles import ask, console_of
 from tests.fixtures.projects import MINIPACH, Study
 
 pytestmark = pytest.mark.slow
@@ -59,6 +60,17 @@ def test_metrics_are_beside_parameters(study: Study) -> None:
     assert rows[1]["metrics"] == {"acc": 0.2, "step": 2.0, "loss.mean": 2.0, "name": "n", "x": 0.0}
     table = study.minipach("exp", "show", "exp-1", "--markdown").out.splitlines()
     assert table[0].startswith("| point | level | done |") and table[1].startswith("| ---: |") and len(table) == 5
+
+
+def test_the_console_shows_a_sweep(study: Study) -> None:
+    console = console_of(study)
+    page = ask(console, "experiments.json").json()
+    assert page["experiments"][0]["points"] == 3 and (page["name"], page["x"]) == ("exp-1", "level")
+    assert [row["metrics"]["loss.mean"] for row in page["points"]] == [1.0, 2.0, 3.0]
+    html = ask(console, "experiments?name=exp-1&x=level&y=loss.mean").text
+    assert html.count("<circle") == 3 and "point 2: level=2, loss.mean=2.0" in html
+    assert "exp apply" in html and ask(console, "experiments?x=nothing&y=name").status_code == 200
+    assert ask(console, "experiments?name=none").status_code == 404
 
 
 def test_points_are_added_and_none_runs_twice(study: Study, tmp_path: Path) -> None:

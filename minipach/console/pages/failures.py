@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from minipach.console.pages.log import log_text
 from minipach.console.pages.page import Asked, Page
 from minipach.model.attempt import Attempt
@@ -9,16 +12,20 @@ from minipach.model.failures import Way, folded, without_name
 from minipach.support.errors import UserError
 from minipach.support.text import quoted
 from minipach.views.datum_table import DatumTable
+from minipach.views.good_run import last_good
 from minipach.views.logs import failures_of_last_jobs
 
 _GROUPS = 50  # failures that are shown, of one kind each
 _NAMED = 20
+_COMPARED = 10  # failures of which one datum is compared with its last good run
+_TRIED = 5  # datums of which the first with a good run is compared
+_DIFFERENCES = 5
 
 
 def failures(asked: Asked) -> Page:
     """Return the page of failures: those that are alike as one, with the end of a log, and what differs."""
     project = asked.reading.project()
-    groups = []
+    groups: list[dict[str, Any]] = []
     by_pipeline: dict[str, list[Attempt]] = {}
     for pipeline, attempt in failures_of_last_jobs(project):
         by_pipeline.setdefault(pipeline, []).append(attempt)
@@ -44,12 +51,26 @@ def failures(asked: Asked) -> Page:
                     "host": attempt.host,
                     "tries": attempt.tries,
                     "why": row.why if row else "",
+                    **_last_good(asked, path, names if len(groups) < _COMPARED else []),
                     "log": log_text(project, attempt.log, 3000).text,
                     "retry": f"minipach retry {quoted(pipeline)}",
                 }
             )
     data = {"groups": groups[:_GROUPS], "groups_in_all": len(groups)}
     return Page("Failures", "failures.html", data)
+
+
+def _last_good(asked: Asked, path: str, names: Sequence[str]) -> dict[str, Any]:
+    """Return what is other than in the last good run of a datum: of the first one that has a good run."""
+    try:
+        with asked.reading.assessed(path) as a:
+            runs = ((name, last_good(a, name)) for name in names[:_TRIED])
+            name, good = next(((name, good) for name, good in runs if good), ("", None))
+    except UserError:
+        name, good = "", None
+    rows = [row for row in good.rows if row.differs and row.part != "metric"] if good else []
+    differs = [{"part": r.part, "name": r.name, "before": r.before, "now": r.now} for r in rows[:_DIFFERENCES]]
+    return {"compared": name, "differs": differs}
 
 
 def _table_or_none(asked: Asked, path: str) -> DatumTable | None:

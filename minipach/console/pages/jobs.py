@@ -31,7 +31,8 @@ def job(asked: Asked) -> Page:
     project = asked.reading.project()
     read = read_job(project, asked.value("id"))
     by = "worker" if asked.value("lanes") == "worker" else "datum"
-    bars = sorted(_bars(read, by), key=lambda b: (b.start, b.row))[:_MOST_BARS]
+    found = sorted(_bars(read, by), key=lambda b: (b.start, b.row))
+    bars = found[:_MOST_BARS]
     critical = gantt.critical_path(bars)
     every = list(dict.fromkeys(bar.row for bar in bars))
     pages = max(1, -(-len(every) // PER_PAGE))
@@ -52,6 +53,8 @@ def job(asked: Asked) -> Page:
         "passes": [job_json(p) for p in read.passes],
         "changed": _changed(project, path, read.job) if path else None,
         "lanes": by,
+        "tries_drawn": len(bars),
+        "tries_in_all": len(found),
         "critical_path": {"tries": len(critical), "seconds": round(sum(b.end - b.start for b in critical), 3)},
         "page": at,
         "pages": max(pages, -(-len(attempts) // PER_PAGE)),
@@ -79,9 +82,11 @@ def _bars(read: JobStory, by: str) -> list[gantt.Bar]:
             row = attempt.datum if by == "datum" else one.host or "unknown"
             what = f"try {number}, {max(0.0, one.ended - one.started):.1f} s"
             bar = gantt.Bar(row, attempt.datum, one.kind, one.started, one.ended, what)
-            if number == len(tries) and id(attempt) in staged:
-                queued = tries[number - 2].ended if number > 1 else read.passes[key].started
-                bar = replace(bar, queued=queued, staged=staged[id(attempt)], kept=attempt.ended or None)
+            if number == 1 and id(attempt) in staged:
+                begin = min(staged[id(attempt)], one.started)
+                bar = replace(bar, queued=read.passes[key].started, staged=begin)
+            if number == len(tries):
+                bar = replace(bar, kept=attempt.ended or None)
             found.append(bar)
     return found
 
