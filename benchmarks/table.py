@@ -152,7 +152,8 @@ def _make(root: Path, count: int) -> Measured:
 def _snakemake(root: Path, count: int) -> Measured:
     _files(root, count)
     (root / "Snakefile").write_text(_SNAKEFILE)
-    done = measure([environment("snakemake"), "-c2", "--quiet", "all"], root)
+    program = shutil.which("snakemake") or environment("snakemake")
+    done = measure([program, "-c2", "--quiet", "all"], root)
     _check(root, count)
     return done
 

@@ -35,6 +35,8 @@ class Backend(ABC):
     """Whether sets continue when the scheduler leaves. Then it may leave, and a later pass adopts them."""
     stays: bool = False
     """Whether a schedule stays until all sets have ended although they would continue without it."""
+    shares_project: ClassVar[bool] = True
+    """Whether schedules of different pipelines run side by side; else each has the project for itself."""
     fix_forsaken: ClassVar[str] = "minipach schedule"
     """The command that continues pending work which is `forsaken`."""
     patience: ClassVar[float | None] = None

@@ -93,7 +93,9 @@ def _is_step(path: Path, who: Holder | None) -> bool:
     return who is not None and any((one.pid, one.host) == (who.pid, who.host) for one in _schedules(path))
 
 
-def _write_holder(file: IO[str], label: str | None, targets: Collection[str] | None = None) -> None:
+def _write_holder(
+    file: IO[str], label: str | None, targets: Collection[str] | None = None, *, follows: bool = False
+) -> None:
     file.seek(0)
     file.truncate()
     data: dict[str, object] = {
@@ -102,7 +104,9 @@ def _write_holder(file: IO[str], label: str | None, targets: Collection[str] | N
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join(["minipach", *([label] if label else sys.argv[1:])])[:200],
     }
-    json.dump(data if targets is None else {**data, "targets": sorted(targets)}, file)
+    if targets is not None:
+        data |= {"targets": sorted(targets), "follows": follows}
+    json.dump(data, file)
     file.flush()
 
 
@@ -123,6 +127,10 @@ class Claims(Protocol):
 
     def give_back(self, path: str) -> None:
         """Let others have a pipeline."""
+        ...
+
+    def are_followed(self) -> bool:
+        """Return whether those who have the other pipelines stay until all sets have ended."""
         ...
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
@@ -148,6 +156,10 @@ class Alone:
     def give_back(self, path: str) -> None:
         """Do nothing."""
 
+    def are_followed(self) -> bool:
+        """Return False: nobody has another pipeline."""
+        return False
+
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """Return a context that does nothing: the lock is held."""
         return contextlib.nullcontext()
@@ -162,6 +174,7 @@ class Registered:
         self._tell = tell
         self._told: set[str] = set()
         self._held: set[str] = set()
+        self._others: dict[str, Holder] = {}  # who has a pipeline that was asked for
 
     def take(self, path: str) -> bool:
         """Take a pipeline. False: another schedule has it; that is said once."""
@@ -177,7 +190,9 @@ class Registered:
         with self.locked():
             other = next((one for one in _schedules(self._lock) if path in one.held and one.file != self._file), None)
             if other is not None:
+                self._others[path] = other
                 return str(other)
+            self._others.pop(path, None)
             self._held.add(path)
             self._note()
         return ""
@@ -190,6 +205,10 @@ class Registered:
     def has(self, path: str) -> bool:
         """Return whether a pipeline is taken."""
         return path in self._held
+
+    def are_followed(self) -> bool:
+        """Return whether those who had the other pipelines at the last look stay until all sets have ended."""
+        return bool(self._others) and all(other.follows for other in self._others.values())
 
     def give_back(self, path: str) -> None:
         """Let others have a pipeline."""
@@ -208,9 +227,15 @@ class Registered:
 
 @contextmanager
 def register(
-    lock: Path, targets: Collection[str], *, wait: bool, tell: Callable[[str], None], label: str | None = None
+    lock: Path,
+    targets: Collection[str],
+    *,
+    wait: bool,
+    tell: Callable[[str], None],
+    label: str | None = None,
+    follows: bool = True,
 ) -> Iterator[Registered]:
-    """Register a schedule of these pipelines, beside others.
+    """Register a schedule of these pipelines, beside others. follows: whether it stays until all sets have ended.
 
     UserError if `wait` is off, and another schedule has one of them among its own.
     """
@@ -227,7 +252,7 @@ def register(
             stack.callback(file.unlink, missing_ok=True)
             stack.callback(_claims_of(file).unlink, missing_ok=True)
             fcntl.flock(opened.fileno(), fcntl.LOCK_EX)
-            _write_holder(opened, label, targets)
+            _write_holder(opened, label, targets, follows=follows)
         yield Registered(lock, file, tell)
 
 
@@ -282,7 +307,7 @@ class Holder:
     """A process that holds the lock, or a schedule that runs.
 
     since: ISO 8601 · command: as it was typed · file: what it keeps locked · targets, held: the pipelines that a
-    schedule was asked for, and those that it works on now.
+    schedule was asked for, and those that it works on now · follows: whether it stays until all sets have ended.
     """
 
     pid: int
@@ -292,6 +317,7 @@ class Holder:
     file: Path = field(default=Path(), compare=False)
     targets: frozenset[str] = field(default=frozenset(), compare=False)
     held: frozenset[str] = field(default=frozenset(), compare=False)
+    follows: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} ({self.command}, since {self.since})"
@@ -317,6 +343,13 @@ def holder(path: Path) -> Holder | None:
     return next(iter(holders(path)), None)
 
 
+def holder_of_any(path: Path, pipelines: Collection[str]) -> Holder | None:
+    """Return who holds the lock, or a schedule that was asked for one of these pipelines; None: there is none."""
+    schedules = {one.file: one for one in _schedules(path)}
+    found = (one for one in holders(path) if one.file not in schedules or not one.targets.isdisjoint(pipelines))
+    return next(found, None)
+
+
 def has_open(pid: int, path: Path) -> bool:
     """Return whether a process of this machine has a file open (where there is no /proc: whether it exists)."""
     folder = Path(f"/proc/{pid}/fd")
@@ -337,11 +370,12 @@ def _read(path: Path) -> Holder | None:
         data = parse_object(path.read_bytes())
         who = (data["pid"], data["host"], data["since"], data["command"])
         targets = frozenset(texts(data.get("targets", [])))
+        follows = data.get("follows") is True
     except (ValueError, KeyError, OSError):
         return None
     if not conforms(who, tuple[int, str, str, str]) or not 0 < who[0] < _MOST_PID:
         return None
-    return Holder(*who, path, targets, _claimed(path))
+    return Holder(*who, path, targets, _claimed(path), follows)
 
 
 def _claimed(file: Path) -> frozenset[str]:

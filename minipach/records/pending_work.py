@@ -85,6 +85,11 @@ def note_due(project: Project, path: str, at: float | None) -> None:
         _write(project, old["pipelines"], old["patterns"], due, old["options"])
 
 
+def is_due(project: Project, path: str, at: float | None) -> bool:
+    """Return whether this is noted already."""
+    return due_in(project.state_dir, path) == at
+
+
 def due(project: Project, path: str | None = None) -> float | None:
     """Return when the job of a pipeline (no path: the first of all) reaches its time limit, so that a pass is due."""
     if path is not None:

@@ -16,7 +16,7 @@ from minipach.git.repo import Repo
 from minipach.model.attempt import JobRow
 from minipach.model.states import WELL
 from minipach.planning.status import project_status
-from minipach.project.lock import Holder, has_open, holder, holders, project_lock
+from minipach.project.lock import Holder, has_open, holder, holder_of_any, holders, project_lock
 from minipach.project.project import Project
 from minipach.records import pending_work
 from minipach.records.job_database import Ledger
@@ -27,11 +27,16 @@ from minipach.support.errors import Problem, UserError
 _PAUSE = 0.1  # seconds between two looks
 
 
-def wait_until_free(lock: Path, timeout: float | None, tell: Callable[[str], None]) -> bool:
-    """Wait until nobody holds the lock; False if somebody still does after `timeout` seconds."""
+def wait_until_free(
+    lock: Path, timeout: float | None, tell: Callable[[str], None], *, but_schedules: bool = False
+) -> bool:
+    """Wait until nobody holds the lock; False if somebody still does after `timeout` seconds.
+
+    but_schedules: schedules that others run beside do not count.
+    """
     deadline = None if timeout is None else time.monotonic() + timeout
     told: Holder | None = None
-    while (found := holder(lock)) is not None:
+    while (found := holder_of_any(lock, ()) if but_schedules else holder(lock)) is not None:
         if deadline is not None and time.monotonic() >= deadline:
             return False
         if found != told:

@@ -28,7 +28,6 @@ from minipach.project.project import Project
 from minipach.project.targets import Targets
 from minipach.publish.fold_results import fold
 from minipach.publish.publisher import publish_results
-from minipach.records import pending_work
 from minipach.records.branch_history import last_publish
 from minipach.records.job_database import Ledger
 from minipach.scheduling.base_commit import build_base
@@ -57,6 +56,10 @@ class Scheduling(Protocol):
     @property
     def give_up_after(self) -> int:
         """The number of datums that, failing in the same way at the beginning of a job, end it."""
+        ...
+
+    def note_due(self, path: str, at: float | None) -> None:
+        """Note when a pipeline's job has had its time (None: it has no limit, or is done)."""
         ...
 
     def say(self, message: str) -> None:
@@ -228,9 +231,7 @@ class PipelinePass:
         if limit is not None:
             self.deadline = time.monotonic() + limit - (time.time() - started)
         if self.scheduler.lasting:  # now: workers may want to know it, and we may be killed
-            pending_work.note_due(
-                self.scheduler.project, self.assessment.path, started + limit if limit is not None else None
-            )
+            self.scheduler.note_due(self.assessment.path, started + limit if limit is not None else None)
         return row.key if row else ledger.start_job(job, self.name, self.options.cause)
 
     def _end(self, key: int, report: PipelineReport) -> None:
@@ -240,7 +241,7 @@ class PipelinePass:
         else:
             self.scheduler.ledger.end_job(key, report.state, report.counts, report.commit)
             if self.scheduler.lasting:
-                pending_work.note_due(self.scheduler.project, self.assessment.path, None)
+                self.scheduler.note_due(self.assessment.path, None)
 
     def _note(self, end: Attempt) -> None:
         name = end.datum

@@ -84,6 +84,13 @@ class Scheduler:
         """The number of datums that, failing in the same way at the beginning of a job, end it."""
         return give_up_after(self.project.repo)
 
+    def note_due(self, path: str, at: float | None) -> None:
+        """Note when a pipeline's job has had its time (None: it has no limit, or is done)."""
+        if pending_work.is_due(self.project, path, at):
+            return
+        with self._claims.locked():
+            pending_work.note_due(self.project, path, at)
+
     def say(self, message: str) -> None:
         """Report a line for people."""
         self.reporter.report(Message(message))
@@ -179,7 +186,7 @@ class Scheduler:
         sets = self.engine().adopt(repo)
         self.engine().cancel(repo)
         self.ledger.close_jobs(name, "failed")
-        pending_work.note_due(self.project, path, None)
+        self.note_due(path, None)
         self.say(f"{name}: the job reached its time limit (job_timeout); sets ended: {len(sets)}")
 
     def _commit_project(

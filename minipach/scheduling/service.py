@@ -73,10 +73,11 @@ def run(
             )
         )
     _need_resources(project, backend, targets)
-    with forwarded(reporter), _claimed(project, backend, targets, reporter, wait=wait is not False) as claims:
+    claimed = _claimed(project, backend, targets, reporter, wait=wait is not False, follows=options.follow)
+    with forwarded(reporter), claimed as claims:
         now = int(time.time())
         added = _tick(project, targets, now, reporter, claims)
-        earlier = pending_work.begin(added.project, targets, _lasting(options)) if backend.lasting else []
+        earlier = _note_pending(added.project, backend, targets, options, claims)
         report = _pass(added.project, backend, targets, options, reporter, jobs, earlier, claims)
         report = _made_up(added, now, report, backend, targets, options, reporter, jobs, claims)
         report = _sent(added.project, targets, report, reporter)
@@ -108,23 +109,30 @@ def resume(project: Project, reporter: Reporter) -> ScheduleReport | None:
     """
     backend = chosen(project)
     if backend.patience is not None and not wait_until_free(
-        project.local.lock, backend.patience, lambda line: reporter.report(Message(line))
+        project.local.lock,
+        backend.patience,
+        lambda line: reporter.report(Message(line)),
+        but_schedules=backend.shares_project,
     ):
         backend.come_back(project, _LATER)
         return None
-    with forwarded(reporter), _locked(project, backend, reporter, wait=True):
-        claims = Alone()
+    asked = pending_work.pending(project) or Targets((), {}, frozenset())
+    follows = backend.stays or not backend.lasting
+    with forwarded(reporter), _claimed(project, backend, asked, reporter, wait=True, follows=follows) as claims:
         targets = pending_work.pending(project)
         if targets is None:
             # what it may still name has been removed from the project
             close_gone(project)
-            pending_work.keep(project, ())
+            with claims.locked():
+                if pending_work.pending(project) is None:
+                    pending_work.keep(project, ())
             return None
-        options = _as_begun(Options(follow=backend.stays or not backend.lasting), pending_work.options(project))
+        # who stays with a pipeline publishes it: to wait for that would keep the others waiting
+        leave = claims.are_followed if backend.lasting else None
+        options = _as_begun(Options(follow=follows, leave=leave), pending_work.options(project))
         now = int(time.time())
         added = _tick(project, targets, now, reporter, claims)
-        if backend.lasting:
-            pending_work.begin(added.project, targets, _lasting(options))
+        _note_pending(added.project, backend, targets, options, claims)
         report = _pass(added.project, backend, targets, options, reporter, None, None, claims)
         report = _made_up(added, now, report, backend, targets, options, reporter, None, claims)
         report = _sent(added.project, targets, report, reporter)
@@ -200,6 +208,14 @@ def _has_to_run(project: Project, path: str) -> bool:
         assessment.close()
 
 
+def _note_pending(project: Project, backend: Backend, targets: Targets, options: Options, claims: Claims) -> list[str]:
+    """Note what is asked for where sets outlive a schedule; return what was pending before."""
+    if not backend.lasting:
+        return []
+    with claims.locked():
+        return pending_work.begin(project, targets, _lasting(options))
+
+
 def _locked(project: Project, backend: Backend, reporter: Reporter, *, wait: bool) -> AbstractContextManager[None]:
     return project_lock(
         project.local.lock,
@@ -210,13 +226,13 @@ def _locked(project: Project, backend: Backend, reporter: Reporter, *, wait: boo
 
 
 def _claimed(
-    project: Project, backend: Backend, targets: Targets, reporter: Reporter, *, wait: bool
+    project: Project, backend: Backend, targets: Targets, reporter: Reporter, *, wait: bool, follows: bool
 ) -> AbstractContextManager[Claims]:
-    """Return the context of a schedule. Where sets outlive it, no other schedule may run: passes are short there."""
-    if backend.lasting:
+    """Return the context of a schedule. follows: whether it stays until all sets have ended."""
+    if not backend.shares_project:
         return _alone(project, backend, reporter, wait=wait)
     tell, label = (lambda line: reporter.report(Message(line))), backend.pass_label()
-    return register(project.local.lock, targets.order, wait=wait, tell=tell, label=label)
+    return register(project.local.lock, targets.order, wait=wait, tell=tell, label=label, follows=follows)
 
 
 @contextmanager
@@ -258,7 +274,9 @@ def _pass(
         elif backend.lasting and isinstance(error, KeyboardInterrupt):
             if earlier is not None:  # else whoever ends us means to make the pass again
                 handed_over = [project.path_of(row.pipeline) for row in ledger.open_jobs()]
-                pending_work.keep(project, project.downstream(handed_over))
+                with claims.locked():
+                    others = set(pending_work.paths(project)) - set(targets.order)  # of other schedules
+                    pending_work.keep(project, {*project.downstream(handed_over), *others})
             reporter.report(Message("submitted sets continue; minipach wait, or minipach cancel"))
         raise
     finally:
@@ -303,8 +321,7 @@ def _made_up(
         problems += added.problems
         if not added.ticks:
             break
-        if backend.lasting:
-            pending_work.begin(added.project, targets, _lasting(options))
+        _note_pending(added.project, backend, targets, options, claims)
         again = replace(options, force=False)
         report = report.then(_pass(added.project, backend, targets, again, reporter, jobs, None, claims))
     return replace(report, problems=tuple(dict.fromkeys((*problems, *report.problems))))

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from minipach.environment import host as hostenv
+from minipach.environment import host_python
 from minipach.environment.host_python import INSTALLED, describe
 from minipach.support.disk_cache import Cache
 
@@ -282,3 +283,19 @@ def test_this_interpreter_is_remembered_as_it_is(tmp_path: Path) -> None:
     env = dict(os.environ)
     assert describe(sys.executable, env, cache, later) == describe(sys.executable, env)
     assert describe(sys.executable, env, cache, later) == describe(sys.executable, env)
+
+
+def test_pipelines_of_a_pass_share_one_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, looks = Cache(tmp_path / "cache"), []
+    stamps = host_python._stamps
+
+    def counting(*places: object) -> object:
+        looks.append(places)
+        return stamps(*places)  # type: ignore[arg-type]
+
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    first = describe(sys.executable, env, cache, later)
+    monkeypatch.setattr(host_python, "_stamps", counting)
+    for fresh, count in ((60.0, 1), (60.0, 1), (0.0, 2), (0.0, 3)):
+        assert describe(sys.executable, env, cache, later, fresh) == first
+        assert len(looks) == count

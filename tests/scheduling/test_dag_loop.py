@@ -8,25 +8,8 @@ import signal
 import pytest
 
 from tests.fixtures.leftovers import Background, leftovers, until
+from tests.fixtures.meetings import meeting
 from tests.fixtures.projects import SHOWN, Study
-
-# It leaves a mark, and waits for those of others. The wait ends: a schedule that keeps them apart fails.
-MEETS = """touch SHOWN/NAME
-for other in OTHERS; do
-    n=0
-    while [ ! -e "SHOWN/$other" ]; do
-        sleep 0.1; n=$((n + 1)); [ $n -lt 900 ] || exit 9
-    done
-done
-cp "$SOURCE" "$PFS/out/"
-"""
-SPEC = 'input: {pfs: {repo: SOURCE, glob: "/*"}}\ntransform: {cmd: [sh, code/meet.sh]}\ndatum_tries: 1\n'
-
-
-def meeting(study: Study, name: str, *others: str, source: str = "images", more: str = "") -> None:
-    """A pipeline whose datum waits until datums of others have begun."""
-    script = MEETS.replace("SHOWN", str(SHOWN)).replace("NAME", name).replace("OTHERS", " ".join(others))
-    study.pipeline(name, SPEC.replace("SOURCE", source) + more, meet=script.replace("SOURCE", source))
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ class KubernetesBackend(Backend):
 
     name = "kubernetes"
     lasting = True
+    shares_project = False  # an Indexed Job can have sets of several pipelines
 
     def __init__(self) -> None:
         self.stays = not is_a_step()

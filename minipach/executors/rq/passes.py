@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 from rq.executions import Execution
@@ -18,7 +19,7 @@ from minipach.executors.rq.queue import Board
 from minipach.executors.stored_sets import set_ids
 from minipach.git.repo import Repo, child_environment
 from minipach.model.launch_protocol import PASS_GRACE
-from minipach.project.lock import holder
+from minipach.project.lock import holder_of_any
 from minipach.project.project import Project
 from minipach.records import pending_work
 from minipach.support.processes import group_alive, signal_group
@@ -110,8 +111,9 @@ class Going:
             return False
         self._looked = time.monotonic()
         due = pending_work.due(self._project)
-        overdue = due is not None and time.time() > due and self._is_free() and self._is_new(due)
-        lost = overdue or (pending_work.exists(self._project) and self._is_free() and self._is_lost())
+        paths = pending_work.paths(self._project)
+        overdue = due is not None and time.time() > due and self._is_free(paths) and self._is_new(due)
+        lost = overdue or (bool(paths) and self._is_free(paths) and self._is_lost(paths))
         act = lost and (self._suspected or overdue or at_once)
         self._suspected = lost and not act
         if act:
@@ -127,13 +129,13 @@ class Going:
         self._due = due, time.monotonic()
         return True
 
-    def _is_free(self) -> bool:
-        """Return whether nobody makes a pass, or is about to."""
-        return holder(self._project.local.lock) is None and not self._board.is_pass_pending()
+    def _is_free(self, paths: Sequence[str]) -> bool:
+        """Return whether nobody makes a pass of one of these pipelines, or is about to."""
+        return holder_of_any(self._project.local.lock, paths) is None and not self._board.is_pass_pending()
 
-    def _is_lost(self) -> bool:
+    def _is_lost(self, paths: Sequence[str]) -> bool:
         on_its_way = False
-        for path in pending_work.paths(self._project):
+        for path in paths:
             folder = self._project.root / path
             ids = sorted(set_ids(Repo(folder))) if (folder / ".git").exists() else []
             states = self._board.states(ids)

@@ -32,6 +32,7 @@ from minipach.support.files import remove_tree
 _LOG = logging.getLogger(__name__)
 _MOST_TASKS = 256  # chunks of a pipeline, whatever the partition has: each costs a start
 _PAUSE = 0.1
+_UNFINISHED = 60.0  # seconds without a change after which a folder that is not complete was given up
 _END = 60.0  # seconds that tasks have to end after scancel; Slurm kills them after KillWait, mostly 30 s
 _STEP = (str(Path(__file__).with_name("slurm-step")), sys.executable)
 
@@ -118,8 +119,7 @@ class SlurmExecutor:
         found = []
         self._cpus_each = self._needed_by(repo)
         self._clear_unfinished()
-        there = [self._watch.submissions.get(folder) or Submission.open(folder) for folder in self._folders()]
-        for submission in take_back(there, os.path.relpath(repo.path, self._project.root), repo):
+        for submission in take_back(self._opened(), os.path.relpath(repo.path, self._project.root), repo):
             sets = submission.sets()
             if not sets:  # made by a scheduler that was killed before it handed anything over, or after it settled all
                 submission.remove()
@@ -230,7 +230,7 @@ class SlurmExecutor:
     def _go_on(self) -> None:
         queue = client.squeue()
         alive = {t.job for t in queue if t.alive}
-        jobs = [job for f in self._folders() for job in Submission.open(f).jobs.values() if job in alive]
+        jobs = [job for submission in self._opened() for job in submission.jobs.values() if job in alive]
         self._next.submit(jobs, queue, self._options.of_next)
         self._next.submit_due(pending_work.due(self._project), queue, self._options.of_next)
 
@@ -279,7 +279,7 @@ class SlurmExecutor:
             there.submission.settle(work.id)
             return False
         for folder in self._folders():
-            if (folder / "sets" / f"{work.id}.json").is_file():
+            if (folder / "sets" / f"{work.id}.json").is_file():  # of this pipeline, which is ours
                 submission = Submission.open(folder)
                 if len(submission.done(work)) < len(work.parts):
                     self._watch.take(Submission.open(folder), work)
@@ -294,11 +294,24 @@ class SlurmExecutor:
                 return max(1, ceil(Needs.of(pipeline).cpu))
         return 1
 
+    def _opened(self) -> list[Submission]:
+        """Return all submissions. Another schedule may remove one of its own meanwhile."""
+        found = []
+        for folder in self._folders():
+            try:
+                found.append(self._watch.submissions.get(folder) or Submission.open(folder))
+            except UserError:
+                if (folder / "about.json").is_file():
+                    raise
+        return found
+
     def _clear_unfinished(self) -> None:
-        """Remove the folders that a scheduler could not finish before it was killed; ours is the project's lock."""
+        """Remove the folders that a killed scheduler could not finish; another schedule may just write one."""
         for folder in self._folder.glob("*-*/"):
-            if not (folder / "about.json").is_file():
-                remove_tree(folder)
+            with contextlib.suppress(FileNotFoundError):
+                age = time.time() - max(place.stat().st_mtime for place in (folder, folder / "sets"))
+                if age > _UNFINISHED and not (folder / "about.json").is_file():
+                    remove_tree(folder)
 
     def _folders(self) -> list[Path]:
         return sorted(path.parent for path in self._folder.glob("*/about.json"))

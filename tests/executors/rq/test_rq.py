@@ -30,6 +30,7 @@ from minipach.records import pending_work
 from minipach.records.job_database import Ledger
 from tests.chaos.chaos_rq import chaos
 from tests.fixtures.leftovers import Background, hold, leftovers, processes, unpublished, until
+from tests.fixtures.meetings import meet_side_by_side
 from tests.fixtures.projects import MINIPACH, SHOWN, Study, need, run
 from tests.fixtures.redis_servers import Redis, Workers, runs
 from tests.fixtures.refusals import refused
@@ -264,6 +265,20 @@ def test_cancel_ends_all_and_nothing_goes_on(tmp_path: Path, server: Redis) -> N
         assert [ref for ref in Repo(study.root / "edges").refs(SET_REFS)] == []
         assert workers.board.left("edges") == 0, "the next pass waits for none of them"
         assert not (study.root / ".git/minipach/rq/publish.log").exists(), "no pass was made"
+
+
+@pytest.mark.slow
+def test_schedules_of_several_pipelines_run_side_by_side(
+    study: Study, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINIPACH_REDIS", workers.server.url)
+    monkeypatch.setenv("MINIPACH_EXECUTOR", "rq")
+    study.put("images/a", "a\n")
+    workers.start("-j", "3")
+    meet_side_by_side(study)
+    until("nothing is pending", lambda: not pending_work.exists(find_project(study.root)))
+    assert workers.jobs() == {}
+    assert study.minipach("schedule").out == "nothing to do\n"
 
 
 @pytest.mark.slow

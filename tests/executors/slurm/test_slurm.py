@@ -33,6 +33,7 @@ from tests.fixtures.leftovers import (
     unpublished,
     until,
 )
+from tests.fixtures.meetings import meet_side_by_side
 from tests.fixtures.projects import SHOWN, Study
 from tests.fixtures.refusals import refused
 from tests.fixtures.repos import Files
@@ -111,6 +112,18 @@ def test_both_pipelines_get_done_without_anyone_waiting(tmp_path: Path, slurm: C
     assert leftovers(study) == []
     assert study.minipach("schedule").out == "nothing to do\n"
     assert not slurm.tasks()
+
+
+@pytest.mark.slow
+def test_schedules_of_several_pipelines_run_side_by_side(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIPACH_RUNTIME", "none")  # so that commands can leave marks
+    on_slurm(study)
+    study.put("images/a", "a\n")
+    with cluster(cpus=4):
+        meet_side_by_side(study)
+        done(study)
+        assert submissions(study) == []
+        assert study.minipach("schedule").out == "nothing to do\n"
 
 
 @pytest.mark.slow
