@@ -99,6 +99,6 @@ def test_refused_pushes_change_nothing_and_are_reported(study: Study, tmp_path: 
     study.schedule()  # ours moves meanwhile
     study.git("edges", "fetch", "-q", "store")
     (problem,) = push_back(Project(study.root), Kept())
-    assert "have diverged" in str(problem) and problem.fix.startswith("minipach pull store")
+    assert (problem.code, problem.fix) == ("push.diverged", "minipach sync")
     study.git("edges", "remote", "remove", "store")
     assert push_back(Project(study.root), Kept()) == ()
