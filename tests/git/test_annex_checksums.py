@@ -187,6 +187,7 @@ def annexed(study: Study, repo: str, name: str, text: str) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_no_result_comes_of_a_damaged_input(study: Study) -> None:
     annexed(study, "images", "good", "good\n" * 100)
     bad = annexed(study, "images", "bad", "bad\n" * 100)

@@ -86,6 +86,7 @@ def test_outputs_are_not_read_for_files_in_code(tmp_path: Path) -> None:
     assert [e.path for e in found] == ["code/step.sh", "more.txt", "notes.txt"]
 
 
+@pytest.mark.slow
 def test_own_files_are_no_data_for_what_is_downstream(tmp_path: Path, without_minipach: dict[str, str]) -> None:
     study = with_one_image(tmp_path, "[sh, run.sh]")
     write(study, "edges/run.sh", 'cp "$images" "$PFS/out/"\n')
