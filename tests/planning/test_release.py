@@ -56,7 +56,8 @@ def test_looks_at_any_time_come_to_what_one_look_at_the_end_does(
 def test_what_is_released_never_goes_back(trigger: Trigger, history: list[Revision], one: int, two: int) -> None:
     first = walk(trigger, history, -1, NOON + one)
     assert walk(trigger, history, first, NOON + two) >= first  # the clock may jump
-    assert walk(trigger, history, -1, NOON + one + two) >= first
+    if not history or history[-1].when <= NOON + one:  # a tick before a commit of the future is not known at first
+        assert walk(trigger, history, -1, NOON + one + two) >= first
 
 
 @given(TRIGGERS, histories())
