@@ -6,19 +6,18 @@ That is its spec, its inputs' snapshots, its datums with ids, and known results.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import operator
 import posixpath
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
 from minipach.datums.build import make_datums
 from minipach.datums.identity import VERSION, Identifier, Recipe, Row, code_id, input_files, recipe, variables
-from minipach.datums.inputs import SnapshotStore, apart, unmatched, unusable
+from minipach.datums.inputs import SnapshotStore, unmatched, unusable
 from minipach.datums.launch_command import datum_env, replacements
 from minipach.datums.snapshot import loose_files
 from minipach.datums.task_cache import make_tasks
@@ -27,12 +26,12 @@ from minipach.git.repo import Repo, TreeEntry, is_dataset
 from minipach.model.datum import Datum, Task
 from minipach.model.neutral_names import Neutral, neutral, part_shown
 from minipach.model.pipeline import Need, Pipeline, Trigger
-from minipach.model.repo_layout import CODE, INPUTS, PINNED_CODE, PUBLISHED_REF, STATE
+from minipach.model.repo_layout import CODE, INPUTS, PINNED_CODE, PUBLISHED_REF
 from minipach.model.run_record import slugs
 from minipach.model.snapshot import FileEntry, Snapshot
+from minipach.planning import plan_cache
 from minipach.planning.accepted import Accepted, changes_in_force, read_accepted
-from minipach.planning.collisions import foretold, shared_places
-from minipach.planning.plan import Plan, Step, content_pays, make_plan, reason_for, renamed, restore, visible_names
+from minipach.planning.plan import Plan, Step, make_plan, reason_for, renamed, restore
 from minipach.planning.release import Deferral, Revision, released
 from minipach.project import output_branch
 from minipach.project.project import Project
@@ -50,8 +49,6 @@ from minipach.support.git_objects import NO_OBJECT
 from minipach.support.text import many
 
 __all__ = ["Assessment", "SnapshotStore"]
-
-_SERVICE = "no datum runs in jobs; minipach services"
 
 
 @dataclass
@@ -325,14 +322,14 @@ class Assessment:
             self.datums,
             compute,
             key=json.dumps(
-                [VERSION, shared.as_json(), pipeline.identity, pipeline.out, repr(pipeline.input), *self._left_out]
+                [VERSION, shared.as_json(), pipeline.identity, pipeline.out, repr(pipeline.input), *self.kept_apart]
             ),
             input=pipeline.input,
             snapshots=self.snapshots,
         )
 
     @cached_property
-    def _left_out(self) -> list[tuple[str, list[str]]]:
+    def kept_apart(self) -> list[tuple[str, list[str]]]:
         """The pipelines and datasets in each plain folder among the inputs, whatever its commit has of them."""
         project = self.project
         folders = {need.repo: project.folder(need.repo) for need in self.pipeline.needs()}
@@ -456,119 +453,8 @@ class Assessment:
         return tuple((name, tuple(sorted((row[1], row[2]) for row in rows))) for name, rows in sorted(inputs.items()))
 
     def quick_plan(self, blocked: str = "", news: Callable[[], object] | None = None) -> Plan:
-        """Return the plan for showing (its steps have no tasks), from the cache if nothing has moved.
-
-        news: given by who then does what the plan says. It is called before the plan is made, if spec, code, image or
-        inputs are others than when it was last called: then something will have to run, most likely.
-        """
-        if self.has_nothing:  # what was published stays as it is
-            return Plan(self.pipeline.name, ())
-        if self.pipeline.service is not None:
-            problems = service_problems(self.pipeline, self.datums)
-            note = _SERVICE if self.datums else self.no_datums
-            return Plan(self.pipeline.name, (), problems=problems, note=note, is_service=True)
-        key = self._plan_key(blocked)
-        where = str(self.repo.path)
-        kept = self.project.cache.get("plan", where) if key else None
-        if kept is not None and kept[0] == list(key or ()) and self._subdatasets_as(kept[1]):
-            steps = tuple(map(Step, *kept[2]))
-            return Plan(
-                self.pipeline.name,
-                steps,
-                problems=tuple(Problem(*fields) for fields in kept[3]),
-                note=kept[4],
-                hints=kept[5],
-            )
-        if news is not None and key and key[0] != self.project.cache.get("news", where):
-            self.project.cache.put("news", where, key[0])
-            news()
-        plan = self.plan(blocked)
-        plan = replace(
-            plan, problems=foretold(self, plan), note=shared_places(self.pipeline.out, plan), hints=self._hints(plan)
-        )
-        if key and not (news and plan.counts["run"]):  # what runs at once is soon planned again
-            steps = plan.steps
-            columns = (
-                [s.name for s in steps],
-                [s.id for s in steps],
-                [s.action for s in steps],
-                [s.reason for s in steps],
-            )
-            fields = tuple(map(astuple, plan.problems))
-            kept = (list(key), self._subdatasets(), columns, fields, plan.note, plan.hints)
-            self.project.cache.put("plan", where, kept)
-        return plan
-
-    def _hints(self, plan: Plan) -> tuple[str, ...]:
-        """Return what people may not expect.
-
-        Datasets in plain folders, content that is computed more than once, names that stay visible.
-        """
-        left_out = tuple(apart(self.project, self.pipeline, self.datums))
-        running = [step.task for step in plan.of("run") if step.task is not None]
-        if self.pipeline.identity == "content":
-            seen = [step.task for step in plan.steps if step.task is not None and step.task.visible]
-            return (*left_out, visible_names(seen)) if seen else left_out
-        copies = self._copies(running)
-        return (*left_out, content_pays(copies)) if copies else left_out
-
-    def _copies(self, tasks: Sequence[Task]) -> int:
-        """Return how many of these datums have the same content as others, and could be computed once."""
-        alike: dict[object, list[Datum]] = {}
-        for task in tasks:
-            rows = (self.snapshots[m.repo, m.branch].below(m.path) for m in task.datum.matches)
-            content = tuple(tuple(entry.content for _, entry in files) for files in rows)
-            alike.setdefault(content, []).append(task.datum)
-        found = 0
-        shared = self.counted
-        ids = Identifier(shared, by_path=False)
-        for datums in alike.values():
-            if len(datums) > 1:
-                words = [(datum, neutral(datum, self.snapshots).words) for datum in datums]
-                made = [ids.id_of(self.files_of(d, w), self.variables_of(d, w)) for d, w in words if w]
-                found += len(made) - len(set(made))
-        return found
-
-    def _plan_key(self, blocked: str) -> tuple[str, str] | None:
-        """Return all that the plan depends on, in object ids, as two hashes; None if that is not in git yet.
-
-        The first is of what is asked for, the second of what is there.
-        """
-        if self.head is None:
-            return None
-        asked = [
-            VERSION,
-            repr(self.pipeline),
-            [self.image.content, self.image.label],
-            self.counted.as_json(),
-            sorted((repo, branch or "", commit) for (repo, branch), commit in self.commits.items()),
-            *self._left_out,
-        ]
-        others = self.head if self.repo.resolve(PUBLISHED_REF) != self.head else ""  # somebody's commits
-        there = [self._state_tree(self.head), results_commit(self.repo), blocked, others]
-        first, second = (hashlib.sha256(json.dumps(parts).encode()).hexdigest() for parts in (asked, there))
-        return first, second
-
-    def _state_tree(self, commit: str) -> str | None:
-        """Return the object id of the published state in a commit."""
-        where = str(self.repo.path)
-        kept = self.project.cache.get("state-tree", where)
-        if kept is not None and kept[0] == commit:
-            return str(kept[1])
-        found = self.repo.objects.resolve(f"{commit}:{STATE}")
-        if found is not None:
-            self.project.cache.put("state-tree", where, (commit, found))
-        return found
-
-    def _subdatasets(self) -> list[tuple[str, list[str], list[str]]]:
-        return [(repo, list(s.nested), list(s.missing)) for (repo, _), s in self.snapshots.items()]
-
-    def _subdatasets_as(self, kept: list[tuple[str, list[str], list[str]]]) -> bool:
-        root = self.project.root
-        return all(
-            all(is_dataset(root / repo / p) for p in nested) and not any(is_dataset(root / repo / p) for p in missing)
-            for repo, nested, missing in kept
-        )
+        """Return the plan for showing, from the cache if nothing has moved: see `plan_cache.quick_plan`."""
+        return plan_cache.quick_plan(self, blocked, news)
 
     def _explain(self, task: Task, before: Published) -> str:
         if before.id == task.id:
@@ -621,14 +507,6 @@ class Assessment:
     def close(self) -> None:
         """End the git process of this pipeline's repo."""
         self.repo.close()
-
-
-def service_problems(pipeline: Pipeline, datums: Sequence[Datum]) -> tuple[Problem, ...]:
-    """Return what is wrong with the datums of a service: it serves one."""
-    if len(datums) < 2:
-        return ()
-    message = f"a service has one datum, and here are {len(datums)}"
-    return (Problem("service.several-datums", pipeline.at("input"), message, "write glob: /, or group the inputs"),)
 
 
 def _exclusion(pattern: str, reason: str, names: Sequence[str]) -> str:

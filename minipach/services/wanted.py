@@ -9,7 +9,8 @@ from pathlib import Path
 
 from minipach.git.refs_on_disk import read_tips
 from minipach.model.work_set import WorkSet
-from minipach.planning.assessment import Assessment, SnapshotStore, service_problems
+from minipach.planning.assessment import Assessment, SnapshotStore
+from minipach.planning.service_datum import service_problems
 from minipach.project.project import Project
 from minipach.scheduling.base_commit import build_base
 from minipach.scheduling.work_sets import make_set
