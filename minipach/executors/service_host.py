@@ -7,6 +7,14 @@ from typing import Any, Protocol
 
 from minipach.model.work_set import WorkSet
 from minipach.records.service_state import ServiceState
+from minipach.support.errors import Problem
+
+NO_CLUSTER = Problem(
+    "service.no-cluster",
+    "minipach.executor",
+    "it has no objects for services",
+    "git config minipach.executor kubernetes",
+)
 
 
 class ServiceHost(Protocol):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from minipach.executors.registry import chosen as backend
+from minipach.executors.service_host import NO_CLUSTER
 from minipach.git.repo import Repo, child_environment, is_dataset
 from minipach.git.worktrees import clean_up
 from minipach.project.project import Project
@@ -91,8 +92,7 @@ def manifests(project: Project, paths: Sequence[str]) -> list[dict[str, Any]]:
     """Return the objects of services as a cluster takes them. Raises UserError where the executor has no cluster."""
     host = backend(project).service_host(project)
     if host is None:
-        fix = "git config minipach.executor kubernetes"
-        raise UserError(Problem("service.no-cluster", "minipach.executor", "it has no objects for services", fix))
+        raise UserError(NO_CLUSTER)
     found = []
     for path in paths:
         work = wanted(project, path).work

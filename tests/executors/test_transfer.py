@@ -16,7 +16,7 @@ def test_a_refused_push_is_told_with_the_servers_reason(tmp_path: Path) -> None:
     server = tmp_path / "server.git"
     study.ok("git", "init", "--quiet", "--bare", str(server))
     hook = server / "hooks" / "pre-receive"
-    hook.write_text("#!/bin/sh\necho 'the quota of this project is used up' >&2\nexit 1\n")
+    hook.write_text("#!/bin/sh\necho 'no more space on the shelf' >&2\nexit 1\n")
     hook.chmod(0o755)
     repo = Repo(study.root)
 
@@ -25,7 +25,7 @@ def test_a_refused_push_is_told_with_the_servers_reason(tmp_path: Path) -> None:
     told = in_a_line(refused.value)
     assert "git push" in told
     assert "pre-receive hook declined" in told
-    assert "the quota of this project is used up" in told
+    assert "no more space on the shelf" in told
     assert "\n" not in told
 
     with pytest.raises(GitError) as nowhere:
