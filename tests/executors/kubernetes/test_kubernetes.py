@@ -14,6 +14,7 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 
+from tests.fixtures.consoles import ask, console_of
 from tests.fixtures.fake_kubernetes import FakeCluster, fake_cluster, on_kubernetes
 from tests.fixtures.leftovers import Background, until
 from tests.fixtures.projects import SHOWN, Study
@@ -66,6 +67,10 @@ def test_a_failure_comes_with_its_log(project: Study, cluster: FakeCluster) -> N
     done = project.schedule(code=1)
     assert {row["name"] for row in done["edges"]["failed"]} == {"0", "1"}
     assert "trouble with 1" in project.minipach("logs", "edges:1").out
+    console = console_of(project)
+    assert "trouble with" in ask(console, "failures").text
+    assert "trouble with 1" in ask(console, "datum?pipeline=edges&name=1").text
+    assert 'class="gantt"' in ask(console, "job?id=edges&lanes=worker").text
 
 
 def test_pods_jobs_and_answers_are_lost_and_nothing_else(project: Study, cluster: FakeCluster) -> None:
@@ -196,6 +201,8 @@ def test_top_and_the_schedule_say_why_pods_wait(
         return any(says in row["why"] for row in rows)
 
     until("top says it", waits)
+    shown = ask(console_of(project), "workers").text
+    assert "Executor kubernetes" in shown and says in shown, "the console says it, too"
     until("the schedule says it", lambda: f"edges: pods wait: {where}" in running.err and says in running.err)
     cluster.quota, cluster.slots = None, 4
     cluster.unpullable.clear()
