@@ -319,6 +319,8 @@ def _talk(repo: Repo, remote: str, *command: str) -> bytes:
         refused = _REFUSED.findall(os.fsdecode(error.stdout))
         if refused:
             raise _Refused(", ".join(dict.fromkeys(refused))) from None
+        if blocked := unverified(repo, error.stderr):
+            raise UserError(blocked) from None
         raise UserError(
             Problem(
                 "results.git-failed",
@@ -327,6 +329,19 @@ def _talk(repo: Repo, remote: str, *command: str) -> bytes:
                 f"git -C {quoted(repo.path)} remote -v",
             )
         ) from None
+
+
+def unverified(repo: Repo, text: str) -> Problem | None:
+    """Return the problem of a special remote that blocks all writes, by what git-annex said; None: it is another one.
+
+    git-annex enables what a repository asks for, and sends nothing anywhere before somebody has said that it is safe.
+    """
+    found = re.search(r"unverified special remote.*?verifyremote (\S+)", text, re.DOTALL)
+    if found is None:
+        return None
+    problem = f"the remote {found[1]} came with the repository and is not confirmed here, so git-annex sends nothing"
+    fix = f"minipach store add {found[1]}, if you expect it; else git -C {quoted(repo.path)} remote remove {found[1]}"
+    return Problem("push.unverified-remote", "", problem, fix)
 
 
 def without_credentials(text: str) -> str:

@@ -221,6 +221,8 @@ def _tried(project: Project, moved: Moved, act: Callable[[Repo, Moved], Moved]) 
     except UserError as error:
         return replace(moved, problems=tuple(problem.within(moved.repo) for problem in error.problems))
     except GitError as error:
+        if blocked := exchange.unverified(repo, error.stderr):
+            return replace(moved, problems=(blocked.within(moved.repo),))
         lines = exchange.without_credentials(error.reason)
         problem = f"{moved.remote or ', '.join(moved.stores)}: {lines}"
         fix = f"git -C {quoted(repo.path)} remote -v"
@@ -505,6 +507,8 @@ def _copy_all(repo: Repo, store: str, named: Sequence[str], *, fast: bool) -> tu
         exchange.pause(attempt)
     reasons = [reason for reason in failures if reason] or ["git-annex gave no reason"]
     why = annex_reason(exchange.without_credentials(reasons[0]))
+    if blocked := exchange.unverified(repo, " ".join(reasons)):
+        raise UserError(blocked)
     problem = f"{many(len(failures), 'content')} could not be copied to {store}: {why}"
     raise UserError(Problem("push.content-not-sent", "", problem, "push again; what went stays"))
 

@@ -137,6 +137,8 @@ def remove(project: Project, name: str, tell: Tell) -> None:
             raise UserError(Problem("store.only-copy", path, f"{many(only, 'content')} are in {name} alone", fix))
     for path, repo in repos(project):
         if has_remote(repo, store):
+            # else git-annex would enable it in each new clone, and block all that such a clone sends
+            annex(repo, "configremote", name, "autoenable=false", ok=(0, 1))
             repo.git("remote", "remove", name)
             tell(f"{path}: the remote {name} is removed")
         for remote in git_remotes(repo):

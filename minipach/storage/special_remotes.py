@@ -133,7 +133,7 @@ def compare(repo: Repo, name: str, known: Mapping[str, str], words: Sequence[str
         UserError: It goes elsewhere, or has a parameter that this kind does not set.
     """
     wanted = dict(word.split("=", 1) for word in words)
-    own = {"directory"}  # in no commit
+    own = {"directory", "autoenable"}  # in no commit; whether new clones have it
     keys = (known.keys() | wanted.keys()) - own - _OTHERS
     others = sorted(key for key in keys if known.get(key) != wanted.get(key))
     if others:

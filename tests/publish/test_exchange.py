@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from minipach.git.repo import Repo
 from minipach.model.repo_layout import RESULTS_BRANCH
 from minipach.project.project import find_project
 from minipach.publish import exchange
@@ -304,3 +305,12 @@ def test_the_record_of_a_result_is_its_makers_own(exchanged: Exchanged) -> None:
     made = [s.git("edges", "log", "-1", "--format=%ae %ai %B", message) for s in (exchanged.a, exchanged.b)]
     assert made[0] == made[1]
     assert made[0].startswith("tester@example.org ")
+
+
+def test_a_remote_that_git_annex_waits_for(tmp_path: Path) -> None:
+    said = "git-annex: Push prevented due to an unverified special remote. Run this command to verify it: "
+    repo = Repo(tmp_path)
+    found = exchange.unverified(repo, f"{said}git-annex verifyremote weed\nerror: failed to push some refs")
+    assert found is not None and found.code == "push.unverified-remote"
+    assert "minipach store add weed" in found.fix and "remote remove weed" in found.fix
+    assert exchange.unverified(repo, "error: failed to push some refs") is None

@@ -149,6 +149,24 @@ def cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Store:
 
 
 @pytest.mark.slow
+def test_new_clones_do_not_enable_a_removed_store(project: Project, cloud: Store) -> None:
+    """An unconfirmed remote blocks all that a clone sends."""
+    images = Repo(project.root / "images")
+
+    def enabled() -> str:
+        rows = images.line("show", "git-annex:remote.log").splitlines()
+        (last,) = (row.split() for row in rows if " name=cloud " in row)
+        return next(word.partition("=")[2] for word in last if word.startswith("autoenable="))
+
+    add(project, cloud, quiet)
+    assert enabled() == "true"
+    remove(project, "cloud", quiet)
+    assert enabled() == "false"
+    add(project, cloud, quiet)
+    assert enabled() == "true"
+
+
+@pytest.mark.slow
 def test_a_remote_of_rclone(project: Project, cloud: Store, tmp_path: Path) -> None:
     exercise(project, cloud)
     assert sorted(path.name for path in (tmp_path / "cloud/deep").iterdir()) == ["images-1", "raw-1"], (
