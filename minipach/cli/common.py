@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import os
@@ -23,6 +22,7 @@ from minipach.project.parameters import uncommitted_parameters
 from minipach.project.project import Project, find_project
 from minipach.support import messages
 from minipach.support.errors import Problem, UserError, problems_json
+from minipach.support.messages import draw
 from minipach.support.streams import lead_nowhere
 from minipach.support.text import NAMED, colours_only, printable
 
@@ -260,21 +260,15 @@ class Note:
     """A line on the terminal for the time until there is more to show. Elsewhere it is not shown."""
 
     def __init__(self, text: str) -> None:
-        self._shown = can_redraw(sys.stderr)
+        self._shown = colours(sys.stderr)
         if self._shown:
-            self._write(f"{text} ...")
+            draw(f"{text} ...")
 
     def clear(self) -> None:
         """Remove the line."""
         if self._shown:
             self._shown = False
-            self._write("\r\x1b[K")
-
-    @staticmethod
-    def _write(text: str) -> None:
-        with contextlib.suppress(OSError):  # the terminal is gone; the work continues
-            sys.stderr.write(text)
-            sys.stderr.flush()
+            draw("\r\x1b[K")
 
 
 def colours(stream: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minipach.cli.common import FAILED, USER, Here, Note, can_redraw, guarded, say, say_layout, show, show_json
+from minipach.cli.common import FAILED, USER, Here, Note, can_redraw, colours, guarded, say, say_layout, show, show_json
 from minipach.cli.options import DOWNSTREAM, JOBS, JSON, TARGETS, UPSTREAM
 from minipach.cli.sections import RUN, add
 from minipach.model.states import ENDS, FINE
@@ -241,7 +241,7 @@ class Terminal:
         self._since: dict[str, float] = {}  # by pipeline
         self._bars: Bars | None = None
         self._last: dict[str, float] = {}
-        self._tty = can_redraw(sys.stderr)
+        self._tty = colours(sys.stderr)
         self._note = Note("reading the project") if project and detail == 0 else None
         # failed datums by pipeline, how they failed and what they said last
         self._alike: dict[str, dict[tuple[Way, str], list[str]]] = {}

@@ -20,6 +20,14 @@ def say(message: str) -> None:
         lead_nowhere(sys.stderr)
 
 
+def draw(text: str) -> None:
+    """Write text of ours, with its controls, to the terminal; no line ends."""
+    try:
+        print(text, end="", file=sys.stderr, flush=True)
+    except OSError:
+        lead_nowhere(sys.stderr)
+
+
 def say_all(text: str) -> None:
     """Print the text of another program: its lines after the first are indented, so that none looks like ours."""
     first, *more = [line for line in text.split("\n") if line.strip()] or [""]

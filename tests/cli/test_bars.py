@@ -95,7 +95,7 @@ def screen(folder: Path, *command: str) -> str:
     if pid == 0:
         os.chdir(folder)
         os.execvpe(
-            MINIPACH[0], [*MINIPACH, *command], {**os.environ, "COLUMNS": "150", "TERM": "xterm", "NO_COLOR": "1"}
+            MINIPACH[0], [*MINIPACH, *command], {**os.environ, "COLUMNS": "150", "TERM": "xterm", "NO_COLOR": ""}
         )
     data = b""
     while select.select([master], [], [], 120)[0]:
