@@ -42,6 +42,9 @@ ADDRESSES = [
 ]
 
 
+LOG = "log?pipeline=edges&name=bad.txt"
+
+
 def form_of(page: str, ending: str) -> str:
     """The address of a page in another form."""
     name, mark, query = page.partition("?")
@@ -163,6 +166,37 @@ def test_only_the_first_try_is_staged() -> None:
     chart = page[page.index('class="gantt"') :]
     second = [part for part in chart.split("<a ")[1:] if "try 2" in part]
     assert len(second) == 3 and not any('class="staging"' in part.partition("</a>")[0] for part in second)
+
+
+@pytest.mark.slow
+def test_hostile_logs_specs_and_branches_are_text(tmp_path: Path) -> None:
+    from minipach.console.pages.log import last_attempt
+
+    evil = "<script>alert(2)</script>\u202e\x1b]0;x\x07"
+    study = troubled().duplicate(tmp_path / "study")
+    last, tries = last_attempt(Project(study.root), "edges", "bad.txt")
+    assert last is not None
+    for log in {last.log, *(one.log for one in tries)} - {""}:
+        Path(log).write_bytes(b"x" * 10_000_000 + f"\n\0{evil}\n".encode() + b"\xff\xfe" * 1000)
+    study.put(
+        "edges/spec.yml", f"description: {evil!r}\ninput: {{pfs: {{repo: images, branch: 'a{evil}', glob: '/*'}}}}\n"
+    )
+    study.git("images", "branch", "odd-\u202e-<b>")
+    console = console_of(study)
+    for page in (
+        "",
+        "failures",
+        "pipeline?pipeline=edges",
+        "datum?pipeline=edges&name=bad.txt",
+        LOG,
+        f"{LOG}&find=%00",
+    ):
+        name, _, query = page.partition("?")
+        for ending in ("", ".json", ".txt"):
+            answer = ask(console, f"{name or 'index'}{ending}?{query}" if ending else page)
+            assert answer.status_code in (200, 404) and len(answer.content) < 5_000_000, page
+            if not ending:
+                assert "<script>alert" not in answer.text and not {"\u202e", "\x1b", "\0"} & set(answer.text), page
 
 
 @pytest.mark.slow
