@@ -48,7 +48,7 @@ def need_services(project: Project) -> None:
     if not project.services:
         broken = [problem for path in project.problems for problem in project.problems[path]]
         fix = "write `service: {internal_port: N}` in a spec"
-        raise UserError(broken or Problem("service.none", "", "no pipeline of this project is a service", fix))
+        raise UserError(broken or Problem("service.none", "", "no pipeline has `service` in its spec", fix))
 
 
 def states(project: Project, paths: Sequence[str]) -> list[ServiceState]:
