@@ -25,6 +25,7 @@ class _Commit:
 
     message: str
     author: str | None
+    committer: str
     merged: list[str] = field(default_factory=list)
     changes: list[tuple[str | None, str | bytes, str]] = field(default_factory=list)
 
@@ -48,7 +49,7 @@ class Stream:
     def commit(self, message: str, author: str | None = None) -> None:
         """Begin a commit; changes follow."""
         text = os.fsencode(message)
-        self._commits.append(_Commit(message, author))
+        self._commits.append(_Commit(message, author, self.committer))
         self._objects += 2
         head = f"commit {self.ref}\n"
         if author:
@@ -135,8 +136,8 @@ class Stream:
                     taken |= {what} if mode != GITLINK else set()
                     tree.set(path, mode, what)
             parents = [*([head] if head else []), *commit.merged]
-            author = commit.author or self.committer
-            head = store.add("commit", commit_text(tree.store(), parents, author, self.committer, commit.message))
+            author = commit.author or commit.committer
+            head = store.add("commit", commit_text(tree.store(), parents, author, commit.committer, commit.message))
         assert head is not None
         if not store.has_all(taken) and any(repo.objects.resolve(sha) is None for sha in taken):
             raise NotPlainError  # git says what is missing

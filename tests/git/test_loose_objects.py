@@ -51,6 +51,7 @@ def changes(repo: Files) -> Stream:
     stream.write(SYMLINK, b"n/1", "link")
     stream.put(GITLINK, "1" * 40, "inputs/images")
     stream.write(FILE, b"", "d/b.txt/now a folder")
+    stream.committer = "Another <other@example.org> 1700000000 +0100"  # each commit has that of its time
     stream.commit("second")
     stream.merge(str(repo.head()))
     stream.delete("d/e/f.txt")
@@ -58,6 +59,7 @@ def changes(repo: Files) -> Stream:
     stream.delete("a.txt/below a file")
     stream.write(FILE, b"now a file", "d.x")
     stream.put(FILE, blob_id(b"a.txt"), '\u00fc \udce4"\\')
+    stream.committer = WHO
     return stream
 
 
