@@ -84,7 +84,7 @@ def comment(
     Example: minipach ci comment --dry-run, or minipach ci comment --pr https://forge.example.org/lab/study/pulls/7
     """
     from minipach.forges.dialects import FORGES, GitHub
-    from minipach.forges.pull_request import keep_comment, marked, room
+    from minipach.forges.pull_request import keep_comment, marked, text_limit
     from minipach.forges.surroundings import checked, need_base, need_number, open_forge, token_of
     from minipach.views.change_report import as_markdown, read_change
 
@@ -94,12 +94,12 @@ def comment(
     since = need_base(found)
     kind = FORGES.get(found.forge, GitHub)
     if dry_run:
-        show_exactly(marked(as_markdown(read_change(project, since), room(kind))).rstrip("\n"))
+        show_exactly(marked(as_markdown(read_change(project, since), text_limit(kind))).rstrip("\n"))
         return
     need_number(checked(found))
     token = token_of(found.forge, os.environ, token_file)
     there = open_forge(found, token, plain=allow_http)
-    text = as_markdown(read_change(project, since), room(kind))
+    text = as_markdown(read_change(project, since), text_limit(kind))
     done = keep_comment(there, text.replace(token, "***"))
     if as_json:
         show_json({"schema": 1, "forge": found.forge, "repo": found.repo, "number": found.number, **done.as_json()})

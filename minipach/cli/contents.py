@@ -44,7 +44,7 @@ def get(context: typer.Context, what: WHAT, as_json: JSON = False, wait: LOCK_WA
 
     here: Here = context.obj
     project = here.project()
-    with project_lock(project.local.lock, wait=wait, tell=say):
+    with project_lock(project.local.lock, wait=wait, notify=say):
         moved = move(project, "get", what)
         number, size = keep_within_limit(project)
     if number:
@@ -65,7 +65,7 @@ def drop(context: typer.Context, what: WHAT, as_json: JSON = False, wait: LOCK_W
 
     here: Here = context.obj
     project = here.project()
-    with project_lock(project.local.lock, wait=wait, tell=say):
+    with project_lock(project.local.lock, wait=wait, notify=say):
         moved = move(project, "drop", what)
     _show(moved, as_json)
 

@@ -9,13 +9,13 @@ import typer
 
 from minipach.cli.common import Here, guarded, say, show, show_json
 from minipach.cli.options import JOBS, JSON
-from minipach.cli.schedule import WAIT, reporting, tell
+from minipach.cli.schedule import WAIT, notify, reporting
 from minipach.cli.sections import OTHERS, RUN, Group, add
 from minipach.cli.tables import show_table, state
 from minipach.support.text import many
 
 if TYPE_CHECKING:
-    from minipach.triggers.cron import Reprocess
+    from minipach.triggers.manual_ticks import Reprocess
 
 ONE = Annotated[str, typer.Argument(metavar="PIPELINE", help="Select the pipeline by its name or path.")]
 MAYBE = Annotated[
@@ -52,7 +52,7 @@ def list_(
     Example: minipach cron list report
     """
     from minipach.planning.clocks import clock_views
-    from minipach.triggers.cron import tick_rows
+    from minipach.triggers.manual_ticks import tick_rows
 
     here: Here = context.obj
     project = here.project()
@@ -96,7 +96,7 @@ def skip(
 
     Example: minipach cron skip report 2026-12-24T03:00:00Z --reason holiday
     """
-    from minipach.triggers.cron import clock_of, skip_ticks, tick_at
+    from minipach.triggers.manual_ticks import clock_of, skip_ticks, tick_at
 
     here: Here = context.obj
     project = here.project()
@@ -125,7 +125,7 @@ def run_(
 
     Example: minipach cron run report, or minipach cron run report 2026-11-30T03:00:00Z
     """
-    from minipach.triggers.cron import clock_of, run_ticks, tick_at
+    from minipach.triggers.manual_ticks import clock_of, run_ticks, tick_at
 
     here: Here = context.obj
     project = here.project()
@@ -134,7 +134,7 @@ def run_(
     chosen = [tick_at(view, text) for text in ticks] if ticks else [now]
     with reporting() as reporter:
         report = run_ticks(project, view, chosen, reporter, jobs=jobs, wait=wait)
-    tell(report, as_json=as_json)
+    notify(report, as_json=as_json)
 
 
 @guarded
@@ -162,8 +162,8 @@ def backfill(
     Example: minipach cron backfill report --from 2026-11-01 --dry-run
     """
     from minipach.support.errors import Problem, UserError
-    from minipach.triggers.cron import backfill as fill
-    from minipach.triggers.cron import clock_of, plan_backfill, tick_at
+    from minipach.triggers.manual_ticks import backfill as fill
+    from minipach.triggers.manual_ticks import clock_of, plan_backfill, tick_at
 
     kinds: dict[str, Reprocess] = {"none": "none", "failed": "failed", "all": "all"}
     if reprocess not in kinds:
@@ -193,4 +193,4 @@ def backfill(
         return
     with reporting() as reporter:
         report = fill(project, view, work, reporter, backwards=backwards, jobs=jobs, wait=wait)
-    tell(report, as_json=as_json)
+    notify(report, as_json=as_json)

@@ -42,7 +42,7 @@ def egress(
     here: Here = context.obj
     project = here.project()
     where = place if place is None or "://" in place else str((here.directory / Path(place)).absolute())
-    with project_lock(project.local.lock, wait=wait, tell=say):
+    with project_lock(project.local.lock, wait=wait, notify=say):
         done = send(project, pipeline, where)
     if as_json:
         show_json({"schema": 1, **done.as_json()})

@@ -41,7 +41,7 @@ def erase(
 
     here: Here = context.obj
     project = here.project()
-    with project_lock(project.local.lock, wait=wait, tell=say):
+    with project_lock(project.local.lock, wait=wait, notify=say):
         found = find(project, data)
         if not dry_run:
             drop(project, found, say)

@@ -48,7 +48,7 @@ def build(
     here: Here = context.obj
     project = here.project()
     path = project.path_of(pipeline)
-    with project_lock(project.local.lock, wait=True, tell=say, without=[path]):
+    with project_lock(project.local.lock, wait=True, notify=say, without=[path]):
         built = build_image(project, path, again=again, allow_builds=allow_builds)
     if as_json:
         show_json({"schema": 1, **asdict(built)})

@@ -215,11 +215,11 @@ def audit(
         [["reproducible", trial.pipeline, trial.name] for trial in found.trials],
     )
 
-    def tell(verdict: Verdict) -> None:
+    def notify(verdict: Verdict) -> None:
         if not as_json:
             table.add([verdict.outcome, verdict.pipeline, verdict.name, _message(verdict)])
 
-    run(found, slots(project.repo, jobs), tell, get=get)
+    run(found, slots(project.repo, jobs), notify, get=get)
     if as_json:
         show_json({"schema": 1, **found.as_json()})
     else:

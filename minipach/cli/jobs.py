@@ -237,7 +237,7 @@ def retry(
 
     Example: minipach retry edges
     """
-    from minipach.cli.schedule import reporting, tell
+    from minipach.cli.schedule import notify, reporting
     from minipach.scheduling.service import retry as run_failed
 
     here: Here = context.obj
@@ -246,7 +246,7 @@ def retry(
     with reporting(project=project, jobs=at_once) as terminal:
         report = run_failed(project, paths, terminal, jobs=at_once, wait=wait)
     if report is not None:
-        tell(report, as_json=as_json)
+        notify(report, as_json=as_json)
     elif as_json:
         show_json({"schema": 1, "ok": True, "pipelines": [], "problems": [], "superdataset": None})
     else:

@@ -76,7 +76,7 @@ def logs(
     if pipeline is None and ident is not None:
         pipeline = read_job(project, ident).job.pipeline
     if pipeline is None and follow:
-        for name, which, line in stream_all(project, tell=say):
+        for name, which, line in stream_all(project, notify=say):
             _line_of(f"{name}: {which}", line, raw=raw)
         return
     if pipeline is None:
@@ -84,7 +84,7 @@ def logs(
         return
     path = project.path_of(pipeline)
     if follow:
-        for which, line in stream(project, path, datum, ident, tell=say):
+        for which, line in stream(project, path, datum, ident, notify=say):
             _line_of(which, line, raw=raw)
         return
     chosen = choose_logs(project, path, datum, ident)

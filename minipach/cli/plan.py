@@ -51,7 +51,7 @@ def plan(
     from minipach.project import branch_check, uncommitted
     from minipach.project.settings import slots
     from minipach.project.targets import parse_targets
-    from minipach.support.background import Aside
+    from minipach.support.background import BackgroundCall
     from minipach.templates.rendered_spec import stale
 
     here: Here = context.obj
@@ -61,11 +61,15 @@ def plan(
         return
     targets = parse_targets(project, what or [], upstream=upstream, downstream=downstream)
     used = uncommitted.used_by(project, targets.order)
-    looking = Aside(lambda: uncommitted.uncommitted(project, used))  # git looks while the plan is made
+    looking = BackgroundCall(lambda: uncommitted.uncommitted(project, used))  # git looks while the plan is made
     found = plan_project(project, targets, forced=force, now=now)
     cost = expected_cost(project, found.plans, slots(project.repo, jobs))
     changes = looking.result()
-    for remark in (*uncommitted.remarks(project, changes), *branch_check.told(project, targets.order), *found.remarks):
+    for remark in (
+        *uncommitted.remarks(project, changes),
+        *branch_check.branch_problems(project, targets.order),
+        *found.remarks,
+    ):
         say(str(remark))
     for note in stale(project, targets.order):
         say(f"note: {note}")
@@ -139,12 +143,12 @@ def _show_plans(plans: Sequence[Plan], *, everything: bool) -> None:
 
 
 def _in_short(plan: Plan) -> str:
-    told = [f"{n} {action}" for action, n in plan.counts.items() if n]
+    branch_problems = [f"{n} {action}" for action, n in plan.counts.items() if n]
     if plan.problems:
-        return ", ".join([*told, f"{many(len(plan.problems), 'problem')} (see stderr)"])
+        return ", ".join([*branch_problems, f"{many(len(plan.problems), 'problem')} (see stderr)"])
     if plan.is_current and plan.waits:
         return f"nothing to do yet, {plan.waits}"
     if plan.is_current and plan.steps:
         return "nothing to do"
     nothing = "a service" if plan.is_service else "no datums"
-    return (", ".join(told) or nothing) + (f"; {plan.note}" if plan.note else "")
+    return (", ".join(branch_problems) or nothing) + (f"; {plan.note}" if plan.note else "")

@@ -107,13 +107,13 @@ def lock(
     Example: minipach lock edges
     """
     from minipach.cli.common import say
-    from minipach.environment.lock import lock_environment
+    from minipach.environment.record_environment import lock_environment
     from minipach.project.lock import project_lock
 
     here: Here = context.obj
     project = here.project()
     path = project.path_of(pipeline)
-    with project_lock(project.local.lock, wait=True, tell=say, without=[path]):
+    with project_lock(project.local.lock, wait=True, notify=say, without=[path]):
         changes = lock_environment(project, path)
     if not changes:
         show(f"{pipeline}: the environment on record is the one of now; nothing to do")
@@ -143,7 +143,7 @@ def accept(
     here: Here = context.obj
     project = here.project()
     path = project.path_of(pipeline)
-    with project_lock(project.local.lock, wait=True, tell=say):
+    with project_lock(project.local.lock, wait=True, notify=say):
         done = accept_changes(project, path, why)
     if as_json:
         show_json({"schema": 1, **done.as_json()})
@@ -181,7 +181,7 @@ def exclude(
     if not datum:
         fix = f"minipach datums {pipeline}"
         raise UserError(Problem("datum.not-named", what, f"name one datum, as in {pipeline}:DATUM", fix))
-    with project_lock(project.local.lock, wait=True, tell=say):
+    with project_lock(project.local.lock, wait=True, notify=say):
         spec = without_datum(committed_spec(project, path), datum, reason)
         saved = save_spec(project, spec, f"leave out {datum}" + (f": {reason}" if reason else ""))
     name = project.name_of(path)

@@ -65,13 +65,13 @@ def push(
     if plan:
         moved = push_project(project, remote, say, plan=True)
     else:
-        with register(project.local.lock, (), wait=wait, tell=say) as claims:
+        with register(project.local.lock, (), wait=wait, notify=say) as claims:
             send = partial(push_project, project, remote, say, verify=verify, claims=claims)
             moved = _until_free(send, claims, wait=wait)
         for attempt in range(_ROUNDS):
             if not _are_late(moved) or (problems := _join(project.root, remote, attempt, wait=wait)):
                 break
-            with register(project.local.lock, (), wait=wait, tell=say) as claims:
+            with register(project.local.lock, (), wait=wait, notify=say) as claims:
                 send = partial(push_project, find_project(project.root), remote, say, verify=verify, claims=claims)
                 moved = _until_free(send, claims, wait=wait)
     _show(moved, problems, as_json=as_json)
@@ -99,7 +99,7 @@ def _join(root: Path, remote: str | None, attempt: int, *, wait: bool) -> list[P
     if attempt:
         exchange.pause(attempt)
     project = find_project(root)
-    with project_lock(project.local.lock, wait=wait, tell=say):
+    with project_lock(project.local.lock, wait=wait, notify=say):
         merged = merge_project(project, remote, say, with_data=False)
     if problems := [problem for one in merged for problem in one.problems]:
         return problems
@@ -133,7 +133,7 @@ def pull(context: typer.Context, remote: REMOTE = None, as_json: JSON = False, w
 
     here: Here = context.obj
     project = here.project()
-    with register(project.local.lock, (), wait=wait, tell=say) as claims:
+    with register(project.local.lock, (), wait=wait, notify=say) as claims:
         moved = _until_free(partial(pull_project, project, remote, say, claims=claims), claims, wait=wait)
     _show(moved, as_json=as_json)
 
@@ -167,7 +167,7 @@ def sync(
 
     Example: minipach sync
     """
-    from minipach.cli.schedule import reporting, tell
+    from minipach.cli.schedule import notify, reporting
     from minipach.project.lock import project_lock
     from minipach.project.project import find_project
     from minipach.project.targets import parse_targets
@@ -178,7 +178,7 @@ def sync(
 
     here: Here = context.obj
     project = here.project()
-    with project_lock(project.local.lock, wait=wait, tell=say):
+    with project_lock(project.local.lock, wait=wait, notify=say):
         merged = merge_project(project, remote, say, take.value if take else None)
     problems = [problem for one in merged for problem in one.problems]
     for problem in problems:
@@ -190,7 +190,7 @@ def sync(
             report = run(project, parse_targets(project, []), Options(), reporter, wait=True)
     moved: list[Moved] = []
     if send and not problems and (report is None or report.ok):
-        with project_lock(project.local.lock, wait=wait, tell=say):
+        with project_lock(project.local.lock, wait=wait, notify=say):
             moved = push_project(find_project(project.root), remote, say)
     if as_json:
         rows = {"repos": [one.as_json() for one in merged], "pushed": [one.as_json() for one in moved]}
@@ -200,7 +200,7 @@ def sync(
             ["REPO", "REMOTE", "STATE", "RESULTS"], [[m.repo, m.remote, m.action, str(m.results)] for m in merged]
         )
         if report is not None:
-            tell(report, as_json=False)
+            notify(report, as_json=False)
     for problem in (failed := [problem for one in moved for problem in one.problems]):
         say(str(problem))
     if problems or failed:
@@ -217,7 +217,7 @@ def _until_free(move: Callable[[], list[Moved]], claims: Registered, *, wait: bo
     while wait and (busy := [one.repo for one in found if any(problem.code == BUSY for problem in one.problems)]):
         for path in busy:
             claims.take_when_free(path)
-            claims.give_back(path)
+            claims.release(path)
         found = [new if old.problems else old for old, new in zip(found, move(), strict=True)]
     return found
 

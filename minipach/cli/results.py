@@ -148,7 +148,7 @@ def _exchange(
     remote, paths = choose(project, words)
     done: list[Exchange] = []
     problems: list[Problem] = []
-    with project_lock(project.local.lock, wait=wait, tell=say):
+    with project_lock(project.local.lock, wait=wait, notify=say):
         for path in paths:
             try:
                 done.append(act(project, path, remote))
@@ -203,7 +203,7 @@ def collect_(
     project = here.project()
     found: dict[str, Collection] = {}
     problems: list[Problem] = []
-    lock = project_lock(project.local.lock, wait=wait, tell=say) if drop else contextlib.nullcontext()
+    lock = project_lock(project.local.lock, wait=wait, notify=say) if drop else contextlib.nullcontext()
     with lock:
         for path in datasets(project, what or []):
             try:

@@ -20,7 +20,7 @@ from minipach.support.text import NAMED, many, quoted
 if TYPE_CHECKING:
     from minipach.cli.bars import Bars
     from minipach.model.attempt import Attempt
-    from minipach.model.failures import Way
+    from minipach.model.failures import FailureKind
     from minipach.project.project import Project
     from minipach.scheduling.events import Event, Reporter
     from minipach.scheduling.report import PipelineReport, ScheduleReport
@@ -118,7 +118,7 @@ def schedule(
     detail = -1 if quiet else int(verbose)
     with reporting(events=events, detail=detail, project=project, jobs=jobs) as reporter:
         report = run(project, targets, options, reporter, jobs=jobs, wait=wait)
-    tell(report, as_json=as_json, quiet=quiet)
+    notify(report, as_json=as_json, quiet=quiet)
 
 
 @guarded
@@ -134,13 +134,13 @@ def go_on(context: typer.Context) -> None:
         push_back(here.project(), terminal)
         alerts.evaluate(here.project())
     if report is not None:
-        tell(report, as_json=False)
+        notify(report, as_json=False)
 
 
 _NONE = "no pipelines yet; a folder with a spec.yml is one"
 
 
-def tell(report: ScheduleReport, *, as_json: bool, quiet: bool = False, none: str = _NONE) -> None:
+def notify(report: ScheduleReport, *, as_json: bool, quiet: bool = False, none: str = _NONE) -> None:
     """Say what became of a schedule, and leave with its exit code.
 
     quiet: only what is wrong · none: the line where no pipeline had a part.
@@ -244,7 +244,7 @@ class Terminal:
         self._tty = colours(sys.stderr)
         self._note = Note("reading the project") if project and detail == 0 else None
         # failed datums by pipeline, how they failed and what they said last
-        self._alike: dict[str, dict[tuple[Way, str], list[str]]] = {}
+        self._alike: dict[str, dict[tuple[FailureKind, str], list[str]]] = {}
 
     def report(self, event: Event) -> None:
         """Show an event."""
@@ -335,13 +335,13 @@ class Terminal:
 
     def _failure(self, pipeline: str, end: Attempt) -> None:
         """Show why a datum failed, and the end of its log; of those that failed alike, only the first in full."""
-        from minipach.model.failures import way_of, without_name
+        from minipach.model.failures import failure_kind, without_name
         from minipach.records.job_logs import log_tail
 
         name = end.datum
         tail = log_tail(end.log)
-        way = (way_of(end), without_name(tail[-1], name) if tail else "")
-        alike = self._alike.setdefault(pipeline, {}).setdefault(way, [])
+        fix = (failure_kind(end), without_name(tail[-1], name) if tail else "")
+        alike = self._alike.setdefault(pipeline, {}).setdefault(fix, [])
         alike.append(name)
         if len(alike) > 1:
             return
@@ -349,7 +349,7 @@ class Terminal:
         for line in tail:
             say(f"    {line}")
 
-    def _tell_alike(self, pipeline: str) -> None:
+    def _notify_alike(self, pipeline: str) -> None:
         """Name the datums that failed as one did that was shown."""
         from minipach.model.failures import named
 
@@ -360,7 +360,7 @@ class Terminal:
 
     def _end(self, report: PipelineReport) -> None:
         self._take_off(report.name)
-        self._tell_alike(report.name)
+        self._notify_alike(report.name)
         if report.state == "current" or (self._detail < 0 and report.state in FINE and not report.failed):
             return
         counts = ", ".join(f"{n} {what}" for what, n in report.counts.items() if n)

@@ -57,11 +57,11 @@ def list_(context: typer.Context, pipelines: SERVICES = None, as_json: JSON = Fa
 
     Example: minipach services list --json
     """
-    from minipach.services.actions import chosen
+    from minipach.services.actions import named_services
 
     here: Here = context.obj
     project = here.project()
-    _list(project, chosen(project, pipelines or ()), as_json=as_json)
+    _list(project, named_services(project, pipelines or ()), as_json=as_json)
 
 
 @guarded
@@ -73,20 +73,20 @@ def run(context: typer.Context, pipelines: SERVICES = None, unit: UNIT = False) 
 
     Example: minipach services run --unit
     """
-    from minipach.executors.registry import chosen as backend
-    from minipach.services.actions import chosen, need_services
+    from minipach.executors.registry import chosen as chosen_backend
+    from minipach.services.actions import named_services, need_services
     from minipach.services.cluster import ClusterSupervisor
     from minipach.services.supervisor import Supervisor
 
     here: Here = context.obj
     project = here.project()
     need_services(project)
-    only = chosen(project, pipelines) if pipelines else ()
+    only = named_services(project, pipelines) if pipelines else ()
     if unit:
         show_unit(context, project.root, kill_children=True)
         return
     ended: list[int] = []
-    host = backend(project).service_host(project)
+    host = chosen_backend(project).service_host(project)
     supervisor = Supervisor(project, show, only) if host is None else ClusterSupervisor(project, host, show, only)
 
     def end(number: int, _frame: object) -> None:
@@ -113,7 +113,7 @@ def start(context: typer.Context, pipelines: SERVICES = None, as_json: JSON = Fa
     here: Here = context.obj
     project = here.project()
     actions.need_services(project)
-    found = actions.start(project, actions.chosen(project, pipelines or ()), say)
+    found = actions.start(project, actions.named_services(project, pipelines or ()), say)
     _show(project, found, as_json=as_json)
     if any(one.state not in ("serving", "updating") for one in found):
         raise typer.Exit(FAILED)
@@ -132,7 +132,7 @@ def stop(context: typer.Context, pipelines: SERVICES = None) -> None:
     here: Here = context.obj
     project = here.project()
     if pipelines:
-        for one in actions.stop(project, actions.chosen(project, pipelines)):
+        for one in actions.stop(project, actions.named_services(project, pipelines)):
             show(f"{project.name_of(one.path)}: {one.state}")
         return
     show(actions.stop_all(project))
@@ -144,12 +144,14 @@ def manifest(context: typer.Context, pipelines: SERVICES = None) -> None:
 
     Example: minipach services manifest api
     """
-    from minipach.services.actions import chosen, manifests, need_services
+    from minipach.services.actions import manifests, named_services, need_services
 
     here: Here = context.obj
     project = here.project()
     need_services(project)
-    show_json({"apiVersion": "v1", "kind": "List", "items": manifests(project, chosen(project, pipelines or ()))})
+    show_json(
+        {"apiVersion": "v1", "kind": "List", "items": manifests(project, named_services(project, pipelines or ()))}
+    )
 
 
 @guarded
@@ -163,12 +165,12 @@ def logs(
     Example: minipach services logs api --follow
     """
     from minipach.records.service_state import log_of
-    from minipach.services.actions import chosen
+    from minipach.services.actions import named_services
     from minipach.support.text import printable
 
     here: Here = context.obj
     project = here.project()
-    (path,) = chosen(project, [pipeline])
+    (path,) = named_services(project, [pipeline])
     log, at, rest = log_of(project.local, path), 0, b""
     while True:
         data = b""

@@ -86,7 +86,7 @@ def gc(
         _show(found)
     removed: list[Waste] = []
     if found and (yes or (not as_json and _agreed())):
-        with project_lock(project.local.lock, wait=wait, tell=say):
+        with project_lock(project.local.lock, wait=wait, notify=say):
             again = Cleanup(project, keep_days=keep_days, now=time.time())
             for one in again.free():
                 removed.append(one)

@@ -44,7 +44,7 @@ def status(
     from minipach.project import branch_check, uncommitted
     from minipach.publish.left_behind import left_behind
     from minipach.scheduling.stalled import remarks
-    from minipach.support.background import Aside
+    from minipach.support.background import BackgroundCall
     from minipach.templates.rendered_spec import stale
 
     here: Here = context.obj
@@ -52,12 +52,12 @@ def status(
     chosen = {project.path_of(name) for name in pipelines or project.order}
     order = [path for path in project.order if path in chosen]
     used = uncommitted.used_by(project, order)
-    looking = Aside(lambda: uncommitted.uncommitted(project, used))  # git looks while the rows are made
+    looking = BackgroundCall(lambda: uncommitted.uncommitted(project, used))  # git looks while the rows are made
     rows = project_status(project, order)
     problems = each_once(p for row in rows for p in row.problems)
     changes = looking.result()
     say_layout(project)
-    for line in (*uncommitted.remarks(project, changes), *branch_check.told(project, order)):
+    for line in (*uncommitted.remarks(project, changes), *branch_check.branch_problems(project, order)):
         say(str(line))
     for note in stale(project, order):
         say(f"note: {note}")

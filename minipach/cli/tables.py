@@ -62,9 +62,9 @@ def table_lines(
     cells = [[printable(cell) for cell in row] for row in (titles, *rows)]
     widths = [max(_width(row[column]) for row in cells) for column in range(len(titles))]
     to_right = [title in right.split() for title in titles]
-    room = shutil.get_terminal_size().columns
-    if fold and can_redraw(sys.stdout) and sum(widths) + len(_GAP) * (len(widths) - 1) > room:
-        yield from _folded(cells, to_right, room)
+    columns = shutil.get_terminal_size().columns
+    if fold and can_redraw(sys.stdout) and sum(widths) + len(_GAP) * (len(widths) - 1) > columns:
+        yield from _folded(cells, to_right, columns)
         return
     for row in cells:
         yield _line(titles, row, widths, to_right)
@@ -97,7 +97,7 @@ def _line(titles: Sequence[str], cells: Sequence[str], widths: Sequence[int], to
     return _GAP.join(parts).rstrip()
 
 
-def _folded(cells: Sequence[Sequence[str]], to_right: Sequence[bool], room: int) -> Iterator[str]:
+def _folded(cells: Sequence[Sequence[str]], to_right: Sequence[bool], columns: int) -> Iterator[str]:
     """Yield the lines of a table that is wider than the terminal."""
     from rich.console import Console
     from rich.table import Table
@@ -117,7 +117,7 @@ def _folded(cells: Sequence[Sequence[str]], to_right: Sequence[bool], room: int)
             )
         )
     system: Any = "standard" if colours(sys.stdout) else None
-    console = Console(width=room, color_system=system, force_terminal=True, highlight=False, legacy_windows=False)
+    console = Console(width=columns, color_system=system, force_terminal=True, highlight=False, legacy_windows=False)
     with console.capture() as captured:
         console.print(table)
     yield from (line.rstrip() for line in captured.get().splitlines())

@@ -192,7 +192,7 @@ def test(
 @guarded
 def run_(context: typer.Context) -> None:
     """Make the pass that hooks have asked for. Hooks run this command."""
-    from minipach.cli.schedule import reporting, tell
+    from minipach.cli.schedule import notify, reporting
     from minipach.triggers.passes import answer
 
     here: Here = context.obj
@@ -200,7 +200,7 @@ def run_(context: typer.Context) -> None:
     with reporting() as terminal:
         report = answer(here.directory, terminal)
     if report is not None:
-        tell(report, as_json=False, none="nothing to do")
+        notify(report, as_json=False, none="nothing to do")
 
 
 def _chained(hook: HookState) -> str:

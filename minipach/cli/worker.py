@@ -70,7 +70,7 @@ def worker(
     or minipach -C /scratch/worker worker --clone ssh://lab/data/project
     """
     from minipach.executors.clones import Clones, address
-    from minipach.executors.rq.capacity import check_queues, make_room, size_of
+    from minipach.executors.rq.capacity import check_queues, make_capacity, size_of
     from minipach.executors.rq.clone_workspace import ClonePlace
     from minipach.executors.rq.connection import check, connect
     from minipach.executors.rq.names import Names, project_id
@@ -80,8 +80,8 @@ def worker(
     from minipach.project.settings import slots
 
     here: Here = context.obj
-    room = make_room(gpus, gpu_type, cpus, memory, tell=say)
-    queues = check_queues(queue or [], room)
+    capacity = make_capacity(gpus, gpu_type, cpus, memory, notify=say)
+    queues = check_queues(queue or [], capacity)
     size = size_of("--cache", cache)
     if unit:
         root = here.project().root if clone is None else Path(os.path.realpath(here.directory))
@@ -108,7 +108,7 @@ def worker(
             f"{clone}: Redis knows no such project yet; minipach schedule there makes it known "
             "(with a bare repository between, git config minipach.project-id NAME, on both sides)"
         )
-    plan = Plan(count, room, queues, burst)
+    plan = Plan(count, capacity, queues, burst)
     ended = Supervisor(place, client, board, plan, say).run()
     client.close()
     if ended:

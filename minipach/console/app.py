@@ -272,7 +272,7 @@ class Console:
             project = self._reading.project()
             try:
                 spec = given_spec(project, values)
-                with project_lock(project.local.lock, wait=False, tell=log.info):
+                with project_lock(project.local.lock, wait=False, notify=log.info):
                     done = saved(project, spec, values)
             except UserError as error:
                 kept = compose(asked)

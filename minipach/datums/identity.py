@@ -142,7 +142,7 @@ def input_files(datum: Datum, snapshots: Snapshots, words: Sequence[str] = ()) -
 
 
 def variables(datum: Datum, words: Sequence[str] = ()) -> dict[str, str]:
-    """Return the environment of one datum (spec.md, "What the code sees") but its id, as the command sees it."""
+    """Return the environment of one datum (docs/spec-reference.md) but its id, as the command sees it."""
     found = {DATUM_NAME: hide(datum.name, words)}
     if len(datum.matches) == 1:
         (match,) = datum.matches

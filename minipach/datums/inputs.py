@@ -21,7 +21,7 @@ from minipach.support.text import quoted, suggest
 
 _MOST = 20  # names of files that are reported one by one
 
-_HOUSE = frozenset({"git-annex", RESULTS})  # branches that hold no data to work on
+_INTERNAL = frozenset({"git-annex", RESULTS})  # branches that hold no data to work on
 _SYNCED = "synced/"
 
 
@@ -128,7 +128,7 @@ def _other(repo: Repo, branch: str) -> str:
         if name == branch:
             return f"git -C {quoted(repo.path)} branch {branch} {remote}/{branch}"
     names = (ref.removeprefix("refs/heads/") for ref in repo.refs("refs/heads/"))
-    return suggest(branch, [n for n in names if n not in _HOUSE and not n.startswith(_SYNCED)])
+    return suggest(branch, [n for n in names if n not in _INTERNAL and not n.startswith(_SYNCED)])
 
 
 def unusable(
@@ -146,7 +146,7 @@ def unusable(
             except UnicodeEncodeError:
                 odd.setdefault(match.repo, {})[match.path] = None
     for repo, paths in odd.items():
-        yield from _told(repo, [f"the file name {os.fsencode(path)!r} is not UTF-8" for path in paths])
+        yield from _problems(repo, [f"the file name {os.fsencode(path)!r} is not UTF-8" for path in paths])
     for (repo, branch), snapshot in snapshots.items():
         yield from broken_lines(repo, snapshot)
         for missing in snapshot.missing:
@@ -180,11 +180,11 @@ def broken_lines(repo: str, snapshot: Snapshot) -> Iterator[Problem]:
 
     datalad 1.7 takes such a file for deleted, and reruns nothing.
     """
-    way = "contains a line break, which datalad cannot save or rerun"
-    yield from _told(repo, [f"the file name {path!r} {way}" for path in snapshot.files if "\n" in path])
+    fault = "contains a line break, which datalad cannot save or rerun"
+    yield from _problems(repo, [f"the file name {path!r} {fault}" for path in snapshot.files if "\n" in path])
 
 
-def _told(repo: str, messages: Sequence[str]) -> Iterator[Problem]:
+def _problems(repo: str, messages: Sequence[str]) -> Iterator[Problem]:
     yield from (Problem("file.bad-name", repo, message, "rename it") for message in messages[:_MOST])
     if len(messages) > _MOST:
         yield Problem("file.bad-name", repo, f"there are {len(messages) - _MOST} more such names")

@@ -151,7 +151,7 @@ def shared_variables(pipeline: Pipeline, commits: Mapping[tuple[str, str | None]
 
 
 def datum_variables(task: Task) -> dict[str, str]:
-    """Return the environment of one datum (spec.md, "What the code sees")."""
+    """Return the environment of one datum (docs/spec-reference.md)."""
     found = variables(task.datum, task.words)
     if not task.words:
         del found[DATUM_NAME]  # the launcher sets it to the datum's name

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from minipach.environment.image import Image, resolve_image
 from minipach.environment.import_image import fetch_entries
-from minipach.environment.lock import commit_entries
+from minipach.environment.record_environment import commit_entries
 from minipach.git.content import classify
 from minipach.git.repo import SYMLINK, Repo, is_dataset, need_annex, need_identity
 from minipach.project.branch_check import need_branch

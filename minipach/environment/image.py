@@ -181,9 +181,9 @@ def _of_registry(project: Project, repo: _Branches, wanted: str, at: str) -> Ima
     reference = None if wanted.startswith(_PATH) else parse_reference(wanted)
     names = _container_names(project, repo)
     if reference is None or any(wanted.startswith(p + "/") for p in project.repos):
-        way = suggest(wanted, names) if _NAME.match(wanted) else "write its path as seen from the project"
+        fix = suggest(wanted, names) if _NAME.match(wanted) else "write its path as seen from the project"
         raise UserError(
-            Problem("image.unknown", at, f'image "{wanted}" is neither a registered container nor a file', way)
+            Problem("image.unknown", at, f'image "{wanted}" is neither a registered container nor a file', fix)
         )
     image = _from_afar(repo, wanted, slug_of(wanted), SCHEME + wanted)
     if not _NAME.match(wanted):

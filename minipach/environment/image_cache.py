@@ -70,13 +70,13 @@ def remove(one: Unpacked) -> bool:
     """
     if is_mounted(one.path):
         return False
-    aside = one.path.with_name(f"{_GONE}{secrets.token_hex(6)}")
-    os.rename(one.path, aside)
-    if is_mounted(aside):  # the one that a launcher has mounted a moment ago
+    moved = one.path.with_name(f"{_GONE}{secrets.token_hex(6)}")
+    os.rename(one.path, moved)
+    if is_mounted(moved):  # the one that a launcher has mounted a moment ago
         with contextlib.suppress(OSError):
-            os.rename(aside, one.path)
+            os.rename(moved, one.path)
         return False
-    remove_tree(aside)
+    remove_tree(moved)
     return True
 
 

@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minipach.execution.attempt import DatumReport, Report
 from minipach.execution.resource_usage import Meter
+from minipach.execution.set_try import DatumReport, Report
 from minipach.execution.staging import StagingError
 from minipach.git.fast_import import Stream, committer
 from minipach.git.repo import FILE, Repo

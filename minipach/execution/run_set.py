@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from minipach.execution.attempt import DataladError, Report, attempt
 from minipach.execution.resource_usage import Meter
 from minipach.execution.result_ref import BadOutputError, check_new_names, keep
 from minipach.execution.runtime import chosen_runtime, needs_image
 from minipach.execution.secrets import SecretError
+from minipach.execution.set_try import DataladError, Report, try_set
 from minipach.execution.staging import HopelessError, StagingError, Untouched, check_own, stage
 from minipach.git.repo import GitError
 from minipach.git.worktrees import Slot, clear_scratch
@@ -28,7 +28,7 @@ from minipach.model.messages import SUBJECT, next_try, once_more
 from minipach.model.states import ResultState, SetKind
 from minipach.model.work_set import LOST_TRIES, Outcome, WorkSet
 from minipach.project.disk_full import explain, places_of_set
-from minipach.records.job_logs import put_aside, split_log
+from minipach.records.job_logs import rename_log, split_log
 from minipach.support.stream_filter import printing_to
 from minipach.support.text import byte_count, printable
 
@@ -61,7 +61,7 @@ def run_set(work: WorkSet, slot: Slot, lost: int = 0) -> Outcome:
     started = time.time()
     if lost:
         with contextlib.suppress(OSError):
-            put_aside(Path(work.log), lost, len(work.parts))
+            rename_log(Path(work.log), lost, len(work.parts))
     try:
         with Meter(work, slot.path) as meter:
             outcome = _run_set(work, slot, meter)
@@ -142,7 +142,7 @@ class _Tries:
         self._begin()  # what it took to get the inputs doesn't count
         _Stop.can_finish = len(work.parts) > 1 and not _Stop.asked
         try:
-            tried = attempt(work, slot)
+            tried = try_set(work, slot)
         except DataladError:
             self.tries += 1
             check_new_names(slot)

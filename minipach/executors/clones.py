@@ -96,7 +96,7 @@ class Clones:
         need_identity(repo)
         return repo
 
-    def use_stores(self, names: Sequence[str], tell: Callable[[str], None]) -> None:
+    def use_stores(self, names: Sequence[str], notify: Callable[[str], None]) -> None:
         """Send contents to these stores of the project from now on, and to no others.
 
         To name a store is to confirm it. Its address is kept, so that another one needs another confirmation.
@@ -123,7 +123,7 @@ class Clones:
                 raise UserError(Problem("store.not-confirmed", name, problem, fix))
             confirm(top, store)
             write(top, store, "--local")
-            tell(f"contents go to the store {name}: {store.place}")
+            notify(f"contents go to the store {name}: {store.place}")
         self.clone("")
 
     @property

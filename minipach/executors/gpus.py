@@ -48,10 +48,10 @@ def _opens(device: Path) -> bool:
     return True
 
 
-def own_gpus(environ: Mapping[str, str], there: Sequence[str], tell: Callable[[str], None]) -> tuple[str, ...]:
+def own_gpus(environ: Mapping[str, str], there: Sequence[str], notify: Callable[[str], None]) -> tuple[str, ...]:
     """Return the GPUs that this process may use, of those that are there.
 
-    tell: Gets a remark where others are named.
+    notify: Gets a remark where others are named.
     """
     indexes = tuple(t for t in there if t.isdecimal())
     if _CUDA in environ:
@@ -61,7 +61,7 @@ def own_gpus(environ: Mapping[str, str], there: Sequence[str], tell: Callable[[s
             if not _is_among(one, there):  # CUDA, too, takes none from the first one on that it doesn't know
                 if one not in ("", "-1", "NoDevFiles"):
                     has = f"it has {', '.join(indexes)}" if indexes else "no GPU can be seen here"
-                    tell(f"{_CUDA}={environ[_CUDA]}: {one} and what follows is not offered, {has}; or say --gpus IDS")
+                    notify(f"{_CUDA}={environ[_CUDA]}: {one} and what follows is not offered, {has}; or say --gpus IDS")
                 break
             found[one] = None
         return tuple(found)
@@ -75,7 +75,7 @@ def own_gpus(environ: Mapping[str, str], there: Sequence[str], tell: Callable[[s
     return tuple(dict.fromkeys(one for one in named if _is_among(one, there)))
 
 
-def chosen_gpus(text: str, look: Callable[[], Sequence[str]], tell: Callable[[str], None]) -> tuple[str, ...]:
+def chosen_gpus(text: str, look: Callable[[], Sequence[str]], notify: Callable[[str], None]) -> tuple[str, ...]:
     """Return the ids of `--gpus`; none if the text is empty, which is how one says that a worker is to have no GPU.
 
     look: for what is there. UserError for what can't be meant, or is not there.
@@ -90,7 +90,7 @@ def chosen_gpus(text: str, look: Callable[[], Sequence[str]], tell: Callable[[st
         raise UserError(Problem("option.gpu-twice", f"--gpus {text}", "names a GPU twice"))
     there = look()
     if not there:
-        tell(f"--gpus {text}: no GPU can be seen here; accepted")
+        notify(f"--gpus {text}: no GPU can be seen here; accepted")
         return ids
     for one in ids:
         if not _is_among(one, there):

@@ -73,7 +73,7 @@ class MemoryExecutor:
         self._slots = slots
         self._lasting = lasting
         self._at_once = at_once
-        self._told: dict[str, int] = {}
+        self._reported: dict[str, int] = {}
         self.left: list[Path] = []  # the repos for which a pass is to be made
 
     @property
@@ -110,7 +110,7 @@ class MemoryExecutor:
             entry = self.memory.entries.get(work.id)
             if entry is None or entry.ended:
                 self.memory.entries[work.id] = _Entry(work)
-            self._told[work.id] = 0
+            self._reported[work.id] = 0
 
     def adopt(self, repo: Repo) -> list[WorkSet]:
         """Return the sets of this repo that were not settled."""
@@ -118,7 +118,7 @@ class MemoryExecutor:
             return []
         found = [e.work for e in self.memory.entries.values() if e.work.repo == str(repo.path)]
         for work in found:
-            self._told.setdefault(work.id, 0)
+            self._reported.setdefault(work.id, 0)
         return found
 
     def poll(self, timeout: float) -> list[Outcome]:
@@ -131,25 +131,25 @@ class MemoryExecutor:
 
     def _new(self) -> list[Outcome]:
         found = []
-        for name, told in self._told.items():
+        for name, start in self._reported.items():
             entry = self.memory.entries.get(name)
             if entry is not None:
-                found += entry.outcomes[told:]
-                self._told[name] = len(entry.outcomes)
+                found += entry.outcomes[start:]
+                self._reported[name] = len(entry.outcomes)
         return found
 
     def settle(self, sets: Sequence[WorkSet]) -> None:
         """Forget the sets."""
         for work in sets:
             self.memory.entries.pop(work.id, None)
-            self._told.pop(work.id, None)
+            self._reported.pop(work.id, None)
 
     def discard(self, ids: Collection[str] | None = None) -> set[str]:
         """Drop the sets that have not run (of these ids)."""
-        waiting = {work.id for work in self.memory.waiting() if work.id in self._told}
+        waiting = {work.id for work in self.memory.waiting() if work.id in self._reported}
         dropped = waiting if ids is None else waiting.intersection(ids)
         for name in dropped:
-            del self.memory.entries[name], self._told[name]
+            del self.memory.entries[name], self._reported[name]
         return dropped
 
     def leave(self, repo: Repo) -> None:
@@ -158,11 +158,11 @@ class MemoryExecutor:
 
     def cancel(self, repo: Repo | None = None) -> None:
         """Drop everything, or what is of this repo."""
-        for name in list(self._told):
+        for name in list(self._reported):
             entry = self.memory.entries.get(name)
             if repo is None or entry is None or entry.work.repo == str(repo.path):
                 self.memory.entries.pop(name, None)
-                del self._told[name]
+                del self._reported[name]
 
     def close(self) -> None:
         """There is nothing to give back, and not lasting sets end."""

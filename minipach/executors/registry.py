@@ -20,7 +20,7 @@ from minipach.git.repo import Repo
 from minipach.model.pipeline import Pipeline
 from minipach.project.project import Project
 from minipach.project.settings import bad_setting, local_setting
-from minipach.records.follow import Elsewhere
+from minipach.records.log_stream import Elsewhere
 from minipach.support.errors import Finding, Problem, UserError
 
 
@@ -142,7 +142,7 @@ def _no_workflows(name: str) -> Problem:
 
 
 # name -> module and class; a module is imported when its executor is asked for: Redis' client alone takes 0.1 s
-ENGINES: dict[str, str | Callable[[], Backend]] = {
+BACKENDS: dict[str, str | Callable[[], Backend]] = {
     "local": "minipach.executors.local.backend:LocalBackend",
     "rq": "minipach.executors.rq.backend:RqBackend",
     "slurm": "minipach.executors.slurm.backend:SlurmBackend",
@@ -152,7 +152,7 @@ ENGINES: dict[str, str | Callable[[], Backend]] = {
 
 def backend(name: str) -> Backend:
     """Return the backend of this name. Raises KeyError."""
-    entry = ENGINES[name]
+    entry = BACKENDS[name]
     if isinstance(entry, str):
         module, _, kind = entry.partition(":")
         entry = getattr(importlib.import_module(module), kind)
@@ -163,8 +163,8 @@ def backend(name: str) -> Backend:
 def chosen_name(project: Project) -> str:
     """Return the name of the executor that is set on this machine (`minipach.executor`). Raises UserError."""
     name = local_setting(project.repo, "executor") or "local"
-    if name not in ENGINES:
-        raise bad_setting("executor", f'"{name}" is not one of {", ".join(ENGINES)}', "local")
+    if name not in BACKENDS:
+        raise bad_setting("executor", f'"{name}" is not one of {", ".join(BACKENDS)}', "local")
     return name
 
 
@@ -175,12 +175,12 @@ def chosen(project: Project) -> Backend:
 
 def withdraw_others(used: Backend, repo: Repo) -> None:
     """Keep every other executor, which may have been set before, from starting sets of this repo."""
-    for name in ENGINES:
+    for name in BACKENDS:
         if name != used.name:
             backend(name).withdraw(repo)
 
 
 def explain(project: Project, error: Exception) -> Problem | None:
     """Return the problem that an exception of any executor's client is about; None: it is none of those."""
-    found = (backend(name).explain(project, error) for name in ENGINES)
+    found = (backend(name).explain(project, error) for name in BACKENDS)
     return next((problem for problem in found if problem is not None), None)

@@ -31,7 +31,7 @@ class Share:
         return {_GPU_VARIABLE: ids, "NVIDIA_VISIBLE_DEVICES": ids or "void"}
 
 
-class Room:
+class Capacity:
     """The machine's, or the part of it that a worker was given. Not for several threads."""
 
     def __init__(self, gpus: Sequence[str], cpus: float, memory: int, gpu_type: str = "") -> None:
@@ -82,7 +82,7 @@ class Room:
         """Take the share of a set; None if it does not fit now."""
         return self.take(kind) if self.fits(kind) else None
 
-    def give_back(self, share: Share) -> None:
+    def release(self, share: Share) -> None:
         """Free the capacity of a set that has ended."""
         self._gpus = [gpu for gpu in self.gpus if gpu in self._gpus or gpu in share.gpus]
         self._cpus += share.cpu

@@ -199,10 +199,10 @@ class Transfer:
             words = ("copy", "--json", "--json-error-messages", "--to", target, *jobs, "--batch-keys")
             out = annex(repo, *words, stdin=request, ok=(0, 1))
             rows = [json.loads(line) for line in out.splitlines() if line.strip()]
-            told = {str(row.get("key")): row for row in rows}
+            reported = {str(row.get("key")): row for row in rows}
             place = target if stores else self.clones.url
             for key in keys:
-                row = told.get(key)  # none: it is not here; it may be there since another attempt
+                row = reported.get(key)  # none: it is not here; it may be there since another attempt
                 if row is None and _is_at(repo, key, target):
                     continue
                 if row is None or not row.get("success", True):

@@ -73,7 +73,7 @@ def run_experiment(
     project: Project,
     words: Sequence[str],
     name: str,
-    tell: Callable[[str], None],
+    notify: Callable[[str], None],
     *,
     jobs: int | None = None,
 ) -> Ran:
@@ -83,7 +83,7 @@ def run_experiment(
         project: The project.
         words: `PIPELINE.PARAMETER=VALUES` each.
         name: The name of the experiment; "": a new one.
-        tell: Receives lines for people.
+        notify: Receives lines for people.
         jobs: Datums at once; None: as configured.
 
     Raises:
@@ -92,7 +92,7 @@ def run_experiment(
     names, points = parse_points(words)
     chain = experiment_chain(project, names)
     main = project.name_of(chain[-1])
-    return _run_chain(project, chain, [_for_main(point, main) for point in points], name, tell, jobs)
+    return _run_chain(project, chain, [_for_main(point, main) for point in points], name, notify, jobs)
 
 
 def run_points(
@@ -100,7 +100,7 @@ def run_points(
     path: str,
     points: Sequence[Point],
     name: str,
-    tell: Callable[[str], None],
+    notify: Callable[[str], None],
     *,
     jobs: int | None = None,
 ) -> Ran:
@@ -111,13 +111,13 @@ def run_points(
         path: The path of the pipeline.
         points: The points.
         name: The name of the experiment; "": a new one.
-        tell: Receives lines for people.
+        notify: Receives lines for people.
         jobs: Datums at once; None: as configured.
 
     Raises:
         UserError: The pipeline is broken, or does not use the parameters of the points.
     """
-    return _run_chain(project, [path], points, name, tell, jobs)
+    return _run_chain(project, [path], points, name, notify, jobs)
 
 
 def _run_chain(
@@ -125,15 +125,15 @@ def _run_chain(
     chain: Sequence[str],
     points: Sequence[Point],
     name: str,
-    tell: Callable[[str], None],
+    notify: Callable[[str], None],
     jobs: int | None,
 ) -> Ran:
     path = chain[-1]
     project.need(tuple(chain))
     if name:
         record.check_name(name)
-    with register(project.local.lock, (), wait=True, tell=tell) as claims:
-        answer = _joined(project, chain, points, name, tell, claims) if name else None
+    with register(project.local.lock, (), wait=True, notify=notify) as claims:
+        answer = _joined(project, chain, points, name, notify, claims) if name else None
         if answer is not None and answer.problems:
             raise UserError(answer.problems)
         if answer is not None:
@@ -145,7 +145,7 @@ def _run_chain(
             message = f"an experiment of {project.name_of(earlier.pipeline)}"
             raise UserError(Problem("exp.name-taken", name, message, "choose another name"))
         name = name or record.new_name(record.experiments(project))
-        sweep = _Sweep(project, name, project.name_of(path), chain, points, tell, jobs)
+        sweep = _Sweep(project, name, project.name_of(path), chain, points, notify, jobs)
         try:
             return sweep.run(earlier)
         finally:
@@ -157,12 +157,12 @@ def _joined(
     chain: Sequence[str],
     points: Sequence[Point],
     name: str,
-    tell: Callable[[str], None],
+    notify: Callable[[str], None],
     claims: Registered,
 ) -> Answer | None:
     """Let a process that runs the experiment run the points, too. None: none did, and a pipeline has become free."""
     if claims.take(chain[-1]):
-        claims.give_back(chain[-1])  # each in its turn, below
+        claims.release(chain[-1])  # each in its turn, below
         return None
     inbox = Inbox(project, name)
     request = inbox.ask(chain, points)
@@ -171,7 +171,7 @@ def _joined(
             if (answer := inbox.answer_to(request)) is not None:
                 return answer
             time.sleep(_PAUSE)
-        claims.give_back(chain[-1])
+        claims.release(chain[-1])
         return inbox.answer_to(request)
     finally:
         inbox.withdraw(request)
@@ -216,7 +216,7 @@ class _Sweep:
         main: str,
         chain: Sequence[str],
         points: Sequence[Point],
-        tell: Callable[[str], None],
+        notify: Callable[[str], None],
         jobs: int | None,
         inbox: Inbox | None = None,
     ) -> None:
@@ -229,7 +229,7 @@ class _Sweep:
         self._experiment: Experiment | None = None
         self._seen: set[str] = set()  # the ids of datums of the last pipeline that ran, run or have a result
         self._served: list[_Served] = []
-        self._tell = tell
+        self._notify = notify
         self._jobs = jobs
         self._store = SnapshotStore(project)
         self._commits: list[dict[str, str]] = [{} for _ in points]  # by point: pipelines upstream at their commits
@@ -265,7 +265,7 @@ class _Sweep:
 
     def _run_after(self, request: Request, experiment: Experiment) -> Experiment:
         """Run the points of a request by themselves, from the first pipeline on."""
-        rest = (self._tell, self._jobs, self._inbox)
+        rest = (self._notify, self._jobs, self._inbox)
         sweep = _Sweep(self._project, self._name, self._main, self._chain, request.points, *rest)
         try:
             done = sweep.run(experiment)
@@ -295,7 +295,7 @@ class _Sweep:
             self._known += known
             ids = frozenset(task.id for tasks in todo for task in tasks)
             self._served.append(_Served(request, ids, known))
-            self._tell(f"{self._name}: {many(len(request.points), 'point')} joined, {len(ids)} more to run")
+            self._notify(f"{self._name}: {many(len(request.points), 'point')} joined, {len(ids)} more to run")
             found += zip(variants, todo, strict=True)
         return found
 
@@ -401,7 +401,7 @@ class _Sweep:
         self._known += known
         count = sum(map(len, todo))
         which = f" of {self._project.name_of(path)}" if len(self._chain) > 1 else ""
-        self._tell(f"{name}: {many(len(variants), 'point')}{which}, {count} to run, {known} with a result")
+        self._notify(f"{name}: {many(len(variants), 'point')}{which}, {count} to run, {known} with a result")
         if not count:
             return set()
         backend = chosen(self._project)
@@ -422,7 +422,7 @@ class _Sweep:
                 if more:
                     count += begin(more())
                 if done:
-                    self._tell(f"{name}: {done} of {count} done")
+                    self._notify(f"{name}: {done} of {count} done")
         except BaseException:
             engine.cancel()
             raise

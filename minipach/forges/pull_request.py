@@ -46,7 +46,7 @@ class Status:
         return {"name": self.name, "state": self.state, "text": self.text}
 
 
-def room(forge: type[Forge]) -> int:
+def text_limit(forge: type[Forge]) -> int:
     """Return how many characters of a comment are left beside the marker."""
     return forge.limit - len(MARKER) - 4
 

@@ -18,29 +18,29 @@ from pathlib import Path
 from minipach.git.repo import Repo
 
 _PATIENCE = 30.0  # seconds to wait for a garbage collection that runs; then we continue without the lock
-_COUNTS = 12 * 3600.0  # seconds
-_TOUCH = 3600.0
+_LOCK_LIFETIME = 12 * 3600.0  # seconds
+_REFRESH_INTERVAL = 3600.0
 
 
 @contextlib.contextmanager
 def gc_held_off(repo: Repo, patience: float = _PATIENCE) -> Iterator[bool]:
-    """Keep `git gc` from beginning in a repository. False where the lock can't be had: nothing is held off."""
+    """Keep `git gc` from beginning in a repository. False where the lock is not ours: another minipach may hold it."""
     path = repo.common_dir / "gc.pid"
     ours = f"{os.getpid()} {socket.gethostname() or platform.node()}"
-    over = threading.Event()
-    held = _take(path, ours, patience)
+    released = threading.Event()
+    held = _acquire(path, ours, patience)
     if held:
-        threading.Thread(target=_keep_young, args=(path, over), daemon=True).start()
+        threading.Thread(target=_refresh_time, args=(path, released), daemon=True).start()
     try:
         yield held
     finally:
-        over.set()
+        released.set()
         with contextlib.suppress(OSError):
             if held and path.read_text() == ours:
                 path.unlink()
 
 
-def _take(path: Path, ours: str, patience: float) -> bool:
+def _acquire(path: Path, ours: str, patience: float) -> bool:
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -60,7 +60,7 @@ def _write(path: Path, ours: str) -> bool:
         file = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     except FileExistsError:
         with contextlib.suppress(OSError):
-            if time.time() - lock.stat().st_mtime > _COUNTS:
+            if time.time() - lock.stat().st_mtime > _LOCK_LIFETIME:
                 lock.unlink()  # of a process that was killed in just that moment
         return False
     os.write(file, ours.encode())
@@ -78,7 +78,7 @@ def _is_free(path: Path) -> bool:
         pid, _, host = path.read_text(errors="replace").strip().partition(" ")
     except FileNotFoundError:
         return True
-    if age > _COUNTS or not pid.isdecimal() or not host:
+    if age > _LOCK_LIFETIME or not pid.isdecimal() or not host:
         return True
     return host == socket.gethostname() and not _runs(int(pid))
 
@@ -102,7 +102,7 @@ def _is_minipach(path: Path) -> bool:
         return False
 
 
-def _keep_young(path: Path, over: threading.Event) -> None:
-    while not over.wait(_TOUCH):
+def _refresh_time(path: Path, released: threading.Event) -> None:
+    while not released.wait(_REFRESH_INTERVAL):
         with contextlib.suppress(OSError):
             os.utime(path)

@@ -78,9 +78,9 @@ def _exclude(repo: Repo, lines: Sequence[str]) -> None:
     if old and not old.endswith(b"\n"):
         old += b"\n"
     # in one step: half a rule may hide more than the whole one
-    aside = repo.common_dir / "minipach-exclude"
-    aside.write_bytes(old + b"".join(os.fsencode(line) + b"\n" for line in lines))
-    os.replace(aside, file)
+    staged = repo.common_dir / "minipach-exclude"
+    staged.write_bytes(old + b"".join(os.fsencode(line) + b"\n" for line in lines))
+    os.replace(staged, file)
 
 
 def _literal(path: str) -> str:

@@ -19,7 +19,7 @@ _CODES = ("exited with ", "exit code ")  # a number after these is no name
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class FailureKind:
     """The way in which a datum failed, without its own names: equal ways are the same failure for people."""
 
     kind: str
@@ -27,9 +27,9 @@ class Way:
     message: str
 
 
-def way_of(end: Attempt) -> Way:
+def failure_kind(end: Attempt) -> FailureKind:
     """Return how a datum failed."""
-    return Way(end.kind, end.result.exit, without_name(end.message, end.datum))
+    return FailureKind(end.kind, end.result.exit, without_name(end.message, end.datum))
 
 
 def without_name(text: str, name: str) -> str:
@@ -70,7 +70,7 @@ class Beginning:
     """
 
     limit: int
-    _ways: set[Way] = field(default_factory=set)
+    _kinds: set[FailureKind] = field(default_factory=set)
     _count: int = 0
     _open: bool = True
 
@@ -79,13 +79,13 @@ class Beginning:
         if end.kind not in FAILED:
             self._open = False
         elif self._open:
-            self._ways.add(way_of(end))
+            self._kinds.add(failure_kind(end))
             self._count += 1
 
     @property
     def is_hopeless(self) -> bool:
         """Whether all of them failed in the same way, and they are many enough."""
-        return self._open and 0 < self.limit <= self._count and len(self._ways) == 1
+        return self._open and 0 < self.limit <= self._count and len(self._kinds) == 1
 
 
 def named(names: Collection[str], most: int) -> str:
@@ -95,9 +95,9 @@ def named(names: Collection[str], most: int) -> str:
     return ", ".join(shown) + more
 
 
-def folded(rows: Iterable[tuple[Way, str]]) -> Mapping[Way, list[str]]:
+def folded(rows: Iterable[tuple[FailureKind, str]]) -> Mapping[FailureKind, list[str]]:
     """Return the names of the datums by how they failed, in their order."""
-    found: dict[Way, list[str]] = {}
-    for way, name in rows:
-        found.setdefault(way, []).append(name)
+    found: dict[FailureKind, list[str]] = {}
+    for failure, name in rows:
+        found.setdefault(failure, []).append(name)
     return found

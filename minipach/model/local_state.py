@@ -70,7 +70,7 @@ class LocalState:
         return self.folder / "local"
 
     @property
-    def room(self) -> Path:
+    def capacity(self) -> Path:
         """The resources that the sets of all local schedules have: a locked file for each (JSON)."""
         return self.folder / "room"
 

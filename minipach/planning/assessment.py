@@ -31,7 +31,7 @@ from minipach.model.run_record import slugs
 from minipach.model.snapshot import FileEntry, Snapshot
 from minipach.planning import plan_cache
 from minipach.planning.accepted import Accepted, changes_in_force, read_accepted
-from minipach.planning.plan import Plan, Step, make_plan, reason_for, renamed, restore
+from minipach.planning.plan import Plan, Step, make_plan, mark_new_names, reason_for, restore
 from minipach.planning.release import Deferral, Revision, released
 from minipach.project import output_branch
 from minipach.project.project import Project
@@ -40,7 +40,7 @@ from minipach.records.branch_history import record_commits
 from minipach.records.branch_sizes import first_parents, size_at, sizes_since
 from minipach.records.own_files import Shared, files_of, is_own, own_at, own_entries, shared_code, subdatasets
 from minipach.records.published_outputs import altered_datums, many_published_paths, published_paths
-from minipach.records.published_state import Published, house_entries, output_paths, read_state
+from minipach.records.published_state import Published, output_paths, read_state, reserved_entries
 from minipach.records.results_branch import Known, results_commit
 from minipach.spec.output_template import out_path
 from minipach.spec.placeholder import used_fields
@@ -392,11 +392,11 @@ class Assessment:
         return read_state(self.repo, self.head) if self.exists else {}
 
     @cached_property
-    def house(self) -> list[TreeEntry]:
+    def reserved(self) -> list[TreeEntry]:
         """The reserved entries of what is checked out, less the state, and the pipeline's own files."""
         if self.source is None:
             return []
-        return list({e.path: e for e in (*house_entries(self.repo, self.source), *self.own)}.values())
+        return list({e.path: e for e in (*reserved_entries(self.repo, self.source), *self.own)}.values())
 
     @cached_property
     def outputs(self) -> frozenset[str]:
@@ -436,7 +436,7 @@ class Assessment:
             earlier=earlier,
         )
         if not blocked:
-            plan = renamed(restore(plan, self.altered, self.known), self._content_of)
+            plan = mark_new_names(restore(plan, self.altered, self.known), self._content_of)
             plan = _with_exclusions(plan, self.excluded)
         self._planned = (sources, plan)
         return plan
@@ -499,7 +499,7 @@ class Assessment:
         for name in ("source", "branch", "head", "image", "recipe", "exists", "accepted"):
             self.__dict__.pop(name, None)
         if self.head is None or (self.head, self.source) != before:
-            for name in ("state", "own", "_own_files", "shared", "visible_files", "house", "outputs", "altered"):
+            for name in ("state", "own", "_own_files", "shared", "visible_files", "reserved", "outputs", "altered"):
                 self.__dict__.pop(name, None)
         if known is None or not known.is_of_now():
             self.__dict__.pop("known", None)
@@ -519,13 +519,13 @@ def _exclusion(pattern: str, reason: str, names: Sequence[str]) -> str:
 def _with_exclusions(plan: Plan, excluded: Mapping[str, str]) -> Plan:
     """Return the plan that says of removed datums that the spec leaves them out."""
 
-    def told(step: Step) -> Step:
+    def with_reason(step: Step) -> Step:
         if step.action != "remove" or step.name not in excluded:
             return step
         reason = excluded[step.name]
         return step._replace(reason=f"excluded: {reason}" if reason else "excluded")
 
-    return replace(plan, steps=tuple(map(told, plan.steps))) if excluded else plan
+    return replace(plan, steps=tuple(map(with_reason, plan.steps))) if excluded else plan
 
 
 class _NoResults(Known):

@@ -30,7 +30,7 @@ def problems_of(project: Project, paths: Iterable[str], *, committed: bool = Tru
     store = SnapshotStore(project)
     for path in chosen:
         found += _inputs(project, path, store)
-        found += branch_check.told(project, [path])
+        found += branch_check.branch_problems(project, [path])
         if path in project.pipelines:
             assessment = (Assessment if committed else _Uncommitted)(project, path, store)
             try:
@@ -40,7 +40,7 @@ def problems_of(project: Project, paths: Iterable[str], *, committed: bool = Tru
             finally:
                 assessment.close()
         elif project.image(path)[0] is not None:
-            found += _told(partial(resolve_image, project, path))
+            found += _problems_of(partial(resolve_image, project, path))
     return each_once(found)
 
 
@@ -78,9 +78,9 @@ def at_a_glance(project: Project, paths: Iterable[str]) -> dict[str, tuple[Probl
         own = list(project.problems.get(path, ()))
         for need in project.needs(path):
             if _is_to_be_here(project, need.repo):
-                own += _told(partial(store.commit, need))
+                own += _problems_of(partial(store.commit, need))
         if path in project.pipelines or project.image(path)[0] is not None:
-            own += _told(partial(resolve_image, project, path))
+            own += _problems_of(partial(resolve_image, project, path))
         found[path] = each_once(own)
     return found
 
@@ -100,10 +100,10 @@ def _inputs(project: Project, path: str, store: SnapshotStore) -> Iterator[Probl
 
 def _layout(a: Assessment) -> Iterator[Problem]:
     """Yield what is wrong with a pipeline's image and, if its inputs can all be there, with its datums."""
-    image = list(_told(lambda: a.image))
+    image = list(_problems_of(lambda: a.image))
     yield from image
     if all(_is_to_be_here(a.project, need.repo) for need in a.pipeline.needs()):
-        yield from _told(lambda: a.datums) if image else _planned(a)
+        yield from _problems_of(lambda: a.datums) if image else _planned(a)
 
 
 def _planned(a: Assessment) -> Iterator[Problem]:
@@ -126,7 +126,7 @@ def _is_to_be_here(project: Project, repo: str) -> bool:
     return (there and repo in pipelines) or (repo in project.repos and (there or repo not in pipelines))
 
 
-def _told(look: Callable[[], object]) -> Iterator[Problem]:
+def _problems_of(look: Callable[[], object]) -> Iterator[Problem]:
     """Yield what a look at something finds wrong."""
     try:
         look()

@@ -86,7 +86,7 @@ def writer(branch: Branch, path: str) -> str:
     return ""
 
 
-def told(where: str, clash: Clash, other: str, more: int = 0) -> Problem:
+def clash_problem(where: str, clash: Clash, other: str, more: int = 0) -> Problem:
     """Return what to say of one: which datums, which path, the fix. more: how many other datums collide."""
     others = f" (as do {many(more, 'more datum')})" if more else ""
     if not other:
@@ -125,7 +125,7 @@ def foretold(branch: Branch, plan: Plan) -> tuple[Problem, ...]:
                 continue
             other = owners.of(clash.there)
         found.append((clash, other))
-    return (told(branch.path, *found[0], len(found) - 1),) if found else ()
+    return (clash_problem(branch.path, *found[0], len(found) - 1),) if found else ()
 
 
 def _paths(known: Known, steps: Sequence[Step]) -> Iterator[tuple[str, list[str]]]:

@@ -53,7 +53,7 @@ class Failed(Protocol):
     def times(self) -> int: ...
 
 
-class Again(Protocol):
+class RepeatedFailure(Protocol):
     """The memory of a datum id that failed in several jobs."""
 
     @property
@@ -189,7 +189,7 @@ def make_plan(
     return Plan(pipeline, tuple(steps))
 
 
-def renamed(plan: Plan, content_of: Callable[[Step], Hashable]) -> Plan:
+def mark_new_names(plan: Plan, content_of: Callable[[Step], Hashable]) -> Plan:
     """Return the plan that says of each datum whether its content is new, or only its name.
 
     Args:
@@ -229,7 +229,7 @@ def force(plan: Plan, names: Set[str]) -> Plan:
     return replace(plan, steps=steps)
 
 
-def skip(plan: Plan, repeated: Mapping[str, Again]) -> Plan:
+def skip(plan: Plan, repeated: Mapping[str, RepeatedFailure]) -> Plan:
     """Return the plan that runs nothing which failed again and again.
 
     Args:
@@ -241,13 +241,13 @@ def skip(plan: Plan, repeated: Mapping[str, Again]) -> Plan:
     return replace(plan, steps=tuple(_skipped(s, repeated.get(s.id)) for s in plan.steps))
 
 
-def _skipped(step: Step, again: Again | None) -> Step:
+def _skipped(step: Step, again: RepeatedFailure | None) -> Step:
     if again is None or step.action != "run":
         return step
     return step._replace(action="skip", reason=f"failed in {again.jobs} jobs with this content: {again.message}")
 
 
-def tell_failures(plan: Plan, failures: Mapping[str, Failed]) -> Plan:
+def mark_failures(plan: Plan, failures: Mapping[str, Failed]) -> Plan:
     """Return the plan whose reasons say of what runs again that it failed last time, and how.
 
     For showing: what is remembered of attempts is this machine's, and nothing is decided by it.
@@ -265,7 +265,7 @@ def _failed_before(step: Step, last: Failed | None) -> Step:
     return step._replace(reason=what if step.reason == NEW else f"{step.reason}; {what}")
 
 
-def again_published(plan: Plan, names: Set[str], known: KnownResults) -> Plan:
+def publish_forced(plan: Plan, names: Set[str], known: KnownResults) -> Plan:
     """Return the plan with the named datums, which ran again though current, published from their new results."""
     steps = tuple(
         s._replace(action="reuse", reason="computed before", source=known.named(s.id, s.name))

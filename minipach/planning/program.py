@@ -95,8 +95,8 @@ def _not_runnable(file: Path, at: str, name: str, *, on_host: bool) -> Iterator[
     if not file.is_file():
         return  # in the image, or its content is not here
     if not os.access(file, os.X_OK):
-        way = f"chmod +x {quoted(file)}, or name its interpreter in `cmd`"
-        yield Problem("command.not-executable", at, f"{name} is not executable", way)
+        fix = f"chmod +x {quoted(file)}, or name its interpreter in `cmd`"
+        yield Problem("command.not-executable", at, f"{name} is not executable", fix)
     with file.open("rb") as stream:
         first = stream.read(_FIRST).partition(b"\n")[0]
     words = os.fsdecode(first[2:]).split() if first.startswith(b"#!") else []

@@ -9,7 +9,7 @@ from minipach.environment import host
 from minipach.git.repo import is_dataset
 from minipach.model.failures import LEFT_AFTER
 from minipach.planning.assessment import Assessment, SnapshotStore
-from minipach.planning.plan import Plan, force, skip, tell_failures
+from minipach.planning.plan import Plan, force, mark_failures, skip
 from minipach.project.project import Project
 from minipach.project.targets import Targets
 from minipach.records.job_database import Ledger
@@ -91,8 +91,8 @@ def with_failures(project: Project, plans: Sequence[Plan], *, retry: Collection[
 
 
 def _with_failures(plan: Plan, ledger: Ledger, *, retry: Collection[str]) -> Plan:
-    told = tell_failures(plan, ledger.failures(plan.pipeline))
-    return told if plan.pipeline in retry else skip(told, ledger.repeated_failures(plan.pipeline, LEFT_AFTER))
+    marked = mark_failures(plan, ledger.failures(plan.pipeline))
+    return marked if plan.pipeline in retry else skip(marked, ledger.repeated_failures(plan.pipeline, LEFT_AFTER))
 
 
 def _plan(project: Project, path: str, store: SnapshotStore, waits: str, remarks: list[str]) -> Plan:
@@ -127,14 +127,14 @@ def _in_short(plan: Plan) -> str:
 def _as_it_is(plan: Plan, ups: Sequence[Plan]) -> str:
     """Return the remark that upstream pipelines which were not requested are not current."""
     name = plan.pipeline
-    told = []
+    marked = []
     for up in ups:
         todo = [f"{n} to {action}" for action, n in up.counts.items() if n and action in ("run", "reuse", "remove")]
         has = [many(len(up.problems), "problem")] if up.problems else todo
-        told.append(f"{up.pipeline} {up.waits or 'has ' + ', '.join(has)}")
+        marked.append(f"{up.pipeline} {up.waits or 'has ' + ', '.join(has)}")
     names = " and ".join(up.pipeline for up in ups)
     return (
-        f"{name}: {', '.join(told)}, and {names} is not requested: {name} uses what is published there now; "
+        f"{name}: {', '.join(marked)}, and {names} is not requested: {name} uses what is published there now; "
         f"minipach schedule {name} --upstream does both"
     )
 

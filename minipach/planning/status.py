@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from minipach.git.repo import is_dataset
 from minipach.model.attempt import Attempt, Repeated
-from minipach.model.failures import LEFT_AFTER, folded, named, way_of
+from minipach.model.failures import LEFT_AFTER, failure_kind, folded, named
 from minipach.model.repo_layout import INPUTS
 from minipach.model.states import ENDS, OPEN
 from minipach.planning.assessment import Assessment, SnapshotStore
@@ -164,7 +164,7 @@ def _status(
 
 def _failures(name: str, attempts: Sequence[Attempt], what: str) -> Iterator[str]:
     """Say what failed, of datums that failed in the same way once."""
-    alike = folded((way_of(a), a.datum) for a in attempts)
+    alike = folded((failure_kind(a), a.datum) for a in attempts)
     first = {a.datum: a for a in attempts}
     for names in list(alike.values())[:_WAYS]:
         a = first[names[0]]

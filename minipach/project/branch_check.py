@@ -88,7 +88,7 @@ def need_branch(repo: Repo, where: str) -> str:
     return branch
 
 
-def told(project: Project, pipelines: Iterable[str]) -> Iterator[Problem]:
+def branch_problems(project: Project, pipelines: Iterable[str]) -> Iterator[Problem]:
     """Yield a line for each of these pipelines to which nothing could be published."""
     for path in pipelines:
         repo = Repo(project.root / path)

@@ -188,22 +188,22 @@ def make_tick_repo(project: Project, path: str) -> bool:
                 else Problem("cron.repo-taken", path, "exists, and is no repo of ticks", "write another `repo`")
             )
         need_identity(project.repo)
-        aside = project.local.adopted
-        kill_inside(aside)
-        remove_tree(aside)
-        _build_tick_repo(aside, path, around)
+        staged = project.local.adopted
+        kill_inside(staged)
+        remove_tree(staged)
+        _build_tick_repo(staged, path, around)
         folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.is_dir():
             folder.rmdir()
-        os.rename(aside, folder)
+        os.rename(staged, folder)
     with gc_held_off(around.repo):
         _register(around, {inside: []})
     return True
 
 
-def _build_tick_repo(aside: Path, path: str, around: Project) -> None:
-    aside.mkdir(parents=True)
-    repo = Repo(aside)
+def _build_tick_repo(staged: Path, path: str, around: Project) -> None:
+    staged.mkdir(parents=True)
+    repo = Repo(staged)
     branch = around.repo.branch() or "master"
     repo.git("init", "--quiet")
     repo.git("symbolic-ref", "HEAD", f"refs/heads/{branch}")
@@ -239,30 +239,30 @@ class _Holder:
 
         `.git` comes last, by a rename: the folder is a dataset only when all of it is there.
         """
-        aside = self.project.local.adopted
-        if os.path.lexists(aside):
-            kill_inside(aside)
-            remove_tree(aside)
-        if self._model is None or not self._copy(self._model, aside, folder):
-            _build_dataset(aside, folder)
-            self._model = GitFolder.of(Repo(aside))
-        crash_cleanup.begin(Repo(aside))
+        staged = self.project.local.adopted
+        if os.path.lexists(staged):
+            kill_inside(staged)
+            remove_tree(staged)
+        if self._model is None or not self._copy(self._model, staged, folder):
+            _build_dataset(staged, folder)
+            self._model = GitFolder.of(Repo(staged))
+        crash_cleanup.begin(Repo(staged))
         for name in (".datalad", ".gitattributes"):
             there = folder / name
             if not os.path.lexists(there):
-                os.rename(aside / name, there)
-        os.rename(aside / ".git", folder / ".git")
-        remove_tree(aside)
+                os.rename(staged / name, there)
+        os.rename(staged / ".git", folder / ".git")
+        remove_tree(staged)
 
-    def _copy(self, model: GitFolder, aside: Path, folder: Path) -> bool:
+    def _copy(self, model: GitFolder, staged: Path, folder: Path) -> bool:
         """Make it as the last one was made; whether that was possible."""
         repo = self.project.repo
         try:
             if os.stat(folder).st_dev != model.device:
                 return False
-            model.copy_to(aside, _described(folder), repo.ident("AUTHOR"), committer(repo), _first_files())
+            model.copy_to(staged, _described(folder), repo.ident("AUTHOR"), committer(repo), _first_files())
         except (OSError, NotPlainError, GitError):
-            remove_tree(aside)
+            remove_tree(staged)
             return False
         return True
 
@@ -413,10 +413,10 @@ def _is_text(path: str) -> bool:
     return _CONTROL.search(text) is None and not data.startswith(b"/annex/")
 
 
-def _build_dataset(aside: Path, folder: Path) -> None:
+def _build_dataset(staged: Path, folder: Path) -> None:
     """Make what `datalad create` makes, with a quarter of its CPU time. folder: where it will be."""
-    aside.mkdir(parents=True)
-    repo = Repo(aside)
+    staged.mkdir(parents=True)
+    repo = Repo(staged)
     try:
         repo.git("init", "--quiet")
         branch = f"refs/heads/{repo.branch()}"

@@ -37,15 +37,15 @@ def circles(graph: Graph) -> list[tuple[str, ...]]:
     except CycleError:
         pass
     found: list[tuple[str, ...]] = []
-    told: set[tuple[str, str]] = set()
+    reported: set[tuple[str, str]] = set()
     for path in sorted(graph):
         for up in sorted(graph[path]):
-            back = _way(graph, up, path) if (path, up) not in told else None
+            back = _way(graph, up, path) if (path, up) not in reported else None
             if back is None:
                 continue
             first = back.index(min(back))
             circle = back[first:] + back[:first]
-            told.update(zip(circle, circle[1:] + circle[:1], strict=True))
+            reported.update(zip(circle, circle[1:] + circle[:1], strict=True))
             found.append(circle)
     return sorted(found)
 
@@ -57,12 +57,12 @@ def _way(graph: Graph, start: str, end: str) -> tuple[str, ...] | None:
     while queue:
         here = queue.popleft()
         if here == end:
-            way: list[str] = []
+            fix: list[str] = []
             step: str | None = here
             while step is not None:
-                way.append(step)
+                fix.append(step)
                 step = came[step]
-            return tuple(reversed(way))
+            return tuple(reversed(fix))
         for up in sorted(graph[here]):
             if up not in came:
                 came[up] = here

@@ -14,7 +14,7 @@ from minipach.support.text import quoted
 _RENAMED = re.compile(r"spec\.(ya?ml|json).*", re.IGNORECASE)
 
 
-def told(root: Path, repos: Iterable[str], pipelines: Collection[str]) -> Iterator[Problem]:
+def reported(root: Path, repos: Iterable[str], pipelines: Collection[str]) -> Iterator[Problem]:
     """Yield a line for each of these repos that was a pipeline and is none now, with the way back.
 
     To take such a repo as data is everybody's right: one that holds no state any more is not spoken of.

@@ -37,7 +37,7 @@ def project_lock(
     path: Path,
     *,
     wait: bool,
-    tell: Callable[[str], None],
+    notify: Callable[[str], None],
     label: str | None = None,
     without: Collection[str] | None = None,
 ) -> Iterator[None]:
@@ -46,16 +46,16 @@ def project_lock(
     Args:
         path: The lock file.
         wait: Whether to wait.
-        tell: Gets the line that says for whom.
+        notify: Gets the line that says for whom.
         label: The words after `minipach` by which others see this process (None: its arguments).
         without: The pipelines that no schedule may work on meanwhile. None: no schedule may run at all.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    told = False
+    reported = False
     began = time.monotonic()
     with path.open("a+") as file:
         while True:
-            taken = _try(file.fileno()) if told else _soon(file.fileno())
+            taken = _try(file.fileno()) if reported else _soon(file.fileno())
             found = _in_the_way(path, without) if taken else _read(path)
             if taken:
                 if found is None:
@@ -63,13 +63,13 @@ def project_lock(
                 fcntl.flock(file.fileno(), fcntl.LOCK_UN)
             is_named = found is not None or time.monotonic() - began > _NAMING
             # what a schedule holds for a step is free again soon
-            if is_named and not told and (taken or not _is_step(path, found)):
+            if is_named and not reported and (taken or not _is_step(path, found)):
                 who = str(found or "another process")
                 if not wait:
                     raise _locked(path, who)
-                tell(f"waiting for {who}")
-                told = True
-            time.sleep(_PAUSE if told else 0.0)
+                notify(f"waiting for {who}")
+                reported = True
+            time.sleep(_PAUSE if reported else 0.0)
         _write_holder(file, label)
         try:
             yield
@@ -125,7 +125,7 @@ class Claims(Protocol):
         """Return whether a pipeline is taken."""
         ...
 
-    def give_back(self, path: str) -> None:
+    def release(self, path: str) -> None:
         """Let others have a pipeline."""
         ...
 
@@ -153,7 +153,7 @@ class Alone:
         """Return True: all are taken."""
         return True
 
-    def give_back(self, path: str) -> None:
+    def release(self, path: str) -> None:
         """Do nothing."""
 
     def are_followed(self) -> bool:
@@ -168,11 +168,11 @@ class Alone:
 class Registered:
     """The claims of a schedule beside others, in a file of its own that it keeps locked."""
 
-    def __init__(self, lock: Path, file: Path, tell: Callable[[str], None]) -> None:
+    def __init__(self, lock: Path, file: Path, notify: Callable[[str], None]) -> None:
         self._lock = lock
         self._file = file
-        self._tell = tell
-        self._told: set[str] = set()
+        self._notify = notify
+        self._reported: set[str] = set()
         self._held: set[str] = set()
         self._others: dict[str, Holder] = {}  # who has a pipeline that was asked for
 
@@ -180,9 +180,9 @@ class Registered:
         """Take a pipeline. False: another schedule has it; that is said once."""
         other = self.obtain(path)
         line = f"{path}: waiting for {other}"
-        if other and line not in self._told:
-            self._told.add(line)
-            self._tell(line)
+        if other and line not in self._reported:
+            self._reported.add(line)
+            self._notify(line)
         return not other
 
     def obtain(self, path: str) -> str:
@@ -210,7 +210,7 @@ class Registered:
         """Return whether those who had the other pipelines at the last look stay until all sets have ended."""
         return bool(self._others) and all(other.follows for other in self._others.values())
 
-    def give_back(self, path: str) -> None:
+    def release(self, path: str) -> None:
         """Let others have a pipeline."""
         self._held.discard(path)
         self._note()
@@ -218,7 +218,7 @@ class Registered:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the project's lock; no schedule is in the way of it."""
-        with project_lock(self._lock, wait=True, tell=self._tell, without=()):
+        with project_lock(self._lock, wait=True, notify=self._notify, without=()):
             yield
 
     def _note(self) -> None:
@@ -231,7 +231,7 @@ def register(
     targets: Collection[str],
     *,
     wait: bool,
-    tell: Callable[[str], None],
+    notify: Callable[[str], None],
     label: str | None = None,
     follows: bool = True,
 ) -> Iterator[Registered]:
@@ -242,7 +242,7 @@ def register(
     folder = lock.parent / _FOLDER
     file = folder / f"{os.getpid()}-{uuid.uuid4().hex[:8]}.lock"
     with contextlib.ExitStack() as stack:
-        with project_lock(lock, wait=wait, tell=tell, label=label, without=()):
+        with project_lock(lock, wait=wait, notify=notify, label=label, without=()):
             folder.mkdir(exist_ok=True)
             _forget_ended(folder)
             other = next((one for one in _schedules(lock) if not one.targets.isdisjoint(targets)), None)
@@ -253,7 +253,7 @@ def register(
             stack.callback(_claims_of(file).unlink, missing_ok=True)
             fcntl.flock(opened.fileno(), fcntl.LOCK_EX)
             _write_holder(opened, label, targets, follows=follows)
-        yield Registered(lock, file, tell)
+        yield Registered(lock, file, notify)
 
 
 def _claims_of(file: Path) -> Path:

@@ -26,10 +26,10 @@ def explain(error: BaseException, project: Path | None) -> Problem | None:
 
     project: the root of the one that was worked in.
     """
-    return next(_told(error, project), None)
+    return next(_reported(error, project), None)
 
 
-def _told(error: BaseException | None, project: Path | None) -> Iterator[Problem]:
+def _reported(error: BaseException | None, project: Path | None) -> Iterator[Problem]:
     while error is not None:
         if isinstance(error, GitError) and (another := _ANOTHERS.search(error.stderr)):
             yield _anothers(Path(another[1]))
@@ -84,12 +84,12 @@ def _refused(place: Path, project: Path | None) -> Problem:
     reading = not os.access(place, os.R_OK | os.X_OK if place.is_dir() else os.R_OK)
     what = "read it" if reading else "write there" if place.is_dir() else "write it"
     owner = place.lstat().st_uid
-    way = _elsewhere(place, project)
+    fix = _elsewhere(place, project)
     if owner == os.geteuid():
-        whose, way = "its permissions forbid it", f"chmod u+rwX {quoted(place)}, or {way}"
+        whose, fix = "its permissions forbid it", f"chmod u+rwX {quoted(place)}, or {fix}"
     else:
         whose = f"it belongs to {_name(owner)}"
-    return Problem("access.refused", str(place), f"{_name(os.geteuid())} may not {what} ({whose})", way)
+    return Problem("access.refused", str(place), f"{_name(os.geteuid())} may not {what} ({whose})", fix)
 
 
 def _no_repository(there: Path, project: Path | None) -> Problem:
@@ -97,8 +97,8 @@ def _no_repository(there: Path, project: Path | None) -> Problem:
     if there.is_dir() and not os.access(there, os.R_OK | os.X_OK):
         return _refused(there, project)
     folder = quoted(there.parent)
-    way = f"repair it, or move {folder} away and datalad get -n {folder}"
-    return Problem("repo.broken", str(there), "broken, git finds no repository in it", way)
+    fix = f"repair it, or move {folder} away and datalad get -n {folder}"
+    return Problem("repo.broken", str(there), "broken, git finds no repository in it", fix)
 
 
 def _anothers(repo: Path) -> Problem:
@@ -106,8 +106,8 @@ def _anothers(repo: Path) -> Problem:
         f"is owned by {_name(repo.lstat().st_uid)}, and git refuses repositories of other users "
         "unless they are listed in safe.directory"
     )
-    way = f"git config --global --add safe.directory {quoted(repo)} (and so for each dataset below it, or '*' for all)"
-    return Problem("repo.of-other-user", str(repo), what, way)
+    fix = f"git config --global --add safe.directory {quoted(repo)} (and so for each dataset below it, or '*' for all)"
+    return Problem("repo.of-other-user", str(repo), what, fix)
 
 
 def _name(user: int) -> str:

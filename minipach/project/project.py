@@ -203,15 +203,15 @@ class Project:
     def misplaced_specs(self) -> Iterator[Problem]:
         """Yield a problem for each file that is meant to be a spec, most likely, and is not read."""
         for name in lying_specs(self.root):
-            way = f"move it into a folder of its own: mkdir NAME && git mv {name} NAME/"
-            yield Problem("spec.misplaced", name, "a spec in the project's root is not a pipeline", way)
+            fix = f"move it into a folder of its own: mkdir NAME && git mv {name} NAME/"
+            yield Problem("spec.misplaced", name, "a spec in the project's root is not a pipeline", fix)
         pipelines = {place.path for place in self.places}
         plain = [entry.name for entry in os.scandir(self.root) if entry.is_dir() and not entry.name.startswith(".")]
         for path in sorted({*self.repos, *plain} - pipelines):
             for name in misnamed(self.root / path):
-                way = "evaluate it: jsonnet" if name.endswith(".jsonnet") else "rename it:"
+                fix = "evaluate it: jsonnet" if name.endswith(".jsonnet") else "rename it:"
                 to = f"{SPEC}" if not name.endswith(".jsonnet") else "> spec.json"
-                yield Problem("spec.misplaced", f"{path}/{name}", "not read as a spec", f"{way} {name} {to}")
+                yield Problem("spec.misplaced", f"{path}/{name}", "not read as a spec", f"{fix} {name} {to}")
 
     @property
     def _specs(self) -> _Specs:
@@ -435,26 +435,26 @@ class Project:
         if repo in self.repos and is_displaced(self.root, repo):
             return self._displacement(repo).within(repo)
         if repo in self.repos:
-            way = f"datalad get -n {quoted(self.root / repo)}"
-            return Problem("repo.not-installed", repo, "not installed in this project", way)
+            fix = f"datalad get -n {quoted(self.root / repo)}"
+            return Problem("repo.not-installed", repo, "not installed in this project", fix)
         real = os.path.relpath(os.path.realpath(self.root / repo), os.path.realpath(self.root))
         if real != repo and real in self.repos:
             return Problem("input.is-a-link", "", f'"{repo}" is a link', f'name what it leads to, "{real}"')
         if is_dataset(self.root / repo) and Repo(self.root / repo).head() is None:
             begin = f"git -C {quoted(self.root / repo)} commit --allow-empty -m begin"
-            way = f"{begin} && datalad save -d {quoted(self.root)} {quoted(repo)}"
+            fix = f"{begin} && datalad save -d {quoted(self.root)} {quoted(repo)}"
             return Problem(
                 "repo.not-registered",
                 "",
                 f'"{repo}" is a dataset without a commit, and not registered in this project',
-                way,
+                fix,
             )
         if is_dataset(self.root / repo):
-            way = f"datalad save -d {quoted(self.root)} {quoted(repo)}"
-            return Problem("repo.not-registered", "", f'"{repo}" is a dataset, but not registered in this project', way)
+            fix = f"datalad save -d {quoted(self.root)} {quoted(repo)}"
+            return Problem("repo.not-registered", "", f'"{repo}" is a dataset, but not registered in this project', fix)
         if taker := next((path for path in self._graph if repo.startswith(f"{path}/")), None):
-            way = f"write repo: {taker} for its results"
-            return Problem("input.in-pipeline", "", f'"{repo}" is a folder of the pipeline {taker}', way)
+            fix = f"write repo: {taker} for its results"
+            return Problem("input.in-pipeline", "", f'"{repo}" is a folder of the pipeline {taker}', fix)
         if os.path.lexists(self.root / repo):
             if reserved_in_data(repo.split("/", 1)[0]):
                 message = f'"{repo}" is housekeeping of git and DataLad'
@@ -465,8 +465,8 @@ class Project:
             if real != repo:
                 return Problem("input.is-a-link", "", f'"{repo}" is a link', f'name what it leads to, "{real}"')
             above, _, file = repo.rpartition("/")
-            way = f"name the folder it is in: repo: {above or ALL}, glob: /{file}"
-            return Problem("input.is-a-file", "", f'"{repo}" is a file', way)
+            fix = f"name the folder it is in: repo: {above or ALL}, glob: /{file}"
+            return Problem("input.is-a-file", "", f'"{repo}" is a file', fix)
         near = suggest(repo, {*self.repos, *self._graph, *self._top_folders()})
         return Problem("input.no-such-repo", "", f'no repo "{repo}" in this project', near)
 
@@ -497,7 +497,7 @@ class Project:
 
     def former_pipelines(self) -> Iterator[Problem]:
         """Return a line for each repo that was a pipeline and counts as data now, with the way back."""
-        return former.told(self.root, self.repos, {place.path for place in self.places})
+        return former.reported(self.root, self.repos, {place.path for place in self.places})
 
     def path_of(self, name: str) -> str:
         """Return the path of the pipeline with this name (or path), sound or not."""
@@ -511,7 +511,7 @@ class Project:
         if name in self.repos:
             there = suggest("", known.values())
             why = Problem("project.no-such-pipeline", name, f"a repo without a {SPEC}, not a pipeline", there)
-            raise UserError([*former.told(self.root, [name], known)] or why)
+            raise UserError([*former.reported(self.root, [name], known)] or why)
         near = suggest(name, {*known, *known.values()})
         raise UserError(Problem("project.no-such-pipeline", name, "no such pipeline in this project", near))
 

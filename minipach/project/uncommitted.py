@@ -79,8 +79,8 @@ def remarks(project: Project, found: Mapping[str, Sequence[str]]) -> list[str]:
     for path, changed in found.items():
         more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
         shown = f"{', '.join(changed[:NAMED])}{more}"
-        way = _way_in(project, _dataset_of(project, path), changed, drops)
-        rows.append(f"{path}: uncommitted changes are left out ({shown}); {way}")
+        fix = _way_in(project, _dataset_of(project, path), changed, drops)
+        rows.append(f"{path}: uncommitted changes are left out ({shown}); {fix}")
     return rows
 
 

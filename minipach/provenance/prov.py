@@ -82,8 +82,8 @@ def _computation(found: Lineage, one: Computation) -> Iterator[dict[str, Any]]:
 
 def _file(file: FileVersion) -> dict[str, Any]:
     about = {"path": file.name, "content": file.content, "annexKey": file.annex}
-    told = {f"{_PREFIX}:{name}": _texts(value) for name, value in about.items() if value}
-    return {"@type": "Entity", "@id": _id(file.key), "label": _texts(file.name), **told}
+    reported = {f"{_PREFIX}:{name}": _texts(value) for name, value in about.items() if value}
+    return {"@type": "Entity", "@id": _id(file.key), "label": _texts(file.name), **reported}
 
 
 def _person(commit: Commit) -> Iterator[dict[str, Any]]:

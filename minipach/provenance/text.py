@@ -103,8 +103,8 @@ def _computation(found: Lineage, one: Computation, *, verbose: bool) -> Iterator
 def _environment(one: Computation) -> Iterator[str]:
     env = one.environment
     if env.is_host:
-        told = [line for line in env.text.splitlines() if line.startswith(("system: ", "python3: "))]
-        yield f"  host     {', '.join(told)}  {short(env.content)}"
+        reported = [line for line in env.text.splitlines() if line.startswith(("system: ", "python3: "))]
+        yield f"  host     {', '.join(reported)}  {short(env.content)}"
         return
     digest = f", digest {env.digest}" if env.digest else ""
     yield f"  image    {env.name or env.path}  {env.content}{digest}"

@@ -23,7 +23,7 @@ from minipach.model.repo_layout import reserved_in_data, reserved_in_pipeline
 from minipach.project.project import Project
 from minipach.project.settings import local_setting
 from minipach.publish.exchange import without_credentials
-from minipach.storage.s3 import bucket, given_key, make_bucket, private_addresses
+from minipach.storage.s3 import bucket, given_credentials, make_bucket, private_addresses
 from minipach.storage.special_remotes import compare, described
 from minipach.storage.store import Store, dataset_id, is_confirmed, stores
 from minipach.storage.store_kinds import Ssh, ssh_address
@@ -106,7 +106,7 @@ def egress(project: Project, name: str, place: str | None) -> Exported:
     return done
 
 
-def send_outputs(project: Project, paths: Iterable[str], tell: Callable[[str], None]) -> list[Problem]:
+def send_outputs(project: Project, paths: Iterable[str], notify: Callable[[str], None]) -> list[Problem]:
     """Send the outputs of pipelines whose spec has `egress`, after a pass. What is sent already is not looked at again.
 
     A place gets nothing before somebody has confirmed it in this clone: anybody can write a spec.
@@ -114,7 +114,7 @@ def send_outputs(project: Project, paths: Iterable[str], tell: Callable[[str], N
     Args:
         project: The project.
         paths: Its pipelines that the pass was about.
-        tell: Gets a line for what went, and for what is not confirmed.
+        notify: Gets a line for what went, and for what is not confirmed.
 
     Returns:
         The failures. The next pass tries again.
@@ -131,10 +131,10 @@ def send_outputs(project: Project, paths: Iterable[str], tell: Callable[[str], N
         if repo.config(_CONFIRMED) != pipeline.egress:
             fix = f"minipach egress {quoted(pipeline.name)}, if you expect it"
             problem = f"{pipeline.egress} came with the spec and is not confirmed here, so nothing is sent"
-            tell(str(Problem("egress.not-confirmed", path, problem, fix)))
+            notify(str(Problem("egress.not-confirmed", path, problem, fix)))
             continue
         try:
-            tell(_export(project, path, _place_of(pipeline.egress)).text)
+            notify(_export(project, path, _place_of(pipeline.egress)).text)
         except UserError as error:
             problems += error.problems
         except GitError as error:
@@ -300,7 +300,7 @@ def _parameters(project: Project, repo: Repo, place: str, remote: str) -> list[s
     if place.startswith("s3://"):
         parts = urllib.parse.urlsplit(place)
         at = bucket(_server_of(project, parts.netloc), parts.netloc, parts.path.strip("/"))
-        make_bucket(at, given_key())
+        make_bucket(at, given_credentials())
         known = set((repo.config(_ALLOWED) or "").split())
         if missing := set(private_addresses(at.host)) - known:
             repo.git("config", "--local", _ALLOWED, " ".join(sorted(known | missing)))
@@ -336,5 +336,5 @@ def _parameters(project: Project, repo: Repo, place: str, remote: str) -> list[s
 def _environment(place: str) -> dict[str, str]:
     if not place.startswith("s3://"):
         return {}
-    key = given_key()
+    key = given_credentials()
     return {"AWS_ACCESS_KEY_ID": key.access, "AWS_SECRET_ACCESS_KEY": key.secret}

@@ -26,7 +26,7 @@ from minipach.support.errors import Problem, UserError
 from minipach.support.text import quoted, suggest
 from minipach.support.validation import InvalidError, parse_object
 
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 _OURS = ("git-annex", "minipach")  # branches without files of people
 
 
@@ -199,13 +199,13 @@ def _key(repo: Repo, mode: str, sha: str) -> str | None:
     return key_of_link(data) if mode == SYMLINK else key_of_pointer(data)
 
 
-def erase(project: Project, found: Collection[Found], tell: Tell) -> None:
+def erase(project: Project, found: Collection[Found], notify: Notify) -> None:
     """Drop the contents from this clone, from all its remotes, and from the clones below. The caller holds the lock."""
     for here in found:
         repo = Repo(project.root / here.repo)
         try:
             if here.keys and has_annex(repo):
-                _drop(repo, here, tell)
+                _drop(repo, here, notify)
         finally:
             repo.close()
     wanted = {key for here in found for key in here.keys}
@@ -227,7 +227,7 @@ def _copies(root: Path, keys: Collection[str]) -> list[Path]:
     return found
 
 
-def _drop(repo: Repo, here: Found, tell: Tell) -> None:
+def _drop(repo: Repo, here: Found, notify: Notify) -> None:
     stdin = "".join(f"{key}\n" for key in sorted(here.keys)).encode()
     names = [name for name in repo.line("remote").splitlines() if repo.config(f"remote.{name}.annex-uuid")]
     for name in ("", *(n for n in names if repo.config(f"remote.{n}.annex-ignore") != "true")):
@@ -243,7 +243,7 @@ def _drop(repo: Repo, here: Found, tell: Tell) -> None:
     rows = annex(repo, "whereis", "--json", "--batch-keys", stdin=stdin, ok=(0, 1)).splitlines()
     elsewhere = {place["description"] for row in map(json.loads, rows) for place in row.get("whereis", ())}
     here.left += [f"git-annex knows copies in {place}" for place in sorted(elsewhere)]
-    tell(f"{here.repo}: {len(here.keys)} contents dropped, {len(here.left)} places left")
+    notify(f"{here.repo}: {len(here.keys)} contents dropped, {len(here.left)} places left")
 
 
 def write_report(folder: Path, word: str, found: Collection[Found], *, dry: bool) -> Path:

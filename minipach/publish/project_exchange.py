@@ -38,7 +38,7 @@ from minipach.storage.store import Store, stores
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.text import many, quoted, suggest
 
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 _QUIETLY = ("--quiet", "--no-follow-tags", "--recurse-submodules=no")
 _LOCKED = ("cannot lock ref", "failed to update ref")  # another push is at it
 _LATE = ("fetch first", "non-fast-forward", "stale info", "cannot lock ref", "failed to update ref")
@@ -90,7 +90,7 @@ class Moved:
 def push(
     project: Project,
     target: str | None,
-    tell: Tell,
+    notify: Notify,
     *,
     verify: int = 0,
     plan: bool = False,
@@ -101,7 +101,7 @@ def push(
     Args:
         project: The project.
         target: A git remote, or a store, which gets contents alone; None: the usual remote of each repo.
-        tell: Gets a line for each step.
+        notify: Gets a line for each step.
         verify: Read so many contents of each repo back from each store, and compare them.
         plan: Only find out what would go.
         claims: The pipelines that the caller has for itself. None: all, since it holds the project's lock.
@@ -114,7 +114,7 @@ def push(
     for one in unconfirmed(project):
         if one == store:
             raise UserError(unconfirmed_problem(project, one))
-        tell(str(unconfirmed_problem(project, one)))
+        notify(str(unconfirmed_problem(project, one)))
     found: list[Moved] = []
     for path, repo in _repos(project):
         remote = "" if store else remote_for(repo, target)
@@ -122,13 +122,13 @@ def push(
             continue
         for one in known.values() if store is None else (store,):  # repos that came later get the store, too
             if not plan:
-                enable_confirmed(project, repo, path, one, tell)
+                enable_confirmed(project, repo, path, one, notify)
         if store is None and not plan:
             depend(project, repo)
         moved = Moved(path, remote, tuple(_stores(project, repo, remote, store)))
         found.append(_plan(repo, moved) if plan else moved)
     if not plan:
-        found = send(project, found, tell, verify=verify, claims=claims)
+        found = send(project, found, notify, verify=verify, claims=claims)
     if not found:
         names = sorted({*known, *(name for _, repo in _repos(project) for name in repo.line("remote").splitlines())})
         what = f'no repo has a remote "{target}"' if target else "no repo has a remote to push to"
@@ -140,7 +140,7 @@ def push(
 def send(
     project: Project,
     wanted: Sequence[Moved],
-    tell: Tell,
+    notify: Notify,
     *,
     verify: int = 0,
     without_contents: bool = False,
@@ -153,7 +153,7 @@ def send(
     Args:
         project: The project.
         wanted: The repos, each with its remote and its stores. A repo may be there for several remotes.
-        tell: Gets a line for each step.
+        notify: Gets a line for each step.
         verify: Read so many contents of each repo back from each store, and compare them.
         without_contents: Send refs also where neither the remote nor a store keeps contents.
         create: Send branches that a remote does not have yet.
@@ -162,14 +162,14 @@ def send(
     """
     claims = claims or Alone()
     contents = partial(
-        _send_contents, project, verify=verify, without_contents=without_contents, tell=tell, claims=claims
+        _send_contents, project, verify=verify, without_contents=without_contents, notify=notify, claims=claims
     )
     try:
         found = [_busy(claims, one) or _tried(project, one, contents) for one in wanted]
-        return _send_all_branches(project, found, create=create, known=known, tell=tell)
+        return _send_all_branches(project, found, create=create, known=known, notify=notify)
     finally:
         for repo in dict.fromkeys(one.repo for one in wanted if claims.has(one.repo)):
-            claims.give_back(repo)
+            claims.release(repo)
 
 
 def _busy(claims: Claims, moved: Moved) -> Moved | None:
@@ -187,7 +187,7 @@ def _alone_with(project: Project, path: str, claims: Claims) -> AbstractContextM
 
 
 def _send_all_branches(
-    project: Project, found: list[Moved], *, create: bool, known: Collection[tuple[str, str]], tell: Tell
+    project: Project, found: list[Moved], *, create: bool, known: Collection[tuple[str, str]], notify: Notify
 ) -> list[Moved]:
     held = {one.repo for one in found if one.problems}
     busy = {one.repo for one in found if any(problem.code == BUSY for problem in one.problems)}
@@ -195,7 +195,7 @@ def _send_all_branches(
         one = found[number]
         if one.remote and not one.problems:
             away = held - busy if one.repo == "." else held  # the superdataset names what was published before
-            branches_of = partial(_send_branches, project, held=away, create=create, known=known, tell=tell)
+            branches_of = partial(_send_branches, project, held=away, create=create, known=known, notify=notify)
             found[number] = _tried(project, one, branches_of)
             held |= {one.repo} if found[number].problems else set()
     return found
@@ -242,7 +242,7 @@ def _turn(project: Project, path: str) -> tuple[int, int, str]:
 
 
 def _send_contents(
-    project: Project, repo: Repo, moved: Moved, *, verify: int, without_contents: bool, tell: Tell, claims: Claims
+    project: Project, repo: Repo, moved: Moved, *, verify: int, without_contents: bool, notify: Notify, claims: Claims
 ) -> Moved:
     """Send contents, then git-annex's branch and the results."""
     remote = moved.remote
@@ -251,7 +251,7 @@ def _send_contents(
     for store in moved.stores:
         number, size = _copy_all(repo, store, named, fast=not first)
         if number:
-            tell(f"{moved.repo}: {many(number, 'content')} copied to {store}")
+            notify(f"{moved.repo}: {many(number, 'content')} copied to {store}")
         moved = replace(moved, contents=moved.contents + number, size=moved.size + size)
         moved = replace(moved, verified=moved.verified + _verify(repo, store, verify))
     if not remote:
@@ -277,7 +277,7 @@ def _send_branches(
     held: set[str],
     create: bool,
     known: Collection[tuple[str, str]],
-    tell: Tell,
+    notify: Notify,
 ) -> Moved:
     """Send branches. held: the repos that could not be sent."""
     remote, path = moved.remote, moved.repo
@@ -308,7 +308,7 @@ def _send_branches(
                 raise
             problem = f"somebody else pushed to {remote} meanwhile"
             raise UserError(Problem(LATE, "", problem, "push again")) from None
-        tell(f"{path}: {many(commits, 'commit')} of {branch} pushed to {remote}")
+        notify(f"{path}: {many(commits, 'commit')} of {branch} pushed to {remote}")
         moved = replace(moved, commits=moved.commits + commits)
     return moved
 
@@ -365,7 +365,7 @@ def _address(url: str, top: str) -> str:
     return url.removeprefix("file://").rstrip("/").removesuffix(".git").rstrip("/")
 
 
-def pull(project: Project, target: str | None, tell: Tell, *, claims: Claims | None = None) -> list[Moved]:
+def pull(project: Project, target: str | None, notify: Notify, *, claims: Claims | None = None) -> list[Moved]:
     """Bring the branches, results and places of contents of a remote. claims: as for `push`.
 
     Contents are fetched when something needs them. A branch is fast-forwarded, or merged if only commits of minipach
@@ -389,9 +389,9 @@ def pull(project: Project, target: str | None, tell: Tell, *, claims: Claims | N
             with _alone_with(project, path, claims):
                 if keeps_contents(repo):
                     exchange.take(repo, remote)
-                bring(repo, remote, partial(_tell_of, tell, path))
+                bring(repo, remote, partial(_notify_of, notify, path))
             for one in stores(project).values():
-                enable_confirmed(project, repo, path, one, tell)
+                enable_confirmed(project, repo, path, one, notify)
             after = repo.head()
             commits = int(repo.line("rev-list", "--count", f"{before}..{after}")) if before != after and before else 0
             moved = replace(moved, commits=commits)
@@ -402,17 +402,17 @@ def pull(project: Project, target: str | None, tell: Tell, *, claims: Claims | N
             problem = Problem("pull.failed", path, f"{remote}: {lines}", f"git -C {quoted(repo.path)} pull {remote}")
             moved = replace(moved, problems=(problem,))
         finally:
-            claims.give_back(path)
+            claims.release(path)
         found.append(moved)
     for one in unconfirmed(project):
-        tell(str(unconfirmed_problem(project, one)))
+        notify(str(unconfirmed_problem(project, one)))
     if not found:
         what = f'no repo has a remote "{target}"' if target else "no repo has a remote to pull from"
         raise UserError(Problem("push.no-remote", target or "pull", what, "git remote add origin URL"))
     return found
 
 
-def bring(repo: Repo, remote: str, tell: Tell) -> None:
+def bring(repo: Repo, remote: str, notify: Notify) -> None:
     """Fetch a remote and move the branch that is checked out to its state. Raises UserError where both have commits."""
     repo.git("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", remote)
     exchange.take_places(repo, remote)
@@ -423,7 +423,7 @@ def bring(repo: Repo, remote: str, tell: Tell) -> None:
         return
     if repo.succeeds("merge-base", "--is-ancestor", here, there):
         repo.git("merge", "--quiet", "--ff-only", there)
-        tell(f"{branch} moved to {there[:12]} of {remote}")
+        notify(f"{branch} moved to {there[:12]} of {remote}")
         return
     subjects = repo.line("log", "--format=%s", f"{there}..{here}").splitlines()
     problem = f"{branch} and {remote}/{branch} have diverged"
@@ -436,11 +436,11 @@ def bring(repo: Repo, remote: str, tell: Tell) -> None:
         repo.git("merge", "--abort", ok=(0, 128))
         problem += ", and git can't merge them"
         raise UserError(Problem("pull.diverged", "", problem, "see docs/howto-together.md")) from None
-    tell(f"{branch} merged with {there[:12]} of {remote}")
+    notify(f"{branch} merged with {there[:12]} of {remote}")
 
 
-def _tell_of(tell: Tell, name: str, line: str) -> None:
-    tell(f"{name}: {line}")
+def _notify_of(notify: Notify, name: str, line: str) -> None:
+    notify(f"{name}: {line}")
 
 
 def _repos(project: Project) -> Iterator[tuple[str, Repo]]:

@@ -18,14 +18,14 @@ from minipach.model.neutral_names import restore
 from minipach.model.repo_layout import BUILD_REFS, EXPERIMENT_FILE, FOLDER, PUBLISHED_REF, reserved_in_pipeline
 from minipach.model.work_set import Base, record_extra
 from minipach.planning.assessment import Assessment
-from minipach.planning.collisions import clashes, told, writer
+from minipach.planning.collisions import clash_problem, clashes, writer
 from minipach.planning.plan import Plan, Step
 from minipach.project import output_branch
 from minipach.project.branch_check import need_branch
 from minipach.publish.installed_inputs import follow_links
 from minipach.records.own_files import listed_entries
 from minipach.records.published_outputs import published_paths
-from minipach.records.published_state import Published, house_entries, write_shards
+from minipach.records.published_state import Published, reserved_entries, write_shards
 from minipach.support.errors import Problem, UserError
 
 _BUILD = f"{BUILD_REFS}branch"
@@ -60,7 +60,7 @@ def publish_results(assessment: Assessment, base: Base, plan: Plan, job: str) ->
     outputs = [(step, _outputs(assessment, step)) for step in added]
     existing = assessment.outputs
     for clash in clashes(((step.name, [f.path for f in files]) for step, files in outputs), existing - gone.keys()):
-        raise UserError(told(assessment.path, clash, clash.other or writer(assessment, clash.there)))
+        raise UserError(clash_problem(assessment.path, clash, clash.other or writer(assessment, clash.there)))
     for old in replaced:
         state.pop(old.name, None)
     for step in added:
@@ -75,7 +75,7 @@ def publish_results(assessment: Assessment, base: Base, plan: Plan, job: str) ->
         and not repo.succeeds("merge-base", "--is-ancestor", assessment.source, head)
     ):
         stream.merge(assessment.source)  # so that the branch checked out can be brought to this one by a fast-forward
-    _house(assessment, base, stream)
+    _write_reserved(assessment, base, stream)
     for path in sorted(gone.keys() & existing):
         stream.delete(path)
     for path, data in write_shards(state, touched).items():
@@ -116,7 +116,7 @@ def unpublished(assessment: Assessment, base: Base, message: str) -> str:
         step = Step(name, task.id, "reuse", "computed before", task, source)
         parts.append((name, _outputs(assessment, step)))
     for clash in clashes(((name, [f.path for f in files]) for name, files in parts), frozenset()):
-        raise UserError(told(assessment.path, clash, clash.other))
+        raise UserError(clash_problem(assessment.path, clash, clash.other))
     entries = {e.path: e for e in repo.ls_tree(base.commit, recursive=True)}
     listed = json.dumps({"schema": 1, "points": [{"datums": [(t.datum.name, t.id) for t in assessment.tasks]}]})
     place = f"{FOLDER}/{EXPERIMENT_FILE}"
@@ -139,13 +139,13 @@ def _move(assessment: Assessment, branch: str, old: str, new: str) -> None:
         shown = ", ".join(error.paths[:3]) + (f" and {len(error.paths) - 3} more" if len(error.paths) > 3 else "")
         # to commit a new file would not help: what no datum made is not overwritten
         new_only = not index_entries(repo, *error.paths)
-        what, way_out = ("new files", "move") if new_only else ("uncommitted changes", "commit or move")
+        what, fix = ("new files", "move") if new_only else ("uncommitted changes", "commit or move")
         raise UserError(
             Problem(
                 "publish.changes-in-the-way",
                 assessment.path,
                 f"results are ready, but not published: {what} are in the way ({shown})",
-                f"{way_out} them, then run the same command again (nothing is computed twice)",
+                f"{fix} them, then run the same command again (nothing is computed twice)",
             )
         ) from None
     except GitError as error:
@@ -161,12 +161,12 @@ def _move(assessment: Assessment, branch: str, old: str, new: str) -> None:
         raise
 
 
-def _house(assessment: Assessment, base: Base, stream: Stream) -> None:
+def _write_reserved(assessment: Assessment, base: Base, stream: Stream) -> None:
     """Give the reserved entries the content of the base: inputs, scripts, image, registration."""
     repo = assessment.repo
-    there = assessment.house
+    there = assessment.reserved
     if assessment.branch and assessment.head:
-        there = [*house_entries(repo, assessment.head), *listed_entries(repo, assessment.head)]
+        there = [*reserved_entries(repo, assessment.head), *listed_entries(repo, assessment.head)]
     old = {e.path: e for e in there}
     new = {e.path: e for e in repo.ls_tree(base.commit, recursive=True)}
     for path in sorted(old.keys() - new.keys()):

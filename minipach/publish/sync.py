@@ -19,10 +19,10 @@ from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import FOLDER, INPUTS
 from minipach.project.project import Project
 from minipach.publish import exchange
-from minipach.publish.project_exchange import Tell, remote_for
+from minipach.publish.project_exchange import Notify, remote_for
 from minipach.records.own_files import listed_entries
 from minipach.records.published_outputs import added_by_hand
-from minipach.records.published_state import house_entries
+from minipach.records.published_state import reserved_entries
 from minipach.storage.setup import keeps_contents
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.text import quoted
@@ -61,14 +61,14 @@ class Merged:
 
 
 def merge_project(
-    project: Project, target: str | None, tell: Tell, take: Side | None = None, *, with_data: bool = True
+    project: Project, target: str | None, notify: Notify, take: Side | None = None, *, with_data: bool = True
 ) -> list[Merged]:
     """Fetch and merge all repos of a project. The caller holds the project's lock.
 
     Args:
         project: The project.
         target: The remote; None: each repo's usual one.
-        tell: Gets a line for each step.
+        notify: Gets a line for each step.
         take: The side whose lines a conflict in a pipeline's own files takes; None: a conflict is a problem.
         with_data: Merge data that both sides have changed, too. Otherwise that is a problem.
 
@@ -84,7 +84,7 @@ def merge_project(
     for path, repo in _installed(project):
         remote = _remote(project, path, repo, target)
         if remote:
-            done.append(_guarded(repo, Merged(path, remote), path in pipelines, take, tell, with_data))
+            done.append(_guarded(repo, Merged(path, remote), path in pipelines, take, notify, with_data))
     refused = [one.repo for one in done if one.problems]
     if remote := remote_for(project.repo, target):
         top = Merged(".", remote)
@@ -94,16 +94,16 @@ def merge_project(
             )
             done.append(replace(top, action="refused", problems=(problem,)))
         else:
-            done.append(_guarded(project.repo, top, False, take, tell, with_data))
+            done.append(_guarded(project.repo, top, False, take, notify, with_data))
     if not done:
         what = f'no repo has a remote "{target}"' if target else "no repo has a remote to sync with"
         raise UserError(Problem("push.no-remote", target or "sync", what, "git remote add origin URL"))
     return done
 
 
-def _guarded(repo: Repo, one: Merged, is_pipeline: bool, take: Side | None, tell: Tell, with_data: bool) -> Merged:
+def _guarded(repo: Repo, one: Merged, is_pipeline: bool, take: Side | None, notify: Notify, with_data: bool) -> Merged:
     try:
-        return _sync(repo, one, is_pipeline, take, tell, with_data)
+        return _sync(repo, one, is_pipeline, take, notify, with_data)
     except InTheWay as error:
         problem = Problem("sync.uncommitted", one.repo, f"uncommitted changes are in the way ({error})", "commit them")
         return replace(one, action="refused", problems=(problem,))
@@ -117,7 +117,7 @@ def _guarded(repo: Repo, one: Merged, is_pipeline: bool, take: Side | None, tell
         )
 
 
-def _sync(repo: Repo, one: Merged, is_pipeline: bool, take: Side | None, tell: Tell, with_data: bool) -> Merged:
+def _sync(repo: Repo, one: Merged, is_pipeline: bool, take: Side | None, notify: Notify, with_data: bool) -> Merged:
     crash_cleanup.clear(repo)
     results = 0
     if keeps_contents(repo):
@@ -134,7 +134,7 @@ def _sync(repo: Repo, one: Merged, is_pipeline: bool, take: Side | None, tell: T
     if repo.succeeds("merge-base", "--is-ancestor", here, there):
         check_free(repo, here, there)
         move_branch(repo, f"refs/heads/{branch}", here, there)
-        tell(f"{one.repo}: {branch} moved to {there[:12]} of {one.remote}")
+        notify(f"{one.repo}: {branch} moved to {there[:12]} of {one.remote}")
         return replace(one, action="moved", results=results)
     if one.repo == "." or is_pipeline:
         tree = _pipeline_tree(repo, here, there, take) if is_pipeline else _super_tree(repo, here, there, take)
@@ -147,7 +147,7 @@ def _sync(repo: Repo, one: Merged, is_pipeline: bool, take: Side | None, tell: T
         raise UserError(
             Problem("sync.data", "", f"{branch} and {one.remote}/{branch} have both changed", "minipach sync")
         )
-    tell(f"{one.repo}: {branch} merged with {there[:12]} of {one.remote}")
+    notify(f"{one.repo}: {branch} merged with {there[:12]} of {one.remote}")
     return replace(one, action="merged", results=results)
 
 
@@ -193,7 +193,7 @@ def _super_tree(repo: Repo, here: str, there: str, take: Side | None) -> str:
 def _own(repo: Repo, commit: str) -> list[TreeEntry]:
     """Return the files of a pipeline that people write: no outputs, no inputs and nothing of minipach's."""
     by_hand = sorted(added_by_hand(repo, commit))
-    found = [*house_entries(repo, commit), *listed_entries(repo, commit)]
+    found = [*reserved_entries(repo, commit), *listed_entries(repo, commit)]
     for start in range(0, len(by_hand), 500):
         found += repo.ls_tree(
             commit, *(f":(top,literal){path}" for path in by_hand[start : start + 500]), recursive=True

@@ -212,16 +212,16 @@ class Ledger:
         self._path = path
         try:
             if _is_cut_off(path):
-                self._put_aside("cut off")
+                self._rename_damaged("cut off")
             self._database = self._open(path)
         except (sqlite3.Error, UnicodeError) as error:
             if isinstance(error, sqlite3.Error) and not _is_damaged(error):
                 raise  # busy or out of reach, not broken
-            self._put_aside(str(error))
+            self._rename_damaged(str(error))
             self._database = self._open(path)
         self._db = _Guarded(self)
 
-    def _put_aside(self, why: str) -> None:
+    def _rename_damaged(self, why: str) -> None:
         """Begin again beside the damaged file: all that counts is in git."""
         number = time.time_ns()
         for end in ("", "-journal", "-wal", "-shm"):
@@ -235,7 +235,7 @@ class Ledger:
 
     def _reopen(self, error: sqlite3.Error) -> None:
         self._database.close()
-        self._put_aside(str(error))
+        self._rename_damaged(str(error))
         self._database = self._open(self._path)
 
     @staticmethod

@@ -32,7 +32,7 @@ def lost_log(log: str, number: int) -> str:
     return f"{log.removesuffix('.log')}.lost{number}.log"
 
 
-def put_aside(log: Path, number: int, count: int) -> None:
+def rename_log(log: Path, number: int, count: int) -> None:
     """Keep what the lost try of a set of `count` datums has left, and cut it. Nothing of it is there twice."""
     there = Path(lost_log(str(log), number))
     if log.is_file() and not there.exists():  # else it is of one that gave the set back, which is no try

@@ -109,7 +109,7 @@ def recorded_outputs(repo: Repo, head: str, published: Published) -> list[str]:
     return []
 
 
-def house_entries(repo: Repo, commit: str) -> list[TreeEntry]:
+def reserved_entries(repo: Repo, commit: str) -> list[TreeEntry]:
     """Return the files and gitlinks below the reserved names, less the state.
 
     Of the outputs only their names are read.

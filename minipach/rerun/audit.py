@@ -143,7 +143,7 @@ def _add_trials(audit: Audit, a: Assessment, chosen: Sequence[Task]) -> None:
     wanted = {path for paths in outputs.values() for path in paths}
     entries = {e.path: e for e in a.repo.ls_tree(a.head, recursive=True) if e.path in wanted and e.mode != GITLINK}
     kinds = classify(a.repo, entries.values())
-    tree = a.repo.write_tree(a.house)  # what datums start from, as published
+    tree = a.repo.write_tree(a.reserved)  # what datums start from, as published
     dates = {"GIT_AUTHOR_DATE": _EPOCH, "GIT_COMMITTER_DATE": _EPOCH}
     commit = a.repo.commit_tree(tree, f"{SUBJECT}audit\n", env=dates)
     image = _image_path(a, a.head)
@@ -228,8 +228,8 @@ def _log_name(datum: str) -> str:
     return f"{plain}-{hashlib.sha256(datum.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}.log"
 
 
-def run(audit: Audit, jobs: int, tell: Callable[[Verdict], None], *, get: bool = False) -> None:
-    """Run all trials, `jobs` at once; `tell` gets each verdict as it comes. An interrupt ends all and clears up.
+def run(audit: Audit, jobs: int, notify: Callable[[Verdict], None], *, get: bool = False) -> None:
+    """Run all trials, `jobs` at once; `notify` gets each verdict as it comes. An interrupt ends all and clears up.
 
     get: fetch the contents that they need and that aren't here.
     """
@@ -250,7 +250,7 @@ def run(audit: Audit, jobs: int, tell: Callable[[Verdict], None], *, get: bool =
             try:
                 for future in as_completed(futures):
                     audit.verdicts.append(future.result())
-                    tell(audit.verdicts[-1])
+                    notify(audit.verdicts[-1])
             except BaseException:
                 for future in futures:
                     future.cancel()

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from minipach.execution.attempt import Report, Tried, judge
 from minipach.execution.laid_out import command_line, lay_out
 from minipach.execution.runtime import chosen_runtime
 from minipach.execution.secrets import SecretError, redacting, secret_values
+from minipach.execution.set_try import Report, Tried, judge
 from minipach.execution.staging import StagingError, locate
 from minipach.git.annex_checksums import content_of
 from minipach.git.annex_keys import content_id, names_content

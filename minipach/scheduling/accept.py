@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from minipach.environment.lock import commit_entries
+from minipach.environment.record_environment import commit_entries
 from minipach.git.repo import FILE, TreeEntry, need_identity
 from minipach.model.repo_layout import ACCEPTED
 from minipach.planning.accepted import Accepted, Change, Kind
@@ -98,5 +98,5 @@ def _commit(a: Assessment, path: str, changes: tuple[Change, ...], why: str) -> 
     data = before + (b"\n" if before and not before.endswith(b"\n") else b"")
     entry = TreeEntry(FILE, a.repo.hash_blob(data + b"".join(c.line() for c in changes)), ACCEPTED)
     what = "accept a change of " + " and ".join(c.kind for c in changes)
-    told = [*([why] if why else []), *(f"{c.kind} {c.new} counts as {c.old}" for c in changes)]
-    commit_entries(a.repo, path, (a.source, need_branch(a.repo, path)), {ACCEPTED: entry}, what, told)
+    lines = [*([why] if why else []), *(f"{c.kind} {c.new} counts as {c.old}" for c in changes)]
+    commit_entries(a.repo, path, (a.source, need_branch(a.repo, path)), {ACCEPTED: entry}, what, lines)

@@ -144,7 +144,7 @@ def _build_tree(assessment: Assessment, image: list[TreeEntry] | None = None) ->
         raise UserError(
             Problem("repo.no-commit", assessment.path, "no commit yet", f"datalad save -d {quoted(repo.path)}")
         )
-    tree = _Tree({e.path: e for e in assessment.house if not e.path.startswith(f"{PINNED_CODE}/")})
+    tree = _Tree({e.path: e for e in assessment.reserved if not e.path.startswith(f"{PINNED_CODE}/")})
     tree.write(FILE, listing(assessment.own, assessment.path), OWN_FILES)
     for entry in pin(repo, assessment.shared):
         tree.entries[entry.path] = entry

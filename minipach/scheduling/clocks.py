@@ -68,7 +68,7 @@ def add_due_ticks(
     project: Project,
     now: int | None = None,
     paths: Collection[str] | None = None,
-    tell: Callable[[str], None] = lambda line: None,
+    notify: Callable[[str], None] = lambda line: None,
 ) -> Added:
     """Add the ticks that are due, with the project's lock. A pass does so itself.
 
@@ -76,13 +76,13 @@ def add_due_ticks(
         project: The project.
         now: The present, in seconds since 1970. None: as the system's clock has it.
         paths: The pipelines. None: all.
-        tell: Gets a line for people for each clock that changed.
+        notify: Gets a line for people for each clock that changed.
     """
-    with project_lock(project.local.lock, wait=True, tell=tell, without=()):
-        return add_held(project, int(time.time()) if now is None else now, paths, tell)
+    with project_lock(project.local.lock, wait=True, notify=notify, without=()):
+        return add_held(project, int(time.time()) if now is None else now, paths, notify)
 
 
-def add_held(project: Project, now: int, paths: Collection[str] | None, tell: Callable[[str], None]) -> Added:
+def add_held(project: Project, now: int, paths: Collection[str] | None, notify: Callable[[str], None]) -> Added:
     """Add the ticks that are due; the caller holds the lock. See `add_due_ticks`."""
     added = 0
     limited = False
@@ -105,13 +105,13 @@ def add_held(project: Project, now: int, paths: Collection[str] | None, tell: Ca
             continue
         limited |= needs_states(view.clock) and bool(view.change.blocked)
         try:
-            added += _add(project, view, now, tell)
+            added += _add(project, view, now, notify)
         except UserError as error:
             problems += error.problems
     return Added(project, added, limited, tuple(dict.fromkeys(problems)))
 
 
-def _add(project: Project, view: ClockView, now: int, tell: Callable[[str], None]) -> int:
+def _add(project: Project, view: ClockView, now: int, notify: Callable[[str], None]) -> int:
     if problem := view.problem():
         raise UserError(problem)
     change = view.change
@@ -121,8 +121,8 @@ def _add(project: Project, view: ClockView, now: int, tell: Callable[[str], None
             return 0
         commit_due(project, view.input.repo, change, began=began)
     if change.add:
-        tell(f"{view.pipeline}: {many(len(change.add), 'tick')} added to {view.input.repo} ({span(change.add)})")
+        notify(f"{view.pipeline}: {many(len(change.add), 'tick')} added to {view.input.repo} ({span(change.add)})")
     for tick, why in change.blocked[:1]:
         more = f", and {len(change.blocked) - 1} more" if len(change.blocked) > 1 else ""
-        tell(f"{view.pipeline}: {tick_name(tick)} {why}{more}")
+        notify(f"{view.pipeline}: {tick_name(tick)} {why}{more}")
     return len(change.add)

@@ -28,36 +28,36 @@ _PAUSE = 0.1  # seconds between two looks
 
 
 def wait_until_free(
-    lock: Path, timeout: float | None, tell: Callable[[str], None], *, but_schedules: bool = False
+    lock: Path, timeout: float | None, notify: Callable[[str], None], *, but_schedules: bool = False
 ) -> bool:
     """Wait until nobody holds the lock; False if somebody still does after `timeout` seconds.
 
     but_schedules: schedules that others run beside do not count.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    told: Holder | None = None
+    reported: Holder | None = None
     while (found := holder_of_any(lock, ()) if but_schedules else holder(lock)) is not None:
         if deadline is not None and time.monotonic() >= deadline:
             return False
-        if found != told:
-            tell(f"waiting for {found}")
-            told = found
+        if found != reported:
+            notify(f"waiting for {found}")
+            reported = found
         time.sleep(_PAUSE)
     return True
 
 
-def wait_until_done(project: Project, timeout: float | None, tell: Callable[[str], None]) -> bool:
+def wait_until_done(project: Project, timeout: float | None, notify: Callable[[str], None]) -> bool:
     """Wait until nobody holds the project's lock and no job has sets submitted; False if some still do.
 
     UserError if something is left to be done, and nobody is there who would continue with it.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    told = forsaken = False
+    reported = forsaken = False
     asked = -math.inf
-    remarking = Remarking(project, tell)
+    remarking = Remarking(project, notify)
     while True:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not wait_until_free(project.local.lock, left, tell):
+        if not wait_until_free(project.local.lock, left, notify):
             return False
         ledger = Ledger(project.local.database)
         rows = ledger.open_jobs()
@@ -75,9 +75,9 @@ def wait_until_done(project: Project, timeout: float | None, tell: Callable[[str
                 names = ", ".join(pending_work.paths(project) or [row.pipeline for row in rows])
                 fix = backend.fix_forsaken
                 raise UserError(Problem("work.forsaken", names, "work is pending, but nothing will continue it", fix))
-        if rows and not told:
-            tell("waiting for " + ", ".join(f"{row.pipeline} (job {row.id[:12]})" for row in rows))
-            told = True
+        if rows and not reported:
+            notify("waiting for " + ", ".join(f"{row.pipeline} (job {row.id[:12]})" for row in rows))
+            reported = True
         remarking.look()
         time.sleep(_PAUSE)
 
@@ -108,19 +108,19 @@ def close_gone(project: Project) -> None:
                 ledger.close_jobs(row.pipeline, "cancelled")
 
 
-def cancel_sets(project: Project, tell: Callable[[str], None]) -> list[JobRow]:
+def cancel_sets(project: Project, notify: Callable[[str], None]) -> list[JobRow]:
     """End the sets that schedules left submitted; their jobs."""
     backend = chosen(project)
     ledger = Ledger(project.local.database)
     try:
         rows = ledger.open_jobs()
-        with project_lock(project.local.lock, wait=True, tell=tell):
+        with project_lock(project.local.lock, wait=True, notify=notify):
             if backend.lasting:
                 _end_sets(project, backend.make(project, None))
             else:
                 _forget_sets(project, backend)
                 if rows:
-                    tell(
+                    notify(
                         f"what an executor other than {backend.name} still runs of it is not ended by this; "
                         "git config minipach.executor as it was, then minipach cancel"
                     )

@@ -84,7 +84,7 @@ class DagLoop:
         left = {path: [up for up in upstream(path) if up in places] for path in order}
         try:
             while left or self._going:
-                path = next(self._ready(left), None) if self._has_room else None
+                path = next(self._ready(left), None) if self._has_free_slot else None
                 if path is not None:
                     del left[path]
                     self._source.ready = sum(self._ended.issuperset(above) for above in left.values())
@@ -105,7 +105,7 @@ class DagLoop:
         return (path for path, above in left.items() if self._ended.issuperset(above) and self._take(path))
 
     @property
-    def _has_room(self) -> bool:
+    def _has_free_slot(self) -> bool:
         """Whether one more pass may begin: it would have a slot, or one set in all is ahead of its slot."""
         if len(self._going) >= self._most:
             return False

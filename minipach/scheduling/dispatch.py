@@ -156,14 +156,14 @@ class Round:
 
     def take(self, outcomes: Iterable[Outcome]) -> list[Attempt]:
         """Take outcomes of this round's sets; the datums that are done with."""
-        ends = [*self._told(outcomes), *self._drop_hopeless()]
+        ends = [*self._attempts_of(outcomes), *self._drop_hopeless()]
         if self.is_late:  # what has ended in time counts
             self.overdue = True
             self.engine.cancel(self.assessment.repo)
             ends += self._give_up()
         return ends
 
-    def _told(self, outcomes: Iterable[Outcome]) -> list[Attempt]:
+    def _attempts_of(self, outcomes: Iterable[Outcome]) -> list[Attempt]:
         found = []
         for outcome in outcomes:
             flight = self._waiting.get(outcome.set_id)

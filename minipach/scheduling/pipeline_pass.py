@@ -20,7 +20,7 @@ from minipach.model.failures import LEFT_AFTER, Beginning, named
 from minipach.model.states import SUCCEEDED
 from minipach.model.work_set import Base, Needs, Outcome, WorkSet
 from minipach.planning.assessment import Assessment
-from minipach.planning.plan import Plan, Step, again_published, force, skip, without_output
+from minipach.planning.plan import Plan, Step, force, publish_forced, skip, without_output
 from minipach.planning.project_plan import drift_remarks
 from minipach.project import output_branch
 from minipach.project.branch_check import need_branch
@@ -34,7 +34,7 @@ from minipach.scheduling.base_commit import build_base
 from minipach.scheduling.dispatch import Round
 from minipach.scheduling.events import DatumFailed, PipelineStarted, Progress, Reporter
 from minipach.scheduling.report import Options, PipelineReport
-from minipach.support.background import Aside
+from minipach.support.background import BackgroundCall
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import NAMED, many
 
@@ -130,13 +130,13 @@ class PipelinePass:
         a.refresh()  # an image that was recorded just now has a place and a content id
         plan = a.plan()
         self.recipe = a.recipe
-        anew: set[str] = set()
+        restarted: set[str] = set()
         if forced:
-            anew = self.asked if self.asked is not None else {t.datum.name for t in a.tasks}
+            restarted = self.asked if self.asked is not None else {t.datum.name for t in a.tasks}
         report.job = _job_id(a, base)
-        key = self._begin(report.job, before, anew)
+        key = self._begin(report.job, before, restarted)
         try:
-            plan = again_published(force(plan, self.forced - self.ran), self.forced & self._succeeded, a.known)
+            plan = publish_forced(force(plan, self.forced - self.ran), self.forced & self._succeeded, a.known)
             plan = self._skip(plan)
             self._announce(plan)
             plan = yield from self._rounds(plan, base, report.job, key)
@@ -145,7 +145,7 @@ class PipelinePass:
                 report.reason = f"{many(self.in_flight, 'set')} in progress"
                 report.counts["ran"] = len(self._succeeded)
             else:
-                self._tell_of_nothing(report, key)
+                self._notify_of_nothing(report, key)
                 self._publish(plan, base, report)
         except BaseException as error:
             report.state = "error" if isinstance(error, Exception) else "interrupted"
@@ -205,7 +205,7 @@ class PipelinePass:
                 "sets that already run there may run twice"
             )
 
-    def _begin(self, job: str, before: Sequence[Attempt], anew: Set[str]) -> int:
+    def _begin(self, job: str, before: Sequence[Attempt], restarted: Set[str]) -> int:
         """Return the job database's key for this pass: that of the job's earlier passes, if sets of it are submitted.
 
         before: forced runs that ended in earlier passes, for this one to publish · again: what this pass itself is to
@@ -217,8 +217,8 @@ class PipelinePass:
         tasks = {(t.id, t.datum.name) for t in self.assessment.tasks}
         earlier = ledger.attempts(row.key) if row else []
         same_job = set(earlier)
-        before = [u for u in before if (u.datum_id, u.datum) in tasks and (u in same_job or u.datum not in anew)]
-        self.forced |= anew | {u.datum for u in before}
+        before = [u for u in before if (u.datum_id, u.datum) in tasks and (u in same_job or u.datum not in restarted)]
+        self.forced |= restarted | {u.datum for u in before}
         self.recorded = {(u.datum, u.log) for u in earlier}
         for attempt in (*before, *earlier):
             too_early = attempt.kind == "ok" and not attempt.forced and attempt.datum in self.forced
@@ -291,7 +291,7 @@ class PipelinePass:
             ended: list[WorkSet] = []
             try:
                 # publishing needs them: they are read while others compute
-                ahead = Aside(lambda: (a.house, a.outputs)) if self._stays else None
+                ahead = BackgroundCall(lambda: (a.reserved, a.outputs)) if self._stays else None
                 yield from self._run(todo, base, job, key, ended)
                 if ahead is not None:
                     ahead.result()
@@ -301,7 +301,7 @@ class PipelinePass:
                 self.scheduler.engine().settle(ended)
             self.flights = []
             a.refresh()
-            plan = self._skip(again_published(a.plan(), self.forced & self._succeeded, a.known))
+            plan = self._skip(publish_forced(a.plan(), self.forced & self._succeeded, a.known))
 
     def _skip(self, plan: Plan) -> Plan:
         """Return the plan less what failed again and again."""
@@ -414,7 +414,7 @@ class PipelinePass:
         done = {end.datum_id for end in self.recovered.values()}
         lacking = [s for s in plan.steps if s.action in ("run", "reuse") and s.source is None and s.id not in done]
         report.missing = len(lacking) + len(skipped)
-        self._tell_of_the_same(lacking)
+        self._notify_of_the_same(lacking)
         over = "; the job reached its time limit (job_timeout)" if self.overdue else ""
         failed = f"{len(self.failed)} of {many(len(plan.steps) - counts['remove'], 'datum')} failed"
         report.reason = "; ".join(self._left_out(plan))
@@ -449,7 +449,7 @@ class PipelinePass:
         if skipped := plan.counts["skip"]:
             yield f"{skipped} failed in earlier jobs and not run again (minipach retry {self.name})"
 
-    def _tell_of_nothing(self, report: PipelineReport, key: int) -> None:
+    def _notify_of_nothing(self, report: PipelineReport, key: int) -> None:
         """Name the datums that ran and wrote no file."""
         known = self.assessment.known
         report.wrote_nothing = [
@@ -462,7 +462,7 @@ class PipelinePass:
             count = many(len(report.wrote_nothing), "datum")
             self.scheduler.say(f"{self.name}: {count} wrote nothing: {named(report.wrote_nothing, NAMED)}")
 
-    def _tell_of_the_same(self, lacking: Sequence[Step]) -> None:
+    def _notify_of_the_same(self, lacking: Sequence[Step]) -> None:
         """Say what has no result because what has the same content failed, and stood for it."""
         failed = {end.datum_id: name for name, end in self.failed.items()}
         same = [s for s in lacking if s.action == "reuse" and s.id in failed]

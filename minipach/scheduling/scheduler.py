@@ -37,7 +37,7 @@ from minipach.scheduling.pipeline_pass import PipelinePass, Waiting
 from minipach.scheduling.report import Options, PipelineReport, ScheduleReport
 from minipach.storage.setup import enable_confirmed
 from minipach.storage.store import stores
-from minipach.support.background import Aside
+from minipach.support.background import BackgroundCall
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import many
 
@@ -148,7 +148,7 @@ class Scheduler:
             crash_cleanup.end(repo)
 
     def _note(self, path: str, report: PipelineReport) -> None:
-        self._claims.give_back(path)
+        self._claims.release(path)
         self._reports[path] = report
         self.reporter.report(PipelineEnded(report))
 
@@ -287,7 +287,7 @@ class Scheduler:
             if p not in self._seen
         ]
         self._seen.update(paths)
-        found = Aside(lambda: uncommitted(self.project, paths))
+        found = BackgroundCall(lambda: uncommitted(self.project, paths))
         try:
             plan = assessment.quick_plan(news=None if self.lasting else self.engine)
         except UserError:  # an interrupt waits for nothing
@@ -296,7 +296,7 @@ class Scheduler:
         self._warn_of_changes(found)
         return plan
 
-    def _warn_of_changes(self, found: Aside[dict[str, list[str]]]) -> None:
+    def _warn_of_changes(self, found: BackgroundCall[dict[str, list[str]]]) -> None:
         for line in remarks(self.project, found.result()):
             self.say(line)
 

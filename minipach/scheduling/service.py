@@ -165,7 +165,7 @@ class Cancelled:
     jobs: tuple[JobRow, ...] = ()
 
 
-def cancel(project: Project, timeout: float | None, tell: Callable[[str], None]) -> Cancelled:
+def cancel(project: Project, timeout: float | None, notify: Callable[[str], None]) -> Cancelled:
     """End the schedules that run, as Ctrl-C would, and the sets that schedules have left to an executor.
 
     timeout: seconds to wait for them (None: as long as it takes); if they are over, their sets are left alone.
@@ -174,18 +174,18 @@ def cancel(project: Project, timeout: float | None, tell: Callable[[str], None])
     holders, gone = end_holders(project.local.lock, timeout)
     if not gone:
         return Cancelled(holders, False)
-    return Cancelled(holders, True, tuple(cancel_sets(project, tell)))
+    return Cancelled(holders, True, tuple(cancel_sets(project, notify)))
 
 
 def wait(
-    project: Project, paths: Sequence[str], timeout: float | None, tell: Callable[[str], None]
+    project: Project, paths: Sequence[str], timeout: float | None, notify: Callable[[str], None]
 ) -> list[JobRow] | None:
     """Wait until no schedule runs and no set is left to an executor.
 
     Returns the last jobs, of these pipelines and those upstream, that are incomplete while the pipeline isn't current;
     None if `timeout` seconds were not enough. Raises UserError where work is pending that nothing will continue.
     """
-    return not_done(project, paths) if wait_until_done(project, timeout, tell) else None
+    return not_done(project, paths) if wait_until_done(project, timeout, notify) else None
 
 
 def _need_resources(project: Project, backend: Backend, targets: Targets) -> None:
@@ -220,7 +220,7 @@ def _locked(project: Project, backend: Backend, reporter: Reporter, *, wait: boo
     return project_lock(
         project.local.lock,
         wait=wait,
-        tell=lambda line: reporter.report(Message(line)),
+        notify=lambda line: reporter.report(Message(line)),
         label=backend.pass_label(),
     )
 
@@ -231,8 +231,8 @@ def _claimed(
     """Return the context of a schedule. follows: whether it stays until all sets have ended."""
     if not backend.shares_project:
         return _alone(project, backend, reporter, wait=wait)
-    tell, label = (lambda line: reporter.report(Message(line))), backend.pass_label()
-    return register(project.local.lock, targets.order, wait=wait, tell=tell, label=label, follows=follows)
+    notify, label = (lambda line: reporter.report(Message(line))), backend.pass_label()
+    return register(project.local.lock, targets.order, wait=wait, notify=notify, label=label, follows=follows)
 
 
 @contextmanager

@@ -32,10 +32,10 @@ def remarks(project: Project) -> Iterator[str]:
 class Remarking:
     """Each remark once, for those who wait or follow."""
 
-    def __init__(self, project: Project, tell: Callable[[str], None]) -> None:
+    def __init__(self, project: Project, notify: Callable[[str], None]) -> None:
         self._project = project
-        self._tell = tell
-        self._told: set[str] = set()
+        self._notify = notify
+        self._reported: set[str] = set()
         self._next = 0.0
 
     def look(self) -> None:
@@ -44,6 +44,6 @@ class Remarking:
             return
         self._next = time.monotonic() + ASK
         for remark in remarks(self._project):
-            if remark not in self._told:
-                self._told.add(remark)
-                self._tell(remark)
+            if remark not in self._reported:
+                self._reported.add(remark)
+                self._notify(remark)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from minipach.executors.registry import chosen as backend
+from minipach.executors.registry import chosen as chosen_backend
 from minipach.executors.service_host import NO_CLUSTER
 from minipach.git.repo import Repo, child_environment, is_dataset
 from minipach.git.worktrees import clean_up
@@ -27,7 +27,7 @@ _END = 60.0
 _PAUSE = 0.1
 
 
-def chosen(project: Project, names: Sequence[str]) -> tuple[str, ...]:
+def named_services(project: Project, names: Sequence[str]) -> tuple[str, ...]:
     """Return the paths of the services that are named (all, if none is). Raises UserError for another pipeline."""
     if not names:
         return project.services
@@ -53,12 +53,12 @@ def need_services(project: Project) -> None:
 
 def states(project: Project, paths: Sequence[str]) -> list[ServiceState]:
     """Return how services are. Raises UserError where the cluster that runs them is away."""
-    if paths and (host := backend(project).service_host(project)) is not None:
+    if paths and (host := chosen_backend(project).service_host(project)) is not None:
         return cluster.noted(project, host.states(paths))
     return [read_state(project.local, path) for path in paths]
 
 
-def start(project: Project, paths: Sequence[str], tell: Callable[[str], None]) -> list[ServiceState]:
+def start(project: Project, paths: Sequence[str], notify: Callable[[str], None]) -> list[ServiceState]:
     """Have services run: by the supervisor that is there, else by one in the background; wait until they serve.
 
     Raises UserError where no supervisor can be started.
@@ -66,7 +66,7 @@ def start(project: Project, paths: Sequence[str], tell: Callable[[str], None]) -
     local = project.local
     for path in paths:
         stop_by_hand(local, path, stopped=False)
-    if (host := backend(project).service_host(project)) is not None:
+    if (host := chosen_backend(project).service_host(project)) is not None:
         return cluster.start(project, host, paths)
     began = time.time()
     if supervisor(local) is None:
@@ -79,7 +79,7 @@ def start(project: Project, paths: Sequence[str], tell: Callable[[str], None]) -
                 log = local.services / "supervisor.log"
                 raise UserError(Problem("service.no-supervisor", "services", "the supervisor has ended", f"see {log}"))
             time.sleep(_PAUSE)
-        tell(f"supervisor: process {supervisor(local)}")
+        notify(f"supervisor: process {supervisor(local)}")
     while True:
         found = states(project, paths)
         settled = all(one.state in ("serving", "updating", "crashed", "blocked") or _waits(one) for one in found)
@@ -90,7 +90,7 @@ def start(project: Project, paths: Sequence[str], tell: Callable[[str], None]) -
 
 def manifests(project: Project, paths: Sequence[str]) -> list[dict[str, Any]]:
     """Return the objects of services as a cluster takes them. Raises UserError where the executor has no cluster."""
-    host = backend(project).service_host(project)
+    host = chosen_backend(project).service_host(project)
     if host is None:
         raise UserError(NO_CLUSTER)
     found = []
@@ -109,7 +109,7 @@ def stop(project: Project, paths: Sequence[str]) -> list[ServiceState]:
     """Stop services; the supervisor stays for the others, and they stay stopped until they are started."""
     for path in paths:
         stop_by_hand(project.local, path, stopped=True)
-    if (host := backend(project).service_host(project)) is not None:
+    if (host := chosen_backend(project).service_host(project)) is not None:
         host.remove(paths)
         return cluster.noted(project, host.states(paths))
     deadline = time.monotonic() + _END
@@ -128,7 +128,7 @@ def stop_all(project: Project) -> str:
     Raises UserError where it does not end.
     """
     process, done = supervisor(project.local), list[str]()
-    if (host := backend(project).service_host(project)) is not None:
+    if (host := chosen_backend(project).service_host(project)) is not None:
         host.remove(project.services)
         cluster.noted(project, host.states(project.services))
         done.append(f"removed {many(len(project.services), 'service')} from the cluster")

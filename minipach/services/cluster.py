@@ -43,18 +43,18 @@ class ClusterSupervisor:
     """Applies the services of a project when their datums change, until `end`. They stay in the cluster."""
 
     def __init__(
-        self, project: Project, host: ServiceHost, tell: Callable[[str], None], only: Sequence[str] = ()
+        self, project: Project, host: ServiceHost, notify: Callable[[str], None], only: Sequence[str] = ()
     ) -> None:
         """Take the arguments of `Supervisor`. Raises UserError where another supervisor has the project."""
         self._root = project.root
         self._host = host
-        self._tell = tell
+        self._notify = notify
         self._only = frozenset(only)
         self._lock = Supervising(project.local)
         self._ended = threading.Event()
         self._seen: dict[str, tuple[object, float]] = {}
         self._applied: dict[str, str | None] = {}
-        self._told: dict[str, str] = {}
+        self._reported: dict[str, str] = {}
 
     def end(self) -> None:
         """Have `run` return soon."""
@@ -100,6 +100,6 @@ class ClusterSupervisor:
         return False
 
     def _say(self, path: str, line: str) -> None:
-        if self._told.get(path) != line:
-            self._told[path] = line
-            self._tell(f"{path}: {line}" if path else line)
+        if self._reported.get(path) != line:
+            self._reported[path] = line
+            self._notify(f"{path}: {line}" if path else line)

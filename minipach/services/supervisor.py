@@ -55,7 +55,7 @@ class _Watched:
     why: str = ""
     seen: object = None
     looked: float = 0.0
-    told: ServiceState | None = None
+    shown: ServiceState | None = None
     old: list[tuple[Instance, float]] = field(default_factory=list)
 
 
@@ -73,14 +73,14 @@ def _running(instance: Instance | None) -> Running | None:
 class Supervisor:
     """The supervisor of a project's services. `run` returns when `end` was called."""
 
-    def __init__(self, project: Project, tell: Callable[[str], None], only: Sequence[str] = ()) -> None:
-        """tell: gets a line when something changes · only: the paths of services (empty: all).
+    def __init__(self, project: Project, notify: Callable[[str], None], only: Sequence[str] = ()) -> None:
+        """notify: gets a line when something changes · only: the paths of services (empty: all).
 
         Raises UserError where another supervisor has the project.
         """
         self._root = project.root
         self._local = project.local
-        self._tell = tell
+        self._notify = notify
         self._only = frozenset(only)
         self._lock = Supervising(project.local)
         self._ended = threading.Event()
@@ -309,12 +309,16 @@ class Supervisor:
             if word == "stopped"
             else one.problem or one.why or (one.wanted.why if one.wanted and one.wanted.datum is None else ""),
         )
-        if state == one.told:
+        if state == one.shown:
             return
         write_state(self._local, state)
-        if one.told is None or (state.state, state.why, state.datum) != (one.told.state, one.told.why, one.told.datum):
+        if one.shown is None or (state.state, state.why, state.datum) != (
+            one.shown.state,
+            one.shown.why,
+            one.shown.datum,
+        ):
             where = f" at {state.address}" if state.address else ""
             datum = f", datum {state.datum[:12]}" if state.datum else ""
             why = f": {state.why}" if state.why else ""
-            self._tell(f"{one.path}: {word}{where}{datum}{why}")
-        one.told = state
+            self._notify(f"{one.path}: {word}{where}{datum}{why}")
+        one.shown = state

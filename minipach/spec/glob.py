@@ -73,7 +73,7 @@ class Glob:
 
 @lru_cache(maxsize=512)
 def compile_glob(pattern: str) -> Glob:
-    """Compile a glob (spec.md, "Globs"); a GlobError says what is wrong, and at which column.
+    """Compile a glob (docs/spec-reference.md); a GlobError says what is wrong, and at which column.
 
     A leading slash is supplied, a trailing one dropped, an empty glob is "/". The rest is cleaned as a path, as
     Pachyderm does it: `./a`, `/a//b` and `/a/../b` are `/a`, `/a/b` and `/b`.

@@ -70,8 +70,8 @@ def _report(document: Document, loc: Loc, kind: str, message: str, context: Mapp
         values = re.findall(r"'(\w+)'", context["expected"])
         written = document.written(loc)
         guess = difflib.get_close_matches(written.strip("\"'"), values, 1)
-        way = f"use {guess[0]}" if guess else "write " + " or ".join(values)
-        document.add(loc, "spec.bad-value", f"`{name}` can't be {show(written)}", way)
+        remedy = f"use {guess[0]}" if guess else "write " + " or ".join(values)
+        document.add(loc, "spec.bad-value", f"`{name}` can't be {show(written)}", remedy)
     elif name == "repo" and isinstance(dig(document.data, *loc), dict):
         document.add(
             loc, "spec.bad-value", "the repo's name alone is needed here, since Pachyderm 1.4", "write repo: NAME"
@@ -487,14 +487,14 @@ _SYSTEM = ("/pfs", "/project", "/proc", "/sys", "/dev")
 
 def _mount_problem(folder: str) -> tuple[str, str] | None:
     """Return what is wrong with the folder of a secret, and the fix."""
-    way = "write an absolute path of its own, as in /secrets"
+    remedy = "write an absolute path of its own, as in /secrets"
     path = posixpath.normpath("/" + folder.strip("/"))
     if not folder.startswith("/"):
-        return f"{show(folder)} is no absolute path", way
+        return f"{show(folder)} is no absolute path", remedy
     if ".." in folder.split("/") or not folder.isprintable() or set(folder) & set(":="):
-        return f'{show(folder)} holds "..", ":", "=" or a control character', way
+        return f'{show(folder)} holds "..", ":", "=" or a control character', remedy
     if path == "/" or any(path == taken or path.startswith(taken + "/") for taken in _SYSTEM):
-        return f"{show(folder)} is used by the system or by minipach", way
+        return f"{show(folder)} is used by the system or by minipach", remedy
     return None
 
 
@@ -553,14 +553,14 @@ def clean_repo(repo: str) -> str:
 
 def _repo_problem(repo: str) -> tuple[str, str] | None:
     """Return what is wrong with a repo's path, and the fix."""
-    way = "write the path of a dataset or folder in the project, as in images or raw/t1"
+    remedy = "write the path of a dataset or folder in the project, as in images or raw/t1"
     if repo.startswith("/"):
-        return f"{show(repo)} is an absolute path", way
+        return f"{show(repo)} is an absolute path", remedy
     if ".." in repo.split("/"):
-        return f"{show(repo)} leads out by `..`", way
+        return f"{show(repo)} leads out by `..`", remedy
     if not clean_repo(repo):
-        return f"{show(repo)} names no repo", way
-    return None if repo.isprintable() else (f"{show(repo)} holds a control character", way)
+        return f"{show(repo)} names no repo", remedy
+    return None if repo.isprintable() else (f"{show(repo)} holds a control character", remedy)
 
 
 def _name_problem(name: str) -> tuple[str, str] | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from minipach.git.repo import child_environment
 from minipach.model.local_state import LocalState
-from minipach.storage.s3 import Bucket, Key
+from minipach.storage.s3 import Bucket, Credentials
 from minipach.support.errors import Problem, UserError
 from minipach.support.files import write_whole
 from minipach.support.validation import InvalidError, parse_object
@@ -37,13 +37,13 @@ def write_ports(local: LocalState, ports: Mapping[str, int]) -> None:
     write_whole(local.store / "ports.json", json.dumps(dict(ports)) + "\n")
 
 
-def read_key(local: LocalState) -> Key | None:
+def read_credentials(local: LocalState) -> Credentials | None:
     """Return the credentials of the server; None: there are none."""
     try:
         access, secret = (local.store / "key").read_text().split()
     except (OSError, ValueError):
         return None
-    return Key(access, secret)
+    return Credentials(access, secret)
 
 
 def url_of(local: LocalState) -> str | None:

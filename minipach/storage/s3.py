@@ -52,7 +52,7 @@ class Bucket:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class Credentials:
     """The credentials of a store."""
 
     access: str
@@ -60,7 +60,7 @@ class Key:
 
     def __repr__(self) -> str:
         """Return no secret."""
-        return "Key()"
+        return "Credentials()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,32 +89,32 @@ def bucket(url: str, name: str, prefix: str) -> Bucket:
     return Bucket(url.rstrip("/"), name, prefix)
 
 
-def given_key() -> Key:
+def given_credentials() -> Credentials:
     """Return the credentials of the environment or of `~/.aws/credentials`. Raises UserError."""
     access, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
     if access and secret:
-        return Key(access, secret)
+        return Credentials(access, secret)
     from minio.credentials.providers import AWSConfigProvider
     from minio.error import MinioException
 
     try:
         found = AWSConfigProvider().retrieve()
-        return Key(found.access_key, found.secret_key)
+        return Credentials(found.access_key, found.secret_key)
     except (ValueError, OSError, KeyError, MinioException):
         fix = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         raise UserError(Problem("bucket.no-credentials", "S3", "no credentials are set", fix)) from None
 
 
-def stored_key(file: Path) -> Key | None:
+def stored_credentials(file: Path) -> Credentials | None:
     """Return the credentials that git-annex keeps in a clone; None: there are none."""
     try:
         lines = file.read_text().splitlines()
     except OSError:
         return None
-    return Key(lines[0], lines[1]) if len(lines) >= 2 else None
+    return Credentials(lines[0], lines[1]) if len(lines) >= 2 else None
 
 
-def client(place: Bucket, key: Key) -> Minio:
+def client(place: Bucket, key: Credentials) -> Minio:
     """Return a client whose requests end after a while."""
     import urllib3
     from minio import Minio
@@ -124,7 +124,7 @@ def client(place: Bucket, key: Key) -> Minio:
     return Minio(f"{place.host}:{place.port}", key.access, key.secret, secure=place.secure, http_client=pool)
 
 
-def prove(place: Bucket, key: Key) -> bool:
+def prove(place: Bucket, key: Credentials) -> bool:
     """Check that a store of this kind answers, and that the bucket can be listed. Return whether it keeps versions.
 
     Raises:
@@ -151,7 +151,7 @@ def prove(place: Bucket, key: Key) -> bool:
         return False
 
 
-def listing(place: Bucket, key: Key, *, most: int | None = None) -> Listing:
+def listing(place: Bucket, key: Credentials, *, most: int | None = None) -> Listing:
     """Return what is in the bucket now. Raises UserError if it can't be listed."""
     names = set()
     digest = hashlib.sha256()
@@ -168,7 +168,7 @@ def listing(place: Bucket, key: Key, *, most: int | None = None) -> Listing:
     return Listing(frozenset(names), digest.hexdigest())
 
 
-def make_bucket(place: Bucket, key: Key) -> bool:
+def make_bucket(place: Bucket, key: Credentials) -> bool:
     """Make a bucket if there is none. Return whether it was made. Raises UserError."""
     try:
         store = client(place, key)
@@ -180,7 +180,7 @@ def make_bucket(place: Bucket, key: Key) -> bool:
     return True
 
 
-def remove_objects(place: Bucket, key: Key, prefix: str) -> None:
+def remove_objects(place: Bucket, key: Credentials, prefix: str) -> None:
     """Remove the objects whose keys begin with a prefix. Raises UserError."""
     store = client(place, key)
     try:

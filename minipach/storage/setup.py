@@ -26,7 +26,7 @@ from minipach.storage.store import (
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import many, quoted
 
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 _DEPENDS = "datalad-publish-depends"
 
 
@@ -48,7 +48,7 @@ class RepoState:
         }
 
 
-def add(project: Project, store: Store, tell: Tell) -> None:
+def add(project: Project, store: Store, notify: Notify) -> None:
     """Prove a store, write it into `.datalad/config` of the superdataset, and set it up in each repo.
 
     Does what is left to do where it was done in part, and enables in a clone what another clone has set up.
@@ -64,31 +64,31 @@ def add(project: Project, store: Store, tell: Tell) -> None:
         raise UserError(Problem("store.exists", store.name, f"a store of this name is at {known.place}", fix))
     need_identity(project.repo)
     prove(store, project.local.canaries)
-    tell(f"{store.name}: {store.place} keeps, returns and removes an object")
+    notify(f"{store.name}: {store.place} keeps, returns and removes an object")
     confirm(project.repo, store)
     for path, repo in repos(project):
-        enable_in(repo, path, store, tell)
+        enable_in(repo, path, store, notify)
     if keep(project, store):
         _commit(project, f"add the store {store.name}")
 
 
-def enable_in(repo: Repo, path: str, store: Store, tell: Tell, top: Repo | None = None) -> None:
+def enable_in(repo: Repo, path: str, store: Store, notify: Notify, top: Repo | None = None) -> None:
     """Set a store up in one repo, and have its git remotes depend on it. Raises UserError.
 
     top: the superdataset, which may have the credentials.
     """
     if enable(repo, store, top):
-        tell(f"{path}: the remote {store.name} is set up")
+        notify(f"{path}: the remote {store.name} is set up")
     for remote in git_remotes(repo):
         key = f"remote.{remote}.{_DEPENDS}"
         if store.name not in os.fsdecode(repo.git("config", "--get-all", key, ok=(0, 1))).split():
             repo.git("config", "--local", "--add", key, store.name)
 
 
-def enable_confirmed(project: Project, repo: Repo, path: str, store: Store, tell: Tell) -> None:
+def enable_confirmed(project: Project, repo: Repo, path: str, store: Store, notify: Notify) -> None:
     """Set a store up in a repo that lacks it, if somebody has confirmed it in this clone. Raises UserError."""
     if is_confirmed(project.repo, store) and keeps_contents(repo) and not is_usable(repo, store):
-        enable_in(repo, path, store, tell, project.repo)
+        enable_in(repo, path, store, notify, project.repo)
 
 
 def depends(repo: Repo, remote: str) -> list[str]:
@@ -124,7 +124,7 @@ def unconfirmed_problem(project: Project, store: Store) -> Problem:
     return Problem("store.not-confirmed", store.name, problem, f"minipach store add {store.name}, if you expect it")
 
 
-def remove(project: Project, name: str, tell: Tell) -> None:
+def remove(project: Project, name: str, notify: Notify) -> None:
     """Take a store out of the project and of this clone. Its objects stay.
 
     Raises:
@@ -140,7 +140,7 @@ def remove(project: Project, name: str, tell: Tell) -> None:
             # else git-annex would enable it in each new clone, and block all that such a clone sends
             annex(repo, "configremote", name, "autoenable=false", ok=(0, 1))
             repo.git("remote", "remove", name)
-            tell(f"{path}: the remote {name} is removed")
+            notify(f"{path}: the remote {name} is removed")
         for remote in git_remotes(repo):
             repo.git("config", "--local", "--unset-all", f"remote.{remote}.{_DEPENDS}", f"^{name}$", ok=(0, 5))
     forget(project, store)

@@ -20,13 +20,13 @@ from pathlib import Path
 from minipach.git.repo import Repo, child_environment
 from minipach.storage.s3 import (
     Bucket,
-    Key,
+    Credentials,
     bucket,
-    given_key,
+    given_credentials,
     make_bucket,
     private_addresses,
     remove_objects,
-    stored_key,
+    stored_credentials,
 )
 from minipach.storage.s3 import prove as prove_bucket
 from minipach.storage.store import Store
@@ -125,8 +125,8 @@ class S3(StoreKind):
 
     def prove(self) -> None:
         """Make the bucket if there is none, and check that the host knows no bucket of any name."""
-        make_bucket(self._bucket, given_key())
-        prove_bucket(self._bucket, given_key())
+        make_bucket(self._bucket, given_credentials())
+        prove_bucket(self._bucket, given_credentials())
 
     def parameters(self, place: str) -> list[str]:
         """Return the parameters."""
@@ -140,9 +140,9 @@ class S3(StoreKind):
     def environment(self) -> Mapping[str, str]:
         """Return the credentials: those of the caller, else those that another repo of this clone has."""
         try:
-            key: Key = given_key()
+            key: Credentials = given_credentials()
         except UserError:
-            held = stored_key(self.held) if self.held is not None else None
+            held = stored_credentials(self.held) if self.held is not None else None
             if held is None:
                 raise
             key = held
@@ -165,7 +165,7 @@ class S3(StoreKind):
 
     def remove(self, place: str) -> None:
         """Remove the objects below the place."""
-        remove_objects(self._bucket, given_key(), f"{self._bucket.prefix}{place}/")
+        remove_objects(self._bucket, given_credentials(), f"{self._bucket.prefix}{place}/")
 
 
 @dataclass(frozen=True, slots=True)

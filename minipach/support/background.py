@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Aside(Generic[T]):
+class BackgroundCall(Generic[T]):
     """A function's result, computed in a thread. An interrupt meanwhile waits for nothing."""
 
     def __init__(self, function: Callable[[], T]) -> None:

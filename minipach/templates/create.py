@@ -100,21 +100,21 @@ def write(project: Project, name: str, draft: Draft) -> list[str]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     project.local.drafts.mkdir(parents=True, exist_ok=True)
     # not beside the folder: what a kill leaves there would be a pipeline, too
-    aside = Path(tempfile.mkdtemp(dir=project.local.drafts))
+    staged = Path(tempfile.mkdtemp(dir=project.local.drafts))
     try:
-        aside.chmod(0o777 & ~current_mask())
+        staged.chmod(0o777 & ~current_mask())
         for file in files:
-            there = aside / file.path
+            there = staged / file.path
             there.parent.mkdir(parents=True, exist_ok=True)
             there.write_bytes(file.content)
             if file.executable:
                 there.chmod((there.stat().st_mode & 0o777) | (0o111 & ~current_mask()))
         if folder.is_dir():
-            _move_into(aside, folder, files)
+            _move_into(staged, folder, files)
         else:
-            os.rename(aside, folder)
+            os.rename(staged, folder)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)  # renamed, if all is well
+        shutil.rmtree(staged, ignore_errors=True)  # renamed, if all is well
     _need_seen(project, name, files)
     return sorted(f"{name}/{file.path}" for file in files)
 
@@ -319,11 +319,11 @@ def check_spec(project: Project, text: str, name: str) -> None:
         raise UserError(error.problems) from None
 
 
-def _move_into(aside: Path, folder: Path, files: Sequence[DraftFile]) -> None:
+def _move_into(staged: Path, folder: Path, files: Sequence[DraftFile]) -> None:
     """Move files into a folder that exists. The spec comes last: without it, there is no pipeline yet."""
     for file in sorted(files, key=lambda f: (f.path == SPEC, f.path)):
         (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
-        os.link(aside / file.path, folder / file.path)  # fails, where a rename would replace a file
+        os.link(staged / file.path, folder / file.path)  # fails, where a rename would replace a file
 
 
 def _need_seen(project: Project, name: str, files: Sequence[DraftFile]) -> None:

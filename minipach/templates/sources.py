@@ -196,19 +196,19 @@ def _fetch(project: Project, source: Source) -> None:
     """Copy a repository, without a checkout. What was copied before stays until the new copy is whole."""
     assert source.copy is not None
     project.local.templates.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=project.local.templates, prefix=".new.") as aside:
-        made = Path(aside, "repo")
+    with tempfile.TemporaryDirectory(dir=project.local.templates, prefix=".new.") as staged:
+        made = Path(staged, "repo")
         command = ["git", "-c", "core.hooksPath=/dev/null", "clone", "--quiet", "--bare", "--depth", "1", "--no-tags"]
         command += ["--template=", "--no-recurse-submodules", "--", source.url, str(made)]
         env = child_environment({"GIT_ALLOW_PROTOCOL": _PROTOCOLS, "GIT_TERMINAL_PROMPT": "0"})
-        done = run_within(command, _SECONDS, cwd=Path(aside), stdin=None, env=env)
+        done = run_within(command, _SECONDS, cwd=Path(staged), stdin=None, env=env)
         if done.returncode:
             words = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {done.returncode}"]
             said = f"no answer in {_SECONDS:.0f} s" if done.returncode == TIMED_OUT else words[-1]
             fix = f"check the address: git ls-remote {source.url}"
             raise UserError(Problem("templates.no-answer", source.name, f"cannot be copied: {printable(said)}", fix))
         if source.copy.exists():
-            os.rename(source.copy, Path(aside, "old"))
+            os.rename(source.copy, Path(staged, "old"))
         os.rename(made, source.copy)
 
 

@@ -179,10 +179,10 @@ def apply(project: Project, name: str, update: Update, *, conflicts: bool) -> li
         target = folder / file.path
         target.parent.mkdir(parents=True, exist_ok=True)
         mode = 0o777 if file.executable else 0o666
-        aside = target.with_name(f".{target.name}.minipach-new")
-        aside.write_bytes(file.content)
-        aside.chmod(mode & ~current_mask())
-        os.replace(aside, target)  # a link of git-annex, too
+        staged = target.with_name(f".{target.name}.minipach-new")
+        staged.write_bytes(file.content)
+        staged.chmod(mode & ~current_mask())
+        os.replace(staged, target)  # a link of git-annex, too
     for path in update.remove:
         (folder / path).unlink(missing_ok=True)
     return sorted(f"{name}/{path}" for path in (*(file.path for file in update.write), *update.remove))

@@ -172,7 +172,7 @@ def evaluate(project: Project, *, now: float | None = None) -> None:
         log.warning("alerts: %s", printable(str(error))[:300])
 
 
-def evaluate_aside(project: Project) -> None:
+def evaluate_in_background(project: Project) -> None:
     """Do the same in a thread of its own: a channel may be slow."""
     threading.Thread(target=evaluate, args=(project,), name="alerts", daemon=True).start()
 
@@ -202,26 +202,26 @@ def _evaluate(project: Project, ways: list[Channel], hold: float, now: float) ->
             one.since = min(one.since, now)  # the clock was set back
             if now - one.since >= hold:
                 message = _begins(project, cause, one.since, now)
-                _send(ways, message, [way.name for way in ways if way.name not in one.sent], one.sent.append)
+                _send(ways, message, [remedy.name for remedy in ways if remedy.name not in one.sent], one.sent.append)
         for key in [key for key in held if key not in found and key.partition(":")[0] not in unknown]:
             one = held[key]
             _send(ways, _over(project, key, one, now), list(one.sent), one.sent.remove)
-            if not set(one.sent) & {way.name for way in ways}:
+            if not set(one.sent) & {remedy.name for remedy in ways}:
                 del held[key]
         _keep(project, held)
 
 
 def _send(ways: list[Channel], message: AlertMessage, names: list[str], done: Callable[[str], None]) -> None:
     """Send a message to the channels of these names; a channel that fails gets it at the next evaluation."""
-    for way in ways:
-        if way.name in names:
+    for remedy in ways:
+        if remedy.name in names:
             try:
-                way.send(message)
+                remedy.send(message)
             except NotSentError as error:
-                log.warning("alerts: %s: not sent: %s", way.name, printable(str(error))[:300])
+                log.warning("alerts: %s: not sent: %s", remedy.name, printable(str(error))[:300])
             else:
-                done(way.name)
-                log.info("alerts: %s: sent: %s", way.name, message.title)
+                done(remedy.name)
+                log.info("alerts: %s: sent: %s", remedy.name, message.title)
 
 
 def _begins(project: Project, cause: Cause, since: float, now: float) -> AlertMessage:
@@ -274,12 +274,12 @@ def try_all(project: Project) -> list[tuple[str, str]]:
     text = f"project: {project.root}\nthis is a test; nothing is wrong"
     message = AlertMessage("minipach: test", text, _data(project, "test", "test", "test", time.time()))
     found = []
-    for way in ways:
+    for remedy in ways:
         try:
-            way.send(message)
-            found.append((way.name, ""))
+            remedy.send(message)
+            found.append((remedy.name, ""))
         except NotSentError as error:
-            found.append((way.name, str(error)))
+            found.append((remedy.name, str(error)))
     return found
 
 
@@ -306,7 +306,7 @@ def standing(project: Project, *, now: float | None = None) -> Standing:
     Raises:
         UserError: A setting can't be used.
     """
-    ways = tuple(way.name for way in channels(project.repo))
+    ways = tuple(remedy.name for remedy in channels(project.repo))
     after(project.repo)
     now = time.time() if now is None else now
     held = active(project)

@@ -61,30 +61,30 @@ def update(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
     if not paths:
         return ()
 
-    def tell(line: str) -> None:
+    def notify(line: str) -> None:
         reporter.report(Message(line))
 
     with (
-        register(project.local.lock, (), wait=True, tell=tell) as claims,
+        register(project.local.lock, (), wait=True, notify=notify) as claims,
         unattended(network_limit(project.repo)),
     ):
         for path in paths:
             for name, repo, remote in remotes_of(project, path):
                 if who := claims.obtain(name):
-                    tell(f"{name}: left for a later pass: {who} works on it")
+                    notify(f"{name}: left for a later pass: {who} works on it")
                     continue
                 try:
                     with claims.locked() if name == "." else contextlib.nullcontext():  # schedules commit there
                         line = _forward(repo, remote)
                     if line:
-                        tell(f"{name}: {line} from {path}")
+                        notify(f"{name}: {line} from {path}")
                 except GitError as error:
                     fix = f"git -C {repo.path} pull {remote}"
                     problem = Problem("hooks.not-updated", name, f"not updated from {path} ({error.reason})", fix)
-                    tell(str(problem))
+                    notify(str(problem))
                     problems.append(problem)
                 finally:
-                    claims.give_back(name)
+                    claims.release(name)
     return tuple(problems)
 
 

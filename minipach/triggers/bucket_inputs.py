@@ -21,17 +21,17 @@ from minipach.project.project import Project, find_project
 from minipach.project.settings import network_limit
 from minipach.publish.superdataset import commit_gitlinks
 from minipach.scheduling.events import Message, Reporter
-from minipach.storage.private_store import is_private, read_key
+from minipach.storage.private_store import is_private, read_credentials
 from minipach.storage.s3 import (
     Bucket,
-    Key,
+    Credentials,
     bucket,
-    given_key,
+    given_credentials,
     listing,
     make_bucket,
     private_addresses,
     prove,
-    stored_key,
+    stored_credentials,
 )
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.files import write_whole
@@ -99,7 +99,7 @@ def add(project: Project, path: str, url: str, name: str, prefix: str, *, listen
     folder = project.root / path
     if os.path.lexists(folder):
         raise UserError(Problem("input.exists", path, "exists already", "choose another name"))
-    key = (read_key(project.local) if is_private(project.local, place) else None) or given_key()
+    key = (read_credentials(project.local) if is_private(project.local, place) else None) or given_credentials()
     if is_private(project.local, place) and make_bucket(place, key):
         reporter.report(Message(f"{path}: made the bucket {name}"))
     versions = prove(place, key)
@@ -163,11 +163,11 @@ def import_changes(project: Project, reporter: Reporter, names: Sequence[str] | 
     moved: dict[str, str] = {}
     digests = _digests(project)
 
-    def tell(line: str) -> None:
+    def notify(line: str) -> None:
         reporter.report(Message(line))
 
     limit = unattended(network_limit(project.repo))
-    with project_lock(project.local.lock, wait=True, tell=tell, without=()), limit:
+    with project_lock(project.local.lock, wait=True, notify=notify, without=()), limit:
         for one in chosen:
             repo = Repo(project.root / one.path)
             try:
@@ -182,7 +182,7 @@ def import_changes(project: Project, reporter: Reporter, names: Sequence[str] | 
                 head = repo.head()
                 if count and head:
                     moved[one.path] = head
-                    tell(f"{one.path}: {count} object(s) changed in {one.place.name}")
+                    notify(f"{one.path}: {count} object(s) changed in {one.place.name}")
             except UserError as error:
                 problems += [problem.within(one.path) for problem in error.problems]
             except GitError as error:
@@ -197,14 +197,14 @@ def import_changes(project: Project, reporter: Reporter, names: Sequence[str] | 
     return tuple(problems)
 
 
-def key_of(repo: Repo) -> Key:
+def key_of(repo: Repo) -> Credentials:
     """Return the credentials for a dataset's bucket: git-annex's of this clone, or those of the environment."""
     uuid = repo.config(f"remote.{REMOTE}.annex-uuid")
-    kept = stored_key(repo.common_dir / "annex" / "creds" / uuid) if uuid and "/" not in uuid else None
-    return kept or given_key()
+    kept = stored_credentials(repo.common_dir / "annex" / "creds" / uuid) if uuid and "/" not in uuid else None
+    return kept or given_credentials()
 
 
-def _import(repo: Repo, one: BucketInput, key: Key) -> int:
+def _import(repo: Repo, one: BucketInput, key: Credentials) -> int:
     """Import, and merge the result into the branch that is checked out. Return how many paths changed."""
     _refuse_other_store(repo, one)
     branch = repo.branch()

@@ -368,8 +368,8 @@ def _check(project: Project, top: str) -> None:
         fix = "begin the pattern with a folder, such as 'images/incoming/**'"
         raise UserError(Problem("watch.bad-pattern", "--save", "the pattern covers the whole project", fix))
     if not (project.root / top).is_dir():
-        way = f"mkdir -p {quoted(project.root / top)}"
-        raise UserError(Problem("watch.no-folder", where, "no such folder in this project", way))
+        remedy = f"mkdir -p {quoted(project.root / top)}"
+        raise UserError(Problem("watch.no-folder", where, "no such folder in this project", remedy))
     if os.path.realpath(project.root / top) != os.path.join(os.path.realpath(project.root), top):
         raise UserError(Problem("watch.is-a-link", where, "the path has a link", "name the real folder"))
     for path in project.order:

@@ -43,16 +43,16 @@ def fetch(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
         return ()
     problems: list[Problem] = []
 
-    def tell(line: str) -> None:
+    def notify(line: str) -> None:
         reporter.report(Message(line))
 
     with (
-        register(project.local.lock, (), wait=True, tell=tell) as claims,
+        register(project.local.lock, (), wait=True, notify=notify) as claims,
         unattended(network_limit(project.repo)),
     ):
         for path, repo, remote in having(project, remotes):
             if who := claims.obtain(path):
-                tell(f"{path}: left for a later pass: {who} works on it")
+                notify(f"{path}: left for a later pass: {who} works on it")
                 continue
             lines: list[str] = []
             try:
@@ -67,9 +67,9 @@ def fetch(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
                 fix = f"git -C {quoted(repo.path)} pull {remote}"
                 problems.append(Problem("follow.failed", path, f"{remote}: {why}", fix))
             finally:
-                claims.give_back(path)
+                claims.release(path)
             for line in lines:
-                tell(f"{path}: {line}")
+                notify(f"{path}: {line}")
     for problem in problems:
-        tell(str(problem))
+        notify(str(problem))
     return tuple(problems)

@@ -13,8 +13,8 @@ from minipach.scheduling.stalled import remarks
 from minipach.support.validation import parse_object
 from minipach.triggers import hooks, watcher
 from minipach.triggers.bucket_inputs import bucket_triggers
-from minipach.triggers.cron import clock_triggers
 from minipach.triggers.hooks import HookState
+from minipach.triggers.manual_ticks import clock_triggers
 from minipach.triggers.passes import is_held, is_waiting, modified
 from minipach.triggers.receiver_status import received_events, serves
 from minipach.triggers.trigger import Trigger

@@ -295,34 +295,34 @@ def _run(
 def _experiments(root: Path, wishes: Wishes, reporter: Reporter) -> tuple[Problem, ...]:
     """Run the experiments that commits ask for; return what could not be done."""
 
-    def tell(line: str) -> None:
+    def notify(line: str) -> None:
         reporter.report(Message(line))
 
     problems: list[Problem] = []
     for trial in wishes.trials:
         project = find_project(root)
-        tell(f"a commit asks for the experiment {trial.name}")
+        notify(f"a commit asks for the experiment {trial.name}")
         try:
             if why := paused(project).get(trial.path):
                 name = project.name_of(trial.path)
                 fix = f"{why}, then commit with the line again"
                 raise UserError(Problem("commit.paused", "", f"{name} is paused", fix))
             if trial.words:
-                done = run_experiment(project, trial.words, trial.name, tell)
+                done = run_experiment(project, trial.words, trial.name, notify)
             else:
-                done = run_points(project, trial.path, [own_point(project, trial.path)], trial.name, tell)
+                done = run_points(project, trial.path, [own_point(project, trial.path)], trial.name, notify)
         except UserError as error:
             found = [problem.within(trial.where) for problem in error.problems]
             note_wrong(project, [Wrong(trial.repo, trial.commit, problem) for problem in found])
         else:
             for end in done.failed[:_FAILURES]:
-                tell(f"failed: {end.datum}: {end.message}; {end.log}")
-            tell(f"{trial.name}: {done.ran} ran, {done.known} had a result, {len(done.failed)} failed")
+                notify(f"failed: {end.datum}: {end.message}; {end.log}")
+            notify(f"{trial.name}: {done.ran} ran, {done.known} had a result, {len(done.failed)} failed")
             failed = f"{many(len(done.failed), 'datum')} failed"
             fix = f"minipach exp show {trial.name}"
             found = [Problem("commit.experiment-failed", trial.where, failed, fix)] if done.failed else []
         for problem in found:
-            tell(str(problem))
+            notify(str(problem))
         problems += found
     return tuple(problems)
 

@@ -35,23 +35,23 @@ def push_back(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
         return ()
     problems: list[Problem] = []
 
-    def tell(line: str) -> None:
+    def notify(line: str) -> None:
         reporter.report(Message(line))
 
     with (
-        register(project.local.lock, (), wait=True, tell=tell) as claims,
+        register(project.local.lock, (), wait=True, notify=notify) as claims,
         unattended(network_limit(project.repo)),
     ):
         known = [(path, remote) for path, _, remote in bare]
         routes = [
             route(project, repo, path, remote) for path, repo, remote in _behind(project, having(project, remotes))
         ]
-        sent = send(project, routes, tell, without_contents=True, known=known, claims=claims)
+        sent = send(project, routes, notify, without_contents=True, known=known, claims=claims)
         results = [one for one in bare if one[0] == "." or one[0] in project.order]
         routes = [route(project, repo, path, remote) for path, repo, remote in _behind(project, results, create=False)]
-        sent += send(project, routes, tell, create=False, known=known, claims=claims)
+        sent += send(project, routes, notify, create=False, known=known, claims=claims)
         for path, repo, remote in bare:
-            _send_notes(repo, remote, path, tell)
+            _send_notes(repo, remote, path, notify)
             repo.close()
     for moved in sent:
         for problem in moved.problems:
@@ -60,11 +60,11 @@ def push_back(project: Project, reporter: Reporter) -> tuple[Problem, ...]:
             elif problem.code == DIVERGED and moved.remote in remotes:
                 continue  # `followed_remotes.fetch` has reported it
             elif problem.code in (HELD, BUSY):  # the problem of the other repo is reported; a later pass sends it
-                tell(str(problem))
+                notify(str(problem))
             else:
                 problems.append(problem)
     for problem in problems:
-        tell(str(problem))
+        notify(str(problem))
     return tuple(problems)
 
 
@@ -108,11 +108,11 @@ def _lacks(repo: Repo, remote: str, branch: str) -> bool:
     return there is None or not repo.succeeds("merge-base", "--is-ancestor", here, there)
 
 
-def _send_notes(repo: Repo, remote: str, name: str, tell: Callable[[str], None]) -> None:
+def _send_notes(repo: Repo, remote: str, name: str, notify: Callable[[str], None]) -> None:
     """Push the notes about keywords in commits, so that their authors can fetch them."""
     if repo.resolve(NOTES) is None:
         return
     try:
         repo.git("push", *_QUIETLY, remote, f"{NOTES}:{NOTES}")
     except GitError as error:
-        tell(f"{name}: notes not pushed to {remote}: {exchange.without_credentials(error.stderr)}")
+        notify(f"{name}: notes not pushed to {remote}: {exchange.without_credentials(error.stderr)}")

@@ -103,7 +103,7 @@ class Receiver:
                     hear(self._state, "serve: looks")
                 if time.monotonic() - evaluated >= _ALERTS:
                     evaluated = time.monotonic()
-                    alerts.evaluate_aside(find_project(self._project.root))
+                    alerts.evaluate_in_background(find_project(self._project.root))
                 await asyncio.to_thread(self._listeners.follow)
                 await asyncio.to_thread(self._look_at_clocks)
                 await asyncio.to_thread(self._starter.turn)

@@ -33,7 +33,7 @@ from minipach.support.mounts import silent_file_system
 from minipach.support.text import many
 from minipach.support.validation import parse_object
 from minipach.triggers import bare_repos, passes
-from minipach.triggers.alerts import evaluate_aside
+from minipach.triggers.alerts import evaluate_in_background
 from minipach.triggers.drop_folder import DropFolder, DropOptions
 from minipach.triggers.due_times import LINE, DueTimes
 from minipach.triggers.inotify import Folders, Unavailable, Watch, limit_problem
@@ -229,7 +229,7 @@ class Watcher:
 
     def _look_at_all(self) -> None:
         """List the repos again, watch what is new, and look at all of them."""
-        evaluate_aside(self._project)
+        evaluate_in_background(self._project)
         self._next_look = time.monotonic() + self._options.look
         if not self._is_here():
             return

@@ -151,22 +151,22 @@ def as_rows(dag: Dag) -> Iterator[tuple[str, str, str, str]]:
     for edge in dag.edges:
         below.setdefault(edge.source, []).append(edge)
     nodes = {n.path: n for n in dag.nodes}
-    told: set[str] = set()
+    drawn: set[str] = set()
     # those that wait for each other hang on nothing: they come last
     for root in sorted(dag.nodes, key=lambda n: n.depth > 0):
-        if root.path in told:
+        if root.path in drawn:
             continue
-        told.add(root.path)
+        drawn.add(root.path)
         yield _row(root, "", "-")
         stack = _children(below.get(root.path, []), "")
         while stack:
             edge, indent, last = stack.pop()
             node = nodes[edge.target]
             branch = indent + ("└── " if last else "├── ")
-            if node.path in told:
+            if node.path in drawn:
                 yield f"{branch}{printable(node.name)}", "(above)", "-", printable(edge.label)
                 continue
-            told.add(node.path)
+            drawn.add(node.path)
             yield _row(node, branch, printable(edge.label))
             stack += _children(below.get(node.path, []), indent + ("    " if last else "│   "))
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from minipach.environment import runtimes
+from minipach.environment import runtime_probe
 from minipach.environment.host import host_python
 from minipach.execution.staging import LARGE
 from minipach.executors.registry import chosen
@@ -60,8 +60,8 @@ def _programs(folder: Path) -> Iterator[Finding]:
         yield Finding("ok", version)
     annex = re.search(r"version: (\S+)", _output("git", "annex", "version"))
     if not annex:
-        way = "pip install git-annex, or your system's package"
-        yield Finding.of("problem", Problem("setup.no-git-annex", "", "git-annex is not on PATH", way))
+        remedy = "pip install git-annex, or your system's package"
+        yield Finding.of("problem", Problem("setup.no-git-annex", "", "git-annex is not on PATH", remedy))
     elif annex[1].partition("-")[0] < _LEAST_ANNEX:
         old = Problem("setup.old-git-annex", "", f"git-annex {annex[1]}", f"upgrade to {_LEAST_ANNEX}")
         yield Finding.of("problem", old)
@@ -100,15 +100,15 @@ _UNPROTECTED = "nothing keeps such a command from your files, other secrets, oth
 
 
 def _runtimes() -> Iterator[Finding]:
-    found = list(runtimes.installed())
+    found = list(runtime_probe.installed())
     for runtime in found:
         if runtime.name == "bwrap" and runtime.problem:
             what = (
                 "bubblewrap can't make user namespaces here: host commands get their inputs as copies under $PFS "
                 f"({runtime.problem}), and {_UNPROTECTED}"
             )
-            way = "sysctl kernel.unprivileged_userns_clone=1; inside a container: docs/howto-docker.md"
-            yield Finding.of("note", Problem("setup.no-namespaces", "", what, way))
+            remedy = "sysctl kernel.unprivileged_userns_clone=1; inside a container: docs/howto-docker.md"
+            yield Finding.of("note", Problem("setup.no-namespaces", "", what, remedy))
         elif runtime.problem:
             what = f"{runtime.name} is installed, but starts nothing: {runtime.problem}"
             yield Finding.of("note", Problem("setup.runtime-fails", "", what, _FIXES[runtime.name]))
@@ -134,9 +134,9 @@ def _project(project: Project) -> Iterator[Finding]:
     yield Finding("ok", f"project {project.root}")
     free = shutil.disk_usage(project.root).free
     if free < _LOW_DISK:
-        way = "make space: datalad drop, git annex unused"
+        remedy = "make space: datalad drop, git annex unused"
         what = f"only {free // 1024**2} MiB free at {project.root}"
-        yield Finding.of("problem", Problem("disk.nearly-full", "", what, way))
+        yield Finding.of("problem", Problem("disk.nearly-full", "", what, remedy))
     yield from _executor(project)
     yield from _not_for_us(project.repo)
     if off := off_branch(project.repo, project.repo.branch()):
@@ -144,19 +144,19 @@ def _project(project: Project) -> Iterator[Finding]:
         yield Finding.of("note", Problem("branch.off", "superdataset", what, off.fix))
     for path in project.repos:
         if not is_dataset(project.root / path):
-            way = f"datalad get -n {quoted(project.root / path)}"
-            yield Finding.of("note", Problem("repo.not-installed", "", f"{path} is not installed", way))
+            remedy = f"datalad get -n {quoted(project.root / path)}"
+            yield Finding.of("note", Problem("repo.not-installed", "", f"{path} is not installed", remedy))
             continue
         repo = Repo(project.root / path)
         attributes = project.root / path / ".gitattributes"
         if attributes.is_file() and "annex.backend=MD5E" in attributes.read_text("utf-8", "replace"):
             what = f"{path} names content by MD5, which can be forged"
-            way = f"set annex.backend=SHA256E in {path}/.gitattributes for what is added from now on"
-            yield Finding.of("note", Problem("annex.weak-hash", "", what, way))
+            remedy = f"set annex.backend=SHA256E in {path}/.gitattributes for what is added from now on"
+            yield Finding.of("note", Problem("annex.weak-hash", "", what, remedy))
         if not has_annex(repo) and (path in project.order or _is_annexed(repo)):
-            way = f"git -C {quoted(repo.path)} annex init"
+            remedy = f"git -C {quoted(repo.path)} annex init"
             what = "git-annex is not initialised (a plain git clone)"
-            yield Finding.of("note", Problem("annex.not-initialised", path, what, way))
+            yield Finding.of("note", Problem("annex.not-initialised", path, what, remedy))
         off = off_branch(repo, repo.branch()) if path in project.order else None
         if off:
             yield Finding.of("problem", off.within(path))

@@ -14,8 +14,8 @@ from minipach.project.lock import holder
 from minipach.project.project import Project
 from minipach.project.targets import matching, suggest_datum
 from minipach.records import pending_work
-from minipach.records.follow import PAUSE, STREAM_MARK, Following, follow
 from minipach.records.job_history import all_tries, as_they_are, open_ledger, read_job
+from minipach.records.log_stream import PAUSE, STREAM_MARK, Following, follow
 from minipach.scheduling.stalled import Remarking
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import many
@@ -121,20 +121,20 @@ def _one(name: str, datums: Sequence[str]) -> str:
 
 
 def stream(
-    project: Project, path: str, datum: str | None, job: str | None, tell: Callable[[str], None]
+    project: Project, path: str, datum: str | None, job: str | None, notify: Callable[[str], None]
 ) -> Iterator[tuple[str, str]]:
     """(datum, line) of all logs of the job that runs now (or the job named), as they grow, until it has ended.
 
     While a schedule runs that has not come to this pipeline: waits for it. UserError if nothing runs.
     """
     name = project.name_of(path)
-    row = read_job(project, job, name).job if job is not None else _running(project, name, tell)
+    row = read_job(project, job, name).job if job is not None else _running(project, name, notify)
     if row is None:
         raise UserError(
             Problem("log.no-job-runs", name, "no job runs now", f"minipach logs {name}, or minipach jobs {name}")
         )
 
-    remarking = Remarking(project, tell)
+    remarking = Remarking(project, notify)
 
     def ended() -> bool:
         remarking.look()
@@ -152,15 +152,15 @@ def stream(
                 yield found, line
 
 
-def stream_all(project: Project, tell: Callable[[str], None]) -> Iterator[tuple[str, str, str]]:
+def stream_all(project: Project, notify: Callable[[str], None]) -> Iterator[tuple[str, str, str]]:
     """(pipeline, datum, line) of the logs of all jobs, as they grow, until nothing runs and nothing is submitted.
 
     UserError if that is so from the beginning.
     """
     following: dict[int, tuple[JobRow, Following]] = {}
     newest: int | None = None
-    told = False
-    remarking = Remarking(project, tell)
+    reported = False
+    remarking = Remarking(project, notify)
     backend = chosen(project)
 
     def is_idle() -> bool:
@@ -181,7 +181,7 @@ def stream_all(project: Project, tell: Callable[[str], None]) -> Iterator[tuple[
                 if key not in following and (row.state in OPEN or (newest is not None and key > newest)):
                     following[key] = row, Following(_folder(project, row), elsewhere)
             newest = max([newest or 0, *rows])
-            if not busy and not following and not told:
+            if not busy and not following and not reported:
                 raise UserError(
                     Problem(
                         "log.nothing-runs",
@@ -190,9 +190,9 @@ def stream_all(project: Project, tell: Callable[[str], None]) -> Iterator[tuple[
                         "run minipach logs for what failed last time, minipach jobs for what ran",
                     )
                 )
-            if not following and not told:
-                tell(f"no job runs yet; waiting for {who or 'what was left to be done'}")
-            told = True
+            if not following and not reported:
+                notify(f"no job runs yet; waiting for {who or 'what was left to be done'}")
+            reported = True
             for key, (row, logs) in list(following.items()):
                 last = key not in rows or rows[key].state not in OPEN
                 for datum, line in logs.look(last=last):
@@ -261,10 +261,10 @@ def _row(project: Project, ident: str, key: int) -> JobRow | None:
     return next((row for row in rows if row.key == key), None)
 
 
-def _running(project: Project, name: str, tell: Callable[[str], None]) -> JobRow | None:
+def _running(project: Project, name: str, notify: Callable[[str], None]) -> JobRow | None:
     """Return the job of a pipeline that runs; the next one, if the schedule that runs comes to it."""
     lock = project.local.lock
-    told = False
+    reported = False
     while True:
         who = holder(lock)
         ledger = open_ledger(project)
@@ -276,7 +276,7 @@ def _running(project: Project, name: str, tell: Callable[[str], None]) -> JobRow
             return rows[0]
         if who is None and project.path_of(name) not in pending_work.paths(project):
             return None
-        if not told:
-            tell(f"{name}: no job runs yet; waiting for {who or 'what comes before it'}")
-            told = True
+        if not reported:
+            notify(f"{name}: no job runs yet; waiting for {who or 'what comes before it'}")
+            reported = True
         time.sleep(PAUSE)

@@ -114,7 +114,7 @@ class Sheet:
         """Return how far it is, with what no pass has recorded yet."""
         kinds = dict(self._kinds)
         for outcome in outcomes:
-            for name, kind in self._told(outcome):
+            for name, kind in self._changes(outcome):
                 kinds.setdefault(name, kind)
         done = sum(kind in SUCCEEDED for kind in kinds.values())
         left = {i: [n for n in self._sets[i].datums if n not in kinds] for i in running if i in self._sets}
@@ -133,7 +133,7 @@ class Sheet:
         # a set of one has no marks: what looks like one, its command has printed
         return max((_passed(self._folder / log) for log, names in logs.items() if len(names) > 1), default=0)
 
-    def _told(self, outcome: Outcome) -> Iterator[tuple[str, str]]:
+    def _changes(self, outcome: Outcome) -> Iterator[tuple[str, str]]:
         """Yield the datums that an outcome is the last word on, and what it is."""
         noted = self._sets.get(outcome.set_id)
         if noted is None:

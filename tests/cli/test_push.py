@@ -35,7 +35,7 @@ def states(study: Study, *command: str) -> dict[str, list[str]]:
 @pytest.mark.slow
 def test_repos_that_no_schedule_works_on_go_at_once(shared: Study) -> None:
     lock = Project(shared.root).local.lock
-    with register(lock, ["edges"], wait=True, tell=lambda line: None) as claims:
+    with register(lock, ["edges"], wait=True, notify=lambda line: None) as claims:
         assert claims.take("edges")
         found = states(shared, "push", "origin", "--no-wait")
         assert (found["images"], found["edges"]) == ([], ["push.busy"])
@@ -46,7 +46,7 @@ def test_repos_that_no_schedule_works_on_go_at_once(shared: Study) -> None:
         waits.start()
         waits.join(3)
         assert waits.is_alive()
-        claims.give_back("edges")
+        claims.release("edges")
         waits.join(300)
         assert [one.code for one in done] == [0]  # type: ignore[attr-defined]
     assert set(map(tuple, states(shared, "push", "origin").values())) == {()}

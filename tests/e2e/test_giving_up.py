@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from minipach.model.attempt import Attempt, DatumResult
-from minipach.model.failures import Beginning, named, way_of, without_name
+from minipach.model.failures import Beginning, failure_kind, named, without_name
 from minipach.model.states import DatumKind
 from minipach.model.work_set import Outcome, tried_again
 from minipach.planning.program import script_of
@@ -25,10 +25,10 @@ def end(name: str, kind: DatumKind = "failed", code: int = 1, message: str = "th
 
 
 def test_failures_are_alike_whatever_the_datum_is_called() -> None:
-    assert way_of(end("a.txt", message="a.txt: cut off")) == way_of(end("b.txt", message="b.txt: cut off"))
-    assert way_of(end("a.txt", message="cut off")) != way_of(end("b.txt", message="timed out"))
-    assert way_of(end("a", code=127)) != way_of(end("a", code=1))
-    assert way_of(end("a", kind="lost")) != way_of(end("a"))
+    assert failure_kind(end("a.txt", message="a.txt: cut off")) == failure_kind(end("b.txt", message="b.txt: cut off"))
+    assert failure_kind(end("a.txt", message="cut off")) != failure_kind(end("b.txt", message="timed out"))
+    assert failure_kind(end("a", code=127)) != failure_kind(end("a", code=1))
+    assert failure_kind(end("a", kind="lost")) != failure_kind(end("a"))
     assert without_name("no file /pfs/images/sub-1/T1.nii for sub-1 of sub-10", "sub-1") == (
         "no file /pfs/images/*/T1.nii for * of sub-10"
     )
@@ -36,7 +36,7 @@ def test_failures_are_alike_whatever_the_datum_is_called() -> None:
 
 
 def test_an_exit_code_is_no_name() -> None:
-    assert way_of(end("1.txt")) == way_of(end("2.txt"))
+    assert failure_kind(end("1.txt")) == failure_kind(end("2.txt"))
     said = "datum: 3.txt: the command failed with exit code 3"
     assert without_name(said, "3.txt") == "datum: *: the command failed with exit code 3"
 

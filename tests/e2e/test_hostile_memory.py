@@ -202,7 +202,7 @@ def _board(study: Study, data: bytes) -> None:
     project.state_dir.mkdir(parents=True, exist_ok=True)
     project.local.local_status.mkdir(exist_ok=True)
     (project.local.local_status / f"{os.getpid()}.json").write_bytes(data)
-    with lock.project_lock(project.state_dir / "lock", wait=False, tell=print):
+    with lock.project_lock(project.state_dir / "lock", wait=False, notify=print):
         assert status_file.looker(project)({}).workers == ()
 
 

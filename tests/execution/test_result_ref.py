@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from minipach.execution.attempt import DatumReport, Report
 from minipach.execution.result_ref import NOT_KEPT, _attribute
+from minipach.execution.set_try import DatumReport, Report
 from minipach.execution.staging import StagingError
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from minipach.execution import attempt, runtime
-from minipach.execution.attempt import Tried
+from minipach.execution import runtime, set_try
 from minipach.execution.runtime import Chosen, chosen_runtime
+from minipach.execution.set_try import Tried
 from minipach.model.launch_protocol import TESTED
 
 
@@ -59,7 +59,7 @@ def test_a_try_names_the_runtime_to_the_launcher(tmp_path: Path, monkeypatch: py
         timeout = None
 
     seen = []
-    monkeypatch.setattr(attempt, "_containers_run", lambda *_: seen.append(os.environ.get(TESTED)) or 1)
-    tried: Tried = attempt.attempt(Stand(), Stand())  # type: ignore[arg-type]
+    monkeypatch.setattr(set_try, "_containers_run", lambda *_: seen.append(os.environ.get(TESTED)) or 1)
+    tried: Tried = set_try.try_set(Stand(), Stand())  # type: ignore[arg-type]
     assert (tried.exit, seen) == (1, ["bubblewrap"])
     assert TESTED not in os.environ

@@ -15,7 +15,7 @@ from minipach.execution.run_set import stop_early
 from minipach.executors.base import Executor
 from minipach.executors.local.executor import LocalExecutor
 from minipach.executors.memory import Memory, MemoryExecutor
-from minipach.executors.resources import ResourceClass, Room
+from minipach.executors.resources import Capacity, ResourceClass
 from minipach.executors.slurm.executor import SlurmExecutor
 from minipach.git.repo import Repo
 from minipach.git.worktrees import slots_dir
@@ -312,9 +312,9 @@ def test_a_free_slot_goes_to_the_pipeline_that_is_preferred(bench: Bench) -> Non
 @every(["local"])
 def test_sets_that_need_all_of_the_machine_run_one_after_the_other(bench: Bench) -> None:
     bench.put(a="1", b="2", c="3")
-    room = Room(["0"], 4.0, 2**33)
+    room = Capacity(["0"], 4.0, 2**33)
     needs = {"a": Needs(cpu=3.0), "b": Needs(cpu=1.5), "c": Needs(cpu=0.5, memory=2**40, gpus=1)}
-    engine = LocalExecutor(3, room=room)
+    engine = LocalExecutor(3, capacity=room)
     try:
         engine.submit([replace(work, needs=needs[name]) for name, work in zip("abc", bench.sets(*"abc"), strict=True)])
         assert {end.kind for end in bench.ends(3, engine).values()} == {"ok"}

@@ -10,7 +10,7 @@ import pytest
 
 from minipach.executors import registry
 from minipach.executors.memory import Memory, MemoryBackend
-from minipach.executors.registry import ENGINES, Backend, backend, chosen, withdraw_others
+from minipach.executors.registry import BACKENDS, Backend, backend, chosen, withdraw_others
 from minipach.executors.stored_sets import set_ids, write_sets
 from minipach.git.repo import Repo
 from minipach.project.project import Project, find_project
@@ -57,7 +57,7 @@ class SelfChecking(MemoryBackend):
 def memory(study: Study, monkeypatch: pytest.MonkeyPatch) -> Memory:
     """The engine of a project with two pipelines, registered and chosen."""
     engine = Memory()
-    monkeypatch.setitem(ENGINES, "memory", lambda: SelfChecking(engine))
+    monkeypatch.setitem(BACKENDS, "memory", lambda: SelfChecking(engine))
     for name in "abc":
         study.put(f"images/{name}", name, save=False)
     study.save("images")
@@ -159,7 +159,7 @@ def test_an_unknown_executor_is_refused_with_the_known_ones(study: Study, memory
 
 
 def test_every_engine_has_a_backend_of_its_name() -> None:
-    for name in ENGINES:
+    for name in BACKENDS:
         found = backend(name)
         assert isinstance(found, Backend) and found.name == name
 

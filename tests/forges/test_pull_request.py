@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from minipach.forges.dialects import FORGES, Forge, headers
-from minipach.forges.pull_request import MARKER, Status, keep_comment, marked, room, set_status
+from minipach.forges.pull_request import MARKER, Status, keep_comment, marked, set_status, text_limit
 from minipach.forges.requests import Api
 from minipach.support.errors import UserError
 from tests.fixtures.fake_forges import SHA, TOKEN, FakeForge, Trouble, fake_forge
@@ -180,7 +180,7 @@ def test_an_address_that_is_no_api(github: FakeForge) -> None:
 
 def test_the_longest_comment_fits(forge: FakeForge) -> None:
     kind = FORGES[forge.kind]
-    keep_comment(at(forge), "x" * room(kind))
+    keep_comment(at(forge), "x" * text_limit(kind))
     assert len(texts(forge)[0]) <= kind.limit
 
 

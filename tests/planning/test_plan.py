@@ -17,13 +17,13 @@ from minipach.planning.plan import (
     ACTIONS,
     Plan,
     Step,
-    again_published,
     content_pays,
     force,
     make_plan,
+    mark_failures,
+    mark_new_names,
+    publish_forced,
     reason_for,
-    renamed,
-    tell_failures,
     visible_names,
 )
 from minipach.records.published_state import Published
@@ -280,7 +280,7 @@ def test_what_is_removed_cannot_be_forced() -> None:
 def test_a_forced_result_is_published_again() -> None:
     stored = result("a", "1")
     made = steps(task("a", "1"), task("b", "2"), state=published(("a", "1", ""), ("b", "2", "")))
-    found = again_published(made, {"a"}, Shelf((stored, ["a"])))
+    found = publish_forced(made, {"a"}, Shelf((stored, ["a"])))
     assert [(s.action, s.source) for s in found.steps] == [("reuse", stored), ("current", None)]
 
 
@@ -292,7 +292,7 @@ def test_a_renamed_datum_has_a_new_name_and_no_new_content() -> None:
     made = steps(
         task("b", "2"), task("c", "3"), task("d", "4"), task("e", "5"), state=published(("a", "1", ""), ("d", "4", ""))
     )
-    found = renamed(made, lambda step: contents[step.id])
+    found = mark_new_names(made, lambda step: contents[step.id])
     assert {s.name: s.reason for s in found.steps} == {
         "b": "new name (the content is that of a)",
         "c": "new content",
@@ -300,7 +300,7 @@ def test_a_renamed_datum_has_a_new_name_and_no_new_content() -> None:
         "e": "new name (the content is that of d)",
         "a": "no longer matched",
     }
-    assert renamed(made, lambda step: None) == made, "whose content nobody knows"
+    assert mark_new_names(made, lambda step: None) == made, "whose content nobody knows"
 
 
 # What failed before
@@ -315,7 +315,7 @@ def test_what_failed_last_time_says_so() -> None:
         "d": Failure("4", "failed", "timed out after 5 s", 2),
         "e": Failure("5", "recovered", "the command exited with 1", 1),
     }
-    assert [s.reason for s in tell_failures(made, failures).steps] == [
+    assert [s.reason for s in mark_failures(made, failures).steps] == [
         "failed last time: the command exited with 3",
         "could not be run the last 4 times: no remote has it",
         "new content",
@@ -323,7 +323,7 @@ def test_what_failed_last_time_says_so() -> None:
         "recovered, without output, last time: the command exited with 1",
         "new content",
     ]
-    assert tell_failures(made, {}) is made
+    assert mark_failures(made, {}) is made
 
 
 # Reasons

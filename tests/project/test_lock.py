@@ -23,7 +23,7 @@ HOLDER = """
 import sys
 from pathlib import Path
 from minipach.project.lock import project_lock
-with project_lock(Path(sys.argv[1]), wait=True, tell=print):
+with project_lock(Path(sys.argv[1]), wait=True, notify=print):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -33,7 +33,7 @@ SCHEDULE = """
 import sys
 from pathlib import Path
 from minipach.project.lock import register
-with register(Path(sys.argv[1]), sys.argv[2:], wait=True, tell=print) as claims:
+with register(Path(sys.argv[1]), sys.argv[2:], wait=True, notify=print) as claims:
     claims.take(sys.argv[2])
     print("held", flush=True)
     sys.stdin.read()
@@ -62,12 +62,12 @@ def holder(path: Path) -> subprocess.Popen[bytes]:
 def test_who_does_not_wait_is_told_who_has_the_lock(tmp_path: Path) -> None:
     other = holder(tmp_path / "lock")
     try:
-        with pytest.raises(UserError) as error, project_lock(tmp_path / "lock", wait=False, tell=print):
+        with pytest.raises(UserError) as error, project_lock(tmp_path / "lock", wait=False, notify=print):
             pass
         assert f"process {other.pid} on " in str(error.value)
     finally:
         other.communicate()
-    with project_lock(tmp_path / "lock", wait=False, tell=print):
+    with project_lock(tmp_path / "lock", wait=False, notify=print):
         pass
 
 
@@ -77,7 +77,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     other.communicate()
     assert json.loads((tmp_path / "lock").read_text())["pid"] == other.pid  # its name is still in it
     told: list[str] = []
-    with project_lock(tmp_path / "lock", wait=False, tell=told.append):
+    with project_lock(tmp_path / "lock", wait=False, notify=told.append):
         assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
     assert told == []
 
@@ -91,15 +91,15 @@ def test_who_only_looks_keeps_nobody_from_the_lock(tmp_path: Path) -> None:
     assert lock_holder(lock) is None  # another look
     over = threading.Timer(0.05, look.close)
     over.start()
-    with project_lock(lock, wait=False, tell=print):
+    with project_lock(lock, wait=False, notify=print):
         assert str(lock_holder(lock)).startswith(f"process {os.getpid()} ")
     over.join()
 
 
 def test_the_lock_is_free_after_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), project_lock(tmp_path / "lock", wait=True, tell=print):
+    with pytest.raises(ZeroDivisionError), project_lock(tmp_path / "lock", wait=True, notify=print):
         raise ZeroDivisionError
-    with project_lock(tmp_path / "lock", wait=False, tell=print):
+    with project_lock(tmp_path / "lock", wait=False, notify=print):
         pass
     assert (tmp_path / "lock").read_text() == ""
 
@@ -109,7 +109,7 @@ def test_schedules_of_different_pipelines_are_registered_beside_each_other(tmp_p
     told: list[str] = []
     other = schedule_of(lock, "edges", "montage")
     try:
-        with register(lock, ["masks", "montage"], wait=True, tell=told.append) as claims:
+        with register(lock, ["masks", "montage"], wait=True, notify=told.append) as claims:
             assert claims.take("masks") and claims.take("montage")
             assert not claims.take("edges") and not claims.take("edges")
             (line,) = told  # it is said once
@@ -118,7 +118,7 @@ def test_schedules_of_different_pipelines_are_registered_beside_each_other(tmp_p
                 [["edges"], ["masks", "montage"]],
                 [["masks", "montage"], ["edges"]],
             )
-            claims.give_back("montage")
+            claims.release("montage")
             other.communicate()
             assert claims.take("edges")
         assert holders(lock) == []
@@ -131,10 +131,10 @@ def test_who_does_not_wait_leaves_if_a_schedule_has_one_of_its_pipelines(tmp_pat
     lock = tmp_path / "lock"
     other = schedule_of(lock, "edges", "montage")
     try:
-        leaves = register(lock, ["masks", "montage"], wait=False, tell=print)
+        leaves = register(lock, ["masks", "montage"], wait=False, notify=print)
         with refused("project.locked", None, str(other.pid)), leaves:
             pass
-        with register(lock, ["masks"], wait=False, tell=print):
+        with register(lock, ["masks"], wait=False, notify=print):
             pass
     finally:
         other.communicate()
@@ -144,15 +144,15 @@ def test_who_must_be_alone_waits_for_schedules_and_a_step_for_those_of_its_pipel
     lock = tmp_path / "lock"
     other = schedule_of(lock, "edges", "montage")
     try:
-        with refused("project.locked"), project_lock(lock, wait=False, tell=print):
+        with refused("project.locked"), project_lock(lock, wait=False, notify=print):
             pass
-        with pytest.raises(UserError), project_lock(lock, wait=False, tell=print, without=["edges"]):
+        with pytest.raises(UserError), project_lock(lock, wait=False, notify=print, without=["edges"]):
             pass
-        with project_lock(lock, wait=False, tell=print, without=["montage"]):
+        with project_lock(lock, wait=False, notify=print, without=["montage"]):
             assert len(holders(lock)) == 2
     finally:
         other.communicate()
-    with project_lock(lock, wait=False, tell=print):
+    with project_lock(lock, wait=False, notify=print):
         pass
 
 
@@ -164,7 +164,7 @@ def test_what_a_killed_schedule_held_is_free_and_cleared_up(tmp_path: Path) -> N
     (left,) = (tmp_path / "schedules").glob("*.lock")
     (tmp_path / "schedules" / f"{left.stem}.json.{other.pid}").write_text("{")  # it was just being written
     assert holders(lock) == []
-    with register(lock, ["edges"], wait=False, tell=print) as claims:
+    with register(lock, ["edges"], wait=False, notify=print) as claims:
         assert claims.take("edges")
         assert [one.pid for one in holders(lock)] == [os.getpid()]
         assert len(list((tmp_path / "schedules").iterdir())) == 2
@@ -173,7 +173,7 @@ def test_what_a_killed_schedule_held_is_free_and_cleared_up(tmp_path: Path) -> N
 
 def test_who_does_not_wait_lets_a_schedule_end_its_step(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
-    with register(lock, ["edges"], wait=True, tell=print) as claims:
+    with register(lock, ["edges"], wait=True, notify=print) as claims:
         over = threading.Event()
 
         def step() -> None:
@@ -183,7 +183,7 @@ def test_who_does_not_wait_lets_a_schedule_end_its_step(tmp_path: Path) -> None:
         other = threading.Thread(target=step)
         other.start()
         until("the step has begun", lambda: lock.exists() and lock.read_text())
-        with project_lock(lock, wait=False, tell=print, without=["montage"]):
+        with project_lock(lock, wait=False, notify=print, without=["montage"]):
             other.join()
 
 

@@ -20,10 +20,10 @@ from minipach.execution.resource_usage import memory_below
 from minipach.model.attempt import Attempt, DatumResult, Took
 from minipach.project.lock import holder
 from minipach.project.project import find_project
-from minipach.records.follow import follow
 from minipach.records.job_database import Ledger
 from minipach.records.job_history import read_job
 from minipach.records.job_logs import note_set
+from minipach.records.log_stream import follow
 from minipach.scheduling.report import PipelineReport, ScheduleReport
 from minipach.views.usage import histogram, summarize, usage_of
 from tests.fixtures.leftovers import Background, hold, leftovers, unpublished, until

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minipach.records.job_logs import lost_log, part_of, put_aside, split_log
+from minipach.records.job_logs import lost_log, part_of, rename_log, split_log
 
 
 def cut(log: Path, text: bytes, count: int) -> list[bytes]:
@@ -36,10 +36,10 @@ def test_a_number_that_no_datum_has_ends_nobody(tmp_path: Path) -> None:
 def test_what_a_lost_try_left_is_put_aside_and_cut_and_that_once(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     log.write_bytes(b"datum: begins 1\none\ndatum: begins 2\n")
-    put_aside(log, 1, 2)
+    rename_log(log, 1, 2)
     lost = lost_log(str(log), 1)
     assert not log.exists()
     assert [Path(part_of(lost, index)).read_bytes() for index in range(2)] == [b"one\n", b""]
     log.write_bytes(b"of one that gave the set back\n")
-    put_aside(log, 1, 2)
+    rename_log(log, 1, 2)
     assert Path(lost).read_bytes() == b"datum: begins 1\none\ndatum: begins 2\n"

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minipach.model.repo_layout import STATE
-from minipach.records.published_state import Published, house_entries, output_paths, read_state, shard_of, write_shards
+from minipach.records.published_state import (
+    Published,
+    output_paths,
+    read_state,
+    reserved_entries,
+    shard_of,
+    write_shards,
+)
 from minipach.support.errors import UserError
 from tests.fixtures.repos import Files, tree_of
 
@@ -105,11 +112,11 @@ def test_every_file_is_in_the_house_or_an_output_and_the_state_is_neither(tmp_pa
         there.write_text(path)
     repo.git("add", "--all")
     commit = repo.commit()
-    assert sorted(e.path for e in house_entries(repo, commit)) == sorted(HOUSE)
+    assert sorted(e.path for e in reserved_entries(repo, commit)) == sorted(HOUSE)
     assert sorted(output_paths(repo, commit)) == sorted(OUTPUTS)
 
 
 def test_of_an_empty_commit_there_is_nothing(tmp_path: Path) -> None:
     repo = Files.create(tmp_path / "edges")
     commit = repo.commit()
-    assert house_entries(repo, commit) == output_paths(repo, commit) == []
+    assert reserved_entries(repo, commit) == output_paths(repo, commit) == []

@@ -16,8 +16,8 @@ from minipach.model.work_set import WorkSet
 from minipach.project.project import Project, find_project
 from minipach.project.targets import parse_targets
 from minipach.records import pending_work
-from minipach.records.follow import follow
 from minipach.records.job_database import Ledger
+from minipach.records.log_stream import follow
 from minipach.scheduling.events import Event, Reporter
 from minipach.scheduling.report import Options, ScheduleReport
 from minipach.scheduling.scheduler import Scheduler

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from minipach.storage.s3 import Key, bucket, listing
+from minipach.storage.s3 import Credentials, bucket, listing
 from tests.fixtures.refusals import refused
 
-KEY = Key("access", "secret")
+KEY = Credentials("access", "secret")
 
 
 @pytest.fixture

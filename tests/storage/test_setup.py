@@ -12,7 +12,7 @@ import pytest
 from minipach.git.repo import Repo, annex
 from minipach.project.project import Project, find_project
 from minipach.publish.project_exchange import push
-from minipach.storage.s3 import Bucket, Key, listing
+from minipach.storage.s3 import Bucket, Credentials, listing
 from minipach.storage.setup import add, check, remove, states
 from minipach.storage.store import Store, is_confirmed, stores
 from minipach.support.errors import UserError
@@ -98,7 +98,7 @@ def test_a_bucket(project: Project, server: S3Server, monkeypatch: pytest.Monkey
         monkeypatch.setenv(name, value)
     bucket = f"study-{os.getpid()}"
     exercise(project, Store("lab", "s3", server.url, bucket, "deep/"))
-    names = listing(Bucket(server.url, bucket, ""), Key(ACCESS, SECRET)).names
+    names = listing(Bucket(server.url, bucket, ""), Credentials(ACCESS, SECRET)).names
     assert {name.split("/")[1] for name in names} == {"images-1", "raw-1", "study-1"}
     for where in (project.root, project.root / "images"):
         held = Repo(where).git("grep", "-I", SECRET, "HEAD", "git-annex", ok=(0, 1))

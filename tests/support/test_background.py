@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from minipach.support.background import Aside
+from minipach.support.background import BackgroundCall
 from tests.fixtures.projects import run
 
 
 def test_the_result_is_waited_for() -> None:
     go = threading.Event()
-    aside = Aside(lambda: go.wait() and 3)
+    aside = BackgroundCall(lambda: go.wait() and 3)
     go.set()
     assert aside.result() == 3
     assert aside.result() == 3
@@ -24,11 +24,14 @@ def test_its_error_comes_with_the_result() -> None:
     def fail() -> int:
         raise ValueError("no")
 
-    aside = Aside(fail)
+    aside = BackgroundCall(fail)
     with pytest.raises(ValueError, match="no"):
         aside.result()
 
 
 def test_who_no_longer_wants_it_waits_for_nothing(tmp_path: Path) -> None:
-    never = "import threading; from minipach.support.background import Aside; Aside(threading.Event().wait); exit(7)"
+    never = (
+        "import threading; from minipach.support.background import BackgroundCall; "
+        "BackgroundCall(threading.Event().wait); exit(7)"
+    )
     assert run(sys.executable, "-c", never, cwd=tmp_path).code == 7

@@ -12,7 +12,7 @@ import pytest
 from minipach.project.project import Project
 from minipach.storage import private_store
 from minipach.storage.private_store import write_ports
-from minipach.storage.s3 import Key, bucket, describe, prove
+from minipach.storage.s3 import Credentials, bucket, describe, prove
 from minipach.triggers import bucket_inputs
 from tests.fixtures.passes import Kept, wait_until_quiet
 from tests.fixtures.projects import PATIENCE, Study
@@ -54,7 +54,7 @@ def files(study: Study, repo: str) -> set[str]:
 
 
 def test_what_is_no_store_is_refused(study: Study, minio: S3Server) -> None:
-    key = Key(ACCESS, SECRET)
+    key = Credentials(ACCESS, SECRET)
     with yes_man() as url, refused("bucket.no-store"):
         prove(bucket(url, "raw", ""), key)
     with refused("bucket.no-store", "http://127.0.0.1:9/raw"):
@@ -64,7 +64,7 @@ def test_what_is_no_store_is_refused(study: Study, minio: S3Server) -> None:
     with refused("bucket.refused", f"{minio.url}/nothing", "NoSuchBucket"):
         prove(bucket(minio.url, "nothing", ""), key)
     with refused("bucket.refused", f"{minio.url}/ready", "SignatureDoesNotMatch"):
-        prove(bucket(minio.url, "ready", ""), Key(ACCESS, "wrong-secret"))
+        prove(bucket(minio.url, "ready", ""), Credentials(ACCESS, "wrong-secret"))
     for url in ("ftp://x", "http://", "http://u:p@x", "http://x/path", "http://x:y", "x"):
         with refused("bucket.bad-url") as found:
             bucket(url, "raw", "")
@@ -72,7 +72,7 @@ def test_what_is_no_store_is_refused(study: Study, minio: S3Server) -> None:
     for name, prefix in (("", ""), ("a\n", ""), ("a", "/b")):
         with refused("bucket.bad-name"):
             bucket("http://x", name, prefix)
-    assert repr(key) == "Key()"
+    assert repr(key) == "Credentials()"
 
 
 def test_bad_input_is_one_line_and_changes_nothing(study: Study, minio: S3Server) -> None:

@@ -182,7 +182,7 @@ def test_what_another_schedule_has_holds_up_no_other_pipeline(study: Study) -> N
     study.copier("edges")
     study.copier("apart")
     study.put("images/a", "a")
-    with register(state_of(study).lock, ["edges"], wait=True, tell=lambda line: None) as claims:
+    with register(state_of(study).lock, ["edges"], wait=True, notify=lambda line: None) as claims:
         assert claims.take("edges")
         hear(study, "x")
         found: list[ScheduleReport | None] = []

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from minipach.environment import runtimes
-from minipach.environment.runtimes import Runtime
+from minipach.environment import runtime_probe
+from minipach.environment.runtime_probe import Runtime
 from minipach.project.project import find_project
 from minipach.views import doctor
 from tests.fixtures.projects import Study
@@ -26,9 +26,11 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that is the whole PATH of runtimes."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    monkeypatch.setattr(runtimes, "child_environment", lambda extra=None: {"PATH": f"{folder}:/bin", **(extra or {})})
     monkeypatch.setattr(
-        runtimes.shutil, "which", lambda name, path: str(folder / name) if (folder / name).exists() else None
+        runtime_probe, "child_environment", lambda extra=None: {"PATH": f"{folder}:/bin", **(extra or {})}
+    )
+    monkeypatch.setattr(
+        runtime_probe.shutil, "which", lambda name, path: str(folder / name) if (folder / name).exists() else None
     )
     return folder
 
@@ -37,7 +39,7 @@ def test_a_runtime_that_starts_nothing_is_not_ok(programs: Path) -> None:
     stand_in(programs, "docker", 'echo "one" >&2; echo "Cannot connect to the Docker daemon" >&2; exit 1')
     stand_in(programs, "podman", 'for last; do :; done; [ "$last" != /usr/bin/true ] || exit 126')
     stand_in(programs, "apptainer", "exit 0")
-    assert list(runtimes.installed()) == [
+    assert list(runtime_probe.installed()) == [
         Runtime("apptainer"),
         Runtime("podman", "exit code 126"),
         Runtime("docker", "Cannot connect to the Docker daemon"),
@@ -61,7 +63,7 @@ def test_an_old_bubblewrap_has_a_gap(programs: Path, version: str, gaps: int) ->
 
 
 def test_each_runtime_that_fails_has_an_advice() -> None:
-    assert set(doctor._FIXES) == set(runtimes.PROGRAMS) - {"bwrap"}
+    assert set(doctor._FIXES) == set(runtime_probe.PROGRAMS) - {"bwrap"}
 
 
 def test_where_no_runtime_starts_it_says_so(programs: Path) -> None:
@@ -71,7 +73,7 @@ def test_where_no_runtime_starts_it_says_so(programs: Path) -> None:
 
 def test_a_program_that_is_started_is_started_in_a_root_of_its_own(programs: Path) -> None:
     stand_in(programs, "podman", 'echo "$@" >"$0.said"')
-    assert list(runtimes.installed()) == [Runtime("podman")]
+    assert list(runtime_probe.installed()) == [Runtime("podman")]
     words = (programs / "podman.said").read_text().split()
     assert words[:4] == ["run", "--rm", "--network", "none"]
     assert words[-1] == "/usr/bin/true"

@@ -8,7 +8,7 @@ from typing import Any
 from minipach.console.pages.log import log_text
 from minipach.console.pages.page import Asked, Page
 from minipach.model.attempt import Attempt
-from minipach.model.failures import Way, folded, without_name
+from minipach.model.failures import FailureKind, folded, without_name
 from minipach.support.errors import UserError
 from minipach.support.text import quoted
 from minipach.views.datum_table import DatumTable
@@ -31,7 +31,9 @@ def failures(asked: Asked) -> Page:
         by_pipeline.setdefault(pipeline, []).append(attempt)
     for pipeline, attempts in by_pipeline.items():
         first = {a.datum: a for a in attempts}
-        alike = folded((Way(a.kind, a.result.exit, without_name(a.message, a.datum)), a.datum) for a in attempts)
+        alike = folded(
+            (FailureKind(a.kind, a.result.exit, without_name(a.message, a.datum)), a.datum) for a in attempts
+        )
         path = project.path_of(pipeline)
         table = _table_or_none(asked, path)
         for names in sorted(alike.values(), key=len, reverse=True):

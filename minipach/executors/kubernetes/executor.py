@@ -64,7 +64,7 @@ class _Flight:
     left: set[int]
     runs: list[Batch]
     read: dict[str, tuple[str, int]] = field(default_factory=dict)
-    told: int = 0
+    counted: int = 0
     gone: float | None = None
     why: str = ""
     ends: dict[str, str] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class _Flight:
     @property
     def in_vain(self) -> int:
         """The number of batches in a row from which nothing came, including the last one."""
-        return len(self.runs) - self.told
+        return len(self.runs) - self.counted
 
 
 class KubernetesExecutor:
@@ -100,7 +100,7 @@ class KubernetesExecutor:
         self._began = time.monotonic()
         self._asked = 0.0
         self._next_why = 0.0
-        self._told_waits: set[tuple[str, str]] = set()
+        self._reported_waits: set[tuple[str, str]] = set()
 
     @property
     def at_once(self) -> bool:
@@ -271,7 +271,7 @@ class KubernetesExecutor:
         for outcome in new:
             indices = [index for index in final(work, outcome) if index in flight.left]
             flight.left.difference_update(indices)
-            flight.told = len(flight.runs)
+            flight.counted = len(flight.runs)
             if indices:
                 datums = tuple(one for one in outcome.results(len(work.parts)) if one.index in indices)
                 self._note(outcome.log or work.log, work, datums)
@@ -321,7 +321,7 @@ class KubernetesExecutor:
             _LOG.warning("Kubernetes: the API server answers again")
             self._away = False
         self._running = sum(_number(row, "active") for row in jobs.values())
-        self._tell_waits(jobs, now)
+        self._notify_waits(jobs, now)
         over = []
         for flight in waiting:
             state, flight.why = _state(jobs.get(flight.runs[-1].name) if flight.runs else None, flight)
@@ -338,7 +338,7 @@ class KubernetesExecutor:
         self._note_ends(left)
         return [*found, *self._go_again(left)]
 
-    def _tell_waits(self, jobs: dict[str, dict[str, Any]], now: float) -> None:
+    def _notify_waits(self, jobs: dict[str, dict[str, Any]], now: float) -> None:
         """Log why pods wait, each reason once, where nothing has come for some time."""
         if any(_number(row, "succeeded") for row in jobs.values()) or now < self._next_why:
             return
@@ -349,9 +349,9 @@ class KubernetesExecutor:
             found = {(p, why) for p, why in waits(jobs.values(), pods, self._client.events()) if why != STARTING}
             if found:
                 self._next_why = now + _WHY
-            for pipeline, why in sorted(found - self._told_waits):
+            for pipeline, why in sorted(found - self._reported_waits):
                 _LOG.warning(f"{pipeline}: pods wait: {why}")
-            self._told_waits |= found
+            self._reported_waits |= found
 
     def _note_ends(self, flights: Sequence[_Flight]) -> None:
         """Keep how pods ended, with their events, and the end of what they printed: Kubernetes forgets it soon."""
@@ -411,7 +411,7 @@ class KubernetesExecutor:
         indices = [first] if work.chunk else sorted(flight.left)
         flight.left.difference_update(indices)
         if flight.left:
-            flight.told = len(flight.runs)
+            flight.counted = len(flight.runs)
         datums = tuple(DatumResult(index, "lost", 1, message) for index in indices)
         return Outcome(work.id, "lost", 1, message, 0.0, flight.in_vain or 1, part.log, "", datums=datums)
 

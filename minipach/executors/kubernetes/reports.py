@@ -22,7 +22,7 @@ from minipach.model.work_set import Outcome, WorkSet, tried_again
 from minipach.support.validation import checked, is_moment, parse_object
 
 _LOG = logging.getLogger(__name__)
-_TOLD = "told"
+_LINES = "told"
 _LOGS = "logs/"
 _REF = re.compile(re.escape(REPORT_REFS) + r"([0-9a-f]{40})-([0-9a-z-]{1,64})")
 _LOG_REST = re.compile(r"[-.0-9a-z]{0,60}\.log")
@@ -56,7 +56,7 @@ class Report:
 def read_report(repo: Repo, tree: str, work: WorkSet) -> Report:
     """Return what a report says of a set, without what can't be right. Log names are as its writer has them."""
     report = Report()
-    for line in (repo.objects.read(f"{tree}:{_TOLD}") or b"").splitlines():
+    for line in (repo.objects.read(f"{tree}:{_LINES}") or b"").splitlines():
         try:
             _take(report, line, work)
         except (ValueError, KeyError, TypeError) as error:
@@ -122,14 +122,14 @@ class Reporter:
         self._lines = [json.dumps({"begin": time.time(), "host": host})]
         self._blobs: dict[str, tuple[int, int, str]] = {}  # of the logs: size, time, blob
 
-    def tell(self, outcome: Outcome) -> None:
+    def notify(self, outcome: Outcome) -> None:
         """Add an outcome."""
         self._lines.append(outcome.to_json())
 
     def write(self) -> None:
         """Point the ref to the report as it is now."""
-        told = self._repo.hash_blob("".join(f"{line}\n" for line in self._lines).encode())
-        entries = [TreeEntry("100644", told, _TOLD), *self._logs()]
+        blob = self._repo.hash_blob("".join(f"{line}\n" for line in self._lines).encode())
+        entries = [TreeEntry("100644", blob, _LINES), *self._logs()]
         self._repo.update_refs([f"update {self.ref} {self._repo.write_tree(entries)}"])
 
     def _logs(self) -> Iterator[TreeEntry]:

@@ -34,8 +34,8 @@ from minipach.git.repo import GitError, Repo, child_environment, enter_environme
 from minipach.git.worktrees import Slot, slots_dir
 from minipach.model.repo_layout import BATCH_REFS, REPORT_REFS, RESULT_REFS
 from minipach.model.work_set import Outcome, WorkSet
-from minipach.records.follow import STREAM_MARK, Following
 from minipach.records.job_logs import note_set
+from minipach.records.log_stream import STREAM_MARK, Following
 from minipach.support.errors import UserError
 from minipach.support.messages import say, show_log
 from minipach.support.text import printable
@@ -140,27 +140,27 @@ class _Run:
         original = transfer.fetch_set(repo, self._id, [])
         path = os.path.relpath(repo.path, transfer.clones.root)
         work = transfer.here(original, path)
-        done = self._told(work)
+        done = self._finished(work)
         report = Reporter(repo, work, self._run, os.environ.get("MINIPACH_POD") or platform.node())
         known = [index for index in transfer.finished(repo, work) if index not in done]
         self._sent.update(repo.refs(RESULT_REFS))
 
-        def tell(outcome: Outcome) -> None:
+        def notify(outcome: Outcome) -> None:
             if is_stopping():  # what a set gives then is in git, and the next pod finds it
                 self._push(None)
                 return
-            report.tell(outcome)
+            report.notify(outcome)
             report.write()
             self._push(report)
 
         if known:
-            tell(done_before(work, known))
+            notify(done_before(work, known))
         left = [index for index in range(len(work.parts)) if index not in done and index not in known]
         if left:
             self._note(work, left)
             self._fetch_contents(work)
             slot = Slot(repo, slots_dir(repo) / f"pod-{os.getpid()}.0")
-            run_rest(work, left, slot, as_members(work, range(len(work.parts)), tell))
+            run_rest(work, left, slot, as_members(work, range(len(work.parts)), notify))
         # no end is pushed: the project may have settled the set, and the report's ref would come back
 
     def _note(self, work: WorkSet, left: Sequence[int]) -> None:
@@ -169,7 +169,7 @@ class _Run:
             part = work if len(left) == len(work.parts) else work.part(left)
             note_set(Path(part.log).parent, Path(part.log).name, [str(datum["name"]) for datum in part.datums])
 
-    def _told(self, work: WorkSet) -> set[int]:
+    def _finished(self, work: WorkSet) -> set[int]:
         """Return the datums whose last outcome an earlier pod has reported."""
         repo = self._repo
         _fetch(repo, f"+{REPORT_REFS}{self._id}-*:{REPORT_REFS}{self._id}-*")

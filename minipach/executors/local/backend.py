@@ -8,9 +8,9 @@ import os
 from minipach.executors.base import Executor
 from minipach.executors.gpus import gpus_there, own_gpus
 from minipach.executors.local import status_file
-from minipach.executors.local.shared_room import SharedRoom
+from minipach.executors.local.shared_capacity import SharedCapacity
 from minipach.executors.registry import Backend
-from minipach.executors.resources import Room, own_cpus, own_memory
+from minipach.executors.resources import Capacity, own_cpus, own_memory
 from minipach.executors.view import Looker
 from minipach.model.pipeline import Pipeline
 from minipach.model.work_set import Needs
@@ -34,21 +34,23 @@ class LocalBackend(Backend):
         from minipach.executors.local.executor import LocalExecutor
 
         count = slots(project.repo, jobs)
-        room = SharedRoom(_room(project), project.local.room, count)
-        return LocalExecutor(count, status_file.Board(project.state_dir), room)
+        capacity = SharedCapacity(_capacity(project), project.local.capacity, count)
+        return LocalExecutor(count, status_file.Board(project.state_dir), capacity)
 
     def too_much(self, project: Project, pipeline: Pipeline) -> Problem | None:
         """Return the problem of a pipeline that requests more than this machine has; None: it can run here."""
         ask = pipeline.resource_requests
         if ask is None:
             return None
-        room = _room(project)
+        capacity = _capacity(project)
         lacks = [
-            f"{many(ask.cpu, 'CPU')} (it has {room.cpus:g})" if ask.cpu and ask.cpu > room.cpus else "",
-            f"{byte_count(ask.memory)} of memory (it has {byte_count(room.memory)})"
-            if ask.memory and ask.memory > room.memory
+            f"{many(ask.cpu, 'CPU')} (it has {capacity.cpus:g})" if ask.cpu and ask.cpu > capacity.cpus else "",
+            f"{byte_count(ask.memory)} of memory (it has {byte_count(capacity.memory)})"
+            if ask.memory and ask.memory > capacity.memory
             else "",
-            f"{many(ask.gpu_number, 'GPU')} (it has {len(room.gpus)})" if ask.gpu_number > len(room.gpus) else "",
+            f"{many(ask.gpu_number, 'GPU')} (it has {len(capacity.gpus)})"
+            if ask.gpu_number > len(capacity.gpus)
+            else "",
         ]
         if not any(lacks):
             return None
@@ -68,7 +70,7 @@ class LocalBackend(Backend):
         return True
 
 
-def _room(project: Project) -> Room:
+def _capacity(project: Project) -> Capacity:
     """Return this machine's resources. GPUs are looked for only where a pipeline asks for one."""
     wanted = any(Needs.of(pipeline).gpus for pipeline in project.pipelines.values())
-    return Room(own_gpus(os.environ, gpus_there(), _LOG.warning) if wanted else (), own_cpus(), own_memory())
+    return Capacity(own_gpus(os.environ, gpus_there(), _LOG.warning) if wanted else (), own_cpus(), own_memory())

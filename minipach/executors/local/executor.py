@@ -18,7 +18,7 @@ from typing import Any
 
 from minipach.executors.child_process import serve_all, spawn
 from minipach.executors.local.status_file import Board
-from minipach.executors.resources import ResourceClass, Room, Share, own_cpus, own_memory
+from minipach.executors.resources import Capacity, ResourceClass, Share, own_cpus, own_memory
 from minipach.git.repo import Repo, entered
 from minipach.git.worktrees import Owner, Slot, clear_scratch, kill_inside, remove_slot, slots_dir
 from minipach.model.attempt import Took, Try
@@ -49,10 +49,10 @@ class _Worker:
 class LocalExecutor:
     """Worker processes that stay warm, so that datalad is imported once per worker and not per set."""
 
-    def __init__(self, slots: int, board: Board | None = None, room: Room | None = None) -> None:
-        """board: where people look · room: what sets share (None: this machine's CPUs and memory)."""
+    def __init__(self, slots: int, board: Board | None = None, capacity: Capacity | None = None) -> None:
+        """board: where people look · capacity: what sets share (None: this machine's CPUs and memory)."""
         self._slots = slots
-        self._room = room or Room((), own_cpus(), own_memory())
+        self._capacity = capacity or Capacity((), own_cpus(), own_memory())
         self._overtaken: dict[str, int] = {}  # by set: how often another began that came after it
         self._board = board
         self._queue: deque[WorkSet] = deque()
@@ -67,7 +67,7 @@ class LocalExecutor:
 
     def can_have(self, needs: Needs) -> bool:
         """Return whether the machine has this."""
-        return self._room.can_ever(ResourceClass.of(needs, "", None))
+        return self._capacity.can_ever(ResourceClass.of(needs, "", None))
 
     def limit(self, pipeline: str, sets: int) -> None:
         """Run at most so many sets of this pipeline at once (`parallelism_spec.constant`)."""
@@ -129,7 +129,7 @@ class LocalExecutor:
                 worker.buffer[:] = rest
                 if not line:
                     continue  # warm
-                self._give_back(worker)
+                self._release(worker)
                 worker.work = None
                 outcome = Outcome.from_json(line)
                 outcomes.append(replace(outcome, before=(*self._lost.pop(outcome.set_id, ()), *outcome.before)))
@@ -178,7 +178,7 @@ class LocalExecutor:
                 worker.process.stdin.close()
         for worker in self._workers:
             self._end(worker)
-            self._give_back(worker)
+            self._release(worker)
         self._workers.clear()
         self._selector.close()
         if self._board is not None:
@@ -245,7 +245,7 @@ class LocalExecutor:
             busy = sum(w.work is not None and w.work.pipeline == work.pipeline for w in self._workers)
             if busy >= self._limits.get(work.pipeline, self._slots):
                 continue
-            share = self._room.take_if_fits(self._kind(work))
+            share = self._capacity.take_if_fits(self._kind(work))
             if share is not None:
                 self._overtaken |= {name: self._overtaken.get(name, 0) + 1 for name in large}
                 self._overtaken.pop(work.id, None)
@@ -258,14 +258,14 @@ class LocalExecutor:
     def _kind(self, work: WorkSet) -> ResourceClass:
         """Return what a set gets of the machine. What it asks for beyond that is not there to be kept for it."""
         kind = ResourceClass.of(work.needs, work.pipeline, None)
-        room = self._room
+        capacity = self._capacity
         return ResourceClass(
-            min(kind.gpus, len(room.gpus)), "", min(kind.cpu, room.cpus), min(kind.memory, room.memory)
+            min(kind.gpus, len(capacity.gpus)), "", min(kind.cpu, capacity.cpus), min(kind.memory, capacity.memory)
         )
 
-    def _give_back(self, worker: _Worker) -> None:
+    def _release(self, worker: _Worker) -> None:
         if worker.share is not None:
-            self._room.give_back(worker.share)
+            self._capacity.release(worker.share)
             worker.share = None
 
     def _slot(self, work: WorkSet, number: int) -> Path:
@@ -285,7 +285,7 @@ class LocalExecutor:
     def _drop(self, worker: _Worker) -> None:
         """Forget a worker that is gone or is to go, and clear its slot."""
         self._selector.unregister(worker.stdout)
-        self._give_back(worker)
+        self._release(worker)
         signal_group(worker.process.pid, signal.SIGKILL)
         worker.process.wait()
         self._workers.remove(worker)

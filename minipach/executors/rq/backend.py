@@ -15,7 +15,7 @@ from minipach.executors.stored_sets import drop_all
 from minipach.executors.view import Looker
 from minipach.git.repo import Repo
 from minipach.project.project import Project
-from minipach.records.follow import Elsewhere
+from minipach.records.log_stream import Elsewhere
 from minipach.support.errors import Finding, Problem, UserError
 from minipach.support.text import many
 

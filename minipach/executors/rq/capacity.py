@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from minipach.executors.gpus import chosen_gpus, gpus_there, own_gpus
-from minipach.executors.resources import ResourceClass, Room, gpu_slug, means_any_gpu, own_cpus, own_memory
+from minipach.executors.resources import Capacity, ResourceClass, gpu_slug, means_any_gpu, own_cpus, own_memory
 from minipach.support.errors import Problem, UserError
 from minipach.support.sizes import parse_size
 
@@ -21,12 +21,16 @@ _LEAST_CPU = 0.1
 _LEAST_MEMORY = 1024**2  # bytes; sets ask for whole MiB
 
 
-def make_room(
-    gpus: str | None, gpu_type: str | None, cpus: float | None, memory: str | None, tell: Callable[[str], None] = print
-) -> Room:
+def make_capacity(
+    gpus: str | None,
+    gpu_type: str | None,
+    cpus: float | None,
+    memory: str | None,
+    notify: Callable[[str], None] = print,
+) -> Capacity:
     """Return the capacity that the options give, or that of this machine. UserError if an option is not valid.
 
-    tell: gets a remark where it is more than the machine seems to have.
+    notify: gets a remark where it is more than the machine seems to have.
     """
     if gpu_type is not None and not gpu_slug(gpu_type) and not means_any_gpu(gpu_type):
         raise UserError(
@@ -37,11 +41,11 @@ def make_room(
                 "use one that specs request, as a100",
             )
         )
-    ids = own_gpus(os.environ, gpus_there(), tell) if gpus is None else chosen_gpus(gpus, gpus_there, tell)
-    return Room(ids, _cpus(cpus, tell), _memory(memory, tell), gpu_type or "")
+    ids = own_gpus(os.environ, gpus_there(), notify) if gpus is None else chosen_gpus(gpus, gpus_there, notify)
+    return Capacity(ids, _cpus(cpus, notify), _memory(memory, notify), gpu_type or "")
 
 
-def _cpus(asked: float | None, tell: Callable[[str], None]) -> float:
+def _cpus(asked: float | None, notify: Callable[[str], None]) -> float:
     here = own_cpus()
     if asked is None:
         return here
@@ -55,11 +59,11 @@ def _cpus(asked: float | None, tell: Callable[[str], None]) -> float:
             )
         )
     if asked > here:
-        tell(f"--cpus {asked:g}: this machine has {here:g}; accepted, sets share them")
+        notify(f"--cpus {asked:g}: this machine has {here:g}; accepted, sets share them")
     return asked
 
 
-def _memory(text: str | None, tell: Callable[[str], None]) -> int:
+def _memory(text: str | None, notify: Callable[[str], None]) -> int:
     here = own_memory()
     if text is None:
         return here
@@ -74,7 +78,7 @@ def _memory(text: str | None, tell: Callable[[str], None]) -> int:
             )
         )
     if size > here:
-        tell(f"--memory {text}: this machine has {here / 1e9:.1f}G; accepted, sets may run out of it")
+        notify(f"--memory {text}: this machine has {here / 1e9:.1f}G; accepted, sets may run out of it")
     return size
 
 
@@ -86,7 +90,7 @@ def size_of(option: str, text: str) -> int:
         raise UserError(replace(error.problems[0], location=f"{option} {text}")) from None
 
 
-def check_queues(queues: Sequence[str], room: Room) -> list[str]:
+def check_queues(queues: Sequence[str], capacity: Capacity) -> list[str]:
     """Return the patterns of classes that a worker is to serve.
 
     UserError for one that no class has, or none that fits.
@@ -96,12 +100,12 @@ def check_queues(queues: Sequence[str], room: Room) -> list[str]:
         fixed = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
         if fixed == pattern:
             kind = ResourceClass.parse(pattern)
-            if kind is not None and not room.can_ever(kind):
+            if kind is not None and not capacity.can_ever(kind):
                 raise UserError(
                     Problem(
                         "option.class-never-fits",
                         f"--queue {asked}",
-                        f"this worker can never run such sets, it has {room.text}",
+                        f"this worker can never run such sets, it has {capacity.text}",
                     )
                 )
             known = kind is not None
@@ -125,18 +129,18 @@ class Offer:
     """The capacity of one worker. queues: patterns of the classes that it serves (none: all that fit)."""
 
     slots: int
-    room: Room
+    capacity: Capacity
     queues: tuple[str, ...] = ()
 
     @staticmethod
     def of(facts: Mapping[str, Any]) -> Offer:
         """Return the capacity that a worker has published in Redis."""
-        room = Room(facts["gpus"], facts["cpus"], facts["memory"], facts["gpu_type"])
-        return Offer(facts["slots"], room, tuple(facts.get("queues", ())))
+        capacity = Capacity(facts["gpus"], facts["cpus"], facts["memory"], facts["gpu_type"])
+        return Offer(facts["slots"], capacity, tuple(facts.get("queues", ())))
 
     def serves(self, kind: ResourceClass) -> bool:
         """Return whether it would ever run a set of this class."""
-        return bool(self.slots) and self.room.can_ever(kind) and keeps_to(kind, self.queues)
+        return bool(self.slots) and self.capacity.can_ever(kind) and keeps_to(kind, self.queues)
 
 
 def keeps_to(kind: ResourceClass, queues: Sequence[str]) -> bool:
@@ -151,7 +155,7 @@ def nobody_for(kind: ResourceClass, offers: Sequence[Offer]) -> str:
         return ""
     if not able:
         return "no worker serves this project"
-    if any(offer.room.can_ever(kind) for offer in able):
+    if any(offer.capacity.can_ever(kind) for offer in able):
         return f"no worker with --queue for {kind.name}"
     return f"no worker has {kind.name}"
 

@@ -33,11 +33,11 @@ def serve(request: Mapping[str, Any]) -> dict[str, Any]:
         if has_whole_result(repo, work):
             return {"outcomes": [json.loads(done_before(work).to_json())]}
         kept = finished(repo, work) if request["again"] else []
-        told = [done_before(work, kept)] if kept else []
+        ended = [done_before(work, kept)] if kept else []
         left = [index for index in range(len(work.parts)) if index not in kept]
         with gc_held_off(repo):
-            run_rest(work, left, Slot(repo, Path(request["slot"])), told.append, request["lost"])
-        return {"outcomes": [json.loads(outcome.to_json()) for outcome in told]}
+            run_rest(work, left, Slot(repo, Path(request["slot"])), ended.append, request["lost"])
+        return {"outcomes": [json.loads(outcome.to_json()) for outcome in ended]}
     except (UnknownSetError, GitError) as error:
         return {"gone": str(error)}
     finally:

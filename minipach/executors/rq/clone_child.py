@@ -61,11 +61,11 @@ class CloneChild:
             kept = self._transfer.finished(repo, work) if request["again"] else []
             if kept:  # perhaps by what this worker has not pushed yet
                 results += repo.refs(RESULT_REFS).keys() - set(refs)
-            told = [done_before(work, kept)] if kept else []
+            ended = [done_before(work, kept)] if kept else []
             left = [index for index in range(len(work.parts)) if index not in kept]
             if left:
-                results += self._run(repo, work, left, Slot(repo, Path(request["slot"])), told)
-            return _answer(told, original.log, work.log, results)
+                results += self._run(repo, work, left, Slot(repo, Path(request["slot"])), ended)
+            return _answer(ended, original.log, work.log, results)
         except (UnknownSetError, StagingError) as error:
             return {"gone": str(error)}
         except GitError as error:
@@ -78,14 +78,14 @@ class CloneChild:
                     trim(self.clones, self.cache)
             repo.close()
 
-    def _run(self, repo: Repo, work: WorkSet, left: Sequence[int], slot: Slot, told: list[Outcome]) -> list[str]:
+    def _run(self, repo: Repo, work: WorkSet, left: Sequence[int], slot: Slot, ended: list[Outcome]) -> list[str]:
         """Run these datums of a set. Returns the result ref that must be pushed."""
         # one log for each set: the one that is sent
         part = work if len(left) == len(work.parts) else replace(work.part(left), log=work.log)
         # the set's own staging reports missing contents: as that, datum by datum, and in the log
         with contextlib.suppress(StagingError):
             self._transfer.fetch_contents(repo, part)
-        run_work(part, slot, as_members(work, left, told.append))
+        run_work(part, slot, as_members(work, left, ended.append))
         ref = RESULT_REFS + part.id
         if repo.resolve(ref) is None:
             return []

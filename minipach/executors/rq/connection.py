@@ -122,13 +122,13 @@ def away(repo: Repo, error: Exception, meanwhile: str = "") -> Problem:
     if secret:
         why = why.replace(secret, "...")
     why = re.sub(r"^Command # [0-9]+ \(.*\) of pipeline caused error: ", "", why)
-    way = "see that it runs, git config minipach.redis ADDRESS, or minipach up"
+    fix = "see that it runs, git config minipach.redis ADDRESS, or minipach up"
     if isinstance(error, redis.exceptions.AuthenticationError):
-        way = "set MINIPACH_REDIS=redis://USER:PASSWORD@HOST"
+        fix = "set MINIPACH_REDIS=redis://USER:PASSWORD@HOST"
     elif isinstance(error, redis.exceptions.NoPermissionError):
-        way = "ask its administrator to give the user what it lacks"
+        fix = "ask its administrator to give the user what it lacks"
     elif isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM" in why:
-        way = "give it more memory (its setting maxmemory)"
+        fix = "give it more memory (its setting maxmemory)"
     elif "MISCONF" in why:
-        way = "see its log, and whether its disk is full"
-    return Problem("redis.away", f"Redis at {shown(redis_url(repo))}", f"{why}; {meanwhile}" if meanwhile else why, way)
+        fix = "see its log, and whether its disk is full"
+    return Problem("redis.away", f"Redis at {shown(redis_url(repo))}", f"{why}; {meanwhile}" if meanwhile else why, fix)

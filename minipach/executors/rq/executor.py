@@ -175,7 +175,7 @@ class RqExecutor:
             self._warn_of_adopted()
             found = self._look(self._waiting) if not timeout or self._is_time() else []
             if not found and timeout:
-                found = self._look(self._told(timeout))
+                found = self._look(self._ended_sets(timeout))
         except redis.exceptions.RedisError as error:
             if not passes(error):
                 raise
@@ -202,7 +202,7 @@ class RqExecutor:
         self._looked = time.monotonic()
         return True
 
-    def _told(self, timeout: float) -> list[str]:
+    def _ended_sets(self, timeout: float) -> list[str]:
         """Return the sets that workers say have ended; waits for the first."""
         if self._pubsub is None:
             self._pubsub = self._client.pubsub(ignore_subscribe_messages=True)

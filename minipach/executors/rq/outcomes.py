@@ -32,40 +32,40 @@ class Teller:
     def finished(self, worker: RqWorker, task: Task, answer: Mapping[str, Any]) -> None:
         """Report the outcomes of a set."""
 
-        def tell() -> None:
+        def notify() -> None:
             self._place.after(self._client, self._board.names, task.set_id, answer)
             worker.finish(task.job, task.queue, task.execution, answer["outcomes"])
 
-        self._add(worker, task, tell)
+        self._add(worker, task, notify)
 
     def lost(self, worker: RqWorker, task: Task, why: str) -> None:
         """Report a lost try: another worker may have the next one, unless somebody has stopped the set."""
 
-        def tell() -> None:
+        def notify() -> None:
             if task.stopped:
                 self._place.forget(task.set_id)
             else:
                 self._place.lost(self._client, self._board.names, task.set_id, task.before + 1)
             worker.fail(task.job, task.queue, task.execution, why, stopped=task.stopped)
 
-        self._add(worker, task, tell)
+        self._add(worker, task, notify)
 
     def no_more(self, worker: RqWorker, task: Task, why: str) -> None:
         """Report a set that is not needed any more."""
 
-        def tell() -> None:
+        def notify() -> None:
             self._place.forget(task.set_id)
             task.job.retries_left = 0
             worker.fail(task.job, task.queue, task.execution, why)
 
-        self._add(worker, task, tell)
+        self._add(worker, task, notify)
 
     def _add(self, worker: RqWorker, task: Task, do: Callable[[], None]) -> None:
         """Report as a whole, once Redis is there: who sees that a set has ended looks for its log."""
         task.ended = True
         self._pending.append((worker, task, do))
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Report all outcomes that are not reported yet. Raises the errors of redis; the next call continues there."""
         while self._pending:
             worker, task, do = self._pending[0]

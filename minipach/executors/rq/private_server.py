@@ -148,7 +148,7 @@ def services(project: Project) -> tuple[Service, Service]:
     )
 
 
-def up(project: Project, slots: int | None, tell: Callable[[str], None]) -> None:
+def up(project: Project, slots: int | None, notify: Callable[[str], None]) -> None:
     """Start what doesn't run yet, and set what is needed. UserError if something can't be started."""
     server, worker = services(project)
     folder = _folder(project)
@@ -162,33 +162,33 @@ def up(project: Project, slots: int | None, tell: Callable[[str], None]) -> None
         url = _start_redis(project, folder, server.pid_file)
         for name, value in (("redis", url), ("executor", "rq")):
             project.repo.git("config", "--local", f"minipach.{name}", value)
-        tell(f"Redis: {url}")
+        notify(f"Redis: {url}")
     elif project.local.redis_socket.is_socket():  # the project may have been moved since
         project.repo.git("config", "--local", "minipach.redis", _address(project.local.redis_socket))
         project.repo.git("config", "--local", "minipach.redis-password-file", str(project.local.redis_password))
     if (runs := worker.pid()) is not None and slots is not None:
-        tell(f"worker: process {runs} stays as it was started; for -j {slots}: minipach down, then minipach up")
+        notify(f"worker: process {runs} stays as it was started; for -j {slots}: minipach down, then minipach up")
     if runs is None:
         process = _start_worker(project, folder, worker.pid_file, slots)
         said = f"its messages are in {folder / 'worker.log'}"
         if _is_known(project, process):
-            tell(f"worker: process {process.pid}; {said}")
+            notify(f"worker: process {process.pid}; {said}")
         elif process.returncode is None:
-            tell(f"worker: process {process.pid} has been silent for {_START:g} s; {said}")
+            notify(f"worker: process {process.pid} has been silent for {_START:g} s; {said}")
         else:
             last = (folder / "worker.log").read_text(errors="replace").strip().splitlines()[-1:]
             raise UserError(
                 Problem("worker.ended", "minipach worker", f"ended with {process.returncode}: {''.join(last)}")
             )
-    tell("minipach schedule now submits to it; minipach down stops it")
+    notify("minipach schedule now submits to it; minipach down stops it")
 
 
-def down(project: Project, tell: Callable[[str], None]) -> bool:
+def down(project: Project, notify: Callable[[str], None]) -> bool:
     """End both, the worker first, so that it can hand its sets back; whether anything ran."""
     server, worker = services(project)
     ended = [service.what for service in (worker, server) if service.stop()]
     for what in ended:
-        tell(f"ended: {what}")
+        notify(f"ended: {what}")
     # by its end: where the project was moved or copied, the setting still names the folder of before
     its_own = (project.repo.config("minipach.redis") or "").endswith(f"/{LocalState.in_root(Path()).redis_socket}")
     if its_own or project.local.redis_password.is_file():

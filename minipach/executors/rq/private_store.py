@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from minipach.executors.rq.private_server import Service, write_private
 from minipach.git.repo import child_environment
 from minipach.project.project import Project
-from minipach.storage.private_store import PARTS, program, read_key, read_ports, write_ports
-from minipach.storage.s3 import Key, client
+from minipach.storage.private_store import PARTS, program, read_credentials, read_ports, write_ports
+from minipach.storage.s3 import Credentials, client
 from minipach.storage.s3 import bucket as bucket_of
 from minipach.storage.setup import add, states
 from minipach.storage.store import Store, stores
@@ -41,13 +41,13 @@ def receiver(project: Project) -> Service:
     return Service("receiver", project.local.store / "serve.pid", (" serve ",), project.root)
 
 
-def start_receiver(project: Project, tell: Callable[[str], None], is_serving: Callable[[], bool]) -> None:
+def start_receiver(project: Project, notify: Callable[[str], None], is_serving: Callable[[], bool]) -> None:
     """Start `minipach serve` in the background, unless this clone has one that runs. Raises UserError."""
     mine, log = receiver(project), project.local.store / "serve.log"
     if mine.pid() is not None:
         return
     if is_serving():
-        tell("receiver: another minipach serve runs; start it again, so that it hears the S3 server")
+        notify("receiver: another minipach serve runs; start it again, so that it hears the S3 server")
         return
     command = [sys.executable, "-m", "minipach", "-C", str(project.root), "serve", "--port", "0"]
     with log.open("wb") as out:
@@ -68,10 +68,10 @@ def start_receiver(project: Project, tell: Callable[[str], None], is_serving: Ca
             problem = f"ended with {process.returncode}: {''.join(last)}"
             raise UserError(Problem("serve.ended", "minipach serve", problem, f"see {log}"))
         time.sleep(0.1)
-    tell(f"receiver: process {process.pid}; an upload into a bucket that is an input starts a pass; see {log}")
+    notify(f"receiver: process {process.pid}; an upload into a bucket that is an input starts a pass; see {log}")
 
 
-def start(project: Project, tell: Callable[[str], None]) -> None:
+def start(project: Project, notify: Callable[[str], None]) -> None:
     """Start the server if it doesn't run, and set it up as a store of the project. Raises UserError."""
     running = service(project)
     folder = project.local.store
@@ -85,13 +85,13 @@ def start(project: Project, tell: Callable[[str], None]) -> None:
         raise UserError(Problem("store.exists", NAME, problem, f"minipach store remove {NAME} first"))
     if running.pid() is None:
         _start(folder, ports, key, running.pid_file)
-        tell(f"S3 server: {url}; its data stay in {folder / 'data'}")
+        notify(f"S3 server: {url}; its data stay in {folder / 'data'}")
     if not all(row.enabled for row in states(project, store)):
         os.environ |= {"AWS_ACCESS_KEY_ID": key.access, "AWS_SECRET_ACCESS_KEY": key.secret}
-        add(project, store, tell)
+        add(project, store, notify)
 
 
-def _start(folder: Path, ports: Mapping[str, int], key: Key, pid_file: Path) -> None:
+def _start(folder: Path, ports: Mapping[str, int], key: Credentials, pid_file: Path) -> None:
     command = [program(), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
     command += [f"-s3.port={ports['s3']}", f"-s3.port.grpc={ports['s3.port.grpc']}"]
     for part in ("master", "volume", "filer"):
@@ -145,10 +145,10 @@ def _ports(project: Project) -> Mapping[str, int]:
     return ports
 
 
-def _key(project: Project) -> Key:
+def _key(project: Project) -> Credentials:
     """Return the credentials, made once."""
-    known = read_key(project.local)
+    known = read_credentials(project.local)
     if known is None:
-        known = Key(f"minipach-{secrets.token_hex(8)}", secrets.token_urlsafe(32))
+        known = Credentials(f"minipach-{secrets.token_hex(8)}", secrets.token_urlsafe(32))
         write_private(project.local.store / "key", f"{known.access}\n{known.secret}\n")
     return known

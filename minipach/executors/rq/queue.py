@@ -74,7 +74,7 @@ if job then redis.call('RPUSH', KEYS[2], job) end
 return job
 """
 # KEYS: intermediate queue, queue · ARGV: job
-_GIVE_BACK = """
+_RELEASE = """
 if redis.call('LREM', KEYS[1], 1, ARGV[1]) > 0 then redis.call('LPUSH', KEYS[2], ARGV[1]) end
 """
 
@@ -155,7 +155,7 @@ class Board:
         self.client = client
         self.names = names
         self._take = client.register_script(_TAKE)
-        self._give_back = client.register_script(_GIVE_BACK)
+        self._release = client.register_script(_RELEASE)
         self.dropped: list[str] = []  # keys of another kind that were deleted, until somebody reports them
         self._seen: dict[str, float] = {}  # jobs between two states, and when they were first seen there
 
@@ -441,7 +441,7 @@ class Board:
                 if self.client.hget(Job.key_for(job), "status") == b"started":
                     queue.intermediate_queue.remove(job)
                 else:
-                    self._give_back(keys=[queue.intermediate_queue_key, queue.key], args=[job])
+                    self._release(keys=[queue.intermediate_queue_key, queue.key], args=[job])
 
     @_mending
     def report(self, worker: str, facts: Mapping[str, Any]) -> None:

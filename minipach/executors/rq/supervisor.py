@@ -24,7 +24,7 @@ import redis
 from rq.job import Job
 
 from minipach.executors.child_process import spawn
-from minipach.executors.resources import ResourceClass, Room
+from minipach.executors.resources import Capacity, ResourceClass
 from minipach.executors.rq.capacity import keeps_to
 from minipach.executors.rq.connection import Client, away, passes
 from minipach.executors.rq.heartbeat import Heart, Order
@@ -51,7 +51,7 @@ class Plan:
     """The options of a worker. queues: patterns of classes to serve (none: all that fit)."""
 
     slots: int
-    room: Room
+    capacity: Capacity
     queues: Sequence[str] = ()
     burst: bool = False
 
@@ -59,13 +59,13 @@ class Plan:
 class Supervisor:
     """Runs until a signal or a command ends it, or, in a burst, until nothing is queued."""
 
-    def __init__(self, place: Place, client: Client, board: Board, plan: Plan, tell: Callable[[str], None]) -> None:
+    def __init__(self, place: Place, client: Client, board: Board, plan: Plan, notify: Callable[[str], None]) -> None:
         self._place = place
         self._client = client
         self._board = board
         self._plan = plan
-        self._tell = tell
-        self._room = plan.room
+        self._notify = notify
+        self._capacity = plan.capacity
         self._name = f"minipach.{platform.node()}.{os.getpid()}.{secrets.token_hex(2)}"
         self._lanes: list[Lane] = []
         self._teller = Teller(place, client, board, self._progress)
@@ -132,10 +132,10 @@ class Supervisor:
             "host": platform.node(),
             "pid": os.getpid(),
             "slots": self._plan.slots,
-            "gpus": list(self._room.gpus),
-            "gpu_type": self._room.gpu_type,
-            "cpus": self._room.cpus,
-            "memory": self._room.memory,
+            "gpus": list(self._capacity.gpus),
+            "gpu_type": self._capacity.gpu_type,
+            "cpus": self._capacity.cpus,
+            "memory": self._capacity.memory,
             "queues": list(self._plan.queues),
             "publishes": self._place.project is not None,
         }
@@ -152,7 +152,7 @@ class Supervisor:
         if self._going is not None and publishing is not None:
             job, execution = publishing
             queue = self._board.queue(self._board.names.publish_queue)
-            share = Room((), 0, 0).take(ResourceClass())
+            share = Capacity((), 0, 0).take(ResourceClass())
             found.append((self._going.worker, Task(job, queue, execution, "", "", Path(), share)))
         return found
 
@@ -169,7 +169,7 @@ class Supervisor:
         self._follow_orders()
         self._end_overdue()
         try:
-            self._teller.tell()
+            self._teller.notify()
             if self._going is not None:
                 self._going.turn()
                 self._going.look()
@@ -184,26 +184,26 @@ class Supervisor:
             if not passes(error):
                 raise
             if not self._away:
-                self._tell(str(away(self._place.repo, error, "running sets continue")))
+                self._notify(str(away(self._place.repo, error, "running sets continue")))
             self._away = True
             self._push()
             time.sleep(1.0)
             return
         if self._away:
             self._away = False
-            self._tell("Redis is back")
+            self._notify("Redis is back")
         self._mends = 0
-        self._tell_dropped()
+        self._notify_dropped()
 
     def _mend(self) -> None:
         """Delete our keys that hold another kind of value."""
         with contextlib.suppress(redis.exceptions.RedisError):
             self._board.dropped += self._board.mend()
-        self._tell_dropped()
+        self._notify_dropped()
 
-    def _tell_dropped(self) -> None:
+    def _notify_dropped(self) -> None:
         for key in self._board.dropped:
-            self._tell(f"Redis: {key} was of a wrong type; deleted, and made again")
+            self._notify(f"Redis: {key} was of a wrong type; deleted, and made again")
         self._board.dropped = []
 
     def _follow_orders(self) -> None:
@@ -242,7 +242,7 @@ class Supervisor:
             found = [
                 (name, kind)
                 for name, kind in sorted(self._board.queues().items())
-                if self._room.can_ever(kind) and keeps_to(kind, self._plan.queues)
+                if self._capacity.can_ever(kind) and keeps_to(kind, self._plan.queues)
             ]
             if [name for name, _ in found] != [name for name, _ in self._queues]:
                 for lane in self._lanes:
@@ -258,7 +258,7 @@ class Supervisor:
         if not idle or (self._pusher is not None and self._pusher.is_full):
             return
         for name, kind in self._fitting():
-            while idle and self._room.fits(kind) and time.monotonic() >= self._unable_until:
+            while idle and self._capacity.fits(kind) and time.monotonic() >= self._unable_until:
                 job = self._board.take(name, kind.limit)
                 if job is None:
                     break
@@ -276,7 +276,7 @@ class Supervisor:
         except (GitError, OSError) as error:  # a clone that could not be made: perhaps there, later
             lane.worker.fail(job, queue, execution, f"{UNABLE}{error}")
             self._unable_until = time.monotonic() + _PAUSE  # or this worker alone would use up all tries, of all sets
-            self._tell(f"{job.description}: can't be begun here: {error}; another try, or worker, in {_PAUSE:g} s")
+            self._notify(f"{job.description}: can't be begun here: {error}; another try, or worker, in {_PAUSE:g} s")
             return False
         except Exception as error:  # whatever somebody else has put into the queue
             job.retries_left = 0
@@ -286,11 +286,11 @@ class Supervisor:
             job.retries_left = 0
             lane.worker.fail(job, queue, execution, f"no pipeline of this project: {repo}")
             return False
-        share = self._room.take(kind)
+        share = self._capacity.take(kind)
         lane.task = Task(job, queue, execution, set_id, repo, slot, share, lost)
         if lost:
             self._place.begins_again(self._client, self._board.names, set_id, lost)
-        env = share.env if self._room.gpus else {}
+        env = share.env if self._capacity.gpus else {}
         request = {"set": set_id, "repo": str(self._place.folder(repo)), "slot": str(slot), "env": env, "lost": lost}
         request["again"] = bool(lost) or was_begun(job)
         with contextlib.suppress(BrokenPipeError):  # its stdout says so at the next turn
@@ -338,7 +338,7 @@ class Supervisor:
             self._teller.lost(worker, task, UNABLE + answer["gone"])
         else:
             self._teller.no_more(worker, task, answer["gone"])
-        self._room.give_back(task.share)
+        self._capacity.release(task.share)
         lane.task = None
 
     def _died(self, lane: Lane) -> None:
@@ -348,7 +348,7 @@ class Supervisor:
         task, worker, code = lane.task, lane.worker, lane.process.returncode
         if task is not None:
             self._place.clear(task.repo, task.slot)
-            self._room.give_back(task.share)
+            self._capacity.release(task.share)
             lane.task = None
             why = f"its process ended with {code}" + ("; out of memory?" if code == -signal.SIGKILL else "")
             self._teller.lost(worker, task, why)
@@ -381,7 +381,7 @@ class Supervisor:
     def _not_pushed(self, held: Held, why: str) -> None:
         """Report a result that the project or a store does not take. It stays here, and its set gets another try."""
         if why != self._why_not_pushed:
-            self._tell(f"results can't be pushed: {why}; another try, or worker, in {_PAUSE:g} s")
+            self._notify(f"results can't be pushed: {why}; another try, or worker, in {_PAUSE:g} s")
         self._why_not_pushed = why
         self._unable_until = time.monotonic() + _PAUSE
         if held.worker is None or held.task is None:
@@ -412,7 +412,7 @@ class Supervisor:
                 self._hand_back(one.worker, one.task)
         if self._pusher.pushes:
             datums, pushes = many(self._pusher.results, "datum"), many(self._pusher.pushes, "push", "pushes")
-            self._tell(f"pushed the results of {datums} in {pushes}")
+            self._notify(f"pushed the results of {datums} in {pushes}")
 
     def _end_overdue(self) -> None:
         for lane in self._lanes:
@@ -458,7 +458,7 @@ class Supervisor:
         self._heart.stop()
         self._selector.close()
         with contextlib.suppress(redis.exceptions.RedisError):
-            self._teller.tell()
+            self._teller.notify()
             for lane in self._lanes:
                 if lane.task is not None:
                     lane.worker.hand_back(lane.task.job, lane.task.queue, lane.task.execution)

@@ -62,7 +62,9 @@ class _Look:
 
 def _has(facts: Mapping[str, Any]) -> str:
     offer = Offer.of(facts)
-    return f"{many(offer.slots, 'slot')}, {offer.room.text}" + (f", {' '.join(offer.queues)}" if offer.queues else "")
+    return f"{many(offer.slots, 'slot')}, {offer.capacity.text}" + (
+        f", {' '.join(offer.queues)}" if offer.queues else ""
+    )
 
 
 def waiting_in_vain(project: Project) -> list[Waiting]:
@@ -107,13 +109,13 @@ def _waiting(
     offers = {name: Offer.of(row) for name, row in facts.items()}
     for name, offer in offers.items():
         for run in at_work.get(name, ()):
-            offer.room.take(run.kind)
+            offer.capacity.take(run.kind)
     for name, kind in sorted(board.queues().items()):
         count = board.to_do(name)
         if count:
             nobody = nobody_for(kind, list(offers.values()))
-            way = "" if any(offer.slots for offer in offers.values()) else "; minipach worker, or minipach up"
-            why = nobody + way if nobody else _busy(board, name, kind, offers, at_work)
+            fix = "" if any(offer.slots for offer in offers.values()) else "; minipach worker, or minipach up"
+            why = nobody + fix if nobody else _busy(board, name, kind, offers, at_work)
             yield Waiting(count, kind.name, why, bool(nobody))
 
 
@@ -127,7 +129,7 @@ def _busy(
     if kind.limit and len(board.queue(name).started_job_registry) >= kind.limit:
         return f"parallelism_spec: at most {kind.limit} at once"
     idle = [o for n, o in offers.items() if o.serves(kind) and o.slots > len(at_work.get(n, ()))]
-    lack = [offer.room.lacks(kind) for offer in idle]
+    lack = [offer.capacity.lacks(kind) for offer in idle]
     running = sum(map(len, at_work.values()))
     if lack and all(lack):
         return f"for free {' or '.join(sorted(set(lack)))}; {many(running, 'set')} at work"

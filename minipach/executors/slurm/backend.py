@@ -33,7 +33,7 @@ class SlurmBackend(Backend):
 
     def forsaken(self, project: Project) -> bool:
         """Return whether Slurm has no step that would make the next pass."""
-        from minipach.executors.slurm.next_pass import step_is_gone
+        from minipach.executors.slurm.follow_up_job import step_is_gone
 
         return step_is_gone(project)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from minipach.executors.moved_project import another_is
 from minipach.executors.slurm import client
 from minipach.executors.slurm.client import AwayError
-from minipach.executors.slurm.next_pass import NextStep
+from minipach.executors.slurm.follow_up_job import FollowUpJob
 from minipach.executors.slurm.options import SlurmOptions
 from minipach.executors.slurm.submission import Submission, slurm_dir
 from minipach.executors.slurm.task import clear_slots
@@ -44,7 +44,7 @@ class SlurmExecutor:
         """throttle: tasks at once (None: as the settings say)."""
         self._project = project
         self._folder = slurm_dir(project)
-        self._next = NextStep(project, _STEP)
+        self._next = FollowUpJob(project, _STEP)
         self._options = SlurmOptions(project, throttle)
         self._limits: dict[str, int] = {}
         self._watch = Watch(self._submit_arrays, self._options.grace)
@@ -347,7 +347,7 @@ def take_back(submissions: Sequence[Submission], path: str, repo: Repo) -> list[
         client.scancel(sorted({t.job for t in queue if t.comment in comments and t.alive}))
         roots = {s.repo.removesuffix(f"/{path}") for s in moved}
         for root in roots:
-            NextStep.cancel_of(root, queue)
+            FollowUpJob.cancel_of(root, queue)
         _LOG.warning(
             f"{path}: sets submitted in {', '.join(sorted(roots))}, the project's earlier location, are withdrawn"
         )

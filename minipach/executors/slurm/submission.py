@@ -28,7 +28,7 @@ from minipach.support.validation import InvalidError, checked, is_moment, parse,
 _LOG = logging.getLogger(__name__)
 _MOST_CODE = 255
 _JOB = re.compile(r"[0-9]{1,18}")
-_TOLD = re.compile(r"(\d+)-(\d+)-\w+\.jsonl")
+_REPORT_NAME = re.compile(r"(\d+)-(\d+)-\w+\.jsonl")
 
 
 def slurm_dir(project: Project) -> Path:
@@ -37,7 +37,7 @@ def slurm_dir(project: Project) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class TaskReport:
     """A line that a task left.
 
     outcome: of a set, or None where the task says that it has ended · code: the exit code then, of a signal negative.
@@ -160,7 +160,7 @@ class Submission:
         """Return the comment by which an array is found whose id could not be noted any more."""
         return f"minipach {self.folder.name} {number}"
 
-    def new_lines(self) -> Iterator[Told]:
+    def new_lines(self) -> Iterator[TaskReport]:
         """Yield the reports of tasks since the last call."""
         try:
             entries = sorted(os.scandir(self.folder / "told"), key=lambda e: e.name)
@@ -168,7 +168,7 @@ class Submission:
             return  # settled and removed as we look
         for entry in entries:
             at = self._read.get(entry.name, 0)
-            match = _TOLD.fullmatch(entry.name)
+            match = _REPORT_NAME.fullmatch(entry.name)
             if match is None or not entry.is_file(follow_symlinks=False) or entry.stat().st_size <= at:
                 continue
             array, index = int(match[1]), int(match[2])
@@ -181,14 +181,14 @@ class Submission:
             self._read[entry.name] = at + len(whole)
             for line in whole.splitlines():
                 try:
-                    told = self._told(array, index, line)
+                    report = self._parse(array, index, line)
                 except (ValueError, KeyError, TypeError) as error:
                     _LOG.warning(f"{entry.path}: a line that can't be read is skipped ({error})")
                     continue
-                if told is not None:
-                    yield told
+                if report is not None:
+                    yield report
 
-    def _told(self, array: int, index: int, line: bytes) -> Told | None:
+    def _parse(self, array: int, index: int, line: bytes) -> TaskReport | None:
         """Return the outcome in a line; None: the start of its task. Raises ValueError, KeyError, TypeError."""
         row = parse_object(line)
         if "begin" in row:
@@ -198,13 +198,13 @@ class Submission:
             self.lives[array, index] = life
             return None
         if "end" not in row:
-            return Told(array, index, Outcome.from_json(line))
+            return TaskReport(array, index, Outcome.from_json(line))
         if (array, index) in self.lives and is_moment(row.get("at")):
             self.lives[array, index] = replace(self.lives[array, index], ended=row["at"])
-        told = checked(Told(array, index, None, row["end"]))
-        if abs(told.code) > _MOST_CODE:
+        report = checked(TaskReport(array, index, None, row["end"]))
+        if abs(report.code) > _MOST_CODE:
             raise InvalidError("no exit code")
-        return told
+        return report
 
     def runs(self, name: str) -> list[tuple[int, int]]:
         """Return the (array, index) of the tasks that have a set, the last one last."""
@@ -213,10 +213,10 @@ class Submission:
     def done(self, work: WorkSet) -> set[int]:
         """Return the datums of a set with a final outcome in what is new since the last call (see `new_lines`)."""
         found: set[int] = set()
-        for told in self.new_lines():
-            if told.outcome is not None and told.outcome.set_id == work.id:
+        for report in self.new_lines():
+            if report.outcome is not None and report.outcome.set_id == work.id:
                 with contextlib.suppress(InvalidError):
-                    found.update(final(work, check_outcome(told.outcome, work)))
+                    found.update(final(work, check_outcome(report.outcome, work)))
         return found
 
     def look_again(self) -> None:
@@ -225,10 +225,10 @@ class Submission:
         mark.touch()
         mark.unlink()
 
-    def tell_lost(self, array: int, index: int, outcome: Outcome) -> None:
+    def notify_lost(self, array: int, index: int, outcome: Outcome) -> None:
         """Record an outcome for a task that is gone."""
         with Teller(self.folder, array, index, "lost") as teller:
-            teller.tell(outcome)
+            teller.notify(outcome)
 
     def said(self, number: int, index: int) -> str:
         """Return the end of what Slurm's own log of a task says, if there is one."""
@@ -274,7 +274,7 @@ class Teller:
         """Note that the task has begun, when and where."""
         self._line(json.dumps({"begin": time.time(), "host": platform.node()}))
 
-    def tell(self, outcome: Outcome) -> None:
+    def notify(self, outcome: Outcome) -> None:
         """Note an outcome."""
         self._line(outcome.to_json())
 

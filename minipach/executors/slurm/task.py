@@ -167,27 +167,27 @@ def _work(submission: Submission, work: WorkSet, slot: Slot, done: set[int], tel
     before = any(work.id in array for array in submission.arrays[:-1]) or bool(os.environ.get("SLURM_RESTART_COUNT"))
     kept = [index for index in (finished(slot.main, work) if before else ()) if index not in done]
     if kept:
-        teller.tell(done_before(work, kept))
+        teller.notify(done_before(work, kept))
     left = [index for index in range(len(work.parts)) if index not in done and index not in kept]
 
-    def tell(outcome: Outcome) -> None:
+    def notify(outcome: Outcome) -> None:
         if not is_stopping():  # what a set gives then is in git, and the next task finds it
-            teller.tell(outcome)
+            teller.notify(outcome)
 
     if not work.chunk:
         lost = sum(work.id in array for array in submission.arrays) - 1
-        run_rest(work, left, slot, tell, lost)
+        run_rest(work, left, slot, notify, lost)
         return
     if before:
         # an earlier run was lost: those that it can have had in hand go one by one, so that one costs no other anything
         for index in left[:MOST]:
             alone = work.part([index])
             note_set(Path(alone.log).parent, Path(alone.log).name, [str(d["name"]) for d in alone.datums])
-            run_work(alone, slot, as_members(work, [index], tell))
+            run_work(alone, slot, as_members(work, [index], notify))
             if is_stopping():
                 return
         left = left[MOST:]
-    run_rest(work, left, slot, as_members(work, range(len(work.parts)), tell))
+    run_rest(work, left, slot, as_members(work, range(len(work.parts)), notify))
 
 
 def _end_tree(child: int, *, early: bool = False) -> None:

@@ -103,28 +103,28 @@ class Watch:
     def read(self) -> None:
         """Read the new reports of tasks."""
         for submission in self.submissions.values():
-            for told in submission.new_lines():
-                flight = self.flights.get(submission.arrays[told.array][told.index])
+            for report in submission.new_lines():
+                flight = self.flights.get(submission.arrays[report.array][report.index])
                 if flight is None or flight.submission is not submission:
                     continue
-                if (told.array, told.index) not in flight.runs:
+                if (report.array, report.index) not in flight.runs:
                     continue
-                run = flight.runs.index((told.array, told.index))
-                if told.outcome is not None and not _fits(told.outcome, flight.work):
+                run = flight.runs.index((report.array, report.index))
+                if report.outcome is not None and not _fits(report.outcome, flight.work):
                     continue
-                if told.outcome is None:
+                if report.outcome is None:
                     if run == len(flight.runs) - 1:
-                        flight.over, flight.code = True, told.code
+                        flight.over, flight.code = True, report.code
                     continue
                 lost = flight.runs[
                     flight.last + 1 : run
                 ]  # they reported nothing; this one began with what they had in hand
                 flight.last = max(flight.last, run)
-                new = [index for index in final(flight.work, told.outcome) if index in flight.left]
+                new = [index for index in final(flight.work, report.outcome) if index in flight.left]
                 flight.left.difference_update(new)
                 if new:
-                    before = (*(_lost_try(flight, task) for task in lost), *told.outcome.before)
-                    self._news.append(replace(narrowed(told.outcome, len(flight.work.parts), new), before=before))
+                    before = (*(_lost_try(flight, task) for task in lost), *report.outcome.before)
+                    self._news.append(replace(narrowed(report.outcome, len(flight.work.parts), new), before=before))
 
     def _look(self) -> None:
         """Ask Slurm, if it is time, which tasks are alive. Sets of tasks that are gone are submitted again, or lost."""
@@ -221,7 +221,7 @@ class Watch:
             started=life.began,
             ended=life.ended or 0.0,
         )
-        flight.submission.tell_lost(number, index, outcome)
+        flight.submission.notify_lost(number, index, outcome)
         self.read()
 
     def _was_out_of_memory(self, flight: Flight) -> bool:

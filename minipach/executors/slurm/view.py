@@ -58,10 +58,10 @@ class _Look:
         self._outcomes = {folder: self._outcomes.get(folder, []) for folder in there}
         for folder, submission in there.items():
             try:
-                told = [line.outcome for line in submission.new_lines()]
+                new = [line.outcome for line in submission.new_lines()]
             except (OSError, ValueError, KeyError, TypeError):  # settled and removed as we look
                 continue
-            self._outcomes[folder] += [outcome for outcome in told if outcome is not None]
+            self._outcomes[folder] += [outcome for outcome in new if outcome is not None]
 
     def _open(self) -> Iterator[tuple[Path, Submission]]:
         """Yield the submissions that there are; one that is known continues to be read where it was read to."""

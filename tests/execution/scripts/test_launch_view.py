@@ -150,11 +150,11 @@ def test_what_is_no_data_is_not_seen_at_the_root_of_any_dataset(
     pipeline: tuple[Repo, Launcher], tmp_path: Path
 ) -> None:
     """Nested ones too; and of a pipeline's repository, only its outputs."""
-    house = (".datalad/config", ".gitattributes", ".github/ci.yml", ".minipach/files")
+    reserved = (".datalad/config", ".gitattributes", ".github/ci.yml", ".minipach/files")
     own = ("spec.yml", "code/c", "README.md")
     inner, results, outer = Repo(tmp_path / "inner"), Repo(tmp_path / "results"), Repo(tmp_path / "outer")
     for repo, more in ((inner, ("README.md", "code/c", "spec.json")), (results, own), (outer, ("code/c",))):
-        for path in (*house, *more, "sub/.datalad/kept", "sub/README", "result"):
+        for path in (*reserved, *more, "sub/.datalad/kept", "sub/README", "result"):
             if repo is not inner or path != ".minipach/files":
                 repo.write(path, "k")
         repo.annexed("big", b"\0big")

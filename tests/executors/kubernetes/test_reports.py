@@ -42,8 +42,8 @@ def test_outcomes_and_logs_arrive_where_the_set_has_its_logs(repo: Repo, here: W
     Path(here.log).write_text("what it printed\n")
     Path(here.log.removesuffix(".log") + "-2.log").write_text("of b\n")
     reporter = Reporter(repo, here, "run1", "pod-1")
-    reporter.tell(outcome(here))
-    reporter.tell(replace(outcome(here, here.log.removesuffix(".log") + "-2.log"), datums=(DatumResult(1, "ok"),)))
+    reporter.notify(outcome(here))
+    reporter.notify(replace(outcome(here, here.log.removesuffix(".log") + "-2.log"), datums=(DatumResult(1, "ok"),)))
     reporter.write()
     ((run, tree),) = reports_of(repo)[here.id]
     report = read_report(repo, tree, there)

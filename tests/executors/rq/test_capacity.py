@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from minipach.executors.gpus import gpus_there, own_gpus
-from minipach.executors.resources import Room, own_cpus
-from minipach.executors.rq.capacity import check_queues, make_room, size_of
+from minipach.executors.resources import Capacity, own_cpus
+from minipach.executors.rq.capacity import check_queues, make_capacity, size_of
 from tests.fixtures.projects import Study
 from tests.fixtures.refusals import refused
 
@@ -36,26 +36,26 @@ from tests.fixtures.refusals import refused
 def test_what_cannot_be_meant(options: dict[str, str | float], code: str, location: str) -> None:
     asked: dict[str, object] = {"gpus": None, "gpu_type": None, "cpus": None, "memory": None, **options}
     with refused(code, location):
-        make_room(**asked)  # type: ignore[arg-type]
+        make_capacity(**asked)  # type: ignore[arg-type]
 
 
 def test_more_than_is_to_be_seen_is_taken_with_a_remark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     nvidia_smi(tmp_path, monkeypatch, "exit 9")
     said: list[str] = []
-    room = make_room("0,GPU-1a2b", "A100", 4096, "900T", said.append)
+    room = make_capacity("0,GPU-1a2b", "A100", 4096, "900T", said.append)
     assert (room.gpus, room.gpu_type, room.cpus, room.memory) == (("0", "GPU-1a2b"), "a100", 4096, 900 * 10**12)
     assert [line.partition(":")[0] for line in said] == ["--gpus 0,GPU-1a2b", "--cpus 4096", "--memory 900T"]
     assert f"this machine has {own_cpus():g}" in said[1]
-    assert make_room("", None, 1, "1G", said.append).gpus == () and len(said) == 3
+    assert make_capacity("", None, 1, "1G", said.append).gpus == () and len(said) == 3
 
 
 def test_gpus_must_be_among_those_that_the_driver_shows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     nvidia_smi(tmp_path, monkeypatch, "echo 0, GPU-aaaa-1; echo 1, GPU-bbbb-2")
     said: list[str] = []
-    assert make_room("1,GPU-aaaa,MIG-x", None, None, None, said.append).gpus == ("1", "GPU-aaaa", "MIG-x")
+    assert make_capacity("1,GPU-aaaa,MIG-x", None, None, None, said.append).gpus == ("1", "GPU-aaaa", "MIG-x")
     for wrong in ("2", "GPU-cccc"):
         with refused("option.no-such-gpu", f"--gpus {wrong}", f'"{wrong}"', "0, 1"):
-            make_room(wrong, None, None, None)
+            make_capacity(wrong, None, None, None)
     assert said == []
 
 
@@ -113,7 +113,7 @@ def nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> No
 
 
 def test_classes_that_there_can_be() -> None:
-    room = Room(["0"], 4, 2**33)
+    room = Capacity(["0"], 4, 2**33)
     asked = ["any", "gpu*", "*", "[ac]*", "c?u*", "gpu1~cpu*", "minipach.0123456789ab.cpu2", "max3:edges", "g*4"]
     assert check_queues(asked, room)[6] == "cpu2"
     for wrong in ("nosuch", "nosuch*", "gpu", "publish", "", "gpux*"):

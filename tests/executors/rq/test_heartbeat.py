@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 import redis
 
-from minipach.executors.resources import ResourceClass, Room
+from minipach.executors.resources import Capacity, ResourceClass
 from minipach.executors.rq.heartbeat import Heart
 from minipach.executors.rq.lane import Task
 from minipach.executors.rq.supervisor import Plan, Supervisor
@@ -87,7 +87,7 @@ class Fleeting:
 def test_what_ends_while_it_is_asked_for_is_no_error() -> None:
     board: Any = Redis()
     place: Any = SimpleNamespace(project=None, pusher=())
-    supervisor: Any = Supervisor(place, board, board, Plan(1, Room((), 1, 1)), print)
+    supervisor: Any = Supervisor(place, board, board, Plan(1, Capacity((), 1, 1)), print)
     task: Any = Fleeting(None)
     supervisor._lanes = [Fleeting(task)]
     supervisor._going = Fleeting(("job", "execution"))
@@ -110,8 +110,8 @@ def test_a_set_that_ends_while_redis_is_away_is_told_of_later() -> None:
 
     place: Any = Away()
     board: Any = Redis()
-    supervisor: Any = Supervisor(place, board, board, Plan(1, Room((), 1, 1)), print)
-    task = SimpleNamespace(set_id="s", share=Room((), 1, 1).take(ResourceClass()), ended=False)
+    supervisor: Any = Supervisor(place, board, board, Plan(1, Capacity((), 1, 1)), print)
+    task = SimpleNamespace(set_id="s", share=Capacity((), 1, 1).take(ResourceClass()), ended=False)
     lane = SimpleNamespace(worker="worker", task=task)
     supervisor._answered(lane, b'{"outcomes": [], "log": "/log"}')
     assert lane.task is None, "its process is free"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipach.executors.resources import ResourceClass, Room
+from minipach.executors.resources import Capacity, ResourceClass
 from minipach.executors.rq.connection import shown
 from minipach.executors.rq.names import Names
 from minipach.model.work_set import Needs
@@ -45,20 +45,20 @@ def test_classes_read_well() -> None:
 
 
 def test_a_gpu_is_one_sets_at_a_time() -> None:
-    room = Room(["0", "1", "GPU-7"], 8, 2**30)
+    room = Capacity(["0", "1", "GPU-7"], 8, 2**30)
     one, two = ResourceClass(gpus=1), ResourceClass(gpus=2)
     first = room.take(two)
     assert (first.gpus, first.env["CUDA_VISIBLE_DEVICES"]) == (("0", "1"), "0,1")
     assert room.fits(one) and not room.fits(two)
     second = room.take(one)
     assert second.gpus == ("GPU-7",) and not room.fits(one)
-    room.give_back(first)
+    room.release(first)
     assert room.take(one).gpus == ("0",)
     assert room.take(ResourceClass()).env["CUDA_VISIBLE_DEVICES"] == ""
 
 
 def test_memory_cpus_and_types_must_fit() -> None:
-    room = Room(["0"], 2, 2**30, "NVIDIA A100")
+    room = Capacity(["0"], 2, 2**30, "NVIDIA A100")
     assert room.can_ever(ResourceClass(cpu=2, memory=2**30))
     assert not room.can_ever(ResourceClass(cpu=2.5))
     assert not room.can_ever(ResourceClass(memory=2**30 + 1))
@@ -66,7 +66,7 @@ def test_memory_cpus_and_types_must_fit() -> None:
     assert not room.can_ever(ResourceClass(gpus=1, gpu_type="h100"))
     share = room.take(ResourceClass(cpu=1.5))
     assert not room.fits(ResourceClass(cpu=1)) and room.fits(ResourceClass(cpu=0.5)) and room.fits(ResourceClass())
-    room.give_back(share)
+    room.release(share)
     assert room.fits(ResourceClass(cpu=2))
 
 

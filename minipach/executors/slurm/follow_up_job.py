@@ -26,7 +26,7 @@ _LATE = 2  # seconds after its time that the second one begins
 _KEPT = 10  # logs of earlier steps that are kept
 
 
-class NextStep:
+class FollowUpJob:
     """The pending steps of a project."""
 
     def __init__(self, project: Project, step: Sequence[str]) -> None:
@@ -116,6 +116,6 @@ def _pending(queue: Sequence[QueuedTask], comment: str) -> list[str]:
 def step_is_gone(project: Project) -> bool:
     """Return whether no step waits or runs; where Slurm can't be asked, nobody knows that."""
     try:
-        return not NextStep(project, ()).is_there(client.squeue())
+        return not FollowUpJob(project, ()).is_there(client.squeue())
     except UserError:
         return False

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from datalad.config import ConfigManager
 
-from minipach.execution.attempt import DatumReport, Report, judge
 from minipach.execution.run_set import run_set
+from minipach.execution.set_try import DatumReport, Report, judge
 from minipach.git.worktrees import Owner, Slot, slots_dir
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import find_project

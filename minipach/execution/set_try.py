@@ -123,7 +123,7 @@ class Tried:
     report: Report
 
 
-def attempt(work: WorkSet, slot: Slot) -> Tried:
+def try_set(work: WorkSet, slot: Slot) -> Tried:
     """Run a set's command once. Raises DataladError, and SecretError for a secret that isn't to be had."""
     secrets = secret_values(work.secrets, work.secrets_folder)
     tested = chosen_runtime(slot.path, work.image).name

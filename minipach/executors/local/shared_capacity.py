@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from minipach.executors.resources import ResourceClass, Room, Share
+from minipach.executors.resources import Capacity, ResourceClass, Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +28,15 @@ class _Used:
     gpus: frozenset[str] = frozenset()
 
 
-class SharedRoom(Room):
+class SharedCapacity(Capacity):
     """The capacity of a machine that schedules share. Where its folder can't be written, nothing is shared."""
 
-    def __init__(self, room: Room, folder: Path, slots: int) -> None:
-        """room: all that the machine has · folder: where the files are · slots: sets at once, of all schedules.
+    def __init__(self, capacity: Capacity, folder: Path, slots: int) -> None:
+        """capacity: all that the machine has · folder: where the files are · slots: sets at once, of all schedules.
 
         Each schedule may run one set in any case, so none waits for another one's end.
         """
-        super().__init__(room.gpus, room.cpus, room.memory, room.gpu_type)
+        super().__init__(capacity.gpus, capacity.cpus, capacity.memory, capacity.gpu_type)
         self._folder = folder
         self._slots = slots
         self._held: dict[int, tuple[Path, IO[str]]] = {}  # by the id of a share
@@ -61,9 +61,9 @@ class SharedRoom(Room):
         except OSError:
             return super().take_if_fits(kind)
 
-    def give_back(self, share: Share) -> None:
+    def release(self, share: Share) -> None:
         """Free the capacity of a set that has ended."""
-        super().give_back(share)
+        super().release(share)
         held = self._held.pop(id(share), None)
         if held is not None:
             path, file = held

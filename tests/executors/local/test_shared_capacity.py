@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from minipach.executors.local.shared_room import SharedRoom
-from minipach.executors.resources import ResourceClass, Room
+from minipach.executors.local.shared_capacity import SharedCapacity
+from minipach.executors.resources import Capacity, ResourceClass
 from tests.fixtures.projects import Study
 
 GIB = 1 << 30
@@ -20,8 +20,8 @@ GIB = 1 << 30
 
 def rooms(
     folder: Path, count: int = 2, *, slots: int = 9, cpus: float = 4.0, gpus: tuple[str, ...] = ("0", "1")
-) -> list[SharedRoom]:
-    return [SharedRoom(Room(gpus, cpus, 8 * GIB), folder / "room", slots) for _ in range(count)]
+) -> list[SharedCapacity]:
+    return [SharedCapacity(Capacity(gpus, cpus, 8 * GIB), folder / "room", slots) for _ in range(count)]
 
 
 def test_what_one_has_the_other_has_not(tmp_path: Path) -> None:
@@ -35,12 +35,12 @@ def test_what_one_has_the_other_has_not(tmp_path: Path) -> None:
     second = two.take_if_fits(ResourceClass(gpus=1, cpu=1, memory=2 * GIB))
     assert second is not None
     assert second.gpus == ("1",)
-    one.give_back(first)
+    one.release(first)
     third = two.take_if_fits(ResourceClass(gpus=1, cpu=3, memory=6 * GIB))
     assert third is not None
     assert third.gpus == ("0",)
-    two.give_back(second)
-    two.give_back(third)
+    two.release(second)
+    two.release(third)
     assert list((tmp_path / "room").glob("*.set")) == []
 
 
@@ -54,14 +54,14 @@ def test_slots_are_shared_and_each_has_one_in_any_case(tmp_path: Path) -> None:
     assert two.take_if_fits(anything) is None
     for share in held:
         assert share is not None
-        one.give_back(share)
+        one.release(share)
     assert two.take_if_fits(anything) is not None
 
 
 def test_a_killed_schedule_gives_everything_back(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; sys.path[:0] = [sys.argv[2]]\n"
-        "from tests.executors.local.test_shared_room import rooms\n"
+        "from tests.executors.local.test_shared_capacity import rooms\n"
         "from minipach.executors.resources import ResourceClass\n"
         "(room,) = rooms(Path(sys.argv[1]), 1); share = room.take_if_fits(ResourceClass(cpu=4.0))\n"
         "print(share is not None, flush=True); time.sleep(600)\n"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from minipach.records.follow import Following
 from minipach.records.job_logs import MOST_SENT, end_of_log, note_set
+from minipach.records.log_stream import Following
 
 Pieces = Sequence[tuple[int, bytes]]
 
@@ -24,7 +24,7 @@ class Pieced:
 
 
 def followed(folder: Path, *looks: Pieces, monkeypatch: pytest.MonkeyPatch) -> Following:
-    monkeypatch.setattr("minipach.records.follow._ASK", -1.0)
+    monkeypatch.setattr("minipach.records.log_stream._ASK", -1.0)
     note_set(folder, "0.log", ["a", "b"], ident="s1")
     return Following(folder, Pieced(*looks))
 

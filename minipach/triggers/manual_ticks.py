@@ -111,7 +111,7 @@ def skip_ticks(project: Project, view: ClockView, ticks: Collection[int], reason
             fix = f"name the next one, {tick_name(following)}" if following is not None else ""
             raise UserError(Problem("cron.no-tick", tick_name(tick), "no tick is due at this time", fix))
     project = add_due_ticks(project, 0, [view.path]).project  # makes the repo
-    with project_lock(project.local.lock, wait=True, tell=lambda line: reporter.report(Message(line)), without=()):
+    with project_lock(project.local.lock, wait=True, notify=lambda line: reporter.report(Message(line)), without=()):
         commit_skip(project, view.input.repo, ticks, " ".join(reason.split()) or "no reason given")
 
 
@@ -243,7 +243,7 @@ def _add(
 ) -> Project:
     """Add ticks that a person asks for; the project as it is then."""
     project = add_due_ticks(project, 0, [view.path]).project  # makes the repo
-    with project_lock(project.local.lock, wait=True, tell=lambda line: reporter.report(Message(line)), without=()):
+    with project_lock(project.local.lock, wait=True, notify=lambda line: reporter.report(Message(line)), without=()):
         (there,) = (v.ticks for v in clock_views(project, 0, [view.path]) if v.input == view.input)
         wanted = [tick for tick in ticks if tick not in there.there]
         if wanted:

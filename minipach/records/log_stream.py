@@ -57,7 +57,7 @@ class _Log:
             if len(data) < _MOST:
                 break
         if last and self.rest:
-            yield from self._told([self.rest])
+            yield from self._lines_of([self.rest])
             self.rest = ""
 
     def _next(self) -> bytes:
@@ -87,7 +87,9 @@ class _Log:
                 self._begin(at)
             elif at > self.place:
                 missing = at - self.place
-                yield from self._told([*([self.rest] if self.rest else []), f"minipach: {missing} bytes are left out"])
+                yield from self._lines_of(
+                    [*([self.rest] if self.rest else []), f"minipach: {missing} bytes are left out"]
+                )
                 current = self.current
                 self._begin(at)
                 self.current = current
@@ -101,9 +103,9 @@ class _Log:
     def _lines(self, data: bytes) -> Iterator[tuple[str, str]]:
         lines = (self.rest + self.decoder.decode(data)).split("\n")
         self.rest = lines.pop()
-        yield from self._told(lines)
+        yield from self._lines_of(lines)
 
-    def _told(self, lines: list[str]) -> Iterator[tuple[str, str]]:
+    def _lines_of(self, lines: list[str]) -> Iterator[tuple[str, str]]:
         for line in lines:
             begins = _BEGINS.fullmatch(line) if len(self.datums) > 1 else None
             if begins and int(begins[1]) <= len(self.datums):
