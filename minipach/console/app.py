@@ -25,6 +25,7 @@ from minipach.console.compose import given_spec, saved
 from minipach.console.live import Live
 from minipach.console.pages.compose import compose
 from minipach.console.pages.datum import VERSIONS, chosen_file
+from minipach.console.pages.jobs import job_bars
 from minipach.console.pages.page import Asked, Page
 from minipach.console.pages.registry import PAGES, as_text
 from minipach.console.previews import kind_of
@@ -50,11 +51,17 @@ ASSETS = {
     "console.css": "text/css; charset=utf-8",
     "console.js": _SCRIPT,
     "strip.js": _SCRIPT,
+    "gantt.js": _SCRIPT,
     "volume.js": _SCRIPT,
     "compose.js": _SCRIPT,
     "niivue.umd.js": _SCRIPT,
 }
-_SCRIPTS = {"pipeline": ("strip.js",), "datum": ("volume.js",), "compose": ("compose.js",)}  # of pages, besides
+_SCRIPTS = {  # of pages, besides
+    "pipeline": ("strip.js",),
+    "datum": ("volume.js",),
+    "job": ("gantt.js",),
+    "compose": ("compose.js",),
+}
 PACKED = frozenset({"niivue.umd.js"})  # kept and sent compressed
 _POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
@@ -89,7 +96,7 @@ class Console:
         self._reading = Reading(project.root)
         self._started = Started(project.root)
         self._live = Live(self._reading.state, self._rows)
-        self._others = {"file": self._file, "strip": self._strip, "at": self._at}
+        self._others = {"file": self._file, "strip": self._strip, "at": self._at, "bars": self._bars}
         self.prefix = f"{ROOT}/{token}"
 
     def routes(self) -> list[Route]:
@@ -224,6 +231,12 @@ class Console:
         state = values.get("state", "")
         shown = letters(table, state if state in STATES else "", values.get("find", ""))
         return _sent(200, f"{table.fingerprint}\n{shown}".encode(), "text/plain; charset=utf-8")
+
+    def _bars(self, values: Mapping[str, str]) -> Response:
+        """Send all tries of a job as columns of JSON."""
+        found = job_bars(Asked(self._reading, values, self.prefix))
+        text = json.dumps(found, ensure_ascii=True, separators=(",", ":"))
+        return _sent(200, text.encode(), "application/json")
 
     def _at(self, values: Mapping[str, str]) -> Response:
         """Lead to the datum at a place of the strip; to the pipeline, if the strip is another by now."""

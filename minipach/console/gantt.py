@@ -1,11 +1,17 @@
-"""A Gantt chart of a job's tries as SVG: a row for each datum or worker, and above how many ran at once. Pure."""
+"""A Gantt chart of a job's tries: a row for each datum or worker, and above how many ran at once. Pure.
+
+As SVG, and as columns, which the page of a large job draws on a canvas.
+"""
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from heapq import heappop, heappush
 from itertools import pairwise
+from typing import Any
 
 from minipach.support.text import xml
 
@@ -18,7 +24,7 @@ PHASES = ("queued", "staging", "running", "publishing")
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One try. row: the datum or the worker · start, end: of the command, in unix seconds.
+    """One try. row: the datum or the worker · start, end: of the command, in unix seconds · number: of the try, from 1.
 
     queued: when it began to wait · staged: when its set began, or the datum before it in the set ended · kept: when
     the result of its set was kept (each None: not known, or of another try).
@@ -33,6 +39,7 @@ class Bar:
     queued: float | None = None
     staged: float | None = None
     kept: float | None = None
+    number: int = 1
 
     def phases(self) -> list[tuple[str, float, float]]:
         """Return the phases around the command that took any time: name, begin and end."""
@@ -41,15 +48,20 @@ class Bar:
         return [(name, a, b) for name, (a, b) in spans if a is not None and b is not None and b > a]
 
 
-def as_svg(bars: Sequence[Bar], rows: Sequence[str], link: Callable[[Bar], str], published: float | None = None) -> str:
+def as_svg(
+    bars: Sequence[Bar],
+    rows: Sequence[str],
+    link: Callable[[Bar], str],
+    published: float | None = None,
+    critical: Sequence[Bar] | None = None,
+) -> str:
     """Return the chart of the bars in these rows; the curve of concurrency and the critical path are of all bars.
 
-    link: the address that a bar leads to · published: when the job ended.
+    link: the address that a bar leads to · published: when the job ended · critical: the critical path, if it is known.
     """
     if not bars:
         return ""
-    low = min(min(b.queued or b.start, b.staged or b.start, b.start) for b in bars)
-    high = max(*(max(b.end, b.kept or b.end) for b in bars), published or 0.0, low)
+    low, high = _extent(bars, published)
     span = max(high - low, 0.001)
     height = _TOP + len(rows) * _ROW + 10
     places = {row: number for number, row in enumerate(rows)}
@@ -79,10 +91,10 @@ def as_svg(bars: Sequence[Bar], rows: Sequence[str], link: Callable[[Bar], str],
         shown = row if len(row) <= _NAME else row[: _NAME - 1] + "…"
         y = _TOP + number * _ROW
         parts.append(f'<text x="4" y="{y + 14:.1f}"><title>{xml(row)}</title>{xml(shown)}</text>')
-    critical = {id(bar) for bar in critical_path(bars)}
+    outlined = {id(bar) for bar in (critical_path(bars) if critical is None else critical)}
     for bar in bars:
         if bar.row in places:
-            parts += _drawn(bar, _TOP + places[bar.row] * _ROW, x, link(bar), is_critical=id(bar) in critical)
+            parts += _drawn(bar, _TOP + places[bar.row] * _ROW, x, link(bar), is_critical=id(bar) in outlined)
     parts.append("</svg>")
     return "\n".join(parts)
 
@@ -107,6 +119,81 @@ def _drawn(bar: Bar, y: float, x: Callable[[float], float], link: str, *, is_cri
         f'height="{_ROW - 5:.1f}"/></a>'
     )
     return parts
+
+
+def _extent(bars: Sequence[Bar], published: float | None) -> tuple[float, float]:
+    """Return when the first of the bars began to wait, and when the last one or the job ended."""
+    low = min(min(b.queued or b.start, b.staged or b.start, b.start) for b in bars)
+    return low, max(*(max(b.end, b.kept or b.end) for b in bars), published or 0.0, low)
+
+
+def lanes(bars: Sequence[Bar]) -> list[Bar]:
+    """Return the bars, each in a row in which no two run at once: a worker with several slots has several rows."""
+    found: list[Bar] = []
+    busy: dict[str, list[tuple[float, int]]] = {}  # of each worker: its rows that are in use, and until when
+    free: dict[str, list[int]] = {}
+    for bar in sorted(bars, key=lambda b: (b.staged or b.start, b.start)):
+        used, idle = busy.setdefault(bar.row, []), free.setdefault(bar.row, [])
+        begin = bar.staged or bar.start
+        while used and used[0][0] <= begin:
+            heappush(idle, heappop(used)[1])
+        number = heappop(idle) if idle else len(used) + 1
+        heappush(used, (bar.end, number))
+        found.append(bar if number == 1 else replace(bar, row=f"{bar.row} ({number})"))
+    return found
+
+
+def rows_of(bars: Sequence[Bar], *, by_name: bool = False) -> list[str]:
+    """Return the rows of these bars, in the order of the bars, or by name: `host (2)` before `host (10)`."""
+    found = list(dict.fromkeys(bar.row for bar in bars))
+    if not by_name:
+        return found
+    return sorted(
+        found, key=lambda row: [(int(p), "") if p.isdecimal() else (-1, p) for p in re.split(r"([0-9]{1,9})", row)]
+    )
+
+
+def as_columns(
+    bars: Sequence[Bar], order: Sequence[str], published: float | None, critical: Sequence[Bar]
+) -> dict[str, Any]:
+    """Return all bars as columns, by row and time: JSON that is small, and that a page draws without a search.
+
+    order: the rows from top to bottom. Times are whole milliseconds after `begin`, null where they are not known.
+    """
+    if not bars:
+        return {"bars": 0}
+    low, high = _extent(bars, published)
+    rows = {row: number for number, row in enumerate(order)}
+    shown = sorted(bars, key=lambda b: (rows[b.row], b.start))
+    datums = {name: number for number, name in enumerate(dict.fromkeys(bar.datum for bar in shown))}
+    kinds = {kind: number for number, kind in enumerate(dict.fromkeys(bar.kind for bar in shown))}
+    outlined = {id(bar) for bar in critical}
+    top, curve = concurrency(bars)
+
+    def after(moment: float | None) -> int | None:
+        return None if moment is None else round((moment - low) * 1000)
+
+    return {
+        "bars": len(shown),
+        "begin": low,
+        "span": after(high),
+        "published": after(published),
+        "most_at_once": top,
+        "curve": [[after(moment) for moment, _ in curve], [count for _, count in curve]],
+        "rows": list(rows),
+        "datums": list(datums),
+        "kinds": list(kinds),
+        "row": [rows[b.row] for b in shown],
+        "datum": [datums[b.datum] for b in shown],
+        "kind": [kinds[b.kind] for b in shown],
+        "number": [b.number for b in shown],
+        "queued": [after(b.queued) for b in shown],
+        "staged": [after(b.staged) for b in shown],
+        "start": [after(b.start) for b in shown],
+        "end": [after(b.end) for b in shown],
+        "kept": [after(b.kept) for b in shown],
+        "critical": [number for number, bar in enumerate(shown) if id(bar) in outlined],
+    }
 
 
 def critical_path(bars: Sequence[Bar]) -> list[Bar]:

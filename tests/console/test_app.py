@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import html
 import json
 import shutil
 from pathlib import Path
@@ -54,9 +55,9 @@ def form_of(page: str, ending: str) -> str:
 @pytest.mark.parametrize("page", ADDRESSES)
 def test_each_page_is_html_json_and_text(page: str) -> None:
     console = console_of(troubled())
-    html = ask(console, page)
-    assert html.status_code == 200 and html.headers["content-type"] == "text/html; charset=utf-8"
-    assert "<script>alert" not in html.text and "\x1b" not in html.text
+    shown = ask(console, page)
+    assert shown.status_code == 200 and shown.headers["content-type"] == "text/html; charset=utf-8"
+    assert "<script>alert" not in shown.text and "\x1b" not in shown.text
     assert ask(console, form_of(page, "json")).json()["schema"] == 1
     text = ask(console, form_of(page, "txt"))
     assert text.status_code == 200 and text.headers["content-type"].startswith("text/plain")
@@ -158,6 +159,31 @@ def test_a_chart_says_which_tries_it_leaves_out(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(jobs, "_MOST_BARS", 4)
     page = ask(console_of(troubled()), "job?id=edges").text
     assert tries == 9 and f"the first 4 of {tries} tries" in page
+
+
+def test_a_chart_that_is_cut_has_its_tries_as_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    from minipach.console.pages import jobs
+
+    console = console_of(troubled())
+    assert "data-query" not in ask(console, "job?id=edges").text, "a small job is an SVG"
+    monkeypatch.setattr(jobs, "_MOST_BARS", 4)
+    for lanes in ("datum", "worker"):
+        page = ask(console, f"job?id=edges&lanes={lanes}").text
+        query = html.unescape(page.partition('data-query="')[2].partition('"')[0])
+        answer = ask(console, f"bars?{query}")
+        found = answer.json()
+        assert answer.headers["content-type"] == "application/json" and found["bars"] == len(found["row"]) == 9
+        assert HOSTILE in found["datums"] and (found["rows"] == found["datums"]) == (lanes == "datum")
+        failed = [
+            found["datums"][d]
+            for d, kind in zip(found["datum"], found["kind"], strict=True)
+            if found["kinds"][kind] == "failed"
+        ]
+        assert set(failed) == {"bad.txt", "bad2.txt", HOSTILE}
+        there = f"{found['link']}&name=bad.txt&try=1".removeprefix(f"{console.prefix}/")
+        assert "cannot read it" in ask(console, there).text
+    for query in ("", "id=", "id=nothing", "id=edges&lanes=%00"):
+        assert ask(console, f"bars?{query}").status_code == (200 if "edges" in query else 404)
 
 
 def test_only_the_first_try_is_staged() -> None:
@@ -440,7 +466,7 @@ VALUES = st.dictionaries(
     max_size=5,
 )
 WORDS = st.sampled_from(
-    [*PAGES, *(f"{page}.json" for page in PAGES), "file", "strip", "at", "events.x", "console.js", "index.txt"]
+    [*PAGES, *(f"{page}.json" for page in PAGES), "file", "strip", "at", "bars", "events.x", "console.js", "index.txt"]
 )
 
 

@@ -10,12 +10,16 @@ import os
 import re
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from minipach.model.attempt import Attempt, DatumResult, Took, Try
+from minipach.project.project import Project
+from minipach.records.job_history import open_ledger
 from tests.fixtures.consoles import Shown, shown
 from tests.fixtures.projects import PATIENCE, Study, need
 from tests.fixtures.stories import HOSTILE, troubled
@@ -168,6 +172,92 @@ def test_a_cell_of_the_strip_leads_to_its_datum(page: Page, console: Shown) -> N
     page.wait_for_url("**/datum*")
     assert names[1] in page.locator("h1").inner_text()
     no_trouble(page)
+
+
+def test_all_tries_of_a_large_job_are_reached_by_keyboard(browser: Browser, tmp_path: Path) -> None:
+    """6,000 tries on a canvas: each is reached by arrow keys and says which it is, Enter and a click open its log."""
+    study = troubled().duplicate(tmp_path / "study")
+    large_job(study, 3000)
+    with shown(study, tmp_path / "log") as console:
+        for scheme, wide in (("light", 1280), ("dark", 360)):
+            context = browser.new_context(color_scheme=cast(Any, scheme), viewport={"width": wide, "height": 900})
+            page = watched(context)
+            page.goto(f"{console.link}job?id=edges")
+            page.wait_for_selector("#chart[data-bars='6000'] canvas")
+            assert page.locator("#chart svg, #chart .cut").count() == 0, "the canvas has all of them"
+            assert violations(page) == [] and page.evaluate("document.documentElement.scrollWidth") <= wide
+            screenshot(page, f"large-job-{scheme}")
+            if scheme == "light":
+                reach_all(page)
+            no_trouble(page)
+            context.close()
+
+
+def reach_all(page: Page) -> None:
+    note, own = page.locator("#chart .note"), page.locator("#chart .gantt")
+    page.locator("#chart canvas").focus()
+    page.keyboard.press("Home")
+    seen = page.evaluate(
+        """() => {
+          const [canvas, note] = ["canvas", ".note"].map((one) => document.querySelector("#chart " + one));
+          const seen = [note.textContent];
+          for (let n = 1; n < 6000; n++) {
+            canvas.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
+            seen.push(note.textContent);
+          }
+          return seen;
+        }"""
+    )
+    tries = {re.sub(r"^try \d+ of 6000: (.*): \w+, (try \d).*", r"\1 \2", one) for one in seen}
+    assert tries == {f"d{n:04}.txt try {number}" for n in range(3000) for number in (1, 2)}
+    page.keyboard.press("Home")
+    page.keyboard.press("End")
+    assert page.evaluate("document.querySelector('#chart .lanes').scrollTop") > 50_000, "what is chosen is in view"
+    page.keyboard.press("ArrowUp")
+    assert note.inner_text().startswith("try 5998 of 6000: d2998.txt: ok, try 2")
+    whole = own.get_attribute("data-view")
+    page.keyboard.press("+")
+    near = own.get_attribute("data-view")
+    page.keyboard.press("Shift+ArrowLeft")
+    moved = own.get_attribute("data-view")
+    page.keyboard.press("0")
+    assert len({whole, near, moved}) == 3 and own.get_attribute("data-view") == whole
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/log*try=2")
+    assert "d2998.txt" in page.locator("h1").inner_text()
+    page.go_back()
+    page.wait_for_selector("#chart[data-bars='6000'] canvas")
+    box = page.locator("#chart canvas").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 210 + 5, box["y"] + 64 + 10)
+    wait(page, "the tooltip", lambda: page.locator("#chart .tip").inner_text().startswith("d0000.txt"))
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -300)
+    page.keyboard.up("Control")
+    wait(page, "the zoom", lambda: own.get_attribute("data-view") != whole)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 110, box["y"] + 64 + 10, steps=4)
+    page.mouse.up()
+    page.get_by_role("button", name="Show all of the time").click()
+    page.mouse.click(box["x"] + 210 + 2, box["y"] + 64 + 10)
+    page.wait_for_url("**/log*name=d0000.txt*")
+
+
+def large_job(study: Study, count: int) -> None:
+    """Note a job of so many datums, each of which failed once, as a schedule would have."""
+    ledger = open_ledger(Project(study.root))
+    begin = time.time()
+    with ledger.together():
+        key = ledger.start_job("f" * 64, "edges")
+        for n in range(count):
+            at = begin + n / 10
+            before = (Try("failed", 1, "no", at, at + 1, 1.0, host="host"),)
+            result = DatumResult(0, "ok", took=Took(at + 1, at + 2.5, 1.5, 1.0))
+            ledger.add_attempt(
+                key, "edges", Attempt(f"d{n:04}.txt", f"{n}", result, 2, "host", "", at, at + 3, before=before)
+            )
+        ledger.end_job(key, "published", Counter({"datums": count, "ok": count}), "")
+    ledger.close()
 
 
 def test_compose_by_form_text_and_graph(browser: Browser, tmp_path: Path) -> None:

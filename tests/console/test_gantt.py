@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 
-from minipach.console.gantt import Bar, as_svg, concurrency, critical_path, staged
+from minipach.console.gantt import Bar, as_columns, as_svg, concurrency, critical_path, lanes, rows_of, staged
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -50,3 +51,28 @@ def test_the_critical_path_leads_to_the_end() -> None:
     assert critical_path([]) == []
     same = [bar("a", 5, 5), bar("b", 5, 5)]
     assert len(critical_path(same)) == 1
+
+
+def test_columns_have_all_bars_by_row_and_time() -> None:
+    late = Bar("b", "b", "failed", 12.5, 14, "try 2", queued=10, staged=12, kept=20, number=2)
+    bars = [bar("b", 10, 12), bar("a", 11, 11), late]
+    found = as_columns(bars, rows_of(bars), 21, [late])
+    assert found["bars"] == 3 and found["rows"] == ["b", "a"] and found["begin"] == 10 and found["span"] == 11_000
+    assert [found["rows"][n] for n in found["row"]] == ["b", "b", "a"]
+    assert [found["kinds"][n] for n in found["kind"]] == ["ok", "failed", "ok"]
+    assert found["start"] == [0, 2500, 1000] and found["end"] == [2000, 4000, 1000]
+    assert found["queued"] == [None, 0, None] and found["kept"] == [None, 10_000, None]
+    assert found["number"] == [1, 2, 1] and found["critical"] == [1] and found["published"] == 11_000
+    assert found["most_at_once"] == 1 and len(found["curve"][0]) == len(found["curve"][1])
+    assert as_columns([], [], None, []) == {"bars": 0}
+
+
+def test_tries_of_a_worker_that_ran_at_once_are_in_rows_of_their_own() -> None:
+    bars = [Bar("host", str(n), "ok", n, n + 2.5, "try 1") for n in range(5)] + [bar("other", 0, 9)]
+    found = lanes(bars)
+    assert rows_of(found, by_name=True) == ["host", "host (2)", "host (3)", "other"]
+    assert sorted(b.datum for b in found) == sorted(b.datum for b in bars)
+    for row in rows_of(found):
+        spans = sorted((b.start, b.end) for b in found if b.row == row)
+        assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+    assert rows_of([bar(f"n{n}", 0, 1) for n in (10, 9)], by_name=True) == ["n9", "n10"]

@@ -31,17 +31,20 @@ def job(asked: Asked) -> Page:
     project = asked.reading.project()
     read = read_job(project, asked.value("id"))
     by = "worker" if asked.value("lanes") == "worker" else "datum"
-    found = sorted(_bars(read, by), key=lambda b: (b.start, b.row))
+    found = _bars(read, by)
     bars = found[:_MOST_BARS]
-    critical = gantt.critical_path(bars)
-    every = list(dict.fromkeys(bar.row for bar in bars))
+    critical = gantt.critical_path(found)
+    every = gantt.rows_of(bars, by_name=by == "worker")
     pages = max(1, -(-len(every) // PER_PAGE))
     at = asked.number("page", 1, pages)
     rows = every[(at - 1) * PER_PAGE : at * PER_PAGE]
-    path = next((p for p in project.order if project.name_of(p) == read.job.pipeline), None)
+    path = _path_of(project, read)
+    is_cut = len(found) > len(bars) or len(every) > len(rows)
 
     def link(bar: gantt.Bar) -> str:
-        return asked.url("log", pipeline=path, name=bar.datum, job=read.job.id) if path else asked.url("jobs")
+        if path is None:
+            return asked.url("jobs")
+        return asked.url("log", pipeline=path, name=bar.datum, job=read.job.id, **{"try": bar.number})
 
     attempts = [
         {"datum": a.datum, "kind": a.kind, "message": a.message, "seconds": round(a.took.seconds, 3), "host": a.host}
@@ -65,12 +68,32 @@ def job(asked: Asked) -> Page:
         f"Job {read.job.id[:12]}",
         "job.html",
         data,
-        {"chart": gantt.as_svg(bars, rows, link, read.job.ended), "path": path},
+        {
+            "chart": gantt.as_svg(bars, rows, link, read.job.ended, critical),
+            "path": path,
+            "bars": asked.url("", id=read.job.id, lanes=by).partition("?")[2] if is_cut else "",
+        },
     )
 
 
+def job_bars(asked: Asked) -> dict[str, Any]:
+    """Return all tries of a job as columns, for the canvas. link: of a log, to which the name and the try are added."""
+    project = asked.reading.project()
+    read = read_job(project, asked.value("id"))
+    by = "worker" if asked.value("lanes") == "worker" else "datum"
+    found = _bars(read, by)
+    rows = gantt.rows_of(found, by_name=by == "worker")
+    path = _path_of(project, read)
+    link = asked.url("log", pipeline=path, job=read.job.id) if path else None
+    return {"schema": 1, "link": link, **gantt.as_columns(found, rows, read.job.ended, gantt.critical_path(found))}
+
+
+def _path_of(project: Project, read: JobStory) -> str | None:
+    return next((p for p in project.order if project.name_of(p) == read.job.pipeline), None)
+
+
 def _bars(read: JobStory, by: str) -> list[gantt.Bar]:
-    """Return all tries of a job. by: `worker` or `datum`, which is the row of a bar."""
+    """Return all tries of a job, by their start. by: `worker` or `datum`, which is the row of a bar."""
     ran = [attempt for _, attempt in read.attempts if attempt.took.began]
     spans = [((a.host, a.started), a.started or a.took.began, a.took.began, a.took.ended) for a in ran]
     staged = {id(a): at for a, at in zip(ran, gantt.staged(spans), strict=True)}
@@ -81,14 +104,14 @@ def _bars(read: JobStory, by: str) -> list[gantt.Bar]:
                 continue
             row = attempt.datum if by == "datum" else one.host or "unknown"
             what = f"try {number}, {max(0.0, one.ended - one.started):.1f} s"
-            bar = gantt.Bar(row, attempt.datum, one.kind, one.started, one.ended, what)
+            bar = gantt.Bar(row, attempt.datum, one.kind, one.started, one.ended, what, number=number)
             if number == 1 and id(attempt) in staged:
                 begin = min(staged[id(attempt)], one.started)
                 bar = replace(bar, queued=read.passes[key].started, staged=begin)
             if number == len(tries):
                 bar = replace(bar, kept=attempt.ended or None)
             found.append(bar)
-    return found
+    return sorted(gantt.lanes(found) if by == "worker" else found, key=lambda b: (b.start, b.row))
 
 
 def _changed(project: Project, path: str, row: JobRow) -> dict[str, Any] | None:
