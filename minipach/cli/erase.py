@@ -44,7 +44,7 @@ def erase(
     with project_lock(project.local.lock, wait=wait, notify=say):
         found = find(project, data)
         if not dry_run:
-            drop(project, found, say)
+            drop(project, found, data, say)
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
         report = write_report(project.local.erasures / f"{stamp}-{time.time_ns() % 10**9}", data, found, dry=dry_run)
     left = [f"{one.repo}: {line}" for one in found for line in one.left]

@@ -29,6 +29,7 @@ from minipach.storage.store import Store, dataset_id, is_confirmed, stores
 from minipach.storage.store_kinds import Ssh, ssh_address
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import byte_count, many, quoted
+from minipach.support.validation import InvalidError, parse_object
 
 MANIFEST = "minipach-manifest.json"
 _NAMESPACE = uuid.UUID("a3c1b4a0-2a53-4f0a-9f5d-0f6f0d0f9f11")  # of the ids of these special remotes
@@ -144,6 +145,61 @@ def send_outputs(project: Project, paths: Iterable[str], notify: Callable[[str],
         else:
             repo.git("config", "--local", _SENT, state)
     return problems
+
+
+def is_export(repo: Repo, remote: str) -> bool:
+    """Return whether a remote of a clone has files under their names, of which git-annex drops none by itself."""
+    known = described(repo, repo.config(f"remote.{remote}.annex-uuid") or "") or {}
+    return known.get("exporttree") == "yes"
+
+
+def remove_exported(repo: Repo, path: str, remote: str, is_erased: Callable[[str, str | None], bool]) -> int:
+    """Remove files from a place of `egress`, and from its manifest; return how many went.
+
+    Args:
+        repo: The clone that has the remote.
+        path: The path of the repo in the project.
+        remote: The remote of the place.
+        is_erased: Gets the path and the key of a file that is there; None: its content is in git itself.
+
+    Raises:
+        UserError: The place can't be changed.
+    """
+    identity = repo.config(f"remote.{remote}.annex-uuid") or ""
+    tree = _last_tree(repo, identity)
+    there = {entry.path: entry for entry in repo.ls_tree(tree, recursive=True)} if tree else {}
+    gone = {entry.path for entry in there.values() if is_erased(entry.path, _key(repo, entry))} - {MANIFEST}
+    if not gone:
+        return 0
+    _need_answer(repo, path, remote, there.values())
+    rest = [entry for entry in there.values() if entry.path not in gone]
+    if MANIFEST in there:
+        try:
+            old = parse_object(repo.objects.read(there[MANIFEST].sha) or b"")
+        except InvalidError:
+            old = {}
+        rest = [entry for entry in rest if entry.path != MANIFEST]
+        text = _manifest(repo, str(old.get("commit", "")), {entry.path: entry for entry in rest})
+        rest.append(TreeEntry(FILE, repo.hash_blob(text), MANIFEST))
+    after = repo.write_tree(rest)
+    _note_begun(repo, identity, [after])
+    _send(repo, path, remote, after)
+    repo.git("config", "--local", "--unset-all", _begun_key(identity), ok=(0, 5))
+    return len(gone)
+
+
+def _need_answer(repo: Repo, path: str, remote: str, entries: Iterable[TreeEntry]) -> None:
+    """Raise UserError if a place does not answer: git-annex takes no file for removed that it has tried to remove."""
+    key = next((key for entry in entries if (key := _key(repo, entry))), None)
+    if key is None:
+        return
+    try:
+        repo.git("annex", "checkpresentkey", key, remote, ok=(0, 1))
+    except GitError as error:
+        problem = f"the place does not answer: {without_credentials(error.reason)}"
+        raise UserError(
+            Problem("egress.incomplete", path, problem, f"minipach get {path}, then the same again")
+        ) from None
 
 
 def _head(project: Project, path: str, repo: Repo) -> str:

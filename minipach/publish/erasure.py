@@ -11,19 +11,24 @@ import json
 import os
 import posixpath
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from minipach.git.annex_keys import key_of_link, key_of_pointer
-from minipach.git.repo import SYMLINK, Repo, annex, has_annex, is_dataset
+from minipach.git.repo import SYMLINK, GitError, Repo, annex, has_annex, is_dataset
 from minipach.model.neutral_names import restore
 from minipach.model.pipeline import ALL, folder_in
-from minipach.model.repo_layout import RESULT_FILE, RESULTS_BRANCH
+from minipach.model.repo_layout import DATALAD_CONFIG, RESULT_FILE, RESULTS_BRANCH
 from minipach.project.project import Project
+from minipach.publish.egress import is_export, remove_exported
+from minipach.publish.exchange import without_credentials
 from minipach.records.results_branch import Result, from_json
+from minipach.storage.special_remotes import described, identity_in
+from minipach.storage.store import Store, stores_in
 from minipach.support.errors import Problem, UserError
-from minipach.support.text import quoted, suggest
+from minipach.support.text import many, quoted, suggest
 from minipach.support.validation import InvalidError, parse_object
 
 Notify = Callable[[str], None]
@@ -43,6 +48,7 @@ class Found:
         results: Names of datums with a result that was computed from it.
         dropped: By place, how many contents went.
         left: The contents that could not be dropped, and the reasons.
+        commands: Commands by which the copies that are left can be reached and erased.
     """
 
     repo: str
@@ -53,6 +59,7 @@ class Found:
     results: set[str] = field(default_factory=set)
     dropped: dict[str, int] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.paths or self.results)
@@ -60,7 +67,7 @@ class Found:
     def as_json(self) -> dict[str, Any]:
         """Return the JSON object of `minipach erase --json`."""
         lists = {name: sorted(getattr(self, name)) for name in ("paths", "keys", "shared", "in_git", "results")}
-        return {"repo": self.repo, **lists, "dropped": self.dropped, "left": self.left}
+        return {"repo": self.repo, **lists, "dropped": self.dropped, "left": self.left, "commands": self.commands}
 
 
 def find(project: Project, word: str) -> list[Found]:
@@ -199,23 +206,29 @@ def _key(repo: Repo, mode: str, sha: str) -> str | None:
     return key_of_link(data) if mode == SYMLINK else key_of_pointer(data)
 
 
-def erase(project: Project, found: Collection[Found], notify: Notify) -> None:
-    """Drop the contents from this clone, from all its remotes, and from the clones below. The caller holds the lock."""
+def erase(project: Project, found: Collection[Found], word: str, notify: Notify) -> None:
+    """Drop the contents from this clone, from all its remotes, and from the clones below. The caller holds the lock.
+
+    A place that can't be reached is reported, and stops nothing. word: what was asked for, for the report's commands.
+    """
+    wanted = {key for here in found for key in here.keys}
+    emptied: dict[str, set[str]] = {}
+    own = {(project.root / here.repo).resolve() for here in found}
+    for copy in _copies(project.root, wanted):  # installed inputs
+        folder = copy.parent if copy.name == ".git" else copy
+        if folder.resolve() not in own:
+            _drop_copy(folder, copy, found, emptied)
     for here in found:
         repo = Repo(project.root / here.repo)
         try:
-            if here.keys and has_annex(repo):
-                _drop(repo, here, notify)
+            if has_annex(repo):
+                for identity, keys in emptied.items():  # git-annex still records these copies
+                    rows = "".join(f"{key} {identity} 0\n" for key in sorted(keys & here.keys)).encode()
+                    if rows:
+                        annex(repo, "setpresentkey", "--batch", stdin=rows, ok=(0, 1))
+                _drop(project, repo, here, word, notify)
         finally:
             repo.close()
-    wanted = {key for here in found for key in here.keys}
-    for copy in _copies(project.root, wanted):  # installed inputs
-        for here in found:
-            if keys := here.keys & {path.name for path in copy.glob("annex/objects/*/*/*/*")}:
-                other = Repo(copy.parent if copy.name == ".git" else copy)
-                stdin = "".join(f"{key}\n" for key in sorted(keys)).encode()
-                annex(other, "drop", "--force", "--quiet", "--batch-keys", stdin=stdin, ok=(0, 1))
-                here.dropped[str(copy)] = len(keys)
 
 
 def _copies(root: Path, keys: Collection[str]) -> list[Path]:
@@ -227,23 +240,124 @@ def _copies(root: Path, keys: Collection[str]) -> list[Path]:
     return found
 
 
-def _drop(repo: Repo, here: Found, notify: Notify) -> None:
-    stdin = "".join(f"{key}\n" for key in sorted(here.keys)).encode()
+def _drop_copy(folder: Path, copy: Path, found: Collection[Found], emptied: dict[str, set[str]]) -> None:
+    """Drop contents from a clone below the project. emptied: gets its id, and what it has no more."""
+    with closing(Repo(folder)) as repo:
+        for here in found:
+            keys = here.keys & {path.name for path in copy.glob("annex/objects/*/*/*/*")}
+            if not keys:
+                continue
+            try:
+                number, why = _drop_from(repo, "", keys)
+            except GitError as error:
+                number, why = 0, without_credentials(error.reason)
+            here.dropped[str(copy)] = number
+            if why:
+                here.left.append(f"{many(len(keys) - number, 'content')} in {copy}: {why}")
+            elif identity := repo.config("annex.uuid"):
+                emptied.setdefault(identity, set()).update(keys)
+
+
+def _drop(project: Project, repo: Repo, here: Found, word: str, notify: Notify) -> None:
+    """Drop the contents of one repo from this clone and from each remote, and note which copies are left."""
+    before = len(here.left)
+    again = f"minipach erase {quoted(word)}"
+    failed: set[str] = set()
     names = [name for name in repo.line("remote").splitlines() if repo.config(f"remote.{name}.annex-uuid")]
     for name in ("", *(n for n in names if repo.config(f"remote.{n}.annex-ignore") != "true")):
-        words = [f"--from={name}"] if name else []
-        shown = ("--json", "--json-error-messages")
-        out = annex(repo, "drop", "--force", *words, *shown, "--batch-keys", stdin=stdin, ok=(0, 1))
-        rows = [json.loads(line) for line in out.splitlines() if line.startswith(b"{")]
-        bad = [row for row in rows if not row.get("success")]
-        here.dropped[name or "here"] = len(rows) - len(bad)
-        if bad:
-            why = " ".join(" ".join(bad[0].get("error-messages") or [str(bad[0].get("note") or "")]).split())
-            here.left.append(f"{len(bad)} contents in {name or 'here'}: {why}")
+        place = name or "here"
+        try:
+            if name and is_export(repo, name):
+                number, why = remove_exported(repo, here.repo, name, lambda p, k: p in here.paths or k in here.keys), ""
+                if number:
+                    here.dropped[place] = number
+            elif here.keys:
+                number, why = _drop_from(repo, name, here.keys)
+                here.dropped[place] = number
+            else:
+                continue
+        except UserError as error:
+            number, why = 0, error.problems[0].message
+        except GitError as error:
+            number, why = 0, without_credentials(error.reason)
+        if why:
+            failed.add(repo.config(f"remote.{name}.annex-uuid" if name else "annex.uuid") or "")
+            here.left.append(f"{many(len(here.keys) - number, 'content')} in {place}{_where(repo, name)}: {why}")
+            here.commands.append(again)
+    for folder in ("bad", "tmp"):  # damaged, and transferred in part
+        for key in here.keys:
+            (repo.common_dir / "annex" / folder / key).unlink(missing_ok=True)
+    _name_copies(project, repo, here, again, failed)
+    notify(f"{here.repo}: {len(here.keys)} contents dropped, {len(here.left) - before} places left")
+
+
+def _where(repo: Repo, name: str) -> str:
+    """Return the folder or host of a special remote in brackets; "" if it is not known here."""
+    settings = (f"remote.{name}.{key}" for key in ("annex-directory", "annex-rsyncurl", "url")) if name else ()
+    found = next((value for key in settings if (value := repo.config(key))), "")
+    return f" ({without_credentials(found)})" if found else ""
+
+
+def _drop_from(repo: Repo, name: str, keys: Collection[str]) -> tuple[int, str]:
+    """Drop contents from a remote, or from this clone (""). Return how many went, and why others did not."""
+    stdin = "".join(f"{key}\n" for key in sorted(keys)).encode()
+    words = [f"--from={name}"] if name else []
+    out = annex(
+        repo, "drop", "--force", *words, "--json", "--json-error-messages", "--batch-keys", stdin=stdin, ok=(0, 1)
+    )
+    rows = [json.loads(line) for line in out.splitlines() if line.startswith(b"{")]
+    bad = [row for row in rows if not row.get("success")]
+    why = " ".join(" ".join(bad[0].get("error-messages") or [str(bad[0].get("note") or "")]).split()) if bad else ""
+    return len(rows) - len(bad), (why or "git-annex gave no reason") if bad else ""
+
+
+def _name_copies(project: Project, repo: Repo, here: Found, again: str, failed: Collection[str]) -> None:
+    """Note the copies that no remote of this clone leads to. failed: the ids of those that are noted already."""
+    if not here.keys:
+        return
+    stdin = "".join(f"{key}\n" for key in sorted(here.keys)).encode()
     rows = annex(repo, "whereis", "--json", "--batch-keys", stdin=stdin, ok=(0, 1)).splitlines()
-    elsewhere = {place["description"] for row in map(json.loads, rows) for place in row.get("whereis", ())}
-    here.left += [f"git-annex knows copies in {place}" for place in sorted(elsewhere)]
-    notify(f"{here.repo}: {len(here.keys)} contents dropped, {len(here.left)} places left")
+    places: dict[str, list[str]] = {}
+    for row in map(json.loads, rows):
+        for place in row.get("whereis", ()):
+            places.setdefault(str(place["uuid"]), []).append(str(place["description"]))
+    removed = _removed_stores(project, repo) if places.keys() - set(failed) else {}
+    for identity, descriptions in sorted(places.items(), key=lambda item: item[1]):
+        if identity in failed:
+            continue
+        number, known = many(len(descriptions), "content"), described(repo, identity)
+        at = f"git -C {quoted(here.repo)} annex"
+        if store := removed.get(identity):
+            here.left.append(f"{number} in {store.name}, a store that was removed, at {store.place}")
+            add = " ".join(("minipach store add", store.name, *_options(store)))
+            here.commands.append(f"{add} && {again} && minipach store remove {store.name}")
+        elif known is not None:
+            name = known.get("name", identity)
+            here.left.append(f"{number} in {name}, a special remote that this clone does not have ({identity})")
+            where = " directory=DIR" if known.get("type") == "directory" else ""
+            here.commands.append(f"{at} enableremote {quoted(name)}{where} && {again}")
+        else:
+            here.left.append(f"{number} in another clone: {descriptions[0]} ({identity})")
+            here.commands.append(f"{again}  # in that clone")
+            here.commands.append(f"{at} dead {identity}  # if that clone is gone")
+
+
+def _removed_stores(project: Project, repo: Repo) -> dict[str, Store]:
+    """Return the stores that the project has had at any commit, by the id of their special remote in a repo."""
+    found: dict[str, Store] = {}
+    for commit in project.repo.line("rev-list", "HEAD", "--", DATALAD_CONFIG).splitlines():
+        try:
+            for store in stores_in(project.repo, f"--blob={commit}:{DATALAD_CONFIG}").values():
+                found.setdefault(identity_in(repo, store), store)
+        except (UserError, GitError):
+            continue  # it is none that could be added again
+    return found
+
+
+def _options(store: Store) -> list[str]:
+    """Return the options of `minipach store add` for a store."""
+    extra = [f"--{name} {quoted(value)}" for name in ("bucket", "prefix") if (value := getattr(store, name))]
+    return [f"--{store.kind} {quoted(store.url)}", *extra]
 
 
 def write_report(folder: Path, word: str, found: Collection[Found], *, dry: bool) -> Path:
@@ -269,6 +383,7 @@ def _report(word: str, found: Collection[Found], lists: Mapping[str, Path], *, d
         lines += [f"- dropped from {place}: {number}" for place, number in here.dropped.items()]
         lines += [f"- kept, since other files have the same content: {key}" for key in sorted(here.shared)]
         lines += [f"- not erased: {problem}" for problem in here.left]
+        lines += [f"  - when it can be reached: `{command}`" for command in dict.fromkeys(here.commands)]
         lines += [f"- in git itself, so still in the history: {path}" for path in sorted(here.in_git)]
         lines.append("")
     lines += [

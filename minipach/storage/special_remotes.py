@@ -61,7 +61,7 @@ def has_remote(repo: Repo, store: Store) -> bool:
 def is_usable(repo: Repo, store: Store) -> bool:
     """Return whether the special remote is confirmed here and has what is kept in no commit: folder, credentials."""
     name = f"remote.{store.name}"
-    identity = _uuid(repo, store)
+    identity = identity_in(repo, store)
     verified = repo.config(f"{name}.annex-verified")  # None: git-annex is older than this question
     if repo.config(f"{name}.annex-uuid") != identity or verified not in (None, "verified"):
         return False
@@ -80,7 +80,7 @@ def enable(repo: Repo, store: Store, top: Repo | None = None) -> bool:
     Raises:
         UserError: A remote of another kind has this name, or git-annex refuses.
     """
-    wanted = _uuid(repo, store)
+    wanted = identity_in(repo, store)
     if is_usable(repo, store):
         return False
     found = repo.config(f"remote.{store.name}.annex-uuid")
@@ -94,7 +94,7 @@ def enable(repo: Repo, store: Store, top: Repo | None = None) -> bool:
     if known is not None:
         compare(repo, store.name, known, words)
     if isinstance(kind, S3) and top is not None:
-        kind.held = top.common_dir / "annex" / "creds" / _uuid(top, store)
+        kind.held = top.common_dir / "annex" / "creds" / identity_in(top, store)
     env = kind.environment()
     kind.make(dataset_id(repo))
     kind.prepare(repo, store.name)
@@ -143,7 +143,7 @@ def compare(repo: Repo, name: str, known: Mapping[str, str], words: Sequence[str
         raise UserError(Problem("store.described-differently", str(repo.path), problem, fix))
 
 
-def _uuid(repo: Repo, store: Store) -> str:
+def identity_in(repo: Repo, store: Store) -> str:
     """Return the id of a store's special remote in a repo: equal in each clone, so that two that make it agree."""
     return str(uuid.uuid5(_NAMESPACE, "\n".join((dataset_id(repo), store.name, store.kind, store.place))))
 

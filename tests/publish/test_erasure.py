@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from minipach.git.repo import Repo
 from minipach.project.project import find_project
-from minipach.publish.erasure import erase, find
+from minipach.publish.egress import MANIFEST, egress
+from minipach.publish.erasure import erase, find, write_report
+from minipach.storage.setup import add, remove
+from minipach.storage.store import Store
 from minipach.support.errors import UserError
 from tests.fixtures.plain_projects import repo, root
 from tests.fixtures.projects import Study
@@ -54,7 +58,7 @@ def test_every_version_goes_from_every_copy(root: Files, raw: Files, tmp_path: P
     assert (len(found.keys), len(found.shared), found.in_git) == (2, 1, {"sub-1/notes.txt"})
     head, everything = raw.head(), {b"one", b"one again", b"blank", b"ten"}
     assert contents(tmp_path / "disk") == contents(raw.path / ".git/annex") == everything, "to look changes nothing"
-    erase(project, [found], quiet)
+    erase(project, [found], "raw:sub-1", quiet)
     assert contents(tmp_path / "disk") == contents(raw.path / ".git/annex") == {b"blank", b"ten"}
     assert (found.dropped, found.left, raw.head()) == ({"here": 2, "disk": 2}, [], head)
 
@@ -63,9 +67,77 @@ def test_a_store_that_does_not_answer_is_reported(root: Files, raw: Files, tmp_p
     (tmp_path / "disk").rename(tmp_path / "away")
     project = find_project(root.path)
     found = find(project, "raw:sub-1[0-9]")
-    erase(project, found, quiet)
+    erase(project, found, "raw:sub-1[0-9]", quiet)
     assert found[0].dropped["here"] == 1
     assert any("disk" in line for line in found[0].left)
+
+
+@pytest.fixture
+def out(root: Files, raw: Files, tmp_path: Path) -> Path:
+    """A folder to which `egress` has sent the dataset."""
+    egress(find_project(root.path), "raw", str(tmp_path / "out"))
+    return tmp_path / "out"
+
+
+def names(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_it_goes_from_a_place_of_egress(root: Files, raw: Files, out: Path, tmp_path: Path) -> None:
+    assert {"sub-1/scan", "sub-1/notes.txt", "sub-1/blank"} < names(out)
+    project = find_project(root.path)
+    (found,) = find(project, "raw:sub-1")
+    erase(project, [found], "raw:sub-1", quiet)
+    assert names(out) == {"sub-10/scan", "sub-2/blank", MANIFEST}
+    assert set(json.loads((out / MANIFEST).read_text())["files"]) == names(out) - {MANIFEST}
+    assert contents(tmp_path / "disk") == {b"blank", b"ten"}
+    assert (found.left, found.commands) == ([], [])
+
+
+def test_a_place_of_egress_that_is_away_stops_nothing(root: Files, raw: Files, out: Path, tmp_path: Path) -> None:
+    out.rename(tmp_path / "away")
+    project = find_project(root.path)
+    (found,) = find(project, "raw:sub-1")
+    erase(project, [found], "raw:sub-1", quiet)
+    assert contents(tmp_path / "disk") == contents(raw.path / ".git/annex") == {b"blank", b"ten"}
+    assert [line for line in found.left if "egress-" in line] and "minipach erase raw:sub-1" in found.commands[0]
+    (tmp_path / "away").rename(out)
+    (found,) = find(project, "raw:sub-1")
+    erase(project, [found], "raw:sub-1", quiet)
+    assert not any(name.startswith("sub-1/") for name in names(out)) and found.left == []
+
+
+def test_a_store_that_was_removed_is_named_with_the_commands(root: Files, raw: Files, tmp_path: Path) -> None:
+    project = find_project(root.path)
+    store = Store("lab", "dir", str(tmp_path / "lab"))
+    add(project, store, quiet)
+    raw.git("annex", "copy", "--quiet", "--all", "--to=lab")
+    remove(project, "lab", quiet)
+    raw.git("remote", "remove", "disk")
+    (found,) = find(project, "raw:sub-1")
+    erase(project, [found], "raw:sub-1", quiet)
+    assert contents(raw.path / ".git/annex") == {b"blank", b"ten"}
+    assert {line.split(",")[0] for line in found.left} == {"2 contents in lab", "2 contents in disk"}
+    again = "minipach erase raw:sub-1"
+    assert f"minipach store add lab --dir {store.url} && {again} && minipach store remove lab" in found.commands
+    add(project, store, quiet)
+    (found,) = find(project, "raw:sub-1")
+    erase(project, [found], "raw:sub-1", quiet)
+    assert contents(tmp_path / "lab") == {b"blank", b"ten"}
+    report = write_report(tmp_path / "report", "raw:sub-1", [found], dry=False).read_text()
+    assert all(command in report for command in found.commands) and "lab" not in "".join(found.left)
+
+
+def test_a_remote_that_git_annex_cannot_speak_to_stops_nothing(root: Files, raw: Files, tmp_path: Path) -> None:
+    raw.git("config", "remote.disk.annex-externaltype", "no-such-program")
+    raw.git("annex", "initremote", "other", "type=directory", f"directory={tmp_path}/disk", "encryption=none")
+    raw.git("config", "remote.away.url", str(tmp_path / "nowhere"))
+    raw.git("config", "remote.away.annex-uuid", "00000000-0000-0000-0000-00000000000a")
+    project = find_project(root.path)
+    (found,) = find(project, "raw:sub-1")
+    erase(project, [found], "raw:sub-1", quiet)
+    assert contents(raw.path / ".git/annex") == {b"blank", b"ten"} == contents(tmp_path / "disk")
+    assert any(" in away (" in line for line in found.left)
 
 
 @pytest.mark.parametrize("word", ["raw", "raw:", "raw:sub-3", "nowhere:x"])
