@@ -1,4 +1,7 @@
-"""The report of a project as one HTML file: it needs no other file, and makes no request."""
+"""The report of a project as one HTML file: it needs no other file, and makes no request.
+
+Small pictures are in it as they are, larger ones as small copies, where Pillow is installed.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import dataclass
 
 from minipach.console.previews import PICTURES, is_picture, kind_of
 from minipach.console.rendering import asset, data_address, render
+from minipach.console.thumbnails import INSTALL, is_possible, thumbnail
 from minipach.git.repo import Repo, TreeEntry, is_dataset
 from minipach.project.project import Project
 from minipach.views.contents import entry_at, read_content
@@ -15,7 +19,9 @@ from minipach.views.dag_svg import as_svg
 from minipach.views.report import PipelineReport, Report
 
 LARGEST = 5_000_000  # bytes of the file
-_PICTURE = 60_000  # bytes of a picture that is shown
+_PICTURE = 60_000  # bytes of a picture that is shown as it is
+_LARGE = 20_000_000  # bytes of a picture that has a small copy
+_MOST_LARGE = 100  # large pictures of one pipeline that are read
 _ALL_PICTURES = 1_500_000  # bytes of all of them
 _PER_PIPELINE = 24  # pictures of one pipeline
 _ROWS = 2000  # of each table, before it is known how large rows are
@@ -23,11 +29,15 @@ _ROWS = 2000  # of each table, before it is known how large rows are
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A small output that is a picture. address: a `data:` address with its content."""
+    """An output that is a picture. address: a `data:` address with its content, or a small copy.
+
+    size: of the picture that this is a small copy of ("": it is the picture itself).
+    """
 
     pipeline: str
     path: str
     address: str
+    size: str = ""
 
 
 def report_html(project: Project, report: Report) -> str:
@@ -38,6 +48,8 @@ def report_html(project: Project, report: Report) -> str:
     pictures = list(_pictures(project, report))
     fixed = {"report": report, "svg": as_svg(report.dag), "style": asset("console.css"), "pictures": pictures}
     fixed["unseen"] = _unseen(report, pictures)
+    fixed["most_pictures"] = _PER_PIPELINE
+    fixed["install"] = "" if is_possible() else INSTALL
 
     def page_of(rows: int) -> tuple[str, int]:
         page = render("report.html", most=rows, **fixed)
@@ -76,25 +88,34 @@ def _pictures(project: Project, report: Report) -> Iterator[Picture]:
             continue
         repo = Repo(project.root / pipeline.path)
         try:
-            for path, data in _small_pictures(repo, pipeline):
-                left -= len(data) * 4 // 3
+            for one in _pictures_of(repo, pipeline):
+                left -= len(one.address)
                 if left < 0:
                     return
-                yield Picture(pipeline.name, path, data_address(kind_of(path, data), data))
+                yield one
         finally:
             repo.close()
 
 
-def _small_pictures(repo: Repo, pipeline: PipelineReport) -> Iterator[tuple[str, bytes]]:
-    found = 0
+def _pictures_of(repo: Repo, pipeline: PipelineReport) -> Iterator[Picture]:
+    found = large = 0
+    can_shrink = is_possible()
     for path in (o.path for made in pipeline.made for o in made.outputs):
         if not path.lower().endswith(PICTURES):
             continue
         entry: TreeEntry | None = entry_at(repo, pipeline.commit, path)
-        content = read_content(repo, entry, _PICTURE) if entry else None
+        content = read_content(repo, entry, _LARGE if can_shrink else _PICTURE) if entry else None
         if content is None or content.data is None or not content.is_whole or not is_picture(content.data):
             continue
-        yield path, content.data
+        if len(content.data) <= _PICTURE:
+            yield Picture(pipeline.name, path, data_address(kind_of(path, content.data), content.data))
+        else:
+            large += 1
+            small = thumbnail(content.data) if large <= _MOST_LARGE else None
+            if small is None:
+                continue
+            address = data_address("image/jpeg", small.data)
+            yield Picture(pipeline.name, path, address, f"{small.wide} × {small.high}")
         found += 1
         if found == _PER_PIPELINE:
             return

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from minipach.console import report_page
+from minipach.console import report_page, thumbnails
 from minipach.console.report_page import LARGEST, report_html
 from minipach.project.project import Project
 from minipach.views.report import Made, Output, Report, read_report
+from tests.fixtures.pictures import bomb, large_picture
 from tests.fixtures.projects import Study
 from tests.fixtures.stories import PIXEL, troubled
 
@@ -62,6 +63,31 @@ def test_large_reports_are_cut_and_say_so(report: Report, tmp_path: Path) -> Non
     assert len(page.encode()) > LARGEST * 0.8, "as many rows as fit"
     shown = page.count("datum-0")
     assert 0 < shown < 30_000 and f"{30_000 - shown} more rows are in the JSON file" in page
+
+
+@pytest.fixture
+def photographs(study: Study) -> Project:
+    """A project with outputs that are a large picture, a broken one, and one that says it has 10^10 pixels."""
+    data = large_picture()
+    study.put("images/large.png", data)
+    study.put("images/broken.png", data[:80_000] + bytes(20_000))
+    study.put("images/bomb.png", bomb())
+    study.copier()
+    study.schedule()
+    return Project(study.root)
+
+
+@pytest.mark.slow
+def test_large_pictures_have_small_copies(photographs: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = report_html(photographs, read_report(photographs))
+    assert page.count("<img") == 1 and 'src="data:image/jpeg;base64,' in page
+    assert "large.png (a small copy of 300 × 200 pixels)" in page
+    assert "2 more pictures are not in this page" in page and "pip install" not in page
+    assert report_html(photographs, read_report(photographs)) == page, "the same state, the same bytes"
+    monkeypatch.setattr(thumbnails, "find_spec", lambda name: None)
+    without = report_html(photographs, read_report(photographs))
+    assert "<img" not in without and "3 more pictures are not in this page" in without
+    assert "pip install &#39;minipach[report]&#39;" in without
 
 
 @pytest.mark.slow
