@@ -159,6 +159,7 @@ def down(context: typer.Context) -> None:
     """
     from minipach.executors.rq.private_server import down as stop
     from minipach.executors.rq.private_store import receiver, service
+    from minipach.executors.rq.private_store import stop as stop_store
 
     here: Here = context.obj
     project = here.project()
@@ -166,8 +167,7 @@ def down(context: typer.Context) -> None:
     if heard:
         say(f"ended: {receiver(project).what}")
     ended = stop(project, say)
-    server = service(project)
-    if server.stop():
-        say(f"ended: {server.what}")
+    if stop_store(project):
+        say(f"ended: {service(project).what}")
     elif not (ended or heard):
         show("nothing runs")

@@ -13,6 +13,7 @@ import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree.ElementTree import ParseError
 
 from minipach.support.errors import Problem, UserError
 
@@ -142,7 +143,7 @@ def prove(place: Bucket, key: Credentials) -> bool:
     except Exception as error:
         raise UserError(_refusal(place, error)) from None
     else:
-        problem = "the host has a bucket of any name: it is no object store"
+        problem = "the host accepts anything, also a bucket of any name: it is no object store"
         raise UserError(Problem("bucket.no-store", place.url, problem, "correct the address"))
     listing(place, key, most=1)
     try:
@@ -202,6 +203,10 @@ def _refusal(place: Bucket, error: Exception) -> Problem:
     if isinstance(error, ValueError) and "bucket name" in str(error):  # refused before anything is sent
         fix = "3 to 63 lower-case letters, digits, dots and hyphens"
         return Problem("bucket.bad-name", place.name or "--bucket", "not the name of a bucket", fix)
+    # of an answer with code 200, and no XML or that of something else
+    if isinstance(error, ParseError) or (isinstance(error, ValueError) and str(error).startswith("XML element")):
+        problem = "the host accepts anything, but answers nothing that a store would: it is no object store"
+        return Problem("bucket.no-store", where, problem, "correct the address")
     problem = f"no object store answers at {place.host}:{place.port}: {reason(error)}"
     return Problem("bucket.no-store", where, problem, "start the store, or correct the address")
 

@@ -49,7 +49,8 @@ def _folder(project: Project) -> Path:
 class Service:
     """A process in the background, known by a file with its number, words of its command line and its folder.
 
-    words: of which one is in it · socket: where it listens, which finds it without the file, too.
+    words: of which one is in it · socket: where it listens, which finds it without the file, too · patience: seconds in
+    which it ends by itself · kill: whether it is killed then, since it loses nothing by that.
     """
 
     what: str
@@ -57,6 +58,8 @@ class Service:
     words: tuple[str, ...]
     folder: Path
     socket: Path | None = None
+    patience: float = _STOP
+    kill: bool = False
 
     def pid(self) -> int | None:
         """Return its number, if it runs and is what we started."""
@@ -82,10 +85,12 @@ class Service:
         pid = self.pid()
         if pid is not None:
             os.kill(pid, signal.SIGTERM)
-            deadline = time.monotonic() + _STOP
-            while self.pid() is not None and time.monotonic() < deadline:
-                time.sleep(0.05)
-            if self.pid() is not None:
+            ended = self._ends_within(self.patience)
+            if not ended and self.kill:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                ended = self._ends_within(_STOP)
+            if not ended:
                 raise UserError(
                     Problem(
                         "worker.does-not-end", self.what, f"process {pid} does not end", f"see {self.pid_file.parent}"
@@ -93,6 +98,12 @@ class Service:
                 )
         self.pid_file.unlink(missing_ok=True)
         return pid is not None
+
+    def _ends_within(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while self.pid() is not None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return self.pid() is None
 
 
 def _listener(path: Path) -> int | None:

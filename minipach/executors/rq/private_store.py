@@ -28,12 +28,28 @@ if TYPE_CHECKING:
 
 NAME = "local"
 _START = 60.0  # seconds until all parts of the server answer
+_PATIENCE = 1.5  # seconds for requests that are under way when the server ends
 
 
 def service(project: Project) -> Service:
     """Return the server of this project."""
     folder = project.local.store
-    return Service("S3 server", folder / "store.pid", ("weed",), folder / "data")
+    return Service("S3 server", folder / "store.pid", ("weed",), folder / "data", patience=_PATIENCE, kill=True)
+
+
+def stop(project: Project) -> bool:
+    """End the server; return whether it ran.
+
+    By itself it waits 15 s for connections between its own parts. It has written what it has acknowledged. So it is
+    killed, and its files are synced to the disk, as it would do at its end.
+    """
+    if not service(project).stop():
+        return False
+    for path in (project.local.store / "data").rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    return True
 
 
 def receiver(project: Project) -> Service:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -104,6 +105,17 @@ def test_a_process_whose_file_with_its_number_is_damaged_is_found_by_its_socket(
         found = ours.pid()
         process.kill()
     assert found == process.pid
+
+
+def test_a_process_that_does_not_end_by_itself_is_killed_where_it_may_be(tmp_path: Path) -> None:
+    code = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint(flush=True), input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "us"], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin and process.stdout and process.stdout.readline() == b"\n"
+        (tmp_path / "pid").write_text(f"{process.pid}\n")
+        assert Service("us", tmp_path / "pid", ("us",), tmp_path, patience=0.1, kill=True).stop()
+        assert process.wait() == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("text", ["1\n"])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+from minio import Minio
 
-from minipach.executors.rq.private_store import service, start
+from minipach.executors.rq.private_store import service, start, stop
 from minipach.git.repo import Repo, annex
-from minipach.project.project import find_project
+from minipach.project.project import Project, find_project
 from minipach.publish.project_exchange import push
+from minipach.storage.private_store import read_credentials, read_ports
+from minipach.storage.s3 import bucket, client
 from minipach.support.errors import UserError
 from tests.fixtures.plain_projects import repo, root
 from tests.fixtures.projects import need
@@ -32,7 +36,27 @@ def annexed(files: Files, name: str) -> None:
     files.commit()
 
 
-@pytest.mark.soak  # a stop of the server takes 15 s
+def written(project: Project, name: str) -> bool:
+    """Put an object; the server acknowledges it."""
+    found = store_client(project).put_object("contents", name, io.BytesIO(name.encode()), len(name))
+    return found.object_name == name
+
+
+def has(project: Project, name: str) -> bool:
+    answer = store_client(project).get_object("contents", name)
+    try:
+        return bool(answer.data == name.encode())
+    finally:
+        answer.close()
+
+
+def store_client(project: Project) -> Minio:
+    ports, key = read_ports(project.local), read_credentials(project.local)
+    assert ports is not None and key is not None
+    return client(bucket(f"http://127.0.0.1:{ports['s3']}", "contents", ""), key)
+
+
+@pytest.mark.soak
 def test_data_stay_while_it_is_down(root: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     need("weed")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -57,10 +81,12 @@ def test_data_stay_while_it_is_down(root: Files, monkeypatch: pytest.MonkeyPatch
         with watched_processes(secret) as shown:
             annex(late, "drop", "--quiet", "a.dat")
         assert shown == [] and files_with(secret, root.path) == [str(key)] and key.stat().st_mode & 0o077 == 0
-        assert service(project).stop()
+        acknowledged = [name for name in map(str, range(50)) if written(project, name)]
+        assert stop(project)
         assert Repo(late.path).git("annex", "get", "--quiet", "a.dat", ok=(0, 1)) == b""
         assert not (late.path / "a.dat").exists()
         start(project, quiet)
+        assert {name for name in acknowledged if not has(project, name)} == set()
         annex(late, "get", "--quiet", "a.dat")
         assert (late.path / "a.dat").read_bytes() == b"some content"
         secret = (project.local.store / "key").read_text().split()[1]
@@ -69,7 +95,7 @@ def test_data_stay_while_it_is_down(root: Files, monkeypatch: pytest.MonkeyPatch
         assert secret.encode() not in command, "who lists processes sees no secret"
         assert secret not in (root.path / ".git/config").read_text()
     finally:
-        service(project).stop()
+        stop(project)
     assert service(project).pid() is None
 
 
