@@ -12,7 +12,7 @@ import json
 import os
 import posixpath
 import random
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,7 +34,8 @@ from minipach.storage.setup import (
     unconfirmed_problem,
     usable_stores,
 )
-from minipach.storage.store import Store, stores
+from minipach.storage.special_remotes import described, identity_in, is_usable
+from minipach.storage.store import Store, is_confirmed, stores
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.text import many, quoted, suggest
 
@@ -126,7 +127,13 @@ def push(
         if store is None and not plan:
             depend(project, repo)
         moved = Moved(path, remote, tuple(_stores(project, repo, remote, store)))
-        found.append(_plan(repo, moved) if plan else moved)
+        if plan:
+            coming = _coming(project, repo, known.values() if store is None else (store,))
+            if store is None and coming:  # then the git remote itself needs to keep nothing
+                moved = replace(moved, stores=tuple(depends(repo, remote) or usable_stores(project, repo)))
+            filled = dict.fromkeys([*moved.stores, *(one.name for one in coming)])
+            moved = _plan(repo, replace(moved, stores=tuple(filled)), coming)
+        found.append(moved)
     if not plan:
         found = send(project, found, notify, verify=verify, claims=claims)
     if not found:
@@ -477,11 +484,23 @@ def _stores(project: Project, repo: Repo, remote: str, store: Store | None) -> l
     return first or ([remote] if keeps else [])
 
 
-def _plan(repo: Repo, moved: Moved) -> Moved:
+def _coming(project: Project, repo: Repo, known: Iterable[Store]) -> list[Store]:
+    """Return the stores that `push` sets up in a repo before it sends anything."""
+    if not keeps_contents(repo):
+        return []
+    return [one for one in known if is_confirmed(project.repo, one) and not is_usable(repo, one)]
+
+
+def _plan(repo: Repo, moved: Moved, coming: Iterable[Store]) -> Moved:
+    """Return what would go. coming: the stores that are not set up in the repo yet."""
     sizes: dict[tuple[str, str], int] = {}
+    ids = {one.name: identity_in(repo, one) for one in coming}
     for store in moved.stores:
+        place = ids.get(store, store)
+        # another clone may have set it up, and filled it
+        lacking = () if store in ids and described(repo, place) is None else ("--not", f"--in={place}")
         for branch in branches(repo):
-            out = annex(repo, "find", "--json", "--in=here", "--not", f"--in={store}", f"--branch={branch}")
+            out = annex(repo, "find", "--json", "--in=here", *lacking, f"--branch={branch}")
             for row in map(json.loads, out.splitlines()):
                 sizes[store, row["key"]] = int(row.get("bytesize") or 0)
     commits = 0

@@ -178,6 +178,13 @@ def test_a_repo_that_comes_later_gets_the_store(root: Files, project: Project, t
     late.git("annex", "init", "--quiet")
     late.commit()
     save(late, "c.dat")
+    planned = push(find_project(root.path), "disk", quiet, plan=True)
+    assert {one.repo: (one.contents, one.size, one.stores) for one in planned} == {
+        "images": (1, 3000, ("disk",)),
+        "late": (1, 3000, ("disk",)),
+        ".": (0, 0, ("disk",)),
+    }
+    assert "disk" not in late.line("remote"), "a plan sets nothing up"
     moved = push(find_project(root.path), "disk", quiet)
     assert {one.repo: one.contents for one in moved} == {"images": 1, "late": 1, ".": 0}
     assert b"disk" in annex(Repo(late.path), "whereis", "c.dat")
