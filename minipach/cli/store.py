@@ -140,15 +140,25 @@ def check(context: typer.Context, name: NAME, as_json: JSON = False) -> None:
 
 
 @guarded
-def remove(context: typer.Context, name: NAME) -> None:
+def remove(
+    context: typer.Context,
+    name: NAME,
+    only_here: Annotated[bool, typer.Option("--here", help="Remove it from this clone alone.")] = False,
+) -> None:
     """Take a store out of the project. Its objects stay.
 
-    Refuses if a content of the project is in this store alone.
+    Refuses if a content of the project is in this store alone. With --here, only this clone forgets the store. It can
+    then send to its other remotes. `minipach store add STORE` brings the store back.
 
     Example: minipach store remove lab
     """
     from minipach.storage.setup import remove as remove_store
+    from minipach.storage.setup import remove_here
 
     here: Here = context.obj
+    if only_here:
+        remove_here(here.project(), name, say)
+        show(f"{name} is removed from this clone; the project has it still")
+        return
     remove_store(here.project(), name, say)
     show(f"{name} is removed; its objects stay where they are")

@@ -121,7 +121,8 @@ def unconfirmed_problem(project: Project, store: Store) -> Problem:
     before = confirmed_place(project.repo, store.name)
     moved = f", and was at {before} when it was confirmed" if before else ""
     problem = f"{store.place} came with the project and is not confirmed here{moved}"
-    return Problem("store.not-confirmed", store.name, problem, f"minipach store add {store.name}, if you expect it")
+    fix = f"minipach store add {store.name}, if you expect it; else minipach store remove {store.name} --here"
+    return Problem("store.not-confirmed", store.name, problem, fix)
 
 
 def remove(project: Project, name: str, notify: Notify) -> None:
@@ -135,17 +136,29 @@ def remove(project: Project, name: str, notify: Notify) -> None:
         if has_remote(repo, store) and (only := _only_there(repo, store)):
             fix = f"git -C {quoted(repo.path)} annex get --from={name} --all, or keep the store"
             raise UserError(Problem("store.only-copy", path, f"{many(only, 'content')} are in {name} alone", fix))
-    for path, repo in repos(project):
+    for _, repo in repos(project):
         if has_remote(repo, store):
             # else git-annex would enable it in each new clone, and block all that such a clone sends
             annex(repo, "configremote", name, "autoenable=false", ok=(0, 1))
+    remove_here(project, name, notify)
+    forget(project, store)
+    _commit(project, f"remove the store {name}")
+
+
+def remove_here(project: Project, name: str, notify: Notify) -> None:
+    """Take a store out of this clone alone. git-annex sends nothing while a clone has a store that is not confirmed.
+
+    Raises:
+        UserError: There is no such store.
+    """
+    store = store_of(project, name)
+    for path, repo in repos(project):
+        if has_remote(repo, store) and name not in git_remotes(repo):  # anybody can give a store the name of a remote
             repo.git("remote", "remove", name)
             notify(f"{path}: the remote {name} is removed")
         for remote in git_remotes(repo):
             repo.git("config", "--local", "--unset-all", f"remote.{remote}.{_DEPENDS}", f"^{name}$", ok=(0, 5))
-    forget(project, store)
     project.repo.git("config", "--local", "--unset", f"{STORE_SECTION}.{name}.confirmed", ok=(0, 5))
-    _commit(project, f"remove the store {name}")
 
 
 def states(project: Project, store: Store) -> list[RepoState]:

@@ -11,9 +11,9 @@ import pytest
 
 from minipach.git.repo import Repo, annex
 from minipach.project.project import Project, find_project
-from minipach.publish.project_exchange import push
+from minipach.publish.project_exchange import Moved, push
 from minipach.storage.s3 import Bucket, Credentials, listing
-from minipach.storage.setup import add, check, remove, states
+from minipach.storage.setup import add, check, remove, remove_here, states
 from minipach.storage.store import Store, is_confirmed, stores
 from minipach.support.errors import UserError
 from tests.fixtures.plain_projects import repo, root
@@ -284,6 +284,30 @@ def test_a_store_that_came_with_a_clone_waits_for_confirmation(project: Project,
     here.git("annex", "add", "--quiet", "b.dat")
     here.git("commit", "--quiet", "-m", "more")
     assert [one.contents for one in push(copy, "cloud", quiet) if one.repo == "images"] == [1]
+
+
+@pytest.mark.slow
+def test_a_clone_that_removes_an_unconfirmed_store_sends_to_its_other_remotes(
+    project: Project, cloud: Store, tmp_path: Path
+) -> None:
+    add(project, cloud, quiet)
+    copy = clone_of(project, tmp_path / "copy")
+    images = Repo(copy.root / "images")
+    images.git("init", "--quiet", "--bare", str(tmp_path / "server"))
+    Repo(tmp_path / "server").git("annex", "init", "--quiet")
+    images.git("remote", "add", "server", str(tmp_path / "server"))
+    annex(images, "get", "--quiet", "a.dat")
+
+    def pushed() -> Moved:
+        return next(one for one in push(copy, "server", quiet) if one.repo == "images")
+
+    assert [problem.code for problem in pushed().problems] == ["push.unverified-remote"]
+    told: list[str] = []
+    remove_here(copy, "cloud", told.append)
+    assert len(told) == 3 and stores(copy) == {"cloud": cloud} and images.config("remote.cloud.annex-uuid") is None
+    moved = pushed()
+    assert (moved.problems, moved.contents) == ((), 1) and list((tmp_path / "server").rglob("*.dat"))
+    assert not list((tmp_path / "cloud").rglob("*.dat")), "nothing goes to a store that is not confirmed"
 
 
 def test_a_store_whose_address_changed_waits_for_confirmation(project: Project, tmp_path: Path) -> None:
