@@ -128,7 +128,10 @@ def _extent(bars: Sequence[Bar], published: float | None) -> tuple[float, float]
 
 
 def lanes(bars: Sequence[Bar]) -> list[Bar]:
-    """Return the bars, each in a row in which no two run at once: a worker with several slots has several rows."""
+    """Return the bars, each in a row in which no two run at once: a worker with several slots has several rows.
+
+    None of them waited in its row: a datum is queued for any worker.
+    """
     found: list[Bar] = []
     busy: dict[str, list[tuple[float, int]]] = {}  # of each worker: its rows that are in use, and until when
     free: dict[str, list[int]] = {}
@@ -139,7 +142,7 @@ def lanes(bars: Sequence[Bar]) -> list[Bar]:
             heappush(idle, heappop(used)[1])
         number = heappop(idle) if idle else len(used) + 1
         heappush(used, (bar.end, number))
-        found.append(bar if number == 1 else replace(bar, row=f"{bar.row} ({number})"))
+        found.append(replace(bar, row=bar.row if number == 1 else f"{bar.row} ({number})", queued=None))
     return found
 
 

@@ -188,9 +188,25 @@ def test_all_tries_of_a_large_job_are_reached_by_keyboard(browser: Browser, tmp_
             assert violations(page) == [] and page.evaluate("document.documentElement.scrollWidth") <= wide
             screenshot(page, f"large-job-{scheme}")
             if scheme == "light":
+                keep_place(page, study)
                 reach_all(page)
             no_trouble(page)
             context.close()
+
+
+def keep_place(page: Page, study: Study) -> None:
+    """An update of the page leaves the zoom, the chosen try and the focus."""
+    own = page.locator("#chart .gantt")
+    page.locator("#chart canvas").focus()
+    for key in ("End", "+"):
+        page.keyboard.press(key)
+    view = own.get_attribute("data-view")
+    page.evaluate("document.getElementById('chart').dataset.old = '1'")
+    study.put("images/dust.txt", "fine\n")
+    page.wait_for_selector("#chart[data-bars]:not([data-old]) canvas")
+    assert own.get_attribute("data-at") == "5999" and own.get_attribute("data-view") == view
+    assert page.evaluate("document.activeElement.tagName") == "CANVAS"
+    page.keyboard.press("0")
 
 
 def reach_all(page: Page) -> None:

@@ -68,8 +68,9 @@ def test_columns_have_all_bars_by_row_and_time() -> None:
 
 
 def test_tries_of_a_worker_that_ran_at_once_are_in_rows_of_their_own() -> None:
-    bars = [Bar("host", str(n), "ok", n, n + 2.5, "try 1") for n in range(5)] + [bar("other", 0, 9)]
+    bars = [Bar("host", str(n), "ok", n, n + 2.5, "try 1", queued=-9) for n in range(5)] + [bar("other", 0, 9)]
     found = lanes(bars)
+    assert {b.queued for b in found} == {None}, "what waited for any worker would hide what ran before"
     assert rows_of(found, by_name=True) == ["host", "host (2)", "host (3)", "other"]
     assert sorted(b.datum for b in found) == sorted(b.datum for b in bars)
     for row in rows_of(found):

@@ -95,20 +95,34 @@
     for (let row = one; row < last; row++) paint.fillText(short(data.rows[row], left - 12), 4, TOP + row * ROW - scrolled + 14);
     paint.beginPath(); paint.rect(left - 1, TOP - 6, wide - left + 1, high); paint.clip();
     if (data.published > data.last) fill("publishing", x(data.last), TOP - 6, Math.max(1, x(data.published) - x(data.last)), high);
+    // Of bars at one pixel one is drawn, a failed one first: a frame costs what the screen has, not what the job has.
+    const scale = (wide - left - 10) / (to - from), layers = new Map();
+    const put = (name, x0, y, w, h) => { if (layers.has(name)) layers.get(name).push(x0, y, w, h); else layers.set(name, [x0, y, w, h]); };
     for (let row = one; row < last; row++) {
       const y = TOP + row * ROW - scrolled;
-      let before = "";
+      let pixel = -1e9, failed = false, outlined = -1e9;
       for (let n = first[row]; n < first[row + 1]; n++) {
-        const x0 = x(data.start[n]), w = Math.max(2, x(data.end[n]) - x0), kind = kindOf(n);
-        const seen = kind + Math.floor(x0);
-        if (w === 2 && seen === before && n !== at && !critical.has(n)) continue;
-        before = seen;
-        for (const [name, a, b] of spans(n)) if (x(b) > left && x(a) < wide) fill(name, x(a), y + 6, Math.max(1, x(b) - x(a)), ROW - 13);
+        const x0 = left + (data.start[n] - from) * scale, here = Math.floor(x0), worse = data.failed[n] && !failed;
+        const outline = data.outline[n] && here !== outlined;
+        if (here === pixel && !worse && !outline && n !== at) continue;
+        failed = here === pixel ? failed || data.failed[n] : data.failed[n];
+        pixel = here;
+        for (const [name, a, b] of spans(n)) if (x(b) > left && x(a) < wide) put(name, x(a), y + 6, Math.max(1, x(b) - x(a)), ROW - 13);
+        const w = Math.max(2, (data.end[n] - data.start[n]) * scale);
         if (x0 > wide || x0 + w < left) continue;
-        fill(kind, x0, y + 2, w, ROW - 5);
-        if (critical.has(n)) { paint.strokeStyle = colours.critical.stroke; paint.lineWidth = 2; paint.strokeRect(x0, y + 2, w, ROW - 5); }
+        put(kindOf(n), x0, y + 2, w, ROW - 5);
+        if (outline) { outlined = here; put("critical", x0, y + 2, w, ROW - 5); }
       }
     }
+    for (const name of ["queued", "staging", "publishing", "ok", "lost", "recovered", "failed", "critical"]) {
+      const all = layers.get(name) || [], isLine = name === "critical";
+      paint.globalAlpha = colours[name].alpha;
+      paint.fillStyle = colours[name].fill;
+      paint.strokeStyle = colours[name].stroke;
+      paint.lineWidth = 2;
+      for (let n = 0; n < all.length; n += 4) if (isLine) paint.strokeRect(all[n], all[n + 1], all[n + 2], all[n + 3]); else paint.fillRect(all[n], all[n + 1], all[n + 2], all[n + 3]);
+    }
+    paint.globalAlpha = 1;
     if (at >= 0) {
       const x0 = x(data.start[at]);
       paint.strokeStyle = colours.text;
@@ -223,7 +237,8 @@
     event.preventDefault();
   });
   canvas.addEventListener("focus", () => { hasFocus = true; });
-  canvas.addEventListener("blur", () => { if (canvas.isConnected) hasFocus = false; });
+  // The focus is lost, too, when an update takes the canvas out of the page: then it comes back.
+  canvas.addEventListener("blur", () => setTimeout(() => { if (canvas.isConnected && document.activeElement !== canvas) hasFocus = false; }));
   lanes.addEventListener("scroll", () => { if (data && own.isConnected) { scrolledTo = lanes.scrollTop; draw(); } });
   for (const [text, act] of [["+", () => zoom(1.5, middle())], ["−", () => zoom(1 / 1.5, middle())], ["all", () => look(0, data.span)]]) {
     const button = make("button", { type: "button", textContent: text });
@@ -253,6 +268,8 @@
     for (let n = 0; n < data.bars; n++) data.last = Math.max(data.last, data.end[n], data.kept[n] || 0);
     data.span = Math.max(data.span, 1);
     critical = new Set(data.critical);
+    data.outline = Uint8Array.from(data.row, (_, n) => critical.has(n));
+    data.failed = Uint8Array.from(data.row, (_, n) => kindOf(n) === "failed");
     first = new Array(data.rows.length + 1).fill(data.bars);
     for (let n = data.bars - 1; n >= 0; n--) first[data.row[n]] = n;
     if (all) { from = 0; to = data.span; }
