@@ -28,7 +28,7 @@ def workflow(kind: str) -> str:
 
 
 def shell_step(name: str) -> str:
-    """Return the shell commands of a step: setup, image, run or `notify`."""
+    """Return the shell commands of a step. name: its file in `workflows`, without the suffix."""
     return (_FOLDER / f"{name}.sh").read_text("utf-8").rstrip("\n")
 
 
