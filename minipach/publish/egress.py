@@ -170,6 +170,12 @@ def remove_exported(repo: Repo, path: str, remote: str, is_erased: Callable[[str
     there = {entry.path: entry for entry in repo.ls_tree(tree, recursive=True)} if tree else {}
     gone = {entry.path for entry in there.values() if is_erased(entry.path, _key(repo, entry))} - {MANIFEST}
     if not gone:
+        complete = (repo.config(_begun_key(identity)) or "").partition(" ")[0]
+        before = repo.ls_tree(complete, recursive=True) if complete else ()
+        if any(is_erased(entry.path, _key(repo, entry)) for entry in before if entry.path != MANIFEST):
+            problem = "an earlier removal failed, so files may still be there"
+            fix = f"remove them there, then minipach egress {path}"
+            raise UserError(Problem("egress.incomplete", path, problem, fix))
         return 0
     _need_answer(repo, path, remote, there.values())
     rest = [entry for entry in there.values() if entry.path not in gone]

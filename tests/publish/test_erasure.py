@@ -107,6 +107,21 @@ def test_a_place_of_egress_that_is_away_stops_nothing(root: Files, raw: Files, o
     assert not any(name.startswith("sub-1/") for name in names(out)) and found.left == []
 
 
+def test_a_removal_that_failed_is_not_forgotten(
+    root: Files, raw: Files, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("minipach.publish.egress._need_answer", lambda *_: None)  # it stops answering a moment later
+    out.rename(tmp_path / "away")
+    project = find_project(root.path)
+    for _ in range(2):
+        (found,) = find(project, "raw:sub-1")
+        erase(project, [found], "raw:sub-1", quiet)
+        assert (tmp_path / "away/sub-1/scan").exists() or (out / "sub-1/scan").exists()
+        assert [line for line in found.left if "egress-" in line]
+        if not out.exists():
+            (tmp_path / "away").rename(out)
+
+
 def test_a_store_that_was_removed_is_named_with_the_commands(root: Files, raw: Files, tmp_path: Path) -> None:
     project = find_project(root.path)
     store = Store("lab", "dir", str(tmp_path / "lab"))
