@@ -111,7 +111,7 @@ def _pictures_of(repo: Repo, pipeline: PipelineReport) -> Iterator[Picture]:
             yield Picture(pipeline.name, path, data_address(kind_of(path, content.data), content.data))
         else:
             large += 1
-            small = thumbnail(content.data) if large <= _MOST_LARGE else None
+            small = thumbnail(content.data, path) if large <= _MOST_LARGE else None
             if small is None:
                 continue
             address = data_address("image/jpeg", small.data)

@@ -34,7 +34,7 @@ def is_possible() -> bool:
     return find_spec("PIL") is not None
 
 
-def thumbnail(data: bytes) -> Thumbnail | None:
+def thumbnail(data: bytes, name: str = "a picture") -> Thumbnail | None:
     """Return a small copy of a picture; None: it is broken, or has too many pixels. Equal data give equal bytes."""
     from PIL import Image
 
@@ -44,11 +44,14 @@ def thumbnail(data: bytes) -> Thumbnail | None:
             with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
                 wide, high = picture.size
                 if wide * high > _PIXELS:
-                    return None
+                    raise Image.DecompressionBombError(f"{wide} × {high} pixels")
                 return Thumbnail(_as_jpeg(_small(picture)), wide, high)
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            log.info("report: %s is left out: it has more than %d million pixels", name, _PIXELS // 1_000_000)
         except Exception as error:  # decoders raise errors of many kinds for broken pictures
-            log.info("report: no small copy of a picture: %s", error)
-            return None
+            log.info("report: %s is left out: it is broken", name)
+            log.debug("report: %s: %s", name, error)
+    return None
 
 
 def _small(picture: Image) -> Image:

@@ -67,6 +67,15 @@ def test_a_copy_is_turned_and_has_no_place_of_a_camera() -> None:
     assert not any(words in copy.data for words in (b"Exif", b"camera", b"profile", b"comment"))
 
 
+def test_what_is_left_out_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "minipach.console"):
+        assert thumbnail(bomb(), "many.png") is None and thumbnail(large_picture()[:90], "short.png") is None
+    assert caplog.messages == [
+        "report: many.png is left out: it has more than 50 million pixels",
+        "report: short.png is left out: it is broken",
+    ]
+
+
 def test_broken_pictures_and_those_of_too_many_pixels_have_none() -> None:
     data = large_picture()
     noise = random.Random(2)
