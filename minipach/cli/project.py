@@ -160,19 +160,21 @@ def exclude(
     context: typer.Context,
     what: DATUM,
     reason: Annotated[str, typer.Option("-m", "--message", metavar="WHY", help="Record the reason.")] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Take an exclusion back.")] = False,
     as_json: JSON = False,
 ) -> None:
     """Leave a datum out: write it into the spec, and commit that.
 
-    DATUM may be a pattern. The next schedule removes its output. Other datums stay as they are. `git revert` takes it
-    back.
+    The next schedule removes its output. Other datums stay as they are. `--undo` takes it back; then DATUM is as the
+    spec has it.
 
     Example: minipach exclude edges:sub-03 -m 'it moved'
     """
     from minipach.cli.common import say
     from minipach.project.lock import project_lock
     from minipach.support.errors import Problem, UserError
-    from minipach.templates.edit import committed_spec, save_spec, without_datum
+    from minipach.support.text import quoted
+    from minipach.templates.edit import committed_spec, datum_to_exclude, save_spec, with_datum, without_datum
 
     here: Here = context.obj
     project = here.project()
@@ -182,11 +184,18 @@ def exclude(
         fix = f"minipach datums {pipeline}"
         raise UserError(Problem("datum.not-named", what, f"name one datum, as in {pipeline}:DATUM", fix))
     with project_lock(project.local.lock, wait=True, notify=say):
-        spec = without_datum(committed_spec(project, path), datum, reason)
-        saved = save_spec(project, spec, f"leave out {datum}" + (f": {reason}" if reason else ""))
+        if undo:
+            spec = with_datum(committed_spec(project, path), datum)
+        else:
+            datum = datum_to_exclude(project, path, datum)
+            spec = without_datum(committed_spec(project, path), datum, reason)
+        saved = save_spec(
+            project, spec, f"{'take in' if undo else 'leave out'} {datum}" + (f": {reason}" if reason else "")
+        )
     name = project.name_of(path)
+    back = f"minipach exclude {'' if undo else '--undo '}{quoted(f'{name}:{datum}')}"
     if as_json:
-        show_json({"schema": 1, "pipeline": name, "datum": datum, "commit": saved.commit, "undo": saved.undo})
+        show_json({"schema": 1, "pipeline": name, "datum": datum, "commit": saved.commit, "undo": back})
         return
-    show(f"{name}: {datum} is left out as of commit {saved.commit[:12]}")
-    show(f"to take it back: {saved.undo}; next: minipach schedule {name}")
+    show(f"{name}: {datum} is {'no longer ' if undo else ''}left out as of commit {saved.commit[:12]}")
+    show(f"to take it back: {back}; next: minipach schedule {name}")

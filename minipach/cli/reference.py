@@ -83,7 +83,7 @@ diff:     {"schema": 1, "pipeline", "old": "<sha>", "new": "<sha>", "inputs": []
            "datums": [], "datums_unchanged": 19,
            "outputs": {"added": [], "removed": [], "changed": [], "moved": [], "same_content": []}}
 accept:   {"schema": 1, "pipeline", "changes": [{"kind": "code|image", "new", "old"}], "current": 19, "to_run": 0}
-exclude:  {"schema": 1, "pipeline", "datum", "commit", "undo": "git -C edges revert ..."}
+exclude:  {"schema": 1, "pipeline", "datum", "commit", "undo": "minipach exclude --undo ..."}
 exp run:  {"schema": 1, "name": "exp-1", "points": 3, "ran": 4, "known": 2, "failed": 0}
 exp list: {"schema": 1, "experiments": [{"name", "pipeline", "created": "<UTC>", "points": 3, "head": "<sha>"}]}
 exp show: {"schema": 1, "name", "points": [{"point": 1, "params": {}, "done": 2, "datums": 2, "metrics": {},

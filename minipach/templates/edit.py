@@ -23,12 +23,13 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarStri
 from minipach.git.repo import EXECUTABLE, FILE, GitError, Repo, is_dataset, need_identity, private_index
 from minipach.model.pipeline import BrokenSpec
 from minipach.model.repo_layout import SPEC
+from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.cost import expected_cost
 from minipach.planning.plan import Plan
 from minipach.planning.project_plan import plan_project
 from minipach.project.project import Project
 from minipach.project.settings import slots
-from minipach.project.targets import Targets
+from minipach.project.targets import Targets, matching, suggest_datum
 from minipach.spec.load import load_spec
 from minipach.spec.yaml_reader import read_yaml
 from minipach.support.disk_cache import Cache
@@ -422,6 +423,47 @@ def without_datum(spec: SpecText, datum: str, reason: str) -> SpecText:
     row = {"datum": datum, **({"reason": reason} if reason else {})}
     text = _changed(spec.text, lambda data: _append(data, row))
     return SpecText(spec.path, spec.source, text, spec.base)
+
+
+def with_datum(spec: SpecText, datum: str) -> SpecText:
+    """Return the spec that no longer leaves out a datum. Raises UserError if no entry names it."""
+
+    def take_out(data: Any) -> None:
+        options = data.get("minipach") if isinstance(data, Mapping) else None
+        known = options.get("exclude") if isinstance(options, Mapping) else None
+        rows = known if isinstance(known, list) else [known]
+        found = [n for n, row in enumerate(rows) if isinstance(row, Mapping) and row.get("datum") == datum]
+        if not found:
+            fix = "use a name from `minipach: {exclude: [...]}` in the spec"
+            raise UserError(Problem("exclude.not-there", datum, f"{spec.source} has no such entry", fix))
+        for n in reversed(found):
+            del rows[n]
+        if not rows or rows is not known:
+            _put(data, ["minipach", "exclude"], None)
+
+    return SpecText(spec.path, spec.source, _changed(spec.text, take_out), spec.base)
+
+
+def datum_to_exclude(project: Project, path: str, word: str) -> str:
+    """Return the one datum that a name or a glob selects. Raises UserError if it is not one, or is left out already."""
+    project.need([path])
+    assessment = Assessment(project, path, SnapshotStore(project))
+    try:
+        left_out = assessment.excluded
+        known = [*(datum.name for datum in assessment.datums), *left_out]
+    finally:
+        assessment.close()
+    found = sorted(set(matching(word, known)))
+    if not found:
+        message = f"no datum is called {word!r}"
+        fix = suggest_datum(word, known) if known else f"minipach datums {quoted(project.name_of(path))}"
+        raise UserError(Problem("datum.unknown", path, message, fix))
+    if len(found) > 1:
+        fix = f"name one; or write the pattern below `minipach.exclude` in {path}/{SPEC}"
+        raise UserError(Problem("datum.ambiguous", f"{path}:{word}", f"{len(found)} datums", fix))
+    if found[0] in left_out:
+        raise UserError(Problem("exclude.already", found[0], "the spec leaves it out already", "minipach status"))
+    return found[0]
 
 
 def name_for(project: Project) -> str:

@@ -15,6 +15,7 @@ from minipach.templates.draft import to_yaml
 from minipach.templates.edit import (
     SpecText,
     committed_spec,
+    datum_to_exclude,
     input_of,
     inputs_in,
     new_spec,
@@ -22,6 +23,7 @@ from minipach.templates.edit import (
     read_values,
     save_spec,
     save_template,
+    with_datum,
     with_values,
     without_datum,
 )
@@ -223,6 +225,25 @@ def test_exclude_writes_the_spec_and_keeps_comments() -> None:
         without_datum(replace(spec, text=text), "moon.txt", "")
 
 
+def test_an_exclusion_is_taken_back_and_the_others_stay() -> None:
+    spec = SpecText("edges", "edges/spec.yml", TEXT, "x")
+    two = without_datum(without_datum(spec, "a", ""), "b", "dark")
+    one = with_datum(two, "a")
+    assert read_values(one.text)["minipach"]["exclude"] == [{"datum": "b", "reason": "dark"}]  # type: ignore[index]
+    assert "# a shell" in one.text and read_values(with_datum(one, "b").text) == read_values(TEXT)
+    with pytest.raises(UserError) as error:
+        with_datum(one, "a")
+    assert code(error) == "exclude.not-there"
+
+
+@pytest.mark.parametrize(("word", "want"), [("nosuch", "datum.unknown"), ("*", "datum.ambiguous")])
+def test_only_one_datum_can_be_excluded(project: Project, word: str, want: str) -> None:
+    with pytest.raises(UserError) as error:
+        datum_to_exclude(project, "edges", word)
+    assert code(error) == want
+    assert datum_to_exclude(project, "edges", "moon*") == "moon.txt"
+
+
 @pytest.mark.slow
 def test_the_command_exclude(study: Study) -> None:
     assert study.minipach("schedule").code == 0
@@ -231,4 +252,9 @@ def test_the_command_exclude(study: Study) -> None:
     assert study.minipach("schedule").code == 0
     assert not (study.root / "edges/moon.txt").exists() and (study.root / "edges/star.txt").exists()
     assert study.minipach("exclude", "edges:moon.txt").code == 2
+    head = study.git("edges", "rev-parse", "HEAD")
+    assert study.minipach("exclude", "edges:nosuch").code == 2 and study.git("edges", "rev-parse", "HEAD") == head
+    assert study.minipach("exclude", "edges:star*").code == 0
+    assert study.minipach("exclude", "--undo", "edges:moon.txt").code == 0
+    assert "moon.txt" not in (study.root / "edges/spec.yml").read_text()
     assert study.minipach("exclude", "edges").code == 2
