@@ -305,7 +305,7 @@ def _draft(adoption: Adoption, stage: Stage, name: str) -> tuple[str, Draft]:
         notes["minipach"] = ["a change of any file of this code runs the datums again"]
     run = DraftFile("code/run.sh", script(stage, laid, shared).encode(), True)
     origin = origin_of(adoption.project, adoption.file, stage.writes[0])
-    return name, Draft(spec, notes, (run,), tuple(left_out), origin)
+    return name, Draft(spec, notes, (run,), (*left_out, *stage.left_out), origin)
 
 
 def _place(names: Mapping[str, str], repo: str, below: str) -> str:

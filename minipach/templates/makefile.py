@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,15 @@ _RULE = re.compile(r"^([^\s#:][^:=]*):(?!=)\s*([^|]*)(?:\|.*)?$")
 _STEM = "MINIPACHSTEM"  # asked of make in place of a stem
 _STEM_LINE = re.compile(r"#  Implicit/static pattern stem: '(.*)'$")
 _RECIPE_LINE = re.compile(r"#  recipe to execute \((from .*, line \d+)\):$")
+_PREFIX = re.compile(r"^[\t @+-]*")
+_ONE_SHELL = re.compile(r"^\.ONESHELL[ \t]*:", re.MULTILINE)
+_SHELL_LINE = re.compile(
+    r"^(?:[^\t#\n][^\n=]*?:[ \t]*)?(?:[ ]*(?:override|export)[ \t]+)*(SHELL|\.SHELLFLAGS)[ \t]*[:?+]{0,3}=(.*)$",
+    re.MULTILINE,
+)
+_EXPORT_LINE = re.compile(r"^(?:[^\t#\n][^\n=]*?:[ \t]*|[ ]*)export\b(?![ \t]*[:?+]{0,3}=)([^\n=:?+#]*)", re.MULTILINE)
+_PLAIN_SHELLS = {("SHELL", "/bin/sh"), ("SHELL", "sh"), (".SHELLFLAGS", "-c")}
+_DASH = "`-` of a recipe line, at which a command may fail: the line is not known; a command that fails ends the datum"
 _SPECIAL = re.compile(r"^\.|%|^Makefile$|^[^:]*\$")
 
 
@@ -42,7 +51,75 @@ def read_target(file: Path, target: str) -> Stage:
     lines = _printed(file, [target], reads)
     if not any(line.strip() for line in lines):
         raise UserError(Problem("new.no-command", f"{file}: {target}", "no recipe", "name a target that has commands"))
-    return Stage(f"{file.name}:{target}", file.parent, reads, [target], lines)
+    stage = Stage(f"{file.name}:{target}", file.parent, reads, [target], lines)
+    return _as_make_runs(file, stage, database, target)
+
+
+def _as_make_runs(file: Path, stage: Stage, database: str, target: str) -> Stage:
+    """Return the stage with the lines that may fail, and with what of the Makefile its script does not keep."""
+    text = file.read_text("utf-8", "replace")
+    recipe = [line for line in _joined(_recipe(database, target)) if line.strip("\t @+-")]
+    left_out = _unkept(text)
+    fails = ["-" in _PREFIX.findall(line)[0] for line in recipe]
+    if _ONE_SHELL.search(text):
+        fails = fails[:1]
+        stage = replace(stage, commands=["\n".join(stage.commands)])
+    may_fail: frozenset[int] = frozenset()
+    if len(fails) == len(stage.commands) or (fails and all(fails)):
+        may_fail = frozenset(n for n in range(len(stage.commands)) if all(fails) or fails[n])
+    elif any(fails):
+        left_out.append(_DASH)
+    if any(_begins_with_dash(line, database) for line in recipe) and _DASH not in left_out:
+        left_out.append(_DASH)
+    return replace(stage, may_fail=may_fail, left_out=tuple(left_out))
+
+
+def _recipe(database: str, target: str) -> list[str]:
+    """Return the lines of a target's recipe as they are in the Makefile, without the tab."""
+    for block in database.rpartition("\n# Files\n")[2].split("\n\n"):
+        lines = block.strip("\n").split("\n")
+        rule = _RULE.match(lines[0])
+        if rule is not None and target in rule[1].split() and not lines[0].startswith("#"):
+            at = next((n for n, line in enumerate(lines) if _RECIPE_LINE.match(line)), len(lines))
+            return [line.removeprefix("\t") for line in lines[at + 1 :]]
+    return []
+
+
+def _joined(lines: Sequence[str]) -> list[str]:
+    """Return the lines, each with those that follow a backslash at its end; make runs a shell for each of these."""
+    found: list[str] = []
+    goes_on = False
+    for line in lines:
+        if goes_on:
+            found[-1] += f"\n{line}"
+        else:
+            found.append(line)
+        goes_on = (len(line) - len(line.rstrip("\\"))) % 2 == 1
+    return found
+
+
+def _begins_with_dash(line: str, database: str) -> bool:
+    """Return whether a line of a recipe begins with a variable in which a line begins with `-`."""
+    named = re.match(r"[\t @+-]*\$[({]([\w.-]+)[)}]", line)
+    if named is None:
+        return False
+    name = re.escape(named[1])
+    value = re.search(rf"^(?:define {name}[ :=]*\n(?s:(.*?))\nendef|{name} :?= (.*))$", database, re.MULTILINE)
+    text = (value[1] or value[2] or "") if value else ""
+    return re.search(r"^[\t @+]*-", text, re.MULTILINE) is not None
+
+
+def _unkept(text: str) -> list[str]:
+    """Return what of a Makefile changes how make runs recipes, and is not carried over."""
+    found = []
+    for name, value in _SHELL_LINE.findall(text):
+        if (name, value.strip()) not in _PLAIN_SHELLS:
+            found.append(f"{name} = {value.strip()}: sh runs the commands; name another shell in code/run.sh")
+    for names in _EXPORT_LINE.findall(text):
+        found.append(f"export {names.strip()}".rstrip() + ": the commands do not get it; set it in transform.env")
+    if re.search(r"^\.IGNORE[ \t]*:", text, re.MULTILINE):
+        found.append(".IGNORE: a command that fails ends the datum")
+    return list(dict.fromkeys(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +238,9 @@ def read_pattern(file: Path, rule: Rule) -> Stage | None:
     if not lines or said != expected or not all(_is_replaced(line) for line in lines):
         return None
     commands = [line.replace(_STEM, "${STEM}") for line in lines]
-    return Stage(f"{file.name}:{rule.target}", file.parent, rule.reads, [rule.target], commands, has_stem=True)
+    stage = Stage(f"{file.name}:{rule.target}", file.parent, rule.reads, [rule.target], commands, has_stem=True)
+    member = rule.members[0].target
+    return _as_make_runs(file, stage, _ask(file, ["-pq", member], ok=(0, 1)), member)
 
 
 def _all_reads(rule: Rule) -> list[str]:
@@ -189,16 +268,19 @@ def _printed(file: Path, targets: Sequence[str], reads: Sequence[str], more: Seq
     keep = [word for path in reads for word in ("-o", path)]  # their own recipes are other pipelines
     # no shell of the Makefile's choice runs while make reads it, whatever the file says
     printed = _ask(file, ["-n", "-B", "--no-print-directory", *keep, *more, *targets], ok=(0,))
-    return [line for line in printed.splitlines() if not re.match(r"make(\[\d+\])?: ", line)]
+    lines = [line for line in printed.splitlines() if not re.match(r"make(\[\d+\])?: ", line)]
+    return [line for line in _joined(lines) if line.strip()]
 
 
 def _ask(file: Path, words: list[str], ok: tuple[int, ...]) -> str:
     make = need_program("make", str(file))
     # -r: no rules of make's own. SHELL: `$(shell ...)` and recipes with + would run even with -n.
-    command = [make, "-r", "-f", file.name, "SHELL=/bin/true", ".SHELLFLAGS=", *words]
+    command = [make, "-r", "-f", file.name, "SHELL=/bin/true", ".SHELLFLAGS=-c", *words]
     folder = file.parent.resolve()
     parts = [Path(make).parent] if make.startswith(str(Path.home())) else []
-    answer = run_boxed(command, folder=folder, place=str(file), seconds=_SECONDS, memory=_MEMORY, parts=parts)
+    answer = run_boxed(
+        command, folder=folder, place=str(file), seconds=_SECONDS, memory=_MEMORY, parts=parts, env={"HOME": "$$HOME"}
+    )  # `$(HOME)` in a recipe is that of the user who runs it
     if answer.code not in ok:
         raise UserError(Problem("new.no-answer", str(file), f"make fails: {answer.said}", "check the Makefile"))
     return answer.out

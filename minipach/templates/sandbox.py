@@ -39,7 +39,14 @@ def need_program(name: str, place: str) -> str:
 
 
 def run_boxed(
-    command: Sequence[str], *, folder: Path, place: str, seconds: int, memory: int, parts: Sequence[Path] = ()
+    command: Sequence[str],
+    *,
+    folder: Path,
+    place: str,
+    seconds: int,
+    memory: int,
+    parts: Sequence[Path] = (),
+    env: Mapping[str, str] | None = None,
 ) -> Answer:
     """Run a program without network, and without a file that it could change. It sees no home of a user.
 
@@ -50,6 +57,7 @@ def run_boxed(
         seconds: The time after which it is ended.
         memory: The bytes that it may use.
         parts: Folders of the program itself, which it may read in a home, too.
+        env: Variables besides PATH, LC_ALL and HOME, or in their place.
 
     Raises:
         UserError: bubblewrap is missing, or the program does not end in time.
@@ -70,7 +78,7 @@ def run_boxed(
         elif entry.is_dir() or entry.is_file():  # no pipes: to open one could wait for ever
             words += ["--ro-bind", entry.path, entry.path]
     # what a program prints must hold no secret of the user
-    env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "HOME": "/tmp"}
+    env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "HOME": "/tmp"} | dict(env or {})
     limited = [*words, "--chdir", str(folder), "--", *_limited(command, seconds, memory)]
     return _run(limited, env, place, command[0], seconds, folder)
 

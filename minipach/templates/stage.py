@@ -30,8 +30,10 @@ class Stage:
         folder: The folder in which the commands run.
         reads: Files and folders that it reads.
         writes: Files and folders that it writes.
-        commands: Lines for a POSIX shell.
+        commands: Commands, each for a POSIX shell of its own. The first one that fails is the last one.
         has_stem: In its paths, `%` is what differs between datums. Its commands have it as `${STEM}`.
+        may_fail: The numbers of the commands after which the next one runs in any case.
+        left_out: What of its source the commands do not keep.
     """
 
     name: str
@@ -40,6 +42,8 @@ class Stage:
     writes: Sequence[str]
     commands: Sequence[str]
     has_stem: bool = False
+    may_fail: frozenset[int] = frozenset()
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,9 @@ def from_stage(project: Project, stage: Stage, but: str) -> StageDraft:
     laid = [Laid(word, f"{names[_name_key(repo, below, names)]}/{below}".rstrip("/")) for word, repo, below in links]
     text = script(stage, laid, [Laid(file.path.removeprefix("code/"), file.path) for file in files])
     guesses = ("the command sees its files at the paths that it had; code/run.sh puts them there",)
-    return StageDraft(inputs, (DraftFile("code/run.sh", text.encode(), True), *files), guesses, tuple(left_out))
+    return StageDraft(
+        inputs, (DraftFile("code/run.sh", text.encode(), True), *files), guesses, (*left_out, *stage.left_out)
+    )
 
 
 def folder_of(project: Project, path: str) -> tuple[str, str]:
@@ -152,13 +158,22 @@ def script(stage: Stage, laid: Sequence[Laid], code: Sequence[Laid]) -> str:
     lines += [f"mkdir -p -- {quote(folder)}" for folder in sorted(folders - {""})]
     lines += [f'ln -s -- "$PFS"/{quote(one.place)} {quote(one.word)}' for one in laid]
     lines += [f'ln -s -- "$here"/{quote(one.place)} {quote(one.word)}' for one in code]
-    lines += ["", *stage.commands, ""]
+    lines += ["", "set +eu"]
+    lines += [_alone(command, may_fail=n in stage.may_fail) for n, command in enumerate(stage.commands)]
+    lines += ["set -eu", ""]
     for word in map(_tidy, stage.writes):
         parent = posixpath.dirname(word)
         if parent:
             lines.append(f'mkdir -p -- "$PFS/out"/{quote(parent)}')
         lines.append(f'cp -R -- {quote(word)} "$PFS/out"/{quote(word)}')
     return "\n".join(lines) + "\n"
+
+
+def _alone(command: str, *, may_fail: bool) -> str:
+    """Return a command in a shell of its own, after which the script ends if it fails and may not."""
+    # what is open at the end of a line, such as a here-document, must not take the lines of the script
+    alone = f"sh -c {shlex.quote(command)}" if "<<" in command or command.endswith("\\") else f"(\n{command}\n)"
+    return f"{alone} || {':' if may_fail else 'exit'}"
 
 
 def _quoted_around_stem(word: str) -> str:

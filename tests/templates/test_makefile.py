@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from minipach.support.errors import UserError
 from minipach.templates.makefile import read_target
+from minipach.templates.stage import script
 from tests.fixtures.projects import need
 
 pytestmark = pytest.mark.usefixtures("programs")
@@ -85,3 +87,46 @@ def test_what_is_no_stage(tmp_path: Path, text: str, target: str, code: str) -> 
     with pytest.raises(UserError) as caught:
         read_target(makefile(tmp_path, text), target)
     assert [problem.code for problem in caught.value.problems] == [code]
+
+
+def as_run(folder: Path, text: str, target: str) -> tuple[int, str, tuple[str, ...]]:
+    """Return the exit code of the script made of a target, the file that it writes, and what is left out."""
+    stage = read_target(makefile(folder, text), target)
+    (folder / "pfs/out").mkdir(parents=True)
+    (folder / "run.sh").write_text(script(stage, [], []))
+    (folder / "here").mkdir()
+    env = {"PFS": str(folder / "pfs"), "PATH": "/usr/bin:/bin", "HOME": "/at home", "TMPDIR": str(folder)}
+    done = subprocess.run(["sh", "../run.sh"], cwd=folder / "here", env=env, check=False, capture_output=True)
+    out = folder / "pfs/out" / target
+    return done.returncode, out.read_text() if out.exists() else "", stage.left_out
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        ("\t-false\n\tX=3; echo $$X > $@\n\t@echo x=$$X >> $@\n", "3\nx=\n"),
+        ("\tcd / && pwd > $(CURDIR)/n; true\n\tmkdir a && cd a\n\techo \"$$UNSET.\" > $@\n", ".\n"),
+        ("\tfor i in 1 2; do \\\n\t  echo $$i; \\\n\tdone > $@\n", "1\n2\n"),
+        ("\techo \"$(HOME)\" > $@ # a comment\n\t+echo plus >> $@\n", "/at home\nplus\n"),
+        ("\techo 1 > $@\n\t-exit 3\n\tfalse; echo 2 >> $@\n", "1\n2\n"),
+        (".ONESHELL:\nout: data/a.txt\n\tX=3\n\techo $$X > $@\n", "3\n"),
+    ],
+)  # fmt: skip
+def test_each_line_has_a_shell_of_its_own(tmp_path: Path, recipe: str, expected: str) -> None:
+    text = recipe if recipe.startswith(".") else f"out: data/a.txt\n{recipe}"
+    assert as_run(tmp_path, text, "out") == (0, expected, ())
+
+
+def test_the_first_line_that_fails_is_the_last(tmp_path: Path) -> None:
+    code, out, _ = as_run(tmp_path, "out: data/a.txt\n\techo 1 > $@\n\texit 3\n\techo 2 >> $@\n", "out")
+    assert (code, out) == (3, "")
+
+
+def test_what_a_script_can_not_keep_is_said(tmp_path: Path) -> None:
+    text = (
+        "SHELL := /bin/bash\nexport GREET = hi\ndefine TWO\n-false\necho\nendef\n.IGNORE:\nout: data/a.txt\n\t$(TWO)\n"
+    )
+    said = read_target(makefile(tmp_path, text), "out").left_out
+    assert [line.split(":")[0] for line in said] == [
+        "SHELL = /bin/bash", "export GREET", ".IGNORE", "`-` of a recipe line, at which a command may fail"
+    ]  # fmt: skip

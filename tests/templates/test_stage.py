@@ -9,7 +9,7 @@ import pytest
 
 from minipach.project.project import find_project
 from minipach.support.errors import UserError
-from minipach.templates.stage import Stage, from_stage
+from minipach.templates.stage import Stage, from_stage, script
 from tests.fixtures.plain_projects import repo, root
 from tests.fixtures.repos import Files
 
@@ -53,3 +53,12 @@ def test_an_untracked_file_is_left_out(root: Files) -> None:
     parts = from_stage(find_project(root.path), Stage("s", root.path, ["data/a", "secret.txt"], ["o"], ["x"]), "n")
     assert next(line.partition(":")[0] for line in parts.left_out) == "secret.txt"
     assert [file.path for file in parts.files] == ["code/run.sh"]
+
+
+def test_each_command_has_a_shell_of_its_own(tmp_path: Path) -> None:
+    commands = ["X=1; cd /", "false; echo $X. > o", "cat >> o <<E\nhere\nE", "cat <<E >> o"]
+    text = script(Stage("dvc.yaml:s", tmp_path, [], ["o"], commands), [], [])
+    (tmp_path / "pfs/out").mkdir(parents=True)
+    env = {"PFS": str(tmp_path / "pfs"), "PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path)}
+    subprocess.run(["sh", "-c", text], cwd=tmp_path, env=env, check=True)
+    assert (tmp_path / "pfs/out/o").read_text() == ".\nhere\n"
