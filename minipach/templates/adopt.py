@@ -6,7 +6,8 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -217,7 +218,8 @@ class _Sources:
         reads: For each repo, the paths in it that are inputs; "" is all of it.
         laid: The path for the command, the repo, and the path in it.
         code: Files and folders of code, by their path in the project, with that for the command.
-        left_out: What the command may not find, with the reason.
+        left_out: What the command may not find or read, with the reason.
+        missing: It may not find something.
     """
 
     adoption: Adoption
@@ -226,6 +228,7 @@ class _Sources:
     laid: list[tuple[str, str, str]] = field(default_factory=list)
     code: dict[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    missing: bool = False
 
     def path(self, word: str) -> str:
         """Return a path of the stage as seen from the project. Raises UserError where it leads out of it."""
@@ -247,6 +250,7 @@ class _Sources:
             there = (project.root / path).exists()
             why = "not committed; datalad save" if there else "no such file, and no recipe for it"
             self.left_out.append(f"{word}: {why}")
+            self.missing = True
         elif is_code(tidy):
             top = tidy.split("/", 1)[0] if tidy.split("/", 1)[0] in CODE_FOLDERS else tidy
             self.code[self.path(top)] = top
@@ -280,6 +284,23 @@ def _draft(adoption: Adoption, stage: Stage, name: str) -> tuple[str, Draft]:
     found = _Sources(adoption, stage)
     for word in dict.fromkeys([*stage.reads, *found.named_code()]):
         found.add(word)
+    groups, notes = (
+        [],
+        {"transform": ["the command sees its files at the paths that it had; code/run.sh puts them there"]},
+    )
+    for target, pattern in adoption.rules.items():
+        made = adoption.made.get(target, "")
+        if not made or stage.has_stem or len(_members_in(stage.reads, pattern)) < len(pattern.members or "-"):
+            continue
+        widened, words = read_group(stage, pattern), pattern.target.replace("%", "*")
+        if widened is None:
+            found.left_out.append(f"{words}: the command names each file, and does not read later ones of {made}")
+            continue
+        stage, found.reads[made] = widened, {""}
+        members = {posixpath.normpath(member.target) for member in pattern.members}
+        found.laid = [row for row in found.laid if row[0] not in members]
+        groups.append((posixpath.normpath(words), made))
+        notes["input"] = [*notes.get("input", ()), f"the command reads every {words} of {made}, also later ones"]
     for target, pattern in adoption.rules.items():  # of many outputs of one pipeline, all are one input
         made = adoption.made.get(target, "") if pattern.members else ""
         if len(found.reads.get(made, ())) > _MANY and not any("%" in path for path in found.reads[made]):
@@ -290,22 +311,56 @@ def _draft(adoption: Adoption, stage: Stage, name: str) -> tuple[str, Draft]:
     if not found.reads:
         fix = "name its input: minipach new NAME --input REPO:GLOB"
         raise UserError(Problem("adopt.no-input", stage.name, "it reads no committed file", fix))
-    left_out = [*found.left_out, *(["the command may not find what is left out"] if found.left_out else [])]
+    left_out = [*found.left_out, *(["the command may not find what is left out"] if found.missing else [])]
     inputs, names = stage_inputs(found.reads, has_stem=stage.has_stem)
     up = posixpath.relpath(".", name)
     laid = [Laid(word, _place(names, repo, below)) for word, repo, below in found.laid]
     shared = [Laid(word, f"{up}/{path}") for path, word in sorted(found.code.items())]
+    every = [Laid(word, _place(names, made, word)) for word, made in groups]
     spec: dict[str, Any] = {"input": inputs, "transform": {"cmd": ["sh", "code/run.sh"]}}
-    notes = {"transform": ["the command sees its files at the paths that it had; code/run.sh puts them there"]}
     if stage.has_stem:
         spec["transform"]["env"] = {"STEM": "{{ datum.1 }}"}
         notes["input"] = [f"each stem of {stage.writes[0]} is a datum, and new files are new datums"]
     if shared:
         spec["minipach"] = {"code": [one.place for one in shared]}
         notes["minipach"] = ["a change of any file of this code runs the datums again"]
-    run = DraftFile("code/run.sh", script(stage, laid, shared).encode(), True)
+    run = DraftFile("code/run.sh", script(stage, laid, shared, every).encode(), True)
     origin = origin_of(adoption.project, adoption.file, stage.writes[0])
     return name, Draft(spec, notes, (run,), (*left_out, *stage.left_out), origin)
+
+
+def _members_in(reads: Sequence[str], pattern: Rule) -> list[str]:
+    """Return the targets of a pattern that a stage reads, in its order."""
+    targets = {member.target for member in pattern.members}
+    return [read for read in dict.fromkeys(reads) if read in targets]
+
+
+def read_group(stage: Stage, pattern: Rule) -> Stage | None:
+    """Return a stage that reads all targets of a pattern, with `*` in its commands where it lists them.
+
+    None if a command names some of them otherwise, or a shell would not replace the `*` by the same files.
+
+    Args:
+        stage: The stage.
+        pattern: The pattern.
+    """
+    order = _members_in(stage.reads, pattern)
+    words = pattern.target.replace("%", "*")
+    others = {*stage.reads, *stage.writes} - set(order)
+    if not all(re.fullmatch(r"[\w./+@-]+", word) for word in order) or any(fnmatchcase(word, words) for word in others):
+        return None
+    listed = re.compile(rf"(?<!\S){re.escape(' '.join(order))}(?![^\s;|)&>])")
+    commands = []
+    for command in stage.commands:
+        parts = listed.split(command)
+        before = ["".join(parts[:n]) for n in range(1, len(parts))]
+        quoted = any(text.count(mark) % 2 for text in before for mark in "'\"")
+        if any(word in part for part in parts for word in order) or (before and (quoted or order != sorted(order))):
+            return None
+        if before and "<<" in command:
+            return None
+        commands.append((words if "/" in words else f"./{words}").join(parts))
+    return replace(stage, commands=commands)
 
 
 def _place(names: Mapping[str, str], repo: str, below: str) -> str:

@@ -138,13 +138,14 @@ def _name_key(repo: str, below: str, names: dict[str, str]) -> str:
     return full if full in names else repo  # the whole repo is an input, and so is every path in it
 
 
-def script(stage: Stage, laid: Sequence[Laid], code: Sequence[Laid]) -> str:
+def script(stage: Stage, laid: Sequence[Laid], code: Sequence[Laid], groups: Sequence[Laid] = ()) -> str:
     """Return the script that lays files out at the paths that a stage knows, runs it, and takes what it wrote.
 
     Args:
         stage: The stage.
         laid: The inputs, by their paths below `/pfs`.
         code: The files and folders of code, by their paths from the pipeline's folder.
+        groups: Inputs of which all files that match are laid out, with one `*` in each path.
     """
     lines = [
         "#!/bin/sh",
@@ -153,11 +154,14 @@ def script(stage: Stage, laid: Sequence[Laid], code: Sequence[Laid]) -> str:
         'here=$(pwd); work=$(mktemp -d); cd "$work"',
     ]
     quote = _quoted_around_stem if stage.has_stem else shlex.quote
-    folders = {posixpath.dirname(one.word) for one in (*laid, *code)}
+    folders = {posixpath.dirname(one.word) for one in (*laid, *code, *groups)}
     folders |= {posixpath.dirname(_tidy(word)) for word in stage.writes}
     lines += [f"mkdir -p -- {quote(folder)}" for folder in sorted(folders - {""})]
     lines += [f'ln -s -- "$PFS"/{quote(one.place)} {quote(one.word)}' for one in laid]
     lines += [f'ln -s -- "$here"/{quote(one.place)} {quote(one.word)}' for one in code]
+    for one in groups:
+        place, folder = (_quoted_around(text, "*", "*") for text in (one.place, posixpath.dirname(one.word) or "."))
+        lines.append(f'for file in "$PFS"/{place}; do [ ! -e "$file" ] || ln -s -- "$file" {folder}/; done')
     lines += ["", "set +eu"]
     lines += [_alone(command, may_fail=n in stage.may_fail) for n, command in enumerate(stage.commands)]
     lines += ["set -eu", ""]
@@ -178,7 +182,12 @@ def _alone(command: str, *, may_fail: bool) -> str:
 
 def _quoted_around_stem(word: str) -> str:
     """Return a path for the shell, with the variable STEM in place of each `%`."""
-    return '"$STEM"'.join(shlex.quote(part) if part else "" for part in word.split("%"))
+    return _quoted_around(word, "%", '"$STEM"')
+
+
+def _quoted_around(word: str, mark: str, text: str) -> str:
+    """Return a path for the shell, with a text that is not quoted in place of each mark."""
+    return text.join(shlex.quote(part) if part else "" for part in word.split(mark))
 
 
 def in_project(project: Project, name: str, folder: Path, word: str) -> str:

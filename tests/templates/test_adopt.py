@@ -6,12 +6,15 @@ import os
 import pty
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from minipach.project.project import find_project
-from minipach.templates.adopt import Adoption, adoption, first_look
+from minipach.templates.adopt import Adoption, adoption, first_look, read_group
+from minipach.templates.makefile import Rule
+from minipach.templates.stage import Stage
 from tests.fixtures.plain_projects import repo, root
 from tests.fixtures.projects import Study, need
 from tests.fixtures.refusals import refused
@@ -139,12 +142,7 @@ def test_targets_of_a_pattern_rule_are_datums_of_one_pipeline(yoda: Files) -> No
                 {"pfs": {"repo": "inputs", "glob": "/(*).low", "join_on": "$1"}},
             ]
         },
-        "sum": {
-            "cross": [
-                {"pfs": {"repo": "o-up", "glob": "/o/a.up"}},
-                {"pfs": {"repo": "o-up", "glob": "/o/b.up", "name": "o-up2"}},
-            ]
-        },
+        "sum": {"pfs": {"repo": "o-up", "glob": "/"}},
         "one": {"pfs": {"repo": "o-n", "glob": "/o/b.n"}},
     }
     assert [target for target in patterned(yoda).targets(["o/a.up"])] == ["o/a.up"], "one of them can still be named"
@@ -161,6 +159,47 @@ def test_targets_of_a_pattern_rule_are_datums_of_one_pipeline(yoda: Files) -> No
 )
 def test_targets_whose_commands_differ_in_more_than_the_stem_stay_apart(yoda: Files, text: str) -> None:
     assert not [target for target in patterned(yoda, text).targets() if "%" in target]
+
+
+def test_a_target_that_reads_all_of_a_pattern_reads_later_files(yoda: Files, tmp_path: Path) -> None:
+    found = patterned(yoda)
+    steps = {}
+    for target in found.targets():
+        step = found.step(target)
+        assert step is not None
+        found.note(target, step.pipeline)
+        steps[target] = step
+    draft = steps["o/sum"].draft
+    assert "later" in draft.guesses["input"][0] and draft.left_out == ()
+    here, pfs = tmp_path / "here", tmp_path / "pfs"
+    (pfs / "o-up/o").mkdir(parents=True)
+    (pfs / "out").mkdir()
+    here.mkdir()
+    for name in ("a", "b", "c d"):
+        (pfs / f"o-up/o/{name}.up").write_text(name)
+    env = {"PFS": str(pfs), "PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path)}
+    subprocess.run(["sh", "-c", draft.files[0].content], cwd=here, env=env, check=True)
+    assert (pfs / "out/o/sum").read_text() == "abc d"
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("cat o/a.up o/b.up | sort > o/sum", "cat o/*.up | sort > o/sum"),
+        ("sh code/sum.sh o > o/sum", "sh code/sum.sh o > o/sum"),
+        ("cat o/b.up o/a.up > o/sum", None),
+        ("cat o/a.up > o/sum", None),
+        ("echo 'o/a.up o/b.up ' > o/sum", None),
+        ("echo ' o/a.up o/b.up ' > o/sum", None),
+        ("cat o/a.up o/b.upper > o/sum", None),
+    ],
+)
+def test_a_list_of_all_files_becomes_a_glob(command: str, expected: str | None) -> None:
+    members = tuple(Rule(f"o/{stem}.up", (f"i/{stem}",)) for stem in "ab")
+    stage = Stage("s", Path(), ["o/a.up", "o/b.up"], ["o/sum"], [command])
+    found = read_group(stage, Rule("o/%.up", ("i/%",), members=members))
+    assert (found and found.commands[0]) == expected
+    assert read_group(replace(stage, writes=["o/sum.up"]), Rule("o/%.up", ("i/%",), members=members)) is None
 
 
 def test_a_makefile_in_the_annex_is_named_by_its_own_path(yoda: Files) -> None:
@@ -301,3 +340,4 @@ def test_a_new_file_is_a_new_datum_of_a_pattern(tmp_path: Path) -> None:
     study.put("inputs/c$HOME;`x`.low", "c\n")
     assert study.schedule()["o-n"]["counts"]["ran"] == 1
     assert study.read("o-up/o/c$HOME;`x`.up") == b"C\n"
+    assert study.read("sum/o/sum") == b"ABC\nB\nC\n"
