@@ -23,6 +23,7 @@ from minipach.project.spec_cache import read_spec
 from minipach.project.spec_file import lying_specs, misnamed, one_spec, read_text
 from minipach.support.disk_cache import Cache
 from minipach.support.errors import Problem, UserError, each_once
+from minipach.support.git_objects import blob_id
 from minipach.support.text import quoted, suggest
 
 _IDENTITIES: dict[str, Literal["content", "path"]] = {"content": "content", "path": "path"}
@@ -583,6 +584,23 @@ class _Specs:
             self.problems | other.problems,
             self.images | other.images,
         )
+
+
+def is_spec_of_now(project: Project, path: str) -> bool:
+    """Return whether the last commit of a pipeline has the spec that was read.
+
+    Args:
+        project: The project as it was read, maybe hours ago.
+        path: The path of a pipeline that is a dataset.
+
+    Raises:
+        UserError: No commit has the spec any more.
+    """
+    if path in project.given:
+        return True  # it is no committed one
+    spec = next(place.spec for place in project.places if place.path == path)
+    text = read_text(project.root / path, f"{path}/{spec}", project.cache, is_dataset=True)
+    return blob_id(text.encode()) == project.pipelines[path].blob
 
 
 def find_project(start: Path) -> Project:

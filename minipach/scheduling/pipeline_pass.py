@@ -24,7 +24,7 @@ from minipach.planning.plan import Plan, Step, force, publish_forced, skip, with
 from minipach.planning.project_plan import drift_remarks
 from minipach.project import output_branch
 from minipach.project.branch_check import need_branch
-from minipach.project.project import Project
+from minipach.project.project import Project, is_spec_of_now
 from minipach.project.targets import Targets
 from minipach.publish.fold_results import fold
 from minipach.publish.publisher import publish_results
@@ -271,14 +271,7 @@ class PipelinePass:
             ]
             again = [s.name for s in todo if s.name in self.ran]
             if again and a.recipe != self.recipe:
-                raise UserError(
-                    Problem(
-                        "pipeline.changed-during-run",
-                        a.path,
-                        "its code or image was changed while datums ran",
-                        "run the same command again for the committed version (finished results are kept)",
-                    )
-                )
+                raise UserError(_changed(a.path, "code or image"))
             if again:
                 raise UserError(
                     Problem(
@@ -433,6 +426,8 @@ class PipelinePass:
         plan = without_output(plan, {end.datum_id for end in self.recovered.values()}, a.state)
         changes = [s for s in plan.steps if s.action == "remove" or (s.action == "reuse" and s.source)]
         if changes:
+            if not is_spec_of_now(a.project, a.path):
+                raise UserError(_changed(a.path, "spec"))
             if base.head != a.source:  # somebody has committed meanwhile: what they changed stays as it is
                 base = build_base(a)
             report.commit = publish_results(a, base, plan, report.job)
@@ -480,3 +475,9 @@ def _job_id(assessment: Assessment, base: Base) -> str:
     """
     parts = [assessment.pipeline.name, base.tree, sorted(t.id for t in assessment.tasks)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _changed(path: str, what: str) -> Problem:
+    """Return the problem of a pipeline that is another one than when its datums ran."""
+    fix = "run the same command again for the committed version (finished results are kept)"
+    return Problem("pipeline.changed-during-run", path, f"its {what} was changed while datums ran", fix)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +45,16 @@ class InterruptedLater(MemoryExecutor):
     def settle(self, sets: Sequence[WorkSet]) -> None:
         super().settle(sets)
         raise KeyboardInterrupt
+
+
+class SpecChanges(MemoryExecutor):
+    """Somebody commits another command while its sets run."""
+
+    change: Callable[[], object]
+
+    def settle(self, sets: Sequence[WorkSet]) -> None:
+        super().settle(sets)
+        type(self).change()
 
 
 class Made(MemoryBackend):
@@ -430,3 +440,17 @@ def test_whoever_is_to_stop_at_a_failure_has_to_be_there(study: Study, name: str
     assert done.refusals == [("option.needs-wait", "--fail-fast")] and name in done.err
     assert [study.git(".", *words) for words in (["status", "--short"], ["for-each-ref"])] == before
     assert study.minipach("jobs", "--json").json["jobs"] == []
+
+
+def test_a_spec_that_changes_while_datums_run_is_not_published(engine: Engine) -> None:
+    engine.at_once = True
+    engine.pass_()
+    study = engine.study
+    published = study.git("edges", "rev-parse", "HEAD")
+    study.put("images/d", "d")
+    spec = (study.root / "edges/spec.yml").read_text().replace("cmd: [sh", "cmd: [sh, -e")
+    SpecChanges.change = staticmethod(lambda: study.put("edges/spec.yml", spec))
+    report = engine.pass_("edges", follow=True, engine=SpecChanges)
+    assert [problem.code for problem in report.problems] == ["pipeline.changed-during-run"]
+    assert study.git("edges", "rev-parse", "HEAD~1") == published, "only what somebody has committed is new"
+    assert engine.states(engine.pass_("edges", follow=True))["edges"] == "published"
