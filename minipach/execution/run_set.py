@@ -27,7 +27,7 @@ from minipach.model.log_marks import mark
 from minipach.model.messages import SUBJECT, next_try, once_more
 from minipach.model.states import ResultState, SetKind
 from minipach.model.work_set import LOST_TRIES, Outcome, WorkSet
-from minipach.project.disk_full import explain, places_of_set
+from minipach.project.disk_full import NoSpace, explain, places_of_set
 from minipach.records.job_logs import rename_log, split_log
 from minipach.support.stream_filter import printing_to
 from minipach.support.text import byte_count, printable
@@ -123,7 +123,7 @@ class _Tries:
             except (StagingError, SecretError, GitError, OSError) as error:
                 self.lost += 1
                 self._ready = False
-                full = explain(error, places_of_set(work, self.slot))
+                full = self._disk_full(error)
                 message = str(full.problem if full else error)
                 _note(work.log, f"not the command's fault: {message}")
                 self._measure()
@@ -133,6 +133,13 @@ class _Tries:
                 self._put_by("lost", 1, message)
                 time.sleep(_PAUSE * self.lost)
                 _note(work.log, once_more(self.lost + 1, LOST_TRIES))
+
+    def _disk_full(self, error: Exception) -> NoSpace | None:
+        """Return the full disk behind an error; None also if the repo itself has gone."""
+        try:
+            return explain(error, places_of_set(self.work, self.slot))
+        except GitError:
+            return None
 
     def _once(self) -> Outcome | None:
         """Return one try; None if the command failed and may try again."""

@@ -463,7 +463,7 @@ class Project:
             if real != repo and real.startswith(".."):
                 message = f'"{repo}" is a link that leads out of this project'
                 return Problem("input.is-a-link", "", message, "copy the files into a folder of it")
-            if real != repo:
+            if real != repo and ".git" not in real.split("/"):  # an annexed file is a file
                 return Problem("input.is-a-link", "", f'"{repo}" is a link', f'name what it leads to, "{real}"')
             above, _, file = repo.rpartition("/")
             fix = f"name the folder it is in: repo: {above or ALL}, glob: /{file}"

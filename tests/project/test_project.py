@@ -345,6 +345,7 @@ def test_a_folder_that_only_the_commit_has_is_an_input(root: Files) -> None:
         ("outside", "input.is-a-link"),
         ("data/up/etc", "input.is-a-link"),
         ("data/a.txt", "input.is-a-file"),
+        ("data/annexed", "input.is-a-file"),
         ("dat", "input.no-such-repo"),
     ],
 )
@@ -353,6 +354,8 @@ def test_what_is_no_plain_folder_is_refused_in_one_line(root: Files, named: str,
     (root.path / "inside").symlink_to("data")
     (root.path / "outside").symlink_to("/etc")
     (root.path / "data" / "up").symlink_to("/")
+    (root.path / ".git" / "key").write_text("beta")
+    (root.path / "data" / "annexed").symlink_to("../.git/key")
     root.put(".datalad/x/y")
     plain(root, "edges", spec(named))
     (root.path / "edges" / "code").mkdir()
