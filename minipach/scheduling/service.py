@@ -72,6 +72,7 @@ def run(
                 "add --wait, or omit it",
             )
         )
+    _need_datums(project, targets)
     _need_resources(project, backend, targets)
     claimed = _claimed(project, backend, targets, reporter, wait=wait is not False, follows=options.follow)
     with forwarded(reporter), claimed as claims:
@@ -195,6 +196,23 @@ def _need_resources(project: Project, backend: Backend, targets: Targets) -> Non
     problems = [problem for path, problem in found if problem is not None and _has_to_run(project, path)]
     if problems:
         raise UserError(problems)
+
+
+def _need_datums(project: Project, targets: Targets) -> None:
+    """UserError if a pipeline that is to become a dataset has none of the datums that are asked for."""
+    new = {place.path for place in project.places if not place.is_dataset}
+    for path in new & set(targets.patterns) & set(project.pipelines):
+        if set(project.upstream_of([path])) & set(targets.order) - {path}:
+            continue  # its datums may still change
+        assessment = Assessment(project, path, SnapshotStore(project))
+        try:
+            datums = None if assessment.deferred else [datum.name for datum in assessment.datums]
+        except UserError:  # its pass reports it
+            datums = None
+        finally:
+            assessment.close()
+        if datums is not None:
+            targets.names(path, datums)
 
 
 def _has_to_run(project: Project, path: str) -> bool:

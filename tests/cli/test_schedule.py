@@ -12,6 +12,7 @@ from minipach.model.states import PipelineState
 from minipach.scheduling.events import DatumFailed, Message, PipelineEnded, PipelineStarted, Progress
 from minipach.scheduling.report import PipelineReport, ScheduleReport
 from tests.fixtures.projects import Study
+from tests.fixtures.stories import spec
 
 
 def row(name: str, state: PipelineState = "published", **counts: int) -> PipelineReport:
@@ -81,3 +82,12 @@ def test_quiet_and_verbose_exclude_each_other(study: Study, tmp_path: Path) -> N
     assert both.refusals == [("option.conflict", "")] and "--quiet and --verbose" in both.err
     none = study.minipach("schedule", "-q")
     assert (none.code, none.out, none.err) == (0, "", "")
+
+
+def test_a_datum_that_is_not_there_changes_nothing(study: Study) -> None:
+    study.put("images/a", "a\n")
+    study.pipeline("edges", spec("images", "/*", "upper"), upper="cat")
+    before = study.git(".", "rev-parse", "HEAD")
+    done = study.minipach("schedule", "edges:nosuch")
+    assert (done.code, done.out) == (2, "") and done.reports("datum.unknown", "edges", "'nosuch'")
+    assert study.git(".", "rev-parse", "HEAD") == before and not (study.root / "edges/.git").exists()
