@@ -244,5 +244,5 @@ def remove(context: typer.Context, name: NAME) -> None:
     here: Here = context.obj
     project = here.project()
     experiment = find(project, name)
-    drop(project, experiment)
+    drop(project, experiment, say)
     show(f"removed {name} ({many(len(experiment.trials), 'point')})")

@@ -17,16 +17,16 @@ def charted(rows: Sequence[Row]) -> list[str]:
     return [name for name in names if all(isinstance(row.metrics.get(name, 0.0), float | int) for row in rows)]
 
 
-def _bars(rows: Sequence[Row], metric: str) -> Iterator[tuple[str, float | None, float]]:
-    """Yield the label, the value and the length (0 to 1) of each row. Bars begin at 0, or at the least value below."""
+def _bars(rows: Sequence[Row], metric: str) -> Iterator[tuple[str, float | None, float, float]]:
+    """Yield the label, the value, and where its bar begins and ends (0 to 1). One end of each bar is the value 0."""
     values = {row.number: float(v) for row in rows if isinstance(v := row.metrics.get(metric), float | int)}
     least, most = min([0.0, *values.values()]), max([0.0, *values.values()])
     span = most - least
     for row in rows:
         label = ", ".join(f"{name}={value}" for name, value in row.params.items())
         value = values.get(row.number)
-        share = 0.0 if value is None or not span else (value - least) / span
-        yield printable(f"{row.number}: {label}"), value, share
+        begin, end = (0.0, 0.0) if value is None else (min(value, 0.0) - least, max(value, 0.0) - least)
+        yield printable(f"{row.number}: {label}"), value, begin / (span or 1.0), end / (span or 1.0)
 
 
 def text(rows: Sequence[Row]) -> list[str]:
@@ -34,11 +34,12 @@ def text(rows: Sequence[Row]) -> list[str]:
     found: list[str] = []
     for metric in charted(rows):
         bars = list(_bars(rows, metric))
-        wide = min(48, max(len(label) for label, _, _ in bars))
+        wide = min(48, max(len(label) for label, *_ in bars))
         found += ["", printable(metric)] if found else [printable(metric)]
-        for label, value, share in bars:
+        for label, value, begin, end in bars:
             shown = "-" if value is None else f"{value:.6g}"
-            bar = "#" * round(share * _WIDE)
+            gap, upto = round(begin * _WIDE), round(end * _WIDE)
+            bar = " " * gap + "#" * (upto - gap)
             found.append(f"  {label[:wide]:{wide}}  {bar}{' ' if bar else ''}{shown}")
     return found
 
@@ -50,13 +51,13 @@ def svg(rows: Sequence[Row], name: str) -> str:
     for metric in charted(rows):
         y += _ROW
         parts.append(f'<text x="10" y="{y}" font-weight="bold">{xml(metric)}</text>')
-        for label, value, share in _bars(rows, metric):
+        for label, value, begin, end in _bars(rows, metric):
             y += _ROW
             shown = "-" if value is None else f"{value:.6g}"
-            width = max(1, round(share * _BAR))
+            left, width = _LEFT + round(begin * _BAR), max(1, round((end - begin) * _BAR))
             parts.append(f'<text x="{_LEFT - 8}" y="{y}" text-anchor="end">{xml(label[:32])}</text>')
-            parts.append(f'<rect x="{_LEFT}" y="{y - 12}" width="{width}" height="14" fill="#3d6fb6"/>')
-            parts.append(f'<text x="{_LEFT + width + 6}" y="{y}">{xml(shown)}</text>')
+            parts.append(f'<rect x="{left}" y="{y - 12}" width="{width}" height="14" fill="#3d6fb6"/>')
+            parts.append(f'<text x="{left + width + 6}" y="{y}">{xml(shown)}</text>')
     wide, high = _LEFT + _BAR + _RIGHT, y + 20
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{high}" viewBox="0 0 {wide} {high}" '

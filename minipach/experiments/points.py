@@ -109,7 +109,9 @@ def _range(word: str, text: str) -> list[str]:
         raise _wrong(word, "a range needs one to three numbers", fix)
     start, stop = (Decimal(0), numbers[0]) if len(numbers) == 1 else numbers[:2]
     step = numbers[2] if len(numbers) == 3 else Decimal(1)
-    if not step or (stop - start) / step > MOST:
+    if not step:
+        raise _wrong(word, "a range with the step 0", fix)
+    if (stop - start) / step > MOST:
         raise _wrong(word, f"a range of more than {MOST} values", fix)
     found = []
     while (start < stop) if step > 0 else (start > stop):

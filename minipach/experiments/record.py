@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,6 +12,7 @@ from minipach.experiments.points import Point
 from minipach.git.repo import FILE, Repo, TreeEntry, is_dataset
 from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import EXPERIMENT_FILE, EXPERIMENT_REFS, POINT_REFS
+from minipach.project.lock import register
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError
 from minipach.support.git_objects import NO_OBJECT
@@ -99,8 +100,19 @@ def write(project: Project, new: Experiment) -> Experiment:
         repo.close()
 
 
-def remove(project: Project, one: Experiment) -> None:
-    """Remove an experiment from the record. Its results stay until `minipach results gc --drop`."""
+def remove(project: Project, one: Experiment, notify: Callable[[str], None]) -> None:
+    """Remove an experiment from the record. Its results stay until `minipach results gc --drop`.
+
+    notify: receives lines for people. UserError if a run has its pipeline.
+    """
+    with register(project.local.lock, (), wait=True, notify=notify) as claims:
+        if who := claims.obtain(one.pipeline):
+            message = f"{project.name_of(one.pipeline)} is in use by {who}"
+            raise UserError(Problem("exp.in-use", one.name, message, "wait until it ends, or end it"))
+        _remove(project, one)
+
+
+def _remove(project: Project, one: Experiment) -> None:
     repo = Repo(project.root / one.pipeline)
     repo.update_refs([f"delete {EXPERIMENT_REFS}{one.name} {one.commit}"])
     repo.close()

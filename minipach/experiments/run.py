@@ -31,11 +31,11 @@ from minipach.publish.fold_results import fold
 from minipach.publish.publisher import unpublished
 from minipach.scheduling.base_commit import build_base
 from minipach.scheduling.dispatch import Round
-from minipach.spec.template import merged
+from minipach.spec.template import is_used, merged, parameters_in
 from minipach.spec.validate import dig
 from minipach.spec.yaml_reader import read_yaml
 from minipach.support.errors import Problem, UserError
-from minipach.support.text import many, quoted
+from minipach.support.text import many, quoted, suggest
 
 _PAUSE = 0.5  # seconds to wait for an outcome
 
@@ -132,6 +132,7 @@ def _run_chain(
     project.need(tuple(chain))
     if name:
         record.check_name(name)
+    _check_named(project, chain, points)
     with register(project.local.lock, (), wait=True, notify=notify) as claims:
         answer = _joined(project, chain, points, name, notify, claims) if name else None
         if answer is not None and answer.problems:
@@ -177,10 +178,33 @@ def _joined(
         inbox.withdraw(request)
 
 
+def _spec_text(project: Project, path: str) -> str:
+    place = next(place for place in project.places if place.path == path)
+    return read_text(project.root / path, f"{path}/{place.spec}", project.cache, is_dataset=place.is_dataset)
+
+
+def _check_named(project: Project, chain: Sequence[str], points: Sequence[Point]) -> None:
+    """Raise a UserError if no template names a parameter of the points."""
+    problems = []
+    main = project.name_of(chain[-1])
+    for path in chain:
+        name = project.name_of(path)
+        given = dict.fromkeys(one for point in points for one in of_pipeline(point, name, main))
+        named = parameters_in(_spec_text(project, path)) if given else frozenset()
+        for one in given:
+            if not is_used(one, named):
+                fix = suggest(one, sorted(named)) or f"write {{{{ params.{one} }}}} in its command"
+                unused = f"params.{one}"
+                problems.append(
+                    Problem("exp.unused-parameter", project.spec_path(path), f"no template names {unused}", fix)
+                )
+    if problems:
+        raise UserError(problems)
+
+
 def own_point(project: Project, path: str) -> Point:
     """Return the parameters that a pipeline has now: those of its spec, and before them those of `params.yml`."""
-    place = next(place for place in project.places if place.path == path)
-    text = read_text(project.root / path, f"{path}/{place.spec}", project.cache, is_dataset=place.is_dataset)
+    text = _spec_text(project, path)
     own = dig(read_yaml(text).data, "minipach", "params")
     return flat(merged(own if isinstance(own, dict) else {}, project.parameters.of(project.name_of(path), path)))
 

@@ -8,7 +8,7 @@ whole pipelines are in the package `templates`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -55,6 +55,16 @@ def names_datum(text: object) -> bool:
     """Return whether a text names a value that differs between datums."""
     names = [name for _, name, _ in _found(text)] if isinstance(text, str) else []
     return any(name.startswith("datum.") or name == "execution_date" for name in names)
+
+
+def parameters_in(text: str) -> frozenset[str]:
+    """Return the parameters that the templates in a text name, as chains (`deep.lr`)."""
+    return frozenset(name.removeprefix("params.") for _, name, _ in _found(text) if name.startswith("params."))
+
+
+def is_used(chain: str, named: Collection[str]) -> bool:
+    """Return whether templates that name these chains use a parameter."""
+    return any(one == chain or one.startswith(f"{chain}.") or chain.startswith(f"{one}.") for one in named)
 
 
 def rendered(text: str, kind: Kind, scope: Scope) -> str:

@@ -81,7 +81,9 @@ class UserError(Exception):
 
 
 def _line(what: str, fix: str) -> str:
-    return f"{what}. Fix: {fix}" if fix else what
+    if not fix:
+        return what
+    return f"{what} Fix: {fix}" if what.endswith(".") else f"{what}. Fix: {fix}"
 
 
 def each_once(problems: Iterable[Problem]) -> tuple[Problem, ...]:

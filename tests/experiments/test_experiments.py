@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from minipach.project.lock import register
+from minipach.project.project import find_project
 from tests.fixtures.consoles import ask, console_of
 from tests.fixtures.projects import MINIPACH, Study
 
@@ -105,6 +107,15 @@ def test_results_of_an_experiment_are_kept_until_it_is_removed(study: Study, tmp
     assert other.minipach("exp", "show", "exp-1").code == 2
 
 
+def test_an_experiment_is_not_removed_while_its_pipeline_runs(study: Study) -> None:
+    lock = find_project(study.root).local.lock
+    with register(lock, (), wait=True, notify=print) as claims:
+        claims.take_when_free("edges")
+        done = study.minipach("exp", "remove", "exp-1")
+    assert (done.code, done.out) == (2, "") and done.reports("exp.in-use", "exp-1", "edges")
+    assert study.minipach("exp", "show", "exp-1").code == 0
+
+
 def test_two_points_are_compared(study: Study) -> None:
     changes = study.minipach("exp", "diff", "exp-1:1", "exp-1:2", "--json").json["changes"]
     assert {"kind": "params", "name": "level", "old": "1", "new": "2"} in changes
@@ -124,6 +135,7 @@ def test_a_failed_datum_has_no_metrics(study: Study, tmp_path: Path) -> None:
     ("words", "said"),
     [
         (["run", "-S", "edges.other=1,2"], "no template names params.other"),
+        (["run", "-S", "edges.levle=1"], 'no template names params.levle. Fix: use "level"'),
         (["run", "-S", "edges.level=[1]{x}"], "has braces"),
         (["run", "-S", "nowhere.x=1"], "no such pipeline"),
         (["run", "-S", "edges.level=1", "--name", "../x"], "not a name of an experiment"),

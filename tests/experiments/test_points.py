@@ -41,6 +41,11 @@ def test_what_is_no_value_is_one_problem(words: list[str]) -> None:
     assert len(caught.value.problems) == 1
 
 
+def test_a_step_of_0_is_named() -> None:
+    with pytest.raises(UserError, match="step 0"):
+        parse_points(["e.a=range(1,2,0)"])
+
+
 def test_chains_are_nested() -> None:
     assert nested({"a.b": "1", "a.c": "2", "d": "3"}) == {"a": {"b": "1", "c": "2"}, "d": "3"}
     for clash in ({"a": "1", "a.b": "2"}, {"a.b": "1", "a": "2"}):

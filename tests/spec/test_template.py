@@ -9,6 +9,7 @@ import pytest
 from minipach.model.pipeline import BrokenSpec, Pipeline
 from minipach.spec.load import load_spec
 from minipach.spec.placeholder import fill
+from minipach.spec.template import is_used, parameters_in
 from minipach.support.errors import Problem
 
 PFS = '{pfs: {repo: images, glob: "/(*)-(*).png"}}'
@@ -27,6 +28,12 @@ def problem(more: str, **options: str) -> Problem:
         read(more, inputs=options.pop("inputs", PFS), minipach=options.pop("minipach", ""))
     (found,) = caught.value.problems
     return found
+
+
+def test_a_parameter_is_used_if_a_template_names_it_or_a_part_of_it() -> None:
+    named = parameters_in('cmd: [a, "{{ params.deep.lr }}", "{{params.x}}", "{{ datum.name }}", "{{params}}"]')
+    assert named == {"deep.lr", "x"}
+    assert [is_used(one, named) for one in ("deep.lr", "deep", "x", "x.y", "dee", "y")] == [True] * 4 + [False] * 2
 
 
 def place(column: int) -> str:

@@ -19,6 +19,7 @@ def test_one_problem_or_many() -> None:
     assert UserError(one).problems == (one,)
     assert UserError([one, two]).problems == (one, two)
     assert str(UserError([one, two])) == "a: b. Fix: c\nd"
+    assert str(Problem("x.y", "a", "Stop.", "c")) == "a: Stop. Fix: c"
     assert (one.what, str(one.within("x")), str(two.within("x"))) == ("a: b", "x: a: b. Fix: c", "x: d")
 
 
