@@ -122,7 +122,7 @@ def resolve_image(project: Project, path: str, reader: Repo | None = None) -> Im
         found = None if wanted.startswith(_PATH) else _container(project, repo, wanted, at)
         found = found or _file(project, path, repo, wanted, at) or _kept(repo, wanted)
         if found is None:
-            found = _of_registry(project, repo, wanted, at)
+            found = _of_registry(project, path, repo, wanted, at)
         return found
     finally:
         repo.close()
@@ -177,9 +177,14 @@ def _kept(repo: _Branches, wanted: str) -> Image | None:
     return None
 
 
-def _of_registry(project: Project, repo: _Branches, wanted: str, at: str) -> Image:
+def _of_registry(project: Project, path: str, repo: _Branches, wanted: str, at: str) -> Image:
     reference = None if wanted.startswith(_PATH) else parse_reference(wanted)
     names = _container_names(project, repo)
+    if wanted == posixpath.basename(path) or _is_pipeline(project, wanted):
+        name = slug_of(posixpath.basename(wanted))
+        build = f"podman build -t {name.lower()} . && podman save -o {name}.tar {name.lower()}"
+        fix = f"{build} && datalad containers-add {name} --url {name}.tar"
+        raise UserError(Problem("image.unknown", at, f'image "{wanted}" is not registered', fix))
     if reference is None or any(wanted.startswith(p + "/") for p in project.repos):
         fix = suggest(wanted, names) if _NAME.match(wanted) else "write its path as seen from the project"
         raise UserError(
@@ -313,6 +318,8 @@ def _file(project: Project, path: str, repo: _Branches, wanted: str, at: str) ->
         there = folder / wanted
         if not os.path.lexists(there):
             continue
+        if _is_pipeline(project, os.path.relpath(os.path.normpath(there), project.root)):
+            continue  # the folder of a pipeline is no root file system
         inside = os.path.relpath(os.path.normpath(there), project.root / path)
         if not inside.startswith("..") and reserved_in_pipeline(inside.split("/")[0]):
             content = _content_at(repo, inside)
@@ -320,6 +327,10 @@ def _file(project: Project, path: str, repo: _Branches, wanted: str, at: str) ->
                 return Image(content, inside, wanted)
         return _taken_from(project, repo, there, file_slug(wanted) or "image", at)
     return None
+
+
+def _is_pipeline(project: Project, path: str) -> bool:
+    return any(place.path == path for place in project.places)
 
 
 def _taken_from(project: Project, repo: _Branches, there: Path, name: str, at: str) -> Image:

@@ -6,20 +6,23 @@ import os
 import re
 import shutil
 import tempfile
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from minipach.git.repo import Repo, need_identity
+from minipach.environment.image import slug_of
+from minipach.git.repo import Repo, has_folder, is_dataset, need_identity
 from minipach.git.shared_modes import current_mask
-from minipach.model.pipeline import BrokenSpec, default_name
-from minipach.model.repo_layout import JSONNET_SPEC, SPEC, SPECS
+from minipach.model.pipeline import BrokenSpec, default_name, folder_in
+from minipach.model.repo_layout import JSONNET_SPEC, SPEC, SPECS, reserved_in_pipeline
 from minipach.project.parameters import working_parameters
 from minipach.project.project import Project, find_project
 from minipach.spec.load import load_spec
 from minipach.spec.value_types import NAME, NAME_RULE
 from minipach.support.errors import Problem, UserError
-from minipach.support.text import printable
+from minipach.support.text import printable, quoted
 from minipach.templates.dockerfile import is_alone, read_dockerfile
 from minipach.templates.draft import Draft, DraftFile, to_yaml
 from minipach.templates.dvc import read_stage
@@ -146,9 +149,25 @@ def check_name(project: Project, name: str) -> None:
     if any((project.root / name / spec).exists() for spec in SPECS) or name in project.repos:
         fix = "choose another name, or edit its spec"
         raise UserError(Problem("new.exists", name, "a dataset or pipeline of this name exists", fix))
+    if _has_committed_files(project, name):
+        message = "a folder with committed files, which would become files of the pipeline"
+        fix = f"choose another name; to read the folder, add --input {quoted(name)}"
+        raise UserError(Problem("new.exists", name, message, fix))
     for place in project.places:
         if project.name_of(place.path) == folder and place.path != name:
             raise UserError(Problem("new.exists", place.path, "a pipeline of this name exists", "choose another name"))
+
+
+def _has_committed_files(project: Project, name: str) -> bool:
+    """Return whether a plain folder has files in the last commit other than code, which a spec may join."""
+    holder = project.holder_of(name)
+    if not (project.root / name).is_dir() or not is_dataset(project.root / holder):
+        return False
+    repo = Repo(project.root / holder)
+    head, inside = repo.head(), folder_in(name, holder)
+    if head is None or not has_folder(repo, head, inside):
+        return False
+    return any(not reserved_in_pipeline(entry.path) for entry in repo.ls_tree(f"{head}:{inside}"))
 
 
 def _inside(project: Project, name: str) -> bool:
@@ -198,6 +217,10 @@ def _from_source(project: Project, wanted: Wanted, directory: Path) -> Draft:
     if kind in _DOCKERFILES or file.suffix.lower() in (".dockerfile", ".containerfile"):
         return _of_image(wanted, file, found, guesses)
     command, more, files = from_script(file, _names(found))
+    if any(f'"$PFS/{name}"' in command[-1] for name in _names(found)):  # that is the folder of the datum's file
+        before, found = _names(found), _with_variables(found)
+        for name, variable in zip(before, _names(found), strict=True):
+            command = [*command[:-1], command[-1].replace(f'"$PFS/{name}"', f'"${variable}"')]
     spec = {"input": found, "transform": {"cmd": command}}
     return Draft(spec, {"input": guesses, "transform": () if wanted.command else more}, files, origin=file.name)
 
@@ -271,10 +294,11 @@ def _of_image(wanted: Wanted, file: Path, found: dict[str, object], guesses: Seq
     transform: dict[str, object] = {"image": image, "cmd": words or list(wanted.command)}
     if folder:
         transform["working_dir"] = folder
-    build = f"podman build -t {image} -f {file.name} . && podman save -o {image}.tar {image}"
+    name = slug_of(image)
+    build = f"podman build -t {name.lower()} -f {file.name} . && podman save -o {name}.tar {name.lower()}"
     more = [
         f"the image {image} is built from {file.name} and registered: {build}, "
-        f"then datalad containers-add {image} --url {image}.tar",
+        f"then datalad containers-add {name} --url {name}.tar",
         "its command reads below /pfs and writes to /pfs/out",
     ]
     spec = {"input": found, "transform": transform}
@@ -296,6 +320,25 @@ def _source(word: str, directory: Path) -> tuple[Path, str]:
 
 def _with_command(draft: Draft, words: Sequence[str]) -> Draft:
     return replace(draft, spec={**draft.spec, "transform": {**draft.spec["transform"], "cmd": list(words)}})
+
+
+def _with_variables(found: dict[str, Any]) -> dict[str, Any]:
+    """Return the inputs, each with a name that can be a variable of a shell: the command reads its path there."""
+    names: set[str] = set()
+
+    def named(node: dict[str, Any]) -> dict[str, Any]:
+        for kind in ("cross", "join"):
+            if isinstance(members := node.get(kind), list):
+                return {**node, kind: [named(member) for member in members]}
+        pfs = node["pfs"]
+        name = str(pfs.get("name") or default_name(str(pfs["repo"])))
+        plain = re.sub(r"[^A-Za-z0-9_]+", "_", unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode())
+        plain = re.sub(r"^(?=[0-9])|^$", "in_", plain)
+        plain = next(p for p in (plain, *(f"{plain}{n}" for n in range(2, 1000))) if p not in names)
+        names.add(plain)
+        return node if plain == name else {"pfs": {**pfs, "name": plain}}
+
+    return named(found)
 
 
 def _names(found: dict[str, object]) -> list[str]:

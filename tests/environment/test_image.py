@@ -206,6 +206,11 @@ def test_a_name_that_leads_nowhere_is_one_line(shop: Study, name: str, said: str
         image_of(shop, name)
 
 
+def test_the_folder_of_a_pipeline_is_no_image(shop: Study) -> None:
+    with refused("image.unknown", "edges/spec.yml:2:20", '"edges" is not registered', "podman build -t edges"):
+        image_of(shop, "edges")
+
+
 def test_a_committed_name_is_never_a_way_out_of_the_project(shop: Study) -> None:
     """`.datalad/config` comes from others: a container registered at a place elsewhere is none."""
     for place in ("/etc/passwd", "../../etc/passwd"):

@@ -188,3 +188,23 @@ def test_a_dockerfile_that_needs_no_other_file_is_the_recipe(project: Project, c
         {} if recipe else {"image": "p"}
     )
     assert [file.path for file in draft.files] == ([recipe] if recipe else [])
+
+
+def test_a_script_gets_the_path_of_each_file_whatever_the_dataset_is_called(root: Files) -> None:
+    for name in ("bi lder", "bi-lder", "42", "ü"):
+        repo(root, name).put("a.txt", "1")
+    root.commit()
+    (root.path / "c.sh").write_text('cp "$1" /pfs/out\n')
+    inputs = [f"{name}:/*" for name in ("bi lder", "bi-lder", "42", "ü")]
+    spec = draft_of(find_project(root.path), Wanted("p", "c.sh", inputs), root.path).spec
+    assert [one["pfs"]["name"] for one in spec["input"]["cross"]] == ["bi_lder", "bi_lder2", "in_42", "u"]
+    assert spec["transform"]["cmd"][2] == 'exec sh code/c.sh "$bi_lder" "$bi_lder2" "$in_42" "$u"'
+
+
+def test_no_spec_goes_into_a_folder_of_data(root: Files, project: Project) -> None:
+    root.put("data/a.csv", "1")
+    root.put("begun/code/run.sh", "true")
+    root.put("begun/README.md", "")
+    root.commit()
+    assert code_of(find_project(root.path), Wanted("data", inputs=["images:/*"])) == "new.exists"
+    draft_of(find_project(root.path), Wanted("begun", inputs=["images:/*"]), root.path)
