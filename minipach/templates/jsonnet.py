@@ -19,9 +19,9 @@ _MARK = "minipach-jsonnet:"
 _SECONDS = 10
 _MEMORY = 1_500_000_000  # bytes of addresses
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
-_POSITION = re.compile(r"^(?:RUNTIME ERROR|STATIC ERROR): (?:.*?:(\d+):(\d+)(?:-\d+)?: )?(.*)")
-
-_TRACE = re.compile(r"^\t[^\t]*?:(\d+):(\d+)", re.MULTILINE)
+_AT = r"([^\t\n]*?):\(?(\d+):(\d+)\)?(?:-\(?[\d:]+\)?)?"  # of one line `x:1:2-3`, of several `x:(1:2)-(3:4)`
+_POSITION = re.compile(rf"^(?:RUNTIME ERROR|STATIC ERROR): (?:{_AT}: )?(.*)")
+_TRACE = re.compile(rf"^\t{_AT}", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,16 @@ def _problem(file: Path, said: str) -> Problem:
     hit = _POSITION.match(first)
     if hit is None:
         return Problem("new.bad-jsonnet", str(file), first, "check it: jsonnet FILE")
-    at = hit if hit[1] else _TRACE.search(said)
-    place = f"{file}:{at[1]}:{at[2]}" if at else str(file)
-    fix = "give each argument: --arg KEY=VALUE" if "parameter" in hit[3] else "check the template"
-    return Problem("new.bad-jsonnet", place, hit[3].rstrip("."), fix)
+    found = [hit] if hit[1] else _TRACE.finditer(said)
+    places = (f"{name}:{at[2]}:{at[3]}" for at in found if (name := _named(file, at[1])))
+    fix = "give each argument: --arg KEY=VALUE" if "parameter" in hit[4] else "check the template"
+    return Problem("new.bad-jsonnet", next(places, str(file)), hit[4].rstrip("."), fix)
+
+
+def _named(file: Path, there: str) -> str:
+    """Return the template, or a file that it imports, as seen from where the template was named; "" for another."""
+    if there == str(file):
+        return there
+    inside = os.path.relpath(there, os.path.realpath(file.parent))
+    is_own = os.path.isabs(there) and not inside.startswith("..") and os.path.isfile(there)
+    return printable(str(file.parent / inside)) if is_own else ""

@@ -85,6 +85,14 @@ def test_a_hostile_template_is_one_line(folder: Path, kind: str) -> None:
     assert sorted(os.listdir(folder)) == before
 
 
+@pytest.mark.parametrize("text", ['{\n glob: error "boom"}', "{\n glob: [x for }", "{\n glob: nosuch}"])
+def test_an_error_in_an_import_names_that_file(folder: Path, text: str) -> None:
+    (folder / "lib.libsonnet").write_text(text)
+    with pytest.raises(UserError) as caught:
+        evaluated(folder / "edges.jsonnet", ["suffix=1"])
+    assert caught.value.problems[0].location.startswith(f"{folder}/lib.libsonnet:2:")
+
+
 @pytest.mark.slow
 def test_a_loop_is_ended(folder: Path) -> None:
     test_a_hostile_template_is_one_line(folder, "a loop")
