@@ -17,7 +17,9 @@ from minipach.planning.accepted import Accepted, Change, Kind
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.branch_check import need_branch
 from minipach.project.project import Project
+from minipach.project.uncommitted import shared_targets, uncommitted
 from minipach.support.errors import Problem, UserError
+from minipach.support.text import NAMED, quoted
 
 _KINDS: tuple[Kind, ...] = ("code", "image")
 
@@ -52,6 +54,10 @@ def accept_changes(project: Project, path: str, why: str) -> Acceptance:
         published = _published(a)
         changes = tuple(c for kind in _KINDS if (c := _change(a, published, kind, why)))
         if not changes:
+            if changed := _uncommitted(a, path):
+                message = f"uncommitted changes do not count ({', '.join(changed)})"
+                fix = f"commit them first: datalad save -d {quoted(project.root)} -r"
+                raise UserError(Problem("accept.not-committed", path, message, fix))
             message = "code, image and environment are those of the published results"
             raise UserError(Problem("accept.nothing-changed", path, message, f"minipach plan {a.pipeline.name}"))
         before = _current(a)
@@ -64,6 +70,12 @@ def accept_changes(project: Project, path: str, why: str) -> Acceptance:
         return Acceptance(a.pipeline.name, changes, kept, len(a.tasks) - kept)
     finally:
         a.close()
+
+
+def _uncommitted(a: Assessment, path: str) -> list[str]:
+    """Return some of the files of a pipeline and of its shared code that have uncommitted changes."""
+    found = uncommitted(a.project, (path, *shared_targets(a.project, [path])))
+    return [name for names in found.values() for name in names][:NAMED]
 
 
 def _published(a: Assessment) -> Counter[tuple[str, str]]:

@@ -81,6 +81,9 @@ def test_a_second_change_counts_as_the_first_state(study: Study, tmp_path: Path)
         other.put("edges/code/copy.sh", comment + COPY)
         assert other.minipach("accept", "edges").code == 0
         assert counts(other) == {"current": 2}
+    (other.root / "edges/code/copy.sh").write_text("# three\n" + COPY)
+    done = other.minipach("accept", "edges")
+    assert (done.code, done.out) == (2, "") and done.reports("accept.not-committed", "edges", "code/copy.sh")
 
 
 @pytest.mark.slow
