@@ -130,6 +130,13 @@ def _explained(error: Exception, context: object) -> Problem | None:
     return full.problem if full else None
 
 
+def need_place(file: Path) -> Path:
+    """Return a file that is to be written. UserError if its folder is not there."""
+    if not file.parent.is_dir():
+        raise UserError(Problem("option.no-folder", str(file), "its folder is not there", "make it, or name another"))
+    return file
+
+
 def all_shown() -> bool:
     """Return whether stdout took what was printed so far. If not, that is said, and the rest of it goes nowhere."""
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minipach.cli.common import FAILED, Here, guarded, say, show, show_json
+from minipach.cli.common import FAILED, Here, guarded, need_place, say, show, show_json
 from minipach.cli.options import JOBS, JSON
 from minipach.cli.sections import OTHERS, RUN, Group, add
 from minipach.cli.tables import show_table
@@ -125,7 +125,7 @@ def show_(
         fix = "name outputs with numbers in `minipach: {metrics: [...]}`"
         raise UserError(Problem("exp.no-metrics", name, "no metric is a number", fix))
     if svg is not None:
-        (here.directory / svg).write_text(charts.svg(found, name))
+        need_place(here.directory / svg).write_text(charts.svg(found, name))
         say(f"wrote {svg}")
     if as_json:
         show_json({"schema": 1, "name": name, "points": [row.as_json() for row in found]})

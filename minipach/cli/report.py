@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minipach.cli.common import Here, guarded, leave_with, say, show, show_exactly, show_json
+from minipach.cli.common import Here, guarded, leave_with, need_place, say, show, show_exactly, show_json
 from minipach.cli.options import JSON
 from minipach.cli.sections import LOOK, add
 from minipach.support.errors import Problem, UserError
@@ -55,6 +55,8 @@ def report(
             raise UserError(Problem("option.conflict", "", "-o and --base exclude each other", fix))
         _change(project, base, as_markdown=as_markdown, as_json=as_json)
         return
+    if output is not None:
+        need_place(output)
     if as_markdown:
         raise UserError(Problem("option.needs-base", "--markdown", "Markdown is for a change", "add --base REV"))
     from minipach.views.report import as_lines, read_report

@@ -42,7 +42,7 @@ from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import DATALAD_CONFIG, JSONNET_FILES, PROJECT_MARK, SPECS, TEMPLATE_RECORD, TICKS
 from minipach.project.dataset_copies import GitFolder, commit_all
 from minipach.project.discovery import Place
-from minipach.project.project import Project, find_project
+from minipach.project.project import Project, find_project, is_marked
 from minipach.project.spec_file import committed_specs
 from minipach.support.errors import Problem, UserError
 from minipach.support.files import clone_file, remove_tree
@@ -81,6 +81,7 @@ def init_project(folder: Path) -> tuple[Project, list[str]]:
     if folder.exists() and not folder.is_dir():
         raise UserError(Problem("project.not-a-folder", str(folder), "a file, not a folder"))
     config = folder / ".datalad" / "config"
+    _check_outside(folder)
     fresh = not config.is_file()
     if fresh:
         if (folder / ".git").exists():
@@ -89,7 +90,7 @@ def init_project(folder: Path) -> tuple[Project, list[str]]:
                     "project.not-a-dataset",
                     str(folder),
                     "a git repository, but no dataset",
-                    f"datalad create --force {quoted(folder)}",
+                    f"datalad create --force {quoted(folder)}, then minipach init {quoted(folder)}",
                 )
             )
         if folder.is_dir() and any(folder.iterdir()):
@@ -101,7 +102,12 @@ def init_project(folder: Path) -> tuple[Project, list[str]]:
                     f"datalad create --force {quoted(folder)}, then minipach init {quoted(folder)}",
                 )
             )
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError:  # a file system that holds no files, such as /proc
+            raise UserError(
+                Problem("project.create-failed", str(folder), "no folder can be made there", "choose another folder")
+            ) from None
         need_identity(Repo(folder))
         create_dataset(folder, _PROJECT_ATTRIBUTES)
         done.append(f"made the superdataset {folder}")
@@ -121,6 +127,16 @@ def init_project(folder: Path) -> tuple[Project, list[str]]:
         )
         done.append(f"marked it as a minipach project in {DATALAD_CONFIG}")
     return find_project(folder), done
+
+
+def _check_outside(folder: Path) -> None:
+    """UserError if a folder that is no project yet is inside one."""
+    if is_marked(folder):
+        return
+    for above in folder.parents:
+        if is_marked(above):
+            fix = f"work in {quoted(above)}: a folder with a spec.yml is a pipeline"
+            raise UserError(Problem("project.inside-another", str(folder), f"inside the project {above}", fix))
 
 
 def create_dataset(folder: Path, attributes: tuple[str, ...]) -> None:

@@ -609,15 +609,19 @@ def find_project(start: Path) -> Project:
     if not here.is_dir():
         raise UserError(Problem("project.no-such-folder", str(start), "no such folder"))
     topmost: Path | None = None
+    plain: Path | None = None
     for folder in (here, *here.parents):
         if is_dataset(folder) and (folder / ".datalad" / "config").is_file():
             topmost = folder
-            if Repo(folder).config(f"{PROJECT_MARK}.version", str(folder / ".datalad" / "config")):
+            if is_marked(folder):
                 return _opened(folder)
+        elif is_dataset(folder):
+            plain = plain or folder
     if topmost is None:
-        raise UserError(
-            Problem("project.not-found", str(start), "not inside a project", "minipach init makes one here")
-        )
+        fix = "minipach init makes one here"
+        if plain is not None:  # as `minipach init` says there
+            fix = f"datalad create --force {quoted(plain)}, then minipach init {quoted(plain)}"
+        raise UserError(Problem("project.not-found", str(start), "not inside a project", fix))
     if lying_specs(topmost) and (topmost / FOLDER).is_dir():
         raise UserError(
             Problem(
@@ -628,6 +632,12 @@ def find_project(start: Path) -> Project:
             )
         )
     return _opened(topmost)
+
+
+def is_marked(folder: Path) -> bool:
+    """Return whether `minipach init` has made this very folder a project."""
+    config = folder / ".datalad" / "config"
+    return is_dataset(folder) and config.is_file() and bool(Repo(folder).config(f"{PROJECT_MARK}.version", str(config)))
 
 
 def _opened(root: Path) -> Project:

@@ -632,7 +632,7 @@ def test_no_git_identity(study: Study) -> None:
     assert refused.refusals == [("git.no-identity", "git")]
     assert "git config --global user.name" in refused.problems[0].fix
     assert study.git("edges", "rev-parse", "HEAD") == head
-    assert only(study.minipach("init", "new", env=nobody)) == refused.problems[0]
+    assert only(study.minipach("init", "../new", env=nobody)) == refused.problems[0]
     doctor = study.minipach("doctor", env=nobody)
     assert doctor.code == 2
     assert f"problem  {refused.problems[0]}" in doctor.out

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from minipach.project.create import init_project
 from minipach.project.discovery import Place
 from minipach.project.project import Project, find_project
 from minipach.support.errors import Problem
@@ -43,6 +44,30 @@ def test_a_marked_project_inside_another_dataset_is_the_project(root: Files) -> 
     root.path.rename(outer.path / "project")
     assert find_project(outer.path / "project").root == outer.path / "project"
     assert find_project(outer.path).root == outer.path
+
+
+def test_a_git_repository_alone_is_told_the_way_that_init_tells(tmp_path: Path) -> None:
+    (tmp_path / "old/.git").mkdir(parents=True)
+    (tmp_path / "old/sub").mkdir()
+    way = f"datalad create --force {tmp_path}/old, then minipach init {tmp_path}/old"
+    with refused("project.not-found", tmp_path / "old/sub", way):
+        find_project(tmp_path / "old/sub")
+    with refused("project.not-a-dataset", tmp_path / "old", way):
+        init_project(tmp_path / "old")
+
+
+def test_no_project_begins_inside_another(root: Files) -> None:
+    inner = dataset(root.path / "raw")
+    before = (inner.path / ".datalad/config").read_bytes()
+    for folder in ("raw", "new"):
+        with refused("project.inside-another", root.path / folder, str(root.path)):
+            init_project(root.path / folder)
+    assert (inner.path / ".datalad/config").read_bytes() == before and not (root.path / "new").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_one_line() -> None:
+    with refused("project.create-failed", "/proc/x"):
+        init_project(Path("/proc/x"))
 
 
 def test_without_a_mark_the_topmost_dataset_is_the_project(tmp_path: Path) -> None:

@@ -63,6 +63,11 @@ def test_a_broken_pipeline_is_reported_and_the_others_too(tmp_path: Path) -> Non
     assert found["broken"]["problems"] and len(found["edges"]["datums"]) == 3
 
 
+def test_a_report_has_a_folder(study: Study) -> None:
+    done = study.minipach("report", "-o", "/nosuch/x.html")
+    assert (done.code, done.out) == (2, "") and done.reports("option.no-folder", "/nosuch/x.html")
+
+
 def test_formats_exclude_each_other(study: Study) -> None:
     for words in (["--text", "--json"], ["--markdown"], ["--base", "HEAD", "-o", "x.html"], ["--base", "nowhere"]):
         done = study.minipach("report", *words)
