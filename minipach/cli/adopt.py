@@ -12,6 +12,7 @@ from minipach.cli.common import Here, guarded, say, show, show_exactly, show_jso
 from minipach.cli.options import JSON
 from minipach.cli.sections import WRITE, add
 from minipach.project.project import find_project
+from minipach.support.errors import Problem, UserError
 from minipach.support.text import many, printable, quoted
 
 if TYPE_CHECKING:
@@ -57,8 +58,10 @@ def adopt(
     asks = not (yes or dry_run or as_json) and sys.stdin.isatty() and sys.stdout.isatty()
     agreed = _asked if asks else lambda _: yes and not dry_run
     walk = _Walk(found, agreed, save=save, quiet=as_json)
-    for number, target in enumerate(chosen, 1):
-        walk.go(target, f"step {number} of {len(chosen)}", shown_counts=not asks)
+    for target in chosen:
+        walk.go(target, shown_counts=not asks)
+    if not walk.shown and any(target not in found.before for target in targets or ()):
+        raise UserError(_refusal(sentence) for sentence in found.skipped)
     steps = _next(walk.written, committed=save)
     if as_json:
         done = {"committed": save and bool(walk.written), "next": steps}
@@ -72,6 +75,12 @@ def adopt(
         show("nothing was written; add --yes to write all steps, or name targets")
     for line in steps:
         show(f"next: {line}")
+
+
+def _refusal(sentence: str) -> Problem:
+    """Return the problem of a target that can't be adopted, from the sentence that names it with the reason."""
+    target, _, why = sentence.partition(": ")
+    return Problem("adopt.no-step", target, why, "name a target that makes a file from committed ones")
 
 
 def _asked(step: Step) -> bool:
@@ -91,6 +100,7 @@ class _Walk:
         rows: What each step was, as JSON data.
         written: The pipelines that were written.
         given: Those that were shown and not written.
+        shown: The number of steps so far.
     """
 
     found: Adoption
@@ -100,8 +110,9 @@ class _Walk:
     rows: list[dict[str, object]] = field(default_factory=list)
     written: list[str] = field(default_factory=list)
     given: dict[str, Pipeline | BrokenSpec] = field(default_factory=dict)
+    shown: int = 0
 
-    def go(self, target: str, title: str, *, shown_counts: bool) -> None:
+    def go(self, target: str, *, shown_counts: bool) -> None:
         """Go a step. shown_counts: whether later steps read from it though it is not written."""
         from minipach.templates.adopt import first_look
         from minipach.templates.draft import to_yaml
@@ -109,9 +120,10 @@ class _Walk:
         step = self.found.step(target)
         if step is None:
             return
+        self.shown += 1
         datums, why = first_look(self.found.project, step, self.given)
         if not self.quiet:
-            _show(step, title, datums, why)
+            _show(step, f"step {self.shown}", datums, why)
         files = self._write(step) if self.agreed(step) else []
         if not files and not shown_counts:
             self.given.pop(step.pipeline)  # what comes after it reads what there is

@@ -27,6 +27,7 @@ from minipach.templates.makefile import Rule, patterns, read_pattern, read_rules
 from minipach.templates.stage import CODE_FOLDERS, Laid, Stage, folder_of, in_project, is_code, script
 
 _MANY = 8  # outputs of one pipeline; more than these are one input, and each of them is an input otherwise
+_NOT_ADOPTED = "made by a rule that is not adopted, and not committed"
 _WORD = re.compile(r"[\w./+@%-]+")
 _ORIGIN = re.compile(r"# made by minipach new, from (.+)")
 
@@ -78,6 +79,11 @@ class Adoption:
 
     def _members_of(self, target: str) -> Sequence[Rule]:
         return self.rules[target].members if target in self.rules else ()
+
+    def has_recipe(self, target: str) -> bool:
+        """Return whether a rule makes a target."""
+        rule = self.rules.get(target) or self.members.get(target)
+        return rule is not None and rule.has_recipe
 
     def targets(self, wanted: Sequence[str] = ()) -> list[str]:
         """Return the targets that become pipelines, each after those that it depends on. Raises UserError."""
@@ -247,8 +253,11 @@ class _Sources:
             folder = path.partition("%")[0].rpartition("/")[0]
             self._add_input(tidy, folder or ".", path[len(folder) :].strip("/"))
         elif not _is_committed(project, path):
-            there = (project.root / path).exists()
-            why = "not committed; datalad save" if there else "no such file, and no recipe for it"
+            why = "no such file, and no recipe for it"
+            if self.adoption.has_recipe(tidy):
+                why = _NOT_ADOPTED
+            elif (project.root / path).exists():
+                why = "not committed; datalad save"
             self.left_out.append(f"{word}: {why}")
             self.missing = True
         elif is_code(tidy):
@@ -310,7 +319,8 @@ def _draft(adoption: Adoption, stage: Stage, name: str) -> tuple[str, Draft]:
         found.reads[repo] = {below}
     if not found.reads:
         fix = "name its input: minipach new NAME --input REPO:GLOB"
-        raise UserError(Problem("adopt.no-input", stage.name, "it reads no committed file", fix))
+        more = "".join(f"; {line}" for line in found.left_out)
+        raise UserError(Problem("adopt.no-input", stage.name, f"it reads no committed file{more}", fix))
     left_out = [*found.left_out, *(["the command may not find what is left out"] if found.missing else [])]
     inputs, names = stage_inputs(found.reads, has_stem=stage.has_stem)
     up = posixpath.relpath(".", name)

@@ -16,6 +16,7 @@ from minipach.environment.image import slug_of
 from minipach.git.repo import Repo, has_folder, is_dataset, need_identity
 from minipach.git.shared_modes import current_mask
 from minipach.model.pipeline import BrokenSpec, default_name, folder_in
+from minipach.model.recipe_kind import kind_of
 from minipach.model.repo_layout import JSONNET_SPEC, SPEC, SPECS, reserved_in_pipeline
 from minipach.project.parameters import working_parameters
 from minipach.project.project import Project, find_project
@@ -159,7 +160,7 @@ def check_name(project: Project, name: str) -> None:
 
 
 def _has_committed_files(project: Project, name: str) -> bool:
-    """Return whether a plain folder has files in the last commit other than code, which a spec may join."""
+    """Return whether a plain folder has files in the last commit besides code and recipes, which a spec may join."""
     holder = project.holder_of(name)
     if not (project.root / name).is_dir() or not is_dataset(project.root / holder):
         return False
@@ -167,7 +168,8 @@ def _has_committed_files(project: Project, name: str) -> bool:
     head, inside = repo.head(), folder_in(name, holder)
     if head is None or not has_folder(repo, head, inside):
         return False
-    return any(not reserved_in_pipeline(entry.path) for entry in repo.ls_tree(f"{head}:{inside}"))
+    paths = [entry.path for entry in repo.ls_tree(f"{head}:{inside}")]
+    return not all(reserved_in_pipeline(path) or kind_of(path) for path in paths)
 
 
 def _inside(project: Project, name: str) -> bool:

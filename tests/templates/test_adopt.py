@@ -275,6 +275,24 @@ def test_a_hostile_makefile_runs_nothing(yoda: Files, text: str) -> None:
     ]
 
 
+def test_a_file_of_a_rule_that_is_not_adopted_is_named(yoda: Files) -> None:
+    yoda.put("Makefile", "out: x/made\n\tcp $< $@\nx/made::\n\tdate > $@\nx/made::\n\tdate >> $@\n")
+    found = found_in(yoda)
+    assert found.step("out") is None
+    assert "x/made: made by a rule that is not adopted" in found.skipped[-1]
+
+
+def test_a_named_target_that_can_not_be_adopted_is_an_error(yoda: Files) -> None:
+    yoda.put("Makefile", "clean:\n\trm -rf out\n.PHONY: clean\nout: inputs/raw.csv\n\tcp $< $@\n")
+    codes = {}
+    for targets in (("clean",), ("clean", "out")):
+        command = [sys.executable, "-m", "minipach", "adopt", *targets]
+        done = subprocess.run(command, cwd=yoda.path, capture_output=True, text=True, check=False)
+        codes[targets] = done.returncode, len(done.stderr.splitlines())
+    assert codes == {("clean",): (2, 1), ("clean", "out"): (0, 1)}
+    assert "step 1: out -> out" in done.stdout
+
+
 def test_a_person_is_asked_at_each_step(yoda: Files) -> None:
     above, below = pty.openpty()
     command = [sys.executable, "-m", "minipach", "adopt", "outputs/clean.csv", "outputs/report.txt"]

@@ -205,6 +205,7 @@ def test_no_spec_goes_into_a_folder_of_data(root: Files, project: Project) -> No
     root.put("data/a.csv", "1")
     root.put("begun/code/run.sh", "true")
     root.put("begun/README.md", "")
+    root.put("begun/requirements.txt", "")
     root.commit()
     assert code_of(find_project(root.path), Wanted("data", inputs=["images:/*"])) == "new.exists"
     draft_of(find_project(root.path), Wanted("begun", inputs=["images:/*"]), root.path)
