@@ -101,7 +101,7 @@ def check(
             notes.append(Problem("spec.in-data", file, said, f"move it out of {holder}"))
         for pipeline in (project.pipelines[path] for path in chosen if path in project.pipelines):
             notes += [*pipeline.notes, *_of_this_host(pipeline)]
-        notes += _more_notes(project, [*chosen, *given])
+        notes += _more_notes(project, [*chosen, *given], chosen, committed=committed, is_whole=not words)
     written = [found for found in read.values() if isinstance(found, Pipeline)]
     notes = [*(note for found in written for note in (*found.notes, *_of_this_host(found))), *notes]
     for note in notes:
@@ -112,11 +112,16 @@ def check(
     show(f"{many(checked, 'spec')} checked, no problems")
 
 
-def _more_notes(project: Project, paths: Sequence[str]) -> list[Problem]:
-    """Return the notes on images, branches and jsonnet templates."""
+def _more_notes(
+    project: Project, paths: Sequence[str], chosen: Sequence[str], *, committed: bool, is_whole: bool
+) -> list[Problem]:
+    """Return the notes on images, branches and jsonnet templates, and on the parameters of the chosen pipelines."""
+    from minipach.planning.parameter_notes import unknown_pipelines, unused_parameters
     from minipach.templates.rendered_spec import stale
 
-    return [*_of_images(project, paths), *_of_branches(project, paths), *stale(project, paths)]
+    notes = [*_of_images(project, paths), *_of_branches(project, paths), *stale(project, paths)]
+    notes += unused_parameters(project, chosen, committed=committed)
+    return [*notes, *unknown_pipelines(project)] if is_whole else notes
 
 
 def _of_branches(project: Project, paths: Iterable[str]) -> Iterator[Problem]:
