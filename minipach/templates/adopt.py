@@ -328,6 +328,10 @@ def _draft(adoption: Adoption, stage: Stage, name: str) -> tuple[str, Draft]:
     shared = [Laid(word, f"{up}/{path}") for path, word in sorted(found.code.items())]
     every = [Laid(word, _place(names, made, word)) for word, made in groups]
     spec: dict[str, Any] = {"input": inputs, "transform": {"cmd": ["sh", "code/run.sh"]}}
+    for repo, paths in found.reads.items():
+        if len(paths) > 1 and "" not in paths and not stage.has_stem:
+            sentence = f"the files of {repo} are those that make lists now; add later ones here and in code/run.sh"
+            notes["input"] = [*notes.get("input", ()), sentence]
     if stage.has_stem:
         spec["transform"]["env"] = {"STEM": "{{ datum.1 }}"}
         notes["input"] = [f"each stem of {stage.writes[0]} is a datum, and new files are new datums"]

@@ -282,6 +282,13 @@ def test_a_file_of_a_rule_that_is_not_adopted_is_named(yoda: Files) -> None:
     assert "x/made: made by a rule that is not adopted" in found.skipped[-1]
 
 
+def test_a_list_of_files_that_stays_as_it_is_now_is_said(yoda: Files) -> None:
+    yoda.put("Makefile", "out: $(sort $(wildcard inputs/*))\n\tcat $^ > $@\none: inputs/raw.csv\n\tcp $< $@\n")
+    guesses = [step.draft.guesses.get("input", []) for step in map(found_in(yoda).step, ("out", "one")) if step]
+    assert [len(sentences) for sentences in guesses] == [1, 0]
+    assert "inputs" in guesses[0][0]
+
+
 def test_a_named_target_that_can_not_be_adopted_is_an_error(yoda: Files) -> None:
     yoda.put("Makefile", "clean:\n\trm -rf out\n.PHONY: clean\nout: inputs/raw.csv\n\tcp $< $@\n")
     codes = {}
