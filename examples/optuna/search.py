@@ -37,7 +37,7 @@ def main(project: str, chain: str, low: str, high: str, metric: str, trials: str
     for _ in range(int(trials)):
         trial = study.ask()
         shown = f"{trial.suggest_float(chain, float(low), float(high)):.4g}"
-        study.notify(trial, value_at(project, chain, shown, metric))
+        study.tell(trial, value_at(project, chain, shown, metric))
     print(f"best: {chain}={study.best_params[chain]:.4g} with {metric} {study.best_value:.6g}")
 
 

@@ -166,4 +166,4 @@ def test_what_is_no_service_is_refused(tmp_path: Path) -> None:
         done = study.minipach(*command)
         assert done.code == 2 and done.reports("service.several-datums", "site/spec.yml:1:8"), command
     study.copier("below", repo="site")
-    assert study.minipach("check", "below").reports("input.of-service", "below/spec.yml:2:15")
+    assert study.minipach("check", "below").reports("input.of-service", "below/spec.yml:1:21")
