@@ -21,11 +21,14 @@ _STEM_LINE = re.compile(r"#  Implicit/static pattern stem: '(.*)'$")
 _RECIPE_LINE = re.compile(r"#  recipe to execute \((from .*, line \d+)\):$")
 _PREFIX = re.compile(r"^[\t @+-]*")
 _ONE_SHELL = re.compile(r"^\.ONESHELL[ \t]*:", re.MULTILINE)
+# possessive: a line of many spaces is read once
 _SHELL_LINE = re.compile(
-    r"^(?:[^\t#\n][^\n=]*?:[ \t]*)?(?:[ ]*(?:override|export)[ \t]+)*(SHELL|\.SHELLFLAGS)[ \t]*[:?+]{0,3}=(.*)$",
+    r"^(?:[^\t#\n][^\n=]*?:[ \t]*+)?[ ]*+(?:(?:override|export)[ \t]++)*+(SHELL|\.SHELLFLAGS)[ \t]*+[:?+]{0,3}=(.*)$",
     re.MULTILINE,
 )
-_EXPORT_LINE = re.compile(r"^(?:[^\t#\n][^\n=]*?:[ \t]*|[ ]*)export\b(?![ \t]*[:?+]{0,3}=)([^\n=:?+#]*)", re.MULTILINE)
+_EXPORT_LINE = re.compile(
+    r"^(?:[^\t#\n][^\n=]*?:[ \t]*+|[ ]*+)export\b(?![ \t]*+[:?+]{0,3}=)([^\n=:?+#]*)", re.MULTILINE
+)
 _PLAIN_SHELLS = {("SHELL", "/bin/sh"), ("SHELL", "sh"), (".SHELLFLAGS", "-c")}
 _DASH = "`-` of a recipe line, at which a command may fail: the line is not known; a command that fails ends the datum"
 _SPECIAL = re.compile(r"^\.|%|^Makefile$|^[^:]*\$")
@@ -104,8 +107,10 @@ def _begins_with_dash(line: str, database: str) -> bool:
     if named is None:
         return False
     name = re.escape(named[1])
-    value = re.search(rf"^(?:define {name}[ :=]*\n(?s:(.*?))\nendef|{name} :?= (.*))$", database, re.MULTILINE)
-    text = (value[1] or value[2] or "") if value else ""
+    value = re.search(rf"^(?:define {name}[ :=]*\n|{name} :?= (.*)$)", database, re.MULTILINE)
+    if value is None:
+        return False
+    text = value[1] if value[1] is not None else database[value.end() :].partition("\nendef")[0]
     return re.search(r"^[\t @+]*-", text, re.MULTILINE) is not None
 
 

@@ -130,3 +130,24 @@ def test_what_a_script_can_not_keep_is_said(tmp_path: Path) -> None:
     assert [line.split(":")[0] for line in said] == [
         "SHELL = /bin/bash", "export GREET", ".IGNORE", "`-` of a recipe line, at which a command may fail"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("  SHELL = zsh", ["SHELL = zsh"]),
+        ("out: override SHELL := bash", ["SHELL = bash"]),
+        ("SHELL = /bin/sh", []),
+        ("export SHELL = bash", ["SHELL = bash", "export SHELL"]),
+        (".SHELLFLAGS = -euc", [".SHELLFLAGS = -euc"]),
+        ("export A B", ["export A B"]),
+        ("export", ["export"]),
+        ("out: export A = 1", ["export A"]),
+        ("exported = 1", []),
+        ("\texport A=1", []),
+        ("# SHELL = bash", []),
+    ],
+)
+def test_lines_that_change_how_recipes_run(tmp_path: Path, line: str, said: list[str]) -> None:
+    file = makefile(tmp_path, f"{line}\nout: data/a.txt\n\ttrue\n" if line[0] != "\t" else f"out: data/a.txt\n{line}\n")
+    assert [one.split(":")[0] for one in read_target(file, "out").left_out] == said
