@@ -121,7 +121,7 @@ def _more_notes(
 
     notes = [*_of_images(project, paths), *_of_branches(project, paths), *stale(project, paths)]
     notes += unused_parameters(project, chosen, committed=committed)
-    return [*notes, *unknown_pipelines(project)] if is_whole else notes
+    return [*notes, *unknown_pipelines(project, committed=committed)] if is_whole else notes
 
 
 def _of_branches(project: Project, paths: Iterable[str]) -> Iterator[Problem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from minipach.project.parameters import PARAMETERS
+from minipach.project.parameters import PARAMETERS, working_parameters
 from minipach.project.project import Project
 from minipach.project.spec_file import read_text, working_text
 from minipach.spec.template import is_used, parameters_in
@@ -13,8 +13,8 @@ from minipach.support.errors import Problem, UserError
 from minipach.support.text import printable, suggest
 
 
-def unknown_pipelines(project: Project) -> list[Problem]:
-    """Return a note for each entry of `params.yml` that is no pipeline."""
+def unknown_pipelines(project: Project, *, committed: bool) -> list[Problem]:
+    """Return a note for each entry of `params.yml` that is no pipeline. committed: as in `unused_parameters`."""
     known = {place.path for place in project.places}
     names = known | {project.name_of(path) for path in known}
     return [
@@ -24,7 +24,7 @@ def unknown_pipelines(project: Project) -> list[Problem]:
             "no pipeline has this name",
             suggest(str(name), names),
         )
-        for name in project.parameters.by_pipeline
+        for name in _parameters(project, committed=committed)
         if name not in names
     ]
 
@@ -32,12 +32,13 @@ def unknown_pipelines(project: Project) -> list[Problem]:
 def unused_parameters(project: Project, paths: Iterable[str], *, committed: bool) -> list[Problem]:
     """Return a note for each parameter that `params.yml` gives to one of these pipelines, and that has no effect.
 
-    committed: whether the last commit of a spec counts; else the working tree.
+    committed: whether the last commits of `params.yml` and of the specs count; else the working trees.
     """
     found = []
+    by_pipeline = _parameters(project, committed=committed)
     for path in paths:
         name = project.name_of(path)
-        given = project.parameters.by_pipeline.get(path, project.parameters.by_pipeline.get(name, {}))
+        given = by_pipeline.get(path, by_pipeline.get(name, {}))
         if not isinstance(given, Mapping) or (text := _text(project, path, committed=committed)) is None:
             continue
         named = parameters_in(text)
@@ -47,6 +48,10 @@ def unused_parameters(project: Project, paths: Iterable[str], *, committed: bool
                 fix = suggest(chain, named) or "remove it, or write it into the command"
                 found.append(Problem("params.unused", where, f"no template of {name} names {shown}", fix))
     return found
+
+
+def _parameters(project: Project, *, committed: bool) -> Mapping[str, Any]:
+    return (project.parameters if committed else working_parameters(project.root)).by_pipeline
 
 
 def _text(project: Project, path: str, *, committed: bool) -> str | None:

@@ -25,7 +25,7 @@ def study(study: Study) -> Study:
 
 def test_what_has_no_effect_is_noted(study: Study) -> None:
     project = find_project(study.root)
-    assert [(p.code, p.location, p.fix) for p in unknown_pipelines(project)] == [
+    assert [(p.code, p.location, p.fix) for p in unknown_pipelines(project, committed=True)] == [
         ("params.unknown-pipeline", "params.yml: edgse", 'use "edges"')
     ]
     for committed in (True, False):
@@ -35,3 +35,7 @@ def test_what_has_no_effect_is_noted(study: Study) -> None:
     done = study.minipach("check")
     assert (done.code, done.err.count("note: params.yml: ")) == (0, 3)
     assert "edgse" not in study.minipach("check", "edges").err
+    (study.root / "params.yml").unlink()  # a link into the annex
+    (study.root / "params.yml").write_text("edges: {level: 1, deep: {x: 1}, list: [1]}\n")
+    assert "note: params.yml: " not in study.minipach("check").err
+    assert study.minipach("check", "--committed").err.count("note: params.yml: ") == 3
