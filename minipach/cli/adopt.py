@@ -97,7 +97,7 @@ class _Walk:
         agreed: Returns whether a step is written.
         save: Whether each pipeline is committed.
         quiet: Whether nothing is shown.
-        rows: What each step was, as JSON data.
+        rows: The steps, as JSON data.
         written: The pipelines that were written.
         given: Those that were shown and not written.
         shown: The number of steps so far.

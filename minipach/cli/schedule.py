@@ -206,7 +206,7 @@ def reporting(
 
     Args:
         events: Whether it is shown as JSON.
-        detail: As for `Terminal`.
+        detail: The same as that of `Terminal`.
         project: The project; with it, bars name the running datums.
         jobs: Datums at once, for the time to go; None: as configured.
     """

@@ -18,6 +18,7 @@ from minipach.experiments.points import Point
 from minipach.project.project import Project
 from minipach.support.errors import Problem
 from minipach.support.files import write_whole
+from minipach.support.processes import is_alive
 from minipach.support.validation import InvalidError, checked, parse_object
 
 _ASKS = ".request"
@@ -90,7 +91,7 @@ class Inbox:
             if file.name in self._taken:
                 continue
             self._taken.add(file.name)
-            if not _is_there(file.name.partition("-")[0]):
+            if not is_alive(file.name.partition("-")[0]):
                 self.withdraw(file)
             elif (request := _read(file, chain)) is not None:
                 found.append(request)
@@ -110,13 +111,3 @@ def _read(file: Path, chain: Sequence[str]) -> Request | None:
         return checked(Request(file.name, tuple(dict(point) for point in data["points"])))
     except (OSError, InvalidError, TypeError, KeyError, ValueError):
         return None
-
-
-def _is_there(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, ValueError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from minipach.git.repo import Repo
+from minipach.support.processes import is_alive
 
 _PATIENCE = 30.0  # seconds to wait for a garbage collection that runs; then we continue without the lock
 _LOCK_LIFETIME = 12 * 3600.0  # seconds
@@ -80,17 +81,7 @@ def _is_free(path: Path) -> bool:
         return True
     if age > _LOCK_LIFETIME or not pid.isdecimal() or not host:
         return True
-    return host == socket.gethostname() and not _runs(int(pid))
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return True
+    return host == socket.gethostname() and not is_alive(pid)
 
 
 def _is_minipach(path: Path) -> bool:

@@ -1,9 +1,20 @@
-"""Groups of processes: whether one is alive, and signals to all of it."""
+"""Processes and groups of processes: whether one is alive, and signals to all of a group."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+
+
+def is_alive(pid: int | str) -> bool:
+    """Return whether a process of this machine exists, whoever owns it. A text that is no number is no process."""
+    try:
+        os.kill(int(pid), 0)
+    except PermissionError:
+        return True
+    except (OSError, ValueError, OverflowError):
+        return False
+    return True
 
 
 def signal_group(group: int, number: int) -> None:

@@ -58,7 +58,7 @@ class Adoption:
         rules: Its rules by target, each after those that it depends on.
         made: The pipeline of each target.
         before: The targets that were pipelines at the beginning.
-        skipped: What is not carried over, with the reason.
+        skipped: The targets that are not carried over, with the reasons.
         members: The rules that follow a pattern, by target. Their pattern is in `rules`.
         stages: The stages of patterns.
     """
@@ -224,7 +224,7 @@ class _Sources:
         reads: For each repo, the paths in it that are inputs; "" is all of it.
         laid: The path for the command, the repo, and the path in it.
         code: Files and folders of code, by their path in the project, with that for the command.
-        left_out: What the command may not find or read, with the reason.
+        left_out: The files that the command may not find or read, with the reasons.
         missing: It may not find something.
     """
 

@@ -39,7 +39,7 @@ class Draft:
         left_out: What the source says and the pipeline does not, a sentence each.
         origin: The source in the words of the user, or "".
         text: The text of the spec where it exists as such; "" is written from `spec`.
-        rendering: What a jsonnet template was rendered from, for the first line of the spec.
+        rendering: The template and the arguments of a jsonnet spec, for the first line of the spec.
     """
 
     spec: Mapping[str, Any]

@@ -137,7 +137,7 @@ class Rule:
         phony: It makes no file.
         has_recipe: It has commands.
         several: It has more than one recipe (`::`).
-        stem: What the `%` of its pattern rule stands for; "" if it has none.
+        stem: The text that the `%` of its pattern rule stands for; "" if it has none.
         recipe: The place of its recipe.
         members: The rules that follow this pattern.
     """

@@ -33,6 +33,7 @@ from minipach.scheduling.report import Options, PipelineReport, ScheduleReport
 from minipach.scheduling.service import run
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.files import write_whole
+from minipach.support.processes import is_alive
 from minipach.support.text import many, printable
 from minipach.support.validation import InvalidError, parse_object
 from minipach.triggers import alerts, bare_repos, bucket_inputs, followed_remotes, hooks
@@ -125,11 +126,7 @@ def is_waiting(state: LocalState) -> bool:
     words = _read(state.waiting).split()
     if not words or not words[0].isdecimal():
         return False
-    try:
-        os.kill(int(words[0]), 0)
-    except PermissionError:
-        pass
-    except (OSError, OverflowError):
+    if not is_alive(words[0]):
         return False
     began = _began(int(words[0]))
     return began is None or len(words) < 2 or began == words[1]

@@ -1,4 +1,4 @@
-"""What keeps pods from ever running and can be known before anything is submitted, at a bounded number of calls.
+"""Checks before anything is submitted: the reasons for which pods could never run, at a bounded number of calls.
 
 Whether a node can pull an image is not: nodes have other networks and credentials than this machine. `doctor --pod` and
 the schedule say that once a pod waits for it.

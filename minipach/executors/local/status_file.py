@@ -14,6 +14,7 @@ from minipach.model.local_state import LocalState
 from minipach.project.lock import holders
 from minipach.project.project import Project
 from minipach.support.files import write_whole
+from minipach.support.processes import is_alive
 from minipach.support.text import many
 from minipach.support.validation import conforms, parse_object
 
@@ -35,22 +36,12 @@ class Board:
         """Remove the file, and what killed schedules left: nothing runs there any more."""
         with contextlib.suppress(OSError):
             for file in self._path.parent.iterdir():
-                if file == self._path or not _runs(file.name.partition(".")[0]):
+                if file == self._path or not is_alive(file.name.partition(".")[0]):
                     file.unlink(missing_ok=True)
 
 
 def _file(folder: Path, pid: int) -> Path:
     return folder / f"{pid}.json"
-
-
-def _runs(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, ValueError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def looker(project: Project) -> Looker:
