@@ -74,12 +74,12 @@ def start(project: Project, paths: Sequence[str], notify: Callable[[str], None])
             with contextlib.suppress(FileNotFoundError):
                 (local.services / f"{name_of(path)}.json").unlink()
         process = _start_supervisor(project)
-        while supervisor(local) is None:
+        while not (number := supervisor(local)):  # 0: it has the lock, and has not written its number yet
             if process.poll() is not None or time.time() - began > _START:
                 log = local.services / "supervisor.log"
                 raise UserError(Problem("service.no-supervisor", "services", "the supervisor has ended", f"see {log}"))
             time.sleep(_PAUSE)
-        notify(f"supervisor: process {supervisor(local)}")
+        notify(f"supervisor: process {number}")
     while True:
         found = states(project, paths)
         settled = all(one.state in ("serving", "updating", "crashed", "blocked") or _waits(one) for one in found)

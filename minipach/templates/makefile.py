@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from minipach.templates.stage import Stage
 _SECONDS = 20
 _MEMORY = 2_000_000_000  # bytes
 _RULE = re.compile(r"^([^\s#:][^:=]*):(?!=)\s*([^|]*)(?:\|.*)?$")
+_VARIABLE = re.compile(
+    r"^[^\s#:=][^:=]*:\s*(?:(?:override|private|export)\s+)*[^\s:=#]+\s*[:+?!]*="
+)  # `target: NAME = value`
 _STEM = "MINIPACHSTEM"  # asked of make in place of a stem
 _STEM_LINE = re.compile(r"#  Implicit/static pattern stem: '(.*)'$")
 _RECIPE_LINE = re.compile(r"#  recipe to execute \((from .*, line \d+)\):$")
@@ -79,10 +82,8 @@ def _as_make_runs(file: Path, stage: Stage, database: str, target: str) -> Stage
 
 def _recipe(database: str, target: str) -> list[str]:
     """Return the lines of a target's recipe as they are in the Makefile, without the tab."""
-    for block in database.rpartition("\n# Files\n")[2].split("\n\n"):
-        lines = block.strip("\n").split("\n")
-        rule = _RULE.match(lines[0])
-        if rule is not None and target in rule[1].split() and not lines[0].startswith("#"):
+    for rule, lines in _blocks(database):
+        if target in rule[1].split():
             at = next((n for n, line in enumerate(lines) if _RECIPE_LINE.match(line)), len(lines))
             return [line.removeprefix("\t") for line in lines[at + 1 :]]
     return []
@@ -164,13 +165,21 @@ def read_rules(file: Path) -> dict[str, Rule]:
     return _entries(answer)
 
 
+def _blocks(database: str) -> Iterator[tuple[re.Match[str], list[str]]]:
+    """Yield the rule and the lines of each target in what `make -p` prints."""
+    for block in database.rpartition("\n# Files\n")[2].split("\n\n"):
+        lines = block.strip("\n").split("\n")
+        while lines and (lines[0].startswith("# makefile (from") or _VARIABLE.match(lines[0])):
+            del lines[0]  # variables of this target come before its rule
+        if lines and (rule := _RULE.match(lines[0])):
+            yield rule, lines
+
+
 def _entries(database: str) -> dict[str, Rule]:
     """Return the entries of the files in what `make -p` prints."""
     found: dict[str, Rule] = {}
-    for block in database.rpartition("\n# Files\n")[2].split("\n\n"):
-        lines = block.strip("\n").split("\n")
-        rule = _RULE.match(lines[0])
-        if rule is None or lines[0].startswith("#") or _SPECIAL.search(rule[1]):
+    for rule, lines in _blocks(database):
+        if _SPECIAL.search(rule[1]):
             continue
         several = rule[2].startswith(":")
         flags: dict[str, Any] = {
@@ -297,7 +306,7 @@ def _rules(database: str) -> dict[str, list[str]]:
     skip = False
     for line in database.splitlines():
         skip = (skip or line.startswith("# Not a target")) and bool(line)  # an empty line ends an entry
-        if skip or line.startswith(("#", "\t")):
+        if skip or line.startswith(("#", "\t")) or _VARIABLE.match(line):
             continue
         if (rule := _RULE.match(line)) and not _SPECIAL.search(rule[1]):
             for target in rule[1].split():
