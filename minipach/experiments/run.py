@@ -92,7 +92,10 @@ def run_experiment(
     names, points = parse_points(words)
     chain = experiment_chain(project, names)
     main = project.name_of(chain[-1])
-    return _run_chain(project, chain, [_for_main(point, main) for point in points], name, notify, jobs)
+    points = [_for_main(point, main) for point in points]
+    project.need(tuple(chain))
+    _check_named(project, chain, points)
+    return _run_chain(project, chain, points, name, notify, jobs)
 
 
 def run_points(
@@ -115,7 +118,7 @@ def run_points(
         jobs: Datums at once; None: as configured.
 
     Raises:
-        UserError: The pipeline is broken, or does not use the parameters of the points.
+        UserError: The pipeline is broken, or makes the same datums at all points.
     """
     return _run_chain(project, [path], points, name, notify, jobs)
 
@@ -132,7 +135,6 @@ def _run_chain(
     project.need(tuple(chain))
     if name:
         record.check_name(name)
-    _check_named(project, chain, points)
     with register(project.local.lock, (), wait=True, notify=notify) as claims:
         answer = _joined(project, chain, points, name, notify, claims) if name else None
         if answer is not None and answer.problems:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from minipach.git import shared_modes
 from minipach.git.repo import Repo, has_folder, is_dataset
 from minipach.model.local_state import LocalState
-from minipach.model.pipeline import ALL, BrokenSpec, Need, PfsInput, Pipeline, folder_in, with_holders
+from minipach.model.pipeline import ALL, BrokenSpec, Metadata, Need, PfsInput, Pipeline, folder_in, with_holders
 from minipach.model.plain_folder import PlainFolder
 from minipach.model.repo_layout import DATALAD_CONFIG, FOLDER, PROJECT_MARK, SPEC, reserved_in_data
 from minipach.project import dependencies
@@ -587,7 +587,7 @@ class _Specs:
 
 
 def is_spec_of_now(project: Project, path: str) -> bool:
-    """Return whether the last commit of a pipeline has the spec that was read.
+    """Return whether the last commit of a pipeline has the spec that was read, but for texts for people.
 
     Args:
         project: The project as it was read, maybe hours ago.
@@ -600,7 +600,24 @@ def is_spec_of_now(project: Project, path: str) -> bool:
         return True  # it is no committed one
     spec = next(place.spec for place in project.places if place.path == path)
     text = read_text(project.root / path, f"{path}/{spec}", project.cache, is_dataset=True)
-    return blob_id(text.encode()) == project.pipelines[path].blob
+    before = project.pipelines[path]
+    if blob_id(text.encode()) == before.blob:
+        return True
+    name = project.name_of(path)
+    try:
+        params = project.parameters_for(text, path)
+        now = read_spec(text, source=before.source, folder=name, cache=project.cache, params=params)
+    except UserError:
+        return False  # it can't be read any more
+    if not now.identity:
+        now = replace(now, identity=project.identity)
+    return _compared(now) == _compared(before)
+
+
+def _compared(pipeline: Pipeline) -> Pipeline:
+    """Return a pipeline as its spec has it, without what has an effect on no datum and on no publish."""
+    plain = with_holders(pipeline.input, lambda _: None)
+    return replace(pipeline, input=plain, description="", metadata=Metadata(), notes=())
 
 
 def find_project(start: Path) -> Project:
