@@ -33,7 +33,7 @@ _SUBJECTS = {
     *("cli/test_terminal", "console/test_browser", "console/test_watching", "experiments/test_optuna_example"),
     *("datums/test_cases", "executors/test_contract"),
     *("executors/test_engines_failures", "executors/test_grace_periods", "executors/kubernetes/test_any_cluster"),
-    "execution/scripts/test_sandbox",
+    "execution/launcher/test_sandbox",
     *("planning/test_exclude", "provenance/test_explain", "provenance/test_exports", "spec/test_pachyderm_specs"),
     *("storage/test_store_failures", "support/test_problem_codes", "triggers/test_drop_example"),
     *("triggers/test_example", "triggers/test_lost_events"),

@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Sequence
 
-from minipach.execution.runtime import chosen_runtime
+from minipach.execution.chosen_runtime import chosen_runtime
 from minipach.execution.staging import check_own, stage
 from minipach.git.repo import annex
 from minipach.git.worktrees import Slot

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from minipach.execution.chosen_runtime import chosen_runtime, needs_image
 from minipach.execution.resource_usage import Meter
 from minipach.execution.result_ref import BadOutputError, check_new_names, keep
-from minipach.execution.runtime import chosen_runtime, needs_image
 from minipach.execution.secrets import SecretError
 from minipach.execution.set_try import DataladError, Report, try_set
 from minipach.execution.staging import HopelessError, StagingError, Untouched, check_own, stage

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from minipach.execution import datalad_errors
+from minipach.execution.chosen_runtime import chosen_runtime, needs_image
 from minipach.execution.datalad_shortcuts import shortcuts
-from minipach.execution.runtime import chosen_runtime, needs_image
 from minipach.execution.secrets import Redactor, secret_values
 from minipach.execution.staging import StagingError
 from minipach.git.datalad_imports import import_containers_run

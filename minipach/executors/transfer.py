@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from minipach.execution.runtime import needs_image
+from minipach.execution.chosen_runtime import needs_image
 from minipach.execution.staging import StagingError, locate
 from minipach.executors.clones import REMOTE, Clones, touch
 from minipach.executors.stored_sets import UnknownSetError, finished, read_set

@@ -1,6 +1,6 @@
 """The protocol between minipach and its launcher: options, environment, exit codes, files. The launcher has the same.
 
-The launcher (`execution/scripts/launch`) is kept in every pipeline's dataset and imports nothing of minipach; a test
+The launcher (`execution/launcher/`) is kept in every pipeline's dataset and imports nothing of minipach; a test
 compares its table with this one. `docs/design/formats.md` says what each of them means.
 """
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from minipach.execution.chosen_runtime import chosen_runtime
 from minipach.execution.laid_out import command_line, lay_out
-from minipach.execution.runtime import chosen_runtime
 from minipach.execution.secrets import SecretError, secret_values
 from minipach.execution.staging import StagingError
 from minipach.git.repo import Repo, child_environment

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from minipach.execution.chosen_runtime import chosen_runtime
 from minipach.execution.laid_out import command_line, lay_out
-from minipach.execution.runtime import chosen_runtime
 from minipach.execution.secrets import SecretError, redacting, secret_values
 from minipach.execution.set_try import Report, Tried, judge
 from minipach.execution.staging import StagingError, locate

@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 
 from minipach.environment.image import committed_entries
 from minipach.environment.image_cache import share_with_others
 from minipach.environment.import_image import fetch_entries, import_image
+from minipach.execution.compose_launcher import compose, part_names
 from minipach.git import config_text
 from minipach.git.fast_import import Stream, committer
 from minipach.git.object_ids import tree_id
@@ -199,9 +199,8 @@ def _dataset_id(repo: Repo, commit: str, config: bytes) -> str:
 
 
 def _scripts() -> list[tuple[str, str, bytes]]:
-    folder = resources.files("minipach") / "execution" / "scripts"
-    found = [(name, EXECUTABLE, (folder / name).read_bytes()) for name in ("launch",)]
-    return [*found, (".gitattributes", FILE, _ATTRIBUTES), (".gitignore", FILE, _IGNORE)]
+    launcher = ("launch", EXECUTABLE, compose(*part_names()))
+    return [launcher, (".gitattributes", FILE, _ATTRIBUTES), (".gitignore", FILE, _IGNORE)]
 
 
 def _image_entries(assessment: Assessment) -> list[TreeEntry]:

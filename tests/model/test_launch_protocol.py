@@ -69,4 +69,4 @@ def test_names_are_reserved_on_both_sides(name: str) -> None:
     ],
 )
 def test_the_launcher_spells_it_so(word: str) -> None:
-    assert word in SCRIPT.read_text()
+    assert word in SCRIPT.decode()

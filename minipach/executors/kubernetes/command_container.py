@@ -1,7 +1,7 @@
 """The container of a pod in which datums' commands run, where that is the pipeline's own image.
 
 The worker's container has git, the keys and minipach; this one has the image as it is, the folders of one datum, and an
-agent that starts what the launcher asks for (`Pod` in `execution/scripts/launch`, `execution/scripts/pod-agent`). An
+agent that starts what the launcher asks for (`execution/launcher/pod.py`, `execution/scripts/pod-agent`). An
 init container, `python3 -m` this module, makes the folders and brings the agent with a static busybox, which runs it.
 """
 

@@ -1,7 +1,7 @@
 """The container runtime that the launcher takes on this machine, asked once for each image.
 
-Nothing is decided here: `pick_runtime` in `execution/scripts/launch` chooses one of `CANDIDATES`. The runtimes are
-classes there, listed in `RUNTIMES`. What `doctor` says of them is in `environment/runtime_probe.py`.
+Nothing is decided here: `pick_runtime` in `execution/launcher/runtimes.py` chooses one of `CANDIDATES`. Each runtime is
+a file beside that one. What `doctor` says of them is in `environment/runtime_probe.py`.
 """
 
 from __future__ import annotations

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from minipach.execution import runtime, set_try
-from minipach.execution.runtime import Chosen, chosen_runtime
+from minipach.execution import chosen_runtime as module
+from minipach.execution import set_try
+from minipach.execution.chosen_runtime import Chosen, chosen_runtime
 from minipach.execution.set_try import Tried
 from minipach.model.launch_protocol import TESTED
 
 
 @pytest.fixture(autouse=True)
 def _nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "_known", {})
+    monkeypatch.setattr(module, "_known", {})
 
 
 def _slot(path: Path, says: str) -> Path:

@@ -590,7 +590,7 @@ def test_descriptors_of_the_caller_are_closed(launch: Launcher) -> None:
 
 def test_each_python_runs_it(launch: Launcher) -> None:
     """A rerun uses the Python that is there, from 3.9 on: each that is found here."""
-    ast.parse(SCRIPT.read_text(), feature_version=(3, 9))
+    ast.parse(SCRIPT.decode(), feature_version=(3, 9))
     for minor in range(9, 20):
         python = shutil.which(f"python3.{minor}")
         if python is None or subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode:

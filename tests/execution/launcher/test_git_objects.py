@@ -67,7 +67,7 @@ class Repo:
 def pipeline(tmp_path: Path, images: Images) -> tuple[Repo, Launcher]:
     """A pipeline's repository with the launcher in it."""
     repo = Repo(tmp_path / "edges", annex=False)
-    repo.write(".minipach/launch", SCRIPT.read_bytes())
+    repo.write(".minipach/launch", SCRIPT)
     repo.write("spec.yml", "input: x\n")
     repo.save()
     return repo, Launcher(repo.path, images.env(), images)
@@ -248,7 +248,7 @@ def test_a_hostile_list_of_own_files(pipeline: tuple[Repo, Launcher]) -> None:
 def test_a_worktree_whose_git_is_a_link(tmp_path: Path, images: Images) -> None:
     """As git-annex makes it of a linked worktree."""
     main = Repo(tmp_path / "main")
-    main.write(".minipach/launch", SCRIPT.read_bytes())
+    main.write(".minipach/launch", SCRIPT)
     main.annexed("code/model.bin", b"\0model")
     main.save()
     slot = main.path / ".git" / "minipach" / "slot"

@@ -1,0 +1,71 @@
+"""What all parts share: exit codes, errors, lines to standard error, names in messages."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+
+GRACE = 2.0  # seconds between asking a process to end and ending it
+UNENDING = 60.0  # seconds after which a process that was killed counts as one that can't be
+PROCESSES = 4096  # processes and threads of a datum, unless -L says otherwise
+POLL = 0.1  # seconds between two looks at limits
+AT_FAULT = 126
+NOT_FOUND = 127
+TIME_OVER = 124
+INTERRUPTED = 130
+OWN_FAILURE = 125
+IMAGE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+HOME = "/home/user"
+POD = os.environ.get("MINIPACH_POD_FOLDER", "")  # a folder shared with a container of the image, which runs already
+
+
+class Failure(Exception):
+    """The launcher itself can't continue: the machine's fault, or that of who called it."""
+
+
+class Fault(Exception):
+    """A datum is at fault: what it left can't be kept, or what it names is not there."""
+
+
+class Ended(Exception):
+    """A signal asks the launcher to end."""
+
+
+class NotBegun(Exception):
+    """The namespaces of a set can't be used: nothing of the command has run."""
+
+
+def put(target, data):
+    """Print bytes; what can't be printed is lost, and the command continues."""
+    with contextlib.suppress(OSError):
+        while data:
+            data = data[os.write(target, data) :]
+
+
+def say_of(datum, text):
+    """Print a line about a datum."""
+    say("datum: " + (datum.name + ": " if datum.name else "") + text)
+
+
+def say(text):
+    """Print a line of our own."""
+    put(2, (text.encode("utf-8", "surrogateescape") + b"\n"))
+
+
+def new_result():
+    """The result of a datum that has not begun."""
+    return {"code": 0, "fault": "", "recovered": False, "timed_out": False, "files": []}
+
+
+def shown(name):
+    """A name in a message."""
+    text = json.dumps(os.fsdecode(name), ensure_ascii=False)
+    return re.sub("[\udc80-\udcff]", lambda m: f"\\x{ord(m[0]) - 0xDC00:02x}", text)
+
+
+def parents(path):
+    """The folders that a path lies in, from the outside in."""
+    parts = path.split("/")
+    return ["/".join(parts[:n]) for n in range(1, len(parts))]
