@@ -13,6 +13,7 @@ from heapq import heappop, heappush
 from itertools import pairwise
 from typing import Any
 
+from minipach.console.rendering import seconds
 from minipach.support.text import xml
 
 _LEFT, _WIDTH, _ROW, _TOP = 210.0, 760.0, 20.0, 64.0  # pixels
@@ -76,7 +77,8 @@ def as_svg(
     for part in range(6):
         at = _LEFT + _WIDTH * part / 5
         parts.append(f'<line class="grid" x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP - 6}" y2="{height - 8:.0f}"/>')
-        parts.append(f'<text x="{at:.1f}" y="{_TOP - 10}" text-anchor="middle">{span * part / 5:.1f} s</text>')
+        anchor = "end" if part == 5 else "middle"
+        parts.append(f'<text x="{at:.1f}" y="{_TOP - 10}" text-anchor="{anchor}">{seconds(span * part / 5)}</text>')
     top, curve = concurrency(bars)
     points = " ".join(f"{x(moment):.1f},{44 - 34 * count / top:.1f}" for moment, count in curve)
     parts.append(f'<g><title>at most {top} at once</title><polyline class="busy" points="{points}"/></g>')
@@ -84,7 +86,7 @@ def as_svg(
     last = max(b.kept or b.end for b in bars)
     if published is not None and published > last:
         parts.append(
-            f'<g><title>publishing: {published - last:.1f} s</title><rect class="publishing" x="{x(last):.1f}" '
+            f'<g><title>publishing: {seconds(published - last)}</title><rect class="publishing" x="{x(last):.1f}" '
             f'y="{_TOP - 6:.1f}" width="{max(1.0, x(published) - x(last)):.1f}" height="{height - _TOP:.1f}"/></g>'
         )
     for row, number in places.items():
@@ -102,8 +104,7 @@ def as_svg(
 def _drawn(bar: Bar, y: float, x: Callable[[float], float], link: str, *, is_critical: bool) -> list[str]:
     """Return a bar with its phases; all of it can be pointed at."""
     kind = bar.kind if bar.kind in ("ok", "failed", "lost", "recovered") else "failed"
-    phases = [(name, b - a) for name, a, b in bar.phases()]
-    spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in phases)
+    spent = ", ".join(f"{name} {seconds(b - a)}" for name, a, b in bar.phases())
     label = xml(f"{bar.datum}: {bar.kind}, {bar.what}{'; ' + spent if spent else ''}")
     parts = [f'<a href="{xml(link)}" aria-label="{label}"><title>{label}</title>']
     for name, a, b in bar.phases():

@@ -61,6 +61,7 @@ def as_svg(points: Sequence[Point], x_name: str, y_name: str) -> str:
     for value, text in marks:
         parts.append(f'<text x="{x(value):.1f}" y="{_TOP + _HIGH + 14:.0f}" text-anchor="middle">{xml(text)}</text>')
     parts.append(f'<text x="{_LEFT + _WIDTH / 2}" y="{height - 6:.0f}" text-anchor="middle">{xml(x_name)}</text>')
+    parts.append(f'<text class="axis" x="4" y="12">{xml(y_name)}</text>')
     for place, point in zip(places, points, strict=True):
         label = xml(point.label)
         parts.append(f'<circle cx="{x(place):.1f}" cy="{y(point.y):.1f}" r="5"><title>{label}</title></circle>')
@@ -78,4 +79,7 @@ def _number(text: str) -> float | None:
 
 def _span(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    if high > low:
+        return low, high
+    margin = abs(low) / 2 or 0.5  # all are equal: a scale of their size, which does not change its sign
+    return low - margin, high + margin

@@ -23,6 +23,7 @@ from minipach.planning.status import Status, project_status
 from minipach.project.project import Project, find_project
 from minipach.project.settings import slots
 from minipach.project.targets import Targets
+from minipach.records.service_state import supervisor
 from minipach.support.errors import UserError
 from minipach.views.dag import Dag, read_dag
 from minipach.views.datum_table import DatumTable, read_tables
@@ -99,8 +100,12 @@ class Reading:
             files += [git.own / "HEAD", git.common / "packed-refs", git.common / "config", git.reftable]
             files += _below(git.heads)
         specs = [project.root / project.spec_path(place.path) for place in project.places]
+        supervised: int | None = None
+        if project.services and not of_git:
+            files += [file for file in _below(local.services) if file.suffix in (".json", ".stopped")]
+            supervised = supervisor(local)
         stamps = tuple((str(file), _stamp(file)) for file in (*files, *specs))
-        return hashlib.sha256(repr(stamps).encode("utf-8", "surrogateescape")).hexdigest()
+        return hashlib.sha256(repr((supervised, stamps)).encode("utf-8", "surrogateescape")).hexdigest()
 
     def summary(self) -> Summary:
         """Return the graph and the states as they are now. Raises UserError."""

@@ -48,6 +48,8 @@ def environment() -> Environment:
         "short": _short,
         "lines": lines,
         "when": _when,
+        "sentence": _sentence,
+        "coded": _coded,
     }
     found.filters |= {"markdown": as_html, "raw": escape}
     return found
@@ -79,14 +81,14 @@ def _bytes(number: float | None) -> str:
 
 
 def seconds(number: float | None) -> str:
-    """Return a duration for people: `0.4 s`, `3:05`, `2:00:00`; nothing for what is not known."""
+    """Return a duration for people: `0.4 s`, `3 min 05 s`, `2 h 00 min`; nothing for what is not known."""
     if number is None:
         return ""
-    if number < 60:
+    if number < 59.95:
         return f"{number:.1f} s"
-    minutes, rest = divmod(int(number), 60)
+    minutes, rest = divmod(round(number), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
 def moment(when: float | None) -> str:
@@ -96,7 +98,23 @@ def moment(when: float | None) -> str:
 
 def _when(text: str | None) -> str:
     """Return a time of a JSON document for people."""
-    return (text or "").replace("T", " ", 1).replace("+00:00", " UTC")
+    return re.sub(r"(?:\+00:00|Z)$", " UTC", (text or "").replace("T", " ", 1))
+
+
+def _sentence(text: str) -> str:
+    """Return a line of the command line as a sentence: with a capital and a full stop."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""
+
+
+def _coded(text: str) -> Markup:
+    """Return a text in which what is in backticks is code."""
+    pieces = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(printable(piece))
+        if at % 2 and at < len(pieces) - 1
+        else escape(printable(piece))
+        for at, piece in enumerate(pieces)
+    )
 
 
 def _short(text: str, most: int = 12) -> str:

@@ -18,6 +18,7 @@ from minipach.console.app import ASSETS, HEADERS, PACKED
 from minipach.console.pages.registry import PAGES
 from minipach.console.rendering import STATIC
 from minipach.project.project import Project
+from minipach.records.service_state import ServiceState, Supervising, log_of, write_state
 from tests.fixtures.consoles import HOST, TOKEN, ask, console_of
 from tests.fixtures.leftovers import until
 from tests.fixtures.projects import Study
@@ -192,6 +193,26 @@ def test_only_the_first_try_is_staged() -> None:
     chart = page[page.index('class="gantt"') :]
     second = [part for part in chart.split("<a ")[1:] if "try 2" in part]
     assert len(second) == 3 and not any('class="staging"' in part.partition("</a>")[0] for part in second)
+
+
+def test_the_page_of_a_service_says_where_it_serves(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "study")
+    text = 'input: {pfs: {repo: images, glob: "/"}}\ntransform: {cmd: [sh]}\nminipach: {health: /ready}\n'
+    study.put("site/spec.yml", text + "service: {internal_port: 80, external_port: 30080}\n")
+    local = Project(study.root).local
+    console = console_of(study)
+    page = ask(console, "pipeline?pipeline=site").text
+    assert "does not serve" in page and "minipach services start site" in page and "0 datums shown" not in page
+    supervising = Supervising(local)
+    try:
+        write_state(local, ServiceState("site", "serving", "d" * 64, "", "127.0.0.1:30080", 1.0, 2, "<b>"))
+        log_of(local, "site").write_text("<script>alert(1)</script>\n")
+        page = ask(console, "pipeline?pipeline=site").text
+        found = ask(console, "pipeline.json?pipeline=site").json()["service"]
+    finally:
+        supervising.release()
+    assert 'href="http://127.0.0.1:30080/"' in page and "GET /ready" in page and "<script>alert" not in page
+    assert [found[name] for name in ("state", "external_port", "restarts", "why")] == ["serving", 30080, 2, "<b>"]
 
 
 @pytest.mark.slow

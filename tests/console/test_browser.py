@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from minipach.console.pages.log import last_attempt
 from minipach.model.attempt import Attempt, DatumResult, Took, Try
 from minipach.project.project import Project
 from minipach.records.job_history import open_ledger
 from tests.fixtures.consoles import Shown, shown
 from tests.fixtures.projects import PATIENCE, Study, need
-from tests.fixtures.stories import HOSTILE, troubled
+from tests.fixtures.stories import HOSTILE, PIXEL, troubled
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -148,13 +149,55 @@ def screenshot(page: Page, name: str) -> None:
         page.screenshot(path=str(Path(PICTURES) / f"{name}.png"), full_page=True)
 
 
-def test_a_stranger_finds_the_cause_in_two_clicks(page: Page, console: Shown) -> None:
-    page.goto(console.link)
-    page.get_by_role("link", name=re.compile("^why")).click()
-    page.get_by_role("link", name="bad.txt", exact=True).click()
-    assert "cannot read it" in page.locator("#log").inner_text()
-    assert "the command exited with 3" in page.locator("#why").inner_text()
-    no_trouble(page)
+@pytest.mark.parametrize(("wide", "high"), [(1280, 800), (360, 740)])
+def test_a_stranger_finds_the_cause_in_two_clicks(browser: Browser, tmp_path: Path, wide: int, high: int) -> None:
+    """Each click is on what a page shows without scrolling, and so is the line of the log that has the cause."""
+    study = troubled().duplicate(tmp_path / "study")
+    cause = "ValueError: cannot read the 3rd channel"
+    last, _ = last_attempt(Project(study.root), "edges", "bad.txt")
+    assert last is not None
+    lines = [f"INFO {n:05} a line of a program that says much about what it does" for n in range(5000)]
+    Path(last.log).write_text("\n".join([*lines, cause, "datum: bad.txt: the command failed with exit code 3"]) + "\n")
+    context = browser.new_context(viewport={"width": wide, "height": high})
+    page = watched(context)
+    with shown(study, tmp_path / "log", "--actions") as console:
+        page.goto(console.link)
+        first = page.get_by_role("link", name=re.compile("^why"))
+        assert is_seen(page, first.inner_text())
+        first.click()
+        page.wait_for_url("**/failures*")
+        assert is_seen(page, cause), "after one click"
+        page.get_by_role("link", name="bad.txt", exact=True).click()
+        page.wait_for_url("**/datum*")
+        assert is_seen(page, cause) and is_seen(page, "the command exited with 3"), "after two"
+        no_trouble(page)
+    context.close()
+
+
+def is_seen(page: Page, text: str) -> bool:
+    """Return whether a text is in the viewport, and nothing hides it or cuts it off."""
+    return bool(
+        page.evaluate(
+            """(text) => {
+              const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+              while (walk.nextNode()) {
+                const at = walk.currentNode.data.indexOf(text);
+                if (at < 0) continue;
+                const range = document.createRange();
+                range.setStart(walk.currentNode, at);
+                range.setEnd(walk.currentNode, at + text.length);
+                const seen = [...range.getClientRects()].every((box) => {
+                  const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+                  const there = document.elementFromPoint(x, y);
+                  return there && there.contains(walk.currentNode) && box.left >= 0 && box.right <= innerWidth + 1;
+                });
+                if (seen) return true;
+              }
+              return false;
+            }""",
+            text,
+        )
+    )
 
 
 def test_a_cell_of_the_strip_leads_to_its_datum(page: Page, console: Shown) -> None:
@@ -345,13 +388,14 @@ def test_compose_without_javascript(browser: Browser, tmp_path: Path) -> None:
     context.close()
 
 
-def test_a_volume_is_opened_on_demand(tmp_path: Path, browser: Browser) -> None:
+def test_a_volume_is_opened_on_demand_and_a_damaged_picture_says_so(tmp_path: Path, browser: Browser) -> None:
     import nibabel
     import numpy
 
     study = Study.create(tmp_path / "study")
     image = nibabel.Nifti1Image(numpy.arange(4096, dtype="int16").reshape(16, 16, 16), numpy.eye(4))
     nibabel.save(image, study.root / "images" / "brain.nii.gz")
+    (study.root / "images" / "torn.png").write_bytes(PIXEL[:40])
     study.save("images")
     study.copier()
     study.schedule()
@@ -365,6 +409,8 @@ def test_a_volume_is_opened_on_demand(tmp_path: Path, browser: Browser) -> None:
         page.get_by_role("button", name="Open the volume").first.click()
         page.wait_for_selector(".volume-box[data-shown='1'] canvas")
         assert [url for url in fetched if "niivue" in url] and violations(page) == []
+        page.goto(f"{console.link}datum?pipeline=edges&name=torn.png")
+        wait(page, "the note", lambda: "torn.png can't be shown" in page.locator("main").inner_text())
         no_trouble(page)
     context.close()
 

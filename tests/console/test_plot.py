@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -42,3 +43,9 @@ def test_hostile_names_are_text() -> None:
 
 def test_without_points_there_is_no_plot() -> None:
     assert as_svg([], "x", "y") == ""
+
+
+def test_equal_values_have_a_scale_of_their_size() -> None:
+    text = as_svg([Point("1", 0.04, ""), Point("2", 0.04, "")], "limit", "share")
+    scale = [float(one) for one in re.findall(r'text-anchor="end">([^<]+)<', text)]
+    assert min(scale) > 0 and max(scale) < 0.1 and ">share<" in text

@@ -22,5 +22,6 @@ def test_any_output_is_text(text: str) -> None:
 
 
 def test_numbers_for_people() -> None:
-    assert [seconds(n) for n in (None, 0.44, 65, 3661)] == ["", "0.4 s", "1:05", "1:01:01"]
+    assert [seconds(n) for n in (None, 0.44, 65, 3661)] == ["", "0.4 s", "1 min 05 s", "1 h 01 min"]
+    assert [seconds(n) for n in (59.94, 59.96, 3599.6)] == ["59.9 s", "1 min 00 s", "1 h 00 min"]
     assert moment(0) == "1970-01-01 00:00:00 UTC"

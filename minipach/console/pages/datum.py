@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from minipach.console.pages.log import last_attempt, log_text
-from minipach.console.pages.page import Asked, Page
+from minipach.console.pages.page import Asked, Page, what_comes
 from minipach.console.previews import MOST as PREVIEW_MOST
 from minipach.console.previews import preview as preview_of
 from minipach.console.reading import Reading
@@ -50,6 +50,7 @@ def datum(asked: Asked) -> Page:
         **facts.as_json(),
         "state": row.state if row else facts.step.action,
         "failure": row.reason if row and row.reason != row.why else "",
+        "next": what_comes(facts.step.action, facts.step.reason),
         "attempt": _attempt_json(last, tries) if last else None,
         "inputs": [_file_json(f) for f in files if f.side == "input"][:_FILES],
         "outputs": [_file_json(f) for f in files if f.side == "output"][:_FILES],

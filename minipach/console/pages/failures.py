@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minipach.console.pages.log import log_text
-from minipach.console.pages.page import Asked, Page
+from minipach.console.pages.page import Asked, Page, what_comes
 from minipach.model.attempt import Attempt
 from minipach.model.failures import FailureKind, folded, without_name
 from minipach.support.errors import UserError
@@ -53,6 +53,7 @@ def failures(asked: Asked) -> Page:
                     "host": attempt.host,
                     "tries": attempt.tries,
                     "why": row.why if row else "",
+                    "next": what_comes(row.action, row.why) if row else "",
                     **_last_good(asked, path, names if len(groups) < _COMPARED else []),
                     "log": log_text(project, attempt.log, 3000).text,
                     "retry": f"minipach retry {quoted(pipeline)}",

@@ -55,6 +55,8 @@ def job(asked: Asked) -> Page:
         **job_json(read.job),
         "passes": [job_json(p) for p in read.passes],
         "changed": _changed(project, path, read.job) if path else None,
+        "cpu": round(sum(one.cpu for tries in read.tries for one in tries), 3),
+        "memory": max((one.memory or 0 for tries in read.tries for one in tries), default=0) or None,
         "lanes": by,
         "tries_drawn": len(bars),
         "tries_in_all": len(found),

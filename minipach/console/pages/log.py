@@ -43,12 +43,18 @@ class Log:
 def log_text(project: Project, file: str, most: int, find: str = "") -> Log:
     """Return the end of a log. A file that is not among the project's logs counts as one that is not there."""
     there = log_file(project, file)
-    if there is None:
+    return Log((), 0, 0, here=False) if there is None else log_tail(there, most, find)
+
+
+def log_tail(file: Path, most: int, find: str = "") -> Log:
+    """Return the last bytes of a file as lines: those that have a text."""
+    try:
+        with file.open("rb") as opened:
+            size = opened.seek(0, 2)
+            opened.seek(max(0, size - most))
+            data = opened.read(most)
+    except FileNotFoundError:
         return Log((), 0, 0, here=False)
-    with there.open("rb") as opened:
-        size = opened.seek(0, 2)
-        opened.seek(max(0, size - most))
-        data = opened.read(most)
     every = data.decode("utf-8", "replace").rstrip("\n").split("\n") if data else []
     shown = [line if len(line) <= _LINE else line[:_LINE] + " …" for line in every if find in line]
     return Log(tuple(shown), len(every), max(0, size - most))

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from minipach.console.pages.page import Asked, Page
 from minipach.project.pauses import paused
+from minipach.records.job_history import job_json, last_jobs
 from minipach.support.errors import UserError
 from minipach.views.dag import Node
 from minipach.views.dag_svg import as_svg
+
+_JOBS = 200  # the last ones, among which the last one of each pipeline is looked for
 
 
 def index(asked: Asked) -> Page:
     """Return the first page: the graph, the pipelines, what runs, and what is wrong."""
     reading = asked.reading
     project = reading.project()
-    dag = asked.summary().dag
     waits = paused(project)
     try:
         look = reading.look()
@@ -21,6 +25,9 @@ def index(asked: Asked) -> Page:
     except UserError as error:  # the executor is away; what is in git can be shown all the same
         now, note = {"jobs": [], "workers": [], "waiting": [], "next": [], "executor": "", "note": ""}, str(error)
     running = {job["pipeline"]: job for job in now["jobs"]}
+    summary = asked.summary()
+    dag, details = summary.dag, {status.name: status.details for status in summary.status}
+    last = {job.pipeline: job for job in reversed(last_jobs(project, None, _JOBS))}
     rows = []
     for node in dag.nodes:
         if node.kind == "pipeline":
@@ -29,12 +36,14 @@ def index(asked: Asked) -> Page:
             progress = running.get(node.name)
             rows.append(
                 {"name": node.name, "path": node.path, "state": node.state, "counts": node.counts, **more}
-                | {"summary": node.summary, "job": progress}
+                | {"summary": node.summary, "job": progress, "details": list(details.get(node.name, ()))}
+                | {"last_job": job_json(last[node.name]) if node.name in last else None}
             )
     data = {
         "project": reading.name,
         "commit": project.repo.head() or "",
         "pipelines": rows,
+        "states": dict(Counter(row["state"] for row in rows)),
         "dag": dag.as_json(),
         "now": now,
         "remarks": [*dag.remarks, *([note] if note else [])],

@@ -13,6 +13,13 @@ from minipach.views.datum_table import DatumTable
 
 T = TypeVar("T")
 PER_PAGE = 100  # rows of a table on one page
+_NEXT = {
+    "run": "The next schedule runs it",
+    "reuse": "The next schedule reuses a result",
+    "remove": "The next schedule removes its outputs",
+    "skip": "The next schedule skips it",
+    "blocked": "It waits",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +77,10 @@ class Asked:
     def pipeline(self, project: Project) -> str:
         """Return the path of the pipeline that is asked for. Raises UserError."""
         return project.path_of(self.value("pipeline"))
+
+
+def what_comes(action: str, reason: str) -> str:
+    """Return the action of a plan for a datum as a sentence."""
+    if action == "current":
+        return "It is current: a result with this id is published."
+    return _NEXT.get(action, action) + (f": {reason}" if reason else "") + "."

@@ -6,18 +6,24 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from minipach.console.pages.log import log_tail
 from minipach.console.pages.page import PER_PAGE, Asked, Page
 from minipach.console.strip import cells, legend
+from minipach.model.pipeline import Pipeline
 from minipach.project.pauses import paused
 from minipach.project.project import Project
 from minipach.project.spec_file import read_text
 from minipach.records.job_history import job_json, last_jobs, open_ledger
+from minipach.records.service_state import log_of, read_state
+from minipach.services.actions import states
 from minipach.support.errors import Problem, UserError, problems_json
+from minipach.support.text import quoted
 from minipach.views.datum_table import SORTS, STATES
 from minipach.views.report import command_of
 from minipach.views.usage import MOST, Usage, usage_of
 
 _JOBS = 20
+_SERVICE_LOG = 3000  # bytes of a service's log, at its end
 
 
 def pipeline(asked: Asked) -> Page:
@@ -60,6 +66,7 @@ def pipeline(asked: Asked) -> Page:
         ],
         "usage": usage.as_json() if usage else None,
         "jobs": [job_json(row) for row in last_jobs(project, name, _JOBS)],
+        "service": _service(project, known) if known and known.service else None,
         "selected": len(found),
         "page": at,
         "pages": pages,
@@ -67,11 +74,32 @@ def pipeline(asked: Asked) -> Page:
     }
     filters = {"pipeline": path, "state": state, "find": text, "sort": sort, "order": "down" if reverse else ""}
     spec = _spec(project, path)
-    context = {"usage": usage, "filters": filters, "spec": spec, "spec_name": project.spec_path(path), "states": STATES}
+    context: dict[str, Any] = {"usage": usage, "filters": filters, "target": quoted(name)}
+    context |= {"spec": spec, "spec_name": project.spec_path(path), "states": STATES}
     marked = _marked(problems, project.spec_path(path))
     query = asked.url("", pipeline=path, state=state if state in STATES else "", find=text).partition("?")[2]
     strip = {"cells": cells(table.rows), "strip": query, "legend": json.dumps(legend())}
     return Page(name, "pipeline.html", data, {**context, **strip, "marked": marked, "sorts": SORTS})
+
+
+def _service(project: Project, pipeline: Pipeline) -> dict[str, Any]:
+    """Return a service as `minipach services --json` shows it, with its ports, its health check and its last lines."""
+    problem = ""
+    try:
+        (found,) = states(project, (pipeline.path,))
+    except UserError as error:  # the cluster is away
+        found, problem = read_state(project.local, pipeline.path), str(error)
+    wanted = pipeline.service
+    assert wanted is not None
+    last = log_tail(log_of(project.local, pipeline.path), _SERVICE_LOG)
+    name = quoted(pipeline.name)
+    commands = {
+        "start it": f"minipach services start {name}",
+        "stop it": f"minipach services stop {name}",
+        "follow its log": f"minipach services logs {name} --follow",
+    }
+    more = {"internal_port": wanted.port, "external_port": wanted.external, "health": wanted.health, "problem": problem}
+    return {**found.as_json(), **more, "log": last.text, "commands": commands}
 
 
 def _spec(project: Project, path: str) -> str:

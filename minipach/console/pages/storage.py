@@ -14,6 +14,18 @@ from minipach.views.disk_usage import by_kind, disk_usage, shown_place
 
 _USES = 200  # rows of what takes space
 _KEEP_DAYS = 30.0  # as `minipach gc`
+MEANINGS = {  # of the kinds of `views/disk_usage.py`
+    "data": "contents of inputs",
+    "results": "contents of outputs, also of earlier ones",
+    "images": "images of pipelines",
+    "git": "git objects: history, small files, results branches",
+    "worktrees": "worktrees in which datum sets run",
+    "logs": "logs of datums",
+    "cache": "caches of this project; can be deleted",
+    "state": "job database and other local state",
+    "image cache": "images that all projects of this user share; can be deleted",
+    "user cache": "caches that all projects of this user share; can be deleted",
+}
 
 
 def storage(asked: Asked) -> Page:
@@ -39,4 +51,4 @@ def storage(asked: Asked) -> Page:
         "problems": problems_json(problems),
         "commands": {"see it in a terminal": "minipach du", "free what nobody needs": "minipach gc --yes"},
     }
-    return Page("Storage", "storage.html", data)
+    return Page("Storage", "storage.html", data, {"meanings": MEANINGS})

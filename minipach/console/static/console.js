@@ -84,6 +84,17 @@
     } else listen(hear);
   }
 
+  // A picture that is damaged says so. Errors of pictures do not bubble, so they are looked for at the end, too.
+  const broken = (picture) => {
+    if (!picture.isConnected || !picture.closest(".preview")) return;
+    const note = document.createElement("p");
+    note.className = "problem";
+    note.textContent = picture.alt + " can't be shown: the picture is damaged, or of a kind that browsers do not know.";
+    picture.replaceWith(note);
+  };
+  document.addEventListener("error", (event) => { if (event.target.matches && event.target.matches("img")) broken(event.target); }, true);
+  for (const picture of document.querySelectorAll(".preview img")) if (picture.complete && !picture.naturalWidth) broken(picture);
+
   // The graph can be made larger and smaller.
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-zoom]");

@@ -21,7 +21,11 @@
   let data = null, key = "", asked = 0, due = 0, first = [], critical = new Set(), colours = {};
   let from = 0, to = 1, at = -1, hasFocus = false, drag = null, wide = 0, left = 0, high = 0, scrolledTo = 0, frame = 0;
 
-  const seconds = (n) => (n / 1000).toFixed(1) + " s";
+  const seconds = (n) => {
+    if (n < 59950) return (n / 1000).toFixed(1) + " s";
+    const whole = Math.round(n / 1000), minutes = Math.floor(whole / 60), two = (part) => String(part).padStart(2, "0");
+    return minutes < 60 ? minutes + " min " + two(whole % 60) + " s" : Math.floor(minutes / 60) + " h " + two(minutes % 60) + " min";
+  };
   const x = (moment) => left + (wide - left - 10) * (moment - from) / (to - from);
   const moment = (px) => from + (px - left) * (to - from) / (wide - left - 10);
   const kindOf = (n) => { const kind = data.kinds[data.kind[n]]; return ["ok", "failed", "lost", "recovered"].includes(kind) ? kind : "failed"; };
@@ -74,11 +78,11 @@
     const last = Math.min(data.rows.length, one + Math.ceil((high - TOP) / ROW) + 1);
     paint.strokeStyle = colours.grid.stroke;
     paint.fillStyle = colours.text;
-    paint.textAlign = "center";
     for (let part = 0; part < 6; part++) {
       const px = left + (wide - left - 10) * part / 5;
       paint.beginPath(); paint.moveTo(px, TOP - 6); paint.lineTo(px, high - 8); paint.stroke();
-      if (wide > 500 || part % 2) paint.fillText(seconds(moment(px)), Math.min(px, wide - 22), TOP - 10);
+      paint.textAlign = part === 5 ? "right" : "center";
+      if (wide > 500 || part === 5 || part === 2) paint.fillText(seconds(moment(px)), px, TOP - 10);
     }
     paint.textAlign = "left";
     paint.fillText(short("at most " + data.most_at_once + " at once", left - 8), 4, 30);
