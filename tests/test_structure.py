@@ -126,6 +126,17 @@ def test_a_module_and_its_tests_have_one_name() -> None:
     assert found == []
 
 
+def test_no_two_classes_have_one_name() -> None:
+    homes: dict[str, list[str]] = {}
+    for file in MODULES:
+        if "execution/launcher/" in file.as_posix():
+            continue  # a program of its own, which imports nothing of minipach
+        for node in parsed(file).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(file.relative_to(ROOT / "minipach").as_posix())
+    assert {name: files for name, files in homes.items() if len(files) > 1} == {}
+
+
 def test_each_folder_of_tests_is_a_package() -> None:
     folders = {file.parent for file in TESTS}
     assert [folder for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from minipach.executors.rq.connection import away, check, connect
 from minipach.executors.rq.names import Names
-from minipach.executors.rq.queue import Board
+from minipach.executors.rq.queue import QueueStore
 from minipach.git.repo import Repo
 from minipach.support.errors import UserError
 
@@ -26,7 +26,7 @@ def trouble() -> str | None:
     check(client, repo)
     try:
         projects = [key.decode().split(":")[1] for key in client.scan_iter(Names("*").workers)]
-        known = [facts for name in projects for facts in Board(client, Names(name)).workers().values()]
+        known = [facts for name in projects for facts in QueueStore(client, Names(name)).workers().values()]
     except RedisError as error:
         return away(repo, error)
     here = [facts["pid"] for facts in known if facts["host"] == platform.node()]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minipach.model.pipeline import BrokenSpec, Pipeline
-    from minipach.templates.adopt import Adoption, Step
+    from minipach.templates.adopt import Adoption, AdoptionStep
 
 _SHOWN = 5  # datums
 
@@ -83,7 +83,7 @@ def _refusal(sentence: str) -> Problem:
     return Problem("adopt.no-step", target, why, "name a target that makes a file from committed ones")
 
 
-def _asked(step: Step) -> bool:
+def _asked(step: AdoptionStep) -> bool:
     """Return whether a person at the terminal wants a step to be written."""
     return typer.confirm(f"Write {step.pipeline}?", default=False)
 
@@ -104,7 +104,7 @@ class _Walk:
     """
 
     found: Adoption
-    agreed: Callable[[Step], bool]
+    agreed: Callable[[AdoptionStep], bool]
     save: bool
     quiet: bool
     rows: list[dict[str, object]] = field(default_factory=list)
@@ -134,7 +134,7 @@ class _Walk:
         notes = {"guesses": step.draft.sentences(), "left_out": list(step.draft.left_out)}
         self.rows.append({**names, **more, **notes})
 
-    def _write(self, step: Step) -> list[str]:
+    def _write(self, step: AdoptionStep) -> list[str]:
         """Write the files of a step; their paths in the project."""
         from minipach.templates.create import commit, write
 
@@ -150,7 +150,7 @@ class _Walk:
         return files
 
 
-def _show(step: Step, title: str, datums: list[str], why: str) -> None:
+def _show(step: AdoptionStep, title: str, datums: list[str], why: str) -> None:
     from minipach.templates.draft import to_yaml
 
     show(f"{title}: {printable(step.target)} -> {step.pipeline}")

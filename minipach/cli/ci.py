@@ -14,7 +14,7 @@ from minipach.cli.options import JSON
 from minipach.cli.sections import OTHERS, SHARE, Group, add
 
 if TYPE_CHECKING:
-    from minipach.forges.pull_request import Status
+    from minipach.forges.pull_request import CommitStatus
     from minipach.forges.surroundings import Surroundings
     from minipach.project.project import Project
 
@@ -135,7 +135,7 @@ def status(
 
     Example: minipach ci status --dry-run, or minipach ci status --forge gitlab --repo lab/study --commit SHA
     """
-    from minipach.forges.pull_request import Status, set_status
+    from minipach.forges.pull_request import CommitStatus, set_status
     from minipach.forges.surroundings import checked, need_commit, open_forge, token_of
     from minipach.views.reachable import read_reachable
 
@@ -149,7 +149,7 @@ def status(
     contents = read_reachable(project)
     statuses = [
         _pipelines(project, f"{name}/pipelines"),
-        Status(f"{name}/content", "failure" if contents.missing else "success", contents.text),
+        CommitStatus(f"{name}/content", "failure" if contents.missing else "success", contents.text),
     ]
     for one in statuses if there is not None else ():
         assert there is not None
@@ -218,8 +218,8 @@ def _found(
     return replace(found, **{key: value for key, value in given.items() if value})
 
 
-def _pipelines(project: Project, name: str) -> Status:
-    from minipach.forges.pull_request import Status
+def _pipelines(project: Project, name: str) -> CommitStatus:
+    from minipach.forges.pull_request import CommitStatus
     from minipach.support.text import many
     from minipach.views.datum_table import read_tables
 
@@ -232,4 +232,4 @@ def _pipelines(project: Project, name: str) -> Status:
     parts += [f"{many(to_run, 'datum')} to run"] if to_run else []
     parts += [f"{many(waits, 'pipeline')} waiting"] if waits else []
     text = ", ".join(parts) or f"{many(len(tables), 'pipeline')} current"
-    return Status(name, "failure" if plans.problems or failed else "pending" if parts else "success", text)
+    return CommitStatus(name, "failure" if plans.problems or failed else "pending" if parts else "success", text)

@@ -39,7 +39,7 @@ Candidate = tuple[str, str]  # a word, and what it means
 
 
 @dataclass
-class Answer:
+class Completions:
     """Possible continuations. paths: what the shell adds by itself, "files", "dirs" or "words" (nothing)."""
 
     candidates: list[Candidate] = field(default_factory=list)
@@ -73,7 +73,7 @@ def answer(shell: str, arguments: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def complete(words: Sequence[str], last: str) -> Answer:
+def complete(words: Sequence[str], last: str) -> Completions:
     """Return what may stand in the place of the last word, after the others."""
     table: dict[str, Any] = json.loads(TABLE.read_text("utf-8"))
     here = Path()
@@ -91,7 +91,7 @@ def complete(words: Sequence[str], last: str) -> Answer:
             waiting = options[word][0] if word in options and options[word][0] else None
         elif "commands" in node:
             if word not in node["commands"]:
-                return Answer()
+                return Completions()
             node = node["commands"][word]
             options = node["options"]
         else:
@@ -99,55 +99,55 @@ def complete(words: Sequence[str], last: str) -> Answer:
     if waiting is not None:
         return _values(waiting, here, before, last)
     if last.startswith("-") and not only_arguments:
-        return Answer([(name, help_) for name, (_, help_) in options.items()])
+        return Completions([(name, help_) for name, (_, help_) in options.items()])
     if "commands" in node:
-        return Answer([(name, below["summary"]) for name, below in node["commands"].items()])
+        return Completions([(name, below["summary"]) for name, below in node["commands"].items()])
     names = node["arguments"]
     if len(before) < len(names):
         return _values(names[len(before)], here, before, last)
-    return _values(names[-1], here, before, last) if names and names[-1].endswith("...") else Answer()
+    return _values(names[-1], here, before, last) if names and names[-1].endswith("...") else Completions()
 
 
-def _values(name: str, here: Path, before: Sequence[str], last: str) -> Answer:
+def _values(name: str, here: Path, before: Sequence[str], last: str) -> Completions:
     """Return what an argument or an option's value may be. name: as the help shows it."""
     name = name.removesuffix("...")
     if name in ("DIR", "FOLDER|URL", "FILE"):
-        return Answer(paths="files" if name == "FILE" else "dirs")
+        return Completions(paths="files" if name == "FILE" else "dirs")
     if name == "PIPELINE|FILE":
-        return Answer(_pipelines(here), "files")
+        return Completions(_pipelines(here), "files")
     if name in ("SOURCE", "TEMPLATE", "FILE[:PART]|TEMPLATE"):
         return _templates(here, name)
     if "|" in name:
-        return Answer([(choice, "") for choice in name.split("|")])
+        return Completions([(choice, "") for choice in name.split("|")])
     if name in ("PIPELINE", "PIPELINE[:DATUM]", "PIPELINE:DATUM"):
         return _targets(here, name, last)
     if name == "REMOTE":
-        return Answer([*_remotes(here), *_stores(here), *_pipelines(here)])
+        return Completions([*_remotes(here), *_stores(here), *_pipelines(here)])
     if name == "STORE":
-        return Answer(_stores(here))
+        return Completions(_stores(here))
     if name == "IMAGE":
-        return Answer(_containers(here))
+        return Completions(_containers(here))
     if name in ("R", "REPO[:GLOB]"):
         root = _project(here)
-        return Answer([(path, "repo") for path in _repos(root)] if root is not None else [])
+        return Completions([(path, "repo") for path in _repos(root)] if root is not None else [])
     if name == "TARGET":
-        return Answer([(target, "") for target in dict.fromkeys(_TARGET.findall(_read(here / "Makefile")))])
+        return Completions([(target, "") for target in dict.fromkeys(_TARGET.findall(_read(here / "Makefile")))])
     if name == "DATUM":
         pipeline = before[0].partition(":")[0] if before else ""
-        return Answer([(datum, "") for datum in _datums(here, pipeline)])
+        return Completions([(datum, "") for datum in _datums(here, pipeline)])
     if name in ("ID", "OLD", "NEW"):
-        return Answer([*_jobs(here, before[0] if before else ""), *([] if before else _pipelines(here))])
-    return Answer()
+        return Completions([*_jobs(here, before[0] if before else ""), *([] if before else _pipelines(here))])
+    return Completions()
 
 
-def _targets(here: Path, name: str, last: str) -> Answer:
+def _targets(here: Path, name: str, last: str) -> Completions:
     pipeline, colon, _ = last.partition(":")
     if colon and name != "PIPELINE":
-        return Answer([(f"{pipeline}:{datum}", "") for datum in _datums(here, pipeline)])
+        return Completions([(f"{pipeline}:{datum}", "") for datum in _datums(here, pipeline)])
     found = _pipelines(here)
     if name == "PIPELINE:DATUM":
-        return Answer([(f"{one}:", meaning) for one, meaning in found], more=True)
-    return Answer(found)
+        return Completions([(f"{one}:", meaning) for one, meaning in found], more=True)
+    return Completions(found)
 
 
 def _project(here: Path) -> Path | None:
@@ -301,14 +301,14 @@ def _sources(here: Path) -> list[tuple[str, str]]:
     return _SOURCE.findall(_read(_git_folder(root) / "config")) if root is not None else []
 
 
-def _templates(here: Path, name: str) -> Answer:
+def _templates(here: Path, name: str) -> Completions:
     """Return the sources, or the templates that come with minipach and those in folders of the user's."""
     if name == "SOURCE":
-        return Answer([(source, "source of templates") for source, _ in _sources(here)])
+        return Completions([(source, "source of templates") for source, _ in _sources(here)])
     found = [(path.parent.name, "template") for path in sorted(_SPECS_FOLDER.glob("*/template.yml"))]
     for source, url in _sources(here):
         found += [(f"{source}/{path.parent.name}", "template") for path in sorted(Path(url).glob("*/template.yml"))]
-    return Answer(found, "files" if name.startswith("FILE") else "words")
+    return Completions(found, "files" if name.startswith("FILE") else "words")
 
 
 def _containers(here: Path) -> list[Candidate]:

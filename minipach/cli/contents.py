@@ -15,7 +15,7 @@ from minipach.support.text import byte_count
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from minipach.publish.contents import Moved
+    from minipach.publish.contents import MovedContents
 
 WHAT = Annotated[
     list[str],
@@ -70,7 +70,7 @@ def drop(context: typer.Context, what: WHAT, as_json: JSON = False, wait: LOCK_W
     _show(moved, as_json)
 
 
-def _show(moved: Sequence[Moved], as_json: bool) -> None:
+def _show(moved: Sequence[MovedContents], as_json: bool) -> None:
     problems = [problem for one in moved for problem in one.problems]
     for problem in problems:
         say(str(problem))

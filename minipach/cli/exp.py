@@ -17,7 +17,7 @@ from minipach.support.errors import Problem, UserError
 from minipach.support.text import many
 
 if TYPE_CHECKING:
-    from minipach.experiments.metrics import Row
+    from minipach.experiments.metrics import MetricRow
 
 NAME = Annotated[str, typer.Argument(metavar="NAME", help="Select the experiment.")]
 _FAILURES = 5  # that are shown
@@ -142,7 +142,7 @@ def show_(
         show(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |")
 
 
-def _table(found: list[Row]) -> tuple[list[str], list[list[str]]]:
+def _table(found: list[MetricRow]) -> tuple[list[str], list[list[str]]]:
     params = list(dict.fromkeys(chain for row in found for chain in row.params))
     metrics = list(dict.fromkeys(name for row in found for name in row.metrics))
     titles = ["point", *params, "done", *metrics]
@@ -182,7 +182,7 @@ def diff(
     show_table(["KIND", "NAME", "OLD", "NEW"], cells)
 
 
-def _row(here: Here, word: str) -> Row:
+def _row(here: Here, word: str) -> MetricRow:
     from minipach.experiments.metrics import rows
     from minipach.experiments.record import find
 

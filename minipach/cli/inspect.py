@@ -15,7 +15,7 @@ from minipach.cli.tables import GrowingTable, show_table
 
 if TYPE_CHECKING:
     from minipach.rerun.trial import Verdict
-    from minipach.views.diff import Comparison, Paths
+    from minipach.views.diff import Comparison, PathChanges
 
 _FEW = 5  # paths of an input that moved
 _MANY = 50  # datums and outputs, to read; --json has all
@@ -135,14 +135,14 @@ def _titled(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -
         show_table(columns, rows)
 
 
-def _counts(paths: Paths) -> str:
+def _counts(paths: PathChanges) -> str:
     parts = [f"{len(paths.added)} added", f"{len(paths.removed)} removed", f"{len(paths.changed)} changed"]
     parts += [f"{len(paths.moved)} renamed"] if paths.moved else []
     parts += [f"{len(paths.same)} stored again with equal content"] if paths.same else []
     return ", ".join(parts)
 
 
-def _rows(paths: Paths) -> list[list[str]]:
+def _rows(paths: PathChanges) -> list[list[str]]:
     """Return the kind of change and the path of each file."""
     kinds = (("added", paths.added), ("removed", paths.removed), ("changed", paths.changed))
     rows = [[kind, path] for kind, found in kinds for path in found]

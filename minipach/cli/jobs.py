@@ -22,7 +22,7 @@ from minipach.support.text import byte_count, many, printable
 if TYPE_CHECKING:
     from minipach.model.attempt import Attempt, JobRow, Try
     from minipach.records.job_history import JobStory
-    from minipach.views.top import Going, Look
+    from minipach.views.top import Activity, OpenJob
     from minipach.views.usage import Usage
 
 _BAR = 40  # characters of the longest bar
@@ -280,7 +280,7 @@ def top(
     _watch(lambda: list(top_lines(looked.look())))
 
 
-def top_lines(look: Look) -> Iterator[str]:
+def top_lines(look: Activity) -> Iterator[str]:
     """Yield the lines of `top`."""
     clock = time.strftime("%H:%M:%S", time.localtime(look.when))
     yield printable(f"{clock}  executor {look.executor}" + (f"; {look.note}" if look.note else ""))
@@ -304,7 +304,7 @@ def top_lines(look: Look) -> Iterator[str]:
     yield from _below(["WAITING", "KIND", "WHY"], [[str(w.sets), w.kind, w.why] for w in look.waiting])
 
 
-def _job_row(job: Going) -> list[str]:
+def _job_row(job: OpenJob) -> list[str]:
     rate = "-" if job.rate is None else f"{job.rate:g}"
     done = f"{job.done} of {job.total}" if job.total else str(job.done)
     waiting = str(job.waiting) + (f" ({job.behind} in sets that run)" if job.behind else "")

@@ -15,7 +15,7 @@ from minipach.support.text import many, printable, quoted
 
 if TYPE_CHECKING:
     from minipach.project.project import Project
-    from minipach.templates.create import Wanted
+    from minipach.templates.create import NewPipeline
 
 _SHOWN = 5  # datums
 
@@ -80,12 +80,12 @@ def new(
     Example: minipach new edges --from edges --input 'images:/*.jpg' --set blur=7
     """
     from minipach.rerun.working_tree import assess, working_project
-    from minipach.templates.create import Wanted, commit, draft_of, write
+    from minipach.templates.create import NewPipeline, commit, draft_of, write
     from minipach.templates.draft import to_yaml
 
     here: Here = context.obj
     project = here.project()
-    wanted = Wanted(name.strip("/"), source, inputs or (), command or (), image, values or (), arguments or ())
+    wanted = NewPipeline(name.strip("/"), source, inputs or (), command or (), image, values or (), arguments or ())
     if update or conflicts:
         _update(project, wanted, update=update, conflicts=conflicts, dry_run=dry_run, save=save, as_json=as_json)
         return
@@ -124,7 +124,7 @@ def new(
 
 
 def _update(
-    project: Project, wanted: Wanted, *, update: bool, conflicts: bool, dry_run: bool, save: bool, as_json: bool
+    project: Project, wanted: NewPipeline, *, update: bool, conflicts: bool, dry_run: bool, save: bool, as_json: bool
 ) -> None:
     """Merge the newest version of its template into a pipeline, and report what has changed."""
     from minipach.templates.create import commit

@@ -19,7 +19,7 @@ from minipach.support.text import byte_count, many
 
 if TYPE_CHECKING:
     from minipach.project.lock import Registered
-    from minipach.publish.project_exchange import Moved
+    from minipach.publish.project_exchange import RepoExchange
 
 _ROUNDS = 5  # merges with what others push, within one push
 REMOTE = Annotated[
@@ -77,7 +77,7 @@ def push(
     _show(moved, problems, as_json=as_json)
 
 
-def _are_late(moved: list[Moved]) -> bool:
+def _are_late(moved: list[RepoExchange]) -> bool:
     """Return whether others have pushed commits to repos that this clone does not have."""
     from minipach.publish.project_exchange import DIVERGED, LATE
 
@@ -188,7 +188,7 @@ def sync(
     if schedule and not problems and project.order:
         with reporting() as reporter:
             report = run(project, parse_targets(project, []), Options(), reporter, wait=True)
-    moved: list[Moved] = []
+    moved: list[RepoExchange] = []
     if send and not problems and (report is None or report.ok):
         with project_lock(project.local.lock, wait=wait, notify=say):
             moved = push_project(find_project(project.root), remote, say)
@@ -209,7 +209,7 @@ def sync(
         raise typer.Exit(FAILED)
 
 
-def _until_free(move: Callable[[], list[Moved]], claims: Registered, *, wait: bool) -> list[Moved]:
+def _until_free(move: Callable[[], list[RepoExchange]], claims: Registered, *, wait: bool) -> list[RepoExchange]:
     """Move what no schedule works on. With `wait`, wait for the rest, and move that, too."""
     from minipach.publish.project_exchange import BUSY
 
@@ -222,7 +222,7 @@ def _until_free(move: Callable[[], list[Moved]], claims: Registered, *, wait: bo
     return found
 
 
-def _show(moved: list[Moved], problems: Sequence[Problem] = (), *, as_json: bool) -> None:
+def _show(moved: list[RepoExchange], problems: Sequence[Problem] = (), *, as_json: bool) -> None:
     """Show what went. problems: reasons why what others pushed could not be merged."""
     problems = [*problems, *(problem for one in moved for problem in one.problems)]
     for problem in problems:

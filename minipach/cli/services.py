@@ -76,7 +76,7 @@ def run(context: typer.Context, pipelines: SERVICES = None, unit: UNIT = False) 
     from minipach.executors.registry import chosen as chosen_backend
     from minipach.services.actions import named_services, need_services
     from minipach.services.cluster import ClusterSupervisor
-    from minipach.services.supervisor import Supervisor
+    from minipach.services.supervisor import ServiceSupervisor
 
     here: Here = context.obj
     project = here.project()
@@ -87,7 +87,9 @@ def run(context: typer.Context, pipelines: SERVICES = None, unit: UNIT = False) 
         return
     ended: list[int] = []
     host = chosen_backend(project).service_host(project)
-    supervisor = Supervisor(project, show, only) if host is None else ClusterSupervisor(project, host, show, only)
+    supervisor = (
+        ServiceSupervisor(project, show, only) if host is None else ClusterSupervisor(project, host, show, only)
+    )
 
     def end(number: int, _frame: object) -> None:
         ended.append(number)

@@ -15,7 +15,7 @@ from minipach.support.errors import each_once, problems_json
 from minipach.support.text import many
 
 if TYPE_CHECKING:
-    from minipach.planning.status import Status
+    from minipach.planning.status import PipelineStatus
 
 _ALWAYS = ("datums", "current", "stored", "missing", "failed")
 _IF_ANY = {"left": "SKIPPED", "recovered": "RECOVERED", "remove": "REMOVE"}
@@ -79,7 +79,7 @@ def status(
     leave_with(problems)
 
 
-def _show_rows(rows: Sequence[Status]) -> None:
+def _show_rows(rows: Sequence[PipelineStatus]) -> None:
     more = {count: title for count, title in _IF_ANY.items() if any(row.counts.get(count) for row in rows)}
     titles = [*map(str.upper, _ALWAYS), *more.values()]
     cells = [[row.name, row.state, *(str(row.counts.get(c, 0)) for c in (*_ALWAYS, *more))] for row in rows]

@@ -71,12 +71,12 @@ def worker(
     """
     from minipach.executors.clones import Clones, address
     from minipach.executors.rq.capacity import check_queues, make_capacity, size_of
-    from minipach.executors.rq.clone_workspace import ClonePlace
+    from minipach.executors.rq.clone_workspace import CloneWorkspace
     from minipach.executors.rq.connection import check, connect
     from minipach.executors.rq.names import Names, project_id
-    from minipach.executors.rq.queue import Board
-    from minipach.executors.rq.shared_workspace import Place
-    from minipach.executors.rq.supervisor import Plan, Supervisor
+    from minipach.executors.rq.queue import QueueStore
+    from minipach.executors.rq.shared_workspace import SharedWorkspace
+    from minipach.executors.rq.supervisor import WorkerOptions, WorkerSupervisor
     from minipach.project.settings import slots
 
     here: Here = context.obj
@@ -91,16 +91,16 @@ def worker(
         if store:
             fix = "add --clone URL; else push the results with minipach push"
             raise UserError(Problem("option.needs-another", "--store", "only workers with --clone use it", fix))
-        place = Place(here.project())
+        place = SharedWorkspace(here.project())
     else:
         folder = Path(os.path.realpath(here.directory))
         clones = Clones(folder, address(clone))
         clones.use_stores(store or [], say)
-        place = ClonePlace(clones, size)
+        place = CloneWorkspace(clones, size)
     count = slots(place.repo, jobs) if jobs != 0 else 0
     client = connect(place.repo)
     check(client, place.repo)
-    board = Board(client, Names(project_id(place.repo, place.remote)))
+    board = QueueStore(client, Names(project_id(place.repo, place.remote)))
     if place.project is not None:
         board.claim(place.project.root)
     elif not board.is_claimed():
@@ -108,8 +108,8 @@ def worker(
             f"{clone}: Redis knows no such project yet; minipach schedule there makes it known "
             "(with a bare repository between, git config minipach.project-id NAME, on both sides)"
         )
-    plan = Plan(count, capacity, queues, burst)
-    ended = Supervisor(place, client, board, plan, say).run()
+    plan = WorkerOptions(count, capacity, queues, burst)
+    ended = WorkerSupervisor(place, client, board, plan, say).run()
     client.close()
     if ended:
         say("ended; what ran was handed back")

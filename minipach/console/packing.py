@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import astuple
 from typing import Any
 
-from minipach.planning.status import Status
+from minipach.planning.status import PipelineStatus
 from minipach.support.errors import Problem
 from minipach.views.dag import Dag, Edge, Node
 from minipach.views.datum_table import DatumRow, DatumTable
@@ -18,11 +18,13 @@ def pack_summary(summary: Any) -> Any:
     return [astuple(n) for n in dag.nodes], [astuple(e) for e in dag.edges], dag.remarks, rows
 
 
-def unpack_summary(kept: Any) -> tuple[Dag, tuple[Status, ...]]:
+def unpack_summary(kept: Any) -> tuple[Dag, tuple[PipelineStatus, ...]]:
     """Return the graph and the states."""
     nodes, edges, remarks, rows = kept
     dag = Dag(tuple(Node(*n) for n in nodes), tuple(Edge(*e) for e in edges), tuple(remarks))
-    status = tuple(Status(name, state, counts, details, _problems(p)) for name, state, counts, details, p in rows)
+    status = tuple(
+        PipelineStatus(name, state, counts, details, _problems(p)) for name, state, counts, details, p in rows
+    )
     return dag, status
 
 

@@ -28,7 +28,7 @@ Kind = Literal["picture", "table", "json", "markdown", "text", "audio", "video",
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
+class FilePreview:
     """A file for people. text: of `text`, `markdown` and `json` · rows: of a table · is_cut: whether there is more."""
 
     kind: Kind
@@ -55,29 +55,31 @@ def kind_of(path: str, data: bytes) -> str:
     return "text/plain; charset=utf-8" if _text(data) is not None else "application/octet-stream"
 
 
-def preview(path: str, data: bytes | None, *, whole: bool) -> Preview:
+def preview(path: str, data: bytes | None, *, whole: bool) -> FilePreview:
     """Return the preview of a file from its first bytes (None: its content is not on this machine)."""
     if data is None:
-        return Preview("absent")
+        return FilePreview("absent")
     kind = kind_of(path, data)
     if kind.startswith("image/"):
-        return Preview("picture", is_cut=not whole)
+        return FilePreview("picture", is_cut=not whole)
     if kind.startswith("audio/"):
-        return Preview("audio", is_cut=not whole)
+        return FilePreview("audio", is_cut=not whole)
     if kind.startswith("video/"):
-        return Preview("video", is_cut=not whole)
+        return FilePreview("video", is_cut=not whole)
     text = _text(data)
     name = path.lower()
     if text is None:
-        return Preview("volume" if name.endswith(VOLUMES) else "binary", is_cut=not whole)
+        return FilePreview("volume" if name.endswith(VOLUMES) else "binary", is_cut=not whole)
     if name.endswith((".md", ".markdown")):
-        return Preview("markdown", text, is_cut=not whole)
+        return FilePreview("markdown", text, is_cut=not whole)
     if name.endswith(".json") and whole and (found := _parsed(text)) is not None:
         table = _records(found[0])
-        return Preview("table", rows=table, is_cut=len(found[0]) > _ROWS) if table else Preview("json", found[1])
+        return (
+            FilePreview("table", rows=table, is_cut=len(found[0]) > _ROWS) if table else FilePreview("json", found[1])
+        )
     if name.endswith((".csv", ".tsv")):
         return _table(text, "\t" if name.endswith(".tsv") else ",", whole=whole)
-    return Preview("text", text, is_cut=not whole)
+    return FilePreview("text", text, is_cut=not whole)
 
 
 def _text(data: bytes) -> str | None:
@@ -116,7 +118,7 @@ def _cell(value: Any) -> str:
     return (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))[:_CELL]
 
 
-def _table(text: str, delimiter: str, *, whole: bool) -> Preview:
+def _table(text: str, delimiter: str, *, whole: bool) -> FilePreview:
     rows: list[tuple[str, ...]] = []
     more = False
     try:
@@ -127,5 +129,5 @@ def _table(text: str, delimiter: str, *, whole: bool) -> Preview:
             more = more or len(row) > _COLUMNS
             rows.append(tuple(cell[:_CELL] for cell in row[:_COLUMNS]))
     except csv.Error:
-        return Preview("text", text, is_cut=not whole)
-    return Preview("table", rows=tuple(rows), is_cut=more or not whole)
+        return FilePreview("text", text, is_cut=not whole)
+    return FilePreview("table", rows=tuple(rows), is_cut=more or not whole)

@@ -19,7 +19,7 @@ from minipach.console.packing import pack_summary, pack_table, unpack_summary, u
 from minipach.git.refs_on_disk import folders_of
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.cost import expected_cost
-from minipach.planning.status import Status, project_status
+from minipach.planning.status import PipelineStatus, project_status
 from minipach.project.project import Project, find_project
 from minipach.project.settings import slots
 from minipach.project.targets import Targets
@@ -27,7 +27,7 @@ from minipach.records.service_state import supervisor
 from minipach.support.errors import UserError
 from minipach.views.dag import Dag, read_dag
 from minipach.views.datum_table import DatumTable, read_tables
-from minipach.views.top import Look, Top
+from minipach.views.top import Activity, Top
 
 T = TypeVar("T")
 SOON = 0.4  # seconds that a page waits for what is being read
@@ -35,15 +35,15 @@ _TABLES = 2  # tables of pipelines that are kept; one of 100,000 datums takes so
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class ProjectSummary:
     """The graph with the states, and the status of each pipeline."""
 
     dag: Dag
-    status: tuple[Status, ...]
+    status: tuple[PipelineStatus, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Known(Generic[T]):
+class KnownValue(Generic[T]):
     """A value that is known. is_of_now: whether it is of the project as it is now; else newer is being read."""
 
     value: T
@@ -107,16 +107,16 @@ class Reading:
         stamps = tuple((str(file), _stamp(file)) for file in (*files, *specs))
         return hashlib.sha256(repr((supervised, stamps)).encode("utf-8", "surrogateescape")).hexdigest()
 
-    def summary(self) -> Summary:
+    def summary(self) -> ProjectSummary:
         """Return the graph and the states as they are now. Raises UserError."""
         return self._summary(None).value
 
-    def soon_summary(self) -> Known[Summary]:
+    def soon_summary(self) -> KnownValue[ProjectSummary]:
         """Return the graph and the states; as they were last known, or without states, if it takes longer to read."""
         try:
             return self._summary(SOON)
         except _NotYetError:
-            return Known(Summary(read_dag(self.project(), ()), ()), False)
+            return KnownValue(ProjectSummary(read_dag(self.project(), ()), ()), False)
 
     def dag(self) -> Dag:
         """Return the graph with the states. Raises UserError."""
@@ -126,22 +126,22 @@ class Reading:
         """Return the datums of one pipeline as they are now. Raises UserError."""
         return self._table(path, None).value
 
-    def soon_table(self, path: str) -> Known[DatumTable]:
+    def soon_table(self, path: str) -> KnownValue[DatumTable]:
         """Return the datums of one pipeline; as they were last known, or none, if it takes longer to read them."""
         try:
             return self._table(path, SOON)
         except _NotYetError:
-            return Known(DatumTable(self.project().name_of(path), ()), False)
+            return KnownValue(DatumTable(self.project().name_of(path), ()), False)
 
-    def _summary(self, patience: float | None) -> Known[Summary]:
-        def read() -> Summary:
+    def _summary(self, patience: float | None) -> KnownValue[ProjectSummary]:
+        def read() -> ProjectSummary:
             project = self.project()
             status = tuple(project_status(project))
-            return Summary(read_dag(project, status), status)
+            return ProjectSummary(read_dag(project, status), status)
 
-        return self._ask("summary", patience, read, pack_summary, lambda kept: Summary(*unpack_summary(kept)))
+        return self._ask("summary", patience, read, pack_summary, lambda kept: ProjectSummary(*unpack_summary(kept)))
 
-    def _table(self, path: str, patience: float | None) -> Known[DatumTable]:
+    def _table(self, path: str, patience: float | None) -> KnownValue[DatumTable]:
         def read() -> DatumTable:
             project = self.project()
             tables, plans = read_tables(project, Targets((path,), {}, frozenset({path})))
@@ -169,7 +169,7 @@ class Reading:
                 raise
             self._assessed = kept
 
-    def look(self) -> Look:
+    def look(self) -> Activity:
         """Return what runs now. Raises UserError."""
         with self._looking:
             if self._top is None:
@@ -187,7 +187,7 @@ class Reading:
         read: Callable[[], T],
         pack: Callable[[T], Any],
         unpack: Callable[[Any], T],
-    ) -> Known[T]:
+    ) -> KnownValue[T]:
         """Return a value of now, or after so many seconds the last known one (patience None: never).
 
         Raises:
@@ -200,7 +200,7 @@ class Reading:
             if kept is not None:
                 self._keep(name, kept)
                 if kept.state == state:
-                    return Known(_value(kept), True)
+                    return KnownValue(_value(kept), True)
             running = self._reads.get(name)
             if running is None or (patience is None and running.state != state):
                 before = running
@@ -215,7 +215,7 @@ class Reading:
             kept = self._kept.get(name)
         if kept is None or (kept.error is not None and kept.state != state and patience is not None):
             raise _NotYetError
-        return Known(_value(kept), kept.state == state or patience is None)
+        return KnownValue(_value(kept), kept.state == state or patience is None)
 
     def _run(
         self, name: str, reading: _Read, before: _Read | None, read: Callable[[], T], pack: Callable[[T], Any]

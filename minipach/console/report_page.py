@@ -16,7 +16,7 @@ from minipach.git.repo import Repo, TreeEntry, is_dataset
 from minipach.project.project import Project
 from minipach.views.contents import entry_at, read_content
 from minipach.views.dag_svg import as_svg
-from minipach.views.report import PipelineReport, Report
+from minipach.views.report import ProjectReport, ReportedPipeline
 
 LARGEST = 5_000_000  # bytes of the file
 _PICTURE = 60_000  # bytes of a picture that is shown as it is
@@ -40,7 +40,7 @@ class Picture:
     size: str = ""
 
 
-def report_html(project: Project, report: Report) -> str:
+def report_html(project: Project, report: ProjectReport) -> str:
     """Return the report as an HTML document of at most LARGEST bytes.
 
     Tables that do not fit are cut, and say how many rows the JSON file has besides.
@@ -71,7 +71,7 @@ def report_html(project: Project, report: Report) -> str:
     return bare
 
 
-def _unseen(report: Report, pictures: Sequence[Picture]) -> dict[str, int]:
+def _unseen(report: ProjectReport, pictures: Sequence[Picture]) -> dict[str, int]:
     """Return how many outputs of each pipeline have names of pictures and are not shown."""
     names = {
         one.name: sum(o.path.lower().endswith(PICTURES) for made in one.made for o in made.outputs)
@@ -81,7 +81,7 @@ def _unseen(report: Report, pictures: Sequence[Picture]) -> dict[str, int]:
     return {name: count - shown[name] for name, count in names.items()}
 
 
-def _pictures(project: Project, report: Report) -> Iterator[Picture]:
+def _pictures(project: Project, report: ProjectReport) -> Iterator[Picture]:
     left = _ALL_PICTURES
     for pipeline in report.pipelines:
         if not pipeline.commit or not is_dataset(project.root / pipeline.path):
@@ -97,7 +97,7 @@ def _pictures(project: Project, report: Report) -> Iterator[Picture]:
             repo.close()
 
 
-def _pictures_of(repo: Repo, pipeline: PipelineReport) -> Iterator[Picture]:
+def _pictures_of(repo: Repo, pipeline: ReportedPipeline) -> Iterator[Picture]:
     found = large = 0
     can_shrink = is_possible()
     for path in (o.path for made in pipeline.made for o in made.outputs):

@@ -16,14 +16,14 @@ _NAMED = 5  # a name lists so many parts; of more, the first three and a count
 _KEY_TOKEN = re.compile(r"\$\$|\$([0-9]+)|\$\{([0-9]+)\}")
 
 
-class Paths(Protocol):
+class SnapshotPaths(Protocol):
     """The part of a snapshot that datums need."""
 
     def paths(self, depth: int | None = None) -> Sequence[str]:
         """Return sorted absolute paths of all files and folders, or of those with `depth` parts ("/" has none)."""
 
 
-Snapshots = Mapping[tuple[str, str | None], Paths]
+Snapshots = Mapping[tuple[str, str | None], SnapshotPaths]
 _Identity = tuple[str, str, str | None, str, bool]
 
 

@@ -25,7 +25,7 @@ _JSON = {True: "true", False: "false"}
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class IdentityRecipe:
     """The part of identity that all datums of a pipeline share, as canonical data."""
 
     transform: dict[str, Any]
@@ -37,7 +37,7 @@ class Recipe:
         return {"transform": self.transform, "image": self.image, "code": self.code}
 
 
-def recipe(pipeline: Pipeline, image: str, code: str, commits: Mapping[Pair, str] | None = None) -> Recipe:
+def recipe(pipeline: Pipeline, image: str, code: str, commits: Mapping[Pair, str] | None = None) -> IdentityRecipe:
     """Return the recipe of a pipeline, from the content ids of its image and its `code/`.
 
     commits: of the inputs. They count with `reprocess_spec: every_job`: each new state of any input is a new job, in
@@ -71,7 +71,9 @@ def recipe(pipeline: Pipeline, image: str, code: str, commits: Mapping[Pair, str
         transform["salt"] = pipeline.salt
     if pipeline.reprocess == "every_job":
         transform["every_job"] = _states(commits or {})
-    return Recipe(transform | _of_templates(pipeline, commits or {}) | _of_run(pipeline, commits or {}), image, code)
+    return IdentityRecipe(
+        transform | _of_templates(pipeline, commits or {}) | _of_run(pipeline, commits or {}), image, code
+    )
 
 
 def _of_templates(pipeline: Pipeline, commits: Mapping[Pair, str]) -> dict[str, Any]:
@@ -166,7 +168,7 @@ def _add_keys(found: dict[str, str], match: Match, words: Sequence[str]) -> None
         found[f"PACH_DATUM_{match.input}_GROUP_BY"] = hide(match.group_by, words)
 
 
-def datum_id(shared: Recipe, files: Inputs, visible: Mapping[str, str], *, by_path: bool) -> str:
+def datum_id(shared: IdentityRecipe, files: Inputs, visible: Mapping[str, str], *, by_path: bool) -> str:
     """Return the id of a datum: SHA-256 (hex) of the canonical JSON of its recipe, its inputs and its variables."""
     return Identifier(shared, by_path=by_path).id_of(files, visible)
 
@@ -178,7 +180,7 @@ class Identifier:
     three times as fast as encoding each datum's whole object.
     """
 
-    def __init__(self, shared: Recipe, *, by_path: bool) -> None:
+    def __init__(self, shared: IdentityRecipe, *, by_path: bool) -> None:
         before = {
             "code": shared.code,
             "identity": "path" if by_path else "content",

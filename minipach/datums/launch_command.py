@@ -12,7 +12,7 @@ from minipach.model.launch_protocol import DATUM_NAME
 from minipach.model.neutral_names import Snapshots, hide, tokens
 from minipach.model.pipeline import JOB_ID, Pipeline, secret_variable
 from minipach.model.repo_layout import INPUTS
-from minipach.model.run_record import MAX_COMMAND, Command, folders, places, record_path
+from minipach.model.run_record import MAX_COMMAND, LaunchCommand, folders, places, record_path
 from minipach.spec.placeholder import fill, used_fields, values
 from minipach.support.errors import Problem, UserError
 
@@ -23,7 +23,7 @@ def command(
     commits: Mapping[tuple[str, str | None], str],
     job: str,
     more: Sequence[str] = (),
-) -> Command:
+) -> LaunchCommand:
     """Return the command that executes these datums; UserError if one alone is too long for a command line.
 
     more: further options of the launcher.
@@ -41,9 +41,11 @@ def command(
     inputs = folders(pipeline)
     fields = used_fields(t, pipeline.input)
     parts = tuple(_part(task, inputs, fields, t.datum_env) for task in tasks)
-    found = Command(tuple(head), parts, _tail(pipeline))
+    found = LaunchCommand(tuple(head), parts, _tail(pipeline))
     if t.names_job:
-        found = Command(_of_job(found.head, job), tuple(_of_job(part, job) for part in parts), _of_job(found.tail, job))
+        found = LaunchCommand(
+            _of_job(found.head, job), tuple(_of_job(part, job) for part in parts), _of_job(found.tail, job)
+        )
     if len(tasks) == 1 and len(found.text().encode("utf-8", "surrogateescape")) > MAX_COMMAND:
         raise UserError(
             Problem(

@@ -24,7 +24,7 @@ from minipach.environment.base_system import (
     make_system,
 )
 from minipach.environment.image import archive_folder
-from minipach.environment.recipe import Recipe
+from minipach.environment.recipe import ImageRecipe
 from minipach.git.repo import child_environment, user_path
 from minipach.model.recipe_kind import RecipeKind
 from minipach.support.errors import UserError
@@ -37,7 +37,7 @@ _MOST = 400  # characters of what a program says
 _LEVEL = 3  # of gzip: twice as fast as 6, and 5% larger
 
 
-def build(recipe: Recipe, target: Path, scratch: Path) -> tuple[str, ...]:
+def build(recipe: ImageRecipe, target: Path, scratch: Path) -> tuple[str, ...]:
     """Build the image of a recipe as a file.
 
     Args:
@@ -62,7 +62,7 @@ def build(recipe: Recipe, target: Path, scratch: Path) -> tuple[str, ...]:
         ) from None
 
 
-def _of_python(recipe: Recipe, file: Path, target: Path, scratch: Path) -> tuple[str, ...]:
+def _of_python(recipe: ImageRecipe, file: Path, target: Path, scratch: Path) -> tuple[str, ...]:
     uv = _need(recipe, "uv")
     root = scratch / "root"
     root.mkdir()
@@ -91,7 +91,7 @@ def _packages(env: Path) -> Iterator[str]:
     yield from (f"package: {printable(name.replace('-', ' ', 1))}" for name in names)
 
 
-def _wanted_python(recipe: Recipe, file: Path) -> str:
+def _wanted_python(recipe: ImageRecipe, file: Path) -> str:
     """Return the Python that the files ask for, as uv takes it: by default the one that the user has on PATH."""
     pinned = file.with_name(".python-version")
     if pinned.is_file():
@@ -117,7 +117,7 @@ def _toml_text(path: Path, *keys: str) -> str:
     return found if isinstance(found, str) and re.fullmatch(r"[\w.,<>=!~ *]+", found) else ""
 
 
-def _requirements(recipe: Recipe, uv: str, file: Path, scratch: Path, python: Path) -> Path:
+def _requirements(recipe: ImageRecipe, uv: str, file: Path, scratch: Path, python: Path) -> Path:
     """Return a file of requirements: those of the lock file, where there is one."""
     lock = file.with_name("uv.lock")
     if file.name not in ("uv.lock", "pyproject.toml") or not lock.is_file():
@@ -173,7 +173,7 @@ def _compile(python: Path, root: Path) -> None:
     )
 
 
-def _of_conda(recipe: Recipe, file: Path, target: Path, scratch: Path) -> tuple[str, ...]:
+def _of_conda(recipe: ImageRecipe, file: Path, target: Path, scratch: Path) -> tuple[str, ...]:
     mamba = _need(recipe, "micromamba")
     root = scratch / "root"
     root.mkdir()
@@ -193,7 +193,7 @@ def _of_conda(recipe: Recipe, file: Path, target: Path, scratch: Path) -> tuple[
     return (f"builder: micromamba {printable(version)}", *(f"package: {printable(name)}" for name in listed))
 
 
-def _explicit(recipe: Recipe, file: Path) -> str:
+def _explicit(recipe: ImageRecipe, file: Path) -> str:
     """Return the packages of a pixi.lock for this machine, as micromamba takes them: each by its address and hash."""
     machine = {"x86_64": "linux-64", "aarch64": "linux-aarch64", "ppc64le": "linux-ppc64le"}.get(os.uname().machine, "")
     try:
@@ -222,7 +222,7 @@ def _explicit(recipe: Recipe, file: Path) -> str:
     return "\n".join(["@EXPLICIT", *(f"{url}#{hashes[url]}" if hashes.get(url) else url for url in urls)]) + "\n"
 
 
-def _of_dockerfile(recipe: Recipe, file: Path, target: Path, scratch: Path) -> tuple[str, ...]:
+def _of_dockerfile(recipe: ImageRecipe, file: Path, target: Path, scratch: Path) -> tuple[str, ...]:
     program, name = _first(recipe, "podman", "buildah", "docker"), f"localhost/minipach-{recipe.digest[:16]}:latest"
     # the form of docker would have the names of the build's containers in it
     same = () if os.path.basename(program) == "docker" else ("--timestamp", "0", "--format", "oci")
@@ -237,7 +237,7 @@ def _of_dockerfile(recipe: Recipe, file: Path, target: Path, scratch: Path) -> t
     return (f"builder: {version}",)
 
 
-def _of_apptainer(recipe: Recipe, file: Path, target: Path, scratch: Path) -> tuple[str, ...]:
+def _of_apptainer(recipe: ImageRecipe, file: Path, target: Path, scratch: Path) -> tuple[str, ...]:
     program = _first(recipe, "apptainer", "singularity")
     made = scratch / "image.sif"
     _run(recipe, program, "build", str(made), str(file), cwd=file.parent)
@@ -247,7 +247,7 @@ def _of_apptainer(recipe: Recipe, file: Path, target: Path, scratch: Path) -> tu
     return (f"builder: {printable(_run(recipe, program, '--version').strip())}",)
 
 
-def _need(recipe: Recipe, program: str) -> str:
+def _need(recipe: ImageRecipe, program: str) -> str:
     found = shutil.which(program, path=child_environment()["PATH"])
     if found is None:
         fix = "pip install uv" if program == "uv" else f"install {program}"
@@ -255,7 +255,7 @@ def _need(recipe: Recipe, program: str) -> str:
     return found
 
 
-def _first(recipe: Recipe, *programs: str) -> str:
+def _first(recipe: ImageRecipe, *programs: str) -> str:
     path = child_environment()["PATH"]
     for program in programs:
         if found := shutil.which(program, path=path):
@@ -264,7 +264,7 @@ def _first(recipe: Recipe, *programs: str) -> str:
     raise UserError(recipe.problem("environment.no-builder", f"none of {names} is on PATH", f"install one of {names}"))
 
 
-def _run(recipe: Recipe, program: str, *words: str, cwd: Path | None = None) -> str:
+def _run(recipe: ImageRecipe, program: str, *words: str, cwd: Path | None = None) -> str:
     """Run a builder. Returns what it prints; UserError with the last of what it says where it fails."""
     try:
         done = subprocess.run(
@@ -316,7 +316,7 @@ def _all(root: Path) -> Iterator[Path]:
         yield from (Path(here, name) for name in (*folders, *names))
 
 
-_BUILDERS: dict[RecipeKind, Callable[[Recipe, Path, Path, Path], tuple[str, ...]]] = {
+_BUILDERS: dict[RecipeKind, Callable[[ImageRecipe, Path, Path, Path], tuple[str, ...]]] = {
     "python": _of_python,
     "conda": _of_conda,
     "dockerfile": _of_dockerfile,

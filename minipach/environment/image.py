@@ -55,7 +55,7 @@ class Image:
     text: str | None = None
     note: Problem | None = None
     remote: str = ""
-    recipe: recipes.Recipe | None = None
+    recipe: recipes.ImageRecipe | None = None
     is_changed: bool = False
 
     @property

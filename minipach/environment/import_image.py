@@ -10,7 +10,7 @@ from pathlib import Path
 
 from minipach.environment.image import UNKNOWN_DIGEST, Image, archive_folder, entry_of
 from minipach.environment.oci_registry import SCHEME, Reference, fetch, parse_reference
-from minipach.environment.recipe import Recipe
+from minipach.environment.recipe import ImageRecipe
 from minipach.git.repo import FILE, SYMLINK, Repo, TreeEntry, annex, own_environment
 from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import BASE_REF, DATALAD_CONFIG
@@ -36,7 +36,7 @@ def _from_registry(repo: Repo, image: Image, reference: Reference) -> list[TreeE
     return [*entries, TreeEntry(FILE, repo.hash_blob(text.encode()), image.digest_path)]
 
 
-def _from_recipe(repo: Repo, image: Image, recipe: Recipe) -> list[TreeEntry]:
+def _from_recipe(repo: Repo, image: Image, recipe: ImageRecipe) -> list[TreeEntry]:
     """Build an image into the annex, and note its recipe and its packages beside it."""
     from minipach.environment.build import build
 

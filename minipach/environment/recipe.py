@@ -38,7 +38,7 @@ class RecipeFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class ImageRecipe:
     """The recipe of an image.
 
     label: as the spec names it · name: the file's own · home: the folder on disk of the dataset or pipeline that holds
@@ -61,7 +61,7 @@ class Recipe:
         rows = [self.kind, self.name, *(f"{f.path}\0{f.mode}\0{f.content}" for f in self.files)]
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
-    def with_builds(self) -> Recipe:
+    def with_builds(self) -> ImageRecipe:
         """Return the same recipe, for a build that may run the code of source distributions."""
         return replace(self, allow_builds=True)
 
@@ -98,7 +98,7 @@ def digest_in(text: str) -> str:
     return found[1] if found else ""
 
 
-def read_recipe(project: Project, path: str, wanted: str, at: str) -> Recipe:
+def read_recipe(project: Project, path: str, wanted: str, at: str) -> ImageRecipe:
     """Return the recipe that a pipeline's spec names: as seen from its folder, else from the project's root.
 
     Of a folder of its own, such as `environment/`, all files count. Beside a spec, or at the project's root, the file
@@ -126,7 +126,7 @@ def read_recipe(project: Project, path: str, wanted: str, at: str) -> Recipe:
     )
 
 
-def _recipe_at(project: Project, path: str, place: str, kind: RecipeKind, label: str, at: str) -> Recipe | None:
+def _recipe_at(project: Project, path: str, place: str, kind: RecipeKind, label: str, at: str) -> ImageRecipe | None:
     home = path if place.startswith(f"{path}/") else project.holder_of(place)
     root = project.root / home
     inside = posixpath.relpath(place, home or ".")
@@ -143,7 +143,7 @@ def _recipe_at(project: Project, path: str, place: str, kind: RecipeKind, label:
                 "environment.too-many-files", at, f"{folder}/ has over {_MOST} files", "give the recipe its own folder"
             )
         )
-    return Recipe(kind, label, name, root, folder, files, is_committed, at)
+    return ImageRecipe(kind, label, name, root, folder, files, is_committed, at)
 
 
 def _committed(root: Path, folder: str) -> dict[str, RecipeFile]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minipach.execution.resource_usage import Meter
-from minipach.execution.set_try import DatumReport, Report
+from minipach.execution.set_try import DatumReport, LauncherReport
 from minipach.execution.staging import StagingError
 from minipach.git.fast_import import Stream, committer
 from minipach.git.repo import FILE, Repo
@@ -24,7 +24,7 @@ _Row = tuple[str, str, str]  # path, mode, blob
 
 
 def keep(
-    work: WorkSet, slot: Slot, each: Sequence[Took], report: Report, meter: Meter
+    work: WorkSet, slot: Slot, each: Sequence[Took], report: LauncherReport, meter: Meter
 ) -> tuple[list[_Bad], list[_Bad]]:
     """Complete datalad's commit with our object in the record and the results' description; set the result ref.
 
@@ -101,7 +101,7 @@ def _named(work: WorkSet, rows: dict[int, list[_Row]]) -> list[dict[str, Any]]:
 
 
 def _attribute(
-    work: WorkSet, changed: list[_Row], report: Report
+    work: WorkSet, changed: list[_Row], report: LauncherReport
 ) -> tuple[dict[int, list[_Row]], list[_Bad], list[_Bad]]:
     """Return which datum wrote what, which failed or wrote what can't be kept, and which failed and recovered.
 

@@ -16,7 +16,7 @@ from minipach.execution.chosen_runtime import chosen_runtime, needs_image
 from minipach.execution.resource_usage import Meter
 from minipach.execution.result_ref import BadOutputError, check_new_names, keep
 from minipach.execution.secrets import SecretError
-from minipach.execution.set_try import DataladError, Report, try_set
+from minipach.execution.set_try import DataladError, LauncherReport, try_set
 from minipach.execution.staging import HopelessError, StagingError, Untouched, check_own, stage
 from minipach.git.repo import GitError
 from minipach.git.worktrees import Slot, clear_scratch
@@ -27,7 +27,7 @@ from minipach.model.log_marks import mark
 from minipach.model.messages import SUBJECT, next_try, once_more
 from minipach.model.states import ResultState, SetKind
 from minipach.model.work_set import LOST_TRIES, Outcome, WorkSet
-from minipach.project.disk_full import NoSpace, explain, places_of_set
+from minipach.project.disk_full import DiskFull, explain, places_of_set
 from minipach.records.job_logs import rename_log, split_log
 from minipach.support.stream_filter import printing_to
 from minipach.support.text import byte_count, printable
@@ -102,7 +102,7 @@ class _Tries:
         self.started = time.monotonic()
         self.cpu = _cpu()
         self._ready = False
-        self._report = Report()  # of the last try
+        self._report = LauncherReport()  # of the last try
         self._copies: Untouched | None = None  # None: the command can't write to what is staged
 
     def run(self) -> Outcome:
@@ -134,7 +134,7 @@ class _Tries:
                 time.sleep(_PAUSE * self.lost)
                 _note(work.log, once_more(self.lost + 1, LOST_TRIES))
 
-    def _disk_full(self, error: Exception) -> NoSpace | None:
+    def _disk_full(self, error: Exception) -> DiskFull | None:
         """Return the full disk behind an error; None also if the repo itself has gone."""
         try:
             return explain(error, places_of_set(self.work, self.slot))
@@ -209,7 +209,7 @@ class _Tries:
         self.began, self.started, self.cpu, self.each = time.time(), time.monotonic(), _cpu(), []
         self.meter.begin_try()
 
-    def _measure(self, report: Report | None = None) -> None:
+    def _measure(self, report: LauncherReport | None = None) -> None:
         """Note what this try's datums took, at its end."""
         if not self.each:
             seconds, count = time.monotonic() - self.started, len(self.work.parts)

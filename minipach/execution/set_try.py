@@ -76,7 +76,7 @@ class DatumReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class LauncherReport:
     """The launcher's report of a try: a datum's report for each index of the set (none: it never got there)."""
 
     datums: Mapping[int, DatumReport] = field(default_factory=dict)
@@ -111,7 +111,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class SetTry:
     """The outcome of a try.
 
     failure: why, if that was not the command's doing; else `exit` and `message` are the command's.
@@ -120,10 +120,10 @@ class Tried:
     exit: int
     message: str
     failure: str
-    report: Report
+    report: LauncherReport
 
 
-def try_set(work: WorkSet, slot: Slot) -> Tried:
+def try_set(work: WorkSet, slot: Slot) -> SetTry:
     """Run a set's command once. Raises DataladError, and SecretError for a secret that isn't to be had."""
     secrets = secret_values(work.secrets, work.secrets_folder)
     tested = chosen_runtime(slot.path, work.image).name
@@ -210,7 +210,7 @@ def _text(result: dict[str, Any]) -> str:
     return str(message)
 
 
-def judge(code: int, folder: Path, count: int, secrets: Sequence[str], limit: float | None = None) -> Tried:
+def judge(code: int, folder: Path, count: int, secrets: Sequence[str], limit: float | None = None) -> SetTry:
     """Return whose doing the end of a launcher was, by its exit code and the report that it left.
 
     count: datums in the set · secrets: values that no message may hold · limit: seconds that a datum may take.
@@ -218,18 +218,20 @@ def judge(code: int, folder: Path, count: int, secrets: Sequence[str], limit: fl
     try:
         failure, report = read_report(folder / REPORT_FILE, count, secrets, limit)
     except FileNotFoundError:
-        return Tried(code or 1, "", f"the launcher was killed (exit {code}); out of memory?", Report())
+        return SetTry(code or 1, "", f"the launcher was killed (exit {code}); out of memory?", LauncherReport())
     except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
-        return Tried(code or 1, "", f"the launcher's report can't be read: {error}", Report())
+        return SetTry(code or 1, "", f"the launcher's report can't be read: {error}", LauncherReport())
     if failure:
-        return Tried(code or 1, "", f"launcher: {failure}", Report())
+        return SetTry(code or 1, "", f"launcher: {failure}", LauncherReport())
     if code == 0:
-        return Tried(0, "", "", report)
+        return SetTry(0, "", "", report)
     first = next(iter(report.failed), None) or (0, code, report.message(0, code))
-    return Tried(code, report.message(first[0], code), "", report)
+    return SetTry(code, report.message(first[0], code), "", report)
 
 
-def read_report(path: Path, count: int, secrets: Sequence[str], limit: float | None = None) -> tuple[str, Report]:
+def read_report(
+    path: Path, count: int, secrets: Sequence[str], limit: float | None = None
+) -> tuple[str, LauncherReport]:
     """Return why the launcher failed ("" if it did not), and its report.
 
     Without a container, a command can write where the report is: every value is checked. Raises ValueError, TypeError
@@ -240,11 +242,11 @@ def read_report(path: Path, count: int, secrets: Sequence[str], limit: float | N
     if data["schema"] != 1:
         raise ValueError("unknown schema")
     if data.get("failure"):
-        return _clean(str(data["failure"]), secrets), Report()
+        return _clean(str(data["failure"]), secrets), LauncherReport()
     rows = data["datums"]
     if not isinstance(rows, list) or len(rows) > count:
         raise ValueError("more datums than the set has")
-    return "", Report({index: _datum_report(row, secrets, limit) for index, row in enumerate(rows)})
+    return "", LauncherReport({index: _datum_report(row, secrets, limit) for index, row in enumerate(rows)})
 
 
 def _datum_report(row: Mapping[str, Any], secrets: Sequence[str], limit: float | None) -> DatumReport:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from minipach.executors.base import Executor
 from minipach.executors.service_host import ServiceHost
-from minipach.executors.view import Looker, Seen
+from minipach.executors.view import ExecutorState, Looker
 from minipach.git.repo import Repo
 from minipach.model.pipeline import Pipeline
 from minipach.project.project import Project
@@ -56,7 +56,7 @@ class Backend(ABC):
 
     def view(self, project: Project) -> Looker:
         """Return what shows workers, and running and waiting sets. Raises UserError where the executor is away."""
-        return lambda _sets: Seen()
+        return lambda _sets: ExecutorState()
 
     def too_much(self, project: Project, pipeline: Pipeline) -> Problem | None:
         """Return the problem of a pipeline whose sets could never get what they request. None: they may."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from minipach.git.repo import Repo
 from minipach.model.repo_layout import RESULT_REFS, RESULTS_FILE, SET_REFS
 from minipach.model.work_set import WorkSet, id_of
-from minipach.records.results_branch import Known
+from minipach.records.results_branch import StoredResults
 from minipach.support.files import write_whole
 from minipach.support.validation import parse_object
 
@@ -138,7 +138,7 @@ def finished(repo: Repo, work: WorkSet, elsewhere: Iterable[str] = ()) -> list[i
         return []
     commits = {*repo.refs(RESULT_REFS).values(), *elsewhere}
     stored = {pair for sha in commits for pair in _stored(repo.objects.read(f"{sha}:{RESULTS_FILE}"))}
-    known = Known(repo)
+    known = StoredResults(repo)
     pairs = [(str(d["id"]), str(d["name"])) for d in work.datums]
     return [i for i, pair in enumerate(pairs) if pair in stored or known.named(*pair) is not None]
 

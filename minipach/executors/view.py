@@ -18,7 +18,7 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingSets:
     """Sets that wait: how many, of what kind, and why. in_vain: nobody is there who could ever run them."""
 
     sets: int
@@ -28,7 +28,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ExecutorState:
     """The state of an executor at one moment.
 
     running: the ids of sets that run, as far as they were asked for · outcomes: what has come of others of these, also
@@ -36,7 +36,7 @@ class Seen:
     """
 
     workers: tuple[Worker, ...] = ()
-    waiting: tuple[Waiting, ...] = ()
+    waiting: tuple[WaitingSets, ...] = ()
     running: frozenset[str] = frozenset()
     outcomes: tuple[Outcome, ...] = ()
     note: str = ""
@@ -44,4 +44,4 @@ class Seen:
 
 # Looks at an executor, for these sets (by id, with their names for people). It may remember, so that the next look is
 # cheaper. UserError where the executor is away.
-Looker = Callable[[Mapping[str, str]], Seen]
+Looker = Callable[[Mapping[str, str]], ExecutorState]

@@ -26,7 +26,7 @@ _ANSWERS = ".answer"
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class JoinFailure:
     """A datum that failed, and where its log is."""
 
     datum: str
@@ -35,17 +35,17 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class JoinAnswer:
     """The outcome of a request. problems: why its points cannot run; then there is nothing else."""
 
     ran: int = 0
     known: int = 0
-    failed: tuple[Failure, ...] = ()
+    failed: tuple[JoinFailure, ...] = ()
     problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class JoinRequest:
     """Points that another process asks for. name: of its file."""
 
     name: str
@@ -67,13 +67,13 @@ class Inbox:
         write_whole(file, json.dumps(data))
         return file
 
-    def answer_to(self, file: Path) -> Answer | None:
+    def answer_to(self, file: Path) -> JoinAnswer | None:
         """Return the answer to a request, if there is one."""
         try:
             data = parse_object(file.with_suffix(_ANSWERS).read_bytes())
-            failed = tuple(checked(Failure(**row)) for row in data["failed"])
+            failed = tuple(checked(JoinFailure(**row)) for row in data["failed"])
             problems = tuple(checked(Problem(**row)) for row in data["problems"])
-            return checked(Answer(data["ran"], data["known"], failed, problems))
+            return checked(JoinAnswer(data["ran"], data["known"], failed, problems))
         except (OSError, InvalidError, TypeError, KeyError):
             return None
 
@@ -82,7 +82,7 @@ class Inbox:
         file.unlink(missing_ok=True)
         file.with_suffix(_ANSWERS).unlink(missing_ok=True)
 
-    def requests(self, chain: Sequence[str]) -> list[Request]:
+    def requests(self, chain: Sequence[str]) -> list[JoinRequest]:
         """Return the requests that are new, of processes that still wait, for the same pipelines."""
         if not self._folder.is_dir():
             return []
@@ -97,17 +97,17 @@ class Inbox:
                 found.append(request)
         return found
 
-    def answer(self, request: Request, answer: Answer) -> None:
+    def answer(self, request: JoinRequest, answer: JoinAnswer) -> None:
         """Answer a request."""
         data: Mapping[str, Any] = {"schema": 1, **asdict(answer)}
         write_whole((self._folder / request.name).with_suffix(_ANSWERS), json.dumps(data))
 
 
-def _read(file: Path, chain: Sequence[str]) -> Request | None:
+def _read(file: Path, chain: Sequence[str]) -> JoinRequest | None:
     try:
         data = parse_object(file.read_bytes())
         if data.get("schema") != 1 or data.get("chain") != list(chain):
             return None
-        return checked(Request(file.name, tuple(dict(point) for point in data["points"])))
+        return checked(JoinRequest(file.name, tuple(dict(point) for point in data["points"])))
     except (OSError, InvalidError, TypeError, KeyError, ValueError):
         return None

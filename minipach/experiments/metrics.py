@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minipach.experiments.record import Experiment, Trial
+from minipach.experiments.record import Experiment, RecordedPoint
 from minipach.git.content import classify
 from minipach.git.repo import SYMLINK, Repo, TreeEntry, annex
 from minipach.project.project import Project
-from minipach.records.results_branch import Known, Result
+from minipach.records.results_branch import Result, StoredResults
 from minipach.spec.yaml_reader import Number, read_yaml
 from minipach.support.validation import InvalidError, parse
 
@@ -25,7 +25,7 @@ Value = float | str
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class MetricRow:
     """A point with what is known of it. done, datums: how many have a result, of how many · notes: files not read."""
 
     number: int
@@ -47,11 +47,11 @@ class Row:
         }
 
 
-def rows(project: Project, experiment: Experiment) -> list[Row]:
+def rows(project: Project, experiment: Experiment) -> list[MetricRow]:
     """Return the points of an experiment with their metrics; of several datums the mean counts."""
     repo = Repo(project.root / experiment.pipeline)
     try:
-        known = Known(repo)
+        known = StoredResults(repo)
         pipeline = project.pipelines.get(experiment.pipeline)
         files = pipeline.metrics if pipeline else ()
         return [_row(repo, known, n, trial, files) for n, trial in enumerate(experiment.trials, 1)]
@@ -59,7 +59,7 @@ def rows(project: Project, experiment: Experiment) -> list[Row]:
         repo.close()
 
 
-def _row(repo: Repo, known: Known, number: int, trial: Trial, files: Sequence[str]) -> Row:
+def _row(repo: Repo, known: StoredResults, number: int, trial: RecordedPoint, files: Sequence[str]) -> MetricRow:
     found: dict[str, list[Value]] = {}
     notes: list[str] = []
     done = 0
@@ -71,7 +71,7 @@ def _row(repo: Repo, known: Known, number: int, trial: Trial, files: Sequence[st
         for metric, value in _of_result(repo, known, result, files, notes):
             found.setdefault(metric, []).append(value)
     metrics = {name: _together(values) for name, values in found.items()}
-    return Row(number, trial.params, done, len(trial.datums), metrics, tuple(dict.fromkeys(notes)))
+    return MetricRow(number, trial.params, done, len(trial.datums), metrics, tuple(dict.fromkeys(notes)))
 
 
 def _together(values: Sequence[Value]) -> Value:
@@ -83,7 +83,7 @@ def _together(values: Sequence[Value]) -> Value:
 
 
 def _of_result(
-    repo: Repo, known: Known, result: Result, files: Sequence[str], notes: list[str]
+    repo: Repo, known: StoredResults, result: Result, files: Sequence[str], notes: list[str]
 ) -> Iterator[tuple[str, Value]]:
     for entry in known.files(result):
         if any(fnmatch.fnmatchcase(entry.path, pattern) for pattern in files):

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from minipach.experiments.metrics import Row
+from minipach.experiments.metrics import MetricRow
 from minipach.support.text import printable, xml
 
 _WIDE = 40  # characters of the longest bar
 _BAR, _ROW, _LEFT, _RIGHT = 320, 22, 200, 110  # pixels of an SVG
 
 
-def charted(rows: Sequence[Row]) -> list[str]:
+def charted(rows: Sequence[MetricRow]) -> list[str]:
     """Return the metrics that are numbers in each row that has them."""
     names = dict.fromkeys(name for row in rows for name in row.metrics)
     return [name for name in names if all(isinstance(row.metrics.get(name, 0.0), float | int) for row in rows)]
 
 
-def _bars(rows: Sequence[Row], metric: str) -> Iterator[tuple[str, float | None, float, float]]:
+def _bars(rows: Sequence[MetricRow], metric: str) -> Iterator[tuple[str, float | None, float, float]]:
     """Yield the label, the value, and where its bar begins and ends (0 to 1). One end of each bar is the value 0."""
     values = {row.number: float(v) for row in rows if isinstance(v := row.metrics.get(metric), float | int)}
     least, most = min([0.0, *values.values()]), max([0.0, *values.values()])
@@ -29,7 +29,7 @@ def _bars(rows: Sequence[Row], metric: str) -> Iterator[tuple[str, float | None,
         yield printable(f"{row.number}: {label}"), value, begin / (span or 1.0), end / (span or 1.0)
 
 
-def text(rows: Sequence[Row]) -> list[str]:
+def text(rows: Sequence[MetricRow]) -> list[str]:
     """Return the charts as lines of text."""
     found: list[str] = []
     for metric in charted(rows):
@@ -44,7 +44,7 @@ def text(rows: Sequence[Row]) -> list[str]:
     return found
 
 
-def svg(rows: Sequence[Row], name: str) -> str:
+def svg(rows: Sequence[MetricRow], name: str) -> str:
     """Return the charts as an SVG image."""
     parts: list[str] = []
     y = 30

@@ -23,7 +23,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class RecordedPoint:
     """A point with its datums, as (name, id)."""
 
     params: Point
@@ -38,10 +38,10 @@ class Experiment:
     pipeline: str
     created: str
     head: str
-    trials: tuple[Trial, ...]
+    trials: tuple[RecordedPoint, ...]
     commit: str = ""
 
-    def trial(self, word: str) -> Trial:
+    def trial(self, word: str) -> RecordedPoint:
         """Return the point of a number, from 1. UserError."""
         if word.isdecimal() and 0 < int(word) <= len(self.trials):
             return self.trials[int(word) - 1]
@@ -142,7 +142,8 @@ def _read(repo: Repo, path: str, name: str, commit: str) -> Experiment | None:
         if data.get("schema") != 1 or not _NAME.fullmatch(name):
             return None
         trials = tuple(
-            checked(Trial(dict(row["params"]), tuple((d[0], d[1]) for d in row["datums"]))) for row in data["points"]
+            checked(RecordedPoint(dict(row["params"]), tuple((d[0], d[1]) for d in row["datums"])))
+            for row in data["points"]
         )
         return checked(Experiment(name, path, data["created"], data["head"], trials, commit))
     except (InvalidError, ValueError, TypeError, LookupError):

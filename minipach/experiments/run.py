@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from minipach.executors.base import Executor
 from minipach.executors.registry import Backend, chosen
 from minipach.experiments import record
-from minipach.experiments.joining import Answer, Failure, Inbox, Request
+from minipach.experiments.joining import Inbox, JoinAnswer, JoinFailure, JoinRequest
 from minipach.experiments.points import Point, flat, nested, of_pipeline, parse_points
-from minipach.experiments.record import Experiment, Trial
+from minipach.experiments.record import Experiment, RecordedPoint
 from minipach.git.repo import need_identity
 from minipach.model.attempt import Attempt
 from minipach.model.datum import Task
@@ -47,7 +47,7 @@ class Ran:
     experiment: Experiment
     ran: int
     known: int
-    failed: tuple[Failure, ...]
+    failed: tuple[JoinFailure, ...]
     joined: bool = False
 
 
@@ -64,7 +64,7 @@ class _Variant:
 class _Served:
     """A request of another process. ids: of the datums that run for it · known: of those that had a result."""
 
-    request: Request
+    request: JoinRequest
     ids: frozenset[str]
     known: int
 
@@ -162,7 +162,7 @@ def _joined(
     name: str,
     notify: Callable[[str], None],
     claims: Registered,
-) -> Answer | None:
+) -> JoinAnswer | None:
     """Let a process that runs the experiment run the points, too. None: none did, and a pipeline has become free."""
     if claims.take(chain[-1]):
         claims.release(chain[-1])  # each in its turn, below
@@ -281,7 +281,7 @@ class _Sweep:
         ran, known, failed = self._ran, self._known, list(self._failed)
         for served in self._served:
             own = [end for end in failed if end.datum_id in served.ids]
-            self._inbox.answer(served.request, Answer(len(served.ids) - len(own), served.known, _failures(own)))
+            self._inbox.answer(served.request, JoinAnswer(len(served.ids) - len(own), served.known, _failures(own)))
             ran, known = ran - len(served.ids) + len(own), known - served.known
             failed = [end for end in failed if end.datum_id not in served.ids]
         while not alone and (requests := self._inbox.requests(self._chain)):
@@ -289,18 +289,18 @@ class _Sweep:
                 experiment = self._run_after(request, experiment)
         return Ran(experiment, ran, known, _failures(failed))
 
-    def _run_after(self, request: Request, experiment: Experiment) -> Experiment:
+    def _run_after(self, request: JoinRequest, experiment: Experiment) -> Experiment:
         """Run the points of a request by themselves, from the first pipeline on."""
         rest = (self._notify, self._jobs, self._inbox)
         sweep = _Sweep(self._project, self._name, self._main, self._chain, request.points, *rest)
         try:
             done = sweep.run(experiment)
         except UserError as error:
-            self._inbox.answer(request, Answer(problems=error.problems))
+            self._inbox.answer(request, JoinAnswer(problems=error.problems))
             return experiment
         finally:
             sweep.close()
-        self._inbox.answer(request, Answer(done.ran, done.known, done.failed))
+        self._inbox.answer(request, JoinAnswer(done.ran, done.known, done.failed))
         return done.experiment
 
     def _joining(self) -> list[tuple[_Variant, list[Task]]]:
@@ -315,7 +315,7 @@ class _Sweep:
                 self._experiment = self._record(variants, self._experiment)
             except UserError as error:
                 del self._points[first:], self._commits[first:]
-                self._inbox.answer(request, Answer(problems=error.problems))
+                self._inbox.answer(request, JoinAnswer(problems=error.problems))
                 continue
             todo, known = _missing([v.assessment for v in variants], self._seen)
             self._known += known
@@ -402,14 +402,14 @@ class _Sweep:
     def _record(self, variants: Sequence[_Variant], earlier: Experiment | None) -> Experiment:
         self._check_used(self._chain[-1], variants)
         first = variants[0].assessment
-        trials: dict[tuple[tuple[str, str], ...], Trial] = {}
+        trials: dict[tuple[tuple[str, str], ...], RecordedPoint] = {}
         for trial in earlier.trials if earlier else ():
             trials[tuple(sorted(trial.params.items()))] = trial
         of_point = {point: v for v in variants for point in v.points}
         for number, point in enumerate(self._points):
             if number in of_point:
                 datums = tuple((t.datum.name, t.id) for t in of_point[number].assessment.tasks)
-                trials[tuple(sorted(point.items()))] = Trial(point, datums)
+                trials[tuple(sorted(point.items()))] = RecordedPoint(point, datums)
         created = earlier.created if earlier else record.now()
         assert first.source is not None
         new = Experiment(self._name, first.path, created, first.source, tuple(trials.values()))
@@ -474,8 +474,8 @@ def _at(project: Project, path: str, own: Mapping[str, str]) -> Project:
     return Project(project.root, project.given, Parameters({**before.by_pipeline, path: found}))
 
 
-def _failures(ends: Sequence[Attempt]) -> tuple[Failure, ...]:
-    return tuple(Failure(end.datum, end.message, end.log) for end in ends)
+def _failures(ends: Sequence[Attempt]) -> tuple[JoinFailure, ...]:
+    return tuple(JoinFailure(end.datum, end.message, end.log) for end in ends)
 
 
 def _missing(found: Sequence[Assessment], seen: set[str]) -> tuple[list[list[Task]], int]:

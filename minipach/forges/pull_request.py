@@ -22,7 +22,7 @@ _HINTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenComment:
     """The change of the comment. removed: second comments that two runs at once had left."""
 
     action: Literal["created", "edited"]
@@ -34,7 +34,7 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class CommitStatus:
     """One status of a commit. name: its context · text: one line."""
 
     name: str
@@ -56,7 +56,7 @@ def marked(text: str) -> str:
     return f"{text.rstrip()}\n\n{MARKER}\n"
 
 
-def keep_comment(forge: Forge, text: str) -> Written:
+def keep_comment(forge: Forge, text: str) -> WrittenComment:
     """Bring the one comment of the pull request up to date, or write it.
 
     Where two runs write the first comment at once, both keep the older one and delete the other.
@@ -75,7 +75,7 @@ def keep_comment(forge: Forge, text: str) -> Written:
         raise _refused(forge, "comment", error) from None
 
 
-def _keep(forge: Forge, body: str) -> Written:
+def _keep(forge: Forge, body: str) -> WrittenComment:
     me = forge.author()
     hopeless: set[str] = set()
     for left in reversed(range(_ROUNDS)):
@@ -91,7 +91,7 @@ def _keep(forge: Forge, body: str) -> Written:
                 if left:
                     continue
                 raise
-            return Written("edited", _remove(forge, [one for one in found[1:] if one.author == found[0].author]))
+            return WrittenComment("edited", _remove(forge, [one for one in found[1:] if one.author == found[0].author]))
         try:
             made = forge.create(body)
         except AnswerError as error:
@@ -99,17 +99,17 @@ def _keep(forge: Forge, body: str) -> Written:
                 continue  # it may be there now, or not
             raise
         if made is None:
-            return Written("created")
+            return WrittenComment("created")
         mine = [one for one in _ours(forge, me) if one.key not in hopeless and one.author == made.author]
         if not mine or mine[0].key == made.key:
-            return Written("created", _remove(forge, mine[1:]))
+            return WrittenComment("created", _remove(forge, mine[1:]))
         try:
             forge.edit(mine[0], body)
         except AnswerError as error:
             if error.status not in _GONE:
                 raise
-            return Written("created")
-        return Written("edited", _remove(forge, mine[1:]))
+            return WrittenComment("created")
+        return WrittenComment("edited", _remove(forge, mine[1:]))
     raise AssertionError
 
 
@@ -141,7 +141,7 @@ def _remove(forge: Forge, comments: list[Comment]) -> int:
     return removed
 
 
-def set_status(forge: Forge, commit: str, status: Status, url: str) -> None:
+def set_status(forge: Forge, commit: str, status: CommitStatus, url: str) -> None:
     """Set a status of a commit.
 
     Args:

@@ -109,7 +109,7 @@ def _own_settings(path: Path) -> dict[str, str] | None:
             return None
         with open(f"{folder}/config", "rb") as file:
             found = config_text.values(file.read())
-    except (OSError, config_text.NotPlainError):
+    except (OSError, config_text.NotPlainConfigError):
         return None
     plain = not any(key.partition(".")[0] in ("include", "includeif", "extensions") for key in found)
     return found if plain and "core.repositoryformatversion" in found else None

@@ -13,7 +13,7 @@ _VALUE = re.compile(r"\t([a-z][a-z0-9-]*) = ([!-~]|[!-~][ -~]*[!-~])")
 _SPECIAL = re.compile(r'["\\;#]')
 
 
-class NotPlainError(Exception):
+class NotPlainConfigError(Exception):
     """The file, or a value, has something that git must read or write."""
 
 
@@ -30,10 +30,10 @@ def changed(text: bytes, wanted: Mapping[str, str]) -> bytes:
         section, _, name = key.rpartition(".")
         line = f"\t{name} = {value}\n"
         if not _VALUE.fullmatch(line[:-1]) or _SPECIAL.search(value):
-            raise NotPlainError
+            raise NotPlainConfigError
         there = [at for at, (known, _) in enumerate(found) if known == key]
         if len(there) > 1:
-            raise NotPlainError
+            raise NotPlainConfigError
         if there:
             lines[there[0]] = line if found[there[0]][1] != value else lines[there[0]]
             continue
@@ -41,7 +41,7 @@ def changed(text: bytes, wanted: Mapping[str, str]) -> bytes:
         if inside:
             lines.insert(inside[-1] + 1, line)
         elif any(known == "" and given == section for known, given in found):
-            raise NotPlainError  # a section without settings
+            raise NotPlainConfigError  # a section without settings
         else:
             lines += [_header(section), line]
     return "".join(lines).encode()
@@ -51,7 +51,7 @@ def _header(section: str) -> str:
     name, dot, below = section.partition(".")
     header = f'[{name} "{below}"]' if dot else f"[{name}]"
     if not _SECTION.fullmatch(header):
-        raise NotPlainError
+        raise NotPlainConfigError
     return header + "\n"
 
 
@@ -60,9 +60,9 @@ def _lines(text: bytes) -> list[tuple[str, str]]:
     try:
         plain = text.decode()
     except UnicodeDecodeError:
-        raise NotPlainError from None
+        raise NotPlainConfigError from None
     if plain and not plain.endswith("\n"):
-        raise NotPlainError
+        raise NotPlainConfigError
     found: list[tuple[str, str]] = []
     section = ""
     for line in plain.split("\n")[:-1]:
@@ -72,5 +72,5 @@ def _lines(text: bytes) -> list[tuple[str, str]]:
         elif (value := _VALUE.fullmatch(line)) and section and not _SPECIAL.search(value[2]):
             found.append((f"{section}.{value[1]}", value[2]))
         else:
-            raise NotPlainError
+            raise NotPlainConfigError
     return found

@@ -9,7 +9,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from minipach.git.loose_objects import NotPlainError, Store, Tree, are_kept, commit_text
+from minipach.git.loose_objects import LooseObjects, NotPlainError, Tree, are_kept, commit_text
 from minipach.git.repo import GITLINK, GitError, Repo, lacks_objects
 
 # A pack of so few objects git takes apart at once: to compress it is for nothing (20 ms for a folder of 20,000 files).
@@ -116,7 +116,7 @@ class Stream:
 
     def _store(self, repo: Repo) -> str | None:
         """Store everything without a process; None if a `git gc --prune=now` took some of it meanwhile."""
-        store = Store.of(repo)
+        store = LooseObjects.of(repo)
         head = self.parent
         text = repo.objects.read(head) if head else b""
         if head and (text is None or not text.startswith(b"tree ")):

@@ -11,7 +11,7 @@ from minipach.git.repo import Repo, private_index
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class IgnoreRule:
     """The reason why a path is ignored: the file (as git names it), the line's number there, the pattern."""
 
     source: str
@@ -28,7 +28,7 @@ class Rule:
         return "/" + rest if rest and rest != self.pattern.removeprefix("/") else None
 
 
-def rules(top: Repo, paths: Iterable[str]) -> dict[str, Rule]:
+def rules(top: Repo, paths: Iterable[str]) -> dict[str, IgnoreRule]:
     """Return those of the given paths that a repository ignores; whether it tracks them all the same doesn't matter.
 
     Also for paths in a folder that is a repository of its own by now: git then looks at no index.
@@ -40,7 +40,9 @@ def rules(top: Repo, paths: Iterable[str]) -> dict[str, Rule]:
         command = ("check-ignore", "--no-index", "--verbose", "-z", "--stdin")
         fields = os.fsdecode(top.git(*command, stdin=request, env=env, ok=(0, 1))).split("\0")[:-1]
     rows = zip(*(fields[i::4] for i in range(4)), strict=True)
-    return {path: Rule(source, line, pattern) for source, line, pattern, path in rows if not pattern.startswith("!")}
+    return {
+        path: IgnoreRule(source, line, pattern) for source, line, pattern, path in rows if not pattern.startswith("!")
+    }
 
 
 def keep_ignoring(top: Repo, folder: str, tracked: Collection[str]) -> None:

@@ -41,7 +41,7 @@ def is_plain(settings: Mapping[str, str]) -> bool:
     return not any(name in settings for name in _OTHER_WAYS)
 
 
-class Store:
+class LooseObjects:
     """The loose objects of one repository. folder: its `.git`."""
 
     def __init__(self, folder: Path, known: Repo | None = None) -> None:
@@ -51,7 +51,7 @@ class Store:
         self._unsure = False
 
     @classmethod
-    def of(cls, repo: Repo) -> Store:
+    def of(cls, repo: Repo) -> LooseObjects:
         """Return the store of a repository. Raises NotPlainError."""
         try:
             folder = git_folder(repo.path)
@@ -136,7 +136,7 @@ class _Folder:
 class Tree:
     """A tree in a repository, with changes. Only the folders of changed paths are read."""
 
-    def __init__(self, repo: Repo, store: Store, sha: str | None) -> None:
+    def __init__(self, repo: Repo, store: LooseObjects, sha: str | None) -> None:
         self._repo = repo
         self._store = store
         self._top = self._read(sha) if sha else _Folder()
@@ -212,6 +212,6 @@ def commit_text(tree: str, parents: Iterable[str], author: str, committer: str, 
     return os.fsencode("\n".join(lines) + "\n\n" + message)
 
 
-def are_kept(repo: Repo, store: Store, others: Iterable[str], new: str, parent: str | None) -> bool:
+def are_kept(repo: Repo, store: LooseObjects, others: Iterable[str], new: str, parent: str | None) -> bool:
     """Return whether all objects of a commit are there. others: those that it took as stored."""
     return store.has_all(others) or not lacks_objects(repo, new, *([f"^{parent}"] if parent else []))

@@ -17,7 +17,7 @@ JOB_ID = "{{ job.id }}"  # in a command or a variable, until the job begins
 
 
 @dataclass(frozen=True)
-class Trigger:
+class BranchTrigger:
     """A condition for new commits of a branch: so many commits, so many bytes, a time; 0 and "" where not given.
 
     branch: the one that is looked at (None: the one checked out) · all: whether all conditions must hold.
@@ -51,7 +51,7 @@ class PfsInput:
     empty_files: bool = False
     project: str = ""
     clock: Clock | None = None
-    trigger: Trigger | None = None
+    trigger: BranchTrigger | None = None
     holder: str | None = None
 
     @property
@@ -88,7 +88,7 @@ class Need:
     branch_at: str
     project: str = ""
     clock: Clock | None = None
-    trigger: Trigger | None = None
+    trigger: BranchTrigger | None = None
     name: str = ""
     holder: str | None = None
 

@@ -53,7 +53,7 @@ def places(pipeline: Pipeline) -> dict[tuple[str, str | None], str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class LaunchCommand:
     """The container's command for a datum set, in pieces: what is shared, each datum's own, and the command proper."""
 
     head: tuple[str, ...]

@@ -71,9 +71,9 @@ class Needs:
 class WorkSet:
     """A datum set for a worker. `id` is made of the datums' content and names, so that to submit twice is harmless.
 
-    head, parts, tail: the command in pieces, one part per datum (see run_record.Command) · inputs: per datum, what the
-    record says of its inputs · chunk: the worker may cut it into several sets, by what the first ones took · always:
-    inputs that every record has · secrets: their names · secrets_folder: where files with secrets are on the
+    head, parts, tail: the command in pieces, one part per datum (see run_record.LaunchCommand) · inputs: per datum,
+    what the record says of its inputs · chunk: the worker may cut it into several sets, by what the first ones took ·
+    always: inputs that every record has · secrets: their names · secrets_folder: where files with secrets are on the
     scheduler's machine · needs: what it asks of a machine · timeout: seconds that one datum may take (None: no limit).
     tries: how many are left · tried: how many its one datum has had already, in a set with others · more_memory: how
     many times as much memory a try gets after one that was out of memory (1: as much) · raised: how often its one datum
@@ -122,7 +122,7 @@ class WorkSet:
 
     def command(self, chosen: Sequence[int] | None = None) -> str:
         """Return the command for all datums or some, as datalad takes it (braces doubled)."""
-        text = run_record.Command(self.head, self.parts, self.tail).text(chosen)
+        text = run_record.LaunchCommand(self.head, self.parts, self.tail).text(chosen)
         return run_record.escape_format(text)
 
     def inputs(self, chosen: Sequence[int] | None = None) -> list[str]:

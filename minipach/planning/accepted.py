@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
-from minipach.datums.identity import Recipe
+from minipach.datums.identity import IdentityRecipe
 from minipach.git.repo import Repo
 from minipach.model.repo_layout import ACCEPTED
 from minipach.support.validation import checked, objects_in
@@ -19,7 +19,7 @@ Kind = Literal["code", "image"]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class AcceptedChange:
     """One change that does not count: content ids of what is new, and of what it counts as."""
 
     kind: Kind
@@ -46,7 +46,7 @@ class Accepted:
 
     old: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
-    def counted(self, recipe: Recipe) -> Recipe:
+    def counted(self, recipe: IdentityRecipe) -> IdentityRecipe:
         """Return a recipe as identity counts it."""
         if not self.old:
             return recipe
@@ -67,12 +67,12 @@ def read_accepted(repo: Repo, commit: str) -> Accepted:
     return Accepted({(c.kind, c.new): c.old for c in _changes(data)}) if data else Accepted()
 
 
-def changes_in_force(repo: Repo, commit: str, recipe: Recipe) -> list[Change]:
+def changes_in_force(repo: Repo, commit: str, recipe: IdentityRecipe) -> list[AcceptedChange]:
     """Return the changes of a commit by which a recipe counts as another one, the last first."""
-    rows: dict[tuple[str, str], Change] = {
+    rows: dict[tuple[str, str], AcceptedChange] = {
         (c.kind, c.new): c for c in _changes(repo.objects.read(f"{commit}:{ACCEPTED}") or b"")
     }
-    found: list[Change] = []
+    found: list[AcceptedChange] = []
     for kind, now in (("code", recipe.code), ("image", recipe.image)):
         content = now
         while (change := rows.get((kind, content))) is not None and change not in found:
@@ -81,11 +81,11 @@ def changes_in_force(repo: Repo, commit: str, recipe: Recipe) -> list[Change]:
     return found
 
 
-def _changes(data: bytes) -> Iterable[Change]:
+def _changes(data: bytes) -> Iterable[AcceptedChange]:
     for row in objects_in(data):
         if row.pop("schema", None) != 1:
             continue
         try:
-            yield checked(Change(**row))
+            yield checked(AcceptedChange(**row))
         except (ValueError, TypeError):
             continue

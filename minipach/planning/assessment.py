@@ -16,7 +16,7 @@ from itertools import accumulate
 from typing import Any
 
 from minipach.datums.build import make_datums
-from minipach.datums.identity import VERSION, Identifier, Recipe, Row, code_id, input_files, recipe, variables
+from minipach.datums.identity import VERSION, Identifier, IdentityRecipe, Row, code_id, input_files, recipe, variables
 from minipach.datums.inputs import SnapshotStore, unmatched, unusable
 from minipach.datums.launch_command import datum_env, replacements
 from minipach.datums.snapshot import loose_files
@@ -25,13 +25,13 @@ from minipach.environment.image import Image, resolve_image
 from minipach.git.repo import Repo, TreeEntry, is_dataset
 from minipach.model.datum import Datum, Task
 from minipach.model.neutral_names import Neutral, neutral, part_shown
-from minipach.model.pipeline import Need, Pipeline, Trigger
+from minipach.model.pipeline import BranchTrigger, Need, Pipeline
 from minipach.model.repo_layout import CODE, INPUTS, PINNED_CODE, PUBLISHED_REF
 from minipach.model.run_record import slugs
 from minipach.model.snapshot import FileEntry, Snapshot
 from minipach.planning import plan_cache
 from minipach.planning.accepted import Accepted, changes_in_force, read_accepted
-from minipach.planning.plan import Plan, Step, make_plan, mark_new_names, reason_for, restore
+from minipach.planning.plan import Plan, PlannedDatum, make_plan, mark_new_names, reason_for, restore
 from minipach.planning.release import Deferral, Revision, released
 from minipach.project import output_branch
 from minipach.project.project import Project
@@ -41,7 +41,7 @@ from minipach.records.branch_sizes import first_parents, size_at, sizes_since
 from minipach.records.own_files import Shared, files_of, is_own, own_at, own_entries, shared_code, subdatasets
 from minipach.records.published_outputs import altered_datums, many_published_paths, published_paths
 from minipach.records.published_state import Published, output_paths, read_state, reserved_entries
-from minipach.records.results_branch import Known, results_commit
+from minipach.records.results_branch import StoredResults, results_commit
 from minipach.spec.output_template import out_path
 from minipach.spec.placeholder import used_fields
 from minipach.support.errors import Problem, UserError
@@ -60,7 +60,7 @@ class Assessment:
     store: SnapshotStore
     _code_diffs: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     deferrals: dict[tuple[str, str | None], Deferral] = field(default_factory=dict)
-    _tasks: tuple[Recipe, list[Task]] | None = None
+    _tasks: tuple[IdentityRecipe, list[Task]] | None = None
     _planned: tuple[tuple[object, ...], Plan] | None = None
 
     @property
@@ -111,7 +111,7 @@ class Assessment:
             raise UserError(problems)
         return found
 
-    def _released(self, need: Need, trigger: Trigger, head: str) -> str:
+    def _released(self, need: Need, trigger: BranchTrigger, head: str) -> str:
         """Return the commit that the trigger of an input has released; NO_OBJECT if it never has any.
 
         The commit that the branch was published with counts as released, too, if the history still has it.
@@ -265,7 +265,7 @@ class Assessment:
         return resolve_image(self.project, self.path, self.repo)
 
     @cached_property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> IdentityRecipe:
         """The shared part of every datum's identity."""
         return recipe(self.pipeline, self.image.content, code_id(self.visible_files), self.commits)
 
@@ -291,7 +291,7 @@ class Assessment:
         return tuple(change.text for change in changes_in_force(self.repo, self.source, self.recipe))
 
     @property
-    def counted(self) -> Recipe:
+    def counted(self) -> IdentityRecipe:
         """The recipe as identity counts it: without the changes that were accepted."""
         return self.accepted.counted(self.recipe)
 
@@ -303,7 +303,7 @@ class Assessment:
             self._tasks = counted, self._make_tasks(counted)
         return self._tasks[1]
 
-    def _make_tasks(self, shared: Recipe) -> list[Task]:
+    def _make_tasks(self, shared: IdentityRecipe) -> list[Task]:
         pipeline = self.pipeline
         by_path = pipeline.identity != "content"
         ids = Identifier(shared, by_path=by_path)
@@ -382,9 +382,9 @@ class Assessment:
         return used_fields(self.pipeline.transform, self.pipeline.input)
 
     @cached_property
-    def known(self) -> Known:
+    def known(self) -> StoredResults:
         """The results on the results branch."""
-        return Known(self.repo) if self.exists else _NoResults(self.repo)
+        return StoredResults(self.repo) if self.exists else _NoResults(self.repo)
 
     @cached_property
     def state(self) -> dict[str, Published]:
@@ -441,7 +441,7 @@ class Assessment:
         self._planned = (sources, plan)
         return plan
 
-    def _content_of(self, step: Step) -> Hashable:
+    def _content_of(self, step: PlannedDatum) -> Hashable:
         """Return the content of a datum's inputs without their names; None where its published result isn't known."""
         if step.task is not None:
             inputs: Mapping[str, Sequence[Any]] = input_files(step.task.datum, self.snapshots)
@@ -519,7 +519,7 @@ def _exclusion(pattern: str, reason: str, names: Sequence[str]) -> str:
 def _with_exclusions(plan: Plan, excluded: Mapping[str, str]) -> Plan:
     """Return the plan that says of removed datums that the spec leaves them out."""
 
-    def with_reason(step: Step) -> Step:
+    def with_reason(step: PlannedDatum) -> PlannedDatum:
         if step.action != "remove" or step.name not in excluded:
             return step
         reason = excluded[step.name]
@@ -528,7 +528,7 @@ def _with_exclusions(plan: Plan, excluded: Mapping[str, str]) -> Plan:
     return replace(plan, steps=tuple(map(with_reason, plan.steps))) if excluded else plan
 
 
-class _NoResults(Known):
+class _NoResults(StoredResults):
     """The results of a pipeline that is no dataset yet: none."""
 
     def __init__(self, repo: Repo) -> None:

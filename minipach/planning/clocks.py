@@ -16,7 +16,7 @@ from minipach.model.states import SUCCEEDED
 from minipach.model.ticks import Ticks
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.due_ticks import MOST, Due, TickState, due, needs_states
-from minipach.planning.plan import Step, skip
+from minipach.planning.plan import PlannedDatum, skip
 from minipach.planning.release import Deferral
 from minipach.project.pauses import paused
 from minipach.project.project import Project
@@ -175,7 +175,7 @@ def tick_states(project: Project, path: str, pfs: PfsInput, ticks: Ticks) -> dic
     return {tick: next(state for state in _ORDER if state in states) for tick, states in found.items()}
 
 
-def _state(step: Step, last: Attempt | None) -> TickState:
+def _state(step: PlannedDatum, last: Attempt | None) -> TickState:
     if step.action == "current" or (step.action == "reuse" and step.source is not None):
         return "done"
     if step.action == "skip":

@@ -8,10 +8,10 @@ from typing import Protocol
 
 from minipach.git.repo import Repo
 from minipach.model.neutral_names import restore
-from minipach.planning.plan import Plan, Step
+from minipach.planning.plan import Plan, PlannedDatum
 from minipach.records.published_outputs import many_published_paths, published_paths
 from minipach.records.published_state import Published
-from minipach.records.results_branch import Known
+from minipach.records.results_branch import StoredResults
 from minipach.support.errors import Problem
 from minipach.support.text import many
 
@@ -26,7 +26,7 @@ class Branch(Protocol):
     @property
     def head(self) -> str | None: ...
     @property
-    def known(self) -> Known: ...
+    def known(self) -> StoredResults: ...
     @property
     def state(self) -> Mapping[str, Published]: ...
     @property
@@ -128,7 +128,7 @@ def foretold(branch: Branch, plan: Plan) -> tuple[Problem, ...]:
     return (clash_problem(branch.path, *found[0], len(found) - 1),) if found else ()
 
 
-def _paths(known: Known, steps: Sequence[Step]) -> Iterator[tuple[str, list[str]]]:
+def _paths(known: StoredResults, steps: Sequence[PlannedDatum]) -> Iterator[tuple[str, list[str]]]:
     """Yield where each datum's result lands.
 
     All trees are read at once, as one by one they would take most of a plan.
@@ -169,7 +169,7 @@ def shared_places(out: str, plan: Plan) -> str:
     """Return the remark that datums share a folder although the template could separate them; "" if none do."""
     if "{" not in out or not plan.counts["run"]:
         return ""
-    places: dict[str, list[Step]] = {}
+    places: dict[str, list[PlannedDatum]] = {}
     for step in plan.steps:
         if step.task is not None:
             places.setdefault(step.task.dest, []).append(step)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol
 
-from minipach.datums.identity import Recipe
+from minipach.datums.identity import IdentityRecipe
 from minipach.model.datum import Task
 from minipach.model.neutral_names import restore as with_words
 from minipach.model.states import ENDS
@@ -40,7 +40,7 @@ class KnownResults(Protocol):
         ...
 
 
-class Failed(Protocol):
+class FailedBefore(Protocol):
     """The memory of a datum whose last attempt did not succeed."""
 
     @property
@@ -62,7 +62,7 @@ class RepeatedFailure(Protocol):
     def message(self) -> str: ...
 
 
-class Step(NamedTuple):
+class PlannedDatum(NamedTuple):
     """One datum's action with its reason; `task` is None for what is removed.
 
     source: the result that a reuse copies (None while its first run is itself still to come).
@@ -93,7 +93,7 @@ class Plan:
     """
 
     pipeline: str
-    steps: tuple[Step, ...]
+    steps: tuple[PlannedDatum, ...]
     waits: str = ""
     problems: tuple[Problem, ...] = ()
     note: str = ""
@@ -117,7 +117,7 @@ class Plan:
         """Whether it has no datums."""
         return all(step.action == "remove" for step in self.steps)
 
-    def of(self, action: Action) -> tuple[Step, ...]:
+    def of(self, action: Action) -> tuple[PlannedDatum, ...]:
         """Return the steps with one action."""
         return tuple(step for step in self.steps if step.action == action)
 
@@ -155,7 +155,7 @@ def make_plan(
     this pipeline can be decided yet; datums that are current stay so · earlier: a plan of these very tasks and this
     very state: what is current in it is so still.
     """
-    steps: list[Step] = []
+    steps: list[PlannedDatum] = []
     leaders: dict[str, Task] = {}
     for index, task in enumerate(tasks):
         if earlier is not None and earlier.steps[index].action == "current":
@@ -164,10 +164,10 @@ def make_plan(
         name = task.datum.name
         before = state.get(name)
         if before is not None and (before.id, before.dest) == (task.id, task.dest):
-            steps.append(Step(name, task.id, "current", "", task))
+            steps.append(PlannedDatum(name, task.id, "current", "", task))
             continue
         if blocked:
-            steps.append(Step(name, task.id, "blocked", blocked, task))
+            steps.append(PlannedDatum(name, task.id, "blocked", blocked, task))
             continue
         step = _from_known(task, known) if task.id in known else None
         if step is not None and step.action == "reuse":
@@ -175,21 +175,21 @@ def make_plan(
             continue
         leader = leaders.get(task.id)
         if leader is not None and step is None:
-            steps.append(Step(name, task.id, "reuse", f"same content as {leader.datum.name}", task))
+            steps.append(PlannedDatum(name, task.id, "reuse", f"same content as {leader.datum.name}", task))
             continue
         leaders.setdefault(task.id, task)
         reason = step.reason if step else explain(task, before) if before else NEW
         if task.visible and step is None:
             reason += f"; {'a part of its name is' if task.words else 'its names stay'} visible: {task.visible}"
-        steps.append(Step(name, task.id, "run", reason, task))
+        steps.append(PlannedDatum(name, task.id, "run", reason, task))
     wanted = {task.datum.name for task in tasks}
     for name in sorted(state.keys() - wanted):
         action: Action = "blocked" if blocked else "remove"
-        steps.append(Step(name, state[name].id, action, blocked or "no longer matched"))
+        steps.append(PlannedDatum(name, state[name].id, action, blocked or "no longer matched"))
     return Plan(pipeline, tuple(steps))
 
 
-def mark_new_names(plan: Plan, content_of: Callable[[Step], Hashable]) -> Plan:
+def mark_new_names(plan: Plan, content_of: Callable[[PlannedDatum], Hashable]) -> Plan:
     """Return the plan that says of each datum whether its content is new, or only its name.
 
     Args:
@@ -208,11 +208,11 @@ def mark_new_names(plan: Plan, content_of: Callable[[Step], Hashable]) -> Plan:
     )
 
 
-def _is_new(step: Step) -> bool:
+def _is_new(step: PlannedDatum) -> bool:
     return step.action == "run" and step.reason.startswith(NEW)
 
 
-def _with_old_name(step: Step, old: str | None) -> Step:
+def _with_old_name(step: PlannedDatum, old: str | None) -> PlannedDatum:
     if old is None:
         return step
     return step._replace(reason=f"{NEW_NAME} (the content is that of {old}){step.reason.removeprefix(NEW)}")
@@ -241,13 +241,13 @@ def skip(plan: Plan, repeated: Mapping[str, RepeatedFailure]) -> Plan:
     return replace(plan, steps=tuple(_skipped(s, repeated.get(s.id)) for s in plan.steps))
 
 
-def _skipped(step: Step, again: RepeatedFailure | None) -> Step:
+def _skipped(step: PlannedDatum, again: RepeatedFailure | None) -> PlannedDatum:
     if again is None or step.action != "run":
         return step
     return step._replace(action="skip", reason=f"failed in {again.jobs} jobs with this content: {again.message}")
 
 
-def mark_failures(plan: Plan, failures: Mapping[str, Failed]) -> Plan:
+def mark_failures(plan: Plan, failures: Mapping[str, FailedBefore]) -> Plan:
     """Return the plan whose reasons say of what runs again that it failed last time, and how.
 
     For showing: what is remembered of attempts is this machine's, and nothing is decided by it.
@@ -257,7 +257,7 @@ def mark_failures(plan: Plan, failures: Mapping[str, Failed]) -> Plan:
     return replace(plan, steps=tuple(_failed_before(s, failures.get(s.name)) for s in plan.steps))
 
 
-def _failed_before(step: Step, last: Failed | None) -> Step:
+def _failed_before(step: PlannedDatum, last: FailedBefore | None) -> PlannedDatum:
     if last is None or step.action != "run" or last.datum_id != step.id:
         return step
     when = "last time" if last.times == 1 else f"the last {last.times} times"
@@ -283,7 +283,7 @@ def restore(plan: Plan, names: Set[str], known: KnownResults) -> Plan:
     return replace(plan, steps=tuple(_restored(s, known) if s.name in names else s for s in plan.steps))
 
 
-def _restored(step: Step, known: KnownResults) -> Step:
+def _restored(step: PlannedDatum, known: KnownResults) -> PlannedDatum:
     if step.action != "current" or step.task is None:
         return step
     found = _from_known(step.task, known) if step.id in known else step._replace(action="run")
@@ -317,22 +317,22 @@ def visible_names(tasks: Sequence[Task]) -> str:
     return f"{many(len(tasks), 'datum')} with visible names, which count: {first.datum.name}: {first.visible}{more}"
 
 
-def _from_known(task: Task, known: KnownResults) -> Step:
+def _from_known(task: Task, known: KnownResults) -> PlannedDatum:
     """Reuse of a stored result, its own or another datum's; a run, if none can be read."""
     name = task.datum.name
     results = known.of(task.id)
     if not results:
-        return Step(name, task.id, "run", "its stored result can't be read", task)
+        return PlannedDatum(name, task.id, "run", "its stored result can't be read", task)
     own = next((result for result in results if result.name == name), None)
     if own is not None:
-        return Step(name, task.id, "reuse", "computed before", task, own)
-    return Step(name, task.id, "reuse", f"same content as {results[0].name}", task, results[0])
+        return PlannedDatum(name, task.id, "reuse", "computed before", task, own)
+    return PlannedDatum(name, task.id, "reuse", f"same content as {results[0].name}", task, results[0])
 
 
 def reason_for(
     *,
     old: Result | None,
-    new: Recipe,
+    new: IdentityRecipe,
     inputs: Mapping[str, Sequence[Any]],
     task: Task,
     code_changes: Callable[[], Sequence[str]],

@@ -15,7 +15,7 @@ from minipach.model.datum import Datum, Task
 from minipach.model.neutral_names import neutral
 from minipach.model.repo_layout import PUBLISHED_REF, STATE
 from minipach.planning.collisions import foretold, shared_places
-from minipach.planning.plan import Plan, Step, content_pays, visible_names
+from minipach.planning.plan import Plan, PlannedDatum, content_pays, visible_names
 from minipach.planning.service_datum import NOTE, service_problems
 from minipach.records.results_branch import results_commit
 from minipach.support.errors import Problem
@@ -40,7 +40,7 @@ def quick_plan(assessed: Assessment, blocked: str = "", news: Callable[[], objec
     where = str(assessed.repo.path)
     kept = assessed.project.cache.get("plan", where) if key else None
     if kept is not None and kept[0] == list(key or ()) and _subdatasets_as(assessed, kept[1]):
-        steps = tuple(map(Step, *kept[2]))
+        steps = tuple(map(PlannedDatum, *kept[2]))
         return Plan(
             assessed.pipeline.name,
             steps,

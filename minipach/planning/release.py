@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minipach.model.clock import tick_name
-from minipach.model.pipeline import Trigger
+from minipach.model.pipeline import BranchTrigger
 from minipach.spec.cron_line import local_time, parse_line
 from minipach.support.text import byte_count, many
 
@@ -42,7 +42,7 @@ class Released:
     is_due: bool = False
 
 
-def released(trigger: Trigger, revisions: Sequence[Revision], base_size: int, now: int) -> Released:
+def released(trigger: BranchTrigger, revisions: Sequence[Revision], base_size: int, now: int) -> Released:
     """Return the newest commit that a trigger has released, and what the later ones wait for.
 
     Args:
@@ -75,7 +75,7 @@ def released(trigger: Trigger, revisions: Sequence[Revision], base_size: int, no
     return Released(sha, waiting, size, None if is_due else due, is_due)
 
 
-def _holds(trigger: Trigger, commits: int, size: int, due: bool) -> bool:
+def _holds(trigger: BranchTrigger, commits: int, size: int, due: bool) -> bool:
     conditions = []
     if trigger.commits:
         conditions.append(commits >= trigger.commits)
@@ -95,7 +95,7 @@ class Deferral:
 
     input: str
     repo: str
-    trigger: Trigger
+    trigger: BranchTrigger
     head: str
     state: Released
     never: bool = False

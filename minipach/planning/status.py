@@ -29,7 +29,7 @@ State = Literal["current", "running", "behind", "failed", "blocked", "new", "ser
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class PipelineStatus:
     """One pipeline.
 
     counts: all datums, and each of them once: current, stored (its result waits to be published), missing, failed (at
@@ -50,7 +50,7 @@ class Status:
         return data | ({"problems": problems_json(self.problems)} if self.problems else {})
 
 
-def project_status(project: Project, paths: Collection[str] | None = None) -> list[Status]:
+def project_status(project: Project, paths: Collection[str] | None = None) -> list[PipelineStatus]:
     """Return the status of these pipelines (None: of all), in order.
 
     What is broken has its row, and keeps no other from its own.
@@ -58,7 +58,7 @@ def project_status(project: Project, paths: Collection[str] | None = None) -> li
     store = SnapshotStore(project)
     ledger_path = project.local.database
     ledger = Ledger(ledger_path) if ledger_path.is_file() else None
-    rows: list[Status] = []
+    rows: list[PipelineStatus] = []
     pending: set[str] = set()
     for path in project.order if paths is None else project.upstream_of(paths):
         waits = [u for u in project.upstream(path) if u in pending]
@@ -74,7 +74,7 @@ def project_status(project: Project, paths: Collection[str] | None = None) -> li
 
 def _row(
     project: Project, path: str, store: SnapshotStore, ledger: Ledger | None, waits: list[str]
-) -> tuple[Status, bool]:
+) -> tuple[PipelineStatus, bool]:
     """Return the status of one pipeline, and whether what takes from it has nothing to wait for."""
     if path in project.problems:
         return _blocked(project.name_of(path), project.problems[path]), False
@@ -102,12 +102,12 @@ def _running(project: Project, ledger: Ledger | None, name: str) -> str:
     return f"job {rows[0].id[:12]} is {rows[0].state}; minipach top"
 
 
-def _blocked(name: str, problems: tuple[Problem, ...] = (), details: tuple[str, ...] = ()) -> Status:
+def _blocked(name: str, problems: tuple[Problem, ...] = (), details: tuple[str, ...] = ()) -> PipelineStatus:
     counts = dict.fromkeys(_COUNTS, 0)
-    return Status(name, "blocked", counts, details, problems)
+    return PipelineStatus(name, "blocked", counts, details, problems)
 
 
-def _gave_what_it_has(assessment: Assessment, row: Status, waits: list[str]) -> bool:
+def _gave_what_it_has(assessment: Assessment, row: PipelineStatus, waits: list[str]) -> bool:
     """Return whether only failed datums are missing and `publish: available` lets downstream continue."""
     counts = row.counts
     settled = not (counts["missing"] or counts["stored"] or counts["recovered"] or counts["remove"] or waits)
@@ -121,7 +121,7 @@ def _status(
     repeated: Mapping[str, Repeated],
     *,
     unborn: list[str],
-) -> Status:
+) -> PipelineStatus:
     name = assessment.pipeline.name
     # one without datums has nothing to do, and still there is nothing to take from it before it exists
     waiting = ", ".join(assessment.project.name_of(w) for w in dict.fromkeys((*waits, *unborn)))
@@ -159,7 +159,7 @@ def _status(
         details.append(service_line(assessment.project.local, assessment.pipeline))
     elif plan.is_empty and not (assessment.has_nothing and assessment.deferred):  # that is said above
         details.append(assessment.no_datums)
-    return Status(name, _word(assessment, plan, [*failed, *left], waits), counts, tuple(details), plan.problems)
+    return PipelineStatus(name, _word(assessment, plan, [*failed, *left], waits), counts, tuple(details), plan.problems)
 
 
 def _failures(name: str, attempts: Sequence[Attempt], what: str) -> Iterator[str]:

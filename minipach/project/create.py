@@ -41,7 +41,7 @@ from minipach.model.clock import TICK_REPO_BEGAN, tick_committer
 from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import DATALAD_CONFIG, JSONNET_FILES, PROJECT_MARK, SPECS, TEMPLATE_RECORD, TICKS
 from minipach.project.dataset_copies import GitFolder, commit_all
-from minipach.project.discovery import Place
+from minipach.project.discovery import PipelineLocation
 from minipach.project.project import Project, find_project, is_marked
 from minipach.project.spec_file import committed_specs
 from minipach.support.errors import Problem, UserError
@@ -153,7 +153,7 @@ def create_dataset(folder: Path, attributes: tuple[str, ...]) -> None:
     (folder / ".gitattributes").write_text("".join(f"{line}\n" for line in attributes))
 
 
-def adopt(project: Project, place: Place) -> list[str]:
+def adopt(project: Project, place: PipelineLocation) -> list[str]:
     """Make the folder of a pipeline a dataset of the project; what was done. Continues where a kill cut it short.
 
     In a subdataset's folder, it becomes a dataset of that one: its files are tracked there.
@@ -163,7 +163,7 @@ def adopt(project: Project, place: Place) -> list[str]:
     return [*done, *_register_all(found.holder.project, [found])]
 
 
-def adopt_all(project: Project, places: Iterable[Place]) -> tuple[list[str], set[str]]:
+def adopt_all(project: Project, places: Iterable[PipelineLocation]) -> tuple[list[str], set[str]]:
     """Do it for many, with one commit for all that become datasets of one dataset; what was done, and for which.
 
     Those that can't be adopted are left as they are, for `adopt` to say why.
@@ -297,15 +297,15 @@ class _Holder:
         _commit_all(self.project, path, self.tracked[path], texts=texts)
 
 
-def _adoptions(project: Project, places: Sequence[Place]) -> list[_Adoption]:
+def _adoptions(project: Project, places: Sequence[PipelineLocation]) -> list[_Adoption]:
     """Return what is to be done for these places, in their order."""
-    grouped: dict[str, list[Place]] = {}
+    grouped: dict[str, list[PipelineLocation]] = {}
     for place in places:
         grouped.setdefault(project.holder_of(place.path), []).append(place)
     found: dict[str, _Adoption] = {}
     for path, several in grouped.items():
         prefix = path + "/" if path else ""
-        inside = {p.path: Place(p.path.removeprefix(prefix), p.is_dataset, p.specs) for p in several}
+        inside = {p.path: PipelineLocation(p.path.removeprefix(prefix), p.is_dataset, p.specs) for p in several}
         specs = [f"{p.path}/{p.spec}" for p in inside.values()]
         around = Project(project.root / path) if path else project
         holder = _Holder(around, path, [p.path for p in inside.values()], specs)
@@ -316,7 +316,7 @@ def _adoptions(project: Project, places: Sequence[Place]) -> list[_Adoption]:
 class _Adoption:
     """The folder of a pipeline that is to become a dataset of `holder`. shown: its path in the project."""
 
-    def __init__(self, holder: _Holder, place: Place, shown: str) -> None:
+    def __init__(self, holder: _Holder, place: PipelineLocation, shown: str) -> None:
         self.holder = holder
         self.place = place
         self.shown = shown

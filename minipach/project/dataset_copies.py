@@ -20,7 +20,7 @@ from pathlib import Path
 
 from minipach.git import config_text
 from minipach.git.index_file import write_index
-from minipach.git.loose_objects import Store, Tree, commit_text, is_plain
+from minipach.git.loose_objects import LooseObjects, Tree, commit_text, is_plain
 from minipach.git.own_moves import note_moves
 from minipach.git.ref_files import UnsureError, git_folder, read_head, read_ref
 from minipach.git.repo import EXECUTABLE, FILE, SYMLINK, Repo, TreeEntry
@@ -60,7 +60,7 @@ class GitFolder:
             if not head.startswith("ref: refs/heads/"):
                 return None
             return cls(os.stat(folder).st_dev, head.removeprefix("ref: "), config, _files(folder))
-        except (UnsureError, config_text.NotPlainError, OSError):
+        except (UnsureError, config_text.NotPlainConfigError, OSError):
             return None
 
     def copy_to(self, top: Path, described: str, author: str, committer: str, files: Mapping[str, bytes]) -> None:
@@ -78,7 +78,7 @@ class GitFolder:
         ident = str(uuid.uuid4())
         (folder / "config").write_bytes(config_text.changed(self.config, {"annex.uuid": ident}))
         (folder / "HEAD").write_text(f"ref: {self.branch}\n")
-        store = Store(folder)
+        store = LooseObjects(folder)
         log = f"{ident} {described} timestamp={time.time():.6f}s\n".encode()
         store.write_ref(
             "refs/heads/git-annex", _commit(top, store, {"uuid.log": log}, author, committer, "branch created\n")
@@ -110,7 +110,9 @@ def _files(folder: Path) -> dict[str, tuple[bytes, int]]:
     return found
 
 
-def _commit(top: Path, store: Store, files: Mapping[str, bytes], author: str, committer: str, message: str) -> str:
+def _commit(
+    top: Path, store: LooseObjects, files: Mapping[str, bytes], author: str, committer: str, message: str
+) -> str:
     tree = Tree(Repo(top), store, None)
     for path, data in files.items():
         tree.set(path, FILE, store.add("blob", data))
@@ -130,7 +132,7 @@ def commit_all(repo: Repo, shown: Collection[str], author: str, committer: str, 
     parent = read_ref(folder, head)
     if parent is None:
         return False
-    store = Store(folder)
+    store = LooseObjects(folder)
     entries = []
     for path in paths:
         there = repo.path / path

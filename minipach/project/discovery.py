@@ -19,7 +19,7 @@ _PLAIN_MODULE = re.compile(r"""\[submodule "[^"\\\r]+"\]|\t[a-z][a-z-]* = [^\s"\
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PipelineLocation:
     """The location of a pipeline: its path, whether it is a dataset already, and its specs (usually one)."""
 
     path: str
@@ -58,7 +58,7 @@ def _module_paths(modules: Path) -> list[str]:
     return [os.fsdecode(row).partition("\n")[2] for row in out.split(b"\0")]
 
 
-def own_places(root: Path, repos: Iterable[str], cache: Cache) -> Iterator[Place]:
+def own_places(root: Path, repos: Iterable[str], cache: Cache) -> Iterator[PipelineLocation]:
     """Yield the pipelines among the repos, and in the plain folders of the project itself.
 
     A plain folder in place of a registered dataset counts: git lists none of its files.
@@ -67,21 +67,23 @@ def own_places(root: Path, repos: Iterable[str], cache: Cache) -> Iterator[Place
         repo = Repo(root / path)
         if not is_dataset(repo.path):
             if names := lying_specs(root / path):
-                yield Place(path, False, tuple(names))
+                yield PipelineLocation(path, False, tuple(names))
             continue
         try:
             names = known_specs(repo, cache) or lying_specs(repo.path)
         finally:
             repo.close()
         if names:
-            yield Place(path, True, tuple(names))
+            yield PipelineLocation(path, True, tuple(names))
     for folder in _plain_folders(root):
         names = lying_specs(root / folder)
         if names:
-            yield Place(folder, is_dataset(root / folder), tuple(names))
+            yield PipelineLocation(folder, is_dataset(root / folder), tuple(names))
 
 
-def nested_places(root: Path, repos: Collection[str], known: Collection[str], needs: Iterable[Need]) -> list[Place]:
+def nested_places(
+    root: Path, repos: Collection[str], known: Collection[str], needs: Iterable[Need]
+) -> list[PipelineLocation]:
     """Return the pipelines in plain folders of subdatasets. known: the pipelines found so far · needs: of those.
 
     A subdataset that a pipeline takes from holds data, whatever its files are called; so does a pipeline's own. In the
@@ -96,7 +98,7 @@ def nested_places(root: Path, repos: Collection[str], known: Collection[str], ne
             path = f"{holder}/{folder}"
             names = [n for n in lying_specs(root / path) if file_looks_like_ours(root / path / n)]
             if path not in known and names:
-                found.append(Place(path, is_dataset(root / path), tuple(names)))
+                found.append(PipelineLocation(path, is_dataset(root / path), tuple(names)))
     return found
 
 

@@ -24,7 +24,7 @@ _SAYS_SO = re.compile(r"No space left on device|not enough free space|Disk quota
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DiskLocation:
     """A folder that may be on a disk of its own.
 
     holds: what is kept there · sign: what a message about it has in it · way: how to make space · passes: whether it
@@ -39,25 +39,25 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class NoSpace:
+class DiskFull:
     """The problem, and whether another try makes sense."""
 
     problem: Problem
     passes: bool
 
 
-def places_of(repo: Repo) -> list[Place]:
+def places_of(repo: Repo) -> list[DiskLocation]:
     """Return where work on a dataset writes."""
     unused = f"git -C {quoted(repo.path)} annex unused lists what no branch needs"
     slots = slots_dir(repo)
     return [
-        Place(repo.common_dir / "annex" / "objects", "its annexed files", "annex/objects", unused),
-        Place(slots, "scratch of its datums", str(slots), passes=True),
-        Place(repo.common_dir, "its git objects", "unable to write"),
+        DiskLocation(repo.common_dir / "annex" / "objects", "its annexed files", "annex/objects", unused),
+        DiskLocation(slots, "scratch of its datums", str(slots), passes=True),
+        DiskLocation(repo.common_dir, "its git objects", "unable to write"),
     ]
 
 
-def places_of_set(work: WorkSet, slot: Slot) -> list[Place]:
+def places_of_set(work: WorkSet, slot: Slot) -> list[DiskLocation]:
     """Return where a set writes.
 
     In its slot and repo, in the stores of the datasets that it gets files from, and its log.
@@ -65,21 +65,21 @@ def places_of_set(work: WorkSet, slot: Slot) -> list[Place]:
     found = places_of(slot.main)
     folder = slot.path.parent
     if folder != slots_dir(slot.main):
-        found.append(Place(folder, "scratch of its datums, minipach.scratch", str(slot.path), passes=True))
+        found.append(DiskLocation(folder, "scratch of its datums, minipach.scratch", str(slot.path), passes=True))
     for path in dict.fromkeys(file.repo for file in work.files):
         found += places_of(Repo(Path(path)))[:1]
-    return [*found, Place(Path(work.log).parent, "logs", work.log)]
+    return [*found, DiskLocation(Path(work.log).parent, "logs", work.log)]
 
 
-def places_of_project(project: Project) -> list[Place]:
+def places_of_project(project: Project) -> list[DiskLocation]:
     """Return where commands write, in all of a project."""
     repos = (project.repo, *(Repo(project.root / place.path) for place in project.places if place.is_dataset))
-    logs = Place(project.local.logs, "logs", "/logs/")
-    state = Place(project.state_dir, "job database and logs", "database")
+    logs = DiskLocation(project.local.logs, "logs", "/logs/")
+    state = DiskLocation(project.state_dir, "job database and logs", "database")
     return [state, logs, *(place for repo in repos for place in places_of(repo))]
 
 
-def explain(error: BaseException, places: Sequence[Place]) -> NoSpace | None:
+def explain(error: BaseException, places: Sequence[DiskLocation]) -> DiskFull | None:
     """Return what an error for lack of space is about, of these places; None: it is another kind of error."""
     lines = [line for line in _said(error) if _SAYS_SO.search(line)]
     there = [place for place in places if place.folder.is_dir()]
@@ -89,7 +89,7 @@ def explain(error: BaseException, places: Sequence[Place]) -> NoSpace | None:
     place = min(meant or there, key=lambda p: _left(p.folder))
     left = f"{shutil.disk_usage(place.folder).free / 1e6:.1f} MB left, and more is to be written"
     way = f"make space there{f' ({place.way})' if place.way else ''}, then run the same command again"
-    return NoSpace(
+    return DiskFull(
         Problem("disk.full", f"{place.folder} ({place.holds})", f"the disk is full, {left}", way), place.passes
     )
 

@@ -17,7 +17,15 @@ from minipach.model.plain_folder import PlainFolder
 from minipach.model.repo_layout import DATALAD_CONFIG, FOLDER, PROJECT_MARK, SPEC, reserved_in_data
 from minipach.project import dependencies
 from minipach.project import former_pipelines as former
-from minipach.project.discovery import Place, holder_of, is_data, is_displaced, nested_places, own_places, registered
+from minipach.project.discovery import (
+    PipelineLocation,
+    holder_of,
+    is_data,
+    is_displaced,
+    nested_places,
+    own_places,
+    registered,
+)
 from minipach.project.parameters import Parameters, committed_parameters
 from minipach.project.spec_cache import read_spec
 from minipach.project.spec_file import lying_specs, misnamed, one_spec, read_text
@@ -91,11 +99,11 @@ class Project:
         return tuple(p for p in away if p in links)
 
     @cached_property
-    def _found(self) -> tuple[tuple[Place, ...], _Specs]:
+    def _found(self) -> tuple[tuple[PipelineLocation, ...], _Specs]:
         """All pipelines' places, and what their specs say: the specs say in which subdatasets to look."""
         places = {place.path: place for place in own_places(self.root, self.repos, self.cache)}
         for path in self.given:
-            places.setdefault(path, Place(path, False))
+            places.setdefault(path, PipelineLocation(path, False))
         specs = self._read(places.values())
         needs = [need for found in specs.needs.values() for need in found]
         nested = nested_places(self.root, self.repos, places, needs)
@@ -188,7 +196,7 @@ class Project:
         return frozenset(path.removeprefix(above) for path in self.repos if path.startswith(above))
 
     @property
-    def places(self) -> tuple[Place, ...]:
+    def places(self) -> tuple[PipelineLocation, ...]:
         """Every folder with a `spec.yml`: pipeline repos, and plain folders that are to become one."""
         return self._found[0]
 
@@ -225,7 +233,7 @@ class Project:
         """
         return holder_of(path, self.repos)
 
-    def _read(self, places: Iterable[Place]) -> _Specs:
+    def _read(self, places: Iterable[PipelineLocation]) -> _Specs:
         specs = _Specs({}, {}, {}, {})
         for place in places:
             path, source = place.path, f"{place.path}/{place.spec}"

@@ -20,7 +20,7 @@ _FEW = 30  # paths for which git is asked one by one
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FileChange:
     """A commit that changed a file. record: its run record, minipach's or another of DataLad's · datum: (name, id)."""
 
     commit: str
@@ -37,12 +37,12 @@ class Change:
         return Commit(self.commit, self.author, self.email, when, self.message.partition("\n")[0], url)
 
 
-def change_of(repo: Repo, *options: str) -> Change | None:
+def change_of(repo: Repo, *options: str) -> FileChange | None:
     """Return the first commit that `git log` finds with these options."""
     return next(_log(repo, "-1", *options), None)
 
 
-def changes(repo: Repo, at: str, paths: Sequence[str]) -> dict[str, Change]:
+def changes(repo: Repo, at: str, paths: Sequence[str]) -> dict[str, FileChange]:
     """Return for each path the newest commit in the history of `at` that made it, or that has a record of it.
 
     A record without a change is one too: the same bytes were computed again, of other code or other inputs.
@@ -62,7 +62,7 @@ def _is_before(repo: Repo, one: str, other: str) -> bool:
     return one != other and repo.succeeds("merge-base", "--is-ancestor", one, other)
 
 
-def _touched(repo: Repo, at: str, paths: Sequence[str]) -> dict[str, Change]:
+def _touched(repo: Repo, at: str, paths: Sequence[str]) -> dict[str, FileChange]:
     if len(paths) <= _FEW:
         found = {}
         for path in paths:
@@ -83,9 +83,9 @@ def _touched(repo: Repo, at: str, paths: Sequence[str]) -> dict[str, Change]:
     return {path: about[commit] for path, commit in latest.items() if commit in about}
 
 
-def _recorded(repo: Repo, at: str, paths: Sequence[str]) -> dict[str, Change]:
+def _recorded(repo: Repo, at: str, paths: Sequence[str]) -> dict[str, FileChange]:
     """Return the newest records that list these paths by themselves, as where their commit does not add the files."""
-    wanted, found = set(paths), dict[str, Change]()
+    wanted, found = set(paths), dict[str, FileChange]()
     listed = '"outputs": ['
     word = json.dumps(paths[0], ensure_ascii=False) if len(paths) == 1 else listed
     for change in _log(repo, "--fixed-strings", f"--grep={word}", at):
@@ -100,7 +100,7 @@ def _recorded(repo: Repo, at: str, paths: Sequence[str]) -> dict[str, Change]:
     return found
 
 
-def _with_record(change: Change, path: str) -> Change:
+def _with_record(change: FileChange, path: str) -> FileChange:
     """Return a change with its run record, and with the datum that wrote the path."""
     ours = our_record(change.message)
     datums = _datums(ours)
@@ -111,12 +111,12 @@ def _with_record(change: Change, path: str) -> Change:
         record = parse(change.message + "\n")[1]
     except ValueError:
         return change
-    return Change(change.commit, change.author, change.email, change.at, change.message, record)
+    return FileChange(change.commit, change.author, change.email, change.at, change.message, record)
 
 
-def _recorded_as(change: Change, record: Mapping[str, Any] | None, datum: Mapping[str, Any]) -> Change:
+def _recorded_as(change: FileChange, record: Mapping[str, Any] | None, datum: Mapping[str, Any]) -> FileChange:
     which = (str(datum.get("name", "")), str(datum.get("id", "")))
-    return Change(change.commit, change.author, change.email, change.at, change.message, record, which)
+    return FileChange(change.commit, change.author, change.email, change.at, change.message, record, which)
 
 
 def _datums(record: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
@@ -126,7 +126,7 @@ def _datums(record: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
     return [row for row in rows if isinstance(row.get("outputs", []), list)]
 
 
-def _log(repo: Repo, *options: str, stdin: Iterable[str] = ()) -> Iterator[Change]:
+def _log(repo: Repo, *options: str, stdin: Iterable[str] = ()) -> Iterator[FileChange]:
     """Yield commits, newest first. Signatures, notes and mail maps of the user are no part of it."""
     data = "".join(f"{line}\n" for line in stdin).encode() if stdin else None
     args = ("log", "-z", "--no-show-signature", "--no-notes", "--no-mailmap", f"--format={_FORM}", *options)
@@ -139,7 +139,7 @@ def _log(repo: Repo, *options: str, stdin: Iterable[str] = ()) -> Iterator[Chang
     for row in out.split("\0"):
         parts = row.split("\n", 4)
         if len(parts) == 5 and parts[3].lstrip("-").isdigit():
-            yield Change(parts[0], parts[1], parts[2], int(parts[3]), parts[4])
+            yield FileChange(parts[0], parts[1], parts[2], int(parts[3]), parts[4])
 
 
 class Pages:

@@ -20,7 +20,7 @@ from minipach.support.text import nearest, quoted
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LocatedFile:
     """Files of one repository at a commit. root: the project · repo: the path of the repository in it."""
 
     root: Path
@@ -29,7 +29,7 @@ class Found:
     paths: tuple[str, ...]
 
 
-def locate(name: str, folder: Path, at: str | None = None) -> Found:
+def locate(name: str, folder: Path, at: str | None = None) -> LocatedFile:
     """Return the file, or the files of a folder, that a name means in a folder.
 
     Args:
@@ -53,7 +53,7 @@ def locate(name: str, folder: Path, at: str | None = None) -> Found:
         if path.startswith(INPUTS) and (inner := _input(repo, root, where, commit, path)):
             return inner
         paths = _paths(repo, commit, path, name)
-        return Found(root, where, commit, paths)
+        return LocatedFile(root, where, commit, paths)
     finally:
         repo.close()
 
@@ -132,7 +132,7 @@ def _pinned(root: Path, where: str, at: str) -> str | None:
     return entries[0].sha if entries and entries[0].mode == GITLINK else None
 
 
-def _input(repo: Repo, root: Path, where: str, commit: str, path: str) -> Found | None:
+def _input(repo: Repo, root: Path, where: str, commit: str, path: str) -> LocatedFile | None:
     """Return a file below a pipeline's `inputs/` as the file of the input's repository."""
     parts = path.split("/")
     for n in range(2, len(parts) + 1):
@@ -148,7 +148,7 @@ def _input(repo: Repo, root: Path, where: str, commit: str, path: str) -> Found 
         try:
             if held.resolve(f"{entries[0].sha}^{{commit}}") is None:
                 return None
-            return Found(root, source, entries[0].sha, _paths(held, entries[0].sha, "/".join(parts[n:]), path))
+            return LocatedFile(root, source, entries[0].sha, _paths(held, entries[0].sha, "/".join(parts[n:]), path))
         finally:
             held.close()
     return None

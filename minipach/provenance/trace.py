@@ -21,11 +21,11 @@ from minipach.model.repo_layout import CODE, OWN_FILES, PINNED_CODE, SPECS, is_p
 from minipach.model.run_record import parse
 from minipach.model.snapshot import Snapshot
 from minipach.project.own_files_list import listed_own
-from minipach.provenance.history import Change, Pages, change_of, changes
+from minipach.provenance.history import FileChange, Pages, change_of, changes
 from minipach.provenance.launch_words import read_launch
 from minipach.provenance.model import Code, Computation, Environment, FileUse, FileVersion, Lineage
 from minipach.provenance.web_links import compare_page
-from minipach.records.results_branch import Known
+from minipach.records.results_branch import StoredResults
 from minipach.spec.validate import dig
 from minipach.spec.yaml_reader import read_yaml
 from minipach.support.errors import UserError
@@ -44,13 +44,13 @@ class Tracer:
         self._repos: dict[str, Repo] = {}
         self._pages: dict[str, Pages] = {}
         self._snapshots: dict[tuple[str, str, PlainFolder | None], Snapshot] = {}
-        self._known: dict[str, Known] = {}
+        self._known: dict[str, StoredResults] = {}
         self._codes: dict[tuple[str, str], Code | None] = {}
         self._environments: dict[tuple[str, str, str], Environment] = {}
         self._files: dict[str, FileVersion] = {}
         self._keys: dict[tuple[str, str, str], str] = {}
         self._computations: dict[str, Computation] = {}
-        self._of_file: dict[str, tuple[str, Change]] = {}
+        self._of_file: dict[str, tuple[str, FileChange]] = {}
 
     def close(self) -> None:
         """End the object readers."""
@@ -144,7 +144,7 @@ class Tracer:
             self._computations[name] = self._read(self._files[key].repo, name, change)
         return self._computations[name]
 
-    def _read(self, where: str, key: str, change: Change) -> Computation:
+    def _read(self, where: str, key: str, change: FileChange) -> Computation:
         repo = self.repo(where)
         assert repo is not None and change.record is not None and change.datum is not None
         record, (datum, datum_id) = change.record, change.datum
@@ -258,10 +258,10 @@ class Tracer:
             self._snapshots[key] = read_snapshot(repo, at, folder=folder)
         return self._snapshots[key]
 
-    def _seconds(self, repo: Repo, where: str, change: Change) -> float | None:
+    def _seconds(self, repo: Repo, where: str, change: FileChange) -> float | None:
         """Return how long a datum ran, as its stored result says."""
         assert change.record is not None and change.datum is not None
-        known = self._known.setdefault(where, Known(repo))
+        known = self._known.setdefault(where, StoredResults(repo))
         name, datum_id = change.datum
         result = known.named(datum_id, name)
         if result is None or known.commit is None or _job(known.record(result)) != change.record["minipach"].get("job"):
@@ -335,7 +335,7 @@ def _named_image(repo: Repo, commit: str) -> str:
     return ""
 
 
-def _outputs(repo: Repo, change: Change) -> list[str]:
+def _outputs(repo: Repo, change: FileChange) -> list[str]:
     """Return the paths that the datum of a record wrote."""
     assert change.record is not None
     for datum in change.record["minipach"].get("datums", ()):

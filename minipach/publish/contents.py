@@ -20,7 +20,7 @@ from minipach.project.settings import bad_setting, local_setting
 from minipach.project.targets import parse_targets
 from minipach.records.published_outputs import published_paths
 from minipach.records.published_state import output_paths, read_state
-from minipach.records.results_branch import Known
+from minipach.records.results_branch import StoredResults
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.sizes import parse_size
 from minipach.support.text import many, quoted
@@ -30,7 +30,7 @@ _BATCH = 100  # contents that are dropped before the sizes are compared again
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class MovedContents:
     """The contents of one repo that were fetched or dropped.
 
     Args:
@@ -58,7 +58,7 @@ class Moved:
         }
 
 
-def move(project: Project, verb: Literal["get", "drop"], words: Sequence[str]) -> list[Moved]:
+def move(project: Project, verb: Literal["get", "drop"], words: Sequence[str]) -> list[MovedContents]:
     """Fetch or drop the contents of pipelines, of some of their datums, or of repos with data.
 
     Args:
@@ -186,15 +186,15 @@ def _outputs(project: Project, path: str, names: Any) -> list[str]:
         if names is None:
             return output_paths(repo, head)
         state = read_state(repo, head)
-        known = Known(repo)
+        known = StoredResults(repo)
         chosen = sorted(names(path, sorted(state)))
         return [file for name in chosen for file in published_paths(repo, head, known, state[name])]
     finally:
         repo.close()
 
 
-def _move(repo: Repo, path: str, verb: str, chosen: list[str] | None, below: str = "") -> Moved:
-    moved = Moved(path)
+def _move(repo: Repo, path: str, verb: str, chosen: list[str] | None, below: str = "") -> MovedContents:
+    moved = MovedContents(path)
     if not has_annex(repo) or chosen == []:
         return moved
     words: tuple[str, ...] = ("--", f"./{below}")

@@ -36,7 +36,7 @@ _OURS = ("git-annex", "minipach")  # branches without files of people
 
 
 @dataclass(slots=True)
-class Found:
+class ErasedData:
     """The erased data in one repo.
 
     Args:
@@ -70,7 +70,7 @@ class Found:
         return {"repo": self.repo, **lists, "dropped": self.dropped, "left": self.left, "commands": self.commands}
 
 
-def find(project: Project, word: str) -> list[Found]:
+def find(project: Project, word: str) -> list[ErasedData]:
     """Return what every repo of the project has of some data, and of all that was computed from it.
 
     Args:
@@ -112,8 +112,8 @@ def find(project: Project, word: str) -> list[Found]:
     return found
 
 
-def _look(project: Project, repo: Repo, place: str, pattern: str | None, tainted: dict[str, set[str]]) -> Found:
-    here = Found(place)
+def _look(project: Project, repo: Repo, place: str, pattern: str | None, tainted: dict[str, set[str]]) -> ErasedData:
+    here = ErasedData(place)
     blobs: set[tuple[str, str]] = set()
     others: set[tuple[str, str]] = set()
     for result in _results(repo):
@@ -206,7 +206,7 @@ def _key(repo: Repo, mode: str, sha: str) -> str | None:
     return key_of_link(data) if mode == SYMLINK else key_of_pointer(data)
 
 
-def erase(project: Project, found: Collection[Found], word: str, notify: Notify) -> None:
+def erase(project: Project, found: Collection[ErasedData], word: str, notify: Notify) -> None:
     """Drop the contents from this clone, from all its remotes, and from the clones below. The caller holds the lock.
 
     A place that can't be reached is reported, and stops nothing. word: what was asked for, for the report's commands.
@@ -240,7 +240,7 @@ def _copies(root: Path, keys: Collection[str]) -> list[Path]:
     return found
 
 
-def _drop_copy(folder: Path, copy: Path, found: Collection[Found], emptied: dict[str, set[str]]) -> None:
+def _drop_copy(folder: Path, copy: Path, found: Collection[ErasedData], emptied: dict[str, set[str]]) -> None:
     """Drop contents from a clone below the project. emptied: gets its id, and what it has no more."""
     with closing(Repo(folder)) as repo:
         for here in found:
@@ -258,7 +258,7 @@ def _drop_copy(folder: Path, copy: Path, found: Collection[Found], emptied: dict
                 emptied.setdefault(identity, set()).update(keys)
 
 
-def _drop(project: Project, repo: Repo, here: Found, word: str, notify: Notify) -> None:
+def _drop(project: Project, repo: Repo, here: ErasedData, word: str, notify: Notify) -> None:
     """Drop the contents of one repo from this clone and from each remote, and note which copies are left."""
     before = len(here.left)
     again = f"minipach erase {quoted(word)}"
@@ -311,7 +311,7 @@ def _drop_from(repo: Repo, name: str, keys: Collection[str]) -> tuple[int, str]:
     return len(rows) - len(bad), (why or "git-annex gave no reason") if bad else ""
 
 
-def _name_copies(project: Project, repo: Repo, here: Found, again: str, failed: Collection[str]) -> None:
+def _name_copies(project: Project, repo: Repo, here: ErasedData, again: str, failed: Collection[str]) -> None:
     """Note the copies that no remote of this clone leads to. failed: the ids of those that are noted already."""
     if not here.keys:
         return
@@ -360,7 +360,7 @@ def _options(store: Store) -> list[str]:
     return [f"--{store.kind} {quoted(store.url)}", *extra]
 
 
-def write_report(folder: Path, word: str, found: Collection[Found], *, dry: bool) -> Path:
+def write_report(folder: Path, word: str, found: Collection[ErasedData], *, dry: bool) -> Path:
     """Write the report, and beside it the paths of each repo; return the report."""
     folder.mkdir(parents=True)
     lists = {}
@@ -372,7 +372,7 @@ def write_report(folder: Path, word: str, found: Collection[Found], *, dry: bool
     return file
 
 
-def _report(word: str, found: Collection[Found], lists: Mapping[str, Path], *, dry: bool) -> str:
+def _report(word: str, found: Collection[ErasedData], lists: Mapping[str, Path], *, dry: bool) -> str:
     """Return the report in Markdown: what went, what stays, and how to remove that, too."""
     lines = [f"# Erasure of {word}", ""]
     lines += ["Nothing was changed: this is what would be erased.", ""] if dry else []

@@ -13,7 +13,7 @@ from minipach.git.fast_import import Stream, committer
 from minipach.git.repo import EXECUTABLE, FILE, SYMLINK, GitError, Repo
 from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import BUILD_REFS, RECORD_FILE, RESULT_FILE, RESULT_REFS, RESULTS_BRANCH, RESULTS_FILE
-from minipach.records.results_branch import Known, folder_of, result_json
+from minipach.records.results_branch import StoredResults, folder_of, result_json
 from minipach.storage.places import note_places
 from minipach.support.text import many
 from minipach.support.validation import InvalidError, parse_object
@@ -31,7 +31,7 @@ def fold(repo: Repo, tries: int = 5) -> int:
     pending = repo.refs(RESULT_REFS)
     if not pending:
         return 0
-    known = Known(repo)
+    known = StoredResults(repo)
     stream = Stream(_BUILD, known.commit, committer(repo))
     described = [d for sha in pending.values() for d in _described(repo, sha)]
     taken = {where for d in described for where in known.folders_of(d["id"])}

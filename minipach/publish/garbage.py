@@ -29,7 +29,7 @@ from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import Project
 from minipach.records.job_database import Ledger
 from minipach.records.published_state import read_state
-from minipach.records.results_branch import Known, id_of_folder, own_branch
+from minipach.records.results_branch import StoredResults, id_of_folder, own_branch
 from minipach.support.text import many
 
 _BUILD = f"{BUILD_REFS}collect"
@@ -110,7 +110,7 @@ def stored(project: Project, path: str) -> list[Stored]:
 
 
 def _stored(repo: Repo) -> list[Stored]:
-    known = Known(repo)
+    known = StoredResults(repo)
     if known.commit is None:
         return []
     now = {p.id for p in read_state(repo, repo.head()).values()}
@@ -193,7 +193,7 @@ def _in_experiments(repo: Repo) -> set[str]:
 
 def _added_since(repo: Repo, since: float) -> set[str]:
     """Return the ids of results that came to the results branch since then, from here or from elsewhere."""
-    branch = Known(repo).commit or RESULTS_BRANCH
+    branch = StoredResults(repo).commit or RESULTS_BRANCH
     how = ("--full-history", "--diff-filter=AM", "--name-only", "--format=", "-z", f"--max-age={int(since)}")
     out = repo.git("log", *how, branch, "--", f":(glob)*/*/{RESULT_FILE}")
     return {id_of_folder(os.fsdecode(p).rpartition("/")[0]) for p in out.split(b"\0") if p.strip()}

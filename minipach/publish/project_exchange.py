@@ -51,7 +51,7 @@ BUSY = "push.busy"
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class RepoExchange:
     """The contents and commits of one repo that were moved, or would be.
 
     Args:
@@ -96,7 +96,7 @@ def push(
     verify: int = 0,
     plan: bool = False,
     claims: Claims | None = None,
-) -> list[Moved]:
+) -> list[RepoExchange]:
     """Push a project. Pipelines that a schedule works on are left where they are, and a problem says so.
 
     Args:
@@ -116,7 +116,7 @@ def push(
         if one == store:
             raise UserError(unconfirmed_problem(project, one))
         notify(str(unconfirmed_problem(project, one)))
-    found: list[Moved] = []
+    found: list[RepoExchange] = []
     for path, repo in _repos(project):
         remote = "" if store else remote_for(repo, target)
         if store is None and not remote:
@@ -126,7 +126,7 @@ def push(
                 enable_confirmed(project, repo, path, one, notify)
         if store is None and not plan:
             depend(project, repo)
-        moved = Moved(path, remote, tuple(_stores(project, repo, remote, store)))
+        moved = RepoExchange(path, remote, tuple(_stores(project, repo, remote, store)))
         if plan:
             coming = _coming(project, repo, known.values() if store is None else (store,))
             if store is None and coming:  # then the git remote itself needs to keep nothing
@@ -146,7 +146,7 @@ def push(
 
 def send(
     project: Project,
-    wanted: Sequence[Moved],
+    wanted: Sequence[RepoExchange],
     notify: Notify,
     *,
     verify: int = 0,
@@ -154,7 +154,7 @@ def send(
     create: bool = True,
     known: Collection[tuple[str, str]] = (),
     claims: Claims | None = None,
-) -> list[Moved]:
+) -> list[RepoExchange]:
     """Send repos to their remotes; return what went, in the same order.
 
     Args:
@@ -179,7 +179,7 @@ def send(
             claims.release(repo)
 
 
-def _busy(claims: Claims, moved: Moved) -> Moved | None:
+def _busy(claims: Claims, moved: RepoExchange) -> RepoExchange | None:
     """Return a repo that stays as it is, since a schedule works on it; None: it is taken now."""
     who = claims.obtain(moved.repo)
     if not who:
@@ -194,8 +194,8 @@ def _alone_with(project: Project, path: str, claims: Claims) -> AbstractContextM
 
 
 def _send_all_branches(
-    project: Project, found: list[Moved], *, create: bool, known: Collection[tuple[str, str]], notify: Notify
-) -> list[Moved]:
+    project: Project, found: list[RepoExchange], *, create: bool, known: Collection[tuple[str, str]], notify: Notify
+) -> list[RepoExchange]:
     held = {one.repo for one in found if one.problems}
     busy = {one.repo for one in found if any(problem.code == BUSY for problem in one.problems)}
     for number in sorted(range(len(found)), key=lambda n: _turn(project, found[n].repo)):
@@ -208,9 +208,9 @@ def _send_all_branches(
     return found
 
 
-def route(project: Project, repo: Repo, path: str, remote: str) -> Moved:
+def route(project: Project, repo: Repo, path: str, remote: str) -> RepoExchange:
     """Return where the contents and refs of a repo go with a git remote."""
-    return Moved(path, remote, tuple(_stores(project, repo, remote, None)))
+    return RepoExchange(path, remote, tuple(_stores(project, repo, remote, None)))
 
 
 def sent_branches(project: Project, repo: Repo, path: str) -> list[str]:
@@ -220,7 +220,7 @@ def sent_branches(project: Project, repo: Repo, path: str) -> list[str]:
     return [name for name in dict.fromkeys(names) if name and repo.resolve(f"refs/heads/{name}")]
 
 
-def _tried(project: Project, moved: Moved, act: Callable[[Repo, Moved], Moved]) -> Moved:
+def _tried(project: Project, moved: RepoExchange, act: Callable[[Repo, RepoExchange], RepoExchange]) -> RepoExchange:
     """Return what an action moved, or why it could not."""
     repo = project.repo if moved.repo == "." else Repo(project.root / moved.repo)
     try:
@@ -249,8 +249,15 @@ def _turn(project: Project, path: str) -> tuple[int, int, str]:
 
 
 def _send_contents(
-    project: Project, repo: Repo, moved: Moved, *, verify: int, without_contents: bool, notify: Notify, claims: Claims
-) -> Moved:
+    project: Project,
+    repo: Repo,
+    moved: RepoExchange,
+    *,
+    verify: int,
+    without_contents: bool,
+    notify: Notify,
+    claims: Claims,
+) -> RepoExchange:
     """Send contents, then git-annex's branch and the results."""
     remote = moved.remote
     named = list(dict.fromkeys([*branches(repo), *sent_branches(project, repo, moved.repo)]))
@@ -279,13 +286,13 @@ def _send_contents(
 def _send_branches(
     project: Project,
     repo: Repo,
-    moved: Moved,
+    moved: RepoExchange,
     *,
     held: set[str],
     create: bool,
     known: Collection[tuple[str, str]],
     notify: Notify,
-) -> Moved:
+) -> RepoExchange:
     """Send branches. held: the repos that could not be sent."""
     remote, path = moved.remote, moved.repo
     for branch in sent_branches(project, repo, path):
@@ -372,7 +379,7 @@ def _address(url: str, top: str) -> str:
     return url.removeprefix("file://").rstrip("/").removesuffix(".git").rstrip("/")
 
 
-def pull(project: Project, target: str | None, notify: Notify, *, claims: Claims | None = None) -> list[Moved]:
+def pull(project: Project, target: str | None, notify: Notify, *, claims: Claims | None = None) -> list[RepoExchange]:
     """Bring the branches, results and places of contents of a remote. claims: as for `push`.
 
     Contents are fetched when something needs them. A branch is fast-forwarded, or merged if only commits of minipach
@@ -381,13 +388,13 @@ def pull(project: Project, target: str | None, notify: Notify, *, claims: Claims
     Raises:
         UserError: No repo has such a remote.
     """
-    found: list[Moved] = []
+    found: list[RepoExchange] = []
     claims = claims or Alone()
     for path, repo in reversed(list(_repos(project))):
         remote = remote_for(repo, target)
         if not remote:
             continue
-        moved = Moved(path, remote)
+        moved = RepoExchange(path, remote)
         if busy := _busy(claims, moved):
             found.append(busy)
             continue
@@ -491,7 +498,7 @@ def _coming(project: Project, repo: Repo, known: Iterable[Store]) -> list[Store]
     return [one for one in known if is_confirmed(project.repo, one) and not is_usable(repo, one)]
 
 
-def _plan(repo: Repo, moved: Moved, coming: Iterable[Store]) -> Moved:
+def _plan(repo: Repo, moved: RepoExchange, coming: Iterable[Store]) -> RepoExchange:
     """Return what would go. coming: the stores that are not set up in the repo yet."""
     sizes: dict[tuple[str, str], int] = {}
     ids = {one.name: identity_in(repo, one) for one in coming}

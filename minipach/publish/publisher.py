@@ -19,7 +19,7 @@ from minipach.model.repo_layout import BUILD_REFS, EXPERIMENT_FILE, FOLDER, PUBL
 from minipach.model.work_set import Base, record_extra
 from minipach.planning.assessment import Assessment
 from minipach.planning.collisions import clash_problem, clashes, writer
-from minipach.planning.plan import Plan, Step
+from minipach.planning.plan import Plan, PlannedDatum
 from minipach.project import output_branch
 from minipach.project.branch_check import need_branch
 from minipach.publish.installed_inputs import follow_links
@@ -113,7 +113,7 @@ def unpublished(assessment: Assessment, base: Base, message: str) -> str:
             raise UserError(Problem("exp.no-result", assessment.path, f"{task.datum.name} has no result"))
         name = task.datum.name
         source = next((result for result in results if result.name == name), results[0])
-        step = Step(name, task.id, "reuse", "computed before", task, source)
+        step = PlannedDatum(name, task.id, "reuse", "computed before", task, source)
         parts.append((name, _outputs(assessment, step)))
     for clash in clashes(((name, [f.path for f in files]) for name, files in parts), frozenset()):
         raise UserError(clash_problem(assessment.path, clash, clash.other))
@@ -194,7 +194,7 @@ def _summary(assessment: Assessment, plan: Plan, job: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-_Part = tuple[Step, Sequence[_Output]]
+_Part = tuple[PlannedDatum, Sequence[_Output]]
 
 
 def _record_commits(assessment: Assessment, base: Base, stream: Stream, parts: Sequence[_Part], job: str) -> None:
@@ -250,7 +250,7 @@ def _put(stream: Stream, files: Sequence[_Output]) -> None:
             stream.write(file.mode, file.data, file.path)
 
 
-def _record(assessment: Assessment, base: Base, step: Step, files: Sequence[_Output], job: str) -> str:
+def _record(assessment: Assessment, base: Base, step: PlannedDatum, files: Sequence[_Output], job: str) -> str:
     """Return the record of one datum: that of its run, or a copy's own."""
     source, task = step.source, step.task
     assert source is not None and task is not None
@@ -267,7 +267,7 @@ def _with_outputs(message: str, paths: Sequence[str]) -> str:
     return run_record.compose(subject, {**record, "minipach": ours})
 
 
-def _copied_record(assessment: Assessment, base: Base, step: Step, files: Sequence[_Output], job: str) -> str:
+def _copied_record(assessment: Assessment, base: Base, step: PlannedDatum, files: Sequence[_Output], job: str) -> str:
     """Return a record for what was computed under another name: rerunning it recomputes it under this one."""
     source, task = step.source, step.task
     assert source is not None and task is not None
@@ -291,7 +291,7 @@ def _copied_record(assessment: Assessment, base: Base, step: Step, files: Sequen
     return run_record.compose(run_record.title(assessment.pipeline.name, [step.name]), record)
 
 
-def _outputs(assessment: Assessment, step: Step) -> list[_Output]:
+def _outputs(assessment: Assessment, step: PlannedDatum) -> list[_Output]:
     """Return a result's files at their places for this datum: renamed, and links relocated where the depth differs."""
     source, task = step.source, step.task
     assert source is not None and task is not None

@@ -10,13 +10,15 @@ from minipach.model.messages import BY_MINIPACH, BY_PUBLISH, WITH_RECORD
 from minipach.model.neutral_names import restore
 from minipach.model.repo_layout import PUBLISHED_REF, reserved_in_pipeline
 from minipach.records.published_state import Published, read_state, recorded_outputs
-from minipach.records.results_branch import Known, Result
+from minipach.records.results_branch import Result, StoredResults
 
 _AT_ONCE = 1000  # datums whose outputs are read together
 _LISTING = ("-z", "--no-renames", "--name-only", "--diff-filter=a")
 
 
-def published_paths(repo: Repo, head: str, known: Known, old: Published, *, again: bool = False) -> Sequence[str]:
+def published_paths(
+    repo: Repo, head: str, known: StoredResults, old: Published, *, again: bool = False
+) -> Sequence[str]:
     """Return the paths that a published datum's outputs have on the branch.
 
     again: what is stored for it is newer than what was published; then its record on the branch says it.
@@ -28,7 +30,7 @@ def published_paths(repo: Repo, head: str, known: Known, old: Published, *, agai
 
 
 def many_published_paths(
-    repo: Repo, head: str, known: Known, olds: Sequence[Published]
+    repo: Repo, head: str, known: StoredResults, olds: Sequence[Published]
 ) -> Iterator[tuple[Published, Sequence[str]]]:
     """Yield the published datums, each with the paths that its outputs have on the branch.
 
@@ -45,7 +47,7 @@ def many_published_paths(
             yield old, recorded_outputs(repo, head, old) if result is None else _at(old, paths)
 
 
-def _result_of(known: Known, old: Published) -> Result | None:
+def _result_of(known: StoredResults, old: Published) -> Result | None:
     """Return the stored result that a published datum is of; None, if there is none any more."""
     results = known.of(old.id)
     exact = next((r for r in results if (r.name, r.words) == (old.name, old.words)), None)

@@ -26,7 +26,7 @@ class Result:
     them · dest: the place in the repo that `out/` was written for (annexed symlinks in it are relative to that depth) ·
     words: of its name that the command did not see; `out/` has tokens for them · matches: [input, repo, path] ·
     variables: of the datum, as the command saw them · record: the object of the run record's message; "" if it has none
-    (see `Known.record`).
+    (see `StoredResults.record`).
     """
 
     id: str
@@ -86,7 +86,7 @@ def id_of_folder(where: str) -> str:
     return where.partition("/")[2].partition(".")[0]
 
 
-class Known:
+class StoredResults:
     """The results on the results branch at one commit. All is read when asked for, ids by their first two digits.
 
     own: the commit of the repo's own results branch; None in a clone that still reads its remote's.

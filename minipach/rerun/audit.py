@@ -30,8 +30,8 @@ from minipach.project.project import Project
 from minipach.project.targets import Targets
 from minipach.records.branch_history import added_paths, outputs_of, record_commits
 from minipach.records.published_state import Published
-from minipach.records.results_branch import Known
-from minipach.rerun.trial import Kept, Processes, Trial, Verdict, reexecute
+from minipach.records.results_branch import StoredResults
+from minipach.rerun.trial import Processes, PublishedFile, RepeatedRun, Verdict, reexecute
 from minipach.scheduling.work_sets import make_set
 from minipach.support.errors import Problem, UserError
 
@@ -58,7 +58,7 @@ class Audit:
     """The sample to run again, then the verdicts. seed: draws the same sample again · remarks: for people."""
 
     seed: int
-    trials: list[Trial] = field(default_factory=list)
+    trials: list[RepeatedRun] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
@@ -158,11 +158,11 @@ def _add_trials(audit: Audit, a: Assessment, chosen: Sequence[Task]) -> None:
         job = str(record.get("minipach", {}).get("job", ""))
         work = make_set(a, base, [task], job, str(logs / _log_name(name)))
         expected = {
-            p: Kept(entries[p].mode, kinds[entries[p].sha, entries[p].mode == SYMLINK][2], entries[p].sha)
+            p: PublishedFile(entries[p].mode, kinds[entries[p].sha, entries[p].mode == SYMLINK][2], entries[p].sha)
             for p in outputs[name]
             if p in entries
         }
-        audit.trials.append(Trial(a.pipeline.name, name, task.id, work, expected))
+        audit.trials.append(RepeatedRun(a.pipeline.name, name, task.id, work, expected))
 
 
 def _published_paths(
@@ -170,7 +170,7 @@ def _published_paths(
 ) -> dict[str, Sequence[str]]:
     """Return the paths that each datum published, from its record or stored result. Others are left out."""
     added = added_paths(a.repo, [commit for commit, _ in records.values()])
-    known: Known | None = None
+    known: StoredResults | None = None
     found: dict[str, Sequence[str]] = {}
     for task in chosen:
         name = task.datum.name
@@ -237,7 +237,7 @@ def run(audit: Audit, jobs: int, notify: Callable[[Verdict], None], *, get: bool
     limits = {name: threading.BoundedSemaphore(most) for name, most in audit.limits.items()}
     with _slots(audit.trials, jobs) as slots:
 
-        def one(trial: Trial) -> Verdict:
+        def one(trial: RepeatedRun) -> Verdict:
             with limits.get(trial.pipeline) or nullcontext():
                 slot = slots[trial.work.repo].get()
                 try:
@@ -259,7 +259,7 @@ def run(audit: Audit, jobs: int, notify: Callable[[Verdict], None], *, get: bool
 
 
 @contextmanager
-def _slots(trials: Sequence[Trial], jobs: int) -> Iterator[dict[str, queue.SimpleQueue[Slot]]]:
+def _slots(trials: Sequence[RepeatedRun], jobs: int) -> Iterator[dict[str, queue.SimpleQueue[Slot]]]:
     """Yield for each repo as many slots as can be in use at once; remove them afterwards, with their processes."""
     owners: list[Owner] = []
     every: list[Slot] = []

@@ -34,7 +34,7 @@ _SHELL = "if command -v bash >/dev/null 2>&1; then exec bash; else exec sh; fi"
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class TrialOutput:
     """A file that a trial wrote. text: its content, if that is short text."""
 
     path: str
@@ -47,7 +47,7 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class ScratchRun:
     """The outcome of a run in scratch. seconds: wall time of the command · why: it failed, as a job would say it."""
 
     pipeline: str
@@ -55,7 +55,7 @@ class Trial:
     id: str
     exit: int
     seconds: float
-    outputs: tuple[Output, ...]
+    outputs: tuple[TrialOutput, ...]
     why: str = ""
 
     def as_json(self) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ChosenDatum:
     """A datum made ready to be tried: as committed now, whether it ran before or not."""
 
     id: str
@@ -91,7 +91,7 @@ class Chosen:
         return self.work.tail[at + 1 :]
 
 
-def choose(project: Project, word: str, *, committed: bool = False) -> Chosen:
+def choose(project: Project, word: str, *, committed: bool = False) -> ChosenDatum:
     """Return the datum that `PIPELINE:DATUM` names; UserError if it is not exactly one, or cannot be tried now.
 
     committed: as in the last commit of the pipeline; else as in its working tree.
@@ -122,12 +122,12 @@ def choose(project: Project, word: str, *, committed: bool = False) -> Chosen:
             )
         task = tasks[names[0]]
         work = make_set(assessment, scratch_base(assessment), [task], _JOB, "")
-        return Chosen(task.id, work)
+        return ChosenDatum(task.id, work)
     finally:
         assessment.close()
 
 
-def run_one(chosen: Chosen, *, get: bool = False) -> Trial:
+def run_one(chosen: ChosenDatum, *, get: bool = False) -> ScratchRun:
     """Run the datum once; what it prints goes to stderr. UserError if its inputs can't be had. get: fetch them."""
     processes = Processes()
     secrets = _secrets(chosen.work)
@@ -146,10 +146,10 @@ def run_one(chosen: Chosen, *, get: bool = False) -> Trial:
         seconds = time.monotonic() - started
         outputs = tuple(_output(slot.path, path) for path in sorted(tried.report.outputs))
     why = tried.failure or tried.message
-    return Trial(chosen.work.pipeline, chosen.name, chosen.id, tried.exit, seconds, outputs, why)
+    return ScratchRun(chosen.work.pipeline, chosen.name, chosen.id, tried.exit, seconds, outputs, why)
 
 
-def open_shell(chosen: Chosen, *, get: bool = False) -> int:
+def open_shell(chosen: ChosenDatum, *, get: bool = False) -> int:
     """Return a shell on this terminal in the place of the datum's command.
 
     Its exit code. get: fetch its inputs first.
@@ -196,10 +196,10 @@ def _scratch(work: WorkSet, *, get: bool) -> Iterator[Slot]:
         repo.close()
 
 
-def _output(slot: Path, path: str) -> Output:
+def _output(slot: Path, path: str) -> TrialOutput:
     there = slot / path
     if there.is_symlink():
-        return Output(path, 0, f"-> {os.readlink(there)}")
+        return TrialOutput(path, 0, f"-> {os.readlink(there)}")
     size = there.stat().st_size
     text = None
     if size <= TEXT_LIMIT:
@@ -209,4 +209,4 @@ def _output(slot: Path, path: str) -> Output:
             text = None
         if text is not None and "\0" in text:
             text = None
-    return Output(path, size, text)
+    return TrialOutput(path, size, text)

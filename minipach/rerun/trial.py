@@ -18,7 +18,7 @@ from typing import Any, Literal
 from minipach.execution.chosen_runtime import chosen_runtime
 from minipach.execution.laid_out import command_line, lay_out
 from minipach.execution.secrets import SecretError, redacting, secret_values
-from minipach.execution.set_try import Report, Tried, judge
+from minipach.execution.set_try import LauncherReport, SetTry, judge
 from minipach.execution.staging import StagingError, locate
 from minipach.git.annex_checksums import content_of
 from minipach.git.annex_keys import content_id, names_content
@@ -32,7 +32,7 @@ Outcome = Literal["reproducible", "different", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class PublishedFile:
     """A published file. mode: git's, octal · key: its annex key, if it is annexed · blob: git's object id."""
 
     mode: str
@@ -41,14 +41,14 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class RepeatedRun:
     """A datum to run again. id: its datum id · expected: what is published for it, by path in the repo."""
 
     pipeline: str
     name: str
     id: str
     work: WorkSet
-    expected: Mapping[str, Kept]
+    expected: Mapping[str, PublishedFile]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def _signal(process: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def reexecute(trial: Trial, slot: Slot, processes: Processes, *, get: bool = False) -> Verdict:
+def reexecute(trial: RepeatedRun, slot: Slot, processes: Processes, *, get: bool = False) -> Verdict:
     """Run a datum in a slot and compare. Every failure comes back as a verdict; no ref and no annex is written.
 
     get: contents that aren't here are fetched first, into the annex of their repo.
@@ -170,7 +170,7 @@ def reexecute(trial: Trial, slot: Slot, processes: Processes, *, get: bool = Fal
     try:
         lay_out(work, slot, get=get, fresh=True)
         secrets = secret_values(work.secrets, work.secrets_folder)
-        tried = Tried(1, "it was cancelled", "", Report())
+        tried = SetTry(1, "it was cancelled", "", LauncherReport())
         for _ in range(work.tries):
             clear_scratch(slot.path)
             started = time.monotonic()
@@ -190,7 +190,7 @@ def reexecute(trial: Trial, slot: Slot, processes: Processes, *, get: bool = Fal
 
 def run_reported(
     work: WorkSet, slot: Slot, processes: Processes, log: Path | None, secrets: Mapping[str, str]
-) -> Tried:
+) -> SetTry:
     """Run a set's command without DataLad. log: as `Processes.run` has it · secrets: values by variable."""
     tested = chosen_runtime(slot.path, work.image).name
     with tempfile.TemporaryDirectory(prefix="minipach-report.") as report:
@@ -199,7 +199,7 @@ def run_reported(
 
 
 def _compare(
-    expected: Mapping[str, Kept], slot: Slot, outputs: Collection[str]
+    expected: Mapping[str, PublishedFile], slot: Slot, outputs: Collection[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Return the paths that (differ, are missing, are extra). outputs: what the datum wrote."""
     written = set(outputs)
@@ -207,7 +207,7 @@ def _compare(
     return tuple(differ), tuple(sorted(expected.keys() - written)), tuple(sorted(written - expected.keys()))
 
 
-def _equal(file: Path, kept: Kept, repo: Repo) -> bool:
+def _equal(file: Path, kept: PublishedFile, repo: Repo) -> bool:
     """Return whether a file has the published content; the executable bit counts where git keeps it."""
     if file.is_symlink():
         return kept.mode == SYMLINK and kept.key is None and blob_id(os.fsencode(os.readlink(file))) == kept.blob

@@ -13,7 +13,7 @@ from typing import Any
 from minipach.environment.record_environment import commit_entries
 from minipach.git.repo import FILE, TreeEntry, need_identity
 from minipach.model.repo_layout import ACCEPTED
-from minipach.planning.accepted import Accepted, Change, Kind
+from minipach.planning.accepted import Accepted, AcceptedChange, Kind
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.branch_check import need_branch
 from minipach.project.project import Project
@@ -29,7 +29,7 @@ class Acceptance:
     """The outcome of an acceptance. kept: datums that stay current · left: datums that are still to run."""
 
     pipeline: str
-    changes: tuple[Change, ...]
+    changes: tuple[AcceptedChange, ...]
     kept: int
     left: int
 
@@ -89,21 +89,21 @@ def _published(a: Assessment) -> Counter[tuple[str, str]]:
     return found
 
 
-def _change(a: Assessment, published: Counter[tuple[str, str]], kind: Kind, why: str) -> Change | None:
+def _change(a: Assessment, published: Counter[tuple[str, str]], kind: Kind, why: str) -> AcceptedChange | None:
     """Return the change of one part of the recipe; None if it counts as what most results have."""
     now = a.counted.code if kind == "code" else a.counted.image
     old = published.most_common(1)[0][0][_KINDS.index(kind)] if published else ""
     if not old or old == now:
         return None
     who = a.repo.ident("AUTHOR").rpartition(">")[0] + ">"
-    return Change(kind, now, old, why, who, datetime.now(UTC).isoformat(timespec="seconds"))
+    return AcceptedChange(kind, now, old, why, who, datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 def _current(a: Assessment) -> int:
     return sum((old := a.state.get(t.datum.name)) is not None and old.id == t.id for t in a.tasks)
 
 
-def _commit(a: Assessment, path: str, changes: tuple[Change, ...], why: str) -> None:
+def _commit(a: Assessment, path: str, changes: tuple[AcceptedChange, ...], why: str) -> None:
     assert a.source is not None
     need_identity(a.repo)
     before = a.repo.objects.read(f"{a.source}:{ACCEPTED}") or b""

@@ -193,7 +193,7 @@ def _commit(repo: Repo, tree: _Tree, path: str) -> str:
 
 def _dataset_id(repo: Repo, commit: str, config: bytes) -> str:
     """Return the id of a dataset. config: its `.datalad/config` at a commit."""
-    with suppress(config_text.NotPlainError):
+    with suppress(config_text.NotPlainConfigError):
         return config_text.values(config).get("datalad.dataset.id", "")
     return repo.config("datalad.dataset.id", f"blob:{commit}:{DATALAD_CONFIG}") or ""
 
@@ -269,9 +269,9 @@ def _edit(repo: Repo, tree: _Tree, path: str, values: Mapping[str, str], keep: s
     old = tree.read(repo, path)
     try:
         if keep is not None and any(_is_stale(k, v, keep) for k, v in config_text.values(old).items()):
-            raise config_text.NotPlainError
+            raise config_text.NotPlainConfigError
         new = config_text.changed(old, values)
-    except config_text.NotPlainError:
+    except config_text.NotPlainConfigError:
         new = _edited_by_git(repo, old, values, keep)
     if new != old:
         tree.write(FILE, new, path)

@@ -23,7 +23,7 @@ _OTHERS = 0.1  # seconds until the next look whether another schedule has given 
 _MOST = 64  # passes at once where an executor takes the sets of all: each keeps a plan and a git process
 
 
-class Source(Protocol):
+class DagSource(Protocol):
     """The part of a schedule that the loop needs."""
 
     executor: Executor | None
@@ -49,7 +49,7 @@ class DagLoop:
 
     def __init__(
         self,
-        source: Source,
+        source: DagSource,
         begin: Callable[[str], Waiting[PipelineReport]],
         end: Callable[[str, PipelineReport], None],
         take: Callable[[str], bool] = lambda path: True,

@@ -11,7 +11,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence, Set
 from typing import Protocol, TypeAlias, TypeVar
 
-from minipach.datums.identity import Recipe
+from minipach.datums.identity import IdentityRecipe
 from minipach.executors.base import Executor
 from minipach.executors.registry import Backend, withdraw_others
 from minipach.git.repo import need_identity
@@ -20,7 +20,7 @@ from minipach.model.failures import LEFT_AFTER, Beginning, named
 from minipach.model.states import SUCCEEDED
 from minipach.model.work_set import Base, Needs, Outcome, WorkSet
 from minipach.planning.assessment import Assessment
-from minipach.planning.plan import Plan, Step, force, publish_forced, skip, without_output
+from minipach.planning.plan import Plan, PlannedDatum, force, publish_forced, skip, without_output
 from minipach.planning.project_plan import drift_remarks
 from minipach.project import output_branch
 from minipach.project.branch_check import need_branch
@@ -103,7 +103,7 @@ class PipelinePass:
         self.flights: list[WorkSet] = []  # of earlier passes
         self.in_flight = 0
         self.deadline: float | None = None
-        self.recipe: Recipe | None = None  # that was planned with
+        self.recipe: IdentityRecipe | None = None  # that was planned with
 
     def run(self, plan: Plan) -> Waiting[PipelineReport]:
         """Run the pass: submit, collect and publish what the quick plan lists; return the report."""
@@ -314,7 +314,7 @@ class PipelinePass:
     def _succeeded(self) -> set[str]:
         return self.ran - self.failed.keys() - self.recovered.keys()
 
-    def _run(self, todo: Sequence[Step], base: Base, job: str, key: int, ended: list[WorkSet]) -> Waiting[None]:
+    def _run(self, todo: Sequence[PlannedDatum], base: Base, job: str, key: int, ended: list[WorkSet]) -> Waiting[None]:
         """Run these datums, in sets whose size follows from what the first ones took.
 
         ended: gets the sets that are done with.
@@ -457,7 +457,7 @@ class PipelinePass:
             count = many(len(report.wrote_nothing), "datum")
             self.scheduler.say(f"{self.name}: {count} wrote nothing: {named(report.wrote_nothing, NAMED)}")
 
-    def _notify_of_the_same(self, lacking: Sequence[Step]) -> None:
+    def _notify_of_the_same(self, lacking: Sequence[PlannedDatum]) -> None:
         """Say what has no result because what has the same content failed, and stood for it."""
         failed = {end.datum_id: name for name, end in self.failed.items()}
         same = [s for s in lacking if s.action == "reuse" and s.id in failed]

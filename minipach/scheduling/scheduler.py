@@ -20,7 +20,7 @@ from minipach.model.states import GOING, STOPPED, PipelineState
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.planning.plan import Plan
 from minipach.project.create import adopt, adopt_all
-from minipach.project.discovery import Place
+from minipach.project.discovery import PipelineLocation
 from minipach.project.lock import Alone, Claims
 from minipach.project.project import Project
 from minipach.project.settings import give_up_after
@@ -126,7 +126,7 @@ class Scheduler:
             maintain(self.project.repo)
         return ScheduleReport(tuple(reports.values()), tuple(self._problems), new)
 
-    def _new(self, targets: Targets) -> list[Place]:
+    def _new(self, targets: Targets) -> list[PipelineLocation]:
         """Return the folders that this pass makes datasets of, as far as all that they take from is there by then."""
         project = self.project
         known = set(project.repos)

@@ -25,7 +25,7 @@ from minipach.records.service_state import (
 from minipach.services.decide import SETTLED, START_LIMIT, Running, Situation, decide, word_for
 from minipach.services.front import ADDRESS, Front, Loop
 from minipach.services.instance import Instance
-from minipach.services.wanted import Wanted, places, tips_of, wanted
+from minipach.services.wanted import WantedService, places, tips_of, wanted
 from minipach.support.errors import Problem, UserError
 
 _BUSY = 0.1  # seconds between two turns while something starts
@@ -43,7 +43,7 @@ class _Watched:
     service: Service
     front: Front
     folders: tuple[Path, ...]
-    wanted: Wanted | None = None
+    wanted: WantedService | None = None
     problem: str = ""
     serving: Instance | None = None
     coming: Instance | None = None
@@ -70,7 +70,7 @@ def _running(instance: Instance | None) -> Running | None:
     return Running(instance.datum, instance.state, instance.seconds) if instance is not None else None
 
 
-class Supervisor:
+class ServiceSupervisor:
     """The supervisor of a project's services. `run` returns when `end` was called."""
 
     def __init__(self, project: Project, notify: Callable[[str], None], only: Sequence[str] = ()) -> None:
@@ -86,7 +86,7 @@ class Supervisor:
         self._ended = threading.Event()
         self._loop = Loop()
         self._services: dict[str, _Watched] = {}
-        self._looking: Future[dict[str, Wanted | UserError]] | None = None
+        self._looking: Future[dict[str, WantedService | UserError]] | None = None
         self._pool = ThreadPoolExecutor(1)
         self._enders = ThreadPoolExecutor(4)
         self._project = project
@@ -170,7 +170,7 @@ class Supervisor:
         if due or (not self._services and now % _LOOK < _CALM):
             self._looking = self._pool.submit(self._find, due)
 
-    def _find(self, due: Sequence[str]) -> dict[str, Wanted | UserError]:
+    def _find(self, due: Sequence[str]) -> dict[str, WantedService | UserError]:
         """Return what services are to run. In a thread: it may fetch an image."""
         project = Project(self._root)
         try:
@@ -178,7 +178,7 @@ class Supervisor:
         except (UserError, GitError, OSError) as error:  # the project can't be read just now
             return dict.fromkeys(due, _as_problem(error))
         self._project = project
-        found: dict[str, Wanted | UserError] = {}
+        found: dict[str, WantedService | UserError] = {}
         for path in due:
             try:
                 found[path] = wanted(project, path)
@@ -186,7 +186,7 @@ class Supervisor:
                 found[path] = _as_problem(error)
         return found
 
-    def _take(self, found: dict[str, Wanted | UserError]) -> None:
+    def _take(self, found: dict[str, WantedService | UserError]) -> None:
         self._list(self._project)
         for path, answer in found.items():
             one = self._services.get(path)

@@ -20,7 +20,7 @@ _JOB = "0" * 32  # a service is no job
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedService:
     """The goal of a service. datum: the id, None: there is no datum · work: how it runs · why: there is no datum."""
 
     datum: str | None
@@ -28,7 +28,7 @@ class Wanted:
     why: str = ""
 
 
-def wanted(project: Project, path: str) -> Wanted:
+def wanted(project: Project, path: str) -> WantedService:
     """Return what a service is to run, as committed; an image that is not here is fetched or built.
 
     Raises:
@@ -43,17 +43,17 @@ def wanted(project: Project, path: str) -> Wanted:
             fix = f"minipach schedule {pipeline.name}"
             raise UserError(Problem("pipeline.not-a-dataset", path, "not a dataset yet", fix))
         if assessment.has_nothing:
-            return Wanted(None, why="an input has nothing yet")
+            return WantedService(None, why="an input has nothing yet")
         if problems := service_problems(pipeline, assessment.datums):
             raise UserError(problems)
         if not assessment.datums:
-            return Wanted(None, why=assessment.no_datums)
+            return WantedService(None, why=assessment.no_datums)
         base = build_base(assessment)
         if assessment.image.is_away or assessment.image.source is not None:
             assessment.refresh()  # it was fetched just now, and has a content id
         (task,) = assessment.tasks
         work = make_set(assessment, base, [task], _JOB, "")
-        return Wanted(task.id, replace(work, timeout=None))
+        return WantedService(task.id, replace(work, timeout=None))
     finally:
         assessment.close()
 

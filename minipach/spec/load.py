@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from minipach.model.clock import TICK_GLOB, Clock
 from minipach.model.pipeline import (
+    BranchTrigger,
     BrokenSpec,
     Combination,
     Input,
@@ -26,7 +27,6 @@ from minipach.model.pipeline import (
     Service,
     SetSpec,
     Transform,
-    Trigger,
     default_name,
 )
 from minipach.spec.cron_line import parse_line, parse_moment
@@ -394,11 +394,13 @@ def _pfs(spec: PfsSpec, own: str) -> PfsInput:
     )
 
 
-def _trigger(spec: PfsSpec) -> Trigger | None:
+def _trigger(spec: PfsSpec) -> BranchTrigger | None:
     given = spec.trigger
     if given is None:
         return None
-    return Trigger(given.branch or spec.branch or None, given.commits, given.size or 0, given.cron_spec, given.all)
+    return BranchTrigger(
+        given.branch or spec.branch or None, given.commits, given.size or 0, given.cron_spec, given.all
+    )
 
 
 def _pairs(values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

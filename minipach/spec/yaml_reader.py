@@ -86,7 +86,7 @@ class Null:
 
 
 @dataclass(frozen=True)
-class Place:
+class Position:
     """The position of a value; `key` is that of its key (for list items and the top: the value's own)."""
 
     key: Mark
@@ -106,7 +106,7 @@ class Document:
     """The data, the places, and what is wrong so far, with marks instead of locations."""
 
     data: object = None
-    places: dict[Loc, Place] = field(default_factory=dict)
+    places: dict[Loc, Position] = field(default_factory=dict)
     problems: list[tuple[Mark, Problem]] = field(default_factory=list)
     reported: set[Loc] = field(default_factory=set)
 
@@ -159,7 +159,7 @@ def read_yaml(text: str) -> Document:
     No object is ever constructed and aliases are expanded up to a limit, so a hostile file costs no more
     than a message. When `Document.problems` is not empty, `Document.data` is what could be understood.
     """
-    document = Document(places={(): Place(Mark(1, 1), Mark(1, 1))})
+    document = Document(places={(): Position(Mark(1, 1), Mark(1, 1))})
     if len(text) > MAX_CHARACTERS:
         document.add(
             (), "spec.too-large", f"more than {MAX_CHARACTERS:,} characters", "move data and scripts into files"
@@ -215,11 +215,11 @@ class _Walk:
             raise _TooMuch(mark, "nested too deep", f"use at most {MAX_DEPTH} levels")
         parents = (*parents, id(node))
         if isinstance(node, yaml.MappingNode):
-            self._document.places[loc] = Place(key or mark, mark)
+            self._document.places[loc] = Position(key or mark, mark)
             self._check_tag(node, loc, {_TAG + "map"})
             return self._mapping(node, loc, parents)
         if isinstance(node, yaml.SequenceNode):
-            self._document.places[loc] = Place(key or mark, mark)
+            self._document.places[loc] = Position(key or mark, mark)
             self._check_tag(node, loc, {_TAG + "seq"})
             return [self.value(item, (*loc, n), None, parents) for n, item in enumerate(node.value)]
         if not isinstance(node, yaml.ScalarNode):
@@ -228,7 +228,7 @@ class _Walk:
         if node.tag in _TEXT_TAGS and node.style not in ("|", ">") and (before := _ANCHOR_OR_TAG.match(raw)):
             raw = raw[before.end() :]
             mark = Mark(mark.line, mark.column + before.end())
-        self._document.places[loc] = Place(key or mark, mark, raw)
+        self._document.places[loc] = Position(key or mark, mark, raw)
         return self._scalar(node, loc)
 
     def _mapping(self, node: yaml.MappingNode, loc: Loc, parents: tuple[int, ...]) -> dict[str, object]:
@@ -384,4 +384,4 @@ def _character_starts(raw: str) -> list[int]:
     return starts
 
 
-__all__ = ["Document", "Loc", "Mark", "Null", "Number", "Place", "camel", "read_yaml", "show", "snake"]
+__all__ = ["Document", "Loc", "Mark", "Null", "Number", "Position", "camel", "read_yaml", "show", "snake"]

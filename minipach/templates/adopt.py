@@ -23,7 +23,7 @@ from minipach.support.errors import Problem, UserError
 from minipach.support.text import suggest
 from minipach.templates.draft import Draft, DraftFile, to_yaml
 from minipach.templates.inputs import repo_around, stage_inputs
-from minipach.templates.makefile import Rule, patterns, read_pattern, read_rules, read_target
+from minipach.templates.makefile import MakeRule, patterns, read_pattern, read_rules, read_target
 from minipach.templates.stage import CODE_FOLDERS, Laid, Stage, folder_of, in_project, is_code, script
 
 _MANY = 8  # outputs of one pipeline; more than these are one input, and each of them is an input otherwise
@@ -33,7 +33,7 @@ _ORIGIN = re.compile(r"# made by minipach new, from (.+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class AdoptionStep:
     """A target and the pipeline that it becomes.
 
     Args:
@@ -65,11 +65,11 @@ class Adoption:
 
     project: Project
     file: Path
-    rules: dict[str, Rule]
+    rules: dict[str, MakeRule]
     made: dict[str, str] = field(default_factory=dict)
     before: dict[str, str] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
-    members: dict[str, Rule] = field(default_factory=dict)
+    members: dict[str, MakeRule] = field(default_factory=dict)
     stages: dict[str, Stage] = field(default_factory=dict)
 
     def note(self, target: str, pipeline: str) -> None:
@@ -77,7 +77,7 @@ class Adoption:
         for rule in (self.members.get(target) or self.rules[target], *self._members_of(target)):
             self.made[rule.target] = pipeline
 
-    def _members_of(self, target: str) -> Sequence[Rule]:
+    def _members_of(self, target: str) -> Sequence[MakeRule]:
         return self.rules[target].members if target in self.rules else ()
 
     def has_recipe(self, target: str) -> bool:
@@ -105,7 +105,7 @@ class Adoption:
                 chosen.append(target)
         return chosen
 
-    def step(self, target: str) -> Step | None:
+    def step(self, target: str) -> AdoptionStep | None:
         """Return the pipeline for a target, with those that were made before as upstream; None: there can be none.
 
         The reason is in `skipped` then.
@@ -118,7 +118,7 @@ class Adoption:
             self.skipped.append(f"{target}: {problem.message.rstrip('. ')}")
             return None
         path = in_project(self.project, target, self.file.parent, target)
-        return Step(target, *found, path if (self.project.root / path).exists() else "")
+        return AdoptionStep(target, *found, path if (self.project.root / path).exists() else "")
 
     def _name(self, target: str) -> str:
         """Return a name for the pipeline of a target that nothing in the project has."""
@@ -153,7 +153,7 @@ def adoption(project: Project, file: Path) -> Adoption:
             known[origin[1]] = place.path
     rules = read_rules(file)
     stages: dict[str, Stage] = {}
-    members: dict[str, Rule] = {}
+    members: dict[str, MakeRule] = {}
     for pattern in patterns(rules):
         alone = any(origin_of(project, file, member.target) in known for member in pattern.members)
         stage = None if alone or _no_pipeline(pattern.target, pattern) else read_pattern(file, pattern)
@@ -175,10 +175,10 @@ def origin_of(project: Project, file: Path, target: str) -> str:
     return f"{there.relative_to(Path(project.root).resolve()).as_posix()}:{target}"
 
 
-def _in_order(rules: Mapping[str, Rule]) -> dict[str, Rule]:
+def _in_order(rules: Mapping[str, MakeRule]) -> dict[str, MakeRule]:
     """Return the rules, each after those that it depends on; make reports circles and drops them."""
     pattern_of = {member.target: target for target, rule in rules.items() for member in rule.members}
-    found: dict[str, Rule] = {}
+    found: dict[str, MakeRule] = {}
 
     def reads_of(target: str) -> Iterator[str]:
         return (pattern_of.get(read, read) for read in rules[target].reads)
@@ -202,7 +202,7 @@ def _in_order(rules: Mapping[str, Rule]) -> dict[str, Rule]:
     return found
 
 
-def _no_pipeline(target: str, rule: Rule) -> str:
+def _no_pipeline(target: str, rule: MakeRule) -> str:
     """Return why a rule becomes no pipeline, or ""."""
     if rule.phony:
         return "a phony target, which makes no file" + ("; its prerequisites are steps" if not rule.has_recipe else "")
@@ -343,13 +343,13 @@ def _draft(adoption: Adoption, stage: Stage, name: str) -> tuple[str, Draft]:
     return name, Draft(spec, notes, (run,), (*left_out, *stage.left_out), origin)
 
 
-def _members_in(reads: Sequence[str], pattern: Rule) -> list[str]:
+def _members_in(reads: Sequence[str], pattern: MakeRule) -> list[str]:
     """Return the targets of a pattern that a stage reads, in its order."""
     targets = {member.target for member in pattern.members}
     return [read for read in dict.fromkeys(reads) if read in targets]
 
 
-def read_group(stage: Stage, pattern: Rule) -> Stage | None:
+def read_group(stage: Stage, pattern: MakeRule) -> Stage | None:
     """Return a stage that reads all targets of a pattern, with `*` in its commands where it lists them.
 
     None if a command names some of them otherwise, or a shell would not replace the `*` by the same files.
@@ -393,7 +393,7 @@ def _is_committed(project: Project, path: str) -> bool:
     return head is not None and bool(repo.ls_tree(head, f":(top,literal){folder_in(path, holder)}"))
 
 
-def first_look(project: Project, step: Step, given: dict[str, Pipeline | BrokenSpec]) -> tuple[list[str], str]:
+def first_look(project: Project, step: AdoptionStep, given: dict[str, Pipeline | BrokenSpec]) -> tuple[list[str], str]:
     """Return the datums that a step's pipeline would have, or why they are not known yet.
 
     Args:

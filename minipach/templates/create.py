@@ -41,7 +41,7 @@ _DOCKERFILES = {"dockerfile", "containerfile"}
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class NewPipeline:
     """The pipeline that the user asks for.
 
     Args:
@@ -63,7 +63,7 @@ class Wanted:
     arguments: Sequence[str] = ()
 
 
-def draft_of(project: Project, wanted: Wanted, directory: Path) -> Draft:
+def draft_of(project: Project, wanted: NewPipeline, directory: Path) -> Draft:
     """Return the draft of a pipeline. Writes nothing.
 
     Args:
@@ -179,7 +179,7 @@ def _inside(project: Project, name: str) -> bool:
     return there == root / name and all(not p.exists() or p.is_dir() for p in (there, *there.parents))
 
 
-def _plain(project: Project, wanted: Wanted) -> Draft:
+def _plain(project: Project, wanted: NewPipeline) -> Draft:
     words = wanted.inputs or [only_repo(project, wanted.name)]
     found, guesses = inputs_of(project, words, but=wanted.name)
     if wanted.command:
@@ -188,7 +188,7 @@ def _plain(project: Project, wanted: Wanted) -> Draft:
     return Draft({"input": found, "transform": {"cmd": command}}, {"input": guesses, "transform": more}, files)
 
 
-def _from_source(project: Project, wanted: Wanted, directory: Path) -> Draft:
+def _from_source(project: Project, wanted: NewPipeline, directory: Path) -> Draft:
     if not _names_file(wanted.source, directory) and exists(wanted.source, project):
         return _from_template(project, wanted)
     if wanted.values:
@@ -257,7 +257,7 @@ def _are_tracked(project: Project, root: Path, paths: Sequence[Path]) -> bool:
     return {os.fsencode(word) for word in words} <= set(found)
 
 
-def _from_template(project: Project, wanted: Wanted) -> Draft:
+def _from_template(project: Project, wanted: NewPipeline) -> Draft:
     if wanted.command or wanted.image:
         option = "--image" if wanted.image else "--"
         fix = f"see its parameters: minipach templates show {wanted.source}"
@@ -270,7 +270,7 @@ def _names_file(word: str, directory: Path) -> bool:
     return (directory / word).is_file() or (directory / word.rpartition(":")[0]).is_file()
 
 
-def _staged(project: Project, wanted: Wanted, stage: Stage, left_out: Sequence[str]) -> Draft:
+def _staged(project: Project, wanted: NewPipeline, stage: Stage, left_out: Sequence[str]) -> Draft:
     if wanted.inputs:
         raise UserError(Problem("new.two-inputs", "--input", f"{stage.name} says what it reads", "leave out --input"))
     parts = from_stage(project, stage, wanted.name)
@@ -278,7 +278,7 @@ def _staged(project: Project, wanted: Wanted, stage: Stage, left_out: Sequence[s
     return Draft(spec, {"transform": parts.guesses}, parts.files, (*left_out, *parts.left_out), stage.name)
 
 
-def _of_image(wanted: Wanted, file: Path, found: dict[str, object], guesses: Sequence[str]) -> Draft:
+def _of_image(wanted: NewPipeline, file: Path, found: dict[str, object], guesses: Sequence[str]) -> Draft:
     words, folder, left_out = read_dockerfile(file)
     if not words and not wanted.command:
         fix = "name one: minipach new NAME --from Dockerfile -- COMMAND"

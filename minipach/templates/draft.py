@@ -12,7 +12,7 @@ import yaml
 from minipach.spec.validate import check_inputs, check_secrets, check_shared_code, validate
 from minipach.spec.yaml_reader import Document, Loc, Mark, read_yaml
 from minipach.support.errors import Problem, UserError, each_once
-from minipach.templates.rendered_spec import Source
+from minipach.templates.rendered_spec import RenderedFrom
 
 _WIDTH = 10_000  # characters: no value is folded
 _ESSENTIAL: tuple[Loc, ...] = ((), ("input",), ("transform",), ("transform", "cmd"))
@@ -48,7 +48,7 @@ class Draft:
     left_out: tuple[str, ...] = ()
     origin: str = ""
     text: str = ""
-    rendering: Source | None = None
+    rendering: RenderedFrom | None = None
 
     def sentences(self) -> list[str]:
         """Return all guesses, in the order of the spec."""

@@ -56,7 +56,7 @@ class SpecText:
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
+class SpecPreview:
     """The effect of a spec before it is saved. plan: None where it can't be planned, for `problems`."""
 
     problems: tuple[Problem, ...]
@@ -243,20 +243,20 @@ def input_of(kind: str, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
 # --- the effect ---
 
 
-def preview(project: Project, spec: SpecText) -> Preview:
+def preview(project: Project, spec: SpecText) -> SpecPreview:
     """Return the effect of a spec on its datums, as if it were committed. Writes nothing but a cache of its own."""
     name = project.name_of(spec.path)
     try:
         params = project.parameters_for(spec.text, spec.path)
         pipeline = load_spec(spec.text, source=spec.source, folder=name, params=params)
     except UserError as error:
-        return Preview(error.problems, project=_with(project, spec.path, BrokenSpec(error.problems)))
+        return SpecPreview(error.problems, project=_with(project, spec.path, BrokenSpec(error.problems)))
     found = _with(project, spec.path, pipeline)
     if trouble := found.problems.get(spec.path):
-        return Preview(tuple(trouble), project=found)
+        return SpecPreview(tuple(trouble), project=found)
     plans = plan_project(found, Targets((spec.path,), {}, frozenset({spec.path})))
     cost = expected_cost(found, plans.plans, slots(found.repo, None))
-    return Preview(plans.problems, plans.plans[0], cost.text() if cost else "", found)
+    return SpecPreview(plans.problems, plans.plans[0], cost.text() if cost else "", found)
 
 
 def _with(project: Project, path: str, pipeline: Any) -> Project:

@@ -18,7 +18,7 @@ from minipach.templates.draft import Draft
 from minipach.templates.inputs import guess_glob, need_repo, only_repo
 from minipach.templates.parameters import value_of_text
 from minipach.templates.render import InputValue, as_draft
-from minipach.templates.sources import Source, sources
+from minipach.templates.sources import TemplateSource, sources
 from minipach.templates.template import Template, read_template
 
 
@@ -140,7 +140,7 @@ def inputs_of_template(
     return found
 
 
-def _listed(source: Source, name: str, folder: str) -> Listed:
+def _listed(source: TemplateSource, name: str, folder: str) -> Listed:
     try:
         template = read_template(name, source.files(folder), source.place(folder))
     except UserError as error:
@@ -148,7 +148,7 @@ def _listed(source: Source, name: str, folder: str) -> Listed:
     return Listed(name, template.version, template.summary)
 
 
-def _find(name: str, project: Project | None) -> tuple[Source, str]:
+def _find(name: str, project: Project | None) -> tuple[TemplateSource, str]:
     for source, names in _names(project):
         if name in names:
             return source, names[name]
@@ -160,7 +160,7 @@ def _find(name: str, project: Project | None) -> tuple[Source, str]:
     raise UserError(Problem("template.not-found", printable(name)[:80], "no template of this name", fix))
 
 
-def _names(project: Project | None) -> list[tuple[Source, dict[str, str]]]:
+def _names(project: Project | None) -> list[tuple[TemplateSource, dict[str, str]]]:
     found = []
     for source in sources(project):
         try:

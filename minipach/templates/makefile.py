@@ -129,7 +129,7 @@ def _unkept(text: str) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class MakeRule:
     """A rule of a Makefile, or a pattern that several of its rules follow.
 
     Args:
@@ -150,10 +150,10 @@ class Rule:
     several: bool = False
     stem: str = ""
     recipe: str = ""
-    members: tuple[Rule, ...] = ()
+    members: tuple[MakeRule, ...] = ()
 
 
-def read_rules(file: Path) -> dict[str, Rule]:
+def read_rules(file: Path) -> dict[str, MakeRule]:
     """Return the rules of a Makefile by target, in the order of make's own list; those of pattern rules, too.
 
     Raises:
@@ -175,9 +175,9 @@ def _blocks(database: str) -> Iterator[tuple[re.Match[str], list[str]]]:
             yield rule, lines
 
 
-def _entries(database: str) -> dict[str, Rule]:
+def _entries(database: str) -> dict[str, MakeRule]:
     """Return the entries of the files in what `make -p` prints."""
-    found: dict[str, Rule] = {}
+    found: dict[str, MakeRule] = {}
     for rule, lines in _blocks(database):
         if _SPECIAL.search(rule[1]):
             continue
@@ -191,17 +191,17 @@ def _entries(database: str) -> dict[str, Rule]:
         recipe = next((at[1] for line in lines if (at := _RECIPE_LINE.match(line))), "")
         for target in rule[1].split():
             reads = tuple(dict.fromkeys(rule[2].lstrip(":").split()))
-            found[target] = Rule(target, reads, stem=stem, recipe=recipe, **flags)
+            found[target] = MakeRule(target, reads, stem=stem, recipe=recipe, **flags)
     return found
 
 
-def patterns(rules: Mapping[str, Rule]) -> list[Rule]:
+def patterns(rules: Mapping[str, MakeRule]) -> list[MakeRule]:
     """Return the patterns that two or more rules with the same recipe follow: only their stems differ.
 
     Args:
         rules: The rules by target. make has named the stem of those that a pattern rule has made.
     """
-    alike: dict[tuple[str, int], list[Rule]] = {}
+    alike: dict[tuple[str, int], list[MakeRule]] = {}
     for rule in rules.values():
         if rule.stem and "/" not in rule.stem and rule.recipe and not (rule.several or rule.phony):
             alike.setdefault((rule.recipe, len(rule.reads)), []).append(rule)
@@ -213,7 +213,7 @@ def patterns(rules: Mapping[str, Rule]) -> list[Rule]:
         words = zip(*((rule.target, *rule.reads) for rule in members), strict=True)
         target, *reads = (_pattern(word, [rule.stem for rule in members]) for word in words)
         if len(members) > 1 and target and "%" in target and all(reads) and any("%" in read for read in reads):
-            found.append(Rule(target, tuple(reads), has_recipe=True, members=tuple(members)))
+            found.append(MakeRule(target, tuple(reads), has_recipe=True, members=tuple(members)))
     return found
 
 
@@ -229,7 +229,7 @@ def _pattern(words: Sequence[str], stems: Sequence[str]) -> str:
     return common.pop() if len(common) == 1 else ""
 
 
-def read_pattern(file: Path, rule: Rule) -> Stage | None:
+def read_pattern(file: Path, rule: MakeRule) -> Stage | None:
     """Return the pattern as a stage whose paths have `%`, and whose commands have `${STEM}`.
 
     None if the commands of its members differ in more than the stem, or the shell would not replace it.
@@ -257,7 +257,7 @@ def read_pattern(file: Path, rule: Rule) -> Stage | None:
     return _as_make_runs(file, stage, _ask(file, ["-pq", member], ok=(0, 1)), member)
 
 
-def _all_reads(rule: Rule) -> list[str]:
+def _all_reads(rule: MakeRule) -> list[str]:
     return list(dict.fromkeys(read for member in rule.members for read in member.reads))
 
 

@@ -15,7 +15,7 @@ from minipach.spec.yaml_reader import Null, Number, read_yaml
 from minipach.support.errors import Problem, UserError, each_once
 from minipach.templates.draft import Draft, to_yaml, without_refused
 from minipach.templates.jsonnet import evaluated
-from minipach.templates.rendered_spec import Source
+from minipach.templates.rendered_spec import RenderedFrom
 
 _RENAMED = {"atom": "pfs"}  # of an input
 _RENAMED_FIELDS = {
@@ -40,7 +40,7 @@ def from_pachyderm(file: Path, name: str, arguments: Sequence[str] = ()) -> Draf
     source = None
     if file.suffix == ".jsonnet":
         made = evaluated(file, arguments)
-        text, source = made.text, Source(file.name, made.arguments, {file.name: made.own, **made.imports})
+        text, source = made.text, RenderedFrom(file.name, made.arguments, {file.name: made.own, **made.imports})
     elif arguments:
         raise UserError(Problem("new.no-arguments", "--arg", f"{file.name} is no jsonnet template", "leave out --arg"))
     else:

@@ -22,7 +22,7 @@ _DIGITS = 12  # of a hash
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class RenderedFrom:
     """The template that a spec was rendered from.
 
     Args:
@@ -44,7 +44,7 @@ class Source:
         return f"{_BEGINS}{json.dumps(found)}\n"
 
 
-def read_source(spec: Path) -> Source | None:
+def read_source(spec: Path) -> RenderedFrom | None:
     """Return what a spec was rendered from; None for one that was not, or whose line is damaged."""
     try:
         with spec.open("rb") as stream:
@@ -55,7 +55,7 @@ def read_source(spec: Path) -> Source | None:
         return None
     try:
         found = json.loads(first[len(_BEGINS) :])
-        source = Source(found["template"], found["arguments"], found["files"], found["spec"])
+        source = RenderedFrom(found["template"], found["arguments"], found["files"], found["spec"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     rows = (source.arguments, source.files)
@@ -63,12 +63,12 @@ def read_source(spec: Path) -> Source | None:
     return source if good and all(isinstance(text, str) for text in (source.template, source.spec)) else None
 
 
-def is_edited(spec: str, source: Source) -> bool:
+def is_edited(spec: str, source: RenderedFrom) -> bool:
     """Return whether a spec has other text below its first line than what was rendered."""
     return _hash(spec.partition("\n")[2]) != source.spec
 
 
-def template_of(project: Project, name: str, source: Source) -> Path | None:
+def template_of(project: Project, name: str, source: RenderedFrom) -> Path | None:
     """Return the template of a pipeline's spec; None if its path leads out of the project, or to no small file."""
     return _file(project, os.path.join(name, source.template))
 

@@ -20,7 +20,7 @@ _MOST = 20_000_000  # bytes of output
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ChildAnswer:
     """The end of a child: its exit code, its output and the last line of its errors."""
 
     code: int
@@ -47,7 +47,7 @@ def run_boxed(
     memory: int,
     parts: Sequence[Path] = (),
     env: Mapping[str, str] | None = None,
-) -> Answer:
+) -> ChildAnswer:
     """Run a program without network, and without a file that it could change. It sees no home of a user.
 
     Args:
@@ -85,7 +85,7 @@ def run_boxed(
 
 def run_limited(
     command: Sequence[str], *, folder: Path, place: str, seconds: int, memory: int, called: str = ""
-) -> Answer:
+) -> ChildAnswer:
     """Run a program that runs no code of what it reads, with limits of time, memory and output. Raises UserError.
 
     called: what the program is called in messages.
@@ -99,7 +99,9 @@ def _limited(command: Sequence[str], seconds: int, memory: int) -> list[str]:
     return ["/bin/sh", "-c", limits, "sh", *command]
 
 
-def _run(command: Sequence[str], env: Mapping[str, str], place: str, name: str, seconds: int, folder: Path) -> Answer:
+def _run(
+    command: Sequence[str], env: Mapping[str, str], place: str, name: str, seconds: int, folder: Path
+) -> ChildAnswer:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:  # files: `ulimit -f` holds for them
         try:
             done = subprocess.run(
@@ -119,7 +121,7 @@ def _run(command: Sequence[str], env: Mapping[str, str], place: str, name: str, 
         err.seek(max(0, err.seek(0, os.SEEK_END) - 10_000))
         lines = err.read().decode("utf-8", "replace").strip().splitlines()
         said = printable(lines[-1])[:500] if lines else f"exit code {done.returncode}"
-        return Answer(done.returncode, out.read(_MOST).decode("utf-8", "surrogateescape"), said)
+        return ChildAnswer(done.returncode, out.read(_MOST).decode("utf-8", "surrogateescape"), said)
 
 
 def _homes() -> list[str]:

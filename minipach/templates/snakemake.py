@@ -35,7 +35,7 @@ _OWN = {"tmpdir", "_cores", "_nodes", "mem", "mem_mib", "disk", "disk_mib", "mem
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class SnakemakeRule:
     """A rule: in its texts, `MPW_NAME_WPM` stands for a wildcard.
 
     Args:
@@ -65,7 +65,7 @@ class Rule:
     guesses: tuple[str, ...] = ()
 
 
-def read_rule(file: Path, wanted: str) -> Rule:
+def read_rule(file: Path, wanted: str) -> SnakemakeRule:
     """Return a rule of a Snakefile, or the one that makes a file.
 
     Args:
@@ -95,7 +95,7 @@ def read_rule(file: Path, wanted: str) -> Rule:
         raise UserError(Problem("new.no-answer", str(file), message, "check it: snakemake --list-rules")) from None
 
 
-def from_rule(project: Project, rule: Rule, but: str) -> Draft:
+def from_rule(project: Project, rule: SnakemakeRule, but: str) -> Draft:
     """Return the draft of a pipeline that runs a rule: one datum for each value of its wildcards.
 
     Args:
@@ -135,7 +135,7 @@ def from_rule(project: Project, rule: Rule, but: str) -> Draft:
     return _draft(rule, found, command, made_files, guesses, left_out)
 
 
-def _concrete(project: Project, rule: Rule, but: str) -> Draft:
+def _concrete(project: Project, rule: SnakemakeRule, but: str) -> Draft:
     """Return the draft of a pipeline of one datum."""
     stage = Stage(rule.name, rule.folder, rule.inputs, rule.outputs, [*_log_folders(rule), in_shell(rule.shell)])
     made = from_stage(project, stage, but)
@@ -146,7 +146,7 @@ def _concrete(project: Project, rule: Rule, but: str) -> Draft:
     return _draft(rule, made.input, ["bash", "code/run.sh"], files, made.guesses, made.left_out)
 
 
-def _rule(file: Path, folder: Path, wanted: str, found: dict[str, Any]) -> Rule:
+def _rule(file: Path, folder: Path, wanted: str, found: dict[str, Any]) -> SnakemakeRule:
     if found.get("error"):
         message = f"Snakemake fails: {printable(str(found['error']))[:300]}"
         raise UserError(Problem("new.no-answer", str(file), message, "check it: snakemake --list-rules"))
@@ -173,7 +173,7 @@ def _rule(file: Path, folder: Path, wanted: str, found: dict[str, Any]) -> Rule:
     for path, flags in outputs:
         left_out += [f"{flag}({_braces(path)}): no counterpart" for flag in flags if flag not in ("directory", "touch")]
     touched = "".join(f"\ntouch {shlex.quote(path)}" for path, flags in outputs if "touch" in flags)
-    return Rule(
+    return SnakemakeRule(
         name=f"{file.name}:{wanted or found['rule']}",
         folder=folder,
         wildcards=tuple(map(str, found["wildcards"])),
@@ -322,7 +322,7 @@ def _carried(found: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _draft(
-    rule: Rule,
+    rule: SnakemakeRule,
     found: dict[str, Any],
     command: Sequence[str],
     files: Sequence[DraftFile],
@@ -379,7 +379,7 @@ def _member(members: dict[str, _Member], repo: str, below: str) -> str:
     return name
 
 
-def _joined(rule: Rule, members: dict[str, _Member]) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+def _joined(rule: SnakemakeRule, members: dict[str, _Member]) -> tuple[dict[str, Any], dict[str, str], list[str]]:
     """Return the input, the placeholder of each wildcard, and what is a guess in it."""
     if not members:
         fix = "datalad create -d . --force FOLDER makes a folder with data a dataset"
@@ -411,7 +411,7 @@ def _joined(rule: Rule, members: dict[str, _Member]) -> tuple[dict[str, Any], di
     return (parts[0] if len(parts) == 1 else {"cross": parts}), where, guesses
 
 
-def _places(rule: Rule, members: dict[str, _Member]) -> dict[str, str]:
+def _places(rule: SnakemakeRule, members: dict[str, _Member]) -> dict[str, str]:
     """Return the placeholder of each wildcard. Raises UserError if one is in no path of an input."""
     where: dict[str, str] = {}
     for name, member in members.items():
@@ -432,7 +432,7 @@ def _pfs(name: str, member: _Member) -> dict[str, Any]:
     return {"pfs": pfs}
 
 
-def _script(rule: Rule, links: Sequence[tuple[str, str]], code: Sequence[str]) -> str:
+def _script(rule: SnakemakeRule, links: Sequence[tuple[str, str]], code: Sequence[str]) -> str:
     lines = [
         "#!/bin/bash",
         f"# {printable(rule.name)}, made by minipach new",
@@ -452,7 +452,7 @@ def _script(rule: Rule, links: Sequence[tuple[str, str]], code: Sequence[str]) -
     return "\n".join(lines) + "\n"
 
 
-def _log_folders(rule: Rule) -> list[str]:
+def _log_folders(rule: SnakemakeRule) -> list[str]:
     folders = sorted({posixpath.dirname(posixpath.normpath(word)) for word in rule.log} - {""})
     return [f"mkdir -p -- {shlex.quote(folder)}" for folder in folders]
 

@@ -36,7 +36,7 @@ _ADDRESS = re.compile(r"[A-Za-z0-9+]+://|[^/\s]+@?[^/\s]*:")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class TemplateSource:
     """A place of templates.
 
     Args:
@@ -107,9 +107,9 @@ class Source:
         return f"{self.name}/{name}" if self.name else name
 
 
-def sources(project: Project | None) -> list[Source]:
+def sources(project: Project | None) -> list[TemplateSource]:
     """Return all sources: first the one that comes with minipach, then the user's own, by name."""
-    found = [Source("", str(_BUILT_IN))]
+    found = [TemplateSource("", str(_BUILT_IN))]
     if project is None:
         return found
     out = os.fsdecode(Repo(project.root).git("config", "-z", "--get-regexp", rf"^{_SECTION}\..*\.url$", ok=(0, 1)))
@@ -122,7 +122,7 @@ def sources(project: Project | None) -> list[Source]:
     return found + [_own(project, name, url) for name, url in sorted(own.items())]
 
 
-def add_source(project: Project, name: str, url: str, directory: Path) -> Source:
+def add_source(project: Project, name: str, url: str, directory: Path) -> TemplateSource:
     """Add a folder or a git repository, and copy the latter.
 
     Args:
@@ -142,14 +142,14 @@ def add_source(project: Project, name: str, url: str, directory: Path) -> Source
         raise UserError(Problem("templates.name-taken", name, "a source of this name exists", fix))
     folder = Path(os.path.abspath(directory / url))
     if folder.is_dir() and not (folder / "HEAD").is_file():
-        source = Source(name, str(folder))
+        source = TemplateSource(name, str(folder))
     else:
         if not url.isprintable() or url.startswith("-") or not (_ADDRESS.match(url) or folder.is_dir()):
             fix = "name a folder that exists, or an address such as https://example.org/templates.git"
             raise UserError(
                 Problem("templates.bad-source", name, f'"{printable(url)[:80]}": no folder, no address', fix)
             )
-        source = Source(name, url if _ADDRESS.match(url) else str(folder), project.local.templates / name)
+        source = TemplateSource(name, url if _ADDRESS.match(url) else str(folder), project.local.templates / name)
         _fetch(project, source)
     try:
         if not source.folders():
@@ -162,7 +162,7 @@ def add_source(project: Project, name: str, url: str, directory: Path) -> Source
     return source
 
 
-def update_source(project: Project, source: Source) -> bool:
+def update_source(project: Project, source: TemplateSource) -> bool:
     """Copy the repository of a source again; whether it has changed. Raises UserError."""
     if source.copy is None:
         return False
@@ -171,7 +171,7 @@ def update_source(project: Project, source: Source) -> bool:
     return source.commit() != before
 
 
-def chosen(project: Project, name: str) -> list[Source]:
+def chosen(project: Project, name: str) -> list[TemplateSource]:
     """Return the user's source of a name, or all of them for "". Raises UserError."""
     own = [one for one in sources(project) if one.name]
     if name and name not in (known := [one.name for one in own]):
@@ -187,12 +187,12 @@ def remove_source(project: Project, name: str) -> None:
     shutil.rmtree(project.local.templates / name, ignore_errors=True)
 
 
-def _own(project: Project, name: str, url: str) -> Source:
+def _own(project: Project, name: str, url: str) -> TemplateSource:
     on_disk = os.path.isabs(url) and not os.path.isfile(os.path.join(url, "HEAD"))
-    return Source(name, url, None if on_disk else project.local.templates / name)
+    return TemplateSource(name, url, None if on_disk else project.local.templates / name)
 
 
-def _fetch(project: Project, source: Source) -> None:
+def _fetch(project: Project, source: TemplateSource) -> None:
     """Copy a repository, without a checkout. What was copied before stays until the new copy is whole."""
     assert source.copy is not None
     project.local.templates.mkdir(parents=True, exist_ok=True)
@@ -212,7 +212,7 @@ def _fetch(project: Project, source: Source) -> None:
         os.rename(made, source.copy)
 
 
-def _entries(source: Source) -> dict[str, tuple[str, str, int]]:
+def _entries(source: TemplateSource) -> dict[str, tuple[str, str, int]]:
     """Return the files of a copied repository: path to mode, id and size. Submodules are left out."""
     assert source.copy is not None
     if not (source.copy / "HEAD").is_file():
@@ -233,7 +233,7 @@ def _entries(source: Source) -> dict[str, tuple[str, str, int]]:
     return found
 
 
-def _folders_on_disk(source: Source) -> dict[str, str]:
+def _folders_on_disk(source: TemplateSource) -> dict[str, str]:
     base = Path(source.url)
     try:
         names = sorted(entry.name for entry in os.scandir(base) if entry.is_dir(follow_symlinks=False))

@@ -39,7 +39,7 @@ class TemplateFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class TemplateInput:
     """An input of a template. glob: what is matched if the user names no glob; "" is guessed from the files."""
 
     name: str
@@ -69,7 +69,7 @@ class Template:
     summary: str
     spec: str
     description: str = ""
-    inputs: tuple[Slot, ...] = ()
+    inputs: tuple[TemplateInput, ...] = ()
     parameters: Schema = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     code: Mapping[str, TemplateFile] = field(default_factory=dict)
@@ -130,7 +130,7 @@ def read_template(name: str, files: Mapping[str, TemplateFile], place: str) -> T
     if found:
         raise UserError(each_once(Problem("template.bad", _at(document, where, loc), m, f) for loc, m, f in found))
     spec = _decoded(files[SPEC].content, f"{place}/{SPEC}")
-    slots = tuple(Slot(s["name"], s.get("glob", ""), s.get("description", "")) for s in data.get("inputs", ()))
+    slots = tuple(TemplateInput(s["name"], s.get("glob", ""), s.get("description", "")) for s in data.get("inputs", ()))
     return Template(
         name=name,
         version=str(data["version"]),

@@ -22,7 +22,7 @@ from minipach.templates.draft import DraftFile, to_yaml
 from minipach.templates.jsonnet import check_argument
 from minipach.templates.library import describe, render, values_of_words
 from minipach.templates.pachyderm import from_pachyderm
-from minipach.templates.rendered_spec import Source, is_edited, read_source, template_of
+from minipach.templates.rendered_spec import RenderedFrom, is_edited, read_source, template_of
 from minipach.templates.template import bad_path
 
 _MOST = 10_000_000  # bytes
@@ -123,7 +123,7 @@ def _merged_update(project: Project, name: str, words: Sequence[str]) -> Update:
     return Update(template.name, old, new, tuple(write), tuple(remove), tuple(conflicts), tuple(kept))
 
 
-def _rendered_again(project: Project, name: str, source: Source, words: Sequence[str]) -> Update:
+def _rendered_again(project: Project, name: str, source: RenderedFrom, words: Sequence[str]) -> Update:
     """Return the update of a spec that was rendered from a jsonnet template. A spec edited by hand is a conflict."""
     file = template_of(project, name, source)
     if file is None:

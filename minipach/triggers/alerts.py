@@ -53,7 +53,7 @@ class Cause:
 
 
 @dataclass
-class Held:
+class StoredCause:
     """A cause as it is stored. since: unix seconds · sent: channels that have the first message."""
 
     what: str
@@ -198,7 +198,7 @@ def _evaluate(project: Project, ways: list[Channel], hold: float, now: float) ->
         held = _held(project)
         found, unknown = causes(project, now)
         for key, cause in found.items():
-            one = held.setdefault(key, Held(cause.what, now))
+            one = held.setdefault(key, StoredCause(cause.what, now))
             one.since = min(one.since, now)  # the clock was set back
             if now - one.since >= hold:
                 message = _begins(project, cause, one.since, now)
@@ -233,7 +233,7 @@ def _begins(project: Project, cause: Cause, since: float, now: float) -> AlertMe
     return AlertMessage(title, "\n".join([*rows, f"look: {look}"]), data)
 
 
-def _over(project: Project, key: str, one: Held, now: float) -> AlertMessage:
+def _over(project: Project, key: str, one: StoredCause, now: float) -> AlertMessage:
     title = f"minipach: over: {_clean(one.what)}"
     text = f"project: {project.root}\nit took {_age(now - one.since)}"
     if resume := _pause_of(project, key):
@@ -284,7 +284,7 @@ def try_all(project: Project) -> list[tuple[str, str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class AlertState:
     """The causes of the present, and what is stored about alerts.
 
     rows: each cause with what is stored of it; a new one holds since now · unknown: kinds that could not be found
@@ -293,14 +293,14 @@ class Standing:
     command that resumes it. The clocks of these raise no alert.
     """
 
-    rows: tuple[tuple[Cause, Held], ...]
+    rows: tuple[tuple[Cause, StoredCause], ...]
     unknown: frozenset[str]
     channels: tuple[str, ...]
     evaluated: float | None
     paused: Mapping[str, str]
 
 
-def standing(project: Project, *, now: float | None = None) -> Standing:
+def standing(project: Project, *, now: float | None = None) -> AlertState:
     """Return what is wrong now. Sends and stores nothing.
 
     Raises:
@@ -311,14 +311,14 @@ def standing(project: Project, *, now: float | None = None) -> Standing:
     now = time.time() if now is None else now
     held = active(project)
     found, unknown = causes(project, now)
-    rows = [(cause, held.get(key) or Held(cause.what, now)) for key, cause in found.items()]
+    rows = [(cause, held.get(key) or StoredCause(cause.what, now)) for key, cause in found.items()]
     rows += [
         (Cause(key, one.what), one)
         for key, one in held.items()
         if key not in found and key.partition(":")[0] in unknown
     ]
     waits = {project.name_of(path): resume for path, resume in paused(project).items()}
-    return Standing(tuple(rows), unknown, ways, _evaluated(project), waits)
+    return AlertState(tuple(rows), unknown, ways, _evaluated(project), waits)
 
 
 def _evaluated(project: Project) -> float | None:
@@ -328,22 +328,22 @@ def _evaluated(project: Project) -> float | None:
         return None
 
 
-def active(project: Project) -> dict[str, Held]:
+def active(project: Project) -> dict[str, StoredCause]:
     """Return what was wrong at the last evaluation, by key."""
     return _held(project)
 
 
-def _held(project: Project) -> dict[str, Held]:
+def _held(project: Project) -> dict[str, StoredCause]:
     try:
         rows = parse_object(project.local.alerts.read_bytes())["causes"]
         return {
-            str(key): Held(str(row["what"]), float(row["since"]), [str(name) for name in row["sent"]])
+            str(key): StoredCause(str(row["what"]), float(row["since"]), [str(name) for name in row["sent"]])
             for key, row in rows.items()
         }
     except (OSError, InvalidError, KeyError, TypeError, ValueError, AttributeError):
         return {}
 
 
-def _keep(project: Project, held: Mapping[str, Held]) -> None:
+def _keep(project: Project, held: Mapping[str, StoredCause]) -> None:
     rows = {key: {"what": one.what, "since": one.since, "sent": one.sent} for key, one in held.items()}
     write_whole(project.local.alerts, json.dumps({"schema": 1, "causes": rows}))

@@ -37,7 +37,7 @@ from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.files import write_whole
 from minipach.support.text import quoted, suggest
 from minipach.support.validation import InvalidError, parse_object
-from minipach.triggers.trigger import Trigger
+from minipach.triggers.trigger import TriggerRow
 
 REMOTE = "bucket"  # the git-annex remote of each such dataset
 IMPORTED = "refs/minipach/imported"  # the last import, without objects that are gone
@@ -288,7 +288,7 @@ def _keep(project: Project, digests: dict[str, str], problems: list[Problem]) ->
     write_whole(project.local.buckets, json.dumps(data))
 
 
-def bucket_triggers(project: Project) -> list[Trigger]:
+def bucket_triggers(project: Project) -> list[TriggerRow]:
     """Return the lines of `minipach triggers`: one for each bucket."""
     found = bucket_inputs(project)
     if not found:
@@ -302,4 +302,4 @@ def bucket_triggers(project: Project) -> list[Trigger]:
         if isinstance(row, dict):
             why.setdefault(str(row.get("location", "")).partition(":")[0], str(row.get("text", "")))
     following = "each pass of a trigger looks; minipach input update"
-    return [Trigger("bucket", one.path, "on", None, None, following, why.get(one.path, "")) for one in found]
+    return [TriggerRow("bucket", one.path, "on", None, None, following, why.get(one.path, "")) for one in found]

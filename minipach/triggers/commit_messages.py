@@ -37,7 +37,7 @@ _TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RunRequest:
     """A run that a commit asks for. words: as `minipach schedule` takes them · options: some of the allow-list ·
     resources: requested in place of the spec's; None: as the spec has them · repo, commit: of the message.
     """
@@ -72,7 +72,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class ExperimentRequest:
     """An experiment that a commit asks for. words: `PIPELINE.PARAMETER=VALUES` each; none: the parameters that the
     pipeline at `path` has · repo, commit: of the message.
     """
@@ -90,7 +90,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Wrong:
+class BadKeyword:
     """A keyword that can't be followed: the repo, the commit, and the reason."""
 
     repo: str
@@ -104,9 +104,9 @@ class Wishes:
     None: not all do · needed: a keyword is needed, and there is none · trials: experiments, in the order of commits.
     """
 
-    requests: list[Request] = field(default_factory=list)
-    trials: list[Trial] = field(default_factory=list)
-    wrong: list[Wrong] = field(default_factory=list)
+    requests: list[RunRequest] = field(default_factory=list)
+    trials: list[ExperimentRequest] = field(default_factory=list)
+    wrong: list[BadKeyword] = field(default_factory=list)
     skipped: str | None = None
     needed: bool = False
 
@@ -115,10 +115,10 @@ class Wishes:
         """The reasons why keywords can't be followed."""
         return tuple(wrong.problem for wrong in self.wrong)
 
-    def refuse(self, project: Project, request: Request, problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    def refuse(self, project: Project, request: RunRequest, problems: Sequence[Problem]) -> tuple[Problem, ...]:
         """Note at a commit why its run can't begin. Return the problems, located at the commit."""
         found = tuple(problem.within(request.where) for problem in problems)
-        self.wrong += [Wrong(request.repo, request.commit, problem) for problem in found]
+        self.wrong += [BadKeyword(request.repo, request.commit, problem) for problem in found]
         note_wrong(project, [wrong for wrong in self.wrong if wrong.commit == request.commit])
         return found
 
@@ -170,7 +170,7 @@ def read_wishes(project: Project, before: Tips | None, now: Tips, *, lasting: bo
                 continue
             where = f"{path or '.'} {commit[:12]}"
             request, trial, skip, wrong = _parse(project, message, path, where, lasting=lasting)
-            found.wrong += [Wrong(path, commit, problem) for problem in wrong]
+            found.wrong += [BadKeyword(path, commit, problem) for problem in wrong]
             skips.append(where if skip else None)
             if request is not None and request not in found.requests:
                 found.requests.append(replace(request, repo=path, commit=commit))
@@ -181,7 +181,7 @@ def read_wishes(project: Project, before: Tips | None, now: Tips, *, lasting: bo
     return found
 
 
-def note_wrong(project: Project, wrong: list[Wrong]) -> None:
+def note_wrong(project: Project, wrong: list[BadKeyword]) -> None:
     """Write a git note for each commit whose keywords can't be followed, so that `git log` shows it."""
     texts: dict[tuple[str, str], list[str]] = {}
     for one in wrong:
@@ -218,7 +218,7 @@ def _commits(repo: Repo, old: Mapping[str, str], new: Mapping[str, str]) -> Iter
 class _Keywords:
     """The keywords of one message. trial: the name of an experiment and what follows it."""
 
-    request: Request | None = None
+    request: RunRequest | None = None
     trial: tuple[str, tuple[str, ...]] | None = None
     skip: bool = False
     numbers: dict[str, int] = field(default_factory=dict)
@@ -243,7 +243,7 @@ class _Keywords:
 
 def _parse(
     project: Project, message: str, path: str, where: str, *, lasting: bool
-) -> tuple[Request | None, Trial | None, bool, list[Problem]]:
+) -> tuple[RunRequest | None, ExperimentRequest | None, bool, list[Problem]]:
     """Return the run and the experiment that a message asks for, whether it asks to skip, and what is wrong with it."""
     words = _Keywords()
     wrong: list[Problem] = []
@@ -283,10 +283,12 @@ def _trial_words(value: str, where: str) -> tuple[str, tuple[str, ...]]:
         raise UserError([problem.within(f"{where}: Minipach-Exp") for problem in error.problems]) from None
 
 
-def _trial(project: Project, name: str, words: tuple[str, ...], repo: str, request: Request | None) -> Trial:
+def _trial(
+    project: Project, name: str, words: tuple[str, ...], repo: str, request: RunRequest | None
+) -> ExperimentRequest:
     """Return an experiment. Without values, it is one of the pipeline that is named, or that is meant."""
     if any("=" in word for word in words):
-        return Trial(name, words, experiment_chain(project, parse_points(words)[0])[-1])
+        return ExperimentRequest(name, words, experiment_chain(project, parse_points(words)[0])[-1])
     named = list(request.targets(project).named) if request is not None and request.words else []
     if words:
         paths = [project.path_of(word) for word in words]
@@ -300,10 +302,10 @@ def _trial(project: Project, name: str, words: tuple[str, ...], repo: str, reque
         message = "the pipeline of the experiment is not clear"
         fix = f"write Minipach-Exp: {name} PIPELINE, or Minipach-Exp: {name} PIPELINE.PARAMETER=VALUES"
         raise UserError(Problem("commit.bad-keyword", "", message, fix))
-    return Trial(name, (), paths[0])
+    return ExperimentRequest(name, (), paths[0])
 
 
-def _request(project: Project, value: str, where: str) -> Request:
+def _request(project: Project, value: str, where: str) -> RunRequest:
     try:
         words = shlex.split(value)
     except ValueError:
@@ -313,7 +315,7 @@ def _request(project: Project, value: str, where: str) -> Request:
         if option not in _OPTIONS:
             known = ", ".join(sorted(_OPTIONS))
             raise _bad(where, "Run", value, f"{printable(option)} is not allowed here", f"use some of {known}")
-    request = Request(tuple(word for word in words if not word.startswith("-")), frozenset(options))
+    request = RunRequest(tuple(word for word in words if not word.startswith("-")), frozenset(options))
     try:
         request.targets(project)
     except UserError as error:

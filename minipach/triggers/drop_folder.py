@@ -25,7 +25,7 @@ from minipach.support.errors import Problem, UserError
 from minipach.support.files import stays_inside
 from minipach.support.mounts import silent_file_system
 from minipach.support.text import many, quoted
-from minipach.triggers.inotify import Folders, Unavailable, Watch, limit_problem
+from minipach.triggers.inotify import Folders, FolderWatch, Unavailable, limit_problem
 from minipach.triggers.open_files import open_for_writing
 from minipach.triggers.save_files import start_saving
 
@@ -55,7 +55,7 @@ class _Pending:
 
 @dataclass
 class _Watched:
-    watches: dict[str, tuple[int, Watch]] = field(default_factory=dict)  # folder -> inode, watch
+    watches: dict[str, tuple[int, FolderWatch]] = field(default_factory=dict)  # folder -> inode, watch
     polled: str = ""
 
 

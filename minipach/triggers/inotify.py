@@ -63,7 +63,9 @@ class Folders:
         self._fd: InotifyFD | None = None
         self._ids = itertools.count()
 
-    def add(self, folder: Path, heard: Heard, *, names: Iterable[bytes] | None = None, itself: bool = False) -> Watch:
+    def add(
+        self, folder: Path, heard: Heard, *, names: Iterable[bytes] | None = None, itself: bool = False
+    ) -> FolderWatch:
         """Watch a folder. `heard` is called in another thread.
 
         Args:
@@ -96,7 +98,7 @@ class Folders:
             raise Unavailable(error.strerror or str(error), full=full) from None
         if wd < 0:
             raise Unavailable("permission denied")
-        return Watch(self._fd, wd, number, callback)
+        return FolderWatch(self._fd, wd, number, callback)
 
     @property
     def broken(self) -> bool:
@@ -112,7 +114,7 @@ class Folders:
 
 
 @dataclass(frozen=True)
-class Watch:
+class FolderWatch:
     """One watched folder, to be ended."""
 
     _fd: InotifyFD

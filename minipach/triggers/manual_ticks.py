@@ -25,7 +25,7 @@ from minipach.scheduling.service import run
 from minipach.spec.cron_line import BadLineError, parse_line, parse_moment
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import many, suggest
-from minipach.triggers.trigger import Trigger
+from minipach.triggers.trigger import TriggerRow
 
 Reprocess = Literal["none", "failed", "all"]
 
@@ -269,18 +269,20 @@ def _origin(view: ClockView) -> int:
     return known if known is not None else 0
 
 
-def clock_triggers(project: Project) -> Iterator[Trigger]:
+def clock_triggers(project: Project) -> Iterator[TriggerRow]:
     """Yield a line of `minipach triggers` for each clock, and for each input that waits for its trigger."""
     now = int(time.time())
     for path, deferral in deferrals(project, now):
         at = deferral.state.following
         following = f"at {tick_name(at)}" if at is not None else "when enough has been committed"
         name = f"{project.name_of(path)}:{deferral.input}"
-        yield Trigger("branch", name, "deferred", following=following, why=f"{deferral.text}; minipach schedule --now")
+        yield TriggerRow(
+            "branch", name, "deferred", following=following, why=f"{deferral.text}; minipach schedule --now"
+        )
     for view in clock_views(project, now):
         problem = view.problem()
         looked = max(view.ticks.there, default=None)
-        yield Trigger(
+        yield TriggerRow(
             "cron",
             view.pipeline if len(project.pipelines[view.path].clocks()) == 1 else f"{view.pipeline}:{view.input.name}",
             _state_of(view),

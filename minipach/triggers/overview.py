@@ -17,10 +17,10 @@ from minipach.triggers.hooks import HookState
 from minipach.triggers.manual_ticks import clock_triggers
 from minipach.triggers.passes import is_held, is_waiting, modified
 from minipach.triggers.receiver_status import received_events, serves
-from minipach.triggers.trigger import Trigger
+from minipach.triggers.trigger import TriggerRow
 
 # Each kind of trigger beside the hooks: a function that returns what it has to say. It only reads, and is quick.
-SOURCES: tuple[Callable[[Project], Iterable[Trigger]], ...] = (
+SOURCES: tuple[Callable[[Project], Iterable[TriggerRow]], ...] = (
     watcher.lines,
     received_events,
     bucket_triggers,
@@ -44,7 +44,7 @@ class Overview:
     following: str
     looked: dict[str, Any] | None
     paused: dict[str, str]
-    others: tuple[Trigger, ...] = ()
+    others: tuple[TriggerRow, ...] = ()
     waits: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def overview(project: Project) -> Overview:
     )
 
 
-def _without_daemon(trigger: Trigger) -> Trigger:
+def _without_daemon(trigger: TriggerRow) -> TriggerRow:
     """Return the line of a clock as it is where no process runs that wakes at due times."""
     if trigger.kind != "cron" or trigger.state not in ("due", "waits") or trigger.why:
         return trigger

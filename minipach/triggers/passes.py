@@ -37,7 +37,7 @@ from minipach.support.processes import is_alive
 from minipach.support.text import many, printable
 from minipach.support.validation import InvalidError, parse_object
 from minipach.triggers import alerts, bare_repos, bucket_inputs, followed_remotes, hooks
-from minipach.triggers.commit_messages import Wishes, Wrong, mode_of, note_wrong, read_wishes
+from minipach.triggers.commit_messages import BadKeyword, Wishes, mode_of, note_wrong, read_wishes
 from minipach.triggers.push_back import note_pushing, push_back
 from minipach.triggers.seen_refs import Tips, begin_pass, end_pass, tips_of, with_own_moves
 from minipach.triggers.webhook_secrets import PREFIX
@@ -53,7 +53,7 @@ _LOG_SIZE = 1_000_000  # bytes of the log, after which a new one begins
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class PassSummary:
     """The summary of a pass. heard: how many lines it answers · left_out: pipelines that had no part, and why.
 
     last_heard: when the last of the lines was written (UTC, ISO 8601); None: it is not known · cause: that of
@@ -180,7 +180,7 @@ def answer(root: Path, reporter: Reporter) -> ScheduleReport | None:
         tips = tips_of(project)
         done = begin_pass(state, tips)
         left_out: dict[str, str] = {}
-        look = Look(at, len(lines), last, cause=cause_of(lines), in_a_row=row)
+        look = PassSummary(at, len(lines), last, cause=cause_of(lines), in_a_row=row)
         try:
             targets, left_out = by_itself(project)
             wishes = _wishes(project, done, tips, reporter)
@@ -310,7 +310,7 @@ def _experiments(root: Path, wishes: Wishes, reporter: Reporter) -> tuple[Proble
                 done = run_points(project, trial.path, [own_point(project, trial.path)], trial.name, notify)
         except UserError as error:
             found = [problem.within(trial.where) for problem in error.problems]
-            note_wrong(project, [Wrong(trial.repo, trial.commit, problem) for problem in found])
+            note_wrong(project, [BadKeyword(trial.repo, trial.commit, problem) for problem in found])
         else:
             for end in done.failed[:_FAILURES]:
                 notify(f"failed: {end.datum}: {end.message}; {end.log}")
@@ -459,7 +459,7 @@ def _read(file: Path) -> str:
         return ""
 
 
-def _note(state: LocalState, look: Look) -> None:
+def _note(state: LocalState, look: PassSummary) -> None:
     write_whole(state.looked, json.dumps(look.as_json()))
 
 

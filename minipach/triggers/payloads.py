@@ -14,7 +14,7 @@ from typing import Any
 
 from minipach.model.repo_layout import RESULTS
 from minipach.support.validation import InvalidError, parse_object
-from minipach.triggers.signatures import Headers, RefusedError, sign
+from minipach.triggers.signatures import Headers, SignatureRefusedError, sign
 
 _LONGEST = 200  # characters of a name in the log
 _MOST_REFS = 20
@@ -42,7 +42,7 @@ def read(forge: str, headers: Headers, body: bytes) -> Incoming:
         data = parse_object(_json_of(headers, body))
         counts, what = _READERS[forge](headers, data)
     except InvalidError as error:
-        raise RefusedError(400, str(error)) from None
+        raise SignatureRefusedError(400, str(error)) from None
     return Incoming(counts, _cut(what), _cut(delivery))
 
 

@@ -13,7 +13,7 @@ from minipach.model.local_state import LocalState
 from minipach.project.lock import has_open
 from minipach.project.project import Project
 from minipach.support.validation import InvalidError, is_text, parse_object, texts
-from minipach.triggers.trigger import Trigger
+from minipach.triggers.trigger import TriggerRow
 
 
 def keep(state: LocalState, forges: Sequence[str], last: Mapping[str, Mapping[str, str]]) -> None:
@@ -33,7 +33,7 @@ def serves(project: Project) -> bool:
     return type(pid) is int and 0 < pid < 2**31 and has_open(pid, project.local.serving)
 
 
-def received_events(project: Project) -> list[Trigger]:
+def received_events(project: Project) -> list[TriggerRow]:
     """Return the lines of `minipach triggers`: one for each sender."""
     try:
         data = parse_object(project.local.serve.read_bytes())
@@ -48,5 +48,5 @@ def received_events(project: Project) -> list[Trigger]:
         why = f"refused {row['refused']}: {row.get('refused_what', '')}" if row.get("refused") else ""
         following = "an event starts a pass" if runs else "minipach serve"
         state = "runs" if runs else "off"
-        found.append(Trigger("receiver", forge, state, row.get("heard"), None, following, why))
+        found.append(TriggerRow("receiver", forge, state, row.get("heard"), None, following, why))
     return found

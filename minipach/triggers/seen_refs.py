@@ -21,7 +21,7 @@ Tips = Mapping[str, Mapping[str, str]]  # repo ("": the superdataset) -> ref -> 
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenRefs:
     """tips: as the last pass saw them · since: as an earlier pass saw them, if the last one did not end."""
 
     tips: Tips
@@ -39,30 +39,30 @@ def tips_of(project: Project) -> Tips:
     return {path: tips for path, tips in found if tips is not None}
 
 
-def read_seen(state: LocalState) -> Seen | None:
+def read_seen(state: LocalState) -> SeenRefs | None:
     """Return what is stored; None: no pass has looked yet, or it can't be read."""
     try:
         data = parse_object(state.seen.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
     tips, since = _tips(data.get("tips")), _tips(data.get("since"))
-    return Seen(tips, since) if tips is not None and data.get("schema") == 1 else None
+    return SeenRefs(tips, since) if tips is not None and data.get("schema") == 1 else None
 
 
 def begin_pass(state: LocalState, now: Tips) -> Tips | None:
     """Store the branches that a pass sees. Return those of the last pass that ended; None: there was none."""
     seen = read_seen(state)
     done = seen.done if seen else None
-    _write(state, Seen(now, done if done is not None else {}))
+    _write(state, SeenRefs(now, done if done is not None else {}))
     return done
 
 
 def end_pass(state: LocalState, now: Tips) -> None:
     """Note that all is done for these branches."""
-    _write(state, Seen(now, None))
+    _write(state, SeenRefs(now, None))
 
 
-def _write(state: LocalState, seen: Seen) -> None:
+def _write(state: LocalState, seen: SeenRefs) -> None:
     write_whole(state.seen, json.dumps({"schema": 1, "tips": seen.tips, "since": seen.since}))
 
 

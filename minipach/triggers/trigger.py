@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Trigger:
+class TriggerRow:
     """A trigger that is no hook, as people see it.
 
     Args:

@@ -36,9 +36,9 @@ from minipach.triggers import bare_repos, passes
 from minipach.triggers.alerts import evaluate_in_background
 from minipach.triggers.drop_folder import DropFolder, DropOptions
 from minipach.triggers.due_times import LINE, DueTimes
-from minipach.triggers.inotify import Folders, Unavailable, Watch, limit_problem
+from minipach.triggers.inotify import Folders, FolderWatch, Unavailable, limit_problem
 from minipach.triggers.seen_refs import Tips, moves, read_seen
-from minipach.triggers.trigger import Trigger
+from minipach.triggers.trigger import TriggerRow
 
 _QUIET = 0.1  # seconds without an event after which it looks
 _LONGEST = 1.0  # seconds after which it looks although events keep coming
@@ -91,7 +91,7 @@ class _Watched:
 
     folders: GitFolders | None = None
     files: tuple[tuple[str, int, int], ...] = ()
-    watches: list[Watch] = field(default_factory=list)
+    watches: list[FolderWatch] = field(default_factory=list)
     polled: str = ""
 
 
@@ -429,7 +429,7 @@ class Watcher:
                 message, fix = limit_problem(error.why)
                 self._trouble("limit", Problem("watch.limit", "inotify", f"{message}; repos are polled instead", fix))
 
-    def _add(self, folder: Path, path: str, folders: GitFolders) -> Watch:
+    def _add(self, folder: Path, path: str, folders: GitFolders) -> FolderWatch:
         def heard(_name: bytes) -> None:
             self._events.put(path)
 
@@ -528,7 +528,7 @@ def read_watch(state: LocalState) -> dict[str, Any] | None:
         return None
 
 
-def lines(project: Project) -> Iterator[Trigger]:
+def lines(project: Project) -> Iterator[TriggerRow]:
     """Yield the line of the watcher for `minipach triggers`, if there ever was one."""
     stored = read_watch(project.local)
     if stored is None:
@@ -537,14 +537,14 @@ def lines(project: Project) -> Iterator[Trigger]:
     problems = [str(p.get("text")) for p in stored.get("problems") or () if isinstance(p, dict)]
     why = "; ".join([*problems, *([str(stored["why"])] if stored.get("why") else [])])
     if not passes.is_held(project.local.watching):
-        yield Trigger("watcher", "", "ended", text["heard"], text["looked"], "nothing; minipach watch", "")
+        yield TriggerRow("watcher", "", "ended", text["heard"], text["looked"], "nothing; minipach watch", "")
         return
     polled, drop = stored.get("polled"), stored.get("drop")
     following = f"a look at all repos at {text['next']}" + (f", {len(polled)} by polling" if polled else "")
-    yield Trigger("watcher", "", "runs", text["heard"], text["looked"], following, why)
+    yield TriggerRow("watcher", "", "runs", text["heard"], text["looked"], following, why)
     if isinstance(drop, dict):
         waiting = drop.get("waiting")
         following = f"{many(waiting, 'file')} not complete yet" if isinstance(waiting, int) and waiting else "new files"
         last = drop.get("last")
         names = ", ".join(map(str, drop.get("patterns") or ()))
-        yield Trigger("folder", names, "runs", last if isinstance(last, str) else None, text["looked"], following)
+        yield TriggerRow("folder", names, "runs", last if isinstance(last, str) else None, text["looked"], following)

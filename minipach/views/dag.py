@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from minipach.git.repo import is_dataset
-from minipach.planning.status import Status, project_status
+from minipach.planning.status import PipelineStatus, project_status
 from minipach.project.project import Project
 from minipach.support.errors import each_once
 from minipach.support.text import dot, many, mermaid, printable
@@ -100,7 +100,7 @@ class Dag:
         }
 
 
-def read_dag(project: Project, status: Sequence[Status] | None = None) -> Dag:
+def read_dag(project: Project, status: Sequence[PipelineStatus] | None = None) -> Dag:
     """Return the DAG of a project. If states can't be computed, the edges are still there.
 
     status: that of its pipelines, if it is known already; pipelines that it leaves out are `unknown`.

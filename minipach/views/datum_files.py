@@ -60,7 +60,7 @@ def _outputs(a: Assessment, published: Published) -> Iterator[DatumFile]:
 
 
 @dataclass(frozen=True, slots=True)
-class FileVersion:
+class OutputVersion:
     """A content that a commit gave to a file. content: its id; "" where the commit removed it · at: unix seconds."""
 
     commit: str
@@ -75,7 +75,7 @@ class FileVersion:
         return {"commit": self.commit, "at": self.at, "subject": self.subject, "content": self.content}
 
 
-def versions_of(file: DatumFile, most: int) -> list[FileVersion]:
+def versions_of(file: DatumFile, most: int) -> list[OutputVersion]:
     """Return the last versions of an output on the branch that is checked out, the newest first."""
     repo = Repo(file.folder)
     try:
@@ -88,9 +88,9 @@ def versions_of(file: DatumFile, most: int) -> list[FileVersion]:
         found = [version for part in out.split(b"\1")[1:] if (version := _version(part, file.path))]
         ids = classify(repo, [TreeEntry(v.mode, v.blob, v.path) for v in found if v.blob != NO_OBJECT])
         return [
-            FileVersion(v.commit, v.at, v.subject, ids[v.blob, v.mode == SYMLINK][1], v.mode, v.blob)
+            OutputVersion(v.commit, v.at, v.subject, ids[v.blob, v.mode == SYMLINK][1], v.mode, v.blob)
             if v.blob != NO_OBJECT
-            else FileVersion(v.commit, v.at, v.subject, "", "", "")
+            else OutputVersion(v.commit, v.at, v.subject, "", "", "")
             for v in found
         ]
     finally:

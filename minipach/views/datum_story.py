@@ -8,7 +8,7 @@ from typing import Any
 
 from minipach.model.attempt import Attempt
 from minipach.planning.assessment import Assessment, SnapshotStore
-from minipach.planning.plan import Step
+from minipach.planning.plan import PlannedDatum
 from minipach.planning.project_plan import with_failures
 from minipach.project.project import Project
 from minipach.records.branch_history import record_commits
@@ -23,7 +23,7 @@ class Story:
     """The story of a datum. results: [name, stored under, folder] of all results of its id."""
 
     pipeline: str
-    step: Step
+    step: PlannedDatum
     files: tuple[tuple[str, str, str], ...]
     recipe: tuple[tuple[str, str], ...]
     published: Published | None
@@ -80,7 +80,7 @@ def story(project: Project, path: str, datum: str) -> Story:
         a.close()
 
 
-def step_of(a: Assessment, datum: str) -> Step:
+def step_of(a: Assessment, datum: str) -> PlannedDatum:
     """Return what would be done with a datum; UserError if there is none of that name."""
     (plan,) = with_failures(a.project, [a.quick_plan()])
     step = next((s for s in plan.steps if s.name == datum), None)
@@ -93,7 +93,7 @@ def step_of(a: Assessment, datum: str) -> Step:
     return step
 
 
-def story_of(a: Assessment, step: Step) -> Story:
+def story_of(a: Assessment, step: PlannedDatum) -> Story:
     """Return everything about one datum. step: what would be done with it."""
     datum = step.name
     task = next((task for task in a.tasks if task.datum.name == datum), None)

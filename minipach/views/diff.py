@@ -30,13 +30,13 @@ from minipach.project.own_files_list import listed_own
 from minipach.project.project import Project
 from minipach.records.branch_history import added_paths, outputs_of, publishes, record_commits, resolve_state
 from minipach.records.published_state import Published, read_state
-from minipach.records.results_branch import Known
+from minipach.records.results_branch import StoredResults
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import short
 
 
 @dataclass(frozen=True, slots=True)
-class Paths:
+class PathChanges:
     """The changes of files. moved: (old path, new path) of equal content · same: stored again, with equal content."""
 
     added: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ class InputChange:
     repo: str
     old: str | None
     new: str | None
-    paths: Paths | None
+    paths: PathChanges | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Comparison:
     image: tuple[str, ...]
     datums: tuple[DatumChange, ...]
     kept: int
-    outputs: Paths
+    outputs: PathChanges
 
     def __bool__(self) -> bool:
         return bool(self.inputs or self.code or self.image or self.datums or self.outputs)
@@ -223,7 +223,7 @@ def _content(repo: Repo, entries: Iterable[TreeEntry | None]) -> dict[tuple[str,
     return {(e.mode, e.sha): kinds[e.sha, e.mode == SYMLINK][1] + "x" * (e.mode == EXECUTABLE) for e in known}
 
 
-def _by_content(repo: Repo, changes: Sequence[_Change]) -> Paths:
+def _by_content(repo: Repo, changes: Sequence[_Change]) -> PathChanges:
     """Sort changes by what they mean for the content."""
     content = _content(repo, [e for c in changes for e in (c.old, c.new)])
 
@@ -245,10 +245,10 @@ def _by_content(repo: Repo, changes: Sequence[_Change]) -> Paths:
             else:
                 added.append(c.path)
     removed = sorted(path for left in gone.values() for path in left)
-    return Paths(tuple(added), tuple(removed), tuple(changed), tuple(moved), tuple(same))
+    return PathChanges(tuple(added), tuple(removed), tuple(changed), tuple(moved), tuple(same))
 
 
-def _outputs(repo: Repo, old: str, new: str) -> Paths:
+def _outputs(repo: Repo, old: str, new: str) -> PathChanges:
     own = _own(repo, old, new)
     changes = [c for c in _changes(repo, old, new) if c.path not in own]
     return _by_content(repo, [c for c in changes if not reserved_in_pipeline(c.path.split("/", 1)[0])])
@@ -284,7 +284,7 @@ def _folder(project: Project, path: str, link: str, where: str) -> str:
     return ALL if where == ALL else ""
 
 
-def _folder_paths(project: Project, repo: str, dataset: Repo, old: str | None, new: str | None) -> Paths | None:
+def _folder_paths(project: Project, repo: str, dataset: Repo, old: str | None, new: str | None) -> PathChanges | None:
     """Return what changed in a plain folder, by the paths from there."""
     folder = project.folder(repo) or PlainFolder("", "")
     try:
@@ -308,7 +308,7 @@ def _source(repo: Repo, commit: str, path: str, link: str) -> str:
     return posixpath.normpath(posixpath.join(path, url)) if url else link
 
 
-def _input_paths(project: Project, where: str, old: str | None, new: str | None) -> Paths | None:
+def _input_paths(project: Project, where: str, old: str | None, new: str | None) -> PathChanges | None:
     if where.startswith(("..", "/")) or not is_dataset(project.root / where):
         return None
     repo = Repo(project.root / where)
@@ -320,7 +320,7 @@ def _input_paths(project: Project, where: str, old: str | None, new: str | None)
         reserved = _reserved(repo, old or new or "")
         names = [e.path for e in repo.ls_tree(old or new or "", recursive=True)]
         paths = tuple(p for p in names if not reserved(p.split("/", 1)[0]))
-        return Paths(added=paths) if new else Paths(removed=paths)
+        return PathChanges(added=paths) if new else PathChanges(removed=paths)
     finally:
         repo.close()
 
@@ -329,7 +329,7 @@ def _reserved(repo: Repo, commit: str) -> Callable[[str], bool]:
     return reserved_in_pipeline if is_pipeline(repo.names(commit)) else reserved_in_data
 
 
-def _repo_paths(repo: Repo, old: str, new: str) -> Paths:
+def _repo_paths(repo: Repo, old: str, new: str) -> PathChanges:
     """Return what changed in a repo of data, in its subdatasets too where both commits are here."""
     reserved = _reserved(repo, new)
     changes = [c for c in _changes(repo, old, new) if not reserved(c.path.split("/", 1)[0])]
@@ -337,7 +337,7 @@ def _repo_paths(repo: Repo, old: str, new: str) -> Paths:
     inside = {c.path: found for c in links if (found := _subdataset(repo, c)) is not None}
     found = _by_content(repo, [c for c in changes if c.path not in inside])
     for prefix, below in inside.items():
-        found = Paths(
+        found = PathChanges(
             found.added + tuple(f"{prefix}/{p}" for p in below.added),
             found.removed + tuple(f"{prefix}/{p}" for p in below.removed),
             found.changed + tuple(f"{prefix}/{p}" for p in below.changed),
@@ -347,7 +347,7 @@ def _repo_paths(repo: Repo, old: str, new: str) -> Paths:
     return found
 
 
-def _subdataset(repo: Repo, change: _Change) -> Paths | None:
+def _subdataset(repo: Repo, change: _Change) -> PathChanges | None:
     assert change.old and change.new
     if not is_dataset(repo.path / change.path):
         return None
@@ -438,7 +438,7 @@ def _files_of(repo: Repo, commit: str, datums: Sequence[Published]) -> dict[str,
     wanted = {p for found in paths.values() for p in found}
     every = {e.path: e for e in repo.ls_tree(commit, recursive=True) if e.path in wanted} if wanted else {}
     content = _content(repo, every.values())
-    known = Known(repo) if len(records) < len(datums) else None
+    known = StoredResults(repo) if len(records) < len(datums) else None
     result: dict[str, dict[str, str] | None] = {}
     for d in datums:
         record = records.get((d.name, d.id))

@@ -19,7 +19,7 @@ _METRICS = 100_000  # bytes of a file with metrics
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ComparedValue:
     """One part of a datum. before, now: as text; "" where there is none."""
 
     part: str
@@ -42,7 +42,7 @@ class GoodRun:
 
     id: str
     is_same: bool
-    rows: tuple[Row, ...]
+    rows: tuple[ComparedValue, ...]
     attempt: Attempt | None
 
     def as_json(self) -> dict[str, Any]:
@@ -87,35 +87,35 @@ def _find(
     return None
 
 
-def _inputs(result: Result, now: Mapping[tuple[str, str], str]) -> Iterator[Row]:
+def _inputs(result: Result, now: Mapping[tuple[str, str], str]) -> Iterator[ComparedValue]:
     before: dict[tuple[str, str], str] = {}
     for name, rows in result.inputs.items():
         for row in rows if isinstance(rows, list | tuple) else ():
             if isinstance(row, list | tuple) and len(row) > 1:
                 before[str(name), str(row[0])] = str(row[1])
     for name, path in sorted(before.keys() | now.keys()):
-        yield Row("input", f"{name}:{path}", before.get((name, path), ""), now.get((name, path), ""))
+        yield ComparedValue("input", f"{name}:{path}", before.get((name, path), ""), now.get((name, path), ""))
 
 
-def _recipe(result: Result, a: Assessment, variables: Mapping[str, str]) -> Iterator[Row]:
+def _recipe(result: Result, a: Assessment, variables: Mapping[str, str]) -> Iterator[ComparedValue]:
     old, new = result.recipe, a.recipe
-    yield Row("image", "image", str(old.get("image", "")), new.image)
-    yield Row("code", "code", str(old.get("code", "")), new.code)
+    yield ComparedValue("image", "image", str(old.get("image", "")), new.image)
+    yield ComparedValue("code", "code", str(old.get("code", "")), new.code)
     found = old.get("transform")
     was: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
     for key in sorted(was.keys() | new.transform.keys()):
-        yield Row("spec", key, _text(was.get(key)), _text(new.transform.get(key)))
+        yield ComparedValue("spec", key, _text(was.get(key)), _text(new.transform.get(key)))
     for key in sorted(result.variables.keys() | variables.keys()):
-        yield Row("variable", key, str(result.variables.get(key, "")), variables.get(key, ""))
+        yield ComparedValue("variable", key, str(result.variables.get(key, "")), variables.get(key, ""))
 
 
-def _metrics(a: Assessment, good: Result, name: str) -> Iterator[Row]:
+def _metrics(a: Assessment, good: Result, name: str) -> Iterator[ComparedValue]:
     """Yield the metrics of the good run and of what is published, if that is another result."""
     published = a.state.get(name)
     now = a.known.named(published.id, name) if published is not None and published.id != good.id else None
     before, after = _values(a, good), _values(a, now) if now else {}
     for key in sorted(before.keys() | after.keys()):
-        yield Row("metric", key, before.get(key, ""), after.get(key, ""))
+        yield ComparedValue("metric", key, before.get(key, ""), after.get(key, ""))
 
 
 def _values(a: Assessment, result: Result) -> dict[str, str]:

@@ -18,7 +18,7 @@ _TAIL = 64 * 1024  # bytes of a log that are looked at
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class JobProgress:
     """Datums of a job. total: that it is to run · running: those at work, one in each set that runs.
 
     ran: those whose command has ended in a running set, as far as its log is here; the set reports their states at its
@@ -110,7 +110,7 @@ class Sheet:
         at = [(noted, self._past(noted, self._kinds.keys())) for noted in sets]
         return sorted(noted.datums[place] for noted, place in at if place < len(noted.datums))
 
-    def progress(self, row: JobRow, running: Collection[str], outcomes: Iterable[Outcome]) -> Progress:
+    def progress(self, row: JobRow, running: Collection[str], outcomes: Iterable[Outcome]) -> JobProgress:
         """Return how far it is, with what no pass has recorded yet."""
         kinds = dict(self._kinds)
         for outcome in outcomes:
@@ -123,7 +123,7 @@ class Sheet:
         open_ = sum(map(len, left.values()))
         past = sum(ran.values())
         total = max(row.asked, len(kinds) + open_)
-        return Progress(total, done, len(kinds) - done, at_work, past, open_ - at_work - past, self._since)
+        return JobProgress(total, done, len(kinds) - done, at_work, past, open_ - at_work - past, self._since)
 
     def _past(self, noted: _Noted, kinds: Set[str]) -> int:
         """Return how many datums a set that runs has come past; of a chunk, the part that is at work."""

@@ -31,7 +31,7 @@ _PROGRAMS = ("minipach", "datalad", "git-annex")
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
+class UsedFile:
     """A file that a datum has read. input: the name in the spec · content: its content id."""
 
     input: str
@@ -40,7 +40,7 @@ class Used:
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class ReportedOutput:
     """A published file. path: in the pipeline's repo · blob: its object in git."""
 
     path: str
@@ -49,7 +49,7 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class ReportedDatum:
     """A published datum.
 
     seconds: of its last run on this machine; None: it ran elsewhere, or never under this name · commit: of its run
@@ -58,8 +58,8 @@ class Made:
 
     datum: str
     id: str
-    inputs: tuple[Used, ...]
-    outputs: tuple[Output, ...]
+    inputs: tuple[UsedFile, ...]
+    outputs: tuple[ReportedOutput, ...]
     image: str
     seconds: float | None
     commit: str
@@ -78,7 +78,7 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ReportedInput:
     """An input of a pipeline, at the commit that its results come from now."""
 
     name: str
@@ -89,7 +89,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class PipelineReport:
+class ReportedPipeline:
     """One pipeline. commit: of its branch; "" before the first publish · left_out: datums that are not current.
 
     decisions: what people have excluded and accepted, a line each.
@@ -104,15 +104,15 @@ class PipelineReport:
     image_content: str
     command: str
     code: str
-    sources: tuple[Source, ...]
+    sources: tuple[ReportedInput, ...]
     counts: dict[str, int]
     usage: Usage | None
-    made: tuple[Made, ...]
+    made: tuple[ReportedDatum, ...]
     left_out: tuple[DatumRow, ...]
     problems: tuple[Problem, ...]
     decisions: tuple[str, ...] = ()
 
-    def rerun(self, made: Made) -> str:
+    def rerun(self, made: ReportedDatum) -> str:
         """Return the command that makes the outputs of a datum again, to be run in the project."""
         return f"datalad rerun -d {shlex.quote(self.path)} {made.commit[:12]}" if made.commit else ""
 
@@ -139,14 +139,14 @@ class PipelineReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ProjectReport:
     """A project as it stands. versions: of the programs that read it · remarks: for people."""
 
     project: str
     commit: str
     versions: dict[str, str]
     dag: Dag
-    pipelines: tuple[PipelineReport, ...]
+    pipelines: tuple[ReportedPipeline, ...]
     remarks: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def read_report(project: Project) -> Report:
+def read_report(project: Project) -> ProjectReport:
     """Return the report of a project. What is broken keeps no other pipeline from its part."""
     dag = read_dag(project)
     states = {node.path: node for node in dag.nodes}
@@ -185,16 +185,16 @@ def read_report(project: Project) -> Report:
         table = tables[path]
         found.append(_pipeline(project, path, store, table, node.state, node.counts))
     remarks = tuple(dict.fromkeys([*dag.remarks, *plans.remarks]))
-    return Report(project.root.name, project.repo.head() or "", versions(), dag, tuple(found), remarks)
+    return ProjectReport(project.root.name, project.repo.head() or "", versions(), dag, tuple(found), remarks)
 
 
 def _pipeline(
     project: Project, path: str, store: SnapshotStore, table: DatumTable, state: str, counts: dict[str, int]
-) -> PipelineReport:
+) -> ReportedPipeline:
     name = project.name_of(path)
     left_out = tuple(row for row in table.rows if row.state != "current")
     known = project.pipelines.get(path)
-    bare = PipelineReport(
+    bare = ReportedPipeline(
         name,
         path,
         state,
@@ -218,25 +218,25 @@ def _pipeline(
         return _assessed(a, bare)
     except UserError as error:
         problems = tuple(dict.fromkeys((*bare.problems, *error.problems)))
-        return PipelineReport(**{**_fields(bare), "problems": problems})
+        return ReportedPipeline(**{**_fields(bare), "problems": problems})
     finally:
         a.close()
 
 
-def _fields(report: PipelineReport) -> dict[str, Any]:
-    return {name: getattr(report, name) for name in PipelineReport.__dataclass_fields__}
+def _fields(report: ReportedPipeline) -> dict[str, Any]:
+    return {name: getattr(report, name) for name in ReportedPipeline.__dataclass_fields__}
 
 
-def _assessed(a: Assessment, bare: PipelineReport) -> PipelineReport:
+def _assessed(a: Assessment, bare: ReportedPipeline) -> ReportedPipeline:
     lacking = [need.repo for need in a.pipeline.needs() if not is_dataset(a.project.dataset_of(need.repo))]
     commits = {} if lacking else a.commits
     sources = tuple(
-        Source(pfs.name, pfs.repo, pfs.branch, pfs.glob, commits.get((pfs.repo, pfs.branch), ""))
+        ReportedInput(pfs.name, pfs.repo, pfs.branch, pfs.glob, commits.get((pfs.repo, pfs.branch), ""))
         for pfs in a.pipeline.pfs_inputs()
     )
     used, usage = _usage(a.project, bare.name)
     made = tuple(_made(a, used)) if a.head is not None else ()
-    return PipelineReport(
+    return ReportedPipeline(
         **{
             **_fields(bare),
             "commit": a.head or "",
@@ -270,7 +270,7 @@ def _usage(project: Project, name: str) -> tuple[Mapping[str, float], Usage | No
     return {one.datum_id: one.took.seconds for one in reversed(runs)}, usage_of(name, runs) if runs else None
 
 
-def _made(a: Assessment, seconds: Mapping[str, float]) -> Iterator[Made]:
+def _made(a: Assessment, seconds: Mapping[str, float]) -> Iterator[ReportedDatum]:
     """Yield the published datums of a pipeline, by name."""
     state = sorted(a.state.values())
     head = a.head or ""
@@ -278,10 +278,10 @@ def _made(a: Assessment, seconds: Mapping[str, float]) -> Iterator[Made]:
     commits = commits_of_records(a.repo, head, {(one.name, one.id) for one in state})
     for number, (one, paths) in enumerate(many_published_paths(a.repo, head, a.known, state), 1):
         result = result_of(a, one)
-        outputs = tuple(Output(path, *contents[path]) for path in sorted(paths) if path in contents)
+        outputs = tuple(ReportedOutput(path, *contents[path]) for path in sorted(paths) if path in contents)
         image = str(result.recipe.get("image", "")) if result else ""
         commit = commits.get((one.name, one.id), "")
-        yield Made(one.name, one.id, used_files(result, one), outputs, image, seconds.get(one.id), commit)
+        yield ReportedDatum(one.name, one.id, used_files(result, one), outputs, image, seconds.get(one.id), commit)
         if number % _KEPT == 0:
             a.known.forget()
 
@@ -292,13 +292,13 @@ def result_of(a: Assessment, one: Published) -> Result | None:
     return next((r for r in results if r.name == one.name), results[0] if results else None)
 
 
-def used_files(result: Result | None, one: Published) -> tuple[Used, ...]:
+def used_files(result: Result | None, one: Published) -> tuple[UsedFile, ...]:
     """Return the files that a published datum was made of."""
     if result is None:
         return ()
     found = []
     for name, rows in sorted(result.inputs.items()):
-        found += [Used(str(name), "/" + restore(str(row[0]), one.words).lstrip("/"), str(row[1])) for row in rows]
+        found += [UsedFile(str(name), "/" + restore(str(row[0]), one.words).lstrip("/"), str(row[1])) for row in rows]
     return tuple(found)
 
 
@@ -313,7 +313,7 @@ def output_contents(repo: Repo, head: str) -> dict[str, tuple[str, str]]:
     return {entry.path: (kinds[entry.sha, entry.mode == SYMLINK][1], entry.sha) for entry in entries}
 
 
-def as_lines(report: Report) -> Iterator[str]:
+def as_lines(report: ProjectReport) -> Iterator[str]:
     """Yield the report as plain text."""
     yield f"{report.project} at {report.commit[:12]}"
     yield "; ".join(f"{name} {version}" for name, version in report.versions.items())

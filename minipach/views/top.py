@@ -8,17 +8,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from minipach.executors.registry import chosen
-from minipach.executors.view import Waiting, Worker
+from minipach.executors.view import WaitingSets, Worker
 from minipach.model.attempt import JobRow
 from minipach.model.states import OPEN
 from minipach.project.project import Project
 from minipach.records import pending_work
 from minipach.records.job_history import as_they_are, open_ledger
-from minipach.views.progress import Progress, Sheet
+from minipach.views.progress import JobProgress, Sheet
 
 
 @dataclass(frozen=True, slots=True)
-class Going:
+class OpenJob:
     """A job that is not over.
 
     done, failed, ran, running, waiting: datums of `total`, also what no pass has recorded yet; ran: their commands
@@ -41,13 +41,13 @@ class Going:
     behind: int = 0
 
     @staticmethod
-    def of(row: JobRow, progress: Progress, now: float) -> Going:
+    def of(row: JobRow, progress: JobProgress, now: float) -> OpenJob:
         """Return an open job with its progress, rate and estimated time to go."""
         took = now - (progress.since or row.started)
         ended = progress.done + progress.failed + progress.ran
         each = took / ended if ended and took > 0 else None
         left = progress.running + progress.waiting
-        return Going(
+        return OpenJob(
             row.id,
             row.pipeline,
             row.state,
@@ -65,13 +65,13 @@ class Going:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Activity:
     """All at one moment. note: a remark about the executor, or "" · next: pipelines that come after these."""
 
     executor: str
-    jobs: tuple[Going, ...] = ()
+    jobs: tuple[OpenJob, ...] = ()
     workers: tuple[Worker, ...] = ()
-    waiting: tuple[Waiting, ...] = ()
+    waiting: tuple[WaitingSets, ...] = ()
     note: str = ""
     when: float = field(default_factory=time.time)
     next: tuple[str, ...] = ()
@@ -103,7 +103,7 @@ class Top:
         self._look_at_engine = backend.view(project)
         self._sheets: dict[int, Sheet] = {}
 
-    def look(self) -> Look:
+    def look(self) -> Activity:
         """Return what continues now. Raise UserError where the executor is away."""
         now = time.time()
         project = self._project
@@ -120,12 +120,12 @@ class Top:
             ledger.close()
         seen = self._look_at_engine(self._sets(rows))
         jobs = [
-            Going.of(row, self._sheets[row.key].progress(row, seen.running, seen.outcomes), now)
+            OpenJob.of(row, self._sheets[row.key].progress(row, seen.running, seen.outcomes), now)
             for row in reversed(rows)
         ]
         begun = {row.pipeline for row in rows}
         after = tuple(name for path in pending_work.paths(project) if (name := project.name_of(path)) not in begun)
-        return Look(self._executor, tuple(jobs), seen.workers, seen.waiting, seen.note, now, after)
+        return Activity(self._executor, tuple(jobs), seen.workers, seen.waiting, seen.note, now, after)
 
     def _sets(self, rows: Sequence[JobRow]) -> Mapping[str, str]:
         return {

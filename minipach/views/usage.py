@@ -19,7 +19,7 @@ _MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class UsageSummary:
     """The summary of one measure. p95: the value that 95% of the runs do not exceed."""
 
     min: float
@@ -49,7 +49,7 @@ class Usage:
 
     pipeline: str
     runs: int
-    measures: dict[str, Summary | None]
+    measures: dict[str, UsageSummary | None]
     histogram: tuple[Bin, ...]  # of seconds
     suggested: dict[str, float | str]
     memory_histogram: tuple[Bin, ...] = ()  # of bytes; empty where memory is not known
@@ -97,12 +97,12 @@ def usage_of(name: str, runs: Sequence[Attempt]) -> Usage:
     return Usage(name, len(runs), measures, histogram([r.took.seconds for r in runs]), suggested, bins)
 
 
-def summarize(values: Sequence[float]) -> Summary | None:
+def summarize(values: Sequence[float]) -> UsageSummary | None:
     """Minimum, median, 95th percentile (nearest rank) and maximum; None if there are no values."""
     if not values:
         return None
     ordered = sorted(values)
-    return Summary(ordered[0], _rank(ordered, 0.5), _rank(ordered, 0.95), ordered[-1], len(ordered))
+    return UsageSummary(ordered[0], _rank(ordered, 0.5), _rank(ordered, 0.95), ordered[-1], len(ordered))
 
 
 def _rank(ordered: Sequence[float], share: float) -> float:

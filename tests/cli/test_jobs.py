@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from minipach.cli.jobs import top_lines
-from minipach.executors.view import Waiting, Worker
-from minipach.views.top import Going, Look
+from minipach.executors.view import WaitingSets, Worker
+from minipach.views.top import Activity, OpenJob
 
 
 def test_top_has_a_table_of_jobs_of_workers_and_of_what_waits() -> None:
-    look = Look(
+    look = Activity(
         "rq",
-        (Going("3f2a" * 8, "edges", "submitted", 3725, 120, 3, 1.9, 200, 30, 47, 2440.0, 5, 40),),
+        (OpenJob("3f2a" * 8, "edges", "submitted", 3725, 120, 3, 1.9, 200, 30, 47, 2440.0, 5, 40),),
         (Worker("w1", "2 slots, 8 CPUs, 32 GB", (("edges: a.png", 12.0), ("edges: b.png and 3 more", 70.0))),),
-        (Waiting(14, "any", "for a free slot; 2 in use"),),
+        (WaitingSets(14, "any", "for a free slot; 2 in use"),),
         when=0,
         next=("montage",),
     )

@@ -12,14 +12,14 @@ import pytest
 from minipach.console import report_page, thumbnails
 from minipach.console.report_page import LARGEST, report_html
 from minipach.project.project import Project
-from minipach.views.report import Made, Output, Report, read_report
+from minipach.views.report import ProjectReport, ReportedDatum, ReportedOutput, read_report
 from tests.fixtures.pictures import bomb, large_picture
 from tests.fixtures.projects import Study
 from tests.fixtures.stories import PIXEL, troubled
 
 
 @pytest.fixture(scope="module")
-def report() -> Report:
+def report() -> ProjectReport:
     return read_report(Project(troubled().root))
 
 
@@ -35,7 +35,7 @@ class Elements(HTMLParser):
         self.found.append((tag, dict(attrs)))
 
 
-def test_it_has_no_script_and_no_address_of_another_file(report: Report) -> None:
+def test_it_has_no_script_and_no_address_of_another_file(report: ProjectReport) -> None:
     page = report_html(Project(troubled().root), report)
     elements = Elements(page).found
     assert not [tag for tag, _ in elements if tag in ("script", "link", "iframe", "object", "embed")]
@@ -47,14 +47,22 @@ def test_it_has_no_script_and_no_address_of_another_file(report: Report) -> None
     assert "&lt;script&gt;alert(1)&lt;" in page
 
 
-def test_it_names_what_failed_and_how_to_run_again(report: Report) -> None:
+def test_it_names_what_failed_and_how_to_run_again(report: ProjectReport) -> None:
     page = report_html(Project(troubled().root), report)
     assert "the command exited with 3" in page and "datalad rerun -d edges" in page
 
 
-def test_large_reports_are_cut_and_say_so(report: Report, tmp_path: Path) -> None:
+def test_large_reports_are_cut_and_say_so(report: ProjectReport, tmp_path: Path) -> None:
     made = tuple(
-        Made(f"datum-{n:06}", f"{n:064}", (), (Output(f"out/{n}.txt", "SHA256--" + "a" * 64, ""),), "", 1.0, "c" * 40)
+        ReportedDatum(
+            f"datum-{n:06}",
+            f"{n:064}",
+            (),
+            (ReportedOutput(f"out/{n}.txt", "SHA256--" + "a" * 64, ""),),
+            "",
+            1.0,
+            "c" * 40,
+        )
         for n in range(30_000)
     )
     large = replace(report, pipelines=(replace(report.pipelines[0], made=made),))

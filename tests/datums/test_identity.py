@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minipach.datums.build import make_datums
-from minipach.datums.identity import VERSION, Recipe, code_id, datum_id, input_files, recipe, variables
+from minipach.datums.identity import VERSION, IdentityRecipe, code_id, datum_id, input_files, recipe, variables
 from minipach.model.neutral_names import hide, neutral
 from minipach.model.pipeline import Combination, Input, PfsInput, Pipeline, Transform
 from minipach.model.snapshot import FileEntry, Snapshot
@@ -125,7 +125,7 @@ _seen = st.dictionaries(_texts, _texts, max_size=3)
 def test_ids_are_equal_for_equal_inputs_only(
     one: dict[str, Any], other: dict[str, Any], seen: dict[str, str], else_seen: dict[str, str]
 ) -> None:
-    shared = Recipe({"cmd": ["x"]}, "i", "c")
+    shared = IdentityRecipe({"cmd": ["x"]}, "i", "c")
     first = datum_id(shared, one, seen, by_path=False)
     assert (first == datum_id(shared, other, else_seen, by_path=False)) is ((one, seen) == (other, else_seen))
     again = datum_id(shared, dict(reversed(one.items())), dict(reversed(seen.items())), by_path=False)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minipach.datums.build import make_datums
-from minipach.datums.identity import Identifier, Recipe, input_files, variables
+from minipach.datums.identity import Identifier, IdentityRecipe, input_files, variables
 from minipach.datums.snapshot import read_snapshot
 from minipach.datums.task_cache import make_tasks
 from minipach.model.datum import Datum, Task
@@ -24,7 +24,7 @@ from minipach.project.project import Project
 from minipach.spec.output_template import out_path
 from tests.fixtures.repos import Files, tree_of
 
-RECIPE = Recipe({"cmd": ["sh"], "out": "{name}"}, "image", "code")
+RECIPE = IdentityRecipe({"cmd": ["sh"], "out": "{name}"}, "image", "code")
 ONE = PfsInput("images", "images", "/*")
 OTHER = PfsInput("masks", "masks", "/(*)", join_on="$1", group_by="$1")
 KEYED = replace(ONE, glob="/(*)", join_on="$1", group_by="$1")

@@ -21,7 +21,7 @@ from minipach.executors.local import status_file
 from minipach.executors.outcomes import check_outcome
 from minipach.executors.resources import ResourceClass
 from minipach.executors.rq.names import Names, project_id
-from minipach.executors.rq.queue import Board
+from minipach.executors.rq.queue import QueueStore
 from minipach.executors.slurm.submission import Submission, read_json
 from minipach.executors.stored_sets import UnknownSetError, known_sets, read_file
 from minipach.git.repo import Repo
@@ -32,7 +32,7 @@ from minipach.project import lock
 from minipach.project.project import find_project
 from minipach.records import job_logs, pending_work
 from minipach.records.job_database import Ledger
-from minipach.records.results_branch import Known
+from minipach.records.results_branch import StoredResults
 from minipach.support import validation
 from minipach.support.validation import InvalidError
 from minipach.views.progress import Sheet
@@ -393,7 +393,7 @@ def test_a_damaged_result_is_not_known(data: bytes, study: Study) -> None:
     shard = repo.git("mktree", stdin=f"040000 tree {inner}\t{'a' * 64}\n".encode()).decode().strip()
     top = repo.git("mktree", stdin=f"040000 tree {shard}\taa\n".encode()).decode().strip()
     repo.update_refs([f"update refs/heads/minipach {repo.commit_tree(top, 'x')}"])
-    assert Known(repo).of("a" * 64) == ()
+    assert StoredResults(repo).of("a" * 64) == ()
 
 
 # --- Redis -----------------------------------------------------------------------------------------------------
@@ -406,9 +406,9 @@ def server() -> Any:
 
 
 @pytest.fixture
-def board(server: Redis) -> Board:
+def board(server: Redis) -> QueueStore:
     server.client().flushall()
-    return Board(server.client(), Names("mini"))
+    return QueueStore(server.client(), Names("mini"))
 
 
 FACTS = {
@@ -417,7 +417,7 @@ FACTS = {
 }  # fmt: skip
 
 
-def test_what_no_worker_says_is_no_worker(board: Board) -> None:
+def test_what_no_worker_says_is_no_worker(board: QueueStore) -> None:
     board.report("good", FACTS)
     seen = json.loads(board.client.hget(board.names.workers, "good"))
     for number, wrong in enumerate([*variants(seen)[:-1], *GARBAGE.values()]):
@@ -435,7 +435,7 @@ _FIELDS = ["status", "created_at", "data", "meta", "retries_left", "result_ttl",
 _FIELDS += ["timeout", "worker_name", "last_heartbeat", "description", "enqueued_at", "group_id", "dependency_ids"]
 
 
-def test_a_damaged_job_has_ended_without_a_result_or_is_taken_by_nobody(board: Board) -> None:
+def test_a_damaged_job_has_ended_without_a_result_or_is_taken_by_nobody(board: QueueStore) -> None:
     job = Job.key_for(board.names.job("a" * 40))
     queue = board.queue(board.names.queues + "any")
     for field in _FIELDS:
@@ -455,7 +455,9 @@ def test_a_damaged_job_has_ended_without_a_result_or_is_taken_by_nobody(board: B
 
 
 @pytest.mark.parametrize("jump", [86400.0, -86400.0])
-def test_a_worker_is_alive_whatever_our_clock_says(board: Board, monkeypatch: pytest.MonkeyPatch, jump: float) -> None:
+def test_a_worker_is_alive_whatever_our_clock_says(
+    board: QueueStore, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
     board.report("good", FACTS)
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + jump)
@@ -464,7 +466,7 @@ def test_a_worker_is_alive_whatever_our_clock_says(board: Board, monkeypatch: py
     assert set(board.workers()) == {"good", "other"}
 
 
-def test_keys_of_another_kind_are_made_anew(board: Board) -> None:
+def test_keys_of_another_kind_are_made_anew(board: QueueStore) -> None:
     names = board.names
     wrong = [names.workers, names.tails, names.left("q"), names.tail("x"), board.queue(names.queues + "any").key]
     for key in wrong:
@@ -479,7 +481,7 @@ def test_keys_of_another_kind_are_made_anew(board: Board) -> None:
     assert list(board.workers()) == ["good"] and board.mend() == []
 
 
-CALLS: dict[str, Callable[[Board, WorkSet], object]] = {
+CALLS: dict[str, Callable[[QueueStore, WorkSet], object]] = {
     "claim": lambda board, work: board.claim(Path("/there")),
     "ended": lambda board, work: board.ended([work.id]),
     "enqueue": lambda board, work: board.enqueue([(work, "q", ResourceClass())]),
@@ -504,13 +506,13 @@ CALLS: dict[str, Callable[[Board, WorkSet], object]] = {
 
 
 def test_every_call_of_the_board_is_among_them() -> None:
-    public = {name for name in vars(Board) if not name.startswith("_") and callable(getattr(Board, name))}
+    public = {name for name in vars(QueueStore) if not name.startswith("_") and callable(getattr(QueueStore, name))}
     assert public - {"job", "mend", "queue"} == CALLS.keys()
 
 
 @pytest.mark.parametrize("by_another", [False, True])
 @pytest.mark.parametrize("call", sorted(CALLS))
-def test_no_call_ends_at_a_key_of_another_kind(board: Board, call: str, by_another: bool) -> None:
+def test_no_call_ends_at_a_key_of_another_kind(board: QueueStore, call: str, by_another: bool) -> None:
     """by_another: another process deletes the keys at that moment, so that nothing is left to delete."""
     names, one = board.names, work()
     board.enqueue([(one, "q", ResourceClass())])
@@ -533,7 +535,7 @@ def test_no_call_ends_at_a_key_of_another_kind(board: Board, call: str, by_anoth
     CALLS[call](board, one)
 
 
-def test_a_set_whose_queue_was_of_another_kind_can_be_taken(board: Board) -> None:
+def test_a_set_whose_queue_was_of_another_kind_can_be_taken(board: QueueStore) -> None:
     one = work()
     jobs = board.queue(board.names.queues + "any")
     board.client.set(jobs.key, "a string")
@@ -541,7 +543,7 @@ def test_a_set_whose_queue_was_of_another_kind_can_be_taken(board: Board) -> Non
     assert board.take(jobs.name, 0) is not None
 
 
-def test_states_of_jobs_of_another_kind_are_not_known(board: Board) -> None:
+def test_states_of_jobs_of_another_kind_are_not_known(board: QueueStore) -> None:
     board.client.set(Job.key_for(board.names.job("a" * 40)), "str")
     board.client.hset(Job.key_for(board.names.job("b" * 40)), "status", b"\xff")
     assert set(board.states(["a" * 40, "b" * 40])) == {"b" * 40}

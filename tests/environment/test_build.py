@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from minipach.environment.build import build
-from minipach.environment.recipe import Recipe, read_recipe
+from minipach.environment.recipe import ImageRecipe, read_recipe
 from minipach.project.project import Project
 from minipach.support.errors import UserError
 from tests.fixtures.container_images import need, podman_config
@@ -23,7 +23,7 @@ from tests.fixtures.projects import Study
 _TELL = 'printf "%s\\n" "$0 $*" >>"$LOG"\n'
 
 
-def recipe_of(study: Study, name: str, **files: str) -> Recipe:
+def recipe_of(study: Study, name: str, **files: str) -> ImageRecipe:
     """Write a recipe and its files beside a spec, in a folder of their own if the name has one."""
     folder = study.root / "edges" / os.path.dirname(name)
     folder.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def recipe_of(study: Study, name: str, **files: str) -> Recipe:
     return read_recipe(Project(study.root), "edges", name, "edges/spec.yml:1:1")
 
 
-def built(recipe: Recipe, tmp_path: Path) -> tuple[Path, tuple[str, ...]]:
+def built(recipe: ImageRecipe, tmp_path: Path) -> tuple[Path, tuple[str, ...]]:
     """Build into a new folder."""
     (tmp_path / "work").mkdir()
     return tmp_path / "image", build(recipe, tmp_path / "image", tmp_path / "work")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from minipach.environment.recipe import Recipe, digest_in, read_recipe
+from minipach.environment.recipe import ImageRecipe, digest_in, read_recipe
 from minipach.project.project import Project
 from tests.fixtures.projects import Study
 from tests.fixtures.refusals import refused
 
 
-def recipe(study: Study, name: str) -> Recipe:
+def recipe(study: Study, name: str) -> ImageRecipe:
     """Read a recipe of the pipeline `edges`."""
     return read_recipe(Project(study.root), "edges", name, "edges/spec.yml:1:1")
 
 
-def paths(found: Recipe) -> list[str]:
+def paths(found: ImageRecipe) -> list[str]:
     """The files that count."""
     return [file.path for file in found.files]
 

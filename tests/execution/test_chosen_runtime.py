@@ -10,7 +10,7 @@ import pytest
 from minipach.execution import chosen_runtime as module
 from minipach.execution import set_try
 from minipach.execution.chosen_runtime import Chosen, chosen_runtime
-from minipach.execution.set_try import Tried
+from minipach.execution.set_try import SetTry
 from minipach.model.launch_protocol import TESTED
 
 
@@ -61,6 +61,6 @@ def test_a_try_names_the_runtime_to_the_launcher(tmp_path: Path, monkeypatch: py
 
     seen = []
     monkeypatch.setattr(set_try, "_containers_run", lambda *_: seen.append(os.environ.get(TESTED)) or 1)
-    tried: Tried = set_try.try_set(Stand(), Stand())  # type: ignore[arg-type]
+    tried: SetTry = set_try.try_set(Stand(), Stand())  # type: ignore[arg-type]
     assert (tried.exit, seen) == (1, ["bubblewrap"])
     assert TESTED not in os.environ

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from minipach.execution.result_ref import NOT_KEPT, _attribute
-from minipach.execution.set_try import DatumReport, Report
+from minipach.execution.set_try import DatumReport, LauncherReport
 from minipach.execution.staging import StagingError
 
 
@@ -16,8 +16,10 @@ def _work(count: int) -> Any:
     return SimpleNamespace(datums=[{"name": f"n{index}"} for index in range(count)])
 
 
-def _report(*files: list[str]) -> Report:
-    return Report({i: DatumReport(0, files=tuple((path, path) for path in paths)) for i, paths in enumerate(files)})
+def _report(*files: list[str]) -> LauncherReport:
+    return LauncherReport(
+        {i: DatumReport(0, files=tuple((path, path) for path in paths)) for i, paths in enumerate(files)}
+    )
 
 
 def _rows(*paths: str) -> list[tuple[str, str, str]]:

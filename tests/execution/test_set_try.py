@@ -9,7 +9,7 @@ import pytest
 from datalad.config import ConfigManager
 
 from minipach.execution.run_set import run_set
-from minipach.execution.set_try import DatumReport, Report, judge
+from minipach.execution.set_try import DatumReport, LauncherReport, judge
 from minipach.git.worktrees import Owner, Slot, slots_dir
 from minipach.planning.assessment import Assessment, SnapshotStore
 from minipach.project.project import find_project
@@ -68,7 +68,7 @@ FAULT = "output a: what is wrong with it"
     ],
 )
 def test_why_a_datum_failed(datum: DatumReport, message: str) -> None:
-    assert Report({1: datum}).message(1, datum.code) == message
+    assert LauncherReport({1: datum}).message(1, datum.code) == message
 
 
 def write(folder: Path, **changes: object) -> Path:
@@ -121,7 +121,7 @@ def test_words_of_a_report_are_one_short_line_without_secrets(tmp_path: Path) ->
 def test_a_report_that_no_launcher_writes_is_no_report(tmp_path: Path, changes: dict[str, object]) -> None:
     """Without a container a command may find it: nothing of it is believed, and nothing ends with a traceback."""
     tried = judge(0, write(tmp_path / "r", **changes), 1, [])
-    assert "report can't be read" in tried.failure and tried.report == Report()
+    assert "report can't be read" in tried.failure and tried.report == LauncherReport()
 
 
 def test_a_report_that_leads_elsewhere_or_is_missing_is_none(tmp_path: Path) -> None:

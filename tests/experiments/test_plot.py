@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from minipach.experiments.metrics import Row
+from minipach.experiments.metrics import MetricRow
 from minipach.experiments.plot import charted, svg, text
 
 EVIL = "<script>\x1b[2J&'\""
 ROWS = [
-    Row(1, {"lr": "0.1"}, 1, 1, {"loss": 4.0, "name": "x"}),
-    Row(2, {"lr": EVIL}, 1, 1, {"loss": -4.0, "name": "y"}),
-    Row(3, {"lr": "0.3"}, 0, 1, {}),
+    MetricRow(1, {"lr": "0.1"}, 1, 1, {"loss": 4.0, "name": "x"}),
+    MetricRow(2, {"lr": EVIL}, 1, 1, {"loss": -4.0, "name": "y"}),
+    MetricRow(3, {"lr": "0.3"}, 0, 1, {}),
 ]
 
 
@@ -33,6 +33,6 @@ def test_an_svg_is_well_formed_whatever_the_names_are() -> None:
 
 
 def test_all_values_zero_is_no_error() -> None:
-    rows = [Row(1, {"a": "1"}, 1, 1, {"loss": 0.0})]
+    rows = [MetricRow(1, {"a": "1"}, 1, 1, {"loss": 0.0})]
     assert text(rows) == ["loss", "  1: a=1  0"]
     ElementTree.fromstring(svg(rows, "x"))

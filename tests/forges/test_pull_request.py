@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from minipach.forges.dialects import FORGES, Forge, headers
-from minipach.forges.pull_request import MARKER, Status, keep_comment, marked, set_status, text_limit
+from minipach.forges.pull_request import MARKER, CommitStatus, keep_comment, marked, set_status, text_limit
 from minipach.forges.requests import Api
 from minipach.support.errors import UserError
 from tests.fixtures.fake_forges import SHA, TOKEN, FakeForge, Trouble, fake_forge
@@ -186,8 +186,8 @@ def test_the_longest_comment_fits(forge: FakeForge) -> None:
 
 def test_statuses(forge: FakeForge) -> None:
     line = "content: 214 of 214 annexed keys reachable here"
-    set_status(at(forge), SHA, Status("minipach/content", "success", line), "https://ci.example.org/1")
-    set_status(at(forge), SHA, Status("minipach/content", "failure", "x" * 500), "https://ci.example.org/1")
+    set_status(at(forge), SHA, CommitStatus("minipach/content", "success", line), "https://ci.example.org/1")
+    set_status(at(forge), SHA, CommitStatus("minipach/content", "failure", "x" * 500), "https://ci.example.org/1")
     good, bad = forge.statuses
     assert good["description"] == line and len(bad["description"]) <= 255
     assert (good["state"], bad["state"]) in (("success", "failure"), ("success", "failed"), ("SUCCESSFUL", "FAILED"))
@@ -197,14 +197,14 @@ def test_statuses(forge: FakeForge) -> None:
 
 def test_a_status_needs_a_page_on_bitbucket() -> None:
     with fake_forge("bitbucket") as forge, pytest.raises(UserError) as caught:
-        set_status(at(forge), SHA, Status("x", "success", "y"), "")
+        set_status(at(forge), SHA, CommitStatus("x", "success", "y"), "")
     assert caught.value.problems[0].code == "ci.no-page"
 
 
 def test_gitlab_refuses_the_same_state_again() -> None:
     with fake_forge("gitlab") as forge:
         forge.fail("POST", Trouble(400, body={"message": "Cannot transition status via :run from :running"}))
-        set_status(at(forge), SHA, Status("x", "pending", "y"), "")
+        set_status(at(forge), SHA, CommitStatus("x", "pending", "y"), "")
         forge.fail("POST", Trouble(400, body={"message": "sha is invalid"}))
         with pytest.raises(UserError):
-            set_status(at(forge), SHA, Status("x", "pending", "y"), "")
+            set_status(at(forge), SHA, CommitStatus("x", "pending", "y"), "")

@@ -61,16 +61,16 @@ def test_a_plain_file_is_changed_as_git_changes_it(tmp_path: Path, text: str, wa
     ],
 )
 def test_what_is_not_plain_is_left_to_git(text: bytes) -> None:
-    with pytest.raises(config_text.NotPlainError):
+    with pytest.raises(config_text.NotPlainConfigError):
         config_text.values(text)
 
 
 @pytest.mark.parametrize("value", ["", " a", "a;b", "a#b", 'a"b', "a\\b", "a\nb", "ü"])
 def test_a_value_that_needs_quotes_is_left_to_git(value: str) -> None:
-    with pytest.raises(config_text.NotPlainError):
+    with pytest.raises(config_text.NotPlainConfigError):
         config_text.changed(b"", {"a.b": value})
 
 
 def test_a_key_with_several_values_is_left_to_git() -> None:
-    with pytest.raises(config_text.NotPlainError):
+    with pytest.raises(config_text.NotPlainConfigError):
         config_text.changed(b"[a]\n\tb = c\n\tb = d\n", {"a.b": "e"})

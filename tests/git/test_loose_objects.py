@@ -10,7 +10,7 @@ import pytest
 
 from minipach.git import fast_import
 from minipach.git.fast_import import Stream
-from minipach.git.loose_objects import NotPlainError, Store
+from minipach.git.loose_objects import LooseObjects, NotPlainError
 from minipach.git.repo import EXECUTABLE, FILE, GITLINK, SYMLINK, Repo
 from minipach.support.git_objects import blob_id
 from tests.fixtures.repos import Files
@@ -102,7 +102,7 @@ def test_a_ref_that_somebody_has_locked_does_not_move(repo: Files) -> None:
     lock.parent.mkdir(parents=True)
     lock.write_text("")
     with pytest.raises(OSError, match="exists"):
-        Store.of(repo).set_ref(REF, str(repo.head()))
+        LooseObjects.of(repo).set_ref(REF, str(repo.head()))
     assert lock.exists(), "it is not ours to remove"
     assert repo.resolve(REF) is None
 
@@ -110,7 +110,7 @@ def test_a_ref_that_somebody_has_locked_does_not_move(repo: Files) -> None:
 @pytest.mark.parametrize("ref", ["refs/heads/main", "refs/minipach/../heads/main", "refs/minipach/a.lock", "HEAD"])
 def test_only_refs_of_our_own_are_written(repo: Files, ref: str) -> None:
     with pytest.raises(NotPlainError):
-        Store.of(repo).set_ref(ref, str(repo.head()))
+        LooseObjects.of(repo).set_ref(ref, str(repo.head()))
 
 
 @pytest.mark.parametrize("path", [".git/hooks/x", "a/../b", "a//b", "./a", "d/.GIT/x"])
@@ -129,10 +129,10 @@ def test_a_path_that_no_tree_may_have_is_left_to_git(repo: Files, path: str) -> 
 def test_a_setting_that_asks_for_another_way_is_followed(repo: Files, setting: str) -> None:
     repo.git("config", *setting.split("="))
     with pytest.raises(NotPlainError):
-        Store.of(repo)
+        LooseObjects.of(repo)
 
 
 def test_objects_have_the_modes_of_git(repo: Files) -> None:
-    sha = Store.of(repo).add("blob", b"new")
+    sha = LooseObjects.of(repo).add("blob", b"new")
     assert (repo.path / ".git/objects" / sha[:2] / sha[2:]).stat().st_mode & 0o777 == 0o444
     assert not [name for name in os.listdir(repo.path / ".git/objects" / sha[:2]) if name.startswith("tmp")]

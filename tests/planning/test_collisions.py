@@ -6,7 +6,7 @@ import pytest
 
 from minipach.model.datum import Datum, Task
 from minipach.planning.collisions import Clash, clashes, shared_places
-from minipach.planning.plan import Plan, Step
+from minipach.planning.plan import Plan, PlannedDatum
 from tests.fixtures.projects import Study
 from tests.fixtures.stories import spec
 
@@ -33,7 +33,7 @@ def test_a_path_has_one_writer(outputs: dict[str, list[str]], kept: list[str], f
 
 def test_a_template_may_give_several_datums_one_place() -> None:
     def plan(*rows: tuple[str, str, str]) -> Plan:
-        steps = (Step(name, name, action, "", Task(Datum(name, ()), name, dest)) for name, dest, action in rows)  # type: ignore[arg-type]
+        steps = (PlannedDatum(name, name, action, "", Task(Datum(name, ()), name, dest)) for name, dest, action in rows)  # type: ignore[arg-type]
         return Plan("e", tuple(steps))
 
     pair = plan(("a.jpg", "a", "current"), ("a.png", "a", "run"), ("b.jpg", "b", "run"))

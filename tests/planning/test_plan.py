@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipach.datums.identity import Recipe
+from minipach.datums.identity import IdentityRecipe
 from minipach.model.attempt import Failure
 from minipach.model.datum import Datum, Match, Task
 from minipach.planning.plan import (
     ACTIONS,
     Plan,
-    Step,
+    PlannedDatum,
     content_pays,
     force,
     make_plan,
@@ -30,7 +30,7 @@ from minipach.records.published_state import Published
 from minipach.records.results_branch import Result
 from minipach.support.text import short
 
-RECIPE = Recipe({"cmd": ["sh", "code/x.sh"], "out": "/"}, "SHA256--aaaaaaaaaa", "code1")
+RECIPE = IdentityRecipe({"cmd": ["sh", "code/x.sh"], "out": "/"}, "SHA256--aaaaaaaaaa", "code1")
 
 
 class Shelf:
@@ -189,7 +189,14 @@ def test_what_would_pay_is_said_in_plain_words() -> None:
 
 
 def test_counts_follow_from_the_steps() -> None:
-    found = Plan("p", (Step("0", "id", "run", ""), Step("1", "id", "run", ""), Step("2", "id", "current", "")))
+    found = Plan(
+        "p",
+        (
+            PlannedDatum("0", "id", "run", ""),
+            PlannedDatum("1", "id", "run", ""),
+            PlannedDatum("2", "id", "current", ""),
+        ),
+    )
     assert found.counts == {"run": 2, "reuse": 0, "current": 1, "remove": 0, "skip": 0, "blocked": 0}
     assert not found.is_current
     assert [s.name for s in found.of("run")] == ["0", "1"]
@@ -332,7 +339,7 @@ def test_what_failed_last_time_says_so() -> None:
 def reason(
     old: Result | None,
     *,
-    new: Recipe = RECIPE,
+    new: IdentityRecipe = RECIPE,
     inputs: Mapping[str, Sequence[Any]] | None = None,
     of: Task | None = None,
     code: Sequence[str] = (),

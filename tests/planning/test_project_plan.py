@@ -8,7 +8,7 @@ import pytest
 
 from minipach.planning.checks import sound_targets
 from minipach.planning.project_plan import Plans, plan_project
-from minipach.planning.status import Status, project_status
+from minipach.planning.status import PipelineStatus, project_status
 from minipach.project.project import find_project
 from minipach.project.targets import parse_targets
 from minipach.support.errors import Problem, UserError
@@ -21,7 +21,7 @@ def plans(study: Study, *words: str, upstream: bool = False) -> Plans:
     return plan_project(project, parse_targets(project, words, upstream=upstream))
 
 
-def status(study: Study) -> dict[str, Status]:
+def status(study: Study) -> dict[str, PipelineStatus]:
     return {row.name: row for row in project_status(find_project(study.root))}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minipach.project.discovery import Place, holder_of, is_data
+from minipach.project.discovery import PipelineLocation, holder_of, is_data
 from minipach.project.project import Project
 from tests.fixtures.plain_projects import plain, repo, root, spec
 from tests.fixtures.repos import Files
@@ -10,7 +10,7 @@ from tests.fixtures.repos import Files
 __all__ = ["root"]  # the fixture
 
 
-def found(root: Files) -> tuple[list[Place], list[str]]:
+def found(root: Files) -> tuple[list[PipelineLocation], list[str]]:
     """The pipelines, and the folders with a spec that are data."""
     project = Project(root.path)
     return list(project.places), project.specs_in_data()
@@ -23,7 +23,7 @@ def test_a_plain_folder_of_a_subdataset_is_a_pipeline_tracked_or_not(root: Files
     plain(root, "deep/group/loose", spec("images"))
     group.put("a/tracked/spec.yml", spec("images"))
     inner.put("edges/spec.yml", spec("deep/group/loose"))
-    places = [Place(f"deep/group/{path}", False) for path in ("a/tracked", "inner/edges", "loose")]
+    places = [PipelineLocation(f"deep/group/{path}", False) for path in ("a/tracked", "inner/edges", "loose")]
     assert found(root) == (places, [])
     project = Project(root.path)
     assert project.trouble(project.order) == ()
@@ -40,7 +40,10 @@ def test_what_a_pipeline_takes_from_is_data_whatever_its_files_are_called(root: 
     plain(root, "raw/step", spec("images"))
     plain(root, "own/step", spec("own"))  # what takes from the very repo that it lies in
     plain(root, "edges", spec("raw"))
-    assert found(root) == ([Place("edges", False)], [f"{p}/spec.yml" for p in ("own/step", "raw/step", "raw/more/api")])
+    assert found(root) == (
+        [PipelineLocation("edges", False)],
+        [f"{p}/spec.yml" for p in ("own/step", "raw/step", "raw/more/api")],
+    )
 
 
 def test_other_files_of_that_name_are_none_of_ours(root: Files) -> None:
@@ -54,9 +57,9 @@ def test_other_files_of_that_name_are_none_of_ours(root: Files) -> None:
     edges.put("spec.yml", spec("images"))
     edges.put("out/spec.yml", spec("images"))
     edges.commit()
-    assert found(root) == ([Place("edges", True)], [])
+    assert found(root) == ([PipelineLocation("edges", True)], [])
     plain(root, "library/json", '{"input": {}, "transform": {"cmd": ["x"]}}')
-    assert found(root)[0] == [Place("edges", True), Place("library/json", False)]
+    assert found(root)[0] == [PipelineLocation("edges", True), PipelineLocation("library/json", False)]
 
 
 def test_who_holds_what() -> None:

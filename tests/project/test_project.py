@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from minipach.project.create import init_project
-from minipach.project.discovery import Place
+from minipach.project.discovery import PipelineLocation
 from minipach.project.project import Project, find_project
 from minipach.support.errors import Problem
 from minipach.support.text import suggest
@@ -131,7 +131,11 @@ def test_pipelines_are_folders_with_a_spec(root: Files) -> None:
     plain(root, "b/tracked", spec("images"))
     root.git("add", "b/tracked/spec.yml")
     project = Project(root.path)
-    assert project.places == (Place("a/edges", True), Place("b/tracked", False), Place("montage", False))
+    assert project.places == (
+        PipelineLocation("a/edges", True),
+        PipelineLocation("b/tracked", False),
+        PipelineLocation("montage", False),
+    )
     assert {path: p.name for path, p in project.pipelines.items()} == {
         "a/edges": "edges",
         "b/tracked": "tracked",

@@ -12,7 +12,7 @@ import pytest
 from minipach.model.repo_layout import RESULT_REFS, RESULTS_BRANCH
 from minipach.publish.fold_results import fold
 from minipach.publish.merge_results import merge
-from minipach.records.results_branch import Known, own_branch
+from minipach.records.results_branch import StoredResults, own_branch
 from tests.fixtures.clones import add_pending, add_result, datum_id, drop_result, names
 from tests.fixtures.repos import Files
 
@@ -88,7 +88,7 @@ def test_results_of_one_id_under_two_names_are_both_kept(pair: tuple[Files, File
     merge_in(here, there)
     merge_in(there, here)
     for repo in pair:
-        known = Known(repo)
+        known = StoredResults(repo)
         assert {r.name for r in known.of(datum_id("a1"))} == {"liberty", "statue"}
         repo.close()
 
@@ -121,7 +121,7 @@ def test_plain_git_merges_different_results_too(pair: tuple[Files, Files]) -> No
     add_result(there, "a2")
     here.git("checkout", "--quiet", "minipach")
     here.git("pull", "--quiet", "--no-rebase", "--no-edit", str(there.path), "minipach")
-    assert Known(here).ids == {datum_id("aa"), datum_id("a1"), datum_id("a2")}
+    assert StoredResults(here).ids == {datum_id("aa"), datum_id("a1"), datum_id("a2")}
 
 
 class Overtaken(Files):
@@ -171,14 +171,14 @@ def test_a_fresh_clone_reads_its_remotes_results_until_it_has_its_own(
     here, _ = pair
     here.git("clone", "--quiet", str(here.path), str(tmp_path / "clone"))
     fresh = Files(tmp_path / "clone")
-    known = Known(fresh)
+    known = StoredResults(fresh)
     assert (known.own, known.ids) == (None, {datum_id("aa")})
     own_branch(fresh)
-    assert Known(fresh).own == here.resolve(RESULTS_BRANCH)
+    assert StoredResults(fresh).own == here.resolve(RESULTS_BRANCH)
     add_result(here, "a1")
     fresh.git("fetch", "--quiet", "origin")
     own_branch(fresh)
-    assert Known(fresh).ids == {datum_id("aa")}, "from then on only a pull brings more"
+    assert StoredResults(fresh).ids == {datum_id("aa")}, "from then on only a pull brings more"
 
 
 @pytest.mark.parametrize(

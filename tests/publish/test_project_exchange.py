@@ -9,7 +9,7 @@ import pytest
 
 from minipach.git.repo import Repo, annex
 from minipach.project.project import Project, find_project
-from minipach.publish.project_exchange import Moved, pull, push
+from minipach.publish.project_exchange import RepoExchange, pull, push
 from minipach.storage.setup import add
 from minipach.storage.store import Store
 from minipach.support.errors import UserError
@@ -69,7 +69,7 @@ def branches_of(place: Path) -> list[str]:
     return Repo(place).line("for-each-ref", "--format=%(refname:short)").split()
 
 
-def codes(moved: list[Moved]) -> dict[str, list[str]]:
+def codes(moved: list[RepoExchange]) -> dict[str, list[str]]:
     return {one.repo: [problem.code for problem in one.problems] for one in moved}
 
 

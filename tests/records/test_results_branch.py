@@ -12,7 +12,7 @@ from minipach.git.fast_import import Stream
 from minipach.git.repo import FILE, SYMLINK, GitError, TreeEntry
 from minipach.model.repo_layout import RESULT_REFS, RESULTS_BRANCH, RESULTS_FILE
 from minipach.publish.fold_results import fold
-from minipach.records.results_branch import Known, folder_of
+from minipach.records.results_branch import StoredResults, folder_of
 from tests.fixtures.repos import Files, tree_of
 
 ID = "ab" + "0" * 62
@@ -58,7 +58,7 @@ def log(repo: Files) -> list[str]:
 
 
 def test_without_results_nothing_is_known(repo: Files) -> None:
-    known = Known(repo)
+    known = StoredResults(repo)
     assert (known.commit, known.ids) == (None, frozenset())
     assert ID not in known
     assert known.of(ID) == ()
@@ -77,7 +77,7 @@ def test_a_folded_result_is_found_by_its_id(repo: Files) -> None:
         f"ab/{ID}/record".encode(),
         f"ab/{ID}/result.json".encode(),
     }
-    known = Known(repo)
+    known = StoredResults(repo)
     assert known.ids == {ID}
     [found] = known.of(ID)
     assert found == known.named(ID, "a.png")
@@ -92,7 +92,7 @@ def test_a_folded_result_is_found_by_its_id(repo: Files) -> None:
 def test_outputs_are_kept_relative_to_their_place(repo: Files) -> None:
     pending(repo, "s1", described(repo, "a.png", dest="x/y", d__a="alpha", b="beta"))
     fold(repo)
-    known = Known(repo)
+    known = StoredResults(repo)
     [found] = known.of(ID)
     assert (found.dest, [e.path for e in known.files(found)]) == ("x/y", ["b", "d/a"])
 
@@ -100,7 +100,7 @@ def test_outputs_are_kept_relative_to_their_place(repo: Files) -> None:
 def test_a_result_without_outputs_is_a_result(repo: Files) -> None:
     pending(repo, "s1", described(repo, "a.png"))
     fold(repo)
-    known = Known(repo)
+    known = StoredResults(repo)
     [found] = known.of(ID)
     assert found.tree is None
     assert known.files(found) == []
@@ -112,7 +112,7 @@ def test_any_path_and_mode_comes_through(repo: Files) -> None:
     datum["files"] = [['quo"te \\ ü', SYMLINK, blob], ["new\nline/\udcff", "100755", blob]]
     pending(repo, "s1", datum)
     fold(repo)
-    known = Known(repo)
+    known = StoredResults(repo)
     assert set(known.files(known.of(ID)[0])) == {TreeEntry(mode, sha, path) for path, mode, sha in datum["files"]}
 
 
@@ -126,7 +126,7 @@ def test_many_results_are_one_commit(repo: Files) -> None:
 def test_a_set_may_bring_several_results(repo: Files) -> None:
     pending(repo, "s1", described(repo, "a.png", x="1"), described(repo, "b.png", OTHER, x="2"))
     assert fold(repo) == 2
-    assert Known(repo).ids == {ID, OTHER}
+    assert StoredResults(repo).ids == {ID, OTHER}
 
 
 # One id, several names
@@ -137,7 +137,7 @@ def test_two_names_of_one_id_are_two_results(repo: Files) -> None:
     fold(repo)
     pending(repo, "s2", described(repo, "b.png", b="beta"))
     fold(repo)
-    known = Known(repo)
+    known = StoredResults(repo)
     assert known.ids == {ID}
     assert {r.name for r in known.of(ID)} == {"a.png", "b.png"}
     for name, path in (("a.png", "a"), ("b.png", "b")):
@@ -152,7 +152,7 @@ def test_two_names_in_one_fold_are_two_results_too(repo: Files) -> None:
     pending(repo, "s2", described(repo, "b.png", b="beta"))
     pending(repo, "s3", described(repo, "c.png", c="gamma"))
     assert fold(repo) == 3
-    assert {r.name for r in Known(repo).of(ID)} == {"a.png", "b.png", "c.png"}
+    assert {r.name for r in StoredResults(repo).of(ID)} == {"a.png", "b.png", "c.png"}
 
 
 def test_the_same_datum_twice_is_one_result_the_first(repo: Files) -> None:
@@ -168,10 +168,10 @@ def test_the_same_datum_twice_is_one_result_the_first(repo: Files) -> None:
 def test_a_forced_result_takes_the_place_of_the_old_one(repo: Files) -> None:
     pending(repo, "s1", described(repo, "a.png", a="first", old="x"))
     fold(repo)
-    [old] = Known(repo).of(ID)
+    [old] = StoredResults(repo).of(ID)
     pending(repo, "s2", {**described(repo, "a.png", a="second"), "forced": True})
     assert fold(repo) == 1
-    known = Known(repo)
+    known = StoredResults(repo)
     [found] = known.of(ID)
     assert found.where == old.where
     assert [e.path for e in known.files(found)] == ["a"]
@@ -235,7 +235,7 @@ def test_results_that_came_in_meanwhile_are_folded_onto(repo: Files) -> None:
 
     assert fold(Shared(repo.path)) == 1
     assert repo.line("rev-parse", f"{RESULTS_BRANCH}^") == meanwhile
-    assert set(Known(repo).ids) == {ID}
+    assert set(StoredResults(repo).ids) == {ID}
     assert repo.refs(RESULT_REFS) == {}
 
 
@@ -253,7 +253,7 @@ def test_a_set_that_ends_once_more_meanwhile_is_folded_as_it_is_then(repo: Files
             super().update_refs(lines)
 
     assert fold(Moving(repo.path)) == 1
-    [found] = Known(repo).of(ID)
+    [found] = StoredResults(repo).of(ID)
     assert repo.read(RESULTS_BRANCH, f"{found.where}/out/a") == b"second"
     assert repo.refs(RESULT_REFS) == {}
 
@@ -319,17 +319,17 @@ def test_what_is_no_result_is_passed_over(repo: Files) -> None:
             )
         ]
     )
-    known = Known(repo)
+    known = StoredResults(repo)
     assert [r.name for r in known.of(ID)] == ["a.png"]
     assert known.of("ef" * 32) == ()  # its description is missing: as good as none
-    at_once = Known(repo)
+    at_once = StoredResults(repo)
     at_once.read_ahead([ID, "ef" * 32, "no such id", ID])
     assert [at_once.of(i) for i in (ID, "ef" * 32, "no such id")] == [known.of(ID), (), ()]
 
 
 def test_what_is_known_is_what_the_branch_held_then(repo: Files) -> None:
-    known = Known(repo)
+    known = StoredResults(repo)
     pending(repo, "s1", described(repo, "a.png", a="alpha"))
     fold(repo)
     assert ID not in known
-    assert ID in Known(repo)
+    assert ID in StoredResults(repo)

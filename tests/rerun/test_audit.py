@@ -16,7 +16,7 @@ import pytest
 from minipach.git.repo import Repo
 from minipach.git.worktrees import Slot
 from minipach.rerun.audit import _slots
-from minipach.rerun.trial import Kept, _equal
+from minipach.rerun.trial import PublishedFile, _equal
 from minipach.support.git_objects import blob_id
 from tests.fixtures.projects import MINIPACH, PATIENCE, SHOWN, Study
 
@@ -287,14 +287,14 @@ def test_every_backend_is_compared_with_its_own_hash(study: Study, backend: str)
     for text, equal in (("pale\n", True), ("dark\n", False)):
         written = study.root / "written.txt"
         written.write_text(text)
-        assert _equal(written, Kept("120000", key, ""), slot.main) is equal
+        assert _equal(written, PublishedFile("120000", key, ""), slot.main) is equal
 
 
 def test_the_executable_bit_counts_where_git_keeps_it(tmp_path: Path) -> None:
     file = tmp_path / "run"
     file.write_bytes(b"x")
     kept = blob_id(b"x")
-    assert _equal(file, Kept("100644", None, kept), Repo(tmp_path))
-    assert not _equal(file, Kept("100755", None, kept), Repo(tmp_path))
+    assert _equal(file, PublishedFile("100644", None, kept), Repo(tmp_path))
+    assert not _equal(file, PublishedFile("100755", None, kept), Repo(tmp_path))
     file.chmod(0o755)
-    assert _equal(file, Kept("100755", None, kept), Repo(tmp_path))
+    assert _equal(file, PublishedFile("100755", None, kept), Repo(tmp_path))

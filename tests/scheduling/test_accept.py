@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from minipach.datums.identity import Recipe
-from minipach.planning.accepted import Accepted, Change, read_accepted
+from minipach.datums.identity import IdentityRecipe
+from minipach.planning.accepted import Accepted, AcceptedChange, read_accepted
 from tests.fixtures.projects import COPY, Study
 
 SPEC = 'input: {pfs: {repo: images, glob: "/*"}}\ntransform: {cmd: [sh, code/copy.sh]}\n'
@@ -63,9 +63,9 @@ def test_results_stay_current_and_new_datums_have_their_true_recipe(study: Study
 
 
 def test_a_change_in_words() -> None:
-    change = Change("code", "b", "a", "only a comment", "Ada <ada@example.org>", "2026-11-30T10:00:00")
+    change = AcceptedChange("code", "b", "a", "only a comment", "Ada <ada@example.org>", "2026-11-30T10:00:00")
     assert change.text == "accepted: a change of code: only a comment (Ada, 2026-11-30)"
-    assert Change("image", "b", "a").text == "accepted: a change of image"
+    assert AcceptedChange("image", "b", "a").text == "accepted: a change of image"
 
 
 def _result(study: Study, name: str) -> str:
@@ -112,4 +112,4 @@ def test_lines_of_others_do_not_count(study: Study, tmp_path: Path, text: str) -
 
 def test_a_circle_ends() -> None:
     circle = Accepted({("code", "a"): "b", ("code", "b"): "a", ("image", "x"): "y"})
-    assert circle.counted(Recipe({}, "x", "a")) == Recipe({}, "y", "b")
+    assert circle.counted(IdentityRecipe({}, "x", "a")) == IdentityRecipe({}, "y", "b")

@@ -11,7 +11,7 @@ import pytest
 
 from minipach.git.repo import Repo, annex
 from minipach.project.project import Project, find_project
-from minipach.publish.project_exchange import Moved, push
+from minipach.publish.project_exchange import RepoExchange, push
 from minipach.storage.s3 import Bucket, Credentials, listing
 from minipach.storage.setup import add, check, remove, remove_here, states
 from minipach.storage.store import Store, is_confirmed, stores
@@ -298,7 +298,7 @@ def test_a_clone_that_removes_an_unconfirmed_store_sends_to_its_other_remotes(
     images.git("remote", "add", "server", str(tmp_path / "server"))
     annex(images, "get", "--quiet", "a.dat")
 
-    def pushed() -> Moved:
+    def pushed() -> RepoExchange:
         return next(one for one in push(copy, "server", quiet) if one.repo == "images")
 
     assert [problem.code for problem in pushed().problems] == ["push.unverified-remote"]

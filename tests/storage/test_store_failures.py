@@ -12,7 +12,7 @@ import pytest
 from minipach.git.repo import GitError, Repo, annex
 from minipach.project.project import Project, find_project
 from minipach.publish import exchange
-from minipach.publish.project_exchange import Moved, push
+from minipach.publish.project_exchange import RepoExchange, push
 from minipach.storage.places import note_places
 from minipach.storage.setup import add
 from minipach.storage.store import Store
@@ -83,7 +83,7 @@ class Stage:
         found = self.server.client.list_objects(self.bucket, prefix="images-1/", recursive=True)
         return [str(one.object_name) for one in found if "SHA256E" in str(one.object_name)]
 
-    def push(self, verify: int = 0) -> Moved:
+    def push(self, verify: int = 0) -> RepoExchange:
         """Push; the outcome for the dataset. Its problems take one line each."""
         moved = {one.repo: one for one in push(self.project, None, quiet, verify=verify)}
         for one in moved.values():

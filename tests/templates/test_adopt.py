@@ -13,7 +13,7 @@ import pytest
 
 from minipach.project.project import find_project
 from minipach.templates.adopt import Adoption, adoption, first_look, read_group
-from minipach.templates.makefile import Rule
+from minipach.templates.makefile import MakeRule
 from minipach.templates.stage import Stage
 from tests.fixtures.plain_projects import repo, root
 from tests.fixtures.projects import Study, need
@@ -196,11 +196,11 @@ def test_a_target_that_reads_all_of_a_pattern_reads_later_files(yoda: Files, tmp
     ],
 )
 def test_a_list_of_all_files_becomes_a_glob(command: str, expected: str | None) -> None:
-    members = tuple(Rule(f"o/{stem}.up", (f"i/{stem}",)) for stem in "ab")
+    members = tuple(MakeRule(f"o/{stem}.up", (f"i/{stem}",)) for stem in "ab")
     stage = Stage("s", Path(), ["o/a.up", "o/b.up"], ["o/sum"], [command])
-    found = read_group(stage, Rule("o/%.up", ("i/%",), members=members))
+    found = read_group(stage, MakeRule("o/%.up", ("i/%",), members=members))
     assert (found and found.commands[0]) == expected
-    assert read_group(replace(stage, writes=["o/sum.up"]), Rule("o/%.up", ("i/%",), members=members)) is None
+    assert read_group(replace(stage, writes=["o/sum.up"]), MakeRule("o/%.up", ("i/%",), members=members)) is None
 
 
 def test_a_makefile_in_the_annex_is_named_by_its_own_path(yoda: Files) -> None:

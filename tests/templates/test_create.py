@@ -9,7 +9,7 @@ import pytest
 
 from minipach.project.project import Project, find_project
 from minipach.support.errors import UserError
-from minipach.templates.create import Wanted, commit, draft_of, write
+from minipach.templates.create import NewPipeline, commit, draft_of, write
 from tests.fixtures.plain_projects import plain, repo, root, spec
 from tests.fixtures.projects import Study
 from tests.fixtures.repos import Files
@@ -28,14 +28,14 @@ def project(root: Files) -> Project:
     return find_project(root.path)
 
 
-def code_of(project: Project, wanted: Wanted) -> str:
+def code_of(project: Project, wanted: NewPipeline) -> str:
     with pytest.raises(UserError) as caught:
         draft_of(project, wanted, project.root)
     return caught.value.problems[0].code
 
 
 def test_the_files_are_there_and_the_pipeline_is_seen(project: Project) -> None:
-    draft = draft_of(project, Wanted("sizes"), project.root)
+    draft = draft_of(project, NewPipeline("sizes"), project.root)
     assert write(project, "sizes", draft) == ["sizes/code/run.sh", "sizes/spec.yml"]
     assert "sizes" in find_project(project.root).pipelines
     assert os.access(project.root / "sizes/code/run.sh", os.X_OK)
@@ -62,12 +62,12 @@ def test_names_that_are_refused(root: Files, project: Project, name: str, code: 
     (project.root / "link").symlink_to(tmp_path)
     (project.root / "file").write_text("")
     plain(root, "there", spec("images"))
-    assert code_of(find_project(project.root), Wanted(name)) == code
+    assert code_of(find_project(project.root), NewPipeline(name)) == code
 
 
 def test_a_command_may_name_parameters_of_the_working_tree(project: Project) -> None:
-    wanted = Wanted("sizes", command=["echo", "{{ params.level }}"])
-    assert code_of(project, wanted) == code_of(project, Wanted("sizes", command=["echo", "{{ ().__class__ }}"]))
+    wanted = NewPipeline("sizes", command=["echo", "{{ params.level }}"])
+    assert code_of(project, wanted) == code_of(project, NewPipeline("sizes", command=["echo", "{{ ().__class__ }}"]))
     (project.root / "params.yml").write_text("sizes: {level: 3}\n")
     assert draft_of(project, wanted, project.root).spec["transform"]["cmd"][1] == "{{ params.level }}"
 
@@ -75,7 +75,7 @@ def test_a_command_may_name_parameters_of_the_working_tree(project: Project) -> 
 def test_nothing_is_overwritten(project: Project) -> None:
     (project.root / "sizes/code").mkdir(parents=True)
     (project.root / "sizes/code/run.sh").write_text("mine")
-    draft = draft_of(project, Wanted("sizes"), project.root)
+    draft = draft_of(project, NewPipeline("sizes"), project.root)
     with pytest.raises(UserError):
         write(project, "sizes", draft)
     assert (project.root / "sizes/code/run.sh").read_text() == "mine"
@@ -85,7 +85,7 @@ def test_nothing_is_overwritten(project: Project) -> None:
 def test_a_folder_with_other_files_keeps_them(project: Project) -> None:
     (project.root / "sizes").mkdir()
     (project.root / "sizes/notes.txt").write_text("mine")
-    write(project, "sizes", draft_of(project, Wanted("sizes"), project.root))
+    write(project, "sizes", draft_of(project, NewPipeline("sizes"), project.root))
     assert sorted(os.listdir(project.root / "sizes")) == ["code", "notes.txt", "spec.yml"]
 
 
@@ -93,7 +93,7 @@ def test_a_folder_of_an_input_is_no_place_for_a_pipeline(root: Files, project: P
     plain(root, "edges", spec("images"))
     project = find_project(project.root)
     with pytest.raises(UserError) as caught:
-        write(project, "images/sizes", draft_of(project, Wanted("images/sizes"), project.root))
+        write(project, "images/sizes", draft_of(project, NewPipeline("images/sizes"), project.root))
     assert caught.value.problems[0].code == "new.not-seen"
     assert not (project.root / "images/sizes").exists()
 
@@ -101,7 +101,7 @@ def test_a_folder_of_an_input_is_no_place_for_a_pipeline(root: Files, project: P
 def test_a_commit_holds_the_new_files_alone(root: Files, project: Project) -> None:
     root.put("staged.txt", "mine")
     root.git("add", "staged.txt")
-    paths = write(project, "sizes", draft_of(project, Wanted("sizes"), project.root))
+    paths = write(project, "sizes", draft_of(project, NewPipeline("sizes"), project.root))
     commit(project, "sizes", paths)
     assert root.git("show", "--name-only", "--format=%s", "HEAD").decode().splitlines() == [
         "add the pipeline sizes",
@@ -114,17 +114,17 @@ def test_a_commit_holds_the_new_files_alone(root: Files, project: Project) -> No
 @pytest.mark.parametrize(
     ("wanted", "code"),
     [
-        (Wanted("n", "absent.py"), "new.no-source"),
-        (Wanted("n", "Snakefile", ["images"]), "new.two-inputs"),
-        (Wanted("n", "x.json", arguments=["a=1"]), "new.no-arguments"),
-        (Wanted("n", "x.py:part"), "new.no-part"),
-        (Wanted("n", "x.json", ["images"]), "new.two-inputs"),
-        (Wanted("n", "x.json"), "new.no-spec"),
-        (Wanted("n", inputs=["nowhere"]), "new.no-repo"),
-        (Wanted("n", inputs=["images:/["]), "new.bad-glob"),
+        (NewPipeline("n", "absent.py"), "new.no-source"),
+        (NewPipeline("n", "Snakefile", ["images"]), "new.two-inputs"),
+        (NewPipeline("n", "x.json", arguments=["a=1"]), "new.no-arguments"),
+        (NewPipeline("n", "x.py:part"), "new.no-part"),
+        (NewPipeline("n", "x.json", ["images"]), "new.two-inputs"),
+        (NewPipeline("n", "x.json"), "new.no-spec"),
+        (NewPipeline("n", inputs=["nowhere"]), "new.no-repo"),
+        (NewPipeline("n", inputs=["images:/["]), "new.bad-glob"),
     ],
 )
-def test_sources_that_are_refused(project: Project, wanted: Wanted, code: str) -> None:
+def test_sources_that_are_refused(project: Project, wanted: NewPipeline, code: str) -> None:
     for name, text in {"Snakefile": "rule a:", "x.jsonnet": "{}", "x.py": "pass", "x.json": "[]"}.items():
         (project.root / name).write_text(text)
     assert code_of(project, wanted) == code
@@ -133,17 +133,17 @@ def test_sources_that_are_refused(project: Project, wanted: Wanted, code: str) -
 
 def test_a_file_with_a_colon_in_its_name(project: Project) -> None:
     (project.root / "a:b.py").write_text("print(1)")
-    draft = draft_of(project, Wanted("n", "a:b.py"), project.root)
+    draft = draft_of(project, NewPipeline("n", "a:b.py"), project.root)
     assert [file.path for file in draft.files] == ["code/a:b.py"]
 
 
 def test_several_repos_and_no_input(root: Files, project: Project) -> None:
     repo(root, "other")
-    assert code_of(find_project(project.root), Wanted("n")) == "new.no-input"
+    assert code_of(find_project(project.root), NewPipeline("n")) == "new.no-input"
 
 
 def test_a_command_and_an_image(project: Project) -> None:
-    wanted = Wanted("n", inputs=["images:*.png"], command=["cp", "-r", "/pfs/images", "/pfs/out"], image="ubuntu")
+    wanted = NewPipeline("n", inputs=["images:*.png"], command=["cp", "-r", "/pfs/images", "/pfs/out"], image="ubuntu")
     draft = draft_of(project, wanted, project.root)
     assert draft.spec == {
         "input": {"pfs": {"repo": "images", "glob": "/*.png"}},
@@ -182,7 +182,7 @@ def test_from_nothing_to_results(tmp_path: Path) -> None:
 def test_a_dockerfile_that_needs_no_other_file_is_the_recipe(project: Project, copies: str, recipe: str | None) -> None:
     text = f'FROM ubuntu AS build\nFROM scratch\n{copies}WORKDIR /x\nCMD ["cat", "/pfs/images"]\n'
     (project.root / "Dockerfile").write_text(text)
-    draft = draft_of(project, Wanted("p", "Dockerfile"), project.root)
+    draft = draft_of(project, NewPipeline("p", "Dockerfile"), project.root)
     assert draft.spec.get("minipach", {}).get("environment") == recipe
     assert draft.spec["transform"] == {"cmd": ["cat", "/pfs/images"], "working_dir": "/x"} | (
         {} if recipe else {"image": "p"}
@@ -196,7 +196,7 @@ def test_a_script_gets_the_path_of_each_file_whatever_the_dataset_is_called(root
     root.commit()
     (root.path / "c.sh").write_text('cp "$1" /pfs/out\n')
     inputs = [f"{name}:/*" for name in ("bi lder", "bi-lder", "42", "ü")]
-    spec = draft_of(find_project(root.path), Wanted("p", "c.sh", inputs), root.path).spec
+    spec = draft_of(find_project(root.path), NewPipeline("p", "c.sh", inputs), root.path).spec
     assert [one["pfs"]["name"] for one in spec["input"]["cross"]] == ["bi_lder", "bi_lder2", "in_42", "u"]
     assert spec["transform"]["cmd"][2] == 'exec sh code/c.sh "$bi_lder" "$bi_lder2" "$in_42" "$u"'
 
@@ -207,5 +207,5 @@ def test_no_spec_goes_into_a_folder_of_data(root: Files, project: Project) -> No
     root.put("begun/README.md", "")
     root.put("begun/requirements.txt", "")
     root.commit()
-    assert code_of(find_project(root.path), Wanted("data", inputs=["images:/*"])) == "new.exists"
-    draft_of(find_project(root.path), Wanted("begun", inputs=["images:/*"]), root.path)
+    assert code_of(find_project(root.path), NewPipeline("data", inputs=["images:/*"])) == "new.exists"
+    draft_of(find_project(root.path), NewPipeline("begun", inputs=["images:/*"]), root.path)

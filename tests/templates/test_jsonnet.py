@@ -10,7 +10,7 @@ import pytest
 
 from minipach.project.project import find_project
 from minipach.support.errors import UserError
-from minipach.templates.create import Wanted, draft_of
+from minipach.templates.create import NewPipeline, draft_of
 from minipach.templates.draft import to_yaml
 from minipach.templates.jsonnet import evaluated
 from tests.fixtures.plain_projects import repo, root
@@ -108,10 +108,10 @@ def test_arguments_that_are_refused(folder: Path, word: str) -> None:
 def test_it_becomes_a_pipeline(folder: Path, root: Files) -> None:
     repo(root, "images")
     root.commit()
-    draft = draft_of(find_project(root.path), Wanted("edges", "edges.jsonnet", arguments=["suffix=1"]), folder)
+    draft = draft_of(find_project(root.path), NewPipeline("edges", "edges.jsonnet", arguments=["suffix=1"]), folder)
     assert [file.path for file in draft.files] == ["spec.jsonnet", "lib.libsonnet"]
     assert to_yaml(draft).startswith("# rendered from a template (minipach new NAME --update renders it again): {")
     assert draft.left_out == ("pipeline.name: edges-1; here the folder names a pipeline",)
     with pytest.raises(UserError) as caught:
-        draft_of(find_project(root.path), Wanted("edges", "edges.jsonnet"), folder)
+        draft_of(find_project(root.path), NewPipeline("edges", "edges.jsonnet"), folder)
     assert "--arg" in caught.value.problems[0].fix

@@ -12,7 +12,7 @@ import pytest
 
 from minipach.project.project import Project, find_project
 from minipach.support.errors import UserError
-from minipach.templates.create import Wanted, draft_of, write
+from minipach.templates.create import NewPipeline, draft_of, write
 from minipach.templates.draft import to_yaml
 from minipach.templates.library import available, describe, render
 from minipach.templates.sources import add_source, remove_source, sources, update_source
@@ -99,7 +99,7 @@ def test_the_inputs_of_a_template(project: Project, root: Files) -> None:
 
 def test_what_is_asked_wrongly(project: Project, tmp_path: Path) -> None:
     def asked(**words: object) -> str:
-        return code_of(lambda: draft_of(project, Wanted("new", **words), tmp_path))  # type: ignore[arg-type]
+        return code_of(lambda: draft_of(project, NewPipeline("new", **words), tmp_path))  # type: ignore[arg-type]
 
     assert asked(source="edgse") == "new.no-source"
     assert asked(source="edges", values=["blur"]) == "template.bad-set"
@@ -116,7 +116,7 @@ def test_what_is_asked_wrongly(project: Project, tmp_path: Path) -> None:
 
 def test_a_file_of_the_name_of_a_template_is_the_file(project: Project, tmp_path: Path) -> None:
     (tmp_path / "edges").write_text("#!/bin/sh\necho /pfs\n")
-    assert draft_of(project, Wanted("new", "edges"), tmp_path).files[0].path == "code/edges"
+    assert draft_of(project, NewPipeline("new", "edges"), tmp_path).files[0].path == "code/edges"
 
 
 def test_a_folder_of_ones_own(project: Project, tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_a_hostile_template_writes_nothing(project: Project, tmp_path: Path, pla
     add_source(project, "lab", committed(lab) if place == "git" else str(lab), tmp_path)
     before = written(project)
     for kind in kinds:
-        wanted = Wanted("new", f"lab/{kind.replace(' ', '-')}")
+        wanted = NewPipeline("new", f"lab/{kind.replace(' ', '-')}")
         code_of(lambda wanted=wanted: write(project, "new", draft_of(project, wanted, tmp_path)))  # type: ignore[misc]
     assert written(project) == before
     usable = [one.name for one in available(project) if one.name.startswith("lab/") and not one.problems]

@@ -9,7 +9,7 @@ import pytest
 
 from minipach.project.project import Project, find_project
 from minipach.support.errors import UserError
-from minipach.templates.create import Wanted, commit, draft_of, write
+from minipach.templates.create import NewPipeline, commit, draft_of, write
 from minipach.templates.rendered_spec import read_source, stale
 from minipach.templates.update import apply, update_of
 from tests.fixtures.plain_projects import repo, root
@@ -46,7 +46,7 @@ def put(file: Path, text: str) -> None:
 
 
 def new(project: Project, source: Path, word: str = ODD, name: str = "p") -> Path:
-    draft = draft_of(project, Wanted(name, str(source), arguments=[f"word={word}"]), project.root)
+    draft = draft_of(project, NewPipeline(name, str(source), arguments=[f"word={word}"]), project.root)
     commit(project, name, write(project, name, draft))
     return project.root / name
 

@@ -13,9 +13,9 @@ import pytest
 from minipach.project.project import Project, find_project
 from minipach.support.errors import UserError
 from minipach.templates import snakemake as snakemake_of_rules
-from minipach.templates.create import Wanted, draft_of
+from minipach.templates.create import NewPipeline, draft_of
 from minipach.templates.draft import Draft
-from minipach.templates.snakemake import Rule, from_rule, in_r, in_shell, read_rule
+from minipach.templates.snakemake import SnakemakeRule, from_rule, in_r, in_shell, read_rule
 from tests.fixtures.plain_projects import repo, root
 from tests.fixtures.projects import Study, need
 from tests.fixtures.repos import Files
@@ -123,8 +123,8 @@ def project(root: Files) -> Project:
     return find_project(root.path)
 
 
-def rule(folder: Path, *inputs: str, shell: str = "true", wildcards: tuple[str, ...] = ("x", "y")) -> Rule:
-    return Rule("Snakefile:r", folder, wildcards, inputs, ("out/MPW_x_WPM",), shell, (), {}, ())
+def rule(folder: Path, *inputs: str, shell: str = "true", wildcards: tuple[str, ...] = ("x", "y")) -> SnakemakeRule:
+    return SnakemakeRule("Snakefile:r", folder, wildcards, inputs, ("out/MPW_x_WPM",), shell, (), {}, ())
 
 
 def code_of(call: Any) -> str:
@@ -179,7 +179,7 @@ def snakemake() -> None:
 
 @pytest.mark.usefixtures("snakemake")
 def test_a_rule_as_snakemake_expands_it(project: Project) -> None:
-    draft = draft_of(project, Wanted("sort", "Snakefile:sort"), project.root)
+    draft = draft_of(project, NewPipeline("sort", "Snakefile:sort"), project.root)
     assert draft.spec["input"] == {"pfs": {"repo": "data", "glob": "/(*).txt"}}
     assert draft.spec["transform"] == {"image": "ubuntu", "cmd": ["bash", "code/run.sh", "{data.1}"]}
     assert draft.spec["resource_requests"] == {"memory": "200M"}
@@ -210,7 +210,7 @@ def test_rules_that_are_refused(project: Project, part: str, code: str) -> None:
 @pytest.mark.usefixtures("snakemake")
 def test_scripts_and_python_code_keep_what_snakemake_says_of_the_rule(project: Project) -> None:
     def made(name: str) -> Draft:
-        return draft_of(project, Wanted("p", f"Snakefile:{name}"), project.root)
+        return draft_of(project, NewPipeline("p", f"Snakefile:{name}"), project.root)
 
     python = made("python")
     assert python.spec["resource_requests"] == {"memory": "100M"}
@@ -257,7 +257,7 @@ def test_code_of_r_looks_values_up() -> None:
 
 @pytest.mark.usefixtures("snakemake")
 def test_a_file_that_a_rule_makes_is_one_datum(project: Project) -> None:
-    draft = draft_of(project, Wanted("one", "Snakefile:looked/a"), project.root)
+    draft = draft_of(project, NewPipeline("one", "Snakefile:looked/a"), project.root)
     assert draft.spec["input"] == {"pfs": {"repo": "data", "glob": "/a.txt"}}
     assert b"cp data/a.txt looked/a" in draft.files[0].content
 

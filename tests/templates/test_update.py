@@ -11,7 +11,7 @@ import pytest
 from minipach.model.repo_layout import TEMPLATE_RECORD
 from minipach.project.project import Project, find_project
 from minipach.support.errors import UserError
-from minipach.templates.create import Wanted, commit, draft_of, write
+from minipach.templates.create import NewPipeline, commit, draft_of, write
 from minipach.templates.sources import add_source
 from minipach.templates.update import apply, update_of
 from tests.fixtures.plain_projects import repo, root
@@ -41,7 +41,7 @@ class Lab:
         self.release("1", spec=SPEC, run="echo 1\necho 2\necho 3\n")
         self.project: Project = find_project(root.path)
         add_source(self.project, "lab", str(folder / "lab"), folder)
-        files = write(self.project, "p", draft_of(self.project, Wanted("p", "lab/copy"), folder))
+        files = write(self.project, "p", draft_of(self.project, NewPipeline("p", "lab/copy"), folder))
         commit(self.project, "p", files)
         self.pipeline = root.path / "p"
 

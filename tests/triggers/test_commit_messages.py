@@ -15,7 +15,7 @@ from minipach.project.project import Project
 from minipach.scheduling.report import ScheduleReport
 from minipach.support.errors import UserError
 from minipach.triggers import passes
-from minipach.triggers.commit_messages import NOTES, Request, Wishes, mode_of, read_wishes
+from minipach.triggers.commit_messages import NOTES, RunRequest, Wishes, mode_of, read_wishes
 from minipach.triggers.passes import answer
 from minipach.triggers.seen_refs import tips_of
 from tests.fixtures.passes import Kept
@@ -47,22 +47,22 @@ def wishes_of(study: Study, *messages: str, lasting: bool = False) -> Wishes:
 @pytest.mark.parametrize(
     ("message", "request_"),
     [
-        ("x\n\nMinipach-Run: edges --force\n", Request(("edges",), frozenset({"--force"}))),
-        ("x\n\n:MINIPACH_RUN: edges --force", Request(("edges",), frozenset({"--force"}))),
-        (":minipach_run: --retry-failed", Request((), frozenset({"--retry-failed"}))),
-        ("x\n\nminipach-run:edges:'a b' more\r\n", Request(("edges:a b", "more"))),
-        ("x\n\nMinipach-Run:\n\nSigned-off-by: A", Request()),
+        ("x\n\nMinipach-Run: edges --force\n", RunRequest(("edges",), frozenset({"--force"}))),
+        ("x\n\n:MINIPACH_RUN: edges --force", RunRequest(("edges",), frozenset({"--force"}))),
+        (":minipach_run: --retry-failed", RunRequest((), frozenset({"--retry-failed"}))),
+        ("x\n\nminipach-run:edges:'a b' more\r\n", RunRequest(("edges:a b", "more"))),
+        ("x\n\nMinipach-Run:\n\nSigned-off-by: A", RunRequest()),
         ("x\n\n  Minipach-Run: edges\nsee Minipach-Run: edges", None),
-        ("x\n\nMinipach-Run: edges\nMinipach-Vcpus: 8", Request(("edges",), resources=Resources(cpu=8.0))),
+        ("x\n\nMinipach-Run: edges\nMinipach-Vcpus: 8", RunRequest(("edges",), resources=Resources(cpu=8.0))),
         (
             "x\n\nMinipach-Gpus: 2\nMinipach-Memory: 32768\nMinipach-Run: edges",
-            Request(("edges",), resources=Resources(memory=2**35, gpu_number=2)),
+            RunRequest(("edges",), resources=Resources(memory=2**35, gpu_number=2)),
         ),
         ("[DATALAD RUNCMD] Minipach-Run: x\n\nMinipach-Run: edges", None),
         ("minipach: edges\n\nMinipach-Run: edges", None),
     ],
 )
-def test_one_grammar(pair: Study, message: str, request_: Request | None) -> None:
+def test_one_grammar(pair: Study, message: str, request_: RunRequest | None) -> None:
     wishes = wishes_of(pair, message)
     assert wishes.requests == ([] if request_ is None else [request_]) and wishes.problems == ()
     assert wishes.skipped is None
@@ -106,14 +106,14 @@ def test_wrong_keyword_is_one_line_with_a_fix(pair: Study, message: str, problem
 
 def test_resources_need_an_executor_whose_sets_end_with_the_pass(pair: Study) -> None:
     wishes = wishes_of(pair, "x\n\nMinipach-Run: edges\nMinipach-Gpus: 2", lasting=True)
-    assert "executor local" in str(wishes.problems[0]) and wishes.requests == [Request(("edges",))]
+    assert "executor local" in str(wishes.problems[0]) and wishes.requests == [RunRequest(("edges",))]
 
 
 def test_every_commit_is_read_and_each_wish_is_kept_once(pair: Study) -> None:
     wishes = wishes_of(
         pair, "x\n\nMinipach-Run: edges", "y\n\nMinipach-Run: more --force", "z", "\n\nMinipach-Run: edges"
     )
-    assert wishes.requests == [Request(("edges",)), Request(("more",), frozenset({"--force"}))]
+    assert wishes.requests == [RunRequest(("edges",)), RunRequest(("more",), frozenset({"--force"}))]
 
 
 def test_pass_is_skipped_only_if_all_commits_say_so(pair: Study) -> None:
@@ -128,7 +128,7 @@ def test_history_that_was_written_again(study: Study) -> None:
     before = tips_of(Project(study.root))
     study.git("images", "commit", "-q", "--amend", "--allow-empty", "-m", "x\n\nMinipach-Run: --keep-going")
     project = Project(study.root)
-    again = [Request((), frozenset({"--keep-going"}))]
+    again = [RunRequest((), frozenset({"--keep-going"}))]
     assert read_wishes(project, before, tips_of(project), lasting=False).requests == again
     lost = {path: dict.fromkeys(refs, "1" * 40) for path, refs in before.items()}
     assert read_wishes(project, lost, tips_of(project), lasting=False).requests == again  # the tip alone

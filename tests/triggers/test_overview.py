@@ -11,7 +11,7 @@ from minipach.project.project import Project
 from minipach.triggers import hooks
 from minipach.triggers.overview import SOURCES, overview
 from minipach.triggers.passes import answer
-from minipach.triggers.trigger import Trigger
+from minipach.triggers.trigger import TriggerRow
 from tests.fixtures.passes import Kept
 from tests.fixtures.projects import Study
 
@@ -65,7 +65,9 @@ def test_reason_why_nothing_was_done(study: Study) -> None:
 
 
 def test_lines_of_other_triggers(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    line = Trigger("cron", "nightly", "due", looked="2026-01-01T00:00:00+00:00", following="now", why="2 ticks missing")
+    line = TriggerRow(
+        "cron", "nightly", "due", looked="2026-01-01T00:00:00+00:00", following="now", why="2 ticks missing"
+    )
     monkeypatch.setattr("minipach.triggers.overview.SOURCES", (*SOURCES, lambda project: [line]))
     found = overview(Project(study.root)).as_json()["triggers"]
     assert found[-1] == {

@@ -142,7 +142,7 @@ def test_lost_events_are_made_good(study: Study, asked: list[str], monkeypatch: 
             self.overflowed = overflow
             folders.append(self)
 
-        def add(self, folder: Path, heard: object, **_more: object) -> inotify.Watch:
+        def add(self, folder: Path, heard: object, **_more: object) -> inotify.FolderWatch:
             return super().add(folder, lambda name: None)
 
     monkeypatch.setattr(watcher, "Folders", Deaf)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minipach.model.attempt import Attempt, DatumResult, Took
 from minipach.model.states import ResultState
-from minipach.planning.plan import Plan, Step
+from minipach.planning.plan import Plan, PlannedDatum
 from minipach.views.datum_table import STATES, DatumTable, by_reason, table_of
 
 
@@ -15,12 +15,12 @@ def used(datum: str, datum_id: str, state: ResultState, seconds: float = 1.0, me
 
 def table() -> DatumTable:
     steps = (
-        Step("a", "1", "current", ""),
-        Step("b", "2", "run", "new content"),
-        Step("c", "3", "run", "new content"),
-        Step("d", "4", "skip", "failed in 2 jobs"),
-        Step("e", "5", "run", "new content"),
-        Step("f", "6", "run", "new content"),
+        PlannedDatum("a", "1", "current", ""),
+        PlannedDatum("b", "2", "run", "new content"),
+        PlannedDatum("c", "3", "run", "new content"),
+        PlannedDatum("d", "4", "skip", "failed in 2 jobs"),
+        PlannedDatum("e", "5", "run", "new content"),
+        PlannedDatum("f", "6", "run", "new content"),
     )
     last = {
         "a": used("a", "1", "ok", 3.0, memory=10),
@@ -57,6 +57,6 @@ def test_rows_are_selected_by_state_and_by_text() -> None:
 
 
 def test_equal_failures_are_grouped_without_their_own_names() -> None:
-    steps = tuple(Step(name, name, "run", "new content") for name in ("x.txt", "y.txt"))
+    steps = tuple(PlannedDatum(name, name, "run", "new content") for name in ("x.txt", "y.txt"))
     rows = table_of(Plan("edges", steps), {n: used(n, n, "failed") for n in ("x.txt", "y.txt")}).rows
     assert by_reason(rows) == {("failed", "* broke"): ["x.txt", "y.txt"]}

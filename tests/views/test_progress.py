@@ -11,7 +11,7 @@ from minipach.model.attempt import Attempt, DatumResult
 from minipach.model.work_set import Outcome
 from minipach.records.job_database import Ledger
 from minipach.records.job_logs import note_set
-from minipach.views.progress import Progress, Sheet
+from minipach.views.progress import JobProgress, Sheet
 
 
 class Job:
@@ -28,7 +28,7 @@ class Job:
         attempt = Attempt(name, "id", DatumResult(0, "ok"), 1, "h", "l", started=100.0)
         self.ledger.add_attempt(self.key, "edges", attempt)
 
-    def look(self, *outcomes: Outcome, running: str = "") -> Progress:
+    def look(self, *outcomes: Outcome, running: str = "") -> JobProgress:
         (row,) = self.ledger.jobs()
         self.sheet.read(self.ledger)
         return self.sheet.progress(row, running.split(), outcomes)
@@ -47,7 +47,7 @@ def outcome(set_id: str, kind: str = "ok", **more: object) -> Outcome:
 
 
 def test_what_has_come_counts_once_whoever_tells_of_it(job: Job) -> None:
-    assert job.look() == Progress(8, 0, 0, 0)
+    assert job.look() == JobProgress(8, 0, 0, 0)
     note_set(job.folder, "0.log", ["a", "b"], ident="s1", holds=["a", "b"], tries=3)
     note_set(job.folder, "1.log", ["c", "d"], ident="s2", holds=["c", "d"], tries=3)
     assert job.sheet.open_sets() == {}
@@ -107,4 +107,4 @@ def test_outcomes_of_other_jobs_and_half_a_line_do_not_count(job: Job) -> None:
     note_set(job.folder, "0.log", ["a"], ident="s1", holds=["a"], tries=3)
     with (job.folder / "sets.jsonl").open("a") as file:
         file.write('{"log": "1.log", "da')
-    assert job.look(outcome("other"), running="another") == Progress(8, 0, 0, 0)
+    assert job.look(outcome("other"), running="another") == JobProgress(8, 0, 0, 0)

@@ -13,7 +13,7 @@ from minipach.model.repo_layout import SPEC
 from minipach.project.project import Project
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.text import quoted
-from minipach.templates.edit import NEW, Preview, SpecText, preview
+from minipach.templates.edit import NEW, SpecPreview, SpecText, preview
 from minipach.views.dag import Node, read_dag
 from minipach.views.dag_svg import as_svg
 
@@ -46,7 +46,7 @@ def composed(asked: Asked, project: Project, spec: SpecText | None, failed: Sequ
     context: dict[str, Any] = {"pipelines": order, "templates": form.templates(project), "failed": data["failed"]}
     if spec is None:
         return Page("Compose", "compose.html", data, context)
-    seen = Preview(tuple(failed)) if failed else preview(project, spec)
+    seen = SpecPreview(tuple(failed)) if failed else preview(project, spec)
     values = form.form_of(spec.text)
     name = project.name_of(spec.path)
     message = asked.value("message") or (f"add the pipeline {name}" if spec.base == NEW else f"change {name}")

@@ -11,7 +11,7 @@ from minipach.console.previews import MOST as PREVIEW_MOST
 from minipach.console.previews import preview as preview_of
 from minipach.console.reading import Reading
 from minipach.model.attempt import Attempt, Try
-from minipach.planning.plan import Action, Step
+from minipach.planning.plan import Action, PlannedDatum
 from minipach.records.job_history import iso, try_json
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import quoted
@@ -33,7 +33,7 @@ def datum(asked: Asked) -> Page:
     row = asked.table(path).row(name)
     with asked.reading.assessed(path) as a:
         # the table is of now, or its plan takes long: then its row is what is known
-        facts = story_of(a, Step(name, row.id, cast(Action, row.action), row.why) if row else step_of(a, name))
+        facts = story_of(a, PlannedDatum(name, row.id, cast(Action, row.action), row.why) if row else step_of(a, name))
         files = files_of_datum(a, name)
         good = last_good(a, name)
     last, tries = last_attempt(project, facts.pipeline, name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from minipach.console.addresses import address
-from minipach.console.reading import Known, Reading, Summary
+from minipach.console.reading import KnownValue, ProjectSummary, Reading
 from minipach.project.project import Project
 from minipach.views.datum_table import DatumTable
 
@@ -48,7 +48,7 @@ class Asked:
     older: list[str] = field(default_factory=list)
     can_act: bool = False
 
-    def summary(self) -> Summary:
+    def summary(self) -> ProjectSummary:
         """Return the graph and the states."""
         return self._known(self.reading.soon_summary(), "states") if not self.waits else self.reading.summary()
 
@@ -56,7 +56,7 @@ class Asked:
         """Return the datums of a pipeline."""
         return self._known(self.reading.soon_table(path), path) if not self.waits else self.reading.table(path)
 
-    def _known(self, known: Known[T], what: str) -> T:
+    def _known(self, known: KnownValue[T], what: str) -> T:
         if not known.is_of_now:
             self.older.append(what)
         return known.value

@@ -119,7 +119,7 @@ class KubernetesBackend(Backend):
     def manifests(self, project: Project, pipeline: Pipeline, sets: int) -> list[dict[str, Any]]:
         """Return the Job that would be submitted for so many sets of a pipeline. Raises UserError."""
         from minipach.executors.kubernetes.batch import MOST
-        from minipach.executors.kubernetes.command_container import Command
+        from minipach.executors.kubernetes.command_container import ContainerCommand
         from minipach.executors.kubernetes.executor import command_image, pod_options
         from minipach.executors.kubernetes.manifest import JobRequest, job
         from minipach.executors.kubernetes.options import KubernetesOptions
@@ -136,7 +136,7 @@ class KubernetesBackend(Backend):
             Needs.of(pipeline),
             pipeline.pod,
             pipeline.job_timeout,
-            Command(image, limits.memory or 0) if image else None,
+            ContainerCommand(image, limits.memory or 0) if image else None,
         )
         return [job(request, pod_options(settings))] if sets else []
 

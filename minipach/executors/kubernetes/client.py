@@ -37,11 +37,11 @@ _NO_KUBECTL = Problem(
 )
 
 
-class AwayError(UserError):
+class ClusterAwayError(UserError):
     """The API server does not answer, or only with errors of its own."""
 
 
-class RefusedError(UserError):
+class ClusterRefusedError(UserError):
     """The API server answers that this can't be done."""
 
 
@@ -61,7 +61,7 @@ class Client:
         """Create an object. One that is there already under this name is ours: an answer was lost."""
         try:
             self.ask("create", "-f", "-", "--validate=false", stdin=json.dumps(manifest))
-        except RefusedError as error:
+        except ClusterRefusedError as error:
             if "AlreadyExists" not in str(error):
                 raise
 
@@ -79,7 +79,7 @@ class Client:
         try:
             items = parse_object(self.ask(*arguments, "--output=json")).get("items")
         except InvalidError as error:
-            raise AwayError(_away(f"kubectl {arguments[0]}: {error}")) from None
+            raise ClusterAwayError(_away(f"kubectl {arguments[0]}: {error}")) from None
         return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
     def events(self) -> list[dict[str, Any]]:
@@ -97,7 +97,7 @@ class Client:
                 self.ask(
                     "delete", kind, *names[start : start + 100], "--ignore-not-found", *options, patience=_PATIENCE + 35
                 )
-            except RefusedError as error:
+            except ClusterRefusedError as error:
                 if "timed out waiting" not in str(error):
                     raise
 
@@ -116,13 +116,13 @@ class Client:
         try:
             return parse_object(out)["status"]["allowed"] is True
         except (InvalidError, KeyError, TypeError) as error:
-            raise AwayError(_away(f"kubectl create: {error}")) from None
+            raise ClusterAwayError(_away(f"kubectl create: {error}")) from None
 
     def lacks(self, kind: str, name: str) -> bool:
         """Return whether the namespace has no object of this name; False where this user may not know."""
         try:
             self.ask("get", kind, name, "--output=name")
-        except RefusedError as error:
+        except ClusterRefusedError as error:
             return "NotFound" in str(error)
         return False
 
@@ -137,7 +137,7 @@ class Client:
                 stderr=subprocess.DEVNULL,
             )
         except FileNotFoundError:
-            raise RefusedError(_NO_KUBECTL) from None
+            raise ClusterRefusedError(_NO_KUBECTL) from None
 
     def _kubectl(self) -> list[str]:
         options = [f"--{name}={value}" for name in ("context", "namespace") if (value := getattr(self, name))]
@@ -153,7 +153,7 @@ class Client:
         for number in range(1, _TRIES + 1):
             try:
                 return self._ask_once(arguments, stdin, patience)
-            except AwayError:
+            except ClusterAwayError:
                 if number == _TRIES:
                     raise
                 self.sleep(_PAUSE * 2 ** (number - 1) * random.uniform(0.5, 1.5))
@@ -172,16 +172,16 @@ class Client:
                 check=False,
             )
         except FileNotFoundError:
-            raise RefusedError(_NO_KUBECTL) from None
+            raise ClusterRefusedError(_NO_KUBECTL) from None
         except subprocess.TimeoutExpired:
-            raise AwayError(_away(f"kubectl {arguments[0]}: no answer for {patience:g} s")) from None
+            raise ClusterAwayError(_away(f"kubectl {arguments[0]}: no answer for {patience:g} s")) from None
         said = os.fsdecode(done.stderr).strip()
         if done.returncode == 0:
             return os.fsdecode(done.stdout)
         line = _line(said) or f"exit code {done.returncode}"
         if _PASSES.search(said):
-            raise AwayError(_away(f"kubectl {arguments[0]}: {line}"))
-        raise RefusedError(
+            raise ClusterAwayError(_away(f"kubectl {arguments[0]}: {line}"))
+        raise ClusterRefusedError(
             Problem("kubernetes.refused", "kubectl", f"{arguments[0]}: {line}", "run minipach doctor; see kubectl")
         )
 

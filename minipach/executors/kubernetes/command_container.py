@@ -44,7 +44,7 @@ _OF_REGISTRY = "OCI--"
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class ContainerCommand:
     """The container of one pipeline. image: with its digest · memory: bytes that it may use, 0: any."""
 
     image: str
@@ -75,7 +75,9 @@ def memory_limit(work: WorkSet) -> int:
     return 0
 
 
-def init_containers(command: Command, worker_image: str, volume: str, top: str, needs: Needs) -> list[dict[str, Any]]:
+def init_containers(
+    command: ContainerCommand, worker_image: str, volume: str, top: str, needs: Needs
+) -> list[dict[str, Any]]:
     """Return the init containers: the one that prepares, and the command's, which runs beside the worker."""
     strict = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True}
     found = resources(needs)

@@ -19,8 +19,8 @@ from typing import Any, ClassVar
 
 from minipach.environment.image import resolve_image
 from minipach.executors.kubernetes.batch import Batch, batches_of
-from minipach.executors.kubernetes.client import AwayError, Client
-from minipach.executors.kubernetes.command_container import Command, memory_limit, own_image
+from minipach.executors.kubernetes.client import Client, ClusterAwayError
+from minipach.executors.kubernetes.command_container import ContainerCommand, memory_limit, own_image
 from minipach.executors.kubernetes.known_before import KnownBefore
 from minipach.executors.kubernetes.manifest import PROJECT_LABEL, WORKER, JobRequest, PodOptions, job
 from minipach.executors.kubernetes.options import KubernetesOptions
@@ -204,10 +204,10 @@ class KubernetesExecutor:
         pipeline = self._project.pipelines.get(path)
         return pipeline.pod if pipeline is not None else Pod()
 
-    def _command_of(self, path: str, work: WorkSet) -> Command | None:
+    def _command_of(self, path: str, work: WorkSet) -> ContainerCommand | None:
         pipeline = self._project.pipelines.get(path)
         image = command_image(self._project, self._settings, pipeline) if pipeline else None
-        return Command(image, memory_limit(work)) if image else None
+        return ContainerCommand(image, memory_limit(work)) if image else None
 
     # --- what comes back ---
 
@@ -310,7 +310,7 @@ class KubernetesExecutor:
         self._asked = now + random.uniform(0, pace / 10)
         try:
             jobs = {row["metadata"]["name"]: row for row in self._client.listed("jobs", self.selector)}
-        except AwayError as error:
+        except ClusterAwayError as error:
             if not self._away:
                 _LOG.warning(f"{error.problems[0].what}; waiting for it")
             self._away = True
@@ -390,7 +390,7 @@ class KubernetesExecutor:
             if flight.left and flight.in_vain < LOST_TRIES:
                 classes.setdefault((flight.work.repo, flight.work.needs), []).append(flight.work)
         for (path, _), members in classes.items():
-            with contextlib.suppress(AwayError):  # later
+            with contextlib.suppress(ClusterAwayError):  # later
                 self._submit_batch(self._repo(path), members)
         return found
 

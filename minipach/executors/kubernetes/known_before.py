@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from minipach.environment.oci_registry import parse_reference
-from minipach.executors.kubernetes.client import Client, RefusedError
+from minipach.executors.kubernetes.client import Client, ClusterRefusedError
 from minipach.executors.kubernetes.options import KubernetesOptions
 from minipach.executors.kubernetes.resources import resources
 from minipach.model.work_set import Needs
@@ -97,7 +97,7 @@ class KnownBefore:
             )
         try:
             self._quotas = quotas.result()
-        except RefusedError:  # whoever may not list quotas learns of them by the events of Jobs
+        except ClusterRefusedError:  # whoever may not list quotas learns of them by the events of Jobs
             self._quotas = []
         self.notes = [f"quota {name}: used up: {', '.join(full)}; pods wait" for name, full in used_up(self._quotas)]
         return found

@@ -14,7 +14,7 @@ from math import ceil
 from typing import Any
 
 from minipach.executors.kubernetes import command_container
-from minipach.executors.kubernetes.command_container import Command
+from minipach.executors.kubernetes.command_container import ContainerCommand
 from minipach.executors.kubernetes.resources import resources
 from minipach.model.launch_protocol import POD_FOLDER
 from minipach.model.pipeline import Pod
@@ -66,7 +66,7 @@ class JobRequest:
     needs: Needs
     pod: Pod
     seconds: float | None = None
-    command: Command | None = None
+    command: ContainerCommand | None = None
 
 
 def job(request: JobRequest, options: PodOptions) -> dict[str, Any]:

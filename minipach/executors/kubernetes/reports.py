@@ -45,7 +45,7 @@ def reports_of(repo: Repo) -> dict[str, list[tuple[str, str]]]:
 
 
 @dataclass
-class Report:
+class PodReport:
     """One run of a set as reported so far: where it ran, when it began (unix seconds), and outcomes."""
 
     began: float = 0.0
@@ -53,9 +53,9 @@ class Report:
     outcomes: list[Outcome] = field(default_factory=list)
 
 
-def read_report(repo: Repo, tree: str, work: WorkSet) -> Report:
+def read_report(repo: Repo, tree: str, work: WorkSet) -> PodReport:
     """Return what a report says of a set, without what can't be right. Log names are as its writer has them."""
-    report = Report()
+    report = PodReport()
     for line in (repo.objects.read(f"{tree}:{_LINES}") or b"").splitlines():
         try:
             _take(report, line, work)
@@ -64,7 +64,7 @@ def read_report(repo: Repo, tree: str, work: WorkSet) -> Report:
     return report
 
 
-def _take(report: Report, line: bytes, work: WorkSet) -> None:
+def _take(report: PodReport, line: bytes, work: WorkSet) -> None:
     row = parse_object(line)
     if "begin" in row:
         if is_moment(row["begin"]) and isinstance(row["host"], str):
@@ -111,7 +111,7 @@ def final(work: WorkSet, outcome: Outcome) -> tuple[int, ...]:
     return tuple(one.index for one in results if one.index not in again)
 
 
-class Reporter:
+class PodReporter:
     """Writes the report of one run of a set in the clone of a pod. `ref` is what is to be pushed."""
 
     def __init__(self, repo: Repo, work: WorkSet, run: str, host: str) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from minipach.executors.kubernetes.client import Client
-from minipach.executors.kubernetes.command_container import Command, memory_limit
+from minipach.executors.kubernetes.command_container import ContainerCommand, memory_limit
 from minipach.executors.kubernetes.executor import command_image, pod_options
 from minipach.executors.kubernetes.known_before import KnownBefore
 from minipach.executors.kubernetes.manifest import JobRequest
@@ -55,7 +55,7 @@ class KubernetesServices:
             1,
             work.needs,
             pipeline.pod,
-            command=Command(image, memory_limit(work)) if image else None,
+            command=ContainerCommand(image, memory_limit(work)) if image else None,
         )
         datum, options = str(work.datums[0]["id"]), pod_options(self._settings)
         return service_objects(request, self._service(path), options, datum=datum, set_id=work.id)

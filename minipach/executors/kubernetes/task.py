@@ -27,7 +27,7 @@ from minipach.executors.child_process import QUIET, end_group, end_launchers
 from minipach.executors.clones import REMOTE, Clones
 from minipach.executors.kubernetes.batch import UnknownBatchError, read_batch
 from minipach.executors.kubernetes.manifest import INDEX_VARIABLE
-from minipach.executors.kubernetes.reports import Reporter, final, read_report, reports_of
+from minipach.executors.kubernetes.reports import PodReporter, final, read_report, reports_of
 from minipach.executors.stored_sets import UnknownSetError
 from minipach.executors.transfer import Transfer, in_a_line
 from minipach.git.repo import GitError, Repo, child_environment, enter_environment
@@ -141,7 +141,7 @@ class _Run:
         path = os.path.relpath(repo.path, transfer.clones.root)
         work = transfer.here(original, path)
         done = self._finished(work)
-        report = Reporter(repo, work, self._run, os.environ.get("MINIPACH_POD") or platform.node())
+        report = PodReporter(repo, work, self._run, os.environ.get("MINIPACH_POD") or platform.node())
         known = [index for index in transfer.finished(repo, work) if index not in done]
         self._sent.update(repo.refs(RESULT_REFS))
 
@@ -188,7 +188,7 @@ class _Run:
         with contextlib.suppress(StagingError):
             self._transfer.fetch_contents(self._repo, replace(work, files=files))
 
-    def _push(self, report: Reporter | None) -> None:
+    def _push(self, report: PodReporter | None) -> None:
         """Push new results with their contents, then the report about them."""
         for ref in self._repo.refs(RESULT_REFS):
             if ref not in self._sent:

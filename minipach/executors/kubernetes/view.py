@@ -13,7 +13,7 @@ from minipach.executors.kubernetes.client import Client
 from minipach.executors.kubernetes.manifest import PROJECT_LABEL
 from minipach.executors.kubernetes.options import KubernetesOptions
 from minipach.executors.kubernetes.pod_state import pipeline_of, pod_place, waits
-from minipach.executors.view import Looker, Seen, Waiting, Worker
+from minipach.executors.view import ExecutorState, Looker, WaitingSets, Worker
 from minipach.git.repo import Repo, is_dataset
 from minipach.project.project import Project
 
@@ -36,7 +36,7 @@ class _Look:
         self._events: list[dict[str, Any]] = []
         self._asked: float | None = None
 
-    def look(self, sets: Mapping[str, str]) -> Seen:
+    def look(self, sets: Mapping[str, str]) -> ExecutorState:
         """Return what there is now. Raises UserError where the API server is away."""
         if self._asked is None or time.monotonic() - self._asked >= _PACE:
             self._jobs = self._client.listed("jobs", self._selector)
@@ -57,8 +57,8 @@ class _Look:
                 pod_name = str(pod.get("metadata", {}).get("name"))
                 workers.append(Worker(f"pod {pod_name}", node, ((what, _age(pod)),)))
         waiting = waits(self._jobs, self._pods, self._events)
-        rows = tuple(Waiting(count, f"pod of {what}", why) for (what, why), count in sorted(waiting.items()))
-        return Seen(tuple(workers), rows, frozenset(running), note=self._note())
+        rows = tuple(WaitingSets(count, f"pod of {what}", why) for (what, why), count in sorted(waiting.items()))
+        return ExecutorState(tuple(workers), rows, frozenset(running), note=self._note())
 
     def _note(self) -> str:
         """Return how far the Jobs are, in indices."""

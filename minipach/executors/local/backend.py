@@ -35,7 +35,7 @@ class LocalBackend(Backend):
 
         count = slots(project.repo, jobs)
         capacity = SharedCapacity(_capacity(project), project.local.capacity, count)
-        return LocalExecutor(count, status_file.Board(project.state_dir), capacity)
+        return LocalExecutor(count, status_file.StatusFile(project.state_dir), capacity)
 
     def too_much(self, project: Project, pipeline: Pipeline) -> Problem | None:
         """Return the problem of a pipeline that requests more than this machine has; None: it can run here."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from minipach.executors.child_process import serve_all, spawn
-from minipach.executors.local.status_file import Board
+from minipach.executors.local.status_file import StatusFile
 from minipach.executors.resources import Capacity, ResourceClass, Share, own_cpus, own_memory
 from minipach.git.repo import Repo, entered
 from minipach.git.worktrees import Owner, Slot, clear_scratch, kill_inside, remove_slot, slots_dir
@@ -49,7 +49,7 @@ class _Worker:
 class LocalExecutor:
     """Worker processes that stay warm, so that datalad is imported once per worker and not per set."""
 
-    def __init__(self, slots: int, board: Board | None = None, capacity: Capacity | None = None) -> None:
+    def __init__(self, slots: int, board: StatusFile | None = None, capacity: Capacity | None = None) -> None:
         """board: where people look · capacity: what sets share (None: this machine's CPUs and memory)."""
         self._slots = slots
         self._capacity = capacity or Capacity((), own_cpus(), own_memory())

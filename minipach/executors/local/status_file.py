@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from minipach.executors.view import Looker, Seen, Waiting, Worker
+from minipach.executors.view import ExecutorState, Looker, WaitingSets, Worker
 from minipach.model.local_state import LocalState
 from minipach.project.lock import holders
 from minipach.project.project import Project
@@ -19,7 +19,7 @@ from minipach.support.text import many
 from minipach.support.validation import conforms, parse_object
 
 
-class Board:
+class StatusFile:
     """The file, as long as its executor is there. What can't be written is not: nothing depends on it."""
 
     def __init__(self, state_dir: Path) -> None:
@@ -47,12 +47,12 @@ def _file(folder: Path, pid: int) -> Path:
 def looker(project: Project) -> Looker:
     """Looks at the schedules that run, if one does."""
 
-    def look(sets: Mapping[str, str]) -> Seen:
+    def look(sets: Mapping[str, str]) -> ExecutorState:
         who = holders(project.local.lock)
         seen = [
             _seen(project.local.local_status, one.pid, sets, f" of process {one.pid}" * bool(who[1:])) for one in who
         ]
-        return Seen(
+        return ExecutorState(
             tuple(worker for one in seen for worker in one.workers),
             tuple(waiting for one in seen for waiting in one.waiting),
             frozenset[str]().union(*(one.running for one in seen)),
@@ -62,20 +62,20 @@ def looker(project: Project) -> Looker:
     return look
 
 
-def _seen(folder: Path, pid: int, sets: Mapping[str, str], whose: str) -> Seen:
+def _seen(folder: Path, pid: int, sets: Mapping[str, str], whose: str) -> ExecutorState:
     """Return what one schedule runs. whose: distinguishes its slots from those of others."""
     try:
         data = parse_object(_file(folder, pid).read_bytes())
         runs = [tuple(row) for row in data["runs"]]
         counts = (data["queued"], data["slots"])
     except (OSError, ValueError, KeyError, TypeError):
-        return Seen()
+        return ExecutorState()
     if not conforms(runs, list[tuple[int, str, float]]) or not conforms(counts, tuple[int, int]):
-        return Seen()
+        return ExecutorState()
     now, queued, slots = time.time(), *counts
     rows = [(slot, name, max(0.0, now - since)) for slot, name, since in runs]
     names = [(f"slot {slot}{whose}", sets.get(name, name[:12]), took) for slot, name, took in rows]
     workers = tuple(Worker(slot, "", ((shown, took),)) for slot, shown, took in names)
     why = f"for a free slot; {len(rows)} of {many(slots, 'slot')} in use"
-    waiting = (Waiting(queued, "any", why),) if queued else ()
-    return Seen(workers, waiting, frozenset(name for _, name, _ in rows))
+    waiting = (WaitingSets(queued, "any", why),) if queued else ()
+    return ExecutorState(workers, waiting, frozenset(name for _, name, _ in rows))

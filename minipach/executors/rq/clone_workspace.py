@@ -11,14 +11,14 @@ from minipach.executors.clones import REMOTE, Clones
 from minipach.executors.rq.connection import Client
 from minipach.executors.rq.logs import Tails, keep_tail, send_log, send_lost_log
 from minipach.executors.rq.names import Names
-from minipach.executors.rq.shared_workspace import Place
+from minipach.executors.rq.shared_workspace import SharedWorkspace
 from minipach.git.repo import GitError, Repo
 from minipach.git.worktrees import Owner, clean_up, slots_dir
 from minipach.model.launch_protocol import CLONE_GRACE
 from minipach.model.repo_layout import RESULT_REFS, SET_REFS
 
 
-class ClonePlace(Place):
+class CloneWorkspace(SharedWorkspace):
     """A folder with private clones. It publishes nothing: that is done where the project is."""
 
     child_module = "minipach.executors.rq.clone_child"

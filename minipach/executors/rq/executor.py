@@ -26,7 +26,7 @@ from minipach.executors.rq.capacity import Offer, nobody_for
 from minipach.executors.rq.connection import AWAY, Client, away, check, connect, passes
 from minipach.executors.rq.logs import receive_log
 from minipach.executors.rq.names import Names, project_id
-from minipach.executors.rq.queue import Board, Ended, read_or_none
+from minipach.executors.rq.queue import Ended, QueueStore, read_or_none
 from minipach.executors.stored_sets import drop_sets, known_sets, write_sets
 from minipach.git.repo import Repo
 from minipach.model.attempt import Took
@@ -51,7 +51,7 @@ class RqExecutor:
         self._repo = project.repo
         self._client = client or connect(project.repo)
         check(self._client, self._repo)
-        self._board = Board(self._client, Names(project_id(self._repo)))
+        self._board = QueueStore(self._client, Names(project_id(self._repo)))
         try:
             self._board.claim(project.root)
         except redis.exceptions.RedisError as error:

@@ -15,8 +15,8 @@ from typing import Any
 import redis
 from rq.command import PUBSUB_CHANNEL_TEMPLATE
 
-from minipach.executors.rq.lane import FORGET, TTL, RqWorker, Task
-from minipach.executors.rq.queue import Board, is_of_wrong_kind
+from minipach.executors.rq.lane import FORGET, TTL, LaneJob, RqWorker
+from minipach.executors.rq.queue import QueueStore, is_of_wrong_kind
 from minipach.support.validation import parse_object
 
 _LOG = logging.getLogger(__name__)
@@ -33,14 +33,14 @@ class Order:
     job: str = ""
 
 
-class Heart:
+class Heartbeat:
     """Both threads. They end with the process, or at `stop`."""
 
     def __init__(
         self,
-        board: Board,
+        board: QueueStore,
         workers: Sequence[RqWorker],
-        busy: Callable[[], list[tuple[RqWorker, Task]]],
+        busy: Callable[[], list[tuple[RqWorker, LaneJob]]],
         facts: Callable[[], dict[str, Any]],
         name: str,
     ) -> None:

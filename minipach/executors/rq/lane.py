@@ -96,7 +96,7 @@ class RqWorker(SimpleWorker):
 
 
 @dataclass(eq=False)
-class Task:
+class LaneJob:
     """A job that a lane has."""
 
     job: Job
@@ -119,7 +119,7 @@ class Lane:
     worker: RqWorker
     process: subprocess.Popen[bytes]
     warm: bool = False
-    task: Task | None = None
+    task: LaneJob | None = None
     buffer: bytearray = field(default_factory=bytearray)
     end_by: float | None = None
 

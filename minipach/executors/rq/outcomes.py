@@ -7,29 +7,29 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from minipach.executors.rq.connection import Client
-from minipach.executors.rq.lane import RqWorker, Task
-from minipach.executors.rq.queue import SOON, Board
-from minipach.executors.rq.shared_workspace import Place
+from minipach.executors.rq.lane import LaneJob, RqWorker
+from minipach.executors.rq.queue import SOON, QueueStore
+from minipach.executors.rq.shared_workspace import SharedWorkspace
 
 
-class Teller:
+class OutcomeReporter:
     """Keeps what it could not report, while Redis is away, until it can."""
 
-    def __init__(self, place: Place, client: Client, board: Board, progress: Callable[[], None]) -> None:
+    def __init__(self, place: SharedWorkspace, client: Client, board: QueueStore, progress: Callable[[], None]) -> None:
         """progress: called for each set that is reported."""
         self._place = place
         self._client = client
         self._board = board
         self._progress = progress
-        self._pending: list[tuple[RqWorker, Task, Callable[[], None]]] = []
+        self._pending: list[tuple[RqWorker, LaneJob, Callable[[], None]]] = []
         self._go_on: tuple[float, str] | None = None  # when to have a pass made although sets of a repo still run
 
     @property
-    def waiting(self) -> list[tuple[RqWorker, Task]]:
+    def waiting(self) -> list[tuple[RqWorker, LaneJob]]:
         """Outcomes that are not reported yet."""
         return [(worker, task) for worker, task, _ in list(self._pending)]  # asked from another thread, too
 
-    def finished(self, worker: RqWorker, task: Task, answer: Mapping[str, Any]) -> None:
+    def finished(self, worker: RqWorker, task: LaneJob, answer: Mapping[str, Any]) -> None:
         """Report the outcomes of a set."""
 
         def notify() -> None:
@@ -38,7 +38,7 @@ class Teller:
 
         self._add(worker, task, notify)
 
-    def lost(self, worker: RqWorker, task: Task, why: str) -> None:
+    def lost(self, worker: RqWorker, task: LaneJob, why: str) -> None:
         """Report a lost try: another worker may have the next one, unless somebody has stopped the set."""
 
         def notify() -> None:
@@ -50,7 +50,7 @@ class Teller:
 
         self._add(worker, task, notify)
 
-    def no_more(self, worker: RqWorker, task: Task, why: str) -> None:
+    def no_more(self, worker: RqWorker, task: LaneJob, why: str) -> None:
         """Report a set that is not needed any more."""
 
         def notify() -> None:
@@ -60,7 +60,7 @@ class Teller:
 
         self._add(worker, task, notify)
 
-    def _add(self, worker: RqWorker, task: Task, do: Callable[[], None]) -> None:
+    def _add(self, worker: RqWorker, task: LaneJob, do: Callable[[], None]) -> None:
         """Report as a whole, once Redis is there: who sees that a set has ended looks for its log."""
         task.ended = True
         self._pending.append((worker, task, do))
@@ -90,7 +90,7 @@ class Teller:
             if self._board.left(repo) <= self._all_slots():  # a pass may have found more meanwhile
                 self._board.request_pass()
 
-    def _over(self, task: Task) -> None:
+    def _over(self, task: LaneJob) -> None:
         left = self._board.over(task.set_id, task.repo)
         if task.stopped and not self._place.has_set(task.repo, task.set_id):
             return  # cancelled: nobody wants a pass
@@ -100,7 +100,7 @@ class Teller:
         elif left <= self._all_slots() and self._go_on is None:
             self._go_on = time.monotonic() + (0 if self._board.is_early_pass_due() else SOON), task.repo
 
-    def revive(self, worker: RqWorker, task: Task) -> None:
+    def revive(self, worker: RqWorker, task: LaneJob) -> None:
         """Register a job of this worker again after Redis was emptied."""
         with self._client.pipeline() as pipe:
             task.job.save(pipeline=pipe)

@@ -15,7 +15,7 @@ from rq.executions import Execution
 from rq.job import Job
 
 from minipach.executors.rq.lane import RqWorker
-from minipach.executors.rq.queue import Board
+from minipach.executors.rq.queue import QueueStore
 from minipach.executors.stored_sets import set_ids
 from minipach.git.repo import Repo, child_environment
 from minipach.model.launch_protocol import PASS_GRACE
@@ -28,10 +28,10 @@ _LOOK = 5.0  # seconds between two looks whether something was lost; it must sho
 _MOST = 300.0  # and between two when nothing helps
 
 
-class Going:
+class PassStarter:
     """At most one pass at a time, as a process of its own."""
 
-    def __init__(self, project: Project, board: Board, worker: RqWorker) -> None:
+    def __init__(self, project: Project, board: QueueStore, worker: RqWorker) -> None:
         self._project = project
         self._board = board
         self.worker = worker

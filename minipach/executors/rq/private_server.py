@@ -24,7 +24,7 @@ import redis
 from minipach.executors.rq import access_rights
 from minipach.executors.rq.connection import connect
 from minipach.executors.rq.names import Names, project_id
-from minipach.executors.rq.queue import Board
+from minipach.executors.rq.queue import QueueStore
 from minipach.git.repo import child_environment
 from minipach.model.local_state import LocalState
 from minipach.project.project import Project
@@ -46,7 +46,7 @@ def _folder(project: Project) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class BackgroundService:
     """A process in the background, known by a file with its number, words of its command line and its folder.
 
     words: of which one is in it · socket: where it listens, which finds it without the file, too · patience: seconds in
@@ -148,14 +148,14 @@ def _command_line(pid: int) -> str:
     return "" if "<defunct>" in line else line
 
 
-def services(project: Project) -> tuple[Service, Service]:
+def services(project: Project) -> tuple[BackgroundService, BackgroundService]:
     """Return the Redis and the worker of this project."""
     folder = _folder(project)
     # where a process's folder can be seen, that knows it even after the project was moved
     word = " worker" if _CWD.exists() else f"-C {project.root} worker"
     return (
-        Service("Redis", folder / "redis.pid", _SERVERS, folder / "data", project.local.redis_socket),
-        Service("worker", folder / "worker.pid", (word,), project.root),
+        BackgroundService("Redis", folder / "redis.pid", _SERVERS, folder / "data", project.local.redis_socket),
+        BackgroundService("worker", folder / "worker.pid", (word,), project.root),
     )
 
 
@@ -336,7 +336,7 @@ def _is_known(project: Project, process: subprocess.Popen[bytes]) -> bool:
     """Wait until a worker has announced itself, or has ended; False, too, if it has done neither for long."""
     deadline = time.monotonic() + _START
     with contextlib.closing(connect(project.repo)) as client:
-        board = Board(client, Names(project_id(project.repo)))
+        board = QueueStore(client, Names(project_id(project.repo)))
         while process.poll() is None and time.monotonic() < deadline:
             with contextlib.suppress(redis.exceptions.RedisError):
                 if any((w["host"], w["pid"]) == (platform.node(), process.pid) for w in board.workers().values()):

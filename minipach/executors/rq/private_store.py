@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minipach.executors.rq.private_server import Service, write_private
+from minipach.executors.rq.private_server import BackgroundService, write_private
 from minipach.git.repo import child_environment
 from minipach.project.project import Project
 from minipach.storage.private_store import PARTS, program, read_credentials, read_ports, write_ports
@@ -31,10 +31,12 @@ _START = 60.0  # seconds until all parts of the server answer
 _PATIENCE = 1.5  # seconds for requests that are under way when the server ends
 
 
-def service(project: Project) -> Service:
+def service(project: Project) -> BackgroundService:
     """Return the server of this project."""
     folder = project.local.store
-    return Service("S3 server", folder / "store.pid", ("weed",), folder / "data", patience=_PATIENCE, kill=True)
+    return BackgroundService(
+        "S3 server", folder / "store.pid", ("weed",), folder / "data", patience=_PATIENCE, kill=True
+    )
 
 
 def stop(project: Project) -> bool:
@@ -52,9 +54,9 @@ def stop(project: Project) -> bool:
     return True
 
 
-def receiver(project: Project) -> Service:
+def receiver(project: Project) -> BackgroundService:
     """Return the process that hears the events of the server, and starts passes."""
-    return Service("receiver", project.local.store / "serve.pid", (" serve ",), project.root)
+    return BackgroundService("receiver", project.local.store / "serve.pid", (" serve ",), project.root)
 
 
 def start_receiver(project: Project, notify: Callable[[str], None], is_serving: Callable[[], bool]) -> None:

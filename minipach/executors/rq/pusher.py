@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from minipach.executors.child_process import spawn
-from minipach.executors.rq.lane import RqWorker, Task
+from minipach.executors.rq.lane import LaneJob, RqWorker
 from minipach.support.processes import signal_group
 
 FIRST = 1.0  # seconds that a result waits for others, at most, after a time of quiet
@@ -53,13 +53,13 @@ class Rhythm:
 
 
 @dataclass(eq=False)
-class Held:
+class HeldResults:
     """A set that has ended, whose result is not in the project yet. worker, task: None for what a killed one left."""
 
     repo: str
     refs: Sequence[str]
     worker: RqWorker | None = None
-    task: Task | None = None
+    task: LaneJob | None = None
     answer: Mapping[str, Any] = field(default_factory=dict)
     datums: int = 1
     since: float = field(default_factory=time.monotonic)
@@ -68,14 +68,16 @@ class Held:
 class Pusher:
     """Holds sets until their results are pushed. pushes, results: what was pushed so far."""
 
-    def __init__(self, start: Sequence[str], done: Callable[[Held], None], failed: Callable[[Held, str], None]) -> None:
+    def __init__(
+        self, start: Sequence[str], done: Callable[[HeldResults], None], failed: Callable[[HeldResults, str], None]
+    ) -> None:
         """start: module and arguments of the process · done, failed: called for each set, in this thread."""
         self._start = start
         self._done = done
         self._failed = failed
         self._rhythm = Rhythm()
-        self._waiting: list[Held] = []
-        self._sent: list[Held] = []
+        self._waiting: list[HeldResults] = []
+        self._sent: list[HeldResults] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = bytearray()
         self._hurry = False
@@ -88,7 +90,7 @@ class Pusher:
         return sum(self._pushes)
 
     @property
-    def held(self) -> list[Held]:
+    def held(self) -> list[HeldResults]:
         """All sets whose results wait, or are being pushed."""
         return [*list(self._sent), *list(self._waiting)]
 
@@ -97,7 +99,7 @@ class Pusher:
         """Return whether so much waits that no set should begin."""
         return sum(one.datums for one in self.held) >= FULL
 
-    def add(self, held: Held) -> None:
+    def add(self, held: HeldResults) -> None:
         """Take a set that has ended."""
         self._waiting.append(held)
 

@@ -112,7 +112,7 @@ def read_or_none(read: Callable[[], T]) -> T | None:
         return None
 
 
-def _mending(method: Callable[Concatenate[Board, P], T]) -> Callable[Concatenate[Board, P], T]:
+def _mending(method: Callable[Concatenate[QueueStore, P], T]) -> Callable[Concatenate[QueueStore, P], T]:
     """Return the method as one that deletes keys of another kind where it meets them, and is called again.
 
     The next call may meet another such key, or none although nothing was deleted: another process may have deleted it.
@@ -120,7 +120,7 @@ def _mending(method: Callable[Concatenate[Board, P], T]) -> Callable[Concatenate
     """
 
     @wraps(method)
-    def call(board: Board, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def call(board: QueueStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
         for _ in range(MENDS):
             try:
                 return method(board, *args, **kwargs)
@@ -148,7 +148,7 @@ def _facts(text: bytes) -> dict[str, Any] | None:
     return found if said and 0 <= found["slots"] <= _MOST_SLOTS and is_moment(found["seen"]) else None
 
 
-class Board:
+class QueueStore:
     """The jobs of one project. Every method talks to Redis and raises what its client raises."""
 
     def __init__(self, client: Client, names: Names) -> None:

@@ -16,7 +16,7 @@ from minipach.model.repo_layout import SET_REFS
 from minipach.project.project import Project
 
 
-class Place:
+class SharedWorkspace:
     """The project, and the slots in its repos that are this worker's."""
 
     child_module = "minipach.executors.rq.child"

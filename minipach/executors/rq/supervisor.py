@@ -27,14 +27,14 @@ from minipach.executors.child_process import spawn
 from minipach.executors.resources import Capacity, ResourceClass
 from minipach.executors.rq.capacity import keeps_to
 from minipach.executors.rq.connection import Client, away, passes
-from minipach.executors.rq.heartbeat import Heart, Order
+from minipach.executors.rq.heartbeat import Heartbeat, Order
 from minipach.executors.rq.job_tries import UNABLE, note_lost, was_begun
-from minipach.executors.rq.lane import Lane, RqWorker, Task, make_worker
-from minipach.executors.rq.outcomes import Teller
-from minipach.executors.rq.passes import Going
-from minipach.executors.rq.pusher import Held, Pusher
-from minipach.executors.rq.queue import MENDS, Board, is_of_wrong_kind
-from minipach.executors.rq.shared_workspace import Place
+from minipach.executors.rq.lane import Lane, LaneJob, RqWorker, make_worker
+from minipach.executors.rq.outcomes import OutcomeReporter
+from minipach.executors.rq.passes import PassStarter
+from minipach.executors.rq.pusher import HeldResults, Pusher
+from minipach.executors.rq.queue import MENDS, QueueStore, is_of_wrong_kind
+from minipach.executors.rq.shared_workspace import SharedWorkspace
 from minipach.git.repo import GitError
 from minipach.support.text import many
 
@@ -47,7 +47,7 @@ _BURST = 1.0  # seconds that nothing is to be done before a worker in a burst en
 
 
 @dataclass(frozen=True)
-class Plan:
+class WorkerOptions:
     """The options of a worker. queues: patterns of classes to serve (none: all that fit)."""
 
     slots: int
@@ -56,10 +56,17 @@ class Plan:
     burst: bool = False
 
 
-class Supervisor:
+class WorkerSupervisor:
     """Runs until a signal or a command ends it, or, in a burst, until nothing is queued."""
 
-    def __init__(self, place: Place, client: Client, board: Board, plan: Plan, notify: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        place: SharedWorkspace,
+        client: Client,
+        board: QueueStore,
+        plan: WorkerOptions,
+        notify: Callable[[str], None],
+    ) -> None:
         self._place = place
         self._client = client
         self._board = board
@@ -68,7 +75,7 @@ class Supervisor:
         self._capacity = plan.capacity
         self._name = f"minipach.{platform.node()}.{os.getpid()}.{secrets.token_hex(2)}"
         self._lanes: list[Lane] = []
-        self._teller = Teller(place, client, board, self._progress)
+        self._teller = OutcomeReporter(place, client, board, self._progress)
         self._selector = selectors.DefaultSelector()
         self._pusher = Pusher(place.pusher, self._pushed, self._not_pushed) if place.pusher else None
         self._pusher_stdout: int | None = None
@@ -79,7 +86,7 @@ class Supervisor:
         self._away = False
         self._mends = 0  # rounds in a row that met keys of another kind
         self._end: int | None = None  # the signal that ends us
-        self._going: Going | None = None
+        self._going: PassStarter | None = None
         self._quiet_since: float | None = None
         self._unable_until = 0.0
 
@@ -94,9 +101,9 @@ class Supervisor:
             going = make_worker(
                 self._client, f"{self._name}.publish", [self._board.queue(self._board.names.publish_queue)]
             )
-            self._going = Going(self._place.project, self._board, going)
+            self._going = PassStarter(self._place.project, self._board, going)
         everyone = [*workers, *([self._going.worker] if self._going else [])]
-        self._heart = Heart(self._board, everyone, self._busy, self._facts, self._name)
+        self._heart = Heartbeat(self._board, everyone, self._busy, self._facts, self._name)
         self._selector.register(self._heart.wake, selectors.EVENT_READ)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signalled)
@@ -106,7 +113,7 @@ class Supervisor:
             self._board.report(self._name, self._facts())
             if self._pusher is not None:
                 for repo, ref in self._place.left_over():
-                    self._pusher.add(Held(repo, [ref]))
+                    self._pusher.add(HeldResults(repo, [ref]))
             while self._end is None and not self._is_done():
                 self._step()
         finally:
@@ -140,7 +147,7 @@ class Supervisor:
             "publishes": self._place.project is not None,
         }
 
-    def _busy(self) -> list[tuple[RqWorker, Task]]:
+    def _busy(self) -> list[tuple[RqWorker, LaneJob]]:
         """Return for the heartbeat the running sets, and the ended ones that are not reported yet."""
         # asked from another thread: what is looked at twice may have gone in between
         tasks = [(lane.worker, lane.task) for lane in list(self._lanes)]
@@ -153,7 +160,7 @@ class Supervisor:
             job, execution = publishing
             queue = self._board.queue(self._board.names.publish_queue)
             share = Capacity((), 0, 0).take(ResourceClass())
-            found.append((self._going.worker, Task(job, queue, execution, "", "", Path(), share)))
+            found.append((self._going.worker, LaneJob(job, queue, execution, "", "", Path(), share)))
         return found
 
     # --- one turn --------------------------------------------------------------------------------------------
@@ -225,7 +232,7 @@ class Supervisor:
         lane.task.stopped = True
         lane.ask_to_end(self._place.grace)
 
-    def _missing(self, lane: Lane, task: Task) -> None:
+    def _missing(self, lane: Lane, task: LaneJob) -> None:
         """Handle a running job that Redis does not know: it was cancelled, or Redis was emptied and gets it again."""
         if not self._place.has_set(task.repo, task.set_id):
             self._stop(lane)
@@ -287,7 +294,7 @@ class Supervisor:
             lane.worker.fail(job, queue, execution, f"no pipeline of this project: {repo}")
             return False
         share = self._capacity.take(kind)
-        lane.task = Task(job, queue, execution, set_id, repo, slot, share, lost)
+        lane.task = LaneJob(job, queue, execution, set_id, repo, slot, share, lost)
         if lost:
             self._place.begins_again(self._client, self._board.names, set_id, lost)
         env = share.env if self._capacity.gpus else {}
@@ -328,7 +335,7 @@ class Supervisor:
         if answer.get("refs") and self._pusher is not None:
             task.ended = True
             datums = sum(len(row.get("datums") or "1") for row in answer["outcomes"])
-            self._pusher.add(Held(task.repo, answer["refs"], worker, task, answer, datums))
+            self._pusher.add(HeldResults(task.repo, answer["refs"], worker, task, answer, datums))
             kind = self._board.names.kind(task.queue.name)
             if kind is not None and kind.limit:  # the next one of its pipeline begins only after it
                 self._pusher.hurry()
@@ -373,12 +380,12 @@ class Supervisor:
             self._pusher_stdout = None
         pusher.hear(data)
 
-    def _pushed(self, held: Held) -> None:
+    def _pushed(self, held: HeldResults) -> None:
         self._why_not_pushed = ""
         if held.worker is not None and held.task is not None:
             self._teller.finished(held.worker, held.task, held.answer)
 
-    def _not_pushed(self, held: Held, why: str) -> None:
+    def _not_pushed(self, held: HeldResults, why: str) -> None:
         """Report a result that the project or a store does not take. It stays here, and its set gets another try."""
         if why != self._why_not_pushed:
             self._notify(f"results can't be pushed: {why}; another try, or worker, in {_PAUSE:g} s")
@@ -391,7 +398,7 @@ class Supervisor:
         else:
             self._teller.lost(held.worker, held.task, UNABLE + why)
 
-    def _hand_back(self, worker: RqWorker, task: Task) -> None:
+    def _hand_back(self, worker: RqWorker, task: LaneJob) -> None:
         with contextlib.suppress(redis.exceptions.RedisError):
             worker.hand_back(task.job, task.queue, task.execution)
         self._place.forget(task.set_id)

@@ -16,8 +16,8 @@ from minipach.executors.resources import ResourceClass
 from minipach.executors.rq.capacity import Offer, nobody_for
 from minipach.executors.rq.connection import AWAY, away, check, connect
 from minipach.executors.rq.names import Names, project_id
-from minipach.executors.rq.queue import Board, read_or_none
-from minipach.executors.view import Looker, Seen, Waiting, Worker
+from minipach.executors.rq.queue import QueueStore, read_or_none
+from minipach.executors.view import ExecutorState, Looker, WaitingSets, Worker
 from minipach.model.work_set import Outcome
 from minipach.project.project import Project
 from minipach.support.errors import UserError
@@ -36,10 +36,10 @@ class _Look:
         self._repo = project.repo
         self._client = connect(project.repo)
         check(self._client, project.repo)
-        self._board = Board(self._client, Names(project_id(project.repo)))
+        self._board = QueueStore(self._client, Names(project_id(project.repo)))
         self._ended: dict[str, tuple[Outcome, ...]] = {}
 
-    def look(self, sets: Mapping[str, str]) -> Seen:
+    def look(self, sets: Mapping[str, str]) -> ExecutorState:
         """Return what there is now. UserError where Redis is away."""
         board = self._board
         try:
@@ -57,7 +57,7 @@ class _Look:
         over = {i: self._ended[i] for i, state in states.items() if state in _OVER and i in self._ended}
         self._ended = over  # one that was queued again is again
         running = frozenset(i for i, state in states.items() if state == "started")
-        return Seen(workers, waiting, running, tuple(outcome for found in over.values() for outcome in found))
+        return ExecutorState(workers, waiting, running, tuple(outcome for found in over.values() for outcome in found))
 
 
 def _has(facts: Mapping[str, Any]) -> str:
@@ -67,13 +67,13 @@ def _has(facts: Mapping[str, Any]) -> str:
     )
 
 
-def waiting_in_vain(project: Project) -> list[Waiting]:
+def waiting_in_vain(project: Project) -> list[WaitingSets]:
     """Return the sets that no worker which serves the project now could ever run.
 
     UserError where Redis can't be asked.
     """
     with closing(connect(project.repo)) as client:
-        board = Board(client, Names(project_id(project.repo)))
+        board = QueueStore(client, Names(project_id(project.repo)))
         try:
             return [row for row in _waiting(board, board.workers(), {}) if row.in_vain]
         except RedisError as error:
@@ -87,7 +87,7 @@ class _Run:
     kind: ResourceClass
 
 
-def _running(board: Board) -> dict[str, list[_Run]]:
+def _running(board: QueueStore) -> dict[str, list[_Run]]:
     """Return what each worker runs, by its name."""
     found: dict[str, list[_Run]] = {}
     for name, kind in board.queues().items():
@@ -104,8 +104,8 @@ def _running(board: Board) -> dict[str, list[_Run]]:
 
 
 def _waiting(
-    board: Board, facts: Mapping[str, Mapping[str, Any]], at_work: Mapping[str, Sequence[_Run]]
-) -> Iterator[Waiting]:
+    board: QueueStore, facts: Mapping[str, Mapping[str, Any]], at_work: Mapping[str, Sequence[_Run]]
+) -> Iterator[WaitingSets]:
     offers = {name: Offer.of(row) for name, row in facts.items()}
     for name, offer in offers.items():
         for run in at_work.get(name, ()):
@@ -116,11 +116,11 @@ def _waiting(
             nobody = nobody_for(kind, list(offers.values()))
             fix = "" if any(offer.slots for offer in offers.values()) else "; minipach worker, or minipach up"
             why = nobody + fix if nobody else _busy(board, name, kind, offers, at_work)
-            yield Waiting(count, kind.name, why, bool(nobody))
+            yield WaitingSets(count, kind.name, why, bool(nobody))
 
 
 def _busy(
-    board: Board,
+    board: QueueStore,
     name: str,
     kind: ResourceClass,
     offers: Mapping[str, Offer],

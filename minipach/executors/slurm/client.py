@@ -23,7 +23,7 @@ _KEPT = frozenset({"SLURM_CONF", "SLURM_CLUSTERS"})
 _HABITS = ("SQUEUE_", "SINFO_", "SCANCEL_", "SBATCH_WAIT", "SBATCH_ARRAY_INX")
 
 
-class AwayError(UserError):
+class SlurmAwayError(UserError):
     """slurmctld does not answer."""
 
 
@@ -70,7 +70,7 @@ def insist(do: Callable[[], None], pause: float = _PAUSE) -> None:
         try:
             do()
             return
-        except AwayError:
+        except SlurmAwayError:
             time.sleep(pause)
     do()
 
@@ -190,13 +190,13 @@ def _ask(program: str, *arguments: str, patience: float = _PATIENCE) -> str:
             )
         ) from None
     except subprocess.TimeoutExpired:
-        raise AwayError(_away(program, f"no answer for {patience:g} s")) from None
+        raise SlurmAwayError(_away(program, f"no answer for {patience:g} s")) from None
     said = os.fsdecode(done.stderr).strip()
     if done.returncode == 0 or (program == "scancel" and "contact" not in said):
         return os.fsdecode(done.stdout).strip()
     line = _last_error(said) or f"exit code {done.returncode}"
     if re.search(r"contact slurm controller|Connection refused|timed out|Zero Bytes|in standby mode", said):
-        raise AwayError(_away(program, line))
+        raise SlurmAwayError(_away(program, line))
     raise UserError(
         Problem("slurm.refused", program, line, "see the settings minipach.slurm.* and the spec's resource_requests")
     )

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from minipach.executors.moved_project import another_is
 from minipach.executors.slurm import client
-from minipach.executors.slurm.client import AwayError
+from minipach.executors.slurm.client import SlurmAwayError
 from minipach.executors.slurm.follow_up_job import FollowUpJob
 from minipach.executors.slurm.options import SlurmOptions
 from minipach.executors.slurm.submission import Submission, slurm_dir
 from minipach.executors.slurm.task import clear_slots
-from minipach.executors.slurm.tracker import Watch
+from minipach.executors.slurm.tracker import SubmissionTracker
 from minipach.git.repo import Repo
 from minipach.model.work_set import Needs, Outcome, WorkSet
 from minipach.project.project import Project
@@ -47,7 +47,7 @@ class SlurmExecutor:
         self._next = FollowUpJob(project, _STEP)
         self._options = SlurmOptions(project, throttle)
         self._limits: dict[str, int] = {}
-        self._watch = Watch(self._submit_arrays, self._options.grace)
+        self._watch = SubmissionTracker(self._submit_arrays, self._options.grace)
         self._cpus: int | None = None
         self._cpus_each = 1
         self._leaving = False
@@ -63,7 +63,7 @@ class SlurmExecutor:
         if self._cpus is None:
             try:
                 self._cpus = client.partition(self._options.partition).cpus
-            except AwayError:
+            except SlurmAwayError:
                 return 1  # what was submitted may have reported something all the same; the next submission will say it
         return max(1, min(self._cpus // self._cpus_each, self._options.throttle or _MOST_TASKS))
 
@@ -76,7 +76,7 @@ class SlurmExecutor:
         """Return whether a node has so much memory, as far as Slurm answers."""
         try:
             most = client.largest_memory()
-        except client.AwayError:
+        except client.SlurmAwayError:
             return True
         return most is None or needs.memory <= most
 
@@ -164,7 +164,7 @@ class SlurmExecutor:
         """Take back the sets (of these ids) whose tasks have not started; none if Slurm can't be asked."""
         try:
             return self._discard(ids)
-        except AwayError:
+        except SlurmAwayError:
             return set()
 
     def _discard(self, ids: Collection[str] | None) -> set[str]:

@@ -227,7 +227,7 @@ class Submission:
 
     def notify_lost(self, array: int, index: int, outcome: Outcome) -> None:
         """Record an outcome for a task that is gone."""
-        with Teller(self.folder, array, index, "lost") as teller:
+        with OutcomeWriter(self.folder, array, index, "lost") as teller:
             teller.notify(outcome)
 
     def said(self, number: int, index: int) -> str:
@@ -258,13 +258,13 @@ def narrowed(outcome: Outcome, count: int, keep: Collection[int]) -> Outcome:
     return replace(outcome, datums=tuple(one for one in outcome.results(count) if one.index in keep))
 
 
-class Teller:
+class OutcomeWriter:
     """Writes the reports of a task to a file. Each is on disk before the task continues."""
 
     def __init__(self, folder: Path, array: int, index: int, run: str) -> None:
         self._file = (folder / "told" / f"{array}-{index}-{run}.jsonl").open("a")
 
-    def __enter__(self) -> Teller:
+    def __enter__(self) -> OutcomeWriter:
         return self
 
     def __exit__(self, *_: object) -> None:

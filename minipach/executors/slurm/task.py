@@ -16,7 +16,7 @@ from pathlib import Path
 
 from minipach.execution.set_size import MOST
 from minipach.executors.child_process import QUIET
-from minipach.executors.slurm.submission import Submission, Teller
+from minipach.executors.slurm.submission import OutcomeWriter, Submission
 from minipach.executors.stored_sets import UnknownSetError
 from minipach.git.gc_lock import gc_held_off
 from minipach.git.repo import Repo, child_environment, enter_environment
@@ -63,7 +63,9 @@ def main() -> int:
         child = os.fork()
         if child == 0:
             os.close(ours)
-            _be_child(lambda: _guarded_work(submission, work, slot, done, Teller(folder, number, index, run)), childs)
+            _be_child(
+                lambda: _guarded_work(submission, work, slot, done, OutcomeWriter(folder, number, index, run)), childs
+            )
         _end_in_time(submission)
         _, status = os.waitpid(child, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -77,7 +79,7 @@ def main() -> int:
     code = os.waitstatus_to_exitcode(status)
     _end_tree(child)
     _clear(slot)
-    with contextlib.suppress(OSError), Teller(folder, number, index, run) as teller:  # gone: cancelled meanwhile
+    with contextlib.suppress(OSError), OutcomeWriter(folder, number, index, run) as teller:  # gone: cancelled meanwhile
         teller.end(code)
     return code if code >= 0 else 128 - code
 
@@ -150,12 +152,12 @@ def _end_with(parent: int) -> None:
     os.kill(os.getpid(), _END)
 
 
-def _guarded_work(submission: Submission, work: WorkSet, slot: Slot, done: set[int], teller: Teller) -> None:
+def _guarded_work(submission: Submission, work: WorkSet, slot: Slot, done: set[int], teller: OutcomeWriter) -> None:
     with gc_held_off(slot.main):
         _work(submission, work, slot, done, teller)
 
 
-def _work(submission: Submission, work: WorkSet, slot: Slot, done: set[int], teller: Teller) -> None:
+def _work(submission: Submission, work: WorkSet, slot: Slot, done: set[int], teller: OutcomeWriter) -> None:
     from minipach.execution.chunk import as_members, done_before, run_rest, run_work
     from minipach.execution.run_set import is_stopping
     from minipach.executors.stored_sets import finished

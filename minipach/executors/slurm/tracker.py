@@ -12,7 +12,7 @@ from pathlib import Path
 
 from minipach.executors.outcomes import check_outcome
 from minipach.executors.slurm import client
-from minipach.executors.slurm.client import AwayError, QueuedTask
+from minipach.executors.slurm.client import QueuedTask, SlurmAwayError
 from minipach.executors.slurm.submission import Life, Submission, final, narrowed
 from minipach.model.attempt import DatumResult, Try
 from minipach.model.work_set import LOST_TRIES, Outcome, WorkSet
@@ -28,7 +28,7 @@ _SOONEST = 0.5  # where the answer decides something
 
 
 @dataclass
-class Flight:
+class SubmittedSet:
     """A set submitted.
 
     runs: the (array, index) of its tasks, the last one is the one that counts · last: the place in `runs` of the last
@@ -58,12 +58,12 @@ class Flight:
         return self.submission.jobs.get(number, ""), index
 
 
-class Watch:
+class SubmissionTracker:
     """Waits for sets. submit: hands sets of a submission to Slurm once more."""
 
     def __init__(self, submit: Callable[[Submission, Sequence[WorkSet]], None], grace: float) -> None:
         """grace: seconds that the file system may be late with what a task reported before it ended."""
-        self.flights: dict[str, Flight] = {}
+        self.flights: dict[str, SubmittedSet] = {}
         self.submissions: dict[Path, Submission] = {}
         self.running = 0
         self._submit = submit
@@ -75,7 +75,7 @@ class Watch:
     def take(self, submission: Submission, work: WorkSet) -> None:
         """Wait for a set from now on."""
         self.submissions[submission.folder] = submission
-        self.flights[work.id] = Flight(work, submission, set(range(len(work.parts))), submission.runs(work.id))
+        self.flights[work.id] = SubmittedSet(work, submission, set(range(len(work.parts))), submission.runs(work.id))
 
     def look_soon(self, *, soon: bool) -> None:
         """Ask Slurm at the next look (or: not for a while, since all was submitted just now)."""
@@ -94,7 +94,7 @@ class Watch:
         """Whether a task is gone, while its last report may not have passed the file system yet."""
         return not self._away and any(f.gone is not None for f in self._waiting())
 
-    def _waiting(self) -> list[Flight]:
+    def _waiting(self) -> list[SubmittedSet]:
         """Return the sets with missing outcomes, except those whose job has reached its time limit."""
         left = time.time() + _SKEW
         over = {folder for folder, s in self.submissions.items() if (due := s.due) is not None and due < left}
@@ -138,7 +138,7 @@ class Watch:
         self._looked = now
         try:
             queued = self.queued(client.squeue())
-        except AwayError as error:
+        except SlurmAwayError as error:
             if not self._away:
                 _LOG.warning(f"{error.problems[0].what}; waiting for it")
             self._away = True
@@ -149,7 +149,7 @@ class Watch:
         self.running = sum(1 for f in waiting if (t := queued.get(f.task)) and t.state == "RUNNING")
         lost = []
         stuck = {(t.job, t.index) for t in queued.values() if t.stuck}
-        with contextlib.suppress(AwayError):
+        with contextlib.suppress(SlurmAwayError):
             client.scancel([f"{f.task[0]}_{f.task[1]}" for f in waiting if f.task in stuck])
         for flight in waiting:
             task = queued.get(flight.task)
@@ -168,7 +168,7 @@ class Watch:
         for folder, submission in self.submissions.items():
             self._try_again(submission, [f for f in lost if f.left and f.submission.folder == folder])
 
-    def _try_again(self, submission: Submission, flights: Sequence[Flight]) -> None:
+    def _try_again(self, submission: Submission, flights: Sequence[SubmittedSet]) -> None:
         """Submit once more what tasks left undone; a set that keeps killing its task is lost (of a chunk: a datum)."""
         for flight in flights:
             if flight.in_vain >= LOST_TRIES or (_can_be_raised(flight.work) and self._was_out_of_memory(flight)):
@@ -178,7 +178,7 @@ class Watch:
             return
         try:
             self._submit(submission, [f.work for f in again])
-        except AwayError:
+        except SlurmAwayError:
             pass  # later
         finally:
             for flight in again:
@@ -186,7 +186,7 @@ class Watch:
                 if len(runs) > len(flight.runs):
                     flight.runs, flight.over, flight.gone, flight.state = runs, False, None, ""
 
-    def _lose(self, flight: Flight, times: int) -> None:
+    def _lose(self, flight: SubmittedSet, times: int) -> None:
         """Give a set up (of a chunk: the datum that its tasks can't have come past), and say what Slurm knew."""
         work = flight.work
         first = min(flight.left)
@@ -224,7 +224,7 @@ class Watch:
         flight.submission.notify_lost(number, index, outcome)
         self.read()
 
-    def _was_out_of_memory(self, flight: Flight) -> bool:
+    def _was_out_of_memory(self, flight: SubmittedSet) -> bool:
         """Return whether Slurm has said so of the last task of a set."""
         return _OF_MEMORY.search(flight.submission.said(*flight.runs[-1])) is not None
 
@@ -261,7 +261,7 @@ def _can_be_raised(work: WorkSet) -> bool:
     return work.more_memory > 1 and len(work.parts) == 1
 
 
-def _lost_try(flight: Flight, task: tuple[int, int]) -> Try:
+def _lost_try(flight: SubmittedSet, task: tuple[int, int]) -> Try:
     number, index = task
     # of a chunk, the logs are those of what its task has cut
     log = "" if flight.work.chunk else lost_log(flight.work.log, flight.runs.index(task) + 1)

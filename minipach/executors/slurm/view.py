@@ -10,7 +10,7 @@ from pathlib import Path
 from minipach.executors.slurm import client
 from minipach.executors.slurm.client import QueuedTask
 from minipach.executors.slurm.submission import Submission, slurm_dir
-from minipach.executors.view import Looker, Seen, Waiting, Worker
+from minipach.executors.view import ExecutorState, Looker, WaitingSets, Worker
 from minipach.model.work_set import Outcome
 from minipach.project.project import Project
 from minipach.support.errors import UserError
@@ -33,7 +33,7 @@ class _Look:
         self._queue: list[QueuedTask] = []
         self._asked: float | None = None
 
-    def look(self, sets: Mapping[str, str]) -> Seen:
+    def look(self, sets: Mapping[str, str]) -> ExecutorState:
         """Return the running tasks and the waiting ones, with Slurm's reasons."""
         if self._asked is None or time.monotonic() - self._asked >= _PACE:
             self._queue = [t for t in client.squeue() if t.alive and t.comment.startswith("minipach ")]
@@ -48,9 +48,9 @@ class _Look:
                 label = task.job if task.index < 0 else f"{task.job}_{task.index}"
                 workers.append(Worker(f"task {label}", task.node, ((what, task.seconds),)))
         waiting = Counter((t.job, _why(t)) for t in self._queue if t.state == "PENDING")
-        rows = [Waiting(n, f"job {job}", why) for (job, why), n in sorted(waiting.items())]
+        rows = [WaitingSets(n, f"job {job}", why) for (job, why), n in sorted(waiting.items())]
         outcomes = tuple(outcome for found in self._outcomes.values() for outcome in found)
-        return Seen(tuple(workers), tuple(rows), frozenset(running), outcomes)
+        return ExecutorState(tuple(workers), tuple(rows), frozenset(running), outcomes)
 
     def _read(self) -> None:
         there = dict(self._open())

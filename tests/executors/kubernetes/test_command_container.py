@@ -13,7 +13,7 @@ import kubernetes_validate
 import pytest
 
 from minipach.environment.image import Image
-from minipach.executors.kubernetes.command_container import MOUNTS, Command, own_image, prepare
+from minipach.executors.kubernetes.command_container import MOUNTS, ContainerCommand, own_image, prepare
 from minipach.executors.kubernetes.manifest import JobRequest, PodOptions, job
 from minipach.model.pipeline import PfsInput, Pipeline, Pod, Secret, Transform
 from minipach.model.work_set import Needs
@@ -53,7 +53,9 @@ def test_what_a_running_container_cannot_be_given_is_run_by_the_worker(pipeline:
 
 def test_the_pod_is_valid_and_only_the_worker_has_the_keys() -> None:
     options = PodOptions("worker:1", "ssh://git@lab/project", ssh_secret="ssh", env_secret="env")
-    request = JobRequest("minipach-x", "0" * 16, "edges", 2, 2, Needs(cpu=2, gpus=1), Pod(), None, Command(OWN, 2**30))
+    request = JobRequest(
+        "minipach-x", "0" * 16, "edges", 2, 2, Needs(cpu=2, gpus=1), Pod(), None, ContainerCommand(OWN, 2**30)
+    )
     found = job(request, options)
     kubernetes_validate.validate(found, kubernetes_validate.latest_version(), strict=True)
     spec = found["spec"]["template"]["spec"]

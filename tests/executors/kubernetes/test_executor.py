@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minipach.executors.kubernetes.client import AwayError, Client, RefusedError
+from minipach.executors.kubernetes.client import Client, ClusterAwayError, ClusterRefusedError
 from minipach.executors.kubernetes.executor import parse_indexes
 from minipach.executors.kubernetes.known_before import over_quota, quantity, used_up
 from minipach.executors.kubernetes.pod_state import ending, pod_place, why_pending
@@ -71,14 +71,14 @@ def test_what_passes_is_asked_again_and_told_when_it_does_not_pass(said: Path, l
     assert client.ask("get", "pods") == "fine\n"
     assert (client.calls, len(waits)) == (3, 2)
     said.write_text(f"{line}\n" * 9)
-    with pytest.raises(AwayError):
+    with pytest.raises(ClusterAwayError):
         client.ask("get", "pods")
 
 
 def test_a_refusal_is_not_asked_again(said: Path) -> None:
     client = Client(sleep=lambda _: pytest.fail("no reason to wait"))
     said.write_text('Error from server (Forbidden): jobs.batch is forbidden: User "me" cannot create resource "jobs"\n')
-    with pytest.raises(RefusedError) as error:
+    with pytest.raises(ClusterRefusedError) as error:
         client.ask("create", "-f", "-")
     assert 'User "me" cannot create resource' in str(error.value)
 

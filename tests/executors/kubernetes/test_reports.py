@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minipach.executors.kubernetes.reports import Reporter, read_report, reports_of, store_logs
+from minipach.executors.kubernetes.reports import PodReporter, read_report, reports_of, store_logs
 from minipach.git.repo import Repo, TreeEntry
 from minipach.model.attempt import DatumResult
 from minipach.model.work_set import Outcome, WorkSet
@@ -41,7 +41,7 @@ def outcome(work: WorkSet, log: str | None = None) -> Outcome:
 def test_outcomes_and_logs_arrive_where_the_set_has_its_logs(repo: Repo, here: WorkSet, there: WorkSet) -> None:
     Path(here.log).write_text("what it printed\n")
     Path(here.log.removesuffix(".log") + "-2.log").write_text("of b\n")
-    reporter = Reporter(repo, here, "run1", "pod-1")
+    reporter = PodReporter(repo, here, "run1", "pod-1")
     reporter.notify(outcome(here))
     reporter.notify(replace(outcome(here, here.log.removesuffix(".log") + "-2.log"), datums=(DatumResult(1, "ok"),)))
     reporter.write()

@@ -12,7 +12,7 @@ import kubernetes_validate
 import pytest
 
 from minipach.execution.laid_out import has_network, with_network
-from minipach.executors.kubernetes.command_container import Command
+from minipach.executors.kubernetes.command_container import ContainerCommand
 from minipach.executors.kubernetes.manifest import JobRequest, PodOptions
 from minipach.executors.kubernetes.service_manifest import DATUM_NOTE, service_name, service_objects
 from minipach.model.pipeline import Pod, Service
@@ -62,7 +62,9 @@ def test_each_type_of_service_is_valid() -> None:
     assert (
         balanced["spec"]["loadBalancerIP"] == "192.0.2.7" and balanced["metadata"]["annotations"]["a.example/b"] == "c"
     )
-    deployment, inner = made(Service(80, 30080, "ClusterIP"), replace(REQUEST, command=Command("a@sha256:" + "0" * 64)))
+    deployment, inner = made(
+        Service(80, 30080, "ClusterIP"), replace(REQUEST, command=ContainerCommand("a@sha256:" + "0" * 64))
+    )
     assert inner["spec"]["ports"] == [{"name": "service", "port": 30080, "targetPort": 80}]
     names = [row["name"] for row in deployment["spec"]["template"]["spec"]["initContainers"]]
     assert names == ["prepare", "command"]

@@ -11,9 +11,9 @@ import pytest
 import redis
 
 from minipach.executors.resources import Capacity, ResourceClass
-from minipach.executors.rq.heartbeat import Heart
-from minipach.executors.rq.lane import Task
-from minipach.executors.rq.supervisor import Plan, Supervisor
+from minipach.executors.rq.heartbeat import Heartbeat
+from minipach.executors.rq.lane import LaneJob
+from minipach.executors.rq.supervisor import WorkerOptions, WorkerSupervisor
 from tests.fixtures.leftovers import until
 
 
@@ -63,7 +63,7 @@ def test_a_heartbeat_that_goes_wrong_is_told_and_is_not_the_last(
         return []
 
     board = Redis()
-    heart = Heart(cast(Any, board), [], busy, dict, "me")
+    heart = Heartbeat(cast(Any, board), [], busy, dict, "me")
     heart.start()
     until("a second heartbeat", lambda: board.reports)
     heart.stop()
@@ -87,11 +87,11 @@ class Fleeting:
 def test_what_ends_while_it_is_asked_for_is_no_error() -> None:
     board: Any = Redis()
     place: Any = SimpleNamespace(project=None, pusher=())
-    supervisor: Any = Supervisor(place, board, board, Plan(1, Capacity((), 1, 1)), print)
+    supervisor: Any = WorkerSupervisor(place, board, board, WorkerOptions(1, Capacity((), 1, 1)), print)
     task: Any = Fleeting(None)
     supervisor._lanes = [Fleeting(task)]
     supervisor._going = Fleeting(("job", "execution"))
-    assert [(worker, task.job if isinstance(task, Task) else task) for worker, task in supervisor._busy()] == [
+    assert [(worker, task.job if isinstance(task, LaneJob) else task) for worker, task in supervisor._busy()] == [
         ("worker", task),
         ("worker", "job"),
     ]
@@ -110,7 +110,7 @@ def test_a_set_that_ends_while_redis_is_away_is_told_of_later() -> None:
 
     place: Any = Away()
     board: Any = Redis()
-    supervisor: Any = Supervisor(place, board, board, Plan(1, Capacity((), 1, 1)), print)
+    supervisor: Any = WorkerSupervisor(place, board, board, WorkerOptions(1, Capacity((), 1, 1)), print)
     task = SimpleNamespace(set_id="s", share=Capacity((), 1, 1).take(ResourceClass()), ended=False)
     lane = SimpleNamespace(worker="worker", task=task)
     supervisor._answered(lane, b'{"outcomes": [], "log": "/log"}')

@@ -16,7 +16,7 @@ import redis
 
 from minipach.executors.rq import access_rights
 from minipach.executors.rq.connection import Client, connect
-from minipach.executors.rq.private_server import Service
+from minipach.executors.rq.private_server import BackgroundService
 from minipach.git.repo import Repo
 from tests.fixtures.projects import MINIPACH, Study
 from tests.fixtures.redis_servers import runs
@@ -101,7 +101,7 @@ def test_a_process_whose_file_with_its_number_is_damaged_is_found_by_its_socket(
     ) as process:
         assert process.stdin and process.stdout and process.stdout.readline() == b"\n"
         (tmp_path / "pid").write_text(text)
-        ours = Service("us", tmp_path / "pid", ("us",), tmp_path, Path(os.path.relpath(tmp_path / "s")))
+        ours = BackgroundService("us", tmp_path / "pid", ("us",), tmp_path, Path(os.path.relpath(tmp_path / "s")))
         found = ours.pid()
         process.kill()
     assert found == process.pid
@@ -114,7 +114,7 @@ def test_a_process_that_does_not_end_by_itself_is_killed_where_it_may_be(tmp_pat
     ) as process:
         assert process.stdin and process.stdout and process.stdout.readline() == b"\n"
         (tmp_path / "pid").write_text(f"{process.pid}\n")
-        assert Service("us", tmp_path / "pid", ("us",), tmp_path, patience=0.1, kill=True).stop()
+        assert BackgroundService("us", tmp_path / "pid", ("us",), tmp_path, patience=0.1, kill=True).stop()
         assert process.wait() == -signal.SIGKILL
 
 

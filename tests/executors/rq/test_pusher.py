@@ -8,7 +8,7 @@ from pathlib import Path
 
 from minipach.executors.clones import Clones
 from minipach.executors.rq.push_child import PushChild
-from minipach.executors.rq.pusher import FIRST, LONGEST, MOST, Held, Pusher, Rhythm
+from minipach.executors.rq.pusher import FIRST, LONGEST, MOST, HeldResults, Pusher, Rhythm
 from minipach.git.repo import FILE, SYMLINK, Repo, TreeEntry
 from minipach.model.repo_layout import RESULT_REFS, RESULTS_FILE
 from tests.fixtures.projects import Study
@@ -89,10 +89,10 @@ def test_a_pusher_that_is_killed_begins_again(study: Study, tmp_path: Path) -> N
     clones = Clones(tmp_path / "worker", f"file://{study.root}")
     clones.top()
     ref = _result(clones.clone("images"), "one")
-    done: list[Held] = []
+    done: list[HeldResults] = []
     start = ("minipach.executors.rq.push_child", str(clones.root), clones.url, str(10**9))
-    pusher = Pusher(start, done.append, lambda _held, why: done.append(Held(why, [])))
-    pusher.add(Held("images", [ref]))
+    pusher = Pusher(start, done.append, lambda _held, why: done.append(HeldResults(why, [])))
+    pusher.add(HeldResults("images", [ref]))
     pusher.turn(others=False)
     assert pusher._process is not None
     pusher._process.kill()

@@ -15,7 +15,7 @@ from minipach.executors.rq.job_tries import UNABLE, note_lost
 from minipach.executors.rq.lane import RqWorker, make_worker
 from minipach.executors.rq.logs import Tails, keep_tail, receive_log, send_lost_log
 from minipach.executors.rq.names import Names
-from minipach.executors.rq.queue import Board
+from minipach.executors.rq.queue import QueueStore
 from minipach.model.work_set import WorkSet
 from tests.fixtures.redis_servers import Redis
 
@@ -45,7 +45,7 @@ def a_set(folder: Path) -> WorkSet:
 
 
 def begin(
-    board: Board, worker: RqWorker, why: str = "its process ended with -9", *, stopped: bool = False
+    board: QueueStore, worker: RqWorker, why: str = "its process ended with -9", *, stopped: bool = False
 ) -> tuple[int, Callable[[], None]]:
     """Take the job as a worker does; how often it was lost before, and what ends it."""
     job = board.take(NAMES.queue(KIND), 0)
@@ -58,7 +58,7 @@ def begin(
 
 
 def test_each_lost_try_has_its_time_its_host_and_its_log(client: Client, tmp_path: Path) -> None:
-    board, work = Board(client, NAMES), a_set(tmp_path)
+    board, work = QueueStore(client, NAMES), a_set(tmp_path)
     board.enqueue([(work, "edges", KIND)])
     before = time.time()
     for number, host in enumerate(["one", "two.lab.org", "three"]):
@@ -81,7 +81,7 @@ def test_each_lost_try_has_its_time_its_host_and_its_log(client: Client, tmp_pat
 
 
 def test_a_worker_that_is_there_and_could_not_is_not_called_lost(client: Client, tmp_path: Path) -> None:
-    board, work = Board(client, NAMES), a_set(tmp_path)
+    board, work = QueueStore(client, NAMES), a_set(tmp_path)
     board.enqueue([(work, "edges", KIND)])
     for _ in range(3):
         begin(board, make_worker(client, "minipach.one.77.ab12.0", []), f"{UNABLE}git push: no space there")[1]()
@@ -111,12 +111,12 @@ def test_what_a_worker_elsewhere_had_sent_of_a_lost_try_comes_with_its_log(
     assert "000000-a.log" not in logs
     receive_log(client, NAMES, work, 1, last=False)  # as if that had been the last
     assert (tmp_path / "logs/000000-a.1.log").read_text() == "second\n"
-    Board(client, NAMES).forget([work.id])
+    QueueStore(client, NAMES).forget([work.id])
     assert [key for key in client.keys("*") if b":log:" in key] == []
 
 
 def test_what_somebody_stopped_had_one_try_and_its_time(client: Client, tmp_path: Path) -> None:
-    board, work = Board(client, NAMES), a_set(tmp_path)
+    board, work = QueueStore(client, NAMES), a_set(tmp_path)
     board.enqueue([(work, "edges", KIND)])
     before = time.time()
     _, end = begin(board, make_worker(client, "minipach.node1.7.aaaa.0", []), stopped=True)

@@ -21,7 +21,7 @@ from rq.serializers import JSONSerializer
 
 from minipach.executors.resources import ResourceClass
 from minipach.executors.rq.names import project_id
-from minipach.executors.rq.private_server import Service, redis_program
+from minipach.executors.rq.private_server import BackgroundService, redis_program
 from minipach.git.repo import Repo
 from minipach.model.pipeline import secret_variable
 from minipach.model.repo_layout import RESULT_REFS, SET_REFS
@@ -487,9 +487,9 @@ def test_the_server_is_redis_or_valkey_from_path_or_from_a_wheel(
 def test_a_server_that_has_ended_does_not_run_though_its_parent_takes_no_note(tmp_path: Path) -> None:
     process = subprocess.Popen(["sh", "-c", "read nothing", "redis-server"], stdin=subprocess.PIPE)
     (tmp_path / "pid").write_text(f"{process.pid}\n")
-    service = Service("Redis", tmp_path / "pid", ("valkey-server", "redis-server"), Path.cwd())
-    other = Service("worker", tmp_path / "pid", ("another word",), Path.cwd())
-    elsewhere = Service("Redis", tmp_path / "pid", ("valkey-server", "redis-server"), tmp_path)
+    service = BackgroundService("Redis", tmp_path / "pid", ("valkey-server", "redis-server"), Path.cwd())
+    other = BackgroundService("worker", tmp_path / "pid", ("another word",), Path.cwd())
+    elsewhere = BackgroundService("Redis", tmp_path / "pid", ("valkey-server", "redis-server"), tmp_path)
     until("it has its name", lambda: service.pid() == process.pid)
     assert other.pid() is None
     if Path("/proc/self/cwd").exists():

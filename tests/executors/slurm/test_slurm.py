@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from minipach.executors.slurm import client
-from minipach.executors.slurm.client import AwayError
+from minipach.executors.slurm.client import SlurmAwayError
 from minipach.executors.slurm.executor import take_back
 from minipach.executors.slurm.options import SlurmOptions
-from minipach.executors.slurm.submission import Submission, Teller, final, narrowed
+from minipach.executors.slurm.submission import OutcomeWriter, Submission, final, narrowed
 from minipach.model.attempt import DatumResult
 from minipach.model.work_set import Needs, Outcome, WorkSet
 from minipach.project.project import find_project
@@ -356,7 +356,7 @@ def test_daemons_that_end_cost_nothing_and_who_follows_waits_for_them(tmp_path: 
     [
         ("before", "client:sbatch"),
         ("before", "submission:Submission.note_job"),
-        ("before", "tracker:Watch.take"),
+        ("before", "tracker:SubmissionTracker.take"),
     ],
 )
 def test_a_scheduler_killed_as_it_submits(tmp_path: Path, slurm: Cluster, when: str, point: str) -> None:
@@ -527,7 +527,7 @@ def test_a_submission_is_read_back_and_half_a_line_waits_for_its_end(tmp_path: P
     assert list(there.new_lines()) == []
     told.write_text(line)
     assert [t.outcome for t in there.new_lines()] == [an_end(work)]
-    with Teller(made.folder, 0, 0, "1") as teller:
+    with OutcomeWriter(made.folder, 0, 0, "1") as teller:
         teller.begin()
         assert list(there.new_lines()) == []
         begun = there.lives[0, 0]
@@ -602,7 +602,7 @@ def test_the_time_limit_follows_from_datum_timeout(study: Study, slurm: Cluster)
 
 
 def test_a_slurmctld_that_is_too_busy_is_asked_again_but_not_for_ever() -> None:
-    answers = [AwayError("busy"), AwayError("busy"), None, *[AwayError("away")] * 4]
+    answers = [SlurmAwayError("busy"), SlurmAwayError("busy"), None, *[SlurmAwayError("away")] * 4]
 
     def ask() -> None:
         answer = answers.pop(0)
@@ -611,7 +611,7 @@ def test_a_slurmctld_that_is_too_busy_is_asked_again_but_not_for_ever() -> None:
 
     client.insist(ask, pause=0)
     assert len(answers) == 4
-    with pytest.raises(AwayError):
+    with pytest.raises(SlurmAwayError):
         client.insist(ask, pause=0)
     assert len(answers) == 1
 
