@@ -18,6 +18,7 @@ from minipach.support.text import many
 
 if TYPE_CHECKING:
     from minipach.experiments.metrics import MetricRow
+    from minipach.experiments.points import Value
 
 NAME = Annotated[str, typer.Argument(metavar="NAME", help="Select the experiment.")]
 _FAILURES = 5  # that are shown
@@ -143,19 +144,25 @@ def show_(
 
 
 def _table(found: list[MetricRow]) -> tuple[list[str], list[list[str]]]:
+    from minipach.experiments.points import shown as written
+
     params = list(dict.fromkeys(chain for row in found for chain in row.params))
     metrics = list(dict.fromkeys(name for row in found for name in row.metrics))
     titles = ["point", *params, "done", *metrics]
     cells = []
     for row in found:
         values = [_number(row.metrics.get(name, "-")) for name in metrics]
-        given = [row.params.get(chain, "-") for chain in params]
+        given = [written(row.params[chain]) if chain in row.params else "-" for chain in params]
         cells.append([str(row.number), *given, f"{row.done}/{row.datums}", *values])
     return titles, cells
 
 
-def _number(value: float | str) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else value
+def _number(value: float | Value) -> str:
+    from minipach.experiments.points import shown as written
+
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return value if isinstance(value, str) else written(value)
 
 
 @guarded

@@ -96,11 +96,13 @@ def add(
 
     Example: minipach templates add lab https://git.example.org/lab/templates.git
     """
-    from minipach.templates.sources import add_source
+    from minipach.templates.library import add as add_templates
 
     here: Here = context.obj
-    source = add_source(here.project(), name, place, here.directory)
-    show(f"{name}: {', '.join(sorted(source.folders()))}")
+    found = add_templates(here.project(), name, place, here.directory)
+    show(f"{name}: {', '.join(one.name for one in found if not one.problems)}")
+    for problem in (problem for one in found for problem in one.problems):
+        say(f"note: {problem}")
 
 
 @guarded

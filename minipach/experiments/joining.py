@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from minipach.experiments.points import Point
+from minipach.experiments.points import Point, read_point
 from minipach.project.project import Project
 from minipach.support.errors import Problem
 from minipach.support.files import write_whole
@@ -108,6 +108,6 @@ def _read(file: Path, chain: Sequence[str]) -> JoinRequest | None:
         data = parse_object(file.read_bytes())
         if data.get("schema") != 1 or data.get("chain") != list(chain):
             return None
-        return checked(JoinRequest(file.name, tuple(dict(point) for point in data["points"])))
+        return checked(JoinRequest(file.name, tuple(read_point(point) for point in data["points"])))
     except (OSError, InvalidError, TypeError, KeyError, ValueError):
         return None

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from minipach.experiments.points import Point
 from minipach.experiments.record import Experiment, RecordedPoint
 from minipach.git.content import classify
 from minipach.git.repo import SYMLINK, Repo, TreeEntry, annex
@@ -29,7 +30,7 @@ class MetricRow:
     """A point with what is known of it. done, datums: how many have a result, of how many · notes: files not read."""
 
     number: int
-    params: Mapping[str, str]
+    params: Point
     done: int
     datums: int
     metrics: Mapping[str, Value]

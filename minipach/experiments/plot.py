@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from minipach.experiments.metrics import MetricRow
+from minipach.experiments.points import shown as shown_value
 from minipach.support.text import printable, xml
 
 _WIDE = 40  # characters of the longest bar
@@ -23,7 +24,7 @@ def _bars(rows: Sequence[MetricRow], metric: str) -> Iterator[tuple[str, float |
     least, most = min([0.0, *values.values()]), max([0.0, *values.values()])
     span = most - least
     for row in rows:
-        label = ", ".join(f"{name}={value}" for name, value in row.params.items())
+        label = ", ".join(f"{name}={shown_value(value)}" for name, value in row.params.items())
         value = values.get(row.number)
         begin, end = (0.0, 0.0) if value is None else (min(value, 0.0) - least, max(value, 0.0) - least)
         yield printable(f"{row.number}: {label}"), value, begin / (span or 1.0), end / (span or 1.0)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from itertools import product
 from typing import Any
@@ -12,14 +11,21 @@ from typing import Any
 from minipach.spec.yaml_reader import Number
 from minipach.support.errors import Problem, UserError
 
-Point = dict[str, str]
-"""The parameters of a point: a chain of names (`deep.lr`), and the value as it is written.
+Value = str | tuple[str, ...]
+"""A value as it is written, or the items of a list."""
+
+Point = dict[str, Value]
+"""The parameters of a point: a chain of names (`deep.lr`), and the value.
 
 Of several pipelines, the pipeline comes first (`edges:deep.lr`).
 """
 
 MOST = 10_000  # points
+_SINGLE = (Number, str, int, float)
 _RANGE = re.compile(r"range\(([^()]*)\)")
+_QUOTED = r'"(?:[^"]|"")*"'
+_LIST = rf'\[(?:[^\[\]"]|{_QUOTED})*\]'
+_PART = re.compile(rf'[ ]*(?:({_QUOTED})|({_LIST})|((?![ "\[])[^,\r\n]*))[ ]*(,|\Z)')
 _CHAIN = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w-]+)*", re.ASCII)
 
 
@@ -30,7 +36,7 @@ def parse_points(words: Sequence[str]) -> tuple[tuple[str, ...], list[Point]]:
         UserError: A word has another form, or there are too many points.
     """
     pipelines: dict[str, None] = {}
-    found: dict[tuple[str, str], list[str]] = {}
+    found: dict[tuple[str, str], list[Value]] = {}
     for word in words:
         key, equals, text = word.partition("=")
         pipeline, dot, chain = key.partition(".")
@@ -50,14 +56,35 @@ def parse_points(words: Sequence[str]) -> tuple[tuple[str, ...], list[Point]]:
     return tuple(pipelines), [dict(zip(values, row, strict=True)) for row in rows]
 
 
-def of_pipeline(point: Mapping[str, str], pipeline: str, main: str) -> Point:
+def read_point(data: Mapping[str, Any]) -> Point:
+    """Return a point from JSON, in which it has lists."""
+    return {chain: tuple(value) if isinstance(value, list) else value for chain, value in data.items()}
+
+
+def shown(value: Value) -> str:
+    """Return a value as `-S` takes it."""
+    if isinstance(value, str):
+        return _quoted(value) if value.startswith(("[", '"')) else value
+    return f"[{', '.join(map(_item, value))}]"
+
+
+def _item(text: str) -> str:
+    return _quoted(text) if not text or set(text) & set('",[]') or text != text.strip() else text
+
+
+def _quoted(text: str) -> str:
+    doubled = text.replace('"', '""')
+    return f'"{doubled}"'
+
+
+def of_pipeline(point: Mapping[str, Value], pipeline: str, main: str) -> Point:
     """Return the parameters of one pipeline at a point. main: the pipeline that the experiment is kept with."""
     prefix = f"{pipeline}:"
     own = {chain.removeprefix(prefix): value for chain, value in point.items() if chain.startswith(prefix)}
     return own | ({chain: value for chain, value in point.items() if ":" not in chain} if pipeline == main else {})
 
 
-def nested(point: Mapping[str, str]) -> dict[str, Any]:
+def nested(point: Mapping[str, Value]) -> dict[str, Any]:
     """Return a point as nested mappings, as `params.yml` has it."""
     found: dict[str, Any] = {}
     for chain, value in point.items():
@@ -70,33 +97,56 @@ def nested(point: Mapping[str, str]) -> dict[str, Any]:
             at = below
         if isinstance(at.get(last), dict):
             raise _wrong(chain, "a value and a mapping of values", "name one of them")
-        at[last] = value
+        at[last] = value if isinstance(value, str) else list(value)
     return found
 
 
 def flat(params: Mapping[str, Any], above: str = "") -> Point:
-    """Return nested parameters as a point: texts, numbers and truth values. Lists have no place in a point."""
+    """Return nested parameters as a point: texts, numbers, truth values, and lists of these."""
     found: Point = {}
     for name, value in params.items():
         chain = f"{above}{name}"
         if isinstance(value, Mapping):
             found |= flat(value, f"{chain}.")
-        elif _CHAIN.fullmatch(chain) and isinstance(value, Number | str | int | float):
-            text = value.text if isinstance(value, Number) else str(value)
-            found[chain] = text.lower() if isinstance(value, bool) else text
+        elif not _CHAIN.fullmatch(chain):
+            continue
+        elif isinstance(value, list) and all(isinstance(one, _SINGLE) for one in value):
+            found[chain] = tuple(map(_text, value))
+        elif isinstance(value, _SINGLE):
+            found[chain] = _text(value)
     return found
 
 
-def _values(word: str, text: str) -> list[str]:
+def _text(value: Number | str | float) -> str:
+    text = value.text if isinstance(value, Number) else str(value)
+    return text.lower() if isinstance(value, bool) else text
+
+
+def _values(word: str, text: str) -> Sequence[Value]:
     if found := _RANGE.fullmatch(text.strip()):
         return _range(word, found[1])
-    try:
-        (row,) = csv.reader([text], strict=True, skipinitialspace=True)
-    except (csv.Error, ValueError):
-        raise _wrong(word, "a value that cannot be read", "separate values by commas") from None
-    if not row or any("\0" in value for value in row):
+    if not text or "\0" in text:
         raise _wrong(word, "no value", "write one, as in -S edges.sigma=1")
-    return [value.strip() for value in row]
+    return list(_parts(word, text))
+
+
+def _parts(word: str, text: str) -> Iterator[Value]:
+    """Yield the values between commas. Those in quotes are texts, those in brackets lists."""
+    at = 0
+    while True:
+        part = _PART.match(text, at)
+        if part is None:
+            fix = "separate values by commas, write a list as [1,2], and quote a text that begins with [ or a quote"
+            raise _wrong(word, "a value that cannot be read", fix)
+        quoted, items, plain, comma = part.groups()
+        if items is None:
+            yield plain.strip() if quoted is None else quoted[1:-1].replace('""', '"')
+        else:
+            inside = items[1:-1].strip()
+            yield tuple(one for one in _parts(word, inside) if isinstance(one, str)) if inside else ()
+        if not comma:
+            return
+        at = part.end()
 
 
 def _range(word: str, text: str) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from minipach.experiments.points import Point
+from minipach.experiments.points import Point, read_point
 from minipach.git.repo import FILE, Repo, TreeEntry, is_dataset
 from minipach.model.messages import SUBJECT
 from minipach.model.repo_layout import EXPERIMENT_FILE, EXPERIMENT_REFS, POINT_REFS
@@ -142,7 +142,7 @@ def _read(repo: Repo, path: str, name: str, commit: str) -> Experiment | None:
         if data.get("schema") != 1 or not _NAME.fullmatch(name):
             return None
         trials = tuple(
-            checked(RecordedPoint(dict(row["params"]), tuple((d[0], d[1]) for d in row["datums"])))
+            checked(RecordedPoint(read_point(row["params"]), tuple((d[0], d[1]) for d in row["datums"])))
             for row in data["points"]
         )
         return checked(Experiment(name, path, data["created"], data["head"], trials, commit))

@@ -7,14 +7,14 @@ pipelines downstream take their input from these commits instead of its branch.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from minipach.executors.base import Executor
 from minipach.executors.registry import Backend, chosen
 from minipach.experiments import record
 from minipach.experiments.joining import Inbox, JoinAnswer, JoinFailure, JoinRequest
-from minipach.experiments.points import Point, flat, nested, of_pipeline, parse_points
+from minipach.experiments.points import Point, Value, flat, nested, of_pipeline, parse_points
 from minipach.experiments.record import Experiment, RecordedPoint
 from minipach.git.repo import need_identity
 from minipach.model.attempt import Attempt
@@ -402,7 +402,7 @@ class _Sweep:
     def _record(self, variants: Sequence[_Variant], earlier: Experiment | None) -> Experiment:
         self._check_used(self._chain[-1], variants)
         first = variants[0].assessment
-        trials: dict[tuple[tuple[str, str], ...], RecordedPoint] = {}
+        trials: dict[tuple[tuple[str, Value], ...], RecordedPoint] = {}
         for trial in earlier.trials if earlier else ():
             trials[tuple(sorted(trial.params.items()))] = trial
         of_point = {point: v for v in variants for point in v.points}
@@ -465,7 +465,7 @@ class _Sweep:
         return Round(variant.assessment, variant.base, "0" * 32, logs, engine, frozenset(), backend.lasting)
 
 
-def _at(project: Project, path: str, own: Mapping[str, str]) -> Project:
+def _at(project: Project, path: str, own: Point) -> Project:
     """Return the project as it would be with other parameters of a pipeline."""
     if not own:
         return project

@@ -9,14 +9,14 @@ from typing import Any
 
 import yaml
 
-from minipach.experiments.points import nested
+from minipach.experiments.points import Point, nested, shown
 from minipach.project.parameters import working_parameters
 from minipach.spec.template import merged
 from minipach.spec.yaml_reader import Number
 from minipach.support.errors import Problem, UserError
 
 
-def with_point(file: Path, by_pipeline: Mapping[str, Mapping[str, str]]) -> str:
+def with_point(file: Path, by_pipeline: Mapping[str, Point]) -> str:
     """Return the text of `params.yml` with the parameters of a point, by pipeline.
 
     Raises:
@@ -29,7 +29,9 @@ def with_point(file: Path, by_pipeline: Mapping[str, Mapping[str, str]]) -> str:
         raise UserError(Problem("exp.cannot-write", file.name, "annexed or a link", f"datalad unlock {file.name}"))
     if file.exists() and any(line.lstrip().startswith("#") for line in file.read_text().splitlines()):
         wanted = ", ".join(
-            f"{pipeline}.{chain}: {value}" for pipeline, point in by_pipeline.items() for chain, value in point.items()
+            f"{pipeline}.{chain}: {shown(value)}"
+            for pipeline, point in by_pipeline.items()
+            for chain, value in point.items()
         )
         raise UserError(Problem("exp.cannot-write", file.name, "its comments would be lost", f"set {wanted} yourself"))
     new = {pipeline: _plain(nested(point)) for pipeline, point in by_pipeline.items()}

@@ -187,7 +187,7 @@ def decoded(text: bytes, source: str) -> str:
         return text.decode()
     except UnicodeDecodeError as error:
         raise UserError(
-            Problem("spec.not-utf8", source, f"not UTF-8 text ({error.reason} at byte {error.start})")
+            Problem("spec.not-utf8", source, f"not UTF-8 text (byte {error.start + 1})", "save it as UTF-8")
         ) from None
 
 

@@ -164,7 +164,8 @@ def _plain(value: Any, name: str, kind: Kind) -> str:
     elif value is None or isinstance(value, Null):
         raise TemplateError(f"{name} has no value", "give it one")
     else:
-        raise TemplateError(f"{name} is not a single value", f"name one of its values, as in {name}.x")
+        first = "0" if isinstance(value, Sequence) else "x"
+        raise TemplateError(f"{name} is not a single value", f"name one of its values, as in {name}.{first}")
     if "\0" in text:
         raise TemplateError(f"{name} contains a zero byte", "leave it out")
     if kind != "text" and ("{" in text or "}" in text):

@@ -54,6 +54,8 @@ def main() -> None:
             raise RuntimeError(f"the template makes a spec of more than {_MOST // 1_000_000} MB")
         own = hashlib.sha256(text.encode()).hexdigest()
         found = {"value": json.loads(value), "own": own, "files": files}
+    except UnicodeDecodeError:
+        found = {"error": "not UTF-8 text"}
     except (RuntimeError, OSError, ValueError, RecursionError) as error:
         found = {"error": str(error)}
     sys.stdout.write(f"{MARK}{json.dumps(found)}\n")

@@ -23,12 +23,12 @@ from minipach.project.project import Project, find_project
 from minipach.spec.load import load_spec
 from minipach.spec.value_types import NAME, NAME_RULE
 from minipach.support.errors import Problem, UserError
-from minipach.support.text import printable, quoted
+from minipach.support.text import nearest, printable, quoted
 from minipach.templates.dockerfile import is_alone, read_dockerfile
 from minipach.templates.draft import Draft, DraftFile, to_yaml
 from minipach.templates.dvc import read_stage
 from minipach.templates.inputs import inputs_of, only_repo
-from minipach.templates.library import describe, exists, render, values_of_words
+from minipach.templates.library import describe, exists, render, template_names, values_of_words
 from minipach.templates.makefile import read_target
 from minipach.templates.pachyderm import from_pachyderm
 from minipach.templates.script import from_script, starter
@@ -193,7 +193,7 @@ def _from_source(project: Project, wanted: NewPipeline, directory: Path) -> Draf
         return _from_template(project, wanted)
     if wanted.values:
         raise UserError(Problem("new.no-values", "--set", f"{wanted.source} is no template", "leave out --set"))
-    file, part = _source(wanted.source, directory)
+    file, part = _source(project, wanted.source, directory)
     kind = file.name.lower()
     if kind == "snakefile" or file.suffix == ".smk":
         if wanted.inputs:
@@ -307,13 +307,13 @@ def _of_image(wanted: NewPipeline, file: Path, found: dict[str, object], guesses
     return Draft(spec, {"input": guesses, "transform": more}, left_out=left_out, origin=file.name)
 
 
-def _source(word: str, directory: Path) -> tuple[Path, str]:
+def _source(project: Project, word: str, directory: Path) -> tuple[Path, str]:
     """Return the file of a source, and what follows the colon. A file with a colon in its name is found, too."""
     whole = directory / word
     name, colon, part = word.rpartition(":")
     file = whole if whole.is_file() or not colon else directory / name
     if not file.is_file():
-        fix = "name a file, or a template: minipach templates list"
+        fix = nearest(word, template_names(project)) or "name a file, or a template: minipach templates list"
         raise UserError(Problem("new.no-source", "--from", f"{printable(word)}: no such file, and no template", fix))
     if file.stat().st_size > _MAX_SOURCE:
         raise UserError(Problem("new.no-source", "--from", f"{word}: too large ({file.stat().st_size} bytes)"))

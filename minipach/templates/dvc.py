@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from minipach.project.spec_file import decoded
+from minipach.spec.yaml_reader import Mark, read_yaml
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import suggest
 from minipach.templates.stage import Stage
@@ -29,7 +31,7 @@ def read_stage(file: Path, name: str) -> tuple[Stage, tuple[str, ...]]:
     data = _loaded(file)
     stages = data.get("stages")
     if not isinstance(stages, dict) or not stages:
-        raise UserError(Problem("new.no-stage", str(file), "no `stages`"))
+        raise UserError(Problem("new.no-stage", str(file), "no `stages`", "write `stages:` and a stage below it"))
     if not name and len(stages) == 1:
         name = str(next(iter(stages)))
     stage = stages.get(name)
@@ -44,7 +46,7 @@ def read_stage(file: Path, name: str) -> tuple[Stage, tuple[str, ...]]:
     commands = stage.get("cmd")
     lines = [commands] if isinstance(commands, str) else commands
     if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines) or not lines:
-        raise UserError(Problem("new.no-command", f"{file}: {name}", "no `cmd`"))
+        raise UserError(Problem("new.no-command", f"{file}: {name}", "no `cmd`", "add the command of the stage"))
     if any("${" in line for line in lines):
         fix = "put the value in its place, or read it from a file that is a dependency"
         raise UserError(
@@ -62,12 +64,17 @@ def read_stage(file: Path, name: str) -> tuple[Stage, tuple[str, ...]]:
 
 
 def _loaded(file: Path) -> Mapping[str, Any]:
+    text = decoded(file.read_bytes(), str(file))
     try:
-        data = yaml.safe_load(file.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(Problem("new.not-yaml", str(file), f"no YAML: {' '.join(str(error).split())}")) from None
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError):
+        # what is no YAML for a spec is said there; a tag of a program or a deep nesting is none either
+        marks = [(m, p) for m, p in read_yaml(text).problems if p.code in ("spec.not-yaml", "spec.yaml-tag")]
+        mark, problem = marks[0] if marks else (Mark(1, 1), Problem("new.not-yaml", "", "not YAML", "check the file"))
+        place = f"{file}:{mark.line}:{mark.column}"
+        raise UserError(Problem("new.not-yaml", place, problem.message, problem.fix)) from None
     if not isinstance(data, dict):
-        raise UserError(Problem("new.not-yaml", str(file), "no mapping"))
+        raise UserError(Problem("new.not-yaml", str(file), "no mapping", "write `stages:` and a stage below it"))
     return data
 
 

@@ -21,6 +21,25 @@ _MEMORY = 1_500_000_000  # bytes of addresses
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
 _AT = r"([^\t\n]*?):\(?(\d+):(\d+)\)?(?:-\(?[\d:]+\)?)?"  # of one line `x:1:2-3`, of several `x:(1:2)-(3:4)`
 _POSITION = re.compile(rf"^(?:RUNTIME ERROR|STATIC ERROR): (?:{_AT}: )?(.*)")
+_ERRORS = [
+    (re.compile(rf"^{pattern}"), words, fix)
+    for pattern, words, fix in (
+        (r"unexpected: (.*) while parsing terminal", r"\1 where a value is expected", "write a value, or leave it out"),
+        (r"unexpected: end of file.*", "the end of the file is too early", "close what is open"),
+        (r"(?:expected|Expected) a comma before next (.*)", r"no comma before the next \1", "add a comma or a bracket"),
+        (r"unterminated string", "a string that is not closed", "close the quote"),
+        (
+            r"unknown variable: (.*)|Unknown variable: (.*)",
+            r'unknown variable "\1\2"',
+            "define it, or put it in quotes",
+        ),
+        (r"undefined external variable: (.*)", r'external variable "\1"', "make it a parameter: function(x) {...}"),
+        (r"function parameter (.*) not bound.*", r'no value for the parameter "\1"', "give it: --arg KEY=VALUE"),
+        (r'couldn\'t open import "(.*?)": \[Errno 2\].*', r'the import "\1" does not exist', "add the file"),
+        (r"not UTF-8 text", "not UTF-8 text", "save it as UTF-8"),
+        (r"field does not exist: (.*)", r'no field "\1"', "define it"),
+    )
+]
 _TRACE = re.compile(rf"^\t{_AT}", re.MULTILINE)
 
 
@@ -92,11 +111,19 @@ def _problem(file: Path, said: str) -> Problem:
     first = printable(said.splitlines()[0] if said else "")[:300]
     hit = _POSITION.match(first)
     if hit is None:
-        return Problem("new.bad-jsonnet", str(file), first, "check it: jsonnet FILE")
+        return Problem("new.bad-jsonnet", str(file), *_in_words(first))
     found = [hit] if hit[1] else _TRACE.finditer(said)
     places = (f"{name}:{at[2]}:{at[3]}" for at in found if (name := _named(file, at[1])))
-    fix = "give each argument: --arg KEY=VALUE" if "parameter" in hit[4] else "check the template"
-    return Problem("new.bad-jsonnet", next(places, str(file)), hit[4].rstrip("."), fix)
+    message, fix = _in_words(hit[4].rstrip("."))
+    return Problem("new.bad-jsonnet", next(places, str(file)), message, fix)
+
+
+def _in_words(said: str) -> tuple[str, str]:
+    """Return an error of jsonnet in the words of minipach, and its fix."""
+    for pattern, words, fix in _ERRORS:
+        if hit := pattern.match(said):
+            return hit.expand(words), fix
+    return said, "check the template"
 
 
 def _named(file: Path, there: str) -> str:

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from minipach.project.project import Project
 from minipach.spec.glob import GlobError, compile_glob
-from minipach.support.errors import Problem, UserError, problems_json
+from minipach.support.errors import Problem, UserError, each_once, problems_json
 from minipach.support.text import printable, suggest
 from minipach.templates.draft import Draft
 from minipach.templates.inputs import guess_glob, need_repo, only_repo
 from minipach.templates.parameters import value_of_text
 from minipach.templates.render import InputValue, as_draft
-from minipach.templates.sources import TemplateSource, sources
+from minipach.templates.sources import TemplateSource, add_source, remove_source, sources
 from minipach.templates.template import Template, read_template
 
 
@@ -54,6 +54,26 @@ def available(project: Project | None = None) -> list[Listed]:
     return found
 
 
+def add(project: Project, name: str, place: str, directory: Path) -> list[Listed]:
+    """Add a source of templates, and return these.
+
+    Args:
+        project: The project in whose local configuration the source is kept.
+        name: What its templates are called by: `NAME/TEMPLATE`.
+        place: A folder, or an address of a git repository.
+        directory: The folder that a relative folder is looked for in.
+
+    Raises:
+        UserError: The source cannot be read, or none of its templates can be used. Then nothing is added.
+    """
+    source = add_source(project, name, place, directory)
+    found = [_listed(source, one, folder) for one, folder in sorted(source.folders().items())]
+    if all(one.problems for one in found):
+        remove_source(project, name)
+        raise UserError(each_once(problem for one in found for problem in one.problems))
+    return found
+
+
 def describe(name: str, project: Project | None = None) -> Template:
     """Return a template by its name: `edges`, or `SOURCE/edges` for one of the user's own.
 
@@ -62,6 +82,11 @@ def describe(name: str, project: Project | None = None) -> Template:
     """
     source, folder = _find(name, project)
     return read_template(name, source.files(folder), source.place(folder))
+
+
+def template_names(project: Project | None = None) -> list[str]:
+    """Return the names of all templates, also of those that cannot be used."""
+    return [name for _, known in _names(project) for name in known]
 
 
 def exists(name: str, project: Project | None = None) -> bool:
@@ -155,8 +180,7 @@ def _find(name: str, project: Project | None) -> tuple[TemplateSource, str]:
     for source in sources(project):
         if source.name and (name == source.name or name.startswith(f"{source.name}/")):
             source.folders()  # says why it cannot be read
-    known = [one for _, names in _names(project) for one in names]
-    fix = suggest(name, known) or "see minipach templates list"
+    fix = suggest(name, template_names(project)) or "see minipach templates list"
     raise UserError(Problem("template.not-found", printable(name)[:80], "no template of this name", fix))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from minipach.support.errors import Problem, UserError
-from minipach.support.text import suggest
+from minipach.support.text import quoted, suggest
 from minipach.templates.sandbox import need_program, run_boxed
 from minipach.templates.stage import Stage
 
@@ -32,6 +32,17 @@ _SHELL_LINE = re.compile(
 _EXPORT_LINE = re.compile(
     r"^(?:[^\t#\n][^\n=]*?:[ \t]*+|[ ]*+)export\b(?![ \t]*+[:?+]{0,3}=)([^\n=:?+#]*)", re.MULTILINE
 )
+_SAID = re.compile(r"(?:make|(.+?):(\d+)): \*\*\* (.*?)\.?(?:  Stop\.)?")
+_NO_RULE = re.compile(r"No rule to make target '(.*?)'(?:, needed by '(.*)')?")
+_FIXES = {
+    "missing separator": "begin each line of a recipe with a tab",
+    "missing 'endif'": "add `endif`",
+    "missing 'endef'": "add `endef`",
+    "recipe commences": "write the target above its recipe",
+    "missing target pattern": "write one colon after the target",
+    "unterminated": "close the bracket",
+    "Recursive variable": "assign it with :=",
+}
 _PLAIN_SHELLS = {("SHELL", "/bin/sh"), ("SHELL", "sh"), (".SHELLFLAGS", "-c")}
 _DASH = "`-` of a recipe line, at which a command may fail: the line is not known; a command that fails ends the datum"
 _SPECIAL = re.compile(r"^\.|%|^Makefile$|^[^:]*\$")
@@ -296,8 +307,23 @@ def _ask(file: Path, words: list[str], ok: tuple[int, ...]) -> str:
         command, folder=folder, place=str(file), seconds=_SECONDS, memory=_MEMORY, parts=parts, env={"HOME": "$$HOME"}
     )  # `$(HOME)` in a recipe is that of the user who runs it
     if answer.code not in ok:
-        raise UserError(Problem("new.no-answer", str(file), f"make fails: {answer.said}", "check the Makefile"))
+        raise UserError(_problem(file, answer.said))
     return answer.out
+
+
+def _problem(file: Path, said: str) -> Problem:
+    """Return what make says against a Makefile, with its place and a fix."""
+    hit = _SAID.fullmatch(said)
+    if hit is None:
+        return Problem("new.no-answer", str(file), f"make fails: {said}", f"try it: make -n -f {quoted(file.name)}")
+    named, line, message = hit.groups()
+    place = f"{file.parent / named}:{line}" if line else str(file)
+    if rule := _NO_RULE.fullmatch(message):
+        what, by = rule.groups()
+        message = f'no file "{what}", and no rule that makes it' + (f'; "{by}" needs it' if by else "")
+        return Problem("new.no-answer", place, message, "add the file, or a rule for it")
+    fix = next((fix for start, fix in _FIXES.items() if message.startswith(start)), "check this line")
+    return Problem("new.no-answer", place, f"make cannot read it: {message}", fix)
 
 
 def _rules(database: str) -> dict[str, list[str]]:

@@ -28,6 +28,17 @@ _SECONDS = 60
 _MEMORY = 8_000_000_000  # bytes of addresses, not of memory
 _TOKEN = re.compile(r"MPW_(\w+?)_WPM")
 _R_TEXT = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
+_LINE = re.compile(r"\(([^()]*), line (\d+)\)$")
+_DETECTED = re.compile(r" \(detected at line \d+\)")
+_MISSING = re.compile(r"\[Errno 2\] No such file or directory: '(.*)'")
+_FIXES = {
+    "SyntaxError": "check this line and the one above",
+    "IndentationError": "indent the lines of a rule alike",
+    "NameError": "define it in the Snakefile",
+    "ModuleNotFoundError": "install it beside Snakemake",
+    "FileNotFoundError": "add the file",
+    "UnicodeDecodeError": "save it as UTF-8",
+}
 _OWN_FILES = ("run.sh", "rule.json", "rule.R", "rule_code.py", "with_snakemake.py")
 _RECIPE = "environment.yml"
 _WORKFLOW = "workflow"  # the folder of the Snakefile in Snakemake's usual layout; paths are relative to the one above
@@ -148,8 +159,7 @@ def _concrete(project: Project, rule: SnakemakeRule, but: str) -> Draft:
 
 def _rule(file: Path, folder: Path, wanted: str, found: dict[str, Any]) -> SnakemakeRule:
     if found.get("error"):
-        message = f"Snakemake fails: {printable(str(found['error']))[:300]}"
-        raise UserError(Problem("new.no-answer", str(file), message, "check it: snakemake --list-rules"))
+        raise UserError(_said(file, printable(str(found["error"]))[:300]))
     if found.get("missing"):
         known = [str(name) for name in found["rules"]]
         what = f'no rule "{printable(wanted)}", and none that makes it' if wanted else "no rule with a command"
@@ -186,6 +196,22 @@ def _rule(file: Path, folder: Path, wanted: str, found: dict[str, Any]) -> Snake
         files=(*code.files, *_environment(parts, found)),
         guesses=code.guesses,
     )
+
+
+def _said(file: Path, error: str) -> Problem:
+    """Return what Snakemake says against a Snakefile, with its place and a fix."""
+    kind, _, message = error.partition(": ")
+    place = str(file)
+    if at := _LINE.search(message):
+        message = message[: at.start()].rstrip(" .")
+        place = f"{file.parent / at[1]}:{at[2]}" if (file.parent / at[1]).is_file() else f"{file}:{at[2]}"
+    message = _DETECTED.sub("", message)
+    if kind == "UnicodeDecodeError":
+        return Problem("new.no-answer", place, "not UTF-8 text", _FIXES[kind])
+    if missing := _MISSING.match(message):
+        message = f'"{missing[1]}" does not exist'
+    fix = _FIXES.get(kind, "check it: snakemake --list-rules")
+    return Problem("new.no-answer", place, f"Snakemake cannot read it: {message or kind}", fix)
 
 
 @dataclass(frozen=True, slots=True)

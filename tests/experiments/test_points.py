@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minipach.experiments.points import nested, parse_points
+from minipach.experiments.points import Point, flat, nested, parse_points, shown
 from minipach.support.errors import UserError
 
 
@@ -20,10 +20,27 @@ from minipach.support.errors import UserError
         (["e.a=$(id)"], [{"a": "$(id)"}]),
         (["e.a=1,2", "e.b.c=3"], [{"a": "1", "b.c": "3"}, {"a": "2", "b.c": "3"}]),
         (["e.a=1", "e.a=2"], [{"a": "1"}, {"a": "2"}]),
+        (["e.a=[1,2]"], [{"a": ("1", "2")}]),
+        (["e.a=[1, 2] , [3],[]"], [{"a": ("1", "2")}, {"a": ("3",)}, {"a": ()}]),
+        (['e.a=["x,]",y z],1'], [{"a": ("x,]", "y z")}, {"a": "1"}]),
+        (['e.a="[1,2]"'], [{"a": "[1,2]"}]),
+        (['e.a=x"y,'], [{"a": 'x"y'}, {"a": ""}]),
+        (['e.a="say ""hi"""'], [{"a": 'say "hi"'}]),
     ],
 )
-def test_values_are_combined(words: list[str], points: list[dict[str, str]]) -> None:
+def test_values_are_combined(words: list[str], points: list[Point]) -> None:
     assert parse_points(words) == (("e",), points)
+
+
+@pytest.mark.parametrize("text", ["1", "x y", '"[1,2]"', "[1, 2]", "[]", '["a,b", "", "]", "say ""hi"""]'])
+def test_a_value_is_shown_as_it_is_given(text: str) -> None:
+    (point,) = parse_points([f"e.a={text}"])[1]
+    assert shown(point["a"]) == text
+
+
+def test_lists_of_params_yml_are_values_too() -> None:
+    assert flat({"a": [1, "x", True], "b": {"c": 2.5}, "d": [[1]]}) == {"a": ("1", "x", "true"), "b.c": "2.5"}
+    assert nested({"a": ("1", "x")}) == {"a": ["1", "x"]}
 
 
 @pytest.mark.parametrize(
@@ -32,7 +49,7 @@ def test_values_are_combined(words: list[str], points: list[dict[str, str]]) -> 
         [], ["a"], ["a=1"], [".a=1"], ["e.=1"], ["e.a"], ["e.a="], ["e.a b=1"], ["e.a=range()"],
         ["e.a=range(x)"], ["e.a=range(1,2,0)"], ["e.a=range(1e9)"], ["e.a=range(1e99999999)"], ["e.a=range(nan)"],
         ["e.a=range(5,1)"], ["e.a=range(200)", "e.b=range(200)"], ["e.a=1\n2"], ['e.a="x'], ["e.a=x\0y"],
-        ["e.__class__()=1"],
+        ["e.__class__()=1"], ["e.a=[1,2"], ["e.a=[1]2"], ["e.a=[[1]]"], ['e.a="x"y'], ["e.a=[1\n2]"],
     ],
 )  # fmt: skip
 def test_what_is_no_value_is_one_problem(words: list[str]) -> None:

@@ -23,7 +23,7 @@ stages:
 
 
 def file_with(folder: Path, text: str) -> Path:
-    (folder / "dvc.yaml").write_text(text)
+    (folder / "dvc.yaml").write_text(text, errors="surrogateescape")
     return folder / "dvc.yaml"
 
 
@@ -42,6 +42,8 @@ def test_a_whole_stage(tmp_path: Path) -> None:
     ("text", "stage", "code"),
     [
         ("a: [", "", "new.not-yaml"),
+        ("a: &x\n- *y", "", "new.not-yaml"),
+        ("\udcff", "", "spec.not-utf8"),
         ("- a", "", "new.not-yaml"),
         ("!!python/object/apply:os.system [touch x]", "", "new.not-yaml"),
         ("stages: []", "", "new.no-stage"),
@@ -57,3 +59,12 @@ def test_what_is_no_stage(tmp_path: Path, text: str, stage: str, code: str) -> N
     with pytest.raises(UserError) as caught:
         read_stage(file_with(tmp_path, text), stage)
     assert [problem.code for problem in caught.value.problems] == [code]
+    (problem,) = caught.value.problems
+    assert problem.fix and "unicode string" not in problem.message
+
+
+def test_a_broken_file_has_a_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        read_stage(file_with(tmp_path, "stages:\n  a: {cmd: [x\n  b: }\n"), "a")
+    (problem,) = caught.value.problems
+    assert problem.location.endswith("dvc.yaml:3:4")

@@ -85,6 +85,25 @@ def test_a_hostile_template_is_one_line(folder: Path, kind: str) -> None:
     assert sorted(os.listdir(folder)) == before
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("{ a: }", ":1:6"),
+        ("{ a: 1 b: 2 }", ":1:8"),
+        ('import "y.libsonnet"', ":1:1"),
+        ("function(y) {a: y}", ""),
+        ('{ a: std.extVar("y") }', ":1:6"),
+        ("\udcff", ""),
+    ],
+)
+def test_a_broken_template_has_a_place_and_a_fix(folder: Path, text: str, place: str) -> None:
+    (folder / "x.jsonnet").write_text(text, errors="surrogateescape")
+    with pytest.raises(UserError) as caught:
+        evaluated(folder / "x.jsonnet", [])
+    (problem,) = caught.value.problems
+    assert problem.location == f"{folder}/x.jsonnet{place}" and problem.fix
+
+
 @pytest.mark.parametrize("text", ['{\n glob: error "boom"}', "{\n glob: [x for }", "{\n glob: nosuch}"])
 def test_an_error_in_an_import_names_that_file(folder: Path, text: str) -> None:
     (folder / "lib.libsonnet").write_text(text)

@@ -14,7 +14,7 @@ from minipach.project.project import Project, find_project
 from minipach.support.errors import UserError
 from minipach.templates.create import NewPipeline, draft_of, write
 from minipach.templates.draft import to_yaml
-from minipach.templates.library import available, describe, render
+from minipach.templates.library import add, available, describe, render
 from minipach.templates.sources import add_source, remove_source, sources, update_source
 from minipach.templates.template import MAX_BYTES, MAX_FILES
 from tests.fixtures.plain_projects import repo, root
@@ -74,7 +74,7 @@ def written(project: Project) -> list[Path]:
 def test_a_template_becomes_a_pipeline(project: Project) -> None:
     draft = render(project, "edges", "deep/lines", {"blur": 7}, ["images:/*.png"])
     text = to_yaml(draft)
-    assert text.startswith("# made by minipach new, from the template edges 1.0\n")
+    assert text.startswith("# made by minipach new, from the template edges 1.1\n")
     assert "repo: images" in text and "params: {blur: 7}" in text and "image:" not in text
     assert draft.spec["minipach"]["params"] == {"blur": 7}
     assert [file.path for file in draft.files] == ["code/edges.py", ".minipach/template.json"]
@@ -104,6 +104,7 @@ def test_what_is_asked_wrongly(project: Project, tmp_path: Path) -> None:
     assert asked(source="edgse") == "new.no-source"
     assert asked(source="edges", values=["blur"]) == "template.bad-set"
     assert asked(source="edges", values=["blur=x"]) == "template.bad-value"
+    assert asked(source="edges", values=["blur=6"]) == "template.bad-value"  # no odd number
     assert asked(source="edges", values=["blru=1"]) == "template.no-parameter"
     assert asked(source="bids-app") == "template.no-value"
     assert asked(source="edges", command=["x"]) == "new.not-of-template"
@@ -112,6 +113,12 @@ def test_what_is_asked_wrongly(project: Project, tmp_path: Path) -> None:
     (tmp_path / "x.sh").write_text("echo")
     assert asked(source="x.sh", values=["x=1"]) == "new.no-values"
     assert code_of(lambda: describe("edgse")) == "template.not-found"
+
+
+def test_a_name_like_that_of_a_template_is_suggested(project: Project, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        draft_of(project, NewPipeline("new", "wordcount"), tmp_path)
+    assert caught.value.problems[0].fix.split('"')[1] == "wordcount-map"
 
 
 def test_a_file_of_the_name_of_a_template_is_the_file(project: Project, tmp_path: Path) -> None:
@@ -129,6 +136,15 @@ def test_a_folder_of_ones_own(project: Project, tmp_path: Path) -> None:
     assert [one.name for one in available(project)][-2:] == ["lab/another", "lab/copy"]
     remove_source(project, "lab")
     assert all("/" not in one.name for one in available(project))
+
+
+def test_of_a_new_source_a_template_is_usable(project: Project, tmp_path: Path) -> None:
+    template(tmp_path / "lab/bad", text="summary: [x]\n")
+    assert code_of(lambda: add(project, "lab", "lab", tmp_path)) == "template.bad"
+    assert [one.name for one in sources(project)] == [""]
+    template(tmp_path / "lab/copy")
+    found = add(project, "lab", "lab", tmp_path)
+    assert [(one.name, bool(one.problems)) for one in found] == [("lab/bad", True), ("lab/copy", False)]
 
 
 def test_a_git_repository_of_ones_own(project: Project, tmp_path: Path) -> None:

@@ -89,6 +89,23 @@ def test_what_is_no_stage(tmp_path: Path, text: str, target: str, code: str) -> 
     assert [problem.code for problem in caught.value.problems] == [code]
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("out: x\n    echo\n", "Makefile:2"),
+        ("\n\techo\n", "Makefile:2"),
+        ("out: $(foo\n\techo\n", "Makefile:1"),
+        ("include nope.mk\nout:\n\techo\n", "Makefile"),
+    ],
+)
+def test_a_broken_makefile_has_a_place_and_a_fix(tmp_path: Path, text: str, place: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_target(makefile(tmp_path, text), "")
+    (problem,) = caught.value.problems
+    assert problem.location == str(tmp_path / place) and problem.fix
+    assert "***" not in problem.message and "Stop" not in problem.message
+
+
 def as_run(folder: Path, text: str, target: str) -> tuple[int, str, tuple[str, ...]]:
     """Return the exit code of the script made of a target, the file that it writes, and what is left out."""
     stage = read_target(makefile(folder, text), target)

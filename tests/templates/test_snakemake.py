@@ -300,6 +300,24 @@ def test_a_snakefile_without_an_answer(tmp_path: Path, text: str) -> None:
     assert code_of(lambda: read_rule(tmp_path / "Snakefile", "")) == "new.no-answer"
 
 
+@pytest.mark.usefixtures("snakemake")
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('rule a:\n    output "x"\n', "Snakefile:2"),
+        ('include: "o.smk"\n', "Snakefile"),
+        ("\udcff", "Snakefile"),
+    ],
+)
+def test_a_broken_snakefile_has_a_place_and_a_fix(tmp_path: Path, text: str, place: str) -> None:
+    (tmp_path / "Snakefile").write_text(text, errors="surrogateescape")
+    with pytest.raises(UserError) as caught:
+        read_rule(tmp_path / "Snakefile", "")
+    (problem,) = caught.value.problems
+    assert problem.location == str(tmp_path / place) and problem.fix
+    assert "Error" not in problem.message and "Errno" not in problem.message
+
+
 def test_without_snakemake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "Snakefile").write_text(SNAKEFILE)

@@ -6,7 +6,9 @@ from typing import Any
 
 from minipach.console import plot
 from minipach.console.pages.page import Asked, Page
+from minipach.experiments.metrics import MetricRow
 from minipach.experiments.metrics import rows as experiment_rows
+from minipach.experiments.points import shown
 from minipach.experiments.record import experiments as known_experiments
 from minipach.experiments.record import find as find_experiment
 from minipach.support.text import quoted
@@ -23,7 +25,7 @@ def experiments(asked: Asked) -> Page:
             {"name": e.name, "pipeline": e.pipeline, "created": e.created, "points": len(e.trials)} for e in every
         ],
         "name": chosen.name if chosen else "",
-        "points": [row.as_json() for row in experiment_rows(project, chosen)] if chosen else [],
+        "points": [_shown(row) for row in experiment_rows(project, chosen)] if chosen else [],
     }
     params = list(dict.fromkeys(name for row in data["points"] for name in row["params"]))
     metrics = list(dict.fromkeys(name for row in data["points"] for name in row["metrics"]))
@@ -46,3 +48,8 @@ def experiments(asked: Asked) -> Page:
     data |= {"x": x, "y": y, "commands": commands}
     context = {"params": params, "metrics": metrics, "numbers": numbers, "plot": plot.as_svg(drawn, x, y)}
     return Page("Experiments", "experiments.html", data, context)
+
+
+def _shown(row: MetricRow) -> dict[str, Any]:
+    """Return the row of a table, whose parameters are texts."""
+    return {**row.as_json(), "params": {name: shown(value) for name, value in row.params.items()}}
