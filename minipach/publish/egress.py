@@ -99,6 +99,8 @@ def egress(project: Project, name: str, place: str | None) -> Exported:
         fix = f"name one: minipach egress {name} DIR; or add egress: {{URL: ...}} to the spec"
         raise UserError(Problem("egress.no-place", path, "the spec names no place", fix))
     if place is not None:
+        if place != place.encode("utf-8", "replace").decode():
+            raise UserError(Problem("egress.unusable", place, "no UTF-8", "name a folder in UTF-8"))
         return _export(project, path, place)
     repo = Repo(project.root / path)
     repo.git("config", "--local", _CONFIRMED, asked)

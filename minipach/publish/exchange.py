@@ -18,6 +18,7 @@ from minipach.model.repo_layout import RESULTS, RESULTS_BRANCH
 from minipach.project.project import Project
 from minipach.publish.merge_results import merge
 from minipach.records.results_branch import own_branch, read_folders, results_commit
+from minipach.storage.setup import git_remotes
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.text import many, nearest, quoted
 
@@ -104,7 +105,7 @@ def choose(project: Project, words: Sequence[str]) -> tuple[str | None, tuple[st
     """Return the remote and the pipelines (all, if none is named) of `[REMOTE] [PIPELINE...]`."""
     first = words[0] if words else None
     names = {name for path in project.order for name in (path, project.name_of(path))}
-    remotes = {remote for p in datasets(project, ()) for remote in _remotes(Repo(project.root / p))} if words else set()
+    remotes = {remote for p in datasets(project, ()) for remote in git_remotes(Repo(project.root / p))} if words else set()
     if first in names - remotes:
         return None, datasets(project, words)
     if first is not None and first not in remotes:
@@ -132,13 +133,9 @@ def datasets(project: Project, names: Sequence[str]) -> tuple[str, ...]:
     return paths
 
 
-def _remotes(repo: Repo) -> list[str]:
-    return repo.line("remote").splitlines()
-
-
 def remote_of(repo: Repo, where: str, asked: str | None) -> str:
     """Return the remote to use: the one asked for, that of the branch checked out, `origin`, or the only one."""
-    known = _remotes(repo)
+    known = git_remotes(repo)
     if asked is not None:
         if asked in known:
             return asked

@@ -29,6 +29,7 @@ from minipach.storage.setup import (
     depend,
     depends,
     enable_confirmed,
+    git_remotes,
     keeps_contents,
     unconfirmed,
     unconfirmed_problem,
@@ -137,7 +138,7 @@ def push(
     if not plan:
         found = send(project, found, notify, verify=verify, claims=claims)
     if not found:
-        names = sorted({*known, *(name for _, repo in _repos(project) for name in repo.line("remote").splitlines())})
+        names = sorted({*known, *(name for _, repo in _repos(project) for name in git_remotes(repo))})
         what = f'no repo has a remote "{target}"' if target else "no repo has a remote to push to"
         fix = suggest(target or "origin", names) if names else "git remote add origin URL, or minipach store add NAME"
         raise UserError(Problem("push.no-remote", target or "push", what, fix))
@@ -468,7 +469,7 @@ def _repos(project: Project) -> Iterator[tuple[str, Repo]]:
 
 def remote_for(repo: Repo, asked: str | None) -> str:
     """Return the git remote to use; "" if the repo has none."""
-    known = [name for name in repo.line("remote").splitlines() if repo.config(f"remote.{name}.url") is not None]
+    known = git_remotes(repo)
     if asked is not None:
         return asked if asked in known else ""
     branch = repo.branch()

@@ -23,7 +23,7 @@ from minipach.publish.project_exchange import Notify, remote_for
 from minipach.records.own_files import listed_entries
 from minipach.records.published_outputs import added_by_hand
 from minipach.records.published_state import reserved_entries
-from minipach.storage.setup import keeps_contents
+from minipach.storage.setup import git_remotes, keeps_contents
 from minipach.support.errors import Problem, UserError, problems_json
 from minipach.support.text import quoted
 
@@ -258,7 +258,7 @@ def _remote(project: Project, path: str, repo: Repo, target: str | None) -> str:
         return found
     address = project.repo.config(f"remote.{above}.url") or ""
     place = f"{address.rstrip('/')}/{path}"
-    if repo.line("remote") or not repo.succeeds("ls-remote", "--quiet", "--", place):
+    if git_remotes(repo) or not repo.succeeds("ls-remote", "--quiet", "--", place):
         return ""
     repo.git("remote", "add", "--", above, place)
     return above

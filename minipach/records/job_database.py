@@ -116,6 +116,11 @@ _JOB = (
 )
 
 
+def _asked(text: str | None) -> str | None:
+    """Return a word of the user as SQLite takes it. What is no UTF-8 is in no row, in this form neither."""
+    return text and text.encode("utf-8", "replace").decode("utf-8")
+
+
 def _job_rows(found: Iterable[tuple[Any, ...]]) -> list[JobRow]:
     """Return the rows as jobs; one that has a value of another kind is left out."""
     split = [(row[:9], {name: n or 0 for name, n in zip(_COUNTS, row[9:], strict=True)}) for row in found]
@@ -490,7 +495,8 @@ class Ledger:
     def jobs(self, pipeline: str | None = None, most: int = -1) -> list[JobRow]:
         """Return the last jobs of a pipeline, or of all; the newest first."""
         found = self._db.execute(
-            f"SELECT {_JOB} FROM job WHERE ?1 IS NULL OR pipeline = ?1 ORDER BY key DESC LIMIT ?2", (pipeline, most)
+            f"SELECT {_JOB} FROM job WHERE ?1 IS NULL OR pipeline = ?1 ORDER BY key DESC LIMIT ?2",
+            (_asked(pipeline), most),
         )
         return _job_rows(found)
 
@@ -499,7 +505,7 @@ class Ledger:
         found = self._db.execute(
             f"SELECT {_JOB} FROM job WHERE substr(id, 1, length(?1)) = ?1 AND (?2 IS NULL OR pipeline = ?2)"
             " ORDER BY key DESC",
-            (start, pipeline),
+            (_asked(start), _asked(pipeline)),
         )
         return _job_rows(found)
 

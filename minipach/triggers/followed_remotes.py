@@ -17,6 +17,7 @@ from minipach.project.settings import local_setting, network_limit
 from minipach.publish import exchange
 from minipach.publish.project_exchange import bring
 from minipach.scheduling.events import Message, Reporter
+from minipach.storage.setup import git_remotes
 from minipach.support.errors import Problem, UserError
 from minipach.support.text import quoted
 
@@ -31,7 +32,7 @@ def having(project: Project, remotes: Collection[str]) -> Iterator[tuple[str, Re
     for path in (*project.repos, "."):
         if remotes and is_dataset(project.root / path):
             repo = Repo(project.root / path)
-            known = repo.line("remote").splitlines()
+            known = git_remotes(repo)
             yield from ((path, repo, remote) for remote in remotes if remote in known)
             repo.close()
 

@@ -148,6 +148,7 @@ def test_version_and_no_command_and_wrong_options(tmp_path: Path) -> None:
         (["triggers", "nonsense"], "minipach triggers", "no such command 'nonsense'"),
         (["logs", "--pipe\x1b[31mline", "x"], "minipach logs", r"no such option: --pipe\x1b[31mline"),
         (["schedule", "-j", "0"], "minipach schedule", "invalid value for '-j' / '--jobs'"),
+        (["dag", "--format", "x"], "minipach dag", "invalid value for '--format': 'x' is not one of 'text'"),
         (["run-one"], "minipach run-one", "missing argument 'PIPELINE:DATUM'"),
     ):
         result = run(*MINIPACH, *wrong, cwd=tmp_path)

@@ -91,7 +91,7 @@ def test_it_continues_after_a_failure(images: Files, tmp_path: Path) -> None:
     assert files(place) == ["a", "deep/c", MANIFEST, "new", "notes.txt", "other"]
 
 
-@pytest.mark.parametrize("place", ["ftp://h/x", "/dev/null/x", "ssh://-oProxyCommand=x/y"])
+@pytest.mark.parametrize("place", ["ftp://h/x", "/dev/null/x", "ssh://-oProxyCommand=x/y", "\udcff"])
 def test_no_place(images: Files, place: str) -> None:
     with pytest.raises(UserError) as caught:
         sent(images, place)

@@ -145,8 +145,9 @@ def test_the_last_job_of_a_pipeline(study_of_three: Study) -> None:
 
 
 def test_an_unknown_job_is_told(study_of_three: Study) -> None:
-    done = study_of_three.minipach("job", "zzz")
-    assert (done.code, done.refusals) == (2, [("job.unknown", "")])
+    for name in ("zzz", "\udcff"):
+        done = study_of_three.minipach("job", name)
+        assert (done.code, done.refusals) == (2, [("job.unknown", "")])
     begins = study_of_three.minipach("jobs", "--json").json["jobs"][0]["id"][:8]
     typed = begins[:5] + ("1" if begins[5] == "0" else "0") + begins[6:]
     mistyped = study_of_three.minipach("job", typed)
