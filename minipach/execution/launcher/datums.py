@@ -77,7 +77,8 @@ class Launcher:
         self.trees = {}
         self.placed = Placed()
         self.written = {}
-        self.folders = set()
+        self.writers = {}
+        self.folders = {}
         self.words = []
         self.child = None
         self.batch = None  # while a command runs that loops over its datums
@@ -668,14 +669,21 @@ class Launcher:
                     "outputs " + shown(claimed[final]) + " and " + shown(seen) + " would have one path, " + final
                 )
             if final in self.written:
-                raise Fault("output " + shown(final) + " was written by another datum of this set too")
+                raise Fault("output " + shown(final) + " was written by datum " + shown(self.writers[final]) + ", too")
             claimed[final] = seen
         for final in claimed:
             if final in self.folders:
-                raise Fault("output " + shown(final) + " is a file, and another datum of this set has a folder there")
+                raise Fault(
+                    "output "
+                    + shown(final)
+                    + " is a file, and datum "
+                    + shown(self.folders[final])
+                    + " has a folder there"
+                )
             for above in parents(final):
                 if above in claimed or above in self.written:
-                    raise Fault("output " + shown(above) + " is a file, and a folder in " + shown(final))
+                    whose = "" if above in claimed else " of datum " + shown(self.writers[above])
+                    raise Fault("output " + shown(above) + " is a file" + whose + ", and a folder in " + shown(final))
         uses: dict[str, int] = {}
         room = Room(self.scratch)
         for seen, _, source in found:
@@ -692,8 +700,9 @@ class Launcher:
             else:
                 copy_file(source, place, mode)
         self.written.update(dict.fromkeys(claimed, taken))
+        self.writers.update(dict.fromkeys(claimed, datum.name))
         for final in claimed:
-            self.folders.update(parents(final))
+            self.folders.update(dict.fromkeys(parents(final), datum.name))
         return [[seen, final] for seen, final, _ in found]
 
     def _collect(self, datum, box, folder, prefix, empty, found):

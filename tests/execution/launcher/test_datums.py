@@ -464,13 +464,16 @@ def test_datums_of_a_set_merge_directories_but_not_files(launch: Launcher) -> No
     done, report = launch.reported(
         launch.image("host"), *datum("a", "x"), *datum("b", "x"), *shell('echo $MINIPACH_DATUM >"$PFS/out/f"')
     )
-    assert done.stderr == 'datum: b: output "x/f" was written by another datum of this set too\n'
+    assert done.stderr == 'datum: b: output "x/f" was written by datum "a", too\n'
     assert [row["code"] for row in report["datums"]] == [0, 126] and launch.outputs()["x/f"] == "a\n"
     script = "[ $MINIPACH_DATUM = a ] && : >{out}/g || { mkdir {out}/g && : >{out}/g/h; }"
     done = run(launch, *two, *shell(script))
-    assert (done.returncode, done.stderr) == (126, 'datum: b: output "g" is a file, and a folder in "g/h"\n')
+    assert (done.returncode, done.stderr) == (
+        126,
+        'datum: b: output "g" is a file of datum "a", and a folder in "g/h"\n',
+    )
     done = run(launch, *datum("b"), *datum("a"), *shell(script))
-    line = 'datum: a: output "g" is a file, and another datum of this set has a folder there\n'
+    line = 'datum: a: output "g" is a file, and datum "b" has a folder there\n'
     assert (done.returncode, done.stderr) == (126, line)
     assert not (launch.dataset / "g").exists()
 
