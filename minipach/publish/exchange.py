@@ -105,7 +105,8 @@ def choose(project: Project, words: Sequence[str]) -> tuple[str | None, tuple[st
     """Return the remote and the pipelines (all, if none is named) of `[REMOTE] [PIPELINE...]`."""
     first = words[0] if words else None
     names = {name for path in project.order for name in (path, project.name_of(path))}
-    remotes = {remote for p in datasets(project, ()) for remote in git_remotes(Repo(project.root / p))} if words else set()
+    repos = [Repo(project.root / path) for path in datasets(project, ())] if words else []
+    remotes = {remote for repo in repos for remote in git_remotes(repo)}
     if first in names - remotes:
         return None, datasets(project, words)
     if first is not None and first not in remotes:
